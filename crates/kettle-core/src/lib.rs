@@ -1,0 +1,28 @@
+//! Locks, queues and an arena in shared memory, whose owners may die at any instruction.
+//!
+//! Read the modules from the bottom up; each uses only what stands before it.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`sys`] | facts about the operating system, no opinions |
+//! | [`wait`] | the one place that sleeps: a word and a deadline, or a doorbell for an event loop |
+//! | [`sync`] | locks, conditions, barriers: words only, which do not know where they live |
+//! | [`queue`] | shapes of queues over memory handed to them |
+//! | [`arena`] | memory shared by the processes of a session, and who takes part in it |
+//! | [`shared`] | a primitive *placed*: on the heap for threads, in the arena for processes |
+//! | [`stats`] | what each primitive tells about itself |
+//!
+//! *Death is an ordinary state.* Whatever can be owned names its owner in the same atomic step that takes it, so
+//! that a survivor always knows whom it waits for and can ask whether that one still lives.
+
+#![warn(missing_docs)]
+
+pub mod arena;
+pub mod atomics;
+pub mod sys;
+pub mod wait;
+
+mod crash;
+pub use crash::crash_point;
+#[cfg(feature = "crash-points")]
+pub use crash::{arm as arm_crash_point, disarm as disarm_crash_point};
