@@ -1,0 +1,56 @@
+"""The libraries that are measured, behind one face: how each makes its queues, pipes, locks and processes."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from dataclasses import dataclass
+from typing import Any
+
+_FIFO_ROOM = 1 << 20  # bytes; faster-fifo's queues have a size in bytes, and the default one holds no 1 MB array
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One library. `module` has `get_context`; a library with queues only (faster-fifo) names them in `queues`."""
+
+    name: str
+    module: str
+    distribution: str | None
+    queues: str | None = None
+
+    def load(self) -> None:
+        """Imports what a measurement needs, so that a missing library shows as `ImportError` before any clock runs."""
+        importlib.import_module(self.module)
+        if self.queues:
+            importlib.import_module(self.queues)
+
+    def version(self) -> str:
+        return importlib.metadata.version(self.distribution) if self.distribution else "of this Python"
+
+    def context(self, method: str = "fork") -> Any:
+        return importlib.import_module(self.module).get_context(method)
+
+    def queue(self, maxsize: int = 0, room: int = _FIFO_ROOM) -> Any:
+        """A queue of the library; `room` is what a queue with a size in bytes must hold at once."""
+        if self.queues:
+            fifo = importlib.import_module(self.queues)
+            return fifo.Queue(max_size_bytes=room)
+        return self.context().Queue(maxsize)
+
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer("kettle", "kettle.multiprocessing", "kettle"),
+        Peer("stdlib", "multiprocessing", None),
+        Peer("billiard", "billiard", "billiard"),
+        Peer("multiprocess", "multiprocess", "multiprocess"),
+        Peer("faster-fifo", "multiprocessing", "faster-fifo", queues="faster_fifo"),
+    )
+}
+
+#: Those that have processes, locks and pipes of their own.
+LIBRARIES = ("kettle", "stdlib", "billiard", "multiprocess")
+#: Those that have a process queue.
+QUEUES = (*LIBRARIES, "faster-fifo")

@@ -1,0 +1,116 @@
+"""Claim: the cost of a message does not grow with how many went before, how many wait, or how many queues there are;
+and memory returns after a burst."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from benches._harness import series
+from benches._peers import Peer
+from benches.process_queue import MEGABYTE, _transfer
+
+MESSAGES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+BACKLOG = (1_000, 10_000, 100_000, 1_000_000)
+COUNTS = (1, 10, 100, 500)
+
+
+def _within(seconds: float, points: Iterable[int], cost: Callable[[int], float]) -> dict[str, float]:
+    """Nanoseconds each at every point, as far as the next one promises to end within 40 times `seconds`."""
+    found: dict[str, float] = {}
+    each = 0.0
+    for n in points:
+        if each * n > 40 * seconds:
+            break
+        each = cost(n) / n
+        found[str(n)] = each * 1e9
+    return found
+
+
+@series(
+    "flat-messages",
+    "one producer, one consumer, by number of messages",
+    unit="ns/message",
+    points=MESSAGES,
+    peers=("kettle", "stdlib"),
+)
+def messages(peer: Peer, seconds: float) -> Mapping[str, float]:
+    queue = peer.queue()
+    _transfer(peer, queue, 7, 1000)
+    return _within(seconds, MESSAGES, lambda n: _transfer(peer, queue, 7, n))
+
+
+@series(
+    "flat-backlog",
+    "all put before the first is taken, by number of messages",
+    unit="ns/message",
+    points=BACKLOG,
+    peers=("kettle", "stdlib"),
+)
+def backlog(peer: Peer, seconds: float) -> Mapping[str, float]:
+    queue = peer.queue()
+
+    def cost(n: int) -> float:
+        begun = time.perf_counter()
+        for _ in range(n):
+            queue.put(7)
+        for _ in range(n):
+            queue.get()
+        return time.perf_counter() - begun
+
+    cost(1000)
+    return _within(seconds, BACKLOG, cost)
+
+
+@series(
+    "flat-queues",
+    "put + get in turn over many queues, by number of queues",
+    unit="ns/message",
+    points=COUNTS,
+    peers=("kettle",),
+)
+def queues(peer: Peer, seconds: float) -> Mapping[str, float]:
+    found = {}
+    for count in COUNTS:
+        many = [peer.queue() for _ in range(count)]
+        rounds = max(1, int(50_000 * seconds) // count)
+        for queue in many:
+            queue.put(7)
+            queue.get()
+        begun = time.perf_counter()
+        for _ in range(rounds):
+            for queue in many:
+                queue.put(7)
+                queue.get()
+        found[str(count)] = (time.perf_counter() - begun) / (rounds * count) * 1e9
+    return found
+
+
+@series(
+    "arena-burst",
+    "arena memory around a burst of 400 arrays of 1 MB",
+    unit="MB in use",
+    points=("before", "all waiting", "all taken", "reclaimed"),
+    peers=("kettle",),
+)
+def burst(peer: Peer, seconds: float) -> Mapping[str, float]:
+    import numpy as np
+
+    from kettle import _native
+
+    def committed() -> float:
+        return _native.arena_statistics()["committed"] / MEGABYTE
+
+    queue = peer.queue()
+    queue.put(7)
+    queue.get()
+    found = {"before": committed()}
+    for _ in range(400):
+        queue.put(np.ones(MEGABYTE // 8))
+    found["all waiting"] = committed()
+    for _ in range(400):
+        queue.get()
+    found["all taken"] = committed()
+    _native.reclaim()
+    found["reclaimed"] = committed()
+    return found

@@ -1,0 +1,92 @@
+"""Runs the benchmarks and writes down what they found.
+
+    python -m benches                           all of them, a few minutes
+    python -m benches --quick --only 'lock-*'   one short round of some
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import importlib
+import json
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benches._harness import CELLS, ROOT, SERIES, Cell, Result, measure_here, run_interleaved
+from benches._peers import PEERS
+from benches._report import as_json, as_markdown, best_rival, figure, machine, ratio
+
+PROGRAMS = ("process_queue", "pipe", "locks", "start", "awaitable", "flatness")
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    for program in PROGRAMS:
+        importlib.import_module(f"benches.{program}")
+    options = _options(arguments)
+    if options.measure:
+        name, peer, seconds = options.measure
+        print(json.dumps(measure_here(name, peer, float(seconds))))
+        return 0
+    names = [n for n in (*CELLS, *SERIES) if any(fnmatch.fnmatch(n, pattern) for pattern in options.only)]
+    if options.list:
+        print("\n".join(names))
+        return 0
+
+    described = machine()
+    found: dict[str, dict[str, Result]] = {}
+    for name in names:
+        benchmark = CELLS.get(name) or SERIES[name]
+        rounds = options.rounds if name in CELLS else max(1, options.rounds // 3)
+        limit = 20 + (20 if name in CELLS else 120) * options.seconds
+        found[name] = run_interleaved(benchmark, options.peers, rounds, options.seconds, limit, _say)
+        _say(_line(name, found[name]))
+
+    how = {"rounds": options.rounds, "seconds": options.seconds}
+    if options.json:
+        options.json.write_text(json.dumps(as_json(described, how, found), indent=1) + "\n")
+    if options.markdown:
+        previous = options.markdown.read_text() if options.markdown.exists() else ""
+        options.markdown.parent.mkdir(exist_ok=True)
+        options.markdown.write_text(as_markdown(described, how, found, previous))
+    return 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benches", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", type=lambda s: s.split(","), default=["*"], help="names or patterns, with commas")
+    parser.add_argument("--peers", type=lambda s: s.split(","), default=list(PEERS), help="which libraries, with commas")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.5, help="how long one measurement shall take (default 0.5)")
+    parser.add_argument("--quick", action="store_true", help="one round of 0.1 s")
+    parser.add_argument("--json", type=Path, help="where to write every sample")
+    parser.add_argument("--markdown", type=Path, help=f"where to write the page ({PAGE.relative_to(ROOT)}, say)")
+    parser.add_argument("--list", action="store_true", help="only name the benchmarks")
+    parser.add_argument("--measure", nargs=3, metavar=("NAME", "LIBRARY", "SECONDS"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.rounds, options.seconds = 1, 0.1
+    return options
+
+
+def _line(name: str, results: dict[str, Result]) -> str:
+    if not isinstance(CELLS.get(name), Cell):
+        shown = (f"{peer} {({p: figure(v) for p, v in r.medians().items()})}" for peer, r in results.items() if r.samples)
+        return f"{name}: " + "; ".join(shown)
+    benchmark, rival = CELLS[name], best_rival(results)
+    to_best = ratio(results, rival[0]) if rival else None
+    rates = ", ".join(f"{peer} {figure(r.median)}" for peer, r in results.items() if r.median)
+    goal = "" if benchmark.goal is None else f" (goal {benchmark.goal:g})"
+    return f"{name}: {rates} {benchmark.unit}" + (f"; {to_best:.2f}× {rival[0]}{goal}" if to_best and rival else "")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
