@@ -17,8 +17,11 @@
 
 #![warn(missing_docs)]
 
+
 pub mod arena;
 pub mod atomics;
+pub mod queue;
+pub mod sync;
 pub mod sys;
 pub mod wait;
 

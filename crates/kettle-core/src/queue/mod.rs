@@ -1,0 +1,559 @@
+//! A queue of messages in memory handed to it.
+//!
+//! The protocol — who writes which word when, and what a death at each step leaves behind — is in `README.md` beside
+//! this file. In one sentence: a putter prepares everything beyond the tail and publishes it by storing one word; a
+//! getter makes what it takes its own and commits by storing one word; each side has a lock that knows its holder.
+
+mod chunk;
+mod consumers;
+mod message;
+
+use core::num::NonZeroU64;
+
+pub use consumers::{Loss, TooManyDone};
+pub use message::{Body, Parcel, Taken};
+
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::crash_point;
+use crate::sync::{Home, Lock, LockError, OnOwnerDeath};
+use crate::wait::{EventCount, Patience, Stopped, spin_until};
+use chunk::{Chunk, Cursor};
+use consumers::Consumers;
+
+/// Names a piece of memory of a [`Store`]: an offset in the arena, an address on the heap.
+pub type Place = NonZeroU64;
+
+/// There is no memory for what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exhausted(pub String);
+
+/// Where a queue's memory comes from.
+///
+/// # Safety
+/// `chunk` gives memory for as many bytes as asked, aligned to eight, which nobody else uses until `free_chunk`; `at`
+/// gives its address in this process. `claim` and `retract` give back what `publish` was given under that place.
+pub unsafe trait Store {
+    /// What its place can tell.
+    type Home: Home;
+    /// A piece of payload, owned by whoever has it.
+    type Block;
+
+    /// Memory for a chunk: the `index`-th of `queue`.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Exhausted>;
+    /// Gives a chunk back.
+    ///
+    /// # Safety
+    /// The chunk came from `chunk` and nobody uses it any more.
+    unsafe fn free_chunk(place: Place);
+    /// Where a chunk is in this process.
+    fn at(place: Place) -> *mut u8;
+
+    /// Makes ready for being named by `queue` at `position`: from the commit on, the queue owns it.
+    fn publish(block: Self::Block, queue: Place, position: u32) -> Place;
+    /// Makes a published block the caller's.
+    ///
+    /// # Safety
+    /// The block was published under this place, and the caller holds the right to take it.
+    unsafe fn claim(place: Place) -> Self::Block;
+    /// The length of a block in bytes.
+    fn len(block: &Self::Block) -> usize;
+}
+
+/// A first-in, first-out queue, bounded or not.
+///
+/// `tail` and `head` each hold a count of messages and a position (both modulo 2³²), so that one store moves both: the
+/// number of messages is exact at every instant, also after a death.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Queue {
+    tail_lock: Lock,
+    tail: AtomicU64,
+    tail_chunk: AtomicU64,
+    maxsize: AtomicU32,
+    state: AtomicU32,
+    items: EventCount,
+
+    head_lock: Lock,
+    head: AtomicU64,
+    head_chunk: AtomicU64,
+    space: EventCount,
+    finished: EventCount,
+    consumers: Consumers,
+}
+
+const SHUT: u32 = 1;
+const JOINABLE: u32 = 2;
+
+/// Why a message was not put. It is handed back.
+#[derive(Debug)]
+pub enum PutError<P> {
+    /// The queue stayed full until the deadline.
+    Full(P),
+    /// The queue takes nothing any more.
+    ShutDown(P),
+    /// The caller was interrupted.
+    Interrupted(P),
+    /// There is no memory for it.
+    Exhausted(P, Exhausted),
+}
+
+/// Why no message was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GetError {
+    /// The queue stayed empty until the deadline.
+    Empty,
+    /// It is empty and will stay so.
+    ShutDown,
+    /// The caller was interrupted.
+    Interrupted,
+}
+
+/// Why a wait for all messages to be done ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinError {
+    /// The wait ended first.
+    Stopped(Stopped),
+    /// A process died with messages it had taken and not finished.
+    ConsumerDied(Loss),
+}
+
+/// The most bytes that travel inside the queue itself; larger bodies stand in a block of their own.
+pub const INLINE_MAX: usize = message::INLINE_MAX;
+/// The most further blocks that a message may have.
+pub const PARTS_MAX: usize = message::PARTS_MAX;
+
+impl Queue {
+    /// An empty queue. `maxsize` 0 is unbounded: `put` never waits.
+    pub fn new(maxsize: u32, joinable: bool) -> Self {
+        Self {
+            tail_lock: Lock::new(OnOwnerDeath::Recover),
+            tail: AtomicU64::new(0),
+            tail_chunk: AtomicU64::new(0),
+            maxsize: AtomicU32::new(maxsize),
+            state: AtomicU32::new(if joinable { JOINABLE } else { 0 }),
+            items: EventCount::new(),
+            head_lock: Lock::new(OnOwnerDeath::Recover),
+            head: AtomicU64::new(0),
+            head_chunk: AtomicU64::new(0),
+            space: EventCount::new(),
+            finished: EventCount::new(),
+            consumers: Consumers::new(),
+        }
+    }
+
+    /// Puts a message. `me` is where this queue is, for the blocks that it will own.
+    ///
+    /// # Errors
+    /// See [`PutError`]; the message comes back with it.
+    pub fn put<'b, S: Store>(
+        &self,
+        me: Place,
+        parcel: Parcel<'b, S>,
+        patience: &Patience<'_>,
+    ) -> Result<(), PutError<Parcel<'b, S>>> {
+        loop {
+            if let Err(stopped) = lock::<S::Home>(&self.tail_lock, patience) {
+                return Err(match stopped {
+                    Stopped::TimedOut => PutError::Full(parcel),
+                    Stopped::Interrupted => PutError::Interrupted(parcel),
+                });
+            }
+            if self.is_shut() {
+                unlock::<S::Home>(&self.tail_lock);
+                return Err(PutError::ShutDown(parcel));
+            }
+            if !self.is_full() {
+                let result = self.append(me, parcel);
+                crash_point("queue.put.before-unlock");
+                unlock::<S::Home>(&self.tail_lock);
+                if result.is_ok() {
+                    crash_point("queue.put.before-notify");
+                    // The unlock was a sequentially consistent exchange, after the commit.
+                    self.items.notify_after_fence(1, S::Home::SCOPE);
+                }
+                return result.map_err(|(parcel, e)| PutError::Exhausted(parcel, e));
+            }
+            unlock::<S::Home>(&self.tail_lock);
+            let room = || (!self.is_full() || self.is_shut()).then_some(());
+            if patience.may_wait() && spin_until(|| room().is_some()) {
+                continue;
+            }
+            match self.space.wait_for(patience, S::Home::SCOPE, room, || None) {
+                Ok(()) => {}
+                Err(Stopped::TimedOut) => return Err(PutError::Full(parcel)),
+                Err(Stopped::Interrupted) => return Err(PutError::Interrupted(parcel)),
+            }
+        }
+    }
+
+    /// Under the tail's lock: writes the message beyond the tail, then moves the tail past it.
+    fn append<'b, S: Store>(&self, me: Place, parcel: Parcel<'b, S>) -> Result<(), (Parcel<'b, S>, Exhausted)> {
+        let tail = Cursor::unpack(self.tail.load(Ordering::Relaxed));
+        let units = parcel.units();
+        let (chunk, position) = match self.room::<S>(me, tail, units) {
+            Ok(room) => room,
+            Err(e) => return Err((parcel, e)),
+        };
+        // SAFETY: the tail's lock is held, so nobody else writes beyond the tail, and `room` found `units` units at
+        // `position` in `chunk`, all of them beyond the tail, which no getter reads before the commit below.
+        unsafe { parcel.write(chunk.unit(position), me, position) };
+        crash_point("queue.put.before-commit");
+        let next = Cursor { count: tail.count.wrapping_add(1), position: position.wrapping_add(units) };
+        // [P] pairs with [G]: whoever sees the tail sees what stands before it.
+        self.tail.store(next.pack(), Ordering::Release);
+        crash_point("queue.put.committed");
+        Ok(())
+    }
+
+    /// Under the tail's lock: finds room for `units` units, in a new chunk if need be.
+    fn room<S: Store>(&self, me: Place, tail: Cursor, units: u32) -> Result<(Chunk, u32), Exhausted> {
+        let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
+        if tail.position.wrapping_sub(head.position) > chunk::MOST_UNITS {
+            return Err(Exhausted("a queue holds at most 16 GiB of small messages".into()));
+        }
+        let Some(place) = Place::new(self.tail_chunk.load(Ordering::Relaxed)) else {
+            return self.first_chunk::<S>(me, tail);
+        };
+        let chunk = Chunk::at(S::at(place));
+        let end = chunk.end();
+        if chunk.is_before(tail.position) && end.wrapping_sub(tail.position) >= units {
+            return Ok((chunk, tail.position));
+        }
+        // A putter that died here may have linked the next chunk already: use it.
+        let next = match Place::new(chunk.next()) {
+            Some(next) => next,
+            None => {
+                let next = S::chunk(chunk::LATER_LEN, me, chunk.index().wrapping_add(1))?;
+                Chunk::at(S::at(next)).begin(end, chunk::LATER_LEN, chunk.index().wrapping_add(1));
+                crash_point("queue.put.before-link");
+                chunk.link(next.get());
+                next
+            }
+        };
+        crash_point("queue.put.linked");
+        if end != tail.position {
+            chunk.skip(tail.position);
+        }
+        self.tail_chunk.store(next.get(), Ordering::Release);
+        Ok((Chunk::at(S::at(next)), end))
+    }
+
+    fn first_chunk<S: Store>(&self, me: Place, tail: Cursor) -> Result<(Chunk, u32), Exhausted> {
+        let place = match Place::new(self.head_chunk.load(Ordering::Relaxed)) {
+            // A putter died between the two stores below.
+            Some(place) => place,
+            None => {
+                let place = S::chunk(chunk::FIRST_LEN, me, 0)?;
+                Chunk::at(S::at(place)).begin(tail.position, chunk::FIRST_LEN, 0);
+                crash_point("queue.put.first-chunk");
+                self.head_chunk.store(place.get(), Ordering::Release);
+                place
+            }
+        };
+        self.tail_chunk.store(place.get(), Ordering::Release);
+        Ok((Chunk::at(S::at(place)), tail.position))
+    }
+
+    /// Takes a message. A short body is appended to `bytes`.
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    pub fn get<S: Store>(&self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Taken<S::Block>, GetError> {
+        loop {
+            if !self.is_empty() {
+                lock::<S::Home>(&self.head_lock, patience).map_err(|stopped| match stopped {
+                    Stopped::TimedOut => GetError::Empty,
+                    Stopped::Interrupted => GetError::Interrupted,
+                })?;
+                let taken = self.take::<S>(bytes);
+                crash_point("queue.get.before-unlock");
+                unlock::<S::Home>(&self.head_lock);
+                if let Some(taken) = taken {
+                    crash_point("queue.get.before-notify");
+                    if self.maxsize() != 0 {
+                        self.space.notify_after_fence(1, S::Home::SCOPE);
+                    }
+                    return Ok(taken);
+                }
+            }
+            if self.is_shut() && self.is_empty() {
+                return Err(GetError::ShutDown);
+            }
+            let some = || (!self.is_empty() || self.is_shut()).then_some(());
+            if patience.may_wait() && spin_until(|| some().is_some()) {
+                continue;
+            }
+            self.items.wait_for(patience, S::Home::SCOPE, some, || None).map_err(|stopped| match stopped {
+                Stopped::TimedOut => GetError::Empty,
+                Stopped::Interrupted => GetError::Interrupted,
+            })?;
+        }
+    }
+
+    /// Under the head's lock: makes the oldest message the caller's, then moves the head past it.
+    fn take<S: Store>(&self, bytes: &mut Vec<u8>) -> Option<Taken<S::Block>> {
+        let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
+        // [G] pairs with [P].
+        let tail = Cursor::unpack(self.tail.load(Ordering::Acquire));
+        if head.count == tail.count {
+            return None;
+        }
+        let (chunk, position) = self.oldest::<S>(head)?;
+        // SAFETY: a committed message stands at `position`, between head and tail, and the head's lock is held: nobody
+        // else takes it, and no putter writes there.
+        let (taken, units) = unsafe { message::read::<S>(chunk.unit(position), bytes) };
+        crash_point("queue.get.claimed");
+        if self.is_joinable() {
+            self.consumers.took(S::Home::me(), S::Home::is_dead);
+        }
+        crash_point("queue.get.before-commit");
+        let next = Cursor { count: head.count.wrapping_add(1), position: position.wrapping_add(units) };
+        self.head.store(next.pack(), Ordering::Release);
+        crash_point("queue.get.committed");
+        Some(taken)
+    }
+
+    /// Under the head's lock, with a message there: where it is. Chunks that are read to their end are given back.
+    fn oldest<S: Store>(&self, head: Cursor) -> Option<(Chunk, u32)> {
+        let mut place = Place::new(self.head_chunk.load(Ordering::Acquire))?;
+        let mut position = head.position;
+        loop {
+            let chunk = Chunk::at(S::at(place));
+            // A getter that died after it moved to this chunk, and before its commit, left the head behind it.
+            if !chunk.is_before(position) {
+                position = chunk.base();
+            }
+            if position != chunk.end() && !chunk.is_skip(position) {
+                return Some((chunk, position));
+            }
+            let next = Place::new(chunk.next())?;
+            self.head_chunk.store(next.get(), Ordering::Release);
+            crash_point("queue.get.before-free-chunk");
+            // SAFETY: the head has left the chunk, the tail did so before, and the head's lock is held.
+            unsafe { S::free_chunk(place) };
+            position = chunk_base::<S>(next);
+            place = next;
+        }
+    }
+
+    /// No more messages are taken in; those inside can still be got, unless `immediate`, which drops them.
+    pub fn shutdown<S: Store>(&self, immediate: bool) {
+        self.state.fetch_or(SHUT, Ordering::SeqCst);
+        if immediate {
+            self.clear::<S>();
+        }
+        self.items.notify_all(S::Home::SCOPE);
+        self.space.notify_all(S::Home::SCOPE);
+        self.finished.notify_all(S::Home::SCOPE);
+    }
+
+    /// Drops all messages.
+    pub fn clear<S: Store>(&self) {
+        // A putter that got in before the flag may still be about to commit: its lock is waited for.
+        let patience = Patience::forever();
+        if lock::<S::Home>(&self.tail_lock, &patience).is_ok() {
+            unlock::<S::Home>(&self.tail_lock);
+        }
+        if lock::<S::Home>(&self.head_lock, &patience).is_err() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        loop {
+            let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
+            let tail = Cursor::unpack(self.tail.load(Ordering::Acquire));
+            if head.count == tail.count {
+                break;
+            }
+            let Some((chunk, position)) = self.oldest::<S>(head) else { break };
+            bytes.clear();
+            // SAFETY: as in `take`.
+            let (taken, units) = unsafe { message::read::<S>(chunk.unit(position), &mut bytes) };
+            let next = Cursor { count: head.count.wrapping_add(1), position: position.wrapping_add(units) };
+            self.head.store(next.pack(), Ordering::Release);
+            drop(taken);
+        }
+        unlock::<S::Home>(&self.head_lock);
+    }
+
+    /// Gives back all memory.
+    ///
+    /// # Safety
+    /// Nobody uses the queue any more.
+    pub unsafe fn teardown<S: Store>(&self) {
+        self.clear::<S>();
+        let mut place = Place::new(self.head_chunk.swap(0, Ordering::AcqRel));
+        self.tail_chunk.store(0, Ordering::Release);
+        while let Some(p) = place {
+            place = Place::new(Chunk::at(S::at(p)).next());
+            // SAFETY: nobody uses the queue, and no chunk is linked twice.
+            unsafe { S::free_chunk(p) };
+        }
+    }
+
+    /// One message that was got is done with.
+    ///
+    /// # Errors
+    /// When none is outstanding.
+    pub fn task_done<H: Home>(&self) -> Result<(), TooManyDone> {
+        self.consumers.done(H::me())?;
+        if self.unfinished() == 0 {
+            self.finished.notify_all(H::SCOPE);
+        }
+        Ok(())
+    }
+
+    /// Waits until every message that was put is done with.
+    ///
+    /// # Errors
+    /// See [`JoinError`]. A loss is told to everybody who was waiting when it was found, and then counts as done.
+    pub fn join<H: Home>(&self, patience: &Patience<'_>) -> Result<(), JoinError> {
+        let losses = self.consumers.losses();
+        let look = || match self.consumers.loss_since(losses) {
+            Some(loss) => Some(Err(JoinError::ConsumerDied(loss))),
+            None => (self.unfinished() == 0).then_some(Ok(())),
+        };
+        if let Some(r) = look() {
+            return r;
+        }
+        let each_nap = || self.find_loss::<H>().map(|loss| Err(JoinError::ConsumerDied(loss)));
+        match self.finished.wait_for(patience, H::SCOPE, look, each_nap) {
+            Ok(r) => r,
+            Err(Stopped::TimedOut) => each_nap().unwrap_or(Err(JoinError::Stopped(Stopped::TimedOut))),
+            Err(stopped) => Err(JoinError::Stopped(stopped)),
+        }
+    }
+
+    /// Writes off what a dead process had taken and not finished, if there is such a one.
+    pub fn find_loss<H: Home>(&self) -> Option<Loss> {
+        let loss = self.consumers.find_loss(H::is_dead)?;
+        self.finished.notify_all(H::SCOPE);
+        Some(loss)
+    }
+
+    /// The number of messages inside.
+    pub fn len(&self) -> u32 {
+        // The head first: if messages are got meanwhile, the number is too high by those, never below zero.
+        let head = Cursor::unpack(self.head.load(Ordering::SeqCst));
+        let tail = Cursor::unpack(self.tail.load(Ordering::SeqCst));
+        tail.count.wrapping_sub(head.count)
+    }
+
+    /// Whether there is no message inside.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether a put would wait.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        match self.maxsize() {
+            0 => false,
+            n => self.len() >= n,
+        }
+    }
+
+    /// The bound, 0 for none.
+    #[inline]
+    pub fn maxsize(&self) -> u32 {
+        self.maxsize.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was shut down.
+    #[inline]
+    pub fn is_shut(&self) -> bool {
+        self.state.load(Ordering::SeqCst) & SHUT != 0
+    }
+
+    /// Whether it counts what is done.
+    #[inline]
+    pub fn is_joinable(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & JOINABLE != 0
+    }
+
+    /// Messages that are inside, or taken and not done with.
+    pub fn unfinished(&self) -> u32 {
+        // The queue first: a message counts as taken before it leaves the queue, so it is never in neither place.
+        let inside = self.len();
+        inside.saturating_add(self.consumers.outstanding())
+    }
+
+    /// How many messages were ever put, modulo 2³².
+    pub fn put_count(&self) -> u32 {
+        Cursor::unpack(self.tail.load(Ordering::Relaxed)).count
+    }
+
+    /// How many messages were ever taken, modulo 2³².
+    pub fn got_count(&self) -> u32 {
+        Cursor::unpack(self.head.load(Ordering::Relaxed)).count
+    }
+
+    /// Where getters wait.
+    pub fn items(&self) -> &EventCount {
+        &self.items
+    }
+
+    /// Where putters wait.
+    pub fn space(&self) -> &EventCount {
+        &self.space
+    }
+
+    /// Where those wait who join.
+    pub fn finished(&self) -> &EventCount {
+        &self.finished
+    }
+
+    /// How many processes died inside a put or a get.
+    pub fn deaths(&self) -> u32 {
+        self.tail_lock.deaths() + self.head_lock.deaths()
+    }
+
+    /// Whether a block that was published at `position` is still to be got.
+    pub fn holds_position(&self, position: u32) -> bool {
+        let head = Cursor::unpack(self.head.load(Ordering::SeqCst));
+        let tail = Cursor::unpack(self.tail.load(Ordering::SeqCst));
+        position.wrapping_sub(head.position) < tail.position.wrapping_sub(head.position)
+    }
+
+    /// Whether the `index`-th chunk is between head and tail.
+    pub fn holds_chunk<S: Store>(&self, index: u32) -> bool {
+        let (Some(head), Some(tail)) =
+            (Place::new(self.head_chunk.load(Ordering::SeqCst)), Place::new(self.tail_chunk.load(Ordering::SeqCst)))
+        else {
+            // A first chunk that is not linked on both sides yet is kept.
+            return index == 0;
+        };
+        let (first, tail) = (Chunk::at(S::at(head)).index(), Chunk::at(S::at(tail)));
+        // One more may be linked behind the tail's by a putter that died before it moved there.
+        let last = tail.index().wrapping_add(u32::from(tail.next() != 0));
+        index.wrapping_sub(first) <= last.wrapping_sub(first)
+    }
+}
+
+fn chunk_base<S: Store>(place: Place) -> u32 {
+    Chunk::at(S::at(place)).base()
+}
+
+/// Takes one of the queue's own locks. They are held for nanoseconds, and their dead holders are found soon, so even a
+/// caller that does not wait for messages waits for these; if a holder is stopped, not for ever.
+#[inline]
+fn lock<H: Home>(lock: &Lock, patience: &Patience<'_>) -> Result<(), Stopped> {
+    if lock.try_acquire_now::<H>() {
+        return Ok(());
+    }
+    match lock.acquire::<H>(&patience.at_least_a_second()) {
+        // What a dead holder left is whole: see README.md, "a death at each step".
+        Ok(_) => Ok(()),
+        Err(LockError::Stopped(stopped)) => Err(stopped),
+        Err(LockError::OwnerDied(_)) => unreachable!("the lock recovers"),
+    }
+}
+
+#[inline]
+fn unlock<H: Home>(lock: &Lock) {
+    let released = lock.release::<H>();
+    debug_assert!(released.is_ok());
+}

@@ -1,0 +1,222 @@
+//! The lock that knows its holder.
+
+use super::Home;
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::crash_point;
+use crate::sys::Owner;
+use crate::wait::{EventCount, Patience, Stopped, spin_until};
+
+/// Mutual exclusion whose word names the holder.
+///
+/// ```text
+///                acquire (one compare-exchange: taken and named together)
+///        ┌────────────────────────────────────────────────►┐
+///   [ free: 0 ]                                      [ held: Owner ]
+///        ▲◄────────────────────────────────────────────────┘   │
+///        │        release, by whomever                         │ found dead by whoever wants it
+///        │                                                     ▼
+///        └──────────── reset, or a release ──────── [ broken: Owner | BROKEN ]
+/// ```
+///
+/// There is no instant at which the lock is held by nobody, so a holder may die anywhere. With
+/// [`OnOwnerDeath::Recover`] the way down does not exist: the finder takes the lock over in one compare-exchange.
+///
+/// Orderings: taking is an acquire, leaving a release; leaving is sequentially consistent besides, for the event
+/// count (its [B]).
+#[repr(C)]
+#[derive(Debug)]
+pub struct Lock {
+    word: AtomicU64,
+    freed: EventCount,
+    policy: AtomicU32,
+    contended: AtomicU32,
+    deaths: AtomicU32,
+    _pad: AtomicU32,
+}
+
+const BROKEN: u64 = Owner::FLAG_HIGH;
+
+/// What happens to a lock whose holder died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u32)]
+pub enum OnOwnerDeath {
+    /// It is broken: whoever wants it is told so, until it is reset. What it protects may be half changed.
+    #[default]
+    Raise = 0,
+    /// It passes to the next one, who is told so once.
+    Recover = 1,
+}
+
+/// How a lock was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acquired {
+    /// From its free state.
+    Clean,
+    /// From a holder that died with it.
+    FromDead(Owner),
+}
+
+/// Why a lock was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockError {
+    /// The wait ended first.
+    Stopped(Stopped),
+    /// Its holder died; the lock is broken until it is reset.
+    OwnerDied(Owner),
+}
+
+impl From<Stopped> for LockError {
+    fn from(s: Stopped) -> Self {
+        Self::Stopped(s)
+    }
+}
+
+/// A release of what nobody held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotHeld;
+
+/// A reset of what somebody alive holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResetError(pub Owner);
+
+impl Lock {
+    /// A free lock.
+    pub fn new(policy: OnOwnerDeath) -> Self {
+        Self {
+            word: AtomicU64::new(0),
+            freed: EventCount::new(),
+            policy: AtomicU32::new(policy as u32),
+            contended: AtomicU32::new(0),
+            deaths: AtomicU32::new(0),
+            _pad: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn try_acquire_now<H: Home>(&self) -> bool {
+        self.word.compare_exchange(0, H::me().to_bits(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes the lock, waiting as long as `patience` allows.
+    ///
+    /// # Errors
+    /// See [`LockError`].
+    #[inline]
+    pub fn acquire<H: Home>(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+        if self.try_acquire_now::<H>() {
+            return Ok(Acquired::Clean);
+        }
+        self.acquire_slow::<H>(patience)
+    }
+
+    #[cold]
+    fn acquire_slow<H: Home>(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+        let me = H::me().to_bits();
+        let attempt = || match self.word.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => Some(Ok(Acquired::Clean)),
+            Err(word) if word & BROKEN != 0 => Some(Err(LockError::OwnerDied(Owner::from_bits(word)))),
+            Err(_) => None,
+        };
+        self.contended.fetch_add(1, Ordering::Relaxed);
+        if patience.may_wait() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) {
+            if let Some(r) = attempt() {
+                return r;
+            }
+        }
+        let result = self.freed.wait_for(patience, H::SCOPE, attempt, || self.inherit::<H>());
+        match result {
+            Ok(r) => r,
+            // Somebody who does not wait is told of a death as well: it will never be free for him.
+            Err(Stopped::TimedOut) => self.inherit::<H>().unwrap_or(Err(Stopped::TimedOut.into())),
+            Err(s) => Err(s.into()),
+        }
+    }
+
+    /// If the holder is dead: takes the lock from it, or breaks it, as its policy says.
+    fn inherit<H: Home>(&self) -> Option<Result<Acquired, LockError>> {
+        let word = self.word.load(Ordering::Acquire);
+        let owner = Owner::from_bits(word);
+        if owner.is_nobody() {
+            return None;
+        }
+        if word & BROKEN != 0 {
+            return Some(Err(LockError::OwnerDied(owner)));
+        }
+        if !H::is_dead(owner) {
+            return None;
+        }
+        let recover = self.policy.load(Ordering::Relaxed) == OnOwnerDeath::Recover as u32;
+        let next = if recover { H::me().to_bits() } else { word | BROKEN };
+        // If this fails, somebody else found out at the same time: the next look sees what came of it.
+        self.word.compare_exchange(word, next, Ordering::SeqCst, Ordering::Relaxed).ok()?;
+        self.deaths.fetch_add(1, Ordering::Relaxed);
+        if recover {
+            return Some(Ok(Acquired::FromDead(owner)));
+        }
+        self.freed.notify_all(H::SCOPE);
+        Some(Err(LockError::OwnerDied(owner)))
+    }
+
+    /// Leaves the lock, whoever holds it; also mends a broken one.
+    ///
+    /// # Errors
+    /// When nobody holds it.
+    #[inline]
+    pub fn release<H: Home>(&self) -> Result<(), NotHeld> {
+        crash_point("lock.release.before");
+        if self.word.swap(0, Ordering::SeqCst) == 0 {
+            return Err(NotHeld);
+        }
+        crash_point("lock.release.before-notify");
+        self.freed.notify_after_fence(1, H::SCOPE);
+        Ok(())
+    }
+
+    /// Makes a broken lock free again; nothing if it is free.
+    ///
+    /// # Errors
+    /// When its holder lives: that one would believe to hold it still.
+    pub fn reset<H: Home>(&self) -> Result<(), ResetError> {
+        loop {
+            let word = self.word.load(Ordering::Acquire);
+            let owner = Owner::from_bits(word);
+            if owner.is_nobody() {
+                return Ok(());
+            }
+            if word & BROKEN == 0 && !H::is_dead(owner) {
+                return Err(ResetError(owner));
+            }
+            if self.word.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                self.freed.notify_after_fence(1, H::SCOPE);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Who holds it now.
+    pub fn owner(&self) -> Option<Owner> {
+        let owner = Owner::from_bits(self.word.load(Ordering::Acquire));
+        (!owner.is_nobody()).then_some(owner)
+    }
+
+    /// Whether its holder died with it.
+    pub fn is_broken(&self) -> bool {
+        self.word.load(Ordering::Acquire) & BROKEN != 0
+    }
+
+    /// Where those wait who want it.
+    pub fn freed(&self) -> &EventCount {
+        &self.freed
+    }
+
+    /// How often somebody found it taken.
+    pub fn contended(&self) -> u32 {
+        self.contended.load(Ordering::Relaxed)
+    }
+
+    /// How many holders died with it.
+    pub fn deaths(&self) -> u32 {
+        self.deaths.load(Ordering::Relaxed)
+    }
+}

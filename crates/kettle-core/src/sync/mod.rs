@@ -1,0 +1,56 @@
+//! Locks and their kin: words only, which do not know where they live.
+//!
+//! Each type here is one `#[repr(C)]` block of atomics without pointers. Its methods are generic over a [`Home`], which
+//! says what the place where it lives can tell: who is asking, and whether somebody named in a word still lives. On
+//! the heap the same bodies serve threads, in the arena processes; `shared` does the placing.
+//!
+//! Every wait takes a [`Patience`](crate::wait::Patience), ends with it, and looks after each nap whether the one it
+//! waits for is dead.
+
+mod barrier;
+mod condition;
+mod event;
+mod lock;
+mod permits;
+mod reentrant;
+mod semaphore;
+
+pub use barrier::{Arrival, Barrier, BarrierError, LastToCome, Turn};
+pub use condition::{Condition, TooManyWaiters, Waiter};
+pub use event::Event;
+pub use lock::{Acquired, Lock, LockError, NotHeld, OnOwnerDeath, ResetError};
+pub use permits::{OwnedPermits, PermitNotHeld};
+pub use reentrant::{NotOwner, ReentrantLock};
+pub use semaphore::{ReleasedTooOften, Semaphore};
+
+use crate::sys::Owner;
+use crate::sys::futex::Scope;
+
+/// What a place can tell to the words that live there.
+pub trait Home {
+    /// Who may sleep on words that live here.
+    const SCOPE: Scope;
+
+    /// The thread that asks.
+    fn me() -> Owner;
+
+    /// Whether `owner` is gone for good. False when in doubt.
+    fn is_dead(owner: Owner) -> bool;
+}
+
+/// This process's own memory: its threads share it, and whoever could be dead is dead together with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Heap;
+
+impl Home for Heap {
+    const SCOPE: Scope = Scope::Private;
+
+    #[inline]
+    fn me() -> Owner {
+        Owner::new(0, 0, crate::sys::process::thread_id())
+    }
+
+    fn is_dead(_: Owner) -> bool {
+        false
+    }
+}

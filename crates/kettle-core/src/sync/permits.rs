@@ -1,0 +1,120 @@
+//! Permits that name their owners.
+
+use super::{Home, ReleasedTooOften};
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::Owner;
+use crate::wait::{EventCount, Patience, Stopped, spin_until};
+
+/// A fixed number of permits, each a word that names the process that has it: those of the dead come back.
+///
+/// Taking a permit and naming its owner are one compare-exchange, from free (0), or from an owner found dead. The
+/// price for that is a fixed number, and that only the process that took a permit can give it back.
+#[repr(C)]
+#[derive(Debug)]
+pub struct OwnedPermits {
+    count: AtomicU32,
+    recovered: AtomicU32,
+    given: EventCount,
+    permits: [AtomicU64; Self::MAX as usize],
+}
+
+/// A release by a process that has no permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PermitNotHeld;
+
+impl OwnedPermits {
+    /// The most there can be.
+    pub const MAX: u32 = 48;
+
+    /// `count` permits.
+    ///
+    /// # Errors
+    /// When that is more than [`MAX`](Self::MAX).
+    pub fn new(count: u32) -> Result<Self, ReleasedTooOften> {
+        if count > Self::MAX {
+            return Err(ReleasedTooOften);
+        }
+        Ok(Self {
+            count: AtomicU32::new(count),
+            recovered: AtomicU32::new(0),
+            given: EventCount::new(),
+            permits: [0; Self::MAX as usize].map(AtomicU64::new),
+        })
+    }
+
+    fn all(&self) -> &[AtomicU64] {
+        &self.permits[..(self.count.load(Ordering::Relaxed) as usize).min(self.permits.len())]
+    }
+
+    fn take<H: Home>(&self) -> Option<()> {
+        let me = H::me().participant_or_thread();
+        self.all()
+            .iter()
+            .any(|p| p.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst).is_ok())
+            .then_some(())
+    }
+
+    fn take_from_the_dead<H: Home>(&self) -> Option<()> {
+        let me = H::me().participant_or_thread();
+        for permit in self.all() {
+            let word = permit.load(Ordering::Acquire);
+            if word != 0
+                && H::is_dead(Owner::from_bits(word))
+                && permit.compare_exchange(word, me, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+            {
+                self.recovered.fetch_add(1, Ordering::Relaxed);
+                return Some(());
+            }
+        }
+        None
+    }
+
+    /// Takes a permit.
+    ///
+    /// # Errors
+    /// When the wait ended first.
+    pub fn acquire<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        if self.take::<H>().is_some() {
+            return Ok(());
+        }
+        if patience.may_wait() && spin_until(|| self.value() > 0) && self.take::<H>().is_some() {
+            return Ok(());
+        }
+        self.given
+            .wait_for(patience, H::SCOPE, || self.take::<H>(), || self.take_from_the_dead::<H>())
+            .or_else(|stopped| self.take_from_the_dead::<H>().ok_or(stopped))
+    }
+
+    /// Gives one of this process's permits back.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn release<H: Home>(&self) -> Result<(), PermitNotHeld> {
+        let me = H::me().participant_or_thread();
+        if !self.all().iter().any(|p| p.compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()) {
+            return Err(PermitNotHeld);
+        }
+        self.given.notify_after_fence(1, H::SCOPE);
+        Ok(())
+    }
+
+    /// The permits that can be taken now; those of the dead do not count before somebody needs them.
+    pub fn value(&self) -> u32 {
+        self.all().iter().filter(|p| p.load(Ordering::Relaxed) == 0).count() as u32
+    }
+
+    /// How many came back from the dead.
+    pub fn recovered(&self) -> u32 {
+        self.recovered.load(Ordering::Relaxed)
+    }
+
+    /// How many there are.
+    pub fn limit(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Where those wait who want one.
+    pub fn given(&self) -> &EventCount {
+        &self.given
+    }
+}

@@ -1,0 +1,117 @@
+//! The lock that its holder may take again.
+
+use super::{Acquired, Home, Lock, LockError, OnOwnerDeath, ResetError};
+use crate::atomics::{AtomicU32, Ordering};
+use crate::sys::Owner;
+use crate::wait::{EventCount, Patience};
+
+/// A [`Lock`] that counts how often its holder took it. Only the holder may leave it.
+///
+/// The count is written by the holder alone, and means nothing while the lock is free.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ReentrantLock {
+    lock: Lock,
+    depth: AtomicU32,
+    _pad: AtomicU32,
+}
+
+/// A release by somebody who does not hold the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotOwner;
+
+impl ReentrantLock {
+    /// A free lock.
+    pub fn new(policy: OnOwnerDeath) -> Self {
+        Self { lock: Lock::new(policy), depth: AtomicU32::new(0), _pad: AtomicU32::new(0) }
+    }
+
+    /// Takes the lock, or takes it once more.
+    ///
+    /// # Errors
+    /// See [`LockError`].
+    #[inline]
+    pub fn acquire<H: Home>(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+        if self.is_mine::<H>() {
+            self.depth.store(self.depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            return Ok(Acquired::Clean);
+        }
+        let how = self.lock.acquire::<H>(patience)?;
+        self.depth.store(1, Ordering::Relaxed);
+        Ok(how)
+    }
+
+    /// Leaves the lock once.
+    ///
+    /// # Errors
+    /// When this thread does not hold it.
+    #[inline]
+    pub fn release<H: Home>(&self) -> Result<(), NotOwner> {
+        if !self.is_mine::<H>() {
+            return Err(NotOwner);
+        }
+        let depth = self.depth.load(Ordering::Relaxed);
+        if depth > 1 {
+            self.depth.store(depth - 1, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.lock.release::<H>().map_err(|_| NotOwner)
+    }
+
+    /// Leaves the lock altogether, however often it was taken: for a condition's wait. Says how often that was.
+    ///
+    /// # Errors
+    /// When this thread does not hold it.
+    pub fn release_all<H: Home>(&self) -> Result<u32, NotOwner> {
+        let depth = self.depth::<H>();
+        if depth == 0 {
+            return Err(NotOwner);
+        }
+        self.lock.release::<H>().map_err(|_| NotOwner)?;
+        Ok(depth)
+    }
+
+    /// Takes the lock as often as [`release_all`](Self::release_all) said.
+    ///
+    /// # Errors
+    /// See [`LockError`].
+    pub fn acquire_again<H: Home>(&self, depth: u32, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+        let how = self.lock.acquire::<H>(patience)?;
+        self.depth.store(depth, Ordering::Relaxed);
+        Ok(how)
+    }
+
+    /// Makes a broken lock free again.
+    ///
+    /// # Errors
+    /// When its holder lives.
+    pub fn reset<H: Home>(&self) -> Result<(), ResetError> {
+        self.lock.reset::<H>()
+    }
+
+    /// Whether the thread that asks holds it.
+    #[inline]
+    pub fn is_mine<H: Home>(&self) -> bool {
+        self.lock.owner() == Some(H::me()) && !self.lock.is_broken()
+    }
+
+    /// How often the thread that asks holds it.
+    pub fn depth<H: Home>(&self) -> u32 {
+        if self.is_mine::<H>() { self.depth.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Who holds it now.
+    pub fn owner(&self) -> Option<Owner> {
+        self.lock.owner()
+    }
+
+    /// Where those wait who want it.
+    pub fn freed(&self) -> &EventCount {
+        self.lock.freed()
+    }
+
+    /// The lock beneath.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+}

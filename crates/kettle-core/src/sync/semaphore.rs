@@ -1,0 +1,93 @@
+//! Permits that nobody owns.
+
+use super::Home;
+use crate::atomics::{AtomicU32, Ordering};
+use crate::wait::{EventCount, Patience, Stopped, spin_until};
+
+/// A number of permits. One may be taken here and given back there, so a permit has no owner, and that of a process
+/// that died is gone; [`OwnedPermits`](super::OwnedPermits) are the other kind.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Semaphore {
+    value: AtomicU32,
+    limit: AtomicU32,
+    given: EventCount,
+}
+
+/// A release beyond the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReleasedTooOften;
+
+impl Semaphore {
+    /// The highest number of permits.
+    pub const MAX: u32 = i32::MAX as u32;
+
+    /// `value` permits now, never more than `limit`.
+    pub fn new(value: u32, limit: u32) -> Self {
+        Self { value: AtomicU32::new(value), limit: AtomicU32::new(limit), given: EventCount::new() }
+    }
+
+    #[inline]
+    fn take(&self) -> Option<()> {
+        let mut v = self.value.load(Ordering::SeqCst);
+        while v > 0 {
+            match self.value.compare_exchange_weak(v, v - 1, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return Some(()),
+                Err(now) => v = now,
+            }
+        }
+        None
+    }
+
+    /// Takes a permit.
+    ///
+    /// # Errors
+    /// When the wait ended first.
+    #[inline]
+    pub fn acquire<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        match self.take() {
+            Some(()) => Ok(()),
+            None => self.acquire_slow::<H>(patience),
+        }
+    }
+
+    #[cold]
+    fn acquire_slow<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        if !patience.may_wait() {
+            return Err(Stopped::TimedOut);
+        }
+        if spin_until(|| self.value.load(Ordering::Relaxed) > 0) && self.take().is_some() {
+            return Ok(());
+        }
+        self.given.wait_for(patience, H::SCOPE, || self.take(), || None)
+    }
+
+    /// Gives `n` permits back, all or none.
+    ///
+    /// # Errors
+    /// When there would be more than the limit.
+    #[inline]
+    pub fn release<H: Home>(&self, n: u32) -> Result<(), ReleasedTooOften> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        self.value
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |v| v.checked_add(n).filter(|v| *v <= limit))
+            .map_err(|_| ReleasedTooOften)?;
+        self.given.notify_after_fence(n, H::SCOPE);
+        Ok(())
+    }
+
+    /// The permits that can be taken now.
+    pub fn value(&self) -> u32 {
+        self.value.load(Ordering::SeqCst)
+    }
+
+    /// The most there can be.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Where those wait who want one.
+    pub fn given(&self) -> &EventCount {
+        &self.given
+    }
+}

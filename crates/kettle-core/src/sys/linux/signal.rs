@@ -1,0 +1,36 @@
+//! Ending with another process.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Has the kernel send SIGKILL to this process when the last write end of the pipe whose read end is `life` closes,
+/// that is when the process that holds it ends: also in the middle of a C call, and without a thread.
+///
+/// This follows the holder's *process*, where `PR_SET_PDEATHSIG` would follow the thread that started us. If the
+/// pipe is closed already, this process is killed here.
+///
+/// # Errors
+/// What `fcntl` says when `life` is not a pipe or socket.
+pub fn die_with(life: BorrowedFd<'_>) -> io::Result<()> {
+    let fd = life.as_raw_fd();
+    let check = |r: i32| if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) };
+    // SAFETY: plain fcntl calls with integers on a descriptor that is borrowed for the whole function.
+    unsafe {
+        check(libc::fcntl(fd, libc::F_SETOWN, libc::getpid()))?;
+        check(libc::fcntl(fd, F_SETSIG, libc::SIGKILL))?;
+        let flags = check(libc::fcntl(fd, libc::F_GETFL))?;
+        check(libc::fcntl(fd, libc::F_SETFL, flags | libc::O_ASYNC))?;
+    }
+    // The signal comes with the *change*; if the holder went before we asked, only looking tells.
+    let mut p = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: `p` is one valid pollfd.
+    let n = unsafe { libc::poll(&mut p, 1, 0) };
+    if n > 0 && p.revents & (libc::POLLHUP | libc::POLLERR) != 0 {
+        // SAFETY: kill takes two integers; ending this process is what was asked for.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    }
+    Ok(())
+}
+
+/// From the kernel's uapi; the `libc` crate does not have it for every target.
+const F_SETSIG: libc::c_int = 10;

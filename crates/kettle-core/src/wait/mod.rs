@@ -1,0 +1,150 @@
+//! The one place that sleeps.
+//!
+//! Everything that blocks is written as the same loop: *announce that I shall sleep; look; sleep for a slice; look
+//! again.* What a slice brings is decided here once: absolute deadlines, signals (Ctrl-C), and the chance to ask
+//! whether the one we wait for still lives.
+//!
+//! Sleeps are cut into slices because a wake-up is given to *somebody*: if that one is killed before it acts, the
+//! others find out at the end of their slice. So no wake-up needs an owner, and none can be lost for good.
+//!
+//! Two faces: [`EventCount`] for a thread that may sleep, [`Doorbell`] for an event loop that may not.
+
+mod deadline;
+mod doorbell;
+mod event_count;
+mod spin;
+
+use core::time::Duration;
+
+pub use deadline::Deadline;
+pub use doorbell::{Door, Doorbell, set_namespace};
+pub use event_count::{Announced, EventCount};
+pub use spin::{cpus, spin_until};
+
+use crate::atomics::AtomicU32;
+pub use crate::sys::futex::Scope;
+use crate::sys::{clock, futex};
+
+/// Why a wait ended without what was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The deadline passed.
+    TimedOut,
+    /// The caller's own check said to stop (a signal handler raised, say).
+    Interrupted,
+}
+
+/// How long a caller is willing to wait, and what may end its wait early.
+pub struct Patience<'a> {
+    deadline: Deadline,
+    slice: u64,
+    stop: Option<&'a dyn Fn() -> bool>,
+    naps: core::cell::Cell<u32>,
+}
+
+/// Naps are short at first, so that the death of an owner is noticed soon by whoever comes after it.
+const FIRST_SLICE: u64 = 10_000_000;
+const LONGEST_SLICE: Duration = Duration::from_millis(200);
+
+impl<'a> Patience<'a> {
+    /// Waits until `deadline`, whatever signals come.
+    pub fn until(deadline: Deadline) -> Self {
+        Self { deadline, slice: LONGEST_SLICE.as_nanos() as u64, stop: None, naps: core::cell::Cell::new(0) }
+    }
+
+    /// Waits for ever.
+    pub fn forever() -> Self {
+        Self::until(Deadline::NEVER)
+    }
+
+    /// Does not wait.
+    pub fn none() -> Self {
+        Self::until(Deadline::NOW)
+    }
+
+    /// Asks `stop` after every slice of at most `slice`, and when a signal handler ran: true ends the wait.
+    ///
+    /// The slice closes the race between `stop`'s last look and falling asleep: a signal that comes in between is
+    /// seen one slice later.
+    pub fn interrupted_by(mut self, slice: Duration, stop: &'a dyn Fn() -> bool) -> Self {
+        self.slice = (slice.min(LONGEST_SLICE).as_nanos() as u64).max(1_000_000);
+        self.stop = Some(stop);
+        self
+    }
+
+    /// For what is held for moments only: as patient as this, but not less than a second.
+    pub fn at_least_a_second(&self) -> Patience<'a> {
+        let second = Deadline::after(Duration::from_secs(1));
+        Patience { deadline: self.deadline.max(second), naps: core::cell::Cell::new(0), ..*self }
+    }
+
+    /// When it ends.
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Whether there is any waiting to do at all.
+    pub fn may_wait(&self) -> bool {
+        self.deadline != Deadline::NOW
+    }
+
+    /// How many slices were slept to their end: the caller asks about the living and the dead when this grows.
+    pub fn naps(&self) -> u32 {
+        self.naps.get()
+    }
+
+    /// The length of the next slice in nanoseconds.
+    fn next_slice(&self) -> u64 {
+        (FIRST_SLICE << self.naps.get().min(8)).min(self.slice)
+    }
+
+    /// Sleeps while `word` holds `expected`, one slice at most. `Ok` means: look again.
+    pub fn sleep(&self, word: &AtomicU32, expected: u32, scope: Scope) -> Result<(), Stopped> {
+        if !self.may_wait() {
+            return Err(Stopped::TimedOut);
+        }
+        let now = clock::now();
+        let deadline = self.deadline.as_nanos();
+        if now >= deadline {
+            return Err(Stopped::TimedOut);
+        }
+        let until = now.saturating_add(self.next_slice()).min(deadline);
+        match futex::wait(word, expected, until, scope) {
+            futex::Slept::Woken | futex::Slept::Changed => Ok(()),
+            futex::Slept::TimedOut => {
+                self.naps.set(self.naps.get().saturating_add(1));
+                self.check_stop()
+            }
+            futex::Slept::Interrupted => self.check_stop(),
+        }
+    }
+
+    /// As [`sleep`](Self::sleep), for those who wait on descriptors: how long one slice may take now.
+    pub fn slice(&self) -> Result<Duration, Stopped> {
+        let now = clock::now();
+        let deadline = self.deadline.as_nanos();
+        if !self.may_wait() || now >= deadline {
+            return Err(Stopped::TimedOut);
+        }
+        Ok(Duration::from_nanos(self.next_slice().min(deadline - now)))
+    }
+
+    /// Counts a slice that was slept on descriptors, and asks whether to stop.
+    pub fn slept(&self) -> Result<(), Stopped> {
+        self.naps.set(self.naps.get().saturating_add(1));
+        self.check_stop()
+    }
+
+    fn check_stop(&self) -> Result<(), Stopped> {
+        match self.stop {
+            Some(stop) if stop() => Err(Stopped::Interrupted),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl core::fmt::Debug for Patience<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Patience").field("deadline", &self.deadline).field("naps", &self.naps.get()).finish()
+    }
+}

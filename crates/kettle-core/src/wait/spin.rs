@@ -1,0 +1,68 @@
+//! Looking a little longer before going to sleep.
+
+use core::cell::Cell;
+
+#[cfg(not(loom))]
+use crate::sys::clock;
+
+/// The longest spin. A wake-up through the kernel costs some ten microseconds on either side, so looking for longer
+/// than a few of those cannot pay; milliseconds would be a core burnt for nothing.
+const LONGEST: u64 = 40_000;
+const SHORTEST: u64 = 2_000;
+
+/// How many processors this process may use.
+#[cfg(not(loom))]
+pub fn cpus() -> usize {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    static CPUS: AtomicUsize = AtomicUsize::new(0);
+    match CPUS.load(Ordering::Relaxed) {
+        0 => {
+            let n = std::thread::available_parallelism().map_or(1, |n| n.get());
+            CPUS.store(n, Ordering::Relaxed);
+            n
+        }
+        n => n,
+    }
+}
+
+/// In a model there is nothing to gain by spinning.
+#[cfg(loom)]
+pub fn cpus() -> usize {
+    1
+}
+
+thread_local! {
+    /// How long this thread spins, in nanoseconds: longer after spins that paid, shorter after those that did not.
+    static BUDGET: Cell<u64> = const { Cell::new(LONGEST / 2) };
+}
+
+/// Looks at `ready` for some microseconds; says whether it came true. Never with one processor, where the one we
+/// wait for could not run meanwhile.
+#[cfg(not(loom))]
+pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
+    if cpus() < 2 {
+        return ready();
+    }
+    let budget = BUDGET.get();
+    let start = clock::now();
+    loop {
+        for _ in 0..16 {
+            if ready() {
+                BUDGET.set((budget * 2).min(LONGEST));
+                return true;
+            }
+            crate::atomics::spin_hint();
+        }
+        if clock::now() - start > budget {
+            BUDGET.set((budget / 2).max(SHORTEST));
+            return false;
+        }
+    }
+}
+
+/// See the other one: a model looks once.
+#[cfg(loom)]
+pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
+    let _ = (&BUDGET, LONGEST, SHORTEST);
+    ready()
+}
