@@ -1,0 +1,57 @@
+# Every daily command. `make` alone lists them. PYTHON chooses the interpreter: make test PYTHON=python3.13
+
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2] + getattr(sys, "abiflags", ""))')
+VENV := .venv-$(VERSION)
+BIN := $(VENV)/bin
+# `make test RUST=no` leaves out the Rust half, for a second Python.
+RUST ?= yes
+
+.PHONY: help
+help: ## List these commands
+	@echo "Kettle. Set-up is done by each command itself. PYTHON=$(PYTHON) is $(VERSION)."
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Make the virtual environment and build kettle into it (release, editable)
+	@ci/venv.sh $(PYTHON) $(VENV)
+	@ci/build.sh $(VENV)
+
+.PHONY: demo
+demo: ## A tour in under two minutes: each example in turn, then what hangs elsewhere
+	@ci/venv.sh $(PYTHON) $(VENV) demo
+	@ci/build.sh $(VENV)
+	@$(BIN)/python examples/tour.py
+
+.PHONY: hangs
+hangs: ## Only the end of the tour: the standard library and kettle side by side
+	@ci/venv.sh $(PYTHON) $(VENV) demo
+	@ci/build.sh $(VENV)
+	@$(BIN)/python examples/tour.py --hangs
+
+.PHONY: test
+test: ## All tests: Rust, documentation examples, Python; ends with one line of counts
+	@ci/venv.sh $(PYTHON) $(VENV) test
+	@ci/test.sh $(VENV) $(RUST)
+
+.PHONY: check
+check: ## Formatting, lints, types, stubs, arrows between modules
+	@ci/venv.sh $(PYTHON) $(VENV) test lint
+	@ci/build.sh $(VENV)
+	@ci/check.sh $(VENV)
+
+.PHONY: bench
+bench: ## Measure against the standard library and its peers, interleaved
+	@ci/venv.sh $(PYTHON) $(VENV) bench
+	@ci/build.sh $(VENV)
+	@$(BIN)/python -m benches
+
+.PHONY: stress
+stress: ## Thousands of random kills, seeded; minutes long
+	@ci/venv.sh $(PYTHON) $(VENV) test
+	@ci/build.sh $(VENV)
+	@$(BIN)/python -m stress
+
+.PHONY: docs
+docs: ## Build the documentation of the Rust crates into target/doc
+	cargo doc --no-deps --workspace
