@@ -154,7 +154,12 @@ def measure_apart(name: str, peer: str, seconds: float, limit: float) -> tuple[o
 
 
 def run_interleaved(
-    benchmark: Cell | Series, peers: Sequence[str], rounds: int, seconds: float, limit: float, say: Callable[[str], None]
+    benchmark: Cell | Series,
+    peers: Sequence[str],
+    rounds: int,
+    seconds: float,
+    limit: float,
+    say: Callable[[str], None],
 ) -> dict[str, Result]:
     """Every library once, then every library again: what disturbs the machine disturbs them alike."""
     results = {peer: Result() for peer in benchmark.peers if peer in peers}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from benches._harness import CELLS, SERIES, Cell, Result, Series
 from benches._peers import PEERS
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 BY_HAND = ("<!-- by hand -->", "<!-- end of by hand -->")
 
 
@@ -83,7 +84,7 @@ def _shown(result: Result | None) -> str:
 
 
 def _times(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2g}×" if value < 10 else f"{value:.0f}×"
+    return "-" if value is None else f"{value:.2g}{TIMES}" if value < 10 else f"{value:.0f}{TIMES}"
 
 
 def _row(cells: list[str]) -> str:
@@ -94,8 +95,8 @@ def _verdict(benchmark: Cell, against_best: float | None) -> str:
     if benchmark.goal is None:
         return "-"
     if against_best is None:
-        return f"≥ {benchmark.goal:g}×"
-    return f"≥ {benchmark.goal:g}×, " + ("met" if against_best >= benchmark.goal else "**not met**")
+        return f"≥ {benchmark.goal:g}{TIMES}"
+    return f"≥ {benchmark.goal:g}{TIMES}, " + ("met" if against_best >= benchmark.goal else "**not met**")
 
 
 def _cells_table(found: Mapping[str, Mapping[str, Result]]) -> list[str]:

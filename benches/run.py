@@ -1,7 +1,7 @@
 """Runs the benchmarks and writes down what they found.
 
-    python -m benches                           all of them, a few minutes
-    python -m benches --quick --only 'lock-*'   one short round of some
+python -m benches                           all of them, a few minutes
+python -m benches --quick --only 'lock-*'   one short round of some
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benches", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", type=lambda s: s.split(","), default=["*"], help="names or patterns, with commas")
-    parser.add_argument("--peers", type=lambda s: s.split(","), default=list(PEERS), help="which libraries, with commas")
+    parser.add_argument(
+        "--peers", type=lambda s: s.split(","), default=list(PEERS), help="which libraries, with commas"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5, help="how long one measurement shall take (default 0.5)")
     parser.add_argument("--quick", action="store_true", help="one round of 0.1 s")
@@ -75,13 +77,17 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _line(name: str, results: dict[str, Result]) -> str:
     if not isinstance(CELLS.get(name), Cell):
-        shown = (f"{peer} {({p: figure(v) for p, v in r.medians().items()})}" for peer, r in results.items() if r.samples)
+        shown = []
+        for peer, result in results.items():
+            medians = result.medians()
+            points = [f"{p}: {figure(medians.get(p))}" for p in SERIES[name].points]
+            shown.append(f"{peer} " + (result.error or ", ".join(points)))
         return f"{name}: " + "; ".join(shown)
     benchmark, rival = CELLS[name], best_rival(results)
     to_best = ratio(results, rival[0]) if rival else None
     rates = ", ".join(f"{peer} {figure(r.median)}" for peer, r in results.items() if r.median)
     goal = "" if benchmark.goal is None else f" (goal {benchmark.goal:g})"
-    return f"{name}: {rates} {benchmark.unit}" + (f"; {to_best:.2f}× {rival[0]}{goal}" if to_best and rival else "")
+    return f"{name}: {rates} {benchmark.unit}" + (f"; {to_best:.2f} x {rival[0]}{goal}" if to_best and rival else "")
 
 
 def _say(line: str) -> None:

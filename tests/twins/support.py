@@ -1,0 +1,36 @@
+"""What the bodies share."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+LIMIT = 30  # seconds that a child may take on a loaded machine; nothing waits that long unless it is broken
+
+
+@contextmanager
+def started(ctx, target, *args, **options):
+    """A running child; it must have ended well, by itself, soon after the block."""
+    child = ctx.Process(target=target, args=args, **options)
+    child.start()
+    try:
+        yield child
+        child.join(LIMIT)
+        assert child.exitcode == 0, f"the child ended with {child.exitcode}"
+    finally:
+        if child.exitcode is None:
+            child.kill()
+            child.join()
+        child.close()
+
+
+def answer_of(ctx, target, *args):
+    """What `target(reply, *args)`, in a child, gave to `reply`."""
+    reader, writer = ctx.Pipe(duplex=False)
+    with reader, writer, started(ctx, _reply_with, writer, target, args):
+        assert reader.poll(LIMIT), "the child did not answer"
+        return reader.recv()
+
+
+def _reply_with(writer, target, args):
+    writer.send(target(*args))
+    writer.close()
