@@ -163,6 +163,17 @@ class Barrier(Primitive):
     def _from_token(cls, token: bytes) -> Self: ...  # action and timeout travel beside the token, see _configure
     def _configure(self, action: Callable[[], object] | None, timeout: float | None) -> None: ...
     def wait(self, timeout: float | None = None) -> int: ...
+    def _arrive(self) -> int:
+        """Comes to the barrier without waiting; gives a ticket. The last to come runs the action and opens it.
+        Raises BrokenBarrierError."""
+
+    def _passed(self, ticket: int) -> int | None:
+        """The ticket's index once the barrier has opened (the ticket is used up), None before. Raises
+        BrokenBarrierError."""
+
+    def _give_up(self, ticket: int) -> None:
+        """Breaks the barrier, if it has not opened for this ticket."""
+
     def reset(self) -> None: ...
     def abort(self) -> None: ...
     @property
@@ -293,6 +304,9 @@ class Doorbell:
     def fileno(self) -> int: ...
     def drain(self) -> list[int] | None:
         """The keys of the primitives that rang; None when some were lost (look at all)."""
+
+    def ring(self) -> None:
+        """Makes the descriptor readable until the next `drain`."""
 
     def close(self) -> None: ...
 

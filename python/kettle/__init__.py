@@ -1,0 +1,63 @@
+"""Python's concurrency toolbox on a Rust core: the standard library's names, without the hangs.
+
+    import kettle.multiprocessing as multiprocessing     # one line changed
+    kettle run program.py                                # none changed
+
+What is where:
+
+    kettle.multiprocessing      processes, queues, locks, pipes, shared values: the standard library's module, its
+                                submodules included, plus awaitable twins and `wait` on a mix of things
+    kettle.install, uninstall   make `import multiprocessing` mean ours, here and in every child
+    kettle.KettleError          the base of the errors below
+    kettle.OwnerDied            a lock's holder died (`pid`, `tid`)
+    kettle.ConsumerDied         a process that took items of a JoinableQueue died before it finished them
+                                (`pid`, `unfinished`)
+    kettle.ShutDown             a queue was shut down; `queue.ShutDown` itself where Python has it
+
+Nothing is loaded before it is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConsumerDied",
+    "KettleError",
+    "OwnerDied",
+    "ShutDown",
+    "install",
+    "uninstall",
+]
+
+if TYPE_CHECKING:
+    from kettle._errors import ConsumerDied as ConsumerDied
+    from kettle._errors import KettleError as KettleError
+    from kettle._errors import OwnerDied as OwnerDied
+    from kettle._errors import ShutDown as ShutDown
+    from kettle._install import install as install
+    from kettle._install import uninstall as uninstall
+
+_HOME = {
+    "ConsumerDied": "kettle._errors",
+    "KettleError": "kettle._errors",
+    "OwnerDied": "kettle._errors",
+    "ShutDown": "kettle._errors",
+    "install": "kettle._install",
+    "uninstall": "kettle._install",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'kettle' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

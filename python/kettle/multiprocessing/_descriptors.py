@@ -1,0 +1,52 @@
+"""Descriptors that belong to this process alone, and that a forked child must not keep.
+
+The write end of a life pipe is what a child lives by: were a sibling to hold a copy, the child would outlive its
+parent. A pidfd in a fork would merely be a leak.
+"""
+
+import contextlib
+import os
+import threading
+
+__all__ = ["close", "keep", "life_pipe"]
+
+_own: set[int] = set()
+_forking = threading.Lock()
+
+
+def life_pipe() -> tuple[int, int]:
+    """The two ends (read, write) of a new pipe whose write end no other process will inherit."""
+    with _forking:
+        ends = os.pipe()
+        _own.add(ends[1])
+    return ends
+
+
+def keep(fd: int) -> int:
+    """Marks `fd` as this process's own, to be closed in whatever it forks."""
+    _own.add(fd)
+    return fd
+
+
+def close(*fds: int) -> None:
+    """Closes descriptors, marked or not."""
+    for fd in fds:
+        # Forgotten first: once closed, the number may belong to somebody else.
+        _own.discard(fd)
+        os.close(fd)
+
+
+def _after_fork_in_child() -> None:
+    global _forking
+    _forking = threading.Lock()
+    for fd in _own:
+        with contextlib.suppress(OSError):  # a program may have closed everything, as daemons do
+            os.close(fd)
+    _own.clear()
+
+
+os.register_at_fork(
+    before=lambda: _forking.acquire(),
+    after_in_parent=lambda: _forking.release(),
+    after_in_child=_after_fork_in_child,
+)

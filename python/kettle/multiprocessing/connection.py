@@ -1,0 +1,108 @@
+"""Pipes, and connections over sockets.
+
+A `Pipe` keeps messages whole: whoever dies while sending leaves nothing behind, and large messages pass through shared
+memory. Around any other descriptor a `Connection` speaks the standard library's format.
+"""
+
+from multiprocessing import connection as _standard
+from multiprocessing import context, reduction
+from multiprocessing.connection import address_type, answer_challenge, deliver_challenge, wait
+from typing import TYPE_CHECKING, Any, Self
+
+from kettle._aio import readable, writable
+from kettle._session import native
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer
+
+__all__ = ["Client", "Listener", "Pipe", "wait"]
+
+AuthenticationError = context.AuthenticationError
+BufferTooShort = context.BufferTooShort
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_standard, name)
+
+
+class Connection(native.Connection, _standard.Connection):
+    """One end of a pipe, or a connection over any descriptor that can be read or written.
+
+    New are the awaitable twins, which wait until the descriptor is ready: over a foreign stream the rest of a message
+    that has only begun to arrive is then waited for in the ordinary, blocking way.
+    """
+
+    async def asend(self, obj: Any) -> None:
+        """As `send`, without blocking the event loop while the pipe is full."""
+        await writable(self.fileno())
+        self.send(obj)
+
+    async def arecv(self) -> Any:
+        """As `recv`, without blocking the event loop."""
+        await self._arrival()
+        return self.recv()
+
+    async def asend_bytes(self, buf: "Buffer", offset: int = 0, size: int | None = None) -> None:
+        """As `send_bytes`, without blocking the event loop while the pipe is full."""
+        await writable(self.fileno())
+        self.send_bytes(buf, offset, size)
+
+    async def arecv_bytes(self, maxlength: int | None = None) -> bytes:
+        """As `recv_bytes`, without blocking the event loop."""
+        await self._arrival()
+        return self.recv_bytes(maxlength)
+
+    async def arecv_bytes_into(self, buf: "Buffer", offset: int = 0) -> int:
+        """As `recv_bytes_into`, without blocking the event loop."""
+        await self._arrival()
+        return self.recv_bytes_into(buf, offset)
+
+    async def _arrival(self) -> None:
+        while not self.poll(0.0):
+            await readable(self.fileno())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        channel = self._channel_token()
+        return _rebuild, (type(self), reduction.DupFd(self.fileno()), self.readable, self.writable, channel)
+
+    def __del__(self) -> None:
+        """The descriptor is closed by the core."""
+
+
+def _rebuild(cls: type[Connection], handle: Any, readable: bool, writable: bool, channel: bytes | None) -> Connection:
+    connection = cls(handle.detach(), readable, writable)
+    connection._set_channel(channel)
+    return connection
+
+
+def _adopt(connection: Any) -> Connection:
+    """The same descriptor as a connection of ours."""
+    handle, connection._handle = connection._handle, None
+    return Connection(handle)
+
+
+def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
+    """Two connected ends; with `duplex=False` the first only receives and the second only sends."""
+    return native.pipe(Connection, duplex)
+
+
+class Listener(_standard.Listener):
+    """A socket that waits for connections. See the standard library for the parameters."""
+
+    def accept(self) -> Connection:  # type: ignore[override]
+        """Waits for somebody to connect, and returns the connection.
+
+        Raises `multiprocessing.AuthenticationError` if they do not know the key.
+        """
+        return _adopt(super().accept())
+
+    def __enter__(self) -> Self:
+        return self
+
+
+def Client(address: Any, family: str | None = None, authkey: bytes | None = None) -> Connection:
+    """Connects to the `Listener` at `address`.
+
+    Raises `multiprocessing.AuthenticationError` if the keys differ.
+    """
+    return _adopt(_standard.Client(address, family, authkey))

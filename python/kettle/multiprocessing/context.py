@@ -1,0 +1,266 @@
+"""Contexts: the same functions for each start method, as in the standard library, making this package's objects.
+
+The classes extend the standard library's, so that code which tests for those finds them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing import context as _standard
+from multiprocessing.context import (
+    AuthenticationError,
+    BufferTooShort,
+    ProcessError,
+    TimeoutError,
+    assert_spawning,
+    get_spawning_popen,
+    reduction,
+    set_spawning_popen,
+)
+from typing import TYPE_CHECKING, Any
+
+from kettle.multiprocessing import process
+
+if TYPE_CHECKING:
+    import ctypes
+    import logging
+
+    from kettle.multiprocessing import connection, managers, pool, queues, sharedctypes, synchronize
+
+__all__ = ()
+
+
+class BaseContext(_standard.BaseContext):
+    """What all contexts offer. The keyword-only parameters are this package's own; see the classes for their meaning."""
+
+    def Manager(self) -> "managers.SyncManager":
+        """A started manager: a process that holds objects which others use through proxies."""
+        from kettle.multiprocessing.managers import SyncManager
+
+        manager = SyncManager(ctx=self.get_context())
+        manager.start()
+        return manager
+
+    def Pipe(self, duplex: bool = True) -> "tuple[connection.Connection, connection.Connection]":
+        """Two connected ends; with `duplex=False` the first only receives and the second only sends."""
+        from kettle.multiprocessing.connection import Pipe
+
+        return Pipe(duplex)
+
+    def Lock(self, *, on_owner_death: str = "raise", name: str | None = None) -> "synchronize.Lock":
+        """A lock that any process or thread may release."""
+        from kettle.multiprocessing.synchronize import Lock
+
+        return Lock(ctx=self.get_context(), on_owner_death=on_owner_death, name=name)
+
+    def RLock(self, *, on_owner_death: str = "raise", name: str | None = None) -> "synchronize.RLock":
+        """A lock that its holder may take again."""
+        from kettle.multiprocessing.synchronize import RLock
+
+        return RLock(ctx=self.get_context(), on_owner_death=on_owner_death, name=name)
+
+    def Condition(self, lock: Any = None, *, name: str | None = None) -> "synchronize.Condition":
+        """A condition variable over `lock`, or over a new RLock."""
+        from kettle.multiprocessing.synchronize import Condition
+
+        return Condition(lock, ctx=self.get_context(), name=name)
+
+    def Semaphore(self, value: int = 1, *, robust: bool = False, name: str | None = None) -> "synchronize.Semaphore":
+        """A semaphore with `value` permits."""
+        from kettle.multiprocessing.synchronize import Semaphore
+
+        return Semaphore(value, ctx=self.get_context(), robust=robust, name=name)
+
+    def BoundedSemaphore(
+        self, value: int = 1, *, robust: bool = False, name: str | None = None
+    ) -> "synchronize.BoundedSemaphore":
+        """A semaphore that never has more than `value` permits."""
+        from kettle.multiprocessing.synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value, ctx=self.get_context(), robust=robust, name=name)
+
+    def Event(self, *, name: str | None = None) -> "synchronize.Event":
+        """A flag to wait for."""
+        from kettle.multiprocessing.synchronize import Event
+
+        return Event(ctx=self.get_context(), name=name)
+
+    def Barrier(
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+        *,
+        name: str | None = None,
+    ) -> "synchronize.Barrier":
+        """A point where `parties` wait for each other."""
+        from kettle.multiprocessing.synchronize import Barrier
+
+        return Barrier(parties, action, timeout, ctx=self.get_context(), name=name)
+
+    def Queue(self, maxsize: int = 0, *, name: str | None = None) -> "queues.Queue[Any]":
+        """A queue between processes, bounded if `maxsize` is positive."""
+        from kettle.multiprocessing.queues import Queue
+
+        return Queue(maxsize, ctx=self.get_context(), name=name)
+
+    def JoinableQueue(self, maxsize: int = 0, *, name: str | None = None) -> "queues.JoinableQueue[Any]":
+        """A queue that knows how many of its items are finished."""
+        from kettle.multiprocessing.queues import JoinableQueue
+
+        return JoinableQueue(maxsize, ctx=self.get_context(), name=name)
+
+    def SimpleQueue(self, *, name: str | None = None) -> "queues.SimpleQueue[Any]":
+        """An unbounded queue with a smaller interface."""
+        from kettle.multiprocessing.queues import SimpleQueue
+
+        return SimpleQueue(ctx=self.get_context(), name=name)
+
+    def Pool(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+    ) -> "pool.Pool":
+        """The standard library's pool of worker processes, over this context's processes and queues."""
+        from kettle.multiprocessing.pool import Pool
+
+        return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
+
+    def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:
+        """A ctypes object in shared memory, without a lock."""
+        from kettle.multiprocessing.sharedctypes import RawValue
+
+        return RawValue(typecode_or_type, *args)
+
+    def RawArray(self, typecode_or_type: Any, size_or_initializer: "int | Sequence[Any]") -> "ctypes.Array[Any]":
+        """A ctypes array in shared memory, without a lock."""
+        from kettle.multiprocessing.sharedctypes import RawArray
+
+        return RawArray(typecode_or_type, size_or_initializer)
+
+    def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
+        """A ctypes object in shared memory with a lock; the bare object if `lock` is False."""
+        from kettle.multiprocessing.sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
+    def Array(self, typecode_or_type: Any, size_or_initializer: "int | Sequence[Any]", *, lock: Any = True) -> Any:
+        """A ctypes array in shared memory with a lock; the bare array if `lock` is False."""
+        from kettle.multiprocessing.sharedctypes import Array
+
+        return Array(typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context())
+
+    def wait(self, object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
+        """Those of `object_list` (primitives, queues, processes, connections, sockets...) that are ready; see
+        `kettle.multiprocessing.wait`."""
+        from kettle.multiprocessing._wait import wait
+
+        return wait(object_list, timeout)
+
+    def freeze_support(self) -> None:
+        """Runs the child's part and exits, if this is a frozen executable started as a child."""
+        from kettle.multiprocessing.spawn import freeze_support
+
+        freeze_support()
+
+    def allow_connection_pickling(self) -> None:
+        """Makes connections and sockets picklable, which they are as soon as the module is imported."""
+        from kettle.multiprocessing import connection  # noqa: F401
+
+    def get_context(self, method: str | None = None) -> Any:
+        """The context for `method` ("fork", "spawn" or "forkserver"); this one if it is None.
+
+        Raises ValueError for another name.
+        """
+        if method is None:
+            return self
+        try:
+            context = _concrete_contexts[method]
+        except KeyError:
+            raise ValueError(f"cannot find context for {method!r}") from None
+        context._check_available()  # type: ignore[attr-defined]
+        return context
+
+
+class Process(process.BaseProcess, _standard.Process):
+    """A process started by the default start method. See `BaseProcess` for its parameters."""
+
+    @staticmethod
+    def _Popen(process_obj: process.BaseProcess) -> Any:
+        return _default_context.get_context().Process._Popen(process_obj)
+
+    @staticmethod
+    def _after_fork() -> None:
+        _default_context.get_context().Process._after_fork()
+
+
+class DefaultContext(_standard.DefaultContext, BaseContext):
+    """The context behind the package's own functions: its start method can be set once, and is then looked up."""
+
+    Process = Process
+
+
+class ForkProcess(process.BaseProcess, _standard.ForkProcess):
+    """A process started by forking this one."""
+
+    @staticmethod
+    def _Popen(process_obj: process.BaseProcess) -> Any:
+        from kettle.multiprocessing.popen_fork import Popen
+
+        return Popen(process_obj)
+
+
+class SpawnProcess(process.BaseProcess, _standard.SpawnProcess):
+    """A process started as a fresh interpreter."""
+
+    @staticmethod
+    def _Popen(process_obj: process.BaseProcess) -> Any:
+        from kettle.multiprocessing.popen_spawn_posix import Popen
+
+        return Popen(process_obj)
+
+
+class ForkServerProcess(process.BaseProcess, _standard.ForkServerProcess):
+    """A process forked by a server that has loaded little and has one thread."""
+
+    @staticmethod
+    def _Popen(process_obj: process.BaseProcess) -> Any:
+        from kettle.multiprocessing.popen_forkserver import Popen
+
+        return Popen(process_obj)
+
+
+class ForkContext(BaseContext, _standard.ForkContext):
+    """Processes are forked."""
+
+    _name = "fork"
+    Process = ForkProcess
+
+
+class SpawnContext(BaseContext, _standard.SpawnContext):
+    """Processes are fresh interpreters."""
+
+    _name = "spawn"
+    Process = SpawnProcess
+
+
+class ForkServerContext(BaseContext, _standard.ForkServerContext):
+    """Processes are forked by a server."""
+
+    _name = "forkserver"
+    Process = ForkServerProcess
+
+
+_concrete_contexts: dict[str, BaseContext] = {
+    "fork": ForkContext(),
+    "spawn": SpawnContext(),
+    "forkserver": ForkServerContext(),
+}
+_default_context = DefaultContext(
+    _concrete_contexts[_standard._default_context._default_context._name]  # type: ignore[attr-defined]
+)
+
+
+def _force_start_method(method: str) -> None:
+    """In a child: its start method is the one that it was started by."""
+    _default_context._actual_context = _concrete_contexts[method]  # type: ignore[attr-defined]

@@ -1,0 +1,38 @@
+"""Blocks of shared memory. They come from the session's arena, so there is no allocator to be found here."""
+
+import sys
+from typing import Any, Self
+
+from kettle._session import native
+
+__all__ = ["BufferWrapper"]
+
+
+class BufferWrapper:
+    """`size` zeroed bytes, shared by every process that has them or was sent them."""
+
+    def __init__(self, size: int) -> None:
+        if size < 0:
+            raise ValueError(f"Size {size:n} out of range")
+        if sys.maxsize <= size:
+            raise OverflowError(f"Size {size:n} too large")
+        self._memory = native.SharedBytes(size)
+        self._size = size
+
+    @classmethod
+    def _over(cls, memory: native.SharedBytes) -> Self:
+        self = cls.__new__(cls)
+        self._memory = memory
+        self._size = len(memory)
+        return self
+
+    def create_memoryview(self) -> memoryview:
+        """A writable view of the bytes, which keeps them alive."""
+        return memoryview(self._memory)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._memory._token())
+
+
+def _rebuild(cls: type[BufferWrapper], token: bytes) -> BufferWrapper:
+    return cls._over(native.SharedBytes._from_token(token))

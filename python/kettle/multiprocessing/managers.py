@@ -1,0 +1,59 @@
+"""Managers: objects in a server process, used by others through proxies.
+
+They are the standard library's. Their server is a process of this package, so that it ends with its parent, whatever
+happens; inside it, as there, one process's threads share ordinary objects.
+"""
+
+from multiprocessing import managers as _standard
+from multiprocessing.managers import BaseProxy, Token
+from typing import Any
+
+from kettle.multiprocessing import pool, shared_memory
+from kettle.multiprocessing.context import _default_context
+
+__all__ = ["BaseManager", "BaseProxy", "SharedMemoryManager", "SyncManager", "Token"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_standard, name)
+
+
+class BaseManager(_standard.BaseManager):
+    """A manager without types: `register` them. See the standard library for the parameters."""
+
+    def __init__(
+        self,
+        address: Any = None,
+        authkey: bytes | None = None,
+        serializer: str = "pickle",
+        ctx: Any = None,
+        *,
+        shutdown_timeout: float = 1.0,
+    ) -> None:
+        super().__init__(
+            address, authkey, serializer, ctx or _default_context.get_context(), shutdown_timeout=shutdown_timeout
+        )
+
+
+class SyncManager(BaseManager, _standard.SyncManager):
+    """A manager of lists, dicts, namespaces, queues, locks and the like."""
+
+
+SyncManager.register("Pool", pool.Pool, _standard.PoolProxy)  # type: ignore[attr-defined]
+
+
+class SharedMemoryManager(BaseManager, _standard.SharedMemoryManager):
+    """A manager that removes the named shared memory made through it when it shuts down."""
+
+    def SharedMemory(self, size: int) -> shared_memory.SharedMemory:
+        """A new block of `size` bytes, tracked by the manager."""
+        block = super().SharedMemory(size)
+        block.__class__ = shared_memory.SharedMemory
+        return block  # type: ignore[return-value]
+
+    def ShareableList(self, sequence: Any) -> shared_memory.ShareableList:
+        """A new shareable list, tracked by the manager."""
+        shareable = super().ShareableList(sequence)
+        shareable.shm.__class__ = shared_memory.SharedMemory
+        shareable.__class__ = shared_memory.ShareableList
+        return shareable

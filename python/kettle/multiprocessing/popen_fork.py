@@ -1,0 +1,141 @@
+"""Starts a process by forking this one, and watches it through a pidfd.
+
+What ends a wait is the end of the process itself, never of a pipe: a grandchild that still holds some descriptor keeps
+nobody waiting.
+"""
+
+import atexit
+import errno
+import os
+import signal
+import threading
+from functools import cache
+from multiprocessing import popen_fork as _standard
+from multiprocessing import util
+from typing import Any
+
+from kettle._session import native
+from kettle.multiprocessing import _descriptors
+
+__all__ = ["Popen"]
+
+# What `exitcode` says of a child whose status was taken by somebody else's wait(), as asyncio does.
+UNKNOWN_STATUS = 255
+
+
+class Popen(_standard.Popen):
+    """A started process. `sentinel` is readable once it has ended."""
+
+    method = "fork"
+    pid: int
+    sentinel: int
+    returncode: int | None
+    finalizer: Any
+
+    def __init__(self, process_obj: Any) -> None:
+        _require_pidfd()
+        self._owner = os.getpid()
+        self._reaping = threading.Lock()
+        self._ticket: int | None = None
+        super().__init__(process_obj)
+
+    def _launch(self, process_obj: Any) -> None:
+        life_r, life_w = _descriptors.life_pipe()
+        try:
+            self.pid = os.fork()
+        except BaseException:
+            _descriptors.close(life_r, life_w)
+            raise
+        if self.pid == 0:
+            _run_child(process_obj, life_r)
+        os.close(life_r)
+        self._ticket = native.last_fork_ticket()
+        self._started(life_w)
+
+    def _started(self, *to_close: int) -> None:
+        """The child runs: watch it. `to_close` are descriptors to close when this object goes."""
+        try:
+            self.sentinel = _descriptors.keep(self._watch())
+        except BaseException:
+            # Nobody could ever wait for it.
+            self._discard()
+            self._gone()
+            _descriptors.close(*to_close)
+            raise
+        if self._ticket is not None:
+            native.child_started(self._ticket, self.pid)
+        self.finalizer = util.Finalize(self, _descriptors.close, (*to_close, self.sentinel))
+
+    def _watch(self) -> int:
+        """A descriptor that is readable once the child has ended."""
+        return os.pidfd_open(self.pid)
+
+    def _discard(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def _gone(self) -> None:
+        if self._ticket is not None:
+            native.child_gone(self._ticket)
+            self._ticket = None
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """The exit code, or None while the process runs. Waits for the end if `flag` is 0."""
+        return self.wait(0 if flag == os.WNOHANG else None)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code, or None if the process still runs after `timeout` seconds."""
+        if self.returncode is not None or self._owner != os.getpid():
+            return self.returncode
+        if not native.wait_any((), (self.sentinel,), timeout)[1]:
+            return self.returncode
+        with self._reaping:
+            if self.returncode is None:
+                self.returncode = self._reap()
+                self._gone()
+        return self.returncode
+
+    def _reap(self) -> int:
+        """The exit code of the child, which has ended."""
+        try:
+            status = os.waitpid(self.pid, 0)[1]
+        except ChildProcessError:
+            return UNKNOWN_STATUS
+        return os.waitstatus_to_exitcode(status)
+
+    def _send_signal(self, sig: int) -> None:
+        if self.returncode is None and self._owner == os.getpid():
+            try:
+                signal.pidfd_send_signal(self.sentinel, sig)
+            except ProcessLookupError:
+                pass
+
+
+def _run_child(process_obj: Any, life: int) -> None:
+    """The forked child's whole life. As CPython 3.13 does, and here on every version, handlers that the child itself
+    registered with `atexit` run at its end, and its parent's do not."""
+    code = 1
+    try:
+        atexit._clear()
+        atexit.register(util._exit_function)  # type: ignore[attr-defined]
+        code = process_obj._bootstrap(parent_sentinel=life)
+    finally:
+        try:
+            atexit._run_exitfuncs()
+            native.leave()
+        finally:
+            os._exit(code)
+
+
+@cache
+def _require_pidfd() -> None:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: kettle watches processes through pidfd_open(2), which needs Linux 5.3 or later and a "
+            "container profile that allows it",
+        ) from None

@@ -1,0 +1,66 @@
+"""Starts a process by asking the fork server for one."""
+
+import os
+import signal
+from multiprocessing import forkserver as _standard
+from typing import Any
+
+from kettle.multiprocessing import _descriptors, forkserver, popen_fork, popen_spawn_posix
+
+__all__ = ["Popen"]
+
+
+class _DupFd:
+    """A descriptor that the server passes to the child."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def detach(self) -> int:
+        fds = forkserver.get_inherited_fds()
+        assert fds is not None
+        return fds[self.index]
+
+
+class Popen(popen_spawn_posix.Popen):
+    """A process forked by the fork server.
+
+    The server reaps it and reports its exit code; the end itself is seen through a pidfd, as everywhere, so that a
+    server that dies does not make its children look dead.
+    """
+
+    method = "forkserver"
+    DupFd = _DupFd
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """What `DupFd` needs to find `fd` in the child."""
+        self._fds.append(fd)
+        return len(self._fds) - 1
+
+    def _start(self) -> int:
+        self._status, to_child = forkserver.connect_to_new_process(self._fds)
+        try:
+            self.pid = _standard.read_signed(self._status)  # type: ignore[attr-defined]
+        except BaseException:
+            _descriptors.close(self._status, to_child)
+            raise
+        return to_child
+
+    def _started(self, *to_close: int) -> None:
+        super()._started(*to_close, self._status)
+
+    def _watch(self) -> int:
+        try:
+            return super()._watch()
+        except ProcessLookupError:
+            # Over already, and reaped by the server: its report is all that is left to wait for.
+            return os.dup(self._status)
+
+    def _discard(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def _reap(self) -> int:
+        try:
+            return int(_standard.read_signed(self._status))  # type: ignore[attr-defined]
+        except (OSError, EOFError):
+            return popen_fork.UNKNOWN_STATUS

@@ -1,0 +1,113 @@
+"""Starts a process as a fresh interpreter, and hands it the process object through a pipe.
+
+No resource tracker is started along with it: what the child shares with its parent is in the session's arena, which
+the kernel frees.
+"""
+
+import io
+import os
+import pickle
+from collections.abc import Callable
+from multiprocessing import resource_tracker, util
+from multiprocessing.context import set_spawning_popen
+from typing import Any
+
+from kettle import _session
+from kettle._session import native
+from kettle.multiprocessing import _descriptors, popen_fork, spawn
+
+__all__ = ["Popen"]
+
+
+class _DupFd:
+    """A descriptor that the child inherits under the same number."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def detach(self) -> int:
+        return self.fd
+
+
+class Popen(popen_fork.Popen):
+    """A process that begins with an exec."""
+
+    method = "spawn"
+    DupFd: Callable[[int], Any] = _DupFd
+
+    def __init__(self, process_obj: Any) -> None:
+        self._fds: list[int] = []
+        super().__init__(process_obj)
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """What `DupFd` needs to find `fd` in the child."""
+        self._fds.append(fd)
+        return fd
+
+    def _launch(self, process_obj: Any) -> None:
+        life_r, life_w = _descriptors.life_pipe()
+        try:
+            data = self._pickled(process_obj, life_r)
+            to_child = self._start()
+        except BaseException:
+            self._unreserve()
+            _descriptors.close(life_w)
+            raise
+        finally:
+            os.close(life_r)
+        with open(to_child, "wb") as pipe:
+            self._started(life_w)
+            try:
+                pipe.write(data)
+            except BaseException:
+                self.kill()
+                self.wait()
+                raise
+
+    def _pickled(self, process_obj: Any, life: int) -> bytes:
+        """What the child reads: its introduction, then the process object. Handles in there are granted to it."""
+        ticket = self._ticket = native.reserve_child()
+        previous = native.sending_to(ticket)
+        set_spawning_popen(self)
+        try:
+            introduction = spawn.Introduction(process_obj._name, life, ticket, process_obj._outlive_parent)
+            return dump(introduction) + dump(process_obj)
+        finally:
+            set_spawning_popen(None)
+            native.sending_to(previous)
+
+    def _unreserve(self) -> None:
+        if self._ticket is not None:
+            native.release_child(self._ticket)
+            self._ticket = None
+
+    def _start(self) -> int:
+        """Starts the interpreter; gives the descriptor through which it is told what to do."""
+        child_r, parent_w = os.pipe()
+        try:
+            self._fds.append(child_r)
+            arguments: dict[str, Any] = {"pipe_handle": child_r}
+            tracker_fd = resource_tracker._resource_tracker._fd  # type: ignore[attr-defined]
+            if tracker_fd is not None:
+                self._fds.append(tracker_fd)
+                arguments["tracker_fd"] = tracker_fd
+            command = spawn.get_command_line(**arguments)
+            self.pid = util.spawnv_passfds(spawn.get_executable(), command, self._fds)  # type: ignore[attr-defined]
+        except BaseException:
+            os.close(parent_w)
+            raise
+        finally:
+            os.close(child_r)
+        return parent_w
+
+
+def dump(obj: Any) -> bytes:
+    """Pickles start data; by value (with cloudpickle, if it is there) where that fails by name."""
+    out = io.BytesIO()
+    try:
+        _session.ForkingPickler(out).dump(obj)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        if not _session.HAVE_CLOUDPICKLE:
+            raise
+        return _session.fallback_dumps(obj)
+    return out.getvalue()

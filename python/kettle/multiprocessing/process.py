@@ -1,0 +1,72 @@
+"""The process class. What it is about (who am I, who are my children, who is my parent) is kept where the standard
+library keeps it, so that `multiprocessing.current_process()` and logging tell the truth too."""
+
+import os
+from collections.abc import Callable, Generator, Iterable, Mapping
+from multiprocessing import process as _standard
+from multiprocessing.process import active_children, current_process, parent_process
+from typing import Any
+
+from kettle._session import native
+
+__all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
+
+
+def __getattr__(name: str) -> Any:
+    # _children and its like are rebound there when a process starts.
+    return getattr(_standard, name)
+
+
+class BaseProcess(_standard.BaseProcess):
+    """An activity that runs in a process of its own.
+
+    The parameters are the standard library's, and one more: a child that is started with `outlive_parent=True` goes on
+    when its parent is killed. Any other is killed within milliseconds after its parent, whatever it is doing.
+
+    Differences from the standard library: `sentinel` is a pidfd; `exitcode` is never None once an untimed `join`
+    returned (it is 255 if somebody else reaped the child and took its status along); a process can be awaited.
+    """
+
+    _outlive_parent = False
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Callable[..., object] | None = None,
+        name: str | None = None,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] = {},
+        *,
+        daemon: bool | None = None,
+        outlive_parent: bool = False,
+    ) -> None:
+        super().__init__(group, target, name, args, kwargs, daemon=daemon)
+        self._outlive_parent = outlive_parent
+
+    async def ajoin(self, timeout: float | None = None) -> None:
+        """Waits, without blocking the event loop, until the process ends or `timeout` seconds have passed."""
+        from kettle._aio import readable
+
+        self._check_closed()  # type: ignore[attr-defined]
+        if self._popen is None:  # type: ignore[attr-defined]
+            raise AssertionError("can only join a started process")
+        if await readable(self.sentinel, timeout):
+            self.join()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self.ajoin().__await__()
+
+    def _bootstrap(self, parent_sentinel: int | None = None) -> int:
+        from kettle.multiprocessing import context, spawn
+
+        if self._start_method is not None:  # type: ignore[attr-defined]
+            context._force_start_method(self._start_method)  # type: ignore[attr-defined]
+        life_line = spawn.take_life_line()
+        if life_line is not None:
+            if parent_sentinel is not None:
+                os.close(parent_sentinel)
+            parent_sentinel = life_line
+        elif parent_sentinel is not None and not self._outlive_parent:
+            native.die_with(parent_sentinel)
+        code: int = super()._bootstrap(parent_sentinel=parent_sentinel)  # type: ignore[misc]
+        return code

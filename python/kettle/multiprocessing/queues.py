@@ -1,0 +1,376 @@
+"""Queues between processes.
+
+An item is pickled by `put`, in the caller's thread, and is safe in shared memory when `put` returns: no feeder thread,
+no pipe, nothing to join. What cannot be pickled raises there; an item that cannot be rebuilt raises in the `get` that took
+it. An unbounded `put` never blocks. The classes extend the standard library's, so that code which tests for those finds
+them; none of their methods is used.
+"""
+
+import os
+import threading
+import types
+from collections.abc import AsyncIterator, Iterable
+from multiprocessing import queues as _standard
+from queue import Empty, Full
+from typing import Any, Generic, TypeVar
+
+from kettle._aio import PENDING, retry
+from kettle._session import native
+
+__all__ = ["JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
+
+T = TypeVar("T")
+
+ShutDown = native.ShutDown
+
+
+class _Reader:
+    """The receiving end of a queue, for code made for the standard library's, where it is a connection.
+
+    Its descriptor exists once somebody asks for it, and is readable while there are items: the core rings a doorbell
+    for each that comes, and whoever finds the queue empty silences it.
+    """
+
+    def __init__(self, items: native.Queue) -> None:
+        self._items = items
+        self._bell: native.Doorbell | None = None
+        self._owner = 0
+        self.closed = False
+
+    def fileno(self) -> int:
+        """A descriptor that can be polled."""
+        if self.closed:
+            raise OSError("handle is closed")
+        if self._bell is None or self._owner != os.getpid():
+            self._bell, self._owner = native.Doorbell(), os.getpid()
+            self._items._arm(self._bell.door)
+            self._settle()
+        return self._bell.fileno()
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Whether there is an item, waiting `timeout` seconds for one (None: for ever)."""
+        ready = self._items._ready() or bool(timeout != 0.0 and native.wait_any((self._items,), (), timeout)[0])
+        self._settle()
+        return ready
+
+    def recv(self) -> Any:
+        """Takes the next item, waiting for one."""
+        item = self._items.get()
+        self._settle()
+        return item
+
+    def recv_bytes(self, maxlength: int | None = None) -> bytes:
+        """Takes the next item as it was pickled."""
+        data = self._items._get_bytes()
+        self._settle()
+        return data
+
+    def close(self) -> None:
+        """Gives the descriptor back; the queue stays as it is."""
+        self.closed = True
+        bell, self._bell = self._bell, None
+        if bell is not None and self._owner == os.getpid():
+            self._items._disarm(bell.door)
+            bell.close()
+
+    def _settle(self) -> None:
+        """Makes the descriptor say what is so."""
+        bell = self._bell
+        if bell is None or self._owner != os.getpid():
+            return
+        if not self._items._ready():
+            bell.drain()
+        if self._items._ready():  # asked again: something may have come before the bell was silenced
+            bell.ring()
+
+
+class _Writer:
+    """The sending end of a queue, for code made for the standard library's, where it is a connection."""
+
+    closed = False
+
+    def __init__(self, items: native.Queue) -> None:
+        self.send = items.put
+        self.send_bytes = items._put_bytes
+
+    def close(self) -> None:
+        """Does nothing: there is no descriptor."""
+
+
+class _Base(Generic[T]):
+    """What the three classes share: the core's queue, and everything that is promised of all of them."""
+
+    _items: native.Queue
+
+    def _set_items(self, items: native.Queue) -> None:
+        self._items = items
+        self._reader = _Reader(items)
+        self._writer = _Writer(items)
+        self._poll = self._reader.poll
+        self._opid = os.getpid()
+
+    @property
+    def name(self) -> str | None:
+        """What the queue was named."""
+        return self._items.name
+
+    def statistics(self) -> Any:
+        """Counters and the present state, as they are now."""
+        return self._items.statistics()
+
+    def put_many(self, objs: Iterable[T], block: bool = True, timeout: float | None = None) -> int:
+        """Puts all of `objs`, and returns how many those were.
+
+        Raises queue.Full, with the number that were put as its `done`, if there is no room in time.
+        """
+        return self._items.put_many(objs, block, timeout)
+
+    def get_many(self, max: int, timeout: float | None = None) -> list[T]:
+        """Waits for an item, then takes what there is, `max` items at most.
+
+        Raises queue.Empty if none comes in `timeout` seconds.
+        """
+        return self._items.get_many(max, timeout)
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """Makes `put` raise ShutDown from now on, and `get` too once the queue is empty; those who wait wake.
+
+        With `immediate` the items that are left are dropped, and count as done.
+        """
+        self._items.shutdown(immediate)
+
+    async def aput(self, obj: T, timeout: float | None = None) -> None:
+        """As `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
+
+        def attempt() -> bool:
+            try:
+                self._items.put_nowait(obj)
+            except Full:
+                return PENDING  # type: ignore[no-any-return]
+            return True
+
+        if await retry(self._items, "put", attempt, timeout) is PENDING:
+            raise Full
+
+    async def aget(self, timeout: float | None = None) -> T:
+        """As `get`, without blocking the event loop. Raises queue.Empty after `timeout` seconds.
+
+        Cancelling it loses no item.
+        """
+        items = self._items
+
+        def attempt() -> T:
+            try:
+                item: T = items.get_nowait()
+            except Empty:
+                return PENDING  # type: ignore[no-any-return]
+            return item
+
+        item = await retry(items, "get", attempt, timeout)
+        if item is PENDING:
+            raise Empty
+        return item
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        """The items as they come, until the queue is shut down and empty."""
+        while True:
+            try:
+                item = await self.aget()
+            except ShutDown:
+                return
+            yield item
+
+    def __getstate__(self) -> Any:
+        return {key: value for key, value in vars(self).items() if key not in _LOCAL}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._items._token(), self.__getstate__())
+
+    @property
+    def _rlock(self) -> threading.Lock:
+        """The standard library guards its pipe with locks, and some code takes them; here they guard nothing."""
+        return _unused_lock(self, "_unused_rlock")
+
+    @property
+    def _wlock(self) -> threading.Lock:
+        return _unused_lock(self, "_unused_wlock")
+
+
+_LOCAL = frozenset(("_items", "_reader", "_writer", "_poll", "put", "get", "_unused_rlock", "_unused_wlock"))
+
+
+def _unused_lock(owner: Any, name: str) -> threading.Lock:
+    lock: threading.Lock = vars(owner).setdefault(name, threading.Lock())
+    return lock
+
+
+def _rebuild(cls: Any, token: bytes, state: dict[str, Any]) -> Any:
+    self = cls.__new__(cls)
+    self._set_items(native.Queue._from_token(token))
+    vars(self).update(state)
+    return self
+
+
+class Queue(_Base[T], _standard.Queue):
+    """A queue between processes, bounded if `maxsize` is positive.
+
+    Differences from the standard library: `put` pickles at once and raises what pickling raises; `qsize`, `empty` and
+    `full` are exact; `close` and `join_thread` have nothing to flush and never wait; `shutdown` is there on every
+    Python version. New are `put_many`, `get_many`, `aput`, `aget`, `async for` and `statistics`.
+    """
+
+    _joinable = False
+    _ignore_epipe = False  # concurrent.futures sets it
+
+    def __init__(self, maxsize: int = 0, *, ctx: Any = None, name: str | None = None) -> None:
+        self._set_items(native.Queue(maxsize, joinable=self._joinable, name=name))
+
+    def _set_items(self, items: native.Queue) -> None:
+        super()._set_items(items)
+        self._maxsize = items.maxsize
+        cls = type(self)
+        # The core's own methods, unless a subclass has a word to say: saves a call on the way.
+        if cls.put is Queue.put and cls._on_queue_feeder_error is Queue._on_queue_feeder_error:
+            vars(self)["put"] = items.put
+        if cls.get is Queue.get:
+            vars(self)["get"] = items.get
+
+    @property
+    def _closed(self) -> bool:
+        return self._items._closed
+
+    def put(self, obj: T, block: bool = True, timeout: float | None = None) -> None:
+        """Puts `obj`, waiting for room if there is none; for ever, or for `timeout` seconds.
+
+        Raises queue.Full if there is no room (in time), ShutDown after `shutdown`, ValueError after `close`, and
+        whatever pickling raises.
+        """
+        if self._items._closed:
+            raise ValueError(f"Queue {self!r} is closed")
+        try:
+            self._items.put(obj, block, timeout)
+        except (Full, ShutDown):
+            raise
+        except Exception as error:
+            if type(self)._on_queue_feeder_error is Queue._on_queue_feeder_error:
+                raise
+            # Made for the standard library's queue, where such an error comes up in a thread and goes to this hook.
+            self._on_queue_feeder_error(error, obj)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Takes the next item, waiting for one; for ever, or for `timeout` seconds.
+
+        Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty, ValueError
+        after `close`. An item that cannot be rebuilt raises what rebuilding it raises, and is gone.
+        """
+        if self._items._closed:
+            raise ValueError(f"Queue {self!r} is closed")
+        item: T = self._items.get(block, timeout)
+        return item
+
+    def put_nowait(self, obj: T) -> None:
+        """`put(obj, block=False)`."""
+        self.put(obj, False)
+
+    def get_nowait(self) -> T:
+        """`get(block=False)`."""
+        return self.get(False)
+
+    def qsize(self) -> int:
+        """The number of items."""
+        return self._items.qsize()
+
+    def empty(self) -> bool:
+        """Whether there is no item."""
+        return self._items.empty()
+
+    def full(self) -> bool:
+        """Whether there is no room."""
+        return self._items.full()
+
+    def close(self) -> None:
+        """Ends this process's use of the queue: `put` and `get` raise ValueError from now on. Others go on."""
+        vars(self).pop("put", None)
+        vars(self).pop("get", None)
+        self._items._close()
+        self._reader.close()
+
+    def join_thread(self) -> None:
+        """Does nothing: what was put is in shared memory. Raises AssertionError before `close`."""
+        assert self._closed, f"Queue {self!r} not closed"
+
+    def cancel_join_thread(self) -> None:
+        """Does nothing: there is no thread, and what was put is not lost."""
+
+    def _terminate_broken(self) -> None:
+        self.close()
+
+    @staticmethod
+    def _on_queue_feeder_error(e: BaseException, obj: Any) -> None:
+        import traceback
+
+        traceback.print_exception(e)
+
+    __class_getitem__ = classmethod(types.GenericAlias)
+
+
+class JoinableQueue(Queue[T], _standard.JoinableQueue):
+    """A queue whose items are to be finished with `task_done`, for which `join` waits.
+
+    The core counts what each process took and has not finished: if one of them dies, `join` raises
+    `kettle.ConsumerDied`, which says how many items that were, instead of waiting for ever.
+    """
+
+    _joinable = True
+
+    def task_done(self) -> None:
+        """Says that an item that was got is finished. Raises ValueError if called more often than items were put."""
+        self._items.task_done()
+
+    def join(self) -> None:
+        """Waits until every item that was put is finished. Raises `kettle.ConsumerDied`."""
+        self._items.join()
+
+    async def ajoin(self, timeout: float | None = None) -> bool:
+        """As `join`, without blocking the event loop. Returns False if `timeout` (seconds) passed first."""
+        ready = self._items._join_ready
+        return await retry(self._items, "join", lambda: ready() or PENDING, timeout, together=True) is not PENDING
+
+
+class SimpleQueue(_Base[T], _standard.SimpleQueue):
+    """An unbounded queue with a smaller interface.
+
+    Differences from the standard library: `put` never blocks and raises what pickling raises. New are `shutdown`,
+    `put_many`, `get_many`, `aput`, `aget`, `async for` and `statistics`.
+    """
+
+    def __init__(self, *, ctx: Any = None, name: str | None = None) -> None:
+        self._set_items(native.Queue(0, joinable=False, name=name))
+
+    def _set_items(self, items: native.Queue) -> None:
+        super()._set_items(items)
+        cls = type(self)
+        if cls.put is SimpleQueue.put:
+            vars(self)["put"] = items.put
+        if cls.get is SimpleQueue.get:
+            vars(self)["get"] = items.get
+
+    def put(self, obj: T) -> None:
+        """Puts `obj`. Raises ShutDown after `shutdown`, ValueError after `close`, and whatever pickling raises."""
+        self._items.put(obj)
+
+    def get(self) -> T:
+        """Takes the next item, waiting for one. Raises ShutDown after `shutdown`, ValueError after `close`."""
+        item: T = self._items.get()
+        return item
+
+    def empty(self) -> bool:
+        """Whether there is no item."""
+        return self._items.empty()
+
+    def close(self) -> None:
+        """Ends this process's use of the queue. Others go on."""
+        self._items._close()
+        self._reader.close()
+
+    __class_getitem__ = classmethod(types.GenericAlias)

@@ -1,0 +1,7 @@
+"""The standard library's own module: one thread for a process hands out its descriptors."""
+
+import sys
+from multiprocessing import resource_sharer as _standard
+from multiprocessing.resource_sharer import *
+
+sys.modules[__name__] = _standard

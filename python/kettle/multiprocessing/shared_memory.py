@@ -1,0 +1,85 @@
+"""Named blocks of shared memory, as in the standard library: files in /dev/shm that unrelated processes can open.
+
+Within a session `RawArray` is the better choice: it has no name to be left behind.
+"""
+
+import mmap
+import os
+import sys
+from collections.abc import Iterable
+from multiprocessing import shared_memory as _standard
+from typing import Any
+
+__all__ = ["ShareableList", "SharedMemory"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_standard, name)
+
+
+class SharedMemory(_standard.SharedMemory):
+    """A named block of shared memory, created or attached to. See the standard library for the parameters.
+
+    Differences: `track` is accepted on every Python version. A block's memory is reserved when it is created, so that
+    a full /dev/shm is a MemoryError here and not a SIGBUS at some later access. `close` while views of `buf` are alive
+    is no error: the memory stays until the last of them is gone.
+    """
+
+    _fd: int
+    _buf: memoryview | None
+    _mmap: mmap.mmap | None
+
+    def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True) -> None:
+        if sys.version_info >= (3, 13):
+            super().__init__(name, create, size, track=track)
+        else:
+            super().__init__(name, create, size)
+            if not track:
+                _untrack(self)
+        if create:
+            try:
+                os.posix_fallocate(self._fd, 0, size)
+            except OSError as error:
+                self.close()
+                self.unlink()
+                raise MemoryError(f"cannot reserve {size} bytes of shared memory: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Gives up this instance's access to the block, which itself stays."""
+        buf, self._buf = self._buf, None
+        mapping, self._mmap = self._mmap, None
+        try:
+            if buf is not None:
+                buf.release()
+            if mapping is not None:
+                mapping.close()
+        except BufferError:
+            pass  # a view lives on, and the mapping with it
+        super().close()
+
+    if sys.version_info < (3, 13):
+        _track = True
+
+        def unlink(self) -> None:
+            """Removes the block's name; its memory is freed when the last process that uses it closes it."""
+            if self._track:
+                super().unlink()
+            elif self._name:
+                _standard._posixshmem.shm_unlink(self._name)  # type: ignore[attr-defined]
+
+
+def _untrack(block: Any) -> None:
+    from multiprocessing import resource_tracker
+
+    block._track = False
+    resource_tracker.unregister(block._name, "shared_memory")
+
+
+class ShareableList(_standard.ShareableList):  # type: ignore[type-arg]
+    """A list of numbers, strings, bytes and None of fixed length in a named block of shared memory."""
+
+    shm: SharedMemory
+
+    def __init__(self, sequence: Iterable[Any] | None = None, *, name: str | None = None) -> None:
+        super().__init__(sequence, name=name)  # type: ignore[misc]
+        self.shm.__class__ = SharedMemory

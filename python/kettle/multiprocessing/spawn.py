@@ -1,0 +1,144 @@
+"""What an exec'ed child does first. CPython's own bootstrap does the rest: its preparation data, its `_main`.
+
+The preparation data travels as an `Introduction`: unpickling it joins the parent's session and ties the child's life to
+the parent's before the child imports the program's main module.
+"""
+
+import os
+import sys
+from multiprocessing import spawn as _standard
+from multiprocessing import util
+from multiprocessing.reduction import DupFd
+from multiprocessing.spawn import (
+    get_executable,
+    get_preparation_data,
+    import_main_path,
+    is_forking,
+    set_executable,
+)
+from typing import Any, NoReturn
+
+from kettle._session import native
+
+__all__ = [
+    "_main",
+    "freeze_support",
+    "get_command_line",
+    "get_executable",
+    "get_preparation_data",
+    "import_main_path",
+    "set_executable",
+]
+
+_main = _standard._main  # type: ignore[attr-defined]
+_life_line: int | None = None
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_standard, name)
+
+
+class Introduction:
+    """What a child that is about to start must know, to be pickled while its `Popen` is the spawning one.
+
+    `life` is the read end of the child's life pipe, `ticket` its place in the session. Unpickling gives the
+    preparation data.
+    """
+
+    def __init__(self, name: str, life: int, ticket: int, outlive_parent: bool) -> None:
+        self._data = get_preparation_data(name)
+        self._life = life
+        self._ticket = ticket
+        self._outlive_parent = outlive_parent
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from kettle import _install
+        from kettle.multiprocessing.context import _default_context
+
+        return _introduced, (
+            DupFd(native.session_fd()),
+            self._ticket,
+            DupFd(self._life),
+            self._outlive_parent,
+            _default_context.get_start_method(),
+            _install.state(),
+            self._data,
+        )
+
+
+def _introduced(
+    session: Any,
+    ticket: int,
+    life: Any,
+    outlive_parent: bool,
+    start_method: str,
+    installed: Any,
+    data: dict[str, Any],
+) -> dict[str, Any]:
+    global _life_line
+    _life_line = life.detach()
+    os.set_inheritable(_life_line, False)
+    if not outlive_parent:
+        native.die_with(_life_line)
+    arena = session.detach()
+    os.set_inheritable(arena, False)
+    native.attach(arena, ticket)
+    if installed:
+        from kettle import _install
+
+        _install.apply(installed)
+    from kettle.multiprocessing import context
+
+    context._force_start_method(start_method)
+    return data
+
+
+def take_life_line() -> int | None:
+    """The read end of this exec'ed child's life pipe, once; None in a process that has another, or none."""
+    global _life_line
+    life, _life_line = _life_line, None
+    return life
+
+
+def get_command_line(**kwds: Any) -> list[str]:
+    """The command that starts a child, `kwds` being the arguments of its `spawn_main`."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable, "--multiprocessing-fork", *(f"{k}={v!r}" for k, v in kwds.items())]
+    arguments = ", ".join(f"{k}={v!r}" for k, v in kwds.items())
+    return [
+        get_executable(),
+        *util._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+        "-c",
+        f"{_find_this_package()}from kettle.multiprocessing.spawn import spawn_main; spawn_main({arguments})",
+        "--multiprocessing-fork",
+    ]
+
+
+def _find_this_package() -> str:
+    """A statement for programs that put this package on their path by hand: their children start without that."""
+    import kettle
+
+    home = os.path.dirname(os.path.dirname(os.path.abspath(kettle.__file__)))
+    if os.path.basename(home) in ("site-packages", "dist-packages"):
+        return ""
+    return f"import sys; sys.path.append({home!r}); "
+
+
+def spawn_main(pipe_handle: int, parent_pid: int | None = None, tracker_fd: int | None = None) -> NoReturn:
+    """The main function of a spawned child: runs what it reads from `pipe_handle`, and exits."""
+    assert is_forking(sys.argv), "Not forking"
+    if tracker_fd is not None:
+        from multiprocessing import resource_tracker
+
+        resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]
+    sys.exit(_main(pipe_handle, None))
+
+
+def freeze_support() -> None:
+    """In a frozen executable that was started as a child: does the child's work and exits."""
+    if is_forking(sys.argv):
+        arguments = {}
+        for argument in sys.argv[2:]:
+            name, value = argument.split("=")
+            arguments[name] = None if value == "None" else int(value)
+        spawn_main(**arguments)  # type: ignore[arg-type]

@@ -1,0 +1,400 @@
+"""Locks and their kin. The core holds the state, waits and recovers; here are signatures, names and pickling.
+
+Each class extends the standard library's, so that code which tests for that finds it; none of its methods is used.
+Handles can be sent to any process of the session through any channel, not only to a child that is being started.
+
+What differs from the standard library, for all of them: a holder that dies is noticed (see `Lock`), a waiter that dies
+hangs nobody, `ctx` need not be given, and `name=` is shown in reports.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import process
+from multiprocessing import synchronize as _standard
+from multiprocessing.synchronize import SEM_VALUE_MAX
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from kettle._aio import PENDING, retry
+from kettle._session import native
+
+__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
+
+T = TypeVar("T")
+
+
+def _rebuild(cls: Any, token: bytes) -> Any:
+    return cls._from_token(token)
+
+
+class _AsyncAcquire:
+    """`aacquire` and `async with`, for what has `acquire` and `release`."""
+
+    async def aacquire(self, timeout: float | None = None) -> bool:
+        """As `acquire`, without blocking the event loop.
+
+        Returns False if `timeout` (seconds) passed first. Raises what `acquire` raises.
+        """
+        take = self.acquire  # type: ignore[attr-defined]
+        return await retry(self, "acquire", lambda: take(False) or PENDING, timeout) is not PENDING  # type: ignore[arg-type]
+
+    async def __aenter__(self) -> bool:
+        return await self.aacquire()
+
+    async def __aexit__(
+        self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /
+    ) -> None:
+        self.release()  # type: ignore[attr-defined]
+
+
+class Lock(_AsyncAcquire, native.Lock, _standard.Lock):
+    """A lock that one thread of one process holds, and that any other may release.
+
+    If the holder's process dies, the lock is broken: `acquire` raises `kettle.OwnerDied` everywhere until `reset()`, or
+    until somebody releases it; with `on_owner_death="recover"` the next in line gets it instead.
+    """
+
+    def __new__(cls, *_: Any, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> Self:
+        return super().__new__(cls, on_owner_death=on_owner_death, name=name)
+
+    def __init__(self, *, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> None:
+        pass  # made by __new__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._token())
+
+    @property
+    def _semlock(self) -> Self:  # concurrent.futures and others ask it for _is_mine() and _get_value()
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}(owner={_holder(self)[0]})>"
+
+
+class RLock(_AsyncAcquire, native.RLock, _standard.RLock):
+    """A lock that its holder, a thread, may take again, and must release as often. Only the holder may release it.
+
+    A holder's death is met as by `Lock`. The tasks of one event loop share a thread, and therefore an RLock: between
+    tasks use a `Lock`.
+    """
+
+    def __new__(cls, *_: Any, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> Self:
+        return super().__new__(cls, on_owner_death=on_owner_death, name=name)
+
+    def __init__(self, *, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> None:
+        pass  # made by __new__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._token())
+
+    @property
+    def _semlock(self) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        owner, count = _holder(self)
+        return f"<{type(self).__name__}({owner}, {count})>"
+
+
+def _holder(lock: native.Lock) -> tuple[str, int | str]:
+    """Who holds `lock` and how often, in the standard library's words."""
+    if lock._is_mine():
+        name = process.current_process().name
+        thread = threading.current_thread().name
+        return (name if thread == "MainThread" else f"{name}|{thread}"), lock._count()
+    if lock._get_value() == 1:
+        return "None", 0
+    return ("SomeOtherThread" if lock._count() > 0 else "SomeOtherProcess"), "nonzero"
+
+
+class Semaphore(_AsyncAcquire, native.Semaphore, _standard.Semaphore):
+    """Permits, `value` of them at first.
+
+    Nobody owns a permit: those that a dead process had taken are gone, unless `robust=True` gives them back.
+    """
+
+    def __new__(
+        cls, value: int = 1, *_: Any, ctx: Any = None, robust: bool = False, name: str | None = None
+    ) -> Self:
+        return super().__new__(cls, value, robust=robust, name=name)
+
+    def __init__(self, value: int = 1, *, ctx: Any = None, robust: bool = False, name: str | None = None) -> None:
+        pass  # made by __new__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._token())
+
+    @property
+    def _semlock(self) -> Self:
+        return self
+
+    def _get_value(self) -> int:
+        return self.get_value()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}(value={self.get_value()})>"
+
+
+class BoundedSemaphore(_AsyncAcquire, native.BoundedSemaphore, _standard.BoundedSemaphore):
+    """Permits, `value` of them at first and at most: `release` raises ValueError beyond that."""
+
+    def __new__(
+        cls, value: int = 1, *_: Any, ctx: Any = None, robust: bool = False, name: str | None = None
+    ) -> Self:
+        self = super().__new__(cls, value, robust=robust, name=name)
+        self.maxvalue = value
+        return self
+
+    def __init__(self, value: int = 1, *, ctx: Any = None, robust: bool = False, name: str | None = None) -> None:
+        pass  # made by __new__
+
+    maxvalue: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_bounded, (type(self), self._token(), self.maxvalue)
+
+    @property
+    def _semlock(self) -> Self:
+        return self
+
+    def _get_value(self) -> int:
+        return self.get_value()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}(value={self.get_value()}, maxvalue={self.maxvalue})>"
+
+
+def _rebuild_bounded(cls: Any, token: bytes, maxvalue: int) -> Any:
+    semaphore = cls._from_token(token)
+    semaphore.maxvalue = maxvalue
+    return semaphore
+
+
+class Condition(native.Condition, _standard.Condition):
+    """A condition variable over `lock`: one of this module's locks, or a new RLock.
+
+    A notification given to a waiter that dies or gives up goes to the next. `wait` raises `kettle.OwnerDied` if, when it
+    takes the lock again, a dead process holds it.
+    """
+
+    def __new__(cls, lock: Any = None, *_: Any, ctx: Any = None, name: str | None = None) -> Self:
+        return super().__new__(cls, name=name)
+
+    def __init__(self, lock: Any = None, *, ctx: Any = None, name: str | None = None) -> None:
+        self._set_lock(lock or (RLock() if ctx is None else ctx.RLock()))
+
+    def _set_lock(self, lock: Any) -> None:
+        self._lock = lock
+        self.acquire: Callable[..., bool] = lock.acquire
+        self.release: Callable[[], None] = lock.release
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_condition, (type(self), self._token(), self._lock)
+
+    def __enter__(self) -> bool:
+        entered: bool = self._lock.__enter__()
+        return entered
+
+    def __exit__(self, *exc: Any) -> None:
+        self._lock.__exit__(*exc)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({self._lock}, {self._waiting()})>"
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Releases the lock, waits to be notified, and takes the lock again.
+
+        Returns False if `timeout` (seconds) passed first. Raises AssertionError if the caller does not hold the lock.
+        """
+        assert self._lock._semlock._is_mine(), "must acquire() condition before using wait()"
+        ticket = self._enroll()
+        count = self._let_go()
+        try:
+            return self._await(ticket, timeout)
+        finally:
+            for _ in range(count):
+                self.acquire()
+
+    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+        """Waits until `predicate()` is true, or `timeout` seconds have passed; returns what it gave last."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        result = predicate()
+        while not result:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            self.wait(left)
+            result = predicate()
+        return result
+
+    def notify(self, n: int = 1) -> None:
+        """Wakes `n` waiters at most. Raises AssertionError if the caller does not hold the lock."""
+        assert self._lock._semlock._is_mine(), "lock is not owned"
+        self._notify(n)
+
+    def notify_all(self) -> None:
+        """Wakes all waiters. Raises AssertionError if the caller does not hold the lock."""
+        self.notify(sys.maxsize)
+
+    async def aacquire(self, timeout: float | None = None) -> bool:
+        """As `acquire`, without blocking the event loop; False if `timeout` (seconds) passed first."""
+        acquired: bool = await self._lock.aacquire(timeout)
+        return acquired
+
+    async def __aenter__(self) -> bool:
+        return await self.aacquire()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        self.release()
+
+    async def await_notify(self, timeout: float | None = None) -> bool:
+        """As `wait`, without blocking the event loop. The lock is held again afterwards also if this is cancelled."""
+        import asyncio
+
+        assert self._lock._semlock._is_mine(), "must acquire() condition before using await_notify()"
+        ticket = self._enroll()
+        count = self._let_go()
+        notified = False
+        try:
+            poll = self._poll
+            notified = await retry(self, "wait", lambda: poll(ticket) or PENDING, timeout, together=True) is not PENDING
+            return notified
+        finally:
+            if not notified:
+                self._withdraw(ticket)
+            cancelled = None
+            while count:
+                try:
+                    await self.aacquire()
+                    count -= 1
+                except asyncio.CancelledError as error:
+                    cancelled = error
+            if cancelled is not None:
+                raise cancelled
+
+    def _let_go(self) -> int:
+        """Releases the lock as often as it is held; says how often."""
+        count: int = self._lock._semlock._count()
+        for _ in range(count):
+            self.release()
+        return count
+
+    # What the standard library counts in semaphores, for those who look there.
+
+    @property
+    def _sleeping_count(self) -> "_Count":
+        return _Count(self._waiting())
+
+    @property
+    def _woken_count(self) -> "_Count":
+        return _Count(0)
+
+    @property
+    def _wait_semaphore(self) -> "_Count":
+        return _Count(0)
+
+
+class _Count:
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def get_value(self) -> int:
+        return self._value
+
+
+def _rebuild_condition(cls: Any, token: bytes, lock: Any) -> Any:
+    condition = cls._from_token(token)
+    condition._set_lock(lock)
+    return condition
+
+
+class Event(native.Event, _standard.Event):
+    """A flag that is set or not, to wait for."""
+
+    def __new__(cls, *_: Any, ctx: Any = None, name: str | None = None) -> Self:
+        return super().__new__(cls, name=name)
+
+    def __init__(self, *, ctx: Any = None, name: str | None = None) -> None:
+        pass  # made by __new__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._token())
+
+    async def await_set(self, timeout: float | None = None) -> bool:
+        """As `wait`, without blocking the event loop: True once the flag is set, False after `timeout` seconds."""
+        is_set = self.is_set
+        return await retry(self, "wait", lambda: is_set() or PENDING, timeout, together=True) is not PENDING
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__qualname__} at {id(self):#x} {'set' if self.is_set() else 'unset'}>"
+
+
+class Barrier(native.Barrier, _standard.Barrier):
+    """A point where `parties` wait for each other; the last to come calls `action`.
+
+    `timeout` (seconds) is the default of `wait`. The barrier breaks when a party that waits at it dies, as it does when
+    one is late: then all get `threading.BrokenBarrierError`.
+    """
+
+    def __new__(
+        cls,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+        *_: Any,
+        ctx: Any = None,
+        name: str | None = None,
+    ) -> Self:
+        self = super().__new__(cls, parties, action, timeout, name=name)
+        self._settings = (action, timeout)
+        return self
+
+    def __init__(
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+        *,
+        ctx: Any = None,
+        name: str | None = None,
+    ) -> None:
+        pass  # made by __new__
+
+    _settings: tuple[Callable[[], object] | None, float | None]
+
+    async def await_all(self, timeout: float | None = None) -> int:
+        """As `wait`, without blocking the event loop. The barrier breaks if this is cancelled."""
+        if timeout is None:
+            timeout = self._settings[1]
+        ticket = self._arrive()
+        index: int | Any = PENDING
+        try:
+            passed = self._passed
+
+            def look() -> int:
+                index = passed(ticket)
+                return PENDING if index is None else index  # type: ignore[no-any-return]
+
+            index = await retry(self, "wait", look, timeout, together=True)
+        finally:
+            if index is PENDING:
+                self._give_up(ticket)
+        if index is PENDING:
+            raise threading.BrokenBarrierError
+        return index
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_barrier, (type(self), self._token(), self._settings)
+
+    def __repr__(self) -> str:
+        state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
+        return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}: {state}>"
+
+
+def _rebuild_barrier(cls: Any, token: bytes, settings: tuple[Any, Any]) -> Any:
+    barrier = cls._from_token(token)
+    barrier._configure(*settings)
+    barrier._settings = settings
+    return barrier
