@@ -1,0 +1,242 @@
+"""Makes the standard library's names mean ours: `kettle.install()`, and what `kettle run` does first.
+
+Everyone who imports `multiprocessing` gets `kettle.multiprocessing`, whether by `import`, `from ... import`,
+`importlib.import_module` or a look into `sys.modules`; third-party packages and the rest of the standard library
+(`concurrent.futures`, `logging`) included. Two insiders keep the original: this package, which is built on it, and the
+standard library's `multiprocessing` itself, whose parts import each other while they run.
+
+How, and why not simply by other entries in `sys.modules`:
+
+- `builtins.__import__` and `importlib.import_module` look at who asks.
+- `sys.modules["multiprocessing"]` is ours, from the first import on. The entries of its *submodules* stay the original
+  ones, because pickle finds classes and functions through them: what was pickled as `multiprocessing.reduction.DupFd`
+  must be found there as the very same object.
+
+Children get it too: forked ones inherit it, spawned ones `apply` the parent's `state`, and interpreters started through
+`subprocess` read it from the environment (`kettle._startup`) if that was asked for.
+"""
+
+import builtins
+import importlib
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from kettle import _older
+
+__all__ = ["apply", "install", "state", "uninstall"]
+
+ENVIRONMENT_VARIABLE = "KETTLE_INSTALL"
+
+
+def install(*, older: bool = False, subprocesses: bool = False) -> None:
+    """Makes `import multiprocessing` mean `kettle.multiprocessing`, in this process and in its children.
+
+    Call it before the modules that are to be affected are imported: a name that is bound already stays what it is.
+    Calling it again is harmless, and may add what the parameters ask for.
+
+    older: also bring back what programs written for older Pythons expect (see `kettle._older`).
+    subprocesses: interpreters of this environment that are started through `subprocess` get it too; this sets the
+        environment variable KETTLE_INSTALL. `kettle run` asks for both.
+
+    Raises ImportError where this package cannot work.
+    """
+    if sys.platform != "linux":
+        raise ImportError(f"kettle needs Linux, and this is {sys.platform!r}: the standard library stays in place")
+    _hooks.install()
+    if older:
+        _older.install()
+    if subprocesses:
+        os.environ[ENVIRONMENT_VARIABLE] = "older" if older else "1"
+    _warn_of_early_imports(sys._getframe(1).f_globals)
+
+
+def uninstall() -> None:
+    """Takes back what `install` did. What was imported meanwhile stays what it is. Harmless if nothing is installed."""
+    _hooks.uninstall()
+    _older.uninstall()
+    os.environ.pop(ENVIRONMENT_VARIABLE, None)
+
+
+def state() -> Mapping[str, Any] | None:
+    """What a child must be told to be like this process, to be pickled; None if nothing is installed."""
+    return {"older": _older.installed()} if _hooks.installed else None
+
+
+def apply(state: Mapping[str, Any] | None) -> None:
+    """In a child: makes it like the process that `state` was taken from."""
+    if state is not None:
+        _hooks.install()
+        if state["older"]:
+            _older.install()
+
+
+def keep_standard_for_main() -> None:
+    """Makes `__main__` an insider: it is a start-up line of the standard library's, not a program."""
+    for stand_in in _STAND_INS.values():
+        stand_in.insiders.add("__main__")
+
+
+class _StandIn:
+    """One package of the standard library and the package of ours that takes its place."""
+
+    def __init__(self, name: str, ours: str, insiders: set[str]) -> None:
+        self.name = name
+        self.ours = ours
+        #: Top-level names of the importers that get the original.
+        self.insiders = insiders
+        #: The original, while ours has its place in `sys.modules`.
+        self._original: ModuleType | None = None
+        # Guards that place while the original is put back for a moment. `fork` waits for it: see `_Hooks`.
+        self.lock = threading.RLock()
+
+    def import_for(self, importer: str, name: str, fromlist: Sequence[str] | None) -> ModuleType:
+        """What the statement `import name`, or `from name import ...`, in the module `importer` gives."""
+        if importer.partition(".")[0] in self.insiders:
+            return self.import_original(name, fromlist)
+        return self._import_ours(name, fromlist)
+
+    def import_original(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
+        if self._original is None:
+            return _standard_import(name, None, None, fromlist or (), 0)
+        # The import system finds a submodule through its package's entry, and sets it as an attribute there.
+        with self.lock:
+            sys.modules[self.name] = self._original
+            try:
+                return _standard_import(name, None, None, fromlist or (), 0)
+            finally:
+                sys.modules[self.name] = sys.modules[self.ours]
+
+    def _import_ours(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
+        target = self.ours + name.removeprefix(self.name)
+        missing = False
+        try:
+            module = _standard_import(target, None, None, fromlist or (), 0)
+        except ModuleNotFoundError as error:
+            if error.name != target:
+                raise
+            missing = True
+        if missing:
+            # A part that we have not: the original's, or its error.
+            module = self.import_original(name, fromlist or ("__name__",))
+        self.take_place()
+        if name not in sys.modules:
+            # pickle imports by name and then looks here: see the head of this file.
+            self.import_original(name, ("__name__",))
+        return module if fromlist else sys.modules[self.ours]
+
+    def take_place(self) -> None:
+        """Puts ours in the original's place in `sys.modules`."""
+        if self._original is None:
+            ours = _standard_import_module(self.ours)
+            with self.lock:
+                if self._original is None:
+                    self._original = sys.modules[self.name]
+                    sys.modules[self.name] = ours
+
+    def give_place_back(self) -> None:
+        with self.lock:
+            if self._original is not None:
+                sys.modules[self.name] = self._original
+                self._original = None
+
+
+# Later chapters add their modules here.
+_STAND_INS = {
+    "multiprocessing": _StandIn("multiprocessing", "kettle.multiprocessing", {"kettle", "multiprocessing"}),
+}
+
+
+class _Hooks:
+    """The two functions of the interpreter that are replaced."""
+
+    def __init__(self) -> None:
+        self.installed = False
+        self._forks_wait = False
+
+    def install(self) -> None:
+        if self.installed:
+            return
+        if not self._forks_wait:
+            self._forks_wait = True
+            for stand_in in _STAND_INS.values():
+                lock = stand_in.lock
+                os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+        global _standard_import, _standard_import_module
+        _standard_import = builtins.__import__
+        _standard_import_module = importlib.import_module
+        builtins.__import__ = _import
+        importlib.import_module = _import_module
+        self.installed = True
+        for stand_in in _STAND_INS.values():
+            if stand_in.name in sys.modules:
+                stand_in.take_place()
+
+    def uninstall(self) -> None:
+        if not self.installed:
+            return
+        self.installed = False
+        # Whoever wrapped these after us keeps calling ours, which then only pass on.
+        if builtins.__import__ is _import:
+            builtins.__import__ = _standard_import
+        if importlib.import_module is _import_module:
+            importlib.import_module = _standard_import_module
+        for stand_in in _STAND_INS.values():
+            stand_in.give_place_back()
+
+
+_hooks = _Hooks()
+_standard_import = builtins.__import__
+_standard_import_module = importlib.import_module
+
+
+def _import(
+    name: str,
+    globals: Mapping[str, object] | None = None,
+    locals: Mapping[str, object] | None = None,
+    fromlist: Sequence[str] | None = (),
+    level: int = 0,
+) -> ModuleType:
+    """In place of `builtins.__import__`."""
+    if level == 0:
+        stand_in = _STAND_INS.get(name.partition(".")[0])
+        if stand_in is not None and _hooks.installed:
+            if globals is None:
+                globals = sys._getframe(1).f_globals
+            return stand_in.import_for(str(globals.get("__name__", "")), name, fromlist)
+    elif globals is not None:
+        package = globals.get("__package__")
+        if isinstance(package, str):
+            stand_in = _STAND_INS.get(package.partition(".")[0])
+            if stand_in is not None and _hooks.installed:
+                # The original's parts, importing each other.
+                base = package.rsplit(".", level - 1)[0]
+                return stand_in.import_original(f"{base}.{name}" if name else base, fromlist)
+    return _standard_import(name, globals, locals, fromlist, level)
+
+
+def _import_module(name: str, package: str | None = None) -> ModuleType:
+    """In place of `importlib.import_module`."""
+    stand_in = _STAND_INS.get(name.partition(".")[0])
+    if stand_in is not None and _hooks.installed:
+        importer = str(sys._getframe(1).f_globals.get("__name__", ""))
+        return stand_in.import_for(importer, name, ("__name__",))
+    return _standard_import_module(name, package)
+
+
+def _warn_of_early_imports(namespace: Mapping[str, object]) -> None:
+    """Says so if the caller of `install` has bound an original already: the most likely mistake."""
+    for stand_in in _STAND_INS.values():
+        original = stand_in._original
+        bound = [name for name, value in namespace.items() if original is not None and value is original]
+        if bound:
+            warnings.warn(
+                f"`{bound[0]}` was imported before kettle.install() and stays the standard library's here: "
+                "call install() first",
+                RuntimeWarning,
+                stacklevel=3,
+            )

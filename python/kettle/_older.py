@@ -1,0 +1,124 @@
+"""What programs written for older Pythons expect, and newer ones took away.
+
+- `asyncio.wait` takes coroutines again, and makes tasks of them (refused since 3.11).
+- In the main thread an event loop is made when one is asked for and there is none: `asyncio.get_event_loop()`,
+  `asyncio.gather(...)` and so on, outside a coroutine (a warning since 3.12, an error since 3.14).
+- `asyncio.coroutine`, the decorator of generators (gone since 3.11).
+- The names of `threading` in mixed case that are gone, or will be: `Thread.setDaemon`, `currentThread` and so on.
+
+Nothing is imported for this: a module that is not there yet is mended when the program imports it.
+"""
+
+import sys
+import threading
+import types
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec, PathFinder
+from typing import Any
+
+__all__ = ["install", "installed", "uninstall"]
+
+
+def install() -> None:
+    """Brings all of it back. Harmless when it is back already."""
+    if installed():
+        return
+    sys.meta_path.insert(0, _finder)
+    for name, mend in _MENDERS.items():
+        if name in sys.modules:
+            mend(sys.modules[name])
+
+
+def uninstall() -> None:
+    """Takes it away again."""
+    if installed():
+        sys.meta_path.remove(_finder)
+        while _undo:
+            _undo.pop()()
+
+
+def installed() -> bool:
+    """Whether it is in force."""
+    return _finder in sys.meta_path
+
+
+class _Finder:
+    """Mends a module right after it was loaded."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        mend = _MENDERS.get(name)
+        spec = PathFinder.find_spec(name, path, target) if mend else None
+        if mend is None or spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def load_and_mend(module: types.ModuleType) -> None:
+            load(module)
+            mend(module)
+
+        spec.loader.exec_module = load_and_mend  # type: ignore[method-assign]
+        return spec
+
+
+_finder: Any = _Finder()
+_undo: list[Callable[[], None]] = []
+
+
+def _set(owner: Any, name: str, value: Any) -> None:
+    """Sets an attribute until `uninstall`."""
+    if name in vars(owner):
+        _undo.append(lambda value=vars(owner)[name]: setattr(owner, name, value))  # type: ignore[misc]
+    else:
+        _undo.append(lambda: delattr(owner, name))
+    setattr(owner, name, value)
+
+
+def _mend_asyncio(asyncio: Any) -> None:
+    standard_wait = asyncio.wait
+
+    async def wait(fs: Any, *, timeout: float | None = None, return_when: str = asyncio.ALL_COMPLETED) -> Any:
+        """As `asyncio.wait`; coroutines among `fs` become tasks."""
+        if not (asyncio.isfuture(fs) or asyncio.iscoroutine(fs)):
+            fs = [asyncio.ensure_future(f) if asyncio.iscoroutine(f) else f for f in set(fs)]
+        return await standard_wait(fs, timeout=timeout, return_when=return_when)
+
+    _set(asyncio, "wait", wait)
+    _set(asyncio.tasks, "wait", wait)
+    if not hasattr(asyncio, "coroutine"):
+        _set(asyncio, "coroutine", types.coroutine)
+
+    policy = getattr(asyncio.events, "BaseDefaultEventLoopPolicy", None) or asyncio.events._BaseDefaultEventLoopPolicy
+    standard_get = policy.get_event_loop
+
+    def get_event_loop(self: Any) -> Any:
+        """As the standard policy's; in the main thread a missing loop is made, without a warning."""
+        try:
+            return standard_get(self)
+        except (RuntimeError, DeprecationWarning):
+            if threading.current_thread() is not threading.main_thread():
+                raise
+        loop = self.new_event_loop()
+        self.set_event_loop(loop)
+        return loop
+
+    _set(policy, "get_event_loop", get_event_loop)
+
+
+def _mend_threading(threading: Any) -> None:
+    aliases = [
+        (threading, "currentThread", "current_thread"),
+        (threading, "activeCount", "active_count"),
+        (threading.Thread, "isAlive", "is_alive"),
+        (threading.Thread, "getName", lambda self: self.name),
+        (threading.Thread, "setName", lambda self, name: setattr(self, "name", name)),
+        (threading.Thread, "isDaemon", lambda self: self.daemon),
+        (threading.Thread, "setDaemon", lambda self, daemonic: setattr(self, "daemon", daemonic)),
+        (threading.Condition, "notifyAll", "notify_all"),
+        (threading.Event, "isSet", "is_set"),
+    ]
+    for owner, old, new in aliases:
+        if not hasattr(owner, old):
+            _set(owner, old, getattr(owner, new) if isinstance(new, str) else new)
+
+
+_MENDERS: dict[str, Callable[[Any], None]] = {"asyncio": _mend_asyncio, "threading": _mend_threading}

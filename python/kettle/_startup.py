@@ -1,0 +1,29 @@
+"""Run by `kettle_run.pth` in each new interpreter of the environment in which KETTLE_INSTALL is set: a descendant of
+`kettle run`. Says so to nobody, and costs nothing until the program imports what we replace."""
+
+import os
+import sys
+
+from kettle import _install
+
+
+def _standard_bootstrap() -> str | None:
+    """The module of the standard library's `multiprocessing` whose start-up line this interpreter was given."""
+    line = sys.orig_argv[-1 if "--multiprocessing-fork" not in sys.orig_argv else -2] if "-c" in sys.orig_argv else ""
+    prefix = "from multiprocessing."
+    return line.removeprefix(prefix).split(" ")[0] if line.startswith(prefix) else None
+
+
+def _main() -> None:
+    wanted = os.environ.get(_install.ENVIRONMENT_VARIABLE)
+    if not wanted or sys.flags.ignore_environment or sys.platform != "linux":
+        return
+    bootstrap = _standard_bootstrap()
+    if bootstrap == "resource_tracker":
+        return  # runs nothing of the program's
+    _install.apply({"older": wanted == "older"})
+    if bootstrap:
+        _install.keep_standard_for_main()
+
+
+_main()
