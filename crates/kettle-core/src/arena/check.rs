@@ -1,0 +1,76 @@
+//! The invariants, looked at one by one. For tests: it walks through everything with the lock held.
+
+use core::sync::atomic::Ordering;
+use std::collections::BTreeSet;
+
+use super::alloc::{Allocator, for_each_small};
+use super::header::Header;
+use super::object::{self, Status};
+use super::pages::{self, Kind, PAGE};
+use super::segment;
+
+/// Every page belongs to one run, every free run lies in the right bin once, and the counts are what they count.
+pub(super) fn check(header: &'static Header) -> Result<(), String> {
+    let allocator = Allocator::lock(header).map_err(|e| e.to_string())?;
+    let (mut allocated, mut warm, mut cold, mut objects) = (0, 0, 0, 0);
+    let mut free = BTreeSet::new();
+    let mut free_small = 0;
+    pages::walk(header, |at, run| {
+        let pages = u64::from(run.pages);
+        match run.kind {
+            Kind::Map => assert_eq!(at.byte(), 0, "a map in the middle of a segment"),
+            Kind::Warm => warm += pages,
+            Kind::Cold => cold += pages,
+            Kind::Object => {
+                allocated += pages;
+                // SAFETY: the map says that an object begins here.
+                let object = unsafe { object::header_at(at)? };
+                objects += u64::from(object.state().status() != Status::Free);
+                assert!(object.len() <= pages * PAGE, "{at:?} is longer than its run");
+            }
+            Kind::Slab => {
+                allocated += pages;
+                for_each_small(at, run.class, |_, object| match object.state().status() {
+                    Status::Free => free_small += 1,
+                    _ => objects += 1,
+                })?;
+            }
+        }
+        if run.is_free() {
+            free.insert(at);
+        }
+        Ok(())
+    })
+    .map_err(|e| e.to_string())?;
+
+    let counts = &header.counts;
+    for (name, counted, noted) in [
+        ("allocated pages", allocated, &counts.allocated_pages),
+        ("warm pages", warm, &counts.warm_pages),
+        ("cold pages", cold, &counts.cold_pages),
+        ("objects", objects, &counts.objects),
+    ] {
+        let noted = noted.load(Ordering::Relaxed);
+        if counted != noted {
+            return Err(format!("{counted} {name}, but {noted} were noted"));
+        }
+    }
+    let segments = header.segment_count.load(Ordering::Relaxed) as usize;
+    let total: u64 = (1..segments)
+        .map(|s| segment::extent(header, s).1)
+        .map(|len| len / PAGE - pages::map_pages(len))
+        .sum();
+    if allocated + warm + cold != total {
+        return Err(format!("{total} pages, but {allocated} + {warm} + {cold} are accounted for"));
+    }
+    let binned = header.bins.contents().map_err(|e| e.to_string())?;
+    let unique: BTreeSet<_> = binned.iter().map(|found| found.at).collect();
+    if unique.len() != binned.len() || unique != free {
+        return Err(format!("{} runs are free, {} lie in bins", free.len(), binned.len()));
+    }
+    let listed = header.bins.slabs.iter().map(|head| allocator.count_small(head)).sum::<u64>();
+    if listed != free_small {
+        return Err(format!("{free_small} small objects are free, {listed} are listed"));
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! `fork`, exactly.
+//!
+//! A forked child has all handles that its parent had, so it must be among the holders of each before the parent can
+//! let go of it. The handlers that the C library runs around every `fork` see to that: before, a place is reserved
+//! for the child, and everything held here is held for it too; in the child, the place is taken.
+//!
+//! A caller that wants to know the child's ticket (to name the child in tokens, to tell when it was reaped) asks for
+//! it with [`before_fork`]; the handlers then use that one. Children made without the C library's handlers (`clone`
+//! by hand) register by themselves when they first need to, and hold again what is still there.
+
+use core::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::Once;
+
+use crate::atomics::{AtomicU32, Ordering};
+use crate::sys::{clock, process};
+
+use super::local::LocalLock;
+use super::participants::{self, Ticket};
+use super::{identity, registry, segment};
+
+thread_local! {
+    /// Reserved by [`before_fork`] for the fork that this thread is about to do.
+    static ASKED_FOR: Cell<Option<Ticket>> = const { Cell::new(None) };
+    /// What the child of the fork that is under way uses.
+    static UNDER_WAY: Cell<Option<Ticket>> = const { Cell::new(None) };
+}
+
+/// Places for children whose number nobody told us. A child that is killed before it takes its place leaves the
+/// place reserved; it is given up when it has waited too long.
+static UNCLAIMED: LocalLock<VecDeque<(u64, Ticket)>> = LocalLock::new(VecDeque::new());
+const TOO_LONG: u64 = 10_000_000_000;
+
+/// Before a fork that this thread is about to do: the ticket of the child. None if there is no session.
+///
+/// To be followed by [`after_fork_parent`] and [`after_fork_child`], or [`release`](participants::release).
+pub fn before_fork() -> Option<Ticket> {
+    segment::header_if_any()?;
+    let ticket = participants::reserve_child().ok()?;
+    ASKED_FOR.set(Some(ticket));
+    Some(ticket)
+}
+
+/// In the parent, after the fork: tells who the child is.
+pub fn after_fork_parent(ticket: Ticket, child: u32) {
+    ASKED_FOR.set(None);
+    participants::child_started(ticket, child);
+}
+
+/// In the child, after the fork: takes its place, if the handlers have not done so.
+///
+/// # Errors
+/// When the place was given up meanwhile.
+pub fn after_fork_child(ticket: Ticket) -> Result<(), super::ArenaError> {
+    ASKED_FOR.set(None);
+    participants::adopt(ticket)
+}
+
+/// Has the handlers run around every fork from now on. Called before the first session of this process begins.
+pub(super) fn install_handlers() {
+    // The flag for forked children, which inherit the handlers; the Once for threads that come at the same time.
+    static INSTALLED: AtomicU32 = AtomicU32::new(0);
+    static INSTALLING: Once = Once::new();
+    if INSTALLED.load(Ordering::Acquire) == 0 {
+        INSTALLING.call_once(|| {
+            // Without them (no memory for three pointers), children register by themselves when they first need to.
+            let _ = process::at_fork(prepare, parent, child);
+            INSTALLED.store(1, Ordering::Release);
+        });
+    }
+}
+
+extern "C" fn prepare() {
+    if segment::header_if_any().is_none() {
+        return;
+    }
+    let ticket = ASKED_FOR.take().or_else(reserve_unasked);
+    UNDER_WAY.set(ticket);
+    core::mem::forget(segment::JOINING.lock());
+    registry::lock_before_fork();
+    if let Some(ticket) = ticket {
+        // SAFETY: the lock was taken in the line before.
+        unsafe { registry::hold_all_for(ticket.participant()) };
+    }
+}
+
+extern "C" fn parent() {
+    unlock(false);
+    UNDER_WAY.set(None);
+}
+
+extern "C" fn child() {
+    if segment::header_if_any().is_some() {
+        // Where the kernel does not wipe the page.
+        identity::forget();
+        if let Some(ticket) = UNDER_WAY.take() {
+            // Failing, it registers by itself when it first needs to.
+            let _ = identity::adopt_locked(ticket);
+        }
+    }
+    unlock(true);
+}
+
+fn unlock(in_child: bool) {
+    // A session may not begin between `prepare` and here: beginning needs the lock, or this thread.
+    if segment::header_if_any().is_some() {
+        // SAFETY: `prepare` took both in this thread, or in the one that this process was forked from.
+        unsafe {
+            registry::unlock_after_fork(in_child);
+            if in_child {
+                segment::JOINING.unlock_in_child();
+            } else {
+                segment::JOINING.unlock_forgotten();
+            }
+        }
+    }
+}
+
+fn reserve_unasked() -> Option<Ticket> {
+    let now = clock::now();
+    let mut unclaimed = UNCLAIMED.lock();
+    if unclaimed.torn {
+        core::mem::forget(core::mem::take(&mut *unclaimed));
+        unclaimed.torn = false;
+    }
+    unclaimed.retain(|&(since, ticket)| {
+        let waits = participants::is_waiting(ticket);
+        if waits && now - since > TOO_LONG {
+            participants::release(ticket);
+        }
+        waits && now - since <= TOO_LONG
+    });
+    let ticket = participants::reserve_child().ok()?;
+    unclaimed.push_back((now, ticket));
+    Some(ticket)
+}

@@ -1,0 +1,258 @@
+//! Typed references to what lives in the arena, counted by process.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
+use super::error::{ArenaError, TokenError};
+use super::object::{self, HEADER, Raw, Status};
+use super::offset::Off;
+use super::pages::{self, Kind, PAGE};
+use super::participants::Ticket;
+use super::{alloc, registry, segment};
+
+/// What may be placed in the arena.
+///
+/// # Safety
+/// A `Body` is mapped at different addresses in different processes, all of which may use it at once, and any of
+/// which may be killed at any instruction. So it is `repr(C)` (two builds of the library agree on it); it holds no
+/// pointers, references or descriptors, only atomics and offsets; what changes in it changes through atomics; and
+/// no bytes that another process may leave in it make its methods do what Rust forbids. `KIND` is its own.
+pub unsafe trait Body: Send + Sync + Sized + 'static {
+    /// A number below 2^24 that no other body has. 0 and 1 are taken.
+    const KIND: u32;
+
+    /// Frees what it alone keeps in the arena. Called once, when nobody can use it any more.
+    fn teardown(&self) {}
+}
+
+/// A reference to a `T` in the arena. It lives while any handle to it does, in any process that lives.
+///
+/// Handles may be cloned and dropped freely, in any thread; they survive `fork`. Another process gets one from a
+/// [`Token`].
+pub struct Handle<T: Body> {
+    raw: Raw,
+    _body: PhantomData<T>,
+}
+
+impl<T: Body> Handle<T> {
+    const FITS: () = assert!(
+        align_of::<T>() <= 64 && !core::mem::needs_drop::<T>(),
+        "a body is aligned to at most 64 bytes, and is torn down, not dropped"
+    );
+
+    /// Places what `make` returns in the arena.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn new(make: impl FnOnce() -> T) -> Result<Self, ArenaError> {
+        Self::with_tail(0, make)
+    }
+
+    /// The same, followed by `tail` bytes of zeros. See [`tail`](Self::tail).
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn with_tail(tail: usize, make: impl FnOnce() -> T) -> Result<Self, ArenaError> {
+        let () = Self::FITS;
+        let body = make();
+        let len = Self::TAIL.saturating_add(tail);
+        let raw = object::allocate(T::KIND, len)?;
+        // SAFETY: the data are ours alone until published, large enough, and aligned to 64 bytes.
+        unsafe {
+            raw.data().cast::<T>().write(body);
+            let end = if raw.is_cold() { tail.min(PAGE as usize) } else { tail };
+            // Behind its first page a cold run reads as zeros already.
+            raw.data().add(Self::TAIL).write_bytes(0, end);
+        }
+        registry::lock()?.add(&raw);
+        raw.publish();
+        Ok(Self { raw, _body: PhantomData })
+    }
+
+    /// Where the tail begins: at the next multiple of 64.
+    const TAIL: usize = size_of::<T>().next_multiple_of(64);
+
+    /// The bytes behind the body: where they are here, and how many. Aligned to 64 bytes.
+    pub fn tail(&self) -> (NonNull<u8>, usize) {
+        // SAFETY: the data are at least TAIL bytes long.
+        (unsafe { self.raw.data().add(Self::TAIL) }, self.raw.len() - Self::TAIL)
+    }
+
+    /// Its name within the session, by which other bodies may refer to it.
+    pub fn off(&self) -> Off {
+        self.raw.off()
+    }
+
+    /// Tells it from others that were, or will be, in the same place.
+    pub fn generation(&self) -> u32 {
+        self.raw.generation()
+    }
+
+    /// A name for it that may travel through any channel of the session: from now on it lives as long as the session,
+    /// since nobody can tell whether the name will arrive.
+    pub fn token_pinned(&self) -> Token {
+        self.raw.header().pin();
+        self.token()
+    }
+
+    /// A name for it that only the process to be started with `ticket` can use; that process holds it from now on.
+    pub fn token_for(&self, ticket: Ticket) -> Token {
+        if !self.raw.header().state().is_kept() {
+            self.raw.header().add_holder(ticket.participant());
+        }
+        self.token()
+    }
+
+    fn token(&self) -> Token {
+        let header = segment::header_if_any();
+        Token {
+            session: header.map_or(0, |h| h.session.load(Ordering::Relaxed)),
+            off: self.raw.off().to_bits(),
+            generation: self.raw.generation(),
+            kind: T::KIND,
+        }
+    }
+
+    /// The handle to what a token names.
+    ///
+    /// # Errors
+    /// When it comes from another session, names something of another kind, or something that is gone.
+    pub fn from_token(token: &Token) -> Result<Self, TokenError> {
+        if token.kind != T::KIND {
+            return Err(TokenError::WrongKind { found: token.kind, expected: T::KIND });
+        }
+        let raw = token.find()?;
+        if raw.len() < size_of::<T>() || raw.kind() != T::KIND {
+            return Err(TokenError::Gone);
+        }
+        if !registry::acquire(&raw, token.generation)? {
+            return Err(TokenError::Gone);
+        }
+        Ok(Self { raw, _body: PhantomData })
+    }
+}
+
+impl<T: Body> Clone for Handle<T> {
+    fn clone(&self) -> Self {
+        registry::lock_unregistered().add(&self.raw);
+        Self { raw: self.raw, _body: PhantomData }
+    }
+}
+
+impl<T: Body> Drop for Handle<T> {
+    fn drop(&mut self) {
+        let body: &T = self;
+        // SAFETY: this handle was counted when it was made, and ends here.
+        unsafe { registry::let_go(&self.raw, || body.teardown()) };
+    }
+}
+
+impl<T: Body> Deref for Handle<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: a T was written here before the object was published, and it stays while this process is among its
+        // holders, as it is while the handle lives. `Body` promises that others may use it at the same time.
+        unsafe { self.raw.data().cast::<T>().as_ref() }
+    }
+}
+
+impl<T: Body> fmt::Debug for Handle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.raw.off()).finish()
+    }
+}
+
+/// The name of an object, as bytes that may travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token {
+    /// The session it belongs to.
+    pub session: u64,
+    /// Where it is.
+    pub off: u64,
+    /// Which of the objects that were there one after another.
+    pub generation: u32,
+    /// What it is.
+    pub kind: u32,
+}
+
+impl Token {
+    /// The length of [`to_bytes`](Self::to_bytes).
+    pub const LEN: usize = 24;
+
+    /// As bytes.
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..8].copy_from_slice(&self.session.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.off.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.generation.to_le_bytes());
+        bytes[20..].copy_from_slice(&self.kind.to_le_bytes());
+        bytes
+    }
+
+    /// From what [`to_bytes`](Self::to_bytes) gave.
+    pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
+        let long = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
+        let short = |at: usize| u32::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
+        Self { session: long(0), off: long(8), generation: short(16), kind: short(20) }
+    }
+
+    /// The object, if it is still the one that was meant. It may go at any time unless it is held.
+    fn find(&self) -> Result<Raw, TokenError> {
+        let header = segment::header_if_any().ok_or(TokenError::OtherSession)?;
+        if header.session.load(Ordering::Relaxed) != self.session {
+            return Err(TokenError::OtherSession);
+        }
+        // The token may be anybody's bytes: nothing is touched that is not known to be an object's header.
+        let off = Off::from_bits(self.off).ok_or(TokenError::Malformed)?;
+        let raw = object_at(off)?.ok_or(TokenError::Gone)?;
+        let state = raw.header().state();
+        if state.status() != Status::Live || state.generation() != self.generation {
+            return Err(TokenError::Gone);
+        }
+        Ok(raw)
+    }
+}
+
+/// The object that begins at `off`, if one does: whatever bits `off` has, nothing is touched that is not known to be
+/// an object's header. It may go at any time unless it is held, or the allocator's lock is.
+fn object_at(off: Off) -> Result<Option<Raw>, TokenError> {
+    let header = segment::header_if_any().ok_or(TokenError::OtherSession)?;
+    let count = header.segment_count.load(Ordering::Acquire) as usize;
+    if !(1..count).contains(&off.segment()) || off.byte() % HEADER != 0 {
+        return Err(TokenError::Malformed);
+    }
+    if off.byte() + HEADER > segment::extent(header, off.segment()).1 {
+        return Err(TokenError::Malformed);
+    }
+    let page = Off::new(off.segment(), off.byte() / PAGE * PAGE);
+    let begins_here = pages::run_at(page)?.is_some_and(|run| match run.kind {
+        Kind::Object => off == page,
+        Kind::Slab => (off.byte() - page.byte()) % alloc::small_size(run.class) == 0,
+        Kind::Warm | Kind::Cold | Kind::Map => false,
+    });
+    if !begins_here {
+        return Ok(None);
+    }
+    // SAFETY: the page map says that an object begins here. Should it be freed right now, its header is still memory
+    // of atomics; whether it is the one that was meant is asked again when it is held.
+    Ok(Some(unsafe { Raw::at(off)? }))
+}
+
+/// For a census, which runs under the allocator's lock, so that nothing goes meanwhile: the body of this kind that
+/// lives at `off`, held by somebody alive or kept for the session.
+pub(crate) fn living<T: Body>(off: u64) -> Option<&'static T> {
+    let raw = object_at(Off::from_bits(off)?).ok().flatten()?;
+    let state = raw.header().state();
+    let lives = state.status() == Status::Live && (state.is_kept() || raw.header().has_living_holder());
+    if !lives || state.kind() != T::KIND || raw.len() < size_of::<T>() {
+        return None;
+    }
+    // SAFETY: a T was written here before the object was published, and it is not freed while the allocator's lock is
+    // held, as the caller promises by being a census.
+    Some(unsafe { raw.data().cast::<T>().as_ref() })
+}

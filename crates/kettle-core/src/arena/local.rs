@@ -1,0 +1,122 @@
+//! A lock for this process's own bookkeeping, that a forked child can tell from one that is really held.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+
+use crate::atomics::{AtomicU32, Ordering};
+use crate::sys::futex::{self, Scope};
+use crate::sys::process;
+
+/// ```text
+/// 0              free
+/// pid            held by a thread of that process
+/// pid | WAITED   held, and others may sleep on the word
+/// ```
+///
+/// After `fork` a child may find the lock held by a thread that it does not have. The handlers of [`super::fork`]
+/// take our locks around every `fork` of the C library, so that this does not happen; a child made behind the
+/// library's back finds another process's number in the word, takes the lock over and is told so: what the lock
+/// guards may be half-written.
+pub(super) struct LocalLock<T> {
+    word: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+const WAITED: u32 = 1 << 31;
+
+// SAFETY: the value is reached only through a guard, of which there is one at a time.
+unsafe impl<T: Send> Sync for LocalLock<T> {}
+
+pub(super) struct LocalGuard<'a, T> {
+    lock: &'a LocalLock<T>,
+    /// Whether the previous holder never let go: look at the value before believing it.
+    pub torn: bool,
+}
+
+impl<T> LocalLock<T> {
+    pub(super) const fn new(value: T) -> Self {
+        Self { word: AtomicU32::new(0), value: UnsafeCell::new(value) }
+    }
+
+    pub(super) fn lock(&self) -> LocalGuard<'_, T> {
+        let me = process::id();
+        match self.word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => LocalGuard { lock: self, torn: false },
+            Err(_) => LocalGuard { lock: self, torn: self.lock_contended(me) },
+        }
+    }
+
+    #[cold]
+    fn lock_contended(&self, me: u32) -> bool {
+        loop {
+            let seen = self.word.load(Ordering::Relaxed);
+            let holder = seen & !WAITED;
+            if holder == 0 || holder != me {
+                // Whoever had to wait leaves the mark, since others may still be waiting.
+                if self.word.compare_exchange(seen, me | WAITED, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                    return holder != 0;
+                }
+                continue;
+            }
+            let marked = seen | WAITED;
+            if seen == marked
+                || self.word.compare_exchange(seen, marked, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            {
+                futex::wait(&self.word, marked, u64::MAX / 2, Scope::Private);
+            }
+        }
+    }
+
+    fn unlock(&self) {
+        if self.word.swap(0, Ordering::Release) & WAITED != 0 {
+            futex::wake(&self.word, 1, Scope::Private);
+        }
+    }
+
+    /// The value, for a thread that holds the lock without a guard.
+    ///
+    /// # Safety
+    /// The calling thread holds the lock, and no other reference to the value is alive.
+    pub(super) unsafe fn peek(&self) -> &T {
+        // SAFETY: the lock is held, and the caller sees to the rest.
+        unsafe { &*self.value.get() }
+    }
+
+    /// In a forked child, whose forking thread held the lock: frees it. There is nobody else to wake.
+    ///
+    /// # Safety
+    /// The calling thread descends from the one that took the lock, and this process has no other.
+    pub(super) unsafe fn unlock_in_child(&self) {
+        self.word.store(0, Ordering::Release);
+    }
+
+    /// Frees a lock whose guard was forgotten.
+    ///
+    /// # Safety
+    /// The calling thread holds it.
+    pub(super) unsafe fn unlock_forgotten(&self) {
+        self.unlock();
+    }
+}
+
+impl<T> Deref for LocalGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the guard holds the lock.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for LocalGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard holds the lock, and is borrowed alone.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for LocalGuard<'_, T> {
+    fn drop(&mut self) {
+        self.lock.unlock();
+    }
+}

@@ -1,0 +1,102 @@
+//! The allocator's lock, whose holder may die.
+//!
+//! ```text
+//! 0                       free
+//! owner                   held by that thread
+//! owner | FLAG_HIGH       held, and others may sleep on the low half
+//! ```
+//!
+//! Taking and naming the holder are one compare-exchange. Sleeps are cut into slices, after each of which the
+//! holder's life is asked for; a dead holder's lock is taken over as it is, and the allocator is told that its hints
+//! cannot be believed ([`Header::stale`]).
+
+use crate::atomics::{AtomicU32, AtomicU64, Ordering, spin_hint};
+use crate::sys::owner::Owner;
+use crate::wait::{Patience, Scope};
+
+use super::error::ArenaError;
+use super::header::Header;
+use super::participants;
+
+const WAITED: u64 = Owner::FLAG_HIGH;
+/// Critical sections are short: a few hundred turns outlast most of them.
+const SPINS: u32 = 200;
+
+/// Holds the lock until dropped.
+pub(super) struct Guard {
+    header: &'static Header,
+}
+
+impl Guard {
+    pub(super) fn take(header: &'static Header) -> Result<Self, ArenaError> {
+        let me = participants::try_me()?.to_bits();
+        // Acquire pairs with the release in `drop`, so that the maps are seen as the last holder left them.
+        if header.lock.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            take_contended(header, me);
+        }
+        crate::crash_point("arena.lock.taken");
+        Ok(Self { header })
+    }
+}
+
+#[cold]
+fn take_contended(header: &'static Header, me: u64) {
+    let lock = &header.lock;
+    for _ in 0..SPINS {
+        spin_hint();
+        if lock.load(Ordering::Relaxed) == 0
+            && lock.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        {
+            return;
+        }
+    }
+    // A short critical section that lasts is most likely a dead holder: look often.
+    let patience = Patience::forever();
+    let mut asked = patience.naps();
+    loop {
+        let seen = lock.load(Ordering::Relaxed);
+        // Whoever slept takes the lock with the mark, since others may still sleep.
+        if seen == 0 {
+            if lock.compare_exchange(0, me | WAITED, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                return;
+            }
+            continue;
+        }
+        if patience.naps() != asked {
+            asked = patience.naps();
+            let holder = Owner::from_bits(seen);
+            if participants::is_dead(holder) || participants::has_lost_thread(holder) {
+                // Before the take-over, so that no instant has a new holder who does not know.
+                header.stale.store(1, Ordering::Relaxed);
+                if lock.compare_exchange(seen, me | WAITED, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                    return;
+                }
+                continue;
+            }
+        }
+        let marked = seen | WAITED;
+        if seen == marked || lock.compare_exchange(seen, marked, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            // Nobody can stop this wait, so it ends only with a reason to look again.
+            let _ = patience.sleep(low_half(lock), marked as u32, Scope::Shared);
+        }
+    }
+}
+
+/// The half of the word that holds thread and flags, which is the one to sleep on.
+fn low_half(word: &AtomicU64) -> &AtomicU32 {
+    let half = usize::from(cfg!(target_endian = "big"));
+    // SAFETY: both halves of a live 64-bit word are live, aligned 32-bit words. This one is only handed to the
+    // kernel, which compares it; our own loads and stores are all of 64 bits.
+    unsafe { &*core::ptr::from_ref(word).cast::<AtomicU32>().add(half) }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.header.stale.store(1, Ordering::Relaxed);
+        }
+        if self.header.lock.swap(0, Ordering::Release) & WAITED != 0 {
+            crate::sys::futex::wake(low_half(&self.header.lock), 1, Scope::Shared);
+        }
+    }
+}

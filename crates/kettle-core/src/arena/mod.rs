@@ -1,0 +1,66 @@
+//! Memory shared by the processes of a session, and who takes part in it.
+//!
+//! A *session* is a root process and all that it started. Its arena is one anonymous file in memory, made when it is
+//! first needed, longer when more is needed, and gone with the last process: there is no name to collide, nothing to
+//! track, nothing to leak.
+//!
+//! | read | about |
+//! |---|---|
+//! | [`Session`] | the session of this process: limits, statistics |
+//! | `segment`, `header` | the file, and the ranges of it that are mapped |
+//! | [`participants`] | who is here, and who has died |
+//! | `pages`, `bins`, `alloc`, `lock` | allocation, correct at whatever instruction somebody dies |
+//! | `object` | what each allocation begins with, and what keeps it alive |
+//! | [`Handle`], [`Token`] | typed references, and their names for sending |
+//! | [`Block`], [`Lease`] | bytes that pass from process to process |
+//! | [`before_fork`] | what happens to all that in a forked child |
+//! | [`Census`], [`Session::reclaim`] | tidying up after the dead |
+//!
+//! *What is the truth and what is a hint.* The page maps, the state words of objects and their holders are the truth;
+//! each change is committed by one store or compare-exchange, and a process that dies before or after it leaves
+//! something that can be read. Lists, bins, counts and caches are hints, and are made anew from the truth.
+
+mod alloc;
+mod bins;
+mod block;
+mod check;
+mod error;
+mod fork;
+mod handle;
+mod header;
+mod identity;
+mod limit;
+mod local;
+mod lock;
+mod object;
+mod offset;
+mod pages;
+pub mod participants;
+mod recover;
+mod registry;
+mod segment;
+mod session;
+
+pub use block::{Block, Lease, PAYLOAD};
+pub use error::{ArenaError, Shortage, TokenError};
+pub use fork::{after_fork_child, after_fork_parent, before_fork};
+pub(crate) use handle::living;
+pub use handle::{Body, Handle, Token};
+pub use object::{Raw, allocate};
+pub use offset::Off;
+pub use participants::{Participant, Ticket};
+pub use recover::{Census, Fate, Found, Reclaimed, set_census};
+pub use session::{Session, Statistics};
+
+/// Ends this process's part in the session: its row is free, and what only it held may be reclaimed by others.
+///
+/// # Safety
+/// No thread of this process uses anything in the arena from now on, except to drop it.
+pub unsafe fn leave() {
+    let mut registry = registry::lock_unregistered();
+    registry.clear();
+    if let Some(me) = identity::registered() {
+        identity::forget();
+        participants::vacate(me);
+    }
+}

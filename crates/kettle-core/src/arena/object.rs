@@ -1,0 +1,331 @@
+//! What every allocation begins with: 64 bytes that say what it is and who keeps it alive.
+//!
+//! ```text
+//! FREE ──allocate──► NEW ──publish──► LIVE ──last holder gone──► DYING ──► FREE
+//!                     └──────────────────free────────────────────▲
+//! ```
+//!
+//! * NEW: being filled; nobody but its maker knows of it, so it is garbage once that one is dead.
+//! * LIVE: kept by any living participant among its holders; or PINNED; or OVERFLOW; or reachable from something
+//!   that is alive (the census knows).
+//! * DYING: being torn down by the one that stands as its only holder. If that one dies too, what is left of it is
+//!   freed without asking further.
+//!
+//! PINNED: its token travels through some channel, where no holder stands for it; OVERFLOW: more processes hold it
+//! than there is room to note. Both keep it for as long as the session lasts.
+//!
+//! Holders are added by a holder (for another) or under the allocator's lock, and an object begins to die only under
+//! that lock; so nobody can come to hold what is already dying.
+
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
+use crate::atomics::{AtomicU32, AtomicU64};
+
+use super::alloc::{self, Allocator};
+use super::error::ArenaError;
+use super::offset::Off;
+use super::participants::{self, Participant};
+use super::segment;
+
+/// The length of a header; the data follow, and so are aligned to 64 bytes.
+pub(super) const HEADER: u64 = size_of::<ObjectHeader>() as u64;
+const HOLDERS: usize = 8;
+
+#[repr(C, align(64))]
+pub(super) struct ObjectHeader {
+    /// See [`State`]. Its store commits what is written to the other fields.
+    state: AtomicU64,
+    /// The length of the data.
+    len: AtomicU64,
+    /// The object that this one can be reached from, and where in it; while free: the next free one of its size.
+    pub home: AtomicU64,
+    pub home_pos: AtomicU64,
+    /// [`Participant`]s, or 0. Entries of the dead stay until somebody needs the room.
+    holders: [AtomicU32; HOLDERS],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Free,
+    New,
+    Live,
+    Dying,
+}
+
+/// ```text
+/// 63            32 31         8 7     4 3      0
+/// [ generation   ][   kind    ][flags ][ status ]
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State(u64);
+
+const PINNED: u64 = 1 << 4;
+const OVERFLOW: u64 = 1 << 5;
+/// Kinds are smaller than this.
+const KINDS: u32 = 1 << 24;
+
+impl State {
+    pub(super) const fn new(generation: u32, kind: u32, status: Status) -> Self {
+        assert!(kind < KINDS);
+        Self((generation as u64) << 32 | (kind as u64) << 8 | status as u64)
+    }
+    pub(super) const fn status(self) -> Status {
+        match self.0 & 15 {
+            1 => Status::New,
+            2 => Status::Live,
+            3 => Status::Dying,
+            _ => Status::Free,
+        }
+    }
+    const fn with(self, status: Status) -> Self {
+        Self(self.0 & !15 | status as u64)
+    }
+    pub(super) const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+    pub(super) const fn kind(self) -> u32 {
+        (self.0 >> 8) as u32 & (KINDS - 1)
+    }
+    /// Whether it lives as long as the session.
+    pub(super) const fn is_kept(self) -> bool {
+        self.0 & (PINNED | OVERFLOW) != 0
+    }
+}
+
+/// The header at `off`.
+///
+/// # Safety
+/// An object, free or not, begins at `off`.
+#[inline]
+pub(super) unsafe fn header_at(off: Off) -> Result<&'static ObjectHeader, ArenaError> {
+    // SAFETY: the caller promises an object; its header is 64 aligned bytes of atomics in a mapping that stays.
+    unsafe { Ok(segment::resolve(off)?.cast::<ObjectHeader>().as_ref()) }
+}
+
+impl ObjectHeader {
+    /// Writes a header whose state then commits it. Everything about the former object is forgotten.
+    pub(super) fn prepare(&self, len: u64, holder: Participant) {
+        self.len.store(len, Ordering::Relaxed);
+        self.home.store(0, Ordering::Relaxed);
+        self.home_pos.store(0, Ordering::Relaxed);
+        self.hold_alone(holder);
+    }
+
+    pub(super) fn state(&self) -> State {
+        State(self.state.load(Ordering::Acquire))
+    }
+    pub(super) fn set_state(&self, state: State) {
+        self.state.store(state.0, Ordering::Release);
+    }
+    /// Flags may be set meanwhile by others, so that a change of status keeps them.
+    pub(super) fn set_status(&self, status: Status) {
+        let mut seen = self.state.load(Ordering::Relaxed);
+        while let Err(now) =
+            self.state.compare_exchange_weak(seen, State(seen).with(status).0, Ordering::AcqRel, Ordering::Relaxed)
+        {
+            seen = now;
+        }
+    }
+    pub(super) fn len(&self) -> u64 {
+        self.len.load(Ordering::Relaxed)
+    }
+    pub(super) fn pin(&self) {
+        self.state.fetch_or(PINNED, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_held_by(&self, p: Participant) -> bool {
+        self.holders.iter().any(|h| h.load(Ordering::Acquire) == p.to_bits())
+    }
+
+    /// Adds a holder, unless it is one. Called by a holder, or under the allocator's lock.
+    pub(super) fn add_holder(&self, p: Participant) {
+        if self.is_held_by(p) {
+            return;
+        }
+        let vacant = |bits: u32| Participant::from_bits(bits).is_none_or(Participant::is_dead);
+        for holder in &self.holders {
+            let seen = holder.load(Ordering::Acquire);
+            if vacant(seen)
+                && holder.compare_exchange(seen, p.to_bits(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            {
+                return;
+            }
+        }
+        self.state.fetch_or(OVERFLOW, Ordering::AcqRel);
+    }
+
+    pub(super) fn remove_holder(&self, p: Participant) {
+        for holder in &self.holders {
+            let _ = holder.compare_exchange(p.to_bits(), 0, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    /// The new holder first, so that no instant is without one.
+    pub(super) fn hold_alone(&self, p: Participant) {
+        self.holders[0].store(p.to_bits(), Ordering::Release);
+        self.holders[1..].iter().for_each(|h| h.store(0, Ordering::Relaxed));
+    }
+
+    pub(super) fn hold_by_none(&self) {
+        self.holders.iter().for_each(|h| h.store(0, Ordering::Release));
+    }
+
+    pub(super) fn has_living_holder(&self) -> bool {
+        self.holders.iter().any(|h| Participant::from_bits(h.load(Ordering::Acquire)).is_some_and(|p| !p.is_dead()))
+    }
+}
+
+/// An object of any kind, as those see it who build on raw memory: where its data are here.
+///
+/// A `Raw` owns nothing: it may be copied, and dropping it does nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw {
+    off: Off,
+    header: &'static ObjectHeader,
+    data: NonNull<u8>,
+    cold: bool,
+}
+
+// SAFETY: a Raw is an address of memory that stays mapped; what is done with the data is the unsafe business of who
+// does it, and the header consists of atomics.
+unsafe impl Send for Raw {}
+// SAFETY: as above.
+unsafe impl Sync for Raw {}
+
+impl core::fmt::Debug for ObjectHeader {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ObjectHeader").field("state", &self.state()).field("len", &self.len()).finish()
+    }
+}
+
+/// Makes an object of `len` bytes of data, whose content is whatever was there. It is NEW, and held by this process.
+///
+/// # Errors
+/// [`ArenaError::OutOfMemory`] when no room can be had.
+pub fn allocate(kind: u32, len: usize) -> Result<Raw, ArenaError> {
+    let me = Participant::of(participants::try_me()?);
+    let placed = alloc::allocate(segment::header()?, kind, len as u64, me)?;
+    // SAFETY: an object was made there just now.
+    let mut raw = unsafe { Raw::at(placed.off)? };
+    raw.cold = placed.cold;
+    Ok(raw)
+}
+
+impl Raw {
+    /// The object at `off`.
+    ///
+    /// # Errors
+    /// When its segment cannot be mapped here.
+    ///
+    /// # Safety
+    /// An object begins at `off`, and is kept alive for as long as the result is used.
+    pub(crate) unsafe fn at(off: Off) -> Result<Self, ArenaError> {
+        // SAFETY: the caller promises an object at `off`; its data follow the header in the same segment.
+        unsafe {
+            let start = segment::resolve(off)?;
+            Ok(Self { off, header: start.cast().as_ref(), data: start.add(HEADER as usize), cold: false })
+        }
+    }
+
+    pub(super) fn header(&self) -> &'static ObjectHeader {
+        self.header
+    }
+
+    /// Its name within the session.
+    pub fn off(&self) -> Off {
+        self.off
+    }
+
+    /// Where its data are in this process, aligned to 64 bytes.
+    pub fn data(&self) -> NonNull<u8> {
+        self.data
+    }
+
+    /// How many bytes of data it has.
+    pub fn len(&self) -> usize {
+        self.header.len() as usize
+    }
+
+    /// Whether it has no data.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which of the objects that were here, one after another, this is.
+    pub fn generation(&self) -> u32 {
+        self.header.state().generation()
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> u32 {
+        self.header.state().kind()
+    }
+
+    /// Whether its pages had no memory behind them when it was allocated.
+    pub fn is_cold(&self) -> bool {
+        self.cold
+    }
+
+    /// Says that its data are complete: from now on the census is asked about it when its holders are dead.
+    pub fn publish(&self) {
+        self.header.set_status(Status::Live);
+    }
+
+    /// Says from where it can be reached. To be set before it can be.
+    pub fn set_home(&self, home: u64, position: u64) {
+        self.header.home_pos.store(position, Ordering::Relaxed);
+        self.header.home.store(home, Ordering::Release);
+    }
+
+    /// What [`set_home`](Self::set_home) said.
+    pub fn home(&self) -> (u64, u64) {
+        (self.header.home.load(Ordering::Acquire), self.header.home_pos.load(Ordering::Relaxed))
+    }
+
+    /// Makes `holder` the only one.
+    pub fn stamp(&self, holder: Participant) {
+        self.header.hold_alone(holder);
+    }
+
+    /// Leaves it without holders: it lives as long as the census reaches it.
+    pub fn disown(&self) {
+        self.header.hold_by_none();
+    }
+
+    /// Fills the beginning of its data.
+    ///
+    /// # Safety
+    /// Nobody else looks at the data yet, and `bytes` is not part of them.
+    ///
+    /// # Panics
+    /// If there is less room than bytes.
+    pub unsafe fn fill(&self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.len(), "more bytes than the object has room for");
+        // SAFETY: the room was checked, and the caller has it to itself.
+        unsafe { alloc::copy_in(self.off.plus(HEADER), self.data, self.cold, bytes) };
+    }
+
+    /// Frees it. Errors leave it to a later reclaim.
+    ///
+    /// # Safety
+    /// It is this caller's to free, and nobody uses it any more.
+    pub unsafe fn free(&self) {
+        // SAFETY: the caller promises what `free` asks for.
+        unsafe { free(self.off, self.header) };
+    }
+}
+
+/// Frees an object.
+///
+/// # Safety
+/// It is this caller's to free, and nobody uses it any more.
+pub(super) unsafe fn free(off: Off, object: &'static ObjectHeader) {
+    let Ok(me) = participants::try_me() else { return };
+    object.hold_alone(Participant::of(me));
+    object.set_status(Status::Dying);
+    crate::crash_point("arena.object.dying");
+    let Some(header) = segment::header_if_any() else { return };
+    let Ok(allocator) = Allocator::lock(header) else { return };
+    allocator.free_and_cool(off, object);
+}

@@ -1,0 +1,158 @@
+//! The page map: what each page of a segment is used for. This, and nothing else, is the truth.
+//!
+//! A segment begins with sixteen bytes for each of its pages. The pages form *runs*; the entry of a run's first page
+//! tells its kind and length, so the runs are found by walking from the first page on. Every change of what is
+//! allocated is one store to one such word:
+//!
+//! ```text
+//! taking a part of a free run    write the remainder's head, then the head: ALLOC, shorter
+//! freeing                        the head: FREE
+//! merging neighbours             the first head: FREE, longer; then clear the second
+//! ```
+//!
+//! A process that dies between two stores leaves a map that walks, in which either the old or the new state holds.
+
+use core::sync::atomic::Ordering;
+
+use crate::atomics::AtomicU64;
+
+use super::error::ArenaError;
+use super::header::Header;
+use super::offset::Off;
+use super::segment;
+
+/// The unit of allocation, whatever the size of the kernel's pages.
+pub(super) const PAGE: u64 = 4096;
+const ENTRY: u64 = size_of::<PageEntry>() as u64;
+
+#[repr(C)]
+pub(super) struct PageEntry {
+    /// A [`Run`] if this is the first page of one.
+    pub run: AtomicU64,
+    /// For a free run: the offset of the next one in its bin, or 0.
+    pub link: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Free, and its pages have memory behind them.
+    Warm,
+    /// Free, and its pages (but perhaps the first) have none: never touched, or given back.
+    Cold,
+    /// One object.
+    Object,
+    /// Many small objects of one size.
+    Slab,
+    /// The page map itself.
+    Map,
+}
+
+/// ```text
+/// 63         32 31     16 15    8 7    0
+/// [   pages    ]    0     [class ][kind]
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub kind: Kind,
+    /// For a slab: the index of its size.
+    pub class: u8,
+    pub pages: u32,
+}
+
+impl Run {
+    pub(super) const fn new(kind: Kind, pages: u32) -> Self {
+        Self { kind, class: 0, pages }
+    }
+
+    pub(super) const fn is_free(self) -> bool {
+        matches!(self.kind, Kind::Warm | Kind::Cold)
+    }
+
+    pub(super) const fn to_bits(self) -> u64 {
+        let kind = match self.kind {
+            Kind::Warm => 1,
+            Kind::Cold => 2,
+            Kind::Object => 3,
+            Kind::Slab => 4,
+            Kind::Map => 5,
+        };
+        (self.pages as u64) << 32 | (self.class as u64) << 8 | kind
+    }
+
+    pub(super) const fn from_bits(bits: u64) -> Option<Self> {
+        let kind = match bits as u8 {
+            1 => Kind::Warm,
+            2 => Kind::Cold,
+            3 => Kind::Object,
+            4 => Kind::Slab,
+            5 => Kind::Map,
+            _ => return None,
+        };
+        let pages = (bits >> 32) as u32;
+        if pages == 0 { None } else { Some(Self { kind, class: (bits >> 8) as u8, pages }) }
+    }
+}
+
+/// The entry of the page in which `at` lies.
+///
+/// # Errors
+/// When the segment cannot be mapped here.
+pub(super) fn entry(at: Off) -> Result<&'static PageEntry, ArenaError> {
+    let page = at.byte() / PAGE;
+    // SAFETY: offsets of pages are made by this module and its users from listed segments, whose maps lie at their
+    // beginning and have an entry for each page; entries are atomics, and mappings are never taken back.
+    unsafe {
+        let base = segment::resolve(Off::new(at.segment(), 0))?;
+        Ok(base.add((page * ENTRY) as usize).cast::<PageEntry>().as_ref())
+    }
+}
+
+/// The run that begins at `at`, if one does.
+pub(super) fn run_at(at: Off) -> Result<Option<Run>, ArenaError> {
+    Ok(Run::from_bits(entry(at)?.run.load(Ordering::Acquire)))
+}
+
+/// How many pages the map of a segment of `len` bytes takes.
+pub(super) const fn map_pages(len: u64) -> u64 {
+    (len / PAGE * ENTRY).div_ceil(PAGE)
+}
+
+/// Lays out a new segment, before anybody else can see it: the map, and one cold run.
+///
+/// # Safety
+/// `base` maps `len` bytes of zeros, to which nobody else has access yet.
+pub(super) unsafe fn lay_out(base: core::ptr::NonNull<u8>, len: u64) -> Run {
+    let map = map_pages(len);
+    let rest = Run::new(Kind::Cold, (len / PAGE - map) as u32);
+    // SAFETY: both entries lie in the map at the segment's beginning; zeros are valid entries.
+    unsafe {
+        let entries = base.cast::<PageEntry>();
+        entries.as_ref().run.store(Run::new(Kind::Map, map as u32).to_bits(), Ordering::Relaxed);
+        entries.add(map as usize).as_ref().run.store(rest.to_bits(), Ordering::Relaxed);
+    }
+    rest
+}
+
+/// Walks over all runs of all segments, in order.
+///
+/// # Errors
+/// When a segment cannot be mapped here, or what `visit` returns.
+pub(super) fn walk(
+    header: &Header,
+    mut visit: impl FnMut(Off, Run) -> Result<(), ArenaError>,
+) -> Result<(), ArenaError> {
+    let count = header.segment_count.load(Ordering::Acquire) as usize;
+    for segment in 1..count {
+        let end = segment::extent(header, segment).1;
+        let mut at = Off::new(segment, 0);
+        while at.byte() < end {
+            // A map that does not walk was written over by something else; going on would spread the damage.
+            let run = run_at(at)?.unwrap_or_else(|| panic!("the page map is damaged at {at:?}"));
+            assert!(at.byte() + u64::from(run.pages) * PAGE <= end, "the page map is damaged at {at:?}");
+            let next = at.byte() + u64::from(run.pages) * PAGE;
+            visit(at, run)?;
+            at = Off::new(segment, next);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! What this process holds: one entry per object, however many handles to it there are.
+//!
+//! Other processes see only that this one holds an object. How often is counted here, so that cloning a handle
+//! touches no shared memory, and so that at a fork everything can be held for the child as well.
+//!
+//! Order of locks: this one, then the allocator's.
+
+use std::collections::BTreeMap;
+
+use super::alloc::Allocator;
+use super::error::ArenaError;
+use super::local::{LocalGuard, LocalLock};
+use super::object::{self, ObjectHeader, Raw, Status};
+use super::offset::Off;
+use super::participants::{self, Participant};
+use super::{identity, segment};
+
+static REGISTRY: LocalLock<Registry> = LocalLock::new(Registry { entries: BTreeMap::new() });
+
+pub(super) struct Registry {
+    entries: BTreeMap<Off, Entry>,
+}
+
+struct Entry {
+    handles: usize,
+    generation: u32,
+}
+
+/// Locks the registry, having made sure that this process is registered.
+pub(super) fn lock() -> Result<LocalGuard<'static, Registry>, ArenaError> {
+    participants::try_me()?;
+    Ok(lock_unregistered())
+}
+
+/// Locks the registry, whoever this process is.
+pub(super) fn lock_unregistered() -> LocalGuard<'static, Registry> {
+    let mut registry = REGISTRY.lock();
+    if registry.torn {
+        // A fork behind the C library's back, while another thread was in here. What that thread left may not even
+        // be a tree any more, so it is neither used nor dropped; what was held stays until this process ends.
+        core::mem::forget(core::mem::take(&mut registry.entries));
+        registry.torn = false;
+    }
+    registry
+}
+
+/// Keeps the lock beyond this call; see [`unlock_after_fork`].
+pub(super) fn lock_before_fork() {
+    core::mem::forget(lock_unregistered());
+}
+
+/// Ends what [`lock_before_fork`] began.
+///
+/// # Safety
+/// Called once for each of those, by the same thread, or in a forked child by its copy.
+pub(super) unsafe fn unlock_after_fork(in_child: bool) {
+    // SAFETY: as the caller promises; a freshly forked process has one thread.
+    unsafe {
+        if in_child {
+            REGISTRY.unlock_in_child();
+        } else {
+            REGISTRY.unlock_forgotten();
+        }
+    }
+}
+
+/// For a fork handler that holds the lock by [`lock_before_fork`]: holds everything for the child.
+///
+/// # Safety
+/// The calling thread holds the lock.
+pub(super) unsafe fn hold_all_for(child: Participant) {
+    // SAFETY: the caller holds the lock, and gives out no other reference.
+    unsafe { REGISTRY.peek() }.hold_for(child);
+}
+
+impl Registry {
+    /// Counts a new handle to an object that this process holds.
+    pub(super) fn add(&mut self, raw: &Raw) {
+        let entry = self.entries.entry(raw.off()).or_insert(Entry { handles: 0, generation: raw.generation() });
+        entry.handles += 1;
+    }
+
+    /// Counts a handle less; says whether it was the last one.
+    fn remove(&mut self, off: Off) -> bool {
+        let Some(entry) = self.entries.get_mut(&off) else { return false };
+        entry.handles -= 1;
+        if entry.handles > 0 {
+            return false;
+        }
+        self.entries.remove(&off);
+        true
+    }
+
+    /// Adds `child` to the holders of everything that is held here.
+    pub(super) fn hold_for(&self, child: Participant) {
+        for &off in self.entries.keys() {
+            // SAFETY: this process holds an object there, so it cannot be freed meanwhile.
+            if let Ok(object) = unsafe { object::header_at(off) } {
+                hold_for(object, child);
+            }
+        }
+    }
+
+    /// After a fork without handlers: the child has handles, but is no holder yet. What was freed meanwhile is lost.
+    pub(super) fn hold_again(&mut self, me: Participant) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let Some(header) = segment::header_if_any() else { return };
+        let Ok(_allocator) = Allocator::lock(header) else { return };
+        self.entries.retain(|&off, entry| {
+            // SAFETY: some object began there when the parent held it, and what began an object once has a header
+            // or what remains of one; it is only read, and compared with what it was.
+            let Ok(object) = (unsafe { object::header_at(off) }) else { return false };
+            let state = object.state();
+            let same = state.generation() == entry.generation && matches!(state.status(), Status::New | Status::Live);
+            if same {
+                hold_for(object, me);
+            }
+            same
+        });
+    }
+
+    /// Forgets everything: this process leaves.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+    }
+}
+
+fn hold_for(object: &ObjectHeader, p: Participant) {
+    if !object.state().is_kept() {
+        object.add_holder(p);
+    }
+}
+
+/// Becomes a holder of a live object, for a handle.
+///
+/// False: it is not the one that was meant any more.
+pub(super) fn acquire(raw: &Raw, generation: u32) -> Result<bool, ArenaError> {
+    let me = Participant::of(participants::try_me()?);
+    let mut registry = lock()?;
+    let object = raw.header();
+    let is_meant = || object.state().status() == Status::Live && object.state().generation() == generation;
+    if !object.state().is_kept() && !object.is_held_by(me) {
+        // Its last holder may just be going. Objects begin to die under this lock only.
+        let _allocator = Allocator::lock(segment::header()?)?;
+        if !is_meant() {
+            return Ok(false);
+        }
+        object.add_holder(me);
+    }
+    if !is_meant() {
+        return Ok(false);
+    }
+    registry.add(raw);
+    Ok(true)
+}
+
+/// Lets go of one handle. After the last one of the last process, tears the object down and frees it.
+///
+/// # Safety
+/// The handle was counted by [`Registry::add`] or [`acquire`], and is not used any more.
+pub(super) unsafe fn let_go(raw: &Raw, teardown: impl FnOnce()) {
+    let mut registry = lock_unregistered();
+    if !registry.remove(raw.off()) || raw.header().state().is_kept() {
+        return;
+    }
+    // A process that has not registered (it left, or was forked a moment ago) holds nothing that others know of.
+    let (Some(me), Some(header)) = (identity::registered(), segment::header_if_any()) else { return };
+    let object = raw.header();
+    {
+        let Ok(_allocator) = Allocator::lock(header) else { return };
+        object.remove_holder(me);
+        crate::crash_point("arena.handle.let-go");
+        if object.has_living_holder() {
+            return;
+        }
+        object.hold_alone(me);
+        object.set_status(Status::Dying);
+    }
+    drop(registry);
+    crate::crash_point("arena.object.dying");
+    teardown();
+    // SAFETY: it is DYING with this process as its only holder, so it is ours to free.
+    unsafe { raw.free() };
+}
