@@ -21,6 +21,7 @@
 pub mod arena;
 pub mod atomics;
 pub mod queue;
+pub mod shared;
 pub mod sync;
 pub mod sys;
 pub mod wait;

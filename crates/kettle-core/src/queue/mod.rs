@@ -544,6 +544,9 @@ fn lock<H: Home>(lock: &Lock, patience: &Patience<'_>) -> Result<(), Stopped> {
     if lock.try_acquire_now::<H>() {
         return Ok(());
     }
+    if patience.is_instant() {
+        return Err(Stopped::TimedOut);
+    }
     match lock.acquire::<H>(&patience.at_least_a_second()) {
         // What a dead holder left is whole: see README.md, "a death at each step".
         Ok(_) => Ok(()),

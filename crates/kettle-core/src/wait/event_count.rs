@@ -88,8 +88,7 @@ impl EventCount {
     /// too.
     ///
     /// # Errors
-    /// When the deadline is past or the caller is interrupted. `look` has the last word: it is asked once more after
-    /// the time is over.
+    /// When the deadline is past or the caller is interrupted. `look` is asked once more after the time is over.
     pub fn wait_for<T>(
         &self,
         patience: &Patience<'_>,
@@ -103,8 +102,11 @@ impl EventCount {
             if let Some(t) = look() {
                 return Ok(t);
             }
-            if let Err(stopped) = self.sleep(announced, patience, scope) {
-                return look().ok_or(stopped);
+            match self.sleep(announced, patience, scope) {
+                Ok(()) => {}
+                Err(Stopped::TimedOut) => return look().ok_or(Stopped::TimedOut),
+                // Nothing is taken any more: the caller raises, and could not give it back.
+                Err(Stopped::Interrupted) => return Err(Stopped::Interrupted),
             }
             if patience.naps() != naps {
                 naps = patience.naps();

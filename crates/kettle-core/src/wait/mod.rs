@@ -38,6 +38,7 @@ pub enum Stopped {
 pub struct Patience<'a> {
     deadline: Deadline,
     slice: u64,
+    instant: bool,
     stop: Option<&'a dyn Fn() -> bool>,
     naps: core::cell::Cell<u32>,
 }
@@ -49,7 +50,7 @@ const LONGEST_SLICE: Duration = Duration::from_millis(200);
 impl<'a> Patience<'a> {
     /// Waits until `deadline`, whatever signals come.
     pub fn until(deadline: Deadline) -> Self {
-        Self { deadline, slice: LONGEST_SLICE.as_nanos() as u64, stop: None, naps: core::cell::Cell::new(0) }
+        Self { deadline, slice: LONGEST_SLICE.as_nanos() as u64, instant: false, stop: None, naps: core::cell::Cell::new(0) }
     }
 
     /// Waits for ever.
@@ -60,6 +61,16 @@ impl<'a> Patience<'a> {
     /// Does not wait.
     pub fn none() -> Self {
         Self::until(Deadline::NOW)
+    }
+
+    /// Does not wait, not even for a lock that is held for a moment.
+    pub fn instant() -> Self {
+        Self { instant: true, ..Self::none() }
+    }
+
+    /// Whether not even moments are waited for.
+    pub fn is_instant(&self) -> bool {
+        self.instant
     }
 
     /// Asks `stop` after every slice of at most `slice`, and when a signal handler ran: true ends the wait.

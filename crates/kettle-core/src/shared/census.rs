@@ -1,0 +1,31 @@
+//! What queues reach, for a reclaim after deaths.
+
+use super::{ArenaStore, kind};
+use crate::arena::{self, Body, Census, Fate, Found, PAYLOAD};
+use crate::queue::Queue;
+
+/// A chunk or a payload without a living holder is garbage unless a living queue holds it between head and tail.
+#[derive(Debug)]
+pub(super) struct QueueCensus;
+
+impl Census for QueueCensus {
+    fn fate(&self, object: &Found) -> Fate {
+        let Some(queue) = arena::living::<Queue>(object.home) else { return Fate::Garbage };
+        // Both answers of "no longer" stay true: positions and indices only move forward, and what a dead putter had
+        // prepared beyond the tail is never committed by somebody else.
+        let reached = match object.kind {
+            PAYLOAD => queue.holds_position(object.position as u32),
+            kind::CHUNK => queue.holds_chunk::<ArenaStore>(object.position as u32),
+            _ => false,
+        };
+        if reached { Fate::Reachable } else { Fate::Garbage }
+    }
+
+    fn teardown(&self, object: &Found) {
+        if object.kind == Queue::KIND {
+            // SAFETY: the reclaim made itself the only holder of a queue that nobody can use any more; a body of this
+            // kind stands there.
+            unsafe { object.data.cast::<Queue>().as_ref().teardown::<ArenaStore>() };
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A queue's memory on the heap.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+
+use crate::queue::{Exhausted, Place, Store};
+use crate::sync::Heap;
+
+/// Chunks and blocks on the heap; a place is an address.
+#[derive(Clone, Copy, Debug)]
+pub struct HeapStore;
+
+/// Before each chunk stands its layout's size, so that it can be given back.
+const PREFIX: usize = 64;
+
+fn layout(len: usize) -> Option<Layout> {
+    Layout::from_size_align(len.checked_add(PREFIX)?, PREFIX).ok()
+}
+
+fn place<T>(p: *mut T) -> Option<Place> {
+    Place::new(p.expose_provenance() as u64)
+}
+
+fn address<T>(place: Place) -> *mut T {
+    core::ptr::with_exposed_provenance_mut(place.get() as usize)
+}
+
+// SAFETY: the allocator gives memory of its own, aligned to 64 bytes and PREFIX longer than asked; a published block is
+// a box behind a pointer, which `claim` turns into a box again.
+unsafe impl Store for HeapStore {
+    type Home = Heap;
+    type Block = Box<[u8]>;
+
+    fn chunk(len: usize, _queue: Place, _index: u32) -> Result<Place, Exhausted> {
+        let out = || Exhausted(format!("no memory for {len} bytes of a queue"));
+        let layout = layout(len).ok_or_else(out)?;
+        // SAFETY: the layout is not empty; the prefix is inside the allocation and aligned for a usize.
+        let data = unsafe {
+            let start = alloc_zeroed(layout);
+            if start.is_null() {
+                return Err(out());
+            }
+            start.cast::<usize>().write(len);
+            start.add(PREFIX)
+        };
+        place(data).ok_or_else(out)
+    }
+
+    unsafe fn free_chunk(place: Place) {
+        let data: *mut u8 = address(place);
+        // SAFETY: `chunk` made it, with the length before it, and the caller promises that nobody uses it.
+        unsafe {
+            let start = data.sub(PREFIX);
+            if let Some(layout) = layout(start.cast::<usize>().read()) {
+                dealloc(start, layout);
+            }
+        }
+    }
+
+    fn at(place: Place) -> *mut u8 {
+        address(place)
+    }
+
+    fn publish(block: Box<[u8]>, _queue: Place, _position: u32) -> Place {
+        // A box is never null.
+        place(Box::into_raw(Box::new(block))).unwrap_or(Place::MIN)
+    }
+
+    unsafe fn claim(place: Place) -> Box<[u8]> {
+        let block: *mut Box<[u8]> = address(place);
+        // SAFETY: `publish` made it, and the caller holds the right to take it.
+        *unsafe { Box::from_raw(block) }
+    }
+
+    fn len(block: &Box<[u8]>) -> usize {
+        block.len()
+    }
+}
