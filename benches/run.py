@@ -1,7 +1,7 @@
 """Runs the benchmarks and writes down what they found.
 
-python -m benches                           all of them, a few minutes
-python -m benches --quick --only 'lock-*'   one short round of some
+`python -m benches` runs all of them, which takes some minutes, and writes docs/benchmarks.md.
+`python -m benches --quick --only 'lock-*'` runs one short round of some.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from benches._report import as_json, as_markdown, best_rival, figure, machine, r
 
 PROGRAMS = ("process_queue", "pipe", "locks", "start", "awaitable", "flatness")
 PAGE = ROOT / "docs" / "benchmarks.md"
+SAMPLES = ROOT / "benches" / "results.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,13 +66,18 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5, help="how long one measurement shall take (default 0.5)")
     parser.add_argument("--quick", action="store_true", help="one round of 0.1 s")
-    parser.add_argument("--json", type=Path, help="where to write every sample")
-    parser.add_argument("--markdown", type=Path, help=f"where to write the page ({PAGE.relative_to(ROOT)}, say)")
+    parser.add_argument(
+        "--json", type=Path, help=f"where to write every sample; a whole run: {SAMPLES.relative_to(ROOT)}"
+    )
+    parser.add_argument("--markdown", type=Path, help=f"where to write the page; a whole run: {PAGE.relative_to(ROOT)}")
     parser.add_argument("--list", action="store_true", help="only name the benchmarks")
     parser.add_argument("--measure", nargs=3, metavar=("NAME", "LIBRARY", "SECONDS"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds = 1, 0.1
+    elif options.only == ["*"] and options.peers == list(PEERS):
+        options.markdown = options.markdown or PAGE
+        options.json = options.json or SAMPLES
     return options
 
 
