@@ -1,16 +1,17 @@
 """Waiting on an event loop: how every awaitable twin waits, on any asyncio loop, without a thread per wait.
 
 A loop has one `Hub`. The hub owns one doorbell, which any process of the session can ring, and listens to it with
-`loop.add_reader`. A coroutine that must wait joins a *line* (one for each primitive and purpose); a ring wakes the first
-of the line, who tries again in the loop's own thread. Whoever leaves a line, served or cancelled, passes the wake-up on
-if there is more to be had, so none is lost; and since an item is taken only between two awaits, neither is an item.
+`loop.add_reader`. A coroutine that must wait joins a *line*: one for each thing that can be waited for. The line leaves
+the doorbell's number with the primitive; a ring takes it away, and wakes the first of the line, who tries again in the
+loop's own thread. Whoever leaves a line, served or cancelled, wakes the next, so that no wake-up is lost; and since an
+item is taken only between two awaits, no item is either.
 
     joins ──► sleeps ──► woken ──► tries ──► leaves (served, failed, late or cancelled; wakes the next)
                 ▲                    │
                 └── nothing there ───┘
 
-A ring can be missed: its sender may die on the way, or all doors of a primitive may be taken. Hence one timer for each
-hub, running only while somebody waits, that wakes the first of every line five times a second.
+A ring can be missed: its sender may die on the way, or a primitive may have no room for one more doorbell. Hence one
+timer for each hub, running only while somebody waits, that wakes the first of every line five times a second.
 """
 
 import asyncio
@@ -18,11 +19,11 @@ import os
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 from kettle._session import native
 
-__all__ = ["PENDING", "readable", "retry", "writable"]
+__all__ = ["PENDING", "Source", "readable", "retry", "writable"]
 
 T = TypeVar("T")
 
@@ -30,14 +31,32 @@ PENDING: Final = cast(Any, object())  # what an attempt gives that must be made 
 SLICE = 0.2  # seconds
 BREATH = 64  # calls served without waiting, after which the loop gets a turn
 
-_hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()
-os.register_at_fork(after_in_child=_hubs.clear)
-_served = 0
+
+class Waitable(Protocol):
+    """A primitive of the core."""
+
+    @property
+    def _key(self) -> int: ...
+    def _arm(self, door: int, /) -> object: ...
+    def _disarm(self, door: int, /) -> object: ...
+
+
+class Source(NamedTuple):
+    """Something that can be waited for: who rings, and how to ask for that."""
+
+    key: int  # what the doorbell calls out
+    identity: tuple[Any, ...]  # the same for all who wait for the same
+    arm: Callable[[int], object]
+    disarm: Callable[[int], object]
+
+    @classmethod
+    def of(cls, primitive: Waitable) -> "Source":
+        """That the primitive's non-blocking call may succeed."""
+        return cls(primitive._key, (id(primitive),), primitive._arm, primitive._disarm)
 
 
 async def retry(
-    primitive: native.Primitive,
-    purpose: str,
+    source: Callable[[], Source],
     attempt: Callable[[], T],
     timeout: float | None = None,
     *,
@@ -45,18 +64,18 @@ async def retry(
 ) -> T:
     """Calls `attempt` until it gives something else than PENDING, and returns that, or PENDING after `timeout` seconds.
 
-    Between two attempts it waits for `primitive` to ring. Attempts of the same `purpose` wait in one line, first come
-    first served; with `together`, each wake-up is for all of the line. What `attempt` raises passes through.
+    Between two attempts it waits for what `source` gives, in the order of coming; with `together`, each wake-up is for
+    all who wait. What `attempt` raises passes through.
     """
     await _breathe()
     result = attempt()
     if result is not PENDING or (timeout is not None and timeout <= 0):
         return result
     hub = _hub()
-    with hub.in_line(primitive, purpose, together) as place:
+    with hub.in_line(source(), together) as place:
         deadline = None if timeout is None else hub.time() + timeout
         while True:
-            # The line rings from here on: what comes after this attempt wakes us.
+            # The doorbell is armed: what comes after this attempt wakes us.
             result = attempt()
             if result is not PENDING or not await place.sleep(deadline):
                 return result
@@ -72,6 +91,9 @@ async def writable(fd: int, timeout: float | None = None) -> bool:
     return await _hub().ready(fd, "writer", timeout)
 
 
+_served = 0
+
+
 async def _breathe() -> None:
     """Lets the loop run now and then, for callers who are always served at once. Before anything is taken: whoever is
     cancelled here has lost nothing."""
@@ -79,6 +101,10 @@ async def _breathe() -> None:
     _served += 1
     if _served % BREATH == 0:
         await asyncio.sleep(0)
+
+
+_hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()
+os.register_at_fork(after_in_child=_hubs.clear)
 
 
 def _hub() -> "Hub":
@@ -103,7 +129,8 @@ class Place:
         future = self._future = self._loop.create_future()
         timer = None if deadline is None else self._loop.call_at(deadline, _settle, future, False)
         try:
-            return await future
+            woken: bool = await future
+            return woken
         finally:
             self._future = None
             if timer is not None:
@@ -141,25 +168,24 @@ class Hub:
         self._loop = weakref.ref(loop)
         self.time = loop.time
         self._bell = native.Doorbell()
-        self._rings: dict[int, dict[str, Line]] = {}  # by the primitive's key, then by purpose
-        self._unarmed: dict[int, native.Primitive] = {}
+        self._lines: dict[int, dict[tuple[Any, ...], tuple[Source, Line]]] = {}  # by key, then by identity
         self._fds: dict[tuple[int, str], Line] = {}
         self._timer: asyncio.TimerHandle | None = None
         loop.add_reader(self._bell.fileno(), self._rung)
 
     @contextmanager
-    def in_line(self, primitive: native.Primitive, purpose: str, together: bool) -> Iterator[Place]:
-        """A place in the line for `purpose` at `primitive`, whose doorbell is armed meanwhile."""
-        key = primitive._key
-        lines = self._rings.get(key)
-        if lines is None:
-            lines = self._rings[key] = {}
-            if not primitive._arm(self._bell.door):
-                self._unarmed[key] = primitive
-        line = lines.get(purpose)
-        if line is None:
-            line = lines[purpose] = Line(together)
-        place = self._join(line)
+    def in_line(self, source: Source, together: bool) -> Iterator[Place]:
+        """A place in the line for `source`, which has the doorbell's number meanwhile."""
+        loop = self._running()
+        lines = self._lines.setdefault(source.key, {})
+        if source.identity not in lines:
+            lines[source.identity] = source, Line(together)
+            source.arm(self._bell.door)
+        line = lines[source.identity][1]
+        place = Place(loop)
+        line.places[place] = None
+        if self._timer is None:
+            self._timer = loop.call_later(SLICE, self._tick)
         try:
             yield place
         finally:
@@ -167,14 +193,10 @@ class Hub:
             if line.places:
                 line.wake()
             else:
-                del lines[purpose]
-                if not lines:
-                    del self._rings[key]
-                    if self._unarmed.pop(key, None) is None:
-                        primitive._disarm(self._bell.door)
+                self._drop(source)
 
     async def ready(self, fd: int, what: str, timeout: float | None) -> bool:
-        """Waits in the line of those who wait for `fd`, of which a loop knows only one at a time."""
+        """Waits in the line of those who wait for `fd`: a loop knows one reader and one writer of it at a time."""
         loop = self._running()
         line = self._fds.get((fd, what))
         if line is None:
@@ -199,30 +221,31 @@ class Hub:
         assert loop is not None
         return loop
 
-    def _join(self, line: Line) -> Place:
-        loop = self._running()
-        place = Place(loop)
-        line.places[place] = None
-        if self._timer is None:
-            self._timer = loop.call_later(SLICE, self._tick)
-        return place
+    def _drop(self, source: Source) -> None:
+        """Nobody waits for `source` any more."""
+        lines = self._lines[source.key]
+        del lines[source.identity]
+        source.disarm(self._bell.door)
+        if not lines:
+            del self._lines[source.key]
+        for other, _ in lines.values():
+            # Perhaps another handle of the same primitive, whose number has just been taken away.
+            other.arm(self._bell.door)
 
     def _rung(self) -> None:
         keys = self._bell.drain()
-        for key in list(self._rings) if keys is None else keys:
+        for key in list(self._lines) if keys is None else keys:
             self._wake(key)
 
     def _wake(self, key: int) -> None:
-        for line in self._rings.get(key, {}).values():
+        for source, line in self._lines.get(key, {}).values():
+            # The ring took the number away. It is left again before anybody looks.
+            source.arm(self._bell.door)
             line.wake()
 
     def _tick(self) -> None:
         self._timer = None
-        if not self._rings:
-            return
-        for key, primitive in list(self._unarmed.items()):
-            if primitive._arm(self._bell.door):
-                del self._unarmed[key]
-        for key in self._rings:
+        for key in self._lines:
             self._wake(key)
-        self._timer = self._running().call_later(SLICE, self._tick)
+        if self._lines:
+            self._timer = self._running().call_later(SLICE, self._tick)

@@ -48,7 +48,7 @@ def fallback_dumps(obj: object) -> bytes:
     """Pickles by value what the standard pickler cannot find by name (a lambda, a function made in a notebook)."""
     import io
 
-    import cloudpickle
+    import cloudpickle  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc, name-defined, unused-ignore]
         def reducer_override(self, obj: object) -> Any:

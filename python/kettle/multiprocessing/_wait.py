@@ -31,12 +31,10 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     ]
 
 
-def _handle(obj: Any) -> native.Primitive | int:
-    if isinstance(obj, native.Primitive):
-        return obj
-    items = getattr(obj, "_items", None)
-    if isinstance(items, native.Primitive):
-        return items
+def _handle(obj: Any) -> Any:
+    primitive = getattr(obj, "_items", obj)  # a queue's handle
+    if hasattr(primitive, "_ready"):
+        return primitive
     if isinstance(obj, int):
         return obj
     fileno = getattr(obj, "fileno", None)

@@ -6,7 +6,7 @@ memory. Around any other descriptor a `Connection` speaks the standard library's
 
 from multiprocessing import connection as _standard
 from multiprocessing import context, reduction
-from multiprocessing.connection import address_type, answer_challenge, deliver_challenge, wait
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Self
 
 from kettle._aio import readable, writable
@@ -89,7 +89,7 @@ def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
 class Listener(_standard.Listener):
     """A socket that waits for connections. See the standard library for the parameters."""
 
-    def accept(self) -> Connection:  # type: ignore[override]
+    def accept(self) -> Connection:
         """Waits for somebody to connect, and returns the connection.
 
         Raises `multiprocessing.AuthenticationError` if they do not know the key.

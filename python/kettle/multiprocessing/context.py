@@ -5,31 +5,25 @@ The classes extend the standard library's, so that code which tests for those fi
 
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import context as _standard
-from multiprocessing.context import (
-    AuthenticationError,
-    BufferTooShort,
-    ProcessError,
-    TimeoutError,
-    assert_spawning,
-    get_spawning_popen,
-    reduction,
-    set_spawning_popen,
-)
+from multiprocessing.context import AuthenticationError as AuthenticationError
+from multiprocessing.context import BufferTooShort as BufferTooShort
+from multiprocessing.context import ProcessError as ProcessError
+from multiprocessing.context import TimeoutError as TimeoutError
+from multiprocessing.context import assert_spawning as assert_spawning
+from multiprocessing.context import get_spawning_popen as get_spawning_popen
+from multiprocessing.context import set_spawning_popen as set_spawning_popen
 from typing import TYPE_CHECKING, Any
 
 from kettle.multiprocessing import process
 
 if TYPE_CHECKING:
-    import ctypes
-    import logging
-
-    from kettle.multiprocessing import connection, managers, pool, queues, sharedctypes, synchronize
+    from kettle.multiprocessing import connection, managers, pool, queues, synchronize
 
 __all__ = ()
 
 
 class BaseContext(_standard.BaseContext):
-    """What all contexts offer. The keyword-only parameters are this package's own; see the classes for their meaning."""
+    """What all contexts offer. Keyword-only parameters are mostly this package's own: see the classes."""
 
     def Manager(self) -> "managers.SyncManager":
         """A started manager: a process that holds objects which others use through proxies."""
@@ -132,7 +126,7 @@ class BaseContext(_standard.BaseContext):
 
         return RawValue(typecode_or_type, *args)
 
-    def RawArray(self, typecode_or_type: Any, size_or_initializer: "int | Sequence[Any]") -> "ctypes.Array[Any]":
+    def RawArray(self, typecode_or_type: Any, size_or_initializer: "int | Sequence[Any]") -> Any:
         """A ctypes array in shared memory, without a lock."""
         from kettle.multiprocessing.sharedctypes import RawArray
 
@@ -178,7 +172,7 @@ class BaseContext(_standard.BaseContext):
             context = _concrete_contexts[method]
         except KeyError:
             raise ValueError(f"cannot find context for {method!r}") from None
-        context._check_available()  # type: ignore[attr-defined]
+        context._check_available()
         return context
 
 
@@ -186,7 +180,7 @@ class Process(process.BaseProcess, _standard.Process):
     """A process started by the default start method. See `BaseProcess` for its parameters."""
 
     @staticmethod
-    def _Popen(process_obj: process.BaseProcess) -> Any:
+    def _Popen(process_obj: Any) -> Any:
         return _default_context.get_context().Process._Popen(process_obj)
 
     @staticmethod
@@ -204,7 +198,7 @@ class ForkProcess(process.BaseProcess, _standard.ForkProcess):
     """A process started by forking this one."""
 
     @staticmethod
-    def _Popen(process_obj: process.BaseProcess) -> Any:
+    def _Popen(process_obj: Any) -> Any:
         from kettle.multiprocessing.popen_fork import Popen
 
         return Popen(process_obj)
@@ -214,7 +208,7 @@ class SpawnProcess(process.BaseProcess, _standard.SpawnProcess):
     """A process started as a fresh interpreter."""
 
     @staticmethod
-    def _Popen(process_obj: process.BaseProcess) -> Any:
+    def _Popen(process_obj: Any) -> Any:
         from kettle.multiprocessing.popen_spawn_posix import Popen
 
         return Popen(process_obj)
@@ -224,7 +218,7 @@ class ForkServerProcess(process.BaseProcess, _standard.ForkServerProcess):
     """A process forked by a server that has loaded little and has one thread."""
 
     @staticmethod
-    def _Popen(process_obj: process.BaseProcess) -> Any:
+    def _Popen(process_obj: Any) -> Any:
         from kettle.multiprocessing.popen_forkserver import Popen
 
         return Popen(process_obj)

@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["connect_to_new_process", "ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 
 _PRELOAD = "kettle.multiprocessing.spawn"
-_forkserver: Any = _standard._forkserver  # type: ignore[attr-defined]
+_forkserver: Any = _standard._forkserver
 
 
 def __getattr__(name: str) -> Any:

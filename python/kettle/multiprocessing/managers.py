@@ -56,4 +56,4 @@ class SharedMemoryManager(BaseManager, _standard.SharedMemoryManager):
         shareable = super().ShareableList(sequence)
         shareable.shm.__class__ = shared_memory.SharedMemory
         shareable.__class__ = shared_memory.ShareableList
-        return shareable
+        return shareable  # type: ignore[return-value]

@@ -25,6 +25,4 @@ class Pool(_standard.Pool):
         maxtasksperchild: int | None = None,
         context: Any = None,
     ) -> None:
-        super().__init__(
-            processes, initializer, initargs, maxtasksperchild, context or _default_context.get_context()
-        )
+        super().__init__(processes, initializer, initargs, maxtasksperchild, context or _default_context.get_context())

@@ -3,7 +3,6 @@
 import os
 import signal
 from multiprocessing import forkserver as _standard
-from typing import Any
 
 from kettle.multiprocessing import _descriptors, forkserver, popen_fork, popen_spawn_posix
 
@@ -40,7 +39,7 @@ class Popen(popen_spawn_posix.Popen):
     def _start(self) -> int:
         self._status, to_child = forkserver.connect_to_new_process(self._fds)
         try:
-            self.pid = _standard.read_signed(self._status)  # type: ignore[attr-defined]
+            self.pid = _standard.read_signed(self._status)
         except BaseException:
             _descriptors.close(self._status, to_child)
             raise
@@ -61,6 +60,6 @@ class Popen(popen_spawn_posix.Popen):
 
     def _reap(self) -> int:
         try:
-            return int(_standard.read_signed(self._status))  # type: ignore[attr-defined]
+            return int(_standard.read_signed(self._status))
         except (OSError, EOFError):
             return popen_fork.UNKNOWN_STATUS

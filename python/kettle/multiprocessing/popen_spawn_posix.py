@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Callable
 from multiprocessing import resource_tracker, util
 from multiprocessing.context import set_spawning_popen
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from kettle import _session
@@ -68,7 +69,7 @@ class Popen(popen_fork.Popen):
         """What the child reads: its introduction, then the process object. Handles in there are granted to it."""
         ticket = self._ticket = native.reserve_child()
         previous = native.sending_to(ticket)
-        set_spawning_popen(self)
+        set_spawning_popen(self)  # type: ignore[arg-type]
         try:
             introduction = spawn.Introduction(process_obj._name, life, ticket, process_obj._outlive_parent)
             return dump(introduction) + dump(process_obj)
@@ -92,7 +93,7 @@ class Popen(popen_fork.Popen):
                 self._fds.append(tracker_fd)
                 arguments["tracker_fd"] = tracker_fd
             command = spawn.get_command_line(**arguments)
-            self.pid = util.spawnv_passfds(spawn.get_executable(), command, self._fds)  # type: ignore[attr-defined]
+            self.pid = util.spawnv_passfds(spawn.get_executable(), command, self._fds)  # type: ignore[arg-type]
         except BaseException:
             os.close(parent_w)
             raise
@@ -105,7 +106,7 @@ def dump(obj: Any) -> bytes:
     """Pickles start data; by value (with cloudpickle, if it is there) where that fails by name."""
     out = io.BytesIO()
     try:
-        _session.ForkingPickler(out).dump(obj)
+        ForkingPickler(out).dump(obj)
     except (pickle.PicklingError, AttributeError, TypeError):
         if not _session.HAVE_CLOUDPICKLE:
             raise

@@ -3,7 +3,9 @@ library keeps it, so that `multiprocessing.current_process()` and logging tell t
 
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping
+from functools import partial
 from multiprocessing import process as _standard
+from multiprocessing import util
 from multiprocessing.process import active_children, current_process, parent_process
 from typing import Any
 
@@ -24,7 +26,8 @@ class BaseProcess(_standard.BaseProcess):
     when its parent is killed. Any other is killed within milliseconds after its parent, whatever it is doing.
 
     Differences from the standard library: `sentinel` is a pidfd; `exitcode` is never None once an untimed `join`
-    returned (it is 255 if somebody else reaped the child and took its status along); a process can be awaited.
+    returned (it is 255 if somebody else reaped the child and took its status along); a process can be awaited; one that
+    is ended by KeyboardInterrupt prints no traceback, since Ctrl-C reaches all processes and the parent prints its own.
     """
 
     _outlive_parent = False
@@ -68,5 +71,14 @@ class BaseProcess(_standard.BaseProcess):
             parent_sentinel = life_line
         elif parent_sentinel is not None and not self._outlive_parent:
             native.die_with(parent_sentinel)
+        self.run = partial(_run_until_interrupted, self.run)  # type: ignore[method-assign]
         code: int = super()._bootstrap(parent_sentinel=parent_sentinel)  # type: ignore[misc]
         return code
+
+
+def _run_until_interrupted(run: Callable[[], object]) -> None:
+    try:
+        run()
+    except KeyboardInterrupt:
+        util.info("interrupted")
+        raise SystemExit(1) from None

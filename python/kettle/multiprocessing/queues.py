@@ -1,9 +1,9 @@
 """Queues between processes.
 
 An item is pickled by `put`, in the caller's thread, and is safe in shared memory when `put` returns: no feeder thread,
-no pipe, nothing to join. What cannot be pickled raises there; an item that cannot be rebuilt raises in the `get` that took
-it. An unbounded `put` never blocks. The classes extend the standard library's, so that code which tests for those finds
-them; none of their methods is used.
+no pipe, nothing to join. What cannot be pickled raises there; an item that cannot be rebuilt raises in the `get` that
+took it. An unbounded `put` never blocks. The classes extend the standard library's, so that code which tests for those
+finds them; none of their methods is used.
 """
 
 import os
@@ -11,11 +11,15 @@ import threading
 import types
 from collections.abc import AsyncIterator, Iterable
 from multiprocessing import queues as _standard
+from multiprocessing.reduction import ForkingPickler
 from queue import Empty, Full
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from kettle._aio import PENDING, retry
+from kettle._aio import PENDING, Source, retry
 from kettle._session import native
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer
 
 __all__ = ["JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 
@@ -60,10 +64,8 @@ class _Reader:
         return item
 
     def recv_bytes(self, maxlength: int | None = None) -> bytes:
-        """Takes the next item as it was pickled."""
-        data = self._items._get_bytes()
-        self._settle()
-        return data
+        """Takes the next item, and returns it pickled."""
+        return bytes(ForkingPickler.dumps(self.recv()))
 
     def close(self) -> None:
         """Gives the descriptor back; the queue stays as it is."""
@@ -91,7 +93,10 @@ class _Writer:
 
     def __init__(self, items: native.Queue) -> None:
         self.send = items.put
-        self.send_bytes = items._put_bytes
+
+    def send_bytes(self, buf: "Buffer") -> None:
+        """Puts the object of which `buf` is the pickle."""
+        self.send(ForkingPickler.loads(buf))
 
     def close(self) -> None:
         """Does nothing: there is no descriptor."""
@@ -149,7 +154,11 @@ class _Base(Generic[T]):
                 return PENDING  # type: ignore[no-any-return]
             return True
 
-        if await retry(self._items, "put", attempt, timeout) is PENDING:
+        def room() -> Source:
+            items = self._items
+            return Source(items._key, (id(items), "room"), items._arm_space, items._disarm_space)
+
+        if await retry(room, attempt, timeout) is PENDING:
             raise Full
 
     async def aget(self, timeout: float | None = None) -> T:
@@ -166,7 +175,7 @@ class _Base(Generic[T]):
                 return PENDING  # type: ignore[no-any-return]
             return item
 
-        item = await retry(items, "get", attempt, timeout)
+        item = await retry(lambda: Source.of(items), attempt, timeout)
         if item is PENDING:
             raise Empty
         return item
@@ -184,7 +193,7 @@ class _Base(Generic[T]):
         return {key: value for key, value in vars(self).items() if key not in _LOCAL}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._items._token(), self.__getstate__())
+        return _rebuild, (type(self), self._items._token(), self.name, self.__getstate__())
 
     @property
     def _rlock(self) -> threading.Lock:
@@ -204,14 +213,14 @@ def _unused_lock(owner: Any, name: str) -> threading.Lock:
     return lock
 
 
-def _rebuild(cls: Any, token: bytes, state: dict[str, Any]) -> Any:
+def _rebuild(cls: Any, token: bytes, name: str | None, state: dict[str, Any]) -> Any:
     self = cls.__new__(cls)
-    self._set_items(native.Queue._from_token(token))
+    self._set_items(native.Queue._from_token(token, name))
     vars(self).update(state)
     return self
 
 
-class Queue(_Base[T], _standard.Queue):
+class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
     """A queue between processes, bounded if `maxsize` is positive.
 
     Differences from the standard library: `put` pickles at once and raises what pickling raises; `qsize`, `empty` and
@@ -311,10 +320,10 @@ class Queue(_Base[T], _standard.Queue):
 
         traceback.print_exception(e)
 
-    __class_getitem__ = classmethod(types.GenericAlias)
+    __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
-class JoinableQueue(Queue[T], _standard.JoinableQueue):
+class JoinableQueue(Queue[T], _standard.JoinableQueue):  # type: ignore[type-arg]
     """A queue whose items are to be finished with `task_done`, for which `join` waits.
 
     The core counts what each process took and has not finished: if one of them dies, `join` raises
@@ -333,11 +342,16 @@ class JoinableQueue(Queue[T], _standard.JoinableQueue):
 
     async def ajoin(self, timeout: float | None = None) -> bool:
         """As `join`, without blocking the event loop. Returns False if `timeout` (seconds) passed first."""
-        ready = self._items._join_ready
-        return await retry(self._items, "join", lambda: ready() or PENDING, timeout, together=True) is not PENDING
+        items = self._items
+        ready = items._join_ready
+
+        def finished() -> Source:
+            return Source(items._key, (id(items), "finished"), items._arm_join, items._disarm_join)
+
+        return await retry(finished, lambda: ready() or PENDING, timeout, together=True) is not PENDING
 
 
-class SimpleQueue(_Base[T], _standard.SimpleQueue):
+class SimpleQueue(_Base[T], _standard.SimpleQueue):  # type: ignore[type-arg]
     """An unbounded queue with a smaller interface.
 
     Differences from the standard library: `put` never blocks and raises what pickling raises. New are `shutdown`,
@@ -373,4 +387,4 @@ class SimpleQueue(_Base[T], _standard.SimpleQueue):
         self._items._close()
         self._reader.close()
 
-    __class_getitem__ = classmethod(types.GenericAlias)
+    __class_getitem__: Any = classmethod(types.GenericAlias)

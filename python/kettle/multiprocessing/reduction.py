@@ -3,6 +3,6 @@ them up there."""
 
 import sys
 from multiprocessing import reduction as _standard
-from multiprocessing.reduction import *
+from multiprocessing.reduction import *  # noqa: F403
 
 sys.modules[__name__] = _standard

@@ -2,6 +2,6 @@
 
 import sys
 from multiprocessing import resource_sharer as _standard
-from multiprocessing.resource_sharer import *
+from multiprocessing.resource_sharer import *  # noqa: F403
 
 sys.modules[__name__] = _standard

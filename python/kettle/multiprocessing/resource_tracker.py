@@ -2,6 +2,6 @@
 
 import sys
 from multiprocessing import resource_tracker as _standard
-from multiprocessing.resource_tracker import *
+from multiprocessing.resource_tracker import *  # noqa: F403
 
 sys.modules[__name__] = _standard

@@ -65,7 +65,7 @@ class SharedMemory(_standard.SharedMemory):
             if self._track:
                 super().unlink()
             elif self._name:
-                _standard._posixshmem.shm_unlink(self._name)  # type: ignore[attr-defined]
+                _standard._posixshmem.shm_unlink(self._name)
 
 
 def _untrack(block: Any) -> None:
@@ -81,5 +81,5 @@ class ShareableList(_standard.ShareableList):  # type: ignore[type-arg]
     shm: SharedMemory
 
     def __init__(self, sequence: Iterable[Any] | None = None, *, name: str | None = None) -> None:
-        super().__init__(sequence, name=name)  # type: ignore[misc]
+        super().__init__(sequence, name=name)
         self.shm.__class__ = SharedMemory

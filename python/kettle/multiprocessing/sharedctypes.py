@@ -8,13 +8,15 @@ import ctypes
 from collections.abc import Sequence
 from multiprocessing import heap as _standard_heap
 from multiprocessing import sharedctypes as _standard
-from multiprocessing.sharedctypes import typecode_to_type
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Self
 
-from kettle._session import ForkingPickler, native
+from kettle._session import native
 from kettle.multiprocessing import heap
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
+
+typecode_to_type: dict[str, type] = _standard.typecode_to_type  # type: ignore[attr-defined]
 
 # Exactly these types are numbers to the core; a subclass may have a `value` of its own.
 _NUMBERS: dict[type, str] = {
@@ -136,12 +138,14 @@ class SynchronizedBase(_standard.SynchronizedBase):  # type: ignore[type-arg]
         return synchronized, (self.get_obj(), self.get_lock())
 
 
-class Synchronized(native.Cell, SynchronizedBase, _standard.Synchronized):  # type: ignore[misc]
+class Synchronized(native.Cell, SynchronizedBase, _standard.Synchronized):  # type: ignore[misc, type-arg]
     """A number with its lock.
 
     `value` takes the lock to read and to write, so `v.value += 1` takes it twice and can lose an update of somebody
     else; `v += 1` cannot, and needs no lock.
     """
+
+    _obj: Any
 
     def __new__(cls, obj: Any, lock: Any = None, ctx: Any = None) -> Self:
         if lock is None:
@@ -166,11 +170,11 @@ class Synchronized(native.Cell, SynchronizedBase, _standard.Synchronized):  # ty
         return self
 
 
-class SynchronizedArray(SynchronizedBase, _standard.SynchronizedArray):  # type: ignore[misc]
+class SynchronizedArray(SynchronizedBase, _standard.SynchronizedArray):  # type: ignore[type-arg]
     """An array with its lock."""
 
 
-class SynchronizedString(SynchronizedBase, _standard.SynchronizedString):  # type: ignore[misc]
+class SynchronizedString(SynchronizedBase, _standard.SynchronizedString):
     """An array of characters with its lock."""
 
 
@@ -188,7 +192,7 @@ def _reduce(obj: Any) -> Any:
             return _rebuild, (obj._type_, wrapper, obj._length_)
         return _rebuild, (type(obj), wrapper, None)
     if isinstance(wrapper, _standard_heap.BufferWrapper):
-        return _standard.reduce_ctype(obj)  # type: ignore[arg-type]
+        return _standard.reduce_ctype(obj)  # type: ignore[attr-defined]
     return obj.__reduce_ex__(2)
 
 

@@ -30,7 +30,7 @@ __all__ = [
     "set_executable",
 ]
 
-_main = _standard._main  # type: ignore[attr-defined]
+_main: Any = _standard._main
 _life_line: int | None = None
 
 

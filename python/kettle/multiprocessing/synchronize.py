@@ -7,26 +7,28 @@ What differs from the standard library, for all of them: a holder that dies is n
 hangs nobody, `ctx` need not be given, and `name=` is shown in reports.
 """
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 from multiprocessing import process
 from multiprocessing import synchronize as _standard
-from multiprocessing.synchronize import SEM_VALUE_MAX
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from kettle._aio import PENDING, retry
+from kettle._aio import PENDING, Source, retry
 from kettle._session import native
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
+SEM_VALUE_MAX: int = _standard.SEM_VALUE_MAX  # type: ignore[attr-defined]
+
 T = TypeVar("T")
 
 
-def _rebuild(cls: Any, token: bytes) -> Any:
-    return cls._from_token(token)
+def _rebuild(cls: Any, token: bytes, name: str | None) -> Any:
+    return cls._from_token(token, name)
 
 
 class _AsyncAcquire:
@@ -38,7 +40,7 @@ class _AsyncAcquire:
         Returns False if `timeout` (seconds) passed first. Raises what `acquire` raises.
         """
         take = self.acquire  # type: ignore[attr-defined]
-        return await retry(self, "acquire", lambda: take(False) or PENDING, timeout) is not PENDING  # type: ignore[arg-type]
+        return await retry(lambda: Source.of(self), lambda: take(False) or PENDING, timeout) is not PENDING  # type: ignore[arg-type]
 
     async def __aenter__(self) -> bool:
         return await self.aacquire()
@@ -63,7 +65,7 @@ class Lock(_AsyncAcquire, native.Lock, _standard.Lock):
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._token())
+        return _rebuild, (type(self), self._token(), self.name)
 
     @property
     def _semlock(self) -> Self:  # concurrent.futures and others ask it for _is_mine() and _get_value()
@@ -87,7 +89,7 @@ class RLock(_AsyncAcquire, native.RLock, _standard.RLock):
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._token())
+        return _rebuild, (type(self), self._token(), self.name)
 
     @property
     def _semlock(self) -> Self:
@@ -104,9 +106,10 @@ def _holder(lock: native.Lock) -> tuple[str, int | str]:
         name = process.current_process().name
         thread = threading.current_thread().name
         return (name if thread == "MainThread" else f"{name}|{thread}"), lock._count()
-    if lock._get_value() == 1:
+    owner = lock._owner()
+    if owner is None:
         return "None", 0
-    return ("SomeOtherThread" if lock._count() > 0 else "SomeOtherProcess"), "nonzero"
+    return ("SomeOtherThread" if owner[0] == os.getpid() else "SomeOtherProcess"), "nonzero"
 
 
 class Semaphore(_AsyncAcquire, native.Semaphore, _standard.Semaphore):
@@ -115,16 +118,14 @@ class Semaphore(_AsyncAcquire, native.Semaphore, _standard.Semaphore):
     Nobody owns a permit: those that a dead process had taken are gone, unless `robust=True` gives them back.
     """
 
-    def __new__(
-        cls, value: int = 1, *_: Any, ctx: Any = None, robust: bool = False, name: str | None = None
-    ) -> Self:
+    def __new__(cls, value: int = 1, *_: Any, ctx: Any = None, robust: bool = False, name: str | None = None) -> Self:
         return super().__new__(cls, value, robust=robust, name=name)
 
     def __init__(self, value: int = 1, *, ctx: Any = None, robust: bool = False, name: str | None = None) -> None:
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._token())
+        return _rebuild, (type(self), self._token(), self.name)
 
     @property
     def _semlock(self) -> Self:
@@ -137,46 +138,26 @@ class Semaphore(_AsyncAcquire, native.Semaphore, _standard.Semaphore):
         return f"<{type(self).__name__}(value={self.get_value()})>"
 
 
-class BoundedSemaphore(_AsyncAcquire, native.BoundedSemaphore, _standard.BoundedSemaphore):
+class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):
     """Permits, `value` of them at first and at most: `release` raises ValueError beyond that."""
 
-    def __new__(
-        cls, value: int = 1, *_: Any, ctx: Any = None, robust: bool = False, name: str | None = None
-    ) -> Self:
-        self = super().__new__(cls, value, robust=robust, name=name)
-        self.maxvalue = value
-        return self
-
-    def __init__(self, value: int = 1, *, ctx: Any = None, robust: bool = False, name: str | None = None) -> None:
-        pass  # made by __new__
-
-    maxvalue: int
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_bounded, (type(self), self._token(), self.maxvalue)
+    def __new__(cls, value: int = 1, *_: Any, ctx: Any = None, robust: bool = False, name: str | None = None) -> Self:
+        return native.Semaphore.__new__(cls, value, bounded=True, robust=robust, name=name)
 
     @property
-    def _semlock(self) -> Self:
-        return self
-
-    def _get_value(self) -> int:
-        return self.get_value()
+    def maxvalue(self) -> int:
+        """How many permits there are."""
+        return int(self.statistics().limit)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}(value={self.get_value()}, maxvalue={self.maxvalue})>"
 
 
-def _rebuild_bounded(cls: Any, token: bytes, maxvalue: int) -> Any:
-    semaphore = cls._from_token(token)
-    semaphore.maxvalue = maxvalue
-    return semaphore
-
-
 class Condition(native.Condition, _standard.Condition):
     """A condition variable over `lock`: one of this module's locks, or a new RLock.
 
-    A notification given to a waiter that dies or gives up goes to the next. `wait` raises `kettle.OwnerDied` if, when it
-    takes the lock again, a dead process holds it.
+    A notification given to a waiter that dies or gives up goes to the next. `wait` raises `kettle.OwnerDied` if a dead
+    process holds the lock when it is to be taken again.
     """
 
     def __new__(cls, lock: Any = None, *_: Any, ctx: Any = None, name: str | None = None) -> Self:
@@ -191,7 +172,7 @@ class Condition(native.Condition, _standard.Condition):
         self.release: Callable[[], None] = lock.release
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_condition, (type(self), self._token(), self._lock)
+        return _rebuild_condition, (type(self), self._token(), self.name, self._lock)
 
     def __enter__(self) -> bool:
         entered: bool = self._lock.__enter__()
@@ -232,7 +213,7 @@ class Condition(native.Condition, _standard.Condition):
     def notify(self, n: int = 1) -> None:
         """Wakes `n` waiters at most. Raises AssertionError if the caller does not hold the lock."""
         assert self._lock._semlock._is_mine(), "lock is not owned"
-        self._notify(n)
+        self._notify(min(n, self._waiting()))
 
     def notify_all(self) -> None:
         """Wakes all waiters. Raises AssertionError if the caller does not hold the lock."""
@@ -257,9 +238,13 @@ class Condition(native.Condition, _standard.Condition):
         ticket = self._enroll()
         count = self._let_go()
         notified = False
+
+        def source() -> Source:
+            return Source(self._key, (id(self), ticket), lambda door: self._leave_door(ticket, door), lambda door: None)
+
         try:
             poll = self._poll
-            notified = await retry(self, "wait", lambda: poll(ticket) or PENDING, timeout, together=True) is not PENDING
+            notified = await retry(source, lambda: poll(ticket) or PENDING, timeout) is not PENDING
             return notified
         finally:
             if not notified:
@@ -304,8 +289,8 @@ class _Count:
         return self._value
 
 
-def _rebuild_condition(cls: Any, token: bytes, lock: Any) -> Any:
-    condition = cls._from_token(token)
+def _rebuild_condition(cls: Any, token: bytes, name: str | None, lock: Any) -> Any:
+    condition = cls._from_token(token, name)
     condition._set_lock(lock)
     return condition
 
@@ -320,12 +305,12 @@ class Event(native.Event, _standard.Event):
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._token())
+        return _rebuild, (type(self), self._token(), self.name)
 
     async def await_set(self, timeout: float | None = None) -> bool:
         """As `wait`, without blocking the event loop: True once the flag is set, False after `timeout` seconds."""
         is_set = self.is_set
-        return await retry(self, "wait", lambda: is_set() or PENDING, timeout, together=True) is not PENDING
+        return await retry(lambda: Source.of(self), lambda: is_set() or PENDING, timeout, together=True) is not PENDING
 
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} at {id(self):#x} {'set' if self.is_set() else 'unset'}>"
@@ -366,35 +351,53 @@ class Barrier(native.Barrier, _standard.Barrier):
 
     async def await_all(self, timeout: float | None = None) -> int:
         """As `wait`, without blocking the event loop. The barrier breaks if this is cancelled."""
-        if timeout is None:
-            timeout = self._settings[1]
-        ticket = self._arrive()
-        index: int | Any = PENDING
+        action, default = self._settings
+        timeout = default if timeout is None else timeout
+        # None while the last ones of the round before are still on their way out.
+        arrival = await retry(lambda: Source.of(self), lambda: self._arrive() or PENDING, timeout)
+        if arrival is PENDING:
+            self.abort()
+            raise threading.BrokenBarrierError
+        if arrival.is_last:
+            return _complete(arrival, action)
+
+        def look() -> int:
+            index = arrival.poll(True)
+            return PENDING if index is None else index
+
+        index: int = PENDING
         try:
-            passed = self._passed
-
-            def look() -> int:
-                index = passed(ticket)
-                return PENDING if index is None else index  # type: ignore[no-any-return]
-
-            index = await retry(self, "wait", look, timeout, together=True)
+            index = await retry(lambda: Source.of(self), look, timeout, together=True)
         finally:
             if index is PENDING:
-                self._give_up(ticket)
+                arrival.leave()
         if index is PENDING:
             raise threading.BrokenBarrierError
         return index
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_barrier, (type(self), self._token(), self._settings)
+        return _rebuild_barrier, (type(self), self._token(), self.name, self._settings)
 
     def __repr__(self) -> str:
         state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
         return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}: {state}>"
 
 
-def _rebuild_barrier(cls: Any, token: bytes, settings: tuple[Any, Any]) -> Any:
-    barrier = cls._from_token(token)
+def _complete(arrival: native.Arrival, action: Callable[[], object] | None) -> int:
+    """The duty of the last to come. If the action raises, the barrier breaks."""
+    well = False
+    try:
+        if action is not None:
+            action()
+        well = True
+    finally:
+        index = arrival.finish(well)
+    assert index is not None
+    return index
+
+
+def _rebuild_barrier(cls: Any, token: bytes, name: str | None, settings: tuple[Any, Any]) -> Any:
+    barrier = cls._from_token(token, name)
     barrier._configure(*settings)
     barrier._settings = settings
     return barrier

@@ -3,6 +3,6 @@ whoever fills it."""
 
 import sys
 from multiprocessing import util as _standard
-from multiprocessing.util import *
+from multiprocessing.util import *  # noqa: F403
 
 sys.modules[__name__] = _standard

@@ -2,7 +2,7 @@
 
 import sys
 from multiprocessing import dummy as _standard
-from multiprocessing.dummy import *
+from multiprocessing.dummy import *  # noqa: F403
 from multiprocessing.dummy import connection as _connection
 
 sys.modules[__name__ + ".connection"] = _connection

@@ -2,6 +2,6 @@
 
 import sys
 from multiprocessing.dummy import connection as _standard
-from multiprocessing.dummy.connection import *
+from multiprocessing.dummy.connection import *  # noqa: F403
 
 sys.modules[__name__] = _standard
