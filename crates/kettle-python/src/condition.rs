@@ -1,0 +1,100 @@
+//! The waiting half of `Condition`; the lock is another object, which Python holds.
+
+use kettle_core::arena::Handle;
+use kettle_core::shared::Processes;
+use kettle_core::sync::{self, Waiter};
+use kettle_core::wait::Door;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyType};
+
+use crate::door::{deadline, wait_outside};
+use crate::errors;
+use crate::primitive;
+
+/// The waiters of a condition.
+#[pyclass(subclass, frozen, module = "kettle._native")]
+pub(crate) struct Condition {
+    body: Handle<sync::Condition>,
+    name: Option<String>,
+}
+
+#[pymethods]
+impl Condition {
+    #[new]
+    #[pyo3(signature = (*, name=None, _token=None))]
+    fn new(name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
+        let body = match _token {
+            Some(token) => primitive::from_token(token)?,
+            None => Handle::new(|| sync::Condition::new()).map_err(errors::arena)?,
+        };
+        Ok(Self { body, name })
+    }
+
+    /// Under the lock: becomes a waiter; gives its ticket.
+    fn _enroll(&self) -> PyResult<u32> {
+        self.body.enrol::<Processes>().map(Waiter::index).map_err(|_| {
+            let most = sync::Condition::MAX_WAITERS;
+            PyRuntimeError::new_err(format!("{most} threads wait on this condition already, the most there can be"))
+        })
+    }
+
+    /// Without the lock: until notified (True) or late (False). The ticket is given up in any case.
+    #[pyo3(signature = (ticket, timeout=None))]
+    fn _await(&self, py: Python<'_>, ticket: u32, timeout: Option<f64>) -> PyResult<bool> {
+        let body = &self.body;
+        let waiter = Waiter::from_index(ticket);
+        Ok(wait_outside(py, deadline(true, timeout), |p| body.wait::<Processes>(waiter, p))?.is_ok())
+    }
+
+    /// Asks that the doorbell `door` be rung when the ticket is granted.
+    fn _leave_door(&self, ticket: u32, door: u64) {
+        if let Some(door) = Door::from_bits(door) {
+            self.body.leave_door(Waiter::from_index(ticket), door.calling(self._key()));
+        }
+    }
+
+    /// Whether the ticket was granted; if so it is taken.
+    fn _poll(&self, ticket: u32) -> bool {
+        self.body.poll::<Processes>(Waiter::from_index(ticket))
+    }
+
+    /// Gives the ticket up; a notification that came meanwhile goes to the next waiter.
+    fn _withdraw(&self, ticket: u32) {
+        self.body.withdraw::<Processes>(Waiter::from_index(ticket));
+    }
+
+    /// Notifies up to `n` waiters, the oldest first; says how many.
+    fn _notify(&self, n: u32) -> u32 {
+        self.body.notify::<Processes>(n)
+    }
+
+    fn _waiting(&self) -> u32 {
+        self.body.waiting()
+    }
+
+    #[getter]
+    fn _key(&self) -> u32 {
+        primitive::key(&self.body)
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let fields = [("waiting", self._waiting().into()), ("notified", self.body.notified().into())];
+        primitive::record(py, "ConditionStatistics", &fields)
+    }
+
+    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        primitive::token(py, &self.body)
+    }
+
+    #[classmethod]
+    #[pyo3(signature = (token, name=None))]
+    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
+        primitive::rebuild::<Self>(cls, token, name)
+    }
+}

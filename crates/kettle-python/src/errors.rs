@@ -1,0 +1,123 @@
+//! The core's errors as Python's exceptions: the whole table.
+
+use kettle_core::arena::{ArenaError, TokenError, participants};
+use kettle_core::queue::{Exhausted, Loss};
+use kettle_core::sys::Owner;
+use pyo3::exceptions::{PyException, PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+use pyo3::{create_exception, intern};
+
+create_exception!(kettle, KettleError, PyException, "What Kettle raises of its own; the base of its exceptions.");
+create_exception!(
+    kettle,
+    OwnerDied,
+    KettleError,
+    "The process that held this died with it. `pid` and `tid` say who; what it protects may be half changed.\n\n\
+     `reset()` makes the lock usable again."
+);
+create_exception!(
+    kettle,
+    ConsumerDied,
+    KettleError,
+    "A process died with items that it had taken and not finished. `pid` says who, `unfinished` how many.\n\n\
+     They count as done from now on: put them again if they must be."
+);
+
+/// Told once to everybody who was waiting.
+pub(crate) fn consumer_died(py: Python<'_>, loss: Loss) -> PyErr {
+    let pid = participants::pid_of(loss.consumer).unwrap_or(0);
+    let text = format!(
+        "a consumer (pid {pid}) died with {} item(s) taken and not finished; they count as done from now on",
+        loss.unfinished
+    );
+    with_attributes(py, ConsumerDied::new_err(text), &[("pid", pid), ("unfinished", loss.unfinished)])
+}
+
+/// For a lock whose holder is gone.
+pub(crate) fn owner_died(py: Python<'_>, owner: Owner, what: &str) -> PyErr {
+    let pid = participants::pid_of(owner).unwrap_or(0);
+    let who = if pid == 0 { "a process".to_owned() } else { format!("pid {pid}, thread {}", owner.thread()) };
+    let text = format!("{who} died holding this {what}; what it protects may be half changed. reset() frees it");
+    with_attributes(py, OwnerDied::new_err(text), &[("pid", pid), ("tid", owner.thread())])
+}
+
+fn with_attributes(py: Python<'_>, e: PyErr, attributes: &[(&str, u32)]) -> PyErr {
+    for (name, value) in attributes {
+        if let Err(e) = e.value(py).setattr(*name, *value) {
+            return e;
+        }
+    }
+    e
+}
+
+/// A class of the module `queue`: those who catch `queue.Empty` must catch ours.
+fn of_queue(py: Python<'_>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> PyErr {
+    match cell.import(py, "queue", name) {
+        Ok(class) => PyErr::from_type(class.clone(), ()),
+        Err(e) => e,
+    }
+}
+
+pub(crate) fn empty(py: Python<'_>) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    of_queue(py, &CLASS, "Empty")
+}
+
+pub(crate) fn full(py: Python<'_>) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    of_queue(py, &CLASS, "Full")
+}
+
+static SHUT_DOWN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// `queue.ShutDown` where the interpreter has it, else a class of the same name.
+pub(crate) fn shut_down_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    let class = SHUT_DOWN.get_or_try_init(py, || -> PyResult<Py<PyType>> {
+        match py.import("queue")?.getattr(intern!(py, "ShutDown")) {
+            Ok(class) => Ok(class.cast_into::<PyType>()?.unbind()),
+            Err(_) => PyErr::new_type(
+                py,
+                c"kettle.ShutDown",
+                Some(c"Raised when an item is put into, or got from, a queue that was shut down."),
+                None,
+                None,
+            ),
+        }
+    })?;
+    Ok(class.bind(py))
+}
+
+pub(crate) fn shut_down(py: Python<'_>) -> PyErr {
+    match shut_down_class(py) {
+        Ok(class) => PyErr::from_type(class.clone(), ()),
+        Err(e) => e,
+    }
+}
+
+pub(crate) fn broken_barrier(py: Python<'_>) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match CLASS.import(py, "threading", "BrokenBarrierError") {
+        Ok(class) => PyErr::from_type(class.clone(), ()),
+        Err(e) => e,
+    }
+}
+
+/// No memory, or no session.
+pub(crate) fn arena(e: ArenaError) -> PyErr {
+    match e {
+        ArenaError::OutOfMemory { .. } => PyMemoryError::new_err(e.to_string()),
+        ArenaError::OtherPidNamespace { .. } => PyRuntimeError::new_err(e.to_string()),
+        e => PyOSError::new_err(e.to_string()),
+    }
+}
+
+/// A handle that leads nowhere.
+pub(crate) fn token(e: TokenError) -> PyErr {
+    PyValueError::new_err(e.to_string())
+}
+
+pub(crate) fn exhausted(e: Exhausted) -> PyErr {
+    PyMemoryError::new_err(e.0)
+}

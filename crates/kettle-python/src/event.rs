@@ -1,0 +1,86 @@
+//! `Event`.
+
+use kettle_core::arena::Handle;
+use kettle_core::shared::Processes;
+use kettle_core::sync;
+use kettle_core::wait::EventCount;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyType};
+
+use crate::door::{deadline, wait_outside};
+use crate::errors;
+use crate::primitive::{self, Waitable, waitable};
+
+/// A flag shared by processes.
+#[pyclass(subclass, frozen, module = "kettle._native")]
+pub(crate) struct Event {
+    body: Handle<sync::Event>,
+    name: Option<String>,
+}
+
+#[pymethods]
+impl Event {
+    #[new]
+    #[pyo3(signature = (*, name=None, _token=None))]
+    fn new(name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
+        let body = match _token {
+            Some(token) => primitive::from_token(token)?,
+            None => Handle::new(|| sync::Event::new()).map_err(errors::arena)?,
+        };
+        Ok(Self { body, name })
+    }
+
+    fn is_set(&self) -> bool {
+        self.body.is_set()
+    }
+
+    fn set(&self) {
+        self.body.set::<Processes>();
+    }
+
+    fn clear(&self) {
+        self.body.clear();
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        if self.body.is_set() {
+            return Ok(true);
+        }
+        let body = &self.body;
+        Ok(wait_outside(py, deadline(true, timeout), |p| body.wait::<Processes>(p))?.is_ok())
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let fields = [("is_set", self.is_set().into()), ("waiting", self.body.changed().sleepers().into())];
+        primitive::record(py, "EventStatistics", &fields)
+    }
+
+    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        primitive::token(py, &self.body)
+    }
+
+    #[classmethod]
+    #[pyo3(signature = (token, name=None))]
+    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
+        primitive::rebuild::<Self>(cls, token, name)
+    }
+}
+
+impl Waitable for Event {
+    fn ready(&self) -> bool {
+        self.body.is_set()
+    }
+    fn events(&self) -> &EventCount {
+        self.body.changed()
+    }
+    fn call(&self) -> u32 {
+        primitive::key(&self.body)
+    }
+}
+waitable!(Event);

@@ -1,0 +1,310 @@
+//! `Lock` and `RLock`.
+
+use kettle_core::arena::{Handle, participants};
+use kettle_core::shared::Processes;
+use kettle_core::sync::{self, Acquired, LockError, OnOwnerDeath};
+use kettle_core::sys::Owner;
+use kettle_core::wait::{EventCount, Patience};
+use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyType};
+
+use crate::door::{deadline, wait_outside};
+use crate::errors;
+use crate::primitive::{self, Waitable, waitable};
+
+fn policy(on_owner_death: &str) -> PyResult<OnOwnerDeath> {
+    match on_owner_death {
+        "raise" => Ok(OnOwnerDeath::Raise),
+        "recover" => Ok(OnOwnerDeath::Recover),
+        other => Err(PyValueError::new_err(format!(
+            "on_owner_death must be \"raise\" or \"recover\", not {other:?}"
+        ))),
+    }
+}
+
+fn acquired(py: Python<'_>, result: Result<Acquired, LockError>, what: &str) -> PyResult<bool> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(LockError::Stopped(_)) => Ok(false),
+        Err(LockError::OwnerDied(owner)) => Err(errors::owner_died(py, owner, what)),
+    }
+}
+
+fn held_by_the_living(owner: Owner) -> PyErr {
+    let pid = participants::pid_of(owner).unwrap_or(0);
+    PyRuntimeError::new_err(format!("pid {pid} holds this lock and lives; only a lock whose owner died can be reset"))
+}
+
+fn pid_and_thread(owner: Option<Owner>) -> Option<(u32, u32)> {
+    owner.map(|o| (participants::pid_of(o).unwrap_or(0), o.thread()))
+}
+
+/// Mutual exclusion between processes (and their threads). Whoever may release it, also who did not acquire it.
+#[pyclass(subclass, frozen, module = "kettle._native")]
+pub(crate) struct Lock {
+    body: Handle<sync::Lock>,
+    name: Option<String>,
+}
+
+#[pymethods]
+impl Lock {
+    #[new]
+    #[pyo3(signature = (*, on_owner_death="raise", name=None, _token=None))]
+    fn new(on_owner_death: &str, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
+        let body = match _token {
+            Some(token) => primitive::from_token(token)?,
+            None => {
+                let policy = policy(on_owner_death)?;
+                Handle::new(|| sync::Lock::new(policy)).map_err(errors::arena)?
+            }
+        };
+        Ok(Self { body, name })
+    }
+
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        if self.body.try_acquire_now::<Processes>() {
+            return Ok(true);
+        }
+        let body = &self.body;
+        let r = wait_outside(py, deadline(block, timeout), |p| body.acquire::<Processes>(p))?;
+        acquired(py, r, "lock")
+    }
+
+    fn release(&self) -> PyResult<()> {
+        self.body
+            .release::<Processes>()
+            .map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
+    }
+
+    fn locked(&self) -> bool {
+        self.body.owner().is_some()
+    }
+
+    fn reset(&self) -> PyResult<()> {
+        self.body.reset::<Processes>().map_err(|e| held_by_the_living(e.0))
+    }
+
+    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.acquire(py, true, None)
+    }
+
+    #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
+    fn __exit__(
+        &self,
+        _type: Option<&Bound<'_, PyAny>>,
+        _value: Option<&Bound<'_, PyAny>>,
+        _traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        self.release()
+    }
+
+    fn _owner(&self) -> Option<(u32, u32)> {
+        pid_and_thread(self.body.owner())
+    }
+
+    fn _is_mine(&self) -> bool {
+        self.body.owner() == Some(participants::me())
+    }
+
+    fn _count(&self) -> u32 {
+        u32::from(self._is_mine())
+    }
+
+    fn _is_zero(&self) -> bool {
+        self.locked()
+    }
+
+    fn _get_value(&self) -> u32 {
+        u32::from(!self.locked())
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        lock_statistics(py, &self.body)
+    }
+
+    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        primitive::token(py, &self.body)
+    }
+
+    #[classmethod]
+    #[pyo3(signature = (token, name=None))]
+    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
+        primitive::rebuild::<Self>(cls, token, name)
+    }
+}
+
+fn lock_statistics<'py>(py: Python<'py>, lock: &sync::Lock) -> PyResult<Bound<'py, PyAny>> {
+    let (pid, thread) = pid_and_thread(lock.owner()).unwrap_or((0, 0));
+    primitive::record(
+        py,
+        "LockStatistics",
+        &[
+            ("locked", u64::from(lock.owner().is_some())),
+            ("broken", u64::from(lock.is_broken())),
+            ("owner_pid", pid.into()),
+            ("owner_tid", thread.into()),
+            ("waiting", lock.freed().sleepers().into()),
+            ("contended", lock.contended().into()),
+            ("owners_died", lock.deaths().into()),
+        ],
+    )
+}
+
+impl Waitable for Lock {
+    fn ready(&self) -> bool {
+        self.body.owner().is_none() || self.body.is_broken()
+    }
+    fn events(&self) -> &EventCount {
+        self.body.freed()
+    }
+    fn call(&self) -> u32 {
+        primitive::key(&self.body)
+    }
+}
+waitable!(Lock);
+
+/// A lock that its holder may take again. Only the thread that holds it may release it.
+#[pyclass(subclass, frozen, module = "kettle._native")]
+pub(crate) struct RLock {
+    body: Handle<sync::ReentrantLock>,
+    name: Option<String>,
+}
+
+#[pymethods]
+impl RLock {
+    #[new]
+    #[pyo3(signature = (*, on_owner_death="raise", name=None, _token=None))]
+    fn new(on_owner_death: &str, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
+        let body = match _token {
+            Some(token) => primitive::from_token(token)?,
+            None => {
+                let policy = policy(on_owner_death)?;
+                Handle::new(|| sync::ReentrantLock::new(policy)).map_err(errors::arena)?
+            }
+        };
+        Ok(Self { body, name })
+    }
+
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        if self.body.acquire::<Processes>(&Patience::instant()).is_ok() {
+            return Ok(true);
+        }
+        let body = &self.body;
+        let r = wait_outside(py, deadline(block, timeout), |p| body.acquire::<Processes>(p))?;
+        acquired(py, r, "lock")
+    }
+
+    fn release(&self) -> PyResult<()> {
+        self.body
+            .release::<Processes>()
+            .map_err(|_| PyAssertionError::new_err("attempt to release recursive lock not owned by thread"))
+    }
+
+    fn locked(&self) -> bool {
+        self.body.owner().is_some()
+    }
+
+    fn reset(&self) -> PyResult<()> {
+        self.body.reset::<Processes>().map_err(|e| held_by_the_living(e.0))
+    }
+
+    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.acquire(py, true, None)
+    }
+
+    #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
+    fn __exit__(
+        &self,
+        _type: Option<&Bound<'_, PyAny>>,
+        _value: Option<&Bound<'_, PyAny>>,
+        _traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        self.release()
+    }
+
+    /// Leaves the lock altogether; says how often it was held. For a condition's wait.
+    fn _release_save(&self) -> PyResult<u32> {
+        self.body
+            .release_all::<Processes>()
+            .map_err(|_| PyRuntimeError::new_err("cannot release un-acquired lock"))
+    }
+
+    /// Takes it as often as `_release_save` said.
+    fn _acquire_restore(&self, py: Python<'_>, depth: u32) -> PyResult<()> {
+        let body = &self.body;
+        let r = wait_outside(py, deadline(true, None), |p| body.acquire_again::<Processes>(depth, p))?;
+        acquired(py, r, "lock").map(drop)
+    }
+
+    fn _owner(&self) -> Option<(u32, u32)> {
+        pid_and_thread(self.body.owner())
+    }
+
+    fn _is_mine(&self) -> bool {
+        self.body.is_mine::<Processes>()
+    }
+
+    fn _count(&self) -> u32 {
+        self.body.depth::<Processes>()
+    }
+
+    fn _is_zero(&self) -> bool {
+        self.locked()
+    }
+
+    fn _get_value(&self) -> u32 {
+        u32::from(!self.locked())
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        lock_statistics(py, self.body.lock())
+    }
+
+    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        primitive::token(py, &self.body)
+    }
+
+    #[classmethod]
+    #[pyo3(signature = (token, name=None))]
+    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
+        primitive::rebuild::<Self>(cls, token, name)
+    }
+}
+
+impl RLock {
+    /// For those in Rust who hold it for a moment: as `acquire()`.
+    pub(crate) fn hold(&self, py: Python<'_>) -> PyResult<()> {
+        self.acquire(py, true, None).map(drop)
+    }
+
+    /// As `release()`.
+    pub(crate) fn let_go(&self) -> PyResult<()> {
+        self.release()
+    }
+}
+
+impl Waitable for RLock {
+    fn ready(&self) -> bool {
+        self.body.owner().is_none() || self.body.is_mine::<Processes>() || self.body.lock().is_broken()
+    }
+    fn events(&self) -> &EventCount {
+        self.body.freed()
+    }
+    fn call(&self) -> u32 {
+        primitive::key(&self.body)
+    }
+}
+waitable!(RLock);

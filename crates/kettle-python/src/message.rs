@@ -1,0 +1,72 @@
+//! Objects as messages: which part stands in the queue, which in blocks of its own.
+
+use kettle_core::arena::Block;
+use kettle_core::queue::{Body, INLINE_MAX, Parcel, Taken};
+use kettle_core::shared::ArenaStore;
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyFloat, PyString};
+
+use crate::errors;
+use crate::memory::Lease;
+use crate::pickle::{self, Encoded, Tag};
+
+/// Makes a parcel of an encoded object and hands it to `send`.
+pub(crate) fn with_parcel<T>(
+    py: Python<'_>,
+    encoded: &Encoded<'_>,
+    send: impl FnOnce(Parcel<'_, ArenaStore>) -> PyResult<T>,
+) -> PyResult<T> {
+    let (tag, bytes, buffers): (Tag, &[u8], &[PyBuffer<u8>]) = match encoded {
+        Encoded::Word(tag, word, len) => (*tag, &word[..*len], &[]),
+        Encoded::Bytes(b) => (Tag::Bytes, b.as_bytes(), &[]),
+        Encoded::Str(s) => (Tag::Str, s.to_str()?.as_bytes(), &[]),
+        Encoded::Pickle(pickle, buffers) => (Tag::Pickle, pickle, buffers),
+    };
+    let parts = buffers.iter().map(|b| block_of_buffer(py, b)).collect::<PyResult<Vec<_>>>()?;
+    let body =
+        if bytes.len() <= INLINE_MAX { Body::Inline(bytes) } else { Body::Block(block_of_bytes(py, bytes)?) };
+    send(Parcel::blocks(tag as u8, body, parts))
+}
+
+/// Copies of this many bytes are made with other threads let run.
+const LONG_COPY: usize = 256 * 1024;
+
+fn block_of_bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Block> {
+    let fill = || Block::copy_of(bytes);
+    let block = if bytes.len() >= LONG_COPY { py.detach(fill) } else { fill() };
+    block.map_err(errors::arena)
+}
+
+fn block_of_buffer(py: Python<'_>, buffer: &PyBuffer<u8>) -> PyResult<Block> {
+    crate::buffers::with_bytes(buffer, |bytes| block_of_bytes(py, bytes))
+}
+
+/// The object of a message that was taken; `inline` is its body unless that stands in a block.
+pub(crate) fn rebuild<'py>(py: Python<'py>, taken: Taken<Block>, inline: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let tag = Tag::from_u8(taken.tag)?;
+    if tag == Tag::Pickle {
+        let buffers = taken
+            .parts
+            .into_iter()
+            .map(|part| Ok(Bound::new(py, Lease::new(part))?.into_any()))
+            .collect::<PyResult<Vec<_>>>()?;
+        let pickle = match taken.block {
+            Some(block) => Bound::new(py, Lease::new(block))?.into_any(),
+            None => PyBytes::new(py, inline).into_any(),
+        };
+        return pickle::loads(&pickle, buffers);
+    }
+    let bytes = taken.block.as_ref().map_or(inline, Block::as_slice);
+    let word = || bytes.try_into().map_err(|_| pyo3::exceptions::PyValueError::new_err("a short message is torn"));
+    Ok(match tag {
+        Tag::None => py.None().into_bound(py),
+        Tag::True => true.into_pyobject(py)?.to_owned().into_any(),
+        Tag::False => false.into_pyobject(py)?.to_owned().into_any(),
+        Tag::Int => i64::from_ne_bytes(word()?).into_pyobject(py)?.into_any(),
+        Tag::Float => PyFloat::new(py, f64::from_ne_bytes(word()?)).into_any(),
+        Tag::Bytes => PyBytes::new(py, bytes).into_any(),
+        Tag::Str => PyString::from_bytes(py, bytes)?.into_any(),
+        Tag::Pickle => unreachable!("handled above"),
+    })
+}

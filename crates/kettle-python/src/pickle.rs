@@ -1,0 +1,238 @@
+//! Objects to bytes and back, with the interpreter's own pickler.
+//!
+//! A handful of exact types skip it. For the rest each thread keeps a `_pickle.Pickler` and clears its memo after each
+//! use: making one anew costs more than pickling a small object.
+
+use std::cell::RefCell;
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::{MutexExt, PyOnceLock};
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString};
+use std::sync::Mutex;
+
+/// What kind of body a message has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Tag {
+    Pickle = 0,
+    None = 1,
+    True = 2,
+    False = 3,
+    Int = 4,
+    Float = 5,
+    Bytes = 6,
+    Str = 7,
+}
+
+impl Tag {
+    pub(crate) fn from_u8(tag: u8) -> PyResult<Self> {
+        Ok(match tag {
+            0 => Self::Pickle,
+            1 => Self::None,
+            2 => Self::True,
+            3 => Self::False,
+            4 => Self::Int,
+            5 => Self::Float,
+            6 => Self::Bytes,
+            7 => Self::Str,
+            _ => return Err(PyValueError::new_err(format!("a message of an unknown kind ({tag})"))),
+        })
+    }
+}
+
+/// An object ready to be sent.
+pub(crate) enum Encoded<'py> {
+    /// Eight bytes or less.
+    Word(Tag, [u8; 8], usize),
+    /// The bytes stand in the object itself.
+    Bytes(Bound<'py, PyBytes>),
+    /// Likewise.
+    Str(Bound<'py, PyString>),
+    /// A pickle, and the buffers that travel beside it.
+    Pickle(Vec<u8>, Vec<PyBuffer<u8>>),
+}
+
+/// Buffers of at least this many bytes travel beside the pickle; for smaller ones a block costs more than the copy.
+pub(crate) const OUT_OF_BAND: usize = 64 * 1024;
+
+/// Encodes `obj`, or raises what pickling it raised.
+pub(crate) fn encode<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
+    let py = obj.py();
+    // Exact types alone: `np.float64` is a float, and must arrive as what it was.
+    if let Ok(i) = obj.cast_exact::<PyInt>() {
+        if let Ok(i) = i.extract::<i64>() {
+            return Ok(Encoded::Word(Tag::Int, i.to_ne_bytes(), 8));
+        }
+    } else if let Ok(s) = obj.cast_exact::<PyString>() {
+        // Lone surrogates have no UTF-8: pickle knows how to send them.
+        if s.to_str().is_ok() {
+            return Ok(Encoded::Str(s.clone()));
+        }
+    } else if let Ok(b) = obj.cast_exact::<PyBytes>() {
+        return Ok(Encoded::Bytes(b.clone()));
+    } else if obj.is_none() {
+        return Ok(Encoded::Word(Tag::None, [0; 8], 0));
+    } else if let Ok(f) = obj.cast_exact::<PyFloat>() {
+        return Ok(Encoded::Word(Tag::Float, f.value().to_ne_bytes(), 8));
+    } else if let Ok(b) = obj.cast_exact::<PyBool>() {
+        return Ok(Encoded::Word(if b.is_true() { Tag::True } else { Tag::False }, [0; 8], 0));
+    }
+    let (pickle, buffers) = pickle(py, obj, true)?;
+    Ok(Encoded::Pickle(pickle, buffers))
+}
+
+/// What pickling consults, and what is tried when it fails.
+struct Pickling {
+    dispatch_table: Py<PyAny>,
+    fallback: Option<Py<PyAny>>,
+}
+
+static PICKLING: Mutex<Option<Pickling>> = Mutex::new(None);
+
+/// Says where pickling finds its reducers, and what to try on what it refuses.
+#[pyfunction]
+#[pyo3(signature = (dispatch_table, fallback=None))]
+pub(crate) fn set_pickler(py: Python<'_>, dispatch_table: Py<PyAny>, fallback: Option<Py<PyAny>>) {
+    *PICKLING.lock_py_attached(py).unwrap_or_else(|e| e.into_inner()) = Some(Pickling { dispatch_table, fallback });
+}
+
+/// Where the pickler writes to.
+#[pyclass(module = "kettle._native")]
+struct Sink(Vec<u8>);
+
+#[pymethods]
+impl Sink {
+    fn write(&mut self, data: PyBuffer<u8>, py: Python<'_>) -> PyResult<usize> {
+        let start = self.0.len();
+        let len = data.len_bytes();
+        self.0.resize(start + len, 0);
+        data.copy_to_slice(py, &mut self.0[start..])?;
+        Ok(len)
+    }
+}
+
+/// Collects the buffers that pickling finds; tells pickle which to leave out.
+#[pyclass(module = "kettle._native")]
+struct Buffers {
+    taken: Vec<PyBuffer<u8>>,
+    out_of_band: bool,
+}
+
+#[pymethods]
+impl Buffers {
+    /// A true value keeps the buffer inside the pickle.
+    fn __call__(&mut self, buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
+        if !self.out_of_band || self.taken.len() >= kettle_core::queue::PARTS_MAX {
+            return Ok(true);
+        }
+        // `raw()` refuses what is not contiguous; such a buffer travels inside.
+        let Ok(raw) = buffer.call_method0(intern!(buffer.py(), "raw")) else { return Ok(true) };
+        let view = PyBuffer::<u8>::get(&raw)?;
+        if view.len_bytes() < OUT_OF_BAND || view.readonly() {
+            return Ok(true);
+        }
+        self.taken.push(view);
+        Ok(false)
+    }
+}
+
+struct Pickler {
+    pickler: Py<PyAny>,
+    sink: Py<Sink>,
+    buffers: Py<Buffers>,
+}
+
+impl Pickler {
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let class = CLASS.get_or_try_init(py, || {
+            Ok::<_, PyErr>(py.import("_pickle")?.getattr(intern!(py, "Pickler"))?.unbind())
+        })?;
+        let sink = Py::new(py, Sink(Vec::new()))?;
+        let buffers = Py::new(py, Buffers { taken: Vec::new(), out_of_band: false })?;
+        let pickler = class.bind(py).call1((&sink, 5, true, &buffers))?;
+        let table = {
+            let pickling = PICKLING.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
+            pickling.as_ref().map(|p| p.dispatch_table.clone_ref(py))
+        };
+        if let Some(table) = table {
+            pickler.setattr(intern!(py, "dispatch_table"), table.call0(py)?)?;
+        }
+        Ok(Self { pickler: pickler.unbind(), sink, buffers })
+    }
+
+    fn dump(&self, obj: &Bound<'_, PyAny>, out_of_band: bool) -> PyResult<(Vec<u8>, Vec<PyBuffer<u8>>)> {
+        let py = obj.py();
+        self.buffers.borrow_mut(py).out_of_band = out_of_band;
+        let pickler = self.pickler.bind(py);
+        pickler.call_method1(intern!(py, "dump"), (obj,))?;
+        pickler.call_method0(intern!(py, "clear_memo"))?;
+        let pickle = std::mem::take(&mut self.sink.borrow_mut(py).0);
+        let buffers = std::mem::take(&mut self.buffers.borrow_mut(py).taken);
+        Ok((pickle, buffers))
+    }
+}
+
+thread_local! {
+    /// The thread's pickler while it is not in use: reducers may pickle in turn.
+    static PICKLER: RefCell<Option<Pickler>> = const { RefCell::new(None) };
+}
+
+fn pickle(
+    py: Python<'_>,
+    obj: &Bound<'_, PyAny>,
+    out_of_band: bool,
+) -> PyResult<(Vec<u8>, Vec<PyBuffer<u8>>)> {
+    let pickler = match PICKLER.with_borrow_mut(Option::take) {
+        Some(pickler) => pickler,
+        None => Pickler::new(py)?,
+    };
+    match pickler.dump(obj, out_of_band) {
+        Ok(dumped) => {
+            PICKLER.with_borrow_mut(|p| *p = Some(pickler));
+            Ok(dumped)
+        }
+        // One that failed may hold half a memo: it is not used again.
+        Err(e) => fall_back(py, obj, e).map(|pickle| (pickle, Vec::new())),
+    }
+}
+
+fn fall_back(py: Python<'_>, obj: &Bound<'_, PyAny>, refused: PyErr) -> PyResult<Vec<u8>> {
+    if !refused.is_instance_of::<pyo3::exceptions::PyException>(py) {
+        return Err(refused);
+    }
+    let fallback = {
+        let pickling = PICKLING.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
+        pickling.as_ref().and_then(|p| p.fallback.as_ref().map(|f| f.clone_ref(py)))
+    };
+    // What the fallback cannot do either is told in the words of the first refusal.
+    let Some(fallback) = fallback else { return Err(refused) };
+    match fallback.bind(py).call1((obj,)).and_then(|b| b.extract::<Vec<u8>>()) {
+        Ok(pickle) => Ok(pickle),
+        Err(_) => Err(refused),
+    }
+}
+
+/// A pickle with everything inside.
+#[pyfunction]
+pub(crate) fn dumps<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    Ok(PyBytes::new(obj.py(), &pickle(obj.py(), obj, false)?.0))
+}
+
+/// Rebuilds an object from a pickle and the buffers that came beside it.
+pub(crate) fn loads<'py>(pickle: &Bound<'py, PyAny>, buffers: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = pickle.py();
+    let loads = LOADS
+        .get_or_try_init(py, || Ok::<_, PyErr>(py.import("_pickle")?.getattr(intern!(py, "loads"))?.unbind()))?
+        .bind(py);
+    if buffers.is_empty() {
+        return loads.call1((pickle,));
+    }
+    let kwargs = pyo3::types::PyDict::new(py);
+    kwargs.set_item(intern!(py, "buffers"), PyList::new(py, buffers)?)?;
+    loads.call((pickle,), Some(&kwargs))
+}

@@ -1,0 +1,359 @@
+//! `Queue`: pickles in `put`, rebuilds in `get`, and lets the core do the rest.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kettle_core::arena::{Block, Handle};
+use kettle_core::queue::{self, GetError, JoinError, Parcel, PutError, Taken};
+use kettle_core::shared::{ArenaStore, Processes, place_of};
+use kettle_core::wait::{Deadline, EventCount, Patience};
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyType};
+
+use crate::door::{deadline, wait_outside};
+use crate::errors;
+use crate::pickle::{self, Encoded};
+use crate::message;
+use crate::primitive::{self, Waitable, waitable};
+
+type Outgoing<'b> = Parcel<'b, ArenaStore>;
+type Incoming = Taken<Block>;
+
+/// A first-in, first-out queue between processes, bounded when `maxsize` is positive.
+#[pyclass(subclass, frozen, module = "kettle._native")]
+pub(crate) struct Queue {
+    body: Handle<queue::Queue>,
+    closed: AtomicBool,
+    name: Option<String>,
+}
+
+thread_local! {
+    /// Where short bodies are copied to before they are rebuilt. Taken out while in use: rebuilding may get in turn.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// More than this is not kept for the next message.
+const SCRATCH_KEPT: usize = 64 * 1024;
+
+impl Queue {
+    fn open(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
+        if self.closed.load(Ordering::Relaxed) {
+            let repr = slf.repr()?;
+            return Err(PyValueError::new_err(format!("Queue {repr} is closed")));
+        }
+        Ok(())
+    }
+
+    fn put_parcel(&self, py: Python<'_>, parcel: Outgoing<'_>, deadline: Deadline) -> PyResult<()> {
+        let place = place_of(&self.body);
+        // In the ordinary case there is room and nobody in the way: no need to leave the interpreter.
+        let parcel = match self.body.put(place, parcel, &Patience::instant()) {
+            Ok(()) => return Ok(()),
+            Err(PutError::Full(parcel)) => parcel,
+            Err(e) => return Err(put_error(py, e)),
+        };
+        let body = &self.body;
+        wait_outside(py, deadline, |p| body.put(place, parcel, p).map_err(PutFailure::from))?
+            .map_err(|e| e.into_py(py))
+    }
+
+    fn take(&self, py: Python<'_>, bytes: &mut Vec<u8>, deadline: Deadline) -> PyResult<Incoming> {
+        match self.body.get::<ArenaStore>(bytes, &Patience::instant()) {
+            Ok(taken) => return Ok(taken),
+            Err(GetError::ShutDown) => return Err(errors::shut_down(py)),
+            Err(_) => {}
+        }
+        let body = &self.body;
+        wait_outside(py, deadline, |p| body.get::<ArenaStore>(bytes, p))?.map_err(|e| match e {
+            GetError::ShutDown => errors::shut_down(py),
+            GetError::Empty | GetError::Interrupted => errors::empty(py),
+        })
+    }
+
+    fn get_object<'py>(&self, py: Python<'py>, deadline: Deadline) -> PyResult<Bound<'py, PyAny>> {
+        let mut bytes = SCRATCH.take();
+        bytes.clear();
+        let result = self.take(py, &mut bytes, deadline).and_then(|taken| message::rebuild(py, taken, &bytes));
+        if bytes.capacity() <= SCRATCH_KEPT {
+            SCRATCH.replace(bytes);
+        }
+        result
+    }
+}
+
+/// What went wrong with a put, without the message that comes back with it.
+enum PutFailure {
+    Full,
+    ShutDown,
+    Exhausted(queue::Exhausted),
+}
+
+impl<P> From<PutError<P>> for PutFailure {
+    fn from(e: PutError<P>) -> Self {
+        match e {
+            PutError::Full(_) | PutError::Interrupted(_) => Self::Full,
+            PutError::ShutDown(_) => Self::ShutDown,
+            PutError::Exhausted(_, e) => Self::Exhausted(e),
+        }
+    }
+}
+
+impl PutFailure {
+    fn into_py(self, py: Python<'_>) -> PyErr {
+        match self {
+            Self::Full => errors::full(py),
+            Self::ShutDown => errors::shut_down(py),
+            Self::Exhausted(e) => errors::exhausted(e),
+        }
+    }
+}
+
+fn put_error<P>(py: Python<'_>, e: PutError<P>) -> PyErr {
+    PutFailure::from(e).into_py(py)
+}
+
+#[pymethods]
+impl Queue {
+    #[new]
+    #[pyo3(signature = (maxsize=0, *, joinable=false, name=None, _token=None))]
+    fn new(maxsize: i64, joinable: bool, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
+        let body = match _token {
+            Some(token) => primitive::from_token(token)?,
+            None => {
+                // Zero and less is unbounded, as in the standard library.
+                let maxsize = u32::try_from(maxsize.max(0))
+                    .map_err(|_| PyValueError::new_err("maxsize must be less than 2**32"))?;
+                Handle::new(|| queue::Queue::new(maxsize, joinable)).map_err(errors::arena)?
+            }
+        };
+        Ok(Self { body, closed: AtomicBool::new(false), name })
+    }
+
+    #[pyo3(signature = (obj, block=true, timeout=None))]
+    fn put(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>, block: bool, timeout: Option<f64>) -> PyResult<()> {
+        let this = slf.get();
+        let py = slf.py();
+        this.open(slf)?;
+        let encoded = pickle::encode(obj)?;
+        message::with_parcel(py, &encoded, |parcel| this.put_parcel(py, parcel, deadline(block, timeout)))
+    }
+
+    fn put_nowait(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::put(slf, obj, false, None)
+    }
+
+    /// Puts all, in order. When time runs out, raises queue.Full whose `done` says how many were put.
+    #[pyo3(signature = (objs, block=true, timeout=None))]
+    fn put_many(slf: &Bound<'_, Self>, objs: &Bound<'_, PyAny>, block: bool, timeout: Option<f64>) -> PyResult<u64> {
+        let this = slf.get();
+        let py = slf.py();
+        let deadline = deadline(block, timeout);
+        let mut done = 0;
+        for obj in objs.try_iter()? {
+            let result = this.open(slf).and_then(|()| {
+                let encoded: Encoded<'_> = pickle::encode(&obj?)?;
+                message::with_parcel(py, &encoded, |parcel| this.put_parcel(py, parcel, deadline))
+            });
+            if let Err(e) = result {
+                e.value(py).setattr(intern!(py, "done"), done)?;
+                return Err(e);
+            }
+            done += 1;
+        }
+        Ok(done)
+    }
+
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn get<'py>(slf: &Bound<'py, Self>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let this = slf.get();
+        this.open(slf)?;
+        this.get_object(slf.py(), deadline(block, timeout))
+    }
+
+    fn get_nowait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::get(slf, false, None)
+    }
+
+    /// Waits for the first item, then takes what is there, at most `max`.
+    #[pyo3(signature = (max, timeout=None))]
+    fn get_many<'py>(slf: &Bound<'py, Self>, max: i64, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
+        let this = slf.get();
+        let py = slf.py();
+        if max < 1 {
+            return Err(PyValueError::new_err("max must be at least 1"));
+        }
+        this.open(slf)?;
+        let items = PyList::empty(py);
+        items.append(this.get_object(py, deadline(true, timeout))?)?;
+        // Only what is sure to be there is asked for: an error in the middle would lose the items before it.
+        while (items.len() as i64) < max && !this.body.is_empty() {
+            match this.get_object(py, Deadline::NOW) {
+                Ok(item) => items.append(item)?,
+                Err(e) if e.is_instance(py, &errors::empty(py).get_type(py)) => break,
+                Err(e) => {
+                    // An item that cannot be rebuilt was taken; the ones before it must not go with it.
+                    e.value(py).setattr(intern!(py, "items"), &items)?;
+                    return Err(e);
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    fn qsize(&self) -> u32 {
+        self.body.len()
+    }
+
+    fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        slf.get().open(slf)?;
+        Ok(slf.get().body.is_empty())
+    }
+
+    fn full(&self) -> bool {
+        self.body.is_full()
+    }
+
+    #[getter]
+    fn maxsize(&self) -> u32 {
+        self.body.maxsize()
+    }
+
+    /// No more items are taken in; those inside can still be got, unless `immediate`, which drops them.
+    #[pyo3(signature = (immediate=false))]
+    fn shutdown(&self, py: Python<'_>, immediate: bool) {
+        let body = &self.body;
+        py.detach(|| body.shutdown::<ArenaStore>(immediate));
+    }
+
+    #[getter]
+    fn is_shutdown(&self) -> bool {
+        self.body.is_shut()
+    }
+
+    fn task_done(&self) -> PyResult<()> {
+        self.body
+            .task_done::<Processes>()
+            .map_err(|_| PyValueError::new_err("task_done() called too many times"))
+    }
+
+    /// Waits until every item that was put is done with; False when late. Raises ConsumerDied when a process died
+    /// with items that it had not finished.
+    #[pyo3(signature = (timeout=None))]
+    fn join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let body = &self.body;
+        match wait_outside(py, deadline(true, timeout), |p| body.join::<Processes>(p))? {
+            Ok(()) => Ok(true),
+            Err(JoinError::Stopped(_)) => Ok(false),
+            Err(JoinError::ConsumerDied(loss)) => Err(errors::consumer_died(py, loss)),
+        }
+    }
+
+    /// Whether nothing is unfinished; raises ConsumerDied as `join` does.
+    fn _join_ready(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.body.unfinished() == 0 {
+            return Ok(true);
+        }
+        match self.body.find_loss::<Processes>() {
+            Some(loss) => Err(errors::consumer_died(py, loss)),
+            None => Ok(false),
+        }
+    }
+
+    /// As `_arm`, for those who await `join`.
+    fn _arm_join(&self, door: u64) -> bool {
+        self.door(door).is_some_and(|d| self.body.finished().leave_door(d))
+    }
+
+    fn _disarm_join(&self, door: u64) {
+        if let Some(d) = self.door(door) {
+            self.body.finished().take_door(d, kettle_core::wait::Scope::Shared);
+        }
+    }
+
+    /// As `_arm`, for those who await room for `put`.
+    fn _arm_space(&self, door: u64) -> bool {
+        self.door(door).is_some_and(|d| self.body.space().leave_door(d))
+    }
+
+    fn _disarm_space(&self, door: u64) {
+        if let Some(d) = self.door(door) {
+            self.body.space().take_door(d, kettle_core::wait::Scope::Shared);
+        }
+    }
+
+    /// This handle's end: put and get raise ValueError from now on.
+    fn _close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    #[getter]
+    fn _closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Puts bytes as they are, for those who do their own pickling.
+    #[pyo3(signature = (data, block=true, timeout=None))]
+    fn _put_bytes(slf: &Bound<'_, Self>, data: &Bound<'_, PyBytes>, block: bool, timeout: Option<f64>) -> PyResult<()> {
+        Self::put(slf, data.as_any(), block, timeout)
+    }
+
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn _get_bytes<'py>(slf: &Bound<'py, Self>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        Self::get(slf, block, timeout)
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let q = &self.body;
+        primitive::record(
+            py,
+            "QueueStatistics",
+            &[
+                ("size", q.len().into()),
+                ("maxsize", q.maxsize().into()),
+                ("put", q.put_count().into()),
+                ("got", q.got_count().into()),
+                ("unfinished", if q.is_joinable() { q.unfinished().into() } else { 0 }),
+                ("getters_waiting", q.items().sleepers().into()),
+                ("putters_waiting", q.space().sleepers().into()),
+                ("shut_down", q.is_shut().into()),
+                ("owners_died", q.deaths().into()),
+            ],
+        )
+    }
+
+    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        primitive::token(py, &self.body)
+    }
+
+    #[classmethod]
+    #[pyo3(signature = (token, name=None))]
+    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
+        primitive::rebuild::<Self>(cls, token, name)
+    }
+}
+
+impl Queue {
+    fn door(&self, door: u64) -> Option<kettle_core::wait::Door> {
+        kettle_core::wait::Door::from_bits(door).map(|d| d.calling(primitive::key(&self.body)))
+    }
+}
+
+impl Waitable for Queue {
+    fn ready(&self) -> bool {
+        !self.body.is_empty() || self.body.is_shut()
+    }
+    fn events(&self) -> &EventCount {
+        self.body.items()
+    }
+    fn call(&self) -> u32 {
+        primitive::key(&self.body)
+    }
+}
+waitable!(Queue);

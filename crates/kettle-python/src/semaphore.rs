@@ -1,0 +1,177 @@
+//! `Semaphore` and `BoundedSemaphore`.
+
+use kettle_core::arena::Handle;
+use kettle_core::shared::Processes;
+use kettle_core::sync;
+use kettle_core::wait::EventCount;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyType};
+
+use crate::door::{deadline, wait_outside};
+use crate::errors;
+use crate::primitive::{self, Waitable, waitable};
+
+/// The two kinds of permits behind one name.
+enum Permits {
+    /// Nobody owns them.
+    Free(Handle<sync::Semaphore>),
+    /// Those of a process that died come back.
+    Owned(Handle<sync::OwnedPermits>),
+}
+
+/// A number of permits shared by processes.
+#[pyclass(subclass, frozen, module = "kettle._native")]
+pub(crate) struct Semaphore {
+    permits: Permits,
+    name: Option<String>,
+}
+
+impl Permits {
+    fn new(value: i64, bounded: bool, robust: bool) -> PyResult<Self> {
+        let value = u32::try_from(value)
+            .ok()
+            .filter(|v| *v <= sync::Semaphore::MAX)
+            .ok_or_else(|| PyValueError::new_err("semaphore initial value must be from 0 to 2147483647"))?;
+        if robust {
+            let permits = sync::OwnedPermits::new(value).map_err(|_| {
+                PyValueError::new_err(format!("a robust semaphore has at most {} permits", sync::OwnedPermits::MAX))
+            })?;
+            return Ok(Self::Owned(Handle::new(|| permits).map_err(errors::arena)?));
+        }
+        let limit = if bounded { value } else { sync::Semaphore::MAX };
+        Ok(Self::Free(Handle::new(|| sync::Semaphore::new(value, limit)).map_err(errors::arena)?))
+    }
+
+    fn from_token(token: &[u8]) -> PyResult<Self> {
+        match primitive::from_token(token) {
+            Ok(free) => Ok(Self::Free(free)),
+            // The token says which kind it is; the first error is the better one.
+            Err(e) => primitive::from_token(token).map(Self::Owned).map_err(|_| e),
+        }
+    }
+}
+
+#[pymethods]
+impl Semaphore {
+    /// `bounded` makes a release beyond the first value an error.
+    #[new]
+    #[pyo3(signature = (value=1, *, bounded=false, robust=false, name=None, _token=None))]
+    fn new(value: i64, bounded: bool, robust: bool, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
+        let permits = match _token {
+            Some(token) => Permits::from_token(token)?,
+            None => Permits::new(value, bounded, robust)?,
+        };
+        Ok(Self { permits, name })
+    }
+
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        let now = kettle_core::wait::Patience::instant();
+        let permits = &self.permits;
+        let got = match permits {
+            Permits::Free(s) => s.acquire::<Processes>(&now),
+            Permits::Owned(s) => s.acquire::<Processes>(&now),
+        };
+        if got.is_ok() || !block {
+            return Ok(got.is_ok());
+        }
+        let got = wait_outside(py, deadline(block, timeout), |p| match permits {
+            Permits::Free(s) => s.acquire::<Processes>(p),
+            Permits::Owned(s) => s.acquire::<Processes>(p),
+        })?;
+        Ok(got.is_ok())
+    }
+
+    #[pyo3(signature = (n=1))]
+    fn release(&self, n: i64) -> PyResult<()> {
+        let n = u32::try_from(n)
+            .ok()
+            .filter(|n| *n > 0)
+            .ok_or_else(|| PyValueError::new_err("n must be one or more"))?;
+        let too_often = || PyValueError::new_err("semaphore or lock released too many times");
+        match &self.permits {
+            Permits::Free(s) => s.release::<Processes>(n).map_err(|_| too_often()),
+            Permits::Owned(s) => (0..n).try_for_each(|_| s.release::<Processes>()).map_err(|_| too_often()),
+        }
+    }
+
+    fn get_value(&self) -> u32 {
+        match &self.permits {
+            Permits::Free(s) => s.value(),
+            Permits::Owned(s) => s.value(),
+        }
+    }
+
+    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.acquire(py, true, None)
+    }
+
+    #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
+    fn __exit__(
+        &self,
+        _type: Option<&Bound<'_, PyAny>>,
+        _value: Option<&Bound<'_, PyAny>>,
+        _traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        self.release(1)
+    }
+
+    fn _is_zero(&self) -> bool {
+        self.get_value() == 0
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (limit, recovered) = match &self.permits {
+            Permits::Free(s) => (s.limit(), 0),
+            Permits::Owned(s) => (s.limit(), s.recovered()),
+        };
+        primitive::record(
+            py,
+            "SemaphoreStatistics",
+            &[
+                ("value", self.get_value().into()),
+                ("limit", limit.into()),
+                ("waiting", self.events().sleepers().into()),
+                ("recovered", recovered.into()),
+            ],
+        )
+    }
+
+    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        match &self.permits {
+            Permits::Free(s) => primitive::token(py, s),
+            Permits::Owned(s) => primitive::token(py, s),
+        }
+    }
+
+    #[classmethod]
+    #[pyo3(signature = (token, name=None))]
+    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
+        primitive::rebuild::<Self>(cls, token, name)
+    }
+}
+
+impl Waitable for Semaphore {
+    fn ready(&self) -> bool {
+        self.get_value() > 0
+    }
+    fn events(&self) -> &EventCount {
+        match &self.permits {
+            Permits::Free(s) => s.given(),
+            Permits::Owned(s) => s.given(),
+        }
+    }
+    fn call(&self) -> u32 {
+        match &self.permits {
+            Permits::Free(s) => primitive::key(s),
+            Permits::Owned(s) => primitive::key(s),
+        }
+    }
+}
+waitable!(Semaphore);
