@@ -597,3 +597,25 @@ pub(super) unsafe fn copy_in(off: Off, to: NonNull<u8>, cold: bool, bytes: &[u8]
     // SAFETY: the caller promises room without overlap.
     unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
 }
+
+/// Fills `len` bytes at `off` with zeros. Most pages of a cold run are zeros already, and it would be a pity to touch
+/// them all; but a few may not be (the first ones of the runs that it was merged from), so all are given back.
+///
+/// # Safety
+/// As for [`copy_in`].
+pub(super) unsafe fn clear(off: Off, to: NonNull<u8>, cold: bool, len: usize) {
+    let (begin, end) = (off.byte(), off.byte() + len as u64);
+    let (first, last) = (begin.next_multiple_of(GRAIN), end / GRAIN * GRAIN);
+    let holes = cold
+        && first < last
+        && segment::header_if_any().is_some_and(|header| {
+            let offset = segment::extent(header, off.segment()).0;
+            memory::punch(segment::file(), offset + first, last - first).is_ok()
+        });
+    let (head, tail) = if holes { (first - begin, end - last) } else { (len as u64, 0) };
+    // SAFETY: the caller promises this room; both parts lie in it.
+    unsafe {
+        to.write_bytes(0, head as usize);
+        to.add(len - tail as usize).write_bytes(0, tail as usize);
+    }
+}

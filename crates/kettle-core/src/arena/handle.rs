@@ -63,9 +63,7 @@ impl<T: Body> Handle<T> {
         // SAFETY: the data are ours alone until published, large enough, and aligned to 64 bytes.
         unsafe {
             raw.data().cast::<T>().write(body);
-            let end = if raw.is_cold() { tail.min(PAGE as usize) } else { tail };
-            // Behind its first page a cold run reads as zeros already.
-            raw.data().add(Self::TAIL).write_bytes(0, end);
+            raw.clear(Self::TAIL, tail);
         }
         registry::lock()?.add(&raw);
         raw.publish();

@@ -306,6 +306,15 @@ impl Raw {
         unsafe { alloc::copy_in(self.off.plus(HEADER), self.data, self.cold, bytes) };
     }
 
+    /// Fills `len` bytes of its data with zeros, from byte `from` on.
+    ///
+    /// # Safety
+    /// These bytes are part of the data, and nobody else looks at them yet.
+    pub(super) unsafe fn clear(&self, from: usize, len: usize) {
+        // SAFETY: the caller promises room, and that it has it to itself.
+        unsafe { alloc::clear(self.off.plus(HEADER + from as u64), self.data.add(from), self.cold, len) };
+    }
+
     /// Frees it. Errors leave it to a later reclaim.
     ///
     /// # Safety

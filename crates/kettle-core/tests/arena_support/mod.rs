@@ -3,6 +3,7 @@
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kettle_core::arena::Session;
 
@@ -85,7 +86,8 @@ fn run(body: impl FnOnce()) -> ! {
     unsafe { libc::alarm(WATCHDOG_SECONDS) };
     // The test runner's capture of output does not reach across processes.
     panic::set_hook(Box::new(|info| {
-        let text = format!("[child {}] {info}\n", std::process::id());
+        let seed = SEED.load(Ordering::Relaxed);
+        let text = format!("[child {}, KETTLE_TEST_SEED={seed}] {info}\n", std::process::id());
         // SAFETY: the buffer is valid for its length.
         unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
     }));
@@ -158,7 +160,10 @@ pub fn sleep_for_ever() -> ! {
     }
 }
 
-/// A small generator of random numbers; the seed is printed, and can be set by `KETTLE_TEST_SEED`.
+/// Printed when a test fails.
+static SEED: AtomicU64 = AtomicU64::new(0);
+
+/// A small generator of random numbers, whose seed can be set by `KETTLE_TEST_SEED`.
 pub struct Random(u64);
 
 impl Random {
@@ -167,7 +172,7 @@ impl Random {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
             now.as_nanos() as u64
         });
-        eprintln!("KETTLE_TEST_SEED={seed}");
+        SEED.store(seed, Ordering::Relaxed);
         Self(seed)
     }
 
