@@ -9,7 +9,6 @@ from multiprocessing import context, reduction
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Self
 
-from kettle._aio import readable, writable
 from kettle._session import native
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class Connection(native.Connection, _standard.Connection):
 
     async def asend(self, obj: Any) -> None:
         """As `send`, without blocking the event loop while the pipe is full."""
-        await writable(self.fileno())
+        await self._room()
         self.send(obj)
 
     async def arecv(self) -> Any:
@@ -44,7 +43,7 @@ class Connection(native.Connection, _standard.Connection):
 
     async def asend_bytes(self, buf: "Buffer", offset: int = 0, size: int | None = None) -> None:
         """As `send_bytes`, without blocking the event loop while the pipe is full."""
-        await writable(self.fileno())
+        await self._room()
         self.send_bytes(buf, offset, size)
 
     async def arecv_bytes(self, maxlength: int | None = None) -> bytes:
@@ -57,7 +56,14 @@ class Connection(native.Connection, _standard.Connection):
         await self._arrival()
         return self.recv_bytes_into(buf, offset)
 
+    async def _room(self) -> None:
+        from kettle._aio import writable
+
+        await writable(self.fileno())
+
     async def _arrival(self) -> None:
+        from kettle._aio import readable
+
         while not self.poll(0.0):
             await readable(self.fileno())
 

@@ -15,7 +15,6 @@ from multiprocessing.reduction import ForkingPickler
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from kettle._aio import PENDING, Source, retry
 from kettle._session import native
 
 if TYPE_CHECKING:
@@ -31,8 +30,8 @@ ShutDown = native.ShutDown
 class _Reader:
     """The receiving end of a queue, for code made for the standard library's, where it is a connection.
 
-    Its descriptor exists once somebody asks for it, and is readable while there are items: the core rings a doorbell
-    for each that comes, and whoever finds the queue empty silences it.
+    Its descriptor exists once somebody asks for it. It is a doorbell's, which an item that comes makes readable, and
+    which stays so until the queue is found empty.
     """
 
     def __init__(self, items: native.Queue) -> None:
@@ -47,8 +46,7 @@ class _Reader:
             raise OSError("handle is closed")
         if self._bell is None or self._owner != os.getpid():
             self._bell, self._owner = native.Doorbell(), os.getpid()
-            self._items._arm(self._bell.door)
-            self._settle()
+        self._settle()
         return self._bell.fileno()
 
     def poll(self, timeout: float | None = 0.0) -> bool:
@@ -76,13 +74,13 @@ class _Reader:
             bell.close()
 
     def _settle(self) -> None:
-        """Makes the descriptor say what is so."""
+        """Makes the descriptor say what is so, and has it rung when that changes."""
         bell = self._bell
         if bell is None or self._owner != os.getpid():
             return
-        if not self._items._ready():
-            bell.drain()
-        if self._items._ready():  # asked again: something may have come before the bell was silenced
+        self._items._arm(bell.door)
+        bell.drain()
+        if self._items._ready():  # looked at last: what comes from now on rings
             bell.ring()
 
 
@@ -146,6 +144,7 @@ class _Base(Generic[T]):
 
     async def aput(self, obj: T, timeout: float | None = None) -> None:
         """As `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
+        from kettle._aio import PENDING, Source, retry
 
         def attempt() -> bool:
             try:
@@ -166,6 +165,8 @@ class _Base(Generic[T]):
 
         Cancelling it loses no item.
         """
+        from kettle._aio import PENDING, Source, retry
+
         items = self._items
 
         def attempt() -> T:
@@ -342,6 +343,8 @@ class JoinableQueue(Queue[T], _standard.JoinableQueue):  # type: ignore[type-arg
 
     async def ajoin(self, timeout: float | None = None) -> bool:
         """As `join`, without blocking the event loop. Returns False if `timeout` (seconds) passed first."""
+        from kettle._aio import PENDING, Source, retry
+
         items = self._items
         ready = items._join_ready
 

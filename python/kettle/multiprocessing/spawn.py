@@ -136,7 +136,7 @@ def spawn_main(pipe_handle: int, parent_pid: int | None = None, tracker_fd: int 
 
 def freeze_support() -> None:
     """In a frozen executable that was started as a child: does the child's work and exits."""
-    if is_forking(sys.argv):
+    if getattr(sys, "frozen", False) and is_forking(sys.argv):
         arguments = {}
         for argument in sys.argv[2:]:
             name, value = argument.split("=")

@@ -17,7 +17,6 @@ from multiprocessing import synchronize as _standard
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from kettle._aio import PENDING, Source, retry
 from kettle._session import native
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
@@ -39,6 +38,8 @@ class _AsyncAcquire:
 
         Returns False if `timeout` (seconds) passed first. Raises what `acquire` raises.
         """
+        from kettle._aio import PENDING, Source, retry
+
         take = self.acquire  # type: ignore[attr-defined]
         return await retry(lambda: Source.of(self), lambda: take(False) or PENDING, timeout) is not PENDING  # type: ignore[arg-type]
 
@@ -234,6 +235,8 @@ class Condition(native.Condition, _standard.Condition):
         """As `wait`, without blocking the event loop. The lock is held again afterwards also if this is cancelled."""
         import asyncio
 
+        from kettle._aio import PENDING, Source, retry
+
         assert self._lock._semlock._is_mine(), "must acquire() condition before using await_notify()"
         ticket = self._enroll()
         count = self._let_go()
@@ -309,6 +312,8 @@ class Event(native.Event, _standard.Event):
 
     async def await_set(self, timeout: float | None = None) -> bool:
         """As `wait`, without blocking the event loop: True once the flag is set, False after `timeout` seconds."""
+        from kettle._aio import PENDING, Source, retry
+
         is_set = self.is_set
         return await retry(lambda: Source.of(self), lambda: is_set() or PENDING, timeout, together=True) is not PENDING
 
@@ -351,6 +356,8 @@ class Barrier(native.Barrier, _standard.Barrier):
 
     async def await_all(self, timeout: float | None = None) -> int:
         """As `wait`, without blocking the event loop. The barrier breaks if this is cancelled."""
+        from kettle._aio import PENDING, Source, retry
+
         action, default = self._settings
         timeout = default if timeout is None else timeout
         # None while the last ones of the round before are still on their way out.
@@ -383,7 +390,7 @@ class Barrier(native.Barrier, _standard.Barrier):
         return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}: {state}>"
 
 
-def _complete(arrival: native.Arrival, action: Callable[[], object] | None) -> int:
+def _complete(arrival: "native.Arrival", action: Callable[[], object] | None) -> int:
     """The duty of the last to come. If the action raises, the barrier breaks."""
     well = False
     try:
