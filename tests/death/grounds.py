@@ -1,0 +1,406 @@
+"""Grounds on which processes are killed: something shared, a crew that uses it until killed, and what must hold.
+
+A round (see `rounds`) starts the crew, kills one of it at some instant, sees the others go on, kills them too, and then
+takes the census. A ground lives through many rounds, so that it has seen many deaths.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+from kettle import ConsumerDied, OwnerDied, _native
+
+from .support import PROMPT, prompt, runs
+
+SIZES = (0, 40, 3_000, 90_000)  # inline, inline, a block, a large block
+
+
+def parcel(number: int) -> tuple[int, bytes]:
+    """An item that shows whether it is whole."""
+    return number, bytes([number % 251]) * SIZES[number % len(SIZES)]
+
+
+def whole(item: object) -> int:
+    """The number of a parcel, which must be as it was packed."""
+    assert isinstance(item, tuple) and item == parcel(item[0]), f"a torn item: {str(item)[:80]}"
+    return item[0]
+
+
+class Ground:
+    """`crew` processes run `act` for ever; `self.moves[slot]` counts what each has done."""
+
+    crew = 3
+
+    def __init__(self, ctx: Any) -> None:
+        self.moves = ctx.RawArray("q", self.crew)
+
+    def begin(self) -> None:
+        """In the parent, before each round."""
+
+    def act(self, slot: int) -> None:
+        """In a member of the crew: one move. A method, so that spawn can send it."""
+        raise NotImplementedError
+
+    def nudge(self) -> None:
+        """In the parent, again and again while it waits for survivors to move."""
+
+    def census(self, killed: int) -> Counter:
+        """In the parent, when all are dead: asserts what must hold, and counts what is worth telling."""
+        return Counter()
+
+    def run(self, slot: int, crash_point: str | None = None) -> None:
+        if crash_point is not None:
+            _native.arm_crash_point(crash_point)
+        while True:
+            self.act(slot)
+            self.moves[slot] += 1
+
+
+class Stream(Ground):
+    """One putter. Nothing that `put` returned for is lost, nothing is torn, doubled or out of order."""
+
+    crew = 1
+
+    def __init__(self, ctx: Any, maxsize: int = 0) -> None:
+        super().__init__(ctx)
+        self.queue = ctx.Queue(maxsize)
+        self.maxsize = maxsize
+        self.taken: list[int] = []
+
+    def begin(self) -> None:
+        self.taken = []
+
+    def act(self, slot: int) -> None:
+        self.queue.put(parcel(self.moves[slot]))
+
+    def nudge(self) -> None:
+        self._drain()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self.taken.append(whole(prompt(self.queue.get_nowait)))
+            except queue.Empty:
+                return
+
+    def census(self, killed: int) -> Counter:
+        published = self.moves[0]
+        self._drain()
+        # One more may be there: committed, and its putter died before it could count it.
+        assert self.taken == list(range(len(self.taken))), "lost, doubled or out of order"
+        assert published <= len(self.taken) <= published + 1, f"{published} published, {len(self.taken)} arrived"
+        assert self.queue.qsize() == 0 and self.queue.empty()
+        return Counter(messages=len(self.taken), unannounced=len(self.taken) - published)
+
+
+class BoundedStream(Stream):
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx, maxsize=3)
+
+
+class Drain(Ground):
+    """Getters. What was put is taken once, in order; only what the dead had in hand is missing."""
+
+    crew = 2
+    stock = 300
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)
+        self.queue = ctx.Queue()
+        self.taken_by = ctx.RawArray("b", self.stock)
+        self.next = 0
+
+    def begin(self) -> None:
+        for number in range(self.stock):
+            self.taken_by[number] = 0
+            self.queue.put(parcel(number))
+        self.next = self.stock
+
+    def act(self, slot: int) -> None:
+        number = whole(self.queue.get())
+        if number < self.stock:
+            self.taken_by[number] = slot + 1
+
+    def nudge(self) -> None:
+        self.queue.put(parcel(self.next))
+        self.next += 1
+
+    def census(self, killed: int) -> Counter:
+        left = []
+        while True:
+            try:
+                left.append(whole(prompt(self.queue.get_nowait)))
+            except queue.Empty:
+                break
+        assert left == sorted(set(left)), "doubled or out of order"
+        missing = [n for n in range(self.stock) if not self.taken_by[n] and n not in left]
+        twice = [n for n in left if n < self.stock and self.taken_by[n]]
+        assert not twice, f"taken and still there: {twice}"
+        assert len(missing) <= killed, f"lost: {missing}"
+        return Counter(messages=self.stock, lost_with_their_taker=len(missing))
+
+
+class Tokens(Ground):
+    """Everyone takes from and puts into one queue. No token is doubled; a dead process takes one with it at most."""
+
+    stock = 8
+
+    def __init__(self, ctx: Any, maxsize: int = 0) -> None:
+        super().__init__(ctx)
+        self.queue = ctx.Queue(maxsize)
+        self.next = 0
+        self.out: set[int] = set()
+
+    def begin(self) -> None:
+        while len(self.out) < self.stock:
+            self._add()
+
+    def _add(self) -> None:
+        self.out.add(self.next)
+        self.queue.put(parcel(self.next), timeout=PROMPT)
+        self.next += 1
+
+    def act(self, slot: int) -> None:
+        item = self.queue.get()
+        whole(item)
+        self.queue.put(item)
+
+    def census(self, killed: int) -> Counter:
+        found = []
+        while True:
+            try:
+                found.append(whole(prompt(self.queue.get_nowait)))
+            except queue.Empty:
+                break
+        assert len(found) == len(set(found)), f"doubled: {sorted(found)}"
+        assert set(found) <= self.out, "from nowhere"
+        lost = len(self.out) - len(found)
+        assert lost <= killed, f"{lost} tokens lost with {killed} dead"
+        self.out = set()
+        return Counter(messages=len(found) + lost, lost_with_their_taker=lost)
+
+
+class BoundedTokens(Tokens):
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx, maxsize=self.stock)
+
+
+class Unfinished(Ground):
+    """Getters of a JoinableQueue. `join` ends: all was done, or somebody died with items that it never finished."""
+
+    crew = 2
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)
+        self.ctx = ctx
+        self.queue = ctx.JoinableQueue()
+
+    def __getstate__(self) -> dict:
+        return {key: value for key, value in vars(self).items() if key != "ctx"}
+
+    def begin(self) -> None:
+        self.queue = self.ctx.JoinableQueue()
+        for number in range(60):
+            self.queue.put(parcel(number))
+
+    def act(self, slot: int) -> None:
+        whole(self.queue.get())
+        self.queue.task_done()
+
+    def nudge(self) -> None:
+        self.queue.put(parcel(0))
+
+    def census(self, killed: int) -> Counter:
+        while True:
+            try:
+                whole(prompt(self.queue.get_nowait))
+            except queue.Empty:
+                break
+            self.queue.task_done()
+        try:
+            prompt(self.queue.join)
+        except ConsumerDied as error:
+            assert 1 <= error.unfinished <= killed
+            return Counter(consumer_died=1)
+        return Counter(all_done=1)
+
+
+class Locks(Ground):
+    """Holders. The lock is never held twice, and never held for ever."""
+
+    def __init__(self, ctx: Any, kind: str = "Lock", on_owner_death: str = "raise") -> None:
+        super().__init__(ctx)
+        self.lock = getattr(ctx, kind)(on_owner_death=on_owner_death)
+        self.inside = ctx.RawValue("q", 0)
+        self.broken = 0
+
+    def act(self, slot: int) -> None:
+        try:
+            self.lock.acquire()
+        except OwnerDied:
+            self.lock.reset()
+            return
+        other = self.inside.value
+        assert not (other and runs(other)), f"{other} and {os.getpid()} both hold the lock"
+        self.inside.value = os.getpid()
+        self.inside.value = 0
+        self.lock.release()
+
+    def census(self, killed: int) -> Counter:
+        broken = 0
+        try:
+            prompt(self.lock.acquire)
+        except OwnerDied as error:
+            broken = 1
+            assert not runs(error.pid)
+            self.lock.reset()
+            assert prompt(self.lock.acquire)
+        self.inside.value = 0
+        self.lock.release()
+        return Counter(broken_locks=broken)
+
+
+class RLocks(Locks):
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx, "RLock")
+
+    def act(self, slot: int) -> None:
+        try:
+            with self.lock, self.lock:
+                pass
+        except OwnerDied:
+            self.lock.reset()
+
+
+class RecoveringLocks(Locks):
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx, "Lock", "recover")
+
+    def census(self, killed: int) -> Counter:
+        assert prompt(self.lock.acquire), "not handed on"
+        self.inside.value = 0
+        self.lock.release()
+        return Counter()
+
+
+class Permits(Ground):
+    """Holders of a robust semaphore's permits: all come back."""
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)
+        self.semaphore = ctx.Semaphore(2, robust=True)
+
+    def act(self, slot: int) -> None:
+        with self.semaphore:
+            pass
+
+    def census(self, killed: int) -> Counter:
+        assert prompt(self.semaphore.acquire) and prompt(self.semaphore.acquire), "a permit was lost"
+        assert not self.semaphore.acquire(False), "a permit too many"
+        self.semaphore.release(2)
+        return Counter()
+
+
+class Events(Ground):
+    """Waiters for an event. `set` returns, and wakes those who live."""
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)
+        self.event = ctx.Event()
+
+    def act(self, slot: int) -> None:
+        self.event.wait()
+        self.event.clear()
+
+    def nudge(self) -> None:
+        prompt(self.event.set)
+
+    def census(self, killed: int) -> Counter:
+        prompt(self.event.set)
+        assert prompt(self.event.wait) is True
+        prompt(self.event.clear)
+        assert self.event.wait(0) is False
+        return Counter()
+
+
+class Conditions(Ground):
+    """Waiters on a condition. A notification is not lost to a dead one."""
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)
+        self.condition = ctx.Condition(ctx.Lock())
+
+    def act(self, slot: int) -> None:
+        try:
+            with self.condition:
+                self.condition.wait()
+        except OwnerDied:
+            self.condition._lock.reset()
+
+    def nudge(self) -> None:
+        self._as_owner(self.condition.notify)
+
+    def _as_owner(self, then: Any) -> None:
+        try:
+            prompt(self.condition.acquire)
+        except OwnerDied:
+            self.condition._lock.reset()
+            return
+        try:
+            then()
+        finally:
+            self.condition.release()
+
+    def census(self, killed: int) -> Counter:
+        self._as_owner(self.condition.notify_all)
+        self._as_owner(lambda: prompt(self.condition.wait, 0.001))
+        return Counter()
+
+
+class Barriers(Ground):
+    """Parties of a barrier. It breaks for the others when one dies waiting, and can be used again after `reset`."""
+
+    crew = 2
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)
+        self.barrier = ctx.Barrier(2)
+
+    def act(self, slot: int) -> None:
+        try:
+            self.barrier.wait()
+        except threading.BrokenBarrierError:
+            time.sleep(0.001)
+
+    def nudge(self) -> None:
+        if self.barrier.broken:
+            prompt(self.barrier.reset)
+        try:
+            self.barrier.wait(0.01)
+        except threading.BrokenBarrierError:
+            pass
+
+    def census(self, killed: int) -> Counter:
+        broken = 0
+        try:
+            # A party that died before it came leaves nothing; one that had come breaks the barrier for us.
+            self.barrier.wait(0.001)
+        except threading.BrokenBarrierError:
+            broken = 1
+        prompt(self.barrier.reset)
+        assert not self.barrier.broken and self.barrier.n_waiting == 0
+        return Counter(broken_barriers=broken)
+
+
+GROUNDS: dict[str, type[Ground]] = {
+    ground.__name__: ground
+    for ground in (
+        *(Stream, BoundedStream, Drain, Tokens, BoundedTokens, Unfinished),
+        *(Locks, RLocks, RecoveringLocks, Permits, Events, Conditions, Barriers),
+    )
+}

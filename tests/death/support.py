@@ -1,0 +1,103 @@
+"""Waiting for facts, killing, and looking for what was left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+#: Seconds within which a survivor must have a result or a clear error. The promise is about one on an idle machine.
+PROMPT = 3.0
+#: Seconds after which a test has failed for certain.
+LIMIT = 30.0
+
+
+def until(fact: Callable[[], object], within: float = LIMIT, meanwhile: Callable[[], object] | None = None) -> float:
+    """Waits until `fact()` holds and tells how many seconds that took; calls `meanwhile` between two looks."""
+    begun = time.monotonic()
+    pause = 0.0001
+    while not fact():
+        waited = time.monotonic() - begun
+        assert waited < within, f"not within {within} s: {getattr(fact, '__doc__', None) or fact}"
+        if meanwhile is not None:
+            meanwhile()
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.01)
+    return time.monotonic() - begun
+
+
+def state_of(pid: int) -> str:
+    """The kernel's letter for a process's state; "X" if there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0].decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
+def runs(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    return state_of(pid) not in "XZ"
+
+
+def sleeps(pid: int) -> bool:
+    """Whether every thread of the process is blocked in the kernel."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except FileNotFoundError:
+        return False
+    return all(state_of(int(thread)) == "S" for thread in threads)
+
+
+def kill(process) -> None:
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(LIMIT)
+    assert process.exitcode == -signal.SIGKILL, f"ended with {process.exitcode} before it was killed"
+
+
+def prompt(call: Callable[..., object], *arguments: object) -> object:
+    """What `call` gives, which must not take long."""
+    begun = time.monotonic()
+    try:
+        return call(*arguments)
+    finally:
+        took = time.monotonic() - begun
+        assert took < PROMPT, f"{call} took {took:.1f} s"
+
+
+# ----------------------------------------------------------------------------------------------- what is left behind
+
+
+def _children(pid: int) -> set[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as children:
+            return {int(child) for child in children.read().split()}
+    except FileNotFoundError:
+        return set()
+
+
+def footprint() -> dict[str, set]:
+    """What this process and this machine hold that a test might leave: compare before and after."""
+    return {
+        "/dev/shm": set(os.listdir("/dev/shm")),
+        "/tmp": {name for name in os.listdir("/tmp") if name.startswith(("kettle", "pymp"))},
+        "children": _children(os.getpid()),
+        "descriptors": _descriptors(),
+    }
+
+
+def _descriptors() -> set[tuple[int, str]]:
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found.add((int(fd), os.readlink(f"/proc/self/fd/{fd}")))
+        except FileNotFoundError:
+            pass  # the one that listed them
+    return found
+
+
+def left_behind(before: dict[str, set]) -> dict[str, set]:
+    """What there is now and was not `before`."""
+    now = footprint()
+    return {kind: now[kind] - before[kind] for kind in now if now[kind] - before[kind]}
