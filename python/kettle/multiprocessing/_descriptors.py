@@ -11,7 +11,7 @@ import threading
 __all__ = ["close", "keep", "life_pipe"]
 
 _own: set[int] = set()
-_forking = threading.Lock()
+_forking = threading.RLock()  # reentrant: a signal handler may fork within a fork
 
 
 def life_pipe() -> tuple[int, int]:
@@ -38,7 +38,7 @@ def close(*fds: int) -> None:
 
 def _after_fork_in_child() -> None:
     global _forking
-    _forking = threading.Lock()
+    _forking = threading.RLock()
     for fd in _own:
         with contextlib.suppress(OSError):  # a program may have closed everything, as daemons do
             os.close(fd)

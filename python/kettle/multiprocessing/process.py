@@ -14,6 +14,14 @@ from kettle._session import native
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
 
 
+def _forget_children() -> None:
+    """They are the parent's, also after a fork by hand: a forked server must not join or end them at its exit."""
+    _standard._children = set()  # type: ignore[attr-defined]
+
+
+os.register_at_fork(after_in_child=_forget_children)
+
+
 def __getattr__(name: str) -> Any:
     # _children and its like are rebound there when a process starts.
     return getattr(_standard, name)
