@@ -1,0 +1,118 @@
+//! Killed between any two stores that matter. Needs the feature `crash-points`.
+#![cfg(feature = "crash-points")]
+
+mod arena_support;
+
+use arena_support::{Child, Ended, alone};
+use kettle_core::arena::{self, Block, Body, Handle, Session};
+
+const KIB: usize = 1 << 10;
+
+#[repr(C)]
+struct Empty;
+// SAFETY: it has nothing in it.
+unsafe impl Body for Empty {
+    const KIND: u32 = 1000;
+}
+
+/// Comes past every point, most of them many times.
+fn exercise() {
+    let session = Session::get().unwrap();
+    let mut blocks = Vec::new();
+    for n in 0..24 {
+        blocks.push(Block::copy_of(&vec![1; 300 + n * 97]).unwrap());
+        blocks.push(Block::copy_of(&vec![2; 5 * KIB + n * 24 * KIB]).unwrap());
+    }
+    let handles: Vec<_> = (0..8).map(|n| Handle::with_tail(n * 9000, || Empty).unwrap()).collect();
+    // Every other one, so that there are holes, and then all that remain.
+    let mut other = false;
+    blocks.retain(|_| {
+        other = !other;
+        other
+    });
+    let again = handles.clone();
+    drop(handles);
+    drop(again);
+    let off = Block::allocate(9 * KIB).unwrap().into_off();
+    // SAFETY: it was given up in the line before.
+    drop(unsafe { Block::take(off).unwrap() });
+    blocks.clear();
+    // No single hole is as long as this: neighbours must be merged, and then the arena must grow.
+    drop(Block::allocate(1500 * KIB).unwrap());
+    drop(Block::allocate(4500 * KIB).unwrap());
+    // Something to reclaim.
+    Child::fork(|| {
+        kettle_core::disarm_crash_point();
+        core::mem::forget((Handle::new(|| Empty).unwrap(), Block::allocate(70 * KIB).unwrap()));
+    })
+    .succeeds();
+    session.reclaim().unwrap();
+    // SAFETY: this process ends here.
+    unsafe { arena::leave() };
+}
+
+fn dies_at(point: &str) {
+    alone(|| {
+        let session = Session::get().unwrap();
+        session.set_warm_limit(1 << 20);
+        session.set_limit(Some(12 << 20));
+        let kept = Handle::with_tail(3000, || Empty).unwrap();
+        let before = session.statistics().unwrap();
+        for visit in 1.. {
+            let child = Child::fork(|| {
+                kettle_core::arm_crash_point(&format!("{point}:{visit}"));
+                exercise();
+            });
+            match child.wait() {
+                Ended::Killed(libc::SIGKILL) => {}
+                Ended::Exited(0) if visit > 1 => break,
+                ended => panic!("{point}:{visit}: {ended:?}"),
+            }
+            session.check().unwrap_or_else(|e| panic!("{point}:{visit}: {e}"));
+            session.reclaim().unwrap();
+            session.check().unwrap_or_else(|e| panic!("after reclaim, {point}:{visit}: {e}"));
+            let after = session.statistics().unwrap();
+            assert_eq!(after.objects, before.objects, "{point}:{visit}: something was left behind");
+            // The others go on.
+            let block = Block::copy_of(&[3; 50_000]).unwrap();
+            assert!(block.as_slice().iter().all(|&b| b == 3));
+            if visit == 40 {
+                break;
+            }
+        }
+        assert_eq!(kept.tail().1, 3000);
+        drop(kept);
+        session.check().unwrap();
+    });
+}
+
+macro_rules! points {
+    ($($test:ident: $point:literal),* $(,)?) => {
+        $(
+            #[test]
+            fn $test() {
+                dies_at($point);
+            }
+        )*
+    };
+}
+
+points! {
+    with_the_lock: "arena.lock.taken",
+    splitting_a_run: "arena.alloc.split",
+    before_taking_a_run: "arena.alloc.before-commit",
+    after_taking_a_run: "arena.alloc.after-commit",
+    before_taking_a_small_object: "arena.slab.before-commit",
+    after_taking_a_small_object: "arena.slab.after-commit",
+    before_freeing: "arena.free.before-commit",
+    after_freeing: "arena.free.after-commit",
+    before_growing: "arena.grow.before-commit",
+    after_growing: "arena.grow.after-commit",
+    with_empty_bins: "arena.rebuild.cleared",
+    merging: "arena.rebuild.merged",
+    letting_go: "arena.handle.let-go",
+    tearing_down: "arena.object.dying",
+    with_a_block_taken: "arena.block.taken",
+    reclaiming: "arena.reclaim.condemned",
+    leaving: "arena.participants.freed",
+}
