@@ -156,32 +156,38 @@ class _Hooks:
 
     def __init__(self) -> None:
         self.installed = False
+        self._import: Any = None
         self._forks_wait = False
 
     def install(self) -> None:
         if self.installed:
             return
-        if not self._forks_wait:
-            self._forks_wait = True
-            for stand_in in _STAND_INS.values():
-                lock = stand_in.lock
-                os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+        from kettle._native import Importer
+
         global _standard_import, _standard_import_module
         _standard_import = builtins.__import__
         _standard_import_module = importlib.import_module
-        builtins.__import__ = _import
+        self._import = Importer(_standard_import, _redirected_import, set(_STAND_INS))
+        builtins.__import__ = self._import
         importlib.import_module = _import_module
         self.installed = True
         for stand_in in _STAND_INS.values():
+            if not self._forks_wait:
+                os.register_at_fork(
+                    before=stand_in.lock.acquire,
+                    after_in_parent=stand_in.lock.release,
+                    after_in_child=stand_in.lock.release,
+                )
             if stand_in.name in sys.modules:
                 stand_in.take_place()
+        self._forks_wait = True
 
     def uninstall(self) -> None:
         if not self.installed:
             return
         self.installed = False
         # Whoever wrapped these after us keeps calling ours, which then only pass on.
-        if builtins.__import__ is _import:
+        if builtins.__import__ is self._import:
             builtins.__import__ = _standard_import
         if importlib.import_module is _import_module:
             importlib.import_module = _standard_import_module
@@ -194,29 +200,25 @@ _standard_import = builtins.__import__
 _standard_import_module = importlib.import_module
 
 
-def _import(
+def _redirected_import(
     name: str,
-    globals: Mapping[str, object] | None = None,
-    locals: Mapping[str, object] | None = None,
-    fromlist: Sequence[str] | None = (),
-    level: int = 0,
+    globals: Mapping[str, object] | None,
+    locals: Mapping[str, object] | None,
+    fromlist: Sequence[str] | None,
+    level: int,
 ) -> ModuleType:
-    """In place of `builtins.__import__`."""
-    if level == 0:
-        stand_in = _STAND_INS.get(name.partition(".")[0])
-        if stand_in is not None and _hooks.installed:
-            if globals is None:
-                globals = sys._getframe(1).f_globals
-            return stand_in.import_for(str(globals.get("__name__", "")), name, fromlist)
-    elif globals is not None:
-        package = globals.get("__package__")
-        if isinstance(package, str):
-            stand_in = _STAND_INS.get(package.partition(".")[0])
-            if stand_in is not None and _hooks.installed:
-                # The original's parts, importing each other.
-                base = package.rsplit(".", level - 1)[0]
-                return stand_in.import_original(f"{base}.{name}" if name else base, fromlist)
-    return _standard_import(name, globals, locals, fromlist, level)
+    """In place of `builtins.__import__`, for imports of, or from inside, the packages that have a stand-in."""
+    if _hooks.installed:
+        if globals is None:
+            globals = sys._getframe(1).f_globals
+        if level == 0:
+            return _STAND_INS[name.partition(".")[0]].import_for(str(globals.get("__name__", "")), name, fromlist)
+        # The original's parts, importing each other.
+        package = str(globals["__package__"])
+        base = package.rsplit(".", level - 1)[0]
+        stand_in = _STAND_INS[package.partition(".")[0]]
+        return stand_in.import_original(f"{base}.{name}" if name else base, fromlist)
+    return _standard_import(name, globals, locals, fromlist or (), level)
 
 
 def _import_module(name: str, package: str | None = None) -> ModuleType:

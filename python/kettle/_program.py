@@ -116,6 +116,8 @@ def _new_main(*, file: str, loader: Any, spec: ModuleSpec | None, package: str |
         __package__=package,
         __spec__=spec,
     )
+    if sys.version_info < (3, 14):
+        main.__annotations__ = {}
     sys.modules["__main__"] = main
     return main
 

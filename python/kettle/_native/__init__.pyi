@@ -342,3 +342,20 @@ def dumps(obj: Any) -> bytes:
 def set_pickler(dispatch_table: Callable[[], Mapping[type, Any]], fallback: Callable[[Any], bytes] | None) -> None:
     """`dispatch_table()` gives the live mapping that pickling consults. `fallback` is tried on what pickle refuses
     (a lambda, a local function); None lets the error through."""
+
+# ---------------------------------------------------------------- importing (kettle.install)
+
+@final
+class Importer:
+    """Stands in place of `builtins.__import__`: imports of the packages `names`, and relative ones made inside them,
+    go to `redirected`, all others to `standard`. Both are called with five positional arguments."""
+
+    def __new__(cls, standard: Callable[..., Any], redirected: Callable[..., Any], names: set[str]) -> Self: ...
+    def __call__(
+        self,
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = None,
+        level: int = 0,
+    ) -> Any: ...

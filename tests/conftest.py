@@ -1,0 +1,154 @@
+"""A watchdog for each test, and a census of what a test leaves behind."""
+
+import faulthandler
+import gc
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+DEADLINE = 60.0  # seconds a test may take, unless it has a mark: @pytest.mark.deadline(5)
+GRACE = 10.0  # then it is interrupted; if it hangs even so, the run is ended this much later
+SETTLE = 5.0  # seconds that what a test has started gets to go away by itself
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "deadline(seconds): how long this test may take before it counts as hung")
+
+
+# ---------------------------------------------------------------- the watchdog
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Fails a test that hangs, after showing where each of its threads is and what its children are."""
+    mark = item.get_closest_marker("deadline")
+    seconds = float(mark.args[0]) if mark else DEADLINE
+
+    def bark(signum: int, frame: object) -> None:
+        faulthandler.dump_traceback(file=sys.__stderr__)
+        pytest.fail(f"hung: not done after {seconds:g} s; children: {_described(_children())}", pytrace=True)
+
+    before = signal.signal(signal.SIGALRM, bark)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # For a hang that no signal ends: inside a C call that does not look for signals.
+    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=sys.__stderr__)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# ---------------------------------------------------------------- the census
+
+
+def _children() -> set[int]:
+    """Processes that this one has started, also through the standard library's fork server: all but that server and
+    the resource tracker, which are kept until the interpreter ends."""
+    parents, helpers = {}, set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path(f"/proc/{entry}/stat").read_text()
+                command = Path(f"/proc/{entry}/cmdline").read_text()
+            except OSError:
+                continue  # gone meanwhile
+            parents[int(entry)] = int(stat.rpartition(")")[2].split()[1])
+            if "multiprocessing.resource_tracker" in command or "multiprocessing.forkserver" in command:
+                helpers.add(int(entry))
+    mine = {pid for pid, parent in parents.items() if parent == os.getpid()}
+    return (mine - helpers) | {pid for pid, parent in parents.items() if parent in mine & helpers}
+
+
+def _described(pids: set[int]) -> str:
+    lines = []
+    for pid in sorted(pids):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            wait = Path(f"/proc/{pid}/wchan").read_text()
+        except OSError:
+            continue
+        lines.append(f"{pid} ({state}, in {wait})")
+    return ", ".join(lines) or "none"
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            found[int(entry)] = os.readlink(f"/proc/self/fd/{entry}")
+        except OSError:
+            pass  # the descriptor of this very listing
+    return found
+
+
+def _files() -> set[str]:
+    # "pymp-": where the fork server's socket is, one for the whole run.
+    directories = ("/dev/shm", tempfile.gettempdir())
+    return {f"{d}/{name}" for d in directories for name in os.listdir(d) if not name.startswith("pymp-")}
+
+
+def _eventually(holds: Callable[[], bool]) -> bool:
+    """Looks again for a while: a killed process takes a moment to be gone."""
+    deadline = time.monotonic() + SETTLE
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Temporary files of the code under test go to a place that nobody else writes to."""
+    # Short: the path of a Unix socket in it has room for 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="kt") as directory:
+        before = os.environ.get("TMPDIR")
+        os.environ["TMPDIR"] = tempfile.tempdir = directory
+        yield
+        tempfile.tempdir = None
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+
+
+@pytest.fixture(autouse=True)
+def _no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test leaves a child, alive or a zombie."""
+    before = _children()
+    yield
+    if not _eventually(lambda: not _children() - before):
+        left = _children() - before
+        described = _described(left)
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass
+        pytest.fail(f"left processes behind: {described}")
+
+
+@pytest.fixture
+def census(_no_process_left: None) -> Iterator[None]:
+    """No descriptor and no file is left either. What the first use of the package makes for good (the session) is
+    made before the count."""
+    import kettle.multiprocessing as mp
+
+    mp.Queue().put(None)
+    gc.collect()
+    descriptors, files = _descriptors(), _files()
+    yield
+    gc.collect()
+    _eventually(lambda: len(_descriptors()) <= len(descriptors) and not _files() - files)
+    assert not _files() - files, "left files behind"
+    new = {fd: target for fd, target in _descriptors().items() if descriptors.get(fd) != target}
+    assert len(_descriptors()) <= len(descriptors), f"left descriptors open: {new}"

@@ -1,0 +1,237 @@
+"""`kettle run` is indistinguishable from `python`, except for what the names mean."""
+
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+LIMIT = 60
+
+
+def kettle(*arguments, cwd=None, **options):
+    command = [sys.executable, "-m", "kettle", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=cwd, **options)
+
+
+def python(*arguments, cwd=None, **options):
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=cwd, **options)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="program.py"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+ABOUT_MAIN = """
+import sys
+print(__name__, __file__, __package__, __spec__ and __spec__.name, sys.argv, sys.path[0])
+print(sys.modules["__main__"].__dict__ is globals(), sorted(globals()), __doc__, type(__loader__).__name__)
+print(__builtins__ is __import__("builtins"), __builtins__ is vars(__import__("builtins")))
+"""
+
+
+def test_main_is_the_program(write):
+    write(ABOUT_MAIN)
+    arguments = ["program.py", "-m", "--help", "x y"]
+    ours = kettle("run", *arguments, cwd=(cwd := write("", "x").parent))
+    assert ours.returncode == 0, ours.stderr
+    assert ours.stdout == python(*arguments, cwd=cwd).stdout
+
+
+def test_main_is_a_program_elsewhere(write, tmp_path):
+    path = write(ABOUT_MAIN, "somewhere/program.py")
+    (tmp_path / "link.py").symlink_to(path)
+    for program in ("somewhere/program.py", path, "link.py"):
+        assert kettle("run", program, cwd=tmp_path).stdout == python(program, cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("name", ["package.module", "package"])
+def test_main_is_a_module(write, tmp_path, name):
+    write("", "package/__init__.py")
+    write(ABOUT_MAIN, "package/module.py")
+    write("from . import module\n" + ABOUT_MAIN, "package/__main__.py")
+    ours = kettle("run", "-m", name, "-m", "x", cwd=tmp_path)
+    assert ours.returncode == 0, ours.stderr
+    assert ours.stdout == python("-m", name, "-m", "x", cwd=tmp_path).stdout
+
+
+def test_main_is_a_directory_or_an_archive(write, tmp_path):
+    write("import beside; print(__name__, __package__, __spec__.name)\n", "directory/__main__.py")
+    write("print('beside')\n", "directory/beside.py")
+    with zipfile.ZipFile(tmp_path / "archive.pyz", "w") as archive:
+        for name in ("__main__.py", "beside.py"):
+            archive.write(tmp_path / "directory" / name, name)
+    for program in ("directory", "archive.pyz"):
+        ours = kettle("run", program, cwd=tmp_path)
+        assert ours.stdout == python(program, cwd=tmp_path).stdout == "beside\n__main__  __main__\n", ours.stderr
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import sys; sys.exit(3)",
+        "import sys; sys.exit('a message')",
+        "raise SystemExit",
+        "def f():\n    1 / 0\nf()",
+        "def f(:\n    pass",
+        "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise ValueError('two') from e",
+        "import sys; sys.excepthook = lambda kind, error, tb: print(kind, tb.tb_frame.f_code.co_name); 1 / 0",
+        "import os; os._exit(7)",
+        "import atexit; atexit.register(print, 'at exit'); raise KeyError(1)",
+        "import threading; threading.Thread(target=print, args=('thread',)).start()",
+        "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+    ],
+)
+def test_the_end_is_the_programs(write, tmp_path, program):
+    write(program)
+    ours, theirs = kettle("run", "program.py", cwd=tmp_path), python("program.py", cwd=tmp_path)
+    assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr)
+
+
+def test_an_error_while_importing_shows_the_programs_lines_only(write, tmp_path):
+    write("import broken\n")
+    write("1 / 0\n", "broken.py")
+    assert kettle("run", "program.py", cwd=tmp_path).stderr == python("program.py", cwd=tmp_path).stderr
+
+
+def test_ctrl_c_ends_it_like_python(write, tmp_path):
+    write("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
+    command = [sys.executable, "-m", "kettle", "run", "program.py"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=LIMIT)[1]
+    assert process.returncode == -signal.SIGINT
+    assert errors.count("Traceback") == 1
+    assert "kettle" not in errors
+
+
+def test_the_console_script_is_the_same_command(write, tmp_path):
+    script = Path(sys.executable).with_name("kettle")
+    if not script.exists():
+        pytest.skip("kettle was not installed by pip into this interpreter")
+    write("import sys, multiprocessing; print(multiprocessing.__name__, sys.path[0])\n")
+    result = subprocess.run([script, "run", tmp_path / "program.py"], capture_output=True, text=True, timeout=LIMIT)
+    assert result.stdout == f"kettle.multiprocessing {tmp_path}\n", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["run", "missing.py"], 2, "can't open file"),
+        (["run", "-m", "missing_module"], 1, "no module named 'missing_module'"),
+        (["run", "-m", "os.path.x"], 1, "os.path.x"),
+        (["run", "-m"], 2, "needs the name of a module"),
+        (["run"], 2, "which program?"),
+        (["run", "--fast", "x.py"], 2, "unknown option --fast"),
+        (["run", "."], 2, "can't find '__main__' module"),
+        (["stir"], 2, "invalid choice: 'stir'"),
+        ([], 2, ""),
+    ],
+)
+def test_mistakes_on_the_command_line(tmp_path, arguments, status, says):
+    result = kettle(*arguments, cwd=tmp_path)
+    assert result.returncode == status
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_help_and_version():
+    import kettle as package
+
+    assert kettle("--version").stdout == f"kettle {package.__version__}\n"
+    assert "run" in kettle("--help").stdout
+    assert "kettle run -m MODULE" in kettle("run", "--help").stdout
+
+
+def test_elsewhere_the_standard_library_runs_the_program(write, tmp_path):
+    write("import multiprocessing; print(multiprocessing.__name__)\n")
+    pretend = "import sys; sys.platform = 'plan9'; from kettle.cli import main; sys.exit(main())"
+    result = python("-c", pretend, "run", "program.py", cwd=tmp_path)
+    assert result.stdout == "multiprocessing\n"
+    assert "needs Linux" in result.stderr
+
+
+def test_without_the_extension_module_it_says_what_to_do(write, tmp_path):
+    write("print('not reached')\n")
+    pretend = "import sys; sys.modules['kettle._native'] = None; from kettle.cli import main; sys.exit(main())"
+    result = python("-c", pretend, "run", "program.py", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "pip install kettle" in result.stderr
+    assert result.stdout == ""
+
+
+OLDER = """
+import asyncio, threading, warnings
+warnings.simplefilter("error", DeprecationWarning)
+
+async def answer(n):
+    await asyncio.sleep(0)
+    return n
+
+loop = asyncio.get_event_loop()
+done, pending = loop.run_until_complete(asyncio.wait([answer(1), answer(2)]))
+print(sorted(task.result() for task in done), pending)
+print(loop.run_until_complete(asyncio.gather(answer(3), answer(4))))
+
+@asyncio.coroutine
+def generator():
+    value = yield from answer(5)
+    return value
+
+print(loop.run_until_complete(generator()))
+assert asyncio.get_event_loop() is loop
+loop.close()
+
+def elsewhere():
+    try:
+        asyncio.get_event_loop()
+    except RuntimeError as error:
+        print("no loop in a thread")
+
+warnings.simplefilter("ignore", DeprecationWarning)
+thread = threading.Thread(target=elsewhere)
+thread.setDaemon(False)
+thread.setName("elsewhere")
+thread.start()
+thread.join()
+print(thread.getName(), thread.isDaemon(), thread.isAlive(), threading.currentThread().getName())
+"""
+
+
+def test_programs_for_older_pythons(write, tmp_path):
+    write(OLDER)
+    result = kettle("run", "program.py", cwd=tmp_path)
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == [
+        "[1, 2] set()",
+        "[3, 4]",
+        "5",
+        "no loop in a thread",
+        "elsewhere False False MainThread",
+    ]
+
+
+def test_nothing_of_multiprocessing_is_loaded_unasked(write, tmp_path):
+    write("import sys; print([m for m in sys.modules if 'multiprocessing' in m or m == 'asyncio'])\n")
+    assert kettle("run", "program.py", cwd=tmp_path).stdout == "[]\n"
+
+
+def test_it_runs_with_warnings_as_errors_and_in_isolation(write, tmp_path):
+    write("import multiprocessing; print(multiprocessing.__name__)\n")
+    result = python("-W", "error", "-m", "kettle", "run", "program.py", cwd=tmp_path)
+    assert result.stdout == "kettle.multiprocessing\n", result.stderr
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    result = python("-P", "-m", "kettle", "run", "program.py", cwd=tmp_path, env=environment)
+    assert result.stdout == "kettle.multiprocessing\n", result.stderr
