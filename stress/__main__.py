@@ -18,11 +18,12 @@ import time
 import traceback
 from collections import Counter
 
-import kettle.multiprocessing
-from kettle import _native
 from tests.death.grounds import GROUNDS
 from tests.death.rounds import random_round
 from tests.death.support import footprint, left_behind
+
+import kettle.multiprocessing
+from kettle import _native
 
 #: The share of rounds that each start method gets: the dearer, the fewer.
 SHARES = {"fork": 0.94, "forkserver": 0.04, "spawn": 0.02}
