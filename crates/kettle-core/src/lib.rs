@@ -22,6 +22,7 @@ pub mod arena;
 pub mod atomics;
 pub mod queue;
 pub mod shared;
+pub mod stats;
 pub mod sync;
 pub mod sys;
 pub mod wait;

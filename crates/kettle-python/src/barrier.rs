@@ -115,14 +115,15 @@ impl Barrier {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let s = self.body.statistics();
         primitive::record(
             py,
             "BarrierStatistics",
             &[
-                ("parties", self.parties().into()),
-                ("waiting", self.n_waiting().into()),
-                ("broken", self.broken().into()),
-                ("rounds", self.body.rounds().into()),
+                ("parties", s.parties.into()),
+                ("waiting", s.waiting.into()),
+                ("broken", s.broken.into()),
+                ("rounds", s.rounds.into()),
             ],
         )
     }

@@ -84,7 +84,8 @@ impl Condition {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let fields = [("waiting", self._waiting().into()), ("notified", self.body.notified().into())];
+        let s = self.body.statistics();
+        let fields = [("waiting", s.waiting.into()), ("notified", s.notified.into())];
         primitive::record(py, "ConditionStatistics", &fields)
     }
 

@@ -57,8 +57,8 @@ impl Event {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let fields = [("is_set", self.is_set().into()), ("waiting", self.body.changed().sleepers().into())];
-        primitive::record(py, "EventStatistics", &fields)
+        let s = self.body.statistics();
+        primitive::record(py, "EventStatistics", &[("is_set", s.is_set.into()), ("waiting", s.waiting.into())])
     }
 
     fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {

@@ -141,18 +141,19 @@ impl Lock {
 }
 
 fn lock_statistics<'py>(py: Python<'py>, lock: &sync::Lock) -> PyResult<Bound<'py, PyAny>> {
-    let (pid, thread) = pid_and_thread(lock.owner()).unwrap_or((0, 0));
+    let s = lock.statistics();
+    let (pid, thread) = pid_and_thread(s.owner).unwrap_or((0, 0));
     primitive::record(
         py,
         "LockStatistics",
         &[
-            ("locked", u64::from(lock.owner().is_some())),
-            ("broken", u64::from(lock.is_broken())),
+            ("locked", u64::from(s.owner.is_some())),
+            ("broken", u64::from(s.broken)),
             ("owner_pid", pid.into()),
             ("owner_tid", thread.into()),
-            ("waiting", lock.freed().sleepers().into()),
-            ("contended", lock.contended().into()),
-            ("owners_died", lock.deaths().into()),
+            ("waiting", s.waiting.into()),
+            ("contended", s.contended.into()),
+            ("owners_died", s.owners_died.into()),
         ],
     )
 }

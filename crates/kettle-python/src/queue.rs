@@ -310,20 +310,20 @@ impl Queue {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let q = &self.body;
+        let s = self.body.statistics();
         primitive::record(
             py,
             "QueueStatistics",
             &[
-                ("size", q.len().into()),
-                ("maxsize", q.maxsize().into()),
-                ("put", q.put_count().into()),
-                ("got", q.got_count().into()),
-                ("unfinished", if q.is_joinable() { q.unfinished().into() } else { 0 }),
-                ("getters_waiting", q.items().sleepers().into()),
-                ("putters_waiting", q.space().sleepers().into()),
-                ("shut_down", q.is_shut().into()),
-                ("owners_died", q.deaths().into()),
+                ("size", s.size.into()),
+                ("maxsize", s.maxsize.into()),
+                ("put", s.put.into()),
+                ("got", s.got.into()),
+                ("unfinished", s.unfinished.into()),
+                ("getters_waiting", s.getters_waiting.into()),
+                ("putters_waiting", s.putters_waiting.into()),
+                ("shut_down", s.shut_down.into()),
+                ("owners_died", s.owners_died.into()),
             ],
         )
     }

@@ -127,18 +127,18 @@ impl Semaphore {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (limit, recovered) = match &self.permits {
-            Permits::Free(s) => (s.limit(), 0),
-            Permits::Owned(s) => (s.limit(), s.recovered()),
+        let s = match &self.permits {
+            Permits::Free(s) => s.statistics(),
+            Permits::Owned(s) => s.statistics(),
         };
         primitive::record(
             py,
             "SemaphoreStatistics",
             &[
-                ("value", self.get_value().into()),
-                ("limit", limit.into()),
-                ("waiting", self.events().sleepers().into()),
-                ("recovered", recovered.into()),
+                ("value", s.value.into()),
+                ("limit", s.limit.into()),
+                ("waiting", s.waiting.into()),
+                ("recovered", s.recovered.into()),
             ],
         )
     }

@@ -217,6 +217,12 @@ impl Allocator {
     /// Takes a free run out of its bin, a warm one if there is one.
     fn take(&self, pages: u32) -> Result<Option<Found>, ArenaError> {
         let bins = &self.header.bins;
+        let limit = self.header.limit.load(Ordering::Relaxed);
+        let allocated = self.header.counts.allocated_pages.load(Ordering::Relaxed);
+        if limit != 0 && (allocated + u64::from(pages)) * PAGE > limit {
+            // The limit was lowered when the file was longer already.
+            return Ok(None);
+        }
         if let Some(found) = self.or_stale(bins.take(Kind::Warm, pages))? {
             return Ok(Some(found));
         }
@@ -245,6 +251,11 @@ impl Allocator {
             pages::entry(rest.at)?.run.store(Run::new(rest.kind, rest.pages).to_bits(), Ordering::Release);
             crate::crash_point("arena.alloc.split");
         }
+        if found.kind == Kind::Cold {
+            // Cold memory reads as zeros; this part is about to be written to, whether we live to commit it or not.
+            pages::entry(found.at)?.run.store(Run::new(Kind::Warm, run.pages).to_bits(), Ordering::Release);
+            crate::crash_point("arena.alloc.warmed");
+        }
         fill(found.at)?;
         crate::crash_point("arena.alloc.before-commit");
         pages::entry(found.at)?.run.store(run.to_bits(), Ordering::Release);
@@ -271,6 +282,7 @@ impl Allocator {
             Ok(None) | Err(_) => {}
             Ok(Some(pages)) => {
                 drop(self);
+                // The first page, where the header is, is cleared by hand.
                 let kind = if cool(header, off, 1, pages) { Kind::Cold } else { Kind::Warm };
                 // Failing, it is found and freed by a later reclaim, when this process has ended.
                 if let Ok(allocator) = Self::lock(header) {
@@ -306,6 +318,10 @@ impl Allocator {
     fn free_run(&self, off: Off, object: &ObjectHeader, pages: u32, kind: Kind) -> Result<(), ArenaError> {
         object.set_state(State::new(object.state().generation(), 0, Status::Free));
         crate::crash_point("arena.free.before-commit");
+        if kind == Kind::Cold {
+            // SAFETY: the object's first page is ours, and nobody looks at a free object.
+            unsafe { ptr::from_ref(object).cast_mut().cast::<u8>().write_bytes(0, PAGE as usize) };
+        }
         pages::entry(off)?.run.store(Run::new(kind, pages).to_bits(), Ordering::Release);
         crate::crash_point("arena.free.after-commit");
         self.or_stale(self.header.bins.push(Found { at: off, pages, kind }))?;
@@ -448,8 +464,8 @@ impl Allocator {
         self.check_headroom(needed)?;
         let (last, last_len) = segment::extent(header, count - 1);
         let end = last + last_len;
-        // One page of map describes 256 pages; a page more covers the rounding.
-        let least = (needed + needed.div_ceil(PAGE / 16) + PAGE).next_multiple_of(GRAIN);
+        // Of 256 pages one is for their map; a page more covers the rounding.
+        let least = (needed + needed.div_ceil(255) + PAGE).next_multiple_of(GRAIN);
         let step = (FIRST_SEGMENT << (count - 1).min(6)).min(LARGEST_STEP).max((end / 16).next_multiple_of(GRAIN));
         let mut len = least.max(step);
         let limit = header.limit.load(Ordering::Relaxed);

@@ -10,9 +10,8 @@
 
 use core::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::Once;
 
-use crate::atomics::{AtomicU32, Ordering};
+use crate::atomics::{AtomicBool, Ordering};
 use crate::sys::{clock, process};
 
 use super::local::LocalLock;
@@ -22,8 +21,14 @@ use super::{identity, registry, segment};
 thread_local! {
     /// Reserved by [`before_fork`] for the fork that this thread is about to do.
     static ASKED_FOR: Cell<Option<Ticket>> = const { Cell::new(None) };
-    /// What the child of the fork that is under way uses.
-    static UNDER_WAY: Cell<Option<Ticket>> = const { Cell::new(None) };
+    /// Set while this thread is between the handlers, with the locks held.
+    static UNDER_WAY: Cell<Option<UnderWay>> = const { Cell::new(None) };
+}
+
+#[derive(Clone, Copy)]
+struct UnderWay {
+    /// What the child uses; None if the table of participants is full.
+    ticket: Option<Ticket>,
 }
 
 /// Places for children whose number nobody told us. A child that is killed before it takes its place leaves the
@@ -56,17 +61,14 @@ pub fn after_fork_child(ticket: Ticket) -> Result<(), super::ArenaError> {
     participants::adopt(ticket)
 }
 
-/// Has the handlers run around every fork from now on. Called before the first session of this process begins.
+/// Has the handlers run around every fork from now on. Called before the first session of this process begins, by the
+/// thread that holds [`segment::JOINING`]; forked children inherit the handlers, and this flag with them.
 pub(super) fn install_handlers() {
-    // The flag for forked children, which inherit the handlers; the Once for threads that come at the same time.
-    static INSTALLED: AtomicU32 = AtomicU32::new(0);
-    static INSTALLING: Once = Once::new();
-    if INSTALLED.load(Ordering::Acquire) == 0 {
-        INSTALLING.call_once(|| {
-            // Without them (no memory for three pointers), children register by themselves when they first need to.
-            let _ = process::at_fork(prepare, parent, child);
-            INSTALLED.store(1, Ordering::Release);
-        });
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if !INSTALLED.load(Ordering::Relaxed) {
+        // Without them (no memory for three pointers), children register by themselves when they first need to.
+        let _ = process::at_fork(prepare, parent, child);
+        INSTALLED.store(true, Ordering::Relaxed);
     }
 }
 
@@ -75,35 +77,32 @@ extern "C" fn prepare() {
         return;
     }
     let ticket = ASKED_FOR.take().or_else(reserve_unasked);
-    UNDER_WAY.set(ticket);
     core::mem::forget(segment::JOINING.lock());
     registry::lock_before_fork();
     if let Some(ticket) = ticket {
         // SAFETY: the lock was taken in the line before.
         unsafe { registry::hold_all_for(ticket.participant()) };
     }
+    UNDER_WAY.set(Some(UnderWay { ticket }));
 }
 
 extern "C" fn parent() {
     unlock(false);
-    UNDER_WAY.set(None);
 }
 
 extern "C" fn child() {
-    if segment::header_if_any().is_some() {
-        // Where the kernel does not wipe the page.
-        identity::forget();
-        if let Some(ticket) = UNDER_WAY.take() {
-            // Failing, it registers by itself when it first needs to.
-            let _ = identity::adopt_locked(ticket);
-        }
+    // Where the kernel does not wipe the page.
+    identity::forget();
+    if let Some(UnderWay { ticket: Some(ticket) }) = UNDER_WAY.get() {
+        // Failing, it registers by itself when it first needs to.
+        let _ = identity::adopt_locked(ticket);
     }
     unlock(true);
 }
 
+/// Undoes what [`prepare`] did, if it did: a session may have begun in another thread since.
 fn unlock(in_child: bool) {
-    // A session may not begin between `prepare` and here: beginning needs the lock, or this thread.
-    if segment::header_if_any().is_some() {
+    if UNDER_WAY.take().is_some() {
         // SAFETY: `prepare` took both in this thread, or in the one that this process was forked from.
         unsafe {
             registry::unlock_after_fork(in_child);

@@ -241,13 +241,20 @@ fn object_at(off: Off) -> Result<Option<Raw>, TokenError> {
     Ok(Some(unsafe { Raw::at(off)? }))
 }
 
-/// For a census, which runs under the allocator's lock, so that nothing goes meanwhile: the body of this kind that
-/// lives at `off`, held by somebody alive or kept for the session.
+/// For a census, which runs under the allocator's lock, so that nothing goes meanwhile: the body of this kind at `off`,
+/// unless its teardown was done or will never be.
+///
+/// A body whose holders are all dead still counts: the reclaim that finds it tears it down, which takes what it reaches
+/// with it, and would meet in it what the same reclaim had freed already. So does one whose teardown is under way.
 pub(crate) fn living<T: Body>(off: u64) -> Option<&'static T> {
     let raw = object_at(Off::from_bits(off)?).ok().flatten()?;
     let state = raw.header().state();
-    let lives = state.status() == Status::Live && (state.is_kept() || raw.header().has_living_holder());
-    if !lives || state.kind() != T::KIND || raw.len() < size_of::<T>() {
+    let reaches = match state.status() {
+        Status::Live => true,
+        Status::Dying => raw.header().has_living_holder(),
+        Status::Free | Status::New => false,
+    };
+    if !reaches || state.kind() != T::KIND || raw.len() < size_of::<T>() {
         return None;
     }
     // SAFETY: a T was written here before the object was published, and it is not freed while the allocator's lock is

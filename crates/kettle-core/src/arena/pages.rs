@@ -37,7 +37,7 @@ pub(super) struct PageEntry {
 pub(super) enum Kind {
     /// Free, and its pages have memory behind them.
     Warm,
-    /// Free, and its pages (but perhaps the first) have none: never touched, or given back.
+    /// Free, and reads as zeros; there is no memory behind it, but perhaps a page here and there.
     Cold,
     /// One object.
     Object,

@@ -59,11 +59,11 @@ pub(super) fn file() -> BorrowedFd<'static> {
 
 #[cold]
 fn begin() -> Result<&'static Header, ArenaError> {
-    fork::install_handlers();
-    let joining = JOINING.lock();
+    let _joining = JOINING.lock();
     if let Some(header) = header_if_any() {
         return Ok(header);
     }
+    fork::install_handlers();
     let limit = limit::from_environment()?;
     if limits::file_size() < HEADER_LEN as u64 {
         let why = Shortage::FileSize(limits::file_size());
@@ -83,46 +83,38 @@ fn begin() -> Result<&'static Header, ArenaError> {
     header.segment_count.store(1, Ordering::Relaxed);
     header.magic.store(MAGIC, Ordering::Release);
     install_header(fd, base);
-    drop(joining);
     Ok(header)
 }
 
 /// Joins the session whose file this is.
 pub(super) fn attach(fd: OwnedFd) -> Result<&'static Header, ArenaError> {
-    fork::install_handlers();
     let _joining = JOINING.lock();
     if memory::length(fd.as_fd()).map_err(ArenaError::Create)? < HEADER_LEN as u64 {
         return Err(ArenaError::NotAnArena);
     }
     let base = memory::map(fd.as_fd(), 0, HEADER_LEN).map_err(ArenaError::Map)?;
-    let header = {
-        // SAFETY: a mapping of HEADER_LEN bytes of a file at least that long; any bytes are a valid Header.
-        let header: &'static Header = unsafe { base.cast::<Header>().as_ref() };
-        check(header).map(|()| header)
-    };
-    let known = header_if_any();
-    match (header, known) {
-        (Ok(header), None) => {
+    // SAFETY: a mapping of HEADER_LEN bytes of a file at least that long; any bytes are a valid Header. Where the
+    // mapping is taken back below, the reference is not used any more.
+    let header: &'static Header = unsafe { base.cast::<Header>().as_ref() };
+    let joined = check(header).and_then(|()| match header_if_any() {
+        None => Ok(None),
+        Some(known) if known.session.load(Ordering::Relaxed) == header.session.load(Ordering::Relaxed) => {
+            Ok(Some(known))
+        }
+        Some(_) => Err(ArenaError::OtherSession),
+    });
+    let known = match joined {
+        Ok(None) => {
+            fork::install_handlers();
             install_header(memory::move_high(fd), base);
-            Ok(header)
+            return Ok(header);
         }
-        (found, _) => {
-            let same = match (&found, known) {
-                (Ok(found), Some(known)) => {
-                    found.session.load(Ordering::Relaxed) == known.session.load(Ordering::Relaxed)
-                }
-                _ => false,
-            };
-            let error = found.err();
-            // SAFETY: the mapping was made above and the only reference into it is not used any more.
-            unsafe { memory::unmap(base, HEADER_LEN) };
-            match (error, known) {
-                (Some(e), _) => Err(e),
-                (None, Some(known)) if same => Ok(known),
-                (None, _) => Err(ArenaError::OtherSession),
-            }
-        }
-    }
+        Ok(Some(known)) => Ok(known),
+        Err(e) => Err(e),
+    };
+    // SAFETY: the mapping was made above, and `header` is not used from here on.
+    unsafe { memory::unmap(base, HEADER_LEN) };
+    known
 }
 
 fn check(header: &Header) -> Result<(), ArenaError> {

@@ -1,5 +1,7 @@
 //! The memory between head and tail: a chain of chunks, cut into units of eight bytes.
 
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+
 /// A count of messages and a position in units, moved together by one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
@@ -20,20 +22,42 @@ impl Cursor {
 /// Bytes of a unit.
 pub(super) const UNIT: usize = 8;
 /// The first chunk is a page, so that many queues cost little; with the arena's header of 64 bytes it fills it.
+#[cfg(not(loom))]
 pub(super) const FIRST_LEN: usize = 4096 - 64;
 /// Later ones are large, so that their allocation is shared by many messages.
+#[cfg(not(loom))]
 pub(super) const LATER_LEN: usize = 65536 - 64;
+/// In a model, chunks are left and entered within a few messages.
+#[cfg(loom)]
+pub(super) const FIRST_LEN: usize = size_of::<Header>() + TRACED * UNIT;
+#[cfg(loom)]
+pub(super) const LATER_LEN: usize = FIRST_LEN;
+
+const fn units(len: usize) -> u32 {
+    ((len - size_of::<Header>()) / UNIT) as u32
+}
+
+// The longest message fits into any chunk.
+#[cfg(not(loom))]
+const _: () = assert!(units(FIRST_LEN) as usize > 1 + super::INLINE_MAX / UNIT + super::PARTS_MAX);
+
+/// Bytes of a chunk's header.
+pub(super) const HEADER: usize = size_of::<Header>();
 /// How far head and tail may be apart; half of what positions can tell apart.
 pub(super) const MOST_UNITS: u32 = 1 << 31;
 
-/// What stands at the beginning of a chunk. Plain words: putters write them before the commit that leads a getter here.
+/// What stands at the beginning of a chunk. `base` and `units` are written once, before anybody learns of the chunk.
 #[repr(C)]
 struct Header {
-    next: u64,
+    /// The chunk behind this one, or 0. Stored once, under the tail's lock.
+    next: AtomicU64,
     base: u32,
     units: u32,
     index: u32,
-    _pad: u32,
+    /// Whether it has become part of the chain: until then only its maker's intention says so.
+    linked: AtomicU32,
+    #[cfg(loom)]
+    trace: Trace,
 }
 
 /// A chunk where this process has it.
@@ -50,17 +74,25 @@ impl Chunk {
     }
 
     fn header(&self) -> &Header {
-        // SAFETY: a chunk begins with a header (`begin` wrote it before anybody learnt of the chunk), and it is written
-        // afterwards only by `link`, through a raw pointer, under the tail's lock; a getter that reads `next` has seen
-        // the commit that came after it.
+        // SAFETY: a chunk begins with a header (`begin` wrote it before anybody learnt of the chunk); what changes in
+        // it afterwards is atomic, and the chunk stays while its queue's lock, or the arena's, is held by who looks.
         unsafe { &*self.0 }
     }
 
     /// Makes an empty chunk of `len` bytes that begins at position `base`.
     pub(super) fn begin(self, base: u32, len: usize, index: u32) {
-        let units = ((len - size_of::<Header>()) / UNIT) as u32;
+        let units = units(len);
+        let header = Header {
+            next: AtomicU64::new(0),
+            base,
+            units,
+            index,
+            linked: AtomicU32::new(0),
+            #[cfg(loom)]
+            trace: Trace::default(),
+        };
         // SAFETY: the chunk is fresh memory of at least `len` bytes that nobody else knows yet.
-        unsafe { self.0.write(Header { next: 0, base, units, index, _pad: 0 }) };
+        unsafe { self.0.write(header) };
     }
 
     pub(super) fn base(self) -> u32 {
@@ -77,13 +109,20 @@ impl Chunk {
     }
 
     pub(super) fn next(self) -> u64 {
-        // SAFETY: as in `header`; volatile because `link` may have written it since.
-        unsafe { (&raw const (*self.0).next).read_volatile() }
+        self.header().next.load(Ordering::Acquire)
     }
 
     pub(super) fn link(self, next: u64) {
-        // SAFETY: only the holder of the tail's lock links, once; getters do not look before the commit.
-        unsafe { (&raw mut (*self.0).next).write_volatile(next) };
+        self.header().next.store(next, Ordering::Release);
+    }
+
+    /// Says that it is part of the chain.
+    pub(super) fn set_linked(self) {
+        self.header().linked.store(1, Ordering::Release);
+    }
+
+    pub(super) fn is_linked(self) -> bool {
+        self.header().linked.load(Ordering::Acquire) != 0
     }
 
     /// Whether the chunk begins at or before `position`, and ends at or after it.
@@ -101,12 +140,39 @@ impl Chunk {
 
     /// Says that nothing follows in this chunk.
     pub(super) fn skip(self, position: u32) {
+        self.writing(position);
         // SAFETY: beyond the tail, under its lock, inside the chunk.
         unsafe { self.unit(position).cast::<u64>().write(SKIP) };
     }
 
     pub(super) fn is_skip(self, position: u32) -> bool {
+        self.reading(position);
         // SAFETY: between head and tail, where a putter wrote a message or this mark before its commit.
         unsafe { self.unit(position).cast::<u64>().read() == SKIP }
+    }
+}
+
+/// A model's view of the units of a chunk, which are plain memory: one cell each, so that loom finds out if somebody
+/// reads a message that is not ordered after its writing.
+#[cfg(loom)]
+const TRACED: usize = 5;
+#[cfg(loom)]
+type Trace = [loom::cell::UnsafeCell<()>; TRACED];
+
+impl Chunk {
+    /// Tells a model that the unit at `position` is written.
+    pub(super) fn writing(self, position: u32) {
+        #[cfg(loom)]
+        self.header().trace[position.wrapping_sub(self.base()) as usize].with_mut(|_| ());
+        #[cfg(not(loom))]
+        let _ = position;
+    }
+
+    /// Tells a model that the unit at `position` is read.
+    pub(super) fn reading(self, position: u32) {
+        #[cfg(loom)]
+        self.header().trace[position.wrapping_sub(self.base()) as usize].with(|_| ());
+        #[cfg(not(loom))]
+        let _ = position;
     }
 }

@@ -15,6 +15,7 @@ pub use message::{Body, Parcel, Taken};
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::crash_point;
+use crate::stats::QueueStatistics;
 use crate::sync::{Home, Lock, LockError, OnOwnerDeath};
 use crate::wait::{EventCount, Patience, Stopped, spin_until};
 use chunk::{Chunk, Cursor};
@@ -30,8 +31,8 @@ pub struct Exhausted(pub String);
 /// Where a queue's memory comes from.
 ///
 /// # Safety
-/// `chunk` gives memory for as many bytes as asked, aligned to eight, which nobody else uses until `free_chunk`; `at`
-/// gives its address in this process. `claim` and `retract` give back what `publish` was given under that place.
+/// `chunk` gives memory for as many bytes as asked, aligned to eight and beginning with [`CHUNK_ZEROED`] zeros, which
+/// nobody else uses until `free_chunk`; `at` gives its address in this process. `claim` and `retract` give back what `publish` was given under that place.
 pub unsafe trait Store {
     /// What its place can tell.
     type Home: Home;
@@ -43,6 +44,12 @@ pub unsafe trait Store {
     /// # Errors
     /// When there is none.
     fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Exhausted>;
+    /// Makes a chunk the caller's, who is about to take it out of its queue: dies he in the middle of that, it is
+    /// found as his.
+    ///
+    /// # Safety
+    /// The chunk came from `chunk`, and the caller holds the right to take it out.
+    unsafe fn claim_chunk(place: Place);
     /// Gives a chunk back.
     ///
     /// # Safety
@@ -122,6 +129,8 @@ pub enum JoinError {
 
 /// The most bytes that travel inside the queue itself; larger bodies stand in a block of their own.
 pub const INLINE_MAX: usize = message::INLINE_MAX;
+/// How many bytes of zeros a chunk begins with when a [`Store`] gives it.
+pub const CHUNK_ZEROED: usize = chunk::HEADER;
 /// The most further blocks that a message may have.
 pub const PARTS_MAX: usize = message::PARTS_MAX;
 
@@ -154,8 +163,12 @@ impl Queue {
         parcel: Parcel<'b, S>,
         patience: &Patience<'_>,
     ) -> Result<(), PutError<Parcel<'b, S>>> {
+        let mut waited = false;
         loop {
             if let Err(stopped) = lock::<S::Home>(&self.tail_lock, patience) {
+                if waited {
+                    self.space.notify_one(S::Home::SCOPE);
+                }
                 return Err(match stopped {
                     Stopped::TimedOut => PutError::Full(parcel),
                     Stopped::Interrupted => PutError::Interrupted(parcel),
@@ -174,6 +187,9 @@ impl Queue {
                     // The unlock was a sequentially consistent exchange, after the commit.
                     self.items.notify_after_fence(1, S::Home::SCOPE);
                 }
+                if waited && !self.is_full() {
+                    self.space.notify_one(S::Home::SCOPE);
+                }
                 return result.map_err(|(parcel, e)| PutError::Exhausted(parcel, e));
             }
             unlock::<S::Home>(&self.tail_lock);
@@ -182,7 +198,8 @@ impl Queue {
                 continue;
             }
             match self.space.wait_for(patience, S::Home::SCOPE, room, || None) {
-                Ok(()) => {}
+                // The wake-up that may have come to us stands for one place; if there are more, it is passed on.
+                Ok(()) => waited = true,
                 Err(Stopped::TimedOut) => return Err(PutError::Full(parcel)),
                 Err(Stopped::Interrupted) => return Err(PutError::Interrupted(parcel)),
             }
@@ -199,6 +216,7 @@ impl Queue {
         };
         // SAFETY: the tail's lock is held, so nobody else writes beyond the tail, and `room` found `units` units at
         // `position` in `chunk`, all of them beyond the tail, which no getter reads before the commit below.
+        chunk.writing(position);
         unsafe { parcel.write(chunk.unit(position), me, position) };
         crash_point("queue.put.before-commit");
         let next = Cursor { count: tail.count.wrapping_add(1), position: position.wrapping_add(units) };
@@ -219,8 +237,10 @@ impl Queue {
         };
         let chunk = Chunk::at(S::at(place));
         let end = chunk.end();
-        if chunk.is_before(tail.position) && end.wrapping_sub(tail.position) >= units {
-            return Ok((chunk, tail.position));
+        // A putter that died after it moved to this chunk, and before its commit, left the tail behind it.
+        let position = if chunk.is_before(tail.position) { tail.position } else { chunk.base() };
+        if end.wrapping_sub(position) >= units {
+            return Ok((chunk, position));
         }
         // A putter that died here may have linked the next chunk already: use it.
         let next = match Place::new(chunk.next()) {
@@ -234,10 +254,12 @@ impl Queue {
             }
         };
         crash_point("queue.put.linked");
-        if end != tail.position {
-            chunk.skip(tail.position);
+        Chunk::at(S::at(next)).set_linked();
+        if end != position {
+            chunk.skip(position);
         }
         self.tail_chunk.store(next.get(), Ordering::Release);
+        crash_point("queue.put.next-chunk");
         Ok((Chunk::at(S::at(next)), end))
     }
 
@@ -248,11 +270,13 @@ impl Queue {
             None => {
                 let place = S::chunk(chunk::FIRST_LEN, me, 0)?;
                 Chunk::at(S::at(place)).begin(tail.position, chunk::FIRST_LEN, 0);
-                crash_point("queue.put.first-chunk");
+                crash_point("queue.put.before-first-chunk");
                 self.head_chunk.store(place.get(), Ordering::Release);
+                crash_point("queue.put.first-chunk");
                 place
             }
         };
+        Chunk::at(S::at(place)).set_linked();
         self.tail_chunk.store(place.get(), Ordering::Release);
         Ok((Chunk::at(S::at(place)), tail.position))
     }
@@ -262,12 +286,19 @@ impl Queue {
     /// # Errors
     /// See [`GetError`].
     pub fn get<S: Store>(&self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Taken<S::Block>, GetError> {
+        let stopped = |why| match why {
+            Stopped::TimedOut => GetError::Empty,
+            Stopped::Interrupted => GetError::Interrupted,
+        };
+        let mut waited = false;
         loop {
             if !self.is_empty() {
-                lock::<S::Home>(&self.head_lock, patience).map_err(|stopped| match stopped {
-                    Stopped::TimedOut => GetError::Empty,
-                    Stopped::Interrupted => GetError::Interrupted,
-                })?;
+                if let Err(why) = lock::<S::Home>(&self.head_lock, patience) {
+                    if waited {
+                        self.items.notify_one(S::Home::SCOPE);
+                    }
+                    return Err(stopped(why));
+                }
                 let taken = self.take::<S>(bytes);
                 crash_point("queue.get.before-unlock");
                 unlock::<S::Home>(&self.head_lock);
@@ -276,20 +307,27 @@ impl Queue {
                     if self.maxsize() != 0 {
                         self.space.notify_after_fence(1, S::Home::SCOPE);
                     }
+                    if waited && !self.is_empty() {
+                        self.items.notify_one(S::Home::SCOPE);
+                    }
                     return Ok(taken);
                 }
             }
-            if self.is_shut() && self.is_empty() {
-                return Err(GetError::ShutDown);
+            if self.is_shut() {
+                // A putter that got in before the flag may be about to commit.
+                self.let_putter_out::<S::Home>(patience).map_err(stopped)?;
+                if self.is_empty() {
+                    return Err(GetError::ShutDown);
+                }
+                continue;
             }
             let some = || (!self.is_empty() || self.is_shut()).then_some(());
             if patience.may_wait() && spin_until(|| some().is_some()) {
                 continue;
             }
-            self.items.wait_for(patience, S::Home::SCOPE, some, || None).map_err(|stopped| match stopped {
-                Stopped::TimedOut => GetError::Empty,
-                Stopped::Interrupted => GetError::Interrupted,
-            })?;
+            self.items.wait_for(patience, S::Home::SCOPE, some, || None).map_err(stopped)?;
+            // The wake-up that may have come to us stands for one message; if there are more, it is passed on.
+            waited = true;
         }
     }
 
@@ -302,6 +340,7 @@ impl Queue {
             return None;
         }
         let (chunk, position) = self.oldest::<S>(head)?;
+        chunk.reading(position);
         // SAFETY: a committed message stands at `position`, between head and tail, and the head's lock is held: nobody
         // else takes it, and no putter writes there.
         let (taken, units) = unsafe { message::read::<S>(chunk.unit(position), bytes) };
@@ -330,6 +369,9 @@ impl Queue {
                 return Some((chunk, position));
             }
             let next = Place::new(chunk.next())?;
+            // SAFETY: the head is about to leave the chunk, the tail did so before, and the head's lock is held.
+            unsafe { S::claim_chunk(place) };
+            crash_point("queue.get.claimed-chunk");
             self.head_chunk.store(next.get(), Ordering::Release);
             crash_point("queue.get.before-free-chunk");
             // SAFETY: the head has left the chunk, the tail did so before, and the head's lock is held.
@@ -352,12 +394,8 @@ impl Queue {
 
     /// Drops all messages.
     pub fn clear<S: Store>(&self) {
-        // A putter that got in before the flag may still be about to commit: its lock is waited for.
         let patience = Patience::forever();
-        if lock::<S::Home>(&self.tail_lock, &patience).is_ok() {
-            unlock::<S::Home>(&self.tail_lock);
-        }
-        if lock::<S::Home>(&self.head_lock, &patience).is_err() {
+        if self.let_putter_out::<S::Home>(&patience).is_err() || lock::<S::Home>(&self.head_lock, &patience).is_err() {
             return;
         }
         let mut bytes = Vec::new();
@@ -369,6 +407,7 @@ impl Queue {
             }
             let Some((chunk, position)) = self.oldest::<S>(head) else { break };
             bytes.clear();
+            chunk.reading(position);
             // SAFETY: as in `take`.
             let (taken, units) = unsafe { message::read::<S>(chunk.unit(position), &mut bytes) };
             let next = Cursor { count: head.count.wrapping_add(1), position: position.wrapping_add(units) };
@@ -376,6 +415,15 @@ impl Queue {
             drop(taken);
         }
         unlock::<S::Home>(&self.head_lock);
+        self.space.notify_all(S::Home::SCOPE);
+        self.finished.notify_all(S::Home::SCOPE);
+    }
+
+    /// Waits until nobody is inside a put any more who did not see what was stored before this call.
+    fn let_putter_out<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        lock::<H>(&self.tail_lock, patience)?;
+        unlock::<H>(&self.tail_lock);
+        Ok(())
     }
 
     /// Gives back all memory.
@@ -384,12 +432,16 @@ impl Queue {
     /// Nobody uses the queue any more.
     pub unsafe fn teardown<S: Store>(&self) {
         self.clear::<S>();
-        let mut place = Place::new(self.head_chunk.swap(0, Ordering::AcqRel));
         self.tail_chunk.store(0, Ordering::Release);
-        while let Some(p) = place {
-            place = Place::new(Chunk::at(S::at(p)).next());
-            // SAFETY: nobody uses the queue, and no chunk is linked twice.
-            unsafe { S::free_chunk(p) };
+        while let Some(place) = Place::new(self.head_chunk.load(Ordering::Acquire)) {
+            let next = Chunk::at(S::at(place)).next();
+            // SAFETY: nobody uses the queue, and no chunk is linked twice. Claimed first, so that it is ours to free
+            // also in the eyes of a reclaim that looks just now.
+            unsafe {
+                S::claim_chunk(place);
+                self.head_chunk.store(next, Ordering::Release);
+                S::free_chunk(place);
+            }
         }
     }
 
@@ -474,21 +526,19 @@ impl Queue {
         self.state.load(Ordering::Relaxed) & JOINABLE != 0
     }
 
-    /// Messages that are inside, or taken and not done with.
+    /// Messages that are inside, or taken and not done with. Zero is exact: there was an instant without any.
     pub fn unfinished(&self) -> u32 {
-        // The queue first: a message counts as taken before it leaves the queue, so it is never in neither place.
-        let inside = self.len();
-        inside.saturating_add(self.consumers.outstanding())
-    }
-
-    /// How many messages were ever put, modulo 2³².
-    pub fn put_count(&self) -> u32 {
-        Cursor::unpack(self.tail.load(Ordering::Relaxed)).count
-    }
-
-    /// How many messages were ever taken, modulo 2³².
-    pub fn got_count(&self) -> u32 {
-        Cursor::unpack(self.head.load(Ordering::Relaxed)).count
+        loop {
+            let before = self.tail.load(Ordering::SeqCst);
+            // The queue first: a message counts as taken before it leaves the queue, so it is never in neither place.
+            let inside = self.len();
+            let unfinished = inside.saturating_add(self.consumers.outstanding());
+            // But a consumer may put a new message and then finish his own, between the two looks: what was put since
+            // the first look has been overlooked. If nothing was, what is taken can only have become less.
+            if unfinished != 0 || self.tail.load(Ordering::SeqCst) == before {
+                return unfinished;
+            }
+        }
     }
 
     /// Where getters wait.
@@ -506,9 +556,20 @@ impl Queue {
         &self.finished
     }
 
-    /// How many processes died inside a put or a get.
-    pub fn deaths(&self) -> u32 {
-        self.tail_lock.deaths() + self.head_lock.deaths()
+    /// How it is.
+    pub fn statistics(&self) -> QueueStatistics {
+        let died = |lock: &Lock| lock.statistics().owners_died;
+        QueueStatistics {
+            size: self.len(),
+            maxsize: self.maxsize(),
+            put: Cursor::unpack(self.tail.load(Ordering::Relaxed)).count,
+            got: Cursor::unpack(self.head.load(Ordering::Relaxed)).count,
+            unfinished: if self.is_joinable() { self.unfinished() } else { 0 },
+            getters_waiting: self.items.sleepers(),
+            putters_waiting: self.space.sleepers(),
+            shut_down: self.is_shut(),
+            owners_died: died(&self.tail_lock) + died(&self.head_lock),
+        }
     }
 
     /// Whether a block that was published at `position` is still to be got.
@@ -518,18 +579,31 @@ impl Queue {
         position.wrapping_sub(head.position) < tail.position.wrapping_sub(head.position)
     }
 
-    /// Whether the `index`-th chunk is between head and tail.
-    pub fn holds_chunk<S: Store>(&self, index: u32) -> bool {
-        let (Some(head), Some(tail)) =
-            (Place::new(self.head_chunk.load(Ordering::SeqCst)), Place::new(self.tail_chunk.load(Ordering::SeqCst)))
-        else {
-            // A first chunk that is not linked on both sides yet is kept.
-            return index == 0;
-        };
-        let (first, tail) = (Chunk::at(S::at(head)).index(), Chunk::at(S::at(tail)));
-        // One more may be linked behind the tail's by a putter that died before it moved there.
-        let last = tail.index().wrapping_add(u32::from(tail.next() != 0));
-        index.wrapping_sub(first) <= last.wrapping_sub(first)
+    /// Whether the chunk at `place`, made as the `index`-th, is part of the chain from head to tail. *No* is for good
+    /// if its maker is dead, or if it was part of the chain once.
+    ///
+    /// # Safety
+    /// No chunk of this queue is given other content meanwhile: the caller keeps the memory from being allocated.
+    pub unsafe fn holds_chunk<S: Store>(&self, place: Place, index: u32) -> bool {
+        let chunk = Chunk::at(S::at(place));
+        if !chunk.is_linked() {
+            // It may have been reached by the last step of a putter who died before he could mark it.
+            let is_here = |word: &AtomicU64| word.load(Ordering::SeqCst) == place.get();
+            let is_behind_tail = || {
+                Place::new(self.tail_chunk.load(Ordering::SeqCst))
+                    .is_some_and(|tail| Chunk::at(S::at(tail)).next() == place.get())
+            };
+            if is_here(&self.head_chunk) || is_behind_tail() || is_here(&self.tail_chunk) {
+                return true;
+            }
+            // Between these looks somebody may have used it. Otherwise its address died with its maker.
+            if !chunk.is_linked() {
+                return false;
+            }
+        }
+        // Chunks of the chain have indices without gaps, and it is left at the front only.
+        let Some(head) = Place::new(self.head_chunk.load(Ordering::SeqCst)) else { return false };
+        index.wrapping_sub(Chunk::at(S::at(head)).index()) <= i32::MAX as u32
     }
 }
 

@@ -1,10 +1,12 @@
 //! A queue's memory in the arena.
 
 use super::{Processes, kind};
-use crate::arena::{self, Block, Off, Raw};
-use crate::queue::{Exhausted, Place, Store};
+use crate::arena::{self, Block, Off, Participant, Raw};
+use crate::queue::{CHUNK_ZEROED, Exhausted, Place, Store};
+use crate::sync::Home;
 
-/// Chunks and blocks in the arena. A chunk is held by nobody: it lives while its queue reaches it.
+/// Chunks and blocks in the arena. Each is held by whoever put it there, until somebody takes it out; when that one is
+/// dead, it lives while its queue reaches it.
 #[derive(Clone, Copy, Debug)]
 pub struct ArenaStore;
 
@@ -31,8 +33,14 @@ unsafe impl Store for ArenaStore {
     fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Exhausted> {
         let chunk = arena::allocate(kind::CHUNK, len).map_err(|e| Exhausted(e.to_string()))?;
         chunk.set_home(queue.get(), u64::from(index));
+        // SAFETY: fresh memory, longer than that. The census may look at it as soon as it is published.
+        unsafe { chunk.data().write_bytes(0, CHUNK_ZEROED) };
         chunk.publish();
         Ok(chunk.off().place())
+    }
+
+    unsafe fn claim_chunk(place: Place) {
+        raw(place).stamp(Participant::of(Processes::me()));
     }
 
     unsafe fn free_chunk(place: Place) {

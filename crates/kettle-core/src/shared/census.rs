@@ -15,7 +15,11 @@ impl Census for QueueCensus {
         // prepared beyond the tail is never committed by somebody else.
         let reached = match object.kind {
             PAYLOAD => queue.holds_position(object.position as u32),
-            kind::CHUNK => queue.holds_chunk::<ArenaStore>(object.position as u32),
+            // SAFETY: a census runs under the allocator's lock, so nothing is allocated meanwhile; a chunk of this queue
+            // stands there.
+            kind::CHUNK => unsafe {
+                queue.holds_chunk::<ArenaStore>(object.off.place(), object.position as u32)
+            },
             _ => false,
         };
         if reached { Fate::Reachable } else { Fate::Garbage }

@@ -3,6 +3,7 @@
 use super::Home;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::crash_point;
+use crate::stats::BarrierStatistics;
 use crate::sys::Owner;
 use crate::wait::{EventCount, Patience, Stopped};
 
@@ -253,9 +254,14 @@ impl Barrier {
         self.state.load(Ordering::SeqCst) & PHASE == BROKEN
     }
 
-    /// How many rounds have ended.
-    pub fn rounds(&self) -> u32 {
-        (self.state.load(Ordering::SeqCst) / ROUND) as u32
+    /// How it is.
+    pub fn statistics(&self) -> BarrierStatistics {
+        BarrierStatistics {
+            parties: self.parties(),
+            waiting: self.waiting(),
+            broken: self.is_broken(),
+            rounds: (self.state.load(Ordering::SeqCst) / ROUND) as u32,
+        }
     }
 
     /// Where the parties wait.

@@ -3,6 +3,7 @@
 use super::Home;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::crash_point;
+use crate::stats::ConditionStatistics;
 use crate::sys::{Owner, futex};
 use crate::wait::{Door, Patience, Stopped, spin_until};
 
@@ -239,9 +240,9 @@ impl Condition {
         self.in_use().filter(|n| n.state.load(Ordering::SeqCst) & STATE == WAITING).count() as u32
     }
 
-    /// How many notifications were given.
-    pub fn notified(&self) -> u32 {
-        self.notified.load(Ordering::Relaxed)
+    /// How it is.
+    pub fn statistics(&self) -> ConditionStatistics {
+        ConditionStatistics { waiting: self.waiting(), notified: self.notified.load(Ordering::Relaxed) }
     }
 
     fn in_use(&self) -> impl Iterator<Item = &Node> {

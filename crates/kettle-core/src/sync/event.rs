@@ -2,6 +2,7 @@
 
 use super::Home;
 use crate::atomics::{AtomicU32, Ordering};
+use crate::stats::EventStatistics;
 use crate::wait::{EventCount, Patience, Stopped, spin_until};
 
 /// One flag. Setting it wakes all who wait, and asks nothing of them: whether they live does not matter.
@@ -73,6 +74,11 @@ impl Event {
             return Ok(());
         }
         self.changed.wait_for(patience, H::SCOPE, look, || None)
+    }
+
+    /// How it is.
+    pub fn statistics(&self) -> EventStatistics {
+        EventStatistics { is_set: self.is_set(), waiting: self.changed.sleepers() }
     }
 
     /// Where those wait who want it up.

@@ -3,6 +3,7 @@
 use super::Home;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::crash_point;
+use crate::stats::LockStatistics;
 use crate::sys::Owner;
 use crate::wait::{EventCount, Patience, Stopped, spin_until};
 
@@ -210,13 +211,14 @@ impl Lock {
         &self.freed
     }
 
-    /// How often somebody found it taken.
-    pub fn contended(&self) -> u32 {
-        self.contended.load(Ordering::Relaxed)
-    }
-
-    /// How many holders died with it.
-    pub fn deaths(&self) -> u32 {
-        self.deaths.load(Ordering::Relaxed)
+    /// How it is.
+    pub fn statistics(&self) -> LockStatistics {
+        LockStatistics {
+            owner: self.owner(),
+            broken: self.is_broken(),
+            waiting: self.freed.sleepers(),
+            contended: self.contended.load(Ordering::Relaxed),
+            owners_died: self.deaths.load(Ordering::Relaxed),
+        }
     }
 }

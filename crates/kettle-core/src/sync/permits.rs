@@ -2,6 +2,7 @@
 
 use super::{Home, ReleasedTooOften};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::stats::SemaphoreStatistics;
 use crate::sys::Owner;
 use crate::wait::{EventCount, Patience, Stopped, spin_until};
 
@@ -103,14 +104,14 @@ impl OwnedPermits {
         self.all().iter().filter(|p| p.load(Ordering::Relaxed) == 0).count() as u32
     }
 
-    /// How many came back from the dead.
-    pub fn recovered(&self) -> u32 {
-        self.recovered.load(Ordering::Relaxed)
-    }
-
-    /// How many there are.
-    pub fn limit(&self) -> u32 {
-        self.count.load(Ordering::Relaxed)
+    /// How they are.
+    pub fn statistics(&self) -> SemaphoreStatistics {
+        SemaphoreStatistics {
+            value: self.value(),
+            limit: self.count.load(Ordering::Relaxed),
+            waiting: self.given.sleepers(),
+            recovered: self.recovered.load(Ordering::Relaxed),
+        }
     }
 
     /// Where those wait who want one.

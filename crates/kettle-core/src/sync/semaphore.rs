@@ -2,6 +2,7 @@
 
 use super::Home;
 use crate::atomics::{AtomicU32, Ordering};
+use crate::stats::SemaphoreStatistics;
 use crate::wait::{EventCount, Patience, Stopped, spin_until};
 
 /// A number of permits. One may be taken here and given back there, so a permit has no owner, and that of a process
@@ -76,14 +77,19 @@ impl Semaphore {
         Ok(())
     }
 
+    /// How it is.
+    pub fn statistics(&self) -> SemaphoreStatistics {
+        SemaphoreStatistics {
+            value: self.value(),
+            limit: self.limit.load(Ordering::Relaxed),
+            waiting: self.given.sleepers(),
+            recovered: 0,
+        }
+    }
+
     /// The permits that can be taken now.
     pub fn value(&self) -> u32 {
         self.value.load(Ordering::SeqCst)
-    }
-
-    /// The most there can be.
-    pub fn limit(&self) -> u32 {
-        self.limit.load(Ordering::Relaxed)
     }
 
     /// Where those wait who want one.
