@@ -17,12 +17,13 @@ Children get it too: forked ones inherit it, spawned ones `apply` the parent's `
 """
 
 import builtins
+import contextlib
 import importlib
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -90,9 +91,7 @@ class _StandIn:
         #: Top-level names of the importers that get the original.
         self.insiders = insiders
         #: The original, while ours has its place in `sys.modules`.
-        self._original: ModuleType | None = None
-        # Guards that place while the original is put back for a moment. `fork` waits for it: see `_Hooks`.
-        self.lock = threading.RLock()
+        self.original: ModuleType | None = None
 
     def import_for(self, importer: str, name: str, fromlist: Sequence[str] | None) -> ModuleType:
         """What the statement `import name`, or `from name import ...`, in the module `importer` gives."""
@@ -101,48 +100,82 @@ class _StandIn:
         return self._import_ours(name, fromlist)
 
     def import_original(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
-        if self._original is None:
+        original = self.original
+        if original is None:
             return _standard_import(name, None, None, fromlist or (), 0)
-        # The import system finds a submodule through its package's entry, and sets it as an attribute there.
-        with self.lock:
-            sys.modules[self.name] = self._original
-            try:
-                return _standard_import(name, None, None, fromlist or (), 0)
-            finally:
-                sys.modules[self.name] = sys.modules[self.ours]
+        if name != self.name:
+            module = _standard_import(name, None, None, fromlist or (), 0)
+            return module if fromlist else original
+        for part in fromlist or ():
+            if not hasattr(original, part):
+                with contextlib.suppress(ModuleNotFoundError):
+                    _standard_import_module(f"{name}.{part}")
+        return original
 
     def _import_ours(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
         target = self.ours + name.removeprefix(self.name)
-        missing = False
+        have = True
         try:
             module = _standard_import(target, None, None, fromlist or (), 0)
         except ModuleNotFoundError as error:
             if error.name != target:
                 raise
-            missing = True
-        if missing:
+            have = False
+        self.take_place()
+        if not have:
             # A part that we have not: the original's, or its error.
             module = self.import_original(name, fromlist or ("__name__",))
-        self.take_place()
-        if name not in sys.modules:
+        elif name not in sys.modules:
             # pickle imports by name and then looks here: see the head of this file.
             self.import_original(name, ("__name__",))
         return module if fromlist else sys.modules[self.ours]
 
     def take_place(self) -> None:
         """Puts ours in the original's place in `sys.modules`."""
-        if self._original is None:
-            ours = _standard_import_module(self.ours)
-            with self.lock:
-                if self._original is None:
-                    self._original = sys.modules[self.name]
-                    sys.modules[self.name] = ours
+        ours = _standard_import_module(self.ours)
+        original = sys.modules[self.name]
+        if original is not ours:
+            # In this order: another thread that finds ours in place finds the original here.
+            self.original = original
+            ours.__class__ = _package_in_place(self, type(ours))
+            sys.modules[self.name] = ours
 
     def give_place_back(self) -> None:
-        with self.lock:
-            if self._original is not None:
-                sys.modules[self.name] = self._original
-                self._original = None
+        if self.original is not None:
+            ours = sys.modules[self.ours]
+            sys.modules[self.name] = self.original
+            ours.__class__ = type(ours).__base__
+            self.original = None
+
+    def find_part(self, name: str) -> ModuleSpec | None:
+        """Finds a submodule of the original, which the import system would look for where its package is: in ours."""
+        parent = name.rpartition(".")[0]
+        if self.original is None or parent != self.name:
+            return None
+        return PathFinder.find_spec(name, self.original.__path__)
+
+
+def _package_in_place(stand_in: _StandIn, base: type[ModuleType]) -> Any:
+    """The class of our package while it stands in the original's place: the import system then hands it the original's
+    submodules to keep as attributes."""
+
+    class Package(base):  # type: ignore[valid-type, misc]
+        def __setattr__(self, name: str, value: Any) -> None:
+            part = isinstance(value, ModuleType) and value.__name__ == f"{stand_in.name}.{name}"
+            if part and sys.modules.get(f"{stand_in.ours}.{name}") is not value:
+                setattr(stand_in.original, name, value)
+            else:
+                super().__setattr__(name, value)
+
+    return Package
+
+
+class _PartFinder:
+    """Asks the stand-ins before the import system looks around."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        stand_in = _STAND_INS.get(name.partition(".")[0])
+        return stand_in.find_part(name) if stand_in else None
 
 
 # Later chapters add their modules here.
@@ -157,7 +190,6 @@ class _Hooks:
     def __init__(self) -> None:
         self.installed = False
         self._import: Any = None
-        self._forks_wait = False
 
     def install(self) -> None:
         if self.installed:
@@ -170,17 +202,11 @@ class _Hooks:
         self._import = Importer(_standard_import, _redirected_import, set(_STAND_INS))
         builtins.__import__ = self._import
         importlib.import_module = _import_module
+        sys.meta_path.insert(0, _part_finder)
         self.installed = True
         for stand_in in _STAND_INS.values():
-            if not self._forks_wait:
-                os.register_at_fork(
-                    before=stand_in.lock.acquire,
-                    after_in_parent=stand_in.lock.release,
-                    after_in_child=stand_in.lock.release,
-                )
             if stand_in.name in sys.modules:
                 stand_in.take_place()
-        self._forks_wait = True
 
     def uninstall(self) -> None:
         if not self.installed:
@@ -193,8 +219,10 @@ class _Hooks:
             importlib.import_module = _standard_import_module
         for stand_in in _STAND_INS.values():
             stand_in.give_place_back()
+        sys.meta_path.remove(_part_finder)
 
 
+_part_finder: Any = _PartFinder()
 _hooks = _Hooks()
 _standard_import = builtins.__import__
 _standard_import_module = importlib.import_module
@@ -215,14 +243,15 @@ def _redirected_import(
             return _STAND_INS[name.partition(".")[0]].import_for(str(globals.get("__name__", "")), name, fromlist)
         # The original's parts, importing each other.
         package = str(globals["__package__"])
-        base = package.rsplit(".", level - 1)[0]
         stand_in = _STAND_INS[package.partition(".")[0]]
-        return stand_in.import_original(f"{base}.{name}" if name else base, fromlist)
+        return stand_in.import_original(_absolute(name, package, level), fromlist)
     return _standard_import(name, globals, locals, fromlist or (), level)
 
 
 def _import_module(name: str, package: str | None = None) -> ModuleType:
     """In place of `importlib.import_module`."""
+    if package and (level := len(name) - len(name.lstrip("."))):
+        name = _absolute(name[level:], package, level)
     stand_in = _STAND_INS.get(name.partition(".")[0])
     if stand_in is not None and _hooks.installed:
         importer = str(sys._getframe(1).f_globals.get("__name__", ""))
@@ -230,10 +259,16 @@ def _import_module(name: str, package: str | None = None) -> ModuleType:
     return _standard_import_module(name, package)
 
 
+def _absolute(name: str, package: str, level: int) -> str:
+    """The full name of what a module in `package` means by `name` with `level` dots before it."""
+    base = package.rsplit(".", level - 1)[0]
+    return f"{base}.{name}" if name else base
+
+
 def _warn_of_early_imports(namespace: Mapping[str, object]) -> None:
     """Says so if the caller of `install` has bound an original already: the most likely mistake."""
     for stand_in in _STAND_INS.values():
-        original = stand_in._original
+        original = stand_in.original
         bound = [name for name, value in namespace.items() if original is not None and value is original]
         if bound:
             warnings.warn(

@@ -1,0 +1,332 @@
+"""`kettle.install()`: who gets ours, who keeps the original, and what children see."""
+
+import subprocess
+import sys
+import textwrap
+from importlib.metadata import PackageNotFoundError, files
+
+import pytest
+
+LIMIT = 60
+START_METHODS = ("fork", "spawn", "forkserver")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a program in its own interpreter and gives its lines. The program stands in a file, so that children can
+    import it."""
+
+    def run(text, *command):
+        path = tmp_path / "program.py"
+        path.write_text(textwrap.dedent(text))
+        result = subprocess.run(
+            [sys.executable, *command, path], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path
+        )
+        assert result.returncode == 0, result.stderr
+        assert "Traceback" not in result.stderr, result.stderr
+        return result.stdout.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def kettle_run(run):
+    return lambda text: run(text, "-m", "kettle", "run")
+
+
+def test_every_way_to_import(kettle_run):
+    lines = kettle_run("""
+        import importlib, pkgutil, sys
+        import multiprocessing
+        import multiprocessing as mp
+        import multiprocessing.queues
+        import multiprocessing.pool as pool
+        from multiprocessing import Process, connection
+        from multiprocessing import *
+        from multiprocessing.synchronize import Lock
+        print(multiprocessing.__name__)
+        print(mp is multiprocessing is sys.modules["multiprocessing"] is importlib.import_module("multiprocessing"))
+        print(multiprocessing is __import__("multiprocessing.spawn") is pkgutil.resolve_name("multiprocessing"))
+        print(Process.__module__, connection.__name__, Lock.__module__, Queue.__self__.__class__.__module__)
+        print(pool.__name__, importlib.import_module("multiprocessing.context").__name__)
+        print(importlib.import_module(".queues", "multiprocessing").Queue.__module__)
+
+        def inside():
+            import multiprocessing.shared_memory, multiprocessing.managers as managers
+            return multiprocessing.shared_memory.__name__, managers.__name__
+        print(*inside())
+        exec("import multiprocessing; print(multiprocessing.__name__)", {})
+        try:
+            import multiprocessing.nothing
+        except ModuleNotFoundError as error:
+            print(error, error.__context__)
+        try:
+            from multiprocessing import nothing
+        except ImportError as error:
+            print("cannot import name" in str(error))
+        """)
+    assert lines == [
+        "kettle.multiprocessing",
+        "True",
+        "True",
+        "kettle.multiprocessing.context kettle.multiprocessing.connection kettle.multiprocessing.synchronize "
+        "kettle.multiprocessing.context",
+        "kettle.multiprocessing.pool kettle.multiprocessing.context",
+        "kettle.multiprocessing.queues",
+        "kettle.multiprocessing.shared_memory kettle.multiprocessing.managers",
+        "kettle.multiprocessing",
+        "No module named 'multiprocessing.nothing' None",
+        "True",
+    ]
+
+
+def test_others_get_ours_and_insiders_the_original(kettle_run):
+    lines = kettle_run("""
+        import concurrent.futures.process, logging, multiprocessing, sys
+        print(concurrent.futures.process.mp.__name__)
+        print(logging.LogRecord("n", 10, "p", 1, "m", (), None).processName)
+        from kettle.multiprocessing import context
+        print(context._standard.__name__, context._standard is sys.modules["multiprocessing.context"])
+        from kettle import _install
+        print(_install._STAND_INS["multiprocessing"].original.util.__name__)
+        """)
+    assert lines == ["kettle.multiprocessing", "MainProcess", "multiprocessing.context True", "multiprocessing.util"]
+
+
+def test_what_pickles_name_is_the_original(kettle_run):
+    lines = kettle_run("""
+        import pickle
+        before = [pickle.loads(b"cmultiprocessing.%s\\n%s\\n." % name) for name in
+                  [(b"reduction", b"DupFd"), (b"managers", b"RebuildProxy"), (b"heap", b"Arena"), (b"pool", b"Pool")]]
+        import multiprocessing, multiprocessing.managers, multiprocessing.heap, multiprocessing.pool
+        print([pickle.loads(pickle.dumps(thing)) is thing for thing in before])
+        import sys
+        print({name for name in ("reduction", "managers", "heap", "pool")
+               if sys.modules["multiprocessing." + name].__name__ != "multiprocessing." + name})
+        """)
+    assert lines == ["[True, True, True, True]", "set()"]
+
+
+def test_patching_by_name_reaches_the_program(kettle_run):
+    assert kettle_run("""
+        import multiprocessing
+        from unittest import mock
+        with mock.patch("multiprocessing.Process", 1), mock.patch("multiprocessing.cpu_count", lambda: 77):
+            print(multiprocessing.Process, multiprocessing.cpu_count())
+        """) == ["1 77"]
+
+
+def test_install_twice_and_uninstall(run):
+    lines = run("""
+        import builtins, importlib, sys
+        import kettle
+        before = builtins.__import__, importlib.import_module
+        kettle.uninstall()
+        kettle.install()
+        kettle.install()
+        import multiprocessing
+        print(multiprocessing.__name__)
+        kettle.uninstall()
+        print(before == (builtins.__import__, importlib.import_module))
+        import multiprocessing, multiprocessing.queues
+        print(multiprocessing.__name__, sys.modules["multiprocessing"] is multiprocessing)
+        print(multiprocessing.queues.Queue.__module__)
+        kettle.install()
+        from multiprocessing import queues
+        print(queues.__name__)
+        """)
+    assert lines == [
+        "kettle.multiprocessing",
+        "True",
+        "multiprocessing True",
+        "multiprocessing.queues",
+        "kettle.multiprocessing.queues",
+    ]
+
+
+def test_someone_else_wraps_import_as_well(run):
+    lines = run("""
+        import builtins
+        import kettle
+        kettle.install()
+        ours = builtins.__import__
+        def theirs(name, *args, **kwargs):
+            return ours(name, *args, **kwargs)
+        builtins.__import__ = theirs
+        import multiprocessing
+        print(multiprocessing.__name__)
+        kettle.uninstall()
+        print(builtins.__import__ is theirs)
+        import multiprocessing
+        print(multiprocessing.__name__)
+        """)
+    assert lines == ["kettle.multiprocessing", "True", "multiprocessing"]
+
+
+def test_a_late_install_says_so(run):
+    lines = run("""
+        import multiprocessing, warnings
+        import kettle
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            kettle.install()
+        print(*(w.message for w in caught), caught[0].filename == __file__)
+        import multiprocessing
+        print(multiprocessing.__name__)
+        """)
+    assert lines == [
+        "`multiprocessing` was imported before kettle.install() and stays the standard library's here: "
+        "call install() first True",
+        "kettle.multiprocessing",
+    ]
+
+
+def test_threads_may_import_at_the_same_time(kettle_run):
+    lines = kettle_run("""
+        import importlib, threading
+        names = ["multiprocessing" + tail for tail in ("", ".pool", ".managers", ".queues", ".heap", ".shared_memory")]
+        barrier, seen = threading.Barrier(12), []
+        def work(name):
+            barrier.wait()
+            exec("import " + name, {})
+            seen.append(importlib.import_module(name) is not None)
+        threads = [threading.Thread(target=work, args=(name,)) for name in names * 2]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        print(len(seen))
+        """)
+    assert lines == ["12"]
+
+
+CHILD = """
+    {install}
+    import multiprocessing, sys
+    import multiprocessing.queues as queues
+
+    def look(reply):
+        reply.put([multiprocessing.__name__, queues.__name__, __name__, multiprocessing.get_start_method()])
+        def again():
+            import multiprocessing, logging
+            return multiprocessing.__name__
+        reply.put(again())
+
+    if __name__ == "__main__":
+        multiprocessing.set_start_method("{method}")
+        reply = multiprocessing.Queue()
+        child = multiprocessing.Process(target=look, args=(reply,))
+        child.start()
+        print(*reply.get(), reply.get())
+        child.join()
+        print(child.exitcode)
+    """
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+@pytest.mark.parametrize("how", ["run", "install"])
+def test_children_of_every_start_method(run, method, how):
+    if how == "run":
+        lines = run(CHILD.format(install="", method=method), "-m", "kettle", "run")
+    else:
+        lines = run(CHILD.format(install="import kettle; kettle.install()", method=method))
+    main = "__main__" if method == "fork" else "__mp_main__"
+    assert lines == [f"kettle.multiprocessing kettle.multiprocessing.queues {main} {method} kettle.multiprocessing", "0"]
+
+
+def test_a_main_module_that_does_not_install_is_told(run, tmp_path):
+    """The parent installed; its main module, imported anew in a spawned child, has no line that does it."""
+    (tmp_path / "installs.py").write_text("import kettle\nkettle.install()\n")
+    program = CHILD.format(install="if __name__ == '__main__': import installs", method="forkserver")
+    assert run(program)[0].startswith("kettle.multiprocessing kettle.multiprocessing.queues __mp_main__")
+
+
+EXECUTOR = """
+    import multiprocessing, os
+    from concurrent.futures import ProcessPoolExecutor
+
+    def work(n):
+        return n * n, multiprocessing.get_start_method(), type(multiprocessing.current_process()).__module__
+
+    if __name__ == "__main__":
+        multiprocessing.set_start_method("{method}")
+        with ProcessPoolExecutor(2{context}) as executor:
+            print(*executor.map(work, range(3)))
+            try:
+                executor.submit(work, lambda: 1).result()
+            except Exception as error:
+                print(type(error).__name__)
+            print(executor.submit(work, 5).result()[0])
+    """
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+@pytest.mark.parametrize("context", ["", ", mp_context=multiprocessing.get_context('fork')"])
+def test_the_standard_executor_works_over_ours(kettle_run, method, context):
+    lines = kettle_run(EXECUTOR.format(method=method, context=context))
+    assert lines[0].startswith("(0, ")
+    assert "kettle.multiprocessing" in lines[0]
+    assert lines[2] == "25"
+
+
+def _starts_with_the_interpreter():
+    try:
+        return any(file.name == "kettle_run.pth" for file in files("kettle") or ())
+    except PackageNotFoundError:
+        return False
+
+
+needs_installation = pytest.mark.skipif(not _starts_with_the_interpreter(), reason="kettle is not installed by pip here")
+
+SUBPROCESS = """
+    import os, subprocess, sys
+    ask = "import multiprocessing; print(multiprocessing.__name__)"
+    for environment in (None, {**os.environ, "KETTLE_INSTALL": ""}):
+        print(subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, env=environment).stdout.strip())
+    print(subprocess.run([sys.executable, "-I", "-c", ask], capture_output=True, text=True).stdout.strip())
+    """
+
+
+@needs_installation
+def test_programs_started_by_subprocess(kettle_run):
+    assert kettle_run(SUBPROCESS) == ["kettle.multiprocessing", "multiprocessing", "multiprocessing"]
+
+
+@needs_installation
+@pytest.mark.parametrize("subprocesses", [True, False])
+def test_install_reaches_subprocesses_if_asked(run, subprocesses):
+    lines = run(f"""
+        import kettle, os, subprocess, sys
+        kettle.install(subprocesses={subprocesses})
+        ask = "import multiprocessing; print(multiprocessing.__name__)"
+        print(subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True).stdout.strip())
+        kettle.uninstall()
+        print("KETTLE_INSTALL" in os.environ)
+        """)
+    assert lines == ["kettle.multiprocessing" if subprocesses else "multiprocessing", "False"]
+
+
+@needs_installation
+@pytest.mark.parametrize("method", START_METHODS)
+def test_a_program_that_kept_the_original_goes_on(run, method):
+    """What was imported before `install` still works, and its children as well."""
+    lines = run(f"""
+        import multiprocessing as original
+        from kettle import _install
+
+        def work(queue):
+            queue.put(type(queue).__module__)
+
+        if __name__ == "__main__":
+            import warnings
+            warnings.simplefilter("ignore")
+            _install.install(subprocesses=True)
+            context = original.get_context("{method}")
+            queue = context.SimpleQueue()
+            child = context.Process(target=work, args=(queue,))
+            child.start()
+            print(queue.get())
+            child.join()
+            manager = context.Manager()
+            print(manager.list([1, 2]))
+            manager.shutdown()
+        """)
+    assert lines == ["multiprocessing.queues", "[1, 2]"]
