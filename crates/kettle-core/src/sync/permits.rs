@@ -83,7 +83,11 @@ impl OwnedPermits {
         }
         self.given
             .wait_for(patience, H::SCOPE, || self.take::<H>(), || self.take_from_the_dead::<H>())
-            .or_else(|stopped| self.take_from_the_dead::<H>().ok_or(stopped))
+            .or_else(|stopped| self.take_from_the_dead::<H>().ok_or(stopped))?;
+        if self.value() > 0 {
+            self.given.notify_one(H::SCOPE);
+        }
+        Ok(())
     }
 
     /// Gives one of this process's permits back.

@@ -60,7 +60,11 @@ impl Semaphore {
         if spin_until(|| self.value.load(Ordering::Relaxed) > 0) && self.take().is_some() {
             return Ok(());
         }
-        self.given.wait_for(patience, H::SCOPE, || self.take(), || None)
+        self.given.wait_for(patience, H::SCOPE, || self.take(), || None)?;
+        if self.value() > 0 {
+            self.given.notify_one(H::SCOPE);
+        }
+        Ok(())
     }
 
     /// Gives `n` permits back, all or none.

@@ -105,6 +105,11 @@ impl Doorbell {
         self.bell.as_raw_fd()
     }
 
+    /// Rings it from this side, so that whoever sleeps on the descriptor wakes.
+    pub fn ring(&self) {
+        self.door.ring();
+    }
+
     /// Takes all rings: what was called out.
     pub fn drain(&self) -> Vec<u32> {
         core::iter::from_fn(|| self.bell.take()).map(|ring| ring.0 as u32).collect()

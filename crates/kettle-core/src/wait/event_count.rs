@@ -19,10 +19,13 @@ use crate::sys::futex;
 /// Either the sleeper's look comes after the waker's change and sees it, or the waker's look comes after the
 /// announcement and sees S: both sides put a sequentially consistent fence between their write and their read.
 ///
-/// *One wake-up at a time.* Waking one sleeper clears S although others may sleep. The woken one announces again
-/// before it looks (every round of the loop does), so S is set again before it goes its way, and the next change
-/// wakes the next. If it is killed in between, the others look for themselves at the end of their slice. The price
-/// is one futile look for a sleeper after the last one has left.
+/// *One wake-up at a time.* Waking one sleeper clears S although others may sleep, so that a waker that comes before the
+/// woken one has looked need not call the kernel for nothing. The woken one announces again before it looks (every
+/// round of the loop does), so S is set again before it goes its way, and the next change wakes the next. But a change
+/// that came in between woke nobody: where a change is for one waiter and several may come in a row (permits,
+/// messages), whoever took something after a wait and sees that more is there *passes the wake-up on*, by
+/// [`notify_one`](Self::notify_one). If the woken one is killed in between, the others look for themselves at the end
+/// of their slice. The price is one futile look for a sleeper after the last one has left.
 ///
 /// *Doors.* An event loop cannot sleep here; it leaves the name of its [`Door`], which a change rings once and takes
 /// away. One ring is one wake-up: a change for one waiter wakes a sleeper or rings one door, not both.
@@ -140,6 +143,9 @@ impl EventCount {
     /// As [`notify`](Self::notify), for a caller whose change ended with a sequentially consistent read-modify-write.
     #[inline]
     pub fn notify_after_fence(&self, count: u32, scope: Scope) {
+        // Loom takes a sequentially consistent read-modify-write for less than the processors make of it.
+        #[cfg(loom)]
+        fence(Ordering::SeqCst);
         if self.word.load(Ordering::SeqCst) & (SLEEPER | DOOR) != 0 {
             self.notify_slow(count, scope);
         }
@@ -147,6 +153,9 @@ impl EventCount {
 
     #[cold]
     fn notify_slow(&self, count: u32, scope: Scope) {
+        if count == 0 {
+            return;
+        }
         let before = self
             .word
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |w| Some(w.wrapping_add(EPOCH) & !SLEEPER))
@@ -167,6 +176,24 @@ impl EventCount {
             }
             if let Some(door) = Door::from_bits(door.swap(0, Ordering::AcqRel)) {
                 count -= door.ring() as u32;
+            }
+        }
+        if count > 0 {
+            self.forget_doors();
+        }
+    }
+
+    /// Clears D when no door is left.
+    fn forget_doors(&self) {
+        let any = || self.doors.iter().any(|d| d.load(Ordering::SeqCst) != 0);
+        if any() {
+            return;
+        }
+        self.word.fetch_and(!DOOR, Ordering::SeqCst);
+        // A loop may have left its door meanwhile, and a change may have passed it by while the bit was down.
+        for door in &self.doors {
+            if let Some(door) = Door::from_bits(door.swap(0, Ordering::SeqCst)) {
+                door.ring();
             }
         }
     }
@@ -192,12 +219,8 @@ impl EventCount {
         let found = self.doors.iter().any(|d| d.compare_exchange(bits, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok());
         if !found {
             self.notify_one(scope);
-        } else if self.doors.iter().all(|d| d.load(Ordering::Relaxed) == 0) {
-            // Another loop may leave its door just now: whoever clears the bit looks again.
-            self.word.fetch_and(!DOOR, Ordering::SeqCst);
-            if self.doors.iter().any(|d| d.load(Ordering::SeqCst) != 0) {
-                self.word.fetch_or(DOOR, Ordering::SeqCst);
-            }
+        } else {
+            self.forget_doors();
         }
     }
 

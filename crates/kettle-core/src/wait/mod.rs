@@ -10,13 +10,16 @@
 //! Two faces: [`EventCount`] for a thread that may sleep, [`Doorbell`] for an event loop that may not.
 
 mod deadline;
+mod descriptors;
 mod doorbell;
 mod event_count;
 mod spin;
 
+use core::cell::Cell;
 use core::time::Duration;
 
 pub use deadline::Deadline;
+pub use descriptors::{WatchError, sleep_on};
 pub use doorbell::{Door, Doorbell, set_namespace};
 pub use event_count::{Announced, EventCount};
 pub use spin::{cpus, spin_until};
@@ -40,7 +43,10 @@ pub struct Patience<'a> {
     slice: u64,
     instant: bool,
     stop: Option<&'a dyn Fn() -> bool>,
-    naps: core::cell::Cell<u32>,
+    naps: Cell<u32>,
+    /// When the present slice is over, 0 before it begins. Being woken for nothing does not make it longer: somebody
+    /// who is woken all the time must look for signals and for the dead as well.
+    slice_ends: Cell<u64>,
 }
 
 /// Naps are short at first, so that the death of an owner is noticed soon by whoever comes after it.
@@ -50,7 +56,14 @@ const LONGEST_SLICE: Duration = Duration::from_millis(200);
 impl<'a> Patience<'a> {
     /// Waits until `deadline`, whatever signals come.
     pub fn until(deadline: Deadline) -> Self {
-        Self { deadline, slice: LONGEST_SLICE.as_nanos() as u64, instant: false, stop: None, naps: core::cell::Cell::new(0) }
+        Self {
+            deadline,
+            slice: LONGEST_SLICE.as_nanos() as u64,
+            instant: false,
+            stop: None,
+            naps: Cell::new(0),
+            slice_ends: Cell::new(0),
+        }
     }
 
     /// Waits for ever.
@@ -86,7 +99,7 @@ impl<'a> Patience<'a> {
     /// For what is held for moments only: as patient as this, but not less than a second.
     pub fn at_least_a_second(&self) -> Patience<'a> {
         let second = Deadline::after(Duration::from_secs(1));
-        Patience { deadline: self.deadline.max(second), naps: core::cell::Cell::new(0), ..*self }
+        Patience { deadline: self.deadline.max(second), naps: Cell::new(0), slice_ends: Cell::new(0), ..*self }
     }
 
     /// When it ends.
@@ -119,13 +132,16 @@ impl<'a> Patience<'a> {
         if now >= deadline {
             return Err(Stopped::TimedOut);
         }
-        let until = now.saturating_add(self.next_slice()).min(deadline);
-        match futex::wait(word, expected, until, scope) {
+        if self.slice_ends.get() == 0 {
+            self.slice_ends.set(now.saturating_add(self.next_slice()));
+        }
+        let until = self.slice_ends.get();
+        if now >= until {
+            return self.slept();
+        }
+        match futex::wait(word, expected, until.min(deadline), scope) {
             futex::Slept::Woken | futex::Slept::Changed => Ok(()),
-            futex::Slept::TimedOut => {
-                self.naps.set(self.naps.get().saturating_add(1));
-                self.check_stop()
-            }
+            futex::Slept::TimedOut => self.slept(),
             futex::Slept::Interrupted => self.check_stop(),
         }
     }
@@ -140,9 +156,10 @@ impl<'a> Patience<'a> {
         Ok(Duration::from_nanos(self.next_slice().min(deadline - now)))
     }
 
-    /// Counts a slice that was slept on descriptors, and asks whether to stop.
+    /// Counts a slice that was slept, and asks whether to stop.
     pub fn slept(&self) -> Result<(), Stopped> {
         self.naps.set(self.naps.get().saturating_add(1));
+        self.slice_ends.set(0);
         self.check_stop()
     }
 
