@@ -1,0 +1,343 @@
+"""Bad input is a clear exception at the call that gave it, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import kettle
+import kettle.multiprocessing as mp
+from kettle.multiprocessing.reduction import ForkingPickler
+
+LIMIT = 30
+
+
+def run(program: str, **environment: str) -> str:
+    """What a program prints that is a session of its own; it must end well."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# ------------------------------------------------------------------------------------------------------- wrong types
+
+
+@pytest.mark.parametrize("timeout", ["soon", [], object()])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda t: mp.Lock().acquire(True, t),
+        lambda t: mp.RLock().acquire(timeout=t),
+        lambda t: mp.Semaphore().acquire(timeout=t),
+        lambda t: mp.Event().wait(t),
+        lambda t: mp.Barrier(2).wait(t),
+        lambda t: mp.Queue().get(timeout=t),
+        lambda t: mp.Queue(1).put(1, timeout=t),
+        lambda t: mp.Pipe()[0].poll(t),
+    ],
+)
+def test_a_timeout_that_is_no_number(call, timeout):
+    with pytest.raises(TypeError):
+        call(timeout)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: mp.Queue("large"),
+        lambda: mp.JoinableQueue(1.5),
+        lambda: mp.Semaphore("many"),
+        lambda: mp.BoundedSemaphore(None),
+        lambda: mp.Barrier("two"),
+        lambda: mp.Value(3, 4),
+        lambda: mp.Value("no such code", 4),
+        lambda: mp.Array("i", "text"),
+    ],
+)
+def test_a_constructor_given_the_wrong_type(make):
+    with pytest.raises((TypeError, ValueError, AttributeError)):
+        make()
+
+
+@pytest.mark.parametrize("parties", [0, -1])
+def test_a_barrier_for_nobody(parties):
+    with pytest.raises(ValueError, match="parties"):
+        mp.Barrier(parties)
+
+
+def test_owner_death_is_one_of_two_words():
+    with pytest.raises(ValueError, match="'raise' or 'recover'"):
+        mp.Lock(on_owner_death="ignore")
+
+
+def test_a_timeout_that_is_no_moment():
+    lock = mp.Lock()
+    lock.acquire()
+    assert lock.acquire(timeout=-5) is False
+    with pytest.raises(ValueError):
+        lock.acquire(timeout=float("nan"))
+
+
+def test_endless_timeouts_are_waits_without_end():
+    q = mp.Queue()
+    timer = threading.Timer(0.05, q.put, args=("came",))
+    timer.start()
+    assert q.get(timeout=float("inf")) == "came"
+    timer.join()
+    event = mp.Event()
+    event.set()
+    assert event.wait(1e30)
+
+
+# ------------------------------------------------------------------------------------------- what cannot be pickled
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise ArithmeticError("refuses to be sent")
+
+
+def test_what_cannot_be_pickled_raises_in_put_and_is_not_there():
+    for q in (mp.Queue(), mp.Queue(2), mp.JoinableQueue(), mp.SimpleQueue()):
+        q.put("before")
+        with pytest.raises(ArithmeticError, match="refuses to be sent"):
+            q.put(Unpicklable())
+        with pytest.raises(TypeError, match="cannot pickle"):
+            q.put(threading.Lock())
+        assert q.get() == "before" and q.empty()
+
+
+def test_of_many_only_the_good_ones_before_the_bad_are_put():
+    q = mp.Queue()
+    with pytest.raises(ArithmeticError):
+        q.put_many([1, 2, Unpicklable(), 4])
+    got = []
+    while not q.empty():
+        got.append(q.get())
+    assert got in ([], [1, 2])
+
+
+def test_put_many_stops_where_its_iterable_fails():
+    def numbers():
+        yield 1
+        raise LookupError("from the iterable")
+
+    q = mp.Queue()
+    with pytest.raises(LookupError, match="from the iterable"):
+        q.put_many(numbers())
+    with pytest.raises(TypeError):
+        q.put_many(7)
+    assert q.qsize() <= 1
+
+
+Q = mp.Queue()
+
+
+class PutsWhilePickled:
+    """Pickling runs any code, which may use the queue that the object is being put into."""
+
+    def __reduce__(self):
+        Q.put("from within")
+        return str, ("outer",)
+
+
+def test_pickling_may_use_the_same_queue():
+    Q.put(PutsWhilePickled())
+    assert [Q.get(timeout=LIMIT), Q.get(timeout=LIMIT)] == ["from within", "outer"]
+
+
+def test_rebuilding_may_use_the_same_queue():
+    Q.put(Rebuild())
+    Q.put("second")
+    assert Q.get(timeout=LIMIT) == ["second"]
+    assert Q.empty()
+
+
+def rebuild():
+    return [Q.get(timeout=LIMIT)]
+
+
+class Rebuild:
+    def __reduce__(self):
+        return rebuild, ()
+
+
+# ------------------------------------------------------------------------------------------------------ closed, shut
+
+
+def test_a_closed_queue():
+    q = mp.Queue()
+    q.put("left")
+    other = ForkingPickler.loads(ForkingPickler.dumps(q))
+    q.close()
+    for use in (lambda: q.put(1), q.get, q.get_nowait, lambda: q.put_many([1]), lambda: q.get_many(1)):
+        with pytest.raises(ValueError, match="closed"):
+            use()
+    assert other.get(timeout=LIMIT) == "left"  # another handle is another matter
+
+
+def test_shutdown_lets_what_is_there_be_taken():
+    q = mp.Queue()
+    q.put("left")
+    q.shutdown()
+    for put in (lambda: q.put(1), lambda: q.put_nowait(1), lambda: q.put_many([1])):
+        with pytest.raises(kettle.ShutDown):
+            put()
+    assert q.get() == "left"
+    for get in (q.get, q.get_nowait, lambda: q.get_many(3), lambda: q.get(timeout=LIMIT)):
+        with pytest.raises(kettle.ShutDown):
+            get()
+
+
+def test_immediate_shutdown_drops_what_is_there():
+    q = mp.JoinableQueue()
+    q.put("dropped")
+    q.put("dropped too")
+    q.shutdown(immediate=True)
+    with pytest.raises(kettle.ShutDown):
+        q.get()
+    q.join()  # dropped items count as done
+
+
+def get_and_tell(q, results, calling):
+    calling.set()
+    try:
+        results.put(q.get())
+    except kettle.ShutDown:
+        results.put("shut down")
+
+
+def put_and_tell(q, results, calling):
+    calling.set()
+    try:
+        results.put(q.put("more"))
+    except kettle.ShutDown:
+        results.put("shut down")
+
+
+@pytest.mark.parametrize("target, stock", [(get_and_tell, 0), (put_and_tell, 1)])
+def test_shutdown_wakes_those_who_wait(target, stock):
+    q, results = mp.Queue(1), mp.Queue()
+    for _ in range(stock):
+        q.put("full")
+    workers = []
+    for _ in range(2):
+        calling = mp.Event()
+        workers.append(mp.Process(target=target, args=(q, results, calling)))
+        workers[-1].start()
+        assert calling.wait(LIMIT)
+    q.shutdown()
+    assert [results.get(timeout=LIMIT) for _ in workers] == ["shut down"] * 2
+    for worker in workers:
+        worker.join(LIMIT)
+        worker.close()
+
+
+def test_shutdown_twice_and_its_class():
+    q = mp.Queue()
+    q.shutdown()
+    q.shutdown(immediate=True)
+    if hasattr(queue, "ShutDown"):
+        assert kettle.ShutDown is queue.ShutDown
+
+
+# -------------------------------------------------------------------------------------------------- foreign handles
+
+
+MAKE_AND_PICKLE = """
+import kettle.multiprocessing as mp
+from kettle.multiprocessing.reduction import ForkingPickler
+print(bytes(ForkingPickler.dumps(mp.{kind}({arguments}))).hex())
+"""
+
+
+@pytest.mark.parametrize(
+    "kind, arguments",
+    [
+        ("Lock", ""),
+        ("RLock", ""),
+        ("Semaphore", "2"),
+        ("Event", ""),
+        ("Condition", ""),
+        ("Barrier", "2"),
+        ("Queue", ""),
+    ],
+)
+def test_a_handle_of_another_session(kind, arguments):
+    foreign = bytes.fromhex(run(MAKE_AND_PICKLE.format(kind=kind, arguments=arguments)))
+    with pytest.raises(ValueError, match="session"):
+        ForkingPickler.loads(foreign)
+
+
+def test_a_handle_of_another_session_in_a_message():
+    foreign = bytes.fromhex(run(MAKE_AND_PICKLE.format(kind="Lock", arguments="")))
+    q = mp.Queue()
+    q._items._put_bytes(foreign)
+    q.put("next")
+    with pytest.raises(ValueError, match="session"):
+        q.get()
+    assert q.get() == "next"
+
+
+@pytest.mark.parametrize("kind", [mp.Lock, mp.Semaphore, mp.Event, mp.Queue])
+def test_a_token_of_nonsense(kind):
+    primitive = kind()
+    native = getattr(primitive, "_items", primitive)
+    for token in (b"", b"nonsense", native._token()[:-1], native._token() + b"\0"):
+        with pytest.raises(ValueError):
+            type(native)._from_token(token)
+    other = mp.Lock() if kind is not mp.Lock else mp.Event()
+    with pytest.raises(ValueError):
+        type(native)._from_token(other._token())
+
+
+# ------------------------------------------------------------------------------------------- release, done, get_many
+
+
+def test_release_of_what_is_not_held():
+    with pytest.raises(ValueError, match="released too many times"):
+        mp.Lock().release()
+    with pytest.raises(AssertionError, match="not owned"):
+        mp.RLock().release()
+    with pytest.raises(ValueError, match="released too many times"):
+        mp.BoundedSemaphore(3).release()
+    semaphore = mp.BoundedSemaphore(3)
+    semaphore.acquire()
+    with pytest.raises(ValueError):
+        semaphore.release(2)
+    assert semaphore.get_value() == 2  # all or nothing
+    with pytest.raises(ValueError):
+        mp.Semaphore().release(0)
+
+
+@pytest.mark.parametrize("maximum", [0, -1])
+def test_get_many_of_none(maximum):
+    q = mp.Queue()
+    q.put(1)
+    with pytest.raises(ValueError):
+        q.get_many(maximum)
+    assert q.get() == 1
+
+
+def test_put_many_that_does_not_fit_says_how_many_did():
+    q = mp.Queue(3)
+    with pytest.raises(queue.Full) as caught:
+        q.put_many(range(5), timeout=0.05)
+    assert caught.value.done == q.qsize()
+    assert [q.get() for _ in range(caught.value.done)] == list(range(caught.value.done))
+
+
+def test_waiting_for_what_cannot_be_waited_for():
+    with pytest.raises(TypeError, match="cannot wait for"):
+        mp.wait([object()])

@@ -1,0 +1,72 @@
+"""Each primitive can say how it is."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+import kettle.multiprocessing as mp
+
+LIMIT = 30
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(mp.Lock, mp.RLock, mp.Semaphore, mp.BoundedSemaphore, mp.Event, mp.Condition, lambda: mp.Barrier(2)),
+        *(mp.Queue, mp.JoinableQueue, mp.SimpleQueue, lambda: mp.Pipe()[0]),
+    ],
+)
+def test_a_record_that_cannot_be_changed(make):
+    record = make().statistics()
+    fields = [name for name in dir(record) if not name.startswith("_")]
+    assert fields, "says nothing"
+    assert fields[0] in repr(record)
+    for name in fields:
+        with pytest.raises((AttributeError, TypeError)):
+            setattr(record, name, 1)
+
+
+def test_of_a_queue():
+    q = mp.JoinableQueue(5)
+    for n in range(3):
+        q.put(n)
+    q.get()
+    told = q.statistics()
+    assert (told.put, told.got, told.size, told.maxsize, told.unfinished) == (3, 1, 2, 5, 3)
+
+
+def test_of_a_lock():
+    lock = mp.Lock(name="the till")
+    assert lock.name == "the till"
+    assert lock.statistics().owner is None
+    with lock:
+        told = lock.statistics()
+        assert told.owner is not None and not told.broken
+
+
+def test_of_a_semaphore():
+    semaphore = mp.Semaphore(3)
+    semaphore.acquire()
+    assert semaphore.statistics().value == 2
+
+
+def test_waiters_are_counted():
+    event = mp.Event()
+    waiter = threading.Thread(target=event.wait)
+    waiter.start()
+    while event.statistics().waiting == 0:
+        pass
+    event.set()
+    waiter.join(LIMIT)
+    assert event.statistics().is_set and event.statistics().waiting == 0
+
+
+def test_of_a_barrier_and_a_condition():
+    barrier = mp.Barrier(1)
+    barrier.wait()
+    told = barrier.statistics()
+    assert (told.parties, told.waiting, told.broken, told.rounds) == (1, 0, False, 1)
+    condition = mp.Condition()
+    assert condition.statistics().waiting == 0
