@@ -102,6 +102,7 @@ class _StandIn:
     def import_original(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
         original = self.original
         if original is None:
+            _package_first(name)
             return _standard_import(name, None, None, fromlist or (), 0)
         if name != self.name:
             module = _standard_import(name, None, None, fromlist or (), 0)
@@ -115,6 +116,7 @@ class _StandIn:
     def _import_ours(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
         target = self.ours + name.removeprefix(self.name)
         have = True
+        _package_first(target)
         try:
             module = _standard_import(target, None, None, fromlist or (), 0)
         except ModuleNotFoundError as error:
@@ -153,6 +155,12 @@ class _StandIn:
         if self.original is None or parent != self.name:
             return None
         return PathFinder.find_spec(name, self.original.__path__)
+
+
+def _package_first(name: str) -> None:
+    """Imports the package of the module `name`, as a step of its own: the import system would lock the module before
+    its package, and two threads that import the two would find each other in the way."""
+    _standard_import_module(name.rpartition(".")[0] or name)
 
 
 def _package_in_place(stand_in: _StandIn, base: type[ModuleType]) -> Any:
