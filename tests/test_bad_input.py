@@ -77,7 +77,7 @@ def test_a_barrier_for_nobody(parties):
 
 
 def test_owner_death_is_one_of_two_words():
-    with pytest.raises(ValueError, match="'raise' or 'recover'"):
+    with pytest.raises(ValueError, match='"raise" or "recover"'):
         mp.Lock(on_owner_death="ignore")
 
 

@@ -4,23 +4,21 @@ import pytest
 
 import kettle.multiprocessing
 
-from .support import footprint, left_behind
 
-METHODS = ("fork", "spawn", "forkserver")
-
-
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=("fork", "spawn", "forkserver"))
 def ctx(request):
     return kettle.multiprocessing.get_context(request.param)
 
 
+@pytest.fixture(scope="session")
+def fork_server():
+    """The fork server runs, and stays: no test is charged with its descriptors."""
+    child = kettle.multiprocessing.get_context("forkserver").Process(target=int)
+    child.start()
+    child.join()
+    child.close()
+
+
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind():
-    """No file, process or descriptor more than before; the fork server and its descriptors may stay."""
-    fork_server = kettle.multiprocessing.get_context("forkserver")
-    fork_server.Process(target=int).start()
-    for child in kettle.multiprocessing.active_children():
-        child.join()
-    before = footprint()
-    yield
-    assert left_behind(before) == {}
+def nothing_is_left_behind(fork_server, census):
+    """No process, descriptor or file more than before, after any of these tests."""
