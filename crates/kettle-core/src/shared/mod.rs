@@ -6,6 +6,7 @@
 mod arena_store;
 mod census;
 mod heap_store;
+mod pipe;
 
 use core::ops::Deref;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use crate::sys::futex::Scope;
 
 pub use arena_store::ArenaStore;
 pub use heap_store::HeapStore;
+pub use pipe::{
+    Channel, IN_PACKET, Lanes, PACKET_HEADER, PipeEnd, PipeError, ReceiveError, Received, SendError, pipe,
+};
 
 /// The arena as a home: the processes of a session share it, and any of them may die.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +146,7 @@ mod kind {
     pub(super) const BARRIER: u32 = 22;
     pub(super) const QUEUE: u32 = 23;
     pub(super) const BYTES: u32 = 24;
+    pub(super) const LANES: u32 = 25;
 }
 
 macro_rules! words_only {
@@ -166,6 +171,7 @@ words_only! {
     sync::Condition => CONDITION,
     sync::Barrier => BARRIER,
     Bytes => BYTES,
+    Lanes => LANES,
 }
 
 /// Plain bytes that processes share: they stand behind it, as [`Handle::tail`] says.

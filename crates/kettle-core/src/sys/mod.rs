@@ -12,13 +12,14 @@
 //! * [`limits`]: how much memory may still be taken before something gets killed for it.
 //! * [`signal`]: end this process when another one ends.
 //! * [`doorbell`]: a descriptor that another process can make readable.
+//! * [`socket`]: sockets that keep packets whole, streams, and a wait for any of several descriptors.
 
 pub mod owner;
 
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub use linux::{clock, doorbell, futex, limits, memory, process, signal};
+pub use linux::{clock, doorbell, futex, limits, memory, process, signal, socket};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("kettle-core runs on Linux only; a port supplies a folder beside sys/linux (see the text of sys/mod.rs)");

@@ -5,3 +5,4 @@ pub mod limits;
 pub mod memory;
 pub mod process;
 pub mod signal;
+pub mod socket;

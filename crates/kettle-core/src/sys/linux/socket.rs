@@ -1,0 +1,229 @@
+//! Descriptors that carry messages: packet sockets, streams, and waiting for several of them.
+//!
+//! All of it takes descriptors by number, as Python hands them about; a number that is none is an error like any
+//! other (`EBADF`). Nothing here blocks except [`poll`], [`read`] and [`write`].
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// What is asked of the kernel as room for unread packets; it grants less where `net.core.wmem_max` says so.
+static ROOM: libc::c_int = 512 * 1024;
+
+/// Two connected sockets that keep packets whole and in order. They are closed on exec.
+///
+/// # Errors
+/// When descriptors have run out.
+pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    // SAFETY: `fds` has room for two descriptors.
+    check(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr()) })?;
+    // SAFETY: fresh descriptors that nobody else owns.
+    let [a, b] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    for fd in [&a, &b] {
+        // SAFETY: the value is a c_int of the length given. A refusal leaves the system's own size.
+        unsafe {
+            libc::setsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_SNDBUF,
+                (&raw const ROOM).cast(),
+                size_of_val(&ROOM) as libc::socklen_t,
+            )
+        };
+    }
+    Ok((a, b))
+}
+
+/// What a descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// A Unix socket that keeps packets whole.
+    Packets,
+    /// Another socket.
+    Socket,
+    /// Anything else, or nothing.
+    Other,
+}
+
+/// Looks what `fd` is.
+pub fn sort_of(fd: RawFd) -> Sort {
+    match (option(fd, libc::SO_DOMAIN), option(fd, libc::SO_TYPE)) {
+        (Some(libc::AF_UNIX), Some(libc::SOCK_SEQPACKET)) => Sort::Packets,
+        (_, Some(_)) => Sort::Socket,
+        _ => Sort::Other,
+    }
+}
+
+fn option(fd: RawFd, name: libc::c_int) -> Option<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: value and length are valid for writing.
+    let r = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, (&raw mut value).cast(), &mut len) };
+    (r == 0).then_some(value)
+}
+
+/// Sends `first` and `second` as one packet, or as much of them as a stream socket takes now. Says how many bytes went.
+///
+/// # Errors
+/// `WouldBlock` when there is no room, `BrokenPipe` when the other end is gone (without a signal).
+pub fn send(fd: RawFd, first: &[u8], second: &[u8]) -> io::Result<usize> {
+    let mut parts = [slice(first), slice(second)];
+    // SAFETY: msghdr is plain old data, for which all zeroes is a valid value.
+    let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+    message.msg_iov = parts.as_mut_ptr();
+    message.msg_iovlen = parts.len() as _;
+    // SAFETY: the message names two parts, which are only read and outlive the call.
+    size(unsafe { libc::sendmsg(fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
+}
+
+/// Receives one packet, or what a stream socket has, of at most `most` bytes, and appends it to `to`. Says how many
+/// bytes came: none at the end.
+///
+/// # Errors
+/// `WouldBlock` when there is nothing yet.
+pub fn receive(fd: RawFd, to: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    // SAFETY: `append` gives room for `most` bytes.
+    append(to, most, |at| unsafe { libc::recv(fd, at, most, libc::MSG_DONTWAIT) })
+}
+
+/// As [`receive`], for descriptors that are no sockets. Blocks if there is nothing: [`poll`] before.
+///
+/// # Errors
+/// What the system says.
+pub fn read(fd: RawFd, to: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    // SAFETY: as above.
+    append(to, most, |at| unsafe { libc::read(fd, at, most) })
+}
+
+fn append(to: &mut Vec<u8>, most: usize, get: impl FnOnce(*mut libc::c_void) -> isize) -> io::Result<usize> {
+    to.reserve(most);
+    let n = size(get(to.spare_capacity_mut().as_mut_ptr().cast()))?;
+    // A packet that was cut tells its full length to nobody but those who ask for it.
+    debug_assert!(n <= most);
+    // SAFETY: the kernel has written the first `n` of at least `most` spare bytes.
+    unsafe { to.set_len(to.len() + n) };
+    Ok(n)
+}
+
+/// As [`send`], for descriptors that are no sockets. Blocks while there is no room for the first byte, and a pipe for
+/// all of them.
+///
+/// # Errors
+/// What the system says.
+pub fn write(fd: RawFd, first: &[u8], second: &[u8]) -> io::Result<usize> {
+    let parts = [slice(first), slice(second)];
+    // SAFETY: two parts, which are only read and outlive the call.
+    size(unsafe { libc::writev(fd, parts.as_ptr(), 2) })
+}
+
+fn slice(bytes: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+}
+
+/// How much memory the packets take that were sent on `fd` and not received yet.
+///
+/// # Errors
+/// When it is no socket.
+pub fn unreceived(fd: RawFd) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one c_int.
+    check(unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(bytes as usize)
+}
+
+/// A descriptor, what is to be known of it, and what is.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub struct Watch(libc::pollfd);
+
+impl Watch {
+    /// Whether `fd` can be read, or is at its end.
+    pub fn readable(fd: RawFd) -> Self {
+        Self(libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
+    }
+
+    /// Whether `fd` can be written to, or never will again.
+    pub fn writable(fd: RawFd) -> Self {
+        Self(libc::pollfd { fd, events: libc::POLLOUT, revents: 0 })
+    }
+
+    /// Whether the other end of `fd` is gone.
+    pub fn gone(fd: RawFd) -> Self {
+        Self(libc::pollfd { fd, events: 0, revents: 0 })
+    }
+
+    /// The descriptor.
+    pub fn fd(&self) -> RawFd {
+        self.0.fd
+    }
+
+    /// Whether the last [`poll`] found what was asked for.
+    pub fn is_ready(&self) -> bool {
+        self.0.revents != 0
+    }
+
+    /// Whether the last [`poll`] found that there is no such descriptor.
+    pub fn is_invalid(&self) -> bool {
+        self.0.revents & libc::POLLNVAL != 0
+    }
+}
+
+/// Waits until one of the descriptors is ready or the time is over; says how many are.
+///
+/// # Errors
+/// `Interrupted` when a signal came; when there are too many descriptors.
+pub fn poll(watched: &mut [Watch], timeout: Duration) -> io::Result<usize> {
+    let timeout = libc::timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    // SAFETY: a Watch is a pollfd; the slice is valid for writing, and the mask may be null.
+    let n = unsafe {
+        libc::ppoll(watched.as_mut_ptr().cast(), watched.len() as libc::nfds_t, &timeout, core::ptr::null())
+    };
+    check(n).map(|n| n as usize)
+}
+
+/// Another descriptor for the same thing, closed on exec.
+///
+/// # Errors
+/// When `fd` is none, or descriptors have run out.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: integers only.
+    let new = check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(new) })
+}
+
+/// Closes a descriptor that the caller was given.
+///
+/// # Errors
+/// When there is no such descriptor.
+pub fn close(fd: RawFd) -> io::Result<()> {
+    // SAFETY: integers only. The number is the caller's to answer for, as everywhere in this module.
+    check(unsafe { libc::close(fd) }).map(drop)
+}
+
+/// Closes what `fd` leads to, but keeps the number taken: from now on it leads nowhere. For a descriptor that another
+/// thread may be using right now, and would take for a new one of the same number.
+///
+/// # Errors
+/// When descriptors have run out.
+pub fn hollow(fd: RawFd) -> io::Result<()> {
+    // SAFETY: a C string constant and integers.
+    let null = check(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) })?;
+    // SAFETY: integers only.
+    let r = check(unsafe { libc::dup3(null, fd, libc::O_CLOEXEC) });
+    // SAFETY: opened above, and known here only.
+    unsafe { libc::close(null) };
+    r.map(drop)
+}
+
+fn check(r: libc::c_int) -> io::Result<libc::c_int> {
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
+}
+
+fn size(r: isize) -> io::Result<usize> {
+    usize::try_from(r).map_err(|_| io::Error::last_os_error())
+}
