@@ -10,8 +10,8 @@ use crate::wait::{EventCount, Patience, Stopped};
 /// A place where a fixed number of parties wait for each other, round after round.
 ///
 /// ```text
-/// state:  63        32 31 30 29         0
-///         [  round   ][ phase ][ arrived ]
+/// state:  63     44 43       20 19   18 17        0
+///         [ round  ][ history  ][ phase ][ arrived ]
 ///
 ///   FILLING ──last one arrives──► ACTING ──its action went well──► FILLING, next round
 ///      │                             │
@@ -20,27 +20,43 @@ use crate::wait::{EventCount, Patience, Stopped};
 /// ```
 ///
 /// Every arrow is one compare-exchange on the state. A waiter knows its round: when the state is in another one, the
-/// round ended well, unless its bit in `spoilt` says that it was reset under those who waited.
+/// history tells how the waiter's round ended, well (0) or reset under those who waited (1); its lowest bit is the
+/// round that ended last.
 ///
 /// *Death.* A party signs the list before it counts as arrived, and crosses itself out when it goes. Those who wait
-/// look at the list after each nap: a dead one breaks the barrier.
+/// look at the list after each nap: a dead one breaks the barrier. One that dies after its round ended, and before it
+/// is out of the door, breaks the next round: that one lacks it, too.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Barrier {
     state: AtomicU64,
-    spoilt: AtomicU64,
     parties: AtomicU32,
-    _pad: AtomicU32,
+    /// Rounds that ended well, for the statistics.
+    rounds: AtomicU32,
     changed: EventCount,
     list: [AtomicU64; Self::SIGNED],
 }
 
+const ARRIVED: u64 = (1 << 18) - 1;
 const FILLING: u64 = 0;
-const ACTING: u64 = 1 << 30;
-const BROKEN: u64 = 2 << 30;
-const PHASE: u64 = 3 << 30;
-const ARRIVED: u64 = (1 << 30) - 1;
-const ROUND: u64 = 1 << 32;
+const ACTING: u64 = 1 << 18;
+const BROKEN: u64 = 2 << 18;
+const PHASE: u64 = 3 << 18;
+const HISTORY_AT: u32 = 20;
+const HISTORY_LEN: u32 = 24;
+const ROUND_AT: u32 = HISTORY_AT + HISTORY_LEN;
+/// Round numbers wrap: a waiter that is late by exactly so many finds out at its next look.
+const ROUNDS: u32 = 1 << (u64::BITS - ROUND_AT);
+
+fn round_of(state: u64) -> u32 {
+    (state >> ROUND_AT) as u32
+}
+
+/// The state after the end of this round: the next one begins.
+fn next_round(state: u64, spoilt: bool) -> u64 {
+    let history = (state >> HISTORY_AT) << 1 & ((1 << HISTORY_LEN) - 1) | u64::from(spoilt);
+    u64::from((round_of(state) + 1) % ROUNDS) << ROUND_AT | history << HISTORY_AT | FILLING
+}
 
 /// Why a barrier let nobody through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +65,15 @@ pub enum BarrierError {
     Broken,
     /// The caller was interrupted; the barrier is broken now.
     Interrupted,
+}
+
+impl BarrierError {
+    fn of(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::TimedOut => Self::Broken,
+            Stopped::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 /// What became of an arrival.
@@ -64,7 +89,7 @@ pub enum Turn<'a> {
 #[derive(Debug)]
 pub struct LastToCome<'a> {
     barrier: &'a Barrier,
-    round: u64,
+    round: u32,
     signed: Option<usize>,
     notify: fn(&Barrier),
     finished: bool,
@@ -80,9 +105,8 @@ impl Barrier {
     pub fn new(parties: u32) -> Self {
         Self {
             state: AtomicU64::new(FILLING),
-            spoilt: AtomicU64::new(0),
             parties: AtomicU32::new(parties),
-            _pad: AtomicU32::new(0),
+            rounds: AtomicU32::new(0),
             changed: EventCount::new(),
             list: [0; Self::SIGNED].map(AtomicU64::new),
         }
@@ -107,9 +131,10 @@ impl Barrier {
             }
             Some(if s & ARRIVED == parties - 1 { (s + 1) | ACTING } else { s + 1 })
         });
+        crash_point("barrier.arrive.counted");
         match stepped {
             Ok(s) => Ok(Some(Arrival {
-                round: s & !(ROUND - 1),
+                round: round_of(s),
                 index: (s & ARRIVED) as u32,
                 last: s & ARRIVED == parties - 1,
                 signed,
@@ -124,14 +149,13 @@ impl Barrier {
     /// Whether the round of `arrival` is over, and how.
     pub fn poll(&self, arrival: &Arrival) -> Option<Result<u32, BarrierError>> {
         let s = self.state.load(Ordering::SeqCst);
-        if s & !(ROUND - 1) != arrival.round {
-            let bit = 1 << (arrival.round / ROUND % 64);
-            return Some(match self.spoilt.load(Ordering::SeqCst) & bit {
-                0 => Ok(arrival.index),
-                _ => Err(BarrierError::Broken),
-            });
+        let ended_since = round_of(s).wrapping_sub(arrival.round) % ROUNDS;
+        if ended_since == 0 {
+            return (s & PHASE == BROKEN).then_some(Err(BarrierError::Broken));
         }
-        (s & PHASE == BROKEN).then_some(Err(BarrierError::Broken))
+        // Longer ago than the history tells, most likely it ended as nearly all rounds do.
+        let spoilt = ended_since <= HISTORY_LEN && s >> (HISTORY_AT + ended_since - 1) & 1 != 0;
+        Some(if spoilt { Err(BarrierError::Broken) } else { Ok(arrival.index) })
     }
 
     /// Arrives and waits for the others.
@@ -144,16 +168,24 @@ impl Barrier {
             Some(r) => r,
             None => self
                 .changed
-                .wait_for(patience, H::SCOPE, arrive, || self.find_dead::<H>().map(Err))
-                .map_err(|stopped| self.give_up::<H>(stopped))?,
+                .wait_for(patience, H::SCOPE, arrive, || if self.find_dead::<H>() { arrive() } else { None })
+                .map_err(|stopped| {
+                    self.abort::<H>();
+                    BarrierError::of(stopped)
+                })?,
         }?;
         if arrived.last {
             return Ok(Turn::Last(self.last::<H>(arrived)));
         }
         let result = self
             .changed
-            .wait_for(patience, H::SCOPE, || self.poll(&arrived), || self.find_dead::<H>().map(Err))
-            .unwrap_or_else(|stopped| Err(self.give_up::<H>(stopped)));
+            .wait_for(
+                patience,
+                H::SCOPE,
+                || self.poll(&arrived),
+                || if self.find_dead::<H>() { self.poll(&arrived) } else { None },
+            )
+            .unwrap_or_else(|stopped| self.give_up::<H>(&arrived, stopped));
         self.leave(&arrived);
         result.map(Turn::Through)
     }
@@ -174,43 +206,50 @@ impl Barrier {
         self.cross_out(arrival.signed);
     }
 
-    /// After a nap: breaks the barrier if one of its parties is dead.
-    pub fn find_dead<H: Home>(&self) -> Option<BarrierError> {
+    /// After a nap: breaks the round if one of its parties is dead, and says whether it did.
+    pub fn find_dead<H: Home>(&self) -> bool {
+        // Before the list: a round that has ended since must not suffer for it.
+        let round = round_of(self.state.load(Ordering::SeqCst));
         let dead = self.list.iter().any(|p| {
             let owner = Owner::from_bits(p.load(Ordering::SeqCst));
             !owner.is_nobody() && H::is_dead(owner)
         });
-        if !dead {
-            return None;
-        }
-        self.abort::<H>();
-        Some(BarrierError::Broken)
+        dead && self.break_round::<H>(round)
     }
 
-    fn give_up<H: Home>(&self, stopped: Stopped) -> BarrierError {
-        self.abort::<H>();
-        match stopped {
-            Stopped::TimedOut => BarrierError::Broken,
-            Stopped::Interrupted => BarrierError::Interrupted,
+    /// Breaks the round, unless it is over or broken.
+    fn break_round<H: Home>(&self, round: u32) -> bool {
+        let broken = self
+            .state
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |s| {
+                (round_of(s) == round && s & PHASE != BROKEN).then_some(s & !PHASE | BROKEN)
+            })
+            .is_ok();
+        if broken {
+            self.changed.notify_all(H::SCOPE);
         }
+        broken
+    }
+
+    /// Breaks the round in which one waited in vain; if it ended just now, tells how.
+    fn give_up<H: Home>(&self, arrival: &Arrival, stopped: Stopped) -> Result<u32, BarrierError> {
+        if self.break_round::<H>(arrival.round) {
+            return Err(BarrierError::of(stopped));
+        }
+        self.poll(arrival).unwrap_or(Err(BarrierError::Broken))
     }
 
     /// Breaks the barrier: those who wait and those who come get an error until it is reset.
     pub fn abort<H: Home>(&self) {
         let _ = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |s| Some(s & !PHASE | BROKEN));
+        crash_point("barrier.abort.before-notify");
         self.changed.notify_all(H::SCOPE);
     }
 
     /// Begins a new round with nobody there. Those who wait get an error.
     pub fn reset<H: Home>(&self) {
         let _ = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |s| {
-            if s & ARRIVED == 0 && s & PHASE == FILLING {
-                return None;
-            }
-            let bit = 1 << (s / ROUND % 64);
-            // Told before the round is over, so that nobody takes it for one that ended well.
-            self.spoilt.fetch_or(bit, Ordering::SeqCst);
-            Some((s & !(ROUND - 1)).wrapping_add(ROUND))
+            (s & ARRIVED != 0 || s & PHASE != FILLING).then_some(next_round(s, true))
         });
         for p in &self.list {
             let word = p.load(Ordering::SeqCst);
@@ -218,13 +257,7 @@ impl Barrier {
                 let _ = p.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed);
             }
         }
-        self.open(self.state.load(Ordering::SeqCst) & !(ROUND - 1));
         self.changed.notify_all(H::SCOPE);
-    }
-
-    /// The bit of a round that begins must not tell of the one 64 rounds ago.
-    fn open(&self, round: u64) {
-        self.spoilt.fetch_and(!(1 << (round / ROUND % 64)), Ordering::SeqCst);
     }
 
     fn sign<H: Home>(&self) -> Option<usize> {
@@ -260,7 +293,7 @@ impl Barrier {
             parties: self.parties(),
             waiting: self.waiting(),
             broken: self.is_broken(),
-            rounds: (self.state.load(Ordering::SeqCst) / ROUND) as u32,
+            rounds: self.rounds.load(Ordering::Relaxed),
         }
     }
 
@@ -273,7 +306,7 @@ impl Barrier {
 /// One party's arrival in one round.
 #[derive(Debug)]
 pub struct Arrival {
-    round: u64,
+    round: u32,
     index: u32,
     last: bool,
     signed: Option<usize>,
@@ -296,12 +329,15 @@ impl LastToCome<'_> {
     pub fn done(mut self) -> Result<u32, BarrierError> {
         self.finished = true;
         let barrier = self.barrier;
-        barrier.open(self.round.wrapping_add(ROUND));
+        crash_point("barrier.done.before");
         let over = barrier.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |s| {
-            (s & !(ROUND - 1) == self.round && s & PHASE == ACTING).then_some(self.round.wrapping_add(ROUND))
+            (round_of(s) == self.round && s & PHASE == ACTING).then_some(next_round(s, false))
         });
+        crash_point("barrier.done.before-notify");
         // Broken or reset while the action ran: the round is spoilt for the others, and so for us.
-        over.map(|_| self.index()).map_err(|_| BarrierError::Broken)
+        over.map_err(|_| BarrierError::Broken)?;
+        barrier.rounds.fetch_add(1, Ordering::Relaxed);
+        Ok(self.index())
     }
 }
 
@@ -310,7 +346,7 @@ impl Drop for LastToCome<'_> {
         self.barrier.cross_out(self.signed);
         if !self.finished {
             let _ = self.barrier.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |s| {
-                (s & !(ROUND - 1) == self.round).then_some(s & !PHASE | BROKEN)
+                (round_of(s) == self.round).then_some(s & !PHASE | BROKEN)
             });
         }
         (self.notify)(self.barrier);

@@ -21,8 +21,10 @@ use crate::wait::{Door, Patience, Stopped, spin_until};
 /// time is over either withdraws or finds itself granted: no third thing.
 ///
 /// *Death.* A dead waiter's node is cleared by the next notifier, who grants to somebody else instead. If it was
-/// granted already, then whoever else waits finds the grant of a dead owner after a nap and takes it for itself. A
-/// waiter that gives up with a grant in hand passes it on.
+/// granted already, then whoever else waits finds the grant of a dead owner after a nap and takes it over: he makes
+/// the dead one's node his own, and then gives up the place in which he waited. A waiter that gives up with a grant in
+/// hand passes it on before he lets go of it. So a grant is in some node at every instant until it is used, and who
+/// dies with it dies as an owner; a death in the middle of passing on may at worst wake one too many.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Condition {
@@ -108,7 +110,10 @@ impl Condition {
     /// When [`MAX_WAITERS`](Self::MAX_WAITERS) wait already, all of them alive.
     pub fn enrol<H: Home>(&self) -> Result<Waiter, TooManyWaiters> {
         let me = H::me().to_bits();
-        let claim = |n: &Node| n.state.compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        let claim = |n: &Node| {
+            n.state.load(Ordering::Relaxed) == 0
+                && n.state.compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        };
         let index = match self.nodes.iter().position(claim) {
             Some(i) => i,
             None => {
@@ -135,43 +140,48 @@ impl Condition {
     pub fn poll<H: Home>(&self, waiter: Waiter) -> bool {
         let node = &self.nodes[waiter.0 as usize];
         let mine = H::me().to_bits();
-        node.state.compare_exchange(mine | GRANTED, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-            || self.poll_inherited::<H>(waiter)
+        // Sequentially consistent also when it fails: with `leave_door`, either the notifier sees the door or this sees
+        // the grant.
+        node.state.compare_exchange(mine | GRANTED, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            || self.inherit::<H>(waiter)
     }
 
     /// Takes over what was granted to somebody who died before he could take it.
-    fn poll_inherited<H: Home>(&self, waiter: Waiter) -> bool {
-        let node = &self.nodes[waiter.0 as usize];
-        let mine = H::me().to_bits();
-        for other in self.in_use() {
-            let state = other.state.load(Ordering::SeqCst);
-            if state & STATE != GRANTED || !H::is_dead(Owner::from_bits(state)) {
-                continue;
-            }
-            // Our own place first: if it was granted meanwhile, the dead one's grant is left for the next to find.
-            if node.state.compare_exchange(mine | WAITING, mine | STATE, Ordering::SeqCst, Ordering::Relaxed).is_err() {
-                return node.state.compare_exchange(mine | GRANTED, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok();
-            }
-            let got = other.state.compare_exchange(state, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok();
-            if got {
-                node.state.store(0, Ordering::SeqCst);
-                return true;
-            }
-            // Somebody else inherited it: wait on. A notifier that looked just now passed us by, which only means
-            // that it granted to another, or found nobody: as if it had come before us.
-            node.state.store(mine | WAITING, Ordering::SeqCst);
+    fn inherit<H: Home>(&self, waiter: Waiter) -> bool {
+        let Some(inherited) = self.in_use().find(|node| Self::take_over::<H>(node)) else { return false };
+        crash_point("condition.inherit.taken-over");
+        // If we were granted something ourselves meanwhile, one grant is too many.
+        let waited = self.abandon::<H>(waiter);
+        if !waited {
+            self.notify::<H>(1);
         }
-        false
+        inherited.state.store(0, Ordering::SeqCst);
+        waited || self.poll::<H>(waiter)
+    }
+
+    /// Makes a dead waiter's grant the caller's. The node is then his, as long as he lives.
+    fn take_over<H: Home>(node: &Node) -> bool {
+        let state = node.state.load(Ordering::SeqCst);
+        let mine = H::me().to_bits() | GRANTED;
+        state & STATE == GRANTED
+            && H::is_dead(Owner::from_bits(state))
+            && node.state.compare_exchange(state, mine, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// Gives the place up; false if that was too late, since it was granted (or is not the caller's).
+    fn abandon<H: Home>(&self, waiter: Waiter) -> bool {
+        let mine = H::me().to_bits();
+        let state = &self.nodes[waiter.0 as usize].state;
+        state.compare_exchange(mine | WAITING, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// Gives the place up. A notification that came meanwhile goes to the next waiter.
     pub fn withdraw<H: Home>(&self, waiter: Waiter) {
-        let node = &self.nodes[waiter.0 as usize];
-        let mine = H::me().to_bits();
-        if node.state.compare_exchange(mine | WAITING, 0, Ordering::SeqCst, Ordering::Relaxed).is_err()
-            && node.state.compare_exchange(mine | GRANTED, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-        {
+        let state = &self.nodes[waiter.0 as usize].state;
+        if !self.abandon::<H>(waiter) && state.load(Ordering::SeqCst) == H::me().to_bits() | GRANTED {
             self.notify::<H>(1);
+            crash_point("condition.withdraw.passed-on");
+            state.store(0, Ordering::SeqCst);
         }
     }
 
@@ -192,13 +202,15 @@ impl Condition {
                 return Ok(());
             }
             if let Err(stopped) = patience.sleep(&node.bell, seen, H::SCOPE) {
-                if stopped == Stopped::TimedOut && self.poll::<H>(waiter) {
-                    return Ok(());
+                // Who is late takes a grant that comes at the last moment; who is interrupted cannot use it.
+                if stopped == Stopped::Interrupted {
+                    self.withdraw::<H>(waiter);
+                    return Err(stopped);
                 }
-                self.withdraw::<H>(waiter);
-                return Err(stopped);
+                let notified = self.inherit::<H>(waiter) || !self.abandon::<H>(waiter) && self.poll::<H>(waiter);
+                return if notified { Ok(()) } else { Err(stopped) };
             }
-            if patience.naps() != naps && self.poll_inherited::<H>(waiter) {
+            if patience.naps() != naps && self.inherit::<H>(waiter) {
                 return Ok(());
             }
         }
@@ -214,15 +226,16 @@ impl Condition {
                 let _ = node.state.compare_exchange(state, 0, Ordering::SeqCst, Ordering::Relaxed);
                 continue;
             }
-            let door = node.door.load(Ordering::SeqCst);
             let granted = owner.to_bits() | GRANTED;
             if node.state.compare_exchange(state, granted, Ordering::SeqCst, Ordering::Relaxed).is_err() {
                 continue;
             }
             crash_point("condition.notify.granted");
             done += 1;
+            // From here on the place may be somebody else's already, who is then rung for nothing. The door is read
+            // after the grant: one that was left before it is rung, one that is left later finds the grant.
             node.bell.fetch_add(1, Ordering::SeqCst);
-            match Door::from_bits(door) {
+            match Door::from_bits(node.door.load(Ordering::SeqCst)) {
                 Some(door) => {
                     door.ring();
                 }
@@ -262,13 +275,14 @@ impl Condition {
     /// Clears the places of the dead.
     fn bury<H: Home>(&self) {
         for node in self.in_use() {
-            let state = node.state.load(Ordering::SeqCst);
-            if state != 0
-                && H::is_dead(Owner::from_bits(state))
-                && node.state.compare_exchange(state, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-                && state & STATE == GRANTED
-            {
+            if Self::take_over::<H>(node) {
                 self.notify::<H>(1);
+                node.state.store(0, Ordering::SeqCst);
+                continue;
+            }
+            let state = node.state.load(Ordering::SeqCst);
+            if state & STATE != GRANTED && !Owner::from_bits(state).is_nobody() && H::is_dead(Owner::from_bits(state)) {
+                let _ = node.state.compare_exchange(state, 0, Ordering::SeqCst, Ordering::Relaxed);
             }
         }
     }
