@@ -89,7 +89,7 @@ def queues(peer: Peer, seconds: float) -> Mapping[str, float]:
 @series(
     "arena-burst",
     "arena memory around a burst of 400 arrays of 1 MB",
-    unit="MB in use",
+    unit="MB",
     points=("before", "all waiting", "all taken", "reclaimed"),
     peers=("kettle",),
 )
@@ -98,19 +98,19 @@ def burst(peer: Peer, seconds: float) -> Mapping[str, float]:
 
     from kettle import _native
 
-    def committed() -> float:
-        return _native.arena_statistics()["committed"] / MEGABYTE
+    def resident() -> float:
+        return _native.arena_statistics()["resident_bytes"] / MEGABYTE
 
     queue = peer.queue()
     queue.put(7)
     queue.get()
-    found = {"before": committed()}
+    found = {"before": resident()}
     for _ in range(400):
         queue.put(np.ones(MEGABYTE // 8))
-    found["all waiting"] = committed()
+    found["all waiting"] = resident()
     for _ in range(400):
         queue.get()
-    found["all taken"] = committed()
+    found["all taken"] = resident()
     _native.reclaim()
-    found["reclaimed"] = committed()
+    found["reclaimed"] = resident()
     return found

@@ -95,7 +95,7 @@ def _warm_up(contexts: dict) -> None:
 
 
 def _memory() -> int:
-    return _native.arena_statistics()["used"]
+    return _native.arena_statistics()["allocated_bytes"]
 
 
 def _say_progress(table: dict[str, Counter], seconds: float) -> None:

@@ -229,7 +229,10 @@ def test_children_of_every_start_method(run, method, how):
     else:
         lines = run(CHILD.format(install="import kettle; kettle.install()", method=method))
     main = "__main__" if method == "fork" else "__mp_main__"
-    assert lines == [f"kettle.multiprocessing kettle.multiprocessing.queues {main} {method} kettle.multiprocessing", "0"]
+    assert lines == [
+        f"kettle.multiprocessing kettle.multiprocessing.queues {main} {method} kettle.multiprocessing",
+        "0",
+    ]
 
 
 def test_a_main_module_that_does_not_install_is_told(run, tmp_path):
@@ -274,7 +277,9 @@ def _starts_with_the_interpreter():
         return False
 
 
-needs_installation = pytest.mark.skipif(not _starts_with_the_interpreter(), reason="kettle is not installed by pip here")
+needs_installation = pytest.mark.skipif(
+    not _starts_with_the_interpreter(), reason="kettle is not installed by pip here"
+)
 
 SUBPROCESS = """
     import os, subprocess, sys

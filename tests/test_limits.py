@@ -198,8 +198,8 @@ def test_many_primitives_come_and_go():
 
     some()
     _native.reclaim()
-    before = _native.arena_statistics()["used"]
+    before = _native.arena_statistics()["allocated_bytes"]
     for _ in range(5):
         some()
     _native.reclaim()
-    assert _native.arena_statistics()["used"] <= before + 100_000
+    assert _native.arena_statistics()["allocated_bytes"] <= before + 100_000

@@ -21,7 +21,7 @@ MEGABYTE = 1 << 20
 def used() -> int:
     gc.collect()
     _native.reclaim()
-    return _native.arena_statistics()["used"]
+    return _native.arena_statistics()["allocated_bytes"]
 
 
 def comes_back_to(level: int) -> None:

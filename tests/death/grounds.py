@@ -7,12 +7,14 @@ takes the census. A ground lives through many rounds, so that it has seen many d
 from __future__ import annotations
 
 import os
+import pickle
 import queue
 import threading
 import time
 from collections import Counter
 from typing import Any
 
+import kettle.multiprocessing as mp
 from kettle import ConsumerDied, OwnerDied, _native
 
 from .support import PROMPT, prompt, runs
@@ -89,12 +91,16 @@ class Stream(Ground):
                 return
 
     def census(self, killed: int) -> Counter:
+        counts = self.count()
+        assert self.queue.qsize() == 0 and self.queue.empty()
+        return counts
+
+    def count(self) -> Counter:
         published = self.moves[0]
         self._drain()
         # One more may be there: committed, and its putter died before it could count it.
         assert self.taken == list(range(len(self.taken))), "lost, doubled or out of order"
         assert published <= len(self.taken) <= published + 1, f"{published} published, {len(self.taken)} arrived"
-        assert self.queue.qsize() == 0 and self.queue.empty()
         return Counter(messages=len(self.taken), unannounced=len(self.taken) - published)
 
 
@@ -397,10 +403,106 @@ class Barriers(Ground):
         return Counter(broken_barriers=broken)
 
 
+class Sender(Stream):
+    """One sender on a pipe. As a stream, but through the pipe's own path."""
+
+    def __init__(self, ctx: Any) -> None:
+        Ground.__init__(self, ctx)
+        self.reader, self.writer = ctx.Pipe(duplex=False)
+
+    def act(self, slot: int) -> None:
+        self.writer.send(parcel(self.moves[slot]))
+
+    def _drain(self) -> None:
+        while prompt(self.reader.poll):
+            self.taken.append(whole(prompt(self.reader.recv)))
+
+    def census(self, killed: int) -> Counter:
+        counts = self.count()
+        assert not self.reader.poll()
+        return counts
+
+
+class Receiver(Ground):
+    """One receiver on a pipe: what it had not taken is there for the next."""
+
+    crew = 1
+    stock = 12
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)
+        self.reader, self.writer = ctx.Pipe(duplex=False)
+
+    def begin(self) -> None:
+        for number in range(self.stock):
+            self.writer.send(parcel(number))
+
+    def act(self, slot: int) -> None:
+        assert whole(self.reader.recv()) == self.moves[slot], "lost, doubled or out of order"
+
+    def census(self, killed: int) -> Counter:
+        taken, left = self.moves[0], []
+        while prompt(self.reader.poll):
+            left.append(whole(prompt(self.reader.recv)))
+        assert left == list(range(self.stock - len(left), self.stock)), "lost, doubled or out of order"
+        lost = self.stock - taken - len(left)
+        assert 0 <= lost <= 1, f"{taken} taken, {len(left)} left"
+        return Counter(messages=self.stock, lost_with_their_taker=lost)
+
+
+class Memory(Ground):
+    """Whoever has memory of the arena: all of it comes back. `level` is what is in use when the ground is quiet."""
+
+    slack = 300_000  # bytes; a few rounds that lose a block each show
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)
+        self.level: int | None = None
+
+    def census(self, killed: int) -> Counter:
+        _native.reclaim()
+        used = _native.arena_statistics()["allocated_bytes"]
+        if self.level is None:
+            self.level = used
+        assert used <= self.level + self.slack, f"{used - self.level} bytes were not given back"
+        return Counter()
+
+
+class Makers(Memory):
+    """Processes that make primitives and drop them."""
+
+    def act(self, slot: int) -> None:
+        lock, condition, items = mp.Lock(), mp.Condition(), mp.Queue()
+        items.put(parcel(self.moves[slot]))
+        with lock, condition:
+            whole(items.get())
+        items.put(parcel(self.moves[slot] + 2))
+
+
+class Viewers(Memory):
+    """Processes that hold views of large buffers which came with messages."""
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)
+        self.queue = ctx.Queue()
+
+    def act(self, slot: int) -> None:
+        self.queue.put(pickle.PickleBuffer(bytearray(b"x" * 100_000)))
+        view = self.queue.get()
+        self.queue.put(pickle.PickleBuffer(memoryview(view)[:80_000]))
+        self.queue.get()
+
+    def census(self, killed: int) -> Counter:
+        while not self.queue.empty():
+            prompt(self.queue.get_nowait)
+        return super().census(killed)
+
+
 GROUNDS: dict[str, type[Ground]] = {
     ground.__name__: ground
     for ground in (
         *(Stream, BoundedStream, Drain, Tokens, BoundedTokens, Unfinished),
         *(Locks, RLocks, RecoveringLocks, Permits, Events, Conditions, Barriers),
+        *(Sender, Receiver, Makers, Viewers),
     )
 }

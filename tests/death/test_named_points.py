@@ -26,11 +26,13 @@ POINTS = sorted(
 
 #: Who comes to the points whose name begins so.
 VISITORS = {
-    "arena": ("Stream", "Tokens"),
+    "arena": ("Makers", "Viewers", "Tokens", "Stream"),
     "barrier": ("Barriers",),
     "condition": ("Conditions",),
     "event": ("Events",),
     "lock": ("Locks", "RLocks", "RecoveringLocks"),
+    "pipe.receive": ("Receiver",),
+    "pipe.send": ("Sender",),
     "queue.get": ("Tokens", "BoundedTokens", "Unfinished"),
     "queue.put": ("Stream", "BoundedStream", "Tokens"),
     "semaphore": ("Permits",),
