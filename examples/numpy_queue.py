@@ -1,0 +1,31 @@
+"""NumPy arrays through a queue: copied once into shared memory, read and written where they are."""
+
+import time
+
+import numpy as np
+
+import kettle.multiprocessing as multiprocessing
+
+FRAMES = 200
+
+
+def film(queue) -> None:
+    frame = np.zeros((720, 1280), dtype=np.uint8)
+    for n in range(FRAMES):
+        frame[0, 0] = n
+        queue.put(frame)
+
+
+if __name__ == "__main__":
+    queue = multiprocessing.Queue(maxsize=8)
+    camera = multiprocessing.Process(target=film, args=(queue,))
+    camera.start()
+    started = time.perf_counter()
+    for n in range(FRAMES):
+        frame = queue.get()
+        assert frame[0, 0] == n
+        frame += 1  # ours alone, and writable
+    seconds = time.perf_counter() - started
+    camera.join()
+    megabytes = FRAMES * frame.nbytes / 1e6
+    print(f"{FRAMES} frames of {frame.nbytes / 1e6:.1f} MB: {FRAMES / seconds:.0f} frames/s, {megabytes / seconds:.0f} MB/s")

@@ -1,0 +1,60 @@
+"""Each example runs alone and says what it should."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+LIMIT = 60
+
+# What must be in the output (a pattern), how often.
+SAYS = {
+    "process": {r"ended with exit code 0": 3, r"pid \d+": 3},
+    "daemon": {r"ms later the child is gone too": 1, r"^  tick$": "some"},
+    "tickets": {r"three tickets": 2},
+    "producer_consumer": {r"cooked": 6, r"eats": 6, r"goes home": 3, r"on the counter: 0": 1},
+    "joinable_queue": {r"finished job": 4, r"raised ConsumerDied": 1},
+    "semaphore": {r"is in a booth, [12] inside$": 5, r"2 booths are free": 1},
+    "pipe": {r"the answer is (6|499500|0.75)$": 3, r"has closed": 1},
+    "shared_value": {r"to 80000 together, \[20000, 20000, 20000, 20000\] each": 1},
+    "killed_lock_holder": {r"raised OwnerDied": 1, r"a lock like any other": 1, r"hands it on": 1},
+    "numpy_queue": {r"200 frames of 0.9 MB": 1},
+    "await_queue": {r"°C": 4, r"the kettle whistles": 1, r"turning a page": "some", r"threads in this process: 1$": 1},
+}
+
+
+def test_every_example_is_known():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*SAYS, "tour"}
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_example(name, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-u", EXAMPLES / f"{name}.py"], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    for pattern, times in SAYS[name].items():
+        found = len(re.findall(pattern, result.stdout, re.MULTILINE))
+        assert found if times == "some" else found == times, (pattern, found, result.stdout)
+
+
+def test_tickets_are_sold_once_under_the_lock(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-u", EXAMPLES / "tickets.py"], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path
+    )
+    without, with_lock = result.stdout.split("three tickets, and a lock")
+    assert without.count("has a ticket") > 3
+    assert (with_lock.count("has a ticket"), with_lock.count("comes too late")) == (3, 5)
+
+
+@pytest.mark.parametrize("program", sorted((EXAMPLES / "hangs").glob("*.py")), ids=lambda path: path.stem)
+def test_what_hangs_elsewhere_ends_here(program, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "kettle", "run", program], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1].startswith(("got 'an item'", "set", "OwnerDied:"))
