@@ -1,7 +1,8 @@
 """Runs test runners and adds up what they counted.
 
     tally.py run DIR NAME command...     runs the command, shows its output, and notes its counts as DIR/NAME
-    tally.py sum DIR                     prints `N passed, N failed` over all that DIR holds
+    tally.py step DIR NAME command...    the same for a command that counts nothing: success is one pass
+    tally.py sum DIR                     prints `N passed, N failed` over all that DIR and its folders hold
 
 A runner that fails without a failed test, or that ran no test at all, counts as one failure: silence is not success.
 """
@@ -31,15 +32,17 @@ def count(line: str) -> tuple[int, int]:
     return 0, 0
 
 
-def run(directory: pathlib.Path, name: str, command: list[str]) -> int:
+def run(directory: pathlib.Path, name: str, command: list[str], *, counts: bool) -> int:
     print(f"\n--- {name}: {' '.join(command)}", flush=True)
     passed = failed = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as p:
         assert p.stdout is not None
         for line in p.stdout:
             print(line, end="", flush=True)
-            good, bad = count(line)
+            good, bad = count(line) if counts else (0, 0)
             passed, failed = passed + good, failed + bad
+    if not counts:
+        passed = int(p.returncode == 0)
     if failed == 0 and (p.returncode != 0 or passed == 0):
         print(f"--- {name}: " + (f"exit status {p.returncode}" if p.returncode else "ran no test"), flush=True)
         failed = 1
@@ -49,22 +52,25 @@ def run(directory: pathlib.Path, name: str, command: list[str]) -> int:
 
 
 def total(directory: pathlib.Path) -> int:
-    results = {path.stem: json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))}
+    results = {
+        str(path.relative_to(directory).with_suffix("")): json.loads(path.read_text())
+        for path in sorted(directory.rglob("*.json"))
+    }
     print()
     for name, result in results.items():
         print(f"{name:32} {result['passed']:6} passed  {result['failed']:4} failed")
-    passed = sum(result["passed"] for result in results.values())
-    failed = sum(result["failed"] for result in results.values())
     if not results:
         print("no test runner left a count")
+    passed = sum(result["passed"] for result in results.values())
+    failed = sum(result["failed"] for result in results.values())
     print(f"\n{passed} passed, {failed} failed")
     return int(failed > 0 or passed == 0)
 
 
 def main() -> int:
     match sys.argv[1:]:
-        case ["run", directory, name, *command] if command:
-            return run(pathlib.Path(directory), name, command)
+        case ["run" | "step" as verb, directory, name, *command] if command:
+            return run(pathlib.Path(directory), name, command, counts=verb == "run")
         case ["sum", directory]:
             return total(pathlib.Path(directory))
     print(__doc__, file=sys.stderr)

@@ -4,21 +4,22 @@
 #     ci/test.sh VENV [RUST]       RUST=no leaves out the Rust half
 set -uo pipefail
 cd "$(dirname "$0")/.."
-venv=$1 rust=${2-yes}
+venv=$(realpath "$1") rust=${2-yes}
 python=$venv/bin/python
 results=target/tally/$(basename "$venv")
 rm -rf "$results"
-tally() { "$python" ci/tally.py run "$results" "$@"; }
+tally() { "$python" ci/tally.py "$1" "$results" "${@:2}"; }
 
-ci/build.sh "$venv" && ci/build.sh "$venv" --crash-points || exit 1
+tally step build ci/build.sh "$venv"
+tally step build-with-crash-points ci/build.sh "$venv" --crash-points
 
 if [ "$rust" != no ]; then
     # Doc examples are among these.
-    tally rust-core cargo test --quiet -p kettle-core --features crash-points
-    tally rust-library cargo test --quiet -p kettle --all-features
+    tally run rust-core cargo test --quiet -p kettle-core --features crash-points
+    tally run rust-library cargo test --quiet -p kettle --all-features
 fi
 # What is shipped, then the build that dies where it is told to.
-tally python "$python" -m pytest -q --ignore=tests/death
-PYTHONPATH=$venv/crash-points tally python-death "$python" -m pytest -q tests/death
+tally run python "$python" -m pytest -q --ignore=tests/death
+PYTHONPATH=$venv/crash-points tally run python-death "$python" -m pytest -q tests/death
 
 "$python" ci/tally.py sum "$results"

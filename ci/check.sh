@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# What a reader of the code may rely on: formatting, lints, types, stubs, arrows. All are run; any may fail.
+#
+#     ci/check.sh VENV
+set -uo pipefail
+cd "$(dirname "$0")/.."
+bin=$1/bin
+python_code=(python tests examples benches stress ci)
+failed=()
+
+check() {
+    local name=$1
+    shift
+    echo "--- $name: $*"
+    "$@" || failed+=("$name")
+}
+
+check rustfmt cargo fmt --all --check
+check clippy cargo clippy --quiet --workspace --all-targets -- -D warnings
+check clippy-crash-points cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+check ruff "$bin/ruff" check "${python_code[@]}"
+check ruff-format "$bin/ruff" format --check "${python_code[@]}"
+check mypy "$bin/mypy"
+# The stub of the compiled module against what was compiled.
+check stubtest "$bin/python" -m mypy.stubtest kettle._native --concise --allowlist ci/stubtest-allowed.txt
+check arrows "$bin/python" -m pytest -q tests/test_arrows.py tests/test_surface.py
+
+echo
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "does not hold: ${failed[*]}"
+    exit 1
+fi
+echo "all checks hold"

@@ -1,0 +1,106 @@
+"""Who may use whom: the drawing in ARCHITECTURE.md, read off the sources."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "crates/kettle-core/src"
+LIBRARY = ROOT / "crates/kettle/src"
+BINDINGS = ROOT / "crates/kettle-python/src"
+PACKAGE = ROOT / "python/kettle"
+
+# Every module may use itself, and these two: the atomics that loom can replace, and the points where a test may die.
+EVERYWHERE = {"atomics", "crash_point"}
+
+CORE_ARROWS = {
+    "atomics": set(),
+    "crash": set(),
+    "sys": set(),
+    "stats": {"sys"},
+    "wait": {"sys"},
+    "sync": {"wait", "stats", "sys"},
+    "queue": {"sync", "wait", "stats", "sys"},
+    "arena": {"wait", "stats", "sys"},
+    "shared": {"queue", "sync", "arena", "wait", "stats", "sys"},
+}
+
+CRATE_ARROWS = {
+    "kettle-core": set(),
+    "kettle": {"kettle-core"},
+    "kettle-macros": set(),
+    "kettle-python": {"kettle", "kettle-core"},
+    "kettle-cli": {"kettle-core"},
+}
+
+
+def code(path):
+    """A Rust file without comments, so that examples and links in them are no arrows."""
+    return "\n".join(line.split("//")[0] for line in path.read_text().splitlines())
+
+
+def module_of(path, top):
+    return path.relative_to(top).parts[0].removesuffix(".rs")
+
+
+def arrows(top):
+    """{module: the modules beside it that it names} of the crate whose sources are in `top`."""
+    found = {}
+    for path in sorted(top.rglob("*.rs")):
+        uses = found.setdefault(module_of(path, top), set())
+        text = code(path)
+        uses.update(re.findall(r"\bcrate::(\w+)", text))
+        for group in re.findall(r"\bcrate::\{([^}]*)\}", text):
+            uses.update(re.findall(r"(?:^|,)\s*(\w+)", group))
+    found.pop("lib", None)
+    return found
+
+
+def test_the_core_has_the_modules_of_the_drawing():
+    assert set(arrows(CORE)) == set(CORE_ARROWS)
+
+
+@pytest.mark.parametrize("module", CORE_ARROWS)
+def test_core_arrows(module):
+    beside = set(CORE_ARROWS) - EVERYWHERE - {module}
+    assert arrows(CORE)[module] & beside <= CORE_ARROWS[module]
+
+
+def test_crates_use_only_what_is_below_them():
+    for manifest in (ROOT / "crates").glob("*/Cargo.toml"):
+        package = tomllib.loads(manifest.read_text())
+        used = {name for name in package.get("dependencies", {}) if name.startswith("kettle")}
+        assert used <= CRATE_ARROWS[package["package"]["name"]], manifest
+
+
+def test_unsafe_is_written_in_the_core_and_in_one_module_of_the_bindings():
+    unsafe = re.compile(r"\bunsafe\s*(\{|fn\b|impl\b|trait\b|extern\b)")
+    elsewhere = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "crates").glob("*/src/**/*.rs")
+        if CORE not in path.parents and path != BINDINGS / "buffers.rs" and unsafe.search(code(path))
+    }
+    assert not elsewhere
+
+
+def test_one_module_of_the_core_calls_the_system():
+    outside = {
+        str(path.relative_to(CORE))
+        for path in CORE.rglob("*.rs")
+        if module_of(path, CORE) not in ("sys", "crash") and re.search(r"\blibc::", code(path))
+    }
+    assert not outside
+
+
+def test_one_module_of_the_bindings_lets_python_go():
+    doors = {path.name for path in BINDINGS.rglob("*.rs") if re.search(r"\.detach\(", code(path))}
+    assert doors <= {"door.rs"}
+
+
+def test_python_reaches_the_core_through_its_ties():
+    """`kettle._session` makes the fork hooks before anyone uses the core; the others use nothing that needs them."""
+    pattern = re.compile(r"^\s*(?:from kettle import .*\b_native\b|from kettle\._native import|import kettle\._native)", re.M)
+    users = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if pattern.search(path.read_text())}
+    assert users <= {"_session.py", "_install.py", "cli.py"}
