@@ -3,6 +3,7 @@
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kettle_core::arena::Session;
@@ -81,16 +82,30 @@ impl Child {
     }
 }
 
+/// Has panics of children told on standard error: the test runner's capture of output does not reach across processes.
+///
+/// Set once, in the test runner's process: a child forked while another thread panics could not set it.
+fn tell_panics_of_children() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        let runner = std::process::id();
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let me = std::process::id();
+            if me == runner {
+                return before(info);
+            }
+            let seed = SEED.load(Ordering::Relaxed);
+            let text = format!("[child {me}, KETTLE_TEST_SEED={seed}] {info}\n");
+            // SAFETY: the buffer is valid for its length.
+            unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+        }));
+    });
+}
+
 fn run(body: impl FnOnce()) -> ! {
     // SAFETY: alarm takes an integer; its signal ends this process, whose default action nobody changed.
     unsafe { libc::alarm(WATCHDOG_SECONDS) };
-    // The test runner's capture of output does not reach across processes.
-    panic::set_hook(Box::new(|info| {
-        let seed = SEED.load(Ordering::Relaxed);
-        let text = format!("[child {}, KETTLE_TEST_SEED={seed}] {info}\n", std::process::id());
-        // SAFETY: the buffer is valid for its length.
-        unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
-    }));
     let code = if panic::catch_unwind(AssertUnwindSafe(body)).is_ok() { 0 } else { 101 };
     // SAFETY: _exit takes an integer and does not return; the parent's exit handlers must not run here.
     unsafe { libc::_exit(code) }
@@ -98,6 +113,7 @@ fn run(body: impl FnOnce()) -> ! {
 
 /// Runs a test in a process of its own, where no session has begun.
 pub fn alone(body: impl FnOnce()) {
+    tell_panics_of_children();
     Child::fork(body).succeeds();
 }
 
