@@ -45,6 +45,9 @@ pub(super) struct Placed {
     pub cold: bool,
 }
 
+/// Nothing that is free will do: because of this, or because nothing fits.
+struct NoRoom(Option<ArenaError>);
+
 /// Which free neighbours become one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Merge {
@@ -68,11 +71,8 @@ pub(super) fn allocate(
     holder: Participant,
 ) -> Result<Placed, ArenaError> {
     let wish = Wish::new(kind, len, holder)?;
-    {
-        let allocator = Allocator::lock(header)?;
-        if let Some(placed) = allocator.place(&wish)? {
-            return Ok(placed);
-        }
+    if let Ok(placed) = Allocator::lock(header)?.place(&wish)? {
+        return Ok(placed);
     }
     // Asking who lives, and tearing down what the dead had, are done without the lock.
     participants::find_the_dead(header);
@@ -80,32 +80,17 @@ pub(super) fn allocate(
         recover::reclaim(header)?;
     }
     let allocator = Allocator::lock(header)?;
-    if let Some(placed) = allocator.place(&wish)? {
+    if let Ok(placed) = allocator.place(&wish)? {
         return Ok(placed);
     }
     if allocator.is_worth_merging() {
         allocator.rebuild(Merge::Alike)?;
-        if let Some(placed) = allocator.place(&wish)? {
-            return Ok(placed);
-        }
     }
-    let shortage = match allocator.grow(wish.pages()) {
-        Ok(()) => None,
-        Err(e) => Some(e),
-    };
-    if shortage.is_some() {
-        allocator.rebuild(Merge::All)?;
-    }
-    match (allocator.place(&wish)?, shortage) {
-        (Some(placed), _) => Ok(placed),
-        (None, Some(e)) => Err(e),
-        // A segment was made that is long enough; only a damaged map can hide it.
-        (None, None) => Err(ArenaError::OutOfMemory { needed: len, why: Shortage::Segments }),
-    }
+    allocator.place_or_grow(&wish)
 }
 
 /// What is to be allocated.
-struct Wish {
+pub(super) struct Wish {
     kind: u32,
     len: u64,
     holder: Participant,
@@ -118,7 +103,7 @@ enum Size {
 }
 
 impl Wish {
-    fn new(kind: u32, len: u64, holder: Participant) -> Result<Self, ArenaError> {
+    pub(super) fn new(kind: u32, len: u64, holder: Participant) -> Result<Self, ArenaError> {
         let total = len.saturating_add(HEADER);
         let size = match CLASSES.iter().position(|&c| total <= c) {
             Some(class) => Size::Small(class as u8),
@@ -128,6 +113,11 @@ impl Wish {
             },
         };
         Ok(Self { kind, len, holder, size })
+    }
+
+    /// When a segment was made that is long enough, and still nothing fits.
+    fn refused(&self) -> ArenaError {
+        ArenaError::OutOfMemory { needed: self.len, why: Shortage::Segments }
     }
 
     fn pages(&self) -> u32 {
@@ -155,8 +145,23 @@ impl Allocator {
         r
     }
 
-    /// Places an object in what is free; None if nothing fits.
-    fn place(&self, wish: &Wish) -> Result<Option<Placed>, ArenaError> {
+    /// Places an object in what is free, in a new segment, or between merged neighbours.
+    pub(super) fn place_or_grow(&self, wish: &Wish) -> Result<Placed, ArenaError> {
+        if let Ok(placed) = self.place(wish)? {
+            return Ok(placed);
+        }
+        let shortage = match self.grow(wish.pages()) {
+            Ok(()) => None,
+            Err(e) => {
+                self.rebuild(Merge::All)?;
+                Some(e)
+            }
+        };
+        self.place(wish)?.map_err(|NoRoom(found)| shortage.or(found).unwrap_or_else(|| wish.refused()))
+    }
+
+    /// Places an object in what is free.
+    fn place(&self, wish: &Wish) -> Result<Result<Placed, NoRoom>, ArenaError> {
         match wish.size {
             Size::Small(class) => self.place_small(wish, class),
             Size::Pages(pages) => self.place_run(wish, pages),
@@ -169,8 +174,11 @@ impl Allocator {
         State::new(generation, kind, Status::New)
     }
 
-    fn place_run(&self, wish: &Wish, pages: u32) -> Result<Option<Placed>, ArenaError> {
-        let Some(found) = self.take(pages)? else { return Ok(None) };
+    fn place_run(&self, wish: &Wish, pages: u32) -> Result<Result<Placed, NoRoom>, ArenaError> {
+        let found = match self.take(pages)? {
+            Ok(found) => found,
+            Err(no_room) => return Ok(Err(no_room)),
+        };
         let r = self.carve(found, Run::new(Kind::Object, pages), |at| {
             // SAFETY: the run is ours alone until it is committed, and long enough for a header.
             let object = unsafe { object::header_at(at)? };
@@ -180,15 +188,17 @@ impl Allocator {
         });
         self.or_stale(r)?;
         add(&self.header.counts.objects, 1);
-        Ok(Some(Placed { off: found.at, cold: found.kind == Kind::Cold }))
+        Ok(Ok(Placed { off: found.at, cold: found.kind == Kind::Cold }))
     }
 
-    fn place_small(&self, wish: &Wish, class: u8) -> Result<Option<Placed>, ArenaError> {
+    fn place_small(&self, wish: &Wish, class: u8) -> Result<Result<Placed, NoRoom>, ArenaError> {
         let head = &self.header.bins.slabs[class as usize];
-        if head.load(Ordering::Relaxed) == 0 && !self.make_slab(class)? {
-            return Ok(None);
+        if head.load(Ordering::Relaxed) == 0 {
+            if let Err(no_room) = self.make_slab(class)? {
+                return Ok(Err(no_room));
+            }
         }
-        let Some(off) = Off::from_bits(head.load(Ordering::Relaxed)) else { return Ok(None) };
+        let Some(off) = Off::from_bits(head.load(Ordering::Relaxed)) else { return Ok(Err(NoRoom(None))) };
         // SAFETY: the list of a slab size links free objects of that size.
         let object = unsafe { object::header_at(off)? };
         head.store(object.home.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -197,12 +207,15 @@ impl Allocator {
         object.set_state(self.new_state(wish.kind));
         crate::crash_point("arena.slab.after-commit");
         add(&self.header.counts.objects, 1);
-        Ok(Some(Placed { off, cold: false }))
+        Ok(Ok(Placed { off, cold: false }))
     }
 
-    /// Cuts a page into small objects; false if there is no page.
-    fn make_slab(&self, class: u8) -> Result<bool, ArenaError> {
-        let Some(found) = self.take(1)? else { return Ok(false) };
+    /// Cuts a page into small objects.
+    fn make_slab(&self, class: u8) -> Result<Result<(), NoRoom>, ArenaError> {
+        let found = match self.take(1)? {
+            Ok(found) => found,
+            Err(no_room) => return Ok(Err(no_room)),
+        };
         let run = Run { kind: Kind::Slab, class, pages: 1 };
         let r = self.carve(found, run, |at| {
             for_each_small(at, class, |_, object| object.set_state(State::new(0, 0, Status::Free)))
@@ -211,27 +224,27 @@ impl Allocator {
         let head = &self.header.bins.slabs[class as usize];
         let r = for_each_small(found.at, class, |off, object| link_small(head, off, object));
         self.or_stale(r)?;
-        Ok(true)
+        Ok(Ok(()))
     }
 
     /// Takes a free run out of its bin, a warm one if there is one.
-    fn take(&self, pages: u32) -> Result<Option<Found>, ArenaError> {
+    fn take(&self, pages: u32) -> Result<Result<Found, NoRoom>, ArenaError> {
         let bins = &self.header.bins;
         let limit = self.header.limit.load(Ordering::Relaxed);
         let allocated = self.header.counts.allocated_pages.load(Ordering::Relaxed);
         if limit != 0 && (allocated + u64::from(pages)) * PAGE > limit {
-            // The limit was lowered when the file was longer already.
-            return Ok(None);
+            // The file may be longer than that: the limit was lowered.
+            return Ok(Err(NoRoom(None)));
         }
         if let Some(found) = self.or_stale(bins.take(Kind::Warm, pages))? {
-            return Ok(Some(found));
+            return Ok(Ok(found));
         }
-        let Some(found) = self.or_stale(bins.take(Kind::Cold, pages))? else { return Ok(None) };
+        let Some(found) = self.or_stale(bins.take(Kind::Cold, pages))? else { return Ok(Err(NoRoom(None))) };
         if let Err(e) = self.check_headroom(u64::from(pages) * PAGE) {
             self.or_stale(bins.push(found))?;
-            return Err(e);
+            return Ok(Err(NoRoom(Some(e))));
         }
-        Ok(Some(found))
+        Ok(Ok(found))
     }
 
     /// Makes the beginning of a free run into `run`, filled by `fill`; the rest of it remains free.
@@ -292,17 +305,29 @@ impl Allocator {
         }
     }
 
+    /// Frees the sheets of an object that was freed just now.
+    fn free_sheets(&self, sheets: Vec<Off>) -> Result<(), ArenaError> {
+        for off in sheets {
+            // SAFETY: it was a sheet of the object, and is nobody's now.
+            let sheet = unsafe { object::header_at(off)? };
+            self.free(off, sheet)?;
+        }
+        Ok(())
+    }
+
     /// Frees a DYING object; or says how many pages it has, if these are to be given back first.
     pub(super) fn free(&self, off: Off, object: &ObjectHeader) -> Result<Option<u32>, ArenaError> {
         let start = Off::new(off.segment(), off.byte() / PAGE * PAGE);
         match pages::run_at(start)? {
             Some(run) if run.kind == Kind::Slab => {
+                let sheets = object.holders.places();
                 crate::crash_point("arena.free.before-commit");
                 object.set_state(State::new(object.state().generation(), 0, Status::Free));
                 crate::crash_point("arena.free.after-commit");
                 link_small(&self.header.bins.slabs[run.class as usize], off, object);
                 add(&self.header.freed, 1);
                 subtract(&self.header.counts.objects, 1);
+                self.free_sheets(sheets)?;
                 Ok(None)
             }
             Some(run) if run.kind == Kind::Object && start == off => {
@@ -316,11 +341,12 @@ impl Allocator {
     }
 
     fn free_run(&self, off: Off, object: &ObjectHeader, pages: u32, kind: Kind) -> Result<(), ArenaError> {
+        let sheets = object.holders.places();
         object.set_state(State::new(object.state().generation(), 0, Status::Free));
         crate::crash_point("arena.free.before-commit");
         if kind == Kind::Cold {
             // SAFETY: the object's first page is ours, and nobody looks at a free object.
-            unsafe { ptr::from_ref(object).cast_mut().cast::<u8>().write_bytes(0, PAGE as usize) };
+            unsafe { segment::resolve(off)?.write_bytes(0, PAGE as usize) };
         }
         pages::entry(off)?.run.store(Run::new(kind, pages).to_bits(), Ordering::Release);
         crate::crash_point("arena.free.after-commit");
@@ -329,7 +355,7 @@ impl Allocator {
         add(self.free_pages(kind), u64::from(pages));
         subtract(&self.header.counts.allocated_pages, u64::from(pages));
         subtract(&self.header.counts.objects, 1);
-        Ok(())
+        self.free_sheets(sheets)
     }
 
     fn is_warm_enough(&self, pages: u32) -> bool {
@@ -529,12 +555,7 @@ impl Allocator {
 }
 
 /// Makes two free neighbours one, if `merge` allows.
-fn merge_neighbours(
-    header: &Header,
-    first: Found,
-    second: Found,
-    merge: Merge,
-) -> Result<Option<Found>, ArenaError> {
+fn merge_neighbours(header: &Header, first: Found, second: Found, merge: Merge) -> Result<Option<Found>, ArenaError> {
     if first.kind != second.kind {
         let warm = if first.kind == Kind::Warm { first } else { second };
         if merge == Merge::Alike || !cool(header, warm.at, 0, warm.pages) {
@@ -612,26 +633,4 @@ pub(super) unsafe fn copy_in(off: Off, to: NonNull<u8>, cold: bool, bytes: &[u8]
     }
     // SAFETY: the caller promises room without overlap.
     unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
-}
-
-/// Fills `len` bytes at `off` with zeros. Most pages of a cold run are zeros already, and it would be a pity to touch
-/// them all; but a few may not be (the first ones of the runs that it was merged from), so all are given back.
-///
-/// # Safety
-/// As for [`copy_in`].
-pub(super) unsafe fn clear(off: Off, to: NonNull<u8>, cold: bool, len: usize) {
-    let (begin, end) = (off.byte(), off.byte() + len as u64);
-    let (first, last) = (begin.next_multiple_of(GRAIN), end / GRAIN * GRAIN);
-    let holes = cold
-        && first < last
-        && segment::header_if_any().is_some_and(|header| {
-            let offset = segment::extent(header, off.segment()).0;
-            memory::punch(segment::file(), offset + first, last - first).is_ok()
-        });
-    let (head, tail) = if holes { (first - begin, end - last) } else { (len as u64, 0) };
-    // SAFETY: the caller promises this room; both parts lie in it.
-    unsafe {
-        to.write_bytes(0, head as usize);
-        to.add(len - tail as usize).write_bytes(0, tail as usize);
-    }
 }

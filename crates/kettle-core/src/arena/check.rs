@@ -56,10 +56,8 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
         }
     }
     let segments = header.segment_count.load(Ordering::Relaxed) as usize;
-    let total: u64 = (1..segments)
-        .map(|s| segment::extent(header, s).1)
-        .map(|len| len / PAGE - pages::map_pages(len))
-        .sum();
+    let total: u64 =
+        (1..segments).map(|s| segment::extent(header, s).1).map(|len| len / PAGE - pages::map_pages(len)).sum();
     if allocated + warm + cold != total {
         return Err(format!("{total} pages, but {allocated} + {warm} + {cold} are accounted for"));
     }

@@ -82,7 +82,9 @@ impl fmt::Display for ArenaError {
                 f,
                 "cannot map shared memory into this process ({e}); check the limit on its address space (ulimit -v)"
             ),
-            Self::NotAnArena => f.write_str("the descriptor given holds no arena; pass the one of the parent's session"),
+            Self::NotAnArena => {
+                f.write_str("the descriptor given holds no arena; pass the one of the parent's session")
+            }
             Self::OtherVersion { found, expected } => write!(
                 f,
                 "the session was made by another version (layout {found}, this one knows {expected}); use one version \

@@ -66,6 +66,8 @@ pub fn after_fork_child(ticket: Ticket) -> Result<(), super::ArenaError> {
 pub(super) fn install_handlers() {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
     if !INSTALLED.load(Ordering::Relaxed) {
+        // Handlers run in the order in which they were set; so in a child the new epoch begins before ours.
+        process::epoch();
         // Without them (no memory for three pointers), children register by themselves when they first need to.
         let _ = process::at_fork(prepare, parent, child);
         INSTALLED.store(true, Ordering::Relaxed);
@@ -91,8 +93,6 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
-    // Where the kernel does not wipe the page.
-    identity::forget();
     if let Some(UnderWay { ticket: Some(ticket) }) = UNDER_WAY.get() {
         // Failing, it registers by itself when it first needs to.
         let _ = identity::adopt_locked(ticket);

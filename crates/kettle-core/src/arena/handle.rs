@@ -7,11 +7,10 @@ use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use super::error::{ArenaError, TokenError};
-use super::object::{self, HEADER, Raw, Status};
+use super::object::{self, Raw, Status};
 use super::offset::Off;
-use super::pages::{self, Kind, PAGE};
 use super::participants::Ticket;
-use super::{alloc, registry, segment};
+use super::{registry, segment};
 
 /// What may be placed in the arena.
 ///
@@ -98,9 +97,7 @@ impl<T: Body> Handle<T> {
 
     /// A name for it that only the process to be started with `ticket` can use; that process holds it from now on.
     pub fn token_for(&self, ticket: Ticket) -> Token {
-        if !self.raw.header().state().is_kept() {
-            self.raw.header().add_holder(ticket.participant());
-        }
+        self.raw.header().add_holder(self.raw.off(), ticket.participant(), None);
         self.token()
     }
 
@@ -207,7 +204,7 @@ impl Token {
         }
         // The token may be anybody's bytes: nothing is touched that is not known to be an object's header.
         let off = Off::from_bits(self.off).ok_or(TokenError::Malformed)?;
-        let raw = object_at(off)?.ok_or(TokenError::Gone)?;
+        let raw = object::find(off)?.ok_or(TokenError::Gone)?;
         let state = raw.header().state();
         if state.status() != Status::Live || state.generation() != self.generation {
             return Err(TokenError::Gone);
@@ -216,42 +213,17 @@ impl Token {
     }
 }
 
-/// The object that begins at `off`, if one does: whatever bits `off` has, nothing is touched that is not known to be
-/// an object's header. It may go at any time unless it is held, or the allocator's lock is.
-fn object_at(off: Off) -> Result<Option<Raw>, TokenError> {
-    let header = segment::header_if_any().ok_or(TokenError::OtherSession)?;
-    let count = header.segment_count.load(Ordering::Acquire) as usize;
-    if !(1..count).contains(&off.segment()) || off.byte() % HEADER != 0 {
-        return Err(TokenError::Malformed);
-    }
-    if off.byte() + HEADER > segment::extent(header, off.segment()).1 {
-        return Err(TokenError::Malformed);
-    }
-    let page = Off::new(off.segment(), off.byte() / PAGE * PAGE);
-    let begins_here = pages::run_at(page)?.is_some_and(|run| match run.kind {
-        Kind::Object => off == page,
-        Kind::Slab => (off.byte() - page.byte()) % alloc::small_size(run.class) == 0,
-        Kind::Warm | Kind::Cold | Kind::Map => false,
-    });
-    if !begins_here {
-        return Ok(None);
-    }
-    // SAFETY: the page map says that an object begins here. Should it be freed right now, its header is still memory
-    // of atomics; whether it is the one that was meant is asked again when it is held.
-    Ok(Some(unsafe { Raw::at(off)? }))
-}
-
 /// For a census, which runs under the allocator's lock, so that nothing goes meanwhile: the body of this kind at `off`,
 /// unless its teardown was done or will never be.
 ///
 /// A body whose holders are all dead still counts: the reclaim that finds it tears it down, which takes what it reaches
 /// with it, and would meet in it what the same reclaim had freed already. So does one whose teardown is under way.
 pub(crate) fn living<T: Body>(off: u64) -> Option<&'static T> {
-    let raw = object_at(Off::from_bits(off)?).ok().flatten()?;
+    let raw = object::find(Off::from_bits(off)?).ok().flatten()?;
     let state = raw.header().state();
     let reaches = match state.status() {
         Status::Live => true,
-        Status::Dying => raw.header().has_living_holder(),
+        Status::Dying => raw.header().holders.any_alive(),
         Status::Free | Status::New => false,
     };
     if !reaches || state.kind() != T::KIND || raw.len() < size_of::<T>() {

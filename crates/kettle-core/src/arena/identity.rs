@@ -1,53 +1,30 @@
-//! Which participant this process is, at the price of two loads.
+//! Which participant this process is, at the price of a few loads.
 //!
-//! The answer stands in a page that the kernel wipes in a forked child, so any kind of fork forgets it by itself and
-//! the child registers anew. Each thread keeps a copy together with the page's epoch; a copy is good while the epoch
-//! is the same. Epochs count upwards through forks, so a child never meets an epoch of one of its ancestors.
+//! What is known here was found out in some epoch of the process ([`process::epoch`]), which ends with a fork of any
+//! kind: the child finds that it knows nothing, and registers anew.
 
-use core::cell::Cell;
-use core::ptr::{self, NonNull};
-use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::Ordering;
 
-use crate::atomics::{AtomicU64, Ordering};
+use crate::atomics::{AtomicU32, AtomicU64};
 use crate::sys::owner::Owner;
-use crate::sys::{memory, process};
+use crate::sys::process;
 
 use super::error::ArenaError;
 use super::participants::{self, Participant, Ticket};
 use super::{registry, segment};
 
-#[repr(C)]
-struct Page {
-    /// 0: this process has not registered.
-    epoch: AtomicU64,
-    /// A [`Participant`], valid while `epoch` is not 0.
-    participant: AtomicU64,
-}
-
-static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
-/// The last epoch used by this process or, by inheritance, one of its ancestors.
-static EPOCHS: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    static CACHED: Cell<(u64, Owner)> = const { Cell::new((0, Owner::from_bits(0))) };
-}
-
-fn page() -> Option<&'static Page> {
-    let page = NonNull::new(PAGE.load(Ordering::Acquire))?;
-    // SAFETY: PAGE is null or a mapping that is never taken back; zeros (as after a fork) are a valid Page.
-    Some(unsafe { page.as_ref() })
-}
+/// The epoch in which this process registered; 0: it has not, or left.
+static SINCE: AtomicU64 = AtomicU64::new(0);
+/// A [`Participant`], valid while `SINCE` is the present epoch.
+static PARTICIPANT: AtomicU32 = AtomicU32::new(0);
 
 #[inline]
 pub(super) fn current() -> Result<Owner, ArenaError> {
-    if let Some(page) = page() {
-        let epoch = page.epoch.load(Ordering::Acquire);
-        let (cached, owner) = CACHED.get();
-        if epoch != 0 && epoch == cached {
-            return Ok(owner);
-        }
-    }
-    find_out()
+    let participant = match registered() {
+        Some(participant) => participant,
+        None => find_out()?,
+    };
+    Ok(Owner::from_bits(participant.owner().to_bits() | u64::from(process::thread_id())))
 }
 
 /// Whether that is this process. Does not register.
@@ -56,44 +33,29 @@ pub(super) fn is_me(participant: Participant) -> bool {
 }
 
 /// This process, if it has registered.
+#[inline]
 pub(super) fn registered() -> Option<Participant> {
-    let page = page()?;
-    if page.epoch.load(Ordering::Acquire) == 0 {
+    // Acquire pairs with the release in `publish`.
+    let since = SINCE.load(Ordering::Acquire);
+    if since == 0 || since != process::epoch() {
         return None;
     }
-    Participant::from_bits(page.participant.load(Ordering::Relaxed) as u32)
+    Participant::from_bits(PARTICIPANT.load(Ordering::Relaxed))
 }
 
-/// The first call in a thread, or in a process.
+/// The first call in a process.
 #[cold]
-fn find_out() -> Result<Owner, ArenaError> {
+fn find_out() -> Result<Participant, ArenaError> {
     let header = segment::header()?;
-    let participant = match registered() {
-        Some(participant) => participant,
-        None => {
-            let mut registry = registry::lock_unregistered();
-            match registered() {
-                Some(participant) => participant,
-                None => {
-                    let page = make_page()?;
-                    let participant = participants::register(header)?;
-                    publish(page, participant);
-                    // What a fork without our handlers left here is not ours yet.
-                    registry.hold_again(participant);
-                    participant
-                }
-            }
-        }
-    };
-    Ok(cache(participant))
-}
-
-fn cache(participant: Participant) -> Owner {
-    let owner = Owner::from_bits(participant.owner().to_bits() | u64::from(process::thread_id()));
-    if let Some(page) = page() {
-        CACHED.set((page.epoch.load(Ordering::Acquire), owner));
+    let mut registry = registry::lock_unregistered();
+    if let Some(participant) = registered() {
+        return Ok(participant);
     }
-    owner
+    let participant = participants::register(header)?;
+    publish(participant)?;
+    // What a fork without our handlers left here is not ours yet.
+    registry.hold_again(participant);
+    Ok(participant)
 }
 
 /// See [`participants::adopt`].
@@ -105,38 +67,26 @@ pub(super) fn adopt(ticket: Ticket) -> Result<(), ArenaError> {
 /// The same for a caller that holds the registry's lock.
 pub(super) fn adopt_locked(ticket: Ticket) -> Result<(), ArenaError> {
     match registered() {
-        Some(mine) if mine == ticket.participant() => return Ok(()),
-        Some(_) => return Err(ArenaError::AlreadyRegistered),
-        None => {}
+        Some(mine) if mine == ticket.participant() => Ok(()),
+        Some(_) => Err(ArenaError::AlreadyRegistered),
+        None => publish(participants::occupy(segment::header()?, ticket)?),
     }
-    let page = make_page()?;
-    let participant = participants::occupy(segment::header()?, ticket)?;
-    publish(page, participant);
-    Ok(())
 }
 
-/// Forgets who this process is: it left, or is a forked child where the kernel cannot wipe the page.
+/// Forgets who this process is: it left.
 pub(super) fn forget() {
-    if let Some(page) = page() {
-        page.epoch.store(0, Ordering::Release);
-    }
+    SINCE.store(0, Ordering::Release);
 }
 
-fn publish(page: &Page, participant: Participant) {
-    page.participant.store(u64::from(participant.to_bits()), Ordering::Relaxed);
-    let epoch = EPOCHS.fetch_add(1, Ordering::Relaxed) + 1;
-    // Release: whoever sees the epoch sees the participant.
-    page.epoch.store(epoch, Ordering::Release);
-}
-
-/// The caller holds the registry's lock. Where the kernel cannot wipe the page, the fork handler of [`super::fork`]
-/// does; a child made behind the C library's back then goes unnoticed, for which there is no remedy.
-fn make_page() -> Result<&'static Page, ArenaError> {
-    if let Some(page) = page() {
-        return Ok(page);
+/// The caller holds the registry's lock.
+fn publish(participant: Participant) -> Result<(), ArenaError> {
+    let epoch = process::epoch();
+    if epoch == 0 {
+        // Without a page that tells of forks, nobody could rely on what is said here.
+        participants::vacate(participant);
+        return Err(ArenaError::Map(std::io::ErrorKind::OutOfMemory.into()));
     }
-    let address = memory::wiped_on_fork().map_err(ArenaError::Map)?;
-    PAGE.store(address.cast().as_ptr(), Ordering::Release);
-    // SAFETY: a fresh mapping of zeros, which is a valid Page, and never taken back.
-    Ok(unsafe { address.cast::<Page>().as_ref() })
+    PARTICIPANT.store(participant.to_bits(), Ordering::Relaxed);
+    SINCE.store(epoch, Ordering::Release);
+    Ok(())
 }

@@ -8,21 +8,26 @@ use crate::sys::futex::{self, Scope};
 use crate::sys::process;
 
 /// ```text
-/// 0              free
-/// pid            held by a thread of that process
-/// pid | WAITED   held, and others may sleep on the word
+/// 0                free
+/// epoch            held by a thread of the process that has this epoch
+/// epoch | WAITED   held, and others may sleep on the word
 /// ```
 ///
 /// After `fork` a child may find the lock held by a thread that it does not have. The handlers of [`super::fork`]
 /// take our locks around every `fork` of the C library, so that this does not happen; a child made behind the
-/// library's back finds another process's number in the word, takes the lock over and is told so: what the lock
-/// guards may be half-written.
+/// library's back finds another [epoch](process::epoch) than its own in the word, takes the lock over and is told so:
+/// what the lock guards may be half-written.
 pub(super) struct LocalLock<T> {
     word: AtomicU32,
     value: UnsafeCell<T>,
 }
 
 const WAITED: u32 = 1 << 31;
+
+/// What this process writes into its locks: never 0.
+fn here() -> u32 {
+    process::epoch() as u32 & !WAITED | u32::from(process::epoch() == 0)
+}
 
 // SAFETY: the value is reached only through a guard, of which there is one at a time.
 unsafe impl<T: Send> Sync for LocalLock<T> {}
@@ -39,7 +44,7 @@ impl<T> LocalLock<T> {
     }
 
     pub(super) fn lock(&self) -> LocalGuard<'_, T> {
-        let me = process::id();
+        let me = here();
         match self.word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => LocalGuard { lock: self, torn: false },
             Err(_) => LocalGuard { lock: self, torn: self.lock_contended(me) },
@@ -59,8 +64,7 @@ impl<T> LocalLock<T> {
                 continue;
             }
             let marked = seen | WAITED;
-            if seen == marked
-                || self.word.compare_exchange(seen, marked, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            if seen == marked || self.word.compare_exchange(seen, marked, Ordering::Relaxed, Ordering::Relaxed).is_ok()
             {
                 futex::wait(&self.word, marked, u64::MAX / 2, Scope::Private);
             }

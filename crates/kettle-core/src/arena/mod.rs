@@ -28,6 +28,7 @@ mod error;
 mod fork;
 mod handle;
 mod header;
+mod holders;
 mod identity;
 mod limit;
 mod local;
@@ -63,4 +64,15 @@ pub unsafe fn leave() {
         identity::forget();
         participants::vacate(me);
     }
+}
+
+/// As [`leave`], if this is the only thread of its process; says whether it was. Otherwise nothing is done: the others
+/// find out when the process has ended.
+pub fn leave_if_alone() -> bool {
+    let alone = crate::sys::process::thread_count() == Some(1);
+    if alone {
+        // SAFETY: there is no other thread, and this one ends the process; what it still drops may be dropped.
+        unsafe { leave() };
+    }
+    alone
 }

@@ -11,8 +11,8 @@
 //! * DYING: being torn down by the one that stands as its only holder. If that one dies too, what is left of it is
 //!   freed without asking further.
 //!
-//! PINNED: its token travels through some channel, where no holder stands for it; OVERFLOW: more processes hold it
-//! than there is room to note. Both keep it for as long as the session lasts.
+//! PINNED: its token travels through some channel, where no holder stands for it; OVERFLOW: there was no memory to
+//! note another holder. Both keep it for as long as the session lasts.
 //!
 //! Holders are added by a holder (for another) or under the allocator's lock, and an object begins to die only under
 //! that lock; so nobody can come to hold what is already dying.
@@ -20,17 +20,20 @@
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
-use crate::atomics::{AtomicU32, AtomicU64};
+use crate::atomics::AtomicU64;
 
 use super::alloc::{self, Allocator};
-use super::error::ArenaError;
+use super::error::{ArenaError, TokenError};
+use super::holders::Holders;
 use super::offset::Off;
+use super::pages::{self, Kind, PAGE};
 use super::participants::{self, Participant};
 use super::segment;
 
 /// The length of a header; the data follow, and so are aligned to 64 bytes.
 pub(super) const HEADER: u64 = size_of::<ObjectHeader>() as u64;
-const HOLDERS: usize = 8;
+
+const _: () = assert!(HEADER == 64);
 
 #[repr(C, align(64))]
 pub(super) struct ObjectHeader {
@@ -41,8 +44,8 @@ pub(super) struct ObjectHeader {
     /// The object that this one can be reached from, and where in it; while free: the next free one of its size.
     pub home: AtomicU64,
     pub home_pos: AtomicU64,
-    /// [`Participant`]s, or 0. Entries of the dead stay until somebody needs the room.
-    holders: [AtomicU32; HOLDERS],
+    /// Who keeps it alive.
+    pub holders: Holders,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +112,7 @@ impl ObjectHeader {
         self.len.store(len, Ordering::Relaxed);
         self.home.store(0, Ordering::Relaxed);
         self.home_pos.store(0, Ordering::Relaxed);
-        self.hold_alone(holder);
+        self.holders.begin(holder);
     }
 
     pub(super) fn state(&self) -> State {
@@ -134,45 +137,17 @@ impl ObjectHeader {
         self.state.fetch_or(PINNED, Ordering::AcqRel);
     }
 
-    pub(super) fn is_held_by(&self, p: Participant) -> bool {
-        self.holders.iter().any(|h| h.load(Ordering::Acquire) == p.to_bits())
-    }
-
-    /// Adds a holder, unless it is one. Called by a holder, or under the allocator's lock.
-    pub(super) fn add_holder(&self, p: Participant) {
-        if self.is_held_by(p) {
-            return;
-        }
-        let vacant = |bits: u32| Participant::from_bits(bits).is_none_or(Participant::is_dead);
-        for holder in &self.holders {
-            let seen = holder.load(Ordering::Acquire);
-            if vacant(seen)
-                && holder.compare_exchange(seen, p.to_bits(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
-            {
-                return;
-            }
-        }
-        self.state.fetch_or(OVERFLOW, Ordering::AcqRel);
-    }
-
-    pub(super) fn remove_holder(&self, p: Participant) {
-        for holder in &self.holders {
-            let _ = holder.compare_exchange(p.to_bits(), 0, Ordering::AcqRel, Ordering::Relaxed);
+    /// Adds a holder, unless it is kept anyhow. Called by a holder, or under the allocator's lock.
+    pub(super) fn add_holder(&self, off: Off, p: Participant, allocator: Option<&Allocator>) {
+        if !self.state().is_kept() && self.holders.add(off, p, allocator).is_err() {
+            self.state.fetch_or(OVERFLOW, Ordering::AcqRel);
         }
     }
 
-    /// The new holder first, so that no instant is without one.
-    pub(super) fn hold_alone(&self, p: Participant) {
-        self.holders[0].store(p.to_bits(), Ordering::Release);
-        self.holders[1..].iter().for_each(|h| h.store(0, Ordering::Relaxed));
-    }
-
-    pub(super) fn hold_by_none(&self) {
-        self.holders.iter().for_each(|h| h.store(0, Ordering::Release));
-    }
-
-    pub(super) fn has_living_holder(&self) -> bool {
-        self.holders.iter().any(|h| Participant::from_bits(h.load(Ordering::Acquire)).is_some_and(|p| !p.is_dead()))
+    /// Makes it DYING in the hands of `p`.
+    pub(super) fn condemn(&self, p: Participant) {
+        self.holders.replace(Some(p));
+        self.set_status(Status::Dying);
     }
 }
 
@@ -285,12 +260,12 @@ impl Raw {
 
     /// Makes `holder` the only one.
     pub fn stamp(&self, holder: Participant) {
-        self.header.hold_alone(holder);
+        self.header.holders.replace(Some(holder));
     }
 
     /// Leaves it without holders: it lives as long as the census reaches it.
     pub fn disown(&self) {
-        self.header.hold_by_none();
+        self.header.holders.replace(None);
     }
 
     /// Fills the beginning of its data.
@@ -311,8 +286,11 @@ impl Raw {
     /// # Safety
     /// These bytes are part of the data, and nobody else looks at them yet.
     pub(super) unsafe fn clear(&self, from: usize, len: usize) {
-        // SAFETY: the caller promises room, and that it has it to itself.
-        unsafe { alloc::clear(self.off.plus(HEADER + from as u64), self.data.add(from), self.cold, len) };
+        // Cold memory reads as zeros, and it would be a pity to touch it all.
+        if !self.cold {
+            // SAFETY: the caller promises room, and that it has it to itself.
+            unsafe { self.data.add(from).write_bytes(0, len) };
+        }
     }
 
     /// Frees it. Errors leave it to a later reclaim.
@@ -331,10 +309,34 @@ impl Raw {
 /// It is this caller's to free, and nobody uses it any more.
 pub(super) unsafe fn free(off: Off, object: &'static ObjectHeader) {
     let Ok(me) = participants::try_me() else { return };
-    object.hold_alone(Participant::of(me));
-    object.set_status(Status::Dying);
+    object.condemn(Participant::of(me));
     crate::crash_point("arena.object.dying");
     let Some(header) = segment::header_if_any() else { return };
     let Ok(allocator) = Allocator::lock(header) else { return };
     allocator.free_and_cool(off, object);
+}
+
+/// The object that begins at `off`, if one does: whatever bits `off` has, nothing is touched that is not known to be
+/// an object's header. It may go at any time unless it is held, or the allocator's lock is.
+pub(super) fn find(off: Off) -> Result<Option<Raw>, TokenError> {
+    let header = segment::header_if_any().ok_or(TokenError::OtherSession)?;
+    let count = header.segment_count.load(Ordering::Acquire) as usize;
+    if !(1..count).contains(&off.segment()) || off.byte() % HEADER != 0 {
+        return Err(TokenError::Malformed);
+    }
+    if off.byte() + HEADER > segment::extent(header, off.segment()).1 {
+        return Err(TokenError::Malformed);
+    }
+    let page = Off::new(off.segment(), off.byte() / PAGE * PAGE);
+    let begins_here = pages::run_at(page)?.is_some_and(|run| match run.kind {
+        Kind::Object => off == page,
+        Kind::Slab => (off.byte() - page.byte()) % alloc::small_size(run.class) == 0,
+        Kind::Warm | Kind::Cold | Kind::Map => false,
+    });
+    if !begins_here {
+        return Ok(None);
+    }
+    // SAFETY: the page map says that an object begins here. Should it be freed right now, its header is still memory
+    // of atomics; whether it is the one that was meant is asked again when it is held.
+    Ok(Some(unsafe { Raw::at(off)? }))
 }

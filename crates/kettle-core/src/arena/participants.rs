@@ -89,9 +89,15 @@ impl Identity {
     const fn pid(self) -> u32 {
         (self.0 >> 40) as u32
     }
+    const fn start(self) -> u64 {
+        self.0 & Self::START
+    }
+    /// Whether both can be the same process: an unknown start says nothing against it.
+    const fn may_be(self, other: Self) -> bool {
+        self.pid() == other.pid() && (self.start() == 0 || other.start() == 0 || self.start() == other.start())
+    }
     fn is_alive(self) -> bool {
-        let start = self.0 & Self::START;
-        process::is_alive(self.pid(), (start != 0).then_some(start))
+        process::is_alive(self.pid(), (self.start() != 0).then_some(self.start()))
     }
 }
 
@@ -218,7 +224,8 @@ pub fn child_started(ticket: Ticket, pid: u32) {
     }
 }
 
-/// In the new process: takes the place that was reserved for it.
+/// In the new process: takes the place that was reserved for it. A process that took it, and then executed another
+/// program, takes it again.
 ///
 /// # Errors
 /// When the place was given up, or this process registered by itself before.
@@ -302,9 +309,8 @@ fn rows(header: &'static Header) -> impl Iterator<Item = &'static Slot> {
 }
 
 fn occupant_lives(row: &Slot, state: State) -> bool {
-    let by_reserver = state.status() == CLAIMED || {
-        state.status() == RESERVED && row.identity.load(Ordering::Acquire) == 0
-    };
+    let by_reserver =
+        state.status() == CLAIMED || { state.status() == RESERVED && row.identity.load(Ordering::Acquire) == 0 };
     if by_reserver {
         return state.reserver() == process::id() || process::is_alive(state.reserver(), None);
     }
@@ -341,10 +347,11 @@ fn claim(header: &'static Header, pid: u32) -> Result<(u32, u32), ArenaError> {
 /// Registers this process in a row of its own.
 pub(super) fn register(header: &'static Header) -> Result<Participant, ArenaError> {
     segment::check_namespace(header)?;
-    let pid = process::id();
-    let (slot, generation) = claim(header, pid)?;
+    let identity = Identity::of(process::id());
+    vacate_earlier(header, identity, None);
+    let (slot, generation) = claim(header, process::id())?;
     let row = row(header, slot);
-    row.identity.store(Identity::of(pid).0, Ordering::Relaxed);
+    row.identity.store(identity.0, Ordering::Relaxed);
     // Release: whoever sees LIVE sees the identity.
     row.state.store(State::new(0, generation, LIVE).0, Ordering::Release);
     Ok(Participant::new(slot, generation))
@@ -353,21 +360,34 @@ pub(super) fn register(header: &'static Header) -> Result<Participant, ArenaErro
 /// Registers this process in the row reserved for it.
 pub(super) fn occupy(header: &'static Header, ticket: Ticket) -> Result<Participant, ArenaError> {
     segment::check_namespace(header)?;
+    let mine = Identity::of(process::id());
+    vacate_earlier(header, mine, Some(ticket));
     let owner = ticket.participant().owner();
     let row = row(header, owner.slot());
     let state = State(row.state.load(Ordering::Acquire));
-    if state.generation() != owner.generation() || state.status() != RESERVED {
+    if state.generation() != owner.generation() || !matches!(state.status(), RESERVED | LIVE) {
         return Err(ArenaError::TicketGone);
     }
-    let mine = Identity::of(process::id()).0;
-    match row.identity.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Acquire) {
-        Err(other) if Identity(other).pid() != process::id() => return Err(ArenaError::TicketGone),
+    // Its starter may have written it already; or it took the place before it executed another program.
+    match row.identity.compare_exchange(0, mine.0, Ordering::AcqRel, Ordering::Acquire) {
+        Err(other) if !Identity(other).may_be(mine) => return Err(ArenaError::TicketGone),
         _ => {}
     }
     let live = State::new(0, owner.generation(), LIVE);
     match row.state.compare_exchange(state.0, live.0, Ordering::AcqRel, Ordering::Relaxed) {
         Ok(_) => Ok(ticket.participant()),
         Err(_) => Err(ArenaError::TicketGone),
+    }
+}
+
+/// Frees the rows that this process had before it executed another program: what it held went with its memory.
+fn vacate_earlier(header: &'static Header, mine: Identity, but: Option<Ticket>) {
+    for (slot, row) in (1..).zip(rows(header)) {
+        let state = State(row.state.load(Ordering::Acquire));
+        let is_mine = state.status() == LIVE && row.identity.load(Ordering::Acquire) == mine.0;
+        if is_mine && but != Some(Ticket::new(slot, state.generation())) {
+            free(header, row, state);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use super::alloc::{Allocator, for_each_small};
 use super::error::ArenaError;
 use super::header::Header;
+use super::holders::{Holders, SHEET};
 use super::object::{self, ObjectHeader, Raw, Status};
 use super::offset::Off;
 use super::pages::{self, Kind};
@@ -130,8 +131,7 @@ fn condemn(header: &'static Header) -> Result<Vec<Garbage>, ArenaError> {
     let mut garbage = Vec::new();
     let mut look = |off: Off, object: &'static ObjectHeader| -> Result<(), ArenaError> {
         if let Some(teardown) = verdict(off, object)? {
-            object.hold_alone(me);
-            object.set_status(Status::Dying);
+            object.condemn(me);
             // SAFETY: an object begins there, and is kept by its being DYING in our hands.
             garbage.push(Garbage { raw: unsafe { Raw::at(off)? }, teardown });
         }
@@ -163,19 +163,22 @@ fn verdict(off: Off, object: &'static ObjectHeader) -> Result<Option<bool>, Aren
     let state = object.state();
     match state.status() {
         Status::Free => Ok(None),
-        Status::New | Status::Dying => Ok((!object.has_living_holder()).then_some(false)),
+        Status::New | Status::Dying => Ok((!object.holders.any_alive()).then_some(false)),
         Status::Live => {
-            if state.is_kept() || object.has_living_holder() {
+            if state.is_kept() || object.holders.any_alive() {
                 return Ok(None);
             }
             // SAFETY: an object begins there, and cannot be freed while the lock is held.
             let raw = unsafe { Raw::at(off)? };
+            if raw.kind() == SHEET {
+                return Ok((!Holders::reach(off, raw.home().0)).then_some(false));
+            }
             if census().fate(&found(&raw)) == Fate::Reachable {
                 return Ok(None);
             }
             // Somebody may have taken it out of where it was between our look at the holders and the census's. Who
             // takes, first makes himself the holder; so if there still is none, it was not there to be taken.
-            Ok((!object.has_living_holder()).then_some(true))
+            Ok((!object.holders.any_alive()).then_some(true))
         }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::alloc::Allocator;
 use super::error::ArenaError;
 use super::local::{LocalGuard, LocalLock};
-use super::object::{self, ObjectHeader, Raw, Status};
+use super::object::{self, Raw, Status};
 use super::offset::Off;
 use super::participants::{self, Participant};
 use super::{identity, segment};
@@ -96,7 +96,7 @@ impl Registry {
         for &off in self.entries.keys() {
             // SAFETY: this process holds an object there, so it cannot be freed meanwhile.
             if let Ok(object) = unsafe { object::header_at(off) } {
-                hold_for(object, child);
+                object.add_holder(off, child, None);
             }
         }
     }
@@ -107,7 +107,7 @@ impl Registry {
             return;
         }
         let Some(header) = segment::header_if_any() else { return };
-        let Ok(_allocator) = Allocator::lock(header) else { return };
+        let Ok(allocator) = Allocator::lock(header) else { return };
         self.entries.retain(|&off, entry| {
             // SAFETY: some object began there when the parent held it, and what began an object once has a header
             // or what remains of one; it is only read, and compared with what it was.
@@ -115,7 +115,7 @@ impl Registry {
             let state = object.state();
             let same = state.generation() == entry.generation && matches!(state.status(), Status::New | Status::Live);
             if same {
-                hold_for(object, me);
+                object.add_holder(off, me, Some(&allocator));
             }
             same
         });
@@ -127,12 +127,6 @@ impl Registry {
     }
 }
 
-fn hold_for(object: &ObjectHeader, p: Participant) {
-    if !object.state().is_kept() {
-        object.add_holder(p);
-    }
-}
-
 /// Becomes a holder of a live object, for a handle.
 ///
 /// False: it is not the one that was meant any more.
@@ -141,13 +135,13 @@ pub(super) fn acquire(raw: &Raw, generation: u32) -> Result<bool, ArenaError> {
     let mut registry = lock()?;
     let object = raw.header();
     let is_meant = || object.state().status() == Status::Live && object.state().generation() == generation;
-    if !object.state().is_kept() && !object.is_held_by(me) {
+    if !object.state().is_kept() && !object.holders.contains(me) {
         // Its last holder may just be going. Objects begin to die under this lock only.
-        let _allocator = Allocator::lock(segment::header()?)?;
+        let allocator = Allocator::lock(segment::header()?)?;
         if !is_meant() {
             return Ok(false);
         }
-        object.add_holder(me);
+        object.add_holder(raw.off(), me, Some(&allocator));
     }
     if !is_meant() {
         return Ok(false);
@@ -170,13 +164,12 @@ pub(super) unsafe fn let_go(raw: &Raw, teardown: impl FnOnce()) {
     let object = raw.header();
     {
         let Ok(_allocator) = Allocator::lock(header) else { return };
-        object.remove_holder(me);
+        object.holders.remove(me);
         crate::crash_point("arena.handle.let-go");
-        if object.has_living_holder() {
+        if object.holders.any_alive() {
             return;
         }
-        object.hold_alone(me);
-        object.set_status(Status::Dying);
+        object.condemn(me);
     }
     drop(registry);
     crate::crash_point("arena.object.dying");

@@ -13,9 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use crate::sys::{limits, memory, process};
 
 use super::error::{ArenaError, Shortage};
+use super::fork;
 use super::header::{HEADER_LEN, Header, LAYOUT, MAGIC, SEGMENTS};
 use super::limit;
-use super::fork;
 use super::local::LocalLock;
 use super::offset::Off;
 
@@ -82,7 +82,7 @@ fn begin() -> Result<&'static Header, ArenaError> {
     header.segments[0].len.store(HEADER_LEN as u64, Ordering::Relaxed);
     header.segment_count.store(1, Ordering::Relaxed);
     header.magic.store(MAGIC, Ordering::Release);
-    install_header(fd, base);
+    install_header(fd, header);
     Ok(header)
 }
 
@@ -106,7 +106,7 @@ pub(super) fn attach(fd: OwnedFd) -> Result<&'static Header, ArenaError> {
     let known = match joined {
         Ok(None) => {
             fork::install_handlers();
-            install_header(memory::move_high(fd), base);
+            install_header(memory::move_high(fd), header);
             return Ok(header);
         }
         Ok(Some(known)) => Ok(known),
@@ -137,9 +137,11 @@ pub(super) fn check_namespace(header: &Header) -> Result<(), ArenaError> {
     }
 }
 
-fn install_header(fd: OwnedFd, base: NonNull<u8>) {
+fn install_header(fd: OwnedFd, header: &'static Header) {
+    crate::wait::set_namespace(header.session.load(Ordering::Relaxed));
     FILE.store(fd.into_raw_fd(), Ordering::Relaxed);
-    BASES[0].store(base.as_ptr(), Ordering::Release);
+    // Release: whoever sees the base sees the file and the header's beginning.
+    BASES[0].store(ptr::from_ref(header).cast_mut().cast(), Ordering::Release);
 }
 
 /// The address here of a place in the arena, mapping its segment at the first touch.

@@ -75,11 +75,8 @@ struct Files {
     reclaimable: &'static str,
 }
 
-const V1: Files = Files {
-    limit: "memory.limit_in_bytes",
-    usage: "memory.usage_in_bytes",
-    reclaimable: "total_inactive_file ",
-};
+const V1: Files =
+    Files { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", reclaimable: "total_inactive_file " };
 const V2: Files = Files { limit: "memory.max", usage: "memory.current", reclaimable: "inactive_file " };
 
 /// The least headroom of the control groups that this process is in, from its own up to the root.

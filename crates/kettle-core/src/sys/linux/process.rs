@@ -1,5 +1,8 @@
 //! Who am I; does that one, started then, still live.
 
+use core::cell::Cell;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -11,10 +14,76 @@ pub fn id() -> u32 {
     unsafe { libc::getpid() as u32 }
 }
 
-/// The kernel's number of this thread.
+/// The kernel's number of this thread. It costs a system call once per thread, and again after `fork`.
+#[inline]
 pub fn thread_id() -> u32 {
-    // SAFETY: gettid takes nothing and cannot fail.
-    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+    let epoch = epoch();
+    match KNOWN.get() {
+        (at, id) if at == epoch && epoch != 0 => id,
+        _ => {
+            // SAFETY: gettid takes nothing and cannot fail.
+            let id = unsafe { libc::syscall(libc::SYS_gettid) as u32 };
+            KNOWN.set((epoch, id));
+            id
+        }
+    }
+}
+
+thread_local! {
+    /// The number of this thread, and in which epoch it was asked for.
+    static KNOWN: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// The epoch of this process, in a page that is wiped at `fork`.
+static EPOCH: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+/// The last epoch of this process or, by inheritance, of one of its ancestors.
+static EPOCHS: AtomicU64 = AtomicU64::new(0);
+
+/// A number that is another one in each forked child than in all its ancestors, so that what was found out in an
+/// ancestor is not taken for true. However the child was made: the kernel wipes the page where the number stands.
+/// 0 when there is no memory for a page: then trust nothing.
+#[inline]
+pub fn epoch() -> u64 {
+    let Some(page) = NonNull::new(EPOCH.load(Ordering::Acquire)) else { return begin_epoch() };
+    // SAFETY: EPOCH is null or a mapping that is never taken back; zeros, as after a fork, are a valid word.
+    match unsafe { page.as_ref() }.load(Ordering::Relaxed) {
+        0 => begin_epoch(),
+        epoch => epoch,
+    }
+}
+
+#[cold]
+fn begin_epoch() -> u64 {
+    let mut page = EPOCH.load(Ordering::Acquire);
+    if page.is_null() {
+        let Ok(fresh) = super::memory::wiped_on_fork() else { return 0 };
+        let fresh = fresh.cast().as_ptr();
+        page = match EPOCH.compare_exchange(page, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                // For sandboxes that do not wipe pages. Failing, there is no remedy for those.
+                let _ = at_fork(nothing, nothing, wipe);
+                fresh
+            }
+            // Two threads at once: the other's page it is, and this one is lost, once.
+            Err(first) => first,
+        };
+    }
+    // SAFETY: as in `epoch`.
+    let page = unsafe { &*page };
+    let next = EPOCHS.fetch_add(1, Ordering::Relaxed) + 1;
+    match page.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => next,
+        Err(first) => first,
+    }
+}
+
+extern "C" fn nothing() {}
+
+extern "C" fn wipe() {
+    if let Some(page) = NonNull::new(EPOCH.load(Ordering::Acquire)) {
+        // SAFETY: as in `epoch`.
+        unsafe { page.as_ref() }.store(0, Ordering::Relaxed);
+    }
 }
 
 /// When the process `pid` was started, in clock ticks since boot; None if it is gone or `/proc` does not tell.
@@ -89,6 +158,11 @@ pub fn thread_exists(pid: u32, thread: u32) -> bool {
     // SAFETY: signal 0 only asks.
     let r = unsafe { libc::syscall(libc::SYS_tgkill, pid as libc::pid_t, thread as libc::pid_t, 0) };
     r == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// How many threads this process has; None where `/proc` does not tell.
+pub fn thread_count() -> Option<usize> {
+    Some(fs::read_dir("/proc/self/task").ok()?.count())
 }
 
 /// A number for the namespace in which process numbers have their meaning; None where `/proc` does not tell.

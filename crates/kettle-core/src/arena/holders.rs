@@ -1,0 +1,163 @@
+//! Who keeps an object alive: a few entries in its header, and as many more as it takes.
+//!
+//! An entry names a participant, or nobody (0). Entries of the dead stay until somebody needs the room, so a lock
+//! that a thousand short-lived children were given, a few at a time, still needs but a few entries.
+//!
+//! When the entries in the header are taken by the living (a pool of sixteen workers is nothing special), a *sheet*
+//! of further ones is made: an object of its own, whose home is the object it belongs to, and whose place is written
+//! into the last link there is. Sheets are never unlinked while the object lives, so the chain is read without a
+//! lock. A sheet that was made but not linked, or whose object was freed, is found by a reclaim as not reachable.
+
+use core::sync::atomic::Ordering;
+
+use crate::atomics::{AtomicU32, AtomicU64};
+
+use super::alloc::{Allocator, Wish};
+use super::error::ArenaError;
+use super::object::{self, Raw, Status};
+use super::offset::Off;
+use super::participants::{self, Participant};
+use super::segment;
+
+/// The kind of sheets.
+pub(super) const SHEET: u32 = 0;
+const FIRST: usize = 6;
+/// With the header this makes an object of 256 bytes.
+const PER_SHEET: usize = 46;
+
+#[repr(C)]
+pub(super) struct Holders {
+    first: [AtomicU32; FIRST],
+    /// The first sheet, or 0.
+    more: AtomicU64,
+}
+
+#[repr(C)]
+struct Sheet {
+    /// The next sheet, or 0.
+    more: AtomicU64,
+    entries: [AtomicU32; PER_SHEET],
+}
+
+fn sheet(link: &AtomicU64) -> Option<&'static Sheet> {
+    let off = Off::from_bits(link.load(Ordering::Acquire))?;
+    // SAFETY: links hold the places of sheets, which live as long as the object that is being looked at.
+    let raw = unsafe { Raw::at(off) }.ok()?;
+    // SAFETY: a sheet was written there before it was linked; it consists of atomics.
+    Some(unsafe { raw.data().cast::<Sheet>().as_ref() })
+}
+
+impl Holders {
+    /// For a new object, whatever was here before: one holder.
+    pub(super) fn begin(&self, p: Participant) {
+        self.first[0].store(p.to_bits(), Ordering::Relaxed);
+        self.first[1..].iter().for_each(|e| e.store(0, Ordering::Relaxed));
+        self.more.store(0, Ordering::Relaxed);
+    }
+
+    fn sheets(&self) -> impl Iterator<Item = &'static Sheet> {
+        core::iter::successors(sheet(&self.more), |s| sheet(&s.more))
+    }
+
+    /// The first entry that `found` says yes to.
+    fn any(&self, mut found: impl FnMut(&AtomicU32) -> bool) -> bool {
+        self.first.iter().any(&mut found) || self.sheets().any(|s| s.entries.iter().any(&mut found))
+    }
+
+    pub(super) fn contains(&self, p: Participant) -> bool {
+        self.any(|e| e.load(Ordering::Acquire) == p.to_bits())
+    }
+
+    /// Whether one of them lives.
+    pub(super) fn any_alive(&self) -> bool {
+        self.any(|e| Participant::from_bits(e.load(Ordering::Acquire)).is_some_and(|p| !p.is_dead()))
+    }
+
+    pub(super) fn remove(&self, p: Participant) {
+        self.any(|e| {
+            let _ = e.compare_exchange(p.to_bits(), 0, Ordering::AcqRel, Ordering::Relaxed);
+            false
+        });
+    }
+
+    /// Leaves `p` alone, or nobody. The new holder first, so that no instant is without one.
+    pub(super) fn replace(&self, p: Option<Participant>) {
+        self.first[0].store(p.map_or(0, Participant::to_bits), Ordering::Release);
+        self.first[1..].iter().for_each(|e| e.store(0, Ordering::Release));
+        self.sheets().for_each(|s| s.entries.iter().for_each(|e| e.store(0, Ordering::Release)));
+    }
+
+    /// Adds `p` to the holders of the object at `owner`. `allocator`: the lock, if the caller has it.
+    ///
+    /// # Errors
+    /// When there is no room for another sheet.
+    pub(super) fn add(&self, owner: Off, p: Participant, allocator: Option<&Allocator>) -> Result<(), ArenaError> {
+        if self.contains(p) {
+            return Ok(());
+        }
+        let put = |e: &AtomicU32, seen: u32| {
+            e.compare_exchange(seen, p.to_bits(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        loop {
+            // Empty entries first: whether somebody is dead is a question to the system.
+            if self.any(|e| e.load(Ordering::Relaxed) == 0 && put(e, 0)) {
+                return Ok(());
+            }
+            let of_the_dead = |bits: u32| Participant::from_bits(bits).is_some_and(Participant::is_dead);
+            if self.any(|e| {
+                let seen = e.load(Ordering::Relaxed);
+                of_the_dead(seen) && put(e, seen)
+            }) {
+                return Ok(());
+            }
+            self.append_sheet(owner, allocator)?;
+        }
+    }
+
+    fn append_sheet(&self, owner: Off, allocator: Option<&Allocator>) -> Result<(), ArenaError> {
+        let me = Participant::of(participants::try_me()?);
+        let wish = Wish::new(SHEET, size_of::<Sheet>() as u64, me)?;
+        let placed = match allocator {
+            Some(allocator) => allocator.place_or_grow(&wish)?,
+            // Not the long way, which reclaims: what is torn down there may hold what we hold locks of.
+            None => Allocator::lock(segment::header()?)?.place_or_grow(&wish)?,
+        };
+        // SAFETY: an object was made there just now, and is ours until we let go of it.
+        let raw = unsafe { Raw::at(placed.off)? };
+        // SAFETY: its data are as long as a sheet and aligned to 64 bytes; zeros are an empty one.
+        unsafe { raw.data().cast::<Sheet>().write_bytes(0, 1) };
+        raw.set_home(owner.to_bits(), 0);
+        raw.publish();
+        crate::crash_point("arena.holders.before-link");
+        let last = self.sheets().last().map_or(&self.more, |s| &s.more);
+        match last.compare_exchange(0, placed.off.to_bits(), Ordering::AcqRel, Ordering::Relaxed) {
+            // From now on it is kept by being linked.
+            Ok(_) => raw.disown(),
+            // Somebody else has made room meanwhile.
+            Err(_) => match allocator {
+                Some(allocator) => {
+                    raw.header().set_status(Status::Dying);
+                    allocator.free(placed.off, raw.header())?;
+                }
+                // SAFETY: nobody else has seen it.
+                None => unsafe { raw.free() },
+            },
+        }
+        Ok(())
+    }
+
+    /// The sheets, by place: to be freed with the object.
+    pub(super) fn places(&self) -> Vec<Off> {
+        let links = core::iter::once(self.more.load(Ordering::Acquire))
+            .chain(self.sheets().map(|s| s.more.load(Ordering::Acquire)));
+        links.filter_map(Off::from_bits).collect()
+    }
+
+    /// For a reclaim, which holds the allocator's lock: whether a sheet still belongs to an object.
+    pub(super) fn reach(sheet: Off, home: u64) -> bool {
+        let owner = Off::from_bits(home).and_then(|off| object::find(off).ok().flatten());
+        owner.is_some_and(|owner| {
+            owner.header().state().status() != Status::Free && owner.header().holders.places().contains(&sheet)
+        })
+    }
+}
