@@ -62,6 +62,17 @@ fn each_thread_has_its_number() {
 }
 
 #[test]
+fn a_thread_belongs_to_one_process() {
+    alone(|| {
+        let child = Child::fork(|| sleep_for_ever());
+        assert!(process::thread_exists(child.pid(), child.pid()));
+        assert!(!process::thread_exists(child.pid(), process::id()));
+        assert!(process::thread_exists(process::id(), process::thread_id()));
+        child.kill_and_wait();
+    });
+}
+
+#[test]
 fn memory_is_shared_grown_and_given_back() {
     alone(|| {
         let file = memory::create(c"test").unwrap();
