@@ -49,10 +49,10 @@ pub(crate) fn rebuild<'py>(py: Python<'py>, taken: Taken<Block>, inline: &[u8]) 
         let buffers = taken
             .parts
             .into_iter()
-            .map(|part| Ok(Bound::new(py, Lease::new(part))?.into_any()))
+            .map(|part| Ok(Bound::new(py, Lease::new(part)?)?.into_any()))
             .collect::<PyResult<Vec<_>>>()?;
         let pickle = match taken.block {
-            Some(block) => Bound::new(py, Lease::new(block))?.into_any(),
+            Some(block) => Bound::new(py, Lease::new(block)?)?.into_any(),
             None => PyBytes::new(py, inline).into_any(),
         };
         return pickle::loads(&pickle, buffers);
