@@ -1,3 +1,4 @@
+pub mod child;
 pub mod clock;
 pub mod doorbell;
 pub mod futex;

@@ -142,7 +142,7 @@ fn same_start(expected: Option<u64>, found: Option<u64>) -> bool {
     }
 }
 
-fn open(pid: u32) -> io::Result<OwnedFd> {
+pub(super) fn open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers; the descriptor is closed on exec by itself.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
     if fd < 0 {

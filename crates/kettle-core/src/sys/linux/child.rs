@@ -1,0 +1,217 @@
+//! Starting a process with chosen descriptors, watching it, and what it does first when it runs.
+
+use core::ffi::CStr;
+use std::ffi::CString;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use super::process;
+
+/// A process that this one started and that nobody has reaped before.
+///
+/// Dropping it does nothing to the process; who wants no zombie calls [`try_reap`](Self::try_reap) first.
+#[derive(Debug)]
+pub struct Child {
+    pid: u32,
+    fd: OwnedFd,
+}
+
+impl Child {
+    /// Starts `program`. Every descriptor in `inherited` has the same number there; all others that are closed on exec
+    /// are closed. The new process has no signal blocked, and `SIGPIPE` has its default meaning.
+    ///
+    /// This does not `fork`: handlers that were set up for that do not run, and its cost does not depend on how much
+    /// memory this process has.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn start(
+        program: &CStr,
+        arguments: &[CString],
+        environment: &[CString],
+        inherited: &[BorrowedFd<'_>],
+    ) -> io::Result<Self> {
+        let mut actions = Actions::new()?;
+        for fd in inherited {
+            actions.keep(*fd)?;
+        }
+        let attributes = Attributes::new()?;
+        let argv = pointers(arguments);
+        let envp = pointers(environment);
+        let mut pid: libc::pid_t = 0;
+        // SAFETY: the program is a C string; both lists end with a null pointer and point at C strings that outlive
+        // the call; actions and attributes are initialised; posix_spawn only reads them.
+        check(unsafe {
+            libc::posix_spawn(&mut pid, program.as_ptr(), &actions.0, &attributes.0, argv.as_ptr(), envp.as_ptr())
+        })?;
+        match process::open(pid as u32) {
+            Ok(fd) => Ok(Self { pid: pid as u32, fd }),
+            Err(e) => {
+                // Not to be watched, so not to be left running. It is our child and not reaped: the number is its.
+                // SAFETY: integers, and a null pointer where the status is not wanted.
+                unsafe {
+                    libc::kill(pid, libc::SIGKILL);
+                    libc::waitpid(pid, ptr::null_mut(), 0);
+                }
+                Err(e)
+            }
+        }
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends it a signal; nothing if it has ended. The signal cannot reach another process that got its number.
+    ///
+    /// # Errors
+    /// When it must not be signalled (it changed its user, say), or the signal does not exist.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        // SAFETY: a descriptor that lives, integers, and a null pointer where the kernel is to fill in the sender.
+        let r = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), signal, ptr::null::<libc::siginfo_t>(), 0)
+        };
+        if r == 0 {
+            return Ok(());
+        }
+        match io::Error::last_os_error() {
+            e if e.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            e => Err(e),
+        }
+    }
+
+    /// If it has ended: how, as `wait` would tell; and it is no zombie any more. To be called until it gives something.
+    ///
+    /// # Errors
+    /// When somebody else reaped it, or this process ignores `SIGCHLD`: then nobody knows how it ended.
+    pub fn try_reap(&self) -> io::Result<Option<i32>> {
+        // SAFETY: siginfo_t is plain old data, for which all zeroes is a valid value.
+        let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
+        let fd = self.fd.as_raw_fd() as libc::id_t;
+        // SAFETY: the descriptor lives, and `info` is a valid place for one siginfo_t.
+        let r = unsafe { libc::waitid(libc::P_PIDFD, fd, &mut info, libc::WEXITED | libc::WNOHANG) };
+        if r < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: waitid filled in the fields of a SIGCHLD, or left the number zero.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        Ok((pid != 0).then_some(match info.si_code {
+            libc::CLD_EXITED => (status & 0xff) << 8,
+            libc::CLD_DUMPED => status | 0x80,
+            _ => status,
+        }))
+    }
+}
+
+impl AsFd for Child {
+    /// Readable when it has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
+    strings.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
+}
+
+fn check(error: libc::c_int) -> io::Result<()> {
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+struct Actions(libc::posix_spawn_file_actions_t);
+
+impl Actions {
+    fn new() -> io::Result<Self> {
+        let mut actions = MaybeUninit::uninit();
+        // SAFETY: the place is valid; on success it is initialised.
+        unsafe {
+            check(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
+            Ok(Self(actions.assume_init()))
+        }
+    }
+
+    fn keep(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let fd = fd.as_raw_fd();
+        // SAFETY: initialised in `new`. A descriptor that is duplicated onto itself only loses its close-on-exec.
+        check(unsafe { libc::posix_spawn_file_actions_adddup2(&mut self.0, fd, fd) })
+    }
+}
+
+impl Drop for Actions {
+    fn drop(&mut self) {
+        // SAFETY: initialised in `new`, and not used any more.
+        unsafe { libc::posix_spawn_file_actions_destroy(&mut self.0) };
+    }
+}
+
+struct Attributes(libc::posix_spawnattr_t);
+
+impl Attributes {
+    fn new() -> io::Result<Self> {
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: the places are valid; `init` and `sigemptyset` initialise what they are given.
+        unsafe {
+            check(libc::posix_spawnattr_init(attributes.as_mut_ptr()))?;
+            let mut this = Self(attributes.assume_init());
+            let mut signals = MaybeUninit::uninit();
+            libc::sigemptyset(signals.as_mut_ptr());
+            check(libc::posix_spawnattr_setsigmask(&mut this.0, signals.as_ptr()))?;
+            libc::sigaddset(signals.as_mut_ptr(), libc::SIGPIPE);
+            check(libc::posix_spawnattr_setsigdefault(&mut this.0, signals.as_ptr()))?;
+            let flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
+            check(libc::posix_spawnattr_setflags(&mut this.0, flags as libc::c_short))?;
+            Ok(this)
+        }
+    }
+}
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        // SAFETY: initialised in `new`, and not used any more.
+        unsafe { libc::posix_spawnattr_destroy(&mut self.0) };
+    }
+}
+
+/// Takes possession of a descriptor that this process was started with; from now on it is closed on exec.
+///
+/// # Errors
+/// When there is no such descriptor, or it is closed on exec: then it was opened here and has an owner, or was taken
+/// before.
+pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: integers only.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "this descriptor was not inherited, or is taken"));
+    }
+    // SAFETY: integers only.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, flags | libc::FD_CLOEXEC) };
+    // SAFETY: what Rust opens is closed on exec, so a descriptor that is not came with the program; and it can be
+    // taken here only once, since it has the mark from now on.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The name under which tools list this process; its first fifteen bytes count.
+pub fn set_name(name: &CStr) {
+    // SAFETY: PR_SET_NAME reads a C string, of which it takes what fits.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Has `last` run when this process ends by returning from `main` or by `exit`; not when it is killed.
+///
+/// Thread-local values with destructors are gone by then.
+///
+/// # Errors
+/// When there is no memory for it.
+pub fn at_exit(last: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: a function that lives as long as the program.
+    match unsafe { libc::atexit(last) } {
+        0 => Ok(()),
+        _ => Err(io::Error::other("no room for another exit handler")),
+    }
+}
