@@ -113,6 +113,19 @@ pub(crate) fn arena(e: ArenaError) -> PyErr {
     }
 }
 
+/// What the system refused, as the subclass of OSError that fits, with its `errno`.
+pub(crate) fn os(e: std::io::Error) -> PyErr {
+    match e.raw_os_error() {
+        Some(code) => {
+            let text = e.to_string();
+            // Python has the number in a field of its own.
+            let text = text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text).to_owned();
+            PyOSError::new_err((code, text))
+        }
+        None => PyOSError::new_err(e.to_string()),
+    }
+}
+
 /// A handle that leads nowhere.
 pub(crate) fn token(e: TokenError) -> PyErr {
     PyValueError::new_err(e.to_string())

@@ -1,7 +1,76 @@
 //! `kettle._native`: the Rust core under Python's names. Names and conversions only, no algorithms.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `door` | the one way out of the interpreter |
+//! | `errors` | the core's errors as Python's exceptions |
+//! | `pickle`, `message` | objects to bytes to messages, and back |
+//! | `buffers` | the buffer protocol: the only `unsafe` of this crate |
+//! | `primitive` | tokens, doors and statistics: what all primitives have |
+//! | the rest | one Python class or theme each |
 
 use pyo3::prelude::*;
 
+mod barrier;
+mod buffers;
+mod condition;
+mod connection;
+mod door;
+mod errors;
+mod event;
+mod importer;
+mod lock;
+mod memory;
+mod message;
+mod number;
+mod pickle;
+mod primitive;
+mod queue;
+mod semaphore;
+mod session;
+mod waiting;
+
 /// The Rust core as Python sees it.
 #[pymodule(gil_used = false)]
-mod _native {}
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::barrier::Barrier;
+    #[pymodule_export]
+    use super::condition::Condition;
+    #[pymodule_export]
+    use super::connection::{Connection, pipe};
+    #[pymodule_export]
+    use super::errors::{ConsumerDied, KettleError, OwnerDied};
+    #[pymodule_export]
+    use super::event::Event;
+    #[pymodule_export]
+    use super::importer::Importer;
+    #[pymodule_export]
+    use super::lock::{Lock, RLock};
+    #[pymodule_export]
+    use super::memory::{Cell, Lease, SharedBytes};
+    #[pymodule_export]
+    use super::pickle::{dumps, set_pickler};
+    #[pymodule_export]
+    use super::primitive::sending_to;
+    #[pymodule_export]
+    use super::queue::Queue;
+    #[pymodule_export]
+    use super::semaphore::Semaphore;
+    #[pymodule_export]
+    use super::session::{
+        after_fork_in_child, after_fork_in_parent, arena_statistics, arm_crash_point, attach, before_fork, child_gone,
+        child_started, crash_points, die_with, last_fork_ticket, leave, reclaim, release_child, reserve_child,
+        session_fd, session_id, set_limit,
+    };
+    #[pymodule_export]
+    use super::waiting::{Doorbell, wait_any};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        kettle_core::shared::init();
+        module.add("ShutDown", super::errors::shut_down_class(module.py())?)
+    }
+}

@@ -158,6 +158,18 @@ fn lock_statistics<'py>(py: Python<'py>, lock: &sync::Lock) -> PyResult<Bound<'p
     )
 }
 
+impl Lock {
+    /// For those in Rust who hold it for a moment: as `acquire()`.
+    pub(crate) fn hold(&self, py: Python<'_>) -> PyResult<()> {
+        self.acquire(py, true, None).map(drop)
+    }
+
+    /// As `release()`.
+    pub(crate) fn let_go(&self) -> PyResult<()> {
+        self.release()
+    }
+}
+
 impl Waitable for Lock {
     fn ready(&self) -> bool {
         self.body.owner().is_none() || self.body.is_broken()

@@ -21,9 +21,14 @@ pub(crate) fn sending_to(ticket: Option<u64>) -> Option<u64> {
     SENDING_TO.replace(ticket.and_then(Ticket::from_bits)).map(Ticket::to_bits)
 }
 
+/// The child for which this thread pickles now, if it does.
+pub(crate) fn recipient() -> Option<Ticket> {
+    SENDING_TO.get()
+}
+
 /// The token of a handle: granted to the child that is being started, or for whoever may get it.
 pub(crate) fn token<'py, T: Body>(py: Python<'py>, handle: &Handle<T>) -> Bound<'py, PyBytes> {
-    let token = match SENDING_TO.get() {
+    let token = match recipient() {
         Some(ticket) => handle.token_for(ticket),
         None => handle.token_pinned(),
     };

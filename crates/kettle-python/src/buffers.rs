@@ -1,0 +1,124 @@
+//! The buffer protocol: the only `unsafe` of this crate.
+//!
+//! *What is promised to whom.* Python promises that the memory of a view stays where it is while the view lives. It
+//! does not promise that nobody writes there meanwhile: another thread, or for shared memory another process, may. All
+//! that is done here with such bytes is copying them, so a writer who does not synchronise gets a mixture of old and
+//! new, as with every other reader of the buffer protocol, and nothing worse.
+
+use std::ffi::c_int;
+use std::ptr::NonNull;
+
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::{PyBufferError, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::memory::{Lease, SharedBytes};
+
+/// Copies of this many bytes are made with other threads let run.
+pub(crate) const LONG_COPY: usize = 256 * 1024;
+
+/// Lends the bytes of a view.
+///
+/// # Errors
+/// BufferError if they are not in one piece; else what `use_them` says.
+pub(crate) fn with_bytes<R>(view: &PyUntypedBuffer, use_them: impl FnOnce(&[u8]) -> PyResult<R>) -> PyResult<R> {
+    let len = view.len_bytes();
+    if len == 0 {
+        return use_them(&[]);
+    }
+    if !view.is_c_contiguous() {
+        return Err(PyBufferError::new_err("the buffer is not contiguous"));
+    }
+    // SAFETY: a contiguous view is `len` bytes from its pointer on, which stay while `view` is borrowed.
+    use_them(unsafe { std::slice::from_raw_parts(view.buf_ptr().cast::<u8>(), len) })
+}
+
+/// Copies `bytes` into a view, from byte `offset` on.
+///
+/// # Errors
+/// TypeError if it is read-only or not in one piece.
+///
+/// # Panics
+/// If there is not enough room.
+pub(crate) fn copy_into(py: Python<'_>, view: &PyUntypedBuffer, offset: usize, bytes: &[u8]) -> PyResult<()> {
+    if view.readonly() || !view.is_c_contiguous() {
+        return Err(PyTypeError::new_err("a read-write, contiguous bytes-like object is required"));
+    }
+    assert!(offset + bytes.len() <= view.len_bytes(), "the view is too short");
+    let to = Destination(view.buf_ptr().cast::<u8>());
+    // SAFETY: the room was checked, and stays while `view` is borrowed. `bytes` are in a block or buffer of ours.
+    copy(py, bytes, move |from| unsafe { to.at(offset).copy_from_nonoverlapping(from.as_ptr(), from.len()) });
+    Ok(())
+}
+
+/// A `bytes` object with these bytes.
+pub(crate) fn to_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    if bytes.len() < LONG_COPY {
+        return Ok(PyBytes::new(py, bytes));
+    }
+    // SAFETY: a new object of that length, whose content nobody looks at before it is written in the next lines.
+    unsafe {
+        let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), bytes.len() as ffi::Py_ssize_t);
+        let object = Bound::from_owned_ptr_or_err(py, object)?;
+        let to = Destination(ffi::PyBytes_AsString(object.as_ptr()).cast::<u8>());
+        copy(py, bytes, move |from| to.at(0).copy_from_nonoverlapping(from.as_ptr(), from.len()));
+        Ok(object.cast_into_unchecked())
+    }
+}
+
+fn copy(py: Python<'_>, bytes: &[u8], write: impl FnOnce(&[u8]) + Send) {
+    if bytes.len() < LONG_COPY { write(bytes) } else { py.detach(|| write(bytes)) }
+}
+
+/// Where a copy goes to.
+struct Destination(*mut u8);
+
+// SAFETY: it is used by one thread, while the one that made it waits; see `copy`.
+unsafe impl Send for Destination {}
+
+impl Destination {
+    /// # Safety
+    /// The memory behind it is longer than `offset`, or as long.
+    unsafe fn at(&self, offset: usize) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        unsafe { self.0.add(offset) }
+    }
+}
+
+/// Fills `view` with the bytes at `start`, to be written too, which `owner` keeps alive.
+///
+/// # Safety
+/// `view` is null or valid for writing, and the bytes stay while `owner` lives.
+unsafe fn export(
+    owner: &Bound<'_, PyAny>,
+    start: NonNull<u8>,
+    len: usize,
+    view: *mut ffi::Py_buffer,
+    flags: c_int,
+) -> PyResult<()> {
+    // SAFETY: as the caller promises; the view takes a reference to the owner.
+    let r = unsafe {
+        ffi::PyBuffer_FillInfo(view, owner.as_ptr(), start.as_ptr().cast(), len as ffi::Py_ssize_t, 0, flags)
+    };
+    if r < 0 { Err(PyErr::fetch(owner.py())) } else { Ok(()) }
+}
+
+#[pymethods]
+impl Lease {
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let (start, len) = slf.get().bytes();
+        // SAFETY: the interpreter gives a view to fill; the lease keeps its bytes for as long as it lives.
+        unsafe { export(slf.as_any(), start, len, view, flags) }
+    }
+}
+
+#[pymethods]
+impl SharedBytes {
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let (start, len) = slf.get().bytes();
+        // SAFETY: the interpreter gives a view to fill; the handle keeps its bytes for as long as it lives.
+        unsafe { export(slf.as_any(), start, len, view, flags) }
+    }
+}

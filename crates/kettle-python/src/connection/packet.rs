@@ -1,0 +1,127 @@
+//! Connections over pipes of ours: a message is a packet.
+
+use kettle_core::arena::Block;
+use kettle_core::queue::{Body, Parcel, Taken};
+use kettle_core::shared::{Channel, IN_PACKET, PACKET_HEADER, PipeEnd, ReceiveError, Received, SendError};
+use kettle_core::wait::{Deadline, Patience, Stopped};
+use pyo3::exceptions::{PyEOFError, PyKeyboardInterrupt, PyOSError};
+use pyo3::prelude::*;
+
+use super::descriptor::InUse;
+use super::incoming::{Incoming, Scratch};
+use crate::door::wait_outside;
+use crate::errors;
+use crate::message;
+use crate::pickle::{self, Encoded, Tag};
+
+/// A packet socket in use, and its end of the channel if it is known.
+pub(super) struct Packets<'a> {
+    pub(super) socket: &'a InUse<'a>,
+    pub(super) channel: Option<&'a Channel>,
+}
+
+impl Packets<'_> {
+    fn end(&self) -> PipeEnd<'_> {
+        PipeEnd { fd: self.socket.fd(), channel: self.channel }
+    }
+
+    pub(super) fn send(&self, obj: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = obj.py();
+        let encoded = pickle::encode(obj)?;
+        let (tag, bytes) = match &encoded {
+            Encoded::Word(tag, word, len) => (*tag, &word[..*len]),
+            Encoded::Bytes(b) => (Tag::Bytes, b.as_bytes()),
+            Encoded::Str(s) => (Tag::Str, s.to_str()?.as_bytes()),
+            Encoded::Pickle(pickle, buffers) if buffers.is_empty() => (Tag::Pickle, pickle.as_slice()),
+            Encoded::Pickle(pickle, buffers) => {
+                let Some(channel) = self.channel else {
+                    // Everything in one piece, then.
+                    return self.send_bytes(py, Tag::Pickle, pickle::dumps(obj)?.as_bytes());
+                };
+                let len = pickle.len() + buffers.iter().map(|b| b.len_bytes()).sum::<usize>();
+                return message::with_parcel(py, &encoded, |parcel| {
+                    self.sent(wait_outside(py, Deadline::NEVER, |p| {
+                        self.end().send_through(channel, parcel, len, p)
+                    })?)
+                });
+            }
+        };
+        self.send_bytes(py, tag, bytes)
+    }
+
+    pub(super) fn send_bytes(&self, py: Python<'_>, tag: Tag, bytes: &[u8]) -> PyResult<()> {
+        let end = self.end();
+        if bytes.len() > IN_PACKET {
+            return self.send_block(py, tag, bytes);
+        }
+        // Mostly there is room: no need to leave the interpreter.
+        match end.send(tag as u8, bytes, &Patience::instant()) {
+            Err(SendError::Stopped(_)) => {
+                self.sent(wait_outside(py, Deadline::NEVER, |p| end.send(tag as u8, bytes, p))?)
+            }
+            other => self.sent(other),
+        }
+    }
+
+    fn send_block(&self, py: Python<'_>, tag: Tag, bytes: &[u8]) -> PyResult<()> {
+        let Some(channel) = self.channel else {
+            return Err(PyOSError::new_err((
+                libc::EMSGSIZE,
+                format!(
+                    "this pipe's descriptor came without its shared memory, so at most {IN_PACKET} bytes can be sent; \
+                     send or inherit the connection itself"
+                ),
+            )));
+        };
+        let result = wait_outside(py, Deadline::NEVER, |p| {
+            let block = Block::copy_of(bytes)?;
+            let parcel = Parcel::blocks(tag as u8, Body::Block(block), Vec::new());
+            Ok(self.end().send_through(channel, parcel, bytes.len(), p))
+        })?;
+        self.sent(result.map_err(errors::arena)?)
+    }
+
+    fn sent(&self, result: Result<(), SendError>) -> PyResult<()> {
+        result.map_err(|e| match e {
+            _ if self.socket.is_closed() => super::closed(),
+            SendError::Closed => errors::os(std::io::Error::from_raw_os_error(libc::EPIPE)),
+            // The signal handler's own exception stands before this one.
+            SendError::Stopped(_) => PyKeyboardInterrupt::new_err(()),
+            SendError::Exhausted(e) => errors::exhausted(e),
+            SendError::Io(e) => errors::os(e),
+        })
+    }
+
+    pub(super) fn receive(&self, py: Python<'_>) -> PyResult<Incoming> {
+        let end = self.end();
+        let mut scratch = Scratch::take();
+        let buffer: &mut Vec<u8> = &mut scratch;
+        let received = match end.receive(buffer, &Patience::instant()) {
+            Err(ReceiveError::Stopped(Stopped::TimedOut)) => {
+                wait_outside(py, Deadline::NEVER, |p| end.receive(buffer, p))?
+            }
+            other => other,
+        };
+        match received.map_err(|e| self.not_received(e))? {
+            Received::Inline(tag) => {
+                let taken = Taken { tag, block: None, parts: Vec::new() };
+                Ok(Incoming::new(taken, scratch, PACKET_HEADER))
+            }
+            Received::Announced(taken) => Ok(Incoming::new(taken, scratch, 0)),
+        }
+    }
+
+    fn not_received(&self, e: ReceiveError) -> PyErr {
+        match e {
+            _ if self.socket.is_closed() => super::closed(),
+            ReceiveError::End => PyEOFError::new_err(()),
+            ReceiveError::Stopped(_) => PyKeyboardInterrupt::new_err(()),
+            ReceiveError::NoChannel => PyOSError::new_err(
+                "this message stands in shared memory, of which the pipe's bare descriptor does not know; \
+                 send or inherit the connection itself",
+            ),
+            ReceiveError::Foreign => PyOSError::new_err("what arrived on this pipe is no message of a connection"),
+            ReceiveError::Io(e) => errors::os(e),
+        }
+    }
+}

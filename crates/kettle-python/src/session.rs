@@ -1,0 +1,187 @@
+//! The session: its arena, its processes, and what happens to both at a fork and at the end.
+
+use std::cell::Cell;
+
+use kettle_core::arena::{self, Session, Ticket, participants};
+use kettle_core::sys::{signal, socket};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::os::fd::{AsFd, AsRawFd};
+
+use crate::errors;
+
+fn ticket(bits: u64) -> PyResult<Ticket> {
+    Ticket::from_bits(bits).ok_or_else(|| PyValueError::new_err(format!("{bits} is no child's ticket")))
+}
+
+/// A random number in hexadecimal digits that tells this session from others. Begins one if there is none.
+#[pyfunction]
+pub(crate) fn session_id() -> PyResult<String> {
+    Ok(format!("{:016x}", Session::get().map_err(errors::arena)?.id()))
+}
+
+/// The arena's descriptor, for an exec'ed child to inherit. Begins a session if there is none.
+#[pyfunction]
+pub(crate) fn session_fd() -> PyResult<i32> {
+    Ok(Session::get().map_err(errors::arena)?.descriptor().as_raw_fd())
+}
+
+/// In an exec'ed child: joins the session whose arena is `fd`, as the participant that `ticket` reserved.
+#[pyfunction]
+#[pyo3(signature = (fd, ticket))]
+pub(crate) fn attach(fd: i32, ticket: u64) -> PyResult<()> {
+    let ticket = self::ticket(ticket)?;
+    let descriptor = socket::duplicate(fd).map_err(errors::os)?;
+    // The session keeps its own.
+    let _ = socket::close(fd);
+    Session::attach(descriptor).map_err(errors::arena)?;
+    participants::adopt(ticket).map_err(errors::arena)
+}
+
+/// Keeps a place for a child that is about to be started.
+#[pyfunction]
+pub(crate) fn reserve_child() -> PyResult<u64> {
+    Ok(participants::reserve_child().map_err(errors::arena)?.to_bits())
+}
+
+/// Gives the place back: the child could not be started.
+#[pyfunction]
+pub(crate) fn release_child(ticket: u64) -> PyResult<()> {
+    participants::release(self::ticket(ticket)?);
+    Ok(())
+}
+
+/// Tells which process took the place.
+#[pyfunction]
+pub(crate) fn child_started(ticket: u64, pid: u32) -> PyResult<()> {
+    participants::child_started(self::ticket(ticket)?, pid);
+    Ok(())
+}
+
+/// The parent reaped the child: what it held is freed, what it owned is broken.
+#[pyfunction]
+pub(crate) fn child_gone(ticket: u64) -> PyResult<()> {
+    participants::child_gone(self::ticket(ticket)?);
+    Ok(())
+}
+
+thread_local! {
+    /// The child of the fork that this thread is about to do.
+    static NEXT_FORK: Cell<Option<Ticket>> = const { Cell::new(None) };
+    /// The child that this thread forked last.
+    static LAST_FORK: Cell<Option<Ticket>> = const { Cell::new(None) };
+}
+
+/// For `os.register_at_fork(before=)`.
+#[pyfunction]
+pub(crate) fn before_fork() {
+    NEXT_FORK.set(arena::before_fork());
+}
+
+/// For `os.register_at_fork(after_in_parent=)`.
+#[pyfunction]
+pub(crate) fn after_fork_in_parent() {
+    LAST_FORK.set(NEXT_FORK.take());
+}
+
+/// For `os.register_at_fork(after_in_child=)`.
+#[pyfunction]
+pub(crate) fn after_fork_in_child() {
+    LAST_FORK.set(None);
+    if let Some(ticket) = NEXT_FORK.take() {
+        // If the place was given up meanwhile, this process registers anew when it first needs to.
+        let _ = arena::after_fork_child(ticket);
+    }
+}
+
+/// The ticket of the child that this thread forked last; None if there was no session.
+#[pyfunction]
+pub(crate) fn last_fork_ticket() -> Option<u64> {
+    LAST_FORK.get().map(Ticket::to_bits)
+}
+
+/// The process ends in good order: gives back everything that it holds in the arena. A process that still has other
+/// threads does not; the others find out when it has ended.
+#[pyfunction]
+pub(crate) fn leave() {
+    arena::leave_if_alone();
+}
+
+/// `fd` is the read end of a pipe whose only write end the parent holds: SIGKILL ends this process when that closes,
+/// also in the middle of a C call. At once if it is closed already.
+#[pyfunction]
+pub(crate) fn die_with(fd: i32) -> PyResult<()> {
+    // The signal belongs to what is open, not to the descriptor, so it stays when the duplicate closes.
+    let life = socket::duplicate(fd).map_err(errors::os)?;
+    signal::die_with(life.as_fd()).map_err(errors::os)
+}
+
+/// Limits the memory of the whole session, in bytes; None: only what the system has.
+#[pyfunction]
+#[pyo3(signature = (limit))]
+pub(crate) fn set_limit(limit: Option<u64>) -> PyResult<()> {
+    Session::get().map_err(errors::arena)?.set_limit(limit);
+    Ok(())
+}
+
+/// Frees what processes that ended had left behind; says how many objects and bytes.
+#[pyfunction]
+pub(crate) fn reclaim<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    let found = match Session::current() {
+        Some(session) => py.detach(|| session.reclaim()).map_err(errors::arena)?,
+        None => Default::default(),
+    };
+    let result = PyDict::new(py);
+    result.set_item("objects", found.objects)?;
+    result.set_item("bytes", found.bytes)?;
+    Ok(result)
+}
+
+/// How the arena is; all zeros if there is none.
+#[pyfunction]
+pub(crate) fn arena_statistics<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    let s = Session::current().map(|session| session.statistics()).transpose().map_err(errors::arena)?;
+    let field = |get: fn(&arena::Statistics) -> u64| s.as_ref().map_or(0, get);
+    let result = PyDict::new(py);
+    for (name, value) in [
+        ("file_bytes", field(|s| s.file_bytes)),
+        ("resident_bytes", field(|s| s.resident_bytes)),
+        ("header_bytes", field(|s| s.header_bytes)),
+        ("segments", field(|s| s.segments as u64)),
+        ("allocated_bytes", field(|s| s.allocated_bytes)),
+        ("warm_bytes", field(|s| s.warm_bytes)),
+        ("cold_bytes", field(|s| s.cold_bytes)),
+        ("objects", field(|s| s.objects)),
+        ("participants", field(|s| s.participants as u64)),
+        ("limit", field(|s| s.limit.unwrap_or(0))),
+    ] {
+        result.set_item(name, value)?;
+    }
+    Ok(result)
+}
+
+/// Whether this build has the named crash points (test builds only).
+#[pyfunction]
+pub(crate) fn crash_points() -> bool {
+    cfg!(feature = "crash-points")
+}
+
+/// Has this process killed at the crash point `spec` (`name` or `name:visits`); None takes that back.
+#[pyfunction]
+#[pyo3(signature = (spec))]
+pub(crate) fn arm_crash_point(spec: Option<&str>) -> PyResult<()> {
+    #[cfg(feature = "crash-points")]
+    {
+        match spec {
+            Some(spec) => kettle_core::arm_crash_point(spec),
+            None => kettle_core::disarm_crash_point(),
+        }
+        Ok(())
+    }
+    #[cfg(not(feature = "crash-points"))]
+    match spec {
+        Some(_) => Err(PyRuntimeError::new_err("this build has no crash points; build with the feature crash-points")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,220 @@
+//! Waiting for several things at once, and doorbells for event loops.
+
+use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use kettle_core::arena::participants;
+use kettle_core::sys::process;
+use kettle_core::sys::socket::{self, Watch};
+use kettle_core::wait::{self, Scope, Stopped, WatchError, sleep_on};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+
+use crate::door::{deadline, wait_outside};
+use crate::errors;
+use crate::event::Event;
+use crate::lock::{Lock, RLock};
+use crate::primitive::Waitable;
+use crate::queue::Queue;
+use crate::semaphore::Semaphore;
+
+/// A descriptor that any process of the session can make readable; one serves all that an event loop waits for.
+#[pyclass(subclass, frozen, module = "kettle._native")]
+pub(crate) struct Doorbell {
+    bell: Mutex<Option<wait::Doorbell>>,
+}
+
+/// The kernel queues this many rings at least (`net.unix.max_dgram_qlen`); when fewer lay there, none was lost.
+const QUEUED: usize = 10;
+
+fn new_bell() -> PyResult<wait::Doorbell> {
+    // The session first: its number is part of the bell's name.
+    let me = participants::try_me().map_err(errors::arena)?;
+    wait::Doorbell::new(me).map_err(errors::os)
+}
+
+impl Doorbell {
+    /// Held for moments, and never while the interpreter is left: so no fork finds it held.
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Option<wait::Doorbell>> {
+        self.bell.lock_py_attached(py).unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn with<T>(&self, py: Python<'_>, use_it: impl FnOnce(&wait::Doorbell) -> T) -> PyResult<T> {
+        self.lock(py).as_ref().map(use_it).ok_or_else(|| PyValueError::new_err("this doorbell is closed"))
+    }
+}
+
+#[pymethods]
+impl Doorbell {
+    #[new]
+    fn new() -> PyResult<Self> {
+        Ok(Self { bell: Mutex::new(Some(new_bell()?)) })
+    }
+
+    /// What `_arm` of a primitive takes.
+    #[getter]
+    fn door(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |bell| bell.door().to_bits())
+    }
+
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        self.with(py, wait::Doorbell::as_raw_fd)
+    }
+
+    /// The keys of the primitives that rang; None when some may have been lost: look at all.
+    fn drain(&self, py: Python<'_>) -> PyResult<Option<Vec<u32>>> {
+        let keys = self.with(py, wait::Doorbell::drain)?;
+        Ok((keys.len() < QUEUED).then_some(keys))
+    }
+
+    /// Makes the descriptor readable until the next `drain`.
+    fn ring(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, wait::Doorbell::ring)
+    }
+
+    fn close(&self, py: Python<'_>) {
+        self.lock(py).take();
+    }
+}
+
+thread_local! {
+    /// The bell of this thread's waits, and the process for which it was made.
+    static BELL: RefCell<Option<(u32, wait::Doorbell)>> = const { RefCell::new(None) };
+}
+
+/// The bell while a wait uses it; a signal handler that waits in turn gets one of its own.
+struct Borrowed(Option<(u32, wait::Doorbell)>);
+
+impl Borrowed {
+    fn take() -> Self {
+        let me = process::id();
+        let kept = BELL.take().filter(|(pid, _)| *pid == me);
+        // Out of descriptors: the wait finds out at the end of each slice.
+        Self(kept.or_else(|| Some((me, new_bell().ok()?))))
+    }
+
+    fn bell(&self) -> Option<&wait::Doorbell> {
+        self.0.as_ref().map(|(_, bell)| bell)
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(bell) = self.0.take() {
+            bell.1.drain();
+            BELL.set(Some(bell));
+        }
+    }
+}
+
+type Primitive<'a> = &'a (dyn Waitable + Sync);
+
+fn waitable<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<Primitive<'a>> {
+    if let Ok(queue) = object.cast::<Queue>() {
+        return Ok(queue.get());
+    }
+    if let Ok(lock) = object.cast::<Lock>() {
+        return Ok(lock.get());
+    }
+    if let Ok(lock) = object.cast::<RLock>() {
+        return Ok(lock.get());
+    }
+    if let Ok(event) = object.cast::<Event>() {
+        return Ok(event.get());
+    }
+    if let Ok(semaphore) = object.cast::<Semaphore>() {
+        return Ok(semaphore.get());
+    }
+    Err(PyTypeError::new_err(format!("{} cannot be waited for", object.repr()?)))
+}
+
+/// Leaves a door with each primitive, and takes it away in the end.
+struct Armed<'a, 'b> {
+    primitives: &'a [Primitive<'b>],
+    bell: Option<&'a wait::Doorbell>,
+}
+
+impl Armed<'_, '_> {
+    /// A ring takes the door away, so this is done before each look.
+    fn arm(&self) {
+        if let Some(bell) = self.bell {
+            bell.drain();
+            for p in self.primitives {
+                // Without a place for the door, the end of the slice has to do.
+                p.events().leave_door(bell.door().calling(p.call()));
+            }
+        }
+    }
+}
+
+impl Drop for Armed<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(bell) = self.bell {
+            for p in self.primitives {
+                p.events().take_door(bell.door().calling(p.call()), Scope::Shared);
+            }
+        }
+    }
+}
+
+fn ready_ones(primitives: &[Primitive<'_>]) -> Vec<usize> {
+    (0..primitives.len()).filter(|&i| primitives[i].ready()).collect()
+}
+
+/// Looks at the descriptors without waiting.
+fn look(watched: &mut [Watch]) -> Result<(), WatchError> {
+    loop {
+        match socket::poll(watched, Duration::ZERO) {
+            Ok(_) => return Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(WatchError::Io(e)),
+        }
+    }
+}
+
+/// Waits until a primitive is ready, or a descriptor can be read or is at its end, and gives all that are. Two empty
+/// lists when `timeout` seconds are over.
+#[pyfunction]
+#[pyo3(signature = (primitives, fds, timeout=None))]
+pub(crate) fn wait_any<'py>(
+    py: Python<'py>,
+    primitives: Vec<Bound<'py, PyAny>>,
+    fds: Vec<i32>,
+    timeout: Option<f64>,
+) -> PyResult<(Vec<Bound<'py, PyAny>>, Vec<i32>)> {
+    let waited_for = primitives.iter().map(waitable).collect::<PyResult<Vec<_>>>()?;
+    let mut watched: Vec<Watch> = fds.iter().map(|&fd| Watch::readable(fd)).collect();
+    let bell = Borrowed::take();
+    if let Some(bell) = bell.bell().filter(|_| !waited_for.is_empty()) {
+        watched.push(Watch::readable(bell.as_raw_fd()));
+    }
+    let (fd_count, deadline) = (fds.len(), deadline(true, timeout));
+    let result = wait_outside(py, deadline, |patience| {
+        let armed = Armed { primitives: &waited_for, bell: bell.bell() };
+        loop {
+            armed.arm();
+            look(&mut watched)?;
+            let ready = ready_ones(&waited_for);
+            if !ready.is_empty() || watched[..fd_count].iter().any(Watch::is_ready) {
+                return Ok(ready);
+            }
+            match sleep_on(&mut watched, patience) {
+                // What came just before the end counts.
+                Err(WatchError::Stopped(Stopped::TimedOut)) => {
+                    look(&mut watched)?;
+                    return Ok(ready_ones(&waited_for));
+                }
+                other => other?,
+            }
+        }
+    })?;
+    let ready = match result {
+        Ok(ready) => ready,
+        Err(WatchError::Stopped(_)) => Vec::new(),
+        Err(WatchError::Io(e)) => return Err(errors::os(e)),
+    };
+    let fds = watched[..fd_count].iter().filter(|w| w.is_ready()).map(Watch::fd).collect();
+    Ok((ready.into_iter().map(|i| primitives[i].clone()).collect(), fds))
+}
