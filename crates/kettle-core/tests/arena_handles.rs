@@ -310,20 +310,50 @@ fn a_process_of_another_session_is_told_so() {
 #[test]
 fn more_holders_than_fit_into_a_header() {
     alone(|| {
-        let handle = counter();
-        let go = Gate::new();
-        let children: Vec<_> = (0..40)
-            .map(|_| {
-                Child::fork(|| {
-                    go.pass();
-                    assert_eq!(handle.value.load(Ordering::Relaxed), 7);
+        for round in 0..2 {
+            let handle = counter();
+            let go = Gate::new();
+            let children: Vec<_> = (0..120)
+                .map(|_| {
+                    Child::fork(|| {
+                        go.pass();
+                        assert_eq!(handle.value.load(Ordering::Relaxed), 7);
+                    })
                 })
-            })
-            .collect();
-        drop(handle);
-        assert_eq!(session().reclaim().unwrap().objects, 0);
-        children.iter().for_each(|_| go.open());
-        children.into_iter().for_each(Child::succeeds);
+                .collect();
+            assert!(objects() > 1, "more than fit into a header");
+            drop(handle);
+            session().reclaim().unwrap();
+            if round == 0 {
+                children[..60].iter().for_each(Child::kill);
+            }
+            children.iter().for_each(|_| go.open());
+            let (mut killed, mut exited) = (0, 0);
+            for child in children {
+                match child.wait() {
+                    Ended::Exited(0) => exited += 1,
+                    Ended::Killed(libc::SIGKILL) => killed += 1,
+                    ended => panic!("{ended:?}"),
+                }
+            }
+            assert_eq!((killed, exited), if round == 0 { (60, 60) } else { (0, 120) });
+            while objects() > 0 {
+                session().reclaim().unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_block_of_the_parent_is_not_the_childs_to_free() {
+    alone(|| {
+        let mut block = Some(Block::copy_of(&[4; 10_000]).unwrap());
+        Child::fork(|| block = None).succeeds();
+        assert_eq!(objects(), 1);
+        let fresh = Block::copy_of(&[5; 10_000]).unwrap();
+        assert!(block.as_ref().unwrap().as_slice().iter().all(|&b| b == 4));
+        drop((block.take(), fresh));
+        assert_eq!(objects(), 0);
     });
 }
 

@@ -24,7 +24,7 @@ use super::object::{self, HEADER, ObjectHeader, State, Status};
 use super::offset::Off;
 use super::pages::{self, Kind, PAGE, Run};
 use super::participants::{self, Participant};
-use super::{recover, segment};
+use super::{fork, recover, segment};
 
 /// Sizes of small objects, header included. Each divides a page.
 const CLASSES: [u64; 5] = [128, 256, 512, 1024, 2048];
@@ -75,6 +75,7 @@ pub(super) fn allocate(
         return Ok(placed);
     }
     // Asking who lives, and tearing down what the dead had, are done without the lock.
+    fork::give_up_unclaimed();
     participants::find_the_dead(header);
     if header.dirty.load(Ordering::Acquire) != 0 {
         recover::reclaim(header)?;
@@ -514,6 +515,10 @@ impl Allocator {
 
         let file = segment::file();
         let present = memory::length(file).map_err(|e| refuse(Shortage::Refused(e)))?;
+        if present > end {
+            // Somebody died here, having written parts of a map that may have been a longer one.
+            memory::punch(file, end, present - end).map_err(|e| refuse(Shortage::Refused(e)))?;
+        }
         if present < end + len {
             memory::grow(file, end + len).map_err(|e| refuse(Shortage::Refused(e)))?;
         }

@@ -12,7 +12,7 @@ use super::error::ArenaError;
 use super::object::{self, Raw};
 use super::offset::Off;
 use super::participants::{self, Participant};
-use super::registry;
+use super::{identity, registry};
 
 /// The kind of blocks.
 pub const PAYLOAD: u32 = 1;
@@ -21,6 +21,8 @@ pub const PAYLOAD: u32 = 1;
 #[derive(Debug)]
 pub struct Block {
     raw: Raw,
+    /// Who owns it: a process forked meanwhile has a copy of this value, but not the block.
+    owner: Participant,
 }
 
 impl Block {
@@ -29,7 +31,8 @@ impl Block {
     /// # Errors
     /// When there is no room.
     pub fn allocate(len: usize) -> Result<Self, ArenaError> {
-        Ok(Self { raw: object::allocate(PAYLOAD, len)? })
+        let raw = object::allocate(PAYLOAD, len)?;
+        Ok(Self { raw, owner: Participant::of(participants::try_me()?) })
     }
 
     /// A block with these bytes, copied the fastest way.
@@ -57,7 +60,7 @@ impl Block {
         let raw = unsafe { Raw::at(off)? };
         raw.stamp(me);
         crate::crash_point("arena.block.taken");
-        Ok(Self { raw })
+        Ok(Self { raw, owner: me })
     }
 
     /// Its name within the session.
@@ -136,8 +139,10 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: it belongs to this process alone and ends here.
-        unsafe { self.raw.free() };
+        if identity::is_me(self.owner) {
+            // SAFETY: it belongs to this process alone and ends here.
+            unsafe { self.raw.free() };
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use crate::atomics::{AtomicBool, Ordering};
 use crate::sys::{clock, process};
 
-use super::local::LocalLock;
+use super::local::{LocalGuard, LocalLock};
 use super::participants::{self, Ticket};
 use super::{identity, registry, segment};
 
@@ -116,20 +116,29 @@ fn unlock(in_child: bool) {
 }
 
 fn reserve_unasked() -> Option<Ticket> {
+    give_up_unclaimed();
+    let ticket = participants::reserve_child().ok()?;
+    lock_unclaimed().push_back((clock::now(), ticket));
+    Some(ticket)
+}
+
+/// Gives up the places of children that were killed before they took them.
+pub(super) fn give_up_unclaimed() {
     let now = clock::now();
+    lock_unclaimed().retain(|&(since, ticket)| {
+        let (waits, too_long) = (participants::is_waiting(ticket), now - since > TOO_LONG);
+        if waits && too_long {
+            participants::release(ticket);
+        }
+        waits && !too_long
+    });
+}
+
+fn lock_unclaimed() -> LocalGuard<'static, VecDeque<(u64, Ticket)>> {
     let mut unclaimed = UNCLAIMED.lock();
     if unclaimed.torn {
         core::mem::forget(core::mem::take(&mut *unclaimed));
         unclaimed.torn = false;
     }
-    unclaimed.retain(|&(since, ticket)| {
-        let waits = participants::is_waiting(ticket);
-        if waits && now - since > TOO_LONG {
-            participants::release(ticket);
-        }
-        waits && now - since <= TOO_LONG
-    });
-    let ticket = participants::reserve_child().ok()?;
-    unclaimed.push_back((now, ticket));
-    Some(ticket)
+    unclaimed
 }
