@@ -1,4 +1,4 @@
-"""join() waits until every item was worked on; if a worker dies over an item, it says so instead of waiting for ever."""
+"""join() waits until all is done; if a worker dies over an item, it says so instead of waiting for ever."""
 
 import os
 import signal

@@ -27,5 +27,5 @@ if __name__ == "__main__":
         frame += 1  # ours alone, and writable
     seconds = time.perf_counter() - started
     camera.join()
-    megabytes = FRAMES * frame.nbytes / 1e6
-    print(f"{FRAMES} frames of {frame.nbytes / 1e6:.1f} MB: {FRAMES / seconds:.0f} frames/s, {megabytes / seconds:.0f} MB/s")
+    size = frame.nbytes / 1e6
+    print(f"{FRAMES} frames of {size:.1f} MB: {FRAMES / seconds:.0f} frames/s, {FRAMES * size / seconds:.0f} MB/s")

@@ -18,7 +18,9 @@ def phone(name: str, booths, inside) -> None:
 if __name__ == "__main__":
     booths = multiprocessing.Semaphore(2)
     inside = multiprocessing.Value("i", 0)
-    callers = [multiprocessing.Process(target=phone, args=(n, booths, inside)) for n in ("Ada", "Lin", "Max", "Eva", "Ole")]
+    callers = [
+        multiprocessing.Process(target=phone, args=(n, booths, inside)) for n in ("Ada", "Lin", "Max", "Eva", "Ole")
+    ]
     for caller in callers:
         caller.start()
     for caller in callers:

@@ -46,7 +46,9 @@ def main() -> int:
         for number, (name, look) in enumerate(STATIONS, 1):
             print(f"\n{bold(f'{number:2}. {name}.py')}  {faint('look: ' + look)}", flush=True)
             failed += not show(HERE / f"{name}.py")
-    print(f"\n{bold('And what hangs elsewhere')}  {faint('the same unchanged program, twice; killed if it does not end')}")
+    print(
+        f"\n{bold('And what hangs elsewhere')}  {faint('the same unchanged program, twice; killed if it does not end')}"
+    )
     for name, what in HANGS:
         print(f"\n    {what}", flush=True)
         failed += not side_by_side(HERE / "hangs" / f"{name}.py")
@@ -73,7 +75,10 @@ def show(program: Path) -> bool:
 
 def side_by_side(program: Path) -> bool:
     """Runs one program on the standard library and under `kettle run`, and shows both. True if ours ended well."""
-    commands = {f"python {program.name}": [str(program)], f"kettle run {program.name}": ["-m", "kettle", "run", str(program)]}
+    commands = {
+        f"python {program.name}": [str(program)],
+        f"kettle run {program.name}": ["-m", "kettle", "run", str(program)],
+    }
     columns, good = [], False
     processes = {title: (start(command), time.perf_counter()) for title, command in commands.items()}
     for title, (process, started) in processes.items():

@@ -102,6 +102,6 @@ def test_one_module_of_the_bindings_waits():
 
 def test_python_reaches_the_core_through_its_ties():
     """`kettle._session` makes the fork hooks before anyone uses the core; the others use nothing that needs them."""
-    pattern = re.compile(r"^\s*(?:from kettle import .*\b_native\b|from kettle\._native import|import kettle\._native)", re.M)
-    users = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if pattern.search(path.read_text())}
+    imports = re.compile(r"^\s*(?:from kettle import .*\b_native\b|(?:from|import) kettle\._native\b)", re.MULTILINE)
+    users = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if imports.search(path.read_text())}
     assert users <= {"_session.py", "_install.py", "cli.py"}

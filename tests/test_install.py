@@ -284,9 +284,12 @@ needs_installation = pytest.mark.skipif(
 SUBPROCESS = """
     import os, subprocess, sys
     ask = "import multiprocessing; print(multiprocessing.__name__)"
-    for environment in (None, {**os.environ, "KETTLE_INSTALL": ""}):
-        print(subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, env=environment).stdout.strip())
-    print(subprocess.run([sys.executable, "-I", "-c", ask], capture_output=True, text=True).stdout.strip())
+    def run(*options, **environment):
+        command = [sys.executable, *options, "-c", ask]
+        print(subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}).stdout.strip())
+    run()
+    run(KETTLE_INSTALL="")
+    run("-I")
     """
 
 

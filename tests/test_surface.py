@@ -8,9 +8,6 @@ from inspect import Parameter
 
 import pytest
 
-import kettle
-import kettle.multiprocessing
-
 OURS = {
     "kettle": ["ConsumerDied", "KettleError", "OwnerDied", "ShutDown", "install", "uninstall"],
     "kettle.multiprocessing": sorted([*multiprocessing.__all__, "wait"]),
@@ -112,11 +109,8 @@ def misfits(expected, actual):
     order = [n for n, p in actual.parameters.items() if n in positional and p.kind is not Parameter.KEYWORD_ONLY]
     if order != [n for n in positional if n in order]:
         wrong.append(f"order {order}")
-    for name, parameter in actual.parameters.items():
-        new = name not in expected.parameters
-        if new and parameter.default is Parameter.empty and parameter.kind in (
-            Parameter.POSITIONAL_OR_KEYWORD,
-            Parameter.KEYWORD_ONLY,
-        ) and Parameter.VAR_KEYWORD not in {p.kind for p in expected.parameters.values()}:
-            wrong.append(f"{name} is required")
+    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    for name in actual.parameters.keys() - expected.parameters.keys():
+        if actual.parameters[name].default is Parameter.empty and actual.parameters[name].kind in named:
+            wrong.append(f"{name} is new and must be given")
     return wrong

@@ -146,7 +146,7 @@ class _StandIn:
         if self.original is not None:
             ours = sys.modules[self.ours]
             sys.modules[self.name] = self.original
-            ours.__class__ = type(ours).__base__
+            (ours.__class__,) = type(ours).__bases__
             self.original = None
 
     def find_part(self, name: str) -> ModuleSpec | None:

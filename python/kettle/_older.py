@@ -13,6 +13,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable
+from functools import partial
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
@@ -67,9 +68,9 @@ _undo: list[Callable[[], None]] = []
 def _set(owner: Any, name: str, value: Any) -> None:
     """Sets an attribute until `uninstall`."""
     if name in vars(owner):
-        _undo.append(lambda value=vars(owner)[name]: setattr(owner, name, value))  # type: ignore[misc]
+        _undo.append(partial(setattr, owner, name, vars(owner)[name]))
     else:
-        _undo.append(lambda: delattr(owner, name))
+        _undo.append(partial(delattr, owner, name))
     setattr(owner, name, value)
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kettle import __version__, _program
 
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    start: Callable[[str, Sequence[str]], None]
     match arguments:
         case ["-h" | "--help", *_]:
             _run_parser().print_help()
