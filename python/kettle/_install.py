@@ -22,7 +22,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
@@ -52,7 +52,7 @@ def install(*, older: bool = False, subprocesses: bool = False) -> None:
     if older:
         _older.install()
     if subprocesses:
-        os.environ[ENVIRONMENT_VARIABLE] = "older" if older else "1"
+        os.environ[ENVIRONMENT_VARIABLE] = _as_text(older=older)
     _warn_of_early_imports(sys._getframe(1).f_globals)
 
 
@@ -74,6 +74,29 @@ def apply(state: Mapping[str, Any] | None) -> None:
         _hooks.install()
         if state["older"]:
             _older.install()
+
+
+@contextlib.contextmanager
+def told_to_new_interpreters() -> Iterator[bool]:
+    """Meanwhile, an interpreter that is started learns from the environment what is installed here. Gives False if it
+    would not: if kettle was put on the path by hand, there is nobody in it to look."""
+    current = state()
+    if current is None:
+        yield True
+        return
+    before = os.environ.get(ENVIRONMENT_VARIABLE)
+    os.environ[ENVIRONMENT_VARIABLE] = _as_text(older=current["older"])
+    try:
+        yield any(os.path.exists(os.path.join(directory, "kettle_run.pth")) for directory in sys.path)
+    finally:
+        if before is None:
+            del os.environ[ENVIRONMENT_VARIABLE]
+        else:
+            os.environ[ENVIRONMENT_VARIABLE] = before
+
+
+def _as_text(*, older: bool) -> str:
+    return "older" if older else "1"
 
 
 def keep_standard_for_main() -> None:

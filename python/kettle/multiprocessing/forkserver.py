@@ -4,6 +4,8 @@ from multiprocessing import forkserver as _standard
 from multiprocessing.forkserver import get_inherited_fds
 from typing import Any
 
+from kettle._install import told_to_new_interpreters
+
 __all__ = ["connect_to_new_process", "ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 
 _PRELOAD = "kettle.multiprocessing.spawn"
@@ -21,10 +23,12 @@ def set_forkserver_preload(modules_names: list[str]) -> None:
 
 def ensure_running() -> None:
     """Starts the server if it does not run."""
-    chosen = _forkserver._preload_modules
-    if chosen is None or _PRELOAD not in chosen:
-        _forkserver._preload_modules = [*(chosen or ()), _PRELOAD]
-    _standard.ensure_running()
+    chosen = _forkserver._preload_modules or []
+    with told_to_new_interpreters() as told:
+        # A server that is not told what `multiprocessing` means here must leave the program to its children.
+        preload = [name for name in chosen if told or name != "__main__"]
+        _forkserver._preload_modules = preload if _PRELOAD in preload else [*preload, _PRELOAD]
+        _standard.ensure_running()
 
 
 def connect_to_new_process(fds: list[int]) -> tuple[int, int]:
