@@ -153,12 +153,7 @@ impl Cell {
 impl Cell {
     #[new]
     #[pyo3(signature = (typecode, memory, offset=0, lock=None))]
-    fn new(
-        typecode: &str,
-        memory: &Bound<'_, SharedBytes>,
-        offset: i64,
-        lock: Option<Py<PyAny>>,
-    ) -> PyResult<Self> {
+    fn new(typecode: &str, memory: &Bound<'_, SharedBytes>, offset: i64, lock: Option<Py<PyAny>>) -> PyResult<Self> {
         let code = Code::parse(typecode)?;
         let offset = usize::try_from(offset).map_err(|_| PyValueError::new_err("offset is negative"))?;
         let cell = Self { memory: memory.get().body.clone(), offset, code, lock };

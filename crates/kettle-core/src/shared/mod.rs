@@ -4,6 +4,8 @@
 //! gives them a place, and says what that place can tell: who is asking, and who is dead.
 
 mod arena_store;
+mod bytes;
+pub mod cell;
 mod census;
 mod heap_store;
 mod pipe;
@@ -18,6 +20,7 @@ use crate::sys::Owner;
 use crate::sys::futex::Scope;
 
 pub use arena_store::ArenaStore;
+pub use bytes::{Bytes, Word};
 pub use heap_store::HeapStore;
 pub use pipe::{
     Channel, IN_PACKET, Lanes, PACKET_HEADER, PipeEnd, PipeError, ReceiveError, Received, SendError, pipe,
@@ -173,11 +176,6 @@ words_only! {
     Bytes => BYTES,
     Lanes => LANES,
 }
-
-/// Plain bytes that processes share: they stand behind it, as [`Handle::tail`] says.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct Bytes;
 
 // SAFETY: `repr(C)` and atomics alone. It refers to chunks and blocks by offset; the processes of a session trust each
 // other's code to follow the protocol in queue/README.md, which is what keeps those offsets good across deaths.

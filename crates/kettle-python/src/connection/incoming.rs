@@ -91,11 +91,7 @@ impl Incoming {
     }
 
     /// Shows the bytes.
-    pub(super) fn with_bytes<T>(
-        self,
-        py: Python<'_>,
-        look: impl FnOnce(&[u8]) -> PyResult<T>,
-    ) -> PyResult<T> {
+    pub(super) fn with_bytes<T>(self, py: Python<'_>, look: impl FnOnce(&[u8]) -> PyResult<T>) -> PyResult<T> {
         match &self {
             Self::Bytes { scratch, start } => look(&scratch[*start..]),
             Self::Block(block) => look(block.as_slice()),

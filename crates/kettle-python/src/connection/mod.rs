@@ -128,7 +128,9 @@ fn part(bytes: &[u8], offset: i64, size: Option<i64>) -> PyResult<&[u8]> {
 /// What `recv_bytes_into` raises for a message that does not fit, with the message.
 fn too_short(py: Python<'_>, message: &[u8]) -> PyErr {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let raise = || PyResult::Ok((CLASS.import(py, "multiprocessing.context", "BufferTooShort")?, buffers::to_bytes(py, message)?));
+    let raise = || {
+        PyResult::Ok((CLASS.import(py, "multiprocessing.context", "BufferTooShort")?, buffers::to_bytes(py, message)?))
+    };
     match raise() {
         Ok((class, message)) => PyErr::from_type(class.clone(), (message.unbind(),)),
         Err(e) => e,
@@ -230,10 +232,7 @@ impl Connection {
         self.to_read()?;
         let view = PyUntypedBuffer::get(buf)?;
         let offset = usize::try_from(offset).map_err(|_| PyValueError::new_err("negative offset"))?;
-        let room = view
-            .len_bytes()
-            .checked_sub(offset)
-            .ok_or_else(|| PyValueError::new_err("offset too large"))?;
+        let room = view.len_bytes().checked_sub(offset).ok_or_else(|| PyValueError::new_err("offset too large"))?;
         self.receive(py, None)?.with_bytes(py, |message| {
             if message.len() > room {
                 return Err(too_short(py, message));

@@ -40,9 +40,7 @@ impl Packets<'_> {
                 };
                 let len = pickle.len() + buffers.iter().map(|b| b.len_bytes()).sum::<usize>();
                 return message::with_parcel(py, &encoded, |parcel| {
-                    self.sent(wait_outside(py, Deadline::NEVER, |p| {
-                        self.end().send_through(channel, parcel, len, p)
-                    })?)
+                    self.sent(wait_outside(py, Deadline::NEVER, |p| self.end().send_through(channel, parcel, len, p))?)
                 });
             }
         };
