@@ -1,0 +1,164 @@
+//! Big payloads that are not copied out.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use kettle_core::arena::Block;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::codec;
+
+/// Bytes that travel as a block of shared memory: copied once when they are sent, and not at all when they are
+/// received. The receiver has them to itself, and may write to them.
+///
+/// ```
+/// let queue = kettle::Queue::<(String, kettle::Bytes)>::new()?;
+/// queue.put(("frame 1".to_string(), kettle::Bytes::from(vec![7; 1 << 20])))?;
+///
+/// let (name, mut pixels) = queue.get()?;
+/// assert_eq!((name.as_str(), pixels.len()), ("frame 1", 1 << 20));
+/// pixels[0] = 0; // still in shared memory, and now ours
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Bytes(Place);
+
+enum Place {
+    Heap(Vec<u8>),
+    Arena(Block),
+}
+
+/// Shorter ones stand among the message's own bytes.
+const SHORT: usize = 1024;
+
+impl Bytes {
+    /// A copy of these bytes.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        bytes.to_vec().into()
+    }
+
+    /// Whether they were received, and stand in shared memory still.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Place::Arena(_))
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Place::Heap(bytes))
+    }
+}
+
+impl From<Bytes> for Vec<u8> {
+    fn from(bytes: Bytes) -> Self {
+        match bytes.0 {
+            Place::Heap(bytes) => bytes,
+            Place::Arena(block) => block.as_slice().to_vec(),
+        }
+    }
+}
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Vec::new().into()
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Place::Heap(bytes) => bytes,
+            Place::Arena(block) => block.as_slice(),
+        }
+    }
+}
+
+impl DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match &mut self.0 {
+            Place::Heap(bytes) => bytes,
+            Place::Arena(block) => block.as_mut_slice(),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Bytes {}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bytes").field("len", &self.len()).field("shared", &self.is_shared()).finish()
+    }
+}
+
+/// How they stand in a message of ours.
+#[derive(Serialize, Deserialize)]
+enum Written<'a> {
+    Here(&'a [u8]),
+    Block(u32),
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !codec::is_active() {
+            return serializer.serialize_bytes(self);
+        }
+        let block = || Block::copy_of(self).map_err(|e| e.to_string());
+        let packed = if self.len() < SHORT { None } else { codec::pack(block).map_err(codec::refuse)? };
+        packed.map_or(Written::Here(self), Written::Block).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !codec::is_active() {
+            return deserializer.deserialize_byte_buf(Foreign);
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Here(bytes) => Ok(Self::copy_of(bytes)),
+            Written::Block(number) => codec::unpack(number)
+                .map(|block| Self(Place::Arena(block)))
+                .ok_or_else(|| codec::reject("the block that it speaks of did not come with it")),
+        }
+    }
+}
+
+/// Bytes in another format.
+struct Foreign;
+
+impl<'de> Visitor<'de> for Foreign {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+        Ok(Bytes::copy_of(bytes))
+    }
+
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+        Ok(bytes.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Bytes, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = seq.next_element()? {
+            bytes.push(byte);
+        }
+        Ok(bytes.into())
+    }
+}

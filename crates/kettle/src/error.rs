@@ -1,0 +1,124 @@
+//! What can go wrong, in pieces that fit the operation.
+
+use std::fmt;
+
+use kettle_core::arena::{ArenaError, participants};
+use kettle_core::queue::Exhausted;
+use kettle_core::sys::Owner;
+
+/// There is no room in the session's shared memory, or no session can be had. The text says what stands in the way and
+/// what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutOfMemory(pub(crate) String);
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OutOfMemory {}
+
+impl From<ArenaError> for OutOfMemory {
+    fn from(e: ArenaError) -> Self {
+        Self(e.to_string())
+    }
+}
+
+impl From<Exhausted> for OutOfMemory {
+    fn from(e: Exhausted) -> Self {
+        Self(e.0)
+    }
+}
+
+/// The holder of a lock died with it: what the lock protects may be half changed.
+///
+/// The lock stays broken, and tells this to everybody, until it is `reset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnerDied {
+    /// The process that died; `None` if its number is not known any more.
+    pub pid: Option<u32>,
+    /// Its thread that held the lock.
+    pub thread: u32,
+}
+
+impl From<Owner> for OwnerDied {
+    fn from(owner: Owner) -> Self {
+        Self { pid: participants::pid_of(owner), thread: owner.thread() }
+    }
+}
+
+impl fmt::Display for OwnerDied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid} died while it held this lock")?,
+            None => f.write_str("a process died while it held this lock")?,
+        }
+        f.write_str("; put right what it protects, then call reset()")
+    }
+}
+
+impl std::error::Error for OwnerDied {}
+
+/// Why a lock was not acquired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcquireError {
+    /// Somebody else held it all the time.
+    TimedOut,
+    /// Its holder died with it.
+    OwnerDied(OwnerDied),
+}
+
+impl fmt::Display for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("the lock is held by somebody else"),
+            Self::OwnerDied(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AcquireError {}
+
+/// A reset of a lock whose holder lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldByTheLiving {
+    /// The process that holds it.
+    pub pid: Option<u32>,
+}
+
+impl fmt::Display for HeldByTheLiving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid} holds this lock and lives")?,
+            None => f.write_str("somebody alive holds this lock")?,
+        }
+        f.write_str("; only a lock whose holder died can be reset")
+    }
+}
+
+impl std::error::Error for HeldByTheLiving {}
+
+/// A value that could not be turned into bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodeError(pub(crate) String);
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this value cannot be sent: {}", self.0)
+    }
+}
+
+impl std::error::Error for EncodeError {}
+
+/// Bytes that could not be turned into a value again. The message is lost; those behind it are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeError(pub(crate) String);
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a message that was received cannot be rebuilt: {}", self.0)
+    }
+}
+
+impl std::error::Error for DecodeError {}

@@ -1,0 +1,211 @@
+//! The other side: what a process does that was started by this library.
+
+use std::any::Any;
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::{AsFd, RawFd};
+use std::panic::{self, AssertUnwindSafe};
+use std::process;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use kettle_core::arena::{Handle, Session, Ticket, Token, participants};
+use kettle_core::queue::Queue;
+use kettle_core::sys::{child, signal};
+use kettle_core::wait::Patience;
+use serde::{Deserialize, Serialize};
+
+use super::task::{Entry, Failure};
+use crate::codec::{self, Message};
+use crate::queue::message::{Incoming, Outgoing};
+use crate::session;
+
+/// Set by [`init`], before which no process may be started: the child would run `main` instead.
+static CURRENT: OnceLock<Current> = OnceLock::new();
+
+/// To be called first in `main`. In the program as the user started it this does next to nothing. In a process that was
+/// started by a [`task!`](crate::task), it runs the task, and does not return.
+///
+/// What stands before it in `main` runs in every process.
+pub fn init() {
+    match std::env::args_os().next_back().as_deref().and_then(|a| a.to_str()).and_then(StartLine::parse) {
+        Some(line) => run(line),
+        None => {
+            CURRENT.get_or_init(Current::main);
+        }
+    }
+}
+
+pub(super) fn is_initialised() -> bool {
+    CURRENT.get().is_some()
+}
+
+/// This process, as this library knows it.
+#[derive(Debug)]
+pub struct Current {
+    name: String,
+    parent: Option<u32>,
+}
+
+/// This process.
+pub fn current() -> &'static Current {
+    CURRENT.get_or_init(Current::main)
+}
+
+impl Current {
+    fn main() -> Self {
+        Self { name: "main".into(), parent: None }
+    }
+
+    /// What it is called; `main` if it was not started by this library.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        process::id()
+    }
+
+    /// The number of the process that started it by this library, if one did.
+    pub fn parent(&self) -> Option<u32> {
+        self.parent
+    }
+}
+
+/// What a child finds first in its mailbox; its arguments come second.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub(super) key: String,
+    pub(super) name: String,
+    pub(super) parent: u32,
+}
+
+/// What a child leaves in its mailbox: the tags of its messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    Returned = 1,
+    Panicked = 2,
+    Lost = 3,
+}
+
+impl Outcome {
+    /// None: this message was for the child.
+    pub(super) fn of(tag: u8) -> Option<Self> {
+        [Self::Returned, Self::Panicked, Self::Lost].into_iter().find(|outcome| *outcome as u8 == tag)
+    }
+}
+
+/// The last argument of a child's command line: where it finds everything else.
+#[derive(Debug)]
+pub(super) struct StartLine {
+    /// The session's descriptor.
+    pub(super) session: RawFd,
+    /// The read end of the life pipe.
+    pub(super) life: Option<RawFd>,
+    pub(super) ticket: Ticket,
+    pub(super) mailbox: Token,
+}
+
+const MARK: &str = "kettle-child";
+
+impl fmt::Display for StartLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{MARK}:{}:{}:{:x}:", self.session, self.life.unwrap_or(-1), self.ticket.to_bits())?;
+        self.mailbox.to_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl StartLine {
+    fn parse(s: &str) -> Option<Self> {
+        let mut fields = s.split(':');
+        if fields.next()? != MARK {
+            return None;
+        }
+        let session = RawFd::from_str(fields.next()?).ok()?;
+        let life = RawFd::from_str(fields.next()?).ok().filter(|&fd| fd >= 0);
+        let ticket = Ticket::from_bits(u64::from_str_radix(fields.next()?, 16).ok()?)?;
+        let hex = fields.next()?;
+        let mut mailbox = [0; Token::LEN];
+        for (i, byte) in mailbox.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(hex.get(2 * i..2 * i + 2)?, 16).ok()?;
+        }
+        Some(Self { session, life, ticket, mailbox: Token::from_bytes(&mailbox) })
+    }
+}
+
+/// As Rust's own programs exit that panicked.
+const PANICKED: i32 = 101;
+
+fn run(line: StartLine) -> ! {
+    let mailbox = match arrive(&line) {
+        Ok(mailbox) => mailbox,
+        Err(why) => {
+            eprintln!("kettle: process {} cannot begin: {why}", process::id());
+            process::exit(PANICKED);
+        }
+    };
+    let result = panic::catch_unwind(AssertUnwindSafe(|| work(&mailbox)));
+    let (outcome, message) = match result {
+        Ok(Ok(result)) => (Outcome::Returned, Ok(result)),
+        Ok(Err(why)) => (Outcome::Lost, text(&why)),
+        Err(panic) => (Outcome::Panicked, text(message_of(&*panic))),
+    };
+    let code = if matches!(outcome, Outcome::Returned) { 0 } else { PANICKED };
+    match message {
+        Ok(message) => process::exit(leave(&mailbox, outcome, message).map_or(PANICKED, |()| code)),
+        Err(()) => process::exit(PANICKED),
+    }
+}
+
+/// Ties this process to its parent's life, and takes its place in the session.
+fn arrive(line: &StartLine) -> Result<Handle<Queue>, String> {
+    if let Some(life) = line.life {
+        let life = child::take_inherited(life).map_err(|e| format!("its life pipe: {e}"))?;
+        signal::die_with(life.as_fd()).map_err(|e| format!("its life pipe: {e}"))?;
+        // Closing it would end the watch.
+        static LIFE: OnceLock<std::os::fd::OwnedFd> = OnceLock::new();
+        let _ = LIFE.set(life);
+    }
+    let session = child::take_inherited(line.session).map_err(|e| format!("its session: {e}"))?;
+    Session::attach(session).map_err(|e| e.to_string())?;
+    participants::adopt(line.ticket).map_err(|e| e.to_string())?;
+    session::join().map_err(|e| e.to_string())?;
+    Handle::from_token(&line.mailbox).map_err(|e| format!("its mailbox: {e}"))
+}
+
+/// Runs the task. The error says why it could not, or why its result cannot be told.
+fn work(mailbox: &Handle<Queue>) -> Result<Message, String> {
+    let next = || Incoming::take(mailbox, &Patience::none()).map_err(|e| format!("the start message: {e:?}"));
+    let header: Header = next()?.decode().map_err(|e| e.to_string())?;
+    let arguments = next()?;
+    if let Ok(name) = CString::new(header.name.as_str()) {
+        child::set_name(&name);
+    }
+    let _ = CURRENT.set(Current { name: header.name, parent: Some(header.parent) });
+    let entry = Entry::find(&header.key).ok_or_else(|| format!("this program has no task {}", header.key))?;
+    entry.run(arguments).map_err(|failure| match failure {
+        Failure::Arguments(e) => format!("the arguments: {}", e.0),
+        Failure::Result(e) => format!("the result: {e}"),
+    })
+}
+
+fn text(s: &str) -> Result<Message, ()> {
+    codec::encode(s, Vec::new()).map_err(drop)
+}
+
+fn leave(mailbox: &Handle<Queue>, outcome: Outcome, message: Message) -> Result<(), ()> {
+    let put = |mut outgoing: Outgoing| outgoing.put(mailbox, &Patience::forever()).map_err(drop);
+    match Outgoing::new(outcome as u8, message) {
+        Ok(outgoing) => put(outgoing),
+        Err(e) => put(Outgoing::new(Outcome::Lost as u8, text(&format!("the result: {e}"))?).map_err(drop)?),
+    }
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(s), _) => s,
+        (_, Some(s)) => s,
+        _ => "a panic without a message",
+    }
+}

@@ -1,0 +1,110 @@
+//! What can go wrong with a process.
+
+use std::fmt;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use crate::error::{DecodeError, EncodeError, OutOfMemory};
+
+/// Why a process was not started.
+#[derive(Debug)]
+pub enum StartError {
+    /// `main` does not begin with [`kettle::init`](crate::init): the child, which is this program again, would not
+    /// know what it is.
+    NotInitialised,
+    /// The arguments cannot be turned into bytes.
+    Encode(EncodeError),
+    /// There is no shared memory.
+    OutOfMemory(OutOfMemory),
+    /// The system refused.
+    Io(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInitialised => f.write_str(
+                "no process can be started before kettle::init() was called; let main begin with it \
+                 (and tests have kettle::init_in_tests!())",
+            ),
+            Self::Encode(e) => write!(f, "the arguments: {e}"),
+            Self::OutOfMemory(e) => e.fmt(f),
+            Self::Io(e) => write!(f, "the system did not start the process: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<OutOfMemory> for StartError {
+    fn from(e: OutOfMemory) -> Self {
+        Self::OutOfMemory(e)
+    }
+}
+
+impl From<EncodeError> for StartError {
+    fn from(e: EncodeError) -> Self {
+        Self::Encode(e)
+    }
+}
+
+impl From<io::Error> for StartError {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+/// Why a process has no result.
+#[derive(Debug)]
+pub enum JoinError {
+    /// Its task panicked.
+    Panicked {
+        /// What the panic said.
+        message: String,
+    },
+    /// It ended before its task did: it was killed, aborted, or called `exit`.
+    Died {
+        /// Its name.
+        name: String,
+        /// Its number.
+        pid: u32,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// Arguments or result did not survive the way: the text says which, and why.
+    Lost(String),
+    /// How it ended cannot be found out.
+    Io(io::Error),
+}
+
+impl JoinError {
+    /// The signal that ended the process, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        match self {
+            Self::Died { status, .. } => status.signal(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked { message } => write!(f, "the task panicked: {message}"),
+            Self::Died { name, pid, status } => {
+                write!(f, "process {name} (pid {pid}) ended before its task did: {status}")
+            }
+            Self::Lost(why) => f.write_str(why),
+            Self::Io(e) => write!(f, "how the process ended cannot be found out: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+impl From<DecodeError> for JoinError {
+    fn from(e: DecodeError) -> Self {
+        Self::Lost(format!("the result: {}", e.0))
+    }
+}

@@ -1,0 +1,179 @@
+//! A process that was started.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kettle_core::arena::Handle;
+use kettle_core::queue::Queue;
+use kettle_core::wait::Patience;
+use serde::de::DeserializeOwned;
+
+use super::entry::Outcome;
+use super::error::JoinError;
+use super::supervisor::{SIGKILL, SIGTERM, Supervised};
+use crate::queue::message::Incoming;
+use crate::queue::until;
+
+/// A process that was started, and the result that it will have.
+///
+/// Dropping this lets the process go on; it is reaped when it ends. When `main` returns, daemons are killed and all
+/// others waited for.
+pub struct Process<R = ()> {
+    child: Arc<Supervised>,
+    mailbox: Handle<Queue>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> Process<R> {
+    pub(super) fn new(child: Arc<Supervised>, mailbox: Handle<Queue>) -> Self {
+        Self { child, mailbox, result: PhantomData }
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        self.child.name()
+    }
+
+    /// Whether it is killed when the parent ends, instead of being waited for.
+    pub fn is_daemon(&self) -> bool {
+        self.child.is_daemon()
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// How it ended, if it did. `ExitStatusExt::signal` tells the signal that ended it.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// A descriptor that is readable when the process has ended, for `poll` and event loops.
+    pub fn sentinel(&self) -> BorrowedFd<'_> {
+        self.child.as_fd()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When how it ended cannot be found out: somebody else reaped it, or `SIGCHLD` is ignored.
+    pub fn wait(&self) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.child.wait(&Patience::forever())? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Waits for its end for so long; `None` if that did not come.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        self.child.wait(&until(timeout))
+    }
+
+    /// Asks it to end (`SIGTERM`, which it may handle). Nothing if it has ended.
+    ///
+    /// # Errors
+    /// When it must not be signalled from here.
+    pub fn terminate(&self) -> io::Result<()> {
+        self.child.signal(SIGTERM)
+    }
+
+    /// Ends it (`SIGKILL`). Nothing if it has ended.
+    ///
+    /// # Errors
+    /// When it must not be signalled from here.
+    pub fn kill(&self) -> io::Result<()> {
+        self.child.signal(SIGKILL)
+    }
+
+    /// Sends it any signal. It never reaches another process that came to have the same number.
+    ///
+    /// # Errors
+    /// When it must not be signalled from here, or there is no such signal.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        self.child.signal(signal)
+    }
+}
+
+impl<R: DeserializeOwned> Process<R> {
+    /// Waits for its end, and gives what its task returned.
+    ///
+    /// # Errors
+    /// When the task panicked, or the process ended before its task did.
+    pub fn join(self) -> Result<R, JoinError> {
+        let status = self.wait().map_err(JoinError::Io)?;
+        self.outcome(status)
+    }
+
+    /// Waits for its end for so long; then gives what its task returned.
+    ///
+    /// # Errors
+    /// The outer one: it has not ended, here it is again. The inner one: as [`join`](Self::join).
+    pub fn join_timeout(self, timeout: Duration) -> Result<Result<R, JoinError>, Self> {
+        match self.wait_timeout(timeout) {
+            Ok(Some(status)) => Ok(self.outcome(status)),
+            Ok(None) => Err(self),
+            Err(e) => Ok(Err(JoinError::Io(e))),
+        }
+    }
+
+    /// Waits for its end without blocking the thread, and gives what its task returned.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    #[cfg(feature = "tokio")]
+    pub async fn join_async(self) -> Result<R, JoinError> {
+        let watched = crate::reactor::watch(self.sentinel()).map_err(JoinError::Io)?;
+        loop {
+            if let Some(status) = self.child.try_wait().map_err(JoinError::Io)? {
+                return self.outcome(status);
+            }
+            watched.readable().await.map_err(JoinError::Io)?.clear_ready();
+        }
+    }
+
+    fn outcome(&self, status: ExitStatus) -> Result<R, JoinError> {
+        // The child has ended, so whatever it wrote is here.
+        while let Ok(message) = Incoming::take(&self.mailbox, &Patience::none()) {
+            match Outcome::of(message.tag) {
+                // It died before it read what we wrote.
+                None => {}
+                Some(Outcome::Returned) => return Ok(message.decode()?),
+                Some(Outcome::Panicked) => return Err(JoinError::Panicked { message: message.decode()? }),
+                Some(Outcome::Lost) => return Err(JoinError::Lost(message.decode()?)),
+            }
+        }
+        Err(JoinError::Died { name: self.name().into(), pid: self.pid(), status })
+    }
+}
+
+impl<R> AsFd for Process<R> {
+    /// As [`sentinel`](Self::sentinel).
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.sentinel()
+    }
+}
+
+impl<R> fmt::Debug for Process<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name())
+            .field("pid", &self.pid())
+            .field("exit_status", &self.exit_status())
+            .finish_non_exhaustive()
+    }
+}

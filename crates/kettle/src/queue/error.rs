@@ -1,0 +1,141 @@
+//! What a queue may answer.
+
+use std::fmt;
+
+use crate::error::{DecodeError, EncodeError, OutOfMemory};
+use crate::queue::message::{Refusal, Unsendable};
+
+/// Why an item was not put. It is handed back.
+pub enum PutError<T> {
+    /// The queue is full, or stayed so for as long as the caller would wait.
+    Full(T),
+    /// The queue was shut down and takes nothing any more.
+    ShutDown(T),
+    /// The item cannot be turned into bytes.
+    Encode(T, EncodeError),
+    /// There is no memory for it.
+    OutOfMemory(T, OutOfMemory),
+}
+
+impl<T> PutError<T> {
+    /// The item.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Full(item) | Self::ShutDown(item) | Self::Encode(item, _) | Self::OutOfMemory(item, _) => item,
+        }
+    }
+
+    pub(crate) fn unsendable(item: T, why: Unsendable) -> Self {
+        match why {
+            Unsendable::Encode(e) => Self::Encode(item, e),
+            Unsendable::OutOfMemory(e) => Self::OutOfMemory(item, e),
+        }
+    }
+
+    pub(crate) fn refused(item: T, why: Refusal) -> Self {
+        match why {
+            Refusal::Full => Self::Full(item),
+            Refusal::ShutDown => Self::ShutDown(item),
+            Refusal::OutOfMemory(e) => Self::OutOfMemory(item, e),
+        }
+    }
+}
+
+impl<T> fmt::Debug for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("Full(..)"),
+            Self::ShutDown(_) => f.write_str("ShutDown(..)"),
+            Self::Encode(_, e) => f.debug_tuple("Encode").field(&format_args!("..")).field(e).finish(),
+            Self::OutOfMemory(_, e) => f.debug_tuple("OutOfMemory").field(&format_args!("..")).field(e).finish(),
+        }
+    }
+}
+
+impl<T> fmt::Display for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("the queue is full"),
+            Self::ShutDown(_) => f.write_str("the queue was shut down"),
+            Self::Encode(_, e) => e.fmt(f),
+            Self::OutOfMemory(_, e) => e.fmt(f),
+        }
+    }
+}
+
+impl<T> std::error::Error for PutError<T> {}
+
+/// Why no item came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GetError {
+    /// The queue is empty, or stayed so for as long as the caller would wait.
+    Empty,
+    /// The queue was shut down, and all that was in it is taken.
+    ShutDown,
+    /// A message was taken that is no item of this queue.
+    Decode(DecodeError),
+}
+
+impl fmt::Display for GetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the queue is empty"),
+            Self::ShutDown => f.write_str("the queue was shut down"),
+            Self::Decode(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for GetError {}
+
+impl From<kettle_core::queue::GetError> for GetError {
+    fn from(e: kettle_core::queue::GetError) -> Self {
+        match e {
+            kettle_core::queue::GetError::ShutDown => Self::ShutDown,
+            kettle_core::queue::GetError::Empty | kettle_core::queue::GetError::Interrupted => Self::Empty,
+        }
+    }
+}
+
+/// Why the items of a [`JoinableQueue`](crate::JoinableQueue) are not all done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinError {
+    /// Some are still being worked on.
+    TimedOut,
+    /// A process died with items that it had taken and not finished. They count as done from now on.
+    ConsumerDied {
+        /// The process; `None` if its number is not known any more.
+        pid: Option<u32>,
+        /// How many items went with it.
+        unfinished: u32,
+    },
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("some items are not done yet"),
+            Self::ConsumerDied { pid, unfinished } => {
+                match pid {
+                    Some(pid) => write!(f, "process {pid}")?,
+                    None => f.write_str("a process")?,
+                }
+                write!(f, " died with {unfinished} unfinished item(s) of this queue; put them again if they matter")
+            }
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+/// More items were said to be done than were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyDone;
+
+impl fmt::Display for TooManyDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("task_done() was called more often than items were taken")
+    }
+}
+
+impl std::error::Error for TooManyDone {}

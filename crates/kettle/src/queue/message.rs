@@ -1,0 +1,152 @@
+//! A message on its way into a queue, and out of it.
+
+use std::cell::RefCell;
+
+use kettle_core::arena::{Block, Handle};
+use kettle_core::queue::{self, Body, INLINE_MAX, Parcel, PutError};
+use kettle_core::shared::{ArenaStore, place_of};
+use kettle_core::wait::Patience;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::{self, Message};
+use crate::error::{DecodeError, EncodeError, OutOfMemory};
+
+thread_local! {
+    /// Memory for short messages, used again. Taken out while in use: a value may send another one while it is encoded.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// More than this is not kept for the next message.
+const SCRATCH_KEPT: usize = 64 * 1024;
+
+fn scratch() -> Vec<u8> {
+    SCRATCH.take()
+}
+
+fn give_back(bytes: Vec<u8>) {
+    if bytes.capacity() <= SCRATCH_KEPT {
+        SCRATCH.replace(bytes);
+    }
+}
+
+/// A message that is ready to be put, as often as it takes.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    tag: u8,
+    bytes: Vec<u8>,
+    /// The bytes, if they are too many to stand in the queue.
+    body: Option<Block>,
+    parts: Vec<Block>,
+}
+
+/// Why a message was not put.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Full,
+    ShutDown,
+    OutOfMemory(OutOfMemory),
+}
+
+/// Why there is no message to be put.
+#[derive(Debug)]
+pub(crate) enum Unsendable {
+    Encode(EncodeError),
+    OutOfMemory(OutOfMemory),
+}
+
+impl Outgoing {
+    /// The message of a value.
+    pub(crate) fn of<T: Serialize>(value: &T) -> Result<Self, Unsendable> {
+        let message = codec::encode(value, scratch()).map_err(Unsendable::Encode)?;
+        Self::new(0, message).map_err(Unsendable::OutOfMemory)
+    }
+
+    pub(crate) fn new(tag: u8, Message { bytes, blocks }: Message) -> Result<Self, OutOfMemory> {
+        let body = if bytes.len() > INLINE_MAX { Some(Block::copy_of(&bytes)?) } else { None };
+        Ok(Self { tag, bytes, body, parts: blocks })
+    }
+
+    /// How many bytes go through shared memory, blocks included.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() + self.parts.iter().map(Block::len).sum::<usize>()
+    }
+
+    /// The bytes, if they are all there is.
+    pub(crate) fn as_short(&self) -> Option<&[u8]> {
+        self.parts.is_empty().then_some(&self.bytes)
+    }
+
+    pub(crate) fn put(&mut self, queue: &Handle<queue::Queue>, patience: &Patience<'_>) -> Result<(), Refusal> {
+        let Self { tag, bytes, body, parts } = self;
+        let refused = match queue.put(place_of(queue), parcel(*tag, bytes, body, parts), patience) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let (parcel, refusal) = match refused {
+            PutError::Full(parcel) | PutError::Interrupted(parcel) => (parcel, Refusal::Full),
+            PutError::ShutDown(parcel) => (parcel, Refusal::ShutDown),
+            PutError::Exhausted(parcel, e) => (parcel, Refusal::OutOfMemory(e.into())),
+        };
+        if let Body::Block(block) = parcel.body {
+            *body = Some(block);
+        }
+        *parts = parcel.parts;
+        Err(refusal)
+    }
+
+    /// All of it, for somebody who puts it himself.
+    pub(crate) fn parcel(&mut self) -> Parcel<'_, ArenaStore> {
+        parcel(self.tag, &self.bytes, &mut self.body, &mut self.parts)
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        give_back(std::mem::take(&mut self.bytes));
+    }
+}
+
+fn parcel<'b>(tag: u8, bytes: &'b [u8], body: &mut Option<Block>, parts: &mut Vec<Block>) -> Parcel<'b, ArenaStore> {
+    let body = body.take().map_or(Body::Inline(bytes), Body::Block);
+    Parcel::blocks(tag, body, std::mem::take(parts))
+}
+
+/// A message that was taken.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) tag: u8,
+    bytes: Vec<u8>,
+    body: Option<Block>,
+    parts: Vec<Block>,
+}
+
+impl Incoming {
+    pub(crate) fn take(queue: &queue::Queue, patience: &Patience<'_>) -> Result<Self, queue::GetError> {
+        let mut bytes = scratch();
+        bytes.clear();
+        match queue.get::<ArenaStore>(&mut bytes, patience) {
+            Ok(taken) => Ok(Self::new(taken, bytes)),
+            Err(e) => {
+                give_back(bytes);
+                Err(e)
+            }
+        }
+    }
+
+    pub(crate) fn new(taken: queue::Taken<Block>, bytes: Vec<u8>) -> Self {
+        Self { tag: taken.tag, bytes, body: taken.block, parts: taken.parts }
+    }
+
+    /// Its value.
+    pub(crate) fn decode<T: DeserializeOwned>(mut self) -> Result<T, DecodeError> {
+        let parts = std::mem::take(&mut self.parts);
+        codec::decode(self.body.as_ref().map_or(&self.bytes, Block::as_slice), parts)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        give_back(std::mem::take(&mut self.bytes));
+    }
+}

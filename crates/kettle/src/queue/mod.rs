@@ -1,0 +1,385 @@
+//! Queues between processes.
+
+mod error;
+pub(crate) mod message;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use kettle_core::arena::Handle;
+use kettle_core::queue as core;
+use kettle_core::shared::{ArenaStore, Processes};
+use kettle_core::wait::{Deadline, Patience, Stopped};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use error::{GetError, JoinError, PutError, TooManyDone};
+pub use kettle_core::stats::QueueStatistics;
+
+use crate::codec::by_token;
+use crate::error::OutOfMemory;
+use crate::session;
+use message::{Incoming, Outgoing};
+
+/// First in, first out, between any number of processes and threads.
+///
+/// [`put`](Self::put) returns when the item is in shared memory: its process may end, or be killed, at once. Whoever is
+/// killed in the middle of a `put` or a `get` holds up nobody, and tears no message.
+///
+/// ```
+/// let queue = kettle::Queue::bounded(2)?;
+/// queue.put("first".to_string())?;
+/// queue.put("second".to_string())?;
+/// assert!(matches!(queue.try_put("third".to_string()), Err(kettle::PutError::Full(item)) if item == "third"));
+/// assert_eq!(queue.get()?, "first");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Clones are handles to the same queue. It lives while any process has one; a handle that was itself sent through a
+/// queue keeps it for as long as the session lasts, since nobody can tell who will receive it.
+pub struct Queue<T> {
+    pub(crate) body: Handle<core::Queue>,
+    items: PhantomData<fn(T) -> T>,
+}
+
+/// A queue that knows when everything put into it has been dealt with.
+///
+/// Whoever takes an item calls [`task_done`](Self::task_done) when it has finished with it, and
+/// [`join`](Self::join) waits for all of them. If a process dies with items that it has not finished, `join` says so
+/// instead of waiting for ever.
+///
+/// ```
+/// let jobs = kettle::JoinableQueue::new()?;
+/// jobs.put(1)?;
+/// let job: i32 = jobs.get()?;
+/// assert_eq!(jobs.join_timeout(std::time::Duration::ZERO), Err(kettle::JoinError::TimedOut));
+/// jobs.task_done()?;
+/// jobs.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct JoinableQueue<T> {
+    pub(crate) body: Handle<core::Queue>,
+    items: PhantomData<fn(T) -> T>,
+}
+
+/// The smallest face of a queue: no bound, nothing to join, nothing to shut down.
+pub struct SimpleQueue<T>(Queue<T>);
+
+pub(crate) fn until(timeout: Duration) -> Patience<'static> {
+    Patience::until(Deadline::after(timeout))
+}
+
+/// What both queues can do.
+macro_rules! queue_methods {
+    ($name:ident, joinable = $joinable:literal) => {
+        impl<T> $name<T> {
+            /// An empty queue without a bound: `put` never waits.
+            ///
+            /// # Errors
+            /// When there is no shared memory to be had.
+            pub fn new() -> Result<Self, OutOfMemory> {
+                Self::bounded(0)
+            }
+
+            /// An empty queue of at most `maxsize` items, beyond which `put` waits; 0 is no bound.
+            ///
+            /// # Errors
+            /// When there is no shared memory to be had.
+            pub fn bounded(maxsize: u32) -> Result<Self, OutOfMemory> {
+                session::join()?;
+                Ok(Self::from_body(Handle::new(|| core::Queue::new(maxsize, $joinable))?))
+            }
+
+            fn from_body(body: Handle<core::Queue>) -> Self {
+                Self { body, items: PhantomData }
+            }
+
+            /// How many items are inside: exact at every instant, and perhaps another number right after.
+            pub fn len(&self) -> usize {
+                self.body.len() as usize
+            }
+
+            /// Whether no item is inside.
+            pub fn is_empty(&self) -> bool {
+                self.body.is_empty()
+            }
+
+            /// Whether a `put` would wait.
+            pub fn is_full(&self) -> bool {
+                self.body.is_full()
+            }
+
+            /// The bound; `None` if there is none.
+            pub fn maxsize(&self) -> Option<u32> {
+                Some(self.body.maxsize()).filter(|&n| n != 0)
+            }
+
+            /// Takes no more items in. What is inside can still be taken; then `get` says `ShutDown`.
+            pub fn shutdown(&self) {
+                self.body.shutdown::<ArenaStore>(false);
+            }
+
+            /// Takes no more items in, and drops what is inside.
+            pub fn shutdown_now(&self) {
+                self.body.shutdown::<ArenaStore>(true);
+            }
+
+            /// Whether it was shut down.
+            pub fn is_shut_down(&self) -> bool {
+                self.body.is_shut()
+            }
+
+            /// How it is.
+            pub fn statistics(&self) -> QueueStatistics {
+                self.body.statistics()
+            }
+        }
+
+        impl<T: Serialize> $name<T> {
+            fn put_with(&self, item: T, patience: &Patience<'_>) -> Result<(), PutError<T>> {
+                let mut message = match Outgoing::of(&item) {
+                    Ok(message) => message,
+                    Err(e) => return Err(PutError::unsendable(item, e)),
+                };
+                message.put(&self.body, patience).map_err(|e| PutError::refused(item, e))
+            }
+
+            /// Puts an item, waiting for room if the queue is bounded. When this returns, the item is safe.
+            ///
+            /// # Errors
+            /// See [`PutError`]; the item comes back with it.
+            pub fn put(&self, item: T) -> Result<(), PutError<T>> {
+                self.put_with(item, &Patience::forever())
+            }
+
+            /// Puts an item if there is room for it now.
+            ///
+            /// # Errors
+            /// See [`PutError`]; the item comes back with it.
+            pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
+                self.put_with(item, &Patience::none())
+            }
+
+            /// Puts an item, waiting for room for so long.
+            ///
+            /// # Errors
+            /// See [`PutError`]; the item comes back with it.
+            pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
+                self.put_with(item, &until(timeout))
+            }
+
+            /// Puts an item, waiting for room without blocking the thread. Dropped before it is ready, the future has
+            /// put nothing.
+            ///
+            /// # Errors
+            /// See [`PutError`]; the item comes back with it.
+            #[cfg(feature = "tokio")]
+            pub async fn put_async(&self, item: T) -> Result<(), PutError<T>> {
+                let mut message = match Outgoing::of(&item) {
+                    Ok(message) => message,
+                    Err(e) => return Err(PutError::unsendable(item, e)),
+                };
+                let attempt = || match message.put(&self.body, &Patience::none()) {
+                    Err(message::Refusal::Full) => None,
+                    result => Some(result),
+                };
+                let result = crate::reactor::wait_on(self.body.space(), attempt).await;
+                result.map_err(|e| PutError::refused(item, e))
+            }
+        }
+
+        impl<T: DeserializeOwned> $name<T> {
+            fn get_with(&self, patience: &Patience<'_>) -> Result<T, GetError> {
+                Incoming::take(&self.body, patience)?.decode().map_err(GetError::Decode)
+            }
+
+            /// Takes the oldest item, waiting for one if there is none.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            pub fn get(&self) -> Result<T, GetError> {
+                self.get_with(&Patience::forever())
+            }
+
+            /// Takes the oldest item if there is one now.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            pub fn try_get(&self) -> Result<T, GetError> {
+                self.get_with(&Patience::none())
+            }
+
+            /// Takes the oldest item, waiting for one for so long.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
+                self.get_with(&until(timeout))
+            }
+
+            /// Takes the oldest item, waiting for one without blocking the thread. An item is taken only when the
+            /// future returns it: dropped before, it has taken nothing.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            #[cfg(feature = "tokio")]
+            pub async fn get_async(&self) -> Result<T, GetError> {
+                let attempt = || match Incoming::take(&self.body, &Patience::none()) {
+                    Err(core::GetError::Empty | core::GetError::Interrupted) => None,
+                    result => Some(result),
+                };
+                let taken = crate::reactor::wait_on(self.body.items(), attempt).await;
+                taken?.decode().map_err(GetError::Decode)
+            }
+
+            /// Takes items, waiting for each, until the queue is shut down and empty. An item that cannot be rebuilt
+            /// is an error in its place; those behind it follow.
+            pub fn iter(&self) -> impl Iterator<Item = Result<T, crate::DecodeError>> + '_ {
+                std::iter::from_fn(|| match self.get() {
+                    Ok(item) => Some(Ok(item)),
+                    Err(GetError::Decode(e)) => Some(Err(e)),
+                    Err(GetError::Empty | GetError::ShutDown) => None,
+                })
+            }
+        }
+
+        by_token!($name<T>);
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).field("len", &self.len()).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+queue_methods!(Queue, joinable = false);
+queue_methods!(JoinableQueue, joinable = true);
+
+impl<T> JoinableQueue<T> {
+    /// Says that one item that was taken is done with.
+    ///
+    /// # Errors
+    /// When none is outstanding.
+    pub fn task_done(&self) -> Result<(), TooManyDone> {
+        self.body.task_done::<Processes>().map_err(|core::TooManyDone| TooManyDone)
+    }
+
+    fn join_with(&self, patience: &Patience<'_>) -> Result<(), JoinError> {
+        self.body.join::<Processes>(patience).map_err(join_error)
+    }
+
+    /// Waits until every item that was put is done with.
+    ///
+    /// # Errors
+    /// When a process died with unfinished items.
+    pub fn join(&self) -> Result<(), JoinError> {
+        self.join_with(&Patience::forever())
+    }
+
+    /// Waits for so long until every item that was put is done with.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinError> {
+        self.join_with(&until(timeout))
+    }
+
+    /// Waits until every item that was put is done with, without blocking the thread.
+    ///
+    /// # Errors
+    /// When a process died with unfinished items.
+    #[cfg(feature = "tokio")]
+    pub async fn join_async(&self) -> Result<(), JoinError> {
+        let attempt = || match self.join_with(&Patience::none()) {
+            Err(JoinError::TimedOut) => None,
+            result => Some(result),
+        };
+        crate::reactor::wait_on(self.body.finished(), attempt).await
+    }
+
+    /// How many items are inside, or taken and not done with.
+    pub fn unfinished(&self) -> usize {
+        self.body.unfinished() as usize
+    }
+}
+
+fn join_error(e: core::JoinError) -> JoinError {
+    match e {
+        core::JoinError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => JoinError::TimedOut,
+        core::JoinError::ConsumerDied(loss) => JoinError::ConsumerDied {
+            pid: kettle_core::arena::participants::pid_of(loss.consumer),
+            unfinished: loss.unfinished,
+        },
+    }
+}
+
+impl<T> SimpleQueue<T> {
+    /// An empty queue.
+    ///
+    /// # Errors
+    /// When there is no shared memory to be had.
+    pub fn new() -> Result<Self, OutOfMemory> {
+        Queue::new().map(Self)
+    }
+
+    /// Whether no item is inside.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How it is.
+    pub fn statistics(&self) -> QueueStatistics {
+        self.0.statistics()
+    }
+
+    pub(crate) fn queue(&self) -> &Queue<T> {
+        &self.0
+    }
+}
+
+impl<T: Serialize> SimpleQueue<T> {
+    /// Puts an item. Never waits.
+    ///
+    /// # Errors
+    /// When it cannot be turned into bytes, or there is no memory; it comes back.
+    pub fn put(&self, item: T) -> Result<(), PutError<T>> {
+        self.0.put(item)
+    }
+}
+
+impl<T: DeserializeOwned> SimpleQueue<T> {
+    /// Takes the oldest item, waiting for one if there is none.
+    ///
+    /// # Errors
+    /// When a message was taken that is no item of this queue.
+    pub fn get(&self) -> Result<T, GetError> {
+        self.0.get()
+    }
+}
+
+impl<T> Clone for SimpleQueue<T> {
+    /// Another handle to the same queue.
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Serialize for SimpleQueue<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de, T> serde::Deserialize<'de> for SimpleQueue<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Queue::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<T> fmt::Debug for SimpleQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimpleQueue").field("len", &self.0.len()).finish_non_exhaustive()
+    }
+}
