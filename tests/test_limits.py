@@ -109,7 +109,7 @@ def test_the_limit_is_the_sessions():
 
 
 def test_a_limit_that_is_no_size():
-    program = "import kettle.multiprocessing as mp\ntry: mp.Lock()\nexcept ValueError as error: print(error)"
+    program = "import kettle.multiprocessing as mp\ntry: mp.Lock()\nexcept (ValueError, OSError) as error: print(error)"
     assert "KETTLE_ARENA_LIMIT" in run(program, KETTLE_ARENA_LIMIT="plenty")
 
 
