@@ -20,26 +20,17 @@ def start_a_grandchild(tell) -> None:
     grandchild.join()
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 if __name__ == "__main__":
     listen, tell = multiprocessing.Pipe(duplex=False)
     parent = multiprocessing.Process(target=start_a_grandchild, args=(tell,))
     parent.start()
-    grandchild = listen.recv()
-    print(f"process {parent.pid} has a child, {grandchild}, which sleeps for an hour")
+    print(f"process {parent.pid} has a child, {listen.recv()}, which sleeps for an hour")
+    tell.close()  # now only those two have it: it closes when both are gone
     os.kill(parent.pid, signal.SIGKILL)
-    parent.join()
     killed = time.perf_counter()
-    while is_alive(grandchild):
-        time.sleep(0.001)
-    print(f"the parent was killed; {1000 * (time.perf_counter() - killed):.0f} ms later the child is gone too")
+    listen.poll(None)
+    print(f"the parent was killed; {1000 * (time.perf_counter() - killed):.1f} ms later the grandchild is gone too")
+    parent.join()
 
     clock = multiprocessing.Process(target=tick, daemon=True)
     clock.start()

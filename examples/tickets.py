@@ -21,16 +21,21 @@ def try_to_buy(path: str, buyer: int) -> None:
         left = json.load(f)["left"]
     if left > 0:
         time.sleep(0.05)  # the bank thinks
-        with open(path, "w") as f:
-            json.dump({"left": left - 1}, f)
+        write(path, left - 1)
         print(f"  buyer {buyer} has a ticket")
     else:
         print(f"  buyer {buyer} comes too late")
 
 
+def write(path: str, left: int) -> None:
+    mine = f"{path}.{os.getpid()}"
+    with open(mine, "w") as f:
+        json.dump({"left": left}, f)
+    os.replace(mine, path)  # nobody ever reads half a file
+
+
 def sell(path: str, lock) -> None:
-    with open(path, "w") as f:
-        json.dump({"left": 3}, f)
+    write(path, 3)
     buyers = [multiprocessing.Process(target=buy, args=(path, n, lock)) for n in range(1, 9)]
     for buyer in buyers:
         buyer.start()

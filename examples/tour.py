@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -60,12 +61,17 @@ def main() -> int:
 
 def show(program: Path) -> bool:
     """Runs one example and shows its lines as they come."""
-    process = start([str(program)])
+    ours, theirs = os.openpty()  # on a terminal a process writes whole lines at once, so that they do not mix
+    process = start([str(program)], theirs)
+    os.close(theirs)
     watchdog = threading.Timer(LIMIT, end, [process])
     watchdog.start()
-    assert process.stdout is not None
-    for line in process.stdout:
-        print(f"    {line}", end="", flush=True)
+    try:
+        with open(ours, encoding="utf-8") as lines:
+            for line in lines:
+                print(f"    {line}", end="", flush=True)
+    except OSError:
+        pass  # the end: nobody has the terminal open any more
     process.wait()
     watchdog.cancel()
     if process.returncode:
@@ -83,7 +89,8 @@ def side_by_side(program: Path) -> bool:
     processes = {title: (start(command), time.perf_counter()) for title, command in commands.items()}
     for title, (process, started) in processes.items():
         try:
-            output, _ = process.communicate(timeout=max(0.0, started + PATIENCE - time.perf_counter()))
+            patience = started + PATIENCE - time.perf_counter()
+            output, _ = process.communicate(timeout=max(patience, 0.5))  # it may have ended long ago
             good = process.returncode == 0
             last = "it ends" if good else f"it ends with {process.returncode}"
         except subprocess.TimeoutExpired:
@@ -98,13 +105,9 @@ def side_by_side(program: Path) -> bool:
     return good
 
 
-def start(command: list[str]) -> "subprocess.Popen[str]":
+def start(command: list[str], output: int = subprocess.PIPE) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-u", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
+        [sys.executable, *command], stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
 
 
@@ -117,8 +120,7 @@ def end(process: "subprocess.Popen[str]") -> None:
 
 
 def wrapped(text: str) -> list[str]:
-    width = COLUMN - 2
-    return [line[i : i + width] for line in text.splitlines() for i in range(0, max(len(line), 1), width)]
+    return [part for line in text.splitlines() for part in textwrap.wrap(line, COLUMN - 2)]
 
 
 def visible(text: str) -> int:

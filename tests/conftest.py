@@ -1,8 +1,10 @@
 """A watchdog for each test, and a census of what a test leaves behind."""
 
+import atexit
 import faulthandler
 import gc
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -15,6 +17,14 @@ import pytest
 DEADLINE = 60.0  # seconds a test may take, unless it has a mark: @pytest.mark.deadline(5)
 GRACE = 10.0  # then it is interrupted; if it hangs even so, the run is ended this much later
 SETTLE = 5.0  # seconds that what a test has started gets to go away by itself
+
+
+# Temporary files of the code under test go to a place that nobody else writes to. Its name is short because the path of
+# a Unix socket has room for 107 bytes. It is removed after the standard library's own clean-up at exit, which comes
+# first because it is registered later.
+_own_directory = tempfile.mkdtemp(prefix="kt")
+os.environ["TMPDIR"] = tempfile.tempdir = _own_directory
+atexit.register(shutil.rmtree, _own_directory, ignore_errors=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -103,21 +113,6 @@ def _eventually(holds: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Temporary files of the code under test go to a place that nobody else writes to."""
-    # Short: the path of a Unix socket in it has room for 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="kt") as directory:
-        before = os.environ.get("TMPDIR")
-        os.environ["TMPDIR"] = tempfile.tempdir = directory
-        yield
-        tempfile.tempdir = None
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
 
 
 @pytest.fixture(autouse=True)

@@ -97,7 +97,8 @@ class _Writer:
         self.send(ForkingPickler.loads(buf))
 
     def close(self) -> None:
-        """Does nothing: there is no descriptor."""
+        """Only says so: there is no descriptor."""
+        self.closed = True
 
 
 class _Base(Generic[T]):
@@ -190,8 +191,13 @@ class _Base(Generic[T]):
                 return
             yield item
 
+    # As in the standard library, the attributes that a subclass adds do not travel, unless it extends these two.
+
     def __getstate__(self) -> Any:
-        return {key: value for key, value in vars(self).items() if key not in _LOCAL}
+        return (self._opid,)
+
+    def __setstate__(self, state: Any) -> None:
+        (self._opid,) = state
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._items._token(), self.name, self.__getstate__())
@@ -206,18 +212,15 @@ class _Base(Generic[T]):
         return _unused_lock(self, "_unused_wlock")
 
 
-_LOCAL = frozenset(("_items", "_reader", "_writer", "_poll", "put", "get", "_unused_rlock", "_unused_wlock"))
-
-
 def _unused_lock(owner: Any, name: str) -> threading.Lock:
     lock: threading.Lock = vars(owner).setdefault(name, threading.Lock())
     return lock
 
 
-def _rebuild(cls: Any, token: bytes, name: str | None, state: dict[str, Any]) -> Any:
+def _rebuild(cls: Any, token: bytes, name: str | None, state: Any) -> Any:
     self = cls.__new__(cls)
     self._set_items(native.Queue._from_token(token, name))
-    vars(self).update(state)
+    self.__setstate__(state)
     return self
 
 
@@ -291,7 +294,11 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         return self._items.qsize()
 
     def empty(self) -> bool:
-        """Whether there is no item."""
+        """Whether there is no item. Raises OSError after `close`, unless nothing was ever put."""
+        if self._items._closed:
+            if self._items.statistics().put == 0:
+                return True
+            raise OSError(f"Queue {self!r} is closed")
         return self._items.empty()
 
     def full(self) -> bool:
@@ -304,6 +311,7 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         vars(self).pop("get", None)
         self._items._close()
         self._reader.close()
+        self._writer.close()
 
     def join_thread(self) -> None:
         """Does nothing: what was put is in shared memory. Raises AssertionError before `close`."""
@@ -382,12 +390,15 @@ class SimpleQueue(_Base[T], _standard.SimpleQueue):  # type: ignore[type-arg]
         return item
 
     def empty(self) -> bool:
-        """Whether there is no item."""
+        """Whether there is no item. Raises OSError after `close`."""
+        if self._items._closed:
+            raise OSError(f"Queue {self!r} is closed")
         return self._items.empty()
 
     def close(self) -> None:
         """Ends this process's use of the queue. Others go on."""
         self._items._close()
         self._reader.close()
+        self._writer.close()
 
     __class_getitem__: Any = classmethod(types.GenericAlias)
