@@ -1,6 +1,7 @@
 """The process class. What it is about (who am I, who are my children, who is my parent) is kept where the standard
 library keeps it, so that `multiprocessing.current_process()` and logging tell the truth too."""
 
+import fcntl
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
@@ -31,7 +32,8 @@ class BaseProcess(_standard.BaseProcess):
     """An activity that runs in a process of its own.
 
     The parameters are the standard library's, and one more: a child that is started with `outlive_parent=True` goes on
-    when its parent is killed. Any other is killed within milliseconds after its parent, whatever it is doing.
+    when its parent is killed. Any other is killed within milliseconds after its parent, whatever it is doing, unless it
+    watches `parent_process()` by itself, with `is_alive`, `join` or `sentinel`.
 
     Differences from the standard library: `sentinel` is a pidfd; `exitcode` is never None once an untimed `join`
     returned (it is 255 if somebody else reaped the child and took its status along); a process can be awaited; one that
@@ -84,7 +86,36 @@ class BaseProcess(_standard.BaseProcess):
         return code
 
 
+class _Parent(_standard._ParentProcess):  # type: ignore[name-defined, misc]
+    """The parent, for its child to ask about. A child that watches for its end by itself, through `is_alive`, `join` or
+    `sentinel`, means to do something then, and is not killed by it."""
+
+    def is_alive(self) -> bool:
+        """Whether the parent process runs."""
+        self._spare_me()
+        alive: bool = super().is_alive()
+        return alive
+
+    @property
+    def sentinel(self) -> int:
+        self._spare_me()
+        fd: int = super().sentinel
+        return fd
+
+    def join(self, timeout: float | None = None) -> None:
+        """Waits until the parent process ends, or `timeout` seconds have passed."""
+        self._spare_me()
+        super().join(timeout)
+
+    def _spare_me(self) -> None:
+        flags = fcntl.fcntl(self._sentinel, fcntl.F_GETFL)
+        fcntl.fcntl(self._sentinel, fcntl.F_SETFL, flags & ~os.O_ASYNC)
+
+
 def _run_until_interrupted(run: Callable[[], object]) -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.__class__ = _Parent
     try:
         run()
     except KeyboardInterrupt:

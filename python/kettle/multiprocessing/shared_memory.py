@@ -25,6 +25,7 @@ class SharedMemory(_standard.SharedMemory):
     is no error: the memory stays until the last of them is gone.
     """
 
+    _name: str
     _fd: int
     _buf: memoryview | None
     _mmap: mmap.mmap | None
@@ -65,7 +66,7 @@ class SharedMemory(_standard.SharedMemory):
             if self._track:
                 super().unlink()
             elif self._name:
-                _standard._posixshmem.shm_unlink(self._name)
+                _standard._posixshmem.shm_unlink(self._name)  # type: ignore[attr-defined, unused-ignore]
 
 
 def _untrack(block: Any) -> None:
