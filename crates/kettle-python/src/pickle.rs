@@ -5,13 +5,15 @@
 
 use std::cell::RefCell;
 
-use pyo3::buffer::PyBuffer;
+use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::{MutexExt, PyOnceLock};
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString};
 use std::sync::Mutex;
+
+use crate::buffers;
 
 /// What kind of body a message has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,12 +107,12 @@ struct Sink(Vec<u8>);
 
 #[pymethods]
 impl Sink {
-    fn write(&mut self, data: PyBuffer<u8>, py: Python<'_>) -> PyResult<usize> {
-        let start = self.0.len();
-        let len = data.len_bytes();
-        self.0.resize(start + len, 0);
-        data.copy_to_slice(py, &mut self.0[start..])?;
-        Ok(len)
+    fn write(&mut self, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+        // Not always bytes: a large buffer inside a pickle comes as what it is, an array of doubles perhaps.
+        buffers::with_bytes(&PyUntypedBuffer::get(data)?, |bytes| {
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        })
     }
 }
 
