@@ -5,16 +5,45 @@
 /// `KETTLE_CRASH_POINT=name` dies at the first visit, `name:3` at the third. In ordinary builds this is nothing.
 #[inline(always)]
 pub fn crash_point(name: &'static str) {
-    #[cfg(feature = "crash-points")]
+    #[cfg(loom)]
+    model::visit(name);
+    #[cfg(all(feature = "crash-points", not(loom)))]
     armed::visit(name);
-    #[cfg(not(feature = "crash-points"))]
+    #[cfg(not(any(feature = "crash-points", loom)))]
     let _ = name;
 }
 
-#[cfg(feature = "crash-points")]
+#[cfg(loom)]
+pub use model::{Died, arm};
+#[cfg(all(feature = "crash-points", not(loom)))]
 pub use armed::{arm, disarm};
 
-#[cfg(feature = "crash-points")]
+/// In a model a thread dies by unwinding: nothing in this crate holds a guard that would tidy up on the way.
+#[cfg(loom)]
+mod model {
+    use core::cell::Cell;
+
+    /// What a thread unwinds with that died at its crash point.
+    #[derive(Debug)]
+    pub struct Died;
+
+    loom::thread_local! {
+        static ARMED: Cell<Option<&'static str>> = Cell::new(None);
+    }
+
+    /// Arms a crash point for the thread that calls.
+    pub fn arm(name: &'static str) {
+        ARMED.with(|armed| armed.set(Some(name)));
+    }
+
+    pub(super) fn visit(name: &'static str) {
+        if ARMED.with(|armed| armed.get() == Some(name)) {
+            std::panic::resume_unwind(Box::new(Died));
+        }
+    }
+}
+
+#[cfg(all(feature = "crash-points", not(loom)))]
 mod armed {
     use core::sync::atomic::{AtomicI64, Ordering};
     use std::sync::{Mutex, OnceLock};

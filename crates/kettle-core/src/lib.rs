@@ -18,9 +18,11 @@
 #![warn(missing_docs)]
 
 
+#[cfg(not(loom))]
 pub mod arena;
 pub mod atomics;
 pub mod queue;
+#[cfg(not(loom))]
 pub mod shared;
 pub mod stats;
 pub mod sync;
@@ -29,5 +31,7 @@ pub mod wait;
 
 mod crash;
 pub use crash::crash_point;
-#[cfg(feature = "crash-points")]
+#[cfg(loom)]
+pub use crash::{Died, arm as arm_crash_point};
+#[cfg(all(feature = "crash-points", not(loom)))]
 pub use crash::{arm as arm_crash_point, disarm as disarm_crash_point};

@@ -24,7 +24,7 @@ pub(super) struct Consumers {
     entries: [AtomicU64; ENTRIES],
 }
 
-const ENTRIES: usize = 32;
+const ENTRIES: usize = if cfg!(loom) { 2 } else { 32 };
 const COUNT: u64 = u32::MAX as u64;
 
 /// What a dead process had taken and not finished.

@@ -86,7 +86,7 @@ impl Condition {
     pub const MAX_WAITERS: usize = 160;
     /// Few enough for a model.
     #[cfg(loom)]
-    pub const MAX_WAITERS: usize = 2;
+    pub const MAX_WAITERS: usize = 3;
 
     /// Nobody waits.
     pub fn new() -> Self {

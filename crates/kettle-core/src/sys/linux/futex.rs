@@ -1,5 +1,6 @@
 //! Sleeping on a word.
 
+#[cfg(not(loom))]
 use crate::atomics::AtomicU32;
 
 /// Who may sleep on a word: the threads of this process, or those of every process that maps it.
@@ -67,17 +68,85 @@ pub fn wake(word: &AtomicU32, count: u32, scope: Scope) -> u32 {
     if r > 0 { r as u32 } else { 0 }
 }
 
-/// Loom knows no system calls. In a model a sleeper gives up its turn and looks at the word again, which explores
-/// every order in which it may see the word; a lost wake-up shows itself as a model that never ends.
 #[cfg(loom)]
-pub fn wait(word: &AtomicU32, expected: u32, _until: u64, _scope: Scope) -> Slept {
-    let seen = word.load(crate::atomics::Ordering::Relaxed);
-    loom::thread::yield_now();
-    if seen == expected { Slept::Woken } else { Slept::Changed }
-}
+pub use model::{let_slices_end, wait, wake};
 
-/// See [`wait`].
+/// Loom knows no system calls, so in a model the kernel's table of sleepers is played by one of loom's own. A wake-up
+/// that gets lost then shows itself: loom reports that everybody sleeps.
 #[cfg(loom)]
-pub fn wake(_word: &AtomicU32, _count: u32, _scope: Scope) -> u32 {
-    0
+mod model {
+    use loom::sync::{Condvar, Mutex, MutexGuard};
+    use std::sync::{Arc, PoisonError};
+
+    use super::{Scope, Slept};
+    use crate::atomics::{AtomicU32, Ordering};
+
+    #[derive(Default)]
+    struct Kernel {
+        sleepers: Vec<Sleeper>,
+        slices_end: bool,
+    }
+
+    struct Sleeper {
+        word: usize,
+        ended: Option<Slept>,
+        bell: Arc<Condvar>,
+    }
+
+    loom::lazy_static! {
+        static ref KERNEL: Mutex<Kernel> = Mutex::new(Kernel::default());
+    }
+
+    fn kernel() -> MutexGuard<'static, Kernel> {
+        // A model's threads share one thread of the system, so that one of them panicking poisons for all.
+        KERNEL.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time is over for all who sleep now or later; without this, nobody's ever is. For what is found out only at
+    /// the end of a slice, as deaths are.
+    pub fn let_slices_end() {
+        let mut kernel = kernel();
+        kernel.slices_end = true;
+        end(&mut kernel, usize::MAX, Slept::TimedOut, |_| true);
+    }
+
+    /// Sleeps while `word` holds `expected`.
+    pub fn wait(word: &AtomicU32, expected: u32, _until: u64, _scope: Scope) -> Slept {
+        let mut kernel = kernel();
+        if word.load(Ordering::Relaxed) != expected {
+            return Slept::Changed;
+        }
+        if kernel.slices_end {
+            drop(kernel);
+            loom::thread::yield_now();
+            return Slept::TimedOut;
+        }
+        let bell = Arc::new(Condvar::new());
+        let word = core::ptr::from_ref(word).addr();
+        kernel.sleepers.push(Sleeper { word, ended: None, bell: Arc::clone(&bell) });
+        loop {
+            kernel = bell.wait(kernel).unwrap_or_else(PoisonError::into_inner);
+            let mine = kernel.sleepers.iter().position(|s| Arc::ptr_eq(&s.bell, &bell)).unwrap();
+            if let Some(slept) = kernel.sleepers[mine].ended {
+                kernel.sleepers.remove(mine);
+                return slept;
+            }
+        }
+    }
+
+    /// Wakes at most `count` sleepers of `word`; says how many there were.
+    pub fn wake(word: &AtomicU32, count: u32, _scope: Scope) -> u32 {
+        let word = core::ptr::from_ref(word).addr();
+        end(&mut kernel(), count as usize, Slept::Woken, |s| s.word == word)
+    }
+
+    fn end(kernel: &mut Kernel, count: usize, how: Slept, which: impl Fn(&Sleeper) -> bool) -> u32 {
+        let mut ended = 0;
+        for sleeper in kernel.sleepers.iter_mut().filter(|s| s.ended.is_none() && which(s)).take(count) {
+            sleeper.ended = Some(how);
+            sleeper.bell.notify_one();
+            ended += 1;
+        }
+        ended
+    }
 }
