@@ -5,9 +5,11 @@ Every class is subclassable. A time-out is in seconds; None waits for ever; a ne
 blocking method lets other threads run, is ended by Ctrl-C, and looks at the owner's liveness while it waits.
 """
 
-from collections.abc import Buffer, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, final
+from typing import Any, Self, TypeVar, final, type_check_only
+
+from typing_extensions import Buffer  # in collections.abc from 3.12 on
 
 # ---------------------------------------------------------------- errors (made here, re-exported by `kettle`)
 
@@ -65,6 +67,7 @@ def arm_crash_point(spec: str | None) -> None: ...
 
 # ---------------------------------------------------------------- what all primitives have
 
+@type_check_only  # stands for what the classes below have in common
 class Primitive:
     @property
     def name(self) -> str | None: ...
@@ -86,9 +89,6 @@ class Primitive:
     def _key(self) -> int:
         """Which primitive: what `Doorbell.drain` gives."""
 
-def from_token(token: bytes) -> dict[str, Any]:
-    """Checks a token and says {'kind': str}; the class's own `_from_token` rebuilds."""
-
 # Each concrete class also has: `@classmethod def _from_token(cls, token: bytes) -> Self` (an instance of cls, made
 # without calling __init__), and raises ValueError for a token of another session, of something gone, of another kind.
 
@@ -101,7 +101,9 @@ class Lock(Primitive):
     def locked(self) -> bool: ...
     def reset(self) -> None: ...
     def __enter__(self) -> bool: ...
-    def __exit__(self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /) -> None: ...
+    def __exit__(
+        self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
+    ) -> None: ...
     def _owner(self) -> tuple[int, int] | None:
         """(pid, thread id) of the holder."""
 
@@ -121,9 +123,10 @@ class Semaphore(Primitive):
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool: ...
     def release(self, n: int = 1) -> None: ...
     def get_value(self) -> int: ...
-    def reset(self) -> None: ...
     def __enter__(self) -> bool: ...
-    def __exit__(self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /) -> None: ...
+    def __exit__(
+        self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
+    ) -> None: ...
     def _is_zero(self) -> bool: ...
 
 class Event(Primitive):
@@ -144,7 +147,7 @@ class Condition(Primitive):
     def _enroll(self) -> int:
         """Under the lock: becomes a waiter; gives its ticket."""
 
-    def _await(self, ticket: int, timeout: float | None) -> bool:
+    def _await(self, ticket: int, timeout: float | None = None) -> bool:
         """Without the lock: until notified (True) or late (False). Withdraws the ticket in every case but Ctrl-C,
         and then too."""
 
@@ -161,7 +164,7 @@ class Condition(Primitive):
 class Barrier(Primitive):
     def __new__(
         cls,
-        parties: int,
+        parties: int = ...,
         action: Callable[[], object] | None = None,
         timeout: float | None = None,
         *,
@@ -186,6 +189,7 @@ class Barrier(Primitive):
     def broken(self) -> bool: ...
 
 @final
+@type_check_only
 class Arrival:
     """One party's arrival at a barrier. When it is dropped before the round is over, the barrier breaks."""
 
@@ -264,14 +268,16 @@ class Connection:
     def send_bytes(self, buf: Buffer, offset: int = 0, size: int | None = None) -> None: ...
     def recv_bytes(self, maxlength: int | None = None) -> bytes: ...
     def recv_bytes_into(self, buf: Buffer, offset: int = 0) -> int: ...
-    def poll(self, timeout: float | None = 0.0) -> bool: ...
+    def poll(self, timeout: float | None = ...) -> bool: ...  # 0
     def statistics(self) -> Any: ...
     def _channel_token(self) -> bytes | None:
         """The arena half, to be given to `_set_channel` of the end rebuilt in another process."""
 
     def _set_channel(self, token: bytes | None) -> None: ...
     def __enter__(self) -> Self: ...
-    def __exit__(self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /) -> None: ...
+    def __exit__(
+        self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
+    ) -> None: ...
 
 def pipe(cls: type[_C], duplex: bool = True) -> tuple[_C, _C]: ...
 
@@ -279,7 +285,8 @@ def pipe(cls: type[_C], duplex: bool = True) -> tuple[_C, _C]: ...
 
 @final
 class Lease:
-    """A buffer (writable, contiguous, unsigned bytes) in the arena that came with a message; freed with its last view."""
+    """A buffer (writable, contiguous, unsigned bytes) in the arena that came with a message; freed with its last
+    view."""
 
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __len__(self) -> int: ...
@@ -287,7 +294,7 @@ class Lease:
 class SharedBytes(Primitive):
     """Zeroed bytes in the arena, shared by every process that has the handle. A writable buffer."""
 
-    def __new__(cls, size: int) -> Self: ...
+    def __new__(cls, size: int = ..., *, name: str | None = None) -> Self: ...
     @classmethod
     def _from_token(cls, token: bytes, name: str | None = None) -> Self: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -310,7 +317,9 @@ class Cell(Primitive):
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool: ...
     def release(self) -> None: ...
     def __enter__(self) -> bool: ...
-    def __exit__(self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /) -> None: ...
+    def __exit__(
+        self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
+    ) -> None: ...
 
 # ---------------------------------------------------------------- waiting on several things, event loops
 
@@ -339,7 +348,9 @@ class Doorbell:
 def dumps(obj: Any) -> bytes:
     """As `put` does, without out-of-band buffers: with the reducers of reduction.ForkingPickler."""
 
-def set_pickler(dispatch_table: Callable[[], Mapping[type, Any]], fallback: Callable[[Any], bytes] | None) -> None:
+def set_pickler(
+    dispatch_table: Callable[[], Mapping[type, Any]], fallback: Callable[[Any], bytes] | None = None
+) -> None:
     """`dispatch_table()` gives the live mapping that pickling consults. `fallback` is tried on what pickle refuses
     (a lambda, a local function); None lets the error through."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kettle._session import native
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    from typing_extensions import Buffer
 
 __all__ = ["Client", "Listener", "Pipe", "wait"]
 

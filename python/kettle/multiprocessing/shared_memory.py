@@ -65,7 +65,7 @@ class SharedMemory(_standard.SharedMemory):
             """Removes the block's name; its memory is freed when the last process that uses it closes it."""
             if self._track:
                 super().unlink()
-            elif self._name:
+            elif self._name:  # type: ignore[attr-defined, unused-ignore]
                 _standard._posixshmem.shm_unlink(self._name)  # type: ignore[attr-defined, unused-ignore]
 
 
