@@ -8,8 +8,9 @@ import contextlib
 import os
 import threading
 
-__all__ = ["close", "keep", "life_pipe"]
+__all__ = ["close", "keep", "life_pipe", "set_life_line", "take_life_line"]
 
+_life_line: int | None = None
 _own: set[int] = set()
 _forking = threading.RLock()  # reentrant: a signal handler may fork within a fork
 
@@ -20,6 +21,19 @@ def life_pipe() -> tuple[int, int]:
         ends = os.pipe()
         _own.add(ends[1])
     return ends
+
+
+def set_life_line(fd: int) -> None:
+    """In an exec'ed child: `fd` is the read end of its life pipe, until somebody takes it."""
+    global _life_line
+    _life_line = fd
+
+
+def take_life_line() -> int | None:
+    """The read end of this exec'ed child's life pipe, once; None in a process that has another, or none."""
+    global _life_line
+    life, _life_line = _life_line, None
+    return life
 
 
 def keep(fd: int) -> int:

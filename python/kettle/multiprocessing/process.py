@@ -70,11 +70,11 @@ class BaseProcess(_standard.BaseProcess):
         return self.ajoin().__await__()
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
-        from kettle.multiprocessing import context, spawn
+        from kettle.multiprocessing import _descriptors, context
 
         if self._start_method is not None:  # type: ignore[attr-defined]
             context._force_start_method(self._start_method)  # type: ignore[attr-defined]
-        life_line = spawn.take_life_line()
+        life_line = _descriptors.take_life_line()
         if life_line is not None:
             if parent_sentinel is not None:
                 os.close(parent_sentinel)

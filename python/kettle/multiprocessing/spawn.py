@@ -19,6 +19,7 @@ from multiprocessing.spawn import (
 from typing import Any, NoReturn
 
 from kettle._session import native
+from kettle.multiprocessing import _descriptors
 
 __all__ = [
     "_main",
@@ -31,7 +32,6 @@ __all__ = [
 ]
 
 _main: Any = _standard._main
-_life_line: int | None = None
 
 
 def __getattr__(name: str) -> Any:
@@ -76,11 +76,11 @@ def _introduced(
     installed: Any,
     data: dict[str, Any],
 ) -> dict[str, Any]:
-    global _life_line
-    _life_line = life.detach()
-    os.set_inheritable(_life_line, False)
+    life_line = life.detach()
+    os.set_inheritable(life_line, False)
+    _descriptors.set_life_line(life_line)
     if not outlive_parent:
-        native.die_with(_life_line)
+        native.die_with(life_line)
     arena = session.detach()
     os.set_inheritable(arena, False)
     native.attach(arena, ticket)
@@ -92,13 +92,6 @@ def _introduced(
 
     context._force_start_method(start_method)
     return data
-
-
-def take_life_line() -> int | None:
-    """The read end of this exec'ed child's life pipe, once; None in a process that has another, or none."""
-    global _life_line
-    life, _life_line = _life_line, None
-    return life
 
 
 def get_command_line(**kwds: Any) -> list[str]:
