@@ -4,7 +4,7 @@
 mod arena_support;
 
 use arena_support::{Child, Ended, alone};
-use kettle_core::arena::{self, Block, Body, Handle, Session};
+use kettle_core::arena::{self, Block, Body, Handle, Session, participants};
 
 const KIB: usize = 1 << 10;
 
@@ -30,6 +30,10 @@ fn exercise() {
         other = !other;
         other
     });
+    // More holders than fit into a header.
+    let tickets: Vec<_> = (0..10).map(|_| participants::reserve_child().unwrap()).collect();
+    tickets.iter().for_each(|&ticket| _ = handles[0].token_for(ticket));
+    tickets.into_iter().for_each(participants::release);
     let again = handles.clone();
     drop(handles);
     drop(again);
@@ -76,7 +80,13 @@ fn dies_at(point: &str) {
             // The others go on.
             let block = Block::copy_of(&[3; 50_000]).unwrap();
             assert!(block.as_slice().iter().all(|&b| b == 3));
-            if visit == 40 {
+            let handle = Handle::with_tail(2 << 20, || Empty).unwrap();
+            let (tail, len) = handle.tail();
+            // SAFETY: nobody writes to the tail.
+            let tail = unsafe { std::slice::from_raw_parts(tail.as_ptr(), len) };
+            assert!(tail.iter().all(|&b| b == 0), "{point}:{visit}: a tail is not zero");
+            drop(handle);
+            if visit == 25 {
                 break;
             }
         }
@@ -100,6 +110,7 @@ macro_rules! points {
 points! {
     with_the_lock: "arena.lock.taken",
     splitting_a_run: "arena.alloc.split",
+    warming_a_run: "arena.alloc.warmed",
     before_taking_a_run: "arena.alloc.before-commit",
     after_taking_a_run: "arena.alloc.after-commit",
     before_taking_a_small_object: "arena.slab.before-commit",
@@ -110,6 +121,7 @@ points! {
     after_growing: "arena.grow.after-commit",
     with_empty_bins: "arena.rebuild.cleared",
     merging: "arena.rebuild.merged",
+    before_linking_a_sheet: "arena.holders.before-link",
     letting_go: "arena.handle.let-go",
     tearing_down: "arena.object.dying",
     with_a_block_taken: "arena.block.taken",

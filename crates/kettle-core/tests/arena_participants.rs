@@ -228,8 +228,12 @@ fn rows_come_round_with_a_new_generation() {
 fn the_rows_of_the_dead_are_found_when_none_is_free() {
     alone(|| {
         let me = participants::me();
-        // Fills the table with places whose reserver dies.
-        Child::fork(|| while participants::reserve_child().is_ok() {}).succeeds();
+        // Fills the table with places of a process that dies.
+        Child::fork(|| {
+            let me = std::process::id();
+            std::iter::from_fn(|| participants::reserve_child().ok()).for_each(|t| participants::child_started(t, me));
+        })
+        .succeeds();
         let ticket = participants::reserve_child().unwrap();
         assert_ne!(ticket.participant().owner().slot(), me.slot());
         assert!(!participants::is_dead(me));

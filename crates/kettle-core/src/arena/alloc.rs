@@ -24,7 +24,7 @@ use super::object::{self, HEADER, ObjectHeader, State, Status};
 use super::offset::Off;
 use super::pages::{self, Kind, PAGE, Run};
 use super::participants::{self, Participant};
-use super::{fork, recover, segment};
+use super::{recover, segment};
 
 /// Sizes of small objects, header included. Each divides a page.
 const CLASSES: [u64; 5] = [128, 256, 512, 1024, 2048];
@@ -75,7 +75,6 @@ pub(super) fn allocate(
         return Ok(placed);
     }
     // Asking who lives, and tearing down what the dead had, are done without the lock.
-    fork::give_up_unclaimed();
     participants::find_the_dead(header);
     if header.dirty.load(Ordering::Acquire) != 0 {
         recover::reclaim(header)?;

@@ -9,12 +9,10 @@
 //! by hand) register by themselves when they first need to, and hold again what is still there.
 
 use core::cell::Cell;
-use std::collections::VecDeque;
 
 use crate::atomics::{AtomicBool, Ordering};
-use crate::sys::{clock, process};
+use crate::sys::process;
 
-use super::local::{LocalGuard, LocalLock};
 use super::participants::{self, Ticket};
 use super::{identity, registry, segment};
 
@@ -31,17 +29,13 @@ struct UnderWay {
     ticket: Option<Ticket>,
 }
 
-/// Places for children whose number nobody told us. A child that is killed before it takes its place leaves the
-/// place reserved; it is given up when it has waited too long.
-static UNCLAIMED: LocalLock<VecDeque<(u64, Ticket)>> = LocalLock::new(VecDeque::new());
-const TOO_LONG: u64 = 10_000_000_000;
-
 /// Before a fork that this thread is about to do: the ticket of the child. None if there is no session.
 ///
-/// To be followed by [`after_fork_parent`] and [`after_fork_child`], or [`release`](participants::release).
+/// To be followed by [`after_fork_parent`] and [`after_fork_child`], or [`release`](participants::release). If the
+/// parent cannot tell which child it was, the place is free again some seconds after a child died without taking it.
 pub fn before_fork() -> Option<Ticket> {
     segment::header_if_any()?;
-    let ticket = participants::reserve_child().ok()?;
+    let ticket = participants::expect_child().ok()?;
     ASKED_FOR.set(Some(ticket));
     Some(ticket)
 }
@@ -78,7 +72,7 @@ extern "C" fn prepare() {
     if segment::header_if_any().is_none() {
         return;
     }
-    let ticket = ASKED_FOR.take().or_else(reserve_unasked);
+    let ticket = ASKED_FOR.take().or_else(|| participants::expect_child().ok());
     core::mem::forget(segment::JOINING.lock());
     registry::lock_before_fork();
     if let Some(ticket) = ticket {
@@ -113,32 +107,4 @@ fn unlock(in_child: bool) {
             }
         }
     }
-}
-
-fn reserve_unasked() -> Option<Ticket> {
-    give_up_unclaimed();
-    let ticket = participants::reserve_child().ok()?;
-    lock_unclaimed().push_back((clock::now(), ticket));
-    Some(ticket)
-}
-
-/// Gives up the places of children that were killed before they took them.
-pub(super) fn give_up_unclaimed() {
-    let now = clock::now();
-    lock_unclaimed().retain(|&(since, ticket)| {
-        let (waits, too_long) = (participants::is_waiting(ticket), now - since > TOO_LONG);
-        if waits && too_long {
-            participants::release(ticket);
-        }
-        waits && !too_long
-    });
-}
-
-fn lock_unclaimed() -> LocalGuard<'static, VecDeque<(u64, Ticket)>> {
-    let mut unclaimed = UNCLAIMED.lock();
-    if unclaimed.torn {
-        core::mem::forget(core::mem::take(&mut *unclaimed));
-        unclaimed.torn = false;
-    }
-    unclaimed
 }

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! FREE ──claim──► CLAIMED ──┬─register──► LIVE ──leave, found dead──► FREE, next generation
-//!                           └─reserve──► RESERVED ──adopt──► LIVE
-//!                                           └──release, reserver or child dead──► FREE, next generation
+//!                           └─reserve──► RESERVED, EXPECTED ──adopt──► LIVE
+//!                                           └──release, found dead──► FREE, next generation
 //! ```
+//!
+//! RESERVED is a place for a process that somebody will start: it waits as long as its reserver lives, and a while
+//! longer, for a parent may end the moment it forked. EXPECTED is a place for a process that is being forked: it takes
+//! its place at once, or was killed before it could, so that such a place is free again after a while.
 //!
 //! Every arrow is one compare-exchange on the row's state, which names the generation too: so a row is freed once,
 //! and a name of an earlier user of the row is never mistaken for the present one. A row that is claimed or reserved
@@ -34,21 +38,24 @@ pub(super) struct Table {
 
 /// A row of the table.
 #[repr(C, align(64))]
-pub struct Slot {
+struct Slot {
     /// See [`State`].
     state: AtomicU64,
     /// See [`Identity`]; 0 while unknown.
     identity: AtomicU64,
-    /// For the process that lives here: whatever others need in order to ring its doorbell. Zero when a row begins.
-    pub doorbell: AtomicU64,
-    /// Further words for its use. Zero when a row begins.
-    pub spare: [AtomicU64; 5],
+    /// When the row was claimed.
+    since: AtomicU64,
 }
 
 const FREE: u8 = 0;
 const CLAIMED: u8 = 1;
 const RESERVED: u8 = 2;
 const LIVE: u8 = 3;
+const EXPECTED: u8 = 4;
+
+/// For how long a place waits for a process whose number is not known, nanoseconds. From fork to taking the place is
+/// less than a millisecond, but a machine may be busy.
+const PATIENCE: u64 = 10_000_000_000;
 
 /// ```text
 /// 63      32 31 27 26            8 7      0
@@ -69,6 +76,9 @@ impl State {
     }
     const fn reserver(self) -> u32 {
         (self.0 >> 32) as u32
+    }
+    const fn awaits_process(self) -> bool {
+        matches!(self.status(), RESERVED | EXPECTED)
     }
     const fn freed(self) -> Self {
         Self::new(0, (self.generation() + 1) % Owner::GENERATIONS, FREE)
@@ -183,11 +193,6 @@ pub fn try_me() -> Result<Owner, ArenaError> {
     identity::current()
 }
 
-/// The row of a participant: its own while it lives, somebody else's afterwards.
-pub fn slot(participant: Participant) -> Option<&'static Slot> {
-    segment::header_if_any().map(|h| row(h, participant.owner().slot()))
-}
-
 fn row(header: &'static Header, slot: u32) -> &'static Slot {
     &header.participants.slots[slot as usize]
 }
@@ -199,10 +204,19 @@ fn row(header: &'static Header, slot: u32) -> &'static Slot {
 /// # Errors
 /// When the session cannot be begun, or has no room for another process.
 pub fn reserve_child() -> Result<Ticket, ArenaError> {
+    reserve(RESERVED)
+}
+
+/// The same for a child that is forked in the next moment.
+pub(super) fn expect_child() -> Result<Ticket, ArenaError> {
+    reserve(EXPECTED)
+}
+
+fn reserve(status: u8) -> Result<Ticket, ArenaError> {
     let header = segment::header()?;
     let pid = process::id();
     let (slot, generation) = claim(header, pid)?;
-    row(header, slot).state.store(State::new(pid, generation, RESERVED).0, Ordering::Release);
+    row(header, slot).state.store(State::new(pid, generation, status).0, Ordering::Release);
     Ok(Ticket::new(slot, generation))
 }
 
@@ -217,7 +231,7 @@ pub fn child_started(ticket: Ticket, pid: u32) {
     if let Some(header) = segment::header_if_any() {
         let row = row(header, ticket.participant().owner().slot());
         let state = State(row.state.load(Ordering::Acquire));
-        if state.generation() == ticket.participant().owner().generation() && state.status() == RESERVED {
+        if state.generation() == ticket.participant().owner().generation() && state.awaits_process() {
             // Only from 0, lest it meet the row's next user: that one clears the word while it is CLAIMED.
             let _ = row.identity.compare_exchange(0, Identity::of(pid).0, Ordering::AcqRel, Ordering::Relaxed);
         }
@@ -277,7 +291,7 @@ pub fn pid_of(owner: Owner) -> Option<u32> {
     let row = row(segment::header_if_any()?, owner.slot());
     let identity = Identity(row.identity.load(Ordering::Acquire));
     let state = State(row.state.load(Ordering::Acquire));
-    let still = state.generation() == owner.generation() && matches!(state.status(), RESERVED | LIVE);
+    let still = state.generation() == owner.generation() && (state.awaits_process() || state.status() == LIVE);
     let just_left = state == State::new(0, owner.generation(), LIVE).freed();
     (owner.slot() != 0 && identity.0 != 0 && (still || just_left)).then(|| identity.pid())
 }
@@ -309,12 +323,15 @@ fn rows(header: &'static Header) -> impl Iterator<Item = &'static Slot> {
 }
 
 fn occupant_lives(row: &Slot, state: State) -> bool {
-    let by_reserver =
-        state.status() == CLAIMED || { state.status() == RESERVED && row.identity.load(Ordering::Acquire) == 0 };
-    if by_reserver {
-        return state.reserver() == process::id() || process::is_alive(state.reserver(), None);
-    }
+    let reserver_lives = || state.reserver() == process::id() || process::is_alive(state.reserver(), None);
     let identity = Identity(row.identity.load(Ordering::Acquire));
+    if state.status() == CLAIMED {
+        return reserver_lives();
+    }
+    if state.awaits_process() && identity.0 == 0 {
+        let young = clock::now().saturating_sub(row.since.load(Ordering::Relaxed)) < PATIENCE;
+        return young || state.status() == RESERVED && reserver_lives();
+    }
     identity.pid() == process::id() || identity.is_alive()
 }
 
@@ -332,8 +349,7 @@ fn claim(header: &'static Header, pid: u32) -> Result<(u32, u32), ArenaError> {
             if row.state.compare_exchange(state.0, claimed.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 crate::crash_point("arena.participants.claimed");
                 row.identity.store(0, Ordering::Relaxed);
-                row.doorbell.store(0, Ordering::Relaxed);
-                row.spare.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+                row.since.store(clock::now(), Ordering::Relaxed);
                 return Ok((slot, state.generation()));
             }
         }
@@ -365,7 +381,7 @@ pub(super) fn occupy(header: &'static Header, ticket: Ticket) -> Result<Particip
     let owner = ticket.participant().owner();
     let row = row(header, owner.slot());
     let state = State(row.state.load(Ordering::Acquire));
-    if state.generation() != owner.generation() || !matches!(state.status(), RESERVED | LIVE) {
+    if state.generation() != owner.generation() || !(state.awaits_process() || state.status() == LIVE) {
         return Err(ArenaError::TicketGone);
     }
     // Its starter may have written it already; or it took the place before it executed another program.
@@ -389,15 +405,6 @@ fn vacate_earlier(header: &'static Header, mine: Identity, but: Option<Ticket>) 
             free(header, row, state);
         }
     }
-}
-
-/// Whether a reserved place still waits for its process.
-pub(super) fn is_waiting(ticket: Ticket) -> bool {
-    let owner = ticket.participant().owner();
-    slot(ticket.participant()).is_some_and(|row| {
-        let state = State(row.state.load(Ordering::Acquire));
-        state.generation() == owner.generation() && state.status() == RESERVED
-    })
 }
 
 /// Frees the row of a participant that is gone, unless somebody did already.

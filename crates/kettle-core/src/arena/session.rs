@@ -12,7 +12,7 @@ use super::header::{HEADER_LEN, Header};
 use super::pages::PAGE;
 use super::participants;
 use super::recover::{self, Reclaimed};
-use super::{fork, segment};
+use super::segment;
 
 /// The session that this process belongs to. A process belongs to at most one, for as long as it lives.
 #[derive(Clone, Copy)]
@@ -68,8 +68,7 @@ impl Session {
     /// # Errors
     /// When a part of the arena cannot be mapped here.
     pub fn reclaim(&self) -> Result<Reclaimed, ArenaError> {
-        fork::give_up_unclaimed();
-        participants::find_the_dead(self.header);
+            participants::find_the_dead(self.header);
         recover::reclaim(self.header)
     }
 

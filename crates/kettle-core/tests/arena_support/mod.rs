@@ -192,6 +192,10 @@ impl Random {
         Self(seed)
     }
 
+    pub fn from(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub fn word(&mut self) -> u64 {
         // splitmix64
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
