@@ -32,6 +32,8 @@ fn exercise() {
     });
     // More holders than fit into a header.
     let tickets: Vec<_> = (0..10).map(|_| participants::reserve_child().unwrap()).collect();
+    // As if this process were the child, so that its death is theirs too.
+    tickets.iter().for_each(|&ticket| participants::child_started(ticket, std::process::id()));
     tickets.iter().for_each(|&ticket| _ = handles[0].token_for(ticket));
     tickets.into_iter().for_each(participants::release);
     let again = handles.clone();

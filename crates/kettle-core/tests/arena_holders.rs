@@ -112,7 +112,10 @@ fn a_sheet_that_was_not_linked_is_found() {
         let child = Child::fork(|| {
             kettle_core::arm_crash_point("arena.holders.before-link");
             for _ in 0..60 {
-                let _ = handle.token_for(participants::reserve_child().unwrap());
+                let ticket = participants::reserve_child().unwrap();
+                // As if this process were the child, so that its death is noticed at once.
+                participants::child_started(ticket, std::process::id());
+                let _ = handle.token_for(ticket);
             }
         });
         assert_eq!(child.wait(), arena_support::Ended::Killed(libc::SIGKILL));
@@ -128,7 +131,16 @@ fn a_sheet_that_was_not_linked_is_found() {
 fn a_killed_holder_among_many_is_no_holder() {
     alone(|| {
         let handle = word();
-        let children: Vec<_> = (0..20).map(|_| Child::fork(|| sleep_for_ever())).collect();
+        let ready = Gate::new();
+        let children: Vec<_> = (0..20)
+            .map(|_| {
+                Child::fork(|| {
+                    ready.open();
+                    sleep_for_ever();
+                })
+            })
+            .collect();
+        children.iter().for_each(|_| ready.pass());
         drop(handle);
         children.into_iter().for_each(Child::kill_and_wait);
         Session::get().unwrap().reclaim().unwrap();
