@@ -29,7 +29,7 @@ use crate::crash_point;
 use crate::queue::{Exhausted, Parcel, PutError, Queue, Taken};
 use crate::sync::{Home, Lock, LockError, OnOwnerDeath};
 use crate::sys::socket::{self, Watch};
-use crate::wait::{EventCount, Patience, Stopped, WatchError, sleep_on, spin_until};
+use crate::wait::{EventCount, Patience, Stopped, WatchError, sleep_on, spin_on_calls};
 
 /// The longest message that travels in its packet.
 pub const IN_PACKET: usize = 16 * 1024;
@@ -283,33 +283,37 @@ impl PipeEnd<'_> {
         }
     }
 
-    /// Receives a message. `buffer` is emptied and used for its packet.
+    /// Receives a message that is there already. `buffer` is emptied and used for its packet.
+    ///
+    /// # Errors
+    /// See [`ReceiveError`].
+    pub fn try_receive(&self, buffer: &mut Vec<u8>) -> Result<Option<Received>, ReceiveError> {
+        self.look(buffer, &Patience::instant())
+    }
+
+    /// Waits for a message, for a caller that found none by [`try_receive`](Self::try_receive).
     ///
     /// # Errors
     /// See [`ReceiveError`].
     pub fn receive(&self, buffer: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Received, ReceiveError> {
         loop {
-            if let Some(received) = self.try_receive(buffer, patience)? {
-                return Ok(received);
-            }
-            if !patience.may_wait() {
-                return Err(ReceiveError::Stopped(Stopped::TimedOut));
-            }
             let mut result = Ok(None);
-            let instant = Patience::instant();
-            let done = spin_until(|| {
-                result = self.try_receive(buffer, &instant);
+            spin_on_calls(|| {
+                result = self.try_receive(buffer);
                 !matches!(result, Ok(None))
             });
-            if done && let Some(received) = result? {
+            if let Some(received) = result? {
                 return Ok(received);
             }
             sleep_on(&mut [Watch::readable(self.fd)], patience)?;
+            if let Some(received) = self.look(buffer, patience)? {
+                return Ok(received);
+            }
         }
     }
 
     /// None: nothing is there, or somebody else is taking it just now.
-    fn try_receive(&self, buffer: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Option<Received>, ReceiveError> {
+    fn look(&self, buffer: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Option<Received>, ReceiveError> {
         let _receiving = match self.channel {
             Some(channel) => match Held::take(&channel.inward().0.receiving, patience) {
                 Ok(held) => Some(held),

@@ -22,7 +22,7 @@ pub use deadline::Deadline;
 pub use descriptors::{WatchError, sleep_on};
 pub use doorbell::{Door, Doorbell, set_namespace};
 pub use event_count::{Announced, EventCount};
-pub use spin::{cpus, spin_until};
+pub use spin::{cpus, spin_on_calls, spin_until};
 
 use crate::atomics::AtomicU32;
 pub use crate::sys::futex::Scope;

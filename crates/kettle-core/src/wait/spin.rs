@@ -60,6 +60,54 @@ pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
     }
 }
 
+thread_local! {
+    /// As `BUDGET`, for [`spin_on_calls`]; and how many waits are still to go without a spin.
+    static CALLS_BUDGET: Cell<u64> = const { Cell::new(LONGEST / 2) };
+    static CALLS_PAUSE: Cell<(u32, u32)> = const { Cell::new((0, 1)) };
+}
+
+/// As [`spin_until`], for a look that is a system call: some hundred nanoseconds, and more for the one we wait for if
+/// it is to run on this very processor. So where spins do not pay they are left out altogether, but for a try now and
+/// then: after 1, 2, 4 … waits, at most 128.
+#[cfg(not(loom))]
+pub fn spin_on_calls(mut ready: impl FnMut() -> bool) -> bool {
+    const WORTH_A_TRY: u64 = LONGEST / 8;
+    const LONGEST_PAUSE: u32 = 128;
+    if cpus() < 2 {
+        return false;
+    }
+    let (left, next) = CALLS_PAUSE.get();
+    if left > 0 {
+        CALLS_PAUSE.set((left - 1, next));
+        return false;
+    }
+    let budget = CALLS_BUDGET.get();
+    let start = clock::now();
+    loop {
+        if ready() {
+            CALLS_BUDGET.set((budget * 2).min(LONGEST));
+            CALLS_PAUSE.set((0, 1));
+            return true;
+        }
+        if clock::now() - start > budget {
+            break;
+        }
+        crate::atomics::spin_hint();
+    }
+    if budget > WORTH_A_TRY {
+        CALLS_BUDGET.set(budget / 2);
+    } else {
+        CALLS_PAUSE.set((next, (next * 2).min(LONGEST_PAUSE)));
+    }
+    false
+}
+
+/// In a model there is nothing to gain by spinning.
+#[cfg(loom)]
+pub fn spin_on_calls(_: impl FnMut() -> bool) -> bool {
+    false
+}
+
 /// See the other one: a model looks once.
 #[cfg(loom)]
 pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {

@@ -3,7 +3,7 @@
 use kettle_core::arena::Block;
 use kettle_core::queue::{Body, Parcel, Taken};
 use kettle_core::shared::{Channel, IN_PACKET, PACKET_HEADER, PipeEnd, ReceiveError, Received, SendError};
-use kettle_core::wait::{Deadline, Patience, Stopped};
+use kettle_core::wait::{Deadline, Patience};
 use pyo3::exceptions::{PyEOFError, PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
 
@@ -94,11 +94,9 @@ impl Packets<'_> {
         let end = self.end();
         let mut scratch = Scratch::take();
         let buffer: &mut Vec<u8> = &mut scratch;
-        let received = match end.receive(buffer, &Patience::instant()) {
-            Err(ReceiveError::Stopped(Stopped::TimedOut)) => {
-                wait_outside(py, Deadline::NEVER, |p| end.receive(buffer, p))?
-            }
-            other => other,
+        let received = match end.try_receive(buffer).transpose() {
+            Some(result) => result,
+            None => wait_outside(py, Deadline::NEVER, |p| end.receive(buffer, p))?,
         };
         match received.map_err(|e| self.not_received(e))? {
             Received::Inline(tag) => {

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use kettle_core::sys::socket::{self, Watch};
-use kettle_core::wait::{Deadline, Patience, WatchError, sleep_on, spin_until};
+use kettle_core::wait::{Deadline, Patience, WatchError, sleep_on, spin_on_calls};
 use pyo3::exceptions::{PyEOFError, PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
 
@@ -99,7 +99,7 @@ impl Stream<'_> {
 
     fn get_message(&self, to: &mut Vec<u8>, limit: Option<usize>, patience: &Patience<'_>) -> Result<(), Failure> {
         if !self.has_input() {
-            spin_until(|| self.has_input());
+            spin_on_calls(|| self.has_input());
         }
         let len = match i32::from_be_bytes(self.get_number(to, patience)?) {
             -1 => match self.get_number(to, patience) {
