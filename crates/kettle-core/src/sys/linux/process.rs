@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -88,19 +88,29 @@ extern "C" fn wipe() {
 
 /// When the process `pid` was started, in clock ticks since boot; None if it is gone or `/proc` does not tell.
 pub fn start_time(pid: u32) -> Option<u64> {
-    stat_fields(pid)?.1
+    stat(pid)?.start
 }
 
-/// The state letter and the start time of a process.
-fn stat_fields(pid: u32) -> Option<(u8, Option<u64>)> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+/// What `/proc/PID/stat` tells.
+struct Stat {
+    state: u8,
+    threads: Option<usize>,
+    start: Option<u64>,
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    // In one read: the line is some three hundred bytes, and this is done at every start of a process.
+    let mut line = [0; 1024];
+    let len = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
     // The name stands in parentheses and may itself hold any of them: the last one closes it.
-    let after = &stat[stat.iter().rposition(|&b| b == b')')? + 1..];
+    let line = &line[..len];
+    let after = &line[line.iter().rposition(|&b| b == b')')? + 1..];
     let mut fields = after.split(|b| b.is_ascii_whitespace()).filter(|f| !f.is_empty());
+    // `state` is field 3, `num_threads` 20, `starttime` 22.
     let state = *fields.next()?.first()?;
-    // `state` is field 3, `starttime` field 22.
-    let start = fields.nth(18).and_then(|f| std::str::from_utf8(f).ok()?.parse().ok());
-    Some((state, start))
+    let mut number = |nth| fields.nth(nth).and_then(|f| str::from_utf8(f).ok()?.parse().ok());
+    let threads = number(16).map(|n: u64| n as usize);
+    Some(Stat { state, threads, start: number(1) })
 }
 
 /// Whether the process that had the number `pid` when it started at `start` (None: whenever) still runs.
@@ -115,7 +125,7 @@ pub fn is_alive(pid: u32, start: Option<u64>) -> bool {
             let mut p = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
             // SAFETY: `p` is one valid pollfd.
             let ended = unsafe { libc::poll(&mut p, 1, 0) } > 0 && p.revents & libc::POLLIN != 0;
-            !ended && same_start(start, stat_fields(pid).and_then(|f| f.1))
+            !ended && same_start(start, stat(pid).and_then(|s| s.start))
         }
         Err(e) => match e.raw_os_error() {
             // EINVAL: the number belongs to a thread, not to a process.
@@ -127,8 +137,8 @@ pub fn is_alive(pid: u32, start: Option<u64>) -> bool {
 
 /// For kernels and sandboxes without `pidfd_open`, and for a process with no descriptor left.
 fn is_alive_without_descriptor(pid: u32, start: Option<u64>) -> bool {
-    if let Some((state, found)) = stat_fields(pid) {
-        return !matches!(state, b'Z' | b'X' | b'x') && same_start(start, found);
+    if let Some(stat) = stat(pid) {
+        return !matches!(stat.state, b'Z' | b'X' | b'x') && same_start(start, stat.start);
     }
     // SAFETY: signal 0 only asks.
     let r = unsafe { libc::kill(pid as libc::pid_t, 0) };
@@ -162,7 +172,7 @@ pub fn thread_exists(pid: u32, thread: u32) -> bool {
 
 /// How many threads this process has; None where `/proc` does not tell.
 pub fn thread_count() -> Option<usize> {
-    Some(fs::read_dir("/proc/self/task").ok()?.count())
+    stat(id())?.threads
 }
 
 /// A number for the namespace in which process numbers have their meaning; None where `/proc` does not tell.
