@@ -1,0 +1,513 @@
+//! Pipes between two processes.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use kettle_core::shared::{self, Channel, IN_PACKET, PACKET_HEADER, PipeEnd, Received};
+use kettle_core::sys::child;
+use kettle_core::wait::{Deadline, Patience};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::codec::{self, Message};
+use crate::error::{DecodeError, EncodeError, OutOfMemory};
+use crate::queue::message::{Incoming, Outgoing};
+use crate::queue::until;
+use crate::session;
+
+/// Both ends of a new pipe: what one sends, the other receives, in both directions.
+///
+/// ```standalone_crate
+/// use kettle::Connection;
+///
+/// kettle::task! {
+///     fn double(peer: Connection<u64>) {
+///         while let Ok(n) = peer.recv() {
+///             peer.send(2 * n).expect("the parent still listens");
+///         }
+///     }
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     kettle::init();
+///     let (ours, theirs) = kettle::pipe()?;
+///     let child = double::start(theirs)?;
+///     ours.send(21u64)?;
+///     assert_eq!(ours.recv()?, 42);
+///     drop(ours); // the child finds the end of the pipe
+///     child.join()?;
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// When there is no shared memory or no descriptor to be had.
+pub fn pipe<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), PipeError> {
+    session::join().map_err(PipeError::OutOfMemory)?;
+    match shared::pipe() {
+        Ok([(a, ours), (b, theirs)]) => Ok((Connection::new(a, ours), Connection::new(b, theirs))),
+        Err(shared::PipeError::Arena(e)) => Err(PipeError::OutOfMemory(e.into())),
+        Err(shared::PipeError::Io(e)) => Err(PipeError::Io(e)),
+    }
+}
+
+/// Both ends of a new pipe in one direction: out of the first comes what goes into the second.
+///
+/// # Errors
+/// When there is no shared memory or no descriptor to be had.
+pub fn one_way_pipe<T>() -> Result<(Receiver<T>, Sender<T>), PipeError> {
+    pipe().map(|(to, from)| (Receiver(to), Sender(from)))
+}
+
+/// One end of a [`pipe`]: it sends `S` and receives `R`.
+///
+/// When a process that has the other end is killed, this end finds out at once, without a time limit.
+///
+/// An end may be an argument of a process that is started. To a process that runs already it cannot be sent.
+pub struct Connection<S, R = S> {
+    fd: OwnedFd,
+    channel: Channel,
+    #[cfg(feature = "tokio")]
+    watched: crate::reactor::Watched,
+    types: PhantomData<fn(S) -> R>,
+}
+
+/// Nothing goes this way: no value of it exists.
+#[derive(Clone, Copy, Debug)]
+enum Nothing {}
+
+/// The receiving end of a [`one_way_pipe`].
+pub struct Receiver<T>(Connection<Nothing, T>);
+
+/// The sending end of a [`one_way_pipe`].
+pub struct Sender<T>(Connection<T, Nothing>);
+
+/// Why there is no pipe.
+#[derive(Debug)]
+pub enum PipeError {
+    /// There is no shared memory.
+    OutOfMemory(OutOfMemory),
+    /// The system refused: descriptors have run out, say.
+    Io(io::Error),
+}
+
+impl fmt::Display for PipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory(e) => e.fmt(f),
+            Self::Io(e) => write!(f, "the system gave no pipe: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for PipeError {}
+
+/// Why an item was not sent. It is handed back.
+pub enum SendError<T> {
+    /// Nobody has the other end any more.
+    Closed(T),
+    /// The pipe is full, or stayed so for as long as the caller would wait.
+    Full(T),
+    /// The item cannot be turned into bytes.
+    Encode(T, EncodeError),
+    /// There is no memory for it.
+    OutOfMemory(T, OutOfMemory),
+    /// The system refused.
+    Io(T, io::Error),
+}
+
+impl<T> SendError<T> {
+    /// The item.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Closed(item)
+            | Self::Full(item)
+            | Self::Encode(item, _)
+            | Self::OutOfMemory(item, _)
+            | Self::Io(item, _) => item,
+        }
+    }
+
+    fn new(item: T, why: shared::SendError) -> Self {
+        match why {
+            shared::SendError::Closed => Self::Closed(item),
+            shared::SendError::Stopped(_) => Self::Full(item),
+            shared::SendError::Exhausted(e) => Self::OutOfMemory(item, e.into()),
+            shared::SendError::Io(e) => Self::Io(item, e),
+        }
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(_) => f.write_str("nobody has the other end of the pipe any more"),
+            Self::Full(_) => f.write_str("the pipe is full"),
+            Self::Encode(_, e) => e.fmt(f),
+            Self::OutOfMemory(_, e) => e.fmt(f),
+            Self::Io(_, e) => write!(f, "the system refused to send: {e}"),
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SendError({self})")
+    }
+}
+
+impl<T> std::error::Error for SendError<T> {}
+
+/// Why nothing was received.
+#[derive(Debug)]
+pub enum RecvError {
+    /// Nobody has the other end any more, and all that it sent was received.
+    Closed,
+    /// Nothing is there, or came for as long as the caller would wait.
+    Empty,
+    /// A message was received that is none of this pipe's.
+    Decode(DecodeError),
+    /// The system refused.
+    Io(io::Error),
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the pipe has come to its end: nobody has the other one any more"),
+            Self::Empty => f.write_str("the pipe is empty"),
+            Self::Decode(e) => e.fmt(f),
+            Self::Io(e) => write!(f, "the system refused to receive: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for RecvError {}
+
+/// How a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PipeStatistics {
+    /// Bytes of long messages that this end has sent and the other one not yet received.
+    pub bytes_on_their_way: u64,
+}
+
+impl<S, R> Connection<S, R> {
+    fn new(fd: OwnedFd, channel: Channel) -> Self {
+        Self {
+            fd,
+            channel,
+            #[cfg(feature = "tokio")]
+            watched: crate::reactor::Watched::default(),
+            types: PhantomData,
+        }
+    }
+
+    fn end(&self) -> PipeEnd<'_> {
+        PipeEnd { fd: self.fd.as_raw_fd(), channel: Some(&self.channel) }
+    }
+
+    /// Whether something can be received now: an item, or the end of the pipe.
+    pub fn is_ready(&self) -> bool {
+        crate::wait::is_readable(self.as_fd())
+    }
+
+    /// How it is.
+    pub fn statistics(&self) -> PipeStatistics {
+        PipeStatistics { bytes_on_their_way: self.channel.on_their_way() }
+    }
+}
+
+impl<S: Serialize, R> Connection<S, R> {
+    fn send_with(&self, item: S, patience: &Patience<'_>) -> Result<(), SendError<S>> {
+        match codec::encode(&item, Vec::new()) {
+            Ok(message) => self.send_message(item, message, patience),
+            Err(e) => Err(SendError::Encode(item, e)),
+        }
+    }
+
+    fn send_message(&self, item: S, message: Message, patience: &Patience<'_>) -> Result<(), SendError<S>> {
+        let end = self.end();
+        let result = if message.blocks.is_empty() && message.bytes.len() <= IN_PACKET {
+            end.send(0, &message.bytes, patience)
+        } else {
+            let mut message = match Outgoing::new(0, message) {
+                Ok(message) => message,
+                Err(e) => return Err(SendError::OutOfMemory(item, e)),
+            };
+            let len = message.len();
+            end.send_through(&self.channel, message.parcel(), len, patience)
+        };
+        result.map_err(|e| SendError::new(item, e))
+    }
+
+    /// Sends an item, waiting for room if the other end lags behind.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    pub fn send(&self, item: S) -> Result<(), SendError<S>> {
+        self.send_with(item, &Patience::forever())
+    }
+
+    /// Sends an item if there is room for it now.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    pub fn try_send(&self, item: S) -> Result<(), SendError<S>> {
+        self.send_with(item, &Patience::until(Deadline::NOW))
+    }
+
+    /// Sends an item, waiting for room for so long.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    pub fn send_timeout(&self, item: S, timeout: Duration) -> Result<(), SendError<S>> {
+        self.send_with(item, &until(timeout))
+    }
+
+    /// Sends an item, waiting for room without blocking the thread. Dropped before it is ready, the future has sent
+    /// nothing.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    #[cfg(feature = "tokio")]
+    pub async fn send_async(&self, mut item: S) -> Result<(), SendError<S>> {
+        let watched = match self.watched.get(self.as_fd()) {
+            Ok(watched) => watched,
+            Err(e) => return Err(SendError::Io(item, e)),
+        };
+        loop {
+            item = match self.try_send(item) {
+                Err(SendError::Full(item)) => item,
+                result => return result,
+            };
+            // Long messages may have to wait for others to be received, of which no descriptor tells.
+            match tokio::time::timeout(crate::reactor::LOOK_AGAIN, watched.writable()).await {
+                Ok(Ok(mut ready)) => {
+                    ready.clear_ready();
+                    tokio::task::yield_now().await;
+                }
+                Ok(Err(e)) => return Err(SendError::Io(item, e)),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl<S, R: DeserializeOwned> Connection<S, R> {
+    fn recv_with(&self, patience: &Patience<'_>) -> Result<R, RecvError> {
+        let mut bytes = Vec::new();
+        let decoded = match self.receive(&mut bytes, patience) {
+            Ok(Received::Inline(_)) => codec::decode(&bytes[PACKET_HEADER..], Vec::new()),
+            Ok(Received::Announced(taken)) => Incoming::new(taken, bytes).decode(),
+            Err(shared::ReceiveError::End) => return Err(RecvError::Closed),
+            Err(shared::ReceiveError::Stopped(_)) => return Err(RecvError::Empty),
+            Err(shared::ReceiveError::Io(e)) => return Err(RecvError::Io(e)),
+            Err(shared::ReceiveError::Foreign | shared::ReceiveError::NoChannel) => {
+                Err(DecodeError("this packet is no message".into()))
+            }
+        };
+        decoded.map_err(RecvError::Decode)
+    }
+
+    fn receive(&self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Received, shared::ReceiveError> {
+        let end = self.end();
+        let seen = end.posted();
+        match end.try_receive(bytes)? {
+            Some(received) => Ok(received),
+            None => end.receive(bytes, seen, patience),
+        }
+    }
+
+    /// Receives the next item, waiting for it.
+    ///
+    /// # Errors
+    /// See [`RecvError`].
+    pub fn recv(&self) -> Result<R, RecvError> {
+        self.recv_with(&Patience::forever())
+    }
+
+    /// Receives the next item if it is there now.
+    ///
+    /// # Errors
+    /// See [`RecvError`].
+    pub fn try_recv(&self) -> Result<R, RecvError> {
+        self.recv_with(&Patience::none())
+    }
+
+    /// Receives the next item, waiting for it for so long.
+    ///
+    /// # Errors
+    /// See [`RecvError`].
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<R, RecvError> {
+        self.recv_with(&until(timeout))
+    }
+
+    /// Receives the next item, waiting for it without blocking the thread. An item is taken only when the future
+    /// returns it.
+    ///
+    /// # Errors
+    /// See [`RecvError`].
+    #[cfg(feature = "tokio")]
+    pub async fn recv_async(&self) -> Result<R, RecvError> {
+        let watched = self.watched.get(self.as_fd()).map_err(RecvError::Io)?;
+        loop {
+            let mut ready = watched.readable().await.map_err(RecvError::Io)?;
+            match self.try_recv() {
+                Err(RecvError::Empty) => ready.clear_ready(),
+                result => return result,
+            }
+        }
+    }
+
+    /// Receives items, waiting for each, until the pipe comes to its end.
+    pub fn iter(&self) -> impl Iterator<Item = Result<R, RecvError>> + '_ {
+        std::iter::from_fn(|| match self.recv() {
+            Err(RecvError::Closed) => None,
+            result => Some(result),
+        })
+    }
+}
+
+impl<S, R> AsFd for Connection<S, R> {
+    /// Readable when something can be received.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl<S, R> Serialize for Connection<S, R> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let Some(ticket) = codec::ticket() else {
+            return Err(codec::refuse("an end of a pipe can be given only to a process that is being started"));
+        };
+        let fd = self.fd.try_clone().map_err(codec::refuse)?;
+        let number = fd.as_raw_fd();
+        codec::pass_on(fd);
+        (number, &self.channel.tokens(Some(ticket))[..]).serialize(serializer)
+    }
+}
+
+impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (number, tokens) = <(i32, Vec<u8>)>::deserialize(deserializer)?;
+        let fd = child::take_inherited(number).map_err(codec::reject)?;
+        let channel = Channel::from_tokens(&tokens).map_err(codec::reject)?;
+        Ok(Self::new(fd, channel))
+    }
+}
+
+impl<S, R> fmt::Debug for Connection<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("fd", &self.fd.as_raw_fd()).finish_non_exhaustive()
+    }
+}
+
+/// What the ends of a pipe in one direction have in common.
+macro_rules! one_way {
+    ($name:ident) => {
+        impl<T> AsFd for $name<T> {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.0.as_fd()
+            }
+        }
+
+        impl<T> Serialize for $name<T> {
+            fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+                self.0.serialize(serializer)
+            }
+        }
+
+        impl<'de, T> Deserialize<'de> for $name<T> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Connection::deserialize(deserializer).map(Self)
+            }
+        }
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.0).finish()
+            }
+        }
+    };
+}
+
+one_way!(Receiver);
+one_way!(Sender);
+
+impl<T: Serialize> Sender<T> {
+    /// Sends an item, waiting for room if the receiver lags behind.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    pub fn send(&self, item: T) -> Result<(), SendError<T>> {
+        self.0.send(item)
+    }
+
+    /// Sends an item if there is room for it now.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    pub fn try_send(&self, item: T) -> Result<(), SendError<T>> {
+        self.0.try_send(item)
+    }
+
+    /// Sends an item, waiting for room for so long.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    pub fn send_timeout(&self, item: T, timeout: Duration) -> Result<(), SendError<T>> {
+        self.0.send_timeout(item, timeout)
+    }
+
+    /// Sends an item, waiting for room without blocking the thread.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    #[cfg(feature = "tokio")]
+    pub async fn send_async(&self, item: T) -> Result<(), SendError<T>> {
+        self.0.send_async(item).await
+    }
+}
+
+impl<T: DeserializeOwned> Receiver<T> {
+    /// Receives the next item, waiting for it.
+    ///
+    /// # Errors
+    /// See [`RecvError`].
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.0.recv()
+    }
+
+    /// Receives the next item if it is there now.
+    ///
+    /// # Errors
+    /// See [`RecvError`].
+    pub fn try_recv(&self) -> Result<T, RecvError> {
+        self.0.try_recv()
+    }
+
+    /// Receives the next item, waiting for it for so long.
+    ///
+    /// # Errors
+    /// See [`RecvError`].
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
+        self.0.recv_timeout(timeout)
+    }
+
+    /// Receives the next item, waiting for it without blocking the thread.
+    ///
+    /// # Errors
+    /// See [`RecvError`].
+    #[cfg(feature = "tokio")]
+    pub async fn recv_async(&self) -> Result<T, RecvError> {
+        self.0.recv_async().await
+    }
+
+    /// Receives items, waiting for each, until the pipe comes to its end.
+    pub fn iter(&self) -> impl Iterator<Item = Result<T, RecvError>> + '_ {
+        self.0.iter()
+    }
+}

@@ -1,0 +1,290 @@
+//! Waiting on a tokio runtime: one doorbell for all that its tasks wait for.
+//!
+//! ```text
+//! somebody publishes ─► rings the runtime's bell, calling a line's number ─► the driver task wakes the first in that
+//! line ─► it looks ─┬─ takes what it wanted, leaves the line ─► the next one is woken, and looks
+//!                   └─ finds nothing, leaves its door again, and sleeps
+//! ```
+//!
+//! A line is where the tasks of one runtime stand that wait at one place. Only the first in line is woken, however many
+//! there are; whoever leaves the line, because it is content or because its future was dropped, wakes the next. So no
+//! ring is lost with a task that is cancelled, and each item costs one futile look at most.
+//!
+//! Deaths ring no bells: while anybody waits, the driver has the first of each line look every now and then.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use kettle_core::arena::participants;
+use kettle_core::wait::{Doorbell, EventCount, Scope};
+use tokio::io::unix::AsyncFd;
+use tokio::runtime;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How often the living look after the dead.
+const SLICE: Duration = Duration::from_millis(200);
+/// How often to look where nothing rings.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Waits until `attempt` gives something. It is asked now, and whenever `events` may have changed that.
+pub(crate) async fn wait_on<R>(events: &EventCount, mut attempt: impl FnMut() -> Option<R>) -> R {
+    // Whoever always finds something must let the other tasks run all the same.
+    tokio::task::coop::consume_budget().await;
+    if let Some(r) = attempt() {
+        return r;
+    }
+    let Ok(reactor) = Reactor::current() else {
+        // Out of descriptors: no bell, but no reason to give up either.
+        loop {
+            sleep(LOOK_AGAIN).await;
+            if let Some(r) = attempt() {
+                return r;
+            }
+        }
+    };
+    let place = reactor.stand_in_line(events);
+    poll_fn(|context| {
+        place.remember(context.waker());
+        // The door first, then the look: what happens after the look rings.
+        place.leave_door();
+        attempt().map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+/// One runtime's doorbell, and who waits to hear it.
+struct Reactor {
+    bell: Doorbell,
+    lines: Mutex<Lines>,
+    /// Tells the driver that somebody waits again.
+    work: Notify,
+}
+
+#[derive(Default)]
+struct Lines {
+    /// The number of the line at a place; a place is the address of its event count.
+    calls: HashMap<usize, u32>,
+    lines: HashMap<u32, Line>,
+    next_call: u32,
+    next_waiter: u64,
+}
+
+struct Line {
+    at: usize,
+    waiters: VecDeque<(u64, Option<Waker>)>,
+}
+
+/// The doorbells' calls have twenty bits.
+const CALLS: u32 = 1 << 20;
+
+static REACTORS: Mutex<Option<HashMap<runtime::Id, Arc<Reactor>>>> = Mutex::new(None);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reactor {
+    /// That of the runtime we run on; with the first call its driver begins to run.
+    fn current() -> io::Result<Arc<Self>> {
+        let runtime = runtime::Handle::current();
+        let mut reactors = lock(&REACTORS);
+        let reactors = reactors.get_or_insert_default();
+        if let Some(reactor) = reactors.get(&runtime.id()) {
+            return Ok(Arc::clone(reactor));
+        }
+        let bell = Doorbell::new(participants::try_me().map_err(io::Error::other)?)?;
+        let reactor = Arc::new(Self { bell, lines: Mutex::default(), work: Notify::new() });
+        let fd = registered(Arc::clone(&reactor))?;
+        let registration = Registration(runtime.id());
+        reactors.insert(runtime.id(), Arc::clone(&reactor));
+        runtime.spawn(drive(fd, registration));
+        Ok(reactor)
+    }
+
+    fn stand_in_line<'a>(self: Arc<Self>, events: &'a EventCount) -> PlaceInLine<'a> {
+        let at = std::ptr::from_ref(events).addr();
+        let mut lines = lock(&self.lines);
+        let was_idle = lines.lines.is_empty();
+        let waiter = lines.next_waiter;
+        lines.next_waiter += 1;
+        let call = lines.call_at(at);
+        let line = lines.lines.entry(call).or_insert_with(|| Line { at, waiters: VecDeque::new() });
+        line.waiters.push_back((waiter, None));
+        drop(lines);
+        if was_idle {
+            self.work.notify_one();
+        }
+        PlaceInLine { reactor: self, events, call, waiter }
+    }
+
+    /// Wakes the first in line.
+    fn call_out(&self, call: u32) {
+        let waker = lock(&self.lines).lines.get(&call).and_then(Line::first);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn call_all_out(&self) {
+        let wakers: Vec<_> = lock(&self.lines).lines.values().filter_map(Line::first).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn is_idle(&self) -> bool {
+        lock(&self.lines).lines.is_empty()
+    }
+}
+
+impl AsRawFd for Reactor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.bell.as_raw_fd()
+    }
+}
+
+impl Lines {
+    fn call_at(&mut self, at: usize) -> u32 {
+        if let Some(&call) = self.calls.get(&at) {
+            return call;
+        }
+        while self.lines.contains_key(&self.next_call) {
+            self.next_call = (self.next_call + 1) % CALLS;
+        }
+        let call = self.next_call;
+        self.next_call = (call + 1) % CALLS;
+        self.calls.insert(at, call);
+        call
+    }
+}
+
+impl Line {
+    fn first(&self) -> Option<Waker> {
+        self.waiters.front().and_then(|(_, waker)| waker.clone())
+    }
+
+    /// Who came later has the higher number and stands further back.
+    fn place_of(&self, waiter: u64) -> Option<usize> {
+        self.waiters.binary_search_by_key(&waiter, |(waiter, _)| *waiter).ok()
+    }
+}
+
+/// A task's place in a line. Dropped, it is given up, and the next one is woken.
+struct PlaceInLine<'a> {
+    reactor: Arc<Reactor>,
+    events: &'a EventCount,
+    call: u32,
+    waiter: u64,
+}
+
+impl PlaceInLine<'_> {
+    fn leave_door(&self) {
+        // Where there is no room for it, the next slice brings a look.
+        self.events.leave_door(self.reactor.bell.door().calling(self.call));
+    }
+
+    fn remember(&self, waker: &Waker) {
+        let mut lines = lock(&self.reactor.lines);
+        let Some(line) = lines.lines.get_mut(&self.call) else { return };
+        let Some(place) = line.place_of(self.waiter) else { return };
+        let (_, theirs) = &mut line.waiters[place];
+        if !theirs.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            *theirs = Some(waker.clone());
+        }
+    }
+}
+
+impl Drop for PlaceInLine<'_> {
+    fn drop(&mut self) {
+        let mut lines = lock(&self.reactor.lines);
+        let Some(line) = lines.lines.get_mut(&self.call) else { return };
+        if let Some(place) = line.place_of(self.waiter) {
+            line.waiters.remove(place);
+        }
+        if let Some((_, next)) = line.waiters.front() {
+            let next = next.clone();
+            drop(lines);
+            if let Some(next) = next {
+                next.wake();
+            }
+            return;
+        }
+        let at = line.at;
+        lines.lines.remove(&self.call);
+        lines.calls.remove(&at);
+        drop(lines);
+        self.events.take_door(self.reactor.bell.door().calling(self.call), Scope::Shared);
+    }
+}
+
+/// Answers the bell for as long as the runtime lives.
+async fn drive(fd: AsyncFd<Arc<Reactor>>, _registration: Registration) {
+    let reactor = Arc::clone(fd.get_ref());
+    let mut look = Instant::now() + SLICE;
+    loop {
+        if reactor.is_idle() {
+            reactor.work.notified().await;
+            look = Instant::now() + SLICE;
+        }
+        match timeout_at(look, fd.readable()).await {
+            Ok(Ok(mut ready)) => {
+                let calls = reactor.bell.drain();
+                ready.clear_ready();
+                calls.into_iter().for_each(|call| reactor.call_out(call));
+            }
+            Ok(Err(_)) => return,
+            Err(_) => {
+                reactor.call_all_out();
+                look = Instant::now() + SLICE;
+            }
+        }
+    }
+}
+
+/// Dropped with the runtime's tasks: its reactor is forgotten.
+struct Registration(runtime::Id);
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(reactors) = &mut *lock(&REACTORS) {
+            reactors.remove(&self.0);
+        }
+    }
+}
+
+/// A descriptor of ours, to be watched by the runtime we run on. A duplicate: several tasks may watch the same thing.
+pub(crate) fn watch(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+    registered(fd.try_clone_to_owned()?)
+}
+
+/// With the runtime we run on.
+// `AsyncFd::register` would be unsafe: it wants a descriptor that is open and the same for as long as it is registered.
+// All that are registered here own theirs (`OwnedFd`, or the reactor its doorbell), so the older function is all right.
+#[allow(deprecated)]
+fn registered<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::new(owner)
+}
+
+/// A descriptor that is watched by one runtime, most of the time.
+#[derive(Debug, Default)]
+pub(crate) struct Watched(Mutex<Option<(runtime::Id, Arc<AsyncFd<OwnedFd>>)>>);
+
+impl Watched {
+    /// `fd`, watched by the runtime we run on.
+    pub(crate) fn get(&self, fd: BorrowedFd<'_>) -> io::Result<Arc<AsyncFd<OwnedFd>>> {
+        let here = runtime::Handle::current().id();
+        let mut watched = lock(&self.0);
+        match &*watched {
+            Some((there, fd)) if *there == here => Ok(Arc::clone(fd)),
+            _ => {
+                let fd = Arc::new(watch(fd)?);
+                *watched = Some((here, Arc::clone(&fd)));
+                Ok(fd)
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Waiting for a change of what a lock protects.
+
+use std::fmt;
+use std::time::Duration;
+
+use kettle_core::arena::Handle;
+use kettle_core::shared::Processes;
+use kettle_core::stats::ConditionStatistics;
+use kettle_core::sync;
+use kettle_core::wait::{Deadline, Patience, Stopped};
+
+use super::LockGuard;
+use crate::codec::by_token;
+use crate::error::{OutOfMemory, OwnerDied};
+use crate::plain::Plain;
+use crate::session;
+
+/// Lets the holder of a [`Lock`](crate::Lock) wait until somebody else has changed its value.
+///
+/// ```
+/// let lock = kettle::Lock::new(0u32)?;
+/// let changed = kettle::Condition::new()?;
+/// # *lock.acquire()? = 3;
+/// let guard = changed.wait_while(lock.acquire()?, |value| *value < 3)?;
+/// assert_eq!(*guard, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Notifications go to the one that has waited longest. One that was given to a process that died, or to a waiter that
+/// gave up, goes to the next.
+pub struct Condition {
+    body: Handle<sync::Condition>,
+}
+
+by_token!(Condition);
+
+/// Why a wait for a change was no success. The lock is not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitError {
+    /// The lock is broken: a holder died with it.
+    OwnerDied(OwnerDied),
+    /// As many wait already as there is room for.
+    TooManyWaiters,
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnerDied(e) => e.fmt(f),
+            Self::TooManyWaiters => write!(f, "{} wait for this condition already", sync::Condition::MAX_WAITERS),
+        }
+    }
+}
+
+impl std::error::Error for WaitError {}
+
+impl From<OwnerDied> for WaitError {
+    fn from(e: OwnerDied) -> Self {
+        Self::OwnerDied(e)
+    }
+}
+
+impl Condition {
+    /// Nobody waits.
+    ///
+    /// # Errors
+    /// When there is no shared memory to be had.
+    pub fn new() -> Result<Self, OutOfMemory> {
+        session::join()?;
+        Ok(Self::from_body(Handle::new(sync::Condition::new)?))
+    }
+
+    fn from_body(body: Handle<sync::Condition>) -> Self {
+        Self { body }
+    }
+
+    /// True: it was notified.
+    fn wait_with<'a, T: Plain>(
+        &self,
+        guard: LockGuard<'a, T>,
+        patience: &Patience<'_>,
+    ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
+        let waiter = self.body.enrol::<Processes>().map_err(|sync::TooManyWaiters| WaitError::TooManyWaiters)?;
+        let lock = LockGuard::lock(&guard);
+        drop(guard);
+        let notified = match self.body.wait::<Processes>(waiter, patience) {
+            Ok(()) => true,
+            Err(Stopped::TimedOut | Stopped::Interrupted) => false,
+        };
+        Ok((lock.acquire()?, notified))
+    }
+
+    /// Leaves the lock, waits to be notified, and takes the lock again.
+    ///
+    /// Something else may have changed the value in between: see [`wait_while`](Self::wait_while).
+    ///
+    /// # Errors
+    /// See [`WaitError`].
+    pub fn wait<'a, T: Plain>(&self, guard: LockGuard<'a, T>) -> Result<LockGuard<'a, T>, WaitError> {
+        self.wait_with(guard, &Patience::forever()).map(|(guard, _)| guard)
+    }
+
+    /// Leaves the lock, waits for so long to be notified, and takes the lock again; says whether it was notified.
+    ///
+    /// # Errors
+    /// See [`WaitError`].
+    pub fn wait_timeout<'a, T: Plain>(
+        &self,
+        guard: LockGuard<'a, T>,
+        timeout: Duration,
+    ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
+        self.wait_with(guard, &Patience::until(Deadline::after(timeout)))
+    }
+
+    /// Waits as long as `condition` holds for the value.
+    ///
+    /// # Errors
+    /// See [`WaitError`].
+    pub fn wait_while<'a, T: Plain>(
+        &self,
+        mut guard: LockGuard<'a, T>,
+        mut condition: impl FnMut(&T) -> bool,
+    ) -> Result<LockGuard<'a, T>, WaitError> {
+        while condition(&guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// Waits as long as `condition` holds for the value, but no longer than `timeout`; says whether it ceased to hold.
+    ///
+    /// # Errors
+    /// See [`WaitError`].
+    pub fn wait_timeout_while<'a, T: Plain>(
+        &self,
+        mut guard: LockGuard<'a, T>,
+        timeout: Duration,
+        mut condition: impl FnMut(&T) -> bool,
+    ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
+        let deadline = Deadline::after(timeout);
+        while condition(&guard) {
+            if deadline.is_past() {
+                return Ok((guard, false));
+            }
+            guard = self.wait_with(guard, &Patience::until(deadline))?.0;
+        }
+        Ok((guard, true))
+    }
+
+    /// Notifies the one that has waited longest, if anybody waits. Do this while holding the lock.
+    pub fn notify_one(&self) {
+        self.body.notify::<Processes>(1);
+    }
+
+    /// Notifies all who wait. Do this while holding the lock.
+    pub fn notify_all(&self) {
+        self.body.notify::<Processes>(u32::MAX);
+    }
+
+    /// How it is.
+    pub fn statistics(&self) -> ConditionStatistics {
+        self.body.statistics()
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition").field("waiting", &self.body.waiting()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,114 @@
+//! Numbers that processes share.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kettle_core::arena::Handle;
+use kettle_core::shared::{Bytes, cell};
+
+use crate::codec::by_token;
+use crate::error::OutOfMemory;
+use crate::plain::Number;
+use crate::session;
+
+/// One number that any process of the session may read and change, each time in one step and without a lock.
+///
+/// ```
+/// let hits = kettle::Value::new(0u64)?;
+/// hits.fetch_add(1);
+/// assert_eq!(hits.get(), 1);
+/// # Ok::<(), kettle::OutOfMemory>(())
+/// ```
+///
+/// A process that is killed has done a step or has not done it; nothing can be torn or left locked. For several
+/// numbers that belong together, see [`Lock`](crate::Lock).
+pub struct Value<T: Number> {
+    body: Handle<Bytes>,
+    number: PhantomData<T>,
+}
+
+by_token!(Value<T: Number>, check = |body: &Handle<Bytes>| match cell::words(body) {
+    [] => Err("this is no value"),
+    _ => Ok(()),
+});
+
+impl<T: Number> Value<T> {
+    /// A number, to begin with.
+    ///
+    /// # Errors
+    /// When there is no shared memory to be had.
+    pub fn new(number: T) -> Result<Self, OutOfMemory> {
+        session::join()?;
+        let value = Self::from_body(cell::with_data(size_of::<u64>(), || Bytes)?);
+        value.set(number);
+        Ok(value)
+    }
+
+    fn from_body(body: Handle<Bytes>) -> Self {
+        Self { body, number: PhantomData }
+    }
+
+    fn word(&self) -> &AtomicU64 {
+        &cell::words(&self.body)[0]
+    }
+
+    /// The number now.
+    pub fn get(&self) -> T {
+        T::from_word(self.word().load(Ordering::SeqCst))
+    }
+
+    /// Makes it another number.
+    pub fn set(&self, number: T) {
+        self.word().store(number.to_word(), Ordering::SeqCst);
+    }
+
+    /// Makes it another number, and tells which it was.
+    pub fn swap(&self, number: T) -> T {
+        T::from_word(self.word().swap(number.to_word(), Ordering::SeqCst))
+    }
+
+    /// Makes it `new` if it is `current`, bit by bit.
+    ///
+    /// # Errors
+    /// With the number that it is instead.
+    pub fn compare_exchange(&self, current: T, new: T) -> Result<T, T> {
+        self.word()
+            .compare_exchange(current.to_word(), new.to_word(), Ordering::SeqCst, Ordering::SeqCst)
+            .map(T::from_word)
+            .map_err(T::from_word)
+    }
+
+    /// Makes it what `change` makes of it, and tells which it was. Others may be quicker: then `change` is asked again.
+    pub fn update(&self, change: impl Fn(T) -> T) -> T {
+        let step = |word| Some(change(T::from_word(word)).to_word());
+        let (Ok(before) | Err(before)) = self.word().fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
+        T::from_word(before)
+    }
+
+    /// Adds to it, and tells which it was. Integers wrap around.
+    pub fn fetch_add(&self, more: T) -> T {
+        self.update(|number| number.plus(more))
+    }
+
+    /// Subtracts from it, and tells which it was. Integers wrap around.
+    pub fn fetch_sub(&self, less: T) -> T {
+        self.update(|number| number.minus(less))
+    }
+
+    /// Makes it the greater of itself and `other`, and tells which it was.
+    pub fn fetch_max(&self, other: T) -> T {
+        self.update(|number| if other > number { other } else { number })
+    }
+
+    /// Makes it the smaller of itself and `other`, and tells which it was.
+    pub fn fetch_min(&self, other: T) -> T {
+        self.update(|number| if other < number { other } else { number })
+    }
+}
+
+impl<T: Number + fmt::Debug> fmt::Debug for Value<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Value").field(&self.get()).finish()
+    }
+}

@@ -1,0 +1,192 @@
+//! One wait for any of several things.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use kettle_core::arena::participants;
+use kettle_core::sys::socket::{self, Watch};
+use kettle_core::wait::{Deadline, Doorbell, EventCount, Patience, Scope, WatchError, sleep_on};
+
+use crate::pipe::{Connection, Receiver};
+use crate::plain::Plain;
+use crate::process::Process;
+use crate::queue::{JoinableQueue, Queue, SimpleQueue};
+use crate::sync::{BoundedSemaphore, Event, Lock, Semaphore};
+
+/// Something of which [`wait`] can tell that it is ready: that the call which would wait for it would not.
+///
+/// A queue is ready when it has an item (or was shut down), a connection when something can be received, a lock when
+/// it is free (or broken), a semaphore when it has a permit, an event when it is set, a process when it has ended, and
+/// any descriptor ([`Readable`]) when it can be read.
+pub trait Waitable: sealed::Waitable {}
+
+impl<W: sealed::Waitable> Waitable for W {}
+
+mod sealed {
+    use super::{BorrowedFd, EventCount};
+
+    /// What tells of a change.
+    #[derive(Debug)]
+    pub enum Source<'a> {
+        /// Something in shared memory.
+        Events(&'a EventCount),
+        /// Something of the system's.
+        Descriptor(BorrowedFd<'a>),
+    }
+
+    pub trait Waitable {
+        fn is_ready(&self) -> bool;
+        fn source(&self) -> Source<'_>;
+    }
+}
+
+use sealed::Source;
+
+/// Waits until at least one of `things` is ready, or the time is over (`None`: without a limit). Gives the indices of
+/// all that are.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let (jobs, stop) = (kettle::Queue::<u32>::new()?, kettle::Event::new()?);
+/// assert_eq!(kettle::wait(&[&jobs, &stop], Some(Duration::ZERO))?, []);
+/// jobs.put(7)?;
+/// assert_eq!(kettle::wait(&[&jobs, &stop], None)?, [0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Being ready is a hint: somebody else may take the item first. So go on with `try_get` and its kin.
+///
+/// # Errors
+/// When descriptors have run out, or one of them is not open.
+pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
+    let patience = Patience::until(timeout.map_or(Deadline::NEVER, Deadline::after));
+    let ready = || -> Vec<usize> { (0..things.len()).filter(|&i| things[i].is_ready()).collect() };
+    let found = ready();
+    if !found.is_empty() || !patience.may_wait() {
+        return Ok(found);
+    }
+    with_doorbell(|bell| {
+        let mut watched = vec![Watch::readable(bell.as_raw_fd())];
+        watched.extend(things.iter().filter_map(|thing| match thing.source() {
+            Source::Descriptor(fd) => Some(Watch::readable(fd.as_raw_fd())),
+            Source::Events(_) => None,
+        }));
+        let doors = Doors { bell, things };
+        loop {
+            doors.leave();
+            let found = ready();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            match sleep_on(&mut watched, &patience) {
+                Ok(()) => drop(bell.drain()),
+                Err(WatchError::Stopped(_)) => return Ok(ready()),
+                Err(WatchError::Io(e)) => return Err(e),
+            }
+            if let Some(closed) = watched.iter().find(|w| w.is_invalid()) {
+                let why = format!("descriptor {} is not open", closed.fd());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+        }
+    })
+}
+
+/// This thread's bell at the doors of all that it waits for. Dropped, it is at none.
+struct Doors<'a> {
+    bell: &'a Doorbell,
+    things: &'a [&'a dyn Waitable],
+}
+
+impl Doors<'_> {
+    fn events(&self) -> impl Iterator<Item = &EventCount> {
+        self.things.iter().filter_map(|thing| match thing.source() {
+            Source::Events(events) => Some(events),
+            Source::Descriptor(_) => None,
+        })
+    }
+
+    fn leave(&self) {
+        // Where there is no room, we look again at the end of the slice.
+        self.events().for_each(|events| drop(events.leave_door(self.bell.door())));
+    }
+}
+
+impl Drop for Doors<'_> {
+    fn drop(&mut self) {
+        self.events().for_each(|events| events.take_door(self.bell.door(), Scope::Shared));
+    }
+}
+
+/// One bell serves all waits of a thread.
+fn with_doorbell<R>(f: impl FnOnce(&Doorbell) -> io::Result<R>) -> io::Result<R> {
+    thread_local! {
+        static BELL: RefCell<Option<Doorbell>> = const { RefCell::new(None) };
+    }
+    let bell = match BELL.take() {
+        Some(bell) => bell,
+        None => Doorbell::new(participants::try_me().map_err(io::Error::other)?)?,
+    };
+    let result = f(&bell);
+    BELL.replace(Some(bell));
+    result
+}
+
+/// Whether a descriptor can be read now, or is at its end.
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let mut watched = [Watch::readable(fd.as_raw_fd())];
+    matches!(socket::poll(&mut watched, Duration::ZERO), Ok(n) if n > 0)
+}
+
+/// Anything that has a descriptor, as something to [`wait`] for: ready when it can be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Readable<F>(pub F);
+
+macro_rules! by_events {
+    ($($name:ident $(<$t:ident $(: $bound:path)?>)?, |$this:ident| $ready:expr, $events:expr);+ $(;)?) => {$(
+        impl$(<$t $(: $bound)?>)? sealed::Waitable for $name$(<$t>)? {
+            fn is_ready(&self) -> bool {
+                let $this = self;
+                $ready
+            }
+            fn source(&self) -> Source<'_> {
+                let $this = self;
+                Source::Events($events)
+            }
+        }
+    )+};
+}
+
+by_events! {
+    Queue<T>, |this| !this.body.is_empty() || this.body.is_shut(), this.body.items();
+    JoinableQueue<T>, |this| !this.body.is_empty() || this.body.is_shut(), this.body.items();
+    SimpleQueue<T>, |this| !this.is_empty(), this.queue().body.items();
+    Lock<T: Plain>, |this| this.body().owner().is_none() || this.body().is_broken(), this.body().freed();
+    Semaphore, |this| this.available() > 0, this.body().given();
+    BoundedSemaphore, |this| this.available() > 0, this.body().given();
+    Event, |this| this.is_set(), this.body().changed();
+}
+
+macro_rules! by_descriptor {
+    ($($name:ident <$($t:ident $(: $bound:path)?),+>, |$this:ident| $fd:expr);+ $(;)?) => {$(
+        impl<$($t $(: $bound)?),+> sealed::Waitable for $name<$($t),+> {
+            fn is_ready(&self) -> bool {
+                let $this = self;
+                is_readable($fd)
+            }
+            fn source(&self) -> Source<'_> {
+                let $this = self;
+                Source::Descriptor($fd)
+            }
+        }
+    )+};
+}
+
+by_descriptor! {
+    Connection<S, R>, |this| this.as_fd();
+    Receiver<T>, |this| this.as_fd();
+    Process<R>, |this| this.sentinel();
+    Readable<F: AsFd>, |this| this.0.as_fd();
+}
