@@ -29,7 +29,7 @@ use crate::crash_point;
 use crate::queue::{Exhausted, Parcel, PutError, Queue, Taken};
 use crate::sync::{Home, Lock, LockError, OnOwnerDeath};
 use crate::sys::socket::{self, Watch};
-use crate::wait::{EventCount, Patience, Stopped, WatchError, sleep_on, spin_on_calls};
+use crate::wait::{EventCount, Patience, Stopped, WatchError, sleep_on, spin_until};
 
 /// The longest message that travels in its packet.
 pub const IN_PACKET: usize = 16 * 1024;
@@ -56,6 +56,8 @@ struct Lane {
     sent: AtomicU64,
     received: AtomicU64,
     taken: EventCount,
+    /// Packets sent, as a hint: whoever waits for one looks here for a moment before it asks the kernel.
+    posted: AtomicU64,
 }
 
 impl Lanes {
@@ -66,6 +68,7 @@ impl Lanes {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             taken: EventCount::new(),
+            posted: AtomicU64::new(0),
         }))
     }
 }
@@ -202,6 +205,10 @@ impl From<WatchError> for ReceiveError {
     }
 }
 
+/// How many packets were sent when somebody looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posted(u64);
+
 /// A message that was received.
 #[derive(Debug)]
 pub enum Received {
@@ -233,7 +240,12 @@ impl PipeEnd<'_> {
     fn send_packet(&self, first: &[u8], second: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
         loop {
             match socket::send(self.fd, first, second) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    if let Some(channel) = self.channel {
+                        channel.outward().0.posted.fetch_add(1, Ordering::Release);
+                    }
+                    return Ok(());
+                }
                 Err(e) => match e.kind() {
                     io::ErrorKind::WouldBlock => sleep_on(&mut [Watch::writable(self.fd)], patience)?,
                     // Told once when the other end went with messages unread; the next try says `BrokenPipe`.
@@ -283,6 +295,12 @@ impl PipeEnd<'_> {
         }
     }
 
+    /// What [`receive`](Self::receive) is told, so that it knows what came since: to be asked for before
+    /// [`try_receive`](Self::try_receive).
+    pub fn posted(&self) -> Posted {
+        Posted(self.channel.map_or(0, |channel| channel.inward().0.posted.load(Ordering::Acquire)))
+    }
+
     /// Receives a message that is there already. `buffer` is emptied and used for its packet.
     ///
     /// # Errors
@@ -295,17 +313,17 @@ impl PipeEnd<'_> {
     ///
     /// # Errors
     /// See [`ReceiveError`].
-    pub fn receive(&self, buffer: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Received, ReceiveError> {
+    pub fn receive(
+        &self,
+        buffer: &mut Vec<u8>,
+        mut seen: Posted,
+        patience: &Patience<'_>,
+    ) -> Result<Received, ReceiveError> {
         loop {
-            let mut result = Ok(None);
-            spin_on_calls(|| {
-                result = self.try_receive(buffer);
-                !matches!(result, Ok(None))
-            });
-            if let Some(received) = result? {
-                return Ok(received);
+            if !(self.channel.is_some() && spin_until(|| self.posted() != seen)) {
+                sleep_on(&mut [Watch::readable(self.fd)], patience)?;
             }
-            sleep_on(&mut [Watch::readable(self.fd)], patience)?;
+            seen = self.posted();
             if let Some(received) = self.look(buffer, patience)? {
                 return Ok(received);
             }

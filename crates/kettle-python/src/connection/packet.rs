@@ -94,9 +94,10 @@ impl Packets<'_> {
         let end = self.end();
         let mut scratch = Scratch::take();
         let buffer: &mut Vec<u8> = &mut scratch;
+        let posted = end.posted();
         let received = match end.try_receive(buffer).transpose() {
             Some(result) => result,
-            None => wait_outside(py, Deadline::NEVER, |p| end.receive(buffer, p))?,
+            None => wait_outside(py, Deadline::NEVER, |p| end.receive(buffer, posted, p))?,
         };
         match received.map_err(|e| self.not_received(e))? {
             Received::Inline(tag) => {
