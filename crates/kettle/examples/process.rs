@@ -1,25 +1,36 @@
-use kettle::Queue;
+//! Two processes that say who they are, and give back what they found out.
+
+use std::error::Error;
+
+use kettle::process::current;
+
 kettle::task! {
-    fn greet(name: String, replies: Queue<String>) -> usize {
-        replies.put(format!("hello {name}")).unwrap();
-        name.len()
+    fn introduce(greeting: String) -> u32 {
+        let me = current();
+        println!("  {greeting}! I am {}, process {}, started by {:?}", me.name(), me.pid(), me.parent());
+        me.pid()
     }
-    fn boom() { panic!("no good: {}", 3); }
-    fn spin() { loop { std::hint::black_box(0); } }
-    fn quit() { std::process::exit(3); }
+
+    fn stumble() {
+        panic!("I stumbled");
+    }
 }
-fn main() {
+
+fn main() -> Result<(), Box<dyn Error>> {
     kettle::init();
-    let replies = Queue::new().unwrap();
-    let t = std::time::Instant::now();
-    let child = greet::start("world".into(), replies.clone()).unwrap();
-    println!("{:?} {}", child, replies.get().unwrap());
-    println!("{:?} {:?}", child.join(), t.elapsed());
-    println!("{}", boom::start().unwrap().join().unwrap_err());
-    println!("{}", quit::start().unwrap().join().unwrap_err());
-    let c = spin::start().unwrap();
-    c.kill().unwrap();
-    println!("{}", c.join().unwrap_err());
-    let _d = spin::builder().daemon(true).start().unwrap();
-    println!("{:?}", kettle::process::active_children());
+    println!("The program is process {}.", current().pid());
+
+    let first = introduce::start("Good morning".into())?;
+    let second = introduce::builder("Good evening".into()).name("night-owl").start()?;
+    let (first_pid, second_pid) = (first.pid(), second.pid());
+    assert_eq!((first.join()?, second.join()?), (first_pid, second_pid));
+    println!("Both have ended, and said their own numbers.");
+
+    println!("A third one panics, which its join() tells:");
+    let failed = stumble::start()?.join().expect_err("it panics");
+    println!("  {failed}");
+
+    println!("And the same function in this process:");
+    introduce("Hello".into());
+    Ok(())
 }

@@ -1,4 +1,129 @@
-//! tour
+//! Processes, and what they share: queues, pipes, locks, numbers. Nothing hangs because one of them died.
+//!
+//! Threads share everything, also a crash, a leak and a stray pointer. Processes share nothing; so people who want
+//! their isolation build pipes and protocols, and find out one by one what happens when somebody is killed in the
+//! middle. Here a process is started as easily as a thread, its result is joined like a thread's, and what the
+//! processes of a program share lives in shared memory that survives the death of any of them, at any instruction.
+//!
+//! # A process
+//!
+//! [`task!`] defines functions as usual, with which processes can be started too. [`init`] stands first in `main`: a
+//! child is this very program once more, and `init` is where it turns off to its task.
+//!
+//! ```standalone_crate
+//! kettle::task! {
+//!     fn add(a: u64, b: u64) -> u64 {
+//!         a + b
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     kettle::init();
+//!     let process = add::start(1, 2)?;
+//!     println!("process {} adds", process.pid());
+//!     assert_eq!(process.join()?, 3);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Arguments and results travel by [serde](https://serde.rs). A [`Process`] can be [waited for](Process::wait_timeout),
+//! [terminated](Process::terminate) and [killed](Process::kill); its [`join`](Process::join) gives the result, or tells
+//! of the panic, the exit code or the signal that was in the way. `add::builder(1, 2)` gives a [`Builder`], for a
+//! process with a name, or a daemon.
+//!
+//! A process dies with its parent, however that one ends and whatever it is doing itself. None is left behind.
+//!
+//! # Queues
+//!
+//! A [`Queue`] carries items between any number of processes. It may be an argument of a task, or an item of another
+//! queue, and it is the same queue everywhere.
+//!
+//! ```standalone_crate
+//! use kettle::Queue;
+//!
+//! kettle::task! {
+//!     fn shout(words: Queue<String>, loud: Queue<String>) {
+//!         for word in words.iter() {
+//!             loud.put(word.expect("a word").to_uppercase()).expect("the queue is open");
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     kettle::init();
+//!     let (words, loud) = (Queue::bounded(10)?, Queue::new()?);
+//!     let process = shout::start(words.clone(), loud.clone())?;
+//!     words.put("kettle".to_string())?;
+//!     assert_eq!(loud.get()?, "KETTLE");
+//!     words.shutdown();
+//!     process.join()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `put` returns when the item is safe in shared memory, and fails at once if it cannot be encoded. Big byte strings
+//! travel as [`Bytes`], which are not copied out. [`JoinableQueue`] knows when all items have been dealt with, and
+//! [`pipe`] connects two processes that want to hear of each other's end.
+//!
+//! # Locks and numbers
+//!
+//! A [`Lock`] is around the value that it protects, as a `Mutex` is, but the value stands in shared memory. If a
+//! process is killed while it holds the lock, the others are told so, and the value is as it was before.
+//!
+//! ```standalone_crate
+//! use kettle::Lock;
+//!
+//! kettle::task! {
+//!     fn sell(tickets: Lock<u32>) {
+//!         *tickets.acquire().expect("nobody died") -= 1;
+//!     }
+//!
+//!     fn die_with(tickets: Lock<u32>) {
+//!         let mut left = tickets.acquire().expect("nobody died");
+//!         *left = 0;
+//!         std::process::abort();
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     kettle::init();
+//!     let tickets = Lock::new(10)?;
+//!     sell::start(tickets.clone())?.join()?;
+//!     assert_eq!(*tickets.acquire()?, 9);
+//!
+//!     let dead = die_with::start(tickets.clone())?;
+//!     let pid = dead.pid();
+//!     assert!(dead.join().is_err());
+//!     assert_eq!(tickets.acquire().unwrap_err().pid, Some(pid));
+//!     tickets.reset()?;
+//!     assert_eq!(*tickets.acquire()?, 9);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! For single numbers there are [`Value`] and [`Array`], which need no lock. Then there are [`RLock`], [`Semaphore`],
+//! [`BoundedSemaphore`], [`Condition`], [`Event`] and [`Barrier`], and [`wait`] for any of several things at once. What
+//! waits has a form with a time limit, and what can be looked at has `statistics()`.
+//!
+//! All of them serve the threads of one process as well. Where nothing crosses a process, the channels and mutexes of
+//! the standard library are the better choice: they need not encode anything.
+//!
+//! # Tasks of tokio
+//!
+//! With the feature `tokio`, what waits has an awaitable form besides: [`Queue::get_async`](Queue), `put_async`,
+//! `acquire_async`, `recv_async`, `join_async` and so on. They block no thread, and no thread is behind them: a runtime
+//! has one descriptor that rings when something in shared memory has changed. All can be dropped at any time (by
+//! `tokio::time::timeout` or `select!`) and have then done nothing. The runtime needs its I/O and time drivers, as
+//! `enable_all` gives.
+//!
+//! # What cannot be
+//!
+//! * Values travel in [postcard](https://docs.rs/postcard)'s format, which does not describe itself: types that ask
+//!   what comes next (`#[serde(untagged)]`, `#[serde(flatten)]`, `serde_json::Value`) cannot be sent.
+//! * A handle means something only to the processes of one *session*: the program and all that it started by this
+//!   library. To others it is a clear error.
+//! * Linux only. A process that ignores `SIGCHLD` cannot learn how its children ended.
+
 #![forbid(unsafe_code)]
 
 mod array;

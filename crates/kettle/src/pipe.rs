@@ -356,6 +356,8 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
         loop {
             let mut ready = watched.readable().await.map_err(RecvError::Io)?;
             match self.try_recv() {
+                // Somebody else is receiving just now, and may leave the next item to us.
+                Err(RecvError::Empty) if self.is_ready() => tokio::task::yield_now().await,
                 Err(RecvError::Empty) => ready.clear_ready(),
                 result => return result,
             }

@@ -72,11 +72,6 @@ impl Outgoing {
         self.bytes.len() + self.parts.iter().map(Block::len).sum::<usize>()
     }
 
-    /// The bytes, if they are all there is.
-    pub(crate) fn as_short(&self) -> Option<&[u8]> {
-        self.parts.is_empty().then_some(&self.bytes)
-    }
-
     pub(crate) fn put(&mut self, queue: &Handle<queue::Queue>, patience: &Patience<'_>) -> Result<(), Refusal> {
         let Self { tag, bytes, body, parts } = self;
         let refused = match queue.put(place_of(queue), parcel(*tag, bytes, body, parts), patience) {
