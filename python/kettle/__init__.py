@@ -17,7 +17,7 @@ What is where:
 Nothing is loaded before it is asked for.
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
 __version__ = "0.1.0"
 
@@ -30,7 +30,11 @@ __all__ = [
     "uninstall",
 ]
 
+# Type checkers take this for true. Importing typing would cost each spawned child some milliseconds.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from kettle._errors import ConsumerDied as ConsumerDied
     from kettle._errors import KettleError as KettleError
     from kettle._errors import OwnerDied as OwnerDied

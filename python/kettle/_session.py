@@ -4,11 +4,12 @@ Every module that needs the core imports it from here (`from kettle._session imp
 before the ties are made.
 """
 
+from __future__ import annotations
+
 import atexit
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 if sys.platform != "linux":
     raise ImportError(
@@ -22,6 +23,10 @@ from multiprocessing import util
 from multiprocessing.reduction import ForkingPickler
 
 from kettle import _native as native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["HAVE_CLOUDPICKLE", "fallback_dumps", "native"]
 

@@ -1,9 +1,14 @@
 """One wait over a mix of things."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
-from typing import Any
 
 from kettle._session import native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["wait"]
 

@@ -4,14 +4,18 @@ A `Pipe` keeps messages whole: whoever dies while sending leaves nothing behind,
 memory. Around any other descriptor a `Connection` speaks the standard library's format.
 """
 
+from __future__ import annotations
+
 from multiprocessing import connection as _standard
 from multiprocessing import context, reduction
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Self
 
 from kettle._session import native
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Self
+
     from typing_extensions import Buffer
 
 __all__ = ["Client", "Listener", "Pipe", "wait"]
@@ -41,7 +45,7 @@ class Connection(native.Connection, _standard.Connection):
         await self._arrival()
         return self.recv()
 
-    async def asend_bytes(self, buf: "Buffer", offset: int = 0, size: int | None = None) -> None:
+    async def asend_bytes(self, buf: Buffer, offset: int = 0, size: int | None = None) -> None:
         """As `send_bytes`, without blocking the event loop while the pipe is full."""
         await self._room()
         self.send_bytes(buf, offset, size)
@@ -51,7 +55,7 @@ class Connection(native.Connection, _standard.Connection):
         await self._arrival()
         return self.recv_bytes(maxlength)
 
-    async def arecv_bytes_into(self, buf: "Buffer", offset: int = 0) -> int:
+    async def arecv_bytes_into(self, buf: Buffer, offset: int = 0) -> int:
         """As `recv_bytes_into`, without blocking the event loop."""
         await self._arrival()
         return self.recv_bytes_into(buf, offset)

@@ -3,6 +3,8 @@
 The classes extend the standard library's, so that code which tests for those finds them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import context as _standard
 from multiprocessing.context import AuthenticationError as AuthenticationError
@@ -12,11 +14,13 @@ from multiprocessing.context import TimeoutError as TimeoutError
 from multiprocessing.context import assert_spawning as assert_spawning
 from multiprocessing.context import get_spawning_popen as get_spawning_popen
 from multiprocessing.context import set_spawning_popen as set_spawning_popen
-from typing import TYPE_CHECKING, Any
 
 from kettle.multiprocessing import process
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from kettle.multiprocessing import connection, managers, pool, queues, synchronize
 
 __all__ = ()
@@ -25,7 +29,7 @@ __all__ = ()
 class BaseContext(_standard.BaseContext):
     """What all contexts offer. Keyword-only parameters are mostly this package's own: see the classes."""
 
-    def Manager(self) -> "managers.SyncManager":
+    def Manager(self) -> managers.SyncManager:
         """A started manager: a process that holds objects which others use through proxies."""
         from kettle.multiprocessing.managers import SyncManager
 
@@ -33,31 +37,31 @@ class BaseContext(_standard.BaseContext):
         manager.start()
         return manager
 
-    def Pipe(self, duplex: bool = True) -> "tuple[connection.Connection, connection.Connection]":
+    def Pipe(self, duplex: bool = True) -> tuple[connection.Connection, connection.Connection]:
         """Two connected ends; with `duplex=False` the first only receives and the second only sends."""
         from kettle.multiprocessing.connection import Pipe
 
         return Pipe(duplex)
 
-    def Lock(self, *, on_owner_death: str = "raise", name: str | None = None) -> "synchronize.Lock":
+    def Lock(self, *, on_owner_death: str = "raise", name: str | None = None) -> synchronize.Lock:
         """A lock that any process or thread may release."""
         from kettle.multiprocessing.synchronize import Lock
 
         return Lock(ctx=self.get_context(), on_owner_death=on_owner_death, name=name)
 
-    def RLock(self, *, on_owner_death: str = "raise", name: str | None = None) -> "synchronize.RLock":
+    def RLock(self, *, on_owner_death: str = "raise", name: str | None = None) -> synchronize.RLock:
         """A lock that its holder may take again."""
         from kettle.multiprocessing.synchronize import RLock
 
         return RLock(ctx=self.get_context(), on_owner_death=on_owner_death, name=name)
 
-    def Condition(self, lock: Any = None, *, name: str | None = None) -> "synchronize.Condition":
+    def Condition(self, lock: Any = None, *, name: str | None = None) -> synchronize.Condition:
         """A condition variable over `lock`, or over a new RLock."""
         from kettle.multiprocessing.synchronize import Condition
 
         return Condition(lock, ctx=self.get_context(), name=name)
 
-    def Semaphore(self, value: int = 1, *, robust: bool = False, name: str | None = None) -> "synchronize.Semaphore":
+    def Semaphore(self, value: int = 1, *, robust: bool = False, name: str | None = None) -> synchronize.Semaphore:
         """A semaphore with `value` permits."""
         from kettle.multiprocessing.synchronize import Semaphore
 
@@ -65,13 +69,13 @@ class BaseContext(_standard.BaseContext):
 
     def BoundedSemaphore(
         self, value: int = 1, *, robust: bool = False, name: str | None = None
-    ) -> "synchronize.BoundedSemaphore":
+    ) -> synchronize.BoundedSemaphore:
         """A semaphore that never has more than `value` permits."""
         from kettle.multiprocessing.synchronize import BoundedSemaphore
 
         return BoundedSemaphore(value, ctx=self.get_context(), robust=robust, name=name)
 
-    def Event(self, *, name: str | None = None) -> "synchronize.Event":
+    def Event(self, *, name: str | None = None) -> synchronize.Event:
         """A flag to wait for."""
         from kettle.multiprocessing.synchronize import Event
 
@@ -84,25 +88,25 @@ class BaseContext(_standard.BaseContext):
         timeout: float | None = None,
         *,
         name: str | None = None,
-    ) -> "synchronize.Barrier":
+    ) -> synchronize.Barrier:
         """A point where `parties` wait for each other."""
         from kettle.multiprocessing.synchronize import Barrier
 
         return Barrier(parties, action, timeout, ctx=self.get_context(), name=name)
 
-    def Queue(self, maxsize: int = 0, *, name: str | None = None) -> "queues.Queue[Any]":
+    def Queue(self, maxsize: int = 0, *, name: str | None = None) -> queues.Queue[Any]:
         """A queue between processes, bounded if `maxsize` is positive."""
         from kettle.multiprocessing.queues import Queue
 
         return Queue(maxsize, ctx=self.get_context(), name=name)
 
-    def JoinableQueue(self, maxsize: int = 0, *, name: str | None = None) -> "queues.JoinableQueue[Any]":
+    def JoinableQueue(self, maxsize: int = 0, *, name: str | None = None) -> queues.JoinableQueue[Any]:
         """A queue that knows how many of its items are finished."""
         from kettle.multiprocessing.queues import JoinableQueue
 
         return JoinableQueue(maxsize, ctx=self.get_context(), name=name)
 
-    def SimpleQueue(self, *, name: str | None = None) -> "queues.SimpleQueue[Any]":
+    def SimpleQueue(self, *, name: str | None = None) -> queues.SimpleQueue[Any]:
         """An unbounded queue with a smaller interface."""
         from kettle.multiprocessing.queues import SimpleQueue
 
@@ -114,7 +118,7 @@ class BaseContext(_standard.BaseContext):
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
-    ) -> "pool.Pool":
+    ) -> pool.Pool:
         """The standard library's pool of worker processes, over this context's processes and queues."""
         from kettle.multiprocessing.pool import Pool
 
@@ -126,7 +130,7 @@ class BaseContext(_standard.BaseContext):
 
         return RawValue(typecode_or_type, *args)
 
-    def RawArray(self, typecode_or_type: Any, size_or_initializer: "int | Sequence[Any]") -> Any:
+    def RawArray(self, typecode_or_type: Any, size_or_initializer: int | Sequence[Any]) -> Any:
         """A ctypes array in shared memory, without a lock."""
         from kettle.multiprocessing.sharedctypes import RawArray
 
@@ -138,7 +142,7 @@ class BaseContext(_standard.BaseContext):
 
         return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
 
-    def Array(self, typecode_or_type: Any, size_or_initializer: "int | Sequence[Any]", *, lock: Any = True) -> Any:
+    def Array(self, typecode_or_type: Any, size_or_initializer: int | Sequence[Any], *, lock: Any = True) -> Any:
         """A ctypes array in shared memory with a lock; the bare array if `lock` is False."""
         from kettle.multiprocessing.sharedctypes import Array
 

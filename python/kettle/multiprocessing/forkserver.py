@@ -1,10 +1,15 @@
 """The fork server. It is CPython's own, one for both packages, told to load this one before it forks."""
 
+from __future__ import annotations
+
 from multiprocessing import forkserver as _standard
 from multiprocessing.forkserver import get_inherited_fds
-from typing import Any
 
 from kettle._install import told_to_new_interpreters
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["connect_to_new_process", "ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 

@@ -1,9 +1,14 @@
 """Blocks of shared memory. They come from the session's arena, so there is no allocator to be found here."""
 
+from __future__ import annotations
+
 import sys
-from typing import Any, Self
 
 from kettle._session import native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
 
 __all__ = ["BufferWrapper"]
 

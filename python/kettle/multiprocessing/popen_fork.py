@@ -4,6 +4,8 @@ What ends a wait is the end of the process itself, never of a pipe: a grandchild
 nobody waiting.
 """
 
+from __future__ import annotations
+
 import atexit
 import errno
 import os
@@ -12,10 +14,13 @@ import threading
 from functools import cache
 from multiprocessing import popen_fork as _standard
 from multiprocessing import util
-from typing import Any
 
 from kettle._session import native
 from kettle.multiprocessing import _descriptors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Popen"]
 

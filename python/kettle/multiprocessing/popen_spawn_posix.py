@@ -4,6 +4,8 @@ No resource tracker is started along with it: what the child shares with its par
 the kernel frees.
 """
 
+from __future__ import annotations
+
 import io
 import os
 import pickle
@@ -11,11 +13,14 @@ from collections.abc import Callable
 from multiprocessing import resource_tracker, util
 from multiprocessing.context import set_spawning_popen
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
 
 from kettle import _session
 from kettle._session import native
 from kettle.multiprocessing import _descriptors, popen_fork, spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Popen"]
 

@@ -1,6 +1,8 @@
 """The process class. What it is about (who am I, who are my children, who is my parent) is kept where the standard
 library keeps it, so that `multiprocessing.current_process()` and logging tell the truth too."""
 
+from __future__ import annotations
+
 import fcntl
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -8,9 +10,12 @@ from functools import partial
 from multiprocessing import process as _standard
 from multiprocessing import util
 from multiprocessing.process import active_children, current_process, parent_process
-from typing import Any
 
 from kettle._session import native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
 

@@ -3,12 +3,17 @@
 Within a session `RawArray` is the better choice: it has no name to be left behind.
 """
 
+from __future__ import annotations
+
 import mmap
 import os
 import sys
 from collections.abc import Iterable
 from multiprocessing import shared_memory as _standard
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ShareableList", "SharedMemory"]
 

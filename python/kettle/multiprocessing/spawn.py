@@ -4,6 +4,8 @@ The preparation data travels as an `Introduction`: unpickling it joins the paren
 the parent's before the child imports the program's main module.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from multiprocessing import spawn as _standard
@@ -16,10 +18,13 @@ from multiprocessing.spawn import (
     is_forking,
     set_executable,
 )
-from typing import Any, NoReturn
 
 from kettle._session import native
 from kettle.multiprocessing import _descriptors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 __all__ = [
     "_main",

@@ -7,6 +7,8 @@ What differs from the standard library, for all of them: a holder that dies is n
 hangs nobody, `ctx` need not be given, and `name=` is shown in reports.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import threading
@@ -15,15 +17,18 @@ from collections.abc import Callable
 from multiprocessing import process
 from multiprocessing import synchronize as _standard
 from types import TracebackType
-from typing import Any, Self, TypeVar
 
 from kettle._session import native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self, TypeVar
+
+    T = TypeVar("T")
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
 SEM_VALUE_MAX: int = _standard.SEM_VALUE_MAX  # type: ignore[attr-defined]
-
-T = TypeVar("T")
 
 
 def _rebuild(cls: Any, token: bytes, name: str | None) -> Any:
@@ -272,15 +277,15 @@ class Condition(native.Condition, _standard.Condition):
     # What the standard library counts in semaphores, for those who look there.
 
     @property
-    def _sleeping_count(self) -> "_Count":
+    def _sleeping_count(self) -> _Count:
         return _Count(self._waiting())
 
     @property
-    def _woken_count(self) -> "_Count":
+    def _woken_count(self) -> _Count:
         return _Count(0)
 
     @property
-    def _wait_semaphore(self) -> "_Count":
+    def _wait_semaphore(self) -> _Count:
         return _Count(0)
 
 
@@ -390,7 +395,7 @@ class Barrier(native.Barrier, _standard.Barrier):
         return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}: {state}>"
 
 
-def _complete(arrival: "native.Arrival", action: Callable[[], object] | None) -> int:
+def _complete(arrival: native.Arrival, action: Callable[[], object] | None) -> int:
     """The duty of the last to come. If the action raises, the barrier breaks."""
     well = False
     try:
