@@ -29,12 +29,12 @@ def random_round(ground: Ground, ctx: Any, rng: random.Random) -> Counter:
         return _aftermath(ground, crew, order[0])
 
 
-def named_round(ground: Ground, ctx: Any, crash_point: str) -> Counter | None:
-    """The first of the crew dies at `crash_point`; None if it never came there."""
+def named_round(ground: Ground, ctx: Any, crash_point: str, patience: float = 1.0) -> Counter | None:
+    """The first of the crew dies at `crash_point`; None if it did not come there in so many seconds."""
     with _crew(ground, ctx, crash_point) as crew:
         begun = time.monotonic()
         while crew[0].exitcode is None:
-            if time.monotonic() - begun > PROMPT:
+            if time.monotonic() - begun > patience:
                 return None
             ground.nudge()
             crew[0].join(0.001)

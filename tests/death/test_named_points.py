@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from kettle import _native
 
 from .grounds import GROUNDS
 from .rounds import named_round
+from .support import LIMIT, PROMPT, kill, sleeps, until
 
 pytestmark = pytest.mark.skipif(not _native.crash_points(), reason="this build has no crash points")
 
@@ -38,9 +41,12 @@ VISITORS = {
     "semaphore": ("Permits",),
 }
 
-#: Points that a process comes to only while it tidies up after another, or only once in its life: the core's own death
-#: tests, which can stage that, have them.
-STAGED_ELSEWHERE: set[str] = set()
+#: Points that a process comes to only once in its life, or only while it tidies up after another. The core's own tests
+#: of the arena stage that; the last two have tests of their own below.
+STAGED = (
+    *("arena.grow.", "arena.holders.", "arena.participants.", "arena.rebuild.", "arena.reclaim."),
+    *("condition.inherit.", "condition.withdraw."),
+)
 
 
 def visitors(point: str) -> tuple[str, ...]:
@@ -50,15 +56,70 @@ def visitors(point: str) -> tuple[str, ...]:
     raise LookupError(f"no ground visits {point}: name one in VISITORS")
 
 
-@pytest.mark.parametrize("point", [p for p in POINTS if p not in STAGED_ELSEWHERE])
+@pytest.mark.parametrize("point", [p for p in POINTS if not p.startswith(STAGED)])
 def test_named_point(point):
     ctx = kettle.multiprocessing.get_context("fork")
-    visited = 0
-    for name in visitors(point):
-        for visit in (1, 5):
-            ground = GROUNDS[name](ctx)
-            visited += named_round(ground, ctx, f"{point}:{visit}") is not None
-    assert visited, f"nobody came to {point}"
+    came = [name for name in visitors(point) if named_round(GROUNDS[name](ctx), ctx, point)]
+    assert came, f"nobody came to {point}"
+    for name in came:
+        named_round(GROUNDS[name](ctx), ctx, f"{point}:5")
+
+
+def wait_inside(condition, results, ready, crash_point=None):
+    if crash_point:
+        _native.arm_crash_point(crash_point)
+    with condition:
+        ready.release()
+        results.put(condition.wait())
+
+
+def test_whoever_inherits_a_notification_dies_too():
+    ctx = kettle.multiprocessing.get_context("fork")
+    condition, results, ready = ctx.Condition(), ctx.Queue(), ctx.Semaphore(0)
+    crew = []
+    for crash_point in (None, "condition.inherit.taken-over", None):
+        member = ctx.Process(target=wait_inside, args=(condition, results, ready, crash_point), daemon=True)
+        member.start()
+        crew.append(member)
+        assert ready.acquire(timeout=LIMIT)
+        until(lambda pid=member.pid: sleeps(pid))
+    first, heir, last = crew
+    os.kill(first.pid, signal.SIGSTOP)
+    with condition:
+        condition.notify()  # to the first, who cannot take it
+    kill(first)
+    os.kill(last.pid, signal.SIGSTOP)
+    heir.join(PROMPT)
+    assert heir.exitcode == -signal.SIGKILL
+    os.kill(last.pid, signal.SIGCONT)
+    assert results.get(timeout=PROMPT) is True
+    last.join(LIMIT)
+    for member in crew:
+        member.close()
+
+
+def withdraw_what_was_granted(condition, results, ready):
+    _native.arm_crash_point("condition.withdraw.passed-on")
+    with condition:
+        ticket = condition._enroll()
+        ready.release()
+        assert results.get(timeout=LIMIT) == "another waits"
+        condition._notify(1)  # to this process, which is first in line
+        condition._withdraw(ticket)
+
+
+def test_death_after_passing_a_notification_on():
+    ctx = kettle.multiprocessing.get_context("fork")
+    condition, results, ready = ctx.Condition(ctx.Lock(on_owner_death="recover")), ctx.Queue(), ctx.Semaphore(0)
+    victim = ctx.Process(target=withdraw_what_was_granted, args=(condition, results, ready))
+    victim.start()
+    assert ready.acquire(timeout=LIMIT)
+    ticket = condition._enroll()
+    results.put("another waits")
+    victim.join(LIMIT)
+    assert victim.exitcode == -signal.SIGKILL
+    assert condition._await(ticket, PROMPT) is True
+    victim.close()
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
