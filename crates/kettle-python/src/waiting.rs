@@ -186,8 +186,9 @@ pub(crate) fn wait_any<'py>(
 ) -> PyResult<(Vec<Bound<'py, PyAny>>, Vec<i32>)> {
     let waited_for = primitives.iter().map(waitable).collect::<PyResult<Vec<_>>>()?;
     let mut watched: Vec<Watch> = fds.iter().map(|&fd| Watch::readable(fd)).collect();
-    let bell = Borrowed::take();
-    if let Some(bell) = bell.bell().filter(|_| !waited_for.is_empty()) {
+    // Descriptors alone need no bell, and no session.
+    let bell = if waited_for.is_empty() { Borrowed(None) } else { Borrowed::take() };
+    if let Some(bell) = bell.bell() {
         watched.push(Watch::readable(bell.as_raw_fd()));
     }
     let (fd_count, deadline) = (fds.len(), deadline(true, timeout));
