@@ -1,0 +1,206 @@
+//! One suite for every place where a primitive may live, and every kind of participant that may use it.
+//!
+//! A case is a function over a [`World`]; [`conformance!`] makes a test of it for each world. Nothing here waits for
+//! time to pass, but for events; what is asserted about time is "at least this long".
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../arena_support/mod.rs"]
+pub mod support;
+
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use kettle_core::arena::Body;
+use kettle_core::shared::{self, Content, InArena, Placement};
+use kettle_core::sync::Home;
+use kettle_core::wait::{Deadline, Patience};
+
+use support::{Child, alone};
+
+/// No case takes longer, on whatever machine and under whatever sanitizer.
+const WATCHDOG: Duration = Duration::from_secs(120);
+
+/// Where primitives live, and who uses them.
+pub trait World: 'static {
+    type Place: Placement;
+
+    /// Runs a case, ended by a watchdog.
+    fn case(name: &'static str, body: fn());
+
+    /// `body(0)` … `body(n - 1)`, each by a participant of its own, all at once.
+    fn all(n: u32, body: impl Fn(u32) + Sync);
+}
+
+pub type H<W> = <<W as World>::Place as Placement>::Home;
+pub type S<W> = <<W as World>::Place as Placement>::Store;
+pub type Ref<W, B> = <<W as World>::Place as Placement>::Ref<B>;
+
+/// Places a body where this world keeps them.
+pub fn place<W: World, B: Content>(body: B) -> Ref<W, B> {
+    shared::init();
+    W::Place::place(body).unwrap()
+}
+
+/// The threads of one process.
+pub struct Threads<P>(PhantomData<P>);
+
+impl<P: Placement> World for Threads<P> {
+    type Place = P;
+
+    fn case(name: &'static str, body: fn()) {
+        let done = Arc::new(AtomicBool::new(false));
+        let watchdog = {
+            let done = Arc::clone(&done);
+            std::thread::spawn(move || {
+                let begun = Instant::now();
+                while !done.load(Ordering::Acquire) {
+                    std::thread::park_timeout(Duration::from_secs(1));
+                    if begun.elapsed() > WATCHDOG {
+                        eprintln!("{name} hangs");
+                        std::process::abort();
+                    }
+                }
+            })
+        };
+        body();
+        done.store(true, Ordering::Release);
+        watchdog.thread().unpark();
+        watchdog.join().unwrap();
+    }
+
+    fn all(n: u32, body: impl Fn(u32) + Sync) {
+        std::thread::scope(|scope| {
+            for i in 0..n {
+                let body = &body;
+                scope.spawn(move || body(i));
+            }
+        });
+    }
+}
+
+/// Processes, forked from one that runs the case.
+pub struct Forked;
+
+impl World for Forked {
+    type Place = InArena;
+
+    fn case(_: &'static str, body: fn()) {
+        alone(body);
+    }
+
+    fn all(n: u32, body: impl Fn(u32) + Sync) {
+        let children: Vec<_> = (0..n).map(|i| Child::fork(|| body(i))).collect();
+        children.into_iter().for_each(Child::succeeds);
+    }
+}
+
+/// Makes a test of each case in each world.
+macro_rules! conformance {
+    ($($case:ident),* $(,)?) => {
+        mod heap_threads {
+            use crate::conformance::{Threads, World};
+            $(#[test] fn $case() {
+                type W = Threads<kettle_core::shared::OnHeap>;
+                W::case(stringify!($case), super::$case::<W>);
+            })*
+        }
+        mod arena_threads {
+            use crate::conformance::{Threads, World};
+            $(#[test] fn $case() {
+                type W = Threads<kettle_core::shared::InArena>;
+                W::case(stringify!($case), super::$case::<W>);
+            })*
+        }
+        mod arena_processes {
+            use crate::conformance::{Forked, World};
+            $(#[test] fn $case() {
+                Forked::case(stringify!($case), super::$case::<Forked>);
+            })*
+        }
+    };
+}
+pub(crate) use conformance;
+
+/// Numbers that the participants of a case share.
+#[repr(C)]
+pub struct Tally {
+    pub counts: [AtomicU64; 8],
+    guarded: UnsafeCell<u64>,
+}
+
+// SAFETY: `repr(C)`, numbers, no pointers. The plain number is touched under the lock that a case is about; if that does
+// not exclude, the case fails, and a sanitizer says where.
+unsafe impl Sync for Tally {}
+// SAFETY: as above, and a kind of its own.
+unsafe impl Body for Tally {
+    const KIND: u32 = 0xABCDE;
+}
+impl Content for Tally {}
+
+impl Tally {
+    pub fn new() -> Self {
+        Self { counts: Default::default(), guarded: UnsafeCell::new(0) }
+    }
+
+    pub fn add(&self, i: usize, n: u64) -> u64 {
+        self.counts[i].fetch_add(n, Ordering::SeqCst).wrapping_add(n)
+    }
+
+    pub fn get(&self, i: usize) -> u64 {
+        self.counts[i].load(Ordering::SeqCst)
+    }
+
+    /// Adds one to the plain number, for a caller that excludes all others.
+    pub fn add_guarded(&self) {
+        // SAFETY: the caller's lock is what is under test.
+        unsafe { *self.guarded.get() += 1 };
+    }
+
+    pub fn guarded(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { *self.guarded.get() }
+    }
+}
+
+/// Waits until something is so, looking often. For what cannot be waited for otherwise, such as somebody's sleeping.
+pub fn until(what: impl Fn() -> bool) {
+    while !what() {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+pub fn forever() -> Patience<'static> {
+    Patience::forever()
+}
+
+pub fn within(d: Duration) -> Patience<'static> {
+    Patience::until(Deadline::after(d))
+}
+
+/// Asserts that `body` takes at least so long.
+pub fn at_least<T>(d: Duration, body: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let result = body();
+    assert!(begun.elapsed() >= d, "ended after {:?} already", begun.elapsed());
+    result
+}
+
+pub const A_MOMENT: Duration = Duration::from_millis(30);
+
+/// Whether this world names participants that are not the caller's.
+pub fn me<W: World>() -> kettle_core::sys::Owner {
+    H::<W>::me()
+}
+
+/// Forks a process that runs `body` until it dies at `crash`; then asserts that it did.
+#[cfg(feature = "crash-points")]
+pub fn dies_at(crash: &str, body: impl FnOnce()) {
+    let child = Child::fork(|| {
+        kettle_core::arm_crash_point(crash);
+        body();
+    });
+    assert_eq!(child.wait(), support::Ended::Killed(libc::SIGKILL), "nobody passed {crash}");
+}
