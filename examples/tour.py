@@ -107,7 +107,12 @@ def side_by_side(program: Path) -> bool:
 
 def start(command: list[str], output: int = subprocess.PIPE) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, *command], stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        [sys.executable, *command],
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )
 
 
