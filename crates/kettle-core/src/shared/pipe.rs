@@ -270,7 +270,24 @@ impl PipeEnd<'_> {
     ) -> Result<(), SendError> {
         let (lane, queue) = channel.outward();
         let _sending = Held::take(&lane.sending, patience).map_err(SendError::Stopped)?;
-        lane.wait_for_room(self.fd, len as u64, patience)?;
+        let result = self.put_and_announce(lane, queue, parcel, len as u64, patience);
+        if matches!(result, Err(SendError::Closed)) {
+            // Nobody will ever receive anything from here.
+            queue.clear::<ArenaStore>();
+        }
+        result
+    }
+
+    /// Under the lock of those who send.
+    fn put_and_announce(
+        &self,
+        lane: &Lane,
+        queue: &Handle<Queue>,
+        parcel: Parcel<'_, ArenaStore>,
+        len: u64,
+        patience: &Patience<'_>,
+    ) -> Result<(), SendError> {
+        lane.wait_for_room(self.fd, len, patience)?;
         let number = queue.statistics().put;
         queue.put(place_of(queue), parcel, &patience.at_least_a_second()).map_err(|e| match e {
             PutError::Exhausted(_, e) => SendError::Exhausted(e),
@@ -278,21 +295,11 @@ impl PipeEnd<'_> {
             PutError::Full(_) | PutError::ShutDown(_) => SendError::Stopped(Stopped::TimedOut),
         })?;
         crash_point("pipe.send.put");
-        let sum = lane.sent.load(Ordering::Relaxed).max(lane.received.load(Ordering::Relaxed)) + len as u64;
-        match self.send_packet(&announcement(number, sum), &[], patience) {
-            Ok(()) => {
-                crash_point("pipe.send.announced");
-                lane.sent.store(sum, Ordering::Release);
-                Ok(())
-            }
-            Err(e) => {
-                if matches!(e, SendError::Closed) {
-                    // Nobody will ever receive anything from here.
-                    queue.clear::<ArenaStore>();
-                }
-                Err(e)
-            }
-        }
+        let sum = lane.sent.load(Ordering::Relaxed).max(lane.received.load(Ordering::Relaxed)) + len;
+        self.send_packet(&announcement(number, sum), &[], patience)?;
+        crash_point("pipe.send.announced");
+        lane.sent.store(sum, Ordering::Release);
+        Ok(())
     }
 
     /// What [`receive`](Self::receive) is told, so that it knows what came since: to be asked for before
