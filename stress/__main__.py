@@ -14,9 +14,11 @@ import faulthandler
 import os
 import random
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
+from multiprocessing import util
 
 from tests.death.grounds import GROUNDS
 from tests.death.rounds import random_round
@@ -32,6 +34,13 @@ TOO_LONG = 60.0  # seconds for one round; then every thread's stack is shown and
 
 def main() -> int:
     options = _options()
+    util.get_temp_dir()  # the fork server's, which goes when the interpreter does: made before the next line
+    with tempfile.TemporaryDirectory() as own:  # so that what is found there is ours
+        os.environ["TMPDIR"] = tempfile.tempdir = own
+        return _stress(options)
+
+
+def _stress(options: argparse.Namespace) -> int:
     print(f"SEED={options.seed} KILLS={options.kills}", flush=True)
     rng = random.Random(options.seed)
     contexts = {method: kettle.multiprocessing.get_context(method) for method in options.method}

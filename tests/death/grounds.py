@@ -464,21 +464,25 @@ class Receiver(Ground):
 
 
 class Memory(Ground):
-    """Whoever has memory of the arena: all of it comes back. `level` is what is in use when the ground is quiet."""
+    """Whoever has memory of the arena: all of it comes back."""
 
-    slack = 300_000  # bytes; a few rounds that lose a block each show
+    slack = 70_000  # bytes: less than one of the large buffers that would be missed
 
     def __init__(self, ctx: Any) -> None:
         super().__init__(ctx)
-        self.level: int | None = None
+        self.level = 0
+
+    def begin(self) -> None:
+        self.level = self._used()
 
     def census(self, killed: int) -> Counter:
-        _native.reclaim()
-        used = _native.arena_statistics()["allocated_bytes"]
-        if self.level is None:
-            self.level = used
-        assert used <= self.level + self.slack, f"{used - self.level} bytes were not given back"
+        missing = self._used() - self.level
+        assert missing <= self.slack, f"{missing} bytes were not given back"
         return Counter()
+
+    def _used(self) -> int:
+        _native.reclaim()
+        return _native.arena_statistics()["allocated_bytes"]
 
 
 class Makers(Memory):
@@ -498,6 +502,8 @@ class Viewers(Memory):
     def __init__(self, ctx: Any) -> None:
         super().__init__(ctx)
         self.queue = ctx.Queue()
+        self.queue.put(None)  # its own memory is there before the first count
+        self.queue.get()
 
     def act(self, slot: int) -> None:
         self.queue.put(pickle.PickleBuffer(bytearray(b"x" * 100_000)))

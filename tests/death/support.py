@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -81,7 +82,7 @@ def footprint() -> dict[str, set]:
     """What this process and this machine hold that a test might leave: compare before and after."""
     return {
         "/dev/shm": set(os.listdir("/dev/shm")),
-        "/tmp": {name for name in os.listdir("/tmp") if name.startswith(("kettle", "pymp"))},
+        "temporary files": {n for n in os.listdir(tempfile.gettempdir()) if not n.startswith("pymp-")},
         "children": _children(os.getpid()),
         "descriptors": _descriptors(),
     }

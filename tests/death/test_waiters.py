@@ -262,6 +262,26 @@ def test_the_holder_of_a_conditions_lock(ctx, crew):
     assert crew.result() == (waiter.pid, True)
 
 
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_a_waiter_that_cannot_take_its_lock_again(ctx, crew, kind):
+    condition = ctx.Condition(getattr(ctx, kind)())
+    waiter = crew.waiting(wait_inside, condition)
+    with holding(ctx, notify_and_stay, condition) as notifier:
+        kill(notifier)
+        pid, error = crew.result()
+        # The block that it leaves neither hides the error nor releases what it does not hold.
+        assert pid == waiter.pid and isinstance(error, kettle.OwnerDied) and error.pid == notifier.pid
+    with pytest.raises(kettle.OwnerDied):
+        prompt(condition.acquire)
+
+
+def notify_and_stay(condition, connection):
+    condition.acquire()
+    condition.notify()
+    connection.send("notified")
+    connection.poll(None)
+
+
 def test_permits(ctx):
     plain, robust = ctx.Semaphore(1), ctx.Semaphore(1, robust=True)
     for semaphore, back in ((plain, False), (robust, True)):
