@@ -2,8 +2,9 @@
 
 Everyone who imports `multiprocessing` gets `kettle.multiprocessing`, whether by `import`, `from ... import`,
 `importlib.import_module` or a look into `sys.modules`; third-party packages and the rest of the standard library
-(`concurrent.futures`, `logging`) included. Two insiders keep the original: this package, which is built on it, and the
-standard library's `multiprocessing` itself, whose parts import each other while they run.
+(`concurrent.futures`, `logging`) included. The insiders keep the original: this package, which is built on it, the
+standard library's `multiprocessing` itself, whose parts import each other while they run, and loky, which makes
+processes and queues of its own out of the original's private parts.
 
 How, and why not simply by other entries in `sys.modules`:
 
@@ -111,14 +112,14 @@ class _StandIn:
     def __init__(self, name: str, ours: str, insiders: set[str]) -> None:
         self.name = name
         self.ours = ours
-        #: Top-level names of the importers that get the original.
+        #: Packages whose modules get the original when they import it.
         self.insiders = insiders
         #: The original, while ours has its place in `sys.modules`.
         self.original: ModuleType | None = None
 
     def import_for(self, importer: str, name: str, fromlist: Sequence[str] | None) -> ModuleType:
         """What the statement `import name`, or `from name import ...`, in the module `importer` gives."""
-        if importer.partition(".")[0] in self.insiders:
+        if any(importer == insider or importer.startswith(f"{insider}.") for insider in self.insiders):
             return self.import_original(name, fromlist)
         return self._import_ours(name, fromlist)
 
@@ -198,6 +199,10 @@ def _package_in_place(stand_in: _StandIn, base: type[ModuleType]) -> Any:
             else:
                 super().__setattr__(name, value)
 
+        def __reduce__(self) -> tuple[Any, ...]:
+            # cloudpickle, which knows how to send a module, looks for exactly that type.
+            return _import_module, (self.__name__,)
+
     return Package
 
 
@@ -211,7 +216,11 @@ class _PartFinder:
 
 # Later chapters add their modules here.
 _STAND_INS = {
-    "multiprocessing": _StandIn("multiprocessing", "kettle.multiprocessing", {"kettle", "multiprocessing"}),
+    "multiprocessing": _StandIn(
+        "multiprocessing",
+        "kettle.multiprocessing",
+        {"kettle", "multiprocessing", "loky", "joblib.externals.loky"},
+    ),
 }
 
 

@@ -8,9 +8,12 @@ names.
 """
 
 import sys
+from importlib import import_module
 from multiprocessing.context import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
 
 from kettle.multiprocessing.context import Process, _default_context
+
+TYPE_CHECKING = False
 
 __all__ = [
     "Array",
@@ -89,6 +92,20 @@ wait = _default_context.wait
 
 SUBDEBUG = 5
 SUBWARNING = 25
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """A part of the package that was not imported yet: in the standard library they import each other, and
+        programs came to rely on it."""
+        if not name.startswith("_"):
+            try:
+                return import_module(f"{__name__}.{name}")
+            except ModuleNotFoundError:
+                pass
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # A child that is started by exec runs the program's main module under this name.
 if "__main__" in sys.modules:

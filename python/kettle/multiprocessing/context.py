@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ()
 
 
+def __getattr__(name: str) -> Any:
+    return getattr(_standard, name)
+
+
 class BaseContext(_standard.BaseContext):
     """What all contexts offer. Keyword-only parameters are mostly this package's own: see the classes."""
 

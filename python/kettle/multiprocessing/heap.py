@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["BufferWrapper"]
 
 
+def __getattr__(name: str) -> Any:
+    from multiprocessing import heap as _standard
+
+    return getattr(_standard, name)
+
+
 class BufferWrapper:
     """`size` zeroed bytes, shared by every process that has them or was sent them."""
 

@@ -27,6 +27,10 @@ T = TypeVar("T")
 ShutDown = native.ShutDown
 
 
+def __getattr__(name: str) -> Any:
+    return getattr(_standard, name)
+
+
 class _Reader:
     """The receiving end of a queue, for code made for the standard library's, where it is a connection.
 

@@ -18,6 +18,11 @@ __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 
 typecode_to_type: dict[str, type] = _standard.typecode_to_type  # type: ignore[attr-defined]
 
+
+def __getattr__(name: str) -> Any:
+    return getattr(_standard, name)
+
+
 # Exactly these types are numbers to the core; a subclass may have a `value` of its own.
 _NUMBERS: dict[type, str] = {
     type_: type_._type_
