@@ -31,6 +31,10 @@ __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock",
 SEM_VALUE_MAX: int = _standard.SEM_VALUE_MAX  # type: ignore[attr-defined]
 
 
+def __getattr__(name: str) -> Any:
+    return getattr(_standard, name)
+
+
 def _rebuild(cls: Any, token: bytes, name: str | None) -> Any:
     return cls._from_token(token, name)
 
