@@ -1,4 +1,4 @@
-//! The buffer protocol: the only `unsafe` of this crate.
+//! The buffer protocol: beside `methods`, the only `unsafe` of this crate.
 //!
 //! *What is promised to whom.* Python promises that the memory of a view stays where it is while the view lives. It
 //! does not promise that nobody writes there meanwhile: another thread, or for shared memory another process, may. All

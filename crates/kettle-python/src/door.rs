@@ -1,6 +1,6 @@
 //! The one way out of the interpreter: let other threads run, wait, look for signals, translate.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use kettle_core::sys::process;
@@ -28,7 +28,7 @@ pub(crate) fn wait_outside<T: Send>(
 ) -> PyResult<T> {
     let (result, raised) = py.detach(|| {
         let patience = Patience::until(deadline);
-        if process::thread_id() != process::id() {
+        if !is_main_thread() {
             return (wait(&patience), None);
         }
         let raised = RefCell::new(None);
@@ -48,4 +48,22 @@ pub(crate) fn wait_outside<T: Send>(
         Some(e) => Err(e),
         None => Ok(result),
     }
+}
+
+thread_local! {
+    /// Whether this is the main thread, once that was asked.
+    static IS_MAIN: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+fn is_main_thread() -> bool {
+    IS_MAIN.get().unwrap_or_else(|| {
+        let is_main = process::thread_id() == process::id();
+        IS_MAIN.set(Some(is_main));
+        is_main
+    })
+}
+
+/// In a forked child: the thread that forked is the main one now.
+pub(crate) fn forked() {
+    IS_MAIN.set(None);
 }

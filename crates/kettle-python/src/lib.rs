@@ -5,7 +5,7 @@
 //! | `door` | the one way out of the interpreter |
 //! | `errors` | the core's errors as Python's exceptions |
 //! | `pickle`, `message` | objects to bytes to messages, and back |
-//! | `buffers` | the buffer protocol: the only `unsafe` of this crate |
+//! | `buffers`, `methods` | the buffer protocol, the hottest methods made by hand: the only `unsafe` of this crate |
 //! | `primitive` | tokens, doors and statistics: what all primitives have |
 //! | the rest | one Python class or theme each |
 
@@ -22,6 +22,7 @@ mod importer;
 mod lock;
 mod memory;
 mod message;
+mod methods;
 mod number;
 mod pickle;
 mod primitive;
@@ -51,6 +52,8 @@ mod _native {
     use super::lock::{Lock, RLock};
     #[pymodule_export]
     use super::memory::{Cell, Lease, SharedBytes};
+    #[pymodule_export]
+    use super::methods::quicken;
     #[pymodule_export]
     use super::pickle::{dumps, set_pickler};
     #[pymodule_export]

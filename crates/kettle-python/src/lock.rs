@@ -170,6 +170,12 @@ impl Lock {
     }
 }
 
+impl Lock {
+    pub(crate) fn body(&self) -> &sync::Lock {
+        &self.body
+    }
+}
+
 impl Waitable for Lock {
     fn ready(&self) -> bool {
         self.body.owner().is_none() || self.body.is_broken()
@@ -298,6 +304,10 @@ impl RLock {
 }
 
 impl RLock {
+    pub(crate) fn body(&self) -> &sync::ReentrantLock {
+        &self.body
+    }
+
     /// For those in Rust who hold it for a moment: as `acquire()`.
     pub(crate) fn hold(&self, py: Python<'_>) -> PyResult<()> {
         self.acquire(py, true, None).map(drop)

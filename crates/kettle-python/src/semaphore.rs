@@ -3,7 +3,7 @@
 use kettle_core::arena::Handle;
 use kettle_core::shared::Processes;
 use kettle_core::sync;
-use kettle_core::wait::EventCount;
+use kettle_core::wait::{EventCount, Patience};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
@@ -154,6 +154,25 @@ impl Semaphore {
     #[pyo3(signature = (token, name=None))]
     fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
         primitive::rebuild::<Self>(cls, token, name)
+    }
+}
+
+impl Semaphore {
+    /// As `acquire(False)`.
+    pub(crate) fn try_acquire_now(&self) -> bool {
+        let now = Patience::instant();
+        match &self.permits {
+            Permits::Free(s) => s.acquire::<Processes>(&now).is_ok(),
+            Permits::Owned(s) => s.acquire::<Processes>(&now).is_ok(),
+        }
+    }
+
+    /// As `release()`, false where that raises.
+    pub(crate) fn release_one(&self) -> bool {
+        match &self.permits {
+            Permits::Free(s) => s.release::<Processes>(1).is_ok(),
+            Permits::Owned(s) => s.release::<Processes>().is_ok(),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::os::fd::{AsFd, AsRawFd};
 
-use crate::errors;
+use crate::{door, errors};
 
 fn ticket(bits: u64) -> PyResult<Ticket> {
     Ticket::from_bits(bits).ok_or_else(|| PyValueError::new_err(format!("{bits} is no child's ticket")))
@@ -88,6 +88,7 @@ pub(crate) fn after_fork_in_parent() {
 /// For `os.register_at_fork(after_in_child=)`.
 #[pyfunction]
 pub(crate) fn after_fork_in_child() {
+    door::forked();
     LAST_FORK.set(None);
     if let Some(ticket) = NEXT_FORK.take() {
         // If the place was given up meanwhile, this process registers anew when it first needs to.

@@ -61,6 +61,7 @@ class _AsyncAcquire:
         self.release()  # type: ignore[attr-defined]
 
 
+@native.quicken
 class Lock(_AsyncAcquire, native.Lock, _standard.Lock):
     """A lock that one thread of one process holds, and that any other may release.
 
@@ -85,6 +86,7 @@ class Lock(_AsyncAcquire, native.Lock, _standard.Lock):
         return f"<{type(self).__name__}(owner={_holder(self)[0]})>"
 
 
+@native.quicken
 class RLock(_AsyncAcquire, native.RLock, _standard.RLock):
     """A lock that its holder, a thread, may take again, and must release as often. Only the holder may release it.
 
@@ -122,6 +124,7 @@ def _holder(lock: native.Lock) -> tuple[str, int | str]:
     return ("SomeOtherThread" if owner[0] == os.getpid() else "SomeOtherProcess"), "nonzero"
 
 
+@native.quicken
 class Semaphore(_AsyncAcquire, native.Semaphore, _standard.Semaphore):
     """Permits, `value` of them at first.
 
@@ -148,6 +151,7 @@ class Semaphore(_AsyncAcquire, native.Semaphore, _standard.Semaphore):
         return f"<{type(self).__name__}(value={self.get_value()})>"
 
 
+@native.quicken
 class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):
     """Permits, `value` of them at first and at most: `release` raises ValueError beyond that."""
 

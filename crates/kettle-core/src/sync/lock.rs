@@ -201,6 +201,12 @@ impl Lock {
         (!owner.is_nobody()).then_some(owner)
     }
 
+    /// Whether `owner` holds it, and it is not broken.
+    #[inline]
+    pub fn is_held_by(&self, owner: Owner) -> bool {
+        self.word.load(Ordering::Acquire) == owner.to_bits()
+    }
+
     /// Whether its holder died with it.
     pub fn is_broken(&self) -> bool {
         self.word.load(Ordering::Acquire) & BROKEN != 0

@@ -26,6 +26,20 @@ impl ReentrantLock {
         Self { lock: Lock::new(policy), depth: AtomicU32::new(0), _pad: AtomicU32::new(0) }
     }
 
+    /// Takes the lock if it is free, or this thread's already.
+    #[inline]
+    pub fn try_acquire_now<H: Home>(&self) -> bool {
+        if self.lock.try_acquire_now::<H>() {
+            self.depth.store(1, Ordering::Relaxed);
+            return true;
+        }
+        let mine = self.is_mine::<H>();
+        if mine {
+            self.depth.store(self.depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+        mine
+    }
+
     /// Takes the lock, or takes it once more.
     ///
     /// # Errors
@@ -92,7 +106,7 @@ impl ReentrantLock {
     /// Whether the thread that asks holds it.
     #[inline]
     pub fn is_mine<H: Home>(&self) -> bool {
-        self.lock.owner() == Some(H::me()) && !self.lock.is_broken()
+        self.lock.is_held_by(H::me())
     }
 
     /// How often the thread that asks holds it.

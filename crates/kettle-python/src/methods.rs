@@ -1,0 +1,207 @@
+//! Hand-made methods for the calls that are made millions of times a second; beside `buffers`, the only `unsafe` here.
+//!
+//! PyO3's methods are safe in every case, and pay some nanoseconds for that. An uncontended lock costs less than that.
+//! So `acquire()` and `release()`, and entering and leaving a `with` block, first go through a function of this module
+//! that does the ordinary case, and hands everything else to PyO3's method of the same name.
+//!
+//! Besides, the interpreter has a short way for methods of exactly the object's own class, not of a base. So these are
+//! put into the Python classes themselves, by the decorator [`quicken`].
+
+use std::ffi::CStr;
+
+use kettle_core::shared::Processes;
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi::{self, PyMethodDef, PyMethodDefPointer};
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+use pyo3::{PyClass, PyTypeInfo};
+
+use crate::lock::{Lock, RLock};
+use crate::semaphore::Semaphore;
+
+/// A lock or the like, in its ordinary case.
+pub(crate) trait Quick: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + PyTypeInfo + Sync {
+    /// Takes it if that can be done at once.
+    fn take_now(&self) -> bool;
+    /// Gives it back; false if that is an error.
+    fn give_back(&self) -> bool;
+}
+
+/// Puts the quick methods into `cls`, a subclass of one of ours, where it does not have methods of its own.
+#[pyfunction]
+pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
+    if cls.is_subclass_of::<Lock>()? {
+        install::<Lock>(&cls)?;
+    } else if cls.is_subclass_of::<RLock>()? {
+        install::<RLock>(&cls)?;
+    } else if cls.is_subclass_of::<Semaphore>()? {
+        install::<Semaphore>(&cls)?;
+    } else {
+        return Err(PyTypeError::new_err(format!("{} has nothing to quicken", cls.repr()?)));
+    }
+    Ok(cls)
+}
+
+fn install<T: Quick>(cls: &Bound<'_, PyType>) -> PyResult<()> {
+    let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
+    let acquire_doc = c"acquire($self, /, block=True, timeout=None)\n--\n\nTakes it, waiting at most `timeout` seconds.";
+    let release_doc = c"release($self, /)\n--\n\nGives it back.";
+    let enter_doc = c"__enter__($self, /)\n--\n\n";
+    let exit_doc = c"__exit__($self, _type=None, _value=None, _traceback=None, /)\n--\n\n";
+    let table: [(&str, &CStr, PyMethodDefPointer, i32, &CStr); 4] = [
+        ("acquire", c"acquire", PyMethodDefPointer { PyCFunctionFastWithKeywords: acquire::<T> }, fast, acquire_doc),
+        ("release", c"release", PyMethodDefPointer { PyCFunction: release::<T> }, ffi::METH_NOARGS, release_doc),
+        ("__enter__", c"__enter__", PyMethodDefPointer { PyCFunction: enter::<T> }, ffi::METH_NOARGS, enter_doc),
+        ("__exit__", c"__exit__", PyMethodDefPointer { PyCFunctionFast: exit::<T> }, ffi::METH_FASTCALL, exit_doc),
+    ];
+    let own = cls.getattr("__dict__")?;
+    for (python_name, name, call, flags, doc) in table {
+        if own.contains(python_name)? || !is_ours::<T>(cls, python_name)? {
+            continue;
+        }
+        // The descriptor refers to its definition for as long as the class lives, which is as long as the process.
+        let def = Box::leak(Box::new(PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: call,
+            ml_flags: flags,
+            ml_doc: doc.as_ptr(),
+        }));
+        // SAFETY: `cls` is a type and `def` stays; what comes back is a new reference or NULL with an exception set.
+        let method = unsafe {
+            Bound::from_owned_ptr_or_err(cls.py(), ffi::PyDescr_NewMethod(cls.as_type_ptr(), def))?
+        };
+        cls.setattr(python_name, method)?;
+    }
+    Ok(())
+}
+
+/// Whether `cls` has the method `name` from `T`: a class between them may have one of its own.
+fn is_ours<T: Quick>(cls: &Bound<'_, PyType>, name: &str) -> PyResult<bool> {
+    Ok(cls.getattr(name)?.is(&T::type_object(cls.py()).getattr(name)?))
+}
+
+/// The object behind a `self` argument.
+///
+/// # Safety
+/// `slf` is an instance of `T` or of a subclass of it, and stays for as long as the result is used.
+unsafe fn this<'a, T: Quick>(slf: *mut ffi::PyObject) -> &'a T {
+    // SAFETY: the interpreter is attached, since it called us; the class was promised. The reference is that of `slf`.
+    unsafe {
+        let py = Python::assume_attached();
+        let bound: &'a Bound<'a, PyAny> = Bound::ref_from_ptr(py, &*(&raw const slf).cast());
+        let object: *const T = bound.cast_unchecked::<T>().get();
+        &*object
+    }
+}
+
+/// What PyO3's method of this name says.
+///
+/// # Safety
+/// `args` is good for `nargs` objects and those that `kwnames` names, as in any vectorcall.
+unsafe fn general<T: Quick>(
+    name: &str,
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter is attached, since it called us; all pointers are those of a call that is under way.
+    unsafe {
+        let py = Python::assume_attached();
+        let method = match T::type_object(py).getattr(name) {
+            Ok(method) => method,
+            Err(e) => {
+                e.restore(py);
+                return std::ptr::null_mut();
+            }
+        };
+        let named = if kwnames.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(kwnames) };
+        let mut all = vec![slf];
+        if nargs + named > 0 {
+            all.extend_from_slice(std::slice::from_raw_parts(args, (nargs + named) as usize));
+        }
+        ffi::PyObject_Vectorcall(method.as_ptr(), all.as_ptr(), nargs as usize + 1, kwnames)
+    }
+}
+
+unsafe extern "C" fn acquire<T: Quick>(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        if nargs == 0 && kwnames.is_null() && this::<T>(slf).take_now() {
+            return ffi::Py_NewRef(ffi::Py_True());
+        }
+        general::<T>("acquire", slf, args, nargs, kwnames)
+    }
+}
+
+unsafe extern "C" fn release<T: Quick>(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe {
+        if this::<T>(slf).give_back() {
+            return ffi::Py_NewRef(ffi::Py_None());
+        }
+        general::<T>("release", slf, std::ptr::null(), 0, std::ptr::null_mut())
+    }
+}
+
+unsafe extern "C" fn enter<T: Quick>(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe {
+        if this::<T>(slf).take_now() {
+            return ffi::Py_NewRef(ffi::Py_True());
+        }
+        general::<T>("__enter__", slf, std::ptr::null(), 0, std::ptr::null_mut())
+    }
+}
+
+unsafe extern "C" fn exit<T: Quick>(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        if nargs <= 3 && this::<T>(slf).give_back() {
+            return ffi::Py_NewRef(ffi::Py_None());
+        }
+        general::<T>("__exit__", slf, args, nargs, std::ptr::null_mut())
+    }
+}
+
+impl Quick for Lock {
+    #[inline]
+    fn take_now(&self) -> bool {
+        self.body().try_acquire_now::<Processes>()
+    }
+    #[inline]
+    fn give_back(&self) -> bool {
+        self.body().release::<Processes>().is_ok()
+    }
+}
+
+impl Quick for RLock {
+    #[inline]
+    fn take_now(&self) -> bool {
+        self.body().try_acquire_now::<Processes>()
+    }
+    #[inline]
+    fn give_back(&self) -> bool {
+        self.body().release::<Processes>().is_ok()
+    }
+}
+
+impl Quick for Semaphore {
+    #[inline]
+    fn take_now(&self) -> bool {
+        self.try_acquire_now()
+    }
+    #[inline]
+    fn give_back(&self) -> bool {
+        self.release_one()
+    }
+}
