@@ -56,8 +56,9 @@ struct Lane {
     sent: AtomicU64,
     received: AtomicU64,
     taken: EventCount,
-    /// Packets sent, as a hint: whoever waits for one looks here for a moment before it asks the kernel.
+    /// Packets sent and fetched, as hints that spare asking the kernel: after a death they may be wrong for a while.
     posted: AtomicU64,
+    fetched: AtomicU64,
 }
 
 impl Lanes {
@@ -69,6 +70,7 @@ impl Lanes {
             received: AtomicU64::new(0),
             taken: EventCount::new(),
             posted: AtomicU64::new(0),
+            fetched: AtomicU64::new(0),
         }))
     }
 }
@@ -308,11 +310,18 @@ impl PipeEnd<'_> {
         Posted(self.channel.map_or(0, |channel| channel.inward().0.posted.load(Ordering::Acquire)))
     }
 
-    /// Receives a message that is there already. `buffer` is emptied and used for its packet.
+    /// Receives a message that is there already, as far as that is known without asking the kernel. `buffer` is emptied
+    /// and used for its packet.
     ///
     /// # Errors
     /// See [`ReceiveError`].
     pub fn try_receive(&self, buffer: &mut Vec<u8>) -> Result<Option<Received>, ReceiveError> {
+        if let Some(channel) = self.channel {
+            let lane = channel.inward().0;
+            if lane.posted.load(Ordering::Acquire) == lane.fetched.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+        }
         self.look(buffer, &Patience::instant())
     }
 
@@ -348,13 +357,23 @@ impl PipeEnd<'_> {
             None => None,
         };
         buffer.clear();
+        let posted = self.posted();
+        let fetched = |count: &dyn Fn(u64) -> u64| {
+            if let Some(channel) = self.channel {
+                let hint = &channel.inward().0.fetched;
+                hint.store(count(hint.load(Ordering::Relaxed)), Ordering::Relaxed);
+            }
+        };
         loop {
             match socket::receive(self.fd, buffer, PACKET_HEADER + IN_PACKET) {
                 // Every message has a header.
                 Ok(0) => return Err(ReceiveError::End),
-                Ok(_) => break,
+                Ok(_) => break fetched(&|count| count + 1),
                 Err(e) => match e.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(None),
+                    io::ErrorKind::WouldBlock => {
+                        fetched(&|_| posted.0);
+                        return Ok(None);
+                    }
                     // Told once when the other end went with messages unread; what it sent is still there.
                     io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
                     _ => return Err(ReceiveError::Io(e)),
