@@ -13,10 +13,10 @@ pub fn crash_point(name: &'static str) {
     let _ = name;
 }
 
-#[cfg(loom)]
-pub use model::{Died, arm};
 #[cfg(all(feature = "crash-points", not(loom)))]
 pub use armed::{arm, disarm};
+#[cfg(loom)]
+pub use model::{Died, arm};
 
 /// In a model a thread dies by unwinding: nothing in this crate holds a guard that would tidy up on the way.
 #[cfg(loom)]

@@ -8,9 +8,7 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use kettle_core::queue::{
-    Body, CHUNK_ZEROED, Exhausted, GetError, JoinError, Parcel, Place, PutError, Queue, Store,
-};
+use kettle_core::queue::{Body, CHUNK_ZEROED, Exhausted, GetError, JoinError, Parcel, Place, PutError, Queue, Store};
 use kettle_core::sync::{
     Acquired, Barrier, BarrierError, Condition, Event, Home, Lock, LockError, OnOwnerDeath, OwnedPermits,
     ReentrantLock, Semaphore, Turn,
@@ -888,9 +886,7 @@ mod queue {
 
     #[test]
     fn a_putter_that_dies_before_its_commit_leaves_nothing() {
-        for crash in
-            ["queue.put.before-link", "queue.put.linked", "queue.put.next-chunk", "queue.put.before-commit"]
-        {
+        for crash in ["queue.put.before-link", "queue.put.linked", "queue.put.next-chunk", "queue.put.before-commit"] {
             putter_dies(crash, false);
         }
     }

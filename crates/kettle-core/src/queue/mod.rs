@@ -153,6 +153,17 @@ impl Queue {
         }
     }
 
+    /// An empty queue that looks as if `count` messages of together `position` units had been through: for tests of what
+    /// happens when the numbers wrap.
+    #[cfg(feature = "crash-points")]
+    pub fn begun_at(maxsize: u32, joinable: bool, count: u32, position: u32) -> Self {
+        let queue = Self::new(maxsize, joinable);
+        let cursor = Cursor { count, position }.pack();
+        queue.tail.store(cursor, Ordering::Relaxed);
+        queue.head.store(cursor, Ordering::Relaxed);
+        queue
+    }
+
     /// Puts a message. `me` is where this queue is, for the blocks that it will own.
     ///
     /// # Errors
@@ -214,9 +225,9 @@ impl Queue {
             Ok(room) => room,
             Err(e) => return Err((parcel, e)),
         };
+        chunk.writing(position);
         // SAFETY: the tail's lock is held, so nobody else writes beyond the tail, and `room` found `units` units at
         // `position` in `chunk`, all of them beyond the tail, which no getter reads before the commit below.
-        chunk.writing(position);
         unsafe { parcel.write(chunk.unit(position), me, position) };
         crash_point("queue.put.before-commit");
         let next = Cursor { count: tail.count.wrapping_add(1), position: position.wrapping_add(units) };

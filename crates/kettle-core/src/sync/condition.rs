@@ -198,7 +198,8 @@ impl Condition {
         loop {
             let seen = node.bell.load(Ordering::SeqCst);
             let naps = patience.naps();
-            if node.state.compare_exchange(H::me().to_bits() | GRANTED, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+            if node.state.compare_exchange(H::me().to_bits() | GRANTED, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+            {
                 return Ok(());
             }
             if let Err(stopped) = patience.sleep(&node.bell, seen, H::SCOPE) {

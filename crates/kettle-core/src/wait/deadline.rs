@@ -27,7 +27,7 @@ impl Deadline {
         match seconds {
             None => Self::NEVER,
             // Also what is not a number: it must not wait for ever.
-            Some(s) if !(s > 0.0) => Self::NOW,
+            Some(s) if s.is_nan() || s <= 0.0 => Self::NOW,
             Some(s) => Duration::try_from_secs_f64(s).map_or(Self::NEVER, Self::after),
         }
     }

@@ -202,10 +202,7 @@ impl EventCount {
     pub fn leave_door(&self, door: Door) -> bool {
         let bits = door.to_bits();
         let taken = self.doors.iter().any(|d| d.load(Ordering::Relaxed) == bits)
-            || self
-                .doors
-                .iter()
-                .any(|d| d.compare_exchange(0, bits, Ordering::AcqRel, Ordering::Relaxed).is_ok());
+            || self.doors.iter().any(|d| d.compare_exchange(0, bits, Ordering::AcqRel, Ordering::Relaxed).is_ok());
         if taken {
             self.word.fetch_or(DOOR, Ordering::SeqCst);
         }

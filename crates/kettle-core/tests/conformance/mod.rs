@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use kettle_core::arena::Body;
-use kettle_core::shared::{self, Content, InArena, Placement};
+use kettle_core::arena::{Block, Body};
+use kettle_core::queue::Store;
+use kettle_core::shared::{self, ArenaStore, Content, HeapStore, InArena, Placement};
 use kettle_core::sync::Home;
 use kettle_core::wait::{Deadline, Patience};
 
@@ -25,13 +26,37 @@ const WATCHDOG: Duration = Duration::from_secs(120);
 
 /// Where primitives live, and who uses them.
 pub trait World: 'static {
-    type Place: Placement;
+    type Place: Placement<Store: Blocks>;
 
     /// Runs a case, ended by a watchdog.
     fn case(name: &'static str, body: fn());
 
     /// `body(0)` … `body(n - 1)`, each by a participant of its own, all at once.
     fn all(n: u32, body: impl Fn(u32) + Sync);
+}
+
+/// Blocks that can be made and looked into.
+pub trait Blocks: Store {
+    fn block(bytes: &[u8]) -> Self::Block;
+    fn bytes(block: &Self::Block) -> &[u8];
+}
+
+impl Blocks for HeapStore {
+    fn block(bytes: &[u8]) -> Box<[u8]> {
+        bytes.into()
+    }
+    fn bytes(block: &Box<[u8]>) -> &[u8] {
+        block
+    }
+}
+
+impl Blocks for ArenaStore {
+    fn block(bytes: &[u8]) -> Block {
+        Block::copy_of(bytes).unwrap()
+    }
+    fn bytes(block: &Block) -> &[u8] {
+        block.as_slice()
+    }
 }
 
 pub type H<W> = <<W as World>::Place as Placement>::Home;
@@ -47,7 +72,7 @@ pub fn place<W: World, B: Content>(body: B) -> Ref<W, B> {
 /// The threads of one process.
 pub struct Threads<P>(PhantomData<P>);
 
-impl<P: Placement> World for Threads<P> {
+impl<P: Placement<Store: Blocks>> World for Threads<P> {
     type Place = P;
 
     fn case(name: &'static str, body: fn()) {
@@ -98,6 +123,7 @@ impl World for Forked {
 }
 
 /// Makes a test of each case in each world.
+#[allow(unused_macros)]
 macro_rules! conformance {
     ($($case:ident),* $(,)?) => {
         mod heap_threads {
@@ -122,6 +148,7 @@ macro_rules! conformance {
         }
     };
 }
+#[allow(unused_imports)]
 pub(crate) use conformance;
 
 /// Numbers that the participants of a case share.

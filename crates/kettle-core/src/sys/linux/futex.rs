@@ -28,10 +28,8 @@ pub enum Slept {
 /// Sleeps while `word` holds `expected`, until `until` (nanoseconds on [`super::clock::now`]'s clock).
 #[cfg(not(loom))]
 pub fn wait(word: &AtomicU32, expected: u32, until: u64, scope: Scope) -> Slept {
-    let deadline = libc::timespec {
-        tv_sec: (until / 1_000_000_000) as libc::time_t,
-        tv_nsec: (until % 1_000_000_000) as _,
-    };
+    let deadline =
+        libc::timespec { tv_sec: (until / 1_000_000_000) as libc::time_t, tv_nsec: (until % 1_000_000_000) as _ };
     // WAIT_BITSET, unlike WAIT, takes an absolute time, so that an interruption loses none of it.
     let op = libc::FUTEX_WAIT_BITSET | if scope == Scope::Private { libc::FUTEX_PRIVATE_FLAG } else { 0 };
     // SAFETY: `word` is a live, aligned 32-bit word for the whole call; the kernel only reads it and `deadline`.

@@ -1,0 +1,354 @@
+//! The queue: order, bounds, shutdown, what is done. Deaths are in `queue_deaths.rs`.
+
+mod conformance;
+
+use std::time::Duration;
+
+use conformance::*;
+use kettle_core::queue::{Body, GetError, INLINE_MAX, JoinError, Parcel, PutError, Queue, TooManyDone};
+use kettle_core::shared::Placement;
+use kettle_core::wait::{Patience, Stopped};
+
+conformance!(
+    in_the_order_they_were_put,
+    many_to_many,
+    a_bound_is_kept,
+    unbounded_never_waits,
+    ends_late,
+    is_interrupted,
+    all_sizes_and_chunks,
+    blocks_and_parts,
+    sleeping_getters_are_all_served,
+    sleeping_putters_are_all_served,
+    shutdown_lets_the_rest_be_got,
+    immediate_shutdown_drops_the_rest,
+    shutdown_wakes_all,
+    clear_makes_room,
+    join_waits_for_all_to_be_done,
+    too_many_done,
+);
+
+type Q<W> = Ref<W, Queue>;
+
+/// A message whose content follows from its number and length.
+fn content(number: u64, len: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..len).map(|i| (number as usize).wrapping_mul(31).wrapping_add(i * 7) as u8).collect();
+    bytes.splice(..8.min(len), number.to_le_bytes().into_iter().take(len));
+    bytes
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes[..8].try_into().unwrap())
+}
+
+fn put<W: World>(queue: &Q<W>, bytes: &[u8], patience: &Patience<'_>) -> Result<(), &'static str> {
+    let r = queue.put::<S<W>>(W::Place::place_of(queue), Parcel::inline(3, bytes), patience);
+    r.map_err(|e| match e {
+        PutError::Full(_) => "full",
+        PutError::ShutDown(_) => "shut",
+        PutError::Interrupted(_) => "interrupted",
+        PutError::Exhausted(..) => "exhausted",
+    })
+}
+
+fn get<W: World>(queue: &Q<W>, patience: &Patience<'_>) -> Result<Vec<u8>, GetError> {
+    let mut bytes = Vec::new();
+    let taken = queue.get::<S<W>>(&mut bytes, patience)?;
+    assert_eq!(taken.tag, 3);
+    Ok(bytes)
+}
+
+fn queue<W: World>(maxsize: u32, joinable: bool) -> Q<W> {
+    place::<W, _>(Queue::new(maxsize, joinable))
+}
+
+fn in_the_order_they_were_put<W: World>() {
+    let q = queue::<W>(0, false);
+    W::all(2, |i| {
+        for n in 0..5_000 {
+            let bytes = content(n, 8 + n as usize % 40);
+            if i == 0 {
+                put::<W>(&q, &bytes, &forever()).unwrap();
+            } else {
+                assert_eq!(get::<W>(&q, &forever()).unwrap(), bytes);
+            }
+        }
+    });
+    assert!(q.is_empty());
+    let s = q.statistics();
+    assert_eq!((s.put, s.got, s.size, s.owners_died), (5_000, 5_000, 0, 0));
+}
+
+/// Every message arrives once, and those of one putter in their order.
+fn many_to_many<W: World>() {
+    const EACH: u64 = 1_500;
+    for bound in [0, 3] {
+        let q = queue::<W>(bound, false);
+        let tally = place::<W, _>(Tally::new());
+        W::all(4, |i| {
+            if i < 2 {
+                for n in 0..EACH {
+                    put::<W>(&q, &content(u64::from(i) << 32 | n, 20), &forever()).unwrap();
+                }
+                return;
+            }
+            let mut last = [None; 2];
+            while tally.add(0, 1) <= 2 * EACH {
+                let bytes = get::<W>(&q, &forever()).unwrap();
+                let (putter, n) = ((number(&bytes) >> 32) as usize, number(&bytes) as u32);
+                assert_eq!(bytes, content(number(&bytes), 20));
+                assert!(last[putter] < Some(n), "{n} after {last:?}");
+                last[putter] = Some(n);
+                tally.add(1 + putter, u64::from(n));
+            }
+        });
+        assert_eq!([1, 2].map(|i| tally.get(i)), [EACH * (EACH - 1) / 2; 2]);
+        assert!(q.is_empty());
+    }
+}
+
+fn a_bound_is_kept<W: World>() {
+    let q = queue::<W>(2, false);
+    W::all(3, |i| {
+        for _ in 0..1_000 {
+            match i {
+                0 | 1 => put::<W>(&q, b"12345678", &forever()).unwrap(),
+                _ => {
+                    get::<W>(&q, &forever()).unwrap();
+                    get::<W>(&q, &forever()).unwrap();
+                }
+            }
+        }
+    });
+    assert_eq!(q.len(), 0);
+    put::<W>(&q, b"a", &Patience::none()).unwrap();
+    put::<W>(&q, b"b", &Patience::none()).unwrap();
+    assert!(q.is_full());
+    assert_eq!(put::<W>(&q, b"c", &Patience::none()), Err("full"));
+    assert_eq!(q.len(), 2);
+}
+
+fn unbounded_never_waits<W: World>() {
+    let q = queue::<W>(0, false);
+    let bytes = content(1, 100);
+    W::all(1, |_| (0..20_000).for_each(|_| put::<W>(&q, &bytes, &Patience::none()).unwrap()));
+    assert_eq!(q.len(), 20_000);
+    (0..20_000).for_each(|_| assert_eq!(get::<W>(&q, &Patience::none()).unwrap(), bytes));
+    assert_eq!(get::<W>(&q, &Patience::none()), Err(GetError::Empty));
+}
+
+fn ends_late<W: World>() {
+    let q = queue::<W>(1, false);
+    assert_eq!(get::<W>(&q, &Patience::none()), Err(GetError::Empty));
+    assert_eq!(at_least(A_MOMENT, || get::<W>(&q, &within(A_MOMENT))), Err(GetError::Empty));
+    put::<W>(&q, b"a", &forever()).unwrap();
+    assert_eq!(at_least(A_MOMENT, || put::<W>(&q, b"b", &within(A_MOMENT))), Err("full"));
+    assert_eq!(at_least(A_MOMENT, || q.join::<H<W>>(&within(A_MOMENT))), Err(JoinError::Stopped(Stopped::TimedOut)));
+}
+
+fn is_interrupted<W: World>() {
+    let q = queue::<W>(1, false);
+    let stop = || true;
+    let patience = || forever().interrupted_by(Duration::from_millis(5), &stop);
+    assert_eq!(get::<W>(&q, &patience()), Err(GetError::Interrupted));
+    put::<W>(&q, b"a", &forever()).unwrap();
+    assert_eq!(put::<W>(&q, b"b", &patience()), Err("interrupted"));
+    assert_eq!(q.len(), 1);
+}
+
+/// Lengths around every edge, and enough of them for many chunks that end at every unit.
+fn all_sizes_and_chunks<W: World>() {
+    let q = queue::<W>(0, false);
+    let lens = [0, 1, 7, 8, 9, 63, 64, 65, 500, INLINE_MAX - 9, INLINE_MAX - 8, INLINE_MAX - 1, INLINE_MAX];
+    let len = |n: u64| lens[n as usize * 5 % lens.len()] - n as usize % 3 % (1 + lens[n as usize * 5 % lens.len()]);
+    W::all(2, |i| {
+        for n in 0..6_000 {
+            let bytes = content(n, len(n));
+            if i == 0 {
+                put::<W>(&q, &bytes, &forever()).unwrap();
+            } else {
+                assert_eq!(get::<W>(&q, &forever()).unwrap(), bytes);
+            }
+        }
+    });
+}
+
+fn blocks_and_parts<W: World>() {
+    let q = queue::<W>(4, false);
+    W::all(2, |i| {
+        for n in 0..200 {
+            let (body, first, second) = (content(n, 3_000), content(n + 1, 70_000), content(n + 2, 8));
+            if i == 0 {
+                let parts = vec![S::<W>::block(&first), S::<W>::block(&second)];
+                let body = if n % 2 == 0 { Body::Block(S::<W>::block(&body)) } else { Body::Inline(&body[..100]) };
+                let parcel = Parcel::blocks(n as u8, body, parts);
+                assert!(q.put::<S<W>>(W::Place::place_of(&q), parcel, &forever()).is_ok());
+            } else {
+                let mut bytes = Vec::new();
+                let taken = q.get::<S<W>>(&mut bytes, &forever()).unwrap();
+                assert_eq!(taken.tag, n as u8);
+                match &taken.block {
+                    Some(block) => assert_eq!((S::<W>::bytes(block), n % 2), (&body[..], 0)),
+                    None => assert_eq!((&bytes[..], n % 2), (&body[..100], 1)),
+                }
+                assert_eq!(S::<W>::bytes(&taken.parts[0]), first);
+                assert_eq!(S::<W>::bytes(&taken.parts[1]), second);
+            }
+        }
+        // What is left inside goes with the queue.
+        if i == 0 {
+            let parcel = Parcel::blocks(0, Body::Block(S::<W>::block(b"left")), vec![S::<W>::block(b"behind")]);
+            assert!(q.put::<S<W>>(W::Place::place_of(&q), parcel, &forever()).is_ok());
+        }
+    });
+}
+
+/// As many puts in a row as there are sleepers: none is left to the end of its slice.
+fn sleeping_getters_are_all_served<W: World>() {
+    for _ in 0..20 {
+        let q = queue::<W>(0, false);
+        W::all(5, |i| {
+            if i > 0 {
+                get::<W>(&q, &forever()).unwrap();
+            } else {
+                until(|| q.statistics().getters_waiting == 4);
+                (0..4).for_each(|_| put::<W>(&q, b"12345678", &forever()).unwrap());
+            }
+        });
+    }
+}
+
+fn sleeping_putters_are_all_served<W: World>() {
+    for _ in 0..20 {
+        let q = queue::<W>(4, false);
+        (0..4).for_each(|_| put::<W>(&q, b"12345678", &forever()).unwrap());
+        W::all(5, |i| {
+            if i > 0 {
+                put::<W>(&q, b"12345678", &forever()).unwrap();
+            } else {
+                until(|| q.statistics().putters_waiting == 4);
+                (0..4).for_each(|_| assert!(get::<W>(&q, &forever()).is_ok()));
+            }
+        });
+        assert_eq!(q.len(), 4);
+    }
+}
+
+fn shutdown_lets_the_rest_be_got<W: World>() {
+    let q = queue::<W>(0, false);
+    put::<W>(&q, b"a", &forever()).unwrap();
+    W::all(1, |_| q.shutdown::<S<W>>(false));
+    assert_eq!(put::<W>(&q, b"b", &forever()), Err("shut"));
+    assert_eq!(get::<W>(&q, &forever()).unwrap(), b"a");
+    assert_eq!(get::<W>(&q, &forever()), Err(GetError::ShutDown));
+    assert!(q.is_shut());
+}
+
+fn immediate_shutdown_drops_the_rest<W: World>() {
+    let q = queue::<W>(0, true);
+    for _ in 0..1_000 {
+        let parcel = Parcel::blocks(0, Body::Inline(&[0; 200]), vec![S::<W>::block(b"part")]);
+        assert!(q.put::<S<W>>(W::Place::place_of(&q), parcel, &forever()).is_ok());
+    }
+    W::all(1, |_| q.shutdown::<S<W>>(true));
+    assert_eq!(get::<W>(&q, &forever()), Err(GetError::ShutDown));
+    q.join::<H<W>>(&forever()).unwrap();
+}
+
+fn shutdown_wakes_all<W: World>() {
+    for immediate in [false, true] {
+        let (empty, full) = (queue::<W>(0, true), queue::<W>(1, true));
+        put::<W>(&full, b"a", &forever()).unwrap();
+        W::all(5, |i| match i {
+            0 => {
+                until(|| empty.statistics().getters_waiting == 2 && full.statistics().putters_waiting == 2);
+                empty.shutdown::<S<W>>(immediate);
+                full.shutdown::<S<W>>(immediate);
+            }
+            1 | 2 => assert_eq!(get::<W>(&empty, &forever()), Err(GetError::ShutDown)),
+            _ => assert_eq!(put::<W>(&full, b"b", &forever()), Err("shut")),
+        });
+        assert_eq!(full.len(), u32::from(!immediate));
+    }
+}
+
+fn clear_makes_room<W: World>() {
+    let q = queue::<W>(1, true);
+    put::<W>(&q, b"a", &forever()).unwrap();
+    W::all(2, |i| {
+        if i == 0 {
+            until(|| q.statistics().putters_waiting == 1);
+            q.clear::<S<W>>();
+        } else {
+            put::<W>(&q, b"b", &forever()).unwrap();
+        }
+    });
+    assert_eq!(get::<W>(&q, &forever()).unwrap(), b"b");
+}
+
+fn join_waits_for_all_to_be_done<W: World>() {
+    let q = queue::<W>(0, true);
+    let tally = place::<W, _>(Tally::new());
+    q.join::<H<W>>(&forever()).unwrap();
+    put::<W>(&q, &content(0, 8), &forever()).unwrap();
+    W::all(4, |i| {
+        if i == 0 {
+            q.join::<H<W>>(&forever()).unwrap();
+            assert_eq!(tally.get(0), 2_047);
+            q.shutdown::<S<W>>(false);
+            return;
+        }
+        // Each message makes two, eleven times over.
+        while let Ok(bytes) = get::<W>(&q, &forever()) {
+            let depth = number(&bytes);
+            if depth < 10 {
+                (0..2).for_each(|_| put::<W>(&q, &content(depth + 1, 8), &forever()).unwrap());
+            }
+            tally.add(0, 1);
+            q.task_done::<H<W>>().unwrap();
+        }
+    });
+    assert_eq!(q.unfinished(), 0);
+}
+
+fn too_many_done<W: World>() {
+    let q = queue::<W>(0, true);
+    assert_eq!(q.task_done::<H<W>>(), Err(TooManyDone));
+    put::<W>(&q, b"a", &forever()).unwrap();
+    assert_eq!(q.task_done::<H<W>>(), Err(TooManyDone));
+    get::<W>(&q, &forever()).unwrap();
+    // Work may be passed on, and finished by somebody else.
+    W::all(1, |_| q.task_done::<H<W>>().unwrap());
+    assert_eq!(q.task_done::<H<W>>(), Err(TooManyDone));
+}
+
+#[cfg(feature = "crash-points")]
+mod wrapping {
+    use super::*;
+    use crate::conformance::Threads;
+    use kettle_core::shared::OnHeap;
+
+    /// Counts and positions go through the end of their range.
+    #[test]
+    fn numbers_wrap() {
+        type W = Threads<OnHeap>;
+        W::case("numbers_wrap", || {
+            for before in [3, 300, 600, 9_000] {
+                let q = place::<W, _>(Queue::begun_at(5, true, u32::MAX - before / 3, u32::MAX - before));
+                W::all(2, |i| {
+                    for n in 0..6_000 {
+                        let bytes = content(n, 8 + n as usize % 60);
+                        if i == 0 {
+                            put::<W>(&q, &bytes, &forever()).unwrap();
+                        } else {
+                            assert!(q.len() <= 10);
+                            assert_eq!(get::<W>(&q, &forever()).unwrap(), bytes);
+                            q.task_done::<H<W>>().unwrap();
+                        }
+                    }
+                });
+                assert_eq!((q.len(), q.unfinished()), (0, 0));
+            }
+        });
+    }
+}

@@ -1,0 +1,290 @@
+//! What the death of a putter, a getter, a consumer or a whole queue leaves behind: nothing.
+//!
+//! By itself, so that the objects of a session can be counted.
+#![cfg(feature = "crash-points")]
+
+mod conformance;
+
+use std::time::Duration;
+
+use conformance::support::{self, Child, Ended, alone};
+use conformance::*;
+use kettle_core::arena::Session;
+use kettle_core::queue::{Body, JoinError, Parcel, Queue};
+use kettle_core::shared::Placement;
+use kettle_core::wait::Patience;
+
+type W = Forked;
+type Q = Ref<W, Queue>;
+
+/// A message whose content follows from its number and length.
+fn content(number: u64, len: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..len).map(|i| (number as usize).wrapping_mul(31).wrapping_add(i * 7) as u8).collect();
+    bytes.splice(..8, number.to_le_bytes());
+    bytes
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes[..8].try_into().unwrap())
+}
+
+fn queue(maxsize: u32, joinable: bool) -> Q {
+    place::<W, _>(Queue::new(maxsize, joinable))
+}
+
+fn put_many(q: &Q, from: u64, to: u64) {
+    (from..to).for_each(|n| put_one(q, n));
+}
+
+/// Long messages, with blocks.
+fn put_one(q: &Q, n: u64) {
+    let bytes = content(n, 1_500);
+    let parts = vec![S::<W>::block(&content(n, 5_000))];
+    let parcel = Parcel::blocks(3, Body::Inline(&bytes), parts);
+    assert!(q.put::<S<W>>(<W as World>::Place::place_of(q), parcel, &forever()).is_ok());
+}
+
+fn get_one(q: &Q) -> Option<u64> {
+    get_patiently(q, &Patience::none())
+}
+
+fn get_patiently(q: &Q, patience: &Patience<'_>) -> Option<u64> {
+    let mut bytes = Vec::new();
+    let taken = q.get::<S<W>>(&mut bytes, patience).ok()?;
+    let n = number(&bytes);
+    assert_eq!(bytes, content(n, 1_500));
+    assert_eq!(S::<W>::bytes(&taken.parts[0]), content(n, 5_000));
+    Some(n)
+}
+
+fn rest(q: &Q) -> Vec<u64> {
+    std::iter::from_fn(|| get_one(q)).collect()
+}
+
+/// Runs `body` with a queue, then asserts that nothing of it is left in the arena.
+fn leaves_nothing(what: &str, body: impl FnOnce(&Q)) {
+    let what = what.to_owned();
+    alone(move || {
+        kettle_core::shared::init();
+        let session = Session::get().unwrap();
+        let before = session.statistics().unwrap().objects;
+        {
+            let q = queue(0, true);
+            body(&q);
+            // What the dead left beyond head and tail is found while the queue lives.
+            session.reclaim().unwrap();
+        }
+        session.reclaim().unwrap();
+        session.check().unwrap();
+        assert_eq!(session.statistics().unwrap().objects, before, "{what}: something was left");
+    });
+}
+
+const PUT_POINTS: [(&str, bool); 10] = [
+    ("queue.put.before-first-chunk", false),
+    ("queue.put.first-chunk", false),
+    ("queue.put.before-link", false),
+    ("queue.put.linked", false),
+    ("queue.put.next-chunk", false),
+    ("queue.put.before-commit", false),
+    ("queue.put.committed", true),
+    ("queue.put.before-unlock", true),
+    ("queue.put.before-notify", true),
+    ("lock.release.before-notify", true),
+];
+
+/// A putter is killed at every step, in its first message and in later ones; others go on before and after.
+#[test]
+fn a_putter_at_every_step() {
+    for (crash, published) in PUT_POINTS {
+        for visit in [1, 2, 30] {
+            // The first chunk is entered once.
+            if visit > 1 && crash.ends_with("first-chunk") {
+                continue;
+            }
+            let spec = format!("{crash}:{visit}");
+            leaves_nothing(&spec, |q| {
+                let next = place::<W, _>(Tally::new());
+                dies_at(&spec, || {
+                    loop {
+                        put_one(q, next.get(0));
+                        next.add(0, 1);
+                    }
+                });
+                let done = next.get(0) + u64::from(published);
+                assert_eq!(u64::from(q.len()), done, "{spec}");
+                Child::fork(|| put_many(q, done, done + 60)).succeeds();
+                assert_eq!(rest(q), (0..done + 60).collect::<Vec<_>>(), "{spec}");
+            });
+        }
+    }
+}
+
+/// A getter is killed at every step. What it had not committed is there for the next one, whole.
+#[test]
+fn a_getter_at_every_step() {
+    for (crash, taken) in [
+        ("queue.get.claimed-chunk", false),
+        ("queue.get.before-free-chunk", false),
+        ("queue.get.claimed", false),
+        ("queue.get.before-commit", false),
+        ("queue.get.committed", true),
+        ("queue.get.before-unlock", true),
+        ("queue.get.before-notify", true),
+    ] {
+        for visit in [1, 2] {
+            let spec = format!("{crash}:{visit}");
+            leaves_nothing(&spec, |q| {
+                put_many(q, 0, 100);
+                let next = place::<W, _>(Tally::new());
+                dies_at(&spec, || {
+                    loop {
+                        assert_eq!(get_one(q), Some(next.get(0)));
+                        next.add(0, 1);
+                    }
+                });
+                let got = next.get(0) + u64::from(taken);
+                assert_eq!(u64::from(q.len()), 100 - got, "{spec}");
+                Child::fork(|| put_many(q, 100, 120)).succeeds();
+                assert_eq!(rest(q), (got..120).collect::<Vec<_>>(), "{spec}");
+            });
+        }
+    }
+}
+
+/// The whole queue dies with its last process, while messages of other dead processes are in it.
+#[test]
+fn a_queue_goes_with_its_last_holder() {
+    alone(|| {
+        kettle_core::shared::init();
+        let session = Session::get().unwrap();
+        let before = session.statistics().unwrap().objects;
+        let holder = Child::fork(|| {
+            let q = queue(0, false);
+            Child::fork(|| put_many(&q, 0, 100)).succeeds();
+            put_many(&q, 100, 200);
+            std::mem::forget(q);
+            support::sleep_for_ever();
+        });
+        until(|| session.statistics().unwrap().objects > before + 200);
+        holder.kill_and_wait();
+        session.reclaim().unwrap();
+        session.check().unwrap();
+        assert_eq!(session.statistics().unwrap().objects, before);
+    });
+}
+
+/// Killed asleep, a getter takes no message along; the wake-up it was given is not lost for good.
+#[test]
+fn a_sleeping_getter() {
+    alone(|| {
+        let q = queue(0, false);
+        let take = || {
+            Child::fork(|| {
+                assert!(get_patiently(&q, &forever()).is_some());
+            })
+        };
+        let dying = take();
+        until(|| q.statistics().getters_waiting == 1);
+        let other = take();
+        until(|| q.statistics().getters_waiting == 2);
+        // SAFETY: kill takes two integers; the process is our child.
+        unsafe { libc::kill(dying.pid() as i32, libc::SIGSTOP) };
+        put_one(&q, 0);
+        dying.kill_and_wait();
+        other.succeeds();
+    });
+}
+
+#[test]
+fn a_sleeping_putter() {
+    alone(|| {
+        let q = queue(1, false);
+        put_one(&q, 0);
+        let give = || Child::fork(|| put_one(&q, 1));
+        let dying = give();
+        until(|| q.statistics().putters_waiting == 1);
+        let other = give();
+        until(|| q.statistics().putters_waiting == 2);
+        // SAFETY: kill takes two integers; the process is our child.
+        unsafe { libc::kill(dying.pid() as i32, libc::SIGSTOP) };
+        assert!(get_patiently(&q, &forever()).is_some());
+        dying.kill_and_wait();
+        other.succeeds();
+        assert_eq!(q.len(), 1);
+    });
+}
+
+/// Who took messages and died with them is told to whoever joins; then they count as done.
+#[test]
+fn a_consumer_with_unfinished_messages() {
+    alone(|| {
+        let q = queue(0, true);
+        put_many(&q, 0, 3);
+        let joiner = Child::fork(|| {
+            let Err(JoinError::ConsumerDied(loss)) = q.join::<H<W>>(&forever()) else { panic!("no loss") };
+            assert_eq!(loss.unfinished, 2);
+        });
+        until(|| q.finished().sleepers() == 1);
+        let consumer = Child::fork(|| {
+            (0..3).for_each(|_| assert!(get_one(&q).is_some()));
+            q.task_done::<H<W>>().unwrap();
+            std::mem::forget(q.clone());
+            support::sleep_for_ever();
+        });
+        until(|| q.unfinished() == 2 && q.is_empty());
+        consumer.kill_and_wait();
+        joiner.succeeds();
+        q.join::<H<W>>(&forever()).unwrap();
+    });
+}
+
+/// Putters and getters are killed at random; what survivors put arrives once, whole, and in order.
+#[test]
+fn at_random() {
+    alone(|| {
+        let mut random = support::Random::seeded();
+        let q = queue(50, false);
+        let tally = place::<W, _>(Tally::new());
+        for _ in 0..15 {
+            let victims: Vec<_> = (0..2)
+                .map(|i| {
+                    let q = &q;
+                    Child::fork(move || {
+                        loop {
+                            if i == 0 {
+                                put_one(q, u64::MAX / 2);
+                            } else {
+                                get_one(q);
+                            }
+                        }
+                    })
+                })
+                .collect();
+            std::thread::sleep(Duration::from_micros(random.below(20_000)));
+            for victim in victims {
+                victim.kill();
+                assert_eq!(victim.wait(), Ended::Killed(libc::SIGKILL));
+            }
+            rest(&q);
+            tally.counts[0].store(0, std::sync::atomic::Ordering::SeqCst);
+            W::all(2, |i| {
+                if i == 0 {
+                    put_many(&q, 0, 100);
+                } else {
+                    while tally.get(0) < 100 {
+                        if let Some(n) = get_one(&q) {
+                            assert_eq!(n, tally.get(0));
+                            tally.add(0, 1);
+                        }
+                    }
+                }
+            });
+            assert!(q.is_empty());
+        }
+        let session = Session::get().unwrap();
+        session.reclaim().unwrap();
+        session.check().unwrap();
+        assert!(session.statistics().unwrap().objects < 10, "{:?}", session.statistics());
+    });
+}
