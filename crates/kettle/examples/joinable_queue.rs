@@ -4,7 +4,8 @@ use std::error::Error;
 use std::thread::sleep;
 use std::time::Duration;
 
-use kettle::{JoinError, JoinableQueue};
+use kettle::JoinableQueue;
+use kettle::queue::JoinError;
 
 kettle::task! {
     fn work(jobs: JoinableQueue<u32>) {

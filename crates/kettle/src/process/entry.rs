@@ -1,7 +1,6 @@
 //! The other side: what a process does that was started by this library.
 
 use std::any::Any;
-use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{AsFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
@@ -179,9 +178,8 @@ fn work(mailbox: &Handle<Queue>) -> Result<Message, String> {
     let next = || Incoming::take(mailbox, &Patience::none()).map_err(|e| format!("the start message: {e:?}"));
     let header: Header = next()?.decode().map_err(|e| e.to_string())?;
     let arguments = next()?;
-    if let Ok(name) = CString::new(header.name.as_str()) {
-        child::set_name(&name);
-    }
+    // Nothing depends on it.
+    let _ = child::set_name(&header.name);
     let _ = CURRENT.set(Current { name: header.name, parent: Some(header.parent) });
     let entry = Entry::find(&header.key).ok_or_else(|| format!("this program has no task {}", header.key))?;
     entry.run(arguments).map_err(|failure| match failure {

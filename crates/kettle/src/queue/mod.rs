@@ -53,7 +53,7 @@ pub struct Queue<T> {
 /// let jobs = kettle::JoinableQueue::new()?;
 /// jobs.put(1)?;
 /// let job: i32 = jobs.get()?;
-/// assert_eq!(jobs.join_timeout(std::time::Duration::ZERO), Err(kettle::JoinError::TimedOut));
+/// assert_eq!(jobs.join_timeout(std::time::Duration::ZERO), Err(kettle::queue::JoinError::TimedOut));
 /// jobs.task_done()?;
 /// jobs.join()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

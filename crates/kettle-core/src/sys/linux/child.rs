@@ -196,10 +196,12 @@ pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The name under which tools list this process; its first fifteen bytes count.
-pub fn set_name(name: &CStr) {
-    // SAFETY: PR_SET_NAME reads a C string, of which it takes what fits.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+/// The name under which tools list this process, whatever thread says so; its first fifteen bytes count.
+///
+/// # Errors
+/// When `/proc` is not there.
+pub fn set_name(name: &str) -> io::Result<()> {
+    std::fs::write("/proc/self/comm", name)
 }
 
 /// Has `last` run when this process ends by returning from `main` or by `exit`; not when it is killed.
