@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Mapping
 
 if sys.platform != "linux":
     raise ImportError(
@@ -31,21 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["HAVE_CLOUDPICKLE", "fallback_dumps", "native"]
 
 _extra: dict[type, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
-_copyreg: dict[type, Any] = copyreg.dispatch_table
-_seen_extra: dict[type, Any] = {}
-_seen_copyreg: dict[type, Any] = {}
-_merged: dict[type, Any] = {}
-
-
-def _dispatch_table() -> Mapping[type, Any]:
-    """What `ForkingPickler` would consult now. Comparing is cheaper than merging, and happens for every message."""
-    global _seen_extra, _seen_copyreg, _merged
-    if _extra != _seen_extra or _copyreg != _seen_copyreg:
-        _seen_extra, _seen_copyreg = _extra.copy(), _copyreg.copy()
-        _merged = {**_seen_copyreg, **_seen_extra}
-    return _merged
-
-
 HAVE_CLOUDPICKLE = find_spec("cloudpickle") is not None
 
 
@@ -77,5 +61,6 @@ os.register_at_fork(
     after_in_parent=native.after_fork_in_parent,
     after_in_child=native.after_fork_in_child,
 )
-native.set_pickler(_dispatch_table, fallback_dumps if HAVE_CLOUDPICKLE else None)
+# What `ForkingPickler` would consult: registering a reducer there counts here.
+native.set_pickler(_extra, copyreg.dispatch_table, fallback_dumps if HAVE_CLOUDPICKLE else None)
 _leave_last()

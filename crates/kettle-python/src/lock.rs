@@ -160,7 +160,11 @@ fn lock_statistics<'py>(py: Python<'py>, lock: &sync::Lock) -> PyResult<Bound<'p
 
 impl Lock {
     /// For those in Rust who hold it for a moment: as `acquire()`.
+    #[inline]
     pub(crate) fn hold(&self, py: Python<'_>) -> PyResult<()> {
+        if self.body.try_acquire_now::<Processes>() {
+            return Ok(());
+        }
         self.acquire(py, true, None).map(drop)
     }
 
@@ -309,7 +313,11 @@ impl RLock {
     }
 
     /// For those in Rust who hold it for a moment: as `acquire()`.
+    #[inline]
     pub(crate) fn hold(&self, py: Python<'_>) -> PyResult<()> {
+        if self.body.try_acquire_now::<Processes>() {
+            return Ok(());
+        }
         self.acquire(py, true, None).map(drop)
     }
 

@@ -105,7 +105,29 @@ pub(crate) struct Cell {
     memory: Handle<Bytes>,
     offset: usize,
     code: Code,
-    lock: Option<Py<PyAny>>,
+    lock: CellLock,
+}
+
+/// The lock of a cell. Our own are held without asking the interpreter.
+enum CellLock {
+    None,
+    Reentrant(Py<RLock>),
+    Plain(Py<Lock>),
+    Foreign(Py<PyAny>),
+}
+
+impl CellLock {
+    fn new(py: Python<'_>, lock: Option<Py<PyAny>>) -> Self {
+        let Some(lock) = lock else { return Self::None };
+        let lock = lock.into_bound(py);
+        match lock.cast_into::<RLock>() {
+            Ok(lock) => Self::Reentrant(lock.unbind()),
+            Err(e) => match e.into_inner().cast_into::<Lock>() {
+                Ok(lock) => Self::Plain(lock.unbind()),
+                Err(e) => Self::Foreign(e.into_inner().unbind()),
+            },
+        }
+    }
 }
 
 impl Cell {
@@ -121,28 +143,43 @@ impl Cell {
 
     /// Runs `look` with the lock held, if there is one.
     fn locked<T>(&self, py: Python<'_>, look: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
-        let Some(lock) = &self.lock else { return look() };
-        let lock = lock.bind(py);
-        if let Ok(lock) = lock.cast::<RLock>() {
-            lock.get().hold(py)?;
-            let result = look();
-            lock.get().let_go()?;
-            return result;
+        match &self.lock {
+            CellLock::None => look(),
+            CellLock::Reentrant(lock) => {
+                lock.get().hold(py)?;
+                let result = look();
+                lock.get().let_go()?;
+                result
+            }
+            CellLock::Plain(lock) => {
+                lock.get().hold(py)?;
+                let result = look();
+                lock.get().let_go()?;
+                result
+            }
+            CellLock::Foreign(lock) => {
+                let lock = lock.bind(py);
+                lock.call_method0(intern!(py, "acquire"))?;
+                let result = look();
+                lock.call_method0(intern!(py, "release"))?;
+                result
+            }
         }
-        if let Ok(lock) = lock.cast::<Lock>() {
-            lock.get().hold(py)?;
-            let result = look();
-            lock.get().let_go()?;
-            return result;
+    }
+
+    /// Its lock.
+    #[inline]
+    pub(crate) fn lock(&self) -> Option<&Py<PyAny>> {
+        match &self.lock {
+            CellLock::None => None,
+            CellLock::Reentrant(lock) => Some(lock.as_any()),
+            CellLock::Plain(lock) => Some(lock.as_any()),
+            CellLock::Foreign(lock) => Some(lock),
         }
-        lock.call_method0(intern!(py, "acquire"))?;
-        let result = look();
-        lock.call_method0(intern!(py, "release"))?;
-        result
     }
 
     fn bound_lock<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        match &self.lock {
+        match self.lock() {
             Some(lock) => Ok(lock.bind(py)),
             None => Err(PyAttributeError::new_err("this value has no lock")),
         }
@@ -156,6 +193,7 @@ impl Cell {
     fn new(typecode: &str, memory: &Bound<'_, SharedBytes>, offset: i64, lock: Option<Py<PyAny>>) -> PyResult<Self> {
         let code = Code::parse(typecode)?;
         let offset = usize::try_from(offset).map_err(|_| PyValueError::new_err("offset is negative"))?;
+        let lock = CellLock::new(memory.py(), lock);
         let cell = Self { memory: memory.get().body.clone(), offset, code, lock };
         cell.word()?;
         Ok(cell)
@@ -196,7 +234,7 @@ impl Cell {
     }
 
     fn get_lock<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
-        self.lock.as_ref().map(|lock| lock.bind(py))
+        self.lock().map(|lock| lock.bind(py))
     }
 
     #[pyo3(signature = (*args, **kwargs))]

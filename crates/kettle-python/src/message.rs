@@ -21,7 +21,7 @@ pub(crate) fn with_parcel<T>(
         Encoded::Word(tag, word, len) => (*tag, &word[..*len], &[]),
         Encoded::Bytes(b) => (Tag::Bytes, b.as_bytes(), &[]),
         Encoded::Str(s) => (Tag::Str, s.to_str()?.as_bytes(), &[]),
-        Encoded::Pickle(pickle, buffers) => (Tag::Pickle, pickle, buffers),
+        Encoded::Pickle(pickle, buffers) => (Tag::Pickle, pickle.as_bytes(py), buffers),
     };
     let parts = buffers.iter().map(|b| block_of_buffer(py, b)).collect::<PyResult<Vec<_>>>()?;
     let body =

@@ -17,6 +17,7 @@ use pyo3::types::PyType;
 use pyo3::{PyClass, PyTypeInfo};
 
 use crate::lock::{Lock, RLock};
+use crate::memory::Cell;
 use crate::semaphore::Semaphore;
 
 /// A lock or the like, in its ordinary case.
@@ -36,6 +37,9 @@ pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyTyp
         install::<RLock>(&cls)?;
     } else if cls.is_subclass_of::<Semaphore>()? {
         install::<Semaphore>(&cls)?;
+    } else if cls.is_subclass_of::<Cell>()? {
+        let doc = c"get_lock($self, /)\n--\n\nThe lock.";
+        put::<Cell>(&cls, "get_lock", c"get_lock", PyMethodDefPointer { PyCFunction: get_lock }, ffi::METH_NOARGS, doc)?;
     } else {
         return Err(PyTypeError::new_err(format!("{} has nothing to quicken", cls.repr()?)));
     }
@@ -48,43 +52,48 @@ fn install<T: Quick>(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let release_doc = c"release($self, /)\n--\n\nGives it back.";
     let enter_doc = c"__enter__($self, /)\n--\n\n";
     let exit_doc = c"__exit__($self, _type=None, _value=None, _traceback=None, /)\n--\n\n";
-    let table: [(&str, &CStr, PyMethodDefPointer, i32, &CStr); 4] = [
+    let table: [(&str, &'static CStr, PyMethodDefPointer, i32, &'static CStr); 4] = [
         ("acquire", c"acquire", PyMethodDefPointer { PyCFunctionFastWithKeywords: acquire::<T> }, fast, acquire_doc),
         ("release", c"release", PyMethodDefPointer { PyCFunction: release::<T> }, ffi::METH_NOARGS, release_doc),
         ("__enter__", c"__enter__", PyMethodDefPointer { PyCFunction: enter::<T> }, ffi::METH_NOARGS, enter_doc),
         ("__exit__", c"__exit__", PyMethodDefPointer { PyCFunctionFast: exit::<T> }, ffi::METH_FASTCALL, exit_doc),
     ];
-    let own = cls.getattr("__dict__")?;
-    for (python_name, name, call, flags, doc) in table {
-        if own.contains(python_name)? || !is_ours::<T>(cls, python_name)? {
-            continue;
-        }
-        // The descriptor refers to its definition for as long as the class lives, which is as long as the process.
-        let def = Box::leak(Box::new(PyMethodDef {
-            ml_name: name.as_ptr(),
-            ml_meth: call,
-            ml_flags: flags,
-            ml_doc: doc.as_ptr(),
-        }));
-        // SAFETY: `cls` is a type and `def` stays; what comes back is a new reference or NULL with an exception set.
-        let method = unsafe {
-            Bound::from_owned_ptr_or_err(cls.py(), ffi::PyDescr_NewMethod(cls.as_type_ptr(), def))?
-        };
-        cls.setattr(python_name, method)?;
+    for (name, c_name, call, flags, doc) in table {
+        put::<T>(cls, name, c_name, call, flags, doc)?;
     }
     Ok(())
 }
 
-/// Whether `cls` has the method `name` from `T`: a class between them may have one of its own.
-fn is_ours<T: Quick>(cls: &Bound<'_, PyType>, name: &str) -> PyResult<bool> {
-    Ok(cls.getattr(name)?.is(&T::type_object(cls.py()).getattr(name)?))
+/// Puts one method into `cls`, unless it has one of its own, or a class between it and `T` has.
+fn put<T: PyTypeInfo>(
+    cls: &Bound<'_, PyType>,
+    name: &str,
+    c_name: &'static CStr,
+    call: PyMethodDefPointer,
+    flags: i32,
+    doc: &'static CStr,
+) -> PyResult<()> {
+    if !cls.getattr(name)?.is(&T::type_object(cls.py()).getattr(name)?) {
+        return Ok(());
+    }
+    // The descriptor refers to its definition for as long as the class lives, which is as long as the process.
+    let def = Box::leak(Box::new(PyMethodDef {
+        ml_name: c_name.as_ptr(),
+        ml_meth: call,
+        ml_flags: flags,
+        ml_doc: doc.as_ptr(),
+    }));
+    // SAFETY: `cls` is a type and `def` stays; what comes back is a new reference or NULL with an exception set.
+    let method =
+        unsafe { Bound::from_owned_ptr_or_err(cls.py(), ffi::PyDescr_NewMethod(cls.as_type_ptr(), def))? };
+    cls.setattr(name, method)
 }
 
 /// The object behind a `self` argument.
 ///
 /// # Safety
 /// `slf` is an instance of `T` or of a subclass of it, and stays for as long as the result is used.
-unsafe fn this<'a, T: Quick>(slf: *mut ffi::PyObject) -> &'a T {
+unsafe fn this<'a, T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync>(slf: *mut ffi::PyObject) -> &'a T {
     // SAFETY: the interpreter is attached, since it called us; the class was promised. The reference is that of `slf`.
     unsafe {
         let py = Python::assume_attached();
@@ -170,6 +179,16 @@ unsafe extern "C" fn exit<T: Quick>(
             return ffi::Py_NewRef(ffi::Py_None());
         }
         general::<T>("__exit__", slf, args, nargs, std::ptr::null_mut())
+    }
+}
+
+unsafe extern "C" fn get_lock(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe {
+        match this::<Cell>(slf).lock() {
+            Some(lock) => ffi::Py_NewRef(lock.as_ptr()),
+            None => ffi::Py_NewRef(ffi::Py_None()),
+        }
     }
 }
 

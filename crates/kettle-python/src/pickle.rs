@@ -6,11 +6,11 @@
 use std::cell::RefCell;
 
 use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::{MutexExt, PyOnceLock};
-use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 use std::sync::Mutex;
 
 use crate::buffers;
@@ -54,7 +54,22 @@ pub(crate) enum Encoded<'py> {
     /// Likewise.
     Str(Bound<'py, PyString>),
     /// A pickle, and the buffers that travel beside it.
-    Pickle(Vec<u8>, Vec<PyBuffer<u8>>),
+    Pickle(Pickle, Vec<PyBuffer<u8>>),
+}
+
+/// The bytes of a pickle: as the pickler handed them over, if it did so in one piece.
+pub(crate) enum Pickle {
+    Whole(Py<PyBytes>),
+    Joined(Vec<u8>),
+}
+
+impl Pickle {
+    pub(crate) fn as_bytes<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
+        match self {
+            Self::Whole(bytes) => bytes.as_bytes(py),
+            Self::Joined(bytes) => bytes,
+        }
+    }
 }
 
 /// Buffers of at least this many bytes travel beside the pickle; for smaller ones a block costs more than the copy.
@@ -86,33 +101,73 @@ pub(crate) fn encode<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
     Ok(Encoded::Pickle(pickle, buffers))
 }
 
+/// Finds the reducer of a class: in the first of two dicts, or in the second. Both are looked at each time, so what is
+/// registered later counts too.
+#[pyclass(frozen, mapping, module = "kettle._native")]
+struct Reducers {
+    first: Py<PyDict>,
+    second: Py<PyDict>,
+}
+
+#[pymethods]
+impl Reducers {
+    fn __getitem__<'py>(&self, class: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = class.py();
+        match self.first.bind(py).get_item(class)? {
+            Some(reducer) => Ok(reducer),
+            None => self.second.bind(py).get_item(class)?.ok_or_else(|| PyKeyError::new_err(())),
+        }
+    }
+}
+
 /// What pickling consults, and what is tried when it fails.
 struct Pickling {
-    dispatch_table: Py<PyAny>,
+    reducers: Py<Reducers>,
     fallback: Option<Py<PyAny>>,
 }
 
 static PICKLING: Mutex<Option<Pickling>> = Mutex::new(None);
 
-/// Says where pickling finds its reducers, and what to try on what it refuses.
+/// Says where pickling finds its reducers (in `first`, then in `second`), and what to try on what it refuses.
 #[pyfunction]
-#[pyo3(signature = (dispatch_table, fallback=None))]
-pub(crate) fn set_pickler(py: Python<'_>, dispatch_table: Py<PyAny>, fallback: Option<Py<PyAny>>) {
-    *PICKLING.lock_py_attached(py).unwrap_or_else(|e| e.into_inner()) = Some(Pickling { dispatch_table, fallback });
+#[pyo3(signature = (first, second, fallback=None))]
+pub(crate) fn set_pickler(
+    py: Python<'_>,
+    first: Py<PyDict>,
+    second: Py<PyDict>,
+    fallback: Option<Py<PyAny>>,
+) -> PyResult<()> {
+    let reducers = Py::new(py, Reducers { first, second })?;
+    *PICKLING.lock_py_attached(py).unwrap_or_else(|e| e.into_inner()) = Some(Pickling { reducers, fallback });
+    Ok(())
 }
 
-/// Where the pickler writes to.
+/// Where the pickler writes to. A short pickle comes in one piece, which is kept as it is.
 #[pyclass(module = "kettle._native")]
-struct Sink(Vec<u8>);
+struct Sink(Option<Pickle>);
 
 #[pymethods]
 impl Sink {
     fn write(&mut self, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let py = data.py();
+        let mut joined = match self.0.take() {
+            None => match data.cast_exact::<PyBytes>() {
+                Ok(bytes) => {
+                    self.0 = Some(Pickle::Whole(bytes.clone().unbind()));
+                    return Ok(bytes.as_bytes().len());
+                }
+                Err(_) => Vec::new(),
+            },
+            Some(Pickle::Whole(bytes)) => bytes.as_bytes(py).to_vec(),
+            Some(Pickle::Joined(bytes)) => bytes,
+        };
         // Not always bytes: a large buffer inside a pickle comes as what it is, an array of doubles perhaps.
-        buffers::with_bytes(&PyUntypedBuffer::get(data)?, |bytes| {
-            self.0.extend_from_slice(bytes);
+        let result = buffers::with_bytes(&PyUntypedBuffer::get(data)?, |bytes| {
+            joined.extend_from_slice(bytes);
             Ok(bytes.len())
-        })
+        });
+        self.0 = Some(Pickle::Joined(joined));
+        result
     }
 }
 
@@ -142,7 +197,8 @@ impl Buffers {
 }
 
 struct Pickler {
-    pickler: Py<PyAny>,
+    dump: Py<PyAny>,
+    clear_memo: Py<PyAny>,
     sink: Py<Sink>,
     buffers: Py<Buffers>,
 }
@@ -153,26 +209,26 @@ impl Pickler {
         let class = CLASS.get_or_try_init(py, || {
             Ok::<_, PyErr>(py.import("_pickle")?.getattr(intern!(py, "Pickler"))?.unbind())
         })?;
-        let sink = Py::new(py, Sink(Vec::new()))?;
+        let sink = Py::new(py, Sink(None))?;
         let buffers = Py::new(py, Buffers { taken: Vec::new(), out_of_band: false })?;
         let pickler = class.bind(py).call1((&sink, 5, true, &buffers))?;
-        let table = {
+        let reducers = {
             let pickling = PICKLING.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
-            pickling.as_ref().map(|p| p.dispatch_table.clone_ref(py))
+            pickling.as_ref().map(|p| p.reducers.clone_ref(py))
         };
-        if let Some(table) = table {
-            pickler.setattr(intern!(py, "dispatch_table"), table.call0(py)?)?;
+        if let Some(reducers) = reducers {
+            pickler.setattr(intern!(py, "dispatch_table"), reducers)?;
         }
-        Ok(Self { pickler: pickler.unbind(), sink, buffers })
+        let method = |name| Ok::<_, PyErr>(pickler.getattr(name)?.unbind());
+        Ok(Self { dump: method("dump")?, clear_memo: method("clear_memo")?, sink, buffers })
     }
 
-    fn dump(&self, obj: &Bound<'_, PyAny>, out_of_band: bool) -> PyResult<(Vec<u8>, Vec<PyBuffer<u8>>)> {
+    fn dump(&self, obj: &Bound<'_, PyAny>, out_of_band: bool) -> PyResult<(Pickle, Vec<PyBuffer<u8>>)> {
         let py = obj.py();
         self.buffers.borrow_mut(py).out_of_band = out_of_band;
-        let pickler = self.pickler.bind(py);
-        pickler.call_method1(intern!(py, "dump"), (obj,))?;
-        pickler.call_method0(intern!(py, "clear_memo"))?;
-        let pickle = std::mem::take(&mut self.sink.borrow_mut(py).0);
+        self.dump.bind(py).call1((obj,))?;
+        self.clear_memo.bind(py).call0()?;
+        let pickle = self.sink.borrow_mut(py).0.take().unwrap_or(Pickle::Joined(Vec::new()));
         let buffers = std::mem::take(&mut self.buffers.borrow_mut(py).taken);
         Ok((pickle, buffers))
     }
@@ -187,7 +243,7 @@ fn pickle(
     py: Python<'_>,
     obj: &Bound<'_, PyAny>,
     out_of_band: bool,
-) -> PyResult<(Vec<u8>, Vec<PyBuffer<u8>>)> {
+) -> PyResult<(Pickle, Vec<PyBuffer<u8>>)> {
     let pickler = match PICKLER.with_borrow_mut(Option::take) {
         Some(pickler) => pickler,
         None => Pickler::new(py)?,
@@ -198,7 +254,7 @@ fn pickle(
             Ok(dumped)
         }
         // One that failed may hold half a memo: it is not used again.
-        Err(e) => fall_back(py, obj, e).map(|pickle| (pickle, Vec::new())),
+        Err(e) => fall_back(py, obj, e).map(|pickle| (Pickle::Joined(pickle), Vec::new())),
     }
 }
 
@@ -221,7 +277,11 @@ fn fall_back(py: Python<'_>, obj: &Bound<'_, PyAny>, refused: PyErr) -> PyResult
 /// A pickle with everything inside.
 #[pyfunction]
 pub(crate) fn dumps<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    Ok(PyBytes::new(obj.py(), &pickle(obj.py(), obj, false)?.0))
+    let py = obj.py();
+    Ok(match pickle(py, obj, false)?.0 {
+        Pickle::Whole(bytes) => bytes.into_bound(py),
+        Pickle::Joined(bytes) => PyBytes::new(py, &bytes),
+    })
 }
 
 /// Rebuilds an object from a pickle and the buffers that came beside it.
@@ -234,7 +294,7 @@ pub(crate) fn loads<'py>(pickle: &Bound<'py, PyAny>, buffers: Vec<Bound<'py, PyA
     if buffers.is_empty() {
         return loads.call1((pickle,));
     }
-    let kwargs = pyo3::types::PyDict::new(py);
+    let kwargs = PyDict::new(py);
     kwargs.set_item(intern!(py, "buffers"), PyList::new(py, buffers)?)?;
     loads.call((pickle,), Some(&kwargs))
 }

@@ -353,10 +353,10 @@ def dumps(obj: Any) -> bytes:
     """As `put` does, without out-of-band buffers: with the reducers of reduction.ForkingPickler."""
 
 def set_pickler(
-    dispatch_table: Callable[[], Mapping[type, Any]], fallback: Callable[[Any], bytes] | None = None
+    first: dict[Any, Any], second: dict[Any, Any], fallback: Callable[[Any], bytes] | None = None
 ) -> None:
-    """`dispatch_table()` gives the live mapping that pickling consults. `fallback` is tried on what pickle refuses
-    (a lambda, a local function); None lets the error through."""
+    """Pickling finds the reducer of a class in `first`, or in `second`; both are looked at each time. `fallback` is
+    tried on what pickle refuses (a lambda, a local function); None lets the error through."""
 
 # ---------------------------------------------------------------- importing (kettle.install)
 

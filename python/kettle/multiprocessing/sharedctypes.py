@@ -143,6 +143,7 @@ class SynchronizedBase(_standard.SynchronizedBase):  # type: ignore[type-arg]
         return synchronized, (self.get_obj(), self.get_lock())
 
 
+@native.quicken
 class Synchronized(native.Cell, SynchronizedBase, _standard.Synchronized):  # type: ignore[misc, type-arg]
     """A number with its lock.
 

@@ -32,13 +32,13 @@ impl Packets<'_> {
             Encoded::Word(tag, word, len) => (*tag, &word[..*len]),
             Encoded::Bytes(b) => (Tag::Bytes, b.as_bytes()),
             Encoded::Str(s) => (Tag::Str, s.to_str()?.as_bytes()),
-            Encoded::Pickle(pickle, buffers) if buffers.is_empty() => (Tag::Pickle, pickle.as_slice()),
+            Encoded::Pickle(pickle, buffers) if buffers.is_empty() => (Tag::Pickle, pickle.as_bytes(py)),
             Encoded::Pickle(pickle, buffers) => {
                 let Some(channel) = self.channel else {
                     // Everything in one piece, then.
                     return self.send_bytes(py, Tag::Pickle, pickle::dumps(obj)?.as_bytes());
                 };
-                let len = pickle.len() + buffers.iter().map(|b| b.len_bytes()).sum::<usize>();
+                let len = pickle.as_bytes(py).len() + buffers.iter().map(|b| b.len_bytes()).sum::<usize>();
                 return message::with_parcel(py, &encoded, |parcel| {
                     self.sent(wait_outside(py, Deadline::NEVER, |p| self.end().send_through(channel, parcel, len, p))?)
                 });
