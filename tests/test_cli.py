@@ -117,6 +117,41 @@ def test_ctrl_c_ends_it_like_python(write, tmp_path):
     assert "kettle" not in errors
 
 
+FAMILY = """
+import multiprocessing
+
+def work(queue, ready):
+    ready.put(None)
+    queue.get()
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("{method}")
+    queue, ready = multiprocessing.Queue(), multiprocessing.Queue()
+    workers = [multiprocessing.Process(target=work, args=(queue, ready)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        ready.get()
+    print("ready", flush=True)
+    for worker in workers:
+        worker.join()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_ctrl_c_ends_a_family_with_one_traceback(write, tmp_path, method):
+    write(FAMILY.format(method=method))
+    command = [sys.executable, "-m", "kettle", "run", "program.py"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, cwd=tmp_path, start_new_session=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        errors = process.communicate(timeout=LIMIT)[1]  # also waits until no child has the pipes any more
+    assert process.returncode == -signal.SIGINT
+    assert errors.count("Traceback") == 1, errors
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
 def test_the_console_script_is_the_same_command(write, tmp_path):
     script = Path(sys.executable).with_name("kettle")
     if not script.exists():
