@@ -179,9 +179,8 @@ pub fn poll(watched: &mut [Watch], timeout: Duration) -> io::Result<usize> {
         tv_nsec: timeout.subsec_nanos().into(),
     };
     // SAFETY: a Watch is a pollfd; the slice is valid for writing, and the mask may be null.
-    let n = unsafe {
-        libc::ppoll(watched.as_mut_ptr().cast(), watched.len() as libc::nfds_t, &timeout, core::ptr::null())
-    };
+    let n =
+        unsafe { libc::ppoll(watched.as_mut_ptr().cast(), watched.len() as libc::nfds_t, &timeout, core::ptr::null()) };
     check(n).map(|n| n as usize)
 }
 

@@ -1,0 +1,191 @@
+//! Pipes: whole messages in order, back-pressure, and ends that go.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
+
+use kettle_core::arena::Block;
+use kettle_core::queue::{Body, Parcel};
+use kettle_core::shared::{Channel, IN_PACKET, PACKET_HEADER, PipeEnd, ReceiveError, Received, SendError, init, pipe};
+use kettle_core::wait::{Deadline, Patience, Stopped};
+
+/// Longer than anything here takes: a test that hangs fails.
+fn patience() -> Patience<'static> {
+    Patience::until(Deadline::after(Duration::from_secs(20)))
+}
+
+fn soon() -> Patience<'static> {
+    Patience::until(Deadline::after(Duration::from_millis(50)))
+}
+
+fn new_pipe() -> [(OwnedFd, Channel); 2] {
+    init();
+    pipe().expect("there is room for a pipe")
+}
+
+fn end((socket, channel): &(OwnedFd, Channel)) -> PipeEnd<'_> {
+    PipeEnd { fd: socket.as_raw_fd(), channel: Some(channel) }
+}
+
+fn send(from: &(OwnedFd, Channel), bytes: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
+    if bytes.len() <= IN_PACKET {
+        return end(from).send(7, bytes, patience);
+    }
+    let block = Block::copy_of(bytes).expect("there is room for a block");
+    end(from).send_through(&from.1, Parcel::blocks(7, Body::Block(block), Vec::new()), bytes.len(), patience)
+}
+
+fn receive(at: &(OwnedFd, Channel), patience: &Patience<'_>) -> Result<Vec<u8>, ReceiveError> {
+    let mut buffer = Vec::new();
+    let end = end(at);
+    let posted = end.posted();
+    let received = match end.try_receive(&mut buffer).transpose() {
+        Some(result) => result?,
+        None => end.receive(&mut buffer, posted, patience)?,
+    };
+    Ok(match received {
+        Received::Inline(tag) => {
+            assert_eq!(tag, 7);
+            buffer.split_off(PACKET_HEADER)
+        }
+        Received::Announced(taken) => taken.block.map_or(buffer, |block| block.as_slice().to_vec()),
+    })
+}
+
+#[test]
+fn messages_of_every_size_arrive_in_order_both_ways() {
+    let [a, b] = new_pipe();
+    for (from, to) in [(&a, &b), (&b, &a)] {
+        for len in [0, 1, IN_PACKET, IN_PACKET + 1, 1 << 20] {
+            send(from, &vec![len as u8; len], &patience()).unwrap();
+        }
+        for len in [0, 1, IN_PACKET, IN_PACKET + 1, 1 << 20] {
+            assert_eq!(receive(to, &patience()).unwrap(), vec![len as u8; len]);
+        }
+    }
+}
+
+#[test]
+fn a_wait_for_nothing_ends_on_time() {
+    let [a, _b] = new_pipe();
+    assert!(matches!(receive(&a, &soon()), Err(ReceiveError::Stopped(Stopped::TimedOut))));
+}
+
+#[test]
+fn what_was_sent_before_the_end_is_received_and_then_the_end() {
+    let [a, b] = new_pipe();
+    send(&a, b"short", &patience()).unwrap();
+    send(&a, &[1; 100_000], &patience()).unwrap();
+    // Unread on the other side: the socket tells so, once, and that must not hide what it still holds.
+    send(&b, b"never read", &patience()).unwrap();
+    drop(a);
+    assert_eq!(receive(&b, &patience()).unwrap(), b"short");
+    assert_eq!(receive(&b, &patience()).unwrap(), [1; 100_000]);
+    assert!(matches!(receive(&b, &patience()), Err(ReceiveError::End)));
+    assert!(matches!(send(&b, b"x", &patience()), Err(SendError::Closed)));
+    assert!(matches!(send(&b, &[0; 100_000], &patience()), Err(SendError::Closed)));
+}
+
+#[test]
+fn long_messages_wait_for_the_receiver() {
+    let [a, b] = new_pipe();
+    let long = vec![3; 6 << 20];
+    send(&a, &long, &patience()).unwrap();
+    assert!(matches!(send(&a, &long, &soon()), Err(SendError::Stopped(Stopped::TimedOut))));
+    assert_eq!(a.1.on_their_way(), 6 << 20);
+    thread::scope(|scope| {
+        scope.spawn(|| send(&a, &long, &patience()).unwrap());
+        for _ in 0..2 {
+            assert!(receive(&b, &patience()).unwrap() == long);
+        }
+    });
+    assert_eq!(a.1.on_their_way(), 0);
+}
+
+#[test]
+fn one_that_waits_for_room_learns_that_the_other_end_is_gone() {
+    let [a, b] = new_pipe();
+    let long = vec![3; 6 << 20];
+    send(&a, &long, &patience()).unwrap();
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| send(&a, &long, &patience()));
+        drop(b);
+        assert!(matches!(sender.join().unwrap(), Err(SendError::Closed)));
+    });
+}
+
+#[test]
+fn an_entry_that_nobody_announced_is_skipped() {
+    let [a, b] = new_pipe();
+    let long = |n: u8| vec![n; 100_000];
+    // The socket takes no more, so this one is put and not announced: what a death between the two leaves.
+    let mut shorts = 0;
+    while end(&a).send(7, &[0; 4096], &Patience::none()).is_ok() {
+        shorts += 1;
+    }
+    assert!(matches!(send(&a, &long(1), &soon()), Err(SendError::Stopped(Stopped::TimedOut))));
+    for _ in 0..shorts {
+        receive(&b, &patience()).unwrap();
+    }
+    send(&a, &long(2), &patience()).unwrap();
+    assert_eq!(receive(&b, &patience()).unwrap(), long(2));
+}
+
+#[test]
+fn senders_and_receivers_in_crowds_lose_and_double_nothing() {
+    const EACH: u32 = 300;
+    let [a, b] = new_pipe();
+    let mut got: Vec<u32> = thread::scope(|scope| {
+        for sender in 0..3 {
+            let a = &a;
+            scope.spawn(move || {
+                for i in 0..EACH {
+                    let message = (sender * EACH + i).to_ne_bytes().repeat(if i % 3 == 0 { 10_000 } else { 5 });
+                    send(a, &message, &patience()).unwrap();
+                }
+            });
+        }
+        let receivers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..EACH)
+                        .map(|_| {
+                            let message = receive(&b, &patience()).unwrap();
+                            let (number, _) = message.split_first_chunk().unwrap();
+                            assert!(message.chunks(4).all(|c| c == number), "a message is torn");
+                            u32::from_ne_bytes(*number)
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        receivers.into_iter().flat_map(|r| r.join().unwrap()).collect()
+    });
+    got.sort_unstable();
+    assert!(got.into_iter().eq(0..3 * EACH));
+}
+
+#[test]
+fn an_end_is_rebuilt_from_its_tokens() {
+    let [a, (socket, channel)] = new_pipe();
+    let again = Channel::from_tokens(&channel.tokens(None)).unwrap();
+    send(&a, &[9; 50_000], &patience()).unwrap();
+    assert_eq!(receive(&(socket, again), &patience()).unwrap(), [9; 50_000]);
+    assert!(Channel::from_tokens(&[0; Channel::TOKENS]).is_err());
+    assert!(Channel::from_tokens(b"short").is_err());
+}
+
+#[test]
+fn a_bare_socket_passes_short_messages_and_refuses_long_ones() {
+    let [a, b] = new_pipe();
+    let bare = PipeEnd { fd: b.0.as_raw_fd(), channel: None };
+    let mut buffer = Vec::new();
+    send(&a, b"short", &patience()).unwrap();
+    assert!(matches!(bare.try_receive(&mut buffer), Ok(Some(Received::Inline(7)))));
+    assert_eq!(buffer[PACKET_HEADER..], *b"short");
+    send(&a, &[1; 50_000], &patience()).unwrap();
+    assert!(matches!(bare.try_receive(&mut buffer), Err(ReceiveError::NoChannel)));
+    // The next one is not taken for it.
+    send(&a, &[2; 50_000], &patience()).unwrap();
+    assert_eq!(receive(&b, &patience()).unwrap(), [2; 50_000]);
+}
