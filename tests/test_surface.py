@@ -56,7 +56,7 @@ def callables():
             theirs = getattr(standard, name)
             if inspect.isclass(theirs):
                 for method in vars(theirs):
-                    if not method.startswith("_") or method in ("__init__", "__enter__", "__exit__"):
+                    if not method.startswith("_") or method == "__init__":
                         yield f"{part}.{name}.{method}"
             elif callable(theirs):
                 yield f"{part}.{name}"

@@ -114,7 +114,9 @@ class Lock(Primitive):
 
 class RLock(Lock): ...
 
-def quicken[C: type](cls: C) -> C:
+_T = TypeVar("_T", bound=type)
+
+def quicken(cls: _T) -> _T:
     """A class decorator: gives a subclass of `Lock`, `RLock` or `Semaphore` methods of its own for the hottest calls,
     which the interpreter reaches faster than a base's."""
 
@@ -352,9 +354,7 @@ class Doorbell:
 def dumps(obj: Any) -> bytes:
     """As `put` does, without out-of-band buffers: with the reducers of reduction.ForkingPickler."""
 
-def set_pickler(
-    first: dict[Any, Any], second: dict[Any, Any], fallback: Callable[[Any], bytes] | None = None
-) -> None:
+def set_pickler(first: dict[Any, Any], second: dict[Any, Any], fallback: Callable[[Any], bytes] | None = None) -> None:
     """Pickling finds the reducer of a class in `first`, or in `second`; both are looked at each time. `fallback` is
     tried on what pickle refuses (a lambda, a local function); None lets the error through."""
 

@@ -192,9 +192,7 @@ class Condition(native.Condition, _standard.Condition):
         entered: bool = self._lock.__enter__()
         return entered
 
-    def __exit__(
-        self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /) -> None:
         if isinstance(v, native.OwnerDied) and not self._lock._semlock._is_mine():
             return  # `wait` could not take the lock again: it is not ours to release, and may be somebody's by now
         self._lock.__exit__(t, v, tb)

@@ -108,7 +108,7 @@ fn stat(pid: u32) -> Option<Stat> {
     let mut fields = after.split(|b| b.is_ascii_whitespace()).filter(|f| !f.is_empty());
     // `state` is field 3, `num_threads` 20, `starttime` 22.
     let state = *fields.next()?.first()?;
-    let mut number = |nth| fields.nth(nth).and_then(|f| str::from_utf8(f).ok()?.parse().ok());
+    let mut number = |nth| fields.nth(nth).and_then(|f| core::str::from_utf8(f).ok()?.parse().ok());
     let threads = number(16).map(|n: u64| n as usize);
     Some(Stat { state, threads, start: number(1) })
 }
