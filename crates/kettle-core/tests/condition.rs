@@ -215,6 +215,8 @@ mod deaths {
                 until(|| enrolled.get(0) == 1);
                 let last = Child::fork(|| {
                     let place = condition.enrol::<H<Forked>>().unwrap();
+                    // The carrier is to find it first.
+                    until(|| enrolled.get(2) == 1);
                     condition.wait::<H<Forked>>(place, &forever()).unwrap();
                 });
                 until(|| condition.waiting() == 3);
@@ -240,6 +242,7 @@ mod deaths {
                     assert_eq!(carrier.wait(), support::Ended::Killed(libc::SIGKILL));
                     first.kill_and_wait();
                 }
+                enrolled.add(2, 1);
                 last.succeeds();
             });
         }
