@@ -144,7 +144,7 @@ mod wait;
 pub use array::{Array, SharedBytes};
 pub use bytes::Bytes;
 pub use error::{AcquireError, DecodeError, EncodeError, HeldByTheLiving, OutOfMemory, OwnerDied};
-pub use pipe::{Connection, Receiver, RecvError, SendError, Sender, one_way_pipe, pipe};
+pub use pipe::{Connection, Pipe, Receiver, RecvError, SendError, Sender, one_way_pipe, pipe};
 pub use plain::{Number, Plain};
 pub use process::{Builder, Process, StartError, init};
 pub use queue::{GetError, JoinableQueue, PutError, Queue, SimpleQueue};

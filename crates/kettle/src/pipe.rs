@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kettle_core::shared::{self, Channel, IN_PACKET, PACKET_HEADER, PipeEnd, Received};
 use kettle_core::sys::child;
-use kettle_core::wait::{Deadline, Patience};
+use kettle_core::wait::{Deadline, Patience, Stopped};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -17,6 +17,9 @@ use crate::error::{DecodeError, EncodeError, OutOfMemory};
 use crate::queue::message::{Incoming, Outgoing};
 use crate::queue::until;
 use crate::session;
+
+/// Two ends: the first sends `A` and receives `B`.
+pub type Pipe<A, B = A> = (Connection<A, B>, Connection<B, A>);
 
 /// Both ends of a new pipe: what one sends, the other receives, in both directions.
 ///
@@ -45,7 +48,7 @@ use crate::session;
 ///
 /// # Errors
 /// When there is no shared memory or no descriptor to be had.
-pub fn pipe<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), PipeError> {
+pub fn pipe<A, B>() -> Result<Pipe<A, B>, PipeError> {
     session::join().map_err(PipeError::OutOfMemory)?;
     match shared::pipe() {
         Ok([(a, ours), (b, theirs)]) => Ok((Connection::new(a, ours), Connection::new(b, theirs))),
@@ -74,6 +77,9 @@ pub struct Connection<S, R = S> {
     watched: crate::reactor::Watched,
     types: PhantomData<fn(S) -> R>,
 }
+
+/// Longer than anybody needs who is receiving at the same time.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Nothing goes this way: no value of it exists.
 #[derive(Clone, Copy, Debug)]
@@ -317,7 +323,10 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
         let seen = end.posted();
         match end.try_receive(bytes)? {
             Some(received) => Ok(received),
-            None => end.receive(bytes, seen, patience),
+            None if patience.may_wait() => end.receive(bytes, seen, patience),
+            // Only the system knows of the end, and this does not wait for it: the descriptor is readable already.
+            None if self.is_ready() => end.receive(bytes, seen, &until(MOMENT)),
+            None => Err(shared::ReceiveError::Stopped(Stopped::TimedOut)),
         }
     }
 

@@ -174,7 +174,12 @@ fn a_getter_killed_anywhere_takes_one_message_at_most() {
         getter.kill().unwrap();
         getter.wait().unwrap();
         let there: Vec<_> = std::iter::from_fn(|| to.try_get().ok()).map(|(i, _)| i).collect();
-        let here: Vec<_> = std::iter::from_fn(|| from.try_get().ok()).map(|m| { assert_eq!(m, message(m.0)); m.0 }).collect();
+        let here: Vec<_> = std::iter::from_fn(|| from.try_get().ok())
+            .map(|m| {
+                assert_eq!(m, message(m.0));
+                m.0
+            })
+            .collect();
         assert!(there.iter().copied().eq(1..=there.len() as u64), "{there:?}");
         assert!(here.windows(2).all(|w| w[1] == w[0] + 1), "{here:?}");
         assert!(here.last().is_none_or(|&last| last == 499));

@@ -161,7 +161,7 @@ fn arguments_that_cannot_be_sent_fail_at_the_call() {
     let _dog = watchdog();
     kettle::task! {
         fn take(value: Unsendable) {
-            drop(value);
+            let Unsendable = value;
         }
     }
     assert!(matches!(take::start(Unsendable), Err(StartError::Encode(_))));

@@ -2,7 +2,6 @@
 
 use std::ffi::{CString, OsString};
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -10,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use kettle_core::arena::{Handle, Ticket, participants};
 use kettle_core::queue::Queue;
-use kettle_core::sys::child::Child;
+use kettle_core::sys::child::{self, Child};
 use kettle_core::wait::Patience;
 use serde::Serialize;
 
@@ -93,7 +92,7 @@ impl<R> Builder<R> {
         let (reader, writer) = if self.outlive_parent {
             (None, None)
         } else {
-            let (reader, writer) = io::pipe()?;
+            let (reader, writer) = child::pipe()?;
             (Some(reader), Some(writer))
         };
         let mut inherited: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
@@ -105,9 +104,9 @@ impl<R> Builder<R> {
             ticket: place.ticket(),
             mailbox: mailbox.token_for(place.ticket()),
         };
-        let child = Child::start(c"/proc/self/exe", &arguments_for(&line), &environment(), &inherited)?;
-        let ticket = place.taken_by(child.pid());
-        let child = Supervised::new(child, ticket, writer, self.name, self.daemon, self.outlive_parent);
+        let process = Child::start(c"/proc/self/exe", &arguments_for(&line), &environment(), &inherited)?;
+        let ticket = place.taken_by(process.pid());
+        let child = Supervised::new(process, ticket, writer, self.name, self.daemon, self.outlive_parent);
         Ok(Process::new(supervisor::watch(child), mailbox))
     }
 }

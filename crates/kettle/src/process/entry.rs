@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::str::FromStr;
@@ -163,7 +163,7 @@ fn arrive(line: &StartLine) -> Result<Handle<Queue>, String> {
         let life = child::take_inherited(life).map_err(|e| format!("its life pipe: {e}"))?;
         signal::die_with(life.as_fd()).map_err(|e| format!("its life pipe: {e}"))?;
         // Closing it would end the watch.
-        static LIFE: OnceLock<std::os::fd::OwnedFd> = OnceLock::new();
+        static LIFE: OnceLock<OwnedFd> = OnceLock::new();
         let _ = LIFE.set(life);
     }
     let session = child::take_inherited(line.session).map_err(|e| format!("its session: {e}"))?;

@@ -1,7 +1,7 @@
 //! The children of this process: none is left as a zombie, and none without supervision.
 
-use std::io::{self, PipeWriter};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -25,7 +25,9 @@ pub(super) struct Supervised {
 #[derive(Debug)]
 enum State {
     /// It runs, or is a zombie. While this process has the write end, the child lives.
-    Started { _life: Option<PipeWriter> },
+    Started {
+        _life: Option<OwnedFd>,
+    },
     Reaped(ExitStatus),
     /// Somebody else reaped it: an error number.
     Lost(Option<i32>),
@@ -35,7 +37,7 @@ impl Supervised {
     pub(super) fn new(
         child: Child,
         ticket: Ticket,
-        life: Option<PipeWriter>,
+        life: Option<OwnedFd>,
         name: String,
         daemon: bool,
         outlives: bool,

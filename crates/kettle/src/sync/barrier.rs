@@ -70,11 +70,7 @@ impl Barrier {
         Self { body }
     }
 
-    fn wait_with(
-        &self,
-        action: impl FnOnce(),
-        patience: &Patience<'_>,
-    ) -> Result<BarrierWaitResult, BrokenBarrier> {
+    fn wait_with(&self, action: impl FnOnce(), patience: &Patience<'_>) -> Result<BarrierWaitResult, BrokenBarrier> {
         let broken = |e: BarrierError| match e {
             BarrierError::Broken | BarrierError::Interrupted => BrokenBarrier,
         };

@@ -175,6 +175,21 @@ impl Drop for Attributes {
     }
 }
 
+/// A pipe: the end to read from, the end to write to. Both are closed on exec.
+///
+/// # Errors
+/// When descriptors have run out.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    // SAFETY: `fds` has room for two descriptors.
+    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: fresh descriptors that nobody else owns.
+    let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok((reader, writer))
+}
+
 /// Takes possession of a descriptor that this process was started with; from now on it is closed on exec.
 ///
 /// # Errors

@@ -1,0 +1,255 @@
+//! The awaitable forms, on both of tokio's schedulers.
+
+mod support;
+
+use std::future::Future;
+use std::time::Duration;
+
+use kettle::queue::JoinError;
+use kettle::{Bytes, Connection, Event, JoinableQueue, Lock, Queue, RecvError, Semaphore, pipe};
+use support::{LONG, SHORT, watchdog};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+kettle::init_in_tests!();
+
+kettle::task! {
+    fn put_all(queue: Queue<u64>, count: u64) {
+        for i in 0..count {
+            queue.put(i).unwrap();
+        }
+    }
+
+    fn sum_all(queue: Queue<u64>) -> u64 {
+        queue.iter().map(|n| n.unwrap()).sum()
+    }
+
+    fn hold(lock: Lock<u32>, holding: Event, go: Event) {
+        let mut guard = lock.acquire().unwrap();
+        *guard += 1;
+        holding.set();
+        go.wait();
+    }
+
+    fn take_one(jobs: JoinableQueue<u32>, took: Event) {
+        jobs.get().unwrap();
+        took.set();
+        Event::new().unwrap().wait();
+    }
+
+    fn echo(peer: Connection<Bytes>) {
+        for bytes in peer.iter() {
+            peer.send(bytes.unwrap()).unwrap();
+        }
+    }
+
+    fn set(event: Event) {
+        event.set();
+    }
+}
+
+fn runtimes() -> [Runtime; 2] {
+    [
+        Builder::new_current_thread().enable_all().build().unwrap(),
+        Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap(),
+    ]
+}
+
+fn on_both<F: Future<Output = ()>>(test: impl Fn() -> F) {
+    let _dog = watchdog();
+    for runtime in runtimes() {
+        runtime.block_on(test());
+    }
+}
+
+#[test]
+fn items_cross_processes() {
+    on_both(|| async {
+        let queue = Queue::bounded(4).unwrap();
+        let process = put_all::start(queue.clone(), 1000).unwrap();
+        for i in 0..1000 {
+            assert_eq!(queue.get_async().await, Ok(i));
+        }
+        process.join_async().await.unwrap();
+
+        let process = sum_all::start(queue.clone()).unwrap();
+        for i in 0..1000 {
+            queue.put_async(i).await.unwrap();
+        }
+        queue.shutdown();
+        assert_eq!(process.join_async().await.unwrap(), 499_500);
+    });
+}
+
+#[test]
+fn many_tasks_wait_at_one_queue() {
+    on_both(|| async {
+        let queue = Queue::new().unwrap();
+        let waiting: Vec<_> = (0..200)
+            .map(|_| {
+                let queue = queue.clone();
+                tokio::spawn(async move { queue.get_async().await.unwrap() })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let process = put_all::start(queue.clone(), 200).unwrap();
+        let mut got = Vec::new();
+        for task in waiting {
+            got.push(timeout(LONG, task).await.unwrap().unwrap());
+        }
+        got.sort_unstable();
+        assert!(got.into_iter().eq(0..200));
+        process.join_async().await.unwrap();
+        assert!(queue.is_empty());
+    });
+}
+
+#[test]
+fn a_wait_that_is_dropped_took_nothing() {
+    on_both(|| async {
+        let queue = Queue::new().unwrap();
+        for i in 0..50 {
+            // Another one waits behind it, which must not miss what the first one was rung for.
+            let behind = tokio::spawn({
+                let queue = queue.clone();
+                async move { queue.get_async().await.unwrap() }
+            });
+            assert!(timeout(Duration::from_micros(i * 20), queue.get_async()).await.is_err());
+            queue.put(i).unwrap();
+            assert_eq!(timeout(LONG, behind).await.unwrap().unwrap(), i);
+        }
+        queue.put(1).unwrap();
+        assert_eq!(queue.try_get(), Ok(1));
+    });
+}
+
+#[test]
+fn a_full_queue_makes_room() {
+    on_both(|| async {
+        let queue = Queue::bounded(1).unwrap();
+        queue.put(1).unwrap();
+        assert!(timeout(SHORT, queue.put_async(2)).await.is_err());
+        let waiting = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.put_async(3).await.unwrap() }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(queue.get(), Ok(1));
+        timeout(LONG, waiting).await.unwrap().unwrap();
+        assert_eq!(queue.get(), Ok(3));
+    });
+}
+
+#[test]
+fn a_lock_is_waited_for_and_its_dead_holder_told() {
+    on_both(|| async {
+        let lock = Lock::new(1).unwrap();
+        let (holding, go) = (Event::new().unwrap(), Event::new().unwrap());
+        let holder = hold::start(lock.clone(), holding.clone(), go.clone()).unwrap();
+        holding.wait_async().await;
+        assert!(timeout(SHORT, lock.acquire_async()).await.is_err());
+        let (value, ()) = tokio::join!(async { *lock.acquire_async().await.unwrap() }, async { go.set() });
+        assert_eq!(value, 2);
+        holder.join_async().await.unwrap();
+
+        holding.clear();
+        go.clear();
+        let holder = hold::start(lock.clone(), holding.clone(), go).unwrap();
+        holding.wait_async().await;
+        let (death, ()) = tokio::join!(lock.acquire_async(), async { holder.kill().unwrap() });
+        assert_eq!(death.unwrap_err().pid, Some(holder.pid()));
+    });
+}
+
+#[test]
+fn permits_and_events() {
+    on_both(|| async {
+        let semaphore = Semaphore::new(1).unwrap();
+        let permit = semaphore.acquire_async().await;
+        assert!(timeout(SHORT, semaphore.acquire_async()).await.is_err());
+        drop(permit);
+        drop(timeout(LONG, semaphore.acquire_async()).await.unwrap());
+
+        let event = Event::new().unwrap();
+        let process = set::start(event.clone()).unwrap();
+        timeout(LONG, event.wait_async()).await.unwrap();
+        process.join_async().await.unwrap();
+    });
+}
+
+#[test]
+fn a_join_does_not_wait_for_the_dead() {
+    on_both(|| async {
+        let (jobs, took) = (JoinableQueue::new().unwrap(), Event::new().unwrap());
+        jobs.put_async(1).await.unwrap();
+        let consumer = take_one::start(jobs.clone(), took.clone()).unwrap();
+        took.wait_async().await;
+        let kill = async { consumer.kill().unwrap() };
+        let (result, ()) = tokio::join!(jobs.join_async(), kill);
+        assert_eq!(result, Err(JoinError::ConsumerDied { pid: Some(consumer.pid()), unfinished: 1 }));
+    });
+}
+
+#[test]
+fn a_pipe_is_awaited() {
+    on_both(|| async {
+        let (ours, theirs) = pipe().unwrap();
+        let process = echo::start(theirs).unwrap();
+        for len in [1, 5_000, 3_000_000] {
+            ours.send_async(Bytes::from(vec![5; len])).await.unwrap();
+            assert_eq!(timeout(LONG, ours.recv_async()).await.unwrap().unwrap().len(), len);
+        }
+        assert!(timeout(SHORT, ours.recv_async()).await.is_err());
+        process.kill().unwrap();
+        assert!(matches!(timeout(LONG, ours.recv_async()).await.unwrap(), Err(RecvError::Closed)));
+    });
+}
+
+#[test]
+fn more_than_a_pipe_holds() {
+    on_both(|| async {
+        let (ours, theirs) = pipe::<Vec<u8>, Vec<u8>>().unwrap();
+        let send = async {
+            for _ in 0..300 {
+                ours.send_async(vec![1; 10_000]).await.unwrap();
+            }
+            for _ in 0..5 {
+                ours.send_async(vec![2; 5_000_000]).await.unwrap();
+            }
+        };
+        let receive = async {
+            for i in 0..305 {
+                let len = if i < 300 { 10_000 } else { 5_000_000 };
+                assert_eq!(theirs.recv_async().await.unwrap().len(), len);
+            }
+        };
+        timeout(LONG, async { tokio::join!(send, receive) }).await.unwrap();
+    });
+}
+
+#[test]
+fn waits_need_no_threads() {
+    let _dog = watchdog();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    runtime.block_on(async {
+        let queues: Vec<_> = (0..100).map(|_| Queue::<u32>::new().unwrap()).collect();
+        let before = threads();
+        let tasks: Vec<_> = queues
+            .iter()
+            .map(|queue| {
+                let queue = queue.clone();
+                tokio::spawn(async move { queue.get_async().await.unwrap() })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        // Other tests of this program come and go meanwhile, with a few threads each.
+        assert!(threads() < before + 50);
+        for queue in &queues {
+            queue.put(1).unwrap();
+        }
+        for task in tasks {
+            assert_eq!(timeout(LONG, task).await.unwrap().unwrap(), 1);
+        }
+    });
+}
