@@ -17,9 +17,7 @@ fn policy(on_owner_death: &str) -> PyResult<OnOwnerDeath> {
     match on_owner_death {
         "raise" => Ok(OnOwnerDeath::Raise),
         "recover" => Ok(OnOwnerDeath::Recover),
-        other => Err(PyValueError::new_err(format!(
-            "on_owner_death must be \"raise\" or \"recover\", not {other:?}"
-        ))),
+        other => Err(PyValueError::new_err(format!("on_owner_death must be \"raise\" or \"recover\", not {other:?}"))),
     }
 }
 
@@ -73,9 +71,7 @@ impl Lock {
     }
 
     fn release(&self) -> PyResult<()> {
-        self.body
-            .release::<Processes>()
-            .map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
+        self.body.release::<Processes>().map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
     }
 
     fn locked(&self) -> bool {
@@ -255,9 +251,7 @@ impl RLock {
 
     /// Leaves the lock altogether; says how often it was held. For a condition's wait.
     fn _release_save(&self) -> PyResult<u32> {
-        self.body
-            .release_all::<Processes>()
-            .map_err(|_| PyRuntimeError::new_err("cannot release un-acquired lock"))
+        self.body.release_all::<Processes>().map_err(|_| PyRuntimeError::new_err("cannot release un-acquired lock"))
     }
 
     /// Takes it as often as `_release_save` said.

@@ -24,8 +24,7 @@ pub(crate) fn with_parcel<T>(
         Encoded::Pickle(pickle, buffers) => (Tag::Pickle, pickle.as_bytes(py), buffers),
     };
     let parts = buffers.iter().map(|b| block_of_buffer(py, b)).collect::<PyResult<Vec<_>>>()?;
-    let body =
-        if bytes.len() <= INLINE_MAX { Body::Inline(bytes) } else { Body::Block(block_of_bytes(py, bytes)?) };
+    let body = if bytes.len() <= INLINE_MAX { Body::Inline(bytes) } else { Body::Block(block_of_bytes(py, bytes)?) };
     send(Parcel::blocks(tag as u8, body, parts))
 }
 

@@ -22,6 +22,9 @@ use crate::semaphore::Semaphore;
 
 /// A lock or the like, in its ordinary case.
 pub(crate) trait Quick: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + PyTypeInfo + Sync {
+    /// What `help` says of `release`, its signature first.
+    const RELEASE_DOC: &'static CStr = c"release($self, /)\n--\n\nGives it back.";
+
     /// Takes it if that can be done at once.
     fn take_now(&self) -> bool;
     /// Gives it back; false if that is an error.
@@ -39,7 +42,14 @@ pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyTyp
         install::<Semaphore>(&cls)?;
     } else if cls.is_subclass_of::<Cell>()? {
         let doc = c"get_lock($self, /)\n--\n\nThe lock.";
-        put::<Cell>(&cls, "get_lock", c"get_lock", PyMethodDefPointer { PyCFunction: get_lock }, ffi::METH_NOARGS, doc)?;
+        put::<Cell>(
+            &cls,
+            "get_lock",
+            c"get_lock",
+            PyMethodDefPointer { PyCFunction: get_lock },
+            ffi::METH_NOARGS,
+            doc,
+        )?;
     } else {
         return Err(PyTypeError::new_err(format!("{} has nothing to quicken", cls.repr()?)));
     }
@@ -48,13 +58,13 @@ pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyTyp
 
 fn install<T: Quick>(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
-    let acquire_doc = c"acquire($self, /, block=True, timeout=None)\n--\n\nTakes it, waiting at most `timeout` seconds.";
-    let release_doc = c"release($self, /)\n--\n\nGives it back.";
+    let acquire_doc =
+        c"acquire($self, /, block=True, timeout=None)\n--\n\nTakes it, waiting at most `timeout` seconds.";
     let enter_doc = c"__enter__($self, /)\n--\n\n";
     let exit_doc = c"__exit__($self, _type=None, _value=None, _traceback=None, /)\n--\n\n";
     let table: [(&str, &'static CStr, PyMethodDefPointer, i32, &'static CStr); 4] = [
         ("acquire", c"acquire", PyMethodDefPointer { PyCFunctionFastWithKeywords: acquire::<T> }, fast, acquire_doc),
-        ("release", c"release", PyMethodDefPointer { PyCFunction: release::<T> }, ffi::METH_NOARGS, release_doc),
+        ("release", c"release", PyMethodDefPointer { PyCFunctionFastWithKeywords: release::<T> }, fast, T::RELEASE_DOC),
         ("__enter__", c"__enter__", PyMethodDefPointer { PyCFunction: enter::<T> }, ffi::METH_NOARGS, enter_doc),
         ("__exit__", c"__exit__", PyMethodDefPointer { PyCFunctionFast: exit::<T> }, ffi::METH_FASTCALL, exit_doc),
     ];
@@ -84,8 +94,7 @@ fn put<T: PyTypeInfo>(
         ml_doc: doc.as_ptr(),
     }));
     // SAFETY: `cls` is a type and `def` stays; what comes back is a new reference or NULL with an exception set.
-    let method =
-        unsafe { Bound::from_owned_ptr_or_err(cls.py(), ffi::PyDescr_NewMethod(cls.as_type_ptr(), def))? };
+    let method = unsafe { Bound::from_owned_ptr_or_err(cls.py(), ffi::PyDescr_NewMethod(cls.as_type_ptr(), def))? };
     cls.setattr(name, method)
 }
 
@@ -148,13 +157,18 @@ unsafe extern "C" fn acquire<T: Quick>(
     }
 }
 
-unsafe extern "C" fn release<T: Quick>(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`.
+unsafe extern "C" fn release<T: Quick>(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        if this::<T>(slf).give_back() {
+        if nargs == 0 && kwnames.is_null() && this::<T>(slf).give_back() {
             return ffi::Py_NewRef(ffi::Py_None());
         }
-        general::<T>("release", slf, std::ptr::null(), 0, std::ptr::null_mut())
+        general::<T>("release", slf, args, nargs, kwnames)
     }
 }
 
@@ -215,6 +229,8 @@ impl Quick for RLock {
 }
 
 impl Quick for Semaphore {
+    const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nGives `n` permits back.";
+
     #[inline]
     fn take_now(&self) -> bool {
         self.try_acquire_now()

@@ -206,9 +206,8 @@ struct Pickler {
 impl Pickler {
     fn new(py: Python<'_>) -> PyResult<Self> {
         static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let class = CLASS.get_or_try_init(py, || {
-            Ok::<_, PyErr>(py.import("_pickle")?.getattr(intern!(py, "Pickler"))?.unbind())
-        })?;
+        let class = CLASS
+            .get_or_try_init(py, || Ok::<_, PyErr>(py.import("_pickle")?.getattr(intern!(py, "Pickler"))?.unbind()))?;
         let sink = Py::new(py, Sink(None))?;
         let buffers = Py::new(py, Buffers { taken: Vec::new(), out_of_band: false })?;
         let pickler = class.bind(py).call1((&sink, 5, true, &buffers))?;
@@ -239,11 +238,7 @@ thread_local! {
     static PICKLER: RefCell<Option<Pickler>> = const { RefCell::new(None) };
 }
 
-fn pickle(
-    py: Python<'_>,
-    obj: &Bound<'_, PyAny>,
-    out_of_band: bool,
-) -> PyResult<(Pickle, Vec<PyBuffer<u8>>)> {
+fn pickle(py: Python<'_>, obj: &Bound<'_, PyAny>, out_of_band: bool) -> PyResult<(Pickle, Vec<PyBuffer<u8>>)> {
     let pickler = match PICKLER.with_borrow_mut(Option::take) {
         Some(pickler) => pickler,
         None => Pickler::new(py)?,

@@ -43,11 +43,7 @@ pub(crate) fn from_token<T: Body>(token: &[u8]) -> PyResult<Handle<T>> {
 }
 
 /// An instance of `cls`, which is `T` or a subclass of it, around what `token` leads to. `__init__` is not called.
-pub(crate) fn rebuild<T: PyClass>(
-    cls: &Bound<'_, PyType>,
-    token: &[u8],
-    name: Option<String>,
-) -> PyResult<Py<PyAny>> {
+pub(crate) fn rebuild<T: PyClass>(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
     let py = cls.py();
     let kwargs = PyDict::new(py);
     kwargs.set_item(intern!(py, "_token"), PyBytes::new(py, token))?;

@@ -14,8 +14,8 @@ use pyo3::types::{PyBytes, PyList, PyType};
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::pickle::{self, Encoded};
 use crate::message;
+use crate::pickle::{self, Encoded};
 use crate::primitive::{self, Waitable, waitable};
 
 type Outgoing<'b> = Parcel<'b, ArenaStore>;
@@ -55,8 +55,7 @@ impl Queue {
             Err(e) => return Err(put_error(py, e)),
         };
         let body = &self.body;
-        wait_outside(py, deadline, |p| body.put(place, parcel, p).map_err(PutFailure::from))?
-            .map_err(|e| e.into_py(py))
+        wait_outside(py, deadline, |p| body.put(place, parcel, p).map_err(PutFailure::from))?.map_err(|e| e.into_py(py))
     }
 
     fn take(&self, py: Python<'_>, bytes: &mut Vec<u8>, deadline: Deadline) -> PyResult<Incoming> {
@@ -233,9 +232,7 @@ impl Queue {
     }
 
     fn task_done(&self) -> PyResult<()> {
-        self.body
-            .task_done::<Processes>()
-            .map_err(|_| PyValueError::new_err("task_done() called too many times"))
+        self.body.task_done::<Processes>().map_err(|_| PyValueError::new_err("task_done() called too many times"))
     }
 
     /// Waits until every item that was put is done with; False when late. Raises ConsumerDied when a process died

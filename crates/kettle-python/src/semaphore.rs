@@ -85,10 +85,8 @@ impl Semaphore {
 
     #[pyo3(signature = (n=1))]
     fn release(&self, n: i64) -> PyResult<()> {
-        let n = u32::try_from(n)
-            .ok()
-            .filter(|n| *n > 0)
-            .ok_or_else(|| PyValueError::new_err("n must be one or more"))?;
+        let n =
+            u32::try_from(n).ok().filter(|n| *n > 0).ok_or_else(|| PyValueError::new_err("n must be one or more"))?;
         let too_often = || PyValueError::new_err("semaphore or lock released too many times");
         match &self.permits {
             Permits::Free(s) => s.release::<Processes>(n).map_err(|_| too_often()),
