@@ -10,7 +10,7 @@ RUST ?= yes
 .PHONY: help
 help: ## List these commands
 	@echo "Kettle. Set-up is done by each command itself. PYTHON=$(PYTHON) is $(VERSION)."
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Make the virtual environment and build kettle into it (release, editable)
@@ -52,6 +52,14 @@ stress: ## Thousands of random kills, seeded; minutes long
 	@ci/build.sh $(VENV)
 	@$(BIN)/python -m stress
 
+.PHONY: loom
+loom: ## Every interleaving of the core's algorithms, for small cases; a minute
+	@ci/loom.sh
+
+.PHONY: sanitize
+sanitize: ## The core's conformance suite under the thread and address sanitizers
+	@ci/sanitize.sh
+
 .PHONY: docs
 docs: ## Build the documentation of the Rust crates into target/doc
-	cargo doc --no-deps --workspace
+	cargo doc --no-deps --workspace --all-features

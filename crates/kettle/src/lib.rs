@@ -63,7 +63,7 @@
 //!
 //! `put` returns when the item is safe in shared memory, and fails at once if it cannot be encoded. Big byte strings
 //! travel as [`Bytes`], which are not copied out. [`JoinableQueue`] knows when all items have been dealt with, and
-//! [`pipe`] connects two processes that want to hear of each other's end.
+//! [`mod@pipe`] connects two processes that want to hear of each other's end.
 //!
 //! # Locks and numbers
 //!

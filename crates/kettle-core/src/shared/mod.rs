@@ -1,6 +1,6 @@
 //! A primitive *placed*: on the heap for threads, in the arena for processes.
 //!
-//! The bodies in [`sync`](crate::sync) and [`queue`](crate::queue) know nothing of where they live. A [`Placement`]
+//! The bodies in [`sync`] and [`queue`] know nothing of where they live. A [`Placement`]
 //! gives them a place, and says what that place can tell: who is asking, and who is dead.
 
 mod arena_store;

@@ -23,7 +23,7 @@ use crate::wait::{EventCount, Patience, Stopped, spin_until};
 /// [`OnOwnerDeath::Recover`] the way down does not exist: the finder takes the lock over in one compare-exchange.
 ///
 /// Orderings: taking is an acquire, leaving a release; leaving is sequentially consistent besides, for the event
-/// count (its [B]).
+/// count (its \[B\]).
 #[repr(C)]
 #[derive(Debug)]
 pub struct Lock {

@@ -1,7 +1,7 @@
 //! Descriptors that carry messages: packet sockets, streams, and waiting for several of them.
 //!
 //! All of it takes descriptors by number, as Python hands them about; a number that is none is an error like any
-//! other (`EBADF`). Nothing here blocks except [`poll`], [`read`] and [`write`].
+//! other (`EBADF`). Nothing here blocks except [`poll`], [`read`] and [`write()`].
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
