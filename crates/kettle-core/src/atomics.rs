@@ -4,7 +4,9 @@
 //! `tests/loom.rs` explore the very code that ships.
 
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+#[cfg(loom)]
+pub use model::{AtomicU32, AtomicU64, let_loads_count};
 
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -16,4 +18,83 @@ pub fn spin_hint() {
     loom::thread::yield_now();
     #[cfg(not(loom))]
     core::hint::spin_loop();
+}
+
+/// Loom's atomics, whose loads can be made to count as changes.
+///
+/// Loom finds out by itself which steps of two threads must be tried in either order. But of each word it remembers the
+/// last access alone, so it may overlook that one thread could read a word after, instead of before, another one that
+/// reads *and then* changes it. With loads that count as changes it overlooks no order; in turn, every load then finds
+/// the newest value. So each model is run both ways.
+#[cfg(loom)]
+mod model {
+    use core::cell::Cell;
+    use core::ops::Deref;
+
+    use super::Ordering;
+
+    thread_local! {
+        static LOADS_COUNT: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Whether loads count as changes in the models that this thread runs.
+    pub fn let_loads_count(count: bool) {
+        LOADS_COUNT.set(count);
+    }
+
+    macro_rules! atomic {
+        ($($name:ident: $int:ty),*) => {$(
+            /// Loom's atomic of the same name; see the module.
+            #[derive(Debug)]
+            pub struct $name(loom::sync::atomic::$name);
+
+            impl $name {
+                /// See loom.
+                pub fn new(value: $int) -> Self {
+                    Self(loom::sync::atomic::$name::new(value))
+                }
+
+                /// See loom, and the module.
+                pub fn load(&self, order: Ordering) -> $int {
+                    if LOADS_COUNT.get() { self.0.fetch_or(0, order) } else { self.0.load(order) }
+                }
+
+                /// See loom, and the module: a store among nothing but changes is to be one too.
+                pub fn store(&self, value: $int, order: Ordering) {
+                    if LOADS_COUNT.get() {
+                        self.0.swap(value, order);
+                    } else {
+                        self.0.store(value, order);
+                    }
+                }
+
+                /// See loom.
+                pub fn fetch_update(
+                    &self,
+                    set: Ordering,
+                    fetch: Ordering,
+                    mut f: impl FnMut($int) -> Option<$int>,
+                ) -> Result<$int, $int> {
+                    let mut seen = self.load(fetch);
+                    while let Some(next) = f(seen) {
+                        match self.0.compare_exchange(seen, next, set, fetch) {
+                            Ok(before) => return Ok(before),
+                            Err(now) => seen = now,
+                        }
+                    }
+                    Err(seen)
+                }
+            }
+
+            impl Deref for $name {
+                type Target = loom::sync::atomic::$name;
+
+                fn deref(&self) -> &Self::Target {
+                    &self.0
+                }
+            }
+        )*};
+    }
+
+    atomic!(AtomicU32: u32, AtomicU64: u64);
 }

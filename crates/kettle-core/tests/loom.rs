@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use kettle_core::atomics::let_loads_count;
 use kettle_core::queue::{Body, CHUNK_ZEROED, Exhausted, GetError, JoinError, Parcel, Place, PutError, Queue, Store};
 use kettle_core::sync::{
     Acquired, Barrier, BarrierError, Condition, Event, Home, Lock, LockError, OnOwnerDeath, OwnedPermits,
@@ -71,10 +72,15 @@ fn check(body: impl Fn() + Sync + Send + 'static) {
 
 /// More preemptions than these have not found anything that fewer did not, and take hours.
 fn check_to(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(preemptions);
-    model.max_branches = 20_000;
-    model.check(body);
+    let body = std::sync::Arc::new(body);
+    for (loads_count, preemptions) in [(false, preemptions), (true, 2)] {
+        let_loads_count(loads_count);
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(preemptions);
+        model.max_branches = 20_000;
+        let body = std::sync::Arc::clone(&body);
+        model.check(move || body());
+    }
 }
 
 fn forever() -> Patience<'static> {
