@@ -107,6 +107,8 @@ if not TYPE_CHECKING:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+del TYPE_CHECKING  # no name of the package's
+
 # A child that is started by exec runs the program's main module under this name.
 if "__main__" in sys.modules:
     sys.modules.setdefault("__mp_main__", sys.modules["__main__"])

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["connect_to_new_process", "ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 
-_PRELOAD = "kettle.multiprocessing.spawn"
+# What most children need, and last a look at what all the importing did.
+_PRELOAD = [
+    "kettle.multiprocessing.popen_forkserver",
+    "kettle.multiprocessing.connection",
+    "kettle.multiprocessing.queues",
+    "kettle.multiprocessing.synchronize",
+    "kettle.multiprocessing._after_preload",
+]
 _forkserver: Any = _standard._forkserver
 
 
@@ -31,8 +38,8 @@ def ensure_running() -> None:
     chosen = _forkserver._preload_modules or []
     with told_to_new_interpreters() as told:
         # A server that is not told what `multiprocessing` means here must leave the program to its children.
-        preload = [name for name in chosen if told or name != "__main__"]
-        _forkserver._preload_modules = preload if _PRELOAD in preload else [*preload, _PRELOAD]
+        preload = [name for name in chosen if name not in _PRELOAD and (told or name != "__main__")]
+        _forkserver._preload_modules = [*preload, *_PRELOAD]
         _standard.ensure_running()
 
 

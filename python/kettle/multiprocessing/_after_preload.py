@@ -1,0 +1,21 @@
+"""Imported last by the fork server.
+
+What a program has its server import may make locks and queues as it is imported, and thereby begin a session in the
+server. A child that inherited it could not join its parent's. Such a server begins anew and leaves those imports to the
+children, where what they make belongs to the right session.
+"""
+
+import os
+import re
+import sys
+
+from kettle._session import native
+
+
+def _start_command(command: str) -> str:
+    """The server's start command with nothing of the program's to import; the list of that is its first list."""
+    return re.sub(r"\[.*?\]", repr(["kettle.multiprocessing.popen_forkserver"]), command, count=1)
+
+
+if native.arena_statistics()["header_bytes"]:
+    os.execv(sys.executable, [*sys.orig_argv[:-1], _start_command(sys.orig_argv[-1])])
