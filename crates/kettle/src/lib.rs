@@ -103,7 +103,8 @@
 //!
 //! For single numbers there are [`Value`] and [`Array`], which need no lock. Then there are [`RLock`], [`Semaphore`],
 //! [`BoundedSemaphore`], [`Condition`], [`Event`] and [`Barrier`], and [`wait`] for any of several things at once. What
-//! waits has a form with a time limit, and what can be looked at has `statistics()`.
+//! waits has a form with a time limit, and what can be looked at has `statistics()`; the shared memory as a whole has
+//! [`session::statistics`], and a [limit](session::set_limit).
 //!
 //! All of them serve the threads of one process as well. Where nothing crosses a process, the channels and mutexes of
 //! the standard library are the better choice: they need not encode anything.
@@ -136,7 +137,7 @@ pub mod process;
 pub mod queue;
 #[cfg(feature = "tokio")]
 mod reactor;
-mod session;
+pub mod session;
 pub mod sync;
 mod value;
 mod wait;

@@ -1,9 +1,21 @@
-//! Taking part in the session.
+//! The session: a program and all that it started by this library, and the memory that they share.
+//!
+//! It begins with the first thing that is shared, and ends, with all its memory, when its last process does.
+//!
+//! ```
+//! let queue = kettle::Queue::new()?;
+//! queue.put(vec![1u8; 100_000])?;
+//! let statistics = kettle::session::statistics()?;
+//! assert!(statistics.allocated_bytes >= 100_000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::sync::Once;
 
 use kettle_core::arena::Session;
 use kettle_core::{shared, wait};
+
+pub use kettle_core::arena::{Reclaimed, Statistics};
 
 use crate::error::OutOfMemory;
 
@@ -12,7 +24,35 @@ pub(crate) fn join() -> Result<Session, OutOfMemory> {
     static READY: Once = Once::new();
     // The census must be known before anything is placed.
     READY.call_once(shared::init);
-    let session = Session::get().map_err(OutOfMemory::from)?;
+    let session = Session::get()?;
     wait::set_namespace(session.id());
     Ok(session)
+}
+
+/// Limits the shared memory of the whole session, in bytes; `None`: only what the system has. Beyond the limit, what
+/// needs memory says [`OutOfMemory`]; what is in use stays so. The environment variable `KETTLE_ARENA_LIMIT` sets the
+/// limit at the beginning.
+///
+/// # Errors
+/// When no session can be begun.
+pub fn set_limit(bytes: Option<u64>) -> Result<(), OutOfMemory> {
+    join()?.set_limit(bytes);
+    Ok(())
+}
+
+/// Frees what processes that were killed had left behind. This also happens by itself before more memory is asked of
+/// the system.
+///
+/// # Errors
+/// When shared memory cannot be had at all.
+pub fn reclaim() -> Result<Reclaimed, OutOfMemory> {
+    Ok(join()?.reclaim()?)
+}
+
+/// How much memory there is, how much of it is in use, and how many processes take part.
+///
+/// # Errors
+/// When shared memory cannot be had at all.
+pub fn statistics() -> Result<Statistics, OutOfMemory> {
+    Ok(join()?.statistics()?)
 }
