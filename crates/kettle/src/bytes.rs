@@ -116,8 +116,7 @@ impl Serialize for Bytes {
         if !codec::is_active() {
             return serializer.serialize_bytes(self);
         }
-        let block = || Block::copy_of(self).map_err(|e| e.to_string());
-        let packed = if self.len() < SHORT { None } else { codec::pack(block).map_err(codec::refuse)? };
+        let packed = if self.len() < SHORT { None } else { codec::pack(self)? };
         packed.map_or(Written::Here(self), Written::Block).serialize(serializer)
     }
 }

@@ -6,6 +6,7 @@
 //! they are decoded.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::os::fd::OwnedFd;
 
 use kettle_core::arena::{Block, Body, Handle, Ticket, Token};
@@ -13,7 +14,7 @@ use kettle_core::queue::PARTS_MAX;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{DecodeError, EncodeError};
+use crate::error::{DecodeError, EncodeError, OutOfMemory};
 
 /// What travels beside the bytes of a message.
 #[derive(Debug, Default)]
@@ -26,6 +27,8 @@ struct Baggage {
     descriptors: Vec<OwnedFd>,
     /// Why it failed, in our own words: postcard keeps none.
     reason: Option<String>,
+    /// It failed for lack of memory.
+    shortage: Option<OutOfMemory>,
 }
 
 thread_local! {
@@ -40,8 +43,30 @@ pub(crate) struct Message {
     pub(crate) blocks: Vec<Block>,
 }
 
+/// Why there is no message of a value.
+#[derive(Debug)]
+pub(crate) enum Unsendable {
+    Encode(EncodeError),
+    OutOfMemory(OutOfMemory),
+}
+
+impl From<OutOfMemory> for Unsendable {
+    fn from(e: OutOfMemory) -> Self {
+        Self::OutOfMemory(e)
+    }
+}
+
+impl fmt::Display for Unsendable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encode(e) => e.fmt(f),
+            Self::OutOfMemory(e) => e.fmt(f),
+        }
+    }
+}
+
 /// A message for anybody. `scratch` lends its memory.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, scratch: Vec<u8>) -> Result<Message, EncodeError> {
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, scratch: Vec<u8>) -> Result<Message, Unsendable> {
     encode_with(value, scratch, None).map(|(message, _)| message)
 }
 
@@ -50,7 +75,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, scratch: Vec<u8>) -> Resu
 pub(crate) fn encode_for<T: Serialize + ?Sized>(
     value: &T,
     ticket: Ticket,
-) -> Result<(Message, Vec<OwnedFd>), EncodeError> {
+) -> Result<(Message, Vec<OwnedFd>), Unsendable> {
     encode_with(value, Vec::new(), Some(ticket))
 }
 
@@ -58,7 +83,7 @@ fn encode_with<T: Serialize + ?Sized>(
     value: &T,
     mut scratch: Vec<u8>,
     ticket: Option<Ticket>,
-) -> Result<(Message, Vec<OwnedFd>), EncodeError> {
+) -> Result<(Message, Vec<OwnedFd>), Unsendable> {
     scratch.clear();
     let baggage = Baggage { ticket, ..Baggage::default() };
     let (result, baggage) = with_baggage(baggage, || postcard::to_extend(value, scratch));
@@ -67,7 +92,10 @@ fn encode_with<T: Serialize + ?Sized>(
             let blocks = baggage.blocks.into_iter().flatten().collect();
             Ok((Message { bytes, blocks }, baggage.descriptors))
         }
-        Err(e) => Err(EncodeError(baggage.reason.unwrap_or_else(|| e.to_string()))),
+        Err(e) => Err(match baggage.shortage {
+            Some(shortage) => Unsendable::OutOfMemory(shortage),
+            None => Unsendable::Encode(EncodeError(baggage.reason.unwrap_or_else(|| e.to_string()))),
+        }),
     }
 }
 
@@ -107,16 +135,22 @@ pub(crate) fn ticket() -> Option<Ticket> {
     now(|baggage| baggage.ticket).flatten()
 }
 
-/// Packs a block; says under which number. `None`: it does not fit, and must become bytes.
-pub(crate) fn pack(block: impl FnOnce() -> Result<Block, String>) -> Result<Option<u32>, String> {
+/// Packs a block with these bytes; says under which number. `None`: it does not fit, and they must stand in the message.
+pub(crate) fn pack<E: serde::ser::Error>(bytes: &[u8]) -> Result<Option<u32>, E> {
     if now(|baggage| baggage.blocks.len()).is_none_or(|n| n >= PARTS_MAX) {
         return Ok(None);
     }
-    let block = block()?;
-    Ok(now(|baggage| {
-        baggage.blocks.push(Some(block));
-        baggage.blocks.len() as u32 - 1
-    }))
+    match Block::copy_of(bytes) {
+        Ok(block) => Ok(now(|baggage| {
+            baggage.blocks.push(Some(block));
+            baggage.blocks.len() as u32 - 1
+        })),
+        Err(e) => {
+            let shortage = OutOfMemory::from(e);
+            now(|baggage| baggage.shortage = Some(shortage.clone()));
+            Err(E::custom(shortage))
+        }
+    }
 }
 
 /// Takes the block that was packed under that number.

@@ -12,7 +12,7 @@ use kettle_core::wait::{Deadline, Patience, Stopped};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::codec::{self, Message};
+use crate::codec::{self, Message, Unsendable};
 use crate::error::{DecodeError, EncodeError, OutOfMemory};
 use crate::queue::message::{Incoming, Outgoing};
 use crate::queue::until;
@@ -230,7 +230,8 @@ impl<S: Serialize, R> Connection<S, R> {
     fn send_with(&self, item: S, patience: &Patience<'_>) -> Result<(), SendError<S>> {
         match codec::encode(&item, Vec::new()) {
             Ok(message) => self.send_message(item, message, patience),
-            Err(e) => Err(SendError::Encode(item, e)),
+            Err(Unsendable::Encode(e)) => Err(SendError::Encode(item, e)),
+            Err(Unsendable::OutOfMemory(e)) => Err(SendError::OutOfMemory(item, e)),
         }
     }
 

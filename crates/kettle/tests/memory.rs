@@ -34,6 +34,7 @@ fn lack_of_memory_is_an_error_at_the_call() {
         other => panic!("{other:?}"),
     }
     let e = queue.put((vec![], Bytes::from(vec![1; TOO_MUCH]))).unwrap_err();
+    assert!(matches!(e, PutError::OutOfMemory(..)), "{e}");
     assert!(e.to_string().contains("limit"), "{e}");
     assert_eq!(e.into_inner().1.len(), TOO_MUCH);
     assert!(Array::<u64>::zeroed(TOO_MUCH).is_err());

@@ -18,13 +18,13 @@ use super::error::StartError;
 use super::handle::Process;
 use super::supervisor::{self, Supervised};
 use super::task::Harness;
-use crate::codec::{self, Message};
-use crate::error::{EncodeError, OutOfMemory};
+use crate::codec::{self, Message, Unsendable};
+use crate::error::OutOfMemory;
 use crate::queue::message::{Outgoing, Refusal};
 use crate::session;
 
 /// Encodes the arguments for the process that has this ticket.
-type Encode = dyn Fn(Ticket) -> Result<(Message, Vec<OwnedFd>), EncodeError>;
+type Encode = dyn Fn(Ticket) -> Result<(Message, Vec<OwnedFd>), Unsendable>;
 
 /// A process that is about to be started. Made by `name::builder(…)` of a [`task!`](crate::task).
 #[must_use = "a process runs only once it is started"]

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use crate::codec::Unsendable;
 use crate::error::{DecodeError, EncodeError, OutOfMemory};
 
 /// Why a process was not started.
@@ -43,9 +44,12 @@ impl From<OutOfMemory> for StartError {
     }
 }
 
-impl From<EncodeError> for StartError {
-    fn from(e: EncodeError) -> Self {
-        Self::Encode(e)
+impl From<Unsendable> for StartError {
+    fn from(e: Unsendable) -> Self {
+        match e {
+            Unsendable::Encode(e) => Self::Encode(e),
+            Unsendable::OutOfMemory(e) => Self::OutOfMemory(e),
+        }
     }
 }
 

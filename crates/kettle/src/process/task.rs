@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{self, Message};
-use crate::error::{DecodeError, EncodeError};
+use crate::codec::{self, Message, Unsendable};
+use crate::error::DecodeError;
 use crate::queue::message::Incoming;
 
 /// A registered function, as the child finds it.
@@ -31,7 +31,7 @@ pub struct Answer(pub(super) Result<Message, Failure>);
 #[derive(Debug)]
 pub(super) enum Failure {
     Arguments(DecodeError),
-    Result(EncodeError),
+    Result(Unsendable),
 }
 
 impl Entry {

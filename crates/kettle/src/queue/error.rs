@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::codec::Unsendable;
 use crate::error::{DecodeError, EncodeError, OutOfMemory};
-use crate::queue::message::{Refusal, Unsendable};
+use crate::queue::message::Refusal;
 
 /// Why an item was not put. It is handed back.
 pub enum PutError<T> {

@@ -9,8 +9,8 @@ use kettle_core::wait::Patience;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{self, Message};
-use crate::error::{DecodeError, EncodeError, OutOfMemory};
+use crate::codec::{self, Message, Unsendable};
+use crate::error::{DecodeError, OutOfMemory};
 
 thread_local! {
     /// Memory for short messages, used again. Taken out while in use: a value may send another one while it is encoded.
@@ -48,18 +48,10 @@ pub(crate) enum Refusal {
     OutOfMemory(OutOfMemory),
 }
 
-/// Why there is no message to be put.
-#[derive(Debug)]
-pub(crate) enum Unsendable {
-    Encode(EncodeError),
-    OutOfMemory(OutOfMemory),
-}
-
 impl Outgoing {
     /// The message of a value.
     pub(crate) fn of<T: Serialize>(value: &T) -> Result<Self, Unsendable> {
-        let message = codec::encode(value, scratch()).map_err(Unsendable::Encode)?;
-        Self::new(0, message).map_err(Unsendable::OutOfMemory)
+        Ok(Self::new(0, codec::encode(value, scratch())?)?)
     }
 
     pub(crate) fn new(tag: u8, Message { bytes, blocks }: Message) -> Result<Self, OutOfMemory> {
