@@ -160,7 +160,10 @@ fn a_queue_goes_with_its_last_holder() {
         let session = Session::get().unwrap();
         let before = session.statistics().unwrap().objects;
         let holder = Child::fork(|| {
+            // What is in the queue comes to lie on both sides of it, so that a reclaim meets it before and after.
+            let filler: Vec<_> = (0..100).map(|n| S::<W>::block(&content(n, 5_000))).collect();
             let q = queue(0, false);
+            drop(filler);
             Child::fork(|| put_many(&q, 0, 100)).succeeds();
             put_many(&q, 100, 200);
             std::mem::forget(q);
