@@ -25,7 +25,10 @@ static CURRENT: OnceLock<Current> = OnceLock::new();
 /// To be called first in `main`. In the program as the user started it this does next to nothing. In a process that was
 /// started by a [`task!`](crate::task), it runs the task, and does not return.
 ///
-/// What stands before it in `main` runs in every process.
+/// What stands before it in `main` runs in every process, and finds other arguments on the command line of a child.
+///
+/// When the program ends, by returning from `main` or by `exit`, daemons among its children are killed and all others
+/// are waited for.
 pub fn init() {
     match std::env::args_os().next_back().as_deref().and_then(|a| a.to_str()).and_then(StartLine::parse) {
         Some(line) => run(line),

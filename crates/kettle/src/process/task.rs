@@ -150,7 +150,8 @@ macro_rules! task {
 /// test (or of a crate, under `#[cfg(test)]`).
 ///
 /// A child is this very program again. A test program's `main` belongs to the harness, so the child is told to run
-/// the one test that this macro defines, which calls [`init`](crate::init).
+/// the one test that this macro defines, which calls [`init`](crate::init). The harness of each child prints a line or
+/// two of its own.
 #[macro_export]
 macro_rules! init_in_tests {
     () => {
