@@ -1,12 +1,12 @@
 """A watchdog for each test, and a census of what a test leaves behind."""
 
 import atexit
+import contextlib
 import faulthandler
 import gc
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ import pytest
 
 DEADLINE = 60.0  # seconds a test may take, unless it has a mark: @pytest.mark.deadline(5)
 GRACE = 10.0  # then it is interrupted; if it hangs even so, the run is ended this much later
+_real_stderr = 2  # where stacks are shown
 SETTLE = 5.0  # seconds that what a test has started gets to go away by itself
 
 
@@ -27,7 +28,13 @@ os.environ["TMPDIR"] = tempfile.tempdir = _own_directory
 atexit.register(shutil.rmtree, _own_directory, ignore_errors=True)
 
 
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every program that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    global _real_stderr
+    _real_stderr = os.dup(2)  # here pytest does not capture it
     config.addinivalue_line("markers", "deadline(seconds): how long this test may take before it counts as hung")
 
 
@@ -41,13 +48,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     seconds = float(mark.args[0]) if mark else DEADLINE
 
     def bark(signum: int, frame: object) -> None:
-        faulthandler.dump_traceback(file=sys.__stderr__)
-        pytest.fail(f"hung: not done after {seconds:g} s; children: {_described(_children())}", pytrace=True)
+        faulthandler.dump_traceback(file=_real_stderr)
+        children = _children()
+        described = _described(children)
+        for pid in children:  # so that nobody waits for them on the way out
+            _kill(pid)
+        pytest.fail(f"hung: not done after {seconds:g} s; children: {described}", pytrace=True)
 
     before = signal.signal(signal.SIGALRM, bark)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     # For a hang that no signal ends: inside a C call that does not look for signals.
-    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=_real_stderr)
     try:
         return (yield)
     finally:
@@ -89,6 +100,11 @@ def _described(pids: set[int]) -> str:
     return ", ".join(lines) or "none"
 
 
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def _descriptors() -> dict[int, str]:
     found = {}
     for entry in os.listdir("/proc/self/fd"):
@@ -124,11 +140,9 @@ def _no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
         left = _children() - before
         described = _described(left)
         for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
+            _kill(pid)
+            with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-            except (ProcessLookupError, ChildProcessError):
-                pass
         pytest.fail(f"left processes behind: {described}")
 
 
