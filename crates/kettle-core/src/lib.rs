@@ -17,7 +17,6 @@
 
 #![warn(missing_docs)]
 
-
 #[cfg(not(loom))]
 pub mod arena;
 pub mod atomics;

@@ -320,9 +320,7 @@ fn tails_are_zero_wherever_their_memory_was_before() {
 fn processes_allocate_side_by_side() {
     alone(|| {
         check();
-        let children: Vec<_> = (0..4)
-            .map(|_| Child::fork(|| churn(&mut Random::seeded(), 1500, 20, false)))
-            .collect();
+        let children: Vec<_> = (0..4).map(|_| Child::fork(|| churn(&mut Random::seeded(), 1500, 20, false))).collect();
         churn(&mut Random::seeded(), 1500, 20, false);
         children.into_iter().for_each(Child::succeeds);
         check();

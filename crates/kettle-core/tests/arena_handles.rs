@@ -243,12 +243,8 @@ fn a_token_for_a_child_keeps_the_object_until_it_arrives() {
         let child = Child::fork(|| {
             attach_to_parent(go.hear());
             participants::adopt(Ticket::from_bits(go.hear()).unwrap()).unwrap();
-            let token = Token {
-                session: go.hear(),
-                off: go.hear(),
-                generation: go.hear() as u32,
-                kind: go.hear() as u32,
-            };
+            let token =
+                Token { session: go.hear(), off: go.hear(), generation: go.hear() as u32, kind: go.hear() as u32 };
             let handle = Handle::<Counter>::from_token(&token).unwrap();
             assert_eq!(handle.value.load(Ordering::Relaxed), 7);
             drop(handle);
@@ -540,8 +536,7 @@ fn a_process_killed_while_it_held_blocks_leaves_none() {
             let told = Gate::new();
             let child = Child::fork(|| {
                 let _blocks: Vec<_> = (1..40).map(|n| Block::allocate(n * 3000).unwrap()).collect();
-                let _leases: Vec<_> =
-                    (1..40).map(|n| Block::allocate(n * 30).unwrap().into_lease().unwrap()).collect();
+                let _leases: Vec<_> = (1..40).map(|n| Block::allocate(n * 30).unwrap().into_lease().unwrap()).collect();
                 told.open();
                 sleep_for_ever();
             });

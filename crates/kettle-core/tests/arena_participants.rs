@@ -206,7 +206,9 @@ fn rows_come_round_with_a_new_generation() {
     alone(|| {
         let me = participants::me();
         let first = participants::reserve_child().unwrap().participant().owner();
-        participants::release(Ticket::from_bits(u64::from(first.generation()) << 32 | u64::from(first.slot())).unwrap());
+        participants::release(
+            Ticket::from_bits(u64::from(first.generation()) << 32 | u64::from(first.slot())).unwrap(),
+        );
         let mut seen = std::collections::HashSet::from([first.participant()]);
         loop {
             let ticket = participants::reserve_child().unwrap();

@@ -108,7 +108,7 @@ pub(crate) fn broken_barrier(py: Python<'_>) -> PyErr {
 pub(crate) fn arena(e: ArenaError) -> PyErr {
     match e {
         ArenaError::OutOfMemory { .. } => PyMemoryError::new_err(e.to_string()),
-        ArenaError::OtherPidNamespace { .. } => PyRuntimeError::new_err(e.to_string()),
+        ArenaError::OtherPidNamespace => PyRuntimeError::new_err(e.to_string()),
         e => PyOSError::new_err(e.to_string()),
     }
 }

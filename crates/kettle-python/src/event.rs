@@ -25,7 +25,7 @@ impl Event {
     fn new(name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
         let body = match _token {
             Some(token) => primitive::from_token(token)?,
-            None => Handle::new(|| sync::Event::new()).map_err(errors::arena)?,
+            None => Handle::new(sync::Event::new).map_err(errors::arena)?,
         };
         Ok(Self { body, name })
     }

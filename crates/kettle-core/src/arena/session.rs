@@ -68,7 +68,7 @@ impl Session {
     /// # Errors
     /// When a part of the arena cannot be mapped here.
     pub fn reclaim(&self) -> Result<Reclaimed, ArenaError> {
-            participants::find_the_dead(self.header);
+        participants::find_the_dead(self.header);
         recover::reclaim(self.header)
     }
 

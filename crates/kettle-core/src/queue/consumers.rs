@@ -70,9 +70,9 @@ impl Consumers {
         let dead = |w: u64| w & COUNT == 0 && is_dead(Owner::from_bits(w & !COUNT));
         let idle = |w: u64| w & COUNT == 0;
         let take = |may: &dyn Fn(u64) -> bool| {
-            self.entries.iter().any(|e| {
-                e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| may(w).then_some(me | 1)).is_ok()
-            })
+            self.entries
+                .iter()
+                .any(|e| e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| may(w).then_some(me | 1)).is_ok())
         };
         take(&free) || take(&dead) || take(&idle)
     }

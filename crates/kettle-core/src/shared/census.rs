@@ -17,9 +17,7 @@ impl Census for QueueCensus {
             PAYLOAD => queue.holds_position(object.position as u32),
             // SAFETY: a census runs under the allocator's lock, so nothing is allocated meanwhile; a chunk of this queue
             // stands there.
-            kind::CHUNK => unsafe {
-                queue.holds_chunk::<ArenaStore>(object.off.place(), object.position as u32)
-            },
+            kind::CHUNK => unsafe { queue.holds_chunk::<ArenaStore>(object.off.place(), object.position as u32) },
             _ => false,
         };
         if reached { Fate::Reachable } else { Fate::Garbage }

@@ -52,9 +52,8 @@ impl Event {
     #[inline]
     pub fn clear(&self) {
         // From set to the next even number: adding one does both, so the count grows in the same step.
-        let _ = self.word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |w| {
-            (w & SET != 0).then(|| w.wrapping_add(1))
-        });
+        let _ =
+            self.word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |w| (w & SET != 0).then(|| w.wrapping_add(1)));
     }
 
     /// Waits until it is up, or was up meanwhile.

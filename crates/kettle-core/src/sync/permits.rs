@@ -49,10 +49,7 @@ impl OwnedPermits {
 
     fn take<H: Home>(&self) -> Option<()> {
         let me = H::me().participant_or_thread();
-        self.all()
-            .iter()
-            .any(|p| p.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst).is_ok())
-            .then_some(())
+        self.all().iter().any(|p| p.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst).is_ok()).then_some(())
     }
 
     fn take_from_the_dead<H: Home>(&self) -> Option<()> {

@@ -23,6 +23,8 @@ mod linux;
 pub use linux::{child, clock, doorbell, futex, limits, memory, process, signal, socket};
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("kettle-core runs on Linux only; a port supplies a folder beside sys/linux (see the text of sys/mod.rs)");
+compile_error!(
+    "kettle-core runs on Linux only; a port supplies a folder beside sys/linux (see the text of sys/mod.rs)"
+);
 
 pub use owner::Owner;
