@@ -8,15 +8,16 @@ A runner that fails without a failed test, or that ran no test at all, counts as
 """
 
 import json
+import os
 import pathlib
 import re
 import subprocess
 import sys
 
-# cargo: "test result: ok. 12 passed; 0 failed; ..."      pytest: "== 1 failed, 12 passed, 2 errors in 3.21s =="
+# cargo: "test result: ok. 12 passed; 0 failed; ..."      pytest: "== 1 failed, 12 passed, 2 errors in 3.21s ==", plain with -q
 # anything of ours: "12 passed, 0 failed"
 CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed;")
-PYTEST = re.compile(r"^=+ (.*) in [\d.]+s(?: \([\d:]+\))? =+$")
+PYTEST = re.compile(r"^(?:=+ )?((?:\d+ \w+(?:, )?)+) in [\d.]+s\b")
 PLAIN = re.compile(r"^(\d+) passed, (\d+) failed$")
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -35,14 +36,18 @@ def count(line: str) -> tuple[int, int]:
 def run(directory: pathlib.Path, name: str, command: list[str], *, counts: bool) -> int:
     print(f"\n--- {name}: {' '.join(command)}", flush=True)
     passed = failed = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as p:
+    text = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as p:
         assert p.stdout is not None
-        for line in p.stdout:
-            print(line, end="", flush=True)
-            good, bad = count(line) if counts else (0, 0)
-            passed, failed = passed + good, failed + bad
+        # Piece by piece, so that the dots of a slow runner are seen as they come.
+        while piece := os.read(p.stdout.fileno(), 65536):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.flush()
+            *lines, text = (text + piece.decode(errors="replace")).split("\n")
+            for good, bad in map(count, lines):
+                passed, failed = passed + good, failed + bad
     if not counts:
-        passed = int(p.returncode == 0)
+        passed, failed = int(p.returncode == 0), 0
     if failed == 0 and (p.returncode != 0 or passed == 0):
         print(f"--- {name}: " + (f"exit status {p.returncode}" if p.returncode else "ran no test"), flush=True)
         failed = 1
