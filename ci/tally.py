@@ -14,8 +14,9 @@ import re
 import subprocess
 import sys
 
-# cargo: "test result: ok. 12 passed; 0 failed; ..."      pytest: "== 1 failed, 12 passed, 2 errors in 3.21s ==", plain with -q
-# anything of ours: "12 passed, 0 failed"
+# cargo     test result: ok. 12 passed; 0 failed; 0 ignored; ...
+# pytest    == 1 failed, 12 passed, 2 errors in 3.21s ==       (with -q without the double lines)
+# others    12 passed, 0 failed
 CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed;")
 PYTEST = re.compile(r"^(?:=+ )?((?:\d+ \w+(?:, )?)+) in [\d.]+s\b")
 PLAIN = re.compile(r"^(\d+) passed, (\d+) failed$")
