@@ -221,7 +221,7 @@ fn other_tokens_are_refused() {
             let off = match random.below(4) {
                 0 => random.word(),
                 1 => 1 << 48 | random.below(1 << 20),
-                2 => (random.below(4) << 48) | random.below(1 << 22) / 64 * 64,
+                2 => (random.below(4) << 48) | (random.below(1 << 22) / 64 * 64),
                 _ => token.off + random.below(1 << 16) * 64,
             };
             if off != token.off {
