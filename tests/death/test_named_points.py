@@ -59,10 +59,14 @@ def visitors(point: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("point", [p for p in POINTS if not p.startswith(STAGED)])
 def test_named_point(point):
     ctx = kettle.multiprocessing.get_context("fork")
-    came = [name for name in visitors(point) if named_round(GROUNDS[name](ctx), ctx, point)]
+    came = []
+    for name in visitors(point):
+        if named_round(GROUNDS[name](ctx), ctx, point):
+            came.append(name)
+            if point.startswith("arena."):
+                break  # the arena does not care whom it serves
     assert came, f"nobody came to {point}"
-    for name in came:
-        named_round(GROUNDS[name](ctx), ctx, f"{point}:5")
+    named_round(GROUNDS[came[0]](ctx), ctx, f"{point}:5")
 
 
 def wait_inside(condition, results, ready, crash_point=None):

@@ -12,7 +12,7 @@ from .grounds import GROUNDS
 from .rounds import random_round
 
 SEED = os.environ.get("SEED") or str(random.SystemRandom().randrange(10**6))
-ROUNDS = {"fork": 25, "spawn": 1, "forkserver": 3}
+ROUNDS = {"fork": 15, "spawn": 1, "forkserver": 2}
 
 
 @pytest.mark.parametrize("ground", GROUNDS)
