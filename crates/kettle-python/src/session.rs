@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use kettle_core::arena::{self, Session, Ticket, participants};
 use kettle_core::sys::{signal, socket};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::os::fd::{AsFd, AsRawFd};
@@ -182,7 +182,9 @@ pub(crate) fn arm_crash_point(spec: Option<&str>) -> PyResult<()> {
     }
     #[cfg(not(feature = "crash-points"))]
     match spec {
-        Some(_) => Err(PyRuntimeError::new_err("this build has no crash points; build with the feature crash-points")),
+        Some(_) => Err(pyo3::exceptions::PyRuntimeError::new_err(
+            "this build has no crash points; build with the feature crash-points",
+        )),
         None => Ok(()),
     }
 }
