@@ -6,6 +6,7 @@ took it. An unbounded `put` never blocks. The classes extend the standard librar
 finds them; none of their methods is used.
 """
 
+import copyreg
 import os
 import threading
 import types
@@ -219,6 +220,14 @@ class _Base(Generic[T]):
 def _unused_lock(owner: Any, name: str) -> threading.Lock:
     lock: threading.Lock = vars(owner).setdefault(name, threading.Lock())
     return lock
+
+
+def _reduce_items(items: native.Queue) -> tuple[Any, ...]:
+    """For `target=queue.put`, which is the core's own method: see `Queue._set_items`."""
+    return native.Queue._from_token, (items._token(), items.name)
+
+
+copyreg.pickle(native.Queue, _reduce_items)  # type: ignore[arg-type, unused-ignore]
 
 
 def _rebuild(cls: Any, token: bytes, name: str | None, state: Any) -> Any:
