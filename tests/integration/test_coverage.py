@@ -38,10 +38,16 @@ def never():
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_the_data_of_children_arrives(run, method):
+@pytest.mark.parametrize("how", ["import", "run"])
+def test_the_data_of_children_arrives(run, how, method):
     (run.directory / ".coveragerc").write_text("[run]\nconcurrency = multiprocessing\nparallel = true\nsource = .\n")
     (run.directory / "work.py").write_text(WORK)
-    assert run(PROGRAM, "-m", "coverage", "run", after=[method]) == ["['other', 'zero']"]
+    if how == "import":
+        lines = run(PROGRAM, "-m", "coverage", "run", after=[method])
+    else:
+        program = PROGRAM.replace("import kettle.multiprocessing", "import multiprocessing")
+        lines = run(program, "-m", "kettle", "run", "-m", "coverage", "run", after=[method])
+    assert lines == ["['other', 'zero']"]
     for command in (["combine", "-q"], ["json", "-q", "-o", "report.json"]):
         subprocess.run([sys.executable, "-m", "coverage", *command], check=True, cwd=run.directory, timeout=50)
     report = json.loads((run.directory / "report.json").read_text())

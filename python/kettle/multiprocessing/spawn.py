@@ -13,7 +13,6 @@ from multiprocessing import util
 from multiprocessing.reduction import DupFd
 from multiprocessing.spawn import (
     get_executable,
-    get_preparation_data,
     import_main_path,
     is_forking,
     set_executable,
@@ -43,6 +42,13 @@ def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
 
 
+def get_preparation_data(name: str) -> dict[str, Any]:
+    """What a child named `name` needs in order to be like this process."""
+    # Looked up now, here as in `Introduction`: coverage.py puts its own in the place of one or the other.
+    data: dict[str, Any] = _standard.get_preparation_data(name)
+    return data
+
+
 class Introduction:
     """What a child that is about to start must know, to be pickled while its `Popen` is the spawning one.
 
@@ -51,8 +57,7 @@ class Introduction:
     """
 
     def __init__(self, name: str, life: int, ticket: int, outlive_parent: bool) -> None:
-        # Looked up now: coverage.py puts its own in this place.
-        self._data = _standard.get_preparation_data(name)
+        self._data = get_preparation_data(name)
         self._life = life
         self._ticket = ticket
         self._outlive_parent = outlive_parent
