@@ -268,6 +268,11 @@ fn a_burst_gives_its_memory_back() {
         let after = session().statistics().unwrap();
         assert!(after.resident_bytes < 72 * MIB, "{} MiB remain", after.resident_bytes / MIB);
         assert!(after.resident_bytes > 32 * MIB, "warm blocks are worth keeping");
+        session().reclaim().unwrap();
+        let trimmed = session().statistics().unwrap();
+        assert!(trimmed.resident_bytes < 3 * MIB, "{} KiB remain", trimmed.resident_bytes >> 10);
+        assert_eq!(trimmed.warm_bytes, 0);
+        check();
         session().set_warm_limit(0);
         check();
         // It is there again, and of small blocks too.

@@ -29,11 +29,6 @@ fn acquired(py: Python<'_>, result: Result<Acquired, LockError>, what: &str) -> 
     }
 }
 
-fn held_by_the_living(owner: Owner) -> PyErr {
-    let pid = participants::pid_of(owner).unwrap_or(0);
-    PyRuntimeError::new_err(format!("pid {pid} holds this lock and lives; only a lock whose owner died can be reset"))
-}
-
 fn pid_and_thread(owner: Option<Owner>) -> Option<(u32, u32)> {
     owner.map(|o| (participants::pid_of(o).unwrap_or(0), o.thread()))
 }
@@ -78,8 +73,10 @@ impl Lock {
         self.body.owner().is_some()
     }
 
-    fn reset(&self) -> PyResult<()> {
-        self.body.reset::<Processes>().map_err(|e| held_by_the_living(e.0))
+    /// Makes a lock free again whose holder died. False if somebody alive holds it: then it is left alone, since
+    /// another survivor may have reset and taken it meanwhile.
+    fn reset(&self) -> bool {
+        self.body.reset::<Processes>().is_ok()
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
@@ -231,8 +228,10 @@ impl RLock {
         self.body.owner().is_some()
     }
 
-    fn reset(&self) -> PyResult<()> {
-        self.body.reset::<Processes>().map_err(|e| held_by_the_living(e.0))
+    /// Makes a lock free again whose holder died. False if somebody alive holds it: then it is left alone, since
+    /// another survivor may have reset and taken it meanwhile.
+    fn reset(&self) -> bool {
+        self.body.reset::<Processes>().is_ok()
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {

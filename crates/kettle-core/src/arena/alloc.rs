@@ -424,6 +424,20 @@ impl Allocator {
         Ok(())
     }
 
+    /// Gives the memory of all free pages back to the system.
+    pub(super) fn trim(&self) -> Result<(), ArenaError> {
+        // First, so that neighbours are given back together, and slabs without objects with them.
+        self.rebuild(Merge::Alike)?;
+        self.header.stale.store(1, Ordering::Relaxed);
+        pages::walk(self.header, |at, run| {
+            if run.kind == Kind::Warm && cool(self.header, at, 0, run.pages) {
+                pages::entry(at)?.run.store(Run::new(Kind::Cold, run.pages).to_bits(), Ordering::Release);
+            }
+            Ok(())
+        })?;
+        self.rebuild(Merge::All)
+    }
+
     /// Counts the objects of a run; finishes what somebody who died began; frees slabs without objects.
     fn take_stock(&self, at: Off, run: Run) -> Result<Run, ArenaError> {
         let objects = &self.header.counts.objects;

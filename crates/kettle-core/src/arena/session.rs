@@ -63,13 +63,16 @@ impl Session {
         self.header.warm_limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// Frees what processes that ended had left behind. This also happens by itself, before the arena grows.
+    /// Frees what processes that ended had left behind, which also happens by itself before the arena grows, and gives
+    /// the memory of everything that is free back to the system.
     ///
     /// # Errors
     /// When a part of the arena cannot be mapped here.
     pub fn reclaim(&self) -> Result<Reclaimed, ArenaError> {
         participants::find_the_dead(self.header);
-        recover::reclaim(self.header)
+        let reclaimed = recover::reclaim(self.header)?;
+        Allocator::lock(self.header)?.trim()?;
+        Ok(reclaimed)
     }
 
     /// How it is.
