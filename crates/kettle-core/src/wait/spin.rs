@@ -32,9 +32,14 @@ pub fn cpus() -> usize {
 }
 
 thread_local! {
-    /// How long this thread spins, in nanoseconds: longer after spins that paid, shorter after those that did not.
-    static BUDGET: Cell<u64> = const { Cell::new(LONGEST / 2) };
+    /// How long this thread spins, in nanoseconds: long after a spin that paid, shorter after those that did not; and
+    /// how many short ones did not pay in a row.
+    static BUDGET: Cell<(u64, u32)> = const { Cell::new((LONGEST / 2, 0)) };
 }
+
+/// After so many short spins in vain a long one is tried. Where two sides answer each other, both may have got used to
+/// being woken through the kernel: then no short spin ever pays, and only a long one finds out that spinning does.
+const VAIN: u32 = 8;
 
 /// Looks at `ready` for some microseconds; says whether it came true. Never with one processor, where the one we
 /// wait for could not run meanwhile.
@@ -43,18 +48,22 @@ pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
     if cpus() < 2 {
         return ready();
     }
-    let budget = BUDGET.get();
+    let (budget, vain) = BUDGET.get();
     let start = clock::now();
     loop {
         for _ in 0..16 {
             if ready() {
-                BUDGET.set((budget * 2).min(LONGEST));
+                BUDGET.set((LONGEST, 0));
                 return true;
             }
             crate::atomics::spin_hint();
         }
         if clock::now() - start > budget {
-            BUDGET.set((budget / 2).max(SHORTEST));
+            BUDGET.set(match budget / 2 {
+                _ if vain >= VAIN => (LONGEST, 0),
+                shorter @ SHORTEST.. => (shorter, 0),
+                _ => (SHORTEST, vain + 1),
+            });
             return false;
         }
     }
@@ -85,7 +94,7 @@ pub fn spin_on_calls(mut ready: impl FnMut() -> bool) -> bool {
     let start = clock::now();
     loop {
         if ready() {
-            CALLS_BUDGET.set((budget * 2).min(LONGEST));
+            CALLS_BUDGET.set(LONGEST);
             CALLS_PAUSE.set((0, 1));
             return true;
         }
@@ -97,6 +106,8 @@ pub fn spin_on_calls(mut ready: impl FnMut() -> bool) -> bool {
     if budget > WORTH_A_TRY {
         CALLS_BUDGET.set(budget / 2);
     } else {
+        // After a pause a long one, for the same reason.
+        CALLS_BUDGET.set(LONGEST);
         CALLS_PAUSE.set((next, (next * 2).min(LONGEST_PAUSE)));
     }
     false
