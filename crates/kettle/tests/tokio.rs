@@ -6,7 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use kettle::queue::JoinError;
-use kettle::{Bytes, Connection, Event, JoinableQueue, Lock, Queue, RecvError, Semaphore, pipe};
+use kettle::{Barrier, Bytes, Connection, Event, JoinableQueue, Lock, Queue, RecvError, Semaphore, pipe};
 use support::{LONG, SHORT, watchdog};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -158,6 +158,26 @@ fn a_lock_is_waited_for_and_its_dead_holder_told() {
         holding.wait_async().await;
         let (death, ()) = tokio::join!(lock.acquire_async(), async { holder.kill().unwrap() });
         assert_eq!(death.unwrap_err().pid, Some(holder.pid()));
+    });
+}
+
+#[test]
+fn parties_meet() {
+    on_both(|| async {
+        let barrier = std::sync::Arc::new(Barrier::new(3).unwrap());
+        for _ in 0..20 {
+            let party = |barrier: std::sync::Arc<Barrier>| async move { barrier.wait_async().await.unwrap() };
+            let (a, b) = (tokio::spawn(party(barrier.clone())), tokio::spawn(party(barrier.clone())));
+            let all = [barrier.wait_async().await.unwrap(), a.await.unwrap(), b.await.unwrap()];
+            assert_eq!(all.iter().filter(|r| r.is_leader()).count(), 1);
+            assert_eq!(all.iter().map(|r| r.index()).sum::<u32>(), 3);
+        }
+        // Who leaves without the others breaks it; who comes is told.
+        assert!(timeout(SHORT, barrier.wait_async()).await.is_err());
+        assert!(barrier.is_broken());
+        assert!(barrier.wait_async().await.is_err());
+        barrier.reset();
+        assert!(!barrier.is_broken());
     });
 }
 

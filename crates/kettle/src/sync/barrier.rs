@@ -108,6 +108,35 @@ impl Barrier {
         self.wait_with(|| (), &until(timeout))
     }
 
+    /// Waits until all parties have come, without blocking the thread. If the future is dropped before, the barrier is
+    /// broken: the others would wait for a party that has left.
+    ///
+    /// # Errors
+    /// When the barrier is broken.
+    #[cfg(feature = "tokio")]
+    pub async fn wait_async(&self) -> Result<BarrierWaitResult, BrokenBarrier> {
+        let changed = self.body.changed();
+        let broken = |_: BarrierError| BrokenBarrier;
+        let arrival = crate::reactor::wait_on(changed, || {
+            self.body.find_dead::<Processes>();
+            self.body.arrive::<Processes>().transpose()
+        })
+        .await
+        .map_err(broken)?;
+        if arrival.is_last() {
+            let last = self.body.last::<Processes>(arrival);
+            return last.done().map(|index| BarrierWaitResult { index, is_leader: true }).map_err(broken);
+        }
+        let mut party = Party { body: &self.body, arrival, waits: true };
+        let result = crate::reactor::wait_on(changed, || {
+            self.body.find_dead::<Processes>();
+            self.body.poll(&party.arrival)
+        })
+        .await;
+        party.waits = false;
+        result.map(|index| BarrierWaitResult { index, is_leader: false }).map_err(broken)
+    }
+
     /// Breaks it: all who wait and all who come are told so.
     pub fn abort(&self) {
         self.body.abort::<Processes>();
@@ -131,6 +160,24 @@ impl Barrier {
     /// How it is.
     pub fn statistics(&self) -> BarrierStatistics {
         self.body.statistics()
+    }
+}
+
+/// A party that waits without blocking, and may be dropped while it does.
+#[cfg(feature = "tokio")]
+struct Party<'a> {
+    body: &'a sync::Barrier,
+    arrival: sync::Arrival,
+    waits: bool,
+}
+
+#[cfg(feature = "tokio")]
+impl Drop for Party<'_> {
+    fn drop(&mut self) {
+        self.body.leave(&self.arrival);
+        if self.waits && self.body.poll(&self.arrival).is_none() {
+            self.body.abort::<Processes>();
+        }
     }
 }
 
