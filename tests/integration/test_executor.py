@@ -63,7 +63,11 @@ def test_a_killed_worker_breaks_the_pool_and_hangs_nobody(ctx, state):
     try:
         if state == "busy":
             futures = [executor.submit(hang) for _ in range(2)]
-            os.kill(queue.get(timeout=LIMIT), signal.SIGKILL)
+            busy = [queue.get(timeout=LIMIT) for _ in futures]
+            # The executor watches the workers that it had when it last began to wait, and with spawn it starts them
+            # one by one: a further task has it look anew, now that all are there.
+            futures.append(executor.submit(square, 3))
+            os.kill(busy[0], signal.SIGKILL)
             assert wait(futures, LIMIT).not_done == set()
             assert all(isinstance(future.exception(), BrokenProcessPool) for future in futures)
         else:

@@ -379,13 +379,14 @@ def test_non_daemons_are_joined_at_exit_and_daemons_are_ended(mp, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         f"import {mp.__name__} as mp, time, sys\n"
-        "def finish(): print('finished', flush=True)\n"
+        # One write a line: two processes write to the same pipe.
+        "def finish(): print('finished\\n', end='', flush=True)\n"
         "def stay(): time.sleep(600)\n"
         "if __name__ == '__main__':\n"
         "    mp.set_start_method('fork')\n"
         "    mp.Process(target=stay, daemon=True).start()\n"
         "    mp.Process(target=finish).start()\n"
-        "    print('main ends', flush=True)\n"
+        "    print('main ends\\n', end='', flush=True)\n"
     )
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
