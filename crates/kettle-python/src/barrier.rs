@@ -9,11 +9,10 @@ use kettle_core::wait::EventCount;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
-use pyo3::types::{PyBytes, PyType};
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::primitive::{self, Waitable, waitable};
+use crate::primitive::{self, Waitable, travels, waitable};
 
 /// What each process has for itself.
 struct Settings {
@@ -109,11 +108,6 @@ impl Barrier {
         self.body.is_broken()
     }
 
-    #[getter]
-    fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let s = self.body.statistics();
         primitive::record(
@@ -127,17 +121,8 @@ impl Barrier {
             ],
         )
     }
-
-    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        primitive::token(py, &self.body)
-    }
-
-    #[classmethod]
-    #[pyo3(signature = (token, name=None))]
-    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
-        primitive::rebuild::<Self>(cls, token, name)
-    }
 }
+travels!(Barrier);
 
 fn broken(py: Python<'_>, e: BarrierError) -> PyErr {
     match e {

@@ -6,11 +6,10 @@ use kettle_core::sync::{self, Waiter};
 use kettle_core::wait::Door;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyType};
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::primitive;
+use crate::primitive::{self, travels};
 
 /// The waiters of a condition.
 #[pyclass(subclass, frozen, module = "kettle._native")]
@@ -78,24 +77,10 @@ impl Condition {
         primitive::key(&self.body)
     }
 
-    #[getter]
-    fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let s = self.body.statistics();
         let fields = [("waiting", s.waiting.into()), ("notified", s.notified.into())];
         primitive::record(py, "ConditionStatistics", &fields)
     }
-
-    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        primitive::token(py, &self.body)
-    }
-
-    #[classmethod]
-    #[pyo3(signature = (token, name=None))]
-    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
-        primitive::rebuild::<Self>(cls, token, name)
-    }
 }
+travels!(Condition);

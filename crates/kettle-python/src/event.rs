@@ -5,11 +5,10 @@ use kettle_core::shared::Processes;
 use kettle_core::sync;
 use kettle_core::wait::EventCount;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyType};
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::primitive::{self, Waitable, waitable};
+use crate::primitive::{self, Waitable, travels, waitable};
 
 /// A flag shared by processes.
 #[pyclass(subclass, frozen, module = "kettle._native")]
@@ -51,26 +50,12 @@ impl Event {
         Ok(wait_outside(py, deadline(true, timeout), |p| body.wait::<Processes>(p))?.is_ok())
     }
 
-    #[getter]
-    fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let s = self.body.statistics();
         primitive::record(py, "EventStatistics", &[("is_set", s.is_set.into()), ("waiting", s.waiting.into())])
     }
-
-    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        primitive::token(py, &self.body)
-    }
-
-    #[classmethod]
-    #[pyo3(signature = (token, name=None))]
-    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
-        primitive::rebuild::<Self>(cls, token, name)
-    }
 }
+travels!(Event);
 
 impl Waitable for Event {
     fn ready(&self) -> bool {

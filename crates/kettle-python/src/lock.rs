@@ -4,14 +4,13 @@ use kettle_core::arena::{Handle, participants};
 use kettle_core::shared::Processes;
 use kettle_core::sync::{self, Acquired, LockError, OnOwnerDeath};
 use kettle_core::sys::Owner;
-use kettle_core::wait::{EventCount, Patience};
+use kettle_core::wait::EventCount;
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyType};
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::primitive::{self, Waitable, waitable};
+use crate::primitive::{self, Waitable, travels, waitable};
 
 fn policy(on_owner_death: &str) -> PyResult<OnOwnerDeath> {
     match on_owner_death {
@@ -113,25 +112,11 @@ impl Lock {
         u32::from(!self.locked())
     }
 
-    #[getter]
-    fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         lock_statistics(py, &self.body)
     }
-
-    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        primitive::token(py, &self.body)
-    }
-
-    #[classmethod]
-    #[pyo3(signature = (token, name=None))]
-    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
-        primitive::rebuild::<Self>(cls, token, name)
-    }
 }
+travels!(Lock);
 
 fn lock_statistics<'py>(py: Python<'py>, lock: &sync::Lock) -> PyResult<Bound<'py, PyAny>> {
     let s = lock.statistics();
@@ -152,6 +137,10 @@ fn lock_statistics<'py>(py: Python<'py>, lock: &sync::Lock) -> PyResult<Bound<'p
 }
 
 impl Lock {
+    pub(crate) fn body(&self) -> &sync::Lock {
+        &self.body
+    }
+
     /// For those in Rust who hold it for a moment: as `acquire()`.
     #[inline]
     pub(crate) fn hold(&self, py: Python<'_>) -> PyResult<()> {
@@ -164,12 +153,6 @@ impl Lock {
     /// As `release()`.
     pub(crate) fn let_go(&self) -> PyResult<()> {
         self.release()
-    }
-}
-
-impl Lock {
-    pub(crate) fn body(&self) -> &sync::Lock {
-        &self.body
     }
 }
 
@@ -210,7 +193,7 @@ impl RLock {
 
     #[pyo3(signature = (block=true, timeout=None))]
     fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        if self.body.acquire::<Processes>(&Patience::instant()).is_ok() {
+        if self.body.try_acquire_now::<Processes>() {
             return Ok(true);
         }
         let body = &self.body;
@@ -280,25 +263,11 @@ impl RLock {
         u32::from(!self.locked())
     }
 
-    #[getter]
-    fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         lock_statistics(py, self.body.lock())
     }
-
-    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        primitive::token(py, &self.body)
-    }
-
-    #[classmethod]
-    #[pyo3(signature = (token, name=None))]
-    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
-        primitive::rebuild::<Self>(cls, token, name)
-    }
 }
+travels!(RLock);
 
 impl RLock {
     pub(crate) fn body(&self) -> &sync::ReentrantLock {

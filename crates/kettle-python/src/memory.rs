@@ -7,12 +7,12 @@ use kettle_core::shared::Bytes;
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors;
 use crate::lock::{Lock, RLock};
 use crate::number::{Code, Word};
-use crate::primitive;
+use crate::primitive::{self, travels};
 
 /// A buffer in the arena that came with a message; freed with its last view.
 #[pyclass(frozen, module = "kettle._native")]
@@ -72,11 +72,6 @@ impl SharedBytes {
         self.bytes().1
     }
 
-    #[getter]
-    fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         primitive::record(py, "SharedBytesStatistics", &[("size", self.bytes().1 as u64)])
     }
@@ -85,17 +80,8 @@ impl SharedBytes {
     fn _key(&self) -> u32 {
         primitive::key(&self.body)
     }
-
-    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        primitive::token(py, &self.body)
-    }
-
-    #[classmethod]
-    #[pyo3(signature = (token, name=None))]
-    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
-        primitive::rebuild::<Self>(cls, token, name)
-    }
 }
+travels!(SharedBytes);
 
 /// One number in shared bytes, with its lock.
 ///

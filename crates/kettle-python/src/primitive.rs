@@ -107,6 +107,37 @@ macro_rules! waitable {
 }
 pub(crate) use waitable;
 
+/// How a class with a `body` in the arena and a `name` travels: by the token of its body.
+macro_rules! travels {
+    ($class:ty) => {
+        #[pymethods]
+        impl $class {
+            /// What it was named.
+            #[getter]
+            fn name(&self) -> Option<&str> {
+                self.name.as_deref()
+            }
+
+            /// What travels; `_from_token` rebuilds it in any process of the session.
+            fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, pyo3::types::PyBytes> {
+                crate::primitive::token(py, &self.body)
+            }
+
+            /// An instance of this class, or of the subclass that is asked, around what the token leads to.
+            #[classmethod]
+            #[pyo3(signature = (token, name=None))]
+            fn _from_token(
+                cls: &Bound<'_, pyo3::types::PyType>,
+                token: &[u8],
+                name: Option<String>,
+            ) -> PyResult<Py<PyAny>> {
+                crate::primitive::rebuild::<Self>(cls, token, name)
+            }
+        }
+    };
+}
+pub(crate) use travels;
+
 /// A frozen record with these fields.
 pub(crate) fn record<'py>(py: Python<'py>, name: &str, fields: &[(&str, u64)]) -> PyResult<Bound<'py, PyAny>> {
     let make = py.import("collections")?.getattr("namedtuple")?;

@@ -10,13 +10,13 @@ use kettle_core::wait::{Deadline, EventCount, Patience};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyType};
+use pyo3::types::{PyBytes, PyList};
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::message;
 use crate::pickle::{self, Encoded};
-use crate::primitive::{self, Waitable, waitable};
+use crate::primitive::{self, Waitable, travels, waitable};
 
 type Outgoing<'b> = Parcel<'b, ArenaStore>;
 type Incoming = Taken<Block>;
@@ -301,11 +301,6 @@ impl Queue {
         Self::get(slf, block, timeout)
     }
 
-    #[getter]
-    fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let s = self.body.statistics();
         primitive::record(
@@ -324,17 +319,8 @@ impl Queue {
             ],
         )
     }
-
-    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        primitive::token(py, &self.body)
-    }
-
-    #[classmethod]
-    #[pyo3(signature = (token, name=None))]
-    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
-        primitive::rebuild::<Self>(cls, token, name)
-    }
 }
+travels!(Queue);
 
 impl Queue {
     fn door(&self, door: u64) -> Option<kettle_core::wait::Door> {

@@ -46,8 +46,7 @@ impl ReentrantLock {
     /// See [`LockError`].
     #[inline]
     pub fn acquire<H: Home>(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
-        if self.is_mine::<H>() {
-            self.depth.store(self.depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if self.try_acquire_now::<H>() {
             return Ok(Acquired::Clean);
         }
         let how = self.lock.acquire::<H>(patience)?;
