@@ -9,7 +9,18 @@ from inspect import Parameter
 import pytest
 
 OURS = {
-    "kettle": ["ConsumerDied", "KettleError", "OwnerDied", "ShutDown", "install", "uninstall"],
+    "kettle": [
+        "ConsumerDied",
+        "KettleError",
+        "OwnerDied",
+        "RemoteError",
+        "ShutDown",
+        "TaskCancelled",
+        "TaskTimeout",
+        "WorkerDied",
+        "install",
+        "uninstall",
+    ],
     "kettle.multiprocessing": sorted([*multiprocessing.__all__, "wait"]),
 }
 

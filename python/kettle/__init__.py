@@ -12,6 +12,11 @@ What is where:
     kettle.OwnerDied            a lock's holder died (`pid`, `tid`)
     kettle.ConsumerDied         a process that took items of a JoinableQueue died before it finished them
                                 (`pid`, `unfinished`)
+    kettle.WorkerDied           a pool's worker died, and the task that it ran with it (`pid`, `exitcode`, `signal`,
+                                `task`, `oom`, `reason`, `trace`)
+    kettle.TaskTimeout          a task ran longer than its `task_timeout` (`task`, `timeout`); a TimeoutError
+    kettle.TaskCancelled        a task was cancelled (`task`); a concurrent.futures.CancelledError
+    kettle.RemoteError          an exception of a task that cannot come here as itself (`type_name`, `traceback`)
     kettle.ShutDown             a queue was shut down; `queue.ShutDown` itself where Python has it
 
 Nothing is loaded before it is asked for.
@@ -25,7 +30,11 @@ __all__ = [
     "ConsumerDied",
     "KettleError",
     "OwnerDied",
+    "RemoteError",
     "ShutDown",
+    "TaskCancelled",
+    "TaskTimeout",
+    "WorkerDied",
     "install",
     "uninstall",
 ]
@@ -38,7 +47,11 @@ if TYPE_CHECKING:
     from kettle._errors import ConsumerDied as ConsumerDied
     from kettle._errors import KettleError as KettleError
     from kettle._errors import OwnerDied as OwnerDied
+    from kettle._errors import RemoteError as RemoteError
     from kettle._errors import ShutDown as ShutDown
+    from kettle._errors import TaskCancelled as TaskCancelled
+    from kettle._errors import TaskTimeout as TaskTimeout
+    from kettle._errors import WorkerDied as WorkerDied
     from kettle._install import install as install
     from kettle._install import uninstall as uninstall
 
@@ -46,7 +59,11 @@ _HOME = {
     "ConsumerDied": "kettle._errors",
     "KettleError": "kettle._errors",
     "OwnerDied": "kettle._errors",
+    "RemoteError": "kettle._errors",
     "ShutDown": "kettle._errors",
+    "TaskCancelled": "kettle._errors",
+    "TaskTimeout": "kettle._errors",
+    "WorkerDied": "kettle._errors",
     "install": "kettle._install",
     "uninstall": "kettle._install",
 }

@@ -1,10 +1,174 @@
-"""The errors of this package, in one place. The core makes them; users catch them as `kettle.OwnerDied` and so on."""
+"""The errors of this package, in one place. The core makes those of locks and queues, this file those of the pool;
+users catch them as `kettle.OwnerDied`, `kettle.WorkerDied` and so on.
+
+The pool's errors are made of keyword fields, which are attributes, and write their text themselves. They can be pickled
+and copied, and are then what they were.
+"""
+
+from __future__ import annotations
+
+import signal as _signals
+from concurrent.futures import CancelledError as _StandardCancelledError
+from multiprocessing import TimeoutError as _StandardTimeoutError
 
 from kettle._session import native
 
-__all__ = ["ConsumerDied", "KettleError", "OwnerDied", "ShutDown"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+__all__ = [
+    "ConsumerDied",
+    "KettleError",
+    "OwnerDied",
+    "RemoteError",
+    "ShutDown",
+    "TaskCancelled",
+    "TaskTimeout",
+    "WorkerDied",
+]
 
 KettleError = native.KettleError
 OwnerDied = native.OwnerDied
 ConsumerDied = native.ConsumerDied
 ShutDown = native.ShutDown
+
+# Signals by which a process ends itself. Any other was sent by somebody.
+_CRASHES = {_signals.SIGSEGV, _signals.SIGBUS, _signals.SIGFPE, _signals.SIGILL, _signals.SIGABRT, _signals.SIGSYS}
+
+
+class _OfFields(KettleError):
+    """An error that is made of keyword fields. It travels as its text and its attributes, whatever its constructor."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, vars(self))
+
+
+def _rebuild(cls: type[_OfFields], args: tuple[Any, ...], fields: dict[str, Any]) -> _OfFields:
+    error = cls.__new__(cls)
+    error.args = args
+    vars(error).update(fields)
+    return error
+
+
+class WorkerDied(_OfFields):
+    """A worker process died, and with it the task that it was running; other tasks are not affected.
+
+    pid: the worker's process id.
+    exitcode: its exit code, negative if a signal ended it; None if it could not be learned.
+    signal: the number of that signal, or None.
+    task: the call that it was running, as short text; None if it ran none.
+    oom: whether the kernel killed it for want of memory; None if that could not be learned.
+    reason: "died" by itself or by somebody else's hand; "memory" if the pool ended it because it outgrew
+        `max_memory_per_worker`; "start" if it died before it took a task, as did several before it.
+    trace: the Python stacks at the crash, as faulthandler wrote them, or None.
+    """
+
+    __module__ = "kettle"
+
+    def __init__(
+        self,
+        *,
+        pid: int,
+        exitcode: int | None = None,
+        signal: int | None = None,
+        task: str | None = None,
+        oom: bool | None = None,
+        reason: Literal["died", "memory", "start"] = "died",
+        trace: str | None = None,
+    ) -> None:
+        if signal is None and exitcode is not None and exitcode < 0:
+            signal = -exitcode
+        self.pid = pid
+        self.exitcode = exitcode
+        self.signal = signal
+        self.task = task
+        self.oom = oom
+        self.reason = reason
+        self.trace = trace
+        super().__init__(f"worker {pid} {self._end()}{self._where()}{self._advice()}")
+        if trace:
+            self.add_note(f"The worker's stacks when it died:\n{trace.rstrip()}")
+
+    def _end(self) -> str:
+        if self.reason == "memory":
+            return "was ended because it outgrew max_memory_per_worker"
+        if self.signal is None:
+            return "died" if self.exitcode is None else f"exited with code {self.exitcode}"
+        name = _signal_name(self.signal)
+        if self.signal in _CRASHES:
+            return f"crashed with {name}"
+        if self.oom:
+            return f"was killed by the kernel ({name}: out of memory)"
+        if self.oom is None and self.signal == _signals.SIGKILL:
+            return f"was killed by {name} (perhaps by the kernel: out of memory)"
+        return f"was killed by {name}"
+
+    def _where(self) -> str:
+        if self.reason == "start":
+            return " before it was ready, as others did before it"
+        return f" while it ran {self.task}" if self.task else ""
+
+    def _advice(self) -> str:
+        if self.reason == "start":
+            return "; the pool has given up. What its processes import and its initializer run alike in the parent?"
+        if self.reason == "memory":
+            return "; raise the limit, or give each task less"
+        if self.oom:
+            return "; use fewer workers, or max_memory_per_worker= to end one that grows before the kernel does"
+        return "; use retries= to run such tasks again" if self.task else ""
+
+
+class TaskTimeout(_OfFields, TimeoutError, _StandardTimeoutError):
+    """A task ran longer than its `task_timeout` and was ended. Other tasks are not affected.
+
+    task: the call, as short text.
+    timeout: the limit, in seconds.
+    """
+
+    __module__ = "kettle"
+
+    def __init__(self, *, task: str, timeout: float) -> None:
+        self.task = task
+        self.timeout = timeout
+        super().__init__(f"{task} ran longer than its task_timeout of {timeout:g} s and was ended")
+
+
+class TaskCancelled(_OfFields, _StandardCancelledError):
+    """A task was cancelled, before it began or while it ran.
+
+    task: the call, as short text.
+    """
+
+    __module__ = "kettle"
+
+    def __init__(self, *, task: str) -> None:
+        self.task = task
+        super().__init__(f"{task} was cancelled")
+
+
+class RemoteError(_OfFields):
+    """A task ended with an exception that cannot come here as itself: because it cannot be pickled or rebuilt, or
+    because it would end this process instead (SystemExit, KeyboardInterrupt).
+
+    type_name: the name of the exception's class, with its module unless it is a built-in one.
+    text: what `str()` said of it.
+    traceback: its traceback in the worker, as text; printed along with this error.
+    """
+
+    __module__ = "kettle"
+
+    def __init__(self, *, type_name: str, text: str = "", traceback: str = "") -> None:
+        self.type_name = type_name
+        self.text = text
+        self.traceback = traceback
+        super().__init__(f"{type_name}: {text}" if text else type_name)
+        if traceback:
+            self.add_note(f"In the worker:\n{traceback.rstrip()}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return _signals.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
