@@ -133,6 +133,7 @@ mod codec;
 mod error;
 pub mod pipe;
 mod plain;
+pub mod pool;
 pub mod process;
 pub mod queue;
 #[cfg(feature = "tokio")]

@@ -18,6 +18,7 @@ use crate::queue::{self, Place, Store};
 use crate::sync::{self, Home};
 use crate::sys::Owner;
 use crate::sys::futex::Scope;
+use crate::wait::EventCount;
 
 pub use arena_store::ArenaStore;
 pub use bytes::{Bytes, Word};
@@ -150,6 +151,7 @@ mod kind {
     pub(super) const QUEUE: u32 = 23;
     pub(super) const BYTES: u32 = 24;
     pub(super) const LANES: u32 = 25;
+    pub(super) const EVENT_COUNT: u32 = 26;
 }
 
 macro_rules! words_only {
@@ -175,6 +177,7 @@ words_only! {
     sync::Barrier => BARRIER,
     Bytes => BYTES,
     Lanes => LANES,
+    EventCount => EVENT_COUNT,
 }
 
 // SAFETY: `repr(C)` and atomics alone. It refers to chunks and blocks by offset; the processes of a session trust each

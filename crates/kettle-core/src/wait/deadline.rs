@@ -14,6 +14,11 @@ impl Deadline {
     /// At once: look, but do not wait.
     pub const NOW: Self = Self(0);
 
+    /// That many nanoseconds on [`clock::now`]'s clock.
+    pub const fn at(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
     /// That much time from now.
     pub fn after(d: Duration) -> Self {
         if d.is_zero() {

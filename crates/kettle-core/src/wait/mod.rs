@@ -102,6 +102,16 @@ impl<'a> Patience<'a> {
         Patience { deadline: self.deadline.max(second), naps: Cell::new(0), slice_ends: Cell::new(0), ..*self }
     }
 
+    /// As patient as this, but not beyond `deadline`.
+    pub fn no_later_than(&self, deadline: Deadline) -> Patience<'a> {
+        Patience {
+            deadline: self.deadline.min(deadline),
+            naps: self.naps.clone(),
+            slice_ends: self.slice_ends.clone(),
+            ..*self
+        }
+    }
+
     /// When it ends.
     pub fn deadline(&self) -> Deadline {
         self.deadline

@@ -60,6 +60,15 @@ impl Child {
         }
     }
 
+    /// A process that was started by other means, as long as nobody has reaped it. One that this process did not start
+    /// itself can be watched and signalled, but not reaped.
+    ///
+    /// # Errors
+    /// When there is no such process, or no descriptor left.
+    pub fn adopt(pid: u32) -> io::Result<Self> {
+        Ok(Self { pid, fd: process::open(pid)? })
+    }
+
     /// Its number.
     pub fn pid(&self) -> u32 {
         self.pid

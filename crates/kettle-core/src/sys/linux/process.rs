@@ -175,6 +175,15 @@ pub fn thread_count() -> Option<usize> {
     stat(id())?.threads
 }
 
+/// How many bytes of memory the process `pid` has resident; None if it is gone or `/proc` does not tell.
+pub fn resident(pid: u32) -> Option<u64> {
+    let line = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    // SAFETY: takes an integer and only tells a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Some(pages * u64::try_from(page).ok()?)
+}
+
 /// A number for the namespace in which process numbers have their meaning; None where `/proc` does not tell.
 pub fn namespace() -> Option<u64> {
     fs::metadata("/proc/self/ns/pid").ok().map(|m| m.ino())

@@ -1,0 +1,192 @@
+//! Which tasks of a job are still to be sent.
+
+use std::collections::HashMap;
+
+use super::seat::at_most_a_chunk;
+
+/// Tasks of a job that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The number of the first.
+    pub start: u64,
+    /// How many; not zero.
+    pub len: u32,
+}
+
+/// How tasks are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunking {
+    /// So many to a chunk.
+    Fixed(u32),
+    /// As many as take a few hundred microseconds.
+    Measured,
+}
+
+/// The tasks of one job: those that were given back come first, then those that were never sent.
+///
+/// A task is in one of four places: not sent yet, given back, in a worker's hands, or done. The agenda knows the first
+/// two; who takes a span answers for it until it is done or given back.
+#[derive(Debug)]
+pub struct Agenda {
+    next: u64,
+    end: u64,
+    /// The last one goes first.
+    given_back: Vec<Span>,
+    chunking: Chunking,
+    /// The measured length of a chunk.
+    len: u32,
+    /// Nanoseconds a task, 0 while unknown.
+    pace: u64,
+    retries: u32,
+    deaths: HashMap<u64, u32>,
+}
+
+/// What a measured chunk shall take, in nanoseconds: long against the cost of sending one, short against the patience
+/// of anybody who waits.
+const CHUNK_TIME: u64 = 400_000;
+/// At the end chunks become smaller, so that the workers end together; but not shorter than this.
+const LAST_CHUNK_TIME: u64 = 20_000;
+
+impl Agenda {
+    /// Of no tasks yet. A task whose worker dies is sent again `retries` times.
+    pub fn new(chunking: Chunking, retries: u32) -> Self {
+        Self { next: 0, end: 0, given_back: Vec::new(), chunking, len: 1, pace: 0, retries, deaths: HashMap::new() }
+    }
+
+    /// There are `count` more tasks.
+    pub fn extend(&mut self, count: u64) {
+        self.end += count;
+    }
+
+    /// How many tasks there are so far.
+    pub fn count(&self) -> u64 {
+        self.end
+    }
+
+    /// Whether there is something to send.
+    pub fn has_some(&self) -> bool {
+        self.next < self.end || !self.given_back.is_empty()
+    }
+
+    /// What is to be sent next, for one of `workers` workers.
+    pub fn take(&mut self, workers: usize) -> Option<Span> {
+        if let Some(span) = self.given_back.pop() {
+            return Some(span);
+        }
+        let left = self.end - self.next;
+        if left == 0 {
+            return None;
+        }
+        let len = match self.chunking {
+            Chunking::Fixed(len) => u64::from(len),
+            Chunking::Measured => {
+                let share = left.div_ceil(2 * workers.max(1) as u64);
+                let shortest = LAST_CHUNK_TIME.checked_div(self.pace).unwrap_or(1);
+                u64::from(self.len).min(share.max(shortest))
+            }
+        };
+        let span = Span { start: self.next, len: at_most_a_chunk(len.clamp(1, left)) };
+        self.next += u64::from(span.len);
+        Some(span)
+    }
+
+    /// These were sent and never begun.
+    pub fn give_back(&mut self, span: Span) {
+        if span.len > 0 {
+            self.given_back.push(span);
+        }
+    }
+
+    /// The worker of this task died. True: it is sent again.
+    pub fn died(&mut self, task: u64) -> bool {
+        if self.retries == 0 {
+            return false;
+        }
+        let deaths = self.deaths.entry(task).or_default();
+        *deaths += 1;
+        let again = *deaths <= self.retries;
+        if again {
+            self.given_back.push(Span { start: task, len: 1 });
+        }
+        again
+    }
+
+    /// A chunk of `len` tasks took so many nanoseconds.
+    pub fn finished(&mut self, len: u32, took: u64) {
+        if self.chunking != Chunking::Measured || len == 0 {
+            return;
+        }
+        let pace = (took / u64::from(len)).max(1);
+        self.pace = if self.pace == 0 { pace } else { (self.pace + pace) / 2 };
+        // A short chunk says little, so it lengthens the next ones only so much; a long task shortens them at once.
+        let ideal = at_most_a_chunk(CHUNK_TIME / self.pace).max(1);
+        self.len = ideal.min(self.len.max(len).saturating_mul(8));
+    }
+
+    /// Nothing of it is sent any more.
+    pub fn clear(&mut self) {
+        self.next = self.end;
+        self.given_back.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(agenda: &mut Agenda, workers: usize) -> Vec<Span> {
+        std::iter::from_fn(|| agenda.take(workers)).collect()
+    }
+
+    #[test]
+    fn fixed_chunks_cover_every_task_once() {
+        let mut agenda = Agenda::new(Chunking::Fixed(4), 0);
+        agenda.extend(10);
+        let spans = drain(&mut agenda, 2);
+        assert_eq!(spans.iter().map(|s| (s.start, s.len)).collect::<Vec<_>>(), [(0, 4), (4, 4), (8, 2)]);
+        assert!(!agenda.has_some());
+    }
+
+    #[test]
+    fn measured_chunks_grow_for_short_tasks_and_shrink_for_long_ones() {
+        let mut agenda = Agenda::new(Chunking::Measured, 0);
+        agenda.extend(1_000_000);
+        assert_eq!(agenda.take(2).map(|s| s.len), Some(1));
+        agenda.finished(1, 100);
+        assert_eq!(agenda.take(2).map(|s| s.len), Some(8));
+        for _ in 0..10 {
+            agenda.finished(8, 800);
+        }
+        let long = agenda.take(2).map_or(0, |s| s.len);
+        assert!((3000..=4000).contains(&long), "{long}");
+        for _ in 0..20 {
+            agenda.finished(1, 10_000_000);
+        }
+        assert_eq!(agenda.take(2).map(|s| s.len), Some(1));
+    }
+
+    #[test]
+    fn the_last_chunks_are_shared() {
+        let mut agenda = Agenda::new(Chunking::Measured, 0);
+        agenda.extend(100);
+        agenda.finished(1, 10_000);
+        agenda.finished(8, 80_000);
+        let spans = drain(&mut agenda, 2);
+        assert_eq!(spans.iter().map(|s| u64::from(s.len)).sum::<u64>(), 100);
+        assert!(spans[0].len <= 25 && spans.last().is_some_and(|s| s.len <= 2), "{spans:?}");
+    }
+
+    #[test]
+    fn what_is_given_back_goes_first_and_deaths_are_counted() {
+        let mut agenda = Agenda::new(Chunking::Fixed(5), 1);
+        agenda.extend(10);
+        let _ = agenda.take(1);
+        agenda.give_back(Span { start: 3, len: 2 });
+        assert!(agenda.died(2));
+        assert_eq!(agenda.take(1), Some(Span { start: 2, len: 1 }));
+        assert!(!agenda.died(2), "one retry was allowed");
+        assert_eq!(agenda.take(1), Some(Span { start: 3, len: 2 }));
+        assert_eq!(agenda.take(1), Some(Span { start: 5, len: 5 }));
+        assert_eq!(agenda.take(1), None);
+    }
+}

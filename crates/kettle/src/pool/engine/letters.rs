@@ -1,0 +1,129 @@
+//! How tasks and outcomes stand in a message: a head of sixteen bytes, then the front's own bytes.
+//!
+//! ```text
+//!   [ chunk: 64 ][ tasks in it, or which of them: 32 ][ flags: 32 ]  bytes of the front …
+//! ```
+
+use kettle_core::arena::{Block, Handle};
+use kettle_core::queue::{self, Body, GetError, Parcel, PutError, Queue, Taken};
+use kettle_core::shared::{ArenaStore, place_of};
+use kettle_core::wait::Patience;
+
+use crate::error::OutOfMemory;
+
+/// The most bytes that travel inside a queue itself; larger bodies stand in a block.
+pub const INLINE_MAX: usize = queue::INLINE_MAX - Head::LEN;
+
+/// What a front has to send: bytes that it understands itself.
+pub struct Load<'b> {
+    /// What kind of bytes.
+    pub tag: u8,
+    /// The bytes: inline at most [`INLINE_MAX`].
+    pub body: Body<'b, Block>,
+    /// Further blocks, at most 63.
+    pub parts: Vec<Block>,
+}
+
+impl core::fmt::Debug for Load<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Load").field("tag", &self.tag).field("parts", &self.parts.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'b> Load<'b> {
+    /// Bytes that are few.
+    pub fn inline(tag: u8, bytes: &'b [u8]) -> Self {
+        Self { tag, body: Body::Inline(bytes), parts: Vec::new() }
+    }
+}
+
+/// What stands before the front's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The chunk; 0 for what is not about one.
+    pub(super) chunk: u64,
+    /// How many tasks it has; or which of them an outcome is of.
+    pub(super) number: u32,
+    pub(super) flags: u32,
+}
+
+/// The chunk's tasks have a time limit: the worker notes when it begins each.
+pub(super) const TIMED: u32 = 1;
+/// The first part is the body.
+const BODY_IS_PART: u32 = 2;
+/// There is nothing more to do.
+pub(super) const LEAVE: u32 = 4;
+
+impl Head {
+    pub(super) const LEN: usize = 16;
+
+    /// What is not about a chunk.
+    pub(super) const fn note(flags: u32) -> Self {
+        Self { chunk: 0, number: 0, flags }
+    }
+
+    fn write(self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.chunk.to_le_bytes());
+        to.extend_from_slice(&self.number.to_le_bytes());
+        to.extend_from_slice(&self.flags.to_le_bytes());
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Self {
+        let long = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
+        let numbers = long(8);
+        Self { chunk: long(0), number: numbers as u32, flags: (numbers >> 32) as u32 }
+    }
+}
+
+/// Puts a message. The queues of a desk have no bound and nobody shuts them down.
+pub(super) fn put(
+    queue: &Handle<Queue>,
+    scratch: &mut Vec<u8>,
+    mut head: Head,
+    load: Load<'_>,
+) -> Result<(), OutOfMemory> {
+    scratch.clear();
+    let mut parts = load.parts;
+    match load.body {
+        Body::Inline(bytes) => {
+            head.write(scratch);
+            scratch.extend_from_slice(bytes);
+        }
+        Body::Block(block) => {
+            head.flags |= BODY_IS_PART;
+            head.write(scratch);
+            parts.insert(0, block);
+        }
+    }
+    put_again(queue, Parcel::blocks(load.tag, Body::Inline(scratch), parts))
+}
+
+/// Puts what was taken out of a desk's queue back into one, as it is.
+pub(super) fn put_again(queue: &Handle<Queue>, parcel: Parcel<'_, ArenaStore>) -> Result<(), OutOfMemory> {
+    match queue.put(place_of(queue), parcel, &Patience::forever()) {
+        Ok(()) => Ok(()),
+        Err(PutError::Exhausted(_, e)) => Err(e.into()),
+        Err(PutError::Full(_) | PutError::ShutDown(_) | PutError::Interrupted(_)) => {
+            unreachable!("a desk's queue has no bound, and its putter no deadline")
+        }
+    }
+}
+
+/// Takes a message: its head, and what the front sent. Short bodies are appended to `bytes`, behind the head.
+pub(super) fn take(
+    queue: &Queue,
+    bytes: &mut Vec<u8>,
+    patience: &Patience<'_>,
+) -> Result<(Head, Taken<Block>), GetError> {
+    let start = bytes.len();
+    let taken = queue.get::<ArenaStore>(bytes, patience)?;
+    Ok((Head::read(&bytes[start..start + Head::LEN]), taken))
+}
+
+/// Brings the body out of the parts, if it travelled among them.
+pub(super) fn unpack(head: Head, mut taken: Taken<Block>) -> Taken<Block> {
+    if head.flags & BODY_IS_PART != 0 {
+        taken.block = Some(taken.parts.remove(0));
+    }
+    taken
+}

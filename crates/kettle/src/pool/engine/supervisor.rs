@@ -1,0 +1,643 @@
+//! The parent's side: who has what in hand, who died, and what comes of it.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kettle_core::arena::{Block, Handle};
+use kettle_core::queue::{Body, Parcel, Taken};
+use kettle_core::shared::ArenaStore;
+use kettle_core::sys::child::Child;
+use kettle_core::sys::{clock, process};
+use kettle_core::wait::{Deadline, EventCount, Patience};
+
+use super::desk::{Desk, Mark};
+use super::letters::{self, Head, LEAVE, Load, TIMED};
+use super::seat::{Fate, Held, Phase, Seat, SeatId};
+use super::watch::{Bell, Watch};
+use crate::error::OutOfMemory;
+
+/// What workers may and may not, and how many there are to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many workers.
+    pub workers: usize,
+    /// After so many chunks a worker is replaced.
+    pub chunks: Option<u32>,
+    /// In bytes. A worker that has more resident at the end of a chunk is replaced; one that has half as much again is
+    /// ended in the middle of a task.
+    pub memory: Option<u64>,
+}
+
+/// What was found out since the last look.
+#[derive(Debug)]
+pub enum Event<W> {
+    /// A worker told something that is no outcome.
+    Note {
+        /// Which one.
+        seat: SeatId,
+        /// What it said; a short body is `bytes[at]` of the [`Post`].
+        taken: Taken<Block>,
+        /// See `taken`.
+        at: Range<usize>,
+    },
+    /// A task has an outcome.
+    Outcome {
+        /// The chunk that it was part of.
+        work: W,
+        /// Which task of it.
+        task: u32,
+        /// What its worker reported; a short body is `bytes[at]` of the [`Post`].
+        taken: Taken<Block>,
+        /// See `taken`.
+        at: Range<usize>,
+    },
+    /// All tasks of a chunk have an outcome.
+    Finished {
+        /// The chunk.
+        work: W,
+        /// How many tasks it had.
+        len: u32,
+        /// For how long it kept its worker busy, in nanoseconds.
+        took: u64,
+    },
+    /// The last tasks of a chunk were never begun, and will not be.
+    Undone {
+        /// The chunk.
+        work: W,
+        /// The first of them.
+        from: u32,
+        /// How many tasks the chunk had.
+        len: u32,
+    },
+    /// A worker is gone, and its seat with it.
+    Ended {
+        /// Which one.
+        seat: SeatId,
+        /// The number of its process.
+        pid: u32,
+        /// Why.
+        fate: Fate,
+        /// It was gone before it said that it was ready.
+        early: bool,
+        /// The task that it had begun and not reported: that one has no other outcome.
+        victim: Option<(W, u32)>,
+    },
+}
+
+/// What [`Supervisor::sweep`] found. It is used again and again.
+#[derive(Debug)]
+pub struct Post<W> {
+    /// The short bodies, one after another.
+    pub bytes: Vec<u8>,
+    /// What happened, in order.
+    pub events: Vec<Event<W>>,
+}
+
+impl<W> Default for Post<W> {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), events: Vec::new() }
+    }
+}
+
+/// How the workers are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that are there or about to be.
+    pub workers: usize,
+    /// Those with something in hand.
+    pub busy: usize,
+    /// Chunks in their hands.
+    pub chunks: usize,
+}
+
+/// The workers of a pool. `W` is what the front calls a chunk.
+///
+/// All methods are short and none waits, so a front may keep it behind a mutex.
+#[derive(Debug)]
+pub struct Supervisor<W> {
+    limits: Limits,
+    bell: Arc<Bell>,
+    seats: Vec<Seat<W>>,
+    next_seat: u64,
+    next_chunk: u64,
+    watch: Arc<Watch>,
+    /// When something is due although nobody tells: a time limit, a kill, a look at the memory.
+    due: Deadline,
+    looked_at: u64,
+    scratch: Vec<u8>,
+    /// What was found out while somebody did something else than sweeping.
+    pending: Post<W>,
+}
+
+/// How long a worker that is to end has between being asked and being killed, in nanoseconds.
+const GRACE: u64 = 60_000_000;
+/// How often the memory of workers is looked at, and how often it is asked who died while outcomes keep coming.
+const LOOK: u64 = 50_000_000;
+/// So many outcomes are taken from one worker before the next has its turn.
+const TURN: usize = 512;
+
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
+impl<W: Clone> Supervisor<W> {
+    /// Of no workers yet.
+    ///
+    /// # Errors
+    /// When there is no memory, or no descriptor left.
+    pub fn new(limits: Limits) -> io::Result<Self> {
+        let outcomes = Handle::new(EventCount::new).map_err(|e| io::Error::other(e.to_string()))?;
+        let bell = Arc::new(Bell::new(outcomes)?);
+        let watch = Arc::new(Watch { bell: Arc::clone(&bell), queues: Vec::new(), children: Vec::new() });
+        Ok(Self {
+            limits,
+            bell,
+            seats: Vec::new(),
+            next_seat: 1,
+            next_chunk: 1,
+            watch,
+            due: Deadline::NEVER,
+            looked_at: 0,
+            scratch: Vec::new(),
+            pending: Post::default(),
+        })
+    }
+
+    /// How many workers there are to be.
+    pub fn size(&self) -> usize {
+        self.limits.workers
+    }
+
+    /// How many workers are missing.
+    pub fn vacancies(&self) -> usize {
+        self.limits.workers.saturating_sub(self.seats.iter().filter(|seat| seat.is_staff()).count())
+    }
+
+    /// A seat for a worker that is about to be started. [`occupy`](Self::occupy) or [`abandon`](Self::abandon) follows.
+    ///
+    /// # Errors
+    /// When there is no memory for its desk.
+    pub fn open(&mut self) -> Result<(SeatId, Desk), OutOfMemory> {
+        let desk = Desk::new(&self.bell.outcomes)?;
+        let id = SeatId(self.next_seat);
+        self.next_seat += 1;
+        self.seats.push(Seat::new(id, desk.clone(), self.limits.chunks));
+        Ok((id, desk))
+    }
+
+    /// The worker of this seat was started, and is the process `pid`, which nobody has reaped.
+    ///
+    /// # Errors
+    /// When it cannot be watched. The seat is given up then, and the process is the caller's to end.
+    pub fn occupy(&mut self, id: SeatId, pid: u32) -> io::Result<()> {
+        let child = match Child::adopt(pid) {
+            Ok(child) => Arc::new(child),
+            Err(e) => {
+                self.abandon(id);
+                return Err(e);
+            }
+        };
+        if let Some(seat) = self.seat(id) {
+            seat.child = Some(child);
+            match seat.phase {
+                Phase::Opening if seat.ready_early => seat.phase = Phase::Ready,
+                Phase::Opening => seat.phase = Phase::Starting,
+                // The pool was terminated meanwhile.
+                Phase::Ending { .. } => seat.signal(SIGKILL),
+                Phase::Starting | Phase::Ready | Phase::Leaving => {}
+            }
+        }
+        self.renew_watch();
+        Ok(())
+    }
+
+    /// The worker of this seat could not be started.
+    pub fn abandon(&mut self, id: SeatId) {
+        self.seats.retain(|seat| seat.id != id);
+        self.renew_watch();
+    }
+
+    /// The worker of this seat said that it is ready.
+    pub fn is_ready(&mut self, id: SeatId) {
+        if let Some(seat) = self.seat(id) {
+            match seat.phase {
+                // It was faster than the one who started it.
+                Phase::Opening => seat.ready_early = true,
+                Phase::Starting => seat.phase = Phase::Ready,
+                Phase::Ready | Phase::Leaving | Phase::Ending { .. } => {}
+            }
+        }
+    }
+
+    /// The seat that is to be sent the next chunk, if any has room: that with the least in hand.
+    pub fn room(&self) -> Option<SeatId> {
+        let may = self.seats.iter().filter(|seat| seat.may_be_sent());
+        may.min_by_key(|seat| (seat.hand.len(), seat.phase != Phase::Ready)).map(|seat| seat.id)
+    }
+
+    /// Whether a worker was taught this job.
+    pub fn knows(&self, id: SeatId, job: u64) -> bool {
+        self.seats.iter().any(|seat| seat.id == id && seat.known.contains(&job))
+    }
+
+    /// Sends what all chunks of a job have in common, before the first of them.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn teach(&mut self, id: SeatId, job: u64, load: Load<'_>) -> Result<(), OutOfMemory> {
+        let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) else { return Ok(()) };
+        letters::put(&seat.desk.tasks, &mut self.scratch, Head::note(0), load)?;
+        seat.known.push(job);
+        Ok(())
+    }
+
+    /// These jobs will not be taught again: those of them that a worker knew, which it may forget now.
+    pub fn forget(&mut self, id: SeatId, mut is_over: impl FnMut(u64) -> bool) -> Vec<u64> {
+        self.seat(id).map_or_else(Vec::new, |seat| seat.known.extract_if(.., |job| is_over(*job)).collect())
+    }
+
+    /// Sends a note to a worker.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn note(&mut self, id: SeatId, load: Load<'_>) -> Result<(), OutOfMemory> {
+        let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) else { return Ok(()) };
+        letters::put(&seat.desk.tasks, &mut self.scratch, Head::note(0), load)
+    }
+
+    /// Sends a chunk of `len` tasks, each of which may take `timeout`. From now on the supervisor answers for it.
+    ///
+    /// # Errors
+    /// When there is no memory for it. Nothing was sent then.
+    pub fn send(
+        &mut self,
+        id: SeatId,
+        work: W,
+        len: u32,
+        timeout: Option<Duration>,
+        load: Load<'_>,
+    ) -> Result<(), OutOfMemory> {
+        let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) else {
+            self.pending.events.push(Event::Undone { work, from: 0, len });
+            return Ok(());
+        };
+        let chunk = self.next_chunk;
+        let head = Head { chunk, number: len, flags: if timeout.is_some() { TIMED } else { 0 } };
+        letters::put(&seat.desk.tasks, &mut self.scratch, head, load)?;
+        self.next_chunk += 1;
+        let timeout = timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX));
+        let sent_at = clock::now();
+        if let Some(timeout) = timeout {
+            self.due = self.due.min(Deadline::at(sent_at.saturating_add(timeout)));
+        }
+        seat.hand.push_back(Held { id: chunk, work, len, finished: 0, timeout, sent_at });
+        if let Some(quota) = &mut seat.quota {
+            *quota -= 1;
+            if *quota == 0 {
+                seat.tell_to_leave(&mut self.scratch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Collects what happened. `ask` who has died, too: to be set after a sleep; while outcomes keep coming, it is done
+    /// now and then anyhow.
+    pub fn sweep(&mut self, post: &mut Post<W>, ask: bool) {
+        let now = clock::now();
+        for seat in &mut self.seats {
+            seat.receive(&mut self.pending, now, TURN);
+        }
+        if ask || now.saturating_sub(self.looked_at) > LOOK {
+            self.looked_at = now;
+            for child in self.watch.ended() {
+                self.bury(&child, now);
+            }
+            self.weigh(now);
+        }
+        if self.due != Deadline::NEVER {
+            self.keep_time(now);
+        }
+        post.bytes.clear();
+        post.events.clear();
+        std::mem::swap(post, &mut self.pending);
+    }
+
+    /// Brings work from those who have some waiting to those who have nothing to do: what is taken away comes back as
+    /// [`Event::Undone`]. To be called before a leader goes to sleep with nothing left to send.
+    pub fn rebalance(&mut self) -> bool {
+        let idle =
+            self.seats.iter().filter(|s| s.phase == Phase::Ready && s.hand.is_empty() && s.may_be_sent()).count();
+        let mut taken = false;
+        for _ in 0..idle {
+            // A worker that is not ready yet does not even do the first.
+            let waiting = |s: &Seat<W>| s.hand.len() - usize::from(s.phase != Phase::Starting && !s.hand.is_empty());
+            let Some(seat) = self.seats.iter_mut().filter(|s| waiting(s) > 0).max_by_key(|s| waiting(s)) else { break };
+            let from = seat.hand[seat.hand.len() - waiting(seat).div_ceil(2)].id;
+            taken |= seat.recall(|held| held.id < from, &mut self.pending);
+        }
+        taken
+    }
+
+    /// Takes back all chunks of which `is_meant`: those that wait come back as [`Event::Undone`], and a worker that is
+    /// in the middle of one is ended, with its task's fate [`Fate::Cancelled`].
+    pub fn cancel(&mut self, mut is_meant: impl FnMut(&W) -> bool) {
+        let now = clock::now();
+        for seat in &mut self.seats {
+            if seat.hand.iter().any(|held| is_meant(&held.work)) {
+                seat.recall(|held| !is_meant(&held.work), &mut self.pending);
+                // What is in its hands still was taken out of the queue by it, or is about to be.
+                seat.catch(Fate::Cancelled, &mut self.pending, now, |seat, _| {
+                    seat.hand.front().is_some_and(|held| is_meant(&held.work))
+                });
+            }
+        }
+        self.due = Deadline::NOW;
+        self.watch.kick();
+    }
+
+    /// Tells all workers to leave when they have done what they have in hand.
+    pub fn dismiss(&mut self) {
+        for seat in self.seats.iter_mut().filter(|seat| seat.is_staff()) {
+            seat.tell_to_leave(&mut self.scratch);
+        }
+    }
+
+    /// Ends all workers, whatever they are at.
+    pub fn end_all(&mut self) {
+        for seat in &mut self.seats {
+            seat.end(Fate::Cancelled);
+        }
+        self.due = Deadline::NOW;
+        self.watch.kick();
+    }
+
+    /// Ends one worker, whatever it is at.
+    pub fn end(&mut self, id: SeatId, fate: Fate) {
+        if let Some(seat) = self.seat(id) {
+            seat.end(fate);
+        }
+        self.due = Deadline::NOW;
+        self.watch.kick();
+    }
+
+    /// Whether no worker is left, not even one that is about to go.
+    pub fn is_deserted(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// Whether no worker has anything in hand, and there is nothing to tell.
+    pub fn is_idle(&self) -> bool {
+        self.pending.events.is_empty() && self.seats.iter().all(|seat| seat.hand.is_empty())
+    }
+
+    /// How the workers are.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            workers: self.seats.iter().filter(|seat| seat.is_staff()).count(),
+            busy: self.seats.iter().filter(|seat| !seat.hand.is_empty()).count(),
+            chunks: self.seats.iter().map(|seat| seat.hand.len()).sum(),
+        }
+    }
+
+    /// What to sleep on.
+    pub fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch)
+    }
+
+    /// When a leader that sleeps must look again at the latest.
+    pub fn due(&self) -> Deadline {
+        if self.pending.events.is_empty() { self.due } else { Deadline::NOW }
+    }
+
+    fn seat(&mut self, id: SeatId) -> Option<&mut Seat<W>> {
+        self.seats.iter_mut().find(|seat| seat.id == id)
+    }
+
+    fn renew_watch(&mut self) {
+        self.watch = Arc::new(Watch {
+            bell: Arc::clone(&self.bell),
+            queues: self.seats.iter().map(|seat| seat.desk.outcomes.clone()).collect(),
+            children: self.seats.iter().filter_map(|seat| seat.child.clone()).collect(),
+        });
+    }
+
+    /// This worker has ended: whatever it put is there, and nothing more will come.
+    fn bury(&mut self, child: &Arc<Child>, now: u64) {
+        let is_it = |seat: &Seat<W>| seat.child.as_ref().is_some_and(|c| Arc::ptr_eq(c, child));
+        let Some(place) = self.seats.iter().position(is_it) else { return };
+        let mut seat = self.seats.remove(place);
+        let post = &mut self.pending;
+        seat.receive(post, now, usize::MAX);
+        let early = seat.phase == Phase::Starting;
+        let (fate, victim) = match seat.phase {
+            Phase::Ending { why, kill_at: Some(_), victim } => (why, victim),
+            Phase::Ending { why, .. } => (why, seat.current()),
+            _ => (Fate::Died, seat.current()),
+        };
+        let mut victim_work = None;
+        let mut undone = Vec::new();
+        for held in seat.hand.drain(..) {
+            let mut from = held.finished;
+            if let Some((_, task)) = victim.filter(|(chunk, _)| *chunk == held.id) {
+                victim_work = Some((held.work.clone(), task));
+                from = task + 1;
+            }
+            // Also if there are none left: the front is told that the chunk is over.
+            undone.push(Event::Undone { work: held.work, from, len: held.len });
+        }
+        post.events.push(Event::Ended { seat: seat.id, pid: child.pid(), fate, early, victim: victim_work });
+        post.events.append(&mut undone);
+        self.renew_watch();
+    }
+
+    /// Looks for workers that have grown too big.
+    fn weigh(&mut self, now: u64) {
+        let Some(limit) = self.limits.memory else { return };
+        self.due = self.due.min(Deadline::at(now + LOOK));
+        for seat in self.seats.iter_mut().filter(|seat| matches!(seat.phase, Phase::Ready | Phase::Leaving)) {
+            let Some(resident) = seat.child.as_ref().and_then(|child| process::resident(child.pid())) else { continue };
+            if resident > limit + limit / 2 && !seat.hand.is_empty() {
+                seat.end(Fate::Memory);
+                self.due = Deadline::NOW;
+            } else if resident > limit && seat.phase == Phase::Ready {
+                seat.recall(|_| false, &mut self.pending);
+                seat.tell_to_leave(&mut self.scratch);
+            }
+        }
+    }
+
+    /// Ends whose time is over, and kills who was asked to end and did not.
+    fn keep_time(&mut self, now: u64) {
+        let mut due = if self.limits.memory.is_some() { Deadline::at(self.looked_at + LOOK) } else { Deadline::NEVER };
+        for seat in &mut self.seats {
+            if seat.time_left(seat.desk.mark(), now) == Some(Duration::ZERO) {
+                seat.catch(Fate::TimedOut, &mut self.pending, now, |seat, mark| {
+                    seat.time_left(mark, now) == Some(Duration::ZERO)
+                });
+            }
+            if let Some(left) = seat.time_left(seat.desk.mark(), now) {
+                due = due.min(Deadline::at(now.saturating_add(left.as_nanos() as u64)));
+            }
+            if let Some(next_step) = seat.go_on_ending(&mut self.pending, now) {
+                due = due.min(Deadline::at(next_step));
+            }
+        }
+        self.due = due;
+    }
+}
+
+impl<W: Clone> Seat<W> {
+    /// Takes up to `most` messages of the worker.
+    fn receive(&mut self, post: &mut Post<W>, now: u64, most: usize) {
+        let mut chunks = 0;
+        let oldest_sent_at = self.hand.front().map_or(now, |held| held.sent_at);
+        let first_event = post.events.len();
+        for _ in 0..most {
+            if self.desk.outcomes.is_empty() {
+                break;
+            }
+            let start = post.bytes.len();
+            let Ok((head, taken)) = letters::take(&self.desk.outcomes, &mut post.bytes, &Patience::none()) else {
+                break;
+            };
+            let taken = letters::unpack(head, taken);
+            let at = start + Head::LEN..post.bytes.len();
+            if head.chunk == 0 {
+                post.events.push(Event::Note { seat: self.id, taken, at });
+                continue;
+            }
+            let Some(held) = self.hand.front_mut().filter(|h| h.id == head.chunk && h.finished == head.number) else {
+                debug_assert!(matches!(self.phase, Phase::Ending { .. }), "an outcome that nobody waits for");
+                continue;
+            };
+            if let Phase::Ending { victim: Some(victim), .. } = self.phase {
+                if victim == (head.chunk, head.number) {
+                    continue;
+                }
+            }
+            held.finished += 1;
+            post.events.push(Event::Outcome { work: held.work.clone(), task: head.number, taken, at });
+            if held.finished == held.len {
+                chunks += 1;
+                if let Some(held) = self.hand.pop_front() {
+                    post.events.push(Event::Finished { work: held.work, len: held.len, took: 0 });
+                }
+            }
+        }
+        if chunks == 0 {
+            return;
+        }
+        let each = self.pace.finished(chunks, oldest_sent_at, now);
+        for event in &mut post.events[first_event..] {
+            if let Event::Finished { took, .. } = event {
+                *took = each;
+            }
+        }
+    }
+
+    /// Takes what waits in the worker's queue out of it, and puts back what is to be kept. What the worker takes in the
+    /// middle of this is its.
+    fn recall(&mut self, mut keep: impl FnMut(&Held<W>) -> bool, post: &mut Post<W>) -> bool {
+        let mut bytes = Vec::new();
+        let mut letters = Vec::new();
+        loop {
+            let start = bytes.len();
+            match letters::take(&self.desk.tasks, &mut bytes, &Patience::none()) {
+                Ok((head, taken)) => letters.push((head, taken, start..bytes.len())),
+                Err(_) => break,
+            }
+        }
+        let mut any = false;
+        for (head, taken, at) in letters {
+            let place = self.hand.iter().position(|held| held.id == head.chunk);
+            let keeps = head.chunk == 0 || place.is_some_and(|place| keep(&self.hand[place]));
+            if keeps {
+                let Taken { tag, block, parts } = taken;
+                let body = block.map_or(Body::Inline(&bytes[at]), Body::Block);
+                if letters::put_again(&self.desk.tasks, Parcel::<ArenaStore>::blocks(tag, body, parts)).is_ok() {
+                    continue;
+                }
+            }
+            if let Some(held) = place.and_then(|place| self.hand.remove(place)) {
+                any = true;
+                if let Some(quota) = &mut self.quota {
+                    *quota += 1;
+                }
+                post.events.push(Event::Undone { work: held.work, from: 0, len: held.len });
+            }
+        }
+        any
+    }
+
+    fn tell_to_leave(&mut self, scratch: &mut Vec<u8>) {
+        match self.phase {
+            Phase::Starting | Phase::Ready => {}
+            // Nobody will come.
+            Phase::Opening | Phase::Leaving | Phase::Ending { .. } => return,
+        }
+        // For lack of memory it stays; it is told again when the pool ends.
+        if letters::put(&self.desk.tasks, scratch, Head::note(LEAVE), Load::inline(0, &[])).is_ok() {
+            self.phase = Phase::Leaving;
+        }
+    }
+
+    /// Ends the worker, whatever it is at: it begins nothing any more. The rest is [`go_on_ending`](Self::go_on_ending)'s.
+    fn end(&mut self, why: Fate) {
+        if !matches!(self.phase, Phase::Ending { .. }) {
+            self.desk.condemn();
+            self.phase = Phase::Ending { why, kill_at: None, victim: None };
+        }
+    }
+
+    /// Ends the worker if `is_meant` holds of it, at the very task at which it holds: another one, which it may have
+    /// begun meanwhile, goes on.
+    fn catch(&mut self, why: Fate, post: &mut Post<W>, now: u64, mut is_meant: impl FnMut(&Self, Mark) -> bool) {
+        while !matches!(self.phase, Phase::Ending { .. }) {
+            let mark = self.desk.mark();
+            // What is there before it is condemned counts.
+            self.receive(post, now, usize::MAX);
+            if !is_meant(self, mark) {
+                return;
+            }
+            if self.desk.condemn_at(mark) {
+                self.phase = Phase::Ending { why, kill_at: None, victim: None };
+            }
+        }
+    }
+
+    /// Judges, asks, kills: one step after another of a worker that is to end. Gives when the next is due.
+    fn go_on_ending(&mut self, post: &mut Post<W>, now: u64) -> Option<u64> {
+        match self.phase {
+            Phase::Ending { why, kill_at: None, .. } => {
+                self.receive(post, now, usize::MAX);
+                // It can begin nothing more, so this is its last task; should the outcome come all the same, it is too
+                // late.
+                self.phase = Phase::Ending { why, kill_at: Some(now + GRACE), victim: self.current() };
+                self.signal(SIGTERM);
+                Some(now + GRACE)
+            }
+            Phase::Ending { why, kill_at: Some(kill_at), victim } if kill_at <= now => {
+                self.signal(SIGKILL);
+                self.phase = Phase::Ending { why, kill_at: Some(now + LOOK), victim };
+                Some(now + LOOK)
+            }
+            Phase::Ending { kill_at, .. } => kill_at,
+            Phase::Opening | Phase::Starting | Phase::Ready | Phase::Leaving => None,
+        }
+    }
+
+    /// How long the worker, which is at `mark`, may go on without being looked at; `None`: as long as it likes.
+    fn time_left(&self, mark: Mark, now: u64) -> Option<Duration> {
+        if matches!(self.phase, Phase::Ending { .. }) {
+            return None;
+        }
+        let begun = |held: &Held<W>| (mark == Mark::new(held.id, held.finished)).then(|| self.desk.since());
+        let left = |held: &Held<W>| {
+            // The time of a task that it has not begun cannot be over earlier than if it began now.
+            let since = begun(held).unwrap_or(now);
+            held.timeout.map(|timeout| since.saturating_add(timeout).saturating_sub(now))
+        };
+        self.hand.iter().filter_map(left).min().map(Duration::from_nanos)
+    }
+}

@@ -1,0 +1,95 @@
+//! The child's side of a desk.
+
+use kettle_core::arena::Block;
+use kettle_core::queue::{GetError, Taken};
+use kettle_core::sys::clock;
+use kettle_core::wait::{Patience, Scope};
+
+use super::desk::{Desk, Mark};
+use super::letters::{self, Head, LEAVE, Load, TIMED};
+use crate::error::OutOfMemory;
+
+/// A worker at its desk: takes, begins, reports.
+#[derive(Debug)]
+pub struct Worker {
+    desk: Desk,
+    scratch: Vec<u8>,
+}
+
+/// What a worker was given.
+#[derive(Debug)]
+pub enum Assignment {
+    /// A chunk of tasks: for each, `begin`, do it, `report`.
+    Chunk {
+        /// What to begin and report.
+        chunk: Chunk,
+        /// What the front sent.
+        taken: Taken<Block>,
+    },
+    /// Something that the front wants known.
+    Note(Taken<Block>),
+    /// There is nothing more to do.
+    Leave,
+}
+
+/// A chunk in the hands of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk {
+    id: u64,
+    /// How many tasks it has.
+    pub len: u32,
+    timed: bool,
+}
+
+impl Worker {
+    /// Sits down.
+    pub fn new(desk: Desk) -> Self {
+        Self { desk, scratch: Vec::new() }
+    }
+
+    /// Waits for the next thing to do. `bytes` is cleared, and then has what the front sent if that was short.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`] when the patience is over, and [`GetError::Interrupted`].
+    pub fn next(&self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Assignment, GetError> {
+        bytes.clear();
+        let (head, taken) = letters::take(&self.desk.tasks, bytes, patience)?;
+        bytes.drain(..Head::LEN);
+        if head.flags & LEAVE != 0 {
+            return Ok(Assignment::Leave);
+        }
+        let taken = letters::unpack(head, taken);
+        Ok(match head.chunk {
+            0 => Assignment::Note(taken),
+            id => Assignment::Chunk { chunk: Chunk { id, len: head.number, timed: head.flags & TIMED != 0 }, taken },
+        })
+    }
+
+    /// Notes that task `index` of `chunk` begins. False: it must not, since this process is about to be ended.
+    #[must_use]
+    pub fn begin(&self, chunk: Chunk, index: u32) -> bool {
+        self.desk.begin(Mark::new(chunk.id, index), chunk.timed.then(clock::now))
+    }
+
+    /// Reports the outcome of task `index` of `chunk`, before the next is begun.
+    ///
+    /// # Errors
+    /// When there is no memory for it. Nothing was reported then.
+    pub fn report(&mut self, chunk: Chunk, index: u32, load: Load<'_>) -> Result<(), OutOfMemory> {
+        self.put(Head { chunk: chunk.id, number: index, flags: 0 }, load)
+    }
+
+    /// Tells the front something that is no outcome: that this worker is ready, say, or never will be.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn note(&mut self, load: Load<'_>) -> Result<(), OutOfMemory> {
+        self.put(Head::note(0), load)
+    }
+
+    fn put(&mut self, head: Head, load: Load<'_>) -> Result<(), OutOfMemory> {
+        letters::put(&self.desk.outcomes, &mut self.scratch, head, load)?;
+        self.desk.bell.notify_one(Scope::Shared);
+        Ok(())
+    }
+}
