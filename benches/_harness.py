@@ -84,6 +84,23 @@ def rate(run: Callable[[int], float], seconds: float, start: int = 100) -> float
         n = int(n * min(20.0, 1.2 * seconds / max(took, 1e-9))) + 1
 
 
+def growing(seconds: float, points: Iterable[int], run: Callable[[int], float]) -> dict[str, float]:
+    """Nanoseconds each at every point, as far as the next one promises to end within 40 times `seconds`."""
+    found: dict[str, float] = {}
+    each = 0.0
+    for n in points:
+        if each * n > 40 * seconds:
+            break
+        each = run(n) / n
+        found[str(n)] = each * 1e9
+    return found
+
+
+def repeated(run: Callable[[int], float]) -> Callable[[int], float]:
+    """The median of several runs where they are short, so that a small number is not judged by one sample."""
+    return lambda n: statistics.median(run(n) for _ in range(max(1, min(15, 100_000 // n))))
+
+
 class Gate:
     """Lets children that were forked already begin together. A bare pipe: it favours no library."""
 
@@ -148,9 +165,16 @@ def measure_apart(name: str, peer: str, seconds: float, limit: float) -> tuple[o
         child.kill()
         child.communicate()
     if child.returncode != 0:
-        last = err.strip().splitlines()[-1] if err.strip() else f"exit code {child.returncode}"
-        return None, "not installed" if last.startswith("ModuleNotFoundError") else last[:120]
+        return None, _reason(err, child.returncode)
     return json.loads(out.splitlines()[-1]), None
+
+
+def _reason(stderr: str, code: int) -> str:
+    last = stderr.strip().splitlines()[-1] if stderr.strip() else f"exit code {code}"
+    if not last.startswith("ModuleNotFoundError"):
+        return last[:120]
+    module = last.split("'")[1]
+    return f"there is no {module}" if "." in module else "not installed"
 
 
 def run_interleaved(

@@ -1,4 +1,5 @@
-"""The libraries that are measured, behind one face: how each makes its queues, pipes, locks and processes."""
+"""The libraries that are measured, and how those that have `get_context` make queues, pipes, locks and processes.
+The pools of all of them stand in `_pools`."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ _FIFO_ROOM = 1 << 20  # bytes; faster-fifo's queues have a size in bytes, and th
 
 @dataclass(frozen=True)
 class Peer:
-    """One library. `module` has `get_context`; a library with queues only (faster-fifo) names them in `queues`."""
+    """One library. `module` is what `load` imports, and where `get_context` is if the library has one; a library with
+    queues only (faster-fifo) names them in `queues`."""
 
     name: str
     module: str
@@ -47,6 +49,14 @@ PEERS = {
         Peer("billiard", "billiard", "billiard"),
         Peer("multiprocess", "multiprocess", "multiprocess"),
         Peer("faster-fifo", "multiprocessing", "faster-fifo", queues="faster_fifo"),
+        Peer("futures", "concurrent.futures", None),
+        Peer("loky", "loky", "loky"),
+        Peer("joblib", "joblib", "joblib"),
+        Peer("mpire", "mpire", "mpire"),
+        Peer("pebble", "pebble", "pebble"),
+        Peer("aiologic", "aiologic", "aiologic"),
+        Peer("culsans", "culsans", "culsans"),
+        Peer("janus", "janus", "janus"),
     )
 }
 
@@ -54,3 +64,13 @@ PEERS = {
 LIBRARIES = ("kettle", "stdlib", "billiard", "multiprocess")
 #: Those that have a process queue.
 QUEUES = (*LIBRARIES, "faster-fifo")
+#: Those that have a pool of processes with a map.
+MAPS = (*LIBRARIES, "futures", "loky", "joblib", "mpire", "pebble")
+#: Those whose pool takes single tasks besides.
+POOLS = tuple(name for name in MAPS if name != "joblib")
+#: Those that have `submit` or the like, giving futures of `concurrent.futures`.
+EXECUTORS = ("kettle", "futures", "loky", "pebble")
+#: Those that have what `threading` and `queue` have; queues only; queues that a thread and a coroutine share.
+THREADS = ("kettle", "stdlib", "aiologic")
+THREAD_QUEUES = (*THREADS, "culsans")
+AWAITABLE_QUEUES = (*THREAD_QUEUES, "janus")

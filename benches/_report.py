@@ -6,9 +6,55 @@ import os
 import platform
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from benches._harness import CELLS, SERIES, Cell, Result, Series
 from benches._peers import PEERS
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A part of the page: what the `programs` measure, with a column for each library that any of them names."""
+
+    title: str
+    programs: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def holds(self, benchmark: Cell | Series) -> bool:
+        return benchmark.measure.__module__.removeprefix("benches.") in self.programs
+
+
+CHAPTERS = (
+    Chapter(
+        "Processes, queues, pipes, locks",
+        ("process_queue", "pipe", "locks", "start", "awaitable", "flatness"),
+        (
+            "The standard library has no awaitable queue: what is measured is `run_in_executor(None, q.get)`, a thread "
+            "for every wait.",
+        ),
+    ),
+    Chapter(
+        "Pools of processes",
+        ("pool", "pool_flatness"),
+        (
+            "Each pool has two workers and is used in the way that its documentation calls the fastest: joblib with "
+            "its forking backend inside a `with` block, and arrays in mapped files; mpire with `keep_alive`; loky with "
+            "its reusable executor. futures is `concurrent.futures`. Where a library chooses no chunks itself "
+            "(futures, loky, pebble), automatic ones are an eighth of the items, as in the standard library.",
+            "Of futures, loky and pebble, `imap` is the executor's `map`, which pulls all its input at once, and "
+            "`imap_unordered` is `as_completed` over single tasks.",
+        ),
+    ),
+    Chapter(
+        "Threads",
+        ("threads",),
+        (
+            "The pool of futures is `concurrent.futures.ThreadPoolExecutor`. The standard library has no queue that a "
+            "thread and a coroutine share: what is measured there is `run_in_executor(None, q.get)`, a thread for "
+            "every wait.",
+        ),
+    ),
+)
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 BY_HAND = ("<!-- by hand -->", "<!-- end of by hand -->")
@@ -100,11 +146,10 @@ def _verdict(benchmark: Cell, against_best: float | None) -> str:
 
 
 def _cells_table(found: Mapping[str, Mapping[str, Result]]) -> list[str]:
-    columns = ["cell", "unit", *PEERS, "to the best rival", "to the standard library", "goal"]
-    lines = [_row(columns), _row(["---"] * 2 + ["---:"] * (len(PEERS) + 2) + ["---"])]
+    peers = [peer for peer in PEERS if any(peer in CELLS[name].peers for name in found)]
+    columns = ["cell", "unit", *peers, "to the best rival", "to the standard library", "goal"]
+    lines = [_row(columns), _row(["---"] * 2 + ["---:"] * (len(peers) + 2) + ["---"])]
     for name, results in found.items():
-        if name not in CELLS:
-            continue
         benchmark, rival = CELLS[name], best_rival(results)
         to_best = ratio(results, rival[0] if rival else None)
         lines.append(
@@ -112,14 +157,14 @@ def _cells_table(found: Mapping[str, Mapping[str, Result]]) -> list[str]:
                 [
                     benchmark.title,
                     benchmark.unit,
-                    *(_shown(results.get(peer)) for peer in PEERS),
+                    *(_shown(results.get(peer)) for peer in peers),
                     _times(to_best),
-                    _times(ratio(results, "stdlib")),
+                    _times(ratio(results, "stdlib" if "stdlib" in results else "futures")),
                     _verdict(benchmark, to_best),
                 ]
             )
         )
-    return lines
+    return [*lines, ""]
 
 
 def _series_table(benchmark: Series, results: Mapping[str, Result]) -> list[str]:
@@ -148,19 +193,27 @@ def as_markdown(machine: Mapping, how: Mapping, found: Mapping[str, Mapping[str,
         "",
         f"Libraries: {libraries}.",
         "",
-        "## Against the others",
-        "",
-        *_cells_table(found),
-        "",
-        "A dash: the library has no such thing. In the last two rows the standard library has no awaitable queue; what "
-        "is measured is `run_in_executor(None, q.get)`, a thread for every wait.",
-        "",
-        "## Does the cost stay flat?",
+        "A dash: the library has no such thing.",
         "",
     ]
-    for name, results in found.items():
-        if name in SERIES:
-            lines += _series_table(SERIES[name], results)
+    for chapter in CHAPTERS:
+        cells = {name: results for name, results in found.items() if name in CELLS and chapter.holds(CELLS[name])}
+        rows = {name: results for name, results in found.items() if name in SERIES and chapter.holds(SERIES[name])}
+        if cells or rows:
+            lines += [f"## {chapter.title}", ""]
+        if cells:
+            lines += _cells_table(cells)
+            for note in chapter.notes:
+                lines += [note, ""]
+        if rows:
+            lines += [
+                "### By size",
+                "",
+                "A dash: not within the time of this run; `python -m benches --long` goes on.",
+                "",
+            ]
+            for name, results in rows.items():
+                lines += _series_table(SERIES[name], results)
     return "\n".join([*lines, "## What limits them", "", _kept(previous), ""])
 
 

@@ -3,30 +3,17 @@ and memory returns after a burst."""
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from benches._harness import Gate, series
+from benches._harness import Gate, growing, repeated, series
 from benches._peers import Peer
 from benches.process_queue import MEGABYTE, _produce
 
 MESSAGES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 BACKLOG = (1_000, 10_000, 100_000, 1_000_000)
 COUNTS = (1, 10, 100, 500)
-
-
-def _within(seconds: float, points: Iterable[int], cost: Callable[[int], float]) -> dict[str, float]:
-    """Nanoseconds each at every point, as far as the next one promises to end within 40 times `seconds`."""
-    found: dict[str, float] = {}
-    each = 0.0
-    for n in points:
-        if each * n > 40 * seconds:
-            break
-        each = cost(n) / n
-        found[str(n)] = each * 1e9
-    return found
 
 
 @series(
@@ -39,10 +26,7 @@ def _within(seconds: float, points: Iterable[int], cost: Callable[[int], float])
 def messages(peer: Peer, seconds: float) -> Mapping[str, float]:
     queue = peer.queue()
 
-    def cost(n: int) -> float:
-        return statistics.median(_flow(peer, queue, n) for _ in range(max(1, min(15, 100_000 // n))))
-
-    return _within(seconds, MESSAGES, cost)
+    return growing(seconds, MESSAGES, repeated(lambda n: _flow(peer, queue, n)))
 
 
 def _flow(peer: Peer, queue: Any, n: int) -> float:
@@ -80,7 +64,7 @@ def backlog(peer: Peer, seconds: float) -> Mapping[str, float]:
         return time.perf_counter() - begun
 
     cost(1000)
-    return _within(seconds, BACKLOG, cost)
+    return growing(seconds, BACKLOG, cost)
 
 
 @series(

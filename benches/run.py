@@ -1,7 +1,8 @@
 """Runs the benchmarks and writes down what they found.
 
 `python -m benches` runs all of them, which takes some minutes, and writes docs/benchmarks.md.
-`python -m benches --quick --only 'lock-*'` runs one short round of some.
+`python -m benches --quick --only lock,pool` runs one short round of some.
+`python -m benches --long --only pool-flat,pool-memory` goes up to ten million tasks.
 """
 
 from __future__ import annotations
@@ -18,22 +19,23 @@ if __name__ == "__main__":
 
 from benches._harness import CELLS, ROOT, SERIES, Cell, Result, measure_here, run_interleaved
 from benches._peers import PEERS
-from benches._report import as_json, as_markdown, best_rival, figure, machine, ratio
+from benches._report import CHAPTERS, as_json, as_markdown, best_rival, figure, machine, ratio
 
-PROGRAMS = ("process_queue", "pipe", "locks", "start", "awaitable", "flatness")
+LONG = 10.0  # seconds, where `--seconds` stands otherwise
 PAGE = ROOT / "docs" / "benchmarks.md"
 SAMPLES = ROOT / "benches" / "results.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    for program in PROGRAMS:
-        importlib.import_module(f"benches.{program}")
+    for chapter in CHAPTERS:
+        for program in chapter.programs:
+            importlib.import_module(f"benches.{program}")
     options = _options(arguments)
     if options.measure:
         name, peer, seconds = options.measure
         print(json.dumps(measure_here(name, peer, float(seconds))))
         return 0
-    names = [n for n in (*CELLS, *SERIES) if any(fnmatch.fnmatch(n, pattern) for pattern in options.only)]
+    names = [n for n in (*CELLS, *SERIES) if any(_selects(pattern, n) for pattern in options.only)]
     if options.list:
         print("\n".join(names))
         return 0
@@ -43,8 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     for name in names:
         benchmark = CELLS.get(name) or SERIES[name]
         rounds = options.rounds if name in CELLS else max(1, options.rounds // 3)
-        limit = 20 + (20 if name in CELLS else 120) * options.seconds
-        found[name] = run_interleaved(benchmark, options.peers, rounds, options.seconds, limit, _say)
+        seconds = LONG if options.long and name in SERIES else options.seconds
+        limit = 20 + (20 if name in CELLS else 60) * seconds
+        found[name] = run_interleaved(benchmark, options.peers, rounds, seconds, limit, _say)
         _say(_line(name, found[name]))
 
     how = {"rounds": options.rounds, "seconds": options.seconds}
@@ -57,14 +60,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _selects(pattern: str, name: str) -> bool:
+    """A pattern, a whole name, or the words that it begins with."""
+    return fnmatch.fnmatch(name, pattern) or name.startswith(f"{pattern}-")
+
+
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benches", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", type=lambda s: s.split(","), default=["*"], help="names or patterns, with commas")
+    parser.add_argument(
+        "--only", type=lambda s: s.split(","), default=["*"], help="names, their first words, or patterns, with commas"
+    )
     parser.add_argument(
         "--peers", type=lambda s: s.split(","), default=list(PEERS), help="which libraries, with commas"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5, help="how long one measurement shall take (default 0.5)")
+    parser.add_argument("--long", action="store_true", help="series go on to their largest sizes, which takes minutes")
     parser.add_argument("--quick", action="store_true", help="one round of 0.1 s")
     parser.add_argument(
         "--json", type=Path, help=f"where to write every sample; a whole run: {SAMPLES.relative_to(ROOT)}"
