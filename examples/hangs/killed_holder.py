@@ -1,8 +1,6 @@
-"""A process that holds a lock is killed. What do the others wait for?"""
+"""A process is killed while it holds a lock. What do the others wait for?"""
 
 import multiprocessing
-import os
-import signal
 import time
 
 
@@ -17,10 +15,9 @@ if __name__ == "__main__":
     holder = multiprocessing.Process(target=hold, args=(lock, ready))
     holder.start()
     ready.wait()
-    os.kill(holder.pid, signal.SIGKILL)
+    holder.kill()
     holder.join()
-    print("the holder was killed; now acquire() ...", flush=True)
     try:
         lock.acquire()
     except Exception as error:
-        print(f"{type(error).__name__}: {error}")
+        print(f"acquire() raised {type(error).__name__}: {error}")

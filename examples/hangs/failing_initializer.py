@@ -1,0 +1,15 @@
+"""The initializer of the workers raises. Who hears of it?"""
+
+import multiprocessing
+
+
+def connect(address):
+    raise ConnectionError(f"nobody answers at {address}")
+
+
+if __name__ == "__main__":
+    with multiprocessing.Pool(2, initializer=connect, initargs=("localhost:5432",)) as pool:
+        try:
+            pool.apply(len, ("tea",))
+        except Exception as error:
+            print(f"apply() raised {type(error).__name__}: {error}")

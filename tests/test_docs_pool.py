@@ -1,0 +1,72 @@
+"""Every program in docs/pool.md runs, in an interpreter of its own, and prints what the page says."""
+
+import doctest
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parent.parent / "docs" / "pool.md"
+LIMIT = 40
+
+# A heading, or a program and, right under it, what it prints.
+PIECE = re.compile(
+    r"^## (?P<heading>[^\n]+)$|^```python\n(?P<program>.*?)^```$(?:\n+^```text\n(?P<prints>.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def programs():
+    heading, number = "", 0
+    for piece in PIECE.finditer(PAGE.read_text()):
+        if piece["heading"]:
+            heading, number = re.sub(r"\W+", "-", piece["heading"]).strip("-"), 0
+        else:
+            number += 1
+            yield pytest.param(piece["program"], piece["prints"], id=f"{heading}-{number}")
+
+
+def test_every_program_of_the_page_is_found_and_says_what_it_prints():
+    text = PAGE.read_text()
+    found = [parameters.values for parameters in programs()]
+    assert len(found) == text.count("```python") > 20
+    assert all(prints for _, prints in found)
+    assert len(found) == text.count("```text")
+
+
+@pytest.mark.parametrize("anchor", re.findall(r"\]\(#([^)]+)\)", PAGE.read_text()))
+def test_links_within_the_page_lead_somewhere(anchor):
+    headings = re.findall(r"^## (.+)$", PAGE.read_text(), re.MULTILINE)
+    assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(("program", "prints"), list(programs()))
+def test_program(program, prints, tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(program)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # so that stdout and stderr are in the order of the program
+    process = subprocess.Popen(
+        [sys.executable, str(path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        text, _ = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        text, _ = process.communicate()
+        pytest.fail(f"hangs; it printed {text!r}")
+    assert process.returncode == 0, text
+    alike = doctest.OutputChecker().check_output(prints, text, doctest.ELLIPSIS)
+    assert alike, f"the page says\n{prints}\nand it printed\n{text}"
+    with pytest.raises(ProcessLookupError):  # nothing of it is left
+        os.killpg(process.pid, 0)
