@@ -1,0 +1,173 @@
+"""Why a worker died: what its exit code says, whether the kernel ran out of memory, and where it was when it crashed.
+
+A worker calls `arm` when it starts, and tells its parent the number that it gets. The parent opens what is behind that
+number (`open_trace`) while the worker lives, and reads it after its death.
+
+    states of a trace     (none) --arm--> empty --crash--> written --read_trace--> closed
+                                            └--close_trace, if the worker ends in peace--> closed
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+
+from kettle.multiprocessing import _descriptors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from kettle._errors import WorkerDied
+
+__all__ = ["PostMortem", "arm", "close_trace", "open_trace", "read_trace"]
+
+_LONGEST = 32 * 1024  # bytes of a trace that are read
+
+# ---------------------------------------------------------------- in the worker
+
+
+_trace: int | None = None
+_to_stderr = False
+
+
+def arm() -> int | None:
+    """Has faulthandler write the Python stacks of all threads to a file in memory, should this process crash. Returns
+    the number of its descriptor, for `open_trace`; None if the system refuses.
+
+    If faulthandler was enabled before (by `-X faulthandler`, or in the parent of a forked worker), its report goes to
+    the file instead. Who enables it later, in an initializer or a task, gets it for himself, and the file stays empty.
+    """
+    global _trace, _to_stderr
+    before = _trace
+    try:
+        trace = os.memfd_create("kettle-trace")
+        _to_stderr = faulthandler.is_enabled() and (before is None or _to_stderr)
+        faulthandler.enable(file=trace, all_threads=True)
+    except OSError:
+        return None
+    if before is None:
+        os.register_at_fork(after_in_child=_after_fork_in_child)
+    else:
+        os.close(before)
+    _trace = trace
+    return trace
+
+
+def _after_fork_in_child() -> None:
+    """The file is about the worker, not about what it forks. A child's report goes where it would go without us."""
+    if _trace is not None:
+        try:
+            target = os.dup(2) if _to_stderr else os.open(os.devnull, os.O_WRONLY)
+            os.dup2(target, _trace, inheritable=False)
+            os.close(target)
+        except OSError:
+            faulthandler.disable()
+
+
+# ---------------------------------------------------------------- in the parent
+
+
+def open_trace(pid: int, number: int | None) -> int | None:
+    """A descriptor of the file that the worker `pid` has armed as `number`, to be given to `read_trace` or
+    `close_trace`; None if there is none, or the system does not let us look."""
+    if number is None:
+        return None
+    try:
+        return _descriptors.keep(os.open(f"/proc/{pid}/fd/{number}", os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return None
+
+
+def read_trace(trace: int | None) -> str | None:
+    """What the worker wrote as it crashed; None if it wrote nothing. Closes the descriptor."""
+    if trace is None:
+        return None
+    try:
+        text = os.pread(trace, _LONGEST, 0).decode(errors="replace").strip()
+    except OSError:
+        text = ""
+    close_trace(trace)
+    return text or None
+
+
+def close_trace(trace: int | None) -> None:
+    """Closes what `open_trace` gave."""
+    if trace is not None:
+        _descriptors.close(trace)
+
+
+class PostMortem:
+    """Says why a pool's workers died. Made before the first of them starts."""
+
+    def __init__(self) -> None:
+        self._kills = _OomKills()
+
+    def worker_died(
+        self,
+        pid: int,
+        exitcode: int | None,
+        task: str | None = None,
+        *,
+        trace: int | None = None,
+        reason: Literal["died", "memory", "start"] = "died",
+    ) -> WorkerDied:
+        """The error to raise for the worker `pid`, which ended with `exitcode` (None: unknown) while it ran `task`.
+
+        trace: what `open_trace` gave for it. It is closed.
+        reason: "memory" if it was the pool who killed it. Then nobody is asked whether the kernel did.
+        """
+        import signal
+
+        from kettle._errors import WorkerDied
+
+        oom: bool | None = False
+        if exitcode is None:
+            oom = None
+        elif exitcode == -signal.SIGKILL and reason != "memory":
+            oom = self._kills.one_more()
+        return WorkerDied(pid=pid, exitcode=exitcode, task=task, oom=oom, reason=reason, trace=read_trace(trace))
+
+
+class _OomKills:
+    """How many processes of our control group the kernel has killed for want of memory, and how many of those we know
+    about. Workers are in the group of their parent, and the kernel counts before it kills."""
+
+    def __init__(self, root: str = "/") -> None:
+        self._root = root
+        self._in_group = self._count(self._group_files())
+        self._anywhere = self._count(self._system_files())
+
+    def one_more(self) -> bool | None:
+        """Whether there was one that nobody was told of yet: a worker that was killed just now must have been it. None
+        if there is no telling."""
+        if self._in_group is not None:
+            known, now = self._in_group, self._count(self._group_files())
+            if now is None:
+                return None
+            self._in_group += now > known
+            return now > known
+        # The machine's counter is other people's as well. It can only rule it out.
+        known_anywhere, self._anywhere = self._anywhere, self._count(self._system_files())
+        return False if known_anywhere is not None and self._anywhere == known_anywhere else None
+
+    def _group_files(self) -> list[str]:
+        from kettle import _cgroups
+
+        names = ("memory.events.local", "memory.events", "memory.oom_control")
+        own = [chain[0] for chain in _cgroups.directories("memory", self._root)]
+        return [os.path.join(directory, name) for directory in own for name in names]
+
+    def _system_files(self) -> list[str]:
+        return [os.path.join(self._root, "proc/vmstat")]
+
+    @staticmethod
+    def _count(files: list[str]) -> int | None:
+        from kettle import _cgroups
+
+        for file in files:
+            for line in _cgroups.read(file).splitlines():
+                words = line.split()
+                if len(words) == 2 and words[0] == "oom_kill" and words[1].isdecimal():
+                    return int(words[1])
+        return None
