@@ -14,7 +14,7 @@ if __name__ == "__main__":
     worker = multiprocessing.Process(target=wait_for_work, args=(queue, ready))
     worker.start()
     ready.wait()
-    time.sleep(0.2)  # it is in get() by now
+    time.sleep(0.5)  # it is in get() by now
     worker.kill()
     worker.join()
     queue.put("the next item")

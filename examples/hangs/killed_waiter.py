@@ -14,7 +14,7 @@ if __name__ == "__main__":
     waiter = multiprocessing.Process(target=wait_for, args=(event, ready))
     waiter.start()
     ready.wait()
-    time.sleep(0.2)  # it is in wait() by now
+    time.sleep(0.5)  # it is in wait() by now
     waiter.kill()
     waiter.join()
     event.set()
