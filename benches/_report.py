@@ -158,7 +158,7 @@ def _cells_table(found: Mapping[str, Mapping[str, Result]]) -> list[str]:
                     benchmark.title,
                     benchmark.unit,
                     *(_shown(results.get(peer)) for peer in peers),
-                    _times(to_best),
+                    f"{_times(to_best)} {rival[0]}" if to_best and rival else "-",
                     _times(ratio(results, "stdlib" if "stdlib" in results else "futures")),
                     _verdict(benchmark, to_best),
                 ]

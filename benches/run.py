@@ -12,6 +12,7 @@ import fnmatch
 import importlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         name, peer, seconds = options.measure
         print(json.dumps(measure_here(name, peer, float(seconds))))
         return 0
-    names = [n for n in (*CELLS, *SERIES) if any(_selects(pattern, n) for pattern in options.only)]
+    names = _selected(options.only)
     if options.list:
         print("\n".join(names))
         return 0
@@ -60,9 +61,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _selects(pattern: str, name: str) -> bool:
-    """A pattern, a whole name, or the words that it begins with."""
-    return fnmatch.fnmatch(name, pattern) or name.startswith(f"{pattern}-")
+def _selected(only: Sequence[str]) -> list[str]:
+    """What each asks for: the benchmark of that name, or those whose names begin with these words or match it."""
+    every = (*CELLS, *SERIES)
+    asked = {
+        name
+        for wish in only
+        for name in every
+        if name == wish or (wish not in every and (name.startswith(f"{wish}-") or fnmatch.fnmatch(name, wish)))
+    }
+    return [name for name in every if name in asked]
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -74,7 +82,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--peers", type=lambda s: s.split(","), default=list(PEERS), help="which libraries, with commas"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=0.5, help="how long one measurement shall take (default 0.5)")
+    parser.add_argument("--seconds", type=float, default=0.2, help="how long one measurement shall take (default 0.2)")
     parser.add_argument("--long", action="store_true", help="series go on to their largest sizes, which takes minutes")
     parser.add_argument("--quick", action="store_true", help="one round of 0.1 s")
     parser.add_argument(
