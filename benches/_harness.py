@@ -158,6 +158,9 @@ def measure_apart(name: str, peer: str, seconds: float, limit: float) -> tuple[o
     try:
         out, err = child.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(child.pid, signal.SIGTERM)  # which the standard library's resource trackers survive, and tidy up
+            child.communicate(timeout=2)
         return None, f"no result within {limit:.0f} s"
     finally:
         with suppress(ProcessLookupError):
