@@ -1,7 +1,7 @@
-//! How tasks and outcomes stand in a message: a head of sixteen bytes, then the front's own bytes.
+//! How tasks and outcomes stand in a message: a head of 24 bytes, then the front's own bytes.
 //!
 //! ```text
-//!   [ chunk: 64 ][ tasks in it, or which of them: 32 ][ flags: 32 ]  bytes of the front …
+//!   [ chunk: 64 ][ tasks in it, or which of them: 32 ][ flags: 32 ][ word of the front: 64 ]  bytes of the front …
 //! ```
 
 use kettle_core::arena::{Block, Handle};
@@ -18,6 +18,8 @@ pub const INLINE_MAX: usize = queue::INLINE_MAX - Head::LEN;
 pub struct Load<'b> {
     /// What kind of bytes.
     pub tag: u8,
+    /// A number that travels beside them: of which job they are, say.
+    pub word: u64,
     /// The bytes: inline at most [`INLINE_MAX`].
     pub body: Body<'b, Block>,
     /// Further blocks, at most 63.
@@ -33,7 +35,7 @@ impl core::fmt::Debug for Load<'_> {
 impl<'b> Load<'b> {
     /// Bytes that are few.
     pub fn inline(tag: u8, bytes: &'b [u8]) -> Self {
-        Self { tag, body: Body::Inline(bytes), parts: Vec::new() }
+        Self { tag, word: 0, body: Body::Inline(bytes), parts: Vec::new() }
     }
 }
 
@@ -45,6 +47,7 @@ pub(super) struct Head {
     /// How many tasks it has; or which of them an outcome is of.
     pub(super) number: u32,
     pub(super) flags: u32,
+    pub(super) word: u64,
 }
 
 /// The chunk's tasks have a time limit: the worker notes when it begins each.
@@ -55,23 +58,24 @@ const BODY_IS_PART: u32 = 2;
 pub(super) const LEAVE: u32 = 4;
 
 impl Head {
-    pub(super) const LEN: usize = 16;
+    pub(super) const LEN: usize = 24;
 
     /// What is not about a chunk.
     pub(super) const fn note(flags: u32) -> Self {
-        Self { chunk: 0, number: 0, flags }
+        Self { chunk: 0, number: 0, flags, word: 0 }
     }
 
     fn write(self, to: &mut Vec<u8>) {
         to.extend_from_slice(&self.chunk.to_le_bytes());
         to.extend_from_slice(&self.number.to_le_bytes());
         to.extend_from_slice(&self.flags.to_le_bytes());
+        to.extend_from_slice(&self.word.to_le_bytes());
     }
 
     pub(super) fn read(bytes: &[u8]) -> Self {
         let long = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
         let numbers = long(8);
-        Self { chunk: long(0), number: numbers as u32, flags: (numbers >> 32) as u32 }
+        Self { chunk: long(0), number: numbers as u32, flags: (numbers >> 32) as u32, word: long(16) }
     }
 }
 
@@ -83,6 +87,7 @@ pub(super) fn put(
     load: Load<'_>,
 ) -> Result<(), OutOfMemory> {
     scratch.clear();
+    head.word = load.word;
     let mut parts = load.parts;
     match load.body {
         Body::Inline(bytes) => {

@@ -39,6 +39,8 @@ pub enum Event<W> {
         seat: SeatId,
         /// What it said; a short body is `bytes[at]` of the [`Post`].
         taken: Taken<Block>,
+        /// And the number beside it.
+        word: u64,
         /// See `taken`.
         at: Range<usize>,
     },
@@ -283,7 +285,7 @@ impl<W: Clone> Supervisor<W> {
             return Ok(());
         };
         let chunk = self.next_chunk;
-        let head = Head { chunk, number: len, flags: if timeout.is_some() { TIMED } else { 0 } };
+        let head = Head { chunk, number: len, flags: if timeout.is_some() { TIMED } else { 0 }, word: 0 };
         letters::put(&seat.desk.tasks, &mut self.scratch, head, load)?;
         self.next_chunk += 1;
         let timeout = timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX));
@@ -504,7 +506,7 @@ impl<W: Clone> Seat<W> {
             let taken = letters::unpack(head, taken);
             let at = start + Head::LEN..post.bytes.len();
             if head.chunk == 0 {
-                post.events.push(Event::Note { seat: self.id, taken, at });
+                post.events.push(Event::Note { seat: self.id, taken, word: head.word, at });
                 continue;
             }
             let Some(held) = self.hand.front_mut().filter(|h| h.id == head.chunk && h.finished == head.number) else {

@@ -25,9 +25,16 @@ pub enum Assignment {
         chunk: Chunk,
         /// What the front sent.
         taken: Taken<Block>,
+        /// And the number beside it.
+        word: u64,
     },
     /// Something that the front wants known.
-    Note(Taken<Block>),
+    Note {
+        /// What the front sent.
+        taken: Taken<Block>,
+        /// And the number beside it.
+        word: u64,
+    },
     /// There is nothing more to do.
     Leave,
 }
@@ -60,8 +67,12 @@ impl Worker {
         }
         let taken = letters::unpack(head, taken);
         Ok(match head.chunk {
-            0 => Assignment::Note(taken),
-            id => Assignment::Chunk { chunk: Chunk { id, len: head.number, timed: head.flags & TIMED != 0 }, taken },
+            0 => Assignment::Note { taken, word: head.word },
+            id => Assignment::Chunk {
+                chunk: Chunk { id, len: head.number, timed: head.flags & TIMED != 0 },
+                taken,
+                word: head.word,
+            },
         })
     }
 
@@ -76,7 +87,7 @@ impl Worker {
     /// # Errors
     /// When there is no memory for it. Nothing was reported then.
     pub fn report(&mut self, chunk: Chunk, index: u32, load: Load<'_>) -> Result<(), OutOfMemory> {
-        self.put(Head { chunk: chunk.id, number: index, flags: 0 }, load)
+        self.put(Head { chunk: chunk.id, number: index, flags: 0, word: 0 }, load)
     }
 
     /// Tells the front something that is no outcome: that this worker is ready, say, or never will be.
