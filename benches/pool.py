@@ -12,7 +12,7 @@ from benches._peers import EXECUTORS, MAPS, POOLS, Peer
 from benches._pools import Pool, executor, pool
 
 MEGABYTE = 1 << 20
-ARRAYS = 64  # in one map: distinct ones, since pickle sends equal references once
+ARRAYS = 32  # in one map: distinct ones, since pickle sends equal references once
 
 
 def same(item: Any) -> Any:
@@ -140,7 +140,7 @@ def start(peer: Peer, seconds: float) -> float:
                 deque(results(same, range(1000), 10), maxlen=0)
         return time.perf_counter() - begun
 
-    return _warm_rate(run, seconds, start=2)
+    return _warm_rate(run, seconds, start=1)
 
 
 @cell(
