@@ -14,6 +14,7 @@ from benches._peers import AWAITABLE_QUEUES, THREAD_QUEUES, THREADS, Peer
 
 POOLS = ("kettle", "stdlib", "futures")
 EXECUTORS = ("kettle", "futures")
+AWAITABLE = ("kettle", "aiologic")
 COUNTS = (1, 2, 3, 4)
 
 #: The modules where the libraries keep what the standard library keeps in `queue` and `threading`.
@@ -368,6 +369,23 @@ def awaited_turns(peer: Peer, seconds: float) -> float:
         return took
 
     return rate(lambda n: asyncio.run(ask(n)), seconds)
+
+
+@cell("thread-alock", "threading.Lock, awaited acquire + release, uncontended", unit="pairs/s", goal=1, peers=AWAITABLE)
+def awaited_lock(peer: Peer, seconds: float) -> float:
+    lock = _lock(peer, "Lock")
+    acquire, release = (
+        (lock.async_acquire, lock.async_release) if peer.name == "aiologic" else (lock.aacquire, lock.release)
+    )
+
+    async def hold(n: int) -> float:
+        begun = time.perf_counter()
+        for _ in range(n):
+            await acquire()
+            release()
+        return time.perf_counter() - begun
+
+    return rate(lambda n: asyncio.run(hold(n)), seconds, start=1000)
 
 
 # ------------------------------------------------------------------------- with more threads; free-threaded builds
