@@ -12,10 +12,11 @@
 //! outstanding and nobody waits.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use kettle_core::wait::{EventCount, Patience, Scope, Stopped};
+use kettle_core::wait::{Deadline, EventCount, Patience, Scope, Stopped};
 
 /// The right to lead, and who would like to have it.
 #[derive(Debug, Default)]
@@ -24,7 +25,11 @@ pub struct Lead {
     /// How many waiters there are, the leader not counted.
     waiting: AtomicUsize,
     heirs: Mutex<VecDeque<Arc<Waiter>>>,
+    /// How often the lead was taken.
+    turns: AtomicU32,
     deputy: EventCount,
+    /// The deputy is to lead at once.
+    called: AtomicBool,
 }
 
 /// Something that threads wait for.
@@ -57,7 +62,11 @@ impl Lead {
     /// Takes the lead, unless somebody has it.
     #[must_use]
     pub fn take(&self) -> bool {
-        !self.taken.swap(true, Ordering::SeqCst)
+        let taken = !self.taken.swap(true, Ordering::SeqCst);
+        if taken {
+            self.turns.fetch_add(1, Ordering::SeqCst);
+        }
+        taken
     }
 
     /// Whether somebody leads.
@@ -85,16 +94,14 @@ impl Lead {
         }
     }
 
-    /// There is work, and whoever brought it does not wait for it.
-    pub fn call_deputy(&self) {
-        if !self.is_taken() {
+    /// There is work, and whoever brought it does not wait for it. `urgent`: somebody is to be told of its result.
+    pub fn call_deputy(&self, urgent: bool) {
+        if urgent {
+            self.called.store(true, Ordering::SeqCst);
+        }
+        if urgent || !self.is_taken() {
             self.deputy.notify_one(Scope::Private);
         }
-    }
-
-    /// Wakes the deputy whatever happens, so that it looks what it is to do.
-    pub fn wake_deputy(&self) {
-        self.deputy.notify_all(Scope::Private);
     }
 
     /// Whether a waiter would lead if it could: the deputy then lets go.
@@ -127,15 +134,46 @@ impl Lead {
         result
     }
 
-    /// The deputy waits until `wanted`: there is something for it to do and nobody else leads, say.
+    /// For the deputy: waits until it is to lead, and takes the lead. None: `is_over`.
+    ///
+    /// Work may be `outstanding` while nobody leads, because the thread that waits for results is just dealing with
+    /// one, and will be back in some microseconds. To wake the deputy for that, and to take the lead from it again,
+    /// would cost more than it gains; so it looks every now and then, and leads if nobody did since it last looked.
+    /// Where a result is to be told to somebody who does not wait, it is called.
     ///
     /// # Errors
-    /// When `patience` is over.
-    pub fn stand_by(&self, mut wanted: impl FnMut() -> bool, patience: &Patience<'_>) -> Result<(), Stopped> {
-        let mut look = || wanted().then_some(());
-        self.deputy.wait_for(patience, Scope::Private, &mut look, || None)
+    /// When `patience` is over: a good time to look whether idle workers still live.
+    pub fn stand_in(
+        &self,
+        outstanding: impl Fn() -> bool,
+        is_over: impl Fn() -> bool,
+        patience: &Patience<'_>,
+    ) -> Result<Option<()>, Stopped> {
+        loop {
+            let look = || (is_over() || (outstanding() && !self.is_taken())).then_some(());
+            self.deputy.wait_for(patience, Scope::Private, look, || None)?;
+            if is_over() {
+                return Ok(None);
+            }
+            let turns = self.turns.load(Ordering::SeqCst);
+            if !self.called.swap(false, Ordering::SeqCst) {
+                let nap = patience.no_later_than(Deadline::after(LINGER));
+                let look = || (is_over() || self.called.load(Ordering::SeqCst)).then_some(());
+                let _ = self.deputy.wait_for(&nap, Scope::Private, look, || None);
+                let somebody_led = turns != self.turns.load(Ordering::SeqCst);
+                if !self.called.swap(false, Ordering::SeqCst) && (somebody_led || !outstanding()) {
+                    continue;
+                }
+            }
+            if self.take() {
+                return Ok(Some(()));
+            }
+        }
     }
 }
+
+/// How long nobody may lead before the deputy does.
+const LINGER: Duration = Duration::from_millis(1);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
