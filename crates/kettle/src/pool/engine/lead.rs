@@ -75,21 +75,21 @@ impl Lead {
     }
 
     /// Gives the lead up. A waiter is woken to take it; if there is none and work is `outstanding`, the deputy.
-    pub fn let_go(&self, outstanding: bool) {
+    ///
+    /// `outstanding` is asked after nobody leads any more: whoever brings work after that finds no leader, and calls the
+    /// deputy himself; so one of the two does.
+    pub fn let_go(&self, outstanding: impl FnOnce() -> bool) {
         self.taken.store(false, Ordering::SeqCst);
         self.pass_on(outstanding);
     }
 
-    fn pass_on(&self, outstanding: bool) {
-        let heir = loop {
-            match lock(&self.heirs).pop_front() {
-                Some(heir) if heir.is_done() => {}
-                heir => break heir,
-            }
-        };
+    /// The heir stays in line until it has looked: if somebody else was faster and leads when it looks, it is woken
+    /// again by that one.
+    fn pass_on(&self, outstanding: impl FnOnce() -> bool) {
+        let heir = lock(&self.heirs).iter().find(|heir| !heir.is_done()).cloned();
         match heir {
             Some(heir) => heir.events.notify_all(Scope::Private),
-            None if outstanding => self.deputy.notify_one(Scope::Private),
+            None if outstanding() => self.deputy.notify_one(Scope::Private),
             None => {}
         }
     }
@@ -129,7 +129,7 @@ impl Lead {
         drop(heirs);
         if (result.is_err() || waiter.is_done()) && !self.is_taken() {
             // The lead may have been meant for us.
-            self.pass_on(true);
+            self.pass_on(|| true);
         }
         result
     }

@@ -32,9 +32,12 @@ pub enum Fate {
 }
 
 /// ```text
-/// Opening ──process there──► Starting ──says that it is ready──► Ready ──told to leave──► Leaving ──┐
-///    │                          └──────────────┬───────────────────┴──────────────┐                 ├──► gone
-///    └────────────────────────────────────► Ending (condemned, SIGTERM, then SIGKILL) ──────────────┘
+/// Opening ──process there──► Starting ──says that it is ready──► Ready
+///    └──────────────────────────┴───────────────┬─────────────────┘
+///                                               ├──told to leave──► Leaving ────────────────────────┐
+///                                               │                      │                            ├──► gone
+///                                               └──────────────────────┴──► Ending (condemned, ─────┘
+///                                                                           SIGTERM, then SIGKILL)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -71,8 +74,8 @@ pub(super) struct Seat<W> {
     pub(super) desk: Desk,
     pub(super) child: Option<Arc<Child>>,
     pub(super) phase: Phase,
-    /// It said that it is ready before its process was known here.
-    pub(super) ready_early: bool,
+    /// It said that it is ready; perhaps before its process was known here.
+    pub(super) was_ready: bool,
     /// In the order in which they were sent, which is that in which they are done.
     pub(super) hand: VecDeque<Held<W>>,
     /// How many more chunks it may be sent.
@@ -123,12 +126,17 @@ impl<W> Seat<W> {
             desk,
             child: None,
             phase: Phase::Opening,
-            ready_early: false,
+            was_ready: false,
             hand: VecDeque::new(),
             quota,
             known: Vec::new(),
             pace: Pace::default(),
         }
+    }
+
+    /// It will be sent nothing more and does not know it: there was no memory to tell it.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.quota == Some(0) && matches!(self.phase, Phase::Starting | Phase::Ready)
     }
 
     /// Whether it is one of those that the pool counts on: nobody takes its place yet. One that is leaving counts

@@ -137,6 +137,8 @@ pub struct Supervisor<W> {
 const GRACE: u64 = 60_000_000;
 /// How often the memory of workers is looked at, and how often it is asked who died while outcomes keep coming.
 const LOOK: u64 = 50_000_000;
+/// How often it is looked whether a task with a very short time limit has begun.
+const SHORTEST_LOOK: u64 = 1_000_000;
 /// So many outcomes are taken from one worker before the next has its turn.
 const TURN: usize = 512;
 
@@ -203,7 +205,7 @@ impl<W: Clone> Supervisor<W> {
         if let Some(seat) = self.seat(id) {
             seat.child = Some(child);
             match seat.phase {
-                Phase::Opening if seat.ready_early => seat.phase = Phase::Ready,
+                Phase::Opening if seat.was_ready => seat.phase = Phase::Ready,
                 Phase::Opening => seat.phase = Phase::Starting,
                 // The pool was terminated meanwhile.
                 Phase::Ending { .. } => seat.signal(SIGKILL),
@@ -211,6 +213,8 @@ impl<W: Clone> Supervisor<W> {
             }
         }
         self.renew_watch();
+        // Somebody may sleep who does not know of it.
+        self.watch.kick();
         Ok(())
     }
 
@@ -223,11 +227,10 @@ impl<W: Clone> Supervisor<W> {
     /// The worker of this seat said that it is ready.
     pub fn is_ready(&mut self, id: SeatId) {
         if let Some(seat) = self.seat(id) {
-            match seat.phase {
-                // It was faster than the one who started it.
-                Phase::Opening => seat.ready_early = true,
-                Phase::Starting => seat.phase = Phase::Ready,
-                Phase::Ready | Phase::Leaving | Phase::Ending { .. } => {}
+            // In `Opening` it was faster than the one who started it.
+            seat.was_ready = true;
+            if seat.phase == Phase::Starting {
+                seat.phase = Phase::Ready;
             }
         }
     }
@@ -309,6 +312,9 @@ impl<W: Clone> Supervisor<W> {
         let now = clock::now();
         for seat in &mut self.seats {
             seat.receive(&mut self.pending, now, TURN);
+            if seat.is_used_up() {
+                seat.tell_to_leave(&mut self.scratch);
+            }
         }
         if ask || now.saturating_sub(self.looked_at) > LOOK {
             self.looked_at = now;
@@ -431,7 +437,7 @@ impl<W: Clone> Supervisor<W> {
         let mut seat = self.seats.remove(place);
         let post = &mut self.pending;
         seat.receive(post, now, usize::MAX);
-        let early = seat.phase == Phase::Starting;
+        let early = !seat.was_ready && !matches!(seat.phase, Phase::Ending { .. });
         let (fate, victim) = match seat.phase {
             Phase::Ending { why, kill_at: Some(_), victim } => (why, victim),
             Phase::Ending { why, .. } => (why, seat.current()),
@@ -551,15 +557,21 @@ impl<W: Clone> Seat<W> {
             }
         }
         let mut any = false;
+        let mut is_short = false;
         for (head, taken, at) in letters {
             let place = self.hand.iter().position(|held| held.id == head.chunk);
-            let keeps = head.chunk == 0 || place.is_some_and(|place| keep(&self.hand[place]));
+            let keeps = !is_short && (head.chunk == 0 || place.is_some_and(|place| keep(&self.hand[place])));
             if keeps {
                 let Taken { tag, block, parts } = taken;
                 let body = block.map_or(Body::Inline(&bytes[at]), Body::Block);
                 if letters::put_again(&self.desk.tasks, Parcel::<ArenaStore>::blocks(tag, body, parts)).is_ok() {
                     continue;
                 }
+                // There is no memory. What follows may build on this, so it goes elsewhere as well.
+                is_short = true;
+            }
+            if head.flags & LEAVE != 0 {
+                self.phase = Phase::Ready;
             }
             if let Some(held) = place.and_then(|place| self.hand.remove(place)) {
                 any = true;
@@ -569,16 +581,19 @@ impl<W: Clone> Seat<W> {
                 post.events.push(Event::Undone { work: held.work, from: 0, len: held.len });
             }
         }
+        if is_short {
+            self.known.clear();
+        }
         any
     }
 
     fn tell_to_leave(&mut self, scratch: &mut Vec<u8>) {
         match self.phase {
-            Phase::Starting | Phase::Ready => {}
-            // Nobody will come.
-            Phase::Opening | Phase::Leaving | Phase::Ending { .. } => return,
+            // Whoever is still to come will find it there.
+            Phase::Opening | Phase::Starting | Phase::Ready => {}
+            Phase::Leaving | Phase::Ending { .. } => return,
         }
-        // For lack of memory it stays; it is told again when the pool ends.
+        // For lack of memory it stays, and is told again later.
         if letters::put(&self.desk.tasks, scratch, Head::note(LEAVE), Load::inline(0, &[])).is_ok() {
             self.phase = Phase::Leaving;
         }
@@ -636,9 +651,12 @@ impl<W: Clone> Seat<W> {
         }
         let begun = |held: &Held<W>| (mark == Mark::new(held.id, held.finished)).then(|| self.desk.since());
         let left = |held: &Held<W>| {
-            // The time of a task that it has not begun cannot be over earlier than if it began now.
-            let since = begun(held).unwrap_or(now);
-            held.timeout.map(|timeout| since.saturating_add(timeout).saturating_sub(now))
+            let timeout = held.timeout?;
+            Some(match begun(held) {
+                Some(since) => since.saturating_add(timeout).saturating_sub(now),
+                // It cannot be over earlier than if it began now; and it is not looked at all the time until it does.
+                None => timeout.max(SHORTEST_LOOK),
+            })
         };
         self.hand.iter().filter_map(left).min().map(Duration::from_nanos)
     }

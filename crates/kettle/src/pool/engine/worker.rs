@@ -1,6 +1,7 @@
 //! The child's side of a desk.
 
 use kettle_core::arena::Block;
+use kettle_core::crash_point;
 use kettle_core::queue::{GetError, Taken};
 use kettle_core::sys::clock;
 use kettle_core::wait::{Patience, Scope};
@@ -65,6 +66,7 @@ impl Worker {
         if head.flags & LEAVE != 0 {
             return Ok(Assignment::Leave);
         }
+        crash_point("pool.worker.taken");
         let taken = letters::unpack(head, taken);
         Ok(match head.chunk {
             0 => Assignment::Note { taken, word: head.word },
@@ -79,7 +81,9 @@ impl Worker {
     /// Notes that task `index` of `chunk` begins. False: it must not, since this process is about to be ended.
     #[must_use]
     pub fn begin(&self, chunk: Chunk, index: u32) -> bool {
-        self.desk.begin(Mark::new(chunk.id, index), chunk.timed.then(clock::now))
+        let begins = self.desk.begin(Mark::new(chunk.id, index), chunk.timed.then(clock::now));
+        crash_point("pool.worker.begun");
+        begins
     }
 
     /// Reports the outcome of task `index` of `chunk`, before the next is begun.
@@ -87,6 +91,7 @@ impl Worker {
     /// # Errors
     /// When there is no memory for it. Nothing was reported then.
     pub fn report(&mut self, chunk: Chunk, index: u32, load: Load<'_>) -> Result<(), OutOfMemory> {
+        crash_point("pool.worker.before-report");
         self.put(Head { chunk: chunk.id, number: index, flags: 0, word: 0 }, load)
     }
 
@@ -100,7 +105,9 @@ impl Worker {
 
     fn put(&mut self, head: Head, load: Load<'_>) -> Result<(), OutOfMemory> {
         letters::put(&self.desk.outcomes, &mut self.scratch, head, load)?;
+        crash_point("pool.worker.before-notify");
         self.desk.bell.notify_one(Scope::Shared);
+        crash_point("pool.worker.reported");
         Ok(())
     }
 }
