@@ -82,6 +82,11 @@ impl Watch {
         }
     }
 
+    /// Whether a worker has ended.
+    pub fn any_ended(&self) -> bool {
+        !self.ended().is_empty()
+    }
+
     /// Which of the workers have ended.
     pub(super) fn ended(&self) -> Vec<Arc<Child>> {
         let mut watched: Vec<_> =
