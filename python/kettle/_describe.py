@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["describe"]
+__all__ = ["describe", "short"]
 
 _ITEMS = 4  # that many of a container are shown
 _DEPTH = 3  # that many containers within each other
@@ -47,8 +47,8 @@ def _call(func: Any, args: Any, kwds: Any, limit: int) -> str:
         return f"{_name(func)}(...)"
     parts: list[str] = []
     length = 0
-    values = (_guarded(value, _DEPTH) for value in args)
-    named = (f"{name}={_guarded(value, _DEPTH)}" for name, value in kwds.items())
+    values = (short(value) for value in args)
+    named = (f"{name}={short(value)}" for name, value in kwds.items())
     for part in itertools.chain(values, named):
         parts.append(part)
         length += len(part) + 2
@@ -65,7 +65,8 @@ def _name(func: object) -> str:
     return f"{type(func).__qualname__}(...)"  # an instance that can be called
 
 
-def _guarded(value: Any, depth: int) -> str:
+def short(value: Any, depth: int = _DEPTH) -> str:
+    """Any value as short text, with `depth` containers in each other."""
     try:
         return _short(value, depth)
     except Exception:
@@ -107,9 +108,9 @@ def _container(value: Any, kind: type, depth: int) -> str:
         return f"<{kind.__name__} of {len(value)}>"
     first = list(itertools.islice(value.items() if kind is dict else value, _ITEMS))
     if kind is dict:
-        parts = [f"{_guarded(key, depth - 1)}: {_guarded(item, depth - 1)}" for key, item in first]
+        parts = [f"{short(key, depth - 1)}: {short(item, depth - 1)}" for key, item in first]
     else:
-        parts = [_guarded(item, depth - 1) for item in first]
+        parts = [short(item, depth - 1) for item in first]
     if len(value) > _ITEMS:
         parts.append(f"... {len(value)} in all")
     inside = ", ".join(parts)
@@ -141,7 +142,7 @@ def _record(value: Any, kind: type, depth: int) -> str:
         from dataclasses import fields
 
         names = [field.name for field in fields(kind) if field.repr]
-    parts = [f"{name}={_guarded(getattr(value, name), depth - 1)}" for name in names[:_ITEMS]]
+    parts = [f"{name}={short(getattr(value, name), depth - 1)}" for name in names[:_ITEMS]]
     if len(names) > _ITEMS:
         parts.append("...")
     return f"{kind.__qualname__}({', '.join(parts)})"

@@ -47,6 +47,7 @@ __all__ = [
     "get_context",
     "get_logger",
     "get_start_method",
+    "log_to_parent",
     "log_to_stderr",
     "parent_process",
     "reducer",
@@ -82,6 +83,7 @@ get_all_start_methods = _default_context.get_all_start_methods
 get_context = _default_context.get_context
 get_logger = _default_context.get_logger
 get_start_method = _default_context.get_start_method
+log_to_parent = _default_context.log_to_parent
 log_to_stderr = _default_context.log_to_stderr
 parent_process = _default_context.parent_process
 reducer = _default_context.reducer

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from kettle.multiprocessing import connection, managers, pool, queues, synchronize
+    from kettle.multiprocessing import _logging, connection, managers, pool, queues, synchronize
 
 __all__ = ()
 
@@ -158,6 +158,21 @@ class BaseContext(_standard.BaseContext):
         from kettle.multiprocessing._wait import wait
 
         return wait(object_list, timeout)
+
+    def log_to_parent(self, level: int | str = 0) -> _logging.LogListener:
+        """Has the processes that are started from now on, workers of pools included, send their `logging` records to
+        this process, whose loggers handle them as their own: its levels, filters and handlers apply. Children begin
+        with its logger levels, and with none of its handlers.
+
+        level: records below it are not sent, whatever the loggers say.
+
+        Returns an object with `stop()`, also a context manager; leaving the program stops it, once the children are
+        gone and all that they sent is handled. Calling this again gives the same object, and sets the level anew for
+        the processes that are started then. Raises ValueError for an unknown level.
+        """
+        from kettle.multiprocessing._logging import log_to_parent
+
+        return log_to_parent(level)
 
     def freeze_support(self) -> None:
         """Runs the child's part and exits, if this is a frozen executable started as a child."""

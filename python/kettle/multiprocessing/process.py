@@ -27,6 +27,10 @@ def _forget_children() -> None:
 
 os.register_at_fork(after_in_child=_forget_children)
 
+#: What each child that is started from now on does first of all, before the program's main module is imported: a
+#: function that can be pickled. A child does the same to its own. See `_logging`.
+prepare_child: Callable[[], None] | None = None
+
 
 def __getattr__(name: str) -> Any:
     # _children and its like are rebound there when a process starts.
@@ -84,8 +88,11 @@ class BaseProcess(_standard.BaseProcess):
             if parent_sentinel is not None:
                 os.close(parent_sentinel)
             parent_sentinel = life_line
-        elif parent_sentinel is not None and not self._outlive_parent:
-            native.die_with(parent_sentinel)
+        else:
+            if parent_sentinel is not None and not self._outlive_parent:
+                native.die_with(parent_sentinel)
+            if prepare_child is not None:
+                prepare_child()
         self.run = partial(_run_until_interrupted, self.run)  # type: ignore[method-assign]
         code: int = super()._bootstrap(parent_sentinel=parent_sentinel)  # type: ignore[misc]
         return code

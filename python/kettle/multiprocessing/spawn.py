@@ -10,7 +10,7 @@ import os
 import sys
 from multiprocessing import spawn as _standard
 from multiprocessing import util
-from multiprocessing.reduction import DupFd
+from multiprocessing.reduction import DupFd, ForkingPickler
 from multiprocessing.spawn import (
     get_executable,
     import_main_path,
@@ -19,7 +19,7 @@ from multiprocessing.spawn import (
 )
 
 from kettle._session import native
-from kettle.multiprocessing import _descriptors
+from kettle.multiprocessing import _descriptors, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class Introduction:
         from kettle import _install
         from kettle.multiprocessing.context import _default_context
 
+        # A pickle of its own: what is in it can be rebuilt only in the session.
+        prepare = process.prepare_child and bytes(ForkingPickler.dumps(process.prepare_child))
         return _introduced, (
             DupFd(native.session_fd()),
             self._ticket,
@@ -73,6 +75,7 @@ class Introduction:
             self._outlive_parent,
             _default_context.get_start_method(),
             _install.state(),
+            prepare,
             self._data,
         )
 
@@ -84,6 +87,7 @@ def _introduced(
     outlive_parent: bool,
     start_method: str,
     installed: Any,
+    prepare: bytes | None,
     data: dict[str, Any],
 ) -> dict[str, Any]:
     life_line = life.detach()
@@ -101,6 +105,9 @@ def _introduced(
     from kettle.multiprocessing import context
 
     context._force_start_method(start_method)
+    if prepare is not None:
+        process.prepare_child = ForkingPickler.loads(prepare)
+        process.prepare_child()
     return data
 
 
