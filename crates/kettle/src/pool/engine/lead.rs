@@ -30,6 +30,8 @@ pub struct Lead {
     deputy: EventCount,
     /// The deputy is to lead at once.
     called: AtomicBool,
+    /// Where it lingers; so that whoever lets go of the lead meanwhile need not wake it.
+    calls: EventCount,
 }
 
 /// Something that threads wait for.
@@ -98,6 +100,7 @@ impl Lead {
     pub fn call_deputy(&self, urgent: bool) {
         if urgent {
             self.called.store(true, Ordering::SeqCst);
+            self.calls.notify_one(Scope::Private);
         }
         if urgent || !self.is_taken() {
             self.deputy.notify_one(Scope::Private);
@@ -159,7 +162,7 @@ impl Lead {
             if !self.called.swap(false, Ordering::SeqCst) {
                 let nap = patience.no_later_than(Deadline::after(LINGER));
                 let look = || (is_over() || self.called.load(Ordering::SeqCst)).then_some(());
-                let _ = self.deputy.wait_for(&nap, Scope::Private, look, || None);
+                let _ = self.calls.wait_for(&nap, Scope::Private, look, || None);
                 let somebody_led = turns != self.turns.load(Ordering::SeqCst);
                 if !self.called.swap(false, Ordering::SeqCst) && (somebody_led || !outstanding()) {
                     continue;
