@@ -77,7 +77,7 @@ def test_crates_use_only_what_is_below_them():
 
 def test_unsafe_is_written_in_the_core_and_in_two_modules_of_the_bindings():
     unsafe = re.compile(r"\bunsafe\s*(\{|fn\b|impl\b|trait\b|extern\b)")
-    audited = {BINDINGS / "buffers.rs", BINDINGS / "methods.rs"}
+    audited = {BINDINGS / "buffers.rs", BINDINGS / "methods.rs", *(BINDINGS / "methods").glob("*.rs")}
     elsewhere = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "crates").glob("*/src/**/*.rs")
@@ -102,7 +102,7 @@ def test_one_module_of_the_bindings_waits():
 
 
 def test_python_reaches_the_core_through_its_ties():
-    """`kettle._session` makes the fork hooks before anyone uses the core; the others use nothing that needs them."""
+    """`kettle._core` makes the fork hooks before anyone uses the core; the others use nothing that needs them."""
     imports = re.compile(r"^\s*(?:from kettle import .*\b_native\b|(?:from|import) kettle\._native\b)", re.MULTILINE)
     users = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if imports.search(path.read_text())}
-    assert users <= {"_session.py", "_install.py", "cli.py"}
+    assert users <= {"_core.py", "_install.py", "cli.py"}

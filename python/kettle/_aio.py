@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
-from kettle._session import native
+from kettle._core import native
 
 __all__ = ["PENDING", "Source", "readable", "retry", "writable"]
 

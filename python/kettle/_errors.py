@@ -11,7 +11,7 @@ import signal as _signals
 from concurrent.futures import CancelledError as _StandardCancelledError
 from multiprocessing import TimeoutError as _StandardTimeoutError
 
-from kettle._session import native
+from kettle._core import native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ use std::sync::Mutex;
 
 use kettle_core::arena::Handle;
 use kettle_core::shared::Processes;
-use kettle_core::sync::{self, BarrierError, Turn};
-use kettle_core::wait::EventCount;
+use kettle_core::stats::BarrierStatistics;
+use kettle_core::sync::{self, BarrierError, Heap, Home, Turn};
+use kettle_core::wait::{Deadline, EventCount};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
@@ -13,6 +14,7 @@ use pyo3::sync::MutexExt;
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::primitive::{self, Waitable, travels, waitable};
+use crate::threads;
 
 /// What each process has for itself.
 struct Settings {
@@ -64,25 +66,13 @@ impl Barrier {
             let s = self.settings.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
             (s.action.as_ref().map(|a| a.clone_ref(py)), s.timeout)
         };
-        let body = &self.body;
-        let turn = wait_outside(py, deadline(true, timeout.or(default)), |p| body.wait::<Processes>(p))?;
-        match turn.map_err(|e| broken(py, e))? {
-            Turn::Through(index) => Ok(index),
-            Turn::Last(duty) => {
-                // If this raises, the duty is dropped undone, which breaks the barrier for all.
-                if let Some(action) = action {
-                    action.call0(py)?;
-                }
-                duty.done().map_err(|e| broken(py, e))
-            }
-        }
+        wait_at::<Processes>(py, &self.body, action.as_ref(), deadline(true, timeout.or(default)))
     }
 
     /// Arrives without waiting: None if the round before is still being ended.
     fn _arrive(slf: &Bound<'_, Self>) -> PyResult<Option<Arrival>> {
-        let this = slf.get();
-        let arrival = this.body.arrive::<Processes>().map_err(|e| broken(slf.py(), e))?;
-        Ok(arrival.map(|a| Arrival { barrier: slf.clone().unbind(), arrival: Mutex::new(Some(a)) }))
+        let arrival = slf.get().body.arrive::<Processes>().map_err(|e| broken(slf.py(), e))?;
+        Ok(arrival.map(|a| Arrival { at: At::Arena(slf.clone().unbind()), arrival: Mutex::new(Some(a)) }))
     }
 
     fn reset(&self) {
@@ -109,20 +99,43 @@ impl Barrier {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let s = self.body.statistics();
-        primitive::record(
-            py,
-            "BarrierStatistics",
-            &[
-                ("parties", s.parties.into()),
-                ("waiting", s.waiting.into()),
-                ("broken", s.broken.into()),
-                ("rounds", s.rounds.into()),
-            ],
-        )
+        barrier_statistics(py, &self.body.statistics())
     }
 }
 travels!(Barrier);
+
+pub(crate) fn barrier_statistics<'py>(py: Python<'py>, s: &BarrierStatistics) -> PyResult<Bound<'py, PyAny>> {
+    primitive::record(
+        py,
+        "BarrierStatistics",
+        &[
+            ("parties", s.parties.into()),
+            ("waiting", s.waiting.into()),
+            ("broken", s.broken.into()),
+            ("rounds", s.rounds.into()),
+        ],
+    )
+}
+
+/// `Barrier.wait`, wherever the barrier lives.
+pub(crate) fn wait_at<H: Home>(
+    py: Python<'_>,
+    body: &sync::Barrier,
+    action: Option<&Py<PyAny>>,
+    deadline: Deadline,
+) -> PyResult<u32> {
+    let turn = wait_outside(py, deadline, |p| body.wait::<H>(p))?;
+    match turn.map_err(|e| broken(py, e))? {
+        Turn::Through(index) => Ok(index),
+        Turn::Last(duty) => {
+            // If this raises, the duty is dropped undone, which breaks the barrier for all.
+            if let Some(action) = action {
+                action.call0(py)?;
+            }
+            duty.done().map_err(|e| broken(py, e))
+        }
+    }
+}
 
 fn broken(py: Python<'_>, e: BarrierError) -> PyErr {
     match e {
@@ -135,13 +148,51 @@ fn broken(py: Python<'_>, e: BarrierError) -> PyErr {
 /// One party's arrival, for those who await it. Given up by `leave`, or when it is dropped: then the barrier breaks.
 #[pyclass(frozen, module = "kettle._native")]
 pub(crate) struct Arrival {
-    barrier: Py<Barrier>,
+    at: At,
     arrival: Mutex<Option<sync::Arrival>>,
 }
 
+/// The barrier, which stays while somebody is on the way to it.
+enum At {
+    Arena(Py<Barrier>),
+    Heap(Py<threads::barrier::Barrier>),
+}
+
 impl Arrival {
+    /// At a barrier for threads.
+    pub(crate) fn at_heap(barrier: &Bound<'_, threads::barrier::Barrier>) -> PyResult<Option<Self>> {
+        let arrival = barrier.get().body().arrive::<Heap>().map_err(|e| broken(barrier.py(), e))?;
+        Ok(arrival.map(|a| Self { at: At::Heap(barrier.clone().unbind()), arrival: Mutex::new(Some(a)) }))
+    }
+
     fn with<T>(&self, py: Python<'_>, f: impl FnOnce(&mut Option<sync::Arrival>) -> T) -> T {
         f(&mut self.arrival.lock_py_attached(py).unwrap_or_else(|e| e.into_inner()))
+    }
+
+    fn poll_at<H: Home>(&self, py: Python<'_>, body: &sync::Barrier, nap: bool) -> PyResult<Option<u32>> {
+        self.with(py, |slot| {
+            let Some(arrival) = slot.as_ref() else { return Ok(None) };
+            if nap {
+                body.find_dead::<H>();
+            }
+            let Some(result) = body.poll(arrival) else { return Ok(None) };
+            body.leave(arrival);
+            *slot = None;
+            result.map(Some).map_err(|e| broken(py, e))
+        })
+    }
+
+    fn finish_at<H: Home>(&self, py: Python<'_>, body: &sync::Barrier, well: bool) -> PyResult<Option<u32>> {
+        let Some(arrival) = self.with(py, Option::take) else { return Ok(None) };
+        let duty = body.last::<H>(arrival);
+        if well { duty.done().map(Some).map_err(|e| broken(py, e)) } else { Ok(None) }
+    }
+
+    fn leave_at<H: Home>(&self, py: Python<'_>, body: &sync::Barrier) {
+        if let Some(arrival) = self.with(py, Option::take) {
+            body.leave(&arrival);
+            body.abort::<H>();
+        }
     }
 }
 
@@ -157,33 +208,25 @@ impl Arrival {
     /// `nap` is true, whether one of the parties has died.
     #[pyo3(signature = (nap=false))]
     fn poll(&self, py: Python<'_>, nap: bool) -> PyResult<Option<u32>> {
-        let body = &self.barrier.get().body;
-        self.with(py, |slot| {
-            let Some(arrival) = slot.as_ref() else { return Ok(None) };
-            if nap {
-                body.find_dead::<Processes>();
-            }
-            let Some(result) = body.poll(arrival) else { return Ok(None) };
-            body.leave(arrival);
-            *slot = None;
-            result.map(Some).map_err(|e| broken(py, e))
-        })
+        match &self.at {
+            At::Arena(barrier) => self.poll_at::<Processes>(py, &barrier.get().body, nap),
+            At::Heap(barrier) => self.poll_at::<Heap>(py, barrier.get().body(), nap),
+        }
     }
 
     /// The last one's action went well (lets all through and gives its number) or not (breaks the barrier).
     fn finish(&self, py: Python<'_>, well: bool) -> PyResult<Option<u32>> {
-        let body = &self.barrier.get().body;
-        let Some(arrival) = self.with(py, Option::take) else { return Ok(None) };
-        let duty = body.last::<Processes>(arrival);
-        if well { duty.done().map(Some).map_err(|e| broken(py, e)) } else { Ok(None) }
+        match &self.at {
+            At::Arena(barrier) => self.finish_at::<Processes>(py, &barrier.get().body, well),
+            At::Heap(barrier) => self.finish_at::<Heap>(py, barrier.get().body(), well),
+        }
     }
 
     /// Gives up waiting, which breaks the barrier.
     fn leave(&self, py: Python<'_>) {
-        let body = &self.barrier.get().body;
-        if let Some(arrival) = self.with(py, Option::take) {
-            body.leave(&arrival);
-            body.abort::<Processes>();
+        match &self.at {
+            At::Arena(barrier) => self.leave_at::<Processes>(py, &barrier.get().body),
+            At::Heap(barrier) => self.leave_at::<Heap>(py, barrier.get().body()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use kettle_core::arena::Handle;
 use kettle_core::shared::Processes;
+use kettle_core::stats::ConditionStatistics;
 use kettle_core::sync::{self, Waiter};
 use kettle_core::wait::Door;
 use pyo3::exceptions::PyRuntimeError;
@@ -78,9 +79,12 @@ impl Condition {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let s = self.body.statistics();
-        let fields = [("waiting", s.waiting.into()), ("notified", s.notified.into())];
-        primitive::record(py, "ConditionStatistics", &fields)
+        condition_statistics(py, &self.body.statistics())
     }
 }
 travels!(Condition);
+
+pub(crate) fn condition_statistics<'py>(py: Python<'py>, s: &ConditionStatistics) -> PyResult<Bound<'py, PyAny>> {
+    let fields = [("waiting", s.waiting.into()), ("notified", s.notified.into())];
+    primitive::record(py, "ConditionStatistics", &fields)
+}

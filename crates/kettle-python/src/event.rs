@@ -2,6 +2,7 @@
 
 use kettle_core::arena::Handle;
 use kettle_core::shared::Processes;
+use kettle_core::stats::EventStatistics;
 use kettle_core::sync;
 use kettle_core::wait::EventCount;
 use pyo3::prelude::*;
@@ -51,11 +52,14 @@ impl Event {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let s = self.body.statistics();
-        primitive::record(py, "EventStatistics", &[("is_set", s.is_set.into()), ("waiting", s.waiting.into())])
+        event_statistics(py, &self.body.statistics())
     }
 }
 travels!(Event);
+
+pub(crate) fn event_statistics<'py>(py: Python<'py>, s: &EventStatistics) -> PyResult<Bound<'py, PyAny>> {
+    primitive::record(py, "EventStatistics", &[("is_set", s.is_set.into()), ("waiting", s.waiting.into())])
+}
 
 impl Waitable for Event {
     fn ready(&self) -> bool {

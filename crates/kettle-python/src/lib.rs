@@ -7,6 +7,7 @@
 //! | `pickle`, `message` | objects to bytes to messages, and back |
 //! | `buffers`, `methods` | the buffer protocol, the hottest methods made by hand: the only `unsafe` of this crate |
 //! | `primitive` | tokens, doors and statistics: what all primitives have |
+//! | `threads` | the primitives once more, at home on the heap |
 //! | the rest | one Python class or theme each |
 
 use pyo3::prelude::*;
@@ -29,6 +30,7 @@ mod primitive;
 mod queue;
 mod semaphore;
 mod session;
+mod threads;
 mod waiting;
 
 /// The Rust core as Python sees it.
@@ -68,6 +70,16 @@ mod _native {
         child_started, crash_points, die_with, last_fork_ticket, leave, reclaim, release_child, reserve_child,
         session_fd, session_id, set_limit,
     };
+    #[pymodule_export]
+    use super::threads::barrier::Barrier as HeapBarrier;
+    #[pymodule_export]
+    use super::threads::condition::Condition as HeapCondition;
+    #[pymodule_export]
+    use super::threads::event::Event as HeapEvent;
+    #[pymodule_export]
+    use super::threads::lock::{Lock as HeapLock, RLock as HeapRLock};
+    #[pymodule_export]
+    use super::threads::semaphore::Semaphore as HeapSemaphore;
     #[pymodule_export]
     use super::waiting::{Doorbell, wait_any};
 

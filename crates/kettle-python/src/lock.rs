@@ -113,19 +113,24 @@ impl Lock {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        lock_statistics(py, &self.body)
+        lock_statistics(py, &self.body, self._owner())
     }
 }
 travels!(Lock);
 
-fn lock_statistics<'py>(py: Python<'py>, lock: &sync::Lock) -> PyResult<Bound<'py, PyAny>> {
+/// How a lock is that `owner` holds, a process and a thread in the kernel's numbers.
+pub(crate) fn lock_statistics<'py>(
+    py: Python<'py>,
+    lock: &sync::Lock,
+    owner: Option<(u32, u32)>,
+) -> PyResult<Bound<'py, PyAny>> {
     let s = lock.statistics();
-    let (pid, thread) = pid_and_thread(s.owner).unwrap_or((0, 0));
+    let (pid, thread) = owner.unwrap_or((0, 0));
     primitive::record(
         py,
         "LockStatistics",
         &[
-            ("locked", u64::from(s.owner.is_some())),
+            ("locked", u64::from(owner.is_some())),
             ("broken", u64::from(s.broken)),
             ("owner_pid", pid.into()),
             ("owner_tid", thread.into()),
@@ -264,7 +269,7 @@ impl RLock {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        lock_statistics(py, self.body.lock())
+        lock_statistics(py, self.body.lock(), self._owner())
     }
 }
 travels!(RLock);

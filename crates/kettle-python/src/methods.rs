@@ -7,6 +7,8 @@
 //! Besides, the interpreter has a short way for methods of exactly the object's own class, not of a base. So these are
 //! put into the Python classes themselves, by the decorator [`quicken`].
 
+mod threads;
+
 use std::ffi::CStr;
 
 use kettle_core::shared::Processes;
@@ -22,8 +24,14 @@ use crate::semaphore::Semaphore;
 
 /// A lock or the like, in its ordinary case.
 pub(crate) trait Quick: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + PyTypeInfo + Sync {
-    /// What `help` says of `release`, its signature first.
+    /// What `help` says of `acquire`, its signature first.
+    const ACQUIRE_DOC: &'static CStr =
+        c"acquire($self, /, block=True, timeout=None)\n--\n\nTakes it, waiting at most `timeout` seconds.";
+    /// What `help` says of `release`.
     const RELEASE_DOC: &'static CStr = c"release($self, /)\n--\n\nGives it back.";
+
+    /// Whether its holder may have died, which one who does not wait is told as well.
+    const MORTAL: bool = true;
 
     /// Takes it if that can be done at once.
     fn take_now(&self) -> bool;
@@ -50,7 +58,7 @@ pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyTyp
             ffi::METH_NOARGS,
             doc,
         )?;
-    } else {
+    } else if !threads::install(&cls)? {
         return Err(PyTypeError::new_err(format!("{} has nothing to quicken", cls.repr()?)));
     }
     Ok(cls)
@@ -58,20 +66,23 @@ pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyTyp
 
 fn install<T: Quick>(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
-    let acquire_doc =
-        c"acquire($self, /, block=True, timeout=None)\n--\n\nTakes it, waiting at most `timeout` seconds.";
-    let enter_doc = c"__enter__($self, /)\n--\n\n";
-    let exit_doc = c"__exit__($self, _type=None, _value=None, _traceback=None, /)\n--\n\n";
-    let table: [(&str, &'static CStr, PyMethodDefPointer, i32, &'static CStr); 4] = [
-        ("acquire", c"acquire", PyMethodDefPointer { PyCFunctionFastWithKeywords: acquire::<T> }, fast, acquire_doc),
+    let table: [Method; 4] = [
+        ("acquire", c"acquire", PyMethodDefPointer { PyCFunctionFastWithKeywords: acquire::<T> }, fast, T::ACQUIRE_DOC),
         ("release", c"release", PyMethodDefPointer { PyCFunctionFastWithKeywords: release::<T> }, fast, T::RELEASE_DOC),
-        ("__enter__", c"__enter__", PyMethodDefPointer { PyCFunction: enter::<T> }, ffi::METH_NOARGS, enter_doc),
-        ("__exit__", c"__exit__", PyMethodDefPointer { PyCFunctionFast: exit::<T> }, ffi::METH_FASTCALL, exit_doc),
+        ("__enter__", c"__enter__", PyMethodDefPointer { PyCFunction: enter::<T> }, ffi::METH_NOARGS, ENTER_DOC),
+        ("__exit__", c"__exit__", PyMethodDefPointer { PyCFunctionFast: exit::<T> }, ffi::METH_FASTCALL, EXIT_DOC),
     ];
-    for (name, c_name, call, flags, doc) in table {
-        put::<T>(cls, name, c_name, call, flags, doc)?;
-    }
-    Ok(())
+    put_all::<T>(cls, table)
+}
+
+/// Its name, its name for C, what is called, how, and what `help` says.
+type Method = (&'static str, &'static CStr, PyMethodDefPointer, i32, &'static CStr);
+
+const ENTER_DOC: &CStr = c"__enter__($self, /)\n--\n\n";
+const EXIT_DOC: &CStr = c"__exit__($self, _type=None, _value=None, _traceback=None, /)\n--\n\n";
+
+fn put_all<T: PyTypeInfo>(cls: &Bound<'_, PyType>, table: [Method; 4]) -> PyResult<()> {
+    table.into_iter().try_for_each(|(name, c_name, call, flags, doc)| put::<T>(cls, name, c_name, call, flags, doc))
 }
 
 /// Puts one method into `cls`, unless it has one of its own, or a class between it and `T` has.
@@ -116,7 +127,7 @@ unsafe fn this<'a, T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sy
 ///
 /// # Safety
 /// `args` is good for `nargs` objects and those that `kwnames` names, as in any vectorcall.
-unsafe fn general<T: Quick>(
+unsafe fn general<T: PyTypeInfo>(
     name: &str,
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
@@ -150,8 +161,13 @@ unsafe extern "C" fn acquire<T: Quick>(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        if nargs == 0 && kwnames.is_null() && this::<T>(slf).take_now() {
+        // `acquire(False)` is ordinary, too: what is free can be taken either way.
+        let plain = kwnames.is_null() && (nargs == 0 || nargs == 1 && ffi::PyBool_Check(*args) != 0);
+        if plain && this::<T>(slf).take_now() {
             return ffi::Py_NewRef(ffi::Py_True());
+        }
+        if !T::MORTAL && plain && nargs == 1 && *args == ffi::Py_False() {
+            return ffi::Py_NewRef(ffi::Py_False());
         }
         general::<T>("acquire", slf, args, nargs, kwnames)
     }

@@ -1,7 +1,7 @@
 //! What all primitives have: a token to travel by, and a way to be waited for without blocking.
 
 use kettle_core::arena::{Body, Handle, Ticket, Token, TokenError};
-use kettle_core::wait::{Door, EventCount};
+use kettle_core::wait::{Door, EventCount, Scope};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
 use pyo3::{PyClass, intern};
@@ -65,6 +65,9 @@ pub(crate) trait Waitable {
     fn ready(&self) -> bool;
     fn events(&self) -> &EventCount;
     fn call(&self) -> u32;
+    fn scope(&self) -> Scope {
+        Scope::Shared
+    }
 
     fn arm(&self, door: u64) -> bool {
         Door::from_bits(door).is_some_and(|d| self.events().leave_door(d.calling(self.call())))
@@ -72,7 +75,7 @@ pub(crate) trait Waitable {
 
     fn disarm(&self, door: u64) {
         if let Some(d) = Door::from_bits(door) {
-            self.events().take_door(d.calling(self.call()), kettle_core::wait::Scope::Shared);
+            self.events().take_door(d.calling(self.call()), self.scope());
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use kettle_core::arena::Handle;
 use kettle_core::shared::Processes;
+use kettle_core::stats::SemaphoreStatistics;
 use kettle_core::sync;
 use kettle_core::wait::{EventCount, Patience};
 use pyo3::exceptions::PyValueError;
@@ -129,16 +130,7 @@ impl Semaphore {
             Permits::Free(s) => s.statistics(),
             Permits::Owned(s) => s.statistics(),
         };
-        primitive::record(
-            py,
-            "SemaphoreStatistics",
-            &[
-                ("value", s.value.into()),
-                ("limit", s.limit.into()),
-                ("waiting", s.waiting.into()),
-                ("recovered", s.recovered.into()),
-            ],
-        )
+        semaphore_statistics(py, &s)
     }
 
     fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
@@ -153,6 +145,19 @@ impl Semaphore {
     fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
         primitive::rebuild::<Self>(cls, token, name)
     }
+}
+
+pub(crate) fn semaphore_statistics<'py>(py: Python<'py>, s: &SemaphoreStatistics) -> PyResult<Bound<'py, PyAny>> {
+    primitive::record(
+        py,
+        "SemaphoreStatistics",
+        &[
+            ("value", s.value.into()),
+            ("limit", s.limit.into()),
+            ("waiting", s.waiting.into()),
+            ("recovered", s.recovered.into()),
+        ],
+    )
 }
 
 impl Semaphore {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kettle_core::arena::participants;
 use kettle_core::sys::process;
 use kettle_core::sys::socket::{self, Watch};
-use kettle_core::wait::{self, Scope, Stopped, WatchError, sleep_on};
+use kettle_core::wait::{self, Stopped, WatchError, sleep_on};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
@@ -19,6 +19,7 @@ use crate::lock::{Lock, RLock};
 use crate::primitive::Waitable;
 use crate::queue::Queue;
 use crate::semaphore::Semaphore;
+use crate::threads;
 
 /// A descriptor that any process of the session can make readable; one serves all that an event loop waits for.
 #[pyclass(subclass, frozen, module = "kettle._native")]
@@ -127,6 +128,18 @@ fn waitable<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<Primitive<'a>> {
     if let Ok(semaphore) = object.cast::<Semaphore>() {
         return Ok(semaphore.get());
     }
+    if let Ok(lock) = object.cast::<threads::lock::Lock>() {
+        return Ok(lock.get());
+    }
+    if let Ok(lock) = object.cast::<threads::lock::RLock>() {
+        return Ok(lock.get());
+    }
+    if let Ok(event) = object.cast::<threads::event::Event>() {
+        return Ok(event.get());
+    }
+    if let Ok(semaphore) = object.cast::<threads::semaphore::Semaphore>() {
+        return Ok(semaphore.get());
+    }
     Err(PyTypeError::new_err(format!("{} cannot be waited for", object.repr()?)))
 }
 
@@ -153,7 +166,7 @@ impl Drop for Armed<'_, '_> {
     fn drop(&mut self) {
         if let Some(bell) = self.bell {
             for p in self.primitives {
-                p.events().take_door(bell.door().calling(p.call()), Scope::Shared);
+                p.events().take_door(bell.door().calling(p.call()), p.scope());
             }
         }
     }

@@ -18,6 +18,7 @@ from multiprocessing import process
 from multiprocessing import synchronize as _standard
 from types import TracebackType
 
+from kettle._awaitable import AwaitAcquire, AwaitAll, AwaitNotify, AwaitSet
 from kettle._session import native
 
 TYPE_CHECKING = False
@@ -39,30 +40,8 @@ def _rebuild(cls: Any, token: bytes, name: str | None) -> Any:
     return cls._from_token(token, name)
 
 
-class _AsyncAcquire:
-    """`aacquire` and `async with`, for what has `acquire` and `release`."""
-
-    async def aacquire(self, timeout: float | None = None) -> bool:
-        """As `acquire`, without blocking the event loop.
-
-        Returns False if `timeout` (seconds) passed first. Raises what `acquire` raises.
-        """
-        from kettle._aio import PENDING, Source, retry
-
-        take = self.acquire  # type: ignore[attr-defined]
-        return await retry(lambda: Source.of(self), lambda: take(False) or PENDING, timeout) is not PENDING  # type: ignore[arg-type]
-
-    async def __aenter__(self) -> bool:
-        return await self.aacquire()
-
-    async def __aexit__(
-        self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /
-    ) -> None:
-        self.release()  # type: ignore[attr-defined]
-
-
 @native.quicken
-class Lock(_AsyncAcquire, native.Lock, _standard.Lock):
+class Lock(AwaitAcquire, native.Lock, _standard.Lock):
     """A lock that one thread of one process holds, and that any other may release.
 
     If the holder's process dies, the lock is broken: `acquire` raises `kettle.OwnerDied` everywhere until `reset()`, or
@@ -87,7 +66,7 @@ class Lock(_AsyncAcquire, native.Lock, _standard.Lock):
 
 
 @native.quicken
-class RLock(_AsyncAcquire, native.RLock, _standard.RLock):
+class RLock(AwaitAcquire, native.RLock, _standard.RLock):
     """A lock that its holder, a thread, may take again, and must release as often. Only the holder may release it.
 
     A holder's death is met as by `Lock`. The tasks of one event loop share a thread, and therefore an RLock: between
@@ -125,7 +104,7 @@ def _holder(lock: native.Lock) -> tuple[str, int | str]:
 
 
 @native.quicken
-class Semaphore(_AsyncAcquire, native.Semaphore, _standard.Semaphore):
+class Semaphore(AwaitAcquire, native.Semaphore, _standard.Semaphore):
     """Permits, `value` of them at first.
 
     Nobody owns a permit: those that a dead process had taken are gone, unless `robust=True` gives them back.
@@ -167,7 +146,7 @@ class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):
         return f"<{type(self).__name__}(value={self.get_value()}, maxvalue={self.maxvalue})>"
 
 
-class Condition(native.Condition, _standard.Condition):
+class Condition(AwaitNotify, native.Condition, _standard.Condition):
     """A condition variable over `lock`: one of this module's locks, or a new RLock.
 
     A notification given to a waiter that dies or gives up goes to the next. `wait` raises `kettle.OwnerDied` if a dead
@@ -205,7 +184,7 @@ class Condition(native.Condition, _standard.Condition):
 
         Returns False if `timeout` (seconds) passed first. Raises AssertionError if the caller does not hold the lock.
         """
-        assert self._lock._semlock._is_mine(), "must acquire() condition before using wait()"
+        self._must_be_held("wait")
         ticket = self._enroll()
         count = self._let_go()
         try:
@@ -235,47 +214,8 @@ class Condition(native.Condition, _standard.Condition):
         """Wakes all waiters. Raises AssertionError if the caller does not hold the lock."""
         self.notify(sys.maxsize)
 
-    async def aacquire(self, timeout: float | None = None) -> bool:
-        """As `acquire`, without blocking the event loop; False if `timeout` (seconds) passed first."""
-        acquired: bool = await self._lock.aacquire(timeout)
-        return acquired
-
-    async def __aenter__(self) -> bool:
-        return await self.aacquire()
-
-    async def __aexit__(self, *exc: Any) -> None:
-        self.release()
-
-    async def await_notify(self, timeout: float | None = None) -> bool:
-        """As `wait`, without blocking the event loop. The lock is held again afterwards also if this is cancelled."""
-        import asyncio
-
-        from kettle._aio import PENDING, Source, retry
-
-        assert self._lock._semlock._is_mine(), "must acquire() condition before using await_notify()"
-        ticket = self._enroll()
-        count = self._let_go()
-        notified = False
-
-        def source() -> Source:
-            return Source(self._key, (id(self), ticket), lambda door: self._leave_door(ticket, door), lambda door: None)
-
-        try:
-            poll = self._poll
-            notified = await retry(source, lambda: poll(ticket) or PENDING, timeout) is not PENDING
-            return notified
-        finally:
-            if not notified:
-                self._withdraw(ticket)
-            cancelled = None
-            while count:
-                try:
-                    await self.aacquire()
-                    count -= 1
-                except asyncio.CancelledError as error:
-                    cancelled = error
-            if cancelled is not None:
-                raise cancelled
+    def _must_be_held(self, caller: str) -> None:
+        assert self._lock._semlock._is_mine(), f"must acquire() condition before using {caller}()"
 
     def _let_go(self) -> int:
         """Releases the lock as often as it is held; says how often."""
@@ -313,7 +253,7 @@ def _rebuild_condition(cls: Any, token: bytes, name: str | None, lock: Any) -> A
     return condition
 
 
-class Event(native.Event, _standard.Event):
+class Event(AwaitSet, native.Event, _standard.Event):
     """A flag that is set or not, to wait for."""
 
     def __new__(cls, *_: Any, ctx: Any = None, name: str | None = None) -> Self:
@@ -325,18 +265,11 @@ class Event(native.Event, _standard.Event):
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._token(), self.name)
 
-    async def await_set(self, timeout: float | None = None) -> bool:
-        """As `wait`, without blocking the event loop: True once the flag is set, False after `timeout` seconds."""
-        from kettle._aio import PENDING, Source, retry
-
-        is_set = self.is_set
-        return await retry(lambda: Source.of(self), lambda: is_set() or PENDING, timeout, together=True) is not PENDING
-
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} at {id(self):#x} {'set' if self.is_set() else 'unset'}>"
 
 
-class Barrier(native.Barrier, _standard.Barrier):
+class Barrier(AwaitAll, native.Barrier, _standard.Barrier):
     """A point where `parties` wait for each other; the last to come calls `action`.
 
     `timeout` (seconds) is the default of `wait`. The barrier breaks when a party that waits at it dies, as it does when
@@ -369,53 +302,12 @@ class Barrier(native.Barrier, _standard.Barrier):
 
     _settings: tuple[Callable[[], object] | None, float | None]
 
-    async def await_all(self, timeout: float | None = None) -> int:
-        """As `wait`, without blocking the event loop. The barrier breaks if this is cancelled."""
-        from kettle._aio import PENDING, Source, retry
-
-        action, default = self._settings
-        timeout = default if timeout is None else timeout
-        # None while the last ones of the round before are still on their way out.
-        arrival = await retry(lambda: Source.of(self), lambda: self._arrive() or PENDING, timeout)
-        if arrival is PENDING:
-            self.abort()
-            raise threading.BrokenBarrierError
-        if arrival.is_last:
-            return _complete(arrival, action)
-
-        def look() -> int:
-            index = arrival.poll(True)
-            return PENDING if index is None else index
-
-        index: int = PENDING
-        try:
-            index = await retry(lambda: Source.of(self), look, timeout, together=True)
-        finally:
-            if index is PENDING:
-                arrival.leave()
-        if index is PENDING:
-            raise threading.BrokenBarrierError
-        return index
-
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_barrier, (type(self), self._token(), self.name, self._settings)
 
     def __repr__(self) -> str:
         state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
         return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}: {state}>"
-
-
-def _complete(arrival: native.Arrival, action: Callable[[], object] | None) -> int:
-    """The duty of the last to come. If the action raises, the barrier breaks."""
-    well = False
-    try:
-        if action is not None:
-            action()
-        well = True
-    finally:
-        index = arrival.finish(well)
-    assert index is not None
-    return index
 
 
 def _rebuild_barrier(cls: Any, token: bytes, name: str | None, settings: tuple[Any, Any]) -> Any:

@@ -116,6 +116,11 @@ impl Barrier {
         }
     }
 
+    /// Is for `parties` from now on. Not for a barrier that somebody waits at.
+    pub fn reinit(&self, parties: u32) {
+        self.parties.store(parties, Ordering::SeqCst);
+    }
+
     /// Arrives, without waiting for the others.
     ///
     /// `Ok(None)`: the round before is still being ended; try again when [`changed`](Self::changed) says so.

@@ -1,7 +1,7 @@
 //! Waiting to be notified.
 
-use super::Home;
-use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use super::{Fixed, Home, Node, Nodes};
+use crate::atomics::{AtomicU32, Ordering};
 use crate::crash_point;
 use crate::stats::ConditionStatistics;
 use crate::sys::{Owner, futex};
@@ -25,27 +25,18 @@ use crate::wait::{Door, Patience, Stopped, spin_until};
 /// the dead one's node his own, and then gives up the place in which he waited. A waiter that gives up with a grant in
 /// hand passes it on before he lets go of it. So a grant is in some node at every instant until it is used, and who
 /// dies with it dies as an owner; a death in the middle of passing on may at worst wake one too many.
+///
+/// *Place.* Where processes share it there is room for [`MAX_WAITERS`](Self::MAX_WAITERS), in [`Fixed`] nodes; where
+/// threads share it, `Condition<Growing>` has no such limit.
 #[repr(C)]
 #[derive(Debug)]
-pub struct Condition {
+pub struct Condition<N = Fixed> {
     numbers: AtomicU32,
     /// Nodes beyond this were never used: keeps `notify` short.
     used: AtomicU32,
     notified: AtomicU32,
     _pad: AtomicU32,
-    nodes: [Node; Self::MAX_WAITERS],
-}
-
-#[repr(C)]
-#[derive(Debug)]
-struct Node {
-    state: AtomicU64,
-    /// The order of arrival.
-    number: AtomicU32,
-    /// What the owner sleeps on.
-    bell: AtomicU32,
-    /// How to reach an owner that must not sleep.
-    door: AtomicU64,
+    nodes: N,
 }
 
 const WAITING: u64 = Owner::FLAG_LOW;
@@ -63,10 +54,10 @@ impl Waiter {
         self.0
     }
 
-    /// The place with this number. A number that was never given leads to a place that is not the caller's, where
-    /// all calls do nothing.
+    /// The place with this number. A number that was never given leads to a place that is not the caller's, or to
+    /// none: then all calls do nothing.
     pub fn from_index(index: u32) -> Self {
-        Self(index % Condition::MAX_WAITERS as u32)
+        Self(index)
     }
 }
 
@@ -74,7 +65,7 @@ impl Waiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyWaiters;
 
-impl Default for Condition {
+impl<N: Nodes> Default for Condition<N> {
     fn default() -> Self {
         Self::new()
     }
@@ -82,12 +73,10 @@ impl Default for Condition {
 
 impl Condition {
     /// How many can wait at a time.
-    #[cfg(not(loom))]
-    pub const MAX_WAITERS: usize = 160;
-    /// Few enough for a model.
-    #[cfg(loom)]
-    pub const MAX_WAITERS: usize = 3;
+    pub const MAX_WAITERS: usize = Fixed::LEN;
+}
 
+impl<N: Nodes> Condition<N> {
     /// Nobody waits.
     pub fn new() -> Self {
         Self {
@@ -95,50 +84,54 @@ impl Condition {
             used: AtomicU32::new(0),
             notified: AtomicU32::new(0),
             _pad: AtomicU32::new(0),
-            nodes: core::array::from_fn(|_| Node {
-                state: AtomicU64::new(0),
-                number: AtomicU32::new(0),
-                bell: AtomicU32::new(0),
-                door: AtomicU64::new(0),
-            }),
+            nodes: N::new(),
         }
     }
 
     /// Becomes a waiter. Do this under the lock, then leave the lock, then [`wait`](Self::wait).
     ///
     /// # Errors
-    /// When [`MAX_WAITERS`](Self::MAX_WAITERS) wait already, all of them alive.
+    /// When there is no place left, all of them being those of the living.
     pub fn enrol<H: Home>(&self) -> Result<Waiter, TooManyWaiters> {
         let me = H::me().to_bits();
-        let claim = |n: &Node| {
-            n.state.load(Ordering::Relaxed) == 0
-                && n.state.compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-        };
-        let index = match self.nodes.iter().position(claim) {
-            Some(i) => i,
+        let (index, node) = match self.claim(me) {
+            Some(claimed) => claimed,
             None => {
                 self.bury::<H>();
-                self.nodes.iter().position(claim).ok_or(TooManyWaiters)?
+                self.claim(me).ok_or(TooManyWaiters)?
             }
         };
         crash_point("condition.enrol.claimed");
-        let node = &self.nodes[index];
-        self.used.fetch_max(index as u32 + 1, Ordering::SeqCst);
+        self.used.fetch_max(index + 1, Ordering::SeqCst);
         node.door.store(0, Ordering::Relaxed);
         node.number.store(self.numbers.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
         node.state.store(me | WAITING, Ordering::SeqCst);
-        Ok(Waiter(index as u32))
+        Ok(Waiter(index))
+    }
+
+    /// Takes the first free node.
+    fn claim(&self, me: u64) -> Option<(u32, &Node)> {
+        (0..).map_while(|i| Some((i, self.nodes.get_or_make(i as usize)?))).find(|(_, n)| {
+            n.state.load(Ordering::Relaxed) == 0
+                && n.state.compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    fn node(&self, waiter: Waiter) -> Option<&Node> {
+        self.nodes.get(waiter.0 as usize)
     }
 
     /// Leaves the door of an event loop with the waiter, for those who cannot sleep. Ask [`poll`](Self::poll) after
     /// this, and whenever it rang.
     pub fn leave_door(&self, waiter: Waiter, door: Door) {
-        self.nodes[waiter.0 as usize].door.store(door.to_bits(), Ordering::SeqCst);
+        if let Some(node) = self.node(waiter) {
+            node.door.store(door.to_bits(), Ordering::SeqCst);
+        }
     }
 
     /// Whether the waiter was notified; if so its place is given up.
     pub fn poll<H: Home>(&self, waiter: Waiter) -> bool {
-        let node = &self.nodes[waiter.0 as usize];
+        let Some(node) = self.node(waiter) else { return false };
         let mine = H::me().to_bits();
         // Sequentially consistent also when it fails: with `leave_door`, either the notifier sees the door or this sees
         // the grant.
@@ -171,17 +164,17 @@ impl Condition {
     /// Gives the place up; false if that was too late, since it was granted (or is not the caller's).
     fn abandon<H: Home>(&self, waiter: Waiter) -> bool {
         let mine = H::me().to_bits();
-        let state = &self.nodes[waiter.0 as usize].state;
-        state.compare_exchange(mine | WAITING, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        let Some(node) = self.node(waiter) else { return false };
+        node.state.compare_exchange(mine | WAITING, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// Gives the place up. A notification that came meanwhile goes to the next waiter.
     pub fn withdraw<H: Home>(&self, waiter: Waiter) {
-        let state = &self.nodes[waiter.0 as usize].state;
-        if !self.abandon::<H>(waiter) && state.load(Ordering::SeqCst) == H::me().to_bits() | GRANTED {
+        let Some(node) = self.node(waiter) else { return };
+        if !self.abandon::<H>(waiter) && node.state.load(Ordering::SeqCst) == H::me().to_bits() | GRANTED {
             self.notify::<H>(1);
             crash_point("condition.withdraw.passed-on");
-            state.store(0, Ordering::SeqCst);
+            node.state.store(0, Ordering::SeqCst);
         }
     }
 
@@ -190,7 +183,7 @@ impl Condition {
     /// # Errors
     /// When the wait ended first; a notification that crossed an interruption went to the next waiter.
     pub fn wait<H: Home>(&self, waiter: Waiter, patience: &Patience<'_>) -> Result<(), Stopped> {
-        let node = &self.nodes[waiter.0 as usize];
+        let Some(node) = self.node(waiter) else { return Err(Stopped::TimedOut) };
         let granted = || node.state.load(Ordering::SeqCst) & STATE == GRANTED;
         if patience.may_wait() {
             spin_until(granted);
@@ -245,7 +238,9 @@ impl Condition {
                 }
             }
         }
-        self.notified.fetch_add(done, Ordering::Relaxed);
+        if done > 0 {
+            self.notified.fetch_add(done, Ordering::Relaxed);
+        }
         done
     }
 
@@ -259,9 +254,16 @@ impl Condition {
         ConditionStatistics { waiting: self.waiting(), notified: self.notified.load(Ordering::Relaxed) }
     }
 
+    /// Forgets all who wait: they did not come along into a forked child.
+    pub fn reinit(&self) {
+        for node in self.in_use() {
+            node.state.store(0, Ordering::SeqCst);
+        }
+    }
+
     fn in_use(&self) -> impl Iterator<Item = &Node> {
         let used = self.used.load(Ordering::SeqCst) as usize;
-        self.nodes[..used.min(self.nodes.len())].iter()
+        (0..used).map_while(|i| self.nodes.get(i))
     }
 
     fn oldest(&self) -> Option<(&Node, u64)> {

@@ -75,6 +75,11 @@ impl Event {
         self.changed.wait_for(patience, H::SCOPE, look, || None)
     }
 
+    /// Forgets who waits, in a forked child. The flag stays as it is.
+    pub fn reinit(&self) {
+        self.changed.reinit();
+    }
+
     /// How it is.
     pub fn statistics(&self) -> EventStatistics {
         EventStatistics { is_set: self.is_set(), waiting: self.changed.sleepers() }

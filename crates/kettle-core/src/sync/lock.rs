@@ -195,6 +195,12 @@ impl Lock {
         }
     }
 
+    /// Makes it free and forgets who waits, in a forked child.
+    pub fn reinit(&self) {
+        self.word.store(0, Ordering::SeqCst);
+        self.freed.reinit();
+    }
+
     /// Who holds it now.
     pub fn owner(&self) -> Option<Owner> {
         let owner = Owner::from_bits(self.word.load(Ordering::Acquire));

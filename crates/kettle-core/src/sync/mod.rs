@@ -11,6 +11,7 @@ mod barrier;
 mod condition;
 mod event;
 mod lock;
+mod nodes;
 mod permits;
 mod reentrant;
 mod semaphore;
@@ -19,6 +20,7 @@ pub use barrier::{Arrival, Barrier, BarrierError, LastToCome, Turn};
 pub use condition::{Condition, TooManyWaiters, Waiter};
 pub use event::Event;
 pub use lock::{Acquired, Lock, LockError, NotHeld, OnOwnerDeath, ResetError};
+pub use nodes::{Fixed, Growing, Node, Nodes};
 pub use permits::{OwnedPermits, PermitNotHeld};
 pub use reentrant::{NotOwner, ReentrantLock};
 pub use semaphore::{ReleasedTooOften, Semaphore};
@@ -38,7 +40,8 @@ pub trait Home {
     fn is_dead(owner: Owner) -> bool;
 }
 
-/// This process's own memory: its threads share it, and whoever could be dead is dead together with it.
+/// This process's own memory: its threads share it, and whoever could be dead is dead together with it. What the
+/// thread that forks holds here, it holds in the child as well.
 #[derive(Clone, Copy, Debug)]
 pub struct Heap;
 
@@ -47,7 +50,7 @@ impl Home for Heap {
 
     #[inline]
     fn me() -> Owner {
-        Owner::new(0, 0, crate::sys::process::thread_id())
+        Owner::new(0, 0, crate::sys::thread::number())
     }
 
     fn is_dead(_: Owner) -> bool {

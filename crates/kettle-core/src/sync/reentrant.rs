@@ -113,6 +113,11 @@ impl ReentrantLock {
         if self.is_mine::<H>() { self.depth.load(Ordering::Relaxed) } else { 0 }
     }
 
+    /// How often whoever holds it holds it; a moment later that may be otherwise.
+    pub fn held(&self) -> u32 {
+        if self.owner().is_some() { self.depth.load(Ordering::Relaxed) } else { 0 }
+    }
+
     /// Who holds it now.
     pub fn owner(&self) -> Option<Owner> {
         self.lock.owner()

@@ -28,6 +28,12 @@ impl Semaphore {
         Self { value: AtomicU32::new(value), limit: AtomicU32::new(limit), given: EventCount::new() }
     }
 
+    /// Begins anew with `value` permits, never more than `limit`. Not for a semaphore that somebody waits for.
+    pub fn reinit(&self, value: u32, limit: u32) {
+        self.limit.store(limit, Ordering::SeqCst);
+        self.value.store(value, Ordering::SeqCst);
+    }
+
     #[inline]
     fn take(&self) -> Option<()> {
         let mut v = self.value.load(Ordering::SeqCst);

@@ -8,6 +8,7 @@
 //! * [`clock`]: a monotonic clock that all processes of a machine read alike.
 //! * [`owner`]: who takes something, in 64 bits.
 //! * [`process`]: who am I; does that one, started then, still live.
+//! * [`thread`]: a number for each thread, the same in the child of a fork.
 //! * [`child`]: start a process with chosen descriptors; watch it, signal it, learn how it ended.
 //! * [`memory`]: memory shared by descriptor, grown and given back.
 //! * [`limits`]: how much memory may still be taken before something gets killed for it.
@@ -20,7 +21,7 @@ pub mod owner;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub use linux::{child, clock, doorbell, futex, limits, memory, process, signal, socket};
+pub use linux::{child, clock, doorbell, futex, limits, memory, process, signal, socket, thread};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -221,6 +221,15 @@ impl EventCount {
         }
     }
 
+    /// Forgets all who sleep here and all doors: they did not come along into a forked child.
+    pub fn reinit(&self) {
+        for door in &self.doors {
+            door.store(0, Ordering::SeqCst);
+        }
+        self.sleepers.store(0, Ordering::SeqCst);
+        self.word.fetch_and(!(SLEEPER | DOOR), Ordering::SeqCst);
+    }
+
     /// How many threads sleep here, as far as is known.
     pub fn sleepers(&self) -> u32 {
         self.sleepers.load(Ordering::Relaxed)

@@ -7,3 +7,4 @@ pub mod memory;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod thread;

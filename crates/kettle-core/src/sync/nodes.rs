@@ -1,0 +1,115 @@
+//! Where the waiters of a condition stand.
+
+use std::sync::OnceLock;
+
+use crate::atomics::{AtomicU32, AtomicU64};
+
+/// A waiter's place.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Node {
+    /// See [`Condition`](super::Condition).
+    pub(super) state: AtomicU64,
+    /// The order of arrival.
+    pub(super) number: AtomicU32,
+    /// What the owner sleeps on.
+    pub(super) bell: AtomicU32,
+    /// How to reach an owner that must not sleep.
+    pub(super) door: AtomicU64,
+}
+
+impl Node {
+    fn free() -> Self {
+        Self { state: AtomicU64::new(0), number: AtomicU32::new(0), bell: AtomicU32::new(0), door: AtomicU64::new(0) }
+    }
+}
+
+/// Nodes with numbers from 0 on, which stay where they are.
+pub trait Nodes: Send + Sync + 'static {
+    /// All of them free.
+    fn new() -> Self;
+
+    /// The node with this number, if there is one by now.
+    fn get(&self, index: usize) -> Option<&Node>;
+
+    /// As [`get`](Self::get); makes the node if there can be one.
+    fn get_or_make(&self, index: usize) -> Option<&Node>;
+}
+
+/// A fixed number of nodes and no pointer, for memory that processes share.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Fixed([Node; Self::LEN]);
+
+impl Fixed {
+    /// How many there are.
+    #[cfg(not(loom))]
+    pub const LEN: usize = 160;
+    /// Few enough for a model.
+    #[cfg(loom)]
+    pub const LEN: usize = 3;
+}
+
+impl Nodes for Fixed {
+    fn new() -> Self {
+        Self(core::array::from_fn(|_| Node::free()))
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> Option<&Node> {
+        self.0.get(index)
+    }
+
+    fn get_or_make(&self, index: usize) -> Option<&Node> {
+        self.get(index)
+    }
+}
+
+/// A few nodes at first and more when they are needed, for memory of one process. They are given back with the
+/// condition.
+///
+/// ```text
+/// first:  [ 0 1 ]
+/// more:   [ 2 3 ] [ 4 .. 7 ] [ 8 .. 15 ] …      row r has 2^(r+1) nodes, from number 2^(r+1) on
+/// ```
+#[derive(Debug)]
+pub struct Growing {
+    first: [Node; FIRST],
+    more: OnceLock<Box<Rows>>,
+}
+
+const FIRST: usize = 2;
+/// For two million waiters.
+const ROWS: usize = 20;
+
+type Rows = [OnceLock<Box<[Node]>>; ROWS];
+
+/// The row of a node that is not among the first, and its place there.
+fn row_and_place(index: usize) -> (usize, usize) {
+    let bits = index.ilog2();
+    (bits as usize - 1, index - (1 << bits))
+}
+
+impl Nodes for Growing {
+    fn new() -> Self {
+        Self { first: core::array::from_fn(|_| Node::free()), more: OnceLock::new() }
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> Option<&Node> {
+        if index < FIRST {
+            return self.first.get(index);
+        }
+        let (row, place) = row_and_place(index);
+        self.more.get()?.get(row)?.get()?.get(place)
+    }
+
+    fn get_or_make(&self, index: usize) -> Option<&Node> {
+        if index < FIRST {
+            return self.first.get(index);
+        }
+        let (row, place) = row_and_place(index);
+        let rows = self.more.get_or_init(|| Box::new([const { OnceLock::new() }; ROWS]));
+        rows.get(row)?.get_or_init(|| (0..2 << row).map(|_| Node::free()).collect()).get(place)
+    }
+}

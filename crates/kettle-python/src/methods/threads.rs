@@ -1,0 +1,229 @@
+//! The locks and their kin between threads.
+
+use std::ffi::CStr;
+
+use pyo3::ffi::{self, PyMethodDefPointer};
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use super::{ENTER_DOC, EXIT_DOC, Method, Quick, general, put, put_all, this};
+use crate::threads::condition::Condition;
+use crate::threads::event::Event;
+use crate::threads::lock::{Lock, RLock};
+use crate::threads::semaphore::Semaphore;
+
+/// Puts the quick methods into `cls`, if it is a subclass of one of those; says whether it is.
+pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<bool> {
+    if cls.is_subclass_of::<Lock>()? {
+        super::install::<Lock>(cls)?;
+        install_locked::<Lock>(cls)?;
+    } else if cls.is_subclass_of::<RLock>()? {
+        super::install::<RLock>(cls)?;
+        install_locked::<RLock>(cls)?;
+    } else if cls.is_subclass_of::<Semaphore>()? {
+        super::install::<Semaphore>(cls)?;
+    } else if cls.is_subclass_of::<Event>()? {
+        install_event(cls)?;
+    } else if cls.is_subclass_of::<Condition>()? {
+        install_condition(cls)?;
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// A lock for threads.
+trait Exclusive: Quick {
+    fn is_locked(&self) -> bool;
+}
+
+fn install_locked<T: Exclusive>(cls: &Bound<'_, PyType>) -> PyResult<()> {
+    let doc = c"locked($self, /)\n--\n\nWhether somebody holds it.";
+    put::<T>(cls, "locked", c"locked", PyMethodDefPointer { PyCFunction: locked::<T> }, ffi::METH_NOARGS, doc)
+}
+
+fn install_event(cls: &Bound<'_, PyType>) -> PyResult<()> {
+    let is_set_doc = c"is_set($self, /)\n--\n\nWhether it is set.";
+    let set_doc = c"set($self, /)\n--\n\nSets it, and wakes all who wait.";
+    let clear_doc = c"clear($self, /)\n--\n\nTakes that back.";
+    let wait_doc = c"wait($self, /, timeout=None)\n--\n\n\
+        Waits until it is set, at most `timeout` seconds (None: for ever). Says whether it was.";
+    let no_arguments = ffi::METH_NOARGS;
+    let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
+    let table: [Method; 4] = [
+        ("is_set", c"is_set", PyMethodDefPointer { PyCFunction: is_set }, no_arguments, is_set_doc),
+        ("set", c"set", PyMethodDefPointer { PyCFunction: set }, no_arguments, set_doc),
+        ("clear", c"clear", PyMethodDefPointer { PyCFunction: clear }, no_arguments, clear_doc),
+        ("wait", c"wait", PyMethodDefPointer { PyCFunctionFastWithKeywords: wait }, fast, wait_doc),
+    ];
+    put_all::<Event>(cls, table)
+}
+
+fn install_condition(cls: &Bound<'_, PyType>) -> PyResult<()> {
+    let notify_doc = c"notify($self, /, n=1)\n--\n\nWakes up to `n` waiters, the oldest first.";
+    let all_doc = c"notify_all($self, /)\n--\n\nWakes all waiters.";
+    let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
+    let table: [Method; 4] = [
+        ("notify", c"notify", PyMethodDefPointer { PyCFunctionFastWithKeywords: notify }, fast, notify_doc),
+        ("notify_all", c"notify_all", PyMethodDefPointer { PyCFunction: notify_all }, ffi::METH_NOARGS, all_doc),
+        ("__enter__", c"__enter__", PyMethodDefPointer { PyCFunction: enter_guard }, ffi::METH_NOARGS, ENTER_DOC),
+        ("__exit__", c"__exit__", PyMethodDefPointer { PyCFunctionFast: exit_guard }, ffi::METH_FASTCALL, EXIT_DOC),
+    ];
+    put_all::<Condition>(cls, table)
+}
+
+unsafe extern "C" fn locked<T: Exclusive>(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe { truth(this::<T>(slf).is_locked()) }
+}
+
+fn truth(value: bool) -> *mut ffi::PyObject {
+    // SAFETY: the two are immortal, or counted as any other.
+    unsafe { ffi::Py_NewRef(if value { ffi::Py_True() } else { ffi::Py_False() }) }
+}
+
+unsafe extern "C" fn is_set(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe { truth(this::<Event>(slf).is_set()) }
+}
+
+unsafe extern "C" fn set(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe {
+        this::<Event>(slf).set();
+        ffi::Py_NewRef(ffi::Py_None())
+    }
+}
+
+unsafe extern "C" fn clear(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe {
+        this::<Event>(slf).clear();
+        ffi::Py_NewRef(ffi::Py_None())
+    }
+}
+
+unsafe extern "C" fn wait(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        if nargs == 0 && kwnames.is_null() && this::<Event>(slf).is_set() {
+            return ffi::Py_NewRef(ffi::Py_True());
+        }
+        general::<Event>("wait", slf, args, nargs, kwnames)
+    }
+}
+
+unsafe extern "C" fn notify(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        if nargs == 0 && kwnames.is_null() && this::<Condition>(slf).notify_now(1) {
+            return ffi::Py_NewRef(ffi::Py_None());
+        }
+        general::<Condition>("notify", slf, args, nargs, kwnames)
+    }
+}
+
+unsafe extern "C" fn notify_all(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe {
+        if this::<Condition>(slf).notify_now(u32::MAX) {
+            return ffi::Py_NewRef(ffi::Py_None());
+        }
+        general::<Condition>("notify_all", slf, std::ptr::null(), 0, std::ptr::null_mut())
+    }
+}
+
+unsafe extern "C" fn enter_guard(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe {
+        if this::<Condition>(slf).take_now() {
+            return ffi::Py_NewRef(ffi::Py_True());
+        }
+        general::<Condition>("__enter__", slf, std::ptr::null(), 0, std::ptr::null_mut())
+    }
+}
+
+unsafe extern "C" fn exit_guard(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        if this::<Condition>(slf).give_back() {
+            return ffi::Py_NewRef(ffi::Py_None());
+        }
+        general::<Condition>("__exit__", slf, args, nargs, std::ptr::null_mut())
+    }
+}
+
+const ACQUIRE_DOC: &CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
+    Takes it, waiting at most `timeout` seconds (-1: for ever). Says whether it was taken.";
+
+impl Exclusive for Lock {
+    #[inline]
+    fn is_locked(&self) -> bool {
+        self.locked()
+    }
+}
+
+impl Quick for Lock {
+    const ACQUIRE_DOC: &'static CStr = ACQUIRE_DOC;
+    const MORTAL: bool = false;
+
+    #[inline]
+    fn take_now(&self) -> bool {
+        self.take_now()
+    }
+    #[inline]
+    fn give_back(&self) -> bool {
+        self.give_back()
+    }
+}
+
+impl Exclusive for RLock {
+    #[inline]
+    fn is_locked(&self) -> bool {
+        self.locked()
+    }
+}
+
+impl Quick for RLock {
+    const ACQUIRE_DOC: &'static CStr = ACQUIRE_DOC;
+    const MORTAL: bool = false;
+
+    #[inline]
+    fn take_now(&self) -> bool {
+        self.take_now()
+    }
+    #[inline]
+    fn give_back(&self) -> bool {
+        self.give_back()
+    }
+}
+
+impl Quick for Semaphore {
+    const ACQUIRE_DOC: &'static CStr = c"acquire($self, /, blocking=True, timeout=None)\n--\n\n\
+        Takes a permit, waiting at most `timeout` seconds (None: for ever). Says whether it was taken.";
+    const MORTAL: bool = false;
+    const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nGives `n` permits back.";
+
+    #[inline]
+    fn take_now(&self) -> bool {
+        self.take_now()
+    }
+    #[inline]
+    fn give_back(&self) -> bool {
+        self.give_back()
+    }
+}

@@ -1,0 +1,231 @@
+//! `Lock` and `RLock`.
+
+use kettle_core::sync::{self, Heap, OnOwnerDeath};
+use kettle_core::wait::{EventCount, Scope};
+use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::{Truth, UNSET, acquire_deadline, key, pid_and_thread, set_name, sleep_for_lock, sleep_until_locked};
+use crate::lock::lock_statistics;
+use crate::primitive::{Waitable, waitable};
+
+/// What both have, given `take_now`, `release`, `lock` and `is_free_for_me`.
+macro_rules! exclusive {
+    ($class:ty) => {
+        #[pymethods]
+        impl $class {
+            /// Takes it, waiting at most `timeout` seconds (-1: for ever). Says whether it was taken.
+            #[pyo3(signature = (blocking=Truth(true), timeout=UNSET), text_signature = "($self, blocking=True, timeout=-1)")]
+            fn acquire(&self, py: Python<'_>, blocking: Truth, timeout: f64) -> PyResult<bool> {
+                let deadline = acquire_deadline(blocking.0, timeout)?;
+                if self.take_now() {
+                    return Ok(true);
+                }
+                if !blocking.0 {
+                    return Ok(false);
+                }
+                let body = &self.body;
+                sleep_for_lock(py, deadline, |p| body.acquire::<Heap>(p))
+            }
+
+            /// Whether somebody holds it.
+            pub(crate) fn locked(&self) -> bool {
+                self.body.owner().is_some()
+            }
+
+            fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+                self.acquire(py, Truth(true), UNSET)
+            }
+
+            #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
+            fn __exit__(
+                &self,
+                _type: Option<&Bound<'_, PyAny>>,
+                _value: Option<&Bound<'_, PyAny>>,
+                _traceback: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<()> {
+                self.release()
+            }
+
+            /// Makes it free, in a forked child.
+            fn _at_fork_reinit(&self) {
+                self.lock().reinit();
+            }
+
+            fn _owner(&self) -> Option<(u32, u32)> {
+                pid_and_thread(self.body.owner())
+            }
+
+            fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                lock_statistics(py, self.lock(), self._owner())
+            }
+        }
+
+        impl Waitable for $class {
+            fn ready(&self) -> bool {
+                self.is_free_for_me()
+            }
+            fn events(&self) -> &EventCount {
+                self.body.freed()
+            }
+            fn scope(&self) -> Scope {
+                Scope::Private
+            }
+            fn call(&self) -> u32 {
+                key(&self.body)
+            }
+        }
+        waitable!($class);
+    };
+}
+
+/// Mutual exclusion between threads. Whoever may release it, also who did not acquire it.
+#[pyclass(subclass, frozen, name = "HeapLock", module = "kettle._native")]
+pub(crate) struct Lock {
+    body: sync::Lock,
+}
+
+#[pymethods]
+impl Lock {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { body: sync::Lock::new(OnOwnerDeath::Raise) }
+    }
+
+    #[pyo3(signature = (*, name=None))]
+    fn __init__(slf: &Bound<'_, Self>, name: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        set_name(slf, name)
+    }
+
+    /// Gives it back, whoever took it.
+    pub(super) fn release(&self) -> PyResult<()> {
+        if self.give_back() { Ok(()) } else { Err(PyRuntimeError::new_err("release unlocked lock")) }
+    }
+}
+
+impl Lock {
+    fn lock(&self) -> &sync::Lock {
+        &self.body
+    }
+
+    fn is_free_for_me(&self) -> bool {
+        !self.locked()
+    }
+
+    #[inline]
+    pub(crate) fn take_now(&self) -> bool {
+        self.body.try_acquire_now::<Heap>()
+    }
+
+    /// False if nobody had it.
+    #[inline]
+    pub(crate) fn give_back(&self) -> bool {
+        self.body.release::<Heap>().is_ok()
+    }
+
+    /// Takes it, however long that takes, and whatever signal handlers raise meanwhile.
+    pub(super) fn take_surely(&self, py: Python<'_>) -> PyResult<()> {
+        if self.take_now() {
+            return Ok(());
+        }
+        let body = &self.body;
+        sleep_until_locked(py, |p| body.acquire::<Heap>(p))
+    }
+}
+
+exclusive!(Lock);
+
+/// A lock that its holder may take again. Only the thread that holds it may release it.
+#[pyclass(subclass, frozen, name = "HeapRLock", module = "kettle._native")]
+pub(crate) struct RLock {
+    body: sync::ReentrantLock,
+}
+
+#[pymethods]
+impl RLock {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { body: sync::ReentrantLock::new(OnOwnerDeath::Raise) }
+    }
+
+    /// Arguments were always ignored here; since 3.13 the standard library warns of them.
+    #[pyo3(signature = (*args, name=None, **kwargs))]
+    fn __init__(
+        slf: &Bound<'_, Self>,
+        args: &Bound<'_, PyTuple>,
+        name: Option<Bound<'_, PyAny>>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        if (!args.is_empty() || kwargs.is_some()) && py.version_info() >= (3, 13) {
+            let text = c"Passing arguments to RLock is deprecated and will be removed in 3.15";
+            PyErr::warn(py, &py.get_type::<PyDeprecationWarning>(), text, 1)?;
+        }
+        set_name(slf, name)
+    }
+
+    /// Gives it back once.
+    fn release(&self) -> PyResult<()> {
+        if self.give_back() { Ok(()) } else { Err(not_owner()) }
+    }
+
+    pub(super) fn _is_owned(&self) -> bool {
+        self.body.is_mine::<Heap>()
+    }
+
+    fn _recursion_count(&self) -> u32 {
+        self.body.depth::<Heap>()
+    }
+
+    /// How often its holder holds it.
+    fn _held(&self) -> u32 {
+        self.body.held()
+    }
+
+    /// Leaves it altogether, for a condition's wait; gives what `_acquire_restore` takes.
+    fn _release_save(&self) -> PyResult<(u32, u32)> {
+        let thread = self._owner().map_or(0, |(_, thread)| thread);
+        self.body.release_all::<Heap>().map(|depth| (depth, thread)).map_err(|_| not_owner())
+    }
+
+    /// Takes it as often as `_release_save` said.
+    pub(super) fn _acquire_restore(&self, py: Python<'_>, state: (u32, u32)) -> PyResult<()> {
+        let body = &self.body;
+        sleep_until_locked(py, |p| body.acquire_again::<Heap>(state.0, p))
+    }
+}
+
+fn not_owner() -> PyErr {
+    PyRuntimeError::new_err("cannot release un-acquired lock")
+}
+
+impl RLock {
+    fn lock(&self) -> &sync::Lock {
+        self.body.lock()
+    }
+
+    fn is_free_for_me(&self) -> bool {
+        !self.locked() || self._is_owned()
+    }
+
+    #[inline]
+    pub(crate) fn take_now(&self) -> bool {
+        self.body.try_acquire_now::<Heap>()
+    }
+
+    /// False if it is not this thread's.
+    #[inline]
+    pub(crate) fn give_back(&self) -> bool {
+        self.body.release::<Heap>().is_ok()
+    }
+
+    /// Leaves it altogether; says how often it was taken.
+    pub(super) fn give_all_back(&self) -> PyResult<u32> {
+        self.body.release_all::<Heap>().map_err(|_| not_owner())
+    }
+}
+
+exclusive!(RLock);

@@ -1,0 +1,142 @@
+"""The awaitable twins of locks and their kin: the same for threads and for processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from kettle import _native as native
+
+__all__ = ["AwaitAcquire", "AwaitAll", "AwaitNotify", "AwaitSet"]
+
+
+class AwaitAcquire:
+    """`aacquire` and `async with`, for what has `acquire` and `release`."""
+
+    async def aacquire(self, timeout: float | None = None) -> bool:
+        """As `acquire`, without blocking the event loop.
+
+        Returns False if `timeout` (seconds) passed first. Raises what `acquire` raises.
+        """
+        from kettle._aio import PENDING, Source, retry
+
+        take = self.acquire  # type: ignore[attr-defined]
+        return await retry(lambda: Source.of(self), lambda: take(False) or PENDING, timeout) is not PENDING  # type: ignore[arg-type]
+
+    async def __aenter__(self) -> bool:
+        return await self.aacquire()
+
+    async def __aexit__(
+        self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /
+    ) -> None:
+        self.release()  # type: ignore[attr-defined]
+
+
+class AwaitSet:
+    """`await_set`, for an event."""
+
+    async def await_set(self: Any, timeout: float | None = None) -> bool:
+        """As `wait`, without blocking the event loop: True once the flag is set, False after `timeout` seconds."""
+        from kettle._aio import PENDING, Source, retry
+
+        is_set = self.is_set
+        return await retry(lambda: Source.of(self), lambda: is_set() or PENDING, timeout, together=True) is not PENDING
+
+
+class AwaitNotify:
+    """`await_notify` and `async with`, for a condition that has `_lock`, and `_let_go` to leave it."""
+
+    _lock: Any
+
+    async def aacquire(self, timeout: float | None = None) -> bool:
+        """As `acquire`, without blocking the event loop; False if `timeout` (seconds) passed first."""
+        acquired: bool = await self._lock.aacquire(timeout)
+        return acquired
+
+    async def __aenter__(self) -> bool:
+        return await self.aacquire()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        self._lock.release()
+
+    async def await_notify(self: Any, timeout: float | None = None) -> bool:
+        """As `wait`, without blocking the event loop. The lock is held again afterwards also if this is cancelled."""
+        import asyncio
+
+        from kettle._aio import PENDING, Source, retry
+
+        self._must_be_held("await_notify")
+        ticket = self._enroll()
+        notified, count = False, 0
+
+        def source() -> Source:
+            return Source(self._key, (id(self), ticket), lambda door: self._leave_door(ticket, door), lambda door: None)
+
+        try:
+            count = self._let_go()
+            poll = self._poll
+            notified = await retry(source, lambda: poll(ticket) or PENDING, timeout) is not PENDING
+            return notified
+        finally:
+            if not notified:
+                self._withdraw(ticket)
+            cancelled = None
+            while count:
+                try:
+                    await self.aacquire()
+                    count -= 1
+                except asyncio.CancelledError as error:
+                    cancelled = error
+            if cancelled is not None:
+                raise cancelled
+
+
+class AwaitAll:
+    """`await_all`, for a barrier that has its action and its time-out in `_settings`."""
+
+    async def await_all(self: Any, timeout: float | None = None) -> int:
+        """As `wait`, without blocking the event loop. The barrier breaks if this is cancelled."""
+        from threading import BrokenBarrierError
+
+        from kettle._aio import PENDING, Source, retry
+
+        action, default = self._settings
+        timeout = default if timeout is None else timeout
+        # None while the last ones of the round before are still on their way out.
+        arrival = await retry(lambda: Source.of(self), lambda: self._arrive() or PENDING, timeout)
+        if arrival is PENDING:
+            self.abort()
+            raise BrokenBarrierError
+        if arrival.is_last:
+            return _complete(arrival, action)
+
+        def look() -> int:
+            index = arrival.poll(True)
+            return PENDING if index is None else index
+
+        index: int = PENDING
+        try:
+            index = await retry(lambda: Source.of(self), look, timeout, together=True)
+        finally:
+            if index is PENDING:
+                arrival.leave()
+        if index is PENDING:
+            raise BrokenBarrierError
+        return index
+
+
+def _complete(arrival: native.Arrival, action: Callable[[], object] | None) -> int:
+    """The duty of the last to come. If the action raises, the barrier breaks."""
+    well = False
+    try:
+        if action is not None:
+            action()
+        well = True
+    finally:
+        index = arrival.finish(well)
+    assert index is not None
+    return index

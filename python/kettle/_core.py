@@ -1,0 +1,29 @@
+"""Ties the Rust core to this interpreter: fork hooks, and the leave-taking at exit.
+
+Every module that needs the core imports it from here, or from `kettle._session`, which adds what processes need; so it
+is never used before the ties are made.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "linux":
+    raise ImportError(
+        f"kettle's primitives need Linux (futexes, memfd, pidfd), and this is {sys.platform!r}; "
+        "`kettle run` falls back to the standard library there"
+    )
+
+import atexit
+import os
+
+from kettle import _native as native
+
+__all__ = ["native"]
+
+os.register_at_fork(
+    before=native.before_fork,
+    after_in_parent=native.after_fork_in_parent,
+    after_in_child=native.after_fork_in_child,
+)
+atexit.register(native.leave)
