@@ -21,7 +21,7 @@ OURS = {
         "install",
         "uninstall",
     ],
-    "kettle.multiprocessing": sorted([*multiprocessing.__all__, "wait"]),
+    "kettle.multiprocessing": sorted([*multiprocessing.__all__, "log_to_parent", "wait"]),
 }
 
 PARTS = sorted(
