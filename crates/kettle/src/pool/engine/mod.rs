@@ -26,4 +26,4 @@ pub use letters::{INLINE_MAX, Load};
 pub use seat::{Fate, SeatId};
 pub use supervisor::{Event, Limits, Post, Supervisor, Tally};
 pub use watch::Watch;
-pub use worker::{Assignment, Worker};
+pub use worker::{Assignment, Chunk, Worker};
