@@ -1,0 +1,165 @@
+"""Progress of a pool's work on the standard error stream: a bar where somebody watches, else a line now and then.
+
+A bar is tqdm's, on a terminal or in a notebook. Without tqdm, and where the stream is a pipe or a file (a log of a CI
+job), there are plain lines: one at the end, and one on the way whenever ten seconds and a tenth of the work have
+passed, or a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol, TextIO
+
+    class Bar(Protocol):
+        """What shows progress."""
+
+        def update(self, done: int = 0, failed: int = 0) -> None:
+            """`done` more tasks are finished; of these, `failed` raised an exception or were lost."""
+
+        def close(self) -> None:
+            """That was all. Closing it again is harmless."""
+
+
+__all__ = ["bar"]
+
+_PAUSE = 10.0  # seconds between two lines, at least
+_STEP = 0.1  # part of the work that is done between two of them
+_LONG = 60.0  # seconds after which there is a line even so
+
+
+def bar(progress: bool | str, total: int | None) -> Bar:
+    """Begins to show the progress of `total` tasks (None: unknown), under the label `progress` if that is text.
+
+    Nothing that goes wrong with showing it is raised: from then on nothing is shown.
+    """
+    label = progress if isinstance(progress, str) else ""
+    stream = sys.stderr
+    shown: Bar = _Lines(label, total, stream)
+    if _watched(stream):
+        try:
+            shown = _Tqdm(label, total)
+        except Exception:  # tqdm is not there, or too old
+            pass
+    return _Safe(shown)
+
+
+def _watched(stream: TextIO | None) -> bool:
+    """Whether somebody looks at the stream while it is written."""
+    ipython = sys.modules.get("IPython")
+    if ipython is not None:
+        shell = ipython.get_ipython()
+        if shell is not None and "IPKernelApp" in shell.config:  # a notebook
+            return True
+    try:
+        if stream is None or not stream.isatty() or os.environ.get("TERM") == "dumb":
+            return False
+        return os.get_terminal_size(stream.fileno()).columns > 0  # none: a terminal that is only there in name
+    except (OSError, ValueError):  # closed, or nothing of the system's
+        return False
+
+
+class _Safe:
+    """Shows progress until that fails or is closed."""
+
+    def __init__(self, shown: Bar) -> None:
+        self._shown: Bar | None = shown
+
+    def update(self, done: int = 0, failed: int = 0) -> None:
+        if self._shown is not None:
+            try:
+                self._shown.update(done, failed)
+            except Exception:
+                self._shown = None
+
+    def close(self) -> None:
+        shown, self._shown = self._shown, None
+        if shown is not None:
+            try:
+                shown.close()
+            except Exception:
+                pass
+
+
+class _Tqdm:
+    def __init__(self, label: str, total: int | None) -> None:
+        from tqdm.auto import tqdm  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+        class Bar(tqdm):  # type: ignore[misc]
+            monitor_interval = 0  # no thread of tqdm's: this process forks
+
+        self._failed = 0
+        # miniters: looked at on each update, which are few; tqdm's own guess would wait for its thread.
+        self._bar: Any = Bar(total=total, desc=label or None, unit=" tasks", dynamic_ncols=True, miniters=1)
+
+    def update(self, done: int = 0, failed: int = 0) -> None:
+        if failed:
+            self._failed += failed
+            self._bar.set_postfix_str(f"{self._failed} failed", refresh=False)
+        self._bar.update(done)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class _Lines:
+    def __init__(
+        self, label: str, total: int | None, stream: TextIO | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._start = f"{label}: " if label else ""
+        self._total = total
+        self._stream = stream
+        self._clock = clock
+        self._began = self._said = clock()
+        self._done = self._failed = self._done_when_said = 0
+
+    def update(self, done: int = 0, failed: int = 0) -> None:
+        self._done += done
+        self._failed += failed
+        passed = self._clock() - self._said
+        if passed >= _PAUSE and (passed >= _LONG or self._has_moved()) and self._done != self._total:
+            self._say(self._rest())
+
+    def close(self) -> None:
+        self._say(f"in {_time(self._clock() - self._began)}")
+
+    def _has_moved(self) -> bool:
+        return self._total is not None and self._done - self._done_when_said >= _STEP * self._total
+
+    def _rest(self) -> str:
+        """The time left, going by the time taken until now."""
+        passed = self._clock() - self._began
+        if not self._total or not self._done:
+            return f"after {_time(passed)}"
+        return f"{_time(passed * (self._total - self._done) / self._done)} left"
+
+    def _say(self, time_text: str) -> None:
+        self._said = self._clock()
+        self._done_when_said = self._done
+        if self._stream is None:
+            return
+        count = f"{self._done}"
+        if self._total:
+            count += f"/{self._total} ({self._done * 100 // self._total} %)"
+        failed = f", {self._failed} failed" if self._failed else ""
+        rate = self._done / max(self._said - self._began, 1e-3)
+        self._stream.write(f"{self._start}{count} tasks{failed}, {_rate(rate)}, {time_text}\n")
+        self._stream.flush()
+
+
+def _rate(rate: float) -> str:
+    if rate >= 100:
+        return f"{rate:.0f} per second"
+    return f"{rate:.3g} per second" if rate >= 1 else f"{rate * 60:.3g} per minute"
+
+
+def _time(seconds: float) -> str:
+    """As tqdm writes it: 00:07, 1:02:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
