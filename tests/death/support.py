@@ -7,6 +7,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 #: Seconds within which a survivor must have a result or a clear error. The promise is about one on an idle machine.
 PROMPT = 3.0
@@ -65,6 +66,20 @@ def prompt(call: Callable[..., object], *arguments: object) -> object:
     finally:
         took = time.monotonic() - begun
         assert took < PROMPT, f"{call} took {took:.1f} s"
+
+
+def session_members(session: int) -> set[int]:
+    """Every living process of a session (in the kernel's sense), so that a fork server or tracker is seen too."""
+    members = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                fields = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[3]) == session and fields[0] not in b"XZ":
+                members.add(int(name))
+    return members
 
 
 # ----------------------------------------------------------------------------------------------- what is left behind

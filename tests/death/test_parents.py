@@ -16,23 +16,9 @@ import kettle.multiprocessing
 from kettle import _native
 
 from .family import ACTIVITIES
-from .support import LIMIT, PROMPT, footprint, left_behind, runs, until
+from .support import LIMIT, PROMPT, footprint, left_behind, runs, session_members, until
 
 FAMILY = Path(__file__).with_name("family.py")
-
-
-def session_members(session: int) -> set[int]:
-    """Every process of a session (in the kernel's sense), so that a fork server or tracker is seen too."""
-    members = set()
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                fields = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(fields[3]) == session and fields[0] not in b"XZ":
-                members.add(int(name))
-    return members
 
 
 @contextmanager
