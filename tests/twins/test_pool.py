@@ -104,7 +104,7 @@ class Sized:
         return numbers_then_error(3)
 
 
-# ------------------------------------------------------------------------------------------- every way to call, anywhere
+# ------------------------------------------------------------------------------------------ every way to call, anywhere
 
 
 def test_every_way_to_call(ctx):
@@ -114,7 +114,7 @@ def test_every_way_to_call(ctx):
         assert pool.map(square, range(300)) == [n * n for n in range(300)]
         assert pool.map_async(square, range(300)).get(LIMIT) == [n * n for n in range(300)]
         assert pool.starmap(add, [(1, 2), (3, 4)]) == [3, 7]
-        assert pool.starmap_async(pow, zip(range(50), range(50))).get(LIMIT) == [n**n for n in range(50)]
+        assert pool.starmap_async(pow, [(n, n) for n in range(50)]).get(LIMIT) == [n**n for n in range(50)]
         assert list(pool.imap(square, range(50))) == [n * n for n in range(50)]
         assert sorted(pool.imap_unordered(square, range(50))) == [n * n for n in range(50)]
 
@@ -140,7 +140,7 @@ def test_chunk_sizes(pool, chunksize):
     expected = [n * n for n in range(20)]
     assert pool.map(square, range(20), chunksize) == expected
     assert pool.map_async(square, range(20), chunksize=chunksize).get(LIMIT) == expected
-    assert pool.starmap(operator.mul, zip(range(20), range(20)), chunksize) == expected
+    assert pool.starmap(operator.mul, [(n, n) for n in range(20)], chunksize) == expected
     if chunksize is not None:
         assert list(pool.imap(square, range(20), chunksize)) == expected
         assert sorted(pool.imap_unordered(square, range(20), chunksize)) == expected
@@ -231,7 +231,7 @@ def test_a_pool_made_in_a_thread(ctx):
     assert results == [[n * n for n in range(10)]]
 
 
-# ---------------------------------------------------------------------------------------------------------- the result
+# --------------------------------------------------------------------------------------------------------- the result
 
 
 def test_a_result_that_is_late(mp, pool, gate):
@@ -303,7 +303,7 @@ def test_unordered_gives_what_is_ready(pool, gate):
     assert list(it) == ["held"]
 
 
-# ----------------------------------------------------------------------------------------------------------- callbacks
+# ---------------------------------------------------------------------------------------------------------- callbacks
 
 
 def test_callbacks_come_before_the_result_in_a_thread_of_the_parent(pool):
@@ -352,7 +352,7 @@ def test_a_callback_that_hands_in_more_work(pool):
     assert done.wait(LIMIT)
 
 
-# -------------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------------------------- errors
 
 
 def test_an_error_brings_its_traceback(mp, ctx):
@@ -500,7 +500,7 @@ def test_wrong_arguments(mp, fork):
     assert mp.active_children() == []
 
 
-# ------------------------------------------------------------------------------------------------------------- the end
+# ------------------------------------------------------------------------------------------------------------ the end
 
 
 def calls(pool):
@@ -603,7 +603,7 @@ class Thing:
     pass
 
 
-# ------------------------------------------------------------------------------------------------------------- workers
+# ------------------------------------------------------------------------------------------------------------ workers
 
 
 def remember(word, more):
