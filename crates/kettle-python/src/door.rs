@@ -26,6 +26,17 @@ pub(crate) fn wait_outside<T: Send>(
     deadline: Deadline,
     wait: impl FnOnce(&Patience<'_>) -> T + Send,
 ) -> PyResult<T> {
+    wait_outside_in_slices(py, deadline, SIGNAL_SLICE, wait)
+}
+
+/// As [`wait_outside`], with slices of another length: for those who wait often and for long, and to whom a signal is
+/// not a matter of milliseconds.
+pub(crate) fn wait_outside_in_slices<T: Send>(
+    py: Python<'_>,
+    deadline: Deadline,
+    slice: Duration,
+    wait: impl FnOnce(&Patience<'_>) -> T + Send,
+) -> PyResult<T> {
     let (result, raised) = py.detach(|| {
         let patience = Patience::until(deadline);
         if !is_main_thread() {
@@ -41,7 +52,7 @@ pub(crate) fn wait_outside<T: Send>(
                 }
             })
         };
-        let result = wait(&patience.interrupted_by(SIGNAL_SLICE, &look_for_signals));
+        let result = wait(&patience.interrupted_by(slice, &look_for_signals));
         (result, raised.into_inner())
     });
     match raised {

@@ -6,6 +6,7 @@
 //! | `errors` | the core's errors as Python's exceptions |
 //! | `pickle`, `message` | objects to bytes to messages, and back |
 //! | `buffers`, `methods` | the buffer protocol, the hottest methods made by hand: the only `unsafe` of this crate |
+//! | `pool` | process pools |
 //! | `primitive` | tokens, doors and statistics: what all primitives have |
 //! | `threads` | the primitives once more, at home on the heap |
 //! | the rest | one Python class or theme each |
@@ -26,6 +27,7 @@ mod message;
 mod methods;
 mod number;
 mod pickle;
+mod pool;
 mod primitive;
 mod queue;
 mod semaphore;
@@ -58,6 +60,8 @@ mod _native {
     use super::methods::quicken;
     #[pymodule_export]
     use super::pickle::{dumps, set_pickler};
+    #[pymodule_export]
+    use super::pool::{Crew, Desk, Job, Worker};
     #[pymodule_export]
     use super::primitive::sending_to;
     #[pymodule_export]

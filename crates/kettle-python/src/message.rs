@@ -17,6 +17,16 @@ pub(crate) fn with_parcel<T>(
     encoded: &Encoded<'_>,
     send: impl FnOnce(Parcel<'_, ArenaStore>) -> PyResult<T>,
 ) -> PyResult<T> {
+    with_parcel_of(py, encoded, INLINE_MAX, send)
+}
+
+/// As [`with_parcel`], with a body of more than `inline_max` bytes in a block.
+pub(crate) fn with_parcel_of<T>(
+    py: Python<'_>,
+    encoded: &Encoded<'_>,
+    inline_max: usize,
+    send: impl FnOnce(Parcel<'_, ArenaStore>) -> PyResult<T>,
+) -> PyResult<T> {
     let (tag, bytes, buffers): (Tag, &[u8], &[PyBuffer<u8>]) = match encoded {
         Encoded::Word(tag, word, len) => (*tag, &word[..*len], &[]),
         Encoded::Bytes(b) => (Tag::Bytes, b.as_bytes(), &[]),
@@ -24,7 +34,7 @@ pub(crate) fn with_parcel<T>(
         Encoded::Pickle(pickle, buffers) => (Tag::Pickle, pickle.as_bytes(py), buffers),
     };
     let parts = buffers.iter().map(|b| block_of_buffer(py, b)).collect::<PyResult<Vec<_>>>()?;
-    let body = if bytes.len() <= INLINE_MAX { Body::Inline(bytes) } else { Body::Block(block_of_bytes(py, bytes)?) };
+    let body = if bytes.len() <= inline_max { Body::Inline(bytes) } else { Body::Block(block_of_bytes(py, bytes)?) };
     send(Parcel::blocks(tag as u8, body, parts))
 }
 

@@ -75,6 +75,9 @@ impl Pickle {
 /// Buffers of at least this many bytes travel beside the pickle; for smaller ones a block costs more than the copy.
 pub(crate) const OUT_OF_BAND: usize = 64 * 1024;
 
+/// So many buffers travel beside a pickle; a pool may have to send the pickle itself as one more part.
+const BUFFERS_MAX: usize = kettle_core::queue::PARTS_MAX - 1;
+
 /// Encodes `obj`, or raises what pickling it raised.
 pub(crate) fn encode<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
     let py = obj.py();
@@ -182,7 +185,7 @@ struct Buffers {
 impl Buffers {
     /// A true value keeps the buffer inside the pickle.
     fn __call__(&mut self, buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
-        if !self.out_of_band || self.taken.len() >= kettle_core::queue::PARTS_MAX {
+        if !self.out_of_band || self.taken.len() >= BUFFERS_MAX {
             return Ok(true);
         }
         // `raw()` refuses what is not contiguous; such a buffer travels inside.

@@ -122,11 +122,22 @@ class BaseContext(_standard.BaseContext):
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
+        *,
+        max_memory_per_worker: int | str | None = None,
+        name: str | None = None,
     ) -> pool.Pool:
-        """The standard library's pool of worker processes, over this context's processes and queues."""
+        """A pool of worker processes; see `kettle.multiprocessing.pool.Pool`."""
         from kettle.multiprocessing.pool import Pool
 
-        return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
+        return Pool(
+            processes,
+            initializer,
+            initargs,
+            maxtasksperchild,
+            context=self.get_context(),
+            max_memory_per_worker=max_memory_per_worker,
+            name=name,
+        )
 
     def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:
         """A ctypes object in shared memory, without a lock."""

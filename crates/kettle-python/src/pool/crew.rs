@@ -1,0 +1,869 @@
+//! The parent's side of a pool: sends, receives and completes, for all threads that wait.
+//!
+//! Three locks, each held for moments with the interpreter attached and never while Python code can run: the
+//! supervisor's, the list of jobs that have something to send, and each job's own. A fourth, `step`, is held for a whole
+//! round, in which Python code does run; so it is only ever tried. Whoever finds it taken leaves his work to its holder.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
+use std::time::Duration;
+
+use kettle::pool::engine::{Event, Fate, Lead, Limits, Post, SeatId, Span, Supervisor, Waiter, Watch};
+use kettle_core::arena::Block;
+use kettle_core::queue::Taken;
+use kettle_core::sys::process;
+use kettle_core::wait::{Deadline, Stopped};
+use pyo3::exceptions::{PyException, PyMemoryError, PyRuntimeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+use pyo3::types::PyDict;
+
+use super::desk::Desk;
+use super::job::{Job, Task, Work};
+use super::results::Outcome;
+use super::tasks;
+use crate::door::wait_outside;
+use crate::primitive;
+
+/// What the supervisor calls a chunk: tasks of a job, from a number on.
+#[derive(Clone)]
+pub(super) struct Chunk {
+    task: Arc<Task>,
+    start: u64,
+}
+
+impl std::fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chunk").field("job", &self.task.number).field("start", &self.start).finish()
+    }
+}
+
+/// ```text
+/// RUNNING ──close──► CLOSED ──all done──► (workers leave)
+///    └──────┬──────────┘
+///           └──terminate──► TERMINATED
+/// ```
+const RUNNING: u8 = 0;
+const CLOSED: u8 = 1;
+const TERMINATED: u8 = 2;
+
+/// So many workers in a row may die before they are ready.
+const FALSE_STARTS: u32 = 3;
+
+pub(super) struct Inner {
+    supervisor: Mutex<Supervisor<Chunk>>,
+    step: Mutex<Step>,
+    /// Which thread is inside a round.
+    stepping: AtomicU64,
+    lead: Lead,
+    /// Jobs that may have something to send, in the order in which they came.
+    ready: Mutex<VecDeque<Arc<Task>>>,
+    /// All jobs that are not over.
+    live: Mutex<HashMap<u64, Arc<Task>>>,
+    outstanding: AtomicUsize,
+    state: AtomicU8,
+    dismissed: AtomicBool,
+    /// Why no work is done any more.
+    broken: Mutex<Option<Py<PyAny>>>,
+    /// What only Python can do: start processes, make exceptions, run callbacks.
+    hooks: Py<PyAny>,
+    numbers: AtomicU64,
+    false_starts: AtomicUsize,
+    /// In which process it was made.
+    home: u64,
+    /// Done once a pool that takes no more has no worker left.
+    gone: Arc<Waiter>,
+    counts: Counts,
+    me: Weak<Inner>,
+}
+
+#[derive(Default)]
+struct Counts {
+    done: AtomicU64,
+    failed: AtomicU64,
+    died: AtomicU64,
+    retried: AtomicU64,
+    timed_out: AtomicU64,
+    cancelled: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+#[derive(Default)]
+struct Step {
+    post: Post<Chunk>,
+    /// Jobs whose progress bar may have to be told.
+    touched: Vec<Arc<Task>>,
+}
+
+fn lock<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+    mutex.lock_py_attached(py).unwrap_or_else(|e| e.into_inner())
+}
+
+impl Inner {
+    pub(super) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn watch(&self, py: Python<'_>) -> Arc<Watch> {
+        lock(py, &self.supervisor).watch()
+    }
+
+    fn has_work(&self) -> bool {
+        self.outstanding.load(Ordering::SeqCst) > 0
+    }
+
+    fn check_home(&self) -> PyResult<()> {
+        if self.home == process::epoch() {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err("this pool belongs to the process that made it, and this is a fork of it"))
+    }
+
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_home()?;
+        if let Some(e) = &*lock(py, &self.broken) {
+            return Err(PyErr::from_value(e.bind(py).clone()));
+        }
+        Ok(())
+    }
+
+    /// Takes a job in.
+    pub(super) fn submit(&self, py: Python<'_>, task: &Arc<Task>, waits: bool) -> PyResult<()> {
+        self.check(py)?;
+        if self.state.load(Ordering::SeqCst) != RUNNING {
+            return Err(PyValueError::new_err("Pool not running"));
+        }
+        self.outstanding.fetch_add(1, Ordering::SeqCst);
+        lock(py, &self.live).insert(task.number, Arc::clone(task));
+        if task.state(py).is_complete() {
+            // A map of nothing.
+            self.complete(py, task)?;
+            return Ok(());
+        }
+        self.fed(py, task)?;
+        if !waits {
+            self.lead.call_deputy(task.has_callbacks(py));
+        }
+        Ok(())
+    }
+
+    /// There is something to send of this job.
+    pub(super) fn make_ready(&self, py: Python<'_>, task: &Arc<Task>) {
+        if task.is_over() || std::mem::replace(&mut task.state(py).is_ready, true) {
+            return;
+        }
+        lock(py, &self.ready).push_back(Arc::clone(task));
+    }
+
+    /// As [`make_ready`](Self::make_ready), and sends what there is room for, unless somebody is at it.
+    pub(super) fn fed(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
+        self.make_ready(py, task);
+        match self.try_step() {
+            Some(mut step) => {
+                let result = self.dispatch(py, &mut step);
+                self.leave_step(step);
+                result?;
+            }
+            None => self.watch(py).kick(),
+        }
+        if task.timeout.is_some() {
+            // Who leads must know how long it may sleep.
+            self.watch(py).kick();
+        }
+        Ok(())
+    }
+
+    fn try_step(&self) -> Option<MutexGuard<'_, Step>> {
+        let step = match self.step.try_lock() {
+            Ok(step) => step,
+            Err(TryLockError::Poisoned(e)) => e.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        self.stepping.store(u64::from(process::thread_id()), Ordering::SeqCst);
+        Some(step)
+    }
+
+    fn leave_step(&self, step: MutexGuard<'_, Step>) {
+        self.stepping.store(0, Ordering::SeqCst);
+        drop(step);
+    }
+
+    fn is_inside_step(&self) -> bool {
+        self.stepping.load(Ordering::SeqCst) == u64::from(process::thread_id())
+    }
+
+    /// Waits until `waiter` is done, and leads meanwhile if nobody else does. False: the time is over.
+    pub(super) fn wait(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool> {
+        loop {
+            if waiter.is_done() {
+                return Ok(true);
+            }
+            self.check_home()?;
+            if self.is_inside_step() {
+                return Err(PyRuntimeError::new_err("a pool cannot be waited for by what it calls to send its tasks"));
+            }
+            if self.lead.take() {
+                let result = self.lead_until(py, &|| waiter.is_done(), deadline);
+                self.lead.let_go(|| self.has_work());
+                if !result? {
+                    return Ok(waiter.is_done());
+                }
+            } else {
+                let watch = self.watch(py);
+                let followed = wait_outside(py, deadline, |p| self.lead.follow(waiter, || watch.kick(), p))?;
+                if followed == Err(Stopped::TimedOut) {
+                    return Ok(waiter.is_done());
+                }
+            }
+        }
+    }
+
+    /// Leads until `enough`. False: the time is over.
+    fn lead_until(&self, py: Python<'_>, enough: &dyn Fn() -> bool, deadline: Deadline) -> PyResult<bool> {
+        let mut ask = false;
+        loop {
+            py.check_signals()?;
+            let watch = self.watch(py);
+            let kicks = watch.kicks();
+            let moved = self.round(py, ask)?;
+            if enough() {
+                return Ok(true);
+            }
+            if moved == Some(true) {
+                ask = false;
+                if deadline.is_past() {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let due = if moved.is_none() {
+                // Somebody else is inside a round, and has let go of the interpreter in the middle of it.
+                Deadline::after(Duration::from_micros(200))
+            } else {
+                lock(py, &self.supervisor).due()
+            };
+            let watch = self.watch(py);
+            let slept = wait_outside(py, deadline, |p| match watch.spin(kicks) {
+                true => Ok(false),
+                false => watch.sleep(kicks, due, p).map(|()| true),
+            })?;
+            match slept {
+                Ok(slept) => ask = slept,
+                Err(_) => {
+                    self.round(py, true)?;
+                    return Ok(enough());
+                }
+            }
+        }
+    }
+
+    /// One round: receives, sends, fills seats. Says whether anything happened; None if somebody else is at it.
+    fn round(&self, py: Python<'_>, ask: bool) -> PyResult<Option<bool>> {
+        let Some(mut step) = self.try_step() else { return Ok(None) };
+        let result = self.round_inside(py, &mut step, ask);
+        self.leave_step(step);
+        result.map(Some)
+    }
+
+    fn round_inside(&self, py: Python<'_>, step: &mut Step, ask: bool) -> PyResult<bool> {
+        let received = self.receive(py, step, ask)?;
+        self.staff(py)?;
+        let sent = self.dispatch(py, step)?;
+        self.wind_up(py);
+        if received || sent {
+            return Ok(true);
+        }
+        let nothing_to_send = lock(py, &self.ready).is_empty();
+        Ok(nothing_to_send && lock(py, &self.supervisor).rebalance())
+    }
+
+    /// Starts workers where some are missing.
+    fn staff(&self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            let wanted = match self.state.load(Ordering::SeqCst) {
+                RUNNING => true,
+                CLOSED => self.has_work(),
+                _ => false,
+            };
+            let opened = {
+                let mut supervisor = lock(py, &self.supervisor);
+                if !wanted || supervisor.vacancies() == 0 || lock(py, &self.broken).is_some() {
+                    return Ok(());
+                }
+                supervisor.open()
+            };
+            let (seat, desk) = opened.map_err(|e| PyMemoryError::new_err(e.to_string()))?;
+            let started = self.hooks.bind(py).call_method1(intern!(py, "start"), (seat.to_bits(), Desk(desk)));
+            let pid = started.and_then(|pid| pid.extract::<u32>());
+            let occupied = match pid {
+                Ok(pid) => lock(py, &self.supervisor).occupy(seat, pid).map_err(PyErr::from),
+                Err(e) => {
+                    lock(py, &self.supervisor).abandon(seat);
+                    Err(e)
+                }
+            };
+            if let Err(e) = occupied {
+                // Those that are there go on; without any nothing would ever happen.
+                if lock(py, &self.supervisor).tally().workers == 0 || !e.is_instance_of::<PyException>(py) {
+                    return Err(e);
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends what there is room for.
+    fn dispatch(&self, py: Python<'_>, _step: &mut Step) -> PyResult<bool> {
+        let mut sent = false;
+        loop {
+            let (seat, size) = {
+                let supervisor = lock(py, &self.supervisor);
+                (supervisor.room(), supervisor.size())
+            };
+            let Some(seat) = seat else { return Ok(sent) };
+            let Some(task) = lock(py, &self.ready).front().cloned() else { return Ok(sent) };
+            let some = !task.is_over() && task.refill(py);
+            self.settle(py, &task)?;
+            let span = {
+                let mut state = task.state(py);
+                let span = if some { state.agenda.take(size) } else { None };
+                if span.is_none() {
+                    state.is_ready = false;
+                }
+                span
+            };
+            let Some(span) = span else {
+                let mut ready = lock(py, &self.ready);
+                if let Some(place) = ready.iter().position(|t| Arc::ptr_eq(t, &task)) {
+                    ready.remove(place);
+                }
+                continue;
+            };
+            match self.send(py, seat, &task, span) {
+                Ok(()) => {
+                    task.state(py).was_sent = true;
+                    sent = true;
+                }
+                Err(e) if e.is_instance_of::<PyException>(py) => self.refuse(py, &task, span, e)?,
+                Err(e) => {
+                    // Ctrl-C, which is no error of these tasks.
+                    task.state(py).agenda.give_back(span);
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    fn send(&self, py: Python<'_>, seat: SeatId, task: &Arc<Task>, span: Span) -> PyResult<()> {
+        let chunk = Chunk { task: Arc::clone(task), start: span.start };
+        let sent = |load: kettle::pool::engine::Load<'_>| {
+            let mut supervisor = lock(py, &self.supervisor);
+            let sent = supervisor.send(seat, chunk, span.len, task.timeout, load);
+            sent.map_err(|e| PyMemoryError::new_err(e.to_string()))
+        };
+        match &task.work {
+            Work::Call { function, args, kwds } => {
+                let triple = (function, args, kwds).into_pyobject(py)?;
+                tasks::with_pickle(triple.as_any(), tasks::CALL, 0, sent)
+            }
+            Work::Items { function, unpacks } => {
+                if !lock(py, &self.supervisor).knows(seat, task.number) {
+                    self.teach(py, seat, task.number, function, *unpacks)?;
+                }
+                tasks::with_items(py, task.number, &task.items(py, span), sent)
+            }
+        }
+    }
+
+    fn teach(&self, py: Python<'_>, seat: SeatId, job: u64, function: &Py<PyAny>, unpacks: bool) -> PyResult<()> {
+        let over = {
+            let live: Vec<u64> = lock(py, &self.live).keys().copied().collect();
+            lock(py, &self.supervisor).forget(seat, |job| !live.contains(&job))
+        };
+        let memory = |e: kettle::OutOfMemory| PyMemoryError::new_err(e.to_string());
+        if !over.is_empty() {
+            let bytes: Vec<u8> = over.iter().flat_map(|job| job.to_ne_bytes()).collect();
+            tasks::with_bytes(tasks::FORGET, 0, &bytes, |load| lock(py, &self.supervisor).note(seat, load).map_err(memory))?;
+        }
+        let pair = (function, unpacks).into_pyobject(py)?;
+        tasks::with_pickle(pair.as_any(), tasks::JOB, job, |load| {
+            lock(py, &self.supervisor).teach(seat, job, load).map_err(memory)
+        })
+    }
+
+    /// These tasks could not be sent. If they are several, it may be one of them: each is tried alone.
+    fn refuse(&self, py: Python<'_>, task: &Arc<Task>, span: Span, e: PyErr) -> PyResult<()> {
+        if span.len > 1 {
+            let mut state = task.state(py);
+            for i in (0..span.len).rev() {
+                state.agenda.give_back(Span { start: span.start + u64::from(i), len: 1 });
+            }
+            return Ok(());
+        }
+        self.put(py, task, span.start, Err(e.into_value(py).into_any()))
+    }
+
+    /// Collects what the workers report. Says whether anything was there.
+    fn receive(&self, py: Python<'_>, step: &mut Step, ask: bool) -> PyResult<bool> {
+        lock(py, &self.supervisor).sweep(&mut step.post, ask);
+        let received = !step.post.events.is_empty();
+        let bytes = std::mem::take(&mut step.post.bytes);
+        let mut events = std::mem::take(&mut step.post.events);
+        let mut result = Ok(());
+        for event in events.drain(..) {
+            // What one of them raises must not cost the others.
+            let outcome = self.handle(py, step, event, &bytes);
+            result = result.and(outcome);
+        }
+        step.post.bytes = bytes;
+        step.post.events = events;
+        for task in step.touched.drain(..) {
+            result = result.and(task.tell_bar(py, false));
+        }
+        result.map(|()| received)
+    }
+
+    fn handle(&self, py: Python<'_>, step: &mut Step, event: Event<Chunk>, bytes: &[u8]) -> PyResult<()> {
+        match event {
+            Event::Outcome { work: Chunk { task, start }, task: index, taken, at, .. } => {
+                if task.is_over() {
+                    return Ok(());
+                }
+                let outcome = self.outcome(py, taken, &bytes[at]);
+                if task.has_bar(py) && !step.touched.iter().any(|t| Arc::ptr_eq(t, &task)) {
+                    step.touched.push(Arc::clone(&task));
+                }
+                self.put(py, &task, start + u64::from(index), outcome)
+            }
+            Event::Finished { work, len, took } => {
+                work.task.state(py).agenda.finished(len, took);
+                Ok(())
+            }
+            Event::Undone { work: Chunk { task, start }, from, len } => {
+                if !task.is_over() && from < len {
+                    let span = Span { start: start + u64::from(from), len: len - from };
+                    task.state(py).agenda.give_back(span);
+                    self.make_ready(py, &task);
+                }
+                Ok(())
+            }
+            Event::Note { seat, taken, word, at } => self.told(py, seat, taken, word, &bytes[at]),
+            Event::Ended { seat, pid, fate, early, victim } => self.ended(py, seat, pid, fate, early, victim),
+        }
+    }
+
+    fn outcome(&self, py: Python<'_>, taken: Taken<Block>, inline: &[u8]) -> Outcome {
+        if taken.tag == tasks::ERROR {
+            return Err(self.unpack(py, &taken, inline));
+        }
+        match tasks::object(py, taken, inline, 0) {
+            Ok(value) => Ok(value.unbind()),
+            Err(e) => Err(e.into_value(py).into_any()),
+        }
+    }
+
+    fn unpack(&self, py: Python<'_>, taken: &Taken<Block>, inline: &[u8]) -> Py<PyAny> {
+        let unpacked = self.hooks.bind(py).call_method1(intern!(py, "unpack"), (tasks::body(taken, inline),));
+        unpacked.map_or_else(|e| e.into_value(py).into_any(), Bound::unbind)
+    }
+
+    fn told(&self, py: Python<'_>, seat: SeatId, taken: Taken<Block>, word: u64, inline: &[u8]) -> PyResult<()> {
+        if taken.tag == tasks::READY {
+            self.false_starts.store(0, Ordering::SeqCst);
+            lock(py, &self.supervisor).is_ready(seat);
+            self.hooks.bind(py).call_method1(intern!(py, "ready"), (seat.to_bits(), word as i64))?;
+            return Ok(());
+        }
+        let error = self.unpack(py, &taken, inline);
+        self.fail_all(py, error)
+    }
+
+    fn ended(
+        &self,
+        py: Python<'_>,
+        seat: SeatId,
+        pid: u32,
+        fate: Fate,
+        early: bool,
+        victim: Option<(Chunk, u32)>,
+    ) -> PyResult<()> {
+        let hooks = self.hooks.bind(py);
+        // It reaps the process and says how it ended.
+        let end = hooks.call_method1(intern!(py, "ended"), (seat.to_bits(), pid, fate_name(fate)))?;
+        if fate == Fate::Died && early && self.state.load(Ordering::SeqCst) != TERMINATED {
+            let starts = self.false_starts.fetch_add(1, Ordering::SeqCst) + 1;
+            if starts >= FALSE_STARTS as usize {
+                let error = hooks.call_method1(intern!(py, "false_start"), (end,))?;
+                return self.fail_all(py, error.unbind());
+            }
+            return Ok(());
+        }
+        let Some((Chunk { task, start }, index)) = victim else { return Ok(()) };
+        let index = start + u64::from(index);
+        if task.is_over() {
+            return Ok(());
+        }
+        let died = matches!(fate, Fate::Died | Fate::Memory);
+        if died {
+            count(&self.counts.died);
+            if task.state(py).agenda.died(index) {
+                count(&self.counts.retried);
+                self.make_ready(py, &task);
+                return Ok(());
+            }
+        }
+        let (function, args, is_tuple) = task.call_of(py, index);
+        let kwds = match &task.work {
+            Work::Call { kwds, .. } => kwds.bind(py).clone(),
+            Work::Items { .. } => PyDict::new(py).into_any(),
+        };
+        let timeout = task.timeout.map(|t| t.as_secs_f64());
+        if fate == Fate::TimedOut {
+            count(&self.counts.timed_out);
+        }
+        let error = hooks.call_method1(intern!(py, "lost"), (end, function, args, kwds, is_tuple, timeout));
+        self.put(py, &task, index, Err(error.map_or_else(|e| e.into_value(py).into_any(), Bound::unbind)))
+    }
+
+    /// Gives a task its one outcome.
+    fn put(&self, py: Python<'_>, task: &Arc<Task>, index: u64, outcome: Outcome) -> PyResult<()> {
+        count(if outcome.is_ok() { &self.counts.done } else { &self.counts.failed });
+        if task.put(py, index, outcome) {
+            return self.complete(py, task);
+        }
+        if task.is_iterated(py) {
+            task.waiter.finish();
+            self.tell(py, task);
+        }
+        Ok(())
+    }
+
+    /// Completes a job to which nothing more may come, if it is one.
+    pub(super) fn settle(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
+        let complete = !task.is_over() && task.state(py).is_complete();
+        if complete { self.complete(py, task) } else { Ok(()) }
+    }
+
+    /// It has all its outcomes.
+    fn complete(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
+        if !task.end() {
+            return Ok(());
+        }
+        lock(py, &self.live).remove(&task.number);
+        let told = task.tell_bar(py, true);
+        let outcome = task.whole(py);
+        if let (Some(callbacks), Some(outcome)) = (task.take_callbacks(py), outcome) {
+            let (callback, value) = match outcome {
+                Ok(value) => (callbacks.value, value),
+                Err(e) => (callbacks.error, e),
+            };
+            if let Some(callback) = callback {
+                // Which finishes it when the callback has returned.
+                let job = Job::of(&self.me.upgrade().ok_or_else(|| PyRuntimeError::new_err("the pool is gone"))?, task);
+                self.outstanding.fetch_sub(1, Ordering::SeqCst);
+                self.hooks.bind(py).call_method1(intern!(py, "call_back"), (callback, value, job))?;
+                return told;
+            }
+        }
+        task.waiter.finish();
+        self.outstanding.fetch_sub(1, Ordering::SeqCst);
+        self.tell(py, task);
+        told
+    }
+
+    /// Tells those who listen to a job.
+    pub(super) fn tell(&self, py: Python<'_>, task: &Task) {
+        for listener in task.take_listeners(py) {
+            if let Err(e) = listener.call0(py) {
+                e.write_unraisable(py, Some(listener.bind(py)));
+            }
+        }
+    }
+
+    pub(super) fn wants_deputy(&self) {
+        self.lead.call_deputy(true);
+    }
+
+    /// Ends all jobs with this error, and takes no more.
+    fn fail_all(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
+        {
+            let mut broken = lock(py, &self.broken);
+            if broken.is_none() {
+                *broken = Some(error.clone_ref(py));
+            }
+        }
+        self.end_jobs(py, |_| Ok(error.clone_ref(py)))?;
+        lock(py, &self.supervisor).end_all();
+        Ok(())
+    }
+
+    fn end_jobs(&self, py: Python<'_>, error: impl Fn(&Arc<Task>) -> PyResult<Py<PyAny>>) -> PyResult<()> {
+        let tasks: Vec<Arc<Task>> = lock(py, &self.live).values().cloned().collect();
+        let mut result = Ok(());
+        for task in tasks {
+            let ended = error(&task).and_then(|error| self.give_up(py, &task, error));
+            result = result.and(ended);
+        }
+        lock(py, &self.ready).clear();
+        result
+    }
+
+    /// Gives a job this error in the place of all outcomes that it does not have yet.
+    fn give_up(&self, py: Python<'_>, task: &Arc<Task>, error: Py<PyAny>) -> PyResult<()> {
+        if task.is_over() {
+            return Ok(());
+        }
+        task.fail(py, error);
+        task.clear(py);
+        self.complete(py, task)
+    }
+
+    fn cancelled_error(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<Py<PyAny>> {
+        let (function, args, is_tuple) = match &task.work {
+            Work::Call { function, args, .. } => (function.bind(py).clone(), args.bind(py).clone(), true),
+            Work::Items { function, .. } => (function.bind(py).clone(), py.None().into_bound(py), false),
+        };
+        Ok(self.hooks.bind(py).call_method1(intern!(py, "cancelled"), (function, args, is_tuple))?.unbind())
+    }
+
+    pub(super) fn cancel(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<bool> {
+        if task.is_over() {
+            return Ok(false);
+        }
+        task.state(py).cancelled = true;
+        let error = self.cancelled_error(py, task)?;
+        count(&self.counts.cancelled);
+        self.give_up(py, task, error)?;
+        lock(py, &self.supervisor).cancel(|chunk| Arc::ptr_eq(&chunk.task, task));
+        self.wants_deputy();
+        Ok(true)
+    }
+
+    pub(super) fn abandon(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
+        if self.home != process::epoch() {
+            return Ok(());
+        }
+        let (was_fetched, results, listeners) = {
+            let mut state = task.state(py);
+            (state.was_fetched(), state.discard_results(), state.forget_listeners())
+        };
+        drop((results, listeners));
+        if task.is_over() {
+            return Ok(());
+        }
+        if was_fetched {
+            task.clear(py);
+            return self.complete(py, task);
+        }
+        task.lift(py);
+        self.fed(py, task)?;
+        self.lead.call_deputy(false);
+        Ok(())
+    }
+
+    /// Has the workers leave once a closed pool has nothing to do, and tells those who wait for the last of them.
+    fn wind_up(&self, py: Python<'_>) {
+        let state = self.state.load(Ordering::SeqCst);
+        if state == RUNNING || (state == CLOSED && self.has_work()) {
+            return;
+        }
+        let mut supervisor = lock(py, &self.supervisor);
+        if state == CLOSED && !self.dismissed.swap(true, Ordering::SeqCst) {
+            supervisor.dismiss();
+        }
+        if supervisor.is_deserted() {
+            drop(supervisor);
+            self.gone.finish();
+        }
+    }
+
+    /// Whether there is a reason for somebody to lead.
+    fn is_busy(&self) -> bool {
+        self.has_work() || (self.state.load(Ordering::SeqCst) != RUNNING && !self.gone.is_done())
+    }
+
+    /// Leads when nobody else does, until the pool is over.
+    fn deputise(&self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            let watch = self.watch(py);
+            let stood_in = wait_outside(py, Deadline::NEVER, |p| {
+                let p = p.no_later_than(Deadline::after(PATROL));
+                match self.lead.stand_in(|| self.is_busy(), || self.gone.is_done(), &p) {
+                    // Idle workers may have died: the pool shall be full when it is needed.
+                    Err(_) if !watch.any_ended() => None,
+                    Err(_) => Some(self.lead.take().then_some(())),
+                    Ok(called) => Some(called),
+                }
+            })?;
+            match stood_in {
+                None => continue,
+                Some(None) if self.gone.is_done() => return Ok(()),
+                Some(None) => continue,
+                Some(Some(())) => {}
+            }
+            let enough = || self.lead.is_wanted() || !self.is_busy();
+            let led = self.lead_until(py, &enough, Deadline::NEVER);
+            self.lead.let_go(|| self.has_work());
+            if let Err(e) = led {
+                // No worker could be started, say: nobody else would tell those who wait.
+                self.fail_all(py, e.into_value(py).into_any())?;
+            }
+        }
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if self.state.compare_exchange(RUNNING, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_err()
+            || self.home != process::epoch()
+        {
+            return Ok(());
+        }
+        // Whoever joins now may be the one who should have fetched the results.
+        let tasks: Vec<Arc<Task>> = lock(py, &self.live).values().cloned().collect();
+        for task in tasks {
+            task.lift(py);
+            self.make_ready(py, &task);
+        }
+        self.round(py, false)?;
+        self.lead.call_deputy(false);
+        self.watch(py).kick();
+        Ok(())
+    }
+
+    fn terminate(&self, py: Python<'_>) -> PyResult<()> {
+        if self.home != process::epoch() || self.state.swap(TERMINATED, Ordering::SeqCst) == TERMINATED {
+            return Ok(());
+        }
+        let ended = self.end_jobs(py, |task| self.cancelled_error(py, task));
+        lock(py, &self.supervisor).end_all();
+        if self.is_inside_step() {
+            // Called by something that a round runs: the round goes on to see them off.
+            return ended;
+        }
+        self.wait(py, &self.gone, Deadline::after(TERMINATE_WITHIN))?;
+        ended
+    }
+}
+
+/// How often it is looked whether idle workers still live.
+const PATROL: Duration = Duration::from_millis(200);
+/// Workers that were sent SIGKILL are gone in milliseconds, unless the kernel cannot let them go.
+const TERMINATE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The parent's side of a pool.
+#[pyclass(frozen, module = "kettle._native", name = "PoolCrew")]
+pub(crate) struct Crew {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[pymethods]
+impl Crew {
+    #[new]
+    #[pyo3(signature = (hooks, workers, *, chunks=None, memory=None))]
+    fn new(hooks: Py<PyAny>, workers: usize, chunks: Option<u32>, memory: Option<u64>) -> PyResult<Self> {
+        let supervisor = Supervisor::new(Limits { workers, chunks, memory })?;
+        Ok(Self {
+            inner: Arc::new_cyclic(|me| Inner {
+                supervisor: Mutex::new(supervisor),
+                step: Mutex::new(Step::default()),
+                stepping: AtomicU64::new(0),
+                lead: Lead::default(),
+                ready: Mutex::new(VecDeque::new()),
+                live: Mutex::new(HashMap::new()),
+                outstanding: AtomicUsize::new(0),
+                state: AtomicU8::new(RUNNING),
+                dismissed: AtomicBool::new(false),
+                broken: Mutex::new(None),
+                hooks,
+                numbers: AtomicU64::new(1),
+                false_starts: AtomicUsize::new(0),
+                home: process::epoch(),
+                gone: Arc::new(Waiter::default()),
+                counts: Counts::default(),
+                me: me.clone(),
+            }),
+        })
+    }
+
+    /// Starts the workers that are missing.
+    fn staff(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner.round(py, true).map(|_| ())
+    }
+
+    /// Leads when nobody else does, until the pool is over: for a thread of its own.
+    fn deputise(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner.deputise(py)
+    }
+
+    /// No more jobs are taken in; the workers leave when those that are there are done.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner.close(py)
+    }
+
+    /// Ends all workers, and with them all jobs.
+    fn terminate(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner.terminate(py)
+    }
+
+    /// Of a pool that takes no more: waits until the last worker has left. False: the time is over.
+    #[pyo3(signature = (timeout=None))]
+    fn join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let inner = &self.inner;
+        inner.check_home()?;
+        inner.wait(py, &inner.gone, crate::door::deadline(true, timeout))
+    }
+
+    /// Ends all workers; others take their place. What they were at is over, what they had not begun is done by others.
+    fn kill_workers(&self, py: Python<'_>) {
+        lock(py, &self.inner.supervisor).end_all();
+    }
+
+    /// "RUN", "CLOSE" or "TERMINATE".
+    #[getter]
+    fn state(&self) -> &'static str {
+        match self.inner.state.load(Ordering::SeqCst) {
+            RUNNING => "RUN",
+            CLOSED => "CLOSE",
+            _ => "TERMINATE",
+        }
+    }
+
+    /// Raises what broke the pool, if something did, or that it belongs to another process.
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner.check(py)
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let tally = lock(py, &self.inner.supervisor).tally();
+        let counts = &self.inner.counts;
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        primitive::record(
+            py,
+            "PoolStatistics",
+            &[
+                ("workers", tally.workers as u64),
+                ("busy", tally.busy as u64),
+                ("jobs", self.inner.outstanding.load(Ordering::Relaxed) as u64),
+                ("done", of(&counts.done)),
+                ("failed", of(&counts.failed)),
+                ("died", of(&counts.died)),
+                ("retried", of(&counts.retried)),
+                ("timed_out", of(&counts.timed_out)),
+                ("cancelled", of(&counts.cancelled)),
+            ],
+        )
+    }
+}
+
+fn fate_name(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Died => "died",
+        Fate::TimedOut => "timeout",
+        Fate::Cancelled => "cancelled",
+        Fate::Memory => "memory",
+    }
+}

@@ -1,0 +1,34 @@
+//! What a worker needs to come to its desk.
+
+use kettle::pool::engine;
+use kettle_core::arena::{Token, TokenError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::errors;
+use crate::primitive::recipient;
+
+/// The shared memory between a pool and one of its workers. It goes to the worker with its start data.
+#[pyclass(frozen, module = "kettle._native", name = "PoolDesk")]
+pub(crate) struct Desk(pub(super) engine::Desk);
+
+#[pymethods]
+impl Desk {
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let py = slf.py();
+        let tokens = slf.get().0.tokens(recipient()).map(|token| token.to_bytes()).concat();
+        Ok((slf.get_type().getattr("_from_tokens")?, (PyBytes::new(py, &tokens),)))
+    }
+
+    #[staticmethod]
+    fn _from_tokens(tokens: &[u8]) -> PyResult<Self> {
+        let malformed = || errors::token(TokenError::Malformed);
+        let (tokens, rest) = tokens.as_chunks::<{ Token::LEN }>();
+        let tokens: &[[u8; Token::LEN]; 4] = tokens.try_into().map_err(|_| malformed())?;
+        if !rest.is_empty() {
+            return Err(malformed());
+        }
+        let desk = engine::Desk::from_tokens(&tokens.each_ref().map(Token::from_bytes)).map_err(errors::token)?;
+        Ok(Self(desk))
+    }
+}

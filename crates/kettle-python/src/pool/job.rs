@@ -1,0 +1,558 @@
+//! What was asked for at once: a call, a map or an imap; its tasks and their outcomes.
+//!
+//! A job's state is behind a mutex that is held for moments, with the interpreter attached, and never while Python code
+//! can run: what is dropped is carried out of it first.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use kettle::pool::engine::{Agenda, Chunking, Span, Waiter};
+use kettle_core::wait::{EventCount, Scope};
+use pyo3::exceptions::{PyStopIteration, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+use pyo3::types::{PyIterator, PyList};
+
+use super::crew::{Crew, Inner};
+use super::results::{Outcome, Results};
+use crate::door::{deadline, wait_outside};
+
+/// A job as the pool knows it.
+pub(super) struct Task {
+    pub(super) number: u64,
+    pub(super) work: Work,
+    pub(super) timeout: Option<Duration>,
+    pub(super) waiter: Arc<Waiter>,
+    callbacks: Mutex<Option<Callbacks>>,
+    /// Where whoever feeds an imap waits until there is room.
+    pub(super) room: EventCount,
+    /// It is over: it has all outcomes that it will ever have.
+    over: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// What is to be called.
+pub(super) enum Work {
+    /// Once, with these arguments.
+    Call { function: Py<PyAny>, args: Py<PyAny>, kwds: Py<PyAny> },
+    /// With each of many items, which may be tuples of arguments.
+    Items { function: Py<PyAny>, unpacks: bool },
+}
+
+/// To be called with the value, or with the error.
+pub(super) struct Callbacks {
+    pub(super) value: Option<Py<PyAny>>,
+    pub(super) error: Option<Py<PyAny>>,
+}
+
+/// Where an imap's items come from.
+pub(super) enum Source {
+    /// All are there.
+    Exhausted,
+    /// An iterator that cannot block and runs nobody's code; whoever leads pulls from it.
+    Builtin(Py<PyIterator>),
+    /// A thread pulls them.
+    Fed,
+}
+
+pub(super) struct State {
+    pub(super) agenda: Agenda,
+    /// The items from number `done_before` on: those that have no outcome yet.
+    items: VecDeque<Option<Py<PyAny>>>,
+    done_before: u64,
+    /// Items that do not make a whole chunk yet.
+    pub(super) source: Source,
+    chunk: u64,
+    results: Results,
+    /// Tasks that have an outcome.
+    pub(super) done: u64,
+    failed: u64,
+    /// Outcomes that were fetched from an imap.
+    fetched: u64,
+    /// How far an imap's items may be ahead of what was fetched; None when it does not matter any more.
+    window: Option<u64>,
+    pub(super) is_ready: bool,
+    pub(super) was_sent: bool,
+    pub(super) cancelled: bool,
+    listeners: Vec<Py<PyAny>>,
+    bar: Option<Bar>,
+}
+
+struct Bar {
+    object: Py<PyAny>,
+    done: u64,
+    failed: u64,
+    told_at: Option<Instant>,
+}
+
+/// How often a progress bar is told, at most.
+const BAR_EVERY: Duration = Duration::from_millis(50);
+
+impl Task {
+    pub(super) fn state(&self, py: Python<'_>) -> MutexGuard<'_, State> {
+        self.state.lock_py_attached(py).unwrap_or_else(|e| e.into_inner())
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Marks it over; false if it was.
+    pub(super) fn end(&self) -> bool {
+        !self.over.swap(true, Ordering::SeqCst)
+    }
+
+    pub(super) fn take_callbacks(&self, py: Python<'_>) -> Option<Callbacks> {
+        self.callbacks.lock_py_attached(py).unwrap_or_else(|e| e.into_inner()).take()
+    }
+
+    pub(super) fn has_callbacks(&self, py: Python<'_>) -> bool {
+        self.callbacks.lock_py_attached(py).unwrap_or_else(|e| e.into_inner()).is_some()
+    }
+
+    /// The outcome of a call or a map as a whole.
+    pub(super) fn whole(&self, py: Python<'_>) -> Option<Outcome> {
+        self.state(py).results.whole(py)
+    }
+
+    /// It gets this error in the place of the outcomes that it does not have.
+    pub(super) fn fail(&self, py: Python<'_>, error: Py<PyAny>) {
+        let surplus = self.state(py).results.fail(error);
+        drop(surplus);
+    }
+
+    pub(super) fn is_iterated(&self, py: Python<'_>) -> bool {
+        matches!(self.state(py).results, Results::Ordered { .. } | Results::Unordered(_) | Results::Nowhere)
+    }
+
+    /// The call as a triple, or the function with an item.
+    pub(super) fn call_of<'py>(&self, py: Python<'py>, index: u64) -> (Bound<'py, PyAny>, Bound<'py, PyAny>, bool) {
+        match &self.work {
+            Work::Call { function, args, .. } => (function.bind(py).clone(), args.bind(py).clone(), true),
+            Work::Items { function, unpacks } => {
+                let state = self.state(py);
+                let place = index.checked_sub(state.done_before).map(|i| i as usize);
+                let item = place.and_then(|place| state.items.get(place)?.as_ref());
+                let item = item.map_or_else(|| py.None(), |item| item.clone_ref(py));
+                (function.bind(py).clone(), item.into_bound(py), *unpacks)
+            }
+        }
+    }
+
+    /// Puts the outcome of a task. Says whether the job has all of them now.
+    pub(super) fn put(&self, py: Python<'_>, index: u64, outcome: Outcome) -> bool {
+        let mut state = self.state(py);
+        state.done += 1;
+        let failed = outcome.is_err();
+        state.failed += u64::from(failed);
+        if let Some(bar) = &mut state.bar {
+            bar.done += 1;
+            bar.failed += u64::from(failed);
+        }
+        let mut dropped: Vec<Py<PyAny>> = Vec::new();
+        if let Some(place) = index.checked_sub(state.done_before).map(|i| i as usize) {
+            dropped.extend(state.items.get_mut(place).and_then(Option::take));
+            while let Some(None) = state.items.front() {
+                state.items.pop_front();
+                state.done_before += 1;
+            }
+        }
+        let surplus = state.results.put(py, index, outcome);
+        let complete = state.is_complete();
+        drop(state);
+        drop((dropped, surplus));
+        complete
+    }
+
+    /// The items of a span.
+    pub(super) fn items<'py>(&self, py: Python<'py>, span: Span) -> Vec<Bound<'py, PyAny>> {
+        let state = self.state(py);
+        let first = (span.start - state.done_before) as usize;
+        (first..first + span.len as usize)
+            .map(|place| match state.items.get(place) {
+                Some(Some(item)) => item.bind(py).clone(),
+                _ => py.None().into_bound(py),
+            })
+            .collect()
+    }
+
+    /// Pulls what there is room for, if whoever leads may. Says whether there is something to send now.
+    pub(super) fn refill(&self, py: Python<'_>) -> bool {
+        let iterator = {
+            let state = self.state(py);
+            match &state.source {
+                Source::Builtin(iterator) if !state.agenda.has_some() => iterator.clone_ref(py),
+                _ => return state.agenda.has_some(),
+            }
+        };
+        let mut iterator = iterator.into_bound(py);
+        let room = self.state(py).room();
+        for _ in 0..room.min(1024) {
+            match iterator.next() {
+                Some(Ok(item)) => self.push(py, item.unbind()),
+                Some(Err(e)) => {
+                    self.close_input(py, Some(e.into_value(py).into_any()));
+                    break;
+                }
+                None => {
+                    self.close_input(py, None);
+                    break;
+                }
+            }
+        }
+        self.state(py).agenda.has_some()
+    }
+
+    /// One more item of an imap.
+    pub(super) fn push(&self, py: Python<'_>, item: Py<PyAny>) {
+        let mut state = self.state(py);
+        state.items.push_back(Some(item));
+        let (total, sent) = (state.pulled(), state.agenda.count());
+        if total - sent >= state.chunk {
+            let whole = (total - sent) / state.chunk * state.chunk;
+            state.agenda.extend(whole);
+        }
+    }
+
+    /// There are no more items; because of an error, perhaps, which then stands behind the last whole chunk.
+    pub(super) fn close_input(&self, py: Python<'_>, error: Option<Py<PyAny>>) {
+        let mut state = self.state(py);
+        state.source = Source::Exhausted;
+        let rest = state.pulled() - state.agenda.count();
+        let mut dropped = Vec::new();
+        let mut surplus = None;
+        if let Some(error) = error {
+            for _ in 0..rest {
+                dropped.push(state.items.pop_back());
+            }
+            // An item with an outcome already.
+            let index = state.agenda.count();
+            surplus = state.results.put(py, index, Err(error));
+            state.failed += 1;
+            if let Results::Ordered { .. } | Results::Unordered(_) = state.results {
+                self.waiter.finish();
+            }
+        } else {
+            state.agenda.extend(rest);
+        }
+        drop(state);
+        drop((dropped, surplus));
+    }
+
+    /// How many more items may be pulled now.
+    pub(super) fn has_room(&self, py: Python<'_>) -> u64 {
+        self.state(py).room()
+    }
+
+    /// The throttle is lifted.
+    pub(super) fn lift(&self, py: Python<'_>) {
+        self.state(py).window = None;
+        self.room.notify_all(Scope::Private);
+    }
+
+    /// Nothing of it is to be sent any more.
+    pub(super) fn clear(&self, py: Python<'_>) {
+        let (items, iterator) = {
+            let mut state = self.state(py);
+            state.agenda.clear();
+            let source = std::mem::replace(&mut state.source, Source::Exhausted);
+            (std::mem::take(&mut state.items), source)
+        };
+        drop((items, iterator));
+        self.room.notify_all(Scope::Private);
+    }
+
+    /// Those who asked to be told, and a bar if it is time.
+    pub(super) fn take_listeners(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        std::mem::take(&mut self.state(py).listeners)
+    }
+
+    /// Tells the progress bar, if there is one and it is time.
+    pub(super) fn tell_bar(&self, py: Python<'_>, is_last: bool) -> PyResult<()> {
+        let (object, done, failed) = {
+            let mut state = self.state(py);
+            let Some(bar) = &mut state.bar else { return Ok(()) };
+            let now = Instant::now();
+            if !is_last && bar.told_at.is_some_and(|at| now - at < BAR_EVERY) {
+                return Ok(());
+            }
+            bar.told_at = Some(now);
+            let told = (bar.object.clone_ref(py), std::mem::take(&mut bar.done), std::mem::take(&mut bar.failed));
+            if is_last {
+                state.bar = None;
+            }
+            told
+        };
+        object.call_method1(py, "update", (done, failed))?;
+        if is_last {
+            object.call_method0(py, "close")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_bar(&self, py: Python<'_>) -> bool {
+        self.state(py).bar.is_some()
+    }
+}
+
+impl State {
+    /// Items pulled so far.
+    fn pulled(&self) -> u64 {
+        self.done_before + self.items.len() as u64
+    }
+
+    fn room(&self) -> u64 {
+        match self.window {
+            Some(window) => window.saturating_sub(self.pulled() - self.fetched),
+            None => u64::MAX,
+        }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.source, Source::Exhausted) && self.done == self.agenda.count()
+    }
+}
+
+/// What Python holds of a job.
+#[pyclass(subclass, frozen, weakref, module = "kettle._native", name = "PoolJob")]
+pub(crate) struct Job {
+    crew: Arc<Inner>,
+    task: Arc<Task>,
+}
+
+#[pymethods]
+impl Job {
+    /// `kind` is one of "call", "map", "ordered" and "unordered"; `items` is `(args, kwds)`, a list or an iterator.
+    #[new]
+    #[pyo3(signature = (crew, kind, function, items, *, unpacks=false, chunk=None, timeout=None, retries=0,
+                        callback=None, error_callback=None, bar=None, window=None, is_builtin=false))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn new(
+        py: Python<'_>,
+        crew: &Crew,
+        kind: &str,
+        function: Py<PyAny>,
+        items: &Bound<'_, PyAny>,
+        unpacks: bool,
+        chunk: Option<u32>,
+        timeout: Option<f64>,
+        retries: u32,
+        callback: Option<Py<PyAny>>,
+        error_callback: Option<Py<PyAny>>,
+        bar: Option<Py<PyAny>>,
+        window: Option<u64>,
+        is_builtin: bool,
+    ) -> PyResult<Self> {
+        let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
+        let timeout = timeout.map_err(|e| PyValueError::new_err(format!("task_timeout: {e}")))?;
+        let mut agenda = Agenda::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
+        let mut queue = VecDeque::new();
+        let mut source = Source::Exhausted;
+        let (work, results) = match kind {
+            "call" => {
+                let (args, kwds) = items.extract()?;
+                agenda.extend(1);
+                (Work::Call { function, args, kwds }, Results::One(None))
+            }
+            "map" => {
+                let items = items.cast::<PyList>()?;
+                queue.extend(items.iter().map(|item| Some(item.unbind())));
+                agenda.extend(queue.len() as u64);
+                let values = PyList::new(py, queue.iter().map(|_| py.None()))?.unbind();
+                (Work::Items { function, unpacks }, Results::All { values, error: None })
+            }
+            "ordered" | "unordered" => {
+                source = if is_builtin { Source::Builtin(items.try_iter()?.unbind()) } else { Source::Fed };
+                let results = match kind {
+                    "ordered" => Results::Ordered { fetched: 0, waiting: VecDeque::new() },
+                    _ => Results::Unordered(VecDeque::new()),
+                };
+                (Work::Items { function, unpacks }, results)
+            }
+            _ => return Err(PyValueError::new_err(format!("no such kind of job: {kind}"))),
+        };
+        let has_callbacks = callback.is_some() || error_callback.is_some();
+        let callbacks = has_callbacks.then_some(Callbacks { value: callback, error: error_callback });
+        let task = Arc::new(Task {
+            number: crew.inner.next_number(),
+            work,
+            timeout,
+            waiter: Arc::new(Waiter::default()),
+            callbacks: Mutex::new(callbacks),
+            room: EventCount::new(),
+            over: AtomicBool::new(false),
+            state: Mutex::new(State {
+                agenda,
+                items: queue,
+                done_before: 0,
+                source,
+                chunk: u64::from(chunk.unwrap_or(1).max(1)),
+                results,
+                done: 0,
+                failed: 0,
+                fetched: 0,
+                window,
+                is_ready: false,
+                was_sent: false,
+                cancelled: false,
+                listeners: Vec::new(),
+                bar: bar.map(|object| Bar { object, done: 0, failed: 0, told_at: None }),
+            }),
+        });
+        Ok(Self { crew: Arc::clone(&crew.inner), task })
+    }
+
+    /// Hands the job to the pool. Whoever does not wait for it says so: somebody else must lead then.
+    #[pyo3(signature = (*, waits=false))]
+    fn _submit(&self, py: Python<'_>, waits: bool) -> PyResult<()> {
+        self.crew.submit(py, &self.task, waits)
+    }
+
+    /// Waits until it is over; says whether it is.
+    #[pyo3(signature = (timeout=None))]
+    fn _wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        self.crew.wait(py, &self.task.waiter, deadline(true, timeout))
+    }
+
+    #[getter]
+    fn _is_done(&self) -> bool {
+        self.task.waiter.is_done()
+    }
+
+    /// Of a call or a map that is over: whether it succeeded, and the value or the exception.
+    fn _outcome(&self, py: Python<'_>) -> Option<(bool, Py<PyAny>)> {
+        Some(match self.task.state(py).results.whole(py)? {
+            Ok(value) => (true, value),
+            Err(e) => (false, e),
+        })
+    }
+
+    /// Of an imap: the next value, or None in a tuple's place when there is none yet. Raises StopIteration at the end.
+    fn _fetch(&self, py: Python<'_>) -> PyResult<Option<(bool, Py<PyAny>)>> {
+        let task = &self.task;
+        let (outcome, refills, notifies) = {
+            let mut state = task.state(py);
+            let Some(outcome) = state.results.fetch() else {
+                if !task.is_over() {
+                    // Before the next look, so that what comes in between is not overlooked.
+                    task.waiter.begin_again();
+                    if state.results.has_next() || task.is_over() {
+                        task.waiter.finish();
+                    }
+                    return Ok(None);
+                }
+                return Err(PyStopIteration::new_err(()));
+            };
+            state.fetched += 1;
+            // In batches, or the feeder would be woken for every item.
+            let roomy = state.window.is_none_or(|window| 2 * state.room() >= window);
+            let builtin = matches!(state.source, Source::Builtin(_));
+            (outcome, builtin && roomy, !builtin && roomy)
+        };
+        if refills {
+            self.crew.make_ready(py, task);
+        }
+        if notifies {
+            task.room.notify_one(Scope::Private);
+        }
+        Ok(Some(match outcome {
+            Ok(value) => (true, value),
+            Err(e) => (false, e),
+        }))
+    }
+
+    /// Waits until an imap has something to fetch, or is over; says whether.
+    #[pyo3(signature = (timeout=None))]
+    fn _wait_next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        self.crew.wait(py, &self.task.waiter, deadline(true, timeout))
+    }
+
+    /// Pulls items from `iterator`, and runs its code, until the job is over. For a thread of its own.
+    fn _feed(&self, py: Python<'_>, iterator: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut iterator = iterator.try_iter()?;
+        let (task, crew) = (&self.task, &self.crew);
+        loop {
+            if task.is_over() || matches!(task.state(py).source, Source::Exhausted) {
+                return Ok(());
+            }
+            if task.has_room(py) == 0 {
+                let look = || {
+                    let over = || task.is_over() || Python::attach(|py| task.has_room(py) > 0);
+                    over().then_some(())
+                };
+                // However it ended, the loop looks again.
+                let _ = wait_outside(py, deadline(true, None), |p| task.room.wait_for(p, Scope::Private, look, || None))?;
+                continue;
+            }
+            match iterator.next() {
+                Some(Ok(item)) => task.push(py, item.unbind()),
+                ended => {
+                    let error = ended.and_then(Result::err).map(|e| e.into_value(py).into_any());
+                    task.close_input(py, error);
+                    crew.settle(py, task)?;
+                }
+            }
+            crew.fed(py, task)?;
+        }
+    }
+
+    /// Takes it back: what has not begun never will, and workers in the middle of it are ended. False if it is over.
+    fn _cancel(&self, py: Python<'_>) -> PyResult<bool> {
+        self.crew.cancel(py, &self.task)
+    }
+
+    #[getter]
+    fn _is_cancelled(&self, py: Python<'_>) -> bool {
+        self.task.state(py).cancelled
+    }
+
+    /// Whether a worker has been given some of it, and it is not over.
+    #[getter]
+    fn _is_running(&self, py: Python<'_>) -> bool {
+        !self.task.is_over() && self.task.state(py).was_sent
+    }
+
+    /// Nobody will fetch the results of an imap. If somebody did, its remaining input is not pulled either.
+    fn _abandon(&self, py: Python<'_>) -> PyResult<()> {
+        self.crew.abandon(py, &self.task)
+    }
+
+    /// Calls `listener` without arguments, in some thread, once it is over or, of an imap, has something to fetch.
+    fn _listen(&self, py: Python<'_>, listener: Py<PyAny>) -> PyResult<()> {
+        self.task.state(py).listeners.push(listener);
+        self.crew.wants_deputy();
+        if self.task.waiter.is_done() {
+            self.crew.tell(py, &self.task);
+        }
+        Ok(())
+    }
+
+    /// The callbacks have run.
+    fn _finish(&self, py: Python<'_>) {
+        self.task.waiter.finish();
+        self.crew.tell(py, &self.task);
+    }
+}
+
+impl Job {
+    pub(super) fn of(crew: &Arc<Inner>, task: &Arc<Task>) -> Self {
+        Self { crew: Arc::clone(crew), task: Arc::clone(task) }
+    }
+}
+
+impl State {
+    /// Somebody fetched from it.
+    pub(super) fn was_fetched(&self) -> bool {
+        self.fetched > 0
+    }
+
+    pub(super) fn discard_results(&mut self) -> Results {
+        std::mem::replace(&mut self.results, Results::Nowhere)
+    }
+
+    pub(super) fn forget_listeners(&mut self) -> Vec<Py<PyAny>> {
+        std::mem::take(&mut self.listeners)
+    }
+}

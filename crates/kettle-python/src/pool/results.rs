@@ -1,0 +1,111 @@
+//! Where the outcomes of a job go, until somebody asks for them.
+
+use std::collections::VecDeque;
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+/// A value, or the exception that stands in its place.
+pub(super) type Outcome = Result<Py<PyAny>, Py<PyAny>>;
+
+/// The outcomes of a job.
+pub(super) enum Results {
+    /// Of a call: one.
+    One(Option<Outcome>),
+    /// Of a map: a list with all values, and the first error.
+    All { values: Py<PyList>, error: Option<Py<PyAny>> },
+    /// Of an imap: in the order of the tasks, the oldest that was not fetched first.
+    Ordered { fetched: u64, waiting: VecDeque<Option<Outcome>> },
+    /// Of an unordered imap: in the order in which they came.
+    Unordered(VecDeque<Outcome>),
+    /// Nobody will ask.
+    Nowhere,
+}
+
+impl Results {
+    /// Puts the outcome of task `index`. What is not needed any more comes back, to be dropped where that may run
+    /// anybody's code.
+    pub(super) fn put(&mut self, py: Python<'_>, index: u64, outcome: Outcome) -> Option<Outcome> {
+        match self {
+            Self::One(one) => one.replace(outcome),
+            Self::All { values, error } => match outcome {
+                Ok(value) => {
+                    // The list is as long as the job and nobody else has it; what stands there is None.
+                    let _ = values.bind(py).set_item(index as usize, value);
+                    None
+                }
+                Err(e) if error.is_none() => {
+                    *error = Some(e);
+                    None
+                }
+                Err(e) => Some(Err(e)),
+            },
+            Self::Ordered { fetched, waiting } => {
+                let place = (index - *fetched) as usize;
+                if waiting.len() <= place {
+                    waiting.resize_with(place + 1, || None);
+                }
+                waiting[place].replace(outcome)
+            }
+            Self::Unordered(waiting) => {
+                waiting.push_back(outcome);
+                None
+            }
+            Self::Nowhere => Some(outcome),
+        }
+    }
+
+    /// Puts an error in the place of all outcomes that are not there. What is not needed comes back, to be dropped.
+    pub(super) fn fail(&mut self, failure: Py<PyAny>) -> Vec<Outcome> {
+        match self {
+            Self::One(one) => one.replace(Err(failure)).into_iter().collect(),
+            Self::All { error, .. } => error.replace(failure).map(Err).into_iter().collect(),
+            Self::Ordered { waiting, .. } => {
+                let there = waiting.iter().take_while(|outcome| outcome.is_some()).count();
+                let surplus = waiting.split_off(there).into_iter().flatten().collect();
+                waiting.push_back(Some(Err(failure)));
+                surplus
+            }
+            Self::Unordered(waiting) => {
+                waiting.push_back(Err(failure));
+                Vec::new()
+            }
+            Self::Nowhere => vec![Err(failure)],
+        }
+    }
+
+    /// The next outcome of an imap, if it is there.
+    pub(super) fn fetch(&mut self) -> Option<Outcome> {
+        match self {
+            Self::Ordered { fetched, waiting } => {
+                waiting.front()?.as_ref()?;
+                *fetched += 1;
+                waiting.pop_front()?
+            }
+            Self::Unordered(waiting) => waiting.pop_front(),
+            Self::One(_) | Self::All { .. } | Self::Nowhere => None,
+        }
+    }
+
+    /// Whether [`fetch`](Self::fetch) would give something.
+    pub(super) fn has_next(&self) -> bool {
+        match self {
+            Self::Ordered { waiting, .. } => waiting.front().is_some_and(Option::is_some),
+            Self::Unordered(waiting) => !waiting.is_empty(),
+            Self::One(_) | Self::All { .. } | Self::Nowhere => false,
+        }
+    }
+
+    /// The outcome of a call or a map as a whole, once it is there.
+    pub(super) fn whole(&self, py: Python<'_>) -> Option<Outcome> {
+        match self {
+            Self::One(one) => one.as_ref().map(|outcome| match outcome {
+                Ok(value) => Ok(value.clone_ref(py)),
+                Err(e) => Err(e.clone_ref(py)),
+            }),
+            Self::All { error: Some(e), .. } => Some(Err(e.clone_ref(py))),
+            Self::All { values, error: None } => Some(Ok(values.clone_ref(py).into_any())),
+            Self::Ordered { .. } | Self::Unordered(_) | Self::Nowhere => None,
+        }
+    }
+}

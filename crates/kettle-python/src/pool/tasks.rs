@@ -1,0 +1,150 @@
+//! How calls, chunks and outcomes stand in messages.
+//!
+//! | message | tag | word | body |
+//! |---|---|---|---|
+//! | a job, once for each worker | `JOB` | its number | a pickle of `(function, whether arguments are unpacked)` |
+//! | jobs that are over | `FORGET` | – | their numbers |
+//! | a call | `CALL` | – | a pickle of `(function, args, kwds)` |
+//! | one item of a job | `ITEM` + its kind | the job | the item, as a queue would send it |
+//! | a chunk of short words | `WORDS` | the job | for each item its kind and, for numbers, eight bytes |
+//! | a chunk of anything else | `ITEMS` | the job | a pickle of the list |
+//! | a result | its kind | – | as a queue would send it |
+//! | an error | `ERROR` | – | what the Python side makes of it |
+//! | the worker is ready | `READY` | where its crash report is | – |
+//! | it will never be | `REFUSED` | – | as an error |
+
+use kettle::pool::engine::{INLINE_MAX, Load};
+use kettle_core::arena::Block;
+use kettle_core::queue::{Body, Taken};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
+
+use crate::errors;
+use crate::message;
+use crate::pickle::{self, Tag};
+
+pub(super) const JOB: u8 = 16;
+pub(super) const FORGET: u8 = 17;
+pub(super) const CALL: u8 = 18;
+pub(super) const WORDS: u8 = 19;
+pub(super) const ITEMS: u8 = 20;
+pub(super) const ERROR: u8 = 21;
+pub(super) const READY: u8 = 22;
+pub(super) const REFUSED: u8 = 23;
+/// Added to the kind of the item.
+pub(super) const ITEM: u8 = 32;
+
+/// Sends an object as a queue would, with `base` added to the tag.
+pub(super) fn with_object<T>(
+    obj: &Bound<'_, PyAny>,
+    base: u8,
+    word: u64,
+    send: impl FnOnce(Load<'_>) -> PyResult<T>,
+) -> PyResult<T> {
+    let encoded = pickle::encode(obj)?;
+    message::with_parcel_of(obj.py(), &encoded, INLINE_MAX, |parcel| {
+        send(Load { tag: base + parcel.tag, word, body: parcel.body, parts: parcel.parts })
+    })
+}
+
+/// Sends a pickle of `obj` under this tag, also if it is of a kind that needs none.
+pub(super) fn with_pickle<T>(
+    obj: &Bound<'_, PyAny>,
+    tag: u8,
+    word: u64,
+    send: impl FnOnce(Load<'_>) -> PyResult<T>,
+) -> PyResult<T> {
+    debug_assert!(obj.is_instance_of::<PyTuple>() || obj.is_instance_of::<PyList>());
+    with_object(obj, tag, word, send)
+}
+
+/// Sends plain bytes.
+pub(super) fn with_bytes<T>(
+    tag: u8,
+    word: u64,
+    bytes: &[u8],
+    send: impl FnOnce(Load<'_>) -> PyResult<T>,
+) -> PyResult<T> {
+    let body = if bytes.len() <= INLINE_MAX {
+        Body::Inline(bytes)
+    } else {
+        Body::Block(Block::copy_of(bytes).map_err(errors::arena)?)
+    };
+    send(Load { tag, word, body, parts: Vec::new() })
+}
+
+/// The object of a message with this tag taken off.
+pub(super) fn object<'py>(
+    py: Python<'py>,
+    mut taken: Taken<Block>,
+    inline: &[u8],
+    base: u8,
+) -> PyResult<Bound<'py, PyAny>> {
+    taken.tag -= base;
+    message::rebuild(py, taken, inline)
+}
+
+/// The bytes of a message.
+pub(super) fn body<'a>(taken: &'a Taken<Block>, inline: &'a [u8]) -> &'a [u8] {
+    taken.block.as_ref().map_or(inline, Block::as_slice)
+}
+
+/// Sends some of the items of a job. Numbers go as they are; one item of any kind as a queue would send it; anything
+/// else as one pickle, so that what the items share they share in the worker too.
+pub(super) fn with_items<'py, T>(
+    py: Python<'py>,
+    job: u64,
+    items: &[Bound<'py, PyAny>],
+    send: impl FnOnce(Load<'_>) -> PyResult<T>,
+) -> PyResult<T> {
+    if let [item] = items {
+        return with_object(item, ITEM, job, send);
+    }
+    let mut words = Vec::with_capacity(items.len() * 9);
+    if items.iter().all(|item| write_word(item, &mut words)) {
+        return with_bytes(WORDS, job, &words, send);
+    }
+    with_pickle(PyList::new(py, items)?.as_any(), ITEMS, job, send)
+}
+
+/// False if it is none of the kinds that have at most eight bytes.
+fn write_word(item: &Bound<'_, PyAny>, to: &mut Vec<u8>) -> bool {
+    if let Ok(i) = item.cast_exact::<PyInt>() {
+        let Ok(i) = i.extract::<i64>() else { return false };
+        to.push(Tag::Int as u8);
+        to.extend_from_slice(&i.to_ne_bytes());
+    } else if let Ok(f) = item.cast_exact::<PyFloat>() {
+        to.push(Tag::Float as u8);
+        to.extend_from_slice(&f.value().to_ne_bytes());
+    } else if item.is_none() {
+        to.push(Tag::None as u8);
+    } else if let Ok(b) = item.cast_exact::<PyBool>() {
+        to.push(if b.is_true() { Tag::True } else { Tag::False } as u8);
+    } else {
+        return false;
+    }
+    true
+}
+
+/// Takes the first item off the words of a chunk.
+pub(super) fn read_word<'py>(py: Python<'py>, words: &mut &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let (kind, rest) = words.split_first().ok_or_else(torn)?;
+    *words = rest;
+    let mut eight = || {
+        let (eight, rest) = words.split_first_chunk::<8>().ok_or_else(torn)?;
+        *words = rest;
+        Ok::<_, PyErr>(*eight)
+    };
+    Ok(match Tag::from_u8(*kind)? {
+        Tag::Int => i64::from_ne_bytes(eight()?).into_pyobject(py)?.into_any(),
+        Tag::Float => PyFloat::new(py, f64::from_ne_bytes(eight()?)).into_any(),
+        Tag::None => py.None().into_bound(py),
+        Tag::True => PyBool::new(py, true).to_owned().into_any(),
+        Tag::False => PyBool::new(py, false).to_owned().into_any(),
+        Tag::Bytes | Tag::Str | Tag::Pickle => return Err(torn()),
+    })
+}
+
+fn torn() -> PyErr {
+    pyo3::exceptions::PyValueError::new_err("a chunk of tasks is torn")
+}

@@ -1,0 +1,252 @@
+//! The child's loop: take, begin, call, report.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use kettle::pool::engine::{self, Assignment, Chunk, Load};
+use kettle_core::arena::Block;
+use kettle_core::queue::{GetError, Taken};
+use kettle_core::wait::{Deadline, Patience};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use super::desk::Desk;
+use super::tasks;
+use crate::door::wait_outside_in_slices;
+use crate::pickle::Tag;
+
+/// A worker process's side of a pool.
+#[pyclass(frozen, module = "kettle._native", name = "PoolWorker")]
+pub(crate) struct Worker {
+    /// Taken out while it runs.
+    desk: Mutex<Option<engine::Worker>>,
+    /// Makes bytes of an exception.
+    pack_error: Py<PyAny>,
+    /// Makes bytes of the exception with which a result refused to be pickled, and of that result.
+    pack_unsendable: Py<PyAny>,
+}
+
+/// How often an idle worker looks for signals that came just before it fell asleep.
+const SLICE: Duration = Duration::from_millis(200);
+
+#[pymethods]
+impl Worker {
+    #[new]
+    fn new(desk: &Desk, pack_error: Py<PyAny>, pack_unsendable: Py<PyAny>) -> Self {
+        Self { desk: Mutex::new(Some(engine::Worker::new(desk.0.clone()))), pack_error, pack_unsendable }
+    }
+
+    /// Says that tasks may come. `report` is the descriptor of this process's crash report, or -1.
+    fn ready(&self, report: i64) -> PyResult<()> {
+        self.with_desk(|desk| send(desk.note(Load { word: report as u64, ..Load::inline(tasks::READY, &[]) })))
+    }
+
+    /// Says that this worker cannot be used, since this was raised.
+    fn refuse(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        let packed: Vec<u8> = self.pack_error.bind(py).call1((error,))?.extract()?;
+        self.with_desk(|desk| tasks::with_bytes(tasks::REFUSED, 0, &packed, |load| send(desk.note(load))))
+    }
+
+    /// Works until there is nothing more to do.
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        let desk = lock(&self.desk).take().ok_or_else(|| PyRuntimeError::new_err("this worker runs already"))?;
+        Loop { desk, worker: self, jobs: HashMap::new() }.run(py)
+    }
+}
+
+impl Worker {
+    fn with_desk<T>(&self, f: impl FnOnce(&mut engine::Worker) -> PyResult<T>) -> PyResult<T> {
+        let mut desk = lock(&self.desk);
+        f(desk.as_mut().ok_or_else(|| PyRuntimeError::new_err("this worker runs already"))?)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+fn send(result: Result<(), kettle::OutOfMemory>) -> PyResult<()> {
+    result.map_err(|e| PyMemoryError::new_err(e.to_string()))
+}
+
+/// What all items of a job have in common: the function, and whether an item is a tuple of arguments for it. Or why
+/// there is none.
+type Common = Result<(Py<PyAny>, bool), PyErr>;
+
+struct Loop<'w> {
+    desk: engine::Worker,
+    worker: &'w Worker,
+    jobs: HashMap<u64, Common>,
+}
+
+impl Loop<'_> {
+    fn run(mut self, py: Python<'_>) -> PyResult<()> {
+        let mut bytes = Vec::new();
+        while let Some(assignment) = self.next(py, &mut bytes)? {
+            match assignment {
+                Assignment::Leave => break,
+                Assignment::Note { taken, word } => self.learn(py, taken, word, &bytes)?,
+                Assignment::Chunk { chunk, taken, word } => {
+                    if !self.work(py, chunk, taken, word, &bytes)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ctrl-C means nothing to a worker that has nothing to do: if it means the pool, the parent ends the workers.
+    fn next(&self, py: Python<'_>, bytes: &mut Vec<u8>) -> PyResult<Option<Assignment>> {
+        loop {
+            match self.desk.next(bytes, &Patience::instant()) {
+                Ok(assignment) => return Ok(Some(assignment)),
+                Err(GetError::ShutDown) => return Ok(None),
+                Err(GetError::Empty | GetError::Interrupted) => {}
+            }
+            let desk = &self.desk;
+            match wait_outside_in_slices(py, Deadline::NEVER, SLICE, |p| desk.next(bytes, p)) {
+                Ok(Ok(assignment)) => return Ok(Some(assignment)),
+                Ok(Err(_)) => {}
+                Err(e) if e.is_instance_of::<PyKeyboardInterrupt>(py) => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn learn(&mut self, py: Python<'_>, taken: Taken<Block>, word: u64, bytes: &[u8]) -> PyResult<()> {
+        match taken.tag {
+            tasks::JOB => {
+                let common = tasks::object(py, taken, bytes, tasks::JOB).and_then(|pair| pair.extract());
+                self.jobs.insert(word, common);
+            }
+            tasks::FORGET => {
+                let (numbers, _) = tasks::body(&taken, bytes).as_chunks();
+                for number in numbers {
+                    self.jobs.remove(&u64::from_ne_bytes(*number));
+                }
+            }
+            tag => return Err(PyRuntimeError::new_err(format!("a note of an unknown kind ({tag})"))),
+        }
+        Ok(())
+    }
+
+    /// Does the tasks of a chunk, one after another; false if this process is about to be ended.
+    fn work(
+        &mut self,
+        py: Python<'_>,
+        chunk: Chunk,
+        taken: Taken<Block>,
+        job: u64,
+        bytes: &[u8],
+    ) -> PyResult<bool> {
+        // It counts as begun before anything of it is rebuilt, which may run anybody's code.
+        if !self.desk.begin(chunk, 0) {
+            return Ok(false);
+        }
+        match taken.tag {
+            tasks::CALL => {
+                let result = tasks::object(py, taken, bytes, tasks::CALL).and_then(call);
+                self.report(py, chunk, 0, result)?;
+                Ok(true)
+            }
+            tasks::WORDS => {
+                let body = tasks::body(&taken, bytes);
+                let mut words = body;
+                self.each(py, chunk, job, |_| tasks::read_word(py, &mut words))
+            }
+            tasks::ITEMS => match tasks::object(py, taken, bytes, tasks::ITEMS).and_then(|l| Ok(l.cast_into::<PyList>()?))
+            {
+                // Each is let go when it is done.
+                Ok(items) => self.each(py, chunk, job, |i| {
+                    let item = items.get_item(i as usize)?;
+                    items.set_item(i as usize, py.None())?;
+                    Ok(item)
+                }),
+                Err(e) => self.each(py, chunk, job, |_| Err(e.clone_ref(py))),
+            },
+            tag if tag >= tasks::ITEM && Tag::from_u8(tag - tasks::ITEM).is_ok() => {
+                let mut item = Some(tasks::object(py, taken, bytes, tasks::ITEM));
+                self.each(py, chunk, job, |_| item.take().unwrap_or_else(|| Err(unknown(tag))))
+            }
+            tag => self.each(py, chunk, job, |_| Err(unknown(tag))),
+        }
+    }
+
+    fn each<'py>(
+        &mut self,
+        py: Python<'py>,
+        chunk: Chunk,
+        job: u64,
+        mut item: impl FnMut(u32) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<bool> {
+        let function = match self.jobs.get(&job) {
+            Some(Ok((function, unpacks))) => Ok((function.bind(py).clone(), *unpacks)),
+            Some(Err(e)) => Err(e.clone_ref(py)),
+            None => Err(PyRuntimeError::new_err("items of a job that this worker does not know")),
+        };
+        for i in 0..chunk.len {
+            if i > 0 && !self.desk.begin(chunk, i) {
+                return Ok(false);
+            }
+            let result = item(i).and_then(|item| match &function {
+                Ok((function, false)) => function.call1((item,)),
+                Ok((function, true)) => function.call1(as_tuple(item)?),
+                Err(e) => Err(e.clone_ref(py)),
+            });
+            self.report(py, chunk, i, result)?;
+        }
+        Ok(true)
+    }
+
+    /// Reports a result; if it cannot be sent, why.
+    fn report<'py>(
+        &mut self,
+        py: Python<'py>,
+        chunk: Chunk,
+        index: u32,
+        result: PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        let packed = match result {
+            Ok(value) => {
+                let sent = tasks::with_object(&value, 0, 0, |load| send(self.desk.report(chunk, index, load)));
+                match sent {
+                    Ok(()) => return Ok(()),
+                    Err(e) => self.worker.pack_unsendable.bind(py).call1((e.into_value(py), value))?,
+                }
+            }
+            Err(e) => self.worker.pack_error.bind(py).call1((e.into_value(py),))?,
+        };
+        let packed: Vec<u8> = packed.extract()?;
+        tasks::with_bytes(tasks::ERROR, 0, &packed, |load| send(self.desk.report(chunk, index, load)))
+    }
+}
+
+fn unknown(tag: u8) -> PyErr {
+    PyRuntimeError::new_err(format!("a chunk of an unknown kind ({tag})"))
+}
+
+fn call(triple: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    let (function, args, kwds): (Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>) = triple.extract()?;
+    drop(triple);
+    let kwds = match kwds.cast_into_exact::<PyDict>() {
+        Ok(kwds) => kwds,
+        Err(e) => function.py().get_type::<PyDict>().call1((e.into_inner(),))?.cast_into()?,
+    };
+    function.call(as_tuple(args)?, Some(&kwds))
+}
+
+fn as_tuple(args: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyTuple>> {
+    match args.cast_into_exact::<PyTuple>() {
+        Ok(args) => Ok(args),
+        Err(e) => args_of(e.into_inner()),
+    }
+}
+
+/// As `function(*args)` does it.
+fn args_of(args: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyTuple>> {
+    let items = args.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+    PyTuple::new(args.py(), items)
+}

@@ -1,0 +1,157 @@
+"""What a pool needs of Python: to start its workers and to see them off, to make its errors, to run callbacks.
+
+The Rust side calls these methods, from whichever thread leads. They know nothing of the `Pool` object, so that a pool
+which nobody refers to any more can be collected.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kettle import _postmortem
+from kettle._describe import describe
+from kettle._errors import TaskCancelled, TaskTimeout
+from kettle._postmortem import PostMortem
+from kettle.multiprocessing import _worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from kettle._errors import WorkerDied
+    from kettle._session import native
+    from kettle.multiprocessing.process import BaseProcess
+
+__all__ = ["Hooks"]
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a worker ended."""
+
+    pid: int
+    exitcode: int | None
+    fate: str
+    trace: int | None
+
+
+class Hooks:
+    """See the module. The native crew calls everything but `join_callbacks`."""
+
+    unpack = staticmethod(_worker.unpack)
+
+    def __init__(
+        self,
+        make_process: Callable[..., BaseProcess],
+        name: str | None,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[Any, ...],
+    ) -> None:
+        self._make_process = make_process
+        self._name = name
+        self._work = (initializer, initargs)
+        self.processes: dict[int, BaseProcess] = {}
+        self._traces: dict[int, int | None] = {}
+        self._post_mortem = PostMortem()
+        self._callbacks = _Callbacks()
+
+    def start(self, seat: int, desk: native.PoolDesk) -> int:
+        """Starts a worker at `desk`; gives its process id."""
+        process = self._make_process(target=_worker.work, args=(desk, *self._work))
+        process.name = f"{self._name}-{seat}" if self._name else process.name.replace("Process", "PoolWorker")
+        process.daemon = True
+        process.start()
+        self.processes[seat] = process
+        pid = process.pid
+        assert pid is not None
+        return pid
+
+    def ready(self, seat: int, report: int) -> None:
+        """The worker can be given tasks; its crash report is behind its descriptor `report`."""
+        process = self.processes.get(seat)
+        if process is not None and process.pid is not None and report >= 0:
+            self._traces[seat] = _postmortem.open_trace(process.pid, report)
+
+    def ended(self, seat: int, pid: int, fate: str) -> _End:
+        """The worker is gone: reaps it."""
+        process = self.processes.pop(seat, None)
+        trace = self._traces.pop(seat, None)
+        exitcode = None
+        if process is not None:
+            process.join()
+            exitcode = process.exitcode
+        if fate != "died":
+            _postmortem.close_trace(trace)
+            trace = None
+        elif exitcode == 0:
+            _postmortem.close_trace(trace)
+            trace = None
+        return _End(pid, exitcode, fate, trace)
+
+    def lost(
+        self, end: _End, func: Any, args: Any, kwds: Any, is_call: bool, timeout: float | None
+    ) -> WorkerDied | TaskTimeout | TaskCancelled:
+        """The error of the task that the worker was running when it ended."""
+        task = describe(func, args if is_call else (args,), kwds)
+        if end.fate == "timeout":
+            assert timeout is not None
+            return TaskTimeout(task=task, timeout=timeout)
+        if end.fate == "cancelled":
+            return TaskCancelled(task=task)
+        reason: Literal["died", "memory"] = "memory" if end.fate == "memory" else "died"
+        return self._post_mortem.worker_died(end.pid, end.exitcode, task, trace=end.trace, reason=reason)
+
+    def false_start(self, end: _End) -> WorkerDied:
+        """The error of a pool whose workers die before they are ready."""
+        return self._post_mortem.worker_died(end.pid, end.exitcode, trace=end.trace, reason="start")
+
+    def cancelled(self, func: Any, args: Any, is_call: bool) -> TaskCancelled:
+        """The error of a job that was cancelled."""
+        return TaskCancelled(task=describe(func, args) if is_call else describe(func, (...,)))
+
+    def call_back(self, callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:
+        """Has a job's callback run in the thread for that, and the job finished then."""
+        self._callbacks.put(callback, value, job)
+
+    def join_callbacks(self) -> None:
+        """Waits until all callbacks have run."""
+        self._callbacks.join()
+
+
+class _Callbacks:
+    """The thread that runs callbacks, one after another, from the first on."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[tuple[Callable[[Any], object], Any, Any] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def put(self, callback: Callable[[Any], object], value: Any, job: Any) -> None:
+        self._queue.put((callback, value, job))
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="pool-callbacks", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            callback, value, job = entry
+            try:
+                callback(value)
+            except BaseException:
+                # The next ones are to be called all the same.
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+            finally:
+                job._finish()
+                del entry, callback, value, job
+
+    def join(self) -> None:
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            self._queue.put(None)
+            thread.join()

@@ -1,0 +1,78 @@
+"""What a pool's worker process runs, and how what its tasks raise comes to the parent.
+
+An exception travels as plain fields - the name of its type, its text, its traceback - with its pickle beside them, if
+it has one that can be of use. So one that cannot be pickled, or not be rebuilt, still says what happened.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Callable
+from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
+
+from kettle import _postmortem
+from kettle._errors import RemoteError
+from kettle._session import native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["unpack", "work"]
+
+
+def work(desk: native.PoolDesk, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
+    """The life of a worker at `desk`."""
+    worker = native.PoolWorker(desk, _pack, _pack_unsendable)
+    if initializer is not None:
+        try:
+            initializer(*initargs)
+        except Exception as e:
+            worker.refuse(e)
+            return
+    report = _postmortem.arm()
+    worker.ready(-1 if report is None else report)
+    worker.run()
+
+
+def _pack(error: BaseException) -> bytes:
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    pickled = None
+    # What would end the parent, were it raised there, is told and not raised.
+    if isinstance(error, Exception):
+        try:
+            pickled = native.dumps(error)
+        except Exception:  # whatever a pickler may raise
+            pickled = None
+    return pickle.dumps((name, _text(error), "".join(traceback.format_exception(error)), pickled))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # it is a class of the user's
+        return "<its text cannot be made>"
+
+
+def _pack_unsendable(refusal: BaseException, result: object) -> bytes:
+    if not isinstance(refusal, Exception):
+        return _pack(refusal)
+    error = MaybeEncodingError(refusal, result)
+    error.__traceback__ = refusal.__traceback__
+    return _pack(error)
+
+
+def unpack(packed: bytes) -> BaseException:
+    """In the parent: the exception, with the worker's traceback as its cause."""
+    name, text, where, pickled = pickle.loads(packed)
+    if pickled is not None:
+        try:
+            error = pickle.loads(pickled)
+        except Exception:  # whatever a constructor may raise
+            error = None
+        if isinstance(error, BaseException):
+            error.__cause__ = RemoteTraceback(f'\n"""\n{where}"""')
+            return error
+    return RemoteError(type_name=name, text=text, traceback=where)
