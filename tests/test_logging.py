@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 
@@ -107,7 +108,10 @@ def test_a_record_comes_whole(ctx, listener, root):
     assert formatted.count("ValueError: wrong") == 1
     assert three.threadName == "other"
     assert one.created <= two.created <= three.created
-    assert one.relativeCreated <= two.relativeCreated <= logging.makeLogRecord({}).relativeCreated
+    here = logging.makeLogRecord({})
+    for record in (one, two, three):  # counted from the parent's beginning
+        offset = record.created - here.created
+        assert abs(record.relativeCreated - here.relativeCreated - offset * 1000) < 1
 
 
 def test_records_of_one_process_keep_their_order(ctx, listener, root):
@@ -150,7 +154,7 @@ def test_children_of_children(first, method, listener, root):
 def listen_and_say_in_a_child():
     with mp.log_to_parent():
         run(mp.get_context("spawn"), say, "from below")
-    run(mp.get_context("fork"), say, "from below again")
+    run(mp.get_context("spawn"), say, "from below again")
 
 
 def test_a_child_that_listens_to_its_own(ctx, listener, root):
@@ -204,6 +208,17 @@ def test_the_handlers_of_the_parents_loggers(ctx, lib, listener, root):
     listener.stop()
     assert texts(lib[1]) == ["to its own", "so too"]
     assert texts(root) == []
+
+
+def test_a_handler_writes_once(ctx, lib, listener, tmp_path):
+    """A forked child has it, too, and must not use it."""
+    handler = logging.FileHandler(tmp_path / "log")
+    lib[0].addHandler(handler)
+    run(ctx, say, "once", name="lib")
+    run(ctx, say, "and once more", name="lib.part")
+    listener.stop()
+    handler.close()
+    assert (tmp_path / "log").read_text() == "once\nand once more\n"
 
 
 def say_at_levels():
@@ -428,6 +443,10 @@ def test_a_parent_that_is_stuck(ctx, root, capfd):
         assert error.endswith("serious\n")
 
 
+forks_begin = threading.Event()
+os.register_at_fork(before=forks_begin.set)
+
+
 def test_a_fork_while_a_record_is_handled(listener, root):
     """A child does not inherit the locks of handlers and streams as another thread holds them."""
     inside, busy = threading.Event(), threading.Lock()
@@ -435,20 +454,38 @@ def test_a_fork_while_a_record_is_handled(listener, root):
     def emit(record):
         with busy:
             inside.set()
-            root.came.put(record)
+            forks_begin.wait(LIMIT)
+            time.sleep(0.1)  # a fork that did not wait for us would happen now
 
     root.emit = emit
-    ctx = mp.get_context("fork")
-    chatter = ctx.Process(target=say_until_killed)
-    chatter.start()
+    child = mp.get_context("spawn").Process(target=say, args=("one",))
+    child.start()
     assert inside.wait(LIMIT)
-    for _ in range(50):
-        child = os.fork()
-        if child == 0:
-            os._exit(not busy.acquire(timeout=1))
-        assert os.waitpid(child, 0)[1] == 0
-    chatter.kill()
-    chatter.join()
+    forks_begin.clear()
+    forked = os.fork()
+    if forked == 0:
+        os._exit(not busy.acquire(blocking=False))
+    assert os.waitpid(forked, 0)[1] == 0
+    child.join()
+
+
+def test_a_fork_that_a_handler_waits_for(listener, root):
+    """Then the fork does not wait for ever."""
+    inside, forked = threading.Event(), threading.Event()
+    in_time = []
+    root.emit = lambda record: (inside.set(), in_time.append(forked.wait(LIMIT)))
+    child = mp.get_context("spawn").Process(target=say, args=("one",))
+    child.start()
+    assert inside.wait(LIMIT)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    forked.set()
+    assert os.waitpid(pid, 0)[1] == 0
+    child.join()
+    run(mp.get_context("fork"), say, "two")
+    listener.stop()
+    assert in_time == [True, True]
 
 
 # ---------------------------------------------------------------- whole programs
@@ -467,13 +504,15 @@ def test_nothing_is_lost_at_exit(daemon, tmp_path):
     out = tmp_path / "out"
     program(
         f"""
-        import logging, logging.handlers, os, time
+        import logging, logging.handlers, time
+        from multiprocessing import util
         import kettle.multiprocessing as mp
 
-        def child(go):
+        def child(go, ending):
             for i in range(500):
                 logging.info("%d", i)
             go.set()
+            ending.wait()
             logging.info("told")
             while {daemon}:
                 time.sleep(0.01)
@@ -482,8 +521,9 @@ def test_nothing_is_lost_at_exit(daemon, tmp_path):
         logging.basicConfig(level="INFO", format="%(message)s",
                             handlers=[logging.handlers.MemoryHandler(10**6, target=slow)])
         mp.log_to_parent()
-        go = mp.Event()
-        mp.get_context("fork").Process(target=child, args=(go,), daemon={daemon}).start()
+        go, ending = mp.Event(), mp.Event()
+        util.Finalize(None, ending.set, exitpriority=50)
+        mp.get_context("fork").Process(target=child, args=(go, ending), daemon={daemon}).start()
         go.wait()
         """
     )
