@@ -60,14 +60,24 @@ fn of_queue(py: Python<'_>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -
     }
 }
 
+static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+pub(crate) fn empty_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    EMPTY.import(py, "queue", "Empty")
+}
+
 pub(crate) fn empty(py: Python<'_>) -> PyErr {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    of_queue(py, &CLASS, "Empty")
+    of_queue(py, &EMPTY, "Empty")
 }
 
 pub(crate) fn full(py: Python<'_>) -> PyErr {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     of_queue(py, &CLASS, "Full")
+}
+
+/// Whether this says that there is nothing to get.
+pub(crate) fn is_empty_or_shut_down(py: Python<'_>, e: &PyErr) -> PyResult<bool> {
+    Ok(e.is_instance(py, empty_class(py)?) || e.is_instance(py, shut_down_class(py)?))
 }
 
 static SHUT_DOWN: PyOnceLock<Py<PyType>> = PyOnceLock::new();

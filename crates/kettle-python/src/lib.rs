@@ -26,6 +26,7 @@ mod memory;
 mod message;
 mod methods;
 mod number;
+mod objects;
 mod pickle;
 mod pool;
 mod primitive;
@@ -58,6 +59,8 @@ mod _native {
     use super::memory::{Cell, Lease, SharedBytes};
     #[pymodule_export]
     use super::methods::quicken;
+    #[pymodule_export]
+    use super::objects::ObjectQueue;
     #[pymodule_export]
     use super::pickle::{dumps, set_pickler};
     #[pymodule_export]

@@ -7,6 +7,8 @@
 //! Besides, the interpreter has a short way for methods of exactly the object's own class, not of a base. So these are
 //! put into the Python classes themselves, by the decorator [`quicken`].
 
+mod attached;
+mod objects;
 mod threads;
 
 use std::ffi::CStr;
@@ -18,8 +20,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 use pyo3::{PyClass, PyTypeInfo};
 
+pub(crate) use attached::{Attached, AttachedLock};
+
 use crate::lock::{Lock, RLock};
 use crate::memory::Cell;
+use crate::objects::ObjectQueue;
 use crate::semaphore::Semaphore;
 
 /// A lock or the like, in its ordinary case.
@@ -48,6 +53,8 @@ pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyTyp
         install::<RLock>(&cls)?;
     } else if cls.is_subclass_of::<Semaphore>()? {
         install::<Semaphore>(&cls)?;
+    } else if cls.is_subclass_of::<ObjectQueue>()? {
+        objects::install(&cls)?;
     } else if cls.is_subclass_of::<Cell>()? {
         let doc = c"get_lock($self, /)\n--\n\nThe lock.";
         put::<Cell>(

@@ -1,0 +1,652 @@
+//! A queue of values for the threads of one process: first-in-first-out, last-in-first-out, or by priority.
+//!
+//! What travels here is a value, not bytes, and nobody dies alone: a thread that ends in the middle of an operation takes
+//! the process with it. So nothing of what makes [`Queue`](super::Queue) safe against deaths is needed, and some of it is
+//! in the way: there, nobody can look at what is inside without taking it (a garbage collector wants to), and the order
+//! is fixed. Hence a lock around a ring, a stack or a heap. Measured on one core, to put and to take one word together:
+//! 35 ns with the other body on the heap, 23 ns here, 17 of these for the mutex; a front that has a lock of its own
+//! anyway, like an interpreter's, brings that instead ([`Lock`]).
+//!
+//! # The lock
+//!
+//! It is held for moments: **nothing foreign runs under it**. No value is dropped, none is compared by code that is not
+//! known to be harmless (see [`Judge`]), nothing waits. Hence a caller that has signal handlers, finalizers or a
+//! garbage collector of its own may come back here from any of them, and a caller that is a guest of an interpreter may
+//! take the lock while it holds the interpreter's. Who waits does so without the lock, and looks at one word only:
+//!
+//! ```text
+//! signs   bit 0  ITEM  there is something to take        } also set, for good, when the queue
+//!         bit 1  ROOM  there is room to put               } is shut or has moved out: those who
+//!         bit 2  DONE  nothing is unfinished              } wait must come and see
+//! ```
+//!
+//! For each sign there is a line of those who wait for it. Who will wait joins the line under the lock, then looks at
+//! the sign; who makes a sign true looks at the line under the lock, then wakes. When nobody is in line, which is the
+//! ordinary case, waking costs nothing, not even a fence.
+//!
+//! # Moving out
+//!
+//! A front that must let its user handle the container itself calls [`move_out`](LocalQueue::move_out): the items are
+//! handed over, and from then on every operation is refused with [`Refused::MovedOut`]. The counts stay here.
+
+mod heap;
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::DerefMut;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::atomics::{AtomicU32, Ordering};
+use crate::stats::QueueStatistics;
+use crate::sys::process;
+use crate::wait::{Door, EventCount, Patience, Scope, Stopped, spin_until};
+use heap::StableHeap;
+
+/// Which item is taken next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The oldest.
+    Fifo,
+    /// The youngest.
+    Lifo,
+    /// The least; of several that compare equal, the oldest.
+    Priority,
+}
+
+/// Compares the items of a queue by priority. It is asked under the queue's lock, so it may run nothing foreign, drop
+/// nothing and wait for nothing; what it cannot answer so it hands out as a question. Once the caller knows the answer,
+/// it tries again, with a judge that knows it too: the same operation on the same queue asks the same in the same
+/// order, and [`begin`](Self::begin) tells whether it is still the same queue.
+pub trait Judge<T> {
+    /// A comparison to be made without the lock.
+    type Question;
+
+    /// An operation begins (again). Answers that were found under another `version` are worth nothing now.
+    fn begin(&mut self, version: u64);
+
+    /// Whether `a` is less than `b`.
+    ///
+    /// # Errors
+    /// When that is not known yet.
+    fn less(&mut self, a: &T, b: &T) -> Result<bool, Self::Question>;
+}
+
+/// The judge for values that know their order.
+#[derive(Clone, Copy, Debug)]
+pub struct ByOrd;
+
+impl<T: Ord> Judge<T> for ByOrd {
+    type Question = core::convert::Infallible;
+
+    fn begin(&mut self, _version: u64) {}
+
+    fn less(&mut self, a: &T, b: &T) -> Result<bool, Self::Question> {
+        Ok(a < b)
+    }
+}
+
+/// Why nothing was put or taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused<Q> {
+    /// There is no room, or nothing to take: wait in [`line`](LocalQueue::line).
+    NotNow,
+    /// The queue takes nothing any more, and (when taking) has nothing left.
+    ShutDown,
+    /// The items are kept elsewhere now.
+    MovedOut,
+    /// Something must be compared first.
+    Compare(Q),
+}
+
+/// More tasks were called done than were put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyDone;
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// Something to take.
+    Item = 0,
+    /// Room to put.
+    Room = 1,
+    /// That nothing is unfinished.
+    Done = 2,
+}
+
+const SIGNS: usize = 3;
+
+impl Sign {
+    fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// Lets one thread at a time at a queue's state.
+pub trait Lock<S> {
+    /// What one must have to enter; `()` if anyone may.
+    type Key<'k>: Copy
+    where
+        Self: 'k;
+    /// Lets go when dropped.
+    type Guard<'a>: DerefMut<Target = S>
+    where
+        Self: 'a;
+
+    /// Around `state`.
+    fn new(state: S) -> Self;
+
+    /// Waits until nobody else is there.
+    fn lock<'a>(&'a self, key: Self::Key<'a>) -> Self::Guard<'a>;
+}
+
+impl<S> Lock<S> for Mutex<S> {
+    type Key<'k>
+        = ()
+    where
+        S: 'k;
+    type Guard<'a>
+        = MutexGuard<'a, S>
+    where
+        S: 'a;
+
+    fn new(state: S) -> Self {
+        Self::new(state)
+    }
+
+    #[inline]
+    fn lock(&self, (): ()) -> MutexGuard<'_, S> {
+        // Nothing panics in the middle of a change.
+        Self::lock(self).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A queue of values; see the module.
+pub struct LocalQueue<T, L = Mutex<State<T>>> {
+    state: L,
+    board: Board,
+    items: PhantomData<T>,
+}
+
+/// All that those who wait look at.
+struct Board {
+    signs: AtomicU32,
+    events: [EventCount; SIGNS],
+}
+
+impl Board {
+    fn has(&self, sign: Sign) -> bool {
+        self.signs.load(Ordering::Relaxed) & sign.bit() != 0
+    }
+
+    fn wake_one(&self, sign: Sign) {
+        self.events[sign as usize].notify_one(Scope::Private);
+    }
+
+    fn wake_all(&self, sign: Sign) {
+        self.events[sign as usize].notify_all(Scope::Private);
+    }
+}
+
+/// What a queue's lock protects.
+pub struct State<T> {
+    items: Items<T>,
+    /// Zero or less is unbounded.
+    maxsize: i64,
+    unfinished: i64,
+    put: u64,
+    got: u64,
+    shut: bool,
+    moved_out: bool,
+    lines: [Line; SIGNS],
+    /// The process to which the lines belong: threads do not survive a fork, so a child begins with empty ones.
+    process: u32,
+}
+
+enum Items<T> {
+    Fifo(VecDeque<T>),
+    Lifo(Vec<T>),
+    Priority(StableHeap<T>),
+}
+
+/// Those who wait for a sign.
+#[derive(Clone, Copy, Default)]
+struct Line {
+    threads: u32,
+    /// Whether an event loop ever waited: then each change looks whether one does now.
+    watched: bool,
+}
+
+impl Line {
+    fn is_empty(self) -> bool {
+        self.threads == 0 && !self.watched
+    }
+}
+
+impl<T> Items<T> {
+    fn new(order: Order) -> Self {
+        match order {
+            Order::Fifo => Self::Fifo(VecDeque::new()),
+            Order::Lifo => Self::Lifo(Vec::new()),
+            Order::Priority => Self::Priority(StableHeap::new()),
+        }
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        match self {
+            Self::Fifo(ring) => ring.len(),
+            Self::Lifo(stack) => stack.len(),
+            Self::Priority(heap) => heap.len(),
+        }
+    }
+
+    /// Takes all items out.
+    fn take_all(&mut self) -> Vec<T> {
+        match self {
+            Self::Fifo(ring) => core::mem::take(ring).into(),
+            Self::Lifo(stack) => core::mem::take(stack),
+            Self::Priority(heap) => core::mem::replace(heap, StableHeap::new()).into_items(),
+        }
+    }
+
+    #[cold]
+    fn give_memory_back(&mut self) {
+        match self {
+            Self::Fifo(ring) => give_memory_back(ring.len(), ring.capacity(), |n| ring.shrink_to(n)),
+            Self::Lifo(stack) => give_memory_back(stack.len(), stack.capacity(), |n| stack.shrink_to(n)),
+            Self::Priority(heap) => heap.give_memory_back(),
+        }
+    }
+}
+
+/// After a flood is gone, most of the memory it needed is given back: each time the items are down to a power of two,
+/// so that it is not asked for too often.
+fn give_memory_back(len: usize, capacity: usize, shrink_to: impl FnOnce(usize)) {
+    if capacity / 4 > len {
+        shrink_to(2 * len);
+    }
+}
+
+/// Queues shorter than this keep their memory.
+const WORTH_GIVING_BACK: usize = 1024;
+
+impl<T> State<T> {
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.maxsize <= 0 || (self.items.len() as u64) < self.maxsize as u64
+    }
+
+    #[inline]
+    fn signs(&self) -> u32 {
+        let see = self.shut | self.moved_out;
+        u32::from(self.items.len() > 0 || see)
+            | u32::from(self.has_room() || see) << 1
+            | u32::from(self.unfinished == 0 || self.moved_out) << 2
+    }
+
+    /// Changes with every change of the items.
+    fn version(&self) -> u64 {
+        self.put.wrapping_add(self.got)
+    }
+
+    /// Whoever forked, in the middle of a wait or not, the lines of the parent are not ours.
+    fn lines(&mut self) -> &mut [Line; SIGNS] {
+        let me = process::id();
+        if self.process != me {
+            self.process = me;
+            self.lines.iter_mut().for_each(|line| line.threads = 0);
+        }
+        &mut self.lines
+    }
+}
+
+impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
+    /// An empty queue of at most `maxsize` items, or of any number if that is not positive.
+    pub fn new(order: Order, maxsize: i64) -> Self {
+        let state = State {
+            items: Items::new(order),
+            maxsize,
+            unfinished: 0,
+            put: 0,
+            got: 0,
+            shut: false,
+            moved_out: false,
+            lines: [Line::default(); SIGNS],
+            process: process::id(),
+        };
+        let signs = AtomicU32::new(state.signs());
+        let board = Board { signs, events: [(); SIGNS].map(|()| EventCount::new()) };
+        Self { state: L::new(state), board, items: PhantomData }
+    }
+
+    /// Begins anew, as `new` does, and gives what was inside.
+    #[must_use]
+    pub fn reset<'a>(&'a self, key: L::Key<'a>, order: Order, maxsize: i64) -> Vec<T> {
+        self.change(key, |state| {
+            let items = state.items.take_all();
+            state.got += items.len() as u64;
+            state.items = Items::new(order);
+            state.maxsize = maxsize;
+            state.unfinished = 0;
+            state.shut = false;
+            items
+        })
+    }
+
+    fn show(&self, state: &State<T>) {
+        // No more than relaxed: those who look take the lock before they act, and waking has the fences it needs.
+        self.board.signs.store(state.signs(), Ordering::Relaxed);
+    }
+
+    /// Shows the signs after a change that one waiter can use, leaves the lock, and wakes him.
+    #[inline]
+    fn leave_and_wake(&self, state: L::Guard<'_>, sign: Sign) {
+        self.show(&state);
+        let alone = state.lines[sign as usize].is_empty();
+        drop(state);
+        if !alone {
+            self.board.wake_one(sign);
+        }
+    }
+
+    /// Makes a change that all must see, which is rare.
+    fn change<'a, R>(&'a self, key: L::Key<'a>, change: impl FnOnce(&mut State<T>) -> R) -> R {
+        let mut state = self.state.lock(key);
+        let result = change(&mut state);
+        self.show(&state);
+        drop(state);
+        [Sign::Item, Sign::Room, Sign::Done].iter().for_each(|sign| self.board.wake_all(*sign));
+        result
+    }
+
+    /// Puts `item` if there is room.
+    ///
+    /// # Errors
+    /// See [`Refused`]. The item comes back.
+    #[inline]
+    pub fn put_now<'a, J: Judge<T>>(
+        &'a self,
+        key: L::Key<'a>,
+        item: T,
+        judge: &mut J,
+    ) -> Result<(), (T, Refused<J::Question>)> {
+        let mut guard = self.state.lock(key);
+        let state = &mut *guard;
+        if state.shut | state.moved_out {
+            return Err((item, if state.moved_out { Refused::MovedOut } else { Refused::ShutDown }));
+        }
+        if !state.has_room() {
+            return Err((item, Refused::NotNow));
+        }
+        match &mut state.items {
+            Items::Fifo(ring) => ring.push_back(item),
+            Items::Lifo(stack) => stack.push(item),
+            Items::Priority(heap) => {
+                judge.begin(state.put.wrapping_add(state.got));
+                match heap.plan_push(&item, judge) {
+                    Ok(rise) => heap.push(item, rise),
+                    Err(question) => return Err((item, Refused::Compare(question))),
+                }
+            }
+        }
+        state.put += 1;
+        state.unfinished += 1;
+        self.leave_and_wake(guard, Sign::Item);
+        Ok(())
+    }
+
+    /// Takes the next item if there is one.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    #[inline]
+    pub fn take_now<'a, J: Judge<T>>(&'a self, key: L::Key<'a>, judge: &mut J) -> Result<T, Refused<J::Question>> {
+        let mut guard = self.state.lock(key);
+        let state = &mut *guard;
+        let version = state.version();
+        let item = match &mut state.items {
+            Items::Fifo(ring) => ring.pop_front(),
+            Items::Lifo(stack) => stack.pop(),
+            Items::Priority(heap) => {
+                judge.begin(version);
+                let way = heap.plan_pop(judge).map_err(Refused::Compare)?;
+                heap.pop(way)
+            }
+        };
+        let Some(item) = item else {
+            return Err(match () {
+                () if state.moved_out => Refused::MovedOut,
+                () if state.shut => Refused::ShutDown,
+                () => Refused::NotNow,
+            });
+        };
+        state.got += 1;
+        let left = state.items.len();
+        if left >= WORTH_GIVING_BACK && left.is_power_of_two() {
+            state.items.give_memory_back();
+        }
+        self.leave_and_wake(guard, Sign::Room);
+        Ok(item)
+    }
+
+    /// Joins the line of those who wait for `sign`.
+    pub fn line<'a>(&'a self, key: L::Key<'a>, sign: Sign) -> Place<'a, T, L> {
+        self.state.lock(key).lines()[sign as usize].threads += 1;
+        Place { queue: self, key, sign }
+    }
+
+    /// Asks that `door` be rung when `sign` may have come true. Look after this. False if there is no room.
+    pub fn leave_door<'a>(&'a self, key: L::Key<'a>, sign: Sign, door: Door) -> bool {
+        self.state.lock(key).lines()[sign as usize].watched = true;
+        self.board.events[sign as usize].leave_door(door)
+    }
+
+    /// Takes the door away again.
+    pub fn take_door(&self, sign: Sign, door: Door) {
+        self.board.events[sign as usize].take_door(door, Scope::Private);
+    }
+
+    /// Which item is taken next.
+    pub fn order<'a>(&'a self, key: L::Key<'a>) -> Order {
+        match self.state.lock(key).items {
+            Items::Fifo(_) => Order::Fifo,
+            Items::Lifo(_) => Order::Lifo,
+            Items::Priority(_) => Order::Priority,
+        }
+    }
+
+    /// How many items there are.
+    pub fn len<'a>(&'a self, key: L::Key<'a>) -> usize {
+        self.state.lock(key).items.len()
+    }
+
+    /// Whether there is no item.
+    pub fn is_empty<'a>(&'a self, key: L::Key<'a>) -> bool {
+        self.len(key) == 0
+    }
+
+    /// Whether there is no room.
+    pub fn is_full<'a>(&'a self, key: L::Key<'a>) -> bool {
+        !self.state.lock(key).has_room()
+    }
+
+    /// The bound; none if it is not positive.
+    pub fn maxsize<'a>(&'a self, key: L::Key<'a>) -> i64 {
+        self.state.lock(key).maxsize
+    }
+
+    /// Sets the bound. More items than that may be inside already.
+    pub fn set_maxsize<'a>(&'a self, key: L::Key<'a>, maxsize: i64) {
+        self.change(key, |state| state.maxsize = maxsize);
+    }
+
+    /// How many items were put that were not said to be done.
+    pub fn unfinished<'a>(&'a self, key: L::Key<'a>) -> i64 {
+        self.state.lock(key).unfinished
+    }
+
+    /// Sets that number, for a front whose users may do so.
+    pub fn set_unfinished<'a>(&'a self, key: L::Key<'a>, unfinished: i64) {
+        self.change(key, |state| state.unfinished = unfinished);
+    }
+
+    /// An item is done.
+    ///
+    /// # Errors
+    /// If that was said more often than items were put.
+    #[inline]
+    pub fn task_done<'a>(&'a self, key: L::Key<'a>) -> Result<(), TooManyDone> {
+        let mut state = self.state.lock(key);
+        if state.unfinished <= 0 {
+            return Err(TooManyDone);
+        }
+        state.unfinished -= 1;
+        if state.unfinished == 0 {
+            self.show(&state);
+            let alone = state.lines[Sign::Done as usize].is_empty();
+            drop(state);
+            if !alone {
+                self.board.wake_all(Sign::Done);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes no more items. Those inside can still be taken, unless `immediate`: then they are given back here, and
+    /// count as done.
+    #[must_use]
+    pub fn shut_down<'a>(&'a self, key: L::Key<'a>, immediate: bool) -> Vec<T> {
+        self.change(key, |state| {
+            state.shut = true;
+            let dropped = if immediate { state.items.take_all() } else { Vec::new() };
+            state.got += dropped.len() as u64;
+            state.unfinished = (state.unfinished - dropped.len() as i64).max(state.unfinished.min(0));
+            dropped
+        })
+    }
+
+    /// Whether it was shut down.
+    pub fn is_shut<'a>(&'a self, key: L::Key<'a>) -> bool {
+        self.state.lock(key).shut
+    }
+
+    /// Sets whether it is shut down, for a front whose users may do so.
+    pub fn set_shut<'a>(&'a self, key: L::Key<'a>, shut: bool) {
+        self.change(key, |state| state.shut = shut);
+    }
+
+    /// Hands all items over for good, in the order of a list or heap that holds them; None if that was done before.
+    pub fn move_out<'a>(&'a self, key: L::Key<'a>) -> Option<Vec<T>> {
+        self.change(key, |state| (!core::mem::replace(&mut state.moved_out, true)).then(|| state.items.take_all()))
+    }
+
+    /// An item was put elsewhere: counts it, and wakes an event loop that waits for one.
+    pub fn note_put<'a>(&'a self, key: L::Key<'a>) {
+        let mut state = self.state.lock(key);
+        state.put += 1;
+        state.unfinished += 1;
+        self.leave_and_wake(state, Sign::Item);
+    }
+
+    /// An item was taken elsewhere: counts it, and wakes an event loop that waits for room.
+    pub fn note_got<'a>(&'a self, key: L::Key<'a>) {
+        let mut state = self.state.lock(key);
+        state.got += 1;
+        self.leave_and_wake(state, Sign::Room);
+    }
+
+    /// Calls `visit` with each item, under the lock: see the module for what it may do.
+    ///
+    /// # Errors
+    /// What `visit` gives.
+    pub fn try_for_each<'a, E>(&'a self, key: L::Key<'a>, mut visit: impl FnMut(&T) -> Result<(), E>) -> Result<(), E> {
+        match &self.state.lock(key).items {
+            Items::Fifo(ring) => ring.iter().try_for_each(&mut visit),
+            Items::Lifo(stack) => stack.iter().try_for_each(&mut visit),
+            Items::Priority(heap) => heap.iter().try_for_each(&mut visit),
+        }
+    }
+
+    /// Counters and the present state.
+    pub fn statistics<'a>(&'a self, key: L::Key<'a>) -> QueueStatistics {
+        let mut state = self.state.lock(key);
+        let waiting = state.lines().map(|line| line.threads);
+        let small = |n: i64| u32::try_from(n.max(0)).unwrap_or(u32::MAX);
+        QueueStatistics {
+            size: small(state.items.len() as i64),
+            maxsize: small(state.maxsize),
+            put: state.put as u32,
+            got: state.got as u32,
+            unfinished: small(state.unfinished),
+            getters_waiting: waiting[Sign::Item as usize],
+            putters_waiting: waiting[Sign::Room as usize],
+            shut_down: state.shut,
+            owners_died: 0,
+        }
+    }
+}
+
+impl<T, L> fmt::Debug for LocalQueue<T, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalQueue").finish_non_exhaustive()
+    }
+}
+
+/// A place in a line. Whoever leaves it, served or not, wakes the next if there is something for him: the wake-up that
+/// came here may have been the only one.
+#[derive(Debug)]
+pub struct Place<'a, T, L: Lock<State<T>> = Mutex<State<T>>> {
+    queue: &'a LocalQueue<T, L>,
+    key: L::Key<'a>,
+    sign: Sign,
+}
+
+impl<'a, T, L: Lock<State<T>>> Place<'a, T, L> {
+    /// The waiting itself, which needs no key: for those who must do without it meanwhile.
+    pub fn waiting(&self) -> Waiting<'a> {
+        Waiting { board: &self.queue.board, sign: self.sign }
+    }
+}
+
+impl<T, L: Lock<State<T>>> Drop for Place<'_, T, L> {
+    fn drop(&mut self) {
+        let mut state = self.queue.state.lock(self.key);
+        let line = &mut state.lines()[self.sign as usize];
+        line.threads = line.threads.saturating_sub(1);
+        let alone = line.is_empty();
+        drop(state);
+        if !alone && self.queue.board.has(self.sign) {
+            self.queue.board.wake_one(self.sign);
+        }
+    }
+}
+
+/// Waits, for somebody who has a [`Place`].
+#[derive(Clone, Copy)]
+pub struct Waiting<'a> {
+    board: &'a Board,
+    sign: Sign,
+}
+
+impl Waiting<'_> {
+    /// Looks for some microseconds whether it becomes worth a try.
+    pub fn spin(&self) -> bool {
+        spin_until(|| self.board.has(self.sign))
+    }
+
+    /// Sleeps until it is worth a try.
+    ///
+    /// # Errors
+    /// When the deadline is past or the caller is interrupted.
+    pub fn sleep(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        let look = || self.board.has(self.sign).then_some(());
+        self.board.events[self.sign as usize].wait_for(patience, Scope::Private, look, || None)
+    }
+}
+
+impl fmt::Debug for Waiting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("sign", &self.sign).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,373 @@
+//! The queue of values between threads: orders, bounds, waiting, moving out, and comparisons that are not known yet.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use kettle_core::queue::local::{ByOrd, Judge, LocalQueue, Order, Refused, Sign, TooManyDone};
+use kettle_core::wait::{Deadline, Patience, Stopped};
+
+fn put<T: Ord + std::fmt::Debug>(queue: &LocalQueue<T>, item: T) {
+    queue.put_now((), item, &mut ByOrd).expect("there is room");
+}
+
+fn drain<T: Ord>(queue: &LocalQueue<T>) -> Vec<T> {
+    std::iter::from_fn(|| queue.take_now((), &mut ByOrd).ok()).collect()
+}
+
+/// Takes an item, waiting for it.
+fn take<T: Ord + std::fmt::Debug>(queue: &LocalQueue<T>) -> Result<T, Refused<std::convert::Infallible>> {
+    let place = queue.line((), Sign::Item);
+    loop {
+        match queue.take_now((), &mut ByOrd) {
+            Err(Refused::NotNow) => place.waiting().sleep(&Patience::forever()).expect("nobody interrupts"),
+            other => return other,
+        }
+    }
+}
+
+/// A small generator of numbers; its seed is shown when a test fails.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+#[test]
+fn each_order() {
+    for (order, expected) in [(Order::Fifo, [3, 1, 2]), (Order::Lifo, [2, 1, 3]), (Order::Priority, [1, 2, 3])] {
+        let queue = LocalQueue::new(order, 0);
+        [3, 1, 2].into_iter().for_each(|n| put(&queue, n));
+        assert_eq!(queue.len(()), 3);
+        assert_eq!(queue.order(()), order);
+        assert_eq!(drain(&queue), expected, "{order:?}");
+        assert_eq!(queue.take_now((), &mut ByOrd), Err(Refused::NotNow));
+    }
+}
+
+#[test]
+fn a_heap_does_as_a_sorted_set() {
+    let seed = 0x9e37_79b9_7f4a_7c15;
+    println!("seed {seed:#x}");
+    let mut numbers = Numbers(seed);
+    let queue = LocalQueue::new(Order::Priority, 0);
+    let mut model = BTreeSet::new();
+    for arrival in 0..20_000 {
+        if numbers.next() % 5 < 3 {
+            // Few keys, so that many items compare equal; the arrival tells them apart in the model alone.
+            let key = numbers.next() % 16;
+            put(&queue, Keyed { key, arrival });
+            model.insert((key, arrival));
+        } else {
+            let taken = queue.take_now((), &mut ByOrd).ok().map(|k: Keyed| (k.key, k.arrival));
+            assert_eq!(taken, model.pop_first());
+        }
+    }
+    let rest: Vec<_> = drain(&queue).into_iter().map(|k| (k.key, k.arrival)).collect();
+    assert_eq!(rest, model.into_iter().collect::<Vec<_>>());
+}
+
+/// Compares by its key alone.
+#[derive(Debug)]
+struct Keyed {
+    key: u64,
+    arrival: u64,
+}
+
+impl PartialEq for Keyed {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+impl Eq for Keyed {}
+impl PartialOrd for Keyed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Keyed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+/// Knows no answer but those that it was told, as long as the queue stays the same.
+#[derive(Default)]
+struct Told {
+    version: u64,
+    answers: Vec<bool>,
+    used: usize,
+}
+
+impl Judge<u64> for Told {
+    type Question = (u64, u64);
+
+    fn begin(&mut self, version: u64) {
+        if self.version != version {
+            *self = Self { version, ..Self::default() };
+        }
+        self.used = 0;
+    }
+
+    fn less(&mut self, a: &u64, b: &u64) -> Result<bool, (u64, u64)> {
+        self.used += 1;
+        self.answers.get(self.used - 1).copied().ok_or((*a, *b))
+    }
+}
+
+/// Takes an item, answering each question after `meanwhile`.
+fn take_told(queue: &LocalQueue<u64>, mut meanwhile: impl FnMut()) -> Option<u64> {
+    let mut judge = Told::default();
+    loop {
+        match queue.take_now((), &mut judge) {
+            Ok(item) => return Some(item),
+            Err(Refused::Compare((a, b))) => {
+                meanwhile();
+                judge.answers.push(a < b);
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+#[test]
+fn giving_up_at_any_comparison_changes_nothing() {
+    let queue = LocalQueue::new(Order::Priority, 0);
+    (0..100).for_each(|n| put(&queue, n * 37 % 101));
+    let contents = |queue: &LocalQueue<u64>| {
+        let mut all = Vec::new();
+        queue.try_for_each((), |n| Ok::<_, ()>(all.push(*n))).expect("nothing fails");
+        all
+    };
+    let before = contents(&queue);
+    for told in 0.. {
+        let mut judge = Told { version: 100, answers: vec![true; told], used: 0 };
+        match queue.put_now((), 0, &mut judge) {
+            Err((0, Refused::Compare(_))) => assert_eq!(contents(&queue), before),
+            Ok(()) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(queue.len(()), 101);
+    let before = contents(&queue);
+    for told in 0..5 {
+        let mut judge = Told { version: 101, answers: vec![false; told], used: 0 };
+        assert!(matches!(queue.take_now((), &mut judge), Err(Refused::Compare(_))));
+        assert_eq!(contents(&queue), before);
+    }
+}
+
+#[test]
+fn answers_are_worth_nothing_once_the_queue_has_changed() {
+    let queue = LocalQueue::new(Order::Priority, 0);
+    (10..60).rev().for_each(|n| put(&queue, n));
+    let mut smaller = (0..5).rev();
+    let mut taken = Vec::new();
+    // In the middle of a take, smaller items come in.
+    while let Some(item) = take_told(&queue, || {
+        if let Some(n) = smaller.next() {
+            put(&queue, n);
+        }
+    }) {
+        taken.push(item);
+    }
+    assert_eq!(taken, (0..5).chain(10..60).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_bound_is_kept_and_can_be_moved() {
+    let queue = LocalQueue::new(Order::Fifo, 2);
+    put(&queue, 1);
+    assert!(!queue.is_full(()));
+    put(&queue, 2);
+    assert!(queue.is_full(()));
+    assert_eq!(queue.put_now((), 3, &mut ByOrd), Err((3, Refused::NotNow)));
+    queue.set_maxsize((), 1);
+    queue.take_now((), &mut ByOrd).expect("two are inside");
+    assert_eq!(queue.put_now((), 3, &mut ByOrd), Err((3, Refused::NotNow)));
+    queue.set_maxsize((), -1);
+    put(&queue, 3);
+    assert_eq!(drain(&queue), [2, 3]);
+}
+
+#[test]
+fn a_wait_ends_late_or_interrupted() {
+    let queue: LocalQueue<u64> = LocalQueue::new(Order::Fifo, 0);
+    let place = queue.line((), Sign::Item);
+    let late = Patience::until(Deadline::after(Duration::from_millis(5)));
+    assert_eq!(place.waiting().sleep(&late), Err(Stopped::TimedOut));
+    let stop = || true;
+    let interrupted = Patience::forever().interrupted_by(Duration::from_millis(5), &stop);
+    assert_eq!(place.waiting().sleep(&interrupted), Err(Stopped::Interrupted));
+    assert_eq!(queue.statistics(()).getters_waiting, 1);
+    drop(place);
+    assert_eq!(queue.statistics(()).getters_waiting, 0);
+}
+
+#[test]
+fn all_arrive_once_between_many_threads() {
+    const EACH: u64 = 20_000;
+    for order in [Order::Fifo, Order::Lifo, Order::Priority] {
+        for maxsize in [0, 1, 7] {
+            let queue = LocalQueue::new(order, maxsize);
+            let sum = AtomicU64::new(0);
+            thread::scope(|scope| {
+                for producer in 0..3 {
+                    let queue = &queue;
+                    scope.spawn(move || {
+                        for n in 0..EACH / 10 {
+                            let mut item = producer * EACH + n;
+                            let mut place = None;
+                            while let Err((back, refused)) = queue.put_now((), item, &mut ByOrd) {
+                                assert_eq!(refused, Refused::NotNow);
+                                item = back;
+                                let place = place.get_or_insert_with(|| queue.line((), Sign::Room));
+                                place.waiting().sleep(&Patience::forever()).expect("nobody interrupts");
+                            }
+                        }
+                    });
+                }
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        for _ in 0..EACH / 10 {
+                            sum.fetch_add(take(&queue).expect("not shut"), Ordering::Relaxed);
+                        }
+                    });
+                }
+            });
+            let each: u64 = (0..EACH / 10).sum();
+            assert_eq!(sum.into_inner(), 3 * each + (1 + 2) * EACH * (EACH / 10), "{order:?}, {maxsize}");
+            let s = queue.statistics(());
+            assert_eq!((s.size, s.put, s.got), (0, 3 * EACH as u32 / 10, 3 * EACH as u32 / 10));
+            assert_eq!((s.getters_waiting, s.putters_waiting), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn whoever_leaves_the_line_wakes_the_next() {
+    let queue = Arc::new(LocalQueue::new(Order::Fifo, 0));
+    let leaver = queue.line((), Sign::Item);
+    let other = {
+        let queue = queue.clone();
+        thread::spawn(move || take(&queue))
+    };
+    while queue.statistics(()).getters_waiting < 2 {
+        thread::yield_now();
+    }
+    put(&queue, 1);
+    // Whether that woke the one that leaves without an item or the other one, the other one gets it.
+    drop(leaver);
+    assert_eq!(other.join().expect("it does not panic"), Ok(1));
+}
+
+#[test]
+fn shutting_down() {
+    let queue = LocalQueue::new(Order::Fifo, 0);
+    [1, 2, 3].into_iter().for_each(|n| put(&queue, n));
+    assert!(queue.shut_down((), false).is_empty());
+    assert_eq!(queue.put_now((), 4, &mut ByOrd), Err((4, Refused::ShutDown)));
+    assert_eq!(take(&queue), Ok(1));
+    assert_eq!(queue.shut_down((), true), [2, 3]);
+    assert_eq!(take(&queue), Err(Refused::ShutDown));
+    assert_eq!(queue.unfinished(()), 1);
+    assert_eq!(queue.task_done(()), Ok(()));
+    assert_eq!(queue.task_done(()), Err(TooManyDone));
+}
+
+#[test]
+fn those_who_wait_learn_of_the_end() {
+    for end in [|q: &LocalQueue<u64>| drop(q.shut_down((), false)), |q: &LocalQueue<u64>| drop(q.move_out(()))] {
+        let queue = LocalQueue::new(Order::Fifo, 1);
+        put(&queue, 0);
+        thread::scope(|scope| {
+            let putter = scope.spawn(|| {
+                let place = queue.line((), Sign::Room);
+                place.waiting().sleep(&Patience::forever())
+            });
+            while queue.statistics(()).putters_waiting == 0 {
+                thread::yield_now();
+            }
+            end(&queue);
+            assert_eq!(putter.join().expect("it does not panic"), Ok(()));
+        });
+        assert!(matches!(queue.put_now((), 1, &mut ByOrd), Err((1, Refused::ShutDown | Refused::MovedOut))));
+    }
+}
+
+#[test]
+fn items_move_out_in_order() {
+    for (order, expected) in
+        [(Order::Fifo, vec![2, 1, 3]), (Order::Lifo, vec![2, 1, 3]), (Order::Priority, vec![1, 2, 3])]
+    {
+        let queue = LocalQueue::new(order, 0);
+        [2, 1, 3].into_iter().for_each(|n| put(&queue, n));
+        assert_eq!(queue.move_out(()), Some(expected), "{order:?}");
+        assert_eq!(queue.move_out(()), None);
+        assert_eq!(queue.take_now((), &mut ByOrd), Err(Refused::MovedOut));
+        queue.note_put(());
+        queue.note_got(());
+        let s = queue.statistics(());
+        assert_eq!((s.put, s.got, s.unfinished), (4, 1, 4));
+    }
+}
+
+#[test]
+fn done_is_told_to_all() {
+    let queue = LocalQueue::new(Order::Fifo, 0);
+    put(&queue, 1);
+    thread::scope(|scope| {
+        let waiters: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let place = queue.line((), Sign::Done);
+                    while queue.unfinished(()) != 0 {
+                        place.waiting().sleep(&Patience::forever()).expect("nobody interrupts");
+                    }
+                })
+            })
+            .collect();
+        take(&queue).expect("it was put");
+        queue.task_done(()).expect("once");
+        waiters.into_iter().for_each(|w| w.join().expect("it does not panic"));
+    });
+}
+
+#[test]
+fn nothing_is_dropped_under_the_lock() {
+    /// Looks at its queue when it is dropped, as a finalizer may.
+    struct Nosy(Arc<LocalQueue<Self>>, Arc<Cell<u32>>);
+    impl Drop for Nosy {
+        fn drop(&mut self) {
+            let _ = self.0.len(());
+            self.1.set(self.1.get() + 1);
+        }
+    }
+    struct Never;
+    impl Judge<Nosy> for Never {
+        type Question = ();
+        fn begin(&mut self, _: u64) {}
+        fn less(&mut self, _: &Nosy, _: &Nosy) -> Result<bool, ()> {
+            Err(())
+        }
+    }
+    let dropped = Arc::new(Cell::new(0));
+    let queue = Arc::new(LocalQueue::new(Order::Priority, 2));
+    let nosy = || Nosy(queue.clone(), dropped.clone());
+    assert!(queue.put_now((), nosy(), &mut Never).is_ok());
+    drop(queue.put_now((), nosy(), &mut Never)); // refused
+    drop(queue.reset((), Order::Fifo, 1));
+    assert!(queue.put_now((), nosy(), &mut Never).is_ok());
+    drop(queue.put_now((), nosy(), &mut Never)); // full
+    drop(queue.shut_down((), true));
+    drop(queue.put_now((), nosy(), &mut Never)); // shut
+    assert_eq!(dropped.get(), 5);
+}

@@ -1,0 +1,233 @@
+//! `put` and `get` of the queues between threads. Their ordinary case costs a tenth of what it costs to get there.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi::{self, PyMethodDef, PyMethodDefPointer};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+use super::this;
+use crate::errors;
+use crate::objects::{NothingNow, ObjectQueue};
+
+const FAST: i32 = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
+
+/// Definitions that all threads may read.
+struct Table([PyMethodDef; 5]);
+
+// SAFETY: nobody writes to it; the pointers are to texts that stay, and to functions.
+unsafe impl Sync for Table {}
+
+/// For all classes, those of users too: so these stay where they are, and none is made twice.
+static METHODS: Table = Table([
+    PyMethodDef {
+        ml_name: c"put".as_ptr(),
+        ml_meth: PyMethodDefPointer { PyCFunctionFastWithKeywords: put },
+        ml_flags: FAST,
+        ml_doc: c"put($self, /, item, block=True, timeout=None)\n--\n\n\
+            Puts `item`, waiting for room if there is none: for ever, or for `timeout` seconds, or not at all if\n\
+            `block` is false.\n\n\
+            Raises queue.Full if there is no room (in time), ShutDown after `shutdown`."
+            .as_ptr(),
+    },
+    PyMethodDef {
+        ml_name: c"get".as_ptr(),
+        ml_meth: PyMethodDefPointer { PyCFunctionFastWithKeywords: get },
+        ml_flags: FAST,
+        ml_doc: c"get($self, /, block=True, timeout=None)\n--\n\n\
+            Takes the next item, waiting for one: for ever, or for `timeout` seconds, or not at all if `block` is\n\
+            false.\n\n\
+            Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty."
+            .as_ptr(),
+    },
+    PyMethodDef {
+        ml_name: c"put_nowait".as_ptr(),
+        ml_meth: PyMethodDefPointer { PyCFunctionFastWithKeywords: put_nowait },
+        ml_flags: FAST,
+        ml_doc: c"put_nowait($self, /, item)\n--\n\n`put(item, block=False)`.".as_ptr(),
+    },
+    PyMethodDef {
+        ml_name: c"get_nowait".as_ptr(),
+        ml_meth: PyMethodDefPointer { PyCFunction: get_nowait },
+        ml_flags: ffi::METH_NOARGS,
+        ml_doc: c"get_nowait($self, /)\n--\n\n`get(block=False)`.".as_ptr(),
+    },
+    PyMethodDef {
+        ml_name: c"task_done".as_ptr(),
+        ml_meth: PyMethodDefPointer { PyCFunction: task_done },
+        ml_flags: ffi::METH_NOARGS,
+        ml_doc: c"task_done($self, /)\n--\n\n\
+            Says that an item that was got is finished. Raises ValueError if called more often than items were put."
+            .as_ptr(),
+    },
+]);
+
+/// Puts the quick methods into `cls` where neither it nor a class before it has one in Python.
+pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = cls.py();
+    let of_a_native_class = py.get_type::<ObjectQueue>().getattr("put")?.get_type();
+    for method in &METHODS.0 {
+        // SAFETY: the names above are texts that stay.
+        let name = unsafe { std::ffi::CStr::from_ptr(method.ml_name) };
+        let name = name.to_str().map_err(|e| PyTypeError::new_err(e.to_string()))?;
+        if !cls.getattr(name)?.get_type().is(&of_a_native_class) {
+            continue;
+        }
+        // SAFETY: `cls` is a type, the definition stays and is not written to (the interpreter takes it for writable
+        // only for history's sake); what comes back is a new reference or NULL with an exception set.
+        let descriptor = unsafe {
+            let method = std::ptr::from_ref(method).cast_mut();
+            Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(cls.as_type_ptr(), method))?
+        };
+        cls.setattr(name, descriptor)?;
+    }
+    Ok(())
+}
+
+/// Puts `item` if that can be done at once.
+///
+/// # Safety
+/// `slf` is an `ObjectQueue` and `item` an object, both borrowed from a call that is under way.
+unsafe fn put_now(slf: *mut ffi::PyObject, item: *mut ffi::PyObject) -> bool {
+    // SAFETY: as promised; the interpreter is attached, since it called us.
+    unsafe {
+        let py = Python::assume_attached();
+        this::<ObjectQueue>(slf).put_now(py, Bound::from_borrowed_ptr(py, item).unbind()).is_ok()
+    }
+}
+
+/// PyO3's method of the same name as one of the quick ones, which does all cases.
+struct General {
+    name: &'static str,
+    method: PyOnceLock<Py<PyAny>>,
+}
+
+impl General {
+    const fn new(name: &'static str) -> Self {
+        Self { name, method: PyOnceLock::new() }
+    }
+
+    /// Calls it.
+    ///
+    /// # Safety
+    /// The arguments are those of a vectorcall that is under way.
+    unsafe fn call(
+        &self,
+        slf: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        nargs: ffi::Py_ssize_t,
+        kwnames: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject {
+        // SAFETY: the interpreter is attached, since it called us; the arguments are as promised.
+        unsafe {
+            let py = Python::assume_attached();
+            let method =
+                self.method.get_or_try_init(py, || py.get_type::<ObjectQueue>().getattr(self.name).map(Into::into));
+            let method = match method {
+                Ok(method) => method,
+                Err(e) => {
+                    e.restore(py);
+                    return std::ptr::null_mut();
+                }
+            };
+            let named = if kwnames.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(kwnames) };
+            let given =
+                if nargs + named == 0 { &[] } else { std::slice::from_raw_parts(args, (nargs + named) as usize) };
+            let mut few = [slf; 5];
+            let many: Vec<_>;
+            let all = match few.get_mut(1..=given.len()) {
+                Some(places) => {
+                    places.copy_from_slice(given);
+                    few.as_ptr()
+                }
+                None => {
+                    many = std::iter::once(slf).chain(given.iter().copied()).collect();
+                    many.as_ptr()
+                }
+            };
+            ffi::PyObject_Vectorcall(method.as_ptr(), all, nargs as usize + 1, kwnames)
+        }
+    }
+}
+
+static PUT: General = General::new("put");
+static PUT_NOWAIT: General = General::new("put_nowait");
+static GET: General = General::new("get");
+static GET_NOWAIT: General = General::new("get_nowait");
+static TASK_DONE: General = General::new("task_done");
+
+unsafe extern "C" fn put(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        if nargs == 1 && kwnames.is_null() && put_now(slf, *args) {
+            return ffi::Py_NewRef(ffi::Py_None());
+        }
+        PUT.call(slf, args, nargs, kwnames)
+    }
+}
+
+unsafe extern "C" fn put_nowait(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        if nargs == 1 && kwnames.is_null() && put_now(slf, *args) {
+            return ffi::Py_NewRef(ffi::Py_None());
+        }
+        PUT_NOWAIT.call(slf, args, nargs, kwnames)
+    }
+}
+
+unsafe extern "C" fn get(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        if nargs == 0 && kwnames.is_null() {
+            if let Ok(item) = this::<ObjectQueue>(slf).take_now(Python::assume_attached()) {
+                return item.into_ptr();
+            }
+        }
+        GET.call(slf, args, nargs, kwnames)
+    }
+}
+
+unsafe extern "C" fn get_nowait(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe {
+        let py = Python::assume_attached();
+        match this::<ObjectQueue>(slf).take_now(py) {
+            Ok(item) => return item.into_ptr(),
+            // Programs poll, so this is ordinary too.
+            Err(NothingNow::Empty) => {
+                if let Ok(class) = errors::empty_class(py) {
+                    ffi::PyErr_SetNone(class.as_ptr());
+                    return std::ptr::null_mut();
+                }
+            }
+            Err(NothingNow::Otherwise) => {}
+        }
+        GET_NOWAIT.call(slf, std::ptr::null(), 0, std::ptr::null_mut())
+    }
+}
+
+unsafe extern "C" fn task_done(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe {
+        if this::<ObjectQueue>(slf).one_done(Python::assume_attached()) {
+            return ffi::Py_NewRef(ffi::Py_None());
+        }
+        TASK_DONE.call(slf, std::ptr::null(), 0, std::ptr::null_mut())
+    }
+}

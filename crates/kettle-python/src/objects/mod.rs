@@ -1,0 +1,477 @@
+//! `ObjectQueue`: the queues of Python objects between the threads of one process, `kettle.queue`.
+//!
+//! The body is the core's [`LocalQueue`], whose module says what its lock promises. This side keeps its part of that
+//! promise: **the lock is taken only by threads that are attached to the interpreter**, and nothing under it lets the
+//! interpreter go. From this follows what is hard to have otherwise:
+//!
+//! - with a GIL nobody ever finds it taken; without one, whoever holds it needs nothing of those who wait for it, so it
+//!   may be waited for while attached;
+//! - a garbage collection, which is attached or has stopped the others at places where they hold no such lock, sees
+//!   every item, and always the same ones;
+//! - `fork` finds it free, so that the child has nothing to repair;
+//! - a signal handler, a finalizer or a comparison that uses the queue again finds it free too.
+//!
+//! Who waits is detached, and looks at the body's signs only; the item is taken after coming back.
+//!
+//! When a program asks for the container or for the lock and the conditions around it (`q.queue`, `q.mutex` ...), or a
+//! subclass brings methods to handle the container, the items *move out* into a real container; see
+//! `python/kettle/queue.py`, whose methods named `_kettle_...` take over then.
+
+mod compare;
+
+use std::sync::OnceLock;
+
+use kettle_core::queue::local::{self, LocalQueue, Order, Refused, Sign, State};
+use kettle_core::wait::{Deadline, Door, Patience, Stopped};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::sync::critical_section::with_critical_section;
+use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
+
+use crate::door::{deadline, wait_outside};
+use crate::errors;
+use crate::methods::{Attached, AttachedLock};
+use crate::primitive;
+use compare::Comparisons;
+
+type Item = Py<PyAny>;
+type Body = LocalQueue<Item, AttachedLock<State<Item>>>;
+type Place<'a> = local::Place<'a, Item, AttachedLock<State<Item>>>;
+
+/// A queue of objects between threads.
+///
+/// Names that begin with `_kettle_` are for `kettle.queue` only; they are long because the class is there to be
+/// subclassed, by programs that use shorter ones.
+#[pyclass(subclass, frozen, module = "kettle._native")]
+pub(crate) struct ObjectQueue {
+    body: Body,
+    /// Where the items are after they moved out.
+    outside: OnceLock<Py<PyAny>>,
+}
+
+/// A parameter that is taken for true or false, as the standard library does: `block=0` is common.
+struct Truth(bool);
+
+impl FromPyObject<'_, '_> for Truth {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        object.is_truthy().map(Self)
+    }
+}
+
+/// A bound as the standard library takes it: any number, and infinity is none.
+fn bound(maxsize: &Bound<'_, PyAny>) -> PyResult<i64> {
+    if let Ok(float) = maxsize.cast::<PyFloat>() {
+        return Ok(float.value().ceil() as i64);
+    }
+    match maxsize.extract() {
+        Ok(bound) => Ok(bound),
+        Err(e) if e.is_instance_of::<PyTypeError>(maxsize.py()) => Err(e),
+        // An integer that is longer than that.
+        Err(_) => Ok(if maxsize.lt(0)? { i64::MIN } else { i64::MAX }),
+    }
+}
+
+fn until(block: bool, timeout: Option<f64>) -> PyResult<Deadline> {
+    match timeout {
+        Some(t) if block && t < 0.0 => Err(PyValueError::new_err("'timeout' must be a non-negative number")),
+        _ => Ok(deadline(block, timeout)),
+    }
+}
+
+/// `block` and `timeout` that end at `deadline`, for the methods in Python.
+fn block_and_timeout(deadline: Deadline) -> (bool, Option<f64>) {
+    (deadline != Deadline::NOW, deadline.remaining().map(|left| left.as_secs_f64()))
+}
+
+/// Waits in a line; false when it is late.
+fn wait_in(py: Python<'_>, place: &Place<'_>, deadline: Deadline) -> PyResult<bool> {
+    let waiting = place.waiting();
+    let wait = |patience: &Patience<'_>| {
+        // With a GIL, who brings what we wait for still has it: seeing that sooner would be queueing up for it sooner.
+        if cfg!(Py_GIL_DISABLED) && waiting.spin() { Ok(()) } else { waiting.sleep(patience) }
+    };
+    Ok(wait_outside(py, deadline, wait)? != Err(Stopped::TimedOut))
+}
+
+/// Why nothing was taken at once.
+pub(crate) enum NothingNow {
+    Empty,
+    Otherwise,
+}
+
+/// The ordinary cases, for `methods`: nothing to wait for, nothing to raise, nothing to ask of Python.
+impl ObjectQueue {
+    #[inline]
+    pub(crate) fn put_now(&self, py: Python<'_>, item: Py<PyAny>) -> Result<(), Py<PyAny>> {
+        self.body.put_now(py.into(), item, &mut Comparisons::new(py)).map_err(|(item, _)| item)
+    }
+
+    #[inline]
+    pub(crate) fn take_now(&self, py: Python<'_>) -> Result<Py<PyAny>, NothingNow> {
+        self.body.take_now(py.into(), &mut Comparisons::new(py)).map_err(|refused| match refused {
+            Refused::NotNow => NothingNow::Empty,
+            _ => NothingNow::Otherwise,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn one_done(&self, py: Python<'_>) -> bool {
+        self.outside.get().is_none() && self.body.task_done(py.into()).is_ok()
+    }
+}
+
+impl ObjectQueue {
+    /// With comparisons in Python, without a GIL: one thread at a time makes them, for if several did, none might come
+    /// to an end before another one has changed the queue. They may still change it while they compare.
+    fn in_turn<R>(slf: &Bound<'_, Self>, operation: impl FnOnce() -> R) -> R {
+        match slf.get().body.order(slf.py().into()) {
+            Order::Priority => with_critical_section(slf.as_any(), operation),
+            Order::Fifo | Order::Lifo => operation(),
+        }
+    }
+
+    fn put_by(slf: &Bound<'_, Self>, mut item: Py<PyAny>, deadline: Deadline) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        let mut comparisons = Comparisons::new(py);
+        let mut place = None;
+        loop {
+            let refused = match this.body.put_now(py.into(), item, &mut comparisons) {
+                Ok(()) => return Ok(()),
+                Err((back, refused)) => {
+                    item = back;
+                    refused
+                }
+            };
+            match refused {
+                Refused::Compare(question) => comparisons.ask(&question)?,
+                Refused::ShutDown => return Err(errors::shut_down(py)),
+                Refused::MovedOut => {
+                    drop(place);
+                    let (block, timeout) = block_and_timeout(deadline);
+                    return slf.call_method1(intern!(py, "_kettle_put"), (item, block, timeout)).map(drop);
+                }
+                Refused::NotNow if deadline == Deadline::NOW => return Err(errors::full(py)),
+                Refused::NotNow => {
+                    if !wait_in(py, place.get_or_insert_with(|| this.body.line(py.into(), Sign::Room)), deadline)? {
+                        return Err(errors::full(py));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_by(slf: &Bound<'_, Self>, deadline: Deadline) -> PyResult<Py<PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        let mut comparisons = Comparisons::new(py);
+        let mut place = None;
+        loop {
+            match this.body.take_now(py.into(), &mut comparisons) {
+                Ok(item) => return Ok(item),
+                Err(Refused::Compare(question)) => comparisons.ask(&question)?,
+                Err(Refused::ShutDown) => return Err(errors::shut_down(py)),
+                Err(Refused::MovedOut) => {
+                    drop(place);
+                    let args = block_and_timeout(deadline);
+                    return slf.call_method1(intern!(py, "_kettle_get"), args).map(Bound::unbind);
+                }
+                Err(Refused::NotNow) if deadline == Deadline::NOW => return Err(errors::empty(py)),
+                Err(Refused::NotNow) => {
+                    if !wait_in(py, place.get_or_insert_with(|| this.body.line(py.into(), Sign::Item)), deadline)? {
+                        return Err(errors::empty(py));
+                    }
+                }
+            }
+        }
+    }
+
+    fn has_moved_out(&self) -> bool {
+        self.outside.get().is_some()
+    }
+
+    fn door(&self, door: u64) -> Option<Door> {
+        Door::from_bits(door).map(|d| d.calling(self._kettle_key()))
+    }
+}
+
+#[pymethods]
+impl ObjectQueue {
+    /// The parameters are for `__init__`: a subclass may have others of its own.
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { body: LocalQueue::new(Order::Fifo, 0), outside: OnceLock::new() }
+    }
+
+    /// What `__init__` does.
+    fn _kettle_begin(&self, py: Python<'_>, order: &str, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
+        let order = match order {
+            "fifo" => Order::Fifo,
+            "lifo" => Order::Lifo,
+            "priority" => Order::Priority,
+            other => return Err(PyValueError::new_err(format!("there is no order {other:?}"))),
+        };
+        drop(self.body.reset(py.into(), order, bound(maxsize)?));
+        Ok(())
+    }
+
+    /// Puts `item`, waiting for room if there is none: for ever, or for `timeout` seconds, or not at all if `block` is
+    /// false.
+    ///
+    /// Raises queue.Full if there is no room (in time), ShutDown after `shutdown`.
+    #[pyo3(signature = (item, block=Truth(true), timeout=None), text_signature = "($self, item, block=True, timeout=None)")]
+    fn put(slf: &Bound<'_, Self>, item: Py<PyAny>, block: Truth, timeout: Option<f64>) -> PyResult<()> {
+        // As in the standard library, an unbounded put takes any time-out.
+        let timeout = timeout.filter(|t| *t >= 0.0 || slf.get().body.maxsize(slf.py().into()) > 0);
+        let deadline = until(block.0, timeout)?;
+        Self::in_turn(slf, || Self::put_by(slf, item, deadline))
+    }
+
+    /// Takes the next item, waiting for one: for ever, or for `timeout` seconds, or not at all if `block` is false.
+    ///
+    /// Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty.
+    #[pyo3(signature = (block=Truth(true), timeout=None), text_signature = "($self, block=True, timeout=None)")]
+    fn get(slf: &Bound<'_, Self>, block: Truth, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let deadline = until(block.0, timeout)?;
+        Self::in_turn(slf, || Self::take_by(slf, deadline))
+    }
+
+    /// `put(item, block=False)`.
+    fn put_nowait(slf: &Bound<'_, Self>, item: Py<PyAny>) -> PyResult<()> {
+        Self::in_turn(slf, || Self::put_by(slf, item, Deadline::NOW))
+    }
+
+    /// `get(block=False)`.
+    fn get_nowait(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::in_turn(slf, || Self::take_by(slf, Deadline::NOW))
+    }
+
+    /// Puts all of `objs`, in order, and returns how many those were. The `timeout` (seconds) is for all together.
+    ///
+    /// Raises queue.Full, with the number that were put as its `done`, if there is no room in time.
+    #[pyo3(signature = (objs, block=Truth(true), timeout=None), text_signature = "($self, objs, block=True, timeout=None)")]
+    fn put_many(slf: &Bound<'_, Self>, objs: &Bound<'_, PyAny>, block: Truth, timeout: Option<f64>) -> PyResult<u64> {
+        let deadline = until(block.0, timeout)?;
+        let mut done = 0;
+        for item in objs.try_iter()? {
+            let result = item.and_then(|item| Self::in_turn(slf, || Self::put_by(slf, item.unbind(), deadline)));
+            if let Err(e) = result {
+                e.value(slf.py()).setattr(intern!(slf.py(), "done"), done)?;
+                return Err(e);
+            }
+            done += 1;
+        }
+        Ok(done)
+    }
+
+    /// Waits for an item, then takes what there is, `max` items at most.
+    ///
+    /// Raises queue.Empty if none comes in `timeout` seconds.
+    #[pyo3(signature = (max, timeout=None))]
+    fn get_many<'py>(slf: &Bound<'py, Self>, max: i64, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
+        let py = slf.py();
+        if max < 1 {
+            return Err(PyValueError::new_err("max must be at least 1"));
+        }
+        let mut items = vec![Self::get(slf, Truth(true), timeout)?];
+        while (items.len() as i64) < max {
+            match Self::get_nowait(slf) {
+                Ok(item) => items.push(item),
+                Err(e) if errors::is_empty_or_shut_down(py, &e)? => break,
+                Err(e) => {
+                    // A comparison raised; what was taken before must not go with it.
+                    e.value(py).setattr(intern!(py, "items"), items)?;
+                    return Err(e);
+                }
+            }
+        }
+        PyList::new(py, items)
+    }
+
+    /// The number of items.
+    fn qsize(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        let this = slf.get();
+        if this.has_moved_out() {
+            return slf.call_method0(intern!(slf.py(), "_kettle_qsize"))?.extract();
+        }
+        Ok(this.body.len(slf.py().into()))
+    }
+
+    /// Whether there is no item.
+    fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Ok(Self::qsize(slf)? == 0)
+    }
+
+    /// Whether there is no room.
+    fn full(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let maxsize = slf.get().body.maxsize(slf.py().into());
+        Ok(maxsize > 0 && Self::qsize(slf)? as u64 >= maxsize as u64)
+    }
+
+    /// Says that an item that was got is finished. Raises ValueError if called more often than items were put.
+    fn task_done(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if this.has_moved_out() {
+            return slf.call_method0(intern!(slf.py(), "_kettle_task_done")).map(drop);
+        }
+        this._kettle_one_done(slf.py())
+    }
+
+    /// Waits until every item that was put is finished.
+    fn join(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        let place = this.body.line(py.into(), Sign::Done);
+        while this.body.unfinished(py.into()) != 0 {
+            if this.has_moved_out() {
+                drop(place);
+                return slf.call_method0(intern!(py, "_kettle_join")).map(drop);
+            }
+            wait_in(py, &place, Deadline::NEVER)?;
+        }
+        Ok(())
+    }
+
+    /// Makes `put` raise ShutDown from now on, and `get` too once the queue is empty; those who wait wake.
+    ///
+    /// With `immediate` the items that are left are dropped, and count as done.
+    #[pyo3(signature = (immediate=Truth(false)), text_signature = "($self, immediate=False)")]
+    fn shutdown(slf: &Bound<'_, Self>, immediate: Truth) -> PyResult<()> {
+        let this = slf.get();
+        if this.has_moved_out() {
+            return slf.call_method1(intern!(slf.py(), "_kettle_shutdown"), (immediate.0,)).map(drop);
+        }
+        drop(this.body.shut_down(slf.py().into(), immediate.0));
+        Ok(())
+    }
+
+    /// The most items that there can be; no bound if it is zero or less.
+    #[getter]
+    fn maxsize(&self, py: Python<'_>) -> i64 {
+        self.body.maxsize(py.into())
+    }
+
+    #[setter]
+    fn set_maxsize(&self, py: Python<'_>, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.body.set_maxsize(py.into(), bound(maxsize)?);
+        Ok(())
+    }
+
+    /// How many items were put that nobody said to be finished.
+    #[getter]
+    fn unfinished_tasks(&self, py: Python<'_>) -> i64 {
+        self.body.unfinished(py.into())
+    }
+
+    #[setter]
+    fn set_unfinished_tasks(&self, py: Python<'_>, unfinished: i64) {
+        self.body.set_unfinished(py.into(), unfinished);
+    }
+
+    /// Whether `shutdown` was called.
+    #[getter]
+    fn is_shutdown(&self, py: Python<'_>) -> bool {
+        self.body.is_shut(py.into())
+    }
+
+    #[setter]
+    fn set_is_shutdown(&self, py: Python<'_>, shut: Truth) {
+        self.body.set_shut(py.into(), shut.0);
+    }
+
+    /// Counters and the present state, as they are now.
+    fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let size = Self::qsize(slf)?;
+        let s = slf.get().body.statistics(slf.py().into());
+        primitive::record(
+            slf.py(),
+            "QueueStatistics",
+            &[
+                ("size", size as u64),
+                ("maxsize", s.maxsize.into()),
+                ("put", s.put.into()),
+                ("got", s.got.into()),
+                ("unfinished", s.unfinished.into()),
+                ("getters_waiting", s.getters_waiting.into()),
+                ("putters_waiting", s.putters_waiting.into()),
+                ("shut_down", s.shut_down.into()),
+                ("owners_died", s.owners_died.into()),
+            ],
+        )
+    }
+
+    // ------------------------------------------------------------ after the items moved out
+
+    /// What holds the items, once they moved out.
+    #[getter]
+    fn _kettle_outside(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.outside.get().map(|outside| outside.clone_ref(py))
+    }
+
+    /// Moves the items into `outside.queue` by its `extend`, or only the responsibility for them if there is none yet,
+    /// and says so in `outside.filled`. Gives what the items moved to first, if that was not now.
+    fn _kettle_move_out<'py>(&self, outside: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = outside.py();
+        if self.outside.set(outside.clone().unbind()).is_err() {
+            return Ok(self.outside.get().map_or(outside, |first| first.bind(py).clone()));
+        }
+        // From here to the end no signal handler runs, which might leave the items in neither place.
+        let items = self.body.move_out(py.into()).unwrap_or_default();
+        if !items.is_empty() {
+            outside.getattr(intern!(py, "queue"))?.call_method1(intern!(py, "extend"), (items,))?;
+        }
+        outside.setattr(intern!(py, "filled"), true)?;
+        Ok(outside)
+    }
+
+    /// Counts an item that was put outside, and rings those who await it.
+    fn _kettle_note_put(&self, py: Python<'_>) {
+        self.body.note_put(py.into());
+    }
+
+    /// Counts an item that was taken outside, and rings those who await its place.
+    fn _kettle_note_got(&self, py: Python<'_>) {
+        self.body.note_got(py.into());
+    }
+
+    /// `task_done`, but for the conditions.
+    fn _kettle_one_done(&self, py: Python<'_>) -> PyResult<()> {
+        self.body.task_done(py.into()).map_err(|_| PyValueError::new_err("task_done() called too many times"))
+    }
+
+    // ------------------------------------------------------------ event loops
+
+    /// What `Doorbell.drain` gives when this rang.
+    fn _kettle_key(&self) -> u32 {
+        // Twenty bits, so a loop may now and then look at a queue that did not ring.
+        (std::ptr::from_ref(self).addr() >> 4) as u32 & 0xf_ffff
+    }
+
+    /// Asks that the doorbell `door` be rung when there may be an item (0), room (1), or nothing unfinished (2); False
+    /// if there is no room for one more.
+    fn _kettle_arm(&self, py: Python<'_>, what: usize, door: u64) -> bool {
+        self.door(door).is_some_and(|d| self.body.leave_door(py.into(), SIGNS[what], d))
+    }
+
+    /// Takes the door away again.
+    fn _kettle_disarm(&self, what: usize, door: u64) {
+        if let Some(d) = self.door(door) {
+            self.body.take_door(SIGNS[what], d);
+        }
+    }
+
+    // ------------------------------------------------------------ garbage
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(self.outside.get())?;
+        self.body.try_for_each(Attached::by(&visit), |item| visit.call(item))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.body.reset(py.into(), self.body.order(py.into()), self.body.maxsize(py.into())));
+    }
+}
+
+const SIGNS: [Sign; 3] = [Sign::Item, Sign::Room, Sign::Done];

@@ -1,0 +1,368 @@
+"""Queues between the threads of one process.
+
+    import kettle.queue as queue        # one line changed
+
+`Queue`, `LifoQueue`, `PriorityQueue` and `SimpleQueue` are the standard library's in all that it promises, several times
+faster. Their sizes are exact. A `put` from a signal handler, a finalizer or a comparison never deadlocks, and a
+comparison that raises loses nothing. Items of a `PriorityQueue` that compare equal come out in the order in which they
+were put. New are `put_many`, `get_many`, `aput`, `aget`, `ajoin`, `async for`, `statistics` and `name`; `shutdown` is
+there on every Python version.
+
+How the classes stand to the standard library's: they extend them, so that code which tests for those finds them. Items
+are kept by the core (`native.ObjectQueue`) as long as nobody wants to see how. Whoever asks for `queue`, `mutex`,
+`not_empty`, `not_full` or `all_tasks_done`, or overrides `_init`, `_put`, `_get` or `_qsize`, gets what these are in the
+standard library: a container, a lock and conditions in Python. The items then move out into that container, and the
+queue works as the standard library's does, as fast as that one:
+
+    inside  ──(first look, or a subclass with methods of its own)──►  outside
+    put, get, ...: the core                                           _kettle_put, _kettle_get, ...: below
+"""
+
+from __future__ import annotations
+
+import queue as _standard
+import threading
+import types
+from collections import deque
+from heapq import heappop, heappush
+from queue import Empty, Full
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from kettle._session import native
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+__all__ = ["Empty", "Full", "LifoQueue", "PriorityQueue", "Queue", "ShutDown", "SimpleQueue"]
+
+T = TypeVar("T")
+
+ShutDown = native.ShutDown
+
+_ITEM, _ROOM, _DONE = range(3)  # what can be waited for; the core's numbers
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_standard, name)
+
+
+class _Base(native.ObjectQueue, Generic[T]):
+    """What all queues here share, beside what the core has."""
+
+    #: What the queue was named.
+    name: str | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # In the standard library these two call the others, and so does who overrides only those expect it.
+        if _overrides(cls, "put") and not _overrides(cls, "put_nowait"):
+            cls.put_nowait = _put_nowait  # type: ignore[method-assign, assignment]
+        if _overrides(cls, "get") and not _overrides(cls, "get_nowait"):
+            cls.get_nowait = _get_nowait  # type: ignore[method-assign, assignment]
+        native.quicken(cls)
+
+    async def aput(self, item: T, timeout: float | None = None) -> None:
+        """As `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
+        from kettle._aio import PENDING
+
+        def attempt() -> bool:
+            try:
+                self.put_nowait(item)
+            except Full:
+                return PENDING  # type: ignore[no-any-return]
+            return True
+
+        if await self._kettle_retry(_ROOM, attempt, timeout) is PENDING:
+            raise Full
+
+    async def aget(self, timeout: float | None = None) -> T:
+        """As `get`, without blocking the event loop. Raises queue.Empty after `timeout` seconds.
+
+        Cancelling it loses no item.
+        """
+        from kettle._aio import PENDING
+
+        def attempt() -> T:
+            try:
+                item: T = self.get_nowait()
+            except Empty:
+                return PENDING  # type: ignore[no-any-return]
+            return item
+
+        item = await self._kettle_retry(_ITEM, attempt, timeout)
+        if item is PENDING:
+            raise Empty
+        return item
+
+    async def ajoin(self, timeout: float | None = None) -> bool:
+        """As `join`, without blocking the event loop. Returns False if `timeout` (seconds) passed first."""
+        from kettle._aio import PENDING
+
+        def attempt() -> bool:
+            return PENDING if self.unfinished_tasks else True  # type: ignore[no-any-return]
+
+        return await self._kettle_retry(_DONE, attempt, timeout, together=True) is not PENDING
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        """The items as they come, until the queue is shut down and empty."""
+        while True:
+            try:
+                item = await self.aget()
+            except ShutDown:
+                return
+            yield item
+
+    async def _kettle_retry(
+        self, what: int, attempt: Callable[[], T], timeout: float | None, *, together: bool = False
+    ) -> T:
+        from kettle._aio import Source, retry
+
+        def source() -> Source:
+            return Source(
+                self._kettle_key(),
+                (id(self), what),
+                lambda door: self._kettle_arm(what, door),
+                lambda door: self._kettle_disarm(what, door),
+            )
+
+        return await retry(source, attempt, timeout, together=together)
+
+    def __getstate__(self) -> Any:
+        raise TypeError(
+            f"cannot pickle {type(self).__name__!r} object: it connects the threads of one process. "
+            "Between processes use kettle.multiprocessing.Queue"
+        )
+
+    def __repr__(self) -> str:
+        cls = type(self)
+        name = "" if self.name is None else f" {self.name!r}"
+        bound = f" of {self.maxsize}" if self.maxsize > 0 else ""
+        return f"<{cls.__module__}.{cls.__qualname__}{name} at {id(self):#x}, {self.qsize()}{bound} items>"
+
+
+def _overrides(cls: type, name: str) -> bool:
+    """Whether a subclass has a method of its own in Python."""
+    return not isinstance(getattr(cls, name), types.MethodDescriptorType)
+
+
+def _put_nowait(self: Any, item: Any) -> None:
+    """`put(item, block=False)`."""
+    self.put(item, block=False)
+
+
+def _get_nowait(self: Any) -> Any:
+    """`get(block=False)`."""
+    return self.get(block=False)
+
+
+class SimpleQueue(_Base[T]):
+    """An unbounded first-in, first-out queue.
+
+    It has all that `Queue` has but `queue`, `mutex` and the conditions, and methods to override.
+    """
+
+    def __init__(self, *, name: str | None = None) -> None:
+        if name is not None:
+            self.name = name
+
+    __class_getitem__: Any = classmethod(types.GenericAlias)
+
+
+class _Outside:
+    """Where the items of a queue are when they are not with the core: what the standard library's queue is made of."""
+
+    __slots__ = ("all_tasks_done", "filled", "mutex", "not_empty", "not_full", "queue")
+
+    def __init__(self, container: Any) -> None:
+        self.queue = container
+        self.mutex = threading.Lock()
+        self.not_empty = threading.Condition(self.mutex)
+        self.not_full = threading.Condition(self.mutex)
+        self.all_tasks_done = threading.Condition(self.mutex)
+        self.filled = False  # until the items have come; the mutex is held so long
+
+
+class _Part:
+    """An attribute that the standard library's queue has in Python: a look at it makes the items move out."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, queue: Any, owner: type | None = None) -> Any:
+        return self if queue is None else getattr(_move_out(queue), self._name)
+
+    def __set__(self, queue: Any, value: Any) -> None:
+        setattr(_move_out(queue), self._name, value)
+
+
+def _move_out(queue: Queue[Any]) -> _Outside:
+    """Makes the items move out, if they have not yet."""
+    outside: _Outside | None = queue._kettle_outside
+    if outside is None:
+        outside = _Outside(queue._kettle_container())
+        with outside.mutex:
+            # Whoever puts or gets from now on comes here, and waits for the mutex.
+            outside = cast(_Outside, queue._kettle_move_out(outside))
+    if not outside.filled:
+        # Another thread is about it. We cannot be the ones who hold the mutex: it was not to be had before.
+        with outside.mutex:
+            pass
+    return outside
+
+
+def _await(condition: threading.Condition, ready: Callable[[], object], block: bool, timeout: float | None) -> None:
+    """Waits as the standard library's queues do, until `ready()` or late."""
+    if not block:
+        return
+    if timeout is not None and timeout < 0:
+        raise ValueError("'timeout' must be a non-negative number")
+    condition.wait_for(ready, timeout)
+
+
+class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
+    """A first-in, first-out queue, bounded if `maxsize` is positive. See the head of the module."""
+
+    _kettle_order = "fifo"
+    _kettle_container: Any = deque
+
+    def __init__(self, maxsize: int = 0, *, name: str | None = None) -> None:
+        if name is not None:
+            self.name = name
+        self._kettle_begin(self._kettle_order, maxsize)
+        if self._kettle_keeps_house():
+            self._kettle_move_out(_Outside(None))
+        if self._kettle_outside is not None:
+            self._init(maxsize)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if cls._kettle_keeps_house() and not _overrides(cls, "put") and not _overrides(cls, "get"):
+            cls.put = cls._kettle_put  # type: ignore[method-assign, assignment]
+            cls.get = cls._kettle_get  # type: ignore[method-assign, assignment]
+        super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def _kettle_keeps_house(cls) -> bool:
+        """Whether a subclass has methods of its own to handle the container."""
+        return (cls._init, cls._put, cls._get, cls._qsize) != cls._kettle_methods
+
+    queue: Any = _Part()
+    mutex: Any = _Part()
+    not_empty: Any = _Part()
+    not_full: Any = _Part()
+    all_tasks_done: Any = _Part()
+
+    # ---------------------------------------------------------- to be overridden; called with the mutex held
+
+    def _init(self, maxsize: int) -> None:
+        self.queue = self._kettle_container()
+
+    def _qsize(self) -> int:
+        outside = self._kettle_outside
+        return self.qsize() if outside is None else len(outside.queue)
+
+    def _put(self, item: T) -> None:
+        (self._kettle_outside or _move_out(self)).queue.append(item)
+
+    def _get(self) -> T:
+        item: T = (self._kettle_outside or _move_out(self)).queue.popleft()
+        return item
+
+    _kettle_methods: Any = (_init, _put, _get, _qsize)
+
+    # ---------------------------------------------------------- what the core calls when the items are outside
+
+    def _kettle_put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        outside = self._kettle_outside
+        with outside.mutex:
+            if self.is_shutdown:
+                raise ShutDown
+            if self.maxsize > 0:
+                _await(outside.not_full, lambda: self.is_shutdown or self._kettle_has_room(), block, timeout)
+                if self.is_shutdown:
+                    raise ShutDown
+                if not self._kettle_has_room():
+                    raise Full
+            self._put(item)
+            self._kettle_note_put()
+            outside.not_empty.notify()
+
+    def _kettle_get(self, block: bool = True, timeout: float | None = None) -> T:
+        outside = self._kettle_outside
+        with outside.mutex:
+            if timeout is not None or not self._qsize():
+                _await(outside.not_empty, lambda: self._qsize() or self.is_shutdown, block, timeout)
+                if not self._qsize():
+                    raise ShutDown if self.is_shutdown else Empty
+            item: T = self._get()
+            self._kettle_note_got()
+            outside.not_full.notify()
+            return item
+
+    def _kettle_has_room(self) -> bool:
+        return not 0 < self.maxsize <= self._qsize()
+
+    def _kettle_qsize(self) -> int:
+        with self._kettle_outside.mutex:
+            return self._qsize()
+
+    def _kettle_task_done(self) -> None:
+        condition = self._kettle_outside.all_tasks_done
+        with condition:
+            self._kettle_one_done()
+            if not self.unfinished_tasks:
+                condition.notify_all()
+
+    def _kettle_join(self) -> None:
+        condition = self._kettle_outside.all_tasks_done
+        with condition:
+            while self.unfinished_tasks:
+                condition.wait()
+
+    def _kettle_shutdown(self, immediate: bool) -> None:
+        outside = self._kettle_outside
+        with outside.mutex:
+            self.is_shutdown = True
+            if immediate:
+                while self._qsize():
+                    self._get()
+                    self._kettle_note_got()
+                    if self.unfinished_tasks > 0:
+                        self._kettle_one_done()
+                outside.all_tasks_done.notify_all()
+            outside.not_empty.notify_all()
+            outside.not_full.notify_all()
+
+    __class_getitem__: Any = classmethod(types.GenericAlias)
+
+
+class LifoQueue(Queue[T], _standard.LifoQueue):  # type: ignore[type-arg]
+    """A last-in, first-out queue, bounded if `maxsize` is positive."""
+
+    _kettle_order = "lifo"
+    _kettle_container = list
+
+    def _get(self) -> T:
+        item: T = (self._kettle_outside or _move_out(self)).queue.pop()
+        return item
+
+    _kettle_methods = (Queue._init, Queue._put, _get, Queue._qsize)
+
+
+class PriorityQueue(Queue[T], _standard.PriorityQueue):  # type: ignore[type-arg]
+    """A queue that gives the least item first, bounded if `maxsize` is positive.
+
+    Items are compared by `<`; usually they are tuples of a number and something else. Of several that compare equal the
+    one that was put first comes first. If a comparison raises, so does `put` or `get`, and the queue is as it was.
+    """
+
+    _kettle_order = "priority"
+    _kettle_container = list
+
+    def _put(self, item: T) -> None:
+        heappush((self._kettle_outside or _move_out(self)).queue, item)
+
+    def _get(self) -> T:
+        item: T = heappop((self._kettle_outside or _move_out(self)).queue)
+        return item
+
+    _kettle_methods = (Queue._init, _put, _get, Queue._qsize)
