@@ -3,6 +3,7 @@
 import contextlib
 import faulthandler
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +90,7 @@ def test_where_it_crashed(ctx, census):
     assert (error.pid, error.exitcode, error.signal, error.oom) == (pid, -signal.SIGSEGV, signal.SIGSEGV, False)
     assert "Segmentation fault" in error.trace
     assert "in_the_crashing_function" in error.trace
+    assert re.search(r"in crash\n  File .*, line \d+ in work(\n\n|$)", error.trace)  # not how the process began
     assert f"worker {pid} crashed with SIGSEGV while it ran crash()" in str(error)
 
 

@@ -30,7 +30,8 @@ _BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ")"), s
 
 
 def describe(func: Any, args: Any = (), kwds: Any = None, limit: int = 200) -> str:
-    """The call `func(*args, **kwds)` as text of at most `limit` characters, as in "fetch('http://a', retries=3)"."""
+    """The call `func(*args, **kwds)` as text of at most `limit` characters, as in "fetch('http://a', retries=3)";
+    "fetch(...)" if `args` is None or no plain tuple or list."""
     try:
         text = _call(func, args, {} if kwds is None else kwds, limit)
     except Exception:  # whatever strange objects can raise: a message must be made even so

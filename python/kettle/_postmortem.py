@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 
 from kettle.multiprocessing import _descriptors
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["PostMortem", "arm", "close_trace", "open_trace", "read_trace"]
 
 _LONGEST = 32 * 1024  # bytes of a trace that are read
+# Frames from the one in which a process of ours begins with what it is for, down to the start of the program.
+_HOW_IT_BEGAN = re.compile(
+    r'(\n  File "[^"]*/multiprocessing/process.py", line \d+ in run)?'
+    r'\n  File "[^"]*/kettle/multiprocessing/process.py", line \d+ in _run\w+(\n  File .*)*'
+)
 
 # ---------------------------------------------------------------- in the worker
 
@@ -84,11 +90,11 @@ def read_trace(trace: int | None) -> str | None:
     if trace is None:
         return None
     try:
-        text = os.pread(trace, _LONGEST, 0).decode(errors="replace").strip()
+        text = os.pread(trace, _LONGEST, 0).decode(errors="replace")
     except OSError:
         text = ""
     close_trace(trace)
-    return text or None
+    return _HOW_IT_BEGAN.sub("", text).strip() or None
 
 
 def close_trace(trace: int | None) -> None:

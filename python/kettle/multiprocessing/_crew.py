@@ -111,7 +111,7 @@ class Hooks:
 
     def cancelled(self, func: Any, args: Any, is_call: bool) -> TaskCancelled:
         """The error of a job that was cancelled."""
-        return TaskCancelled(task=describe(func, args) if is_call else describe(func, (...,)))
+        return TaskCancelled(task=describe(func, args if is_call else None))
 
     def call_back(self, callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:
         """Has a job's callback run in the thread for that, and the job finished then."""

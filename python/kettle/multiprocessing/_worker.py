@@ -24,6 +24,8 @@ __all__ = ["unpack", "work"]
 
 def work(desk: native.PoolDesk, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
     """The life of a worker at `desk`."""
+    # First of all, so that an initializer which enables faulthandler for itself has its way.
+    report = _postmortem.arm()
     worker = native.PoolWorker(desk, _pack, _pack_unsendable)
     if initializer is not None:
         try:
@@ -31,7 +33,6 @@ def work(desk: native.PoolDesk, initializer: Callable[..., object] | None, inita
         except Exception as e:
             worker.refuse(e)
             return
-    report = _postmortem.arm()
     worker.ready(-1 if report is None else report)
     worker.run()
 
