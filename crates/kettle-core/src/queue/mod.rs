@@ -6,11 +6,10 @@
 
 mod chunk;
 mod consumers;
-#[cfg(not(loom))]
-pub mod local;
 mod message;
 
 use core::num::NonZeroU64;
+use core::ops::Range;
 
 pub use consumers::{Loss, TooManyDone};
 pub use message::{Body, Parcel, Taken};
@@ -342,6 +341,30 @@ impl Queue {
             // The wake-up that may have come to us stands for one message; if there are more, it is passed on.
             waited = true;
         }
+    }
+
+    /// Takes all messages that are there, in one go: whoever gets meanwhile gets those before them or those after them.
+    /// Short bodies are appended to `bytes`; each message is given to `each` with its part of them.
+    ///
+    /// # Errors
+    /// When the lock of the getters was not to be had. Nothing was taken then.
+    pub fn take_all<S: Store>(
+        &self,
+        bytes: &mut Vec<u8>,
+        mut each: impl FnMut(Taken<S::Block>, Range<usize>),
+        patience: &Patience<'_>,
+    ) -> Result<(), Stopped> {
+        lock::<S::Home>(&self.head_lock, patience)?;
+        loop {
+            let start = bytes.len();
+            let Some(taken) = self.take::<S>(bytes) else { break };
+            each(taken, start..bytes.len());
+        }
+        unlock::<S::Home>(&self.head_lock);
+        if self.maxsize() != 0 {
+            self.space.notify_all(S::Home::SCOPE);
+        }
+        Ok(())
     }
 
     /// Under the head's lock: makes the oldest message the caller's, then moves the head past it.

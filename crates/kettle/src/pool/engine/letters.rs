@@ -4,10 +4,12 @@
 //!   [ chunk: 64 ][ tasks in it, or which of them: 32 ][ flags: 32 ][ word of the front: 64 ]  bytes of the front …
 //! ```
 
+use std::ops::Range;
+
 use kettle_core::arena::{Block, Handle};
 use kettle_core::queue::{self, Body, GetError, Parcel, PutError, Queue, Taken};
 use kettle_core::shared::{ArenaStore, place_of};
-use kettle_core::wait::Patience;
+use kettle_core::wait::{Patience, Stopped};
 
 use crate::error::OutOfMemory;
 
@@ -123,6 +125,21 @@ pub(super) fn take(
     let start = bytes.len();
     let taken = queue.get::<ArenaStore>(bytes, patience)?;
     Ok((Head::read(&bytes[start..start + Head::LEN]), taken))
+}
+
+/// Takes all messages that are there, as they are; see [`Queue::take_all`].
+pub(super) fn take_all(
+    queue: &Queue,
+    bytes: &mut Vec<u8>,
+    mut each: impl FnMut(Head, Taken<Block>, Range<usize>),
+    patience: &Patience<'_>,
+) -> Result<(), Stopped> {
+    let mut taken = Vec::new();
+    queue.take_all::<ArenaStore>(bytes, |letter, at| taken.push((letter, at)), patience)?;
+    for (letter, at) in taken {
+        each(Head::read(&bytes[at.clone()]), letter, at);
+    }
+    Ok(())
 }
 
 /// Brings the body out of the parts, if it travelled among them.

@@ -549,12 +549,10 @@ impl<W: Clone> Seat<W> {
     fn recall(&mut self, mut keep: impl FnMut(&Held<W>) -> bool, post: &mut Post<W>) -> bool {
         let mut bytes = Vec::new();
         let mut letters = Vec::new();
-        loop {
-            let start = bytes.len();
-            match letters::take(&self.desk.tasks, &mut bytes, &Patience::none()) {
-                Ok((head, taken)) => letters.push((head, taken, start..bytes.len())),
-                Err(_) => break,
-            }
+        // In one go: were the worker to take some in between, it would do them out of turn.
+        let collect = |head, taken, at| letters.push((head, taken, at));
+        if letters::take_all(&self.desk.tasks, &mut bytes, collect, &Patience::none()).is_err() {
+            return false;
         }
         let mut any = false;
         let mut is_short = false;
