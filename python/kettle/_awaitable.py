@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from kettle import _native as native
+    from kettle._core import native
 
 __all__ = ["AwaitAcquire", "AwaitAll", "AwaitNotify", "AwaitSet"]
 
@@ -115,7 +115,7 @@ class AwaitAll:
             return _complete(arrival, action)
 
         def look() -> int:
-            index = arrival.poll(True)
+            index: int | None = arrival.poll(True)
             return PENDING if index is None else index
 
         index: int = PENDING

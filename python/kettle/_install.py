@@ -13,6 +13,10 @@ How, and why not simply by other entries in `sys.modules`:
   ones, because pickle finds classes and functions through them: what was pickled as `multiprocessing.reduction.DupFd`
   must be found there as the very same object.
 
+`threading` is a case of its own. Its main thread, its registry of threads and its hooks are the interpreter's, which
+looks for them in `sys.modules`: so the original keeps its place there, and `kettle.threading` hands all on that it has
+not itself. Who imports `threading` gets ours. An instance or a class of the original is still found by pickle.
+
 Children get it too: forked ones inherit it, spawned ones `apply` the parent's `state`, and interpreters started through
 `subprocess` read it from the environment (`kettle._startup`) if that was asked for.
 """
@@ -36,7 +40,8 @@ ENVIRONMENT_VARIABLE = "KETTLE_INSTALL"
 
 
 def install(*, older: bool = False, subprocesses: bool = False) -> None:
-    """Makes `import multiprocessing` mean `kettle.multiprocessing`, in this process and in its children.
+    """Makes `import multiprocessing` mean `kettle.multiprocessing`, and `import threading` `kettle.threading`, in this
+    process and in its children.
 
     Call it before the modules that are to be affected are imported: a name that is bound already stays what it is.
     Calling it again is harmless, and may add what the parameters ask for.
@@ -206,6 +211,32 @@ def _package_in_place(stand_in: _StandIn, base: type[ModuleType]) -> Any:
     return Package
 
 
+class _StandBeside:
+    """One module of the standard library that keeps its place, and the module of ours that is imported instead."""
+
+    def __init__(self, name: str, ours: str, insiders: set[str]) -> None:
+        self.name = name
+        self.ours = ours
+        self.insiders = insiders
+
+    @property
+    def original(self) -> ModuleType | None:
+        return sys.modules.get(self.name)
+
+    def import_for(self, importer: str, name: str, fromlist: Sequence[str] | None) -> ModuleType:
+        """As `_StandIn.import_for`."""
+        if name != self.name or importer.partition(".")[0] in self.insiders:
+            return _standard_import(name, None, None, fromlist or (), 0)
+        return sys.modules.get(self.ours) or _standard_import_module(self.ours)
+
+    def take_place(self) -> None: ...
+
+    def give_place_back(self) -> None: ...
+
+    def find_part(self, name: str) -> ModuleSpec | None:
+        return None
+
+
 class _PartFinder:
     """Asks the stand-ins before the import system looks around."""
 
@@ -215,11 +246,15 @@ class _PartFinder:
 
 
 # Later chapters add their modules here.
-_STAND_INS = {
+_STAND_INS: dict[str, _StandIn | _StandBeside] = {
     "multiprocessing": _StandIn(
         "multiprocessing",
         "kettle.multiprocessing",
         {"kettle", "multiprocessing", "loky", "joblib.externals.loky"},
+    ),
+    # `multiprocessing.Barrier` extends `threading.Barrier` by way of its private parts, and so do the copies of it.
+    "threading": _StandBeside(
+        "threading", "kettle.threading", {"kettle", "multiprocessing", "multiprocess", "billiard"}
     ),
 }
 
@@ -284,6 +319,7 @@ def _redirected_import(
         # The original's parts, importing each other.
         package = str(globals["__package__"])
         stand_in = _STAND_INS[package.partition(".")[0]]
+        assert isinstance(stand_in, _StandIn)
         return stand_in.import_original(_absolute(name, package, level), fromlist)
     return _standard_import(name, globals, locals, fromlist or (), level)
 

@@ -123,7 +123,7 @@ def _told(primitive: Any, state: str) -> str:
 
 
 @native.quicken
-class Semaphore(AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):
+class Semaphore(AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):  # type: ignore[misc, override]
     """Permits, `value` of them at first. `name` (keyword-only) is shown in reports.
 
     Raises ValueError if `value` is negative.
@@ -141,7 +141,7 @@ class Semaphore(AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):
 
 
 @native.quicken
-class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):
+class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):  # type: ignore[misc, override]
     """Permits, `value` of them at first and at most: `release` raises ValueError beyond that."""
 
     def __init__(self, value: int = 1, *, name: str | None = None) -> None:

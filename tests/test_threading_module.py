@@ -1,0 +1,293 @@
+"""`kettle.threading` as a module: it has every name, what is set in it is set where the interpreter looks, and with
+`kettle.install()` the standard module hands out our locks."""
+
+import inspect
+import subprocess
+import sys
+import textwrap
+import threading
+from unittest import mock
+
+import pytest
+
+import kettle.threading as ours
+from test_surface import misfits
+
+LIMIT = 60
+
+
+def python(text, *options):
+    """The lines that a program prints, which must end well and have nothing to complain of."""
+    command = [sys.executable, "-W", "error", "-X", "dev", *options, "-c", textwrap.dedent(text)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout.splitlines()
+
+
+def test_every_name_of_the_standard_module():
+    assert ours.__all__ == threading.__all__
+    assert [name for name in dir(threading) if not hasattr(ours, name)] == []
+    assert set(dir(threading)) <= set(dir(ours))
+    others = [name for name in dir(threading) if name not in ours.OURS and not name.startswith("__")]
+    assert [name for name in others if getattr(ours, name) is not getattr(threading, name)] == []
+    with pytest.raises(AttributeError, match=r"kettle\.threading"):
+        ours.nonsense  # noqa: B018
+
+
+def test_star():
+    namespace = {}
+    exec("from kettle.threading import *", namespace)
+    assert set(threading.__all__) <= set(namespace)
+    assert namespace["Lock"] is ours.Lock
+
+
+@pytest.mark.parametrize("name", ours.OURS)
+def test_each_is_a_class_of_ours_and_an_instance_of_theirs(name):
+    make = getattr(ours, name)
+    thing = make(1) if name == "Barrier" else make()
+    assert type(thing) is make and make.__module__ == "kettle.threading"
+    theirs = getattr(threading, name)
+    if inspect.isclass(theirs) and "Lock" not in name:
+        assert isinstance(thing, theirs)
+
+
+METHODS = [
+    (name, method)
+    for name in ("Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier")
+    for method in [None, *(m for m, value in vars(getattr(threading, name)).items() if callable(value) and m[0] != "_")]
+]
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS)
+def test_signatures(name, method):
+    theirs, mine = getattr(threading, name), getattr(ours, name)
+    if method is not None:
+        theirs, mine = getattr(theirs, method), getattr(mine, method)
+    assert misfits(inspect.signature(theirs), inspect.signature(mine)) == []
+
+
+def test_names_that_are_set_are_set_for_the_interpreter():
+    def hook(args): ...
+
+    before = threading.excepthook
+    ours.excepthook = hook
+    try:
+        assert threading.excepthook is hook and ours.excepthook is hook
+    finally:
+        threading.excepthook = before
+    assert ours.excepthook is before
+    with mock.patch.object(ours, "_newname", 1), mock.patch.object(ours, "get_ident", 2):
+        assert (threading._newname, threading.get_ident, ours.get_ident) == (1, 2, 2)
+    assert threading._newname is not ours.get_ident is threading.get_ident
+
+
+def test_our_own_names_stay_our_own():
+    theirs = threading.Lock
+    with mock.patch.object(ours, "Lock", 1):
+        assert ours.Lock == 1 and threading.Lock is theirs
+    assert ours.Lock is not theirs
+
+
+def test_names_are_attributes_like_any_other():
+    for make in (ours.Lock, ours.RLock, ours.Semaphore, ours.BoundedSemaphore, ours.Condition, ours.Event):
+        assert make().name is None
+        assert make(name="the till").name == "the till"
+    assert ours.Barrier(2, name="the gate").name == "the gate"
+    assert "'the till'" in repr(ours.Lock(name="the till"))
+
+
+def test_statistics():
+    lock = ours.RLock()
+    with lock:
+        told = lock.statistics()
+        assert told.locked and told.owner_tid == threading.get_native_id() and not told.broken
+    assert not lock.statistics().locked
+    assert ours.Semaphore(3).statistics().value == 3
+    assert not ours.Event().statistics().is_set
+    assert ours.Condition().statistics().waiting == 0
+    assert ours.Barrier(4).statistics().parties == 4
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="earlier Pythons ignore them")
+def test_arguments_of_rlock_are_warned_of():
+    with pytest.warns(DeprecationWarning):
+        ours.RLock(1)
+
+
+def test_a_condition_in_a_cycle_is_collected():
+    assert python("""
+        import gc, weakref
+        import kettle.threading as threading
+
+        class Mine(type(threading.RLock())):
+            pass
+
+        gc.disable()
+        lock = Mine()
+        lock.condition = threading.Condition(lock)
+        lock.barrier = threading.Barrier(1, action=lambda lock=lock: None)
+        gone = weakref.ref(lock)
+        del lock
+        print(gone() is None, gc.collect() > 0, gone() is None)
+    """) == ["False True True"]
+
+
+# ------------------------------------------------------------------------------------------------- with install()
+
+
+def test_installed_everyone_who_imports_it_gets_ours():
+    assert python("""
+        import sys
+        import kettle
+        kettle.install()
+        standard = sys.modules["threading"]
+        import importlib, pkgutil
+        import threading
+        from threading import Lock, current_thread
+        import logging.handlers, concurrent.futures.thread
+        print(threading.__name__, threading is importlib.import_module("threading"))
+        print(Lock is threading.Lock is pkgutil.resolve_name("threading:Lock"))
+        print(current_thread() is standard.main_thread())
+        print(type(logging.Handler().lock) is threading.RLock)
+        print(type(concurrent.futures.Future()._condition) is threading.Condition)
+        print(sys.modules["threading"] is standard, threading.Thread is standard.Thread)
+        kettle.uninstall()
+        import threading
+        print(threading is standard)
+    """) == ["kettle.threading True", "True", "True", "True", "True", "True True", "True"]
+
+
+def test_patching_by_name_reaches_the_interpreter():
+    assert python("""
+        import sys
+        import kettle
+        kettle.install()
+        standard = sys.modules["threading"]
+        import threading
+        from unittest import mock
+        with mock.patch("threading.excepthook", lambda args: print(args.exc_type.__name__)):
+            thread = threading.Thread(target=lambda: 1 / 0)
+            thread.start()
+            thread.join()
+        print(standard.excepthook is standard.__excepthook__ is threading.excepthook)
+    """) == ["ZeroDivisionError", "True"]
+
+
+def test_what_pickles_name_is_found():
+    assert python("""
+        import pickle, sys
+        import kettle
+        kettle.install()
+        standard = sys.modules["threading"]
+        import threading
+        things = [standard.Event, threading.Event, standard.Thread, threading.Barrier, threading.BrokenBarrierError]
+        print(all(pickle.loads(pickle.dumps(thing)) is thing for thing in things))
+    """) == ["True"]
+
+
+def test_the_standard_multiprocessing_extends_the_originals():
+    assert python("""
+        import sys
+        import kettle
+        kettle.install()
+        standard = sys.modules["threading"]
+        from kettle.multiprocessing.synchronize import _standard
+        print(_standard.__name__, _standard.Barrier.__bases__ == (standard.Barrier,))
+    """) == ["multiprocessing.synchronize True"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_children_get_ours_too(method, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(f"""
+        import multiprocessing, threading
+
+        def child(queue):
+            queue.put((threading.Lock.__module__, type(threading.Lock()).__module__))
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context({method!r})
+            queue = context.Queue()
+            process = context.Process(target=child, args=(queue,))
+            process.start()
+            print(*queue.get())
+            process.join()
+        """)
+    )
+    result = subprocess.run(
+        [sys.executable, "-m", "kettle", "run", program], capture_output=True, text=True, timeout=LIMIT
+    )
+    assert result.stdout.split() == ["kettle.threading"] * 2, result.stderr
+
+
+ENDINGS = {
+    "a daemon waits for a lock": """
+        lock = threading.Lock(); lock.acquire()
+        threading.Thread(target=lock.acquire, daemon=True).start()
+        """,
+    "daemons wait for everything": """
+        for wait in (threading.Event().wait, threading.Barrier(2).wait, threading.Semaphore(0).acquire,
+                     lambda c=threading.Condition(): c.acquire() and c.wait()):
+            threading.Thread(target=wait, daemon=True).start()
+        """,
+    "a thread outlives the main program": """
+        import time
+        event = threading.Event()
+        threading.Thread(target=lambda: (time.sleep(0.05), event.wait(), print("late"))).start()
+        event.set()
+        """,
+    "a timer is running": """
+        threading.Timer(0.05, print, ["late"]).start()
+        """,
+    "a function at the threads' end": """
+        threading._register_atexit(print, "late")
+        """,
+    "an executor": """
+        from concurrent.futures import ThreadPoolExecutor
+        executor = ThreadPoolExecutor(3)
+        executor.submit(print, "late").result()
+        """,
+    "a lock is held and forgotten": """
+        lock = threading.RLock(); lock.acquire()
+        """,
+}
+
+
+@pytest.mark.parametrize("case", ENDINGS)
+@pytest.mark.parametrize(
+    "start", ["import kettle.threading as threading", "import kettle; kettle.install(); import threading"]
+)
+def test_the_interpreter_ends_cleanly(case, start):
+    lines = python(start + "\n" + textwrap.dedent(ENDINGS[case]))
+    assert lines == (["late"] if "late" in ENDINGS[case] else [])
+
+
+def test_threads_of_all_kinds_with_ours_in_place():
+    assert python("""
+        import kettle
+        kettle.install()
+        import asyncio, logging, threading
+        from concurrent.futures import ThreadPoolExecutor, wait
+        from multiprocessing.pool import ThreadPool
+        from queue import Queue
+
+        q = Queue(3)
+        def produce():
+            for n in range(200):
+                q.put(n)
+            q.put(None)
+        thread = threading.Thread(target=produce)
+        thread.start()
+        print(sum(iter(q.get, None)))
+        thread.join()
+        with ThreadPoolExecutor(4) as executor:
+            futures = [executor.submit(pow, n, 2) for n in range(50)]
+            print(sum(f.result() for f in futures), len(wait(futures).done))
+        async def main():
+            return sum(await asyncio.gather(*(asyncio.to_thread(abs, -n) for n in range(20))))
+        print(asyncio.run(main()))
+        log = logging.getLogger("x"); log.addHandler(logging.NullHandler())
+        workers = [threading.Thread(target=log.warning, args=("n",)) for _ in range(10)]
+        [w.start() for w in workers]; [w.join() for w in workers]
+    """) == ["19900", "40425 50", "190"]
