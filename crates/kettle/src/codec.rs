@@ -135,9 +135,12 @@ pub(crate) fn ticket() -> Option<Ticket> {
     now(|baggage| baggage.ticket).flatten()
 }
 
+/// One part is left for the body of a message, which may have to travel as one.
+const BLOCKS_MAX: usize = PARTS_MAX - 1;
+
 /// Packs a block with these bytes; says under which number. `None`: it does not fit, and they must stand in the message.
 pub(crate) fn pack<E: serde::ser::Error>(bytes: &[u8]) -> Result<Option<u32>, E> {
-    if now(|baggage| baggage.blocks.len()).is_none_or(|n| n >= PARTS_MAX) {
+    if now(|baggage| baggage.blocks.len()).is_none_or(|n| n >= BLOCKS_MAX) {
         return Ok(None);
     }
     match Block::copy_of(bytes) {

@@ -148,6 +148,7 @@ pub use bytes::Bytes;
 pub use error::{AcquireError, DecodeError, EncodeError, HeldByTheLiving, OutOfMemory, OwnerDied};
 pub use pipe::{Connection, Pipe, Receiver, RecvError, SendError, Sender, one_way_pipe, pipe};
 pub use plain::{Number, Plain};
+pub use pool::Pool;
 pub use process::{Builder, Process, StartError, init};
 pub use queue::{GetError, JoinableQueue, PutError, Queue, SimpleQueue};
 pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, OnOwnerDeath, RLock, Semaphore};

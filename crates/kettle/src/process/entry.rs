@@ -14,7 +14,7 @@ use kettle_core::sys::{child, signal};
 use kettle_core::wait::Patience;
 use serde::{Deserialize, Serialize};
 
-use super::task::{Entry, Failure};
+use super::task::Entry;
 use crate::codec::{self, Message};
 use crate::queue::message::{Incoming, Outgoing};
 use crate::session;
@@ -180,15 +180,13 @@ fn arrive(line: &StartLine) -> Result<Handle<Queue>, String> {
 fn work(mailbox: &Handle<Queue>) -> Result<Message, String> {
     let next = || Incoming::take(mailbox, &Patience::none()).map_err(|e| format!("the start message: {e:?}"));
     let header: Header = next()?.decode().map_err(|e| e.to_string())?;
-    let arguments = next()?;
+    let mut arguments = next()?;
     // Nothing depends on it.
     let _ = child::set_name(&header.name);
     let _ = CURRENT.set(Current { name: header.name, parent: Some(header.parent) });
     let entry = Entry::find(&header.key).ok_or_else(|| format!("this program has no task {}", header.key))?;
-    entry.run(arguments).map_err(|failure| match failure {
-        Failure::Arguments(e) => format!("the arguments: {}", e.0),
-        Failure::Result(e) => format!("the result: {e}"),
-    })
+    let (bytes, blocks) = arguments.open();
+    entry.run(bytes, blocks).map_err(|failure| failure.to_string())
 }
 
 fn text(s: &str) -> Result<Message, ()> {
@@ -203,7 +201,7 @@ fn leave(mailbox: &Handle<Queue>, outcome: Outcome, message: Message) -> Result<
     }
 }
 
-fn message_of(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> &str {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(s), _) => s,
         (_, Some(s)) => s,

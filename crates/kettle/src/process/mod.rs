@@ -18,9 +18,10 @@ mod supervisor;
 mod task;
 
 pub use builder::Builder;
+pub(crate) use entry::message_of;
 pub use entry::{Current, current, init};
 pub use error::{JoinError, StartError};
 pub use handle::Process;
 pub use supervisor::active_children;
 #[doc(hidden)]
-pub use task::{Entry, Harness};
+pub use task::{Answer, Arguments, Entry, Harness};

@@ -1,18 +1,21 @@
-//! What a process can be started with: functions that the program has registered.
+//! What a process can be started with, and what a pool can be given to do: functions that the program has registered.
 
+use std::fmt;
+use std::sync::OnceLock;
+
+use kettle_core::arena::Block;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::{self, Message, Unsendable};
 use crate::error::DecodeError;
-use crate::queue::message::Incoming;
 
 /// A registered function, as the child finds it.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Entry {
     key: &'static str,
-    run: fn(Call) -> Answer,
+    run: fn(Arguments<'_>) -> Answer,
 }
 
 inventory::collect!(Entry);
@@ -20,39 +23,79 @@ inventory::collect!(Entry);
 /// The arguments of a task, still encoded.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Call(pub(super) Incoming);
+pub struct Arguments<'a> {
+    bytes: &'a [u8],
+    blocks: Vec<Block>,
+}
 
 /// What became of a call that did not panic.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Answer(pub(super) Result<Message, Failure>);
+pub struct Answer(Result<Message, Failure>);
 
 /// Why a task that did not panic has no result.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Arguments(DecodeError),
     Result(Unsendable),
 }
 
-impl Entry {
-    /// `key` is unique in the program.
-    pub const fn new(key: &'static str, run: fn(Call) -> Answer) -> Self {
-        Self { key, run }
-    }
-
-    pub(super) fn find(key: &str) -> Option<&'static Self> {
-        inventory::iter::<Self>().find(|entry| entry.key == key)
-    }
-
-    pub(super) fn run(&self, arguments: Incoming) -> Result<Message, Failure> {
-        (self.run)(Call(arguments)).0
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arguments(e) => write!(f, "the arguments: {}", e.0),
+            Self::Result(e) => write!(f, "the result: {e}"),
+        }
     }
 }
 
-impl Call {
-    /// Calls `task` with the arguments.
+impl Entry {
+    /// `key` is unique in the program.
+    pub const fn new(key: &'static str, run: fn(Arguments<'_>) -> Answer) -> Self {
+        Self { key, run }
+    }
+
+    /// All there are, in an order that is the same in all processes: these run one program.
+    fn all() -> &'static [&'static Self] {
+        static ALL: OnceLock<Vec<&'static Entry>> = OnceLock::new();
+        ALL.get_or_init(|| {
+            let mut all: Vec<_> = inventory::iter::<Self>().chain([&crate::pool::WORKER]).collect();
+            all.sort_unstable_by_key(|entry| entry.key);
+            all
+        })
+    }
+
+    pub(super) fn find(key: &str) -> Option<&'static Self> {
+        Self::numbered(Self::number_of(key)?)
+    }
+
+    pub(crate) fn number_of(key: &str) -> Option<u32> {
+        Self::all().binary_search_by_key(&key, |entry| entry.key).ok().map(|number| number as u32)
+    }
+
+    pub(crate) fn numbered(number: u32) -> Option<&'static Self> {
+        Self::all().get(number as usize).copied()
+    }
+
+    /// The function's own name.
+    pub(crate) fn name(&self) -> &'static str {
+        let last = self.key.rsplit("::").next().unwrap_or(self.key);
+        last.split(':').next().unwrap_or(last)
+    }
+
+    pub(crate) fn key(&self) -> &'static str {
+        self.key
+    }
+
+    pub(crate) fn run(&self, bytes: &[u8], blocks: Vec<Block>) -> Result<Message, Failure> {
+        (self.run)(Arguments { bytes, blocks }).0
+    }
+}
+
+impl Arguments<'_> {
+    /// Calls `task` with them.
     pub fn answer<A: DeserializeOwned, R: Serialize>(self, task: impl FnOnce(A) -> R) -> Answer {
-        let arguments = match self.0.decode() {
+        let arguments = match codec::decode(self.bytes, self.blocks) {
             Ok(arguments) => arguments,
             Err(e) => return Answer(Err(Failure::Arguments(e))),
         };
@@ -84,7 +127,9 @@ impl Harness {
 /// For `fn name(a: A, …) -> R`, besides the function there is
 ///
 /// * `name::start(a, …)`, which starts a process that runs it and gives a [`Process<R>`](crate::Process);
-/// * `name::builder(a, …)`, which gives a [`Builder<R>`](crate::Builder), for a process with a name, say.
+/// * `name::builder(a, …)`, which gives a [`Builder<R>`](crate::Builder), for a process with a name, say;
+/// * `name::call(a, …)`, which gives a [`Call<R>`](crate::pool::Call), to be made by a worker of a
+///   [`Pool`](crate::Pool).
 ///
 /// The arguments and the result travel by serde, so their types implement `Serialize` and `Deserialize`; they own what
 /// they consist of. All that this crate shares between processes may be among them.
@@ -134,11 +179,16 @@ macro_rules! task {
             $visibility fn builder($($argument: $type),*) -> $crate::Builder<$crate::task!(@result $($result)?)> {
                 $crate::Builder::__new(Self::KEY, stringify!($name), ($($argument,)*))
             }
+
+            /// A call of it, to be made by a worker of a pool.
+            $visibility fn call($($argument: $type),*) -> $crate::pool::Call<$crate::task!(@result $($result)?)> {
+                $crate::pool::Call::__new(Self::KEY, &($($argument,)*))
+            }
         }
 
         $crate::__private::inventory::submit! {
-            $crate::__private::Entry::new($name::KEY, |call| {
-                call.answer(|($($argument,)*): ($($type,)*)| $name($($argument),*))
+            $crate::__private::Entry::new($name::KEY, |arguments| {
+                arguments.answer(|($($argument,)*): ($($type,)*)| $name($($argument),*))
             })
         }
     )+};

@@ -127,8 +127,14 @@ impl Incoming {
 
     /// Its value.
     pub(crate) fn decode<T: DeserializeOwned>(mut self) -> Result<T, DecodeError> {
+        let (bytes, blocks) = self.open();
+        codec::decode(bytes, blocks)
+    }
+
+    /// Its bytes, and the blocks that go with them.
+    pub(crate) fn open(&mut self) -> (&[u8], Vec<Block>) {
         let parts = std::mem::take(&mut self.parts);
-        codec::decode(self.body.as_ref().map_or(&self.bytes, Block::as_slice), parts)
+        (self.body.as_ref().map_or(&self.bytes, Block::as_slice), parts)
     }
 }
 

@@ -34,6 +34,11 @@ impl Random {
         Self(seed)
     }
 
+    /// One of many, which says nothing.
+    pub fn quiet(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub fn below(&mut self, n: u64) -> u64 {
         // The generator splitmix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

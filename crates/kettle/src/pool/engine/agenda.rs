@@ -63,6 +63,11 @@ impl Agenda {
         self.end
     }
 
+    /// How many tasks were never sent.
+    pub fn unsent(&self) -> u64 {
+        self.end - self.next
+    }
+
     /// Whether there is something to send.
     pub fn has_some(&self) -> bool {
         self.next < self.end || !self.given_back.is_empty()

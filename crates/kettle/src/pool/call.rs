@@ -1,0 +1,159 @@
+//! A function with its arguments, on its way to a worker.
+//!
+//! Several of them travel in one message, one after another:
+//!
+//! ```text
+//!   [ function: 32 ][ length: 32 ][ blocks: 32 ] bytes of the arguments …   [ function ][ …
+//! ```
+//!
+//! The blocks of shared memory that belong to the arguments travel as the parts of the message, in the same order.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use kettle_core::arena::Block;
+use kettle_core::queue::{Body, PARTS_MAX};
+use serde::Serialize;
+
+use super::engine::{INLINE_MAX, Load};
+use crate::codec::{self, Message, Unsendable};
+use crate::error::OutOfMemory;
+use crate::process::Entry;
+use crate::session;
+
+/// A function of a [`task!`](crate::task) with its arguments: what a [`Pool`](crate::Pool) is given to do. Made by
+/// `name::call(…)`.
+///
+/// The arguments are encoded when the call is made. Should that fail, whoever gives it to a pool is told.
+#[must_use = "nothing happens before it is given to a pool"]
+pub struct Call<R> {
+    key: &'static str,
+    arguments: Result<Message, Unsendable>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> Call<R> {
+    #[doc(hidden)]
+    pub fn __new<A: Serialize>(key: &'static str, arguments: &A) -> Self {
+        let encode = || {
+            // Blocks and handles belong to a session.
+            session::join()?;
+            codec::encode(arguments, Vec::new())
+        };
+        Self { key, arguments: encode(), result: PhantomData }
+    }
+
+    pub(super) fn pack(self) -> Result<Packed, Unsendable> {
+        let Message { bytes, blocks } = self.arguments?;
+        let number = Entry::number_of(self.key);
+        Ok(Packed { function: number.expect("calls are made of registered functions"), bytes, blocks })
+    }
+}
+
+impl<R> fmt::Debug for Call<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("task", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// A call that can be sent, several times if need be.
+#[derive(Debug)]
+pub(super) struct Packed {
+    function: u32,
+    bytes: Vec<u8>,
+    blocks: Vec<Block>,
+}
+
+/// One part is left for the body.
+const BLOCKS_MAX: usize = PARTS_MAX - 1;
+const HEAD: usize = 12;
+
+impl Packed {
+    /// The function's own name.
+    pub(super) fn task(&self) -> &'static str {
+        Entry::numbered(self.function).map_or("?", Entry::name)
+    }
+
+    /// How much memory it takes, roughly.
+    pub(super) fn weight(&self) -> usize {
+        HEAD + self.bytes.len() + self.blocks.iter().map(Block::len).sum::<usize>()
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        for number in [self.function, self.bytes.len() as u32, self.blocks.len() as u32] {
+            to.extend_from_slice(&number.to_le_bytes());
+        }
+        to.extend_from_slice(&self.bytes);
+    }
+
+    /// As a message of its own, which is written anew for every reader.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD + self.bytes.len());
+        self.write(&mut bytes);
+        bytes
+    }
+
+    pub(super) fn has_blocks(&self) -> bool {
+        !self.blocks.is_empty()
+    }
+}
+
+/// One message for as many of `calls` as it can take, and how many these are: one at least.
+///
+/// The blocks are copied: a worker that dies takes its own with it, and the call may have to be sent again.
+pub(super) fn load<'b, 'c>(
+    calls: impl Iterator<Item = &'c Packed>,
+    scratch: &'b mut Vec<u8>,
+) -> Result<(Load<'b>, u32), OutOfMemory> {
+    scratch.clear();
+    let mut parts = Vec::new();
+    let mut count = 0;
+    for call in calls {
+        if count > 0 && parts.len() + call.blocks.len() > BLOCKS_MAX {
+            break;
+        }
+        call.write(scratch);
+        for block in &call.blocks {
+            parts.push(Block::copy_of(block.as_slice())?);
+        }
+        count += 1;
+    }
+    Ok((Load { tag: 0, word: 0, body: body(scratch)?, parts }, count))
+}
+
+/// Bytes as they travel: few of them in the queue itself, many in a block.
+pub(super) fn body(bytes: &[u8]) -> Result<Body<'_, Block>, OutOfMemory> {
+    Ok(if bytes.len() > INLINE_MAX { Body::Block(Block::copy_of(bytes)?) } else { Body::Inline(bytes) })
+}
+
+/// The calls of a message, as a worker finds them.
+pub(super) struct Calls<'b> {
+    bytes: &'b [u8],
+    blocks: std::vec::IntoIter<Block>,
+}
+
+/// One of them.
+pub(super) struct Unpacked<'b> {
+    pub(super) function: Option<&'static Entry>,
+    pub(super) bytes: &'b [u8],
+    pub(super) blocks: Vec<Block>,
+}
+
+impl<'b> Calls<'b> {
+    pub(super) fn new(bytes: &'b [u8], blocks: Vec<Block>) -> Self {
+        Self { bytes, blocks: blocks.into_iter() }
+    }
+}
+
+impl<'b> Iterator for Calls<'b> {
+    type Item = Unpacked<'b>;
+
+    fn next(&mut self) -> Option<Unpacked<'b>> {
+        let (head, rest) = self.bytes.split_at_checked(HEAD)?;
+        let number = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| head[at + i]));
+        let (bytes, rest) = rest.split_at_checked(number(4) as usize)?;
+        self.bytes = rest;
+        let blocks = self.blocks.by_ref().take(number(8) as usize).collect();
+        Some(Unpacked { function: Entry::numbered(number(0)), bytes, blocks })
+    }
+}

@@ -1,0 +1,263 @@
+//! Tasks that were given to a pool together, and what became of each.
+//!
+//! ```text
+//!   Open ──an outcome──► Done ──somebody takes it──► Taken
+//! ```
+//!
+//! An open task is not sent yet, or in a worker's hands; the [`Agenda`] knows which must be sent. It keeps its arguments
+//! until it is done, since whoever has it in hand may die.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use kettle_core::arena::Block;
+use kettle_core::queue::Taken;
+use serde::de::DeserializeOwned;
+
+use super::call::Packed;
+use super::engine::{Agenda, Chunking, Span, Waiter};
+use super::error::{Panic, TaskError};
+use super::worker::Tag;
+use crate::codec;
+
+/// What became of a task.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Its worker reported this.
+    Reported { tag: Tag, bytes: Vec<u8>, block: Option<Block>, parts: Vec<Block> },
+    /// It has none, for this reason.
+    Failed(TaskError),
+}
+
+impl Outcome {
+    /// As a worker reported it; `inline` is the body if it is short.
+    pub(super) fn reported(taken: Taken<Block>, inline: &[u8]) -> Self {
+        let Taken { tag, block, parts } = taken;
+        match Tag::of(tag) {
+            Some(tag) => Self::Reported { tag, bytes: inline.to_vec(), block, parts },
+            None => Self::Failed(TaskError::Lost(format!("the worker speaks of something unknown ({tag})"))),
+        }
+    }
+
+    pub(super) fn is_failure(&self) -> bool {
+        !matches!(self, Self::Reported { tag: Tag::Returned, .. })
+    }
+
+    /// The task's result.
+    pub(super) fn open<R: DeserializeOwned>(self) -> Result<R, TaskError> {
+        let (tag, bytes, block, parts) = match self {
+            Self::Reported { tag, bytes, block, parts } => (tag, bytes, block, parts),
+            Self::Failed(why) => return Err(why),
+        };
+        let bytes = block.as_ref().map_or(&*bytes, Block::as_slice);
+        let lost = |e: crate::DecodeError| TaskError::Lost(format!("the result: {}", e.0));
+        match tag {
+            Tag::Returned => codec::decode(bytes, parts).map_err(lost),
+            Tag::Panicked => Err(codec::decode::<Panic>(bytes, parts).map_or_else(lost, TaskError::Panicked)),
+            Tag::Lost | Tag::Ready | Tag::NotReady => {
+                Err(TaskError::Lost(codec::decode(bytes, parts).unwrap_or_else(|e| e.0)))
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Item {
+    Open(Packed),
+    Done(Outcome),
+    Taken,
+}
+
+/// What the one who gave a job waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    Nothing,
+    /// All outcomes.
+    All,
+    /// The outcome that is next in order.
+    Next,
+    /// Any outcome.
+    Any,
+    /// That fewer than so many tasks are still to be sent; or the first failure.
+    Room(u64),
+}
+
+/// How the tasks of a job are to be run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) timeout: Option<Duration>,
+    pub(super) retries: u32,
+    pub(super) chunking: Chunking,
+}
+
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) agenda: Agenda,
+    pub(super) timeout: Option<Duration>,
+    /// The oldest that was not taken comes first.
+    items: VecDeque<Item>,
+    /// The number of the first of `items`.
+    first: u64,
+    /// So many have no outcome yet.
+    open: u64,
+    /// What is done and not taken, in the order in which it was done; kept if it is wanted like that.
+    arrivals: Option<VecDeque<u64>>,
+    has_failure: bool,
+    /// The longest chunk so far.
+    pub(super) longest: u32,
+    want: Want,
+    pub(super) waiter: Arc<Waiter>,
+    waker: Option<Waker>,
+    /// Nothing of it is sent any more.
+    is_over: bool,
+    /// Nobody will ask for its outcomes.
+    pub(super) is_forgotten: bool,
+    /// It stands in the line of those that have something to send.
+    pub(super) is_in_line: bool,
+}
+
+impl Job {
+    pub(super) fn new(terms: Terms, by_arrival: bool) -> Self {
+        Self {
+            agenda: Agenda::new(terms.chunking, terms.retries),
+            timeout: terms.timeout,
+            items: VecDeque::new(),
+            first: 0,
+            open: 0,
+            arrivals: by_arrival.then(VecDeque::new),
+            has_failure: false,
+            longest: 0,
+            want: Want::Nothing,
+            waiter: Arc::default(),
+            waker: None,
+            is_over: false,
+            is_forgotten: false,
+            is_in_line: false,
+        }
+    }
+
+    /// So many of its tasks have no outcome yet.
+    pub(super) fn open(&self) -> u64 {
+        self.open
+    }
+
+    pub(super) fn add(&mut self, call: Packed) {
+        self.items.push_back(Item::Open(call));
+        self.open += 1;
+        self.agenda.extend(1);
+    }
+
+    fn item(&mut self, number: u64) -> Option<&mut Item> {
+        self.items.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    /// These were sent and not begun.
+    pub(super) fn give_back(&mut self, span: Span) {
+        if !self.is_over {
+            self.agenda.give_back(span);
+        }
+    }
+
+    /// The worker of this task died. True: it is sent again.
+    pub(super) fn died(&mut self, number: u64) -> bool {
+        !self.is_over && self.agenda.died(number)
+    }
+
+    /// Ends it. Gives the tasks that have no outcome; they are to be given one.
+    pub(super) fn end(&mut self) -> Vec<u64> {
+        self.is_over = true;
+        self.agenda.clear();
+        let numbered = (self.first..).zip(&self.items);
+        numbered.filter(|(_, item)| matches!(item, Item::Open(_))).map(|(number, _)| number).collect()
+    }
+
+    /// The function of a task that is open.
+    pub(super) fn task(&self, number: u64) -> &'static str {
+        match number.checked_sub(self.first).and_then(|at| self.items.get(usize::try_from(at).ok()?)) {
+            Some(Item::Open(call)) => call.task(),
+            _ => "?",
+        }
+    }
+
+    /// The calls from a number on that are open.
+    pub(super) fn calls(&self, start: u64) -> impl Iterator<Item = &Packed> {
+        let skip = usize::try_from(start - self.first).unwrap_or(usize::MAX);
+        self.items.iter().skip(skip).map_while(|item| match item {
+            Item::Open(call) => Some(call),
+            Item::Done(_) | Item::Taken => None,
+        })
+    }
+
+    /// The one outcome of a task; gives false if it has one.
+    pub(super) fn finish(&mut self, number: u64, outcome: Outcome) -> bool {
+        let failed = outcome.is_failure();
+        let Some(item @ Item::Open(_)) = self.item(number) else { return false };
+        *item = Item::Done(outcome);
+        self.open -= 1;
+        self.has_failure |= failed;
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.push_back(number);
+        }
+        true
+    }
+
+    /// Takes the outcome that is next: in order, or in that of arrival.
+    pub(super) fn take(&mut self) -> Option<Outcome> {
+        let number = match &mut self.arrivals {
+            Some(arrivals) => arrivals.pop_front()?,
+            None => self.first,
+        };
+        let item = self.item(number)?;
+        let Item::Done(_) = item else { return None };
+        let Item::Done(outcome) = std::mem::replace(item, Item::Taken) else { return None };
+        while let Some(Item::Taken) = self.items.front() {
+            self.items.pop_front();
+            self.first += 1;
+        }
+        Some(outcome)
+    }
+
+    /// Takes any failure.
+    pub(super) fn take_failure(&mut self) -> Option<Outcome> {
+        let failed = |item: &&mut Item| matches!(item, Item::Done(outcome) if outcome.is_failure());
+        match self.items.iter_mut().find(failed).map(|item| std::mem::replace(item, Item::Taken)) {
+            Some(Item::Done(outcome)) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// Says what is waited for; false if that is here already.
+    pub(super) fn want(&mut self, want: Want) -> bool {
+        self.want = want;
+        if self.is_satisfied() {
+            return false;
+        }
+        self.waiter.begin_again();
+        true
+    }
+
+    pub(super) fn wake_by(&mut self, waker: &Waker) {
+        self.waker = Some(waker.clone());
+    }
+
+    fn is_satisfied(&self) -> bool {
+        match self.want {
+            Want::Nothing => false,
+            Want::All => self.open == 0,
+            Want::Next => matches!(self.items.front(), Some(Item::Done(_))),
+            Want::Any => self.arrivals.as_ref().is_some_and(|arrivals| !arrivals.is_empty()),
+            Want::Room(low) => self.open == 0 || self.has_failure || self.agenda.unsent() < low,
+        }
+    }
+
+    /// Something changed: wakes who waits, if this is it. A waker is to be woken without locks.
+    pub(super) fn tell(&mut self) -> Option<Waker> {
+        if !self.is_satisfied() {
+            return None;
+        }
+        self.waiter.finish();
+        self.waker.take()
+    }
+}

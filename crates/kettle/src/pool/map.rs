@@ -1,0 +1,85 @@
+//! All results at once.
+
+use std::sync::Arc;
+
+use kettle_core::wait::Patience;
+use serde::de::DeserializeOwned;
+
+use super::call::Call;
+use super::error::TaskError;
+use super::job::{Terms, Want};
+use super::shared::Shared;
+
+/// So many tasks wait to be sent at least, as long as there are any.
+const LOW: u64 = 64;
+/// So many bytes of arguments are pulled at a time at most.
+const BATCH: usize = 16 << 20;
+
+/// The results of all calls, in their order; or the first failure, with which it ends.
+///
+/// The input is pulled as it is needed: so many tasks wait to be sent as make long chunks for all workers, not more.
+pub(super) fn map<R: DeserializeOwned>(
+    shared: &Arc<Shared>,
+    terms: Terms,
+    mut calls: impl Iterator<Item = Call<R>>,
+) -> Result<Vec<R>, TaskError> {
+    let (id, waiter) = shared.state().open_job(terms, false)?;
+    let _job = Forget { shared, id };
+    let mut results = Vec::with_capacity(calls.size_hint().0.min(1 << 20));
+    let mut is_exhausted = false;
+    loop {
+        let low = LOW.max(shared.state().appetite(id));
+        let mut unsent = shared.state().job(id).map_or(0, |job| job.agenda.unsent());
+        while unsent < low && !is_exhausted {
+            let (mut batch, mut weight) = (Vec::new(), 0);
+            while unsent < 2 * low && weight < BATCH {
+                let Some(call) = calls.next() else {
+                    is_exhausted = true;
+                    break;
+                };
+                let call = call.pack().map_err(|e| TaskError::Refused(e.into()))?;
+                weight += call.weight();
+                batch.push(call);
+                unsent += 1;
+            }
+            let mut state = shared.state();
+            is_exhausted |= !state.add(id, batch);
+            unsent = state.job(id).map_or(0, |job| job.agenda.unsent());
+        }
+        let waits = {
+            let mut state = shared.state();
+            let Some(job) = state.job(id) else { return Ok(results) };
+            if let Some(failure) = job.take_failure() {
+                drop(state);
+                return failure.open().map(|never: R| results.into_iter().chain([never]).collect());
+            }
+            let come: Vec<_> = std::iter::from_fn(|| job.take()).collect();
+            let is_over = is_exhausted && job.open() == 0;
+            let waits = job.want(if is_exhausted { Want::Room(0) } else { Want::Room(low) });
+            drop(state);
+            for outcome in come {
+                results.push(outcome.open()?);
+            }
+            if is_over {
+                return Ok(results);
+            }
+            waits
+        };
+        if waits {
+            // Who waits without a limit is not told that the time is over.
+            let _ = shared.wait(&waiter, &Patience::forever());
+        }
+    }
+}
+
+/// What was not sent when it is dropped is not run.
+struct Forget<'s> {
+    shared: &'s Shared,
+    id: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.shared.state().forget(self.id, false);
+    }
+}

@@ -1,0 +1,42 @@
+//! Panics of tasks: what they said, where, and the calls that led there.
+
+use std::backtrace::Backtrace;
+use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe};
+
+use super::error::Panic;
+use crate::process::message_of;
+
+thread_local! {
+    /// This thread runs a task.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+    /// Where the last panic was, and its backtrace.
+    static SEEN: RefCell<Option<(Option<String>, String)>> = const { RefCell::new(None) };
+}
+
+/// Has the panics of tasks noted instead of printed: they are told to whoever waits for the result. All others, also
+/// those of threads that a task starts, are printed as before.
+pub(super) fn watch() {
+    let others = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if INSIDE.get() {
+            let location = info.location().map(ToString::to_string);
+            SEEN.replace(Some((location, Backtrace::force_capture().to_string())));
+        } else {
+            others(info);
+        }
+    }));
+}
+
+/// Runs a task.
+pub(super) fn catch<R>(task: impl FnOnce() -> R) -> Result<R, Panic> {
+    INSIDE.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(task));
+    INSIDE.set(false);
+    // Also one that the task caught itself.
+    let seen = SEEN.take();
+    result.map_err(|panic| {
+        let (location, backtrace) = seen.unwrap_or_default();
+        Panic { message: message_of(&*panic).to_owned(), location, backtrace }
+    })
+}

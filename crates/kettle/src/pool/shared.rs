@@ -1,0 +1,191 @@
+//! What the threads that use a pool have in common, and how they wait.
+//!
+//! Whoever waits for an outcome leads (see [`Lead`]): it receives, sends and starts workers for all. When nobody waits
+//! and there is work, the *deputy* does, a thread that goes when there was nothing to do for a while.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::thread;
+use std::time::Duration;
+
+use kettle_core::wait::{Deadline, Patience, Stopped};
+
+use super::engine::{Desk, Lead, Limits, Supervisor, Waiter};
+use super::state::State;
+use super::worker::{DeskToken, Start, WORKER};
+use crate::error::OutOfMemory;
+use crate::process::{self, Process, StartError};
+use crate::session;
+
+pub(super) struct Shared {
+    state: Mutex<State>,
+    lead: Lead,
+    name: String,
+    initializer: Option<Vec<u8>>,
+}
+
+/// How long the deputy stays when there is nothing to do.
+const IDLE: Duration = Duration::from_secs(1);
+
+impl Shared {
+    pub(super) fn new(name: String, limits: Limits, initializer: Option<Vec<u8>>) -> Result<Arc<Self>, StartError> {
+        session::join()?;
+        let supervisor = Supervisor::new(limits)?;
+        Ok(Arc::new(Self { state: Mutex::new(State::new(supervisor)), lead: Lead::default(), name, initializer }))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `waiter` is done; leads meanwhile if nobody else does.
+    pub(super) fn wait(self: &Arc<Self>, waiter: &Arc<Waiter>, patience: &Patience<'_>) -> Result<(), Stopped> {
+        while !waiter.is_done() {
+            if self.lead.take() {
+                let result = self.lead_while(|| !waiter.is_done(), true, patience);
+                self.let_go();
+                result?;
+            } else {
+                self.lead.follow(waiter, || self.kick(), patience)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One look for whoever does not want to wait.
+    pub(super) fn look(self: &Arc<Self>) {
+        if self.lead.take() {
+            self.step(true);
+            self.let_go();
+        }
+    }
+
+    fn let_go(self: &Arc<Self>) {
+        self.lead.let_go(|| {
+            let is_busy = self.state().is_busy();
+            if is_busy {
+                self.call_deputy(false);
+            }
+            is_busy
+        });
+    }
+
+    /// Wakes the leader, if that one sleeps.
+    pub(super) fn kick(&self) {
+        let watch = self.state().supervisor.watch();
+        watch.kick();
+    }
+
+    /// There is work, and the caller does not wait for it. `urgent`: somebody is to be told of its result.
+    pub(super) fn call_deputy(self: &Arc<Self>, urgent: bool) {
+        let is_there = std::mem::replace(&mut self.state().has_deputy, true);
+        if is_there {
+            return self.lead.call_deputy(urgent);
+        }
+        let this = Arc::clone(self);
+        if thread::Builder::new().name(format!("{}-deputy", self.name)).spawn(move || this.deputise()).is_err() {
+            // Whoever waits leads; without that, nobody does.
+            self.state().has_deputy = false;
+        }
+    }
+
+    fn deputise(self: Arc<Self>) {
+        let is_busy = || self.state().is_busy();
+        loop {
+            match self.lead.stand_in(is_busy, || false, &Patience::until(Deadline::after(IDLE))) {
+                Ok(_) => {
+                    // Whoever waits without a limit is not told that the time is over.
+                    let _ = self.lead_while(|| !self.lead.is_wanted() && is_busy(), false, &Patience::forever());
+                    self.lead.let_go(is_busy);
+                }
+                Err(_) => {
+                    let mut state = self.state();
+                    if !state.is_busy() {
+                        state.has_deputy = false;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The leader's work, for as long as `goes_on`.
+    fn lead_while(&self, goes_on: impl Fn() -> bool, spins: bool, patience: &Patience<'_>) -> Result<(), Stopped> {
+        let mut ask = true;
+        loop {
+            // The kicks first, the look second: who kicks after the look is seen.
+            let kicks = self.state().supervisor.watch().kicks();
+            self.step(ask);
+            if !goes_on() {
+                return Ok(());
+            }
+            let (watch, due) = {
+                let mut state = self.state();
+                if state.rebalance() {
+                    ask = false;
+                    continue;
+                }
+                (state.supervisor.watch(), state.due())
+            };
+            ask = !(spins && watch.spin(kicks));
+            if ask {
+                watch.sleep(kicks, due, patience)?;
+            }
+        }
+    }
+
+    fn step(&self, ask: bool) {
+        let wakers = self.state().step(ask);
+        wakers.into_iter().for_each(Waker::wake);
+        self.hire();
+    }
+
+    /// Starts the workers that are missing. Only the leader does.
+    fn hire(&self) {
+        loop {
+            let mut state = self.state();
+            if !state.needs_a_worker() {
+                return;
+            }
+            let (seat, desk) = match state.supervisor.open() {
+                Ok(opened) => opened,
+                Err(e) => return state.could_not_start(&e.to_string()),
+            };
+            drop(state);
+            let started = self.start(desk);
+            let mut state = self.state();
+            match started {
+                Ok(process) => state.employ(seat, process),
+                Err(e) => return state.do_without(seat, &e.to_string()),
+            }
+        }
+    }
+
+    /// Starts the first workers; tells the first time that this cannot be done.
+    pub(super) fn hire_all(&self) -> Result<(), StartError> {
+        let size = self.state().supervisor.size();
+        for _ in 0..size {
+            let opened: Result<_, OutOfMemory> = self.state().supervisor.open();
+            let (seat, desk) = opened?;
+            let process = self.start(desk)?;
+            self.state().employ(seat, process);
+        }
+        Ok(())
+    }
+
+    fn start(&self, desk: Desk) -> Result<Process, StartError> {
+        let start = Start { desk: DeskToken(desk), initializer: self.initializer.clone() };
+        process::Builder::__new(WORKER.key(), &format!("{}-worker", self.name), start).daemon(true).start()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,159 @@
+//! Giving tasks to a pool, on terms that may differ from call to call.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::Pool;
+use super::call::Call;
+use super::engine::Chunking;
+use super::error::{SubmitError, TaskError};
+use super::handle::Handle;
+use super::imap::{Imap, Input};
+use super::job::{Terms, Want};
+use super::map;
+
+/// A pool, and the terms on which it is to run what it is given now. Made by [`Pool::task_timeout`], [`Pool::retries`],
+/// [`Pool::chunks_of`] and [`Pool::buffer_size`].
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # kettle::task! { fn thumbnail(path: String) {} }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (pool, paths) = (kettle::Pool::new()?, Vec::<String>::new());
+/// let patient = pool.task_timeout(Duration::from_secs(10)).retries(2);
+/// patient.map(thumbnail::call, paths)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy)]
+#[must_use = "nothing happens before it is given a task"]
+pub struct Tasks<'p> {
+    pool: &'p Pool,
+    timeout: Option<Duration>,
+    retries: u32,
+    chunk: Option<u32>,
+    buffer: Option<usize>,
+}
+
+impl<'p> Tasks<'p> {
+    pub(super) fn of(pool: &'p Pool) -> Self {
+        Self { pool, timeout: None, retries: 0, chunk: None, buffer: None }
+    }
+
+    /// See [`Pool::task_timeout`].
+    pub fn task_timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// See [`Pool::retries`].
+    pub fn retries(self, retries: u32) -> Self {
+        Self { retries, ..self }
+    }
+
+    /// See [`Pool::chunks_of`].
+    pub fn chunks_of(self, tasks: u32) -> Self {
+        Self { chunk: Some(tasks.max(1)), ..self }
+    }
+
+    /// See [`Pool::buffer_size`].
+    pub fn buffer_size(self, tasks: usize) -> Self {
+        Self { buffer: Some(tasks.max(1)), ..self }
+    }
+
+    /// See [`Pool::submit`].
+    ///
+    /// # Errors
+    /// When the task is not taken in.
+    pub fn submit<R>(&self, call: Call<R>) -> Result<Handle<R>, SubmitError> {
+        let handle = self.give(call)?;
+        self.pool.shared.call_deputy(false);
+        Ok(handle)
+    }
+
+    /// See [`Pool::apply`].
+    ///
+    /// # Errors
+    /// When there is no result.
+    pub fn apply<R: DeserializeOwned>(&self, call: Call<R>) -> Result<R, TaskError> {
+        // Whoever waits leads: no other thread is needed.
+        self.give(call)?.join()
+    }
+
+    /// See [`Pool::map`].
+    ///
+    /// # Errors
+    /// The first failure of a task. Tasks that were not sent by then are not run.
+    pub fn map<T, R, F>(&self, call: F, items: T) -> Result<Vec<R>, TaskError>
+    where
+        T: IntoIterator,
+        F: FnMut(T::Item) -> Call<R>,
+        R: DeserializeOwned,
+    {
+        let terms = self.terms(Chunking::Measured);
+        map::map(&self.pool.shared, terms, items.into_iter().map(call))
+    }
+
+    /// See [`Pool::imap`].
+    pub fn imap<T, R, F>(&self, call: F, items: T) -> Imap<impl Iterator<Item = Call<R>> + use<T, R, F>, R>
+    where
+        T: IntoIterator,
+        F: FnMut(T::Item) -> Call<R>,
+        R: DeserializeOwned,
+    {
+        self.stream(items.into_iter().map(call), Want::Next)
+    }
+
+    /// See [`Pool::imap_unordered`].
+    pub fn imap_unordered<T, R, F>(&self, call: F, items: T) -> Imap<impl Iterator<Item = Call<R>> + use<T, R, F>, R>
+    where
+        T: IntoIterator,
+        F: FnMut(T::Item) -> Call<R>,
+        R: DeserializeOwned,
+    {
+        self.stream(items.into_iter().map(call), Want::Any)
+    }
+
+    fn stream<I: Iterator<Item = Call<R>>, R>(&self, calls: I, want: Want) -> Imap<I, R> {
+        let chunk = self.chunk.unwrap_or(1);
+        let workers = self.pool.shared.state().supervisor.size();
+        let ahead = self.buffer.unwrap_or_else(|| (4 * workers * chunk as usize).max(64));
+        let input = Input { calls, chunk: chunk as usize, ahead: ahead.max(chunk as usize) };
+        Imap::new(Arc::clone(&self.pool.shared), self.terms(Chunking::Fixed(1)), input, want)
+    }
+
+    fn terms(&self, chunking: Chunking) -> Terms {
+        let chunking = self.chunk.map_or(chunking, Chunking::Fixed);
+        Terms { timeout: self.timeout, retries: self.retries, chunking }
+    }
+
+    /// Takes a task in, and sends it if there is room.
+    fn give<R>(&self, call: Call<R>) -> Result<Handle<R>, SubmitError> {
+        let call = call.pack()?;
+        let shared = &self.pool.shared;
+        let mut state = shared.state();
+        let (job, waiter) = state.open_job(self.terms(Chunking::Fixed(1)), false)?;
+        state.add(job, [call]);
+        state.want(job, Want::All);
+        drop(state);
+        if self.timeout.is_some() {
+            // Somebody may lead and sleep who does not know of the limit.
+            shared.kick();
+        }
+        Ok(Handle::new(Arc::clone(shared), job, waiter))
+    }
+}
+
+impl fmt::Debug for Tasks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tasks")
+            .field("pool", &self.pool.shared.name())
+            .field("task_timeout", &self.timeout)
+            .field("retries", &self.retries)
+            .field("chunks_of", &self.chunk)
+            .field("buffer_size", &self.buffer)
+            .finish()
+    }
+}

@@ -1,0 +1,159 @@
+//! A worker's life: the initializer, then task after task.
+
+use std::thread;
+
+use kettle_core::arena::{Block, Token};
+use kettle_core::queue::Taken;
+use kettle_core::wait::Patience;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::call::{Calls, Unpacked, body};
+use super::engine::{Assignment, Desk, Load, Worker};
+use super::error::Panic;
+use super::panics;
+use crate::codec::{self, Message};
+use crate::error::OutOfMemory;
+use crate::process::Entry;
+
+/// What a worker is started with.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Start {
+    pub(super) desk: DeskToken,
+    /// The initializer's call.
+    pub(super) initializer: Option<Vec<u8>>,
+}
+
+/// The task that a worker's process is started with.
+pub(crate) static WORKER: Entry = Entry::new("kettle::pool::worker", |arguments| arguments.answer(serve));
+
+/// A desk on its way to its worker.
+#[derive(Clone, Debug)]
+pub(super) struct DeskToken(pub(super) Desk);
+
+impl Serialize for DeskToken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.tokens(codec::ticket()).map(|token| token.to_bytes()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for DeskToken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tokens = <[[u8; Token::LEN]; 4]>::deserialize(deserializer)?.map(|bytes| Token::from_bytes(&bytes));
+        Desk::from_tokens(&tokens).map(Self).map_err(codec::reject)
+    }
+}
+
+/// What a worker tells: the tags of its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Tag {
+    /// A task's result.
+    Returned = 1,
+    /// A task's panic.
+    Panicked = 2,
+    /// Why there is no result, although the task did not panic.
+    Lost = 3,
+    /// The worker is ready for tasks.
+    Ready = 4,
+    /// Its initializer panicked.
+    NotReady = 5,
+}
+
+impl Tag {
+    pub(super) fn of(tag: u8) -> Option<Self> {
+        [Self::Returned, Self::Panicked, Self::Lost, Self::Ready, Self::NotReady].into_iter().find(|t| *t as u8 == tag)
+    }
+}
+
+fn serve(start: Start) {
+    panics::watch();
+    let mut worker = Worker::new(start.desk.0);
+    // A worker that has no memory for a word to its supervisor goes, and is missed.
+    let _ =
+        greet(&mut worker, start.initializer).and_then(|is_ready| if is_ready { work(&mut worker) } else { Ok(()) });
+}
+
+/// Runs the initializer; says whether tasks may come.
+fn greet(worker: &mut Worker, initializer: Option<Vec<u8>>) -> Result<bool, OutOfMemory> {
+    let call = initializer.as_deref().and_then(|bytes| Calls::new(bytes, Vec::new()).next());
+    let panic = match call.map(make) {
+        None | Some(Made::Result(_)) => {
+            worker.note(Load::inline(Tag::Ready as u8, &[]))?;
+            return Ok(true);
+        }
+        Some(Made::Panic(panic)) => panic,
+        Some(Made::Nothing(why)) => Panic { message: why, location: None, backtrace: String::new() },
+    };
+    let Message { bytes, .. } = written(&panic);
+    worker.note(Load { tag: Tag::NotReady as u8, word: 0, body: body(&bytes)?, parts: Vec::new() })?;
+    Ok(false)
+}
+
+fn work(worker: &mut Worker) -> Result<(), OutOfMemory> {
+    let mut bytes = Vec::new();
+    loop {
+        let (chunk, taken) = match worker.next(&mut bytes, &Patience::forever()) {
+            Ok(Assignment::Chunk { chunk, taken, .. }) => (chunk, taken),
+            Ok(Assignment::Note { .. }) => continue,
+            // Who waits without a limit is not told that the time is over.
+            Ok(Assignment::Leave) | Err(_) => return Ok(()),
+        };
+        let Taken { block, parts, .. } = taken;
+        let calls = Calls::new(block.as_ref().map_or(&bytes, Block::as_slice), parts);
+        for (index, call) in (0..chunk.len).zip(calls) {
+            if !worker.begin(chunk, index) {
+                wait_for_the_end();
+            }
+            let (tag, message) = make(call).tell();
+            report(message, |load| worker.report(chunk, index, Load { tag: tag as u8, ..load })).or_else(|e| {
+                let why = written(&format!("the result: {e}"));
+                report(why, |load| worker.report(chunk, index, Load { tag: Tag::Lost as u8, ..load }))
+            })?;
+        }
+    }
+}
+
+fn report(message: Message, put: impl FnOnce(Load<'_>) -> Result<(), OutOfMemory>) -> Result<(), OutOfMemory> {
+    let Message { bytes, blocks } = message;
+    put(Load { tag: 0, word: 0, body: body(&bytes)?, parts: blocks })
+}
+
+/// What became of a call.
+enum Made {
+    Result(Message),
+    Panic(Panic),
+    /// It did not panic, and there is no result: why.
+    Nothing(String),
+}
+
+fn make(call: Unpacked<'_>) -> Made {
+    let Unpacked { function, bytes, blocks } = call;
+    let Some(function) = function else { return Made::Nothing("this program has no such task".into()) };
+    match panics::catch(|| function.run(bytes, blocks)) {
+        Ok(Ok(result)) => Made::Result(result),
+        Ok(Err(why)) => Made::Nothing(why.to_string()),
+        Err(panic) => Made::Panic(panic),
+    }
+}
+
+impl Made {
+    fn tell(self) -> (Tag, Message) {
+        match self {
+            Self::Result(message) => (Tag::Returned, message),
+            Self::Panic(panic) => (Tag::Panicked, written(&panic)),
+            Self::Nothing(why) => (Tag::Lost, written(&why)),
+        }
+    }
+}
+
+/// Strings and what consists of them can always be written.
+fn written<T: Serialize>(words: &T) -> Message {
+    codec::encode(words, Vec::new()).unwrap_or_default()
+}
+
+/// The supervisor is about to end this process.
+fn wait_for_the_end() -> ! {
+    loop {
+        thread::park();
+    }
+}
