@@ -15,7 +15,8 @@ How, and why not simply by other entries in `sys.modules`:
 
 `threading` is a case of its own. Its main thread, its registry of threads and its hooks are the interpreter's, which
 looks for them in `sys.modules`: so the original keeps its place there, and `kettle.threading` hands all on that it has
-not itself. Who imports `threading` gets ours. An instance or a class of the original is still found by pickle.
+not itself. Who imports `threading` gets ours. An instance or a class of the original is still found by pickle. `queue`
+is done in the same way: the standard library's managers, for one, send its classes to their server.
 
 Children get it too: forked ones inherit it, spawned ones `apply` the parent's `state`, and interpreters started through
 `subprocess` read it from the environment (`kettle._startup`) if that was asked for.
@@ -40,8 +41,8 @@ ENVIRONMENT_VARIABLE = "KETTLE_INSTALL"
 
 
 def install(*, older: bool = False, subprocesses: bool = False) -> None:
-    """Makes `import multiprocessing` mean `kettle.multiprocessing`, and `import threading` `kettle.threading`, in this
-    process and in its children.
+    """Makes `import multiprocessing` mean `kettle.multiprocessing`, and so for `threading` and `queue`, in this process
+    and in its children.
 
     Call it before the modules that are to be affected are imported: a name that is bound already stays what it is.
     Calling it again is harmless, and may add what the parameters ask for.
@@ -227,7 +228,8 @@ class _StandBeside:
         """As `_StandIn.import_for`."""
         if name != self.name or importer.partition(".")[0] in self.insiders:
             return _standard_import(name, None, None, fromlist or (), 0)
-        return sys.modules.get(self.ours) or _standard_import_module(self.ours)
+        # Not straight from `sys.modules`: another thread may be about to import it.
+        return _standard_import_module(self.ours)
 
     def take_place(self) -> None: ...
 
@@ -256,6 +258,7 @@ _STAND_INS: dict[str, _StandIn | _StandBeside] = {
     "threading": _StandBeside(
         "threading", "kettle.threading", {"kettle", "multiprocessing", "multiprocess", "billiard"}
     ),
+    "queue": _StandBeside("queue", "kettle.queue", {"kettle", "multiprocessing"}),
 }
 
 

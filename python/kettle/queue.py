@@ -28,7 +28,7 @@ from heapq import heappop, heappush
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from kettle._session import native
+from kettle._core import native
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
