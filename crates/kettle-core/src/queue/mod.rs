@@ -6,6 +6,8 @@
 
 mod chunk;
 mod consumers;
+#[cfg(not(loom))]
+pub mod local;
 mod message;
 
 use core::num::NonZeroU64;
