@@ -86,7 +86,7 @@ def trace_of(ctx, action):
 
 def test_where_it_crashed(ctx, census):
     pid, exitcode, trace = trace_of(ctx, crash)
-    error = PostMortem().worker_died(pid, exitcode, "crash()", trace=trace)
+    error = PostMortem().worker_died(pid, exitcode, "crash()", trace=read_trace(trace))
     assert (error.pid, error.exitcode, error.signal, error.oom) == (pid, -signal.SIGSEGV, signal.SIGSEGV, False)
     assert "Segmentation fault" in error.trace
     assert "in_the_crashing_function" in error.trace
@@ -102,6 +102,23 @@ def test_an_end_in_peace(ctx, census):
 
 def test_a_trace_that_nobody_reads(census):
     close_trace(trace_of(mp.get_context("fork"), end)[2])
+
+
+def test_idle_workers_of_a_pool_that_die():
+    """Nobody asks why, and what was open for them is closed even so."""
+
+    def open_traces():
+        links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+        return sum("kettle-trace" in os.readlink(link) for link in links if os.path.lexists(link))
+
+    with mp.get_context("fork").Pool(1) as pool:
+        for _ in range(5):
+            os.kill(pool.apply(os.getpid), signal.SIGKILL)
+        pool.apply(os.getpid)
+        assert open_traces() <= 1
+        pool.close()
+        pool.join()
+    assert open_traces() == 0
 
 
 def test_what_a_worker_forks_does_not_write_in_its_name(census):

@@ -115,12 +115,12 @@ class PostMortem:
         exitcode: int | None,
         task: str | None = None,
         *,
-        trace: int | None = None,
+        trace: str | None = None,
         reason: Literal["died", "memory", "start"] = "died",
     ) -> WorkerDied:
         """The error to raise for the worker `pid`, which ended with `exitcode` (None: unknown) while it ran `task`.
 
-        trace: what `open_trace` gave for it. It is closed.
+        trace: what `read_trace` gave for it.
         reason: "memory" if it was the pool who killed it. Then nobody is asked whether the kernel did.
         """
         import signal
@@ -132,7 +132,7 @@ class PostMortem:
             oom = None
         elif exitcode == -signal.SIGKILL and reason != "memory":
             oom = self._kills.one_more()
-        return WorkerDied(pid=pid, exitcode=exitcode, task=task, oom=oom, reason=reason, trace=read_trace(trace))
+        return WorkerDied(pid=pid, exitcode=exitcode, task=task, oom=oom, reason=reason, trace=trace)
 
 
 class _OomKills:

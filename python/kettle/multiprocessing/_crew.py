@@ -36,7 +36,7 @@ class _End:
     pid: int
     exitcode: int | None
     fate: str
-    trace: int | None
+    trace: str | None
 
 
 class Hooks:
@@ -79,17 +79,12 @@ class Hooks:
     def ended(self, seat: int, pid: int, fate: str) -> _End:
         """The worker is gone: reaps it."""
         process = self.processes.pop(seat, None)
-        trace = self._traces.pop(seat, None)
+        # Read whether or not it is wanted: an idle worker's death is nobody's error, and the descriptor must go.
+        trace = _postmortem.read_trace(self._traces.pop(seat, None))
         exitcode = None
         if process is not None:
             process.join()
             exitcode = process.exitcode
-        if fate != "died":
-            _postmortem.close_trace(trace)
-            trace = None
-        elif exitcode == 0:
-            _postmortem.close_trace(trace)
-            trace = None
         return _End(pid, exitcode, fate, trace)
 
     def lost(
