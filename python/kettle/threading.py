@@ -94,6 +94,25 @@ class Lock(AwaitAcquire, native.HeapLock):
         return f"<{_described(self)} at {id(self):#x}>"
 
 
+_LockClass = Lock
+if sys.version_info < (3, 13):
+    # There the standard library's `Lock` is a function, and the class of what it makes is not to be called.
+
+    def _refuse(cls: type[_LockClass], *args: object, **kwargs: object) -> _LockClass:
+        raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
+
+    _new = native.HeapLock.__new__
+
+    def Lock(*, name: str | None = None) -> _LockClass:  # type: ignore[no-redef]
+        lock = _new(_LockClass)
+        if name is not None:
+            lock.name = name
+        return lock
+
+    Lock.__doc__ = _LockClass.__doc__
+    _LockClass.__new__ = _refuse  # type: ignore[method-assign, assignment]
+
+
 @native.quicken
 class RLock(AwaitAcquire, native.HeapRLock):
     """A lock that its holder, a thread, may take again, and must release as often. Only the holder may release it.
@@ -172,7 +191,7 @@ class Condition(AwaitNotify, native.HeapCondition, _standard.Condition):
         self._lock = lock
         self.acquire: Callable[..., bool] = lock.acquire
         self.release: Callable[[], None] = lock.release
-        self._begin(lock, type(lock) is RLock or type(lock) is Lock)
+        self._begin(lock, type(lock) is RLock or type(lock) is _LockClass)
         if name is not None:
             self.name = name
 
