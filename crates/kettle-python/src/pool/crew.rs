@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 use std::time::Duration;
 
-use kettle::pool::engine::{Event, Fate, Lead, Limits, Post, SeatId, Span, Supervisor, Waiter, Watch};
+use kettle::pool::engine::{Event, Fate, Lead, Limits, Post, SeatId, Span, Supervisor, Waiter, Watch, Word};
 use kettle_core::arena::Block;
 use kettle_core::queue::Taken;
 use kettle_core::sys::process;
@@ -143,6 +143,12 @@ impl Inner {
         if task.state(py).is_complete() {
             // A map of nothing.
             self.complete(py, task)?;
+            return Ok(());
+        }
+        if !waits && matches!(task.work, Work::Items { .. }) && !task.is_iterated(py) {
+            // There may be much to send, and whoever hands in a map has said that it does not want to wait.
+            self.make_ready(py, task);
+            self.lead.call_deputy(true);
             return Ok(());
         }
         self.fed(py, task)?;
@@ -388,7 +394,9 @@ impl Inner {
         let memory = |e: kettle::OutOfMemory| PyMemoryError::new_err(e.to_string());
         if !over.is_empty() {
             let bytes: Vec<u8> = over.iter().flat_map(|job| job.to_ne_bytes()).collect();
-            tasks::with_bytes(tasks::FORGET, 0, &bytes, |load| lock(py, &self.supervisor).note(seat, load).map_err(memory))?;
+            tasks::with_bytes(tasks::FORGET, 0, &bytes, |load| {
+                lock(py, &self.supervisor).note(seat, load).map_err(memory)
+            })?;
         }
         let pair = (function, unpacks).into_pyobject(py)?;
         tasks::with_pickle(pair.as_any(), tasks::JOB, job, |load| {
@@ -413,14 +421,16 @@ impl Inner {
         lock(py, &self.supervisor).sweep(&mut step.post, ask);
         let received = !step.post.events.is_empty();
         let bytes = std::mem::take(&mut step.post.bytes);
+        let words = std::mem::take(&mut step.post.words);
         let mut events = std::mem::take(&mut step.post.events);
         let mut result = Ok(());
         for event in events.drain(..) {
             // What one of them raises must not cost the others.
-            let outcome = self.handle(py, step, event, &bytes);
+            let outcome = self.handle(py, step, event, &bytes, &words);
             result = result.and(outcome);
         }
         step.post.bytes = bytes;
+        step.post.words = words;
         step.post.events = events;
         for task in step.touched.drain(..) {
             result = result.and(task.tell_bar(py, false));
@@ -428,16 +438,32 @@ impl Inner {
         result.map(|()| received)
     }
 
-    fn handle(&self, py: Python<'_>, step: &mut Step, event: Event<Chunk>, bytes: &[u8]) -> PyResult<()> {
+    fn handle(
+        &self,
+        py: Python<'_>,
+        step: &mut Step,
+        event: Event<Chunk>,
+        bytes: &[u8],
+        words: &[Word],
+    ) -> PyResult<()> {
         match event {
+            Event::Words { work: Chunk { task, start }, from, at } => {
+                if task.is_over() {
+                    return Ok(());
+                }
+                self.touch(py, step, &task);
+                self.counts.done.fetch_add(at.len() as u64, Ordering::Relaxed);
+                let values = words[at].iter().map(|word| tasks::of_word(py, *word).map(Bound::unbind));
+                let values = values.collect::<PyResult<Vec<_>>>()?;
+                let complete = task.put_values(py, start + u64::from(from), values);
+                self.has_put(py, &task, complete)
+            }
             Event::Outcome { work: Chunk { task, start }, task: index, taken, at, .. } => {
                 if task.is_over() {
                     return Ok(());
                 }
                 let outcome = self.outcome(py, taken, &bytes[at]);
-                if task.has_bar(py) && !step.touched.iter().any(|t| Arc::ptr_eq(t, &task)) {
-                    step.touched.push(Arc::clone(&task));
-                }
+                self.touch(py, step, &task);
                 self.put(py, &task, start + u64::from(index), outcome)
             }
             Event::Finished { work, len, took } => {
@@ -454,6 +480,13 @@ impl Inner {
             }
             Event::Note { seat, taken, word, at } => self.told(py, seat, taken, word, &bytes[at]),
             Event::Ended { seat, pid, fate, early, victim } => self.ended(py, seat, pid, fate, early, victim),
+        }
+    }
+
+    /// Its progress bar, if it has one, may have to be told.
+    fn touch(&self, py: Python<'_>, step: &mut Step, task: &Arc<Task>) {
+        if task.has_bar(py) && !step.touched.iter().any(|t| Arc::ptr_eq(t, task)) {
+            step.touched.push(Arc::clone(task));
         }
     }
 
@@ -533,7 +566,12 @@ impl Inner {
     /// Gives a task its one outcome.
     fn put(&self, py: Python<'_>, task: &Arc<Task>, index: u64, outcome: Outcome) -> PyResult<()> {
         count(if outcome.is_ok() { &self.counts.done } else { &self.counts.failed });
-        if task.put(py, index, outcome) {
+        let complete = task.put(py, index, outcome);
+        self.has_put(py, task, complete)
+    }
+
+    fn has_put(&self, py: Python<'_>, task: &Arc<Task>, complete: bool) -> PyResult<()> {
+        if complete {
             return self.complete(py, task);
         }
         if task.is_iterated(py) {

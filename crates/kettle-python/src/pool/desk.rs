@@ -24,7 +24,7 @@ impl Desk {
     fn _from_tokens(tokens: &[u8]) -> PyResult<Self> {
         let malformed = || errors::token(TokenError::Malformed);
         let (tokens, rest) = tokens.as_chunks::<{ Token::LEN }>();
-        let tokens: &[[u8; Token::LEN]; 4] = tokens.try_into().map_err(|_| malformed())?;
+        let tokens: &[[u8; Token::LEN]; 5] = tokens.try_into().map_err(|_| malformed())?;
         if !rest.is_empty() {
             return Err(malformed());
         }

@@ -143,23 +143,30 @@ impl Task {
 
     /// Puts the outcome of a task. Says whether the job has all of them now.
     pub(super) fn put(&self, py: Python<'_>, index: u64, outcome: Outcome) -> bool {
+        let mut dropped = Vec::new();
         let mut state = self.state(py);
-        state.done += 1;
         let failed = outcome.is_err();
         state.failed += u64::from(failed);
-        if let Some(bar) = &mut state.bar {
-            bar.done += 1;
-            bar.failed += u64::from(failed);
+        if let (Some(bar), true) = (&mut state.bar, failed) {
+            bar.failed += 1;
         }
-        let mut dropped: Vec<Py<PyAny>> = Vec::new();
-        if let Some(place) = index.checked_sub(state.done_before).map(|i| i as usize) {
-            dropped.extend(state.items.get_mut(place).and_then(Option::take));
-            while let Some(None) = state.items.front() {
-                state.items.pop_front();
-                state.done_before += 1;
-            }
-        }
+        state.let_go(index, 1, &mut dropped);
         let surplus = state.results.put(py, index, outcome);
+        let complete = state.is_complete();
+        drop(state);
+        drop((dropped, surplus));
+        complete
+    }
+
+    /// Puts the values of tasks that follow each other; as [`put`](Self::put).
+    pub(super) fn put_values(&self, py: Python<'_>, first: u64, values: Vec<Py<PyAny>>) -> bool {
+        let mut dropped = Vec::new();
+        let mut surplus = Vec::new();
+        let mut state = self.state(py);
+        state.let_go(first, values.len() as u64, &mut dropped);
+        for (index, value) in (first..).zip(values) {
+            surplus.extend(state.results.put(py, index, Ok(value)));
+        }
         let complete = state.is_complete();
         drop(state);
         drop((dropped, surplus));
@@ -298,6 +305,22 @@ impl Task {
 }
 
 impl State {
+    /// The tasks from `first` on have an outcome: their items are not needed any more.
+    fn let_go(&mut self, first: u64, count: u64, dropped: &mut Vec<Py<PyAny>>) {
+        self.done += count;
+        if let Some(bar) = &mut self.bar {
+            bar.done += count;
+        }
+        if let Some(place) = first.checked_sub(self.done_before).map(|i| i as usize) {
+            let end = self.items.len().min(place.saturating_add(count as usize));
+            dropped.extend(self.items.range_mut(place.min(end)..end).filter_map(Option::take));
+        }
+        while let Some(None) = self.items.front() {
+            self.items.pop_front();
+            self.done_before += 1;
+        }
+    }
+
     /// Items pulled so far.
     fn pulled(&self) -> u64 {
         self.done_before + self.items.len() as u64
@@ -483,7 +506,8 @@ impl Job {
                     over().then_some(())
                 };
                 // However it ended, the loop looks again.
-                let _ = wait_outside(py, deadline(true, None), |p| task.room.wait_for(p, Scope::Private, look, || None))?;
+                let _ =
+                    wait_outside(py, deadline(true, None), |p| task.room.wait_for(p, Scope::Private, look, || None))?;
                 continue;
             }
             match iterator.next() {

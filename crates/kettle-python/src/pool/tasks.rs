@@ -8,12 +8,12 @@
 //! | one item of a job | `ITEM` + its kind | the job | the item, as a queue would send it |
 //! | a chunk of short words | `WORDS` | the job | for each item its kind and, for numbers, eight bytes |
 //! | a chunk of anything else | `ITEMS` | the job | a pickle of the list |
-//! | a result | its kind | – | as a queue would send it |
+//! | a result | its kind | – | as a queue would send it; of at most eight bytes: a word |
 //! | an error | `ERROR` | – | what the Python side makes of it |
 //! | the worker is ready | `READY` | where its crash report is | – |
 //! | it will never be | `REFUSED` | – | as an error |
 
-use kettle::pool::engine::{INLINE_MAX, Load};
+use kettle::pool::engine::{INLINE_MAX, Load, Word};
 use kettle_core::arena::Block;
 use kettle_core::queue::{Body, Taken};
 use pyo3::prelude::*;
@@ -109,40 +109,52 @@ pub(super) fn with_items<'py, T>(
 
 /// False if it is none of the kinds that have at most eight bytes.
 fn write_word(item: &Bound<'_, PyAny>, to: &mut Vec<u8>) -> bool {
-    if let Ok(i) = item.cast_exact::<PyInt>() {
-        let Ok(i) = i.extract::<i64>() else { return false };
-        to.push(Tag::Int as u8);
-        to.extend_from_slice(&i.to_ne_bytes());
-    } else if let Ok(f) = item.cast_exact::<PyFloat>() {
-        to.push(Tag::Float as u8);
-        to.extend_from_slice(&f.value().to_ne_bytes());
-    } else if item.is_none() {
-        to.push(Tag::None as u8);
-    } else if let Ok(b) = item.cast_exact::<PyBool>() {
-        to.push(if b.is_true() { Tag::True } else { Tag::False } as u8);
-    } else {
-        return false;
+    let Some((tag, value)) = word_of(item) else { return false };
+    to.push(tag);
+    if tag == Tag::Int as u8 || tag == Tag::Float as u8 {
+        to.extend_from_slice(&value.to_ne_bytes());
     }
     true
 }
 
-/// Takes the first item off the words of a chunk.
-pub(super) fn read_word<'py>(py: Python<'py>, words: &mut &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let (kind, rest) = words.split_first().ok_or_else(torn)?;
-    *words = rest;
-    let mut eight = || {
-        let (eight, rest) = words.split_first_chunk::<8>().ok_or_else(torn)?;
-        *words = rest;
-        Ok::<_, PyErr>(*eight)
-    };
-    Ok(match Tag::from_u8(*kind)? {
-        Tag::Int => i64::from_ne_bytes(eight()?).into_pyobject(py)?.into_any(),
-        Tag::Float => PyFloat::new(py, f64::from_ne_bytes(eight()?)).into_any(),
+/// An object of at most eight bytes as a word: exact types alone, as everywhere.
+pub(super) fn word_of(item: &Bound<'_, PyAny>) -> Option<Word> {
+    Some(if let Ok(i) = item.cast_exact::<PyInt>() {
+        (Tag::Int as u8, i.extract::<i64>().ok()?.cast_unsigned())
+    } else if let Ok(f) = item.cast_exact::<PyFloat>() {
+        (Tag::Float as u8, f.value().to_bits())
+    } else if item.is_none() {
+        (Tag::None as u8, 0)
+    } else if let Ok(b) = item.cast_exact::<PyBool>() {
+        (if b.is_true() { Tag::True } else { Tag::False } as u8, 0)
+    } else {
+        return None;
+    })
+}
+
+/// The object of a word.
+pub(super) fn of_word(py: Python<'_>, (tag, value): Word) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match Tag::from_u8(tag)? {
+        Tag::Int => value.cast_signed().into_pyobject(py)?.into_any(),
+        Tag::Float => PyFloat::new(py, f64::from_bits(value)).into_any(),
         Tag::None => py.None().into_bound(py),
         Tag::True => PyBool::new(py, true).to_owned().into_any(),
         Tag::False => PyBool::new(py, false).to_owned().into_any(),
         Tag::Bytes | Tag::Str | Tag::Pickle => return Err(torn()),
     })
+}
+
+/// Takes the first item off the words of a chunk.
+pub(super) fn read_word<'py>(py: Python<'py>, words: &mut &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let (tag, rest) = words.split_first().ok_or_else(torn)?;
+    *words = rest;
+    let mut value = 0;
+    if *tag == Tag::Int as u8 || *tag == Tag::Float as u8 {
+        let (eight, rest) = words.split_first_chunk::<8>().ok_or_else(torn)?;
+        value = u64::from_ne_bytes(*eight);
+        *words = rest;
+    }
+    of_word(py, (*tag, value))
 }
 
 fn torn() -> PyErr {

@@ -134,14 +134,7 @@ impl Loop<'_> {
     }
 
     /// Does the tasks of a chunk, one after another; false if this process is about to be ended.
-    fn work(
-        &mut self,
-        py: Python<'_>,
-        chunk: Chunk,
-        taken: Taken<Block>,
-        job: u64,
-        bytes: &[u8],
-    ) -> PyResult<bool> {
+    fn work(&mut self, py: Python<'_>, chunk: Chunk, taken: Taken<Block>, job: u64, bytes: &[u8]) -> PyResult<bool> {
         // It counts as begun before anything of it is rebuilt, which may run anybody's code.
         if !self.desk.begin(chunk, 0) {
             return Ok(false);
@@ -157,16 +150,17 @@ impl Loop<'_> {
                 let mut words = body;
                 self.each(py, chunk, job, |_| tasks::read_word(py, &mut words))
             }
-            tasks::ITEMS => match tasks::object(py, taken, bytes, tasks::ITEMS).and_then(|l| Ok(l.cast_into::<PyList>()?))
-            {
-                // Each is let go when it is done.
-                Ok(items) => self.each(py, chunk, job, |i| {
-                    let item = items.get_item(i as usize)?;
-                    items.set_item(i as usize, py.None())?;
-                    Ok(item)
-                }),
-                Err(e) => self.each(py, chunk, job, |_| Err(e.clone_ref(py))),
-            },
+            tasks::ITEMS => {
+                match tasks::object(py, taken, bytes, tasks::ITEMS).and_then(|l| Ok(l.cast_into::<PyList>()?)) {
+                    // Each is let go when it is done.
+                    Ok(items) => self.each(py, chunk, job, |i| {
+                        let item = items.get_item(i as usize)?;
+                        items.set_item(i as usize, py.None())?;
+                        Ok(item)
+                    }),
+                    Err(e) => self.each(py, chunk, job, |_| Err(e.clone_ref(py))),
+                }
+            }
             tag if tag >= tasks::ITEM && Tag::from_u8(tag - tasks::ITEM).is_ok() => {
                 let mut item = Some(tasks::object(py, taken, bytes, tasks::ITEM));
                 self.each(py, chunk, job, |_| item.take().unwrap_or_else(|| Err(unknown(tag))))
@@ -211,6 +205,9 @@ impl Loop<'_> {
     ) -> PyResult<()> {
         let packed = match result {
             Ok(value) => {
+                if tasks::word_of(&value).is_some_and(|word| self.desk.report_word(chunk, index, word)) {
+                    return Ok(());
+                }
                 let sent = tasks::with_object(&value, 0, 0, |load| send(self.desk.report(chunk, index, load)));
                 match sent {
                     Ok(()) => return Ok(()),

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::task::Waker;
@@ -19,7 +20,7 @@ use super::error::{Broken, Panic, SubmitError, TaskError, WorkerDied};
 use super::job::{Job, Outcome, Terms, Want};
 use super::worker::Tag;
 use crate::codec;
-use crate::process::Process;
+use crate::process::{Process, SIGKILL};
 
 /// A chunk: some tasks of a job that follow each other.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +64,12 @@ enum Door {
     Broken(Broken),
 }
 
-/// So many workers in a row may die before they are ready.
+/// So many workers in a row may die before they are ready, until there is no hope. One that was killed says less about
+/// the next than one that ended by itself: perhaps somebody kills workers at random.
 const EARLY_DEATHS: u32 = 3;
+const EARLY_KILLS: u32 = 30;
+/// A process may be refused so many times in a row.
+const REFUSALS: u32 = 3;
 /// How long it takes until it is tried again to start a process, if the system refused.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -80,6 +85,7 @@ pub(super) struct State {
     /// Tells when no worker is left.
     pub(super) deserted: Arc<Waiter>,
     pub(super) has_deputy: bool,
+    /// Since a worker was ready last: each that was killed counts one, any other as much as it takes for three.
     early_deaths: u32,
     refusals: u32,
     /// No process is to be started before this.
@@ -264,7 +270,7 @@ impl State {
     pub(super) fn step(&mut self, ask: bool) -> Vec<Waker> {
         let mut post = std::mem::take(&mut self.post);
         self.supervisor.sweep(&mut post, ask);
-        let Post { bytes, events } = &mut post;
+        let Post { bytes, events, .. } = &mut post;
         for event in events.drain(..) {
             self.hear(event, bytes);
         }
@@ -285,6 +291,8 @@ impl State {
                 let number = work.start + u64::from(task);
                 self.conclude(work.job, number, Outcome::reported(taken, &bytes[at]));
             }
+            // Its workers report in messages alone.
+            Event::Words { .. } => {}
             Event::Finished { work, len, took } => {
                 if let Some(job) = self.jobs.get_mut(&work.job) {
                     job.agenda.finished(len, took);
@@ -304,8 +312,9 @@ impl State {
                     self.mourn(work.job, work.start + u64::from(task), pid, status, fate);
                 }
                 if early {
-                    self.early_deaths += 1;
-                    if self.early_deaths >= EARLY_DEATHS {
+                    let was_killed = status.is_some_and(|status| status.signal() == Some(SIGKILL));
+                    self.early_deaths += if was_killed { 1 } else { EARLY_KILLS / EARLY_DEATHS };
+                    if self.early_deaths >= EARLY_KILLS {
                         self.break_down(Broken::WorkersDie { pid, status });
                     }
                 }
@@ -387,7 +396,7 @@ impl State {
     pub(super) fn could_not_start(&mut self, why: &str) {
         self.pause = Deadline::after(PAUSE);
         self.refusals += 1;
-        if self.refusals >= EARLY_DEATHS && self.supervisor.tally().workers == 0 {
+        if self.refusals >= REFUSALS && self.supervisor.tally().workers == 0 {
             self.break_down(Broken::NoProcess(why.to_owned()));
         }
     }

@@ -38,7 +38,7 @@ impl Serialize for DeskToken {
 
 impl<'de> Deserialize<'de> for DeskToken {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let tokens = <[[u8; Token::LEN]; 4]>::deserialize(deserializer)?.map(|bytes| Token::from_bytes(&bytes));
+        let tokens = <[[u8; Token::LEN]; 5]>::deserialize(deserializer)?.map(|bytes| Token::from_bytes(&bytes));
         Desk::from_tokens(&tokens).map(Self).map_err(codec::reject)
     }
 }

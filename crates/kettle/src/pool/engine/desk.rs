@@ -7,7 +7,9 @@ use kettle_core::queue::Queue;
 use kettle_core::shared::Bytes;
 use kettle_core::wait::EventCount;
 
-/// Two queues, one for each direction; a slate, on which the worker notes which task it is at; and the bell of the
+use super::words::{self, Ring};
+
+/// Two queues, one for each direction; a ring for outcomes that are short; a slate, on which the worker notes which task it is at; and the bell of the
 /// pool, which it rings when it has put an outcome.
 ///
 /// Each worker has its own. No lock is shared by two workers, so the death of one holds up no other.
@@ -16,6 +18,7 @@ pub struct Desk {
     pub(super) tasks: Handle<Queue>,
     pub(super) outcomes: Handle<Queue>,
     slate: Handle<Bytes>,
+    words: Handle<Bytes>,
     pub(super) bell: Handle<EventCount>,
 }
 
@@ -43,6 +46,13 @@ impl Mark {
     pub(super) fn task(self) -> u32 {
         (self.0 as u32) & CHUNK_MAX
     }
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+    /// That of a later task of the same chunk.
+    pub(super) fn plus(self, tasks: u32) -> Self {
+        Self(self.0 + u64::from(tasks))
+    }
 }
 
 impl Desk {
@@ -52,23 +62,26 @@ impl Desk {
             tasks: Handle::new(|| Queue::new(0, false))?,
             outcomes: Handle::new(|| Queue::new(0, false))?,
             slate: Handle::zeroed(16)?,
+            words: words::room()?,
             bell: bell.clone(),
         })
     }
 
     /// What a worker needs to come to its desk: granted to the child that is being started, or for whoever gets it.
-    pub fn tokens(&self, child: Option<Ticket>) -> [Token; 4] {
+    pub fn tokens(&self, child: Option<Ticket>) -> [Token; 5] {
         match child {
             Some(child) => [
                 self.tasks.token_for(child),
                 self.outcomes.token_for(child),
                 self.slate.token_for(child),
+                self.words.token_for(child),
                 self.bell.token_for(child),
             ],
             None => [
                 self.tasks.token_pinned(),
                 self.outcomes.token_pinned(),
                 self.slate.token_pinned(),
+                self.words.token_pinned(),
                 self.bell.token_pinned(),
             ],
         }
@@ -78,17 +91,29 @@ impl Desk {
     ///
     /// # Errors
     /// When these are no tokens of a desk, or it is gone.
-    pub fn from_tokens([tasks, outcomes, slate, bell]: &[Token; 4]) -> Result<Self, TokenError> {
+    pub fn from_tokens([tasks, outcomes, slate, words, bell]: &[Token; 5]) -> Result<Self, TokenError> {
         let slate: Handle<Bytes> = Handle::from_token(slate)?;
-        if slate.word::<AtomicU64>(8).is_none() {
+        let words = Handle::from_token(words)?;
+        if slate.word::<AtomicU64>(8).is_none() || !words::is_room(&words) {
             return Err(TokenError::Malformed);
         }
         Ok(Self {
             tasks: Handle::from_token(tasks)?,
             outcomes: Handle::from_token(outcomes)?,
             slate,
+            words,
             bell: Handle::from_token(bell)?,
         })
+    }
+
+    /// The short outcomes.
+    pub(super) fn words(&self) -> Ring<'_> {
+        Ring::of(&self.words)
+    }
+
+    /// Whether the worker has put something that was not taken.
+    pub(super) fn has_outcome(&self) -> bool {
+        !self.outcomes.is_empty() || !self.words().is_empty()
     }
 
     fn slate(&self, at: usize) -> &AtomicU64 {

@@ -17,6 +17,7 @@ mod letters;
 mod seat;
 mod supervisor;
 mod watch;
+mod words;
 mod worker;
 
 pub use agenda::{Agenda, Chunking, Span};
@@ -26,4 +27,5 @@ pub use letters::{INLINE_MAX, Load};
 pub use seat::{Fate, SeatId};
 pub use supervisor::{Event, Limits, Post, Supervisor, Tally};
 pub use watch::Watch;
+pub use words::Word;
 pub use worker::{Assignment, Chunk, Worker};

@@ -16,6 +16,7 @@ use super::desk::{Desk, Mark};
 use super::letters::{self, Head, LEAVE, Load, TIMED};
 use super::seat::{Fate, Held, Phase, Seat, SeatId};
 use super::watch::{Bell, Watch};
+use super::words::Word;
 use crate::error::OutOfMemory;
 
 /// What workers may and may not, and how many there are to be.
@@ -53,6 +54,15 @@ pub enum Event<W> {
         /// What its worker reported; a short body is `bytes[at]` of the [`Post`].
         taken: Taken<Block>,
         /// See `taken`.
+        at: Range<usize>,
+    },
+    /// Tasks that follow each other have outcomes of at most eight bytes.
+    Words {
+        /// The chunk that they were part of.
+        work: W,
+        /// The first of them.
+        from: u32,
+        /// Their outcomes are `words[at]` of the [`Post`].
         at: Range<usize>,
     },
     /// All tasks of a chunk have an outcome.
@@ -93,13 +103,15 @@ pub enum Event<W> {
 pub struct Post<W> {
     /// The short bodies, one after another.
     pub bytes: Vec<u8>,
+    /// The outcomes of at most eight bytes.
+    pub words: Vec<Word>,
     /// What happened, in order.
     pub events: Vec<Event<W>>,
 }
 
 impl<W> Default for Post<W> {
     fn default() -> Self {
-        Self { bytes: Vec::new(), events: Vec::new() }
+        Self { bytes: Vec::new(), words: Vec::new(), events: Vec::new() }
     }
 }
 
@@ -153,7 +165,7 @@ impl<W: Clone> Supervisor<W> {
     pub fn new(limits: Limits) -> io::Result<Self> {
         let outcomes = Handle::new(EventCount::new).map_err(|e| io::Error::other(e.to_string()))?;
         let bell = Arc::new(Bell::new(outcomes)?);
-        let watch = Arc::new(Watch { bell: Arc::clone(&bell), queues: Vec::new(), children: Vec::new() });
+        let watch = Arc::new(Watch { bell: Arc::clone(&bell), desks: Vec::new(), children: Vec::new() });
         Ok(Self {
             limits,
             bell,
@@ -327,6 +339,7 @@ impl<W: Clone> Supervisor<W> {
             self.keep_time(now);
         }
         post.bytes.clear();
+        post.words.clear();
         post.events.clear();
         std::mem::swap(post, &mut self.pending);
     }
@@ -425,7 +438,7 @@ impl<W: Clone> Supervisor<W> {
     fn renew_watch(&mut self) {
         self.watch = Arc::new(Watch {
             bell: Arc::clone(&self.bell),
-            queues: self.seats.iter().map(|seat| seat.desk.outcomes.clone()).collect(),
+            desks: self.seats.iter().map(|seat| seat.desk.clone()).collect(),
             children: self.seats.iter().filter_map(|seat| seat.child.clone()).collect(),
         });
     }
@@ -501,32 +514,17 @@ impl<W: Clone> Seat<W> {
         let mut chunks = 0;
         let oldest_sent_at = self.hand.front().map_or(now, |held| held.sent_at);
         let first_event = post.events.len();
-        for _ in 0..most {
-            if self.desk.outcomes.is_empty() {
-                break;
-            }
-            let start = post.bytes.len();
-            let Ok((head, taken)) = letters::take(&self.desk.outcomes, &mut post.bytes, &Patience::none()) else {
-                break;
-            };
-            let taken = letters::unpack(head, taken);
-            let at = start + Head::LEN..post.bytes.len();
-            if head.chunk == 0 {
-                post.events.push(Event::Note { seat: self.id, taken, word: head.word, at });
-                continue;
-            }
-            let Some(held) = self.hand.front_mut().filter(|h| h.id == head.chunk && h.finished == head.number) else {
-                debug_assert!(matches!(self.phase, Phase::Ending { .. }), "an outcome that nobody waits for");
-                continue;
-            };
-            if let Phase::Ending { victim: Some(victim), .. } = self.phase {
-                if victim == (head.chunk, head.number) {
-                    continue;
+        let mut left = most;
+        while left > 0 {
+            let words = self.receive_words(post, left);
+            left -= words;
+            if words == 0 {
+                if self.desk.outcomes.is_empty() || !self.receive_letter(post) {
+                    break;
                 }
+                left -= 1;
             }
-            held.finished += 1;
-            post.events.push(Event::Outcome { work: held.work.clone(), task: head.number, taken, at });
-            if held.finished == held.len {
+            if self.hand.front().is_some_and(|held| held.finished == held.len) {
                 chunks += 1;
                 if let Some(held) = self.hand.pop_front() {
                     post.events.push(Event::Finished { work: held.work, len: held.len, took: 0 });
@@ -541,6 +539,59 @@ impl<W: Clone> Seat<W> {
             if let Event::Finished { took, .. } = event {
                 *took = each;
             }
+        }
+    }
+
+    /// Takes short outcomes of the chunk that it has first in hand.
+    fn receive_words(&mut self, post: &mut Post<W>, most: usize) -> usize {
+        let judged = self.judged();
+        let Some(held) = self.hand.front_mut() else { return 0 };
+        let start = post.words.len();
+        let most = (held.len - held.finished).min(u32::try_from(most).unwrap_or(u32::MAX));
+        let mut count = self.desk.words().take(Mark::new(held.id, held.finished), most, &mut post.words);
+        if judged
+            .is_some_and(|(chunk, task)| chunk == held.id && (held.finished..held.finished + count).contains(&task))
+        {
+            // It was the last one that could come.
+            count -= 1;
+            post.words.pop();
+        }
+        if count > 0 {
+            let at = start..post.words.len();
+            post.events.push(Event::Words { work: held.work.clone(), from: held.finished, at });
+            held.finished += count;
+        }
+        count as usize
+    }
+
+    /// Takes one message; false if there is none.
+    fn receive_letter(&mut self, post: &mut Post<W>) -> bool {
+        let start = post.bytes.len();
+        let Ok((head, taken)) = letters::take(&self.desk.outcomes, &mut post.bytes, &Patience::none()) else {
+            return false;
+        };
+        let taken = letters::unpack(head, taken);
+        let at = start + Head::LEN..post.bytes.len();
+        if head.chunk == 0 {
+            post.events.push(Event::Note { seat: self.id, taken, word: head.word, at });
+            return true;
+        }
+        let judged = self.judged() == Some((head.chunk, head.number));
+        let held = self.hand.front_mut().filter(|h| h.id == head.chunk && h.finished == head.number);
+        if let (Some(held), false) = (held, judged) {
+            held.finished += 1;
+            post.events.push(Event::Outcome { work: held.work.clone(), task: head.number, taken, at });
+        } else {
+            debug_assert!(matches!(self.phase, Phase::Ending { .. }), "an outcome that nobody waits for");
+        }
+        true
+    }
+
+    /// The task that was said to have no outcome.
+    fn judged(&self) -> Option<(u64, u32)> {
+        match self.phase {
+            Phase::Ending { victim, .. } => victim,
+            Phase::Opening | Phase::Starting | Phase::Ready | Phase::Leaving => None,
         }
     }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use kettle_core::arena::{Handle, participants};
-use kettle_core::queue::Queue;
 use kettle_core::sys::child::Child;
 use kettle_core::sys::socket::Watch as Descriptor;
 use kettle_core::wait::{Deadline, Doorbell, EventCount, Patience, Scope, Stopped, WatchError, sleep_on, spin_until};
+
+use super::desk::Desk;
 
 /// Where a leader is woken: by an outcome, by the end of a worker, or by a thread of this process.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Bell {
 #[derive(Debug)]
 pub struct Watch {
     pub(super) bell: Arc<Bell>,
-    pub(super) queues: Vec<Handle<Queue>>,
+    pub(super) desks: Vec<Desk>,
     pub(super) children: Vec<Arc<Child>>,
 }
 
@@ -47,7 +48,7 @@ impl Watch {
     }
 
     fn has_news(&self, kicks: u32) -> bool {
-        self.kicks() != kicks || self.queues.iter().any(|queue| !queue.is_empty())
+        self.kicks() != kicks || self.desks.iter().any(Desk::has_outcome)
     }
 
     /// Looks for some microseconds whether something came since `kicks`. It costs no system call, so a Python thread

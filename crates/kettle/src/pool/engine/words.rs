@@ -1,0 +1,126 @@
+//! Outcomes of at most eight bytes: a ring that one worker fills and its supervisor empties, without a lock.
+//!
+//! ```text
+//!   word 0   how many were ever put, stored by the worker alone
+//!   word 8   how many were ever taken, stored by the supervisor alone
+//!   word 16… slots of two words: [ the task's mark: 56 | tag: 8 ] [ value ]
+//! ```
+//!
+//! A slot is written before the count that covers it is stored, and not again before it was taken: a death in between
+//! leaves a slot that nobody sees. What does not fit goes through the queue of outcomes; since a worker reports its
+//! tasks in turn, the supervisor knows which mark comes next, and finds it at the front of the one or of the other.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kettle_core::arena::{ArenaError, Handle};
+use kettle_core::shared::Bytes;
+use kettle_core::shared::cell;
+
+use super::desk::Mark;
+
+const PUT: usize = 0;
+const TAKEN: usize = 8;
+const SLOTS: usize = 16;
+/// Slots of a ring.
+const LEN: u64 = 1024;
+const BYTES: usize = (SLOTS + 2 * LEN as usize) * size_of::<u64>();
+
+/// An outcome of at most eight bytes: what kind it is, and the bytes.
+pub type Word = (u8, u64);
+
+/// Room for a ring, all zero.
+pub(super) fn room() -> Result<Handle<Bytes>, ArenaError> {
+    Handle::zeroed(BYTES)
+}
+
+/// Whether this is room for a ring.
+pub(super) fn is_room(handle: &Handle<Bytes>) -> bool {
+    cell::words(handle).len() * size_of::<u64>() >= BYTES
+}
+
+/// The ring in a room.
+pub(super) struct Ring<'d>(&'d [AtomicU64]);
+
+impl<'d> Ring<'d> {
+    pub(super) fn of(handle: &'d Handle<Bytes>) -> Self {
+        Self(cell::words(handle))
+    }
+
+    fn slot(&self, number: u64) -> (&AtomicU64, &AtomicU64) {
+        let at = SLOTS + 2 * (number % LEN) as usize;
+        (&self.0[at], &self.0[at + 1])
+    }
+
+    /// The worker puts one; false if there is no room.
+    pub(super) fn put(&self, mark: Mark, (tag, value): Word) -> bool {
+        let put = self.0[PUT].load(Ordering::Relaxed);
+        // [A] pairs with [B]: the slot is written again only after it was read.
+        if put - self.0[TAKEN].load(Ordering::Acquire) >= LEN {
+            return false;
+        }
+        let (head, body) = self.slot(put);
+        head.store(mark.bits() << 8 | u64::from(tag), Ordering::Relaxed);
+        body.store(value, Ordering::Relaxed);
+        // [C] pairs with [D]: whoever sees the count sees the slot.
+        self.0[PUT].store(put + 1, Ordering::Release);
+        true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0[PUT].load(Ordering::Acquire) == self.0[TAKEN].load(Ordering::Relaxed)
+    }
+
+    /// The supervisor takes those of a chunk that are there, from the task of `mark` on, at most `most` tasks.
+    pub(super) fn take(&self, mark: Mark, most: u32, to: &mut Vec<Word>) -> u32 {
+        let taken = self.0[TAKEN].load(Ordering::Relaxed);
+        // [D] pairs with [C].
+        let there = self.0[PUT].load(Ordering::Acquire) - taken;
+        let mut count = 0;
+        while u64::from(count) < there && count < most {
+            let (head, body) = self.slot(taken + u64::from(count));
+            let head = head.load(Ordering::Relaxed);
+            if head >> 8 != mark.plus(count).bits() << 8 >> 8 {
+                break;
+            }
+            to.push((head as u8, body.load(Ordering::Relaxed)));
+            count += 1;
+        }
+        // [B] pairs with [A].
+        self.0[TAKEN].store(taken + u64::from(count), Ordering::Release);
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_taken_in_turn_and_only_those_that_are_meant() -> Result<(), ArenaError> {
+        let room = room()?;
+        let ring = Ring::of(&room);
+        let mut words = Vec::new();
+        assert!(ring.is_empty());
+        for task in 0..3 {
+            assert!(ring.put(Mark::new(7, task), (4, u64::from(task) * 10)));
+        }
+        assert!(ring.put(Mark::new(8, 0), (1, 0)));
+        assert_eq!(ring.take(Mark::new(7, 1), 9, &mut words), 0, "task 0 comes first");
+        assert_eq!(ring.take(Mark::new(7, 0), 9, &mut words), 3, "what follows is of another chunk");
+        assert_eq!(words, [(4, 0), (4, 10), (4, 20)]);
+        assert_eq!(ring.take(Mark::new(8, 0), 1, &mut words), 1);
+        assert!(ring.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_ring_takes_no_more() -> Result<(), ArenaError> {
+        let room = room()?;
+        let ring = Ring::of(&room);
+        let put = (0..).take_while(|task| ring.put(Mark::new(1, *task), (0, 0))).count();
+        assert_eq!(put as u64, LEN);
+        assert_eq!(ring.take(Mark::new(1, 0), 1, &mut Vec::new()), 1);
+        assert!(ring.put(Mark::new(1, LEN as u32), (0, 0)));
+        Ok(())
+    }
+}
