@@ -22,6 +22,7 @@ pub(crate) use entry::message_of;
 pub use entry::{Current, current, init};
 pub use error::{JoinError, StartError};
 pub use handle::Process;
+pub(crate) use supervisor::SIGKILL;
 pub use supervisor::active_children;
 #[doc(hidden)]
 pub use task::{Answer, Arguments, Entry, Harness};

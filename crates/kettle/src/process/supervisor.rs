@@ -149,5 +149,5 @@ extern "C" fn end_of_main() {
     }
 }
 
-pub(super) const SIGKILL: i32 = 9;
+pub(crate) const SIGKILL: i32 = 9;
 pub(super) const SIGTERM: i32 = 15;
