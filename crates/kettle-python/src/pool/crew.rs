@@ -49,8 +49,12 @@ const RUNNING: u8 = 0;
 const CLOSED: u8 = 1;
 const TERMINATED: u8 = 2;
 
-/// So many workers in a row may die before they are ready.
-const FALSE_STARTS: u32 = 3;
+const SIGKILL: i32 = 9;
+
+/// So many workers in a row may end before they are ready, until there is no hope: those that ended by themselves, which
+/// the next will do too. One that was killed says little: perhaps somebody kills workers at random.
+const FALSE_STARTS: usize = 3;
+const KILLED_STARTS: usize = 30;
 
 pub(super) struct Inner {
     supervisor: Mutex<Supervisor<Chunk>>,
@@ -70,6 +74,7 @@ pub(super) struct Inner {
     /// What only Python can do: start processes, make exceptions, run callbacks.
     hooks: Py<PyAny>,
     numbers: AtomicU64,
+    /// Each worker that ended before it was ready, since the last that was, by its weight.
     false_starts: AtomicUsize,
     /// In which process it was made.
     home: u64,
@@ -529,8 +534,9 @@ impl Inner {
         // It reaps the process and says how it ended.
         let end = hooks.call_method1(intern!(py, "ended"), (seat.to_bits(), pid, fate_name(fate)))?;
         if fate == Fate::Died && early && self.state.load(Ordering::SeqCst) != TERMINATED {
-            let starts = self.false_starts.fetch_add(1, Ordering::SeqCst) + 1;
-            if starts >= FALSE_STARTS as usize {
+            let exitcode: Option<i32> = end.getattr(intern!(py, "exitcode"))?.extract()?;
+            let weight = if exitcode == Some(-SIGKILL) { 1 } else { KILLED_STARTS / FALSE_STARTS };
+            if self.false_starts.fetch_add(weight, Ordering::SeqCst) + weight >= KILLED_STARTS {
                 let error = hooks.call_method1(intern!(py, "false_start"), (end,))?;
                 return self.fail_all(py, error.unbind());
             }
