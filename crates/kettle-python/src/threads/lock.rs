@@ -89,7 +89,7 @@ pub(crate) struct Lock {
 #[pymethods]
 impl Lock {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(*, name=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self { body: sync::Lock::new(OnOwnerDeath::Raise) }
     }
@@ -146,7 +146,7 @@ pub(crate) struct RLock {
 #[pymethods]
 impl RLock {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(*args, name=None, **kwargs)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self { body: sync::ReentrantLock::new(OnOwnerDeath::Raise) }
     }
