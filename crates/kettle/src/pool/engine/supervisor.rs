@@ -450,7 +450,9 @@ impl<W: Clone> Supervisor<W> {
         let mut seat = self.seats.remove(place);
         let post = &mut self.pending;
         seat.receive(post, now, usize::MAX);
-        let early = !seat.was_ready && !matches!(seat.phase, Phase::Ending { .. });
+        // What it told last may be among the news that nobody has heard yet.
+        let told = |event: &Event<W>| matches!(event, Event::Note { seat: id, .. } if *id == seat.id);
+        let early = !seat.was_ready && !post.events.iter().any(told) && !matches!(seat.phase, Phase::Ending { .. });
         let (fate, victim) = match seat.phase {
             Phase::Ending { why, kill_at: Some(_), victim } => (why, victim),
             Phase::Ending { why, .. } => (why, seat.current()),
