@@ -1,0 +1,1 @@
+"""What our pools promise beyond the standard library's; what both promise stands in `twins`."""

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import kettle.multiprocessing as mp
+
+from .support import LIMIT, Diary, running
+
+
+@pytest.fixture(params=("fork", "spawn", "forkserver"))
+def ctx(request):
+    """Our context of every start method."""
+    return mp.get_context(request.param)
+
+
+@pytest.fixture
+def fork():
+    """Our context of the cheapest start method: for what the start method has no part in."""
+    return mp.get_context("fork")
+
+
+@pytest.fixture
+def pool(fork):
+    with running(fork, 2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """A path: tasks wait until it is there."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def diary(tmp_path):
+    return Diary(tmp_path / "diary")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a program to its end, with the interpreter's `arguments` before it; gives what it said and how it ended."""
+
+    def run(program, *arguments):
+        (tmp_path / "program.py").write_text(textwrap.dedent(program))
+        command = [sys.executable, *arguments, "program.py"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fork_server():
+    """The fork server runs, and stays: no test is charged with its descriptors."""
+    child = mp.get_context("forkserver").Process(target=int)
+    child.start()
+    child.join()
+    child.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(fork_server, census):
+    """No process, descriptor or file more than before, after any of these tests."""

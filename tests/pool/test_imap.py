@@ -1,0 +1,283 @@
+"""`imap` reads its input only so far ahead, and is never stuck because of it."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import itertools
+import threading
+import time
+
+import pytest
+
+import kettle
+import kettle.multiprocessing as mp
+from kettle import _native
+
+from .support import LIMIT, PROMPT, note, pass_gate, running, square, until
+
+
+class Input:
+    """Numbers; knows how many were pulled, how far ahead of the consumer that ever was, and whether it was let go."""
+
+    def __init__(self, count=None):
+        self.numbers = itertools.count() if count is None else iter(range(count))
+        self.pulled = self.taken = self.furthest = 0
+        self.let_go = threading.Event()
+
+    def __iter__(self):
+        try:
+            for number in self.numbers:
+                self.pulled += 1
+                self.furthest = max(self.furthest, self.pulled - self.taken)
+                yield number
+        finally:
+            self.let_go.set()
+
+    def settled(self):
+        """How many were pulled, once that changes no more."""
+        while True:
+            before = self.pulled
+            time.sleep(0.2)
+            if self.pulled == before:
+                return before
+
+
+CALLS = ["imap", "imap_unordered"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("chunksize", [1, 3])
+@pytest.mark.parametrize("buffersize", [1, 7, 50])
+def test_not_further_than_so_far_ahead(pool, call, chunksize, buffersize):
+    given = Input(300)
+    it = getattr(pool, call)(square, given, chunksize, buffersize=buffersize)
+    until(lambda: given.pulled > 0)  # it begins before anybody asks
+    assert given.settled() <= buffersize
+    found = []
+    for result in it:
+        given.taken += 1
+        found.append(result)
+    assert sorted(found) == [n * n for n in range(300)]
+    # What is being handed to the consumer while the next one is pulled counts as taken.
+    assert given.furthest <= buffersize + 1
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_how_far_ahead_if_nothing_is_said(pool, call):
+    given = Input()
+    it = getattr(pool, call)(square, given)
+    until(lambda: given.pulled >= 64)
+    assert given.settled() == 64
+    assert next(it) is not None
+    wide = Input()
+    other = getattr(pool, call)(square, wide, 100)
+    until(lambda: wide.pulled >= 4 * 2 * 100)
+    assert wide.settled() == 4 * 2 * 100
+    it.close(), other.close()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_input_without_end(ctx, call):
+    with running(ctx, 2) as pool:
+        given = Input()
+        it = getattr(pool, call)(square, given)
+        found = list(itertools.islice(it, 2_000))
+        assert len(set(found)) == 2_000
+        del it
+        gc.collect()
+        pulled = given.settled()
+        assert pulled < 2_000 + 200
+        assert given.let_go.wait(LIMIT)
+        pool.close()  # the throttle does not keep it open
+        pool.join()
+        assert given.pulled == pulled
+
+
+def test_a_consumer_that_is_slow(pool):
+    given = Input(60)
+    for result in pool.imap(square, given, buffersize=5):
+        assert result == given.taken**2
+        given.taken += 1
+        time.sleep(0.005)
+    assert given.furthest <= 6
+
+
+def test_memory_does_not_grow_while_nobody_takes(pool):
+    np = pytest.importorskip("numpy")
+    _native.reclaim()
+    before = _native.arena_statistics().allocated_bytes
+    given, most = Input(300), 0
+    for array in pool.imap(functools.partial(np.full, 1 << 17), given, buffersize=4):  # a megabyte each
+        most = max(most, _native.arena_statistics().allocated_bytes - before)
+        assert array[0] == array[-1] == given.taken
+        given.taken += 1
+    assert given.taken == 300 and most < 40 << 20
+
+
+@pytest.mark.parametrize("chunksize", [1, 10])
+def test_close_lifts_the_throttle(fork, chunksize):
+    pool = fork.Pool(2)
+    given = Input(1_000)
+    it = pool.imap(square, given, chunksize, buffersize=10)
+    assert next(it) == 0
+    pool.close()
+    pool.join()
+    assert given.pulled == 1_000
+    assert list(it) == [n * n for n in range(1, 1_000)]
+
+
+def test_terminate_ends_the_throttle(ctx):
+    pool = ctx.Pool(2)
+    given = Input()
+    it = pool.imap(square, given, buffersize=10)
+    assert next(it) == 0
+    pool.terminate()
+    pool.join()
+    pulled = given.pulled
+    with pytest.raises((kettle.KettleError, StopIteration)):
+        for _ in range(pulled + 1):
+            it.next(LIMIT)
+    assert given.pulled == pulled
+
+
+def test_terminate_wakes_who_waits_for_the_next(fork, gate):
+    pool = fork.Pool(1)
+    it = pool.imap(functools.partial(pass_gate, gate), range(3))
+    ended = threading.Event()
+
+    def wait():
+        try:
+            next(it)
+        except Exception:
+            ended.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    thread.join(0.1)
+    pool.terminate()
+    pool.join()
+    assert ended.wait(LIMIT)
+    thread.join(LIMIT)
+
+
+def test_dropped_before_it_was_asked(fork, diary):
+    """As with the standard library, which people use to start work whose results they do not want."""
+    pool = fork.Pool(2)
+    pool.imap(functools.partial(note, diary), range(500), buffersize=4)
+    gc.collect()
+    pool.close()
+    pool.join()
+    assert sorted(diary.numbers()) == list(range(500))
+
+
+def test_dropped_after_it_was_asked(fork, diary):
+    with running(fork, 2) as pool:
+        given = Input(100_000)
+        it = pool.imap(functools.partial(note, diary), given, buffersize=4)
+        assert next(it) == 0
+        del it
+        gc.collect()
+        assert given.settled() <= 10
+        assert given.let_go.wait(LIMIT)
+        assert len(diary.words()) <= 10
+        pool.close()
+        pool.join()
+
+
+@pytest.mark.parametrize("chunksize", [1, 4])
+def test_an_error_in_the_input(fork, chunksize):
+    def numbers():
+        yield from range(10)
+        raise LookupError("the input ended badly")
+
+    pool = fork.Pool(2)
+    it = pool.imap(square, numbers(), chunksize, buffersize=4)
+    whole = 10 // chunksize * chunksize  # what does not make a whole chunk is not begun
+    assert [next(it) for _ in range(whole)] == [n * n for n in range(whole)]
+    with pytest.raises(LookupError, match="ended badly"):
+        next(it)
+    with pytest.raises(StopIteration):
+        next(it)
+    pool.close()
+    pool.join()
+
+
+def test_an_error_in_the_input_that_nobody_takes(fork):
+    def numbers():
+        yield from range(10)
+        raise LookupError("the input ended badly")
+
+    pool = fork.Pool(2)
+    it = pool.imap(square, numbers(), buffersize=2)
+    assert next(it) == 0
+    pool.close()
+    pool.join()
+    assert it is not None
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_after_an_error_of_an_item_the_rest_comes(pool, call):
+    it, found, errors = getattr(pool, call)(reciprocal, range(-10, 10), 7), [], 0
+    while True:
+        try:
+            found.append(next(it))
+        except ZeroDivisionError:
+            errors += 1
+        except StopIteration:
+            break
+    assert errors == 1 and sorted(found) == sorted(1 / n for n in range(-10, 10) if n)
+
+
+def reciprocal(n):
+    return 1 / n
+
+
+def test_an_input_that_is_slow_holds_nothing_up(pool):
+    """Neither what was computed of it before, nor other calls."""
+    opened = threading.Event()
+
+    def numbers():
+        yield 1
+        yield 2
+        assert opened.wait(LIMIT)
+        yield 3
+
+    it = pool.imap(square, numbers())
+    assert [it.next(LIMIT), it.next(LIMIT)] == [1, 4]
+    assert pool.apply_async(square, (4,)).get(PROMPT) == 16
+    with pytest.raises(mp.TimeoutError):
+        it.next(0.05)
+    assert pool.map_async(square, range(10)).get(PROMPT) == [n * n for n in range(10)]
+    opened.set()
+    assert list(it) == [9]
+
+
+def test_an_input_that_uses_the_pool(pool):
+    def squares():
+        for n in range(20):
+            yield pool.apply(square, (n,))
+
+    assert list(pool.imap(square, squares(), buffersize=3)) == [n**4 for n in range(20)]
+
+
+def test_one_imap_feeds_another(pool):
+    first = pool.imap(square, range(200), buffersize=5)
+    second = pool.imap(square, first, 7, buffersize=5)
+    assert list(second) == [n**4 for n in range(200)]
+
+
+def test_many_at_once(pool):
+    its = [pool.imap(square, range(100), 1 + n % 3, buffersize=1 + n % 4) for n in range(20)]
+    assert [next(it) for _ in range(100) for it in its] == [n * n for n in range(100) for _ in its]
+
+
+def test_a_chunk_that_is_larger_than_the_buffer(pool):
+    assert list(pool.imap(square, range(50), 10, buffersize=3)) == [n * n for n in range(50)]
+
+
+@pytest.mark.parametrize("buffersize, error", [(0, ValueError), (-1, ValueError), ("4", TypeError), (1.5, TypeError)])
+def test_wrong_sizes(pool, buffersize, error):
+    for call in CALLS:
+        with pytest.raises(error):
+            getattr(pool, call)(square, [1], buffersize=buffersize)

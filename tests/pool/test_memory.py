@@ -1,0 +1,79 @@
+"""`max_memory_per_worker`: a worker that has grown is replaced, one that grows without end is killed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import kettle
+import kettle.multiprocessing as mp
+
+from .support import LIMIT, running, square
+
+MEGABYTE = 1 << 20
+KEPT: list[bytearray] = []
+
+
+def resident(_=None):
+    """Bytes of memory that this process has."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def grow_to(size):
+    """Grows until it is so large, in small steps, and stays so; gives its pid."""
+    while resident() < size:
+        KEPT.append(bytearray(b"x" * MEGABYTE))
+    return os.getpid()
+
+
+def the_base(ctx):
+    with running(ctx, 1) as pool:
+        return pool.apply(resident)
+
+
+def test_a_worker_that_has_grown_is_replaced_after_its_task(ctx):
+    limit = the_base(ctx) + 80 * MEGABYTE
+    with running(ctx, 1, max_memory_per_worker=limit) as pool:
+        assert pool.apply(os.getpid) == pool.apply(os.getpid)
+        grown = pool.apply(grow_to, (limit + 10 * MEGABYTE,))
+        assert grown not in {pool.apply(os.getpid) for _ in range(5)}
+        assert pool.map(square, range(100)) == [n * n for n in range(100)]
+        assert pool.statistics().died == 0 and pool.statistics().failed == 0
+
+
+def test_nothing_of_a_chunk_is_lost(fork):
+    limit = the_base(fork) + 60 * MEGABYTE
+    with running(fork, 2, max_memory_per_worker=limit) as pool:
+        size = limit + 5 * MEGABYTE
+        assert len(pool.map(grow_to, [0, size, 0, 0, size, 0, 0, size, 0, 0], 10)) == 10
+
+
+def test_one_that_grows_without_end_is_killed(fork):
+    limit = the_base(fork) + 40 * MEGABYTE
+    with running(fork, 2, max_memory_per_worker=limit) as pool:
+        with pytest.raises(kettle.WorkerDied) as caught:
+            pool.apply(grow_without_end)
+        assert caught.value.reason == "memory" and "grow_without_end" in caught.value.task
+        assert "max_memory_per_worker" in str(caught.value)
+        assert pool.apply(square, (3,)) == 9
+
+
+def grow_without_end():
+    import time
+
+    grow_to(1 << 30)  # far beyond what this test allows, not beyond the machine
+    time.sleep(LIMIT * 10)
+
+
+@pytest.mark.parametrize("limit", ["2GB", "512MiB", "1.5 GiB", 1 << 30, None])
+def test_sizes(limit):
+    with running(mp.get_context("fork"), 1, max_memory_per_worker=limit) as pool:
+        assert pool.apply(os.getpid) == pool.apply(os.getpid)
+
+
+@pytest.mark.parametrize("limit", ["much", "GB", "-1MB", 0, -5])
+def test_wrong_sizes(fork, limit):
+    with pytest.raises(ValueError):
+        fork.Pool(1, max_memory_per_worker=limit)
