@@ -253,10 +253,10 @@ class Storm:
 
     def _is_whole(self, pool: Any, workers: int) -> None:
         """As many workers as before, and each works."""
-        until(lambda: pool.statistics()["workers"] == workers and len(_workers()) == workers)
+        until(lambda: pool.statistics().workers == workers and len(_workers()) == workers)
         assert pool.map(abs, range(-50, 0), 1) == list(range(50, 0, -1))
         now = pool.statistics()
-        assert (now["busy"], now["queued"]) == (0, 0), now
+        assert (now.busy, now.queued) == (0, 0), now
 
 
 def _workers() -> list:
@@ -364,8 +364,8 @@ class TimeOuts(Storm):
             assert next(iterator, None) is None
             assert bystander.get(LIMIT) == list(range(number, 2 * number))
             assert all(self.marks.began[n] == self.marks.ended[n] == 1 for n in range(number, 2 * number))
-            assert pool.statistics()["timed_out"] == counts["TaskTimeout"]
-            assert pool.statistics()["died"] == 0
+            assert pool.statistics().timed_out == counts["TaskTimeout"]
+            assert pool.statistics().died == 0
             self._is_whole(pool, workers)
         counts["kills"] = counts["TaskTimeout"]
         return counts
@@ -402,7 +402,7 @@ class Cancels(Storm):
                     counts["TaskCancelled"] += 1
             assert bystander.get(LIMIT) == list(range(number, 2 * number))
             assert all(self.marks.began[n] == self.marks.ended[n] == 1 for n in range(number, 2 * number))
-            assert pool.statistics()["died"] == 0
+            assert pool.statistics().died == 0
             self._is_whole(pool, workers)
         counts["kills"] = counts["TaskCancelled"]
         return counts
