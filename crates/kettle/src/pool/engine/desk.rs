@@ -9,8 +9,8 @@ use kettle_core::wait::EventCount;
 
 use super::words::{self, Ring};
 
-/// Two queues, one for each direction; a ring for outcomes that are short; a slate, on which the worker notes which task it is at; and the bell of the
-/// pool, which it rings when it has put an outcome.
+/// Two queues, one for each direction; a ring for outcomes that are short; a slate, on which the worker notes which task
+/// it is at; and the bell of the pool, which it rings when it has put an outcome.
 ///
 /// Each worker has its own. No lock is shared by two workers, so the death of one holds up no other.
 #[derive(Clone, Debug)]

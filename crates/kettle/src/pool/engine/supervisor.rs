@@ -518,10 +518,13 @@ impl<W: Clone> Seat<W> {
         let first_event = post.events.len();
         let mut left = most;
         while left > 0 {
+            // Messages are looked at first: if one is there, what was put into the ring before it is there as well. Else a
+            // quick worker might put both in between, and the message would be taken out of turn.
+            let has_letter = !self.desk.outcomes.is_empty();
             let words = self.receive_words(post, left);
             left -= words;
             if words == 0 {
-                if self.desk.outcomes.is_empty() || !self.receive_letter(post) {
+                if !has_letter || !self.receive_letter(post) {
                     break;
                 }
                 left -= 1;

@@ -8,7 +8,9 @@
 //!
 //! A slot is written before the count that covers it is stored, and not again before it was taken: a death in between
 //! leaves a slot that nobody sees. What does not fit goes through the queue of outcomes; since a worker reports its
-//! tasks in turn, the supervisor knows which mark comes next, and finds it at the front of the one or of the other.
+//! tasks in turn, the supervisor knows which mark comes next, and finds it at the front of the one or of the other: it
+//! looks whether there is a message first, and into the ring second, so that it never takes a message before a word that
+//! was put earlier.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -100,9 +100,10 @@ impl Worker {
     /// the other way.
     #[must_use]
     pub fn report_word(&self, chunk: Chunk, index: u32, word: Word) -> bool {
+        crash_point("pool.worker.before-report");
         let put = self.desk.words().put(Mark::new(chunk.id, index), word);
         if put {
-            self.desk.bell.notify_one(Scope::Shared);
+            self.ring();
         }
         put
     }
@@ -117,9 +118,13 @@ impl Worker {
 
     fn put(&mut self, head: Head, load: Load<'_>) -> Result<(), OutOfMemory> {
         letters::put(&self.desk.outcomes, &mut self.scratch, head, load)?;
+        self.ring();
+        Ok(())
+    }
+
+    fn ring(&self) {
         crash_point("pool.worker.before-notify");
         self.desk.bell.notify_one(Scope::Shared);
         crash_point("pool.worker.reported");
-        Ok(())
     }
 }
