@@ -19,6 +19,10 @@ kettle::task! {
         n * n
     }
 
+    fn repeat(len: usize) -> String {
+        "x".repeat(len)
+    }
+
     fn add(a: u64, b: u64) -> u64 {
         a + b
     }
@@ -152,6 +156,14 @@ fn a_map_is_in_order_and_uses_all_workers() {
     assert!(pool.map(square::call, 0..0).unwrap().is_empty());
     assert_eq!(pool.map(|(a, b)| add::call(a, b), [(1, 2), (3, 4)]).unwrap(), [3, 7]);
     assert!(pool.chunks_of(7).map(square::call, 0..1000).unwrap().into_iter().eq((0..1000).map(|n| n * n)));
+}
+
+#[test]
+fn short_and_long_results_take_turns() {
+    let _dog = watchdog();
+    let pool = pool(2);
+    let texts = pool.map(|n| repeat::call(n % 3 * 9), 0..50_000).unwrap();
+    assert!((0..50_000).zip(texts).all(|(n, text)| text.len() == n % 3 * 9));
 }
 
 #[test]

@@ -17,9 +17,9 @@ use kettle_core::queue::Taken;
 use serde::de::DeserializeOwned;
 
 use super::call::Packed;
-use super::engine::{Agenda, Chunking, Span, Waiter};
+use super::engine::{Agenda, Chunking, Span, Waiter, Word};
 use super::error::{Panic, TaskError};
-use super::worker::Tag;
+use super::worker::{Tag, from_word};
 use crate::codec;
 
 /// What became of a task.
@@ -35,8 +35,18 @@ impl Outcome {
     /// As a worker reported it; `inline` is the body if it is short.
     pub(super) fn reported(taken: Taken<Block>, inline: &[u8]) -> Self {
         let Taken { tag, block, parts } = taken;
+        Self::of(tag, inline.to_vec(), block, parts)
+    }
+
+    /// As a worker reported it in a word.
+    pub(super) fn in_a_word(word: Word) -> Self {
+        let (tag, bytes) = from_word(word);
+        Self::of(tag, bytes, None, Vec::new())
+    }
+
+    fn of(tag: u8, bytes: Vec<u8>, block: Option<Block>, parts: Vec<Block>) -> Self {
         match Tag::of(tag) {
-            Some(tag) => Self::Reported { tag, bytes: inline.to_vec(), block, parts },
+            Some(tag) => Self::Reported { tag, bytes, block, parts },
             None => Self::Failed(TaskError::Lost(format!("the worker speaks of something unknown ({tag})"))),
         }
     }

@@ -15,7 +15,7 @@ use kettle_core::queue::Taken;
 use kettle_core::wait::Deadline;
 
 use super::call::{self, Packed};
-use super::engine::{Event, Fate, Post, SeatId, Span, Supervisor, Waiter};
+use super::engine::{Event, Fate, Post, SeatId, Span, Supervisor, Waiter, Word};
 use super::error::{Broken, Panic, SubmitError, TaskError, WorkerDied};
 use super::job::{Job, Outcome, Terms, Want};
 use super::worker::Tag;
@@ -270,9 +270,9 @@ impl State {
     pub(super) fn step(&mut self, ask: bool) -> Vec<Waker> {
         let mut post = std::mem::take(&mut self.post);
         self.supervisor.sweep(&mut post, ask);
-        let Post { bytes, events, .. } = &mut post;
+        let Post { bytes, words, events } = &mut post;
         for event in events.drain(..) {
-            self.hear(event, bytes);
+            self.hear(event, bytes, words);
         }
         self.post = post;
         self.dispatch();
@@ -285,14 +285,18 @@ impl State {
         std::mem::take(&mut self.wakers)
     }
 
-    fn hear(&mut self, event: Event<Work>, bytes: &[u8]) {
+    fn hear(&mut self, event: Event<Work>, bytes: &[u8], words: &[Word]) {
         match event {
             Event::Outcome { work, task, taken, at } => {
                 let number = work.start + u64::from(task);
                 self.conclude(work.job, number, Outcome::reported(taken, &bytes[at]));
             }
-            // Its workers report in messages alone.
-            Event::Words { .. } => {}
+            Event::Words { work, from, at } => {
+                let first = work.start + u64::from(from);
+                for (number, word) in (first..).zip(&words[at]) {
+                    self.conclude(work.job, number, Outcome::in_a_word(*word));
+                }
+            }
             Event::Finished { work, len, took } => {
                 if let Some(job) = self.jobs.get_mut(&work.job) {
                     job.agenda.finished(len, took);

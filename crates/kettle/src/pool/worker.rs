@@ -8,7 +8,7 @@ use kettle_core::wait::Patience;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::call::{Calls, Unpacked, body};
-use super::engine::{Assignment, Desk, Load, Worker};
+use super::engine::{Assignment, Desk, Load, Word, Worker};
 use super::error::Panic;
 use super::panics;
 use crate::codec::{self, Message};
@@ -105,12 +105,29 @@ fn work(worker: &mut Worker) -> Result<(), OutOfMemory> {
                 wait_for_the_end();
             }
             let (tag, message) = make(call).tell();
+            if as_word(tag, &message).is_some_and(|word| worker.report_word(chunk, index, word)) {
+                continue;
+            }
             report(message, |load| worker.report(chunk, index, Load { tag: tag as u8, ..load })).or_else(|e| {
                 let why = written(&format!("the result: {e}"));
                 report(why, |load| worker.report(chunk, index, Load { tag: Tag::Lost as u8, ..load }))
             })?;
         }
     }
+}
+
+/// A short result, without a message around it: its kind and its length in one byte, and its bytes.
+fn as_word(tag: Tag, message: &Message) -> Option<Word> {
+    let mut bytes = [0; 8];
+    bytes.get_mut(..message.bytes.len())?.copy_from_slice(&message.bytes);
+    let len = message.bytes.len() as u8;
+    message.blocks.is_empty().then_some((tag as u8 | len << 4, u64::from_le_bytes(bytes)))
+}
+
+/// What [`as_word`] was made of.
+pub(super) fn from_word((tag_and_len, bytes): Word) -> (u8, Vec<u8>) {
+    let len = usize::from(tag_and_len >> 4).min(8);
+    (tag_and_len & 0xf, bytes.to_le_bytes()[..len].to_vec())
 }
 
 fn report(message: Message, put: impl FnOnce(Load<'_>) -> Result<(), OutOfMemory>) -> Result<(), OutOfMemory> {
