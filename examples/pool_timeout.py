@@ -6,11 +6,11 @@ import time
 import kettle
 import kettle.multiprocessing as multiprocessing
 
-HARMLESS, HOPELESS = "aaaa", "a" * 60 + "b"
+HARMLESS, HOPELESS = "aaaa", "a" * 40 + "b"
 
 
 def only_as(text: str) -> bool:
-    """An innocent look, and two to the power of 60 steps in C for some texts."""
+    """An innocent look, and two to the power of 40 steps in C for some texts."""
     return re.fullmatch("(a+)+", text) is not None
 
 

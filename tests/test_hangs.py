@@ -21,7 +21,7 @@ SAYS = {
     "failing_initializer": r"apply\(\) raised ConnectionError: nobody answers at localhost:5432",
     "endless_input": r"10 results taken, \d+ items of the input read",
     "join_before_get": r"joined, then got 1000000 bytes",
-    "unpicklable_item": r"put\(\) raised TypeError: cannot pickle .*lock.*",
+    "unpicklable_item": r"put\(\) raised TypeError: cannot pickle .*[Ll]ock.*",
     "killed_getter": r"another get\(\) returned 'the next item'",
     "killed_waiter": r"set\(\) returned, and the event is set",
     "killed_holder": r"acquire\(\) raised OwnerDied: .*",
