@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -144,7 +145,11 @@ fn giving_up_at_any_comparison_changes_nothing() {
     (0..100).for_each(|n| put(&queue, n * 37 % 101));
     let contents = |queue: &LocalQueue<u64>| {
         let mut all = Vec::new();
-        queue.try_for_each((), |n| Ok::<_, ()>(all.push(*n))).expect("nothing fails");
+        let push = |n: &u64| {
+            all.push(*n);
+            Ok::<(), ()>(())
+        };
+        queue.try_for_each((), push).expect("nothing fails");
         all
     };
     let before = contents(&queue);
@@ -344,7 +349,7 @@ fn done_is_told_to_all() {
 #[test]
 fn nothing_is_dropped_under_the_lock() {
     /// Looks at its queue when it is dropped, as a finalizer may.
-    struct Nosy(Arc<LocalQueue<Self>>, Arc<Cell<u32>>);
+    struct Nosy(Rc<LocalQueue<Self>>, Rc<Cell<u32>>);
     impl Drop for Nosy {
         fn drop(&mut self) {
             let _ = self.0.len(());
@@ -359,8 +364,8 @@ fn nothing_is_dropped_under_the_lock() {
             Err(())
         }
     }
-    let dropped = Arc::new(Cell::new(0));
-    let queue = Arc::new(LocalQueue::new(Order::Priority, 2));
+    let dropped = Rc::new(Cell::new(0));
+    let queue = Rc::new(LocalQueue::new(Order::Priority, 2));
     let nosy = || Nosy(queue.clone(), dropped.clone());
     assert!(queue.put_now((), nosy(), &mut Never).is_ok());
     drop(queue.put_now((), nosy(), &mut Never)); // refused

@@ -8,6 +8,7 @@
 //! put into the Python classes themselves, by the decorator [`quicken`].
 
 mod attached;
+pub(crate) mod calls;
 mod objects;
 mod threads;
 

@@ -5,6 +5,8 @@ use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyString, PyTuple};
 
+use crate::methods::calls;
+
 /// Knows how to compare numbers, texts and tuples of these by itself: there the interpreter runs no code of anyone's.
 /// For everything else it remembers what it was told.
 pub(crate) struct Comparisons<'py> {
@@ -28,7 +30,7 @@ impl<'py> Comparisons<'py> {
 
     /// Asks the objects themselves. They may do what they like meanwhile, to this queue too.
     pub(crate) fn ask(&mut self, question: &Question) -> PyResult<()> {
-        let is_less = question.left.bind(self.py).lt(question.right.bind(self.py))?;
+        let is_less = calls::is_less(question.left.bind(self.py), question.right.bind(self.py))?;
         self.answers.push(is_less);
         Ok(())
     }

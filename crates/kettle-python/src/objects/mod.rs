@@ -32,7 +32,7 @@ use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::methods::{Attached, AttachedLock};
+use crate::methods::{Attached, AttachedLock, calls};
 use crate::primitive;
 use compare::Comparisons;
 
@@ -152,7 +152,7 @@ impl ObjectQueue {
                 Refused::MovedOut => {
                     drop(place);
                     let (block, timeout) = block_and_timeout(deadline);
-                    return slf.call_method1(intern!(py, "_kettle_put"), (item, block, timeout)).map(drop);
+                    return calls::call_method(slf, "_kettle_put", (item, block, timeout)).map(drop);
                 }
                 Refused::NotNow if deadline == Deadline::NOW => return Err(errors::full(py)),
                 Refused::NotNow => {
@@ -176,7 +176,7 @@ impl ObjectQueue {
                 Err(Refused::MovedOut) => {
                     drop(place);
                     let args = block_and_timeout(deadline);
-                    return slf.call_method1(intern!(py, "_kettle_get"), args).map(Bound::unbind);
+                    return calls::call_method(slf, "_kettle_get", args).map(Bound::unbind);
                 }
                 Err(Refused::NotNow) if deadline == Deadline::NOW => return Err(errors::empty(py)),
                 Err(Refused::NotNow) => {
@@ -256,15 +256,19 @@ impl ObjectQueue {
     fn put_many(slf: &Bound<'_, Self>, objs: &Bound<'_, PyAny>, block: Truth, timeout: Option<f64>) -> PyResult<u64> {
         let deadline = until(block.0, timeout)?;
         let mut done = 0;
-        for item in objs.try_iter()? {
-            let result = item.and_then(|item| Self::in_turn(slf, || Self::put_by(slf, item.unbind(), deadline)));
+        let objs = objs.try_iter()?;
+        loop {
+            let result = match calls::next(&objs) {
+                Ok(None) => return Ok(done),
+                Ok(Some(item)) => Self::in_turn(slf, || Self::put_by(slf, item.unbind(), deadline)),
+                Err(e) => Err(e),
+            };
             if let Err(e) = result {
                 e.value(slf.py()).setattr(intern!(slf.py(), "done"), done)?;
                 return Err(e);
             }
             done += 1;
         }
-        Ok(done)
     }
 
     /// Waits for an item, then takes what there is, `max` items at most.
@@ -295,7 +299,7 @@ impl ObjectQueue {
     fn qsize(slf: &Bound<'_, Self>) -> PyResult<usize> {
         let this = slf.get();
         if this.has_moved_out() {
-            return slf.call_method0(intern!(slf.py(), "_kettle_qsize"))?.extract();
+            return calls::call_method(slf, "_kettle_qsize", ())?.extract();
         }
         Ok(this.body.len(slf.py().into()))
     }
@@ -315,7 +319,7 @@ impl ObjectQueue {
     fn task_done(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         if this.has_moved_out() {
-            return slf.call_method0(intern!(slf.py(), "_kettle_task_done")).map(drop);
+            return calls::call_method(slf, "_kettle_task_done", ()).map(drop);
         }
         this._kettle_one_done(slf.py())
     }
@@ -327,7 +331,7 @@ impl ObjectQueue {
         while this.body.unfinished(py.into()) != 0 {
             if this.has_moved_out() {
                 drop(place);
-                return slf.call_method0(intern!(py, "_kettle_join")).map(drop);
+                return calls::call_method(slf, "_kettle_join", ()).map(drop);
             }
             wait_in(py, &place, Deadline::NEVER)?;
         }
@@ -341,7 +345,7 @@ impl ObjectQueue {
     fn shutdown(slf: &Bound<'_, Self>, immediate: Truth) -> PyResult<()> {
         let this = slf.get();
         if this.has_moved_out() {
-            return slf.call_method1(intern!(slf.py(), "_kettle_shutdown"), (immediate.0,)).map(drop);
+            return calls::call_method(slf, "_kettle_shutdown", (immediate.0,)).map(drop);
         }
         drop(this.body.shut_down(slf.py().into(), immediate.0));
         Ok(())

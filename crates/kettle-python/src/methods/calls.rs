@@ -1,0 +1,72 @@
+//! Calls of Python code from which a thread may not come back.
+//!
+//! When the interpreter ends, up to Python 3.13, a daemon thread that wants to go on in Python is made to unwind its
+//! stack there and then, which Rust takes for a reason to abort the process. PyO3 sees to it where a thread comes back
+//! from waiting, but not where Python code is called that takes long or waits by itself. A thread that ends in one of
+//! these calls stands still instead, for the moments that are left.
+
+use std::ffi::c_int;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyTuple};
+
+unsafe extern "C-unwind" {
+    fn PyObject_CallObject(callable: *mut ffi::PyObject, args: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyObject_RichCompareBool(a: *mut ffi::PyObject, b: *mut ffi::PyObject, operation: c_int) -> c_int;
+    fn PyIter_Next(iterator: *mut ffi::PyObject) -> *mut ffi::PyObject;
+}
+
+/// Stops the unwinding of a thread that the interpreter has given up.
+struct StandStill;
+
+impl Drop for StandStill {
+    fn drop(&mut self) {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Runs `call`, which calls Python and has nothing to drop.
+fn outlived<R>(call: impl FnOnce() -> R) -> R {
+    let guard = StandStill;
+    let result = call();
+    std::mem::forget(guard);
+    result
+}
+
+/// `object.name(*args)`.
+pub(crate) fn call_method<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &str,
+    args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = object.py();
+    let (method, args) = (object.getattr(name)?, args.into_pyobject(py).map_err(Into::into)?);
+    let (callable, given) = (method.as_ptr(), args.as_ptr());
+    // SAFETY: both are alive; what comes back is a new reference or NULL with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, outlived(|| PyObject_CallObject(callable, given))) }
+}
+
+/// `a < b`.
+pub(crate) fn is_less(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let (left, right) = (a.as_ptr(), b.as_ptr());
+    // SAFETY: both are alive.
+    match unsafe { outlived(|| PyObject_RichCompareBool(left, right, ffi::Py_LT)) } {
+        -1 => Err(PyErr::fetch(a.py())),
+        answer => Ok(answer != 0),
+    }
+}
+
+/// `next(iterator)`, None at its end.
+pub(crate) fn next<'py>(iterator: &Bound<'py, PyIterator>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = iterator.py();
+    let this = iterator.as_ptr();
+    // SAFETY: it is an iterator, and alive; what comes back is a new reference, or NULL with or without an exception.
+    let item = unsafe { Bound::from_owned_ptr_or_opt(py, outlived(|| PyIter_Next(this))) };
+    match item {
+        None => PyErr::take(py).map_or(Ok(None), Err),
+        item => Ok(item),
+    }
+}
