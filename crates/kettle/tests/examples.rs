@@ -37,4 +37,10 @@ examples! {
     pipe => "6000500 bytes in all",
     shared_value => "hits       40000",
     semaphore => "Eight parties have eaten",
+    pool_apply_async => "All ten are given, none is waited for.",
+    pool_apply => "\"hello 9\"]",
+    pool_map => "\"func_return: 6\"]",
+    pool_map_async => "func_return: 6",
+    pool_callback => "Five pages with 3500 bytes.",
+    pool_survives => "99 of 100 have results, 1 was lost with its worker",
 }
