@@ -2,17 +2,17 @@
 
     import kettle.queue as queue        # one line changed
 
-`Queue`, `LifoQueue`, `PriorityQueue` and `SimpleQueue` are the standard library's in all that it promises, several times
-faster. Their sizes are exact. A `put` from a signal handler, a finalizer or a comparison never deadlocks, and a
+`Queue`, `LifoQueue`, `PriorityQueue` and `SimpleQueue` are the standard library's in all that it promises, and many
+times faster. Their sizes are exact. A `put` from a signal handler, a finalizer or a comparison never deadlocks, and a
 comparison that raises loses nothing. Items of a `PriorityQueue` that compare equal come out in the order in which they
 were put. New are `put_many`, `get_many`, `aput`, `aget`, `ajoin`, `async for`, `statistics` and `name`; `shutdown` is
 there on every Python version.
 
 How the classes stand to the standard library's: they extend them, so that code which tests for those finds them. Items
 are kept by the core (`native.ObjectQueue`) as long as nobody wants to see how. Whoever asks for `queue`, `mutex`,
-`not_empty`, `not_full` or `all_tasks_done`, or overrides `_init`, `_put`, `_get` or `_qsize`, gets what these are in the
-standard library: a container, a lock and conditions in Python. The items then move out into that container, and the
-queue works as the standard library's does, as fast as that one:
+`not_empty`, `not_full` or `all_tasks_done`, or overrides `_init`, `_put`, `_get` or `_qsize`, gets what these are in
+the standard library: a container, a lock and conditions in Python. The items then move out into that container, and
+that queue works from then on as the standard library's does, as fast as that one:
 
     inside  ──(first look, or a subclass with methods of its own)──►  outside
     put, get, ...: the core                                           _kettle_put, _kettle_get, ...: below
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Empty", "Full", "LifoQueue", "PriorityQueue", "Queue", "ShutDown", "SimpleQueue"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 ShutDown = native.ShutDown
 
@@ -56,9 +57,9 @@ class _Base(native.ObjectQueue, Generic[T]):
         super().__init_subclass__(**kwargs)
         # In the standard library these two call the others, and so does who overrides only those expect it.
         if _overrides(cls, "put") and not _overrides(cls, "put_nowait"):
-            cls.put_nowait = _put_nowait  # type: ignore[method-assign, assignment]
+            cls.put_nowait = _put_nowait  # type: ignore[method-assign]
         if _overrides(cls, "get") and not _overrides(cls, "get_nowait"):
-            cls.get_nowait = _get_nowait  # type: ignore[method-assign, assignment]
+            cls.get_nowait = _get_nowait  # type: ignore[method-assign]
         native.quicken(cls)
 
     async def aput(self, item: T, timeout: float | None = None) -> None:
@@ -99,7 +100,7 @@ class _Base(native.ObjectQueue, Generic[T]):
         from kettle._aio import PENDING
 
         def attempt() -> bool:
-            return PENDING if self.unfinished_tasks else True  # type: ignore[no-any-return]
+            return PENDING if self.unfinished_tasks else True
 
         return await self._kettle_retry(_DONE, attempt, timeout, together=True) is not PENDING
 
@@ -113,8 +114,8 @@ class _Base(native.ObjectQueue, Generic[T]):
             yield item
 
     async def _kettle_retry(
-        self, what: int, attempt: Callable[[], T], timeout: float | None, *, together: bool = False
-    ) -> T:
+        self, what: int, attempt: Callable[[], R], timeout: float | None, *, together: bool = False
+    ) -> R:
         from kettle._aio import Source, retry
 
         def source() -> Source:
@@ -243,7 +244,8 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
     @classmethod
     def _kettle_keeps_house(cls) -> bool:
         """Whether a subclass has methods of its own to handle the container."""
-        return (cls._init, cls._put, cls._get, cls._qsize) != cls._kettle_methods
+        own: bool = (cls._init, cls._put, cls._get, cls._qsize) != cls._kettle_methods
+        return own
 
     queue: Any = _Part()
     mutex: Any = _Part()
@@ -272,7 +274,7 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
     # ---------------------------------------------------------- what the core calls when the items are outside
 
     def _kettle_put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
-        outside = self._kettle_outside
+        outside = self._kettle_outside or _move_out(self)
         with outside.mutex:
             if self.is_shutdown:
                 raise ShutDown
@@ -287,7 +289,7 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
             outside.not_empty.notify()
 
     def _kettle_get(self, block: bool = True, timeout: float | None = None) -> T:
-        outside = self._kettle_outside
+        outside = self._kettle_outside or _move_out(self)
         with outside.mutex:
             if timeout is not None or not self._qsize():
                 _await(outside.not_empty, lambda: self._qsize() or self.is_shutdown, block, timeout)
@@ -302,24 +304,24 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         return not 0 < self.maxsize <= self._qsize()
 
     def _kettle_qsize(self) -> int:
-        with self._kettle_outside.mutex:
+        with _move_out(self).mutex:
             return self._qsize()
 
     def _kettle_task_done(self) -> None:
-        condition = self._kettle_outside.all_tasks_done
+        condition = _move_out(self).all_tasks_done
         with condition:
             self._kettle_one_done()
             if not self.unfinished_tasks:
                 condition.notify_all()
 
     def _kettle_join(self) -> None:
-        condition = self._kettle_outside.all_tasks_done
+        condition = _move_out(self).all_tasks_done
         with condition:
             while self.unfinished_tasks:
                 condition.wait()
 
     def _kettle_shutdown(self, immediate: bool) -> None:
-        outside = self._kettle_outside
+        outside = self._kettle_outside or _move_out(self)
         with outside.mutex:
             self.is_shutdown = True
             if immediate:
