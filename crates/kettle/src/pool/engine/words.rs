@@ -23,8 +23,8 @@ use super::desk::Mark;
 const PUT: usize = 0;
 const TAKEN: usize = 8;
 const SLOTS: usize = 16;
-/// Slots of a ring.
-const LEN: u64 = 1024;
+/// Slots of a ring: those of some chunks, for the supervisor may not get a processor for milliseconds.
+const LEN: u64 = 16 * 1024;
 const BYTES: usize = (SLOTS + 2 * LEN as usize) * size_of::<u64>();
 
 /// An outcome of at most eight bytes: what kind it is, and the bytes.
