@@ -33,6 +33,31 @@
 //!
 //! A process dies with its parent, however that one ends and whatever it is doing itself. None is left behind.
 //!
+//! # A pool
+//!
+//! A [`Pool`] keeps processes at hand to run tasks, many of them if need be. It survives its workers: one that is killed,
+//! crashes or hangs fails the task that it was at, and is replaced. `square::call` makes a call of the task's arguments.
+//!
+//! ```standalone_crate
+//! kettle::task! {
+//!     fn square(n: u64) -> u64 {
+//!         n * n
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     kettle::init();
+//!     let pool = kettle::Pool::new()?;
+//!     assert_eq!(pool.apply(square::call(7))?, 49);
+//!     assert_eq!(pool.map(square::call, 0..5)?, [0, 1, 4, 9, 16]);
+//!     let handle = pool.submit(square::call(8))?;
+//!     assert_eq!(handle.join()?, 64);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! There are time limits, retries, cancellation, lazy input and more: see [`mod@pool`].
+//!
 //! # Queues
 //!
 //! A [`Queue`] carries items between any number of processes. It may be an argument of a task, or an item of another
@@ -116,6 +141,8 @@
 //! has one descriptor that rings when something in shared memory has changed. All can be dropped at any time (by
 //! `tokio::time::timeout` or `select!`) and have then done nothing. The runtime needs its I/O and time drivers, as
 //! `enable_all` gives.
+//!
+//! A task of a pool can be awaited on any runtime, without that feature: its [`Handle`](pool::Handle) is a future.
 //!
 //! # What cannot be
 //!

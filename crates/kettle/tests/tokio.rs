@@ -5,8 +5,9 @@ mod support;
 use std::future::Future;
 use std::time::Duration;
 
+use kettle::pool::TaskError;
 use kettle::queue::JoinError;
-use kettle::{Barrier, Bytes, Connection, Event, JoinableQueue, Lock, Queue, RecvError, Semaphore, pipe};
+use kettle::{Barrier, Bytes, Connection, Event, JoinableQueue, Lock, Pool, Queue, RecvError, Semaphore, pipe};
 use support::{LONG, SHORT, watchdog};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -45,6 +46,17 @@ kettle::task! {
 
     fn set(event: Event) {
         event.set();
+    }
+
+    fn square(n: u64) -> u64 {
+        n * n
+    }
+
+    fn spin(began: Event) {
+        began.set();
+        loop {
+            std::hint::spin_loop();
+        }
     }
 }
 
@@ -271,5 +283,56 @@ fn waits_need_no_threads() {
         for task in tasks {
             assert_eq!(timeout(LONG, task).await.unwrap().unwrap(), 1);
         }
+    });
+}
+
+#[test]
+fn a_task_of_a_pool_is_awaited() {
+    on_both(|| async {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        for n in 0..50 {
+            assert_eq!(pool.submit(square::call(n)).unwrap().await.unwrap(), n * n);
+        }
+        let handles: Vec<_> = (0..200).map(|n| tokio::spawn(pool.submit(square::call(n)).unwrap())).collect();
+        for (n, handle) in (0..).zip(handles) {
+            assert_eq!(timeout(LONG, handle).await.unwrap().unwrap().unwrap(), n * n);
+        }
+    });
+}
+
+#[test]
+fn an_awaited_task_is_cancelled_when_asked() {
+    on_both(|| async {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let began = Event::new().unwrap();
+        let mut handle = pool.submit(spin::call(began.clone())).unwrap();
+        began.wait_async().await;
+        assert!(timeout(SHORT, &mut handle).await.is_err());
+        // The wait was given up, the task was not.
+        assert!(handle.cancel());
+        assert!(matches!(handle.await, Err(TaskError::Cancelled { .. })));
+
+        began.clear();
+        let handle = pool.submit(spin::call(began.clone())).unwrap().cancel_on_drop();
+        began.wait_async().await;
+        assert!(timeout(SHORT, handle).await.is_err());
+        // Dropped with its handle: the worker's successor is free.
+        assert_eq!(timeout(LONG, pool.submit(square::call(3)).unwrap()).await.unwrap().unwrap(), 9);
+    });
+}
+
+#[test]
+fn a_task_that_dies_or_takes_too_long_wakes_who_awaits_it() {
+    on_both(|| async {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let began = Event::new().unwrap();
+        let late = pool.task_timeout(SHORT).submit(spin::call(began.clone())).unwrap();
+        assert!(matches!(timeout(LONG, late).await.unwrap(), Err(TaskError::TimedOut { .. })));
+        began.clear();
+        let handle = pool.submit(spin::call(began.clone())).unwrap();
+        began.wait_async().await;
+        let ended = tokio::task::spawn_blocking(move || drop(pool));
+        assert!(matches!(timeout(LONG, handle).await.unwrap(), Err(TaskError::Cancelled { .. })));
+        ended.await.unwrap();
     });
 }

@@ -181,3 +181,97 @@ const LINGER: Duration = Duration::from_millis(1);
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+    use std::thread;
+
+    use super::*;
+
+    /// What is to be done, and by whom it is done.
+    #[derive(Default)]
+    struct Office {
+        lead: Lead,
+        is_led: AtomicBool,
+        /// Those who wait, to be finished by a leader in turn.
+        tray: Mutex<VecDeque<Arc<Waiter>>>,
+        turns: AtomicU64,
+        is_closed: AtomicBool,
+    }
+
+    impl Office {
+        fn has_work(&self) -> bool {
+            !lock(&self.tray).is_empty()
+        }
+
+        /// One turn of a leader: finishes one waiter, perhaps itself.
+        fn work(&self) {
+            assert!(!self.is_led.swap(true, Ordering::SeqCst), "two lead at once");
+            let waiter = lock(&self.tray).pop_front();
+            if let Some(waiter) = waiter {
+                waiter.finish();
+            }
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            self.is_led.store(false, Ordering::SeqCst);
+        }
+
+        fn wait(&self, waiter: &Arc<Waiter>) {
+            while !waiter.is_done() {
+                if self.lead.take() {
+                    while !waiter.is_done() {
+                        self.work();
+                    }
+                    self.lead.let_go(|| self.has_work());
+                } else {
+                    let followed = self.lead.follow(waiter, || {}, &Patience::forever());
+                    assert_eq!(followed, Ok(()));
+                }
+            }
+        }
+
+        fn deputise(&self) {
+            let is_closed = || self.is_closed.load(Ordering::SeqCst);
+            while let Ok(Some(())) = self.lead.stand_in(|| self.has_work(), is_closed, &Patience::forever()) {
+                while self.has_work() && !self.lead.is_wanted() {
+                    self.work();
+                }
+                self.lead.let_go(|| self.has_work());
+            }
+        }
+    }
+
+    #[test]
+    fn one_leads_and_everybody_gets_what_they_wait_for() {
+        let office = Office::default();
+        thread::scope(|scope| {
+            let deputy = scope.spawn(|| office.deputise());
+            let waiters: Vec<_> = (0..4)
+                .map(|t| {
+                    let office = &office;
+                    scope.spawn(move || {
+                        for n in 0..500 {
+                            let waiter = Arc::<Waiter>::default();
+                            lock(&office.tray).push_back(Arc::clone(&waiter));
+                            office.lead.call_deputy((n + t) % 7 == 0);
+                            if (n + t) % 3 == 0 {
+                                // Somebody else does it, the deputy if need be.
+                                let done = || waiter.is_done().then_some(());
+                                let waited =
+                                    waiter.events.wait_for(&Patience::forever(), Scope::Private, done, || None);
+                                assert_eq!(waited, Ok(()));
+                            } else {
+                                office.wait(&waiter);
+                            }
+                        }
+                    })
+                })
+                .collect();
+            waiters.into_iter().for_each(|waiter| waiter.join().expect("no waiter fails"));
+            office.is_closed.store(true, Ordering::SeqCst);
+            office.lead.call_deputy(true);
+            deputy.join().expect("the deputy does not fail");
+        });
+        assert!(!office.has_work() && office.turns.into_inner() >= 2000);
+    }
+}
