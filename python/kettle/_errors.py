@@ -41,10 +41,11 @@ class _OfFields(KettleError):
     """An error that is made of keyword fields. It travels as its text and its attributes, whatever its constructor."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, vars(self))
+        return rebuild, (type(self), self.args, vars(self))
 
 
-def _rebuild(cls: type[_OfFields], args: tuple[Any, ...], fields: dict[str, Any]) -> _OfFields:
+def rebuild(cls: type[_OfFields], args: tuple[Any, ...], fields: dict[str, Any]) -> _OfFields:
+    """An error with this text and these attributes."""
     error = cls.__new__(cls)
     error.args = args
     vars(error).update(fields)

@@ -42,6 +42,7 @@ class _End:
 class Hooks:
     """See the module. The native crew calls everything but `join_callbacks`."""
 
+    work = staticmethod(_worker.work)
     unpack = staticmethod(_worker.unpack)
 
     def __init__(
@@ -61,7 +62,7 @@ class Hooks:
 
     def start(self, seat: int, desk: native.PoolDesk) -> int:
         """Starts a worker at `desk`; gives its process id."""
-        process = self._make_process(target=_worker.work, args=(desk, *self._work))
+        process = self._make_process(target=self.work, args=(desk, *self._work))
         process.name = f"{self._name}-{seat}" if self._name else process.name.replace("Process", "PoolWorker")
         process.daemon = True
         process.start()
@@ -103,6 +104,10 @@ class Hooks:
     def false_start(self, end: _End) -> WorkerDied:
         """The error of a pool whose workers die before they are ready."""
         return self._post_mortem.worker_died(end.pid, end.exitcode, trace=end.trace, reason="start")
+
+    def broken(self, error: BaseException) -> BaseException:
+        """The error of all that a pool is asked for, once this one has broken it."""
+        return error
 
     def cancelled(self, func: Any, args: Any, is_call: bool) -> TaskCancelled:
         """The error of a job that was cancelled."""

@@ -19,14 +19,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["unpack", "work"]
+__all__ = ["pack_error", "unpack", "work"]
 
 
-def work(desk: native.PoolDesk, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
-    """The life of a worker at `desk`."""
+def work(
+    desk: native.PoolDesk,
+    initializer: Callable[..., object] | None,
+    initargs: tuple[Any, ...],
+    pack: Callable[[BaseException], bytes] | None = None,
+    pack_unsendable: Callable[[BaseException, object], bytes] | None = None,
+) -> None:
+    """The life of a worker at `desk`. What its tasks raise, and why a result cannot be sent, is packed by `pack` and
+    `pack_unsendable`."""
     # First of all, so that an initializer which enables faulthandler for itself has its way.
     report = _postmortem.arm()
-    worker = native.PoolWorker(desk, _pack, _pack_unsendable)
+    worker = native.PoolWorker(desk, pack or pack_error, pack_unsendable or _pack_unsendable)
     if initializer is not None:
         try:
             initializer(*initargs)
@@ -37,12 +44,12 @@ def work(desk: native.PoolDesk, initializer: Callable[..., object] | None, inita
     worker.run()
 
 
-def _pack(error: BaseException) -> bytes:
+def pack_error(error: BaseException, kinds: type[BaseException] = Exception) -> bytes:
+    """An exception as bytes. What is not one of these `kinds` would end the parent, were it raised there: it is told."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     pickled = None
-    # What would end the parent, were it raised there, is told and not raised.
-    if isinstance(error, Exception):
+    if isinstance(error, kinds):
         try:
             pickled = native.dumps(error)
         except Exception:  # whatever a pickler may raise
@@ -59,13 +66,13 @@ def _text(error: BaseException) -> str:
 
 def _pack_unsendable(refusal: BaseException, result: object) -> bytes:
     if not isinstance(refusal, Exception):
-        return _pack(refusal)
+        return pack_error(refusal)
     error = MaybeEncodingError(refusal, result)
     error.__traceback__ = refusal.__traceback__
-    return _pack(error)
+    return pack_error(error)
 
 
-def unpack(packed: bytes) -> BaseException:
+def unpack(packed: bytes, cause: Callable[[str], BaseException] = RemoteTraceback) -> BaseException:
     """In the parent: the exception, with the worker's traceback as its cause."""
     name, text, where, pickled = pickle.loads(packed)
     if pickled is not None:
@@ -74,6 +81,6 @@ def unpack(packed: bytes) -> BaseException:
         except Exception:  # whatever a constructor may raise
             error = None
         if isinstance(error, BaseException):
-            error.__cause__ = RemoteTraceback(f'\n"""\n{where}"""')
+            error.__cause__ = cause(f'\n"""\n{where}"""')
             return error
     return RemoteError(type_name=name, text=text, traceback=where)

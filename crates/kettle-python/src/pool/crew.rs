@@ -72,7 +72,7 @@ pub(super) struct Inner {
     /// Why no work is done any more.
     broken: Mutex<Option<Py<PyAny>>>,
     /// What only Python can do: start processes, make exceptions, run callbacks.
-    hooks: Py<PyAny>,
+    pub(super) hooks: Py<PyAny>,
     numbers: AtomicU64,
     /// Each worker that ended before it was ready, since the last that was, by its weight.
     false_starts: AtomicUsize,
@@ -343,8 +343,10 @@ impl Inner {
             let span = {
                 let mut state = task.state(py);
                 let span = if some { state.agenda.take(size) } else { None };
-                if span.is_none() {
-                    state.is_ready = false;
+                match span {
+                    // From now on it cannot be withdrawn.
+                    Some(_) => state.was_sent = true,
+                    None => state.is_ready = false,
                 }
                 span
             };
@@ -356,10 +358,7 @@ impl Inner {
                 continue;
             };
             match self.send(py, seat, &task, span) {
-                Ok(()) => {
-                    task.state(py).was_sent = true;
-                    sent = true;
-                }
+                Ok(()) => sent = true,
                 Err(e) if e.is_instance_of::<PyException>(py) => self.refuse(py, &task, span, e)?,
                 Err(e) => {
                     // Ctrl-C, which is no error of these tasks.
@@ -633,8 +632,9 @@ impl Inner {
         self.lead.call_deputy(true);
     }
 
-    /// Ends all jobs with this error, and takes no more.
+    /// Ends all jobs because of this error, and takes no more.
     fn fail_all(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
+        let error = self.hooks.bind(py).call_method1(intern!(py, "broken"), (error,))?.unbind();
         {
             let mut broken = lock(py, &self.broken);
             if broken.is_none() {
@@ -679,16 +679,66 @@ impl Inner {
         if task.is_over() {
             return Ok(false);
         }
-        task.state(py).cancelled = true;
-        let error = self.cancelled_error(py, task)?;
-        count(&self.counts.cancelled);
-        self.give_up(py, task, error)?;
+        self.take_back(py, task)?;
         lock(py, &self.supervisor).cancel(|chunk| Arc::ptr_eq(&chunk.task, task));
         self.wants_deputy();
         Ok(true)
     }
 
-    pub(super) fn abandon(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
+    fn take_back(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
+        task.state(py).cancelled = true;
+        let error = self.cancelled_error(py, task)?;
+        count(&self.counts.cancelled);
+        self.give_up(py, task, error)
+    }
+
+    /// Cancels a job of which nothing was sent; says whether it is cancelled.
+    pub(super) fn withdraw(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<bool> {
+        {
+            let mut state = task.state(py);
+            if state.was_sent || task.is_over() {
+                return Ok(state.cancelled);
+            }
+            // So that nobody sends it meanwhile.
+            state.agenda.clear();
+        }
+        self.take_back(py, task)?;
+        self.wants_deputy();
+        Ok(true)
+    }
+
+    /// Cancels all jobs of which nothing was sent, and of imaps all that was not; ends no worker.
+    fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
+        let mut tasks: Vec<Arc<Task>> = lock(py, &self.live).values().cloned().collect();
+        tasks.sort_by_key(|task| task.number);
+        for task in tasks {
+            if task.is_iterated(py) && !task.is_over() {
+                self.take_back(py, &task)?;
+            } else {
+                self.withdraw(py, &task)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One worker more, if none is free and there are not so many yet. Says whether there may be more still.
+    fn hire(&self, py: Python<'_>, most: usize) -> PyResult<bool> {
+        let size = {
+            let mut supervisor = lock(py, &self.supervisor);
+            if supervisor.size() >= most || supervisor.has_idle() {
+                return Ok(supervisor.size() < most);
+            }
+            supervisor.grow();
+            supervisor.size()
+        };
+        if self.round(py, false)?.is_none() {
+            self.watch(py).kick();
+        }
+        Ok(size < most)
+    }
+
+    /// Nobody will fetch the results of an imap. `is_unwanted`: nor need what was not sent be done.
+    pub(super) fn abandon(&self, py: Python<'_>, task: &Arc<Task>, is_unwanted: bool) -> PyResult<()> {
         if self.home != process::epoch() {
             return Ok(());
         }
@@ -700,7 +750,7 @@ impl Inner {
         if task.is_over() {
             return Ok(());
         }
-        if was_fetched {
+        if was_fetched || is_unwanted {
             task.clear(py);
             return self.complete(py, task);
         }
@@ -778,12 +828,21 @@ impl Inner {
         Ok(())
     }
 
-    fn terminate(&self, py: Python<'_>) -> PyResult<()> {
+    fn terminate(&self, py: Python<'_>, at_once: bool) -> PyResult<()> {
         if self.home != process::epoch() || self.state.swap(TERMINATED, Ordering::SeqCst) == TERMINATED {
             return Ok(());
         }
-        let ended = self.end_jobs(py, |task| self.cancelled_error(py, task));
-        lock(py, &self.supervisor).end_all();
+        let ended = self.end_jobs(py, |task| {
+            task.state(py).cancelled = true;
+            self.cancelled_error(py, task)
+        });
+        {
+            let mut supervisor = lock(py, &self.supervisor);
+            supervisor.end_all();
+            if at_once {
+                supervisor.kill_all();
+            }
+        }
         if self.is_inside_step() {
             // Called by something that a round runs: the round goes on to see them off.
             return ended;
@@ -848,9 +907,10 @@ impl Crew {
         self.inner.close(py)
     }
 
-    /// Ends all workers, and with them all jobs.
-    fn terminate(&self, py: Python<'_>) -> PyResult<()> {
-        self.inner.terminate(py)
+    /// Ends all workers, and with them all jobs; `at_once`: without asking them first.
+    #[pyo3(signature = (*, at_once=false))]
+    fn terminate(&self, py: Python<'_>, at_once: bool) -> PyResult<()> {
+        self.inner.terminate(py, at_once)
     }
 
     /// Of a pool that takes no more: waits until the last worker has left. False: the time is over.
@@ -859,6 +919,16 @@ impl Crew {
         let inner = &self.inner;
         inner.check_home()?;
         inner.wait(py, &inner.gone, crate::door::deadline(true, timeout))
+    }
+
+    /// Starts one worker more, if none is free and there are not so many yet. Says whether there may be more still.
+    fn hire(&self, py: Python<'_>, most: usize) -> PyResult<bool> {
+        self.inner.hire(py, most)
+    }
+
+    /// Cancels all that was not sent to a worker yet.
+    fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner.withdraw_all(py)
     }
 
     /// Ends all workers; others take their place. What they were at is over, what they had not begun is done by others.

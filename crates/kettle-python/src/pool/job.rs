@@ -492,8 +492,10 @@ impl Job {
         self.crew.wait(py, &self.task.waiter, deadline(true, timeout))
     }
 
-    /// Pulls items from `iterator`, and runs its code, until the job is over. For a thread of its own.
-    fn _feed(&self, py: Python<'_>, iterator: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// Pulls items from `iterator`, and runs its code, until the job is over: for a thread of its own. If it does not
+    /// `wait`, until there is no more room.
+    #[pyo3(signature = (iterator, *, wait=true))]
+    fn _feed(&self, py: Python<'_>, iterator: &Bound<'_, PyAny>, wait: bool) -> PyResult<()> {
         let mut iterator = iterator.try_iter()?;
         let (task, crew) = (&self.task, &self.crew);
         loop {
@@ -501,6 +503,9 @@ impl Job {
                 return Ok(());
             }
             if task.has_room(py) == 0 {
+                if !wait {
+                    return Ok(());
+                }
                 let look = || {
                     let over = || task.is_over() || Python::attach(|py| task.has_room(py) > 0);
                     over().then_some(())
@@ -527,6 +532,27 @@ impl Job {
         self.crew.cancel(py, &self.task)
     }
 
+    /// No more items come.
+    fn _end_input(&self, py: Python<'_>) -> PyResult<()> {
+        if matches!(self.task.state(py).source, Source::Fed) {
+            self.task.close_input(py, None);
+            self.crew.settle(py, &self.task)?;
+            self.crew.fed(py, &self.task)?;
+        }
+        Ok(())
+    }
+
+    /// Takes it back if nothing of it was sent to a worker; says whether it is cancelled.
+    fn _withdraw(&self, py: Python<'_>) -> PyResult<bool> {
+        self.crew.withdraw(py, &self.task)
+    }
+
+    /// What the pool was given to call.
+    #[getter]
+    fn _hooks(&self, py: Python<'_>) -> Py<PyAny> {
+        self.crew.hooks.clone_ref(py)
+    }
+
     #[getter]
     fn _is_cancelled(&self, py: Python<'_>) -> bool {
         self.task.state(py).cancelled
@@ -538,9 +564,11 @@ impl Job {
         !self.task.is_over() && self.task.state(py).was_sent
     }
 
-    /// Nobody will fetch the results of an imap. If somebody did, its remaining input is not pulled either.
-    fn _abandon(&self, py: Python<'_>) -> PyResult<()> {
-        self.crew.abandon(py, &self.task)
+    /// Nobody will fetch the results of an imap. If somebody did, its remaining input is not pulled either, and what was
+    /// not sent is not done; nor if it `is_unwanted`.
+    #[pyo3(signature = (*, is_unwanted=false))]
+    fn _abandon(&self, py: Python<'_>, is_unwanted: bool) -> PyResult<()> {
+        self.crew.abandon(py, &self.task, is_unwanted)
     }
 
     /// Calls `listener` without arguments, in some thread, once it is over or, of an imap, has something to fetch.

@@ -190,6 +190,16 @@ impl<W: Clone> Supervisor<W> {
         self.limits.workers.saturating_sub(self.seats.iter().filter(|seat| seat.is_staff()).count())
     }
 
+    /// There is to be one worker more.
+    pub fn grow(&mut self) {
+        self.limits.workers += 1;
+    }
+
+    /// Whether a worker is there, or about to be, that has nothing in hand.
+    pub fn has_idle(&self) -> bool {
+        self.seats.iter().any(|seat| seat.may_be_sent() && seat.hand.is_empty())
+    }
+
     /// A seat for a worker that is about to be started. [`occupy`](Self::occupy) or [`abandon`](Self::abandon) follows.
     ///
     /// # Errors
@@ -391,6 +401,11 @@ impl<W: Clone> Supervisor<W> {
         }
         self.due = Deadline::NOW;
         self.watch.kick();
+    }
+
+    /// Kills all workers without asking them to end; to be called after [`end_all`](Self::end_all).
+    pub fn kill_all(&self) {
+        self.seats.iter().for_each(|seat| seat.signal(SIGKILL));
     }
 
     /// Ends one worker, whatever it is at.

@@ -1,0 +1,415 @@
+"""The executor of processes, over the pool."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, process
+from operator import index
+from types import GenericAlias
+
+from kettle._cpus import usable_cpus
+from kettle._session import native
+from kettle.futures._future import PoolFuture
+from kettle.futures._hooks import Hooks
+from kettle.multiprocessing.context import BaseContext, _default_context
+from kettle.multiprocessing.pool import _bytes, _chunk, _retries
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["ProcessPoolExecutor"]
+
+
+class ProcessPoolExecutor(process.ProcessPoolExecutor):
+    """An executor whose tasks are done by worker processes, any of which may die.
+
+    max_workers: how many processes at most; by default as many as there are processors to use, by affinity and the
+        container's quota. They are started with the first task (fork) or when a task finds none that is free.
+    mp_context: which start method to use; the default one's if None.
+    initializer, initargs: called in each worker before its first task. If it raises, the executor is broken, and
+        `BrokenProcessPool` is raised by all its futures and by `submit`.
+    max_tasks_per_child: after so many tasks (or chunks of a map) a worker is replaced by a fresh one.
+    max_memory_per_worker: in bytes, or as text ("2GB", "512MiB"). A worker that has more resident after a task is
+        replaced; one that has half as much again is killed in the middle of it.
+
+    Where this differs from the standard library: when a worker dies, the future of the task that it was running raises
+    `WorkerDied`, which is a `BrokenProcessPool` as well, and the executor goes on with another worker. A task may have a
+    time limit and be tried again: see `options`. One that runs can be ended: see `PoolFuture.kill`. Leaving the `with`
+    statement by Ctrl-C ends the tasks instead of waiting for them.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        max_memory_per_worker: int | str | None = None,
+    ) -> None:
+        # The base class is there for those who ask what this is; nothing of it is used.
+        if max_workers is None:
+            max_workers = usable_cpus()
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if mp_context is None:
+            mp_context = _default_context.get_context(None if max_tasks_per_child is None else "spawn")
+        elif not isinstance(mp_context, BaseContext):
+            mp_context = _default_context.get_context(mp_context.get_start_method())
+        self._forks = mp_context.get_start_method() == "fork"
+        if max_tasks_per_child is not None:
+            if not isinstance(max_tasks_per_child, int):
+                raise TypeError("max_tasks_per_child must be an integer")
+            if max_tasks_per_child <= 0:
+                raise ValueError("max_tasks_per_child must be >= 1")
+            if self._forks:
+                raise ValueError("max_tasks_per_child is not for the start method 'fork': give another mp_context")
+        self._max_workers = max_workers
+        self._mp_context = mp_context
+        self._max_tasks_per_child = max_tasks_per_child
+        self._memory = None if max_memory_per_worker is None else _bytes(max_memory_per_worker)
+        self._hooks = Hooks(mp_context.Process, initializer, tuple(initargs))
+        self._home = os.getpid()
+        self._opening = threading.Lock()
+        self._crew: native.PoolCrew | None = None
+        self._grows = not self._forks
+        self._shutdown_thread = False
+        self._executor_manager_thread: threading.Thread | None = None
+        self._lazy_maps: weakref.WeakSet[_Results] = weakref.WeakSet()
+
+    def _open(self) -> native.PoolCrew:
+        with self._opening:
+            if self._crew is not None:
+                return self._crew
+            if self._shutdown_thread:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if _exit.has_begun:
+                raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+            at_first = self._max_workers if self._forks else 0
+            crew = native.PoolCrew(self._hooks, at_first, chunks=self._max_tasks_per_child, memory=self._memory)
+            try:
+                # Before there is a thread: forking is safer then.
+                crew.staff()
+            except BaseException:
+                crew.terminate()
+                raise
+            self._executor_manager_thread = _exit.serve(crew, self._hooks)
+            # An executor that nobody refers to any more does what it was given to do, and goes.
+            weakref.finalize(self, crew.close).atexit = False
+            self._crew = crew
+            return crew
+
+    def _send(self, job: native.PoolJob, crew: native.PoolCrew) -> None:
+        if self._grows:
+            self._grows = crew.hire(self._max_workers)
+        try:
+            job._submit()
+        except ValueError:
+            if crew.state == "RUN":
+                raise
+            raise RuntimeError("cannot schedule new futures after shutdown") from None
+
+    # ------------------------------------------------------------------ tasks
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> PoolFuture:
+        """Has a worker call `fn(*args, **kwargs)`, and gives the future of what it returns."""
+        crew = self._crew or self._open()
+        future = PoolFuture(crew, "call", fn, (args, kwargs))
+        self._send(future, crew)
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        """An iterator over `fn(*args) for args in zip(*iterables)`, done by the workers, in order.
+
+        timeout: in seconds, from now on; when they are over, the iterator raises TimeoutError.
+        chunksize: how many items are sent together.
+        buffersize: how many chunks are pulled from the iterables ahead of what was taken from the iterator, by whoever
+            takes from it; None for all, now.
+        """
+        return self._map(fn, iterables, timeout, chunksize, buffersize, None, 0)
+
+    def _map(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        chunksize: int,
+        buffersize: int | None,
+        task_timeout: float | None,
+        retries: int,
+    ) -> Iterator[Any]:
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and index(buffersize) < 1:
+            raise ValueError("buffersize must be None or > 0")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        unpacks = len(iterables) != 1
+        items: Iterable[Any] = zip(*iterables) if unpacks else iterables[0]  # noqa: B905
+        if buffersize is None and type(items) not in _IMMUTABLE:
+            items = list(items)
+        iterator = iter(items)
+        chunk = _chunk(chunksize)
+        crew = self._crew or self._open()
+        job = native.PoolJob(
+            crew,
+            "ordered",
+            fn,
+            iterator,
+            unpacks=unpacks,
+            chunk=chunk,
+            timeout=task_timeout,
+            retries=retries,
+            window=None if buffersize is None else buffersize * chunk,
+            is_builtin=buffersize is None,
+        )
+        self._send(job, crew)
+        if buffersize is None:
+            return _Results(job, deadline)
+        results = _Results(job, deadline, iterator, self)
+        self._lazy_maps.add(results)
+        job._feed(iterator, wait=False)
+        return results
+
+    def options(self, *, task_timeout: float | None = None, retries: int = 0) -> Executor:
+        """A view of this executor whose tasks have a time limit, or are tried again.
+
+        task_timeout: in seconds, of each task (in a map, each item), from when it begins; then its worker is ended and
+            its future raises TaskTimeout.
+        retries: how often a task is begun again when its worker dies. Then its future raises WorkerDied.
+
+        It can be used wherever an executor can. To shut it down is to shut down the executor.
+        """
+        return _View(self, task_timeout, _retries(retries))
+
+    # ------------------------------------------------------------------ the end
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Takes no more tasks; the workers leave when those that there are have been done.
+
+        wait: until they have left, and all callbacks of futures have been called.
+        cancel_futures: tasks that no worker has yet are cancelled.
+        """
+        with self._opening:
+            self._shutdown_thread = True
+        crew = self._crew
+        if crew is None or self._home != os.getpid():
+            return
+        for results in list(self._lazy_maps):
+            results._end_input()
+        if cancel_futures:
+            crew.withdraw_all()
+        crew.close()
+        if wait:
+            crew.join()
+            self._hooks.join_callbacks()
+            thread = self._executor_manager_thread
+            if thread is not None and thread is not threading.current_thread():
+                thread.join()
+
+    def terminate_workers(self) -> None:
+        """Ends all workers now (SIGTERM, and SIGKILL a moment later), and cancels all tasks that are not done. The
+        executor takes no more."""
+        with self._opening:
+            self._shutdown_thread = True
+        if self._crew is not None:
+            self._crew.terminate()
+
+    def kill_workers(self) -> None:
+        """As `terminate_workers`, by SIGKILL at once."""
+        with self._opening:
+            self._shutdown_thread = True
+        if self._crew is not None:
+            self._crew.terminate(at_once=True)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.terminate_workers()
+        self.shutdown()
+        return False
+
+    def statistics(self) -> Any:
+        """How it is: `workers`, how many of them are `busy`, `jobs` (calls and maps) that are not over; and of tasks so
+        far: `done`, `failed`, and those whose worker `died`, `retried`, `timed_out`, `cancelled`."""
+        return (self._crew or self._open()).statistics()
+
+    # ------------------------------------------------------------------ what others look at
+
+    @property
+    def _processes(self) -> dict[int | None, Any]:  # type: ignore[override]
+        return {worker.pid: worker for worker in list(self._hooks.processes.values())}
+
+    @property
+    def _broken(self) -> str | bool:  # type: ignore[override]
+        try:
+            if self._crew is not None:
+                self._crew.check()
+        except process.BrokenProcessPool as error:
+            return str(error)
+        return False
+
+    __class_getitem__ = classmethod(GenericAlias)
+
+
+_IMMUTABLE = (range, tuple, str, bytes, frozenset)
+
+
+class _View(Executor):
+    """See `ProcessPoolExecutor.options`."""
+
+    def __init__(self, executor: ProcessPoolExecutor, task_timeout: float | None, retries: int) -> None:
+        self._executor = executor
+        self._options = (task_timeout, retries)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> PoolFuture:
+        executor, (task_timeout, retries) = self._executor, self._options
+        crew = executor._crew or executor._open()
+        future = PoolFuture(crew, "call", fn, (args, kwargs), timeout=task_timeout, retries=retries)
+        executor._send(future, crew)
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        return self._executor._map(fn, iterables, timeout, chunksize, buffersize, *self._options)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._executor.shutdown(wait, cancel_futures=cancel_futures)
+
+    def __exit__(self, *exception: Any) -> bool:
+        return self._executor.__exit__(*exception)
+
+
+class _Results(Iterator):  # type: ignore[type-arg]
+    """What `map` gives. Its end, or that nobody wants it any more, ends the map: what was not sent is not done."""
+
+    def __init__(
+        self,
+        job: native.PoolJob,
+        deadline: float | None,
+        source: Iterator[Any] | None = None,
+        executor: ProcessPoolExecutor | None = None,
+    ) -> None:
+        self._job: native.PoolJob | None = job
+        self._deadline = deadline
+        #: Of a lazy one: where its items come from, while more may come.
+        self._source = source
+        #: A lazy one needs its executor.
+        self._executor = executor
+        self._has_begun = False
+        self._was_cut = False
+
+    def __next__(self) -> Any:
+        job = self._job
+        if job is None:
+            raise StopIteration
+        self._has_begun = True
+        try:
+            while (fetched := job._fetch()) is None:
+                deadline = self._deadline
+                if not job._wait_next(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError
+            if self._source is not None and not self._was_cut:
+                job._feed(self._source, wait=False)
+        except StopIteration:
+            self.close()
+            self._check_cut()
+            raise
+        except BaseException:
+            self.close()
+            raise
+        succeeded, value = fetched
+        if succeeded:
+            return value
+        self.close()
+        try:
+            if isinstance(value, StopIteration):
+                # It would look like the end.
+                raise RuntimeError("a task of the map raised StopIteration") from value
+            raise value
+        finally:
+            # The traceback would hold on to this frame, and this frame to the exception.
+            del fetched, value, self
+
+    def _end_input(self) -> None:
+        """The executor takes no more."""
+        if self._source is not None and self._job is not None:
+            self._was_cut = True
+            self._job._end_input()
+
+    def _check_cut(self) -> None:
+        if self._was_cut and self._source is not None and next(self._source, self) is not self:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def close(self) -> None:
+        """Nobody wants the rest."""
+        job, self._job = self._job, None
+        if job is not None:
+            if self._source is not None:
+                job._end_input()
+            job._abandon(is_unwanted=self._has_begun)
+
+    def __del__(self) -> None:
+        if getattr(self, "_job", None) is not None:
+            self.close()
+
+
+class _Exit:
+    """Who still works when the interpreter leaves: it waits for them, unless Ctrl-C made it leave."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self._serving: dict[native.PoolCrew, Hooks] = {}
+        threading._register_atexit(self._leave)  # type: ignore[attr-defined]
+        os.register_at_fork(after_in_child=self._serving.clear)
+
+    def serve(self, crew: native.PoolCrew, hooks: Hooks) -> threading.Thread:
+        """Starts the thread that works for `crew` when nobody waits for it."""
+        self._serving[crew] = hooks
+        thread = threading.Thread(target=self._serve, args=(crew,), name="executor-deputy", daemon=True)
+        thread.start()
+        return thread
+
+    def _serve(self, crew: native.PoolCrew) -> None:
+        try:
+            crew.deputise()
+        finally:
+            self._serving.pop(crew, None)
+
+    def _leave(self) -> None:
+        self.has_begun = True
+        serving = list(self._serving.items())
+        interrupted = not hasattr(sys, "ps1") and getattr(sys, "last_type", None) is KeyboardInterrupt
+        try:
+            for crew, _ in serving:
+                crew.terminate() if interrupted else crew.close()
+            for crew, hooks in serving:
+                crew.join()
+                hooks.join_callbacks()
+        except BaseException:
+            for crew, _ in serving:
+                crew.terminate()
+            raise
+
+
+_exit = _Exit()

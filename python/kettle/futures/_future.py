@@ -1,0 +1,176 @@
+"""The future of a task that a pool has.
+
+It has two lives. As long as nobody but the caller of `result()` is interested, all it knows is what the pool's job
+knows: it has no lock of its own, and the thread that waits in `result()` takes the result out of shared memory itself.
+
+    unwatched ──a callback is added, or wait() or as_completed() look at it──► watched
+
+A *watched* one has what `concurrent.futures` expects of a future: a condition, waiters, callbacks, and a state that
+changes while the condition is held. The pool tells it when its job is over.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING, RUNNING
+
+from kettle._errors import TaskCancelled
+from kettle._session import native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["PoolFuture"]
+
+
+class PoolFuture(native.PoolJob, Future):  # type: ignore[misc, type-arg]
+    """What a task that was handed to an executor will give: a `concurrent.futures.Future`, which can be killed."""
+
+    # Of a watched one: whether it is, and its final state.
+    _watched = False
+    _settled: str | None = None
+
+    def __init__(self, *_: object, **__: object) -> None:
+        # The job is all that there is: see the head of this file.
+        pass
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the task returned. Raises what it raised; `TimeoutError` after `timeout` seconds; WorkerDied, TaskTimeout
+        or TaskCancelled (which is a `CancelledError`) if it could not be done."""
+        if not self._wait(timeout):
+            raise TimeoutError
+        if self._watched:
+            self._settle()
+        succeeded, value = self._outcome()
+        if succeeded:
+            return value
+        try:
+            raise value
+        finally:
+            # The traceback would hold on to this frame, and this frame to the exception.
+            del value, self
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What the task raised, or None. Raises as `result` if there is no telling, and TaskCancelled."""
+        if not self._wait(timeout):
+            raise TimeoutError
+        if self._watched:
+            self._settle()
+        if self._was_cancelled():
+            return self.result()  # type: ignore[no-any-return]
+        return self._exception
+
+    def cancel(self) -> bool:
+        """Takes it back, if no worker has it yet; says whether it is cancelled. See also `kill`."""
+        return self._withdraw()
+
+    def kill(self) -> bool:
+        """Takes it back, also if it runs: then its worker is ended, and another one takes its place. Says whether it is
+        cancelled."""
+        return self._cancel() or self.cancelled()
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return self.done() and self._was_cancelled()
+
+    def running(self) -> bool:
+        """Whether a worker has it, and it is not over."""
+        return self._is_running
+
+    def done(self) -> bool:
+        """Whether it is over."""
+        if self._is_done and self._watched:
+            self._settle()
+        return self._is_done
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Has `fn` called with this future when it is over: in a thread of this process that does nothing else, or here
+        and now if it is over already."""
+        if not self._is_done:
+            with self._condition:
+                if self._settled is None:
+                    self._done_callbacks.append(fn)
+                    return
+        try:
+            fn(self)
+        except Exception:
+            LOGGER.exception("exception calling callback for %r", self)
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self.cancelled() else self._state.lower()
+        if state == "finished":
+            error = self._exception
+            how = f"raised {type(error).__name__}" if error else f"returned {type(self._result).__name__}"
+            state = f"{state} {how}"
+        return f"<{type(self).__name__} at {id(self):#x} state={state}>"
+
+    # ------------------------------------------------------------------ what only an executor does
+
+    def set_running_or_notify_cancel(self) -> bool:
+        raise InvalidStateError(f"the executor alone changes the state of {self!r}")
+
+    def set_result(self, result: Any) -> None:
+        raise InvalidStateError(f"the executor alone sets the result of {self!r}")
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        raise InvalidStateError(f"the executor alone sets the exception of {self!r}")
+
+    # ------------------------------------------------------------------ what wait() and as_completed() look at
+
+    @property
+    def _state(self) -> str:  # type: ignore[override]
+        if self._settled is not None:
+            return self._settled
+        if self._is_done and not self._watched:
+            return CANCELLED_AND_NOTIFIED if self._was_cancelled() else FINISHED
+        return RUNNING if self._is_running else PENDING
+
+    @property
+    def _result(self) -> Any:
+        outcome = self._outcome()
+        return outcome[1] if outcome is not None and outcome[0] else None
+
+    @property
+    def _exception(self) -> BaseException | None:  # type: ignore[override]
+        outcome = self._outcome()
+        return None if outcome is None or outcome[0] else outcome[1]
+
+    def __getattr__(self, name: str) -> Any:
+        # Its first use makes it watched.
+        if name not in ("_condition", "_waiters", "_done_callbacks"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        fields = vars(self)
+        fields.setdefault("_waiters", [])
+        fields.setdefault("_done_callbacks", [])
+        mine = threading.Condition()
+        # Of several threads that come here at once, one is the first.
+        if fields.setdefault("_condition", mine) is mine:
+            self._watched = True
+            self._listen(self._settle)
+        return fields[name]
+
+    def _was_cancelled(self) -> bool:
+        return self._is_cancelled and isinstance(self._exception, TaskCancelled)
+
+    def _settle(self) -> None:
+        """Of a watched one that is over: gives it its final state and tells who waits. Callbacks run elsewhere: whoever
+        is here may be any thread that waits for a task, and hold any lock."""
+        with self._condition:
+            if self._settled is not None:
+                return
+            cancelled = self._was_cancelled()
+            self._settled = CANCELLED_AND_NOTIFIED if cancelled else FINISHED
+            for waiter in self._waiters:
+                if cancelled:
+                    waiter.add_cancelled(self)
+                elif self._exception is None:
+                    waiter.add_result(self)
+                else:
+                    waiter.add_exception(self)
+            self._condition.notify_all()
+            has_callbacks = bool(self._done_callbacks)
+        if has_callbacks:
+            self._hooks.call_back(Future._invoke_callbacks, self, self)  # type: ignore[attr-defined]

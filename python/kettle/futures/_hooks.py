@@ -1,0 +1,69 @@
+"""What a pool that is an executor does differently: its errors are those that users of `concurrent.futures` expect."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
+
+from kettle import _errors
+from kettle.futures._errors import WorkerDied
+from kettle.multiprocessing import _crew, _worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from kettle.multiprocessing.process import BaseProcess
+
+__all__ = ["Hooks"]
+
+_LOGGER = logging.getLogger("concurrent.futures")
+
+
+class Hooks(_crew.Hooks):
+    def __init__(
+        self,
+        make_process: Callable[..., BaseProcess],
+        initializer: Callable[..., object] | None,
+        initargs: tuple[Any, ...],
+    ) -> None:
+        if initializer is not None:
+            initializer, initargs = _initialize, (initializer, initargs)
+        super().__init__(make_process, None, initializer, initargs)
+
+    @staticmethod
+    def work(*what: Any) -> None:
+        _worker.work(*what, pack=_pack, pack_unsendable=_pack_unsendable)
+
+    @staticmethod
+    def unpack(packed: bytes) -> BaseException:
+        return _worker.unpack(packed, _RemoteTraceback)
+
+    def lost(self, *what: Any) -> Any:
+        error = super().lost(*what)
+        if isinstance(error, _errors.WorkerDied):
+            error = _errors.rebuild(WorkerDied, error.args, vars(error))
+        return error
+
+    def broken(self, error: BaseException) -> BaseException:
+        broken = BrokenProcessPool(f"the executor's workers cannot be started: {error}")
+        broken.__cause__ = error
+        return broken
+
+
+def _pack(error: BaseException) -> bytes:
+    return _worker.pack_error(error, BaseException)
+
+
+def _pack_unsendable(refusal: BaseException, result: object) -> bytes:
+    refusal.add_note(f"This was raised when the task's result was pickled, which is of the type {type(result)!r}.")
+    return _pack(refusal)
+
+
+def _initialize(initializer: Callable[..., object], initargs: tuple[Any, ...]) -> None:
+    try:
+        initializer(*initargs)
+    except BaseException:
+        _LOGGER.critical("Exception in initializer:", exc_info=True)
+        raise
