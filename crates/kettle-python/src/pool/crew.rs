@@ -385,7 +385,8 @@ impl Inner {
                 if !lock(py, &self.supervisor).knows(seat, task.number) {
                     self.teach(py, seat, task.number, function, *unpacks)?;
                 }
-                tasks::with_items(py, task.number, &task.items(py, span), sent)
+                let items = task.items(py, span);
+                tasks::with_items(py, task.number, span.len as usize, |i| items.get(py, i), sent)
             }
         }
     }
@@ -457,9 +458,7 @@ impl Inner {
                 }
                 self.touch(py, step, &task);
                 self.counts.done.fetch_add(at.len() as u64, Ordering::Relaxed);
-                let values = words[at].iter().map(|word| tasks::of_word(py, *word).map(Bound::unbind));
-                let values = values.collect::<PyResult<Vec<_>>>()?;
-                let complete = task.put_values(py, start + u64::from(from), values);
+                let complete = task.put_words(py, start + u64::from(from), &words[at])?;
                 self.has_put(py, &task, complete)
             }
             Event::Outcome { work: Chunk { task, start }, task: index, taken, at, .. } => {
@@ -482,7 +481,7 @@ impl Inner {
                 }
                 Ok(())
             }
-            Event::Note { seat, taken, word, at } => self.told(py, seat, taken, word, &bytes[at]),
+            Event::Note { seat, taken, at, .. } => self.told(py, seat, taken, &bytes[at]),
             Event::Ended { seat, pid, fate, early, victim } => self.ended(py, seat, pid, fate, early, victim),
         }
     }
@@ -509,11 +508,10 @@ impl Inner {
         unpacked.map_or_else(|e| e.into_value(py).into_any(), Bound::unbind)
     }
 
-    fn told(&self, py: Python<'_>, seat: SeatId, taken: Taken<Block>, word: u64, inline: &[u8]) -> PyResult<()> {
+    fn told(&self, py: Python<'_>, seat: SeatId, taken: Taken<Block>, inline: &[u8]) -> PyResult<()> {
         if taken.tag == tasks::READY {
             self.false_starts.store(0, Ordering::SeqCst);
             lock(py, &self.supervisor).is_ready(seat);
-            self.hooks.bind(py).call_method1(intern!(py, "ready"), (seat.to_bits(), word as i64))?;
             return Ok(());
         }
         let error = self.unpack(py, &taken, inline);

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use kettle::pool::engine::{Agenda, Chunking, Span, Waiter};
+use kettle::pool::engine::{Agenda, Chunking, Span, Waiter, Word};
 use kettle_core::wait::{EventCount, Scope};
 use pyo3::exceptions::{PyStopIteration, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyIterator, PyList};
@@ -57,12 +58,33 @@ pub(super) enum Source {
     Fed,
 }
 
+/// The items of a job.
+enum Items {
+    /// Of a map: all, for as long as it lasts. Of a call: none.
+    List(Py<PyList>),
+    /// Of an imap: those from number `done_before` on, as long as they have no outcome.
+    Window { queue: VecDeque<Option<Py<PyAny>>>, done_before: u64 },
+}
+
+/// The items of a span, to be read without holding up the job.
+pub(super) enum SpanItems {
+    Listed(Py<PyList>, usize),
+    Taken(Vec<Py<PyAny>>),
+}
+
+impl SpanItems {
+    /// Item `place` of the span.
+    pub(super) fn get<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Listed(list, first) => list.bind(py).get_item(first + place),
+            Self::Taken(items) => Ok(items[place].bind(py).clone()),
+        }
+    }
+}
+
 pub(super) struct State {
     pub(super) agenda: Agenda,
-    /// The items from number `done_before` on: those that have no outcome yet.
-    items: VecDeque<Option<Py<PyAny>>>,
-    done_before: u64,
-    /// Items that do not make a whole chunk yet.
+    items: Items,
     pub(super) source: Source,
     chunk: u64,
     results: Results,
@@ -132,11 +154,9 @@ impl Task {
         match &self.work {
             Work::Call { function, args, .. } => (function.bind(py).clone(), args.bind(py).clone(), true),
             Work::Items { function, unpacks } => {
-                let state = self.state(py);
-                let place = index.checked_sub(state.done_before).map(|i| i as usize);
-                let item = place.and_then(|place| state.items.get(place)?.as_ref());
-                let item = item.map_or_else(|| py.None(), |item| item.clone_ref(py));
-                (function.bind(py).clone(), item.into_bound(py), *unpacks)
+                let item = self.items(py, Span { start: index, len: 1 }).get(py, 0);
+                let item = item.unwrap_or_else(|_| py.None().into_bound(py));
+                (function.bind(py).clone(), item, *unpacks)
             }
         }
     }
@@ -159,30 +179,29 @@ impl Task {
     }
 
     /// Puts the values of tasks that follow each other; as [`put`](Self::put).
-    pub(super) fn put_values(&self, py: Python<'_>, first: u64, values: Vec<Py<PyAny>>) -> bool {
+    pub(super) fn put_words(&self, py: Python<'_>, first: u64, words: &[Word]) -> PyResult<bool> {
         let mut dropped = Vec::new();
-        let mut surplus = Vec::new();
         let mut state = self.state(py);
-        state.let_go(first, values.len() as u64, &mut dropped);
-        for (index, value) in (first..).zip(values) {
-            surplus.extend(state.results.put(py, index, Ok(value)));
-        }
+        state.let_go(first, words.len() as u64, &mut dropped);
+        let put = state.results.put_words(py, first, words);
         let complete = state.is_complete();
         drop(state);
-        drop((dropped, surplus));
-        complete
+        drop(dropped);
+        put.map(|()| complete)
     }
 
     /// The items of a span.
-    pub(super) fn items<'py>(&self, py: Python<'py>, span: Span) -> Vec<Bound<'py, PyAny>> {
-        let state = self.state(py);
-        let first = (span.start - state.done_before) as usize;
-        (first..first + span.len as usize)
-            .map(|place| match state.items.get(place) {
-                Some(Some(item)) => item.bind(py).clone(),
-                _ => py.None().into_bound(py),
-            })
-            .collect()
+    pub(super) fn items(&self, py: Python<'_>, span: Span) -> SpanItems {
+        match &self.state(py).items {
+            Items::List(list) => SpanItems::Listed(list.clone_ref(py), span.start as usize),
+            Items::Window { queue, done_before } => {
+                let first = (span.start - done_before) as usize;
+                let item = |place: usize| {
+                    queue.get(place).and_then(|i| i.as_ref()).map_or_else(|| py.None(), |i| i.clone_ref(py))
+                };
+                SpanItems::Taken((first..first + span.len as usize).map(item).collect())
+            }
+        }
     }
 
     /// Pulls what there is room for, if whoever leads may. Says whether there is something to send now.
@@ -215,7 +234,9 @@ impl Task {
     /// One more item of an imap.
     pub(super) fn push(&self, py: Python<'_>, item: Py<PyAny>) {
         let mut state = self.state(py);
-        state.items.push_back(Some(item));
+        if let Items::Window { queue, .. } = &mut state.items {
+            queue.push_back(Some(item));
+        }
         let (total, sent) = (state.pulled(), state.agenda.count());
         if total - sent >= state.chunk {
             let whole = (total - sent) / state.chunk * state.chunk;
@@ -231,8 +252,9 @@ impl Task {
         let mut dropped = Vec::new();
         let mut surplus = None;
         if let Some(error) = error {
-            for _ in 0..rest {
-                dropped.push(state.items.pop_back());
+            if let Items::Window { queue, .. } = &mut state.items {
+                let whole = queue.len() - (rest as usize).min(queue.len());
+                dropped.extend(queue.split_off(whole));
             }
             // An item with an outcome already.
             let index = state.agenda.count();
@@ -265,7 +287,14 @@ impl Task {
             let mut state = self.state(py);
             state.agenda.clear();
             let source = std::mem::replace(&mut state.source, Source::Exhausted);
-            (std::mem::take(&mut state.items), source)
+            let items = match &mut state.items {
+                Items::List(_) => VecDeque::new(),
+                Items::Window { queue, done_before } => {
+                    *done_before += queue.len() as u64;
+                    std::mem::take(queue)
+                }
+            };
+            (items, source)
         };
         drop((items, iterator));
         self.room.notify_all(Scope::Private);
@@ -311,19 +340,23 @@ impl State {
         if let Some(bar) = &mut self.bar {
             bar.done += count;
         }
-        if let Some(place) = first.checked_sub(self.done_before).map(|i| i as usize) {
-            let end = self.items.len().min(place.saturating_add(count as usize));
-            dropped.extend(self.items.range_mut(place.min(end)..end).filter_map(Option::take));
+        let Items::Window { queue, done_before } = &mut self.items else { return };
+        if let Some(place) = first.checked_sub(*done_before).map(|i| i as usize) {
+            let end = queue.len().min(place.saturating_add(count as usize));
+            dropped.extend(queue.range_mut(place.min(end)..end).filter_map(Option::take));
         }
-        while let Some(None) = self.items.front() {
-            self.items.pop_front();
-            self.done_before += 1;
+        while let Some(None) = queue.front() {
+            queue.pop_front();
+            *done_before += 1;
         }
     }
 
     /// Items pulled so far.
     fn pulled(&self) -> u64 {
-        self.done_before + self.items.len() as u64
+        match &self.items {
+            Items::List(_) => self.agenda.count(),
+            Items::Window { queue, done_before } => done_before + queue.len() as u64,
+        }
     }
 
     fn room(&self) -> u64 {
@@ -371,20 +404,20 @@ impl Job {
         let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
         let timeout = timeout.map_err(|e| PyValueError::new_err(format!("task_timeout: {e}")))?;
         let mut agenda = Agenda::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
-        let mut queue = VecDeque::new();
         let mut source = Source::Exhausted;
-        let (work, results) = match kind {
+        let (work, items, results) = match kind {
             "call" => {
                 let (args, kwds) = items.extract()?;
                 agenda.extend(1);
-                (Work::Call { function, args, kwds }, Results::One(None))
+                let none = Items::List(PyList::empty(py).unbind());
+                (Work::Call { function, args, kwds }, none, Results::One(None))
             }
             "map" => {
                 let items = items.cast::<PyList>()?;
-                queue.extend(items.iter().map(|item| Some(item.unbind())));
-                agenda.extend(queue.len() as u64);
-                let values = PyList::new(py, queue.iter().map(|_| py.None()))?.unbind();
-                (Work::Items { function, unpacks }, Results::All { values, error: None })
+                agenda.extend(items.len() as u64);
+                let values = PyList::new(py, (0..items.len()).map(|_| py.None()))?.unbind();
+                let results = Results::All { values, error: None };
+                (Work::Items { function, unpacks }, Items::List(items.clone().unbind()), results)
             }
             "ordered" | "unordered" => {
                 source = if is_builtin { Source::Builtin(items.try_iter()?.unbind()) } else { Source::Fed };
@@ -392,7 +425,8 @@ impl Job {
                     "ordered" => Results::Ordered { fetched: 0, waiting: VecDeque::new() },
                     _ => Results::Unordered(VecDeque::new()),
                 };
-                (Work::Items { function, unpacks }, results)
+                let window = Items::Window { queue: VecDeque::new(), done_before: 0 };
+                (Work::Items { function, unpacks }, window, results)
             }
             _ => return Err(PyValueError::new_err(format!("no such kind of job: {kind}"))),
         };
@@ -408,8 +442,7 @@ impl Job {
             over: AtomicBool::new(false),
             state: Mutex::new(State {
                 agenda,
-                items: queue,
-                done_before: 0,
+                items,
                 source,
                 chunk: u64::from(chunk.unwrap_or(1).max(1)),
                 results,
@@ -585,6 +618,32 @@ impl Job {
     fn _finish(&self, py: Python<'_>) {
         self.task.waiter.finish();
         self.crew.tell(py, &self.task);
+    }
+
+    // An error that was raised knows the frames that it passed, and one of them may well know this job.
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Before it is over, the pool has it as well.
+        if Arc::strong_count(&self.task) > 1 {
+            return Ok(());
+        }
+        match &self.task.work {
+            Work::Call { function, args, kwds } => {
+                [function, args, kwds].into_iter().try_for_each(|o| visit.call(o))?
+            }
+            Work::Items { function, .. } => visit.call(function)?,
+        }
+        // Nobody can be inside: whoever is has the interpreter.
+        match self.task.state.try_lock() {
+            Ok(state) => state.results.traverse(&visit),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        if Arc::strong_count(&self.task) == 1 {
+            drop(self.task.state(py).discard_results());
+        }
     }
 }
 

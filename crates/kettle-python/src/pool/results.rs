@@ -2,8 +2,13 @@
 
 use std::collections::VecDeque;
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+
+use kettle::pool::engine::Word;
+
+use super::tasks::of_word;
 
 /// A value, or the exception that stands in its place.
 pub(super) type Outcome = Result<Py<PyAny>, Py<PyAny>>;
@@ -55,6 +60,22 @@ impl Results {
         }
     }
 
+    /// Puts the values of tasks that follow each other. None of this runs anybody's code: the values are numbers and the
+    /// like, and what they take the place of is None.
+    pub(super) fn put_words(&mut self, py: Python<'_>, first: u64, words: &[Word]) -> PyResult<()> {
+        if let Self::All { values, .. } = self {
+            let values = values.bind(py);
+            for (place, word) in (first as usize..).zip(words) {
+                values.set_item(place, of_word(py, *word)?)?;
+            }
+            return Ok(());
+        }
+        for (index, word) in (first..).zip(words) {
+            self.put(py, index, Ok(of_word(py, *word)?.unbind()));
+        }
+        Ok(())
+    }
+
     /// Puts an error in the place of all outcomes that are not there. What is not needed comes back, to be dropped.
     pub(super) fn fail(&mut self, failure: Py<PyAny>) -> Vec<Outcome> {
         match self {
@@ -93,6 +114,23 @@ impl Results {
             Self::Ordered { waiting, .. } => waiting.front().is_some_and(Option::is_some),
             Self::Unordered(waiting) => !waiting.is_empty(),
             Self::One(_) | Self::All { .. } | Self::Nowhere => false,
+        }
+    }
+
+    /// For the garbage collector: everything that it holds.
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let look = |outcome: &Outcome| match outcome {
+            Ok(object) | Err(object) => visit.call(object),
+        };
+        match self {
+            Self::One(one) => one.iter().try_for_each(look),
+            Self::All { values, error } => {
+                visit.call(values)?;
+                error.iter().try_for_each(|error| visit.call(error))
+            }
+            Self::Ordered { waiting, .. } => waiting.iter().flatten().try_for_each(look),
+            Self::Unordered(waiting) => waiting.iter().try_for_each(look),
+            Self::Nowhere => Ok(()),
         }
     }
 

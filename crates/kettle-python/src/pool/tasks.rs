@@ -10,7 +10,7 @@
 //! | a chunk of anything else | `ITEMS` | the job | a pickle of the list |
 //! | a result | its kind | – | as a queue would send it; of at most eight bytes: a word |
 //! | an error | `ERROR` | – | what the Python side makes of it |
-//! | the worker is ready | `READY` | where its crash report is | – |
+//! | the worker is ready | `READY` | – | – |
 //! | it will never be | `REFUSED` | – | as an error |
 
 use kettle::pool::engine::{INLINE_MAX, Load, Word};
@@ -89,21 +89,27 @@ pub(super) fn body<'a>(taken: &'a Taken<Block>, inline: &'a [u8]) -> &'a [u8] {
     taken.block.as_ref().map_or(inline, Block::as_slice)
 }
 
-/// Sends some of the items of a job. Numbers go as they are; one item of any kind as a queue would send it; anything
-/// else as one pickle, so that what the items share they share in the worker too.
+/// Sends `len` items of a job. Numbers go as they are; one item of any kind as a queue would send it; anything else as
+/// one pickle, so that what the items share they share in the worker too.
 pub(super) fn with_items<'py, T>(
     py: Python<'py>,
     job: u64,
-    items: &[Bound<'py, PyAny>],
+    len: usize,
+    item: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
     send: impl FnOnce(Load<'_>) -> PyResult<T>,
 ) -> PyResult<T> {
-    if let [item] = items {
-        return with_object(item, ITEM, job, send);
+    if len == 1 {
+        return with_object(&item(0)?, ITEM, job, send);
     }
-    let mut words = Vec::with_capacity(items.len() * 9);
-    if items.iter().all(|item| write_word(item, &mut words)) {
+    let mut words = Vec::with_capacity(len * 9);
+    let mut written = 0;
+    while written < len && write_word(&item(written)?, &mut words) {
+        written += 1;
+    }
+    if written == len {
         return with_bytes(WORDS, job, &words, send);
     }
+    let items = (0..len).map(item).collect::<PyResult<Vec<_>>>()?;
     with_pickle(PyList::new(py, items)?.as_any(), ITEMS, job, send)
 }
 

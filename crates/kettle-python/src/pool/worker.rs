@@ -38,9 +38,9 @@ impl Worker {
         Self { desk: Mutex::new(Some(engine::Worker::new(desk.0.clone()))), pack_error, pack_unsendable }
     }
 
-    /// Says that tasks may come. `report` is the descriptor of this process's crash report, or -1.
-    fn ready(&self, report: i64) -> PyResult<()> {
-        self.with_desk(|desk| send(desk.note(Load { word: report as u64, ..Load::inline(tasks::READY, &[]) })))
+    /// Says that tasks may come.
+    fn ready(&self) -> PyResult<()> {
+        self.with_desk(|desk| send(desk.note(Load::inline(tasks::READY, &[]))))
     }
 
     /// Says that this worker cannot be used, since this was raised.

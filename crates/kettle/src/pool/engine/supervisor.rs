@@ -281,7 +281,11 @@ impl<W: Clone> Supervisor<W> {
 
     /// These jobs will not be taught again: those of them that a worker knew, which it may forget now.
     pub fn forget(&mut self, id: SeatId, mut is_over: impl FnMut(u64) -> bool) -> Vec<u64> {
-        self.seat(id).map_or_else(Vec::new, |seat| seat.known.extract_if(.., |job| is_over(*job)).collect())
+        let Some(seat) = self.seat(id) else { return Vec::new() };
+        let known = std::mem::take(&mut seat.known);
+        let (over, rest) = known.into_iter().partition(|job| is_over(*job));
+        seat.known = rest;
+        over
     }
 
     /// Sends a note to a worker.
@@ -535,6 +539,10 @@ impl<W: Clone> Seat<W> {
         while left > 0 {
             // Messages are looked at first: if one is there, what was put into the ring before it is there as well. Else a
             // quick worker might put both in between, and the message would be taken out of turn.
+            let has_letter = !self.desk.outcomes.is_empty();
+            // The message first, the words second: if there is a message, then all words that the worker put before it
+            // are to be seen. Asked the other way round, some of them might come between the two looks, and the message
+            // be taken before its turn.
             let has_letter = !self.desk.outcomes.is_empty();
             let words = self.receive_words(post, left);
             left -= words;
