@@ -185,7 +185,7 @@ impl<N: Nodes> Condition<N> {
     pub fn wait<H: Home>(&self, waiter: Waiter, patience: &Patience<'_>) -> Result<(), Stopped> {
         let Some(node) = self.node(waiter) else { return Err(Stopped::TimedOut) };
         let granted = || node.state.load(Ordering::SeqCst) & STATE == GRANTED;
-        if patience.may_wait() {
+        if patience.may_spin() {
             spin_until(granted);
         }
         loop {

@@ -69,7 +69,7 @@ impl Event {
         if look().is_some() {
             return Ok(());
         }
-        if patience.may_wait() && spin_until(|| look().is_some()) {
+        if patience.may_spin() && spin_until(|| look().is_some()) {
             return Ok(());
         }
         self.changed.wait_for(patience, H::SCOPE, look, || None)

@@ -120,7 +120,7 @@ impl Lock {
             Err(_) => None,
         };
         self.contended.fetch_add(1, Ordering::Relaxed);
-        if patience.may_wait() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) {
+        if patience.may_spin() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) {
             if let Some(r) = attempt() {
                 return r;
             }

@@ -75,7 +75,7 @@ impl OwnedPermits {
         if self.take::<H>().is_some() {
             return Ok(());
         }
-        if patience.may_wait() && spin_until(|| self.value() > 0) && self.take::<H>().is_some() {
+        if patience.may_spin() && spin_until(|| self.value() > 0) && self.take::<H>().is_some() {
             return Ok(());
         }
         self.given

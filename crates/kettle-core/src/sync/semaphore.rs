@@ -63,7 +63,7 @@ impl Semaphore {
         if !patience.may_wait() {
             return Err(Stopped::TimedOut);
         }
-        if spin_until(|| self.value.load(Ordering::Relaxed) > 0) && self.take().is_some() {
+        if patience.may_spin() && spin_until(|| self.value.load(Ordering::Relaxed) > 0) && self.take().is_some() {
             return Ok(());
         }
         self.given.wait_for(patience, H::SCOPE, || self.take(), || None)?;

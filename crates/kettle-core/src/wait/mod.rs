@@ -42,6 +42,7 @@ pub struct Patience<'a> {
     deadline: Deadline,
     slice: u64,
     instant: bool,
+    spins: bool,
     stop: Option<&'a dyn Fn() -> bool>,
     naps: Cell<u32>,
     /// When the present slice is over, 0 before it begins. Being woken for nothing does not make it longer: somebody
@@ -60,6 +61,7 @@ impl<'a> Patience<'a> {
             deadline,
             slice: LONGEST_SLICE.as_nanos() as u64,
             instant: false,
+            spins: true,
             stop: None,
             naps: Cell::new(0),
             slice_ends: Cell::new(0),
@@ -96,6 +98,12 @@ impl<'a> Patience<'a> {
         self
     }
 
+    /// The same, without looking a little longer before going to sleep: for one who needs something else besides that
+    /// whoever wakes him holds then, and who would only wait for that next.
+    pub fn without_spinning(&self) -> Patience<'a> {
+        Patience { spins: false, naps: Cell::new(0), slice_ends: Cell::new(0), ..*self }
+    }
+
     /// For what is held for moments only: as patient as this, but not less than a second.
     pub fn at_least_a_second(&self) -> Patience<'a> {
         let second = Deadline::after(Duration::from_secs(1));
@@ -120,6 +128,11 @@ impl<'a> Patience<'a> {
     /// Whether there is any waiting to do at all.
     pub fn may_wait(&self) -> bool {
         self.deadline != Deadline::NOW
+    }
+
+    /// Whether to look a little longer before going to sleep.
+    pub fn may_spin(&self) -> bool {
+        self.spins && self.may_wait()
     }
 
     /// How many slices were slept to their end: the caller asks about the living and the dead when this grows.

@@ -9,10 +9,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::key;
 use super::lock::{Lock, RLock};
+use super::{key, wait_for_thread};
 use crate::condition::condition_statistics;
-use crate::door::{deadline, wait_outside};
+use crate::door::deadline;
 
 /// The waiters of a condition, and the lock that goes with it.
 #[pyclass(subclass, frozen, name = "HeapCondition", module = "kettle._native")]
@@ -146,7 +146,7 @@ impl Condition {
             }
         };
         let body = &self.body;
-        let notified = wait_outside(py, deadline, |p| body.wait::<Heap>(waiter, p)).map(|r| r.is_ok());
+        let notified = wait_for_thread(py, deadline, |p| body.wait::<Heap>(waiter, p)).map(|r| r.is_ok());
         let again = guard.take_back(py, saved);
         if again.is_err() && matches!(notified, Ok(true)) {
             // Who raises cannot act on it.

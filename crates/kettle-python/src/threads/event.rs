@@ -5,8 +5,8 @@ use kettle_core::wait::{EventCount, Scope};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::{key, set_name};
-use crate::door::{deadline, wait_outside};
+use super::{key, set_name, wait_for_thread};
+use crate::door::deadline;
 use crate::event::event_statistics;
 use crate::primitive::{Waitable, waitable};
 
@@ -51,7 +51,7 @@ impl Event {
             return Ok(true);
         }
         let body = &self.body;
-        Ok(wait_outside(py, deadline(true, timeout), |p| body.wait::<Heap>(p))?.is_ok())
+        Ok(wait_for_thread(py, deadline(true, timeout), |p| body.wait::<Heap>(p))?.is_ok())
     }
 
     /// Forgets who waits, in a forked child.

@@ -58,13 +58,23 @@ fn acquire_deadline(blocking: bool, timeout: f64) -> PyResult<Deadline> {
     Ok(Deadline::after_seconds(Some(timeout)))
 }
 
+/// As `wait_outside`. Whoever wakes us here holds the interpreter, which we need before we can do anything with what we
+/// waited for. So it does not pay to look a little longer before going to sleep, but in free-threaded Python.
+fn wait_for_thread<T: Send>(
+    py: Python<'_>,
+    deadline: Deadline,
+    wait: impl FnOnce(&Patience<'_>) -> T + Send,
+) -> PyResult<T> {
+    wait_outside(py, deadline, |p| if cfg!(Py_GIL_DISABLED) { wait(p) } else { wait(&p.without_spinning()) })
+}
+
 /// Where every thread goes to sleep for a lock that another one holds. Says whether it got it.
 fn sleep_for_lock(
     py: Python<'_>,
     deadline: Deadline,
     acquire: impl FnOnce(&Patience<'_>) -> Result<Acquired, LockError> + Send,
 ) -> PyResult<bool> {
-    Ok(wait_outside(py, deadline, acquire)?.is_ok())
+    Ok(wait_for_thread(py, deadline, acquire)?.is_ok())
 }
 
 /// The same for one who must have it: what a signal handler raises meanwhile is raised when the lock is held.

@@ -8,8 +8,8 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::{Truth, key};
-use crate::door::{deadline, wait_outside};
+use super::{Truth, key, wait_for_thread};
+use crate::door::deadline;
 use crate::primitive::{Waitable, waitable};
 use crate::semaphore::semaphore_statistics;
 
@@ -57,7 +57,7 @@ impl Semaphore {
             return Ok(false);
         }
         let body = &self.body;
-        Ok(wait_outside(py, deadline(true, timeout), |p| body.acquire::<Heap>(p))?.is_ok())
+        Ok(wait_for_thread(py, deadline(true, timeout), |p| body.acquire::<Heap>(p))?.is_ok())
     }
 
     /// Gives `n` permits back.
