@@ -14,7 +14,7 @@ import pytest
 
 import kettle.multiprocessing as mp
 from kettle import _cgroups
-from kettle._postmortem import PostMortem, _OomKills, arm, close_trace, open_trace, read_trace
+from kettle._postmortem import PostMortem, _OomKills, arm, close_trace, new_trace, read_trace
 from kettle.multiprocessing import forkserver
 
 LIMIT = 30
@@ -48,8 +48,9 @@ def fork_then_die():
 
 
 def arm_again_and_crash():
+    other = os.getpid(), os.memfd_create("another")
     before = os.listdir("/proc/self/fd")
-    assert arm() is not None
+    assert arm(other)
     if len(os.listdir("/proc/self/fd")) == len(before):
         crash()
 
@@ -64,24 +65,18 @@ def end():
     pass
 
 
-def work(numbers, go, action):
-    numbers.put((os.getpid(), arm()))
-    go.wait(LIMIT)
+def work(place, action):
+    assert arm(place)
     action()
 
 
 def trace_of(ctx, action):
-    """Runs a worker that ends by `action`; gives its pid, its exit code and the descriptor of its trace."""
-    numbers, go = ctx.Queue(), ctx.Event()
-    worker = ctx.Process(target=work, args=(numbers, go, action))
+    """Runs a worker that ends by `action`, at once; gives its pid, its exit code and the descriptor of its trace."""
+    trace = new_trace()
+    worker = ctx.Process(target=work, args=((os.getpid(), trace), action))
     worker.start()
-    pid, number = numbers.get(timeout=LIMIT)
-    assert pid == worker.pid
-    trace = open_trace(pid, number)
-    assert trace is not None
-    go.set()
     worker.join(LIMIT)
-    return pid, worker.exitcode, trace
+    return worker.pid, worker.exitcode, trace
 
 
 def test_where_it_crashed(ctx, census):
@@ -144,7 +139,7 @@ def test_a_child_of_a_worker_reports_as_it_would_without_us(option, told):
     program = """
         import faulthandler, os
         from kettle import _postmortem
-        _postmortem.arm()
+        assert _postmortem.arm((os.getpid(), _postmortem.new_trace()))
         child = os.fork()
         if child == 0:
             faulthandler._sigsegv()
@@ -157,9 +152,11 @@ def test_a_child_of_a_worker_reports_as_it_would_without_us(option, told):
 
 
 def test_no_trace_at_all():
-    assert open_trace(os.getpid(), None) is None
-    assert open_trace(os.getpid(), 10**6) is None
-    assert open_trace(2**22 + 1, 3) is None  # no such process
+    enabled = faulthandler.is_enabled()
+    assert not arm(None)
+    assert not arm((os.getpid(), 10**6))
+    assert not arm((2**22 + 1, 3))  # no such process
+    assert faulthandler.is_enabled() == enabled
     assert read_trace(None) is None
     close_trace(None)
 
@@ -169,9 +166,7 @@ def test_a_system_without_memory_files(monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(os, "memfd_create", refused)
-    enabled = faulthandler.is_enabled()
-    assert arm() is None
-    assert faulthandler.is_enabled() == enabled
+    assert new_trace() is None
 
 
 # ---------------------------------------------------------------- the kernel's OOM killer

@@ -1,10 +1,10 @@
 """Why a worker died: what its exit code says, whether the kernel ran out of memory, and where it was when it crashed.
 
-A worker calls `arm` when it starts, and tells its parent the number that it gets. The parent opens what is behind that
-number (`open_trace`) while the worker lives, and reads it after its death.
+The parent makes a file in memory for each worker (`new_trace`) before it starts it, so that no crash comes too early for
+it. The worker opens that file and has faulthandler write there (`arm`); the parent reads it after the worker's death.
 
-    states of a trace     (none) --arm--> empty --crash--> written --read_trace--> closed
-                                            └--close_trace, if the worker ends in peace--> closed
+    states of a trace     (none) --new_trace, arm--> empty --crash--> written --read_trace--> closed
+                                                       └--close_trace, if nobody will ask--> closed
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from kettle._errors import WorkerDied
 
-__all__ = ["PostMortem", "arm", "close_trace", "open_trace", "read_trace"]
+__all__ = ["PostMortem", "arm", "close_trace", "new_trace", "read_trace"]
 
 _LONGEST = 32 * 1024  # bytes of a trace that are read
 # Frames from the one in which a process of ours begins with what it is for, down to the start of the program.
@@ -37,27 +37,33 @@ _trace: int | None = None
 _to_stderr = False
 
 
-def arm() -> int | None:
+def arm(place: tuple[int, int] | None) -> bool:
     """Has faulthandler write the Python stacks of all threads to a file in memory, should this process crash. Returns
-    the number of its descriptor, for `open_trace`; None if the system refuses.
+    whether it will: the system may refuse.
+
+    place: the process that made the file, which lives, and the descriptor that it got from `new_trace`; None if it got
+    none.
 
     If faulthandler was enabled before (by `-X faulthandler`, or in the parent of a forked worker), its report goes to
     the file instead. Who enables it later, in an initializer or a task, gets it for himself, and the file stays empty.
     """
     global _trace, _to_stderr
+    if place is None:
+        return False
+    maker, number = place
     before = _trace
     try:
-        trace = os.memfd_create("kettle-trace")
+        trace = os.open(f"/proc/{maker}/fd/{number}", os.O_WRONLY | os.O_CLOEXEC)
         _to_stderr = faulthandler.is_enabled() and (before is None or _to_stderr)
         faulthandler.enable(file=trace, all_threads=True)
     except OSError:
-        return None
+        return False
     if before is None:
         os.register_at_fork(after_in_child=_after_fork_in_child)
     else:
         os.close(before)
     _trace = trace
-    return trace
+    return True
 
 
 def _after_fork_in_child() -> None:
@@ -74,13 +80,11 @@ def _after_fork_in_child() -> None:
 # ---------------------------------------------------------------- in the parent
 
 
-def open_trace(pid: int, number: int | None) -> int | None:
-    """A descriptor of the file that the worker `pid` has armed as `number`, to be given to `read_trace` or
-    `close_trace`; None if there is none, or the system does not let us look."""
-    if number is None:
-        return None
+def new_trace() -> int | None:
+    """A descriptor of an empty file in memory, which a worker is told to `arm`, and which is then given to `read_trace`
+    or `close_trace`; None if the system refuses."""
     try:
-        return _descriptors.keep(os.open(f"/proc/{pid}/fd/{number}", os.O_RDONLY | os.O_CLOEXEC))
+        return _descriptors.keep(os.memfd_create("kettle-trace"))
     except OSError:
         return None
 
@@ -98,7 +102,7 @@ def read_trace(trace: int | None) -> str | None:
 
 
 def close_trace(trace: int | None) -> None:
-    """Closes what `open_trace` gave."""
+    """Closes what `new_trace` gave."""
     if trace is not None:
         _descriptors.close(trace)
 

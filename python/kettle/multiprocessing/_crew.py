@@ -6,6 +6,7 @@ which nobody refers to any more can be collected.
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
@@ -62,20 +63,21 @@ class Hooks:
 
     def start(self, seat: int, desk: native.PoolDesk) -> int:
         """Starts a worker at `desk`; gives its process id."""
-        process = self._make_process(target=self.work, args=(desk, *self._work))
+        trace = _postmortem.new_trace()
+        place = None if trace is None else (os.getpid(), trace)
+        process = self._make_process(target=self.work, args=(desk, place, *self._work))
         process.name = f"{self._name}-{seat}" if self._name else process.name.replace("Process", "PoolWorker")
         process.daemon = True
-        process.start()
+        try:
+            process.start()
+        except BaseException:
+            _postmortem.close_trace(trace)
+            raise
         self.processes[seat] = process
+        self._traces[seat] = trace
         pid = process.pid
         assert pid is not None
         return pid
-
-    def ready(self, seat: int, report: int) -> None:
-        """The worker can be given tasks; its crash report is behind its descriptor `report`."""
-        process = self.processes.get(seat)
-        if process is not None and process.pid is not None and report >= 0:
-            self._traces[seat] = _postmortem.open_trace(process.pid, report)
 
     def ended(self, seat: int, pid: int, fate: str) -> _End:
         """The worker is gone: reaps it."""

@@ -24,15 +24,16 @@ __all__ = ["pack_error", "unpack", "work"]
 
 def work(
     desk: native.PoolDesk,
+    trace: tuple[int, int] | None,
     initializer: Callable[..., object] | None,
     initargs: tuple[Any, ...],
     pack: Callable[[BaseException], bytes] | None = None,
     pack_unsendable: Callable[[BaseException, object], bytes] | None = None,
 ) -> None:
-    """The life of a worker at `desk`. What its tasks raise, and why a result cannot be sent, is packed by `pack` and
-    `pack_unsendable`."""
+    """The life of a worker at `desk`. `trace` is where it writes to if it crashes. What its tasks raise, and why a
+    result cannot be sent, is packed by `pack` and `pack_unsendable`."""
     # First of all, so that an initializer which enables faulthandler for itself has its way.
-    report = _postmortem.arm()
+    _postmortem.arm(trace)
     worker = native.PoolWorker(desk, pack or pack_error, pack_unsendable or _pack_unsendable)
     if initializer is not None:
         try:
@@ -40,7 +41,7 @@ def work(
         except Exception as e:
             worker.refuse(e)
             return
-    worker.ready(-1 if report is None else report)
+    worker.ready()
     worker.run()
 
 

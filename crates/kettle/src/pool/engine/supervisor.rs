@@ -540,10 +540,6 @@ impl<W: Clone> Seat<W> {
             // Messages are looked at first: if one is there, what was put into the ring before it is there as well. Else a
             // quick worker might put both in between, and the message would be taken out of turn.
             let has_letter = !self.desk.outcomes.is_empty();
-            // The message first, the words second: if there is a message, then all words that the worker put before it
-            // are to be seen. Asked the other way round, some of them might come between the two looks, and the message
-            // be taken before its turn.
-            let has_letter = !self.desk.outcomes.is_empty();
             let words = self.receive_words(post, left);
             left -= words;
             if words == 0 {
