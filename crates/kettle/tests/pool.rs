@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kettle::pool::{Broken, SubmitError, TaskError};
 use kettle::process::active_children;
-use kettle::{Bytes, Event, Pool, Queue, Value};
+use kettle::{AcquireError, Bytes, Event, Lock, Pool, Queue, Value};
 use support::{LONG, SHORT, watchdog};
 
 kettle::init_in_tests!();
@@ -72,6 +72,20 @@ kettle::task! {
     fn nested(n: u64) -> u64 {
         let pool = Pool::builder().workers(2).build().unwrap();
         pool.map(square::call, 0..n).unwrap().into_iter().sum()
+    }
+
+    /// Never ends, and has a pool whose worker never ends and holds a lock.
+    fn boss(lock: Lock<u32>, held: Event) {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let _ = pool.apply(hold_on::call(lock, held));
+    }
+
+    fn hold_on(lock: Lock<u32>, held: Event) {
+        let _guard = lock.acquire().unwrap();
+        held.set();
+        loop {
+            std::hint::spin_loop();
+        }
     }
 
     fn set_up(value: Value<u32>) {
@@ -482,6 +496,25 @@ fn a_pool_in_a_pool() {
     let _dog = watchdog();
     let pool = pool(2);
     assert_eq!(pool.map(nested::call, [10, 100]).unwrap(), [285, 328_350]);
+}
+
+#[test]
+fn workers_die_with_whoever_made_their_pool() {
+    let _dog = watchdog();
+    let (lock, held) = (Lock::new(0).unwrap(), Event::new().unwrap());
+    // A process that is killed.
+    let process = boss::start(lock.clone(), held.clone()).unwrap();
+    held.wait();
+    process.kill().unwrap();
+    assert!(matches!(lock.acquire_timeout(LONG), Err(AcquireError::OwnerDied(_))));
+    // A worker whose task is cancelled.
+    lock.reset().unwrap();
+    held.clear();
+    let pool = pool(1);
+    let handle = pool.submit(boss::call(lock.clone(), held.clone())).unwrap();
+    held.wait();
+    assert!(handle.cancel());
+    assert!(matches!(lock.acquire_timeout(LONG), Err(AcquireError::OwnerDied(_))));
 }
 
 #[test]

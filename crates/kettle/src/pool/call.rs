@@ -24,7 +24,9 @@ use crate::session;
 /// A function of a [`task!`](crate::task) with its arguments: what a [`Pool`](crate::Pool) is given to do. Made by
 /// `name::call(…)`.
 ///
-/// The arguments are encoded when the call is made. Should that fail, whoever gives it to a pool is told.
+/// The arguments are encoded when the call is made. Should that fail, whoever gives it to a pool is told. All that this crate
+/// shares between processes may be among them, but for the ends of a [pipe](mod@crate::pipe), which only go to a process
+/// that is being started.
 #[must_use = "nothing happens before it is given to a pool"]
 pub struct Call<R> {
     key: &'static str,
