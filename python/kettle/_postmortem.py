@@ -1,7 +1,7 @@
 """Why a worker died: what its exit code says, whether the kernel ran out of memory, and where it was when it crashed.
 
-The parent makes a file in memory for each worker (`new_trace`) before it starts it, so that no crash comes too early for
-it. The worker opens that file and has faulthandler write there (`arm`); the parent reads it after the worker's death.
+The parent makes a file in memory for each worker (`new_trace`) before it starts it, so that no crash comes too early.
+The worker opens that file and has faulthandler write there (`arm`); the parent reads it after the worker's death.
 
     states of a trace     (none) --new_trace, arm--> empty --crash--> written --read_trace--> closed
                                                        └--close_trace, if nobody will ask--> closed
