@@ -19,12 +19,26 @@ fn drain<T: Ord>(queue: &LocalQueue<T>) -> Vec<T> {
     std::iter::from_fn(|| queue.take_now((), &mut ByOrd).ok()).collect()
 }
 
+/// Waits for longer than anything here takes, but not for ever.
+fn patient() -> Patience<'static> {
+    Patience::until(Deadline::after(Duration::from_secs(60)))
+}
+
+/// Lets others run until `holds`.
+fn until(holds: impl Fn() -> bool) {
+    let patience = Deadline::after(Duration::from_secs(60));
+    while !holds() {
+        assert!(!patience.is_past(), "it does not come true");
+        thread::yield_now();
+    }
+}
+
 /// Takes an item, waiting for it.
 fn take<T: Ord + std::fmt::Debug>(queue: &LocalQueue<T>) -> Result<T, Refused<std::convert::Infallible>> {
     let place = queue.line((), Sign::Item);
     loop {
         match queue.take_now((), &mut ByOrd) {
-            Err(Refused::NotNow) => place.waiting().sleep(&Patience::forever()).expect("nobody interrupts"),
+            Err(Refused::NotNow) => place.waiting().sleep(&patient()).expect("it is not forgotten"),
             other => return other,
         }
     }
@@ -235,7 +249,7 @@ fn all_arrive_once_between_many_threads() {
                                 assert_eq!(refused, Refused::NotNow);
                                 item = back;
                                 let place = place.get_or_insert_with(|| queue.line((), Sign::Room));
-                                place.waiting().sleep(&Patience::forever()).expect("nobody interrupts");
+                                place.waiting().sleep(&patient()).expect("it is not forgotten");
                             }
                         }
                     });
@@ -265,9 +279,7 @@ fn whoever_leaves_the_line_wakes_the_next() {
         let queue = queue.clone();
         thread::spawn(move || take(&queue))
     };
-    while queue.statistics(()).getters_waiting < 2 {
-        thread::yield_now();
-    }
+    until(|| queue.statistics(()).getters_waiting == 2);
     put(&queue, 1);
     // Whether that woke the one that leaves without an item or the other one, the other one gets it.
     drop(leaver);
@@ -296,11 +308,9 @@ fn those_who_wait_learn_of_the_end() {
         thread::scope(|scope| {
             let putter = scope.spawn(|| {
                 let place = queue.line((), Sign::Room);
-                place.waiting().sleep(&Patience::forever())
+                place.waiting().sleep(&patient())
             });
-            while queue.statistics(()).putters_waiting == 0 {
-                thread::yield_now();
-            }
+            until(|| queue.statistics(()).putters_waiting == 1);
             end(&queue);
             assert_eq!(putter.join().expect("it does not panic"), Ok(()));
         });
@@ -335,7 +345,7 @@ fn done_is_told_to_all() {
                 scope.spawn(|| {
                     let place = queue.line((), Sign::Done);
                     while queue.unfinished(()) != 0 {
-                        place.waiting().sleep(&Patience::forever()).expect("nobody interrupts");
+                        place.waiting().sleep(&patient()).expect("it is not forgotten");
                     }
                 })
             })

@@ -8,6 +8,7 @@
 //! | `buffers`, `methods` | the buffer protocol, the hottest methods made by hand: the only `unsafe` of this crate |
 //! | `pool` | process pools |
 //! | `primitive` | tokens, doors and statistics: what all primitives have |
+//! | `objects` | queues of Python objects between the threads of one process |
 //! | `threads` | the primitives once more, at home on the heap |
 //! | the rest | one Python class or theme each |
 

@@ -7,7 +7,37 @@
 //! only looks and compares; carrying it out compares nothing and cannot fail. Giving up in the middle of a plan leaves
 //! the heap as it was, with every item in it once.
 
-use super::Judge;
+/// Compares the items of a queue by priority. It is asked under the queue's lock, so it may run nothing foreign, drop
+/// nothing and wait for nothing; what it cannot answer so it hands out as a question. Once the caller knows the answer,
+/// it tries again, with a judge that knows it too: the same operation on the same queue asks the same in the same
+/// order, and [`begin`](Self::begin) tells whether it is still the same queue.
+pub trait Judge<T> {
+    /// A comparison to be made without the lock.
+    type Question;
+
+    /// An operation begins (again). Answers that were found under another `version` are worth nothing now.
+    fn begin(&mut self, version: u64);
+
+    /// Whether `a` is less than `b`.
+    ///
+    /// # Errors
+    /// When that is not known yet.
+    fn less(&mut self, a: &T, b: &T) -> Result<bool, Self::Question>;
+}
+
+/// The judge for values that know their order.
+#[derive(Clone, Copy, Debug)]
+pub struct ByOrd;
+
+impl<T: Ord> Judge<T> for ByOrd {
+    type Question = core::convert::Infallible;
+
+    fn begin(&mut self, _version: u64) {}
+
+    fn less(&mut self, a: &T, b: &T) -> Result<bool, Self::Question> {
+        Ok(a < b)
+    }
+}
 
 /// The smallest item is at index 0, the children of `i` are at `2i + 1` and `2i + 2`, and none comes before its parent.
 #[derive(Debug)]
@@ -117,7 +147,7 @@ impl<T> StableHeap<T> {
     }
 
     pub(super) fn give_memory_back(&mut self) {
-        super::give_memory_back(self.entries.len(), self.entries.capacity(), |n| self.entries.shrink_to(n));
+        super::items::give_memory_back(self.entries.len(), self.entries.capacity(), |n| self.entries.shrink_to(n));
     }
 }
 

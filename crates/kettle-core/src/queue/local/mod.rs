@@ -30,61 +30,24 @@
 //! handed over, and from then on every operation is refused with [`Refused::MovedOut`]. The counts stay here.
 
 mod heap;
+mod items;
+mod line;
+mod lock;
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::ops::DerefMut;
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use crate::atomics::{AtomicU32, Ordering};
 use crate::stats::QueueStatistics;
 use crate::sys::process;
-use crate::wait::{Door, EventCount, Patience, Scope, Stopped, spin_until};
-use heap::StableHeap;
-
-/// Which item is taken next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// The oldest.
-    Fifo,
-    /// The youngest.
-    Lifo,
-    /// The least; of several that compare equal, the oldest.
-    Priority,
-}
-
-/// Compares the items of a queue by priority. It is asked under the queue's lock, so it may run nothing foreign, drop
-/// nothing and wait for nothing; what it cannot answer so it hands out as a question. Once the caller knows the answer,
-/// it tries again, with a judge that knows it too: the same operation on the same queue asks the same in the same
-/// order, and [`begin`](Self::begin) tells whether it is still the same queue.
-pub trait Judge<T> {
-    /// A comparison to be made without the lock.
-    type Question;
-
-    /// An operation begins (again). Answers that were found under another `version` are worth nothing now.
-    fn begin(&mut self, version: u64);
-
-    /// Whether `a` is less than `b`.
-    ///
-    /// # Errors
-    /// When that is not known yet.
-    fn less(&mut self, a: &T, b: &T) -> Result<bool, Self::Question>;
-}
-
-/// The judge for values that know their order.
-#[derive(Clone, Copy, Debug)]
-pub struct ByOrd;
-
-impl<T: Ord> Judge<T> for ByOrd {
-    type Question = core::convert::Infallible;
-
-    fn begin(&mut self, _version: u64) {}
-
-    fn less(&mut self, a: &T, b: &T) -> Result<bool, Self::Question> {
-        Ok(a < b)
-    }
-}
+use crate::wait::{Door, EventCount, Scope};
+pub use heap::{ByOrd, Judge};
+use items::Items;
+pub use items::Order;
+use line::{Board, Line, SIGNS};
+pub use line::{Place, Sign, Waiting};
+pub use lock::Lock;
 
 /// Why nothing was put or taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,89 +66,11 @@ pub enum Refused<Q> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyDone;
 
-/// What can be waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
-    /// Something to take.
-    Item = 0,
-    /// Room to put.
-    Room = 1,
-    /// That nothing is unfinished.
-    Done = 2,
-}
-
-const SIGNS: usize = 3;
-
-impl Sign {
-    fn bit(self) -> u32 {
-        1 << self as u32
-    }
-}
-
-/// Lets one thread at a time at a queue's state.
-pub trait Lock<S> {
-    /// What one must have to enter; `()` if anyone may.
-    type Key<'k>: Copy
-    where
-        Self: 'k;
-    /// Lets go when dropped.
-    type Guard<'a>: DerefMut<Target = S>
-    where
-        Self: 'a;
-
-    /// Around `state`.
-    fn new(state: S) -> Self;
-
-    /// Waits until nobody else is there.
-    fn lock<'a>(&'a self, key: Self::Key<'a>) -> Self::Guard<'a>;
-}
-
-impl<S> Lock<S> for Mutex<S> {
-    type Key<'k>
-        = ()
-    where
-        S: 'k;
-    type Guard<'a>
-        = MutexGuard<'a, S>
-    where
-        S: 'a;
-
-    fn new(state: S) -> Self {
-        Self::new(state)
-    }
-
-    #[inline]
-    fn lock(&self, (): ()) -> MutexGuard<'_, S> {
-        // Nothing panics in the middle of a change.
-        Self::lock(self).unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// A queue of values; see the module.
 pub struct LocalQueue<T, L = Mutex<State<T>>> {
     state: L,
     board: Board,
     items: PhantomData<T>,
-}
-
-/// All that those who wait look at.
-struct Board {
-    signs: AtomicU32,
-    events: [EventCount; SIGNS],
-}
-
-impl Board {
-    fn has(&self, sign: Sign) -> bool {
-        self.signs.load(Ordering::Relaxed) & sign.bit() != 0
-    }
-
-    fn wake_one(&self, sign: Sign) {
-        self.events[sign as usize].notify_one(Scope::Private);
-    }
-
-    fn wake_all(&self, sign: Sign) {
-        self.events[sign as usize].notify_all(Scope::Private);
-    }
 }
 
 /// What a queue's lock protects.
@@ -202,74 +87,6 @@ pub struct State<T> {
     /// The process to which the lines belong: threads do not survive a fork, so a child begins with empty ones.
     process: u32,
 }
-
-enum Items<T> {
-    Fifo(VecDeque<T>),
-    Lifo(Vec<T>),
-    Priority(StableHeap<T>),
-}
-
-/// Those who wait for a sign.
-#[derive(Clone, Copy, Default)]
-struct Line {
-    threads: u32,
-    /// Whether an event loop ever waited: then each change looks whether one does now.
-    watched: bool,
-}
-
-impl Line {
-    fn is_empty(self) -> bool {
-        self.threads == 0 && !self.watched
-    }
-}
-
-impl<T> Items<T> {
-    fn new(order: Order) -> Self {
-        match order {
-            Order::Fifo => Self::Fifo(VecDeque::new()),
-            Order::Lifo => Self::Lifo(Vec::new()),
-            Order::Priority => Self::Priority(StableHeap::new()),
-        }
-    }
-
-    #[inline]
-    fn len(&self) -> usize {
-        match self {
-            Self::Fifo(ring) => ring.len(),
-            Self::Lifo(stack) => stack.len(),
-            Self::Priority(heap) => heap.len(),
-        }
-    }
-
-    /// Takes all items out.
-    fn take_all(&mut self) -> Vec<T> {
-        match self {
-            Self::Fifo(ring) => core::mem::take(ring).into(),
-            Self::Lifo(stack) => core::mem::take(stack),
-            Self::Priority(heap) => core::mem::replace(heap, StableHeap::new()).into_items(),
-        }
-    }
-
-    #[cold]
-    fn give_memory_back(&mut self) {
-        match self {
-            Self::Fifo(ring) => give_memory_back(ring.len(), ring.capacity(), |n| ring.shrink_to(n)),
-            Self::Lifo(stack) => give_memory_back(stack.len(), stack.capacity(), |n| stack.shrink_to(n)),
-            Self::Priority(heap) => heap.give_memory_back(),
-        }
-    }
-}
-
-/// After a flood is gone, most of the memory it needed is given back: each time the items are down to a power of two,
-/// so that it is not asked for too often.
-fn give_memory_back(len: usize, capacity: usize, shrink_to: impl FnOnce(usize)) {
-    if capacity / 4 > len {
-        shrink_to(2 * len);
-    }
-}
-
-/// Queues shorter than this keep their memory.
-const WORTH_GIVING_BACK: usize = 1024;
 
 impl<T> State<T> {
     #[inline]
@@ -422,10 +239,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
             });
         };
         state.got += 1;
-        let left = state.items.len();
-        if left >= WORTH_GIVING_BACK && left.is_power_of_two() {
-            state.items.give_memory_back();
-        }
+        state.items.taken_one();
         self.leave_and_wake(guard, Sign::Room);
         Ok(item)
     }
@@ -590,63 +404,5 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
 impl<T, L> fmt::Debug for LocalQueue<T, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalQueue").finish_non_exhaustive()
-    }
-}
-
-/// A place in a line. Whoever leaves it, served or not, wakes the next if there is something for him: the wake-up that
-/// came here may have been the only one.
-#[derive(Debug)]
-pub struct Place<'a, T, L: Lock<State<T>> = Mutex<State<T>>> {
-    queue: &'a LocalQueue<T, L>,
-    key: L::Key<'a>,
-    sign: Sign,
-}
-
-impl<'a, T, L: Lock<State<T>>> Place<'a, T, L> {
-    /// The waiting itself, which needs no key: for those who must do without it meanwhile.
-    pub fn waiting(&self) -> Waiting<'a> {
-        Waiting { board: &self.queue.board, sign: self.sign }
-    }
-}
-
-impl<T, L: Lock<State<T>>> Drop for Place<'_, T, L> {
-    fn drop(&mut self) {
-        let mut state = self.queue.state.lock(self.key);
-        let line = &mut state.lines()[self.sign as usize];
-        line.threads = line.threads.saturating_sub(1);
-        let alone = line.is_empty();
-        drop(state);
-        if !alone && self.queue.board.has(self.sign) {
-            self.queue.board.wake_one(self.sign);
-        }
-    }
-}
-
-/// Waits, for somebody who has a [`Place`].
-#[derive(Clone, Copy)]
-pub struct Waiting<'a> {
-    board: &'a Board,
-    sign: Sign,
-}
-
-impl Waiting<'_> {
-    /// Looks for some microseconds whether it becomes worth a try.
-    pub fn spin(&self) -> bool {
-        spin_until(|| self.board.has(self.sign))
-    }
-
-    /// Sleeps until it is worth a try.
-    ///
-    /// # Errors
-    /// When the deadline is past or the caller is interrupted.
-    pub fn sleep(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
-        let look = || self.board.has(self.sign).then_some(());
-        self.board.events[self.sign as usize].wait_for(patience, Scope::Private, look, || None)
-    }
-}
-
-impl fmt::Debug for Waiting<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").field("sign", &self.sign).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,79 @@
+//! What a queue keeps its items in: a ring, a stack or a heap.
+
+use std::collections::VecDeque;
+
+use super::heap::StableHeap;
+
+/// Which item is taken next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The oldest.
+    Fifo,
+    /// The youngest.
+    Lifo,
+    /// The least; of several that compare equal, the oldest.
+    Priority,
+}
+
+/// The items, in a container that fits the order.
+pub(super) enum Items<T> {
+    Fifo(VecDeque<T>),
+    Lifo(Vec<T>),
+    Priority(StableHeap<T>),
+}
+
+impl<T> Items<T> {
+    pub(super) fn new(order: Order) -> Self {
+        match order {
+            Order::Fifo => Self::Fifo(VecDeque::new()),
+            Order::Lifo => Self::Lifo(Vec::new()),
+            Order::Priority => Self::Priority(StableHeap::new()),
+        }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Fifo(ring) => ring.len(),
+            Self::Lifo(stack) => stack.len(),
+            Self::Priority(heap) => heap.len(),
+        }
+    }
+
+    /// Takes all items out.
+    pub(super) fn take_all(&mut self) -> Vec<T> {
+        match self {
+            Self::Fifo(ring) => core::mem::take(ring).into(),
+            Self::Lifo(stack) => core::mem::take(stack),
+            Self::Priority(heap) => core::mem::replace(heap, StableHeap::new()).into_items(),
+        }
+    }
+
+    /// After a flood is gone, gives most of the memory back that it needed. To be called after each item taken; it looks
+    /// when the items are down to a power of two, so that memory is not asked for too often.
+    #[inline]
+    pub(super) fn taken_one(&mut self) {
+        let left = self.len();
+        if left >= WORTH_GIVING_BACK && left.is_power_of_two() {
+            self.give_memory_back();
+        }
+    }
+
+    #[cold]
+    fn give_memory_back(&mut self) {
+        match self {
+            Self::Fifo(ring) => give_memory_back(ring.len(), ring.capacity(), |n| ring.shrink_to(n)),
+            Self::Lifo(stack) => give_memory_back(stack.len(), stack.capacity(), |n| stack.shrink_to(n)),
+            Self::Priority(heap) => heap.give_memory_back(),
+        }
+    }
+}
+
+pub(super) fn give_memory_back(len: usize, capacity: usize, shrink_to: impl FnOnce(usize)) {
+    if capacity / 4 > len {
+        shrink_to(2 * len);
+    }
+}
+
+/// Queues shorter than this keep their memory.
+const WORTH_GIVING_BACK: usize = 1024;

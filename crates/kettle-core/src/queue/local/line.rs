@@ -1,0 +1,119 @@
+//! Waiting for a queue: signs that say whether a try is worth it, and a line of those who wait for each.
+
+use core::fmt;
+use std::sync::Mutex;
+
+use super::{LocalQueue, Lock, State};
+use crate::atomics::{AtomicU32, Ordering};
+use crate::wait::{EventCount, Patience, Scope, Stopped, spin_until};
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// Something to take.
+    Item = 0,
+    /// Room to put.
+    Room = 1,
+    /// That nothing is unfinished.
+    Done = 2,
+}
+
+pub(super) const SIGNS: usize = 3;
+
+impl Sign {
+    fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// All that those who wait look at.
+pub(super) struct Board {
+    pub(super) signs: AtomicU32,
+    pub(super) events: [EventCount; SIGNS],
+}
+
+impl Board {
+    pub(super) fn has(&self, sign: Sign) -> bool {
+        self.signs.load(Ordering::Relaxed) & sign.bit() != 0
+    }
+
+    pub(super) fn wake_one(&self, sign: Sign) {
+        self.events[sign as usize].notify_one(Scope::Private);
+    }
+
+    pub(super) fn wake_all(&self, sign: Sign) {
+        self.events[sign as usize].notify_all(Scope::Private);
+    }
+}
+
+/// Those who wait for a sign.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Line {
+    pub(super) threads: u32,
+    /// Whether an event loop ever waited: then each change looks whether one does now.
+    pub(super) watched: bool,
+}
+
+impl Line {
+    pub(super) fn is_empty(self) -> bool {
+        self.threads == 0 && !self.watched
+    }
+}
+
+/// A place in a line. Whoever leaves it, served or not, wakes the next if there is something for him: the wake-up that
+/// came here may have been the only one.
+#[derive(Debug)]
+pub struct Place<'a, T, L: Lock<State<T>> = Mutex<State<T>>> {
+    pub(super) queue: &'a LocalQueue<T, L>,
+    pub(super) key: L::Key<'a>,
+    pub(super) sign: Sign,
+}
+
+impl<'a, T, L: Lock<State<T>>> Place<'a, T, L> {
+    /// The waiting itself, which needs no key: for those who must do without it meanwhile.
+    pub fn waiting(&self) -> Waiting<'a> {
+        Waiting { board: &self.queue.board, sign: self.sign }
+    }
+}
+
+impl<T, L: Lock<State<T>>> Drop for Place<'_, T, L> {
+    fn drop(&mut self) {
+        let mut state = self.queue.state.lock(self.key);
+        let line = &mut state.lines()[self.sign as usize];
+        line.threads = line.threads.saturating_sub(1);
+        let alone = line.is_empty();
+        drop(state);
+        if !alone && self.queue.board.has(self.sign) {
+            self.queue.board.wake_one(self.sign);
+        }
+    }
+}
+
+/// Waits, for somebody who has a [`Place`].
+#[derive(Clone, Copy)]
+pub struct Waiting<'a> {
+    board: &'a Board,
+    sign: Sign,
+}
+
+impl Waiting<'_> {
+    /// Looks for some microseconds whether it becomes worth a try.
+    pub fn spin(&self) -> bool {
+        spin_until(|| self.board.has(self.sign))
+    }
+
+    /// Sleeps until it is worth a try.
+    ///
+    /// # Errors
+    /// When the deadline is past or the caller is interrupted.
+    pub fn sleep(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        let look = || self.board.has(self.sign).then_some(());
+        self.board.events[self.sign as usize].wait_for(patience, Scope::Private, look, || None)
+    }
+}
+
+impl fmt::Debug for Waiting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("sign", &self.sign).finish_non_exhaustive()
+    }
+}

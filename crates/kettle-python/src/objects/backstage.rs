@@ -1,0 +1,93 @@
+//! What `kettle.queue`, event loops and the garbage collector do with a queue, and no user.
+
+use kettle_core::queue::local::Sign;
+use kettle_core::wait::Door;
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+
+use super::ObjectQueue;
+use crate::methods::Attached;
+
+const SIGNS: [Sign; 3] = [Sign::Item, Sign::Room, Sign::Done];
+
+impl ObjectQueue {
+    fn door(&self, door: u64) -> Option<Door> {
+        Door::from_bits(door).map(|d| d.calling(self._kettle_key()))
+    }
+}
+
+#[pymethods]
+impl ObjectQueue {
+    // ------------------------------------------------------------ after the items moved out
+
+    /// What holds the items, once they moved out.
+    #[getter]
+    fn _kettle_outside(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.outside.get().map(|outside| outside.clone_ref(py))
+    }
+
+    /// Moves the items into `outside.queue` by its `extend`, or only the responsibility for them if there is none yet,
+    /// and says so in `outside.filled`. Gives what the items moved to first, if that was not now.
+    fn _kettle_move_out<'py>(&self, outside: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = outside.py();
+        if self.outside.set(outside.clone().unbind()).is_err() {
+            return Ok(self.outside.get().map_or(outside, |first| first.bind(py).clone()));
+        }
+        // From here to the end no signal handler runs, which might leave the items in neither place.
+        let items = self.body.move_out(py.into()).unwrap_or_default();
+        if !items.is_empty() {
+            outside.getattr(intern!(py, "queue"))?.call_method1(intern!(py, "extend"), (items,))?;
+        }
+        outside.setattr(intern!(py, "filled"), true)?;
+        Ok(outside)
+    }
+
+    /// Counts an item that was put outside, and rings those who await it.
+    fn _kettle_note_put(&self, py: Python<'_>) {
+        self.body.note_put(py.into());
+    }
+
+    /// Counts an item that was taken outside, and rings those who await its place.
+    fn _kettle_note_got(&self, py: Python<'_>) {
+        self.body.note_got(py.into());
+    }
+
+    /// `task_done`, but for the conditions.
+    pub(super) fn _kettle_one_done(&self, py: Python<'_>) -> PyResult<()> {
+        self.body.task_done(py.into()).map_err(|_| PyValueError::new_err("task_done() called too many times"))
+    }
+
+    // ------------------------------------------------------------ event loops
+
+    /// What `Doorbell.drain` gives when this rang.
+    fn _kettle_key(&self) -> u32 {
+        // Twenty bits, so a loop may now and then look at a queue that did not ring.
+        (std::ptr::from_ref(self).addr() >> 4) as u32 & 0xf_ffff
+    }
+
+    /// Asks that the doorbell `door` be rung when there may be an item (0), room (1), or nothing unfinished (2); False
+    /// if there is no room for one more.
+    fn _kettle_arm(&self, py: Python<'_>, what: usize, door: u64) -> bool {
+        self.door(door).is_some_and(|d| self.body.leave_door(py.into(), SIGNS[what], d))
+    }
+
+    /// Takes the door away again.
+    fn _kettle_disarm(&self, what: usize, door: u64) {
+        if let Some(d) = self.door(door) {
+            self.body.take_door(SIGNS[what], d);
+        }
+    }
+
+    // ------------------------------------------------------------ garbage
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(self.outside.get())?;
+        self.body.try_for_each(Attached::by(&visit), |item| visit.call(item))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.body.reset(py.into(), self.body.order(py.into()), self.body.maxsize(py.into())));
+    }
+}
