@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from multiprocessing import process as _standard
@@ -30,6 +31,11 @@ os.register_at_fork(after_in_child=_forget_children)
 #: What each child that is started from now on does first of all, before the program's main module is imported: a
 #: function that can be pickled. A child does the same to its own. See `_logging`.
 prepare_child: Callable[[], None] | None = None
+
+
+# Held while the standard library is to overlook that this process is a daemon.
+_as_if_not_daemonic = threading.RLock()
+os.register_at_fork(after_in_child=_as_if_not_daemonic._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def __getattr__(name: str) -> Any:
@@ -64,6 +70,20 @@ class BaseProcess(_standard.BaseProcess):
     ) -> None:
         super().__init__(group, target, name, args, kwargs, daemon=daemon)
         self._outlive_parent = outlive_parent
+
+    def start(self) -> None:
+        """Starts the process. A daemonic process may start some as well: they die with it, so that none is left behind,
+        which is what the standard library forbids it for."""
+        config = current_process()._config  # type: ignore[attr-defined]
+        if not config.get("daemon"):
+            super().start()
+            return
+        with _as_if_not_daemonic:
+            config["daemon"] = False
+            try:
+                super().start()
+            finally:
+                config["daemon"] = True
 
     async def ajoin(self, timeout: float | None = None) -> None:
         """Waits, without blocking the event loop, until the process ends or `timeout` seconds have passed."""

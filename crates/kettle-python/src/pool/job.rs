@@ -146,7 +146,7 @@ impl Task {
     }
 
     pub(super) fn is_iterated(&self, py: Python<'_>) -> bool {
-        matches!(self.state(py).results, Results::Ordered { .. } | Results::Unordered(_) | Results::Nowhere)
+        matches!(self.state(py).results, Results::Ordered { .. } | Results::Unordered { .. } | Results::Nowhere)
     }
 
     /// The call as a triple, or the function with an item.
@@ -256,18 +256,21 @@ impl Task {
                 let whole = queue.len() - (rest as usize).min(queue.len());
                 dropped.extend(queue.split_off(whole));
             }
-            // An item with an outcome already.
-            let index = state.agenda.count();
-            surplus = state.results.put(py, index, Err(error));
+            let count = state.agenda.count();
+            surplus = state.results.put_input_error(py, count, error);
             state.failed += 1;
-            if let Results::Ordered { .. } | Results::Unordered(_) = state.results {
-                self.waiter.finish();
-            }
+            self.waiter.finish();
         } else {
             state.agenda.extend(rest);
         }
         drop(state);
         drop((dropped, surplus));
+    }
+
+    /// How many of its tasks have no outcome yet.
+    pub(super) fn unfinished(&self, py: Python<'_>) -> u64 {
+        let state = self.state(py);
+        state.agenda.count() - state.done
     }
 
     /// How many more items may be pulled now.
@@ -423,7 +426,7 @@ impl Job {
                 source = if is_builtin { Source::Builtin(items.try_iter()?.unbind()) } else { Source::Fed };
                 let results = match kind {
                     "ordered" => Results::Ordered { fetched: 0, waiting: VecDeque::new() },
-                    _ => Results::Unordered(VecDeque::new()),
+                    _ => Results::Unordered { waiting: VecDeque::new(), last: None },
                 };
                 let window = Items::Window { queue: VecDeque::new(), done_before: 0 };
                 (Work::Items { function, unpacks }, window, results)
@@ -490,11 +493,12 @@ impl Job {
         let task = &self.task;
         let (outcome, refills, notifies) = {
             let mut state = task.state(py);
-            let Some(outcome) = state.results.fetch() else {
+            let complete = state.is_complete();
+            let Some(outcome) = state.results.fetch(complete) else {
                 if !task.is_over() {
                     // Before the next look, so that what comes in between is not overlooked.
                     task.waiter.begin_again();
-                    if state.results.has_next() || task.is_over() {
+                    if state.results.has_next(complete) || task.is_over() {
                         task.waiter.finish();
                     }
                     return Ok(None);

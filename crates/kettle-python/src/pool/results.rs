@@ -21,8 +21,8 @@ pub(super) enum Results {
     All { values: Py<PyList>, error: Option<Py<PyAny>> },
     /// Of an imap: in the order of the tasks, the oldest that was not fetched first.
     Ordered { fetched: u64, waiting: VecDeque<Option<Outcome>> },
-    /// Of an unordered imap: in the order in which they came.
-    Unordered(VecDeque<Outcome>),
+    /// Of an unordered imap: in the order in which they came; and an error of its input, which comes when all have.
+    Unordered { waiting: VecDeque<Outcome>, last: Option<Py<PyAny>> },
     /// Nobody will ask.
     Nowhere,
 }
@@ -52,7 +52,7 @@ impl Results {
                 }
                 waiting[place].replace(outcome)
             }
-            Self::Unordered(waiting) => {
+            Self::Unordered { waiting, .. } => {
                 waiting.push_back(outcome);
                 None
             }
@@ -87,7 +87,7 @@ impl Results {
                 waiting.push_back(Some(Err(failure)));
                 surplus
             }
-            Self::Unordered(waiting) => {
+            Self::Unordered { waiting, .. } => {
                 waiting.push_back(Err(failure));
                 Vec::new()
             }
@@ -95,24 +95,34 @@ impl Results {
         }
     }
 
-    /// The next outcome of an imap, if it is there.
-    pub(super) fn fetch(&mut self) -> Option<Outcome> {
+    /// Puts an error of the input of an imap, of which `count` items are good. What is not needed comes back.
+    pub(super) fn put_input_error(&mut self, py: Python<'_>, count: u64, error: Py<PyAny>) -> Option<Outcome> {
+        match self {
+            Self::Unordered { last, .. } => last.replace(error).map(Err),
+            _ => self.put(py, count, Err(error)),
+        }
+    }
+
+    /// The next outcome of an imap, if it is there. `complete`: all tasks have theirs.
+    pub(super) fn fetch(&mut self, complete: bool) -> Option<Outcome> {
         match self {
             Self::Ordered { fetched, waiting } => {
                 waiting.front()?.as_ref()?;
                 *fetched += 1;
                 waiting.pop_front()?
             }
-            Self::Unordered(waiting) => waiting.pop_front(),
+            Self::Unordered { waiting, last } => {
+                waiting.pop_front().or_else(|| if complete { last.take().map(Err) } else { None })
+            }
             Self::One(_) | Self::All { .. } | Self::Nowhere => None,
         }
     }
 
     /// Whether [`fetch`](Self::fetch) would give something.
-    pub(super) fn has_next(&self) -> bool {
+    pub(super) fn has_next(&self, complete: bool) -> bool {
         match self {
             Self::Ordered { waiting, .. } => waiting.front().is_some_and(Option::is_some),
-            Self::Unordered(waiting) => !waiting.is_empty(),
+            Self::Unordered { waiting, last } => !waiting.is_empty() || (complete && last.is_some()),
             Self::One(_) | Self::All { .. } | Self::Nowhere => false,
         }
     }
@@ -129,7 +139,10 @@ impl Results {
                 error.iter().try_for_each(|error| visit.call(error))
             }
             Self::Ordered { waiting, .. } => waiting.iter().flatten().try_for_each(look),
-            Self::Unordered(waiting) => waiting.iter().try_for_each(look),
+            Self::Unordered { waiting, last } => {
+                last.iter().try_for_each(|error| visit.call(error))?;
+                waiting.iter().try_for_each(look)
+            }
             Self::Nowhere => Ok(()),
         }
     }
@@ -143,7 +156,7 @@ impl Results {
             }),
             Self::All { error: Some(e), .. } => Some(Err(e.clone_ref(py))),
             Self::All { values, error: None } => Some(Ok(values.clone_ref(py).into_any())),
-            Self::Ordered { .. } | Self::Unordered(_) | Self::Nowhere => None,
+            Self::Ordered { .. } | Self::Unordered { .. } | Self::Nowhere => None,
         }
     }
 }
