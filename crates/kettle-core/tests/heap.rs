@@ -3,14 +3,14 @@
 mod arena_support;
 
 use arena_support::{Child, alone};
-use kettle_core::sync::{Condition, Event, Growing, Heap, Home, Lock, OnOwnerDeath, ReentrantLock};
+use kettle_core::sync::{Condition, Event, Heap, Home, Lock, OnOwnerDeath, ReentrantLock};
 use kettle_core::sys::{process, thread};
 use kettle_core::wait::Patience;
 
 #[test]
 fn a_condition_grows_with_its_waiters() {
     const MANY: usize = 1000;
-    let condition = Condition::<Growing>::new();
+    let condition = Condition::growing();
     let places: Vec<_> = (0..MANY).map(|_| condition.enrol::<Heap>().unwrap()).collect();
     assert!(places.iter().map(|p| p.index() as usize).eq(0..MANY));
     assert_eq!(condition.waiting() as usize, MANY);
@@ -27,7 +27,7 @@ fn a_condition_grows_with_its_waiters() {
 
 #[test]
 fn a_place_that_was_never_given_is_nobodys() {
-    let condition = Condition::<Growing>::new();
+    let condition = Condition::growing();
     let far = kettle_core::sync::Waiter::from_index(u32::MAX);
     assert!(!condition.poll::<Heap>(far));
     condition.withdraw::<Heap>(far);
@@ -36,7 +36,7 @@ fn a_place_that_was_never_given_is_nobodys() {
 
 #[test]
 fn waiters_in_rows_that_others_make() {
-    let condition = Condition::<Growing>::new();
+    let condition = Condition::growing();
     std::thread::scope(|scope| {
         for _ in 0..64 {
             scope.spawn(|| {
@@ -88,7 +88,7 @@ fn the_thread_that_forks_stays_itself() {
 #[test]
 fn reinit_forgets_who_did_not_come_along() {
     let lock = Lock::new(OnOwnerDeath::Raise);
-    let condition = Condition::<Growing>::new();
+    let condition = Condition::growing();
     let event = Event::new();
     assert!(lock.try_acquire_now::<Heap>());
     let _ = condition.enrol::<Heap>().unwrap();

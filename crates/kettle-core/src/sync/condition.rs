@@ -1,6 +1,6 @@
 //! Waiting to be notified.
 
-use super::{Fixed, Home, Node, Nodes};
+use super::{Fixed, Growing, Home, Node, Nodes};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::crash_point;
 use crate::stats::ConditionStatistics;
@@ -65,7 +65,7 @@ impl Waiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyWaiters;
 
-impl<N: Nodes> Default for Condition<N> {
+impl Default for Condition {
     fn default() -> Self {
         Self::new()
     }
@@ -74,17 +74,28 @@ impl<N: Nodes> Default for Condition<N> {
 impl Condition {
     /// How many can wait at a time.
     pub const MAX_WAITERS: usize = Fixed::LEN;
+
+    /// Nobody waits.
+    pub fn new() -> Self {
+        Self::on(Fixed::new())
+    }
+}
+
+impl Condition<Growing> {
+    /// Nobody waits; any number may.
+    pub fn growing() -> Self {
+        Self::on(Growing::new())
+    }
 }
 
 impl<N: Nodes> Condition<N> {
-    /// Nobody waits.
-    pub fn new() -> Self {
+    fn on(nodes: N) -> Self {
         Self {
             numbers: AtomicU32::new(0),
             used: AtomicU32::new(0),
             notified: AtomicU32::new(0),
             _pad: AtomicU32::new(0),
-            nodes: N::new(),
+            nodes,
         }
     }
 

@@ -26,9 +26,6 @@ impl Node {
 
 /// Nodes with numbers from 0 on, which stay where they are.
 pub trait Nodes: Send + Sync + 'static {
-    /// All of them free.
-    fn new() -> Self;
-
     /// The node with this number, if there is one by now.
     fn get(&self, index: usize) -> Option<&Node>;
 
@@ -48,13 +45,13 @@ impl Fixed {
     /// Few enough for a model.
     #[cfg(loom)]
     pub const LEN: usize = 3;
+
+    pub(super) fn new() -> Self {
+        Self(core::array::from_fn(|_| Node::free()))
+    }
 }
 
 impl Nodes for Fixed {
-    fn new() -> Self {
-        Self(core::array::from_fn(|_| Node::free()))
-    }
-
     #[inline]
     fn get(&self, index: usize) -> Option<&Node> {
         self.0.get(index)
@@ -90,11 +87,13 @@ fn row_and_place(index: usize) -> (usize, usize) {
     (bits as usize - 1, index - (1 << bits))
 }
 
-impl Nodes for Growing {
-    fn new() -> Self {
+impl Growing {
+    pub(super) fn new() -> Self {
         Self { first: core::array::from_fn(|_| Node::free()), more: OnceLock::new() }
     }
+}
 
+impl Nodes for Growing {
     #[inline]
     fn get(&self, index: usize) -> Option<&Node> {
         if index < FIRST {

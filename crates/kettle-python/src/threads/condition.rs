@@ -97,7 +97,7 @@ impl Condition {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { body: sync::Condition::new(), guard: OnceLock::new() }
+        Self { body: sync::Condition::growing(), guard: OnceLock::new() }
     }
 
     /// Says which lock goes with it, once. `plain`: its class is one of ours, not a subclass with ideas of its own.
