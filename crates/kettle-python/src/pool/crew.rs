@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
 use kettle::pool::engine::{Event, Fate, Lead, Limits, Post, SeatId, Span, Supervisor, Waiter, Watch, Word};
@@ -220,7 +220,7 @@ impl Inner {
             }
             if self.lead.take() {
                 let result = self.lead_until(py, &|| waiter.is_done(), deadline);
-                self.lead.let_go(|| self.has_work());
+                self.lead.let_go(|| self.is_busy());
                 if !result? {
                     return Ok(waiter.is_done());
                 }
@@ -776,7 +776,12 @@ impl Inner {
 
     /// Whether there is a reason for somebody to lead.
     fn is_busy(&self) -> bool {
-        self.has_work() || (self.state.load(Ordering::SeqCst) != RUNNING && !self.gone.is_done())
+        self.has_work() || (self.state.load(Ordering::SeqCst) != RUNNING && !self.gone.is_done()) || self.sees_off()
+    }
+
+    /// Whether a worker is to be killed if it does not go by itself.
+    fn sees_off(&self) -> bool {
+        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).is_ending_some()
     }
 
     /// Leads when nobody else does, until the pool is over.
@@ -800,7 +805,7 @@ impl Inner {
             }
             let enough = || self.lead.is_wanted() || !self.is_busy();
             let led = self.lead_until(py, &enough, Deadline::NEVER);
-            self.lead.let_go(|| self.has_work());
+            self.lead.let_go(|| self.is_busy());
             if let Err(e) = led {
                 // No worker could be started, say: nobody else would tell those who wait.
                 self.fail_all(py, e.into_value(py).into_any())?;
@@ -951,6 +956,8 @@ impl Crew {
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let tally = lock(py, &self.inner.supervisor).tally();
+        let live: Vec<Arc<Task>> = lock(py, &self.inner.live).values().cloned().collect();
+        let unfinished: u64 = live.iter().map(|task| task.unfinished(py)).sum();
         let counts = &self.inner.counts;
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         primitive::record(
@@ -959,7 +966,7 @@ impl Crew {
             &[
                 ("workers", tally.workers as u64),
                 ("busy", tally.busy as u64),
-                ("jobs", self.inner.outstanding.load(Ordering::Relaxed) as u64),
+                ("queued", unfinished.saturating_sub(tally.busy as u64)),
                 ("done", of(&counts.done)),
                 ("failed", of(&counts.failed)),
                 ("died", of(&counts.died)),

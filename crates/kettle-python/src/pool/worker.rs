@@ -100,6 +100,15 @@ impl Loop<'_> {
 
     /// Ctrl-C means nothing to a worker that has nothing to do: if it means the pool, the parent ends the workers.
     fn next(&self, py: Python<'_>, bytes: &mut Vec<u8>) -> PyResult<Option<Assignment>> {
+        let next = self.wait(py, bytes)?;
+        // It may have come just before the task, which must not be hit by it.
+        match py.check_signals() {
+            Err(e) if !e.is_instance_of::<PyKeyboardInterrupt>(py) => Err(e),
+            _ => Ok(next),
+        }
+    }
+
+    fn wait(&self, py: Python<'_>, bytes: &mut Vec<u8>) -> PyResult<Option<Assignment>> {
         loop {
             match self.desk.next(bytes, &Patience::instant()) {
                 Ok(assignment) => return Ok(Some(assignment)),

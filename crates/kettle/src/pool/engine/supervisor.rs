@@ -426,6 +426,11 @@ impl<W: Clone> Supervisor<W> {
         self.seats.is_empty()
     }
 
+    /// Whether a worker was told to end and has not ended: somebody must see to it.
+    pub fn is_ending_some(&self) -> bool {
+        self.seats.iter().any(|seat| matches!(seat.phase, Phase::Ending { .. }))
+    }
+
     /// Whether no worker has anything in hand, and there is nothing to tell.
     pub fn is_idle(&self) -> bool {
         self.pending.events.is_empty() && self.seats.iter().all(|seat| seat.hand.is_empty())
