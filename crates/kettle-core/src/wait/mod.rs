@@ -98,10 +98,12 @@ impl<'a> Patience<'a> {
         self
     }
 
-    /// The same, without looking a little longer before going to sleep: for one who needs something else besides that
-    /// whoever wakes him holds then, and who would only wait for that next.
-    pub fn without_spinning(&self) -> Patience<'a> {
-        Patience { spins: false, naps: Cell::new(0), slice_ends: Cell::new(0), ..*self }
+    /// The same among threads of this process. Nobody dies there without us, so slices may be long where there is
+    /// nobody to ask whether to stop. `spins`: whether to look a little longer before going to sleep; it does not pay
+    /// for one who needs something else besides that whoever wakes him holds then.
+    pub fn among_threads(&self, spins: bool) -> Patience<'a> {
+        let slice = if self.stop.is_some() { self.slice } else { u64::MAX };
+        Patience { slice, spins, naps: Cell::new(0), slice_ends: Cell::new(0), ..*self }
     }
 
     /// For what is held for moments only: as patient as this, but not less than a second.

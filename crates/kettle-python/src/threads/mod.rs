@@ -65,7 +65,7 @@ fn wait_for_thread<T: Send>(
     deadline: Deadline,
     wait: impl FnOnce(&Patience<'_>) -> T + Send,
 ) -> PyResult<T> {
-    wait_outside(py, deadline, |p| if cfg!(Py_GIL_DISABLED) { wait(p) } else { wait(&p.without_spinning()) })
+    wait_outside(py, deadline, |p| wait(&p.among_threads(cfg!(Py_GIL_DISABLED))))
 }
 
 /// Where every thread goes to sleep for a lock that another one holds. Says whether it got it.
