@@ -85,13 +85,13 @@ class Pool(_standard.Pool):
         self.name = name
         self._hooks = _crew.Hooks(self._ctx.Process, name, initializer, tuple(initargs))
         self._crew = native.PoolCrew(self._hooks, processes, chunks=maxtasksperchild, memory=memory)
-        self._terminate = util.Finalize(self, _end, args=(self._crew,), exitpriority=15)
         try:
             self._crew.staff()
         except BaseException:
-            self._terminate()
+            self._crew.terminate()
             raise
         self._deputy = threading.Thread(target=self._crew.deputise, name="pool-deputy", daemon=True)
+        self._terminate = util.Finalize(self, _end, args=(self._crew, self._deputy), exitpriority=15)
         self._deputy.start()
         self._state = RUN
 
@@ -345,7 +345,7 @@ class Pool(_standard.Pool):
         )
         result._submit()
         if not is_plain:
-            threading.Thread(target=result._core._feed, args=(iterator,), name="pool-feeder", daemon=True).start()
+            threading.Thread(target=_feed, args=(result._core, iterator), name="pool-feeder", daemon=True).start()
         return result
 
     # ------------------------------------------------------------------ the end
@@ -385,8 +385,11 @@ class Pool(_standard.Pool):
         return self._crew.statistics()
 
 
-def _end(crew: native.PoolCrew) -> None:
+def _end(crew: native.PoolCrew, deputy: threading.Thread) -> None:
     crew.terminate()
+    if deputy is not threading.current_thread():
+        # It must be gone when the interpreter ends; it will, unless the system does not let a worker go.
+        deputy.join(1)
 
 
 class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[misc, type-arg]
@@ -534,6 +537,21 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[misc, type-arg]
 
 class IMapUnorderedIterator(IMapIterator, _standard.IMapUnorderedIterator):  # type: ignore[misc, type-arg]
     """As IMapIterator, in the order in which the results come."""
+
+
+def _feed(job: native.PoolJob, iterator: Iterator[Any]) -> None:
+    """Pulls the items of an imap, as far ahead as it may, in a thread of its own: an iterator may wait for anything."""
+    try:
+        while job._has_room():
+            try:
+                item = next(iterator)
+            except StopIteration:
+                job._close_input()
+                return
+            job._push(item)
+            del item
+    except BaseException as e:
+        job._close_input(e)
 
 
 async def _news(job: native.PoolJob) -> None:

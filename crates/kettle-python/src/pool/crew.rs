@@ -283,7 +283,12 @@ impl Inner {
 
     fn round_inside(&self, py: Python<'_>, step: &mut Step, ask: bool) -> PyResult<bool> {
         let received = self.receive(py, step, ask)?;
-        self.staff(py)?;
+        if let Err(e) = self.staff(py) {
+            // Those that are there go on, and it is tried again; without any nothing would ever happen.
+            if lock(py, &self.supervisor).tally().workers == 0 || !e.is_instance_of::<PyException>(py) {
+                return Err(e);
+            }
+        }
         let sent = self.dispatch(py, step)?;
         self.wind_up(py);
         if received || sent {
@@ -318,13 +323,7 @@ impl Inner {
                     Err(e)
                 }
             };
-            if let Err(e) = occupied {
-                // Those that are there go on; without any nothing would ever happen.
-                if lock(py, &self.supervisor).tally().workers == 0 || !e.is_instance_of::<PyException>(py) {
-                    return Err(e);
-                }
-                return Ok(());
-            }
+            occupied?;
         }
     }
 
@@ -895,9 +894,13 @@ impl Crew {
         })
     }
 
-    /// Starts the workers that are missing.
+    /// Starts the workers that are missing. Raises what starting one of them raised.
     fn staff(&self, py: Python<'_>) -> PyResult<()> {
-        self.inner.round(py, true).map(|_| ())
+        let inner = &self.inner;
+        let Some(mut step) = inner.try_step() else { return Ok(()) };
+        let staffed = inner.receive(py, &mut step, true).and_then(|_| inner.staff(py));
+        inner.leave_step(step);
+        staffed
     }
 
     /// Leads when nobody else does, until the pool is over: for a thread of its own.

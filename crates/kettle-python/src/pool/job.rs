@@ -273,6 +273,11 @@ impl Task {
         state.agenda.count() - state.done
     }
 
+    /// Whether a thread feeds it still.
+    pub(super) fn is_fed(&self, py: Python<'_>) -> bool {
+        matches!(self.state(py).source, Source::Fed)
+    }
+
     /// How many more items may be pulled now.
     pub(super) fn has_room(&self, py: Python<'_>) -> u64 {
         self.state(py).room()
@@ -529,39 +534,43 @@ impl Job {
         self.crew.wait(py, &self.task.waiter, deadline(true, timeout))
     }
 
-    /// Pulls items from `iterator`, and runs its code, until the job is over: for a thread of its own. If it does not
-    /// `wait`, until there is no more room.
-    #[pyo3(signature = (iterator, *, wait=true))]
-    fn _feed(&self, py: Python<'_>, iterator: &Bound<'_, PyAny>, wait: bool) -> PyResult<()> {
-        let mut iterator = iterator.try_iter()?;
-        let (task, crew) = (&self.task, &self.crew);
+    /// For whoever feeds an imap: waits until there is room for an item. False: no more are wanted.
+    ///
+    /// Not one method that feeds it all: user code that was called from here and is still running in a daemon thread
+    /// when the interpreter ends could not be unwound.
+    fn _has_room(&self, py: Python<'_>) -> PyResult<bool> {
+        let task = &self.task;
         loop {
-            if task.is_over() || matches!(task.state(py).source, Source::Exhausted) {
-                return Ok(());
+            if task.is_over() || !task.is_fed(py) {
+                return Ok(false);
             }
-            if task.has_room(py) == 0 {
-                if !wait {
-                    return Ok(());
-                }
-                let look = || {
-                    let over = || task.is_over() || Python::attach(|py| task.has_room(py) > 0);
-                    over().then_some(())
-                };
-                // However it ended, the loop looks again.
-                let _ =
-                    wait_outside(py, deadline(true, None), |p| task.room.wait_for(p, Scope::Private, look, || None))?;
-                continue;
+            if task.has_room(py) > 0 {
+                return Ok(true);
             }
-            match iterator.next() {
-                Some(Ok(item)) => task.push(py, item.unbind()),
-                ended => {
-                    let error = ended.and_then(Result::err).map(|e| e.into_value(py).into_any());
-                    task.close_input(py, error);
-                    crew.settle(py, task)?;
-                }
-            }
-            crew.fed(py, task)?;
+            let look = || {
+                let over = || task.is_over() || Python::attach(|py| task.has_room(py) > 0);
+                over().then_some(())
+            };
+            // However it ended, the loop looks again.
+            let _ = wait_outside(py, deadline(true, None), |p| task.room.wait_for(p, Scope::Private, look, || None))?;
         }
+    }
+
+    /// One more item.
+    fn _push(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
+        self.task.push(py, item);
+        self.crew.fed(py, &self.task)
+    }
+
+    /// There are no more items; because of an error, perhaps.
+    #[pyo3(signature = (error=None))]
+    fn _close_input(&self, py: Python<'_>, error: Option<Py<PyAny>>) -> PyResult<()> {
+        if !self.task.is_fed(py) {
+            return Ok(());
+        }
+        self.task.close_input(py, error);
+        self.crew.settle(py, &self.task)?;
+        self.crew.fed(py, &self.task)
     }
 
     /// Takes it back: what has not begun never will, and workers in the middle of it are ended. False if it is over.
