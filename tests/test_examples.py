@@ -45,7 +45,7 @@ SAYS = {
     },
     "pool_progress": {r"100 cups": 1, r"add up to 780": 1, r"boiling": "some", r"one by one": "some"},
     "executor": {
-        r": a pot of": 3,
+        r"^  \w+: a pot of": 3,
         r"oolong: WorkerDied: ": 1,
         r"goes on: .*mint": 1,
         r"coroutine: a pot of jasmine": 1,
