@@ -461,6 +461,7 @@ impl State {
     pub(super) fn is_busy(&self) -> bool {
         self.counts.queued > 0
             || !self.supervisor.is_idle()
+            || self.supervisor.is_ending_some()
             || self.is_finishing() && !self.supervisor.is_deserted()
             || matches!(self.door, Door::Open) && self.supervisor.vacancies() > 0
     }
