@@ -54,7 +54,7 @@ class Outcome:
     @property
     def complains(self) -> str:
         lines = self.errors.count("\n")
-        return f"nothing but {lines:,} lines on stderr" if lines else ""
+        return f"nothing but {lines:,} line{'s' * (lines > 1)} on stderr" if lines else ""
 
     def __str__(self) -> str:
         return f"{self.verdict}, {'stopped after' if self.verdict == 'hangs' else 'in'} {self.seconds:.1f} s"
