@@ -498,6 +498,151 @@ class Doorbell:
 
     def close(self) -> None: ...
 
+# ---------------------------------------------------------------- pools
+
+@final
+class PoolDesk:
+    """The shared memory between a pool and one of its workers. It goes to the worker with its start data."""
+
+    def __reduce__(self) -> tuple[Callable[[bytes], PoolDesk], tuple[bytes]]: ...
+    @staticmethod
+    def _from_tokens(tokens: bytes) -> PoolDesk: ...
+
+@final
+class PoolWorker:
+    """A worker process's side of a pool."""
+
+    def __new__(
+        cls,
+        desk: PoolDesk,
+        pack_error: Callable[[BaseException], bytes],
+        pack_unsendable: Callable[[BaseException, object], bytes],
+    ) -> Self: ...
+    def ready(self) -> None:
+        """Says that tasks may come."""
+
+    def refuse(self, error: BaseException) -> None:
+        """Says that this worker cannot be used, since this was raised."""
+
+    def run(self) -> None:
+        """Works until there is nothing more to do."""
+
+@final
+class PoolCrew:
+    """The parent's side of a pool. `hooks` does what only Python can do; see `kettle.multiprocessing._crew`."""
+
+    def __new__(cls, hooks: Any, workers: int, *, chunks: int | None = None, memory: int | None = None) -> Self: ...
+    @property
+    def state(self) -> str:
+        """ "RUN", "CLOSE" or "TERMINATE"."""
+
+    def check(self) -> None:
+        """Raises what broke the pool, if something did, or that it belongs to another process."""
+
+    def staff(self) -> None:
+        """Starts the workers that are missing. Raises what starting one of them raised."""
+
+    def deputise(self) -> None:
+        """Leads when nobody else does, until the pool is over: for a thread of its own."""
+
+    def close(self) -> None:
+        """No more jobs are taken in; the workers leave when those that are there are done."""
+
+    def terminate(self, *, at_once: bool = False) -> None:
+        """Ends all workers, and with them all jobs; `at_once` without asking them first."""
+
+    def hire(self, most: int) -> bool:
+        """Starts one worker more, if none is free and there are not so many. Says whether there may be more still."""
+
+    def withdraw_all(self) -> None:
+        """Cancels all that was not sent to a worker yet."""
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Of a pool that takes no more: waits until the last worker has left. False: the time is over."""
+
+    def kill_workers(self) -> None:
+        """Ends all workers; others take their place. What they were at is over, what they had not begun is done by
+        others."""
+
+    def statistics(self) -> Any: ...
+
+class PoolJob:
+    """What was asked of a pool at once: a call, a map, an imap; its tasks and their outcomes."""
+
+    def __new__(
+        cls,
+        crew: PoolCrew,
+        kind: str,
+        function: Any,
+        items: Any,
+        *,
+        unpacks: bool = False,
+        chunk: int | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        bar: Any = None,
+        window: int | None = None,
+        is_builtin: bool = False,
+    ) -> Self:
+        """`kind` is one of "call", "map", "ordered" and "unordered"; `items` is `(args, kwds)`, a list or an
+        iterator."""
+
+    def _submit(self, *, waits: bool = False) -> None:
+        """Hands the job to the pool. Whoever does not wait for it says so: somebody else must lead then."""
+
+    def _wait(self, timeout: float | None = None) -> bool:
+        """Waits until it is over; says whether it is."""
+
+    @property
+    def _is_done(self) -> bool: ...
+    def _outcome(self) -> Any:
+        """Of a call or a map that is over: whether it succeeded, and the value or the exception."""
+
+    def _fetch(self) -> tuple[bool, Any] | None:
+        """Of an imap: whether the next task succeeded, and its value or its exception; None if there is none yet.
+        Raises StopIteration at the end."""
+
+    def _wait_next(self, timeout: float | None = None) -> bool:
+        """Waits until an imap has something to fetch, or is over; says whether."""
+
+    def _has_room(self, *, wait: bool = True) -> bool:
+        """For whoever feeds an imap: waits until there is room for an item. False: no more are wanted, or not now."""
+
+    def _push(self, item: Any) -> None:
+        """One more item."""
+
+    def _close_input(self, error: BaseException | None = None) -> None:
+        """There are no more items; because of an error, perhaps."""
+
+    def _cancel(self) -> bool:
+        """Takes it back: what has not begun never will, and workers in the middle of it are ended. False if it is
+        over."""
+
+    @property
+    def _is_cancelled(self) -> bool: ...
+    @property
+    def _is_running(self) -> bool:
+        """Whether a worker has been given some of it, and it is not over."""
+
+    def _withdraw(self) -> bool:
+        """Takes it back if nothing of it was sent to a worker; says whether it is cancelled."""
+
+    @property
+    def _hooks(self) -> Any:
+        """What the pool was given to call."""
+
+    def _abandon(self, *, is_unwanted: bool = False) -> None:
+        """Nobody will fetch the results of an imap. If somebody did, its remaining input is not pulled either, and what
+        was not sent is not done; nor if it `is_unwanted`."""
+
+    def _listen(self, listener: Callable[[], object]) -> None:
+        """Calls `listener`, in some thread, once it is over or, of an imap, has something to fetch."""
+
+    def _finish(self) -> None:
+        """The callbacks have run."""
+
 # ---------------------------------------------------------------- pickling
 
 def dumps(obj: Any) -> bytes:

@@ -17,7 +17,7 @@ from kettle._session import native
 from kettle.futures._future import PoolFuture
 from kettle.futures._hooks import Hooks
 from kettle.multiprocessing.context import BaseContext, _default_context
-from kettle.multiprocessing.pool import _bytes, _chunk, _retries
+from kettle.multiprocessing.pool import _bytes, _chunk, _retries, feed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
             return _Results(job, deadline)
         results = _Results(job, deadline, iterator, self)
         self._lazy_maps.add(results)
-        job._feed(iterator, wait=False)
+        feed(job, iterator, wait=False)
         return results
 
     def options(self, *, task_timeout: float | None = None, retries: int = 0) -> Executor:
@@ -330,7 +330,7 @@ class _Results(Iterator):  # type: ignore[type-arg]
                 if not job._wait_next(None if deadline is None else max(0.0, deadline - time.monotonic())):
                     raise TimeoutError
             if self._source is not None and not self._was_cut:
-                job._feed(self._source, wait=False)
+                feed(job, self._source, wait=False)
         except StopIteration:
             self.close()
             self._check_cut()
@@ -355,7 +355,7 @@ class _Results(Iterator):  # type: ignore[type-arg]
         """The executor takes no more."""
         if self._source is not None and self._job is not None:
             self._was_cut = True
-            self._job._end_input()
+            self._job._close_input()
 
     def _check_cut(self) -> None:
         if self._was_cut and self._source is not None and next(self._source, self) is not self:
@@ -366,7 +366,7 @@ class _Results(Iterator):  # type: ignore[type-arg]
         job, self._job = self._job, None
         if job is not None:
             if self._source is not None:
-                job._end_input()
+                job._close_input()
             job._abandon(is_unwanted=self._has_begun)
 
     def __del__(self) -> None:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool", "ThreadPool"]
 
-RUN = _standard.RUN  # type: ignore[attr-defined]
-CLOSE = _standard.CLOSE  # type: ignore[attr-defined]
-TERMINATE = _standard.TERMINATE  # type: ignore[attr-defined]
+RUN = _standard.RUN
+CLOSE = _standard.CLOSE
+TERMINATE = _standard.TERMINATE
 
 # Their iterators cannot block, and run nobody's code: whoever has a moment may pull from them.
 _PLAIN = (list, tuple, range, str, bytes, bytearray, dict, set, frozenset)
@@ -118,11 +118,11 @@ class Pool(_standard.Pool):
 
     # ------------------------------------------------------------------ calls
 
-    def apply(
+    def apply(  # type: ignore[override]
         self,
         func: Callable[..., Any],
         args: Iterable[Any] = (),
-        kwds: dict[str, Any] = {},
+        kwds: dict[str, Any] = {},  # noqa: B006
         *,
         task_timeout: float | None = None,
         retries: int = 0,
@@ -134,11 +134,11 @@ class Pool(_standard.Pool):
         """
         return self._call(func, args, kwds, task_timeout, retries)._get_or_cancel()
 
-    def apply_async(
+    def apply_async(  # type: ignore[override]
         self,
         func: Callable[..., Any],
         args: Iterable[Any] = (),
-        kwds: dict[str, Any] = {},
+        kwds: dict[str, Any] = {},  # noqa: B006
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         *,
@@ -272,7 +272,7 @@ class Pool(_standard.Pool):
         result._submit(waits=waits)
         return result
 
-    def imap(
+    def imap(  # type: ignore[override]
         self,
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
@@ -293,9 +293,9 @@ class Pool(_standard.Pool):
         For the others see `map`.
         """
         options = (chunksize, task_timeout, retries, progress, buffersize)
-        return self._imap(IMapIterator, "ordered", func, iterable, *options)
+        return self._imap(IMapIterator, "ordered", func, iterable, *options)  # type: ignore[no-any-return]
 
-    def imap_unordered(
+    def imap_unordered(  # type: ignore[override]
         self,
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
@@ -308,7 +308,7 @@ class Pool(_standard.Pool):
     ) -> IMapUnorderedIterator:
         """As `imap`, with the results in the order in which they come."""
         options = (chunksize, task_timeout, retries, progress, buffersize)
-        return self._imap(IMapUnorderedIterator, "unordered", func, iterable, *options)
+        return self._imap(IMapUnorderedIterator, "unordered", func, iterable, *options)  # type: ignore[no-any-return]
 
     def _imap(
         self,
@@ -345,7 +345,7 @@ class Pool(_standard.Pool):
         )
         result._submit()
         if not is_plain:
-            threading.Thread(target=_feed, args=(result._core, iterator), name="pool-feeder", daemon=True).start()
+            threading.Thread(target=feed, args=(result._core, iterator), name="pool-feeder", daemon=True).start()
         return result
 
     # ------------------------------------------------------------------ the end
@@ -392,7 +392,7 @@ def _end(crew: native.PoolCrew, deputy: threading.Thread) -> None:
         deputy.join(1)
 
 
-class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[misc, type-arg]
+class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-arg]
     """What a task that was handed to a pool will give. It can be awaited, on any asyncio loop."""
 
     def __new__(cls, pool: Pool, kind: str, func: Any, items: Any, **options: Any) -> Any:
@@ -410,7 +410,8 @@ class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[misc, 
         """Whether it is over and has not raised. Raises ValueError if it is not over."""
         if not self._is_done:
             raise ValueError(f"{self!r} not ready")
-        return self._outcome()[0]
+        succeeded: bool = self._outcome()[0]
+        return succeeded
 
     def wait(self, timeout: float | None = None) -> None:
         """Waits until it is over, or `timeout` seconds have passed."""
@@ -470,11 +471,11 @@ class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[misc, 
 AsyncResult = ApplyResult
 
 
-class MapResult(ApplyResult, _standard.MapResult):  # type: ignore[misc, type-arg]
+class MapResult(ApplyResult, _standard.MapResult):  # type: ignore[type-arg]
     """As ApplyResult, of a map."""
 
 
-class IMapIterator(_standard.IMapIterator):  # type: ignore[misc, type-arg]
+class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
     """The results of an imap. It can be iterated by `async for`, too."""
 
     def __init__(self, pool: Pool, kind: str, func: Any, iterator: Iterator[Any], **options: Any) -> None:
@@ -522,7 +523,12 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[misc, type-arg]
                 raise StopAsyncIteration from None
             if fetched is not None:
                 return self._given(fetched)
-            await _news(self._core)
+            try:
+                await _news(self._core)
+            except BaseException:
+                # Whoever awaited it was cancelled, which ends an asynchronous generator as well.
+                self.close()
+                raise
 
     def close(self) -> None:
         """Ends it: no further input is pulled, what has not begun never will, and workers in the middle of it are
@@ -535,14 +541,15 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[misc, type-arg]
             core._abandon()
 
 
-class IMapUnorderedIterator(IMapIterator, _standard.IMapUnorderedIterator):  # type: ignore[misc, type-arg]
+class IMapUnorderedIterator(IMapIterator, _standard.IMapUnorderedIterator):  # type: ignore[type-arg]
     """As IMapIterator, in the order in which the results come."""
 
 
-def _feed(job: native.PoolJob, iterator: Iterator[Any]) -> None:
-    """Pulls the items of an imap, as far ahead as it may, in a thread of its own: an iterator may wait for anything."""
+def feed(job: native.PoolJob, iterator: Iterator[Any], wait: bool = True) -> None:
+    """Pulls the items of an imap, as far ahead as it may: until the end if it may `wait`, in a thread of its own, since
+    an iterator may wait for anything itself; else as many as there is room for now."""
     try:
-        while job._has_room():
+        while job._has_room(wait=wait):
             try:
                 item = next(iterator)
             except StopIteration:

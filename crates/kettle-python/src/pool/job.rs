@@ -511,8 +511,10 @@ impl Job {
                 return Err(PyStopIteration::new_err(()));
             };
             state.fetched += 1;
-            // In batches, or the feeder would be woken for every item.
-            let roomy = state.window.is_none_or(|window| 2 * state.room() >= window);
+            // In batches, or the feeder would be woken for every item; but before nothing is left to be fetched: what was
+            // pulled and not sent yet may be waiting for the rest of its chunk.
+            let roomy =
+                !state.results.has_next(complete) || state.window.is_none_or(|window| 2 * state.room() >= window);
             let builtin = matches!(state.source, Source::Builtin(_));
             (outcome, builtin && roomy, !builtin && roomy)
         };
@@ -534,11 +536,12 @@ impl Job {
         self.crew.wait(py, &self.task.waiter, deadline(true, timeout))
     }
 
-    /// For whoever feeds an imap: waits until there is room for an item. False: no more are wanted.
+    /// For whoever feeds an imap: waits until there is room for an item. False: no more are wanted, or not now.
     ///
     /// Not one method that feeds it all: user code that was called from here and is still running in a daemon thread
     /// when the interpreter ends could not be unwound.
-    fn _has_room(&self, py: Python<'_>) -> PyResult<bool> {
+    #[pyo3(signature = (*, wait=true))]
+    fn _has_room(&self, py: Python<'_>, wait: bool) -> PyResult<bool> {
         let task = &self.task;
         loop {
             if task.is_over() || !task.is_fed(py) {
@@ -546,6 +549,9 @@ impl Job {
             }
             if task.has_room(py) > 0 {
                 return Ok(true);
+            }
+            if !wait {
+                return Ok(false);
             }
             let look = || {
                 let over = || task.is_over() || Python::attach(|py| task.has_room(py) > 0);
@@ -576,16 +582,6 @@ impl Job {
     /// Takes it back: what has not begun never will, and workers in the middle of it are ended. False if it is over.
     fn _cancel(&self, py: Python<'_>) -> PyResult<bool> {
         self.crew.cancel(py, &self.task)
-    }
-
-    /// No more items come.
-    fn _end_input(&self, py: Python<'_>) -> PyResult<()> {
-        if matches!(self.task.state(py).source, Source::Fed) {
-            self.task.close_input(py, None);
-            self.crew.settle(py, &self.task)?;
-            self.crew.fed(py, &self.task)?;
-        }
-        Ok(())
     }
 
     /// Takes it back if nothing of it was sent to a worker; says whether it is cancelled.
