@@ -319,7 +319,10 @@ def _killer(marks: Marks, rng: random.Random, kills: int) -> Iterator[list[int]]
                 victim = rng.choice(living)
                 if victim not in started:
                     one_was_starting, seen = True, started
-                os.kill(victim, signal.SIGKILL)
+                try:
+                    os.kill(victim, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue  # it has ended meanwhile
                 marks.forget(victim)
                 killed.append(victim)
 
