@@ -8,7 +8,7 @@ import pytest
 
 import kettle.multiprocessing as mp
 
-from .support import LIMIT, Diary, running
+from .support import LIMIT, Diary, running, square
 
 
 @pytest.fixture(params=("fork", "spawn", "forkserver"))
@@ -54,13 +54,14 @@ def run(tmp_path):
 
 @pytest.fixture(scope="session")
 def fork_server():
-    """The fork server runs, and stays: no test is charged with its descriptors."""
-    child = mp.get_context("forkserver").Process(target=int)
-    child.start()
-    child.join()
-    child.close()
+    """The fork server runs, and stays, as does what the first pool makes for good: no test is charged with it."""
+    for method in ("fork", "forkserver"):
+        with running(mp.get_context(method), 1) as pool:
+            assert pool.map(square, [1]) == [1]
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind(fork_server, census):
+def nothing_is_left_behind(request, fork_server, tmp_path, census):
     """No process, descriptor or file more than before, after any of these tests."""
+    yield
+    request.node.funcargs.clear()  # the pool among them, which has descriptors for as long as it is there

@@ -27,6 +27,7 @@ def run(request):
 
 
 async def until(fact):
+    await asyncio.sleep(0)  # what was made a task of before has begun
     while not fact():
         await asyncio.sleep(0.002)
 

@@ -186,15 +186,26 @@ def test_a_result_that_cannot_come_is_one_items_error(fork, chunksize, kind, err
 
 
 @pytest.mark.parametrize("chunksize", [1, 4, 8])
-@pytest.mark.parametrize(
-    "kind, error", [(Refuses, TypeError), (FallsApart, ArithmeticError), (Deadly, kettle.WorkerDied)]
-)
-def test_an_argument_that_cannot_go_is_one_items_error(fork, chunksize, kind, error):
-    items = [kind() if n == 3 else n for n in range(8)]
+def test_an_argument_that_cannot_go_is_one_items_error(fork, chunksize):
+    items = [Refuses() if n == 3 else n for n in range(8)]
+    with running(fork, 2) as pool:
+        expected = [n * n if n != 3 else TypeError for n in range(8)]
+        assert found(pool.imap(square, items, chunksize)) == expected
+        with pytest.raises(TypeError, match="this does not travel"):
+            pool.map(square, items, chunksize)
+
+
+@pytest.mark.parametrize("chunksize", [1, 2, 4])
+@pytest.mark.parametrize("kind, error", [(FallsApart, ArithmeticError), (Deadly, kettle.WorkerDied)])
+def test_an_argument_that_cannot_be_rebuilt_is_an_error_of_its_chunk(fork, chunksize, kind, error):
+    """A chunk is rebuilt as a whole, so what stood with it fails with it; and nothing else."""
+    items = [kind() if n == 4 else n for n in range(8)]
     with running(fork, 2) as pool:
         for _ in range(3):
-            expected = [n * n if n != 3 else error for n in range(8)]
-            assert found(pool.imap(square, items, chunksize)) == expected
+            outcomes = found(pool.imap(square, items, chunksize))
+            assert len(outcomes) == 8 and outcomes[4] == error
+            assert outcomes[:4] == [0, 1, 4, 9] and set(outcomes[4 : 4 + chunksize]) <= {error, 25, 36, 49}
+            assert outcomes[4 + chunksize :] == [n * n for n in range(4 + chunksize, 8)]
             with pytest.raises(error):
                 pool.map(square, items, chunksize)
 
