@@ -50,7 +50,12 @@ SAYS = {
         r"goes on: .*mint": 1,
         r"coroutine: a pot of jasmine": 1,
     },
-    "joblib_backend": {r"1000 roots, 499500 in sum": 1, r"computed here: False": 1, r"WorkerDied: signal 6": 1},
+    "joblib_backend": {
+        r"1000 roots, 499500 in sum": 1,
+        r"computed here: False": 1,
+        r"WorkerDied: signal 6": 1,
+        r"goes on: \[2, 3\]": 1,
+    },
 }
 WANTS = {"joblib_backend": "joblib"}  # without it the program says so in one line
 

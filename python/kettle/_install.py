@@ -18,6 +18,8 @@ looks for them in `sys.modules`: so the original keeps its place there, and `ket
 not itself. Who imports `threading` gets ours. An instance or a class of the original is still found by pickle. `queue`
 is done in the same way: the standard library's managers, for one, send its classes to their server.
 
+Of `concurrent.futures` one class is ours, for everyone: `ProcessPoolExecutor`, a subclass of the original.
+
 Children get it too: forked ones inherit it, spawned ones `apply` the parent's `state`, and interpreters started through
 `subprocess` read it from the environment (`kettle._startup`) if that was asked for.
 """
@@ -34,6 +36,7 @@ from types import ModuleType
 from typing import Any
 
 from kettle import _older
+from kettle._substitute import Substitute
 
 __all__ = ["apply", "install", "state", "uninstall"]
 
@@ -243,6 +246,8 @@ class _PartFinder:
     """Asks the stand-ins before the import system looks around."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name in _SUBSTITUTES:
+            return _SUBSTITUTES[name].find_spec(path)
         stand_in = _STAND_INS.get(name.partition(".")[0])
         return stand_in.find_part(name) if stand_in else None
 
@@ -260,6 +265,20 @@ _STAND_INS: dict[str, _StandIn | _StandBeside] = {
     ),
     "queue": _StandBeside("queue", "kettle.queue", {"kettle", "multiprocessing"}),
 }
+
+# The modules, and which of their classes have one of ours in their place.
+_SUBSTITUTES = {
+    "concurrent.futures.process": Substitute(
+        "ProcessPoolExecutor", "concurrent.futures.process", "concurrent.futures", "kettle.futures"
+    ),
+}
+
+
+def substitute(ours: str) -> None:
+    """The module `ours` is there: its classes take the place of originals, where `install` was called."""
+    for each in _SUBSTITUTES.values():
+        if each.ours == ours:
+            each.put()
 
 
 class _Hooks:
@@ -285,6 +304,8 @@ class _Hooks:
         for stand_in in _STAND_INS.values():
             if stand_in.name in sys.modules:
                 stand_in.take_place()
+        for each in _SUBSTITUTES.values():
+            each.install()
 
     def uninstall(self) -> None:
         if not self.installed:
@@ -297,6 +318,8 @@ class _Hooks:
             importlib.import_module = _standard_import_module
         for stand_in in _STAND_INS.values():
             stand_in.give_place_back()
+        for each in _SUBSTITUTES.values():
+            each.uninstall()
         sys.meta_path.remove(_part_finder)
 
 

@@ -21,6 +21,7 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 
+from kettle import _install
 from kettle.futures._errors import WorkerDied
 from kettle.futures._executor import ProcessPoolExecutor
 from kettle.futures._future import PoolFuture
@@ -43,3 +44,5 @@ __all__ = [
     "as_completed",
     "wait",
 ]
+
+_install.substitute(__name__)

@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, process
 from operator import index
-from types import GenericAlias
 
 from kettle._cpus import usable_cpus
 from kettle._session import native
@@ -39,10 +38,12 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         replaced; one that has half as much again is killed in the middle of it.
 
     Where this differs from the standard library: when a worker dies, the future of the task that it was running raises
-    `WorkerDied`, which is a `BrokenProcessPool` as well, and the executor goes on with another worker. A task may have a
-    time limit and be tried again: see `options`. One that runs can be ended: see `PoolFuture.kill`. Leaving the `with`
-    statement by Ctrl-C ends the tasks instead of waiting for them.
+    `WorkerDied`, which is a `BrokenProcessPool` as well, and the executor goes on with another worker. A task may have
+    a time limit and be tried again: see `options`. One that runs can be ended: see `PoolFuture.kill`. Leaving the
+    `with` statement by Ctrl-C ends the tasks instead of waiting for them.
     """
+
+    __module__ = "kettle.futures"
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         self._crew: native.PoolCrew | None = None
         self._grows = not self._forks
         self._shutdown_thread = False
-        self._executor_manager_thread: threading.Thread | None = None
+        self._executor_manager_thread: threading.Thread | None = None  # type: ignore[assignment]
         self._lazy_maps: weakref.WeakSet[_Results] = weakref.WeakSet()
 
     def _open(self) -> native.PoolCrew:
@@ -237,11 +238,10 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         if self._crew is not None:
             self._crew.terminate(at_once=True)
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self.terminate_workers()
         self.shutdown()
-        return False
 
     def statistics(self) -> Any:
         """How it is: `workers`, how many of them are `busy`, `jobs` (calls and maps) that are not over; and of tasks so
@@ -262,8 +262,6 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         except process.BrokenProcessPool as error:
             return str(error)
         return False
-
-    __class_getitem__ = classmethod(GenericAlias)
 
 
 _IMMUTABLE = (range, tuple, str, bytes, frozenset)
@@ -296,8 +294,8 @@ class _View(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._executor.shutdown(wait, cancel_futures=cancel_futures)
 
-    def __exit__(self, *exception: Any) -> bool:
-        return self._executor.__exit__(*exception)
+    def __exit__(self, *exception: Any) -> None:
+        self._executor.__exit__(*exception)
 
 
 class _Results(Iterator):  # type: ignore[type-arg]

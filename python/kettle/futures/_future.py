@@ -29,6 +29,8 @@ __all__ = ["PoolFuture"]
 class PoolFuture(native.PoolJob, Future):  # type: ignore[misc, type-arg]
     """What a task that was handed to an executor will give: a `concurrent.futures.Future`, which can be killed."""
 
+    __module__ = "kettle.futures"
+
     # Of a watched one: whether it is, and its final state.
     _watched = False
     _settled: str | None = None
@@ -38,8 +40,8 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[misc, type-arg]
         pass
 
     def result(self, timeout: float | None = None) -> Any:
-        """What the task returned. Raises what it raised; `TimeoutError` after `timeout` seconds; WorkerDied, TaskTimeout
-        or TaskCancelled (which is a `CancelledError`) if it could not be done."""
+        """What the task returned. Raises what it raised; `TimeoutError` after `timeout` seconds; WorkerDied,
+        TaskTimeout or TaskCancelled (which is a `CancelledError`) if it could not be done."""
         if not self._wait(timeout):
             raise TimeoutError
         if self._watched:

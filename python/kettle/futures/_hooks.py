@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
+from functools import partial
 
 from kettle import _errors
 from kettle.futures._errors import WorkerDied
@@ -21,6 +22,15 @@ __all__ = ["Hooks"]
 _LOGGER = logging.getLogger("concurrent.futures")
 
 
+def _pack(error: BaseException) -> bytes:
+    return _worker.pack_error(error, BaseException)
+
+
+def _pack_unsendable(refusal: BaseException, result: object) -> bytes:
+    refusal.add_note(f"This was raised when the task's result was pickled, which is of the type {type(result)!r}.")
+    return _pack(refusal)
+
+
 class Hooks(_crew.Hooks):
     def __init__(
         self,
@@ -32,33 +42,17 @@ class Hooks(_crew.Hooks):
             initializer, initargs = _initialize, (initializer, initargs)
         super().__init__(make_process, None, initializer, initargs)
 
-    @staticmethod
-    def work(*what: Any) -> None:
-        _worker.work(*what, pack=_pack, pack_unsendable=_pack_unsendable)
-
-    @staticmethod
-    def unpack(packed: bytes) -> BaseException:
-        return _worker.unpack(packed, _RemoteTraceback)
+    work = staticmethod(partial(_worker.work, pack=_pack, pack_unsendable=_pack_unsendable))
+    unpack = staticmethod(partial(_worker.unpack, cause=_RemoteTraceback))  # type: ignore[arg-type]
 
     def lost(self, *what: Any) -> Any:
         error = super().lost(*what)
-        if isinstance(error, _errors.WorkerDied):
-            error = _errors.rebuild(WorkerDied, error.args, vars(error))
-        return error
+        return _errors.rebuild(WorkerDied, error.args, vars(error)) if isinstance(error, _errors.WorkerDied) else error
 
     def broken(self, error: BaseException) -> BaseException:
         broken = BrokenProcessPool(f"the executor's workers cannot be started: {error}")
         broken.__cause__ = error
         return broken
-
-
-def _pack(error: BaseException) -> bytes:
-    return _worker.pack_error(error, BaseException)
-
-
-def _pack_unsendable(refusal: BaseException, result: object) -> bytes:
-    refusal.add_note(f"This was raised when the task's result was pickled, which is of the type {type(result)!r}.")
-    return _pack(refusal)
 
 
 def _initialize(initializer: Callable[..., object], initargs: tuple[Any, ...]) -> None:

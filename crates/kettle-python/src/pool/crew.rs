@@ -341,9 +341,8 @@ impl Inner {
             self.settle(py, &task)?;
             let span = {
                 let mut state = task.state(py);
-                let span = if some { state.agenda.take(size) } else { None };
+                let span = if some && !state.is_held { state.agenda.take(size) } else { None };
                 match span {
-                    // From now on it cannot be withdrawn.
                     Some(_) => state.was_sent = true,
                     None => state.is_ready = false,
                 }
@@ -689,22 +688,30 @@ impl Inner {
         self.give_up(py, task, error)
     }
 
-    /// Cancels a job of which nothing was sent; says whether it is cancelled.
+    /// Cancels a call that no worker has begun; says whether it is cancelled.
     pub(super) fn withdraw(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<bool> {
         {
             let mut state = task.state(py);
-            if state.was_sent || task.is_over() {
+            if task.is_over() {
                 return Ok(state.cancelled);
             }
-            // So that nobody sends it meanwhile.
-            state.agenda.clear();
+            let is_sent = !state.agenda.has_some();
+            state.is_held = true;
+            drop(state);
+            if is_sent && !lock(py, &self.supervisor).withdraw(|chunk| Arc::ptr_eq(&chunk.task, task)) {
+                task.state(py).is_held = false;
+                // It may have been brought back from a worker meanwhile.
+                self.make_ready(py, task);
+                self.watch(py).kick();
+                return Ok(false);
+            }
         }
         self.take_back(py, task)?;
         self.wants_deputy();
         Ok(true)
     }
 
-    /// Cancels all jobs of which nothing was sent, and of imaps all that was not; ends no worker.
+    /// Cancels all calls that no worker has begun, and of imaps all that was not sent; ends no worker.
     fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
         let mut tasks: Vec<Arc<Task>> = lock(py, &self.live).values().cloned().collect();
         tasks.sort_by_key(|task| task.number);
@@ -932,7 +939,7 @@ impl Crew {
         self.inner.hire(py, most)
     }
 
-    /// Cancels all that was not sent to a worker yet.
+    /// Cancels all calls that no worker has begun, and of imaps all that was not sent to one.
     fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
         self.inner.withdraw_all(py)
     }

@@ -98,6 +98,8 @@ pub(super) struct State {
     pub(super) is_ready: bool,
     pub(super) was_sent: bool,
     pub(super) cancelled: bool,
+    /// Somebody is about to take it back: nothing of it is to be sent.
+    pub(super) is_held: bool,
     listeners: Vec<Py<PyAny>>,
     bar: Option<Bar>,
 }
@@ -461,6 +463,7 @@ impl Job {
                 is_ready: false,
                 was_sent: false,
                 cancelled: false,
+                is_held: false,
                 listeners: Vec::new(),
                 bar: bar.map(|object| Bar { object, done: 0, failed: 0, told_at: None }),
             }),
@@ -584,7 +587,7 @@ impl Job {
         self.crew.cancel(py, &self.task)
     }
 
-    /// Takes it back if nothing of it was sent to a worker; says whether it is cancelled.
+    /// Of a call: takes it back if no worker has begun it; says whether it is cancelled.
     fn _withdraw(&self, py: Python<'_>) -> PyResult<bool> {
         self.crew.withdraw(py, &self.task)
     }

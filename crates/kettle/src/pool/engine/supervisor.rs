@@ -391,6 +391,15 @@ impl<W: Clone> Supervisor<W> {
         self.watch.kick();
     }
 
+    /// Takes back one chunk, of which `is_meant` holds, if it waits in a worker's queue; it comes back as
+    /// [`Event::Undone`] then. False if the worker has begun it, or is about to.
+    pub fn withdraw(&mut self, is_meant: impl Fn(&W) -> bool) -> bool {
+        let has_it = |seat: &Seat<W>| seat.hand.iter().any(|held| is_meant(&held.work));
+        let Some(seat) = self.seats.iter_mut().find(|seat| has_it(seat)) else { return false };
+        seat.recall(|held| !is_meant(&held.work), &mut self.pending);
+        !has_it(seat)
+    }
+
     /// Tells all workers to leave when they have done what they have in hand.
     pub fn dismiss(&mut self) {
         for seat in self.seats.iter_mut().filter(|seat| seat.is_staff()) {

@@ -1,0 +1,137 @@
+"""joblib, and with it scikit-learn, over kettle's processes: importing this module is all that it takes.
+
+    import kettle.joblib
+
+    with joblib.parallel_config(backend="kettle", n_jobs=4):
+        GridSearchCV(...).fit(X, y)
+
+When a worker dies, that call of `Parallel` raises `WorkerDied`, and the next one works. What the backend takes as
+options, also through `parallel_config`:
+
+context: which start method to use; the default one's if None.
+task_timeout: in seconds, of each batch of calls; then its worker is ended and TaskTimeout raised.
+retries: how often a batch is begun again when its worker dies.
+max_memory_per_worker: see `kettle.futures.ProcessPoolExecutor`.
+inner_max_num_threads: how many threads the libraries below NumPy may use in each worker; by default each worker's
+    share of the processors.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+import joblib  # type: ignore[import-untyped, import-not-found, unused-ignore]
+from joblib.parallel import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    AutoBatchingMixin,
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+)
+
+from kettle._cpus import usable_cpus
+from kettle._describe import describe
+from kettle.futures import PoolFuture, ProcessPoolExecutor, WorkerDied
+from kettle.multiprocessing import get_context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["KettleBackend"]
+
+
+class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
+    """Gives joblib's batches of calls to an executor that lives as long as the `Parallel` object, or its `with`."""
+
+    supports_retrieve_callback = True
+    supports_inner_max_num_threads = True
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        if n_jobs is None:
+            return 1
+        return n_jobs if n_jobs > 0 else max(usable_cpus() + 1 + n_jobs, 1)
+
+    def configure(
+        self, n_jobs: int = 1, parallel: Any = None, prefer: Any = None, require: Any = None, **options: Any
+    ) -> int:
+        n_jobs = self.effective_n_jobs(n_jobs)
+        if n_jobs == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        self.parallel = parallel
+        self._workers = n_jobs
+        # What `Parallel` says about arrays and temporary files is not for us: arrays go through shared memory.
+        self._options = {**self.backend_kwargs, **{name: options[name] for name in _OPTIONS if name in options}}
+        self._open(**self._options)
+        return n_jobs
+
+    def _open(
+        self,
+        *,
+        context: Any = None,
+        task_timeout: float | None = None,
+        retries: int = 0,
+        max_memory_per_worker: int | str | None = None,
+    ) -> None:
+        threads = _prepare, (self._prepare_worker_env(self._workers),)
+        context = get_context(context) if isinstance(context, str) else context
+        self._pool = ProcessPoolExecutor(self._workers, context, *threads, max_memory_per_worker=max_memory_per_worker)
+        self._executor: Executor = self._pool.options(task_timeout=task_timeout, retries=retries)
+
+    def submit(self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None) -> Any:
+        future: Any = self._executor.submit(func)
+        # If its worker dies, it shall be told what it was running.
+        future.batch = func
+        if callback is not None:
+            future.add_done_callback(callback)
+        return future
+
+    # As older versions of joblib call it.
+    apply_async = submit
+
+    def retrieve_result_callback(self, future: PoolFuture) -> Any:
+        try:
+            return future.result()
+        except WorkerDied as error:
+            note = _note(future.batch)
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+            raise
+
+    def terminate(self) -> None:
+        self._pool.shutdown()
+        self.reset_batch_stats()
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        self._pool.kill_workers()
+        if ensure_ready:
+            self._open(**self._options)
+
+
+_OPTIONS = ("context", "task_timeout", "retries", "max_memory_per_worker")
+
+
+def _prepare(environment: dict[str, str]) -> None:
+    """In a worker: so many threads and no more, both for libraries that will be loaded and for those that are."""
+    os.environ.update(environment)
+    if "numpy" in sys.modules:
+        try:
+            from threadpoolctl import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+                threadpool_limits,
+            )
+        except ImportError:
+            return
+        threadpool_limits(int(environment["OMP_NUM_THREADS"]))
+
+
+def _note(batch: Any) -> str:
+    calls = getattr(batch, "items", [])
+    shown = ", ".join(describe(func, args, kwargs) for func, args, kwargs in calls[:3])
+    return f"The worker was running a batch of {len(calls)} calls: {shown}{', ...' if len(calls) > 3 else ''}"
+
+
+joblib.register_parallel_backend("kettle", KettleBackend)
