@@ -33,7 +33,7 @@ STATIONS = [
     ("pool_async", "pages turn while the pool works; what nobody waits for any more is ended"),
     ("pool_progress", "a bar, where tqdm is installed"),
     ("executor", "one death fails one future, and the executor is not broken"),
-    ("joblib_backend", "two lines in your program, and joblib's tasks run here"),
+    ("joblib_backend", "one import, and joblib's tasks run here"),
 ]
 
 
