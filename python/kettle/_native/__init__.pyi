@@ -555,7 +555,7 @@ class PoolCrew:
         """Starts one worker more, if none is free and there are not so many. Says whether there may be more still."""
 
     def withdraw_all(self) -> None:
-        """Cancels all that was not sent to a worker yet."""
+        """Cancels all calls that no worker has begun, and of imaps all that was not sent to one."""
 
     def join(self, timeout: float | None = None) -> bool:
         """Of a pool that takes no more: waits until the last worker has left. False: the time is over."""
@@ -627,7 +627,7 @@ class PoolJob:
         """Whether a worker has been given some of it, and it is not over."""
 
     def _withdraw(self) -> bool:
-        """Takes it back if nothing of it was sent to a worker; says whether it is cancelled."""
+        """Of a call: takes it back if no worker has begun it; says whether it is cancelled."""
 
     @property
     def _hooks(self) -> Any:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["PoolFuture"]
 
 
-class PoolFuture(native.PoolJob, Future):  # type: ignore[misc, type-arg]
+class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
     """What a task that was handed to an executor will give: a `concurrent.futures.Future`, which can be killed."""
 
     __module__ = "kettle.futures"
@@ -131,7 +131,7 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[misc, type-arg]
         return RUNNING if self._is_running else PENDING
 
     @property
-    def _result(self) -> Any:
+    def _result(self) -> Any:  # type: ignore[override]
         outcome = self._outcome()
         return outcome[1] if outcome is not None and outcome[0] else None
 
