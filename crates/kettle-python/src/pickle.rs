@@ -260,16 +260,21 @@ fn fall_back(py: Python<'_>, obj: &Bound<'_, PyAny>, refused: PyErr) -> PyResult
     if !refused.is_instance_of::<pyo3::exceptions::PyException>(py) {
         return Err(refused);
     }
-    let fallback = {
-        let pickling = PICKLING.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
-        pickling.as_ref().and_then(|p| p.fallback.as_ref().map(|f| f.clone_ref(py)))
-    };
     // What the fallback cannot do either is told in the words of the first refusal.
-    let Some(fallback) = fallback else { return Err(refused) };
-    match fallback.bind(py).call1((obj,)).and_then(|b| b.extract::<Vec<u8>>()) {
-        Ok(pickle) => Ok(pickle),
-        Err(_) => Err(refused),
+    match by_value(obj) {
+        Some(Ok(pickle)) => Ok(pickle),
+        Some(Err(_)) | None => Err(refused),
     }
+}
+
+/// A pickle in which functions and classes of the program's main module stand themselves, and not by name: made by the
+/// fallback, if there is one.
+pub(crate) fn by_value(obj: &Bound<'_, PyAny>) -> Option<PyResult<Vec<u8>>> {
+    let fallback = {
+        let pickling = PICKLING.lock_py_attached(obj.py()).unwrap_or_else(|e| e.into_inner());
+        pickling.as_ref().and_then(|p| p.fallback.as_ref().map(|f| f.clone_ref(obj.py())))
+    };
+    Some(fallback?.bind(obj.py()).call1((obj,)).and_then(|pickle| pickle.extract()))
 }
 
 /// A pickle with everything inside.

@@ -46,6 +46,9 @@ def get_preparation_data(name: str) -> dict[str, Any]:
     """What a child named `name` needs in order to be like this process."""
     # Looked up now, here as in `Introduction`: coverage.py puts its own in the place of one or the other.
     data: dict[str, Any] = _standard.get_preparation_data(name)
+    if not os.path.exists(data.get("init_main_from_path", ".")):
+        # It was read from the standard input, say. What children need of it travels by value.
+        del data["init_main_from_path"]
     return data
 
 

@@ -377,22 +377,32 @@ impl Inner {
         match &task.work {
             Work::Call { function, args, kwds } => {
                 let triple = (function, args, kwds).into_pyobject(py)?;
-                tasks::with_pickle(triple.as_any(), tasks::CALL, 0, sent)
+                tasks::with_pickle(triple.as_any(), tasks::CALL, 0, task.is_by_value(), sent)
             }
             Work::Items { function, unpacks } => {
-                if !lock(py, &self.supervisor).knows(seat, task.number) {
-                    self.teach(py, seat, task.number, function, *unpacks)?;
+                let (lesson, by_value) = (task.lesson.load(Ordering::Relaxed), task.is_by_value());
+                if !lock(py, &self.supervisor).knows(seat, lesson) {
+                    self.teach(py, seat, lesson, by_value, function, *unpacks)?;
                 }
                 let items = task.items(py, span);
-                tasks::with_items(py, task.number, span.len as usize, |i| items.get(py, i), sent)
+                tasks::with_items(py, lesson, by_value, span.len as usize, |i| items.get(py, i), sent)
             }
         }
     }
 
-    fn teach(&self, py: Python<'_>, seat: SeatId, job: u64, function: &Py<PyAny>, unpacks: bool) -> PyResult<()> {
+    fn teach(
+        &self,
+        py: Python<'_>,
+        seat: SeatId,
+        lesson: u64,
+        by_value: bool,
+        function: &Py<PyAny>,
+        unpacks: bool,
+    ) -> PyResult<()> {
         let over = {
-            let live: Vec<u64> = lock(py, &self.live).keys().copied().collect();
-            lock(py, &self.supervisor).forget(seat, |job| !live.contains(&job))
+            let live = lock(py, &self.live);
+            let live: Vec<u64> = live.values().map(|task| task.lesson.load(Ordering::Relaxed)).collect();
+            lock(py, &self.supervisor).forget(seat, |lesson| !live.contains(&lesson))
         };
         let memory = |e: kettle::OutOfMemory| PyMemoryError::new_err(e.to_string());
         if !over.is_empty() {
@@ -402,8 +412,8 @@ impl Inner {
             })?;
         }
         let pair = (function, unpacks).into_pyobject(py)?;
-        tasks::with_pickle(pair.as_any(), tasks::JOB, job, |load| {
-            lock(py, &self.supervisor).teach(seat, job, load).map_err(memory)
+        tasks::with_pickle(pair.as_any(), tasks::JOB, lesson, by_value, |load| {
+            lock(py, &self.supervisor).teach(seat, lesson, load).map_err(memory)
         })
     }
 
@@ -463,9 +473,14 @@ impl Inner {
                 if task.is_over() {
                     return Ok(());
                 }
+                let index = start + u64::from(index);
+                if taken.tag == tasks::UNFOUND && task.resend_by_value(py, index, || self.next_number()) {
+                    self.make_ready(py, &task);
+                    return Ok(());
+                }
                 let outcome = self.outcome(py, taken, &bytes[at]);
                 self.touch(py, step, &task);
-                self.put(py, &task, start + u64::from(index), outcome)
+                self.put(py, &task, index, outcome)
             }
             Event::Finished { work, len, took } => {
                 work.task.state(py).agenda.finished(len, took);
@@ -492,7 +507,7 @@ impl Inner {
     }
 
     fn outcome(&self, py: Python<'_>, taken: Taken<Block>, inline: &[u8]) -> Outcome {
-        if taken.tag == tasks::ERROR {
+        if matches!(taken.tag, tasks::ERROR | tasks::UNFOUND) {
             return Err(self.unpack(py, &taken, inline));
         }
         match tasks::object(py, taken, inline, 0) {

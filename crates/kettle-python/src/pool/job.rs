@@ -3,8 +3,8 @@
 //! A job's state is behind a mutex that is held for moments, with the interpreter attached, and never while Python code
 //! can run: what is dropped is carried out of it first.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ use crate::door::{deadline, wait_outside};
 /// A job as the pool knows it.
 pub(super) struct Task {
     pub(super) number: u64,
+    /// The number under which workers know its function: another one once it is sent by value.
+    pub(super) lesson: AtomicU64,
     pub(super) work: Work,
     pub(super) timeout: Option<Duration>,
     pub(super) waiter: Arc<Waiter>,
@@ -97,6 +99,8 @@ pub(super) struct State {
     window: Option<u64>,
     pub(super) is_ready: bool,
     pub(super) was_sent: bool,
+    /// The tasks that were sent again, by value.
+    resent: HashSet<u64>,
     pub(super) cancelled: bool,
     /// Somebody is about to take it back: nothing of it is to be sent.
     pub(super) is_held: bool,
@@ -145,6 +149,24 @@ impl Task {
     pub(super) fn fail(&self, py: Python<'_>, error: Py<PyAny>) {
         let surplus = self.state(py).results.fail(error);
         drop(surplus);
+    }
+
+    /// Whether what it has of the main module is sent by value.
+    pub(super) fn is_by_value(&self) -> bool {
+        self.lesson.load(Ordering::Relaxed) != self.number
+    }
+
+    /// A worker did not find a name that this task needs: it is sent again, by value. False: that was done already.
+    pub(super) fn resend_by_value(&self, py: Python<'_>, index: u64, next_number: impl FnOnce() -> u64) -> bool {
+        let mut state = self.state(py);
+        if !state.resent.insert(index) {
+            return false;
+        }
+        if !self.is_by_value() {
+            self.lesson.store(next_number(), Ordering::Relaxed);
+        }
+        state.agenda.give_back(Span { start: index, len: 1 });
+        true
     }
 
     pub(super) fn is_iterated(&self, py: Python<'_>) -> bool {
@@ -442,8 +464,10 @@ impl Job {
         };
         let has_callbacks = callback.is_some() || error_callback.is_some();
         let callbacks = has_callbacks.then_some(Callbacks { value: callback, error: error_callback });
+        let number = crew.inner.next_number();
         let task = Arc::new(Task {
-            number: crew.inner.next_number(),
+            number,
+            lesson: AtomicU64::new(number),
             work,
             timeout,
             waiter: Arc::new(Waiter::default()),
@@ -462,6 +486,7 @@ impl Job {
                 window,
                 is_ready: false,
                 was_sent: false,
+                resent: HashSet::new(),
                 cancelled: false,
                 is_held: false,
                 listeners: Vec::new(),

@@ -10,6 +10,7 @@
 //! | a chunk of anything else | `ITEMS` | the job | a pickle of the list |
 //! | a result | its kind | – | as a queue would send it; of at most eight bytes: a word |
 //! | an error | `ERROR` | – | what the Python side makes of it |
+//! | a task that was not begun, since a name of the main module was not found | `UNFOUND` | – | as an error |
 //! | the worker is ready | `READY` | – | – |
 //! | it will never be | `REFUSED` | – | as an error |
 
@@ -31,6 +32,7 @@ pub(super) const ITEMS: u8 = 20;
 pub(super) const ERROR: u8 = 21;
 pub(super) const READY: u8 = 22;
 pub(super) const REFUSED: u8 = 23;
+pub(super) const UNFOUND: u8 = 24;
 /// Added to the kind of the item.
 pub(super) const ITEM: u8 = 32;
 
@@ -47,15 +49,20 @@ pub(super) fn with_object<T>(
     })
 }
 
-/// Sends a pickle of `obj` under this tag, also if it is of a kind that needs none.
+/// Sends a pickle of `obj`, which is a tuple or a list, under this tag. `by_value`: with what it has of the main module
+/// in it.
 pub(super) fn with_pickle<T>(
     obj: &Bound<'_, PyAny>,
     tag: u8,
     word: u64,
+    by_value: bool,
     send: impl FnOnce(Load<'_>) -> PyResult<T>,
 ) -> PyResult<T> {
     debug_assert!(obj.is_instance_of::<PyTuple>() || obj.is_instance_of::<PyList>());
-    with_object(obj, tag, word, send)
+    match by_value.then(|| pickle::by_value(obj)).flatten() {
+        Some(pickle) => with_bytes(tag, word, &pickle?, send),
+        None => with_object(obj, tag, word, send),
+    }
 }
 
 /// Sends plain bytes.
@@ -94,11 +101,12 @@ pub(super) fn body<'a>(taken: &'a Taken<Block>, inline: &'a [u8]) -> &'a [u8] {
 pub(super) fn with_items<'py, T>(
     py: Python<'py>,
     job: u64,
+    by_value: bool,
     len: usize,
     item: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
     send: impl FnOnce(Load<'_>) -> PyResult<T>,
 ) -> PyResult<T> {
-    if len == 1 {
+    if len == 1 && !by_value {
         return with_object(&item(0)?, ITEM, job, send);
     }
     let mut words = Vec::with_capacity(len * 9);
@@ -110,7 +118,7 @@ pub(super) fn with_items<'py, T>(
         return with_bytes(WORDS, job, &words, send);
     }
     let items = (0..len).map(item).collect::<PyResult<Vec<_>>>()?;
-    with_pickle(PyList::new(py, items)?.as_any(), ITEMS, job, send)
+    with_pickle(PyList::new(py, items)?.as_any(), ITEMS, job, by_value, send)
 }
 
 /// False if it is none of the kinds that have at most eight bytes.

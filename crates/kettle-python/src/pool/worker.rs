@@ -8,7 +8,7 @@ use kettle::pool::engine::{self, Assignment, Chunk, Load};
 use kettle_core::arena::Block;
 use kettle_core::queue::{GetError, Taken};
 use kettle_core::wait::{Deadline, Patience};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyRuntimeError};
+use pyo3::exceptions::{PyAttributeError, PyKeyboardInterrupt, PyMemoryError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
@@ -150,8 +150,8 @@ impl Loop<'_> {
         }
         match taken.tag {
             tasks::CALL => {
-                let result = tasks::object(py, taken, bytes, tasks::CALL).and_then(call);
-                self.report(py, chunk, 0, result)?;
+                let call = tasks::object(py, taken, bytes, tasks::CALL).map_err(|e| Failure::of_rebuilding(py, e));
+                self.report(py, chunk, 0, call.and_then(|triple| call_it(triple).map_err(Failure::Raised)))?;
                 Ok(true)
             }
             tasks::WORDS => {
@@ -194,11 +194,14 @@ impl Loop<'_> {
             if i > 0 && !self.desk.begin(chunk, i) {
                 return Ok(false);
             }
-            let result = item(i).and_then(|item| match &function {
-                Ok((function, false)) => function.call1((item,)),
-                Ok((function, true)) => function.call1(as_tuple(item)?),
-                Err(e) => Err(e.clone_ref(py)),
-            });
+            let result = match (&function, item(i)) {
+                (Ok((function, false)), Ok(item)) => function.call1((item,)).map_err(Failure::Raised),
+                (Ok((function, true)), Ok(item)) => {
+                    as_tuple(item).and_then(|args| function.call1(args)).map_err(Failure::Raised)
+                }
+                (Err(e), _) => Err(Failure::of_rebuilding(py, e.clone_ref(py))),
+                (_, Err(e)) => Err(Failure::of_rebuilding(py, e)),
+            };
             self.report(py, chunk, i, result)?;
         }
         Ok(true)
@@ -210,8 +213,9 @@ impl Loop<'_> {
         py: Python<'py>,
         chunk: Chunk,
         index: u32,
-        result: PyResult<Bound<'py, PyAny>>,
+        result: Result<Bound<'py, PyAny>, Failure>,
     ) -> PyResult<()> {
+        let mut tag = tasks::ERROR;
         let packed = match result {
             Ok(value) => {
                 if tasks::word_of(&value).is_some_and(|word| self.desk.report_word(chunk, index, word)) {
@@ -223,10 +227,31 @@ impl Loop<'_> {
                     Err(e) => self.worker.pack_unsendable.bind(py).call1((e.into_value(py), value))?,
                 }
             }
-            Err(e) => self.worker.pack_error.bind(py).call1((e.into_value(py),))?,
+            Err(failure) => {
+                let (Failure::Raised(e) | Failure::Unfound(e)) = &failure;
+                if matches!(failure, Failure::Unfound(_)) {
+                    tag = tasks::UNFOUND;
+                }
+                self.worker.pack_error.bind(py).call1((e.value(py),))?
+            }
         };
         let packed: Vec<u8> = packed.extract()?;
-        tasks::with_bytes(tasks::ERROR, 0, &packed, |load| send(self.desk.report(chunk, index, load)))
+        tasks::with_bytes(tag, 0, &packed, |load| send(self.desk.report(chunk, index, load)))
+    }
+}
+
+/// Why a task has no result.
+enum Failure {
+    /// It raised.
+    Raised(PyErr),
+    /// It was not begun: a name of the program's main module, which this process has not got (yet), was not found.
+    Unfound(PyErr),
+}
+
+impl Failure {
+    fn of_rebuilding(py: Python<'_>, e: PyErr) -> Self {
+        let is_of_main = || e.value(py).str().is_ok_and(|text| text.to_string_lossy().contains("__main__"));
+        if e.is_instance_of::<PyAttributeError>(py) && is_of_main() { Self::Unfound(e) } else { Self::Raised(e) }
     }
 }
 
@@ -234,7 +259,7 @@ fn unknown(tag: u8) -> PyErr {
     PyRuntimeError::new_err(format!("a chunk of an unknown kind ({tag})"))
 }
 
-fn call(triple: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+fn call_it(triple: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let (function, args, kwds): (Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>) = triple.extract()?;
     drop(triple);
     let kwds = match kwds.cast_into_exact::<PyDict>() {
