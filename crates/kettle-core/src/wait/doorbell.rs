@@ -2,8 +2,8 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::sys::Owner;
 use crate::sys::doorbell::{Bell, Ringer, Rung};
@@ -43,12 +43,8 @@ impl Door {
 
     /// Rings; says whether somebody is there to hear it.
     pub(crate) fn ring(self) -> bool {
-        let mut ringer = RINGER.lock().unwrap_or_else(|e| e.into_inner());
-        if ringer.is_none() {
-            *ringer = Ringer::new().ok();
-        }
         // Out of descriptors: the loop finds out at the end of its slice.
-        ringer.as_ref().is_some_and(|r| r.ring(self.name().as_bytes(), self.0 & Self::CALLS) != Rung::Gone)
+        ringer().is_some_and(|r| r.ring(self.name().as_bytes(), self.0 & Self::CALLS) != Rung::Gone)
     }
 }
 
@@ -56,8 +52,27 @@ fn name(namespace: u64, bell: u64) -> String {
     format!("kettle-{namespace:016x}-{bell:011x}")
 }
 
+/// That of this process, made when it is first needed. Without a lock: a child that is forked while another thread holds
+/// one would find it held for ever.
+fn ringer() -> Option<&'static Ringer> {
+    let mut there = RINGER.load(Ordering::Acquire);
+    if there.is_null() {
+        let made = Box::into_raw(Box::new(Ringer::new().ok()?));
+        there = match RINGER.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => made,
+            Err(first) => {
+                // SAFETY: it came out of a box just now, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(made) });
+                first
+            }
+        };
+    }
+    // SAFETY: what is in RINGER came out of a box, is never freed or changed, and was published by the exchange above.
+    Some(unsafe { &*there })
+}
+
 static NAMESPACE: AtomicU64 = AtomicU64::new(0);
-static RINGER: Mutex<Option<Ringer>> = Mutex::new(None);
+static RINGER: AtomicPtr<Ringer> = AtomicPtr::new(ptr::null_mut());
 /// The bells of this process, one bit each.
 static BELLS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 
