@@ -24,6 +24,7 @@ CORE_ARROWS = {
     "sync": {"wait", "stats", "sys"},
     "queue": {"sync", "wait", "stats", "sys"},
     "arena": {"wait", "stats", "sys"},
+    "deadlock": {"sync", "arena", "wait", "sys"},
     "shared": {"queue", "sync", "arena", "wait", "stats", "sys"},
 }
 

@@ -23,6 +23,7 @@ SAYS = {
     "pipe": {r"the answer is (6|499500|0.75)$": 3, r"has closed": 1},
     "shared_value": {r"to 80000 together, \[20000, 20000, 20000, 20000\] each": 1},
     "killed_lock_holder": {r"raised OwnerDied": 1, r"a lock like any other": 1, r"hands it on": 1},
+    "deadlock": {r"is told of 4 in a circle": 1, r"line \d+, in dine": 4, r"eats": 4},
     "numpy_queue": {r"200 frames of 0.9 MB": 1},
     "await_queue": {r"°C": 4, r"the kettle whistles": 1, r"turning a page": "some", r"threads in this process: 1$": 1},
     "pool": {

@@ -11,6 +11,7 @@ import pytest
 OURS = {
     "kettle": [
         "ConsumerDied",
+        "DeadlockError",
         "KettleError",
         "OwnerDied",
         "RemoteError",
@@ -18,6 +19,7 @@ OURS = {
         "TaskCancelled",
         "TaskTimeout",
         "WorkerDied",
+        "deadlock",
         "install",
         "uninstall",
     ],

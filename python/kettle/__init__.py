@@ -10,6 +10,8 @@ What is where:
     kettle.install, uninstall   make `import multiprocessing` mean ours, here and in every child
     kettle.KettleError          the base of the errors below
     kettle.OwnerDied            a lock's holder died (`pid`, `tid`)
+    kettle.DeadlockError        threads wait for each other, and this one was told (`cycle`); a RuntimeError
+    kettle.deadlock             what is done about that: "raise", "report" or "off"
     kettle.ConsumerDied         a process that took items of a JoinableQueue died before it finished them
                                 (`pid`, `unfinished`)
     kettle.WorkerDied           a pool's worker died, and the task that it ran with it (`pid`, `exitcode`, `signal`,
@@ -28,6 +30,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ConsumerDied",
+    "DeadlockError",
     "KettleError",
     "OwnerDied",
     "RemoteError",
@@ -35,6 +38,7 @@ __all__ = [
     "TaskCancelled",
     "TaskTimeout",
     "WorkerDied",
+    "deadlock",
     "install",
     "uninstall",
 ]
@@ -44,7 +48,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from kettle._deadlock import deadlock as deadlock
     from kettle._errors import ConsumerDied as ConsumerDied
+    from kettle._errors import DeadlockError as DeadlockError
     from kettle._errors import KettleError as KettleError
     from kettle._errors import OwnerDied as OwnerDied
     from kettle._errors import RemoteError as RemoteError
@@ -57,6 +63,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ConsumerDied": "kettle._errors",
+    "DeadlockError": "kettle._errors",
     "KettleError": "kettle._errors",
     "OwnerDied": "kettle._errors",
     "RemoteError": "kettle._errors",
@@ -64,6 +71,7 @@ _HOME = {
     "TaskCancelled": "kettle._errors",
     "TaskTimeout": "kettle._errors",
     "WorkerDied": "kettle._errors",
+    "deadlock": "kettle._deadlock",
     "install": "kettle._install",
     "uninstall": "kettle._install",
 }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConsumerDied",
+    "DeadlockError",
     "KettleError",
     "OwnerDied",
     "RemoteError",
@@ -50,6 +51,24 @@ def rebuild(cls: type[_OfFields], args: tuple[Any, ...], fields: dict[str, Any])
     error.args = args
     vars(error).update(fields)
     return error
+
+
+class DeadlockError(_OfFields, RuntimeError):
+    """Threads wait for each other, and this one was told so instead of waiting for ever. It did not get its lock; if it
+    lets go of what it holds, the others can go on.
+
+    cycle: the threads, of whatever process: each waits for what the next one holds, and the last for what the first
+        one holds. Each has `pid`, `tid`, `thread` (its name), `waits_for`, `holds` (the locks, by their names or where
+        they were made) and `stack` (as text).
+    ended: (pid, tid) of a thread that ended with the lock that the only thread in `cycle` waits for; else None.
+    """
+
+    __module__ = "kettle"
+
+    def __init__(self, text: str, *, cycle: list[Any], ended: tuple[int, int] | None = None) -> None:
+        super().__init__(text)
+        self.cycle = cycle
+        self.ended = ended
 
 
 class WorkerDied(_OfFields):

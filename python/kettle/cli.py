@@ -1,6 +1,7 @@
 """The command `kettle`, also `python -m kettle`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -81,6 +82,8 @@ def _install() -> None:
             f"kettle: its extension module does not load in this Python ({sys.executable}): {error}\n"
             "Install kettle into this environment: pip install kettle, or `make build` in its source tree."
         )
+    # Who runs a program under another name wants to see it end.
+    os.environ.setdefault("KETTLE_DEADLOCK", "raise")
     from kettle._install import install
 
     install(older=True, subprocesses=True)

@@ -10,6 +10,7 @@
 //! | [`queue`] | shapes of queues over memory handed to them |
 //! | [`arena`] | memory shared by the processes of a session, and who takes part in it |
 //! | [`shared`] | a primitive *placed*: on the heap for threads, in the arena for processes |
+//! | [`deadlock`] | threads that wait for each other, of whatever process |
 //! | [`stats`] | what each primitive tells about itself |
 //!
 //! *Death is an ordinary state.* Whatever can be owned names its owner in the same atomic step that takes it, so
@@ -20,6 +21,8 @@
 #[cfg(not(loom))]
 pub mod arena;
 pub mod atomics;
+#[cfg(not(loom))]
+pub mod deadlock;
 pub mod queue;
 #[cfg(not(loom))]
 pub mod shared;

@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `door` | the one way out of the interpreter |
+//! | `deadlock` | what a thread that waits for a lock tells of itself, and what is raised if that never ends |
 //! | `errors` | the core's errors as Python's exceptions |
 //! | `pickle`, `message` | objects to bytes to messages, and back |
 //! | `buffers`, `methods` | the buffer protocol, the hottest methods made by hand: the only `unsafe` of this crate |
@@ -18,6 +19,7 @@ mod barrier;
 mod buffers;
 mod condition;
 mod connection;
+mod deadlock;
 mod door;
 mod errors;
 mod event;
@@ -48,6 +50,8 @@ mod _native {
     use super::condition::Condition;
     #[pymodule_export]
     use super::connection::{Connection, pipe};
+    #[pymodule_export]
+    use super::deadlock::deadlock_policy;
     #[pymodule_export]
     use super::errors::{ConsumerDied, KettleError, OwnerDied};
     #[pymodule_export]

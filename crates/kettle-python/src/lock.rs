@@ -1,13 +1,15 @@
 //! `Lock` and `RLock`.
 
 use kettle_core::arena::{Handle, participants};
+use kettle_core::deadlock::Wanted;
 use kettle_core::shared::Processes;
 use kettle_core::sync::{self, Acquired, LockError, OnOwnerDeath};
 use kettle_core::sys::Owner;
-use kettle_core::wait::EventCount;
+use kettle_core::wait::{Deadline, EventCount, Patience};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::deadlock::{Made, wait_watched};
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::primitive::{self, Waitable, travels, waitable};
@@ -28,6 +30,18 @@ fn acquired(py: Python<'_>, result: Result<Acquired, LockError>, what: &str) -> 
     }
 }
 
+/// Waits for a lock, and says whether it was got.
+fn wait_for<T>(
+    slf: &Bound<'_, T>,
+    wanted: Wanted<'_>,
+    deadline: Deadline,
+    acquire: impl FnOnce(&Patience<'_>) -> Result<Acquired, LockError> + Send,
+) -> PyResult<bool> {
+    let py = slf.py();
+    let r = wait_watched::<Processes, _>(slf.as_any(), wanted, acquire, |f| wait_outside(py, deadline, f))?;
+    acquired(py, r, "lock")
+}
+
 fn pid_and_thread(owner: Option<Owner>) -> Option<(u32, u32)> {
     owner.map(|o| (participants::pid_of(o).unwrap_or(0), o.thread()))
 }
@@ -37,31 +51,32 @@ fn pid_and_thread(owner: Option<Owner>) -> Option<(u32, u32)> {
 pub(crate) struct Lock {
     body: Handle<sync::Lock>,
     name: Option<String>,
+    made: Made,
 }
 
 #[pymethods]
 impl Lock {
     #[new]
     #[pyo3(signature = (*, on_owner_death="raise", name=None, _token=None))]
-    fn new(on_owner_death: &str, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
-        let body = match _token {
-            Some(token) => primitive::from_token(token)?,
+    fn new(py: Python<'_>, on_owner_death: &str, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
+        let (body, made) = match _token {
+            Some(token) => (primitive::from_token(token)?, Made::default()),
             None => {
                 let policy = policy(on_owner_death)?;
-                Handle::new(|| sync::Lock::new(policy)).map_err(errors::arena)?
+                (Handle::new(|| sync::Lock::new(policy)).map_err(errors::arena)?, Made::here(py))
             }
         };
-        Ok(Self { body, name })
+        Ok(Self { body, name, made })
     }
 
     #[pyo3(signature = (block=true, timeout=None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        if self.body.try_acquire_now::<Processes>() {
+    fn acquire(slf: &Bound<'_, Self>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        let body = &slf.get().body;
+        if body.try_acquire_now::<Processes>() {
             return Ok(true);
         }
-        let body = &self.body;
-        let r = wait_outside(py, deadline(block, timeout), |p| body.acquire::<Processes>(p))?;
-        acquired(py, r, "lock")
+        let wanted = Wanted { lock: body, reentrant: false, insists: false };
+        wait_for(slf, wanted, deadline(block, timeout), |p| body.acquire::<Processes>(p))
     }
 
     fn release(&self) -> PyResult<()> {
@@ -78,8 +93,8 @@ impl Lock {
         self.body.reset::<Processes>().is_ok()
     }
 
-    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.acquire(py, true, None)
+    fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::acquire(slf, true, None)
     }
 
     #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
@@ -90,6 +105,11 @@ impl Lock {
         _traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         self.release()
+    }
+
+    /// Where it was made, if that was in this process or one that it was forked from.
+    fn _made(&self, py: Python<'_>) -> PyResult<Option<(String, Option<u32>)>> {
+        self.made.file_and_line(py)
     }
 
     fn _owner(&self) -> Option<(u32, u32)> {
@@ -148,11 +168,11 @@ impl Lock {
 
     /// For those in Rust who hold it for a moment: as `acquire()`.
     #[inline]
-    pub(crate) fn hold(&self, py: Python<'_>) -> PyResult<()> {
-        if self.body.try_acquire_now::<Processes>() {
+    pub(crate) fn hold(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().body.try_acquire_now::<Processes>() {
             return Ok(());
         }
-        self.acquire(py, true, None).map(drop)
+        Self::acquire(slf, true, None).map(drop)
     }
 
     /// As `release()`.
@@ -179,31 +199,32 @@ waitable!(Lock);
 pub(crate) struct RLock {
     body: Handle<sync::ReentrantLock>,
     name: Option<String>,
+    made: Made,
 }
 
 #[pymethods]
 impl RLock {
     #[new]
     #[pyo3(signature = (*, on_owner_death="raise", name=None, _token=None))]
-    fn new(on_owner_death: &str, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
-        let body = match _token {
-            Some(token) => primitive::from_token(token)?,
+    fn new(py: Python<'_>, on_owner_death: &str, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
+        let (body, made) = match _token {
+            Some(token) => (primitive::from_token(token)?, Made::default()),
             None => {
                 let policy = policy(on_owner_death)?;
-                Handle::new(|| sync::ReentrantLock::new(policy)).map_err(errors::arena)?
+                (Handle::new(|| sync::ReentrantLock::new(policy)).map_err(errors::arena)?, Made::here(py))
             }
         };
-        Ok(Self { body, name })
+        Ok(Self { body, name, made })
     }
 
     #[pyo3(signature = (block=true, timeout=None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        if self.body.try_acquire_now::<Processes>() {
+    fn acquire(slf: &Bound<'_, Self>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        let body = &slf.get().body;
+        if body.try_acquire_now::<Processes>() {
             return Ok(true);
         }
-        let body = &self.body;
-        let r = wait_outside(py, deadline(block, timeout), |p| body.acquire::<Processes>(p))?;
-        acquired(py, r, "lock")
+        let wanted = Wanted { lock: body.lock(), reentrant: true, insists: false };
+        wait_for(slf, wanted, deadline(block, timeout), |p| body.acquire::<Processes>(p))
     }
 
     fn release(&self) -> PyResult<()> {
@@ -222,8 +243,8 @@ impl RLock {
         self.body.reset::<Processes>().is_ok()
     }
 
-    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.acquire(py, true, None)
+    fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::acquire(slf, true, None)
     }
 
     #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
@@ -242,10 +263,15 @@ impl RLock {
     }
 
     /// Takes it as often as `_release_save` said.
-    fn _acquire_restore(&self, py: Python<'_>, depth: u32) -> PyResult<()> {
-        let body = &self.body;
-        let r = wait_outside(py, deadline(true, None), |p| body.acquire_again::<Processes>(depth, p))?;
-        acquired(py, r, "lock").map(drop)
+    fn _acquire_restore(slf: &Bound<'_, Self>, depth: u32) -> PyResult<()> {
+        let body = &slf.get().body;
+        let wanted = Wanted { lock: body.lock(), reentrant: true, insists: false };
+        wait_for(slf, wanted, Deadline::NEVER, |p| body.acquire_again::<Processes>(depth, p)).map(drop)
+    }
+
+    /// Where it was made, if that was in this process or one that it was forked from.
+    fn _made(&self, py: Python<'_>) -> PyResult<Option<(String, Option<u32>)>> {
+        self.made.file_and_line(py)
     }
 
     fn _owner(&self) -> Option<(u32, u32)> {
@@ -281,11 +307,11 @@ impl RLock {
 
     /// For those in Rust who hold it for a moment: as `acquire()`.
     #[inline]
-    pub(crate) fn hold(&self, py: Python<'_>) -> PyResult<()> {
-        if self.body.try_acquire_now::<Processes>() {
+    pub(crate) fn hold(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().body.try_acquire_now::<Processes>() {
             return Ok(());
         }
-        self.acquire(py, true, None).map(drop)
+        Self::acquire(slf, true, None).map(drop)
     }
 
     /// As `release()`.

@@ -132,13 +132,13 @@ impl Cell {
         match &self.lock {
             CellLock::None => look(),
             CellLock::Reentrant(lock) => {
-                lock.get().hold(py)?;
+                RLock::hold(lock.bind(py))?;
                 let result = look();
                 lock.get().let_go()?;
                 result
             }
             CellLock::Plain(lock) => {
-                lock.get().hold(py)?;
+                Lock::hold(lock.bind(py))?;
                 let result = look();
                 lock.get().let_go()?;
                 result

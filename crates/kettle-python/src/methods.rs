@@ -9,6 +9,7 @@
 
 mod attached;
 pub(crate) mod calls;
+mod frames;
 mod objects;
 mod threads;
 
@@ -22,6 +23,7 @@ use pyo3::types::PyType;
 use pyo3::{PyClass, PyTypeInfo};
 
 pub(crate) use attached::{Attached, AttachedLock};
+pub(crate) use frames::Site;
 
 use crate::lock::{Lock, RLock};
 use crate::memory::Cell;

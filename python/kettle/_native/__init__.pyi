@@ -19,6 +19,9 @@ class OwnerDied(KettleError):
     pid: int
     tid: int
 
+def deadlock_policy(policy: str | None = None, threshold: float | None = None) -> tuple[str, float]:
+    """What is done about threads that wait for each other, and after how many seconds; first sets what is given."""
+
 class ConsumerDied(KettleError):
     pid: int
     unfinished: int
@@ -107,6 +110,9 @@ class Lock(Primitive):
     ) -> None: ...
     def _owner(self) -> tuple[int, int] | None:
         """(pid, thread id) of the holder."""
+
+    def _made(self) -> tuple[str, int | None] | None:
+        """The file and line where it was made, unless that was in another process."""
 
     def _is_mine(self) -> bool: ...
     def _count(self) -> int: ...
@@ -239,6 +245,9 @@ class HeapExclusive(HeapWaitable):
     def _at_fork_reinit(self) -> None: ...
     def _owner(self) -> tuple[int, int] | None:
         """(pid, thread id) of the holder."""
+
+    def _made(self) -> tuple[str, int | None] | None:
+        """The file and line where it was made, unless that was in another process."""
 
 class HeapLock(HeapExclusive):
     def __init__(self, *, name: str | None = None) -> None: ...

@@ -172,7 +172,7 @@ class Condition(AwaitNotify, native.Condition, _standard.Condition):
         return entered
 
     def __exit__(self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /) -> None:
-        if isinstance(v, native.OwnerDied) and not self._lock._semlock._is_mine():
+        if _came_back_without_the_lock(v) and not self._lock._semlock._is_mine():
             return  # `wait` could not take the lock again: it is not ours to release, and may be somebody's by now
         self._lock.__exit__(t, v, tb)
 
@@ -237,6 +237,14 @@ class Condition(AwaitNotify, native.Condition, _standard.Condition):
     @property
     def _wait_semaphore(self) -> _Count:
         return _Count(0)
+
+
+def _came_back_without_the_lock(error: BaseException | None) -> bool:
+    if isinstance(error, RuntimeError):
+        from kettle._errors import DeadlockError
+
+        return isinstance(error, DeadlockError)
+    return isinstance(error, native.OwnerDied)
 
 
 class _Count:

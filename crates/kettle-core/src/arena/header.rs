@@ -7,13 +7,14 @@ use crate::atomics::{AtomicU32, AtomicU64};
 
 use super::bins::Bins;
 use super::participants::Table;
+use super::waiters::Waiters;
 
 /// "kettle" and a byte that no text file begins with.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"\x89kettle\n");
 /// Counts changes of anything that processes share.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 /// The length of the first segment: a multiple of every page size.
-pub(super) const HEADER_LEN: usize = 1 << 20;
+pub(super) const HEADER_LEN: usize = 2 << 20;
 /// How many segments there can be, the header among them.
 pub(super) const SEGMENTS: usize = 1024;
 
@@ -55,6 +56,7 @@ pub(super) struct Header {
     pub segments: [SegmentEntry; SEGMENTS],
     pub bins: Bins,
     pub participants: Table,
+    pub waiters: Waiters,
 }
 
 #[repr(C)]

@@ -13,6 +13,7 @@
 //! | `object` | what each allocation begins with, and what keeps it alive |
 //! | [`Handle`], [`Token`] | typed references, and their names for sending |
 //! | [`Block`], [`Lease`] | bytes that pass from process to process |
+//! | [`waiters`] | who has waited for long, and for whom |
 //! | [`before_fork`] | what happens to all that in a forked child |
 //! | [`Census`], [`Session::reclaim`] | tidying up after the dead |
 //!
@@ -41,6 +42,7 @@ mod recover;
 mod registry;
 mod segment;
 mod session;
+pub mod waiters;
 
 pub use block::{Block, Lease, PAYLOAD};
 pub use error::{ArenaError, Shortage, TokenError};

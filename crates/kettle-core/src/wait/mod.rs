@@ -44,6 +44,7 @@ pub struct Patience<'a> {
     instant: bool,
     spins: bool,
     stop: Option<&'a dyn Fn() -> bool>,
+    watch: Option<&'a dyn Fn() -> bool>,
     naps: Cell<u32>,
     /// When the present slice is over, 0 before it begins. Being woken for nothing does not make it longer: somebody
     /// who is woken all the time must look for signals and for the dead as well.
@@ -63,6 +64,7 @@ impl<'a> Patience<'a> {
             instant: false,
             spins: true,
             stop: None,
+            watch: None,
             naps: Cell::new(0),
             slice_ends: Cell::new(0),
         }
@@ -96,6 +98,18 @@ impl<'a> Patience<'a> {
         self.slice = (slice.min(LONGEST_SLICE).as_nanos() as u64).max(1_000_000);
         self.stop = Some(stop);
         self
+    }
+
+    /// Asks `watch` as well after every slice that was slept to its end, which is short enough for that: true ends the
+    /// wait.
+    pub fn watched_by<'b>(&'b self, watch: &'b dyn Fn() -> bool) -> Patience<'b> {
+        Patience {
+            slice: self.slice.min(LONGEST_SLICE.as_nanos() as u64),
+            watch: Some(watch),
+            naps: self.naps.clone(),
+            slice_ends: self.slice_ends.clone(),
+            ..*self
+        }
     }
 
     /// The same among threads of this process. Nobody dies there without us, so slices may be long where there is
@@ -185,7 +199,11 @@ impl<'a> Patience<'a> {
     pub fn slept(&self) -> Result<(), Stopped> {
         self.naps.set(self.naps.get().saturating_add(1));
         self.slice_ends.set(0);
-        self.check_stop()
+        self.check_stop()?;
+        match self.watch {
+            Some(watch) if watch() => Err(Stopped::Interrupted),
+            _ => Ok(()),
+        }
     }
 
     fn check_stop(&self) -> Result<(), Stopped> {

@@ -73,9 +73,9 @@ impl Guard {
 
     fn take_back(&self, py: Python<'_>, saved: Saved) -> PyResult<()> {
         match (self, saved) {
-            (Self::Lock(lock), _) => lock.get().take_surely(py),
-            (Self::RLock(lock), Saved::RLock(depth)) => lock.get()._acquire_restore(py, (depth, 0)),
-            (Self::RLock(lock), _) => lock.get()._acquire_restore(py, (1, 0)),
+            (Self::Lock(lock), _) => Lock::take_surely(lock.bind(py)),
+            (Self::RLock(lock), Saved::RLock(depth)) => RLock::_acquire_restore(lock.bind(py), (depth, 0)),
+            (Self::RLock(lock), _) => RLock::_acquire_restore(lock.bind(py), (1, 0)),
             (Self::Foreign(lock), Saved::Foreign(Some(state))) => {
                 lock.call_method1(py, intern!(py, "_acquire_restore"), (state,)).map(drop)
             }

@@ -1,5 +1,6 @@
 //! `Lock` and `RLock`.
 
+use kettle_core::deadlock::Wanted;
 use kettle_core::sync::{self, Heap, OnOwnerDeath};
 use kettle_core::wait::{EventCount, Scope};
 use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError};
@@ -7,26 +8,27 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::{Truth, UNSET, acquire_deadline, key, pid_and_thread, set_name, sleep_for_lock, sleep_until_locked};
+use crate::deadlock::Made;
 use crate::lock::lock_statistics;
 use crate::primitive::{Waitable, waitable};
 
-/// What both have, given `take_now`, `release`, `lock` and `is_free_for_me`.
+/// What both have, given `take_now`, `release`, `lock`, `wanted` and `is_free_for_me`.
 macro_rules! exclusive {
     ($class:ty) => {
         #[pymethods]
         impl $class {
             /// Takes it, waiting at most `timeout` seconds (-1: for ever). Says whether it was taken.
             #[pyo3(signature = (blocking=Truth(true), timeout=UNSET), text_signature = "($self, blocking=True, timeout=-1)")]
-            fn acquire(&self, py: Python<'_>, blocking: Truth, timeout: f64) -> PyResult<bool> {
+            fn acquire(slf: &Bound<'_, Self>, blocking: Truth, timeout: f64) -> PyResult<bool> {
                 let deadline = acquire_deadline(blocking.0, timeout)?;
-                if self.take_now() {
+                let this = slf.get();
+                if this.take_now() {
                     return Ok(true);
                 }
                 if !blocking.0 {
                     return Ok(false);
                 }
-                let body = &self.body;
-                sleep_for_lock(py, deadline, |p| body.acquire::<Heap>(p))
+                sleep_for_lock(slf, this.wanted(), deadline, |p| this.body.acquire::<Heap>(p))
             }
 
             /// Whether somebody holds it.
@@ -34,8 +36,8 @@ macro_rules! exclusive {
                 self.body.owner().is_some()
             }
 
-            fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-                self.acquire(py, Truth(true), UNSET)
+            fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
+                Self::acquire(slf, Truth(true), UNSET)
             }
 
             #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
@@ -51,6 +53,11 @@ macro_rules! exclusive {
             /// Makes it free, in a forked child.
             fn _at_fork_reinit(&self) {
                 self.lock().reinit();
+            }
+
+            /// Where it was made.
+            fn _made(&self, py: Python<'_>) -> PyResult<Option<(String, Option<u32>)>> {
+                self.made.file_and_line(py)
             }
 
             fn _owner(&self) -> Option<(u32, u32)> {
@@ -84,14 +91,15 @@ macro_rules! exclusive {
 #[pyclass(subclass, frozen, name = "HeapLock", module = "kettle._native")]
 pub(crate) struct Lock {
     body: sync::Lock,
+    made: Made,
 }
 
 #[pymethods]
 impl Lock {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(*, name=None)")]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { body: sync::Lock::new(OnOwnerDeath::Raise) }
+    #[pyo3(signature = (*args, **_kwargs), text_signature = "(*, name=None)")]
+    fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { body: sync::Lock::new(OnOwnerDeath::Raise), made: Made::here(args.py()) }
     }
 
     #[pyo3(signature = (*, name=None))]
@@ -110,6 +118,10 @@ impl Lock {
         &self.body
     }
 
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { lock: &self.body, reentrant: false, insists: false }
+    }
+
     fn is_free_for_me(&self) -> bool {
         !self.locked()
     }
@@ -126,12 +138,12 @@ impl Lock {
     }
 
     /// Takes it, however long that takes, and whatever signal handlers raise meanwhile.
-    pub(super) fn take_surely(&self, py: Python<'_>) -> PyResult<()> {
-        if self.take_now() {
+    pub(super) fn take_surely(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if this.take_now() {
             return Ok(());
         }
-        let body = &self.body;
-        sleep_until_locked(py, |p| body.acquire::<Heap>(p))
+        sleep_until_locked(slf, this.wanted(), |p| this.body.acquire::<Heap>(p))
     }
 }
 
@@ -141,14 +153,15 @@ exclusive!(Lock);
 #[pyclass(subclass, frozen, name = "HeapRLock", module = "kettle._native")]
 pub(crate) struct RLock {
     body: sync::ReentrantLock,
+    made: Made,
 }
 
 #[pymethods]
 impl RLock {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(*args, name=None, **kwargs)")]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { body: sync::ReentrantLock::new(OnOwnerDeath::Raise) }
+    #[pyo3(signature = (*args, **_kwargs), text_signature = "(*args, name=None, **kwargs)")]
+    fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { body: sync::ReentrantLock::new(OnOwnerDeath::Raise), made: Made::here(args.py()) }
     }
 
     /// Arguments were always ignored here; since 3.13 the standard library warns of them.
@@ -192,9 +205,9 @@ impl RLock {
     }
 
     /// Takes it as often as `_release_save` said.
-    pub(super) fn _acquire_restore(&self, py: Python<'_>, state: (u32, u32)) -> PyResult<()> {
-        let body = &self.body;
-        sleep_until_locked(py, |p| body.acquire_again::<Heap>(state.0, p))
+    pub(super) fn _acquire_restore(slf: &Bound<'_, Self>, state: (u32, u32)) -> PyResult<()> {
+        let this = slf.get();
+        sleep_until_locked(slf, this.wanted(), |p| this.body.acquire_again::<Heap>(state.0, p))
     }
 }
 
@@ -205,6 +218,10 @@ fn not_owner() -> PyErr {
 impl RLock {
     fn lock(&self) -> &sync::Lock {
         self.body.lock()
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { lock: self.lock(), reentrant: true, insists: false }
     }
 
     fn is_free_for_me(&self) -> bool {

@@ -13,13 +13,15 @@ pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod semaphore;
 
-use kettle_core::sync::{Acquired, LockError};
+use kettle_core::deadlock::Wanted;
+use kettle_core::sync::{Acquired, Heap, LockError};
 use kettle_core::sys::{Owner, process, thread};
 use kettle_core::wait::{Deadline, Patience};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::deadlock::wait_watched;
 use crate::door::wait_outside;
 
 /// Whatever Python takes for true or false.
@@ -69,22 +71,26 @@ fn wait_for_thread<T: Send>(
 }
 
 /// Where every thread goes to sleep for a lock that another one holds. Says whether it got it.
-fn sleep_for_lock(
-    py: Python<'_>,
+fn sleep_for_lock<C>(
+    lock: &Bound<'_, C>,
+    wanted: Wanted<'_>,
     deadline: Deadline,
     acquire: impl FnOnce(&Patience<'_>) -> Result<Acquired, LockError> + Send,
 ) -> PyResult<bool> {
-    Ok(wait_for_thread(py, deadline, acquire)?.is_ok())
+    let py = lock.py();
+    Ok(wait_watched::<Heap, _>(lock.as_any(), wanted, acquire, |f| wait_for_thread(py, deadline, f))?.is_ok())
 }
 
 /// The same for one who must have it: what a signal handler raises meanwhile is raised when the lock is held.
-fn sleep_until_locked(
-    py: Python<'_>,
+fn sleep_until_locked<C>(
+    lock: &Bound<'_, C>,
+    wanted: Wanted<'_>,
     acquire: impl Fn(&Patience<'_>) -> Result<Acquired, LockError> + Send + Sync,
 ) -> PyResult<()> {
+    let wanted = Wanted { insists: true, ..wanted };
     let mut raised = None;
     loop {
-        match sleep_for_lock(py, Deadline::NEVER, &acquire) {
+        match sleep_for_lock(lock, wanted, Deadline::NEVER, &acquire) {
             Ok(true) => return raised.map_or(Ok(()), Err),
             Ok(false) => {}
             Err(e) => raised = raised.or(Some(e)),

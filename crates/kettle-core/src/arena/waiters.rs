@@ -1,0 +1,221 @@
+//! Who has waited for long, and for whom: one row per thread that says so, for all processes of the session to read.
+//!
+//! ```text
+//!   row:   [ owner: 0 ] ──enter──► [ owner, number: 0 ] ──filled──► [ owner, number ]
+//!               ▲◄─────────────────── drop, found dead ───────────────────┘
+//! ```
+//!
+//! Each wait has a number that no other wait of the session has. A reader takes it before and after: where it is the
+//! same, the thread was in one and the same wait all the time between.
+
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::{clock, owner::Owner};
+
+use super::participants::{self, Participant};
+use super::segment;
+
+const ROWS: usize = 1024;
+const PAGES: usize = 128;
+const WORDS: usize = 510;
+
+/// What a row's text may be long.
+pub const TEXT: usize = WORDS * size_of::<u64>();
+
+/// The rows, and room for the texts of those that have one.
+#[repr(C)]
+pub(super) struct Waiters {
+    /// Given to each wait.
+    numbers: AtomicU64,
+    /// Rows beyond this were never used.
+    used: AtomicU64,
+    _pad: [AtomicU64; 6],
+    rows: [Row; ROWS],
+    pages: [Page; PAGES],
+}
+
+#[repr(C, align(64))]
+#[derive(Debug)]
+struct Row {
+    owner: AtomicU64,
+    /// Stored last when the row is filled, and cleared first.
+    number: AtomicU64,
+    /// See [`Waiting::thread`].
+    thread: AtomicU32,
+    flags: AtomicU32,
+    since: AtomicU64,
+    holder: AtomicU64,
+    looked: AtomicU64,
+    /// Which page has its text, from 1 on; 0 is none.
+    text: AtomicU64,
+}
+
+#[repr(C)]
+struct Page {
+    owner: AtomicU64,
+    len: AtomicU64,
+    words: [AtomicU64; WORDS],
+}
+
+/// A thread that waits, as somebody read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    row: usize,
+    number: u64,
+    /// The thread, by its name in the arena.
+    pub owner: Owner,
+    /// The thread, by its name in its own process's memory.
+    pub thread: u32,
+    /// What the thread said of its wait.
+    pub flags: u32,
+    /// When its wait began.
+    pub since: u64,
+    /// Who held what it waits for, at some time after `looked`: the bits of an owner.
+    pub holder: u64,
+    /// See `holder`.
+    pub looked: u64,
+    has_text: bool,
+}
+
+/// This thread's row. Dropped, it is nobody's.
+#[derive(Debug)]
+pub struct Entry {
+    row: &'static Row,
+    index: usize,
+    number: u64,
+}
+
+fn table() -> Option<&'static Waiters> {
+    segment::header_if_any().map(|header| &header.waiters)
+}
+
+/// Whether the word was nobody's, or a dead one's, and is `me`'s now.
+fn claim(word: &AtomicU64, me: Owner) -> bool {
+    let owner = word.load(Ordering::Relaxed);
+    (owner == 0 || participants::is_dead(Owner::from_bits(owner)))
+        && word.compare_exchange(owner, me.to_bits(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+impl Entry {
+    /// Says that this thread waits since `since`. None if there is no session to be had, or no row.
+    pub fn new(thread: u32, flags: u32, since: u64) -> Option<Self> {
+        let me = participants::try_me().ok()?;
+        let table = table()?;
+        let (index, row) = table.rows.iter().enumerate().find(|(_, row)| claim(&row.owner, me))?;
+        row.number.store(0, Ordering::SeqCst);
+        row.thread.store(thread, Ordering::Relaxed);
+        row.flags.store(flags, Ordering::Relaxed);
+        row.since.store(since, Ordering::Relaxed);
+        row.holder.store(0, Ordering::Relaxed);
+        row.looked.store(0, Ordering::Relaxed);
+        row.text.store(0, Ordering::Relaxed);
+        let number = table.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        row.number.store(number, Ordering::SeqCst);
+        table.used.fetch_max(index as u64 + 1, Ordering::SeqCst);
+        Some(Self { row, index, number })
+    }
+
+    /// Looks who holds what it waits for, and writes it down.
+    pub fn look(&self, holder: impl FnOnce() -> u64) {
+        let now = clock::now();
+        self.row.holder.store(holder(), Ordering::SeqCst);
+        // Release: whoever reads this time reads that holder, or a later one.
+        self.row.looked.store(now, Ordering::SeqCst);
+    }
+
+    /// Leaves a text, of which only the first [`TEXT`] bytes are kept. False if there is no room for another one.
+    pub fn tell(&self, text: &[u8]) -> bool {
+        let me = Owner::from_bits(self.row.owner.load(Ordering::Relaxed));
+        let Some(table) = table() else { return false };
+        let Some(index) = table.pages.iter().position(|page| claim(&page.owner, me)) else { return false };
+        let page = &table.pages[index];
+        let text = &text[..text.len().min(TEXT)];
+        for (word, bytes) in page.words.iter().zip(text.chunks(size_of::<u64>())) {
+            let mut whole = [0; size_of::<u64>()];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(whole), Ordering::Relaxed);
+        }
+        page.len.store(text.len() as u64, Ordering::Relaxed);
+        self.row.text.store(index as u64 + 1, Ordering::Release);
+        true
+    }
+
+    /// As others see it.
+    pub fn read(&self) -> Option<Waiting> {
+        read(self.index).filter(|seen| seen.number == self.number)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.row.number.store(0, Ordering::SeqCst);
+        let text = self.row.text.swap(0, Ordering::SeqCst) as usize;
+        if let Some(page) = text.checked_sub(1).and_then(|i| table()?.pages.get(i)) {
+            page.owner.store(0, Ordering::Release);
+        }
+        self.row.owner.store(0, Ordering::Release);
+    }
+}
+
+impl Waiting {
+    /// The process that it belongs to.
+    pub fn participant(&self) -> Participant {
+        Participant::of(self.owner)
+    }
+
+    /// Whether it is the same wait.
+    pub fn is(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+
+    /// A number that tells this wait from all others of the session; it is greater the later the wait was told.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether it left a text.
+    pub fn has_text(&self) -> bool {
+        self.has_text
+    }
+
+    /// The same wait as it is now; None if it is over.
+    pub fn again(&self) -> Option<Self> {
+        read(self.row).filter(|now| now.number == self.number && now.owner == self.owner)
+    }
+
+    /// The text that it left, if the wait is not over.
+    pub fn text(&self) -> Option<Vec<u8>> {
+        let table = table()?;
+        let index = table.rows[self.row].text.load(Ordering::Acquire) as usize;
+        let page = table.pages.get(index.checked_sub(1)?)?;
+        let len = (page.len.load(Ordering::Relaxed) as usize).min(TEXT);
+        let mut text: Vec<u8> = page.words.iter().flat_map(|w| w.load(Ordering::Relaxed).to_ne_bytes()).collect();
+        text.truncate(len);
+        self.again().map(|_| text)
+    }
+}
+
+fn read(index: usize) -> Option<Waiting> {
+    let row = &table()?.rows[index];
+    let number = row.number.load(Ordering::SeqCst);
+    let owner = Owner::from_bits(row.owner.load(Ordering::SeqCst));
+    // The time before the holder: what is read then is at least as new.
+    let looked = row.looked.load(Ordering::SeqCst);
+    let seen = Waiting {
+        row: index,
+        number,
+        owner,
+        thread: row.thread.load(Ordering::Relaxed),
+        flags: row.flags.load(Ordering::Relaxed),
+        since: row.since.load(Ordering::Relaxed),
+        holder: row.holder.load(Ordering::SeqCst),
+        looked,
+        has_text: row.text.load(Ordering::SeqCst) != 0,
+    };
+    (number != 0 && row.number.load(Ordering::SeqCst) == number && !participants::is_dead(owner)).then_some(seen)
+}
+
+/// The one that waits, and for which `is` holds.
+pub fn find(is: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+    let used = (table()?.used.load(Ordering::SeqCst) as usize).min(ROWS);
+    (0..used).find_map(|index| read(index).filter(&is))
+}

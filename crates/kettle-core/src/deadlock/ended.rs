@@ -1,0 +1,75 @@
+//! Locks whose holder has ended, while its process goes on.
+//!
+//! Nobody else may release a re-entrant lock: who waits for it waits for ever. A plain lock may still be released by
+//! another thread, so this is only reported, unless the holder ended after it was told of a deadlock: then the error
+//! went on to end the thread, and nobody is left who would release what it holds.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::arena::participants;
+use crate::arena::waiters::Waiting;
+use crate::sys::{Owner, process, thread};
+
+use super::report::Member;
+use super::{Deadlock, Policy, Watch};
+
+/// What this process knows of its own threads and locks.
+#[derive(Default)]
+struct Known {
+    /// Threads that were told of a deadlock by an error, by both their names.
+    told: HashSet<u64>,
+    /// Locks, and their holders, of which it was reported that the holder has ended.
+    reported: HashSet<(usize, u64)>,
+}
+
+static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+
+fn known<R>(f: impl FnOnce(&mut Known) -> R) -> R {
+    let mut known: MutexGuard<'_, _> = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    f(known.get_or_insert_default())
+}
+
+/// This thread is told of a deadlock by an error.
+pub(super) fn note_told(me: &Waiting) {
+    told(me.owner, me.thread);
+}
+
+fn told(owner: Owner, thread: u32) {
+    known(|k| k.told.extend([owner.to_bits(), Owner::new(0, 0, thread).to_bits()]));
+}
+
+impl Watch<'_> {
+    /// None: the holder lives. Else whether to stop waiting.
+    pub(super) fn has_ended(&self, holder: Owner, policy: Policy) -> Option<bool> {
+        let (pid, tid) = if holder.is_nobody() {
+            return None;
+        } else if self.on_heap {
+            (process::id(), thread::kernel_id(holder.thread()))
+        } else {
+            (participants::pid_of(holder)?, holder.thread())
+        };
+        // It may have released the lock just before it ended.
+        if process::thread_exists(pid, tid) || self.holder() != holder {
+            return None;
+        }
+        let certain = self.wanted.reentrant;
+        let was_told = known(|k| k.told.contains(&holder.to_bits()));
+        let raises = !self.wanted.insists && (certain || policy == Policy::Raise && was_told);
+        let place = core::ptr::from_ref(self.wanted.lock).addr();
+        if !raises && !known(|k| k.reported.insert((place, holder.to_bits()))) {
+            return Some(false);
+        }
+        let Some(text) = self.teller.text() else { return Some(true) };
+        let me = participants::try_me().unwrap_or(Owner::new(0, 0, process::thread_id()));
+        let mut member = Member::new(me, text);
+        member.pid = process::id();
+        let found = Deadlock { members: vec![member], certain, ended: Some((pid, tid)) };
+        if raises {
+            told(me, thread::number());
+            self.found.replace(Some(found));
+            return Some(true);
+        }
+        Some(!self.teller.report(&found))
+    }
+}

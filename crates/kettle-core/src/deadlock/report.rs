@@ -1,0 +1,130 @@
+//! What was found, for people.
+
+use core::fmt;
+
+use crate::arena::participants;
+use crate::arena::waiters::{TEXT, Waiting};
+
+/// What a thread says of itself and of the lock that it waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    /// The thread's name.
+    pub thread: String,
+    /// The lock, by its name or where it was made.
+    pub lock: String,
+    /// Where the thread is, the innermost call last.
+    pub stack: String,
+}
+
+const BETWEEN: char = '\0';
+
+impl Text {
+    /// As bytes; of a long stack the outer calls are left out.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let thread: String = self.thread.chars().filter(|&c| c != BETWEEN).take(200).collect();
+        let lock: String = self.lock.chars().filter(|&c| c != BETWEEN).take(300).collect();
+        let room = TEXT - thread.len() - lock.len() - 2;
+        let mut from = self.stack.len().saturating_sub(room);
+        if from > 0 {
+            // Whole lines.
+            from = self.stack.bytes().skip(from).position(|b| b == b'\n').map_or(self.stack.len(), |n| from + n + 1);
+        }
+        format!("{thread}{BETWEEN}{lock}{BETWEEN}{}", &self.stack[from..]).into_bytes()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let mut parts = text.splitn(3, BETWEEN).map(str::to_owned);
+        let mut next = || parts.next().unwrap_or_default();
+        Self { thread: next(), lock: next(), stack: next() }
+    }
+}
+
+/// One of those who wait for each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its process.
+    pub pid: u32,
+    /// The kernel's number of the thread.
+    pub tid: u32,
+    /// The thread's name.
+    pub thread: String,
+    /// The lock that it waits for.
+    pub waits_for: String,
+    /// The lock that it holds, for which the one before it waits.
+    pub holds: String,
+    /// Where it is, the innermost call last.
+    pub stack: String,
+}
+
+/// As long as nobody from outside helps, these will wait for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deadlock {
+    /// Those who wait: each for what the next one holds, and the last for what the first one holds.
+    pub members: Vec<Member>,
+    /// Nobody from outside can help.
+    pub certain: bool,
+    /// The holder of what the only member waits for has ended: its process, and its thread.
+    pub ended: Option<(u32, u32)>,
+}
+
+/// What `waiting` says of itself; None if its wait is over.
+pub(super) fn member(waiting: &Waiting) -> Option<Member> {
+    let text = match waiting.has_text() {
+        true => Text::from_bytes(&waiting.text()?),
+        false => Text { stack: "(it does not say where it is)\n".to_owned(), ..Text::default() },
+    };
+    Some(Member::new(waiting.owner, text))
+}
+
+impl Member {
+    pub(super) fn new(owner: crate::sys::Owner, text: Text) -> Self {
+        Self {
+            pid: participants::pid_of(owner).unwrap_or(0),
+            tid: owner.thread(),
+            thread: text.thread,
+            waits_for: text.lock,
+            holds: String::new(),
+            stack: text.stack,
+        }
+    }
+}
+
+impl Deadlock {
+    pub(super) fn circle(mut members: Vec<Member>, certain: bool) -> Self {
+        let n = members.len();
+        for i in 0..n {
+            members[i].holds = members[(i + n - 1) % n].waits_for.clone();
+        }
+        Self { members, certain, ended: None }
+    }
+}
+
+fn named(lock: &str) -> &str {
+    if lock.is_empty() { "a lock" } else { lock }
+}
+
+impl fmt::Display for Deadlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.ended, self.members.as_slice()) {
+            (Some((pid, tid)), _) => {
+                write!(f, "deadlock: the thread that holds a lock has ended (pid {pid}, thread {tid})")?
+            }
+            (None, [_]) => f.write_str("deadlock: a thread waits for a lock that it holds itself")?,
+            (None, members) => write!(f, "deadlock: {} threads wait for each other", members.len())?,
+        }
+        if !self.certain {
+            f.write_str("; only a release() by yet another thread can help")?;
+        }
+        for member in &self.members {
+            let Member { pid, tid, thread, waits_for, holds, stack } = member;
+            write!(f, "\n\n{} (pid {pid}, thread {tid})\n", if thread.is_empty() { "a thread" } else { thread })?;
+            if self.ended.is_none() {
+                writeln!(f, "  holds     {}", named(holds))?;
+            }
+            writeln!(f, "  waits for {}", named(waits_for))?;
+            f.write_str(stack.trim_end())?;
+        }
+        Ok(())
+    }
+}

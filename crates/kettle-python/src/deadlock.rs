@@ -1,0 +1,127 @@
+//! Deadlocks, as Python sees them: what a waiter tells of itself, and what is raised.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use kettle_core::deadlock::{self, Deadlock, Policy, Teller, Text, Wanted};
+use kettle_core::sync::Home;
+use kettle_core::wait::Patience;
+use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::prelude::*;
+
+use crate::methods::Site;
+use crate::methods::calls::call_method;
+
+/// The policy of this process, and the threshold in seconds; first sets what is given.
+#[pyfunction]
+#[pyo3(signature = (policy=None, threshold=None))]
+pub(crate) fn deadlock_policy(policy: Option<&str>, threshold: Option<f64>) -> PyResult<(&'static str, f64)> {
+    let policy = match policy {
+        None => None,
+        Some("raise") => Some(Policy::Raise),
+        Some("report") => Some(Policy::Report),
+        Some("off") => Some(Policy::Off),
+        Some(other) => {
+            let text = format!("the policy must be \"raise\", \"report\" or \"off\", not {other:?}");
+            return Err(PyValueError::new_err(text));
+        }
+    };
+    if let Some(threshold) = threshold {
+        let threshold = Duration::try_from_secs_f64(threshold).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        deadlock::set_threshold(threshold);
+    }
+    policy.into_iter().for_each(deadlock::set_policy);
+    let now = match deadlock::policy() {
+        Policy::Raise => "raise",
+        Policy::Report => "report",
+        Policy::Off => "off",
+    };
+    Ok((now, deadlock::threshold().as_secs_f64()))
+}
+
+/// Where a lock was made.
+#[derive(Default)]
+pub(crate) struct Made(OnceLock<Site>);
+
+impl Made {
+    /// By the Python code that called us.
+    pub(crate) fn here(py: Python<'_>) -> Self {
+        Self(Site::of_caller(py).map(OnceLock::from).unwrap_or_default())
+    }
+
+    /// As file and line.
+    pub(crate) fn file_and_line(&self, py: Python<'_>) -> PyResult<Option<(String, Option<u32>)>> {
+        self.0.get().map(|site| site.file_and_line(py)).transpose()
+    }
+}
+
+/// A thread that waits for `lock`.
+struct Waiter {
+    lock: Py<PyAny>,
+    /// What a signal handler raised while it told of itself.
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl Waiter {
+    /// Calls a function of `kettle._deadlock`. None: a signal handler raised. An inner `None`: it could not be called.
+    fn call<T>(&self, f: impl FnOnce(&Bound<'_, PyModule>) -> PyResult<T>) -> Option<Option<T>> {
+        let result = Python::try_attach(|py| {
+            let result = py.import("kettle._deadlock").and_then(|module| f(&module));
+            match result {
+                Ok(value) => Some(Some(value)),
+                Err(e) if e.is_instance_of::<PyException>(py) => Some(None),
+                Err(e) => {
+                    *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                    None
+                }
+            }
+        });
+        // Without an interpreter there is nothing to tell.
+        result.unwrap_or(Some(None))
+    }
+}
+
+impl Teller for Waiter {
+    fn text(&self) -> Option<Text> {
+        let told = self.call(|module| {
+            call_method(module, "describe", (self.lock.bind(module.py()),))?.extract::<(String, String, String)>()
+        })?;
+        let (thread, lock, stack) = told.unwrap_or_default();
+        Some(Text { thread, lock, stack })
+    }
+
+    fn report(&self, found: &Deadlock) -> bool {
+        self.call(|module| call_method(module, "report", (found.to_string(),)).map(drop)).is_some()
+    }
+}
+
+/// Waits for a lock by `wait`, and raises if that could never end.
+///
+/// `wait` is a way out of the interpreter, to which it hands what is to be done outside.
+pub(crate) fn wait_watched<H: Home, T: Send>(
+    lock: &Bound<'_, PyAny>,
+    wanted: Wanted<'_>,
+    acquire: impl FnOnce(&Patience<'_>) -> T + Send,
+    wait: impl FnOnce(Outside<'_, T>) -> PyResult<Result<T, Deadlock>>,
+) -> PyResult<T> {
+    let py = lock.py();
+    let waiter = Waiter { lock: lock.clone().unbind(), raised: Mutex::new(None) };
+    let (teller, wanted) = (&waiter, &wanted);
+    let result = wait(Box::new(move |patience| deadlock::watch::<H, T>(wanted, teller, patience, acquire)));
+    if let Some(raised) = waiter.raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(raised);
+    }
+    result?.map_err(|found| error(py, &found))
+}
+
+/// What is to be done outside of the interpreter.
+pub(crate) type Outside<'a, T> = Box<dyn FnOnce(&Patience<'_>) -> Result<T, Deadlock> + Send + 'a>;
+
+fn error(py: Python<'_>, found: &Deadlock) -> PyErr {
+    let cycle: Vec<_> =
+        (found.members.iter()).map(|m| (m.pid, m.tid, &m.thread, &m.waits_for, &m.holds, &m.stack)).collect();
+    let make = || -> PyResult<Bound<'_, PyAny>> {
+        py.import("kettle._deadlock")?.getattr("error")?.call1((found.to_string(), found.ended, cycle))
+    };
+    make().map_or_else(|e| e, PyErr::from_value)
+}

@@ -1,0 +1,597 @@
+"""Threads that wait for each other are found, wherever they are; threads that only wait long are left alone."""
+
+import contextlib
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading as standard
+import time
+
+import pytest
+
+import kettle
+import kettle.multiprocessing as multiprocessing
+from kettle import threading
+from kettle._core import native
+
+SOON = 0.15  # seconds after which a wait is long, here
+LIMIT = 60
+
+# Several tests fork while other threads wait, on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Each test begins with the policy that there is at first."""
+    monkeypatch.delenv("KETTLE_DEADLOCK", raising=False)
+    policy, threshold = native.deadlock_policy()
+    native.deadlock_policy("report", SOON)
+    yield
+    native.deadlock_policy(policy, threshold)
+
+
+class Ring:
+    """Threads, each of which holds a lock and wants the next one's."""
+
+    def __init__(self, locks, expected=()):
+        self.expected = expected
+        self.locks = locks
+        self.errors = []
+        self.got = []
+        sits = standard.Barrier(len(locks))
+        self.threads = [
+            standard.Thread(target=self.sit, args=(i, sits), name=f"sitter {i}", daemon=True) for i in range(len(locks))
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def sit(self, i, sits):
+        with contextlib.suppress(*self.expected), self.locks[i]:
+            sits.wait()
+            try:
+                with self.locks[(i + 1) % len(self.locks)]:
+                    self.got.append(i)
+            except kettle.DeadlockError as error:
+                self.errors.append(error)
+
+    def join(self):
+        for thread in self.threads:
+            thread.join()
+
+
+def waiters(lock):
+    return lock.statistics().waiting
+
+
+def until(condition):
+    while not condition():
+        time.sleep(0.005)
+
+
+def naps():
+    """Time for some looks beyond the threshold: a waiter looks every 0.2 s at least."""
+    time.sleep(SOON + 1.0)
+
+
+@pytest.mark.parametrize("make", [threading.RLock, multiprocessing.RLock])
+@pytest.mark.parametrize("n", [2, 5])
+def test_one_is_told_and_the_others_go_on(make, n, capsys):
+    ring = Ring([make(name=f"lock {i}") for i in range(n)])
+    ring.join()
+    (error,) = ring.errors
+    assert isinstance(error, RuntimeError)
+    assert isinstance(error, kettle.KettleError)
+    assert len(ring.got) == n - 1
+    assert error.ended is None
+    assert sorted(one.thread for one in error.cycle) == [f"sitter {i}" for i in range(n)]
+    for one, following in zip(error.cycle, error.cycle[1:] + error.cycle[:1], strict=True):
+        i = int(one.thread.split()[1])
+        assert one.pid == os.getpid()
+        assert one.tid != os.getpid()
+        assert f"'lock {i}'" in one.holds
+        assert f"'lock {(i + 1) % n}'" in one.waits_for == following.holds
+        assert ", in sit\n" in one.stack
+        assert "kettle/" not in one.stack
+    assert "release()" not in str(error)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_lock_without_a_name_is_known_by_where_it_was_made():
+    line = sys._getframe().f_lineno + 1
+    ring = Ring([threading.RLock(), threading.RLock()])
+    ring.join()
+    assert {one.holds for one in ring.errors[0].cycle} == {f"RLock made at {__file__}:{line}"}
+
+
+def test_an_error_travels():
+    ring = Ring([threading.RLock(), threading.RLock()])
+    ring.join()
+    (error,) = ring.errors
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.cycle, copy.ended) == (str(error), error.cycle, None)
+
+
+@pytest.mark.parametrize("make", [threading.Lock, multiprocessing.Lock])
+def test_plain_locks_are_reported_once_and_may_be_released_by_another(make, capsys):
+    locks = [make(name="left"), make(name="right")]
+    # Whoever is helped finds his lock free already.
+    ring = Ring(locks, expected=(RuntimeError, ValueError))
+    until(lambda: all(map(waiters, locks)))
+    naps()
+    naps()
+    assert not ring.got
+    assert not ring.errors
+    text = capsys.readouterr().err
+    assert text.count("2 threads wait for each other") == 1
+    for word in ("'left'", "'right'", "sitter 0", "sitter 1", "in sit"):
+        assert word in text
+    # A third party helps, which the standard library allows.
+    locks[0].release()
+    ring.join()
+    assert sorted(ring.got) == [0, 1]
+
+
+@pytest.mark.parametrize("make", [threading.Lock, multiprocessing.Lock])
+def test_under_raise_one_is_told_of_plain_locks_as_well(make, capsys):
+    assert kettle.deadlock("raise") == kettle.deadlock() == "raise"
+    ring = Ring([make(), make(), make()])
+    ring.join()
+    assert len(ring.errors) == 1
+    assert len(ring.got) == 2
+    assert "release()" in str(ring.errors[0])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+def test_off_is_off(make, capsys):
+    kettle.deadlock("off")
+    locks = [make(), make()]
+    ring = Ring(locks)
+    until(lambda: all(map(waiters, locks)))
+    naps()
+    assert not ring.errors
+    assert capsys.readouterr().err == ""
+    kettle.deadlock("raise")  # also for those who wait already
+    ring.join()
+    assert len(ring.errors) == 1
+
+
+def test_the_policy_is_one_of_three():
+    with pytest.raises(ValueError, match='"raise", "report" or "off"'):
+        kettle.deadlock("ignore")
+    assert kettle.deadlock() == "report"
+
+
+def test_locks_of_threads_and_of_processes_in_one_circle():
+    ring = Ring([threading.RLock(name="at home"), multiprocessing.RLock(name="abroad")])
+    ring.join()
+    assert len(ring.errors) == 1
+
+
+# ---------------------------------------------------------------- processes
+
+
+def two_of_four(locks, first, sits, told):
+    native.deadlock_policy("report", SOON)
+
+    def sit(i):
+        with locks[i]:
+            sits.wait()
+            try:
+                with locks[(i + 1) % 4]:
+                    pass
+            except kettle.DeadlockError as error:
+                told.put((os.getpid(), error))
+
+    threads = [standard.Thread(target=sit, args=(i,), name=f"thread {i}") for i in (first, first + 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_two_processes_with_two_threads_each(method):
+    context = multiprocessing.get_context(method)
+    locks = [context.RLock(name=f"lock {i}") for i in range(4)]
+    sits, told = context.Barrier(4), context.SimpleQueue()
+    families = [context.Process(target=two_of_four, args=(locks, i, sits, told), name=f"family {i}") for i in (0, 2)]
+    for family in families:
+        family.start()
+    pid, error = told.get()
+    for family in families:
+        family.join()
+        assert family.exitcode == 0
+    assert told.empty()
+    assert pid in [family.pid for family in families]
+    assert {one.pid for one in error.cycle} == {family.pid for family in families}
+    names = [f"family {i // 2 * 2}, thread {i}" for i in range(4)]
+    assert sorted(one.thread for one in error.cycle) == names
+    for one in error.cycle:
+        assert one.waits_for.split("'")[1] == f"lock {(int(one.thread[-1]) + 1) % 4}"
+        assert ", in sit\n" in one.stack
+
+
+def holds_and_wants(mine, other, ready):
+    with mine:
+        ready.set()
+        with other:
+            pass
+
+
+def test_a_member_that_is_killed_is_no_longer_waited_for(capsys):
+    mine, other = multiprocessing.Lock(name="mine"), multiprocessing.Lock(name="other")
+    ready = multiprocessing.Event()
+    with mine:
+        child = multiprocessing.Process(target=holds_and_wants, args=(other, mine, ready))
+        child.start()
+        ready.wait()
+        until(lambda: waiters(mine))
+        reporter = standard.Timer(SOON + 1.5, os.kill, (child.pid, signal.SIGKILL))
+        reporter.start()
+        with pytest.raises(kettle.OwnerDied):
+            other.acquire()
+        reporter.join()
+        child.join()
+    # The next circle finds the rows of the dead one free, and is not confused by them.
+    capsys.readouterr()
+    ring = Ring([multiprocessing.RLock(), multiprocessing.RLock()])
+    ring.join()
+    assert len(ring.errors) == 1
+    assert str(child.pid) not in str(ring.errors[0])
+
+
+# ---------------------------------------------------------------- holders that ended
+
+
+def take_and_end(lock):
+    thread = standard.Thread(target=lock.acquire)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("make", [threading.RLock, multiprocessing.RLock])
+def test_a_holder_that_ended_with_a_reentrant_lock(make):
+    lock = make(name="forgotten")
+    take_and_end(lock)
+    with pytest.raises(kettle.DeadlockError, match="has ended") as caught:
+        lock.acquire()
+    assert caught.value.ended[0] == os.getpid()
+    assert "'forgotten'" in caught.value.cycle[0].waits_for
+
+
+def test_a_holder_that_ended_with_a_plain_lock_is_reported_once(capsys):
+    kettle.deadlock("raise")  # the lock may have been meant for another to release, so nobody is told by an error
+    lock = threading.Lock(name="forgotten")
+    take_and_end(lock)
+    people = [standard.Thread(target=lock.acquire) for _ in range(3)]
+    for thread in people:
+        thread.start()
+    until(lambda: waiters(lock) == 3)
+    naps()
+    text = capsys.readouterr().err
+    assert text.count("has ended") == 1
+    assert "'forgotten'" in text
+    for _ in people:
+        lock.release()
+        until(lock.locked)
+    for thread in people:
+        thread.join()
+
+
+def test_who_is_told_and_ends_leaves_nobody_waiting():
+    kettle.deadlock("raise")
+    locks = [threading.Lock(), threading.Lock()]
+    sits = standard.Barrier(2)
+    errors = []
+
+    def sit(i):
+        locks[i].acquire()
+        sits.wait()
+        try:
+            locks[1 - i].acquire()
+        except kettle.DeadlockError as error:
+            errors.append(error)  # and ends with the lock it has
+
+    people = [standard.Thread(target=sit, args=(i,)) for i in range(2)]
+    for thread in people:
+        thread.start()
+    for thread in people:
+        thread.join()
+    assert [error.ended is None for error in errors] == [True, False]
+
+
+def test_in_a_forked_child_a_lock_of_a_thread_that_did_not_come_along():
+    lock = threading.RLock()
+    held, leave = standard.Event(), standard.Event()
+
+    def hold():
+        with lock:
+            held.set()
+            leave.wait()
+
+    holder = standard.Thread(target=hold)
+    holder.start()
+    held.wait()
+    context = multiprocessing.get_context("fork")
+    told = context.SimpleQueue()
+
+    def child():
+        try:
+            lock.acquire()
+        except kettle.DeadlockError as error:
+            told.put(str(error))
+
+    process = context.Process(target=child)
+    process.start()
+    assert "has ended" in told.get()
+    process.join()
+    leave.set()
+    holder.join()
+
+
+# ---------------------------------------------------------------- no false alarms
+
+
+@pytest.fixture
+def no_alarm(capsys):
+    """Nothing may be reported or raised, by whatever policy."""
+    kettle.deadlock("raise")
+    yield
+    assert "deadlock" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_alarm")
+def test_a_lock_that_is_passed_on():
+    """One waits for a plain lock that it took itself, until another gives it back: a signal between threads."""
+    lock = threading.Lock()
+    lock.acquire()
+    friend = standard.Timer(SOON + 1.0, lock.release)
+    friend.start()
+    assert lock.acquire()
+    friend.join()
+
+
+def test_nobody_is_left_who_could_pass_it_on():
+    text = """
+        import kettle
+        from kettle import threading
+        kettle.deadlock("raise")
+        lock = threading.Lock(name="mine")
+        with lock:
+            try:
+                lock.acquire()
+            except kettle.DeadlockError as error:
+                print(error)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(text)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert "a lock that it holds itself" in result.stdout
+
+
+@pytest.mark.usefixtures("no_alarm")
+def test_a_wait_with_a_time_out_ends_by_itself():
+    a, b = threading.RLock(), threading.RLock()
+    sits = standard.Barrier(2)
+    results = []
+
+    def sit(mine, other, **how):
+        with mine:
+            sits.wait()
+            results.append(other.acquire(**how))
+            if results[-1]:
+                other.release()
+
+    people = [
+        standard.Thread(target=sit, args=(a, b)),
+        standard.Thread(target=sit, args=(b, a), kwargs={"timeout": SOON + 1.0}),
+    ]
+    for thread in people:
+        thread.start()
+    for thread in people:
+        thread.join()
+    assert results == [False, True]
+
+
+@pytest.mark.usefixtures("no_alarm")
+def test_trying_in_turn():
+    a, b = threading.RLock(), threading.RLock()
+    ends = time.monotonic() + 1.5
+    counts = [0, 0]
+
+    def work(i, mine, other):
+        while time.monotonic() < ends:
+            with mine:
+                if other.acquire(blocking=False):
+                    other.release()
+                    counts[i] += 1
+
+    people = [standard.Thread(target=work, args=(0, a, b)), standard.Thread(target=work, args=(1, b, a))]
+    for thread in people:
+        thread.start()
+    for thread in people:
+        thread.join()
+
+
+@pytest.mark.usefixtures("no_alarm")
+def test_long_waits_in_a_line():
+    """A chain of waiters is no circle, however long it takes."""
+    locks = [threading.RLock() for _ in range(6)]
+    leave = standard.Event()
+    held = standard.Semaphore(0)
+
+    def sit(i):
+        with locks[i]:
+            held.release()
+            if i == 0:
+                leave.wait()
+            else:
+                with locks[i - 1]:
+                    pass
+
+    people = []
+    for i in range(6):
+        people.append(standard.Thread(target=sit, args=(i,)))
+        people[-1].start()
+        held.acquire()
+    naps()
+    leave.set()
+    for thread in people:
+        thread.join()
+
+
+@pytest.mark.usefixtures("no_alarm")
+def test_conditions():
+    """Who waits to be notified holds nothing of the condition."""
+    outer, condition = threading.RLock(), threading.Condition()
+    waiting = standard.Event()
+
+    def wait():
+        with condition:
+            waiting.set()
+            condition.wait()
+            with outer:
+                pass
+
+    waiter = standard.Thread(target=wait)
+    waiter.start()
+    waiting.wait()
+    with outer:
+        naps()
+        with condition:
+            condition.notify()
+        naps()
+    waiter.join()
+
+
+def test_a_condition_that_takes_its_lock_again_is_not_refused():
+    """It is part of a circle; the other one is told."""
+    outer, lock = threading.RLock(), threading.RLock()
+    condition = threading.Condition(lock)
+    waiting = standard.Event()
+    done = []
+
+    def wait():
+        with outer, condition:
+            waiting.set()
+            condition.wait()
+            done.append("held again")
+
+    waiter = standard.Thread(target=wait)
+    waiter.start()
+    waiting.wait()
+    with condition:
+        condition.notify()
+        with pytest.raises(kettle.DeadlockError):
+            outer.acquire()
+    waiter.join()
+    assert done == ["held again"]
+
+
+@pytest.mark.usefixtures("no_alarm")
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+def test_many_threads_take_ordered_locks(make):
+    """Much waiting beyond the threshold, and always an end to it."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    native.deadlock_policy(None, 0.0)
+    locks = [make() for _ in range(8)]
+    ends = time.monotonic() + 4
+
+    def work(seed):
+        chance = random.Random(seed)
+        while time.monotonic() < ends:
+            with contextlib.ExitStack() as stack:
+                for i in sorted(chance.sample(range(8), 3)):
+                    stack.enter_context(locks[i])
+                    time.sleep(0.01 * chance.random())
+
+    errors = []
+
+    def guarded(seed):
+        try:
+            work(seed)
+        except BaseException as error:
+            errors.append(error)
+
+    people = [standard.Thread(target=guarded, args=(seed + i,)) for i in range(24)]
+    for thread in people:
+        thread.start()
+    for thread in people:
+        thread.join()
+    assert errors == []
+
+
+def test_ctrl_c_ends_a_wait_that_is_part_of_a_deadlock():
+    text = """
+        import os, signal, sys, threading as standard
+        from kettle import threading
+        a, b = threading.Lock(), threading.Lock()
+        sits = standard.Barrier(2)
+        def other():
+            with b:
+                sits.wait()
+                a.acquire()
+        standard.Thread(target=other, daemon=True).start()
+        with a:
+            sits.wait()
+            print("waiting", flush=True)
+            b.acquire()
+    """
+    command = [sys.executable, "-X", "dev", "-c", textwrap.dedent(text)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "waiting\n"
+        told = ""
+        while "wait for each other" not in told:
+            told = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=LIMIT)[1]
+    assert process.returncode == -signal.SIGINT
+    assert rest.count("Traceback") == 1
+    assert "KeyboardInterrupt" in rest
+
+
+# ---------------------------------------------------------------- the command
+
+PROGRAM = """
+import threading, time
+a, b = threading.{kind}(), threading.{kind}()
+class Both(threading.Thread):
+    def run(self):
+        self.func1()
+        self.func2()
+    def func1(self):
+        a.acquire(); b.acquire(); b.release(); a.release()
+    def func2(self):
+        b.acquire()
+        time.sleep(0.2)
+        a.acquire(); a.release(); b.release()
+for _ in range(4):
+    Both().start()
+"""
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_a_program_that_would_hang_ends_under_the_command(kind, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(kind=kind))
+    command = [sys.executable, "-m", "kettle", "run", str(program)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+    for word in ("wait for each other", "func1", "func2", "Thread-1", "Thread-2", f"program.py:{3}"):
+        assert word in result.stderr
+
+
+def test_the_environment_chooses_too(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("import kettle; print(kettle.deadlock())")
+    command = [sys.executable, "-m", "kettle", "run", str(program)]
+    for chosen, result in (("", "raise"), ("report", "report"), ("off", "off")):
+        environment = {**os.environ, "KETTLE_DEADLOCK": chosen}
+        if not chosen:
+            del environment["KETTLE_DEADLOCK"]
+        assert subprocess.check_output(command, text=True, timeout=LIMIT, env=environment).strip() == result
