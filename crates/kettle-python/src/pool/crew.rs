@@ -791,7 +791,10 @@ impl Inner {
         }
         if supervisor.is_deserted() {
             drop(supervisor);
+            // Raised, it came to know frames that know the pool; and it is not asked for any more.
+            let broken = lock(py, &self.broken).take();
             self.gone.finish();
+            drop(broken);
         }
     }
 
