@@ -81,8 +81,8 @@ def work(n: int, seconds: float = 0.0, array: Any = None) -> Any:
 class Load:
     """Hands numbered tasks to a pool in every way there is, and knows the outcome of each."""
 
-    def __init__(self, pool: Any, rng: random.Random, tasks: int, **options: Any) -> None:
-        self.pool, self.rng, self.options = pool, rng, options
+    def __init__(self, pool: Any, rng: random.Random, tasks: int, naps: tuple[float, ...], **options: Any) -> None:
+        self.pool, self.rng, self.naps, self.options = pool, rng, naps, options
         self.tasks = min(tasks, MOST)
         self.next = 0
         self.outcomes: dict[int, Any] = {}
@@ -122,7 +122,7 @@ class Load:
         self._whole(numbers, lambda: self.pool.map(work, numbers, size, **self.options))
 
     def starmap(self) -> None:
-        items = [(n, self.rng.choice([0.0, 0.001])) for n in self.take(40)]
+        items = [(n, self.rng.choice(self.naps)) for n in self.take(40)]
         numbers = range(items[0][0], items[-1][0] + 1)
         self._whole(numbers, lambda: self.pool.starmap_async(work, items, **self.options).get(LIMIT))
 
@@ -160,7 +160,7 @@ class Load:
         results = {
             n: self.pool.apply_async(
                 work,
-                (n, self.rng.choice([0.0, 0.0, 0.002])),
+                (n, self.rng.choice(self.naps)),
                 callback=lambda value: heard.update([value]),
                 error_callback=lambda error: heard.update(["error"]),
                 **self.options,
@@ -267,14 +267,17 @@ class Deaths(Storm):
     """Workers are killed. Each death costs the task that was running, at most."""
 
     kills = 12
+    pause = 0.004  # seconds between two kills, on average
+    naps = (0.0, 0.0, 0.001, 0.002)  # how long tasks take
     retries = 0
 
     def round(self, rng: random.Random) -> Counter:
-        workers = rng.randint(1, 4)
+        workers = rng.randint(2 if self.retries else 1, 4)
         options = {"maxtasksperchild": rng.choice([None, None, None, 5])} if self.scale == 1 else {}
         with self._pool(workers, **options) as pool:
-            load = Load(pool, rng, int(self.tasks * self.scale), retries=self.retries)
-            with _killer(self.marks, random.Random(rng.random()), max(1, int(self.kills * self.scale))) as killed:
+            load = Load(pool, rng, int(self.tasks * self.scale), self.naps, retries=self.retries)
+            kills = max(1, int(self.kills * self.scale))
+            with _killer(self.marks, random.Random(rng.random()), kills, self.pause) as killed:
                 load.run()
             self._is_whole(pool, workers)
             counts = load.census(self.marks, (kettle.WorkerDied,) if not self.retries else (), self.retries)
@@ -287,18 +290,20 @@ class Deaths(Storm):
 class RetriedDeaths(Deaths):
     """With retries, all tasks have their results.
 
-    A task would fail that is killed four times. A kill comes every few milliseconds and hits one of up to four workers;
-    a task is over in at most two milliseconds, and most in microseconds. So one that was hit is hit again with a chance
-    of perhaps one in twenty: four in a row, once in some ten thousand kills of the longest tasks.
+    A task would fail that is killed four times. Here a kill comes every ten milliseconds and hits one of at least two
+    workers, and no task takes much longer than half a millisecond. So one that was hit is hit again with a chance of
+    some 3 %: four times in a row, once in forty thousand of those that were hit at all.
     """
 
     retries = 3
     tasks = 1_500
+    pause = 0.01
+    naps = (0.0, 0.0, 0.0005)
 
 
 @contextmanager
-def _killer(marks: Marks, rng: random.Random, kills: int) -> Iterator[list[int]]:
-    """A thread that kills up to so many workers while the block works.
+def _killer(marks: Marks, rng: random.Random, kills: int, pause: float) -> Iterator[list[int]]:
+    """A thread that kills up to so many workers while the block works, with a `pause` between two, on average.
 
     Workers that are still starting are killed too, but only one until a new one has started: several that die in a row
     before they are ready mean to the pool that none will ever be, and it gives up, as it should.
@@ -310,7 +315,7 @@ def _killer(marks: Marks, rng: random.Random, kills: int) -> Iterator[list[int]]
     def kill_them() -> None:
         seen: set[int] = set()  # those that had started when one was killed that had not
         one_was_starting = False
-        while len(killed) < kills and not over.wait(rng.expovariate(1 / 0.004)):
+        while len(killed) < kills and not over.wait(rng.expovariate(1 / pause)):
             living = [child.pid for child in _workers() if child.pid and runs(child.pid)]
             started = {pid for pid in living if marks.has_started(pid)}
             if one_was_starting and not started - seen:
