@@ -95,7 +95,9 @@ def _warm_up(contexts: dict) -> None:
     """One pool of every kind, so that the fork server stands before the first footprint is taken."""
     for context in contexts.values():
         with context.Pool(1) as pool:
-            pool.map(abs, [1])
+            result = pool.apply_async(time.sleep, (0.2,))
+            time.sleep(0.05)  # now the pool's own thread leads; to be woken, it is rung, with a socket that is kept
+            result.get()
         pool.join()
 
 
