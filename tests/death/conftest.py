@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 import kettle.multiprocessing
@@ -12,11 +14,12 @@ def ctx(request):
 
 @pytest.fixture(scope="session")
 def fork_server():
-    """The fork server runs, and stays: no test is charged with its descriptors."""
-    child = kettle.multiprocessing.get_context("forkserver").Process(target=int)
-    child.start()
-    child.join()
-    child.close()
+    """The fork server runs, and stays, as does what the first pool makes for good: no test is charged with it."""
+    with kettle.multiprocessing.get_context("forkserver").Pool(1) as pool:
+        result = pool.apply_async(time.sleep, (0.2,))
+        time.sleep(0.05)  # now the pool's own thread leads; to be woken, it is rung, with a socket that is kept
+        result.get()
+    pool.join()
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np  # here and not later: what a thread is importing when a worker is forked, that one cannot import
+
 import kettle
 import kettle.multiprocessing as mp
 
@@ -179,8 +181,6 @@ class Load:
         assert heard.total() == len(numbers) and heard["error"] == errors, "callbacks were not called once each"
 
     def arrays(self) -> None:
-        import numpy as np
-
         numbers = self.take(8)
         iterator = self.pool.imap(_work_on_array, [(n, np.full(ARRAY, n)) for n in numbers], **self.options)
         for n in numbers:
