@@ -532,8 +532,9 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
 
     def close(self) -> None:
         """Ends it: no further input is pulled, what has not begun never will, and workers in the middle of it are
-        ended."""
+        ended. There is no next result then."""
         self._core._cancel()
+        self._core._abandon(is_unwanted=True)
 
     def __del__(self) -> None:
         core = getattr(self, "_core", None)
