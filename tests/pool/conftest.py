@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import subprocess
 import sys
 import textwrap
@@ -62,6 +64,10 @@ def fork_server():
             result = pool.apply_async(sleep, (0.2,))
             time.sleep(0.05)  # now the pool's own thread leads; to be woken, it is rung, with a socket that is kept
             result.get(LIMIT)
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        uvloop.run(asyncio.sleep(0))  # its signal pipe is made once and for all
 
 
 @pytest.fixture(autouse=True)
