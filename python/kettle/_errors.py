@@ -144,14 +144,17 @@ class TaskTimeout(_OfFields, TimeoutError, _StandardTimeoutError):
 
     task: the call, as short text.
     timeout: the limit, in seconds.
+    goes_on: whether it could not be ended, since a thread does it: then it goes on, and nobody gets its result.
     """
 
     __module__ = "kettle"
 
-    def __init__(self, *, task: str, timeout: float) -> None:
+    def __init__(self, *, task: str, timeout: float, goes_on: bool = False) -> None:
         self.task = task
         self.timeout = timeout
-        super().__init__(f"{task} ran longer than its task_timeout of {timeout:g} s and was ended")
+        self.goes_on = goes_on
+        end = "; it goes on, since a thread cannot be ended" if goes_on else " and was ended"
+        super().__init__(f"{task} ran longer than its task_timeout of {timeout:g} s{end}")
 
 
 class TaskCancelled(_OfFields, _StandardCancelledError):

@@ -7,7 +7,7 @@
 //! | `errors` | the core's errors as Python's exceptions |
 //! | `pickle`, `message` | objects to bytes to messages, and back |
 //! | `buffers`, `methods` | the buffer protocol, the hottest methods made by hand: the only `unsafe` of this crate |
-//! | `pool` | process pools |
+//! | `pool` | pools of processes and of threads |
 //! | `primitive` | tokens, doors and statistics: what all primitives have |
 //! | `objects` | queues of Python objects between the threads of one process |
 //! | `threads` | the primitives once more, at home on the heap |
@@ -69,7 +69,7 @@ mod _native {
     #[pymodule_export]
     use super::pickle::{dumps, set_pickler};
     #[pymodule_export]
-    use super::pool::{Crew, Desk, Job, Worker};
+    use super::pool::{Crew, Desk, Job, ThreadCrew, Worker};
     #[pymodule_export]
     use super::primitive::sending_to;
     #[pymodule_export]

@@ -1,6 +1,6 @@
-"""The executors of `concurrent.futures`, with a process pool that survives the death of its workers.
+"""The executors of `concurrent.futures`, over our pools.
 
-All names of `concurrent.futures` are here; `ProcessPoolExecutor` is ours. What happens when is told in docs/pool.md.
+All names of `concurrent.futures` are here; `ProcessPoolExecutor` and `ThreadPoolExecutor` are ours. What happens when is told in docs/pool.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from concurrent.futures import (
     Executor,
     Future,
     InvalidStateError,
-    ThreadPoolExecutor,
     TimeoutError,
     as_completed,
     wait,
@@ -25,6 +24,7 @@ from kettle import _install
 from kettle.futures._errors import WorkerDied
 from kettle.futures._executor import ProcessPoolExecutor
 from kettle.futures._future import PoolFuture
+from kettle.futures._threads import ThreadPoolExecutor
 
 __all__ = [
     "ALL_COMPLETED",

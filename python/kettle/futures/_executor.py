@@ -25,7 +25,58 @@ if TYPE_CHECKING:
 __all__ = ["ProcessPoolExecutor"]
 
 
-class ProcessPoolExecutor(process.ProcessPoolExecutor):
+class Maps:
+    """The `map` of an executor, of processes or of threads."""
+
+    _crew: Any
+    _open: Any
+    _send: Any
+    _lazy_maps: Any
+
+    def _map(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        chunksize: int,
+        buffersize: int | None,
+        task_timeout: float | None,
+        retries: int,
+    ) -> Iterator[Any]:
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and index(buffersize) < 1:
+            raise ValueError("buffersize must be None or > 0")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        unpacks = len(iterables) != 1
+        items: Iterable[Any] = zip(*iterables) if unpacks else iterables[0]  # noqa: B905
+        if buffersize is None and type(items) not in _IMMUTABLE:
+            items = list(items)
+        iterator = iter(items)
+        chunk = _chunk(chunksize)
+        crew = self._crew or self._open()
+        job = native.PoolJob(
+            crew,
+            "ordered",
+            fn,
+            iterator,
+            unpacks=unpacks,
+            chunk=chunk,
+            timeout=task_timeout,
+            retries=retries,
+            window=None if buffersize is None else buffersize * chunk,
+            is_builtin=buffersize is None,
+        )
+        self._send(job, crew)
+        if buffersize is None:
+            return _Results(job, deadline)
+        results = _Results(job, deadline, iterator, self)
+        self._lazy_maps.add(results)
+        feed(job, iterator, wait=False)
+        return results
+
+
+class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
     """An executor whose tasks are done by worker processes, any of which may die.
 
     max_workers: how many processes at most; by default as many as there are processors to use, by affinity and the
@@ -144,48 +195,6 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
             takes from it; None for all, now.
         """
         return self._map(fn, iterables, timeout, chunksize, buffersize, None, 0)
-
-    def _map(
-        self,
-        fn: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
-        timeout: float | None,
-        chunksize: int,
-        buffersize: int | None,
-        task_timeout: float | None,
-        retries: int,
-    ) -> Iterator[Any]:
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
-        if buffersize is not None and index(buffersize) < 1:
-            raise ValueError("buffersize must be None or > 0")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        unpacks = len(iterables) != 1
-        items: Iterable[Any] = zip(*iterables) if unpacks else iterables[0]  # noqa: B905
-        if buffersize is None and type(items) not in _IMMUTABLE:
-            items = list(items)
-        iterator = iter(items)
-        chunk = _chunk(chunksize)
-        crew = self._crew or self._open()
-        job = native.PoolJob(
-            crew,
-            "ordered",
-            fn,
-            iterator,
-            unpacks=unpacks,
-            chunk=chunk,
-            timeout=task_timeout,
-            retries=retries,
-            window=None if buffersize is None else buffersize * chunk,
-            is_builtin=buffersize is None,
-        )
-        self._send(job, crew)
-        if buffersize is None:
-            return _Results(job, deadline)
-        results = _Results(job, deadline, iterator, self)
-        self._lazy_maps.add(results)
-        feed(job, iterator, wait=False)
-        return results
 
     def options(self, *, task_timeout: float | None = None, retries: int = 0) -> Executor:
         """A view of this executor whose tasks have a time limit, or are tried again.
@@ -306,7 +315,7 @@ class _Results(Iterator):  # type: ignore[type-arg]
         job: native.PoolJob,
         deadline: float | None,
         source: Iterator[Any] | None = None,
-        executor: ProcessPoolExecutor | None = None,
+        executor: object = None,
     ) -> None:
         self._job: native.PoolJob | None = job
         self._deadline = deadline

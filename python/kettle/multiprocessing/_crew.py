@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kettle._session import native
     from kettle.multiprocessing.process import BaseProcess
 
-__all__ = ["Hooks"]
+__all__ = ["CommonHooks", "Hooks"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,30 @@ class _End:
     trace: str | None
 
 
-class Hooks:
+class CommonHooks:
+    """What crews of processes and of threads need alike."""
+
+    def __init__(self) -> None:
+        self._callbacks = _Callbacks()
+
+    def broken(self, error: BaseException) -> BaseException:
+        """The error of all that a pool is asked for, once this one has broken it."""
+        return error
+
+    def cancelled(self, func: Any, args: Any, is_call: bool) -> TaskCancelled:
+        """The error of a job that was cancelled."""
+        return TaskCancelled(task=describe(func, args if is_call else None))
+
+    def call_back(self, callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:
+        """Has a job's callback run in the thread for that, and the job finished then."""
+        self._callbacks.put(callback, value, job)
+
+    def join_callbacks(self) -> None:
+        """Waits until all callbacks have run."""
+        self._callbacks.join()
+
+
+class Hooks(CommonHooks):
     """See the module. The native crew calls everything but `join_callbacks`."""
 
     work = staticmethod(_worker.work)
@@ -53,13 +76,13 @@ class Hooks:
         initializer: Callable[..., object] | None,
         initargs: tuple[Any, ...],
     ) -> None:
+        super().__init__()
         self._make_process = make_process
         self._name = name
         self._work = (initializer, initargs)
         self.processes: dict[int, BaseProcess] = {}
         self._traces: dict[int, int | None] = {}
         self._post_mortem = PostMortem()
-        self._callbacks = _Callbacks()
 
     def start(self, seat: int, desk: native.PoolDesk) -> int:
         """Starts a worker at `desk`; gives its process id."""
@@ -106,22 +129,6 @@ class Hooks:
     def false_start(self, end: _End) -> WorkerDied:
         """The error of a pool whose workers die before they are ready."""
         return self._post_mortem.worker_died(end.pid, end.exitcode, trace=end.trace, reason="start")
-
-    def broken(self, error: BaseException) -> BaseException:
-        """The error of all that a pool is asked for, once this one has broken it."""
-        return error
-
-    def cancelled(self, func: Any, args: Any, is_call: bool) -> TaskCancelled:
-        """The error of a job that was cancelled."""
-        return TaskCancelled(task=describe(func, args if is_call else None))
-
-    def call_back(self, callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:
-        """Has a job's callback run in the thread for that, and the job finished then."""
-        self._callbacks.put(callback, value, job)
-
-    def join_callbacks(self) -> None:
-        """Waits until all callbacks have run."""
-        self._callbacks.join()
 
 
 class _Callbacks:

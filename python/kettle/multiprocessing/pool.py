@@ -5,6 +5,7 @@ The standard library's interface, and what it lacks: see `Pool`. What happens wh
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import time
@@ -12,13 +13,12 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from multiprocessing import pool as _standard
 from multiprocessing import util
-from multiprocessing.pool import ThreadPool
 from operator import index
 
 from kettle import _progress
 from kettle._cpus import usable_cpus
 from kettle._session import native
-from kettle.multiprocessing import _crew
+from kettle.multiprocessing import _crew, _threads
 from kettle.multiprocessing.context import TimeoutError, _default_context
 
 TYPE_CHECKING = False
@@ -90,7 +90,7 @@ class Pool(_standard.Pool):
         except BaseException:
             self._crew.terminate()
             raise
-        self._deputy = threading.Thread(target=self._crew.deputise, name="pool-deputy", daemon=True)
+        self._deputy: threading.Thread | None = threading.Thread(target=self._crew.deputise, name="pool-deputy", daemon=True)
         self._terminate = util.Finalize(self, _end, args=(self._crew, self._deputy), exitpriority=15)
         self._deputy.start()
         self._state = RUN
@@ -369,7 +369,7 @@ class Pool(_standard.Pool):
             raise ValueError("In unknown state")
         self._crew.join()
         self._hooks.join_callbacks()
-        if threading.current_thread() is not self._deputy:
+        if self._deputy is not None and threading.current_thread() is not self._deputy:
             self._deputy.join()
 
     def __enter__(self) -> Pool:
@@ -390,6 +390,68 @@ def _end(crew: native.PoolCrew, deputy: threading.Thread) -> None:
     if deputy is not threading.current_thread():
         # It must be gone when the interpreter ends; it will, unless the system does not let a worker go.
         deputy.join(1)
+
+
+class ThreadPool(Pool, _standard.ThreadPool):
+    """A pool of threads of this process. What goes to tasks and comes from them is the object itself, never a copy.
+
+    processes: how many threads; by default as many as there are processors to use.
+    initializer, initargs: called in each thread before its first task. If it raises, so does every call of the pool.
+    name: what the threads are called.
+
+    It has all that `Pool` has. What is different, because a thread cannot be ended: `cancel` takes back what has not
+    begun, and a call that runs not at all. A task that runs longer than its `task_timeout` raises TaskTimeout for
+    whoever waits for it, and goes on; another thread takes the place of its own. `terminate` does not wait for tasks
+    that run. And `retries` means nothing, because threads do not die. The threads are daemonic: they never keep the
+    interpreter from ending.
+    """
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        *,
+        name: str | None = None,
+    ) -> None:
+        self._state = "INIT"
+        if processes is None:
+            processes = usable_cpus()
+        if processes < 1:
+            raise ValueError("Number of processes must be at least 1")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._processes = processes
+        self.name = name
+        self._deputy = None
+        self._hooks: _threads.Hooks = _threads.Hooks(  # type: ignore[assignment]
+            name or f"ThreadPool-{next(_thread_pools)}", initializer, tuple(initargs)
+        )
+        self._crew: native.ThreadCrew = native.ThreadCrew(self._hooks)  # type: ignore[assignment]
+        self._terminate = util.Finalize(self, self._crew.terminate, exitpriority=15)
+        try:
+            self._repopulate_pool()
+        except BaseException:
+            self._terminate()
+            raise
+        self._state = RUN
+
+    @property
+    def _pool(self) -> list[Any]:
+        """The threads that work."""
+        return list(self._hooks.threads.values())
+
+    def _repopulate_pool(self) -> None:
+        for _ in range(self._processes - len(self._pool)):
+            self._crew.start()
+
+    def join(self) -> None:
+        """Waits until all threads have left, after `close` or `terminate`: but for those whose task was given up."""
+        super().join()
+        self._hooks.join()
+
+
+_thread_pools = itertools.count()
 
 
 class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-arg]

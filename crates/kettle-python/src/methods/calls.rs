@@ -9,9 +9,16 @@ use std::ffi::c_int;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyTuple};
 
 unsafe extern "C-unwind" {
+    fn PyObject_Call(
+        callable: *mut ffi::PyObject,
+        args: *mut ffi::PyObject,
+        kwds: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
+    fn PyObject_CallNoArgs(callable: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyObject_CallOneArg(callable: *mut ffi::PyObject, arg: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn PyObject_CallObject(callable: *mut ffi::PyObject, args: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn PyObject_RichCompareBool(a: *mut ffi::PyObject, b: *mut ffi::PyObject, operation: c_int) -> c_int;
     fn PyIter_Next(iterator: *mut ffi::PyObject) -> *mut ffi::PyObject;
@@ -34,6 +41,31 @@ fn outlived<R>(call: impl FnOnce() -> R) -> R {
     let result = call();
     std::mem::forget(guard);
     result
+}
+
+/// `callable()`.
+pub(crate) fn call<'py>(callable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let this = callable.as_ptr();
+    // SAFETY: it is alive; what comes back is a new reference or NULL with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(callable.py(), outlived(|| PyObject_CallNoArgs(this))) }
+}
+
+/// `callable(arg)`.
+pub(crate) fn call_one<'py>(callable: &Bound<'py, PyAny>, arg: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let (this, given) = (callable.as_ptr(), arg.as_ptr());
+    // SAFETY: both are alive; what comes back is a new reference or NULL with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(callable.py(), outlived(|| PyObject_CallOneArg(this, given))) }
+}
+
+/// `callable(*args, **kwds)`.
+pub(crate) fn call_with<'py>(
+    callable: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwds: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (this, args, kwds) = (callable.as_ptr(), args.as_ptr(), kwds.as_ptr());
+    // SAFETY: all are alive; what comes back is a new reference or NULL with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(callable.py(), outlived(|| PyObject_Call(this, args, kwds))) }
 }
 
 /// `object.name(*args)`.

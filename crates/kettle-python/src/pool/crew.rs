@@ -4,8 +4,7 @@
 //! supervisor's, the list of jobs that have something to send, and each job's own. A fourth, `step`, is held for a whole
 //! round, in which Python code does run; so it is only ever tried. Whoever finds it taken leaves his work to its holder.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
@@ -14,18 +13,17 @@ use kettle_core::arena::Block;
 use kettle_core::queue::Taken;
 use kettle_core::sys::process;
 use kettle_core::wait::{Deadline, Stopped};
-use pyo3::exceptions::{PyException, PyMemoryError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyException, PyMemoryError, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt;
 use pyo3::types::PyDict;
 
 use super::desk::Desk;
-use super::job::{Job, Task, Work};
+use super::job::{Task, Work};
+use super::ledger::{CLOSED, Ledger, RUNNING, Staff, TERMINATED, count, lock};
 use super::results::Outcome;
 use super::tasks;
 use crate::door::wait_outside;
-use crate::primitive;
 
 /// What the supervisor calls a chunk: tasks of a job, from a number on.
 #[derive(Clone)]
@@ -40,15 +38,6 @@ impl std::fmt::Debug for Chunk {
     }
 }
 
-/// ```text
-/// RUNNING ──close──► CLOSED ──all done──► (workers leave)
-///    └──────┬──────────┘
-///           └──terminate──► TERMINATED
-/// ```
-const RUNNING: u8 = 0;
-const CLOSED: u8 = 1;
-const TERMINATED: u8 = 2;
-
 const SIGKILL: i32 = 9;
 
 /// So many workers in a row may end before they are ready, until there is no hope: those that ended by themselves, which
@@ -57,45 +46,17 @@ const FALSE_STARTS: usize = 3;
 const KILLED_STARTS: usize = 30;
 
 pub(super) struct Inner {
+    ledger: Ledger,
     supervisor: Mutex<Supervisor<Chunk>>,
     step: Mutex<Step>,
     /// Which thread is inside a round.
     stepping: AtomicU64,
     lead: Lead,
-    /// Jobs that may have something to send, in the order in which they came.
-    ready: Mutex<VecDeque<Arc<Task>>>,
-    /// All jobs that are not over.
-    live: Mutex<HashMap<u64, Arc<Task>>>,
-    outstanding: AtomicUsize,
-    state: AtomicU8,
     dismissed: AtomicBool,
-    /// Why no work is done any more.
-    broken: Mutex<Option<Py<PyAny>>>,
-    /// What only Python can do: start processes, make exceptions, run callbacks.
-    pub(super) hooks: Py<PyAny>,
-    numbers: AtomicU64,
     /// Each worker that ended before it was ready, since the last that was, by its weight.
     false_starts: AtomicUsize,
-    /// In which process it was made.
-    home: u64,
     /// Done once a pool that takes no more has no worker left.
     gone: Arc<Waiter>,
-    counts: Counts,
-    me: Weak<Inner>,
-}
-
-#[derive(Default)]
-struct Counts {
-    done: AtomicU64,
-    failed: AtomicU64,
-    died: AtomicU64,
-    retried: AtomicU64,
-    timed_out: AtomicU64,
-    cancelled: AtomicU64,
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 #[derive(Default)]
@@ -105,46 +66,13 @@ struct Step {
     touched: Vec<Arc<Task>>,
 }
 
-fn lock<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-    mutex.lock_py_attached(py).unwrap_or_else(|e| e.into_inner())
-}
-
-impl Inner {
-    pub(super) fn next_number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+impl Staff for Inner {
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
-    fn watch(&self, py: Python<'_>) -> Arc<Watch> {
-        lock(py, &self.supervisor).watch()
-    }
-
-    fn has_work(&self) -> bool {
-        self.outstanding.load(Ordering::SeqCst) > 0
-    }
-
-    fn check_home(&self) -> PyResult<()> {
-        if self.home == process::epoch() {
-            return Ok(());
-        }
-        Err(PyRuntimeError::new_err("this pool belongs to the process that made it, and this is a fork of it"))
-    }
-
-    fn check(&self, py: Python<'_>) -> PyResult<()> {
-        self.check_home()?;
-        if let Some(e) = &*lock(py, &self.broken) {
-            return Err(PyErr::from_value(e.bind(py).clone()));
-        }
-        Ok(())
-    }
-
-    /// Takes a job in.
-    pub(super) fn submit(&self, py: Python<'_>, task: &Arc<Task>, waits: bool) -> PyResult<()> {
-        self.check(py)?;
-        if self.state.load(Ordering::SeqCst) != RUNNING {
-            return Err(PyValueError::new_err("Pool not running"));
-        }
-        self.outstanding.fetch_add(1, Ordering::SeqCst);
-        lock(py, &self.live).insert(task.number, Arc::clone(task));
+    fn submit(&self, py: Python<'_>, task: &Arc<Task>, waits: bool) -> PyResult<()> {
+        self.ledger.enter(py, task)?;
         if task.state(py).is_complete() {
             // A map of nothing.
             self.complete(py, task)?;
@@ -163,16 +91,37 @@ impl Inner {
         Ok(())
     }
 
-    /// There is something to send of this job.
-    pub(super) fn make_ready(&self, py: Python<'_>, task: &Arc<Task>) {
-        if task.is_over() || std::mem::replace(&mut task.state(py).is_ready, true) {
-            return;
+    /// And leads meanwhile if nobody else does.
+    fn wait(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool> {
+        loop {
+            if waiter.is_done() {
+                return Ok(true);
+            }
+            self.ledger.check_home()?;
+            if self.is_inside_step() {
+                return Err(PyRuntimeError::new_err("a pool cannot be waited for by what it calls to send its tasks"));
+            }
+            if self.lead.take() {
+                let result = self.lead_until(py, &|| waiter.is_done(), deadline);
+                self.lead.let_go(|| self.is_busy());
+                if !result? {
+                    return Ok(waiter.is_done());
+                }
+            } else {
+                let watch = self.watch(py);
+                let followed = wait_outside(py, deadline, |p| self.lead.follow(waiter, || watch.kick(), p))?;
+                if followed == Err(Stopped::TimedOut) {
+                    return Ok(waiter.is_done());
+                }
+            }
         }
-        lock(py, &self.ready).push_back(Arc::clone(task));
     }
 
-    /// As [`make_ready`](Self::make_ready), and sends what there is room for, unless somebody is at it.
-    pub(super) fn fed(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
+    fn make_ready(&self, py: Python<'_>, task: &Arc<Task>) {
+        self.ledger.queue(py, task);
+    }
+
+    fn fed(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
         self.make_ready(py, task);
         match self.try_step() {
             Some(mut step) => {
@@ -187,6 +136,30 @@ impl Inner {
             self.watch(py).kick();
         }
         Ok(())
+    }
+
+    fn call_deputy(&self, urgent: bool) {
+        self.lead.call_deputy(urgent);
+    }
+
+    fn cancel(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<bool> {
+        if task.is_over() {
+            return Ok(false);
+        }
+        self.take_back(py, task)?;
+        lock(py, &self.supervisor).cancel(|chunk| Arc::ptr_eq(&chunk.task, task));
+        self.call_deputy(true);
+        Ok(true)
+    }
+
+    fn recall(&self, py: Python<'_>, task: &Arc<Task>) -> bool {
+        lock(py, &self.supervisor).withdraw(|chunk| Arc::ptr_eq(&chunk.task, task))
+    }
+}
+
+impl Inner {
+    fn watch(&self, py: Python<'_>) -> Arc<Watch> {
+        lock(py, &self.supervisor).watch()
     }
 
     fn try_step(&self) -> Option<MutexGuard<'_, Step>> {
@@ -206,32 +179,6 @@ impl Inner {
 
     fn is_inside_step(&self) -> bool {
         self.stepping.load(Ordering::SeqCst) == u64::from(process::thread_id())
-    }
-
-    /// Waits until `waiter` is done, and leads meanwhile if nobody else does. False: the time is over.
-    pub(super) fn wait(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool> {
-        loop {
-            if waiter.is_done() {
-                return Ok(true);
-            }
-            self.check_home()?;
-            if self.is_inside_step() {
-                return Err(PyRuntimeError::new_err("a pool cannot be waited for by what it calls to send its tasks"));
-            }
-            if self.lead.take() {
-                let result = self.lead_until(py, &|| waiter.is_done(), deadline);
-                self.lead.let_go(|| self.is_busy());
-                if !result? {
-                    return Ok(waiter.is_done());
-                }
-            } else {
-                let watch = self.watch(py);
-                let followed = wait_outside(py, deadline, |p| self.lead.follow(waiter, || watch.kick(), p))?;
-                if followed == Err(Stopped::TimedOut) {
-                    return Ok(waiter.is_done());
-                }
-            }
-        }
     }
 
     /// Leads until `enough`. False: the time is over.
@@ -294,27 +241,27 @@ impl Inner {
         if received || sent {
             return Ok(true);
         }
-        let nothing_to_send = lock(py, &self.ready).is_empty();
+        let nothing_to_send = lock(py, &self.ledger.ready).is_empty();
         Ok(nothing_to_send && lock(py, &self.supervisor).rebalance())
     }
 
     /// Starts workers where some are missing.
     fn staff(&self, py: Python<'_>) -> PyResult<()> {
         loop {
-            let wanted = match self.state.load(Ordering::SeqCst) {
+            let wanted = match self.ledger.state.load(Ordering::SeqCst) {
                 RUNNING => true,
-                CLOSED => self.has_work(),
+                CLOSED => self.ledger.has_work(),
                 _ => false,
             };
             let opened = {
                 let mut supervisor = lock(py, &self.supervisor);
-                if !wanted || supervisor.vacancies() == 0 || lock(py, &self.broken).is_some() {
+                if !wanted || supervisor.vacancies() == 0 || lock(py, &self.ledger.broken).is_some() {
                     return Ok(());
                 }
                 supervisor.open()
             };
             let (seat, desk) = opened.map_err(|e| PyMemoryError::new_err(e.to_string()))?;
-            let started = self.hooks.bind(py).call_method1(intern!(py, "start"), (seat.to_bits(), Desk(desk)));
+            let started = self.ledger.hooks.bind(py).call_method1(intern!(py, "start"), (seat.to_bits(), Desk(desk)));
             let pid = started.and_then(|pid| pid.extract::<u32>());
             let occupied = match pid {
                 Ok(pid) => lock(py, &self.supervisor).occupy(seat, pid).map_err(PyErr::from),
@@ -336,7 +283,7 @@ impl Inner {
                 (supervisor.room(), supervisor.size())
             };
             let Some(seat) = seat else { return Ok(sent) };
-            let Some(task) = lock(py, &self.ready).front().cloned() else { return Ok(sent) };
+            let Some(task) = lock(py, &self.ledger.ready).front().cloned() else { return Ok(sent) };
             let some = !task.is_over() && task.refill(py);
             self.settle(py, &task)?;
             let span = {
@@ -349,10 +296,7 @@ impl Inner {
                 span
             };
             let Some(span) = span else {
-                let mut ready = lock(py, &self.ready);
-                if let Some(place) = ready.iter().position(|t| Arc::ptr_eq(t, &task)) {
-                    ready.remove(place);
-                }
+                self.ledger.set_aside(py, &task);
                 continue;
             };
             match self.send(py, seat, &task, span) {
@@ -400,7 +344,7 @@ impl Inner {
         unpacks: bool,
     ) -> PyResult<()> {
         let over = {
-            let live = lock(py, &self.live);
+            let live = lock(py, &self.ledger.live);
             let live: Vec<u64> = live.values().map(|task| task.lesson.load(Ordering::Relaxed)).collect();
             lock(py, &self.supervisor).forget(seat, |lesson| !live.contains(&lesson))
         };
@@ -465,7 +409,7 @@ impl Inner {
                     return Ok(());
                 }
                 self.touch(py, step, &task);
-                self.counts.done.fetch_add(at.len() as u64, Ordering::Relaxed);
+                self.ledger.counts.done.fetch_add(at.len() as u64, Ordering::Relaxed);
                 let complete = task.put_words(py, start + u64::from(from), &words[at])?;
                 self.has_put(py, &task, complete)
             }
@@ -474,7 +418,7 @@ impl Inner {
                     return Ok(());
                 }
                 let index = start + u64::from(index);
-                if taken.tag == tasks::UNFOUND && task.resend_by_value(py, index, || self.next_number()) {
+                if taken.tag == tasks::UNFOUND && task.resend_by_value(py, index, || self.ledger.next_number()) {
                     self.make_ready(py, &task);
                     return Ok(());
                 }
@@ -517,7 +461,7 @@ impl Inner {
     }
 
     fn unpack(&self, py: Python<'_>, taken: &Taken<Block>, inline: &[u8]) -> Py<PyAny> {
-        let unpacked = self.hooks.bind(py).call_method1(intern!(py, "unpack"), (tasks::body(taken, inline),));
+        let unpacked = self.ledger.hooks.bind(py).call_method1(intern!(py, "unpack"), (tasks::body(taken, inline),));
         unpacked.map_or_else(|e| e.into_value(py).into_any(), Bound::unbind)
     }
 
@@ -540,10 +484,10 @@ impl Inner {
         early: bool,
         victim: Option<(Chunk, u32)>,
     ) -> PyResult<()> {
-        let hooks = self.hooks.bind(py);
+        let hooks = self.ledger.hooks.bind(py);
         // It reaps the process and says how it ended.
         let end = hooks.call_method1(intern!(py, "ended"), (seat.to_bits(), pid, fate_name(fate)))?;
-        if fate == Fate::Died && early && self.state.load(Ordering::SeqCst) != TERMINATED {
+        if fate == Fate::Died && early && self.ledger.state.load(Ordering::SeqCst) != TERMINATED {
             let exitcode: Option<i32> = end.getattr(intern!(py, "exitcode"))?.extract()?;
             let weight = if exitcode == Some(-SIGKILL) { 1 } else { KILLED_STARTS / FALSE_STARTS };
             if self.false_starts.fetch_add(weight, Ordering::SeqCst) + weight >= KILLED_STARTS {
@@ -559,9 +503,9 @@ impl Inner {
         }
         let died = matches!(fate, Fate::Died | Fate::Memory);
         if died {
-            count(&self.counts.died);
+            count(&self.ledger.counts.died);
             if task.state(py).agenda.died(index) {
-                count(&self.counts.retried);
+                count(&self.ledger.counts.retried);
                 self.make_ready(py, &task);
                 return Ok(());
             }
@@ -573,170 +517,16 @@ impl Inner {
         };
         let timeout = task.timeout.map(|t| t.as_secs_f64());
         if fate == Fate::TimedOut {
-            count(&self.counts.timed_out);
+            count(&self.ledger.counts.timed_out);
         }
         let error = hooks.call_method1(intern!(py, "lost"), (end, function, args, kwds, is_tuple, timeout));
         self.put(py, &task, index, Err(error.map_or_else(|e| e.into_value(py).into_any(), Bound::unbind)))
     }
 
-    /// Gives a task its one outcome.
-    fn put(&self, py: Python<'_>, task: &Arc<Task>, index: u64, outcome: Outcome) -> PyResult<()> {
-        count(if outcome.is_ok() { &self.counts.done } else { &self.counts.failed });
-        let complete = task.put(py, index, outcome);
-        self.has_put(py, task, complete)
-    }
-
-    fn has_put(&self, py: Python<'_>, task: &Arc<Task>, complete: bool) -> PyResult<()> {
-        if complete {
-            return self.complete(py, task);
-        }
-        if task.is_iterated(py) {
-            task.waiter.finish();
-            self.tell(py, task);
-        }
-        Ok(())
-    }
-
-    /// Completes a job to which nothing more may come, if it is one.
-    pub(super) fn settle(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
-        let complete = !task.is_over() && task.state(py).is_complete();
-        if complete { self.complete(py, task) } else { Ok(()) }
-    }
-
-    /// It has all its outcomes.
-    fn complete(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
-        if !task.end() {
-            return Ok(());
-        }
-        lock(py, &self.live).remove(&task.number);
-        let told = task.tell_bar(py, true);
-        let outcome = task.whole(py);
-        if let (Some(callbacks), Some(outcome)) = (task.take_callbacks(py), outcome) {
-            let (callback, value) = match outcome {
-                Ok(value) => (callbacks.value, value),
-                Err(e) => (callbacks.error, e),
-            };
-            if let Some(callback) = callback {
-                // Which finishes it when the callback has returned.
-                let job = Job::of(&self.me.upgrade().ok_or_else(|| PyRuntimeError::new_err("the pool is gone"))?, task);
-                self.outstanding.fetch_sub(1, Ordering::SeqCst);
-                self.hooks.bind(py).call_method1(intern!(py, "call_back"), (callback, value, job))?;
-                return told;
-            }
-        }
-        task.waiter.finish();
-        self.outstanding.fetch_sub(1, Ordering::SeqCst);
-        self.tell(py, task);
-        told
-    }
-
-    /// Tells those who listen to a job.
-    pub(super) fn tell(&self, py: Python<'_>, task: &Task) {
-        for listener in task.take_listeners(py) {
-            if let Err(e) = listener.call0(py) {
-                e.write_unraisable(py, Some(listener.bind(py)));
-            }
-        }
-    }
-
-    pub(super) fn wants_deputy(&self) {
-        self.lead.call_deputy(true);
-    }
-
     /// Ends all jobs because of this error, and takes no more.
     fn fail_all(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
-        let error = self.hooks.bind(py).call_method1(intern!(py, "broken"), (error,))?.unbind();
-        {
-            let mut broken = lock(py, &self.broken);
-            if broken.is_none() {
-                *broken = Some(error.clone_ref(py));
-            }
-        }
-        self.end_jobs(py, |_| Ok(error.clone_ref(py)))?;
+        self.break_with(py, error)?;
         lock(py, &self.supervisor).end_all();
-        Ok(())
-    }
-
-    fn end_jobs(&self, py: Python<'_>, error: impl Fn(&Arc<Task>) -> PyResult<Py<PyAny>>) -> PyResult<()> {
-        let tasks: Vec<Arc<Task>> = lock(py, &self.live).values().cloned().collect();
-        let mut result = Ok(());
-        for task in tasks {
-            let ended = error(&task).and_then(|error| self.give_up(py, &task, error));
-            result = result.and(ended);
-        }
-        lock(py, &self.ready).clear();
-        result
-    }
-
-    /// Gives a job this error in the place of all outcomes that it does not have yet.
-    fn give_up(&self, py: Python<'_>, task: &Arc<Task>, error: Py<PyAny>) -> PyResult<()> {
-        if task.is_over() {
-            return Ok(());
-        }
-        task.fail(py, error);
-        task.clear(py);
-        self.complete(py, task)
-    }
-
-    fn cancelled_error(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<Py<PyAny>> {
-        let (function, args, is_tuple) = match &task.work {
-            Work::Call { function, args, .. } => (function.bind(py).clone(), args.bind(py).clone(), true),
-            Work::Items { function, .. } => (function.bind(py).clone(), py.None().into_bound(py), false),
-        };
-        Ok(self.hooks.bind(py).call_method1(intern!(py, "cancelled"), (function, args, is_tuple))?.unbind())
-    }
-
-    pub(super) fn cancel(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<bool> {
-        if task.is_over() {
-            return Ok(false);
-        }
-        self.take_back(py, task)?;
-        lock(py, &self.supervisor).cancel(|chunk| Arc::ptr_eq(&chunk.task, task));
-        self.wants_deputy();
-        Ok(true)
-    }
-
-    fn take_back(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
-        task.state(py).cancelled = true;
-        let error = self.cancelled_error(py, task)?;
-        count(&self.counts.cancelled);
-        self.give_up(py, task, error)
-    }
-
-    /// Cancels a call that no worker has begun; says whether it is cancelled.
-    pub(super) fn withdraw(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<bool> {
-        {
-            let mut state = task.state(py);
-            if task.is_over() {
-                return Ok(state.cancelled);
-            }
-            let is_sent = !state.agenda.has_some();
-            state.is_held = true;
-            drop(state);
-            if is_sent && !lock(py, &self.supervisor).withdraw(|chunk| Arc::ptr_eq(&chunk.task, task)) {
-                task.state(py).is_held = false;
-                // It may have been brought back from a worker meanwhile.
-                self.make_ready(py, task);
-                self.watch(py).kick();
-                return Ok(false);
-            }
-        }
-        self.take_back(py, task)?;
-        self.wants_deputy();
-        Ok(true)
-    }
-
-    /// Cancels all calls that no worker has begun, and of imaps all that was not sent; ends no worker.
-    fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
-        let mut tasks: Vec<Arc<Task>> = lock(py, &self.live).values().cloned().collect();
-        tasks.sort_by_key(|task| task.number);
-        for task in tasks {
-            if task.is_iterated(py) && !task.is_over() {
-                self.take_back(py, &task)?;
-            } else {
-                self.withdraw(py, &task)?;
-            }
-        }
         Ok(())
     }
 
@@ -756,33 +546,10 @@ impl Inner {
         Ok(size < most)
     }
 
-    /// Nobody will fetch the results of an imap. `is_unwanted`: nor need what was not sent be done.
-    pub(super) fn abandon(&self, py: Python<'_>, task: &Arc<Task>, is_unwanted: bool) -> PyResult<()> {
-        if self.home != process::epoch() {
-            return Ok(());
-        }
-        let (was_fetched, results, listeners) = {
-            let mut state = task.state(py);
-            (state.was_fetched(), state.discard_results(), state.forget_listeners())
-        };
-        drop((results, listeners));
-        if task.is_over() {
-            return Ok(());
-        }
-        if was_fetched || is_unwanted {
-            task.clear(py);
-            return self.complete(py, task);
-        }
-        task.lift(py);
-        self.fed(py, task)?;
-        self.lead.call_deputy(false);
-        Ok(())
-    }
-
     /// Has the workers leave once a closed pool has nothing to do, and tells those who wait for the last of them.
     fn wind_up(&self, py: Python<'_>) {
-        let state = self.state.load(Ordering::SeqCst);
-        if state == RUNNING || (state == CLOSED && self.has_work()) {
+        let state = self.ledger.state.load(Ordering::SeqCst);
+        if state == RUNNING || (state == CLOSED && self.ledger.has_work()) {
             return;
         }
         let mut supervisor = lock(py, &self.supervisor);
@@ -792,7 +559,7 @@ impl Inner {
         if supervisor.is_deserted() {
             drop(supervisor);
             // Raised, it came to know frames that know the pool; and it is not asked for any more.
-            let broken = lock(py, &self.broken).take();
+            let broken = lock(py, &self.ledger.broken).take();
             self.gone.finish();
             drop(broken);
         }
@@ -800,7 +567,9 @@ impl Inner {
 
     /// Whether there is a reason for somebody to lead.
     fn is_busy(&self) -> bool {
-        self.has_work() || (self.state.load(Ordering::SeqCst) != RUNNING && !self.gone.is_done()) || self.sees_off()
+        self.ledger.has_work()
+            || (self.ledger.state.load(Ordering::SeqCst) != RUNNING && !self.gone.is_done())
+            || self.sees_off()
     }
 
     /// Whether a worker is to be killed if it does not go by itself.
@@ -838,17 +607,12 @@ impl Inner {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        if self.state.compare_exchange(RUNNING, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_err()
-            || self.home != process::epoch()
+        if self.ledger.state.compare_exchange(RUNNING, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_err()
+            || !self.ledger.is_at_home()
         {
             return Ok(());
         }
-        // Whoever joins now may be the one who should have fetched the results.
-        let tasks: Vec<Arc<Task>> = lock(py, &self.live).values().cloned().collect();
-        for task in tasks {
-            task.lift(py);
-            self.make_ready(py, &task);
-        }
+        self.lift_all(py);
         self.round(py, false)?;
         self.lead.call_deputy(false);
         self.watch(py).kick();
@@ -856,13 +620,10 @@ impl Inner {
     }
 
     fn terminate(&self, py: Python<'_>, at_once: bool) -> PyResult<()> {
-        if self.home != process::epoch() || self.state.swap(TERMINATED, Ordering::SeqCst) == TERMINATED {
+        if !self.ledger.is_at_home() || self.ledger.state.swap(TERMINATED, Ordering::SeqCst) == TERMINATED {
             return Ok(());
         }
-        let ended = self.end_jobs(py, |task| {
-            task.state(py).cancelled = true;
-            self.cancelled_error(py, task)
-        });
+        let ended = self.cancel_all(py);
         {
             let mut supervisor = lock(py, &self.supervisor);
             supervisor.end_all();
@@ -887,7 +648,13 @@ const TERMINATE_WITHIN: Duration = Duration::from_secs(5);
 /// The parent's side of a pool.
 #[pyclass(frozen, module = "kettle._native", name = "PoolCrew")]
 pub(crate) struct Crew {
-    pub(super) inner: Arc<Inner>,
+    inner: Arc<Inner>,
+}
+
+impl Crew {
+    pub(super) fn as_staff(&self) -> Arc<dyn Staff> {
+        Arc::clone(&self.inner) as Arc<dyn Staff>
+    }
 }
 
 #[pymethods]
@@ -897,24 +664,15 @@ impl Crew {
     fn new(hooks: Py<PyAny>, workers: usize, chunks: Option<u32>, memory: Option<u64>) -> PyResult<Self> {
         let supervisor = Supervisor::new(Limits { workers, chunks, memory })?;
         Ok(Self {
-            inner: Arc::new_cyclic(|me| Inner {
+            inner: Arc::new_cyclic(|me: &Weak<Inner>| Inner {
+                ledger: Ledger::new(hooks, me.clone()),
                 supervisor: Mutex::new(supervisor),
                 step: Mutex::new(Step::default()),
                 stepping: AtomicU64::new(0),
                 lead: Lead::default(),
-                ready: Mutex::new(VecDeque::new()),
-                live: Mutex::new(HashMap::new()),
-                outstanding: AtomicUsize::new(0),
-                state: AtomicU8::new(RUNNING),
                 dismissed: AtomicBool::new(false),
-                broken: Mutex::new(None),
-                hooks,
-                numbers: AtomicU64::new(1),
                 false_starts: AtomicUsize::new(0),
-                home: process::epoch(),
                 gone: Arc::new(Waiter::default()),
-                counts: Counts::default(),
-                me: me.clone(),
             }),
         })
     }
@@ -948,7 +706,7 @@ impl Crew {
     #[pyo3(signature = (timeout=None))]
     fn join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let inner = &self.inner;
-        inner.check_home()?;
+        inner.ledger.check_home()?;
         inner.wait(py, &inner.gone, crate::door::deadline(true, timeout))
     }
 
@@ -970,39 +728,17 @@ impl Crew {
     /// "RUN", "CLOSE" or "TERMINATE".
     #[getter]
     fn state(&self) -> &'static str {
-        match self.inner.state.load(Ordering::SeqCst) {
-            RUNNING => "RUN",
-            CLOSED => "CLOSE",
-            _ => "TERMINATE",
-        }
+        self.inner.ledger.state_name()
     }
 
     /// Raises what broke the pool, if something did, or that it belongs to another process.
     fn check(&self, py: Python<'_>) -> PyResult<()> {
-        self.inner.check(py)
+        self.inner.ledger.check(py)
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let tally = lock(py, &self.inner.supervisor).tally();
-        let live: Vec<Arc<Task>> = lock(py, &self.inner.live).values().cloned().collect();
-        let unfinished: u64 = live.iter().map(|task| task.unfinished(py)).sum();
-        let counts = &self.inner.counts;
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        primitive::record(
-            py,
-            "PoolStatistics",
-            &[
-                ("workers", tally.workers as u64),
-                ("busy", tally.busy as u64),
-                ("queued", unfinished.saturating_sub(tally.busy as u64)),
-                ("done", of(&counts.done)),
-                ("failed", of(&counts.failed)),
-                ("died", of(&counts.died)),
-                ("retried", of(&counts.retried)),
-                ("timed_out", of(&counts.timed_out)),
-                ("cancelled", of(&counts.cancelled)),
-            ],
-        )
+        self.inner.ledger.statistics(py, tally.workers as u64, tally.busy as u64)
     }
 }
 

@@ -16,8 +16,10 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyIterator, PyList};
 
-use super::crew::{Crew, Inner};
+use super::crew::Crew;
+use super::ledger::Staff;
 use super::results::{Outcome, Results};
+use super::threads::ThreadCrew;
 use crate::door::{deadline, wait_outside};
 
 /// A job as the pool knows it.
@@ -105,6 +107,8 @@ pub(super) struct State {
     /// Somebody is about to take it back: nothing of it is to be sent.
     pub(super) is_held: bool,
     listeners: Vec<Py<PyAny>>,
+    /// See [`Task::take_leave`].
+    is_left: bool,
     bar: Option<Bar>,
 }
 
@@ -145,10 +149,29 @@ impl Task {
         self.state(py).results.whole(py)
     }
 
-    /// It gets this error in the place of the outcomes that it does not have.
-    pub(super) fn fail(&self, py: Python<'_>, error: Py<PyAny>) {
-        let surplus = self.state(py).results.fail(error);
+    /// Ends it with this error in the place of the outcomes that it does not have; false if it is over.
+    pub(super) fn fail(&self, py: Python<'_>, error: Py<PyAny>) -> bool {
+        let mut state = self.state(py);
+        if !self.end() {
+            return false;
+        }
+        let surplus = state.results.fail(error);
+        drop(state);
         drop(surplus);
+        true
+    }
+
+    /// Whether whoever works for it pulls its items.
+    pub(super) fn is_pulled(&self, py: Python<'_>) -> bool {
+        self.state(py).is_pulled()
+    }
+
+    /// It is over, and those who wait for it are about to be told, by a thread that will tell nobody else: false if
+    /// somebody else listens already.
+    pub(super) fn take_leave(&self, py: Python<'_>) -> bool {
+        let mut state = self.state(py);
+        state.is_left = state.listeners.is_empty();
+        state.is_left
     }
 
     /// Whether what it has of the main module is sent by value.
@@ -189,6 +212,12 @@ impl Task {
     pub(super) fn put(&self, py: Python<'_>, index: u64, outcome: Outcome) -> bool {
         let mut dropped = Vec::new();
         let mut state = self.state(py);
+        if self.is_over() {
+            // It was ended meanwhile.
+            drop(state);
+            drop(outcome);
+            return false;
+        }
         let failed = outcome.is_err();
         state.failed += u64::from(failed);
         if let (Some(bar), true) = (&mut state.bar, failed) {
@@ -391,6 +420,11 @@ impl State {
         }
     }
 
+    /// Whether whoever works for it pulls its items.
+    pub(super) fn is_pulled(&self) -> bool {
+        matches!(self.source, Source::Builtin(_))
+    }
+
     fn room(&self) -> u64 {
         match self.window {
             Some(window) => window.saturating_sub(self.pulled() - self.fetched),
@@ -406,7 +440,7 @@ impl State {
 /// What Python holds of a job.
 #[pyclass(subclass, frozen, weakref, module = "kettle._native", name = "PoolJob")]
 pub(crate) struct Job {
-    crew: Arc<Inner>,
+    crew: Arc<dyn Staff>,
     task: Arc<Task>,
 }
 
@@ -419,7 +453,7 @@ impl Job {
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn new(
         py: Python<'_>,
-        crew: &Crew,
+        crew: &Bound<'_, PyAny>,
         kind: &str,
         function: Py<PyAny>,
         items: &Bound<'_, PyAny>,
@@ -433,6 +467,7 @@ impl Job {
         window: Option<u64>,
         is_builtin: bool,
     ) -> PyResult<Self> {
+        let crew = staff(crew)?;
         let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
         let timeout = timeout.map_err(|e| PyValueError::new_err(format!("task_timeout: {e}")))?;
         let mut agenda = Agenda::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
@@ -464,7 +499,7 @@ impl Job {
         };
         let has_callbacks = callback.is_some() || error_callback.is_some();
         let callbacks = has_callbacks.then_some(Callbacks { value: callback, error: error_callback });
-        let number = crew.inner.next_number();
+        let number = crew.ledger().next_number();
         let task = Arc::new(Task {
             number,
             lesson: AtomicU64::new(number),
@@ -490,10 +525,11 @@ impl Job {
                 cancelled: false,
                 is_held: false,
                 listeners: Vec::new(),
+                is_left: false,
                 bar: bar.map(|object| Bar { object, done: 0, failed: 0, told_at: None }),
             }),
         });
-        Ok(Self { crew: Arc::clone(&crew.inner), task })
+        Ok(Self { crew, task })
     }
 
     /// Hands the job to the pool. Whoever does not wait for it says so: somebody else must lead then.
@@ -620,7 +656,7 @@ impl Job {
     /// What the pool was given to call.
     #[getter]
     fn _hooks(&self, py: Python<'_>) -> Py<PyAny> {
-        self.crew.hooks.clone_ref(py)
+        self.crew.ledger().hooks.clone_ref(py)
     }
 
     #[getter]
@@ -643,8 +679,16 @@ impl Job {
 
     /// Calls `listener` without arguments, in some thread, once it is over or, of an imap, has something to fetch.
     fn _listen(&self, py: Python<'_>, listener: Py<PyAny>) -> PyResult<()> {
-        self.task.state(py).listeners.push(listener);
-        self.crew.wants_deputy();
+        let is_left = {
+            let mut state = self.task.state(py);
+            state.listeners.push(listener);
+            state.is_left
+        };
+        if is_left {
+            // It is a matter of microseconds.
+            self.crew.wait(py, &self.task.waiter, deadline(true, None))?;
+        }
+        self.crew.call_deputy(true);
         if self.task.waiter.is_done() {
             self.crew.tell(py, &self.task);
         }
@@ -684,9 +728,17 @@ impl Job {
     }
 }
 
+/// The crew behind what Python calls one.
+fn staff(crew: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Staff>> {
+    if let Ok(threads) = crew.cast::<ThreadCrew>() {
+        return Ok(threads.get().as_staff());
+    }
+    Ok(crew.cast::<Crew>()?.get().as_staff())
+}
+
 impl Job {
-    pub(super) fn of(crew: &Arc<Inner>, task: &Arc<Task>) -> Self {
-        Self { crew: Arc::clone(crew), task: Arc::clone(task) }
+    pub(super) fn of(crew: Arc<dyn Staff>, task: &Arc<Task>) -> Self {
+        Self { crew, task: Arc::clone(task) }
     }
 }
 

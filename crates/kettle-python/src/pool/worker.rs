@@ -262,14 +262,22 @@ fn unknown(tag: u8) -> PyErr {
 fn call_it(triple: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let (function, args, kwds): (Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>) = triple.extract()?;
     drop(triple);
-    let kwds = match kwds.cast_into_exact::<PyDict>() {
-        Ok(kwds) => kwds,
-        Err(e) => function.py().get_type::<PyDict>().call1((e.into_inner(),))?.cast_into()?,
-    };
-    function.call(as_tuple(args)?, Some(&kwds))
+    function.call(as_tuple(args)?, Some(&as_dict(kwds)?))
 }
 
-fn as_tuple(args: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyTuple>> {
+/// The arguments of `f(**kwds)`.
+pub(super) fn as_dict(kwds: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyDict>> {
+    match kwds.cast_into_exact::<PyDict>() {
+        Ok(kwds) => Ok(kwds),
+        Err(e) => {
+            let mapping = e.into_inner();
+            Ok(mapping.py().get_type::<PyDict>().call1((mapping,))?.cast_into()?)
+        }
+    }
+}
+
+/// The arguments of `f(*args)`.
+pub(super) fn as_tuple(args: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyTuple>> {
     match args.cast_into_exact::<PyTuple>() {
         Ok(args) => Ok(args),
         Err(e) => args_of(e.into_inner()),

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kettle_core::wait::{Deadline, EventCount, Patience, Scope, Stopped};
+use kettle_core::wait::{Deadline, EventCount, Patience, Scope, Stopped, spin_until};
 
 /// The right to lead, and who would like to have it.
 #[derive(Debug, Default)]
@@ -52,6 +52,17 @@ impl Waiter {
     #[inline]
     pub fn is_done(&self) -> bool {
         self.done.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it has come, where no leader is needed for that.
+    ///
+    /// # Errors
+    /// When `patience` is over.
+    pub fn wait(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        if patience.may_spin() && spin_until(|| self.is_done()) {
+            return Ok(());
+        }
+        self.events.wait_for(patience, Scope::Private, || self.is_done().then_some(()), || None)
     }
 
     /// What is waited for is to come once more.

@@ -1,0 +1,81 @@
+"""What a crew of threads needs of Python: to start its threads, to make its errors, to run callbacks.
+
+As in `_crew`, nothing here knows of the `Pool` object.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import traceback
+from collections.abc import Callable
+
+from kettle._describe import describe
+from kettle._errors import RemoteError, TaskTimeout
+from kettle._session import native
+from kettle.multiprocessing import _crew
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Hooks"]
+
+
+class Hooks(_crew.CommonHooks):
+    """The native crew calls everything but `join` and `join_callbacks`."""
+
+    def __init__(self, name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
+        super().__init__()
+        self._name = name
+        self._numbers = itertools.count()
+        self._initializer = (initializer, initargs)
+        #: The workers, by number; one that was given up is none any more.
+        self.threads: dict[int, threading.Thread] = {}
+
+    def start(self, crew: native.ThreadCrew) -> None:
+        """Starts a worker."""
+        number = next(self._numbers)
+        name = f"{self._name}_{number}"
+        thread = threading.Thread(target=self._work, args=(crew, number), name=name, daemon=True)
+        self.threads[number] = thread
+        try:
+            thread.start()
+        except BaseException:
+            del self.threads[number]
+            raise
+
+    def _work(self, crew: native.ThreadCrew, number: int) -> None:
+        """The life of a worker."""
+        initializer, initargs = self._initializer
+        if initializer is not None:
+            try:
+                initializer(*initargs)
+            except BaseException as error:
+                crew.refuse(error)
+                return
+        crew.work()
+
+    def watch(self, crew: native.ThreadCrew) -> None:
+        """Starts the thread that watches the time of tasks which may take only so long."""
+        threading.Thread(target=crew.watch, name=f"{self._name}_watch", daemon=True).start()
+
+    def late(
+        self, thread_id: int, func: Any, args: Any, kwds: Any, is_call: bool, timeout: float
+    ) -> TaskTimeout:
+        """The error of a task that takes longer than it may. Its thread is no worker any more."""
+        for number, thread in list(self.threads.items()):
+            if thread.native_id == thread_id:
+                self.threads.pop(number, None)
+        return TaskTimeout(task=describe(func, args if is_call else (args,), kwds), timeout=timeout, goes_on=True)
+
+    def raised(self, error: BaseException) -> BaseException:
+        """The error of a task that raised what is no `Exception`."""
+        kind, where = type(error), "".join(traceback.format_exception(error))
+        return RemoteError(type_name=kind.__qualname__, text=str(error), traceback=where)
+
+    def join(self) -> None:
+        """Waits for the workers of a crew that has none any more: for what a thread does at its end."""
+        for thread in list(self.threads.values()):
+            if thread is not threading.current_thread():
+                thread.join()
