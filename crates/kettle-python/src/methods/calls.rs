@@ -12,13 +12,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyTuple};
 
 unsafe extern "C-unwind" {
-    fn PyObject_Call(
+    fn PyObject_VectorcallDict(
         callable: *mut ffi::PyObject,
-        args: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        count: usize,
         kwds: *mut ffi::PyObject,
     ) -> *mut ffi::PyObject;
-    fn PyObject_CallNoArgs(callable: *mut ffi::PyObject) -> *mut ffi::PyObject;
-    fn PyObject_CallOneArg(callable: *mut ffi::PyObject, arg: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn PyObject_CallObject(callable: *mut ffi::PyObject, args: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn PyObject_RichCompareBool(a: *mut ffi::PyObject, b: *mut ffi::PyObject, operation: c_int) -> c_int;
     fn PyIter_Next(iterator: *mut ffi::PyObject) -> *mut ffi::PyObject;
@@ -43,18 +42,28 @@ fn outlived<R>(call: impl FnOnce() -> R) -> R {
     result
 }
 
+/// `callable(*args, **kwds)`.
+fn vectorcall<'py>(
+    callable: &Bound<'py, PyAny>,
+    args: &[*mut ffi::PyObject],
+    kwds: *mut ffi::PyObject,
+) -> PyResult<Bound<'py, PyAny>> {
+    // Not one of the functions by which PyO3 calls: it declares that those never unwind, and the compiler takes its word.
+    let (this, first, count) = (callable.as_ptr(), args.as_ptr(), args.len());
+    // SAFETY: all are alive; `kwds` is a dict or NULL; what comes back is a new reference or NULL with an exception set.
+    unsafe {
+        Bound::from_owned_ptr_or_err(callable.py(), outlived(|| PyObject_VectorcallDict(this, first, count, kwds)))
+    }
+}
+
 /// `callable()`.
 pub(crate) fn call<'py>(callable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let this = callable.as_ptr();
-    // SAFETY: it is alive; what comes back is a new reference or NULL with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(callable.py(), outlived(|| PyObject_CallNoArgs(this))) }
+    vectorcall(callable, &[], std::ptr::null_mut())
 }
 
 /// `callable(arg)`.
 pub(crate) fn call_one<'py>(callable: &Bound<'py, PyAny>, arg: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let (this, given) = (callable.as_ptr(), arg.as_ptr());
-    // SAFETY: both are alive; what comes back is a new reference or NULL with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(callable.py(), outlived(|| PyObject_CallOneArg(this, given))) }
+    vectorcall(callable, &[arg.as_ptr()], std::ptr::null_mut())
 }
 
 /// `callable(*args, **kwds)`.
@@ -63,9 +72,8 @@ pub(crate) fn call_with<'py>(
     args: &Bound<'py, PyTuple>,
     kwds: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (this, args, kwds) = (callable.as_ptr(), args.as_ptr(), kwds.as_ptr());
-    // SAFETY: all are alive; what comes back is a new reference or NULL with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(callable.py(), outlived(|| PyObject_Call(this, args, kwds))) }
+    let given: Vec<_> = args.iter_borrowed().map(|arg| arg.as_ptr()).collect();
+    vectorcall(callable, &given, kwds.as_ptr())
 }
 
 /// `object.name(*args)`.
