@@ -283,3 +283,38 @@ def test_wrong_numbers_of_retries(pool, retries, error):
         pool.map(square, [1], retries=retries)
     with pytest.raises(error):
         pool.imap(square, [1], retries=retries)
+
+
+def test_a_replacement_is_not_forked_in_the_middle_of_an_import(run):
+    """The lock of the module that another thread is importing would be held in the child for ever."""
+    done = run("""
+        import os, sys, threading
+        import kettle.multiprocessing as mp
+
+        class Slowly:
+            begun = threading.Event()
+            go_on = threading.Event()
+
+            def find_spec(self, name, path=None, target=None):
+                if name == "slow":
+                    self.begun.set()
+                    self.go_on.wait(0.5)
+                return None
+
+        def load():
+            try:
+                import slow
+            except ImportError:
+                return "none"
+
+        if __name__ == "__main__":
+            with mp.get_context("fork").Pool(1) as pool:
+                sys.meta_path.insert(0, Slowly())
+                importer = threading.Thread(target=load)
+                importer.start()
+                Slowly.begun.wait()
+                lost = pool.apply_async(os._exit, (1,))
+                print(pool.apply(load))
+                importer.join()
+    """)
+    assert (done.stdout, done.returncode) == ("none\n", 0), done.stderr

@@ -11,7 +11,9 @@ import errno
 import os
 import signal
 import threading
+import time
 from functools import cache
+from importlib._bootstrap import _module_locks  # type: ignore[attr-defined]
 from multiprocessing import popen_fork as _standard
 from multiprocessing import util
 
@@ -26,6 +28,19 @@ __all__ = ["Popen"]
 
 # What `exitcode` says of a child whose status was taken by somebody else's wait(), as asyncio does.
 UNKNOWN_STATUS = 255
+
+
+def _let_others_import() -> None:
+    """Waits, for a second at most, until no other thread is in the middle of an import. Its lock on that module would be
+    held for ever in a child that is forked now: a pool's replacement for a dead worker, say."""
+    me = threading.get_ident()
+    deadline = None
+    while any((lock := ref()) is not None and lock.owner not in (None, me) for ref in list(_module_locks.values())):
+        now = time.monotonic()
+        deadline = deadline or now + 1
+        if now > deadline:
+            return
+        time.sleep(0.001)
 
 
 class Popen(_standard.Popen):
@@ -47,6 +62,7 @@ class Popen(_standard.Popen):
     def _launch(self, process_obj: Any) -> None:
         life_r, life_w = _descriptors.life_pipe()
         try:
+            _let_others_import()
             self.pid = os.fork()
         except BaseException:
             _descriptors.close(life_r, life_w)
