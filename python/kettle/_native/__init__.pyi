@@ -537,6 +537,46 @@ class PoolWorker:
         """Works until there is nothing more to do."""
 
 @final
+class ThreadCrew:
+    """Worker threads, and what they are to do. `hooks` is described in `kettle.multiprocessing._threads`."""
+
+    def __new__(cls, hooks: Any) -> Self: ...
+    @property
+    def state(self) -> str:
+        """ "RUN", "CLOSE" or "TERMINATE"."""
+
+    def check(self) -> None:
+        """Raises what broke the pool, if something did, or that it belongs to another process."""
+
+    def start(self) -> None:
+        """Starts one worker more."""
+
+    def hire(self, most: int) -> None:
+        """Starts one worker more, if none is free for one task more and there are not so many yet."""
+
+    def work(self) -> None:
+        """Works until there will be nothing more to do: for a thread that was started."""
+
+    def refuse(self, error: BaseException) -> None:
+        """A worker could not begin, because of this error."""
+
+    def watch(self) -> None:
+        """Gives up on tasks that take too long, until the pool is over: for a thread of its own."""
+
+    def close(self) -> None:
+        """No more jobs are taken in; the workers leave when those that are there are done."""
+
+    def terminate(self) -> None:
+        """Ends all jobs; the workers leave when the tasks that they are at have ended."""
+
+    def withdraw_all(self) -> None:
+        """Cancels all that no worker has begun."""
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Of a pool that takes no more: waits until the last worker has left. False: the time is over."""
+
+    def statistics(self) -> Any: ...
+
 class PoolCrew:
     """The parent's side of a pool. `hooks` does what only Python can do; see `kettle.multiprocessing._crew`."""
 
