@@ -265,6 +265,24 @@ def test_a_holder_that_ended_with_a_reentrant_lock(make):
     assert "'forgotten'" in caught.value.cycle[0].waits_for
 
 
+def child_whose_thread_ends(lock, ended, leave):
+    take_and_end(lock)
+    ended.set()
+    leave.wait()
+
+
+def test_a_holder_that_ended_in_another_process_that_goes_on():
+    lock, ended, leave = multiprocessing.RLock(), multiprocessing.Event(), multiprocessing.Event()
+    child = multiprocessing.Process(target=child_whose_thread_ends, args=(lock, ended, leave))
+    child.start()
+    ended.wait()
+    with pytest.raises(kettle.DeadlockError, match="has ended") as caught:
+        lock.acquire()
+    assert caught.value.ended[0] == child.pid
+    leave.set()
+    child.join()
+
+
 def test_a_holder_that_ended_with_a_plain_lock_is_reported_once(capsys):
     kettle.deadlock("raise")  # the lock may have been meant for another to release, so nobody is told by an error
     lock = threading.Lock(name="forgotten")

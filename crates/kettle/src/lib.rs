@@ -157,6 +157,7 @@
 mod array;
 mod bytes;
 mod codec;
+pub mod deadlock;
 mod error;
 pub mod pipe;
 mod plain;

@@ -32,6 +32,7 @@ examples! {
     process => "the task panicked: I stumbled",
     daemon => "worker: main is over",
     lock_and_tickets => "with a lock:    2000 tickets, 2000 sold",
+    deadlock => "4 threads wait for each other",
     producer_consumer => "10 loaves baked, 10 eaten.",
     joinable_queue => "died with 1 unfinished item(s)",
     pipe => "6000500 bytes in all",

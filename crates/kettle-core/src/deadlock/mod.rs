@@ -129,6 +129,7 @@ pub fn watch<H: Home, T>(
         looks: Cell::new(0),
         has_told: Cell::new(false),
         reported: Cell::new(0),
+        ended_since: Cell::new(0),
         found: RefCell::new(None),
     };
     let result = acquire(&patience.watched_by(&|| watch.slept()));
@@ -151,6 +152,8 @@ struct Watch<'a> {
     has_told: Cell<bool>,
     /// The greatest number of the circle that was reported.
     reported: Cell<u64>,
+    /// When it was first seen that the holder has ended; 0: it has not.
+    ended_since: Cell<u64>,
     found: RefCell<Option<Deadlock>>,
 }
 

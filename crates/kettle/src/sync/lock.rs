@@ -3,11 +3,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::Location;
 use std::thread;
 use std::time::Duration;
 
 use bytemuck::checked;
 use kettle_core::arena::{Handle, participants};
+use kettle_core::deadlock::Wanted;
 use kettle_core::shared::{Processes, cell};
 use kettle_core::stats::LockStatistics;
 use kettle_core::sync::{self, OnOwnerDeath};
@@ -15,6 +17,7 @@ use kettle_core::wait::Patience;
 
 use super::{acquired, only_death};
 use crate::codec::by_token;
+use crate::deadlock;
 use crate::error::{AcquireError, HeldByTheLiving, OutOfMemory, OwnerDied};
 use crate::plain::Plain;
 use crate::queue::until;
@@ -89,14 +92,23 @@ impl<T: Plain> Lock<T> {
         })
     }
 
+    #[track_caller]
     pub(super) fn acquire_with(&self, patience: &Patience<'_>) -> Result<LockGuard<'_, T>, AcquireError> {
-        acquired(self.body.acquire::<Processes>(patience)).map(|death| LockGuard::new(self, death))
+        let body = &self.body;
+        if body.try_acquire_now::<Processes>() {
+            return Ok(LockGuard::new(self, None));
+        }
+        let wanted = Wanted { lock: body, reentrant: false, insists: true };
+        let acquire = |p: &Patience<'_>| body.acquire::<Processes>(p);
+        acquired(deadlock::acquire(body, ("Lock", wanted), patience, Location::caller(), acquire))
+            .map(|death| LockGuard::new(self, death))
     }
 
     /// Waits until the lock is free, and takes it.
     ///
     /// # Errors
     /// When its holder died with it.
+    #[track_caller]
     pub fn acquire(&self) -> Result<LockGuard<'_, T>, OwnerDied> {
         only_death(self.acquire_with(&Patience::forever()))
     }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::time::Duration;
 
 use kettle_core::arena::{Handle, participants};
+use kettle_core::deadlock::Wanted;
 use kettle_core::shared::Processes;
 use kettle_core::stats::LockStatistics;
 use kettle_core::sync::{self, OnOwnerDeath};
@@ -12,6 +14,7 @@ use kettle_core::wait::Patience;
 
 use super::{acquired, only_death};
 use crate::codec::by_token;
+use crate::deadlock;
 use crate::error::{AcquireError, HeldByTheLiving, OutOfMemory, OwnerDied};
 use crate::queue::until;
 use crate::session;
@@ -55,8 +58,15 @@ impl RLock {
         Self { body }
     }
 
+    #[track_caller]
     fn acquire_with(&self, patience: &Patience<'_>) -> Result<RLockGuard<'_>, AcquireError> {
-        let death = acquired(self.body.acquire::<Processes>(patience))?;
+        let body = &self.body;
+        if body.try_acquire_now::<Processes>() {
+            return Ok(RLockGuard { lock: self, death: None, same_thread: PhantomData });
+        }
+        let wanted = Wanted { lock: body.lock(), reentrant: true, insists: true };
+        let acquire = |p: &Patience<'_>| body.acquire::<Processes>(p);
+        let death = acquired(deadlock::acquire(body, ("RLock", wanted), patience, Location::caller(), acquire))?;
         Ok(RLockGuard { lock: self, death, same_thread: PhantomData })
     }
 
@@ -64,6 +74,7 @@ impl RLock {
     ///
     /// # Errors
     /// When its holder died with it.
+    #[track_caller]
     pub fn acquire(&self) -> Result<RLockGuard<'_>, OwnerDied> {
         only_death(self.acquire_with(&Patience::forever()))
     }
