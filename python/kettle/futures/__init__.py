@@ -1,6 +1,7 @@
 """The executors of `concurrent.futures`, over our pools.
 
-All names of `concurrent.futures` are here; `ProcessPoolExecutor` and `ThreadPoolExecutor` are ours. What happens when is told in docs/pool.md.
+All names of `concurrent.futures` are here; `ProcessPoolExecutor` and `ThreadPoolExecutor` are ours. What happens
+when is told in docs/pool.md.
 """
 
 from __future__ import annotations

@@ -71,7 +71,8 @@ class ThreadPoolExecutor(Maps, thread.ThreadPoolExecutor):
         if _exit.has_begun:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         _exit.serving.setdefault(self._hooks, self._crew)
-        return self._crew
+        crew: native.ThreadCrew = self._crew
+        return crew
 
     def _send(self, job: native.PoolJob, crew: native.ThreadCrew) -> None:
         crew.check()
@@ -155,8 +156,8 @@ def _join(hooks: _Hooks, crew: native.ThreadCrew) -> None:
 
 
 class _Hooks(_threads.Hooks):
-    """What is different in an executor: its errors are those that users of `concurrent.futures` expect, and its callbacks
-    run in the worker that has done the task."""
+    """What is different in an executor: its errors are those that users of `concurrent.futures` expect, and its
+    callbacks run in the worker that has done the task."""
 
     def __init__(self, name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
         super().__init__(name, initializer, initargs)

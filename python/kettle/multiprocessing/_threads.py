@@ -60,9 +60,7 @@ class Hooks(_crew.CommonHooks):
         """Starts the thread that watches the time of tasks which may take only so long."""
         threading.Thread(target=crew.watch, name=f"{self._name}_watch", daemon=True).start()
 
-    def late(
-        self, thread_id: int, func: Any, args: Any, kwds: Any, is_call: bool, timeout: float
-    ) -> TaskTimeout:
+    def late(self, thread_id: int, func: Any, args: Any, kwds: Any, is_call: bool, timeout: float) -> TaskTimeout:
         """The error of a task that takes longer than it may. Its thread is no worker any more."""
         for number, thread in list(self.threads.items()):
             if thread.native_id == thread_id:

@@ -90,7 +90,9 @@ class Pool(_standard.Pool):
         except BaseException:
             self._crew.terminate()
             raise
-        self._deputy: threading.Thread | None = threading.Thread(target=self._crew.deputise, name="pool-deputy", daemon=True)
+        self._deputy: threading.Thread | None = threading.Thread(
+            target=self._crew.deputise, name="pool-deputy", daemon=True
+        )
         self._terminate = util.Finalize(self, _end, args=(self._crew, self._deputy), exitpriority=15)
         self._deputy.start()
         self._state = RUN

@@ -31,8 +31,8 @@ UNKNOWN_STATUS = 255
 
 
 def _let_others_import() -> None:
-    """Waits, for a second at most, until no other thread is in the middle of an import. Its lock on that module would be
-    held for ever in a child that is forked now: a pool's replacement for a dead worker, say."""
+    """Waits, for a second at most, until no other thread is in the middle of an import. Its lock on that module would
+    be held for ever in a child that is forked now: a pool's replacement for a dead worker, say."""
     me = threading.get_ident()
     deadline = None
     while any((lock := ref()) is not None and lock.owner not in (None, me) for ref in list(_module_locks.values())):

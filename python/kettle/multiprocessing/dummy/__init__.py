@@ -1,5 +1,5 @@
-"""The names of `multiprocessing` over threads, as in the standard library's module: here with locks, queues and pools of
-our own."""
+"""The names of `multiprocessing` over threads, as in the standard library's module: here with locks, queues and pools
+of our own."""
 
 import sys
 from multiprocessing import dummy as _standard
