@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -159,6 +160,7 @@ def test_primitives_hold_no_descriptors():
     import kettle.multiprocessing as mp
 
     kept = [mp.Lock()]  # the session itself has some
+    gc.collect()  # what other tests have left has none any more
     before = descriptors()
     for make in (mp.Lock, mp.RLock, mp.Semaphore, mp.Event, mp.Condition, mp.Queue, mp.JoinableQueue, mp.SimpleQueue):
         kept += [make() for _ in range(20)]

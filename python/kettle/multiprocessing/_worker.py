@@ -46,7 +46,7 @@ def work(
 
 
 def pack_error(error: BaseException, kinds: type[BaseException] = Exception) -> bytes:
-    """An exception as bytes. One that is not of these `kinds` would end the parent, were it raised there: it is told."""
+    """An exception as bytes. One that is not of these `kinds` would end the parent, if raised there: it is told."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     pickled = None

@@ -23,12 +23,10 @@ impl Desk {
     #[staticmethod]
     fn _from_tokens(tokens: &[u8]) -> PyResult<Self> {
         let malformed = || errors::token(TokenError::Malformed);
-        let (tokens, rest) = tokens.as_chunks::<{ Token::LEN }>();
-        let tokens: &[[u8; Token::LEN]; 5] = tokens.try_into().map_err(|_| malformed())?;
-        if !rest.is_empty() {
-            return Err(malformed());
-        }
-        let desk = engine::Desk::from_tokens(&tokens.each_ref().map(Token::from_bytes)).map_err(errors::token)?;
+        let tokens: &[u8; 5 * Token::LEN] = tokens.try_into().map_err(|_| malformed())?;
+        let token = |i: usize| core::array::from_fn(|at| tokens[i * Token::LEN + at]);
+        let tokens = core::array::from_fn(|i| Token::from_bytes(&token(i)));
+        let desk = engine::Desk::from_tokens(&tokens).map_err(errors::token)?;
         Ok(Self(desk))
     }
 }

@@ -134,7 +134,7 @@ fn write_word(item: &Bound<'_, PyAny>, to: &mut Vec<u8>) -> bool {
 /// An object of at most eight bytes as a word: exact types alone, as everywhere.
 pub(super) fn word_of(item: &Bound<'_, PyAny>) -> Option<Word> {
     Some(if let Ok(i) = item.cast_exact::<PyInt>() {
-        (Tag::Int as u8, i.extract::<i64>().ok()?.cast_unsigned())
+        (Tag::Int as u8, i.extract::<i64>().ok()? as u64)
     } else if let Ok(f) = item.cast_exact::<PyFloat>() {
         (Tag::Float as u8, f.value().to_bits())
     } else if item.is_none() {
@@ -149,7 +149,7 @@ pub(super) fn word_of(item: &Bound<'_, PyAny>) -> Option<Word> {
 /// The object of a word.
 pub(super) fn of_word(py: Python<'_>, (tag, value): Word) -> PyResult<Bound<'_, PyAny>> {
     Ok(match Tag::from_u8(tag)? {
-        Tag::Int => value.cast_signed().into_pyobject(py)?.into_any(),
+        Tag::Int => (value as i64).into_pyobject(py)?.into_any(),
         Tag::Float => PyFloat::new(py, f64::from_bits(value)).into_any(),
         Tag::None => py.None().into_bound(py),
         Tag::True => PyBool::new(py, true).to_owned().into_any(),

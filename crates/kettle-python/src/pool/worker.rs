@@ -132,9 +132,9 @@ impl Loop<'_> {
                 self.jobs.insert(word, common);
             }
             tasks::FORGET => {
-                let (numbers, _) = tasks::body(&taken, bytes).as_chunks();
-                for number in numbers {
-                    self.jobs.remove(&u64::from_ne_bytes(*number));
+                for number in tasks::body(&taken, bytes).chunks_exact(size_of::<u64>()) {
+                    let number = number.try_into().map_or(0, u64::from_ne_bytes);
+                    self.jobs.remove(&number);
                 }
             }
             tag => return Err(PyRuntimeError::new_err(format!("a note of an unknown kind ({tag})"))),
@@ -228,11 +228,11 @@ impl Loop<'_> {
                 }
             }
             Err(failure) => {
-                let (Failure::Raised(e) | Failure::Unfound(e)) = &failure;
                 if matches!(failure, Failure::Unfound(_)) {
                     tag = tasks::UNFOUND;
                 }
-                self.worker.pack_error.bind(py).call1((e.value(py),))?
+                let (Failure::Raised(e) | Failure::Unfound(e)) = failure;
+                self.worker.pack_error.bind(py).call1((e.into_value(py),))?
             }
         };
         let packed: Vec<u8> = packed.extract()?;
