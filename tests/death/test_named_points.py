@@ -42,10 +42,10 @@ VISITORS = {
 }
 
 #: Points that a process comes to only once in its life, or only while it tidies up after another. The core's own tests
-#: of the arena stage that; the last two have tests of their own below.
+#: of the arena stage that; the last four have tests of their own below.
 STAGED = (
     *("arena.grow.", "arena.holders.", "arena.participants.", "arena.rebuild.", "arena.reclaim."),
-    *("condition.inherit.", "condition.withdraw."),
+    *("condition.inherit.", "condition.withdraw.", "deadlock.", "pool."),
 )
 
 
@@ -131,3 +131,58 @@ def test_death_after_passing_a_notification_on():
 def test_named_point_in_other_start_methods(method, point):
     ctx = kettle.multiprocessing.get_context(method)
     named_round(GROUNDS[visitors(point)[0]](ctx), ctx, f"{point}:3")
+
+
+def arm_the_first(point, left):
+    """In each worker that starts: the first is to die."""
+    with left.get_lock():
+        left.value -= 1
+        if left.value >= 0:
+            _native.arm_crash_point(point)
+
+
+def echo(number):
+    """A short result or a long one: they come to the parent on two ways."""
+    return number if number % 2 else "x" * number
+
+
+@pytest.mark.parametrize("chunksize", [1, 7])
+@pytest.mark.parametrize("visit", ["", ":5"])
+@pytest.mark.parametrize("point", [p for p in POINTS if p.startswith("pool.")])
+def test_a_worker_dies_at_a_named_point(point, visit, chunksize):
+    ctx = kettle.multiprocessing.get_context("fork")
+    died = 0
+    with ctx.Pool(2, arm_the_first, (point + visit, ctx.Value("i", 1))) as pool:
+        results = pool.imap(echo, range(100), chunksize)
+        for number in range(100):
+            try:
+                assert results.next(LIMIT) == echo(number)
+            except kettle.WorkerDied:
+                died += 1
+        with pytest.raises(StopIteration):
+            results.next(LIMIT)
+        # Whoever dies with a task that it has not begun, or has reported, costs none.
+        assert died == (point in ("pool.worker.begun", "pool.worker.before-report"))
+        until(lambda: pool.statistics().workers == 2 and pool.apply(echo, (1,)) == 1)
+        assert pool.map(echo, range(100)) == [echo(number) for number in range(100)]
+
+
+def wait_until_it_asks(lock, ready):
+    _native.arm_crash_point("deadlock.entered")
+    _native.deadlock_policy(threshold=0.01)
+    ready.release()
+    lock.acquire()
+
+
+def test_who_asks_whether_its_wait_will_end_dies():
+    ctx = kettle.multiprocessing.get_context("fork")
+    lock, ready = ctx.Lock(), ctx.Semaphore(0)
+    with lock:
+        victim = ctx.Process(target=wait_until_it_asks, args=(lock, ready))
+        victim.start()
+        assert ready.acquire(timeout=LIMIT)
+        victim.join(LIMIT)
+        assert victim.exitcode == -signal.SIGKILL
+    assert lock.acquire(timeout=PROMPT)
+    lock.release()
+    victim.close()
