@@ -1,22 +1,20 @@
 //! The parent's side: who has what in hand, who died, and what comes of it.
 
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kettle_core::arena::{Block, Handle};
-use kettle_core::queue::{Body, Parcel, Taken};
-use kettle_core::shared::ArenaStore;
+use kettle_core::arena::Handle;
 use kettle_core::sys::child::Child;
 use kettle_core::sys::{clock, process};
-use kettle_core::wait::{Deadline, EventCount, Patience};
+use kettle_core::wait::{Deadline, EventCount};
 
-use super::desk::{Desk, Mark};
-use super::letters::{self, Head, LEAVE, Load, TIMED};
+use super::desk::Desk;
+use super::letters::{self, Head, Load, TIMED};
+use super::post::{Event, Post};
 use super::seat::{Fate, Held, Phase, Seat, SeatId};
+use super::steps::{LOOK, SIGKILL};
 use super::watch::{Bell, Watch};
-use super::words::Word;
 use crate::error::OutOfMemory;
 
 /// What workers may and may not, and how many there are to be.
@@ -29,90 +27,6 @@ pub struct Limits {
     /// In bytes. A worker that has more resident at the end of a chunk is replaced; one that has half as much again is
     /// ended in the middle of a task.
     pub memory: Option<u64>,
-}
-
-/// What was found out since the last look.
-#[derive(Debug)]
-pub enum Event<W> {
-    /// A worker told something that is no outcome.
-    Note {
-        /// Which one.
-        seat: SeatId,
-        /// What it said; a short body is `bytes[at]` of the [`Post`].
-        taken: Taken<Block>,
-        /// And the number beside it.
-        word: u64,
-        /// See `taken`.
-        at: Range<usize>,
-    },
-    /// A task has an outcome.
-    Outcome {
-        /// The chunk that it was part of.
-        work: W,
-        /// Which task of it.
-        task: u32,
-        /// What its worker reported; a short body is `bytes[at]` of the [`Post`].
-        taken: Taken<Block>,
-        /// See `taken`.
-        at: Range<usize>,
-    },
-    /// Tasks that follow each other have outcomes of at most eight bytes.
-    Words {
-        /// The chunk that they were part of.
-        work: W,
-        /// The first of them.
-        from: u32,
-        /// Their outcomes are `words[at]` of the [`Post`].
-        at: Range<usize>,
-    },
-    /// All tasks of a chunk have an outcome.
-    Finished {
-        /// The chunk.
-        work: W,
-        /// How many tasks it had.
-        len: u32,
-        /// For how long it kept its worker busy, in nanoseconds.
-        took: u64,
-    },
-    /// The last tasks of a chunk were never begun, and will not be.
-    Undone {
-        /// The chunk.
-        work: W,
-        /// The first of them.
-        from: u32,
-        /// How many tasks the chunk had.
-        len: u32,
-    },
-    /// A worker is gone, and its seat with it.
-    Ended {
-        /// Which one.
-        seat: SeatId,
-        /// The number of its process.
-        pid: u32,
-        /// Why.
-        fate: Fate,
-        /// It was gone before it said that it was ready.
-        early: bool,
-        /// The task that it had begun and not reported: that one has no other outcome.
-        victim: Option<(W, u32)>,
-    },
-}
-
-/// What [`Supervisor::sweep`] found. It is used again and again.
-#[derive(Debug)]
-pub struct Post<W> {
-    /// The short bodies, one after another.
-    pub bytes: Vec<u8>,
-    /// The outcomes of at most eight bytes.
-    pub words: Vec<Word>,
-    /// What happened, in order.
-    pub events: Vec<Event<W>>,
-}
-
-impl<W> Default for Post<W> {
-    fn default() -> Self {
-        Self { bytes: Vec::new(), words: Vec::new(), events: Vec::new() }
-    }
 }
 
 /// How the workers are.
@@ -145,17 +59,8 @@ pub struct Supervisor<W> {
     pending: Post<W>,
 }
 
-/// How long a worker that is to end has between being asked and being killed, in nanoseconds.
-const GRACE: u64 = 60_000_000;
-/// How often the memory of workers is looked at, and how often it is asked who died while outcomes keep coming.
-const LOOK: u64 = 50_000_000;
-/// How often it is looked whether a task with a very short time limit has begun.
-const SHORTEST_LOOK: u64 = 1_000_000;
 /// So many outcomes are taken from one worker before the next has its turn.
 const TURN: usize = 512;
-
-const SIGKILL: i32 = 9;
-const SIGTERM: i32 = 15;
 
 impl<W: Clone> Supervisor<W> {
     /// Of no workers yet.
@@ -540,211 +445,5 @@ impl<W: Clone> Supervisor<W> {
             }
         }
         self.due = due;
-    }
-}
-
-impl<W: Clone> Seat<W> {
-    /// Takes up to `most` messages of the worker.
-    fn receive(&mut self, post: &mut Post<W>, now: u64, most: usize) {
-        let mut chunks = 0;
-        let oldest_sent_at = self.hand.front().map_or(now, |held| held.sent_at);
-        let first_event = post.events.len();
-        let mut left = most;
-        while left > 0 {
-            // Messages are looked at first: if one is there, what was put into the ring before it is there as well. Else a
-            // quick worker might put both in between, and the message would be taken out of turn.
-            let has_letter = !self.desk.outcomes.is_empty();
-            let words = self.receive_words(post, left);
-            left -= words;
-            if words == 0 {
-                if !has_letter || !self.receive_letter(post) {
-                    break;
-                }
-                left -= 1;
-            }
-            if self.hand.front().is_some_and(|held| held.finished == held.len) {
-                chunks += 1;
-                if let Some(held) = self.hand.pop_front() {
-                    post.events.push(Event::Finished { work: held.work, len: held.len, took: 0 });
-                }
-            }
-        }
-        if chunks == 0 {
-            return;
-        }
-        let each = self.pace.finished(chunks, oldest_sent_at, now);
-        for event in &mut post.events[first_event..] {
-            if let Event::Finished { took, .. } = event {
-                *took = each;
-            }
-        }
-    }
-
-    /// Takes short outcomes of the chunk that it has first in hand.
-    fn receive_words(&mut self, post: &mut Post<W>, most: usize) -> usize {
-        let judged = self.judged();
-        let Some(held) = self.hand.front_mut() else { return 0 };
-        let start = post.words.len();
-        let most = (held.len - held.finished).min(u32::try_from(most).unwrap_or(u32::MAX));
-        let mut count = self.desk.words().take(Mark::new(held.id, held.finished), most, &mut post.words);
-        if judged
-            .is_some_and(|(chunk, task)| chunk == held.id && (held.finished..held.finished + count).contains(&task))
-        {
-            // It was the last one that could come.
-            count -= 1;
-            post.words.pop();
-        }
-        if count > 0 {
-            let at = start..post.words.len();
-            post.events.push(Event::Words { work: held.work.clone(), from: held.finished, at });
-            held.finished += count;
-        }
-        count as usize
-    }
-
-    /// Takes one message; false if there is none.
-    fn receive_letter(&mut self, post: &mut Post<W>) -> bool {
-        let start = post.bytes.len();
-        let Ok((head, taken)) = letters::take(&self.desk.outcomes, &mut post.bytes, &Patience::none()) else {
-            return false;
-        };
-        let taken = letters::unpack(head, taken);
-        let at = start + Head::LEN..post.bytes.len();
-        if head.chunk == 0 {
-            post.events.push(Event::Note { seat: self.id, taken, word: head.word, at });
-            return true;
-        }
-        let judged = self.judged() == Some((head.chunk, head.number));
-        let held = self.hand.front_mut().filter(|h| h.id == head.chunk && h.finished == head.number);
-        if let (Some(held), false) = (held, judged) {
-            held.finished += 1;
-            post.events.push(Event::Outcome { work: held.work.clone(), task: head.number, taken, at });
-        } else {
-            debug_assert!(matches!(self.phase, Phase::Ending { .. }), "an outcome that nobody waits for");
-        }
-        true
-    }
-
-    /// The task that was said to have no outcome.
-    fn judged(&self) -> Option<(u64, u32)> {
-        match self.phase {
-            Phase::Ending { victim, .. } => victim,
-            Phase::Opening | Phase::Starting | Phase::Ready | Phase::Leaving => None,
-        }
-    }
-
-    /// Takes what waits in the worker's queue out of it, and puts back what is to be kept. What the worker takes in the
-    /// middle of this is its.
-    fn recall(&mut self, mut keep: impl FnMut(&Held<W>) -> bool, post: &mut Post<W>) -> bool {
-        let mut bytes = Vec::new();
-        let mut letters = Vec::new();
-        // In one go: were the worker to take some in between, it would do them out of turn.
-        let collect = |head, taken, at| letters.push((head, taken, at));
-        if letters::take_all(&self.desk.tasks, &mut bytes, collect, &Patience::none()).is_err() {
-            return false;
-        }
-        let mut any = false;
-        let mut is_short = false;
-        for (head, taken, at) in letters {
-            let place = self.hand.iter().position(|held| held.id == head.chunk);
-            let keeps = !is_short && (head.chunk == 0 || place.is_some_and(|place| keep(&self.hand[place])));
-            if keeps {
-                let Taken { tag, block, parts } = taken;
-                let body = block.map_or(Body::Inline(&bytes[at]), Body::Block);
-                if letters::put_again(&self.desk.tasks, Parcel::<ArenaStore>::blocks(tag, body, parts)).is_ok() {
-                    continue;
-                }
-                // There is no memory. What follows may build on this, so it goes elsewhere as well.
-                is_short = true;
-            }
-            if head.flags & LEAVE != 0 {
-                self.phase = Phase::Ready;
-            }
-            if let Some(held) = place.and_then(|place| self.hand.remove(place)) {
-                any = true;
-                if let Some(quota) = &mut self.quota {
-                    *quota += 1;
-                }
-                post.events.push(Event::Undone { work: held.work, from: 0, len: held.len });
-            }
-        }
-        if is_short {
-            self.known.clear();
-        }
-        any
-    }
-
-    fn tell_to_leave(&mut self, scratch: &mut Vec<u8>) {
-        match self.phase {
-            // Whoever is still to come will find it there.
-            Phase::Opening | Phase::Starting | Phase::Ready => {}
-            Phase::Leaving | Phase::Ending { .. } => return,
-        }
-        // For lack of memory it stays, and is told again later.
-        if letters::put(&self.desk.tasks, scratch, Head::note(LEAVE), Load::inline(0, &[])).is_ok() {
-            self.phase = Phase::Leaving;
-        }
-    }
-
-    /// Ends the worker, whatever it is at: it begins nothing any more. The rest is [`go_on_ending`](Self::go_on_ending)'s.
-    fn end(&mut self, why: Fate) {
-        if !matches!(self.phase, Phase::Ending { .. }) {
-            self.desk.condemn();
-            self.phase = Phase::Ending { why, kill_at: None, victim: None };
-        }
-    }
-
-    /// Ends the worker if `is_meant` holds of it, at the very task at which it holds: another one, which it may have
-    /// begun meanwhile, goes on.
-    fn catch(&mut self, why: Fate, post: &mut Post<W>, now: u64, mut is_meant: impl FnMut(&Self, Mark) -> bool) {
-        while !matches!(self.phase, Phase::Ending { .. }) {
-            let mark = self.desk.mark();
-            // What is there before it is condemned counts.
-            self.receive(post, now, usize::MAX);
-            if !is_meant(self, mark) {
-                return;
-            }
-            if self.desk.condemn_at(mark) {
-                self.phase = Phase::Ending { why, kill_at: None, victim: None };
-            }
-        }
-    }
-
-    /// Judges, asks, kills: one step after another of a worker that is to end. Gives when the next is due.
-    fn go_on_ending(&mut self, post: &mut Post<W>, now: u64) -> Option<u64> {
-        match self.phase {
-            Phase::Ending { why, kill_at: None, .. } => {
-                self.receive(post, now, usize::MAX);
-                // It can begin nothing more, so this is its last task; should the outcome come all the same, it is too
-                // late.
-                self.phase = Phase::Ending { why, kill_at: Some(now + GRACE), victim: self.current() };
-                self.signal(SIGTERM);
-                Some(now + GRACE)
-            }
-            Phase::Ending { why, kill_at: Some(kill_at), victim } if kill_at <= now => {
-                self.signal(SIGKILL);
-                self.phase = Phase::Ending { why, kill_at: Some(now + LOOK), victim };
-                Some(now + LOOK)
-            }
-            Phase::Ending { kill_at, .. } => kill_at,
-            Phase::Opening | Phase::Starting | Phase::Ready | Phase::Leaving => None,
-        }
-    }
-
-    /// How long the worker, which is at `mark`, may go on without being looked at; `None`: as long as it likes.
-    fn time_left(&self, mark: Mark, now: u64) -> Option<Duration> {
-        if matches!(self.phase, Phase::Ending { .. }) {
-            return None;
-        }
-        let begun = |held: &Held<W>| (mark == Mark::new(held.id, held.finished)).then(|| self.desk.since());
-        let left = |held: &Held<W>| {
-            let timeout = held.timeout?;
-            Some(match begun(held) {
-                Some(since) => since.saturating_add(timeout).saturating_sub(now),
-                // It cannot be over earlier than if it began now; and it is not looked at all the time until it does.
-                None => timeout.max(SHORTEST_LOOK),
-            })
-        };
-        self.hand.iter().filter_map(left).min().map(Duration::from_nanos)
     }
 }

@@ -1,0 +1,233 @@
+//! What a supervisor does with one worker.
+
+use std::time::Duration;
+
+use kettle_core::queue::{Body, Parcel, Taken};
+use kettle_core::shared::ArenaStore;
+use kettle_core::wait::Patience;
+
+use super::desk::Mark;
+use super::letters::{self, Head, LEAVE, Load};
+use super::post::{Event, Post};
+use super::seat::{Fate, Held, Phase, Seat};
+
+/// How long a worker that is to end has between being asked and being killed, in nanoseconds.
+const GRACE: u64 = 60_000_000;
+/// How often it is looked whether a task with a very short time limit has begun.
+const SHORTEST_LOOK: u64 = 1_000_000;
+const SIGTERM: i32 = 15;
+/// How often the memory of workers is looked at, and how often it is asked who died while outcomes keep coming.
+pub(super) const LOOK: u64 = 50_000_000;
+pub(super) const SIGKILL: i32 = 9;
+
+impl<W: Clone> Seat<W> {
+    /// Takes up to `most` messages of the worker.
+    pub(super) fn receive(&mut self, post: &mut Post<W>, now: u64, most: usize) {
+        let mut chunks = 0;
+        let oldest_sent_at = self.hand.front().map_or(now, |held| held.sent_at);
+        let first_event = post.events.len();
+        let mut left = most;
+        while left > 0 {
+            // Messages are looked at first: if one is there, what was put into the ring before it is there as well. Else a
+            // quick worker might put both in between, and the message would be taken out of turn.
+            let has_letter = !self.desk.outcomes.is_empty();
+            let words = self.receive_words(post, left);
+            left -= words;
+            if words == 0 {
+                if !has_letter || !self.receive_letter(post) {
+                    break;
+                }
+                left -= 1;
+            }
+            if self.hand.front().is_some_and(|held| held.finished == held.len) {
+                chunks += 1;
+                if let Some(held) = self.hand.pop_front() {
+                    post.events.push(Event::Finished { work: held.work, len: held.len, took: 0 });
+                }
+            }
+        }
+        if chunks == 0 {
+            return;
+        }
+        let each = self.pace.finished(chunks, oldest_sent_at, now);
+        for event in &mut post.events[first_event..] {
+            if let Event::Finished { took, .. } = event {
+                *took = each;
+            }
+        }
+    }
+
+    /// Takes short outcomes of the chunk that it has first in hand.
+    pub(super) fn receive_words(&mut self, post: &mut Post<W>, most: usize) -> usize {
+        let judged = self.judged();
+        let Some(held) = self.hand.front_mut() else { return 0 };
+        let start = post.words.len();
+        let most = (held.len - held.finished).min(u32::try_from(most).unwrap_or(u32::MAX));
+        let mut count = self.desk.words().take(Mark::new(held.id, held.finished), most, &mut post.words);
+        if judged
+            .is_some_and(|(chunk, task)| chunk == held.id && (held.finished..held.finished + count).contains(&task))
+        {
+            // It was the last one that could come.
+            count -= 1;
+            post.words.pop();
+        }
+        if count > 0 {
+            let at = start..post.words.len();
+            post.events.push(Event::Words { work: held.work.clone(), from: held.finished, at });
+            held.finished += count;
+        }
+        count as usize
+    }
+
+    /// Takes one message; false if there is none.
+    pub(super) fn receive_letter(&mut self, post: &mut Post<W>) -> bool {
+        let start = post.bytes.len();
+        let Ok((head, taken)) = letters::take(&self.desk.outcomes, &mut post.bytes, &Patience::none()) else {
+            return false;
+        };
+        let taken = letters::unpack(head, taken);
+        let at = start + Head::LEN..post.bytes.len();
+        if head.chunk == 0 {
+            post.events.push(Event::Note { seat: self.id, taken, word: head.word, at });
+            return true;
+        }
+        let judged = self.judged() == Some((head.chunk, head.number));
+        let held = self.hand.front_mut().filter(|h| h.id == head.chunk && h.finished == head.number);
+        if let (Some(held), false) = (held, judged) {
+            held.finished += 1;
+            post.events.push(Event::Outcome { work: held.work.clone(), task: head.number, taken, at });
+        } else {
+            debug_assert!(matches!(self.phase, Phase::Ending { .. }), "an outcome that nobody waits for");
+        }
+        true
+    }
+
+    /// The task that was said to have no outcome.
+    pub(super) fn judged(&self) -> Option<(u64, u32)> {
+        match self.phase {
+            Phase::Ending { victim, .. } => victim,
+            Phase::Opening | Phase::Starting | Phase::Ready | Phase::Leaving => None,
+        }
+    }
+
+    /// Takes what waits in the worker's queue out of it, and puts back what is to be kept. What the worker takes in the
+    /// middle of this is its.
+    pub(super) fn recall(&mut self, mut keep: impl FnMut(&Held<W>) -> bool, post: &mut Post<W>) -> bool {
+        let mut bytes = Vec::new();
+        let mut letters = Vec::new();
+        // In one go: were the worker to take some in between, it would do them out of turn.
+        let collect = |head, taken, at| letters.push((head, taken, at));
+        if letters::take_all(&self.desk.tasks, &mut bytes, collect, &Patience::none()).is_err() {
+            return false;
+        }
+        let mut any = false;
+        let mut is_short = false;
+        for (head, taken, at) in letters {
+            let place = self.hand.iter().position(|held| held.id == head.chunk);
+            let keeps = !is_short && (head.chunk == 0 || place.is_some_and(|place| keep(&self.hand[place])));
+            if keeps {
+                let Taken { tag, block, parts } = taken;
+                let body = block.map_or(Body::Inline(&bytes[at]), Body::Block);
+                if letters::put_again(&self.desk.tasks, Parcel::<ArenaStore>::blocks(tag, body, parts)).is_ok() {
+                    continue;
+                }
+                // There is no memory. What follows may build on this, so it goes elsewhere as well.
+                is_short = true;
+            }
+            if head.flags & LEAVE != 0 {
+                self.phase = Phase::Ready;
+            }
+            if let Some(held) = place.and_then(|place| self.hand.remove(place)) {
+                any = true;
+                if let Some(quota) = &mut self.quota {
+                    *quota += 1;
+                }
+                post.events.push(Event::Undone { work: held.work, from: 0, len: held.len });
+            }
+        }
+        if is_short {
+            self.known.clear();
+        }
+        any
+    }
+
+    pub(super) fn tell_to_leave(&mut self, scratch: &mut Vec<u8>) {
+        match self.phase {
+            // Whoever is still to come will find it there.
+            Phase::Opening | Phase::Starting | Phase::Ready => {}
+            Phase::Leaving | Phase::Ending { .. } => return,
+        }
+        // For lack of memory it stays, and is told again later.
+        if letters::put(&self.desk.tasks, scratch, Head::note(LEAVE), Load::inline(0, &[])).is_ok() {
+            self.phase = Phase::Leaving;
+        }
+    }
+
+    /// Ends the worker, whatever it is at: it begins nothing any more. The rest is [`go_on_ending`](Self::go_on_ending)'s.
+    pub(super) fn end(&mut self, why: Fate) {
+        if !matches!(self.phase, Phase::Ending { .. }) {
+            self.desk.condemn();
+            self.phase = Phase::Ending { why, kill_at: None, victim: None };
+        }
+    }
+
+    /// Ends the worker if `is_meant` holds of it, at the very task at which it holds: another one, which it may have
+    /// begun meanwhile, goes on.
+    pub(super) fn catch(
+        &mut self,
+        why: Fate,
+        post: &mut Post<W>,
+        now: u64,
+        mut is_meant: impl FnMut(&Self, Mark) -> bool,
+    ) {
+        while !matches!(self.phase, Phase::Ending { .. }) {
+            let mark = self.desk.mark();
+            // What is there before it is condemned counts.
+            self.receive(post, now, usize::MAX);
+            if !is_meant(self, mark) {
+                return;
+            }
+            if self.desk.condemn_at(mark) {
+                self.phase = Phase::Ending { why, kill_at: None, victim: None };
+            }
+        }
+    }
+
+    /// Judges, asks, kills: one step after another of a worker that is to end. Gives when the next is due.
+    pub(super) fn go_on_ending(&mut self, post: &mut Post<W>, now: u64) -> Option<u64> {
+        match self.phase {
+            Phase::Ending { why, kill_at: None, .. } => {
+                self.receive(post, now, usize::MAX);
+                // It can begin nothing more, so this is its last task; should the outcome come all the same, it is too
+                // late.
+                self.phase = Phase::Ending { why, kill_at: Some(now + GRACE), victim: self.current() };
+                self.signal(SIGTERM);
+                Some(now + GRACE)
+            }
+            Phase::Ending { why, kill_at: Some(kill_at), victim } if kill_at <= now => {
+                self.signal(SIGKILL);
+                self.phase = Phase::Ending { why, kill_at: Some(now + LOOK), victim };
+                Some(now + LOOK)
+            }
+            Phase::Ending { kill_at, .. } => kill_at,
+            Phase::Opening | Phase::Starting | Phase::Ready | Phase::Leaving => None,
+        }
+    }
+
+    /// How long the worker, which is at `mark`, may go on without being looked at; `None`: as long as it likes.
+    pub(super) fn time_left(&self, mark: Mark, now: u64) -> Option<Duration> {
+        if matches!(self.phase, Phase::Ending { .. }) {
+            return None;
+        }
+        let begun = |held: &Held<W>| (mark == Mark::new(held.id, held.finished)).then(|| self.desk.since());
+        let left = |held: &Held<W>| {
+            let timeout = held.timeout?;
+            Some(match begun(held) {
+                Some(since) => since.saturating_add(timeout).saturating_sub(now),
+                // It cannot be over earlier than if it began now; and it is not looked at all the time until it does.
+                None => timeout.max(SHORTEST_LOOK),
+            })
+        };
+        self.hand.iter().filter_map(left).min().map(Duration::from_nanos)
+    }
+}
