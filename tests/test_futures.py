@@ -410,11 +410,11 @@ def run(text, tmp_path, *command):
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_leaving_without_shutdown_waits_for_the_tasks(tmp_path, method):
     text = f"""
-        import kettle.multiprocessing as mp, time
+        import kettle.multiprocessing as mp, os, time
         from kettle.futures import ProcessPoolExecutor
         def say(n):
             time.sleep(0.2)
-            print(n, flush=True)
+            os.write(1, b"%d\\n" % n)  # whole, whoever else writes
         if __name__ == "__main__":
             executor = ProcessPoolExecutor(2, mp.get_context("{method}"))
             for n in range(4):
