@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import signal
 from collections.abc import Callable
 from multiprocessing import resource_tracker, util
 from multiprocessing.context import set_spawning_popen
@@ -90,9 +91,13 @@ class Popen(popen_fork.Popen):
     def _start(self) -> int:
         """Starts the interpreter; gives the descriptor through which it is told what to do."""
         child_r, parent_w = os.pipe()
+        # Ctrl-C waits until the child can take it: an interpreter that is about to start would print a traceback.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._fds.append(child_r)
             arguments: dict[str, Any] = {"pipe_handle": child_r}
+            if signal.SIGINT not in mask:
+                arguments["unblock"] = 1
             tracker_fd = resource_tracker._resource_tracker._fd  # type: ignore[attr-defined]
             if tracker_fd is not None:
                 self._fds.append(tracker_fd)
@@ -103,6 +108,7 @@ class Popen(popen_fork.Popen):
             os.close(parent_w)
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(child_r)
         return parent_w
 

@@ -7,6 +7,7 @@ the parent's before the child imports the program's main module.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from multiprocessing import spawn as _standard
 from multiprocessing import util
@@ -138,14 +139,23 @@ def _find_this_package() -> str:
     return f"import sys; sys.path.append({home!r}); "
 
 
-def spawn_main(pipe_handle: int, parent_pid: int | None = None, tracker_fd: int | None = None) -> NoReturn:
-    """The main function of a spawned child: runs what it reads from `pipe_handle`, and exits."""
+def spawn_main(
+    pipe_handle: int, parent_pid: int | None = None, tracker_fd: int | None = None, unblock: int = 0
+) -> NoReturn:
+    """The main function of a spawned child: runs what it reads from `pipe_handle`, and exits. `unblock`: Ctrl-C was
+    kept from it until now."""
     assert is_forking(sys.argv), "Not forking"
     if tracker_fd is not None:
         from multiprocessing import resource_tracker
 
         resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]
-    sys.exit(_main(pipe_handle, None))
+    try:
+        if unblock:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        code = _main(pipe_handle, None)
+    except KeyboardInterrupt:
+        code = 1  # it had not begun yet; the parent prints a traceback of its own
+    sys.exit(code)
 
 
 def freeze_support() -> None:
