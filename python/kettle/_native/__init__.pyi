@@ -577,6 +577,7 @@ class ThreadCrew:
 
     def statistics(self) -> Any: ...
 
+@final
 class PoolCrew:
     """The parent's side of a pool. `hooks` does what only Python can do; see `kettle.multiprocessing._crew`."""
 
