@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 
 LIMIT = 30  # seconds that a child may take on a loaded machine; nothing waits that long unless it is broken
@@ -34,3 +35,25 @@ def answer_of(ctx, target, *args):
 def _reply_with(writer, target, args):
     writer.send(target(*args))
     writer.close()
+
+
+@contextmanager
+def running(target, *args, count=1):
+    """Threads that run `target(*args)`; they must be done soon after the block. Gives the list of their results."""
+    results, errors = [], []
+
+    def run():
+        try:
+            results.append(target(*args))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    yield results
+    for thread in threads:
+        thread.join(LIMIT)
+        assert not thread.is_alive(), "a thread still waits"
+    if errors:
+        raise errors[0]

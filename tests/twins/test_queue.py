@@ -11,11 +11,10 @@ import signal
 import threading
 import time
 import weakref
-from contextlib import contextmanager
 
 import pytest
 
-from .support import LIMIT
+from .support import LIMIT, running
 
 CLASSES = ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue")
 BOUNDED = CLASSES[:3]
@@ -25,28 +24,6 @@ BOUNDED = CLASSES[:3]
 def qm(request):
     """The module: the standard library's, then ours."""
     return importlib.import_module(request.param)
-
-
-@contextmanager
-def running(target, *args, count=1):
-    """Threads that run `target(*args)`; they must be done soon after the block. Gives the list of their results."""
-    results, errors = [], []
-
-    def run():
-        try:
-            results.append(target(*args))
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    yield results
-    for thread in threads:
-        thread.join(LIMIT)
-        assert not thread.is_alive(), "a thread still waits"
-    if errors:
-        raise errors[0]
 
 
 def has_shutdown(qm):

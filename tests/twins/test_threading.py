@@ -10,11 +10,10 @@ import threading as standard
 import time
 import warnings
 import weakref
-from contextlib import contextmanager
 
 import pytest
 
-from .support import LIMIT
+from .support import LIMIT, running
 
 EXCLUSIVE = ("Lock", "RLock", "Condition")
 TAKEN_AND_GIVEN = (*EXCLUSIVE, "Semaphore", "BoundedSemaphore")
@@ -24,28 +23,6 @@ TAKEN_AND_GIVEN = (*EXCLUSIVE, "Semaphore", "BoundedSemaphore")
 def th(request):
     """The module: the standard library's, then ours."""
     return importlib.import_module(request.param)
-
-
-@contextmanager
-def running(target, *args, count=1):
-    """Threads that run `target(*args)`; they must be done soon after the block. Gives the list of their results."""
-    results, errors = [], []
-
-    def run():
-        try:
-            results.append(target(*args))
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [standard.Thread(target=run, daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    yield results
-    for thread in threads:
-        thread.join(LIMIT)
-        assert not thread.is_alive(), "a thread still waits"
-    if errors:
-        raise errors[0]
 
 
 def in_thread(target, *args):

@@ -75,6 +75,11 @@ pub(crate) fn full(py: Python<'_>) -> PyErr {
     of_queue(py, &CLASS, "Full")
 }
 
+/// For a shortage that the Rust library tells of.
+pub(crate) fn out_of_memory(e: kettle::OutOfMemory) -> PyErr {
+    PyMemoryError::new_err(e.to_string())
+}
+
 /// Whether this says that there is nothing to get.
 pub(crate) fn is_empty_or_shut_down(py: Python<'_>, e: &PyErr) -> PyResult<bool> {
     Ok(e.is_instance(py, empty_class(py)?) || e.is_instance(py, shut_down_class(py)?))

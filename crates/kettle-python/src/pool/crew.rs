@@ -13,10 +13,9 @@ use kettle_core::arena::Block;
 use kettle_core::queue::Taken;
 use kettle_core::sys::process;
 use kettle_core::wait::{Deadline, Stopped};
-use pyo3::exceptions::{PyException, PyMemoryError, PyRuntimeError};
+use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use super::desk::Desk;
 use super::job::{Task, Work};
@@ -24,6 +23,7 @@ use super::ledger::{CLOSED, Ledger, RUNNING, Staff, TERMINATED, count, lock};
 use super::results::Outcome;
 use super::tasks;
 use crate::door::wait_outside;
+use crate::errors;
 
 /// What the supervisor calls a chunk: tasks of a job, from a number on.
 #[derive(Clone)]
@@ -124,8 +124,8 @@ impl Staff for Inner {
     fn fed(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
         self.make_ready(py, task);
         match self.try_step() {
-            Some(mut step) => {
-                let result = self.dispatch(py, &mut step);
+            Some(step) => {
+                let result = self.dispatch(py);
                 self.leave_step(step);
                 result?;
             }
@@ -236,7 +236,7 @@ impl Inner {
                 return Err(e);
             }
         }
-        let sent = self.dispatch(py, step)?;
+        let sent = self.dispatch(py)?;
         self.wind_up(py);
         if received || sent {
             return Ok(true);
@@ -260,7 +260,7 @@ impl Inner {
                 }
                 supervisor.open()
             };
-            let (seat, desk) = opened.map_err(|e| PyMemoryError::new_err(e.to_string()))?;
+            let (seat, desk) = opened.map_err(errors::out_of_memory)?;
             let started = self.ledger.hooks.bind(py).call_method1(intern!(py, "start"), (seat.to_bits(), Desk(desk)));
             let pid = started.and_then(|pid| pid.extract::<u32>());
             let occupied = match pid {
@@ -274,8 +274,8 @@ impl Inner {
         }
     }
 
-    /// Sends what there is room for.
-    fn dispatch(&self, py: Python<'_>, _step: &mut Step) -> PyResult<bool> {
+    /// Sends what there is room for; within a step.
+    fn dispatch(&self, py: Python<'_>) -> PyResult<bool> {
         let mut sent = false;
         loop {
             let (seat, size) = {
@@ -315,8 +315,7 @@ impl Inner {
         let chunk = Chunk { task: Arc::clone(task), start: span.start };
         let sent = |load: kettle::pool::engine::Load<'_>| {
             let mut supervisor = lock(py, &self.supervisor);
-            let sent = supervisor.send(seat, chunk, span.len, task.timeout, load);
-            sent.map_err(|e| PyMemoryError::new_err(e.to_string()))
+            supervisor.send(seat, chunk, span.len, task.timeout, load).map_err(errors::out_of_memory)
         };
         match &task.work {
             Work::Call { function, args, kwds } => {
@@ -348,16 +347,15 @@ impl Inner {
             let live: Vec<u64> = live.values().map(|task| task.lesson.load(Ordering::Relaxed)).collect();
             lock(py, &self.supervisor).forget(seat, |lesson| !live.contains(&lesson))
         };
-        let memory = |e: kettle::OutOfMemory| PyMemoryError::new_err(e.to_string());
         if !over.is_empty() {
             let bytes: Vec<u8> = over.iter().flat_map(|job| job.to_ne_bytes()).collect();
             tasks::with_bytes(tasks::FORGET, 0, &bytes, |load| {
-                lock(py, &self.supervisor).note(seat, load).map_err(memory)
+                lock(py, &self.supervisor).note(seat, load).map_err(errors::out_of_memory)
             })?;
         }
         let pair = (function, unpacks).into_pyobject(py)?;
         tasks::with_pickle(pair.as_any(), tasks::JOB, lesson, by_value, |load| {
-            lock(py, &self.supervisor).teach(seat, lesson, load).map_err(memory)
+            lock(py, &self.supervisor).teach(seat, lesson, load).map_err(errors::out_of_memory)
         })
     }
 
@@ -510,11 +508,7 @@ impl Inner {
                 return Ok(());
             }
         }
-        let (function, args, is_tuple) = task.call_of(py, index);
-        let kwds = match &task.work {
-            Work::Call { kwds, .. } => kwds.bind(py).clone(),
-            Work::Items { .. } => PyDict::new(py).into_any(),
-        };
+        let (function, args, kwds, is_tuple) = task.call_of(py, index);
         let timeout = task.timeout.map(|t| t.as_secs_f64());
         if fate == Fate::TimedOut {
             count(&self.ledger.counts.timed_out);
@@ -607,9 +601,7 @@ impl Inner {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        if self.ledger.state.compare_exchange(RUNNING, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_err()
-            || !self.ledger.is_at_home()
-        {
+        if !self.ledger.close() {
             return Ok(());
         }
         self.lift_all(py);
@@ -620,7 +612,7 @@ impl Inner {
     }
 
     fn terminate(&self, py: Python<'_>, at_once: bool) -> PyResult<()> {
-        if !self.ledger.is_at_home() || self.ledger.state.swap(TERMINATED, Ordering::SeqCst) == TERMINATED {
+        if !self.ledger.terminate() {
             return Ok(());
         }
         let ended = self.cancel_all(py);

@@ -14,7 +14,7 @@ use pyo3::exceptions::{PyStopIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
-use pyo3::types::{PyIterator, PyList};
+use pyo3::types::{PyDict, PyIterator, PyList};
 
 use super::crew::Crew;
 use super::ledger::Staff;
@@ -45,6 +45,9 @@ pub(super) enum Work {
     /// With each of many items, which may be tuples of arguments.
     Items { function: Py<PyAny>, unpacks: bool },
 }
+
+/// See [`Task::call_of`].
+type CallOf<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, bool);
 
 /// To be called with the value, or with the error.
 pub(super) struct Callbacks {
@@ -196,14 +199,17 @@ impl Task {
         matches!(self.state(py).results, Results::Ordered { .. } | Results::Unordered { .. } | Results::Nowhere)
     }
 
-    /// The call as a triple, or the function with an item.
-    pub(super) fn call_of<'py>(&self, py: Python<'py>, index: u64) -> (Bound<'py, PyAny>, Bound<'py, PyAny>, bool) {
+    /// What task `index` calls, for its error: the function, what it is called with, the keywords, and whether the second
+    /// is a tuple of arguments.
+    pub(super) fn call_of<'py>(&self, py: Python<'py>, index: u64) -> CallOf<'py> {
         match &self.work {
-            Work::Call { function, args, .. } => (function.bind(py).clone(), args.bind(py).clone(), true),
+            Work::Call { function, args, kwds } => {
+                (function.bind(py).clone(), args.bind(py).clone(), kwds.bind(py).clone(), true)
+            }
             Work::Items { function, unpacks } => {
                 let item = self.items(py, Span { start: index, len: 1 }).get(py, 0);
                 let item = item.unwrap_or_else(|_| py.None().into_bound(py));
-                (function.bind(py).clone(), item, *unpacks)
+                (function.bind(py).clone(), item, PyDict::new(py).into_any(), *unpacks)
             }
         }
     }
@@ -235,6 +241,10 @@ impl Task {
     pub(super) fn put_words(&self, py: Python<'_>, first: u64, words: &[Word]) -> PyResult<bool> {
         let mut dropped = Vec::new();
         let mut state = self.state(py);
+        if self.is_over() {
+            // It was ended meanwhile.
+            return Ok(false);
+        }
         state.let_go(first, words.len() as u64, &mut dropped);
         let put = state.results.put_words(py, first, words);
         let complete = state.is_complete();

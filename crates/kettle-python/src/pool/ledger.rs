@@ -144,6 +144,16 @@ impl Ledger {
         }
     }
 
+    /// No more jobs are taken in. False: so it was before, or this is a fork.
+    pub(super) fn close(&self) -> bool {
+        self.is_at_home() && self.state.compare_exchange(RUNNING, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Nothing more is done. False: so it was before, or this is a fork.
+    pub(super) fn terminate(&self) -> bool {
+        self.is_at_home() && self.state.swap(TERMINATED, Ordering::SeqCst) != TERMINATED
+    }
+
     pub(super) fn state_name(&self) -> &'static str {
         match self.state.load(Ordering::SeqCst) {
             RUNNING => "RUN",

@@ -436,11 +436,7 @@ impl Inner {
             return Ok(());
         }
         count(&self.ledger.counts.timed_out);
-        let (function, args, is_tuple) = task.call_of(py, late.index);
-        let kwds = match &task.work {
-            Work::Call { kwds, .. } => kwds.bind(py).clone(),
-            Work::Items { .. } => PyDict::new(py).into_any(),
-        };
+        let (function, args, kwds, is_tuple) = task.call_of(py, late.index);
         let timeout = task.timeout.map(|t| t.as_secs_f64());
         let hooks = self.ledger.hooks.bind(py);
         let error = hooks.call_method1(intern!(py, "late"), (late.thread, function, args, kwds, is_tuple, timeout));
@@ -551,10 +547,7 @@ impl ThreadCrew {
     /// No more jobs are taken in; the workers leave when those that are there are done.
     fn close(&self, py: Python<'_>) {
         let inner = &self.inner;
-        let state = &inner.ledger.state;
-        if inner.ledger.is_at_home()
-            && state.compare_exchange(RUNNING, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-        {
+        if inner.ledger.close() {
             inner.lift_all(py);
             inner.call_all();
             inner.wind_up();
@@ -564,7 +557,7 @@ impl ThreadCrew {
     /// Ends all jobs; the workers leave when the tasks that they are at have ended.
     fn terminate(&self, py: Python<'_>) -> PyResult<()> {
         let inner = &self.inner;
-        if !inner.ledger.is_at_home() || inner.ledger.state.swap(TERMINATED, Ordering::SeqCst) == TERMINATED {
+        if !inner.ledger.terminate() {
             return Ok(());
         }
         let cancelled = inner.cancel_all(py);

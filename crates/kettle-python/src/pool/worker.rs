@@ -8,13 +8,14 @@ use kettle::pool::engine::{self, Assignment, Chunk, Load};
 use kettle_core::arena::Block;
 use kettle_core::queue::{GetError, Taken};
 use kettle_core::wait::{Deadline, Patience};
-use pyo3::exceptions::{PyAttributeError, PyKeyboardInterrupt, PyMemoryError, PyRuntimeError};
+use pyo3::exceptions::{PyAttributeError, PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::desk::Desk;
 use super::tasks;
 use crate::door::wait_outside_in_slices;
+use crate::errors;
 use crate::pickle::Tag;
 
 /// A worker process's side of a pool.
@@ -68,7 +69,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn send(result: Result<(), kettle::OutOfMemory>) -> PyResult<()> {
-    result.map_err(|e| PyMemoryError::new_err(e.to_string()))
+    result.map_err(errors::out_of_memory)
 }
 
 /// What all items of a job have in common: the function, and whether an item is a tuple of arguments for it. Or why

@@ -326,15 +326,6 @@ impl<W: Clone> Supervisor<W> {
         self.seats.iter().for_each(|seat| seat.signal(SIGKILL));
     }
 
-    /// Ends one worker, whatever it is at.
-    pub fn end(&mut self, id: SeatId, fate: Fate) {
-        if let Some(seat) = self.seat(id) {
-            seat.end(fate);
-        }
-        self.due = Deadline::NOW;
-        self.watch.kick();
-    }
-
     /// Whether no worker is left, not even one that is about to go.
     pub fn is_deserted(&self) -> bool {
         self.seats.is_empty()
