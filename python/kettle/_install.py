@@ -18,7 +18,8 @@ looks for them in `sys.modules`: so the original keeps its place there, and `ket
 not itself. Who imports `threading` gets ours. An instance or a class of the original is still found by pickle. `queue`
 is done in the same way: the standard library's managers, for one, send its classes to their server.
 
-Of `concurrent.futures` one class is ours, for everyone: `ProcessPoolExecutor`, a subclass of the original.
+Of `concurrent.futures` the executors are ours, for everyone: `ProcessPoolExecutor` and `ThreadPoolExecutor`, subclasses
+of the originals.
 
 Children get it too: forked ones inherit it, spawned ones `apply` the parent's `state`, and interpreters started through
 `subprocess` read it from the environment (`kettle._startup`) if that was asked for.
@@ -270,6 +271,9 @@ _STAND_INS: dict[str, _StandIn | _StandBeside] = {
 _SUBSTITUTES = {
     "concurrent.futures.process": Substitute(
         "ProcessPoolExecutor", "concurrent.futures.process", "concurrent.futures", "kettle.futures"
+    ),
+    "concurrent.futures.thread": Substitute(
+        "ThreadPoolExecutor", "concurrent.futures.thread", "concurrent.futures", "kettle.futures"
     ),
 }
 

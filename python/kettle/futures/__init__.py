@@ -2,6 +2,9 @@
 
 All names of `concurrent.futures` are here; `ProcessPoolExecutor` and `ThreadPoolExecutor` are ours. What happens
 when is told in docs/pool.md.
+
+What has to do with processes is loaded when it is asked for: an event loop that calls a function in a thread need not
+wait for it.
 """
 
 from __future__ import annotations
@@ -19,13 +22,18 @@ from concurrent.futures import (
     as_completed,
     wait,
 )
-from concurrent.futures.process import BrokenProcessPool
 
 from kettle import _install
-from kettle.futures._errors import WorkerDied
-from kettle.futures._executor import ProcessPoolExecutor
 from kettle.futures._future import PoolFuture
 from kettle.futures._threads import ThreadPoolExecutor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from concurrent.futures.process import BrokenProcessPool
+    from typing import Any
+
+    from kettle.futures._errors import WorkerDied
+    from kettle.futures._executor import ProcessPoolExecutor
 
 __all__ = [
     "ALL_COMPLETED",
@@ -45,5 +53,27 @@ __all__ = [
     "as_completed",
     "wait",
 ]
+
+_OF_PROCESSES = {
+    "BrokenProcessPool": "concurrent.futures.process",
+    "ProcessPoolExecutor": "kettle.futures._executor",
+    "WorkerDied": "kettle.futures._errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _OF_PROCESSES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    _install.substitute(__name__)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 _install.substitute(__name__)

@@ -5,75 +5,23 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, process
-from operator import index
 
 from kettle._cpus import usable_cpus
 from kettle._session import native
 from kettle.futures._future import PoolFuture
 from kettle.futures._hooks import Hooks
+from kettle.futures._maps import Maps, Results
 from kettle.multiprocessing.context import BaseContext, _default_context
-from kettle.multiprocessing.pool import _bytes, _chunk, _retries, feed
+from kettle.multiprocessing.pool import _bytes, _retries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["ProcessPoolExecutor"]
-
-
-class Maps:
-    """The `map` of an executor, of processes or of threads."""
-
-    _crew: Any
-    _open: Any
-    _send: Any
-    _lazy_maps: Any
-
-    def _map(
-        self,
-        fn: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
-        timeout: float | None,
-        chunksize: int,
-        buffersize: int | None,
-        task_timeout: float | None,
-        retries: int,
-    ) -> Iterator[Any]:
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
-        if buffersize is not None and index(buffersize) < 1:
-            raise ValueError("buffersize must be None or > 0")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        unpacks = len(iterables) != 1
-        items: Iterable[Any] = zip(*iterables) if unpacks else iterables[0]  # noqa: B905
-        if buffersize is None and type(items) not in _IMMUTABLE:
-            items = list(items)
-        iterator = iter(items)
-        chunk = _chunk(chunksize)
-        crew = self._crew or self._open()
-        job = native.PoolJob(
-            crew,
-            "ordered",
-            fn,
-            iterator,
-            unpacks=unpacks,
-            chunk=chunk,
-            timeout=task_timeout,
-            retries=retries,
-            window=None if buffersize is None else buffersize * chunk,
-            is_builtin=buffersize is None,
-        )
-        self._send(job, crew)
-        if buffersize is None:
-            return _Results(job, deadline)
-        results = _Results(job, deadline, iterator, self)
-        self._lazy_maps.add(results)
-        feed(job, iterator, wait=False)
-        return results
 
 
 class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
@@ -130,13 +78,12 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         self._max_tasks_per_child = max_tasks_per_child
         self._memory = None if max_memory_per_worker is None else _bytes(max_memory_per_worker)
         self._hooks = Hooks(mp_context.Process, initializer, tuple(initargs))
-        self._home = os.getpid()
         self._opening = threading.Lock()
         self._crew: native.PoolCrew | None = None
         self._grows = not self._forks
         self._shutdown_thread = False
         self._executor_manager_thread: threading.Thread | None = None  # type: ignore[assignment]
-        self._lazy_maps: weakref.WeakSet[_Results] = weakref.WeakSet()
+        self._lazy_maps: weakref.WeakSet[Results] = weakref.WeakSet()
 
     def _open(self) -> native.PoolCrew:
         with self._opening:
@@ -155,6 +102,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
                 crew.terminate()
                 raise
             self._executor_manager_thread = _exit.serve(crew, self._hooks)
+            self._home = os.getpid()
             # An executor that nobody refers to any more does what it was given to do, and goes.
             weakref.finalize(self, crew.close).atexit = False
             self._crew = crew
@@ -179,6 +127,8 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         self._send(future, crew)
         return future
 
+    _own_submit = submit
+
     def map(
         self,
         fn: Callable[..., Any],
@@ -194,6 +144,9 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         buffersize: how many chunks are pulled from the iterables ahead of what was taken from the iterator, by whoever
             takes from it; None for all, now.
         """
+        if self._submits_otherwise():
+            more = {} if buffersize is None else {"buffersize": buffersize}
+            return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize, **more)
         return self._map(fn, iterables, timeout, chunksize, buffersize, None, 0)
 
     def options(self, *, task_timeout: float | None = None, retries: int = 0) -> Executor:
@@ -273,9 +226,6 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         return False
 
 
-_IMMUTABLE = (range, tuple, str, bytes, frozenset)
-
-
 class _View(Executor):
     """See `ProcessPoolExecutor.options`."""
 
@@ -305,80 +255,6 @@ class _View(Executor):
 
     def __exit__(self, *exception: Any) -> None:
         self._executor.__exit__(*exception)
-
-
-class _Results(Iterator):  # type: ignore[type-arg]
-    """What `map` gives. Its end, or that nobody wants it any more, ends the map: what was not sent is not done."""
-
-    def __init__(
-        self,
-        job: native.PoolJob,
-        deadline: float | None,
-        source: Iterator[Any] | None = None,
-        executor: object = None,
-    ) -> None:
-        self._job: native.PoolJob | None = job
-        self._deadline = deadline
-        #: Of a lazy one: where its items come from, while more may come.
-        self._source = source
-        #: A lazy one needs its executor.
-        self._executor = executor
-        self._has_begun = False
-        self._was_cut = False
-
-    def __next__(self) -> Any:
-        job = self._job
-        if job is None:
-            raise StopIteration
-        self._has_begun = True
-        try:
-            while (fetched := job._fetch()) is None:
-                deadline = self._deadline
-                if not job._wait_next(None if deadline is None else max(0.0, deadline - time.monotonic())):
-                    raise TimeoutError
-            if self._source is not None and not self._was_cut:
-                feed(job, self._source, wait=False)
-        except StopIteration:
-            self.close()
-            self._check_cut()
-            raise
-        except BaseException:
-            self.close()
-            raise
-        succeeded, value = fetched
-        if succeeded:
-            return value
-        self.close()
-        try:
-            if isinstance(value, StopIteration):
-                # It would look like the end.
-                raise RuntimeError("a task of the map raised StopIteration") from value
-            raise value
-        finally:
-            # The traceback would hold on to this frame, and this frame to the exception.
-            del fetched, value, self
-
-    def _end_input(self) -> None:
-        """The executor takes no more."""
-        if self._source is not None and self._job is not None:
-            self._was_cut = True
-            self._job._close_input()
-
-    def _check_cut(self) -> None:
-        if self._was_cut and self._source is not None and next(self._source, self) is not self:
-            raise RuntimeError("cannot schedule new futures after shutdown")
-
-    def close(self) -> None:
-        """Nobody wants the rest."""
-        job, self._job = self._job, None
-        if job is not None:
-            if self._source is not None:
-                job._close_input()
-            job._abandon(is_unwanted=self._has_begun)
-
-    def __del__(self) -> None:
-        if getattr(self, "_job", None) is not None:
-            self.close()
 
 
 class _Exit:

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING, RUNNING
 
+from kettle._core import native
 from kettle._errors import TaskCancelled
-from kettle._session import native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,13 +8,14 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import thread
+from concurrent.futures import Future, thread
 
+from kettle import _thread_crew
+from kettle._core import native
 from kettle._cpus import usable_cpus
-from kettle._session import native
-from kettle.futures._executor import Maps
 from kettle.futures._future import PoolFuture
-from kettle.multiprocessing import _threads
+from kettle.futures._maps import Maps
+from kettle.futures._parts import Known, Part, WorkQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ __all__ = ["ThreadPoolExecutor"]
 
 _LOGGER = logging.getLogger("concurrent.futures")
 _numbers = itertools.count()
+_standard = thread.ThreadPoolExecutor
 
 
-class ThreadPoolExecutor(Maps, thread.ThreadPoolExecutor):
+class ThreadPoolExecutor(Maps, _standard):
     """An executor whose tasks are done by threads of this process.
 
     max_workers: how many threads at most; by default four more than there are processors to use, but not more than 32.
@@ -37,9 +39,15 @@ class ThreadPoolExecutor(Maps, thread.ThreadPoolExecutor):
 
     A thread cannot be ended: a future's `cancel` and `kill` take back what has not begun, and nothing else. `map` pulls
     its input no further ahead than `buffersize`, if that is given.
+
+    The private parts of the standard library's executor are there for who asks for them, by which this becomes one like
+    that, as fast and with its futures; and so does a subclass with methods of its own to start threads.
     """
 
     __module__ = "kettle.futures"
+
+    #: Whether the standard library's code is at work; see `_parts`.
+    _is_standard = False
 
     def __init__(
         self,
@@ -48,7 +56,11 @@ class ThreadPoolExecutor(Maps, thread.ThreadPoolExecutor):
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
     ) -> None:
-        # The base class is there for those who ask what this is; nothing of it is used.
+        if _starts_otherwise(type(self)):
+            self._is_standard = True
+            _standard.__init__(self, max_workers, thread_name_prefix, initializer, initargs)  # type: ignore[call-overload]
+            return
+        # Nothing of the base class is used, as long as nobody asks for its parts.
         if max_workers is None:
             max_workers = min(32, usable_cpus() + 4)
         if max_workers <= 0:
@@ -56,20 +68,27 @@ class ThreadPoolExecutor(Maps, thread.ThreadPoolExecutor):
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._max_workers = max_workers
-        self._thread_name_prefix = thread_name_prefix or f"ThreadPoolExecutor-{next(_numbers)}"
-        self._hooks = _Hooks(self._thread_name_prefix, initializer, tuple(initargs))
-        self._crew = native.ThreadCrew(self._hooks)
-        self._home = os.getpid()
+        self._thread_name_prefix: str = thread_name_prefix or f"ThreadPoolExecutor-{next(_numbers)}"
+        self._initialize = (initializer, tuple(initargs))
         self._is_shut = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._hooks = _Hooks(self._thread_name_prefix, *self._initialize)
+        self._crew = native.ThreadCrew(self._hooks)
         self._lazy_maps: weakref.WeakSet[Any] = weakref.WeakSet()
         # An executor that nobody refers to any more does what it was given to do, and goes.
         weakref.finalize(self, self._crew.close).atexit = False
+        self._home = os.getpid()
 
     def _open(self) -> native.ThreadCrew:
         if self._is_shut:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if _exit.has_begun:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        if self._home != os.getpid():
+            # A fork of the process that made it, where its threads are not.
+            self._begin()
         _exit.serving.setdefault(self._hooks, self._crew)
         crew: native.ThreadCrew = self._crew
         return crew
@@ -85,12 +104,16 @@ class ThreadPoolExecutor(Maps, thread.ThreadPoolExecutor):
                 raise
             raise RuntimeError("cannot schedule new futures after shutdown") from None
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> PoolFuture:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Has a thread call `fn(*args, **kwargs)`, and gives the future of what it returns."""
+        if self._is_standard:
+            return _standard.submit(self, fn, *args, **kwargs)
         crew = self._open()
         future = PoolFuture(crew, "call", fn, (args, kwargs))
         self._send(future, crew)
         return future
+
+    _own_submit = submit
 
     def map(
         self,
@@ -107,6 +130,9 @@ class ThreadPoolExecutor(Maps, thread.ThreadPoolExecutor):
         buffersize: how many chunks are pulled from the iterables ahead of what was taken from the iterator, by whoever
             takes from it; None for all, now.
         """
+        if self._is_standard or self._submits_otherwise():
+            more = {} if buffersize is None else {"buffersize": buffersize}
+            return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize, **more)
         return self._map(fn, iterables, timeout, chunksize, buffersize, None, 0)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -115,6 +141,10 @@ class ThreadPoolExecutor(Maps, thread.ThreadPoolExecutor):
         wait: until they have left.
         cancel_futures: tasks that have not begun are cancelled.
         """
+        if self._is_standard:
+            _standard.shutdown(self, wait, cancel_futures=cancel_futures)
+            if not hasattr(self, "_crew"):
+                return
         self._is_shut = True
         if self._home != os.getpid():
             return
@@ -130,23 +160,52 @@ class ThreadPoolExecutor(Maps, thread.ThreadPoolExecutor):
         """How it is, as of a pool."""
         return self._crew.statistics()
 
-    # What others look at.
+    # ------------------------------------------------------------------ what others look at
 
-    @property
-    def _threads(self) -> set[threading.Thread]:  # type: ignore[override]
-        return set(self._hooks.threads.values())
+    def _become_standard(self) -> None:
+        if not self._is_standard:
+            other = _standard(self._max_workers, self._thread_name_prefix, *self._initialize)
+            for name, value in vars(other).items():
+                # Of several threads that come here at once, one is the first.
+                vars(self).setdefault(name, value)
+            self._is_standard = True
+            if self._is_shut:
+                vars(self)["_shutdown"] = True
 
-    @property
-    def _shutdown(self) -> bool:  # type: ignore[override]
-        return self._is_shut
+    def _is_in_use(self) -> bool:
+        return not self._is_standard and self._home == os.getpid() and bool(self._hooks.threads)
 
-    @property
-    def _broken(self) -> str | bool:  # type: ignore[override]
+    _work_queue = WorkQueue()
+    _idle_semaphore = Part()
+    _shutdown_lock = Part()
+    _initializer = Part()
+    _initargs = Part()
+    _threads = Known(lambda executor: set(executor._hooks.threads.values()))
+    _shutdown = Known(lambda executor: executor._is_shut)
+    _broken = Known(lambda executor: executor._how_broken())
+
+    def _how_broken(self) -> str | bool:
         try:
             self._crew.check()
-        except thread.BrokenThreadPool as error:
+        except RuntimeError as error:
             return str(error)
         return False
+
+
+# The methods by which the standard library's executor starts its threads and gives up.
+_INNER = [
+    name for name in ("_adjust_thread_count", "_initializer_failed", "prepare_context") if hasattr(_standard, name)
+]
+
+
+def _starts_otherwise(cls: type) -> bool:
+    """Whether a subclass does it in its own way, which is at home in the standard library's code."""
+    return any(_function(cls, name) is not _function(_standard, name) for name in _INNER)
+
+
+def _function(cls: type, name: str) -> object:
+    method = getattr(cls, name)
+    return getattr(method, "__func__", method)
 
 
 def _join(hooks: _Hooks, crew: native.ThreadCrew) -> None:
@@ -155,9 +214,12 @@ def _join(hooks: _Hooks, crew: native.ThreadCrew) -> None:
     hooks.join()
 
 
-class _Hooks(_threads.Hooks):
-    """What is different in an executor: its errors are those that users of `concurrent.futures` expect, and its
-    callbacks run in the worker that has done the task."""
+class _Hooks(_thread_crew.Hooks):
+    """What is different in an executor: its errors are those that users of `concurrent.futures` expect, its callbacks
+    run in the worker that has done the task, and its threads are waited for, as are those that a task starts: those
+    inherit it."""
+
+    are_daemons = False
 
     def __init__(self, name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
         super().__init__(name, initializer, initargs)

@@ -7,13 +7,11 @@ which nobody refers to any more can be collected.
 from __future__ import annotations
 
 import os
-import queue
-import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from kettle import _postmortem
+from kettle._callbacks import CommonHooks
 from kettle._describe import describe
 from kettle._errors import TaskCancelled, TaskTimeout
 from kettle._postmortem import PostMortem
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from kettle._session import native
     from kettle.multiprocessing.process import BaseProcess
 
-__all__ = ["CommonHooks", "Hooks"]
+__all__ = ["Hooks"]
 
 
 @dataclass(frozen=True)
@@ -38,29 +36,6 @@ class _End:
     exitcode: int | None
     fate: str
     trace: str | None
-
-
-class CommonHooks:
-    """What crews of processes and of threads need alike."""
-
-    def __init__(self) -> None:
-        self._callbacks = _Callbacks()
-
-    def broken(self, error: BaseException) -> BaseException:
-        """The error of all that a pool is asked for, once this one has broken it."""
-        return error
-
-    def cancelled(self, func: Any, args: Any, is_call: bool) -> TaskCancelled:
-        """The error of a job that was cancelled."""
-        return TaskCancelled(task=describe(func, args if is_call else None))
-
-    def call_back(self, callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:
-        """Has a job's callback run in the thread for that, and the job finished then."""
-        self._callbacks.put(callback, value, job)
-
-    def join_callbacks(self) -> None:
-        """Waits until all callbacks have run."""
-        self._callbacks.join()
 
 
 class Hooks(CommonHooks):
@@ -129,38 +104,3 @@ class Hooks(CommonHooks):
     def false_start(self, end: _End) -> WorkerDied:
         """The error of a pool whose workers die before they are ready."""
         return self._post_mortem.worker_died(end.pid, end.exitcode, trace=end.trace, reason="start")
-
-
-class _Callbacks:
-    """The thread that runs callbacks, one after another, from the first on."""
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[tuple[Callable[[Any], object], Any, Any] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def put(self, callback: Callable[[Any], object], value: Any, job: Any) -> None:
-        self._queue.put((callback, value, job))
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pool-callbacks", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while (entry := self._queue.get()) is not None:
-            callback, value, job = entry
-            try:
-                callback(value)
-            except BaseException:
-                # The next ones are to be called all the same.
-                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
-            finally:
-                job._finish()
-                del entry, callback, value, job
-
-    def join(self) -> None:
-        with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():
-            self._queue.put(None)
-            thread.join()

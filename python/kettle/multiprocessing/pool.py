@@ -15,10 +15,11 @@ from multiprocessing import pool as _standard
 from multiprocessing import util
 from operator import index
 
-from kettle import _progress
+from kettle import _progress, _thread_crew
 from kettle._cpus import usable_cpus
+from kettle._input import chunk_size, feed
 from kettle._session import native
-from kettle.multiprocessing import _crew, _threads
+from kettle.multiprocessing import _crew
 from kettle.multiprocessing.context import TimeoutError, _default_context
 
 TYPE_CHECKING = False
@@ -264,7 +265,7 @@ class Pool(_standard.Pool):
             func,
             items,
             unpacks=unpacks,
-            chunk=None if chunksize is None else _chunk(chunksize),
+            chunk=None if chunksize is None else chunk_size(chunksize),
             timeout=task_timeout,
             retries=_retries(retries),
             callback=callback,
@@ -325,7 +326,7 @@ class Pool(_standard.Pool):
         buffersize: int | None,
     ) -> Any:
         self._check_running()
-        chunk = _chunk(chunksize)
+        chunk = chunk_size(chunksize)
         if buffersize is None:
             buffersize = max(64, 4 * self._processes * chunk)
         elif buffersize < 1:
@@ -426,7 +427,7 @@ class ThreadPool(Pool, _standard.ThreadPool):
         self._processes = processes
         self.name = name
         self._deputy = None
-        self._hooks: _threads.Hooks = _threads.Hooks(  # type: ignore[assignment]
+        self._hooks: _thread_crew.Hooks = _thread_crew.Hooks(  # type: ignore[assignment]
             name or f"ThreadPool-{next(_thread_pools)}", initializer, tuple(initargs)
         )
         self._crew: native.ThreadCrew = native.ThreadCrew(self._hooks)  # type: ignore[assignment]
@@ -610,22 +611,6 @@ class IMapUnorderedIterator(IMapIterator, _standard.IMapUnorderedIterator):  # t
     """As IMapIterator, in the order in which the results come."""
 
 
-def feed(job: native.PoolJob, iterator: Iterator[Any], wait: bool = True) -> None:
-    """Pulls the items of an imap, as far ahead as it may: until the end if it may `wait`, in a thread of its own, since
-    an iterator may wait for anything itself; else as many as there is room for now."""
-    try:
-        while job._has_room(wait=wait):
-            try:
-                item = next(iterator)
-            except StopIteration:
-                job._close_input()
-                return
-            job._push(item)
-            del item
-    except BaseException as e:
-        job._close_input(e)
-
-
 async def _news(job: native.PoolJob) -> None:
     """Waits until a job is over or has something to fetch."""
     import asyncio
@@ -645,13 +630,6 @@ async def _news(job: native.PoolJob) -> None:
 
     job._listen(tell)
     await future
-
-
-def _chunk(chunksize: int) -> int:
-    chunksize = index(chunksize)
-    if chunksize < 1:
-        raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
-    return min(chunksize, 2**22 - 1)
 
 
 def _retries(retries: int) -> int:

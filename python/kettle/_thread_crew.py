@@ -1,6 +1,6 @@
 """What a crew of threads needs of Python: to start its threads, to make its errors, to run callbacks.
 
-As in `_crew`, nothing here knows of the `Pool` object.
+Nothing here knows of the `Pool` object.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import threading
 import traceback
 from collections.abc import Callable
 
+from kettle._callbacks import CommonHooks
+from kettle._core import native
 from kettle._describe import describe
 from kettle._errors import RemoteError, TaskTimeout
-from kettle._session import native
-from kettle.multiprocessing import _crew
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["Hooks"]
 
 
-class Hooks(_crew.CommonHooks):
+class Hooks(CommonHooks):
     """The native crew calls everything but `join` and `join_callbacks`."""
+
+    #: Whether the interpreter ends without the workers.
+    are_daemons = True
 
     def __init__(self, name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
         super().__init__()
@@ -37,7 +40,7 @@ class Hooks(_crew.CommonHooks):
         """Starts a worker."""
         number = next(self._numbers)
         name = f"{self._name}_{number}"
-        thread = threading.Thread(target=self._work, args=(crew, number), name=name, daemon=True)
+        thread = threading.Thread(target=self._work, args=(crew, number), name=name, daemon=self.are_daemons)
         self.threads[number] = thread
         try:
             thread.start()

@@ -1,0 +1,149 @@
+"""The `map` of an executor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from operator import index
+
+from kettle._core import native
+from kettle._input import chunk_size, feed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Maps", "Results"]
+
+_IMMUTABLE = (range, tuple, str, bytes, frozenset)
+
+
+class Maps:
+    """The `map` of an executor, of processes or of threads."""
+
+    _open: Any
+    _send: Any
+    _lazy_maps: Any
+    submit: Any
+    _own_submit: Any
+
+    def _submits_otherwise(self) -> bool:
+        """Whether a subclass has a `submit` of its own, or somebody has put another one in place of ours: then each
+        task of a map is to go through it, as in the standard library."""
+        return type(self).submit is not self._own_submit.__func__ or "submit" in vars(self)
+
+    def _map(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        chunksize: int,
+        buffersize: int | None,
+        task_timeout: float | None,
+        retries: int,
+    ) -> Iterator[Any]:
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and index(buffersize) < 1:
+            raise ValueError("buffersize must be None or > 0")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        unpacks = len(iterables) != 1
+        items: Iterable[Any] = zip(*iterables) if unpacks else iterables[0]  # noqa: B905
+        if buffersize is None and type(items) not in _IMMUTABLE:
+            items = list(items)
+        iterator = iter(items)
+        size = chunk_size(chunksize)
+        crew = self._open()
+        job = native.PoolJob(
+            crew,
+            "ordered",
+            fn,
+            iterator,
+            unpacks=unpacks,
+            chunk=size,
+            timeout=task_timeout,
+            retries=retries,
+            window=None if buffersize is None else buffersize * size,
+            is_builtin=buffersize is None,
+        )
+        self._send(job, crew)
+        if buffersize is None:
+            return Results(job, deadline)
+        results = Results(job, deadline, iterator, self)
+        self._lazy_maps.add(results)
+        feed(job, iterator, wait=False)
+        return results
+
+
+class Results(Iterator):  # type: ignore[type-arg]
+    """What `map` gives. Its end, or that nobody wants it any more, ends the map: what was not sent is not done."""
+
+    def __init__(
+        self,
+        job: native.PoolJob,
+        deadline: float | None,
+        source: Iterator[Any] | None = None,
+        executor: object = None,
+    ) -> None:
+        self._job: native.PoolJob | None = job
+        self._deadline = deadline
+        #: Of a lazy one: where its items come from, while more may come.
+        self._source = source
+        #: A lazy one needs its executor.
+        self._executor = executor
+        self._has_begun = False
+        self._was_cut = False
+
+    def __next__(self) -> Any:
+        job = self._job
+        if job is None:
+            raise StopIteration
+        self._has_begun = True
+        try:
+            while (fetched := job._fetch()) is None:
+                deadline = self._deadline
+                if not job._wait_next(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError
+            if self._source is not None and not self._was_cut:
+                feed(job, self._source, wait=False)
+        except StopIteration:
+            self.close()
+            self._check_cut()
+            raise
+        except BaseException:
+            self.close()
+            raise
+        succeeded, value = fetched
+        if succeeded:
+            return value
+        self.close()
+        try:
+            if isinstance(value, StopIteration):
+                # It would look like the end.
+                raise RuntimeError("a task of the map raised StopIteration") from value
+            raise value
+        finally:
+            # The traceback would hold on to this frame, and this frame to the exception.
+            del fetched, value, self
+
+    def _end_input(self) -> None:
+        """The executor takes no more."""
+        if self._source is not None and self._job is not None:
+            self._was_cut = True
+            self._job._close_input()
+
+    def _check_cut(self) -> None:
+        if self._was_cut and self._source is not None and next(self._source, self) is not self:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def close(self) -> None:
+        """Nobody wants the rest."""
+        job, self._job = self._job, None
+        if job is not None:
+            if self._source is not None:
+                job._close_input()
+            job._abandon(is_unwanted=self._has_begun)
+
+    def __del__(self) -> None:
+        if getattr(self, "_job", None) is not None:
+            self.close()
