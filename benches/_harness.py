@@ -151,7 +151,8 @@ def measure_here(name: str, peer: str, seconds: float) -> object:
 
 def measure_apart(name: str, peer: str, seconds: float, limit: float) -> tuple[object, str | None]:
     """(value, None) or (None, what went wrong), from a process of its own that lives `limit` seconds at most."""
-    command = [sys.executable, "-m", "benches", "--measure", name, peer, str(seconds)]
+    # As a script, as most programs are: fork servers treat that otherwise than a package's `__main__`.
+    command = [sys.executable, str(ROOT / "benches" / "run.py"), "--measure", name, peer, str(seconds)]
     child = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

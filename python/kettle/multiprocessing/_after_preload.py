@@ -1,13 +1,15 @@
 """Imported last by the fork server.
 
 What a program has its server import may make locks and queues as it is imported, and thereby begin a session in the
-server. A child that inherited it could not join its parent's. Such a server begins anew and leaves those imports to the
+server. A child that inherited it could not join its parent's. Or it may start threads, which are not there in a fork
+(those of native libraries look after that themselves). Such a server begins anew and leaves those imports to the
 children, where what they make belongs to the right session.
 """
 
 import os
 import re
 import sys
+import threading
 
 from kettle._session import native
 
@@ -17,5 +19,9 @@ def _start_command(command: str) -> str:
     return re.sub(r"\[.*?\]", repr(["kettle.multiprocessing.popen_forkserver"]), command, count=1)
 
 
-if native.arena_statistics()["header_bytes"]:
+for stream in sys.stdout, sys.stderr:
+    if stream is not None:
+        stream.flush()  # or each child would print it once more
+
+if native.arena_statistics()["header_bytes"] or threading.active_count() > 1:
     os.execv(sys.executable, [*sys.orig_argv[:-1], _start_command(sys.orig_argv[-1])])

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import threading
 from multiprocessing import forkserver as _standard
 from multiprocessing.forkserver import get_inherited_fds
 
 from kettle._install import told_to_new_interpreters
+from kettle.multiprocessing import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 __all__ = ["connect_to_new_process", "ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 
-# What most children need, and last a look at what all the importing did.
-_PRELOAD = [
+# First the program, then what it chose, what most children need, and last a look at what all the importing did.
+_BEFORE = ["kettle.multiprocessing._preload"]
+_AFTER = [
+    "pkgutil",
     "kettle.multiprocessing.popen_forkserver",
     "kettle.multiprocessing.connection",
     "kettle.multiprocessing.queues",
     "kettle.multiprocessing.synchronize",
     "kettle.multiprocessing._after_preload",
 ]
+_VARIABLE = "KETTLE_FORKSERVER"  # read by `_preload`, which is for the server alone
 _forkserver: Any = _standard._forkserver
+_starting = threading.Lock()
+os.register_at_fork(after_in_child=_starting._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def __getattr__(name: str) -> Any:
@@ -35,12 +46,42 @@ def set_forkserver_preload(modules_names: list[str]) -> None:
 
 def ensure_running() -> None:
     """Starts the server if it does not run."""
-    chosen = _forkserver._preload_modules or []
-    with told_to_new_interpreters() as told:
-        # A server that is not told what `multiprocessing` means here must leave the program to its children.
-        preload = [name for name in chosen if name not in _PRELOAD and (told or name != "__main__")]
-        _forkserver._preload_modules = [*preload, *_PRELOAD]
-        _standard.ensure_running()
+    with _starting:
+        if _is_running():
+            return
+        chosen = _forkserver._preload_modules or []
+        with told_to_new_interpreters() as told:
+            # A server that is not told what `multiprocessing` means here must leave the program to its children.
+            with _told_to_server(main=told and "__main__" in chosen):
+                _forkserver._preload_modules = [*_BEFORE, *(name for name in chosen if name != "__main__"), *_AFTER]
+                try:
+                    _standard.ensure_running()
+                finally:
+                    _forkserver._preload_modules = chosen
+
+
+def _is_running() -> bool:
+    if _forkserver._forkserver_pid is None:
+        return False
+    try:
+        return os.waitid(os.P_PID, _forkserver._forkserver_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        # It is the server of the process that this one was forked from.
+        os.close(_forkserver._forkserver_alive_fd)
+        _forkserver._forkserver_alive_fd = _forkserver._forkserver_address = _forkserver._forkserver_pid = None
+        return False
+
+
+@contextlib.contextmanager
+def _told_to_server(*, main: bool) -> Iterator[None]:
+    """Meanwhile, a server that is started learns this program's path and, if `main`, what its main module is."""
+    data = spawn.get_preparation_data("")
+    wanted = ["sys_path", "init_main_from_name", "init_main_from_path"] if main else ["sys_path"]
+    os.environ[_VARIABLE] = json.dumps({key: data[key] for key in wanted if key in data})
+    try:
+        yield
+    finally:
+        del os.environ[_VARIABLE]
 
 
 def connect_to_new_process(fds: list[int]) -> tuple[int, int]:
