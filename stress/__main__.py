@@ -1,11 +1,12 @@
-"""Thousands of kills at random instants, over all start methods; then the census.
+"""Thousands of kills at random instants, over all start methods, then the census; and deadlocks, planted and not.
 
-    python -m stress                         everything: 10,000 kills around queues and locks, 1,000 in pools
+    python -m stress                         everything: 10,000 kills around queues and locks, 1,000 in pools; deadlocks
     python -m stress pool                    only this part
     SEED=7 KILLS=500 python -m stress        as `make stress SEED=7 KILLS=500` does
     python -m stress pool --help             what else can be chosen
 
-The last line of each part says whether anything was lost, torn, doubled or left behind; the exit code is 1 if so.
+The last line of each part says whether anything was lost, torn, doubled, wrong or left behind; if so, the exit code
+is 1.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import sys
 import tempfile
 from multiprocessing import util
 
-from . import pool, primitives
+from . import deadlocks, pool, primitives
 
-PARTS = {"primitives": primitives.main, "pool": pool.main}
+PARTS = {"primitives": primitives.main, "pool": pool.main, "deadlocks": deadlocks.main}
 
 
 def main(arguments: list[str]) -> int:

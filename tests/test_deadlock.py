@@ -95,9 +95,11 @@ def test_one_is_told_and_the_others_go_on(make, n, capsys):
         assert one.tid != os.getpid()
         assert f"'lock {i}'" in one.holds
         assert f"'lock {(i + 1) % n}'" in one.waits_for == following.holds
+        assert f"  waits for {one.waits_for}, which {following.thread} holds\n" in str(error)
         assert ", in sit\n" in one.stack
         assert "kettle/" not in one.stack
     assert "release()" not in str(error)
+    assert f"The others go on when {error.cycle[0].thread}, which gets this error" in str(error)
     assert capsys.readouterr().err == ""
 
 
@@ -322,6 +324,10 @@ def test_who_is_told_and_ends_leaves_nobody_waiting():
     for thread in people:
         thread.join()
     assert [error.ended is None for error in errors] == [True, False]
+    # The other one's text is short: that it was told is known, and where this one is, its traceback shows.
+    assert f"{people[0].name} (" in str(errors[1]) or f"{people[1].name} (" in str(errors[1])
+    assert "was told of a deadlock, has ended with Lock made at" in str(errors[1])
+    assert "\n" not in str(errors[1])
 
 
 def test_in_a_forked_child_a_lock_of_a_thread_that_did_not_come_along():
@@ -373,6 +379,42 @@ def test_a_lock_that_is_passed_on():
     friend.start()
     assert lock.acquire()
     friend.join()
+
+
+@pytest.mark.usefixtures("no_alarm")
+def test_a_lock_that_goes_from_hand_to_hand():
+    """It was passed on while somebody waited: the thread that took it is not taken for the one that will release it."""
+    a, b = threading.Lock(name="a"), threading.Lock(name="b")
+    a.acquire()
+    friend = standard.Thread(target=a.acquire)
+    friend.start()
+    until(lambda: waiters(a))
+    other_friend = standard.Thread(target=a.release)
+    other_friend.start()
+    for thread in (friend, other_friend):
+        thread.join()
+    a.release()
+
+    sits = standard.Barrier(2)
+
+    def sit(mine, other, keeps):
+        mine.acquire()
+        sits.wait()
+        with other:
+            pass
+        if keeps:
+            mine.release()
+
+    people = [standard.Thread(target=sit, args=(a, b, False)), standard.Thread(target=sit, args=(b, a, True))]
+    for thread in people:
+        thread.start()
+    until(lambda: waiters(a) and waiters(b))
+    naps()
+    assert waiters(a)
+    assert waiters(b)
+    a.release()
+    for thread in people:
+        thread.join()
 
 
 def test_nobody_is_left_who_could_pass_it_on():

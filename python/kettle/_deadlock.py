@@ -39,7 +39,8 @@ def deadlock(policy: Policy | None = None) -> str:
     "off": nothing.
 
     This counts for this process and for those that it starts from now on, which learn it from the environment variable
-    KETTLE_DEADLOCK. A wait with a time-out is never part of a deadlock: it ends by itself.
+    KETTLE_DEADLOCK. A wait with a time-out is never part of a deadlock: it ends by itself. Nor is one for a plain Lock
+    that another thread than its holder has released before, while somebody waited: it goes from hand to hand.
     """
     now: str = native.deadlock_policy(policy)[0]
     if policy is not None:
@@ -82,8 +83,10 @@ def _named(lock: Any) -> str:
     return f"{kind}{where.removeprefix(',')}" if name is None else f"{kind} {name!r}{where}"
 
 
-def report(text: str) -> None:
+def report(text: str, has_ended: bool) -> None:
     """Tells people, once, while the threads go on waiting."""
+    if native.deadlock_policy()[0] == "report" and not has_ended:
+        text += '\n\nAll of them go on waiting. After kettle.deadlock("raise") one would get a DeadlockError instead.'
     if sys.stderr is not None:
         print(f"kettle: {text}\n", file=sys.stderr, flush=True)
 
@@ -92,4 +95,14 @@ def error(text: str, ended: tuple[int, int] | None, cycle: list[tuple[Any, ...]]
     """What is raised in the one that is told."""
     from kettle._errors import DeadlockError
 
-    return DeadlockError(text, cycle=[Waiting(*one) for one in cycle], ended=ended)
+    members = [Waiting(*one) for one in cycle]
+    if ended is not None:
+        text = text.partition("\n")[0]  # where this thread is stands in the traceback
+    elif len(members) == 1:
+        text += "\n\nA thread that holds a lock can take it again only if it is an RLock."
+    else:
+        text += (
+            f"\n\nThe others go on when {members[0].thread}, which gets this error, releases what it holds (`with` "
+            "does that).\nWhere all take their locks in the same order, none ever wait for each other."
+        )
+    return DeadlockError(text, cycle=members, ended=ended)

@@ -41,17 +41,35 @@ pub(crate) fn deadlock_policy(policy: Option<&str>, threshold: Option<f64>) -> P
 
 /// Where a lock was made.
 #[derive(Default)]
-pub(crate) struct Made(OnceLock<Site>);
+pub(crate) struct Made(OnceLock<Place>);
+
+enum Place {
+    Here(Site),
+    /// In another process, which told us.
+    There(FileAndLine),
+}
+
+pub(crate) type FileAndLine = (String, Option<u32>);
 
 impl Made {
     /// By the Python code that called us.
     pub(crate) fn here(py: Python<'_>) -> Self {
-        Self(Site::of_caller(py).map(OnceLock::from).unwrap_or_default())
+        Self(Site::of_caller(py).map(|site| Place::Here(site).into()).unwrap_or_default())
+    }
+
+    /// By what another process says.
+    pub(crate) fn set_there(&self, place: FileAndLine) {
+        // What is known already was not told by others.
+        let _ = self.0.set(Place::There(place));
     }
 
     /// As file and line.
-    pub(crate) fn file_and_line(&self, py: Python<'_>) -> PyResult<Option<(String, Option<u32>)>> {
-        self.0.get().map(|site| site.file_and_line(py)).transpose()
+    pub(crate) fn file_and_line(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
+        match self.0.get() {
+            None => Ok(None),
+            Some(Place::Here(site)) => site.file_and_line(py).map(Some),
+            Some(Place::There(place)) => Ok(Some(place.clone())),
+        }
     }
 }
 
@@ -91,7 +109,8 @@ impl Teller for Waiter {
     }
 
     fn report(&self, found: &Deadlock) -> bool {
-        self.call(|module| call_method(module, "report", (found.to_string(),)).map(drop)).is_some()
+        let report = (found.to_string(), found.ended.is_some());
+        self.call(|module| call_method(module, "report", report).map(drop)).is_some()
     }
 }
 
@@ -121,7 +140,8 @@ fn error(py: Python<'_>, found: &Deadlock) -> PyErr {
     let cycle: Vec<_> =
         (found.members.iter()).map(|m| (m.pid, m.tid, &m.thread, &m.waits_for, &m.holds, &m.stack)).collect();
     let make = || -> PyResult<Bound<'_, PyAny>> {
-        py.import("kettle._deadlock")?.getattr("error")?.call1((found.to_string(), found.ended, cycle))
+        let ended = found.ended.as_ref().map(|ended| (ended.pid, ended.tid));
+        py.import("kettle._deadlock")?.getattr("error")?.call1((found.to_string(), ended, cycle))
     };
     make().map_or_else(|e| e, PyErr::from_value)
 }

@@ -9,10 +9,10 @@ use kettle_core::wait::{Deadline, EventCount, Patience};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::deadlock::{Made, wait_watched};
+use crate::deadlock::{FileAndLine, Made, wait_watched};
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::primitive::{self, Waitable, travels, waitable};
+use crate::primitive::{self, Waitable, recipient, travels, waitable};
 
 fn policy(on_owner_death: &str) -> PyResult<OnOwnerDeath> {
     match on_owner_death {
@@ -107,9 +107,19 @@ impl Lock {
         self.release()
     }
 
-    /// Where it was made, if that was in this process or one that it was forked from.
-    fn _made(&self, py: Python<'_>) -> PyResult<Option<(String, Option<u32>)>> {
+    /// Where it was made, if that is known.
+    fn _made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
         self.made.file_and_line(py)
+    }
+
+    /// The same while this thread pickles the start data of a child, and None else: messages are kept short.
+    fn _made_for_child(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
+        recipient().map_or(Ok(None), |_| self.made.file_and_line(py))
+    }
+
+    /// What `_made_for_child` was in the process that it comes from.
+    fn _set_made(&self, place: FileAndLine) {
+        self.made.set_there(place);
     }
 
     fn _owner(&self) -> Option<(u32, u32)> {
@@ -269,9 +279,19 @@ impl RLock {
         wait_for(slf, wanted, Deadline::NEVER, |p| body.acquire_again::<Processes>(depth, p)).map(drop)
     }
 
-    /// Where it was made, if that was in this process or one that it was forked from.
-    fn _made(&self, py: Python<'_>) -> PyResult<Option<(String, Option<u32>)>> {
+    /// Where it was made, if that is known.
+    fn _made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
         self.made.file_and_line(py)
+    }
+
+    /// The same while this thread pickles the start data of a child, and None else: messages are kept short.
+    fn _made_for_child(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
+        recipient().map_or(Ok(None), |_| self.made.file_and_line(py))
+    }
+
+    /// What `_made_for_child` was in the process that it comes from.
+    fn _set_made(&self, place: FileAndLine) {
+        self.made.set_there(place);
     }
 
     fn _owner(&self) -> Option<(u32, u32)> {

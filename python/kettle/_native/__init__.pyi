@@ -112,7 +112,13 @@ class Lock(Primitive):
         """(pid, thread id) of the holder."""
 
     def _made(self) -> tuple[str, int | None] | None:
-        """The file and line where it was made, unless that was in another process."""
+        """The file and line where it was made, if that is known."""
+
+    def _made_for_child(self) -> tuple[str, int | None] | None:
+        """The same while the start data of a child is pickled, and None else."""
+
+    def _set_made(self, place: tuple[str, int | None]) -> None:
+        """What `_made_for_child` was in the process that it comes from."""
 
     def _is_mine(self) -> bool: ...
     def _count(self) -> int: ...
@@ -247,7 +253,7 @@ class HeapExclusive(HeapWaitable):
         """(pid, thread id) of the holder."""
 
     def _made(self) -> tuple[str, int | None] | None:
-        """The file and line where it was made, unless that was in another process."""
+        """The file and line where it was made."""
 
 class HeapLock(HeapExclusive):
     def __init__(self, *, name: str | None = None) -> None: ...

@@ -40,6 +40,13 @@ def _rebuild(cls: Any, token: bytes, name: str | None) -> Any:
     return cls._from_token(token, name)
 
 
+def _rebuild_lock(cls: Any, token: bytes, name: str | None, made: tuple[str, int | None] | None) -> Any:
+    lock = cls._from_token(token, name)
+    if made is not None:
+        lock._set_made(made)
+    return lock
+
+
 @native.quicken
 class Lock(AwaitAcquire, native.Lock, _standard.Lock):
     """A lock that one thread of one process holds, and that any other may release.
@@ -55,7 +62,7 @@ class Lock(AwaitAcquire, native.Lock, _standard.Lock):
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._token(), self.name)
+        return _rebuild_lock, (type(self), self._token(), self.name, self._made_for_child())
 
     @property
     def _semlock(self) -> Self:  # concurrent.futures and others ask it for _is_mine() and _get_value()
@@ -80,7 +87,7 @@ class RLock(AwaitAcquire, native.RLock, _standard.RLock):
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._token(), self.name)
+        return _rebuild_lock, (type(self), self._token(), self.name, self._made_for_child())
 
     @property
     def _semlock(self) -> Self:

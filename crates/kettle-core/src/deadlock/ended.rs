@@ -4,26 +4,35 @@
 //! another thread, so this is only reported, unless the holder ended after it was told of a deadlock: then the error
 //! went on to end the thread, and nobody is left who would release what it holds.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::arena::participants;
 use crate::arena::waiters::Waiting;
 use crate::sys::{Owner, clock, process, thread};
 
-use super::report::Member;
+use super::report::{Ended, Member};
 use super::{Deadlock, Policy, Watch};
 
 /// For so long a process may be about to end that lost a thread.
 const ENDING: u64 = 1_000_000_000;
 
+/// Of many who wait for the same lock one after another is told, so far apart: each may well end with a traceback, and
+/// people are to read those.
+const APART: u64 = 15_000_000;
+/// Nobody is told later than this for that.
+const PATIENCE: u64 = 500_000_000;
+
 /// What this process knows of its own threads and locks.
 #[derive(Default)]
 struct Known {
-    /// Threads that were told of a deadlock by an error, by both their names.
-    told: HashSet<u64>,
+    /// Threads that were told of a deadlock by an error: by both their numbers, what each called itself.
+    told: HashMap<u64, String>,
     /// Locks, and their holders, of which it was reported that the holder has ended.
     reported: HashSet<(usize, u64)>,
+    /// When the next one may be told by an error.
+    next_turn: u64,
 }
 
 static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
@@ -34,12 +43,24 @@ fn known<R>(f: impl FnOnce(&mut Known) -> R) -> R {
 }
 
 /// This thread is told of a deadlock by an error.
-pub(super) fn note_told(me: &Waiting) {
-    told(me.owner, me.thread);
+pub(super) fn note_told(me: &Waiting, name: &str) {
+    told(me.owner, me.thread, name);
 }
 
-fn told(owner: Owner, thread: u32) {
-    known(|k| k.told.extend([owner.to_bits(), Owner::new(0, 0, thread).to_bits()]));
+fn told(owner: Owner, thread: u32, name: &str) {
+    let numbers = [owner.to_bits(), Owner::new(0, 0, thread).to_bits()];
+    known(|k| k.told.extend(numbers.map(|number| (number, name.to_owned()))));
+}
+
+/// Sleeps until it is this thread's turn to be told.
+fn wait_for_turn() {
+    let now = clock::now();
+    let turn = known(|k| {
+        let turn = k.next_turn.clamp(now, now + PATIENCE);
+        k.next_turn = turn + APART;
+        turn
+    });
+    std::thread::sleep(Duration::from_nanos(turn - now));
 }
 
 impl Watch<'_> {
@@ -68,19 +89,28 @@ impl Watch<'_> {
             }
         }
         let certain = self.wanted.reentrant;
-        let was_told = known(|k| k.told.contains(&holder.to_bits()));
-        let raises = !self.wanted.insists && (certain || policy == Policy::Raise && was_told);
+        let told_as = known(|k| k.told.get(&holder.to_bits()).cloned());
+        let raises = !self.wanted.insists && (certain || policy == Policy::Raise && told_as.is_some());
         let place = core::ptr::from_ref(self.wanted.lock).addr();
         if !raises && !known(|k| k.reported.insert((place, holder.to_bits()))) {
             return Some(false);
+        }
+        if raises {
+            wait_for_turn();
+            // A plain lock may have been released by another one meanwhile.
+            if self.holder() != holder {
+                return None;
+            }
         }
         let Some(text) = self.teller.text() else { return Some(true) };
         let me = participants::try_me().unwrap_or(Owner::new(0, 0, process::thread_id()));
         let mut member = Member::new(me, text);
         member.pid = process::id();
-        let found = Deadlock { members: vec![member], certain, ended: Some((pid, tid)) };
         if raises {
-            told(me, thread::number());
+            told(me, thread::number(), &member.thread);
+        }
+        let found = Deadlock { members: vec![member], certain, ended: Some(Ended { pid, tid, told_as }) };
+        if raises {
             self.found.replace(Some(found));
             return Some(true);
         }

@@ -19,8 +19,9 @@
 //!
 //! *What is not followed.* A wait with a time-out ends by itself, so it is no part of a circle, and neither are tasks of
 //! an event loop, which do not sleep. A thread that waits for a plain lock that it holds itself may wait for another to release it,
-//! which is a common use of such a lock: that counts only if there is no other thread. Nothing of all this is on the way
-//! of who gets his lock within the threshold.
+//! which is a common use of such a lock: that counts only if there is no other thread. A plain lock that another thread
+//! than its holder has released, while somebody waited, is left out from then on: it goes from hand to hand. Nothing of
+//! all this is on the way of who gets his lock within the threshold.
 
 mod ended;
 mod report;
@@ -34,7 +35,7 @@ use crate::sync::{Home, Lock};
 use crate::sys::{Owner, clock, process, thread};
 use crate::wait::{Deadline, Patience, Scope};
 
-pub use report::{Deadlock, Member, Text};
+pub use report::{Deadlock, Ended, Member, Text};
 
 /// What is done about threads that wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +162,7 @@ impl Watch<'_> {
     /// At the end of each slice: true ends the wait.
     fn slept(&self) -> bool {
         let policy = policy();
-        if policy == Policy::Off {
+        if policy == Policy::Off || self.wanted.lock.is_passed_on() {
             self.entry.replace(None);
             return false;
         }
@@ -241,7 +242,7 @@ impl Watch<'_> {
         self.reported.set(teller.number());
         let found = Deadlock::circle(members, certain);
         if raises {
-            ended::note_told(&circle[0]);
+            ended::note_told(&circle[0], &found.members[0].thread);
             self.found.replace(Some(found));
             return true;
         }

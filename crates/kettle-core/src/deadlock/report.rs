@@ -64,8 +64,19 @@ pub struct Deadlock {
     pub members: Vec<Member>,
     /// Nobody from outside can help.
     pub certain: bool,
-    /// The holder of what the only member waits for has ended: its process, and its thread.
-    pub ended: Option<(u32, u32)>,
+    /// The holder of what the only member waits for has ended.
+    pub ended: Option<Ended>,
+}
+
+/// A thread that has ended with a lock, while its process goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its process.
+    pub pid: u32,
+    /// The kernel's number of the thread.
+    pub tid: u32,
+    /// What the thread called itself, if it was told of a deadlock by an error: that ended it, as it seems.
+    pub told_as: Option<String>,
 }
 
 /// What `waiting` says of itself; None if its wait is over.
@@ -100,31 +111,55 @@ impl Deadlock {
     }
 }
 
-fn named(lock: &str) -> &str {
-    if lock.is_empty() { "a lock" } else { lock }
+fn lock(name: &str) -> &str {
+    if name.is_empty() { "a lock" } else { name }
+}
+
+fn thread(name: &str) -> &str {
+    if name.is_empty() { "a thread" } else { name }
 }
 
 impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.ended, self.members.as_slice()) {
-            (Some((pid, tid)), _) => {
-                write!(f, "deadlock: the thread that holds a lock has ended (pid {pid}, thread {tid})")?
-            }
-            (None, [_]) => f.write_str("deadlock: a thread waits for a lock that it holds itself")?,
-            (None, members) => write!(f, "deadlock: {} threads wait for each other", members.len())?,
+        f.write_str("deadlock: ")?;
+        match (&self.ended, self.members.as_slice()) {
+            (Some(ended), members) => ended.with(members.first().map_or("", |m| &m.waits_for), f)?,
+            (None, [_]) => f.write_str("a thread waits for a lock that it holds itself")?,
+            (None, members) => write!(f, "{} threads wait for each other", members.len())?,
         }
-        if !self.certain {
-            f.write_str("; only a release() by yet another thread can help")?;
-        }
-        for member in &self.members {
-            let Member { pid, tid, thread, waits_for, holds, stack } = member;
-            write!(f, "\n\n{} (pid {pid}, thread {tid})\n", if thread.is_empty() { "a thread" } else { thread })?;
+        f.write_str(match (&self.ended, self.certain) {
+            (None, true) => "",
+            (Some(_), true) => "; nobody else can release it",
+            (_, false) => "; only a release() by yet another thread can help",
+        })?;
+        for (member, next) in self.members.iter().zip(self.members.iter().cycle().skip(1)) {
+            let Member { pid, tid, thread: name, waits_for, holds, stack } = member;
+            write!(f, "\n\n{} (pid {pid}, thread {tid})\n", thread(name))?;
             if self.ended.is_none() {
-                writeln!(f, "  holds     {}", named(holds))?;
+                writeln!(f, "  holds     {}", lock(holds))?;
             }
-            writeln!(f, "  waits for {}", named(waits_for))?;
-            f.write_str(stack.trim_end())?;
+            write!(f, "  waits for {}", lock(waits_for))?;
+            if self.members.len() > 1 {
+                write!(f, ", which {} holds", thread(&next.thread))?;
+            }
+            write!(f, "\n{}", stack.trim_end())?;
         }
         Ok(())
+    }
+}
+
+impl Ended {
+    fn with(&self, waits_for: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self { pid, tid, told_as }, lock) = (self, lock(waits_for));
+        match told_as {
+            Some(name) => {
+                write!(
+                    f,
+                    "{} (pid {pid}, thread {tid}), which was told of a deadlock, has ended with {lock}",
+                    thread(name)
+                )
+            }
+            None => write!(f, "the thread that holds {lock} has ended (pid {pid}, thread {tid})"),
+        }
     }
 }

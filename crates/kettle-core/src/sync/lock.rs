@@ -32,7 +32,7 @@ pub struct Lock {
     policy: AtomicU32,
     contended: AtomicU32,
     deaths: AtomicU32,
-    _pad: AtomicU32,
+    passed_on: AtomicU32,
 }
 
 const BROKEN: u64 = Owner::FLAG_HIGH;
@@ -89,7 +89,7 @@ impl Lock {
             policy: AtomicU32::new(policy as u32),
             contended: AtomicU32::new(0),
             deaths: AtomicU32::new(0),
-            _pad: AtomicU32::new(0),
+            passed_on: AtomicU32::new(0),
         }
     }
 
@@ -166,12 +166,29 @@ impl Lock {
     #[inline]
     pub fn release<H: Home>(&self) -> Result<(), NotHeld> {
         crash_point("lock.release.before");
-        if self.word.swap(0, Ordering::SeqCst) == 0 {
+        let holder = self.word.swap(0, Ordering::SeqCst);
+        if holder == 0 {
             return Err(NotHeld);
         }
         crash_point("lock.release.before-notify");
-        self.freed.notify_after_fence(1, H::SCOPE);
+        if self.freed.notify_after_fence(1, H::SCOPE) {
+            self.note_release::<H>(holder);
+        }
         Ok(())
+    }
+
+    /// Only where somebody waited: that costs nothing while nobody does.
+    #[cold]
+    fn note_release<H: Home>(&self, holder: u64) {
+        if holder & BROKEN == 0 && holder != H::me().to_bits() {
+            self.passed_on.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether one who waited for it ever got it from another thread than its holder. Whom it names then says little
+    /// about who will release it.
+    pub fn is_passed_on(&self) -> bool {
+        self.passed_on.load(Ordering::Relaxed) != 0
     }
 
     /// Makes a broken lock free again; nothing if it is free.

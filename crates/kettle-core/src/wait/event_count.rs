@@ -141,14 +141,17 @@ impl EventCount {
     }
 
     /// As [`notify`](Self::notify), for a caller whose change ended with a sequentially consistent read-modify-write.
+    /// Says whether there was somebody to tell.
     #[inline]
-    pub fn notify_after_fence(&self, count: u32, scope: Scope) {
+    pub fn notify_after_fence(&self, count: u32, scope: Scope) -> bool {
         // Loom takes a sequentially consistent read-modify-write for less than the processors make of it.
         #[cfg(loom)]
         fence(Ordering::SeqCst);
-        if self.word.load(Ordering::SeqCst) & (SLEEPER | DOOR) != 0 {
+        let anyone = self.word.load(Ordering::SeqCst) & (SLEEPER | DOOR) != 0;
+        if anyone {
             self.notify_slow(count, scope);
         }
+        anyone
     }
 
     #[cold]

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::{Truth, UNSET, acquire_deadline, key, pid_and_thread, set_name, sleep_for_lock, sleep_until_locked};
-use crate::deadlock::Made;
+use crate::deadlock::{FileAndLine, Made};
 use crate::lock::lock_statistics;
 use crate::primitive::{Waitable, waitable};
 
@@ -56,7 +56,7 @@ macro_rules! exclusive {
             }
 
             /// Where it was made.
-            fn _made(&self, py: Python<'_>) -> PyResult<Option<(String, Option<u32>)>> {
+            fn _made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
                 self.made.file_and_line(py)
             }
 

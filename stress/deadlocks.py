@@ -1,0 +1,90 @@
+"""Deadlocks: a minute of traffic on ordered locks, of which none is reported, then planted ones, of which each is.
+
+python -m stress deadlocks                        200 threads, a minute; 300 circles of 2 to 6 members
+python -m stress deadlocks --seconds 5 --seed 7   a short one, as it was before
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import os
+import random
+import statistics
+import time
+import traceback
+from collections import Counter
+
+from tests.deadlocks.circles import Plan, plant
+from tests.deadlocks.traffic import traffic
+from tests.death.support import footprint, left_behind
+
+from kettle import _native
+
+#: How often circles are planted with each start method, of ten times.
+SHARES = {"fork": 7, "forkserver": 2, "spawn": 1}
+THRESHOLD = 0.05  # seconds after which a wait is looked at
+TOO_LONG = 60.0  # seconds for one circle, or for the end of the traffic; then every thread's stack is shown
+
+
+def main(arguments: list[str]) -> int:
+    options = _options(arguments)
+    print(f"SEED={options.seed} seconds={options.seconds} circles={options.circles}", flush=True)
+    chance = random.Random(options.seed)
+    plant(Plan.at_random(random.Random(0)), "forkserver", THRESHOLD)  # the fork server stands before we count
+    before = footprint()
+    wrong = _traffic(options, chance.getrandbits(32)) + _circles(options, chance)
+    faulthandler.cancel_dump_traceback_later()
+    _native.reclaim()
+    left = left_behind(before)
+    print(f"left behind: {left or 'nothing'}; wrong: {wrong}; SEED={options.seed}")
+    return 1 if wrong or left else 0
+
+
+def _traffic(options: argparse.Namespace, seed: int) -> int:
+    if not options.seconds:
+        return 0
+    faulthandler.dump_traceback_later(options.seconds + TOO_LONG, exit=True)
+    results = traffic(options.seconds, options.threads, ["fork", "spawn"], THRESHOLD, seed)
+    counts = sum((result["counts"] for result in results), Counter())
+    said = [text for result in results for text in (*result["alarms"], *result["errors"])]
+    for text in said:
+        print(f"WRONG {text}", flush=True)
+    told = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.most_common())
+    print(f"traffic, {options.threads} threads and {len(results) - 1} more processes: {told}", flush=True)
+    if not counts["long waits"]:
+        print("WRONG nobody waited for long, so nothing was looked at")
+        return 1
+    return len(said)
+
+
+def _circles(options: argparse.Namespace, chance: random.Random) -> int:
+    wrong, waits, kinds = 0, [], Counter()
+    begun = time.monotonic()
+    for _ in range(options.circles):
+        seed = chance.getrandbits(32)
+        own = random.Random(seed)
+        plan, method = Plan.at_random(own), own.choices(list(SHARES), list(SHARES.values()))[0]
+        faulthandler.dump_traceback_later(TOO_LONG, exit=True)
+        try:
+            waits.append(plant(plan, method, THRESHOLD))
+        except Exception:
+            wrong += 1
+            print(f"WRONG with {method}, {plan}, seed {seed}\n{traceback.format_exc()}", flush=True)
+        kinds[f"{len(plan.members)} members"] += 1
+        kinds[f"{len(plan.processes())} processes"] += 1
+    if waits:
+        told = ", ".join(f"{n} of {name}" for name, n in sorted(kinds.items()))
+        print(f"{len(waits)} circles in {time.monotonic() - begun:.0f} s: {told}; told after", end=" ")
+        print(f"{statistics.median(waits):.2f} s, {max(waits):.2f} s at most", flush=True)
+    return wrong
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stress deadlocks")
+    default_seed = os.environ.get("SEED") or str(random.SystemRandom().randrange(10**6))
+    parser.add_argument("--seed", default=default_seed)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of traffic")
+    parser.add_argument("--threads", type=int, default=200, help="in the first process")
+    parser.add_argument("--circles", type=int, default=300)
+    return parser.parse_args(arguments)

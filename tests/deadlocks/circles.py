@@ -1,0 +1,171 @@
+"""Circles: threads of one or several processes that wait for each other, on purpose. One of them is told, once, by an
+error that names exactly those; when it lets go, all go on.
+
+    member i holds lock i and wants lock i + 1, the last one wants lock 0;
+    onlookers want one of the locks, hold none, and are never told
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading as standard
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from tests.death.support import LIMIT
+
+import kettle
+import kettle.multiprocessing
+from kettle import _deadlock, queue, threading
+from kettle._core import native
+
+MOST_MEMBERS = 6
+MOST_PROCESSES = 3
+MOST_ONLOOKERS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who is where, and what the locks are. Process 0 is the one that plants."""
+
+    members: list[int]  # the process of each
+    kinds: list[str]  # of each lock: "Lock" or "RLock"
+    names: list[str | None]
+    on_heap: list[bool]  # those whose two members are in one process, some of them
+    onlookers: list[tuple[int, int]]  # the process of each, and which lock it wants
+
+    @classmethod
+    def at_random(cls, chance: random.Random) -> Plan:
+        n = chance.randint(2, MOST_MEMBERS)
+        processes = chance.randint(1, MOST_PROCESSES)
+        members = [chance.randrange(processes) for _ in range(n)]
+        on_heap = [members[i] == members[i - 1] and chance.random() < 0.5 for i in range(n)]
+        onlookers = []
+        for _ in range(chance.randint(0, MOST_ONLOOKERS)):
+            lock = chance.randrange(n)
+            onlookers.append((members[lock] if on_heap[lock] else chance.randrange(processes), lock))
+        return cls(
+            members=members,
+            kinds=[chance.choice(["Lock", "RLock"]) for _ in range(n)],
+            names=[chance.choice([None, f"lock {i}"]) for i in range(n)],
+            on_heap=on_heap,
+            onlookers=onlookers,
+        )
+
+    def processes(self) -> set[int]:
+        return {*self.members, *(process for process, _ in self.onlookers)}
+
+    def make(self, i: int, home: Any) -> Any:
+        return getattr(home, self.kinds[i])(name=self.names[i])
+
+    def describes(self, i: int, text: str) -> bool:
+        """Whether `text` tells of lock `i`."""
+        begins = self.kinds[i] + (" made at " if self.names[i] is None else f" {self.names[i]!r}, made at ")
+        return text.startswith(begins + __file__)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the processes have in common; travels to each."""
+
+    locks: dict[int, Any]
+    all_sit: Any
+    told: Any
+
+
+def part(plan: Plan, process: int, shared: Shared, threshold: float) -> None:
+    """What one process does: all its members and onlookers, each in a thread, to the end."""
+    before, report = native.deadlock_policy(), _deadlock.report
+    native.deadlock_policy("raise", threshold)
+    _deadlock.report = lambda text, _: shared.told.put(("report", text))
+    locks = dict(shared.locks)
+    for i, on_heap in enumerate(plan.on_heap):
+        if on_heap and plan.members[i] == process:
+            locks[i] = plan.make(i, threading)
+
+    def sit(i: int) -> None:
+        mine, next_one = locks[i], locks[(i + 1) % len(plan.members)]
+        with mine:
+            shared.all_sit.wait(LIMIT)
+            begun = time.monotonic()
+            error = None
+            try:
+                with next_one:
+                    pass
+            except kettle.DeadlockError as e:
+                error, waited = e, time.monotonic() - begun
+        if error is None:
+            shared.told.put(("member", i, os.getpid(), standard.get_native_id(), None, 0.0))
+            return
+        with next_one, mine:  # who holds nothing may wait
+            shared.told.put(("member", i, os.getpid(), standard.get_native_id(), error, waited))
+
+    def look_on(i: int) -> None:
+        shared.all_sit.wait(LIMIT)
+        with locks[i]:
+            shared.told.put(("onlooker", i))
+
+    inside = [(i, f"member {i}") for i, home in enumerate(plan.members) if home == process]
+    people = [standard.Thread(target=sit, args=(i,), name=name) for i, name in inside]
+    people += [standard.Thread(target=look_on, args=(i,)) for home, i in plan.onlookers if home == process]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    native.deadlock_policy(*before)
+    _deadlock.report = report
+
+
+def plant(plan: Plan, method: str, threshold: float) -> float:
+    """Has the plan carried out, with processes of that start method, and looks at what is said. How long the one that
+    was told had waited."""
+    context = kettle.multiprocessing.get_context(method)
+    shared = Shared(
+        locks={i: plan.make(i, context) for i, on_heap in enumerate(plan.on_heap) if not on_heap},
+        all_sit=context.Barrier(len(plan.members) + len(plan.onlookers)),
+        told=context.Queue(),
+    )
+    others = [
+        context.Process(target=part, args=(plan, process, shared, threshold), name=f"process {process}")
+        for process in plan.processes() - {0}
+    ]
+    for other in others:
+        other.start()
+    part(plan, 0, shared, threshold)
+    for other in others:
+        other.join(LIMIT)
+        assert other.exitcode == 0, f"{other.name} ended with {other.exitcode}"
+
+    said = []
+    while True:
+        try:
+            said.append(shared.told.get(block=False))
+        except queue.Empty:
+            break
+    members = {one[1]: one[2:] for one in said if one[0] == "member"}
+    onlookers = sorted(one[1] for one in said if one[0] == "onlooker")
+    assert [one for one in said if one[0] == "report"] == []
+    assert len(members) == len(plan.members)
+    assert onlookers == sorted(lock for _, lock in plan.onlookers)
+    assert not any(lock._owner() for lock in shared.locks.values())
+    told = [(i, error, waited) for i, (_, _, error, waited) in members.items() if error is not None]
+    assert len(told) == 1, f"{len(told)} were told: {told}"
+    _check(plan, members, *told[0][:2])
+    waited = told[0][2]
+    assert waited >= threshold
+    return waited
+
+
+def _check(plan: Plan, members: dict[int, Any], first: int, error: Any) -> None:
+    n = len(plan.members)
+    assert error.ended is None
+    assert len(error.cycle) == n
+    for k, one in enumerate(error.cycle):
+        i = (first + k) % n
+        assert (one.pid, one.tid) == members[i][:2], f"member {i} is another one"
+        assert one.thread.split(", ")[-1] == f"member {i}"
+        assert plan.describes(i, one.holds), one.holds
+        assert plan.describes((i + 1) % n, one.waits_for), one.waits_for
+        assert ", in sit\n" in one.stack
