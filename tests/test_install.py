@@ -93,6 +93,17 @@ def test_others_get_ours_and_insiders_the_original(kettle_run):
     assert lines == ["kettle.multiprocessing", "MainProcess", "multiprocessing.context True", "multiprocessing.util"]
 
 
+def test_who_keeps_the_original_threading(kettle_run):
+    lines = kettle_run("""
+        import sys
+        for importer in ("trio._core._entry_queue", "multiprocessing.synchronize", "trionic"):
+            names = {"__name__": importer}
+            exec("import threading; from threading import RLock", names)
+            print(names["threading"] is sys.modules["threading"], type(names["RLock"]()).__module__)
+        """)
+    assert lines == ["True _thread", "True _thread", "False kettle.threading"]
+
+
 def test_what_pickles_name_is_the_original(kettle_run):
     lines = kettle_run("""
         import pickle

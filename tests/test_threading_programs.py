@@ -10,6 +10,18 @@ import pytest
 LIMIT = 60
 
 PROGRAMS = {
+    "what makes a lock is an attribute": """
+        import collections, copy, pickle, threading
+
+        class Map:
+            make = threading.Lock
+            make_again = threading.RLock
+
+        with Map().make(), Map().make_again():
+            assert not threading.Lock().locked()
+        assert pickle.loads(pickle.dumps(threading.Lock)) is copy.deepcopy(threading.Lock) is threading.Lock
+        assert collections.defaultdict(threading.Lock)[1].acquire()
+        """,
     "a threaded web server": """
         import http.server, threading, urllib.request
         from concurrent.futures import ThreadPoolExecutor

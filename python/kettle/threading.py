@@ -103,13 +103,25 @@ if sys.version_info < (3, 13):
 
     _new = native.HeapLock.__new__
 
-    def Lock(*, name: str | None = None) -> _LockClass:  # type: ignore[no-redef]
-        lock = _new(_LockClass)
-        if name is not None:
-            lock.name = name
-        return lock
+    class _Function:
+        # As a function of C, and unlike one of Python, it is no method of a class that has it as an attribute.
 
-    Lock.__doc__ = _LockClass.__doc__
+        __name__ = __qualname__ = "Lock"
+        __doc__ = _LockClass.__doc__
+
+        def __call__(self, *, name: str | None = None) -> _LockClass:
+            lock = _new(_LockClass)
+            if name is not None:
+                lock.name = name
+            return lock
+
+        def __reduce__(self) -> str:
+            return "Lock"
+
+        def __repr__(self) -> str:
+            return f"<function {__name__}.Lock>"
+
+    Lock = _Function()  # type: ignore[assignment, misc]
     _LockClass.__new__ = _refuse  # type: ignore[method-assign, assignment]
 
 
