@@ -304,6 +304,25 @@ def test_a_holder_that_ended_with_a_plain_lock_is_reported_once(capsys):
         thread.join()
 
 
+def test_the_last_thread_left_is_told_of_a_plain_lock_too():
+    program = """if True:
+        import threading, kettle, kettle.threading
+        kettle.deadlock("raise")
+        lock = kettle.threading.Lock(name="forgotten")
+        thread = threading.Thread(target=lock.acquire)
+        thread.start()
+        thread.join()
+        try:
+            lock.acquire()
+        except kettle.DeadlockError as error:
+            print(error.ended is not None, error)
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    assert done.stdout.startswith("True deadlock: ")
+    assert "nobody else can release it" in done.stdout
+    assert "'forgotten'" in done.stdout
+
+
 def test_who_is_told_and_ends_leaves_nobody_waiting():
     kettle.deadlock("raise")
     locks = [threading.Lock(), threading.Lock()]

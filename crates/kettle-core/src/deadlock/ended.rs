@@ -1,8 +1,9 @@
 //! Locks whose holder has ended, while its process goes on.
 //!
 //! Nobody else may release a re-entrant lock: who waits for it waits for ever. A plain lock may still be released by
-//! another thread, so this is only reported, unless the holder ended after it was told of a deadlock: then the error
-//! went on to end the thread, and nobody is left who would release what it holds.
+//! another thread, so this is only reported. If errors are wanted for plain locks too, there is one where nobody is left
+//! who would release it: this thread is the process's only one, or the holder ended after it was told of a deadlock, so
+//! that the error went on to end the thread.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -88,9 +89,12 @@ impl Watch<'_> {
                 return Some(false);
             }
         }
-        let certain = self.wanted.reentrant;
         let told_as = known(|k| k.told.get(&holder.to_bits()).cloned());
-        let raises = !self.wanted.insists && (certain || policy == Policy::Raise && told_as.is_some());
+        let is_alone = self.on_heap && process::thread_count() == Some(1);
+        let reentrant = self.wanted.reentrant;
+        let nobody_helps = reentrant || policy == Policy::Raise && (is_alone || told_as.is_some());
+        let raises = nobody_helps && !self.wanted.insists;
+        let certain = reentrant || is_alone;
         let place = core::ptr::from_ref(self.wanted.lock).addr();
         if !raises && !known(|k| k.reported.insert((place, holder.to_bits()))) {
             return Some(false);

@@ -1,4 +1,4 @@
-"""Every program in docs/pool.md runs, in an interpreter of its own, and prints what the page says."""
+"""Every program in docs/pool.md and docs/threads.md runs, in an interpreter of its own, and prints what the page says."""
 
 import doctest
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parent.parent / "docs" / "pool.md"
+PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("pool.md", "threads.md")]
 LIMIT = 40  # seconds that a program may take, on however slow a machine
 SETTLE = 5  # seconds in which what it has started must be gone
 
@@ -22,31 +22,40 @@ PIECE = re.compile(
 )
 
 
-def programs():
+def programs(page):
+    """(what it is called, the program, what it prints)"""
     heading, number = "", 0
-    for piece in PIECE.finditer(PAGE.read_text()):
+    for piece in PIECE.finditer(page.read_text()):
         if piece["heading"]:
             heading, number = re.sub(r"\W+", "-", piece["heading"]).strip("-"), 0
         else:
             number += 1
-            yield pytest.param(piece["program"], piece["prints"], id=f"{heading}-{number}")
+            yield f"{page.stem}-{heading}-{number}", piece["program"], piece["prints"]
 
 
-def test_every_program_of_the_page_is_found_and_says_what_it_prints():
-    text = PAGE.read_text()
-    found = [parameters.values for parameters in programs()]
-    assert len(found) == text.count("```python") > 20
-    assert all(prints for _, prints in found)
-    assert len(found) == text.count("```text")
+def links(page):
+    return re.findall(r"\]\(#([^)]+)\)", page.read_text())
 
 
-@pytest.mark.parametrize("anchor", re.findall(r"\]\(#([^)]+)\)", PAGE.read_text()))
-def test_links_within_the_page_lead_somewhere(anchor):
-    headings = re.findall(r"^## (.+)$", PAGE.read_text(), re.MULTILINE)
-    assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_program_of_the_page_is_found_and_says_what_it_prints(page):
+    text = page.read_text()
+    found = list(programs(page))
+    assert len(found) == text.count("```python") == text.count("```text") > 10
+    assert all(prints for _, _, prints in found)
 
 
-@pytest.mark.parametrize(("program", "prints"), list(programs()))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_within_the_page_lead_somewhere(page):
+    headings = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    assert set(links(page)) <= anchors
+    assert len(links(page)) > 10
+
+
+@pytest.mark.parametrize(
+    ("program", "prints"), [pytest.param(*rest, id=name) for page in PAGES for name, *rest in programs(page)]
+)
 def test_program(program, prints, tmp_path):
     path = tmp_path / "program.py"
     path.write_text(program)
