@@ -69,7 +69,7 @@ mod _native {
     #[pymodule_export]
     use super::pickle::{dumps, set_pickler};
     #[pymodule_export]
-    use super::pool::{Crew, Desk, Job, ThreadCrew, Worker};
+    use super::pool::{CrewHandle, Desk, PoolCrew, PoolJob, ThreadCrew, Worker};
     #[pymodule_export]
     use super::primitive::sending_to;
     #[pymodule_export]

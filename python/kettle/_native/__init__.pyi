@@ -542,11 +542,9 @@ class PoolWorker:
     def run(self) -> None:
         """Works until there is nothing more to do."""
 
-@final
-class ThreadCrew:
-    """Worker threads, and what they are to do. `hooks` is described in `kettle.multiprocessing._threads`."""
+class Crew:
+    """What crews of processes and of threads have in common."""
 
-    def __new__(cls, hooks: Any) -> Self: ...
     @property
     def state(self) -> str:
         """ "RUN", "CLOSE" or "TERMINATE"."""
@@ -554,6 +552,19 @@ class ThreadCrew:
     def check(self) -> None:
         """Raises what broke the pool, if something did, or that it belongs to another process."""
 
+    def join(self, timeout: float | None = None) -> bool:
+        """Of a pool that takes no more: waits until the last worker has left. False: the time is over."""
+
+    def withdraw_all(self) -> None:
+        """Cancels all calls that no worker has begun, and of imaps all that no worker has."""
+
+    def statistics(self) -> Any: ...
+
+@final
+class ThreadCrew(Crew):
+    """Worker threads, and what they are to do. `hooks` is described in `kettle.multiprocessing._threads`."""
+
+    def __new__(cls, hooks: Any) -> Self: ...
     def start(self) -> None:
         """Starts one worker more."""
 
@@ -575,26 +586,11 @@ class ThreadCrew:
     def terminate(self) -> None:
         """Ends all jobs; the workers leave when the tasks that they are at have ended."""
 
-    def withdraw_all(self) -> None:
-        """Cancels all that no worker has begun."""
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Of a pool that takes no more: waits until the last worker has left. False: the time is over."""
-
-    def statistics(self) -> Any: ...
-
 @final
-class PoolCrew:
+class PoolCrew(Crew):
     """The parent's side of a pool. `hooks` does what only Python can do; see `kettle.multiprocessing._crew`."""
 
     def __new__(cls, hooks: Any, workers: int, *, chunks: int | None = None, memory: int | None = None) -> Self: ...
-    @property
-    def state(self) -> str:
-        """ "RUN", "CLOSE" or "TERMINATE"."""
-
-    def check(self) -> None:
-        """Raises what broke the pool, if something did, or that it belongs to another process."""
-
     def staff(self) -> None:
         """Starts the workers that are missing. Raises what starting one of them raised."""
 
@@ -610,24 +606,16 @@ class PoolCrew:
     def hire(self, most: int) -> bool:
         """Starts one worker more, if none is free and there are not so many. Says whether there may be more still."""
 
-    def withdraw_all(self) -> None:
-        """Cancels all calls that no worker has begun, and of imaps all that was not sent to one."""
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Of a pool that takes no more: waits until the last worker has left. False: the time is over."""
-
     def kill_workers(self) -> None:
         """Ends all workers; others take their place. What they were at is over, what they had not begun is done by
         others."""
-
-    def statistics(self) -> Any: ...
 
 class PoolJob:
     """What was asked of a pool at once: a call, a map, an imap; its tasks and their outcomes."""
 
     def __new__(
         cls,
-        crew: PoolCrew,
+        crew: Crew,
         kind: str,
         function: Any,
         items: Any,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -11,11 +10,12 @@ from concurrent.futures import Executor, process
 
 from kettle._cpus import usable_cpus
 from kettle._session import native
+from kettle.futures._exit import at_exit
 from kettle.futures._future import PoolFuture
 from kettle.futures._hooks import Hooks
 from kettle.futures._maps import Maps, Results
+from kettle.multiprocessing._options import check_initializer, memory_size, retry_count
 from kettle.multiprocessing.context import BaseContext, _default_context
-from kettle.multiprocessing.pool import _bytes, _retries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
             max_workers = usable_cpus()
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
-        if initializer is not None and not callable(initializer):
-            raise TypeError("initializer must be a callable")
+        check_initializer(initializer)
         if mp_context is None:
             mp_context = _default_context.get_context(None if max_tasks_per_child is None else "spawn")
         elif not isinstance(mp_context, BaseContext):
@@ -76,7 +75,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         self._max_workers = max_workers
         self._mp_context = mp_context
         self._max_tasks_per_child = max_tasks_per_child
-        self._memory = None if max_memory_per_worker is None else _bytes(max_memory_per_worker)
+        self._memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)
         self._hooks = Hooks(mp_context.Process, initializer, tuple(initargs))
         self._opening = threading.Lock()
         self._crew: native.PoolCrew | None = None
@@ -91,7 +90,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
                 return self._crew
             if self._shutdown_thread:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            if _exit.has_begun:
+            if at_exit.has_begun:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             at_first = self._max_workers if self._forks else 0
             crew = native.PoolCrew(self._hooks, at_first, chunks=self._max_tasks_per_child, memory=self._memory)
@@ -101,7 +100,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
             except BaseException:
                 crew.terminate()
                 raise
-            self._executor_manager_thread = _exit.serve(crew, self._hooks)
+            self._executor_manager_thread = at_exit.serve(crew, self._hooks)
             self._home = os.getpid()
             # An executor that nobody refers to any more does what it was given to do, and goes.
             weakref.finalize(self, crew.close).atexit = False
@@ -158,7 +157,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
 
         It can be used wherever an executor can. To shut it down is to shut down the executor.
         """
-        return _View(self, task_timeout, _retries(retries))
+        return _View(self, task_timeout, retry_count(retries))
 
     # ------------------------------------------------------------------ the end
 
@@ -255,44 +254,3 @@ class _View(Executor):
 
     def __exit__(self, *exception: Any) -> None:
         self._executor.__exit__(*exception)
-
-
-class _Exit:
-    """Who still works when the interpreter leaves: it waits for them, unless Ctrl-C made it leave."""
-
-    def __init__(self) -> None:
-        self.has_begun = False
-        self._serving: dict[native.PoolCrew, Hooks] = {}
-        threading._register_atexit(self._leave)  # type: ignore[attr-defined]
-        os.register_at_fork(after_in_child=self._serving.clear)
-
-    def serve(self, crew: native.PoolCrew, hooks: Hooks) -> threading.Thread:
-        """Starts the thread that works for `crew` when nobody waits for it."""
-        self._serving[crew] = hooks
-        thread = threading.Thread(target=self._serve, args=(crew,), name="executor-deputy", daemon=True)
-        thread.start()
-        return thread
-
-    def _serve(self, crew: native.PoolCrew) -> None:
-        try:
-            crew.deputise()
-        finally:
-            self._serving.pop(crew, None)
-
-    def _leave(self) -> None:
-        self.has_begun = True
-        serving = list(self._serving.items())
-        interrupted = not hasattr(sys, "ps1") and getattr(sys, "last_type", None) is KeyboardInterrupt
-        try:
-            for crew, _ in serving:
-                crew.terminate() if interrupted else crew.close()
-            for crew, hooks in serving:
-                crew.join()
-                hooks.join_callbacks()
-        except BaseException:
-            for crew, _ in serving:
-                crew.terminate()
-            raise
-
-
-_exit = _Exit()

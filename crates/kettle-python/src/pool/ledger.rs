@@ -1,5 +1,10 @@
-//! What a crew of any kind knows of its jobs, and what it does with them: takes them in, gives tasks their outcomes,
-//! completes, cancels and forgets jobs.
+//! What a crew of any kind knows: its jobs, which of them stand in line, and how far its own life has come.
+//!
+//! ```text
+//!   Running ──close──► Closed ──all done──► (workers leave)
+//!      └──────┬───────────┘
+//!             └──terminate──► Terminated
+//! ```
 //!
 //! Each lock here is held for moments, with the interpreter attached, and never while Python code can run.
 
@@ -7,35 +12,28 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use kettle::pool::engine::Waiter;
 use kettle_core::sys::process;
-use kettle_core::wait::Deadline;
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
+use pyo3::types::PyString;
 
-use super::job::{Job, Task, Work};
-use super::results::Outcome;
-use crate::methods::calls;
+use super::crew::Crew;
+use super::job::Job;
 use crate::primitive;
 
-/// ```text
-/// RUNNING ──close──► CLOSED ──all done──► (workers leave)
-///    └──────┬──────────┘
-///           └──terminate──► TERMINATED
-/// ```
-pub(super) const RUNNING: u8 = 0;
-pub(super) const CLOSED: u8 = 1;
-pub(super) const TERMINATED: u8 = 2;
+const RUNNING: u8 = 0;
+const CLOSED: u8 = 1;
+const TERMINATED: u8 = 2;
 
 pub(super) struct Ledger {
     /// Jobs that may have something to do, in the order in which they came.
-    pub(super) ready: Mutex<VecDeque<Arc<Task>>>,
+    pub(super) ready: Mutex<VecDeque<Arc<Job>>>,
     /// All jobs that are not over.
-    pub(super) live: Mutex<HashMap<u64, Arc<Task>>>,
-    pub(super) outstanding: AtomicUsize,
-    pub(super) state: AtomicU8,
+    pub(super) live: Mutex<HashMap<u64, Arc<Job>>>,
+    outstanding: AtomicUsize,
+    state: AtomicU8,
     /// Why no work is done any more.
     pub(super) broken: Mutex<Option<Py<PyAny>>>,
     /// What only Python can do: start workers, make exceptions, run callbacks.
@@ -44,7 +42,7 @@ pub(super) struct Ledger {
     numbers: AtomicU64,
     /// In which process it was made.
     home: u64,
-    me: Weak<dyn Staff>,
+    me: Weak<dyn Crew>,
 }
 
 #[derive(Default)]
@@ -67,7 +65,7 @@ pub(super) fn lock<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a,
 
 impl Ledger {
     /// Of the crew `me`, which is about to be made.
-    pub(super) fn new(hooks: Py<PyAny>, me: Weak<dyn Staff>) -> Self {
+    pub(super) fn new(hooks: Py<PyAny>, me: Weak<dyn Crew>) -> Self {
         Self {
             ready: Mutex::new(VecDeque::new()),
             live: Mutex::new(HashMap::new()),
@@ -88,6 +86,61 @@ impl Ledger {
 
     pub(super) fn has_work(&self) -> bool {
         self.outstanding.load(Ordering::SeqCst) > 0
+    }
+
+    /// There is one job less.
+    pub(super) fn strike_off(&self) {
+        self.outstanding.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == RUNNING
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == CLOSED
+    }
+
+    pub(super) fn is_terminated(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == TERMINATED
+    }
+
+    /// Whether there is something to do for workers, or may be.
+    pub(super) fn needs_workers(&self) -> bool {
+        match self.state.load(Ordering::SeqCst) {
+            RUNNING => true,
+            CLOSED => self.has_work(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn is_broken(&self, py: Python<'_>) -> bool {
+        lock(py, &self.broken).is_some()
+    }
+
+    /// The crew itself.
+    pub(super) fn crew(&self) -> PyResult<Arc<dyn Crew>> {
+        self.me.upgrade().ok_or_else(|| PyRuntimeError::new_err("the pool is gone"))
+    }
+
+    /// Has Python do something.
+    pub(super) fn call<'py>(
+        &self,
+        py: Python<'py>,
+        hook: &Bound<'py, PyString>,
+        args: impl PyCallArgs<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.hooks.bind(py).call_method1(hook, args)
+    }
+
+    /// Has Python make an error. If it fails, that is the error.
+    pub(super) fn error<'py>(
+        &self,
+        py: Python<'py>,
+        hook: &Bound<'py, PyString>,
+        args: impl PyCallArgs<'py>,
+    ) -> Py<PyAny> {
+        self.call(py, hook, args).map_or_else(|e| e.into_value(py).into_any(), Bound::unbind)
     }
 
     pub(super) fn is_at_home(&self) -> bool {
@@ -111,35 +164,35 @@ impl Ledger {
     }
 
     /// Takes a job in.
-    pub(super) fn enter(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
+    pub(super) fn enter(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()> {
         self.check(py)?;
-        if self.state.load(Ordering::SeqCst) != RUNNING {
+        if !self.is_running() {
             return Err(PyValueError::new_err("Pool not running"));
         }
         self.outstanding.fetch_add(1, Ordering::SeqCst);
-        lock(py, &self.live).insert(task.number, Arc::clone(task));
+        lock(py, &self.live).insert(job.number, Arc::clone(job));
         Ok(())
     }
 
     /// All jobs that are not over, the oldest first.
-    pub(super) fn living(&self, py: Python<'_>) -> Vec<Arc<Task>> {
-        let mut tasks: Vec<Arc<Task>> = lock(py, &self.live).values().cloned().collect();
-        tasks.sort_by_key(|task| task.number);
-        tasks
+    pub(super) fn living(&self, py: Python<'_>) -> Vec<Arc<Job>> {
+        let mut jobs: Vec<Arc<Job>> = lock(py, &self.live).values().cloned().collect();
+        jobs.sort_by_key(|job| job.number);
+        jobs
     }
 
     /// There is something to do of this job: it gets in line, unless it stands there already.
-    pub(super) fn queue(&self, py: Python<'_>, task: &Arc<Task>) {
-        if task.is_over() || std::mem::replace(&mut task.state(py).is_ready, true) {
+    pub(super) fn queue(&self, py: Python<'_>, job: &Arc<Job>) {
+        if job.is_over() || std::mem::replace(&mut job.state(py).is_ready, true) {
             return;
         }
-        lock(py, &self.ready).push_back(Arc::clone(task));
+        lock(py, &self.ready).push_back(Arc::clone(job));
     }
 
     /// This job has nothing to do at present.
-    pub(super) fn set_aside(&self, py: Python<'_>, task: &Arc<Task>) {
+    pub(super) fn set_aside(&self, py: Python<'_>, job: &Arc<Job>) {
         let mut ready = lock(py, &self.ready);
-        if let Some(place) = ready.iter().position(|t| Arc::ptr_eq(t, task)) {
+        if let Some(place) = ready.iter().position(|t| Arc::ptr_eq(t, job)) {
             ready.remove(place);
         }
     }
@@ -164,7 +217,7 @@ impl Ledger {
 
     /// With so many workers, so many of which are busy.
     pub(super) fn statistics<'py>(&self, py: Python<'py>, workers: u64, busy: u64) -> PyResult<Bound<'py, PyAny>> {
-        let unfinished: u64 = self.living(py).iter().map(|task| task.unfinished(py)).sum();
+        let unfinished: u64 = self.living(py).iter().map(|job| job.unfinished(py)).sum();
         let counts = &self.counts;
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         primitive::record(
@@ -182,230 +235,5 @@ impl Ledger {
                 ("cancelled", of(&counts.cancelled)),
             ],
         )
-    }
-}
-
-/// A crew, as its jobs know it.
-pub(super) trait Staff: Send + Sync {
-    fn ledger(&self) -> &Ledger;
-
-    /// Takes a job in; `waits`: the caller will wait for it now.
-    fn submit(&self, py: Python<'_>, task: &Arc<Task>, waits: bool) -> PyResult<()>;
-
-    /// Waits until `waiter` is done. False: the time is over.
-    fn wait(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool>;
-
-    /// There is something to do of this job.
-    fn make_ready(&self, py: Python<'_>, task: &Arc<Task>);
-
-    /// As [`make_ready`](Self::make_ready), and sends it to workers if they have to be sent it.
-    fn fed(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()>;
-
-    /// Somebody who does not wait wants to know of a result; or, if it is not `urgent`, wants work to go on.
-    fn call_deputy(&self, urgent: bool);
-
-    /// Takes a job back; false if it is too late.
-    fn cancel(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<bool>;
-
-    /// Takes a call back from the worker that has it, unless that one has begun it; says whether it has not.
-    fn recall(&self, py: Python<'_>, task: &Arc<Task>) -> bool;
-
-    /// Gives a task its one outcome.
-    fn put(&self, py: Python<'_>, task: &Arc<Task>, index: u64, outcome: Outcome) -> PyResult<()> {
-        let counts = &self.ledger().counts;
-        count(if outcome.is_ok() { &counts.done } else { &counts.failed });
-        let complete = task.put(py, index, outcome);
-        self.has_put(py, task, complete)
-    }
-
-    fn has_put(&self, py: Python<'_>, task: &Arc<Task>, complete: bool) -> PyResult<()> {
-        if complete {
-            return self.complete(py, task);
-        }
-        if task.is_iterated(py) {
-            task.waiter.finish();
-            self.tell(py, task);
-        }
-        Ok(())
-    }
-
-    /// Completes a job to which nothing more may come, if it is one.
-    fn settle(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
-        let complete = !task.is_over() && task.state(py).is_complete();
-        if complete { self.complete(py, task) } else { Ok(()) }
-    }
-
-    /// It has all its outcomes.
-    fn complete(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
-        if task.end() { self.conclude_and_finish(py, task) } else { Ok(()) }
-    }
-
-    fn conclude_and_finish(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
-        let concluded = self.conclude(py, task);
-        if !matches!(concluded, Ok(false)) {
-            task.waiter.finish();
-            self.strike_off();
-            self.tell(py, task);
-        }
-        concluded.map(drop)
-    }
-
-    /// A job that was ended is not known any more. Says whether those who wait for it are to be woken now, and not
-    /// after a callback.
-    fn conclude(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<bool> {
-        let ledger = self.ledger();
-        lock(py, &ledger.live).remove(&task.number);
-        let told = task.tell_bar(py, true);
-        if let Some(callbacks) = task.take_callbacks(py) {
-            let (callback, value) = match task.whole(py) {
-                Some(Ok(value)) => (callbacks.value, Some(value)),
-                Some(Err(e)) => (callbacks.error, Some(e)),
-                None => (None, None),
-            };
-            if let (Some(callback), Some(value)) = (callback, value) {
-                // Which finishes it when the callback has returned.
-                let crew = ledger.me.upgrade().ok_or_else(|| PyRuntimeError::new_err("the pool is gone"))?;
-                self.strike_off();
-                ledger.hooks.bind(py).call_method1(intern!(py, "call_back"), (callback, value, Job::of(crew, task)))?;
-                return told.map(|()| false);
-            }
-        }
-        told.map(|()| true)
-    }
-
-    /// There is one job less.
-    fn strike_off(&self) {
-        self.ledger().outstanding.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    /// Tells those who listen to a job.
-    fn tell(&self, py: Python<'_>, task: &Task) {
-        for listener in task.take_listeners(py) {
-            if let Err(e) = calls::call(listener.bind(py)) {
-                e.write_unraisable(py, Some(listener.bind(py)));
-            }
-        }
-    }
-
-    /// All jobs end with this error, and no more are taken in.
-    fn break_with(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
-        let ledger = self.ledger();
-        let error = ledger.hooks.bind(py).call_method1(intern!(py, "broken"), (error,))?.unbind();
-        {
-            let mut broken = lock(py, &ledger.broken);
-            if broken.is_none() {
-                *broken = Some(error.clone_ref(py));
-            }
-        }
-        self.end_jobs(py, &|_| Ok(error.clone_ref(py)))
-    }
-
-    fn end_jobs(&self, py: Python<'_>, error: &dyn Fn(&Arc<Task>) -> PyResult<Py<PyAny>>) -> PyResult<()> {
-        let mut result = Ok(());
-        for task in self.ledger().living(py) {
-            let ended = error(&task).and_then(|error| self.give_up(py, &task, error));
-            result = result.and(ended);
-        }
-        let idle = std::mem::take(&mut *lock(py, &self.ledger().ready));
-        drop(idle);
-        result
-    }
-
-    /// Cancels all jobs, whatever becomes of their tasks that run.
-    fn cancel_all(&self, py: Python<'_>) -> PyResult<()> {
-        self.end_jobs(py, &|task| {
-            task.state(py).cancelled = true;
-            self.cancelled_error(py, task)
-        })
-    }
-
-    /// Gives a job this error in the place of all outcomes that it does not have yet.
-    fn give_up(&self, py: Python<'_>, task: &Arc<Task>, error: Py<PyAny>) -> PyResult<()> {
-        if !task.fail(py, error) {
-            return Ok(());
-        }
-        task.clear(py);
-        self.conclude_and_finish(py, task)
-    }
-
-    fn cancelled_error(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<Py<PyAny>> {
-        let (function, args, is_tuple) = match &task.work {
-            Work::Call { function, args, .. } => (function.bind(py).clone(), args.bind(py).clone(), true),
-            Work::Items { function, .. } => (function.bind(py).clone(), py.None().into_bound(py), false),
-        };
-        let hooks = self.ledger().hooks.bind(py);
-        Ok(hooks.call_method1(intern!(py, "cancelled"), (function, args, is_tuple))?.unbind())
-    }
-
-    /// Cancels a job, but for what of it is in the hands of workers.
-    fn take_back(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
-        task.state(py).cancelled = true;
-        let error = self.cancelled_error(py, task)?;
-        count(&self.ledger().counts.cancelled);
-        self.give_up(py, task, error)
-    }
-
-    /// Cancels a call that no worker has begun; says whether it is cancelled.
-    fn withdraw(&self, py: Python<'_>, task: &Arc<Task>) -> PyResult<bool> {
-        let is_sent = {
-            let mut state = task.state(py);
-            if task.is_over() {
-                return Ok(state.cancelled);
-            }
-            state.is_held = true;
-            !state.agenda.has_some()
-        };
-        if is_sent && !self.recall(py, task) {
-            task.state(py).is_held = false;
-            // It may have been brought back from a worker meanwhile.
-            self.fed(py, task)?;
-            return Ok(false);
-        }
-        self.take_back(py, task)?;
-        self.call_deputy(true);
-        Ok(true)
-    }
-
-    /// Cancels all calls that no worker has begun, and of imaps all that no worker has.
-    fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
-        for task in self.ledger().living(py) {
-            if task.is_iterated(py) && !task.is_over() {
-                self.take_back(py, &task)?;
-            } else {
-                self.withdraw(py, &task)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whoever joins now may be the one who should have fetched the results: all input is let in.
-    fn lift_all(&self, py: Python<'_>) {
-        for task in self.ledger().living(py) {
-            task.lift(py);
-            self.make_ready(py, &task);
-        }
-    }
-
-    /// Nobody will fetch the results of an imap. `is_unwanted`: nor need what was not begun be done.
-    fn abandon(&self, py: Python<'_>, task: &Arc<Task>, is_unwanted: bool) -> PyResult<()> {
-        if !self.ledger().is_at_home() {
-            return Ok(());
-        }
-        let (was_fetched, results, listeners) = {
-            let mut state = task.state(py);
-            (state.was_fetched(), state.discard_results(), state.forget_listeners())
-        };
-        drop((results, listeners));
-        if task.is_over() {
-            return Ok(());
-        }
-        if was_fetched || is_unwanted {
-            task.clear(py);
-            return self.complete(py, task);
-        }
-        task.lift(py);
-        self.fed(py, task)?;
-        self.call_deputy(false);
-        Ok(())
     }
 }

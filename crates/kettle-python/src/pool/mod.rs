@@ -2,25 +2,23 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `desk` | what a worker needs to come to its desk |
-//! | `tasks` | how calls, chunks and outcomes stand in messages |
-//! | `worker` | the child's loop |
-//! | `job` | what was asked for at once: a call, a map, an imap; and its results |
-//! | `ledger` | what crews of both kinds know of their jobs, and do with them |
+//! | `job` | what was asked for at once: a call, a map, an imap; its items and its results |
+//! | `ledger` | what a crew of either kind knows: its jobs, and how far its own life has come |
+//! | `crew` | what crews of both kinds do with their jobs |
 //! | `threads` | a crew of threads, which take tasks from the jobs themselves |
-//! | `crew` | the parent's side: sends, receives, completes, for all threads that wait |
+//! | `processes` | a crew of processes: the parent's side, and the child's |
+//! | `tasks` | how calls, chunks and outcomes stand in messages between the two |
+//! | `arguments` | of a call |
 
+mod arguments;
 mod crew;
-mod desk;
 mod job;
 mod ledger;
-mod results;
+mod processes;
 mod tasks;
 mod threads;
-mod worker;
 
-pub(crate) use crew::Crew;
-pub(crate) use desk::Desk;
-pub(crate) use job::Job;
+pub(crate) use crew::CrewHandle;
+pub(crate) use job::PoolJob;
+pub(crate) use processes::{Desk, PoolCrew, Worker};
 pub(crate) use threads::ThreadCrew;
-pub(crate) use worker::Worker;

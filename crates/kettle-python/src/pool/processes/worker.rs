@@ -10,13 +10,14 @@ use kettle_core::queue::{GetError, Taken};
 use kettle_core::wait::{Deadline, Patience};
 use pyo3::exceptions::{PyAttributeError, PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::PyList;
 
 use super::desk::Desk;
-use super::tasks;
 use crate::door::wait_outside_in_slices;
 use crate::errors;
 use crate::pickle::Tag;
+use crate::pool::arguments::{as_dict, as_tuple};
+use crate::pool::tasks;
 
 /// A worker process's side of a pool.
 #[pyclass(frozen, module = "kettle._native", name = "PoolWorker")]
@@ -264,29 +265,4 @@ fn call_it(triple: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let (function, args, kwds): (Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>) = triple.extract()?;
     drop(triple);
     function.call(as_tuple(args)?, Some(&as_dict(kwds)?))
-}
-
-/// The arguments of `f(**kwds)`.
-pub(super) fn as_dict(kwds: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyDict>> {
-    match kwds.cast_into_exact::<PyDict>() {
-        Ok(kwds) => Ok(kwds),
-        Err(e) => {
-            let mapping = e.into_inner();
-            Ok(mapping.py().get_type::<PyDict>().call1((mapping,))?.cast_into()?)
-        }
-    }
-}
-
-/// The arguments of `f(*args)`.
-pub(super) fn as_tuple(args: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyTuple>> {
-    match args.cast_into_exact::<PyTuple>() {
-        Ok(args) => Ok(args),
-        Err(e) => args_of(e.into_inner()),
-    }
-}
-
-/// As `function(*args)` does it.
-fn args_of(args: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyTuple>> {
-    let items = args.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-    PyTuple::new(args.py(), items)
 }

@@ -10,7 +10,7 @@ use crate::primitive::recipient;
 
 /// The shared memory between a pool and one of its workers. It goes to the worker with its start data.
 #[pyclass(frozen, module = "kettle._native", name = "PoolDesk")]
-pub(crate) struct Desk(pub(super) engine::Desk);
+pub(crate) struct Desk(pub(in crate::pool) engine::Desk);
 
 #[pymethods]
 impl Desk {

@@ -8,10 +8,10 @@ use pyo3::types::PyList;
 
 use kettle::pool::engine::Word;
 
-use super::tasks::of_word;
+use crate::pool::tasks::of_word;
 
 /// A value, or the exception that stands in its place.
-pub(super) type Outcome = Result<Py<PyAny>, Py<PyAny>>;
+pub(in crate::pool) type Outcome = Result<Py<PyAny>, Py<PyAny>>;
 
 /// The outcomes of a job.
 pub(super) enum Results {

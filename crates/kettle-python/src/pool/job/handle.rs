@@ -1,0 +1,288 @@
+//! What Python holds of a job.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kettle::pool::engine::{Agenda, Chunking};
+use kettle_core::wait::Scope;
+use pyo3::exceptions::{PyStopIteration, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::input::{Input, Source};
+use super::progress::Bar;
+use super::results::{Outcome, Results};
+use super::{Callbacks, Job, Work};
+use crate::door::{deadline, wait_outside};
+use crate::pool::crew::{Crew, CrewHandle};
+
+/// What was asked of a pool at once: a call, a map, an imap; its tasks and their outcomes.
+#[pyclass(subclass, frozen, weakref, module = "kettle._native", name = "PoolJob")]
+pub(crate) struct PoolJob {
+    crew: Arc<dyn Crew>,
+    job: Arc<Job>,
+}
+
+impl PoolJob {
+    pub(in crate::pool) fn of(crew: Arc<dyn Crew>, job: &Arc<Job>) -> Self {
+        Self { crew, job: Arc::clone(job) }
+    }
+}
+
+#[pymethods]
+impl PoolJob {
+    /// `kind` is one of "call", "map", "ordered" and "unordered"; `items` is `(args, kwds)`, a list or an iterator.
+    #[new]
+    #[pyo3(signature = (crew, kind, function, items, *, unpacks=false, chunk=None, timeout=None, retries=0,
+                        callback=None, error_callback=None, bar=None, window=None, is_builtin=false))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn new(
+        py: Python<'_>,
+        crew: &Bound<'_, CrewHandle>,
+        kind: &str,
+        function: Py<PyAny>,
+        items: &Bound<'_, PyAny>,
+        unpacks: bool,
+        chunk: Option<u32>,
+        timeout: Option<f64>,
+        retries: u32,
+        callback: Option<Py<PyAny>>,
+        error_callback: Option<Py<PyAny>>,
+        bar: Option<Py<PyAny>>,
+        window: Option<u64>,
+        is_builtin: bool,
+    ) -> PyResult<Self> {
+        let crew = crew.get().crew();
+        let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
+        let timeout = timeout.map_err(|e| PyValueError::new_err(format!("task_timeout: {e}")))?;
+        let mut agenda = Agenda::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
+        let (work, input, results) = match kind {
+            "call" => {
+                let (args, kwds) = items.extract()?;
+                agenda.extend(1);
+                let none = Input::of_list(PyList::empty(py).unbind());
+                (Work::Call { function, args, kwds }, none, Results::One(None))
+            }
+            "map" => {
+                let items = items.cast::<PyList>()?;
+                agenda.extend(items.len() as u64);
+                let values = PyList::new(py, (0..items.len()).map(|_| py.None()))?.unbind();
+                let results = Results::All { values, error: None };
+                (Work::Items { function, unpacks }, Input::of_list(items.clone().unbind()), results)
+            }
+            "ordered" | "unordered" => {
+                let source = if is_builtin { Source::Builtin(items.try_iter()?.unbind()) } else { Source::Fed };
+                let results = match kind {
+                    "ordered" => Results::Ordered { fetched: 0, waiting: VecDeque::new() },
+                    _ => Results::Unordered { waiting: VecDeque::new(), last: None },
+                };
+                let input = Input::of_source(source, u64::from(chunk.unwrap_or(1).max(1)), window);
+                (Work::Items { function, unpacks }, input, results)
+            }
+            _ => return Err(PyValueError::new_err(format!("no such kind of job: {kind}"))),
+        };
+        let has_callbacks = callback.is_some() || error_callback.is_some();
+        let callbacks = has_callbacks.then_some(Callbacks { value: callback, error: error_callback });
+        let number = crew.ledger().next_number();
+        let job = Job::new(number, work, (agenda, input, results), timeout, callbacks, bar.map(Bar::new));
+        Ok(Self { crew, job: Arc::new(job) })
+    }
+
+    /// Hands the job to the pool. Whoever does not wait for it says so: somebody else must lead then.
+    #[pyo3(signature = (*, waits=false))]
+    fn _submit(&self, py: Python<'_>, waits: bool) -> PyResult<()> {
+        self.crew.submit(py, &self.job, waits)
+    }
+
+    /// Waits until it is over; says whether it is.
+    #[pyo3(signature = (timeout=None))]
+    fn _wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        self.crew.wait(py, &self.job.waiter, deadline(true, timeout))
+    }
+
+    #[getter]
+    fn _is_done(&self) -> bool {
+        self.job.waiter.is_done()
+    }
+
+    /// Of a call or a map that is over: whether it succeeded, and the value or the exception.
+    fn _outcome(&self, py: Python<'_>) -> Option<(bool, Py<PyAny>)> {
+        self.job.whole(py).map(told)
+    }
+
+    /// Of an imap: the next value, or None in a tuple's place when there is none yet. Raises StopIteration at the end.
+    fn _fetch(&self, py: Python<'_>) -> PyResult<Option<(bool, Py<PyAny>)>> {
+        let job = &self.job;
+        let (outcome, refills, notifies) = {
+            let mut state = job.state(py);
+            let complete = state.is_complete();
+            let Some(outcome) = state.results.fetch(complete) else {
+                if !job.is_over() {
+                    // Before the next look, so that what comes in between is not overlooked.
+                    job.waiter.begin_again();
+                    if state.results.has_next(complete) || job.is_over() {
+                        job.waiter.finish();
+                    }
+                    return Ok(None);
+                }
+                return Err(PyStopIteration::new_err(()));
+            };
+            state.input.fetched_one();
+            // Also before nothing is left to be fetched: what was pulled and not sent yet may be waiting for the rest of
+            // its chunk.
+            let roomy = !state.results.has_next(complete) || state.input.has_room_for_a_batch();
+            let is_pulled = state.input.is_pulled();
+            (outcome, is_pulled && roomy, !is_pulled && roomy)
+        };
+        if refills {
+            self.crew.make_ready(py, job);
+        }
+        if notifies {
+            job.room.notify_one(Scope::Private);
+        }
+        Ok(Some(told(outcome)))
+    }
+
+    /// Waits until an imap has something to fetch, or is over; says whether.
+    #[pyo3(signature = (timeout=None))]
+    fn _wait_next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        self.crew.wait(py, &self.job.waiter, deadline(true, timeout))
+    }
+
+    /// For whoever feeds an imap: waits until there is room for an item. False: no more are wanted, or not now.
+    ///
+    /// Not one method that feeds it all: user code that was called from here and is still running in a daemon thread
+    /// when the interpreter ends could not be unwound.
+    #[pyo3(signature = (*, wait=true))]
+    fn _has_room(&self, py: Python<'_>, wait: bool) -> PyResult<bool> {
+        let job = &self.job;
+        loop {
+            if job.is_over() || !job.is_fed(py) {
+                return Ok(false);
+            }
+            if job.has_room(py) {
+                return Ok(true);
+            }
+            if !wait {
+                return Ok(false);
+            }
+            let look = || {
+                let over = || job.is_over() || Python::attach(|py| job.has_room(py));
+                over().then_some(())
+            };
+            // However it ended, the loop looks again.
+            let _ = wait_outside(py, deadline(true, None), |p| job.room.wait_for(p, Scope::Private, look, || None))?;
+        }
+    }
+
+    /// One more item.
+    fn _push(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
+        self.job.push(py, item);
+        self.crew.fed(py, &self.job)
+    }
+
+    /// There are no more items; because of an error, perhaps.
+    #[pyo3(signature = (error=None))]
+    fn _close_input(&self, py: Python<'_>, error: Option<Py<PyAny>>) -> PyResult<()> {
+        if !self.job.is_fed(py) {
+            return Ok(());
+        }
+        self.job.close_input(py, error);
+        self.crew.settle(py, &self.job)?;
+        self.crew.fed(py, &self.job)
+    }
+
+    /// Takes it back: what has not begun never will, and workers in the middle of it are ended. False if it is over.
+    fn _cancel(&self, py: Python<'_>) -> PyResult<bool> {
+        self.crew.cancel(py, &self.job)
+    }
+
+    /// Of a call: takes it back if no worker has begun it; says whether it is cancelled.
+    fn _withdraw(&self, py: Python<'_>) -> PyResult<bool> {
+        self.crew.withdraw(py, &self.job)
+    }
+
+    /// What the pool was given to call.
+    #[getter]
+    fn _hooks(&self, py: Python<'_>) -> Py<PyAny> {
+        self.crew.ledger().hooks.clone_ref(py)
+    }
+
+    #[getter]
+    fn _is_cancelled(&self, py: Python<'_>) -> bool {
+        self.job.state(py).cancelled
+    }
+
+    /// Whether a worker has been given some of it, and it is not over.
+    #[getter]
+    fn _is_running(&self, py: Python<'_>) -> bool {
+        !self.job.is_over() && self.job.state(py).was_sent
+    }
+
+    /// Nobody will fetch the results of an imap. If somebody did, its remaining input is not pulled either, and what was
+    /// not sent is not done; nor if it `is_unwanted`.
+    #[pyo3(signature = (*, is_unwanted=false))]
+    fn _abandon(&self, py: Python<'_>, is_unwanted: bool) -> PyResult<()> {
+        self.crew.abandon(py, &self.job, is_unwanted)
+    }
+
+    /// Calls `listener` without arguments, in some thread, once it is over or, of an imap, has something to fetch.
+    fn _listen(&self, py: Python<'_>, listener: Py<PyAny>) -> PyResult<()> {
+        let is_left = {
+            let mut state = self.job.state(py);
+            state.listeners.push(listener);
+            state.is_left
+        };
+        if is_left {
+            // It is a matter of microseconds.
+            self.crew.wait(py, &self.job.waiter, deadline(true, None))?;
+        }
+        self.crew.call_deputy(true);
+        if self.job.waiter.is_done() {
+            self.crew.tell(py, &self.job);
+        }
+        Ok(())
+    }
+
+    /// The callbacks have run.
+    fn _finish(&self, py: Python<'_>) {
+        self.job.waiter.finish();
+        self.crew.tell(py, &self.job);
+    }
+
+    // An error that was raised knows the frames that it passed, and one of them may well know this job.
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Before it is over, the pool has it as well.
+        if Arc::strong_count(&self.job) > 1 {
+            return Ok(());
+        }
+        match &self.job.work {
+            Work::Call { function, args, kwds } => {
+                [function, args, kwds].into_iter().try_for_each(|o| visit.call(o))?
+            }
+            Work::Items { function, .. } => visit.call(function)?,
+        }
+        // Nobody can be inside: whoever is has the interpreter.
+        match self.job.state.try_lock() {
+            Ok(state) => state.results.traverse(&visit),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        if Arc::strong_count(&self.job) == 1 {
+            self.job.discard_results(py);
+        }
+    }
+}
+
+/// Whether it is a value, and the value or the exception.
+fn told(outcome: Outcome) -> (bool, Py<PyAny>) {
+    match outcome {
+        Ok(value) => (true, value),
+        Err(e) => (false, e),
+    }
+}

@@ -1,0 +1,254 @@
+//! The items of a job: where they come from, how far ahead they are pulled, and how long they are kept.
+//!
+//! ```text
+//!               push, or pull               sent, done               fetched
+//!   a source ──────────────────► in line ───────────────► outcome ─────────────►
+//!                                 └───── of an imap, at most `window` items ─────┘
+//! ```
+
+use std::collections::VecDeque;
+
+use kettle::pool::engine::{Agenda, Span};
+use kettle_core::wait::Scope;
+use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyList};
+
+use super::Job;
+
+/// Where an imap's items come from.
+pub(super) enum Source {
+    /// All are there.
+    Exhausted,
+    /// An iterator that cannot block and runs nobody's code; whoever works for the job pulls from it.
+    Builtin(Py<PyIterator>),
+    /// A thread pulls them.
+    Fed,
+}
+
+/// The items that are there.
+pub(super) enum Items {
+    /// Of a map: all, for as long as it lasts. Of a call: none.
+    List(Py<PyList>),
+    /// Of an imap: those from number `done_before` on, as long as they have no outcome.
+    Window { queue: VecDeque<Option<Py<PyAny>>>, done_before: u64 },
+}
+
+/// The items of a job; which of them are to be sent is the agenda's.
+pub(super) struct Input {
+    items: Items,
+    source: Source,
+    /// How many are sent together, of an imap.
+    chunk: u64,
+    /// Outcomes that were fetched from an imap.
+    fetched: u64,
+    /// How far an imap's items may be ahead of what was fetched; None when it does not matter (any more).
+    window: Option<u64>,
+}
+
+/// The items of a span, to be read without holding up the job.
+pub(in crate::pool) enum SpanItems {
+    Listed(Py<PyList>, usize),
+    Taken(Vec<Py<PyAny>>),
+}
+
+impl SpanItems {
+    /// Item `place` of the span.
+    pub(in crate::pool) fn get<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Listed(list, first) => list.bind(py).get_item(first + place),
+            Self::Taken(items) => Ok(items[place].bind(py).clone()),
+        }
+    }
+}
+
+impl Input {
+    /// Of a map, or with an empty list of a call.
+    pub(super) fn of_list(list: Py<PyList>) -> Self {
+        Self { items: Items::List(list), source: Source::Exhausted, chunk: 1, fetched: 0, window: None }
+    }
+
+    /// Of an imap.
+    pub(super) fn of_source(source: Source, chunk: u64, window: Option<u64>) -> Self {
+        let items = Items::Window { queue: VecDeque::new(), done_before: 0 };
+        Self { items, source, chunk, fetched: 0, window }
+    }
+
+    /// Whether there will be no more.
+    pub(super) fn is_exhausted(&self) -> bool {
+        matches!(self.source, Source::Exhausted)
+    }
+
+    /// Whether whoever works for the job pulls them.
+    pub(super) fn is_pulled(&self) -> bool {
+        matches!(self.source, Source::Builtin(_))
+    }
+
+    /// Whether a thread pulls them, still.
+    pub(super) fn is_fed(&self) -> bool {
+        matches!(self.source, Source::Fed)
+    }
+
+    /// How many more may be pulled now.
+    pub(super) fn room(&self) -> u64 {
+        match (&self.items, self.window) {
+            (Items::Window { queue, done_before }, Some(window)) => {
+                window.saturating_sub(done_before + queue.len() as u64 - self.fetched)
+            }
+            _ => u64::MAX,
+        }
+    }
+
+    /// Whether it is time to pull: in batches, or the feeder would be woken for every item.
+    pub(super) fn has_room_for_a_batch(&self) -> bool {
+        self.window.is_none_or(|window| 2 * self.room() >= window)
+    }
+
+    /// An outcome was fetched.
+    pub(super) fn fetched_one(&mut self) {
+        self.fetched += 1;
+    }
+
+    /// Whether an outcome was ever fetched.
+    pub(super) fn was_fetched(&self) -> bool {
+        self.fetched > 0
+    }
+
+    /// One more; whole chunks are to be sent.
+    fn push(&mut self, agenda: &mut Agenda, item: Py<PyAny>) {
+        let Items::Window { queue, done_before } = &mut self.items else { return };
+        queue.push_back(Some(item));
+        let rest = *done_before + queue.len() as u64 - agenda.count();
+        agenda.extend(rest / self.chunk * self.chunk);
+    }
+
+    /// There will be no more. What is no whole chunk is sent as well; or, if that is because of an error, comes back.
+    fn close(&mut self, agenda: &mut Agenda, is_error: bool) -> VecDeque<Option<Py<PyAny>>> {
+        self.source = Source::Exhausted;
+        let Items::Window { queue, done_before } = &mut self.items else { return VecDeque::new() };
+        let rest = *done_before + queue.len() as u64 - agenda.count();
+        if is_error {
+            return queue.split_off(queue.len() - (rest as usize).min(queue.len()));
+        }
+        agenda.extend(rest);
+        VecDeque::new()
+    }
+
+    /// The tasks from `first` on have an outcome: their items are not needed any more.
+    pub(super) fn let_go(&mut self, first: u64, count: u64, dropped: &mut Vec<Py<PyAny>>) {
+        let Items::Window { queue, done_before } = &mut self.items else { return };
+        if let Some(place) = first.checked_sub(*done_before).map(|i| i as usize) {
+            let end = queue.len().min(place.saturating_add(count as usize));
+            dropped.extend(queue.range_mut(place.min(end)..end).filter_map(Option::take));
+        }
+        while let Some(None) = queue.front() {
+            queue.pop_front();
+            *done_before += 1;
+        }
+    }
+
+    /// None of them is needed any more. What is let go comes back.
+    fn clear(&mut self) -> (VecDeque<Option<Py<PyAny>>>, Source) {
+        let source = std::mem::replace(&mut self.source, Source::Exhausted);
+        let items = match &mut self.items {
+            Items::List(_) => VecDeque::new(),
+            Items::Window { queue, done_before } => {
+                *done_before += queue.len() as u64;
+                std::mem::take(queue)
+            }
+        };
+        (items, source)
+    }
+}
+
+impl Job {
+    /// Whether whoever works for it pulls its items.
+    pub(in crate::pool) fn is_pulled(&self, py: Python<'_>) -> bool {
+        self.state(py).input.is_pulled()
+    }
+
+    /// Whether a thread feeds it still.
+    pub(super) fn is_fed(&self, py: Python<'_>) -> bool {
+        self.state(py).input.is_fed()
+    }
+
+    /// Whether one more item may be pulled now.
+    pub(super) fn has_room(&self, py: Python<'_>) -> bool {
+        self.state(py).input.room() > 0
+    }
+
+    /// The items of a span.
+    pub(in crate::pool) fn items(&self, py: Python<'_>, span: Span) -> SpanItems {
+        match &self.state(py).input.items {
+            Items::List(list) => SpanItems::Listed(list.clone_ref(py), span.start as usize),
+            Items::Window { queue, done_before } => {
+                let first = (span.start - done_before) as usize;
+                let item = |place: usize| {
+                    queue.get(place).and_then(|i| i.as_ref()).map_or_else(|| py.None(), |i| i.clone_ref(py))
+                };
+                SpanItems::Taken((first..first + span.len as usize).map(item).collect())
+            }
+        }
+    }
+
+    /// Pulls what there is room for, if whoever works for the job may. Says whether there is something to send now.
+    pub(in crate::pool) fn refill(&self, py: Python<'_>) -> bool {
+        let iterator = {
+            let state = self.state(py);
+            match &state.input.source {
+                Source::Builtin(iterator) if !state.agenda.has_some() => iterator.clone_ref(py),
+                _ => return state.agenda.has_some(),
+            }
+        };
+        let mut iterator = iterator.into_bound(py);
+        let room = self.state(py).input.room();
+        for _ in 0..room.min(1024) {
+            match iterator.next() {
+                Some(Ok(item)) => self.push(py, item.unbind()),
+                Some(Err(e)) => {
+                    self.close_input(py, Some(e.into_value(py).into_any()));
+                    break;
+                }
+                None => {
+                    self.close_input(py, None);
+                    break;
+                }
+            }
+        }
+        self.state(py).agenda.has_some()
+    }
+    /// One more item of an imap.
+    pub(super) fn push(&self, py: Python<'_>, item: Py<PyAny>) {
+        let state = &mut *self.state(py);
+        state.input.push(&mut state.agenda, item);
+    }
+
+    /// There are no more items; because of an error, perhaps, which then stands behind the last whole chunk.
+    pub(super) fn close_input(&self, py: Python<'_>, error: Option<Py<PyAny>>) {
+        let mut guard = self.state(py);
+        let state = &mut *guard;
+        let dropped = state.input.close(&mut state.agenda, error.is_some());
+        let surplus = error.and_then(|error| {
+            self.waiter.finish();
+            state.results.put_input_error(py, state.agenda.count(), error)
+        });
+        drop(guard);
+        drop((dropped, surplus));
+    }
+
+    /// The throttle is lifted.
+    pub(in crate::pool) fn lift(&self, py: Python<'_>) {
+        self.state(py).input.window = None;
+        self.room.notify_all(Scope::Private);
+    }
+
+    /// Nothing of it is to be sent any more.
+    pub(in crate::pool) fn clear(&self, py: Python<'_>) {
+        let dropped = {
+            let mut state = self.state(py);
+            state.agenda.clear();
+            state.input.clear()
+        };
+        drop(dropped);
+        self.room.notify_all(Scope::Private);
+    }
+}

@@ -1,0 +1,296 @@
+//! What was asked for at once: a call, a map or an imap; its tasks and their outcomes.
+//!
+//! ```text
+//!                 ┌──── nothing to send ────┐
+//!        submit   │                         ▼    has all outcomes,          callbacks
+//!   new ───────► in line ◄── something ── aside ────────────────────► over ───────────► done
+//!                                                 or an error for all        have run
+//! ```
+//!
+//! A job's state is behind a mutex that is held for moments, with the interpreter attached, and never while Python code
+//! can run: what is dropped is carried out of it first.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `input` | the items: from where, how far ahead, for how long |
+//! | `results` | the outcomes, until somebody asks for them |
+//! | `progress` | the progress bar |
+//! | `handle` | what Python holds of a job |
+
+mod handle;
+mod input;
+mod progress;
+mod results;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use kettle::pool::engine::{Agenda, Span, Waiter, Word};
+use kettle_core::wait::EventCount;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+pub(crate) use handle::PoolJob;
+pub(super) use input::SpanItems;
+pub(super) use results::Outcome;
+
+use super::ledger::lock;
+use input::Input;
+use progress::Bar;
+use results::Results;
+
+/// A job as its crew knows it.
+pub(super) struct Job {
+    pub(super) number: u64,
+    /// The number under which workers know its function: another one once it is sent by value.
+    pub(super) lesson: AtomicU64,
+    pub(super) work: Work,
+    pub(super) timeout: Option<Duration>,
+    pub(super) waiter: Arc<Waiter>,
+    callbacks: Mutex<Option<Callbacks>>,
+    /// Where whoever feeds an imap waits until there is room.
+    room: EventCount,
+    /// It is over: it has all outcomes that it will ever have.
+    over: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// What is to be called.
+pub(super) enum Work {
+    /// Once, with these arguments.
+    Call { function: Py<PyAny>, args: Py<PyAny>, kwds: Py<PyAny> },
+    /// With each of many items, which may be tuples of arguments.
+    Items { function: Py<PyAny>, unpacks: bool },
+}
+
+/// See [`Job::call_of`].
+type CallOf<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, bool);
+
+/// To be called with the value, or with the error.
+pub(super) struct Callbacks {
+    pub(super) value: Option<Py<PyAny>>,
+    pub(super) error: Option<Py<PyAny>>,
+}
+
+pub(super) struct State {
+    pub(super) agenda: Agenda,
+    input: Input,
+    results: Results,
+    /// Tasks that have an outcome.
+    done: u64,
+    /// It stands in line.
+    pub(super) is_ready: bool,
+    pub(super) was_sent: bool,
+    /// The tasks that were sent again, by value.
+    resent: HashSet<u64>,
+    pub(super) cancelled: bool,
+    /// Somebody is about to take it back: nothing of it is to be sent.
+    pub(super) is_held: bool,
+    listeners: Vec<Py<PyAny>>,
+    /// See [`Job::take_leave`].
+    is_left: bool,
+    bar: Option<Bar>,
+}
+
+impl Job {
+    /// A job of which no crew knows yet.
+    fn new(
+        number: u64,
+        work: Work,
+        (agenda, input, results): (Agenda, Input, Results),
+        timeout: Option<Duration>,
+        callbacks: Option<Callbacks>,
+        bar: Option<Bar>,
+    ) -> Self {
+        Self {
+            number,
+            lesson: AtomicU64::new(number),
+            work,
+            timeout,
+            waiter: Arc::new(Waiter::default()),
+            callbacks: Mutex::new(callbacks),
+            room: EventCount::new(),
+            over: AtomicBool::new(false),
+            state: Mutex::new(State {
+                agenda,
+                input,
+                results,
+                done: 0,
+                is_ready: false,
+                was_sent: false,
+                resent: HashSet::new(),
+                cancelled: false,
+                is_held: false,
+                listeners: Vec::new(),
+                is_left: false,
+                bar,
+            }),
+        }
+    }
+
+    pub(super) fn state(&self, py: Python<'_>) -> MutexGuard<'_, State> {
+        lock(py, &self.state)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Marks it over; false if it was.
+    pub(super) fn end(&self) -> bool {
+        !self.over.swap(true, Ordering::SeqCst)
+    }
+
+    pub(super) fn take_callbacks(&self, py: Python<'_>) -> Option<Callbacks> {
+        lock(py, &self.callbacks).take()
+    }
+
+    pub(super) fn has_callbacks(&self, py: Python<'_>) -> bool {
+        lock(py, &self.callbacks).is_some()
+    }
+
+    /// The outcome of a call or a map as a whole.
+    pub(super) fn whole(&self, py: Python<'_>) -> Option<Outcome> {
+        self.state(py).results.whole(py)
+    }
+
+    /// Ends it with this error in the place of the outcomes that it does not have; false if it is over.
+    pub(super) fn fail(&self, py: Python<'_>, error: Py<PyAny>) -> bool {
+        let mut state = self.state(py);
+        if !self.end() {
+            return false;
+        }
+        let surplus = state.results.fail(error);
+        drop(state);
+        drop(surplus);
+        true
+    }
+
+    /// It is over, and those who wait for it are about to be told, by a thread that will tell nobody else: false if
+    /// somebody else listens already.
+    pub(super) fn take_leave(&self, py: Python<'_>) -> bool {
+        let mut state = self.state(py);
+        state.is_left = state.listeners.is_empty();
+        state.is_left
+    }
+
+    /// Whether what it has of the main module is sent by value.
+    pub(super) fn is_by_value(&self) -> bool {
+        self.lesson.load(Ordering::Relaxed) != self.number
+    }
+
+    /// A worker did not find a name that this task needs: it is sent again, by value. False: that was done already.
+    pub(super) fn resend_by_value(&self, py: Python<'_>, index: u64, next_number: impl FnOnce() -> u64) -> bool {
+        let mut state = self.state(py);
+        if !state.resent.insert(index) {
+            return false;
+        }
+        if !self.is_by_value() {
+            self.lesson.store(next_number(), Ordering::Relaxed);
+        }
+        state.agenda.give_back(Span { start: index, len: 1 });
+        true
+    }
+
+    pub(super) fn is_iterated(&self, py: Python<'_>) -> bool {
+        matches!(self.state(py).results, Results::Ordered { .. } | Results::Unordered { .. } | Results::Nowhere)
+    }
+
+    /// How many of its tasks have no outcome yet.
+    pub(super) fn unfinished(&self, py: Python<'_>) -> u64 {
+        let state = self.state(py);
+        state.agenda.count() - state.done
+    }
+
+    /// Those who asked to be told.
+    pub(super) fn take_listeners(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        std::mem::take(&mut self.state(py).listeners)
+    }
+
+    /// Nobody will fetch its results. Says whether somebody ever did.
+    pub(super) fn discard_results(&self, py: Python<'_>) -> bool {
+        let mut state = self.state(py);
+        let results = std::mem::replace(&mut state.results, Results::Nowhere);
+        let listeners = std::mem::take(&mut state.listeners);
+        let was_fetched = state.input.was_fetched();
+        drop(state);
+        drop((results, listeners));
+        was_fetched
+    }
+
+    /// What task `index` calls, for its error: the function, what it is called with, the keywords, and whether the second
+    /// is a tuple of arguments.
+    pub(super) fn call_of<'py>(&self, py: Python<'py>, index: u64) -> CallOf<'py> {
+        match &self.work {
+            Work::Call { function, args, kwds } => {
+                (function.bind(py).clone(), args.bind(py).clone(), kwds.bind(py).clone(), true)
+            }
+            Work::Items { function, unpacks } => {
+                let item = self.items(py, Span { start: index, len: 1 }).get(py, 0);
+                let item = item.unwrap_or_else(|_| py.None().into_bound(py));
+                (function.bind(py).clone(), item, PyDict::new(py).into_any(), *unpacks)
+            }
+        }
+    }
+
+    /// Puts the outcome of a task. Says whether the job has all of them now.
+    pub(super) fn put(&self, py: Python<'_>, index: u64, outcome: Outcome) -> bool {
+        let mut dropped = Vec::new();
+        let mut state = self.state(py);
+        if self.is_over() {
+            // It was ended meanwhile.
+            drop(state);
+            drop(outcome);
+            return false;
+        }
+        let failed = outcome.is_err();
+        if let (Some(bar), true) = (&mut state.bar, failed) {
+            bar.add_failed();
+        }
+        state.has_done(index, 1, &mut dropped);
+        let surplus = state.results.put(py, index, outcome);
+        let complete = state.is_complete();
+        drop(state);
+        drop((dropped, surplus));
+        complete
+    }
+
+    /// Puts the values of tasks that follow each other; as [`put`](Self::put).
+    pub(super) fn put_words(&self, py: Python<'_>, first: u64, words: &[Word]) -> PyResult<bool> {
+        let mut dropped = Vec::new();
+        let mut state = self.state(py);
+        if self.is_over() {
+            // It was ended meanwhile.
+            return Ok(false);
+        }
+        state.has_done(first, words.len() as u64, &mut dropped);
+        let put = state.results.put_words(py, first, words);
+        let complete = state.is_complete();
+        drop(state);
+        drop(dropped);
+        put.map(|()| complete)
+    }
+}
+
+impl State {
+    /// The tasks from `first` on have an outcome.
+    fn has_done(&mut self, first: u64, count: u64, dropped: &mut Vec<Py<PyAny>>) {
+        self.done += count;
+        if let Some(bar) = &mut self.bar {
+            bar.add_done(count);
+        }
+        self.input.let_go(first, count, dropped);
+    }
+
+    /// Whether it has all outcomes that it will ever have.
+    pub(super) fn is_complete(&self) -> bool {
+        self.input.is_exhausted() && self.done == self.agenda.count()
+    }
+
+    /// Whether there is nothing to send, nor will be unless somebody brings it.
+    pub(super) fn is_spent(&self) -> bool {
+        !self.agenda.has_some() && !self.input.is_pulled()
+    }
+}

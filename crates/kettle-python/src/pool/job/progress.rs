@@ -1,0 +1,65 @@
+//! A job's progress bar: what it has been told, and when.
+
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+
+use super::Job;
+
+/// An object with `update(done, failed)` and `close()`.
+pub(super) struct Bar {
+    object: Py<PyAny>,
+    /// Tasks that came to an end since it was told, and those of them that failed.
+    done: u64,
+    failed: u64,
+    told_at: Option<Instant>,
+}
+
+/// How often it is told, at most.
+const EVERY: Duration = Duration::from_millis(50);
+
+impl Bar {
+    pub(super) fn new(object: Py<PyAny>) -> Self {
+        Self { object, done: 0, failed: 0, told_at: None }
+    }
+
+    pub(super) fn add_done(&mut self, count: u64) {
+        self.done += count;
+    }
+
+    pub(super) fn add_failed(&mut self) {
+        self.failed += 1;
+    }
+
+    /// What it is to be told now, if it is time.
+    fn news(&mut self, py: Python<'_>, is_last: bool) -> Option<(Py<PyAny>, u64, u64)> {
+        let now = Instant::now();
+        if !is_last && self.told_at.is_some_and(|at| now - at < EVERY) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some((self.object.clone_ref(py), std::mem::take(&mut self.done), std::mem::take(&mut self.failed)))
+    }
+}
+
+impl Job {
+    pub(in crate::pool) fn has_bar(&self, py: Python<'_>) -> bool {
+        self.state(py).bar.is_some()
+    }
+
+    /// Tells the progress bar, if there is one and it is time.
+    pub(in crate::pool) fn tell_bar(&self, py: Python<'_>, is_last: bool) -> PyResult<()> {
+        let (news, over) = {
+            let mut state = self.state(py);
+            let Some(bar) = &mut state.bar else { return Ok(()) };
+            let news = bar.news(py, is_last);
+            (news, if is_last { state.bar.take() } else { None })
+        };
+        let Some((object, done, failed)) = news else { return Ok(()) };
+        object.call_method1(py, "update", (done, failed))?;
+        if over.is_some() {
+            object.call_method0(py, "close")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Who leads: one of the threads that wait for results goes through the rounds for all, or the deputy if none waits.
+//!
+//! ```text
+//!             nobody leads                has what it waited for
+//!   waits ────────────────► leads ─────────────────────────────► goes, and calls an heir
+//!     │                       ▲
+//!     └─ somebody does ─► follows (sleeps until it is done, or heir)
+//! ```
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use kettle::pool::engine::Waiter;
+use kettle_core::wait::{Deadline, Stopped};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use super::Processes;
+use crate::door::wait_outside;
+use crate::pool::ledger::lock;
+
+/// How often it is looked whether idle workers still live.
+const PATROL: Duration = Duration::from_millis(200);
+/// How soon it is looked again whether somebody is still inside a round, who has let go of the interpreter in it.
+const MEANWHILE: Duration = Duration::from_micros(200);
+
+impl Processes {
+    /// Waits until `waiter` is done, and leads meanwhile if nobody else does. False: the time is over.
+    pub(super) fn lead_or_follow(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool> {
+        loop {
+            if waiter.is_done() {
+                return Ok(true);
+            }
+            self.ledger.check_home()?;
+            if self.is_inside_step() {
+                return Err(PyRuntimeError::new_err("a pool cannot be waited for by what it calls to send its tasks"));
+            }
+            if self.lead.take() {
+                let result = self.lead_until(py, &|| waiter.is_done(), deadline);
+                self.lead.let_go(|| self.is_busy());
+                if !result? {
+                    return Ok(waiter.is_done());
+                }
+            } else {
+                let watch = self.watch(py);
+                let followed = wait_outside(py, deadline, |p| self.lead.follow(waiter, || watch.kick(), p))?;
+                if followed == Err(Stopped::TimedOut) {
+                    return Ok(waiter.is_done());
+                }
+            }
+        }
+    }
+
+    /// Leads until `enough`. False: the time is over.
+    fn lead_until(&self, py: Python<'_>, enough: &dyn Fn() -> bool, deadline: Deadline) -> PyResult<bool> {
+        let mut ask = false;
+        loop {
+            py.check_signals()?;
+            let watch = self.watch(py);
+            let kicks = watch.kicks();
+            let moved = self.round(py, ask)?;
+            if enough() {
+                return Ok(true);
+            }
+            if moved == Some(true) {
+                ask = false;
+                if deadline.is_past() {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let due = match moved {
+                None => Deadline::after(MEANWHILE),
+                Some(_) => lock(py, &self.supervisor).due(),
+            };
+            let watch = self.watch(py);
+            let slept = wait_outside(py, deadline, |p| match watch.spin(kicks) {
+                true => Ok(false),
+                false => watch.sleep(kicks, due, p).map(|()| true),
+            })?;
+            match slept {
+                Ok(slept) => ask = slept,
+                Err(_) => {
+                    self.round(py, true)?;
+                    return Ok(enough());
+                }
+            }
+        }
+    }
+
+    /// Has the workers leave once a closed pool has nothing to do, and tells those who wait for the last of them.
+    pub(super) fn wind_up(&self, py: Python<'_>) {
+        if self.ledger.needs_workers() {
+            return;
+        }
+        let mut supervisor = lock(py, &self.supervisor);
+        if self.ledger.is_closed() && !self.dismissed.swap(true, Ordering::SeqCst) {
+            supervisor.dismiss();
+        }
+        if supervisor.is_deserted() {
+            drop(supervisor);
+            // Raised, it came to know frames that know the pool; and it is not asked for any more.
+            let broken = lock(py, &self.ledger.broken).take();
+            self.gone.finish();
+            drop(broken);
+        }
+    }
+
+    /// Whether there is a reason for somebody to lead.
+    pub(super) fn is_busy(&self) -> bool {
+        self.ledger.has_work() || (!self.ledger.is_running() && !self.gone.is_done()) || self.sees_off()
+    }
+
+    /// Whether a worker is to be killed if it does not go by itself.
+    pub(super) fn sees_off(&self) -> bool {
+        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).is_ending_some()
+    }
+
+    /// Leads when nobody else does, until the pool is over.
+    pub(super) fn deputise(&self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            let watch = self.watch(py);
+            let stood_in = wait_outside(py, Deadline::NEVER, |p| {
+                let p = p.no_later_than(Deadline::after(PATROL));
+                match self.lead.stand_in(|| self.is_busy(), || self.gone.is_done(), &p) {
+                    // Idle workers may have died: the pool shall be full when it is needed.
+                    Err(_) if !watch.any_ended() => None,
+                    Err(_) => Some(self.lead.take().then_some(())),
+                    Ok(called) => Some(called),
+                }
+            })?;
+            match stood_in {
+                None => continue,
+                Some(None) if self.gone.is_done() => return Ok(()),
+                Some(None) => continue,
+                Some(Some(())) => {}
+            }
+            let enough = || self.lead.is_wanted() || !self.is_busy();
+            let led = self.lead_until(py, &enough, Deadline::NEVER);
+            self.lead.let_go(|| self.is_busy());
+            if let Err(e) = led {
+                // No worker could be started, say: nobody else would tell those who wait.
+                self.fail_all(py, e.into_value(py).into_any())?;
+            }
+        }
+    }
+}

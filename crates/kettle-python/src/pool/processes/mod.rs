@@ -1,0 +1,246 @@
+//! A crew of processes, as the parent has it: sends, receives and completes, for all threads that wait.
+//!
+//! Three locks, each held for moments with the interpreter attached and never while Python code can run: the
+//! supervisor's, the list of jobs that stand in line, and each job's own. A fourth, `step`, is held for a whole round.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `lead` | which thread goes through the rounds |
+//! | `round` | a round: receive, start workers, send |
+//! | `receive`, `workers`, `send` | its three parts |
+//! | `desk` | what a worker needs to come to its desk |
+//! | `worker` | the other side: the child's loop |
+
+mod desk;
+mod lead;
+mod receive;
+mod round;
+mod send;
+mod worker;
+mod workers;
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use kettle::pool::engine::{Lead, Limits, Supervisor, Waiter, Watch};
+use kettle_core::wait::Deadline;
+use pyo3::prelude::*;
+
+pub(crate) use desk::Desk;
+pub(crate) use worker::Worker;
+
+use super::crew::{Crew, CrewHandle};
+use super::job::{Job, Work};
+use super::ledger::{Ledger, lock};
+use round::Step;
+use workers::FalseStarts;
+
+/// What the supervisor calls a chunk: tasks of a job, from a number on.
+#[derive(Clone)]
+pub(super) struct Chunk {
+    job: Arc<Job>,
+    start: u64,
+}
+
+impl std::fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chunk").field("job", &self.job.number).field("start", &self.start).finish()
+    }
+}
+
+pub(super) struct Processes {
+    ledger: Ledger,
+    supervisor: Mutex<Supervisor<Chunk>>,
+    step: Mutex<Step>,
+    /// Which thread is inside a round.
+    stepping: AtomicU64,
+    lead: Lead,
+    dismissed: AtomicBool,
+    false_starts: FalseStarts,
+    gone: Arc<Waiter>,
+}
+
+impl Crew for Processes {
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn gone(&self) -> &Arc<Waiter> {
+        &self.gone
+    }
+
+    fn head_count(&self, py: Python<'_>) -> (u64, u64) {
+        let tally = lock(py, &self.supervisor).tally();
+        (tally.workers as u64, tally.busy as u64)
+    }
+
+    fn submit(&self, py: Python<'_>, job: &Arc<Job>, waits: bool) -> PyResult<()> {
+        self.ledger.enter(py, job)?;
+        if job.state(py).is_complete() {
+            // A map of nothing.
+            self.complete(py, job)?;
+            return Ok(());
+        }
+        if !waits && matches!(job.work, Work::Items { .. }) && !job.is_iterated(py) {
+            // There may be much to send, and whoever hands in a map has said that it does not want to wait.
+            self.make_ready(py, job);
+            self.lead.call_deputy(true);
+            return Ok(());
+        }
+        self.fed(py, job)?;
+        if !waits {
+            self.lead.call_deputy(job.has_callbacks(py));
+        }
+        Ok(())
+    }
+
+    fn wait(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool> {
+        self.lead_or_follow(py, waiter, deadline)
+    }
+
+    fn make_ready(&self, py: Python<'_>, job: &Arc<Job>) {
+        self.ledger.queue(py, job);
+    }
+
+    fn fed(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()> {
+        self.make_ready(py, job);
+        match self.try_step() {
+            Some(step) => {
+                let result = self.dispatch(py);
+                self.leave_step(step);
+                result?;
+            }
+            None => self.watch(py).kick(),
+        }
+        if job.timeout.is_some() {
+            // Who leads must know how long it may sleep.
+            self.watch(py).kick();
+        }
+        Ok(())
+    }
+
+    fn call_deputy(&self, urgent: bool) {
+        self.lead.call_deputy(urgent);
+    }
+
+    fn cancel(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool> {
+        if job.is_over() {
+            return Ok(false);
+        }
+        self.take_back(py, job)?;
+        lock(py, &self.supervisor).cancel(|chunk| Arc::ptr_eq(&chunk.job, job));
+        self.call_deputy(true);
+        Ok(true)
+    }
+
+    fn recall(&self, py: Python<'_>, job: &Arc<Job>) -> bool {
+        lock(py, &self.supervisor).withdraw(|chunk| Arc::ptr_eq(&chunk.job, job))
+    }
+}
+
+impl Processes {
+    fn watch(&self, py: Python<'_>) -> Arc<Watch> {
+        lock(py, &self.supervisor).watch()
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.ledger.close() {
+            return Ok(());
+        }
+        self.lift_all(py);
+        self.round(py, false)?;
+        self.lead.call_deputy(false);
+        self.watch(py).kick();
+        Ok(())
+    }
+
+    fn terminate(&self, py: Python<'_>, at_once: bool) -> PyResult<()> {
+        if !self.ledger.terminate() {
+            return Ok(());
+        }
+        let ended = self.cancel_all(py);
+        {
+            let mut supervisor = lock(py, &self.supervisor);
+            supervisor.end_all();
+            if at_once {
+                supervisor.kill_all();
+            }
+        }
+        if self.is_inside_step() {
+            // Called by something that a round runs: the round goes on to see them off.
+            return ended;
+        }
+        self.wait(py, &self.gone, Deadline::after(TERMINATE_WITHIN))?;
+        ended
+    }
+}
+
+/// Workers that were sent SIGKILL are gone in milliseconds, unless the kernel cannot let them go.
+const TERMINATE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The parent's side of a pool.
+#[pyclass(frozen, extends = CrewHandle, module = "kettle._native", name = "PoolCrew")]
+pub(crate) struct PoolCrew {
+    crew: Arc<Processes>,
+}
+
+#[pymethods]
+impl PoolCrew {
+    #[new]
+    #[pyo3(signature = (hooks, workers, *, chunks=None, memory=None))]
+    fn new(
+        hooks: Py<PyAny>,
+        workers: usize,
+        chunks: Option<u32>,
+        memory: Option<u64>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let supervisor = Supervisor::new(Limits { workers, chunks, memory })?;
+        let crew = Arc::new_cyclic(|me: &Weak<Processes>| Processes {
+            ledger: Ledger::new(hooks, me.clone()),
+            supervisor: Mutex::new(supervisor),
+            step: Mutex::new(Step::default()),
+            stepping: AtomicU64::new(0),
+            lead: Lead::default(),
+            dismissed: AtomicBool::new(false),
+            false_starts: FalseStarts::default(),
+            gone: Arc::new(Waiter::default()),
+        });
+        Ok(CrewHandle::of(&crew).add_subclass(Self { crew }))
+    }
+
+    /// Starts the workers that are missing. Raises what starting one of them raised.
+    fn staff(&self, py: Python<'_>) -> PyResult<()> {
+        let crew = &self.crew;
+        let Some(mut step) = crew.try_step() else { return Ok(()) };
+        let staffed = crew.receive(py, &mut step, true).and_then(|_| crew.staff(py));
+        crew.leave_step(step);
+        staffed
+    }
+
+    /// Leads when nobody else does, until the pool is over: for a thread of its own.
+    fn deputise(&self, py: Python<'_>) -> PyResult<()> {
+        self.crew.deputise(py)
+    }
+
+    /// No more jobs are taken in; the workers leave when those that are there are done.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.crew.close(py)
+    }
+
+    /// Ends all workers, and with them all jobs; `at_once`: without asking them first.
+    #[pyo3(signature = (*, at_once=false))]
+    fn terminate(&self, py: Python<'_>, at_once: bool) -> PyResult<()> {
+        self.crew.terminate(py, at_once)
+    }
+
+    /// Starts one worker more, if none is free and there are not so many yet. Says whether there may be more still.
+    fn hire(&self, py: Python<'_>, most: usize) -> PyResult<bool> {
+        self.crew.hire(py, most)
+    }
+
+    /// Ends all workers; others take their place. What they were at is over, what they had not begun is done by others.
+    fn kill_workers(&self, py: Python<'_>) {
+        lock(py, &self.crew.supervisor).end_all();
+    }
+}

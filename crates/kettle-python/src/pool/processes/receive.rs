@@ -1,0 +1,120 @@
+//! Takes what workers report: the outcomes of tasks, and what they say of themselves.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use kettle::pool::engine::{Event, SeatId, Span, Word};
+use kettle_core::arena::Block;
+use kettle_core::queue::Taken;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::round::Step;
+use super::{Chunk, Processes};
+use crate::pool::crew::Crew;
+use crate::pool::job::{Job, Outcome};
+use crate::pool::ledger::lock;
+use crate::pool::tasks;
+
+impl Processes {
+    /// Collects what the workers report. Says whether anything was there.
+    pub(super) fn receive(&self, py: Python<'_>, step: &mut Step, ask: bool) -> PyResult<bool> {
+        lock(py, &self.supervisor).sweep(&mut step.post, ask);
+        let received = !step.post.events.is_empty();
+        let bytes = std::mem::take(&mut step.post.bytes);
+        let words = std::mem::take(&mut step.post.words);
+        let mut events = std::mem::take(&mut step.post.events);
+        let mut result = Ok(());
+        for event in events.drain(..) {
+            // What one of them raises must not cost the others.
+            let outcome = self.handle(py, step, event, &bytes, &words);
+            result = result.and(outcome);
+        }
+        step.post.bytes = bytes;
+        step.post.words = words;
+        step.post.events = events;
+        for job in step.touched.drain(..) {
+            result = result.and(job.tell_bar(py, false));
+        }
+        result.map(|()| received)
+    }
+
+    fn handle(
+        &self,
+        py: Python<'_>,
+        step: &mut Step,
+        event: Event<Chunk>,
+        bytes: &[u8],
+        words: &[Word],
+    ) -> PyResult<()> {
+        match event {
+            Event::Words { work: Chunk { job, start }, from, at } => {
+                if job.is_over() {
+                    return Ok(());
+                }
+                self.touch(py, step, &job);
+                self.ledger.counts.done.fetch_add(at.len() as u64, Ordering::Relaxed);
+                let complete = job.put_words(py, start + u64::from(from), &words[at])?;
+                self.has_put(py, &job, complete)
+            }
+            Event::Outcome { work: Chunk { job, start }, task: index, taken, at, .. } => {
+                if job.is_over() {
+                    return Ok(());
+                }
+                let index = start + u64::from(index);
+                if taken.tag == tasks::UNFOUND && job.resend_by_value(py, index, || self.ledger.next_number()) {
+                    self.make_ready(py, &job);
+                    return Ok(());
+                }
+                let outcome = self.outcome(py, taken, &bytes[at]);
+                self.touch(py, step, &job);
+                self.put(py, &job, index, outcome)
+            }
+            Event::Finished { work, len, took } => {
+                work.job.state(py).agenda.finished(len, took);
+                Ok(())
+            }
+            Event::Undone { work: Chunk { job, start }, from, len } => {
+                if !job.is_over() && from < len {
+                    let span = Span { start: start + u64::from(from), len: len - from };
+                    job.state(py).agenda.give_back(span);
+                    self.make_ready(py, &job);
+                }
+                Ok(())
+            }
+            Event::Note { seat, taken, at, .. } => self.told(py, seat, taken, &bytes[at]),
+            Event::Ended { seat, pid, fate, early, victim } => self.ended(py, seat, pid, fate, early, victim),
+        }
+    }
+
+    /// Its progress bar, if it has one, may have to be told.
+    fn touch(&self, py: Python<'_>, step: &mut Step, job: &Arc<Job>) {
+        if job.has_bar(py) && !step.touched.iter().any(|t| Arc::ptr_eq(t, job)) {
+            step.touched.push(Arc::clone(job));
+        }
+    }
+
+    fn outcome(&self, py: Python<'_>, taken: Taken<Block>, inline: &[u8]) -> Outcome {
+        if matches!(taken.tag, tasks::ERROR | tasks::UNFOUND) {
+            return Err(self.unpack(py, &taken, inline));
+        }
+        match tasks::object(py, taken, inline, 0) {
+            Ok(value) => Ok(value.unbind()),
+            Err(e) => Err(e.into_value(py).into_any()),
+        }
+    }
+
+    fn unpack(&self, py: Python<'_>, taken: &Taken<Block>, inline: &[u8]) -> Py<PyAny> {
+        self.ledger.error(py, intern!(py, "unpack"), (tasks::body(taken, inline),))
+    }
+
+    fn told(&self, py: Python<'_>, seat: SeatId, taken: Taken<Block>, inline: &[u8]) -> PyResult<()> {
+        if taken.tag == tasks::READY {
+            self.false_starts.forget();
+            lock(py, &self.supervisor).is_ready(seat);
+            return Ok(());
+        }
+        let error = self.unpack(py, &taken, inline);
+        self.fail_all(py, error)
+    }
+}

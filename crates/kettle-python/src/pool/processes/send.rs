@@ -1,0 +1,114 @@
+//! Sends tasks to workers: to the seat that has room, of the job that stands first in line.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use kettle::pool::engine::{Load, SeatId, Span};
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+
+use super::{Chunk, Processes};
+use crate::errors;
+use crate::pool::crew::Crew;
+use crate::pool::job::{Job, Work};
+use crate::pool::ledger::lock;
+use crate::pool::tasks;
+
+impl Processes {
+    /// Sends what there is room for; within a step.
+    pub(super) fn dispatch(&self, py: Python<'_>) -> PyResult<bool> {
+        let mut sent = false;
+        loop {
+            let (seat, size) = {
+                let supervisor = lock(py, &self.supervisor);
+                (supervisor.room(), supervisor.size())
+            };
+            let Some(seat) = seat else { return Ok(sent) };
+            let Some(job) = lock(py, &self.ledger.ready).front().cloned() else { return Ok(sent) };
+            let some = !job.is_over() && job.refill(py);
+            self.settle(py, &job)?;
+            let span = {
+                let mut state = job.state(py);
+                let span = if some && !state.is_held { state.agenda.take(size) } else { None };
+                match span {
+                    Some(_) => state.was_sent = true,
+                    None => state.is_ready = false,
+                }
+                span
+            };
+            let Some(span) = span else {
+                self.ledger.set_aside(py, &job);
+                continue;
+            };
+            match self.send(py, seat, &job, span) {
+                Ok(()) => sent = true,
+                Err(e) if e.is_instance_of::<PyException>(py) => self.refuse(py, &job, span, e)?,
+                Err(e) => {
+                    // Ctrl-C, which is no error of these tasks.
+                    job.state(py).agenda.give_back(span);
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    fn send(&self, py: Python<'_>, seat: SeatId, job: &Arc<Job>, span: Span) -> PyResult<()> {
+        let chunk = Chunk { job: Arc::clone(job), start: span.start };
+        let sent = |load: Load<'_>| {
+            let mut supervisor = lock(py, &self.supervisor);
+            supervisor.send(seat, chunk, span.len, job.timeout, load).map_err(errors::out_of_memory)
+        };
+        match &job.work {
+            Work::Call { function, args, kwds } => {
+                let triple = (function, args, kwds).into_pyobject(py)?;
+                tasks::with_pickle(triple.as_any(), tasks::CALL, 0, job.is_by_value(), sent)
+            }
+            Work::Items { function, unpacks } => {
+                let (lesson, by_value) = (job.lesson.load(Ordering::Relaxed), job.is_by_value());
+                if !lock(py, &self.supervisor).knows(seat, lesson) {
+                    self.teach(py, seat, lesson, by_value, function, *unpacks)?;
+                }
+                let items = job.items(py, span);
+                tasks::with_items(py, lesson, by_value, span.len as usize, |i| items.get(py, i), sent)
+            }
+        }
+    }
+
+    fn teach(
+        &self,
+        py: Python<'_>,
+        seat: SeatId,
+        lesson: u64,
+        by_value: bool,
+        function: &Py<PyAny>,
+        unpacks: bool,
+    ) -> PyResult<()> {
+        let over = {
+            let live = lock(py, &self.ledger.live);
+            let live: Vec<u64> = live.values().map(|job| job.lesson.load(Ordering::Relaxed)).collect();
+            lock(py, &self.supervisor).forget(seat, |lesson| !live.contains(&lesson))
+        };
+        if !over.is_empty() {
+            let bytes: Vec<u8> = over.iter().flat_map(|job| job.to_ne_bytes()).collect();
+            tasks::with_bytes(tasks::FORGET, 0, &bytes, |load| {
+                lock(py, &self.supervisor).note(seat, load).map_err(errors::out_of_memory)
+            })?;
+        }
+        let pair = (function, unpacks).into_pyobject(py)?;
+        tasks::with_pickle(pair.as_any(), tasks::JOB, lesson, by_value, |load| {
+            lock(py, &self.supervisor).teach(seat, lesson, load).map_err(errors::out_of_memory)
+        })
+    }
+
+    /// These tasks could not be sent. If they are several, it may be one of them: each is tried alone.
+    fn refuse(&self, py: Python<'_>, job: &Arc<Job>, span: Span, e: PyErr) -> PyResult<()> {
+        if span.len > 1 {
+            let mut state = job.state(py);
+            for i in (0..span.len).rev() {
+                state.agenda.give_back(Span { start: span.start + u64::from(i), len: 1 });
+            }
+            return Ok(());
+        }
+        self.put(py, job, span.start, Err(e.into_value(py).into_any()))
+    }
+}

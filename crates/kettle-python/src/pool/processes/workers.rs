@@ -1,0 +1,134 @@
+//! The worker processes: starts them, and sees to what is left when one has ended.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kettle::pool::engine::{Fate, SeatId};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::desk::Desk;
+use super::{Chunk, Processes};
+use crate::errors;
+use crate::pool::crew::Crew;
+use crate::pool::ledger::{count, lock};
+
+const SIGKILL: i32 = 9;
+
+/// So many workers in a row may end before they are ready, until there is no hope: those that ended by themselves, which
+/// the next will do too. One that was killed says little: perhaps somebody kills workers at random.
+const FALSE_STARTS: usize = 3;
+const KILLED_STARTS: usize = 30;
+
+/// Workers that ended before they were ready, each by its weight, since the last that was.
+#[derive(Default)]
+pub(super) struct FalseStarts(AtomicUsize);
+
+impl FalseStarts {
+    /// One more, with this exit code. Says whether there is no hope.
+    fn add(&self, exitcode: Option<i32>) -> bool {
+        let weight = if exitcode == Some(-SIGKILL) { 1 } else { KILLED_STARTS / FALSE_STARTS };
+        self.0.fetch_add(weight, Ordering::SeqCst) + weight >= KILLED_STARTS
+    }
+
+    /// A worker is ready.
+    pub(super) fn forget(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+}
+
+impl Processes {
+    /// Starts workers where some are missing.
+    pub(super) fn staff(&self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            let opened = {
+                let mut supervisor = lock(py, &self.supervisor);
+                if !self.ledger.needs_workers() || supervisor.vacancies() == 0 || self.ledger.is_broken(py) {
+                    return Ok(());
+                }
+                supervisor.open()
+            };
+            let (seat, desk) = opened.map_err(errors::out_of_memory)?;
+            let started = self.ledger.call(py, intern!(py, "start"), (seat.to_bits(), Desk(desk)));
+            let pid = started.and_then(|pid| pid.extract::<u32>());
+            let occupied = match pid {
+                Ok(pid) => lock(py, &self.supervisor).occupy(seat, pid).map_err(PyErr::from),
+                Err(e) => {
+                    lock(py, &self.supervisor).abandon(seat);
+                    Err(e)
+                }
+            };
+            occupied?;
+        }
+    }
+
+    /// A worker has ended: reaps it, and gives the task that went with it its outcome, or sends it again.
+    pub(super) fn ended(
+        &self,
+        py: Python<'_>,
+        seat: SeatId,
+        pid: u32,
+        fate: Fate,
+        early: bool,
+        victim: Option<(Chunk, u32)>,
+    ) -> PyResult<()> {
+        // It reaps the process and says how it ended.
+        let end = self.ledger.call(py, intern!(py, "ended"), (seat.to_bits(), pid, fate_name(fate)))?;
+        if fate == Fate::Died && early && !self.ledger.is_terminated() {
+            if self.false_starts.add(end.getattr(intern!(py, "exitcode"))?.extract()?) {
+                let error = self.ledger.error(py, intern!(py, "false_start"), (end,));
+                return self.fail_all(py, error);
+            }
+            return Ok(());
+        }
+        let Some((Chunk { job, start }, index)) = victim else { return Ok(()) };
+        let index = start + u64::from(index);
+        if job.is_over() {
+            return Ok(());
+        }
+        let died = matches!(fate, Fate::Died | Fate::Memory);
+        if died {
+            count(&self.ledger.counts.died);
+            if job.state(py).agenda.died(index) {
+                count(&self.ledger.counts.retried);
+                self.make_ready(py, &job);
+                return Ok(());
+            }
+        }
+        if fate == Fate::TimedOut {
+            count(&self.ledger.counts.timed_out);
+        }
+        self.put_loss(py, &job, index, intern!(py, "lost"), end)
+    }
+
+    /// Ends all jobs because of this error, and takes no more.
+    pub(super) fn fail_all(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
+        self.break_with(py, error)?;
+        lock(py, &self.supervisor).end_all();
+        Ok(())
+    }
+
+    /// One worker more, if none is free and there are not so many yet. Says whether there may be more still.
+    pub(super) fn hire(&self, py: Python<'_>, most: usize) -> PyResult<bool> {
+        let size = {
+            let mut supervisor = lock(py, &self.supervisor);
+            if supervisor.size() >= most || supervisor.has_idle() {
+                return Ok(supervisor.size() < most);
+            }
+            supervisor.grow();
+            supervisor.size()
+        };
+        if self.round(py, false)?.is_none() {
+            self.watch(py).kick();
+        }
+        Ok(size < most)
+    }
+}
+
+fn fate_name(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Died => "died",
+        Fate::TimedOut => "timeout",
+        Fate::Cancelled => "cancelled",
+        Fate::Memory => "memory",
+    }
+}

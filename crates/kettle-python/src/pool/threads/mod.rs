@@ -1,0 +1,296 @@
+//! A crew of threads: each takes tasks from the jobs by itself, calls them, and puts their outcomes.
+//!
+//! ```text
+//!               takes a task                 nothing comes for some microseconds
+//!   at work ◄───────────────── searching ──────────────────────────────────────► asleep
+//!      └───── nothing to do ──────▲ ▲──────────────────── woken ────────────────────┘
+//! ```
+//!
+//! Who brings work wakes a sleeper only if nobody searches, and a searcher that takes a task wakes the next if there is
+//! more. So short tasks are done by one worker without anybody being woken for them, and as soon as tasks take longer
+//! than it takes to wake a worker, all are at work.
+//!
+//! Where one thread at a time has the interpreter, it is never handed over for nothing: who waits for a job calls a
+//! worker only after letting go of the interpreter, and a worker that has nothing more to do lets go of it before it
+//! says that the job is over.
+//!
+//! A thread cannot be ended. A task that takes too long gets its outcome, a `TaskTimeout`, from the thread that watches
+//! the time; its worker then belongs to the crew no more, another one is hired, and it leaves when its task ends.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `worker` | the life of a worker |
+//! | `limits` | tasks that may take only so long |
+
+mod limits;
+mod worker;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use kettle::pool::engine::Waiter;
+use kettle_core::wait::{Deadline, EventCount, Scope};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::crew::{Crew, CrewHandle};
+use super::job::{Job, Work};
+use super::ledger::{Ledger, lock};
+use crate::door::wait_outside;
+use limits::Limited;
+
+pub(super) struct Threads {
+    ledger: Ledger,
+    /// How often workers were called: one that has looked for work in vain waits until this moves on.
+    calls: AtomicU32,
+    /// There is work of which no worker was told, since who brought it is about to wait for it.
+    untold: AtomicBool,
+    searching: AtomicUsize,
+    asleep: EventCount,
+    /// Held by whoever pulls items from an iterator, so that they keep their order.
+    pulling: Mutex<()>,
+    present: AtomicUsize,
+    busy: AtomicUsize,
+    limited: Limited,
+    gone: Arc<Waiter>,
+    me: Weak<Threads>,
+}
+
+impl Crew for Threads {
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn gone(&self) -> &Arc<Waiter> {
+        &self.gone
+    }
+
+    fn head_count(&self, _: Python<'_>) -> (u64, u64) {
+        let of = |counter: &AtomicUsize| counter.load(Ordering::Relaxed) as u64;
+        (of(&self.present), of(&self.busy))
+    }
+
+    fn submit(&self, py: Python<'_>, job: &Arc<Job>, waits: bool) -> PyResult<()> {
+        if job.timeout.is_some() && self.limited.needs_a_watch() {
+            self.ledger.call(py, intern!(py, "watch"), (self.handle(py)?,))?;
+        }
+        self.ledger.enter(py, job)?;
+        if job.state(py).is_complete() {
+            // A map of nothing.
+            return self.complete(py, job);
+        }
+        if waits {
+            self.ledger.queue(py, job);
+            self.untold.store(true, Ordering::SeqCst);
+        } else {
+            self.make_ready(py, job);
+        }
+        Ok(())
+    }
+
+    fn wait(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool> {
+        if waiter.is_done() {
+            return Ok(true);
+        }
+        self.ledger.check_home()?;
+        let waited = wait_outside(py, deadline, |patience| {
+            if self.untold.swap(false, Ordering::SeqCst) {
+                self.call();
+            }
+            waiter.wait(patience)
+        })?;
+        Ok(waited.is_ok() || waiter.is_done())
+    }
+
+    fn make_ready(&self, py: Python<'_>, job: &Arc<Job>) {
+        self.ledger.queue(py, job);
+        self.call();
+    }
+
+    fn fed(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()> {
+        self.make_ready(py, job);
+        Ok(())
+    }
+
+    /// Workers need nobody to lead them.
+    fn call_deputy(&self, _: bool) {}
+
+    /// What runs goes on. A call that runs cannot be taken back; what a map or an imap has not begun can.
+    fn cancel(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool> {
+        if matches!(job.work, Work::Call { .. }) {
+            return Ok(!job.is_over() && self.withdraw(py, job)?);
+        }
+        if job.is_over() {
+            return Ok(false);
+        }
+        self.take_back(py, job)?;
+        Ok(true)
+    }
+
+    /// What a worker has it has begun.
+    fn recall(&self, _: Python<'_>, _: &Arc<Job>) -> bool {
+        false
+    }
+
+    fn strike_off(&self) {
+        self.ledger.strike_off();
+        if !self.ledger.is_running() {
+            self.call_all();
+        }
+    }
+}
+
+impl Threads {
+    /// Calls a worker.
+    fn call(&self) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        // A searcher looks at `calls` after it has stopped to be one.
+        if self.searching.load(Ordering::SeqCst) == 0 {
+            self.asleep.notify_one(Scope::Private);
+        }
+    }
+
+    fn call_all(&self) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.asleep.notify_all(Scope::Private);
+    }
+
+    fn has_called_since(&self, seen: u32) -> bool {
+        self.calls.load(Ordering::SeqCst) != seen
+    }
+
+    /// Whether workers are to leave.
+    fn is_over(&self, py: Python<'_>) -> bool {
+        !self.ledger.needs_workers() || self.ledger.is_broken(py)
+    }
+
+    /// A worker is not there any more.
+    fn leave(&self) {
+        if self.present.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.wind_up();
+        }
+    }
+
+    /// Tells those who wait for the last worker, if a pool that takes no more has none.
+    fn wind_up(&self) {
+        if self.present.load(Ordering::SeqCst) == 0 && !self.ledger.is_running() {
+            self.gone.finish();
+            self.limited.look_again();
+        }
+    }
+
+    /// For Python.
+    fn handle(&self, py: Python<'_>) -> PyResult<Py<ThreadCrew>> {
+        let crew = self.me.upgrade().ok_or_else(|| PyRuntimeError::new_err("the pool is gone"))?;
+        Py::new(py, ThreadCrew::of(crew))
+    }
+
+    /// One more worker, which is about to start. False: the crew takes no more.
+    fn expect(&self) -> bool {
+        self.present.fetch_add(1, Ordering::SeqCst);
+        let is_wanted = self.ledger.needs_workers();
+        if !is_wanted {
+            self.leave();
+        }
+        is_wanted
+    }
+
+    /// Starts one worker more, if there is something to do.
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.expect() {
+            return Ok(());
+        }
+        let started = self.ledger.call(py, intern!(py, "start"), (self.handle(py)?,));
+        started.map(drop).inspect_err(|_| self.leave())
+    }
+}
+
+/// Worker threads, and what they are to do.
+#[pyclass(frozen, extends = CrewHandle, module = "kettle._native", name = "ThreadCrew")]
+pub(crate) struct ThreadCrew {
+    crew: Arc<Threads>,
+}
+
+impl ThreadCrew {
+    fn of(crew: Arc<Threads>) -> PyClassInitializer<Self> {
+        CrewHandle::of(&crew).add_subclass(Self { crew })
+    }
+}
+
+#[pymethods]
+impl ThreadCrew {
+    #[new]
+    fn new(hooks: Py<PyAny>) -> PyClassInitializer<Self> {
+        let crew = Arc::new_cyclic(|me: &Weak<Threads>| Threads {
+            ledger: Ledger::new(hooks, me.clone()),
+            calls: AtomicU32::new(0),
+            untold: AtomicBool::new(false),
+            searching: AtomicUsize::new(0),
+            asleep: EventCount::new(),
+            pulling: Mutex::new(()),
+            present: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+            limited: Limited::default(),
+            gone: Arc::new(Waiter::default()),
+            me: me.clone(),
+        });
+        Self::of(crew)
+    }
+
+    /// Starts one worker more.
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        self.crew.start(py)
+    }
+
+    /// Starts one worker more, if none is free for one task more and there are not so many yet.
+    fn hire(&self, py: Python<'_>, most: usize) -> PyResult<()> {
+        let crew = &self.crew;
+        let present = crew.present.load(Ordering::SeqCst);
+        let free = present.saturating_sub(crew.busy.load(Ordering::SeqCst));
+        if present < most && free <= lock(py, &crew.ledger.ready).len() {
+            return crew.start(py);
+        }
+        Ok(())
+    }
+
+    /// Works until there will be nothing more to do: for a thread that was started.
+    fn work(&self, py: Python<'_>) -> PyResult<()> {
+        self.crew.work(py)
+    }
+
+    /// A worker could not begin, because of this error.
+    fn refuse(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
+        let broken = self.crew.break_with(py, error);
+        self.crew.call_all();
+        self.crew.leave();
+        broken
+    }
+
+    /// Gives up on tasks that take too long, until the pool is over: for a thread of its own.
+    fn watch(&self, py: Python<'_>) -> PyResult<()> {
+        self.crew.watch(py)
+    }
+
+    /// No more jobs are taken in; the workers leave when those that are there are done.
+    fn close(&self, py: Python<'_>) {
+        let crew = &self.crew;
+        if crew.ledger.close() {
+            crew.lift_all(py);
+            crew.call_all();
+            crew.wind_up();
+        }
+    }
+
+    /// Ends all jobs; the workers leave when the tasks that they are at have ended.
+    fn terminate(&self, py: Python<'_>) -> PyResult<()> {
+        let crew = &self.crew;
+        if !crew.ledger.terminate() {
+            return Ok(());
+        }
+        let cancelled = crew.cancel_all(py);
+        crew.call_all();
+        crew.wind_up();
+        cancelled
+    }
+}

@@ -1,0 +1,383 @@
+"""The pool of worker processes, which survives the death of any of them. What happens when is told in docs/pool.md."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from multiprocessing import pool as _standard
+from multiprocessing import util
+
+from kettle import _progress
+from kettle._input import chunk_size, feed
+from kettle._session import native
+from kettle.multiprocessing._crew import Hooks
+from kettle.multiprocessing._options import check_initializer, memory_size, retry_count, worker_count
+from kettle.multiprocessing._results import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult
+from kettle.multiprocessing.context import _default_context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["CLOSE", "RUN", "TERMINATE", "Pool"]
+
+RUN = _standard.RUN
+CLOSE = _standard.CLOSE
+TERMINATE = _standard.TERMINATE
+
+# Their iterators cannot block, and run nobody's code: whoever has a moment may pull from them.
+_PLAIN = (list, tuple, range, str, bytes, bytearray, dict, set, frozenset)
+
+
+class Pool(_standard.Pool):
+    """A pool of worker processes.
+
+    processes: how many; by default as many as there are processors to use, by affinity and the container's quota.
+    initializer, initargs: called in each worker before its first task. If it raises, so does every call of the pool.
+    maxtasksperchild: after so many tasks (or chunks) a worker is replaced by a fresh one.
+    context: which start method to use; the default one's if None.
+    max_memory_per_worker: in bytes, or as text ("2GB", "512MiB"). A worker that has more resident after a task is
+        replaced; one that has half as much again is killed in the middle of it.
+    name: what the workers are called.
+
+    Where this differs from the standard library: when a worker dies, the task that it was running raises `WorkerDied`,
+    tasks that had not begun are done by others, and the worker is replaced. `imap` pulls its input only so far ahead.
+    Functions that pickle cannot find by name travel by cloudpickle. Workers may have children. A task's arguments are
+    read when it is sent, which may be after `apply_async` or `map_async` has returned.
+    """
+
+    __module__ = "kettle.multiprocessing.pool"
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        context: Any = None,
+        *,
+        max_memory_per_worker: int | str | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._state = "INIT"
+        processes = worker_count(processes)
+        if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
+            raise ValueError("maxtasksperchild must be a positive int or None")
+        check_initializer(initializer)
+        memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)
+        self._ctx = context or _default_context.get_context()
+        self._processes = processes
+        self._maxtasksperchild = maxtasksperchild
+        self._initializer = initializer
+        self._initargs = initargs
+        self.name = name
+        self._hooks = Hooks(self._ctx.Process, name, initializer, tuple(initargs))
+        self._crew = native.PoolCrew(self._hooks, processes, chunks=maxtasksperchild, memory=memory)
+        try:
+            self._crew.staff()
+        except BaseException:
+            self._crew.terminate()
+            raise
+        self._deputy: threading.Thread | None = threading.Thread(
+            target=self._crew.deputise, name="pool-deputy", daemon=True
+        )
+        self._terminate = util.Finalize(self, _end, args=(self._crew, self._deputy), exitpriority=15)
+        self._deputy.start()
+        self._state = RUN
+
+    def __del__(self, _warn: Any = warnings.warn, RUN: str = RUN) -> None:
+        if self._state == RUN:
+            _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
+
+    def __repr__(self) -> str:
+        cls = type(self)
+        return f"<{cls.__module__}.{cls.__qualname__} state={self._state} pool_size={len(self._pool)}>"
+
+    @property
+    def _pool(self) -> list[Any]:
+        """The worker processes that are there."""
+        return list(self._hooks.processes.values())
+
+    def _repopulate_pool(self) -> None:
+        self._crew.staff()
+
+    def _check_running(self) -> None:
+        if self._state != RUN:
+            raise ValueError("Pool not running")
+        self._crew.check()
+
+    # ------------------------------------------------------------------ calls
+
+    def apply(  # type: ignore[override]
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: dict[str, Any] = {},  # noqa: B006
+        *,
+        task_timeout: float | None = None,
+        retries: int = 0,
+    ) -> Any:
+        """`func(*args, **kwds)`, done by a worker.
+
+        task_timeout: in seconds, from when it begins; then its worker is ended and TaskTimeout raised.
+        retries: how often it is begun again when its worker dies. Raises WorkerDied when that is used up.
+        """
+        return self._call(func, args, kwds, task_timeout, retries)._get_or_cancel()
+
+    def apply_async(  # type: ignore[override]
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: dict[str, Any] = {},  # noqa: B006
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        task_timeout: float | None = None,
+        retries: int = 0,
+    ) -> ApplyResult:
+        """As `apply`, at once giving an object that will have the result.
+
+        callback, error_callback: called with the result or the error, in a thread of this process.
+        """
+        return self._call(func, args, kwds, task_timeout, retries, callback, error_callback, waits=False)
+
+    def _call(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any],
+        kwds: dict[str, Any],
+        task_timeout: float | None,
+        retries: int,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        waits: bool = True,
+    ) -> ApplyResult:
+        self._check_running()
+        result = ApplyResult(
+            self,
+            "call",
+            func,
+            (args, kwds),
+            timeout=task_timeout,
+            retries=retry_count(retries),
+            callback=callback,
+            error_callback=error_callback,
+        )
+        result._submit(waits=waits)
+        return result
+
+    # ------------------------------------------------------------------ maps
+
+    def map(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        *,
+        task_timeout: float | None = None,
+        retries: int = 0,
+        progress: bool | str | None = None,
+    ) -> list[Any]:
+        """`[func(x) for x in iterable]`, done by the workers.
+
+        chunksize: how many items are sent together; by default as many as take some hundred microseconds.
+        task_timeout, retries: of each item, as for `apply`.
+        progress: True, or a label: shows a bar.
+        """
+        return self._map(func, iterable, chunksize, False, task_timeout, retries, progress)._get_or_cancel()  # type: ignore[no-any-return]
+
+    def map_async(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        task_timeout: float | None = None,
+        retries: int = 0,
+        progress: bool | str | None = None,
+    ) -> MapResult:
+        """As `map`, at once giving an object that will have the list."""
+        asynchronous = (callback, error_callback, False)
+        return self._map(func, iterable, chunksize, False, task_timeout, retries, progress, *asynchronous)
+
+    def starmap(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        *,
+        task_timeout: float | None = None,
+        retries: int = 0,
+        progress: bool | str | None = None,
+    ) -> list[Any]:
+        """`[func(*x) for x in iterable]`, done by the workers; see `map`."""
+        return self._map(func, iterable, chunksize, True, task_timeout, retries, progress)._get_or_cancel()  # type: ignore[no-any-return]
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        task_timeout: float | None = None,
+        retries: int = 0,
+        progress: bool | str | None = None,
+    ) -> MapResult:
+        """As `starmap`, at once giving an object that will have the list."""
+        asynchronous = (callback, error_callback, False)
+        return self._map(func, iterable, chunksize, True, task_timeout, retries, progress, *asynchronous)
+
+    def _map(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        chunksize: int | None,
+        unpacks: bool,
+        task_timeout: float | None,
+        retries: int,
+        progress: bool | str | None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        waits: bool = True,
+    ) -> MapResult:
+        self._check_running()
+        items = list(iterable)
+        result = MapResult(
+            self,
+            "map",
+            func,
+            items,
+            unpacks=unpacks,
+            chunk=None if chunksize is None else chunk_size(chunksize),
+            timeout=task_timeout,
+            retries=retry_count(retries),
+            callback=callback,
+            error_callback=error_callback,
+            bar=_progress.bar(progress, len(items)) if progress else None,
+        )
+        result._submit(waits=waits)
+        return result
+
+    def imap(  # type: ignore[override]
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int = 1,
+        *,
+        task_timeout: float | None = None,
+        retries: int = 0,
+        progress: bool | str | None = None,
+        buffersize: int | None = None,
+    ) -> IMapIterator:
+        """An iterator over `func(x) for x in iterable`, done by the workers, in order.
+
+        buffersize: how many items of `iterable` are pulled ahead of what was taken from the iterator; by default 64, or
+            four chunks for each worker if that is more. `close` lifts that limit, since whoever joins the pool may be
+            the one who would have taken the results. An iterator that was taken from and is then dropped ends the
+            pulling.
+
+        For the others see `map`.
+        """
+        options = (chunksize, task_timeout, retries, progress, buffersize)
+        return self._imap(IMapIterator, "ordered", func, iterable, *options)  # type: ignore[no-any-return]
+
+    def imap_unordered(  # type: ignore[override]
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int = 1,
+        *,
+        task_timeout: float | None = None,
+        retries: int = 0,
+        progress: bool | str | None = None,
+        buffersize: int | None = None,
+    ) -> IMapUnorderedIterator:
+        """As `imap`, with the results in the order in which they come."""
+        options = (chunksize, task_timeout, retries, progress, buffersize)
+        return self._imap(IMapUnorderedIterator, "unordered", func, iterable, *options)  # type: ignore[no-any-return]
+
+    def _imap(
+        self,
+        cls: type[Any],
+        kind: str,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int,
+        task_timeout: float | None,
+        retries: int,
+        progress: bool | str | None,
+        buffersize: int | None,
+    ) -> Any:
+        self._check_running()
+        chunk = chunk_size(chunksize)
+        if buffersize is None:
+            buffersize = max(64, 4 * self._processes * chunk)
+        elif buffersize < 1:
+            raise ValueError(f"buffersize must be at least 1, not {buffersize}")
+        is_plain = type(iterable) in _PLAIN
+        total = len(iterable) if is_plain else None  # type: ignore[arg-type]
+        iterator = iter(iterable)
+        result = cls(
+            self,
+            kind,
+            func,
+            iterator,
+            chunk=chunk,
+            timeout=task_timeout,
+            retries=retry_count(retries),
+            bar=_progress.bar(progress, total) if progress else None,
+            window=max(buffersize, chunk),
+            is_builtin=is_plain,
+        )
+        result._submit()
+        if not is_plain:
+            threading.Thread(target=feed, args=(result._core, iterator), name="pool-feeder", daemon=True).start()
+        return result
+
+    # ------------------------------------------------------------------ the end
+
+    def close(self) -> None:
+        """Takes no more tasks; the workers leave when those that there are have been done."""
+        if self._state == RUN:
+            self._state = CLOSE
+            self._crew.close()
+
+    def terminate(self) -> None:
+        """Ends all workers now, and with TaskCancelled all tasks that are not done. It takes a moment, not longer."""
+        self._state = TERMINATE
+        self._terminate()
+
+    def join(self) -> None:
+        """Waits until all workers have left, after `close` or `terminate`."""
+        if self._state == RUN:
+            raise ValueError("Pool is still running")
+        if self._state not in (CLOSE, TERMINATE):
+            raise ValueError("In unknown state")
+        self._crew.join()
+        self._hooks.join_callbacks()
+        if self._deputy is not None and threading.current_thread() is not self._deputy:
+            self._deputy.join()
+
+    def __enter__(self) -> Pool:
+        self._check_running()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.terminate()
+
+    def statistics(self) -> Any:
+        """How it is: `workers`, how many of them are `busy`, `jobs` that are not over; and of tasks so far: `done`,
+        `failed`, and those whose worker `died`, `retried`, `timed_out`, `cancelled`."""
+        return self._crew.statistics()
+
+
+def _end(crew: native.PoolCrew, deputy: threading.Thread) -> None:
+    crew.terminate()
+    if deputy is not threading.current_thread():
+        # It must be gone when the interpreter ends; it will, unless the system does not let a worker go.
+        deputy.join(1)

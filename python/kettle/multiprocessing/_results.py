@@ -1,0 +1,201 @@
+"""What a pool's calls give: the results of a call or a map, and the iterators of an imap.
+
+Each is a job of the native crew, or has one, and adds what the standard library's classes of these names promise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Generator, Iterator
+from multiprocessing import pool as _standard
+
+from kettle._session import native
+from kettle.multiprocessing.context import TimeoutError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from kettle.multiprocessing._process_pool import Pool
+
+__all__ = ["ApplyResult", "IMapIterator", "IMapUnorderedIterator", "MapResult"]
+
+
+class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-arg]
+    """What a task that was handed to a pool will give. It can be awaited, on any asyncio loop."""
+
+    __module__ = "kettle.multiprocessing.pool"
+
+    def __new__(cls, pool: Pool, kind: str, func: Any, items: Any, **options: Any) -> Any:
+        return super().__new__(cls, pool._crew, kind, func, items, **options)
+
+    def __init__(self, pool: Pool, *_: object, **__: object) -> None:
+        # A pool lives as long as somebody waits for its results.
+        self._pool: Pool | None = pool
+
+    def ready(self) -> bool:
+        """Whether it is over."""
+        return self._is_done
+
+    def successful(self) -> bool:
+        """Whether it is over and has not raised. Raises ValueError if it is not over."""
+        if not self._is_done:
+            raise ValueError(f"{self!r} not ready")
+        succeeded: bool = self._outcome()[0]
+        return succeeded
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Waits until it is over, or `timeout` seconds have passed."""
+        self._wait(timeout)
+
+    def get(self, timeout: float | None = None) -> Any:
+        """What the task returned. Raises what it raised; `TimeoutError` (of multiprocessing) after `timeout` seconds;
+        WorkerDied, TaskTimeout or TaskCancelled if it could not be done."""
+        if not self._wait(timeout):
+            raise TimeoutError
+        succeeded, value = self._outcome()
+        if succeeded:
+            return value
+        try:
+            raise value
+        finally:
+            # The traceback would hold on to this frame, and this frame to the exception.
+            del value, self
+
+    def _get_or_cancel(self) -> Any:
+        try:
+            return self.get()
+        except BaseException:
+            # Interrupted: nobody will ever ask for it. If it is over, this does nothing.
+            self._cancel()
+            raise
+        finally:
+            del self
+
+    def cancel(self) -> bool:
+        """Takes it back: if it has not begun it never will, and if it runs its worker is ended. Then `get` raises
+        TaskCancelled. False if it is over already."""
+        return self._cancel()
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return self._is_cancelled
+
+    def running(self) -> bool:
+        """Whether a worker has it, or some of it, and it is not over."""
+        return self._is_running
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._await().__await__()
+
+    async def _await(self) -> Any:
+        try:
+            while not self._is_done:
+                await _news(self)
+        except BaseException:
+            # Whoever awaited it was cancelled.
+            self._cancel()
+            raise
+        return self.get()
+
+
+class MapResult(ApplyResult, _standard.MapResult):  # type: ignore[type-arg]
+    """As ApplyResult, of a map."""
+
+    __module__ = "kettle.multiprocessing.pool"
+
+
+class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
+    """The results of an imap. It can be iterated by `async for`, too."""
+
+    __module__ = "kettle.multiprocessing.pool"
+
+    def __init__(self, pool: Pool, kind: str, func: Any, iterator: Iterator[Any], **options: Any) -> None:
+        self._core = native.PoolJob(pool._crew, kind, func, iterator, **options)
+        self._pool: Pool | None = pool
+
+    def _submit(self) -> None:
+        self._core._submit()
+
+    def __iter__(self) -> IMapIterator:
+        return self
+
+    def next(self, timeout: float | None = None) -> Any:
+        """The next result. Raises what its task raised, StopIteration at the end, and `TimeoutError` (of
+        multiprocessing) after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        core = self._core
+        while True:
+            fetched = core._fetch()
+            if fetched is not None:
+                return self._given(fetched)
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not core._wait_next(left):
+                raise TimeoutError
+
+    def _given(self, fetched: tuple[bool, Any]) -> Any:
+        succeeded, value = fetched
+        if succeeded:
+            return value
+        try:
+            raise value
+        finally:
+            del fetched, value, self
+
+    __next__ = next
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        while True:
+            try:
+                fetched = self._core._fetch()
+            except StopIteration:
+                raise StopAsyncIteration from None
+            if fetched is not None:
+                return self._given(fetched)
+            try:
+                await _news(self._core)
+            except BaseException:
+                # Whoever awaited it was cancelled, which ends an asynchronous generator as well.
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Ends it: no further input is pulled, what has not begun never will, and workers in the middle of it are
+        ended. There is no next result then."""
+        self._core._cancel()
+        self._core._abandon(is_unwanted=True)
+
+    def __del__(self) -> None:
+        core = getattr(self, "_core", None)
+        if core is not None:
+            core._abandon()
+
+
+class IMapUnorderedIterator(IMapIterator, _standard.IMapUnorderedIterator):  # type: ignore[type-arg]
+    """As IMapIterator, in the order in which the results come."""
+
+    __module__ = "kettle.multiprocessing.pool"
+
+
+async def _news(job: native.PoolJob) -> None:
+    """Waits until a job is over or has something to fetch."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+
+    def settle() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    def tell() -> None:
+        try:
+            loop.call_soon_threadsafe(settle)
+        except RuntimeError:
+            pass  # the loop was closed: nobody waits there any more
+
+    job._listen(tell)
+    await future
