@@ -2,14 +2,15 @@
 //!
 //! One lock, short critical sections, and two kinds of memory: the page maps ([`super::pages`]) and the state words
 //! of objects ([`super::object`]) are the truth and each change of them is one store; the bins ([`super::bins`]) are
-//! hints. Whoever takes the lock over from a dead holder makes the hints anew from the truth ([`Allocator::rebuild`])
-//! and goes on.
+//! hints. Whoever takes the lock over from a dead holder makes the hints anew from the truth ([`super::stock`]) and
+//! goes on.
 //!
 //! Neighbours are not merged when something is freed, but all at once when nothing fits: the blocks of a queue are
 //! mostly of a few sizes and come back at once, and merging would only split them again.
 //!
 //! Where room is looked for, in this order: warm runs, cold runs, what the dead left behind, merged neighbours, a
-//! new segment; and before giving up, warm and cold neighbours merged.
+//! new segment ([`super::grow`]); and before giving up, warm and cold neighbours merged. Small objects share pages
+//! ([`super::slab`]).
 
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
@@ -18,24 +19,15 @@ use crate::sys::{limits, memory};
 
 use super::bins::Found;
 use super::error::{ArenaError, Shortage};
-use super::header::{HEADER_LEN, Header, SEGMENTS};
+use super::header::Header;
 use super::lock::Guard;
 use super::object::{self, HEADER, ObjectHeader, State, Status};
 use super::offset::Off;
 use super::pages::{self, Kind, PAGE, Run};
 use super::participants::{self, Participant};
-use super::{recover, segment};
+use super::stock::{Merge, cool};
+use super::{recover, segment, slab};
 
-/// Sizes of small objects, header included. Each divides a page.
-const CLASSES: [u64; 5] = [128, 256, 512, 1024, 2048];
-const FIRST_SEGMENT: u64 = 1 << 20;
-const LARGEST_STEP: u64 = 64 << 20;
-/// Segments are multiples of every page size of the kernel.
-const GRAIN: u64 = 1 << 16;
-/// The system is asked for headroom each time so many cold bytes were handed out.
-const CHECK_EVERY: u64 = 4 << 20;
-/// What must remain for everybody else.
-const RESERVE: u64 = 8 << 20;
 /// Runs shorter than this are not worth a system call to give them back, unless there are very many.
 const WORTH_COOLING: u32 = 16;
 
@@ -46,20 +38,11 @@ pub(super) struct Placed {
 }
 
 /// Nothing that is free will do: because of this, or because nothing fits.
-struct NoRoom(Option<ArenaError>);
-
-/// Which free neighbours become one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Merge {
-    /// Those of the same warmth.
-    Alike,
-    /// All; the warm ones among unequal neighbours are given back to the system first.
-    All,
-}
+pub(super) struct NoRoom(pub(super) Option<ArenaError>);
 
 /// The allocator, locked.
 pub(super) struct Allocator {
-    header: &'static Header,
+    pub(super) header: &'static Header,
     _guard: Guard,
 }
 
@@ -91,9 +74,9 @@ pub(super) fn allocate(
 
 /// What is to be allocated.
 pub(super) struct Wish {
-    kind: u32,
-    len: u64,
-    holder: Participant,
+    pub(super) kind: u32,
+    pub(super) len: u64,
+    pub(super) holder: Participant,
     size: Size,
 }
 
@@ -105,8 +88,8 @@ enum Size {
 impl Wish {
     pub(super) fn new(kind: u32, len: u64, holder: Participant) -> Result<Self, ArenaError> {
         let total = len.saturating_add(HEADER);
-        let size = match CLASSES.iter().position(|&c| total <= c) {
-            Some(class) => Size::Small(class as u8),
+        let size = match slab::class_of(total) {
+            Some(class) => Size::Small(class),
             None => match u32::try_from(total.div_ceil(PAGE)) {
                 Ok(pages) => Size::Pages(pages),
                 Err(_) => return Err(ArenaError::OutOfMemory { needed: len, why: Shortage::Segments }),
@@ -138,7 +121,7 @@ impl Allocator {
     }
 
     /// Runs `f`; if it fails half-way, the bins are not to be believed any more.
-    fn or_stale<T>(&self, r: Result<T, ArenaError>) -> Result<T, ArenaError> {
+    pub(super) fn or_stale<T>(&self, r: Result<T, ArenaError>) -> Result<T, ArenaError> {
         if r.is_err() {
             self.header.stale.store(1, Ordering::Relaxed);
         }
@@ -168,7 +151,7 @@ impl Allocator {
         }
     }
 
-    fn new_state(&self, kind: u32) -> State {
+    pub(super) fn new_state(&self, kind: u32) -> State {
         let generation = self.header.generation.load(Ordering::Relaxed).wrapping_add(1);
         self.header.generation.store(generation, Ordering::Relaxed);
         State::new(generation, kind, Status::New)
@@ -191,44 +174,8 @@ impl Allocator {
         Ok(Ok(Placed { off: found.at, cold: found.kind == Kind::Cold }))
     }
 
-    fn place_small(&self, wish: &Wish, class: u8) -> Result<Result<Placed, NoRoom>, ArenaError> {
-        let head = &self.header.bins.slabs[class as usize];
-        if head.load(Ordering::Relaxed) == 0 {
-            if let Err(no_room) = self.make_slab(class)? {
-                return Ok(Err(no_room));
-            }
-        }
-        let Some(off) = Off::from_bits(head.load(Ordering::Relaxed)) else { return Ok(Err(NoRoom(None))) };
-        // SAFETY: the list of a slab size links free objects of that size.
-        let object = unsafe { object::header_at(off)? };
-        head.store(object.home.load(Ordering::Relaxed), Ordering::Relaxed);
-        object.prepare(wish.len, wish.holder);
-        crate::crash_point("arena.slab.before-commit");
-        object.set_state(self.new_state(wish.kind));
-        crate::crash_point("arena.slab.after-commit");
-        add(&self.header.counts.objects, 1);
-        Ok(Ok(Placed { off, cold: false }))
-    }
-
-    /// Cuts a page into small objects.
-    fn make_slab(&self, class: u8) -> Result<Result<(), NoRoom>, ArenaError> {
-        let found = match self.take(1)? {
-            Ok(found) => found,
-            Err(no_room) => return Ok(Err(no_room)),
-        };
-        let run = Run { kind: Kind::Slab, class, pages: 1 };
-        let r = self.carve(found, run, |at| {
-            for_each_small(at, class, |_, object| object.set_state(State::new(0, 0, Status::Free)))
-        });
-        self.or_stale(r)?;
-        let head = &self.header.bins.slabs[class as usize];
-        let r = for_each_small(found.at, class, |off, object| link_small(head, off, object));
-        self.or_stale(r)?;
-        Ok(Ok(()))
-    }
-
     /// Takes a free run out of its bin, a warm one if there is one.
-    fn take(&self, pages: u32) -> Result<Result<Found, NoRoom>, ArenaError> {
+    pub(super) fn take(&self, pages: u32) -> Result<Result<Found, NoRoom>, ArenaError> {
         let bins = &self.header.bins;
         let limit = self.header.limit.load(Ordering::Relaxed);
         let allocated = self.header.counts.allocated_pages.load(Ordering::Relaxed);
@@ -248,7 +195,7 @@ impl Allocator {
     }
 
     /// Makes the beginning of a free run into `run`, filled by `fill`; the rest of it remains free.
-    fn carve(
+    pub(super) fn carve(
         &self,
         found: Found,
         run: Run,
@@ -281,7 +228,7 @@ impl Allocator {
         Ok(())
     }
 
-    fn free_pages(&self, kind: Kind) -> &crate::atomics::AtomicU64 {
+    pub(super) fn free_pages(&self, kind: Kind) -> &crate::atomics::AtomicU64 {
         let counts = &self.header.counts;
         if kind == Kind::Warm { &counts.warm_pages } else { &counts.cold_pages }
     }
@@ -324,7 +271,7 @@ impl Allocator {
                 crate::crash_point("arena.free.before-commit");
                 object.set_state(State::new(object.state().generation(), 0, Status::Free));
                 crate::crash_point("arena.free.after-commit");
-                link_small(&self.header.bins.slabs[run.class as usize], off, object);
+                slab::link(&self.header.bins.slabs[run.class as usize], off, object);
                 add(&self.header.freed, 1);
                 subtract(&self.header.counts.objects, 1);
                 self.free_sheets(sheets)?;
@@ -368,267 +315,14 @@ impl Allocator {
         let freed = self.header.freed.load(Ordering::Relaxed);
         freed > 0 && freed * 8 >= self.header.runs.load(Ordering::Relaxed)
     }
-
-    /// Makes bins and counts anew from the page maps, merging neighbours on the way.
-    pub(super) fn rebuild(&self, merge: Merge) -> Result<(), ArenaError> {
-        let header = self.header;
-        // Until this is done, nobody else may believe the bins.
-        header.stale.store(1, Ordering::Relaxed);
-        let counts = &header.counts;
-        header.bins.clear();
-        for count in [&counts.allocated_pages, &counts.warm_pages, &counts.cold_pages, &counts.objects] {
-            count.store(0, Ordering::Relaxed);
-        }
-        crate::crash_point("arena.rebuild.cleared");
-        let mut runs = 0;
-        let mut pending: Option<Found> = None;
-        let put = |found: Option<Found>| -> Result<(), ArenaError> {
-            if let Some(found) = found {
-                add(self.free_pages(found.kind), u64::from(found.pages));
-                header.bins.push(found)?;
-            }
-            Ok(())
-        };
-        pages::walk(header, |at, run| {
-            runs += 1;
-            let run = self.take_stock(at, run)?;
-            if !run.is_free() {
-                add(&counts.allocated_pages, if run.kind == Kind::Map { 0 } else { u64::from(run.pages) });
-                return put(pending.take());
-            }
-            let next = Found { at, pages: run.pages, kind: run.kind };
-            pending = match pending.take() {
-                Some(first) if first.at.plus(u64::from(first.pages) * PAGE) == at => {
-                    match merge_neighbours(header, first, next, merge)? {
-                        Some(merged) => {
-                            runs -= 1;
-                            Some(merged)
-                        }
-                        None => {
-                            put(Some(first))?;
-                            Some(next)
-                        }
-                    }
-                }
-                first => {
-                    put(first)?;
-                    Some(next)
-                }
-            };
-            Ok(())
-        })?;
-        put(pending)?;
-        header.runs.store(runs, Ordering::Relaxed);
-        header.freed.store(0, Ordering::Relaxed);
-        header.stale.store(0, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Gives the memory of all free pages back to the system.
-    pub(super) fn trim(&self) -> Result<(), ArenaError> {
-        // First, so that neighbours are given back together, and slabs without objects with them.
-        self.rebuild(Merge::Alike)?;
-        self.header.stale.store(1, Ordering::Relaxed);
-        pages::walk(self.header, |at, run| {
-            if run.kind == Kind::Warm && cool(self.header, at, 0, run.pages) {
-                pages::entry(at)?.run.store(Run::new(Kind::Cold, run.pages).to_bits(), Ordering::Release);
-            }
-            Ok(())
-        })?;
-        self.rebuild(Merge::All)
-    }
-
-    /// Counts the objects of a run; finishes what somebody who died began; frees slabs without objects.
-    fn take_stock(&self, at: Off, run: Run) -> Result<Run, ArenaError> {
-        let objects = &self.header.counts.objects;
-        let freed = Run::new(Kind::Warm, run.pages);
-        match run.kind {
-            Kind::Object => {
-                // SAFETY: the map says that an object begins here.
-                if unsafe { object::header_at(at)? }.state().status() != Status::Free {
-                    add(objects, 1);
-                    return Ok(run);
-                }
-            }
-            Kind::Slab => {
-                let mut used = 0;
-                for_each_small(at, run.class, |_, o| used += u64::from(o.state().status() != Status::Free))?;
-                if used > 0 {
-                    add(objects, used);
-                    let head = &self.header.bins.slabs[run.class as usize];
-                    for_each_small(at, run.class, |off, object| {
-                        if object.state().status() == Status::Free {
-                            link_small(head, off, object);
-                        }
-                    })?;
-                    return Ok(run);
-                }
-            }
-            Kind::Warm | Kind::Cold | Kind::Map => return Ok(run),
-        }
-        pages::entry(at)?.run.store(freed.to_bits(), Ordering::Release);
-        Ok(freed)
-    }
-
-    /// Whether so many bytes of cold memory may be touched. Looks only now and then.
-    fn check_headroom(&self, bytes: u64) -> Result<(), ArenaError> {
-        let unchecked = &self.header.unchecked;
-        let total = unchecked.load(Ordering::Relaxed) + bytes;
-        if total < CHECK_EVERY {
-            unchecked.store(total, Ordering::Relaxed);
-            return Ok(());
-        }
-        let headroom = limits::headroom();
-        // What was handed out and not touched yet will be; the file knows how much of it has memory.
-        let counts = &self.header.counts;
-        let in_use =
-            (counts.allocated_pages.load(Ordering::Relaxed) + counts.warm_pages.load(Ordering::Relaxed)) * PAGE;
-        let untouched = in_use.saturating_sub(memory::resident(segment::file()).unwrap_or(in_use));
-        if headroom.bytes < bytes.saturating_add(untouched).saturating_add(RESERVE + CHECK_EVERY) {
-            let why = Shortage::System { headroom: headroom.bytes.saturating_sub(untouched), bound: headroom.bound };
-            return Err(ArenaError::OutOfMemory { needed: bytes, why });
-        }
-        unchecked.store(0, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Makes another segment with a free run of at least `pages`.
-    fn grow(&self, pages: u32) -> Result<(), ArenaError> {
-        let header = self.header;
-        let needed = u64::from(pages) * PAGE;
-        let refuse = |why| ArenaError::OutOfMemory { needed, why };
-        let count = header.segment_count.load(Ordering::Relaxed) as usize;
-        if count == SEGMENTS {
-            return Err(refuse(Shortage::Segments));
-        }
-        self.check_headroom(needed)?;
-        let (last, last_len) = segment::extent(header, count - 1);
-        let end = last + last_len;
-        // Of 256 pages one is for their map; a page more covers the rounding.
-        let least = (needed + needed.div_ceil(255) + PAGE).next_multiple_of(GRAIN);
-        let step = (FIRST_SEGMENT << (count - 1).min(6)).min(LARGEST_STEP).max((end / 16).next_multiple_of(GRAIN));
-        let mut len = least.max(step);
-        let limit = header.limit.load(Ordering::Relaxed);
-        if limit != 0 {
-            let used = end - HEADER_LEN as u64;
-            let room = limit.saturating_sub(used);
-            if room < least {
-                let free = (header.counts.warm_pages.load(Ordering::Relaxed)
-                    + header.counts.cold_pages.load(Ordering::Relaxed))
-                    * PAGE;
-                return Err(refuse(Shortage::Limit { limit, used: used.saturating_sub(free) }));
-            }
-            len = len.min(room / GRAIN * GRAIN);
-        }
-        let longest = limits::file_size();
-        if longest < end + least {
-            return Err(refuse(Shortage::FileSize(longest)));
-        }
-        len = len.min((longest - end) / GRAIN * GRAIN);
-
-        let file = segment::file();
-        let present = memory::length(file).map_err(|e| refuse(Shortage::Refused(e)))?;
-        if present > end {
-            // Somebody died here, having written parts of a map that may have been a longer one.
-            memory::punch(file, end, present - end).map_err(|e| refuse(Shortage::Refused(e)))?;
-        }
-        if present < end + len {
-            memory::grow(file, end + len).map_err(|e| refuse(Shortage::Refused(e)))?;
-        }
-        let base = memory::map(file, end, len as usize)
-            .or_else(|_| {
-                len = least;
-                memory::map(file, end, len as usize)
-            })
-            .map_err(|e| refuse(Shortage::Refused(e)))?;
-        // SAFETY: this part of the file belongs to no segment yet, and we hold the lock under which it may become
-        // part of one. A grower that died here may have written its own heads, which lie inside of our runs.
-        let run = unsafe { pages::lay_out(base, len) };
-        let entry = &header.segments[count];
-        entry.offset.store(end, Ordering::Relaxed);
-        entry.len.store(len, Ordering::Relaxed);
-        crate::crash_point("arena.grow.before-commit");
-        // Release: whoever sees the count sees the entry and the map.
-        header.segment_count.store(count as u32 + 1, Ordering::Release);
-        crate::crash_point("arena.grow.after-commit");
-        segment::install(count, base, len);
-        add(&header.counts.cold_pages, u64::from(run.pages));
-        let at = Off::new(count, pages::map_pages(len) * PAGE);
-        self.or_stale(header.bins.push(Found { at, pages: run.pages, kind: Kind::Cold }))
-    }
-}
-
-impl Allocator {
-    /// How many small objects are listed from `head` on.
-    pub(super) fn count_small(&self, head: &crate::atomics::AtomicU64) -> u64 {
-        let mut count = 0;
-        let mut next = Off::from_bits(head.load(Ordering::Relaxed));
-        while let Some(off) = next {
-            count += 1;
-            // SAFETY: the list links free objects of one size; it cannot change while the lock is held.
-            next = unsafe { object::header_at(off) }.ok().and_then(|o| Off::from_bits(o.home.load(Ordering::Relaxed)));
-        }
-        count
-    }
-}
-
-/// Makes two free neighbours one, if `merge` allows.
-fn merge_neighbours(header: &Header, first: Found, second: Found, merge: Merge) -> Result<Option<Found>, ArenaError> {
-    if first.kind != second.kind {
-        let warm = if first.kind == Kind::Warm { first } else { second };
-        if merge == Merge::Alike || !cool(header, warm.at, 0, warm.pages) {
-            return Ok(None);
-        }
-        pages::entry(warm.at)?.run.store(Run::new(Kind::Cold, warm.pages).to_bits(), Ordering::Release);
-    }
-    let kind = if first.kind == second.kind { first.kind } else { Kind::Cold };
-    let merged = Found { at: first.at, pages: first.pages + second.pages, kind };
-    pages::entry(first.at)?.run.store(Run::new(kind, merged.pages).to_bits(), Ordering::Release);
-    crate::crash_point("arena.rebuild.merged");
-    pages::entry(second.at)?.run.store(0, Ordering::Release);
-    Ok(Some(merged))
-}
-
-/// Gives the memory of a run back to the system, but for its first `keep` pages; says whether that worked.
-fn cool(header: &Header, at: Off, keep: u64, pages: u32) -> bool {
-    let (offset, _) = segment::extent(header, at.segment());
-    let from = at.byte() + keep * PAGE;
-    let len = (u64::from(pages) - keep) * PAGE;
-    len == 0 || memory::punch(segment::file(), offset + from, len).is_ok()
-}
-
-/// The size of the small objects of a class, header included.
-pub(super) const fn small_size(class: u8) -> u64 {
-    CLASSES[class as usize]
-}
-
-/// Visits the small objects of a slab page, free or not.
-pub(super) fn for_each_small(
-    page: Off,
-    class: u8,
-    mut f: impl FnMut(Off, &'static ObjectHeader),
-) -> Result<(), ArenaError> {
-    let size = small_size(class);
-    // From the last to the first, so that they come off the list in order.
-    for n in (0..PAGE / size).rev() {
-        let off = page.plus(n * size);
-        // SAFETY: a slab page is cut into objects of this size, each beginning with a header.
-        f(off, unsafe { object::header_at(off)? });
-    }
-    Ok(())
-}
-
-fn link_small(head: &crate::atomics::AtomicU64, off: Off, object: &ObjectHeader) {
-    object.home.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
-    head.store(off.to_bits(), Ordering::Relaxed);
 }
 
 /// The lock is held, so nobody else counts.
-fn add(count: &crate::atomics::AtomicU64, n: u64) {
+pub(super) fn add(count: &crate::atomics::AtomicU64, n: u64) {
     count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }
 
-fn subtract(count: &crate::atomics::AtomicU64, n: u64) {
+pub(super) fn subtract(count: &crate::atomics::AtomicU64, n: u64) {
     count.store(count.load(Ordering::Relaxed).saturating_sub(n), Ordering::Relaxed);
 }
 

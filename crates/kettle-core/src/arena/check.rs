@@ -3,11 +3,11 @@
 use core::sync::atomic::Ordering;
 use std::collections::BTreeSet;
 
-use super::alloc::{Allocator, for_each_small};
+use super::alloc::Allocator;
 use super::header::Header;
 use super::object::{self, Status};
 use super::pages::{self, Kind, PAGE};
-use super::segment;
+use super::{segment, slab};
 
 /// Every page belongs to one run, every free run lies in the right bin once, and the counts are what they count.
 pub(super) fn check(header: &'static Header) -> Result<(), String> {
@@ -30,7 +30,7 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
             }
             Kind::Slab => {
                 allocated += pages;
-                for_each_small(at, run.class, |_, object| match object.state().status() {
+                slab::for_each_small(at, run.class, |_, object| match object.state().status() {
                     Status::Free => free_small += 1,
                     _ => objects += 1,
                 })?;

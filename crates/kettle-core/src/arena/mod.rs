@@ -9,7 +9,7 @@
 //! | [`Session`] | the session of this process: limits, statistics |
 //! | `segment`, `header` | the file, and the ranges of it that are mapped |
 //! | [`participants`] | who is here, and who has died |
-//! | `pages`, `bins`, `alloc`, `lock` | allocation, correct at whatever instruction somebody dies |
+//! | `pages`, `bins`, `alloc`, `slab`, `stock`, `grow`, `lock` | allocation, correct at whatever instruction somebody dies |
 //! | `object` | what each allocation begins with, and what keeps it alive |
 //! | [`Handle`], [`Token`] | typed references, and their names for sending |
 //! | [`Block`], [`Lease`] | bytes that pass from process to process |
@@ -27,6 +27,7 @@ mod block;
 mod check;
 mod error;
 mod fork;
+mod grow;
 mod handle;
 mod header;
 mod holders;
@@ -42,6 +43,8 @@ mod recover;
 mod registry;
 mod segment;
 mod session;
+mod slab;
+mod stock;
 pub mod waiters;
 
 pub use block::{Block, Lease, PAYLOAD};

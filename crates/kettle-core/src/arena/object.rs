@@ -28,7 +28,7 @@ use super::holders::Holders;
 use super::offset::Off;
 use super::pages::{self, Kind, PAGE};
 use super::participants::{self, Participant};
-use super::segment;
+use super::{segment, slab};
 
 /// The length of a header; the data follow, and so are aligned to 64 bytes.
 pub(super) const HEADER: u64 = size_of::<ObjectHeader>() as u64;
@@ -330,7 +330,7 @@ pub(super) fn find(off: Off) -> Result<Option<Raw>, TokenError> {
     let page = Off::new(off.segment(), off.byte() / PAGE * PAGE);
     let begins_here = pages::run_at(page)?.is_some_and(|run| match run.kind {
         Kind::Object => off == page,
-        Kind::Slab => (off.byte() - page.byte()) % alloc::small_size(run.class) == 0,
+        Kind::Slab => (off.byte() - page.byte()) % slab::small_size(run.class) == 0,
         Kind::Warm | Kind::Cold | Kind::Map => false,
     });
     if !begins_here {

@@ -3,7 +3,7 @@
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use super::alloc::{Allocator, for_each_small};
+use super::alloc::Allocator;
 use super::error::ArenaError;
 use super::header::Header;
 use super::holders::{Holders, SHEET};
@@ -11,6 +11,7 @@ use super::object::{self, ObjectHeader, Raw, Status};
 use super::offset::Off;
 use super::pages::{self, Kind};
 use super::participants::{self, Participant};
+use super::slab;
 
 /// An object without a living holder, as a census sees it.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +143,7 @@ fn condemn(header: &'static Header) -> Result<Vec<Garbage>, ArenaError> {
         Kind::Object => look(at, unsafe { object::header_at(at)? }),
         Kind::Slab => {
             let mut r = Ok(());
-            for_each_small(at, run.class, |off, object| {
+            slab::for_each_small(at, run.class, |off, object| {
                 if r.is_ok() {
                     r = look(off, object);
                 }

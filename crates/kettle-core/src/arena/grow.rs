@@ -1,0 +1,111 @@
+//! More memory: whether the system has some to spare, and another segment.
+
+use core::sync::atomic::Ordering;
+
+use crate::sys::{limits, memory};
+
+use super::alloc::{Allocator, add};
+use super::bins::Found;
+use super::error::{ArenaError, Shortage};
+use super::header::{HEADER_LEN, SEGMENTS};
+use super::offset::Off;
+use super::pages::{self, Kind, PAGE};
+use super::segment;
+
+const FIRST_SEGMENT: u64 = 1 << 20;
+const LARGEST_STEP: u64 = 64 << 20;
+/// Segments are multiples of every page size of the kernel.
+const GRAIN: u64 = 1 << 16;
+/// The system is asked for headroom each time so many cold bytes were handed out.
+const CHECK_EVERY: u64 = 4 << 20;
+/// What must remain for everybody else.
+const RESERVE: u64 = 8 << 20;
+
+impl Allocator {
+    /// Whether so many bytes of cold memory may be touched. Looks only now and then.
+    pub(super) fn check_headroom(&self, bytes: u64) -> Result<(), ArenaError> {
+        let unchecked = &self.header.unchecked;
+        let total = unchecked.load(Ordering::Relaxed) + bytes;
+        if total < CHECK_EVERY {
+            unchecked.store(total, Ordering::Relaxed);
+            return Ok(());
+        }
+        let headroom = limits::headroom();
+        // What was handed out and not touched yet will be; the file knows how much of it has memory.
+        let counts = &self.header.counts;
+        let in_use =
+            (counts.allocated_pages.load(Ordering::Relaxed) + counts.warm_pages.load(Ordering::Relaxed)) * PAGE;
+        let untouched = in_use.saturating_sub(memory::resident(segment::file()).unwrap_or(in_use));
+        if headroom.bytes < bytes.saturating_add(untouched).saturating_add(RESERVE + CHECK_EVERY) {
+            let why = Shortage::System { headroom: headroom.bytes.saturating_sub(untouched), bound: headroom.bound };
+            return Err(ArenaError::OutOfMemory { needed: bytes, why });
+        }
+        unchecked.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes another segment with a free run of at least `pages`.
+    pub(super) fn grow(&self, pages: u32) -> Result<(), ArenaError> {
+        let header = self.header;
+        let needed = u64::from(pages) * PAGE;
+        let refuse = |why| ArenaError::OutOfMemory { needed, why };
+        let count = header.segment_count.load(Ordering::Relaxed) as usize;
+        if count == SEGMENTS {
+            return Err(refuse(Shortage::Segments));
+        }
+        self.check_headroom(needed)?;
+        let (last, last_len) = segment::extent(header, count - 1);
+        let end = last + last_len;
+        // Of 256 pages one is for their map; a page more covers the rounding.
+        let least = (needed + needed.div_ceil(255) + PAGE).next_multiple_of(GRAIN);
+        let step = (FIRST_SEGMENT << (count - 1).min(6)).min(LARGEST_STEP).max((end / 16).next_multiple_of(GRAIN));
+        let mut len = least.max(step);
+        let limit = header.limit.load(Ordering::Relaxed);
+        if limit != 0 {
+            let used = end - HEADER_LEN as u64;
+            let room = limit.saturating_sub(used);
+            if room < least {
+                let free = (header.counts.warm_pages.load(Ordering::Relaxed)
+                    + header.counts.cold_pages.load(Ordering::Relaxed))
+                    * PAGE;
+                return Err(refuse(Shortage::Limit { limit, used: used.saturating_sub(free) }));
+            }
+            len = len.min(room / GRAIN * GRAIN);
+        }
+        let longest = limits::file_size();
+        if longest < end + least {
+            return Err(refuse(Shortage::FileSize(longest)));
+        }
+        len = len.min((longest - end) / GRAIN * GRAIN);
+
+        let file = segment::file();
+        let present = memory::length(file).map_err(|e| refuse(Shortage::Refused(e)))?;
+        if present > end {
+            // Somebody died here, having written parts of a map that may have been a longer one.
+            memory::punch(file, end, present - end).map_err(|e| refuse(Shortage::Refused(e)))?;
+        }
+        if present < end + len {
+            memory::grow(file, end + len).map_err(|e| refuse(Shortage::Refused(e)))?;
+        }
+        let base = memory::map(file, end, len as usize)
+            .or_else(|_| {
+                len = least;
+                memory::map(file, end, len as usize)
+            })
+            .map_err(|e| refuse(Shortage::Refused(e)))?;
+        // SAFETY: this part of the file belongs to no segment yet, and we hold the lock under which it may become
+        // part of one. A grower that died here may have written its own heads, which lie inside of our runs.
+        let run = unsafe { pages::lay_out(base, len) };
+        let entry = &header.segments[count];
+        entry.offset.store(end, Ordering::Relaxed);
+        entry.len.store(len, Ordering::Relaxed);
+        crate::crash_point("arena.grow.before-commit");
+        // Release: whoever sees the count sees the entry and the map.
+        header.segment_count.store(count as u32 + 1, Ordering::Release);
+        crate::crash_point("arena.grow.after-commit");
+        segment::install(count, base, len);
+        add(&header.counts.cold_pages, u64::from(run.pages));
+        let at = Off::new(count, pages::map_pages(len) * PAGE);
+        self.or_stale(header.bins.push(Found { at, pages: run.pages, kind: Kind::Cold }))
+    }
+}

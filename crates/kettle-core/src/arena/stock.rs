@@ -1,0 +1,151 @@
+//! Taking stock: bins and counts are made anew from the page maps, neighbours merged, and memory given back.
+
+use core::sync::atomic::Ordering;
+
+use crate::sys::memory;
+
+use super::alloc::{Allocator, add};
+use super::bins::Found;
+use super::error::ArenaError;
+use super::header::Header;
+use super::object::{self, Status};
+use super::offset::Off;
+use super::pages::{self, Kind, PAGE, Run};
+use super::{segment, slab};
+
+/// Which free neighbours become one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Merge {
+    /// Those of the same warmth.
+    Alike,
+    /// All; the warm ones among unequal neighbours are given back to the system first.
+    All,
+}
+
+impl Allocator {
+    /// Makes bins and counts anew from the page maps, merging neighbours on the way.
+    pub(super) fn rebuild(&self, merge: Merge) -> Result<(), ArenaError> {
+        let header = self.header;
+        // Until this is done, nobody else may believe the bins.
+        header.stale.store(1, Ordering::Relaxed);
+        let counts = &header.counts;
+        header.bins.clear();
+        for count in [&counts.allocated_pages, &counts.warm_pages, &counts.cold_pages, &counts.objects] {
+            count.store(0, Ordering::Relaxed);
+        }
+        crate::crash_point("arena.rebuild.cleared");
+        let mut runs = 0;
+        let mut pending: Option<Found> = None;
+        let put = |found: Option<Found>| -> Result<(), ArenaError> {
+            if let Some(found) = found {
+                add(self.free_pages(found.kind), u64::from(found.pages));
+                header.bins.push(found)?;
+            }
+            Ok(())
+        };
+        pages::walk(header, |at, run| {
+            runs += 1;
+            let run = self.take_stock(at, run)?;
+            if !run.is_free() {
+                add(&counts.allocated_pages, if run.kind == Kind::Map { 0 } else { u64::from(run.pages) });
+                return put(pending.take());
+            }
+            let next = Found { at, pages: run.pages, kind: run.kind };
+            pending = match pending.take() {
+                Some(first) if first.at.plus(u64::from(first.pages) * PAGE) == at => {
+                    match merge_neighbours(header, first, next, merge)? {
+                        Some(merged) => {
+                            runs -= 1;
+                            Some(merged)
+                        }
+                        None => {
+                            put(Some(first))?;
+                            Some(next)
+                        }
+                    }
+                }
+                first => {
+                    put(first)?;
+                    Some(next)
+                }
+            };
+            Ok(())
+        })?;
+        put(pending)?;
+        header.runs.store(runs, Ordering::Relaxed);
+        header.freed.store(0, Ordering::Relaxed);
+        header.stale.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives the memory of all free pages back to the system.
+    pub(super) fn trim(&self) -> Result<(), ArenaError> {
+        // First, so that neighbours are given back together, and slabs without objects with them.
+        self.rebuild(Merge::Alike)?;
+        self.header.stale.store(1, Ordering::Relaxed);
+        pages::walk(self.header, |at, run| {
+            if run.kind == Kind::Warm && cool(self.header, at, 0, run.pages) {
+                pages::entry(at)?.run.store(Run::new(Kind::Cold, run.pages).to_bits(), Ordering::Release);
+            }
+            Ok(())
+        })?;
+        self.rebuild(Merge::All)
+    }
+
+    /// Counts the objects of a run; finishes what somebody who died began; frees slabs without objects.
+    fn take_stock(&self, at: Off, run: Run) -> Result<Run, ArenaError> {
+        let objects = &self.header.counts.objects;
+        let freed = Run::new(Kind::Warm, run.pages);
+        match run.kind {
+            Kind::Object => {
+                // SAFETY: the map says that an object begins here.
+                if unsafe { object::header_at(at)? }.state().status() != Status::Free {
+                    add(objects, 1);
+                    return Ok(run);
+                }
+            }
+            Kind::Slab => {
+                let mut used = 0;
+                slab::for_each_small(at, run.class, |_, o| used += u64::from(o.state().status() != Status::Free))?;
+                if used > 0 {
+                    add(objects, used);
+                    let head = &self.header.bins.slabs[run.class as usize];
+                    slab::for_each_small(at, run.class, |off, object| {
+                        if object.state().status() == Status::Free {
+                            slab::link(head, off, object);
+                        }
+                    })?;
+                    return Ok(run);
+                }
+            }
+            Kind::Warm | Kind::Cold | Kind::Map => return Ok(run),
+        }
+        pages::entry(at)?.run.store(freed.to_bits(), Ordering::Release);
+        Ok(freed)
+    }
+}
+
+/// Makes two free neighbours one, if `merge` allows.
+fn merge_neighbours(header: &Header, first: Found, second: Found, merge: Merge) -> Result<Option<Found>, ArenaError> {
+    if first.kind != second.kind {
+        let warm = if first.kind == Kind::Warm { first } else { second };
+        if merge == Merge::Alike || !cool(header, warm.at, 0, warm.pages) {
+            return Ok(None);
+        }
+        pages::entry(warm.at)?.run.store(Run::new(Kind::Cold, warm.pages).to_bits(), Ordering::Release);
+    }
+    let kind = if first.kind == second.kind { first.kind } else { Kind::Cold };
+    let merged = Found { at: first.at, pages: first.pages + second.pages, kind };
+    pages::entry(first.at)?.run.store(Run::new(kind, merged.pages).to_bits(), Ordering::Release);
+    crate::crash_point("arena.rebuild.merged");
+    pages::entry(second.at)?.run.store(0, Ordering::Release);
+    Ok(Some(merged))
+}
+
+/// Gives the memory of a run back to the system, but for its first `keep` pages; says whether that worked.
+pub(super) fn cool(header: &Header, at: Off, keep: u64, pages: u32) -> bool {
+    let (offset, _) = segment::extent(header, at.segment());
+    let from = at.byte() + keep * PAGE;
+    let len = (u64::from(pages) - keep) * PAGE;
+    len == 0 || memory::punch(segment::file(), offset + from, len).is_ok()
+}

@@ -1,0 +1,159 @@
+//! The tail of a queue: a putter writes beyond it, then moves it.
+
+use super::chunk::{self, Chunk, Cursor};
+use super::message::Parcel;
+use super::{Exhausted, Place, Queue, Store, lock, unlock};
+use crate::atomics::Ordering;
+use crate::crash_point;
+use crate::sync::Home;
+use crate::wait::{Patience, Stopped, spin_until};
+
+/// Why a message was not put. It is handed back.
+#[derive(Debug)]
+pub enum PutError<P> {
+    /// The queue stayed full until the deadline.
+    Full(P),
+    /// The queue takes nothing any more.
+    ShutDown(P),
+    /// The caller was interrupted.
+    Interrupted(P),
+    /// There is no memory for it.
+    Exhausted(P, Exhausted),
+}
+
+impl Queue {
+    /// Puts a message. `me` is where this queue is, for the blocks that it will own.
+    ///
+    /// # Errors
+    /// See [`PutError`]; the message comes back with it.
+    pub fn put<'b, S: Store>(
+        &self,
+        me: Place,
+        parcel: Parcel<'b, S>,
+        patience: &Patience<'_>,
+    ) -> Result<(), PutError<Parcel<'b, S>>> {
+        let mut waited = false;
+        loop {
+            if let Err(stopped) = lock::<S::Home>(&self.tail_lock, patience) {
+                if waited {
+                    self.space.notify_one(S::Home::SCOPE);
+                }
+                return Err(match stopped {
+                    Stopped::TimedOut => PutError::Full(parcel),
+                    Stopped::Interrupted => PutError::Interrupted(parcel),
+                });
+            }
+            if self.is_shut() {
+                unlock::<S::Home>(&self.tail_lock);
+                return Err(PutError::ShutDown(parcel));
+            }
+            if !self.is_full() {
+                let result = self.append(me, parcel);
+                crash_point("queue.put.before-unlock");
+                unlock::<S::Home>(&self.tail_lock);
+                if result.is_ok() {
+                    crash_point("queue.put.before-notify");
+                    // The unlock was a sequentially consistent exchange, after the commit.
+                    self.items.notify_after_fence(1, S::Home::SCOPE);
+                }
+                if waited && !self.is_full() {
+                    self.space.notify_one(S::Home::SCOPE);
+                }
+                return result.map_err(|(parcel, e)| PutError::Exhausted(parcel, e));
+            }
+            unlock::<S::Home>(&self.tail_lock);
+            let room = || (!self.is_full() || self.is_shut()).then_some(());
+            if patience.may_wait() && spin_until(|| room().is_some()) {
+                continue;
+            }
+            match self.space.wait_for(patience, S::Home::SCOPE, room, || None) {
+                // The wake-up that may have come to us stands for one place; if there are more, it is passed on.
+                Ok(()) => waited = true,
+                Err(Stopped::TimedOut) => return Err(PutError::Full(parcel)),
+                Err(Stopped::Interrupted) => return Err(PutError::Interrupted(parcel)),
+            }
+        }
+    }
+
+    /// Under the tail's lock: writes the message beyond the tail, then moves the tail past it.
+    fn append<'b, S: Store>(&self, me: Place, parcel: Parcel<'b, S>) -> Result<(), (Parcel<'b, S>, Exhausted)> {
+        let tail = Cursor::unpack(self.tail.load(Ordering::Relaxed));
+        let units = parcel.units();
+        let (chunk, position) = match self.room::<S>(me, tail, units) {
+            Ok(room) => room,
+            Err(e) => return Err((parcel, e)),
+        };
+        chunk.writing(position);
+        // SAFETY: the tail's lock is held, so nobody else writes beyond the tail, and `room` found `units` units at
+        // `position` in `chunk`, all of them beyond the tail, which no getter reads before the commit below.
+        unsafe { parcel.write(chunk.unit(position), me, position) };
+        crash_point("queue.put.before-commit");
+        let next = Cursor { count: tail.count.wrapping_add(1), position: position.wrapping_add(units) };
+        // [P] pairs with [G]: whoever sees the tail sees what stands before it.
+        self.tail.store(next.pack(), Ordering::Release);
+        crash_point("queue.put.committed");
+        Ok(())
+    }
+
+    /// Under the tail's lock: finds room for `units` units, in a new chunk if need be.
+    fn room<S: Store>(&self, me: Place, tail: Cursor, units: u32) -> Result<(Chunk, u32), Exhausted> {
+        let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
+        if tail.position.wrapping_sub(head.position) > chunk::MOST_UNITS {
+            return Err(Exhausted("a queue holds at most 16 GiB of small messages".into()));
+        }
+        let Some(place) = Place::new(self.tail_chunk.load(Ordering::Relaxed)) else {
+            return self.first_chunk::<S>(me, tail);
+        };
+        let chunk = Chunk::at(S::at(place));
+        let end = chunk.end();
+        // A putter that died after it moved to this chunk, and before its commit, left the tail behind it.
+        let position = if chunk.is_before(tail.position) { tail.position } else { chunk.base() };
+        if end.wrapping_sub(position) >= units {
+            return Ok((chunk, position));
+        }
+        // A putter that died here may have linked the next chunk already: use it.
+        let next = match Place::new(chunk.next()) {
+            Some(next) => next,
+            None => {
+                let next = S::chunk(chunk::LATER_LEN, me, chunk.index().wrapping_add(1))?;
+                Chunk::at(S::at(next)).begin(end, chunk::LATER_LEN, chunk.index().wrapping_add(1));
+                crash_point("queue.put.before-link");
+                chunk.link(next.get());
+                next
+            }
+        };
+        crash_point("queue.put.linked");
+        Chunk::at(S::at(next)).set_linked();
+        if end != position {
+            chunk.skip(position);
+        }
+        self.tail_chunk.store(next.get(), Ordering::Release);
+        crash_point("queue.put.next-chunk");
+        Ok((Chunk::at(S::at(next)), end))
+    }
+
+    fn first_chunk<S: Store>(&self, me: Place, tail: Cursor) -> Result<(Chunk, u32), Exhausted> {
+        let place = match Place::new(self.head_chunk.load(Ordering::Relaxed)) {
+            // A putter died between the two stores below.
+            Some(place) => place,
+            None => {
+                let place = S::chunk(chunk::FIRST_LEN, me, 0)?;
+                Chunk::at(S::at(place)).begin(tail.position, chunk::FIRST_LEN, 0);
+                crash_point("queue.put.before-first-chunk");
+                self.head_chunk.store(place.get(), Ordering::Release);
+                crash_point("queue.put.first-chunk");
+                place
+            }
+        };
+        Chunk::at(S::at(place)).set_linked();
+        self.tail_chunk.store(place.get(), Ordering::Release);
+        Ok((Chunk::at(S::at(place)), tail.position))
+    }
+
+    /// Waits until nobody is inside a put any more who did not see what was stored before this call.
+    pub(super) fn let_putter_out<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        lock::<H>(&self.tail_lock, patience)?;
+        unlock::<H>(&self.tail_lock);
+        Ok(())
+    }
+}
