@@ -562,7 +562,7 @@ class Crew:
 
 @final
 class ThreadCrew(Crew):
-    """Worker threads, and what they are to do. `hooks` is described in `kettle.multiprocessing._threads`."""
+    """Worker threads, and what they are to do. `hooks` is described in `kettle._thread_crew`."""
 
     def __new__(cls, hooks: Any) -> Self: ...
     def start(self) -> None:

@@ -1,7 +1,9 @@
 //! Pipes between two processes.
 
+mod error;
+mod one_way;
+
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -13,10 +15,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec::{self, Message, Unsendable};
-use crate::error::{DecodeError, EncodeError, OutOfMemory};
+use crate::error::DecodeError;
 use crate::queue::message::{Incoming, Outgoing};
 use crate::queue::until;
 use crate::session;
+pub use error::{PipeError, RecvError, SendError};
+pub use one_way::{Receiver, Sender, one_way_pipe};
 
 /// Two ends: the first sends `A` and receives `B`.
 pub type Pipe<A, B = A> = (Connection<A, B>, Connection<B, A>);
@@ -57,14 +61,6 @@ pub fn pipe<A, B>() -> Result<Pipe<A, B>, PipeError> {
     }
 }
 
-/// Both ends of a new pipe in one direction: out of the first comes what goes into the second.
-///
-/// # Errors
-/// When there is no shared memory or no descriptor to be had.
-pub fn one_way_pipe<T>() -> Result<(Receiver<T>, Sender<T>), PipeError> {
-    pipe().map(|(to, from)| (Receiver(to), Sender(from)))
-}
-
 /// One end of a [`pipe`]: it sends `S` and receives `R`.
 ///
 /// When a process that has the other end is killed, this end finds out at once, without a time limit.
@@ -80,118 +76,6 @@ pub struct Connection<S, R = S> {
 
 /// Longer than anybody needs who is receiving at the same time.
 const MOMENT: Duration = Duration::from_millis(1);
-
-/// Nothing goes this way: no value of it exists.
-#[derive(Clone, Copy, Debug)]
-enum Nothing {}
-
-/// The receiving end of a [`one_way_pipe`].
-pub struct Receiver<T>(Connection<Nothing, T>);
-
-/// The sending end of a [`one_way_pipe`].
-pub struct Sender<T>(Connection<T, Nothing>);
-
-/// Why there is no pipe.
-#[derive(Debug)]
-pub enum PipeError {
-    /// There is no shared memory.
-    OutOfMemory(OutOfMemory),
-    /// The system refused: descriptors have run out, say.
-    Io(io::Error),
-}
-
-impl fmt::Display for PipeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OutOfMemory(e) => e.fmt(f),
-            Self::Io(e) => write!(f, "the system gave no pipe: {e}"),
-        }
-    }
-}
-
-impl std::error::Error for PipeError {}
-
-/// Why an item was not sent. It is handed back.
-pub enum SendError<T> {
-    /// Nobody has the other end any more.
-    Closed(T),
-    /// The pipe is full, or stayed so for as long as the caller would wait.
-    Full(T),
-    /// The item cannot be turned into bytes.
-    Encode(T, EncodeError),
-    /// There is no memory for it.
-    OutOfMemory(T, OutOfMemory),
-    /// The system refused.
-    Io(T, io::Error),
-}
-
-impl<T> SendError<T> {
-    /// The item.
-    pub fn into_inner(self) -> T {
-        match self {
-            Self::Closed(item)
-            | Self::Full(item)
-            | Self::Encode(item, _)
-            | Self::OutOfMemory(item, _)
-            | Self::Io(item, _) => item,
-        }
-    }
-
-    fn new(item: T, why: shared::SendError) -> Self {
-        match why {
-            shared::SendError::Closed => Self::Closed(item),
-            shared::SendError::Stopped(_) => Self::Full(item),
-            shared::SendError::Exhausted(e) => Self::OutOfMemory(item, e.into()),
-            shared::SendError::Io(e) => Self::Io(item, e),
-        }
-    }
-}
-
-impl<T> fmt::Display for SendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed(_) => f.write_str("nobody has the other end of the pipe any more"),
-            Self::Full(_) => f.write_str("the pipe is full"),
-            Self::Encode(_, e) => e.fmt(f),
-            Self::OutOfMemory(_, e) => e.fmt(f),
-            Self::Io(_, e) => write!(f, "the system refused to send: {e}"),
-        }
-    }
-}
-
-impl<T> fmt::Debug for SendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SendError({self})")
-    }
-}
-
-impl<T> std::error::Error for SendError<T> {}
-
-/// Why nothing was received.
-#[derive(Debug)]
-pub enum RecvError {
-    /// Nobody has the other end any more, and all that it sent was received.
-    Closed,
-    /// Nothing is there, or came for as long as the caller would wait.
-    Empty,
-    /// A message was received that is none of this pipe's.
-    Decode(DecodeError),
-    /// The system refused.
-    Io(io::Error),
-}
-
-impl fmt::Display for RecvError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("the pipe has come to its end: nobody has the other one any more"),
-            Self::Empty => f.write_str("the pipe is empty"),
-            Self::Decode(e) => e.fmt(f),
-            Self::Io(e) => write!(f, "the system refused to receive: {e}"),
-        }
-    }
-}
-
-impl std::error::Error for RecvError {}
 
 /// How a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -414,112 +298,5 @@ impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
 impl<S, R> fmt::Debug for Connection<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("fd", &self.fd.as_raw_fd()).finish_non_exhaustive()
-    }
-}
-
-/// What the ends of a pipe in one direction have in common.
-macro_rules! one_way {
-    ($name:ident) => {
-        impl<T> AsFd for $name<T> {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.as_fd()
-            }
-        }
-
-        impl<T> Serialize for $name<T> {
-            fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-                self.0.serialize(serializer)
-            }
-        }
-
-        impl<'de, T> Deserialize<'de> for $name<T> {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Connection::deserialize(deserializer).map(Self)
-            }
-        }
-
-        impl<T> fmt::Debug for $name<T> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($name)).field(&self.0).finish()
-            }
-        }
-    };
-}
-
-one_way!(Receiver);
-one_way!(Sender);
-
-impl<T: Serialize> Sender<T> {
-    /// Sends an item, waiting for room if the receiver lags behind.
-    ///
-    /// # Errors
-    /// See [`SendError`]; the item comes back with it.
-    pub fn send(&self, item: T) -> Result<(), SendError<T>> {
-        self.0.send(item)
-    }
-
-    /// Sends an item if there is room for it now.
-    ///
-    /// # Errors
-    /// See [`SendError`]; the item comes back with it.
-    pub fn try_send(&self, item: T) -> Result<(), SendError<T>> {
-        self.0.try_send(item)
-    }
-
-    /// Sends an item, waiting for room for so long.
-    ///
-    /// # Errors
-    /// See [`SendError`]; the item comes back with it.
-    pub fn send_timeout(&self, item: T, timeout: Duration) -> Result<(), SendError<T>> {
-        self.0.send_timeout(item, timeout)
-    }
-
-    /// Sends an item, waiting for room without blocking the thread.
-    ///
-    /// # Errors
-    /// See [`SendError`]; the item comes back with it.
-    #[cfg(feature = "tokio")]
-    pub async fn send_async(&self, item: T) -> Result<(), SendError<T>> {
-        self.0.send_async(item).await
-    }
-}
-
-impl<T: DeserializeOwned> Receiver<T> {
-    /// Receives the next item, waiting for it.
-    ///
-    /// # Errors
-    /// See [`RecvError`].
-    pub fn recv(&self) -> Result<T, RecvError> {
-        self.0.recv()
-    }
-
-    /// Receives the next item if it is there now.
-    ///
-    /// # Errors
-    /// See [`RecvError`].
-    pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.0.try_recv()
-    }
-
-    /// Receives the next item, waiting for it for so long.
-    ///
-    /// # Errors
-    /// See [`RecvError`].
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.0.recv_timeout(timeout)
-    }
-
-    /// Receives the next item, waiting for it without blocking the thread.
-    ///
-    /// # Errors
-    /// See [`RecvError`].
-    #[cfg(feature = "tokio")]
-    pub async fn recv_async(&self) -> Result<T, RecvError> {
-        self.0.recv_async().await
-    }
-
-    /// Receives items, waiting for each, until the pipe comes to its end.
-    pub fn iter(&self) -> impl Iterator<Item = Result<T, RecvError>> + '_ {
-        self.0.iter()
     }
 }

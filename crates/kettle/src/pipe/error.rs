@@ -1,0 +1,110 @@
+//! Why there is no pipe, and why an item was not sent or received.
+
+use std::fmt;
+use std::io;
+
+use kettle_core::shared;
+
+use crate::error::{DecodeError, EncodeError, OutOfMemory};
+
+/// Why there is no pipe.
+#[derive(Debug)]
+pub enum PipeError {
+    /// There is no shared memory.
+    OutOfMemory(OutOfMemory),
+    /// The system refused: descriptors have run out, say.
+    Io(io::Error),
+}
+
+impl fmt::Display for PipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory(e) => e.fmt(f),
+            Self::Io(e) => write!(f, "the system gave no pipe: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for PipeError {}
+
+/// Why an item was not sent. It is handed back.
+pub enum SendError<T> {
+    /// Nobody has the other end any more.
+    Closed(T),
+    /// The pipe is full, or stayed so for as long as the caller would wait.
+    Full(T),
+    /// The item cannot be turned into bytes.
+    Encode(T, EncodeError),
+    /// There is no memory for it.
+    OutOfMemory(T, OutOfMemory),
+    /// The system refused.
+    Io(T, io::Error),
+}
+
+impl<T> SendError<T> {
+    /// The item.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Closed(item)
+            | Self::Full(item)
+            | Self::Encode(item, _)
+            | Self::OutOfMemory(item, _)
+            | Self::Io(item, _) => item,
+        }
+    }
+
+    pub(super) fn new(item: T, why: shared::SendError) -> Self {
+        match why {
+            shared::SendError::Closed => Self::Closed(item),
+            shared::SendError::Stopped(_) => Self::Full(item),
+            shared::SendError::Exhausted(e) => Self::OutOfMemory(item, e.into()),
+            shared::SendError::Io(e) => Self::Io(item, e),
+        }
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(_) => f.write_str("nobody has the other end of the pipe any more"),
+            Self::Full(_) => f.write_str("the pipe is full"),
+            Self::Encode(_, e) => e.fmt(f),
+            Self::OutOfMemory(_, e) => e.fmt(f),
+            Self::Io(_, e) => write!(f, "the system refused to send: {e}"),
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SendError({self})")
+    }
+}
+
+impl<T> std::error::Error for SendError<T> {}
+
+/// Why nothing was received.
+#[derive(Debug)]
+pub enum RecvError {
+    /// Nobody has the other end any more, and all that it sent was received.
+    Closed,
+    /// Nothing is there, or came for as long as the caller would wait.
+    Empty,
+    /// A message was received that is none of this pipe's.
+    Decode(DecodeError),
+    /// The system refused.
+    Io(io::Error),
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the pipe has come to its end: nobody has the other one any more"),
+            Self::Empty => f.write_str("the pipe is empty"),
+            Self::Decode(e) => e.fmt(f),
+            Self::Io(e) => write!(f, "the system refused to receive: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for RecvError {}
