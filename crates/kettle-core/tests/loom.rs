@@ -346,6 +346,113 @@ mod event_count {
     }
 }
 
+mod idle {
+    use super::*;
+    use kettle_core::wait::{EventCount, Idle};
+
+    /// A crew of the plainest kind: its work is a number, and each piece is counted when it is done.
+    #[derive(Default)]
+    struct Crew {
+        idle: Idle,
+        work: AtomicU32,
+        done: AtomicU32,
+        events: EventCount,
+        is_closed: AtomicU32,
+    }
+
+    impl Crew {
+        fn give(&self) {
+            self.work.fetch_add(1, Ordering::SeqCst);
+            self.idle.call();
+        }
+
+        fn take(&self) -> bool {
+            self.work.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
+        }
+
+        fn finish(&self) {
+            self.done.fetch_add(1, Ordering::SeqCst);
+            self.events.notify_all(Scope::Private);
+        }
+
+        fn wait(&self, done: u32) {
+            let look = || (self.done.load(Ordering::SeqCst) >= done).then_some(());
+            self.events.wait_for(&forever(), Scope::Private, look, || None).unwrap();
+        }
+
+        fn close(&self) {
+            self.is_closed.store(1, Ordering::SeqCst);
+            self.idle.dismiss();
+        }
+
+        fn work(&self, each: impl Fn()) {
+            let mut me = self.idle.searcher();
+            loop {
+                me.look();
+                if self.take() {
+                    me.found(|| self.work.load(Ordering::SeqCst) > 0);
+                    self.finish();
+                    each();
+                } else if self.is_closed.load(Ordering::SeqCst) != 0 {
+                    break;
+                } else {
+                    me.rest(&forever());
+                }
+            }
+        }
+    }
+
+    fn worker(crew: &Arc<Crew>, each: impl Fn(&Crew) + 'static) -> thread::JoinHandle<()> {
+        let crew = Arc::clone(crew);
+        thread::spawn(move || crew.work(|| each(&crew)))
+    }
+
+    #[test]
+    fn whatever_is_given_is_done() {
+        check(|| {
+            let crew = Arc::new(Crew::default());
+            let worker = worker(&crew, |_| {});
+            crew.give();
+            crew.wait(1);
+            crew.give();
+            crew.wait(2);
+            crew.close();
+            worker.join().unwrap();
+        });
+    }
+
+    /// Each piece needs that the other is begun, so one worker alone cannot do them.
+    #[test]
+    fn as_many_are_woken_as_there_is_work_for() {
+        check_to(2, || {
+            let crew = Arc::new(Crew::default());
+            let workers = [worker(&crew, |crew| crew.wait(2)), worker(&crew, |crew| crew.wait(2))];
+            crew.give();
+            crew.give();
+            crew.wait(2);
+            crew.close();
+            workers.into_iter().for_each(|worker| worker.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn who_leaves_passes_its_call_on() {
+        check_to(2, || {
+            let crew = Arc::new(Crew::default());
+            let worker = worker(&crew, |_| {});
+            let leaving = {
+                let crew = Arc::clone(&crew);
+                thread::spawn(move || drop(crew.idle.searcher()))
+            };
+            crew.give();
+            crew.wait(1);
+            crew.close();
+            worker.join().unwrap();
+            leaving.join().unwrap();
+        });
+    }
+}
+
 mod condition {
     use super::*;
 

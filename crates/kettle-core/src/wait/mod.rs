@@ -13,6 +13,7 @@ mod deadline;
 mod descriptors;
 mod doorbell;
 mod event_count;
+mod idle;
 mod spin;
 
 use core::cell::Cell;
@@ -22,6 +23,7 @@ pub use deadline::Deadline;
 pub use descriptors::{WatchError, sleep_on};
 pub use doorbell::{Door, Doorbell, set_namespace};
 pub use event_count::{Announced, EventCount};
+pub use idle::{Idle, Searcher};
 pub use spin::{cpus, spin_on_calls, spin_until};
 
 use crate::atomics::AtomicU32;
