@@ -168,6 +168,7 @@ pub mod queue;
 mod reactor;
 pub mod session;
 pub mod sync;
+pub mod thread_pool;
 mod value;
 mod wait;
 
@@ -180,6 +181,7 @@ pub use pool::Pool;
 pub use process::{Builder, Process, StartError, init};
 pub use queue::{GetError, JoinableQueue, PutError, Queue, SimpleQueue};
 pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, OnOwnerDeath, RLock, Semaphore};
+pub use thread_pool::ThreadPool;
 pub use value::Value;
 pub use wait::{Readable, Waitable, wait};
 

@@ -1,0 +1,437 @@
+//! The workers of a pool, and the line of jobs before them.
+//!
+//! ```text
+//!              takes a job                  its task is given up
+//!   free ──────────────────────► busy ──────────────────────────► written off: belongs to the crew no more
+//!    ▲ ▲       is done            │ ▲
+//!    │ └──────────────────────────┘ │ waits for another task of this pool, and is back
+//!    │                             away
+//!   hired, if there is room for one                 left: one too many, or nothing more to do
+//! ```
+//!
+//! *Room* there is while fewer than `size` workers are free or busy. So a task that waits for another one takes no
+//! worker away from the others; when it goes on, there may be one worker too many, and the next that is done leaves.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use kettle_core::wait::{Idle, Patience, Stopped};
+
+use super::Statistics;
+use super::error::{Broken, SubmitError, TaskError};
+use super::job::{Job, Refusal};
+use super::limits::Limits;
+use super::worker;
+use crate::pool::engine::Waiter;
+
+/// What a pool is to be like.
+pub(super) struct Plan {
+    pub(super) size: usize,
+    pub(super) name: String,
+    pub(super) stack_size: Option<usize>,
+    pub(super) initializer: Option<Box<dyn Fn() + Send + Sync>>,
+    pub(super) max_tasks: Option<u32>,
+}
+
+pub(super) struct Crew {
+    pub(super) plan: Plan,
+    pub(super) idle: Idle,
+    pub(super) limits: Limits,
+    pub(super) counts: Counts,
+    roll: Mutex<Roll>,
+    /// Also in the roll; for those who are in the middle of many tasks.
+    is_terminated: AtomicBool,
+    /// So many were ever hired.
+    hired: AtomicUsize,
+    /// Done once a pool that takes no more has no worker left.
+    pub(super) gone: Waiter,
+}
+
+/// So many workers are hired at most in the place of others that wait for tasks. Where more wait, none is lost for good:
+/// whoever waits for a task that nobody has begun does it himself.
+const SPARE: usize = 64;
+
+/// What happened so far, and what is still to.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) queued: AtomicU64,
+    pub(super) done: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) retried: AtomicU64,
+    pub(super) timed_out: AtomicU64,
+    pub(super) cancelled: AtomicU64,
+}
+
+struct Roll {
+    line: VecDeque<Arc<dyn Job>>,
+    door: Door,
+    /// Workers that belong to the crew, whatever they do.
+    present: usize,
+    /// Those of them that are at a job.
+    busy: usize,
+    /// Those of the busy that wait for another task.
+    away: usize,
+}
+
+/// Whether the pool takes new tasks.
+enum Door {
+    Open,
+    /// What was taken in will be done.
+    Closed,
+    /// What had not begun was cancelled.
+    Terminated,
+    Broken(Broken),
+}
+
+/// What the crew has to know of one worker.
+#[derive(Default)]
+pub(super) struct Seat {
+    /// A task of its is given up: it belongs to the crew no more. Changed under the lock of the limits.
+    pub(super) is_written_off: AtomicBool,
+    /// Changed under the lock of the roll.
+    is_away: AtomicBool,
+}
+
+/// What a worker does next.
+pub(super) enum Next {
+    Work(Arc<dyn Job>),
+    Rest,
+    Leave,
+}
+
+impl Roll {
+    /// How many workers are to be hired now.
+    fn vacancies(&self, size: usize) -> usize {
+        match self.door {
+            Door::Terminated | Door::Broken(_) => return 0,
+            Door::Open if self.present < size => return size - self.present,
+            Door::Open | Door::Closed => {}
+        }
+        let has_room = self.present - self.away < size && self.present < size + SPARE;
+        usize::from(has_room && self.line.len() > self.present - self.busy)
+    }
+}
+
+impl Crew {
+    pub(super) fn new(plan: Plan) -> Arc<Self> {
+        let roll = Roll { line: VecDeque::new(), door: Door::Open, present: 0, busy: 0, away: 0 };
+        Arc::new(Self {
+            plan,
+            idle: Idle::new(),
+            limits: Limits::default(),
+            counts: Counts::default(),
+            roll: Mutex::new(roll),
+            is_terminated: AtomicBool::new(false),
+            hired: AtomicUsize::new(0),
+            gone: Waiter::default(),
+        })
+    }
+
+    fn roll(&self) -> MutexGuard<'_, Roll> {
+        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- jobs ----
+
+    /// Whether new tasks are taken in.
+    pub(super) fn admit(&self) -> Result<(), SubmitError> {
+        self.roll().admit()
+    }
+
+    /// A new job stands in line.
+    pub(super) fn take_in(self: &Arc<Self>, job: Arc<dyn Job>) -> Result<(), SubmitError> {
+        let roll = self.roll();
+        roll.admit()?;
+        self.line_up(roll, job);
+        Ok(())
+    }
+
+    /// There is more of a job that was taken in.
+    pub(super) fn go_on(self: &Arc<Self>, job: Arc<dyn Job>) {
+        let roll = self.roll();
+        match roll.refusal() {
+            None => self.line_up(roll, job),
+            Some(why) => {
+                drop(roll);
+                job.refuse(self, &why);
+            }
+        }
+    }
+
+    fn line_up(self: &Arc<Self>, mut roll: MutexGuard<'_, Roll>, job: Arc<dyn Job>) {
+        roll.line.push_back(job);
+        let vacancies = roll.vacancies(self.plan.size);
+        roll.present += vacancies;
+        drop(roll);
+        self.idle.call();
+        self.hire(vacancies);
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        !self.roll().line.is_empty()
+    }
+
+    /// What a worker does next, which `was_busy` until now.
+    pub(super) fn next(&self, was_busy: bool) -> Next {
+        let mut roll = self.roll();
+        roll.busy -= usize::from(was_busy);
+        let is_wanted = match roll.door {
+            Door::Open => roll.present - roll.away <= self.plan.size,
+            Door::Closed => roll.present - roll.away <= self.plan.size && !roll.line.is_empty(),
+            Door::Terminated | Door::Broken(_) => false,
+        };
+        if !is_wanted {
+            // Here, so that no other one thinks that it is one too many, too.
+            roll.present -= 1;
+            return Next::Leave;
+        }
+        match roll.line.pop_front() {
+            Some(job) => {
+                roll.busy += 1;
+                Next::Work(job)
+            }
+            None => Next::Rest,
+        }
+    }
+
+    // ---- workers ----
+
+    /// Starts the first workers. On an error none is left.
+    pub(super) fn hire_all(self: &Arc<Self>) -> io::Result<()> {
+        self.roll().present += self.plan.size;
+        for started in 0..self.plan.size {
+            if let Err(e) = self.start() {
+                self.roll().present -= self.plan.size - started;
+                self.terminate();
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts so many workers, which are on the roll already.
+    fn hire(self: &Arc<Self>, count: usize) {
+        for _ in 0..count {
+            let Err(e) = self.start() else { continue };
+            let nobody_is_left = {
+                let mut roll = self.roll();
+                roll.present -= 1;
+                roll.present == 0
+            };
+            if nobody_is_left {
+                self.break_down(Broken::NoThread(e.to_string().into()));
+            }
+        }
+    }
+
+    fn start(self: &Arc<Self>) -> io::Result<()> {
+        let number = self.hired.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut builder = thread::Builder::new().name(format!("{}-worker-{number}", self.plan.name));
+        if let Some(bytes) = self.plan.stack_size {
+            builder = builder.stack_size(bytes);
+        }
+        let crew = Arc::clone(self);
+        builder.spawn(move || worker::work(&crew)).map(drop)
+    }
+
+    /// A worker leaves that was told to by [`next`](Self::next).
+    pub(super) fn leave(self: &Arc<Self>) {
+        self.strike_off(|_| {});
+    }
+
+    /// A worker leaves of itself.
+    pub(super) fn resign(self: &Arc<Self>, is_busy: bool) {
+        self.strike_off(|roll| {
+            roll.present -= 1;
+            roll.busy -= usize::from(is_busy);
+        });
+    }
+
+    /// A worker that is busy belongs to the crew no more.
+    pub(super) fn write_off(self: &Arc<Self>, seat: &Seat) {
+        self.strike_off(|roll| {
+            roll.present -= 1;
+            roll.busy -= 1;
+            roll.away -= usize::from(seat.is_away.load(Ordering::Relaxed));
+        });
+    }
+
+    fn strike_off(self: &Arc<Self>, change: impl FnOnce(&mut Roll)) {
+        let mut roll = self.roll();
+        change(&mut roll);
+        let vacancies = roll.vacancies(self.plan.size);
+        roll.present += vacancies;
+        // It may have been called for this.
+        let passes_on = !roll.line.is_empty();
+        let is_last = roll.present == 0 && !matches!(roll.door, Door::Open);
+        drop(roll);
+        if passes_on {
+            self.idle.call();
+        }
+        self.hire(vacancies);
+        if is_last {
+            self.wind_up();
+        }
+    }
+
+    fn wind_up(&self) {
+        self.gone.finish();
+        self.limits.look();
+    }
+
+    // ---- waiting ----
+
+    /// Waits until `waiter` is done. A worker of this pool lets another one work meanwhile.
+    pub(super) fn wait(self: &Arc<Self>, waiter: &Waiter, patience: &Patience<'_>) -> Result<(), Stopped> {
+        if waiter.is_done() {
+            return Ok(());
+        }
+        let patience = patience.among_threads(true);
+        let Some(seat) = worker::seat_of(self) else { return waiter.wait(&patience) };
+        self.step_out(&seat);
+        let result = waiter.wait(&patience);
+        self.step_in(&seat);
+        result
+    }
+
+    fn step_out(self: &Arc<Self>, seat: &Seat) {
+        let mut roll = self.roll();
+        if seat.is_written_off.load(Ordering::SeqCst) {
+            return;
+        }
+        seat.is_away.store(true, Ordering::Relaxed);
+        roll.away += 1;
+        let vacancies = roll.vacancies(self.plan.size);
+        roll.present += vacancies;
+        drop(roll);
+        self.hire(vacancies);
+    }
+
+    fn step_in(&self, seat: &Seat) {
+        let mut roll = self.roll();
+        // Who is written off is counted out by whoever does that, also as one who is away.
+        if !seat.is_written_off.load(Ordering::SeqCst) && seat.is_away.swap(false, Ordering::Relaxed) {
+            roll.away -= 1;
+        }
+    }
+
+    // ---- the end ----
+
+    pub(super) fn is_terminated(&self) -> bool {
+        self.is_terminated.load(Ordering::Relaxed)
+    }
+
+    /// No more tasks are taken in.
+    pub(super) fn close(&self) {
+        self.shut(|roll| {
+            if let Door::Open = roll.door {
+                roll.door = Door::Closed;
+            }
+            VecDeque::new()
+        });
+    }
+
+    /// What was not begun is not begun any more.
+    pub(super) fn terminate(&self) {
+        self.is_terminated.store(true, Ordering::Relaxed);
+        self.shut(|roll| {
+            if !matches!(roll.door, Door::Broken(_)) {
+                roll.door = Door::Terminated;
+            }
+            std::mem::take(&mut roll.line)
+        });
+    }
+
+    pub(super) fn break_down(&self, broken: Broken) {
+        self.is_terminated.store(true, Ordering::Relaxed);
+        self.shut(|roll| {
+            if matches!(roll.door, Door::Open | Door::Closed) {
+                roll.door = Door::Broken(broken);
+            }
+            std::mem::take(&mut roll.line)
+        });
+    }
+
+    fn shut(&self, change: impl FnOnce(&mut Roll) -> VecDeque<Arc<dyn Job>>) {
+        let mut roll = self.roll();
+        let refused = change(&mut roll);
+        let why = roll.refusal();
+        let is_deserted = roll.present == 0;
+        drop(roll);
+        if let Some(why) = why {
+            refused.iter().for_each(|job| job.refuse(self, &why));
+        }
+        self.idle.dismiss();
+        if is_deserted {
+            self.wind_up();
+        }
+    }
+
+    pub(super) fn statistics(&self) -> Statistics {
+        let (workers, busy) = {
+            let roll = self.roll();
+            (roll.present, roll.busy)
+        };
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { queued, done, failed, retried, timed_out, cancelled } = &self.counts;
+        Statistics {
+            workers,
+            busy,
+            queued: of(queued),
+            done: of(done),
+            failed: of(failed),
+            retried: of(retried),
+            timed_out: of(timed_out),
+            cancelled: of(cancelled),
+        }
+    }
+}
+
+impl Roll {
+    fn admit(&self) -> Result<(), SubmitError> {
+        match &self.door {
+            Door::Open => Ok(()),
+            Door::Closed | Door::Terminated => Err(SubmitError::Closed),
+            Door::Broken(broken) => Err(SubmitError::Broken(broken.clone())),
+        }
+    }
+
+    /// Why nothing is begun any more.
+    fn refusal(&self) -> Option<Refusal> {
+        match &self.door {
+            Door::Open | Door::Closed => None,
+            Door::Terminated => Some(Refusal::Terminated),
+            Door::Broken(broken) => Some(Refusal::Broken(broken.clone())),
+        }
+    }
+}
+
+impl Counts {
+    /// The count that this outcome belongs to.
+    pub(super) fn of<T>(&self, outcome: &Result<T, TaskError>) -> &AtomicU64 {
+        match outcome {
+            Ok(_) => &self.done,
+            Err(TaskError::Panicked(_)) => &self.failed,
+            Err(TaskError::TimedOut { .. }) => &self.timed_out,
+            Err(TaskError::Cancelled { .. } | TaskError::Refused(_)) => &self.cancelled,
+        }
+    }
+
+    /// So many tasks have an outcome.
+    pub(super) fn settle(&self, of: &AtomicU64, tasks: u64) {
+        if tasks > 0 {
+            self.queued.fetch_sub(tasks, Ordering::Relaxed);
+            of.fetch_add(tasks, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Crew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crew").field("name", &self.plan.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! What can go wrong with a pool of threads.
+
+use std::any::Any;
+use std::fmt;
+use std::panic;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::process::message_of;
+
+/// Why a task has no result.
+#[derive(Debug)]
+pub enum TaskError {
+    /// It panicked.
+    Panicked(Panic),
+    /// It takes longer than it may. A thread cannot be ended, so it goes on, on a thread that belongs to the pool no more;
+    /// whatever comes of it is dropped.
+    TimedOut {
+        /// The type of the closure, which names the function that it was written in.
+        task: &'static str,
+        /// How long it might take.
+        timeout: Duration,
+    },
+    /// It was cancelled before it began, or its pool was terminated.
+    Cancelled {
+        /// The type of the closure.
+        task: &'static str,
+    },
+    /// It was never begun.
+    Refused(SubmitError),
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(panic) => write!(f, "the task panicked: {panic}"),
+            Self::TimedOut { task, timeout } => {
+                write!(f, "the task {task} takes longer than {timeout:?}; a thread cannot be ended, so it goes on")
+            }
+            Self::Cancelled { task } => write!(f, "the task {task} was cancelled"),
+            Self::Refused(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TaskError {}
+
+impl From<SubmitError> for TaskError {
+    fn from(e: SubmitError) -> Self {
+        Self::Refused(e)
+    }
+}
+
+/// A panic of a task. The program's panic hook has told of it where and when it happened, as of any thread's.
+pub struct Panic(Mutex<Box<dyn Any + Send>>);
+
+impl Panic {
+    pub(super) fn new(payload: Box<dyn Any + Send>) -> Self {
+        Self(Mutex::new(payload))
+    }
+
+    /// What it said.
+    pub fn message(&self) -> String {
+        message_of(&**self.0.lock().unwrap_or_else(PoisonError::into_inner)).to_owned()
+    }
+
+    /// What it was raised with, as [`std::thread::JoinHandle::join`] gives it.
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Panics with it in this thread, without telling of it once more.
+    pub fn resume(self) -> ! {
+        panic::resume_unwind(self.into_payload())
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message())
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panic").field("message", &self.message()).finish_non_exhaustive()
+    }
+}
+
+/// Why a task was not taken in.
+#[derive(Clone, Debug)]
+pub enum SubmitError {
+    /// The pool takes no more tasks: it was closed or terminated.
+    Closed,
+    /// The pool has no workers and gets none.
+    Broken(Broken),
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the pool was closed"),
+            Self::Broken(broken) => broken.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SubmitError {}
+
+/// Why a pool has no workers. It stays so.
+#[derive(Clone, Debug)]
+pub enum Broken {
+    /// The initializer panicked: the text is what it said.
+    Initializer(Arc<str>),
+    /// No thread can be started: the text says why.
+    NoThread(Arc<str>),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Initializer(message) => write!(f, "the pool's initializer panicked: {message}"),
+            Self::NoThread(why) => write!(f, "the pool cannot start a thread: {why}"),
+        }
+    }
+}

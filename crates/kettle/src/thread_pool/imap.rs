@@ -1,0 +1,100 @@
+//! Results one by one, while the input is pulled only as far ahead as it may be.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::sync::Arc;
+use std::vec;
+
+use super::crew::Crew;
+use super::error::{SubmitError, TaskError};
+use super::flow::{Feed, Want};
+
+/// The results of tasks, as they come. Made by [`ThreadPool::imap`](crate::ThreadPool::imap) and
+/// [`ThreadPool::imap_unordered`](crate::ThreadPool::imap_unordered).
+///
+/// The input is pulled by the thread that asks for results. Dropped before its end, it pulls no further, and what was
+/// not begun is not run.
+pub struct Imap<I: Iterator, R> {
+    crew: Arc<Crew>,
+    flow: Arc<dyn Feed<I::Item, R>>,
+    input: Input<I>,
+    /// The input is at its end.
+    is_exhausted: bool,
+    /// It was not begun, for this reason.
+    refusal: Option<SubmitError>,
+    /// So many were pulled, and are not given out.
+    ahead: usize,
+    /// Those of them that have come.
+    here: vec::IntoIter<Result<R, TaskError>>,
+}
+
+/// Where the tasks come from.
+pub(super) struct Input<I> {
+    pub(super) items: I,
+    /// So many go to a worker at a time.
+    pub(super) chunk: usize,
+    /// So many may be pulled ahead.
+    pub(super) ahead: usize,
+}
+
+impl<I: Iterator, R> Imap<I, R> {
+    pub(super) fn new(
+        crew: Arc<Crew>,
+        flow: Arc<dyn Feed<I::Item, R>>,
+        input: Input<I>,
+        refusal: Option<SubmitError>,
+    ) -> Self {
+        Self { crew, flow, input, is_exhausted: refusal.is_some(), refusal, ahead: 0, here: Vec::new().into_iter() }
+    }
+
+    /// Pulls as far ahead as it may, whole chunks.
+    fn pull(&mut self) {
+        let room = self.input.ahead - self.ahead;
+        let wanted = room - room % self.input.chunk;
+        if wanted == 0 || self.is_exhausted {
+            return;
+        }
+        let items: Vec<_> = self.input.items.by_ref().take(wanted).collect();
+        self.is_exhausted = items.len() < wanted;
+        self.ahead += items.len();
+        Arc::clone(&self.flow).add(&self.crew, items);
+    }
+
+    /// Waits until something has come. Afterwards nothing is here if nothing will come.
+    fn receive(&mut self) {
+        while self.here.len() == 0 && self.ahead > 0 {
+            match self.flow.take() {
+                Some(chunk) => self.here = chunk.into_iter(),
+                None => Arc::clone(&self.flow).wait(&self.crew, Want::Some),
+            }
+        }
+    }
+}
+
+impl<I: Iterator, R> Iterator for Imap<I, R> {
+    type Item = Result<R, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.pull();
+        self.receive();
+        let Some(outcome) = self.here.next() else {
+            return self.refusal.take().map(|why| Err(why.into()));
+        };
+        self.ahead -= 1;
+        Some(outcome)
+    }
+}
+
+impl<I: Iterator, R> FusedIterator for Imap<I, R> {}
+
+impl<I: Iterator, R> Drop for Imap<I, R> {
+    fn drop(&mut self) {
+        self.flow.forget(&self.crew);
+    }
+}
+
+impl<I: Iterator, R> fmt::Debug for Imap<I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Imap").field("ahead", &self.ahead).finish_non_exhaustive()
+    }
+}

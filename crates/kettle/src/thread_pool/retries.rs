@@ -1,0 +1,128 @@
+//! Tasks that are run again if they panic.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::crew::Crew;
+use super::error::{SubmitError, TaskError};
+use super::handle::Handle;
+use super::imap::Imap;
+use super::tasks::Tasks;
+
+/// A pool, and the terms on which it is to run what it is given now, again if it panics. Made by
+/// [`ThreadPool::retries`](crate::ThreadPool::retries).
+///
+/// What is to be run again must be able to: a task is a `Fn`, and its item can be cloned. A
+/// [`task_timeout`](Tasks::task_timeout) holds for all its attempts together.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+///
+/// fn stumble() -> u32 {
+///     let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+///     assert!(attempt > 1, "not yet");
+///     attempt
+/// }
+///
+/// let pool = kettle::ThreadPool::new()?;
+/// assert_eq!(pool.retries(5).apply(stumble)?, 2);
+/// assert_eq!(pool.statistics().retried, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "nothing happens before it is given a task"]
+pub struct Retries<'p> {
+    tasks: Tasks<'p>,
+    retries: u32,
+}
+
+impl<'p> Retries<'p> {
+    pub(super) fn new(tasks: Tasks<'p>, retries: u32) -> Self {
+        Self { tasks, retries }
+    }
+
+    /// See [`ThreadPool::submit`](crate::ThreadPool::submit).
+    ///
+    /// # Errors
+    /// When the task is not taken in.
+    pub fn submit<F, T>(&self, task: F) -> Result<Handle<T>, SubmitError>
+    where
+        F: Fn() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let again = self.again();
+        self.tasks.submit(move || again.run(task))
+    }
+
+    /// See [`ThreadPool::apply`](crate::ThreadPool::apply).
+    ///
+    /// # Errors
+    /// When there is no result.
+    pub fn apply<F, T>(&self, task: F) -> Result<T, TaskError>
+    where
+        F: Fn() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submit(task)?.join()
+    }
+
+    /// See [`ThreadPool::map`](crate::ThreadPool::map).
+    ///
+    /// # Errors
+    /// The first failure of a task. Tasks that were not begun by then are not run.
+    pub fn map<F, I, R>(&self, task: F, items: I) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Clone + Send + 'static>,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let again = self.again();
+        self.tasks.map(move |item: I::Item| again.run(|| task(item.clone())), items)
+    }
+
+    /// See [`ThreadPool::imap`](crate::ThreadPool::imap).
+    pub fn imap<F, I, R>(&self, task: F, items: I) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Clone + Send + 'static>,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let again = self.again();
+        self.tasks.imap(move |item: I::Item| again.run(|| task(item.clone())), items)
+    }
+
+    /// See [`ThreadPool::imap_unordered`](crate::ThreadPool::imap_unordered).
+    pub fn imap_unordered<F, I, R>(&self, task: F, items: I) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Clone + Send + 'static>,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let again = self.again();
+        self.tasks.imap_unordered(move |item: I::Item| again.run(|| task(item.clone())), items)
+    }
+
+    fn again(&self) -> Again {
+        Again { crew: Arc::clone(self.tasks.crew()), retries: self.retries }
+    }
+}
+
+struct Again {
+    crew: Arc<Crew>,
+    retries: u32,
+}
+
+impl Again {
+    /// Runs a task; all attempts but the last may panic.
+    fn run<T>(&self, task: impl Fn() -> T) -> T {
+        for _ in 0..self.retries {
+            match panic::catch_unwind(AssertUnwindSafe(&task)) {
+                Ok(result) => return result,
+                Err(_) => self.crew.counts.retried.fetch_add(1, Ordering::Relaxed),
+            };
+        }
+        task()
+    }
+}

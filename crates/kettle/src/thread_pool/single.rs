@@ -1,0 +1,167 @@
+//! One task.
+//!
+//! ```text
+//!   Waiting ──a worker begins it──► Running ──it ends, or is given up──► Done ──somebody takes it──► Taken
+//!      └──────────────────it is cancelled, or its pool terminated─────────▲
+//! ```
+
+use std::any::type_name;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use super::crew::{Crew, Seat};
+use super::error::{Panic, TaskError};
+use super::job::{Job, Refusal};
+use crate::pool::engine::Waiter;
+
+/// A task as its giver sees it: whatever it does, `T` comes of it.
+pub(super) trait Given<T>: Job {
+    fn waiter(&self) -> &Waiter;
+    fn is_running(&self) -> bool;
+    fn is_cancelled(&self) -> bool;
+    /// Cancels it, unless it was begun.
+    fn cancel(&self, crew: &Crew) -> bool;
+    /// The outcome that is there.
+    fn take(&self) -> Option<Result<T, TaskError>>;
+    /// As [`take`](Self::take); if there is none, `waker` is woken when there is.
+    fn poll(&self, waker: &Waker) -> Option<Result<T, TaskError>>;
+}
+
+pub(super) struct Single<F, T> {
+    timeout: Option<Duration>,
+    state: Mutex<State<F, T>>,
+    waiter: Waiter,
+}
+
+struct State<F, T> {
+    stage: Stage<F, T>,
+    waker: Option<Waker>,
+}
+
+enum Stage<F, T> {
+    Waiting(F),
+    Running,
+    Done(Result<T, TaskError>),
+    Taken,
+}
+
+impl<F, T> Single<F, T> {
+    pub(super) fn new(call: F, timeout: Option<Duration>) -> Self {
+        let state = State { stage: Stage::Waiting(call), waker: None };
+        Self { timeout, state: Mutex::new(state), waiter: Waiter::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<F, T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) -> Option<F> {
+        let mut state = self.state();
+        match std::mem::replace(&mut state.stage, Stage::Running) {
+            Stage::Waiting(call) => Some(call),
+            other => {
+                state.stage = other;
+                None
+            }
+        }
+    }
+
+    /// The one outcome of a task, if it is at the stage for that. What it takes the place of is dropped without the lock, for
+    /// that may be code of the program's.
+    fn settle(&self, crew: &Crew, outcome: Result<T, TaskError>, is_due: impl Fn(&Stage<F, T>) -> bool) -> bool {
+        let mut state = self.state();
+        if !is_due(&state.stage) {
+            return false;
+        }
+        crew.counts.settle(crew.counts.of(&outcome), 1);
+        let before = std::mem::replace(&mut state.stage, Stage::Done(outcome));
+        let waker = state.waker.take();
+        drop(state);
+        self.waiter.finish();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        drop(before);
+        true
+    }
+}
+
+/// Runs a task's code.
+pub(super) fn run<R>(task: impl FnOnce() -> R) -> Result<R, TaskError> {
+    panic::catch_unwind(AssertUnwindSafe(task)).map_err(|payload| TaskError::Panicked(Panic::new(payload)))
+}
+
+impl<F, T> Job for Single<F, T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    fn run(self: Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>) {
+        let Some(call) = self.begin() else { return };
+        let limit = self.timeout.map(|timeout| crew.limits.begin(Arc::clone(&self) as Arc<dyn Job>, 0, timeout, seat));
+        let outcome = run(call);
+        if limit.is_none_or(|limit| crew.limits.end(limit)) {
+            self.settle(crew, outcome, |stage| matches!(stage, Stage::Running));
+        }
+    }
+
+    fn refuse(&self, crew: &Crew, why: &Refusal) {
+        self.settle(crew, Err(why.of(type_name::<F>())), |stage| matches!(stage, Stage::Waiting(_)));
+    }
+
+    fn give_up(&self, crew: &Crew, _: u64) {
+        let timeout = self.timeout.unwrap_or_default();
+        let why = TaskError::TimedOut { task: type_name::<F>(), timeout };
+        self.settle(crew, Err(why), |stage| matches!(stage, Stage::Running));
+    }
+}
+
+impl<F, T> Given<T> for Single<F, T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    fn waiter(&self) -> &Waiter {
+        &self.waiter
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.state().stage, Stage::Running)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        matches!(self.state().stage, Stage::Done(Err(TaskError::Cancelled { .. })))
+    }
+
+    fn cancel(&self, crew: &Crew) -> bool {
+        let why = TaskError::Cancelled { task: type_name::<F>() };
+        self.settle(crew, Err(why), |stage| matches!(stage, Stage::Waiting(_)))
+    }
+
+    fn take(&self) -> Option<Result<T, TaskError>> {
+        self.state().take()
+    }
+
+    fn poll(&self, waker: &Waker) -> Option<Result<T, TaskError>> {
+        let mut state = self.state();
+        let outcome = state.take();
+        if outcome.is_none() {
+            state.waker = Some(waker.clone());
+        }
+        outcome
+    }
+}
+
+impl<F, T> State<F, T> {
+    fn take(&mut self) -> Option<Result<T, TaskError>> {
+        match std::mem::replace(&mut self.stage, Stage::Taken) {
+            Stage::Done(outcome) => Some(outcome),
+            other => {
+                self.stage = other;
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Giving tasks to a pool, on terms that may differ from call to call.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::ThreadPool;
+use super::crew::Crew;
+use super::error::{Broken, SubmitError, TaskError};
+use super::flow::{Feed, Flow, Order, Terms};
+use super::handle::Handle;
+use super::imap::{Imap, Input};
+use super::job::Job;
+use super::map;
+use super::retries::Retries;
+use super::single::{Given, Single};
+use crate::pool::engine::Chunking;
+
+/// A pool, and the terms on which it is to run what it is given now. Made by [`ThreadPool::task_timeout`],
+/// [`ThreadPool::chunks_of`] and [`ThreadPool::buffer_size`].
+///
+/// ```
+/// # use std::time::Duration;
+/// # fn thumbnail(path: String) {}
+/// # let (pool, paths) = (kettle::ThreadPool::new()?, Vec::<String>::new());
+/// let patient = pool.task_timeout(Duration::from_secs(10));
+/// patient.map(thumbnail, paths)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+#[must_use = "nothing happens before it is given a task"]
+pub struct Tasks<'p> {
+    pool: &'p ThreadPool,
+    timeout: Option<Duration>,
+    chunk: Option<u32>,
+    buffer: Option<usize>,
+}
+
+impl<'p> Tasks<'p> {
+    pub(super) fn of(pool: &'p ThreadPool) -> Self {
+        Self { pool, timeout: None, chunk: None, buffer: None }
+    }
+
+    pub(super) fn crew(&self) -> &'p Arc<Crew> {
+        &self.pool.crew
+    }
+
+    /// See [`ThreadPool::task_timeout`].
+    pub fn task_timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// See [`ThreadPool::retries`].
+    pub fn retries(self, retries: u32) -> Retries<'p> {
+        Retries::new(self, retries)
+    }
+
+    /// See [`ThreadPool::chunks_of`].
+    pub fn chunks_of(self, tasks: u32) -> Self {
+        Self { chunk: Some(tasks.max(1)), ..self }
+    }
+
+    /// See [`ThreadPool::buffer_size`].
+    pub fn buffer_size(self, tasks: usize) -> Self {
+        Self { buffer: Some(tasks.max(1)), ..self }
+    }
+
+    /// See [`ThreadPool::submit`].
+    ///
+    /// # Errors
+    /// When the task is not taken in.
+    pub fn submit<F, T>(&self, task: F) -> Result<Handle<T>, SubmitError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let crew = self.crew();
+        self.keep_limits()?;
+        let task = Arc::new(Single::new(task, self.timeout));
+        crew.counts.queued.fetch_add(1, Ordering::Relaxed);
+        if let Err(e) = crew.take_in(Arc::clone(&task) as Arc<dyn Job>) {
+            crew.counts.queued.fetch_sub(1, Ordering::Relaxed);
+            return Err(e);
+        }
+        Ok(Handle::new(Arc::clone(crew), task as Arc<dyn Given<T>>))
+    }
+
+    /// See [`ThreadPool::apply`].
+    ///
+    /// # Errors
+    /// When there is no result.
+    pub fn apply<F, T>(&self, task: F) -> Result<T, TaskError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submit(task)?.join()
+    }
+
+    /// See [`ThreadPool::map`].
+    ///
+    /// # Errors
+    /// The first failure of a task. Tasks that were not begun by then are not run.
+    pub fn map<F, I, R>(&self, task: F, items: I) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Send + 'static>,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let crew = self.crew();
+        crew.admit()?;
+        self.keep_limits()?;
+        let chunking = self.chunk.map_or(Chunking::Measured, Chunking::Fixed);
+        map::map(crew, &self.flow(task, chunking, Order::OfTasks), items.into_iter())
+    }
+
+    /// See [`ThreadPool::imap`].
+    pub fn imap<F, I, R>(&self, task: F, items: I) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Send + 'static>,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        self.stream(task, items.into_iter(), Order::OfTasks)
+    }
+
+    /// See [`ThreadPool::imap_unordered`].
+    pub fn imap_unordered<F, I, R>(&self, task: F, items: I) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Send + 'static>,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        self.stream(task, items.into_iter(), Order::OfArrival)
+    }
+
+    fn stream<F, I, R>(&self, task: F, items: I, order: Order) -> Imap<I, R>
+    where
+        I: Iterator<Item: Send + 'static>,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let crew = self.crew();
+        let chunk = self.chunk.unwrap_or(1);
+        let ahead = self.buffer.unwrap_or_else(|| (4 * crew.plan.size * chunk as usize).max(64));
+        let input = Input { items, chunk: chunk as usize, ahead: ahead.max(chunk as usize) };
+        let refusal = crew.admit().and_then(|()| self.keep_limits()).err();
+        Imap::new(Arc::clone(crew), self.flow(task, Chunking::Fixed(chunk), order), input, refusal)
+    }
+
+    fn flow<F, T, R>(&self, task: F, chunking: Chunking, order: Order) -> Arc<dyn Feed<T, R>>
+    where
+        F: Fn(T) -> R + Send + Sync + 'static,
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        Arc::new(Flow::new(task, Terms { timeout: self.timeout, chunking, order }))
+    }
+
+    /// Has somebody watch the time, if there is a limit.
+    fn keep_limits(&self) -> Result<(), SubmitError> {
+        if self.timeout.is_none() {
+            return Ok(());
+        }
+        self.crew().keep_limits().map_err(|e| SubmitError::Broken(Broken::NoThread(e.to_string().into())))
+    }
+}
+
+impl fmt::Debug for Tasks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tasks")
+            .field("pool", &self.pool.crew.plan.name)
+            .field("task_timeout", &self.timeout)
+            .field("chunks_of", &self.chunk)
+            .field("buffer_size", &self.buffer)
+            .finish()
+    }
+}
