@@ -43,5 +43,6 @@ examples! {
     pool_map => "\"func_return: 6\"]",
     pool_map_async => "func_return: 6",
     pool_callback => "Five pages with 3500 bytes.",
+    thread_pool => "\"fun_return now 4\"]",
     pool_survives => "99 of 100 have results, 1 was lost with its worker",
 }
