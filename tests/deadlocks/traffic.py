@@ -9,8 +9,9 @@ What a thread does, again and again, at random:
     notified    takes some, then waits on a condition, which comes after them, until it is notified
     passed on   takes a lock, leaves it to a porter to release it, and goes on at once
 
-The porters and the tickers, who notify, hold nothing for which anybody else waits longer than a moment. Locks are
-passed on only if they are there for that: each of those is passed on once, while somebody waits for it, before the
+The porters and the tickers, who notify, wait for nobody for long; but a porter dawdles now and then, and meanwhile those
+who wait for each other's locks would look like a deadlock, were they taken for the ones that will release them. Locks
+are passed on only if they are there for that: each of those is passed on once, while somebody waits for it, before the
 traffic begins.
 """
 
@@ -36,9 +37,11 @@ from kettle._core import native
 
 ORDERED = 20  # locks that each process sees
 SHARED = 6  # the last of them: those that all processes see
-PORTERS = 3
+PORTERS = 4
 TICK = 0.01  # seconds between two notifications
 NAP = 0.004  # seconds for which a lock is held, at most
+DAWDLES = 1 / 32  # how often a porter does,
+LONG = 0.6  # and for how many seconds
 
 
 class Shared:
@@ -181,7 +184,10 @@ class Traffic:
             self.errors.append(traceback.format_exc())
 
     def _carry(self, work: Any) -> None:
+        chance = random.Random(self.seed)
         while (n := work.get()) is not None:
+            if chance.random() < DAWDLES:
+                time.sleep(LONG)
             self.locks[n].release()
 
     def _tick(self, condition: Any, done: standard.Event) -> None:
