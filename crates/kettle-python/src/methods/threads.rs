@@ -39,7 +39,7 @@ trait Exclusive: Quick {
 
 fn install_locked<T: Exclusive>(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let doc = c"locked($self, /)\n--\n\nWhether somebody holds it.";
-    put::<T>(cls, "locked", c"locked", PyMethodDefPointer { PyCFunction: locked::<T> }, ffi::METH_NOARGS, doc)
+    put::<T>(cls, "locked", c"locked", PyMethodDefPointer { PyCFunctionFast: locked::<T> }, ffi::METH_FASTCALL, doc)
 }
 
 fn install_event(cls: &Bound<'_, PyType>) -> PyResult<()> {
@@ -48,12 +48,12 @@ fn install_event(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let clear_doc = c"clear($self, /)\n--\n\nTakes that back.";
     let wait_doc = c"wait($self, /, timeout=None)\n--\n\n\
         Waits until it is set, at most `timeout` seconds (None: for ever). Says whether it was.";
-    let no_arguments = ffi::METH_NOARGS;
+    let positional = ffi::METH_FASTCALL;
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
     let table: [Method; 4] = [
-        ("is_set", c"is_set", PyMethodDefPointer { PyCFunction: is_set }, no_arguments, is_set_doc),
-        ("set", c"set", PyMethodDefPointer { PyCFunction: set }, no_arguments, set_doc),
-        ("clear", c"clear", PyMethodDefPointer { PyCFunction: clear }, no_arguments, clear_doc),
+        ("is_set", c"is_set", PyMethodDefPointer { PyCFunctionFast: is_set }, positional, is_set_doc),
+        ("set", c"set", PyMethodDefPointer { PyCFunctionFast: set }, positional, set_doc),
+        ("clear", c"clear", PyMethodDefPointer { PyCFunctionFast: clear }, positional, clear_doc),
         ("wait", c"wait", PyMethodDefPointer { PyCFunctionFastWithKeywords: wait }, fast, wait_doc),
     ];
     put_all::<Event>(cls, table)
@@ -65,16 +65,25 @@ fn install_condition(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
     let table: [Method; 4] = [
         ("notify", c"notify", PyMethodDefPointer { PyCFunctionFastWithKeywords: notify }, fast, notify_doc),
-        ("notify_all", c"notify_all", PyMethodDefPointer { PyCFunction: notify_all }, ffi::METH_NOARGS, all_doc),
+        ("notify_all", c"notify_all", PyMethodDefPointer { PyCFunctionFast: notify_all }, ffi::METH_FASTCALL, all_doc),
         ("__enter__", c"__enter__", PyMethodDefPointer { PyCFunction: enter_guard }, ffi::METH_NOARGS, ENTER_DOC),
         ("__exit__", c"__exit__", PyMethodDefPointer { PyCFunctionFast: exit_guard }, ffi::METH_FASTCALL, EXIT_DOC),
     ];
     put_all::<Condition>(cls, table)
 }
 
-unsafe extern "C" fn locked<T: Exclusive>(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`.
-    unsafe { truth(this::<T>(slf).is_locked()) }
+unsafe extern "C" fn locked<T: Exclusive>(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        if nargs == 0 {
+            return truth(this::<T>(slf).is_locked());
+        }
+        general::<T>("locked", slf, args, nargs, std::ptr::null_mut())
+    }
 }
 
 fn truth(value: bool) -> *mut ffi::PyObject {
@@ -82,24 +91,47 @@ fn truth(value: bool) -> *mut ffi::PyObject {
     unsafe { ffi::Py_NewRef(if value { ffi::Py_True() } else { ffi::Py_False() }) }
 }
 
-unsafe extern "C" fn is_set(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`.
-    unsafe { truth(this::<Event>(slf).is_set()) }
-}
-
-unsafe extern "C" fn set(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`.
+unsafe extern "C" fn is_set(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        this::<Event>(slf).set();
-        ffi::Py_NewRef(ffi::Py_None())
+        if nargs == 0 {
+            return truth(this::<Event>(slf).is_set());
+        }
+        general::<Event>("is_set", slf, args, nargs, std::ptr::null_mut())
     }
 }
 
-unsafe extern "C" fn clear(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`.
+unsafe extern "C" fn set(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        this::<Event>(slf).clear();
-        ffi::Py_NewRef(ffi::Py_None())
+        if nargs == 0 {
+            this::<Event>(slf).set();
+            return ffi::Py_NewRef(ffi::Py_None());
+        }
+        general::<Event>("set", slf, args, nargs, std::ptr::null_mut())
+    }
+}
+
+unsafe extern "C" fn clear(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        if nargs == 0 {
+            this::<Event>(slf).clear();
+            return ffi::Py_NewRef(ffi::Py_None());
+        }
+        general::<Event>("clear", slf, args, nargs, std::ptr::null_mut())
     }
 }
 
@@ -133,13 +165,17 @@ unsafe extern "C" fn notify(
     }
 }
 
-unsafe extern "C" fn notify_all(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`.
+unsafe extern "C" fn notify_all(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        if this::<Condition>(slf).notify_now(u32::MAX) {
+        if nargs == 0 && this::<Condition>(slf).notify_now(u32::MAX) {
             return ffi::Py_NewRef(ffi::Py_None());
         }
-        general::<Condition>("notify_all", slf, std::ptr::null(), 0, std::ptr::null_mut())
+        general::<Condition>("notify_all", slf, args, nargs, std::ptr::null_mut())
     }
 }
 
