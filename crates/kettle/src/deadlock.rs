@@ -1,48 +1,124 @@
 //! Threads that wait for each other's locks, of whatever process.
 //!
-//! A thread that has waited longer than [`threshold`] for a [`Lock`](crate::Lock) or an [`RLock`](crate::RLock), with no
-//! limit to its patience, asks whether those who hold it wait for this thread in turn, and in the end for each other. If
-//! so, one of them reports it, once, with the locks and where each of the threads is; all go on waiting, since another
-//! thread might still help. A lock that is got earlier than that costs nothing for it.
+//! A thread that has waited longer than a [`threshold`] for a [`Lock`](crate::Lock) or an [`RLock`](crate::RLock), or
+//! one of their kin between [threads](crate::threads), and has no limit to its patience, asks whether those who hold it
+//! wait for this thread in turn. A lock that is got earlier than that costs nothing for it. What comes of it says the
+//! [`Policy`]:
 //!
-//! The report goes to standard error. A program that knows better what to do sets [`on_report`]: one may well end the
-//! process, which tells all who wait for its locks that their owner died.
+//! * Where nobody else could help, since an `RLock` can be released by its holder alone, the `acquire` of one of them
+//!   fails, with [`AcquireError::Deadlock`]. It should go back: when it leaves what it holds, the others go on.
+//! * A `Lock` that is in the circle might still be released in its holder's place. So it is told once, on standard error
+//!   or to [`on_report`], and all go on waiting. [`Policy::Raise`] makes it an error as well.
+//!
+//! Both name each lock and each thread, and say where the threads are. A lock is called by its name, if it was
+//! [given one](crate::Lock::named), and by the line that made it.
+//!
+//! ```
+//! use kettle::threads::{Barrier, RLock};
+//! use kettle::{AcquireError, deadlock};
+//! # deadlock::set_threshold(std::time::Duration::from_millis(50));
+//!
+//! let Ok(milk) = RLock::new();
+//! let Ok(tea) = RLock::new();
+//! let (milk, tea) = (milk.named("milk"), tea.named("tea"));
+//! let Ok(both) = Barrier::new(2);
+//! let make = |first: &RLock, second: &RLock| -> Result<(), AcquireError> {
+//!     let _first = first.acquire()?;
+//!     both.wait().expect("the other one comes");
+//!     let _second = second.acquire()?;
+//!     Ok(())
+//! };
+//! let results = std::thread::scope(|scope| {
+//!     let other = scope.spawn(|| make(&tea, &milk));
+//!     [make(&milk, &tea), other.join().expect("no panic")]
+//! });
+//! // One was told, and went back; so the other got both.
+//! let told: Vec<_> = results.iter().filter(|result| matches!(result, Err(AcquireError::Deadlock(_)))).collect();
+//! assert_eq!(told.len(), 1);
+//! assert!(format!("{told:?}").contains("RLock 'milk', made at "));
+//! ```
+//!
+//! A thread that waits for a lock whose holder has ended, and did not leave it, is told in the same way.
+//!
+//! Waits with a time limit end by themselves, and tasks of an event loop do not sleep: they are no part of this.
 
 use std::backtrace::Backtrace;
+use std::env;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
 
-use kettle_core::arena::{Body, Handle};
 use kettle_core::deadlock::{self, Teller, Text, Wanted};
-use kettle_core::shared::Processes;
-use kettle_core::sync::{Acquired, LockError};
+use kettle_core::sync::{Holder, Home, LockError};
 use kettle_core::wait::Patience;
 
-pub use kettle_core::deadlock::{Deadlock, Member, set_threshold, threshold};
+pub use kettle_core::deadlock::{Deadlock, Member, Policy, set_threshold, threshold};
+
+use crate::error::AcquireError;
+use crate::label::Label;
+
+/// What the environment says of the policy, for programs in any language.
+pub(crate) const VARIABLE: &str = "KETTLE_DEADLOCK";
+
+/// The policies by the names that they have there.
+const NAMES: [(&str, Policy); 3] = [("raise", Policy::Raise), ("report", Policy::Report), ("off", Policy::Off)];
+
+/// Before the policy is used: takes over what the environment says.
+fn learn() {
+    static LEARNT: Once = Once::new();
+    LEARNT.call_once(|| {
+        let said = env::var(VARIABLE).unwrap_or_default();
+        NAMES.iter().filter(|(name, _)| *name == said).for_each(|(_, policy)| deadlock::set_policy(*policy));
+    });
+}
+
+/// What is done about threads that wait for each other.
+pub fn policy() -> Policy {
+    learn();
+    deadlock::policy()
+}
+
+/// Says what is done from now on, in this process and in those that it starts from now on: these learn it from the
+/// environment variable `KETTLE_DEADLOCK` (`raise`, `report` or `off`). Without that it is [`Policy::Report`].
+pub fn set_policy(policy: Policy) {
+    learn();
+    deadlock::set_policy(policy);
+}
+
+/// What a child's environment says of it.
+pub(crate) fn for_children() -> &'static str {
+    let now = policy();
+    NAMES.iter().find(|(_, policy)| *policy == now).map_or("", |(name, _)| name)
+}
 
 type Hook = Arc<dyn Fn(&Deadlock) + Send + Sync>;
 
 static HOOK: Mutex<Option<Hook>> = Mutex::new(None);
 
-/// Has `hook` called with what is found, instead of having it printed to standard error. It runs in one of the threads
-/// that wait for each other, and should not wait for their locks itself.
+/// Has `hook` called with what is reported, instead of having it printed to standard error. It runs in one of the
+/// threads that wait for each other, and should not wait for their locks itself. What somebody gets as an error is not
+/// reported.
 pub fn on_report(hook: impl Fn(&Deadlock) + Send + Sync + 'static) {
     *HOOK.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
 }
 
-/// A thread that waits for the lock behind a handle, by a call at this place.
-struct Here<'a, B: Body> {
-    lock: &'a Handle<B>,
-    kind: &'a str,
-    place: &'a Location<'a>,
+/// A call that waits for a lock.
+pub(crate) struct Call<'a> {
+    pub(crate) holder: Holder<'a>,
+    pub(crate) kind: &'a str,
+    pub(crate) label: &'a Label,
+    /// Whether nobody but its holder may release it.
+    pub(crate) reentrant: bool,
+    /// Whether it cannot be refused.
+    pub(crate) insists: bool,
+    pub(crate) place: &'a Location<'a>,
 }
 
-impl<B: Body> Teller for Here<'_, B> {
+impl Teller for Call<'_> {
     fn text(&self) -> Option<Text> {
         Some(Text {
             thread: thread::current().name().unwrap_or_default().to_owned(),
-            lock: format!("{} {:#x}", self.kind, self.lock.off().to_bits()),
+            lock: format!("{} {}", self.kind, self.label),
             stack: format!("{}  at {}\n", callers(&Backtrace::force_capture().to_string()), self.place),
         })
     }
@@ -71,15 +147,18 @@ fn callers(trace: &str) -> String {
     callers.concat()
 }
 
-/// Waits for a lock, and reports if that may never end.
-pub(crate) fn acquire<B: Body>(
-    lock: &Handle<B>,
-    (kind, wanted): (&str, Wanted<'_>),
-    patience: &Patience<'_>,
-    place: &Location<'_>,
-    acquire: impl FnOnce(&Patience<'_>) -> Result<Acquired, LockError>,
-) -> Result<Acquired, LockError> {
-    let here = Here { lock, kind, place };
-    deadlock::watch::<Processes, _>(&wanted, &here, patience, acquire)
-        .unwrap_or_else(|_| unreachable!("who insists is not refused"))
+impl Call<'_> {
+    /// Waits for the lock by `acquire`, and says so if that would never end.
+    pub(crate) fn wait<H: Home, T>(
+        &self,
+        patience: &Patience<'_>,
+        acquire: impl FnOnce(&Patience<'_>) -> Result<T, LockError>,
+    ) -> Result<T, AcquireError> {
+        learn();
+        let wanted = Wanted { holder: self.holder, reentrant: self.reentrant, insists: self.insists };
+        match deadlock::watch::<H, _>(&wanted, self, patience, acquire) {
+            Ok(result) => Ok(result?),
+            Err(found) => Err(AcquireError::Deadlock(Box::new(found))),
+        }
+    }
 }

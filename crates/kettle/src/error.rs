@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+use std::process;
+
 use kettle_core::arena::{ArenaError, participants};
+use kettle_core::deadlock::Deadlock;
 use kettle_core::queue::Exhausted;
-use kettle_core::sys::Owner;
+use kettle_core::sync::LockError;
+use kettle_core::sys::{Owner, thread};
 
 /// There is no room in the session's shared memory, or no session can be had. The text says what stands in the way and
 /// what to do about it.
@@ -31,12 +35,13 @@ impl From<Exhausted> for OutOfMemory {
     }
 }
 
-/// The holder of a lock died with it: what the lock protects may be half changed.
+/// The holder of a lock died with it: what the lock protects may be half changed. Of a lock between the
+/// [threads](crate::threads) of one process: the holder panicked.
 ///
 /// The lock stays broken, and tells this to everybody, until it is `reset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnerDied {
-    /// The process that died; `None` if its number is not known any more.
+    /// The process that died, or this one if a thread of it panicked; `None` if its number is not known any more.
     pub pid: Option<u32>,
     /// Its thread that held the lock.
     pub thread: u32,
@@ -44,6 +49,10 @@ pub struct OwnerDied {
 
 impl From<Owner> for OwnerDied {
     fn from(owner: Owner) -> Self {
+        // In a process's own memory there are no participants.
+        if owner.slot() == 0 {
+            return Self { pid: Some(process::id()), thread: thread::kernel_id(owner.thread()) };
+        }
         Self { pid: participants::pid_of(owner), thread: owner.thread() }
     }
 }
@@ -51,6 +60,8 @@ impl From<Owner> for OwnerDied {
 impl fmt::Display for OwnerDied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
+            // Whoever reads this lives, so it was a thread.
+            Some(pid) if pid == process::id() => write!(f, "thread {} panicked while it held this lock", self.thread)?,
             Some(pid) => write!(f, "process {pid} died while it held this lock")?,
             None => f.write_str("a process died while it held this lock")?,
         }
@@ -61,12 +72,24 @@ impl fmt::Display for OwnerDied {
 impl std::error::Error for OwnerDied {}
 
 /// Why a lock was not acquired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AcquireError {
-    /// Somebody else held it all the time.
+    /// Somebody else held it all the time. Not said by `acquire`, which waits for ever.
     TimedOut,
     /// Its holder died with it.
     OwnerDied(OwnerDied),
+    /// Whoever holds it waits in turn for what this thread holds, so `acquire` would never have ended; see
+    /// [`deadlock`](crate::deadlock). Go back: what this thread holds is what the others wait for.
+    Deadlock(Box<Deadlock>),
+}
+
+impl From<LockError> for AcquireError {
+    fn from(e: LockError) -> Self {
+        match e {
+            LockError::OwnerDied(owner) => Self::OwnerDied(owner.into()),
+            LockError::Stopped(_) => Self::TimedOut,
+        }
+    }
 }
 
 impl fmt::Display for AcquireError {
@@ -74,6 +97,7 @@ impl fmt::Display for AcquireError {
         match self {
             Self::TimedOut => f.write_str("the lock is held by somebody else"),
             Self::OwnerDied(e) => e.fmt(f),
+            Self::Deadlock(e) => e.fmt(f),
         }
     }
 }

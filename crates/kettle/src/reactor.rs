@@ -21,19 +21,23 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use kettle_core::arena::participants;
+use kettle_core::sync::Home;
 use kettle_core::wait::{Doorbell, EventCount, Scope};
 use tokio::io::unix::AsyncFd;
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::session;
+
 /// How often the living look after the dead.
 const SLICE: Duration = Duration::from_millis(200);
 /// How often to look where nothing rings.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Waits until `attempt` gives something. It is asked now, and whenever `events` may have changed that.
-pub(crate) async fn wait_on<R>(events: &EventCount, mut attempt: impl FnMut() -> Option<R>) -> R {
+/// Waits until `attempt` gives something. It is asked now, and whenever `events`, which are at home in `H`, may have
+/// changed that.
+pub(crate) async fn wait_on<H: Home, R>(events: &EventCount, mut attempt: impl FnMut() -> Option<R>) -> R {
     // Whoever always finds something must let the other tasks run all the same.
     tokio::task::coop::consume_budget().await;
     if let Some(r) = attempt() {
@@ -48,7 +52,7 @@ pub(crate) async fn wait_on<R>(events: &EventCount, mut attempt: impl FnMut() ->
             }
         }
     };
-    let place = reactor.stand_in_line(events);
+    let place = reactor.stand_in_line(events, H::SCOPE);
     poll_fn(|context| {
         place.remember(context.waker());
         // The door first, then the look: what happens after the look rings.
@@ -98,6 +102,8 @@ impl Reactor {
         if let Some(reactor) = reactors.get(&runtime.id()) {
             return Ok(Arc::clone(reactor));
         }
+        // Doorbells are the session's, also where nothing else is shared between processes.
+        session::join().map_err(io::Error::other)?;
         let bell = Doorbell::new(participants::try_me().map_err(io::Error::other)?)?;
         let reactor = Arc::new(Self { bell, lines: Mutex::default(), work: Notify::new() });
         let fd = registered(Arc::clone(&reactor))?;
@@ -107,7 +113,7 @@ impl Reactor {
         Ok(reactor)
     }
 
-    fn stand_in_line<'a>(self: Arc<Self>, events: &'a EventCount) -> PlaceInLine<'a> {
+    fn stand_in_line<'a>(self: Arc<Self>, events: &'a EventCount, scope: Scope) -> PlaceInLine<'a> {
         let at = std::ptr::from_ref(events).addr();
         let mut lines = lock(&self.lines);
         let was_idle = lines.lines.is_empty();
@@ -120,7 +126,7 @@ impl Reactor {
         if was_idle {
             self.work.notify_one();
         }
-        PlaceInLine { reactor: self, events, call, waiter }
+        PlaceInLine { reactor: self, events, scope, call, waiter }
     }
 
     /// Wakes the first in line.
@@ -177,6 +183,7 @@ impl Line {
 struct PlaceInLine<'a> {
     reactor: Arc<Reactor>,
     events: &'a EventCount,
+    scope: Scope,
     call: u32,
     waiter: u64,
 }
@@ -217,7 +224,7 @@ impl Drop for PlaceInLine<'_> {
         lines.lines.remove(&self.call);
         lines.calls.remove(&at);
         drop(lines);
-        self.events.take_door(self.reactor.bell.door().calling(self.call), Scope::Shared);
+        self.events.take_door(self.reactor.bell.door().calling(self.call), self.scope);
     }
 }
 

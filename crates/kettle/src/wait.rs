@@ -13,7 +13,9 @@ use crate::pipe::{Connection, Receiver};
 use crate::plain::Plain;
 use crate::process::Process;
 use crate::queue::{JoinableQueue, Queue, SimpleQueue};
+use crate::session;
 use crate::sync::{BoundedSemaphore, Event, Lock, Semaphore};
+use crate::threads;
 
 /// Something of which [`wait`] can tell that it is ready: that the call which would wait for it would not.
 ///
@@ -25,13 +27,13 @@ pub trait Waitable: sealed::Waitable {}
 impl<W: sealed::Waitable> Waitable for W {}
 
 mod sealed {
-    use super::{BorrowedFd, EventCount};
+    use super::{BorrowedFd, EventCount, Scope};
 
     /// What tells of a change.
     #[derive(Debug)]
     pub enum Source<'a> {
-        /// Something in shared memory.
-        Events(&'a EventCount),
+        /// Something in shared memory, or on the heap.
+        Events(&'a EventCount, Scope),
         /// Something of the system's.
         Descriptor(BorrowedFd<'a>),
     }
@@ -72,7 +74,7 @@ pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<V
         let mut watched = vec![Watch::readable(bell.as_raw_fd())];
         watched.extend(things.iter().filter_map(|thing| match thing.source() {
             Source::Descriptor(fd) => Some(Watch::readable(fd.as_raw_fd())),
-            Source::Events(_) => None,
+            Source::Events(..) => None,
         }));
         let doors = Doors { bell, things };
         loop {
@@ -101,15 +103,15 @@ struct Doors<'a> {
 }
 
 impl Doors<'_> {
-    fn events(&self) -> impl Iterator<Item = &EventCount> {
+    fn events(&self) -> impl Iterator<Item = (&EventCount, Scope)> {
         self.things.iter().filter_map(|thing| match thing.source() {
-            Source::Events(events) => Some(events),
+            Source::Events(events, scope) => Some((events, scope)),
             Source::Descriptor(_) => None,
         })
     }
 
     fn leave(&self) {
-        for events in self.events() {
+        for (events, _) in self.events() {
             // Where there is no room, we look again at the end of the slice.
             let _ = events.leave_door(self.bell.door());
         }
@@ -118,7 +120,7 @@ impl Doors<'_> {
 
 impl Drop for Doors<'_> {
     fn drop(&mut self) {
-        self.events().for_each(|events| events.take_door(self.bell.door(), Scope::Shared));
+        self.events().for_each(|(events, scope)| events.take_door(self.bell.door(), scope));
     }
 }
 
@@ -129,7 +131,11 @@ fn with_doorbell<R>(f: impl FnOnce(&Doorbell) -> io::Result<R>) -> io::Result<R>
     }
     let bell = match BELL.take() {
         Some(bell) => bell,
-        None => Doorbell::new(participants::try_me().map_err(io::Error::other)?)?,
+        None => {
+            // Doorbells are the session's, also where nothing else is shared between processes.
+            session::join().map_err(io::Error::other)?;
+            Doorbell::new(participants::try_me().map_err(io::Error::other)?)?
+        }
     };
     let result = f(&bell);
     BELL.replace(Some(bell));
@@ -147,28 +153,40 @@ pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
 pub struct Readable<F>(pub F);
 
 macro_rules! by_events {
-    ($($name:ident $(<$t:ident $(: $bound:path)?>)?, |$this:ident| $ready:expr, $events:expr);+ $(;)?) => {$(
-        impl$(<$t $(: $bound)?>)? sealed::Waitable for $name$(<$t>)? {
+    ($scope:expr; $($name:ty $(, $t:ident $(: $bound:path)?)?; |$this:ident| $ready:expr, $events:expr);+ $(;)?) => {$(
+        impl$(<$t $(: $bound)?>)? sealed::Waitable for $name {
             fn is_ready(&self) -> bool {
                 let $this = self;
                 $ready
             }
             fn source(&self) -> Source<'_> {
                 let $this = self;
-                Source::Events($events)
+                Source::Events($events, $scope)
             }
         }
     )+};
 }
 
 by_events! {
-    Queue<T>, |this| !this.body.is_empty() || this.body.is_shut(), this.body.items();
-    JoinableQueue<T>, |this| !this.body.is_empty() || this.body.is_shut(), this.body.items();
-    SimpleQueue<T>, |this| !this.is_empty(), this.queue().body.items();
-    Lock<T: Plain>, |this| this.body().owner().is_none() || this.body().is_broken(), this.body().freed();
-    Semaphore, |this| this.available() > 0, this.body().given();
-    BoundedSemaphore, |this| this.available() > 0, this.body().given();
-    Event, |this| this.is_set(), this.body().changed();
+    Scope::Shared;
+    Queue<T>, T; |this| !this.body.is_empty() || this.body.is_shut(), this.body.items();
+    JoinableQueue<T>, T; |this| !this.body.is_empty() || this.body.is_shut(), this.body.items();
+    SimpleQueue<T>, T; |this| !this.is_empty(), this.queue().body.items();
+    Lock<T>, T: Plain; |this| this.body().owner().is_none() || this.body().is_broken(), this.body().freed();
+    Semaphore; |this| this.available() > 0, this.body().given();
+    BoundedSemaphore; |this| this.available() > 0, this.body().given();
+    Event; |this| this.is_set(), this.body().changed();
+}
+
+by_events! {
+    Scope::Private;
+    threads::Queue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items();
+    threads::LifoQueue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items();
+    threads::PriorityQueue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items();
+    threads::Lock<T>, T; |this| this.guarded().owner().is_none() || this.guarded().is_broken(), this.guarded().freed();
+    threads::Semaphore; |this| this.available() > 0, this.body().given();
+    threads::BoundedSemaphore; |this| this.available() > 0, this.body().given();
+    threads::Event; |this| this.is_set(), this.body().changed();
 }
 
 macro_rules! by_descriptor {

@@ -95,7 +95,7 @@ impl Watch<'_> {
         let nobody_helps = reentrant || policy == Policy::Raise && (is_alone || told_as.is_some());
         let raises = nobody_helps && !self.wanted.insists;
         let certain = reentrant || is_alone;
-        let place = core::ptr::from_ref(self.wanted.lock).addr();
+        let place = self.wanted.holder.place();
         if !raises && !known(|k| k.reported.insert((place, holder.to_bits()))) {
             return Some(false);
         }

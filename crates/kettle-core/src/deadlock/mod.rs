@@ -31,7 +31,7 @@ use core::time::Duration;
 
 use crate::arena::waiters::{self, Entry, Waiting};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Home, Lock};
+use crate::sync::{Holder, Home};
 use crate::sys::{Owner, clock, process, thread};
 use crate::wait::{Deadline, Patience, Scope};
 
@@ -87,8 +87,8 @@ pub trait Teller {
 /// The lock that is waited for, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// The lock.
-    pub lock: &'a Lock,
+    /// Who holds the lock.
+    pub holder: Holder<'a>,
     /// Whether nobody but its holder may release it.
     pub reentrant: bool,
     /// Whether the thread cannot be refused: a condition's wait takes its lock again in any case.
@@ -162,7 +162,7 @@ impl Watch<'_> {
     /// At the end of each slice: true ends the wait.
     fn slept(&self) -> bool {
         let policy = policy();
-        if policy == Policy::Off || self.wanted.lock.is_passed_on() {
+        if policy == Policy::Off || self.wanted.holder.is_passed_on() {
             self.entry.replace(None);
             return false;
         }
@@ -190,7 +190,7 @@ impl Watch<'_> {
     }
 
     fn holder(&self) -> Owner {
-        self.wanted.lock.owner().unwrap_or_default()
+        self.wanted.holder.now().unwrap_or_default()
     }
 
     fn flags(&self, policy: Policy) -> u32 {

@@ -111,6 +111,8 @@ impl Deadlock {
     }
 }
 
+impl core::error::Error for Deadlock {}
+
 fn lock(name: &str) -> &str {
     if name.is_empty() { "a lock" } else { name }
 }

@@ -14,13 +14,13 @@ use crate::wait::{EventCount, Patience, Stopped, spin_until};
 ///        ┌────────────────────────────────────────────────►┐
 ///   [ free: 0 ]                                      [ held: Owner ]
 ///        ▲◄────────────────────────────────────────────────┘   │
-///        │        release, by whomever                         │ found dead by whoever wants it
-///        │                                                     ▼
+///        │        release, by whomever                         │ found dead by whoever wants it; or
+///        │                                                     ▼ abandoned by the holder itself
 ///        └──────────── reset, or a release ──────── [ broken: Owner | BROKEN ]
 /// ```
 ///
 /// There is no instant at which the lock is held by nobody, so a holder may die anywhere. With
-/// [`OnOwnerDeath::Recover`] the way down does not exist: the finder takes the lock over in one compare-exchange.
+/// [`OnOwnerDeath::Recover`] whoever finds a dead holder, or a broken lock, takes it over in one compare-exchange.
 ///
 /// Orderings: taking is an acquire, leaving a release; leaving is sequentially consistent besides, for the event
 /// count (its \[B\]).
@@ -116,10 +116,14 @@ impl Lock {
         let me = H::me().to_bits();
         let attempt = || match self.word.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => Some(Ok(Acquired::Clean)),
-            Err(word) if word & BROKEN != 0 => Some(Err(LockError::OwnerDied(Owner::from_bits(word)))),
+            Err(word) if word & BROKEN != 0 => self.inherit::<H>(),
             Err(_) => None,
         };
         self.contended.fetch_add(1, Ordering::Relaxed);
+        if !patience.may_wait() {
+            // Somebody who does not wait is told of a death as well: it will never be free for him.
+            return attempt().or_else(|| self.inherit::<H>()).unwrap_or(Err(Stopped::TimedOut.into()));
+        }
         if patience.may_spin() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) {
             if let Some(r) = attempt() {
                 return r;
@@ -128,7 +132,6 @@ impl Lock {
         let result = self.freed.wait_for(patience, H::SCOPE, attempt, || self.inherit::<H>());
         match result {
             Ok(r) => r,
-            // Somebody who does not wait is told of a death as well: it will never be free for him.
             Err(Stopped::TimedOut) => self.inherit::<H>().unwrap_or(Err(Stopped::TimedOut.into())),
             Err(s) => Err(s.into()),
         }
@@ -141,17 +144,20 @@ impl Lock {
         if owner.is_nobody() {
             return None;
         }
-        if word & BROKEN != 0 {
+        let recover = self.policy.load(Ordering::Relaxed) == OnOwnerDeath::Recover as u32;
+        let is_broken = word & BROKEN != 0;
+        if is_broken && !recover {
             return Some(Err(LockError::OwnerDied(owner)));
         }
-        if !H::is_dead(owner) {
+        if !is_broken && !H::is_dead(owner) {
             return None;
         }
-        let recover = self.policy.load(Ordering::Relaxed) == OnOwnerDeath::Recover as u32;
         let next = if recover { H::me().to_bits() } else { word | BROKEN };
         // If this fails, somebody else found out at the same time: the next look sees what came of it.
         self.word.compare_exchange(word, next, Ordering::SeqCst, Ordering::Relaxed).ok()?;
-        self.deaths.fetch_add(1, Ordering::Relaxed);
+        if !is_broken {
+            self.deaths.fetch_add(1, Ordering::Relaxed);
+        }
         if recover {
             return Some(Ok(Acquired::FromDead(owner)));
         }
@@ -191,6 +197,17 @@ impl Lock {
         self.passed_on.load(Ordering::Relaxed) != 0
     }
 
+    /// Leaves the lock as if its holder had died: what it protects may be half changed. For a holder that cannot go on
+    /// and lives. Nothing if nobody holds it.
+    #[cold]
+    pub fn abandon<H: Home>(&self) {
+        let broken = |word| (word != 0).then_some(word | BROKEN);
+        if self.word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, broken).is_ok() {
+            self.deaths.fetch_add(1, Ordering::Relaxed);
+            self.freed.notify_all(H::SCOPE);
+        }
+    }
+
     /// Makes a broken lock free again; nothing if it is free.
     ///
     /// # Errors
@@ -224,6 +241,11 @@ impl Lock {
         (!owner.is_nobody()).then_some(owner)
     }
 
+    /// The same, to be asked again later.
+    pub fn holder(&self) -> Holder<'_> {
+        Holder(self)
+    }
+
     /// Whether `owner` holds it, and it is not broken.
     #[inline]
     pub fn is_held_by(&self, owner: Owner) -> bool {
@@ -249,5 +271,26 @@ impl Lock {
             contended: self.contended.load(Ordering::Relaxed),
             owners_died: self.deaths.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// Who holds a lock, for one who may ask that and do nothing else to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'a>(&'a Lock);
+
+impl Holder<'_> {
+    /// Who holds it now.
+    pub fn now(self) -> Option<Owner> {
+        self.0.owner()
+    }
+
+    /// See [`Lock::is_passed_on`].
+    pub fn is_passed_on(self) -> bool {
+        self.0.is_passed_on()
+    }
+
+    /// Tells the lock from the others of this process.
+    pub fn place(self) -> usize {
+        core::ptr::from_ref(self.0).addr()
     }
 }

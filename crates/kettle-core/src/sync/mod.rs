@@ -2,7 +2,8 @@
 //!
 //! Each type here is one `#[repr(C)]` block of atomics without pointers. Its methods are generic over a [`Home`], which
 //! says what the place where it lives can tell: who is asking, and whether somebody named in a word still lives. On
-//! the heap the same bodies serve threads, in the arena processes; `shared` does the placing.
+//! the heap the same bodies serve threads, in the arena processes; `shared` does the placing. [`Guarded`] and
+//! [`ReentrantGuarded`] are these locks around a value, which is for the heap alone.
 //!
 //! Every wait takes a [`Patience`](crate::wait::Patience), ends with it, and looks after each nap whether the one it
 //! waits for is dead.
@@ -10,6 +11,7 @@
 mod barrier;
 mod condition;
 mod event;
+mod guarded;
 mod lock;
 mod nodes;
 mod permits;
@@ -19,7 +21,8 @@ mod semaphore;
 pub use barrier::{Arrival, Barrier, BarrierError, LastToCome, Turn};
 pub use condition::{Condition, TooManyWaiters, Waiter};
 pub use event::Event;
-pub use lock::{Acquired, Lock, LockError, NotHeld, OnOwnerDeath, ResetError};
+pub use guarded::{Guarded, Hold, ReentrantGuarded, ReentrantHold};
+pub use lock::{Acquired, Holder, Lock, LockError, NotHeld, OnOwnerDeath, ResetError};
 pub use nodes::{Fixed, Growing, Node, Nodes};
 pub use permits::{OwnedPermits, PermitNotHeld};
 pub use reentrant::{NotOwner, ReentrantLock};

@@ -1,6 +1,6 @@
 //! The lock that its holder may take again.
 
-use super::{Acquired, Home, Lock, LockError, OnOwnerDeath, ResetError};
+use super::{Acquired, Holder, Home, Lock, LockError, OnOwnerDeath, ResetError};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::sys::Owner;
 use crate::wait::{EventCount, Patience};
@@ -35,7 +35,8 @@ impl ReentrantLock {
         }
         let mine = self.is_mine::<H>();
         if mine {
-            self.depth.store(self.depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            let depth = self.depth.load(Ordering::Relaxed).checked_add(1).expect("it is not taken 2^32 times");
+            self.depth.store(depth, Ordering::Relaxed);
         }
         mine
     }
@@ -69,6 +70,18 @@ impl ReentrantLock {
             return Ok(());
         }
         self.lock.release::<H>().map_err(|_| NotOwner)
+    }
+
+    /// Leaves the lock once; the last time as if its holder, this thread, had died. See [`Lock::abandon`].
+    ///
+    /// # Errors
+    /// When this thread does not hold it.
+    pub fn abandon<H: Home>(&self) -> Result<(), NotOwner> {
+        if self.depth::<H>() == 1 {
+            self.lock.abandon::<H>();
+            return Ok(());
+        }
+        self.release::<H>()
     }
 
     /// Leaves the lock altogether, however often it was taken: for a condition's wait. Says how often that was.
@@ -121,6 +134,11 @@ impl ReentrantLock {
     /// Who holds it now.
     pub fn owner(&self) -> Option<Owner> {
         self.lock.owner()
+    }
+
+    /// The same, to be asked again later.
+    pub fn holder(&self) -> Holder<'_> {
+        self.lock.holder()
     }
 
     /// Where those wait who want it.

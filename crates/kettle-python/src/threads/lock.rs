@@ -119,7 +119,7 @@ impl Lock {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        Wanted { lock: &self.body, reentrant: false, insists: false }
+        Wanted { holder: self.body.holder(), reentrant: false, insists: false }
     }
 
     fn is_free_for_me(&self) -> bool {
@@ -221,7 +221,7 @@ impl RLock {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        Wanted { lock: self.lock(), reentrant: true, insists: false }
+        Wanted { holder: self.lock().holder(), reentrant: true, insists: false }
     }
 
     fn is_free_for_me(&self) -> bool {

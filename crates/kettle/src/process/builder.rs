@@ -19,6 +19,7 @@ use super::handle::Process;
 use super::supervisor::{self, Supervised};
 use super::task::Harness;
 use crate::codec::{self, Message, Unsendable};
+use crate::deadlock;
 use crate::error::OutOfMemory;
 use crate::queue::message::{Outgoing, Refusal};
 use crate::session;
@@ -169,13 +170,15 @@ fn arguments_for(line: &StartLine) -> Vec<CString> {
     arguments.into_iter().filter_map(c_string).collect()
 }
 
+/// That of this process, and what it does about deadlocks.
 fn environment() -> Vec<CString> {
     let entry = |(mut name, value): (OsString, OsString)| {
         name.push("=");
         name.push(value);
         c_string(name)
     };
-    std::env::vars_os().filter_map(entry).collect()
+    let others = std::env::vars_os().filter(|(name, _)| name != deadlock::VARIABLE);
+    others.chain([(deadlock::VARIABLE.into(), deadlock::for_children().into())]).filter_map(entry).collect()
 }
 
 /// What came from the system as a C string is one again.

@@ -184,7 +184,7 @@ macro_rules! queue_methods {
                     Err(message::Refusal::Full) => None,
                     result => Some(result),
                 };
-                let result = crate::reactor::wait_on(self.body.space(), attempt).await;
+                let result = crate::reactor::wait_on::<Processes, _>(self.body.space(), attempt).await;
                 result.map_err(|e| PutError::refused(item, e))
             }
         }
@@ -229,7 +229,7 @@ macro_rules! queue_methods {
                     Err(core::GetError::Empty | core::GetError::Interrupted) => None,
                     result => Some(result),
                 };
-                let taken = crate::reactor::wait_on(self.body.items(), attempt).await;
+                let taken = crate::reactor::wait_on::<Processes, _>(self.body.items(), attempt).await;
                 taken?.decode().map_err(GetError::Decode)
             }
 
@@ -296,7 +296,7 @@ impl<T> JoinableQueue<T> {
             Err(JoinError::TimedOut) => None,
             result => Some(result),
         };
-        crate::reactor::wait_on(self.body.finished(), attempt).await
+        crate::reactor::wait_on::<Processes, _>(self.body.finished(), attempt).await
     }
 
     /// How many items are inside, or taken and not done with.

@@ -1,18 +1,21 @@
 //! Meeting at a point.
 
 use std::fmt;
+#[cfg(feature = "tokio")]
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use kettle_core::arena::Handle;
-use kettle_core::shared::Processes;
 use kettle_core::stats::BarrierStatistics;
+#[cfg(feature = "tokio")]
+use kettle_core::sync::Home;
 use kettle_core::sync::{self, BarrierError, Turn};
 use kettle_core::wait::Patience;
 
 use crate::codec::by_token;
 use crate::error::OutOfMemory;
+use crate::place::{Place, Shared};
 use crate::queue::until;
-use crate::session;
 
 /// A point at which a fixed number of parties wait for each other, round after round.
 ///
@@ -44,6 +47,10 @@ pub struct BarrierWaitResult {
 }
 
 impl BarrierWaitResult {
+    pub(crate) fn new(index: u32, is_leader: bool) -> Self {
+        Self { index, is_leader }
+    }
+
     /// The number of this party: 0 came first.
     pub fn index(&self) -> u32 {
         self.index
@@ -55,134 +62,161 @@ impl BarrierWaitResult {
     }
 }
 
-impl Barrier {
-    /// A barrier for so many parties; for none it is as if there were one.
-    ///
-    /// # Errors
-    /// When there is no shared memory to be had.
-    pub fn new(parties: u32) -> Result<Self, OutOfMemory> {
-        session::join()?;
-        let parties = parties.clamp(1, sync::Barrier::MAX_PARTIES);
-        Ok(Self::from_body(Handle::new(|| sync::Barrier::new(parties))?))
-    }
+/// What a barrier can do, wherever it stands.
+macro_rules! barrier_methods {
+    ($name:ident, $place:ty, $refusal:ty, $refused:literal) => {
+        impl $name {
+            /// A barrier for so many parties; for none it is as if there were one.
+            ///
+            /// # Errors
+            #[doc = $refused]
+            pub fn new(parties: u32) -> Result<Self, $refusal> {
+                let parties = parties.clamp(1, sync::Barrier::MAX_PARTIES);
+                <$place>::put(|| sync::Barrier::new(parties)).map(Self::from_body)
+            }
 
-    fn from_body(body: Handle<sync::Barrier>) -> Self {
-        Self { body }
-    }
+            fn from_body(body: <$place as Place>::Ref<sync::Barrier>) -> Self {
+                Self { body }
+            }
 
-    fn wait_with(&self, action: impl FnOnce(), patience: &Patience<'_>) -> Result<BarrierWaitResult, BrokenBarrier> {
-        let broken = |e: BarrierError| match e {
-            BarrierError::Broken | BarrierError::Interrupted => BrokenBarrier,
-        };
-        match self.body.wait::<Processes>(patience).map_err(broken)? {
-            Turn::Through(index) => Ok(BarrierWaitResult { index, is_leader: false }),
-            Turn::Last(last) => {
-                // If the action panics, `last` is dropped, which breaks the barrier for the others.
-                action();
-                last.done().map(|index| BarrierWaitResult { index, is_leader: true }).map_err(broken)
+            fn wait_with(
+                &self,
+                action: impl FnOnce(),
+                patience: &Patience<'_>,
+            ) -> Result<BarrierWaitResult, BrokenBarrier> {
+                let broken = |e: BarrierError| match e {
+                    BarrierError::Broken | BarrierError::Interrupted => BrokenBarrier,
+                };
+                match self.body.wait::<<$place as Place>::Home>(patience).map_err(broken)? {
+                    Turn::Through(index) => Ok(BarrierWaitResult::new(index, false)),
+                    Turn::Last(last) => {
+                        // If the action panics, `last` is dropped, which breaks the barrier for the others.
+                        action();
+                        last.done().map(|index| BarrierWaitResult::new(index, true)).map_err(broken)
+                    }
+                }
+            }
+
+            /// Waits until all parties have come.
+            ///
+            /// # Errors
+            /// When the barrier is broken.
+            pub fn wait(&self) -> Result<BarrierWaitResult, BrokenBarrier> {
+                self.wait_with(|| (), &Patience::forever())
+            }
+
+            /// The same; the party that comes last does `action` before all go on.
+            ///
+            /// # Errors
+            /// When the barrier is broken.
+            pub fn wait_and(&self, action: impl FnOnce()) -> Result<BarrierWaitResult, BrokenBarrier> {
+                self.wait_with(action, &Patience::forever())
+            }
+
+            /// Waits for so long until all parties have come. If they do not, the barrier is broken.
+            ///
+            /// # Errors
+            /// When the barrier is broken.
+            pub fn wait_timeout(&self, timeout: Duration) -> Result<BarrierWaitResult, BrokenBarrier> {
+                self.wait_with(|| (), &until(timeout))
+            }
+
+            /// Waits until all parties have come, without blocking the thread. If the future is dropped before, the barrier is
+            /// broken: the others would wait for a party that has left.
+            ///
+            /// # Errors
+            /// When the barrier is broken.
+            #[cfg(feature = "tokio")]
+            pub async fn wait_async(&self) -> Result<BarrierWaitResult, BrokenBarrier> {
+                let changed = self.body.changed();
+                let broken = |_: BarrierError| BrokenBarrier;
+                let arrival = crate::reactor::wait_on::<<$place as Place>::Home, _>(changed, || {
+                    self.body.find_dead::<<$place as Place>::Home>();
+                    self.body.arrive::<<$place as Place>::Home>().transpose()
+                })
+                .await
+                .map_err(broken)?;
+                if arrival.is_last() {
+                    let last = self.body.last::<<$place as Place>::Home>(arrival);
+                    return last.done().map(|index| BarrierWaitResult::new(index, true)).map_err(broken);
+                }
+                let mut party = Party::<<$place as Place>::Home>::new(&self.body, arrival);
+                let result = crate::reactor::wait_on::<<$place as Place>::Home, _>(changed, || {
+                    self.body.find_dead::<<$place as Place>::Home>();
+                    self.body.poll(party.arrival())
+                })
+                .await;
+                party.waits_no_more();
+                result.map(|index| BarrierWaitResult::new(index, false)).map_err(broken)
+            }
+
+            /// Breaks it: all who wait and all who come are told so.
+            pub fn abort(&self) {
+                self.body.abort::<<$place as Place>::Home>();
+            }
+
+            /// Begins a new round with nobody there, also after it was broken. Those who wait are told that it was broken.
+            pub fn reset(&self) {
+                self.body.reset::<<$place as Place>::Home>();
+            }
+
+            /// How many must come.
+            pub fn parties(&self) -> u32 {
+                self.body.parties()
+            }
+
+            /// Whether it is broken.
+            pub fn is_broken(&self) -> bool {
+                self.body.is_broken()
+            }
+
+            /// How it is.
+            pub fn statistics(&self) -> BarrierStatistics {
+                self.body.statistics()
             }
         }
-    }
 
-    /// Waits until all parties have come.
-    ///
-    /// # Errors
-    /// When the barrier is broken.
-    pub fn wait(&self) -> Result<BarrierWaitResult, BrokenBarrier> {
-        self.wait_with(|| (), &Patience::forever())
-    }
-
-    /// The same; the party that comes last does `action` before all go on.
-    ///
-    /// # Errors
-    /// When the barrier is broken.
-    pub fn wait_and(&self, action: impl FnOnce()) -> Result<BarrierWaitResult, BrokenBarrier> {
-        self.wait_with(action, &Patience::forever())
-    }
-
-    /// Waits for so long until all parties have come. If they do not, the barrier is broken.
-    ///
-    /// # Errors
-    /// When the barrier is broken.
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<BarrierWaitResult, BrokenBarrier> {
-        self.wait_with(|| (), &until(timeout))
-    }
-
-    /// Waits until all parties have come, without blocking the thread. If the future is dropped before, the barrier is
-    /// broken: the others would wait for a party that has left.
-    ///
-    /// # Errors
-    /// When the barrier is broken.
-    #[cfg(feature = "tokio")]
-    pub async fn wait_async(&self) -> Result<BarrierWaitResult, BrokenBarrier> {
-        let changed = self.body.changed();
-        let broken = |_: BarrierError| BrokenBarrier;
-        let arrival = crate::reactor::wait_on(changed, || {
-            self.body.find_dead::<Processes>();
-            self.body.arrive::<Processes>().transpose()
-        })
-        .await
-        .map_err(broken)?;
-        if arrival.is_last() {
-            let last = self.body.last::<Processes>(arrival);
-            return last.done().map(|index| BarrierWaitResult { index, is_leader: true }).map_err(broken);
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).field("parties", &self.parties()).finish_non_exhaustive()
+            }
         }
-        let mut party = Party { body: &self.body, arrival, waits: true };
-        let result = crate::reactor::wait_on(changed, || {
-            self.body.find_dead::<Processes>();
-            self.body.poll(&party.arrival)
-        })
-        .await;
-        party.waits = false;
-        result.map(|index| BarrierWaitResult { index, is_leader: false }).map_err(broken)
-    }
-
-    /// Breaks it: all who wait and all who come are told so.
-    pub fn abort(&self) {
-        self.body.abort::<Processes>();
-    }
-
-    /// Begins a new round with nobody there, also after it was broken. Those who wait are told that it was broken.
-    pub fn reset(&self) {
-        self.body.reset::<Processes>();
-    }
-
-    /// How many must come.
-    pub fn parties(&self) -> u32 {
-        self.body.parties()
-    }
-
-    /// Whether it is broken.
-    pub fn is_broken(&self) -> bool {
-        self.body.is_broken()
-    }
-
-    /// How it is.
-    pub fn statistics(&self) -> BarrierStatistics {
-        self.body.statistics()
-    }
+    };
 }
+pub(crate) use barrier_methods;
+
+barrier_methods!(Barrier, Shared, OutOfMemory, "When there is no shared memory to be had.");
 
 /// A party that waits without blocking, and may be dropped while it does.
 #[cfg(feature = "tokio")]
-struct Party<'a> {
+pub(crate) struct Party<'a, H: Home> {
     body: &'a sync::Barrier,
     arrival: sync::Arrival,
     waits: bool,
+    home: PhantomData<H>,
 }
 
 #[cfg(feature = "tokio")]
-impl Drop for Party<'_> {
-    fn drop(&mut self) {
-        self.body.leave(&self.arrival);
-        if self.waits && self.body.poll(&self.arrival).is_none() {
-            self.body.abort::<Processes>();
-        }
+impl<'a, H: Home> Party<'a, H> {
+    pub(crate) fn new(body: &'a sync::Barrier, arrival: sync::Arrival) -> Self {
+        Self { body, arrival, waits: true, home: PhantomData }
+    }
+
+    pub(crate) fn arrival(&self) -> &sync::Arrival {
+        &self.arrival
+    }
+
+    pub(crate) fn waits_no_more(&mut self) {
+        self.waits = false;
     }
 }
 
-impl fmt::Debug for Barrier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Barrier").field("parties", &self.parties()).finish_non_exhaustive()
+#[cfg(feature = "tokio")]
+impl<H: Home> Drop for Party<'_, H> {
+    fn drop(&mut self) {
+        self.body.leave(&self.arrival);
+        if self.waits && self.body.poll(&self.arrival).is_none() {
+            self.body.abort::<H>();
+        }
     }
 }

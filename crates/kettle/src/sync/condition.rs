@@ -1,6 +1,7 @@
 //! Waiting for a change of what a lock protects.
 
 use std::fmt;
+use std::panic::Location;
 use std::time::Duration;
 
 use kettle_core::arena::Handle;
@@ -73,98 +74,113 @@ impl Condition {
     fn from_body(body: Handle<sync::Condition>) -> Self {
         Self { body }
     }
+}
 
-    /// True: it was notified.
-    fn wait_with<'a, T: Plain>(
-        &self,
-        guard: LockGuard<'a, T>,
-        patience: &Patience<'_>,
-    ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
-        let waiter = self.body.enrol::<Processes>().map_err(|sync::TooManyWaiters| WaitError::TooManyWaiters)?;
-        let lock = LockGuard::lock(&guard);
-        drop(guard);
-        let notified = match self.body.wait::<Processes>(waiter, patience) {
-            Ok(()) => true,
-            Err(Stopped::TimedOut | Stopped::Interrupted) => false,
-        };
-        Ok((lock.acquire()?, notified))
-    }
-
-    /// Leaves the lock, waits to be notified, and takes the lock again.
-    ///
-    /// Something else may have changed the value in between: see [`wait_while`](Self::wait_while).
-    ///
-    /// # Errors
-    /// See [`WaitError`].
-    pub fn wait<'a, T: Plain>(&self, guard: LockGuard<'a, T>) -> Result<LockGuard<'a, T>, WaitError> {
-        self.wait_with(guard, &Patience::forever()).map(|(guard, _)| guard)
-    }
-
-    /// Leaves the lock, waits for so long to be notified, and takes the lock again; says whether it was notified.
-    ///
-    /// # Errors
-    /// See [`WaitError`].
-    pub fn wait_timeout<'a, T: Plain>(
-        &self,
-        guard: LockGuard<'a, T>,
-        timeout: Duration,
-    ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
-        self.wait_with(guard, &Patience::until(Deadline::after(timeout)))
-    }
-
-    /// Waits as long as `condition` holds for the value.
-    ///
-    /// # Errors
-    /// See [`WaitError`].
-    pub fn wait_while<'a, T: Plain>(
-        &self,
-        mut guard: LockGuard<'a, T>,
-        mut condition: impl FnMut(&T) -> bool,
-    ) -> Result<LockGuard<'a, T>, WaitError> {
-        while condition(&guard) {
-            guard = self.wait(guard)?;
-        }
-        Ok(guard)
-    }
-
-    /// Waits as long as `condition` holds for the value, but no longer than `timeout`; says whether it ceased to hold.
-    ///
-    /// # Errors
-    /// See [`WaitError`].
-    pub fn wait_timeout_while<'a, T: Plain>(
-        &self,
-        mut guard: LockGuard<'a, T>,
-        timeout: Duration,
-        mut condition: impl FnMut(&T) -> bool,
-    ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
-        let deadline = Deadline::after(timeout);
-        while condition(&guard) {
-            if deadline.is_past() {
-                return Ok((guard, false));
+/// What a condition can do, wherever it stands, for the locks of that place.
+macro_rules! condition_methods {
+    ($name:ident, T $(: $bound:path)?, $home:ty) => {
+        impl $name {
+            /// True: it was notified.
+            #[track_caller]
+            fn wait_with<'a, T$(: $bound)?>(
+                &self,
+                guard: LockGuard<'a, T>,
+                patience: &Patience<'_>,
+            ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
+                let waiter = self.body.enrol::<$home>().map_err(|sync::TooManyWaiters| WaitError::TooManyWaiters)?;
+                let lock = LockGuard::lock(&guard);
+                drop(guard);
+                let notified = match self.body.wait::<$home>(waiter, patience) {
+                    Ok(()) => true,
+                    Err(Stopped::TimedOut | Stopped::Interrupted) => false,
+                };
+                Ok((lock.acquire_again(Location::caller())?, notified))
             }
-            guard = self.wait_with(guard, &Patience::until(deadline))?.0;
+
+            /// Leaves the lock, waits to be notified, and takes the lock again.
+            ///
+            /// Something else may have changed the value in between: see [`wait_while`](Self::wait_while).
+            ///
+            /// # Errors
+            /// See [`WaitError`].
+            #[track_caller]
+            pub fn wait<'a, T$(: $bound)?>(&self, guard: LockGuard<'a, T>) -> Result<LockGuard<'a, T>, WaitError> {
+                self.wait_with(guard, &Patience::forever()).map(|(guard, _)| guard)
+            }
+
+            /// Leaves the lock, waits for so long to be notified, and takes the lock again; says whether it was notified.
+            ///
+            /// # Errors
+            /// See [`WaitError`].
+            #[track_caller]
+            pub fn wait_timeout<'a, T$(: $bound)?>(
+                &self,
+                guard: LockGuard<'a, T>,
+                timeout: Duration,
+            ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
+                self.wait_with(guard, &Patience::until(Deadline::after(timeout)))
+            }
+
+            /// Waits as long as `condition` holds for the value.
+            ///
+            /// # Errors
+            /// See [`WaitError`].
+            #[track_caller]
+            pub fn wait_while<'a, T$(: $bound)?>(
+                &self,
+                mut guard: LockGuard<'a, T>,
+                mut condition: impl FnMut(&T) -> bool,
+            ) -> Result<LockGuard<'a, T>, WaitError> {
+                while condition(&guard) {
+                    guard = self.wait(guard)?;
+                }
+                Ok(guard)
+            }
+
+            /// Waits as long as `condition` holds for the value, but no longer than `timeout`; says whether it ceased to hold.
+            ///
+            /// # Errors
+            /// See [`WaitError`].
+            #[track_caller]
+            pub fn wait_timeout_while<'a, T$(: $bound)?>(
+                &self,
+                mut guard: LockGuard<'a, T>,
+                timeout: Duration,
+                mut condition: impl FnMut(&T) -> bool,
+            ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
+                let deadline = Deadline::after(timeout);
+                while condition(&guard) {
+                    if deadline.is_past() {
+                        return Ok((guard, false));
+                    }
+                    guard = self.wait_with(guard, &Patience::until(deadline))?.0;
+                }
+                Ok((guard, true))
+            }
+
+            /// Notifies the one that has waited longest, if anybody waits. Do this while holding the lock.
+            pub fn notify_one(&self) {
+                self.body.notify::<$home>(1);
+            }
+
+            /// Notifies all who wait. Do this while holding the lock.
+            pub fn notify_all(&self) {
+                self.body.notify::<$home>(u32::MAX);
+            }
+
+            /// How it is.
+            pub fn statistics(&self) -> ConditionStatistics {
+                self.body.statistics()
+            }
         }
-        Ok((guard, true))
-    }
 
-    /// Notifies the one that has waited longest, if anybody waits. Do this while holding the lock.
-    pub fn notify_one(&self) {
-        self.body.notify::<Processes>(1);
-    }
-
-    /// Notifies all who wait. Do this while holding the lock.
-    pub fn notify_all(&self) {
-        self.body.notify::<Processes>(u32::MAX);
-    }
-
-    /// How it is.
-    pub fn statistics(&self) -> ConditionStatistics {
-        self.body.statistics()
-    }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).field("waiting", &self.body.waiting()).finish_non_exhaustive()
+            }
+        }
+    };
 }
+pub(crate) use condition_methods;
 
-impl fmt::Debug for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Condition").field("waiting", &self.body.waiting()).finish_non_exhaustive()
-    }
-}
+condition_methods!(Condition, T: Plain, Processes);

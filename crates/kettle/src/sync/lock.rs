@@ -8,17 +8,16 @@ use std::thread;
 use std::time::Duration;
 
 use bytemuck::checked;
-use kettle_core::arena::{Handle, participants};
-use kettle_core::deadlock::Wanted;
+use kettle_core::arena::Handle;
 use kettle_core::shared::{Processes, cell};
 use kettle_core::stats::LockStatistics;
-use kettle_core::sync::{self, OnOwnerDeath};
+use kettle_core::sync::{self, Acquired, OnOwnerDeath, ResetError};
 use kettle_core::wait::Patience;
 
-use super::{acquired, only_death};
-use crate::codec::by_token;
-use crate::deadlock;
+use super::exclusive::lock_methods;
+use crate::deadlock::Call;
 use crate::error::{AcquireError, HeldByTheLiving, OutOfMemory, OwnerDied};
+use crate::label::{Label, by_token_and_label};
 use crate::plain::Plain;
 use crate::queue::until;
 use crate::session;
@@ -41,12 +40,15 @@ use crate::session;
 /// *Death.* If a process is killed while it holds the lock, the others do not wait for ever: each `acquire` says
 /// [`OwnerDied`], until somebody has looked at the matter and called [`reset`](Self::reset). With
 /// [`OnOwnerDeath::Recover`] the next one simply gets the lock, and [`LockGuard::recovered_from`] tells of the death.
+///
+/// *Deadlocks* are found; see [`deadlock`](crate::deadlock).
 pub struct Lock<T: Plain = ()> {
     body: Handle<sync::Lock>,
+    label: Label,
     value: PhantomData<fn(T) -> T>,
 }
 
-by_token!(Lock<T: Plain>, check = |body: &Handle<sync::Lock>| {
+by_token_and_label!(Lock<T: Plain>, check = |body: &Handle<sync::Lock>| {
     let there = size_of_val(cell::words(body));
     if there == cell::tail_for(size_of::<T>()) { Ok(()) } else { Err("this is a lock around something else") }
 });
@@ -56,6 +58,7 @@ impl<T: Plain> Lock<T> {
     ///
     /// # Errors
     /// When there is no shared memory to be had.
+    #[track_caller]
     pub fn new(value: T) -> Result<Self, OutOfMemory> {
         Self::with_policy(value, OnOwnerDeath::Raise)
     }
@@ -64,19 +67,28 @@ impl<T: Plain> Lock<T> {
     ///
     /// # Errors
     /// When there is no shared memory to be had.
+    #[track_caller]
     pub fn with_policy(value: T, on_owner_death: OnOwnerDeath) -> Result<Self, OutOfMemory> {
         session::join()?;
         let body = cell::with_data(size_of::<T>(), || sync::Lock::new(on_owner_death))?;
-        let lock = Self::from_body(body);
+        let lock = Self::from_parts(body, Label::here());
         lock.store(&value);
         Ok(lock)
     }
 
-    fn from_body(body: Handle<sync::Lock>) -> Self {
-        Self { body, value: PhantomData }
+    fn from_parts(body: Handle<sync::Lock>, label: Label) -> Self {
+        Self { body, label, value: PhantomData }
     }
 
     pub(crate) fn body(&self) -> &Handle<sync::Lock> {
+        &self.body
+    }
+
+    fn label(&self) -> &Label {
+        &self.label
+    }
+
+    fn state(&self) -> &sync::Lock {
         &self.body
     }
 
@@ -92,41 +104,33 @@ impl<T: Plain> Lock<T> {
         })
     }
 
-    #[track_caller]
-    pub(super) fn acquire_with(&self, patience: &Patience<'_>) -> Result<LockGuard<'_, T>, AcquireError> {
-        let body = &self.body;
-        if body.try_acquire_now::<Processes>() {
-            return Ok(LockGuard::new(self, None));
+    #[inline]
+    fn try_now(&self) -> Option<LockGuard<'_, T>> {
+        self.body.try_acquire_now::<Processes>().then(|| LockGuard::new(self, None))
+    }
+
+    #[cold]
+    fn wait_for(
+        &self,
+        patience: &Patience<'_>,
+        place: &Location<'_>,
+        insists: bool,
+    ) -> Result<LockGuard<'_, T>, AcquireError> {
+        let body: &sync::Lock = &self.body;
+        let call = Call { holder: body.holder(), kind: "Lock", label: &self.label, reentrant: false, insists, place };
+        match call.wait::<Processes, _>(patience, |patience| body.acquire::<Processes>(patience))? {
+            Acquired::Clean => Ok(LockGuard::new(self, None)),
+            Acquired::FromDead(owner) => Ok(LockGuard::new(self, Some(owner.into()))),
         }
-        let wanted = Wanted { lock: body, reentrant: false, insists: true };
-        let acquire = |p: &Patience<'_>| body.acquire::<Processes>(p);
-        acquired(deadlock::acquire(body, ("Lock", wanted), patience, Location::caller(), acquire))
-            .map(|death| LockGuard::new(self, death))
     }
 
-    /// Waits until the lock is free, and takes it.
-    ///
-    /// # Errors
-    /// When its holder died with it.
-    #[track_caller]
-    pub fn acquire(&self) -> Result<LockGuard<'_, T>, OwnerDied> {
-        only_death(self.acquire_with(&Patience::forever()))
-    }
-
-    /// Takes the lock if it is free now.
-    ///
-    /// # Errors
-    /// See [`AcquireError`].
-    pub fn try_acquire(&self) -> Result<LockGuard<'_, T>, AcquireError> {
-        self.acquire_with(&Patience::none())
-    }
-
-    /// Waits for so long until the lock is free, and takes it.
-    ///
-    /// # Errors
-    /// See [`AcquireError`].
-    pub fn acquire_timeout(&self, timeout: Duration) -> Result<LockGuard<'_, T>, AcquireError> {
-        self.acquire_with(&until(timeout))
+    /// For a condition, whose waiter cannot do without it.
+    pub(super) fn acquire_again(&self, place: &Location<'_>) -> Result<LockGuard<'_, T>, OwnerDied> {
+        match self.try_now().map_or_else(|| self.wait_for(&Patience::forever(), place, true), Ok) {
+            Ok(guard) => Ok(guard),
+            Err(AcquireError::OwnerDied(death)) => Err(death),
+            Err(e) => unreachable!("who waits for ever, and insists, is told nothing else: {e}"),
+        }
     }
 
     /// Waits until the lock is free without blocking the thread, and takes it. Dropped before it is ready, the future
@@ -135,34 +139,21 @@ impl<T: Plain> Lock<T> {
     /// # Errors
     /// When its holder died with it.
     #[cfg(feature = "tokio")]
-    pub async fn acquire_async(&self) -> Result<LockGuard<'_, T>, OwnerDied> {
+    pub async fn acquire_async(&self) -> Result<LockGuard<'_, T>, AcquireError> {
         let attempt = || match self.try_acquire() {
             Err(AcquireError::TimedOut) => None,
             result => Some(result),
         };
-        only_death(crate::reactor::wait_on(self.body.freed(), attempt).await)
-    }
-
-    /// Makes a lock free again whose holder died. Nothing if it is free. The value is what the last one left who gave
-    /// the lock back.
-    ///
-    /// # Errors
-    /// When its holder lives.
-    pub fn reset(&self) -> Result<(), HeldByTheLiving> {
-        let living = |e: sync::ResetError| HeldByTheLiving { pid: participants::pid_of(e.0) };
-        self.body.reset::<Processes>().map_err(living)
-    }
-
-    /// Whether somebody holds it, or died with it.
-    pub fn is_locked(&self) -> bool {
-        self.body.owner().is_some()
-    }
-
-    /// How it is.
-    pub fn statistics(&self) -> LockStatistics {
-        self.body.statistics()
+        crate::reactor::wait_on::<Processes, _>(self.body.freed(), attempt).await
     }
 }
+
+lock_methods!(
+    Lock<T: Plain>,
+    guard = LockGuard<'_, T>,
+    reset = |this| this.body.reset::<Processes>(),
+    when = "free",
+);
 
 /// Gives `f` as many bytes: from the stack if they are few, as they are in nearly all cases.
 fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> R {
@@ -170,12 +161,6 @@ fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> R {
     match few.get_mut(..len) {
         Some(bytes) => f(bytes),
         None => f(&mut vec![0; len]),
-    }
-}
-
-impl<T: Plain> fmt::Debug for Lock<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lock").field("locked", &self.is_locked()).finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 mod barrier;
 mod condition;
 mod event;
+mod exclusive;
 mod lock;
 mod rlock;
 mod semaphore;
@@ -18,26 +19,10 @@ pub use lock::{Lock, LockGuard};
 pub use rlock::{RLock, RLockGuard};
 pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};
 
-use kettle_core::sync::{Acquired, LockError};
-use kettle_core::wait::Stopped;
-
-use crate::error::{AcquireError, OwnerDied};
-
-/// What the core says of a lock, in our words: on success, who died with it before.
-fn acquired(result: Result<Acquired, LockError>) -> Result<Option<OwnerDied>, AcquireError> {
-    match result {
-        Ok(Acquired::Clean) => Ok(None),
-        Ok(Acquired::FromDead(owner)) => Ok(Some(owner.into())),
-        Err(LockError::OwnerDied(owner)) => Err(AcquireError::OwnerDied(owner.into())),
-        Err(LockError::Stopped(Stopped::TimedOut | Stopped::Interrupted)) => Err(AcquireError::TimedOut),
-    }
-}
-
-/// For waits without a time limit, which nothing interrupts.
-fn only_death<T>(result: Result<T, AcquireError>) -> Result<T, OwnerDied> {
-    match result {
-        Ok(t) => Ok(t),
-        Err(AcquireError::OwnerDied(e)) => Err(e),
-        Err(AcquireError::TimedOut) => unreachable!("a wait without a limit does not run out of time"),
-    }
-}
+#[cfg(feature = "tokio")]
+pub(crate) use barrier::Party;
+pub(crate) use barrier::barrier_methods;
+pub(crate) use condition::condition_methods;
+pub(crate) use event::event_methods;
+pub(crate) use exclusive::lock_methods;
+pub(crate) use semaphore::{permit, semaphore_methods};

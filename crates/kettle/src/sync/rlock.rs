@@ -5,17 +5,16 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::time::Duration;
 
-use kettle_core::arena::{Handle, participants};
-use kettle_core::deadlock::Wanted;
+use kettle_core::arena::Handle;
 use kettle_core::shared::Processes;
 use kettle_core::stats::LockStatistics;
-use kettle_core::sync::{self, OnOwnerDeath};
+use kettle_core::sync::{self, Acquired, OnOwnerDeath, ResetError};
 use kettle_core::wait::Patience;
 
-use super::{acquired, only_death};
-use crate::codec::by_token;
-use crate::deadlock;
+use super::exclusive::lock_methods;
+use crate::deadlock::Call;
 use crate::error::{AcquireError, HeldByTheLiving, OutOfMemory, OwnerDied};
+use crate::label::{Label, by_token_and_label};
 use crate::queue::until;
 use crate::session;
 
@@ -30,17 +29,22 @@ use crate::session;
 /// let inner = lock.acquire()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Only its holder may leave it. So threads that wait for each other's `RLock`s wait for ever, and one of them is told so
+/// by an error; see [`deadlock`](crate::deadlock).
 pub struct RLock {
     body: Handle<sync::ReentrantLock>,
+    label: Label,
 }
 
-by_token!(RLock);
+by_token_and_label!(RLock);
 
 impl RLock {
     /// A free lock.
     ///
     /// # Errors
     /// When there is no shared memory to be had.
+    #[track_caller]
     pub fn new() -> Result<Self, OutOfMemory> {
         Self::with_policy(OnOwnerDeath::Raise)
     }
@@ -49,77 +53,51 @@ impl RLock {
     ///
     /// # Errors
     /// When there is no shared memory to be had.
+    #[track_caller]
     pub fn with_policy(on_owner_death: OnOwnerDeath) -> Result<Self, OutOfMemory> {
         session::join()?;
-        Ok(Self::from_body(Handle::new(|| sync::ReentrantLock::new(on_owner_death))?))
+        Ok(Self::from_parts(Handle::new(|| sync::ReentrantLock::new(on_owner_death))?, Label::here()))
     }
 
-    fn from_body(body: Handle<sync::ReentrantLock>) -> Self {
-        Self { body }
+    fn from_parts(body: Handle<sync::ReentrantLock>, label: Label) -> Self {
+        Self { body, label }
     }
 
-    #[track_caller]
-    fn acquire_with(&self, patience: &Patience<'_>) -> Result<RLockGuard<'_>, AcquireError> {
-        let body = &self.body;
-        if body.try_acquire_now::<Processes>() {
-            return Ok(RLockGuard { lock: self, death: None, same_thread: PhantomData });
+    fn label(&self) -> &Label {
+        &self.label
+    }
+
+    fn state(&self) -> &sync::Lock {
+        self.body.lock()
+    }
+
+    #[inline]
+    fn try_now(&self) -> Option<RLockGuard<'_>> {
+        self.body.try_acquire_now::<Processes>().then(|| RLockGuard::new(self, None))
+    }
+
+    #[cold]
+    fn wait_for(
+        &self,
+        patience: &Patience<'_>,
+        place: &Location<'_>,
+        insists: bool,
+    ) -> Result<RLockGuard<'_>, AcquireError> {
+        let body: &sync::ReentrantLock = &self.body;
+        let call = Call { holder: body.holder(), kind: "RLock", label: &self.label, reentrant: true, insists, place };
+        match call.wait::<Processes, _>(patience, |patience| body.acquire::<Processes>(patience))? {
+            Acquired::Clean => Ok(RLockGuard::new(self, None)),
+            Acquired::FromDead(owner) => Ok(RLockGuard::new(self, Some(owner.into()))),
         }
-        let wanted = Wanted { lock: body.lock(), reentrant: true, insists: true };
-        let acquire = |p: &Patience<'_>| body.acquire::<Processes>(p);
-        let death = acquired(deadlock::acquire(body, ("RLock", wanted), patience, Location::caller(), acquire))?;
-        Ok(RLockGuard { lock: self, death, same_thread: PhantomData })
-    }
-
-    /// Waits until the lock is free or this thread's, and takes it.
-    ///
-    /// # Errors
-    /// When its holder died with it.
-    #[track_caller]
-    pub fn acquire(&self) -> Result<RLockGuard<'_>, OwnerDied> {
-        only_death(self.acquire_with(&Patience::forever()))
-    }
-
-    /// Takes the lock if it is free or this thread's now.
-    ///
-    /// # Errors
-    /// See [`AcquireError`].
-    pub fn try_acquire(&self) -> Result<RLockGuard<'_>, AcquireError> {
-        self.acquire_with(&Patience::none())
-    }
-
-    /// Waits for so long until the lock is free or this thread's, and takes it.
-    ///
-    /// # Errors
-    /// See [`AcquireError`].
-    pub fn acquire_timeout(&self, timeout: Duration) -> Result<RLockGuard<'_>, AcquireError> {
-        self.acquire_with(&until(timeout))
-    }
-
-    /// Makes a lock free again whose holder died. Nothing if it is free.
-    ///
-    /// # Errors
-    /// When its holder lives.
-    pub fn reset(&self) -> Result<(), HeldByTheLiving> {
-        let living = |e: sync::ResetError| HeldByTheLiving { pid: participants::pid_of(e.0) };
-        self.body.reset::<Processes>().map_err(living)
-    }
-
-    /// Whether somebody holds it, or died with it.
-    pub fn is_locked(&self) -> bool {
-        self.body.owner().is_some()
-    }
-
-    /// How it is.
-    pub fn statistics(&self) -> LockStatistics {
-        self.body.lock().statistics()
     }
 }
 
-impl fmt::Debug for RLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RLock").field("locked", &self.is_locked()).finish_non_exhaustive()
-    }
-}
+lock_methods!(
+    RLock,
+    guard = RLockGuard<'_>,
+    reset = |this| this.body.reset::<Processes>(),
+    when = "free or this thread's",
+);
 
 /// One hold of an [`RLock`]. It stays with its thread.
 #[must_use = "the lock is left again as soon as its guard is dropped"]
@@ -131,7 +109,11 @@ pub struct RLockGuard<'a> {
     same_thread: PhantomData<*const ()>,
 }
 
-impl RLockGuard<'_> {
+impl<'a> RLockGuard<'a> {
+    fn new(lock: &'a RLock, death: Option<OwnerDied>) -> Self {
+        Self { lock, death, same_thread: PhantomData }
+    }
+
     /// The holder that died with the lock before it came here, if the lock is one that recovers.
     pub fn recovered_from(&self) -> Option<OwnerDied> {
         self.death

@@ -4,15 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use kettle_core::arena::Handle;
-use kettle_core::shared::Processes;
 use kettle_core::stats::SemaphoreStatistics;
 use kettle_core::sync;
 use kettle_core::wait::Patience;
 
 use crate::codec::by_token;
 use crate::error::OutOfMemory;
+use crate::place::{Place, Shared};
 use crate::queue::until;
-use crate::session;
 
 /// A number of permits: whoever has one may go on, the others wait.
 ///
@@ -48,31 +47,34 @@ impl fmt::Display for ReleasedTooOften {
 
 impl std::error::Error for ReleasedTooOften {}
 
-macro_rules! semaphore_methods {
-    ($name:ident, limit = $limit:expr) => {
-        by_token!($name);
+by_token!(Semaphore);
+by_token!(BoundedSemaphore);
 
+/// What a semaphore can do, wherever it stands.
+macro_rules! semaphore_methods {
+    ($name:ident, limit = $limit:expr, $place:ty, $refusal:ty, $refused:literal) => {
         impl $name {
             /// `permits` of them.
             ///
             /// # Errors
-            /// When there is no shared memory to be had.
-            pub fn new(permits: u32) -> Result<Self, OutOfMemory> {
-                session::join()?;
+            #[doc = $refused]
+            pub fn new(permits: u32) -> Result<Self, $refusal> {
                 let permits = permits.min(sync::Semaphore::MAX);
-                Ok(Self::from_body(Handle::new(|| sync::Semaphore::new(permits, $limit(permits)))?))
+                <$place>::put(|| sync::Semaphore::new(permits, $limit(permits))).map(Self::from_body)
             }
 
-            fn from_body(body: Handle<sync::Semaphore>) -> Self {
+            fn from_body(body: <$place as Place>::Ref<sync::Semaphore>) -> Self {
                 Self { body }
             }
 
-            pub(crate) fn body(&self) -> &Handle<sync::Semaphore> {
+            pub(crate) fn body(&self) -> &sync::Semaphore {
                 &self.body
             }
 
+            #[inline]
             fn acquire_with(&self, patience: &Patience<'_>) -> Option<Permit<'_>> {
-                self.body.acquire::<Processes>(patience).ok().map(|()| Permit { semaphore: &self.body })
+                let taken = self.body.acquire::<<$place as Place>::Home>(patience);
+                taken.ok().map(|()| Permit { semaphore: &self.body })
             }
 
             /// Waits for a permit, and takes it.
@@ -98,7 +100,8 @@ macro_rules! semaphore_methods {
             /// taken nothing.
             #[cfg(feature = "tokio")]
             pub async fn acquire_async(&self) -> Permit<'_> {
-                crate::reactor::wait_on(self.body.given(), || self.try_acquire()).await
+                let attempt = || self.try_acquire();
+                crate::reactor::wait_on::<<$place as Place>::Home, _>(self.body.given(), attempt).await
             }
 
             /// Gives permits back that were [forgotten](Permit::forget), all or none.
@@ -106,7 +109,8 @@ macro_rules! semaphore_methods {
             /// # Errors
             /// When there would be more than there can be.
             pub fn release(&self, permits: u32) -> Result<(), ReleasedTooOften> {
-                self.body.release::<Processes>(permits).map_err(|sync::ReleasedTooOften| ReleasedTooOften)
+                let released = self.body.release::<<$place as Place>::Home>(permits);
+                released.map_err(|sync::ReleasedTooOften| ReleasedTooOften)
             }
 
             /// How many permits could be taken now.
@@ -127,27 +131,48 @@ macro_rules! semaphore_methods {
         }
     };
 }
+pub(crate) use semaphore_methods;
 
-semaphore_methods!(Semaphore, limit = |_| sync::Semaphore::MAX);
-semaphore_methods!(BoundedSemaphore, limit = |permits| permits);
+semaphore_methods!(
+    Semaphore,
+    limit = |_| sync::Semaphore::MAX,
+    Shared,
+    OutOfMemory,
+    "When there is no shared memory to be had."
+);
+semaphore_methods!(
+    BoundedSemaphore,
+    limit = |permits| permits,
+    Shared,
+    OutOfMemory,
+    "When there is no shared memory to be had."
+);
 
-/// A permit of a [`Semaphore`], given back when this is dropped.
-#[must_use = "the permit is given back as soon as this is dropped"]
-#[derive(Debug)]
-pub struct Permit<'a> {
-    semaphore: &'a Handle<sync::Semaphore>,
+/// A permit of semaphores that stand at a place.
+macro_rules! permit {
+    ($place:ty) => {
+        /// A permit of a [`Semaphore`], given back when this is dropped.
+        #[must_use = "the permit is given back as soon as this is dropped"]
+        #[derive(Debug)]
+        pub struct Permit<'a> {
+            semaphore: &'a sync::Semaphore,
+        }
+
+        impl Permit<'_> {
+            /// Keeps the permit: somebody will give it back with `release`, perhaps somewhere else.
+            pub fn forget(self) {
+                std::mem::forget(self);
+            }
+        }
+
+        impl Drop for Permit<'_> {
+            fn drop(&mut self) {
+                // Somebody may have given back more than he had; then there are enough without this one.
+                let _ = self.semaphore.release::<<$place as Place>::Home>(1);
+            }
+        }
+    };
 }
+pub(crate) use permit;
 
-impl Permit<'_> {
-    /// Keeps the permit: somebody will give it back with `release`, perhaps in another process.
-    pub fn forget(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        // Somebody may have given back more than he had; then there are enough without this one.
-        let _ = self.semaphore.release::<Processes>(1);
-    }
-}
+permit!(Shared);

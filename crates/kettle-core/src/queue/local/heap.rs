@@ -39,6 +39,20 @@ impl<T: Ord> Judge<T> for ByOrd {
     }
 }
 
+/// The judge for a queue whose order does not depend on the items.
+#[derive(Clone, Copy, Debug)]
+pub struct NoOrder;
+
+impl<T> Judge<T> for NoOrder {
+    type Question = core::convert::Infallible;
+
+    fn begin(&mut self, _version: u64) {}
+
+    fn less(&mut self, _a: &T, _b: &T) -> Result<bool, Self::Question> {
+        Ok(false)
+    }
+}
+
 /// The smallest item is at index 0, the children of `i` are at `2i + 1` and `2i + 2`, and none comes before its parent.
 #[derive(Debug)]
 pub(super) struct StableHeap<T> {

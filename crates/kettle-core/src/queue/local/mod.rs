@@ -42,7 +42,7 @@ use crate::atomics::{AtomicU32, Ordering};
 use crate::stats::QueueStatistics;
 use crate::sys::process;
 use crate::wait::{Door, EventCount, Scope};
-pub use heap::{ByOrd, Judge};
+pub use heap::{ByOrd, Judge, NoOrder};
 use items::Items;
 pub use items::Order;
 use line::{Board, Line, SIGNS};
@@ -254,6 +254,12 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     pub fn leave_door<'a>(&'a self, key: L::Key<'a>, sign: Sign, door: Door) -> bool {
         self.state.lock(key).lines()[sign as usize].watched = true;
         self.board.events[sign as usize].leave_door(door)
+    }
+
+    /// Where a door for `sign` may be left: from now on, each change that may have made it come true rings there.
+    pub fn events<'a>(&'a self, key: L::Key<'a>, sign: Sign) -> &'a EventCount {
+        self.state.lock(key).lines()[sign as usize].watched = true;
+        &self.board.events[sign as usize]
     }
 
     /// Takes the door away again.

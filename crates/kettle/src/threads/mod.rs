@@ -1,0 +1,84 @@
+//! What the threads of one process share: locks and queues of values of any type.
+//!
+//! Nothing is encoded, and no shared memory is needed. The types have the names and the methods of those between
+//! processes. So the code of a worker is the same for both, and changing the line that says `use` moves a program from
+//! the one to the other:
+//!
+//! ```
+//! use std::thread;
+//!
+//! use kettle::threads::{Lock, Queue}; // or: use kettle::{Lock, Queue};
+//!
+//! fn sell(orders: Queue<u32>, left: Lock<u32>) -> u32 {
+//!     let mut sold = 0;
+//!     for order in orders.iter() {
+//!         let order = order.expect("an order");
+//!         *left.acquire().expect("nobody died") -= order;
+//!         sold += order;
+//!     }
+//!     sold
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let (orders, left) = (Queue::new()?, Lock::new(100)?);
+//!     let counter = thread::spawn({
+//!         let (orders, left) = (orders.clone(), left.clone());
+//!         move || sell(orders, left)
+//!     });
+//!     orders.put(2)?;
+//!     orders.put(3)?;
+//!     orders.shutdown();
+//!     assert_eq!(counter.join().expect("no panic"), 5);
+//!     assert_eq!(*left.acquire()?, 95);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! As there, all are handles, and a clone is another handle to the same thing. What may fail between processes and
+//! cannot here has [`Infallible`] for its error: `?` passes over it, `let Ok(lock) = Lock::new(0);` needs no `unwrap`,
+//! and neither does `for Ok(item) in queue.iter()`.
+//!
+//! # What they have that the standard library's have not
+//!
+//! * Threads that [wait for each other's locks](crate::deadlock) are told so, together with those of other processes.
+//! * Everything that waits has a form with a time limit and, with the feature `tokio`, one that can be awaited; a lock
+//!   may be held across an `.await`. [`wait`](crate::wait()) waits for any of several things.
+//! * Queues have any number of getters, and a bound if wanted; they can be shut down, joined, and ordered.
+//! * There are a re-entrant lock, semaphores, a barrier that breaks instead of waiting for one who will never come; and
+//!   what can be looked at has `statistics()`.
+//!
+//! # A holder that panics
+//!
+//! breaks its [`Lock`]: it may have left the value half changed. Every `acquire` says so
+//! ([`AcquireError::OwnerDied`](crate::AcquireError)) until somebody has put things right and calls
+//! [`reset`](Lock::reset), or, of a lock with [`OnOwnerDeath::Recover`], once, to whoever gets it next. It is what a
+//! process does to a lock that it dies with, and what a barrier does that lost a party. The standard library *poisons*
+//! a mutex in such a case, and hands out the value with the error; here an error comes without it, so that nobody goes
+//! on by `unwrap_or_else(PoisonError::into_inner)` alone. A [`crate::Lock`] between processes need not break then: its
+//! guard works on a copy.
+
+mod barrier;
+mod condition;
+mod event;
+mod lock;
+pub mod queue;
+mod rlock;
+mod semaphore;
+
+use std::convert::Infallible;
+
+pub use crate::sync::OnOwnerDeath;
+pub use barrier::Barrier;
+pub use condition::Condition;
+pub use event::Event;
+pub use lock::{Lock, LockGuard};
+pub use queue::{JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue};
+pub use rlock::{RLock, RLockGuard};
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
+
+impl From<Infallible> for crate::OutOfMemory {
+    /// For a function that makes things of either kind.
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}

@@ -1,0 +1,404 @@
+//! Queues between the threads of one process: of values of any type.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kettle_core::queue::local::{self, ByOrd, Judge, LocalQueue, NoOrder, Order, Refused, Sign};
+#[cfg(feature = "tokio")]
+use kettle_core::sync::Heap;
+use kettle_core::wait::{EventCount, Patience};
+
+pub use crate::queue::{GetError, JoinError, PutError, QueueStatistics, TooManyDone};
+
+use crate::queue::until;
+
+/// First in, first out, between any number of threads.
+///
+/// ```
+/// use kettle::threads::Queue;
+///
+/// let Ok(queue) = Queue::bounded(2);
+/// queue.put(Box::new("first"))?;
+/// queue.put(Box::new("second"))?;
+/// assert!(queue.try_put(Box::new("third")).is_err());
+/// assert_eq!(*queue.get()?, "first");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It knows when everything put into it has been dealt with: whoever takes an item calls
+/// [`task_done`](Self::task_done) when it has finished with it, and [`join`](Self::join) waits for all of them. A thread
+/// that panics with an item in its hands has not finished with it.
+pub struct Queue<T> {
+    body: Arc<LocalQueue<T>>,
+}
+
+/// Last in, first out; else as a [`Queue`].
+///
+/// ```
+/// let Ok(stack) = kettle::threads::LifoQueue::new();
+/// stack.put_many(["first", "second", "third"])?;
+/// assert_eq!(stack.get_many(3)?, ["third", "second", "first"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct LifoQueue<T> {
+    body: Arc<LocalQueue<T>>,
+}
+
+/// The smallest item first, and of several that are equal the one that was put first; else as a [`Queue`].
+///
+/// ```
+/// let Ok(ward) = kettle::threads::PriorityQueue::new();
+/// ward.put_many([(20, "a cold"), (10, "a broken leg"), (30, "a scratch")])?;
+/// assert_eq!(ward.get()?, (10, "a broken leg"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// For the greatest first, put [`Reverse`](std::cmp::Reverse)s. Items are compared while the queue is locked, so their
+/// `Ord` must not use this queue. If it panics in `get`, nothing was taken; if it does so in `put`, that item was not put.
+pub struct PriorityQueue<T> {
+    body: Arc<LocalQueue<T>>,
+}
+
+/// By this name it is known between processes, where not every queue can be joined.
+pub type JoinableQueue<T> = Queue<T>;
+
+/// By this name it is known between processes, where it is simpler.
+pub type SimpleQueue<T> = Queue<T>;
+
+/// What can be refused, when no comparison is ever left open and nothing ever moves out.
+enum Refusal {
+    NotNow,
+    ShutDown,
+}
+
+impl From<Refused<Infallible>> for Refusal {
+    fn from(refused: Refused<Infallible>) -> Self {
+        match refused {
+            Refused::NotNow => Self::NotNow,
+            Refused::ShutDown => Self::ShutDown,
+            Refused::MovedOut => unreachable!("nobody asked for that"),
+            Refused::Compare(never) => match never {},
+        }
+    }
+}
+
+/// Makes attempts until one is not refused for now, or `patience` is over.
+fn insist<T, R>(
+    queue: &LocalQueue<T>,
+    sign: Sign,
+    patience: &Patience<'_>,
+    mut attempt: impl FnMut() -> Option<R>,
+) -> Option<R> {
+    if !patience.may_wait() {
+        return None;
+    }
+    let patience = patience.among_threads(true);
+    let place = queue.line((), sign);
+    loop {
+        if let Some(result) = attempt() {
+            return Some(result);
+        }
+        // Where it often looks worth a try, and another is always quicker, no sleep is ever too long.
+        if patience.deadline().is_past() || !place.waiting().spin() && place.waiting().sleep(&patience).is_err() {
+            return attempt();
+        }
+    }
+}
+
+fn put<T>(
+    queue: &LocalQueue<T>,
+    item: T,
+    mut judge: impl Judge<T, Question = Infallible>,
+    patience: &Patience<'_>,
+) -> Result<(), PutError<T>> {
+    let mut in_hand = Some(item);
+    let mut attempt = || match queue.put_now((), in_hand.take()?, &mut judge) {
+        Ok(()) => Some(Ok(())),
+        Err((item, refused)) => match refused.into() {
+            Refusal::ShutDown => Some(Err(PutError::ShutDown(item))),
+            Refusal::NotNow => {
+                in_hand = Some(item);
+                None
+            }
+        },
+    };
+    let result = match attempt() {
+        None => insist(queue, Sign::Room, patience, &mut attempt),
+        result => result,
+    };
+    match (result, in_hand) {
+        (None, Some(item)) => Err(PutError::Full(item)),
+        (result, _) => result.unwrap_or(Ok(())),
+    }
+}
+
+fn get<T>(
+    queue: &LocalQueue<T>,
+    mut judge: impl Judge<T, Question = Infallible>,
+    patience: &Patience<'_>,
+) -> Result<T, GetError> {
+    let mut attempt = || match queue.take_now((), &mut judge).map_err(Refusal::from) {
+        Ok(item) => Some(Ok(item)),
+        Err(Refusal::ShutDown) => Some(Err(GetError::ShutDown)),
+        Err(Refusal::NotNow) => None,
+    };
+    match attempt() {
+        None => insist(queue, Sign::Item, patience, attempt).unwrap_or(Err(GetError::Empty)),
+        Some(result) => result,
+    }
+}
+
+/// What all of them can do.
+macro_rules! queue_methods {
+    ($name:ident<T $(: $bound:ident)?>, $order:expr, $judge:expr) => {
+        impl<T> $name<T> {
+            /// An empty queue without a bound: `put` never waits.
+            ///
+            /// # Errors
+            /// Never.
+            pub fn new() -> Result<Self, Infallible> {
+                Self::bounded(0)
+            }
+
+            /// An empty queue of at most `maxsize` items, beyond which `put` waits; 0 is no bound.
+            ///
+            /// # Errors
+            /// Never.
+            pub fn bounded(maxsize: u32) -> Result<Self, Infallible> {
+                Ok(Self { body: Arc::new(LocalQueue::new($order, i64::from(maxsize))) })
+            }
+
+            /// Where those are told who wait for an item without sleeping.
+            pub(crate) fn items(&self) -> &EventCount {
+                self.body.events((), Sign::Item)
+            }
+
+            /// How many items are inside: exact at every instant, and perhaps another number right after.
+            pub fn len(&self) -> usize {
+                self.body.len(())
+            }
+
+            /// Whether no item is inside.
+            pub fn is_empty(&self) -> bool {
+                self.body.is_empty(())
+            }
+
+            /// Whether a `put` would wait.
+            pub fn is_full(&self) -> bool {
+                self.body.is_full(())
+            }
+
+            /// The bound; `None` if there is none.
+            pub fn maxsize(&self) -> Option<u32> {
+                u32::try_from(self.body.maxsize(())).ok().filter(|&n| n != 0)
+            }
+
+            /// Takes no more items in. What is inside can still be taken; then `get` says `ShutDown`.
+            pub fn shutdown(&self) {
+                drop(self.body.shut_down((), false));
+            }
+
+            /// Takes no more items in, and drops what is inside.
+            pub fn shutdown_now(&self) {
+                drop(self.body.shut_down((), true));
+            }
+
+            /// Whether it was shut down.
+            pub fn is_shut_down(&self) -> bool {
+                self.body.is_shut(())
+            }
+
+            /// Says that one item that was taken is done with.
+            ///
+            /// # Errors
+            /// When none is outstanding.
+            pub fn task_done(&self) -> Result<(), TooManyDone> {
+                self.body.task_done(()).map_err(|local::TooManyDone| TooManyDone)
+            }
+
+            fn join_with(&self, patience: &Patience<'_>) -> Result<(), JoinError> {
+                let attempt = || (self.unfinished() == 0).then_some(());
+                let done = attempt().or_else(|| insist(&self.body, Sign::Done, patience, attempt));
+                done.ok_or(JoinError::TimedOut)
+            }
+
+            /// Waits until every item that was put is done with.
+            ///
+            /// # Errors
+            /// Never: nobody dies here without all the others.
+            pub fn join(&self) -> Result<(), JoinError> {
+                self.join_with(&Patience::forever())
+            }
+
+            /// Waits for so long until every item that was put is done with.
+            ///
+            /// # Errors
+            /// When some are not by then.
+            pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinError> {
+                self.join_with(&until(timeout))
+            }
+
+            /// Waits until every item that was put is done with, without blocking the thread.
+            ///
+            /// # Errors
+            /// Never.
+            #[cfg(feature = "tokio")]
+            pub async fn join_async(&self) -> Result<(), JoinError> {
+                let attempt = || (self.unfinished() == 0).then_some(Ok(()));
+                crate::reactor::wait_on::<Heap, _>(self.body.events((), Sign::Done), attempt).await
+            }
+
+            /// How many items are inside, or taken and not done with.
+            pub fn unfinished(&self) -> usize {
+                usize::try_from(self.body.unfinished(())).unwrap_or(0)
+            }
+
+            /// How it is.
+            pub fn statistics(&self) -> QueueStatistics {
+                self.body.statistics(())
+            }
+        }
+
+        impl<T $(: $bound)?> $name<T> {
+            /// Puts an item, waiting for room if the queue is bounded.
+            ///
+            /// # Errors
+            /// See [`PutError`]; the item comes back with it.
+            #[inline]
+            pub fn put(&self, item: T) -> Result<(), PutError<T>> {
+                put(&self.body, item, $judge, &Patience::forever())
+            }
+
+            /// Puts an item if there is room for it now.
+            ///
+            /// # Errors
+            /// See [`PutError`]; the item comes back with it.
+            pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
+                put(&self.body, item, $judge, &Patience::none())
+            }
+
+            /// Puts an item, waiting for room for so long.
+            ///
+            /// # Errors
+            /// See [`PutError`]; the item comes back with it.
+            pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
+                put(&self.body, item, $judge, &until(timeout))
+            }
+
+            /// Puts items one after another, waiting for room for each.
+            ///
+            /// # Errors
+            /// See [`PutError`]; the item that was not put comes back with it, and those behind it are not asked of
+            /// the iterator.
+            pub fn put_many(&self, items: impl IntoIterator<Item = T>) -> Result<(), PutError<T>> {
+                items.into_iter().try_for_each(|item| self.put(item))
+            }
+
+            /// Puts an item, waiting for room without blocking the thread. Dropped before it is ready, the future has
+            /// put nothing.
+            ///
+            /// # Errors
+            /// See [`PutError`]; the item comes back with it.
+            #[cfg(feature = "tokio")]
+            pub async fn put_async(&self, item: T) -> Result<(), PutError<T>> {
+                let mut in_hand = Some(item);
+                let attempt = || match self.try_put(in_hand.take()?) {
+                    Err(PutError::Full(item)) => {
+                        in_hand = Some(item);
+                        None
+                    }
+                    result => Some(result),
+                };
+                crate::reactor::wait_on::<Heap, _>(self.body.events((), Sign::Room), attempt).await
+            }
+
+            /// Takes the next item, waiting for one if there is none.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            #[inline]
+            pub fn get(&self) -> Result<T, GetError> {
+                get(&self.body, $judge, &Patience::forever())
+            }
+
+            /// Takes the next item if there is one now.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            pub fn try_get(&self) -> Result<T, GetError> {
+                get(&self.body, $judge, &Patience::none())
+            }
+
+            /// Takes the next item, waiting for one for so long.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
+                get(&self.body, $judge, &until(timeout))
+            }
+
+            fn get_many_with(&self, max: usize, patience: &Patience<'_>) -> Result<Vec<T>, GetError> {
+                let mut items = Vec::new();
+                if max > 0 {
+                    items.push(get(&self.body, $judge, patience)?);
+                }
+                items.extend(std::iter::from_fn(|| self.try_get().ok()).take(max.saturating_sub(1)));
+                Ok(items)
+            }
+
+            /// Takes what there is, but no more than `max` items, waiting for one if there is none.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
+                self.get_many_with(max, &Patience::forever())
+            }
+
+            /// Takes what there is, but no more than `max` items, waiting for one for so long.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            pub fn get_many_timeout(&self, max: usize, timeout: Duration) -> Result<Vec<T>, GetError> {
+                self.get_many_with(max, &until(timeout))
+            }
+
+            /// Takes the next item, waiting for one without blocking the thread. An item is taken only when the future
+            /// returns it: dropped before, it has taken nothing.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            #[cfg(feature = "tokio")]
+            pub async fn get_async(&self) -> Result<T, GetError> {
+                let attempt = || match self.try_get() {
+                    Err(GetError::Empty) => None,
+                    result => Some(result),
+                };
+                crate::reactor::wait_on::<Heap, _>(self.items(), attempt).await
+            }
+
+            /// Takes items, waiting for each, until the queue is shut down and empty.
+            pub fn iter(&self) -> impl Iterator<Item = Result<T, Infallible>> + '_ {
+                std::iter::from_fn(|| self.get().ok().map(Ok))
+            }
+        }
+
+        impl<T> Clone for $name<T> {
+            /// Another handle to the same queue.
+            fn clone(&self) -> Self {
+                Self { body: Arc::clone(&self.body) }
+            }
+        }
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).field("len", &self.len()).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+queue_methods!(Queue<T>, Order::Fifo, NoOrder);
+queue_methods!(LifoQueue<T>, Order::Lifo, NoOrder);
+queue_methods!(PriorityQueue<T: Ord>, Order::Priority, ByOrd);
