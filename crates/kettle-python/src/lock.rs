@@ -75,7 +75,7 @@ impl Lock {
         if body.try_acquire_now::<Processes>() {
             return Ok(true);
         }
-        let wanted = Wanted { lock: body, reentrant: false, insists: false };
+        let wanted = Wanted { holder: body.holder(), reentrant: false, insists: false };
         wait_for(slf, wanted, deadline(block, timeout), |p| body.acquire::<Processes>(p))
     }
 
@@ -233,7 +233,7 @@ impl RLock {
         if body.try_acquire_now::<Processes>() {
             return Ok(true);
         }
-        let wanted = Wanted { lock: body.lock(), reentrant: true, insists: false };
+        let wanted = Wanted { holder: body.holder(), reentrant: true, insists: false };
         wait_for(slf, wanted, deadline(block, timeout), |p| body.acquire::<Processes>(p))
     }
 
@@ -275,7 +275,7 @@ impl RLock {
     /// Takes it as often as `_release_save` said.
     fn _acquire_restore(slf: &Bound<'_, Self>, depth: u32) -> PyResult<()> {
         let body = &slf.get().body;
-        let wanted = Wanted { lock: body.lock(), reentrant: true, insists: false };
+        let wanted = Wanted { holder: body.holder(), reentrant: true, insists: false };
         wait_for(slf, wanted, Deadline::NEVER, |p| body.acquire_again::<Processes>(depth, p)).map(drop)
     }
 
