@@ -70,7 +70,8 @@ pub struct TooManyDone;
 pub struct LocalQueue<T, L = Mutex<State<T>>> {
     state: L,
     board: Board,
-    items: PhantomData<T>,
+    /// The lock alone says who may be here: with a mutex, any `T` that is `Send` may be shared.
+    items: PhantomData<fn(T) -> T>,
 }
 
 /// What a queue's lock protects.
