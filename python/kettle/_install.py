@@ -260,8 +260,8 @@ _STAND_INS: dict[str, _StandIn | _StandBeside] = {
         "kettle.multiprocessing",
         {"kettle", "multiprocessing", "loky", "joblib.externals.loky"},
     ),
-    # `multiprocessing.Barrier` extends `threading.Barrier` by way of its private parts, and so do the copies of it. Trio
-    # makes sure, by its module, that the class of its lock is the interpreter's.
+    # `multiprocessing.Barrier` extends `threading.Barrier` by way of its private parts, and so do the copies of it.
+    # Trio makes sure, by its module, that the class of its lock is the interpreter's.
     "threading": _StandBeside(
         "threading", "kettle.threading", {"kettle", "multiprocessing", "multiprocess", "billiard", "trio"}
     ),

@@ -68,6 +68,21 @@ SCENES = {
         for _ in range(100):
             told.acquire()
         """,
+    "daemons in the middle of an import": """
+        import sys, threading
+        told = threading.Semaphore(0)
+
+        def load(name):
+            while True:
+                sys.modules.pop(name, None)
+                __import__(name)
+                told.release()
+
+        for name in ("colorsys", "quopri", "stringprep", "sched"):
+            threading.Thread(target=load, args=(name,), daemon=True).start()
+        for _ in range(20):
+            told.acquire()
+        """,
     "threads that end after the main one": """
         import threading, queue
         items, told = queue.Queue(), threading.Event()
@@ -95,9 +110,10 @@ SCENES = {
         atexit.register(lambda: [future.result(0) for future in futures])
         """,
     "pools that were not closed": """
-        import time, threading
+        import time, threading, warnings
+        warnings.simplefilter("ignore", ResourceWarning)  # which the standard library's emit as well
         from multiprocessing.pool import ThreadPool
-        from multiprocessing import Pool, get_context
+        from multiprocessing import get_context
         processes = get_context("fork").Pool(2)
         assert processes.map(abs, [-1, -2]) == [1, 2]
         late = processes.apply_async(time.sleep, (1000,))
@@ -201,8 +217,12 @@ def end_of(tmp_path, scene, end, *command):
     )
 
 
-@pytest.mark.parametrize("scene", SCENES)
-@pytest.mark.parametrize("end", ENDS)
+# Where threads wait is looked at in every way; the other scenes in the two most different ones.
+THOROUGHLY = ("daemons that wait", "processes and what they share")
+ROUNDS = [(scene, end) for scene in SCENES for end in ENDS if scene in THOROUGHLY or end in ("falls off", "raises")]
+
+
+@pytest.mark.parametrize(("scene", "end"), ROUNDS)
 def test_the_end(tmp_path, scene, end):
     text, status, last = ENDS[end]
     done = end_of(tmp_path, scene, text, "-m", "kettle", "run")

@@ -13,6 +13,7 @@ use pyo3::sync::MutexExt;
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
+use crate::methods::calls;
 use crate::primitive::{self, Waitable, travels, waitable};
 use crate::threads;
 
@@ -130,7 +131,7 @@ pub(crate) fn wait_at<H: Home>(
         Turn::Last(duty) => {
             // If this raises, the duty is dropped undone, which breaks the barrier for all.
             if let Some(action) = action {
-                action.call0(py)?;
+                calls::call(action.bind(py))?;
             }
             duty.done().map_err(|e| broken(py, e))
         }

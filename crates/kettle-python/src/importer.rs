@@ -7,6 +7,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySet, PyString};
 
+use crate::methods::calls;
+
 /// Passes imports on to `standard`, except those that concern the packages `names`, which go to `redirected`. Both are
 /// called as `__import__` is.
 #[pyclass(frozen, module = "kettle._native")]
@@ -41,7 +43,8 @@ impl Importer {
             package_of(globals)?.map_or(Ok(false), |package| self.is_named(&package))?
         };
         let import = if concerned { &self.redirected } else { &self.standard };
-        import.bind(py).call1((name, globals, locals, fromlist, level))
+        // A daemon thread may still be importing when the interpreter ends.
+        calls::call_all(import.bind(py), &(name, globals, locals, fromlist, level).into_pyobject(py)?)
     }
 }
 

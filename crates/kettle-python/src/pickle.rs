@@ -14,6 +14,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 use std::sync::Mutex;
 
 use crate::buffers;
+use crate::methods::calls;
 
 /// What kind of body a message has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,7 +229,7 @@ impl Pickler {
     fn dump(&self, obj: &Bound<'_, PyAny>, out_of_band: bool) -> PyResult<(Pickle, Vec<PyBuffer<u8>>)> {
         let py = obj.py();
         self.buffers.borrow_mut(py).out_of_band = out_of_band;
-        self.dump.bind(py).call1((obj,))?;
+        calls::call_one(self.dump.bind(py), obj)?;
         self.clear_memo.bind(py).call0()?;
         let pickle = self.sink.borrow_mut(py).0.take().unwrap_or(Pickle::Joined(Vec::new()));
         let buffers = std::mem::take(&mut self.buffers.borrow_mut(py).taken);
@@ -295,9 +296,9 @@ pub(crate) fn loads<'py>(pickle: &Bound<'py, PyAny>, buffers: Vec<Bound<'py, PyA
         .get_or_try_init(py, || Ok::<_, PyErr>(py.import("_pickle")?.getattr(intern!(py, "loads"))?.unbind()))?
         .bind(py);
     if buffers.is_empty() {
-        return loads.call1((pickle,));
+        return calls::call_one(loads, pickle);
     }
     let kwargs = PyDict::new(py);
     kwargs.set_item(intern!(py, "buffers"), PyList::new(py, buffers)?)?;
-    loads.call((pickle,), Some(&kwargs))
+    calls::call_with(loads, &(pickle,).into_pyobject(py)?, &kwargs)
 }

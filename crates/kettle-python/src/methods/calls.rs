@@ -76,17 +76,20 @@ pub(crate) fn call_with<'py>(
     vectorcall(callable, &given, kwds.as_ptr())
 }
 
+/// `callable(*args)`.
+pub(crate) fn call_all<'py>(callable: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+    let (this, given) = (callable.as_ptr(), args.as_ptr());
+    // SAFETY: both are alive; what comes back is a new reference or NULL with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(callable.py(), outlived(|| PyObject_CallObject(this, given))) }
+}
+
 /// `object.name(*args)`.
 pub(crate) fn call_method<'py>(
     object: &Bound<'py, PyAny>,
     name: &str,
     args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = object.py();
-    let (method, args) = (object.getattr(name)?, args.into_pyobject(py).map_err(Into::into)?);
-    let (callable, given) = (method.as_ptr(), args.as_ptr());
-    // SAFETY: both are alive; what comes back is a new reference or NULL with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(py, outlived(|| PyObject_CallObject(callable, given))) }
+    call_all(&object.getattr(name)?, &args.into_pyobject(object.py()).map_err(Into::into)?)
 }
 
 /// `a < b`.

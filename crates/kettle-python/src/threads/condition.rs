@@ -13,6 +13,7 @@ use super::lock::{Lock, RLock};
 use super::{key, wait_for_thread};
 use crate::condition::condition_statistics;
 use crate::door::deadline;
+use crate::methods::calls;
 
 /// The waiters of a condition, and the lock that goes with it.
 #[pyclass(subclass, frozen, name = "HeapCondition", module = "kettle._native")]
@@ -77,9 +78,9 @@ impl Guard {
             (Self::RLock(lock), Saved::RLock(depth)) => RLock::_acquire_restore(lock.bind(py), (depth, 0)),
             (Self::RLock(lock), _) => RLock::_acquire_restore(lock.bind(py), (1, 0)),
             (Self::Foreign(lock), Saved::Foreign(Some(state))) => {
-                lock.call_method1(py, intern!(py, "_acquire_restore"), (state,)).map(drop)
+                calls::call_method(lock.bind(py), "_acquire_restore", (state,)).map(drop)
             }
-            (Self::Foreign(lock), _) => lock.call_method0(py, intern!(py, "acquire")).map(drop),
+            (Self::Foreign(lock), _) => calls::call_method(lock.bind(py), "acquire", ()).map(drop),
         }
     }
 
@@ -115,7 +116,7 @@ impl Condition {
     }
 
     fn __enter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.guard()?.object().bind(py).call_method0(intern!(py, "__enter__"))
+        calls::call_method(self.guard()?.object().bind(py), "__enter__", ())
     }
 
     #[pyo3(signature = (*exc))]
