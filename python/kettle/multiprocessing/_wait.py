@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from kettle._session import native
@@ -12,28 +13,67 @@ if TYPE_CHECKING:
 
 __all__ = ["wait"]
 
+_ITEM = 0  # the core's number for "there is an item"
+_SLICE = 0.2  # seconds
+
 
 def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     """Waits until something of `object_list` is ready, and returns all that is, in its order.
 
-    An object may be a lock, semaphore, event or queue of this package (ready when its non-blocking call would succeed),
-    a process (ready when it has ended), or anything else with a `fileno` method or that is a descriptor itself:
-    sentinels, connections, sockets (ready when they can be read or are at their end).
+    An object may be a lock, semaphore, event or queue of this package, for processes or for threads (ready when its
+    non-blocking call would succeed, `get` of a queue), a process (ready when it has ended), or anything else with a
+    `fileno` method or that is a descriptor itself: sentinels, connections, sockets (ready when they can be read or are
+    at their end).
 
     Returns an empty list after `timeout` seconds. Raises TypeError for an object that cannot be waited for.
     """
     objects = list(object_list)
-    handles = [_handle(obj) for obj in objects]
-    primitives = [handle for handle in handles if not isinstance(handle, int)]
-    descriptors = [handle for handle in handles if isinstance(handle, int)]
-    ready_primitives, ready_descriptors = native.wait_any(primitives, descriptors, timeout)
-    ready: set[int | tuple[str, int]] = {("primitive", id(primitive)) for primitive in ready_primitives}
-    ready.update(ready_descriptors)
-    return [
-        obj
-        for obj, handle in zip(objects, handles, strict=True)
-        if (handle if isinstance(handle, int) else ("primitive", id(handle))) in ready
-    ]
+    queues = [obj for obj in objects if isinstance(obj, native.ObjectQueue)]
+    others = [(id(obj), _handle(obj)) for obj in objects if not isinstance(obj, native.ObjectQueue)]
+    ready = _wait_for_any(queues, others, timeout) if queues else _ready_of(others, timeout)
+    return [obj for obj in objects if id(obj) in ready]
+
+
+def _ready_of(others: list[tuple[int, Any]], timeout: float | None, bell: int | None = None) -> set[int]:
+    """Which of the `others`, objects by number and their handles, are ready, once one is or the `bell` rings."""
+    primitives = [handle for _, handle in others if not isinstance(handle, int)]
+    descriptors = [handle for _, handle in others if isinstance(handle, int)]
+    ready_primitives, ready_descriptors = native.wait_any(
+        primitives, descriptors if bell is None else [*descriptors, bell], timeout
+    )
+    ready = {id(primitive) for primitive in ready_primitives}
+    return {
+        number
+        for number, handle in others
+        if (handle in ready_descriptors if isinstance(handle, int) else id(handle) in ready)
+    }
+
+
+def _wait_for_any(queues: list[Any], others: list[tuple[int, Any]], timeout: float | None) -> set[int]:
+    """The same with queues between threads, which can be looked at only by one who has the interpreter: a doorbell
+    says when."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    bell = native.Doorbell()
+    try:
+        while True:
+            bell.drain()
+            # A ring takes the door away, so it is left before each look. Where there is no room for one more, we look
+            # again after a while.
+            armed = [queue._kettle_arm(_ITEM, bell.door) for queue in queues]
+            ready = {id(queue) for queue in queues if queue.is_shutdown or not queue.empty()}
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            is_last = bool(ready) or left == 0
+            if is_last:
+                pause: float | None = 0
+            else:
+                pause = left if all(armed) else min(_SLICE, _SLICE if left is None else left)
+            ready |= _ready_of(others, pause, bell.fileno())
+            if ready or is_last:
+                return ready
+    finally:
+        for queue in queues:
+            queue._kettle_disarm(_ITEM, bell.door)
+        bell.close()
 
 
 def _handle(obj: Any) -> Any:
