@@ -5,7 +5,7 @@
 //! | `door` | the one way out of the interpreter |
 //! | `deadlock` | what a thread that waits for a lock tells of itself, and what is raised if that never ends |
 //! | `errors` | the core's errors as Python's exceptions |
-//! | `pickle`, `message` | objects to bytes to messages, and back |
+//! | `pickle`, `compact`, `message` | objects to bytes to messages, and back |
 //! | `buffers`, `methods` | the buffer protocol, the hottest methods made by hand: the only `unsafe` of this crate |
 //! | `pool` | pools of processes and of threads |
 //! | `primitive` | tokens, doors and statistics: what all primitives have |
@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 
 mod barrier;
 mod buffers;
+mod compact;
 mod condition;
 mod connection;
 mod deadlock;

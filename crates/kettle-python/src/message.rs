@@ -7,6 +7,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyString};
 
+use crate::compact;
 use crate::errors;
 use crate::memory::Lease;
 use crate::pickle::{self, Encoded, Tag};
@@ -31,6 +32,7 @@ pub(crate) fn with_parcel_of<T>(
         Encoded::Word(tag, word, len) => (*tag, &word[..*len], &[]),
         Encoded::Bytes(b) => (Tag::Bytes, b.as_bytes(), &[]),
         Encoded::Str(s) => (Tag::Str, s.to_str()?.as_bytes(), &[]),
+        Encoded::Compact(compact) => (Tag::Compact, compact.as_bytes(), &[]),
         Encoded::Pickle(pickle, buffers) => (Tag::Pickle, pickle.as_bytes(py), buffers),
     };
     let parts = buffers.iter().map(|b| block_of_buffer(py, b)).collect::<PyResult<Vec<_>>>()?;
@@ -76,6 +78,7 @@ pub(crate) fn rebuild<'py>(py: Python<'py>, taken: Taken<Block>, inline: &[u8]) 
         Tag::Float => PyFloat::new(py, f64::from_ne_bytes(word()?)).into_any(),
         Tag::Bytes => PyBytes::new(py, bytes).into_any(),
         Tag::Str => PyString::from_bytes(py, bytes)?.into_any(),
+        Tag::Compact => compact::decode(py, bytes)?,
         Tag::Pickle => unreachable!("handled above"),
     })
 }

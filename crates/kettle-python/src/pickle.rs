@@ -1,6 +1,6 @@
 //! Objects to bytes and back, with the interpreter's own pickler.
 //!
-//! A handful of exact types skip it. For the rest each thread keeps a `_pickle.Pickler` and clears its memo after each
+//! A handful of exact types skip it, and so do small containers of these (`compact`). For the rest each thread keeps a `_pickle.Pickler` and clears its memo after each
 //! use: making one anew costs more than pickling a small object.
 
 use std::cell::RefCell;
@@ -14,6 +14,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 use std::sync::Mutex;
 
 use crate::buffers;
+use crate::compact::{self, Compact};
 use crate::methods::calls;
 
 /// What kind of body a message has.
@@ -28,6 +29,7 @@ pub(crate) enum Tag {
     Float = 5,
     Bytes = 6,
     Str = 7,
+    Compact = 8,
 }
 
 impl Tag {
@@ -41,6 +43,7 @@ impl Tag {
             5 => Self::Float,
             6 => Self::Bytes,
             7 => Self::Str,
+            8 => Self::Compact,
             _ => return Err(PyValueError::new_err(format!("a message of an unknown kind ({tag})"))),
         })
     }
@@ -54,6 +57,8 @@ pub(crate) enum Encoded<'py> {
     Bytes(Bound<'py, PyBytes>),
     /// Likewise.
     Str(Bound<'py, PyString>),
+    /// A small container of plain objects.
+    Compact(Compact),
     /// A pickle, and the buffers that travel beside it.
     Pickle(Pickle, Vec<PyBuffer<u8>>),
 }
@@ -100,6 +105,8 @@ pub(crate) fn encode<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
         return Ok(Encoded::Word(Tag::Float, f.value().to_ne_bytes(), 8));
     } else if let Ok(b) = obj.cast_exact::<PyBool>() {
         return Ok(Encoded::Word(if b.is_true() { Tag::True } else { Tag::False }, [0; 8], 0));
+    } else if let Some(compact) = compact::encode(obj) {
+        return Ok(Encoded::Compact(compact));
     }
     let (pickle, buffers) = pickle(py, obj, true)?;
     Ok(Encoded::Pickle(pickle, buffers))
@@ -205,6 +212,9 @@ struct Pickler {
     clear_memo: Py<PyAny>,
     sink: Py<Sink>,
     buffers: Py<Buffers>,
+    /// The length of its longest pickle. The memo has room for all that was in it, never shrinks, and is cleared as a
+    /// whole each time: to make a pickler anew is faster than to use one with a memo that is much too large.
+    longest: usize,
 }
 
 impl Pickler {
@@ -223,7 +233,7 @@ impl Pickler {
             pickler.setattr(intern!(py, "dispatch_table"), reducers)?;
         }
         let method = |name| Ok::<_, PyErr>(pickler.getattr(name)?.unbind());
-        Ok(Self { dump: method("dump")?, clear_memo: method("clear_memo")?, sink, buffers })
+        Ok(Self { dump: method("dump")?, clear_memo: method("clear_memo")?, sink, buffers, longest: 0 })
     }
 
     fn dump(&self, obj: &Bound<'_, PyAny>, out_of_band: bool) -> PyResult<(Pickle, Vec<PyBuffer<u8>>)> {
@@ -237,19 +247,26 @@ impl Pickler {
     }
 }
 
+/// Pickles of at most so many bytes leave a small memo behind.
+const SHORT: usize = 512;
+
 thread_local! {
     /// The thread's pickler while it is not in use: reducers may pickle in turn.
     static PICKLER: RefCell<Option<Pickler>> = const { RefCell::new(None) };
 }
 
 fn pickle(py: Python<'_>, obj: &Bound<'_, PyAny>, out_of_band: bool) -> PyResult<(Pickle, Vec<PyBuffer<u8>>)> {
-    let pickler = match PICKLER.with_borrow_mut(Option::take) {
+    let mut pickler = match PICKLER.with_borrow_mut(Option::take) {
         Some(pickler) => pickler,
         None => Pickler::new(py)?,
     };
     match pickler.dump(obj, out_of_band) {
         Ok(dumped) => {
-            PICKLER.with_borrow_mut(|p| *p = Some(pickler));
+            let len = dumped.0.as_bytes(py).len();
+            pickler.longest = pickler.longest.max(len);
+            if pickler.longest / 8 <= len.max(SHORT) {
+                PICKLER.with_borrow_mut(|p| *p = Some(pickler));
+            }
             Ok(dumped)
         }
         // One that failed may hold half a memo: it is not used again.

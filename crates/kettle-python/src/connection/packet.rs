@@ -32,6 +32,7 @@ impl Packets<'_> {
             Encoded::Word(tag, word, len) => (*tag, &word[..*len]),
             Encoded::Bytes(b) => (Tag::Bytes, b.as_bytes()),
             Encoded::Str(s) => (Tag::Str, s.to_str()?.as_bytes()),
+            Encoded::Compact(compact) => (Tag::Compact, compact.as_bytes()),
             Encoded::Pickle(pickle, buffers) if buffers.is_empty() => (Tag::Pickle, pickle.as_bytes(py)),
             Encoded::Pickle(pickle, buffers) => {
                 let Some(channel) = self.channel else {

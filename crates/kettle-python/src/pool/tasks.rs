@@ -2,39 +2,46 @@
 //!
 //! | message | tag | word | body |
 //! |---|---|---|---|
-//! | a job, once for each worker | `JOB` | its number | a pickle of `(function, whether arguments are unpacked)` |
+//! | a job, once for each worker | `JOB` + its kind | its number | `(function, whether arguments are unpacked)` |
 //! | jobs that are over | `FORGET` | – | their numbers |
-//! | a call | `CALL` | – | a pickle of `(function, args, kwds)` |
+//! | a call | `CALL` + its kind | – | `(function, args, kwds)` |
 //! | one item of a job | `ITEM` + its kind | the job | the item, as a queue would send it |
 //! | a chunk of short words | `WORDS` | the job | for each item its kind and, for numbers, eight bytes |
-//! | a chunk of anything else | `ITEMS` | the job | a pickle of the list |
+//! | a chunk of anything else | `ITEMS` + its kind | the job | the list |
 //! | a result | its kind | – | as a queue would send it; of at most eight bytes: a word |
 //! | an error | `ERROR` | – | what the Python side makes of it |
 //! | a task that was not begun, since a name of the main module was not found | `UNFOUND` | – | as an error |
 //! | the worker is ready | `READY` | – | – |
 //! | it will never be | `REFUSED` | – | as an error |
+//!
+//! An object stands in a message as a queue would send it, and has the kind that it has there.
 
 use kettle::pool::engine::{INLINE_MAX, Load, Word};
 use kettle_core::arena::Block;
 use kettle_core::queue::{Body, Taken};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList};
 
 use crate::errors;
 use crate::message;
 use crate::pickle::{self, Tag};
 
-pub(super) const JOB: u8 = 16;
-pub(super) const FORGET: u8 = 17;
-pub(super) const CALL: u8 = 18;
-pub(super) const WORDS: u8 = 19;
-pub(super) const ITEMS: u8 = 20;
-pub(super) const ERROR: u8 = 21;
-pub(super) const READY: u8 = 22;
-pub(super) const REFUSED: u8 = 23;
-pub(super) const UNFOUND: u8 = 24;
-/// Added to the kind of the item.
-pub(super) const ITEM: u8 = 32;
+pub(super) const FORGET: u8 = 16;
+pub(super) const WORDS: u8 = 17;
+pub(super) const ERROR: u8 = 18;
+pub(super) const READY: u8 = 19;
+pub(super) const REFUSED: u8 = 20;
+pub(super) const UNFOUND: u8 = 21;
+// To these the kind of the object is added, which is less than 16.
+pub(super) const JOB: u8 = 32;
+pub(super) const CALL: u8 = 48;
+pub(super) const ITEM: u8 = 64;
+pub(super) const ITEMS: u8 = 80;
+
+/// A tag without the kind of the object that it is added to.
+pub(super) fn base(tag: u8) -> u8 {
+    if tag < JOB { tag } else { tag & !15 }
+}
 
 /// Sends an object as a queue would, with `base` added to the tag.
 pub(super) fn with_object<T>(
@@ -49,19 +56,17 @@ pub(super) fn with_object<T>(
     })
 }
 
-/// Sends a pickle of `obj`, which is a tuple or a list, under this tag. `by_value`: with what it has of the main module
-/// in it.
-pub(super) fn with_pickle<T>(
+/// As [`with_object`]. `by_value`: in a pickle, with what it has of the main module in it.
+pub(super) fn with_object_by_value<T>(
     obj: &Bound<'_, PyAny>,
-    tag: u8,
+    base: u8,
     word: u64,
     by_value: bool,
     send: impl FnOnce(Load<'_>) -> PyResult<T>,
 ) -> PyResult<T> {
-    debug_assert!(obj.is_instance_of::<PyTuple>() || obj.is_instance_of::<PyList>());
     match by_value.then(|| pickle::by_value(obj)).flatten() {
-        Some(pickle) => with_bytes(tag, word, &pickle?, send),
-        None => with_object(obj, tag, word, send),
+        Some(pickle) => with_bytes(base + Tag::Pickle as u8, word, &pickle?, send),
+        None => with_object(obj, base, word, send),
     }
 }
 
@@ -97,7 +102,7 @@ pub(super) fn body<'a>(taken: &'a Taken<Block>, inline: &'a [u8]) -> &'a [u8] {
 }
 
 /// Sends `len` items of a job. Numbers go as they are; one item of any kind as a queue would send it; anything else as
-/// one pickle, so that what the items share they share in the worker too.
+/// one list, so that what the items share they share in the worker too.
 pub(super) fn with_items<'py, T>(
     py: Python<'py>,
     job: u64,
@@ -118,7 +123,7 @@ pub(super) fn with_items<'py, T>(
         return with_bytes(WORDS, job, &words, send);
     }
     let items = (0..len).map(item).collect::<PyResult<Vec<_>>>()?;
-    with_pickle(PyList::new(py, items)?.as_any(), ITEMS, job, by_value, send)
+    with_object_by_value(PyList::new(py, items)?.as_any(), ITEMS, job, by_value, send)
 }
 
 /// False if it is none of the kinds that have at most eight bytes.
@@ -154,7 +159,7 @@ pub(super) fn of_word(py: Python<'_>, (tag, value): Word) -> PyResult<Bound<'_, 
         Tag::None => py.None().into_bound(py),
         Tag::True => PyBool::new(py, true).to_owned().into_any(),
         Tag::False => PyBool::new(py, false).to_owned().into_any(),
-        Tag::Bytes | Tag::Str | Tag::Pickle => return Err(torn()),
+        Tag::Bytes | Tag::Str | Tag::Compact | Tag::Pickle => return Err(torn()),
     })
 }
 

@@ -61,7 +61,7 @@ impl Processes {
         match &job.work {
             Work::Call { function, args, kwds } => {
                 let triple = (function, args, kwds).into_pyobject(py)?;
-                tasks::with_pickle(triple.as_any(), tasks::CALL, 0, job.is_by_value(), sent)
+                tasks::with_object_by_value(triple.as_any(), tasks::CALL, 0, job.is_by_value(), sent)
             }
             Work::Items { function, unpacks } => {
                 let (lesson, by_value) = (job.lesson.load(Ordering::Relaxed), job.is_by_value());
@@ -95,7 +95,7 @@ impl Processes {
             })?;
         }
         let pair = (function, unpacks).into_pyobject(py)?;
-        tasks::with_pickle(pair.as_any(), tasks::JOB, lesson, by_value, |load| {
+        tasks::with_object_by_value(pair.as_any(), tasks::JOB, lesson, by_value, |load| {
             lock(py, &self.supervisor).teach(seat, lesson, load).map_err(errors::out_of_memory)
         })
     }

@@ -15,7 +15,6 @@ use pyo3::types::PyList;
 use super::desk::Desk;
 use crate::door::wait_outside_in_slices;
 use crate::errors;
-use crate::pickle::Tag;
 use crate::pool::arguments::{as_dict, as_tuple};
 use crate::pool::tasks;
 
@@ -128,7 +127,7 @@ impl Loop<'_> {
     }
 
     fn learn(&mut self, py: Python<'_>, taken: Taken<Block>, word: u64, bytes: &[u8]) -> PyResult<()> {
-        match taken.tag {
+        match tasks::base(taken.tag) {
             tasks::JOB => {
                 let common = tasks::object(py, taken, bytes, tasks::JOB).and_then(|pair| pair.extract());
                 self.jobs.insert(word, common);
@@ -150,7 +149,7 @@ impl Loop<'_> {
         if !self.desk.begin(chunk, 0) {
             return Ok(false);
         }
-        match taken.tag {
+        match tasks::base(taken.tag) {
             tasks::CALL => {
                 let call = tasks::object(py, taken, bytes, tasks::CALL).map_err(|e| Failure::of_rebuilding(py, e));
                 self.report(py, chunk, 0, call.and_then(|triple| call_it(triple).map_err(Failure::Raised)))?;
@@ -172,9 +171,9 @@ impl Loop<'_> {
                     Err(e) => self.each(py, chunk, job, |_| Err(e.clone_ref(py))),
                 }
             }
-            tag if tag >= tasks::ITEM && Tag::from_u8(tag - tasks::ITEM).is_ok() => {
+            tasks::ITEM => {
                 let mut item = Some(tasks::object(py, taken, bytes, tasks::ITEM));
-                self.each(py, chunk, job, |_| item.take().unwrap_or_else(|| Err(unknown(tag))))
+                self.each(py, chunk, job, |_| item.take().unwrap_or_else(|| Err(unknown(tasks::ITEM))))
             }
             tag => self.each(py, chunk, job, |_| Err(unknown(tag))),
         }
