@@ -1,18 +1,8 @@
 //! A crew of threads: each takes tasks from the jobs by itself, calls them, and puts their outcomes.
 //!
-//! ```text
-//!               takes a task                 nothing comes for some microseconds
-//!   at work ◄───────────────── searching ──────────────────────────────────────► asleep
-//!      └───── nothing to do ──────▲ ▲──────────────────── woken ────────────────────┘
-//! ```
-//!
-//! Who brings work wakes a sleeper only if nobody searches, and a searcher that takes a task wakes the next if there is
-//! more. So short tasks are done by one worker without anybody being woken for them, and as soon as tasks take longer
-//! than it takes to wake a worker, all are at work.
-//!
-//! Where one thread at a time has the interpreter, it is never handed over for nothing: who waits for a job calls a
-//! worker only after letting go of the interpreter, and a worker that has nothing more to do lets go of it before it
-//! says that the job is over.
+//! Who searches for work, who sleeps, and when one is woken: see [`Idle`]. What comes to that here: where one thread at a
+//! time has the interpreter, it is never handed over for nothing. Who waits for a job calls a worker only after letting
+//! go of the interpreter, and a worker that has nothing more to do lets go of it before it says that the job is over.
 //!
 //! A thread cannot be ended. A task that takes too long gets its outcome, a `TaskTimeout`, from the thread that watches
 //! the time; its worker then belongs to the crew no more, another one is hired, and it leaves when its task ends.
@@ -25,11 +15,11 @@
 mod limits;
 mod worker;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use kettle::pool::engine::Waiter;
-use kettle_core::wait::{Deadline, EventCount, Scope};
+use kettle_core::wait::{Deadline, Idle};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -42,12 +32,9 @@ use limits::Limited;
 
 pub(super) struct Threads {
     ledger: Ledger,
-    /// How often workers were called: one that has looked for work in vain waits until this moves on.
-    calls: AtomicU32,
+    idle: Idle,
     /// There is work of which no worker was told, since who brought it is about to wait for it.
     untold: AtomicBool,
-    searching: AtomicUsize,
-    asleep: EventCount,
     /// Held by whoever pulls items from an iterator, so that they keep their order.
     pulling: Mutex<()>,
     present: AtomicUsize,
@@ -96,7 +83,7 @@ impl Crew for Threads {
         self.ledger.check_home()?;
         let waited = wait_outside(py, deadline, |patience| {
             if self.untold.swap(false, Ordering::SeqCst) {
-                self.call();
+                self.idle.call();
             }
             waiter.wait(patience)
         })?;
@@ -105,7 +92,7 @@ impl Crew for Threads {
 
     fn make_ready(&self, py: Python<'_>, job: &Arc<Job>) {
         self.ledger.queue(py, job);
-        self.call();
+        self.idle.call();
     }
 
     fn fed(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()> {
@@ -136,30 +123,12 @@ impl Crew for Threads {
     fn strike_off(&self) {
         self.ledger.strike_off();
         if !self.ledger.is_running() {
-            self.call_all();
+            self.idle.dismiss();
         }
     }
 }
 
 impl Threads {
-    /// Calls a worker.
-    fn call(&self) {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        // A searcher looks at `calls` after it has stopped to be one.
-        if self.searching.load(Ordering::SeqCst) == 0 {
-            self.asleep.notify_one(Scope::Private);
-        }
-    }
-
-    fn call_all(&self) {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        self.asleep.notify_all(Scope::Private);
-    }
-
-    fn has_called_since(&self, seen: u32) -> bool {
-        self.calls.load(Ordering::SeqCst) != seen
-    }
-
     /// Whether workers are to leave.
     fn is_over(&self, py: Python<'_>) -> bool {
         !self.ledger.needs_workers() || self.ledger.is_broken(py)
@@ -224,10 +193,8 @@ impl ThreadCrew {
     fn new(hooks: Py<PyAny>) -> PyClassInitializer<Self> {
         let crew = Arc::new_cyclic(|me: &Weak<Threads>| Threads {
             ledger: Ledger::new(hooks, me.clone()),
-            calls: AtomicU32::new(0),
+            idle: Idle::new(),
             untold: AtomicBool::new(false),
-            searching: AtomicUsize::new(0),
-            asleep: EventCount::new(),
             pulling: Mutex::new(()),
             present: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
@@ -262,7 +229,7 @@ impl ThreadCrew {
     /// A worker could not begin, because of this error.
     fn refuse(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
         let broken = self.crew.break_with(py, error);
-        self.crew.call_all();
+        self.crew.idle.dismiss();
         self.crew.leave();
         broken
     }
@@ -277,7 +244,7 @@ impl ThreadCrew {
         let crew = &self.crew;
         if crew.ledger.close() {
             crew.lift_all(py);
-            crew.call_all();
+            crew.idle.dismiss();
             crew.wind_up();
         }
     }
@@ -289,7 +256,7 @@ impl ThreadCrew {
             return Ok(());
         }
         let cancelled = crew.cancel_all(py);
-        crew.call_all();
+        crew.idle.dismiss();
         crew.wind_up();
         cancelled
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kettle::pool::engine::{Span, Waiter};
-use kettle_core::wait::{Deadline, Scope, spin_until};
+use kettle_core::wait::Deadline;
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -34,31 +34,22 @@ impl Threads {
     /// The life of a worker.
     pub(super) fn work(&self, py: Python<'_>) -> PyResult<()> {
         let mut turn = Instant::now();
-        let mut searches = true;
-        self.searching.fetch_add(1, Ordering::SeqCst);
+        let mut me = self.idle.searcher();
         let mut unfinished: Option<Arc<Waiter>> = None;
         let given_up = loop {
-            let seen = self.calls.load(Ordering::SeqCst);
+            me.look();
             let Some((job, span)) = self.next(py)? else {
                 if self.is_over(py) {
                     break false;
                 }
-                if !std::mem::replace(&mut searches, true) {
-                    self.searching.fetch_add(1, Ordering::SeqCst);
-                }
+                // Who is woken by what is finished here, and brings work, needs nobody else.
+                me.search();
                 let finished = unfinished.take();
                 wait_outside(py, Deadline::NEVER, |patience| {
                     if let Some(waiter) = finished {
                         waiter.finish();
                     }
-                    if spin_until(|| self.has_called_since(seen)) {
-                        return;
-                    }
-                    self.searching.fetch_sub(1, Ordering::SeqCst);
-                    let look = || self.has_called_since(seen).then_some(());
-                    // However it ended, the loop looks again.
-                    let _ = self.asleep.wait_for(patience, Scope::Private, look, || None);
-                    self.searching.fetch_add(1, Ordering::SeqCst);
+                    me.rest(patience);
                 })?;
                 turn = Instant::now();
                 continue;
@@ -66,20 +57,13 @@ impl Threads {
             if let Some(waiter) = unfinished.take() {
                 waiter.finish();
             }
-            if std::mem::replace(&mut searches, false) {
-                self.searching.fetch_sub(1, Ordering::SeqCst);
-                if !lock(py, &self.ledger.ready).is_empty() {
-                    self.call();
-                }
-            }
+            me.found(|| !lock(py, &self.ledger.ready).is_empty());
             match self.work_off(py, &job, span, &mut turn)? {
                 Done::All(waiter) => unfinished = waiter,
                 Done::GivenUp => break true,
             }
         };
-        if searches {
-            self.searching.fetch_sub(1, Ordering::SeqCst);
-        }
+        drop(me);
         if let Some(waiter) = unfinished {
             waiter.finish();
         }
@@ -88,6 +72,7 @@ impl Threads {
         }
         Ok(())
     }
+
     /// What is to be done next.
     fn next(&self, py: Python<'_>) -> PyResult<Option<(Arc<Job>, Span)>> {
         loop {
