@@ -411,13 +411,12 @@ impl Roll {
 }
 
 impl Counts {
-    /// The count that this outcome belongs to.
-    pub(super) fn of<T>(&self, outcome: &Result<T, TaskError>) -> &AtomicU64 {
-        match outcome {
-            Ok(_) => &self.done,
-            Err(TaskError::Panicked(_)) => &self.failed,
-            Err(TaskError::TimedOut { .. }) => &self.timed_out,
-            Err(TaskError::Cancelled { .. } | TaskError::Refused(_)) => &self.cancelled,
+    /// The count that this failure belongs to.
+    pub(super) fn of(&self, failure: &TaskError) -> &AtomicU64 {
+        match failure {
+            TaskError::Panicked(_) => &self.failed,
+            TaskError::TimedOut { .. } => &self.timed_out,
+            TaskError::Cancelled { .. } | TaskError::Refused(_) => &self.cancelled,
         }
     }
 

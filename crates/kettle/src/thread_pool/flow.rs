@@ -15,15 +15,13 @@ use std::time::{Duration, Instant};
 
 use kettle_core::wait::Patience;
 
+use super::chunk::Chunk;
 use super::crew::{Crew, Seat};
 use super::error::TaskError;
 use super::job::{Job, Refusal};
 use super::single::run;
 use super::worker;
 use crate::pool::engine::{Agenda, Chunking, Waiter};
-
-/// The outcomes of tasks that follow each other.
-pub(super) type Chunk<R> = Vec<Result<R, TaskError>>;
 
 /// What the one who gives the tasks waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,12 +181,9 @@ impl<F, T, R> Flow<F, T, R> {
 
     /// The outcomes of the tasks from `start` on.
     fn put(&self, crew: &Crew, start: u64, chunk: Chunk<R>, took: Duration) {
-        let failures = chunk.iter().filter(|outcome| outcome.is_err()).count();
+        let failures = chunk.failures().len();
         crew.counts.settle(&crew.counts.done, (chunk.len() - failures) as u64);
-        if failures > 0 {
-            let failures = chunk.iter().filter(|outcome| outcome.is_err());
-            failures.for_each(|failure| crew.counts.settle(crew.counts.of(failure), 1));
-        }
+        chunk.failures().for_each(|failure| crew.counts.settle(crew.counts.of(failure), 1));
         let len = chunk.len();
         let mut state = self.state();
         state.agenda.finished(len as u32, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
@@ -222,7 +217,7 @@ where
 {
     fn do_some(self: &Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>, start: u64, items: Vec<T>) {
         let len = items.len();
-        let mut outcomes = Vec::with_capacity(len);
+        let mut outcomes = Chunk::with_capacity(len);
         let begun = Instant::now();
         for (number, item) in (start..).zip(items) {
             if self.is_over.load(Ordering::Relaxed) {
@@ -269,15 +264,18 @@ where
             state.is_in_line = false;
             state.take_unsent()
         };
-        let chunk: Vec<_> = items.iter().map(|_| Err(why.of(type_name::<F>()))).collect();
-        if !chunk.is_empty() {
+        let mut chunk = Chunk::with_capacity(0);
+        items.iter().for_each(|_| chunk.push(Err(why.of(type_name::<F>()))));
+        if chunk.len() > 0 {
             self.put(crew, start, chunk, Duration::ZERO);
         }
     }
 
     fn give_up(&self, crew: &Crew, number: u64) {
         let timeout = self.timeout.unwrap_or_default();
-        self.put(crew, number, vec![Err(TaskError::TimedOut { task: type_name::<F>(), timeout })], timeout);
+        let mut chunk = Chunk::with_capacity(0);
+        chunk.push(Err(TaskError::TimedOut { task: type_name::<F>(), timeout }));
+        self.put(crew, number, chunk, timeout);
     }
 }
 
@@ -314,7 +312,7 @@ where
             let mut state = self.state();
             if state.has_failure { state.outcomes.take_all() } else { Vec::new() }
         };
-        chunks.into_iter().flatten().find_map(Result::err)
+        chunks.into_iter().find_map(Chunk::first_failure)
     }
 
     fn appetite(&self, crew: &Crew) -> (u64, u64) {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::iter::FusedIterator;
 use std::sync::Arc;
-use std::vec;
 
+use super::chunk::{Chunk, Outcomes};
 use super::crew::Crew;
 use super::error::{SubmitError, TaskError};
 use super::flow::{Feed, Want};
@@ -25,7 +25,7 @@ pub struct Imap<I: Iterator, R> {
     /// So many were pulled, and are not given out.
     ahead: usize,
     /// Those of them that have come.
-    here: vec::IntoIter<Result<R, TaskError>>,
+    here: Outcomes<R>,
 }
 
 /// Where the tasks come from.
@@ -44,7 +44,15 @@ impl<I: Iterator, R> Imap<I, R> {
         input: Input<I>,
         refusal: Option<SubmitError>,
     ) -> Self {
-        Self { crew, flow, input, is_exhausted: refusal.is_some(), refusal, ahead: 0, here: Vec::new().into_iter() }
+        Self {
+            crew,
+            flow,
+            input,
+            is_exhausted: refusal.is_some(),
+            refusal,
+            ahead: 0,
+            here: Chunk::with_capacity(0).into_outcomes(),
+        }
     }
 
     /// Pulls as far ahead as it may, whole chunks.
@@ -60,11 +68,17 @@ impl<I: Iterator, R> Imap<I, R> {
         Arc::clone(&self.flow).add(&self.crew, items);
     }
 
-    /// Waits until something has come. Afterwards nothing is here if nothing will come.
-    fn receive(&mut self) {
-        while self.here.len() == 0 && self.ahead > 0 {
+    /// Waits until something has come, and gives it. `None` if nothing will come.
+    fn receive(&mut self) -> Option<Result<R, TaskError>> {
+        loop {
+            if let Some(outcome) = self.here.next() {
+                return Some(outcome);
+            }
+            if self.ahead == 0 {
+                return None;
+            }
             match self.flow.take() {
-                Some(chunk) => self.here = chunk.into_iter(),
+                Some(chunk) => self.here = chunk.into_outcomes(),
                 None => Arc::clone(&self.flow).wait(&self.crew, Want::Some),
             }
         }
@@ -76,8 +90,7 @@ impl<I: Iterator, R> Iterator for Imap<I, R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.pull();
-        self.receive();
-        let Some(outcome) = self.here.next() else {
+        let Some(outcome) = self.receive() else {
             return self.refusal.take().map(|why| Err(why.into()));
         };
         self.ahead -= 1;

@@ -36,9 +36,7 @@ pub(super) fn map<T, R>(
             return Err(failure);
         }
         while let Some(chunk) = flow.take() {
-            for outcome in chunk {
-                results.push(outcome?);
-            }
+            chunk.append_to(&mut results)?;
         }
         if is_over {
             return Ok(results);

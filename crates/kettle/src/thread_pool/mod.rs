@@ -79,6 +79,7 @@
 //! [`Arc`](std::sync::Arc); where that is no way, there is [`std::thread::scope`].
 
 mod builder;
+mod chunk;
 mod crew;
 mod error;
 mod flow;

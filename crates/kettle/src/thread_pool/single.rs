@@ -75,7 +75,7 @@ impl<F, T> Single<F, T> {
         if !is_due(&state.stage) {
             return false;
         }
-        crew.counts.settle(crew.counts.of(&outcome), 1);
+        crew.counts.settle(outcome.as_ref().err().map_or(&crew.counts.done, |why| crew.counts.of(why)), 1);
         let before = std::mem::replace(&mut state.stage, Stage::Done(outcome));
         let waker = state.waker.take();
         drop(state);
