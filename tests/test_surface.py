@@ -1,9 +1,12 @@
 """The public names are exactly these, and signatures are the standard library's with keyword-only additions."""
 
+import concurrent.futures
 import importlib
 import inspect
 import multiprocessing
 import pkgutil
+import queue
+import threading
 from inspect import Parameter
 
 import pytest
@@ -23,7 +26,13 @@ OURS = {
         "install",
         "uninstall",
     ],
+    "kettle.futures": sorted(
+        {*concurrent.futures.__all__, "BrokenProcessPool", "InvalidStateError", "PoolFuture", "WorkerDied"}
+        - {"InterpreterPoolExecutor"}  # of 3.14, handed on
+    ),
     "kettle.multiprocessing": sorted([*multiprocessing.__all__, "log_to_parent", "wait"]),
+    "kettle.queue": sorted({*queue.__all__, "ShutDown"}),
+    "kettle.threading": sorted(threading.__all__),
 }
 
 PARTS = sorted(
@@ -39,8 +48,12 @@ DIFFERENT = {
 }
 
 
+#: All modules of the standard library that have one of ours for a twin.
+STANDARD = ["multiprocessing", *PARTS, "queue", "threading", "concurrent.futures"]
+
+
 def ours(name):
-    return importlib.import_module(f"kettle.{name}")
+    return importlib.import_module(f"kettle.{name.removeprefix('concurrent.')}")
 
 
 @pytest.mark.parametrize("module", OURS)
@@ -63,7 +76,7 @@ def test_every_part_of_the_standard_package_has_its_names(part):
 
 def callables():
     """The path of each public function, class and method of the standard library's."""
-    for part in ["multiprocessing", *PARTS]:
+    for part in STANDARD:
         standard = importlib.import_module(part)
         for name in getattr(standard, "__all__", ()):
             theirs = getattr(standard, name)
@@ -84,7 +97,7 @@ def find(module, path):
 
 @pytest.mark.parametrize("path", sorted(set(callables()) - set(DIFFERENT)))
 def test_signatures(path):
-    part = max((p for p in ["multiprocessing", *PARTS] if path.startswith(p + ".")), key=len)
+    part = max((p for p in STANDARD if path.startswith(p + ".")), key=len)
     names = path.removeprefix(part + ".").split(".")
     theirs = find(importlib.import_module(part), names)
     mine = find(ours(part), names)

@@ -9,6 +9,7 @@ wait for it.
 
 from __future__ import annotations
 
+import concurrent.futures as _standard
 from concurrent.futures import (
     ALL_COMPLETED,
     FIRST_COMPLETED,
@@ -64,6 +65,9 @@ _OF_PROCESSES = {
 def __getattr__(name: str) -> Any:
     home = _OF_PROCESSES.get(name)
     if home is None:
+        if name in _standard.__all__ and name not in __all__:
+            # What newer versions have.
+            return getattr(_standard, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
