@@ -16,6 +16,7 @@ timer for each hub, running only while somebody waits, that wakes the first of e
 
 import asyncio
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,16 +105,19 @@ async def _breathe() -> None:
 
 
 _hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()
+_changing = threading.Lock()  # each thread may have a loop
 os.register_at_fork(after_in_child=_hubs.clear)
+os.register_at_fork(after_in_child=_changing._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def _hub() -> "Hub":
     loop = asyncio.get_running_loop()
     hub = _hubs.get(loop)
     if hub is None:
-        for old in [old for old in _hubs if old.is_closed()]:
-            _hubs.pop(old).close()
-        hub = _hubs[loop] = Hub(loop)
+        with _changing:
+            for old in [old for old in _hubs if old.is_closed()]:
+                _hubs.pop(old).close()
+            hub = _hubs[loop] = Hub(loop)
     return hub
 
 

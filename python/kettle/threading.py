@@ -203,6 +203,8 @@ class Condition(AwaitNotify, native.HeapCondition, _standard.Condition):
         self._lock = lock
         self.acquire: Callable[..., bool] = lock.acquire
         self.release: Callable[[], None] = lock.release
+        if hasattr(lock, "locked"):
+            self.locked: Callable[[], bool] = lock.locked
         self._begin(lock, type(lock) is RLock or type(lock) is _LockClass)
         if name is not None:
             self.name = name

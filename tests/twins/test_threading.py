@@ -261,7 +261,8 @@ def test_a_signal_handler_that_raises_ends_a_wait_of_the_main_thread(th, what):
         pass
 
     def handler(signum, frame):
-        raise Stop
+        if not over.is_set():
+            raise Stop
 
     blocked = {
         "Lock": lambda: lock.acquire(),
@@ -276,11 +277,10 @@ def test_a_signal_handler_that_raises_ends_a_wait_of_the_main_thread(th, what):
         lock.acquire()
     else:
         in_thread(lock.acquire)
+    over = standard.Event()
     before = signal.signal(signal.SIGUSR1, handler)
     try:
         # Again and again: the first may come before the wait.
-        over = standard.Event()
-
         def nag():
             while not over.wait(0.02):
                 os.kill(os.getpid(), signal.SIGUSR1)
@@ -337,6 +337,7 @@ class Foreign:
         self._lock = standard.Lock()
         self.acquire = self._lock.acquire
         self.release = self._lock.release
+        self.locked = self._lock.locked  # Python 3.14's condition wants that, too
 
     def __enter__(self):
         return self.acquire()

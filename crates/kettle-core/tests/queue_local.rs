@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use kettle_core::queue::local::{ByOrd, Judge, LocalQueue, Order, Refused, Sign, TooManyDone};
+use kettle_core::queue::local::{ByOrd, Judge, LocalQueue, NotDone, Order, Refused, Sign};
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
 fn put<T: Ord + std::fmt::Debug>(queue: &LocalQueue<T>, item: T) {
@@ -61,7 +61,7 @@ fn each_order() {
     for (order, expected) in [(Order::Fifo, [3, 1, 2]), (Order::Lifo, [2, 1, 3]), (Order::Priority, [1, 2, 3])] {
         let queue = LocalQueue::new(order, 0);
         [3, 1, 2].into_iter().for_each(|n| put(&queue, n));
-        assert_eq!(queue.len(()), 3);
+        assert_eq!(queue.len(()), Some(3));
         assert_eq!(queue.order(()), order);
         assert_eq!(drain(&queue), expected, "{order:?}");
         assert_eq!(queue.take_now((), &mut ByOrd), Err(Refused::NotNow));
@@ -175,7 +175,7 @@ fn giving_up_at_any_comparison_changes_nothing() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(queue.len(()), 101);
+    assert_eq!(queue.len(()), Some(101));
     let before = contents(&queue);
     for told in 0..5 {
         let mut judge = Told { version: 101, answers: vec![false; told], used: 0 };
@@ -290,14 +290,14 @@ fn whoever_leaves_the_line_wakes_the_next() {
 fn shutting_down() {
     let queue = LocalQueue::new(Order::Fifo, 0);
     [1, 2, 3].into_iter().for_each(|n| put(&queue, n));
-    assert!(queue.shut_down((), false).is_empty());
+    assert_eq!(queue.shut_down((), false), Some(vec![]));
     assert_eq!(queue.put_now((), 4, &mut ByOrd), Err((4, Refused::ShutDown)));
     assert_eq!(take(&queue), Ok(1));
-    assert_eq!(queue.shut_down((), true), [2, 3]);
+    assert_eq!(queue.shut_down((), true), Some(vec![2, 3]));
     assert_eq!(take(&queue), Err(Refused::ShutDown));
     assert_eq!(queue.unfinished(()), 1);
     assert_eq!(queue.task_done(()), Ok(()));
-    assert_eq!(queue.task_done(()), Err(TooManyDone));
+    assert_eq!(queue.task_done(()), Err(NotDone::TooMany));
 }
 
 #[test]
@@ -328,10 +328,15 @@ fn items_move_out_in_order() {
         assert_eq!(queue.move_out(()), Some(expected), "{order:?}");
         assert_eq!(queue.move_out(()), None);
         assert_eq!(queue.take_now((), &mut ByOrd), Err(Refused::MovedOut));
+        assert_eq!(queue.task_done(()), Err(NotDone::MovedOut));
+        assert_eq!((queue.len(()), queue.shut_down((), true)), (None, None));
+        assert!(!queue.is_shut(()));
         queue.note_put(());
         queue.note_got(());
         let s = queue.statistics(());
         assert_eq!((s.put, s.got, s.unfinished), (4, 1, 4));
+        (0..4).for_each(|_| assert_eq!(queue.note_done(()), Ok(())));
+        assert_eq!(queue.note_done(()), Err(NotDone::TooMany));
     }
 }
 

@@ -57,7 +57,12 @@ impl Barrier {
 
     /// The action and the default time-out, which travel beside the token.
     fn _configure(&self, py: Python<'_>, action: Option<Py<PyAny>>, timeout: Option<f64>) {
-        *self.settings.lock_py_attached(py).unwrap_or_else(|e| e.into_inner()) = Settings { action, timeout };
+        let settings = Settings { action, timeout };
+        let mut place = self.settings.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
+        let before = std::mem::replace(&mut *place, settings);
+        // Letting an action go may run anybody's code: not under the lock.
+        drop(place);
+        drop(before);
     }
 
     /// Waits for the other parties; the number says who came when, 0 first. The last to come runs the action.

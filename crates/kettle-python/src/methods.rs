@@ -10,6 +10,7 @@
 mod attached;
 pub(crate) mod calls;
 mod frames;
+pub(crate) mod numbers;
 mod objects;
 mod threads;
 

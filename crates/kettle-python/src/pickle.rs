@@ -149,7 +149,11 @@ pub(crate) fn set_pickler(
     fallback: Option<Py<PyAny>>,
 ) -> PyResult<()> {
     let reducers = Py::new(py, Reducers { first, second })?;
-    *PICKLING.lock_py_attached(py).unwrap_or_else(|e| e.into_inner()) = Some(Pickling { reducers, fallback });
+    let mut place = PICKLING.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
+    let before = place.replace(Pickling { reducers, fallback });
+    // Letting objects go may run anybody's code: not under the lock.
+    drop(place);
+    drop(before);
     Ok(())
 }
 

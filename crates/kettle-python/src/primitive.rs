@@ -3,6 +3,7 @@
 use kettle_core::arena::{Body, Handle, Ticket, Token, TokenError};
 use kettle_core::wait::{Door, EventCount, Scope};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyType};
 use pyo3::{PyClass, intern};
 use std::cell::Cell;
@@ -143,20 +144,15 @@ pub(crate) use travels;
 
 /// A frozen record with these fields.
 pub(crate) fn record<'py>(py: Python<'py>, name: &str, fields: &[(&str, u64)]) -> PyResult<Bound<'py, PyAny>> {
-    let make = py.import("collections")?.getattr("namedtuple")?;
-    let names: Vec<&str> = fields.iter().map(|(n, _)| *n).collect();
-    let class = {
-        static CLASSES: std::sync::Mutex<Option<Py<PyDict>>> = std::sync::Mutex::new(None);
-        use pyo3::sync::MutexExt;
-        let mut classes = CLASSES.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
-        let classes = classes.get_or_insert_with(|| PyDict::new(py).unbind()).bind(py);
-        match classes.get_item(name)? {
-            Some(class) => class,
-            None => {
-                let class = make.call1((name, names))?;
-                classes.set_item(name, &class)?;
-                class
-            }
+    static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let classes = CLASSES.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
+    let class = match classes.get_item(name)? {
+        Some(class) => class,
+        None => {
+            let names: Vec<&str> = fields.iter().map(|(n, _)| *n).collect();
+            let class = py.import("collections")?.getattr("namedtuple")?.call1((name, names))?;
+            // Of several threads that come here at once, one is the first.
+            classes.call_method1(intern!(py, "setdefault"), (name, class))?
         }
     };
     class.call_method1("_make", (fields.iter().map(|(_, v)| *v).collect::<Vec<u64>>(),))

@@ -228,8 +228,8 @@ class _Hooks(_thread_crew.Hooks):
     def _work(self, crew: native.ThreadCrew, number: int) -> None:
         self._here.works = True
         super()._work(crew, number)
-        me = threading.current_thread()
-        if not any(other.is_alive() for other in list(self.threads.values()) if other is not me):
+        # A worker is counted off before it comes here: of those that leave together, one at least sees that it was last.
+        if crew.statistics().workers == 0:
             _exit.serving.pop(self, None)
 
     def call_back(self, callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:

@@ -2,12 +2,11 @@
 
 use kettle_core::queue::local::Sign;
 use kettle_core::wait::Door;
-use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 
-use super::ObjectQueue;
+use super::{ObjectQueue, too_many_done};
 use crate::methods::Attached;
 
 const SIGNS: [Sign; 3] = [Sign::Item, Sign::Room, Sign::Done];
@@ -54,9 +53,9 @@ impl ObjectQueue {
         self.body.note_got(py.into());
     }
 
-    /// `task_done`, but for the conditions.
-    pub(super) fn _kettle_one_done(&self, py: Python<'_>) -> PyResult<()> {
-        self.body.task_done(py.into()).map_err(|_| PyValueError::new_err("task_done() called too many times"))
+    /// Counts an item that was put outside as done, and rings those who await that all are.
+    fn _kettle_one_done(&self, py: Python<'_>) -> PyResult<()> {
+        self.body.note_done(py.into()).map_err(|_| too_many_done())
     }
 
     // ------------------------------------------------------------ event loops

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyString, PyTuple};
 
 use crate::methods::calls;
+use crate::methods::numbers::as_i64;
 
 /// Knows how to compare numbers, texts and tuples of these by itself: there the interpreter runs no code of anyone's.
 /// For everything else it remembers what it was told.
@@ -71,8 +72,8 @@ impl<'a, 'py> Plain<'a, 'py> {
     #[inline(always)]
     fn of(a: &'a Bound<'py, PyAny>, b: &'a Bound<'py, PyAny>) -> Option<Self> {
         if let (Ok(a), Ok(b)) = (a.cast_exact::<PyInt>(), b.cast_exact::<PyInt>()) {
-            return Some(match (a.extract(), b.extract()) {
-                (Ok(a), Ok(b)) => Self::Integers(a, b),
+            return Some(match (as_i64(a), as_i64(b)) {
+                (Some(a), Some(b)) => Self::Integers(a, b),
                 _ => Self::Others(a, b),
             });
         }

@@ -22,7 +22,7 @@ mod compare;
 
 use std::sync::OnceLock;
 
-use kettle_core::queue::local::{self, LocalQueue, Order, Refused, Sign, State};
+use kettle_core::queue::local::{self, LocalQueue, NotDone, Order, Refused, Sign, State};
 use kettle_core::wait::{Deadline, Patience, Stopped};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
@@ -87,6 +87,10 @@ fn block_and_timeout(deadline: Deadline) -> (bool, Option<f64>) {
     (deadline != Deadline::NOW, deadline.remaining().map(|left| left.as_secs_f64()))
 }
 
+fn too_many_done() -> PyErr {
+    PyValueError::new_err("task_done() called too many times")
+}
+
 /// Waits in a line; false when it is late.
 fn wait_in(py: Python<'_>, place: &Place<'_>, deadline: Deadline) -> PyResult<bool> {
     let waiting = place.waiting();
@@ -120,7 +124,7 @@ impl ObjectQueue {
 
     #[inline]
     pub(crate) fn one_done(&self, py: Python<'_>) -> bool {
-        self.outside.get().is_none() && self.body.task_done(py.into()).is_ok()
+        self.body.task_done(py.into()).is_ok()
     }
 }
 
@@ -293,11 +297,10 @@ impl ObjectQueue {
 
     /// The number of items.
     fn qsize(slf: &Bound<'_, Self>) -> PyResult<usize> {
-        let this = slf.get();
-        if this.has_moved_out() {
-            return calls::call_method(slf, "_kettle_qsize", ())?.extract();
+        match slf.get().body.len(slf.py().into()) {
+            Some(len) => Ok(len),
+            None => calls::call_method(slf, "_kettle_qsize", ())?.extract(),
         }
-        Ok(this.body.len(slf.py().into()))
     }
 
     /// Whether there is no item.
@@ -313,11 +316,11 @@ impl ObjectQueue {
 
     /// Says that an item that was got is finished. Raises ValueError if called more often than items were put.
     fn task_done(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let this = slf.get();
-        if this.has_moved_out() {
-            return calls::call_method(slf, "_kettle_task_done", ()).map(drop);
+        match slf.get().body.task_done(slf.py().into()) {
+            Ok(()) => Ok(()),
+            Err(NotDone::TooMany) => Err(too_many_done()),
+            Err(NotDone::MovedOut) => calls::call_method(slf, "_kettle_task_done", ()).map(drop),
         }
-        this._kettle_one_done(slf.py())
     }
 
     /// Waits until every item that was put is finished.
@@ -339,12 +342,13 @@ impl ObjectQueue {
     /// With `immediate` the items that are left are dropped, and count as done.
     #[pyo3(signature = (immediate=Truth(false)), text_signature = "($self, immediate=False)")]
     fn shutdown(slf: &Bound<'_, Self>, immediate: Truth) -> PyResult<()> {
-        let this = slf.get();
-        if this.has_moved_out() {
-            return calls::call_method(slf, "_kettle_shutdown", (immediate.0,)).map(drop);
+        match slf.get().body.shut_down(slf.py().into(), immediate.0) {
+            Some(dropped) => {
+                drop(dropped);
+                Ok(())
+            }
+            None => calls::call_method(slf, "_kettle_shutdown", (immediate.0,)).map(drop),
         }
-        drop(this.body.shut_down(slf.py().into(), immediate.0));
-        Ok(())
     }
 
     /// The most items that there can be; no bound if it is zero or less.

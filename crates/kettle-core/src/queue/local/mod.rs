@@ -27,7 +27,9 @@
 //! # Moving out
 //!
 //! A front that must let its user handle the container itself calls [`move_out`](LocalQueue::move_out): the items are
-//! handed over, and from then on every operation is refused with [`Refused::MovedOut`]. The counts stay here.
+//! handed over, and from then on every operation is refused, with [`Refused::MovedOut`] or the like. The refusal is the
+//! only way to tell that is sure: another thread may move the items out after any question. The counts stay here, to be
+//! kept by the `note_` methods.
 
 mod heap;
 mod items;
@@ -62,9 +64,14 @@ pub enum Refused<Q> {
     Compare(Q),
 }
 
-/// More tasks were called done than were put.
+/// Why no item was marked as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyDone;
+pub enum NotDone {
+    /// More were called done than were put.
+    TooMany,
+    /// The items are kept elsewhere now, and those who wait for the last of them wait there.
+    MovedOut,
+}
 
 /// A queue of values; see the module.
 pub struct LocalQueue<T, L = Mutex<State<T>>> {
@@ -277,14 +284,10 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         }
     }
 
-    /// How many items there are.
-    pub fn len<'a>(&'a self, key: L::Key<'a>) -> usize {
-        self.state.lock(key).items.len()
-    }
-
-    /// Whether there is no item.
-    pub fn is_empty<'a>(&'a self, key: L::Key<'a>) -> bool {
-        self.len(key) == 0
+    /// How many items there are; None if they have moved out.
+    pub fn len<'a>(&'a self, key: L::Key<'a>) -> Option<usize> {
+        let state = self.state.lock(key);
+        (!state.moved_out).then(|| state.items.len())
     }
 
     /// Whether there is no room.
@@ -315,12 +318,16 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     /// An item is done.
     ///
     /// # Errors
-    /// If that was said more often than items were put.
+    /// If that was said more often than items were put, or the items have moved out.
     #[inline]
-    pub fn task_done<'a>(&'a self, key: L::Key<'a>) -> Result<(), TooManyDone> {
-        let mut state = self.state.lock(key);
+    pub fn task_done<'a>(&'a self, key: L::Key<'a>) -> Result<(), NotDone> {
+        let state = self.state.lock(key);
+        if state.moved_out { Err(NotDone::MovedOut) } else { self.count_done(state) }
+    }
+
+    fn count_done(&self, mut state: L::Guard<'_>) -> Result<(), NotDone> {
         if state.unfinished <= 0 {
-            return Err(TooManyDone);
+            return Err(NotDone::TooMany);
         }
         state.unfinished -= 1;
         if state.unfinished == 0 {
@@ -335,15 +342,18 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     }
 
     /// Takes no more items. Those inside can still be taken, unless `immediate`: then they are given back here, and
-    /// count as done.
+    /// count as done. None, and nothing is changed, if they have moved out.
     #[must_use]
-    pub fn shut_down<'a>(&'a self, key: L::Key<'a>, immediate: bool) -> Vec<T> {
+    pub fn shut_down<'a>(&'a self, key: L::Key<'a>, immediate: bool) -> Option<Vec<T>> {
         self.change(key, |state| {
+            if state.moved_out {
+                return None;
+            }
             state.shut = true;
             let dropped = if immediate { state.items.take_all() } else { Vec::new() };
             state.got += dropped.len() as u64;
             state.unfinished = (state.unfinished - dropped.len() as i64).max(state.unfinished.min(0));
-            dropped
+            Some(dropped)
         })
     }
 
@@ -375,6 +385,14 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         let mut state = self.state.lock(key);
         state.got += 1;
         self.leave_and_wake(state, Sign::Room);
+    }
+
+    /// An item that was put elsewhere is done; as [`task_done`](Self::task_done).
+    ///
+    /// # Errors
+    /// If that was said more often than items were put.
+    pub fn note_done<'a>(&'a self, key: L::Key<'a>) -> Result<(), NotDone> {
+        self.count_done(self.state.lock(key))
     }
 
     /// Calls `visit` with each item, under the lock: see the module for what it may do.

@@ -251,7 +251,7 @@ enum Failure {
 
 impl Failure {
     fn of_rebuilding(py: Python<'_>, e: PyErr) -> Self {
-        let is_of_main = || e.value(py).str().is_ok_and(|text| text.to_string_lossy().contains("__main__"));
+        let is_of_main = || e.value(py).str().is_ok_and(|text| text.to_string_lossy().contains("_main__"));
         if e.is_instance_of::<PyAttributeError>(py) && is_of_main() { Self::Unfound(e) } else { Self::Raised(e) }
     }
 }
