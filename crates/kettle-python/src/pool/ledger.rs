@@ -10,13 +10,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 
 use kettle_core::sys::process;
 use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt;
 use pyo3::types::PyString;
 
 use super::crew::Crew;
@@ -59,8 +58,23 @@ pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+/// So often a lock is tried again that another thread holds for a moment, before that one may be without a processor.
+const TRIES: usize = 100;
+
+/// Takes a lock. It is taken by attached threads only: one that waits for it is detached, and tries again when it has
+/// come back. So nobody waits for the interpreter with a lock in hand, and while a garbage collection has stopped all
+/// others, no lock changes hands.
 pub(super) fn lock<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-    mutex.lock_py_attached(py).unwrap_or_else(|e| e.into_inner())
+    loop {
+        for _ in 0..TRIES {
+            match mutex.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(e)) => return e.into_inner(),
+                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+            }
+        }
+        py.detach(std::thread::yield_now);
+    }
 }
 
 impl Ledger {

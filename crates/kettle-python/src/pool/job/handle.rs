@@ -265,7 +265,8 @@ impl PoolJob {
             }
             Work::Items { function, .. } => visit.call(function)?,
         }
-        // Nobody can be inside: whoever is has the interpreter.
+        // Whoever is inside is attached. This thread it is, then, or one that is stopped until the collection is over: it
+        // is not looked at in any of the collector's passes, and stays alive.
         match self.job.state.try_lock() {
             Ok(state) => state.results.traverse(&visit),
             Err(_) => Ok(()),

@@ -38,7 +38,7 @@ impl Processes {
             }
             if self.lead.take() {
                 let result = self.lead_until(py, &|| waiter.is_done(), deadline);
-                self.lead.let_go(|| self.is_busy());
+                self.lead.let_go(|| self.is_busy(Some(py)));
                 if !result? {
                     return Ok(waiter.is_done());
                 }
@@ -107,14 +107,18 @@ impl Processes {
         }
     }
 
-    /// Whether there is a reason for somebody to lead.
-    pub(super) fn is_busy(&self) -> bool {
-        self.ledger.has_work() || (!self.ledger.is_running() && !self.gone.is_done()) || self.sees_off()
+    /// Whether there is a reason for somebody to lead. A caller that is attached says so.
+    fn is_busy(&self, py: Option<Python<'_>>) -> bool {
+        self.ledger.has_work() || (!self.ledger.is_running() && !self.gone.is_done()) || self.sees_off(py)
     }
 
     /// Whether a worker is to be killed if it does not go by itself.
-    pub(super) fn sees_off(&self) -> bool {
-        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).is_ending_some()
+    fn sees_off(&self, py: Option<Python<'_>>) -> bool {
+        let supervisor = match py {
+            Some(py) => lock(py, &self.supervisor),
+            None => self.supervisor.lock().unwrap_or_else(PoisonError::into_inner),
+        };
+        supervisor.is_ending_some()
     }
 
     /// Leads when nobody else does, until the pool is over.
@@ -123,7 +127,7 @@ impl Processes {
             let watch = self.watch(py);
             let stood_in = wait_outside(py, Deadline::NEVER, |p| {
                 let p = p.no_later_than(Deadline::after(PATROL));
-                match self.lead.stand_in(|| self.is_busy(), || self.gone.is_done(), &p) {
+                match self.lead.stand_in(|| self.is_busy(None), || self.gone.is_done(), &p) {
                     // Idle workers may have died: the pool shall be full when it is needed.
                     Err(_) if !watch.any_ended() => None,
                     Err(_) => Some(self.lead.take().then_some(())),
@@ -136,9 +140,9 @@ impl Processes {
                 Some(None) => continue,
                 Some(Some(())) => {}
             }
-            let enough = || self.lead.is_wanted() || !self.is_busy();
+            let enough = || self.lead.is_wanted() || !self.is_busy(Some(py));
             let led = self.lead_until(py, &enough, Deadline::NEVER);
-            self.lead.let_go(|| self.is_busy());
+            self.lead.let_go(|| self.is_busy(Some(py)));
             if let Err(e) = led {
                 // No worker could be started, say: nobody else would tell those who wait.
                 self.fail_all(py, e.into_value(py).into_any())?;
