@@ -1,0 +1,223 @@
+"""Claim: threads on one queue, and on one pool, do not slow each other down more than the standard library's do.
+
+    python -m benches.scaling [ROUNDS] [SECONDS]
+
+All libraries take turns in one process, a short measurement each, ROUNDS times over; the table has the medians, in
+thousands per second, all threads together. It runs on every Python. It is about free-threaded ones: where there is a
+GIL, more threads can at best do as much as one.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import gc
+import multiprocessing.pool
+import platform
+import queue
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple
+
+import kettle.futures
+import kettle.multiprocessing.pool
+import kettle.queue
+
+THREADS = (1, 2, 3, 4)
+
+Work = Callable[[int], object]
+
+
+class Shape(NamedTuple):
+    """One row of the table for each number of threads."""
+
+    title: str
+    #: By library: prepares for so many threads, and gives what does `n` things.
+    contenders: dict[str, Callable[[int], AbstractContextManager[Work]]]
+
+
+def together(count: int, work: Callable[[int], object], n: int) -> None:
+    """`work(number)` in `count` threads, with which the caller begins and ends."""
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+# ------------------------------------------------------------------------------------------------------- queues
+
+
+def put_and_get(make: Callable[[], Any]) -> Callable[[int], AbstractContextManager[Work]]:
+    """Each thread puts an item and gets one, in turn."""
+
+    @contextmanager
+    def prepare(count: int) -> Iterator[Work]:
+        q = make()
+
+        def do(n: int) -> None:
+            def turns(_: int) -> None:
+                put, get = q.put, q.get
+                for item in range(n // count):
+                    put(item)
+                    get()
+
+            together(count, turns, n)
+
+        yield do
+
+    return prepare
+
+
+def producers_and_consumers(make: Callable[[], Any]) -> Callable[[int], AbstractContextManager[Work]]:
+    """So many threads put, and as many get."""
+
+    @contextmanager
+    def prepare(count: int) -> Iterator[Work]:
+        q = make()
+
+        def do(n: int) -> None:
+            def part(number: int) -> None:
+                put, get = q.put, q.get
+                if number % 2:
+                    for item in range(n // count):
+                        put(item)
+                else:
+                    for _ in range(n // count):
+                        get()
+
+            together(2 * count, part, n)
+
+        yield do
+
+    return prepare
+
+
+QUEUES = {"kettle": kettle.queue.Queue, "stdlib": queue.Queue}
+SIMPLE = {"kettle": kettle.queue.SimpleQueue, "stdlib": queue.SimpleQueue}
+
+
+# -------------------------------------------------------------------------------------------------------- pools
+
+
+def trivial(item: int) -> int:
+    return item
+
+
+def short(item: int) -> int:
+    """Some 10 µs of pure Python."""
+    total = item
+    for i in range(200):
+        total += i
+    return total
+
+
+def mapping(make: Callable[[int], Any], function: Callable[[int], int]) -> Callable[[int], AbstractContextManager[Work]]:
+    @contextmanager
+    def prepare(count: int) -> Iterator[Work]:
+        with make(count) as pool:
+            yield lambda n: sum(1 for _ in pool.map(function, range(n), chunksize=1))
+
+    return prepare
+
+
+def applying(make: Callable[[int], Any]) -> Callable[[int], AbstractContextManager[Work]]:
+    """So many threads call a pool of as many, and wait for each result."""
+
+    @contextmanager
+    def prepare(count: int) -> Iterator[Work]:
+        with make(count) as pool:
+            if hasattr(pool, "apply"):
+                call = pool.apply
+            else:
+
+                def call(function: Callable[[int], int], args: tuple[int]) -> int:
+                    return pool.submit(function, *args).result()
+
+            def do(n: int) -> None:
+                def calls(_: int) -> None:
+                    for item in range(n // count):
+                        call(short, (item,))
+
+                together(count, calls, n)
+
+            yield do
+
+    return prepare
+
+
+POOLS = {
+    "kettle": kettle.multiprocessing.pool.ThreadPool,
+    "stdlib": multiprocessing.pool.ThreadPool,
+    "kettle executor": kettle.futures.ThreadPoolExecutor,
+    "stdlib executor": concurrent.futures.ThreadPoolExecutor,
+}
+
+SHAPES = [
+    Shape("`Queue`, put + get in each thread", {name: put_and_get(make) for name, make in QUEUES.items()}),
+    Shape("`SimpleQueue`, put + get in each thread", {name: put_and_get(make) for name, make in SIMPLE.items()}),
+    Shape("`Queue`, pairs of threads", {name: producers_and_consumers(make) for name, make in QUEUES.items()}),
+    Shape("`SimpleQueue`, pairs of threads", {name: producers_and_consumers(make) for name, make in SIMPLE.items()}),
+    Shape("pool, `map` of a trivial function", {name: mapping(make, trivial) for name, make in POOLS.items()}),
+    Shape("pool, `map` of 10 µs", {name: mapping(make, short) for name, make in POOLS.items()}),
+    Shape("pool, `apply` of 10 µs from each thread", {name: applying(make) for name, make in POOLS.items()}),
+]
+
+
+# ---------------------------------------------------------------------------------------------------- measuring
+
+
+def timed(work: Work, n: int) -> float:
+    begun = time.perf_counter()
+    work(n)
+    return time.perf_counter() - begun
+
+
+def how_many(work: Work, seconds: float) -> int:
+    """How many things it takes to be busy for about so long: then it matters little how long threads take to start."""
+    n = 1000
+    while (took := timed(work, n)) < 0.6 * seconds:
+        n = int(n * min(10.0, 1.2 * seconds / took)) + 1
+    return n
+
+
+def measure(shape: Shape, count: int, rounds: int, seconds: float) -> dict[str, float]:
+    """The median of each library."""
+    found: dict[str, list[float]] = {name: [] for name in shape.contenders}
+    enough: dict[str, int] = {}
+    for number in range(rounds + 1):
+        for name, prepare in shape.contenders.items():
+            gc.collect()
+            with prepare(count) as work:
+                if number == 0:
+                    enough[name] = how_many(work, seconds)
+                else:
+                    found[name].append(enough[name] / timed(work, enough[name]))
+    return {name: statistics.median(rates) for name, rates in found.items()}
+
+
+def row(title: str, ours: float, theirs: list[float]) -> str:
+    best = max(theirs)
+    return f"| {title} | {ours / 1e3:,.0f} | {' | '.join(f'{rate / 1e3:,.0f}' for rate in theirs)} | {ours / best:.1f}× |"
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 0.1
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    print(f"Python {platform.python_version()}, {'with' if gil else 'without'} a GIL; thousands per second\n")
+    for shape in SHAPES:
+        names = list(shape.contenders)
+        print(f"| {shape.title} | {' | '.join(names)} | ratio |\n|---|{'---:|' * (len(names) + 1)}")
+        for count in THREADS:
+            found = measure(shape, count, rounds, seconds)
+            title = f"{count} thread{'s' if count > 1 else ''}"
+            print(row(title, found[names[0]], [found[name] for name in names[1:]]), flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()
