@@ -115,7 +115,9 @@ def short(item: int) -> int:
     return total
 
 
-def mapping(make: Callable[[int], Any], function: Callable[[int], int]) -> Callable[[int], AbstractContextManager[Work]]:
+def mapping(
+    make: Callable[[int], Any], function: Callable[[int], int]
+) -> Callable[[int], AbstractContextManager[Work]]:
     @contextmanager
     def prepare(count: int) -> Iterator[Work]:
         with make(count) as pool:
@@ -201,7 +203,9 @@ def measure(shape: Shape, count: int, rounds: int, seconds: float) -> dict[str, 
 
 def row(title: str, ours: float, theirs: list[float]) -> str:
     best = max(theirs)
-    return f"| {title} | {ours / 1e3:,.0f} | {' | '.join(f'{rate / 1e3:,.0f}' for rate in theirs)} | {ours / best:.1f}× |"
+    return (
+        f"| {title} | {ours / 1e3:,.0f} | {' | '.join(f'{rate / 1e3:,.0f}' for rate in theirs)} | {ours / best:.1f} x |"
+    )
 
 
 def main() -> None:

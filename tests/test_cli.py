@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -110,6 +111,9 @@ def test_ctrl_c_ends_it_like_python(write, tmp_path):
     command = [sys.executable, "-m", "kettle", "run", "program.py"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         assert process.stdout.readline() == "ready\n"
+        # Python itself overlooks a signal that comes just before it falls asleep.
+        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            time.sleep(0.001)
         process.send_signal(signal.SIGINT)
         errors = process.communicate(timeout=LIMIT)[1]
     assert process.returncode == -signal.SIGINT

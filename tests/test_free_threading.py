@@ -362,7 +362,9 @@ def test_statistics_from_all_sides():
         for t in threads: t.join()
         assert len(found) == 8 and len(set(found)) == 1, found
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=LIMIT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], timeout=LIMIT, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -473,21 +475,21 @@ def test_an_event_loop_in_each_thread():
 def test_references_are_counted_exactly():
     """An object that went through everything, many times and from all sides, is held by nobody in the end."""
     q, pool = kettle.queue.Queue(), ThreadPool(2)
-    item = Item(0)
-    kept = weakref.ref(item)
 
-    def work(_):
-        for _ in range(200):
-            q.put(item)
-            assert q.get() is item
-        assert pool.apply(lambda it: it, (item,)) is item
-        assert pool.map(lambda it: it, [item] * 10) == [item] * 10
+    def use(item):
+        def work(_):
+            for _ in range(200):
+                q.put(item)
+                assert q.get() is item
+            assert pool.apply(lambda it: it, (item,)) is item
+            assert pool.map(lambda it: it, [item] * 10) == [item] * 10
 
-    all_at_once(work)
-    del work
+        all_at_once(work)
+        return weakref.ref(item)
+
+    kept = use(Item(0))
     pool.close()
     pool.join()
-    del item
     gc.collect()
     assert kept() is None
 

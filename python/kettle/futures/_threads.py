@@ -228,7 +228,7 @@ class _Hooks(_thread_crew.Hooks):
     def _work(self, crew: native.ThreadCrew, number: int) -> None:
         self._here.works = True
         super()._work(crew, number)
-        # A worker is counted off before it comes here: of those that leave together, one at least sees that it was last.
+        # Counted off before it comes here: of those that leave together, one at least sees that all have.
         if crew.statistics().workers == 0:
             _exit.serving.pop(self, None)
 

@@ -297,7 +297,7 @@ impl ObjectQueue {
 
     /// The number of items.
     fn qsize(slf: &Bound<'_, Self>) -> PyResult<usize> {
-        match slf.get().body.len(slf.py().into()) {
+        match slf.get().body.len_unless_moved(slf.py().into()) {
             Some(len) => Ok(len),
             None => calls::call_method(slf, "_kettle_qsize", ())?.extract(),
         }

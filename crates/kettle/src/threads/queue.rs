@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kettle_core::queue::local::{self, ByOrd, Judge, LocalQueue, NoOrder, Order, Refused, Sign};
+use kettle_core::queue::local::{ByOrd, Judge, LocalQueue, NoOrder, Order, Refused, Sign};
 #[cfg(feature = "tokio")]
 use kettle_core::sync::Heap;
 use kettle_core::wait::{EventCount, Patience};
@@ -215,7 +215,7 @@ macro_rules! queue_methods {
             /// # Errors
             /// When none is outstanding.
             pub fn task_done(&self) -> Result<(), TooManyDone> {
-                self.body.task_done(()).map_err(|local::TooManyDone| TooManyDone)
+                self.body.task_done(()).map_err(|_| TooManyDone)
             }
 
             fn join_with(&self, patience: &Patience<'_>) -> Result<(), JoinError> {

@@ -284,8 +284,18 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         }
     }
 
+    /// How many items there are in here.
+    pub fn len<'a>(&'a self, key: L::Key<'a>) -> usize {
+        self.state.lock(key).items.len()
+    }
+
+    /// Whether there is no item in here.
+    pub fn is_empty<'a>(&'a self, key: L::Key<'a>) -> bool {
+        self.len(key) == 0
+    }
+
     /// How many items there are; None if they have moved out.
-    pub fn len<'a>(&'a self, key: L::Key<'a>) -> Option<usize> {
+    pub fn len_unless_moved<'a>(&'a self, key: L::Key<'a>) -> Option<usize> {
         let state = self.state.lock(key);
         (!state.moved_out).then(|| state.items.len())
     }
