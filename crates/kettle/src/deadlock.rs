@@ -133,14 +133,14 @@ impl Teller for Call<'_> {
     }
 }
 
-/// Of a stack trace as it is printed: the functions from where the thread begins to where it calls this library.
+/// Of a stack trace as it is printed: the program's functions, the outermost first.
 fn callers(trace: &str) -> String {
     let names = trace.lines().filter_map(|line| line.trim().split_once(": ")).filter(|(n, _)| n.parse::<u32>().is_ok());
-    let ours = ["std::", "core::", "kettle::", "<kettle::", "kettle_core::", "<kettle_core::"];
+    let ours = ["std::", "core::", "alloc::", "kettle::", "<kettle::", "kettle_core::", "<kettle_core::"];
     let mut callers: Vec<String> = names
         .map(|(_, name)| name)
-        .skip_while(|name| ours.iter().any(|prefix| name.starts_with(prefix)))
         .take_while(|name| !name.contains("__rust_begin_short_backtrace"))
+        .filter(|name| !ours.iter().any(|prefix| name.starts_with(prefix)))
         .map(|name| format!("  in {name}\n"))
         .collect();
     callers.reverse();

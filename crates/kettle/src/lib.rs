@@ -131,8 +131,37 @@
 //! waits has a form with a time limit, and what can be looked at has `statistics()`; the shared memory as a whole has
 //! [`session::statistics`], and a [limit](session::set_limit).
 //!
-//! All of them serve the threads of one process as well. Where nothing crosses a process, the channels and mutexes of
-//! the standard library are the better choice: they need not encode anything.
+//! # Threads
+//!
+//! All of these serve the threads of one process as well. Where nothing crosses a process there are their siblings in
+//! [`threads`], of the same names: they hold values of any type, encode nothing, and need no shared memory. So a program
+//! moves between processes and threads by the line that says `use`.
+//!
+//! ```
+//! use kettle::threads::{Lock, PriorityQueue};
+//!
+//! let Ok(log) = Lock::new(Vec::new());
+//! let Ok(jobs) = PriorityQueue::new();
+//! jobs.put_many([(2, "dust"), (1, "cook")])?;
+//! jobs.shutdown();
+//! std::thread::scope(|scope| {
+//!     scope.spawn(|| {
+//!         for Ok((_, job)) in jobs.iter() {
+//!             log.acquire().expect("nobody panicked").push(job);
+//!         }
+//!     });
+//! });
+//! assert_eq!(*log.acquire()?, ["cook", "dust"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The mutex and the channels of the standard library do less and are lighter; what these have that those have not says
+//! the [module](threads).
+//!
+//! # Deadlocks
+//!
+//! Threads that wait for each other's locks, of one or several processes, are found out after a second, without any cost
+//! for a lock that is got earlier: the `acquire` of one of them fails, or it is reported; see [`deadlock`].
 //!
 //! # Tasks of tokio
 //!
