@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -176,14 +177,16 @@ def notify(peer: Peer, seconds: float) -> float:
     return rate(run, seconds, start=10_000)
 
 
-@cell("thread-wake", "threading.Condition, two threads in turn", unit="turns/s", goal=1, peers=THREADS)
-def in_turn(peer: Peer, seconds: float) -> float:
-    """Every turn is a notify, a wait, and a change of threads."""
+def _in_turn(peer: Peer, seconds: float, count: int) -> float:
+    """Every turn is a notify, a wait, and a change of threads. The threads keep to so many processors: where the kernel
+    puts them makes more of a difference than whose condition it is."""
     condition = _lock(peer, "Condition")
+    places = sorted(os.sched_getaffinity(0))[:count]
     turn = 0
 
     def play(mine: int, n: int) -> None:
         nonlocal turn
+        os.sched_setaffinity(threading.get_native_id(), {places[mine % len(places)]})
         for _ in range(n):
             with condition:
                 while turn != mine:
@@ -200,6 +203,16 @@ def in_turn(peer: Peer, seconds: float) -> float:
         return time.perf_counter() - begun
 
     return 2 * rate(run, seconds)
+
+
+@cell("thread-wake", "threading.Condition, two threads in turn, one core", unit="turns/s", goal=1, peers=THREADS)
+def in_turn(peer: Peer, seconds: float) -> float:
+    return _in_turn(peer, seconds, 1)
+
+
+@cell("thread-wake-cores", "threading.Condition, two threads in turn, two cores", unit="turns/s", goal=1, peers=THREADS)
+def in_turn_on_two(peer: Peer, seconds: float) -> float:
+    return _in_turn(peer, seconds, 2)
 
 
 # -------------------------------------------------------------------------------------------------------- pools
