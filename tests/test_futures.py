@@ -399,6 +399,23 @@ def test_a_fork_is_not_its_owner(executor):
     assert executor.submit(square, 3).result(LIMIT) == 9
 
 
+def test_a_fork_may_be_its_first_user():
+    """As of a server that makes it before it forks its own workers."""
+    executor = ProcessPoolExecutor(1, mp.get_context("fork"))
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            future = executor.submit(square, 3)
+            executor.shutdown()
+            status = 0 if future.done() and future.result() == 9 and not executor._processes else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    with executor:
+        assert executor.submit(square, 4).result(LIMIT) == 16
+
+
 def run(text, tmp_path, *command):
     path = tmp_path / "program.py"
     path.write_text(textwrap.dedent(text))

@@ -4,6 +4,7 @@ its private parts."""
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread
 import contextvars
 import os
 import queue
@@ -155,6 +156,20 @@ def test_the_same_initializer_in_both_lives():
         assert executor.submit(recall).result(LIMIT) == "kept"
         assert executor._initializer is initialize and executor._initargs == ("kept",)
         assert executor.submit(recall).result(LIMIT) == "kept"
+
+
+def test_an_initializer_that_fails_breaks_it_for_good(caplog):
+    def fail():
+        raise LookupError("no")
+
+    with ThreadPoolExecutor(2, initializer=fail) as executor:
+        assert executor._broken is False
+        with pytest.raises(concurrent.futures.thread.BrokenThreadPool):
+            executor.submit(abs, 1).result(LIMIT)
+        for call in (lambda: executor.submit(abs, 1), lambda: list(executor.map(abs, [1]))):
+            with pytest.raises(concurrent.futures.thread.BrokenThreadPool):
+                call()
+        assert "cannot be started" in executor._broken and "Exception in initializer" in caplog.text
 
 
 def test_more_threads_are_allowed_later(gate):
