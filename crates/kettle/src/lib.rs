@@ -56,7 +56,8 @@
 //! }
 //! ```
 //!
-//! There are time limits, retries, cancellation, lazy input and more: see [`mod@pool`].
+//! There are time limits, retries, cancellation, lazy input and more: see [`mod@pool`]. Where no isolation is needed, a
+//! [`ThreadPool`] does the same with threads, and its tasks are closures: see [`mod@thread_pool`].
 //!
 //! # Queues
 //!

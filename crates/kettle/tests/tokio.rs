@@ -8,7 +8,8 @@ use std::time::Duration;
 use kettle::pool::TaskError;
 use kettle::queue::JoinError;
 use kettle::{
-    AcquireError, Barrier, Bytes, Connection, Event, JoinableQueue, Lock, Pool, Queue, RecvError, Semaphore, pipe,
+    AcquireError, Barrier, Bytes, Connection, Event, JoinableQueue, Lock, Pool, Queue, RecvError, Semaphore,
+    ThreadPool, pipe,
 };
 use support::{LONG, SHORT, watchdog};
 use tokio::runtime::{Builder, Runtime};
@@ -336,5 +337,22 @@ fn a_task_that_dies_or_takes_too_long_wakes_who_awaits_it() {
         let ended = tokio::task::spawn_blocking(move || drop(pool));
         assert!(matches!(timeout(LONG, handle).await.unwrap(), Err(TaskError::Cancelled { .. })));
         ended.await.unwrap();
+    });
+}
+
+#[test]
+fn a_task_of_a_thread_pool_is_awaited() {
+    on_both(|| async {
+        let pool = ThreadPool::builder().workers(2).build().unwrap();
+        let handles: Vec<_> = (0..200).map(|n| tokio::spawn(pool.submit(move || n * n).unwrap())).collect();
+        for (n, handle) in (0..).zip(handles) {
+            assert_eq!(timeout(LONG, handle).await.unwrap().unwrap().unwrap(), n * n);
+        }
+        let (go, may_go) = std::sync::mpsc::channel::<()>();
+        let mut handle = pool.submit(move || may_go.recv().is_ok()).unwrap();
+        assert!(timeout(SHORT, &mut handle).await.is_err());
+        // The wait was given up, the task was not.
+        go.send(()).unwrap();
+        assert!(timeout(LONG, handle).await.unwrap().unwrap());
     });
 }

@@ -23,6 +23,10 @@ use super::single::run;
 use super::worker;
 use crate::pool::engine::{Agenda, Chunking, Waiter};
 
+/// No measured chunk has more tasks: by then it costs a worker next to nothing to fetch another, and what lies ready stays
+/// small enough to be in the processor's caches.
+const LONGEST: u32 = 4096;
+
 /// What the one who gives the tasks waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
@@ -156,7 +160,7 @@ impl<F, T, R> Flow<F, T, R> {
             Order::OfArrival => Outcomes::ByArrival(VecDeque::new()),
         };
         let state = State {
-            agenda: Agenda::new(chunking, 0),
+            agenda: Agenda::new(chunking, 0).at_most(LONGEST),
             unsent: VecDeque::new(),
             outcomes,
             open: 0,

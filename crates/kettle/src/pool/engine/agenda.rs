@@ -35,6 +35,8 @@ pub struct Agenda {
     chunking: Chunking,
     /// The measured length of a chunk.
     len: u32,
+    /// No measured chunk is longer.
+    most: u32,
     /// Nanoseconds a task, 0 while unknown.
     pace: u64,
     retries: u32,
@@ -50,7 +52,22 @@ const LAST_CHUNK_TIME: u64 = 20_000;
 impl Agenda {
     /// Of no tasks yet. A task whose worker dies is sent again `retries` times.
     pub fn new(chunking: Chunking, retries: u32) -> Self {
-        Self { next: 0, end: 0, given_back: Vec::new(), chunking, len: 1, pace: 0, retries, deaths: HashMap::new() }
+        Self {
+            next: 0,
+            end: 0,
+            given_back: Vec::new(),
+            chunking,
+            len: 1,
+            most: u32::MAX,
+            pace: 0,
+            retries,
+            deaths: HashMap::new(),
+        }
+    }
+
+    /// The same, where no measured chunk is to have more than so many tasks.
+    pub fn at_most(self, tasks: u32) -> Self {
+        Self { most: tasks, ..self }
     }
 
     /// There are `count` more tasks.
@@ -87,7 +104,7 @@ impl Agenda {
             Chunking::Measured => {
                 let share = left.div_ceil(2 * workers.max(1) as u64);
                 let shortest = LAST_CHUNK_TIME.checked_div(self.pace).unwrap_or(1);
-                u64::from(self.len).min(share.max(shortest))
+                u64::from(self.len.min(self.most)).min(share.max(shortest))
             }
         };
         let span = Span { start: self.next, len: at_most_a_chunk(len.clamp(1, left)) };
@@ -168,6 +185,16 @@ mod tests {
             agenda.finished(1, 10_000_000);
         }
         assert_eq!(agenda.take(2).map(|s| s.len), Some(1));
+    }
+
+    #[test]
+    fn measured_chunks_are_no_longer_than_they_may() {
+        let mut agenda = Agenda::new(Chunking::Measured, 0).at_most(100);
+        agenda.extend(1_000_000);
+        for _ in 0..10 {
+            agenda.finished(100, 10_000);
+        }
+        assert_eq!(agenda.take(2).map(|s| s.len), Some(100));
     }
 
     #[test]
