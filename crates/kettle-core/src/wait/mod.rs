@@ -8,6 +8,7 @@
 //! others find out at the end of their slice. So no wake-up needs an owner, and none can be lost for good.
 //!
 //! Two faces: [`EventCount`] for a thread that may sleep, [`Doorbell`] for an event loop that may not.
+//! [`Idle`] stands on the first: the workers of a pool that have nothing to do.
 
 mod deadline;
 mod descriptors;

@@ -1,0 +1,175 @@
+//! The workers of a pool: what they tell, how they end, and who takes their place.
+
+use std::ops::Range;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::task::Waker;
+use std::time::Duration;
+
+use kettle_core::arena::Block;
+use kettle_core::queue::Taken;
+use kettle_core::wait::Deadline;
+
+use super::{Door, State, Work, stand_in_line};
+use crate::codec;
+use crate::pool::engine::{Event, Fate, Post, SeatId, Span, Word};
+use crate::pool::error::{Broken, Panic, TaskError, WorkerDied};
+use crate::pool::job::Outcome;
+use crate::pool::worker::Tag;
+use crate::process::{Process, SIGKILL};
+
+/// So many workers in a row may die before they are ready, until there is no hope. One that was killed says less about
+/// the next than one that ended by itself: perhaps somebody kills workers at random.
+const EARLY_DEATHS: u32 = 3;
+const EARLY_KILLS: u32 = 30;
+/// A process may be refused so many times in a row.
+const REFUSALS: u32 = 3;
+/// How long it takes until it is tried again to start a process, if the system refused.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl State {
+    /// Finds out what happened, and does what comes of it. Gives who is to be woken, without the lock.
+    pub(in crate::pool) fn step(&mut self, ask: bool) -> Vec<Waker> {
+        let mut post = std::mem::take(&mut self.post);
+        self.supervisor.sweep(&mut post, ask);
+        let Post { bytes, words, events } = &mut post;
+        for event in events.drain(..) {
+            self.hear(event, bytes, words);
+        }
+        self.post = post;
+        self.dispatch();
+        if self.is_finishing() {
+            self.supervisor.dismiss();
+            if self.supervisor.is_deserted() {
+                self.deserted.finish();
+            }
+        }
+        std::mem::take(&mut self.wakers)
+    }
+
+    fn hear(&mut self, event: Event<Work>, bytes: &[u8], words: &[Word]) {
+        match event {
+            Event::Outcome { work, task, taken, at } => {
+                let number = work.start + u64::from(task);
+                self.conclude(work.job, number, Outcome::reported(taken, &bytes[at]));
+            }
+            Event::Words { work, from, at } => {
+                let first = work.start + u64::from(from);
+                for (number, word) in (first..).zip(&words[at]) {
+                    self.conclude(work.job, number, Outcome::in_a_word(*word));
+                }
+            }
+            Event::Finished { work, len, took } => {
+                if let Some(job) = self.jobs.get_mut(&work.job) {
+                    job.agenda.finished(len, took);
+                }
+            }
+            Event::Undone { work, from, len } => {
+                if let Some(job) = self.jobs.get_mut(&work.job) {
+                    job.give_back(Span { start: work.start + u64::from(from), len: len - from });
+                    stand_in_line(&mut self.line, work.job, job, true);
+                }
+            }
+            Event::Note { seat, taken, at, .. } => self.hear_note(seat, &taken, at, bytes),
+            Event::Ended { seat, pid, fate, early, victim } => {
+                // It has ended, so this does not wait.
+                let status = self.crew.remove(&seat).and_then(|process| process.exit_status());
+                if let Some((work, task)) = victim {
+                    self.mourn(work.job, work.start + u64::from(task), pid, status, fate);
+                }
+                if early {
+                    let was_killed = status.is_some_and(|status| status.signal() == Some(SIGKILL));
+                    self.early_deaths += if was_killed { 1 } else { EARLY_KILLS / EARLY_DEATHS };
+                    if self.early_deaths >= EARLY_KILLS {
+                        self.break_down(Broken::WorkersDie { pid, status });
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear_note(&mut self, seat: SeatId, taken: &Taken<Block>, at: Range<usize>, bytes: &[u8]) {
+        let body = taken.block.as_ref().map_or(&bytes[at], Block::as_slice);
+        match Tag::of(taken.tag) {
+            Some(Tag::Ready) => {
+                self.early_deaths = 0;
+                self.supervisor.is_ready(seat);
+            }
+            Some(Tag::NotReady) => {
+                // It ends by itself, and that is no further death.
+                self.supervisor.is_ready(seat);
+                match codec::decode::<Panic>(body, Vec::new()) {
+                    Ok(panic) => self.break_down(Broken::Initializer(panic)),
+                    Err(e) => self.break_down(Broken::NoProcess(e.0)),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The worker of this task ended in the middle of it.
+    fn mourn(&mut self, id: u64, number: u64, pid: u32, status: Option<ExitStatus>, fate: Fate) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let task = job.task(number).to_owned();
+        let why = match fate {
+            Fate::Died | Fate::Memory => {
+                if job.died(number) {
+                    self.counts.retried += 1;
+                    stand_in_line(&mut self.line, id, job, true);
+                    return;
+                }
+                TaskError::WorkerDied(WorkerDied { task, pid, status, too_big: fate == Fate::Memory })
+            }
+            Fate::TimedOut => TaskError::TimedOut { task, timeout: job.timeout.unwrap_or_default() },
+            Fate::Cancelled => TaskError::Cancelled { task },
+        };
+        self.conclude(id, number, Outcome::Failed(why));
+    }
+
+    // ---- who is there ----
+
+    /// Whether a worker is to be started now.
+    pub(in crate::pool) fn needs_a_worker(&self) -> bool {
+        let wanted = match self.door {
+            Door::Open => true,
+            Door::Closed => self.counts.queued > 0,
+            Door::Terminated | Door::Broken(_) => false,
+        };
+        wanted && self.supervisor.vacancies() > 0 && self.pause.is_past()
+    }
+
+    /// The process of a worker was started.
+    pub(in crate::pool) fn employ(&mut self, seat: SeatId, process: Process) {
+        match self.supervisor.occupy(seat, process.pid()) {
+            Ok(()) => {
+                self.refusals = 0;
+                self.crew.insert(seat, process);
+            }
+            Err(e) => {
+                // Not to be watched, so not to be left running.
+                let _ = process.kill();
+                self.could_not_start(&e.to_string());
+            }
+        }
+    }
+
+    /// It was not.
+    pub(in crate::pool) fn do_without(&mut self, seat: SeatId, why: &str) {
+        self.supervisor.abandon(seat);
+        self.could_not_start(why);
+    }
+
+    pub(in crate::pool) fn could_not_start(&mut self, why: &str) {
+        self.pause = Deadline::after(PAUSE);
+        self.refusals += 1;
+        if self.refusals >= REFUSALS && self.supervisor.tally().workers == 0 {
+            self.break_down(Broken::NoProcess(why.to_owned()));
+        }
+    }
+
+    /// When a leader that sleeps must look again at the latest.
+    pub(in crate::pool) fn due(&self) -> Deadline {
+        let due = self.supervisor.due();
+        if self.pause.is_past() { due } else { due.min(self.pause) }
+    }
+}
