@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use kettle_core::atomics::let_loads_count;
 use kettle_core::queue::{Body, CHUNK_ZEROED, Exhausted, GetError, JoinError, Parcel, Place, PutError, Queue, Store};
 use kettle_core::sync::{
-    Acquired, Barrier, BarrierError, Condition, Event, Home, Lock, LockError, OnOwnerDeath, OwnedPermits,
+    self, Acquired, Barrier, BarrierError, Condition, Event, Home, Lock, LockError, OnOwnerDeath, OwnedPermits,
     ReentrantLock, Semaphore, Turn,
 };
 use kettle_core::sys::Owner;
@@ -111,6 +111,70 @@ impl Guarded {
 
 mod lock {
     use super::*;
+
+    /// One abandons the lock, another one wants it: whichever comes first, the other is told, and not left asleep.
+    fn abandons(policy: OnOwnerDeath, found: impl Fn(&Lock, Result<Acquired, LockError>) + Send + Sync + 'static) {
+        let found = std::sync::Arc::new(found);
+        check(move || {
+            let shared = Arc::new((Lock::new(policy), Guarded::new()));
+            let culprit = {
+                let shared = shared.clone();
+                spawn(1, move || {
+                    shared.0.acquire::<Mortals>(&forever()).unwrap();
+                    shared.1.add(1);
+                    shared.0.abandon::<Mortals>();
+                })
+            };
+            mortal(0, || {
+                let (lock, number) = &*shared;
+                let mut result = lock.acquire::<Mortals>(&forever());
+                if result == Ok(Acquired::Clean) {
+                    // We came first.
+                    number.add(1);
+                    lock.release::<Mortals>().unwrap();
+                    result = lock.acquire::<Mortals>(&forever());
+                }
+                if result == Ok(Acquired::Clean) {
+                    // Twice; and now it is our turn to let the other one in.
+                    return lock.release::<Mortals>().unwrap();
+                }
+                found(lock, result);
+                assert!(number.get() >= 1);
+            });
+            culprit.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn is_abandoned_and_broken() {
+        abandons(OnOwnerDeath::Raise, |lock, result| {
+            assert_eq!(result, Err(LockError::OwnerDied(Owner::new(2, 0, 2))));
+            assert_eq!(lock.reset::<Mortals>(), Ok(()));
+        });
+    }
+
+    #[test]
+    fn is_abandoned_and_passed_on() {
+        abandons(OnOwnerDeath::Recover, |lock, result| {
+            assert_eq!(result, Ok(Acquired::FromDead(Owner::new(2, 0, 2))));
+            lock.release::<Mortals>().unwrap();
+        });
+    }
+
+    #[test]
+    fn guards_its_value() {
+        check(|| {
+            let shared = Arc::new(sync::Guarded::new(Guarded::new(), OnOwnerDeath::Raise));
+            let body =
+                |shared: Arc<sync::Guarded<Guarded>>| move || shared.acquire(&forever()).expect("nobody panics").add(1);
+            let a = spawn(1, body(shared.clone()));
+            let b = spawn(2, body(shared.clone()));
+            mortal(0, body(shared.clone()));
+            a.join().unwrap();
+            b.join().unwrap();
+            assert_eq!(shared.acquire(&Patience::none()).expect("it is free").get(), 3);
+        });
+    }
 
     #[test]
     fn excludes_and_wakes() {

@@ -121,8 +121,8 @@ macro_rules! barrier_methods {
                 self.wait_with(|| (), &until(timeout))
             }
 
-            /// Waits until all parties have come, without blocking the thread. If the future is dropped before, the barrier is
-            /// broken: the others would wait for a party that has left.
+            /// Waits until all parties have come, without blocking the thread. If the future is dropped before, the
+            /// barrier is broken: the others would wait for a party that has left.
             ///
             /// # Errors
             /// When the barrier is broken.
@@ -155,7 +155,8 @@ macro_rules! barrier_methods {
                 self.body.abort::<<$place as Place>::Home>();
             }
 
-            /// Begins a new round with nobody there, also after it was broken. Those who wait are told that it was broken.
+            /// Begins a new round with nobody there, also after it was broken. Those who wait are told that it was
+            /// broken.
             pub fn reset(&self) {
                 self.body.reset::<<$place as Place>::Home>();
             }

@@ -108,7 +108,8 @@ macro_rules! condition_methods {
                 self.wait_with(guard, &Patience::forever()).map(|(guard, _)| guard)
             }
 
-            /// Leaves the lock, waits for so long to be notified, and takes the lock again; says whether it was notified.
+            /// Leaves the lock, waits for so long to be notified, and takes the lock again; says whether it was
+            /// notified.
             ///
             /// # Errors
             /// See [`WaitError`].
@@ -137,7 +138,8 @@ macro_rules! condition_methods {
                 Ok(guard)
             }
 
-            /// Waits as long as `condition` holds for the value, but no longer than `timeout`; says whether it ceased to hold.
+            /// Waits as long as `condition` holds for the value, but no longer than `timeout`; says whether it ceased
+            /// to hold.
             ///
             /// # Errors
             /// See [`WaitError`].

@@ -41,7 +41,8 @@ fn a_reentrant_lock_is_its_holders_alone() -> Outcome {
     let lock = RLock::with_policy(OnOwnerDeath::Raise)?;
     let outer = lock.acquire()?;
     let inner = lock.try_acquire()?;
-    let elsewhere = |lock: RLock| thread::spawn(move || lock.acquire_timeout(SHORT).map(drop)).join().expect("no panic");
+    let elsewhere =
+        |lock: RLock| thread::spawn(move || lock.acquire_timeout(SHORT).map(drop)).join().expect("no panic");
     assert_eq!(elsewhere(lock.clone()), Err(AcquireError::TimedOut));
     drop((outer, inner));
     assert_eq!(elsewhere(lock), Ok(()));

@@ -1,11 +1,13 @@
 //! Queues between the threads of one process: of values of any type.
 
+mod attempts;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kettle_core::queue::local::{ByOrd, Judge, LocalQueue, NoOrder, Order, Refused, Sign};
+use kettle_core::queue::local::{ByOrd, LocalQueue, NoOrder, Order, Sign};
 #[cfg(feature = "tokio")]
 use kettle_core::sync::Heap;
 use kettle_core::wait::{EventCount, Patience};
@@ -13,6 +15,7 @@ use kettle_core::wait::{EventCount, Patience};
 pub use crate::queue::{GetError, JoinError, PutError, QueueStatistics, TooManyDone};
 
 use crate::queue::until;
+use attempts::{get, insist, put};
 
 /// First in, first out, between any number of threads.
 ///
@@ -66,89 +69,6 @@ pub type JoinableQueue<T> = Queue<T>;
 
 /// By this name it is known between processes, where it is simpler.
 pub type SimpleQueue<T> = Queue<T>;
-
-/// What can be refused, when no comparison is ever left open and nothing ever moves out.
-enum Refusal {
-    NotNow,
-    ShutDown,
-}
-
-impl From<Refused<Infallible>> for Refusal {
-    fn from(refused: Refused<Infallible>) -> Self {
-        match refused {
-            Refused::NotNow => Self::NotNow,
-            Refused::ShutDown => Self::ShutDown,
-            Refused::MovedOut => unreachable!("nobody asked for that"),
-            Refused::Compare(never) => match never {},
-        }
-    }
-}
-
-/// Makes attempts until one is not refused for now, or `patience` is over.
-fn insist<T, R>(
-    queue: &LocalQueue<T>,
-    sign: Sign,
-    patience: &Patience<'_>,
-    mut attempt: impl FnMut() -> Option<R>,
-) -> Option<R> {
-    if !patience.may_wait() {
-        return None;
-    }
-    let patience = patience.among_threads(true);
-    let place = queue.line((), sign);
-    loop {
-        if let Some(result) = attempt() {
-            return Some(result);
-        }
-        // Where it often looks worth a try, and another is always quicker, no sleep is ever too long.
-        if patience.deadline().is_past() || !place.waiting().spin() && place.waiting().sleep(&patience).is_err() {
-            return attempt();
-        }
-    }
-}
-
-fn put<T>(
-    queue: &LocalQueue<T>,
-    item: T,
-    mut judge: impl Judge<T, Question = Infallible>,
-    patience: &Patience<'_>,
-) -> Result<(), PutError<T>> {
-    let mut in_hand = Some(item);
-    let mut attempt = || match queue.put_now((), in_hand.take()?, &mut judge) {
-        Ok(()) => Some(Ok(())),
-        Err((item, refused)) => match refused.into() {
-            Refusal::ShutDown => Some(Err(PutError::ShutDown(item))),
-            Refusal::NotNow => {
-                in_hand = Some(item);
-                None
-            }
-        },
-    };
-    let result = match attempt() {
-        None => insist(queue, Sign::Room, patience, &mut attempt),
-        result => result,
-    };
-    match (result, in_hand) {
-        (None, Some(item)) => Err(PutError::Full(item)),
-        (result, _) => result.unwrap_or(Ok(())),
-    }
-}
-
-fn get<T>(
-    queue: &LocalQueue<T>,
-    mut judge: impl Judge<T, Question = Infallible>,
-    patience: &Patience<'_>,
-) -> Result<T, GetError> {
-    let mut attempt = || match queue.take_now((), &mut judge).map_err(Refusal::from) {
-        Ok(item) => Some(Ok(item)),
-        Err(Refusal::ShutDown) => Some(Err(GetError::ShutDown)),
-        Err(Refusal::NotNow) => None,
-    };
-    match attempt() {
-        None => insist(queue, Sign::Item, patience, attempt).unwrap_or(Err(GetError::Empty)),
-        Some(result) => result,
-    }
-}
 
 /// What all of them can do.
 macro_rules! queue_methods {

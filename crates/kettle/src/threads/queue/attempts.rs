@@ -1,0 +1,93 @@
+//! Putting and taking as often as it takes: the queue of the core says "not now", and here one waits for its sign.
+
+use std::convert::Infallible;
+
+use kettle_core::queue::local::{Judge, LocalQueue, Refused, Sign};
+use kettle_core::wait::Patience;
+
+use crate::queue::{GetError, PutError};
+
+/// What can be refused, when no comparison is ever left open and nothing ever moves out.
+enum Refusal {
+    NotNow,
+    ShutDown,
+}
+
+impl From<Refused<Infallible>> for Refusal {
+    fn from(refused: Refused<Infallible>) -> Self {
+        match refused {
+            Refused::NotNow => Self::NotNow,
+            Refused::ShutDown => Self::ShutDown,
+            Refused::MovedOut => unreachable!("nobody asked for that"),
+            Refused::Compare(never) => match never {},
+        }
+    }
+}
+
+/// Makes attempts until one is not refused for now, or `patience` is over.
+pub(super) fn insist<T, R>(
+    queue: &LocalQueue<T>,
+    sign: Sign,
+    patience: &Patience<'_>,
+    mut attempt: impl FnMut() -> Option<R>,
+) -> Option<R> {
+    if !patience.may_wait() {
+        return None;
+    }
+    let patience = patience.among_threads(true);
+    let place = queue.line((), sign);
+    loop {
+        if let Some(result) = attempt() {
+            return Some(result);
+        }
+        // Where it often looks worth a try, and another is always quicker, no sleep is ever too long.
+        if patience.deadline().is_past() || !place.waiting().spin() && place.waiting().sleep(&patience).is_err() {
+            return attempt();
+        }
+    }
+}
+
+/// Puts `item`, waiting for room as long as `patience` allows.
+pub(super) fn put<T>(
+    queue: &LocalQueue<T>,
+    item: T,
+    mut judge: impl Judge<T, Question = Infallible>,
+    patience: &Patience<'_>,
+) -> Result<(), PutError<T>> {
+    let mut in_hand = Some(item);
+    let mut attempt = || match queue.put_now((), in_hand.take()?, &mut judge) {
+        Ok(()) => Some(Ok(())),
+        Err((item, refused)) => match refused.into() {
+            Refusal::ShutDown => Some(Err(PutError::ShutDown(item))),
+            Refusal::NotNow => {
+                in_hand = Some(item);
+                None
+            }
+        },
+    };
+    let result = match attempt() {
+        None => insist(queue, Sign::Room, patience, &mut attempt),
+        result => result,
+    };
+    match (result, in_hand) {
+        (None, Some(item)) => Err(PutError::Full(item)),
+        (result, _) => result.unwrap_or(Ok(())),
+    }
+}
+
+/// Takes the next item, waiting for one as long as `patience` allows.
+pub(super) fn get<T>(
+    queue: &LocalQueue<T>,
+    mut judge: impl Judge<T, Question = Infallible>,
+    patience: &Patience<'_>,
+) -> Result<T, GetError> {
+    let mut attempt = || match queue.take_now((), &mut judge).map_err(Refusal::from) {
+        Ok(item) => Some(Ok(item)),
+        Err(Refusal::ShutDown) => Some(Err(GetError::ShutDown)),
+        Err(Refusal::NotNow) => None,
+    };
+    match attempt() {
+        None => insist(queue, Sign::Item, patience, attempt).unwrap_or(Err(GetError::Empty)),
+        Some(result) => result,
+    }
+}
