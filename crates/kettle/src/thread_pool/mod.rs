@@ -76,7 +76,7 @@
 //!
 //! Tasks own what they use (`'static`), as in [`std::thread::spawn`]: the workers are there before a frame that lends
 //! something and after it, and nothing but `unsafe` code could promise that no task is. Put what is shared into an
-//! [`Arc`](std::sync::Arc); where that is no way, there is [`std::thread::scope`].
+//! [`Arc`]; where that is no way, there is [`std::thread::scope`].
 
 mod builder;
 mod chunk;
