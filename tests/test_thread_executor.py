@@ -154,7 +154,9 @@ def test_the_same_initializer_in_both_lives():
 
     with ThreadPoolExecutor(1, initializer=initialize, initargs=("kept",)) as executor:
         assert executor.submit(recall).result(LIMIT) == "kept"
-        assert executor._initializer is initialize and executor._initargs == ("kept",)
+        assert executor._work_queue.empty()
+        if sys.version_info < (3, 14):  # since then the standard library's keeps it elsewhere
+            assert executor._initializer is initialize and executor._initargs == ("kept",)
         assert executor.submit(recall).result(LIMIT) == "kept"
 
 
@@ -219,7 +221,10 @@ def test_event_loops_take_it():
         variable.set(3)
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(2))
-        assert await asyncio.to_thread(context) == 3 and await loop.run_in_executor(None, context) is None
+        assert await asyncio.to_thread(context) == 3
+        # A thread has the context of who started it where that is so for every thread.
+        inherited = 3 if getattr(sys.flags, "thread_inherit_context", False) else None
+        assert await loop.run_in_executor(None, context) == inherited
         with pytest.raises(ZeroDivisionError):
             await asyncio.to_thread(divmod, 1, 0)
         assert await asyncio.gather(*(asyncio.to_thread(abs, n) for n in range(500))) == list(range(500))
