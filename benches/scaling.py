@@ -35,6 +35,8 @@ class Shape(NamedTuple):
     """One row of the table for each number of threads."""
 
     title: str
+    #: So many things are done at least, so that it matters little how long threads take to start.
+    least: int
     #: By library: prepares for so many threads, and gives what does `n` things.
     contenders: dict[str, Callable[[int], AbstractContextManager[Work]]]
 
@@ -159,13 +161,19 @@ POOLS = {
 }
 
 SHAPES = [
-    Shape("`Queue`, put + get in each thread", {name: put_and_get(make) for name, make in QUEUES.items()}),
-    Shape("`SimpleQueue`, put + get in each thread", {name: put_and_get(make) for name, make in SIMPLE.items()}),
-    Shape("`Queue`, pairs of threads", {name: producers_and_consumers(make) for name, make in QUEUES.items()}),
-    Shape("`SimpleQueue`, pairs of threads", {name: producers_and_consumers(make) for name, make in SIMPLE.items()}),
-    Shape("pool, `map` of a trivial function", {name: mapping(make, trivial) for name, make in POOLS.items()}),
-    Shape("pool, `map` of 10 µs", {name: mapping(make, short) for name, make in POOLS.items()}),
-    Shape("pool, `apply` of 10 µs from each thread", {name: applying(make) for name, make in POOLS.items()}),
+    Shape("`Queue`, put + get in each thread", 20_000, {name: put_and_get(make) for name, make in QUEUES.items()}),
+    Shape(
+        "`SimpleQueue`, put + get in each thread", 20_000, {name: put_and_get(make) for name, make in SIMPLE.items()}
+    ),
+    Shape("`Queue`, pairs of threads", 20_000, {name: producers_and_consumers(make) for name, make in QUEUES.items()}),
+    Shape(
+        "`SimpleQueue`, pairs of threads",
+        20_000,
+        {name: producers_and_consumers(make) for name, make in SIMPLE.items()},
+    ),
+    Shape("pool, `map` of a trivial function", 2_000, {name: mapping(make, trivial) for name, make in POOLS.items()}),
+    Shape("pool, `map` of 10 µs", 2_000, {name: mapping(make, short) for name, make in POOLS.items()}),
+    Shape("pool, `apply` of 10 µs from each thread", 1_000, {name: applying(make) for name, make in POOLS.items()}),
 ]
 
 
@@ -178,9 +186,9 @@ def timed(work: Work, n: int) -> float:
     return time.perf_counter() - begun
 
 
-def how_many(work: Work, seconds: float) -> int:
-    """How many things it takes to be busy for about so long: then it matters little how long threads take to start."""
-    n = 1000
+def how_many(work: Work, least: int, seconds: float) -> int:
+    """How many things it takes to be busy for about so long."""
+    n = least
     while (took := timed(work, n)) < 0.6 * seconds:
         n = int(n * min(10.0, 1.2 * seconds / took)) + 1
     return n
@@ -195,17 +203,16 @@ def measure(shape: Shape, count: int, rounds: int, seconds: float) -> dict[str, 
             gc.collect()
             with prepare(count) as work:
                 if number == 0:
-                    enough[name] = how_many(work, seconds)
+                    enough[name] = how_many(work, shape.least, seconds)
                 else:
                     found[name].append(enough[name] / timed(work, enough[name]))
     return {name: statistics.median(rates) for name, rates in found.items()}
 
 
-def row(title: str, ours: float, theirs: list[float]) -> str:
-    best = max(theirs)
-    return (
-        f"| {title} | {ours / 1e3:,.0f} | {' | '.join(f'{rate / 1e3:,.0f}' for rate in theirs)} | {ours / best:.1f} x |"
-    )
+def row(title: str, found: dict[str, float]) -> str:
+    """The rates, and the first one's ratio to the best of the other libraries'."""
+    ratio = found["kettle"] / max(rate for name, rate in found.items() if not name.startswith("kettle"))
+    return f"| {title} | {' | '.join(f'{rate / 1e3:,.0f}' for rate in found.values())} | {ratio:.1f} |"
 
 
 def main() -> None:
@@ -217,9 +224,8 @@ def main() -> None:
         names = list(shape.contenders)
         print(f"| {shape.title} | {' | '.join(names)} | ratio |\n|---|{'---:|' * (len(names) + 1)}")
         for count in THREADS:
-            found = measure(shape, count, rounds, seconds)
             title = f"{count} thread{'s' if count > 1 else ''}"
-            print(row(title, found[names[0]], [found[name] for name in names[1:]]), flush=True)
+            print(row(title, measure(shape, count, rounds, seconds)), flush=True)
         print()
 
 
