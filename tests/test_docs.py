@@ -1,4 +1,4 @@
-"""Every program in docs/pool.md and docs/threads.md runs, in an interpreter of its own, and prints what the page says."""
+"""Every program in docs/pool.md and docs/threads.md runs, in an interpreter of its own, and prints what they say."""
 
 import doctest
 import os
