@@ -28,7 +28,7 @@ def test_every_name_of_the_standard_module():
     assert ours.__all__ == threading.__all__
     assert [name for name in dir(threading) if not hasattr(ours, name)] == []
     assert set(dir(threading)) <= set(dir(ours))
-    others = [name for name in dir(threading) if name not in ours.OURS and not name.startswith("__")]
+    others = [name for name in dir(threading) if name not in ours._OURS and not name.startswith("__")]
     assert [name for name in others if getattr(ours, name) is not getattr(threading, name)] == []
     with pytest.raises(AttributeError, match=r"kettle\.threading"):
         ours.nonsense  # noqa: B018
@@ -41,7 +41,7 @@ def test_star():
     assert namespace["Lock"] is ours.Lock
 
 
-@pytest.mark.parametrize("name", ours.OURS)
+@pytest.mark.parametrize("name", ours._OURS)
 def test_each_is_a_class_of_ours_and_an_instance_of_theirs(name):
     make = getattr(ours, name)
     thing = make(1) if name == "Barrier" else make()

@@ -45,7 +45,7 @@ __all__ = [*_standard.__all__]
 TIMEOUT_MAX: float = _standard.TIMEOUT_MAX
 
 #: The names that are not the standard library's.
-OURS = ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore")
+_OURS = ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore")
 
 
 def __getattr__(name: str) -> Any:
@@ -61,7 +61,7 @@ class _Module(ModuleType):
     def __setattr__(self, name: str, value: object) -> None:
         if name in self.__dict__:
             super().__setattr__(name, value)
-        if name not in OURS and not name.startswith("__"):
+        if name not in _OURS and not name.startswith("__"):
             setattr(_standard, name, value)
 
     def __delattr__(self, name: str) -> None:
