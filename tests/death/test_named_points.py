@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from kettle import _native
 
 from .grounds import GROUNDS
 from .rounds import named_round
-from .support import LIMIT, PROMPT, kill, sleeps, until
+from .support import LIMIT, PROMPT, kill, sleeps, state_of, until
 
 pytestmark = pytest.mark.skipif(not _native.crash_points(), reason="this build has no crash points")
 
@@ -142,7 +143,9 @@ def arm_the_first(point, left):
 
 
 def echo(number):
-    """A short result or a long one: they come to the parent on two ways."""
+    """A short result or a long one: they come to the parent on two ways. So do short arguments and others."""
+    if isinstance(number, tuple):
+        (number,) = number
     return number if number % 2 else "x" * number
 
 
@@ -153,7 +156,7 @@ def test_a_worker_dies_at_a_named_point(point, visit, chunksize):
     ctx = kettle.multiprocessing.get_context("fork")
     died = 0
     with ctx.Pool(2, arm_the_first, (point + visit, ctx.Value("i", 1))) as pool:
-        results = pool.imap(echo, range(100), chunksize)
+        results = pool.imap(echo, [n if n < 40 else (n,) for n in range(100)], chunksize)
         for number in range(100):
             try:
                 assert results.next(LIMIT) == echo(number)
@@ -165,6 +168,20 @@ def test_a_worker_dies_at_a_named_point(point, visit, chunksize):
         assert died == (point in ("pool.worker.begun", "pool.worker.before-report"))
         until(lambda: pool.statistics().workers == 2 and pool.apply(echo, (1,)) == 1)
         assert pool.map(echo, range(100)) == [echo(number) for number in range(100)]
+
+
+@pytest.mark.parametrize("point", ["queue.get.claimed", "queue.get.before-unlock", "pool.worker.taken"])
+def test_a_worker_that_is_stopped_in_the_middle_of_taking_a_task_holds_up_no_other(point):
+    ctx = kettle.multiprocessing.get_context("fork")
+    with ctx.Pool(3, arm_the_first, (f"{point}:3:stop", ctx.Value("i", 1))) as pool:
+        results = pool.imap_unordered(echo, range(300))
+        # What it has taken it keeps; there are two chunks at most that it may have.
+        numbers = [results.next(LIMIT) for _ in range(298)]
+        assert len(numbers) == 298 and any(state_of(worker.pid) == "T" for worker in pool._pool)
+        begun = time.monotonic()
+        for number in range(20):
+            assert pool.apply(echo, (number,)) == echo(number)
+        assert time.monotonic() - begun < PROMPT
 
 
 def wait_until_it_asks(lock, ready):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import queue
+import signal
 import sys
 import threading
 import traceback
@@ -13,7 +15,7 @@ import pytest
 import kettle
 import kettle.multiprocessing as mp
 
-from .support import LIMIT, fail, pid, running, square
+from .support import LIMIT, fail, note, pid, running, sleep, square
 
 
 class TwoArguments(Exception):
@@ -152,11 +154,41 @@ def fall_apart():
     raise ArithmeticError("cannot be put together")
 
 
+class Exits:
+    """Ends the program that rebuilds it, if that lets it."""
+
+    def __reduce__(self):
+        return sys.exit, ("not put together",)
+
+
+class Interrupts:
+    """As if somebody had pressed Ctrl-C while it was rebuilt."""
+
+    def __reduce__(self):
+        return interrupt, ()
+
+
+def interrupt():
+    raise KeyboardInterrupt("not put together")
+
+
+class Endless:
+    """Is never rebuilt."""
+
+    def __reduce__(self):
+        return sleep, ()
+
+
 class Deadly:
     """Ends the process that rebuilds it."""
 
     def __reduce__(self):
         return os._exit, (9,)
+
+
+def note_pair(pair):
+    diary, n = pair
+    return note(diary, n)
 
 
 def give_at_3(kind, n):
@@ -185,6 +217,58 @@ def test_a_result_that_cannot_come_is_one_items_error(fork, chunksize, kind, err
                 pool.map(functools.partial(give_at_3, kind), range(8), chunksize)
 
 
+@pytest.mark.parametrize("kind, name", [(Exits, "SystemExit"), (Interrupts, "KeyboardInterrupt")])
+def test_a_result_that_would_end_the_program_is_an_error(fork, kind, name):
+    with running(fork, 2) as pool:
+        for call in (
+            lambda: pool.apply(give_at_3, (kind, 3)),
+            lambda: pool.map(functools.partial(give_at_3, kind), range(8), 4),
+            lambda: list(pool.imap(functools.partial(give_at_3, kind), range(8))),
+        ):
+            with pytest.raises(kettle.RemoteError, match="not put together") as caught:
+                call()
+            assert caught.value.type_name == name
+            assert type(caught.value.__cause__).__name__ == name
+        # The pool's own thread is not ended by it either.
+        heard = queue.Queue()
+        for _ in range(3):
+            pool.apply_async(give_at_3, (kind, 3), callback=heard.put, error_callback=heard.put)
+            assert heard.get(timeout=LIMIT).type_name == name
+        assert pool.map(square, range(10)) == [n * n for n in range(10)]
+
+
+class EndsWhoRebuildsIt(Exception):
+    def __reduce__(self):
+        return sys.exit, ("not put together",)
+
+
+def raise_what_ends():
+    raise EndsWhoRebuildsIt("as it was")
+
+
+def test_an_exception_that_would_end_the_program_comes_as_text(pool):
+    with pytest.raises(kettle.RemoteError, match="as it was"):
+        pool.apply(raise_what_ends)
+    assert pool.apply(square, (2,)) == 4
+
+
+class InterruptsItsParent:
+    """When it is rebuilt, somebody does press Ctrl-C."""
+
+    def __reduce__(self):
+        return interrupt_in_earnest, ()
+
+
+def interrupt_in_earnest():
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_while_a_result_is_rebuilt(pool):
+    with pytest.raises(KeyboardInterrupt):
+        pool.apply(give_at_3, (InterruptsItsParent, 3))
+    assert pool.apply(square, (2,)) == 4
+
+
 @pytest.mark.parametrize("chunksize", [1, 4, 8])
 def test_an_argument_that_cannot_go_is_one_items_error(fork, chunksize):
     items = [Refuses() if n == 3 else n for n in range(8)]
@@ -195,19 +279,51 @@ def test_an_argument_that_cannot_go_is_one_items_error(fork, chunksize):
             pool.map(square, items, chunksize)
 
 
-@pytest.mark.parametrize("chunksize", [1, 2, 4])
-@pytest.mark.parametrize("kind, error", [(FallsApart, ArithmeticError), (Deadly, kettle.WorkerDied)])
-def test_an_argument_that_cannot_be_rebuilt_is_an_error_of_its_chunk(fork, chunksize, kind, error):
-    """A chunk is rebuilt as a whole, so what stood with it fails with it; and nothing else."""
-    items = [kind() if n == 4 else n for n in range(8)]
+@pytest.mark.parametrize("chunksize", [1, 2, 4, 8])
+@pytest.mark.parametrize(
+    "kind, error",
+    [
+        (FallsApart, ArithmeticError),
+        (Exits, kettle.RemoteError),
+        (Interrupts, kettle.RemoteError),
+        (Deadly, kettle.WorkerDied),
+    ],
+)
+def test_an_argument_that_cannot_be_rebuilt_is_one_items_error(fork, diary, chunksize, kind, error):
+    """A chunk is rebuilt as a whole. When that fails nobody knows whose fault it was, so each is tried alone."""
+    items = [(diary, kind() if n == 4 else n) for n in range(8)]
     with running(fork, 2) as pool:
-        for _ in range(3):
-            outcomes = found(pool.imap(square, items, chunksize))
-            assert len(outcomes) == 8 and outcomes[4] == error
-            assert outcomes[:4] == [0, 1, 4, 9] and set(outcomes[4 : 4 + chunksize]) <= {error, 25, 36, 49}
-            assert outcomes[4 + chunksize :] == [n * n for n in range(4 + chunksize, 8)]
-            with pytest.raises(error):
-                pool.map(square, items, chunksize)
+        for turn in range(1, 4):
+            outcomes = found(pool.imap(note_pair, items, chunksize))
+            assert outcomes == [n if n != 4 else error for n in range(8)]
+            assert diary.counts() == {n: turn for n in range(8) if n != 4}, "some were begun twice"
+        with pytest.raises(error):
+            pool.map(note_pair, items, chunksize)
+
+
+def test_several_arguments_that_cannot_be_rebuilt(fork, diary):
+    bad = {3: (FallsApart, ArithmeticError), 4: (Deadly, kettle.WorkerDied), 9: (Deadly, kettle.WorkerDied)}
+    items = [(diary, bad[n][0]() if n in bad else n) for n in range(20)]
+    with running(fork, 2) as pool:
+        expected = [bad[n][1] if n in bad else n for n in range(20)]
+        assert found(pool.imap(note_pair, items, 10)) == expected
+        statistics = pool.statistics()
+        assert (statistics.done, statistics.failed, statistics.died) == (17, 3, 2)
+
+
+def test_an_argument_that_is_never_rebuilt_takes_the_time_of_one_item(fork, diary):
+    items = [(diary, Endless() if n == 1 else n) for n in range(4)]
+    with running(fork, 2) as pool:
+        outcomes = found(pool.imap(note_pair, items, 4, task_timeout=0.3))
+        assert outcomes == [0, kettle.TaskTimeout, 2, 3]
+
+
+def test_retries_of_an_argument_that_kills_who_rebuilds_it(fork, diary):
+    items = [(diary, Deadly() if n == 1 else n) for n in range(4)]
+    with running(fork, 1) as pool:
+        assert found(pool.imap(note_pair, items, 4, retries=2)) == [0, kettle.WorkerDied, 2, 3]
+        statistics = pool.statistics()
+        assert (statistics.died, statistics.retried) == (3, 2)
 
 
 class FailsInTheMiddle:

@@ -77,9 +77,9 @@ def test_close_and_join_after_one_that_raised(fork, diary):
         result.get(0)
 
 
-@pytest.mark.parametrize("how, most", [("exit", 6), ("kill", 40)])
+@pytest.mark.parametrize("how, most", [("exit", 6), ("kill", 8)])
 def test_one_that_dies(ctx, diary, how, most):
-    """Who is killed from outside may have been unlucky, so that is tried more often; but not for ever."""
+    """Who is killed from outside may have been unlucky, so that is tried a little more often; but not for ever."""
     with running(ctx, 2, die_at_start, (diary, how)) as pool:
         with pytest.raises(kettle.WorkerDied) as caught:
             pool.apply(square, (1,))

@@ -1,8 +1,9 @@
-//! Named points at which a test may have a process killed.
+//! Named points at which a test may have a process killed, or stopped.
 
 /// Dies here, by SIGKILL, if this build has the feature `crash-points` and `KETTLE_CRASH_POINT` names this point.
 ///
-/// `KETTLE_CRASH_POINT=name` dies at the first visit, `name:3` at the third. In ordinary builds this is nothing.
+/// `KETTLE_CRASH_POINT=name` dies at the first visit, `name:3` at the third; `name:3:stop` stops there, by SIGSTOP, and
+/// goes on when it is told to. In ordinary builds this is nothing.
 #[inline(always)]
 pub fn crash_point(name: &'static str) {
     #[cfg(loom)]
@@ -45,30 +46,34 @@ mod model {
 
 #[cfg(all(feature = "crash-points", not(loom)))]
 mod armed {
-    use core::sync::atomic::{AtomicI64, Ordering};
+    use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
     use std::sync::{Mutex, OnceLock};
 
     static TARGET: OnceLock<Mutex<Option<String>>> = OnceLock::new();
     static REMAINING: AtomicI64 = AtomicI64::new(0);
+    static STOPS: AtomicBool = AtomicBool::new(false);
 
     fn target() -> &'static Mutex<Option<String>> {
         TARGET.get_or_init(|| {
             let spec = std::env::var("KETTLE_CRASH_POINT").ok();
             if let Some(spec) = &spec {
-                REMAINING.store(visits_of(spec), Ordering::Relaxed);
+                note(spec);
             }
             Mutex::new(spec.map(|s| s.split(':').next().unwrap_or_default().to_owned()))
         })
     }
 
-    fn visits_of(spec: &str) -> i64 {
-        spec.split(':').nth(1).and_then(|n| n.parse().ok()).unwrap_or(1)
+    fn note(spec: &str) {
+        let mut rest = spec.split(':').skip(1);
+        REMAINING.store(rest.next().and_then(|n| n.parse().ok()).unwrap_or(1), Ordering::Relaxed);
+        STOPS.store(rest.next() == Some("stop"), Ordering::Relaxed);
     }
 
-    /// Arms the crash point `spec` (`name` or `name:visits`) in this process, as the environment would.
+    /// Arms the crash point `spec` (`name`, `name:visits` or `name:visits:stop`) in this process, as the environment
+    /// would.
     pub fn arm(spec: &str) {
         let mut name = target().lock().unwrap_or_else(|e| e.into_inner());
-        REMAINING.store(visits_of(spec), Ordering::Relaxed);
+        note(spec);
         *name = Some(spec.split(':').next().unwrap_or_default().to_owned());
     }
 
@@ -81,10 +86,14 @@ mod armed {
         // `try_lock`: a child forked while another thread looked here must not wait for a thread it does not have.
         let here = target().try_lock().is_ok_and(|t| t.as_deref() == Some(name));
         if here && REMAINING.fetch_sub(1, Ordering::Relaxed) == 1 {
-            // SAFETY: kill takes two integers; it ends this very process, which is what was asked for.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-            loop {
-                std::thread::park();
+            let stops = STOPS.load(Ordering::Relaxed);
+            let signal = if stops { libc::SIGSTOP } else { libc::SIGKILL };
+            // SAFETY: kill takes two integers; it ends or stops this very process, which is what was asked for.
+            unsafe { libc::kill(libc::getpid(), signal) };
+            if !stops {
+                loop {
+                    std::thread::park();
+                }
             }
         }
     }

@@ -533,6 +533,9 @@ class PoolWorker:
         pack_error: Callable[[BaseException], bytes],
         pack_unsendable: Callable[[BaseException, object], bytes],
     ) -> Self: ...
+    def prepare(self) -> None:
+        """Says that the initializer begins."""
+
     def ready(self) -> None:
         """Says that tasks may come."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from kettle import _postmortem
 from kettle._callbacks import CommonHooks
 from kettle._describe import describe
-from kettle._errors import TaskCancelled, TaskTimeout
+from kettle._errors import RemoteError, TaskCancelled, TaskTimeout
 from kettle._postmortem import PostMortem
 from kettle.multiprocessing import _worker
 
@@ -43,6 +43,7 @@ class Hooks(CommonHooks):
 
     work = staticmethod(_worker.work)
     unpack = staticmethod(_worker.unpack)
+    is_interrupt = staticmethod(_worker.is_interrupt)
 
     def __init__(
         self,
@@ -100,6 +101,12 @@ class Hooks(CommonHooks):
             return TaskCancelled(task=task)
         reason: Literal["died", "memory"] = "memory" if end.fate == "memory" else "died"
         return self._post_mortem.worker_died(end.pid, end.exitcode, task, trace=end.trace, reason=reason)
+
+    def unreadable(self, error: BaseException) -> RemoteError:
+        """The error of a task whose result cannot be rebuilt here, because of what would end this program."""
+        told = RemoteError(type_name=_worker.name_of(error), text=f"{_worker.text_of(error)} (raised by its result)")
+        told.__cause__ = error
+        return told
 
     def false_start(self, end: _End) -> WorkerDied:
         """The error of a pool whose workers die before they are ready."""

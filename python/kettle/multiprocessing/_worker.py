@@ -6,6 +6,7 @@ it has one that can be of use. So one that cannot be pickled, or not be rebuilt,
 
 from __future__ import annotations
 
+import opcode
 import pickle
 import traceback
 from collections.abc import Callable
@@ -19,7 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["pack_error", "unpack", "work"]
+_RAISE = opcode.opmap["RAISE_VARARGS"]
+
+__all__ = ["is_interrupt", "name_of", "pack_error", "text_of", "unpack", "work"]
 
 
 def work(
@@ -36,6 +39,7 @@ def work(
     _postmortem.arm(trace)
     worker = native.PoolWorker(desk, pack or pack_error, pack_unsendable or _pack_unsendable)
     if initializer is not None:
+        worker.prepare()
         try:
             initializer(*initargs)
         except Exception as e:
@@ -47,18 +51,23 @@ def work(
 
 def pack_error(error: BaseException, kinds: type[BaseException] = Exception) -> bytes:
     """An exception as bytes. One that is not of these `kinds` would end the parent, if raised there: it is told."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     pickled = None
     if isinstance(error, kinds):
         try:
             pickled = native.dumps(error)
         except Exception:  # whatever a pickler may raise
             pickled = None
-    return pickle.dumps((name, _text(error), "".join(traceback.format_exception(error)), pickled))
+    return pickle.dumps((name_of(error), text_of(error), "".join(traceback.format_exception(error)), pickled))
 
 
-def _text(error: BaseException) -> str:
+def name_of(error: BaseException) -> str:
+    """The name of an exception's class, with its module unless it is a built-in one."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def text_of(error: BaseException) -> str:
+    """What `str` says of an exception."""
     try:
         return str(error)
     except Exception:  # it is a class of the user's
@@ -73,13 +82,26 @@ def _pack_unsendable(refusal: BaseException, result: object) -> bytes:
     return pack_error(error)
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Whether it is somebody's Ctrl-C, and was not raised on purpose by what was called: signals are looked for in the
+    middle of Python code, but never at a `raise`."""
+    at = error.__traceback__
+    if not isinstance(error, KeyboardInterrupt) or at is None:
+        return False
+    while at.tb_next is not None:
+        at = at.tb_next
+    return at.tb_frame.f_code.co_code[at.tb_lasti] != _RAISE
+
+
 def unpack(packed: bytes, cause: Callable[[str], BaseException] = RemoteTraceback) -> BaseException:
     """In the parent: the exception, with the worker's traceback as its cause."""
     name, text, where, pickled = pickle.loads(packed)
     if pickled is not None:
         try:
             error = pickle.loads(pickled)
-        except Exception:  # whatever a constructor may raise
+        except BaseException as e:  # whatever a constructor may raise
+            if is_interrupt(e):
+                raise
             error = None
         if isinstance(error, BaseException):
             error.__cause__ = cause(f'\n"""\n{where}"""')

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::chunk::{Chunk, Cursor};
 use super::message::{self, Taken};
-use super::{Place, Queue, Store, lock, unlock};
+use super::{Place, Queue, Store, lock, lock_in_time, unlock};
 use crate::atomics::Ordering;
 use crate::crash_point;
 use crate::sync::Home;
@@ -75,15 +75,17 @@ impl Queue {
     /// Takes all messages that are there, in one go: whoever gets meanwhile gets those before them or those after them.
     /// Short bodies are appended to `bytes`; each message is given to `each` with its part of them.
     ///
+    /// `patience` is with a getter in the middle of taking one: it may have been stopped there.
+    ///
     /// # Errors
-    /// When the lock of the getters was not to be had. Nothing was taken then.
+    /// When the lock of the getters was not to be had in time. Nothing was taken then.
     pub fn take_all<S: Store>(
         &self,
         bytes: &mut Vec<u8>,
         mut each: impl FnMut(Taken<S::Block>, Range<usize>),
         patience: &Patience<'_>,
     ) -> Result<(), Stopped> {
-        lock::<S::Home>(&self.head_lock, patience)?;
+        lock_in_time::<S::Home>(&self.head_lock, patience)?;
         loop {
             let start = bytes.len();
             let Some(taken) = self.take::<S>(bytes) else { break };

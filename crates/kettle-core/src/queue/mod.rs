@@ -293,7 +293,12 @@ fn lock<H: Home>(lock: &Lock, patience: &Patience<'_>) -> Result<(), Stopped> {
     if patience.is_instant() {
         return Err(Stopped::TimedOut);
     }
-    match lock.acquire::<H>(&patience.at_least_a_second()) {
+    lock_in_time::<H>(lock, &patience.at_least_a_second())
+}
+
+/// Takes one of the queue's own locks, and waits for it no longer than is said.
+fn lock_in_time<H: Home>(lock: &Lock, patience: &Patience<'_>) -> Result<(), Stopped> {
+    match lock.acquire::<H>(patience) {
         // What a dead holder left is whole: see README.md, "a death at each step".
         Ok(_) => Ok(()),
         Err(LockError::Stopped(stopped)) => Err(stopped),

@@ -11,6 +11,7 @@
 //! | a result | its kind | – | as a queue would send it; of at most eight bytes: a word |
 //! | an error | `ERROR` | – | what the Python side makes of it |
 //! | a task that was not begun, since a name of the main module was not found | `UNFOUND` | – | as an error |
+//! | a task that was not begun, since the chunk cannot be taken to pieces: it may be another one's fault | `APART` | – | – |
 //! | the worker is ready | `READY` | – | – |
 //! | it will never be | `REFUSED` | – | as an error |
 //!
@@ -32,6 +33,7 @@ pub(super) const ERROR: u8 = 18;
 pub(super) const READY: u8 = 19;
 pub(super) const REFUSED: u8 = 20;
 pub(super) const UNFOUND: u8 = 21;
+pub(super) const APART: u8 = 22;
 // To these the kind of the object is added, which is less than 16.
 pub(super) const JOB: u8 = 32;
 pub(super) const CALL: u8 = 48;

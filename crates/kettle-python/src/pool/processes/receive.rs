@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 use kettle::pool::engine::{Event, SeatId, Span, Word};
 use kettle_core::arena::Block;
 use kettle_core::queue::Taken;
+use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::round::Step;
+use super::workers::Start;
 use super::{Chunk, Processes};
 use crate::pool::crew::Crew;
 use crate::pool::job::{Job, Outcome};
@@ -62,28 +64,41 @@ impl Processes {
                     return Ok(());
                 }
                 let index = start + u64::from(index);
+                if taken.tag == tasks::APART {
+                    job.state(py).agenda.give_back_apart(Span { start: index, len: 1 });
+                    self.make_ready(py, &job);
+                    return Ok(());
+                }
                 if taken.tag == tasks::UNFOUND && job.resend_by_value(py, index, || self.ledger.next_number()) {
                     self.make_ready(py, &job);
                     return Ok(());
                 }
-                let outcome = self.outcome(py, taken, &bytes[at]);
+                let (outcome, interrupt) = self.outcome(py, taken, &bytes[at]);
                 self.touch(py, step, &job);
-                self.put(py, &job, index, outcome)
+                let put = self.put(py, &job, index, outcome);
+                interrupt.map_or(put, Err)
             }
             Event::Finished { work, len, took } => {
                 work.job.state(py).agenda.finished(len, took);
                 Ok(())
             }
-            Event::Undone { work: Chunk { job, start }, from, len } => {
+            Event::Undone { work: Chunk { job, start }, from, len, apart } => {
                 if !job.is_over() && from < len {
                     let span = Span { start: start + u64::from(from), len: len - from };
-                    job.state(py).agenda.give_back(span);
+                    if apart {
+                        job.state(py).agenda.give_back_apart(span);
+                    } else {
+                        job.state(py).agenda.give_back(span);
+                    }
                     self.make_ready(py, &job);
                 }
                 Ok(())
             }
             Event::Note { seat, taken, at, .. } => self.told(py, seat, taken, &bytes[at]),
-            Event::Ended { seat, pid, fate, early, victim } => self.ended(py, seat, pid, fate, early, victim),
+            Event::Ended { seat, pid, fate, early, preparing, victim } => {
+                let false_start = early.then_some(if preparing { Start::InInitializer } else { Start::Before });
+                self.ended(py, seat, pid, fate, false_start, victim)
+            }
         }
     }
 
@@ -94,18 +109,24 @@ impl Processes {
         }
     }
 
-    fn outcome(&self, py: Python<'_>, taken: Taken<Block>, inline: &[u8]) -> Outcome {
-        if matches!(taken.tag, tasks::ERROR | tasks::UNFOUND) {
-            return Err(self.unpack(py, &taken, inline));
+    /// The outcome of a task; and Ctrl-C, if that came while it was rebuilt.
+    fn outcome(&self, py: Python<'_>, taken: Taken<Block>, inline: &[u8]) -> (Outcome, Option<PyErr>) {
+        let is_error = matches!(taken.tag, tasks::ERROR | tasks::UNFOUND);
+        let rebuilt = match is_error {
+            true => self.ledger.call(py, intern!(py, "unpack"), (tasks::body(&taken, inline),)),
+            false => tasks::object(py, taken, inline, 0),
+        };
+        match rebuilt {
+            Ok(value) => (if is_error { Err(value.unbind()) } else { Ok(value.unbind()) }, None),
+            Err(e) if e.is_instance_of::<PyException>(py) => (Err(e.into_value(py).into_any()), None),
+            Err(e) => {
+                // It would end whoever asks for the result.
+                let is_told = self.ledger.call(py, intern!(py, "is_interrupt"), (e.value(py),));
+                let is_interrupt = is_told.is_ok_and(|told| told.is_truthy().unwrap_or(false));
+                let error = self.ledger.error(py, intern!(py, "unreadable"), (e.value(py),));
+                (Err(error), is_interrupt.then_some(e))
+            }
         }
-        match tasks::object(py, taken, inline, 0) {
-            Ok(value) => Ok(value.unbind()),
-            Err(e) => Err(e.into_value(py).into_any()),
-        }
-    }
-
-    fn unpack(&self, py: Python<'_>, taken: &Taken<Block>, inline: &[u8]) -> Py<PyAny> {
-        self.ledger.error(py, intern!(py, "unpack"), (tasks::body(taken, inline),))
     }
 
     fn told(&self, py: Python<'_>, seat: SeatId, taken: Taken<Block>, inline: &[u8]) -> PyResult<()> {
@@ -114,7 +135,7 @@ impl Processes {
             lock(py, &self.supervisor).is_ready(seat);
             return Ok(());
         }
-        let error = self.unpack(py, &taken, inline);
+        let error = self.ledger.error(py, intern!(py, "unpack"), (tasks::body(&taken, inline),));
         self.fail_all(py, error)
     }
 }

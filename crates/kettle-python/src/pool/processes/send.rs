@@ -103,10 +103,7 @@ impl Processes {
     /// These tasks could not be sent. If they are several, it may be one of them: each is tried alone.
     fn refuse(&self, py: Python<'_>, job: &Arc<Job>, span: Span, e: PyErr) -> PyResult<()> {
         if span.len > 1 {
-            let mut state = job.state(py);
-            for i in (0..span.len).rev() {
-                state.agenda.give_back(Span { start: span.start + u64::from(i), len: 1 });
-            }
+            job.state(py).agenda.give_back_apart(span);
             return Ok(());
         }
         self.put(py, job, span.start, Err(e.into_value(py).into_any()))

@@ -39,6 +39,15 @@ impl Worker {
         Self { desk: Mutex::new(Some(engine::Worker::new(desk.0.clone()))), pack_error, pack_unsendable }
     }
 
+    /// Says that the initializer begins.
+    fn prepare(&self) -> PyResult<()> {
+        // If it may not, this process is about to be ended, whatever it does.
+        self.with_desk(|desk| {
+            let _ = desk.prepare();
+            Ok(())
+        })
+    }
+
     /// Says that tasks may come.
     fn ready(&self) -> PyResult<()> {
         self.with_desk(|desk| send(desk.note(Load::inline(tasks::READY, &[]))))
@@ -145,8 +154,10 @@ impl Loop<'_> {
 
     /// Does the tasks of a chunk, one after another; false if this process is about to be ended.
     fn work(&mut self, py: Python<'_>, chunk: Chunk, taken: Taken<Block>, job: u64, bytes: &[u8]) -> PyResult<bool> {
-        // It counts as begun before anything of it is rebuilt, which may run anybody's code.
-        if !self.desk.begin(chunk, 0) {
+        // Rebuilding items may run anybody's code, and end this process. So a task counts as begun before; but of several
+        // nobody could tell whose fault it was, and none does.
+        let opens = tasks::base(taken.tag) == tasks::ITEMS && chunk.len > 1;
+        if !(if opens { self.desk.open(chunk) } else { self.desk.begin(chunk, 0) }) {
             return Ok(false);
         }
         match tasks::base(taken.tag) {
@@ -162,12 +173,14 @@ impl Loop<'_> {
             }
             tasks::ITEMS => {
                 match tasks::object(py, taken, bytes, tasks::ITEMS).and_then(|l| Ok(l.cast_into::<PyList>()?)) {
+                    Ok(_) if opens && !self.desk.begin(chunk, 0) => Ok(false),
                     // Each is let go when it is done.
                     Ok(items) => self.each(py, chunk, job, |i| {
                         let item = items.get_item(i as usize)?;
                         items.set_item(i as usize, py.None())?;
                         Ok(item)
                     }),
+                    Err(e) if opens && !is_unfound(py, &e) => self.leave_to_be_tried_alone(chunk),
                     Err(e) => self.each(py, chunk, job, |_| Err(e.clone_ref(py))),
                 }
             }
@@ -179,6 +192,15 @@ impl Loop<'_> {
         }
     }
 
+    /// One of these tasks has an item that cannot be rebuilt, and it is not known which.
+    fn leave_to_be_tried_alone(&mut self, chunk: Chunk) -> PyResult<bool> {
+        for i in 0..chunk.len {
+            send(self.desk.report(chunk, i, Load::inline(tasks::APART, &[])))?;
+        }
+        Ok(true)
+    }
+
+    /// Does the tasks of a chunk, of which the first counts as begun.
     fn each<'py>(
         &mut self,
         py: Python<'py>,
@@ -251,9 +273,14 @@ enum Failure {
 
 impl Failure {
     fn of_rebuilding(py: Python<'_>, e: PyErr) -> Self {
-        let is_of_main = || e.value(py).str().is_ok_and(|text| text.to_string_lossy().contains("_main__"));
-        if e.is_instance_of::<PyAttributeError>(py) && is_of_main() { Self::Unfound(e) } else { Self::Raised(e) }
+        if is_unfound(py, &e) { Self::Unfound(e) } else { Self::Raised(e) }
     }
+}
+
+/// Whether it says that a name of the main module was not found.
+fn is_unfound(py: Python<'_>, e: &PyErr) -> bool {
+    let is_of_main = || e.value(py).str().is_ok_and(|text| text.to_string_lossy().contains("_main__"));
+    e.is_instance_of::<PyAttributeError>(py) && is_of_main()
 }
 
 fn unknown(tag: u8) -> PyErr {

@@ -14,20 +14,34 @@ use crate::pool::ledger::{count, lock};
 
 const SIGKILL: i32 = 9;
 
-/// So many workers in a row may end before they are ready, until there is no hope: those that ended by themselves, which
-/// the next will do too. One that was killed says little: perhaps somebody kills workers at random.
-const FALSE_STARTS: usize = 3;
-const KILLED_STARTS: usize = 30;
-
 /// Workers that ended before they were ready, each by its weight, since the last that was.
+///
+/// | how it ended | so many in a row, and there is no hope |
+/// |---|---|
+/// | by itself | 3: the next will do so too |
+/// | by SIGKILL, in its initializer | 5: that needs too much memory, perhaps |
+/// | by SIGKILL, before | 30: somebody kills workers at random |
 #[derive(Default)]
 pub(super) struct FalseStarts(AtomicUsize);
 
+const NO_HOPE: usize = 30;
+
+/// How far a worker had come that was never ready.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    Before,
+    InInitializer,
+}
+
 impl FalseStarts {
-    /// One more, with this exit code. Says whether there is no hope.
-    fn add(&self, exitcode: Option<i32>) -> bool {
-        let weight = if exitcode == Some(-SIGKILL) { 1 } else { KILLED_STARTS / FALSE_STARTS };
-        self.0.fetch_add(weight, Ordering::SeqCst) + weight >= KILLED_STARTS
+    /// One more. Says whether there is no hope.
+    fn add(&self, start: Start, exitcode: Option<i32>) -> bool {
+        let weight = match start {
+            _ if exitcode != Some(-SIGKILL) => NO_HOPE / 3,
+            Start::InInitializer => NO_HOPE / 5,
+            Start::Before => 1,
+        };
+        self.0.fetch_add(weight, Ordering::SeqCst) + weight >= NO_HOPE
     }
 
     /// A worker is ready.
@@ -68,13 +82,14 @@ impl Processes {
         seat: SeatId,
         pid: u32,
         fate: Fate,
-        early: bool,
+        false_start: Option<Start>,
         victim: Option<(Chunk, u32)>,
     ) -> PyResult<()> {
         // It reaps the process and says how it ended.
         let end = self.ledger.call(py, intern!(py, "ended"), (seat.to_bits(), pid, fate_name(fate)))?;
-        if fate == Fate::Died && early && !self.ledger.is_terminated() {
-            if self.false_starts.add(end.getattr(intern!(py, "exitcode"))?.extract()?) {
+        let counts = fate == Fate::Died && !self.ledger.is_terminated();
+        if let Some(start) = false_start.filter(|_| counts) {
+            if self.false_starts.add(start, end.getattr(intern!(py, "exitcode"))?.extract()?) {
                 let error = self.ledger.error(py, intern!(py, "false_start"), (end,));
                 return self.fail_all(py, error);
             }

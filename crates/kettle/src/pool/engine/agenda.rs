@@ -119,6 +119,11 @@ impl Agenda {
         }
     }
 
+    /// These were sent and never begun, and are to be sent one by one.
+    pub fn give_back_apart(&mut self, span: Span) {
+        self.given_back.extend((0..span.len).rev().map(|i| Span { start: span.start + u64::from(i), len: 1 }));
+    }
+
     /// The worker of this task died. True: it is sent again.
     pub fn died(&mut self, task: u64) -> bool {
         if self.retries == 0 {

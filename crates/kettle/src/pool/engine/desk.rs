@@ -40,6 +40,13 @@ impl Mark {
         debug_assert!(task <= CHUNK_MAX);
         Self((chunk << 22 | u64::from(task)) & !CONDEMNED)
     }
+    /// That of a worker that prepares itself, before it is ready: no chunk has this number.
+    pub(super) const PREPARING: Self = Self(1);
+
+    /// That of a worker that takes a chunk to pieces, before its first task: no task has this number.
+    pub(super) fn opening(chunk: u64) -> Self {
+        Self::new(chunk, CHUNK_MAX)
+    }
     pub(super) fn chunk(self) -> u64 {
         (self.0 & !CONDEMNED) >> 22
     }

@@ -59,6 +59,8 @@ pub enum Event<W> {
         from: u32,
         /// How many tasks the chunk had.
         len: u32,
+        /// The worker ended while it took the chunk to pieces: it may be one of them, so each is to be sent alone.
+        apart: bool,
     },
     /// A worker is gone, and its seat with it.
     Ended {
@@ -70,6 +72,8 @@ pub enum Event<W> {
         fate: Fate,
         /// It was gone before it said that it was ready.
         early: bool,
+        /// Whether it was preparing itself.
+        preparing: bool,
         /// The task that it had begun and not reported: that one has no other outcome.
         victim: Option<(W, u32)>,
     },

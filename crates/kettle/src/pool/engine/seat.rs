@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kettle_core::sys::child::Child;
 
-use super::desk::{CHUNK_MAX, Desk};
+use super::desk::{CHUNK_MAX, Desk, Mark};
 
 /// Names a seat for as long as its worker is there; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -163,6 +163,12 @@ impl<W> Seat<W> {
     pub(super) fn current(&self) -> Option<(u64, u32)> {
         let (mark, held) = (self.desk.mark(), self.hand.front()?);
         (mark.chunk() == held.id && mark.task() == held.finished).then_some((held.id, held.finished))
+    }
+
+    /// The chunk that the worker takes to pieces.
+    pub(super) fn opening(&self) -> Option<u64> {
+        let (mark, held) = (self.desk.mark(), self.hand.front()?);
+        (mark == Mark::opening(held.id)).then_some(held.id)
     }
 
     pub(super) fn signal(&self, signal: i32) {

@@ -111,13 +111,18 @@ impl<W: Clone> Seat<W> {
     }
 
     /// Takes what waits in the worker's queue out of it, and puts back what is to be kept. What the worker takes in the
-    /// middle of this is its.
-    pub(super) fn recall(&mut self, mut keep: impl FnMut(&Held<W>) -> bool, post: &mut Post<W>) -> bool {
+    /// middle of this is its; if it stays there for longer than `patience`, all of it.
+    pub(super) fn recall(
+        &mut self,
+        mut keep: impl FnMut(&Held<W>) -> bool,
+        post: &mut Post<W>,
+        patience: &Patience<'_>,
+    ) -> bool {
         let mut bytes = Vec::new();
         let mut letters = Vec::new();
         // In one go: were the worker to take some in between, it would do them out of turn.
         let collect = |head, taken, at| letters.push((head, taken, at));
-        if letters::take_all(&self.desk.tasks, &mut bytes, collect, &Patience::none()).is_err() {
+        if letters::take_all(&self.desk.tasks, &mut bytes, collect, patience).is_err() {
             return false;
         }
         let mut any = false;
@@ -142,7 +147,7 @@ impl<W: Clone> Seat<W> {
                 if let Some(quota) = &mut self.quota {
                     *quota += 1;
                 }
-                post.events.push(Event::Undone { work: held.work, from: 0, len: held.len });
+                post.events.push(Event::Undone { work: held.work, from: 0, len: held.len, apart: false });
             }
         }
         if is_short {
@@ -219,7 +224,8 @@ impl<W: Clone> Seat<W> {
         if matches!(self.phase, Phase::Ending { .. }) {
             return None;
         }
-        let begun = |held: &Held<W>| (mark == Mark::new(held.id, held.finished)).then(|| self.desk.since());
+        let is_at = |held: &Held<W>| mark == Mark::new(held.id, held.finished) || mark == Mark::opening(held.id);
+        let begun = |held: &Held<W>| is_at(held).then(|| self.desk.since());
         let left = |held: &Held<W>| {
             let timeout = held.timeout?;
             Some(match begun(held) {

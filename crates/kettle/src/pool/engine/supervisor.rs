@@ -7,9 +7,9 @@ use std::time::Duration;
 use kettle_core::arena::Handle;
 use kettle_core::sys::child::Child;
 use kettle_core::sys::{clock, process};
-use kettle_core::wait::{Deadline, EventCount};
+use kettle_core::wait::{Deadline, EventCount, Patience};
 
-use super::desk::Desk;
+use super::desk::{Desk, Mark};
 use super::letters::{self, Head, Load, TIMED};
 use super::post::{Event, Post};
 use super::seat::{Fate, Held, Phase, Seat, SeatId};
@@ -58,6 +58,10 @@ pub struct Supervisor<W> {
     /// What was found out while somebody did something else than sweeping.
     pending: Post<W>,
 }
+
+/// A worker that takes a message for so long has been stopped in the middle of it (by SIGSTOP, say), and is left alone:
+/// all others would wait with the supervisor.
+const STOPPED: Duration = Duration::from_millis(50);
 
 /// So many outcomes are taken from one worker before the next has its turn.
 const TURN: usize = 512;
@@ -215,7 +219,7 @@ impl<W: Clone> Supervisor<W> {
         load: Load<'_>,
     ) -> Result<(), OutOfMemory> {
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) else {
-            self.pending.events.push(Event::Undone { work, from: 0, len });
+            self.pending.events.push(Event::Undone { work, from: 0, len, apart: false });
             return Ok(());
         };
         let chunk = self.next_chunk;
@@ -274,7 +278,7 @@ impl<W: Clone> Supervisor<W> {
             let waiting = |s: &Seat<W>| s.hand.len() - usize::from(s.phase != Phase::Starting && !s.hand.is_empty());
             let Some(seat) = self.seats.iter_mut().filter(|s| waiting(s) > 0).max_by_key(|s| waiting(s)) else { break };
             let from = seat.hand[seat.hand.len() - waiting(seat).div_ceil(2)].id;
-            taken |= seat.recall(|held| held.id < from, &mut self.pending);
+            taken |= seat.recall(|held| held.id < from, &mut self.pending, &Patience::none());
         }
         taken
     }
@@ -285,7 +289,11 @@ impl<W: Clone> Supervisor<W> {
         let now = clock::now();
         for seat in &mut self.seats {
             if seat.hand.iter().any(|held| is_meant(&held.work)) {
-                seat.recall(|held| !is_meant(&held.work), &mut self.pending);
+                seat.recall(
+                    |held| !is_meant(&held.work),
+                    &mut self.pending,
+                    &Patience::until(Deadline::after(STOPPED)),
+                );
                 // What is in its hands still was taken out of the queue by it, or is about to be.
                 seat.catch(Fate::Cancelled, &mut self.pending, now, |seat, _| {
                     seat.hand.front().is_some_and(|held| is_meant(&held.work))
@@ -301,7 +309,7 @@ impl<W: Clone> Supervisor<W> {
     pub fn withdraw(&mut self, is_meant: impl Fn(&W) -> bool) -> bool {
         let has_it = |seat: &Seat<W>| seat.hand.iter().any(|held| is_meant(&held.work));
         let Some(seat) = self.seats.iter_mut().find(|seat| has_it(seat)) else { return false };
-        seat.recall(|held| !is_meant(&held.work), &mut self.pending);
+        seat.recall(|held| !is_meant(&held.work), &mut self.pending, &Patience::until(Deadline::after(STOPPED)));
         !has_it(seat)
     }
 
@@ -387,6 +395,7 @@ impl<W: Clone> Supervisor<W> {
             Phase::Ending { why, .. } => (why, seat.current()),
             _ => (Fate::Died, seat.current()),
         };
+        let opening = seat.opening();
         let mut victim_work = None;
         let mut undone = Vec::new();
         for held in seat.hand.drain(..) {
@@ -396,9 +405,10 @@ impl<W: Clone> Supervisor<W> {
                 from = task + 1;
             }
             // Also if there are none left: the front is told that the chunk is over.
-            undone.push(Event::Undone { work: held.work, from, len: held.len });
+            undone.push(Event::Undone { work: held.work, from, len: held.len, apart: opening == Some(held.id) });
         }
-        post.events.push(Event::Ended { seat: seat.id, pid: child.pid(), fate, early, victim: victim_work });
+        let preparing = seat.desk.mark() == Mark::PREPARING;
+        post.events.push(Event::Ended { seat: seat.id, pid: child.pid(), fate, early, preparing, victim: victim_work });
         post.events.append(&mut undone);
         self.renew_watch();
     }
@@ -413,7 +423,7 @@ impl<W: Clone> Supervisor<W> {
                 seat.end(Fate::Memory);
                 self.due = Deadline::NOW;
             } else if resident > limit && seat.phase == Phase::Ready {
-                seat.recall(|_| false, &mut self.pending);
+                seat.recall(|_| false, &mut self.pending, &Patience::none());
                 seat.tell_to_leave(&mut self.scratch);
             }
         }

@@ -79,6 +79,22 @@ impl Worker {
         })
     }
 
+    /// Notes that this worker prepares itself, which may run anybody's code, before it says that it is ready. False: it
+    /// must not, since this process is about to be ended.
+    #[must_use]
+    pub fn prepare(&self) -> bool {
+        self.desk.begin(Mark::PREPARING, None)
+    }
+
+    /// Notes that `chunk`, of several tasks, is taken to pieces, which may run anybody's code: if this process dies in it,
+    /// that is no task's end, and each is done alone. False: it must not, since this process is about to be ended.
+    #[must_use]
+    pub fn open(&self, chunk: Chunk) -> bool {
+        let opens = self.desk.begin(Mark::opening(chunk.id), chunk.timed.then(clock::now));
+        crash_point("pool.worker.opening");
+        opens
+    }
+
     /// Notes that task `index` of `chunk` begins. False: it must not, since this process is about to be ended.
     #[must_use]
     pub fn begin(&self, chunk: Chunk, index: u32) -> bool {

@@ -64,14 +64,14 @@ impl State {
                     job.agenda.finished(len, took);
                 }
             }
-            Event::Undone { work, from, len } => {
+            Event::Undone { work, from, len, .. } => {
                 if let Some(job) = self.jobs.get_mut(&work.job) {
                     job.give_back(Span { start: work.start + u64::from(from), len: len - from });
                     stand_in_line(&mut self.line, work.job, job, true);
                 }
             }
             Event::Note { seat, taken, at, .. } => self.hear_note(seat, &taken, at, bytes),
-            Event::Ended { seat, pid, fate, early, victim } => {
+            Event::Ended { seat, pid, fate, early, victim, .. } => {
                 // It has ended, so this does not wait.
                 let status = self.crew.remove(&seat).and_then(|process| process.exit_status());
                 if let Some((work, task)) = victim {
