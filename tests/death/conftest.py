@@ -16,9 +16,10 @@ def ctx(request):
 def fork_server():
     """The fork server runs, and stays, as does what the first pool makes for good: no test is charged with it."""
     with kettle.multiprocessing.get_context("forkserver").Pool(1) as pool:
-        result = pool.apply_async(time.sleep, (0.2,))
-        time.sleep(0.05)  # now the pool's own thread leads; to be woken, it is rung, with a socket that is kept
-        result.get()
+        for _ in range(4):
+            result = pool.apply_async(time.sleep, (0.2,))
+            time.sleep(0.1)  # now the pool's own thread leads; to be woken, it is rung, with a socket that is kept
+            result.get()
     pool.join()
 
 

@@ -126,6 +126,19 @@ def use_the_pool_of_the_parent(connection, use):
         connection.send((type(error).__name__, str(error)))
 
 
+def use_a_fork_server():
+    with running(mp.get_context("forkserver"), 2) as pool:
+        assert pool.map(square, range(10)) == [n * n for n in range(10)]
+
+
+def test_a_forked_child_has_a_fork_server_of_its_own(fork):
+    use_a_fork_server()
+    child = fork.Process(target=use_a_fork_server)
+    child.start()
+    child.join(LIMIT)
+    assert child.exitcode == 0
+
+
 def test_in_a_forked_child_it_is_refused(fork):
     with running(fork, 2) as pool:
         assert pool.map(square, range(10), 1) == [n * n for n in range(10)]
