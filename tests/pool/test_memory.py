@@ -1,15 +1,18 @@
-"""`max_memory_per_worker`: a worker that has grown is replaced, one that grows without end is killed."""
+"""`max_memory_per_worker`: a worker that has grown is replaced, one that grows without end is killed. And what the
+parent keeps of a map."""
 
 from __future__ import annotations
 
 import os
+import threading
+import weakref
 
 import pytest
 
 import kettle
 import kettle.multiprocessing as mp
 
-from .support import LIMIT, running, square
+from .support import LIMIT, running, square, until
 
 MEGABYTE = 1 << 20
 KEPT: list[bytearray] = []
@@ -77,3 +80,45 @@ def test_sizes(limit):
 def test_wrong_sizes(fork, limit):
     with pytest.raises(ValueError):
         fork.Pool(1, max_memory_per_worker=limit)
+
+
+# ---------------------------------------------------------------- in the parent
+
+GATE = None
+
+
+class Item:
+    def __init__(self, number):
+        self.number = number
+
+
+def set_gate(gate):
+    global GATE
+    GATE = gate
+
+
+def number_of(item):
+    """The last one is done when the gate is open."""
+    if item.number == 9:
+        GATE.wait(LIMIT)
+    return item.number
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_items_of_a_map_are_let_go_as_they_are_done(fork, threads):
+    make, gate = (mp.pool.ThreadPool, threading.Event()) if threads else (fork.Pool, fork.Event())
+    seen = []
+
+    def items():
+        for number in range(10):
+            item = Item(number)
+            seen.append(weakref.ref(item))
+            yield item
+            del item
+
+    with make(1, set_gate, (gate,)) as pool:
+        result = pool.map_async(number_of, items(), 1)
+        until(lambda: all(ref() is None for ref in seen[:9]))
+        assert seen[9]() is not None and not result.ready()
+        gate.set()
+        assert result.get(LIMIT) == list(range(10))

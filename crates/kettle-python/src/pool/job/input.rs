@@ -27,7 +27,7 @@ pub(super) enum Source {
 
 /// The items that are there.
 pub(super) enum Items {
-    /// Of a map: all, for as long as it lasts. Of a call: none.
+    /// Of a map: all, and None for those that have an outcome. Of a call: none.
     List(Py<PyList>),
     /// Of an imap: those from number `done_before` on, as long as they have no outcome.
     Window { queue: VecDeque<Option<Py<PyAny>>>, done_before: u64 },
@@ -134,8 +134,20 @@ impl Input {
     }
 
     /// The tasks from `first` on have an outcome: their items are not needed any more.
-    pub(super) fn let_go(&mut self, first: u64, count: u64, dropped: &mut Vec<Py<PyAny>>) {
-        let Items::Window { queue, done_before } = &mut self.items else { return };
+    pub(super) fn let_go(&mut self, py: Python<'_>, first: u64, count: u64, dropped: &mut Vec<Py<PyAny>>) {
+        let (queue, done_before) = match &mut self.items {
+            Items::Window { queue, done_before } => (queue, done_before),
+            Items::List(list) => {
+                // A result then takes the room of an item that is not needed any more, which is still in the cache.
+                let list = list.bind(py);
+                for place in first as usize..list.len().min((first + count) as usize) {
+                    dropped.extend(list.get_item(place).map(Bound::unbind));
+                    // It is there, so this cannot fail.
+                    let _ = list.set_item(place, py.None());
+                }
+                return;
+            }
+        };
         if let Some(place) = first.checked_sub(*done_before).map(|i| i as usize) {
             let end = queue.len().min(place.saturating_add(count as usize));
             dropped.extend(queue.range_mut(place.min(end)..end).filter_map(Option::take));

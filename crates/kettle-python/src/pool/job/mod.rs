@@ -249,7 +249,7 @@ impl Job {
         if let (Some(bar), true) = (&mut state.bar, failed) {
             bar.add_failed();
         }
-        state.has_done(index, 1, &mut dropped);
+        state.has_done(py, index, 1, &mut dropped);
         let surplus = state.results.put(py, index, outcome);
         let complete = state.is_complete();
         drop(state);
@@ -265,7 +265,7 @@ impl Job {
             // It was ended meanwhile.
             return Ok(false);
         }
-        state.has_done(first, words.len() as u64, &mut dropped);
+        state.has_done(py, first, words.len() as u64, &mut dropped);
         let put = state.results.put_words(py, first, words);
         let complete = state.is_complete();
         drop(state);
@@ -276,12 +276,12 @@ impl Job {
 
 impl State {
     /// The tasks from `first` on have an outcome.
-    fn has_done(&mut self, first: u64, count: u64, dropped: &mut Vec<Py<PyAny>>) {
+    fn has_done(&mut self, py: Python<'_>, first: u64, count: u64, dropped: &mut Vec<Py<PyAny>>) {
         self.done += count;
         if let Some(bar) = &mut self.bar {
             bar.add_done(count);
         }
-        self.input.let_go(first, count, dropped);
+        self.input.let_go(py, first, count, dropped);
     }
 
     /// Whether it has all outcomes that it will ever have.
