@@ -1,26 +1,27 @@
 //! Four philosophers, two in each of two processes, take the fork at their left and wait for the one at their right.
-//! After a second one of them is told who waits for whom. It puts its fork back, so the others eat, and it eats last.
+//! After a second one of them is told who waits for whom. It puts its fork back and takes the other one first: where one
+//! does that, no circle can close, and all of them eat.
 
 use std::error::Error;
 use std::thread;
 
 use kettle::{AcquireError, Barrier, RLock};
 
-fn take_both(name: &str, left: &RLock, right: &RLock, sits: impl FnOnce()) -> Result<(), AcquireError> {
-    let _left = left.acquire()?;
-    sits();
-    let _right = right.acquire()?;
+fn eat(name: &str, first: &RLock, second: &RLock, sit: impl FnOnce()) -> Result<(), AcquireError> {
+    let _first = first.acquire()?;
+    sit();
+    let _second = second.acquire()?;
     println!("{name} eats.");
     Ok(())
 }
 
 fn dine(name: &str, left: &RLock, right: &RLock, all_sit: &Barrier) -> Result<(), AcquireError> {
-    match take_both(name, left, right, || {
+    match eat(name, left, right, || {
         all_sit.wait().expect("all come");
     }) {
         Err(AcquireError::Deadlock(found)) => {
-            println!("{name} is told:\n\n{found}\n\n{name} waits for the others to eat.");
-            take_both(name, left, right, || ())
+            println!("{name} is told:\n\n{found}\n\n{name} puts its fork back, and takes the other one first.");
+            eat(name, right, left, || ())
         }
         result => result,
     }

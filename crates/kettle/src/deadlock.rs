@@ -6,7 +6,8 @@
 //! [`Policy`]:
 //!
 //! * Where nobody else could help, since an `RLock` can be released by its holder alone, the `acquire` of one of them
-//!   fails, with [`AcquireError::Deadlock`]. It should go back: when it leaves what it holds, the others go on.
+//!   fails, with [`AcquireError::Deadlock`]. It should go back: when it leaves what it holds, the others go on. If it
+//!   takes the same locks in the same order again at once, it may well meet them again.
 //! * A `Lock` that is in the circle might still be released in its holder's place. So it is told once, on standard error
 //!   or to [`on_report`], and all go on waiting. [`Policy::Raise`] makes it an error as well.
 //!
