@@ -16,7 +16,7 @@ use kettle_core::sync::{
 };
 use kettle_core::sys::Owner;
 use kettle_core::sys::futex::{Scope, let_slices_end};
-use kettle_core::wait::{Patience, Stopped};
+use kettle_core::wait::{EventCount, Patience, Stopped};
 use kettle_core::{Died, arm_crash_point};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -408,11 +408,39 @@ mod event_count {
             waiters.into_iter().for_each(|t| t.join().unwrap());
         });
     }
+
+    /// There is something for one, and then something that all must see, while the one is still on its way.
+    #[test]
+    fn all_are_woken_behind_the_back_of_one() {
+        const SHUT: u32 = 2;
+        check_to(2, || {
+            let shared = Arc::new((EventCount::new(), AtomicU32::new(0)));
+            let waiters: Vec<_> = (1..3)
+                .map(|n| {
+                    let shared = shared.clone();
+                    spawn(n, move || {
+                        let (events, word) = &*shared;
+                        let take = || {
+                            let taken = word.fetch_and(!1, Ordering::SeqCst);
+                            (taken != 0).then_some(())
+                        };
+                        events.wait_for(&forever(), Scope::Private, take, || None).unwrap();
+                    })
+                })
+                .collect();
+            let (events, word) = &*shared;
+            word.fetch_or(1, Ordering::SeqCst);
+            events.notify_one(Scope::Private);
+            word.fetch_or(SHUT, Ordering::SeqCst);
+            events.notify_all(Scope::Private);
+            waiters.into_iter().for_each(|t| t.join().unwrap());
+        });
+    }
 }
 
 mod idle {
     use super::*;
-    use kettle_core::wait::{EventCount, Idle};
+    use kettle_core::wait::Idle;
 
     /// A crew of the plainest kind: its work is a number, and each piece is counted when it is done.
     #[derive(Default)]

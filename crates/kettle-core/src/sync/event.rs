@@ -44,7 +44,7 @@ impl Event {
     #[inline]
     pub fn set<H: Home>(&self) {
         if self.word.fetch_or(SET, Ordering::SeqCst) & SET == 0 {
-            self.changed.notify_after_fence(u32::MAX, H::SCOPE);
+            self.changed.notify_after_fence(EventCount::ALL, H::SCOPE);
         }
     }
 

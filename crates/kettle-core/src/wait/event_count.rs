@@ -7,22 +7,23 @@ use crate::sys::futex;
 /// Waiting for a condition that lives in *other* words.
 ///
 /// ```text
-/// word:  31                 2   1   0
-///        [      epoch         ][D ][S ]
+/// word:  31             3   2   1   0
+///        [    epoch     ][R ][D ][S ]
 /// S  somebody may sleep on the word
 /// D  some event loop may have left a door
+/// R  somebody may sleep on, while another one is woken
 /// ```
 ///
 /// The sleeper:  announce (set S) → look at the condition → sleep while the word is unchanged → announce again …
-/// The waker:    make the condition true → look at the word; if S or D: clear S, next epoch, wake.
+/// The waker:    make the condition true → look at the word; if S or D (or R, to wake all): clear S, next epoch, wake.
 ///
 /// Either the sleeper's look comes after the waker's change and sees it, or the waker's look comes after the
 /// announcement and sees S: both sides put a sequentially consistent fence between their write and their read.
 ///
 /// *One wake-up at a time.* Waking one sleeper clears S although others may sleep, so that a waker that comes before the
-/// woken one has looked need not call the kernel for nothing. The woken one announces again before it looks (every
-/// round of the loop does), so S is set again before it goes its way, and the next change wakes the next. But a change
-/// that came in between woke nobody: where a change is for one waiter and several may come in a row (permits,
+/// woken one has looked need not call the kernel for nothing; R keeps that in mind for whoever wakes all. The woken one
+/// announces again before it looks (every round of the loop does), so S is set again before it goes its way, and the
+/// next change wakes the next. But a change for one that came in between woke nobody: where a change is for one waiter and several may come in a row (permits,
 /// messages), whoever took something after a wait and sees that more is there *passes the wake-up on*, by
 /// [`notify_one`](Self::notify_one). If the woken one is killed in between, the others look for themselves at the end
 /// of their slice. The price is one futile look for a sleeper after the last one has left.
@@ -40,12 +41,19 @@ pub struct EventCount {
 
 const SLEEPER: u32 = 1;
 const DOOR: u32 = 2;
-const EPOCH: u32 = 4;
+const REST: u32 = 4;
+const EPOCH: u32 = 8;
 
 /// Says that its holder announced itself, and will sleep only if nothing happened since.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Announced(u32);
+
+/// The bits that say that there may be sleepers for so many wake-ups.
+#[inline]
+const fn asleep(count: u32) -> u32 {
+    if count == EventCount::ALL { SLEEPER | REST } else { SLEEPER }
+}
 
 impl Default for EventCount {
     fn default() -> Self {
@@ -56,6 +64,9 @@ impl Default for EventCount {
 impl EventCount {
     /// How many event loops can leave a door at a time; one that finds no room looks again every slice.
     pub const DOORS: usize = 4;
+
+    /// So many are all who wait.
+    pub const ALL: u32 = u32::MAX;
 
     /// With nobody asleep.
     pub fn new() -> Self {
@@ -129,7 +140,7 @@ impl EventCount {
     /// Something happened that all waiters must see.
     #[inline]
     pub fn notify_all(&self, scope: Scope) {
-        self.notify(u32::MAX, scope);
+        self.notify(Self::ALL, scope);
     }
 
     /// Something happened that `count` waiters can use.
@@ -147,7 +158,7 @@ impl EventCount {
         // Loom takes a sequentially consistent read-modify-write for less than the processors make of it.
         #[cfg(loom)]
         fence(Ordering::SeqCst);
-        let anyone = self.word.load(Ordering::SeqCst) & (SLEEPER | DOOR) != 0;
+        let anyone = self.word.load(Ordering::SeqCst) & (asleep(count) | DOOR) != 0;
         if anyone {
             self.notify_slow(count, scope);
         }
@@ -161,10 +172,13 @@ impl EventCount {
         }
         let before = self
             .word
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |w| Some(w.wrapping_add(EPOCH) & !SLEEPER))
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |w| {
+                let rest = if count != Self::ALL && w & SLEEPER != 0 { REST } else { 0 };
+                Some(w.wrapping_add(EPOCH) & !asleep(count) | rest)
+            })
             .unwrap_or_else(|w| w);
         let mut left = count;
-        if before & SLEEPER != 0 {
+        if before & asleep(count) != 0 {
             left -= futex::wake(&self.word, count, scope).min(left);
         }
         if before & DOOR != 0 && left > 0 {
@@ -230,7 +244,7 @@ impl EventCount {
             door.store(0, Ordering::SeqCst);
         }
         self.sleepers.store(0, Ordering::SeqCst);
-        self.word.fetch_and(!(SLEEPER | DOOR), Ordering::SeqCst);
+        self.word.fetch_and(!(SLEEPER | DOOR | REST), Ordering::SeqCst);
     }
 
     /// How many threads sleep here, as far as is known.
