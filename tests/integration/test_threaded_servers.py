@@ -159,5 +159,6 @@ def test_a_server(tmp_path, name):
         server.kill()
         watchdog.cancel()
     lines += rest.splitlines()
-    said = [line for line in lines if not re.search(r"http://|\[INFO\]|^\s*$", line)]
+    # On a busy machine asyncio tells, in development mode, what took long.
+    said = [line for line in lines if not re.search(r"http://|\[INFO\]|^\s*$|^Executing <", line)]
     assert said == [] and server.returncode == 0
