@@ -224,7 +224,7 @@ def test_items_move_out_while_others_use_the_queue(name):
 
 def test_the_last_task_is_done_while_the_items_move_out():
     """Whoever joins in the one way hears of what is done in the other."""
-    for _ in range(100):
+    for _ in range(40):
         q = kettle.queue.Queue()
         q.put(0)
         q.get()
@@ -242,7 +242,7 @@ def test_the_last_task_is_done_while_the_items_move_out():
 
 
 def test_shutting_down_while_the_items_move_out():
-    for _ in range(100):
+    for _ in range(40):
         q = kettle.queue.Queue()
 
         def work(number, q=q):

@@ -243,6 +243,7 @@ PROGRAM = """
 
     async def main():
         loop = asyncio.get_running_loop()
+        loop.slow_callback_duration = 60  # a busy machine is not to be told of
         print(await asyncio.to_thread(abs, -1), type(loop._default_executor) is ThreadPoolExecutor)
         loop.set_default_executor(ThreadPoolExecutor(1))
 
