@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 TARGET=x86_64-unknown-linux-gnu
-SUITE="--test lock --test reentrant --test semaphore --test permits --test event --test condition --test barrier --test queue"
+SUITE="--test lock --test reentrant --test semaphore --test permits --test event --test condition --test barrier --test queue --test guarded"
 BUILD="${CARGO_TARGET_DIR:-target}"
 export RUSTC_BOOTSTRAP=1
 

@@ -9,7 +9,7 @@ use std::ffi::c_int;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyIterator, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyString, PyTuple};
 
 unsafe extern "C-unwind" {
     fn PyObject_VectorcallDict(
@@ -86,7 +86,7 @@ pub(crate) fn call_all<'py>(callable: &Bound<'py, PyAny>, args: &Bound<'py, PyTu
 /// `object.name(*args)`.
 pub(crate) fn call_method<'py>(
     object: &Bound<'py, PyAny>,
-    name: &str,
+    name: impl IntoPyObject<'py, Target = PyString>,
     args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     call_all(&object.getattr(name)?, &args.into_pyobject(object.py()).map_err(Into::into)?)

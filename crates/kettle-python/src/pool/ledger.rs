@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 
 use kettle_core::sys::process;
-use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyTuple};
 
 use super::crew::Crew;
 use super::job::Job;
+use crate::methods::calls;
 use crate::primitive;
 
 const RUNNING: u8 = 0;
@@ -137,14 +137,14 @@ impl Ledger {
         self.me.upgrade().ok_or_else(|| PyRuntimeError::new_err("the pool is gone"))
     }
 
-    /// Has Python do something.
+    /// Has Python do something. A daemon thread may not come back from that.
     pub(super) fn call<'py>(
         &self,
         py: Python<'py>,
         hook: &Bound<'py, PyString>,
-        args: impl PyCallArgs<'py>,
+        args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.hooks.bind(py).call_method1(hook, args)
+        calls::call_method(self.hooks.bind(py), hook, args)
     }
 
     /// Has Python make an error. If it fails, that is the error.
@@ -152,7 +152,7 @@ impl Ledger {
         &self,
         py: Python<'py>,
         hook: &Bound<'py, PyString>,
-        args: impl PyCallArgs<'py>,
+        args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
     ) -> Py<PyAny> {
         self.call(py, hook, args).map_or_else(|e| e.into_value(py).into_any(), Bound::unbind)
     }

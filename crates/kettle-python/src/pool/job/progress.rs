@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 
 use super::Job;
+use crate::methods::calls;
 
 /// An object with `update(done, failed)` and `close()`.
 pub(super) struct Bar {
@@ -56,9 +57,9 @@ impl Job {
             (news, if is_last { state.bar.take() } else { None })
         };
         let Some((object, done, failed)) = news else { return Ok(()) };
-        object.call_method1(py, "update", (done, failed))?;
+        calls::call_method(object.bind(py), "update", (done, failed))?;
         if over.is_some() {
-            object.call_method0(py, "close")?;
+            calls::call_method(object.bind(py), "close", ())?;
         }
         Ok(())
     }
