@@ -11,7 +11,7 @@ use std::cell::{Cell, UnsafeCell};
 #[cfg(not(Py_GIL_DISABLED))]
 use std::ops::{Deref, DerefMut};
 #[cfg(Py_GIL_DISABLED)]
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use kettle_core::queue::local::Lock;
 use pyo3::Python;
@@ -34,6 +34,11 @@ impl<'a> Attached<'a> {
     }
 }
 
+/// So often the processor is offered to others before sleeping: the lock is held for so short a time that to sleep, and
+/// to be woken, would take many times longer.
+#[cfg(Py_GIL_DISABLED)]
+const TRIES: usize = 40;
+
 #[cfg(Py_GIL_DISABLED)]
 pub(crate) struct AttachedLock<S>(Mutex<S>);
 
@@ -52,8 +57,16 @@ impl<S> Lock<S> for AttachedLock<S> {
         Self(Mutex::new(state))
     }
 
+    #[inline]
     fn lock<'a>(&'a self, _: Attached<'a>) -> MutexGuard<'a, S> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        for _ in 0..TRIES {
+            match self.0.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(e)) => return e.into_inner(),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
