@@ -334,8 +334,10 @@ def send_authkey(writer, package):
 
 def test_start_methods(mp):
     assert mp.get_all_start_methods()[0] == mp.get_context().get_start_method()  # the default comes first
-    assert set(mp.get_all_start_methods()) == {"fork", "spawn", "forkserver"}
-    for method in mp.get_all_start_methods():
+    # loky, which joblib brings, adds its own.
+    methods = {method for method in mp.get_all_start_methods() if not method.startswith("loky")}
+    assert methods == {"fork", "spawn", "forkserver"}
+    for method in methods:
         assert mp.get_context(method).get_start_method() == method
 
 

@@ -55,11 +55,14 @@ class ThreadPoolExecutor(Maps, _standard):
         thread_name_prefix: str = "",
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
+        **context: Any,
     ) -> None:
         if _starts_otherwise(type(self)):
             self._is_standard = True
-            _standard.__init__(self, max_workers, thread_name_prefix, initializer, initargs)  # type: ignore[call-overload]
+            _standard.__init__(self, max_workers, thread_name_prefix, initializer, initargs, **context)  # type: ignore[call-overload]
             return
+        if context:  # from 3.14 on, for subclasses that prepare more for their threads
+            raise TypeError(f"ThreadPoolExecutor() got an unexpected keyword argument {next(iter(context))!r}")
         # Nothing of the base class is used, as long as nobody asks for its parts.
         if max_workers is None:
             max_workers = min(32, usable_cpus() + 4)
