@@ -186,12 +186,17 @@ pub(super) trait Crew: Send + Sync {
         Ok(self.ledger().call(py, intern!(py, "cancelled"), (function, args, is_tuple))?.unbind())
     }
 
-    /// Cancels a job, but for what of it is in the hands of workers.
-    fn take_back(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()> {
-        job.state(py).cancelled = true;
+    /// Cancels a job, but for what of it is in the hands of workers. Says whether it is cancelled: it may have come to
+    /// its end meanwhile.
+    fn take_back(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool> {
         let error = self.cancelled_error(py, job)?;
+        if !job.cancel(py, error) {
+            return Ok(job.state(py).cancelled);
+        }
         count(&self.ledger().counts.cancelled);
-        self.give_up(py, job, error)
+        job.clear(py);
+        self.conclude_and_finish(py, job)?;
+        Ok(true)
     }
 
     /// Cancels a call that no worker has begun; says whether it is cancelled.
@@ -210,9 +215,9 @@ pub(super) trait Crew: Send + Sync {
             self.fed(py, job)?;
             return Ok(false);
         }
-        self.take_back(py, job)?;
+        let taken = self.take_back(py, job)?;
         self.call_deputy(true);
-        Ok(true)
+        Ok(taken)
     }
 
     /// Cancels all calls that no worker has begun, and of imaps all that no worker has.

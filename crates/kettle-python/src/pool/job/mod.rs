@@ -158,10 +158,20 @@ impl Job {
 
     /// Ends it with this error in the place of the outcomes that it does not have; false if it is over.
     pub(super) fn fail(&self, py: Python<'_>, error: Py<PyAny>) -> bool {
+        self.end_with(py, error, false)
+    }
+
+    /// The same, because somebody cancels it.
+    pub(super) fn cancel(&self, py: Python<'_>, error: Py<PyAny>) -> bool {
+        self.end_with(py, error, true)
+    }
+
+    fn end_with(&self, py: Python<'_>, error: Py<PyAny>, cancelled: bool) -> bool {
         let mut state = self.state(py);
         if !self.end() {
             return false;
         }
+        state.cancelled |= cancelled;
         let surplus = state.results.fail(error);
         drop(state);
         drop(surplus);

@@ -128,10 +128,10 @@ impl Crew for Processes {
         if job.is_over() {
             return Ok(false);
         }
-        self.take_back(py, job)?;
+        let taken = self.take_back(py, job)?;
         lock(py, &self.supervisor).cancel(|chunk| Arc::ptr_eq(&chunk.job, job));
         self.call_deputy(true);
-        Ok(true)
+        Ok(taken)
     }
 
     fn recall(&self, py: Python<'_>, job: &Arc<Job>) -> bool {

@@ -111,8 +111,7 @@ impl Crew for Threads {
         if job.is_over() {
             return Ok(false);
         }
-        self.take_back(py, job)?;
-        Ok(true)
+        self.take_back(py, job)
     }
 
     /// What a worker has it has begun.
