@@ -120,11 +120,12 @@ impl Processes {
             Ok(value) => (if is_error { Err(value.unbind()) } else { Ok(value.unbind()) }, None),
             Err(e) if e.is_instance_of::<PyException>(py) => (Err(e.into_value(py).into_any()), None),
             Err(e) => {
-                // It would end whoever asks for the result.
-                let is_told = self.ledger.call(py, intern!(py, "is_interrupt"), (e.value(py),));
+                // It would end whoever asks for the result. Before Python 3.12, its traceback is put into it only here.
+                let raised = e.into_value(py).into_bound(py);
+                let is_told = self.ledger.call(py, intern!(py, "is_interrupt"), (&raised,));
                 let is_interrupt = is_told.is_ok_and(|told| told.is_truthy().unwrap_or(false));
-                let error = self.ledger.error(py, intern!(py, "unreadable"), (e.value(py),));
-                (Err(error), is_interrupt.then_some(e))
+                let error = self.ledger.error(py, intern!(py, "unreadable"), (&raised,));
+                (Err(error), is_interrupt.then(|| PyErr::from_value(raised.into_any())))
             }
         }
     }
