@@ -11,8 +11,8 @@ What a thread does, again and again, at random:
 
 The porters and the tickers, who notify, wait for nobody for long; but a porter dawdles now and then, and meanwhile
 those who wait for each other's locks would look like a deadlock, were they taken for the ones that will release them.
-Locks are passed on only if they are there for that: each of those is passed on once, while somebody waits for it, before
-the traffic begins.
+Locks are passed on only if they are there for that: each of those is passed on once, while somebody waits for it,
+before the traffic begins.
 """
 
 from __future__ import annotations
