@@ -89,6 +89,16 @@ def test_where_it_crashed(ctx, census):
     assert f"worker {pid} crashed with SIGSEGV while it ran crash()" in str(error)
 
 
+def test_where_it_crashed_far_from_where_the_program_began():
+    """The interpreter's trace has a hundred frames at most."""
+
+    def at_depth(n):
+        return at_depth(n - 1) if n else trace_of(mp.get_context("fork"), crash)
+
+    trace = read_trace(at_depth(120)[2])
+    assert re.search(r"in crash\n  File .*, line \d+ in work(\n\n|$)", trace)
+
+
 def test_an_end_in_peace(ctx, census):
     _, exitcode, trace = trace_of(ctx, end)
     assert exitcode == 0
