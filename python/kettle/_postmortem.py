@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["PostMortem", "arm", "close_trace", "new_trace", "read_trace"]
 
 _LONGEST = 32 * 1024  # bytes of a trace that are read
-# Frames from the one in which a process of ours begins with what it is for, down to the start of the program. Python 3.14
-# may find that it cannot follow them.
+# Frames from the one in which a process of ours begins with what it is for, down to the start of the program. Python
+# 3.14 may find that it cannot follow them.
 _HOW_IT_BEGAN = re.compile(
     r'(\n  File "[^"]*/multiprocessing/process.py", line \d+ in run)?'
     r'\n  File "[^"]*/kettle/multiprocessing/process.py", line \d+ in _run\w+(\n  .+)*'
