@@ -1,8 +1,8 @@
-"""A program with a pool that is at work for ever, in every kind of call; it is to be interrupted.
+"""A program that is at work for ever with one pool after another, in every kind of call; it is to be interrupted.
 
 python at_work.py START_METHOD SEED
 
-It says "ready" when its workers work.
+It says "ready" when its first pool has worked.
 """
 
 import os
@@ -55,8 +55,11 @@ def in_c(pool, rng):
 if __name__ == "__main__":
     method, seed = sys.argv[1:]
     rng = random.Random(seed)
-    with mp.get_context(method).Pool(rng.randint(1, 4)) as pool:
+    ctx = mp.get_context(method)
+    with ctx.Pool(2) as pool:
         pool.map(work, range(10), 1)
-        os.write(1, b"ready\n")
-        while True:
-            rng.choice([a_map, an_imap, applies, one_apply, elsewhere, in_c])(pool, rng)
+    os.write(1, b"ready\n")
+    while True:
+        with ctx.Pool(rng.randint(1, 4)) as pool:
+            for _ in range(rng.randint(0, 3)):
+                rng.choice([a_map, an_imap, applies, one_apply, elsewhere, in_c])(pool, rng)

@@ -97,10 +97,10 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
             try:
                 # Before there is a thread: forking is safer then.
                 crew.staff()
+                self._executor_manager_thread = at_exit.serve(crew, self._hooks)
             except BaseException:
                 crew.terminate()
                 raise
-            self._executor_manager_thread = at_exit.serve(crew, self._hooks)
             self._home = os.getpid()
             # An executor that nobody refers to any more does what it was given to do, and goes.
             weakref.finalize(self, crew.close).atexit = False

@@ -1,4 +1,4 @@
-"""Imported last by the fork server.
+"""Imported by the fork server after what the program wants imported.
 
 What a program has its server import may make locks and queues as it is imported, and thereby begin a session in the
 server. A child that inherited it could not join its parent's. Or it may start threads, which are not there in a fork
@@ -16,7 +16,11 @@ from kettle._session import native
 
 def _start_command(command: str) -> str:
     """The server's start command with nothing of the program's to import; the list of that is its first list."""
-    command = re.sub(r"\[.*?\]", repr(["kettle.multiprocessing.popen_forkserver"]), command, count=1)
+    names = [
+        "kettle.multiprocessing.popen_forkserver",
+        *re.findall(r"kettle\.multiprocessing\._hears_interrupts", command),
+    ]
+    command = re.sub(r"\[.*?\]", repr(names), command, count=1)
     # From 3.14 on it is told a key through a pipe, which it has read by now.
     return re.sub(r"(?<='authkey_r': )\d+", lambda _: str(_told_again()), command)
 

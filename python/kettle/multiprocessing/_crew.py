@@ -69,13 +69,16 @@ class Hooks(CommonHooks):
         process.daemon = True
         try:
             process.start()
+            pid = process.pid
+            assert pid is not None
         except BaseException:
+            if process.pid is not None:  # an interrupt came when it had started
+                process.kill()
+                process.join()
             _postmortem.close_trace(trace)
             raise
         self.processes[seat] = process
         self._traces[seat] = trace
-        pid = process.pid
-        assert pid is not None
         return pid
 
     def ended(self, seat: int, pid: int, fate: str) -> _End:

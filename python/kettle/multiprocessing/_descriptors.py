@@ -43,10 +43,13 @@ def keep(fd: int) -> int:
 
 
 def close(*fds: int) -> None:
-    """Closes descriptors, marked or not."""
+    """Closes marked descriptors; those that are not marked (any more) are left alone, so twice is once."""
     for fd in fds:
         # Forgotten first: once closed, the number may belong to somebody else.
-        _own.discard(fd)
+        try:
+            _own.remove(fd)
+        except KeyError:
+            continue
         os.close(fd)
 
 

@@ -24,8 +24,6 @@ def _import_main(name: str | None, path: str | None) -> None:
             library._fixup_main_from_name(name)
         elif path is not None:
             library._fixup_main_from_path(path)
-    except KeyboardInterrupt:
-        os._exit(1)  # it was the program that was interrupted, and that one says so
     except BaseException:
         sys.modules["__main__"] = before
         sys.modules.pop("__mp_main__", None)

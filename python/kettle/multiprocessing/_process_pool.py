@@ -49,6 +49,8 @@ class Pool(_standard.Pool):
 
     __module__ = "kettle.multiprocessing.pool"
 
+    _state = "INIT"  # of one that is not finished as well, should an interrupt come before anything else
+
     def __init__(
         self,
         processes: int | None = None,
@@ -60,7 +62,6 @@ class Pool(_standard.Pool):
         max_memory_per_worker: int | str | None = None,
         name: str | None = None,
     ) -> None:
-        self._state = "INIT"
         processes = worker_count(processes)
         if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
             raise ValueError("maxtasksperchild must be a positive int or None")
@@ -74,16 +75,16 @@ class Pool(_standard.Pool):
         self.name = name
         self._hooks = Hooks(self._ctx.Process, name, initializer, tuple(initargs))
         self._crew = native.PoolCrew(self._hooks, processes, chunks=maxtasksperchild, memory=memory)
-        try:
-            self._crew.staff()
-        except BaseException:
-            self._crew.terminate()
-            raise
         self._deputy: threading.Thread | None = threading.Thread(
             target=self._crew.deputise, name="pool-deputy", daemon=True
         )
         self._terminate = util.Finalize(self, _end, args=(self._crew, self._deputy), exitpriority=15)
-        self._deputy.start()
+        try:
+            self._crew.staff()
+            self._deputy.start()
+        except BaseException:
+            self._terminate()
+            raise
         self._state = RUN
 
     def __del__(self, _warn: Any = warnings.warn, RUN: str = RUN) -> None:
@@ -378,6 +379,6 @@ class Pool(_standard.Pool):
 
 def _end(crew: native.PoolCrew, deputy: threading.Thread) -> None:
     crew.terminate()
-    if deputy is not threading.current_thread():
+    if deputy.is_alive() and deputy is not threading.current_thread():
         # It must be gone when the interpreter ends; it will, unless the system does not let a worker go.
         deputy.join(1)

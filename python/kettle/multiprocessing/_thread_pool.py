@@ -43,7 +43,6 @@ class ThreadPool(Pool, _standard.ThreadPool):
         *,
         name: str | None = None,
     ) -> None:
-        self._state = "INIT"
         check_initializer(initializer)
         self._processes = worker_count(processes)
         self.name = name

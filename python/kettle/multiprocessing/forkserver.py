@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import threading
 from multiprocessing import forkserver as _standard
+from multiprocessing import resource_tracker
 from multiprocessing.forkserver import get_inherited_fds
 
 from kettle._install import told_to_new_interpreters
@@ -29,6 +31,7 @@ _AFTER = [
     "kettle.multiprocessing.synchronize",
     "kettle.multiprocessing._after_preload",
 ]
+_LAST = ["kettle.multiprocessing._hears_interrupts"]
 _VARIABLE = "KETTLE_FORKSERVER"  # read by `_preload`, which is for the server alone
 _forkserver: Any = _standard._forkserver
 _starting = threading.Lock()
@@ -50,14 +53,19 @@ def ensure_running() -> None:
         if _is_running():
             return
         chosen = _forkserver._preload_modules or []
-        with told_to_new_interpreters() as told:
-            # A server that is not told what `multiprocessing` means here must leave the program to its children.
-            with _told_to_server(main=told and "__main__" in chosen):
-                _forkserver._preload_modules = [*_BEFORE, *(name for name in chosen if name != "__main__"), *_AFTER]
-                try:
+        resource_tracker.ensure_running()  # as the server would; when it starts, it leaves Ctrl-C unblocked
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        last = [] if signal.SIGINT in mask else _LAST
+        try:
+            with told_to_new_interpreters() as told:
+                # A server that is not told what `multiprocessing` means here must leave the program to its children.
+                with _told_to_server(main=told and "__main__" in chosen):
+                    imported = [name for name in chosen if name != "__main__"]
+                    _forkserver._preload_modules = [*_BEFORE, *imported, *_AFTER, *last]
                     _standard.ensure_running()
-                finally:
-                    _forkserver._preload_modules = chosen
+        finally:
+            _forkserver._preload_modules = chosen
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _is_running() -> bool:
@@ -87,7 +95,8 @@ def _told_to_server(*, main: bool) -> Iterator[None]:
 def connect_to_new_process(fds: list[int]) -> tuple[int, int]:
     """Has the server fork a child that gets copies of `fds`.
 
-    Returns a descriptor to read the child's pid and exit code from, and one to write its start data to.
+    Returns a descriptor to read the child's pid and exit code from, and one to write its start data to. Ctrl-C should
+    be blocked: the server does not survive a client that leaves in the middle of this.
     """
     ensure_running()
     status, data = _standard.connect_to_new_process(fds)

@@ -63,29 +63,34 @@ class Popen(_standard.Popen):
         life_r, life_w = _descriptors.life_pipe()
         try:
             _let_others_import()
+            # `process_obj` lets Ctrl-C through again: here when the child is known, there when `run` is about to.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             self.pid = os.fork()
+            if self.pid == 0:
+                process_obj._signal_mask = mask
+                _run_child(process_obj, life_r)
+            self._ticket = native.last_fork_ticket()
+            self._started(life_w)
         except BaseException:
-            _descriptors.close(life_r, life_w)
+            # A child that there is, perhaps unknown because an interrupt came right then, dies by this.
+            _descriptors.close(life_w)
             raise
-        if self.pid == 0:
-            _run_child(process_obj, life_r)
-        os.close(life_r)
-        self._ticket = native.last_fork_ticket()
-        self._started(life_w)
+        finally:
+            os.close(life_r)
 
     def _started(self, *to_close: int) -> None:
-        """The child runs: watch it. `to_close` are descriptors to close when this object goes."""
+        """The child runs: watch it. `to_close` are descriptors to close when this object goes. If this fails there is
+        no child any more, and nothing has been closed."""
         try:
             self.sentinel = _descriptors.keep(self._watch())
+            if self._ticket is not None:
+                native.child_started(self._ticket, self.pid)
+            self.finalizer = util.Finalize(self, _descriptors.close, (*to_close, self.sentinel))
         except BaseException:
             # Nobody could ever wait for it.
             self._discard()
             self._gone()
-            _descriptors.close(*to_close)
             raise
-        if self._ticket is not None:
-            native.child_started(self._ticket, self.pid)
-        self.finalizer = util.Finalize(self, _descriptors.close, (*to_close, self.sentinel))
 
     def _watch(self) -> int:
         """A descriptor that is readable once the child has ended."""

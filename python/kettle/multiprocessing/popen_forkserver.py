@@ -1,12 +1,33 @@
 """Starts a process by asking the fork server for one."""
 
+from __future__ import annotations
+
+import contextlib
 import os
+import pickle
 import signal
+import sys
+from collections.abc import Collection
 from multiprocessing import forkserver as _standard
 
 from kettle.multiprocessing import _descriptors, forkserver, popen_fork, popen_spawn_posix
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["Popen"]
+
+
+class _Leave:
+    """Whoever unpickles it leaves, and says nothing."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sys.exit, (1,)
+
+
+# What a child reads that is not wanted any more, in place of its start data.
+_NEVER_MIND = pickle.dumps(_Leave())
 
 
 class _DupFd:
@@ -31,22 +52,37 @@ class Popen(popen_spawn_posix.Popen):
     method = "forkserver"
     DupFd = _DupFd
 
+    def _launch(self, process_obj: Any) -> None:
+        forkserver.ensure_running()  # before Ctrl-C is blocked, which the server would inherit
+        super()._launch(process_obj)
+
     def duplicate_for_child(self, fd: int) -> int:
         """What `DupFd` needs to find `fd` in the child."""
         self._fds.append(fd)
         return len(self._fds) - 1
 
-    def _start(self) -> int:
-        self._status, to_child = forkserver.connect_to_new_process(self._fds)
+    def _start(self, mask: Collection[int]) -> int:
+        status, to_child = forkserver.connect_to_new_process(self._fds)
+        self._status = _descriptors.keep(status)
         try:
+            # The server may have much to import first: this wait can be interrupted.
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self.pid = _standard.read_signed(self._status)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         except BaseException:
-            _descriptors.close(self._status, to_child)
+            with contextlib.suppress(OSError):  # the server is gone
+                os.write(to_child, _NEVER_MIND)
+            os.close(to_child)
+            _descriptors.close(self._status)
             raise
         return to_child
 
     def _started(self, *to_close: int) -> None:
-        super()._started(*to_close, self._status)
+        try:
+            super()._started(*to_close, self._status)
+        except BaseException:
+            _descriptors.close(self._status)
+            raise
 
     def _watch(self) -> int:
         try:

@@ -10,7 +10,7 @@ import io
 import os
 import pickle
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from multiprocessing import resource_tracker, util
 from multiprocessing.context import set_spawning_popen
 from multiprocessing.reduction import ForkingPickler
@@ -55,16 +55,23 @@ class Popen(popen_fork.Popen):
         life_r, life_w = _descriptors.life_pipe()
         try:
             data = self._pickled(process_obj, life_r)
-            to_child = self._start()
+            # Ctrl-C waits until the child is known; and there until it can take it, or it would print a traceback.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            pipe = open(self._start(mask), "wb")  # noqa: SIM115
         except BaseException:
             self._unreserve()
             _descriptors.close(life_w)
             raise
         finally:
             os.close(life_r)
-        with open(to_child, "wb") as pipe:
-            self._started(life_w)
+        with pipe:
             try:
+                self._started(life_w)
+            except BaseException:
+                _descriptors.close(life_w)
+                raise
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 pipe.write(data)
             except BaseException:
                 self.kill()
@@ -88,11 +95,10 @@ class Popen(popen_fork.Popen):
             native.release_child(self._ticket)
             self._ticket = None
 
-    def _start(self) -> int:
-        """Starts the interpreter; gives the descriptor through which it is told what to do."""
+    def _start(self, mask: Collection[int]) -> int:
+        """Starts the interpreter, with Ctrl-C blocked; `mask` is what it is to have in the end. Gives the descriptor
+        through which it is told what to do."""
         child_r, parent_w = os.pipe()
-        # Ctrl-C waits until the child can take it: an interpreter that is about to start would print a traceback.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._fds.append(child_r)
             arguments: dict[str, Any] = {"pipe_handle": child_r}
@@ -108,7 +114,6 @@ class Popen(popen_fork.Popen):
             os.close(parent_w)
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(child_r)
         return parent_w
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from functools import partial
 from multiprocessing import process as _standard
 from multiprocessing import util
@@ -56,6 +57,7 @@ class BaseProcess(_standard.BaseProcess):
     """
 
     _outlive_parent = False
+    _signal_mask: Collection[int] | None = None  # in a forked child: what `run` is to begin with
 
     def __init__(
         self,
@@ -74,6 +76,14 @@ class BaseProcess(_standard.BaseProcess):
     def start(self) -> None:
         """Starts the process. A daemonic process may start some as well: they die with it, so that none is left behind,
         which is what the standard library forbids it for."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            self._start()
+        finally:
+            # A Ctrl-C that came in the middle of a fork raises now, when there is a child to be ended or joined.
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _start(self) -> None:
         config = current_process()._config  # type: ignore[attr-defined]
         if not config.get("daemon"):
             super().start()
@@ -99,6 +109,10 @@ class BaseProcess(_standard.BaseProcess):
         return self.ajoin().__await__()
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
+        # An interrupt waits until `run`: before, it would be printed, or cut in two what must be done.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        if self._signal_mask is not None:
+            mask = self._signal_mask
         from kettle.multiprocessing import _descriptors, context
 
         if self._start_method is not None:  # type: ignore[attr-defined]
@@ -113,7 +127,7 @@ class BaseProcess(_standard.BaseProcess):
                 native.die_with(parent_sentinel)
             if prepare_child is not None:
                 prepare_child()
-        self.run = partial(_run_until_interrupted, self.run)  # type: ignore[method-assign]
+        self.run = partial(_run_until_interrupted, self.run, mask)  # type: ignore[method-assign]
         code: int = super()._bootstrap(parent_sentinel=parent_sentinel)  # type: ignore[misc]
         return code
 
@@ -144,11 +158,12 @@ class _Parent(_standard._ParentProcess):  # type: ignore[name-defined, misc]
         fcntl.fcntl(self._sentinel, fcntl.F_SETFL, flags & ~os.O_ASYNC)
 
 
-def _run_until_interrupted(run: Callable[[], object]) -> None:
+def _run_until_interrupted(run: Callable[[], object], mask: Collection[int]) -> None:
     parent = parent_process()
     assert parent is not None
     parent.__class__ = _Parent
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         run()
     except KeyboardInterrupt:
         util.info("interrupted")
