@@ -110,9 +110,8 @@ class BaseProcess(_standard.BaseProcess):
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         # An interrupt waits until `run`: before, it would be printed, or cut in two what must be done.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        if self._signal_mask is not None:
-            mask = self._signal_mask
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        mask = blocked if self._signal_mask is None else self._signal_mask
         from kettle.multiprocessing import _descriptors, context
 
         if self._start_method is not None:  # type: ignore[attr-defined]
