@@ -44,7 +44,7 @@ def test_only_the_late_items_of_a_chunk_are_given_up(pool, gate):
     def work(n):
         return gate.wait(LIMIT) if n == 1 else n
 
-    results = pool.imap(work, range(4), 4, task_timeout=0.05)
+    results = pool.imap(work, range(4), 4, task_timeout=0.5)
     assert next(results) == 0
     with pytest.raises(kettle.TaskTimeout):
         next(results)

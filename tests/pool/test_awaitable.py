@@ -129,10 +129,15 @@ def test_cancelling_the_task_that_awaits_cancels_the_work(run, pool, diary, acti
 
 def test_a_time_out_of_asyncio_cancels_the_work(run, pool, diary):
     async def main():
+        async def run_out_when_it_runs(limit):
+            await until(diary.words)
+            limit.reschedule(asyncio.get_running_loop().time())
+
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
+            async with asyncio.timeout(None) as limit:
+                running_out = asyncio.ensure_future(run_out_when_it_runs(limit))
                 await pool.apply_async(note_and_never_end, (diary,))
-        await until(diary.words)
+        await running_out
         await until(lambda: not runs(diary.numbers()[0]))
 
     run(main)

@@ -17,13 +17,13 @@ from .support import ENDLESS, LIMIT, fail, note_and_never_end, pass_gate, pid, r
 
 @pytest.mark.parametrize("activity", ENDLESS)
 def test_whatever_the_task_does(fork, diary, activity):
-    with running(fork, 2) as pool:
+    with running(fork, 1) as pool:
+        worker = pool.apply(pid)
         with pytest.raises(kettle.TaskTimeout) as caught:
             pool.apply(note_and_never_end, (diary, activity), task_timeout=0.2)
         error = caught.value
         assert isinstance(error, TimeoutError) and isinstance(error, mp.TimeoutError)
         assert error.timeout == 0.2 and "note_and_never_end" in error.task and "note_and_never_end" in str(error)
-        (worker,) = diary.numbers()
         until(lambda: not runs(worker))  # the task is over, not only given up
         assert pool.map(square, range(20), 1) == [n * n for n in range(20)]
 
@@ -147,7 +147,8 @@ def test_it_is_no_death_to_try_again_after(fork, diary):
         with pytest.raises(kettle.TaskTimeout):
             pool.apply(note_and_never_end, (diary,), task_timeout=0.1, retries=3)
         assert pool.apply(square, (2,)) == 4
-    assert len(diary.words()) == 1
+        assert (pool.statistics().timed_out, pool.statistics().retried) == (1, 0)
+    assert len(diary.words()) <= 1  # none, if the machine was too busy for it to come that far
 
 
 def test_a_task_that_fails_in_time(pool):
@@ -181,9 +182,11 @@ def have_a_child_and_sleep(diary):
 
 def test_what_the_task_has_started_ends_with_it(fork, diary):
     with running(fork, 1) as pool:
-        with pytest.raises(kettle.TaskTimeout):
-            pool.apply(have_a_child_and_sleep, (diary,), task_timeout=0.3)
-        until(diary.words)
+        for patience in (0.3, 3, LIMIT):  # on a busy machine it may take a while until the child is there
+            with pytest.raises(kettle.TaskTimeout):
+                pool.apply(have_a_child_and_sleep, (diary,), task_timeout=patience)
+            if diary.words():
+                break
         until(lambda: not runs(diary.numbers()[0]))
 
 
