@@ -26,6 +26,7 @@ SCENES = {
                 condition.wait()
 
         async def awaited():
+            asyncio.get_running_loop().slow_callback_duration = 60  # a busy machine is not to be told of
             import kettle.queue
             told.release()
             await kettle.queue.Queue().aget()
