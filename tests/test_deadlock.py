@@ -73,6 +73,15 @@ def until(condition):
         time.sleep(0.005)
 
 
+def said_until(words, capsys):
+    """What is written to the standard error stream until those words are there."""
+    text = ""
+    while words not in text:
+        text += capsys.readouterr().err
+        time.sleep(0.005)
+    return text
+
+
 def naps():
     """Time for some looks beyond the threshold: a waiter looks every 0.2 s at least."""
     time.sleep(SOON + 1.0)
@@ -123,12 +132,11 @@ def test_plain_locks_are_reported_once_and_may_be_released_by_another(make, caps
     locks = [make(name="left"), make(name="right")]
     # Whoever is helped finds his lock free already.
     ring = Ring(locks, expected=(RuntimeError, ValueError))
-    until(lambda: all(map(waiters, locks)))
-    naps()
+    text = said_until("2 threads wait for each other", capsys)
     naps()
     assert not ring.got
     assert not ring.errors
-    text = capsys.readouterr().err
+    text += capsys.readouterr().err
     assert text.count("2 threads wait for each other") == 1
     for word in ("'left'", "'right'", "sitter 0", "sitter 1", "in sit"):
         assert word in text
@@ -293,8 +301,9 @@ def test_a_holder_that_ended_with_a_plain_lock_is_reported_once(capsys):
     for thread in people:
         thread.start()
     until(lambda: waiters(lock) == 3)
+    text = said_until("has ended", capsys)
     naps()
-    text = capsys.readouterr().err
+    text += capsys.readouterr().err
     assert text.count("has ended") == 1
     assert "'forgotten'" in text
     for _ in people:
@@ -638,20 +647,26 @@ def test_ctrl_c_ends_a_wait_that_is_part_of_a_deadlock():
 # ---------------------------------------------------------------- the command
 
 PROGRAM = """
-import threading, time
+import threading
 a, b = threading.{kind}(), threading.{kind}()
+one_has_b, another_has_a = threading.Event(), threading.Event()
 class Both(threading.Thread):
     def run(self):
         self.func1()
         self.func2()
     def func1(self):
-        a.acquire(); b.acquire(); b.release(); a.release()
+        a.acquire()
+        if one_has_b.is_set(): another_has_a.set()
+        b.acquire(); b.release(); a.release()
     def func2(self):
         b.acquire()
-        time.sleep(0.2)
+        one_has_b.set(); another_has_a.wait()
         a.acquire(); a.release(); b.release()
-for _ in range(4):
+Both().start()
+one_has_b.wait()
+for _ in range(3):
     Both().start()
+    another_has_a.wait()
 """
 
 
