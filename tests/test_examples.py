@@ -64,7 +64,10 @@ WANTS = {"joblib_backend": "joblib"}  # without it the program says so in one li
 def run(program, cwd):
     """Runs a program on a terminal, where each process writes whole lines at once. Gives its exit status and text."""
     ours, theirs = os.openpty()
-    with subprocess.Popen([sys.executable, program], stdout=theirs, stderr=theirs, cwd=cwd) as process:
+    environment = {**os.environ}
+    environment.pop("PYTHONUNBUFFERED", None)  # with it the end of a line is written by itself
+    command = [sys.executable, program]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=cwd, env=environment) as process:
         os.close(theirs)
         text = b""
         try:
