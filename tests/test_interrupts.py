@@ -178,3 +178,35 @@ def test_a_pool_that_is_being_made(outcome, method):
             say(pool.map(abs, [-1, -2]))
     """
     assert outcome(method, program) == (0, "interrupted []\n[1, 2]\n", "")
+
+
+LEAVES = {
+    "before it says what it wants": """
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(server._forkserver_address)
+    """,
+    "before it says what the child is to do": """
+        status, data = server.connect_to_new_process([])
+        os.close(data)
+        code = [multiprocessing.forkserver.read_signed(status) for _ in range(2)][1]
+        assert code == 1, code
+    """,
+}
+
+
+@pytest.mark.parametrize("when", LEAVES)
+def test_a_client_that_leaves_in_the_middle_of_a_request(outcome, when):
+    """Be it killed, or interrupted where nothing can be blocked. The server goes on, and what it forked leaves."""
+    if sys.version_info >= (3, 14) and "socket" in LEAVES[when]:
+        pytest.skip("clients present a key first, and CPython's own server knows what to do")
+    program = f"""
+        import socket
+        run("the server works")
+        server = mp.forkserver._forkserver
+        pid = server._forkserver_pid
+        {LEAVES[when].strip()}
+        run("and still does")
+        say(server._forkserver_pid == pid)
+    """
+    said = "the server works\n0\nand still does\n0\nTrue\n"
+    assert outcome("forkserver", program) == (0, said, "")

@@ -25,6 +25,7 @@ __all__ = ["connect_to_new_process", "ensure_running", "get_inherited_fds", "set
 _BEFORE = ["kettle.multiprocessing._preload"]
 _AFTER = [
     "pkgutil",
+    "kettle.multiprocessing._server",
     "kettle.multiprocessing.popen_forkserver",
     "kettle.multiprocessing.connection",
     "kettle.multiprocessing.queues",
@@ -95,8 +96,7 @@ def _told_to_server(*, main: bool) -> Iterator[None]:
 def connect_to_new_process(fds: list[int]) -> tuple[int, int]:
     """Has the server fork a child that gets copies of `fds`.
 
-    Returns a descriptor to read the child's pid and exit code from, and one to write its start data to. Ctrl-C should
-    be blocked: the server does not survive a client that leaves in the middle of this.
+    Returns a descriptor to read the child's pid and exit code from, and one to write its start data to.
     """
     ensure_running()
     status, data = _standard.connect_to_new_process(fds)

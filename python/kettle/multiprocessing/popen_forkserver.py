@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pickle
 import signal
-import sys
 from collections.abc import Collection
 from multiprocessing import forkserver as _standard
 
@@ -17,17 +14,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["Popen"]
-
-
-class _Leave:
-    """Whoever unpickles it leaves, and says nothing."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return sys.exit, (1,)
-
-
-# What a child reads that is not wanted any more, in place of its start data.
-_NEVER_MIND = pickle.dumps(_Leave())
 
 
 class _DupFd:
@@ -70,9 +56,7 @@ class Popen(popen_spawn_posix.Popen):
             self.pid = _standard.read_signed(self._status)
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         except BaseException:
-            with contextlib.suppress(OSError):  # the server is gone
-                os.write(to_child, _NEVER_MIND)
-            os.close(to_child)
+            os.close(to_child)  # by which a child that there may be leaves
             _descriptors.close(self._status)
             raise
         return to_child

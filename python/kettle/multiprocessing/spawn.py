@@ -7,6 +7,7 @@ the parent's before the child imports the program's main module.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from multiprocessing import spawn as _standard
@@ -36,7 +37,15 @@ __all__ = [
     "set_executable",
 ]
 
-_main: Any = _standard._main
+
+def _main(fd: int, parent_sentinel: Any) -> int:
+    """The child's work, as what is read from `fd` says. Its exit code."""
+    watcher = select.poll()
+    watcher.register(fd, select.POLLIN)
+    if not watcher.poll()[0][1] & select.POLLIN:
+        os.close(fd)
+        return 1  # whoever wanted it has left meanwhile
+    return _standard._main(fd, parent_sentinel)
 
 
 def __getattr__(name: str) -> Any:
