@@ -93,10 +93,10 @@ def test_whoever_inherits_a_notification_dies_too():
         until(lambda pid=member.pid: sleeps(pid))
     first, heir, last = crew
     os.kill(first.pid, signal.SIGSTOP)
+    os.kill(last.pid, signal.SIGSTOP)  # whoever looks first inherits
     with condition:
         condition.notify()  # to the first, who cannot take it
     kill(first)
-    os.kill(last.pid, signal.SIGSTOP)
     heir.join(PROMPT)
     assert heir.exitcode == -signal.SIGKILL
     os.kill(last.pid, signal.SIGCONT)
