@@ -38,6 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "deadline(seconds): how long this test may take before it counts as hung")
 
 
+def pytest_collection_finish() -> None:
+    """What was imported for the tests is kept anyway: `gc.collect()`, which many call, need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 # ---------------------------------------------------------------- the watchdog
 
 
@@ -73,19 +79,41 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def _children() -> set[int]:
     """Processes that this one has started, also through the standard library's fork server: all but that server and
     the resource tracker, which are kept until the interpreter ends."""
-    parents, helpers = {}, set()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                stat = Path(f"/proc/{entry}/stat").read_text()
-                command = Path(f"/proc/{entry}/cmdline").read_text()
-            except OSError:
-                continue  # gone meanwhile
-            parents[int(entry)] = int(stat.rpartition(")")[2].split()[1])
-            if "multiprocessing.resource_tracker" in command or "multiprocessing.forkserver" in command:
-                helpers.add(int(entry))
-    mine = {pid for pid, parent in parents.items() if parent == os.getpid()}
-    return (mine - helpers) | {pid for pid, parent in parents.items() if parent in mine & helpers}
+    mine = _children_of(os.getpid())
+    helpers = {pid for pid in mine if _is_a_helper(pid)}
+    return (mine - helpers).union(*map(_children_of, helpers))
+
+
+# Kernels are built with these lists as a rule. To look through all processes of the machine takes a hundred times as
+# long, and it is done twice for each test.
+_KERNEL_HAS_LISTS = os.path.exists("/proc/thread-self/children")
+
+
+def _children_of(parent: int) -> set[int]:
+    if _KERNEL_HAS_LISTS:
+        threads = _numbers(f"/proc/{parent}/task")
+        return {int(pid) for thread in threads for pid in _text(f"/proc/{parent}/task/{thread}/children").split()}
+    fields = {pid: _text(f"/proc/{pid}/stat").rpartition(")")[2].split() for pid in _numbers("/proc")}
+    return {pid for pid in fields if fields[pid] and int(fields[pid][1]) == parent}
+
+
+def _is_a_helper(pid: int) -> bool:
+    command = _text(f"/proc/{pid}/cmdline")
+    return "multiprocessing.resource_tracker" in command or "multiprocessing.forkserver" in command
+
+
+def _numbers(directory: str) -> set[int]:
+    try:
+        return {int(entry) for entry in os.listdir(directory) if entry.isdigit()}
+    except OSError:
+        return set()  # gone meanwhile
+
+
+def _text(file: str) -> str:
+    try:
+        return Path(file).read_text()
+    except OSError:
+        return ""  # gone meanwhile
 
 
 def _described(pids: set[int]) -> str:
