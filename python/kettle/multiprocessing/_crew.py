@@ -72,7 +72,7 @@ class Hooks(CommonHooks):
             pid = process.pid
             assert pid is not None
         except BaseException:
-            if process.pid is not None:  # an interrupt came when it had started
+            if getattr(process, "_popen", None) is not None:  # an interrupt came when it had started
                 process.kill()
                 process.join()
             _postmortem.close_trace(trace)
