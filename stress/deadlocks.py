@@ -75,8 +75,8 @@ def _circles(options: argparse.Namespace, chance: random.Random) -> int:
         kinds[f"{len(plan.processes())} processes"] += 1
     if waits:
         told = ", ".join(f"{n} of {name}" for name, n in sorted(kinds.items()))
-        print(f"{len(waits)} circles in {time.monotonic() - begun:.0f} s: {told}; told after", end=" ")
-        print(f"{statistics.median(waits):.2f} s, {max(waits):.2f} s at most", flush=True)
+        print(f"{len(waits)} circles in {time.monotonic() - begun:.0f} s: {told}; told", end=" ")
+        print(f"{statistics.median(waits):.2f} s late, {max(waits):.2f} s at most", flush=True)
     return wrong
 
 

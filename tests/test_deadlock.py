@@ -15,7 +15,7 @@ import pytest
 
 import kettle
 import kettle.multiprocessing as multiprocessing
-from kettle import threading
+from kettle import _deadlock, threading
 from kettle._core import native
 
 SOON = 0.15  # seconds after which a wait is long, here
@@ -148,6 +148,7 @@ def test_plain_locks_are_reported_once_and_may_be_released_by_another(make, caps
 
 @pytest.mark.parametrize("make", [threading.Lock, multiprocessing.Lock])
 def test_under_raise_one_is_told_of_plain_locks_as_well(make, capsys):
+    """At once: `with` took them. tests/deadlocks/test_batons.py has the others."""
     assert kettle.deadlock("raise") == kettle.deadlock() == "raise"
     ring = Ring([make(), make(), make()])
     ring.join()
@@ -225,6 +226,21 @@ def test_two_processes_with_two_threads_each(method):
     for one in error.cycle:
         assert one.waits_for.split("'")[1] == f"lock {(int(one.thread[-1]) + 1) % 4}"
         assert ", in sit\n" in one.stack
+
+
+def tells_its_name(inbox, outbox):
+    outbox.put(_deadlock.describe(inbox.get())[1])
+
+
+@pytest.mark.parametrize("make", [multiprocessing.Lock, multiprocessing.RLock])
+def test_a_lock_that_comes_in_a_message_is_known_by_where_it_was_made(make):
+    inbox, outbox = multiprocessing.Queue(), multiprocessing.Queue()
+    child = multiprocessing.Process(target=tells_its_name, args=(inbox, outbox))
+    child.start()
+    line = sys._getframe().f_lineno + 1
+    inbox.put(make(name="sent"))
+    assert outbox.get() == f"{make.__name__} 'sent', made at {__file__}:{line}"
+    child.join()
 
 
 def holds_and_wants(mine, other, ready):
@@ -448,7 +464,7 @@ def test_a_lock_that_goes_from_hand_to_hand():
 def test_nobody_is_left_who_could_pass_it_on():
     text = """
         import kettle
-        from kettle import threading
+        from kettle import _deadlock, threading
         kettle.deadlock("raise")
         lock = threading.Lock(name="mine")
         with lock:
@@ -618,7 +634,7 @@ def test_many_threads_take_ordered_locks(make):
 def test_ctrl_c_ends_a_wait_that_is_part_of_a_deadlock():
     text = """
         import os, signal, sys, threading as standard
-        from kettle import threading
+        from kettle import _deadlock, threading
         a, b = threading.Lock(), threading.Lock()
         sits = standard.Barrier(2)
         def other():

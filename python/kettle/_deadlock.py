@@ -35,12 +35,14 @@ def deadlock(policy: Policy | None = None) -> str:
     "report": where nobody else could help, since only a holder may release an RLock, one of the waiters gets a
         `DeadlockError`. Else it is written to standard error once, and all go on waiting, for another thread might
         release one of the locks. So it is at first.
-    "raise": one of the waiters gets a `DeadlockError` in any case. So it is under `kettle run`.
+    "raise": one of the waiters gets a `DeadlockError` in any case. So it is under `kettle run`. A plain Lock that was
+        taken by `acquire()`, not by `with`, may be meant for another thread to release: if there is one among them, it
+        is reported first, and the error comes when all have waited for five seconds.
     "off": nothing.
 
     This counts for this process and for those that it starts from now on, which learn it from the environment variable
     KETTLE_DEADLOCK. A wait with a time-out is never part of a deadlock: it ends by itself. Nor is one for a plain Lock
-    that another thread than its holder has released before, while somebody waited: it goes from hand to hand.
+    that another thread than its holder has released before: it goes from hand to hand.
     """
     now: str = native.deadlock_policy(policy)[0]
     if policy is not None:
@@ -83,10 +85,15 @@ def _named(lock: Any) -> str:
     return f"{kind}{where.removeprefix(',')}" if name is None else f"{kind} {name!r}{where}"
 
 
+_WHAT_MIGHT_COME = 'All of them go on waiting. After kettle.deadlock("raise") one would get a DeadlockError instead.'
+_WHAT_COMES = "If none comes in a few seconds, one of them gets a DeadlockError."
+
+
 def report(text: str, has_ended: bool) -> None:
     """Tells people, once, while the threads go on waiting."""
-    if native.deadlock_policy()[0] == "report" and not has_ended:
-        text += '\n\nAll of them go on waiting. After kettle.deadlock("raise") one would get a DeadlockError instead.'
+    if not has_ended:
+        raises = native.deadlock_policy()[0] == "raise"
+        text += "\n\n" + (_WHAT_COMES if raises else _WHAT_MIGHT_COME)
     if sys.stderr is not None:
         print(f"kettle: {text}\n", file=sys.stderr, flush=True)
 

@@ -11,8 +11,7 @@ What a thread does, again and again, at random:
 
 The porters and the tickers, who notify, wait for nobody for long; but a porter dawdles now and then, and meanwhile
 those who wait for each other's locks would look like a deadlock, were they taken for the ones that will release them.
-Locks are passed on only if they are there for that: each of those is passed on once, while somebody waits for it,
-before the traffic begins.
+Locks are passed on only if they are there for that: each of those is passed on once before the traffic begins.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tests.death.support import LIMIT, until
+from tests.death.support import LIMIT
 
 import kettle
 import kettle.multiprocessing
@@ -79,19 +78,11 @@ def is_condition(lock: Any) -> bool:
 
 
 def pass_on_once(lock: Any) -> None:
-    """Somebody waits for it, and gets it from one who did not take it."""
-
-    def take() -> None:
-        with lock:
-            pass
-
+    """It is released by one who did not take it."""
     lock.acquire()
-    people = [standard.Thread(target=take), standard.Thread(target=lock.release)]
-    people[0].start()
-    until(lambda: lock.statistics().waiting)
-    people[1].start()
-    for one in people:
-        one.join()
+    porter = standard.Thread(target=lock.release)
+    porter.start()
+    porter.join()
 
 
 class Traffic:

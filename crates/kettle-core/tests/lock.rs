@@ -5,10 +5,19 @@ mod conformance;
 use std::time::Duration;
 
 use conformance::*;
-use kettle_core::sync::{Acquired, Lock, LockError, OnOwnerDeath, ResetError};
+use kettle_core::sync::{Acquired, Held, Lock, LockError, OnOwnerDeath, ResetError};
 use kettle_core::wait::{Patience, Stopped};
 
-conformance!(excludes, is_left_by_anybody, ends_late, is_interrupted, tells_how_it_is, serves_many_sleepers);
+conformance!(
+    excludes,
+    is_left_by_anybody,
+    knows_whether_it_is_held_for_a_scope,
+    knows_that_it_was_passed_on,
+    ends_late,
+    is_interrupted,
+    tells_how_it_is,
+    serves_many_sleepers
+);
 
 fn excludes<W: World>() {
     let lock = place::<W, _>(Lock::new(OnOwnerDeath::Raise));
@@ -31,6 +40,51 @@ fn is_left_by_anybody<W: World>() {
     W::all(1, |_| lock.release::<H<W>>().unwrap());
     assert_eq!(lock.owner(), None);
     assert!(lock.try_acquire_now::<H<W>>());
+}
+
+fn knows_whether_it_is_held_for_a_scope<W: World>() {
+    let lock = place::<W, _>(Lock::new(OnOwnerDeath::Raise));
+    let held = |scoped| Some(Held { by: me::<W>(), scoped });
+    assert_eq!(lock.held(), None);
+    lock.acquire::<H<W>>(&forever()).unwrap();
+    assert_eq!(lock.held(), held(false));
+    assert!(!lock.try_acquire_scoped::<H<W>>());
+    lock.release::<H<W>>().unwrap();
+    assert!(lock.try_acquire_scoped::<H<W>>());
+    assert_eq!(lock.held(), held(true));
+    assert!(lock.owner() == Some(me::<W>()) && lock.is_held_by(me::<W>()));
+    lock.unscope();
+    assert_eq!(lock.held(), held(false));
+    // Who waits for it first, too.
+    W::all(2, |i| match i {
+        0 => {
+            until(|| lock.statistics().waiting == 1);
+            lock.release::<H<W>>().unwrap();
+        }
+        _ => {
+            lock.acquire_scoped::<H<W>>(&forever()).unwrap();
+            assert_eq!(lock.held(), held(true));
+            lock.release::<H<W>>().unwrap();
+        }
+    });
+    lock.unscope();
+    assert_eq!(lock.held(), None);
+}
+
+fn knows_that_it_was_passed_on<W: World>() {
+    let lock = place::<W, _>(Lock::new(OnOwnerDeath::Raise));
+    for _ in 0..3 {
+        assert!(lock.try_acquire_now::<H<W>>());
+        lock.release::<H<W>>().unwrap();
+        assert!(lock.try_acquire_scoped::<H<W>>());
+        lock.release::<H<W>>().unwrap();
+        assert!(lock.release::<H<W>>().is_err());
+    }
+    assert!(!lock.is_passed_on());
+    assert!(lock.try_acquire_now::<H<W>>());
+    // Nobody waits for it.
+    W::all(1, |_| lock.release::<H<W>>().unwrap());
+    assert!(lock.is_passed_on());
 }
 
 fn ends_late<W: World>() {

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use crate::deadlock::{FileAndLine, Made, wait_watched};
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::primitive::{self, Waitable, recipient, travels, waitable};
+use crate::primitive::{self, Waitable, travels, waitable};
 
 fn policy(on_owner_death: &str) -> PyResult<OnOwnerDeath> {
     match on_owner_death {
@@ -71,12 +71,11 @@ impl Lock {
 
     #[pyo3(signature = (block=true, timeout=None))]
     fn acquire(slf: &Bound<'_, Self>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        let body = &slf.get().body;
-        if body.try_acquire_now::<Processes>() {
+        let this = slf.get();
+        if this.body.try_acquire_now::<Processes>() {
             return Ok(true);
         }
-        let wanted = Wanted { holder: body.holder(), reentrant: false, insists: false };
-        wait_for(slf, wanted, deadline(block, timeout), |p| body.acquire::<Processes>(p))
+        wait_for(slf, this.wanted(), deadline(block, timeout), |p| this.body.acquire::<Processes>(p))
     }
 
     fn release(&self) -> PyResult<()> {
@@ -94,7 +93,11 @@ impl Lock {
     }
 
     fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        Self::acquire(slf, true, None)
+        let this = slf.get();
+        if this.body.try_acquire_scoped::<Processes>() {
+            return Ok(true);
+        }
+        wait_for(slf, this.wanted(), Deadline::NEVER, |p| this.body.acquire_scoped::<Processes>(p))
     }
 
     #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
@@ -112,12 +115,7 @@ impl Lock {
         self.made.file_and_line(py)
     }
 
-    /// The same while this thread pickles the start data of a child, and None else: messages are kept short.
-    fn _made_for_child(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
-        recipient().map_or(Ok(None), |_| self.made.file_and_line(py))
-    }
-
-    /// What `_made_for_child` was in the process that it comes from.
+    /// What `_made` was in the process that it comes from.
     fn _set_made(&self, place: FileAndLine) {
         self.made.set_there(place);
     }
@@ -176,13 +174,13 @@ impl Lock {
         &self.body
     }
 
-    /// For those in Rust who hold it for a moment: as `acquire()`.
-    #[inline]
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { holder: self.body.holder(), reentrant: false, insists: false }
+    }
+
+    /// For those in Rust who hold it for a moment: as `__enter__()`.
     pub(crate) fn hold(slf: &Bound<'_, Self>) -> PyResult<()> {
-        if slf.get().body.try_acquire_now::<Processes>() {
-            return Ok(());
-        }
-        Self::acquire(slf, true, None).map(drop)
+        Self::__enter__(slf).map(drop)
     }
 
     /// As `release()`.
@@ -284,12 +282,7 @@ impl RLock {
         self.made.file_and_line(py)
     }
 
-    /// The same while this thread pickles the start data of a child, and None else: messages are kept short.
-    fn _made_for_child(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
-        recipient().map_or(Ok(None), |_| self.made.file_and_line(py))
-    }
-
-    /// What `_made_for_child` was in the process that it comes from.
+    /// What `_made` was in the process that it comes from.
     fn _set_made(&self, place: FileAndLine) {
         self.made.set_there(place);
     }

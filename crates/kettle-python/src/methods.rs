@@ -44,6 +44,11 @@ pub(crate) trait Quick: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + 
 
     /// Takes it if that can be done at once.
     fn take_now(&self) -> bool;
+    /// The same for a `with` block.
+    #[inline]
+    fn enter_now(&self) -> bool {
+        self.take_now()
+    }
     /// Gives it back; false if that is an error.
     fn give_back(&self) -> bool;
 }
@@ -202,7 +207,7 @@ unsafe extern "C" fn release<T: Quick>(
 unsafe extern "C" fn enter<T: Quick>(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
     unsafe {
-        if this::<T>(slf).take_now() {
+        if this::<T>(slf).enter_now() {
             return ffi::Py_NewRef(ffi::Py_True());
         }
         general::<T>("__enter__", slf, std::ptr::null(), 0, std::ptr::null_mut())
@@ -237,6 +242,10 @@ impl Quick for Lock {
     #[inline]
     fn take_now(&self) -> bool {
         self.body().try_acquire_now::<Processes>()
+    }
+    #[inline]
+    fn enter_now(&self) -> bool {
+        self.body().try_acquire_scoped::<Processes>()
     }
     #[inline]
     fn give_back(&self) -> bool {

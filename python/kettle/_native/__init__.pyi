@@ -114,11 +114,8 @@ class Lock(Primitive):
     def _made(self) -> tuple[str, int | None] | None:
         """The file and line where it was made, if that is known."""
 
-    def _made_for_child(self) -> tuple[str, int | None] | None:
-        """The same while the start data of a child is pickled, and None else."""
-
     def _set_made(self, place: tuple[str, int | None]) -> None:
-        """What `_made_for_child` was in the process that it comes from."""
+        """What `_made` was in the process that it comes from."""
 
     def _is_mine(self) -> bool: ...
     def _count(self) -> int: ...

@@ -62,7 +62,7 @@ class Lock(AwaitAcquire, native.Lock, _standard.Lock):
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_lock, (type(self), self._token(), self.name, self._made_for_child())
+        return _rebuild_lock, (type(self), self._token(), self.name, self._made())
 
     @property
     def _semlock(self) -> Self:  # concurrent.futures and others ask it for _is_mine() and _get_value()
@@ -87,7 +87,7 @@ class RLock(AwaitAcquire, native.RLock, _standard.RLock):
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_lock, (type(self), self._token(), self.name, self._made_for_child())
+        return _rebuild_lock, (type(self), self._token(), self.name, self._made())
 
     @property
     def _semlock(self) -> Self:

@@ -69,7 +69,7 @@ pub struct Waiting {
     pub flags: u32,
     /// When its wait began.
     pub since: u64,
-    /// Who held what it waits for, at some time after `looked`: the bits of an owner.
+    /// Who held what it waits for, at some time after `looked`: the bits of an owner, whose flags are the caller's.
     pub holder: u64,
     /// See `holder`.
     pub looked: u64,

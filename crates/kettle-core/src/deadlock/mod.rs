@@ -11,17 +11,31 @@
 //!                                                                 └── raises: its wait ends
 //! ```
 //!
+//! Whether it raises:
+//!
+//! ```text
+//!   the locks of the circle                               report              raise
+//!   all re-entrant                                        at once             at once
+//!   some plain, each held for a scope                     (only reports)      at once
+//!   a plain one that may be meant for another to leave    (only reports)      reports, and PATIENCE thresholds later
+//! ```
+//!
 //! *Why it is true.* Each says when its wait began, and when it last looked who holds its lock. A step from one to the
 //! next counts only if that look came after the next one's wait had begun: since then the next one sleeps, and if
 //! nobody but the holder may release the lock, he holds it still. All waits are looked at twice, so at any instant
-//! between the two looks all steps of the way are true together. Where somebody else may release a lock, such a circle
-//! may still open; therefore each must have looked again in between, and by default it is only reported.
+//! between the two looks all steps of the way are true together.
+//!
+//! *What nobody can know.* Any thread may release a plain lock, now or in an hour, so a circle with one may still open;
+//! therefore each must have looked again in between, and by default it is only reported. Where an error is wanted, it
+//! counts how the lock was taken: for a scope ([`Lock::acquire_scoped`](crate::sync::Lock::acquire_scoped), what `with`
+//! and guards do), and the holder, who waits in the middle of the scope, will leave it at its end; else it may be a
+//! baton that somebody else is on the way to hand over, so that one is waited for longer.
 //!
 //! *What is not followed.* A wait with a time-out ends by itself, so it is no part of a circle, and neither are tasks of
 //! an event loop, which do not sleep. A thread that waits for a plain lock that it holds itself may wait for another to release it,
 //! which is a common use of such a lock: that counts only if there is no other thread. A plain lock that another thread
-//! than its holder has released, while somebody waited, is left out from then on: it goes from hand to hand. Nothing of
-//! all this is on the way of who gets his lock within the threshold.
+//! than its holder has ever released is left out from then on: it goes from hand to hand. All that this costs one who gets
+//! his lock within the threshold is, when it is released, a look at whose it was.
 
 mod ended;
 mod report;
@@ -41,7 +55,8 @@ pub use report::{Deadlock, Ended, Member, Text};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Policy {
-    /// One of them is told by an error, whatever their locks are.
+    /// One of them is told by an error, whatever their locks are. Where a plain lock was not taken for a scope, it is
+    /// reported first, and the error comes only if nobody released the lock for some time after that.
     Raise = 1,
     /// One of them is told by an error if it is certain that none can go on; else it is reported once.
     Report = 2,
@@ -102,6 +117,12 @@ const RAISES: u32 = 4;
 /// The same, if it is not.
 const RAISES_ALWAYS: u32 = 8;
 const IS_ALONE: u32 = 16;
+
+/// In the word that says who holds a lock: until the end of a scope.
+const SCOPED: u64 = Owner::FLAG_LOW;
+
+/// For so many thresholds all have waited before one is refused a lock that another thread might be about to release.
+const PATIENCE: u32 = 5;
 
 /// After so many looks a circle is told even if somebody in it has not said where it is.
 const LOOKS_FOR_TEXTS: u32 = 10;
@@ -182,7 +203,7 @@ impl Watch<'_> {
         }
         match entry.as_ref() {
             Some(entry) => {
-                entry.look(|| self.holder().to_bits());
+                entry.look(|| self.held_by());
                 self.follow(entry)
             }
             None => false,
@@ -190,7 +211,12 @@ impl Watch<'_> {
     }
 
     fn holder(&self) -> Owner {
-        self.wanted.holder.now().unwrap_or_default()
+        Owner::from_bits(self.held_by())
+    }
+
+    /// The bits of the holder, and whether it is [`SCOPED`].
+    fn held_by(&self) -> u64 {
+        self.wanted.holder.now().map_or(0, |held| held.by.to_bits() | if held.scoped { SCOPED } else { 0 })
     }
 
     fn flags(&self, policy: Policy) -> u32 {
@@ -232,7 +258,8 @@ impl Watch<'_> {
             return false;
         }
         let (teller, raises) = choose(&circle, certain);
-        if !teller.is(&circle[0]) || self.reported.get() >= teller.number() {
+        let raises = raises && (circle.iter().all(is_left_by_its_holder) || have_waited_long(&circle));
+        if !teller.is(&circle[0]) || !raises && self.reported.get() >= teller.number() {
             return false;
         }
         // Everything is read: if all are still in the same wait, all of it was true together.
@@ -280,6 +307,17 @@ fn is_holder(waiting: &Waiting, holder: &Waiting) -> bool {
         return holder.owner == named;
     }
     !named.is_nobody() && holder.participant() == waiting.participant() && holder.thread == named.thread()
+}
+
+/// Whether nobody but its holder is to release what `waiting` waits for.
+fn is_left_by_its_holder(waiting: &Waiting) -> bool {
+    waiting.flags & REENTRANT != 0 || waiting.holder & SCOPED != 0
+}
+
+/// Whether somebody else had time enough to release one of the locks.
+fn have_waited_long(circle: &[Waiting]) -> bool {
+    let last = circle.iter().map(|w| w.since).max().unwrap_or(0);
+    u128::from(clock::now().saturating_sub(last)) >= (threshold() * PATIENCE).as_nanos()
 }
 
 /// Who is to tell, and whether by an error. All members come to the same answer: the last to enter that can be told so;

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use crate::arena::{self, ArenaError, Body, Handle};
 use crate::queue::{self, Place, Store};
 use crate::sync::{self, Home};
-use crate::sys::Owner;
 use crate::sys::futex::Scope;
+use crate::sys::{Owner, process};
 use crate::wait::EventCount;
 
 pub use arena_store::ArenaStore;
@@ -37,6 +37,11 @@ impl Home for Processes {
     #[inline]
     fn me() -> Owner {
         arena::participants::me()
+    }
+
+    #[inline]
+    fn my_thread() -> u32 {
+        process::thread_id()
     }
 
     fn is_dead(owner: Owner) -> bool {

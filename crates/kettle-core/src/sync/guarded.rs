@@ -15,7 +15,7 @@ use crate::wait::{EventCount, Patience};
 /// A [`Lock`] of this process, and the value that only its holder can see.
 ///
 /// A holder that panics abandons the lock, since it may have left the value half changed: see [`Lock::abandon`]. So
-/// nothing hands out the lock itself; anybody could release that.
+/// nothing hands out the lock itself; anybody could release that. A hold is a scope.
 pub struct Guarded<T> {
     lock: Lock,
     value: UnsafeCell<T>,
@@ -55,7 +55,7 @@ impl<T> Guarded<T> {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_acquire_now(&self) -> Option<Hold<'_, T>> {
-        self.lock.try_acquire_now::<Heap>().then(|| self.hold(Acquired::Clean))
+        self.lock.try_acquire_scoped::<Heap>().then(|| self.hold(Acquired::Clean))
     }
 
     /// Takes the lock, waiting as long as `patience` allows.
@@ -63,7 +63,14 @@ impl<T> Guarded<T> {
     /// # Errors
     /// See [`LockError`].
     pub fn acquire(&self, patience: &Patience<'_>) -> Result<Hold<'_, T>, LockError> {
-        self.lock.acquire::<Heap>(patience).map(|how| self.hold(how))
+        self.lock.acquire_scoped::<Heap>(patience).map(|how| self.hold(how))
+    }
+}
+
+impl<T> Hold<'_, T> {
+    /// See [`Lock::unscope`].
+    pub fn unscope(&self) {
+        self.guarded.lock.unscope();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::wait::{EventCount, Patience, Stopped, spin_until};
 /// ```text
 ///                acquire (one compare-exchange: taken and named together)
 ///        ┌────────────────────────────────────────────────►┐
-///   [ free: 0 ]                                      [ held: Owner ]
+///   [ free: 0 ]                                      [ held: Owner, perhaps SCOPED ]
 ///        ▲◄────────────────────────────────────────────────┘   │
 ///        │        release, by whomever                         │ found dead by whoever wants it; or
 ///        │                                                     ▼ abandoned by the holder itself
@@ -21,6 +21,10 @@ use crate::wait::{EventCount, Patience, Stopped, spin_until};
 ///
 /// There is no instant at which the lock is held by nobody, so a holder may die anywhere. With
 /// [`OnOwnerDeath::Recover`] whoever finds a dead holder, or a broken lock, takes it over in one compare-exchange.
+///
+/// *Who leaves it.* Anybody may. Who takes it for a scope (a `with` block, the life of a guard) says that he will leave
+/// it himself at the end of that, and no other for him; the word keeps what he said. That binds nobody: it is for those
+/// who ask whether they wait in vain.
 ///
 /// Orderings: taking is an acquire, leaving a release; leaving is sequentially consistent besides, for the event
 /// count (its \[B\]).
@@ -36,6 +40,7 @@ pub struct Lock {
 }
 
 const BROKEN: u64 = Owner::FLAG_HIGH;
+const SCOPED: u64 = Owner::FLAG_LOW;
 
 /// What happens to a lock whose holder died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -96,7 +101,18 @@ impl Lock {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_acquire_now<H: Home>(&self) -> bool {
-        self.word.compare_exchange(0, H::me().to_bits(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        self.take_if_free(H::me().to_bits())
+    }
+
+    /// The same for a scope, at whose end this thread will leave it.
+    #[inline]
+    pub fn try_acquire_scoped<H: Home>(&self) -> bool {
+        self.take_if_free(H::me().to_bits() | SCOPED)
+    }
+
+    #[inline]
+    fn take_if_free(&self, mine: u64) -> bool {
+        self.word.compare_exchange(0, mine, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// Takes the lock, waiting as long as `patience` allows.
@@ -105,40 +121,53 @@ impl Lock {
     /// See [`LockError`].
     #[inline]
     pub fn acquire<H: Home>(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
-        if self.try_acquire_now::<H>() {
+        self.acquire_as::<H>(H::me().to_bits(), patience)
+    }
+
+    /// The same for a scope, at whose end this thread will leave it.
+    ///
+    /// # Errors
+    /// See [`LockError`].
+    #[inline]
+    pub fn acquire_scoped<H: Home>(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+        self.acquire_as::<H>(H::me().to_bits() | SCOPED, patience)
+    }
+
+    #[inline]
+    fn acquire_as<H: Home>(&self, mine: u64, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+        if self.take_if_free(mine) {
             return Ok(Acquired::Clean);
         }
-        self.acquire_slow::<H>(patience)
+        self.acquire_slow::<H>(mine, patience)
     }
 
     #[cold]
-    fn acquire_slow<H: Home>(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
-        let me = H::me().to_bits();
-        let attempt = || match self.word.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst) {
+    fn acquire_slow<H: Home>(&self, mine: u64, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+        let attempt = || match self.word.compare_exchange(0, mine, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => Some(Ok(Acquired::Clean)),
-            Err(word) if word & BROKEN != 0 => self.inherit::<H>(),
+            Err(word) if word & BROKEN != 0 => self.inherit::<H>(mine),
             Err(_) => None,
         };
         self.contended.fetch_add(1, Ordering::Relaxed);
         if !patience.may_wait() {
             // Somebody who does not wait is told of a death as well: it will never be free for him.
-            return attempt().or_else(|| self.inherit::<H>()).unwrap_or(Err(Stopped::TimedOut.into()));
+            return attempt().or_else(|| self.inherit::<H>(mine)).unwrap_or(Err(Stopped::TimedOut.into()));
         }
         if patience.may_spin() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) {
             if let Some(r) = attempt() {
                 return r;
             }
         }
-        let result = self.freed.wait_for(patience, H::SCOPE, attempt, || self.inherit::<H>());
+        let result = self.freed.wait_for(patience, H::SCOPE, attempt, || self.inherit::<H>(mine));
         match result {
             Ok(r) => r,
-            Err(Stopped::TimedOut) => self.inherit::<H>().unwrap_or(Err(Stopped::TimedOut.into())),
+            Err(Stopped::TimedOut) => self.inherit::<H>(mine).unwrap_or(Err(Stopped::TimedOut.into())),
             Err(s) => Err(s.into()),
         }
     }
 
     /// If the holder is dead: takes the lock from it, or breaks it, as its policy says.
-    fn inherit<H: Home>(&self) -> Option<Result<Acquired, LockError>> {
+    fn inherit<H: Home>(&self, mine: u64) -> Option<Result<Acquired, LockError>> {
         let word = self.word.load(Ordering::Acquire);
         let owner = Owner::from_bits(word);
         if owner.is_nobody() {
@@ -152,7 +181,7 @@ impl Lock {
         if !is_broken && !H::is_dead(owner) {
             return None;
         }
-        let next = if recover { H::me().to_bits() } else { word | BROKEN };
+        let next = if recover { mine } else { word | BROKEN };
         // If this fails, somebody else found out at the same time: the next look sees what came of it.
         self.word.compare_exchange(word, next, Ordering::SeqCst, Ordering::Relaxed).ok()?;
         if !is_broken {
@@ -171,30 +200,49 @@ impl Lock {
     /// When nobody holds it.
     #[inline]
     pub fn release<H: Home>(&self) -> Result<(), NotHeld> {
-        crash_point("lock.release.before");
-        let holder = self.word.swap(0, Ordering::SeqCst);
-        if holder == 0 {
-            return Err(NotHeld);
-        }
-        crash_point("lock.release.before-notify");
-        if self.freed.notify_after_fence(1, H::SCOPE) {
-            self.note_release::<H>(holder);
+        let left = self.leave::<H>()?;
+        // The kernel gives no two threads the same number, of whatever processes they are.
+        if Owner::from_bits(left).thread() != H::my_thread() {
+            self.note_stranger(left);
         }
         Ok(())
     }
 
-    /// Only where somebody waited: that costs nothing while nobody does.
+    /// The same for one who holds it himself: saves the look at whose it was.
+    #[inline]
+    pub(super) fn release_mine<H: Home>(&self) -> Result<(), NotHeld> {
+        self.leave::<H>().map(drop)
+    }
+
+    /// Says how it was held.
+    #[inline]
+    fn leave<H: Home>(&self) -> Result<u64, NotHeld> {
+        crash_point("lock.release.before");
+        let held = self.word.swap(0, Ordering::SeqCst);
+        if held == 0 {
+            return Err(NotHeld);
+        }
+        crash_point("lock.release.before-notify");
+        self.freed.notify_after_fence(1, H::SCOPE);
+        Ok(held)
+    }
+
     #[cold]
-    fn note_release<H: Home>(&self, holder: u64) {
-        if holder & BROKEN == 0 && holder != H::me().to_bits() {
+    fn note_stranger(&self, left: u64) {
+        // To mend what a dead one left is not to leave it in his place.
+        if left & BROKEN == 0 {
             self.passed_on.store(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether one who waited for it ever got it from another thread than its holder. Whom it names then says little
-    /// about who will release it.
+    /// Whether another thread than its holder ever left it. Whom it names then says little about who will leave it.
     pub fn is_passed_on(&self) -> bool {
         self.passed_on.load(Ordering::Relaxed) != 0
+    }
+
+    /// Takes back what its holder said of a scope: the guard goes with a task, which may wander among threads.
+    pub fn unscope(&self) {
+        self.word.fetch_and(!SCOPED, Ordering::Relaxed);
     }
 
     /// Leaves the lock as if its holder had died: what it protects may be half changed. For a holder that cannot go on
@@ -237,11 +285,17 @@ impl Lock {
 
     /// Who holds it now.
     pub fn owner(&self) -> Option<Owner> {
-        let owner = Owner::from_bits(self.word.load(Ordering::Acquire));
-        (!owner.is_nobody()).then_some(owner)
+        self.held().map(|held| held.by)
     }
 
-    /// The same, to be asked again later.
+    /// How it is held now, if it is.
+    pub fn held(&self) -> Option<Held> {
+        let word = self.word.load(Ordering::Acquire);
+        let by = Owner::from_bits(word);
+        (!by.is_nobody()).then_some(Held { by, scoped: word & SCOPED != 0 })
+    }
+
+    /// The same, to be asked later.
     pub fn holder(&self) -> Holder<'_> {
         Holder(self)
     }
@@ -249,7 +303,7 @@ impl Lock {
     /// Whether `owner` holds it, and it is not broken.
     #[inline]
     pub fn is_held_by(&self, owner: Owner) -> bool {
-        self.word.load(Ordering::Acquire) == owner.to_bits()
+        self.word.load(Ordering::Acquire) & !SCOPED == owner.to_bits()
     }
 
     /// Whether its holder died with it.
@@ -274,14 +328,23 @@ impl Lock {
     }
 }
 
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// By whom.
+    pub by: Owner,
+    /// Until the end of a scope, at which the holder leaves it.
+    pub scoped: bool,
+}
+
 /// Who holds a lock, for one who may ask that and do nothing else to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder<'a>(&'a Lock);
 
 impl Holder<'_> {
-    /// Who holds it now.
-    pub fn now(self) -> Option<Owner> {
-        self.0.owner()
+    /// How it is held now, if it is.
+    pub fn now(self) -> Option<Held> {
+        self.0.held()
     }
 
     /// See [`Lock::is_passed_on`].

@@ -22,7 +22,7 @@ pub use barrier::{Arrival, Barrier, BarrierError, LastToCome, Turn};
 pub use condition::{Condition, TooManyWaiters, Waiter};
 pub use event::Event;
 pub use guarded::{Guarded, Hold, ReentrantGuarded, ReentrantHold};
-pub use lock::{Acquired, Holder, Lock, LockError, NotHeld, OnOwnerDeath, ResetError};
+pub use lock::{Acquired, Held, Holder, Lock, LockError, NotHeld, OnOwnerDeath, ResetError};
 pub use nodes::{Fixed, Growing, Node, Nodes};
 pub use permits::{OwnedPermits, PermitNotHeld};
 pub use reentrant::{NotOwner, ReentrantLock};
@@ -38,6 +38,12 @@ pub trait Home {
 
     /// The thread that asks.
     fn me() -> Owner;
+
+    /// Its number in that name, sooner.
+    #[inline]
+    fn my_thread() -> u32 {
+        Self::me().thread()
+    }
 
     /// Whether `owner` is gone for good. False when in doubt.
     fn is_dead(owner: Owner) -> bool;

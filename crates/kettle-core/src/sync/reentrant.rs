@@ -69,7 +69,7 @@ impl ReentrantLock {
             self.depth.store(depth - 1, Ordering::Relaxed);
             return Ok(());
         }
-        self.lock.release::<H>().map_err(|_| NotOwner)
+        self.lock.release_mine::<H>().map_err(|_| NotOwner)
     }
 
     /// Leaves the lock once; the last time as if its holder, this thread, had died. See [`Lock::abandon`].
@@ -93,7 +93,7 @@ impl ReentrantLock {
         if depth == 0 {
             return Err(NotOwner);
         }
-        self.lock.release::<H>().map_err(|_| NotOwner)?;
+        self.lock.release_mine::<H>().map_err(|_| NotOwner)?;
         Ok(depth)
     }
 

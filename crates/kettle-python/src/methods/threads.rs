@@ -182,7 +182,7 @@ unsafe extern "C" fn notify_all(
 unsafe extern "C" fn enter_guard(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
     unsafe {
-        if this::<Condition>(slf).take_now() {
+        if this::<Condition>(slf).enter_now() {
             return ffi::Py_NewRef(ffi::Py_True());
         }
         general::<Condition>("__enter__", slf, std::ptr::null(), 0, std::ptr::null_mut())
@@ -220,6 +220,10 @@ impl Quick for Lock {
     #[inline]
     fn take_now(&self) -> bool {
         self.take_now()
+    }
+    #[inline]
+    fn enter_now(&self) -> bool {
+        self.enter_now()
     }
     #[inline]
     fn give_back(&self) -> bool {

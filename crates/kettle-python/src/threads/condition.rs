@@ -225,10 +225,10 @@ impl Condition {
 
     /// `__enter__` in its ordinary case.
     #[inline]
-    pub(crate) fn take_now(&self) -> bool {
+    pub(crate) fn enter_now(&self) -> bool {
         match self.guard.get() {
-            Some(Guard::Lock(lock)) => lock.get().take_now(),
-            Some(Guard::RLock(lock)) => lock.get().take_now(),
+            Some(Guard::Lock(lock)) => lock.get().enter_now(),
+            Some(Guard::RLock(lock)) => lock.get().enter_now(),
             _ => false,
         }
     }

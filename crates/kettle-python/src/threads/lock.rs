@@ -1,8 +1,8 @@
 //! `Lock` and `RLock`.
 
 use kettle_core::deadlock::Wanted;
-use kettle_core::sync::{self, Heap, OnOwnerDeath};
-use kettle_core::wait::{EventCount, Scope};
+use kettle_core::sync::{self, Acquired, Heap, LockError, OnOwnerDeath};
+use kettle_core::wait::{Deadline, EventCount, Patience, Scope};
 use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -12,7 +12,7 @@ use crate::deadlock::{FileAndLine, Made};
 use crate::lock::lock_statistics;
 use crate::primitive::{Waitable, waitable};
 
-/// What both have, given `take_now`, `release`, `lock`, `wanted` and `is_free_for_me`.
+/// What both have, given `take_now`, `enter_now`, `enter`, `release`, `lock`, `wanted` and `is_free_for_me`.
 macro_rules! exclusive {
     ($class:ty) => {
         #[pymethods]
@@ -37,7 +37,8 @@ macro_rules! exclusive {
             }
 
             fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
-                Self::acquire(slf, Truth(true), UNSET)
+                let this = slf.get();
+                Ok(this.enter_now() || sleep_for_lock(slf, this.wanted(), Deadline::NEVER, |p| this.enter(p))?)
             }
 
             #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
@@ -129,6 +130,16 @@ impl Lock {
     #[inline]
     pub(crate) fn take_now(&self) -> bool {
         self.body.try_acquire_now::<Heap>()
+    }
+
+    /// The same for a `with` block.
+    #[inline]
+    pub(crate) fn enter_now(&self) -> bool {
+        self.body.try_acquire_scoped::<Heap>()
+    }
+
+    fn enter(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+        self.body.acquire_scoped::<Heap>(patience)
     }
 
     /// False if nobody had it.
@@ -231,6 +242,16 @@ impl RLock {
     #[inline]
     pub(crate) fn take_now(&self) -> bool {
         self.body.try_acquire_now::<Heap>()
+    }
+
+    /// The same for a `with` block: nobody else can give it back in any case.
+    #[inline]
+    pub(crate) fn enter_now(&self) -> bool {
+        self.take_now()
+    }
+
+    fn enter(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+        self.body.acquire::<Heap>(patience)
     }
 
     /// False if it is not this thread's.

@@ -106,7 +106,7 @@ impl<T: Plain> Lock<T> {
 
     #[inline]
     fn try_now(&self) -> Option<LockGuard<'_, T>> {
-        self.body.try_acquire_now::<Processes>().then(|| LockGuard::new(self, None))
+        self.body.try_acquire_scoped::<Processes>().then(|| LockGuard::new(self, None))
     }
 
     #[cold]
@@ -118,7 +118,7 @@ impl<T: Plain> Lock<T> {
     ) -> Result<LockGuard<'_, T>, AcquireError> {
         let body: &sync::Lock = &self.body;
         let call = Call { holder: body.holder(), kind: "Lock", label: &self.label, reentrant: false, insists, place };
-        match call.wait::<Processes, _>(patience, |patience| body.acquire::<Processes>(patience))? {
+        match call.wait::<Processes, _>(patience, |patience| body.acquire_scoped::<Processes>(patience))? {
             Acquired::Clean => Ok(LockGuard::new(self, None)),
             Acquired::FromDead(owner) => Ok(LockGuard::new(self, Some(owner.into()))),
         }
@@ -144,7 +144,9 @@ impl<T: Plain> Lock<T> {
             Err(AcquireError::TimedOut) => None,
             result => Some(result),
         };
-        crate::reactor::wait_on::<Processes, _>(self.body.freed(), attempt).await
+        let guard = crate::reactor::wait_on::<Processes, _>(self.body.freed(), attempt).await?;
+        self.body.unscope();
+        Ok(guard)
     }
 }
 

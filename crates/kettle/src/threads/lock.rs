@@ -132,7 +132,9 @@ impl<T> Lock<T> {
             Err(AcquireError::TimedOut) => None,
             result => Some(result),
         };
-        crate::reactor::wait_on::<Heap, _>(self.body.guarded.freed(), attempt).await
+        let guard = crate::reactor::wait_on::<Heap, _>(self.body.guarded.freed(), attempt).await?;
+        guard.hold.unscope();
+        Ok(guard)
     }
 }
 
