@@ -36,8 +36,8 @@ def deadlock(policy: Policy | None = None) -> str:
         `DeadlockError`. Else it is written to standard error once, and all go on waiting, for another thread might
         release one of the locks. So it is at first.
     "raise": one of the waiters gets a `DeadlockError` in any case. So it is under `kettle run`. A plain Lock that was
-        taken by `acquire()`, not by `with`, may be meant for another thread to release: if there is one among them, it
-        is reported first, and the error comes when all have waited for five seconds.
+        taken by `acquire()`, not by `with`, may be meant for another thread to release: if there is one among them,
+        that is reported first, and the error comes four seconds later.
     "off": nothing.
 
     This counts for this process and for those that it starts from now on, which learn it from the environment variable
@@ -86,7 +86,7 @@ def _named(lock: Any) -> str:
 
 
 _WHAT_MIGHT_COME = 'All of them go on waiting. After kettle.deadlock("raise") one would get a DeadlockError instead.'
-_WHAT_COMES = "If none comes in a few seconds, one of them gets a DeadlockError."
+_WHAT_COMES = "If none comes soon, one of them gets a DeadlockError."
 
 
 def report(text: str, has_ended: bool) -> None:

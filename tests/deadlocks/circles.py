@@ -26,7 +26,7 @@ from kettle._core import native
 MOST_MEMBERS = 6
 MOST_PROCESSES = 3
 MOST_ONLOOKERS = 3
-PATIENCE = 5  # thresholds, for a plain lock that another thread might release
+PATIENCE = 1 + 4  # thresholds, for a plain lock that another thread might release
 
 
 @dataclass(frozen=True)

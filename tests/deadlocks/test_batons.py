@@ -22,7 +22,7 @@ from kettle import _deadlock, threading
 from kettle._core import native
 
 THRESHOLD = 0.4
-PATIENCE = 5  # thresholds, for a lock that may be a baton
+PATIENCE = 1 + 4  # thresholds, for a lock that may be a baton
 
 BOTH = pytest.mark.parametrize("make", [threading.Lock, multiprocessing.Lock])
 

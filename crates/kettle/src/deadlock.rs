@@ -10,8 +10,8 @@
 //!   takes the same locks in the same order again at once, it may well meet them again.
 //! * A `Lock` that is in the circle might still be released in its holder's place. So it is told once, on standard error
 //!   or to [`on_report`], and all go on waiting. [`Policy::Raise`] makes it an error as well: at once if each was taken
-//!   by a thread that waited for it, whose guard ends its scope; five thresholds later, after a report, if one belongs to
-//!   a task, or was taken by Python's `acquire()`. A lock that another thread than its holder ever released is left out:
+//!   by a thread that waited for it, whose guard ends its scope; four thresholds after the report, if one belongs to a
+//!   task, or was taken by Python's `acquire()`. A lock that another thread than its holder ever released is left out:
 //!   of a guard that goes from thread to thread nobody knows who will drop it.
 //!
 //! Both name each lock and each thread, and say where the threads are. A lock is called by its name, if it was

@@ -17,7 +17,7 @@
 //!   the locks of the circle                               report              raise
 //!   all re-entrant                                        at once             at once
 //!   some plain, each held for a scope                     (only reports)      at once
-//!   a plain one that may be meant for another to leave    (only reports)      reports, and PATIENCE thresholds later
+//!   a plain one that may be meant for another to leave    (only reports)      reports; PATIENCE thresholds later
 //! ```
 //!
 //! *Why it is true.* Each says when its wait began, and when it last looked who holds its lock. A step from one to the
@@ -121,8 +121,9 @@ const IS_ALONE: u32 = 16;
 /// In the word that says who holds a lock: until the end of a scope.
 const SCOPED: u64 = Owner::FLAG_LOW;
 
-/// For so many thresholds all have waited before one is refused a lock that another thread might be about to release.
-const PATIENCE: u32 = 5;
+/// For so many thresholds a circle stands, and is reported, before one is refused a lock that another thread might be
+/// about to release.
+const PATIENCE: u32 = 4;
 
 /// After so many looks a circle is told even if somebody in it has not said where it is.
 const LOOKS_FOR_TEXTS: u32 = 10;
@@ -172,7 +173,7 @@ struct Watch<'a> {
     first_look: Cell<u64>,
     looks: Cell<u32>,
     has_told: Cell<bool>,
-    /// The greatest number of the circle that was reported.
+    /// The number of its own wait, if it reported a circle.
     reported: Cell<u64>,
     /// When it was first seen that the holder has ended; 0: it has not.
     ended_since: Cell<u64>,
@@ -258,8 +259,9 @@ impl Watch<'_> {
             return false;
         }
         let (teller, raises) = choose(&circle, certain);
-        let raises = raises && (circle.iter().all(is_left_by_its_holder) || have_waited_long(&circle));
-        if !teller.is(&circle[0]) || !raises && self.reported.get() >= teller.number() {
+        let was_reported = self.reported.get() >= teller.number();
+        let raises = raises && (circle.iter().all(is_left_by_its_holder) || was_reported && self.stands_long());
+        if !teller.is(&circle[0]) || was_reported && !raises {
             return false;
         }
         // Everything is read: if all are still in the same wait, all of it was true together.
@@ -274,6 +276,12 @@ impl Watch<'_> {
             return true;
         }
         !self.teller.report(&found)
+    }
+
+    /// Whether somebody else had time enough to release one of the locks of the circle.
+    fn stands_long(&self) -> bool {
+        let stands = Duration::from_nanos(clock::now().saturating_sub(self.first_look.get()));
+        stands >= threshold().saturating_mul(PATIENCE)
     }
 }
 
@@ -312,12 +320,6 @@ fn is_holder(waiting: &Waiting, holder: &Waiting) -> bool {
 /// Whether nobody but its holder is to release what `waiting` waits for.
 fn is_left_by_its_holder(waiting: &Waiting) -> bool {
     waiting.flags & REENTRANT != 0 || waiting.holder & SCOPED != 0
-}
-
-/// Whether somebody else had time enough to release one of the locks.
-fn have_waited_long(circle: &[Waiting]) -> bool {
-    let last = circle.iter().map(|w| w.since).max().unwrap_or(0);
-    u128::from(clock::now().saturating_sub(last)) >= (threshold() * PATIENCE).as_nanos()
 }
 
 /// Who is to tell, and whether by an error. All members come to the same answer: the last to enter that can be told so;
