@@ -201,7 +201,7 @@ impl Lock {
     #[inline]
     pub fn release<H: Home>(&self) -> Result<(), NotHeld> {
         let left = self.leave::<H>()?;
-        // The kernel gives no two threads the same number, of whatever processes they are.
+        // No two threads have the same number, of whatever processes they are.
         if Owner::from_bits(left).thread() != H::my_thread() {
             self.note_stranger(left);
         }
