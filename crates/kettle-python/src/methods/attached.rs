@@ -2,20 +2,21 @@
 //!
 //! An uncontended mutex costs two locked instructions, which is as much as all the rest of a `put`. With a GIL it is
 //! never contended if only attached threads take it and none of them lets the GIL go meanwhile. Then the GIL *is* the
-//! lock; that the rule is kept is not taken on trust, but checked each time. Without a GIL it is a mutex.
+//! lock; that the rule is kept is not taken on trust, but checked each time.
+//!
+//! Without a GIL one locked instruction remains: it is let go by a mere store, which does not ask whether somebody
+//! waits. So who waits is not woken, but comes back by itself: at once, since the lock is held for so short a time, or
+//! after a nap if whoever holds it was just taken off its processor.
 
+use std::cell::UnsafeCell;
 use std::marker::PhantomData;
-
-#[cfg(not(Py_GIL_DISABLED))]
-use std::cell::{Cell, UnsafeCell};
-#[cfg(not(Py_GIL_DISABLED))]
 use std::ops::{Deref, DerefMut};
-#[cfg(Py_GIL_DISABLED)]
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use kettle_core::queue::local::Lock;
 use pyo3::Python;
 use pyo3::pyclass::PyVisit;
+
+use taken::Taken;
 
 /// Says that this thread is attached to the interpreter; it cannot be sent to another one.
 #[derive(Clone, Copy)]
@@ -34,55 +35,16 @@ impl<'a> Attached<'a> {
     }
 }
 
-/// So often the processor is offered to others before sleeping: the lock is held for so short a time that to sleep, and
-/// to be woken, would take many times longer.
-#[cfg(Py_GIL_DISABLED)]
-const TRIES: usize = 40;
-
-#[cfg(Py_GIL_DISABLED)]
-pub(crate) struct AttachedLock<S>(Mutex<S>);
-
-#[cfg(Py_GIL_DISABLED)]
-impl<S> Lock<S> for AttachedLock<S> {
-    type Key<'k>
-        = Attached<'k>
-    where
-        S: 'k;
-    type Guard<'a>
-        = MutexGuard<'a, S>
-    where
-        S: 'a;
-
-    fn new(state: S) -> Self {
-        Self(Mutex::new(state))
-    }
-
-    #[inline]
-    fn lock<'a>(&'a self, _: Attached<'a>) -> MutexGuard<'a, S> {
-        for _ in 0..TRIES {
-            match self.0.try_lock() {
-                Ok(guard) => return guard,
-                Err(TryLockError::Poisoned(e)) => return e.into_inner(),
-                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-            }
-        }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(not(Py_GIL_DISABLED))]
 pub(crate) struct AttachedLock<S> {
     state: UnsafeCell<S>,
-    taken: Cell<bool>,
+    taken: Taken,
 }
 
-// SAFETY: both fields are touched by attached threads only, of which there is one at a time: `lock` wants to see an
-// `Attached`, and a `Guard`, which has one inside, cannot leave its thread. Should that thread let the GIL go while it
-// has a guard, `taken` keeps everybody out.
-#[cfg(not(Py_GIL_DISABLED))]
+// SAFETY: the state is touched by whoever has a `Guard`, one thread at a time: with a GIL `lock` wants to see an
+// `Attached`, a `Guard` has one inside and cannot leave its thread, and should that thread let the GIL go meanwhile,
+// `taken` keeps everybody out; without one `taken` does, to whom letting go and taking are release and acquire.
 unsafe impl<S: Send> Sync for AttachedLock<S> {}
 
-#[cfg(not(Py_GIL_DISABLED))]
 impl<S> Lock<S> for AttachedLock<S> {
     type Key<'k>
         = Attached<'k>
@@ -94,26 +56,25 @@ impl<S> Lock<S> for AttachedLock<S> {
         S: 'a;
 
     fn new(state: S) -> Self {
-        Self { state: UnsafeCell::new(state), taken: Cell::new(false) }
+        Self { state: UnsafeCell::new(state), taken: Taken::default() }
     }
 
-    #[inline]
+    #[inline(always)]
     fn lock<'a>(&'a self, key: Attached<'a>) -> Guard<'a, S> {
-        assert!(!self.taken.replace(true), "the interpreter was let go, or called, under a queue's lock");
+        self.taken.take();
         Guard { lock: self, _attached: key }
     }
 }
 
-#[cfg(not(Py_GIL_DISABLED))]
 pub(crate) struct Guard<'a, S> {
     lock: &'a AttachedLock<S>,
     _attached: Attached<'a>,
 }
 
-#[cfg(not(Py_GIL_DISABLED))]
 impl<S> Deref for Guard<'_, S> {
     type Target = S;
 
+    #[inline(always)]
     fn deref(&self) -> &S {
         // SAFETY: `taken` is ours until we are dropped, so nobody else has a reference, and that of `deref_mut` is
         // bound to us.
@@ -121,17 +82,81 @@ impl<S> Deref for Guard<'_, S> {
     }
 }
 
-#[cfg(not(Py_GIL_DISABLED))]
 impl<S> DerefMut for Guard<'_, S> {
+    #[inline(always)]
     fn deref_mut(&mut self) -> &mut S {
         // SAFETY: as above, and nobody has another reference of ours.
         unsafe { &mut *self.lock.state.get() }
     }
 }
 
-#[cfg(not(Py_GIL_DISABLED))]
 impl<S> Drop for Guard<'_, S> {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.lock.taken.set(false);
+        self.lock.taken.let_go();
+    }
+}
+
+#[cfg(not(Py_GIL_DISABLED))]
+mod taken {
+    use std::cell::Cell;
+
+    /// Whether somebody has the lock. For attached threads only, of which there is one at a time.
+    #[derive(Default)]
+    pub(super) struct Taken(Cell<bool>);
+
+    impl Taken {
+        #[inline(always)]
+        pub(super) fn take(&self) {
+            assert!(!self.0.replace(true), "the interpreter was let go, or called, under a queue's lock");
+        }
+
+        #[inline(always)]
+        pub(super) fn let_go(&self) {
+            self.0.set(false);
+        }
+    }
+}
+
+#[cfg(Py_GIL_DISABLED)]
+mod taken {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    /// Whether somebody has the lock.
+    #[derive(Default)]
+    pub(super) struct Taken(AtomicBool);
+
+    /// So often the processor is offered to others before each nap.
+    const TRIES: usize = 40;
+    /// Short against the time that a thread is off its processor.
+    const NAP: Duration = Duration::from_micros(50);
+
+    impl Taken {
+        #[inline(always)]
+        pub(super) fn take(&self) {
+            if self.0.swap(true, Ordering::Acquire) {
+                self.take_later();
+            }
+        }
+
+        #[cold]
+        fn take_later(&self) {
+            loop {
+                for _ in 0..TRIES {
+                    thread::yield_now();
+                    if !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Acquire) {
+                        return;
+                    }
+                }
+                thread::sleep(NAP);
+            }
+        }
+
+        #[inline(always)]
+        pub(super) fn let_go(&self) {
+            self.0.store(false, Ordering::Release);
+        }
     }
 }

@@ -165,7 +165,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     }
 
     /// Shows the signs after a change that one waiter can use, leaves the lock, and wakes him.
-    #[inline]
+    #[inline(always)]
     fn leave_and_wake(&self, state: L::Guard<'_>, sign: Sign) {
         self.show(&state);
         let alone = state.lines[sign as usize].is_empty();
