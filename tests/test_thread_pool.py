@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 
@@ -49,6 +51,128 @@ def test_only_the_late_items_of_a_chunk_are_given_up(pool, gate):
     with pytest.raises(kettle.TaskTimeout):
         next(results)
     assert list(results) == [2, 3]
+
+
+@pytest.mark.parametrize("chunksize", (None, 1, 7))
+def test_a_task_that_takes_long_holds_up_none_that_were_claimed_with_it(pool, gate, chunksize):
+    done, long = threading.Semaphore(0), 7 * 100 - 1  # the last one of its chunk
+
+    def work(n):
+        if n == long:
+            assert gate.wait(LIMIT)
+        done.release()
+
+    result = pool.map_async(work, range(7 * 300), chunksize)
+    for _ in range(7 * 300 - 1):
+        assert done.acquire(timeout=LIMIT)
+    assert not result.ready()
+    gate.set()
+    assert result.get(LIMIT) == [None] * (7 * 300)
+
+
+def test_the_tasks_of_a_chunk_stay_together(pool):
+    threads = pool.map(lambda _: threading.get_ident(), range(5 * 500 + 3), 5)
+    assert all(len(set(threads[n : n + 5])) == 1 for n in range(0, len(threads), 5))
+
+
+def test_tasks_that_were_claimed_together_may_wait_for_each_other(pool):
+    barrier = threading.Barrier(2)
+    assert pool.map(lambda n: n in (500, 501) and barrier.wait(LIMIT) >= 0, range(1000), 1).count(True) == 2
+
+
+def test_what_is_overdue_comes_before_what_came_later(pool, gate):
+    """One thread is stuck in the middle of tasks, the other has had no time for them and has plenty to do."""
+    begun, occupied, free = threading.Event(), threading.Event(), threading.Event()
+    early, seen = [], []
+
+    def occupy():
+        occupied.set()
+        assert free.wait(LIMIT)
+
+    def first(n):
+        if n == 500:
+            begun.set()
+            assert gate.wait(LIMIT)
+        early.append(n)
+
+    def later(n):
+        if n == 999_999:
+            seen.append(len(early))
+
+    pool.apply_async(occupy)
+    assert occupied.wait(LIMIT)
+    one = pool.map_async(first, range(1000), 1)
+    assert begun.wait(LIMIT)
+    many = pool.map_async(later, range(1_000_000), 1)
+    free.set()
+    many.get(LIMIT)
+    assert seen == [999]
+    gate.set()
+    one.get(LIMIT)
+
+
+def test_what_is_done_is_counted_while_the_next_task_takes_long(gate):
+    begun = threading.Event()
+
+    def work(n):
+        if n == 500:
+            begun.set()
+            assert gate.wait(LIMIT)
+
+    with ThreadPool(1) as pool:
+        result = pool.map_async(work, range(1000), 1)
+        assert begun.wait(LIMIT)
+        statistics = pool.statistics()
+        assert (statistics.done, statistics.busy, statistics.queued) == (500, 1, 499)
+        gate.set()
+        result.get(LIMIT)
+        assert pool.statistics().done == 1000
+
+
+@pytest.mark.parametrize("way", ("imap", "imap_unordered"))
+def test_results_are_there_while_the_next_task_takes_long(gate, way):
+    def work(n):
+        return gate.wait(LIMIT) if n == 500 else n
+
+    with ThreadPool(1) as pool:
+        results = getattr(pool, way)(work, range(1000), buffersize=1000)
+        assert [next(results) for _ in range(500)] == list(range(500))
+        gate.set()
+        assert list(results) == [True, *range(501, 1000)]
+
+
+def test_what_was_claimed_and_has_not_begun_is_cancelled(gate):
+    begun, ran = threading.Event(), []
+
+    def work(n):
+        ran.append(n)
+        if n == 500:
+            begun.set()
+            assert gate.wait(LIMIT)
+
+    with ThreadPool(1) as pool:
+        result = pool.map_async(work, range(1000), 1)
+        assert begun.wait(LIMIT)
+        assert result.cancel()
+        gate.set()
+        pool.close()
+        pool.join()
+    assert ran == list(range(501))
+
+
+def test_nothing_keeps_what_a_map_was_about(pool):
+    class Thing:
+        pass
+
+    things = [Thing() for _ in range(1000)]
+    gone = [weakref.ref(thing) for thing in things]
+    results = pool.map(lambda thing: thing, things, 1)
+    assert results == things
+    del things, results
+    # The next task takes the place of the one before, for whoever was the last.
+    pool.map(abs, range(100), 1)
+    gc.collect()
+    assert not [thing for thing in gone if thing() is not None]
 
 
 def test_what_has_not_begun_is_cancelled_and_what_runs_is_not(pool, gate):

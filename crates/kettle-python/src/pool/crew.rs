@@ -72,7 +72,7 @@ pub(super) trait Crew: Send + Sync {
         if complete {
             return self.complete(py, job);
         }
-        if job.is_iterated(py) {
+        if job.is_iterated {
             job.waiter.finish();
             self.tell(py, job);
         }
@@ -223,7 +223,7 @@ pub(super) trait Crew: Send + Sync {
     /// Cancels all calls that no worker has begun, and of imaps all that no worker has.
     fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
         for job in self.ledger().living(py) {
-            if job.is_iterated(py) && !job.is_over() {
+            if job.is_iterated && !job.is_over() {
                 self.take_back(py, &job)?;
             } else {
                 self.withdraw(py, &job)?;

@@ -55,7 +55,13 @@ pub(super) struct Counts {
 }
 
 pub(super) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    count_more(counter, 1);
+}
+
+pub(super) fn count_more(counter: &AtomicU64, so_many: u64) {
+    if so_many > 0 {
+        counter.fetch_add(so_many, Ordering::Relaxed);
+    }
 }
 
 /// So often a lock is tried again that another thread holds for a moment, before that one may be without a processor.
@@ -66,15 +72,24 @@ const TRIES: usize = 100;
 /// others, no lock changes hands.
 pub(super) fn lock<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
     loop {
-        for _ in 0..TRIES {
-            match mutex.try_lock() {
-                Ok(guard) => return guard,
-                Err(TryLockError::Poisoned(e)) => return e.into_inner(),
-                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
-            }
+        if let Some(guard) = try_lock(mutex) {
+            return guard;
         }
         py.detach(std::thread::yield_now);
     }
+}
+
+/// Takes a lock, unless somebody has it for longer than a moment: for who has another one in hand, and must let that go
+/// first.
+pub(super) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    for _ in 0..TRIES {
+        match mutex.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(e)) => return Some(e.into_inner()),
+            Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+        }
+    }
+    None
 }
 
 impl Ledger {

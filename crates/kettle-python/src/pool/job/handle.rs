@@ -230,13 +230,7 @@ impl PoolJob {
 
     /// Calls `listener` without arguments, in some thread, once it is over or, of an imap, has something to fetch.
     fn _listen(&self, py: Python<'_>, listener: Py<PyAny>) -> PyResult<()> {
-        let is_left = {
-            let mut state = self.job.state(py);
-            state.listeners.push(listener);
-            state.is_left
-        };
-        if is_left {
-            // It is a matter of microseconds.
+        if !self.job.listen(py, listener) {
             self.crew.wait(py, &self.job.waiter, deadline(true, None))?;
         }
         self.crew.call_deputy(true);

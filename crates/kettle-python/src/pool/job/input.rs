@@ -13,7 +13,7 @@ use kettle_core::wait::Scope;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList};
 
-use super::Job;
+use super::{Job, State};
 
 /// Where an imap's items come from.
 pub(super) enum Source {
@@ -172,6 +172,22 @@ impl Input {
     }
 }
 
+impl State {
+    /// The items of a span.
+    pub(in crate::pool) fn items(&self, py: Python<'_>, span: Span) -> SpanItems {
+        match &self.input.items {
+            Items::List(list) => SpanItems::Listed(list.clone_ref(py), span.start as usize),
+            Items::Window { queue, done_before } => {
+                let first = (span.start - done_before) as usize;
+                let item = |place: usize| {
+                    queue.get(place).and_then(|i| i.as_ref()).map_or_else(|| py.None(), |i| i.clone_ref(py))
+                };
+                SpanItems::Taken((first..first + span.len as usize).map(item).collect())
+            }
+        }
+    }
+}
+
 impl Job {
     /// Whether whoever works for it pulls its items.
     pub(in crate::pool) fn is_pulled(&self, py: Python<'_>) -> bool {
@@ -190,15 +206,14 @@ impl Job {
 
     /// The items of a span.
     pub(in crate::pool) fn items(&self, py: Python<'_>, span: Span) -> SpanItems {
+        self.state(py).items(py, span)
+    }
+
+    /// Of a map: the list of its items.
+    pub(in crate::pool) fn list<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyList>> {
         match &self.state(py).input.items {
-            Items::List(list) => SpanItems::Listed(list.clone_ref(py), span.start as usize),
-            Items::Window { queue, done_before } => {
-                let first = (span.start - done_before) as usize;
-                let item = |place: usize| {
-                    queue.get(place).and_then(|i| i.as_ref()).map_or_else(|| py.None(), |i| i.clone_ref(py))
-                };
-                SpanItems::Taken((first..first + span.len as usize).map(item).collect())
-            }
+            Items::List(list) => Some(list.bind(py).clone()),
+            Items::Window { .. } => None,
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) use handle::PoolJob;
 pub(super) use input::SpanItems;
 pub(super) use results::Outcome;
 
-use super::ledger::lock;
+use super::ledger::{lock, try_lock};
 use input::Input;
 use progress::Bar;
 use results::Results;
@@ -48,12 +48,17 @@ pub(super) struct Job {
     pub(super) lesson: AtomicU64,
     pub(super) work: Work,
     pub(super) timeout: Option<Duration>,
+    /// It is an imap: somebody may wait for any of its outcomes, and not only for all.
+    pub(super) is_iterated: bool,
     pub(super) waiter: Arc<Waiter>,
     callbacks: Mutex<Option<Callbacks>>,
     /// Where whoever feeds an imap waits until there is room.
     room: EventCount,
     /// It is over: it has all outcomes that it will ever have.
     over: AtomicBool,
+    /// Whether somebody listens, for those who would take the lock only to find nobody. It is set before a listener looks
+    /// whether the waiter is done, and read after that is said.
+    is_heard: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -109,10 +114,12 @@ impl Job {
             lesson: AtomicU64::new(number),
             work,
             timeout,
+            is_iterated: results.is_iterated(),
             waiter: Arc::new(Waiter::default()),
             callbacks: Mutex::new(callbacks),
             room: EventCount::new(),
             over: AtomicBool::new(false),
+            is_heard: AtomicBool::new(false),
             state: Mutex::new(State {
                 agenda,
                 input,
@@ -132,6 +139,11 @@ impl Job {
 
     pub(super) fn state(&self, py: Python<'_>) -> MutexGuard<'_, State> {
         lock(py, &self.state)
+    }
+
+    /// The state, unless somebody has it for longer than a moment.
+    pub(super) fn try_state(&self) -> Option<MutexGuard<'_, State>> {
+        try_lock(&self.state)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -204,19 +216,28 @@ impl Job {
         true
     }
 
-    pub(super) fn is_iterated(&self, py: Python<'_>) -> bool {
-        matches!(self.state(py).results, Results::Ordered { .. } | Results::Unordered { .. } | Results::Nowhere)
-    }
-
     /// How many of its tasks have no outcome yet.
     pub(super) fn unfinished(&self, py: Python<'_>) -> u64 {
         let state = self.state(py);
         state.agenda.count() - state.done
     }
 
+    /// Asks that `listener` be told. False: nobody will, but it is a matter of microseconds.
+    pub(super) fn listen(&self, py: Python<'_>, listener: Py<PyAny>) -> bool {
+        let mut state = self.state(py);
+        state.listeners.push(listener);
+        self.is_heard.store(true, Ordering::SeqCst);
+        !state.is_left
+    }
+
     /// Those who asked to be told.
     pub(super) fn take_listeners(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        std::mem::take(&mut self.state(py).listeners)
+        if !self.is_heard.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
+        let mut state = self.state(py);
+        self.is_heard.store(false, Ordering::SeqCst);
+        std::mem::take(&mut state.listeners)
     }
 
     /// Nobody will fetch its results. Says whether somebody ever did.
@@ -261,6 +282,30 @@ impl Job {
         }
         state.has_done(py, index, 1, &mut dropped);
         let surplus = state.results.put(py, index, outcome);
+        let complete = state.is_complete();
+        drop(state);
+        drop((dropped, surplus));
+        complete
+    }
+
+    /// Puts the outcomes of tasks that follow each other, and leaves none in the list; as [`put`](Self::put).
+    pub(super) fn put_all(&self, py: Python<'_>, first: u64, outcomes: &mut Vec<Outcome>) -> bool {
+        let mut dropped = Vec::new();
+        let mut surplus = Vec::new();
+        let mut state = self.state(py);
+        if self.is_over() {
+            // It was ended meanwhile.
+            drop(state);
+            outcomes.clear();
+            return false;
+        }
+        state.has_done(py, first, outcomes.len() as u64, &mut dropped);
+        for (index, outcome) in (first..).zip(outcomes.drain(..)) {
+            if let (Some(bar), true) = (&mut state.bar, outcome.is_err()) {
+                bar.add_failed();
+            }
+            surplus.extend(state.results.put(py, index, outcome));
+        }
         let complete = state.is_complete();
         drop(state);
         drop((dropped, surplus));

@@ -28,6 +28,11 @@ pub(super) enum Results {
 }
 
 impl Results {
+    /// Whether they are fetched one by one.
+    pub(super) fn is_iterated(&self) -> bool {
+        matches!(self, Self::Ordered { .. } | Self::Unordered { .. })
+    }
+
     /// Puts the outcome of task `index`. What is not needed any more comes back, to be dropped where that may run
     /// anybody's code.
     pub(super) fn put(&mut self, py: Python<'_>, index: u64, outcome: Outcome) -> Option<Outcome> {

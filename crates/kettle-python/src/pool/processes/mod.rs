@@ -82,7 +82,7 @@ impl Crew for Processes {
             self.complete(py, job)?;
             return Ok(());
         }
-        if !waits && matches!(job.work, Work::Items { .. }) && !job.is_iterated(py) {
+        if !waits && matches!(job.work, Work::Items { .. }) && !job.is_iterated {
             // There may be much to send, and whoever hands in a map has said that it does not want to wait.
             self.make_ready(py, job);
             self.lead.call_deputy(true);

@@ -1,4 +1,5 @@
-//! A crew of threads: each takes tasks from the jobs by itself, calls them, and puts their outcomes.
+//! A crew of threads: each takes tasks from the jobs by itself, calls them, and puts their outcomes. Short tasks it takes
+//! many at a time, which are others' to take as well as long as it has not begun them: see `hand`.
 //!
 //! Who searches for work, who sleeps, and when one is woken: see [`Idle`]. What comes to that here: where one thread at a
 //! time has the interpreter, it is never handed over for nothing. Who waits for a job calls a worker only after letting
@@ -10,8 +11,10 @@
 //! | module | what it is |
 //! |---|---|
 //! | `worker` | the life of a worker |
+//! | `hand` | the tasks that a worker has claimed, and what others may take of them |
 //! | `limits` | tasks that may take only so long |
 
+mod hand;
 mod limits;
 mod worker;
 
@@ -28,6 +31,7 @@ use super::crew::{Crew, CrewHandle};
 use super::job::{Job, Work};
 use super::ledger::{Ledger, lock};
 use crate::door::wait_outside;
+use hand::Hands;
 use limits::Limited;
 
 pub(super) struct Threads {
@@ -39,6 +43,7 @@ pub(super) struct Threads {
     pulling: Mutex<()>,
     present: AtomicUsize,
     busy: AtomicUsize,
+    hands: Hands,
     limited: Limited,
     gone: Arc<Waiter>,
     me: Weak<Threads>,
@@ -53,7 +58,8 @@ impl Crew for Threads {
         &self.gone
     }
 
-    fn head_count(&self, _: Python<'_>) -> (u64, u64) {
+    fn head_count(&self, py: Python<'_>) -> (u64, u64) {
+        self.put_what_is_kept(py);
         let of = |counter: &AtomicUsize| counter.load(Ordering::Relaxed) as u64;
         (of(&self.present), of(&self.busy))
     }
@@ -197,6 +203,7 @@ impl ThreadCrew {
             pulling: Mutex::new(()),
             present: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
+            hands: Hands::default(),
             limited: Limited::default(),
             gone: Arc::new(Waiter::default()),
             me: me.clone(),

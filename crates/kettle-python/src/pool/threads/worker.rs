@@ -1,69 +1,83 @@
 //! The life of a worker thread: it takes tasks from the job that stands first in line, calls them, puts their outcomes.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use kettle::pool::engine::{Span, Waiter};
-use kettle_core::wait::Deadline;
+use kettle_core::wait::{Deadline, Searcher};
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::Threads;
+use super::hand::{Hand, Task};
 use crate::door::wait_outside;
 use crate::methods::calls;
 use crate::pool::arguments::{as_dict, as_tuple};
 use crate::pool::crew::Crew;
-use crate::pool::job::{Job, Outcome, SpanItems, Work};
-use crate::pool::ledger::{count, lock};
+use crate::pool::job::{Job, Outcome, State, Work};
+use crate::pool::ledger::{count_more, lock};
 
 /// The interpreter is offered to others so often, also where the tasks are functions that never would.
 const TURN: Duration = Duration::from_millis(5);
 
-/// What comes of a span.
+/// What comes of what is in hand.
 enum Done {
-    /// Its tasks have their outcomes. Somebody waits for a job that is over now, and has not been woken yet.
+    /// The tasks have their outcomes. Somebody waits for a job that is over now, and has not been woken yet.
     All(Option<Arc<Waiter>>),
     /// A task was given up while it ran, and its worker with it.
     GivenUp,
 }
 
+/// So long a worker keeps the outcomes of a map, unless a task takes longer.
+const KEPT: Duration = Duration::from_millis(1);
+
+/// Tasks that were claimed so long ago should have been done: one of them must take long, and others see to the rest.
+const OVERDUE: Duration = Duration::from_millis(2);
+
+/// What a worker knows of itself.
+struct Shift<'t> {
+    hand: Arc<Hand>,
+    searcher: Searcher<'t>,
+    /// When it offered the interpreter to others.
+    turn: Instant,
+    /// When it looked for what is overdue.
+    looked: Instant,
+    /// Empty, but while outcomes are being put.
+    outcomes: Vec<Outcome>,
+}
+
+impl Shift<'_> {
+    /// Offers the interpreter to others, if it is time.
+    fn offer_turn(&mut self, py: Python<'_>, now: Instant) {
+        if now - self.turn > TURN {
+            py.detach(|| ());
+            self.turn = Instant::now();
+        }
+    }
+
+    /// Whether it is time to look for what is overdue.
+    fn is_to_look(&mut self) -> bool {
+        let is_time = self.looked.elapsed() > OVERDUE;
+        if is_time {
+            self.looked = Instant::now();
+        }
+        is_time
+    }
+}
+
 impl Threads {
     /// The life of a worker.
     pub(super) fn work(&self, py: Python<'_>) -> PyResult<()> {
-        let mut turn = Instant::now();
-        let mut me = self.idle.searcher();
-        let mut unfinished: Option<Arc<Waiter>> = None;
-        let given_up = loop {
-            me.look();
-            let Some((job, span)) = self.next(py)? else {
-                if self.is_over(py) {
-                    break false;
-                }
-                // Who is woken by what is finished here, and brings work, needs nobody else.
-                me.search();
-                let finished = unfinished.take();
-                wait_outside(py, Deadline::NEVER, |patience| {
-                    if let Some(waiter) = finished {
-                        waiter.finish();
-                    }
-                    me.rest(patience);
-                })?;
-                turn = Instant::now();
-                continue;
-            };
-            if let Some(waiter) = unfinished.take() {
-                waiter.finish();
-            }
-            me.found(|| !lock(py, &self.ledger.ready).is_empty());
-            match self.work_off(py, &job, span, &mut turn)? {
-                Done::All(waiter) => unfinished = waiter,
-                Done::GivenUp => break true,
-            }
-        };
+        let now = Instant::now();
+        let (hand, searcher) = (self.hands.one_more(py), self.idle.searcher());
+        let mut me = Shift { hand, searcher, turn: now, looked: now, outcomes: Vec::new() };
+        let ended = self.work_until_over(py, &mut me);
+        self.hands.one_less(py, &me.hand);
         drop(me);
+        let (given_up, unfinished) = ended?;
         if let Some(waiter) = unfinished {
             waiter.finish();
         }
@@ -73,12 +87,55 @@ impl Threads {
         Ok(())
     }
 
-    /// What is to be done next.
-    fn next(&self, py: Python<'_>) -> PyResult<Option<(Arc<Job>, Span)>> {
+    /// Says whether it was given up, and who is still to be woken.
+    fn work_until_over(&self, py: Python<'_>, me: &mut Shift<'_>) -> PyResult<(bool, Option<Arc<Waiter>>)> {
+        let mut unfinished: Option<Arc<Waiter>> = None;
         loop {
-            let Some(job) = lock(py, &self.ledger.ready).front().cloned() else { return Ok(None) };
-            if let Some(span) = self.take(py, &job) {
-                return Ok(Some((job, span)));
+            me.searcher.look();
+            let Some(job) = self.next(py, me)? else {
+                if self.is_over(py) {
+                    return Ok((false, unfinished));
+                }
+                // Who is woken by what is finished here, and brings work, needs nobody else.
+                me.searcher.search();
+                let finished = unfinished.take();
+                wait_outside(py, Deadline::NEVER, |patience| {
+                    if let Some(waiter) = finished {
+                        waiter.finish();
+                    }
+                    me.searcher.rest(patience);
+                })?;
+                me.turn = Instant::now();
+                continue;
+            };
+            if let Some(waiter) = unfinished.take() {
+                waiter.finish();
+            }
+            me.searcher.found(|| self.hands.are_laden() || !lock(py, &self.ledger.ready).is_empty());
+            let done = match &job.work {
+                Work::Call { function, args, kwds } => self.call(py, me, &job, (function, args, kwds)),
+                Work::Items { function, unpacks } => self.work_off(py, me, &job, (function.bind(py), *unpacks)),
+            };
+            match done? {
+                Done::All(waiter) => unfinished = waiter,
+                Done::GivenUp => return Ok((true, None)),
+            }
+        }
+    }
+
+    /// What is to be done next: a call, or tasks that are in hand now.
+    fn next(&self, py: Python<'_>, me: &mut Shift<'_>) -> PyResult<Option<Arc<Job>>> {
+        if self.hands.are_laden() && me.is_to_look() {
+            if let Some(job) = self.steal(py, me, OVERDUE) {
+                return Ok(Some(job));
+            }
+        }
+        loop {
+            let Some(job) = lock(py, &self.ledger.ready).front().cloned() else {
+                return Ok(self.steal(py, me, Duration::ZERO));
+            };
+            if self.claim(py, &me.hand, &job) {
+                return Ok(Some(job));
             }
             if !job.is_over() && job.is_pulled(py) {
                 let refilled = {
@@ -100,92 +157,186 @@ impl Threads {
         }
     }
 
-    /// Some tasks of a job, and no more than one if it may be given up in the middle of it.
-    fn take(&self, py: Python<'_>, job: &Arc<Job>) -> Option<Span> {
-        let mut state = job.state(py);
-        if state.is_held {
+    fn steal(&self, py: Python<'_>, me: &mut Shift<'_>, longer_than: Duration) -> Option<Arc<Job>> {
+        if !self.hands.are_laden() {
             return None;
         }
-        let mut span = state.agenda.take(self.present.load(Ordering::Relaxed))?;
-        if job.timeout.is_some() && span.len > 1 {
-            state.agenda.give_back(Span { start: span.start + 1, len: span.len - 1 });
-            span.len = 1;
-        }
-        state.was_sent = true;
-        if state.is_spent() && std::mem::take(&mut state.is_ready) {
-            drop(state);
-            self.ledger.set_aside(py, job);
-        }
-        Some(span)
+        me.searcher.search();
+        self.hands.steal(py, &me.hand, longer_than)
     }
 
-    fn work_off(&self, py: Python<'_>, job: &Arc<Job>, span: Span, turn: &mut Instant) -> PyResult<Done> {
-        let items = match job.work {
-            Work::Call { .. } => SpanItems::Taken(Vec::new()),
-            Work::Items { .. } => job.items(py, span),
+    /// Takes a call, or some tasks of a job into the hand: no more than one if it may be given up in the middle of it.
+    fn claim(&self, py: Python<'_>, hand: &Hand, job: &Arc<Job>) -> bool {
+        let mut is_spent = false;
+        let mut take = |mut state: MutexGuard<'_, State>| {
+            if state.is_held {
+                return None;
+            }
+            let mut span = state.agenda.claim(self.present.load(Ordering::Relaxed))?;
+            if job.timeout.is_some() && span.len > 1 {
+                state.agenda.give_back(Span { start: span.start + 1, len: span.len - 1 });
+                span.len = 1;
+            }
+            state.was_sent = true;
+            is_spent = state.is_spent() && std::mem::take(&mut state.is_ready);
+            Some((span, state.items(py, span), state.agenda.chunk()))
         };
-        let begun = Instant::now();
-        let mut now = begun;
+        let claimed = match &job.work {
+            Work::Call { .. } => take(job.state(py)).is_some(),
+            Work::Items { .. } => self.hands.claim(py, hand, job, take),
+        };
+        if is_spent {
+            self.ledger.set_aside(py, job);
+        }
+        claimed
+    }
+
+    /// Does a call.
+    fn call(
+        &self,
+        py: Python<'_>,
+        me: &mut Shift<'_>,
+        job: &Arc<Job>,
+        (function, args, kwds): (&Py<PyAny>, &Py<PyAny>, &Py<PyAny>),
+    ) -> PyResult<Done> {
+        if job.is_over() {
+            // It was cancelled.
+            return Ok(Done::All(None));
+        }
+        me.offer_turn(py, Instant::now());
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        let outcome = self.outcome(py, job, 0, || {
+            let (args, kwds) = (as_tuple(args.bind(py).clone())?, as_dict(kwds.bind(py).clone())?);
+            calls::call_with(function.bind(py), &args, &kwds)
+        });
+        let Some(outcome) = outcome else { return Ok(Done::GivenUp) };
+        self.busy.fetch_sub(1, Ordering::Relaxed);
+        me.outcomes.push(outcome);
+        self.put_in_passing(py, job, 0, &mut me.outcomes).map(Done::All)
+    }
+
+    /// Does the tasks in hand.
+    fn work_off(
+        &self,
+        py: Python<'_>,
+        me: &mut Shift<'_>,
+        job: &Arc<Job>,
+        (function, unpacks): (&Bound<'_, PyAny>, bool),
+    ) -> PyResult<Done> {
+        let list = job.list(py);
         let mut unfinished = None;
-        for place in 0..span.len {
+        let begun = Instant::now();
+        let (mut now, mut put_at, mut done) = (begun, begun, 0);
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        let mut next = me.hand.next(py, &self.hands, None);
+        while let Some(Task { index, item }) = next {
             if job.is_over() {
                 // It was cancelled.
+                self.busy.fetch_sub(1, Ordering::Relaxed);
                 break;
             }
-            if now - *turn > TURN {
-                py.detach(|| ());
-                *turn = Instant::now();
-            }
-            let index = span.start + u64::from(place);
-            let number = job.timeout.map(|timeout| self.limited.begin(py, job, index, timeout));
-            self.busy.fetch_add(1, Ordering::Relaxed);
-            let outcome = self.outcome(py, job, &items, place);
-            if number.is_some_and(|number| !self.limited.end(py, number)) {
-                return Ok(Done::GivenUp);
-            }
-            self.busy.fetch_sub(1, Ordering::Relaxed);
+            me.offer_turn(py, now);
+            let outcome = self.outcome(py, job, index, || {
+                let item = match (item, &list) {
+                    (Some(item), _) => item.into_bound(py),
+                    (None, Some(list)) => list.get_item(index as usize)?,
+                    (None, None) => py.None().into_bound(py),
+                };
+                match unpacks {
+                    false => calls::call_one(function, &item),
+                    true => calls::call_with(function, &as_tuple(item)?, &PyDict::new(py)),
+                }
+            });
+            let Some(outcome) = outcome else { return Ok(Done::GivenUp) };
             now = Instant::now();
-            if place + 1 == span.len {
-                job.state(py).agenda.finished(span.len, u64::try_from((now - begun).as_nanos()).unwrap_or(u64::MAX));
-            }
-            if job.is_over() {
-                break;
-            }
-            let counts = &self.ledger.counts;
-            count(if outcome.is_ok() { &counts.done } else { &counts.failed });
-            if !job.put(py, index, outcome) {
-                self.has_put(py, job, false)?;
-            } else if job.end() && self.conclude(py, job)? {
-                self.strike_off();
-                if job.take_leave(py) {
-                    unfinished = Some(Arc::clone(&job.waiter));
-                } else {
-                    job.waiter.finish();
-                    self.tell(py, job);
+            done += 1;
+            let mut first = index;
+            if job.is_iterated {
+                me.outcomes.push(outcome);
+                next = me.hand.next(py, &self.hands, None);
+            } else {
+                next = me.hand.next(py, &self.hands, Some(outcome));
+                if next.is_none() || now - put_at > KEPT {
+                    put_at = now;
+                    first = me.hand.take_kept(py, &mut me.outcomes);
                 }
             }
+            if next.is_none() {
+                // Before anybody hears that the job is over.
+                self.busy.fetch_sub(1, Ordering::Relaxed);
+                job.state(py).agenda.finished(done, u64::try_from((now - begun).as_nanos()).unwrap_or(u64::MAX));
+            }
+            if !me.outcomes.is_empty() {
+                unfinished = self.put_in_passing(py, job, first, &mut me.outcomes)?;
+            }
         }
+        me.hand.put_down(py, &self.hands);
         job.tell_bar(py, false)?;
         Ok(Done::All(unfinished))
     }
 
-    /// Does one task.
-    fn outcome(&self, py: Python<'_>, job: &Job, items: &SpanItems, place: u32) -> Outcome {
-        let result = match &job.work {
-            Work::Call { function, args, kwds } => as_tuple(args.bind(py).clone()).and_then(|args| {
-                let kwds = as_dict(kwds.bind(py).clone())?;
-                calls::call_with(function.bind(py), &args, &kwds)
-            }),
-            Work::Items { function, unpacks } => items.get(py, place as usize).and_then(|item| match unpacks {
-                false => calls::call_one(function.bind(py), &item),
-                true => calls::call_with(function.bind(py), &as_tuple(item)?, &PyDict::new(py)),
-            }),
-        };
-        match result {
+    /// Does one task, of which that is the text. None: it was given up while it ran.
+    fn outcome<'py>(
+        &self,
+        py: Python<'py>,
+        job: &Arc<Job>,
+        index: u64,
+        task: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+    ) -> Option<Outcome> {
+        let number = job.timeout.map(|timeout| self.limited.begin(py, job, index, timeout));
+        let outcome = match task() {
             Ok(value) => Ok(value.unbind()),
             Err(e) if e.is_instance_of::<PyException>(py) => Err(e.into_value(py).into_any()),
             // What would end the program, were it raised there.
             Err(e) => Err(self.ledger.error(py, intern!(py, "raised"), (e.into_value(py),))),
+        };
+        let is_late = number.is_some_and(|number| !self.limited.end(py, number));
+        (!is_late).then_some(outcome)
+    }
+
+    /// Puts the outcomes of tasks that follow each other, and leaves none in the list. If the job is over now, gives whom
+    /// to wake, which can be done in passing.
+    fn put_in_passing(
+        &self,
+        py: Python<'_>,
+        job: &Arc<Job>,
+        first: u64,
+        outcomes: &mut Vec<Outcome>,
+    ) -> PyResult<Option<Arc<Waiter>>> {
+        let complete = self.put_run(py, job, first, outcomes);
+        if !complete {
+            self.has_put(py, job, false)?;
+        } else if job.end() && self.conclude(py, job)? {
+            self.strike_off();
+            if job.take_leave(py) {
+                return Ok(Some(Arc::clone(&job.waiter)));
+            }
+            job.waiter.finish();
+            self.tell(py, job);
         }
+        Ok(None)
+    }
+
+    /// Puts what all hands keep.
+    pub(super) fn put_what_is_kept(&self, py: Python<'_>) {
+        for (job, mut kept) in self.hands.kept(py) {
+            let complete = self.put_run(py, &job, kept.first, &mut kept.outcomes);
+            if let Err(e) = self.has_put(py, &job, complete) {
+                e.write_unraisable(py, None);
+            }
+        }
+    }
+
+    /// Says whether the job has all its outcomes now.
+    fn put_run(&self, py: Python<'_>, job: &Job, first: u64, outcomes: &mut Vec<Outcome>) -> bool {
+        if job.is_over() {
+            outcomes.clear();
+            return false;
+        }
+        let (all, failed) = (outcomes.len(), outcomes.iter().filter(|outcome| outcome.is_err()).count());
+        let counts = &self.ledger.counts;
+        count_more(&counts.done, (all - failed) as u64);
+        count_more(&counts.failed, failed as u64);
+        job.put_all(py, first, outcomes)
     }
 }

@@ -90,26 +90,50 @@ impl Agenda {
         self.next < self.end || !self.given_back.is_empty()
     }
 
+    /// How many tasks are not to be parted, once they are taken.
+    pub fn chunk(&self) -> u32 {
+        match self.chunking {
+            Chunking::Fixed(len) => len.max(1),
+            Chunking::Measured => 1,
+        }
+    }
+
     /// What is to be sent next, for one of `workers` workers.
     pub fn take(&mut self, workers: usize) -> Option<Span> {
+        self.take_by(|agenda| match agenda.chunking {
+            Chunking::Fixed(len) => u64::from(len),
+            Chunking::Measured => agenda.measured(workers),
+        })
+    }
+
+    /// As [`take`](Self::take), where others may take from it what of it was not begun: as many chunks as take a few
+    /// hundred microseconds.
+    pub fn claim(&mut self, workers: usize) -> Option<Span> {
+        self.take_by(|agenda| {
+            let chunk = u64::from(agenda.chunk());
+            let most = u64::from(at_most_a_chunk(u64::MAX));
+            (agenda.measured(workers).min(most) / chunk).max(1) * chunk
+        })
+    }
+
+    fn take_by(&mut self, len: impl FnOnce(&Self) -> u64) -> Option<Span> {
         if let Some(span) = self.given_back.pop() {
             return Some(span);
         }
-        let left = self.end - self.next;
+        let left = self.unsent();
         if left == 0 {
             return None;
         }
-        let len = match self.chunking {
-            Chunking::Fixed(len) => u64::from(len),
-            Chunking::Measured => {
-                let share = left.div_ceil(2 * workers.max(1) as u64);
-                let shortest = LAST_CHUNK_TIME.checked_div(self.pace).unwrap_or(1);
-                u64::from(self.len.min(self.most)).min(share.max(shortest))
-            }
-        };
-        let span = Span { start: self.next, len: at_most_a_chunk(len.clamp(1, left)) };
+        let span = Span { start: self.next, len: at_most_a_chunk(len(self).clamp(1, left)) };
         self.next += u64::from(span.len);
         Some(span)
+    }
+
+    /// How many tasks take as long as a chunk shall.
+    fn measured(&self, workers: usize) -> u64 {
+        let share = self.unsent().div_ceil(2 * workers.max(1) as u64);
+        let shortest = LAST_CHUNK_TIME.checked_div(self.pace).unwrap_or(1);
+        u64::from(self.len.min(self.most)).min(share.max(shortest))
     }
 
     /// These were sent and never begun.
@@ -138,9 +162,9 @@ impl Agenda {
         again
     }
 
-    /// A chunk of `len` tasks took so many nanoseconds.
+    /// A chunk, or a claim, of `len` tasks took so many nanoseconds.
     pub fn finished(&mut self, len: u32, took: u64) {
-        if self.chunking != Chunking::Measured || len == 0 {
+        if len == 0 {
             return;
         }
         let pace = (took / u64::from(len)).max(1);
@@ -200,6 +224,26 @@ mod tests {
             agenda.finished(100, 10_000);
         }
         assert_eq!(agenda.take(2).map(|s| s.len), Some(100));
+    }
+
+    #[test]
+    fn claims_are_of_whole_chunks_and_as_long_as_measured_ones() {
+        let mut agenda = Agenda::new(Chunking::Fixed(3), 0);
+        agenda.extend(1_000_000);
+        assert_eq!((agenda.claim(2).map(|s| s.len), agenda.chunk()), (Some(3), 3));
+        for _ in 0..10 {
+            agenda.finished(100, 10_000);
+        }
+        let many = agenda.claim(2).map_or(0, |s| s.len);
+        assert!(many % 3 == 0 && (3000..=4000).contains(&many), "{many}");
+        for _ in 0..20 {
+            agenda.finished(3, 10_000_000);
+        }
+        assert_eq!(agenda.claim(2).map(|s| s.len), Some(3));
+        assert_eq!(agenda.take(2).map(|s| s.len), Some(3), "who sends chunks is not concerned");
+        let mut agenda = Agenda::new(Chunking::Fixed(3), 0);
+        agenda.extend(4);
+        assert_eq!(std::iter::from_fn(|| agenda.claim(2)).map(|s| s.len).collect::<Vec<_>>(), [3, 1]);
     }
 
     #[test]
