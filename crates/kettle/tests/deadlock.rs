@@ -101,11 +101,48 @@ fn a_circle_may_lead_through_both_kinds() -> Outcome {
 
 #[test]
 fn plain_locks_raise_where_they_are_told_to() -> Outcome {
-    let (_alone, _dog, _reports) = alone(Policy::Raise);
+    let (_alone, _dog, reports) = alone(Policy::Raise);
     assert!(!told(&embrace!(threads::Lock::new("milk")?, threads::Lock::new("tea")?)).certain);
     assert!(!told(&embrace!(kettle::Lock::new(1)?, kettle::Lock::new(2)?)).certain);
     // One plain lock in the circle, and somebody else might release it.
     assert!(!told(&embrace!(threads::RLock::new()?, kettle::Lock::new(2)?)).certain);
+    assert!(reports.try_recv().is_err(), "at once: each guard is its thread's");
+    Ok(())
+}
+
+/// Two threads that wait for each other's lock, of which the first took its own as a task. Which of them is told.
+#[cfg(feature = "tokio")]
+macro_rules! embrace_of_a_task {
+    ($one:expr, $other:expr) => {{
+        let (one, other, both) = ($one, $other, threads::Barrier::new(2)?);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::scope(|scope| {
+            let task = scope.spawn(|| {
+                let _mine = runtime.block_on(one.acquire_async()).expect("it is free");
+                both.wait().expect("both hold");
+                other.acquire().map(drop)
+            });
+            let thread = scope.spawn(|| {
+                let _mine = other.acquire().expect("it is free");
+                both.wait().expect("both hold");
+                one.acquire().map(drop)
+            });
+            [task, thread].map(|one| one.join().expect("no panic").is_err())
+        })
+    }};
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_task_may_go_on_elsewhere_so_it_is_reported_before_anybody_is_told() -> Outcome {
+    let (_alone, _dog, reports) = alone(Policy::Raise);
+    for told in [
+        embrace_of_a_task!(threads::Lock::new(1)?, threads::Lock::new(2)?),
+        embrace_of_a_task!(kettle::Lock::new(1)?, kettle::Lock::new(2)?),
+    ] {
+        assert_eq!(told.iter().filter(|&&told| told).count(), 1);
+        assert_eq!(reports.try_recv()?.members.len(), 2);
+    }
     Ok(())
 }
 
