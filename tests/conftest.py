@@ -5,8 +5,10 @@ import contextlib
 import faulthandler
 import gc
 import os
+import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -189,3 +191,23 @@ def census(_no_process_left: None) -> Iterator[None]:
     assert not _files() - files, "left files behind"
     new = {fd: target for fd, target in _descriptors().items() if descriptors.get(fd) != target}
     assert len(_descriptors()) <= len(descriptors), f"left descriptors open: {new}"
+
+
+# ---------------------------------------------------------------- what tests of chance and of many threads share
+
+
+@pytest.fixture
+def seed() -> int:
+    """Where chance begins. KETTLE_SEED repeats a test that failed."""
+    number = int(os.environ.get("KETTLE_SEED", random.randrange(2**32)))
+    print("KETTLE_SEED =", number)  # shown when the test fails
+    return number
+
+
+@pytest.fixture
+def threads_change_often() -> Iterator[None]:
+    """With a GIL, threads change places after a few instructions."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)

@@ -15,6 +15,7 @@ import pytest
 
 import kettle
 import kettle.multiprocessing as multiprocessing
+from crowds import all_at_once
 from kettle import _deadlock, threading
 from kettle._core import native
 
@@ -599,36 +600,21 @@ def test_a_condition_that_takes_its_lock_again_is_not_refused():
 
 @pytest.mark.usefixtures("no_alarm")
 @pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
-def test_many_threads_take_ordered_locks(make):
+def test_many_threads_take_ordered_locks(make, seed):
     """Much waiting beyond the threshold, and always an end to it."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
     native.deadlock_policy(None, 0.0)
     locks = [make() for _ in range(8)]
     ends = time.monotonic() + 4
 
-    def work(seed):
-        chance = random.Random(seed)
+    def work(number):
+        chance = random.Random(seed + number)
         while time.monotonic() < ends:
             with contextlib.ExitStack() as stack:
                 for i in sorted(chance.sample(range(8), 3)):
                     stack.enter_context(locks[i])
                     time.sleep(0.01 * chance.random())
 
-    errors = []
-
-    def guarded(seed):
-        try:
-            work(seed)
-        except BaseException as error:
-            errors.append(error)
-
-    people = [standard.Thread(target=guarded, args=(seed + i,)) for i in range(24)]
-    for thread in people:
-        thread.start()
-    for thread in people:
-        thread.join()
-    assert errors == []
+    all_at_once(work, 24)
 
 
 def test_ctrl_c_ends_a_wait_that_is_part_of_a_deadlock():

@@ -22,52 +22,16 @@ import pytest
 import kettle.multiprocessing
 import kettle.queue
 import kettle.threading as threading
+from crowds import LIMIT, all_at_once
 from kettle.futures import ThreadPoolExecutor
 from kettle.multiprocessing.pool import ThreadPool
 
-LIMIT = 60
 THREADS = 6
 QUEUES = ["Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"]
 
 has_no_gil = pytest.mark.skipif(getattr(sys, "_is_gil_enabled", lambda: True)(), reason="there is a GIL")
 
-
-@pytest.fixture(autouse=True)
-def _often():
-    """With a GIL, threads change places after a few instructions."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.fixture
-def seed():
-    number = int(os.environ.get("KETTLE_SEED", random.randrange(2**32)))
-    print("KETTLE_SEED =", number)  # shown when the test fails
-    return number
-
-
-def all_at_once(target, count=THREADS):
-    """Runs `target(number)` in so many threads, which begin together. Gives what they returned."""
-    start, results, errors = standard.Barrier(count), {}, []
-
-    def run(number):
-        try:
-            start.wait(LIMIT)
-            results[number] = target(number)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [standard.Thread(target=run, args=(n,), daemon=True) for n in range(count)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(LIMIT)
-        assert not t.is_alive(), "a thread hangs"
-    if errors:
-        raise errors[0]
-    return [results[number] for number in range(count)]
+pytestmark = pytest.mark.usefixtures("threads_change_often")
 
 
 @contextmanager
@@ -139,7 +103,7 @@ def census(q, seed, items=400):
                 owed -= 1
         return got
 
-    got = Counter(number for part in all_at_once(work) for number in part)
+    got = Counter(number for part in all_at_once(work, THREADS) for number in part)
     assert got == Counter(range(THREADS * items))
     assert q.empty() and q.qsize() == 0
     gc.collect()
@@ -169,7 +133,7 @@ def test_each_item_of_a_bounded_queue_is_got_once(name):
             return []
         return [q.get().number for _ in range(200)]
 
-    got = Counter(number for part in all_at_once(work) for number in part)
+    got = Counter(number for part in all_at_once(work, THREADS) for number in part)
     assert got == Counter(number * 200 + i for number in range(1, THREADS, 2) for i in range(200))
 
 
@@ -213,7 +177,7 @@ def test_items_move_out_while_others_use_the_queue(name):
                 q.task_done()
             return got
 
-        with_look, *got = all_at_once(work)
+        with_look, *got = all_at_once(work, THREADS)
         got = Counter(number for part in got for number in part)
         got[q.get().number] += 1
         assert with_look == [True] and q.empty()
@@ -273,7 +237,7 @@ def test_comparisons_that_use_the_queue():
             got.append(q.get().number)
         return got
 
-    assert Counter(n for part in all_at_once(work) for n in part) == Counter(range(THREADS * 50))
+    assert Counter(n for part in all_at_once(work, THREADS) for n in part) == Counter(range(THREADS * 50))
 
 
 # --------------------------------------------------------------------------------------------------------- locks
@@ -292,9 +256,9 @@ def test_one_at_a_time(make, collects):
 
     if collects:
         with collecting():
-            all_at_once(work)
+            all_at_once(work, THREADS)
     else:
-        all_at_once(work)
+        all_at_once(work, THREADS)
     assert count == [THREADS * 300]
 
 
@@ -306,7 +270,7 @@ def test_a_bounded_semaphore_counts_exactly():
             with semaphore:
                 pass
 
-    all_at_once(work)
+    all_at_once(work, THREADS)
     assert semaphore._value == 2
     with pytest.raises(ValueError):
         semaphore.release()
@@ -326,7 +290,7 @@ def test_every_notification_arrives():
                     tokens[0] -= 1
                     taken.append(number)
 
-    all_at_once(work)
+    all_at_once(work, THREADS)
     assert tokens == [0] and len(taken) == THREADS // 2 * 100
 
 
@@ -343,7 +307,7 @@ def test_events_and_barriers_keep_step():
                 seen[round] += 1
 
     guard = threading.Lock()
-    all_at_once(work)
+    all_at_once(work, THREADS)
     assert seen == [THREADS] * 50
 
 
@@ -392,7 +356,7 @@ def use_pool(pool, function, seed):
                 result = pool.apply_async(function, (n,), callback=lambda _, done=done: done.set())
                 assert result.get(LIMIT) == n + 1 and done.wait(LIMIT)
 
-    all_at_once(work)
+    all_at_once(work, THREADS)
     assert pool.statistics().failed == 0
 
 
@@ -437,7 +401,7 @@ def test_one_executor_for_all():
                 assert future.result(LIMIT) is item and called.wait(LIMIT)
                 del item, future
 
-        all_at_once(work)
+        all_at_once(work, THREADS)
     gc.collect()
     assert Counter(gone) == Counter(range(THREADS * 50))
 
@@ -469,7 +433,7 @@ def test_an_event_loop_in_each_thread():
         for _ in range(10):
             asyncio.run(pass_on())
 
-    all_at_once(work)
+    all_at_once(work, THREADS)
 
 
 def test_references_are_counted_exactly():
@@ -484,7 +448,7 @@ def test_references_are_counted_exactly():
             assert pool.apply(lambda it: it, (item,)) is item
             assert pool.map(lambda it: it, [item] * 10) == [item] * 10
 
-        all_at_once(work)
+        all_at_once(work, THREADS)
         return weakref.ref(item)
 
     kept = use(Item(0))

@@ -257,10 +257,8 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_priorities_are_stable_and_sorted(kind):
+def test_priorities_are_stable_and_sorted(kind, seed):
     """Sorting a list is stable, and asks for `<` alone, too."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
     r = random.Random(seed)
     q = kq.PriorityQueue()
     items = [KINDS[kind](r) for _ in range(300)]
@@ -323,10 +321,8 @@ def test_get_many_keeps_what_it_took_when_a_comparison_raises(job):
     assert [item.number for item in q.get_many(50)] == list(range(len(taken), 50))
 
 
-def test_a_comparison_that_uses_the_queue(job):
+def test_a_comparison_that_uses_the_queue(job, seed):
     """Whatever it does there, each item is got once, and every get gives the least item of a moment."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
     r = random.Random(seed)
     q = kq.PriorityQueue()
     numbers = itertools.count()

@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import random
-import sys
 import threading as standard
 
 import pytest
 
 import kettle.threading as threading
+from crowds import LIMIT, all_at_once
 
-LIMIT = 60
 THREADS = 8
 
-
-@pytest.fixture(autouse=True)
-def _often():
-    """Threads change places after a few instructions."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.fixture
-def seed():
-    number = int(os.environ.get("KETTLE_SEED", random.randrange(2**32)))
-    print("KETTLE_SEED =", number)  # shown when the test fails
-    return number
-
-
-def all_at_once(target, count=THREADS):
-    """Runs `target(number)` in so many threads."""
-    errors = []
-
-    def run(number):
-        try:
-            target(number)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [standard.Thread(target=run, args=(n,), daemon=True) for n in range(count)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(LIMIT)
-        assert not t.is_alive(), "a thread hangs"
-    if errors:
-        raise errors[0]
+pytestmark = pytest.mark.usefixtures("threads_change_often")
 
 
 @pytest.mark.parametrize("make", [threading.Lock, threading.RLock, threading.Condition, lambda: threading.Semaphore(1)])
@@ -74,7 +38,7 @@ def test_one_at_a_time(make, seed):
             done.append(number)
             lock.release()
 
-    all_at_once(work)
+    all_at_once(work, THREADS)
     assert len(done) == 300 * THREADS
 
 
@@ -91,7 +55,7 @@ def test_permits_are_neither_lost_nor_made(seed):
                 inside.pop()
                 semaphore.release()
 
-    all_at_once(work)
+    all_at_once(work, THREADS)
     assert semaphore._value == 3
 
 
@@ -118,7 +82,7 @@ def test_each_notification_is_for_one_waiter(seed):
             count += 1
         taken.append(count)
 
-    all_at_once(lambda n: give(n) if n % 2 else take(n))
+    all_at_once(lambda n: give(n) if n % 2 else take(n), THREADS)
     assert tokens == [0] and sum(taken) == each * THREADS // 2
     assert condition.statistics().waiting == 0
 
@@ -134,7 +98,7 @@ def test_a_standard_condition_over_our_locks_and_ours_over_theirs():
                     turn[0] += 1
                     condition.notify_all()
 
-        all_at_once(work)
+        all_at_once(work, THREADS)
         assert turn == [50 * THREADS]
 
 
@@ -150,7 +114,7 @@ def test_an_event_is_seen_by_all_each_time():
             if gate.wait(LIMIT) == 0:
                 event.clear()
 
-    all_at_once(work)
+    all_at_once(work, THREADS)
 
 
 def test_locks_come_and_go():

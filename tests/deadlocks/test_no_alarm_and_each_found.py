@@ -1,6 +1,5 @@
 """A few seconds of what `python -m stress deadlocks` does for minutes."""
 
-import os
 import random
 
 import pytest
@@ -12,13 +11,6 @@ THRESHOLD = 0.05
 
 # Processes are forked while threads of this one run.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-
-
-@pytest.fixture
-def seed():
-    number = int(os.environ.get("KETTLE_SEED", random.randrange(2**32)))
-    print("KETTLE_SEED =", number)  # shown when the test fails
-    return number
 
 
 def test_traffic_on_ordered_locks_gives_no_alarm(seed):

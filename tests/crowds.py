@@ -1,0 +1,34 @@
+"""Many threads that do something at once."""
+
+from __future__ import annotations
+
+import threading as standard
+from collections.abc import Callable
+from typing import Any
+
+#: Seconds after which a thread hangs for certain.
+LIMIT = 60
+
+
+def all_at_once(target: Callable[[int], Any], count: int) -> list[Any]:
+    """Runs `target(number)` in so many threads, which begin together. Gives what they returned."""
+    start = standard.Barrier(count)
+    results: dict[int, Any] = {}
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            start.wait(LIMIT)
+            results[number] = target(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [standard.Thread(target=run, args=(n,), daemon=True) for n in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(LIMIT)
+        assert not t.is_alive(), "a thread hangs"
+    if errors:
+        raise errors[0]
+    return [results[number] for number in range(count)]
