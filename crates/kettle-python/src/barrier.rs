@@ -17,6 +17,47 @@ use crate::methods::calls;
 use crate::primitive::{self, Waitable, travels, waitable};
 use crate::threads;
 
+/// The methods that do not depend on where a barrier lives, but for its home.
+macro_rules! barrier_methods {
+    ($class:ty, $home:ty) => {
+        #[pymethods]
+        impl $class {
+            /// Begins anew with nobody there; those who wait get an error.
+            fn reset(&self) {
+                self.body.reset::<$home>();
+            }
+
+            /// Breaks it: those who wait and those who come get an error until it is reset.
+            fn abort(&self) {
+                self.body.abort::<$home>();
+            }
+
+            /// How many must come.
+            #[getter]
+            fn parties(&self) -> u32 {
+                self.body.parties()
+            }
+
+            /// How many wait now.
+            #[getter]
+            fn n_waiting(&self) -> u32 {
+                self.body.waiting()
+            }
+
+            /// Whether it is broken.
+            #[getter]
+            fn broken(&self) -> bool {
+                self.body.is_broken()
+            }
+
+            fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                crate::barrier::barrier_statistics(py, &self.body.statistics())
+            }
+        }
+    };
+}
+pub(crate) use barrier_methods;
+
 /// What each process has for itself.
 struct Settings {
     action: Option<Py<PyAny>>,
@@ -80,34 +121,8 @@ impl Barrier {
         let arrival = slf.get().body.arrive::<Processes>().map_err(|e| broken(slf.py(), e))?;
         Ok(arrival.map(|a| Arrival { at: At::Arena(slf.clone().unbind()), arrival: Mutex::new(Some(a)) }))
     }
-
-    fn reset(&self) {
-        self.body.reset::<Processes>();
-    }
-
-    fn abort(&self) {
-        self.body.abort::<Processes>();
-    }
-
-    #[getter]
-    fn parties(&self) -> u32 {
-        self.body.parties()
-    }
-
-    #[getter]
-    fn n_waiting(&self) -> u32 {
-        self.body.waiting()
-    }
-
-    #[getter]
-    fn broken(&self) -> bool {
-        self.body.is_broken()
-    }
-
-    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        barrier_statistics(py, &self.body.statistics())
-    }
 }
+barrier_methods!(Barrier, Processes);
 travels!(Barrier);
 
 pub(crate) fn barrier_statistics<'py>(py: Python<'py>, s: &BarrierStatistics) -> PyResult<Bound<'py, PyAny>> {

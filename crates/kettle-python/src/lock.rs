@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use crate::deadlock::{FileAndLine, Made, wait_watched};
 use crate::door::{deadline, wait_outside};
 use crate::errors;
+use crate::methods::Quick;
 use crate::primitive::{self, Waitable, travels, waitable};
 
 fn policy(on_owner_death: &str) -> PyResult<OnOwnerDeath> {
@@ -46,106 +47,6 @@ fn pid_and_thread(owner: Option<Owner>) -> Option<(u32, u32)> {
     owner.map(|o| (participants::pid_of(o).unwrap_or(0), o.thread()))
 }
 
-/// Mutual exclusion between processes (and their threads). Whoever may release it, also who did not acquire it.
-#[pyclass(subclass, frozen, module = "kettle._native")]
-pub(crate) struct Lock {
-    body: Handle<sync::Lock>,
-    name: Option<String>,
-    made: Made,
-}
-
-#[pymethods]
-impl Lock {
-    #[new]
-    #[pyo3(signature = (*, on_owner_death="raise", name=None, _token=None))]
-    fn new(py: Python<'_>, on_owner_death: &str, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
-        let (body, made) = match _token {
-            Some(token) => (primitive::from_token(token)?, Made::default()),
-            None => {
-                let policy = policy(on_owner_death)?;
-                (Handle::new(|| sync::Lock::new(policy)).map_err(errors::arena)?, Made::here(py))
-            }
-        };
-        Ok(Self { body, name, made })
-    }
-
-    #[pyo3(signature = (block=true, timeout=None))]
-    fn acquire(slf: &Bound<'_, Self>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        let this = slf.get();
-        if this.body.try_acquire_now::<Processes>() {
-            return Ok(true);
-        }
-        wait_for(slf, this.wanted(), deadline(block, timeout), |p| this.body.acquire::<Processes>(p))
-    }
-
-    fn release(&self) -> PyResult<()> {
-        self.body.release::<Processes>().map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
-    }
-
-    fn locked(&self) -> bool {
-        self.body.owner().is_some()
-    }
-
-    /// Makes a lock free again whose holder died. False if somebody alive holds it: then it is left alone, since
-    /// another survivor may have reset and taken it meanwhile.
-    fn reset(&self) -> bool {
-        self.body.reset::<Processes>().is_ok()
-    }
-
-    fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        let this = slf.get();
-        if this.body.try_acquire_scoped::<Processes>() {
-            return Ok(true);
-        }
-        wait_for(slf, this.wanted(), Deadline::NEVER, |p| this.body.acquire_scoped::<Processes>(p))
-    }
-
-    #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
-    fn __exit__(
-        &self,
-        _type: Option<&Bound<'_, PyAny>>,
-        _value: Option<&Bound<'_, PyAny>>,
-        _traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        self.release()
-    }
-
-    /// Where it was made, if that is known.
-    fn _made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
-        self.made.file_and_line(py)
-    }
-
-    /// What `_made` was in the process that it comes from.
-    fn _set_made(&self, place: FileAndLine) {
-        self.made.set_there(place);
-    }
-
-    fn _owner(&self) -> Option<(u32, u32)> {
-        pid_and_thread(self.body.owner())
-    }
-
-    fn _is_mine(&self) -> bool {
-        self.body.owner() == Some(participants::me())
-    }
-
-    fn _count(&self) -> u32 {
-        u32::from(self._is_mine())
-    }
-
-    fn _is_zero(&self) -> bool {
-        self.locked()
-    }
-
-    fn _get_value(&self) -> u32 {
-        u32::from(!self.locked())
-    }
-
-    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        lock_statistics(py, &self.body, self._owner())
-    }
-}
-travels!(Lock);
-
 /// How a lock is that `owner` holds, a process and a thread in the kernel's numbers.
 pub(crate) fn lock_statistics<'py>(
     py: Python<'py>,
@@ -169,8 +70,157 @@ pub(crate) fn lock_statistics<'py>(
     )
 }
 
+/// What both have, given `release`, `wanted`, `lock` and `is_free_for_me`; and
+/// `try_enter` and `enter`, which take it for a `with` block.
+macro_rules! exclusive {
+    ($class:ty) => {
+        #[pymethods]
+        impl $class {
+            #[pyo3(signature = (block=true, timeout=None))]
+            fn acquire(slf: &Bound<'_, Self>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+                let this = slf.get();
+                if this.take_now() {
+                    return Ok(true);
+                }
+                wait_for(slf, this.wanted(), deadline(block, timeout), |p| this.body.acquire::<Processes>(p))
+            }
+
+            fn locked(&self) -> bool {
+                self.body.owner().is_some()
+            }
+
+            /// Makes a lock free again whose holder died. False if somebody alive holds it: then it is left alone, since
+            /// another survivor may have reset and taken it meanwhile.
+            fn reset(&self) -> bool {
+                self.body.reset::<Processes>().is_ok()
+            }
+
+            fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
+                let this = slf.get();
+                if this.enter_now() {
+                    return Ok(true);
+                }
+                wait_for(slf, this.wanted(), Deadline::NEVER, |p| this.enter(p))
+            }
+
+            #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
+            fn __exit__(
+                &self,
+                _type: Option<&Bound<'_, PyAny>>,
+                _value: Option<&Bound<'_, PyAny>>,
+                _traceback: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<()> {
+                self.release()
+            }
+
+            /// Where it was made, if that is known.
+            fn _made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
+                self.made.file_and_line(py)
+            }
+
+            /// What `_made` was in the process that it comes from.
+            fn _set_made(&self, place: FileAndLine) {
+                self.made.set_there(place);
+            }
+
+            fn _owner(&self) -> Option<(u32, u32)> {
+                pid_and_thread(self.body.owner())
+            }
+
+            fn _is_zero(&self) -> bool {
+                self.locked()
+            }
+
+            fn _get_value(&self) -> u32 {
+                u32::from(!self.locked())
+            }
+
+            fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                lock_statistics(py, self.lock(), self._owner())
+            }
+        }
+        travels!($class);
+
+        impl $class {
+            /// For those in Rust who hold it for a moment: as `__enter__()`.
+            pub(crate) fn hold(slf: &Bound<'_, Self>) -> PyResult<()> {
+                Self::__enter__(slf).map(drop)
+            }
+
+            /// As `release()`.
+            pub(crate) fn let_go(&self) -> PyResult<()> {
+                self.release()
+            }
+        }
+
+        impl Quick for $class {
+            #[inline]
+            fn take_now(&self) -> bool {
+                self.body.try_acquire_now::<Processes>()
+            }
+            #[inline]
+            fn enter_now(&self) -> bool {
+                self.try_enter()
+            }
+            #[inline]
+            fn give_back(&self) -> bool {
+                self.body.release::<Processes>().is_ok()
+            }
+        }
+
+        impl Waitable for $class {
+            fn ready(&self) -> bool {
+                self.is_free_for_me()
+            }
+            fn events(&self) -> &EventCount {
+                self.body.freed()
+            }
+            fn call(&self) -> u32 {
+                primitive::key(&self.body)
+            }
+        }
+        waitable!($class);
+    };
+}
+
+/// Mutual exclusion between processes (and their threads). Whoever may release it, also who did not acquire it.
+#[pyclass(subclass, frozen, module = "kettle._native")]
+pub(crate) struct Lock {
+    body: Handle<sync::Lock>,
+    name: Option<String>,
+    made: Made,
+}
+
+#[pymethods]
 impl Lock {
-    pub(crate) fn body(&self) -> &sync::Lock {
+    #[new]
+    #[pyo3(signature = (*, on_owner_death="raise", name=None, _token=None))]
+    fn new(py: Python<'_>, on_owner_death: &str, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
+        let (body, made) = match _token {
+            Some(token) => (primitive::from_token(token)?, Made::default()),
+            None => {
+                let policy = policy(on_owner_death)?;
+                (Handle::new(|| sync::Lock::new(policy)).map_err(errors::arena)?, Made::here(py))
+            }
+        };
+        Ok(Self { body, name, made })
+    }
+
+    fn release(&self) -> PyResult<()> {
+        self.body.release::<Processes>().map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
+    }
+
+    fn _is_mine(&self) -> bool {
+        self.body.owner() == Some(participants::me())
+    }
+
+    fn _count(&self) -> u32 {
+        u32::from(self._is_mine())
+    }
+}
+
+impl Lock {
+    fn lock(&self) -> &sync::Lock {
         &self.body
     }
 
@@ -178,29 +228,21 @@ impl Lock {
         Wanted { holder: self.body.holder(), reentrant: false, insists: false }
     }
 
-    /// For those in Rust who hold it for a moment: as `__enter__()`.
-    pub(crate) fn hold(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::__enter__(slf).map(drop)
+    #[inline]
+    fn try_enter(&self) -> bool {
+        self.body.try_acquire_scoped::<Processes>()
     }
 
-    /// As `release()`.
-    pub(crate) fn let_go(&self) -> PyResult<()> {
-        self.release()
+    fn enter(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+        self.body.acquire_scoped::<Processes>(patience)
+    }
+
+    fn is_free_for_me(&self) -> bool {
+        !self.locked() || self.body.is_broken()
     }
 }
 
-impl Waitable for Lock {
-    fn ready(&self) -> bool {
-        self.body.owner().is_none() || self.body.is_broken()
-    }
-    fn events(&self) -> &EventCount {
-        self.body.freed()
-    }
-    fn call(&self) -> u32 {
-        primitive::key(&self.body)
-    }
-}
-waitable!(Lock);
+exclusive!(Lock);
 
 /// A lock that its holder may take again. Only the thread that holds it may release it.
 #[pyclass(subclass, frozen, module = "kettle._native")]
@@ -225,44 +267,10 @@ impl RLock {
         Ok(Self { body, name, made })
     }
 
-    #[pyo3(signature = (block=true, timeout=None))]
-    fn acquire(slf: &Bound<'_, Self>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        let body = &slf.get().body;
-        if body.try_acquire_now::<Processes>() {
-            return Ok(true);
-        }
-        let wanted = Wanted { holder: body.holder(), reentrant: true, insists: false };
-        wait_for(slf, wanted, deadline(block, timeout), |p| body.acquire::<Processes>(p))
-    }
-
     fn release(&self) -> PyResult<()> {
         self.body
             .release::<Processes>()
             .map_err(|_| PyAssertionError::new_err("attempt to release recursive lock not owned by thread"))
-    }
-
-    fn locked(&self) -> bool {
-        self.body.owner().is_some()
-    }
-
-    /// Makes a lock free again whose holder died. False if somebody alive holds it: then it is left alone, since
-    /// another survivor may have reset and taken it meanwhile.
-    fn reset(&self) -> bool {
-        self.body.reset::<Processes>().is_ok()
-    }
-
-    fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        Self::acquire(slf, true, None)
-    }
-
-    #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
-    fn __exit__(
-        &self,
-        _type: Option<&Bound<'_, PyAny>>,
-        _value: Option<&Bound<'_, PyAny>>,
-        _traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        self.release()
     }
 
     /// Leaves the lock altogether; says how often it was held. For a condition's wait.
@@ -272,23 +280,8 @@ impl RLock {
 
     /// Takes it as often as `_release_save` said.
     fn _acquire_restore(slf: &Bound<'_, Self>, depth: u32) -> PyResult<()> {
-        let body = &slf.get().body;
-        let wanted = Wanted { holder: body.holder(), reentrant: true, insists: false };
-        wait_for(slf, wanted, Deadline::NEVER, |p| body.acquire_again::<Processes>(depth, p)).map(drop)
-    }
-
-    /// Where it was made, if that is known.
-    fn _made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
-        self.made.file_and_line(py)
-    }
-
-    /// What `_made` was in the process that it comes from.
-    fn _set_made(&self, place: FileAndLine) {
-        self.made.set_there(place);
-    }
-
-    fn _owner(&self) -> Option<(u32, u32)> {
-        pid_and_thread(self.body.owner())
+        let this = slf.get();
+        wait_for(slf, this.wanted(), Deadline::NEVER, |p| this.body.acquire_again::<Processes>(depth, p)).map(drop)
     }
 
     fn _is_mine(&self) -> bool {
@@ -298,50 +291,30 @@ impl RLock {
     fn _count(&self) -> u32 {
         self.body.depth::<Processes>()
     }
-
-    fn _is_zero(&self) -> bool {
-        self.locked()
-    }
-
-    fn _get_value(&self) -> u32 {
-        u32::from(!self.locked())
-    }
-
-    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        lock_statistics(py, self.body.lock(), self._owner())
-    }
 }
-travels!(RLock);
 
 impl RLock {
-    pub(crate) fn body(&self) -> &sync::ReentrantLock {
-        &self.body
+    fn lock(&self) -> &sync::Lock {
+        self.body.lock()
     }
 
-    /// For those in Rust who hold it for a moment: as `acquire()`.
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { holder: self.body.holder(), reentrant: true, insists: false }
+    }
+
+    /// Nobody else can give it back in any case.
     #[inline]
-    pub(crate) fn hold(slf: &Bound<'_, Self>) -> PyResult<()> {
-        if slf.get().body.try_acquire_now::<Processes>() {
-            return Ok(());
-        }
-        Self::acquire(slf, true, None).map(drop)
+    fn try_enter(&self) -> bool {
+        self.take_now()
     }
 
-    /// As `release()`.
-    pub(crate) fn let_go(&self) -> PyResult<()> {
-        self.release()
+    fn enter(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+        self.body.acquire::<Processes>(patience)
+    }
+
+    fn is_free_for_me(&self) -> bool {
+        !self.locked() || self._is_mine() || self.body.lock().is_broken()
     }
 }
 
-impl Waitable for RLock {
-    fn ready(&self) -> bool {
-        self.body.owner().is_none() || self.body.is_mine::<Processes>() || self.body.lock().is_broken()
-    }
-    fn events(&self) -> &EventCount {
-        self.body.freed()
-    }
-    fn call(&self) -> u32 {
-        primitive::key(&self.body)
-    }
-}
-waitable!(RLock);
+exclusive!(RLock);

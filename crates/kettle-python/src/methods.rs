@@ -16,7 +16,6 @@ mod threads;
 
 use std::ffi::CStr;
 
-use kettle_core::shared::Processes;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyMethodDef, PyMethodDefPointer};
 use pyo3::prelude::*;
@@ -25,6 +24,7 @@ use pyo3::{PyClass, PyTypeInfo};
 
 pub(crate) use attached::{Attached, AttachedLock};
 pub(crate) use frames::Site;
+pub(crate) use threads::Exclusive;
 
 use crate::lock::{Lock, RLock};
 use crate::memory::Cell;
@@ -160,12 +160,38 @@ unsafe fn general<T: PyTypeInfo>(
                 return std::ptr::null_mut();
             }
         };
+        forward(method.as_ptr(), slf, args, nargs, kwnames)
+    }
+}
+
+/// `method(slf, ...)` with these arguments.
+///
+/// # Safety
+/// The interpreter is attached, `method` and `slf` are objects, and the arguments are those of a vectorcall under way.
+unsafe fn forward(
+    method: *mut ffi::PyObject,
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised; `kwnames` is a tuple or NULL.
+    unsafe {
         let named = if kwnames.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(kwnames) };
-        let mut all = vec![slf];
-        if nargs + named > 0 {
-            all.extend_from_slice(std::slice::from_raw_parts(args, (nargs + named) as usize));
-        }
-        ffi::PyObject_Vectorcall(method.as_ptr(), all.as_ptr(), nargs as usize + 1, kwnames)
+        let given = if nargs + named == 0 { &[] } else { std::slice::from_raw_parts(args, (nargs + named) as usize) };
+        let mut few = [slf; 5];
+        let many: Vec<_>;
+        let all = match few.get_mut(1..=given.len()) {
+            Some(places) => {
+                places.copy_from_slice(given);
+                few.as_ptr()
+            }
+            None => {
+                many = std::iter::once(slf).chain(given.iter().copied()).collect();
+                many.as_ptr()
+            }
+        };
+        ffi::PyObject_Vectorcall(method, all, nargs as usize + 1, kwnames)
     }
 }
 
@@ -235,44 +261,5 @@ unsafe extern "C" fn get_lock(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) ->
             Some(lock) => ffi::Py_NewRef(lock.as_ptr()),
             None => ffi::Py_NewRef(ffi::Py_None()),
         }
-    }
-}
-
-impl Quick for Lock {
-    #[inline]
-    fn take_now(&self) -> bool {
-        self.body().try_acquire_now::<Processes>()
-    }
-    #[inline]
-    fn enter_now(&self) -> bool {
-        self.body().try_acquire_scoped::<Processes>()
-    }
-    #[inline]
-    fn give_back(&self) -> bool {
-        self.body().release::<Processes>().is_ok()
-    }
-}
-
-impl Quick for RLock {
-    #[inline]
-    fn take_now(&self) -> bool {
-        self.body().try_acquire_now::<Processes>()
-    }
-    #[inline]
-    fn give_back(&self) -> bool {
-        self.body().release::<Processes>().is_ok()
-    }
-}
-
-impl Quick for Semaphore {
-    const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nGives `n` permits back.";
-
-    #[inline]
-    fn take_now(&self) -> bool {
-        self.try_acquire_now()
-    }
-    #[inline]
-    fn give_back(&self) -> bool {
-        self.release_one()
     }
 }

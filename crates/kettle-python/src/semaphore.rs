@@ -1,5 +1,7 @@
 //! `Semaphore` and `BoundedSemaphore`.
 
+use std::ffi::CStr;
+
 use kettle_core::arena::Handle;
 use kettle_core::shared::Processes;
 use kettle_core::stats::SemaphoreStatistics;
@@ -11,6 +13,7 @@ use pyo3::types::{PyBytes, PyType};
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
+use crate::methods::Quick;
 use crate::primitive::{self, Waitable, waitable};
 
 /// The two kinds of permits behind one name.
@@ -68,15 +71,13 @@ impl Semaphore {
 
     #[pyo3(signature = (block=true, timeout=None))]
     fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        let now = kettle_core::wait::Patience::instant();
-        let permits = &self.permits;
-        let got = match permits {
-            Permits::Free(s) => s.acquire::<Processes>(&now),
-            Permits::Owned(s) => s.acquire::<Processes>(&now),
-        };
-        if got.is_ok() || !block {
-            return Ok(got.is_ok());
+        if self.take_now() {
+            return Ok(true);
         }
+        if !block {
+            return Ok(false);
+        }
+        let permits = &self.permits;
         let got = wait_outside(py, deadline(block, timeout), |p| match permits {
             Permits::Free(s) => s.acquire::<Processes>(p),
             Permits::Owned(s) => s.acquire::<Processes>(p),
@@ -160,18 +161,19 @@ pub(crate) fn semaphore_statistics<'py>(py: Python<'py>, s: &SemaphoreStatistics
     )
 }
 
-impl Semaphore {
-    /// As `acquire(False)`.
-    pub(crate) fn try_acquire_now(&self) -> bool {
+impl Quick for Semaphore {
+    const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nGives `n` permits back.";
+
+    #[inline]
+    fn take_now(&self) -> bool {
         let now = Patience::instant();
         match &self.permits {
             Permits::Free(s) => s.acquire::<Processes>(&now).is_ok(),
             Permits::Owned(s) => s.acquire::<Processes>(&now).is_ok(),
         }
     }
-
-    /// As `release()`, false where that raises.
-    pub(crate) fn release_one(&self) -> bool {
+    #[inline]
+    fn give_back(&self) -> bool {
         match &self.permits {
             Permits::Free(s) => s.release::<Processes>(1).is_ok(),
             Permits::Owned(s) => s.release::<Processes>().is_ok(),

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use super::this;
+use super::{forward, this};
 use crate::errors;
 use crate::objects::{NothingNow, ObjectQueue};
 
@@ -22,7 +22,7 @@ unsafe impl Sync for Table {}
 static METHODS: Table = Table([
     PyMethodDef {
         ml_name: c"put".as_ptr(),
-        ml_meth: PyMethodDefPointer { PyCFunctionFastWithKeywords: put },
+        ml_meth: PyMethodDefPointer { PyCFunctionFastWithKeywords: put::<true> },
         ml_flags: FAST,
         ml_doc: c"put($self, /, item, block=True, timeout=None)\n--\n\n\
             Puts `item`, waiting for room if there is none: for ever, or for `timeout` seconds, or not at all if\n\
@@ -42,7 +42,7 @@ static METHODS: Table = Table([
     },
     PyMethodDef {
         ml_name: c"put_nowait".as_ptr(),
-        ml_meth: PyMethodDefPointer { PyCFunctionFastWithKeywords: put_nowait },
+        ml_meth: PyMethodDefPointer { PyCFunctionFastWithKeywords: put::<false> },
         ml_flags: FAST,
         ml_doc: c"put_nowait($self, /, item)\n--\n\n`put(item, block=False)`.".as_ptr(),
     },
@@ -130,22 +130,7 @@ impl General {
                     return std::ptr::null_mut();
                 }
             };
-            let named = if kwnames.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(kwnames) };
-            let given =
-                if nargs + named == 0 { &[] } else { std::slice::from_raw_parts(args, (nargs + named) as usize) };
-            let mut few = [slf; 5];
-            let many: Vec<_>;
-            let all = match few.get_mut(1..=given.len()) {
-                Some(places) => {
-                    places.copy_from_slice(given);
-                    few.as_ptr()
-                }
-                None => {
-                    many = std::iter::once(slf).chain(given.iter().copied()).collect();
-                    many.as_ptr()
-                }
-            };
-            ffi::PyObject_Vectorcall(method.as_ptr(), all, nargs as usize + 1, kwnames)
+            forward(method.as_ptr(), slf, args, nargs, kwnames)
         }
     }
 }
@@ -156,7 +141,8 @@ static GET: General = General::new("get");
 static GET_NOWAIT: General = General::new("get_nowait");
 static TASK_DONE: General = General::new("task_done");
 
-unsafe extern "C" fn put(
+/// `put`, and `put_nowait`, which does not wait.
+unsafe extern "C" fn put<const WAITS: bool>(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     nargs: ffi::Py_ssize_t,
@@ -167,22 +153,8 @@ unsafe extern "C" fn put(
         if nargs == 1 && kwnames.is_null() && put_now(slf, *args) {
             return ffi::Py_NewRef(ffi::Py_None());
         }
-        PUT.call(slf, args, nargs, kwnames)
-    }
-}
-
-unsafe extern "C" fn put_nowait(
-    slf: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    nargs: ffi::Py_ssize_t,
-    kwnames: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
-    unsafe {
-        if nargs == 1 && kwnames.is_null() && put_now(slf, *args) {
-            return ffi::Py_NewRef(ffi::Py_None());
-        }
-        PUT_NOWAIT.call(slf, args, nargs, kwnames)
+        let general = if WAITS { &PUT } else { &PUT_NOWAIT };
+        general.call(slf, args, nargs, kwnames)
     }
 }
 

@@ -1,7 +1,5 @@
 //! The locks and their kin between threads.
 
-use std::ffi::CStr;
-
 use pyo3::ffi::{self, PyMethodDefPointer};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -33,7 +31,7 @@ pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<bool> {
 }
 
 /// A lock for threads.
-trait Exclusive: Quick {
+pub(crate) trait Exclusive: Quick {
     fn is_locked(&self) -> bool;
 }
 
@@ -72,67 +70,54 @@ fn install_condition(cls: &Bound<'_, PyType>) -> PyResult<()> {
     put_all::<Condition>(cls, table)
 }
 
-unsafe extern "C" fn locked<T: Exclusive>(
-    slf: *mut ffi::PyObject,
-    args: *mut *mut ffi::PyObject,
-    nargs: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
-    unsafe {
-        if nargs == 0 {
-            return truth(this::<T>(slf).is_locked());
-        }
-        general::<T>("locked", slf, args, nargs, std::ptr::null_mut())
-    }
-}
+/// What is answered at once, if anything is.
+type Answer = Option<*mut ffi::PyObject>;
 
-fn truth(value: bool) -> *mut ffi::PyObject {
+/// True or False.
+fn truth(value: bool) -> Answer {
     // SAFETY: the two are immortal, or counted as any other.
-    unsafe { ffi::Py_NewRef(if value { ffi::Py_True() } else { ffi::Py_False() }) }
+    Some(unsafe { ffi::Py_NewRef(if value { ffi::Py_True() } else { ffi::Py_False() }) })
 }
 
-unsafe extern "C" fn is_set(
-    slf: *mut ffi::PyObject,
-    args: *mut *mut ffi::PyObject,
-    nargs: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
-    unsafe {
-        if nargs == 0 {
-            return truth(this::<Event>(slf).is_set());
-        }
-        general::<Event>("is_set", slf, args, nargs, std::ptr::null_mut())
-    }
+/// None, if it was done.
+fn nothing(is_done: bool) -> Answer {
+    // SAFETY: it is immortal, or counted as any other.
+    is_done.then(|| unsafe { ffi::Py_NewRef(ffi::Py_None()) })
 }
 
-unsafe extern "C" fn set(
-    slf: *mut ffi::PyObject,
-    args: *mut *mut ffi::PyObject,
-    nargs: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
-    unsafe {
-        if nargs == 0 {
-            this::<Event>(slf).set();
-            return ffi::Py_NewRef(ffi::Py_None());
+/// Functions for methods that take no arguments: what is not answered at once, a wrong call among it, is left to PyO3's
+/// method of that name.
+macro_rules! without_arguments {
+    ($($function:ident$(<$t:ident: $bound:path>)?($this:ident: $class:ty), $name:literal => $answer:expr;)*) => {$(
+        unsafe extern "C" fn $function$(<$t: $bound>)?(
+            slf: *mut ffi::PyObject,
+            args: *mut *mut ffi::PyObject,
+            nargs: ffi::Py_ssize_t,
+        ) -> *mut ffi::PyObject {
+            // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+            unsafe {
+                let $this = this::<$class>(slf);
+                if nargs == 0 && let Some(answer) = $answer {
+                    return answer;
+                }
+                general::<$class>($name, slf, args, nargs, std::ptr::null_mut())
+            }
         }
-        general::<Event>("set", slf, args, nargs, std::ptr::null_mut())
-    }
+    )*};
 }
 
-unsafe extern "C" fn clear(
-    slf: *mut ffi::PyObject,
-    args: *mut *mut ffi::PyObject,
-    nargs: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
-    unsafe {
-        if nargs == 0 {
-            this::<Event>(slf).clear();
-            return ffi::Py_NewRef(ffi::Py_None());
-        }
-        general::<Event>("clear", slf, args, nargs, std::ptr::null_mut())
-    }
+without_arguments! {
+    locked<T: Exclusive>(lock: T), "locked" => truth(lock.is_locked());
+    is_set(event: Event), "is_set" => truth(event.is_set());
+    set(event: Event), "set" => {
+        event.set();
+        nothing(true)
+    };
+    clear(event: Event), "clear" => {
+        event.clear();
+        nothing(true)
+    };
+    notify_all(condition: Condition), "notify_all" => nothing(condition.notify_now(u32::MAX));
 }
 
 unsafe extern "C" fn wait(
@@ -165,20 +150,6 @@ unsafe extern "C" fn notify(
     }
 }
 
-unsafe extern "C" fn notify_all(
-    slf: *mut ffi::PyObject,
-    args: *mut *mut ffi::PyObject,
-    nargs: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
-    unsafe {
-        if nargs == 0 && this::<Condition>(slf).notify_now(u32::MAX) {
-            return ffi::Py_NewRef(ffi::Py_None());
-        }
-        general::<Condition>("notify_all", slf, args, nargs, std::ptr::null_mut())
-    }
-}
-
 unsafe extern "C" fn enter_guard(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
     unsafe {
@@ -200,70 +171,5 @@ unsafe extern "C" fn exit_guard(
             return ffi::Py_NewRef(ffi::Py_None());
         }
         general::<Condition>("__exit__", slf, args, nargs, std::ptr::null_mut())
-    }
-}
-
-const ACQUIRE_DOC: &CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
-    Takes it, waiting at most `timeout` seconds (-1: for ever). Says whether it was taken.";
-
-impl Exclusive for Lock {
-    #[inline]
-    fn is_locked(&self) -> bool {
-        self.locked()
-    }
-}
-
-impl Quick for Lock {
-    const ACQUIRE_DOC: &'static CStr = ACQUIRE_DOC;
-    const MORTAL: bool = false;
-
-    #[inline]
-    fn take_now(&self) -> bool {
-        self.take_now()
-    }
-    #[inline]
-    fn enter_now(&self) -> bool {
-        self.enter_now()
-    }
-    #[inline]
-    fn give_back(&self) -> bool {
-        self.give_back()
-    }
-}
-
-impl Exclusive for RLock {
-    #[inline]
-    fn is_locked(&self) -> bool {
-        self.locked()
-    }
-}
-
-impl Quick for RLock {
-    const ACQUIRE_DOC: &'static CStr = ACQUIRE_DOC;
-    const MORTAL: bool = false;
-
-    #[inline]
-    fn take_now(&self) -> bool {
-        self.take_now()
-    }
-    #[inline]
-    fn give_back(&self) -> bool {
-        self.give_back()
-    }
-}
-
-impl Quick for Semaphore {
-    const ACQUIRE_DOC: &'static CStr = c"acquire($self, /, blocking=True, timeout=None)\n--\n\n\
-        Takes a permit, waiting at most `timeout` seconds (None: for ever). Says whether it was taken.";
-    const MORTAL: bool = false;
-    const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nGives `n` permits back.";
-
-    #[inline]
-    fn take_now(&self) -> bool {
-        self.take_now()
-    }
-    #[inline]
-    fn give_back(&self) -> bool {
-        self.give_back()
     }
 }

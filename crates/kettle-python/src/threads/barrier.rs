@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::{key, set_name};
-use crate::barrier::{Arrival, barrier_statistics, wait_at};
+use crate::barrier::{Arrival, barrier_methods, wait_at};
 use crate::door::deadline;
 use crate::primitive::{Waitable, waitable};
 
@@ -79,39 +79,8 @@ impl Barrier {
     fn _settings(&self, py: Python<'_>) -> (Option<Py<PyAny>>, Option<f64>) {
         self.settings.get().map_or((None, None), |s| (s.action.as_ref().map(|a| a.clone_ref(py)), s.timeout))
     }
-
-    /// Begins anew with nobody there; those who wait get an error.
-    fn reset(&self) {
-        self.body.reset::<Heap>();
-    }
-
-    /// Breaks it: those who wait and those who come get an error until it is reset.
-    fn abort(&self) {
-        self.body.abort::<Heap>();
-    }
-
-    /// How many must come.
-    #[getter]
-    fn parties(&self) -> u32 {
-        self.body.parties()
-    }
-
-    /// How many wait now.
-    #[getter]
-    fn n_waiting(&self) -> u32 {
-        self.body.waiting()
-    }
-
-    /// Whether it is broken.
-    #[getter]
-    fn broken(&self) -> bool {
-        self.body.is_broken()
-    }
-
-    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        barrier_statistics(py, &self.body.statistics())
-    }
 }
+barrier_methods!(Barrier, Heap);
 
 impl Barrier {
     pub(crate) fn body(&self) -> &sync::Barrier {

@@ -13,7 +13,7 @@ use super::lock::{Lock, RLock};
 use super::{key, wait_for_thread};
 use crate::condition::condition_statistics;
 use crate::door::deadline;
-use crate::methods::calls;
+use crate::methods::{Quick, calls};
 
 /// The waiters of a condition, and the lock that goes with it.
 #[pyclass(subclass, frozen, name = "HeapCondition", module = "kettle._native")]

@@ -1,5 +1,7 @@
 //! `Lock` and `RLock`.
 
+use std::ffi::CStr;
+
 use kettle_core::deadlock::Wanted;
 use kettle_core::sync::{self, Acquired, Heap, LockError, OnOwnerDeath};
 use kettle_core::wait::{Deadline, EventCount, Patience, Scope};
@@ -10,9 +12,11 @@ use pyo3::types::{PyDict, PyTuple};
 use super::{Truth, UNSET, acquire_deadline, key, pid_and_thread, set_name, sleep_for_lock, sleep_until_locked};
 use crate::deadlock::{FileAndLine, Made};
 use crate::lock::lock_statistics;
+use crate::methods::{Exclusive, Quick};
 use crate::primitive::{Waitable, waitable};
 
-/// What both have, given `take_now`, `enter_now`, `enter`, `release`, `lock`, `wanted` and `is_free_for_me`.
+/// What both have, given `release`, `lock`, `wanted` and `is_free_for_me`; and
+/// `try_enter` and `enter`, which take it for a `with` block.
 macro_rules! exclusive {
     ($class:ty) => {
         #[pymethods]
@@ -70,6 +74,32 @@ macro_rules! exclusive {
             }
         }
 
+        impl Quick for $class {
+            const ACQUIRE_DOC: &'static CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
+                Takes it, waiting at most `timeout` seconds (-1: for ever). Says whether it was taken.";
+            const MORTAL: bool = false;
+
+            #[inline]
+            fn take_now(&self) -> bool {
+                self.body.try_acquire_now::<Heap>()
+            }
+            #[inline]
+            fn enter_now(&self) -> bool {
+                self.try_enter()
+            }
+            #[inline]
+            fn give_back(&self) -> bool {
+                self.body.release::<Heap>().is_ok()
+            }
+        }
+
+        impl Exclusive for $class {
+            #[inline]
+            fn is_locked(&self) -> bool {
+                self.locked()
+            }
+        }
+
         impl Waitable for $class {
             fn ready(&self) -> bool {
                 self.is_free_for_me()
@@ -123,18 +153,8 @@ impl Lock {
         Wanted { holder: self.body.holder(), reentrant: false, insists: false }
     }
 
-    fn is_free_for_me(&self) -> bool {
-        !self.locked()
-    }
-
     #[inline]
-    pub(crate) fn take_now(&self) -> bool {
-        self.body.try_acquire_now::<Heap>()
-    }
-
-    /// The same for a `with` block.
-    #[inline]
-    pub(crate) fn enter_now(&self) -> bool {
+    fn try_enter(&self) -> bool {
         self.body.try_acquire_scoped::<Heap>()
     }
 
@@ -142,10 +162,8 @@ impl Lock {
         self.body.acquire_scoped::<Heap>(patience)
     }
 
-    /// False if nobody had it.
-    #[inline]
-    pub(crate) fn give_back(&self) -> bool {
-        self.body.release::<Heap>().is_ok()
+    fn is_free_for_me(&self) -> bool {
+        !self.locked()
     }
 
     /// Takes it, however long that takes, and whatever signal handlers raise meanwhile.
@@ -235,18 +253,9 @@ impl RLock {
         Wanted { holder: self.lock().holder(), reentrant: true, insists: false }
     }
 
-    fn is_free_for_me(&self) -> bool {
-        !self.locked() || self._is_owned()
-    }
-
+    /// Nobody else can give it back in any case.
     #[inline]
-    pub(crate) fn take_now(&self) -> bool {
-        self.body.try_acquire_now::<Heap>()
-    }
-
-    /// The same for a `with` block: nobody else can give it back in any case.
-    #[inline]
-    pub(crate) fn enter_now(&self) -> bool {
+    fn try_enter(&self) -> bool {
         self.take_now()
     }
 
@@ -254,10 +263,8 @@ impl RLock {
         self.body.acquire::<Heap>(patience)
     }
 
-    /// False if it is not this thread's.
-    #[inline]
-    pub(crate) fn give_back(&self) -> bool {
-        self.body.release::<Heap>().is_ok()
+    fn is_free_for_me(&self) -> bool {
+        !self.locked() || self._is_owned()
     }
 
     /// Leaves it altogether; says how often it was taken.

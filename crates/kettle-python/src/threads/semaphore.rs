@@ -1,5 +1,6 @@
 //! `Semaphore` and `BoundedSemaphore`.
 
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kettle_core::sync::{self, Heap};
@@ -10,6 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::{Truth, key, wait_for_thread};
 use crate::door::deadline;
+use crate::methods::Quick;
 use crate::primitive::{Waitable, waitable};
 use crate::semaphore::semaphore_statistics;
 
@@ -98,15 +100,18 @@ impl Semaphore {
     }
 }
 
-impl Semaphore {
+impl Quick for Semaphore {
+    const ACQUIRE_DOC: &'static CStr = c"acquire($self, /, blocking=True, timeout=None)\n--\n\n\
+        Takes a permit, waiting at most `timeout` seconds (None: for ever). Says whether it was taken.";
+    const MORTAL: bool = false;
+    const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nGives `n` permits back.";
+
     #[inline]
-    pub(crate) fn take_now(&self) -> bool {
+    fn take_now(&self) -> bool {
         self.body.acquire::<Heap>(&Patience::instant()).is_ok()
     }
-
-    /// False if that is too often.
     #[inline]
-    pub(crate) fn give_back(&self) -> bool {
+    fn give_back(&self) -> bool {
         self.body.release::<Heap>(1).is_ok()
     }
 }
