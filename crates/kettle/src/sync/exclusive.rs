@@ -1,4 +1,4 @@
-//! What every lock can do, be it re-entrant or not, between processes or threads.
+//! What every lock can do, be it re-entrant or not, between processes or threads; and what a plain one can besides.
 
 /// Given in the type: `label`; `state()`, what it says of itself; `try_now()`, which gives a guard if the lock is free;
 /// and `wait_for(patience, place, insists)`, which waits.
@@ -80,3 +80,43 @@ macro_rules! lock_methods {
     };
 }
 pub(crate) use lock_methods;
+
+/// What a lock can do whose guard may go to another thread: so a condition waits for it, and a future may. Given in the
+/// type besides what [`lock_methods`] wants: `freed()` of its `state()`, where those wait who want it; and `unscope`, which
+/// says of a guard that it is a task's, so no scope of this thread ends it.
+macro_rules! plain_lock_methods {
+    (
+        $name:ident <$t:ident $(: $bound:path)?>,
+        guard = $guard:ty,
+        home = $home:ty,
+        unscope = |$held:ident| $unscope:expr $(,)?
+    ) => {
+        impl<$t $(: $bound)?> $name<$t> {
+            /// For a condition, whose waiter cannot do without it.
+            pub(super) fn acquire_again(&self, place: &Location<'_>) -> Result<$guard, OwnerDied> {
+                match self.try_now().map_or_else(|| self.wait_for(&Patience::forever(), place, true), Ok) {
+                    Ok(guard) => Ok(guard),
+                    Err(AcquireError::OwnerDied(death)) => Err(death),
+                    Err(e) => unreachable!("who waits for ever, and insists, is told nothing else: {e}"),
+                }
+            }
+
+            /// Waits until the lock is free without blocking the thread, and takes it. Dropped before it is ready, the
+            /// future has taken nothing.
+            ///
+            /// # Errors
+            /// When its holder died with it.
+            #[cfg(feature = "tokio")]
+            pub async fn acquire_async(&self) -> Result<$guard, AcquireError> {
+                let attempt = || match self.try_acquire() {
+                    Err(AcquireError::TimedOut) => None,
+                    result => Some(result),
+                };
+                let $held = crate::reactor::wait_on::<$home, _>(self.state().freed(), attempt).await?;
+                $unscope;
+                Ok($held)
+            }
+        }
+    };
+}
+pub(crate) use plain_lock_methods;

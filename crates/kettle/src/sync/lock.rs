@@ -14,7 +14,7 @@ use kettle_core::stats::LockStatistics;
 use kettle_core::sync::{self, Acquired, OnOwnerDeath, ResetError};
 use kettle_core::wait::Patience;
 
-use super::exclusive::lock_methods;
+use super::exclusive::{lock_methods, plain_lock_methods};
 use crate::deadlock::Call;
 use crate::error::{AcquireError, HeldByTheLiving, OutOfMemory, OwnerDied};
 use crate::label::{Label, by_token_and_label};
@@ -123,31 +123,6 @@ impl<T: Plain> Lock<T> {
             Acquired::FromDead(owner) => Ok(LockGuard::new(self, Some(owner.into()))),
         }
     }
-
-    /// For a condition, whose waiter cannot do without it.
-    pub(super) fn acquire_again(&self, place: &Location<'_>) -> Result<LockGuard<'_, T>, OwnerDied> {
-        match self.try_now().map_or_else(|| self.wait_for(&Patience::forever(), place, true), Ok) {
-            Ok(guard) => Ok(guard),
-            Err(AcquireError::OwnerDied(death)) => Err(death),
-            Err(e) => unreachable!("who waits for ever, and insists, is told nothing else: {e}"),
-        }
-    }
-
-    /// Waits until the lock is free without blocking the thread, and takes it. Dropped before it is ready, the future
-    /// has taken nothing.
-    ///
-    /// # Errors
-    /// When its holder died with it.
-    #[cfg(feature = "tokio")]
-    pub async fn acquire_async(&self) -> Result<LockGuard<'_, T>, AcquireError> {
-        let attempt = || match self.try_acquire() {
-            Err(AcquireError::TimedOut) => None,
-            result => Some(result),
-        };
-        let guard = crate::reactor::wait_on::<Processes, _>(self.body.freed(), attempt).await?;
-        self.body.unscope();
-        Ok(guard)
-    }
 }
 
 lock_methods!(
@@ -155,6 +130,12 @@ lock_methods!(
     guard = LockGuard<'_, T>,
     reset = |this| this.body.reset::<Processes>(),
     when = "free",
+);
+plain_lock_methods!(
+    Lock<T: Plain>,
+    guard = LockGuard<'_, T>,
+    home = Processes,
+    unscope = |guard| guard.lock.body.unscope(),
 );
 
 /// Gives `f` as many bytes: from the stack if they are few, as they are in nearly all cases.

@@ -24,5 +24,5 @@ pub(crate) use barrier::Party;
 pub(crate) use barrier::barrier_methods;
 pub(crate) use condition::condition_methods;
 pub(crate) use event::event_methods;
-pub(crate) use exclusive::lock_methods;
+pub(crate) use exclusive::{lock_methods, plain_lock_methods};
 pub(crate) use semaphore::{permit, semaphore_methods};

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::DerefMut;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,12 @@ use kettle_core::stats::LockStatistics;
 use kettle_core::sync::{Guarded, Heap, Hold, OnOwnerDeath, ResetError};
 use kettle_core::wait::Patience;
 
+use super::value::around_a_value;
 use crate::deadlock::Call;
 use crate::error::{AcquireError, HeldByTheLiving, OwnerDied};
 use crate::label::Label;
 use crate::queue::until;
-use crate::sync::lock_methods;
+use crate::sync::{lock_methods, plain_lock_methods};
 
 /// A value that one thread at a time may look at and change.
 ///
@@ -111,31 +112,6 @@ impl<T> Lock<T> {
         let hold = call.wait::<Heap, _>(patience, |patience| guarded.acquire(patience))?;
         Ok(LockGuard { lock: self, hold })
     }
-
-    /// For a condition, whose waiter cannot do without it.
-    pub(super) fn acquire_again(&self, place: &Location<'_>) -> Result<LockGuard<'_, T>, OwnerDied> {
-        match self.try_now().map_or_else(|| self.wait_for(&Patience::forever(), place, true), Ok) {
-            Ok(guard) => Ok(guard),
-            Err(AcquireError::OwnerDied(death)) => Err(death),
-            Err(e) => unreachable!("who waits for ever, and insists, is told nothing else: {e}"),
-        }
-    }
-
-    /// Waits until the lock is free without blocking the thread, and takes it. Dropped before it is ready, the future
-    /// has taken nothing.
-    ///
-    /// # Errors
-    /// When its holder panicked.
-    #[cfg(feature = "tokio")]
-    pub async fn acquire_async(&self) -> Result<LockGuard<'_, T>, AcquireError> {
-        let attempt = || match self.try_acquire() {
-            Err(AcquireError::TimedOut) => None,
-            result => Some(result),
-        };
-        let guard = crate::reactor::wait_on::<Heap, _>(self.body.guarded.freed(), attempt).await?;
-        guard.hold.unscope();
-        Ok(guard)
-    }
 }
 
 lock_methods!(
@@ -144,13 +120,13 @@ lock_methods!(
     reset = |this| this.body.guarded.reset(),
     when = "free",
 );
-
-impl<T> Clone for Lock<T> {
-    /// Another handle to the same lock.
-    fn clone(&self) -> Self {
-        Self { body: Arc::clone(&self.body) }
-    }
-}
+plain_lock_methods!(
+    Lock<T>,
+    guard = LockGuard<'_, T>,
+    home = Heap,
+    unscope = |guard| guard.hold.unscope(),
+);
+around_a_value!(Lock, LockGuard);
 
 /// The right to the value of a [`Lock`]; dropping it frees the lock.
 ///
@@ -162,22 +138,8 @@ pub struct LockGuard<'a, T> {
 }
 
 impl<'a, T> LockGuard<'a, T> {
-    /// The holder that panicked before the lock came here, if the lock is one that recovers.
-    pub fn recovered_from(guard: &Self) -> Option<OwnerDied> {
-        guard.hold.recovered_from().map(OwnerDied::from)
-    }
-
     pub(super) fn lock(guard: &Self) -> &'a Lock<T> {
         guard.lock
-    }
-}
-
-impl<T> Deref for LockGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.hold
     }
 }
 
@@ -185,17 +147,5 @@ impl<T> DerefMut for LockGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         &mut self.hold
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for LockGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: fmt::Display> fmt::Display for LockGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
     }
 }

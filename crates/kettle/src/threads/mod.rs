@@ -64,6 +64,7 @@ mod lock;
 pub mod queue;
 mod rlock;
 mod semaphore;
+mod value;
 
 use std::convert::Infallible;
 

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::ops::Deref;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use kettle_core::stats::LockStatistics;
 use kettle_core::sync::{Heap, OnOwnerDeath, ReentrantGuarded, ReentrantHold, ResetError};
 use kettle_core::wait::Patience;
 
+use super::value::around_a_value;
 use crate::deadlock::Call;
 use crate::error::{AcquireError, HeldByTheLiving, OwnerDied};
 use crate::label::Label;
@@ -118,44 +118,10 @@ lock_methods!(
     reset = |this| this.body.guarded.reset(),
     when = "free or this thread's",
 );
-
-impl<T> Clone for RLock<T> {
-    /// Another handle to the same lock.
-    fn clone(&self) -> Self {
-        Self { body: Arc::clone(&self.body) }
-    }
-}
+around_a_value!(RLock, RLockGuard);
 
 /// One hold of an [`RLock`]. It stays with its thread.
 #[must_use = "the lock is left again as soon as its guard is dropped"]
 pub struct RLockGuard<'a, T = ()> {
     hold: ReentrantHold<'a, T>,
-}
-
-impl<T> RLockGuard<'_, T> {
-    /// The holder that panicked before the lock came here, if the lock is one that recovers.
-    pub fn recovered_from(guard: &Self) -> Option<OwnerDied> {
-        guard.hold.recovered_from().map(OwnerDied::from)
-    }
-}
-
-impl<T> Deref for RLockGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.hold
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for RLockGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: fmt::Display> fmt::Display for RLockGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
 }
