@@ -1,13 +1,24 @@
-"""Many threads that do something at once."""
+"""Threads beside a test, and many that do something at once."""
 
 from __future__ import annotations
 
 import threading as standard
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 #: Seconds after which a thread hangs for certain.
 LIMIT = 60
+
+
+@contextmanager
+def thread(target: Callable[..., object], *args: Any) -> Iterator[None]:
+    """A thread that runs `target(*args)`; it must have ended soon after the block."""
+    t = standard.Thread(target=target, args=args, daemon=True)
+    t.start()
+    yield
+    t.join(LIMIT)
+    assert not t.is_alive(), "a thread hangs"
 
 
 def all_at_once(target: Callable[[int], Any], count: int) -> list[Any]:

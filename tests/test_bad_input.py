@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -13,22 +10,9 @@ import pytest
 import kettle
 import kettle.multiprocessing as mp
 from kettle.multiprocessing.reduction import ForkingPickler
+from programs import run
 
 LIMIT = 30
-
-
-def run(program: str, **environment: str) -> str:
-    """What a program prints that is a session of its own; it must end well."""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
 
 # ------------------------------------------------------------------------------------------------------- wrong types
 

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
-import sys
 
 import pytest
 
+from programs import run
+
 LIMIT = 60
-
-
-def run(program: str, **environment: str) -> str:
-    """What a program prints that is a session of its own; it must end well."""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
 
 FILL_THE_ARENA = """
 import kettle.multiprocessing as mp

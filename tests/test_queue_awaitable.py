@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from contextlib import contextmanager
 
 import pytest
 
 import kettle.queue as kq
+from crowds import thread
 
 LIMIT = 30
 CLASSES = (kq.Queue, kq.LifoQueue, kq.PriorityQueue, kq.SimpleQueue)
@@ -44,15 +43,6 @@ def look(request):
         return q
 
     return look
-
-
-@contextmanager
-def thread(target, *args):
-    t = threading.Thread(target=target, args=args, daemon=True)
-    t.start()
-    yield
-    t.join(LIMIT)
-    assert not t.is_alive()
 
 
 async def some_turns():

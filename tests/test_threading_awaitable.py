@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading as standard
-from contextlib import contextmanager
 
 import pytest
 
 import kettle.threading as threading
+from crowds import thread
 
 LIMIT = 30
 
@@ -20,15 +20,6 @@ def runs(test):
     run.__name__ = test.__name__
     run.pytestmark = getattr(test, "pytestmark", [])
     return run
-
-
-@contextmanager
-def thread(target, *args):
-    t = standard.Thread(target=target, args=args, daemon=True)
-    t.start()
-    yield
-    t.join(LIMIT)
-    assert not t.is_alive()
 
 
 async def until(holds):

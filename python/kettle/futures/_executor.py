@@ -128,26 +128,6 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
 
     _own_submit = submit
 
-    def map(
-        self,
-        fn: Callable[..., Any],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = None,
-    ) -> Iterator[Any]:
-        """An iterator over `fn(*args) for args in zip(*iterables)`, done by the workers, in order.
-
-        timeout: in seconds, from now on; when they are over, the iterator raises TimeoutError.
-        chunksize: how many items are sent together.
-        buffersize: how many chunks are pulled from the iterables ahead of what was taken from the iterator, by whoever
-            takes from it; None for all, now.
-        """
-        if self._submits_otherwise():
-            more = {} if buffersize is None else {"buffersize": buffersize}
-            return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize, **more)
-        return self._map(fn, iterables, timeout, chunksize, buffersize, None, 0)
-
     def options(self, *, task_timeout: float | None = None, retries: int = 0) -> Executor:
         """A view of this executor whose tasks have a time limit, or are tried again.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from operator import index
 
 from kettle._core import native
@@ -18,14 +19,35 @@ __all__ = ["Maps", "Results"]
 _IMMUTABLE = (range, tuple, str, bytes, frozenset)
 
 
-class Maps:
+class Maps(Executor):
     """The `map` of an executor, of processes or of threads."""
 
     _open: Any
     _send: Any
     _lazy_maps: Any
-    submit: Any
     _own_submit: Any
+    #: Whether the standard library's code is at work; see `_parts`.
+    _is_standard = False
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        """An iterator over `fn(*args) for args in zip(*iterables)`, done by the workers, in order.
+
+        timeout: in seconds, from now on; when they are over, the iterator raises TimeoutError.
+        chunksize: how many items a worker takes together.
+        buffersize: how many chunks are pulled from the iterables ahead of what was taken from the iterator, by whoever
+            takes from it; None for all, now.
+        """
+        if self._is_standard or self._submits_otherwise():
+            more = {} if buffersize is None else {"buffersize": buffersize}
+            return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize, **more)
+        return self._map(fn, iterables, timeout, chunksize, buffersize, None, 0)
 
     def _submits_otherwise(self) -> bool:
         """Whether a subclass has a `submit` of its own, or somebody has put another one in place of ours: then each

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, thread
 
 from kettle import _thread_crew
@@ -45,9 +45,6 @@ class ThreadPoolExecutor(Maps, _standard):
     """
 
     __module__ = "kettle.futures"
-
-    #: Whether the standard library's code is at work; see `_parts`.
-    _is_standard = False
 
     def __init__(
         self,
@@ -117,26 +114,6 @@ class ThreadPoolExecutor(Maps, _standard):
         return future
 
     _own_submit = submit
-
-    def map(
-        self,
-        fn: Callable[..., Any],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = None,
-    ) -> Iterator[Any]:
-        """An iterator over `fn(*args) for args in zip(*iterables)`, done by the threads, in order.
-
-        timeout: in seconds, from now on; when they are over, the iterator raises TimeoutError.
-        chunksize: how many items a thread takes together.
-        buffersize: how many chunks are pulled from the iterables ahead of what was taken from the iterator, by whoever
-            takes from it; None for all, now.
-        """
-        if self._is_standard or self._submits_otherwise():
-            more = {} if buffersize is None else {"buffersize": buffersize}
-            return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize, **more)
-        return self._map(fn, iterables, timeout, chunksize, buffersize, None, 0)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more tasks; the threads leave when those that there are have been done.
