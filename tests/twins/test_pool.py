@@ -15,19 +15,12 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import contextmanager
 
 import pytest
 
+from pool.support import running
+
 from .support import LIMIT
-
-
-@contextmanager
-def running(context, *args, **options):
-    """A pool; it is ended, and its workers are gone, after the block."""
-    with context.Pool(*args, **options) as pool:
-        yield pool
-    pool.join()
 
 
 @pytest.fixture

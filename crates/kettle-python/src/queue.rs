@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kettle_core::arena::{Block, Handle};
 use kettle_core::queue::{self, GetError, JoinError, Parcel, PutError, Taken};
 use kettle_core::shared::{ArenaStore, Processes, place_of};
+use kettle_core::stats::QueueStatistics;
 use kettle_core::wait::{Deadline, EventCount, Patience};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -303,24 +304,29 @@ impl Queue {
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let s = self.body.statistics();
-        primitive::record(
-            py,
-            "QueueStatistics",
-            &[
-                ("size", s.size.into()),
-                ("maxsize", s.maxsize.into()),
-                ("put", s.put.into()),
-                ("got", s.got.into()),
-                ("unfinished", s.unfinished.into()),
-                ("getters_waiting", s.getters_waiting.into()),
-                ("putters_waiting", s.putters_waiting.into()),
-                ("shut_down", s.shut_down.into()),
-                ("owners_died", s.owners_died.into()),
-            ],
-        )
+        queue_statistics(py, s.size.into(), &s)
     }
 }
 travels!(Queue);
+
+/// Wherever the queue lives; `size` is told apart from the rest, for items may be elsewhere.
+pub(crate) fn queue_statistics<'py>(py: Python<'py>, size: u64, s: &QueueStatistics) -> PyResult<Bound<'py, PyAny>> {
+    primitive::record(
+        py,
+        "QueueStatistics",
+        &[
+            ("size", size),
+            ("maxsize", s.maxsize.into()),
+            ("put", s.put.into()),
+            ("got", s.got.into()),
+            ("unfinished", s.unfinished.into()),
+            ("getters_waiting", s.getters_waiting.into()),
+            ("putters_waiting", s.putters_waiting.into()),
+            ("shut_down", s.shut_down.into()),
+            ("owners_died", s.owners_died.into()),
+        ],
+    )
+}
 
 impl Queue {
     fn door(&self, door: u64) -> Option<kettle_core::wait::Door> {

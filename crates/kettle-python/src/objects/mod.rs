@@ -33,7 +33,7 @@ use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::methods::{AttachedLock, calls};
-use crate::primitive;
+use crate::queue::queue_statistics;
 use compare::Comparisons;
 
 type Item = Py<PyAny>;
@@ -388,21 +388,6 @@ impl ObjectQueue {
     /// Counters and the present state, as they are now.
     fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let size = Self::qsize(slf)?;
-        let s = slf.get().body.statistics(slf.py().into());
-        primitive::record(
-            slf.py(),
-            "QueueStatistics",
-            &[
-                ("size", size as u64),
-                ("maxsize", s.maxsize.into()),
-                ("put", s.put.into()),
-                ("got", s.got.into()),
-                ("unfinished", s.unfinished.into()),
-                ("getters_waiting", s.getters_waiting.into()),
-                ("putters_waiting", s.putters_waiting.into()),
-                ("shut_down", s.shut_down.into()),
-                ("owners_died", s.owners_died.into()),
-            ],
-        )
+        queue_statistics(slf.py(), size as u64, &slf.get().body.statistics(slf.py().into()))
     }
 }

@@ -1,0 +1,119 @@
+//! Who is here: one row per process of the session.
+//!
+//! ```text
+//! FREE ──claim──► CLAIMED ──┬─register──► LIVE ──leave, found dead──► FREE, next generation
+//!                           └─reserve──► RESERVED, EXPECTED ──adopt──► LIVE
+//!                                           └──release, found dead──► FREE, next generation
+//! ```
+//!
+//! RESERVED is a place for a process that somebody will start: it waits as long as its reserver lives, and a while
+//! longer, for a parent may end the moment it forked. EXPECTED is a place for a process that is being forked: it takes
+//! its place at once, or was killed before it could, so that such a place is free again after a while.
+//!
+//! Every arrow is one compare-exchange on the row's state, which names the generation too: so a row is freed once,
+//! and a name of an earlier user of the row is never mistaken for the present one. A row that is claimed or reserved
+//! names the process that did so, and is free again when that one is found dead.
+//!
+//! Rows are given out in turn, not the lowest first: a row comes round again only after all others did, which makes
+//! generations wrap slowly and leaves the process number of the dead to be read for a while (error messages want it).
+
+mod name;
+mod place;
+mod rows;
+mod seen_alive;
+
+use crate::atomics::Ordering;
+use crate::sys::owner::Owner;
+use crate::sys::process;
+
+use super::error::ArenaError;
+use super::header::Header;
+use super::{identity, segment};
+use rows::{FREE, Identity, LIVE, State, free, occupant_lives, row, rows};
+
+pub use name::{Participant, Ticket};
+pub use place::{adopt, child_gone, child_started, release, reserve_child};
+pub(super) use place::{expect_child, occupy, register, vacate};
+pub(super) use rows::Table;
+
+/// This thread of this process. The first call in a process registers it, and begins a session if there is none.
+///
+/// # Panics
+/// If the session cannot be begun or has no room: [`try_me`] says so instead.
+#[inline]
+pub fn me() -> Owner {
+    try_me().unwrap_or_else(|e| panic!("this process cannot take part in the session: {e}"))
+}
+
+/// This thread of this process; see [`me`].
+///
+/// # Errors
+/// When the session cannot be begun, or has no room for this process.
+#[inline]
+pub fn try_me() -> Result<Owner, ArenaError> {
+    identity::current()
+}
+
+/// Whether the process of `owner` has ended.
+///
+/// *Ended* means that its descriptor is readable (so a zombie has), or that its row has moved on. Nobody's row is
+/// never dead: it names threads of this very process.
+pub fn is_dead(owner: Owner) -> bool {
+    if owner.slot() == 0 {
+        return false;
+    }
+    let Some(header) = segment::header_if_any() else { return false };
+    let participant = Participant::of(owner);
+    if identity::is_me(participant) {
+        return false;
+    }
+    let row = row(header, owner.slot());
+    let state = State(row.state.load(Ordering::Acquire));
+    if state.generation() != owner.generation() || state.status() == FREE {
+        return true;
+    }
+    if seen_alive::lately(participant) {
+        return false;
+    }
+    if occupant_lives(row, state) {
+        seen_alive::note(participant);
+        return false;
+    }
+    free(header, row, state);
+    true
+}
+
+/// Whether the process still runs but has lost this thread, as happens when it executes another program.
+pub(super) fn has_lost_thread(owner: Owner) -> bool {
+    pid_of(owner).is_some_and(|pid| !process::thread_exists(pid, owner.thread()))
+}
+
+/// The process number of `owner`, also for a while after it ended; None if it is not known any more.
+pub fn pid_of(owner: Owner) -> Option<u32> {
+    let row = row(segment::header_if_any()?, owner.slot());
+    let identity = Identity(row.identity.load(Ordering::Acquire));
+    let state = State(row.state.load(Ordering::Acquire));
+    let still = state.generation() == owner.generation() && (state.awaits_process() || state.status() == LIVE);
+    let just_left = state == State::new(0, owner.generation(), LIVE).freed();
+    (owner.slot() != 0 && identity.0 != 0 && (still || just_left)).then(|| identity.pid())
+}
+
+/// The processes that live (or are about to).
+pub(super) fn alive(header: &'static Header) -> usize {
+    rows(header)
+        .filter(|row| {
+            let state = State(row.state.load(Ordering::Acquire));
+            state.status() != FREE && occupant_lives(row, state)
+        })
+        .count()
+}
+
+/// Frees the rows of all that ended unnoticed.
+pub(super) fn find_the_dead(header: &'static Header) {
+    for row in rows(header) {
+        let state = State(row.state.load(Ordering::Acquire));
+        if state.status() != FREE && !occupant_lives(row, state) {
+            free(header, row, state);
+        }
+    }
+}

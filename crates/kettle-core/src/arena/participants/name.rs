@@ -1,0 +1,69 @@
+//! The names of a row and its generation: before its process runs, and after.
+
+use crate::sys::owner::Owner;
+
+use super::is_dead;
+
+/// A place kept for a process that is about to be started. It may be passed to that process in any way: as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+impl Ticket {
+    /// As an integer: generation in the high half, row in the low one.
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// From what [`to_bits`](Self::to_bits) gave; None if it cannot be one.
+    pub const fn from_bits(bits: u64) -> Option<Self> {
+        let (slot, generation) = (bits as u32, (bits >> 32) as u32);
+        if slot == 0 || slot >= Owner::SLOTS || generation >= Owner::GENERATIONS {
+            return None;
+        }
+        Some(Self(bits))
+    }
+
+    pub(super) const fn new(slot: u32, generation: u32) -> Self {
+        Self((generation as u64) << 32 | slot as u64)
+    }
+
+    /// The participant that the new process will be.
+    pub const fn participant(self) -> Participant {
+        Participant::new(self.0 as u32, (self.0 >> 32) as u32)
+    }
+}
+
+/// A process of the session, in 32 bits: row and generation. Zero is nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Participant(u32);
+
+impl Participant {
+    pub(super) const fn new(slot: u32, generation: u32) -> Self {
+        Self((Owner::new(slot, generation, 0).to_bits() >> 32) as u32)
+    }
+
+    /// The process that a thread belongs to.
+    pub const fn of(owner: Owner) -> Self {
+        Self((owner.to_bits() >> 32) as u32)
+    }
+
+    /// As a word holds it.
+    pub const fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// The participant that a word names, if any.
+    pub const fn from_bits(bits: u32) -> Option<Self> {
+        if bits == 0 { None } else { Some(Self(bits)) }
+    }
+
+    /// As an owner without a thread.
+    pub const fn owner(self) -> Owner {
+        Owner::from_bits((self.0 as u64) << 32)
+    }
+
+    /// Whether its process has ended. See [`is_dead`].
+    pub fn is_dead(self) -> bool {
+        is_dead(self.owner())
+    }
+}

@@ -1,0 +1,69 @@
+//! One end's part of the arena, and how it travels.
+
+use super::lane::{Lane, Lanes};
+use crate::arena::{Handle, Ticket, Token, TokenError};
+use crate::queue::Queue;
+
+/// What one end of a pipe knows of the arena: both directions, and which is its own.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    pub(super) lanes: Handle<Lanes>,
+    /// What end 0 sends, what end 1 sends.
+    pub(super) queues: [Handle<Queue>; 2],
+    pub(super) end: usize,
+}
+
+impl Channel {
+    /// The length of [`tokens`](Self::tokens).
+    pub const TOKENS: usize = 3 * Token::LEN + 1;
+
+    /// What this end is rebuilt from elsewhere: in the process to be started with `ticket`, or anywhere.
+    pub fn tokens(&self, ticket: Option<Ticket>) -> [u8; Self::TOKENS] {
+        let queue = |i: usize| match ticket {
+            Some(ticket) => self.queues[i].token_for(ticket),
+            None => self.queues[i].token_pinned(),
+        };
+        let lanes = match ticket {
+            Some(ticket) => self.lanes.token_for(ticket),
+            None => self.lanes.token_pinned(),
+        };
+        let mut bytes = [self.end as u8; Self::TOKENS];
+        for (to, token) in bytes.chunks_exact_mut(Token::LEN).zip([lanes, queue(0), queue(1)]) {
+            to.copy_from_slice(&token.to_bytes());
+        }
+        bytes
+    }
+
+    /// The end that [`tokens`](Self::tokens) named.
+    ///
+    /// # Errors
+    /// When they come from another session, or what they name is gone.
+    pub fn from_tokens(bytes: &[u8]) -> Result<Self, TokenError> {
+        let token = |i: usize| {
+            let at = bytes.get(i * Token::LEN..).and_then(<[u8]>::first_chunk).ok_or(TokenError::Malformed)?;
+            Ok::<_, TokenError>(Token::from_bytes(at))
+        };
+        let end = match bytes.get(3 * Token::LEN..) {
+            Some(&[end @ (0 | 1)]) => end as usize,
+            _ => return Err(TokenError::Malformed),
+        };
+        Ok(Self {
+            lanes: Handle::from_token(&token(0)?)?,
+            queues: [Handle::from_token(&token(1)?)?, Handle::from_token(&token(2)?)?],
+            end,
+        })
+    }
+
+    /// How many bytes of long messages this end has sent that were not received yet.
+    pub fn on_their_way(&self) -> u64 {
+        self.lanes.0[self.end].on_their_way()
+    }
+
+    pub(super) fn outward(&self) -> (&Lane, &Handle<Queue>) {
+        (&self.lanes.0[self.end], &self.queues[self.end])
+    }
+
+    pub(super) fn inward(&self) -> (&Lane, &Handle<Queue>) {
+        (&self.lanes.0[1 - self.end], &self.queues[1 - self.end])
+    }
+}

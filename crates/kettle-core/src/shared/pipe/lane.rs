@@ -1,0 +1,102 @@
+//! What both ends of a direction share: its locks, and how much is on its way.
+
+use std::os::fd::RawFd;
+
+use super::SendError;
+use crate::atomics::{AtomicU64, Ordering};
+use crate::shared::Processes;
+use crate::sync::{Home, Lock, LockError, OnOwnerDeath};
+use crate::sys::socket::{self, Watch};
+use crate::wait::{EventCount, Patience, Stopped};
+
+/// How many bytes of long messages may be on their way; a single message may have more.
+const ON_THEIR_WAY: u64 = 8 << 20;
+
+/// The words of both directions.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Lanes(pub(super) [Lane; 2]);
+
+/// The words of one direction.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) sending: Lock,
+    pub(super) receiving: Lock,
+    pub(super) sent: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) taken: EventCount,
+    /// Packets sent and fetched, as hints that spare asking the kernel: after a death they may be wrong for a while.
+    pub(super) posted: AtomicU64,
+    pub(super) fetched: AtomicU64,
+}
+
+impl Lanes {
+    pub(super) fn new() -> Self {
+        Self([(); 2].map(|()| Lane {
+            sending: Lock::new(OnOwnerDeath::Recover),
+            receiving: Lock::new(OnOwnerDeath::Recover),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            taken: EventCount::new(),
+            posted: AtomicU64::new(0),
+            fetched: AtomicU64::new(0),
+        }))
+    }
+}
+
+impl Lane {
+    pub(super) fn on_their_way(&self) -> u64 {
+        self.sent.load(Ordering::Acquire).saturating_sub(self.received.load(Ordering::Acquire))
+    }
+
+    /// Under the lock of those who send: waits until `len` more bytes may be on their way.
+    pub(super) fn wait_for_room(&self, fd: RawFd, len: u64, patience: &Patience<'_>) -> Result<(), SendError> {
+        let room = || {
+            let there = self.on_their_way();
+            (there == 0 || there.saturating_add(len) <= ON_THEIR_WAY).then_some(Ok(()))
+        };
+        if let Some(r) = room() {
+            return r;
+        }
+        let each_nap = || {
+            let mut other = [Watch::gone(fd)];
+            match socket::poll(&mut other, core::time::Duration::ZERO) {
+                Ok(_) if other[0].is_ready() => Some(Err(SendError::Closed)),
+                _ => match socket::unreceived(fd) {
+                    Ok(0) => Some(Ok(())),
+                    Ok(_) => None,
+                    Err(e) => Some(Err(SendError::Io(e))),
+                },
+            }
+        };
+        self.taken.wait_for(patience, Processes::SCOPE, room, each_nap).unwrap_or_else(|e| Err(SendError::Stopped(e)))
+    }
+}
+
+/// One of a lane's locks, held. They are held for moments, except by a sender that waits for room.
+pub(super) struct Held<'a>(&'a Lock);
+
+impl<'a> Held<'a> {
+    pub(super) fn take(lock: &'a Lock, patience: &Patience<'_>) -> Result<Self, Stopped> {
+        if lock.try_acquire_now::<Processes>() {
+            return Ok(Self(lock));
+        }
+        if patience.is_instant() {
+            return Err(Stopped::TimedOut);
+        }
+        match lock.acquire::<Processes>(patience) {
+            // What a dead holder left is whole: see "Order" in mod.rs.
+            Ok(_) => Ok(Self(lock)),
+            Err(LockError::Stopped(stopped)) => Err(stopped),
+            Err(LockError::OwnerDied(_)) => unreachable!("the lock recovers"),
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let released = self.0.release::<Processes>();
+        debug_assert!(released.is_ok());
+    }
+}

@@ -1,0 +1,65 @@
+//! Pipes whose messages are whole or absent, whoever dies.
+//!
+//! A pipe is a pair of packet sockets and a [`Channel`] in the arena. Each message is one packet, so a descriptor is
+//! readable exactly when a message (or the end) is there. Short messages travel in their packet. For a long one, the
+//! sender puts its blocks into the channel's queue and then sends a packet that announces them.
+//!
+//! *Order.* Putting and announcing happen under one lock, taking a packet and what it announces under another, so
+//! entries are announced in the order of the queue. A sender that dies between the two steps leaves an entry that
+//! nobody announces: the next announcement has a higher number, and what stands before it is dropped. A receiver that
+//! dies between its two steps has lost its message, as if it had died after; the entry is dropped likewise.
+//!
+//! *Back-pressure.* Packets of long messages are tiny, so the socket alone would let a sender fill the arena. Both
+//! sides publish how many bytes they have seen in all; the sender waits while too many are on their way. Each packet
+//! carries the sender's sum, and the receiver copies it, so whatever a death made wrong is right again with the next
+//! message; and if the socket holds nothing unreceived, nothing is on its way, whatever the sums say.
+
+mod channel;
+mod lane;
+mod packet;
+mod receive;
+mod send;
+
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+
+use crate::arena::{ArenaError, Handle};
+use crate::queue::Queue;
+use crate::sys::socket;
+
+pub use channel::Channel;
+pub use lane::Lanes;
+pub use packet::{IN_PACKET, PACKET_HEADER};
+pub use receive::{Posted, ReceiveError, Received};
+pub use send::SendError;
+
+/// One end of a pipe while something is done with it: a packet socket, and its end of the channel if it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct PipeEnd<'a> {
+    /// The socket.
+    pub fd: RawFd,
+    /// Without it, only short messages pass.
+    pub channel: Option<&'a Channel>,
+}
+
+/// The two sockets of a new pipe, each with its end of the channel.
+///
+/// # Errors
+/// When there is no memory or no descriptor.
+pub fn pipe() -> Result<[(OwnedFd, Channel); 2], PipeError> {
+    let queue = || Handle::new(|| Queue::new(0, false));
+    let lanes = Handle::new(Lanes::new).map_err(PipeError::Arena)?;
+    let queues = [queue().map_err(PipeError::Arena)?, queue().map_err(PipeError::Arena)?];
+    let (a, b) = socket::packet_pair().map_err(PipeError::Io)?;
+    let channel = Channel { lanes, queues, end: 0 };
+    Ok([(a, channel.clone()), (b, Channel { end: 1, ..channel })])
+}
+
+/// Why there is no pipe.
+#[derive(Debug)]
+pub enum PipeError {
+    /// The arena refused.
+    Arena(ArenaError),
+    /// The system refused.
+    Io(io::Error),
+}

@@ -1,0 +1,165 @@
+//! Receiving a message: a packet, and what it announces.
+
+use std::io;
+
+use super::lane::Held;
+use super::packet::{ANNOUNCED, ANNOUNCEMENT, IN_PACKET, INLINE, PACKET_HEADER, announced};
+use super::{Channel, PipeEnd};
+use crate::arena::Block;
+use crate::atomics::Ordering;
+use crate::crash_point;
+use crate::queue::Taken;
+use crate::shared::{ArenaStore, Processes};
+use crate::sync::Home;
+use crate::sys::socket::{self, Watch};
+use crate::wait::{Patience, Stopped, WatchError, sleep_on, spin_until};
+
+/// Why no message was received.
+#[derive(Debug)]
+pub enum ReceiveError {
+    /// The other end is gone, and all it sent was received.
+    End,
+    /// The wait ended first.
+    Stopped(Stopped),
+    /// The message stands in the arena, and this end was given no channel.
+    NoChannel,
+    /// This packet is no message of a pipe, or what it announced is not there.
+    Foreign,
+    /// The system refused.
+    Io(io::Error),
+}
+
+impl From<WatchError> for ReceiveError {
+    fn from(e: WatchError) -> Self {
+        match e {
+            WatchError::Stopped(stopped) => Self::Stopped(stopped),
+            WatchError::Io(e) => Self::Io(e),
+        }
+    }
+}
+
+/// How many packets were sent when somebody looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posted(u64);
+
+/// A message that was received.
+#[derive(Debug)]
+pub enum Received {
+    /// Its tag; its bytes stand behind [`PACKET_HEADER`] in the buffer.
+    Inline(u8),
+    /// It came through the arena; a short body stands in the buffer.
+    Announced(Taken<Block>),
+}
+
+impl PipeEnd<'_> {
+    /// What [`receive`](Self::receive) is told, so that it knows what came since: to be asked for before
+    /// [`try_receive`](Self::try_receive).
+    pub fn posted(&self) -> Posted {
+        Posted(self.channel.map_or(0, |channel| channel.inward().0.posted.load(Ordering::Acquire)))
+    }
+
+    /// Receives a message that is there already, as far as that is known without asking the kernel. `buffer` is emptied
+    /// and used for its packet.
+    ///
+    /// # Errors
+    /// See [`ReceiveError`].
+    pub fn try_receive(&self, buffer: &mut Vec<u8>) -> Result<Option<Received>, ReceiveError> {
+        if let Some(channel) = self.channel {
+            let lane = channel.inward().0;
+            if lane.posted.load(Ordering::Acquire) == lane.fetched.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+        }
+        self.look(buffer, &Patience::instant())
+    }
+
+    /// Waits for a message, for a caller that found none by [`try_receive`](Self::try_receive).
+    ///
+    /// # Errors
+    /// See [`ReceiveError`].
+    pub fn receive(
+        &self,
+        buffer: &mut Vec<u8>,
+        mut seen: Posted,
+        patience: &Patience<'_>,
+    ) -> Result<Received, ReceiveError> {
+        loop {
+            if !(self.channel.is_some() && spin_until(|| self.posted() != seen)) {
+                sleep_on(&mut [Watch::readable(self.fd)], patience)?;
+            }
+            seen = self.posted();
+            if let Some(received) = self.look(buffer, patience)? {
+                return Ok(received);
+            }
+        }
+    }
+
+    /// None: nothing is there, or somebody else is taking it just now.
+    fn look(&self, buffer: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Option<Received>, ReceiveError> {
+        let _receiving = match self.channel {
+            Some(channel) => match Held::take(&channel.inward().0.receiving, patience) {
+                Ok(held) => Some(held),
+                Err(Stopped::TimedOut) => return Ok(None),
+                Err(stopped) => return Err(ReceiveError::Stopped(stopped)),
+            },
+            None => None,
+        };
+        buffer.clear();
+        let posted = self.posted();
+        let fetched = |count: &dyn Fn(u64) -> u64| {
+            if let Some(channel) = self.channel {
+                let hint = &channel.inward().0.fetched;
+                hint.store(count(hint.load(Ordering::Relaxed)), Ordering::Relaxed);
+            }
+        };
+        loop {
+            match socket::receive(self.fd, buffer, PACKET_HEADER + IN_PACKET) {
+                // Every message has a header.
+                Ok(0) => return Err(ReceiveError::End),
+                Ok(_) => break fetched(&|count| count + 1),
+                Err(e) => match e.kind() {
+                    io::ErrorKind::WouldBlock => {
+                        fetched(&|_| posted.0);
+                        return Ok(None);
+                    }
+                    // Told once when the other end went with messages unread; what it sent is still there.
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
+                    _ => return Err(ReceiveError::Io(e)),
+                },
+            }
+        }
+        crash_point("pipe.receive.packet");
+        match *buffer.as_slice() {
+            [INLINE, tag, ..] => Ok(Some(Received::Inline(tag))),
+            [ANNOUNCED, ..] if buffer.len() == ANNOUNCEMENT => {
+                let channel = self.channel.ok_or(ReceiveError::NoChannel)?;
+                let (number, sum) = announced(buffer);
+                channel.take(number, sum, buffer).map(Some)
+            }
+            _ => Err(ReceiveError::Foreign),
+        }
+    }
+}
+
+impl Channel {
+    /// Under the lock of those who receive: takes entry `number` out of the queue, and drops those before it.
+    fn take(&self, number: u32, sum: u64, buffer: &mut Vec<u8>) -> Result<Received, ReceiveError> {
+        let (lane, queue) = self.inward();
+        loop {
+            let before = number.wrapping_sub(queue.statistics().got);
+            buffer.clear();
+            if before > u32::MAX / 2 {
+                return Err(ReceiveError::Foreign);
+            }
+            let Ok(taken) = queue.get::<ArenaStore>(buffer, &Patience::none()) else {
+                return Err(ReceiveError::Foreign);
+            };
+            if before == 0 {
+                crash_point("pipe.receive.taken");
+                lane.received.store(sum, Ordering::Release);
+                lane.taken.notify_one(Processes::SCOPE);
+                return Ok(Received::Announced(taken));
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Sending a message: in a packet, or through the arena and announced by one.
+
+use std::io;
+
+use super::lane::{Held, Lane};
+use super::packet::{IN_PACKET, INLINE, announcement};
+use super::{Channel, PipeEnd};
+use crate::arena::Handle;
+use crate::atomics::Ordering;
+use crate::crash_point;
+use crate::queue::{Exhausted, Parcel, PutError, Queue};
+use crate::shared::{ArenaStore, place_of};
+use crate::sys::socket::{self, Watch};
+use crate::wait::{Patience, Stopped, WatchError, sleep_on};
+
+/// Why a message was not sent.
+#[derive(Debug)]
+pub enum SendError {
+    /// The other end is gone.
+    Closed,
+    /// The wait ended first; nothing was sent.
+    Stopped(Stopped),
+    /// There is no memory for it.
+    Exhausted(Exhausted),
+    /// The system refused.
+    Io(io::Error),
+}
+
+impl From<WatchError> for SendError {
+    fn from(e: WatchError) -> Self {
+        match e {
+            WatchError::Stopped(stopped) => Self::Stopped(stopped),
+            WatchError::Io(e) => Self::Io(e),
+        }
+    }
+}
+
+impl PipeEnd<'_> {
+    /// Sends a message of at most [`IN_PACKET`] bytes.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn send(&self, tag: u8, bytes: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
+        debug_assert!(bytes.len() <= IN_PACKET);
+        self.send_packet(&[INLINE, tag], bytes, patience)
+    }
+
+    fn send_packet(&self, first: &[u8], second: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
+        loop {
+            match socket::send(self.fd, first, second) {
+                Ok(_) => {
+                    if let Some(channel) = self.channel {
+                        channel.outward().0.posted.fetch_add(1, Ordering::Release);
+                    }
+                    return Ok(());
+                }
+                Err(e) => match e.kind() {
+                    io::ErrorKind::WouldBlock => sleep_on(&mut [Watch::writable(self.fd)], patience)?,
+                    // Told once when the other end went with messages unread; the next try says `BrokenPipe`.
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::BrokenPipe => return Err(SendError::Closed),
+                    _ => return Err(SendError::Io(e)),
+                },
+            }
+        }
+    }
+
+    /// Sends a message of `len` bytes through the arena. Waits while too much is on its way.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn send_through(
+        &self,
+        channel: &Channel,
+        parcel: Parcel<'_, ArenaStore>,
+        len: usize,
+        patience: &Patience<'_>,
+    ) -> Result<(), SendError> {
+        let (lane, queue) = channel.outward();
+        let _sending = Held::take(&lane.sending, patience).map_err(SendError::Stopped)?;
+        let result = self.put_and_announce(lane, queue, parcel, len as u64, patience);
+        if matches!(result, Err(SendError::Closed)) {
+            // Nobody will ever receive anything from here.
+            queue.clear::<ArenaStore>();
+        }
+        result
+    }
+
+    /// Under the lock of those who send.
+    fn put_and_announce(
+        &self,
+        lane: &Lane,
+        queue: &Handle<Queue>,
+        parcel: Parcel<'_, ArenaStore>,
+        len: u64,
+        patience: &Patience<'_>,
+    ) -> Result<(), SendError> {
+        lane.wait_for_room(self.fd, len, patience)?;
+        let number = queue.statistics().put;
+        queue.put(place_of(queue), parcel, &patience.at_least_a_second()).map_err(|e| match e {
+            PutError::Exhausted(_, e) => SendError::Exhausted(e),
+            PutError::Interrupted(_) => SendError::Stopped(Stopped::Interrupted),
+            PutError::Full(_) | PutError::ShutDown(_) => SendError::Stopped(Stopped::TimedOut),
+        })?;
+        crash_point("pipe.send.put");
+        let sum = lane.sent.load(Ordering::Relaxed).max(lane.received.load(Ordering::Relaxed)) + len;
+        self.send_packet(&announcement(number, sum), &[], patience)?;
+        crash_point("pipe.send.announced");
+        lane.sent.store(sum, Ordering::Release);
+        Ok(())
+    }
+}
