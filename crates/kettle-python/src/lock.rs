@@ -73,9 +73,27 @@ pub(crate) fn lock_statistics<'py>(
 /// What both have, given `release`, `wanted`, `lock` and `is_free_for_me`; and
 /// `try_enter` and `enter`, which take it for a `with` block.
 macro_rules! exclusive {
-    ($class:ty) => {
+    ($class:ty, $body:ty) => {
         #[pymethods]
         impl $class {
+            #[new]
+            #[pyo3(signature = (*, on_owner_death="raise", name=None, _token=None))]
+            fn new(
+                py: Python<'_>,
+                on_owner_death: &str,
+                name: Option<String>,
+                _token: Option<&[u8]>,
+            ) -> PyResult<Self> {
+                let (body, made) = match _token {
+                    Some(token) => (primitive::from_token(token)?, Made::default()),
+                    None => {
+                        let policy = policy(on_owner_death)?;
+                        (Handle::new(|| <$body>::new(policy)).map_err(errors::arena)?, Made::here(py))
+                    }
+                };
+                Ok(Self { body, name, made })
+            }
+
             #[pyo3(signature = (block=true, timeout=None))]
             fn acquire(slf: &Bound<'_, Self>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
                 let this = slf.get();
@@ -89,8 +107,8 @@ macro_rules! exclusive {
                 self.body.owner().is_some()
             }
 
-            /// Makes a lock free again whose holder died. False if somebody alive holds it: then it is left alone, since
-            /// another survivor may have reset and taken it meanwhile.
+            /// Makes a lock free again whose holder died. False if somebody alive holds it: then it is left alone,
+            /// since another survivor may have reset and taken it meanwhile.
             fn reset(&self) -> bool {
                 self.body.reset::<Processes>().is_ok()
             }
@@ -193,19 +211,6 @@ pub(crate) struct Lock {
 
 #[pymethods]
 impl Lock {
-    #[new]
-    #[pyo3(signature = (*, on_owner_death="raise", name=None, _token=None))]
-    fn new(py: Python<'_>, on_owner_death: &str, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
-        let (body, made) = match _token {
-            Some(token) => (primitive::from_token(token)?, Made::default()),
-            None => {
-                let policy = policy(on_owner_death)?;
-                (Handle::new(|| sync::Lock::new(policy)).map_err(errors::arena)?, Made::here(py))
-            }
-        };
-        Ok(Self { body, name, made })
-    }
-
     fn release(&self) -> PyResult<()> {
         self.body.release::<Processes>().map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
     }
@@ -242,7 +247,7 @@ impl Lock {
     }
 }
 
-exclusive!(Lock);
+exclusive!(Lock, sync::Lock);
 
 /// A lock that its holder may take again. Only the thread that holds it may release it.
 #[pyclass(subclass, frozen, module = "kettle._native")]
@@ -254,19 +259,6 @@ pub(crate) struct RLock {
 
 #[pymethods]
 impl RLock {
-    #[new]
-    #[pyo3(signature = (*, on_owner_death="raise", name=None, _token=None))]
-    fn new(py: Python<'_>, on_owner_death: &str, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
-        let (body, made) = match _token {
-            Some(token) => (primitive::from_token(token)?, Made::default()),
-            None => {
-                let policy = policy(on_owner_death)?;
-                (Handle::new(|| sync::ReentrantLock::new(policy)).map_err(errors::arena)?, Made::here(py))
-            }
-        };
-        Ok(Self { body, name, made })
-    }
-
     fn release(&self) -> PyResult<()> {
         self.body
             .release::<Processes>()
@@ -317,4 +309,4 @@ impl RLock {
     }
 }
 
-exclusive!(RLock);
+exclusive!(RLock, sync::ReentrantLock);

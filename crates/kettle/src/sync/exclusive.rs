@@ -82,8 +82,8 @@ macro_rules! lock_methods {
 pub(crate) use lock_methods;
 
 /// What a lock can do whose guard may go to another thread: so a condition waits for it, and a future may. Given in the
-/// type besides what [`lock_methods`] wants: `freed()` of its `state()`, where those wait who want it; and `unscope`, which
-/// says of a guard that it is a task's, so no scope of this thread ends it.
+/// type besides what [`lock_methods`] wants: `freed()` of its `state()`, where those wait who want it; and `unscope`,
+/// which says of a guard that it is a task's, so no scope of this thread ends it.
 macro_rules! plain_lock_methods {
     (
         $name:ident <$t:ident $(: $bound:path)?>,
