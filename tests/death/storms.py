@@ -61,6 +61,10 @@ class Marks:
     def forget(self, pid: int) -> None:
         self._started[pid & 0xFFFF] = 0
 
+    def one_is_run_again(self) -> bool:
+        """Whether a task has begun more than once and never ended."""
+        return any(began > 1 and not ended for began, ended in zip(self.began, self.ended, strict=True))
+
 
 def take_the_marks(marks: Marks) -> None:
     global _marks
@@ -278,7 +282,7 @@ class Deaths(Storm):
         with self._pool(workers, **options) as pool:
             load = Load(pool, rng, int(self.tasks * self.scale), self.naps, retries=self.retries)
             kills = max(1, int(self.kills * self.scale))
-            with _killer(self.marks, random.Random(rng.random()), kills, self.pause) as killed:
+            with _killer(self.marks, random.Random(rng.random()), kills, self.pause, self.retries > 0) as killed:
                 load.run()
             self._is_whole(pool, workers)
             counts = load.census(self.marks, (kettle.WorkerDied,) if not self.retries else (), self.retries)
@@ -291,9 +295,8 @@ class Deaths(Storm):
 class RetriedDeaths(Deaths):
     """With retries, all tasks have their results.
 
-    A task would fail that is killed four times. Here a kill comes every ten milliseconds and hits one of at least two
-    workers, and no task takes much longer than half a millisecond. So one that was hit is hit again with a chance of
-    some 3 %: four times in a row, once in forty thousand of those that were hit at all.
+    A task would fail that is killed four times. So nobody is killed while one that was hit is run again. It may be
+    begun just between the look and the kill, and be hit once more for it, but not twice.
     """
 
     retries = 3
@@ -303,8 +306,9 @@ class RetriedDeaths(Deaths):
 
 
 @contextmanager
-def _killer(marks: Marks, rng: random.Random, kills: int, pause: float) -> Iterator[list[int]]:
-    """A thread that kills up to so many workers while the block works, with a `pause` between two, on average.
+def _killer(marks: Marks, rng: random.Random, kills: int, pause: float, gentle: bool) -> Iterator[list[int]]:
+    """A thread that kills up to so many workers while the block works, with a `pause` between two, on average. One that
+    is `gentle` waits while a task is run again.
 
     Workers that are still starting are killed too, but only one until a new one has started: several that die in a row
     before they are ready mean to the pool that none will ever be, and it gives up, as it should.
@@ -317,6 +321,8 @@ def _killer(marks: Marks, rng: random.Random, kills: int, pause: float) -> Itera
         seen: set[int] = set()  # those that had started when one was killed that had not
         one_was_starting = False
         while len(killed) < kills and not over.wait(rng.expovariate(1 / pause)):
+            if gentle and marks.one_is_run_again():
+                continue
             living = [child.pid for child in _workers() if child.pid and runs(child.pid)]
             started = {pid for pid in living if marks.has_started(pid)}
             if one_was_starting and not started - seen:
@@ -412,6 +418,8 @@ class Cancels(Storm):
             assert bystander.get(LIMIT) == list(range(number, 2 * number))
             assert all(self.marks.began[n] == self.marks.ended[n] == 1 for n in range(number, 2 * number))
             assert pool.statistics().died == 0
+            # A worker whose task was cancelled is busy until it has ended.
+            until(lambda: pool.statistics().busy == 0)
             self._is_whole(pool, workers)
         counts["kills"] = counts["TaskCancelled"]
         return counts
