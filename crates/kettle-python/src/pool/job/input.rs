@@ -13,7 +13,7 @@ use kettle_core::wait::Scope;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList};
 
-use super::{Job, State};
+use super::Job;
 
 /// Where an imap's items come from.
 pub(super) enum Source {
@@ -27,16 +27,18 @@ pub(super) enum Source {
 
 /// The items that are there.
 pub(super) enum Items {
-    /// Of a map: all, and None for those that have an outcome. Of a call: none.
+    /// Of a map: all, and None for those that have an outcome, or were given away. Of a call: none.
     List(Py<PyList>),
     /// Of an imap: those from number `done_before` on, as long as they have no outcome.
     Window { queue: VecDeque<Option<Py<PyAny>>>, done_before: u64 },
 }
 
 /// The items of a job; which of them are to be sent is the agenda's.
-pub(super) struct Input {
+pub(in crate::pool) struct Input {
     items: Items,
     source: Source,
+    /// Those of a map go away with the tasks.
+    are_given_away: bool,
     /// How many are sent together, of an imap.
     chunk: u64,
     /// Outcomes that were fetched from an imap.
@@ -64,13 +66,14 @@ impl SpanItems {
 impl Input {
     /// Of a map, or with an empty list of a call.
     pub(super) fn of_list(list: Py<PyList>) -> Self {
-        Self { items: Items::List(list), source: Source::Exhausted, chunk: 1, fetched: 0, window: None }
+        let items = Items::List(list);
+        Self { items, source: Source::Exhausted, are_given_away: false, chunk: 1, fetched: 0, window: None }
     }
 
     /// Of an imap.
     pub(super) fn of_source(source: Source, chunk: u64, window: Option<u64>) -> Self {
         let items = Items::Window { queue: VecDeque::new(), done_before: 0 };
-        Self { items, source, chunk, fetched: 0, window }
+        Self { items, source, are_given_away: false, chunk, fetched: 0, window }
     }
 
     /// Whether there will be no more.
@@ -133,10 +136,47 @@ impl Input {
         VecDeque::new()
     }
 
+    fn items(&self, py: Python<'_>, span: Span) -> SpanItems {
+        match &self.items {
+            Items::List(list) => SpanItems::Listed(list.clone_ref(py), span.start as usize),
+            Items::Window { queue, done_before } => {
+                let first = (span.start - done_before) as usize;
+                let item = |place: usize| {
+                    queue.get(place).and_then(|i| i.as_ref()).map_or_else(|| py.None(), |i| i.clone_ref(py))
+                };
+                SpanItems::Taken((first..first + span.len as usize).map(item).collect())
+            }
+        }
+    }
+
+    /// The items of a span, for whoever does the tasks. Of a map they are not kept here any longer, so that each can go as
+    /// soon as its task has ended.
+    pub(in crate::pool) fn give_away(&mut self, py: Python<'_>, span: Span) -> VecDeque<Py<PyAny>> {
+        let list = match self.items(py, span) {
+            SpanItems::Taken(items) => return items.into(),
+            SpanItems::Listed(list, _) => list.into_bound(py),
+        };
+        self.are_given_away = true;
+        let give_away = |place: usize| {
+            let item = list.get_item(place);
+            // It is there, so this cannot fail.
+            let _ = list.set_item(place, py.None());
+            item.map_or_else(|_| py.None(), Bound::unbind)
+        };
+        (span.start as usize..).take(span.len as usize).map(give_away).collect()
+    }
+
+    /// The items of a span, which stay here.
+    pub(in crate::pool) fn lend(&self, py: Python<'_>, span: Span) -> VecDeque<Py<PyAny>> {
+        let items = self.items(py, span);
+        (0..span.len as usize).map(|place| items.get(py, place).map_or_else(|_| py.None(), Bound::unbind)).collect()
+    }
+
     /// The tasks from `first` on have an outcome: their items are not needed any more.
     pub(super) fn let_go(&mut self, py: Python<'_>, first: u64, count: u64, dropped: &mut Vec<Py<PyAny>>) {
         let (queue, done_before) = match &mut self.items {
             Items::Window { queue, done_before } => (queue, done_before),
+            Items::List(_) if self.are_given_away => return,
             Items::List(list) => {
                 // A result then takes the room of an item that is not needed any more, which is still in the cache.
                 let list = list.bind(py);
@@ -172,22 +212,6 @@ impl Input {
     }
 }
 
-impl State {
-    /// The items of a span.
-    pub(in crate::pool) fn items(&self, py: Python<'_>, span: Span) -> SpanItems {
-        match &self.input.items {
-            Items::List(list) => SpanItems::Listed(list.clone_ref(py), span.start as usize),
-            Items::Window { queue, done_before } => {
-                let first = (span.start - done_before) as usize;
-                let item = |place: usize| {
-                    queue.get(place).and_then(|i| i.as_ref()).map_or_else(|| py.None(), |i| i.clone_ref(py))
-                };
-                SpanItems::Taken((first..first + span.len as usize).map(item).collect())
-            }
-        }
-    }
-}
-
 impl Job {
     /// Whether whoever works for it pulls its items.
     pub(in crate::pool) fn is_pulled(&self, py: Python<'_>) -> bool {
@@ -206,15 +230,7 @@ impl Job {
 
     /// The items of a span.
     pub(in crate::pool) fn items(&self, py: Python<'_>, span: Span) -> SpanItems {
-        self.state(py).items(py, span)
-    }
-
-    /// Of a map: the list of its items.
-    pub(in crate::pool) fn list<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyList>> {
-        match &self.state(py).input.items {
-            Items::List(list) => Some(list.bind(py).clone()),
-            Items::Window { .. } => None,
-        }
+        self.state(py).input.items(py, span)
     }
 
     /// Pulls what there is room for, if whoever works for the job may. Says whether there is something to send now.

@@ -33,7 +33,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 pub(crate) use handle::PoolJob;
-pub(super) use input::SpanItems;
 pub(super) use results::Outcome;
 
 use super::ledger::{lock, try_lock};
@@ -81,7 +80,7 @@ pub(super) struct Callbacks {
 
 pub(super) struct State {
     pub(super) agenda: Agenda,
-    input: Input,
+    pub(super) input: Input,
     results: Results,
     /// Tasks that have an outcome.
     done: u64,

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use kettle::pool::engine::Span;
 use pyo3::prelude::*;
 
-use crate::pool::job::{Job, Outcome, SpanItems, State};
+use crate::pool::job::{Job, Outcome, State};
 use crate::pool::ledger::lock;
 
 /// One worker's. The alignment is that of two cache lines, which processors fetch together.
@@ -38,7 +38,7 @@ struct Held {
     job: Option<Arc<Job>>,
     /// The tasks that were not begun.
     left: Range<u64>,
-    /// Their items, if it is an imap.
+    /// Their items.
     items: VecDeque<Py<PyAny>>,
     /// Where the first chunk begins, and how many tasks a chunk has.
     first: u64,
@@ -56,12 +56,8 @@ pub(super) struct Kept {
     pub(super) outcomes: Vec<Outcome>,
 }
 
-/// A task that is to be done now.
-pub(super) struct Task {
-    pub(super) index: u64,
-    /// None: it stands in the list of the job.
-    pub(super) item: Option<Py<PyAny>>,
-}
+/// A task that is to be done now: its number and its item.
+type Task = (u64, Py<PyAny>);
 
 /// Tasks that change hands.
 struct Loot {
@@ -116,9 +112,9 @@ impl Hand {
     pub(super) fn next(&self, py: Python<'_>, hands: &Hands, outcome: Option<Outcome>) -> Option<Task> {
         let held = &mut *lock(py, &self.0);
         held.kept.outcomes.extend(outcome);
-        let index = held.left.next()?;
+        let task = held.left.next().zip(held.items.pop_front());
         hands.note(held);
-        Some(Task { index, item: held.items.pop_front() })
+        task
     }
 
     /// Takes the outcomes that it keeps, into an empty list. Gives the number of the first.
@@ -167,7 +163,7 @@ impl Hands {
         py: Python<'_>,
         hand: &Hand,
         job: &Arc<Job>,
-        take: impl FnOnce(MutexGuard<'_, State>) -> Option<(Span, SpanItems, u32)>,
+        take: impl FnOnce(MutexGuard<'_, State>) -> Option<(Span, VecDeque<Py<PyAny>>, u32)>,
     ) -> bool {
         let (mut held, state) = loop {
             let held = lock(py, &hand.0);
@@ -178,10 +174,6 @@ impl Hands {
             py.detach(std::thread::yield_now);
         };
         let Some((span, items, chunk)) = take(state) else { return false };
-        let items = match items {
-            SpanItems::Listed(..) => VecDeque::new(),
-            SpanItems::Taken(items) => items.into(),
-        };
         held.fill(job, span.start..span.start + u64::from(span.len), items, chunk.into());
         self.note(&mut held);
         true

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::Threads;
-use super::hand::{Hand, Task};
+use super::hand::Hand;
 use crate::door::wait_outside;
 use crate::methods::calls;
 use crate::pool::arguments::{as_dict, as_tuple};
@@ -179,7 +179,10 @@ impl Threads {
             }
             state.was_sent = true;
             is_spent = state.is_spent() && std::mem::take(&mut state.is_ready);
-            Some((span, state.items(py, span), state.agenda.chunk()))
+            // The error of a task that is given up tells of its item.
+            let stay = job.timeout.is_some();
+            let items = if stay { state.input.lend(py, span) } else { state.input.give_away(py, span) };
+            Some((span, items, state.agenda.chunk()))
         };
         let claimed = match &job.work {
             Work::Call { .. } => take(job.state(py)).is_some(),
@@ -223,13 +226,12 @@ impl Threads {
         job: &Arc<Job>,
         (function, unpacks): (&Bound<'_, PyAny>, bool),
     ) -> PyResult<Done> {
-        let list = job.list(py);
         let mut unfinished = None;
         let begun = Instant::now();
         let (mut now, mut put_at, mut done) = (begun, begun, 0);
         self.busy.fetch_add(1, Ordering::Relaxed);
         let mut next = me.hand.next(py, &self.hands, None);
-        while let Some(Task { index, item }) = next {
+        while let Some((index, item)) = next {
             if job.is_over() {
                 // It was cancelled.
                 self.busy.fetch_sub(1, Ordering::Relaxed);
@@ -237,11 +239,7 @@ impl Threads {
             }
             me.offer_turn(py, now);
             let outcome = self.outcome(py, job, index, || {
-                let item = match (item, &list) {
-                    (Some(item), _) => item.into_bound(py),
-                    (None, Some(list)) => list.get_item(index as usize)?,
-                    (None, None) => py.None().into_bound(py),
-                };
+                let item = item.into_bound(py);
                 match unpacks {
                     false => calls::call_one(function, &item),
                     true => calls::call_with(function, &as_tuple(item)?, &PyDict::new(py)),
