@@ -560,6 +560,8 @@ def await_in_child(q, results, runner):
 
 @pytest.mark.parametrize("runner", ["asyncio", "uvloop"])
 def test_after_a_fork_in_the_middle(run, runner, ctx):
+    if runner == "uvloop":
+        pytest.importorskip("uvloop")
     q, results = ctx.Queue(), ctx.Queue()
 
     async def main():

@@ -39,6 +39,7 @@ thread_local! {
 
 /// After so many short spins in vain a long one is tried. Where two sides answer each other, both may have got used to
 /// being woken through the kernel: then no short spin ever pays, and only a long one finds out that spinning does.
+#[cfg(not(loom))]
 const VAIN: u32 = 8;
 
 /// Looks at `ready` for some microseconds; says whether it came true. Never with one processor, where the one we
