@@ -13,9 +13,10 @@ import subprocess
 import sys
 import textwrap
 import threading as standard
+import time
 import weakref
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
@@ -384,6 +385,44 @@ def test_one_pool_of_processes_for_all(collects, seed):
         else:
             use_pool(pool, successor, seed)
     pool.join()
+
+
+@pytest.mark.parametrize("collects", [False, True], ids=["", "collecting"])
+def test_each_task_is_done_once_whoever_claims_it(collects, seed):
+    """Short tasks are claimed many at a time; now and then one takes long, and others take what was claimed with it."""
+
+    def some(number, pool):
+        rng = random.Random(seed + number)
+        for _ in range(4):
+            n, ran = rng.randrange(2000), []
+            long = {rng.randrange(2000) for _ in range(3)}
+            fails = rng.randrange(4000)
+
+            def work(i, ran=ran, long=long, fails=fails):
+                if i in long:
+                    time.sleep(0.003)
+                ran.append(i)
+                if i == fails:
+                    raise LookupError(i)
+                return i
+
+            way = rng.choice(("map", "imap", "imap_unordered"))
+            results = getattr(pool, way)
+            try:
+                done = list(results(work, range(n), rng.choice((1, 1, 2, 7))))
+            except LookupError:
+                assert fails < n
+                continue
+            assert (sorted(done) if way == "imap_unordered" else done) == list(range(n))
+            assert sorted(ran) == list(range(n))
+            assert fails >= n
+
+    with ThreadPool(4) as pool:
+        with collecting() if collects else nullcontext():
+            all_at_once(lambda number: some(number, pool), 3)
+        pool.close()
+        pool.join()
+        assert (pool.statistics().busy, pool.statistics().queued) == (0, 0)
 
 
 def test_one_executor_for_all():

@@ -229,8 +229,9 @@ impl Threads {
         let mut unfinished = None;
         let begun = Instant::now();
         let (mut now, mut put_at, mut done) = (begun, begun, 0);
-        self.busy.fetch_add(1, Ordering::Relaxed);
         let mut next = me.hand.next(py, &self.hands, None);
+        // Others may have taken all of it already.
+        self.busy.fetch_add(usize::from(next.is_some()), Ordering::Relaxed);
         while let Some((index, item)) = next {
             if job.is_over() {
                 // It was cancelled.
