@@ -372,8 +372,9 @@ class Pool(_standard.Pool):
         self.terminate()
 
     def statistics(self) -> Any:
-        """How it is: `workers`, how many of them are `busy`, `jobs` that are not over; and of tasks so far: `done`,
-        `failed`, and those whose worker `died`, `retried`, `timed_out`, `cancelled`."""
+        """How it is: `workers`, how many are `busy` (a worker whose task was cancelled until it has ended, while it
+        counts as none of the `workers` any more), `jobs` that are not over; and of tasks so far: `done`, `failed`, and
+        those whose worker `died`, `retried`, `timed_out`, `cancelled`."""
         return self._crew.statistics()
 
 
