@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import gc
 import itertools
 import os
@@ -48,6 +49,11 @@ def leave():
 
 def stop(n):
     raise StopIteration(n)
+
+
+def meet(barrier, n):
+    barrier.wait(LIMIT)
+    return n
 
 
 def hold(started, go):
@@ -476,3 +482,22 @@ def test_under_kettle_run(tmp_path):
     result, _ = run(text, tmp_path, "-m", "kettle", "run")
     assert result.stdout.splitlines() == ["kettle.futures True", "True", "8 True", "concurrent.futures.process"]
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("options", [{}, {"buffersize": 3}], ids=["at once", "lazily"])
+def test_a_map_has_as_many_workers_as_it_has_tasks(method, options):
+    ctx = mp.get_context(method)
+    with ProcessPoolExecutor(3, ctx) as executor:
+        assert executor.submit(square, 2).result(LIMIT) == 4
+        for _ in range(2):
+            tasks = functools.partial(meet, ctx.Barrier(3))
+            assert list(executor.map(tasks, range(3), **options)) == [0, 1, 2]
+        assert list(executor.map(square, range(20), **options)) == [n * n for n in range(20)]
+        assert len(executor._processes) == 3
+
+
+def test_a_map_of_few_chunks_has_few_workers():
+    with ProcessPoolExecutor(3, mp.get_context("forkserver")) as executor:
+        assert list(executor.map(square, range(10), chunksize=5)) == [n * n for n in range(10)]
+        assert len(executor._processes) == 2

@@ -270,3 +270,20 @@ def test_under_kettle_run(tmp_path):
         "concurrent.futures.thread",
         "True 3",
     ]
+
+
+@pytest.mark.parametrize("options", [{}, {"buffersize": 3}], ids=["at once", "lazily"])
+def test_a_map_has_as_many_threads_as_it_has_tasks(options):
+    with ThreadPoolExecutor(3) as executor:
+        assert executor.submit(abs, -2).result(LIMIT) == 2
+        for _ in range(2):
+            barrier = threading.Barrier(3, timeout=LIMIT)
+            assert sorted(executor.map(lambda _, barrier=barrier: barrier.wait(), range(3), **options)) == [0, 1, 2]
+        assert list(executor.map(abs, range(20), **options)) == list(range(20))
+        assert executor.statistics().workers == 3
+
+
+def test_a_map_of_few_chunks_has_few_threads():
+    with ThreadPoolExecutor(3) as executor:
+        assert list(executor.map(abs, range(10), chunksize=5)) == list(range(10))
+        assert executor.statistics().workers == 2

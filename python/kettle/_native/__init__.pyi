@@ -568,8 +568,9 @@ class ThreadCrew(Crew):
     def start(self) -> None:
         """Starts one worker more."""
 
-    def hire(self, most: int) -> None:
-        """Starts one worker more, if none is free for one task more and there are not so many yet."""
+    def hire(self, most: int, tasks: int) -> None:
+        """Starts workers for so many `tasks` more, as far as those that are free do not suffice, but not more than `most`
+        in all."""
 
     def work(self) -> None:
         """Works until there will be nothing more to do: for a thread that was started."""
@@ -603,8 +604,9 @@ class PoolCrew(Crew):
     def terminate(self, *, at_once: bool = False) -> None:
         """Ends all workers, and with them all jobs; `at_once` without asking them first."""
 
-    def hire(self, most: int) -> bool:
-        """Starts one worker more, if none is free and there are not so many. Says whether there may be more still."""
+    def hire(self, most: int, tasks: int) -> bool:
+        """Starts workers for so many `tasks` more, as far as those that are free do not suffice, but not more than `most`
+        in all. Says whether there may be more still."""
 
     def kill_workers(self) -> None:
         """Ends all workers; others take their place. What they were at is over, what they had not begun is done by

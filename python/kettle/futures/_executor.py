@@ -107,9 +107,9 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
             self._crew = crew
             return crew
 
-    def _send(self, job: native.PoolJob, crew: native.PoolCrew) -> None:
+    def _send(self, job: native.PoolJob, crew: native.PoolCrew, tasks: int = 1) -> None:
         if self._grows:
-            self._grows = crew.hire(self._max_workers)
+            self._grows = crew.hire(self._max_workers, tasks)
         try:
             job._submit()
         except ValueError:

@@ -75,6 +75,8 @@ class Maps(Executor):
             items = list(items)
         iterator = iter(items)
         size = chunk_size(chunksize)
+        # Of a lazy one nobody knows how many there are; there may be as many as may wait.
+        chunks = -(-len(items) // size) if buffersize is None else buffersize  # type: ignore[arg-type]
         crew = self._open()
         job = native.PoolJob(
             crew,
@@ -88,7 +90,7 @@ class Maps(Executor):
             window=None if buffersize is None else buffersize * size,
             is_builtin=buffersize is None,
         )
-        self._send(job, crew)
+        self._send(job, crew, chunks)
         if buffersize is None:
             return Results(job, deadline)
         results = Results(job, deadline, iterator, self)

@@ -93,10 +93,9 @@ class ThreadPoolExecutor(Maps, _standard):
         crew: native.ThreadCrew = self._crew
         return crew
 
-    def _send(self, job: native.PoolJob, crew: native.ThreadCrew) -> None:
+    def _send(self, job: native.PoolJob, crew: native.ThreadCrew, tasks: int = 1) -> None:
         crew.check()
-        for _ in range(1 if isinstance(job, PoolFuture) else self._max_workers):
-            crew.hire(self._max_workers)
+        crew.hire(self._max_workers, tasks)
         try:
             job._submit()
         except ValueError:

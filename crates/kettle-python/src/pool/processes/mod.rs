@@ -234,9 +234,10 @@ impl PoolCrew {
         self.crew.terminate(py, at_once)
     }
 
-    /// Starts one worker more, if none is free and there are not so many yet. Says whether there may be more still.
-    fn hire(&self, py: Python<'_>, most: usize) -> PyResult<bool> {
-        self.crew.hire(py, most)
+    /// Starts workers for so many tasks more, as far as those that are free do not suffice, but not more than `most` in
+    /// all. Says whether there may be more still.
+    fn hire(&self, py: Python<'_>, most: usize, tasks: usize) -> PyResult<bool> {
+        self.crew.hire(py, most, tasks)
     }
 
     /// Ends all workers; others take their place. What they were at is over, what they had not begun is done by others.

@@ -122,14 +122,17 @@ impl Processes {
         Ok(())
     }
 
-    /// One worker more, if none is free and there are not so many yet. Says whether there may be more still.
-    pub(super) fn hire(&self, py: Python<'_>, most: usize) -> PyResult<bool> {
+    /// Workers for so many tasks more, as far as those that are free do not suffice, but not more than `most` in
+    /// all. Says whether there may be more still.
+    pub(super) fn hire(&self, py: Python<'_>, most: usize, tasks: usize) -> PyResult<bool> {
         let size = {
             let mut supervisor = lock(py, &self.supervisor);
-            if supervisor.size() >= most || supervisor.has_idle() {
-                return Ok(supervisor.size() < most);
+            let size = supervisor.size();
+            let missing = tasks.saturating_sub(supervisor.idle()).min(most.saturating_sub(size));
+            if missing == 0 {
+                return Ok(size < most);
             }
-            supervisor.grow();
+            supervisor.grow(missing);
             supervisor.size()
         };
         if self.round(py, false)?.is_none() {

@@ -216,15 +216,19 @@ impl ThreadCrew {
         self.crew.start(py)
     }
 
-    /// Starts one worker more, if none is free for one task more and there are not so many yet.
-    fn hire(&self, py: Python<'_>, most: usize) -> PyResult<()> {
+    /// Starts workers for so many tasks more, as far as those that are free do not suffice, but not more than `most` in
+    /// all.
+    fn hire(&self, py: Python<'_>, most: usize, tasks: usize) -> PyResult<()> {
         let crew = &self.crew;
-        let present = crew.present.load(Ordering::SeqCst);
-        let free = present.saturating_sub(crew.busy.load(Ordering::SeqCst));
-        if present < most && free <= lock(py, &crew.ledger.ready).len() {
-            return crew.start(py);
+        let wanted = lock(py, &crew.ledger.ready).len().saturating_add(tasks);
+        loop {
+            let present = crew.present.load(Ordering::SeqCst);
+            let free = present.saturating_sub(crew.busy.load(Ordering::SeqCst));
+            if present >= most || free >= wanted || !crew.ledger.needs_workers() {
+                return Ok(());
+            }
+            crew.start(py)?;
         }
-        Ok(())
     }
 
     /// Works until there will be nothing more to do: for a thread that was started.

@@ -100,13 +100,13 @@ impl<W: Clone> Supervisor<W> {
     }
 
     /// There is to be one worker more.
-    pub fn grow(&mut self) {
-        self.limits.workers += 1;
+    pub fn grow(&mut self, more: usize) {
+        self.limits.workers += more;
     }
 
-    /// Whether a worker is there, or about to be, that has nothing in hand.
-    pub fn has_idle(&self) -> bool {
-        self.seats.iter().any(|seat| seat.may_be_sent() && seat.hand.is_empty())
+    /// How many workers are there, or about to be, that have nothing in hand.
+    pub fn idle(&self) -> usize {
+        self.seats.iter().filter(|seat| seat.may_be_sent() && seat.hand.is_empty()).count()
     }
 
     /// A seat for a worker that is about to be started. [`occupy`](Self::occupy) or [`abandon`](Self::abandon) follows.
