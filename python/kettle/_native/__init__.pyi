@@ -569,8 +569,8 @@ class ThreadCrew(Crew):
         """Starts one worker more."""
 
     def hire(self, most: int, tasks: int) -> None:
-        """Starts workers for so many `tasks` more, as far as those that are free do not suffice, but not more than `most`
-        in all."""
+        """Starts workers for so many `tasks` more, as far as those that are free do not suffice, but never more than
+        `most` in all."""
 
     def work(self) -> None:
         """Works until there will be nothing more to do: for a thread that was started."""
@@ -605,8 +605,8 @@ class PoolCrew(Crew):
         """Ends all workers, and with them all jobs; `at_once` without asking them first."""
 
     def hire(self, most: int, tasks: int) -> bool:
-        """Starts workers for so many `tasks` more, as far as those that are free do not suffice, but not more than `most`
-        in all. Says whether there may be more still."""
+        """Starts workers for so many `tasks` more, as far as those that are free do not suffice, but never more than
+        `most` in all. Says whether there may be more still."""
 
     def kill_workers(self) -> None:
         """Ends all workers; others take their place. What they were at is over, what they had not begun is done by
