@@ -150,7 +150,7 @@ def test_a_place_that_the_job_gives_back(scene):
     scene.was_reported_only()
 
 
-def plays_elsewhere(mine, other, both, told, said):
+def plays_elsewhere(mine, other, both, told, said, over):
     def tell(what):
         said.put(what)
         told.set()
@@ -161,23 +161,25 @@ def plays_elsewhere(mine, other, both, told, said):
         takes_and_wants(mine, other, both)
     except kettle.DeadlockError as error:
         tell(("error", str(error)))
+    over.wait()  # who ended sooner would die with what the other one waits for
 
 
-def hands_over_elsewhere(told, *locks):
+def hands_over_elsewhere(told, over, *locks):
     told.wait()
     for lock in locks:
         lock.release()
+    over.set()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_turns_between_processes(method):
     context = multiprocessing.get_context(method)
     turns, both = [context.Lock(), context.Lock()], context.Barrier(2)
-    told, said = context.Event(), context.Queue()
+    told, over, said = context.Event(), context.Event(), context.Queue()
     people = [
-        context.Process(target=plays_elsewhere, args=(turns[0], turns[1], both, told, said)),
-        context.Process(target=plays_elsewhere, args=(turns[1], turns[0], both, told, said)),
-        context.Process(target=hands_over_elsewhere, args=(told, *turns)),
+        context.Process(target=plays_elsewhere, args=(turns[0], turns[1], both, told, said, over)),
+        context.Process(target=plays_elsewhere, args=(turns[1], turns[0], both, told, said, over)),
+        context.Process(target=hands_over_elsewhere, args=(told, over, *turns)),
     ]
     for one in people:
         one.start()
