@@ -96,8 +96,10 @@ def _told_to_server(*, main: bool) -> Iterator[None]:
 def connect_to_new_process(fds: list[int]) -> tuple[int, int]:
     """Has the server fork a child that gets copies of `fds`.
 
-    Returns a descriptor to read the child's pid and exit code from, and one to write its start data to.
+    Returns a descriptor to read the child's pid and exit code from, and one to write its start data to, and leaves
+    Ctrl-C blocked: it is to wait until the child is known.
     """
-    ensure_running()
+    ensure_running()  # first: the server would inherit that
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     status, data = _standard.connect_to_new_process(fds)
     return status, data

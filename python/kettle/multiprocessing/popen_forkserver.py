@@ -9,10 +9,6 @@ from multiprocessing import forkserver as _standard
 
 from kettle.multiprocessing import _descriptors, forkserver, popen_fork, popen_spawn_posix
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 __all__ = ["Popen"]
 
 
@@ -37,10 +33,6 @@ class Popen(popen_spawn_posix.Popen):
 
     method = "forkserver"
     DupFd = _DupFd
-
-    def _launch(self, process_obj: Any) -> None:
-        forkserver.ensure_running()  # before Ctrl-C is blocked, which the server would inherit
-        super()._launch(process_obj)
 
     def duplicate_for_child(self, fd: int) -> int:
         """What `DupFd` needs to find `fd` in the child."""

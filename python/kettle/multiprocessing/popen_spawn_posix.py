@@ -52,31 +52,35 @@ class Popen(popen_fork.Popen):
         return fd
 
     def _launch(self, process_obj: Any) -> None:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         life_r, life_w = _descriptors.life_pipe()
         try:
             data = self._pickled(process_obj, life_r)
-            # Ctrl-C waits until the child is known; and there until it can take it, or it would print a traceback.
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            pipe = open(self._start(mask), "wb")  # noqa: SIM115
+            to_child = self._start(mask)
         except BaseException:
             self._unreserve()
             _descriptors.close(life_w)
             raise
         finally:
             os.close(life_r)
-        with pipe:
-            try:
-                self._started(life_w)
-            except BaseException:
-                _descriptors.close(life_w)
-                raise
-            try:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                pipe.write(data)
-            except BaseException:
-                self.kill()
-                self.wait()
-                raise
+        try:
+            self._started(life_w)
+        except BaseException:
+            _descriptors.close(life_w)
+            os.close(to_child)
+            raise
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            # Through no buffer, whose rest would go to a child that was killed.
+            left = memoryview(data)
+            while left:
+                left = left[os.write(to_child, left) :]
+        except BaseException:
+            self.kill()
+            self.wait()
+            raise
+        finally:
+            os.close(to_child)
 
     def _pickled(self, process_obj: Any, life: int) -> bytes:
         """What the child reads: its introduction, then the process object. Handles in there are granted to it."""
@@ -96,8 +100,10 @@ class Popen(popen_fork.Popen):
             self._ticket = None
 
     def _start(self, mask: Collection[int]) -> int:
-        """Starts the interpreter, with Ctrl-C blocked; `mask` is what it is to have in the end. Gives the descriptor
-        through which it is told what to do."""
+        """Starts the interpreter; `mask` is what signals it is to have blocked in the end. Gives the descriptor through
+        which it is told what to do, and leaves Ctrl-C blocked."""
+        # It waits until the child is known; and there until it can take it, or it would print a traceback.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         child_r, parent_w = os.pipe()
         try:
             self._fds.append(child_r)
