@@ -25,7 +25,8 @@ lock, number, count, seen = mp.Lock(), mp.RawValue("i", 0), mp.Value("i", 0), mp
 def add():
     with lock:
         number.value += 1
-    count.value += 1
+    with count.get_lock():
+        count.value += 1
     seen.put(os.getpid())
     return os.getpid()
 
