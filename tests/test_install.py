@@ -281,6 +281,39 @@ def test_the_standard_executor_works_over_ours(kettle_run, method, context):
     assert lines[2] == "25"
 
 
+LATE = """
+    import sys
+
+    if __name__ == "__main__":
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        with ProcessPoolExecutor(1, multiprocessing.get_context("{method}"), print, ("begins",)) as executor:
+            print(executor.submit(len, "abc").result())
+            try:
+                executor.submit(sys.exit, "no").result()
+            except SystemExit as error:
+                print(type(error.__cause__).__name__)
+    """
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_an_executor_imported_where_it_is_used(kettle_run, method):
+    """Nothing that a spawned worker has imported before it is handed its work leads to `concurrent.futures`."""
+    assert kettle_run(LATE.format(method=method)) == ["begins", "3", "_RemoteTraceback"]
+
+
+@pytest.mark.parametrize("part", ["_errors", "_exit", "_hooks"])
+def test_any_part_of_the_executors_may_come_first(kettle_run, part):
+    """As it does where a message names it that is unpickled."""
+    lines = kettle_run(f"""
+        import kettle.futures.{part}
+        from concurrent.futures import ProcessPoolExecutor, process
+        print(ProcessPoolExecutor.__module__, process.ProcessPoolExecutor is ProcessPoolExecutor)
+        """)
+    assert lines == ["kettle.futures True"]
+
+
 def _starts_with_the_interpreter():
     try:
         return any(file.name == "kettle_run.pth" for file in files("kettle") or ())

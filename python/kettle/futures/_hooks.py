@@ -1,14 +1,16 @@
-"""What a pool that is an executor does differently: its errors are those that users of `concurrent.futures` expect."""
+"""What a pool that is an executor does differently: its errors are those that users of `concurrent.futures` expect.
+
+These are imported when there is one. A worker imports this module before any other of the executor's, and an import of
+`concurrent.futures.process` puts the executor in place, which needs this module.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
 from functools import partial
 
 from kettle import _errors
-from kettle.futures._errors import WorkerDied
 from kettle.multiprocessing import _crew, _worker
 
 TYPE_CHECKING = False
@@ -43,13 +45,22 @@ class Hooks(_crew.Hooks):
         super().__init__(make_process, None, initializer, initargs)
 
     work = staticmethod(partial(_worker.work, pack=_pack, pack_unsendable=_pack_unsendable))
-    unpack = staticmethod(partial(_worker.unpack, cause=_RemoteTraceback))  # type: ignore[arg-type]
+
+    @staticmethod
+    def unpack(packed: bytes) -> BaseException:  # type: ignore[override]
+        from concurrent.futures.process import _RemoteTraceback
+
+        return _worker.unpack(packed, cause=_RemoteTraceback)  # type: ignore[arg-type]
 
     def lost(self, *what: Any) -> Any:
+        from kettle.futures._errors import WorkerDied
+
         error = super().lost(*what)
         return _errors.rebuild(WorkerDied, error.args, vars(error)) if isinstance(error, _errors.WorkerDied) else error
 
     def broken(self, error: BaseException) -> BaseException:
+        from concurrent.futures.process import BrokenProcessPool
+
         broken = BrokenProcessPool(f"the executor's workers cannot be started: {error}")
         broken.__cause__ = error
         return broken
