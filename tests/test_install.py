@@ -104,6 +104,28 @@ def test_who_keeps_the_original_threading(kettle_run):
     assert lines == ["True _thread", "True _thread", "False kettle.threading"]
 
 
+def test_joblibs_pool_maps_arrays_into_its_processes(kettle_run):
+    """It overrides private methods of the original pool to hand a mapped array on by the name of its file, and a large
+    one by way of such a file: what a task writes is then in the array."""
+    pytest.importorskip("joblib")
+    pytest.importorskip("numpy")
+    lines = kettle_run("""
+        import numpy
+        from joblib import Parallel, delayed
+
+        def fill(array, i, large):
+            array[i] = i * i
+            return type(large).__name__
+
+        if __name__ == "__main__":
+            array = numpy.memmap("array", dtype=int, shape=4, mode="w+")
+            parallel = Parallel(2, backend="multiprocessing", max_nbytes=1000)
+            print(*parallel(delayed(fill)(array, i, numpy.ones(1000)) for i in range(4)))
+            print(*array)
+        """)
+    assert lines == ["memmap memmap memmap memmap", "0 1 4 9"]
+
+
 def test_what_pickles_name_is_the_original(kettle_run):
     lines = kettle_run("""
         import pickle

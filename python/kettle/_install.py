@@ -3,8 +3,9 @@
 Everyone who imports `multiprocessing` gets `kettle.multiprocessing`, whether by `import`, `from ... import`,
 `importlib.import_module` or a look into `sys.modules`; third-party packages and the rest of the standard library
 (`concurrent.futures`, `logging`) included. The insiders keep the original: this package, which is built on it, the
-standard library's `multiprocessing` itself, whose parts import each other while they run, and loky, which makes
-processes and queues of its own out of the original's private parts.
+standard library's `multiprocessing` itself, whose parts import each other while they run, and those who build on the
+original's private parts: loky makes processes and queues of its own out of them, and joblib a pool whose messages say
+where large arrays are mapped, instead of what is in them.
 
 How, and why not simply by other entries in `sys.modules`:
 
@@ -258,7 +259,7 @@ _STAND_INS: dict[str, _StandIn | _StandBeside] = {
     "multiprocessing": _StandIn(
         "multiprocessing",
         "kettle.multiprocessing",
-        {"kettle", "multiprocessing", "loky", "joblib.externals.loky"},
+        {"kettle", "multiprocessing", "loky", "joblib.externals.loky", "joblib.pool"},
     ),
     # `multiprocessing.Barrier` extends `threading.Barrier` by way of its private parts, and so do the copies of it.
     # Trio makes sure, by its module, that the class of its lock is the interpreter's.
