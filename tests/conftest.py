@@ -178,11 +178,15 @@ def _no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def census(_no_process_left: None) -> Iterator[None]:
-    """No descriptor and no file is left either. What the first use of the package makes for good (the session) is
-    made before the count."""
+    """No descriptor and no file is left either. What the first use of the package makes for good (the session, and the
+    socket by which it rings all doorbells) is made before the count."""
     import kettle.multiprocessing as mp
+    from kettle._session import native
 
     mp.Queue().put(None)
+    bell = native.Doorbell()
+    bell.ring()
+    bell.close()
     gc.collect()
     descriptors, files = _descriptors(), _files()
     yield
