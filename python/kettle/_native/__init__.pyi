@@ -632,8 +632,8 @@ class PoolJob:
         window: int | None = None,
         is_builtin: bool = False,
     ) -> Self:
-        """`kind` is one of "call", "map", "ordered" and "unordered"; `items` is `(args, kwds)`, a list or an
-        iterator."""
+        """`kind` is one of "call", "map", "ordered" and "unordered"; `items` is `(args, kwds)`, a list or a `range`, or
+        an iterator."""
 
     def _submit(self, *, waits: bool = False) -> None:
         """Hands the job to the pool. Whoever does not wait for it says so: somebody else must lead then."""

@@ -247,7 +247,7 @@ class Pool(_standard.Pool):
         waits: bool = True,
     ) -> MapResult:
         self._check_running()
-        items = list(iterable)
+        items = iterable if type(iterable) is range else list(iterable)
         result = MapResult(
             self,
             "map",

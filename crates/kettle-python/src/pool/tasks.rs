@@ -6,6 +6,7 @@
 //! | jobs that are over | `FORGET` | – | their numbers |
 //! | a call | `CALL` + its kind | – | `(function, args, kwds)` |
 //! | one item of a job | `ITEM` + its kind | the job | the item, as a queue would send it |
+//! | a chunk of a `range` | `RANGE` | the job | its first number and its step |
 //! | a chunk of short words | `WORDS` | the job | for each item its kind and, for numbers, eight bytes |
 //! | a chunk of anything else | `ITEMS` + its kind | the job | the list |
 //! | a result | its kind | – | as a queue would send it; of at most eight bytes: a word |
@@ -21,7 +22,7 @@ use kettle::pool::engine::{INLINE_MAX, Load, Word};
 use kettle_core::arena::Block;
 use kettle_core::queue::{Body, Taken};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyRange, PyRangeMethods};
 
 use crate::errors;
 use crate::message;
@@ -34,6 +35,7 @@ pub(super) const READY: u8 = 19;
 pub(super) const REFUSED: u8 = 20;
 pub(super) const UNFOUND: u8 = 21;
 pub(super) const APART: u8 = 22;
+pub(super) const RANGE: u8 = 23;
 // To these the kind of the object is added, which is less than 16.
 pub(super) const JOB: u8 = 32;
 pub(super) const CALL: u8 = 48;
@@ -126,6 +128,51 @@ pub(super) fn with_items<'py, T>(
     }
     let items = (0..len).map(item).collect::<PyResult<Vec<_>>>()?;
     with_object_by_value(PyList::new(py, items)?.as_any(), ITEMS, job, by_value, send)
+}
+
+/// Numbers at the same distance from each other.
+#[derive(Clone, Copy)]
+pub(super) struct Progression {
+    start: i64,
+    step: i64,
+}
+
+impl Progression {
+    /// Those of a `range`, if each fits into a word.
+    pub(super) fn of(range: &Bound<'_, PyRange>) -> Option<Self> {
+        // All of them are between the two ends.
+        let (start, _, step) = (range.start().ok()?, range.stop().ok()?, range.step().ok()?);
+        Some(Self { start: start as i64, step: step as i64 })
+    }
+
+    /// The one at this place. What overflows on the way there comes back, since the number itself fits.
+    fn at(self, place: u64) -> i64 {
+        self.start.wrapping_add(self.step.wrapping_mul(place as i64))
+    }
+
+    pub(super) fn get<'py>(self, py: Python<'py>, place: u64) -> PyResult<Bound<'py, PyAny>> {
+        Ok(self.at(place).into_pyobject(py)?.into_any())
+    }
+
+    /// Those from this place on.
+    pub(super) fn from(self, place: u64) -> Self {
+        Self { start: self.at(place), ..self }
+    }
+
+    /// Sends them, as many as the chunk has tasks.
+    pub(super) fn send<T>(self, job: u64, send: impl FnOnce(Load<'_>) -> PyResult<T>) -> PyResult<T> {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.start.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.step.to_ne_bytes());
+        with_bytes(RANGE, job, &bytes, send)
+    }
+
+    /// Those of a message.
+    pub(super) fn read(body: &[u8]) -> PyResult<Self> {
+        let (start, rest) = body.split_first_chunk().ok_or_else(torn)?;
+        let step = rest.first_chunk().ok_or_else(torn)?;
+        Ok(Self { start: i64::from_ne_bytes(*start), step: i64::from_ne_bytes(*step) })
+    }
 }
 
 /// False if it is none of the kinds that have at most eight bytes.

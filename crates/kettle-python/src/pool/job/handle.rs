@@ -33,7 +33,8 @@ impl PoolJob {
 
 #[pymethods]
 impl PoolJob {
-    /// `kind` is one of "call", "map", "ordered" and "unordered"; `items` is `(args, kwds)`, a list or an iterator.
+    /// `kind` is one of "call", "map", "ordered" and "unordered"; `items` is `(args, kwds)`, a list or a `range`, or
+    /// an iterator.
     #[new]
     #[pyo3(signature = (crew, kind, function, items, *, unpacks=false, chunk=None, timeout=None, retries=0,
                         callback=None, error_callback=None, bar=None, window=None, is_builtin=false))]
@@ -62,15 +63,14 @@ impl PoolJob {
             "call" => {
                 let (args, kwds) = items.extract()?;
                 agenda.extend(1);
-                let none = Input::of_list(PyList::empty(py).unbind());
-                (Work::Call { function, args, kwds }, none, Results::One(None))
+                (Work::Call { function, args, kwds }, Input::none(py), Results::One(None))
             }
             "map" => {
-                let items = items.cast::<PyList>()?;
-                agenda.extend(items.len() as u64);
-                let values = PyList::new(py, (0..items.len()).map(|_| py.None()))?.unbind();
+                let count = items.len()?;
+                agenda.extend(count as u64);
+                let values = PyList::new(py, [py.None()])?.as_sequence().repeat(count)?.cast_into()?.unbind();
                 let results = Results::All { values, error: None };
-                (Work::Items { function, unpacks }, Input::of_list(items.clone().unbind()), results)
+                (Work::Items { function, unpacks }, Input::of_map(items)?, results)
             }
             "ordered" | "unordered" => {
                 let source = if is_builtin { Source::Builtin(items.try_iter()?.unbind()) } else { Source::Fed };

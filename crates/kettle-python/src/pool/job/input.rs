@@ -11,9 +11,10 @@ use std::collections::VecDeque;
 use kettle::pool::engine::{Agenda, Span};
 use kettle_core::wait::Scope;
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyList};
+use pyo3::types::{PyIterator, PyList, PyRange, PySequence};
 
 use super::Job;
+use crate::pool::tasks::Progression;
 
 /// Where an imap's items come from.
 pub(super) enum Source {
@@ -29,6 +30,8 @@ pub(super) enum Source {
 pub(super) enum Items {
     /// Of a map: all, and None for those that have an outcome, or were given away. Of a call: none.
     List(Py<PyList>),
+    /// Of a map over a `range`: they are made when they are needed.
+    Range(Progression),
     /// Of an imap: those from number `done_before` on, as long as they have no outcome.
     Window { queue: VecDeque<Option<Py<PyAny>>>, done_before: u64 },
 }
@@ -50,6 +53,7 @@ pub(in crate::pool) struct Input {
 /// The items of a span, to be read without holding up the job.
 pub(in crate::pool) enum SpanItems {
     Listed(Py<PyList>, usize),
+    Counted(Progression),
     Taken(Vec<Py<PyAny>>),
 }
 
@@ -58,15 +62,31 @@ impl SpanItems {
     pub(in crate::pool) fn get<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Listed(list, first) => list.bind(py).get_item(first + place),
+            Self::Counted(numbers) => numbers.get(py, place as u64),
             Self::Taken(items) => Ok(items[place].bind(py).clone()),
         }
     }
 }
 
 impl Input {
-    /// Of a map, or with an empty list of a call.
-    pub(super) fn of_list(list: Py<PyList>) -> Self {
-        let items = Items::List(list);
+    /// Of a map, over a `range` or over a list that nobody else has.
+    pub(super) fn of_map(items: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let items = match items.cast::<PyRange>() {
+            Ok(range) => match Progression::of(range) {
+                Some(numbers) => Items::Range(numbers),
+                None => Items::List(items.cast::<PySequence>()?.to_list()?.unbind()),
+            },
+            Err(_) => Items::List(items.cast::<PyList>()?.clone().unbind()),
+        };
+        Ok(Self::of_all(items))
+    }
+
+    /// Of a call.
+    pub(super) fn none(py: Python<'_>) -> Self {
+        Self::of_all(Items::List(PyList::empty(py).unbind()))
+    }
+
+    fn of_all(items: Items) -> Self {
         Self { items, source: Source::Exhausted, are_given_away: false, chunk: 1, fetched: 0, window: None }
     }
 
@@ -139,6 +159,7 @@ impl Input {
     fn items(&self, py: Python<'_>, span: Span) -> SpanItems {
         match &self.items {
             Items::List(list) => SpanItems::Listed(list.clone_ref(py), span.start as usize),
+            Items::Range(numbers) => SpanItems::Counted(numbers.from(span.start)),
             Items::Window { queue, done_before } => {
                 let first = (span.start - done_before) as usize;
                 let item = |place: usize| {
@@ -153,8 +174,9 @@ impl Input {
     /// soon as its task has ended.
     pub(in crate::pool) fn give_away(&mut self, py: Python<'_>, span: Span) -> VecDeque<Py<PyAny>> {
         let list = match self.items(py, span) {
-            SpanItems::Taken(items) => return items.into(),
             SpanItems::Listed(list, _) => list.into_bound(py),
+            SpanItems::Counted(_) => return self.lend(py, span),
+            SpanItems::Taken(items) => return items.into(),
         };
         self.are_given_away = true;
         let give_away = |place: usize| {
@@ -177,6 +199,7 @@ impl Input {
         let (queue, done_before) = match &mut self.items {
             Items::Window { queue, done_before } => (queue, done_before),
             Items::List(_) if self.are_given_away => return,
+            Items::Range(_) => return,
             Items::List(list) => {
                 // A result then takes the room of an item that is not needed any more, which is still in the cache.
                 let list = list.bind(py);
@@ -202,7 +225,7 @@ impl Input {
     fn clear(&mut self) -> (VecDeque<Option<Py<PyAny>>>, Source) {
         let source = std::mem::replace(&mut self.source, Source::Exhausted);
         let items = match &mut self.items {
-            Items::List(_) => VecDeque::new(),
+            Items::List(_) | Items::Range(_) => VecDeque::new(),
             Items::Window { queue, done_before } => {
                 *done_before += queue.len() as u64;
                 std::mem::take(queue)

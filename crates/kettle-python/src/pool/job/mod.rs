@@ -33,6 +33,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 pub(crate) use handle::PoolJob;
+pub(super) use input::SpanItems;
 pub(super) use results::Outcome;
 
 use super::ledger::{lock, try_lock};

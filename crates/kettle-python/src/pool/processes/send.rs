@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use super::{Chunk, Processes};
 use crate::errors;
 use crate::pool::crew::Crew;
-use crate::pool::job::{Job, Work};
+use crate::pool::job::{Job, SpanItems, Work};
 use crate::pool::ledger::lock;
 use crate::pool::tasks;
 
@@ -68,8 +68,10 @@ impl Processes {
                 if !lock(py, &self.supervisor).knows(seat, lesson) {
                     self.teach(py, seat, lesson, by_value, function, *unpacks)?;
                 }
-                let items = job.items(py, span);
-                tasks::with_items(py, lesson, by_value, span.len as usize, |i| items.get(py, i), sent)
+                match job.items(py, span) {
+                    SpanItems::Counted(numbers) => numbers.send(lesson, sent),
+                    items => tasks::with_items(py, lesson, by_value, span.len as usize, |i| items.get(py, i), sent),
+                }
             }
         }
     }

@@ -166,6 +166,10 @@ impl Loop<'_> {
                 self.report(py, chunk, 0, call.and_then(|triple| call_it(triple).map_err(Failure::Raised)))?;
                 Ok(true)
             }
+            tasks::RANGE => {
+                let numbers = tasks::Progression::read(tasks::body(&taken, bytes))?;
+                self.each(py, chunk, job, |i| numbers.get(py, i.into()))
+            }
             tasks::WORDS => {
                 let body = tasks::body(&taken, bytes);
                 let mut words = body;
