@@ -250,13 +250,15 @@ def test_retries_in_every_call(fork, tmp_path):
         assert pool.statistics().retried >= 2 * (1 + 1 + 5 * 3)
 
 
-def test_only_the_item_that_was_running_is_tried_again(fork, diary):
+@pytest.mark.parametrize("items", [range(10), list(range(10)), list("0123456789")], ids=["range", "numbers", "texts"])
+def test_only_the_item_that_was_running_is_tried_again(fork, diary, items):
     with running(fork, 1) as pool:
-        assert pool.map(functools.partial(work_and_die_once, diary), range(10), 10, retries=1) == list(range(10))
+        assert pool.map(functools.partial(work_and_die_once, diary), items, 10, retries=1) == list(range(10))
     assert diary.counts() == Counter([*range(10), 7])
 
 
-def work_and_die_once(diary, n):
+def work_and_die_once(diary, item):
+    n = int(item)
     diary.note(n)
     if n == 7 and diary.counts()[7] == 1:
         die()

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::seat::at_most_a_chunk;
+use super::words;
 
 /// Tasks of a job that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Agenda {
 const CHUNK_TIME: u64 = 400_000;
 /// At the end chunks become smaller, so that the workers end together; but not shorter than this.
 const LAST_CHUNK_TIME: u64 = 20_000;
+/// The most tasks of a measured chunk: of this and the chunks that wait besides, all outcomes find room in the ring.
+const MOST: u64 = words::LEN / 4;
 
 impl Agenda {
     /// Of no tasks yet. A task whose worker dies is sent again `retries` times.
@@ -102,7 +105,7 @@ impl Agenda {
     pub fn take(&mut self, workers: usize) -> Option<Span> {
         self.take_by(|agenda| match agenda.chunking {
             Chunking::Fixed(len) => u64::from(len),
-            Chunking::Measured => agenda.measured(workers),
+            Chunking::Measured => agenda.measured(workers).min(MOST),
         })
     }
 
@@ -224,6 +227,12 @@ mod tests {
             agenda.finished(100, 10_000);
         }
         assert_eq!(agenda.take(2).map(|s| s.len), Some(100));
+        let mut agenda = Agenda::new(Chunking::Measured, 0);
+        agenda.extend(1_000_000);
+        for _ in 0..10 {
+            agenda.finished(100_000, 1);
+        }
+        assert_eq!(agenda.take(2).map(|s| u64::from(s.len)), Some(MOST), "outcomes are to find room");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kettle_core::sys::child::Child;
 
 use super::desk::{CHUNK_MAX, Desk, Mark};
+use super::words;
 
 /// Names a seat for as long as its worker is there; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -152,11 +153,18 @@ impl<W> Seat<W> {
     pub(super) fn may_be_sent(&self) -> bool {
         self.quota != Some(0)
             && match self.phase {
-                Phase::Ready => self.hand.len() < self.pace.depth(),
+                Phase::Ready => self.hand.len() < self.pace.depth() && self.has_room(),
                 // What is here when it comes saves it a wait.
                 Phase::Starting => self.hand.is_empty(),
                 Phase::Opening | Phase::Leaving | Phase::Ending { .. } => false,
             }
+    }
+
+    /// Whether the outcomes of one chunk more, if it is as long as the last one, find room in the ring.
+    fn has_room(&self) -> bool {
+        let last = self.hand.back().map_or(0, |held| u64::from(held.len));
+        // One is to wait for it in any case.
+        self.hand.len() < 2 || (self.hand.len() as u64 + 1) * last <= words::LEN
     }
 
     /// The task that the worker is at, or about to report: the first that it has not reported, if it began that.

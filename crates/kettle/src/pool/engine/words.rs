@@ -24,7 +24,7 @@ const PUT: usize = 0;
 const TAKEN: usize = 8;
 const SLOTS: usize = 16;
 /// Slots of a ring: those of some chunks, for the supervisor may not get a processor for milliseconds.
-const LEN: u64 = 16 * 1024;
+pub(super) const LEN: u64 = 16 * 1024;
 const BYTES: usize = (SLOTS + 2 * LEN as usize) * size_of::<u64>();
 
 /// An outcome of at most eight bytes: what kind it is, and the bytes.
