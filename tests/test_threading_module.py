@@ -286,6 +286,7 @@ def test_threads_of_all_kinds_with_ours_in_place():
             futures = [executor.submit(pow, n, 2) for n in range(50)]
             print(sum(f.result() for f in futures), len(wait(futures).done))
         async def main():
+            asyncio.get_running_loop().slow_callback_duration = 60  # a busy machine is not to be told of
             return sum(await asyncio.gather(*(asyncio.to_thread(abs, -n) for n in range(20))))
         print(asyncio.run(main()))
         log = logging.getLogger("x"); log.addHandler(logging.NullHandler())
