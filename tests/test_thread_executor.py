@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures.thread
 import contextvars
+import math
 import os
 import queue
 import signal
@@ -181,6 +182,15 @@ def test_more_threads_are_allowed_later(gate):
         assert executor.submit(abs, -1).result(LIMIT) == 1
         gate.set()
         assert blocked.result(LIMIT)
+
+
+@pytest.mark.parametrize("make", [ThreadPoolExecutor, concurrent.futures.thread.ThreadPoolExecutor])
+@pytest.mark.parametrize(("max_workers", "threads"), [(2.0, 2), (1.5, 2), (math.inf, 3)])
+def test_a_number_of_threads_that_was_reckoned(make, max_workers, threads):
+    together = threading.Barrier(threads)
+    with make(max_workers) as executor:
+        futures = [executor.submit(together.wait, LIMIT) for _ in range(threads)]
+        assert sorted(future.result(LIMIT) for future in futures) == list(range(threads))
 
 
 def test_threads_are_waited_for_and_so_are_those_that_a_task_starts():

@@ -2,6 +2,7 @@
 `kettle.install()` the standard module hands out our locks."""
 
 import inspect
+import math
 import subprocess
 import sys
 import textwrap
@@ -107,6 +108,21 @@ def test_statistics():
     assert not ours.Event().statistics().is_set
     assert ours.Condition().statistics().waiting == 0
     assert ours.Barrier(4).statistics().parties == 4
+
+
+@pytest.mark.parametrize("make", [ours.Semaphore, ours.BoundedSemaphore])
+@pytest.mark.parametrize(("value", "there_are"), [(2.0, 2), (0.0, 0), (1.5, 3), (math.inf, 3), (1e300, 3)])
+def test_a_number_of_permits_that_was_reckoned(make, value, there_are):
+    """A float: it is counted down from, and a fraction never comes to zero."""
+    for kind in (make, getattr(threading, make.__name__)):
+        semaphore = kind(value)
+        assert [semaphore.acquire(blocking=False) for _ in range(3)] == [n < there_are for n in range(3)]
+        for _ in range(there_are):
+            semaphore.release()
+    with pytest.raises(ValueError, match=">= 0"):
+        make(-0.5)
+    with pytest.raises(TypeError):
+        make("2")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="earlier Pythons ignore them")

@@ -153,6 +153,16 @@ def _told(primitive: Any, state: str) -> str:
     return f"<{kind.__module__}.{kind.__qualname__} at {id(primitive):#x}: {state}>"
 
 
+def _permits(value: Any) -> Any:
+    """How many are meant by what is no plain int. The standard library takes a float as well (`Semaphore(n / 2)`,
+    `Semaphore(math.inf)`), and counts down from it: a fraction comes past zero and never to an end."""
+    if not isinstance(value, float):
+        return value
+    if value < 0:
+        return -1
+    return min(int(value), sys.maxsize) if value.is_integer() else sys.maxsize
+
+
 @native.quicken
 class Semaphore(AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):  # type: ignore[misc, override]
     """Permits, `value` of them at first. `name` (keyword-only) is shown in reports.
@@ -163,7 +173,7 @@ class Semaphore(AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):  # typ
     name: str | None = None
 
     def __init__(self, value: int = 1, *, name: str | None = None) -> None:
-        self._begin(value, False)
+        self._begin(value if type(value) is int else _permits(value), False)
         if name is not None:
             self.name = name
 
@@ -176,7 +186,7 @@ class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):  # type: ignore[m
     """Permits, `value` of them at first and at most: `release` raises ValueError beyond that."""
 
     def __init__(self, value: int = 1, *, name: str | None = None) -> None:
-        self._begin(value, True)
+        self._begin(value if type(value) is int else _permits(value), True)
         if name is not None:
             self.name = name
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -67,6 +69,9 @@ class ThreadPoolExecutor(Maps, _standard):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        if isinstance(max_workers, float):
+            # In the standard library that works as well (`os.cpu_count() / 2`), and a part of a thread is one.
+            max_workers = sys.maxsize if math.isinf(max_workers) else math.ceil(max_workers)
         self._max_workers = max_workers
         self._thread_name_prefix: str = thread_name_prefix or f"ThreadPoolExecutor-{next(_numbers)}"
         self._initialize = (initializer, tuple(initargs))
