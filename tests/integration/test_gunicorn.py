@@ -66,10 +66,18 @@ def application(environ, start_response):
 """
 
 
+CONFIGURATION = """\
+def post_worker_init(worker):
+    worker.log.info("Ready: %s", worker.pid)
+"""
+
+
 @pytest.fixture
 def get(tmp_path):
-    """Asks a server with two workers, which is stopped afterwards."""
+    """Asks a server with two workers, which is stopped afterwards. By then all its workers must be ready: one that is
+    told to end before it listens for that goes on, and is ended by the server after half a minute."""
     (tmp_path / "application.py").write_text(APPLICATION)
+    (tmp_path / "gunicorn.conf.py").write_text(CONFIGURATION)
     options = ["--workers", "2", "--bind", "127.0.0.1:0", "--preload"]
     server = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", *options, "application"],
@@ -78,15 +86,24 @@ def get(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        lines = []
-        while not (address := re.search(r"Listening at: (http://\S+)", lines[-1] if lines else "")):
+    lines = []
+
+    def until_it_says(pattern):
+        while True:
             lines.append(server.stderr.readline())
             assert lines[-1], "".join(lines)
+            if found := re.search(pattern, lines[-1]):
+                return found
+
+    try:
+        address = until_it_says(r"Listening at: (http://\S+)")[1]
 
         def get(path):
-            return urllib.request.urlopen(f"{address[1]}/{path}", timeout=30).read().decode()
+            return urllib.request.urlopen(f"{address}/{path}", timeout=30).read().decode()
 
+        get.until_one_more_is_ready = lambda: until_it_says("Ready: ")
+        for _ in range(2):
+            get.until_one_more_is_ready()
         yield get
     finally:
         server.terminate()
@@ -107,3 +124,4 @@ def test_a_killed_worker_leaves_no_lock_behind(get):
     assert get("take") == "taken"
     get("add")
     assert get("totals") == "1 1 1"
+    get.until_one_more_is_ready()  # in the place of the one that was killed
