@@ -5,13 +5,12 @@ import contextlib
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 
 import kettle.multiprocessing as mp
 
-from .support import LIMIT, Diary, running, sleep, square
+from .support import LIMIT, Diary, running, square
 
 
 @pytest.fixture(params=("fork", "spawn", "forkserver"))
@@ -61,9 +60,6 @@ def fork_server():
     for method in ("fork", "forkserver"):
         with running(mp.get_context(method), 1) as pool:
             assert pool.map(square, [1]) == [1]
-            result = pool.apply_async(sleep, (0.2,))
-            time.sleep(0.05)  # now the pool's own thread leads; to be woken, it is rung, with a socket that is kept
-            result.get(LIMIT)
     with contextlib.suppress(ImportError):
         import uvloop
 
