@@ -25,6 +25,12 @@ def ended_promptly(pool):
     assert time.monotonic() - begun < PROMPT
 
 
+def handed_in(pool):
+    """How many tasks have no outcome yet."""
+    now = pool.statistics()
+    return now.busy + now.queued
+
+
 @pytest.mark.parametrize("activity", ENDLESS)
 def test_whatever_the_workers_do(fork, diary, activity):
     pool = fork.Pool(2)
@@ -55,7 +61,7 @@ def test_who_waits_is_told(fork):
     calls = [
         lambda: pool.apply(sleep),
         lambda: pool.map(sleep, [LIMIT * 10] * 5),
-        lambda: list(pool.imap(sleep, [LIMIT * 10] * 5)),
+        lambda: list(pool.imap(sleep, iter([LIMIT * 10] * 5))),
         lambda: pool.apply_async(sleep).get(),
     ]
     told: list[type] = []
@@ -69,7 +75,7 @@ def test_who_waits_is_told(fork):
     threads = [threading.Thread(target=tell, args=(call,)) for call in calls]
     for thread in threads:
         thread.start()
-    until(lambda: pool.statistics().busy + pool.statistics().queued >= 4)
+    until(lambda: handed_in(pool) == 1 + 5 + 5 + 1)  # all calls are in: a later one would not be taken
     ended_promptly(pool)
     for thread in threads:
         thread.join(LIMIT)
