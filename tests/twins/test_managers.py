@@ -84,4 +84,5 @@ def test_the_manager_ends(mp):
     process = manager._process
     assert process.is_alive()
     manager.shutdown()
+    process.join(LIMIT)  # it was waited for, but not for long
     assert not process.is_alive()
