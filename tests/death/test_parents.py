@@ -48,9 +48,8 @@ def orphan(root, descendants):
     root.wait()
     until(lambda: not any(runs(pid) for pid in descendants), PROMPT)
     until(lambda: not session_members(root.pid), PROMPT)
-    left = left_behind(before)
-    left.pop("children", None)
-    assert left == {}
+    # Whatever else runs on this machine may have something there for a moment.
+    until(lambda: not left_behind(before).keys() - {"children"}, PROMPT)
 
 
 @pytest.mark.parametrize("daemon", ["daemon", "plain"])
