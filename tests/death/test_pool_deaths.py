@@ -15,6 +15,7 @@ SEED = os.environ.get("SEED") or str(random.SystemRandom().randrange(10**6))
 ROUNDS = {"fork": 3, "spawn": 1, "forkserver": 1}
 
 
+@pytest.mark.deadline(180)  # a dozen workers are started in each round, one after the other
 @pytest.mark.parametrize("storm", STORMS)
 def test_random_instants(ctx, storm):
     method = ctx.get_start_method()
