@@ -5,8 +5,11 @@
 //! lock; that the rule is kept is not taken on trust, but checked each time.
 //!
 //! Without a GIL one locked instruction remains: it is let go by a mere store, which does not ask whether somebody
-//! waits. So who waits is not woken, but comes back by itself: at once, since the lock is held for so short a time, or
-//! after a nap if whoever holds it was just taken off its processor.
+//! waits. So who waits is not woken, but comes back by itself. Who had not waited of late comes back at once, since the
+//! lock is held for so short a time. Who has to wait again soon shares the queue with a thread that is as busy there as
+//! itself; taking turns, from one processor's cache to the other's, both would get less done than one of them alone. So
+//! it stays away for a while, in which the other one goes through hundreds of items undisturbed. And when all that did
+//! not help, whoever holds the lock was just taken off its processor: time for a nap.
 
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
@@ -120,18 +123,30 @@ mod taken {
 
 #[cfg(Py_GIL_DISABLED)]
 mod taken {
+    use std::cell::Cell;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
     use std::time::Duration;
+
+    use kettle_core::sys::clock;
 
     /// Whether somebody has the lock.
     #[derive(Default)]
     pub(super) struct Taken(AtomicBool);
 
-    /// So often the processor is offered to others before each nap.
-    const TRIES: usize = 40;
+    /// So long a thread stays away that has to wait again, in nanoseconds: some hundreds of operations of another one.
+    const AWAY: u64 = 20_000;
+    /// So short a time after its last wait, in nanoseconds.
+    const LATELY: u64 = 50_000;
+    /// So long the processor is offered to others before each nap, in nanoseconds.
+    const PATIENCE: u64 = 50_000;
     /// Short against the time that a thread is off its processor.
     const NAP: Duration = Duration::from_micros(50);
+
+    thread_local! {
+        /// When this thread last got the lock of some queue after a wait.
+        static WAITED: Cell<u64> = const { Cell::new(0) };
+    }
 
     impl Taken {
         #[inline(always)]
@@ -143,14 +158,24 @@ mod taken {
 
         #[cold]
         fn take_later(&self) {
+            let begun = clock::now();
+            let away = if begun - WAITED.get() < LATELY { AWAY } else { 0 };
+            let (mut next_look, mut next_nap) = (begun + away, begun + PATIENCE);
             loop {
-                for _ in 0..TRIES {
-                    thread::yield_now();
-                    if !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Acquire) {
-                        return;
-                    }
+                thread::yield_now();
+                let now = clock::now();
+                if now < next_look {
+                    continue;
                 }
-                thread::sleep(NAP);
+                if !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Acquire) {
+                    WAITED.set(now);
+                    return;
+                }
+                next_look = now + away;
+                if now > next_nap {
+                    thread::sleep(NAP);
+                    next_nap = clock::now() + PATIENCE;
+                }
             }
         }
 
