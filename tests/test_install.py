@@ -96,12 +96,39 @@ def test_others_get_ours_and_insiders_the_original(kettle_run):
 def test_who_keeps_the_original_threading(kettle_run):
     lines = kettle_run("""
         import sys
-        for importer in ("trio._core._entry_queue", "multiprocessing.synchronize", "trionic"):
+        for importer in ("trio._core._entry_queue", "gevent.monkey", "multiprocessing.synchronize", "trionic"):
             names = {"__name__": importer}
             exec("import threading; from threading import RLock", names)
             print(names["threading"] is sys.modules["threading"], type(names["RLock"]()).__module__)
         """)
-    assert lines == ["True _thread", "True _thread", "False kettle.threading"]
+    assert lines == ["True _thread", "True _thread", "True _thread", "False kettle.threading"]
+
+
+def test_threads_that_are_gevents_wait_in_its_own_locks(kettle_run):
+    """Once the program has asked gevent to patch everything, it gets the modules that were patched."""
+    names = """
+        import importlib, multiprocessing, queue, threading
+        from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+        print(*(each.__name__ for each in (importlib.import_module("threading"), multiprocessing, queue, threading)))
+        print(ProcessPoolExecutor.__module__, ThreadPoolExecutor.__module__)
+        """
+    lines = kettle_run(f"""
+        import sys, types
+
+        patched = set()
+        monkey = types.ModuleType("gevent.monkey")
+        monkey.is_module_patched = patched.__contains__
+        sys.modules["gevent.monkey"] = monkey
+        {names}
+        patched.add("threading")
+        {names}
+        """)
+    assert lines == [
+        "kettle.threading kettle.multiprocessing kettle.queue kettle.threading",
+        "kettle.futures kettle.futures",
+        "threading multiprocessing queue threading",
+        "concurrent.futures.process concurrent.futures.thread",
+    ]
 
 
 def test_joblibs_pool_maps_arrays_into_its_processes(kettle_run):

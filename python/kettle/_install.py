@@ -262,11 +262,11 @@ _STAND_INS: dict[str, _StandIn | _StandBeside] = {
         {"kettle", "multiprocessing", "loky", "joblib.externals.loky", "joblib.pool"},
     ),
     # `multiprocessing.Barrier` extends `threading.Barrier` by way of its private parts, and so do the copies of it.
-    # Trio makes sure, by its module, that the class of its lock is the interpreter's.
+    # Trio makes sure, by its module, that the class of its lock is the interpreter's. Gevent patches what it imports.
     "threading": _StandBeside(
-        "threading", "kettle.threading", {"kettle", "multiprocessing", "multiprocess", "billiard", "trio"}
+        "threading", "kettle.threading", {"kettle", "multiprocessing", "multiprocess", "billiard", "trio", "gevent"}
     ),
-    "queue": _StandBeside("queue", "kettle.queue", {"kettle", "multiprocessing"}),
+    "queue": _StandBeside("queue", "kettle.queue", {"kettle", "multiprocessing", "gevent"}),
 }
 
 # The modules, and which of their classes have one of ours in their place.
@@ -343,7 +343,7 @@ def _redirected_import(
     level: int,
 ) -> ModuleType:
     """In place of `builtins.__import__`, for imports of, or from inside, the packages that have a stand-in."""
-    if _hooks.installed:
+    if _hooks.installed and not _gives_way():
         if globals is None:
             globals = sys._getframe(1).f_globals
         if level == 0:
@@ -361,10 +361,21 @@ def _import_module(name: str, package: str | None = None) -> ModuleType:
     if package and (level := len(name) - len(name.lstrip("."))):
         name = _absolute(name[level:], package, level)
     stand_in = _STAND_INS.get(name.partition(".")[0])
-    if stand_in is not None and _hooks.installed:
+    if stand_in is not None and _hooks.installed and not _gives_way():
         importer = str(sys._getframe(1).f_globals.get("__name__", ""))
         return stand_in.import_for(importer, name, ("__name__",))
     return _standard_import_module(name, package)
+
+
+def _gives_way() -> bool:
+    """Whether the program had gevent put its own locks and threads in the place of the interpreter's, with
+    `gevent.monkey.patch_all()`. Its threads take turns in one of the interpreter's, and a lock of ours would stop them
+    all. The standard library's modules, which gevent has patched, then come back."""
+    is_patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
+    if is_patched is None or not is_patched("threading"):
+        return False
+    _hooks.uninstall()
+    return True
 
 
 def _absolute(name: str, package: str, level: int) -> str:
