@@ -11,6 +11,7 @@ import pytest
 
 import kettle
 import kettle.multiprocessing as mp
+from kettle import _aio
 
 LIMIT = 30
 
@@ -139,6 +140,39 @@ def test_several_waiters_are_served_in_the_order_of_their_coming(run, ctx):
     served = run(main)
     assert sorted(item for _, item in served) == list(range(n))
     assert [me for me, _ in served] == list(range(n))
+
+
+def test_who_looks_in_vain_is_not_overtaken_by_the_next(run):
+    """Though an item comes the moment after he looked, and several were put while he was on his way."""
+    q, served, late = mp.Queue(), [], {2: "c"}
+
+    async def take(me):
+        def attempt():
+            try:
+                return q.get_nowait()
+            except queue.Empty:
+                if len(served) == 2 and me in late:
+                    q.put(late.pop(me))
+                return _aio.PENDING
+
+        served.append((me, await _aio.retry(lambda: _aio.Source.of(q._items), attempt)))
+
+    async def main():
+        tasks = [asyncio.ensure_future(take(me)) for me in range(5)]
+        await blocked(*tasks)
+        hub = _aio._hub()
+        q.put("a")
+        hub._rung()  # the first is on his way,
+        await asyncio.sleep(0)  # and when he goes, the second
+        q.put("b")
+        hub._rung()
+        while len(served) < 3:
+            await asyncio.sleep(0.001)
+        for task in tasks:
+            task.cancel()
+
+    run(main)
+    assert served == [(0, "a"), (1, "b"), (2, "c")]
 
 
 def test_cancelling_loses_no_item(run, ctx):

@@ -140,16 +140,15 @@ class Place:
             if timer is not None:
                 timer.cancel()
 
-    def wake(self) -> bool:
-        """Wakes who sleeps here; False if nobody does, or somebody woke them already."""
-        return self._future is not None and _settle(self._future, True)
+    def wake(self) -> None:
+        """Wakes who sleeps here, if somebody does."""
+        if self._future is not None:
+            _settle(self._future, True)
 
 
-def _settle(future: "asyncio.Future[bool]", result: bool) -> bool:
-    if future.done():
-        return False
-    future.set_result(result)
-    return True
+def _settle(future: "asyncio.Future[bool]", result: bool) -> None:
+    if not future.done():
+        future.set_result(result)
 
 
 class Line:
@@ -160,8 +159,11 @@ class Line:
         self._together = together
 
     def wake(self) -> None:
+        """Wakes all, or the first, who may be on its way already. Never the next one as well: if the first found nothing,
+        what comes in between would be the next one's."""
         for place in self.places:
-            if place.wake() and not self._together:
+            place.wake()
+            if not self._together:
                 return
 
 
