@@ -103,7 +103,7 @@ def test_a_pipe_gets_lines(capsys):
     shown.update(done=1)
     out, err = capsys.readouterr()
     assert out == ""
-    assert re.fullmatch(r"fetch: 4/4 \(100 %\) tasks, 1 failed, \d+ per second, in 00:00\n", err)
+    assert re.fullmatch(r"fetch: 4/4 \(100 %\) tasks, 1 failed, [\d.]+ per (second|minute), in \d\d:\d\d\n", err)
 
 
 @pytest.mark.parametrize("stream", ["none", "closed", "full"])
