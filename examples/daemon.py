@@ -7,10 +7,11 @@ import time
 import kettle.multiprocessing as multiprocessing
 
 
-def tick() -> None:
+def tick(ticks) -> None:
     while True:
         time.sleep(0.1)
         print("  tick")
+        ticks.release()
 
 
 def start_a_grandchild(tell) -> None:
@@ -32,7 +33,9 @@ if __name__ == "__main__":
     print(f"the parent was killed; {1000 * (time.perf_counter() - killed):.1f} ms later the grandchild is gone too")
     parent.join()
 
-    clock = multiprocessing.Process(target=tick, daemon=True)
+    ticks = multiprocessing.Semaphore(0)
+    clock = multiprocessing.Process(target=tick, args=(ticks,), daemon=True)
     clock.start()
-    time.sleep(0.35)
+    for _ in range(3):
+        ticks.acquire()
     print("the program ends here, and its daemon with it")
