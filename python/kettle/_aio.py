@@ -159,8 +159,8 @@ class Line:
         self._together = together
 
     def wake(self) -> None:
-        """Wakes all, or the first, who may be on its way already. Never the next one as well: if the first found nothing,
-        what comes in between would be the next one's."""
+        """Wakes all, or the first, who may be on its way already. Never the next one as well: should the first look in
+        vain, what comes the moment after that would be the next one's."""
         for place in self.places:
             place.wake()
             if not self._together:
