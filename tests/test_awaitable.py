@@ -130,6 +130,8 @@ def test_several_waiters_are_served_in_the_order_of_their_coming(run, ctx):
         for me in range(n):
             tasks.append(asyncio.ensure_future(take(me)))
             await asyncio.sleep(0)
+        # Now and then one gives the loop a turn before he stands in line, where he finds what is put meanwhile.
+        await blocked(*tasks)
         child = ctx.Process(target=put_all, args=(q, n))
         child.start()
         await asyncio.gather(*tasks)
@@ -158,8 +160,10 @@ def test_who_looks_in_vain_is_not_overtaken_by_the_next(run):
         served.append((me, await _aio.retry(lambda: _aio.Source.of(q._items), attempt)))
 
     async def main():
-        tasks = [asyncio.ensure_future(take(me)) for me in range(5)]
-        await blocked(*tasks)
+        tasks = []
+        for me in range(5):
+            tasks.append(asyncio.ensure_future(take(me)))
+            await blocked(*tasks)
         hub = _aio._hub()
         q.put("a")
         hub._rung()  # the first is on his way,
