@@ -15,16 +15,18 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use kettle_core::wait::{Idle, Patience, Stopped};
 
 use super::Statistics;
-use super::error::{Broken, SubmitError, TaskError};
-use super::job::{Job, Refusal};
+use super::counts::Counts;
+use super::error::{Broken, SubmitError};
+use super::job::Job;
 use super::limits::Limits;
+use super::roll::{Door, Next, Roll};
 use super::worker;
 use crate::pool::engine::Waiter;
 
@@ -51,42 +53,6 @@ pub(super) struct Crew {
     pub(super) gone: Waiter,
 }
 
-/// So many workers are hired at most in the place of others that wait for tasks. Where more wait, none is lost for good:
-/// whoever waits for a task that nobody has begun does it himself.
-const SPARE: usize = 64;
-
-/// What happened so far, and what is still to.
-#[derive(Default)]
-pub(super) struct Counts {
-    pub(super) queued: AtomicU64,
-    pub(super) done: AtomicU64,
-    pub(super) failed: AtomicU64,
-    pub(super) retried: AtomicU64,
-    pub(super) timed_out: AtomicU64,
-    pub(super) cancelled: AtomicU64,
-}
-
-struct Roll {
-    line: VecDeque<Arc<dyn Job>>,
-    door: Door,
-    /// Workers that belong to the crew, whatever they do.
-    present: usize,
-    /// Those of them that are at a job.
-    busy: usize,
-    /// Those of the busy that wait for another task.
-    away: usize,
-}
-
-/// Whether the pool takes new tasks.
-enum Door {
-    Open,
-    /// What was taken in will be done.
-    Closed,
-    /// What had not begun was cancelled.
-    Terminated,
-    Broken(Broken),
-}
-
 /// What the crew has to know of one worker.
 #[derive(Default)]
 pub(super) struct Seat {
@@ -96,35 +62,15 @@ pub(super) struct Seat {
     is_away: AtomicBool,
 }
 
-/// What a worker does next.
-pub(super) enum Next {
-    Work(Arc<dyn Job>),
-    Rest,
-    Leave,
-}
-
-impl Roll {
-    /// How many workers are to be hired now.
-    fn vacancies(&self, size: usize) -> usize {
-        match self.door {
-            Door::Terminated | Door::Broken(_) => return 0,
-            Door::Open if self.present < size => return size - self.present,
-            Door::Open | Door::Closed => {}
-        }
-        let has_room = self.present - self.away < size && self.present < size + SPARE;
-        usize::from(has_room && self.line.len() > self.present - self.busy)
-    }
-}
-
 impl Crew {
     pub(super) fn new(plan: Plan) -> Arc<Self> {
-        let roll = Roll { line: VecDeque::new(), door: Door::Open, present: 0, busy: 0, away: 0 };
+        let roll = Mutex::new(Roll::new(plan.size));
         Arc::new(Self {
             plan,
             idle: Idle::new(),
             limits: Limits::default(),
             counts: Counts::default(),
-            roll: Mutex::new(roll),
+            roll,
             is_terminated: AtomicBool::new(false),
             hired: AtomicUsize::new(0),
             gone: Waiter::default(),
@@ -164,8 +110,7 @@ impl Crew {
 
     fn line_up(self: &Arc<Self>, mut roll: MutexGuard<'_, Roll>, job: Arc<dyn Job>) {
         roll.line.push_back(job);
-        let vacancies = roll.vacancies(self.plan.size);
-        roll.present += vacancies;
+        let vacancies = roll.expect();
         drop(roll);
         self.idle.call();
         self.hire(vacancies);
@@ -179,23 +124,7 @@ impl Crew {
     pub(super) fn next(&self, was_busy: bool) -> Next {
         let mut roll = self.roll();
         roll.busy -= usize::from(was_busy);
-        let is_wanted = match roll.door {
-            Door::Open => roll.present - roll.away <= self.plan.size,
-            Door::Closed => roll.present - roll.away <= self.plan.size && !roll.line.is_empty(),
-            Door::Terminated | Door::Broken(_) => false,
-        };
-        if !is_wanted {
-            // Here, so that no other one thinks that it is one too many, too.
-            roll.present -= 1;
-            return Next::Leave;
-        }
-        match roll.line.pop_front() {
-            Some(job) => {
-                roll.busy += 1;
-                Next::Work(job)
-            }
-            None => Next::Rest,
-        }
+        roll.next()
     }
 
     // ---- workers ----
@@ -263,8 +192,7 @@ impl Crew {
     fn strike_off(self: &Arc<Self>, change: impl FnOnce(&mut Roll)) {
         let mut roll = self.roll();
         change(&mut roll);
-        let vacancies = roll.vacancies(self.plan.size);
-        roll.present += vacancies;
+        let vacancies = roll.expect();
         // It may have been called for this.
         let passes_on = !roll.line.is_empty();
         let is_last = roll.present == 0 && !matches!(roll.door, Door::Open);
@@ -305,8 +233,7 @@ impl Crew {
         }
         seat.is_away.store(true, Ordering::Relaxed);
         roll.away += 1;
-        let vacancies = roll.vacancies(self.plan.size);
-        roll.present += vacancies;
+        let vacancies = roll.expect();
         drop(roll);
         self.hire(vacancies);
     }
@@ -372,60 +299,11 @@ impl Crew {
     }
 
     pub(super) fn statistics(&self) -> Statistics {
-        let (workers, busy) = {
+        let of_workers = {
             let roll = self.roll();
             (roll.present, roll.busy)
         };
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { queued, done, failed, retried, timed_out, cancelled } = &self.counts;
-        Statistics {
-            workers,
-            busy,
-            queued: of(queued),
-            done: of(done),
-            failed: of(failed),
-            retried: of(retried),
-            timed_out: of(timed_out),
-            cancelled: of(cancelled),
-        }
-    }
-}
-
-impl Roll {
-    fn admit(&self) -> Result<(), SubmitError> {
-        match &self.door {
-            Door::Open => Ok(()),
-            Door::Closed | Door::Terminated => Err(SubmitError::Closed),
-            Door::Broken(broken) => Err(SubmitError::Broken(broken.clone())),
-        }
-    }
-
-    /// Why nothing is begun any more.
-    fn refusal(&self) -> Option<Refusal> {
-        match &self.door {
-            Door::Open | Door::Closed => None,
-            Door::Terminated => Some(Refusal::Terminated),
-            Door::Broken(broken) => Some(Refusal::Broken(broken.clone())),
-        }
-    }
-}
-
-impl Counts {
-    /// The count that this failure belongs to.
-    pub(super) fn of(&self, failure: &TaskError) -> &AtomicU64 {
-        match failure {
-            TaskError::Panicked(_) => &self.failed,
-            TaskError::TimedOut { .. } => &self.timed_out,
-            TaskError::Cancelled { .. } | TaskError::Refused(_) => &self.cancelled,
-        }
-    }
-
-    /// So many tasks have an outcome.
-    pub(super) fn settle(&self, of: &AtomicU64, tasks: u64) {
-        if tasks > 0 {
-            self.queued.fetch_sub(tasks, Ordering::Relaxed);
-            of.fetch_add(tasks, Ordering::Relaxed);
-        }
+        self.counts.statistics(of_workers)
     }
 }
 

@@ -1,23 +1,29 @@
 //! Tasks that are given one after another, and what comes of them.
 //!
 //! ```text
-//!   unsent ──a worker takes some──► in its hands ──they end──► outcomes ──the giver takes them──►
+//!   unsent ──a worker claims some──► in its hand ──they end──► outcomes ──the giver takes them──►
 //! ```
 //!
-//! They go to and fro in chunks. Those that have a time limit travel alone, for one that is given up would take the
-//! others along.
+//! A worker claims one chunk; or, where no outcome can be seen before all have come, many: then the others see what it
+//! has not begun, and [steal](super::hand). Tasks that have a time limit travel alone, for one that is given up would take
+//! the others along.
+//!
+//! A flow stands in line for workers as long as there may be something in it that nobody has begun. Whoever comes takes
+//! it out of the line, looks, and puts it back if there is more.
 
 use std::any::type_name;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kettle_core::wait::Patience;
 
+use super::arrivals::{Arrivals, Order};
 use super::chunk::Chunk;
 use super::crew::{Crew, Seat};
 use super::error::TaskError;
+use super::hand::{Claim, Hand, Hands};
 use super::job::{Job, Refusal};
 use super::single::run;
 use super::worker;
@@ -37,19 +43,14 @@ pub(super) enum Want {
     Room(u64),
 }
 
-/// In which order outcomes are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    OfTasks,
-    OfArrival,
-}
-
 /// How the tasks of a flow are to be run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     pub(super) timeout: Option<Duration>,
     pub(super) chunking: Chunking,
     pub(super) order: Order,
+    /// Outcomes are of use only when all have come. So a worker may claim many chunks, and give their outcomes together.
+    pub(super) in_one: bool,
 }
 
 /// A flow as its giver sees it: whatever is done with the items.
@@ -73,66 +74,26 @@ pub(super) trait Feed<T, R>: Job {
 pub(super) struct Flow<F, T, R> {
     call: F,
     timeout: Option<Duration>,
+    chunking: Chunking,
+    in_one: bool,
     state: Mutex<State<T, R>>,
+    hands: Hands<T>,
     waiter: Waiter,
-    /// Also in the state; for those who are in the middle of a chunk.
+    /// Nobody wants its outcomes: also for those who are in the middle of a chunk.
     is_over: AtomicBool,
 }
 
 struct State<T, R> {
     agenda: Agenda,
     unsent: VecDeque<T>,
-    outcomes: Outcomes<R>,
+    outcomes: Arrivals<R>,
     /// So many have no outcome.
     open: u64,
     has_failure: bool,
-    /// The longest chunk so far.
+    /// The most that was claimed so far.
     longest: u32,
     is_in_line: bool,
     want: Want,
-}
-
-enum Outcomes<R> {
-    /// By the number of the first task of each chunk; and that of the task whose outcome is next.
-    InOrder(BTreeMap<u64, Chunk<R>>, u64),
-    ByArrival(VecDeque<Chunk<R>>),
-}
-
-impl<R> Outcomes<R> {
-    fn put(&mut self, start: u64, chunk: Chunk<R>) {
-        match self {
-            Self::InOrder(chunks, _) => _ = chunks.insert(start, chunk),
-            Self::ByArrival(chunks) => chunks.push_back(chunk),
-        }
-    }
-
-    fn has_next(&self) -> bool {
-        match self {
-            Self::InOrder(chunks, next) => chunks.first_key_value().is_some_and(|(start, _)| start == next),
-            Self::ByArrival(chunks) => !chunks.is_empty(),
-        }
-    }
-
-    fn take(&mut self) -> Option<Chunk<R>> {
-        if !self.has_next() {
-            return None;
-        }
-        match self {
-            Self::InOrder(chunks, next) => {
-                let (_, chunk) = chunks.pop_first()?;
-                *next += chunk.len() as u64;
-                Some(chunk)
-            }
-            Self::ByArrival(chunks) => chunks.pop_front(),
-        }
-    }
-
-    fn take_all(&mut self) -> Vec<Chunk<R>> {
-        match self {
-            Self::InOrder(chunks, _) => std::mem::take(chunks).into_values().collect(),
-            Self::ByArrival(chunks) => std::mem::take(chunks).into(),
-        }
-    }
 }
 
 impl<T, R> State<T, R> {
@@ -144,33 +105,38 @@ impl<T, R> State<T, R> {
         }
     }
 
-    /// The number of the first that is unsent, and all of them. None will be sent.
-    fn take_unsent(&mut self) -> (u64, VecDeque<T>) {
-        let start = self.agenda.count() - self.agenda.unsent();
+    /// All that are unsent. None will be sent.
+    fn take_unsent(&mut self, chunking: Chunking) -> Claim<T> {
+        let first = self.agenda.count() - self.agenda.unsent();
         self.agenda.clear();
-        (start, std::mem::take(&mut self.unsent))
+        Claim { first, items: std::mem::take(&mut self.unsent), chunking }
     }
 }
 
 impl<F, T, R> Flow<F, T, R> {
     pub(super) fn new(call: F, terms: Terms) -> Self {
-        let chunking = if terms.timeout.is_some() { Chunking::Fixed(1) } else { terms.chunking };
-        let outcomes = match terms.order {
-            Order::OfTasks => Outcomes::InOrder(BTreeMap::new(), 0),
-            Order::OfArrival => Outcomes::ByArrival(VecDeque::new()),
-        };
+        let Terms { timeout, order, .. } = terms;
+        let chunking = if timeout.is_some() { Chunking::Fixed(1) } else { terms.chunking };
         let state = State {
             agenda: Agenda::new(chunking, 0).at_most(LONGEST),
             unsent: VecDeque::new(),
-            outcomes,
+            outcomes: Arrivals::new(order),
             open: 0,
             has_failure: false,
             longest: 0,
             is_in_line: false,
             want: Want::Nothing,
         };
-        let (waiter, is_over) = (Waiter::default(), AtomicBool::new(false));
-        Self { call, timeout: terms.timeout, state: Mutex::new(state), waiter, is_over }
+        Self {
+            call,
+            timeout,
+            chunking,
+            in_one: terms.in_one && timeout.is_none(),
+            state: Mutex::new(state),
+            hands: Hands::new(),
+            waiter: Waiter::default(),
+            is_over: AtomicBool::new(false),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State<T, R>> {
@@ -183,8 +149,16 @@ impl<F, T, R> Flow<F, T, R> {
         }
     }
 
-    /// The outcomes of the tasks from `start` on.
-    fn put(&self, crew: &Crew, start: u64, chunk: Chunk<R>, took: Duration) {
+    /// Whether no other task is to be begun.
+    fn is_over(&self, crew: &Crew) -> bool {
+        self.is_over.load(Ordering::Relaxed) || crew.is_terminated()
+    }
+
+    /// The outcomes of the tasks from `first` on.
+    fn put(&self, crew: &Crew, first: u64, chunk: Chunk<R>, took: Duration) {
+        if chunk.len() == 0 {
+            return;
+        }
         let failures = chunk.failures().len();
         crew.counts.settle(&crew.counts.done, (chunk.len() - failures) as u64);
         chunk.failures().for_each(|failure| crew.counts.settle(crew.counts.of(failure), 1));
@@ -193,23 +167,33 @@ impl<F, T, R> Flow<F, T, R> {
         state.agenda.finished(len as u32, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         state.open -= len as u64;
         state.has_failure |= failures > 0;
-        state.outcomes.put(start, chunk);
+        state.outcomes.put(first, chunk);
         self.tell(&state);
     }
 
-    /// Some tasks: the number of the first, and the items.
-    fn take_some(&self, crew: &Crew, is_from_line: bool) -> Option<(u64, Vec<T>, bool)> {
-        let mut state = self.state();
-        let span = state.agenda.take(crew.plan.size);
-        let goes_on = is_from_line && state.agenda.has_some();
-        if is_from_line {
-            state.is_in_line = goes_on;
-        }
-        let span = span?;
-        state.longest = state.longest.max(span.len);
-        let items = state.unsent.drain(..span.len as usize).collect();
-        self.tell(&state);
-        Some((span.start, items, goes_on))
+    /// Takes tasks into an empty hand: some that are unsent, or else half of what another worker has not begun. Says how
+    /// many.
+    fn claim(&self, crew: &Crew, hand: &Hand<T>, is_from_line: bool) -> usize {
+        let claimed = hand.claim(|| {
+            let mut state = self.state();
+            if is_from_line {
+                state.is_in_line = false;
+            }
+            let workers = crew.plan.size;
+            let span = if self.in_one { state.agenda.claim(workers) } else { state.agenda.take(workers) }?;
+            state.longest = state.longest.max(span.len);
+            let items = state.unsent.drain(..span.len as usize).collect();
+            self.tell(&state);
+            Some(Claim { first: span.start, items, chunking: self.chunking })
+        });
+        if claimed > 0 { claimed } else { self.hands.steal(hand) }
+    }
+
+    /// All that nobody has begun. It will not be.
+    fn take_back(&self, mut state: MutexGuard<'_, State<T, R>>) -> Vec<Claim<T>> {
+        let unsent = state.take_unsent(self.chunking);
+        drop(state);
+        std::iter::once(unsent).chain(self.hands.empty()).collect()
     }
 }
 
@@ -219,31 +203,91 @@ where
     T: Send + 'static,
     R: Send + 'static,
 {
-    fn do_some(self: &Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>, start: u64, items: Vec<T>) {
-        let len = items.len();
-        let mut outcomes = Chunk::with_capacity(len);
-        let begun = Instant::now();
-        for (number, item) in (start..).zip(items) {
-            if self.is_over.load(Ordering::Relaxed) {
-                break;
-            }
-            if crew.is_terminated() {
-                outcomes.push(Err(TaskError::Cancelled { task: type_name::<F>() }));
-                continue;
-            }
-            let limit = self.timeout.map(|timeout| {
-                let job: Arc<dyn Job> = Arc::clone(self) as Arc<dyn Job>;
-                crew.limits.begin(job, number, timeout, seat)
-            });
-            let outcome = run(|| (self.call)(item));
-            if limit.is_some_and(|limit| !crew.limits.end(limit)) {
-                return;
-            }
-            outcomes.push(outcome);
+    /// Has another worker come, if there is something for one and none was called yet.
+    fn share(self: &Arc<Self>, crew: &Arc<Crew>) {
+        let is_laden = self.in_one && self.hands.are_laden();
+        let goes_on = {
+            let mut state = self.state();
+            let is_more = is_laden || state.agenda.has_some();
+            is_more && !std::mem::replace(&mut state.is_in_line, true)
+        };
+        if goes_on {
+            crew.go_on(Arc::clone(self) as Arc<dyn Job>);
         }
-        let left = (len - outcomes.len()) as u64;
-        crew.counts.settle(&crew.counts.cancelled, left);
-        self.put(crew, start, outcomes, begun.elapsed());
+    }
+
+    /// Does some of the tasks that nobody has begun, and says whether there were any.
+    fn do_some(self: &Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>, is_from_line: bool) -> bool {
+        let hand = Arc::new(Hand::new());
+        if self.in_one {
+            self.hands.show(&hand);
+        }
+        let claimed = self.claim(crew, &hand, is_from_line);
+        let not_done = self.work_off(crew, seat, &hand, claimed);
+        if self.in_one {
+            self.hands.hide(&hand);
+        }
+        // That may be code of the program's.
+        drop(not_done);
+        claimed > 0
+    }
+
+    /// Does what is in a hand. Gives back what is not to be done any more.
+    fn work_off(self: &Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>, hand: &Hand<T>, claimed: usize) -> VecDeque<T> {
+        let (mut piece, mut not_done) = (VecDeque::new(), VecDeque::new());
+        let mut next = hand.next(&mut piece);
+        if claimed > 0 {
+            self.share(crew);
+        }
+        let mut begun = Instant::now();
+        let mut kept = (next.unwrap_or_default(), Chunk::with_capacity(claimed));
+        while let Some(number) = next {
+            let outcomes = &mut kept.1;
+            match self.timeout {
+                None => self.do_piece(crew, &mut piece, outcomes),
+                Some(timeout) => {
+                    let job = Arc::clone(self) as Arc<dyn Job>;
+                    let limit = crew.limits.begin(job, number, timeout, seat);
+                    self.do_piece(crew, &mut piece, outcomes);
+                    if !crew.limits.end(limit) {
+                        break;
+                    }
+                }
+            }
+            if self.is_over.load(Ordering::Relaxed) {
+                piece.extend(hand.empty().items);
+                crew.counts.settle(&crew.counts.cancelled, piece.len() as u64);
+            } else {
+                // Those that are left are there because the pool was terminated.
+                let cancelled = || Err(TaskError::Cancelled { task: type_name::<F>() });
+                piece.iter().for_each(|_| outcomes.push(cancelled()));
+            }
+            not_done.append(&mut piece);
+            next = hand.next(&mut piece);
+            if next.is_none() || !self.in_one || outcomes.failures().len() > 0 {
+                let following = (kept.0 + outcomes.len() as u64, Chunk::with_capacity(0));
+                let (first, outcomes) = std::mem::replace(&mut kept, following);
+                let now = Instant::now();
+                self.put(crew, first, outcomes, now - begun);
+                begun = now;
+            }
+        }
+        not_done
+    }
+
+    /// Does tasks one after another, and leaves those that are not to be begun any more.
+    fn do_piece(&self, crew: &Crew, piece: &mut VecDeque<T>, outcomes: &mut Chunk<R>) {
+        while !piece.is_empty() && !self.is_over(crew) {
+            let until_one_panics = run(|| {
+                while !self.is_over(crew) {
+                    let Some(item) = piece.pop_front() else { break };
+                    outcomes.push(Ok((self.call)(item)));
+                }
+            });
+            if let Err(panic) = until_one_panics {
+                outcomes.push(Err(panic));
+            }
+        }
     }
 }
 
@@ -254,24 +298,18 @@ where
     R: Send + 'static,
 {
     fn run(self: Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>) {
-        let Some((start, items, goes_on)) = self.take_some(crew, true) else { return };
-        if goes_on {
-            crew.go_on(Arc::clone(&self) as Arc<dyn Job>);
-        }
-        self.do_some(crew, seat, start, items);
+        self.do_some(crew, seat, true);
     }
 
     fn refuse(&self, crew: &Crew, why: &Refusal) {
-        let (start, items) = {
-            let mut state = self.state();
-            // It does not stand there any more, so what comes later finds out by itself.
-            state.is_in_line = false;
-            state.take_unsent()
-        };
-        let mut chunk = Chunk::with_capacity(0);
-        items.iter().for_each(|_| chunk.push(Err(why.of(type_name::<F>()))));
-        if chunk.len() > 0 {
-            self.put(crew, start, chunk, Duration::ZERO);
+        let mut state = self.state();
+        // It does not stand there any more, so what comes later finds out by itself.
+        state.is_in_line = false;
+        let refused = self.take_back(state);
+        for tasks in &refused {
+            let mut chunk = Chunk::with_capacity(0);
+            tasks.items.iter().for_each(|_| chunk.push(Err(why.of(type_name::<F>()))));
+            self.put(crew, tasks.first, chunk, Duration::ZERO);
         }
     }
 
@@ -339,9 +377,10 @@ where
                 self.waiter.begin_again();
             }
             // A task of this pool does itself what nobody has begun.
-            let some = worker::seat_of(crew).and_then(|seat| Some((seat, self.take_some(crew, false)?)));
-            let Some((seat, (start, items, _))) = some else { break };
-            self.do_some(crew, &seat, start, items);
+            let helps = worker::seat_of(crew).is_some_and(|seat| self.do_some(crew, &seat, false));
+            if !helps {
+                break;
+            }
         }
         // Who waits without a limit is not told that the time is over.
         let _ = crew.wait(&self.waiter, &Patience::forever());
@@ -349,7 +388,8 @@ where
 
     fn forget(&self, crew: &Crew) {
         self.is_over.store(true, Ordering::Relaxed);
-        let (_, items) = self.state().take_unsent();
-        crew.counts.settle(&crew.counts.cancelled, items.len() as u64);
+        let forgotten = self.take_back(self.state());
+        let count = forgotten.iter().map(|tasks| tasks.items.len() as u64).sum();
+        crew.counts.settle(&crew.counts.cancelled, count);
     }
 }

@@ -78,17 +78,21 @@
 //! something and after it, and nothing but `unsafe` code could promise that no task is. Put what is shared into an
 //! [`Arc`]; where that is no way, there is [`std::thread::scope`].
 
+mod arrivals;
 mod builder;
 mod chunk;
+mod counts;
 mod crew;
 mod error;
 mod flow;
+mod hand;
 mod handle;
 mod imap;
 mod job;
 mod limits;
 mod map;
 mod retries;
+mod roll;
 mod single;
 mod tasks;
 mod worker;
@@ -179,8 +183,9 @@ impl ThreadPool {
 
     /// Runs `task` with each of the items, and gives all results, in the order of the items.
     ///
-    /// Tasks travel in chunks that take a few hundred microseconds, unless [`chunks_of`](Self::chunks_of) says otherwise.
-    /// The items are pulled by this thread, as they are needed.
+    /// A worker claims a few hundred microseconds' worth of tasks at once, and what it has not begun another one may take
+    /// that has nothing to do. Very short tasks are begun some dozens at a time; [`chunks_of`](Self::chunks_of) says how
+    /// many otherwise. The items are pulled by this thread, as they are needed.
     ///
     /// # Errors
     /// The first failure of a task. Tasks that were not begun by then are not run. To have every outcome, use
@@ -230,7 +235,8 @@ impl ThreadPool {
         Tasks::of(self).retries(retries)
     }
 
-    /// Terms on which so many tasks go to a worker at a time.
+    /// Terms on which so many tasks are begun together: they are done by one worker, one after another. In chunks of one,
+    /// none waits behind another while a worker has nothing to do, however long that other one takes.
     pub fn chunks_of(&self, tasks: u32) -> Tasks<'_> {
         Tasks::of(self).chunks_of(tasks)
     }

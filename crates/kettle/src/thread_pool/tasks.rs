@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::ThreadPool;
+use super::arrivals::Order;
 use super::crew::Crew;
 use super::error::{Broken, SubmitError, TaskError};
-use super::flow::{Feed, Flow, Order, Terms};
+use super::flow::{Feed, Flow, Terms};
 use super::handle::Handle;
 use super::imap::{Imap, Input};
 use super::job::Job;
@@ -112,7 +113,9 @@ impl<'p> Tasks<'p> {
         crew.admit()?;
         self.keep_limits()?;
         let chunking = self.chunk.map_or(Chunking::Measured, Chunking::Fixed);
-        map::map(crew, &self.flow(task, chunking, Order::OfTasks), items.into_iter())
+        // A worker that may do only so many chunks claims them one by one.
+        let in_one = crew.plan.max_tasks.is_none();
+        map::map(crew, &self.flow(task, chunking, Order::OfTasks, in_one), items.into_iter())
     }
 
     /// See [`ThreadPool::imap`].
@@ -146,16 +149,16 @@ impl<'p> Tasks<'p> {
         let ahead = self.buffer.unwrap_or_else(|| (4 * crew.plan.size * chunk as usize).max(64));
         let input = Input { items, chunk: chunk as usize, ahead: ahead.max(chunk as usize) };
         let refusal = crew.admit().and_then(|()| self.keep_limits()).err();
-        Imap::new(Arc::clone(crew), self.flow(task, Chunking::Fixed(chunk), order), input, refusal)
+        Imap::new(Arc::clone(crew), self.flow(task, Chunking::Fixed(chunk), order, false), input, refusal)
     }
 
-    fn flow<F, T, R>(&self, task: F, chunking: Chunking, order: Order) -> Arc<dyn Feed<T, R>>
+    fn flow<F, T, R>(&self, task: F, chunking: Chunking, order: Order, in_one: bool) -> Arc<dyn Feed<T, R>>
     where
         F: Fn(T) -> R + Send + Sync + 'static,
         T: Send + 'static,
         R: Send + 'static,
     {
-        Arc::new(Flow::new(task, Terms { timeout: self.timeout, chunking, order }))
+        Arc::new(Flow::new(task, Terms { timeout: self.timeout, chunking, order, in_one }))
     }
 
     /// Has somebody watch the time, if there is a limit.

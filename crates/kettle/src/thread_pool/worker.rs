@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 
 use kettle_core::wait::Patience;
 
-use super::crew::{Crew, Next, Seat};
+use super::crew::{Crew, Seat};
 use super::error::Broken;
+use super::roll::Next;
 use crate::process::message_of;
 
 thread_local! {
