@@ -5,8 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long one sample takes, about.
-const SAMPLE: Duration = Duration::from_millis(30);
-const ROUNDS: usize = 7;
+const SAMPLE: Duration = Duration::from_millis(20);
+/// Before each: until then the threads of the library before, some of which spin on for a while, are asleep.
+const REST: Duration = Duration::from_millis(20);
+const ROUNDS: usize = 9;
 const OURS: &str = "kettle";
 
 /// What one library takes for so many operations.
@@ -73,6 +75,7 @@ impl Runner {
     }
 
     fn sample(&mut self) {
+        thread::sleep(REST);
         let took = (self.run)(self.operations);
         self.samples.push(self.operations as f64 / took.as_secs_f64());
     }

@@ -1,5 +1,6 @@
 //! Maps, whose tasks are claimed many at once: nobody is held up by that, and none is done twice or lost.
 
+use std::hint::black_box;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -112,7 +113,7 @@ fn each_task_is_done_once_whoever_does_it() {
                     let same = Arc::clone(&times);
                     let task = move |n: usize| {
                         let is_slow = Random::quiet(seed ^ n as u64).below(rarity + 1) == 0;
-                        (0..if is_slow { 50 } else { 0 }).for_each(|_| thread::yield_now());
+                        (0..if is_slow { 20_000 } else { 0 }).for_each(|i| _ = black_box(i));
                         same[n].fetch_add(1, Ordering::Relaxed);
                         n
                     };

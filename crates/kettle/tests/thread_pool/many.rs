@@ -19,7 +19,7 @@ fn many_threads_use_one_pool() {
         for t in 0..6_u64 {
             let pool = &pool;
             scope.spawn(move || {
-                for n in 0..500 {
+                for n in 0..200 {
                     assert_eq!(pool.apply(move || n * t).unwrap(), n * t);
                 }
                 let results = pool.map(move |n| n + t, 0..10_000).unwrap();
@@ -29,7 +29,7 @@ fn many_threads_use_one_pool() {
             });
         }
     });
-    assert_eq!((pool.statistics().done, pool.statistics().queued), (6 * 11_500, 0));
+    assert_eq!((pool.statistics().done, pool.statistics().queued), (6 * 11_200, 0));
 }
 
 /// Threads do to pools whatever can be done to them, in no order; whatever is taken in has an outcome.
@@ -49,9 +49,8 @@ fn everything_has_an_outcome_whatever_happens() {
                 let (pool, mut random) = (Arc::clone(&pool), Random::quiet(seed << 8 | t));
                 scope.spawn(move || rummage(&pool, &mut random));
             }
-            for _ in 0..random.below(2000) {
-                thread::yield_now();
-            }
+            // Not by yielding so often: beside threads that never rest, each time costs a slice of theirs.
+            thread::sleep(Duration::from_micros(random.below(1000)));
             match random.below(3) {
                 0 => pool.close(),
                 1 => pool.terminate(),
