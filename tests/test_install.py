@@ -167,6 +167,21 @@ def test_what_pickles_name_is_the_original(kettle_run):
     assert lines == ["[True, True, True, True]", "set()"]
 
 
+def test_a_function_that_is_sent_by_value_finds_its_modules(kettle_run):
+    pytest.importorskip("cloudpickle")
+    lines = kettle_run("""
+        import multiprocessing, queue, threading
+        import cloudpickle
+
+        def ask():
+            return multiprocessing.__name__, queue.__name__, threading.__name__
+
+        if __name__ == "__main__":
+            print(*cloudpickle.loads(cloudpickle.dumps(ask))())
+        """)
+    assert lines == ["kettle.multiprocessing kettle.queue kettle.threading"]
+
+
 def test_patching_by_name_reaches_the_program(kettle_run):
     assert kettle_run("""
         import multiprocessing

@@ -3,6 +3,7 @@
 
 import inspect
 import math
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -33,6 +34,10 @@ def test_every_name_of_the_standard_module():
     assert [name for name in others if getattr(ours, name) is not getattr(threading, name)] == []
     with pytest.raises(AttributeError, match=r"kettle\.threading"):
         ours.nonsense  # noqa: B018
+
+
+def test_it_travels_by_name():
+    assert pickle.loads(pickle.dumps(ours)) is ours
 
 
 def test_star():

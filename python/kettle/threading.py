@@ -11,6 +11,7 @@ is notified just when its time is over counts as notified.
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading as _standard
 from threading import BrokenBarrierError as BrokenBarrierError
@@ -72,6 +73,10 @@ class _Module(ModuleType):
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *dir(_standard)})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # cloudpickle and dill know how to send a module; they look for exactly that type.
+        return importlib.import_module, (self.__name__,)
 
 
 @native.quicken
