@@ -421,6 +421,22 @@ def test_install_reaches_subprocesses_if_asked(run, subprocesses):
 
 
 @needs_installation
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="programs could not make them")
+def test_subinterpreters_have_the_standard_librarys_and_say_nothing(tmp_path):
+    program = """if True:
+        import _interpreters, threading
+        other = _interpreters.create()
+        _interpreters.exec(other, "import queue, threading; print(queue.__name__, threading.__name__, flush=True)")
+        _interpreters.destroy(other)
+        print(threading.__name__)
+    """
+    (path := tmp_path / "program.py").write_text(program)
+    command = [sys.executable, "-m", "kettle", "run", path]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+    assert (result.stdout, result.stderr) == ("queue threading\nkettle.threading\n", "")
+
+
+@needs_installation
 @pytest.mark.parametrize("method", START_METHODS)
 def test_a_program_that_kept_the_original_goes_on(run, method):
     """What was imported before `install` still works, and its children as well."""

@@ -21,7 +21,12 @@ def _main() -> None:
     bootstrap = _standard_bootstrap()
     if bootstrap == "resource_tracker":
         return  # runs nothing of the program's
-    _install.apply({"older": wanted == "older"})
+    try:
+        _install.apply({"older": wanted == "older"})
+    except ImportError as error:
+        if "subinterpreters" in str(error):
+            return  # a compiled module may be for the main interpreter alone, as ours is: this one has the originals
+        raise
     if bootstrap:
         _install.keep_standard_for_main()
 
