@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import subprocess
+import sys
 
 import pytest
 
-from .support import answer_of, started
+from .support import LIMIT, answer_of, started
 
 NUMBERS = [
     ("c", b"x"),
@@ -181,6 +183,30 @@ def test_shared_memory(ctx, mp):
         block.unlink()
     with pytest.raises(FileNotFoundError):
         shared_memory.SharedMemory(name=block.name)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_leaves_shared_memory_to_its_parent(mp, method, tmp_path):
+    """It asks its parent's resource tracker, if any. One of its own would remove the block at its end, and say so."""
+    program = tmp_path / "program.py"
+    program.write_text(f"""if True:
+        import {mp.__name__} as mp
+        from {mp.__name__} import shared_memory
+        def child(name):
+            block = shared_memory.SharedMemory(name=name)
+            block.buf[:5] = b"child"
+            block.close()
+        if __name__ == "__main__":
+            block = shared_memory.SharedMemory(create=True, size=5)
+            process = mp.get_context({method!r}).Process(target=child, args=(block.name,))
+            process.start()
+            process.join()
+            print(bytes(block.buf[:5]))
+            block.close()
+            block.unlink()
+    """)
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=2 * LIMIT)
+    assert (done.stdout, done.stderr) == ("b'child'\n", "")
 
 
 def test_shared_memory_refuses_nonsense(mp):

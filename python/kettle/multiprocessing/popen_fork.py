@@ -10,6 +10,7 @@ import atexit
 import errno
 import os
 import signal
+import sys
 import threading
 import time
 from functools import cache
@@ -43,6 +44,19 @@ def _let_others_import() -> None:
         time.sleep(0.001)
 
 
+def _fork() -> int:
+    """As `os.fork`, for a child that shares this process's resource tracker, if there is one: with its own it would
+    remove at its end the named memory that it attached to. Newer Pythons (3.14.7, say) must be told so."""
+    intent = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_fork_intent", None)
+    if intent is None:
+        return os.fork()
+    intent.preserve_fd = True
+    try:
+        return os.fork()
+    finally:
+        intent.preserve_fd = False
+
+
 class Popen(_standard.Popen):
     """A started process. `sentinel` is readable once it has ended."""
 
@@ -65,7 +79,7 @@ class Popen(_standard.Popen):
             _let_others_import()
             # `process_obj` lets Ctrl-C through again: here when the child is known, there when `run` is about to.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            self.pid = os.fork()
+            self.pid = _fork()
             if self.pid == 0:
                 process_obj._signal_mask = mask
                 _run_child(process_obj, life_r)
