@@ -6,6 +6,7 @@ import importlib
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -341,6 +342,22 @@ def test_start_methods(mp):
         assert mp.get_context(method).get_start_method() == method
 
 
+def test_to_start_a_process_of_another_context_chooses_no_default(mp):
+    if mp.__name__ == "multiprocessing" and sys.version_info < (3, 14):
+        pytest.skip("earlier Pythons do choose it")
+    program = f"""if True:
+        import {mp.__name__} as mp
+        for method in "fork", "spawn", "forkserver":
+            process = mp.get_context(method).Process(target=int)
+            process.start()
+            process.join()
+            print(process.exitcode, mp.get_start_method(allow_none=True))
+        mp.set_start_method("spawn")
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=2 * LIMIT)
+    assert (done.stdout, done.stderr) == ("0 None\n" * 3, "")
+
+
 def write_at_exit(package, path):
     util = importlib.import_module(package + ".util")
     util.Finalize(None, pathlib.Path(path).write_text, args=("finalized",), exitpriority=5)
@@ -378,8 +395,6 @@ def test_register_after_fork_runs_in_the_child(fork, mp):
 
 
 def test_non_daemons_are_joined_at_exit_and_daemons_are_ended(mp, tmp_path):
-    import subprocess
-
     program = tmp_path / "program.py"
     program.write_text(
         f"import {mp.__name__} as mp, time, sys\n"

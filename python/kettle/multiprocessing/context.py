@@ -289,6 +289,7 @@ _default_context = DefaultContext(
 )
 
 
-def _force_start_method(method: str) -> None:
-    """In a child: its start method is the one that it was started by."""
-    _default_context._actual_context = _concrete_contexts[method]  # type: ignore[attr-defined]
+def _force_start_method(method: str | None) -> None:
+    """In a child: its start method is the one that it was started by. None: the default, until one is set."""
+    chosen = None if method is None else _concrete_contexts[method]
+    _default_context._actual_context = chosen  # type: ignore[attr-defined]
