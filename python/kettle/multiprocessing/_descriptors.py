@@ -4,15 +4,25 @@ The write end of a life pipe is what a child lives by: were a sibling to hold a 
 parent. A pidfd in a fork would merely be a leak.
 """
 
-import contextlib
 import os
 import threading
 
-__all__ = ["close", "keep", "life_pipe", "set_life_line", "take_life_line"]
+__all__ = ["Inherited", "close", "keep", "life_pipe", "set_life_line", "take_life_line"]
 
 _life_line: int | None = None
 _own: set[int] = set()
 _forking = threading.RLock()  # reentrant: a signal handler may fork within a fork
+
+
+class Inherited:
+    """A descriptor that an exec'ed child inherits under the same number. It is here because the child, which is sent
+    one, has this module but need not have that of `Popen`."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def detach(self) -> int:
+        return self.fd
 
 
 def life_pipe() -> tuple[int, int]:
@@ -54,16 +64,14 @@ def close(*fds: int) -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _forking
-    _forking = threading.RLock()
+    _forking._at_fork_reinit()  # type: ignore[attr-defined]
     for fd in _own:
-        with contextlib.suppress(OSError):  # a program may have closed everything, as daemons do
+        try:
             os.close(fd)
+        except OSError:
+            pass  # a program may have closed everything, as daemons do
     _own.clear()
 
 
-os.register_at_fork(
-    before=lambda: _forking.acquire(),
-    after_in_parent=lambda: _forking.release(),
-    after_in_child=_after_fork_in_child,
-)
+# As few functions as can be: each one that a forked child calls has it copy the pages where that function is.
+os.register_at_fork(before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_after_fork_in_child)

@@ -293,3 +293,6 @@ def _force_start_method(method: str | None) -> None:
     """In a child: its start method is the one that it was started by. None: the default, until one is set."""
     chosen = None if method is None else _concrete_contexts[method]
     _default_context._actual_context = chosen  # type: ignore[attr-defined]
+
+
+process.force_start_method = _force_start_method

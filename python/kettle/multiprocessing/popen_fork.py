@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from _signal import SIG_BLOCK, SIGINT, pthread_sigmask  # type: ignore[import-not-found]  # see `process`
 from functools import cache
 from importlib._bootstrap import _module_locks  # type: ignore[attr-defined]
 from multiprocessing import popen_fork as _standard
@@ -78,7 +79,7 @@ class Popen(_standard.Popen):
         try:
             _let_others_import()
             # `process_obj` lets Ctrl-C through again: here when the child is known, there when `run` is about to.
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            mask = pthread_sigmask(SIG_BLOCK, {SIGINT})
             self.pid = _fork()
             if self.pid == 0:
                 process_obj._signal_mask = mask

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import threading
+
+# Those of `signal` wrap each number in an enumeration: some twenty pages that a forked child would have to copy.
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask  # type: ignore[import-not-found]
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from functools import partial
 from multiprocessing import process as _standard
@@ -14,6 +16,7 @@ from multiprocessing import util
 from multiprocessing.process import active_children, current_process, parent_process
 
 from kettle._session import native
+from kettle.multiprocessing import _descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,21 +25,24 @@ if TYPE_CHECKING:
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
 
 
-def _forget_children() -> None:
-    """They are the parent's, also after a fork by hand: a forked server must not join or end them at its exit."""
-    _standard._children = set()  # type: ignore[attr-defined]
-
-
-os.register_at_fork(after_in_child=_forget_children)
-
 #: What each child that is started from now on does first of all, before the program's main module is imported: a
 #: function that can be pickled. A child does the same to its own. See `_logging`.
 prepare_child: Callable[[], None] | None = None
 
+#: Makes the start method of that name this process's own. `context`, which needs this module, puts it here.
+force_start_method: Callable[[str], None] | None = None
 
 # Held while the standard library is to overlook that this process is a daemon.
 _as_if_not_daemonic = threading.RLock()
-os.register_at_fork(after_in_child=_as_if_not_daemonic._at_fork_reinit)  # type: ignore[attr-defined]
+
+
+def _after_fork_in_child() -> None:
+    # They are the parent's, also after a fork by hand: a forked server must not join or end them at its exit.
+    _standard._children = set()  # type: ignore[attr-defined]
+    _as_if_not_daemonic._at_fork_reinit()  # type: ignore[attr-defined]
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def __getattr__(name: str) -> Any:
@@ -76,12 +82,12 @@ class BaseProcess(_standard.BaseProcess):
     def start(self) -> None:
         """Starts the process. A daemonic process may start some as well: they die with it, so that none is left behind,
         which is what the standard library forbids it for."""
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        mask = pthread_sigmask(SIG_BLOCK, ())
         try:
             self._start()
         finally:
             # A Ctrl-C that came in the middle of a fork raises now, when there is a child to be ended or joined.
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            pthread_sigmask(SIG_SETMASK, mask)
 
     def _start(self) -> None:
         config = current_process()._config  # type: ignore[attr-defined]
@@ -110,12 +116,10 @@ class BaseProcess(_standard.BaseProcess):
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         # An interrupt waits until `run`: before, it would be printed, or cut in two what must be done.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        blocked = pthread_sigmask(SIG_BLOCK, {SIGINT})
         mask = blocked if self._signal_mask is None else self._signal_mask
-        from kettle.multiprocessing import _descriptors, context
-
-        if self._start_method is not None:  # type: ignore[attr-defined]
-            context._force_start_method(self._start_method)  # type: ignore[attr-defined]
+        if self._start_method is not None and force_start_method is not None:  # type: ignore[attr-defined]
+            force_start_method(self._start_method)  # type: ignore[attr-defined]
         life_line = _descriptors.take_life_line()
         if life_line is not None:
             if parent_sentinel is not None:
@@ -162,7 +166,7 @@ def _run_until_interrupted(run: Callable[[], object], mask: Collection[int]) -> 
     assert parent is not None
     parent.__class__ = _Parent
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        pthread_sigmask(SIG_SETMASK, mask)
         run()
     except KeyboardInterrupt:
         util.info("interrupted")

@@ -71,9 +71,13 @@ pub unsafe fn leave() {
     }
 }
 
-/// As [`leave`], if this is the only thread of its process; says whether it was. Otherwise nothing is done: the others
-/// find out when the process has ended.
+/// As [`leave`], if this is the only thread of its process; says whether the process takes no part now. Otherwise
+/// nothing is done: the others find out when the process has ended.
 pub fn leave_if_alone() -> bool {
+    // Most processes that come here were never in a session; asking after threads would cost more than they did.
+    if segment::header_if_any().is_none() {
+        return true;
+    }
     let alone = crate::sys::process::thread_count() == Some(1);
     if alone {
         // SAFETY: there is no other thread, and this one ends the process; what it still drops may be dropped.
