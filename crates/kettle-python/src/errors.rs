@@ -3,7 +3,7 @@
 use kettle_core::arena::{ArenaError, TokenError, participants};
 use kettle_core::queue::{Exhausted, Loss};
 use kettle_core::sys::Owner;
-use pyo3::exceptions::{PyException, PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyException, PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -102,6 +102,15 @@ pub(crate) fn shut_down_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
         }
     })?;
     Ok(class.bind(py))
+}
+
+/// The module's `ShutDown`, when it is first asked for: a child that is starting has no use for the module `queue` yet.
+#[pyfunction(name = "__getattr__")]
+pub(crate) fn late_attribute<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyType>> {
+    match name {
+        "ShutDown" => shut_down_class(py).cloned(),
+        _ => Err(PyAttributeError::new_err(format!("module 'kettle._native' has no attribute '{name}'"))),
+    }
 }
 
 pub(crate) fn shut_down(py: Python<'_>) -> PyErr {

@@ -54,7 +54,7 @@ mod _native {
     #[pymodule_export]
     use super::deadlock::deadlock_policy;
     #[pymodule_export]
-    use super::errors::{ConsumerDied, KettleError, OwnerDied};
+    use super::errors::{ConsumerDied, KettleError, OwnerDied, late_attribute};
     #[pymodule_export]
     use super::event::Event;
     #[pymodule_export]
@@ -97,8 +97,8 @@ mod _native {
     use super::waiting::{Doorbell, wait_any};
 
     #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
         kettle_core::shared::init();
-        module.add("ShutDown", super::errors::shut_down_class(module.py())?)
+        Ok(())
     }
 }

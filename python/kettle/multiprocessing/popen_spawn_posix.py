@@ -26,21 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["Popen"]
 
 
-class _DupFd:
-    """A descriptor that the child inherits under the same number."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def detach(self) -> int:
-        return self.fd
-
-
 class Popen(popen_fork.Popen):
     """A process that begins with an exec."""
 
     method = "spawn"
-    DupFd: Callable[[int], Any] = _DupFd
+    DupFd: Callable[[int], Any] = _descriptors.Inherited
 
     def __init__(self, process_obj: Any) -> None:
         self._fds: list[int] = []

@@ -6,6 +6,7 @@ the parent's before the child imports the program's main module.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -154,6 +155,10 @@ def spawn_main(
     """The main function of a spawned child: runs what it reads from `pipe_handle`, and exits. `unblock`: Ctrl-C was
     kept from it until now."""
     assert is_forking(sys.argv), "Not forking"
+    if not getattr(sys, "frozen", False):
+        # What is loaded by now is modules of the library, which stay: the collector need not walk through them, as it
+        # would at each full collection, several of which an interpreter does when it ends.
+        gc.freeze()
     if tracker_fd is not None:
         from multiprocessing import resource_tracker
 
