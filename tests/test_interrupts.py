@@ -95,11 +95,13 @@ def test_the_parent_when_it_has_forked(outcome):
     """The child is known already: it can be joined."""
     program = """
         os.register_at_fork(after_in_parent=press)
-        child = ctx.Process(target=say, args=("it ran",))
+        told, tell = os.pipe()  # or it may be over by the time that its parent looks
+        child = ctx.Process(target=lambda: (os.read(told, 1), say("it ran")))
         try:
             child.start()
         except KeyboardInterrupt:
             say("interrupted", mp.active_children() == [child])
+        os.write(tell, b".")
         child.join()
         say(child.exitcode)
     """
