@@ -1,7 +1,9 @@
 """What processes need of this interpreter besides `kettle._core`: the pickler's registry, and the order of things at
 exit.
 
-Every module about processes imports the core from here (`from kettle._session import native`).
+Every module of what processes share imports the core from here (`from kettle._session import native`); it comes with
+the first process or primitive, as the standard library's `util` does, and not with `multiprocessing` itself. So what a
+program has registered with `atexit` before runs after its children were joined, as there.
 """
 
 from __future__ import annotations
@@ -40,14 +42,8 @@ def fallback_dumps(obj: object) -> bytes:
     return out.getvalue()
 
 
-def _leave_last() -> None:
-    """At exit the core is left after multiprocessing's own clean-up, which still uses it; `atexit` runs backwards."""
-    atexit.unregister(native.leave)
-    atexit.register(native.leave)
-    atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
-    atexit.register(util._exit_function)  # type: ignore[attr-defined]
-
-
 # What `ForkingPickler` would consult: registering a reducer there counts here.
 native.set_pickler(_extra, copyreg.dispatch_table, fallback_dumps if HAVE_CLOUDPICKLE else None)
-_leave_last()
+# At exit the core is left after multiprocessing's own clean-up, which still uses it; `atexit` runs backwards.
+atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
+atexit.register(util._exit_function)  # type: ignore[attr-defined]

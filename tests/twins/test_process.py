@@ -394,6 +394,29 @@ def test_register_after_fork_runs_in_the_child(fork, mp):
     theirs.close()
 
 
+def test_the_order_of_things_at_exit(mp, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"import atexit, {mp.__name__} as mp\n"
+        "def finish(go):\n"
+        "    go.wait()\n"
+        "    print('child', flush=True)\n"
+        "def last():\n"
+        "    print('registered before', number.value, flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    atexit.register(last)\n"
+        "    fork = mp.get_context('fork')\n"
+        "    number, go = fork.Value('i', 7), fork.Event()\n"
+        "    fork.Process(target=finish, args=(go,)).start()\n"
+        "    atexit.register(print, 'registered later', flush=True)\n"
+        f"    from {mp.__name__} import util\n"
+        "    util.Finalize(None, go.set, exitpriority=1)\n"
+    )
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=LIMIT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["registered later", "child", "registered before 7"]
+
+
 def test_non_daemons_are_joined_at_exit_and_daemons_are_ended(mp, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(

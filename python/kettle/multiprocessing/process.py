@@ -12,10 +12,9 @@ from _signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask  # type: ign
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from functools import partial
 from multiprocessing import process as _standard
-from multiprocessing import util
 from multiprocessing.process import active_children, current_process, parent_process
 
-from kettle._session import native
+from kettle._core import native
 from kettle.multiprocessing import _descriptors
 
 TYPE_CHECKING = False
@@ -169,5 +168,7 @@ def _run_until_interrupted(run: Callable[[], object], mask: Collection[int]) -> 
         pthread_sigmask(SIG_SETMASK, mask)
         run()
     except KeyboardInterrupt:
+        from multiprocessing import util
+
         util.info("interrupted")
         raise SystemExit(1) from None
