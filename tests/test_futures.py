@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import concurrent.futures
 import functools
 import gc
 import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -20,7 +22,15 @@ import pytest
 
 import kettle
 import kettle.multiprocessing as mp
-from kettle.futures import BrokenProcessPool, CancelledError, PoolFuture, ProcessPoolExecutor, as_completed, wait
+from kettle.futures import (
+    BrokenProcessPool,
+    CancelledError,
+    PoolFuture,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
 
 LIMIT = 30
 
@@ -300,6 +310,43 @@ def test_callbacks_run_in_a_thread_of_their_own(executor, caplog):
     assert "exception calling callback" in caplog.text
     future.add_done_callback(lambda f: called.append(threading.current_thread()))
     assert called[-1] is threading.current_thread()
+
+
+@pytest.mark.parametrize("kind", [ProcessPoolExecutor, ThreadPoolExecutor])
+def test_each_callback_is_called_once_whenever_it_is_added(kind):
+    """Two threads add some, and a third takes tasks back, while they are being done."""
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    dice = random.Random(seed)
+    called = collections.Counter()
+    trouble = []
+
+    def note(word, future):
+        called[word] += 1
+        if not future.done():
+            trouble.append(word)
+
+    def add(futures, who):
+        for n, future in enumerate(futures):
+            future.add_done_callback(functools.partial(note, (who, n)))
+
+    def take_back(futures):
+        for n, future in enumerate(futures):
+            if dice.random() < 0.2 and future.cancel() and not future.cancelled():
+                trouble.append(("taken back", n))
+
+    with kind(2) as executor:
+        futures = [executor.submit(square, n) for n in range(1000)]
+        threads = [threading.Thread(target=add, args=(futures, who)) for who in "ab"]
+        threads += [threading.Thread(target=take_back, args=(futures,))]
+        threads += [threading.Thread(target=wait, args=(futures, LIMIT))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT)
+            assert not thread.is_alive()
+    # Those that were added when their future was over are called by whoever adds them.
+    assert not trouble and called == {(who, n): 1 for who in "ab" for n in range(1000)}
 
 
 def test_asyncio(executor):

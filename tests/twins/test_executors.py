@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+import time
 
 import pytest
 
@@ -120,6 +121,45 @@ def test_callbacks(executor):
     assert called == [9, True]
     future.add_done_callback(called.append)
     assert called[2] is future
+
+
+@pytest.mark.parametrize("how", ["wait", "as_completed", "result", "exception"])
+def test_whoever_waited_finds_that_the_callbacks_of_earlier_tasks_have_run(executor, futures, how):
+    called = []
+
+    def slow(future):
+        time.sleep(0.001)
+        called.append(future)
+
+    given = [executor.submit(square, n) for n in range(30)]
+    for future in given:
+        future.add_done_callback(slow)
+    if how == "wait":
+        futures.wait(given, LIMIT)
+    elif how == "as_completed":
+        list(futures.as_completed(given, LIMIT))
+    else:
+        for future in given:
+            getattr(future, how)(LIMIT)
+    # Those of the last one may be about to run.
+    assert len(called) >= len(given) - 1
+    executor.shutdown()
+    assert set(called) == set(given) and len(called) == len(given)
+
+
+def test_callbacks_of_a_task_that_was_taken_back(executor, futures, event):
+    called = []
+    busy = [executor.submit(wait_for_it) for _ in range(2)]
+    given = [executor.submit(square, n) for n in range(9)]
+    for future in given:
+        future.add_done_callback(lambda f: called.append((f, f.cancelled())))
+    # The first ones may be on their way to a worker.
+    taken = [future for future in given if future.cancel()]
+    assert taken and all(future.cancelled() and future.done() for future in taken)
+    event.set()
+    executor.shutdown()
+    assert all(future.result(LIMIT) for future in busy)
+    assert dict(called) == {future: future in taken for future in given} and len(called) == len(given)
 
 
 def test_map(executor, futures):

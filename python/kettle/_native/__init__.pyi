@@ -686,6 +686,10 @@ class PoolJob:
     def _listen(self, listener: Callable[[], object]) -> None:
         """Calls `listener`, in some thread, once it is over or, of an imap, has something to fetch."""
 
+    def _call_back(self, callback: Callable[[Any], object]) -> bool:
+        """Has `callback` called with its value or its error when it is over, and before those who wait for it go on,
+        unless it is cancelled. To go on is `_finish`. False: it is over."""
+
     def _finish(self) -> None:
         """The callbacks have run."""
 

@@ -6,7 +6,8 @@ knows: it has no lock of its own, and the thread that waits in `result()` takes 
     unwatched ──a callback is added, or wait() or as_completed() look at it──► watched
 
 A *watched* one has what `concurrent.futures` expects of a future: a condition, waiters, callbacks, and a state that
-changes while the condition is held. The pool tells it when its job is over.
+changes while the condition is held. The pool tells it when its job is over; if it has callbacks, that comes in the
+thread that runs them, in turn. So whoever has waited for it finds that the callbacks of those before it have run.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
 
     __module__ = "kettle.futures"
 
-    # Of a watched one: whether it is, and its final state.
+    # Of a watched one: whether it is, its final state, and whether the pool calls `_conclude`.
     _watched = False
     _settled: str | None = None
+    _calls_back = False
 
     def __init__(self, *_: object, **__: object) -> None:
         # The job is all that there is: see the head of this file.
@@ -95,6 +97,8 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
             with self._condition:
                 if self._settled is None:
                     self._done_callbacks.append(fn)
+                    # If it is over just now, it is told as one without callbacks, and they are called a little later.
+                    self._calls_back = self._calls_back or self._call_back(self._conclude)
                     return
         try:
             fn(self)
@@ -157,6 +161,12 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
     def _was_cancelled(self) -> bool:
         return self._is_cancelled and isinstance(self._exception, TaskCancelled)
 
+    def _conclude(self, _: object) -> None:
+        """Of one with callbacks, when it is over: comes in the thread that runs them."""
+        self._settle()
+        self._finish()
+        self._invoke_callbacks()
+
     def _settle(self) -> None:
         """Of a watched one that is over: gives it its final state and tells who waits. Callbacks run elsewhere: whoever
         is here may be any thread that waits for a task, and hold any lock."""
@@ -174,5 +184,5 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
                     waiter.add_exception(self)
             self._condition.notify_all()
             has_callbacks = bool(self._done_callbacks)
-        if has_callbacks:
+        if has_callbacks and not self._calls_back:
             self._hooks.call_back(Future._invoke_callbacks, self, self)  # type: ignore[attr-defined]

@@ -115,9 +115,12 @@ pub(super) trait Crew: Send + Sync {
             if let (Some(callback), Some(value)) = (callback, value) {
                 // Which finishes it when the callback has returned.
                 let crew = ledger.crew()?;
-                self.strike_off();
+                let lets_go = callbacks.lets_go_of_cancelled && job.state(py).cancelled;
+                if !lets_go {
+                    self.strike_off();
+                }
                 ledger.call(py, intern!(py, "call_back"), (callback, value, PoolJob::of(crew, job)))?;
-                return told.map(|()| false);
+                return told.map(|()| lets_go);
             }
         }
         told.map(|()| true)

@@ -84,7 +84,8 @@ impl PoolJob {
             _ => return Err(PyValueError::new_err(format!("no such kind of job: {kind}"))),
         };
         let has_callbacks = callback.is_some() || error_callback.is_some();
-        let callbacks = has_callbacks.then_some(Callbacks { value: callback, error: error_callback });
+        let callbacks =
+            has_callbacks.then_some(Callbacks { value: callback, error: error_callback, lets_go_of_cancelled: false });
         let number = crew.ledger().next_number();
         let job = Job::new(number, work, (agenda, input, results), timeout, callbacks, bar.map(Bar::new));
         Ok(Self { crew, job: Arc::new(job) })
@@ -238,6 +239,17 @@ impl PoolJob {
             self.crew.tell(py, &self.job);
         }
         Ok(())
+    }
+
+    /// Has `callback` called with its value or its error when it is over, and before those who wait for it go on, unless
+    /// it is cancelled. To go on is `_finish`. False: it is over.
+    fn _call_back(&self, py: Python<'_>, callback: Py<PyAny>) -> bool {
+        let (value, error) = (Some(callback.clone_ref(py)), Some(callback));
+        let adds = self.job.add_callbacks(py, Callbacks { value, error, lets_go_of_cancelled: true });
+        if adds {
+            self.crew.call_deputy(true);
+        }
+        adds
     }
 
     /// The callbacks have run.

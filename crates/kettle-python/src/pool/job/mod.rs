@@ -77,6 +77,8 @@ type CallOf<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, boo
 pub(super) struct Callbacks {
     pub(super) value: Option<Py<PyAny>>,
     pub(super) error: Option<Py<PyAny>>,
+    /// Those who wait for a job that was cancelled need not wait for its callback too.
+    pub(super) lets_go_of_cancelled: bool,
 }
 
 pub(super) struct State {
@@ -157,6 +159,17 @@ impl Job {
 
     pub(super) fn take_callbacks(&self, py: Python<'_>) -> Option<Callbacks> {
         lock(py, &self.callbacks).take()
+    }
+
+    /// Has these called when it is over; false if it is. They are taken after it was marked over, which is looked at here
+    /// while they cannot be.
+    pub(super) fn add_callbacks(&self, py: Python<'_>, callbacks: Callbacks) -> bool {
+        let mut place = lock(py, &self.callbacks);
+        let adds = !self.is_over();
+        if adds {
+            *place = Some(callbacks);
+        }
+        adds
     }
 
     pub(super) fn has_callbacks(&self, py: Python<'_>) -> bool {
