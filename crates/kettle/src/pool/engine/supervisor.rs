@@ -99,7 +99,7 @@ impl<W: Clone> Supervisor<W> {
         self.limits.workers.saturating_sub(self.seats.iter().filter(|seat| seat.is_staff()).count())
     }
 
-    /// There is to be one worker more.
+    /// There are to be so many workers more.
     pub fn grow(&mut self, more: usize) {
         self.limits.workers += more;
     }
