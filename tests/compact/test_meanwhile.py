@@ -7,11 +7,13 @@ import itertools
 import sys
 import threading
 
+import pytest
+
 import kettle.multiprocessing as mp
 from crowds import all_at_once
 
 from .structures import Maker
-from .support import LIMIT, assert_alike, expected, through_queue
+from .support import LIMIT, Many, Number, Raw, Row, Text, Whole, assert_alike, expected, through_queue
 
 
 def test_finalizers_that_send_and_receive_while_a_message_is_rebuilt():
@@ -38,6 +40,99 @@ def test_finalizers_that_send_and_receive_while_a_message_is_rebuilt():
         gc.set_threshold(*before)
     gc.collect()
     assert seen == [{"nested": [row]}] * 200
+
+
+class Garbage:
+    """Found by the next collection, which then does `work`; and found again, until that says that it is enough."""
+
+    def __init__(self, work):
+        self.work, self.me = work, self
+
+    def __del__(self):
+        if self.work():
+            Garbage(self.work)
+
+
+def put_amid_collections(queue, message, work):
+    """Puts `message` while whatever makes an object that the collector knows sets off `work`: in Python 3.11 at once,
+    later between two instructions."""
+    before = gc.get_threshold()
+    armed = False
+    gc.disable()
+    Garbage(lambda: armed is not None and (not armed or work()))
+    try:
+        gc.set_threshold(1, 1, 1)
+        armed = True
+        gc.enable()
+        queue.put(message)
+    finally:
+        gc.disable()
+        armed = None
+        gc.set_threshold(*before)
+        gc.enable()
+        gc.collect()
+
+
+OF_EVERY_KIND = {
+    "none": lambda: None,
+    "bool": lambda: True,
+    **{f"int-{bits}": lambda bits=bits: 2**bits - 1 for bits in (1, 7, 8, 31, 32, 63, 64, 70, 127, 128, 200, 5000)},
+    **{f"negative-{bits}": lambda bits=bits: -(2**bits) for bits in (0, 7, 8, 31, 32, 63, 64, 70, 127, 128, 200)},
+    "float": lambda: float("nan"),
+    "bytes": lambda: bytes(300),
+    "ascii": lambda: "a" * 300,
+    "latin": lambda: "\xe9" * 30,
+    "two-byte": lambda: "\u0416" * 30,
+    "four-byte": lambda: "\U0001f600" * 30,
+    "surrogate": lambda: "\ud800",
+    "list": lambda: [1, [2**70, [2.5, b"3"]]],
+    "tuple": lambda: (1, (2**70, ("\u0416" * 3, None))),
+    "dict": lambda: {"a": {1: {2**70: []}}},
+    "subclasses": lambda: [Whole(2**70), Text("t"), Raw(b"r"), Number(1.5), Many([1]), Row(a=1)],
+}
+
+
+@pytest.mark.parametrize("make", OF_EVERY_KIND.values(), ids=OF_EVERY_KIND)
+def test_a_dict_that_a_finalizer_changes_while_it_is_put(make):
+    queue = mp.Queue()
+    message = {"a": make(), "b": [make()], "c": {"d": make()}, "e": 3}
+    states = [repr(message)]
+
+    def work():
+        message[f"x{len(message)}"] = make()
+        states.append(repr(message))
+        return len(message) < 30
+
+    for _ in range(10):  # who failed of late tries less often
+        queue.put({})
+        queue.get(timeout=LIMIT)
+    try:
+        put_amid_collections(queue, message, work)
+    except RuntimeError as e:  # pickle's own answer, where it is asked
+        assert "changed size" in str(e)
+    else:
+        assert repr(queue.get(timeout=LIMIT)) in states
+    queue.put({"whole": [make()]})
+    assert repr(queue.get(timeout=LIMIT)) == repr({"whole": [make()]})
+
+
+@pytest.mark.parametrize("make", OF_EVERY_KIND.values(), ids=OF_EVERY_KIND)
+def test_an_object_that_takes_the_place_of_one_already_written(make):
+    queue = mp.Queue()
+    for n in range(30):
+        message = [f"old {n:30}", make(), None, make(), None]  # the first one is known to the message alone
+        states = [repr(message)]
+
+        def work():
+            message[0] = None  # noqa: B023
+            message[2] = f"new {n:30}"  # noqa: B023  where the other one was, in memory
+            states.append(repr(message))  # noqa: B023
+            return False
+
+        put_amid_collections(queue, message, work)
+        got = repr(queue.get(timeout=LIMIT))
+        # Pickle looks at one item after the other, each as it is then.
+        assert got in states or (not got.startswith("[None") and f"old {n:30}" in got and f"new {n:30}" in got)
 
 
 def test_a_dict_that_another_thread_changes_all_the_time():

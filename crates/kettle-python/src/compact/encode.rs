@@ -10,6 +10,7 @@ use super::{
     BYTES_1, DEPTH_MAX, DICT_1, END, FALSE, FLOAT, INT_1, INT_4, INT_8, INT_16, KEY, KEY_MAX, LEN_MAX, LIST_1, NONE,
     REMEMBERED, SAME, STR_1, TRUE, TUPLE_1,
 };
+use crate::methods::numbers;
 
 /// An encoded object.
 pub(crate) struct Compact(Option<Box<Encoder>>);
@@ -27,7 +28,8 @@ impl Compact {
 
 impl Drop for Compact {
     fn drop(&mut self) {
-        ENCODER.set(self.0.take());
+        // At the end of a thread there may be nothing left to keep it in.
+        let _ = ENCODER.try_with(|place| place.replace(self.0.take()));
     }
 }
 
@@ -36,7 +38,7 @@ pub(crate) fn encode(obj: &Bound<'_, PyAny>) -> Option<Compact> {
     if cfg!(Py_GIL_DISABLED) || !(is::<PyDict>(obj) || is::<PyList>(obj) || is::<PyTuple>(obj)) {
         return None;
     }
-    let mut compact = Compact(Some(ENCODER.take().unwrap_or_default()));
+    let mut compact = Compact(Some(ENCODER.try_with(RefCell::take).ok().flatten().unwrap_or_default()));
     compact.0.as_mut()?.attempt(obj)?;
     Some(compact)
 }
@@ -144,8 +146,9 @@ impl Encoder {
     }
 
     fn write_int(&mut self, i: &Bound<'_, PyInt>) -> Option<()> {
-        let Ok(word) = i.extract::<i64>() else {
-            self.step(INT_16, i.extract::<i128>().ok()?.to_ne_bytes());
+        // Not by `extract`: that raises an error for an int that is too long, and an error is an object.
+        let Some(word) = numbers::as_i64(i) else {
+            self.step(INT_16, numbers::as_i128(i)?.to_ne_bytes());
             return Some(());
         };
         if let Ok(byte) = i8::try_from(word) {
@@ -163,7 +166,7 @@ impl Encoder {
         if !self.is_new(place)? {
             return Some(());
         }
-        // Lone surrogates have no UTF-8: pickle knows how to send them.
+        // Lone surrogates have no UTF-8: pickle knows how to send them. The error ends the attempt.
         let text = s.to_str().ok()?.as_bytes();
         self.write_text(if text.len() <= KEY_MAX { step } else { STR_1 }, text)
     }

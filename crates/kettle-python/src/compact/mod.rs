@@ -38,9 +38,10 @@
 //!   places stays one list. A container that holds itself is left to pickle. Of two equal keys of dicts one may arrive
 //!   for both, which only `is` can tell.
 //! - Order. A dict is written, and filled, in its own order.
-//! - Nothing can change in between. Encoding neither allocates what the garbage collector knows nor lets go of the
-//!   interpreter, so nobody's code runs, and the address of an object that was met remains its own. Where there is no
-//!   such lock to hold (`Py_GIL_DISABLED`) all is left to pickle.
+//! - Nothing can change in between. Encoding neither makes an object that the garbage collector knows nor lets go of
+//!   the interpreter, so no other code runs, and the address of an object that was met remains its own. An exception is
+//!   such an object, so none is raised either but to end the attempt: Python 3.11 begins a collection, and with it
+//!   finalizers, wherever one is made. Where there is no such lock to hold (`Py_GIL_DISABLED`) all is left to pickle.
 
 mod decode;
 mod encode;
