@@ -44,6 +44,10 @@ __all__ = ["apply", "install", "state", "uninstall"]
 
 ENVIRONMENT_VARIABLE = "KETTLE_INSTALL"
 
+#: How the command of an interpreter begins that is started as a child of this process. Python puts the current directory first
+#: on the path of whatever is started by `-c`, and that directory need not be the program's.
+WITHOUT_CURRENT_DIRECTORY = 'import sys; "" in sys.path and sys.path.remove(""); '
+
 
 def install(*, older: bool = False, subprocesses: bool = False) -> None:
     """Makes `import multiprocessing` mean `kettle.multiprocessing`, and so for `threading` and `queue`, in this process
@@ -91,7 +95,7 @@ def apply(state: Mapping[str, Any] | None) -> None:
 @contextlib.contextmanager
 def told_to_new_interpreters() -> Iterator[bool]:
     """Meanwhile, an interpreter that is started learns from the environment what is installed here. Gives False if it
-    would not: if kettle was put on the path by hand, there is nobody in it to look."""
+    would not: if kettle was put on the path by hand, or the interpreter does not look at its environment."""
     current = state()
     if current is None:
         yield True
@@ -99,7 +103,9 @@ def told_to_new_interpreters() -> Iterator[bool]:
     before = os.environ.get(ENVIRONMENT_VARIABLE)
     os.environ[ENVIRONMENT_VARIABLE] = _as_text(older=current["older"])
     try:
-        yield any(os.path.exists(os.path.join(directory, "kettle_run.pth")) for directory in sys.path)
+        yield not sys.flags.ignore_environment and any(
+            os.path.exists(os.path.join(directory, "kettle_run.pth")) for directory in sys.path
+        )
     finally:
         if before is None:
             del os.environ[ENVIRONMENT_VARIABLE]

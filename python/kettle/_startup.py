@@ -10,8 +10,11 @@ from kettle import _install
 def _standard_bootstrap() -> str | None:
     """The module of the standard library's `multiprocessing` whose start-up line this interpreter was given."""
     line = sys.orig_argv[-1 if "--multiprocessing-fork" not in sys.orig_argv else -2] if "-c" in sys.orig_argv else ""
-    prefix = "from multiprocessing."
-    return line.removeprefix(prefix).split(" ")[0] if line.startswith(prefix) else None
+    start = "from multiprocessing."
+    if not line.startswith((start, _install.WITHOUT_CURRENT_DIRECTORY)):
+        return None
+    _, found, rest = line.partition(start)
+    return rest.split(" ")[0] if found else None
 
 
 def _main() -> None:

@@ -8,11 +8,11 @@ import os
 import signal
 import threading
 from multiprocessing import forkserver as _standard
-from multiprocessing import resource_tracker
 from multiprocessing.forkserver import get_inherited_fds
 
 from kettle._install import told_to_new_interpreters
 from kettle.multiprocessing import spawn
+from kettle.multiprocessing._helpers import resource_tracker, start_safely
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _AFTER = [
 _LAST = ["kettle.multiprocessing._hears_interrupts"]
 _VARIABLE = "KETTLE_FORKSERVER"  # read by `_preload`, which is for the server alone
 _forkserver: Any = _standard._forkserver
+start_safely(_standard)
 _starting = threading.Lock()
 os.register_at_fork(after_in_child=_starting._at_fork_reinit)  # type: ignore[attr-defined]
 

@@ -1,7 +1,8 @@
 """The standard library's own module. Only named `SharedMemory` and the fork server ask for its process."""
 
 import sys
-from multiprocessing import resource_tracker as _standard
 from multiprocessing.resource_tracker import *  # noqa: F403
+
+from kettle.multiprocessing._helpers import resource_tracker as _standard
 
 sys.modules[__name__] = _standard

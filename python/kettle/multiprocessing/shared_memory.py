@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterable
 from multiprocessing import shared_memory as _standard
 
+from kettle.multiprocessing._helpers import resource_tracker
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -75,8 +77,6 @@ class SharedMemory(_standard.SharedMemory):
 
 
 def _untrack(block: Any) -> None:
-    from multiprocessing import resource_tracker
-
     block._track = False
     resource_tracker.unregister(block._name, "shared_memory")
 

@@ -129,24 +129,28 @@ def get_command_line(**kwds: Any) -> list[str]:
     """The command that starts a child, `kwds` being the arguments of its `spawn_main`."""
     if getattr(sys, "frozen", False):
         return [sys.executable, "--multiprocessing-fork", *(f"{k}={v!r}" for k, v in kwds.items())]
+    from kettle import _install
+
     arguments = ", ".join(f"{k}={v!r}" for k, v in kwds.items())
+    path = _install.WITHOUT_CURRENT_DIRECTORY + find_this_package()
     return [
         get_executable(),
         *util._args_from_interpreter_flags(),  # type: ignore[attr-defined]
         "-c",
-        f"{_find_this_package()}from kettle.multiprocessing.spawn import spawn_main; spawn_main({arguments})",
+        f"{path}from kettle.multiprocessing.spawn import spawn_main; spawn_main({arguments})",
         "--multiprocessing-fork",
     ]
 
 
-def _find_this_package() -> str:
-    """A statement for programs that put this package on their path by hand: their children start without that."""
+def find_this_package() -> str:
+    """A statement for programs that put this package on their path by hand: their children start without that. It
+    stands behind `import sys`."""
     import kettle
 
     home = os.path.dirname(os.path.dirname(os.path.abspath(kettle.__file__)))
     if os.path.basename(home) in ("site-packages", "dist-packages"):
         return ""
-    return f"import sys; sys.path.append({home!r}); "
+    return f"sys.path.append({home!r}); "
 
 
 def spawn_main(

@@ -1,0 +1,40 @@
+"""The helper processes are the standard library's own, the fork server and the resource tracker. Like all other children
+they look for no module in the current directory."""
+
+from __future__ import annotations
+
+from multiprocessing import resource_tracker, util
+
+from kettle._install import WITHOUT_CURRENT_DIRECTORY
+from kettle.multiprocessing import spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
+
+__all__ = ["resource_tracker", "start_safely"]
+
+
+class _Starter:
+    """`multiprocessing.util` for a module that starts a helper."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(util, name)
+
+    @staticmethod
+    def spawnv_passfds(path: bytes, args: Sequence[str], passfds: Sequence[int]) -> int:
+        args = list(args)
+        if "-c" in args:
+            place = args.index("-c") + 1
+            args[place] = WITHOUT_CURRENT_DIRECTORY + spawn.find_this_package() + args[place]
+        return util.spawnv_passfds(path, args, passfds)  # type: ignore[attr-defined, no-any-return]
+
+
+def start_safely(module: ModuleType) -> None:
+    """Has `module`, one of the standard library's, start its helper so from now on, whoever asks for it."""
+    module.util = _Starter()  # type: ignore[attr-defined]
+
+
+start_safely(resource_tracker)
