@@ -11,10 +11,9 @@ is 1.
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
-from multiprocessing import util
+
+from tests.death import leftovers
 
 from . import deadlocks, pool, primitives
 
@@ -22,15 +21,13 @@ PARTS = {"primitives": primitives.main, "pool": pool.main, "deadlocks": deadlock
 
 
 def main(arguments: list[str]) -> int:
-    util.get_temp_dir()  # the fork server's, which goes when the interpreter does: made before the next line
-    with tempfile.TemporaryDirectory() as own:  # so that what is found there is ours
-        os.environ["TMPDIR"] = tempfile.tempdir = own
-        if arguments and arguments[0] in PARTS:
-            return PARTS[arguments[0]](arguments[1:])
-        if arguments and arguments[0] in ("-h", "--help"):
-            print(__doc__)
-            return 0
-        return max(part(arguments) for part in PARTS.values())
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
+    leftovers.set_apart()
+    if arguments and arguments[0] in PARTS:
+        return PARTS[arguments[0]](arguments[1:])
+    return max(part(arguments) for part in PARTS.values())
 
 
 if __name__ == "__main__":

@@ -1,33 +1,26 @@
 """A watchdog for each test, and a census of what a test leaves behind."""
 
-import atexit
 import contextlib
 import faulthandler
 import gc
 import os
 import random
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from death import leftovers
+
 DEADLINE = 60.0  # seconds a test may take, unless it has a mark: @pytest.mark.deadline(5)
 GRACE = 10.0  # then it is interrupted; if it hangs even so, the run is ended this much later
 _real_stderr = 2  # where stacks are shown
 SETTLE = 5.0  # seconds that what a test has started gets to go away by itself
 
-
-# Temporary files of the code under test go to a place that nobody else writes to. Its name is short because the path of
-# a Unix socket has room for 107 bytes. It is removed after the standard library's own clean-up at exit, which comes
-# first because it is registered later.
-_own_directory = tempfile.mkdtemp(prefix="kt")
-os.environ["TMPDIR"] = tempfile.tempdir = _own_directory
-atexit.register(shutil.rmtree, _own_directory, ignore_errors=True)
+leftovers.set_apart()
 
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every program that they start.
@@ -145,12 +138,6 @@ def _descriptors() -> dict[int, str]:
     return found
 
 
-def _files() -> set[str]:
-    # "pymp-": where the fork server's socket is, one for the whole run.
-    directories = ("/dev/shm", tempfile.gettempdir())
-    return {f"{d}/{name}" for d in directories for name in os.listdir(d) if not name.startswith("pymp-")}
-
-
 def _eventually(holds: Callable[[], bool]) -> bool:
     """Looks again for a while: a killed process takes a moment to be gone."""
     deadline = time.monotonic() + SETTLE
@@ -188,11 +175,11 @@ def census(_no_process_left: None) -> Iterator[None]:
     bell.ring()
     bell.close()
     gc.collect()
-    descriptors, files = _descriptors(), _files()
+    descriptors, files = _descriptors(), leftovers.files()
     yield
     gc.collect()
-    _eventually(lambda: len(_descriptors()) <= len(descriptors) and not _files() - files)
-    assert not _files() - files, "left files behind"
+    _eventually(lambda: len(_descriptors()) <= len(descriptors) and not leftovers.files() - files)
+    assert not leftovers.files() - files, "left files behind"
     new = {fd: target for fd, target in _descriptors().items() if descriptors.get(fd) != target}
     assert len(_descriptors()) <= len(descriptors), f"left descriptors open: {new}"
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from . import leftovers
 
 #: Seconds within which a survivor must have a result or a clear error. The promise is about one on an idle machine.
 PROMPT = 3.0
@@ -94,10 +95,9 @@ def _children(pid: int) -> set[int]:
 
 
 def footprint() -> dict[str, set]:
-    """What this process and this machine hold that a test might leave: compare before and after."""
+    """What the processes of this run hold that a test might leave: compare before and after."""
     return {
-        "/dev/shm": set(os.listdir("/dev/shm")),
-        "temporary files": {n for n in os.listdir(tempfile.gettempdir()) if not n.startswith("pymp-")},
+        "files": leftovers.files(),
         "children": _children(os.getpid()),
         "descriptors": _descriptors(),
     }

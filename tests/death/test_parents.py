@@ -48,8 +48,7 @@ def orphan(root, descendants):
     root.wait()
     until(lambda: not any(runs(pid) for pid in descendants), PROMPT)
     until(lambda: not session_members(root.pid), PROMPT)
-    # Whatever else runs on this machine may have something there for a moment.
-    until(lambda: not left_behind(before).keys() - {"children"}, PROMPT)
+    assert not left_behind(before).keys() - {"children"}
 
 
 @pytest.mark.parametrize("daemon", ["daemon", "plain"])

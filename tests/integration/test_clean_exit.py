@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from death.support import until
+from death import leftovers
 
 PROGRAM = """
     import asyncio, sys
@@ -73,7 +71,6 @@ PROGRAM = """
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_nothing_is_said_and_nothing_left(run, method):
-    before = set(os.listdir("/dev/shm"))
+    before = leftovers.files()
     assert run(PROGRAM, "-X", "dev", "-W", "error", after=[method]) == ["done"]
-    # Whatever else runs on this machine may have something there for a moment.
-    until(lambda: set(os.listdir("/dev/shm")) <= before)
+    assert leftovers.files() <= before
