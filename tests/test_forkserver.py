@@ -1,5 +1,6 @@
 """What the fork server imports for its children, and what it leaves to them."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -39,7 +40,9 @@ def run(tmp_path):
     def run(*, top="", main="start(2)", module=False):
         (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM).format(top=top, main=main))
         command = [sys.executable, *(["-m", "program"] if module else ["program.py"])]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+        # Streams are buffered, as by default, so that what is not flushed is seen to be missing.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50)
 
     return run
 

@@ -1,14 +1,15 @@
-"""Imported by the fork server: whoever leaves in the middle of a request, by Ctrl-C or because he was killed, hurts
-neither it nor anybody else.
+"""Imported by the fork server: a client that leaves in the middle of a request, by Ctrl-C or because it was killed,
+hurts neither the server nor others, and what a child prints is not lost when the child cannot begin its work.
 
-CPython's server, before 3.14, ends with an EOFError when a client goes between `connect` and `sendmsg`. And a child
-that was forked for one who is gone before he said what it is to do would print a traceback.
+CPython's server, before 3.14, ends with an EOFError when a client goes between `connect` and `sendmsg`. A child that
+was forked for a client that is gone before it said what the child is to do would print a traceback. And a child whose
+main module cannot be imported is ended by `os._exit` without a look at what that module printed.
 """
 
 from __future__ import annotations
 
 import errno
-from multiprocessing import forkserver, reduction
+from multiprocessing import forkserver, reduction, util
 from types import SimpleNamespace
 
 from kettle.multiprocessing import spawn
@@ -30,5 +31,13 @@ def _recvfds(sock: socket, size: int) -> list[int]:
         raise ConnectionAbortedError(errno.ECONNABORTED, "the client left") from error
 
 
+def _main(fd: int, parent_sentinel: int) -> int:
+    try:
+        return spawn._main(fd, parent_sentinel)
+    except BaseException:
+        util._flush_std_streams()  # type: ignore[attr-defined]
+        raise
+
+
 _server.reduction = SimpleNamespace(**{**vars(reduction), "recvfds": _recvfds})
-_server.spawn = SimpleNamespace(**{**vars(_server.spawn), "_main": spawn._main})
+_server.spawn = SimpleNamespace(**{**vars(_server.spawn), "_main": _main})
