@@ -1,0 +1,1 @@
+"""What goes wrong in one process is an error there, and harms no other."""

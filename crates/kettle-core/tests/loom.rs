@@ -842,6 +842,10 @@ mod queue {
             let p = unsafe { std::alloc::alloc_zeroed(layout(len.max(CHUNK_ZEROED))) };
             Ok(Place::new(p.expose_provenance() as u64).unwrap())
         }
+        fn sheet(len: usize, chunk: Place) -> Result<Place, Exhausted> {
+            Self::chunk(len, chunk, 0)
+        }
+        unsafe fn disown_sheet(_: Place) {}
         unsafe fn claim_chunk(_: Place) {}
         unsafe fn free_chunk(_: Place) {}
         fn at(place: Place) -> *mut u8 {
@@ -1007,7 +1011,7 @@ mod queue {
             };
             let joiner = {
                 let queue = queue.clone();
-                spawn(2, move || queue.join::<Mortals>(&forever()).unwrap())
+                spawn(2, move || queue.join::<OnHeap>(&forever()).unwrap())
             };
             queue.shutdown::<OnHeap>(true);
             putter.join().unwrap();
@@ -1030,13 +1034,13 @@ mod queue {
                 spawn(1, move || {
                     let (queue, finished) = &*shared;
                     put(queue, b"second").unwrap();
-                    queue.task_done::<Mortals>().unwrap();
+                    queue.task_done::<OnHeap>().unwrap();
                     get(queue).unwrap();
                     finished.store(1, Ordering::Relaxed);
-                    queue.task_done::<Mortals>().unwrap();
+                    queue.task_done::<OnHeap>().unwrap();
                 })
             };
-            shared.0.join::<Mortals>(&forever()).unwrap();
+            shared.0.join::<OnHeap>(&forever()).unwrap();
             assert_eq!(shared.1.load(Ordering::Relaxed), 1);
             worker.join().unwrap();
         });
@@ -1054,10 +1058,39 @@ mod queue {
                     die();
                 })
             };
-            let Err(JoinError::ConsumerDied(loss)) = queue.join::<Mortals>(&forever()) else { panic!("no loss") };
+            let Err(JoinError::ConsumerDied(loss)) = queue.join::<OnHeap>(&forever()) else { panic!("no loss") };
             assert_eq!(loss.unfinished, 1);
             consumer.join().unwrap();
-            queue.join::<Mortals>(&forever()).unwrap();
+            queue.join::<OnHeap>(&forever()).unwrap();
+        });
+    }
+
+    /// Two others have what entries there are, so the third makes more.
+    #[test]
+    fn join_is_told_of_a_dead_consumer_in_a_sheet() {
+        check_to(2, || {
+            let queue = Arc::new(Queue::new(0, true));
+            for n in 1..3 {
+                put(&queue, b"a").unwrap();
+                ME.with(|me| me.set(n));
+                get(&queue).unwrap();
+            }
+            put(&queue, b"b").unwrap();
+            let consumer = {
+                let queue = queue.clone();
+                spawn(3, move || {
+                    get(&queue).unwrap();
+                    die();
+                })
+            };
+            for n in 1..3 {
+                ME.with(|me| me.set(n));
+                queue.task_done::<OnHeap>().unwrap();
+            }
+            let Err(JoinError::ConsumerDied(loss)) = queue.join::<OnHeap>(&forever()) else { panic!("no loss") };
+            assert_eq!(loss.unfinished, 1);
+            consumer.join().unwrap();
+            queue.join::<OnHeap>(&forever()).unwrap();
         });
     }
 

@@ -75,7 +75,7 @@ fn in_the_order_they_were_put<W: World>() {
         }
     });
     assert!(q.is_empty());
-    let s = q.statistics();
+    let s = q.statistics::<S<W>>();
     assert_eq!((s.put, s.got, s.size, s.owners_died), (5_000, 5_000, 0, 0));
 }
 
@@ -143,7 +143,7 @@ fn ends_late<W: World>() {
     assert_eq!(at_least(A_MOMENT, || get::<W>(&q, &within(A_MOMENT))), Err(GetError::Empty));
     put::<W>(&q, b"a", &forever()).unwrap();
     assert_eq!(at_least(A_MOMENT, || put::<W>(&q, b"b", &within(A_MOMENT))), Err("full"));
-    assert_eq!(at_least(A_MOMENT, || q.join::<H<W>>(&within(A_MOMENT))), Err(JoinError::Stopped(Stopped::TimedOut)));
+    assert_eq!(at_least(A_MOMENT, || q.join::<S<W>>(&within(A_MOMENT))), Err(JoinError::Stopped(Stopped::TimedOut)));
 }
 
 fn is_interrupted<W: World>() {
@@ -211,7 +211,7 @@ fn sleeping_getters_are_all_served<W: World>() {
             if i > 0 {
                 get::<W>(&q, &forever()).unwrap();
             } else {
-                until(|| q.statistics().getters_waiting == 4);
+                until(|| q.statistics::<S<W>>().getters_waiting == 4);
                 (0..4).for_each(|_| put::<W>(&q, b"12345678", &forever()).unwrap());
             }
         });
@@ -226,7 +226,7 @@ fn sleeping_putters_are_all_served<W: World>() {
             if i > 0 {
                 put::<W>(&q, b"12345678", &forever()).unwrap();
             } else {
-                until(|| q.statistics().putters_waiting == 4);
+                until(|| q.statistics::<S<W>>().putters_waiting == 4);
                 (0..4).for_each(|_| assert!(get::<W>(&q, &forever()).is_ok()));
             }
         });
@@ -252,7 +252,7 @@ fn immediate_shutdown_drops_the_rest<W: World>() {
     }
     W::all(1, |_| q.shutdown::<S<W>>(true));
     assert_eq!(get::<W>(&q, &forever()), Err(GetError::ShutDown));
-    q.join::<H<W>>(&forever()).unwrap();
+    q.join::<S<W>>(&forever()).unwrap();
 }
 
 fn shutdown_wakes_all<W: World>() {
@@ -261,7 +261,9 @@ fn shutdown_wakes_all<W: World>() {
         put::<W>(&full, b"a", &forever()).unwrap();
         W::all(5, |i| match i {
             0 => {
-                until(|| empty.statistics().getters_waiting == 2 && full.statistics().putters_waiting == 2);
+                until(|| {
+                    empty.statistics::<S<W>>().getters_waiting == 2 && full.statistics::<S<W>>().putters_waiting == 2
+                });
                 empty.shutdown::<S<W>>(immediate);
                 full.shutdown::<S<W>>(immediate);
             }
@@ -277,7 +279,7 @@ fn clear_makes_room<W: World>() {
     put::<W>(&q, b"a", &forever()).unwrap();
     W::all(2, |i| {
         if i == 0 {
-            until(|| q.statistics().putters_waiting == 1);
+            until(|| q.statistics::<S<W>>().putters_waiting == 1);
             q.clear::<S<W>>();
         } else {
             put::<W>(&q, b"b", &forever()).unwrap();
@@ -289,11 +291,11 @@ fn clear_makes_room<W: World>() {
 fn join_waits_for_all_to_be_done<W: World>() {
     let q = queue::<W>(0, true);
     let tally = place::<W, _>(Tally::new());
-    q.join::<H<W>>(&forever()).unwrap();
+    q.join::<S<W>>(&forever()).unwrap();
     put::<W>(&q, &content(0, 8), &forever()).unwrap();
     W::all(4, |i| {
         if i == 0 {
-            q.join::<H<W>>(&forever()).unwrap();
+            q.join::<S<W>>(&forever()).unwrap();
             assert_eq!(tally.get(0), 2_047);
             q.shutdown::<S<W>>(false);
             return;
@@ -305,21 +307,21 @@ fn join_waits_for_all_to_be_done<W: World>() {
                 (0..2).for_each(|_| put::<W>(&q, &content(depth + 1, 8), &forever()).unwrap());
             }
             tally.add(0, 1);
-            q.task_done::<H<W>>().unwrap();
+            q.task_done::<S<W>>().unwrap();
         }
     });
-    assert_eq!(q.unfinished(), 0);
+    assert_eq!(q.unfinished::<S<W>>(), 0);
 }
 
 fn too_many_done<W: World>() {
     let q = queue::<W>(0, true);
-    assert_eq!(q.task_done::<H<W>>(), Err(TooManyDone));
+    assert_eq!(q.task_done::<S<W>>(), Err(TooManyDone));
     put::<W>(&q, b"a", &forever()).unwrap();
-    assert_eq!(q.task_done::<H<W>>(), Err(TooManyDone));
+    assert_eq!(q.task_done::<S<W>>(), Err(TooManyDone));
     get::<W>(&q, &forever()).unwrap();
     // Work may be passed on, and finished by somebody else.
-    W::all(1, |_| q.task_done::<H<W>>().unwrap());
-    assert_eq!(q.task_done::<H<W>>(), Err(TooManyDone));
+    W::all(1, |_| q.task_done::<S<W>>().unwrap());
+    assert_eq!(q.task_done::<S<W>>(), Err(TooManyDone));
 }
 
 #[cfg(feature = "crash-points")]
@@ -343,11 +345,11 @@ mod wrapping {
                         } else {
                             assert!(q.len() <= 10);
                             assert_eq!(get::<W>(&q, &forever()).unwrap(), bytes);
-                            q.task_done::<H<W>>().unwrap();
+                            q.task_done::<S<W>>().unwrap();
                         }
                     }
                 });
-                assert_eq!((q.len(), q.unfinished()), (0, 0));
+                assert_eq!((q.len(), q.unfinished::<S<W>>()), (0, 0));
             }
         });
     }

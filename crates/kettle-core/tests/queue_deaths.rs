@@ -10,7 +10,7 @@ use std::time::Duration;
 use conformance::support::{self, Child, Ended, alone};
 use conformance::*;
 use kettle_core::arena::Session;
-use kettle_core::queue::{Body, JoinError, Parcel, Queue};
+use kettle_core::queue::{Body, GetError, JoinError, Parcel, Queue};
 use kettle_core::shared::Placement;
 use kettle_core::wait::Patience;
 
@@ -188,9 +188,9 @@ fn a_sleeping_getter() {
             })
         };
         let dying = take();
-        until(|| q.statistics().getters_waiting == 1);
+        until(|| q.statistics::<S<W>>().getters_waiting == 1);
         let other = take();
-        until(|| q.statistics().getters_waiting == 2);
+        until(|| q.statistics::<S<W>>().getters_waiting == 2);
         // SAFETY: kill takes two integers; the process is our child.
         unsafe { libc::kill(dying.pid() as i32, libc::SIGSTOP) };
         put_one(&q, 0);
@@ -206,9 +206,9 @@ fn a_sleeping_putter() {
         put_one(&q, 0);
         let give = || Child::fork(|| put_one(&q, 1));
         let dying = give();
-        until(|| q.statistics().putters_waiting == 1);
+        until(|| q.statistics::<S<W>>().putters_waiting == 1);
         let other = give();
-        until(|| q.statistics().putters_waiting == 2);
+        until(|| q.statistics::<S<W>>().putters_waiting == 2);
         // SAFETY: kill takes two integers; the process is our child.
         unsafe { libc::kill(dying.pid() as i32, libc::SIGSTOP) };
         assert!(get_patiently(&q, &forever()).is_some());
@@ -225,20 +225,150 @@ fn a_consumer_with_unfinished_messages() {
         let q = queue(0, true);
         put_many(&q, 0, 3);
         let joiner = Child::fork(|| {
-            let Err(JoinError::ConsumerDied(loss)) = q.join::<H<W>>(&forever()) else { panic!("no loss") };
+            let Err(JoinError::ConsumerDied(loss)) = q.join::<S<W>>(&forever()) else { panic!("no loss") };
             assert_eq!(loss.unfinished, 2);
         });
         until(|| q.finished().sleepers() == 1);
         let consumer = Child::fork(|| {
             (0..3).for_each(|_| assert!(get_one(&q).is_some()));
-            q.task_done::<H<W>>().unwrap();
+            q.task_done::<S<W>>().unwrap();
             std::mem::forget(q.clone());
             support::sleep_for_ever();
         });
-        until(|| q.unfinished() == 2 && q.is_empty());
+        until(|| q.unfinished::<S<W>>() == 2 && q.is_empty());
         consumer.kill_and_wait();
         joiner.succeeds();
-        q.join::<H<W>>(&forever()).unwrap();
+        q.join::<S<W>>(&forever()).unwrap();
+    });
+}
+
+/// A process that takes `n` messages and finishes none.
+fn taker(q: &Q, n: u32) -> Child {
+    Child::fork(|| {
+        (0..n).for_each(|_| assert!(get_one(q).is_some()));
+        std::mem::forget(q.clone());
+        support::sleep_for_ever();
+    })
+}
+
+/// Joins until nothing is unfinished; says how many losses were told, and of how many messages.
+fn losses(q: &Q) -> (u32, u32) {
+    let (mut times, mut messages) = (0, 0);
+    while let Err(JoinError::ConsumerDied(loss)) = q.join::<S<W>>(&forever()) {
+        times += 1;
+        messages += loss.unfinished;
+    }
+    (times, messages)
+}
+
+/// However many consumers there are, the death of each is noticed.
+#[test]
+fn more_consumers_than_a_queue_has_entries() {
+    const CONSUMERS: u32 = 300;
+    leaves_nothing("many consumers", |q| {
+        put_many(q, 0, u64::from(CONSUMERS) * 2);
+        let takers: Vec<_> = (0..CONSUMERS).map(|_| taker(q, 2)).collect();
+        until(|| q.is_empty());
+        assert_eq!(q.unfinished::<S<W>>(), CONSUMERS * 2);
+        // One message of those that somebody else took.
+        q.task_done::<S<W>>().unwrap();
+        takers.into_iter().for_each(Child::kill_and_wait);
+        assert_eq!(losses(q), (CONSUMERS, CONSUMERS * 2 - 1));
+        assert_eq!(q.unfinished::<S<W>>(), 0);
+    });
+}
+
+/// Consumers that come and go need no more entries than there are at a time; of those that die with a message, each is
+/// told.
+#[test]
+fn consumers_that_come_and_go() {
+    leaves_nothing("passing consumers", |q| {
+        let session = Session::get().unwrap();
+        put_many(q, 0, 40);
+        let steady: Vec<_> = (0..31).map(|_| taker(q, 1)).collect();
+        until(|| q.len() == 9);
+        rest(q);
+        (0..9).for_each(|_| q.task_done::<S<W>>().unwrap());
+        let before = session.statistics().unwrap().objects;
+        for n in 0..500 {
+            put_one(q, n);
+            Child::fork(|| {
+                assert_eq!(get_one(q), Some(n));
+                q.task_done::<S<W>>().unwrap();
+            })
+            .succeeds();
+        }
+        assert_eq!(session.statistics().unwrap().objects, before, "no entries were added");
+        for n in 0..100 {
+            put_one(q, n);
+            Child::fork(|| assert_eq!(get_one(q), Some(n))).succeeds();
+        }
+        assert_eq!(q.unfinished::<S<W>>(), 131);
+        steady.into_iter().for_each(Child::kill_and_wait);
+        assert_eq!(losses(q), (131, 131));
+    });
+}
+
+/// A getter that needs further entries is killed at every step of making them.
+#[test]
+fn a_getter_that_makes_room_for_entries() {
+    for crash in ["queue.consumers.before-link", "queue.consumers.linked", "queue.get.claimed"] {
+        leaves_nothing(crash, |q| {
+            put_many(q, 0, 40);
+            let takers: Vec<_> = (0..32).map(|_| taker(q, 1)).collect();
+            until(|| q.len() == 8);
+            dies_at(crash, || assert!(get_one(q).is_some()));
+            assert_eq!((q.len(), q.unfinished::<S<W>>()), (8, 40), "{crash}");
+            let others: Vec<_> = (0..8).map(|_| taker(q, 1)).collect();
+            until(|| q.is_empty());
+            let session = Session::get().unwrap();
+            session.reclaim().unwrap();
+            takers.into_iter().chain(others).for_each(Child::kill_and_wait);
+            assert_eq!(losses(q), (40, 40), "{crash}");
+        });
+    }
+}
+
+/// Without memory for further entries a getter has an error and the message stays; those that have an entry go on.
+#[test]
+fn no_memory_for_entries() {
+    leaves_nothing("no memory", |q| {
+        let session = Session::get().unwrap();
+        put_many(q, 0, 35);
+        let (go, gone) = (support::Gate::new(), support::Gate::new());
+        let first = Child::fork(|| {
+            assert!(get_one(q).is_some());
+            go.pass();
+            assert!(get_one(q).is_some());
+            gone.open();
+            std::mem::forget(q.clone());
+            support::sleep_for_ever();
+        });
+        let takers: Vec<_> = (0..31).map(|_| taker(q, 1)).collect();
+        until(|| q.len() == 3);
+        // Registered and its memory mapped before there is none.
+        Child::fork(|| {
+            session.set_limit(Some(1));
+            let mut hoard = Vec::new();
+            while let Ok(block) = kettle_core::arena::Block::allocate(1_000 - 64) {
+                hoard.push(block);
+            }
+            let got = q.get::<S<W>>(&mut Vec::new(), &Patience::none());
+            assert!(matches!(got, Err(GetError::Exhausted(_))), "{got:?}");
+            assert_eq!((q.len(), q.unfinished::<S<W>>()), (3, 35));
+            go.open();
+            gone.pass();
+            assert_eq!(q.len(), 2);
+            drop(hoard);
+            assert!(get_one(q).is_some());
+            session.set_limit(None);
+        })
+        .succeeds();
+        takers.into_iter().chain([first]).for_each(Child::kill_and_wait);
+        assert_eq!(q.len(), 1);
+        assert!(get_one(q).is_some());
+        q.task_done::<S<W>>().unwrap();
+        assert_eq!(losses(q), (33, 34));
     });
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kettle_core::arena::{Block, Handle};
 use kettle_core::queue::{self, GetError, JoinError, Parcel, PutError, Taken};
-use kettle_core::shared::{ArenaStore, Processes, place_of};
+use kettle_core::shared::{ArenaStore, place_of};
 use kettle_core::stats::QueueStatistics;
 use kettle_core::wait::{Deadline, EventCount, Patience};
 use pyo3::exceptions::PyValueError;
@@ -62,14 +62,11 @@ impl Queue {
     fn take(&self, py: Python<'_>, bytes: &mut Vec<u8>, deadline: Deadline) -> PyResult<Incoming> {
         match self.body.get::<ArenaStore>(bytes, &Patience::instant()) {
             Ok(taken) => return Ok(taken),
-            Err(GetError::ShutDown) => return Err(errors::shut_down(py)),
-            Err(_) => {}
+            Err(GetError::Empty | GetError::Interrupted) => {}
+            Err(e) => return Err(get_error(py, e)),
         }
         let body = &self.body;
-        wait_outside(py, deadline, |p| body.get::<ArenaStore>(bytes, p))?.map_err(|e| match e {
-            GetError::ShutDown => errors::shut_down(py),
-            GetError::Empty | GetError::Interrupted => errors::empty(py),
-        })
+        wait_outside(py, deadline, |p| body.get::<ArenaStore>(bytes, p))?.map_err(|e| get_error(py, e))
     }
 
     fn get_object<'py>(&self, py: Python<'py>, deadline: Deadline) -> PyResult<Bound<'py, PyAny>> {
@@ -80,6 +77,14 @@ impl Queue {
             SCRATCH.replace(bytes);
         }
         result
+    }
+}
+
+fn get_error(py: Python<'_>, e: GetError) -> PyErr {
+    match e {
+        GetError::ShutDown => errors::shut_down(py),
+        GetError::Empty | GetError::Interrupted => errors::empty(py),
+        GetError::Exhausted(e) => errors::exhausted(e),
     }
 }
 
@@ -233,7 +238,7 @@ impl Queue {
     }
 
     fn task_done(&self) -> PyResult<()> {
-        self.body.task_done::<Processes>().map_err(|_| PyValueError::new_err("task_done() called too many times"))
+        self.body.task_done::<ArenaStore>().map_err(|_| PyValueError::new_err("task_done() called too many times"))
     }
 
     /// Waits until every item that was put is done with; False when late. Raises ConsumerDied when a process died
@@ -241,7 +246,7 @@ impl Queue {
     #[pyo3(signature = (timeout=None))]
     fn join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let body = &self.body;
-        match wait_outside(py, deadline(true, timeout), |p| body.join::<Processes>(p))? {
+        match wait_outside(py, deadline(true, timeout), |p| body.join::<ArenaStore>(p))? {
             Ok(()) => Ok(true),
             Err(JoinError::Stopped(_)) => Ok(false),
             Err(JoinError::ConsumerDied(loss)) => Err(errors::consumer_died(py, loss)),
@@ -250,10 +255,10 @@ impl Queue {
 
     /// Whether nothing is unfinished; raises ConsumerDied as `join` does.
     fn _join_ready(&self, py: Python<'_>) -> PyResult<bool> {
-        if self.body.unfinished() == 0 {
+        if self.body.unfinished::<ArenaStore>() == 0 {
             return Ok(true);
         }
-        match self.body.find_loss::<Processes>() {
+        match self.body.find_loss::<ArenaStore>() {
             Some(loss) => Err(errors::consumer_died(py, loss)),
             None => Ok(false),
         }
@@ -303,7 +308,7 @@ impl Queue {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let s = self.body.statistics();
+        let s = self.body.statistics::<ArenaStore>();
         queue_statistics(py, s.size.into(), &s)
     }
 }

@@ -1,6 +1,11 @@
 //! Who took messages and has not finished them.
 
+use core::iter;
+
+use super::{Exhausted, Place, Store};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::crash_point;
+use crate::sync::Home;
 use crate::sys::Owner;
 
 /// For each process, how many messages it took and did not finish; kept by joinable queues alone.
@@ -12,20 +17,49 @@ use crate::sys::Owner;
 ///
 /// There is no count of what is finished: what is unfinished is what lies in the queue and what these entries tell. So
 /// finishing is one compare-exchange, and a death in the middle of it leaves it done or not done. Taking raises an
-/// entry *before* the message leaves the queue; who dies between the two has one too many outstanding, which is then
-/// told as part of its loss although somebody else gets that message.
+/// entry *before* the message leaves the queue; a getter that dies between the two has one too many outstanding, which is
+/// then told as part of its loss although another one gets that message.
+///
+/// When all entries are those of processes with something outstanding, a getter appends a *sheet* of further ones.
+/// Sheets are never unlinked while the queue lives, so the chain is read without a lock.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Consumers {
-    /// Outstanding messages of processes that found no free entry, and of threads. Nobody watches their death.
-    others: AtomicU32,
+    /// Outstanding messages of the threads on the heap, which cannot die alone; its upper half is 0.
+    threads: AtomicU64,
     losses: AtomicU32,
     last_loss: AtomicU64,
     entries: [AtomicU64; ENTRIES],
+    /// The first sheet, or 0.
+    more: AtomicU64,
+}
+
+/// Further entries.
+#[repr(C)]
+struct Sheet {
+    /// The next sheet, or 0.
+    more: AtomicU64,
+    entries: [AtomicU64; PER_SHEET],
 }
 
 const ENTRIES: usize = if cfg!(loom) { 2 } else { 32 };
+/// With the arena's header this makes an object of 1024 bytes.
+const PER_SHEET: usize = if cfg!(loom) { 1 } else { 119 };
 const COUNT: u64 = u32::MAX as u64;
+
+impl Sheet {
+    fn new() -> Self {
+        Self { more: AtomicU64::new(0), entries: [0; PER_SHEET].map(AtomicU64::new) }
+    }
+}
+
+/// The sheet that a link leads to.
+fn sheet<'a, S: Store>(link: &AtomicU64) -> Option<&'a Sheet> {
+    let place = Place::new(link.load(Ordering::Acquire))?;
+    // SAFETY: links hold the places of sheets of this queue: written before they were linked, atomics ever since, and
+    // given back when nobody uses the queue any more.
+    Some(unsafe { &*S::at(place).cast::<Sheet>() })
+}
 
 /// What a dead process had taken and not finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,59 +77,85 @@ pub struct TooManyDone;
 impl Consumers {
     pub(super) fn new() -> Self {
         Self {
-            others: AtomicU32::new(0),
+            threads: AtomicU64::new(0),
             losses: AtomicU32::new(0),
             last_loss: AtomicU64::new(0),
             entries: [0; ENTRIES].map(AtomicU64::new),
+            more: AtomicU64::new(0),
         }
     }
 
-    /// Under the head's lock: `me` takes one.
-    pub(super) fn took(&self, me: Owner, is_dead: impl Fn(Owner) -> bool) {
-        let me = me.participant().to_bits();
-        if me == 0 || !(self.raise_own(me) || self.settle(me, is_dead)) {
-            self.others.fetch_add(1, Ordering::SeqCst);
+    fn sheets<S: Store>(&self) -> impl Iterator<Item = &Sheet> {
+        iter::successors(sheet::<S>(&self.more), |s| sheet::<S>(&s.more))
+    }
+
+    fn all<S: Store>(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.entries.iter().chain(self.sheets::<S>().flat_map(|s| &s.entries))
+    }
+
+    /// Under the head's lock: the entry to be raised by the caller, who is about to take one. It stays the caller's for
+    /// as long as the lock is held. `chunk` is one of the queue's.
+    ///
+    /// # Errors
+    /// When all entries are taken, and there is no memory for more.
+    pub(super) fn entry<S: Store>(&self, chunk: Place) -> Result<&AtomicU64, Exhausted> {
+        let me = S::Home::me().participant().to_bits();
+        if me == 0 {
+            return Ok(&self.threads);
         }
-    }
-
-    fn raise_own(&self, me: u64) -> bool {
-        self.entries.iter().any(|e| {
-            e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| (w & !COUNT == me).then_some(w + 1)).is_ok()
-        })
-    }
-
-    /// Takes an entry that nobody needs: a free one, else one of a process that is dead or has nothing outstanding.
-    fn settle(&self, me: u64, is_dead: impl Fn(Owner) -> bool) -> bool {
+        // Getters alone give an entry to another process, and the lock keeps those out.
+        if let Some(own) = self.all::<S>().find(|e| e.load(Ordering::Relaxed) & !COUNT == me) {
+            return Ok(own);
+        }
         let free = |w: u64| w == 0;
-        let dead = |w: u64| w & COUNT == 0 && is_dead(Owner::from_bits(w & !COUNT));
+        let dead = |w: u64| w & COUNT == 0 && S::Home::is_dead(Owner::from_bits(w & !COUNT));
         let idle = |w: u64| w & COUNT == 0;
         let take = |may: &dyn Fn(u64) -> bool| {
-            self.entries
-                .iter()
-                .any(|e| e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| may(w).then_some(me | 1)).is_ok())
+            self.all::<S>()
+                .find(|e| e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| may(w).then_some(me)).is_ok())
         };
-        take(&free) || take(&dead) || take(&idle)
+        if let Some(entry) = take(&free).or_else(|| take(&dead)).or_else(|| take(&idle)) {
+            return Ok(entry);
+        }
+        let entry = &self.append::<S>(chunk)?.entries[0];
+        entry.store(me, Ordering::SeqCst);
+        Ok(entry)
+    }
+
+    /// Under the head's lock: links another sheet.
+    fn append<S: Store>(&self, chunk: Place) -> Result<&Sheet, Exhausted> {
+        let place = S::sheet(size_of::<Sheet>(), chunk)?;
+        let sheet: *mut Sheet = S::at(place).cast();
+        // SAFETY: fresh memory of that length, which nobody else knows yet.
+        unsafe { sheet.write(Sheet::new()) };
+        crash_point("queue.consumers.before-link");
+        let last = self.sheets::<S>().last().map_or(&self.more, |s| &s.more);
+        last.store(place.get(), Ordering::Release);
+        crash_point("queue.consumers.linked");
+        // SAFETY: it was linked just now.
+        unsafe { S::disown_sheet(place) };
+        // SAFETY: it was written above.
+        Ok(unsafe { &*sheet })
     }
 
     /// `me` finished one. If it has none outstanding, one that another process took: passing work on is legal.
-    pub(super) fn done(&self, me: Owner) -> Result<(), TooManyDone> {
-        let me = me.participant().to_bits();
+    pub(super) fn done<S: Store>(&self) -> Result<(), TooManyDone> {
+        let me = S::Home::me().participant().to_bits();
         let lower = |w: u64| (w & COUNT != 0).then(|| w - 1);
         let own = |e: &AtomicU64| {
             e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| lower(w).filter(|_| w & !COUNT == me)).is_ok()
         };
         let any = |e: &AtomicU64| e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, lower).is_ok();
-        let other = || self.others.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
-        if (me != 0 && self.entries.iter().any(own)) || other() || self.entries.iter().any(any) {
+        if (me != 0 && self.all::<S>().any(own)) || any(&self.threads) || self.all::<S>().any(any) {
             Ok(())
         } else {
             Err(TooManyDone)
         }
     }
 
-    pub(super) fn outstanding(&self) -> u32 {
-        let tracked = self.entries.iter().map(|e| (e.load(Ordering::SeqCst) & COUNT) as u32);
-        tracked.fold(self.others.load(Ordering::SeqCst), u32::saturating_add)
+    pub(super) fn outstanding<S: Store>(&self) -> u32 {
+        let count = |e: &AtomicU64| (e.load(Ordering::SeqCst) & COUNT) as u32;
+        self.all::<S>().map(count).fold(count(&self.threads), u32::saturating_add)
     }
 
     /// How many losses were found so far.
@@ -112,14 +172,14 @@ impl Consumers {
     }
 
     /// Writes off what a dead process had outstanding.
-    pub(super) fn find_loss(&self, is_dead: impl Fn(Owner) -> bool) -> Option<Loss> {
-        for entry in &self.entries {
+    pub(super) fn find_loss<S: Store>(&self) -> Option<Loss> {
+        for entry in self.all::<S>() {
             let word = entry.load(Ordering::SeqCst);
             let loss = Loss { consumer: Owner::from_bits(word & !COUNT), unfinished: (word & COUNT) as u32 };
-            if loss.unfinished == 0 || !is_dead(loss.consumer) {
+            if loss.unfinished == 0 || !S::Home::is_dead(loss.consumer) {
                 continue;
             }
-            // Told before it is written off: otherwise somebody who waits could see everything finished and go on.
+            // Told before it is written off: otherwise a process that waits could see everything finished and go on.
             self.last_loss.store(word, Ordering::SeqCst);
             self.losses.fetch_add(1, Ordering::SeqCst);
             if entry.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
@@ -127,5 +187,28 @@ impl Consumers {
             }
         }
         None
+    }
+
+    /// For a reclaim, while no memory is given other content: whether the sheet at `place` is linked.
+    pub(super) fn holds<S: Store>(&self, place: Place) -> bool {
+        let leads_there = |link: &AtomicU64| link.load(Ordering::Acquire) == place.get();
+        leads_there(&self.more) || self.sheets::<S>().any(|s| leads_there(&s.more))
+    }
+
+    /// Gives the sheets back.
+    ///
+    /// # Safety
+    /// Nobody uses the queue any more.
+    pub(super) unsafe fn teardown<S: Store>(&self) {
+        while let Some(first) = sheet::<S>(&self.more) {
+            let Some(place) = Place::new(self.more.load(Ordering::Relaxed)) else { break };
+            let next = first.more.load(Ordering::Relaxed);
+            // SAFETY: nobody uses the queue, and no sheet is linked twice. Claimed first, as chunks are.
+            unsafe {
+                S::claim_chunk(place);
+                self.more.store(next, Ordering::Release);
+                S::free_chunk(place);
+            }
+        }
     }
 }

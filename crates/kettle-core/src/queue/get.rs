@@ -4,14 +4,14 @@ use core::ops::Range;
 
 use super::chunk::{Chunk, Cursor};
 use super::message::{self, Taken};
-use super::{Place, Queue, Store, lock, lock_in_time, unlock};
+use super::{Exhausted, Place, Queue, Store, lock, lock_in_time, unlock};
 use crate::atomics::Ordering;
 use crate::crash_point;
 use crate::sync::Home;
 use crate::wait::{Patience, Stopped, spin_until};
 
 /// Why no message was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GetError {
     /// The queue stayed empty until the deadline.
     Empty,
@@ -19,6 +19,8 @@ pub enum GetError {
     ShutDown,
     /// The caller was interrupted.
     Interrupted,
+    /// There is no memory to note one more process with messages to finish; the message stays.
+    Exhausted(Exhausted),
 }
 
 impl Queue {
@@ -43,6 +45,14 @@ impl Queue {
                 let taken = self.take::<S>(bytes);
                 crash_point("queue.get.before-unlock");
                 unlock::<S::Home>(&self.head_lock);
+                let taken = match taken {
+                    Ok(taken) => taken,
+                    Err(e) => {
+                        // A process that has an entry may take it.
+                        self.items.notify_one(S::Home::SCOPE);
+                        return Err(GetError::Exhausted(e));
+                    }
+                };
                 if let Some(taken) = taken {
                     crash_point("queue.get.before-notify");
                     if self.maxsize() != 0 {
@@ -88,7 +98,7 @@ impl Queue {
         lock_in_time::<S::Home>(&self.head_lock, patience)?;
         loop {
             let start = bytes.len();
-            let Some(taken) = self.take::<S>(bytes) else { break };
+            let Ok(Some(taken)) = self.take::<S>(bytes) else { break };
             each(taken, start..bytes.len());
         }
         unlock::<S::Home>(&self.head_lock);
@@ -99,27 +109,32 @@ impl Queue {
     }
 
     /// Under the head's lock: makes the oldest message the caller's, then moves the head past it.
-    fn take<S: Store>(&self, bytes: &mut Vec<u8>) -> Option<Taken<S::Block>> {
+    fn take<S: Store>(&self, bytes: &mut Vec<u8>) -> Result<Option<Taken<S::Block>>, Exhausted> {
         let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
         // [G] pairs with [P].
         let tail = Cursor::unpack(self.tail.load(Ordering::Acquire));
         if head.count == tail.count {
-            return None;
+            return Ok(None);
         }
-        let (chunk, position) = self.oldest::<S>(head)?;
+        let Some((chunk, position)) = self.oldest::<S>(head) else { return Ok(None) };
+        // Before anything is taken, since there may be no memory for it.
+        let outstanding = match Place::new(self.head_chunk.load(Ordering::Relaxed)) {
+            Some(place) if self.is_joinable() => Some(self.consumers.entry::<S>(place)?),
+            _ => None,
+        };
         chunk.reading(position);
         // SAFETY: a committed message stands at `position`, between head and tail, and the head's lock is held: nobody
         // else takes it, and no putter writes there.
         let (taken, units) = unsafe { message::read::<S>(chunk.unit(position), bytes) };
         crash_point("queue.get.claimed");
-        if self.is_joinable() {
-            self.consumers.took(S::Home::me(), S::Home::is_dead);
+        if let Some(outstanding) = outstanding {
+            outstanding.fetch_add(1, Ordering::SeqCst);
         }
         crash_point("queue.get.before-commit");
         let next = Cursor { count: head.count.wrapping_add(1), position: position.wrapping_add(units) };
         self.head.store(next.pack(), Ordering::Release);
         crash_point("queue.get.committed");
-        Some(taken)
+        Ok(Some(taken))
     }
 
     /// Under the head's lock, with a message there: where it is. Chunks that are read to their end are given back.

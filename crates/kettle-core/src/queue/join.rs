@@ -1,7 +1,7 @@
 //! What was taken and is not done with: who waits for it, and what a dead consumer owed.
 
-use super::Queue;
 use super::consumers::{Loss, TooManyDone};
+use super::{Queue, Store};
 use crate::atomics::Ordering;
 use crate::sync::Home;
 use crate::wait::{Patience, Stopped};
@@ -20,10 +20,10 @@ impl Queue {
     ///
     /// # Errors
     /// When none is outstanding.
-    pub fn task_done<H: Home>(&self) -> Result<(), TooManyDone> {
-        self.consumers.done(H::me())?;
-        if self.unfinished() == 0 {
-            self.finished.notify_all(H::SCOPE);
+    pub fn task_done<S: Store>(&self) -> Result<(), TooManyDone> {
+        self.consumers.done::<S>()?;
+        if self.unfinished::<S>() == 0 {
+            self.finished.notify_all(S::Home::SCOPE);
         }
         Ok(())
     }
@@ -32,17 +32,17 @@ impl Queue {
     ///
     /// # Errors
     /// See [`JoinError`]. A loss is told to everybody who was waiting when it was found, and then counts as done.
-    pub fn join<H: Home>(&self, patience: &Patience<'_>) -> Result<(), JoinError> {
+    pub fn join<S: Store>(&self, patience: &Patience<'_>) -> Result<(), JoinError> {
         let losses = self.consumers.losses();
         let look = || match self.consumers.loss_since(losses) {
             Some(loss) => Some(Err(JoinError::ConsumerDied(loss))),
-            None => (self.unfinished() == 0).then_some(Ok(())),
+            None => (self.unfinished::<S>() == 0).then_some(Ok(())),
         };
         if let Some(r) = look() {
             return r;
         }
-        let each_nap = || self.find_loss::<H>().map(|loss| Err(JoinError::ConsumerDied(loss)));
-        match self.finished.wait_for(patience, H::SCOPE, look, each_nap) {
+        let each_nap = || self.find_loss::<S>().map(|loss| Err(JoinError::ConsumerDied(loss)));
+        match self.finished.wait_for(patience, S::Home::SCOPE, look, each_nap) {
             Ok(r) => r,
             Err(Stopped::TimedOut) => each_nap().unwrap_or(Err(JoinError::Stopped(Stopped::TimedOut))),
             Err(stopped) => Err(JoinError::Stopped(stopped)),
@@ -50,19 +50,19 @@ impl Queue {
     }
 
     /// Writes off what a dead process had taken and not finished, if there is such a one.
-    pub fn find_loss<H: Home>(&self) -> Option<Loss> {
-        let loss = self.consumers.find_loss(H::is_dead)?;
-        self.finished.notify_all(H::SCOPE);
+    pub fn find_loss<S: Store>(&self) -> Option<Loss> {
+        let loss = self.consumers.find_loss::<S>()?;
+        self.finished.notify_all(S::Home::SCOPE);
         Some(loss)
     }
 
     /// Messages that are inside, or taken and not done with. Zero is exact: there was an instant without any.
-    pub fn unfinished(&self) -> u32 {
+    pub fn unfinished<S: Store>(&self) -> u32 {
         loop {
             let before = self.tail.load(Ordering::SeqCst);
             // The queue first: a message counts as taken before it leaves the queue, so it is never in neither place.
             let inside = self.len();
-            let unfinished = inside.saturating_add(self.consumers.outstanding());
+            let unfinished = inside.saturating_add(self.consumers.outstanding::<S>());
             // But a consumer may put a new message and then finish his own, between the two looks: what was put since
             // the first look has been overlooked. If nothing was, what is taken can only have become less.
             if unfinished != 0 || self.tail.load(Ordering::SeqCst) == before {

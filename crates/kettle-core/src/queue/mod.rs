@@ -46,8 +46,8 @@ pub struct Exhausted(pub String);
 /// Where a queue's memory comes from.
 ///
 /// # Safety
-/// `chunk` gives memory for as many bytes as asked, aligned to eight and beginning with [`CHUNK_ZEROED`] zeros, which
-/// nobody else uses until `free_chunk`; `at` gives its address in this process. `claim` and `retract` give back what `publish` was given under that place.
+/// `chunk` and `sheet` give memory for as many bytes as asked, aligned to eight, which nobody else uses until
+/// `free_chunk`; a chunk begins with [`CHUNK_ZEROED`] zeros. `at` gives its address in this process. `claim` and `retract` give back what `publish` was given under that place.
 pub unsafe trait Store {
     /// What its place can tell.
     type Home: Home;
@@ -59,18 +59,28 @@ pub unsafe trait Store {
     /// # Errors
     /// When there is none.
     fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Exhausted>;
-    /// Makes a chunk the caller's, who is about to take it out of its queue: dies he in the middle of that, it is
-    /// found as his.
+    /// Makes a chunk or a sheet the caller's, who is about to take it out of its queue: should the caller die in the
+    /// middle of that, it is found as the caller's.
     ///
     /// # Safety
-    /// The chunk came from `chunk`, and the caller holds the right to take it out.
+    /// It came from `chunk` or `sheet`, and the caller holds the right to take it out.
     unsafe fn claim_chunk(place: Place);
-    /// Gives a chunk back.
+    /// Gives a chunk or a sheet back.
     ///
     /// # Safety
-    /// The chunk came from `chunk` and nobody uses it any more.
+    /// It came from `chunk` or `sheet`, and nobody uses it any more.
     unsafe fn free_chunk(place: Place);
-    /// Where a chunk is in this process.
+    /// Memory of `len` bytes for further consumers of the queue that `chunk` belongs to; given back by `free_chunk`.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn sheet(len: usize, chunk: Place) -> Result<Place, Exhausted>;
+    /// From now on a sheet belongs to its queue alone, and no longer to the caller, who made and linked it.
+    ///
+    /// # Safety
+    /// The sheet came from `sheet`, and is linked.
+    unsafe fn disown_sheet(place: Place);
+    /// Where a chunk or a sheet is in this process.
     fn at(place: Place) -> *mut u8;
 
     /// Makes ready for being named by `queue` at `position`: from the commit on, the queue owns it.
@@ -163,6 +173,8 @@ impl Queue {
     /// Nobody uses the queue any more.
     pub unsafe fn teardown<S: Store>(&self) {
         self.clear::<S>();
+        // SAFETY: nobody uses the queue.
+        unsafe { self.consumers.teardown::<S>() };
         self.tail_chunk.store(0, Ordering::Release);
         while let Some(place) = Place::new(self.head_chunk.load(Ordering::Acquire)) {
             let next = Chunk::at(S::at(place)).next();
@@ -233,14 +245,14 @@ impl Queue {
     }
 
     /// How it is.
-    pub fn statistics(&self) -> QueueStatistics {
+    pub fn statistics<S: Store>(&self) -> QueueStatistics {
         let died = |lock: &Lock| lock.statistics().owners_died;
         QueueStatistics {
             size: self.len(),
             maxsize: self.maxsize(),
             put: Cursor::unpack(self.tail.load(Ordering::Relaxed)).count,
             got: Cursor::unpack(self.head.load(Ordering::Relaxed)).count,
-            unfinished: if self.is_joinable() { self.unfinished() } else { 0 },
+            unfinished: if self.is_joinable() { self.unfinished::<S>() } else { 0 },
             getters_waiting: self.items.sleepers(),
             putters_waiting: self.space.sleepers(),
             shut_down: self.is_shut(),
@@ -253,6 +265,14 @@ impl Queue {
         let head = Cursor::unpack(self.head.load(Ordering::SeqCst));
         let tail = Cursor::unpack(self.tail.load(Ordering::SeqCst));
         position.wrapping_sub(head.position) < tail.position.wrapping_sub(head.position)
+    }
+
+    /// Whether the sheet of consumers at `place` is linked.
+    ///
+    /// # Safety
+    /// No sheet of this queue is given other content meanwhile: the caller keeps the memory from being allocated.
+    pub unsafe fn holds_sheet<S: Store>(&self, place: Place) -> bool {
+        self.consumers.holds::<S>(place)
     }
 
     /// Whether the chunk at `place`, made as the `index`-th, is part of the chain from head to tail. *No* is for good

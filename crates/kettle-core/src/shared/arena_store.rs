@@ -39,6 +39,17 @@ unsafe impl Store for ArenaStore {
         Ok(chunk.off().place())
     }
 
+    fn sheet(len: usize, chunk: Place) -> Result<Place, Exhausted> {
+        let sheet = arena::allocate(kind::CONSUMERS, len).map_err(|e| Exhausted(e.to_string()))?;
+        sheet.set_home(raw(chunk).home().0, 0);
+        sheet.publish();
+        Ok(sheet.off().place())
+    }
+
+    unsafe fn disown_sheet(place: Place) {
+        raw(place).disown();
+    }
+
     unsafe fn claim_chunk(place: Place) {
         raw(place).stamp(Participant::of(Processes::me()));
     }

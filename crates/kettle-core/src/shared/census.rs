@@ -4,7 +4,8 @@ use super::{ArenaStore, kind};
 use crate::arena::{self, Body, Census, Fate, Found, PAYLOAD};
 use crate::queue::Queue;
 
-/// A chunk or a payload without a living holder is garbage unless a living queue holds it between head and tail.
+/// A chunk or a payload without a living holder is garbage unless a living queue holds it between head and tail; a sheet
+/// of consumers, unless a living queue links it.
 #[derive(Debug)]
 pub(super) struct QueueCensus;
 
@@ -18,6 +19,8 @@ impl Census for QueueCensus {
             // SAFETY: a census runs under the allocator's lock, so nothing is allocated meanwhile; a chunk of this queue
             // stands there.
             kind::CHUNK => unsafe { queue.holds_chunk::<ArenaStore>(object.off.place(), object.position as u32) },
+            // SAFETY: as above, for a sheet of this queue's consumers.
+            kind::CONSUMERS => unsafe { queue.holds_sheet::<ArenaStore>(object.off.place()) },
             _ => false,
         };
         if reached { Fate::Reachable } else { Fate::Garbage }

@@ -45,6 +45,12 @@ unsafe impl Store for HeapStore {
         place(data).ok_or_else(out)
     }
 
+    fn sheet(len: usize, chunk: Place) -> Result<Place, Exhausted> {
+        Self::chunk(len, chunk, 0)
+    }
+
+    unsafe fn disown_sheet(_: Place) {}
+
     unsafe fn claim_chunk(_: Place) {}
 
     unsafe fn free_chunk(place: Place) {

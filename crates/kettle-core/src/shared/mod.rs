@@ -146,6 +146,7 @@ pub fn place_of<B: Body>(body: &Handle<B>) -> Place {
 /// The kinds of what the arena holds; 0 and 1 are the arena's own.
 mod kind {
     pub(super) const CHUNK: u32 = 2;
+    pub(super) const CONSUMERS: u32 = 3;
     pub(super) const LOCK: u32 = 16;
     pub(super) const REENTRANT_LOCK: u32 = 17;
     pub(super) const SEMAPHORE: u32 = 18;

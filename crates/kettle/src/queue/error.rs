@@ -75,6 +75,9 @@ pub enum GetError {
     ShutDown,
     /// A message was taken that is no item of this queue.
     Decode(DecodeError),
+    /// There is no memory to note what one more process takes from a [`JoinableQueue`](crate::JoinableQueue). The item
+    /// stays.
+    OutOfMemory(OutOfMemory),
 }
 
 impl fmt::Display for GetError {
@@ -83,6 +86,7 @@ impl fmt::Display for GetError {
             Self::Empty => f.write_str("the queue is empty"),
             Self::ShutDown => f.write_str("the queue was shut down"),
             Self::Decode(e) => e.fmt(f),
+            Self::OutOfMemory(e) => e.fmt(f),
         }
     }
 }
@@ -94,6 +98,7 @@ impl From<kettle_core::queue::GetError> for GetError {
         match e {
             kettle_core::queue::GetError::ShutDown => Self::ShutDown,
             kettle_core::queue::GetError::Empty | kettle_core::queue::GetError::Interrupted => Self::Empty,
+            kettle_core::queue::GetError::Exhausted(e) => Self::OutOfMemory(e.into()),
         }
     }
 }

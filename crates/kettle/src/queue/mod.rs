@@ -132,7 +132,7 @@ macro_rules! queue_methods {
 
             /// How it is.
             pub fn statistics(&self) -> QueueStatistics {
-                self.body.statistics()
+                self.body.statistics::<ArenaStore>()
             }
         }
 
@@ -234,12 +234,12 @@ macro_rules! queue_methods {
             }
 
             /// Takes items, waiting for each, until the queue is shut down and empty. An item that cannot be rebuilt
-            /// is an error in its place; those behind it follow.
-            pub fn iter(&self) -> impl Iterator<Item = Result<T, crate::DecodeError>> + '_ {
+            /// is an error in its place; those behind it follow. An item that could not be taken is an error too, and
+            /// is tried again by the next step.
+            pub fn iter(&self) -> impl Iterator<Item = Result<T, GetError>> + '_ {
                 std::iter::from_fn(|| match self.get() {
-                    Ok(item) => Some(Ok(item)),
-                    Err(GetError::Decode(e)) => Some(Err(e)),
                     Err(GetError::Empty | GetError::ShutDown) => None,
+                    result => Some(result),
                 })
             }
         }
@@ -263,11 +263,11 @@ impl<T> JoinableQueue<T> {
     /// # Errors
     /// When none is outstanding.
     pub fn task_done(&self) -> Result<(), TooManyDone> {
-        self.body.task_done::<Processes>().map_err(|core::TooManyDone| TooManyDone)
+        self.body.task_done::<ArenaStore>().map_err(|core::TooManyDone| TooManyDone)
     }
 
     fn join_with(&self, patience: &Patience<'_>) -> Result<(), JoinError> {
-        self.body.join::<Processes>(patience).map_err(join_error)
+        self.body.join::<ArenaStore>(patience).map_err(join_error)
     }
 
     /// Waits until every item that was put is done with.
@@ -301,7 +301,7 @@ impl<T> JoinableQueue<T> {
 
     /// How many items are inside, or taken and not done with.
     pub fn unfinished(&self) -> usize {
-        self.body.unfinished() as usize
+        self.body.unfinished::<ArenaStore>() as usize
     }
 }
 

@@ -146,7 +146,7 @@ impl Channel {
     fn take(&self, number: u32, sum: u64, buffer: &mut Vec<u8>) -> Result<Received, ReceiveError> {
         let (lane, queue) = self.inward();
         loop {
-            let before = number.wrapping_sub(queue.statistics().got);
+            let before = number.wrapping_sub(queue.statistics::<ArenaStore>().got);
             buffer.clear();
             if before > u32::MAX / 2 {
                 return Err(ReceiveError::Foreign);

@@ -96,7 +96,7 @@ impl PipeEnd<'_> {
         patience: &Patience<'_>,
     ) -> Result<(), SendError> {
         lane.wait_for_room(self.fd, len, patience)?;
-        let number = queue.statistics().put;
+        let number = queue.statistics::<ArenaStore>().put;
         queue.put(place_of(queue), parcel, &patience.at_least_a_second()).map_err(|e| match e {
             PutError::Exhausted(_, e) => SendError::Exhausted(e),
             PutError::Interrupted(_) => SendError::Stopped(Stopped::Interrupted),

@@ -124,6 +124,7 @@ impl Loop<'_> {
                 Ok(assignment) => return Ok(Some(assignment)),
                 Err(GetError::ShutDown) => return Ok(None),
                 Err(GetError::Empty | GetError::Interrupted) => {}
+                Err(GetError::Exhausted(e)) => return Err(errors::exhausted(e)),
             }
             let desk = &self.desk;
             match wait_outside_in_slices(py, Deadline::NEVER, SLICE, |p| desk.next(bytes, p)) {
