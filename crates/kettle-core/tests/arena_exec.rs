@@ -23,9 +23,9 @@ const VARIABLE: &str = "KETTLE_TEST_EXECUTED";
 fn execute(told: &str) -> ! {
     let session = Session::current().unwrap();
     // SAFETY: fcntl on a live descriptor with an integer.
-    assert_eq!(unsafe { libc::fcntl(session.descriptor().as_raw_fd(), libc::F_SETFD, 0) }, 0);
+    assert_eq!(unsafe { libc::fcntl(session.descriptor().unwrap().as_raw_fd(), libc::F_SETFD, 0) }, 0);
     let program = CString::new(std::env::current_exe().unwrap().into_os_string().into_vec()).unwrap();
-    let told = CString::new(format!("{VARIABLE}={} {told}", session.descriptor().as_raw_fd())).unwrap();
+    let told = CString::new(format!("{VARIABLE}={} {told}", session.descriptor().unwrap().as_raw_fd())).unwrap();
     let arguments =
         [program.as_ptr(), c"--exact".as_ptr(), c"executed".as_ptr(), c"--ignored".as_ptr(), core::ptr::null()];
     let environment = [told.as_ptr(), core::ptr::null()];

@@ -258,7 +258,7 @@ fn a_token_for_a_child_keeps_the_object_until_it_arrives() {
         drop(handle);
         assert_eq!((torn_down(), objects()), (0, 1));
         assert_eq!(session().reclaim().unwrap().objects, 0);
-        go.tell(session().descriptor().as_raw_fd() as u64);
+        go.tell(session().descriptor().unwrap().as_raw_fd() as u64);
         go.tell(ticket.to_bits());
         for word in [token.session, token.off, token.generation.into(), token.kind.into()] {
             go.tell(word);
@@ -295,10 +295,10 @@ fn a_process_of_another_session_is_told_so() {
             let null = std::fs::File::open("/dev/null").unwrap();
             assert!(Session::attach(null.into()).is_err());
         });
-        go.tell(session().descriptor().as_raw_fd() as u64);
+        go.tell(session().descriptor().unwrap().as_raw_fd() as u64);
         child.succeeds();
         // To attach to one's own once more is no mistake.
-        let again = session().descriptor().try_clone_to_owned().unwrap();
+        let again = session().descriptor().unwrap().try_clone_to_owned().unwrap();
         assert_eq!(Session::attach(again).unwrap().id(), session().id());
     });
 }

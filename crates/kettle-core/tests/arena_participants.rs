@@ -114,7 +114,7 @@ fn a_reserved_place_is_taken_by_its_child() {
         assert!(!participants::is_dead(place));
         participants::child_started(ticket, child.pid());
         assert_eq!(participants::pid_of(place), Some(child.pid()));
-        go.tell(session.descriptor().as_raw_fd() as u64);
+        go.tell(session.descriptor().unwrap().as_raw_fd() as u64);
         go.tell(ticket.to_bits());
         assert_eq!(other(&told).participant(), place);
         assert!(!participants::is_dead(place));

@@ -48,7 +48,7 @@ impl<T: Number> Array<T> {
         let bytes = len
             .checked_mul(size_of::<T>())
             .and_then(|n| n.checked_add(size_of::<u64>()))
-            .ok_or_else(|| OutOfMemory(format!("{len} elements are more than an address space holds")))?;
+            .ok_or_else(|| OutOfMemory::new(format_args!("{len} elements are more than an address space holds")))?;
         let body = cell::with_data(bytes, || Bytes)?;
         // The first word tells the length; nobody else has the array yet.
         cell::words(&body)[0].store(len as u64, Ordering::Relaxed);

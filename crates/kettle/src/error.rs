@@ -8,16 +8,31 @@ use kettle_core::arena::{ArenaError, participants};
 use kettle_core::deadlock::Deadlock;
 use kettle_core::queue::Exhausted;
 use kettle_core::sync::LockError;
+pub use kettle_core::sys::descriptor::DescriptorLost;
 use kettle_core::sys::{Owner, thread};
 
 /// There is no room in the session's shared memory, or no session can be had. The text says what stands in the way and
 /// what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutOfMemory(pub(crate) String);
+pub struct OutOfMemory {
+    text: String,
+    lost: Option<DescriptorLost>,
+}
+
+impl OutOfMemory {
+    pub(crate) fn new(text: impl ToString) -> Self {
+        Self { text: text.to_string(), lost: None }
+    }
+
+    /// Where this program closed the descriptor of the session's memory, so that there can be no more of it: which one.
+    pub fn descriptor_lost(&self) -> Option<DescriptorLost> {
+        self.lost
+    }
+}
 
 impl fmt::Display for OutOfMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -25,13 +40,15 @@ impl std::error::Error for OutOfMemory {}
 
 impl From<ArenaError> for OutOfMemory {
     fn from(e: ArenaError) -> Self {
-        Self(e.to_string())
+        let lost = if let ArenaError::DescriptorLost(lost) = e { Some(lost) } else { None };
+        Self { text: e.to_string(), lost }
     }
 }
 
 impl From<Exhausted> for OutOfMemory {
     fn from(e: Exhausted) -> Self {
-        Self(e.0)
+        let lost = if let Exhausted::DescriptorLost(lost) = e { Some(lost) } else { None };
+        Self { text: e.to_string(), lost }
     }
 }
 

@@ -207,12 +207,13 @@ mod wait;
 
 pub use array::{Array, SharedBytes};
 pub use bytes::Bytes;
-pub use error::{AcquireError, DecodeError, EncodeError, HeldByTheLiving, OutOfMemory, OwnerDied};
+pub use error::{AcquireError, DecodeError, DescriptorLost, EncodeError, HeldByTheLiving, OutOfMemory, OwnerDied};
 pub use pipe::{Connection, Pipe, Receiver, RecvError, SendError, Sender, one_way_pipe, pipe};
 pub use plain::{Number, Plain};
 pub use pool::Pool;
 pub use process::{Builder, Process, StartError, init};
 pub use queue::{GetError, JoinableQueue, PutError, Queue, SimpleQueue};
+pub use session::descriptors;
 pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, OnOwnerDeath, RLock, Semaphore};
 pub use thread_pool::ThreadPool;
 pub use value::Value;

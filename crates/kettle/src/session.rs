@@ -10,9 +10,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::os::fd::RawFd;
 use std::sync::Once;
 
 use kettle_core::arena::Session;
+use kettle_core::sys::descriptor;
 use kettle_core::{shared, wait};
 
 pub use kettle_core::arena::{Reclaimed, Statistics};
@@ -47,6 +49,22 @@ pub fn set_limit(bytes: Option<u64>) -> Result<(), OutOfMemory> {
 /// When shared memory cannot be had at all.
 pub fn reclaim() -> Result<Reclaimed, OutOfMemory> {
     Ok(join()?.reclaim()?)
+}
+
+/// The numbers of the descriptors that this library keeps in this process now, in ascending order: what a program leaves
+/// open that closes all others, as daemons do. None if nothing of the library was used yet.
+///
+/// ```
+/// let queue = kettle::Queue::new()?;
+/// # queue.put(1)?;
+/// assert!(!kettle::descriptors().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Without them no file of the program's is touched, but what would need them is an error that says so
+/// ([`DescriptorLost`](crate::DescriptorLost)).
+pub fn descriptors() -> Vec<RawFd> {
+    descriptor::kept()
 }
 
 /// How much memory there is, how much of it is in use, and how many processes take part.

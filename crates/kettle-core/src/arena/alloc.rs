@@ -326,7 +326,8 @@ pub(super) fn subtract(count: &crate::atomics::AtomicU64, n: u64) {
     count.store(count.load(Ordering::Relaxed).saturating_sub(n), Ordering::Relaxed);
 }
 
-/// Copies `bytes` to `off`, which is at `to` in this process: through the descriptor where the pages are cold.
+/// Copies `bytes` to `off`, which is at `to` in this process: through the descriptor where the pages are cold and it is
+/// still ours.
 ///
 /// # Safety
 /// There are `bytes.len()` bytes of room at `off` and `to`, which nobody else uses and which do not overlap `bytes`.
@@ -335,9 +336,10 @@ pub(super) unsafe fn copy_in(off: Off, to: NonNull<u8>, cold: bool, bytes: &[u8]
         if let Some(header) = segment::header_if_any() {
             let offset = segment::extent(header, off.segment()).0 + off.byte();
             // The limit on the length of files may be lower here than where the segment was made.
-            if offset + bytes.len() as u64 <= limits::file_size() {
+            let fits = offset + bytes.len() as u64 <= limits::file_size();
+            if let (true, Ok(file)) = (fits, segment::file()) {
                 // SAFETY: the caller has this range to itself.
-                if unsafe { memory::write_at(segment::file(), offset, bytes) }.is_ok() {
+                if unsafe { memory::write_at(file, offset, bytes) }.is_ok() {
                     return;
                 }
             }

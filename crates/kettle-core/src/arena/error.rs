@@ -3,6 +3,7 @@
 use core::fmt;
 use std::io;
 
+use crate::sys::descriptor::DescriptorLost;
 use crate::sys::limits::Bound;
 
 /// Why the arena could not do what was asked.
@@ -19,6 +20,8 @@ pub enum ArenaError {
     Create(io::Error),
     /// A part of the arena could not be mapped into this process.
     Map(io::Error),
+    /// The program closed the arena's descriptor. What is mapped already can still be used.
+    DescriptorLost(DescriptorLost),
     /// The descriptor does not hold an arena.
     NotAnArena,
     /// The arena was made by another version of this library.
@@ -40,6 +43,12 @@ pub enum ArenaError {
     AlreadyRegistered,
     /// The environment variable `KETTLE_ARENA_LIMIT` does not hold a size.
     BadLimit(String),
+}
+
+impl From<DescriptorLost> for ArenaError {
+    fn from(lost: DescriptorLost) -> Self {
+        Self::DescriptorLost(lost)
+    }
 }
 
 /// What keeps the arena from growing.
@@ -82,6 +91,7 @@ impl fmt::Display for ArenaError {
                 f,
                 "cannot map shared memory into this process ({e}); check the limit on its address space (ulimit -v)"
             ),
+            Self::DescriptorLost(lost) => lost.fmt(f),
             Self::NotAnArena => {
                 f.write_str("the descriptor given holds no arena; pass the one of the parent's session")
             }
@@ -143,6 +153,7 @@ impl std::error::Error for ArenaError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Create(e) | Self::Map(e) | Self::OutOfMemory { why: Shortage::Refused(e), .. } => Some(e),
+            Self::DescriptorLost(lost) => Some(lost),
             _ => None,
         }
     }

@@ -35,7 +35,8 @@ impl Allocator {
         let counts = &self.header.counts;
         let in_use =
             (counts.allocated_pages.load(Ordering::Relaxed) + counts.warm_pages.load(Ordering::Relaxed)) * PAGE;
-        let untouched = in_use.saturating_sub(memory::resident(segment::file()).unwrap_or(in_use));
+        let resident = segment::file().ok().and_then(|file| memory::resident(file).ok());
+        let untouched = in_use.saturating_sub(resident.unwrap_or(in_use));
         if headroom.bytes < bytes.saturating_add(untouched).saturating_add(RESERVE + CHECK_EVERY) {
             let why = Shortage::System { headroom: headroom.bytes.saturating_sub(untouched), bound: headroom.bound };
             return Err(ArenaError::OutOfMemory { needed: bytes, why });
@@ -78,7 +79,7 @@ impl Allocator {
         }
         len = len.min((longest - end) / GRAIN * GRAIN);
 
-        let file = segment::file();
+        let file = segment::file()?;
         let present = memory::length(file).map_err(|e| refuse(Shortage::Refused(e)))?;
         if present > end {
             // Somebody died here, having written parts of a map that may have been a longer one.

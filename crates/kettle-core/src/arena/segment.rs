@@ -7,9 +7,10 @@
 
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use core::sync::atomic::{AtomicPtr, Ordering};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::sys::descriptor::{DescriptorLost, KnownFd};
 use crate::sys::{limits, memory, process};
 
 use super::error::{ArenaError, Shortage};
@@ -25,8 +26,8 @@ const WARM_LIMIT: u64 = 64 << 20;
 
 /// Where each segment is mapped here; null: not yet. Forked children inherit mappings and table alike.
 static BASES: [AtomicPtr<u8>; SEGMENTS] = [const { AtomicPtr::new(ptr::null_mut()) }; SEGMENTS];
-/// The session's file. Stored before `BASES[0]`, never closed.
-static FILE: AtomicI32 = AtomicI32::new(-1);
+/// The session's file. Stored before `BASES[0]`, never closed and never freed.
+static FILE: AtomicPtr<KnownFd> = AtomicPtr::new(ptr::null_mut());
 /// Held by the thread that begins or joins a session.
 pub(super) static JOINING: LocalLock<()> = LocalLock::new(());
 
@@ -50,11 +51,15 @@ pub(super) fn header() -> Result<&'static Header, ArenaError> {
 }
 
 /// The session's file. Only to be called where a header was seen.
-pub(super) fn file() -> BorrowedFd<'static> {
-    let fd = FILE.load(Ordering::Relaxed);
-    assert!(fd >= 0, "the arena's file is used only by members of a session");
-    // SAFETY: FILE is set once, to a descriptor that we gave up ownership of and never close.
-    unsafe { BorrowedFd::borrow_raw(fd) }
+///
+/// # Errors
+/// When the program closed the descriptor. Its number may be that of a file of the program's by now, so this is asked
+/// before each use.
+pub(super) fn file() -> Result<BorrowedFd<'static>, DescriptorLost> {
+    let file = NonNull::new(FILE.load(Ordering::Acquire));
+    let file = file.expect("the arena's file is used only by members of a session");
+    // SAFETY: what is in FILE came out of a box, and is never freed or changed.
+    unsafe { file.as_ref() }.get()
 }
 
 #[cold]
@@ -82,7 +87,7 @@ fn begin() -> Result<&'static Header, ArenaError> {
     header.segments[0].len.store(HEADER_LEN as u64, Ordering::Relaxed);
     header.segment_count.store(1, Ordering::Relaxed);
     header.magic.store(MAGIC, Ordering::Release);
-    install_header(fd, header);
+    install_header(fd, header)?;
     Ok(header)
 }
 
@@ -106,7 +111,7 @@ pub(super) fn attach(fd: OwnedFd) -> Result<&'static Header, ArenaError> {
     let known = match joined {
         Ok(None) => {
             fork::install_handlers();
-            install_header(memory::move_high(fd), header);
+            install_header(memory::move_high(fd), header)?;
             return Ok(header);
         }
         Ok(Some(known)) => Ok(known),
@@ -137,11 +142,13 @@ pub(super) fn check_namespace(header: &Header) -> Result<(), ArenaError> {
     }
 }
 
-fn install_header(fd: OwnedFd, header: &'static Header) {
+fn install_header(fd: OwnedFd, header: &'static Header) -> Result<(), DescriptorLost> {
+    let file = Box::new(KnownFd::new(fd, "Kettle's shared memory")?);
     crate::wait::set_namespace(header.session.load(Ordering::Relaxed));
-    FILE.store(fd.into_raw_fd(), Ordering::Relaxed);
+    FILE.store(Box::into_raw(file), Ordering::Release);
     // Release: whoever sees the base sees the file and the header's beginning.
     BASES[0].store(ptr::from_ref(header).cast_mut().cast(), Ordering::Release);
+    Ok(())
 }
 
 /// The address here of a place in the arena, mapping its segment at the first touch.
@@ -161,8 +168,17 @@ pub(super) unsafe fn resolve(off: Off) -> Result<NonNull<u8>, ArenaError> {
 
 #[cold]
 fn map_segment(segment: usize) -> Result<NonNull<u8>, ArenaError> {
-    let (offset, len) = extent(header()?, segment);
-    let base = memory::map(file(), offset, len as usize).map_err(ArenaError::Map)?;
+    let header = header()?;
+    let (offset, len) = extent(header, segment);
+    let base = match file() {
+        Ok(file) => memory::map(file, offset, len as usize).map_err(ArenaError::Map)?,
+        // What others put there arrives all the same.
+        Err(lost) => {
+            // SAFETY: the header is mapped at the beginning of the file.
+            let again = unsafe { memory::map_again(NonNull::from(header).cast(), offset, len as usize) };
+            again.map_err(|_| lost)?
+        }
+    };
     Ok(install(segment, base, len))
 }
 

@@ -44,8 +44,11 @@ impl Session {
 
     /// The descriptor that another process needs in order to join. It is closed on exec unless that is changed (in
     /// the new process, between fork and exec).
-    pub fn descriptor(&self) -> BorrowedFd<'static> {
-        segment::file()
+    ///
+    /// # Errors
+    /// When the program closed it.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'static>, ArenaError> {
+        Ok(segment::file()?)
     }
 
     /// A random number that tells it from other sessions.
@@ -88,7 +91,7 @@ impl Session {
         let pages = |count: &crate::atomics::AtomicU64| count.load(Ordering::Relaxed) * PAGE;
         Ok(Statistics {
             file_bytes: last + len,
-            resident_bytes: memory::resident(segment::file()).unwrap_or(0),
+            resident_bytes: segment::file().ok().and_then(|file| memory::resident(file).ok()).unwrap_or(0),
             header_bytes: HEADER_LEN as u64,
             segments: segments - 1,
             allocated_bytes: pages(&header.counts.allocated_pages),

@@ -147,5 +147,5 @@ pub(super) fn cool(header: &Header, at: Off, keep: u64, pages: u32) -> bool {
     let (offset, _) = segment::extent(header, at.segment());
     let from = at.byte() + keep * PAGE;
     let len = (u64::from(pages) - keep) * PAGE;
-    len == 0 || memory::punch(segment::file(), offset + from, len).is_ok()
+    len == 0 || segment::file().is_ok_and(|file| memory::punch(file, offset + from, len).is_ok())
 }

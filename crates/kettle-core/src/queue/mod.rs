@@ -21,6 +21,7 @@ pub mod local;
 mod message;
 mod put;
 
+use core::fmt;
 use core::num::NonZeroU64;
 
 pub use consumers::{Loss, TooManyDone};
@@ -32,6 +33,7 @@ pub use put::PutError;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::stats::QueueStatistics;
 use crate::sync::{Home, Lock, LockError, OnOwnerDeath};
+use crate::sys::descriptor::DescriptorLost;
 use crate::wait::{EventCount, Patience, Stopped};
 use chunk::{Chunk, Cursor};
 use consumers::Consumers;
@@ -41,7 +43,21 @@ pub type Place = NonZeroU64;
 
 /// There is no memory for what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exhausted(pub String);
+pub enum Exhausted {
+    /// What stands in the way, and what to do about it.
+    Memory(String),
+    /// The program closed the descriptor of the memory, which therefore cannot grow.
+    DescriptorLost(DescriptorLost),
+}
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(text) => f.write_str(text),
+            Self::DescriptorLost(lost) => lost.fmt(f),
+        }
+    }
+}
 
 /// Where a queue's memory comes from.
 ///

@@ -99,7 +99,7 @@ impl Queue {
     fn room<S: Store>(&self, me: Place, tail: Cursor, units: u32) -> Result<(Chunk, u32), Exhausted> {
         let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
         if tail.position.wrapping_sub(head.position) > chunk::MOST_UNITS {
-            return Err(Exhausted("a queue holds at most 16 GiB of small messages".into()));
+            return Err(Exhausted::Memory("a queue holds at most 16 GiB of small messages".into()));
         }
         let Some(place) = Place::new(self.tail_chunk.load(Ordering::Relaxed)) else {
             return self.first_chunk::<S>(me, tail);

@@ -1,7 +1,7 @@
 //! A queue's memory in the arena.
 
 use super::{Processes, kind};
-use crate::arena::{self, Block, Off, Participant, Raw};
+use crate::arena::{self, ArenaError, Block, Off, Participant, Raw};
 use crate::queue::{CHUNK_ZEROED, Exhausted, Place, Store};
 use crate::sync::Home;
 
@@ -24,6 +24,13 @@ fn raw(place: Place) -> Raw {
     }
 }
 
+fn exhausted(e: ArenaError) -> Exhausted {
+    match e {
+        ArenaError::DescriptorLost(lost) => Exhausted::DescriptorLost(lost),
+        e => Exhausted::Memory(e.to_string()),
+    }
+}
+
 // SAFETY: the arena gives memory of its own, aligned to 64 bytes, as long as asked; `publish` names the block's offset,
 // from which `claim` takes it again.
 unsafe impl Store for ArenaStore {
@@ -31,7 +38,7 @@ unsafe impl Store for ArenaStore {
     type Block = Block;
 
     fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Exhausted> {
-        let chunk = arena::allocate(kind::CHUNK, len).map_err(|e| Exhausted(e.to_string()))?;
+        let chunk = arena::allocate(kind::CHUNK, len).map_err(exhausted)?;
         chunk.set_home(queue.get(), u64::from(index));
         // SAFETY: fresh memory, longer than that. The census may look at it as soon as it is published.
         unsafe { chunk.data().write_bytes(0, CHUNK_ZEROED) };
@@ -40,7 +47,7 @@ unsafe impl Store for ArenaStore {
     }
 
     fn sheet(len: usize, chunk: Place) -> Result<Place, Exhausted> {
-        let sheet = arena::allocate(kind::CONSUMERS, len).map_err(|e| Exhausted(e.to_string()))?;
+        let sheet = arena::allocate(kind::CONSUMERS, len).map_err(exhausted)?;
         sheet.set_home(raw(chunk).home().0, 0);
         sheet.publish();
         Ok(sheet.off().place())

@@ -31,7 +31,7 @@ unsafe impl Store for HeapStore {
     type Block = Box<[u8]>;
 
     fn chunk(len: usize, _queue: Place, _index: u32) -> Result<Place, Exhausted> {
-        let out = || Exhausted(format!("no memory for {len} bytes of a queue"));
+        let out = || Exhausted::Memory(format!("no memory for {len} bytes of a queue"));
         let layout = layout(len).ok_or_else(out)?;
         // SAFETY: the layout is not empty; the prefix is inside the allocation and aligned for a usize.
         let data = unsafe {

@@ -10,6 +10,7 @@
 //! * [`process`]: who am I; does that one, started then, still live.
 //! * [`thread`]: a number for each thread, the same in the child of a fork.
 //! * [`child`]: start a process with chosen descriptors; watch it, signal it, learn how it ended.
+//! * [`descriptor`]: descriptors that are known again, should the program close one and open another file.
 //! * [`memory`]: memory shared by descriptor, grown and given back.
 //! * [`limits`]: how much memory may still be taken before something gets killed for it.
 //! * [`signal`]: end this process when another one ends.
@@ -21,7 +22,7 @@ pub mod owner;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub use linux::{child, clock, doorbell, futex, limits, memory, process, signal, socket, thread};
+pub use linux::{child, clock, descriptor, doorbell, futex, limits, memory, process, signal, socket, thread};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

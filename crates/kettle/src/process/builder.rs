@@ -81,7 +81,7 @@ impl<R> Builder<R> {
         if !entry::is_initialised() && Harness::test().is_none() {
             return Err(StartError::NotInitialised);
         }
-        let session = session::join()?;
+        let arena = session::join()?.descriptor().map_err(OutOfMemory::from)?;
         supervisor::reap_the_forgotten();
         let place = Reserved::new()?;
         let mailbox = Handle::new(|| Queue::new(0, false)).map_err(OutOfMemory::from)?;
@@ -97,10 +97,10 @@ impl<R> Builder<R> {
             (Some(reader), Some(writer))
         };
         let mut inherited: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        inherited.push(session.descriptor());
+        inherited.push(arena);
         inherited.extend(reader.as_ref().map(AsFd::as_fd));
         let line = StartLine {
-            session: session.descriptor().as_raw_fd(),
+            session: arena.as_raw_fd(),
             life: reader.as_ref().map(AsRawFd::as_raw_fd),
             ticket: place.ticket(),
             mailbox: mailbox.token_for(place.ticket()),

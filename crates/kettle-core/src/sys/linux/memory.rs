@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
+use super::descriptor::stat;
+
 /// From the kernel's uapi (6.3); older kernels answer EINVAL, some hardened ones insist on it.
 const MFD_NOEXEC_SEAL: libc::c_uint = 8;
 /// Programs that close or reuse low descriptors by number should not meet ours there.
@@ -64,20 +66,12 @@ pub(super) fn soft_limit(resource: libc::__rlimit_resource_t) -> u64 {
     limit.rlim_cur
 }
 
-fn stat(fd: BorrowedFd<'_>) -> io::Result<libc::stat> {
-    // SAFETY: all zeros is a valid stat, which the kernel then fills.
-    let mut stat: libc::stat = unsafe { core::mem::zeroed() };
-    // SAFETY: a live descriptor and a valid place for one stat.
-    check(unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) })?;
-    Ok(stat)
-}
-
 /// The length of the file.
 ///
 /// # Errors
 /// What `fstat` says when this is no live descriptor.
 pub fn length(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    Ok(stat(fd)?.st_size as u64)
+    Ok(stat(fd.as_raw_fd())?.st_size as u64)
 }
 
 /// How many bytes of the file have memory behind them.
@@ -85,7 +79,7 @@ pub fn length(fd: BorrowedFd<'_>) -> io::Result<u64> {
 /// # Errors
 /// What `fstat` says when this is no live descriptor.
 pub fn resident(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    Ok(stat(fd)?.st_blocks as u64 * 512)
+    Ok(stat(fd.as_raw_fd())?.st_blocks as u64 * 512)
 }
 
 /// Makes the file longer. The new part costs nothing until it is touched.
@@ -114,12 +108,41 @@ pub fn map(fd: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<NonNull<u8
             offset as libc::off_t,
         )
     };
+    mapped(address, len)
+}
+
+fn mapped(address: *mut libc::c_void, len: usize) -> io::Result<NonNull<u8>> {
     if address == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: this range was mapped just now. Advice may be refused, which costs only a larger core dump.
     unsafe { libc::madvise(address, len, libc::MADV_DONTDUMP) };
     NonNull::new(address.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+/// As [`map`], of the file whose beginning is mapped at `beginning`: for when there is no descriptor any more.
+///
+/// # Errors
+/// What `mremap` says: most likely that the address space is limited, which for a moment has to hold the file up to the
+/// end of the range.
+///
+/// # Safety
+/// `beginning` is a [`map`] with offset 0.
+pub unsafe fn map_again(beginning: NonNull<u8>, offset: u64, len: usize) -> io::Result<NonNull<u8>> {
+    let before = usize::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+    let all = before.checked_add(len).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+    // SAFETY: an old size of 0 leaves a shared mapping as it is, and maps the same file once more at a place of the
+    // kernel's choice.
+    let address = unsafe { libc::mremap(beginning.as_ptr().cast(), 0, all, libc::MREMAP_MAYMOVE) };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the first part of what was mapped just now, which nobody has seen; `before` is a multiple of the page size,
+    // as the offset of every segment is.
+    unsafe {
+        libc::munmap(address, before);
+        mapped(address.byte_add(before), len)
+    }
 }
 
 /// Takes back a mapping that nobody uses.

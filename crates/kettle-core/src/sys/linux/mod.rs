@@ -1,5 +1,6 @@
 pub mod child;
 pub mod clock;
+pub mod descriptor;
 pub mod doorbell;
 pub mod futex;
 pub mod limits;

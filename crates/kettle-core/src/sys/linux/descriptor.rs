@@ -1,0 +1,270 @@
+//! Descriptors that the program may close behind our back.
+//!
+//! A descriptor is a number in a table that the whole program shares. Daemons close everything, and the next file that
+//! is opened has a number that was ours. So who keeps a descriptor for long remembers which file it is, and looks
+//! whether it still is before using or closing it. That is one `fstat`, and not for every message.
+//!
+//! Between the look and the use another thread may still close the descriptor and open a file, as it may with any
+//! descriptor of the program. The two calls stand side by side, so this takes a thread that closes what is not its own
+//! while others run: no daemon does, and no library can help it.
+//!
+//! All that are kept are listed, so that a program can be told which to leave open ([`kept`]).
+
+use core::fmt;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+/// Which file a descriptor leads to, whatever its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+    /// Of a pidfd where all of them share one inode (before Linux 6.9): the process.
+    process: i64,
+}
+
+impl FileId {
+    /// That of `fd`; None if it is not open.
+    pub fn of(fd: RawFd) -> Option<Self> {
+        let stat = stat(fd).ok()?;
+        let mut id = Self { device: stat.st_dev, inode: stat.st_ino, process: 0 };
+        // Of what has no file type, the older kernels have one inode for everything.
+        if stat.st_mode & libc::S_IFMT == 0 && (id.device, id.inode) == shared_inode() {
+            id.process = process_of(fd);
+        }
+        Some(id)
+    }
+
+    /// The device, the inode and the process, for another process to compare.
+    pub fn to_parts(self) -> (u64, u64, i64) {
+        (self.device, self.inode, self.process)
+    }
+
+    /// As a word of the list holds it: never zero, and without the topmost bit.
+    fn key(self) -> u64 {
+        let mut key = self.inode ^ self.device.rotate_left(32) ^ (self.process as u64).rotate_left(48);
+        key = (key ^ key >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        (key ^ key >> 33) & !PRIVATE | 1
+    }
+}
+
+pub(super) fn stat(fd: RawFd) -> io::Result<libc::stat> {
+    // SAFETY: all zeros is a valid stat, which the kernel then fills.
+    let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: a number, which need not be open, and a valid place for one stat.
+    if unsafe { libc::fstat(fd, &mut stat) } < 0 { Err(io::Error::last_os_error()) } else { Ok(stat) }
+}
+
+/// Device and inode of eventfds, epolls and, before Linux 6.9, pidfds; found once. Zeros if it could not be.
+fn shared_inode() -> (u64, u64) {
+    static DEVICE: AtomicU64 = AtomicU64::new(0);
+    static INODE: AtomicU64 = AtomicU64::new(0);
+    let known = (DEVICE.load(Ordering::Relaxed), INODE.load(Ordering::Acquire));
+    if known.1 != 0 {
+        return known;
+    }
+    // SAFETY: integers only.
+    let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    if fd < 0 {
+        return (0, 0);
+    }
+    // SAFETY: made just now, and nobody else knows it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let Ok(stat) = stat(fd.as_raw_fd()) else { return (0, 0) };
+    DEVICE.store(stat.st_dev, Ordering::Relaxed);
+    INODE.store(stat.st_ino, Ordering::Release);
+    (stat.st_dev, stat.st_ino)
+}
+
+/// The process of a pidfd; 0 for anything else.
+fn process_of(fd: RawFd) -> i64 {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// A descriptor of ours is closed, or its number leads to another file: the program closed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DescriptorLost {
+    /// Its number.
+    pub number: RawFd,
+    /// What it was for.
+    pub purpose: &'static str,
+}
+
+impl fmt::Display for DescriptorLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "this program closed descriptor {}, which is {}; leave it open (kettle.descriptors() in Python, \
+             kettle::descriptors() in Rust), or begin to use Kettle after closing",
+            self.number, self.purpose
+        )
+    }
+}
+
+impl std::error::Error for DescriptorLost {}
+
+impl From<DescriptorLost> for io::Error {
+    fn from(lost: DescriptorLost) -> Self {
+        Self::other(lost)
+    }
+}
+
+impl DescriptorLost {
+    /// If this is what an error says.
+    pub fn from_io(e: &io::Error) -> Option<Self> {
+        e.get_ref()?.downcast_ref().copied()
+    }
+}
+
+/// A descriptor that is kept, and known again.
+///
+/// Dropped, it is closed if it is still ours.
+#[derive(Debug)]
+pub struct KnownFd {
+    number: RawFd,
+    id: FileId,
+    purpose: &'static str,
+}
+
+impl KnownFd {
+    /// Keeps `fd`, which is `purpose`: "Kettle's memory", say.
+    ///
+    /// # Errors
+    /// When it is closed already.
+    pub fn new(fd: OwnedFd, purpose: &'static str) -> Result<Self, DescriptorLost> {
+        Self::listed(fd, purpose, 0)
+    }
+
+    /// Keeps one that a forked child must not have: it is closed there by [`close_private`].
+    ///
+    /// # Errors
+    /// When it is closed already.
+    pub fn private(fd: OwnedFd, purpose: &'static str) -> Result<Self, DescriptorLost> {
+        Self::listed(fd, purpose, PRIVATE)
+    }
+
+    fn listed(fd: OwnedFd, purpose: &'static str, private: u64) -> Result<Self, DescriptorLost> {
+        // From here on nothing closes it unseen.
+        let number = fd.into_raw_fd();
+        let id = FileId::of(number).ok_or(DescriptorLost { number, purpose })?;
+        if let Some(word) = word(number, true) {
+            word.store(id.key() | private, Ordering::Release);
+        }
+        Ok(Self { number, id, purpose })
+    }
+
+    /// The descriptor, if it is still ours.
+    ///
+    /// # Errors
+    /// When the program closed it.
+    pub fn get(&self) -> Result<BorrowedFd<'_>, DescriptorLost> {
+        if self.is_ours() {
+            // SAFETY: it is open, and the file is the one that we own and close only when dropped. A program that
+            // closes descriptors of others in another thread at this moment is beyond help: see above.
+            Ok(unsafe { BorrowedFd::borrow_raw(self.number) })
+        } else {
+            Err(DescriptorLost { number: self.number, purpose: self.purpose })
+        }
+    }
+
+    /// Whether its number still leads to our file.
+    pub fn is_ours(&self) -> bool {
+        FileId::of(self.number) == Some(self.id)
+    }
+
+    /// Its number, which may have come to lead elsewhere.
+    pub fn number(&self) -> RawFd {
+        self.number
+    }
+
+    /// Which file it is.
+    pub fn id(&self) -> FileId {
+        self.id
+    }
+}
+
+impl Drop for KnownFd {
+    fn drop(&mut self) {
+        if let Some(word) = word(self.number, false) {
+            let listed = word.load(Ordering::Acquire);
+            // Another of ours may have the number by now.
+            if listed & !PRIVATE == self.id.key() {
+                let _ = word.compare_exchange(listed, 0, Ordering::AcqRel, Ordering::Relaxed);
+            }
+        }
+        if self.is_ours() {
+            // SAFETY: the file behind the number is ours, and nobody else closes it.
+            drop(unsafe { OwnedFd::from_raw_fd(self.number) });
+        }
+    }
+}
+
+/// A word's topmost bit: a forked child must not have this one.
+const PRIVATE: u64 = 1 << 63;
+const IN_SHEET: usize = 512;
+const SHEETS: usize = 2048;
+/// For each number, which file of ours it leads to; 0: none. Without a lock, which a forked child could find taken.
+static LIST: [AtomicPtr<[AtomicU64; IN_SHEET]>; SHEETS] = [const { AtomicPtr::new(ptr::null_mut()) }; SHEETS];
+
+/// The word of a number; None for one of a million and more, which is not listed.
+fn word(number: RawFd, make: bool) -> Option<&'static AtomicU64> {
+    let number = usize::try_from(number).ok()?;
+    let place = LIST.get(number / IN_SHEET)?;
+    let mut sheet = place.load(Ordering::Acquire);
+    if sheet.is_null() {
+        if !make {
+            return None;
+        }
+        let fresh = Box::into_raw(Box::new([const { AtomicU64::new(0) }; IN_SHEET]));
+        sheet = match place.compare_exchange(sheet, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => fresh,
+            Err(first) => {
+                // SAFETY: it came out of a box just now and lost: nobody else has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+                first
+            }
+        };
+    }
+    // SAFETY: once stored, a sheet is never taken back.
+    Some(unsafe { &(*sheet)[number % IN_SHEET] })
+}
+
+/// The numbers that are listed, with their words.
+fn listed() -> impl Iterator<Item = (RawFd, &'static AtomicU64, u64)> {
+    let sheets = LIST.iter().enumerate().filter_map(|(i, place)| {
+        // SAFETY: null, or a sheet that is never taken back.
+        Some((i * IN_SHEET, unsafe { place.load(Ordering::Acquire).as_ref() }?))
+    });
+    sheets.flat_map(|(first, sheet)| {
+        sheet.iter().enumerate().filter_map(move |(i, word)| match word.load(Ordering::Acquire) {
+            0 => None,
+            listed => Some(((first + i) as RawFd, word, listed)),
+        })
+    })
+}
+
+fn leads_to(number: RawFd, listed: u64) -> bool {
+    FileId::of(number).is_some_and(|id| id.key() == listed & !PRIVATE)
+}
+
+/// The numbers of all that are kept in this process and still ours, in ascending order.
+pub fn kept() -> Vec<RawFd> {
+    listed().filter(|&(number, _, listed)| leads_to(number, listed)).map(|(number, ..)| number).collect()
+}
+
+/// In a forked child: closes what it must not have. To be called once, before anything else is opened here.
+pub fn close_private() {
+    for (number, word, listed) in listed() {
+        if listed & PRIVATE != 0 {
+            word.store(0, Ordering::Relaxed);
+            if leads_to(number, listed) {
+                // SAFETY: the file is the parent's, of which this process was given a copy that nothing here uses:
+                // a `KnownFd` looks first, and finds that it is gone.
+                drop(unsafe { OwnedFd::from_raw_fd(number) });
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Descriptors that the program closed, and whose numbers have gone to files of its own.
+
+mod arena_support;
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use arena_support::{Child, Gate, alone};
+use kettle_core::arena::{ArenaError, Block, Off, Session};
+use kettle_core::sys::child;
+use kettle_core::sys::descriptor::{self, DescriptorLost, KnownFd};
+
+/// An unnamed file with these bytes.
+fn file(bytes: &[u8]) -> File {
+    let path = std::env::temp_dir().join(format!("kettle-descriptors-{}", std::process::id()));
+    let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+fn close(number: RawFd) {
+    // SAFETY: that somebody closes what is not his own is what is tested here.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+}
+
+/// What a program does that closes a descriptor of ours and opens a file of its own; gives that, still at the number.
+fn replace(number: RawFd, by: impl AsRawFd) -> File {
+    // SAFETY: two integers. As above.
+    assert_eq!(unsafe { libc::dup2(by.as_raw_fd(), number) }, number);
+    // SAFETY: the number leads to what was given since the line before.
+    unsafe { File::from_raw_fd(number) }
+}
+
+fn contents(file: &mut File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn is_open(number: RawFd) -> bool {
+    // SAFETY: integers only.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
+#[test]
+fn one_that_is_kept_is_listed_and_closed_in_the_end() {
+    alone(|| {
+        let (reader, _writer) = child::pipe().unwrap();
+        let number = reader.as_raw_fd();
+        let known = KnownFd::new(reader, "a pipe").unwrap();
+        assert_eq!(known.get().unwrap().as_raw_fd(), number);
+        assert_eq!(descriptor::kept(), [number]);
+        drop(known);
+        assert_eq!(descriptor::kept(), []);
+        assert!(!is_open(number));
+    });
+}
+
+#[test]
+fn one_that_is_not_ours_any_more_is_neither_used_nor_closed() {
+    alone(|| {
+        let (reader, _writer) = child::pipe().unwrap();
+        let number = reader.as_raw_fd();
+        let known = KnownFd::new(reader, "a pipe").unwrap();
+        let theirs = replace(number, file(b"theirs"));
+        assert_eq!(known.get().unwrap_err(), DescriptorLost { number, purpose: "a pipe" });
+        assert_eq!(descriptor::kept(), []);
+        drop(known);
+        assert!(is_open(number));
+        drop(theirs);
+
+        let (reader, _writer) = child::pipe().unwrap();
+        let known = KnownFd::new(reader, "a pipe").unwrap();
+        close(known.number());
+        assert!(known.get().is_err());
+    });
+}
+
+#[test]
+fn a_number_of_ours_that_another_one_of_ours_has_now_stays_listed() {
+    alone(|| {
+        let (reader, _writer) = child::pipe().unwrap();
+        let (other, _other_writer) = child::pipe().unwrap();
+        let first = KnownFd::new(reader, "a pipe").unwrap();
+        let number = first.number();
+        let second = KnownFd::new(replace(number, other).into(), "another").unwrap();
+        drop(first);
+        assert!(second.is_ours());
+        assert_eq!(descriptor::kept(), [number]);
+    });
+}
+
+#[test]
+fn a_process_is_told_from_another_by_its_descriptor() {
+    alone(|| {
+        let gates = [Gate::new(), Gate::new()];
+        let children = gates.each_ref().map(|gate| Child::fork(|| gate.pass()));
+        let watch = |child: &Child| child::Child::adopt(child.pid()).unwrap();
+        let [one, other] = children.each_ref().map(watch);
+        let id = |watched: &child::Child| descriptor::FileId::of(std::os::fd::AsFd::as_fd(watched).as_raw_fd());
+        assert_ne!(id(&one), id(&other));
+        assert_eq!(id(&one), id(&watch(&children[0])));
+        gates.iter().for_each(Gate::open);
+        children.into_iter().for_each(Child::succeeds);
+    });
+}
+
+#[test]
+fn a_forked_child_closes_what_is_private_and_nothing_of_its_own() {
+    alone(|| {
+        let (reader, writer) = child::pipe().unwrap();
+        let (other, _other_writer) = child::pipe().unwrap();
+        let common = KnownFd::new(reader, "a pipe").unwrap();
+        let private = KnownFd::private(writer, "a life pipe").unwrap();
+        let lost = KnownFd::private(other, "another life pipe").unwrap();
+        let theirs = replace(lost.number(), file(b"theirs"));
+        Child::fork(|| {
+            descriptor::close_private();
+            assert!(!is_open(private.number()) && !private.is_ours());
+            assert!(common.is_ours());
+            assert!(is_open(theirs.as_raw_fd()));
+        })
+        .succeeds();
+        assert!(private.is_ours());
+    });
+}
+
+#[test]
+fn the_arena_without_its_descriptor() {
+    alone(|| {
+        let session = Session::get().unwrap();
+        let number = session.descriptor().unwrap().as_raw_fd();
+        assert_eq!(descriptor::kept(), [number]);
+        session.set_warm_limit(0);
+        // Some room that is cold and mapped here, and a block in a segment that is not.
+        let large = vec![7_u8; 300_000];
+        drop(Block::copy_of(&large).unwrap());
+        let small = Block::copy_of(b"before").unwrap();
+        let gate = Gate::new();
+        let other = Child::fork(|| {
+            gate.tell(Block::copy_of(&vec![9_u8; 3_000_000]).unwrap().into_off().to_bits());
+            gate.pass();
+        });
+        let others = Off::from_bits(gate.hear()).unwrap();
+
+        let mut theirs = replace(number, file(&vec![b'P'; 1 << 20]));
+        assert!(matches!(session.descriptor(), Err(ArenaError::DescriptorLost(lost)) if lost.number == number));
+        assert_eq!(descriptor::kept(), []);
+        // What is mapped goes on: reading, writing what was cold, giving back, looking, tidying up.
+        assert_eq!(small.as_slice(), b"before");
+        let block = Block::copy_of(&large).unwrap();
+        assert_eq!(block.as_slice(), large);
+        drop(block);
+        session.statistics().unwrap();
+        // SAFETY: the place came from `into_off` of one who does not use it any more.
+        let block = unsafe { Block::take(others) }.unwrap();
+        assert!(block.as_slice().iter().all(|&b| b == 9) && block.len() == 3_000_000);
+        drop(block);
+        gate.open();
+        other.succeeds();
+        session.reclaim().unwrap();
+        session.check().unwrap();
+        // More memory is not to be had.
+        let refused = Block::copy_of(&vec![1_u8; 50_000_000]).unwrap_err();
+        assert!(matches!(refused, ArenaError::DescriptorLost(lost) if lost.number == number), "{refused}");
+        assert!(refused.to_string().contains("descriptors()"));
+        session.check().unwrap();
+        assert_eq!(contents(&mut theirs), vec![b'P'; 1 << 20]);
+
+        // Where the number is free, likewise.
+        drop(theirs);
+        assert!(matches!(session.descriptor(), Err(ArenaError::DescriptorLost(_))));
+        assert!(matches!(Block::copy_of(&vec![1_u8; 50_000_000]), Err(ArenaError::DescriptorLost(_))));
+        assert_eq!(Block::copy_of(&large).unwrap().as_slice(), large);
+    });
+}
