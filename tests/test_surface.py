@@ -15,6 +15,7 @@ OURS = {
     "kettle": [
         "ConsumerDied",
         "DeadlockError",
+        "DescriptorLost",
         "KettleError",
         "OwnerDied",
         "RemoteError",
@@ -23,6 +24,7 @@ OURS = {
         "TaskTimeout",
         "WorkerDied",
         "deadlock",
+        "descriptors",
         "install",
         "uninstall",
     ],

@@ -19,6 +19,8 @@ What is where:
     kettle.TaskTimeout          a task ran longer than its `task_timeout` (`task`, `timeout`); a TimeoutError
     kettle.TaskCancelled        a task was cancelled (`task`); a concurrent.futures.CancelledError
     kettle.RemoteError          an exception of a task that cannot come here as itself (`type_name`, `traceback`)
+    kettle.DescriptorLost       the program closed what it should have left open (`descriptor`); an OSError
+    kettle.descriptors          the numbers of the descriptors that a program which closes all others leaves open
     kettle.ShutDown             a queue was shut down; `queue.ShutDown` itself where Python has it
 
 Nothing is loaded before it is asked for.
@@ -31,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ConsumerDied",
     "DeadlockError",
+    "DescriptorLost",
     "KettleError",
     "OwnerDied",
     "RemoteError",
@@ -39,6 +42,7 @@ __all__ = [
     "TaskTimeout",
     "WorkerDied",
     "deadlock",
+    "descriptors",
     "install",
     "uninstall",
 ]
@@ -49,8 +53,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kettle._deadlock import deadlock as deadlock
+    from kettle._descriptors import descriptors as descriptors
     from kettle._errors import ConsumerDied as ConsumerDied
     from kettle._errors import DeadlockError as DeadlockError
+    from kettle._errors import DescriptorLost as DescriptorLost
     from kettle._errors import KettleError as KettleError
     from kettle._errors import OwnerDied as OwnerDied
     from kettle._errors import RemoteError as RemoteError
@@ -64,6 +70,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ConsumerDied": "kettle._errors",
     "DeadlockError": "kettle._errors",
+    "DescriptorLost": "kettle._errors",
     "KettleError": "kettle._errors",
     "OwnerDied": "kettle._errors",
     "RemoteError": "kettle._errors",
@@ -72,6 +79,7 @@ _HOME = {
     "TaskTimeout": "kettle._errors",
     "WorkerDied": "kettle._errors",
     "deadlock": "kettle._deadlock",
+    "descriptors": "kettle._descriptors",
     "install": "kettle._install",
     "uninstall": "kettle._install",
 }

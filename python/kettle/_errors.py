@@ -7,6 +7,7 @@ and copied, and are then what they were.
 
 from __future__ import annotations
 
+import errno
 import signal as _signals
 from concurrent.futures import CancelledError as _StandardCancelledError
 from multiprocessing import TimeoutError as _StandardTimeoutError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConsumerDied",
     "DeadlockError",
+    "DescriptorLost",
     "KettleError",
     "OwnerDied",
     "RemoteError",
@@ -69,6 +71,23 @@ class DeadlockError(_OfFields, RuntimeError):
         super().__init__(text)
         self.cycle = cycle
         self.ended = ended
+
+
+class DescriptorLost(KettleError, OSError):
+    """This program closed a descriptor that Kettle needs, as daemons do that close all. No file of the program's was
+    touched, whichever has the number now. `kettle.descriptors()` says what to leave open.
+
+    descriptor: its number.
+    """
+
+    __module__ = "kettle"
+
+    def __init__(self, text: str, descriptor: int) -> None:
+        super().__init__(errno.EBADF, text)
+        self.descriptor = descriptor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.strerror, self.descriptor)
 
 
 class WorkerDied(_OfFields):

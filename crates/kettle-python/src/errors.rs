@@ -3,6 +3,7 @@
 use kettle_core::arena::{ArenaError, TokenError, participants};
 use kettle_core::queue::{Exhausted, Loss};
 use kettle_core::sys::Owner;
+use kettle_core::sys::descriptor::DescriptorLost;
 use pyo3::exceptions::{PyAttributeError, PyException, PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -77,7 +78,19 @@ pub(crate) fn full(py: Python<'_>) -> PyErr {
 
 /// For a shortage that the Rust library tells of.
 pub(crate) fn out_of_memory(e: kettle::OutOfMemory) -> PyErr {
-    PyMemoryError::new_err(e.to_string())
+    match e.descriptor_lost() {
+        Some(lost) => descriptor_lost(lost),
+        None => PyMemoryError::new_err(e.to_string()),
+    }
+}
+
+/// A descriptor that the program closed.
+pub(crate) fn descriptor_lost(lost: DescriptorLost) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    Python::attach(|py| match CLASS.import(py, "kettle._errors", "DescriptorLost") {
+        Ok(class) => PyErr::from_type(class.clone(), (lost.to_string(), lost.number)),
+        Err(e) => e,
+    })
 }
 
 /// Whether this says that there is nothing to get.
@@ -132,6 +145,7 @@ pub(crate) fn broken_barrier(py: Python<'_>) -> PyErr {
 pub(crate) fn arena(e: ArenaError) -> PyErr {
     match e {
         ArenaError::OutOfMemory { .. } => PyMemoryError::new_err(e.to_string()),
+        ArenaError::DescriptorLost(lost) => descriptor_lost(lost),
         ArenaError::OtherPidNamespace => PyRuntimeError::new_err(e.to_string()),
         e => PyOSError::new_err(e.to_string()),
     }
@@ -139,6 +153,9 @@ pub(crate) fn arena(e: ArenaError) -> PyErr {
 
 /// What the system refused, as the subclass of OSError that fits, with its `errno`.
 pub(crate) fn os(e: std::io::Error) -> PyErr {
+    if let Some(lost) = DescriptorLost::from_io(&e) {
+        return descriptor_lost(lost);
+    }
     match e.raw_os_error() {
         Some(code) => {
             let text = e.to_string();
@@ -152,9 +169,15 @@ pub(crate) fn os(e: std::io::Error) -> PyErr {
 
 /// A handle that leads nowhere.
 pub(crate) fn token(e: TokenError) -> PyErr {
-    PyValueError::new_err(e.to_string())
+    match e {
+        TokenError::Arena(ArenaError::DescriptorLost(lost)) => descriptor_lost(lost),
+        e => PyValueError::new_err(e.to_string()),
+    }
 }
 
 pub(crate) fn exhausted(e: Exhausted) -> PyErr {
-    PyMemoryError::new_err(e.0)
+    match e {
+        Exhausted::DescriptorLost(lost) => descriptor_lost(lost),
+        Exhausted::Memory(text) => PyMemoryError::new_err(text),
+    }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use kettle_core::arena::{self, Session, Ticket, participants};
-use kettle_core::sys::{signal, socket};
+use kettle_core::sys::{descriptor, signal, socket};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -24,7 +24,14 @@ pub(crate) fn session_id() -> PyResult<String> {
 /// The arena's descriptor, for an exec'ed child to inherit. Begins a session if there is none.
 #[pyfunction]
 pub(crate) fn session_fd() -> PyResult<i32> {
-    Ok(Session::get().map_err(errors::arena)?.descriptor().as_raw_fd())
+    let descriptor = Session::get().and_then(|session| session.descriptor());
+    Ok(descriptor.map_err(errors::arena)?.as_raw_fd())
+}
+
+/// The numbers of the descriptors that the core keeps in this process and that are still its own.
+#[pyfunction]
+pub(crate) fn descriptors() -> Vec<i32> {
+    descriptor::kept()
 }
 
 /// In an exec'ed child: joins the session whose arena is `fd`, as the participant that `ticket` reserved.

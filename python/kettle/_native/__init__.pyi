@@ -34,6 +34,9 @@ def session_id() -> str: ...
 def session_fd() -> int:
     """The arena's descriptor, for an exec'ed child to inherit. Makes the session if there is none."""
 
+def descriptors() -> list[int]:
+    """The numbers of the descriptors that are kept in this process and still ours, in ascending order."""
+
 def attach(fd: int, ticket: int) -> None:
     """In an exec'ed child: joins the session whose arena is `fd`, as the participant that `ticket` reserved."""
 
