@@ -6,6 +6,7 @@ memory. Around any other descriptor a `Connection` speaks the standard library's
 
 from __future__ import annotations
 
+import os
 from multiprocessing import connection as _standard
 from multiprocessing import context, reduction
 from multiprocessing.connection import wait
@@ -80,7 +81,9 @@ class Connection(native.Connection, _standard.Connection):
 
 
 def _rebuild(cls: type[Connection], handle: Any, readable: bool, writable: bool, channel: bytes | None) -> Connection:
-    connection = cls(handle.detach(), readable, writable)
+    fd = handle.detach()
+    os.set_inheritable(fd, False)  # it was, to come here
+    connection = cls(fd, readable, writable)
     connection._set_channel(channel)
     return connection
 

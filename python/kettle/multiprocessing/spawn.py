@@ -41,12 +41,24 @@ __all__ = [
 
 def _main(fd: int, parent_sentinel: Any) -> int:
     """The child's work, as what is read from `fd` says. Its exit code."""
+    _keep_from_programs()
     watcher = select.poll()
     watcher.register(fd, select.POLLIN)
     if not watcher.poll()[0][1] & select.POLLIN:
         os.close(fd)
         return 1  # whoever wanted it has left meanwhile
     return _standard._main(fd, parent_sentinel)
+
+
+def _keep_from_programs() -> None:
+    """What leads to the fork server and to the resource tracker came with the child's start, and is not for programs
+    that the child starts."""
+    server, tracker = map(sys.modules.get, ("multiprocessing.forkserver", "multiprocessing.resource_tracker"))
+    alive = server and server._forkserver._forkserver_alive_fd
+    tracked = tracker and tracker._resource_tracker._fd
+    for fd in alive, tracked:
+        if fd is not None:
+            os.set_inheritable(fd, False)
 
 
 def __getattr__(name: str) -> Any:
