@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use kettle_core::arena::participants;
+use kettle_core::arena::Session;
 use kettle_core::sys::process;
 use kettle_core::sys::socket::{self, Watch};
 use kettle_core::wait::{self, Stopped, WatchError, sleep_on};
@@ -27,13 +27,10 @@ pub(crate) struct Doorbell {
     bell: Mutex<Option<wait::Doorbell>>,
 }
 
-/// The kernel queues this many rings at least (`net.unix.max_dgram_qlen`); when fewer lay there, none was lost.
-const QUEUED: usize = 10;
-
 fn new_bell() -> PyResult<wait::Doorbell> {
-    // The session first: its number is part of the bell's name.
-    let me = participants::try_me().map_err(errors::arena)?;
-    wait::Doorbell::new(me).map_err(errors::os)
+    // Doorbells are the session's, also where nothing else is shared between processes.
+    Session::get().map_err(errors::arena)?;
+    wait::Doorbell::new().map_err(errors::os)
 }
 
 impl Doorbell {
@@ -64,13 +61,12 @@ impl Doorbell {
         self.with(py, wait::Doorbell::as_raw_fd)
     }
 
-    /// The keys of the primitives that rang; None when some may have been lost: look at all.
+    /// The keys of the primitives that rang; None when some may have been lost, or there are more: look at all.
     fn drain(&self, py: Python<'_>) -> PyResult<Option<Vec<u32>>> {
-        let keys = self.with(py, wait::Doorbell::drain)?;
-        Ok((keys.len() < QUEUED).then_some(keys))
+        self.with(py, wait::Doorbell::drain)
     }
 
-    /// Makes the descriptor readable until the next `drain`.
+    /// Makes the descriptor readable until the bell is drained.
     fn ring(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, wait::Doorbell::ring)
     }

@@ -20,12 +20,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use kettle_core::arena::participants;
 use kettle_core::sync::Home;
 use kettle_core::wait::{Doorbell, EventCount, Scope};
 use tokio::io::unix::AsyncFd;
 use tokio::runtime;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::session;
@@ -104,7 +104,7 @@ impl Reactor {
         }
         // Doorbells are the session's, also where nothing else is shared between processes.
         session::join().map_err(io::Error::other)?;
-        let bell = Doorbell::new(participants::try_me().map_err(io::Error::other)?)?;
+        let bell = Doorbell::new()?;
         let reactor = Arc::new(Self { bell, lines: Mutex::default(), work: Notify::new() });
         let fd = registered(Arc::clone(&reactor))?;
         let registration = Registration(runtime.id());
@@ -239,15 +239,25 @@ async fn drive(fd: AsyncFd<Arc<Reactor>>, _registration: Registration) {
         }
         match timeout_at(look, fd.readable()).await {
             Ok(Ok(mut ready)) => {
-                let calls = reactor.bell.drain();
-                ready.clear_ready();
-                calls.into_iter().for_each(|call| reactor.call_out(call));
+                match reactor.bell.drain() {
+                    Some(calls) => {
+                        ready.clear_ready();
+                        calls.into_iter().for_each(|call| reactor.call_out(call));
+                    }
+                    None => {
+                        // There may be more, so the bell is asked again, after the tasks had their turn.
+                        reactor.call_all_out();
+                        yield_now().await;
+                    }
+                }
             }
             Ok(Err(_)) => return,
-            Err(_) => {
-                reactor.call_all_out();
-                look = Instant::now() + SLICE;
-            }
+            Err(_) => {}
+        }
+        // Also where it rings all the time.
+        if Instant::now() >= look {
+            reactor.call_all_out();
+            look = Instant::now() + SLICE;
         }
     }
 }

@@ -14,8 +14,8 @@ use std::os::fd::RawFd;
 use std::sync::Once;
 
 use kettle_core::arena::Session;
+use kettle_core::shared;
 use kettle_core::sys::descriptor;
-use kettle_core::{shared, wait};
 
 pub use kettle_core::arena::{Reclaimed, Statistics};
 
@@ -26,9 +26,7 @@ pub(crate) fn join() -> Result<Session, OutOfMemory> {
     static READY: Once = Once::new();
     // The census must be known before anything is placed.
     READY.call_once(shared::init);
-    let session = Session::get()?;
-    wait::set_namespace(session.id());
-    Ok(session)
+    Ok(Session::get()?)
 }
 
 /// Limits the shared memory of the whole session, in bytes; `None`: only what the system has. Beyond the limit, what

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use kettle_core::arena::participants;
+use kettle_core::sys::process;
 use kettle_core::sys::socket::{self, Watch};
 use kettle_core::wait::{Deadline, Doorbell, EventCount, Patience, Scope, WatchError, sleep_on};
 
@@ -84,6 +84,7 @@ pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<V
                 return Ok(found);
             }
             match sleep_on(&mut watched, &patience) {
+                // All are looked at anyway.
                 Ok(()) => drop(bell.drain()),
                 Err(WatchError::Stopped(_)) => return Ok(ready()),
                 Err(WatchError::Io(e)) => return Err(e),
@@ -127,18 +128,20 @@ impl Drop for Doors<'_> {
 /// One bell serves all waits of a thread.
 fn with_doorbell<R>(f: impl FnOnce(&Doorbell) -> io::Result<R>) -> io::Result<R> {
     thread_local! {
-        static BELL: RefCell<Option<Doorbell>> = const { RefCell::new(None) };
+        /// And the process that hung it up: a forked child would take its parent's rings.
+        static BELL: RefCell<Option<(u32, Doorbell)>> = const { RefCell::new(None) };
     }
+    let me = process::id();
     let bell = match BELL.take() {
-        Some(bell) => bell,
-        None => {
+        Some((pid, bell)) if pid == me => bell,
+        _ => {
             // Doorbells are the session's, also where nothing else is shared between processes.
             session::join().map_err(io::Error::other)?;
-            Doorbell::new(participants::try_me().map_err(io::Error::other)?)?
+            Doorbell::new()?
         }
     };
     let result = f(&bell);
-    BELL.replace(Some(bell));
+    BELL.replace(Some((me, bell)));
     result
 }
 

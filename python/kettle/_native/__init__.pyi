@@ -499,17 +499,18 @@ def wait_any(
     """Blocks until at least one primitive is `_ready()` or a descriptor is readable or at its end."""
 
 class Doorbell:
-    """A datagram socket that any process of the session can ring; one per event loop."""
+    """A datagram socket that any process of the session can ring, and nobody else; one per event loop."""
 
     def __new__(cls) -> Self: ...
     @property
     def door(self) -> int: ...
     def fileno(self) -> int: ...
     def drain(self) -> list[int] | None:
-        """The keys of the primitives that rang; None when some were lost (look at all)."""
+        """Takes 64 rings at most: the keys of the primitives that rang. None when some may have been lost, or there are
+        more: look at all."""
 
     def ring(self) -> None:
-        """Makes the descriptor readable until the next `drain`."""
+        """Makes the descriptor readable until the bell is drained."""
 
     def close(self) -> None: ...
 

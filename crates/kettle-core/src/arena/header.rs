@@ -4,6 +4,7 @@
 //! cost no memory.
 
 use crate::atomics::{AtomicU32, AtomicU64};
+use crate::wait::Doorbells;
 
 use super::bins::Bins;
 use super::participants::Table;
@@ -12,7 +13,7 @@ use super::waiters::Waiters;
 /// "kettle" and a byte that no text file begins with.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"\x89kettle\n");
 /// Counts changes of anything that processes share.
-pub(super) const LAYOUT: u32 = 2;
+pub(super) const LAYOUT: u32 = 3;
 /// The length of the first segment: a multiple of every page size.
 pub(super) const HEADER_LEN: usize = 2 << 20;
 /// How many segments there can be, the header among them.
@@ -53,6 +54,7 @@ pub(super) struct Header {
     pub runs: AtomicU64,
     /// Pages by what they are used for; exact while the lock is held.
     pub counts: Counts,
+    pub doorbells: Doorbells,
     pub segments: [SegmentEntry; SEGMENTS],
     pub bins: Bins,
     pub participants: Table,

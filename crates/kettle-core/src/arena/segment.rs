@@ -81,6 +81,7 @@ fn begin() -> Result<&'static Header, ArenaError> {
     let header = unsafe { base.cast::<Header>().as_ref() };
     header.layout.store(LAYOUT, Ordering::Relaxed);
     header.session.store(memory::random(), Ordering::Relaxed);
+    header.doorbells.begin();
     header.namespace.store(process::namespace().unwrap_or(0), Ordering::Relaxed);
     header.limit.store(limit, Ordering::Relaxed);
     header.warm_limit.store(WARM_LIMIT, Ordering::Relaxed);
@@ -144,7 +145,7 @@ pub(super) fn check_namespace(header: &Header) -> Result<(), ArenaError> {
 
 fn install_header(fd: OwnedFd, header: &'static Header) -> Result<(), DescriptorLost> {
     let file = Box::new(KnownFd::new(fd, "Kettle's shared memory")?);
-    crate::wait::set_namespace(header.session.load(Ordering::Relaxed));
+    header.doorbells.join();
     FILE.store(Box::into_raw(file), Ordering::Release);
     // Release: whoever sees the base sees the file and the header's beginning.
     BASES[0].store(ptr::from_ref(header).cast_mut().cast(), Ordering::Release);

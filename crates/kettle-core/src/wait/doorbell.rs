@@ -1,18 +1,27 @@
 //! The same wake-up for someone who sleeps on a descriptor.
+//!
+//! *Who may ring.* Any user of the machine sees the names of the bells there are, so names alone must not be worth
+//! anything. Each bell of a session has a number that no other one has had or will have, and its name and its secret are
+//! made from that number with a key that only the session's processes know. So nobody else can ring it, nor take the
+//! name of one to come; and one who takes the name of a bell that is gone is told the secret of that one alone.
+//!
+//! *No ring is lost unnoticed.* A ring that finds no room is counted, and who empties a bell compares the counts.
 
+use core::hash::Hasher;
 use std::io;
 use std::os::fd::RawFd;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{self, AtomicPtr};
 
-use crate::sys::Owner;
-use crate::sys::doorbell::{Bell, Ringer, Rung};
+use crate::atomics::{AtomicU64, Ordering};
+use crate::sys::doorbell::{Bell, Ring, Ringer, Rung};
+use crate::sys::memory;
 
 /// Where a waiter that cannot sleep wants to be rung, and what is to be called out there.
 ///
 /// ```text
-/// 63            32 31     20 19        0
-/// [ participant  ][  bell  ][   call   ]
+/// 63        20 19        0
+/// [   bell   ][   call   ]
 /// ```
 ///
 /// It fits into one word of shared memory, so that leaving it and taking it away are single steps.
@@ -20,7 +29,8 @@ use crate::sys::doorbell::{Bell, Ringer, Rung};
 pub struct Door(u64);
 
 impl Door {
-    const CALLS: u64 = (1 << 20) - 1;
+    const CALL_BITS: u32 = 20;
+    const CALLS: u64 = (1 << Self::CALL_BITS) - 1;
 
     /// The same bell, with `call` (its low 20 bits) called out.
     pub fn calling(self, call: u32) -> Self {
@@ -37,19 +47,65 @@ impl Door {
         (bits != 0).then_some(Self(bits))
     }
 
-    fn name(self) -> String {
-        name(NAMESPACE.load(Ordering::Relaxed), self.0 >> 20)
+    /// That of bell `number`, of which there are 2⁴⁴ before they begin again; None for number 0, since a door's word is
+    /// never zero.
+    fn of_bell(number: u64) -> Option<Self> {
+        Self::from_bits(number << Self::CALL_BITS)
     }
 
     /// Rings; says whether somebody is there to hear it.
     pub(crate) fn ring(self) -> bool {
         // Out of descriptors: the loop finds out at the end of its slice.
-        ringer().is_some_and(|r| r.ring(self.name().as_bytes(), self.0 & Self::CALLS) != Rung::Gone)
+        let (Some(session), Some(ringer)) = (session(), ringer()) else { return false };
+        let identity = BellIdentity::of(self);
+        let ring = || ringer.ring(&identity.name, identity.secret, self.0 & Self::CALLS);
+        match ring() {
+            Rung::Delivered => true,
+            Rung::Gone => false,
+            Rung::Full => {
+                session.refused.fetch_add(1, Ordering::SeqCst);
+                // Refused again, it is refused before its owner empties the socket, who looks at the count after that.
+                ring() == Rung::Delivered
+            }
+        }
     }
 }
 
-fn name(namespace: u64, bell: u64) -> String {
-    format!("kettle-{namespace:016x}-{bell:011x}")
+/// What the doorbells of a session have in common: words in its arena, all zero at first.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Doorbells {
+    key: [AtomicU64; 2],
+    /// How many bells there have been.
+    made: AtomicU64,
+    /// How many rings found no room.
+    refused: AtomicU64,
+}
+
+impl Doorbells {
+    /// When the session begins: nobody outside of it can know the key.
+    pub fn begin(&self) {
+        self.key.iter().for_each(|half| half.store(memory::random(), Ordering::Relaxed));
+    }
+
+    /// These are the bells that this process rings and hangs up; called when it joins the session.
+    pub fn join(&'static self) {
+        for (mine, theirs) in KEY.iter().zip(&self.key) {
+            mine.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        // Release: whoever sees the session sees its key.
+        SESSION.store(ptr::from_ref(self).cast_mut(), Ordering::Release);
+    }
+}
+
+static SESSION: AtomicPtr<Doorbells> = AtomicPtr::new(ptr::null_mut());
+/// The session's, so that this process can be rung whatever becomes of the words that others can write.
+static KEY: [atomic::AtomicU64; 2] = [const { atomic::AtomicU64::new(0) }; 2];
+static RINGER: AtomicPtr<Ringer> = AtomicPtr::new(ptr::null_mut());
+
+fn session() -> Option<&'static Doorbells> {
+    // SAFETY: what is in SESSION came from a reference for ever, published by the release in `join`.
+    unsafe { SESSION.load(Ordering::Acquire).as_ref() }
 }
 
 /// That of this process, made when it is first needed. Without a lock: a child that is forked while another thread holds
@@ -71,14 +127,38 @@ fn ringer() -> Option<&'static Ringer> {
     Some(unsafe { &*there })
 }
 
-static NAMESPACE: AtomicU64 = AtomicU64::new(0);
-static RINGER: AtomicPtr<Ringer> = AtomicPtr::new(ptr::null_mut());
-/// The bells of this process, one bit each.
-static BELLS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+/// What makes a bell ring.
+struct BellIdentity {
+    name: [u8; Self::NAME_LEN],
+    secret: u64,
+}
 
-/// Says which session's bells are meant; called once when a process joins one.
-pub fn set_namespace(session: u64) {
-    NAMESPACE.store(session, Ordering::Relaxed);
+impl BellIdentity {
+    const PREFIX: &[u8] = b"kettle-";
+    const NAME_LEN: usize = Self::PREFIX.len() + 16;
+
+    fn of(door: Door) -> Self {
+        let bell = door.0 >> Door::CALL_BITS;
+        let mut name = [0; Self::NAME_LEN];
+        let (prefix, digits) = name.split_at_mut(Self::PREFIX.len());
+        prefix.copy_from_slice(Self::PREFIX);
+        let number = keyed(bell, 0);
+        for (i, digit) in (0..).zip(digits) {
+            *digit = b"0123456789abcdef"[(number >> (60 - 4 * i) & 0xf) as usize];
+        }
+        Self { name, secret: keyed(bell, 1) }
+    }
+}
+
+/// A number of which nobody can tell anything who does not know the session's key.
+fn keyed(bell: u64, purpose: u64) -> u64 {
+    let [k0, k1] = [0, 1].map(|i: usize| KEY[i].load(Ordering::Relaxed));
+    // The standard library's replacement may become another function; this one is SipHash-2-4, in all processes.
+    #[allow(deprecated)]
+    let mut hasher = core::hash::SipHasher::new_with_keys(k0, k1);
+    hasher.write(&bell.to_le_bytes());
+    hasher.write(&purpose.to_le_bytes());
+    hasher.finish()
 }
 
 /// The descriptor that an event loop watches. One serves all that the loop waits for.
@@ -86,28 +166,36 @@ pub fn set_namespace(session: u64) {
 pub struct Doorbell {
     bell: Bell,
     door: Door,
+    session: &'static Doorbells,
+    /// The session's count of refused rings when this bell was last empty.
+    refused: AtomicU64,
 }
 
+/// How many rings are taken at a time: a loop has other things to do, too.
+const AT_ONCE: usize = 64;
+/// A name is taken only if one was guessed out of 2⁶⁴.
+const ATTEMPTS: usize = 8;
+
 impl Doorbell {
-    /// Hangs up a bell in the name of `me`.
+    /// Hangs up a bell. This process belongs to a session.
     ///
     /// # Errors
-    /// When descriptors have run out, or this process has 4095 bells.
-    pub fn new(me: Owner) -> io::Result<Self> {
-        let participant = me.participant().to_bits();
-        loop {
-            let number = claim_number().ok_or_else(|| io::Error::other("this process has too many doorbells"))?;
-            let door = Door(participant | number << 20);
-            match Bell::bind(door.name().as_bytes()) {
-                Ok(bell) => return Ok(Self { bell, door }),
-                // The parent's bell of a forked process that has not got a name of its own yet: try the next.
-                Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
-                Err(e) => {
-                    free_number(number);
-                    return Err(e);
-                }
+    /// When descriptors have run out.
+    pub fn new() -> io::Result<Self> {
+        let session =
+            session().ok_or_else(|| io::Error::other("doorbells are a session's; begin or join one first"))?;
+        let refused = session.refused.load(Ordering::SeqCst);
+        let mut taken = None;
+        for _ in 0..ATTEMPTS {
+            let Some(door) = Door::of_bell(session.made.fetch_add(1, Ordering::Relaxed)) else { continue };
+            let identity = BellIdentity::of(door);
+            match Bell::bind(&identity.name, identity.secret) {
+                Ok(bell) => return Ok(Self { bell, door, session, refused: AtomicU64::new(refused) }),
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => taken = Some(e),
+                Err(e) => return Err(e),
             }
         }
+        Err(taken.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
     }
 
     /// The door to be left with an [`EventCount`](super::EventCount).
@@ -125,33 +213,124 @@ impl Doorbell {
         self.door.ring();
     }
 
-    /// Takes all rings: what was called out.
-    pub fn drain(&self) -> Vec<u32> {
-        core::iter::from_fn(|| self.bell.take()).map(|ring| ring.0 as u32).collect()
+    /// Takes the rings that there are, 64 at most: what was called out. None: look at everything, since some may have
+    /// been lost, or there are more; then the descriptor may still be readable.
+    pub fn drain(&self) -> Option<Vec<u32>> {
+        let calls = calls(|| self.bell.take());
+        // What was refused was refused, and counted, while the socket was full: before this look.
+        let refused = self.session.refused.load(Ordering::SeqCst);
+        let before = self.refused.swap(refused, Ordering::SeqCst);
+        calls.filter(|_| refused == before)
     }
 }
 
-impl Drop for Doorbell {
-    fn drop(&mut self) {
-        free_number(self.door.0 >> 20 & 0xfff);
-    }
-}
-
-fn claim_number() -> Option<u64> {
-    for (i, word) in BELLS.iter().enumerate() {
-        let claimed = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |w| {
-            // Number 0 is nobody's, so that a door's word is never zero.
-            let free = !w & if i == 0 { !1 } else { !0 };
-            (free != 0).then(|| w | 1 << free.trailing_zeros())
-        });
-        if let Ok(before) = claimed {
-            let free = !before & if i == 0 { !1 } else { !0 };
-            return Some(i as u64 * 64 + u64::from(free.trailing_zeros()));
+/// What the rings call out, if none of them is foreign, and they end soon.
+fn calls(mut take: impl FnMut() -> Option<Ring>) -> Option<Vec<u32>> {
+    let mut calls = Vec::new();
+    let mut foreign = false;
+    for _ in 0..AT_ONCE {
+        match take() {
+            Some(Ring::Word(word)) => calls.push((word & Door::CALLS) as u32),
+            Some(Ring::Foreign) => foreign = true,
+            None => return (!foreign).then_some(calls),
         }
     }
     None
 }
 
-fn free_number(number: u64) {
-    BELLS[(number / 64) as usize].fetch_and(!(1 << (number % 64)), Ordering::AcqRel);
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::collections::HashSet;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    use std::sync::{Mutex, Once, PoisonError};
+
+    use super::*;
+
+    /// Rings that were refused count for the whole session.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+    fn session() -> &'static Doorbells {
+        static BEGUN: Once = Once::new();
+        static WORDS: Doorbells =
+            Doorbells { key: [const { AtomicU64::new(0) }; 2], made: AtomicU64::new(0), refused: AtomicU64::new(0) };
+        BEGUN.call_once(|| {
+            WORDS.begin();
+            WORDS.join();
+        });
+        &WORDS
+    }
+
+    fn doorbell() -> Doorbell {
+        session();
+        Doorbell::new().unwrap()
+    }
+
+    fn address(door: Door) -> SocketAddr {
+        SocketAddr::from_abstract_name(BellIdentity::of(door).name).unwrap()
+    }
+
+    #[test]
+    fn calls_come_in_order_and_once() {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let bell = doorbell();
+        assert_eq!(bell.drain(), Some(vec![]));
+        for call in [3, 1, 0xf_ffff] {
+            assert!(bell.door().calling(call).ring());
+        }
+        assert_eq!(bell.drain(), Some(vec![3, 1, 0xf_ffff]));
+        assert_eq!(bell.drain(), Some(vec![]));
+    }
+
+    #[test]
+    fn who_finds_no_room_is_told_and_so_is_the_bell() {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bell, other) = (doorbell(), doorbell());
+        while bell.door().calling(5).ring() {}
+        assert_eq!(bell.drain(), None, "one was lost");
+        // Whose it was is not known.
+        assert_eq!(other.drain(), None);
+        assert_eq!((bell.drain(), other.drain()), (Some(vec![]), Some(vec![])));
+    }
+
+    #[test]
+    fn draining_ends_though_rings_do_not() {
+        let mut taken = 0;
+        let mut endless = || {
+            taken += 1;
+            Some(Ring::Word(1))
+        };
+        assert_eq!(calls(&mut endless), None);
+        assert_eq!(taken, AT_ONCE);
+    }
+
+    #[test]
+    fn behind_a_foreign_datagram_there_may_be_rings() {
+        let mut socket = [Ring::Word(1), Ring::Foreign, Ring::Word(2)].into_iter();
+        assert_eq!(calls(|| socket.next()), None);
+        assert_eq!(socket.next(), None, "all were taken");
+    }
+
+    #[test]
+    fn no_two_bells_have_the_same_name_or_secret() {
+        let doors: Vec<_> = (0..100).map(|_| doorbell().door()).collect();
+        let identities: Vec<_> = doors.into_iter().map(BellIdentity::of).collect();
+        let names: HashSet<_> = identities.iter().map(|i| i.name).collect();
+        let secrets: HashSet<_> = identities.iter().map(|i| i.secret).collect();
+        assert_eq!((names.len(), secrets.len()), (100, 100));
+    }
+
+    #[test]
+    fn the_name_of_a_bell_that_is_gone_is_worth_nothing() {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = doorbell().door();
+        let squatter = UnixDatagram::bind_addr(&address(gone)).unwrap();
+        gone.ring();
+        let mut heard = [0; 64];
+        let n = squatter.recv(&mut heard).unwrap();
+        // What was heard rings no other bell.
+        let bell = doorbell();
+        squatter.send_to_addr(&heard[..n], &address(bell.door())).unwrap();
+        assert_eq!(bell.drain(), Some(vec![]));
+    }
 }

@@ -22,7 +22,7 @@ use core::time::Duration;
 
 pub use deadline::Deadline;
 pub use descriptors::{WatchError, sleep_on};
-pub use doorbell::{Door, Doorbell, set_namespace};
+pub use doorbell::{Door, Doorbell, Doorbells};
 pub use event_count::{Announced, EventCount};
 pub use idle::{Idle, Searcher};
 pub use spin::{cpus, spin_on_calls, spin_until};

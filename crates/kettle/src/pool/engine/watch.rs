@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use kettle_core::arena::{Handle, participants};
+use kettle_core::arena::Handle;
 use kettle_core::sys::child::Child;
 use kettle_core::sys::socket::Watch as Descriptor;
 use kettle_core::wait::{Deadline, Doorbell, EventCount, Patience, Scope, Stopped, WatchError, sleep_on, spin_until};
@@ -23,7 +23,7 @@ pub(super) struct Bell {
 
 impl Bell {
     pub(super) fn new(outcomes: Handle<EventCount>) -> io::Result<Self> {
-        Ok(Self { outcomes, doorbell: Doorbell::new(participants::me())?, kicks: AtomicU32::new(0) })
+        Ok(Self { outcomes, doorbell: Doorbell::new()?, kicks: AtomicU32::new(0) })
     }
 }
 
