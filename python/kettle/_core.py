@@ -1,4 +1,4 @@
-"""Ties the Rust core to this interpreter: fork hooks, the leave-taking at exit, and what the environment asks for.
+"""Ties the Rust core to this interpreter: fork hooks, and what the environment asks for.
 
 Every module that needs the core imports it from here, or from `kettle._session`, which adds what processes need; so it
 is never used before the ties are made.
@@ -14,7 +14,6 @@ if sys.platform != "linux":
         "`kettle run` falls back to the standard library there"
     )
 
-import atexit
 import os
 
 from kettle import _native as native
@@ -26,7 +25,6 @@ os.register_at_fork(
     after_in_parent=native.after_fork_in_parent,
     after_in_child=native.after_fork_in_child,
 )
-atexit.register(native.leave)
 
 _policy = os.environ.get("KETTLE_DEADLOCK")
 if _policy:

@@ -44,8 +44,8 @@ __all__ = ["apply", "install", "state", "uninstall"]
 
 ENVIRONMENT_VARIABLE = "KETTLE_INSTALL"
 
-#: How the command of an interpreter begins that is started as a child of this process. Python puts the current directory first
-#: on the path of whatever is started by `-c`, and that directory need not be the program's.
+#: How the command of an interpreter begins that is started as a child of this process. Python puts the current
+#: directory first on the path of whatever is started by `-c`, and that directory need not be the program's.
 WITHOUT_CURRENT_DIRECTORY = 'import sys; "" in sys.path and sys.path.remove(""); '
 
 

@@ -44,6 +44,6 @@ def fallback_dumps(obj: object) -> bytes:
 
 # What `ForkingPickler` would consult: registering a reducer there counts here.
 native.set_pickler(_extra, copyreg.dispatch_table, fallback_dumps if HAVE_CLOUDPICKLE else None)
-# At exit the core is left after multiprocessing's own clean-up, which still uses it; `atexit` runs backwards.
+# As if `util` had been imported just now; `atexit` runs backwards.
 atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
 atexit.register(util._exit_function)  # type: ignore[attr-defined]

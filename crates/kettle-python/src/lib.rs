@@ -80,8 +80,8 @@ mod _native {
     #[pymodule_export]
     use super::session::{
         after_fork_in_child, after_fork_in_parent, arena_statistics, arm_crash_point, attach, before_fork, child_gone,
-        child_started, crash_points, descriptors, die_with, last_fork_ticket, leave, reclaim, release_child,
-        reserve_child, session_fd, session_id, set_limit,
+        child_started, crash_points, descriptors, die_with, last_fork_ticket, reclaim, release_child, reserve_child,
+        session_fd, session_id, set_limit,
     };
     #[pymodule_export]
     use super::threads::barrier::Barrier as HeapBarrier;
@@ -99,6 +99,8 @@ mod _native {
     #[pymodule_init]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
         kettle_core::shared::init();
+        // After the interpreter has ended, not before: until then destructors use what this process holds.
+        kettle_core::arena::leave_at_exit();
         Ok(())
     }
 }

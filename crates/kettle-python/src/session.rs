@@ -109,13 +109,6 @@ pub(crate) fn last_fork_ticket() -> Option<u64> {
     LAST_FORK.get().map(Ticket::to_bits)
 }
 
-/// The process ends in good order: gives back everything that it holds in the arena. A process that still has other
-/// threads does not; the others find out when it has ended.
-#[pyfunction]
-pub(crate) fn leave() {
-    arena::leave_if_alone();
-}
-
 /// `fd` is the read end of a pipe whose only write end the parent holds: SIGKILL ends this process when that closes,
 /// also in the middle of a C call. At once if it is closed already.
 #[pyfunction]

@@ -56,9 +56,6 @@ def after_fork_in_child() -> None: ...
 def last_fork_ticket() -> int | None:
     """The ticket of the child that this thread forked last (set by `after_fork_in_parent`), or None."""
 
-def leave() -> None:
-    """The process ends in good order: gives back everything that it holds in the arena."""
-
 def die_with(fd: int) -> None:
     """`fd` is the read end of a pipe whose only write end the parent holds: SIGKILL this process when that closes,
     also in the middle of a C call. Kills at once if it is closed already."""

@@ -1,5 +1,5 @@
-"""The helper processes are the standard library's own, the fork server and the resource tracker. Like all other children
-they look for no module in the current directory."""
+"""The helper processes are the standard library's own: the fork server and the resource tracker. Like all other
+children they look for no module in the current directory."""
 
 from __future__ import annotations
 

@@ -163,7 +163,6 @@ def _run_child(process_obj: Any, life: int) -> None:
     finally:
         try:
             atexit._run_exitfuncs()
-            native.leave()
         finally:
             os._exit(code)
 

@@ -71,17 +71,34 @@ pub unsafe fn leave() {
     }
 }
 
-/// As [`leave`], if this is the only thread of its process; says whether the process takes no part now. Otherwise
-/// nothing is done: the others find out when the process has ended.
-pub fn leave_if_alone() -> bool {
+/// Has this process [`leave`] when it ends by returning from `main` or by `exit`, if it is alone by then and holds
+/// nothing. Otherwise its end tells the others: destructors that come later still may use what they hold. A
+/// [`Block`] does not count; it is not kept beyond the end of `main`.
+///
+/// To be called once, before anything is placed; further calls do nothing. Forked children inherit it.
+pub fn leave_at_exit() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // Without it (no memory for a pointer) the others find out by themselves, as they do about whoever is killed.
+    ONCE.call_once(|| drop(crate::sys::child::at_exit(at_exit)));
+}
+
+extern "C" fn at_exit() {
+    // The process ends all the same if this fails.
+    let _ = std::panic::catch_unwind(leave_if_done);
+}
+
+/// As [`leave`], if this is the only thread of its process and nothing is held here any more; says whether the process
+/// takes no part now.
+pub fn leave_if_done() -> bool {
     // Most processes that come here were never in a session; asking after threads would cost more than they did.
     if segment::header_if_any().is_none() {
         return true;
     }
-    let alone = crate::sys::process::thread_count() == Some(1);
-    if alone {
-        // SAFETY: there is no other thread, and this one ends the process; what it still drops may be dropped.
+    let is_done = registry::lock_unregistered().is_empty() && crate::sys::process::thread_count() == Some(1);
+    if is_done {
+        // SAFETY: no handle and no lease is left, nor another thread that could be about to make one. Should this one
+        // make one later, it registers anew.
         unsafe { leave() };
     }
-    alone
+    is_done
 }

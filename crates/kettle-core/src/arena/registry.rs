@@ -121,6 +121,11 @@ impl Registry {
         });
     }
 
+    /// Whether nothing is held here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Forgets everything: this process leaves.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
