@@ -198,6 +198,8 @@ impl Watch<'_> {
         let mut entry = self.entry.borrow_mut();
         if entry.is_none() {
             *entry = Entry::new(thread::number(), self.flags(policy), self.since);
+            // What an earlier entry told went with it.
+            self.has_told.set(false);
             if entry.is_some() {
                 crate::crash_point("deadlock.entered");
             }
