@@ -95,9 +95,26 @@ def test_the_limit_is_the_sessions():
     assert code in ("0", "1") and full == "True"
 
 
-def test_a_limit_that_is_no_size():
+@pytest.mark.parametrize("limit", ["plenty", "0", "-1", "50%"])
+def test_a_limit_that_is_no_size(limit):
     program = "import kettle.multiprocessing as mp\ntry: mp.Lock()\nexcept (ValueError, OSError) as error: print(error)"
-    assert "KETTLE_ARENA_LIMIT" in run(program, KETTLE_ARENA_LIMIT="plenty")
+    said = run(program, KETTLE_ARENA_LIMIT=limit)
+    assert f'KETTLE_ARENA_LIMIT="{limit}"' in said and "none" in said
+
+
+TELL_THE_LIMIT = """
+import kettle.multiprocessing as mp
+from kettle import _native
+mp.Lock()
+print(_native.arena_statistics()["limit"])
+"""
+
+
+def test_half_of_the_memory_unless_something_else_is_said():
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < int(run(TELL_THE_LIMIT, KETTLE_ARENA_LIMIT="")) <= memory // 2
+    assert run(TELL_THE_LIMIT, KETTLE_ARENA_LIMIT="3g") == f"{3 << 30}\n"
+    assert run(TELL_THE_LIMIT, KETTLE_ARENA_LIMIT="none") == "0\n"
 
 
 NO_DESCRIPTORS = """

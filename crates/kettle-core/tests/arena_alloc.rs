@@ -200,6 +200,19 @@ fn the_environment_sets_a_limit() {
         let error = Session::get().unwrap_err().to_string();
         assert!(error.contains("plenty"), "{error}");
     });
+    alone(|| {
+        // SAFETY: as above.
+        unsafe { std::env::set_var("KETTLE_ARENA_LIMIT", "none") };
+        assert_eq!(session().statistics().unwrap().limit, None);
+    });
+    alone(|| {
+        // SAFETY: as above.
+        unsafe { std::env::remove_var("KETTLE_ARENA_LIMIT") };
+        let total = kettle_core::sys::limits::total().unwrap();
+        assert_eq!(session().statistics().unwrap().limit, Some(total / 2));
+        session().set_limit(None);
+        assert_eq!(session().statistics().unwrap().limit, None);
+    });
 }
 
 #[test]

@@ -102,6 +102,6 @@ fn memory_is_shared_grown_and_given_back() {
 
 #[test]
 fn there_is_headroom() {
-    assert!(limits::headroom().bytes > 1 << 20);
+    assert!(limits::headroom().left > 1 << 20);
     assert!(limits::file_size() > 0);
 }

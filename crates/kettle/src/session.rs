@@ -30,8 +30,15 @@ pub(crate) fn join() -> Result<Session, OutOfMemory> {
 }
 
 /// Limits the shared memory of the whole session, in bytes; `None`: only what the system has. Beyond the limit, what
-/// needs memory says [`OutOfMemory`]; what is in use stays so. The environment variable `KETTLE_ARENA_LIMIT` sets the
-/// limit at the beginning.
+/// needs memory says [`OutOfMemory`]; what is in use stays so.
+///
+/// At the beginning the limit is what the environment variable `KETTLE_ARENA_LIMIT` says: a number of bytes, with K, M, G
+/// or T after it, or `none`. Without it, it is half of the memory of the machine, or of the control group (container)
+/// with the least. Whatever the limit, a twentieth of the memory, and at least 64 MiB (but no more than a quarter), is
+/// left to other programs; swap is not counted.
+///
+/// What is in an unbounded queue is bounded by this limit and nothing else: nothing else notices a getter that never
+/// comes.
 ///
 /// # Errors
 /// When no session can be begun.

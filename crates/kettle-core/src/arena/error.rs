@@ -65,8 +65,10 @@ pub enum Shortage {
     FileSize(u64),
     /// The system has no more memory to give.
     System {
-        /// The bytes that could be taken without a risk.
-        headroom: u64,
+        /// The bytes that are left.
+        left: u64,
+        /// How many of them are to remain for everything else.
+        reserve: u64,
         /// What limits them.
         bound: Bound,
     },
@@ -117,7 +119,7 @@ impl fmt::Display for ArenaError {
             Self::BadLimit(text) => write!(
                 f,
                 "KETTLE_ARENA_LIMIT={text:?} is not a size; write a number of bytes, with K, M, G or T after it if you \
-                 like"
+                 like, or none for no limit"
             ),
         }
     }
@@ -128,20 +130,22 @@ impl fmt::Display for Shortage {
         match self {
             Self::Limit { limit, used } => write!(
                 f,
-                "{} of the session's limit of {} are in use; free some, or raise KETTLE_ARENA_LIMIT",
+                "{} of the session's limit of {} are in use; free some, or raise KETTLE_ARENA_LIMIT (without it the limit \
+                 is half of the memory; none lifts it)",
                 Size(*used),
                 Size(*limit)
             ),
             Self::FileSize(limit) => {
                 write!(f, "files may not be longer than {} here; raise it with ulimit -f", Size(*limit))
             }
-            Self::System { headroom, bound } => {
+            Self::System { left, reserve, bound } => {
                 let (whose, what) = match bound {
                     Bound::Cgroup => ("the control group (container)", "raise its memory limit"),
                     Bound::Machine => ("the machine", "end something else"),
                     Bound::Commit => ("the commit limit (vm.overcommit_memory=2)", "raise it"),
                 };
-                write!(f, "{whose} has about {} left; free some, or {what}", Size(*headroom))
+                let (left, reserve) = (Size(*left), Size(*reserve));
+                write!(f, "{whose} has about {left} left, and {reserve} are kept free; free some, or {what}")
             }
             Self::Refused(e) => write!(f, "the system refused ({e}); check ulimit -v and ulimit -f"),
             Self::Segments => f.write_str("the arena has all the segments it can have; free some blocks"),

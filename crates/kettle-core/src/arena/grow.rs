@@ -16,10 +16,8 @@ const FIRST_SEGMENT: u64 = 1 << 20;
 const LARGEST_STEP: u64 = 64 << 20;
 /// Segments are multiples of every page size of the kernel.
 const GRAIN: u64 = 1 << 16;
-/// The system is asked for headroom each time so many cold bytes were handed out.
+/// The system is asked for headroom each time so many cold bytes were handed out; less than what it keeps in reserve.
 const CHECK_EVERY: u64 = 4 << 20;
-/// What must remain for everybody else.
-const RESERVE: u64 = 8 << 20;
 
 impl Allocator {
     /// Whether so many bytes of cold memory may be touched. Looks only now and then.
@@ -37,8 +35,9 @@ impl Allocator {
             (counts.allocated_pages.load(Ordering::Relaxed) + counts.warm_pages.load(Ordering::Relaxed)) * PAGE;
         let resident = segment::file().ok().and_then(|file| memory::resident(file).ok());
         let untouched = in_use.saturating_sub(resident.unwrap_or(in_use));
-        if headroom.bytes < bytes.saturating_add(untouched).saturating_add(RESERVE + CHECK_EVERY) {
-            let why = Shortage::System { headroom: headroom.bytes.saturating_sub(untouched), bound: headroom.bound };
+        if headroom.to_spare() < bytes.saturating_add(untouched) {
+            let limits::Headroom { left, reserve, bound } = headroom;
+            let why = Shortage::System { left: left.saturating_sub(untouched), reserve, bound };
             return Err(ArenaError::OutOfMemory { needed: bytes, why });
         }
         unchecked.store(0, Ordering::Relaxed);

@@ -1,26 +1,34 @@
 //! How large the arena may become.
+//!
+//! What is in the arena counts for no process, so when the machine's memory ends, the kernel kills whichever process is
+//! large, which gives none of this back. Therefore an arena has a limit, as `/dev/shm` has: half of the memory.
 
 use std::env;
+
+use crate::sys::limits;
 
 use super::error::ArenaError;
 
 const VARIABLE: &str = "KETTLE_ARENA_LIMIT";
 
-/// The limit that the environment sets, in bytes; 0: none.
-pub(super) fn from_environment() -> Result<u64, ArenaError> {
+/// The limit that the environment sets, in bytes, or else half of the memory there is; None: no limit.
+pub(super) fn from_environment() -> Result<Option<u64>, ArenaError> {
     match env::var_os(VARIABLE) {
-        None => Ok(0),
-        Some(text) if text.is_empty() => Ok(0),
-        Some(text) => {
+        Some(text) if !text.is_empty() => {
             let text = text.to_string_lossy();
             parse(&text).ok_or_else(|| ArenaError::BadLimit(text.into_owned()))
         }
+        _ => Ok(limits::total().map(|bytes| bytes / 2)),
     }
 }
 
-/// Reads `512M` and the like: a number, and K, M, G or T in either case, for powers of 1024.
-fn parse(text: &str) -> Option<u64> {
+/// Reads `512M` and the like: a number, and K, M, G or T in either case, for powers of 1024; or `none`. Nothing is kept
+/// in no bytes, so 0 is a mistake: some would mean by it that there is no limit.
+fn parse(text: &str) -> Option<Option<u64>> {
     let text = text.trim();
+    if text.eq_ignore_ascii_case("none") {
+        return Some(None);
+    }
     let text = text.strip_suffix(['b', 'B']).unwrap_or(text);
     let (digits, shift) = match text.char_indices().last()? {
         (at, 'k' | 'K') => (&text[..at], 10),
@@ -29,7 +37,7 @@ fn parse(text: &str) -> Option<u64> {
         (at, 't' | 'T') => (&text[..at], 40),
         _ => (text, 0),
     };
-    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
+    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift).filter(|&bytes| bytes != 0).map(Some)
 }
 
 #[cfg(test)]
@@ -38,11 +46,14 @@ mod tests {
 
     #[test]
     fn sizes() {
-        assert_eq!(parse("4096"), Some(4096));
-        assert_eq!(parse(" 2k"), Some(2048));
-        assert_eq!(parse("3MB"), Some(3 << 20));
-        assert_eq!(parse("1 G"), Some(1 << 30));
-        for bad in ["", "M", "-1", "1.5G", "12Q", "99999999999T"] {
+        assert_eq!(parse("4096"), Some(Some(4096)));
+        assert_eq!(parse(" 2k"), Some(Some(2048)));
+        assert_eq!(parse("3MB"), Some(Some(3 << 20)));
+        assert_eq!(parse("1 G"), Some(Some(1 << 30)));
+        for none in ["none", "None", " NONE "] {
+            assert_eq!(parse(none), Some(None), "{none}");
+        }
+        for bad in ["", "M", "-1", "0", "0G", "1.5G", "12Q", "99999999999T", "nonesuch"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

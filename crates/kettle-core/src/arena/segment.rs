@@ -83,7 +83,7 @@ fn begin() -> Result<&'static Header, ArenaError> {
     header.session.store(memory::random(), Ordering::Relaxed);
     header.doorbells.begin();
     header.namespace.store(process::namespace().unwrap_or(0), Ordering::Relaxed);
-    header.limit.store(limit, Ordering::Relaxed);
+    header.limit.store(limit.unwrap_or(0), Ordering::Relaxed);
     header.warm_limit.store(WARM_LIMIT, Ordering::Relaxed);
     header.segments[0].len.store(HEADER_LEN as u64, Ordering::Relaxed);
     header.segment_count.store(1, Ordering::Relaxed);

@@ -1,8 +1,10 @@
 //! How much memory may still be taken before something gets killed for it.
 //!
 //! Memory that is mapped is only promised; it is taken when a page is touched, and by then the kernel has no way to
-//! say no except a signal. So whoever is about to touch much asks here first. The answers are estimates: others
-//! take memory meanwhile, so the caller keeps a reserve.
+//! say no except a signal, which goes to whichever process is the largest. So whoever is about to touch much asks here
+//! first. The answers are estimates: others take memory meanwhile, so a reserve is kept for them.
+//!
+//! Swap does not count: when it is needed, everything has become slow already.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,45 +29,71 @@ pub enum Bound {
 /// How much memory can still be taken, and what sets the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headroom {
-    /// Bytes.
-    pub bytes: u64,
+    /// Bytes that are there, the reserve among them.
+    pub left: u64,
+    /// How many of them are to remain for everything else.
+    pub reserve: u64,
     /// By what they are limited.
     pub bound: Bound,
 }
 
+impl Headroom {
+    fn new(left: u64, reserve: u64, bound: Bound) -> Self {
+        Self { left, reserve, bound }
+    }
+
+    /// Bytes that can be taken and leave the reserve.
+    pub fn to_spare(&self) -> u64 {
+        self.left.saturating_sub(self.reserve)
+    }
+}
+
 /// The tightest bound at this moment. What cannot be read does not limit.
 pub fn headroom() -> Headroom {
-    let mut least = Headroom { bytes: u64::MAX, bound: Bound::Machine };
-    let mut consider = |bytes: Option<u64>, bound| {
-        if let Some(bytes) = bytes.filter(|&b| b < least.bytes) {
-            least = Headroom { bytes, bound };
-        }
-    };
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    consider(machine(&meminfo), Bound::Machine);
-    consider(commit(&meminfo), Bound::Commit);
-    consider(cgroup(), Bound::Cgroup);
-    least
+    let overcommit = fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap_or_default();
+    let groups = groups();
+    let cgroups = groups.iter().filter_map(Group::headroom);
+    tightest([machine(&meminfo), commit(&meminfo, &overcommit)].into_iter().flatten().chain(cgroups))
 }
 
-fn machine(meminfo: &str) -> Option<u64> {
-    let available = kilobytes(meminfo, "MemAvailable:")?;
-    // Shared memory can be swapped out.
-    Some(available + kilobytes(meminfo, "SwapFree:").unwrap_or(0))
+fn tightest(bounds: impl Iterator<Item = Headroom>) -> Headroom {
+    bounds.min_by_key(Headroom::to_spare).unwrap_or(Headroom::new(u64::MAX, 0, Bound::Machine))
 }
 
-fn commit(meminfo: &str) -> Option<u64> {
-    let mode = fs::read_to_string("/proc/sys/vm/overcommit_memory").ok()?;
-    if mode.trim() != "2" {
+/// How much memory there is for this process and all beside it: what the machine has, or less if a control group that
+/// it is in says so. None if it cannot be told.
+pub fn total() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    kilobytes(&meminfo, "MemTotal:").into_iter().chain(groups().iter().filter_map(Group::limit)).min()
+}
+
+const LEAST_RESERVE: u64 = 64 << 20;
+
+/// What is to remain of so much memory: a twentieth, but 64 MiB at least; of little memory, a quarter.
+fn reserve(total: u64) -> u64 {
+    (total / 20).max(LEAST_RESERVE).min(total / 4)
+}
+
+fn machine(meminfo: &str) -> Option<Headroom> {
+    let (left, total) = (kilobytes(meminfo, "MemAvailable:")?, kilobytes(meminfo, "MemTotal:")?);
+    Some(Headroom::new(left, reserve(total), Bound::Machine))
+}
+
+fn commit(meminfo: &str, overcommit: &str) -> Option<Headroom> {
+    if overcommit.trim() != "2" {
         return None;
     }
-    Some(kilobytes(meminfo, "CommitLimit:")?.saturating_sub(kilobytes(meminfo, "Committed_AS:")?))
+    let (limit, promised) = (kilobytes(meminfo, "CommitLimit:")?, kilobytes(meminfo, "Committed_AS:")?);
+    // Promises are not memory yet, and others are told when there are no more: the least will do.
+    let reserve = reserve(limit).min(LEAST_RESERVE);
+    Some(Headroom::new(limit.saturating_sub(promised), reserve, Bound::Commit))
 }
 
 /// The value of a line such as `MemAvailable:   24532 kB`, in bytes.
 fn kilobytes(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|l| l.strip_prefix(key))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|k| k * 1024)
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The names that one version of control groups gives to the same three things.
@@ -79,13 +107,44 @@ const V1: Files =
     Files { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", reclaimable: "total_inactive_file " };
 const V2: Files = Files { limit: "memory.max", usage: "memory.current", reclaimable: "inactive_file " };
 
-/// The least headroom of the control groups that this process is in, from its own up to the root.
-fn cgroup() -> Option<u64> {
+/// A control group, as far as its memory goes.
+struct Group {
+    dir: PathBuf,
+    files: &'static Files,
+}
+
+impl Group {
+    fn number(&self, name: &str) -> Option<u64> {
+        fs::read_to_string(self.dir.join(name)).ok()?.trim().parse().ok()
+    }
+
+    fn limit(&self) -> Option<u64> {
+        // "max" is no number and so no limit; version 1 says nearly the largest number instead.
+        self.number(self.files.limit).filter(|&l| l < 1 << 60)
+    }
+
+    fn headroom(&self) -> Option<Headroom> {
+        let limit = self.limit()?;
+        let usage = self.number(self.files.usage)?;
+        // Cached files count as used, but make room when asked.
+        let cached = fs::read_to_string(self.dir.join("memory.stat"))
+            .ok()
+            .and_then(|s| s.lines().find_map(|l| l.strip_prefix(self.files.reclaimable)?.trim().parse::<u64>().ok()))
+            .unwrap_or(0);
+        let left = limit.saturating_sub(usage.saturating_sub(cached));
+        Some(Headroom::new(left, reserve(limit), Bound::Cgroup))
+    }
+}
+
+/// The control groups that this process is in, from its own up to the root. Each limits all that is inside of it.
+fn groups() -> Vec<Group> {
     // Read afresh: a process can be moved.
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let mounts = mounts();
-    let mut least = None;
-    for line in groups.lines() {
+    groups_in(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default(), mounts())
+}
+
+fn groups_in(text: &str, mounts: &Mounts) -> Vec<Group> {
+    let mut groups = Vec::new();
+    for line in text.lines() {
         let mut parts = line.splitn(3, ':');
         let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
         let (mount, files) = if controllers.is_empty() {
@@ -95,23 +154,11 @@ fn cgroup() -> Option<u64> {
         } else {
             continue;
         };
-        let Some(mount) = mount else { continue };
-        least = mount.ancestry(path).filter_map(|dir| headroom_in(&dir, files)).chain(least).min();
+        if let Some(mount) = mount {
+            groups.extend(mount.ancestry(path).map(|dir| Group { dir, files }));
+        }
     }
-    least
-}
-
-fn headroom_in(dir: &Path, files: &Files) -> Option<u64> {
-    let number = |name| fs::read_to_string(dir.join(name)).ok()?.trim().parse::<u64>().ok();
-    // "max" is no number and so no limit; version 1 says nearly the largest number instead.
-    let limit = number(files.limit).filter(|&l| l < 1 << 60)?;
-    let usage = number(files.usage)?;
-    // Cached files count as used, but make room when asked.
-    let cached = fs::read_to_string(dir.join("memory.stat"))
-        .ok()
-        .and_then(|s| s.lines().find_map(|l| l.strip_prefix(files.reclaimable)?.trim().parse::<u64>().ok()))
-        .unwrap_or(0);
-    Some(limit.saturating_sub(usage.saturating_sub(cached)))
+    groups
 }
 
 /// Where a hierarchy of control groups is to be seen.
@@ -197,31 +244,108 @@ mod tests {
         assert_eq!(dirs, [Path::new("/sys/fs/cgroup/memory")]);
     }
 
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+
+    /// A hierarchy of control groups that is gone with this.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new() -> Self {
+            let name = format!("kettle-limits-{:016x}", super::super::memory::random());
+            let root = std::env::temp_dir().join(name);
+            fs::create_dir_all(&root).unwrap();
+            Self(root)
+        }
+
+        fn write(&self, group: &str, files: &[(&str, &str)]) -> &Self {
+            let dir = self.0.join(group);
+            fs::create_dir_all(&dir).unwrap();
+            files.iter().for_each(|(name, text)| fs::write(dir.join(name), text).unwrap());
+            self
+        }
+
+        fn group(&self) -> Group {
+            Group { dir: self.0.clone(), files: &V2 }
+        }
+
+        fn mount(&self) -> Option<Mount> {
+            Some(Mount { point: self.0.clone(), root: "/".into() })
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
     #[test]
     fn a_group_leaves_what_its_limit_leaves() {
-        let dir = std::env::temp_dir().join(format!("kettle-limits-{}", super::super::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("memory.max"), "1000\n").unwrap();
-        fs::write(dir.join("memory.current"), "700\n").unwrap();
-        assert_eq!(headroom_in(&dir, &V2), Some(300));
-        fs::write(dir.join("memory.stat"), "anon 5\ninactive_file 100\n").unwrap();
-        assert_eq!(headroom_in(&dir, &V2), Some(400));
-        fs::write(dir.join("memory.max"), "max\n").unwrap();
-        assert_eq!(headroom_in(&dir, &V2), None);
-        fs::write(dir.join("memory.max"), "").unwrap();
-        assert_eq!(headroom_in(&dir, &V2), None);
-        fs::remove_dir_all(&dir).unwrap();
+        let tree = Tree::new();
+        tree.write("", &[("memory.max", "1000\n"), ("memory.current", "700\n")]);
+        assert_eq!(tree.group().headroom(), Some(Headroom::new(300, 250, Bound::Cgroup)));
+        tree.write("", &[("memory.stat", "anon 5\ninactive_file 100\n")]);
+        assert_eq!(tree.group().headroom(), Some(Headroom::new(400, 250, Bound::Cgroup)));
+        for no_limit in ["max\n", "", "9223372036854771712\n"] {
+            tree.write("", &[("memory.max", no_limit)]);
+            assert_eq!(tree.group().headroom(), None);
+        }
+    }
+
+    #[test]
+    fn the_smallest_of_nested_groups_counts() {
+        let tree = Tree::new();
+        tree.write("", &[("memory.max", "max"), ("memory.current", "0")])
+            .write("outer", &[("memory.max", "1000000000"), ("memory.current", "900000000")])
+            .write("outer/middle", &[("memory.max", "800000000"), ("memory.current", "100000000")])
+            .write("outer/middle/inner", &[("memory.max", "2000000000"), ("memory.current", "0")]);
+        let mounts = Mounts { v1: None, v2: tree.mount() };
+        let groups = groups_in("0::/outer/middle/inner\n", &mounts);
+        assert_eq!(groups.iter().filter_map(Group::limit).min(), Some(800_000_000));
+        // The one outside has the least left.
+        assert_eq!(tightest(groups.iter().filter_map(Group::headroom)).left, 100_000_000);
+    }
+
+    #[test]
+    fn both_versions_count() {
+        let (old, new) = (Tree::new(), Tree::new());
+        old.write("job", &[("memory.limit_in_bytes", "500"), ("memory.usage_in_bytes", "100")])
+            .write("", &[("memory.limit_in_bytes", "9223372036854771712"), ("memory.usage_in_bytes", "9000")]);
+        new.write("job", &[("memory.max", "max"), ("memory.current", "100")]);
+        let mounts = Mounts { v1: old.mount(), v2: new.mount() };
+        let groups = groups_in("9:name=systemd:/\n5:cpu,memory:/job\n0::/job\nnonsense\n", &mounts);
+        assert_eq!(groups.iter().filter_map(Group::limit).collect::<Vec<_>>(), [500]);
+        assert_eq!(tightest(groups.iter().filter_map(Group::headroom)).left, 400);
+    }
+
+    #[test]
+    fn a_reserve_is_kept_but_not_of_everything() {
+        assert_eq!(reserve(64 * GIB), 64 * GIB / 20);
+        assert_eq!(reserve(GIB), 64 * MIB);
+        assert_eq!(reserve(256 * MIB), 64 * MIB);
+        assert_eq!(reserve(100 * MIB), 25 * MIB);
+        assert_eq!(reserve(0), 0);
+        assert_eq!(Headroom::new(100, 60, Bound::Machine).to_spare(), 40);
+        assert_eq!(Headroom::new(50, 60, Bound::Machine).to_spare(), 0);
     }
 
     #[test]
     fn lines_of_meminfo_are_read() {
-        let text = "MemTotal:  100 kB\nMemAvailable:   10 kB\nSwapFree: 2 kB\n";
-        assert_eq!(machine(text), Some(12 * 1024));
+        let text =
+            "MemTotal:  100 kB\nMemAvailable:   10 kB\nSwapFree: 2 kB\nCommitLimit: 80 kB\nCommitted_AS: 70 kB\n";
+        assert_eq!(machine(text), Some(Headroom::new(10 << 10, 25 << 10, Bound::Machine)), "swap is not counted");
         assert_eq!(machine("MemTotal: 100 kB\n"), None);
+        assert_eq!(machine("MemTotal: 100 kB\nMemAvailable: 18446744073709551615 kB\n"), None);
+        assert_eq!(commit(text, "0\n"), None);
+        assert_eq!(commit(text, "2\n"), Some(Headroom::new(10 << 10, 20 << 10, Bound::Commit)));
+        let large = "CommitLimit: 33554432 kB\nCommitted_AS: 33456128 kB\n";
+        assert_eq!(commit(large, "2\n").unwrap().to_spare(), 32 * MIB);
     }
 
     #[test]
     fn this_machine_has_room() {
-        assert!(headroom().bytes > 0);
+        assert!(headroom().left > 0);
+        assert!(total().unwrap() > headroom().reserve);
     }
 }

@@ -1,0 +1,125 @@
+"""What waits in queues has a bound, so that a getter that never gets makes nobody else pay.
+
+It is in no process's own memory. Were there no bound, the kernel would end a process that is large and has nothing to
+do with it, once memory has run out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+#: Puts until it is told that there is no more room, beside a process that has memory of its own.
+FILL = """
+import kettle.multiprocessing as mp
+
+def bystander(ready, end):
+    own = bytearray(b"x") * (50 << 20)
+    ready.set()
+    end.wait()
+
+if __name__ == "__main__":
+    ctx = mp.get_context("fork")
+    ready, end = ctx.Event(), ctx.Event()
+    other = ctx.Process(target=bystander, args=(ready, end), daemon=True)
+    other.start()
+    ready.wait()
+    queue, apart = mp.Queue(), mp.Queue()
+    apart.put("small")
+    number = 0
+    try:
+        while number < 2000:
+            queue.put((number, bytes(1 << 20)))
+            number += 1
+    except MemoryError as error:
+        print(error)
+    print(number)
+    assert other.is_alive()
+    for expected in range(number):
+        assert queue.get()[0] == expected
+    queue.put(bytes(1 << 20)), queue.get()
+    assert apart.get() == "small"
+    end.set()
+    other.join()
+    print(other.exitcode)
+"""
+
+MIB = 1 << 20
+
+
+def run(program, group=None, **environment):
+    """The lines that it prints; in a control group, if one is given."""
+
+    def enter():
+        if group is not None:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+        preexec_fn=enter,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def memory_hierarchy():
+    """The directory of the control group that this process is in, and the name of a limit's file there."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return Path("/sys/fs/cgroup/memory") / path.lstrip("/"), "memory.limit_in_bytes"
+    return Path("/sys/fs/cgroup") / path.lstrip("/"), "memory.max"
+
+
+@contextlib.contextmanager
+def control_group(limit):
+    """A control group below ours with so much memory, where such a one can be made."""
+    parent, file = memory_hierarchy()
+    group = parent / f"kettle-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made: {error}")
+    try:
+        try:
+            (group / file).write_text(str(limit))
+            inner = group / "inner"
+            inner.mkdir()
+        except OSError as error:
+            pytest.skip(f"no memory limit can be set: {error}")
+        try:
+            # The limit is the outer group's, as it is in a container.
+            yield inner
+        finally:
+            inner.rmdir()
+    finally:
+        group.rmdir()
+
+
+@pytest.mark.parametrize(("size", "limit"), [(400, None), (400, "none"), (150, None)])
+def test_in_a_container(size, limit):
+    with control_group(size * MIB) as group:
+        environment = {"KETTLE_ARENA_LIMIT": limit or ""}
+        why, number, exitcode = run(FILL, group, **environment)
+    assert exitcode == "0"
+    if limit is None:
+        # Half of it is the limit, less what the two processes have taken of it already.
+        assert 5 <= int(number) <= size // 2
+    else:
+        assert "container" in why
+        assert 50 <= int(number) <= size - 64 - 50
+
+
+def test_with_a_limit():
+    why, number, exitcode = run(FILL, KETTLE_ARENA_LIMIT="60M")
+    assert "60.0 MiB" in why
+    assert (50 <= int(number) <= 60, exitcode) == (True, "0")
