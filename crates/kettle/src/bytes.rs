@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use kettle_core::arena::Block;
-use serde::de::{SeqAccess, Visitor};
+use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec;
@@ -128,9 +128,11 @@ impl<'de> Deserialize<'de> for Bytes {
         }
         match Written::deserialize(deserializer)? {
             Written::Here(bytes) => Ok(Self::copy_of(bytes)),
-            Written::Block(number) => codec::unpack(number)
-                .map(|block| Self(Place::Arena(block)))
-                .ok_or_else(|| codec::reject("the block that it speaks of did not come with it")),
+            Written::Block(number) => match codec::unpack(number) {
+                Some(Ok(block)) => Ok(Self(Place::Arena(block))),
+                Some(Err(bytes)) => Ok(bytes.into()),
+                None => Err(de::Error::custom("the block that it speaks of did not come with it")),
+            },
         }
     }
 }

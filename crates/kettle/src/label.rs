@@ -92,7 +92,7 @@ macro_rules! by_token_and_label {
         impl<'de $(, $t $(: $bound)?)?> serde::Deserialize<'de> for $name$(<$t>)? {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let (crate::label::Incoming(body), label) = serde::Deserialize::deserialize(deserializer)?;
-                $($check(&body).map_err(crate::codec::reject)?;)?
+                $($check(&body).map_err(serde::de::Error::custom)?;)?
                 Ok(Self::from_parts(body, label))
             }
         }

@@ -26,7 +26,7 @@
 //! }
 //! ```
 //!
-//! Arguments and results travel by [serde](https://serde.rs). A [`Process`] can be [waited for](Process::wait_timeout),
+//! Arguments and results travel by [serde](https://serde.rs), [nearly all](#values) that it can write. A [`Process`] can be [waited for](Process::wait_timeout),
 //! [terminated](Process::terminate) and [killed](Process::kill); its [`join`](Process::join) gives the result, or tells
 //! of the panic, the exit code or the signal that was in the way. `add::builder(1, 2)` gives a [`Builder`], for a
 //! process with a name, or a daemon.
@@ -90,6 +90,30 @@
 //! `put` returns when the item is safe in shared memory, and fails at once if it cannot be encoded. Big byte strings
 //! travel as [`Bytes`], which are not copied out. [`JoinableQueue`] knows when all items have been dealt with, and
 //! [`mod@pipe`] connects two processes that want to hear of each other's end.
+//!
+//! # Values
+//!
+//! Items, arguments and results are values of any type that serde can write and read, and that owns what it consists of
+//! (`Serialize + DeserializeOwned`). A message has no names and no types in it, only data in the order of the fields. A
+//! value arrives as it was sent if what its `Serialize` writes and what its `Deserialize` reads match call by call. With
+//! serde's derive they do, whatever the type: structs, tuples, enums, options in options, maps with any keys, 128 bits,
+//! `#[serde(skip)]`, `default`, `rename`, `alias`, `transparent`, `from`, `into`, and `with` if its halves match.
+//!
+//! A value with which they do not match is refused by the call that would send it, with an [`EncodeError`] that names the
+//! type and says what to do. The item is not lost: the error hands it back. This concerns
+//!
+//! * a field that is left out here: by `skip_serializing_if` (if it is to be skipped; otherwise the value is sent),
+//!   `skip_serializing` or `skip_deserializing`;
+//! * types that ask what comes next: `tag`, `untagged`, `flatten`, `serde_json::Value`;
+//! * a variant that stands behind one with `#[serde(skip)]`;
+//! * sequences and maps of unknown length;
+//! * values that are nested more than 256 levels deep.
+//!
+//! Send them in another form: a type of your own without the attribute, or text, such as JSON.
+//!
+//! To know this, the sender reads the first value of each shape back itself, once in each process. (A shape is which
+//! variants, options and empty sequences a value has, and where.) So an `impl Serialize` may be called several times for one
+//! value, and an `impl Deserialize` where the value is sent. Both must go by the value and nothing else.
 //!
 //! # Locks and numbers
 //!
@@ -176,8 +200,7 @@
 //!
 //! # What cannot be
 //!
-//! * Values travel in [postcard](https://docs.rs/postcard)'s format, which does not describe itself: types that ask
-//!   what comes next (`#[serde(untagged)]`, `#[serde(flatten)]`, `serde_json::Value`) cannot be sent.
+//! * Values of some types cannot be sent, which [their sender is told](#values).
 //! * A handle means something only to the processes of one *session*: the program and all that it started by this
 //!   library. To others it is a clear error.
 //! * Linux only. A process that ignores `SIGCHLD` cannot learn how its children ended.

@@ -116,6 +116,7 @@ fn a_queue_that_is_shut_down_is_emptied_first() {
     assert_eq!(queue.get(), Err(GetError::ShutDown));
 }
 
+#[derive(Deserialize)]
 struct Stubborn;
 
 impl Serialize for Stubborn {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use kettle_core::shared::{self, Channel, IN_PACKET, PACKET_HEADER, PipeEnd, Received};
 use kettle_core::sys::child;
 use kettle_core::wait::{Deadline, Patience, Stopped};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 use crate::codec::{self, Message, Unsendable};
 use crate::error::DecodeError;
@@ -110,7 +110,7 @@ impl<S, R> Connection<S, R> {
     }
 }
 
-impl<S: Serialize, R> Connection<S, R> {
+impl<S: Serialize + DeserializeOwned, R> Connection<S, R> {
     fn send_with(&self, item: S, patience: &Patience<'_>) -> Result<(), SendError<S>> {
         match codec::encode(&item, Vec::new()) {
             Ok(message) => self.send_message(item, message, patience),
@@ -276,10 +276,14 @@ impl<S, R> AsFd for Connection<S, R> {
 
 impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        if codec::is_trial() {
+            codec::lend((self.fd.try_clone().map_err(ser::Error::custom)?, self.channel.clone()));
+            return (self.fd.as_raw_fd(), &[0u8; Channel::TOKENS][..]).serialize(serializer);
+        }
         let Some(ticket) = codec::ticket() else {
-            return Err(codec::refuse("an end of a pipe can be given only to a process that is being started"));
+            return Err(ser::Error::custom("an end of a pipe can be given only to a process that is being started"));
         };
-        let fd = self.fd.try_clone().map_err(codec::refuse)?;
+        let fd = self.fd.try_clone().map_err(ser::Error::custom)?;
         let number = fd.as_raw_fd();
         codec::pass_on(fd);
         (number, &self.channel.tokens(Some(ticket))[..]).serialize(serializer)
@@ -289,8 +293,11 @@ impl<S, R> Serialize for Connection<S, R> {
 impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (number, tokens) = <(i32, Vec<u8>)>::deserialize(deserializer)?;
-        let fd = child::take_inherited(number).map_err(codec::reject)?;
-        let channel = Channel::from_tokens(&tokens).map_err(codec::reject)?;
+        if codec::is_trial() {
+            return codec::lent().map(|(fd, channel)| Self::new(fd, channel));
+        }
+        let fd = child::take_inherited(number).map_err(de::Error::custom)?;
+        let channel = Channel::from_tokens(&tokens).map_err(de::Error::custom)?;
         Ok(Self::new(fd, channel))
     }
 }

@@ -59,7 +59,7 @@ macro_rules! one_way {
 one_way!(Receiver);
 one_way!(Sender);
 
-impl<T: Serialize> Sender<T> {
+impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// Sends an item, waiting for room if the receiver lags behind.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use std::marker::PhantomData;
 use kettle_core::arena::Block;
 use kettle_core::queue::{Body, PARTS_MAX};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::engine::{INLINE_MAX, Load};
 use crate::codec::{self, Message, Unsendable};
@@ -36,7 +37,7 @@ pub struct Call<R> {
 
 impl<R> Call<R> {
     #[doc(hidden)]
-    pub fn __new<A: Serialize>(key: &'static str, arguments: &A) -> Self {
+    pub fn __new<A: Serialize + DeserializeOwned>(key: &'static str, arguments: &A) -> Self {
         let encode = || {
             // Blocks and handles belong to a session.
             session::join()?;

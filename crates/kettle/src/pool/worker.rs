@@ -5,7 +5,7 @@ use std::thread;
 use kettle_core::arena::{Block, Token};
 use kettle_core::queue::Taken;
 use kettle_core::wait::Patience;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::call::{Calls, Unpacked, body};
 use super::engine::{Assignment, Desk, Load, Word, Worker};
@@ -32,6 +32,10 @@ pub(super) struct DeskToken(pub(super) Desk);
 
 impl Serialize for DeskToken {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if codec::is_trial() {
+            codec::lend(self.clone());
+            return [[0u8; Token::LEN]; 5].serialize(serializer);
+        }
         self.0.tokens(codec::ticket()).map(|token| token.to_bytes()).serialize(serializer)
     }
 }
@@ -39,7 +43,10 @@ impl Serialize for DeskToken {
 impl<'de> Deserialize<'de> for DeskToken {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let tokens = <[[u8; Token::LEN]; 5]>::deserialize(deserializer)?.map(|bytes| Token::from_bytes(&bytes));
-        Desk::from_tokens(&tokens).map(Self).map_err(codec::reject)
+        if codec::is_trial() {
+            return codec::lent();
+        }
+        Desk::from_tokens(&tokens).map(Self).map_err(de::Error::custom)
     }
 }
 
@@ -165,7 +172,7 @@ impl Made {
 
 /// Strings and what consists of them can always be written.
 fn written<T: Serialize>(words: &T) -> Message {
-    codec::encode(words, Vec::new()).unwrap_or_default()
+    codec::encode_own(words).unwrap_or_default()
 }
 
 /// The supervisor is about to end this process.

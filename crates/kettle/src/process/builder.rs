@@ -12,6 +12,7 @@ use kettle_core::queue::Queue;
 use kettle_core::sys::child::{self, Child};
 use kettle_core::wait::Patience;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::entry::{self, Header, StartLine};
 use super::error::StartError;
@@ -40,7 +41,7 @@ pub struct Builder<R> {
 
 impl<R> Builder<R> {
     #[doc(hidden)]
-    pub fn __new<A: Serialize + 'static>(key: &'static str, task: &str, arguments: A) -> Self {
+    pub fn __new<A: Serialize + DeserializeOwned + 'static>(key: &'static str, task: &str, arguments: A) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         Self {
             key,
@@ -86,7 +87,7 @@ impl<R> Builder<R> {
         let place = Reserved::new()?;
         let mailbox = Handle::new(|| Queue::new(0, false)).map_err(OutOfMemory::from)?;
         let header = Header { key: self.key.into(), name: self.name.clone(), parent: std::process::id() };
-        send(&mailbox, codec::encode(&header, Vec::new())?)?;
+        send(&mailbox, codec::encode_own(&header)?)?;
         let (arguments, descriptors) = (self.arguments)(place.ticket())?;
         send(&mailbox, arguments)?;
 

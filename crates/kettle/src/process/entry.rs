@@ -190,7 +190,7 @@ fn work(mailbox: &Handle<Queue>) -> Result<Message, String> {
 }
 
 fn text(s: &str) -> Result<Message, ()> {
-    codec::encode(s, Vec::new()).map_err(drop)
+    codec::encode_own(s).map_err(drop)
 }
 
 fn leave(mailbox: &Handle<Queue>, outcome: Outcome, message: Message) -> Result<(), ()> {

@@ -94,7 +94,7 @@ impl Entry {
 
 impl Arguments<'_> {
     /// Calls `task` with them.
-    pub fn answer<A: DeserializeOwned, R: Serialize>(self, task: impl FnOnce(A) -> R) -> Answer {
+    pub fn answer<A: DeserializeOwned, R: Serialize + DeserializeOwned>(self, task: impl FnOnce(A) -> R) -> Answer {
         let arguments = match codec::decode(self.bytes, self.blocks) {
             Ok(arguments) => arguments,
             Err(e) => return Answer(Err(Failure::Arguments(e))),

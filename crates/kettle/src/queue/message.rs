@@ -50,7 +50,7 @@ pub(crate) enum Refusal {
 
 impl Outgoing {
     /// The message of a value.
-    pub(crate) fn of<T: Serialize>(value: &T) -> Result<Self, Unsendable> {
+    pub(crate) fn of<T: Serialize + DeserializeOwned>(value: &T) -> Result<Self, Unsendable> {
         Ok(Self::new(0, codec::encode(value, scratch())?)?)
     }
 

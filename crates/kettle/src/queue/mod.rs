@@ -136,7 +136,7 @@ macro_rules! queue_methods {
             }
         }
 
-        impl<T: Serialize> $name<T> {
+        impl<T: Serialize + DeserializeOwned> $name<T> {
             fn put_with(&self, item: T, patience: &Patience<'_>) -> Result<(), PutError<T>> {
                 let mut message = match Outgoing::of(&item) {
                     Ok(message) => message,
@@ -339,7 +339,7 @@ impl<T> SimpleQueue<T> {
     }
 }
 
-impl<T: Serialize> SimpleQueue<T> {
+impl<T: Serialize + DeserializeOwned> SimpleQueue<T> {
     /// Puts an item. Never waits.
     ///
     /// # Errors

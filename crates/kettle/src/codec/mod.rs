@@ -1,19 +1,33 @@
-//! Values to bytes and back: serde at the edge, [postcard](https://docs.rs/postcard) in between.
+//! Values to bytes and back: serde at the edge, a compact format in between, which is that of one program and of no file.
+//!
+//! A message does not describe itself. That a value arrives as it was is made sure [when it is sent](trial).
 //!
 //! Two things do not become bytes. A handle (a [`Queue`](crate::Queue), a [`Lock`](crate::Lock) …) travels as a *token*
 //! and may be granted to one process; a big [`Bytes`](crate::Bytes) travels as a block of shared memory that changes
 //! hands. Both leave what goes with the message in the [`Baggage`] of the thread that encodes, and find it there when
 //! they are decoded.
 
+mod decoder;
+mod encoder;
+mod error;
+mod known;
+mod trial;
+
+use std::any::{Any, type_name};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::OwnedFd;
 
 use kettle_core::arena::{Block, Body, Handle, Ticket, Token};
 use kettle_core::queue::PARTS_MAX;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::ser;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use self::decoder::Blind;
+use self::encoder::Written;
+use self::error::Error;
 use crate::error::{DecodeError, EncodeError, OutOfMemory};
 
 /// What travels beside the bytes of a message.
@@ -25,10 +39,19 @@ struct Baggage {
     blocks: Vec<Option<Block>>,
     /// Descriptors that the new process is to inherit.
     descriptors: Vec<OwnedFd>,
-    /// Why it failed, in our own words: postcard keeps none.
-    reason: Option<String>,
     /// It failed for lack of memory.
     shortage: Option<OutOfMemory>,
+    /// Nothing is sent.
+    trial: Option<Trial>,
+}
+
+/// What stands in for the baggage while it is tried whether a value [arrives](trial::arrives).
+#[derive(Debug, Default)]
+struct Trial {
+    /// What does not become bytes, in the order in which it stands in the value.
+    lent: VecDeque<Box<dyn Any>>,
+    /// So many blocks would have been packed.
+    packed: usize,
 }
 
 thread_local! {
@@ -65,45 +88,74 @@ impl fmt::Display for Unsendable {
     }
 }
 
-/// A message for anybody. `scratch` lends its memory.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, scratch: Vec<u8>) -> Result<Message, Unsendable> {
+/// A message for anybody, if it is sure that the value arrives. `scratch` lends its memory.
+pub(crate) fn encode<T: Serialize + DeserializeOwned>(value: &T, scratch: Vec<u8>) -> Result<Message, Unsendable> {
     encode_with(value, scratch, None).map(|(message, _)| message)
 }
 
 /// A message for a process that is being started: its handles are granted to that one, and the descriptors that it is
 /// to inherit come out.
-pub(crate) fn encode_for<T: Serialize + ?Sized>(
+pub(crate) fn encode_for<T: Serialize + DeserializeOwned>(
     value: &T,
     ticket: Ticket,
 ) -> Result<(Message, Vec<OwnedFd>), Unsendable> {
     encode_with(value, Vec::new(), Some(ticket))
 }
 
-fn encode_with<T: Serialize + ?Sized>(
+/// A message of what this library says itself, and knows to arrive.
+pub(crate) fn encode_own<T: Serialize + ?Sized>(value: &T) -> Result<Message, Unsendable> {
+    let (result, baggage) = with_baggage(Baggage::default(), || write(value, 0, Vec::new()));
+    match result {
+        Ok(written) => Ok(Message { bytes: written.bytes, blocks: baggage.blocks.into_iter().flatten().collect() }),
+        Err(e) => Err(unsendable::<T>(baggage, &e)),
+    }
+}
+
+fn encode_with<T: Serialize + DeserializeOwned>(
     value: &T,
     mut scratch: Vec<u8>,
     ticket: Option<Ticket>,
 ) -> Result<(Message, Vec<OwnedFd>), Unsendable> {
     scratch.clear();
     let baggage = Baggage { ticket, ..Baggage::default() };
-    let (result, baggage) = with_baggage(baggage, || postcard::to_extend(value, scratch));
-    match result {
-        Ok(bytes) => {
-            let blocks = baggage.blocks.into_iter().flatten().collect();
-            Ok((Message { bytes, blocks }, baggage.descriptors))
+    let (result, mut baggage) = with_baggage(baggage, || write(value, trial::root_of::<T>(), scratch));
+    let written = match result {
+        Ok(written) => written,
+        Err(e) => return Err(unsendable::<T>(baggage, &e)),
+    };
+    if written.is_new {
+        let blocks = std::mem::take(&mut baggage.blocks);
+        let stand_in = Baggage { blocks, trial: Some(Trial::default()), ..Baggage::default() };
+        let (result, stand_in) = with_baggage(stand_in, || trial::arrives(value, &written.bytes));
+        if let Err(e) = result {
+            return Err(unsendable::<T>(stand_in, &e));
         }
-        Err(e) => Err(match baggage.shortage {
-            Some(shortage) => Unsendable::OutOfMemory(shortage),
-            None => Unsendable::Encode(EncodeError(baggage.reason.unwrap_or_else(|| e.to_string()))),
-        }),
+        baggage.blocks = stand_in.blocks;
+    }
+    let blocks = baggage.blocks.into_iter().flatten().collect();
+    Ok((Message { bytes: written.bytes, blocks }, baggage.descriptors))
+}
+
+fn write<T: Serialize + ?Sized>(value: &T, root: u64, bytes: Vec<u8>) -> Result<Written, Error> {
+    encoder::write(value, root, Written { bytes, is_new: false })
+}
+
+#[cold]
+fn unsendable<T: ?Sized>(baggage: Baggage, why: &Error) -> Unsendable {
+    match baggage.shortage {
+        Some(shortage) => Unsendable::OutOfMemory(shortage),
+        None => Unsendable::Encode(EncodeError(format!("it is of type {}, and {why}", type_name::<T>()))),
     }
 }
 
 /// The value of a message.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], blocks: Vec<Block>) -> Result<T, DecodeError> {
     let baggage = Baggage { blocks: blocks.into_iter().map(Some).collect(), ..Baggage::default() };
-    let (result, baggage) = with_baggage(baggage, || postcard::from_bytes(bytes));
-    result.map_err(|e| DecodeError(baggage.reason.unwrap_or_else(|| e.to_string())))
+    let (result, _) = with_baggage(baggage, || decoder::read(bytes, Blind));
+    match result {
+        Ok((value, Blind)) => Ok(value),
+        Err(e) => Err(DecodeError(format!("as a value of type {}: {e}", type_name::<T>()))),
+    }
 }
 
 /// Runs `f` with this baggage; what was there before (a message inside a message) comes back after it.
@@ -139,15 +191,18 @@ pub(crate) fn ticket() -> Option<Ticket> {
 const BLOCKS_MAX: usize = PARTS_MAX - 1;
 
 /// Packs a block with these bytes; says under which number. `None`: it does not fit, and they must stand in the message.
-pub(crate) fn pack<E: serde::ser::Error>(bytes: &[u8]) -> Result<Option<u32>, E> {
-    if now(|baggage| baggage.blocks.len()).is_none_or(|n| n >= BLOCKS_MAX) {
-        return Ok(None);
+pub(crate) fn pack<E: ser::Error>(bytes: &[u8]) -> Result<Option<u32>, E> {
+    let number = now(|baggage| baggage.trial.as_ref().map_or(baggage.blocks.len(), |trial| trial.packed));
+    let Some(number) = number.filter(|&n| n < BLOCKS_MAX) else { return Ok(None) };
+    if is_trial() {
+        now(|baggage| baggage.trial.as_mut().map(|trial| trial.packed += 1));
+        return Ok(Some(number as u32));
     }
     match Block::copy_of(bytes) {
-        Ok(block) => Ok(now(|baggage| {
-            baggage.blocks.push(Some(block));
-            baggage.blocks.len() as u32 - 1
-        })),
+        Ok(block) => {
+            now(|baggage| baggage.blocks.push(Some(block)));
+            Ok(Some(number as u32))
+        }
         Err(e) => {
             let shortage = OutOfMemory::from(e);
             now(|baggage| baggage.shortage = Some(shortage.clone()));
@@ -156,9 +211,16 @@ pub(crate) fn pack<E: serde::ser::Error>(bytes: &[u8]) -> Result<Option<u32>, E>
     }
 }
 
-/// Takes the block that was packed under that number.
-pub(crate) fn unpack(number: u32) -> Option<Block> {
-    now(|baggage| baggage.blocks.get_mut(number as usize)?.take()).flatten()
+/// Takes the block that was packed under that number; in a trial, a copy of its bytes.
+pub(crate) fn unpack(number: u32) -> Option<Result<Block, Vec<u8>>> {
+    now(|baggage| {
+        let place = baggage.blocks.get_mut(number as usize)?;
+        match &baggage.trial {
+            Some(_) => place.as_ref().map(|block| Err(block.as_slice().to_vec())),
+            None => place.take().map(Ok),
+        }
+    })
+    .flatten()
 }
 
 /// Has the new process inherit a descriptor.
@@ -166,23 +228,37 @@ pub(crate) fn pass_on(descriptor: OwnedFd) {
     now(|baggage| baggage.descriptors.push(descriptor));
 }
 
-/// A serializer's error that says `reason`, also at the other end of postcard.
-pub(crate) fn refuse<E: serde::ser::Error>(reason: impl ToString) -> E {
-    let reason = reason.to_string();
-    now(|baggage| baggage.reason = Some(reason.clone()));
-    E::custom(reason)
+/// Whether it is only tried if a value arrives. What does not become bytes is then [lent](lend) instead of being sent.
+pub(crate) fn is_trial() -> bool {
+    now(|baggage| baggage.trial.is_some()).unwrap_or(false)
 }
 
-/// The same for a deserializer.
-pub(crate) fn reject<E: serde::de::Error>(reason: impl ToString) -> E {
-    let reason = reason.to_string();
-    now(|baggage| baggage.reason = Some(reason.clone()));
-    E::custom(reason)
+/// In a trial, what is written next is a value of its own.
+fn begin_again() {
+    now(|baggage| baggage.trial = Some(Trial::default()));
+}
+
+/// Lends what the value has at this place to the other half of a trial.
+pub(crate) fn lend(what: impl Any) {
+    now(|baggage| baggage.trial.as_mut().map(|trial| trial.lent.push_back(Box::new(what))));
+}
+
+/// What was lent at this place.
+pub(crate) fn lent<X: Any, E: de::Error>() -> Result<X, E> {
+    let lent = now(|baggage| baggage.trial.as_mut()?.lent.pop_front()).flatten();
+    match lent.and_then(|lent| lent.downcast().ok()) {
+        Some(lent) => Ok(*lent),
+        None => Err(E::custom("its Deserialize expects another handle than its Serialize wrote")),
+    }
 }
 
 /// A handle as serde sees it: a token. It is granted to the process for which it is encoded; written into anything
 /// else, it makes what it names live as long as the session.
 pub(crate) fn write_handle<B: Body, S: Serializer>(handle: &Handle<B>, serializer: S) -> Result<S::Ok, S::Error> {
+    if is_trial() {
+        lend(handle.clone());
+        return [0u8; Token::LEN].serialize(serializer);
+    }
     let token = match ticket() {
         Some(ticket) => handle.token_for(ticket),
         None => handle.token_pinned(),
@@ -193,8 +269,11 @@ pub(crate) fn write_handle<B: Body, S: Serializer>(handle: &Handle<B>, serialize
 /// The handle behind a token.
 pub(crate) fn read_handle<'de, B: Body, D: Deserializer<'de>>(deserializer: D) -> Result<Handle<B>, D::Error> {
     let token = Token::from_bytes(&<[u8; Token::LEN]>::deserialize(deserializer)?);
-    crate::session::join().map_err(reject)?;
-    Handle::from_token(&token).map_err(reject)
+    if is_trial() {
+        return lent();
+    }
+    crate::session::join().map_err(de::Error::custom)?;
+    Handle::from_token(&token).map_err(de::Error::custom)
 }
 
 /// Lets a type that is a placed body (its field `body`) and nothing else travel by token. `check` says of a handle that
@@ -210,7 +289,7 @@ macro_rules! by_token {
         impl<'de $(, $t $(: $bound)?)?> serde::Deserialize<'de> for $name$(<$t>)? {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let body = crate::codec::read_handle(deserializer)?;
-                $($check(&body).map_err(crate::codec::reject)?;)?
+                $($check(&body).map_err(serde::de::Error::custom)?;)?
                 Ok(Self::from_body(body))
             }
         }

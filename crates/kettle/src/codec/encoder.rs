@@ -1,0 +1,579 @@
+//! A value to bytes.
+//!
+//! The format has no names and no types, only data, in the order of the fields:
+//!
+//! | | |
+//! |---|---|
+//! | `bool`, `u8`, `i8` | a byte |
+//! | other integers, `char` | seven bits a byte, the lowest first; the top bit says that more follow; signed ones zigzag |
+//! | floats | their bits, little-endian |
+//! | strings, bytes | their length, then they |
+//! | options | a byte 0, or a byte 1 and the value |
+//! | enums | the number of the variant, then its fields |
+//! | sequences, maps | how many elements there are, then they; an element that would take no byte takes one, so that a length is never believed beyond the bytes that are there |
+//! | units | nothing |
+
+use std::fmt::{Display, Write as _};
+
+use serde::ser::{
+    SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
+    SerializeTupleVariant,
+};
+use serde::{Serialize, Serializer};
+
+use super::error::{DEPTH_MAX, Error};
+use super::known::{self, Edge, STEP};
+use super::trial::Event;
+
+/// Where the bytes go, and what is noted of the way.
+pub(super) trait Sink: 'static {
+    fn push(&mut self, byte: u8);
+    fn extend(&mut self, bytes: &[u8]);
+    /// How many bytes there were so far.
+    fn len(&self) -> usize;
+    /// Every call of the serializer.
+    fn note(&mut self, event: Event);
+    /// A branch was taken.
+    fn reach(&mut self, edge: Edge);
+}
+
+/// The bytes of a message, and whether it has a shape that is not known to arrive.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) bytes: Vec<u8>,
+    pub(super) is_new: bool,
+}
+
+impl Sink for Written {
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
+
+    #[inline]
+    fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    #[inline]
+    fn note(&mut self, _: Event) {}
+
+    #[inline]
+    fn reach(&mut self, edge: Edge) {
+        self.is_new |= !known::is_known(edge);
+    }
+}
+
+/// Writes one value.
+#[derive(Debug)]
+pub(super) struct Encoder<S> {
+    sink: S,
+    /// The type of the whole value.
+    root: u64,
+    depth: usize,
+}
+
+/// What stands for a type: the function that writes it.
+fn type_of<T: Serialize + ?Sized>() -> u64 {
+    let write: fn(&T, At<'static, Written>) -> Result<(), Error> = T::serialize;
+    write as usize as u64
+}
+
+/// Writes `value`, as part of a value of the type that `root` stands for.
+pub(super) fn write<T: Serialize + ?Sized, S: Sink>(value: &T, root: u64, sink: S) -> Result<S, Error> {
+    let mut encoder = Encoder { sink, root, depth: 0 };
+    let whole = At { encoder: &mut encoder, place: 0, owner: type_of::<T>() };
+    // Values without any branch need a trial as well: the first one of each type.
+    whole.encoder.sink.reach(known::edge(root, whole.owner, 0));
+    value.serialize(whole)?;
+    Ok(encoder.sink)
+}
+
+/// The place of a value inside the whole.
+pub(super) struct At<'e, S> {
+    encoder: &'e mut Encoder<S>,
+    place: u64,
+    /// The type of what stands here.
+    owner: u64,
+}
+
+/// A sequence, a map, a struct, a tuple, or a variant that is one, while it is written.
+pub(super) struct Parts<'e, S> {
+    encoder: &'e mut Encoder<S>,
+    /// Of the part that comes next.
+    place: u64,
+    /// How many parts are still to come, as far as was said.
+    left: usize,
+    /// What was written before a part of a sequence.
+    before: usize,
+}
+
+/// The branches, in the upper half of a word; below it stands a number.
+mod branch {
+    pub(super) const NONE: u64 = 1 << 32;
+    pub(super) const SOME: u64 = 2 << 32;
+    pub(super) const SEQ: u64 = 3 << 32;
+    pub(super) const MAP: u64 = 4 << 32;
+    pub(super) const FIELDS: u64 = 5 << 32;
+    pub(super) const UNIT_VARIANT: u64 = 6 << 32;
+    pub(super) const NEWTYPE_VARIANT: u64 = 7 << 32;
+    pub(super) const VARIANT: u64 = 8 << 32;
+}
+
+/// What stands for a name: where it is.
+fn name_of(name: &'static str) -> u64 {
+    (name.as_ptr() as usize as u64).rotate_left(32)
+}
+
+impl<'e, S: Sink> At<'e, S> {
+    #[inline]
+    fn unsigned(self, number: u64, event: Event) -> Result<(), Error> {
+        self.encoder.sink.note(event);
+        self.encoder.varint(number);
+        Ok(())
+    }
+
+    #[inline]
+    fn byte(self, byte: u8, event: Event) -> Result<(), Error> {
+        self.encoder.sink.note(event);
+        self.encoder.sink.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn slice(self, bytes: &[u8], event: Event) -> Result<(), Error> {
+        self.encoder.sink.note(event);
+        self.encoder.varint(bytes.len() as u64);
+        self.encoder.sink.extend(bytes);
+        Ok(())
+    }
+
+    /// Takes a branch; says where what follows stands.
+    #[inline]
+    fn take(&mut self, branch: u64) -> u64 {
+        self.encoder.sink.reach(known::edge(self.encoder.root, self.place ^ self.owner, branch));
+        self.owner.wrapping_add(branch.wrapping_mul(known::SPREAD))
+    }
+
+    #[inline]
+    fn parts(mut self, branch: u64, len: usize) -> Result<Parts<'e, S>, Error> {
+        let place = self.take(branch);
+        self.encoder.deeper()?;
+        Ok(Parts { encoder: self.encoder, place, left: len, before: 0 })
+    }
+
+    #[inline]
+    fn fields(self, name: &'static str, len: usize) -> Result<Parts<'e, S>, Error> {
+        self.encoder.sink.note(Event::Fields);
+        self.parts(name_of(name) ^ (branch::FIELDS | len as u64), len)
+    }
+
+    #[inline]
+    fn variant(self, name: &'static str, number: u32, len: usize) -> Result<Parts<'e, S>, Error> {
+        self.encoder.sink.note(Event::Variant);
+        self.encoder.varint(u64::from(number));
+        self.parts(name_of(name) ^ branch::VARIANT ^ u64::from(number) ^ ((len as u64) << 40), len)
+    }
+
+    fn only_part<T: Serialize + ?Sized>(mut self, branch: u64, value: &T) -> Result<(), Error> {
+        let place = self.take(branch);
+        self.encoder.deeper()?;
+        value.serialize(At { encoder: self.encoder, place: place.wrapping_add(STEP), owner: type_of::<T>() })?;
+        self.encoder.depth -= 1;
+        Ok(())
+    }
+}
+
+impl<S: Sink> Encoder<S> {
+    #[inline]
+    fn varint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.sink.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.sink.push(number as u8);
+    }
+
+    fn long_varint(&mut self, mut number: u128) {
+        while number >= 0x80 {
+            self.sink.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.sink.push(number as u8);
+    }
+
+    #[inline]
+    fn deeper(&mut self) -> Result<(), Error> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX { Err(Error::too_deep()) } else { Ok(()) }
+    }
+}
+
+impl<S: Sink> Parts<'_, S> {
+    /// A part of a sequence or a map.
+    #[inline]
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T, place: u64) -> Result<(), Error> {
+        value.serialize(At { encoder: self.encoder, place, owner: type_of::<T>() })
+    }
+
+    #[inline]
+    fn begin_element(&mut self) {
+        self.before = self.encoder.sink.len();
+    }
+
+    #[inline]
+    fn end_element(&mut self) {
+        if self.encoder.sink.len() == self.before {
+            self.encoder.sink.push(0);
+        }
+        self.left = self.left.wrapping_sub(1);
+    }
+
+    #[inline]
+    fn end_counted(self) -> Result<(), Error> {
+        self.encoder.sink.note(Event::End);
+        self.encoder.depth -= 1;
+        if self.left == 0 { Ok(()) } else { Err(Error::miscounted()) }
+    }
+
+    #[inline]
+    fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.encoder.sink.note(Event::Field);
+        self.place = self.place.wrapping_add(STEP);
+        self.left = self.left.wrapping_sub(1);
+        value.serialize(At { encoder: self.encoder, place: self.place, owner: type_of::<T>() })
+    }
+
+    #[inline]
+    fn end_fields(self) -> Result<(), Error> {
+        self.encoder.sink.note(Event::End);
+        self.encoder.depth -= 1;
+        if self.left != 0 {
+            // Not as many as it said: so another branch.
+            self.encoder.sink.reach(known::edge(self.encoder.root, self.place, self.left as u64));
+        }
+        Ok(())
+    }
+}
+
+fn zigzag(n: i64) -> u64 {
+    ((n << 1) ^ (n >> 63)) as u64
+}
+
+impl<'e, S: Sink> Serializer for At<'e, S> {
+    type Ok = ();
+    type Error = Error;
+    type SerializeSeq = Parts<'e, S>;
+    type SerializeTuple = Parts<'e, S>;
+    type SerializeTupleStruct = Parts<'e, S>;
+    type SerializeTupleVariant = Parts<'e, S>;
+    type SerializeMap = Parts<'e, S>;
+    type SerializeStruct = Parts<'e, S>;
+    type SerializeStructVariant = Parts<'e, S>;
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn serialize_bool(self, v: bool) -> Result<(), Error> {
+        self.byte(v.into(), Event::Bool)
+    }
+
+    #[inline]
+    fn serialize_i8(self, v: i8) -> Result<(), Error> {
+        self.byte(v as u8, Event::I8)
+    }
+
+    #[inline]
+    fn serialize_i16(self, v: i16) -> Result<(), Error> {
+        self.unsigned(zigzag(v.into()), Event::Signed(16))
+    }
+
+    #[inline]
+    fn serialize_i32(self, v: i32) -> Result<(), Error> {
+        self.unsigned(zigzag(v.into()), Event::Signed(32))
+    }
+
+    #[inline]
+    fn serialize_i64(self, v: i64) -> Result<(), Error> {
+        self.unsigned(zigzag(v), Event::Signed(64))
+    }
+
+    fn serialize_i128(self, v: i128) -> Result<(), Error> {
+        self.encoder.sink.note(Event::Signed(128));
+        self.encoder.long_varint(((v << 1) ^ (v >> 127)) as u128);
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_u8(self, v: u8) -> Result<(), Error> {
+        self.byte(v, Event::U8)
+    }
+
+    #[inline]
+    fn serialize_u16(self, v: u16) -> Result<(), Error> {
+        self.unsigned(v.into(), Event::Unsigned(16))
+    }
+
+    #[inline]
+    fn serialize_u32(self, v: u32) -> Result<(), Error> {
+        self.unsigned(v.into(), Event::Unsigned(32))
+    }
+
+    #[inline]
+    fn serialize_u64(self, v: u64) -> Result<(), Error> {
+        self.unsigned(v, Event::Unsigned(64))
+    }
+
+    fn serialize_u128(self, v: u128) -> Result<(), Error> {
+        self.encoder.sink.note(Event::Unsigned(128));
+        self.encoder.long_varint(v);
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_f32(self, v: f32) -> Result<(), Error> {
+        self.encoder.sink.note(Event::F32);
+        self.encoder.sink.extend(&v.to_bits().to_le_bytes());
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_f64(self, v: f64) -> Result<(), Error> {
+        self.encoder.sink.note(Event::F64);
+        self.encoder.sink.extend(&v.to_bits().to_le_bytes());
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_char(self, v: char) -> Result<(), Error> {
+        self.unsigned(u32::from(v).into(), Event::Char)
+    }
+
+    #[inline]
+    fn serialize_str(self, v: &str) -> Result<(), Error> {
+        self.slice(v.as_bytes(), Event::Str)
+    }
+
+    #[inline]
+    fn serialize_bytes(self, v: &[u8]) -> Result<(), Error> {
+        self.slice(v, Event::Bytes)
+    }
+
+    #[inline]
+    fn serialize_none(mut self) -> Result<(), Error> {
+        self.take(branch::NONE);
+        self.byte(0, Event::None)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+        self.encoder.sink.note(Event::Some);
+        self.encoder.sink.push(1);
+        self.only_part(branch::SOME, value)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<(), Error> {
+        self.encoder.sink.note(Event::Unit);
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<(), Error> {
+        self.serialize_unit()
+    }
+
+    #[inline]
+    fn serialize_unit_variant(mut self, name: &'static str, number: u32, _: &'static str) -> Result<(), Error> {
+        self.take(name_of(name) ^ (branch::UNIT_VARIANT | u64::from(number)));
+        self.unsigned(number.into(), Event::UnitVariant)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _name: &'static str, value: &T) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        number: u32,
+        _variant: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        self.encoder.sink.note(Event::NewtypeVariant);
+        self.encoder.varint(number.into());
+        self.only_part(name_of(name) ^ (branch::NEWTYPE_VARIANT | u64::from(number)), value)
+    }
+
+    #[inline]
+    fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, Error> {
+        let len = len.ok_or_else(Error::without_length)?;
+        self.encoder.sink.note(Event::Seq);
+        self.encoder.varint(len as u64);
+        let mut parts = self.parts(branch::SEQ | u64::from(len != 0), len)?;
+        parts.place = parts.place.wrapping_add(STEP);
+        Ok(parts)
+    }
+
+    #[inline]
+    fn serialize_tuple(self, len: usize) -> Result<Self::SerializeTuple, Error> {
+        self.encoder.sink.note(Event::Fields);
+        self.parts(branch::FIELDS | len as u64, len)
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeTupleStruct, Error> {
+        self.fields(name, len)
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        name: &'static str,
+        number: u32,
+        _variant: &'static str,
+        len: usize,
+    ) -> Result<Self::SerializeTupleVariant, Error> {
+        self.variant(name, number, len)
+    }
+
+    #[inline]
+    fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, Error> {
+        let len = len.ok_or_else(Error::without_length)?;
+        self.encoder.sink.note(Event::Map);
+        self.encoder.varint(len as u64);
+        let mut parts = self.parts(branch::MAP | u64::from(len != 0), len)?;
+        parts.place = parts.place.wrapping_add(STEP);
+        Ok(parts)
+    }
+
+    #[inline]
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeStruct, Error> {
+        self.fields(name, len)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        number: u32,
+        _variant: &'static str,
+        len: usize,
+    ) -> Result<Self::SerializeStructVariant, Error> {
+        self.variant(name, number, len)
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Error> {
+        let mut text = String::new();
+        write!(text, "{value}").map_err(|_| Error::new("its Display fails"))?;
+        self.serialize_str(&text)
+    }
+}
+
+impl<S: Sink> SerializeSeq for Parts<'_, S> {
+    type Ok = ();
+    type Error = Error;
+
+    #[inline]
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.begin_element();
+        self.element(value, self.place)?;
+        self.end_element();
+        Ok(())
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Error> {
+        self.end_counted()
+    }
+}
+
+impl<S: Sink> SerializeMap for Parts<'_, S> {
+    type Ok = ();
+    type Error = Error;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
+        self.begin_element();
+        self.element(key, self.place)
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.element(value, self.place.wrapping_add(STEP))?;
+        self.end_element();
+        Ok(())
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Error> {
+        self.end_counted()
+    }
+}
+
+impl<S: Sink> SerializeTuple for Parts<'_, S> {
+    type Ok = ();
+    type Error = Error;
+
+    #[inline]
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.field(value)
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Error> {
+        self.end_fields()
+    }
+}
+
+/// What is named after its type, or its variant: all the same.
+macro_rules! fields {
+    ($($kind:ident),+) => {$(
+        impl<S: Sink> $kind for Parts<'_, S> {
+            type Ok = ();
+            type Error = Error;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+                self.field(value)
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), Error> {
+                self.end_fields()
+            }
+        }
+    )+};
+    (named: $($kind:ident),+) => {$(
+        impl<S: Sink> $kind for Parts<'_, S> {
+            type Ok = ();
+            type Error = Error;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Result<(), Error> {
+                self.field(value)
+            }
+
+            fn skip_field(&mut self, name: &'static str) -> Result<(), Error> {
+                Err(Error::skipped(name))
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), Error> {
+                self.end_fields()
+            }
+        }
+    )+};
+}
+
+fields!(SerializeTupleStruct, SerializeTupleVariant);
+fields!(named: SerializeStruct, SerializeStructVariant);

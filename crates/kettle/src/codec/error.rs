@@ -1,0 +1,87 @@
+//! Why a value does not become bytes, or bytes no value.
+
+use std::fmt;
+
+use serde::{de, ser};
+
+/// The text says what is wrong and, where it is the type's own doing, what to do about it.
+#[derive(Debug)]
+pub(crate) struct Error(Box<str>);
+
+/// How deep a value may be nested, on its way out and on its way in: a limit that every stack has room for.
+pub(super) const DEPTH_MAX: usize = 256;
+
+impl Error {
+    #[cold]
+    pub(super) fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    #[cold]
+    pub(super) fn too_deep() -> Self {
+        Self::new(format!(
+            "it is nested more than {DEPTH_MAX} levels deep, and the stack of its receiver might not do; \
+             send it in a flat form, such as a list of its parts"
+        ))
+    }
+
+    #[cold]
+    pub(super) fn skipped(name: &str) -> Self {
+        Self::new(format!(
+            "its field `{name}` is left out here (#[serde(skip_serializing_if)]), and the receiver would take the \
+             next field for it; remove that attribute, or send a type without it"
+        ))
+    }
+
+    #[cold]
+    pub(super) fn without_length() -> Self {
+        Self::new(
+            "it has a sequence or a map that does not know its length (as #[serde(flatten)] makes one); \
+             derive without that attribute, or send it as text, in JSON for instance",
+        )
+    }
+
+    #[cold]
+    pub(super) fn miscounted() -> Self {
+        Self::new("its Serialize announces another number of elements than it writes")
+    }
+
+    #[cold]
+    pub(super) fn guessing() -> Self {
+        Self::new(
+            "its Deserialize asks what comes next, which a message does not tell (so do types with \
+             #[serde(tag)], #[serde(untagged)] or #[serde(flatten)], and serde_json::Value); \
+             derive without these attributes, or send it as text, in JSON for instance",
+        )
+    }
+
+    #[cold]
+    pub(super) fn ends_early() -> Self {
+        Self::new("the message ends in the middle of the value")
+    }
+
+    #[cold]
+    pub(super) fn malformed(what: &str) -> Self {
+        Self::new(format!("the message has something else where {what} is expected"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl ser::Error for Error {
+    fn custom<M: fmt::Display>(text: M) -> Self {
+        Self::new(text.to_string())
+    }
+}
+
+impl de::Error for Error {
+    fn custom<M: fmt::Display>(text: M) -> Self {
+        Self::new(text.to_string())
+    }
+}
