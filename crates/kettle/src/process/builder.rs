@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use kettle_core::arena::{Handle, Ticket, participants};
 use kettle_core::queue::Queue;
 use kettle_core::sys::child::{self, Child};
+use kettle_core::sys::process::is_privileged;
 use kettle_core::wait::Patience;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -82,6 +83,9 @@ impl<R> Builder<R> {
         if !entry::is_initialised() && Harness::test().is_none() {
             return Err(StartError::NotInitialised);
         }
+        if is_privileged() {
+            return Err(StartError::Privileged);
+        }
         let arena = session::join()?.descriptor().map_err(OutOfMemory::from)?;
         supervisor::reap_the_forgotten();
         let place = Reserved::new()?;
@@ -106,7 +110,7 @@ impl<R> Builder<R> {
             ticket: place.ticket(),
             mailbox: mailbox.token_for(place.ticket()),
         };
-        let process = Child::start(c"/proc/self/exe", &arguments_for(&line), &environment(), &inherited)?;
+        let process = Child::start(c"/proc/self/exe", &arguments_for(&line), &environment(&line), &inherited)?;
         let ticket = place.taken_by(process.pid());
         let child = Supervised::new(process, ticket, writer, self.name, self.daemon, self.outlive_parent);
         Ok(Process::new(supervisor::watch(child), mailbox))
@@ -171,15 +175,17 @@ fn arguments_for(line: &StartLine) -> Vec<CString> {
     arguments.into_iter().filter_map(c_string).collect()
 }
 
-/// That of this process, and what it does about deadlocks.
-fn environment() -> Vec<CString> {
+/// That of this process, what it does about deadlocks, and what makes a start line of the last argument.
+fn environment(line: &StartLine) -> Vec<CString> {
     let entry = |(mut name, value): (OsString, OsString)| {
         name.push("=");
         name.push(value);
         c_string(name)
     };
-    let others = std::env::vars_os().filter(|(name, _)| name != deadlock::VARIABLE);
-    others.chain([(deadlock::VARIABLE.into(), deadlock::for_children().into())]).filter_map(entry).collect()
+    let ours = [(deadlock::VARIABLE, deadlock::for_children().into()), (entry::VARIABLE, line.to_string())];
+    let others = std::env::vars_os().filter(|(name, _)| ours.iter().all(|(our, _)| name != our));
+    let ours = ours.iter().map(|(name, value): &(_, String)| (name.into(), value.into()));
+    others.chain(ours).filter_map(entry).collect()
 }
 
 /// What came from the system as a C string is one again.

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use kettle_core::arena::{Handle, Session, Ticket, Token, participants};
 use kettle_core::queue::Queue;
-use kettle_core::sys::{child, signal};
+use kettle_core::sys::{child, process as system, signal};
 use kettle_core::wait::Patience;
 use serde::{Deserialize, Serialize};
 
@@ -26,16 +26,29 @@ static CURRENT: OnceLock<Current> = OnceLock::new();
 /// started by a [`task!`](crate::task), it runs the task, and does not return.
 ///
 /// What stands before it in `main` runs in every process, and finds other arguments on the command line of a child.
+/// These arguments mean nothing without a variable in the environment that says the same, which `init` removes; and in a
+/// program that is set-user-id they mean nothing at all.
 ///
 /// When the program ends, by returning from `main` or by `exit`, daemons among its children are killed and all others
 /// are waited for.
 pub fn init() {
-    match std::env::args_os().next_back().as_deref().and_then(|a| a.to_str()).and_then(StartLine::parse) {
-        Some(line) => run(line),
+    match start_line() {
+        Some(line) => {
+            system::forget_variable(VARIABLE);
+            run(line)
+        }
         None => {
             CURRENT.get_or_init(Current::main);
         }
     }
+}
+
+/// A child's last argument, if its parent has put it into the environment as well. An argument alone may be anybody's: the
+/// name of a file, say.
+fn start_line() -> Option<StartLine> {
+    let argument = std::env::args_os().next_back()?;
+    let line = StartLine::parse(argument.to_str()?)?;
+    (!system::is_privileged() && std::env::var_os(VARIABLE)? == argument).then_some(line)
 }
 
 pub(super) fn is_initialised() -> bool {
@@ -110,6 +123,9 @@ pub(super) struct StartLine {
 }
 
 const MARK: &str = "kettle-child";
+
+/// It says in the environment of a child what its last argument says.
+pub(super) const VARIABLE: &str = "KETTLE_CHILD";
 
 impl fmt::Display for StartLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,6 +14,9 @@ pub enum StartError {
     /// `main` does not begin with [`kettle::init`](crate::init): the child, which is this program again, would not
     /// know what it is.
     NotInitialised,
+    /// This program has rights that the one who started it does not have (it is set-user-id, say). It does not believe a
+    /// command line, so it could not be its own child.
+    Privileged,
     /// The arguments cannot be turned into bytes.
     Encode(EncodeError),
     /// There is no shared memory.
@@ -28,6 +31,10 @@ impl fmt::Display for StartError {
             Self::NotInitialised => f.write_str(
                 "no process can be started before kettle::init() was called; let main begin with it \
                  (and tests have kettle::init_in_tests!())",
+            ),
+            Self::Privileged => f.write_str(
+                "a program that is set-user-id, set-group-id or has capabilities of its own can start no process by this \
+                 library; start one by std::process::Command, which gives up these rights and then calls kettle::init()",
             ),
             Self::Encode(e) => write!(f, "the arguments: {e}"),
             Self::OutOfMemory(e) => e.fmt(f),

@@ -14,6 +14,22 @@ pub fn id() -> u32 {
     unsafe { libc::getpid() as u32 }
 }
 
+/// Whether this program has rights that the one who started it does not have: it is set-user-id, set-group-id, or has
+/// capabilities of its own. Then its arguments and its environment are not to be trusted.
+pub fn is_privileged() -> bool {
+    // SAFETY: getauxval looks a number up in what the kernel handed over, and knows this one on every Linux.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Takes a variable out of the environment that this process was started with, so that programs which it starts do not
+/// get it.
+pub fn forget_variable(name: &str) {
+    // SAFETY: std's lock keeps this apart from all that reads or writes the environment through std. C code that reads it
+    // without that lock meets `unsetenv`, of glibc or musl, which moves pointers up in an array that stays where it is,
+    // and frees no string that the process was started with: it reads the old environment or the new one.
+    unsafe { std::env::remove_var(name) }
+}
+
 /// The kernel's number of this thread. It costs a system call once per thread, and again after `fork`.
 #[inline]
 pub fn thread_id() -> u32 {
