@@ -50,7 +50,7 @@ fn one_that_is_kept_is_listed_and_closed_in_the_end() {
     alone(|| {
         let (reader, _writer) = child::pipe().unwrap();
         let number = reader.as_raw_fd();
-        let known = KnownFd::new(reader, "a pipe").unwrap();
+        let known = KnownFd::new(reader, "a pipe");
         assert_eq!(known.get().unwrap().as_raw_fd(), number);
         assert_eq!(descriptor::kept(), [number]);
         drop(known);
@@ -64,7 +64,7 @@ fn one_that_is_not_ours_any_more_is_neither_used_nor_closed() {
     alone(|| {
         let (reader, _writer) = child::pipe().unwrap();
         let number = reader.as_raw_fd();
-        let known = KnownFd::new(reader, "a pipe").unwrap();
+        let known = KnownFd::new(reader, "a pipe");
         let theirs = replace(number, file(b"theirs"));
         assert_eq!(known.get().unwrap_err(), DescriptorLost { number, purpose: "a pipe" });
         assert_eq!(descriptor::kept(), []);
@@ -73,9 +73,26 @@ fn one_that_is_not_ours_any_more_is_neither_used_nor_closed() {
         drop(theirs);
 
         let (reader, _writer) = child::pipe().unwrap();
-        let known = KnownFd::new(reader, "a pipe").unwrap();
-        close(known.number());
+        let known = KnownFd::new(reader, "a pipe");
+        close(known.as_raw_fd());
         assert!(known.get().is_err());
+    });
+}
+
+#[test]
+fn one_that_others_use_is_hollowed_and_its_number_closed_in_the_end() {
+    alone(|| {
+        let (reader, mut writer) = child::pipe().map(|(r, w)| (r, File::from(w))).unwrap();
+        let known = KnownFd::new(reader, "a pipe");
+        let hollow = known.hollow().unwrap();
+        assert_eq!(hollow.as_raw_fd(), known.as_raw_fd());
+        assert_eq!(writer.write(b"x").unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+        assert!(known.get().is_err() && known.hollow().is_none());
+        drop(known);
+        assert!(hollow.is_ours());
+        let theirs = replace(hollow.as_raw_fd(), file(b"theirs"));
+        drop(hollow);
+        assert!(is_open(theirs.as_raw_fd()));
     });
 }
 
@@ -84,9 +101,9 @@ fn a_number_of_ours_that_another_one_of_ours_has_now_stays_listed() {
     alone(|| {
         let (reader, _writer) = child::pipe().unwrap();
         let (other, _other_writer) = child::pipe().unwrap();
-        let first = KnownFd::new(reader, "a pipe").unwrap();
-        let number = first.number();
-        let second = KnownFd::new(replace(number, other).into(), "another").unwrap();
+        let first = KnownFd::new(reader, "a pipe");
+        let number = first.as_raw_fd();
+        let second = KnownFd::new(replace(number, other).into(), "another");
         drop(first);
         assert!(second.is_ours());
         assert_eq!(descriptor::kept(), [number]);
@@ -113,13 +130,13 @@ fn a_forked_child_closes_what_is_private_and_nothing_of_its_own() {
     alone(|| {
         let (reader, writer) = child::pipe().unwrap();
         let (other, _other_writer) = child::pipe().unwrap();
-        let common = KnownFd::new(reader, "a pipe").unwrap();
-        let private = KnownFd::private(writer, "a life pipe").unwrap();
-        let lost = KnownFd::private(other, "another life pipe").unwrap();
-        let theirs = replace(lost.number(), file(b"theirs"));
+        let common = KnownFd::new(reader, "a pipe");
+        let private = KnownFd::private(writer, "a life pipe");
+        let lost = KnownFd::private(other, "another life pipe");
+        let theirs = replace(lost.as_raw_fd(), file(b"theirs"));
         Child::fork(|| {
             descriptor::close_private();
-            assert!(!is_open(private.number()) && !private.is_ours());
+            assert!(!is_open(private.as_raw_fd()) && !private.is_ours());
             assert!(common.is_ours());
             assert!(is_open(theirs.as_raw_fd()));
         })
@@ -139,12 +156,12 @@ fn the_arena_without_its_descriptor() {
         let large = vec![7_u8; 300_000];
         drop(Block::copy_of(&large).unwrap());
         let small = Block::copy_of(b"before").unwrap();
-        let gate = Gate::new();
+        let (told, done) = (Gate::new(), Gate::new());
         let other = Child::fork(|| {
-            gate.tell(Block::copy_of(&vec![9_u8; 3_000_000]).unwrap().into_off().to_bits());
-            gate.pass();
+            told.tell(Block::copy_of(&vec![9_u8; 3_000_000]).unwrap().into_off().to_bits());
+            done.pass();
         });
-        let others = Off::from_bits(gate.hear()).unwrap();
+        let others = Off::from_bits(told.hear()).unwrap();
 
         let mut theirs = replace(number, file(&vec![b'P'; 1 << 20]));
         assert!(matches!(session.descriptor(), Err(ArenaError::DescriptorLost(lost)) if lost.number == number));
@@ -159,7 +176,7 @@ fn the_arena_without_its_descriptor() {
         let block = unsafe { Block::take(others) }.unwrap();
         assert!(block.as_slice().iter().all(|&b| b == 9) && block.len() == 3_000_000);
         drop(block);
-        gate.open();
+        done.open();
         other.succeeds();
         session.reclaim().unwrap();
         session.check().unwrap();

@@ -1,12 +1,12 @@
 //! Pipes: whole messages in order, back-pressure, and ends that go.
 
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
 use kettle_core::arena::Block;
 use kettle_core::queue::{Body, Parcel};
 use kettle_core::shared::{Channel, IN_PACKET, PACKET_HEADER, PipeEnd, ReceiveError, Received, SendError, init, pipe};
+use kettle_core::sys::descriptor::KnownFd;
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
 /// Longer than anything here takes: a test that hangs fails.
@@ -18,16 +18,16 @@ fn soon() -> Patience<'static> {
     Patience::until(Deadline::after(Duration::from_millis(50)))
 }
 
-fn new_pipe() -> [(OwnedFd, Channel); 2] {
+fn new_pipe() -> [(KnownFd, Channel); 2] {
     init();
-    pipe().expect("there is room for a pipe")
+    pipe().expect("there is room for a pipe").map(|(socket, channel)| (KnownFd::new(socket, "an end"), channel))
 }
 
-fn end((socket, channel): &(OwnedFd, Channel)) -> PipeEnd<'_> {
-    PipeEnd { fd: socket.as_raw_fd(), channel: Some(channel) }
+fn end((socket, channel): &(KnownFd, Channel)) -> PipeEnd<'_> {
+    PipeEnd { socket, channel: Some(channel) }
 }
 
-fn send(from: &(OwnedFd, Channel), bytes: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
+fn send(from: &(KnownFd, Channel), bytes: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
     if bytes.len() <= IN_PACKET {
         return end(from).send(7, bytes, patience);
     }
@@ -35,7 +35,7 @@ fn send(from: &(OwnedFd, Channel), bytes: &[u8], patience: &Patience<'_>) -> Res
     end(from).send_through(&from.1, Parcel::blocks(7, Body::Block(block), Vec::new()), bytes.len(), patience)
 }
 
-fn receive(at: &(OwnedFd, Channel), patience: &Patience<'_>) -> Result<Vec<u8>, ReceiveError> {
+fn receive(at: &(KnownFd, Channel), patience: &Patience<'_>) -> Result<Vec<u8>, ReceiveError> {
     let mut buffer = Vec::new();
     let end = end(at);
     let posted = end.posted();
@@ -178,7 +178,7 @@ fn an_end_is_rebuilt_from_its_tokens() {
 #[test]
 fn a_bare_socket_passes_short_messages_and_refuses_long_ones() {
     let [a, b] = new_pipe();
-    let bare = PipeEnd { fd: b.0.as_raw_fd(), channel: None };
+    let bare = PipeEnd { socket: &b.0, channel: None };
     let mut buffer = Vec::new();
     send(&a, b"short", &patience()).unwrap();
     assert!(matches!(bare.try_receive(&mut buffer), Ok(Some(Received::Inline(7)))));

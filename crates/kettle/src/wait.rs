@@ -27,15 +27,15 @@ pub trait Waitable: sealed::Waitable {}
 impl<W: sealed::Waitable> Waitable for W {}
 
 mod sealed {
-    use super::{BorrowedFd, EventCount, Scope};
+    use super::{EventCount, Scope, Watch};
 
     /// What tells of a change.
     #[derive(Debug)]
     pub enum Source<'a> {
         /// Something in shared memory, or on the heap.
         Events(&'a EventCount, Scope),
-        /// Something of the system's.
-        Descriptor(BorrowedFd<'a>),
+        /// Something of the system's; None where the program closed it, so that it is to be looked at now and then.
+        Descriptor(Option<Watch>),
     }
 
     pub trait Waitable {
@@ -71,11 +71,7 @@ pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<V
         return Ok(found);
     }
     with_doorbell(|bell| {
-        let mut watched = vec![Watch::readable(bell.as_raw_fd())];
-        watched.extend(things.iter().filter_map(|thing| match thing.source() {
-            Source::Descriptor(fd) => Some(Watch::readable(fd.as_raw_fd())),
-            Source::Events(..) => None,
-        }));
+        let mut watched = Vec::new();
         let doors = Doors { bell, things };
         loop {
             doors.leave();
@@ -83,6 +79,12 @@ pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<V
             if !found.is_empty() {
                 return Ok(found);
             }
+            watched.clear();
+            watched.extend(bell.watch());
+            watched.extend(things.iter().filter_map(|thing| match thing.source() {
+                Source::Descriptor(watch) => watch,
+                Source::Events(..) => None,
+            }));
             match sleep_on(&mut watched, &patience) {
                 // All are looked at anyway.
                 Ok(()) => drop(bell.drain()),
@@ -133,7 +135,7 @@ fn with_doorbell<R>(f: impl FnOnce(&Doorbell) -> io::Result<R>) -> io::Result<R>
     }
     let me = process::id();
     let bell = match BELL.take() {
-        Some((pid, bell)) if pid == me => bell,
+        Some((pid, bell)) if pid == me && bell.is_ours() => bell,
         _ => {
             // Doorbells are the session's, also where nothing else is shared between processes.
             session::join().map_err(io::Error::other)?;
@@ -193,23 +195,23 @@ by_events! {
 }
 
 macro_rules! by_descriptor {
-    ($($name:ident <$($t:ident $(: $bound:path)?),+>, |$this:ident| $fd:expr);+ $(;)?) => {$(
+    ($($name:ident <$($t:ident $(: $bound:path)?),+>, |$this:ident| $ready:expr, $watch:expr);+ $(;)?) => {$(
         impl<$($t $(: $bound)?),+> sealed::Waitable for $name<$($t),+> {
             fn is_ready(&self) -> bool {
                 let $this = self;
-                is_readable($fd)
+                $ready
             }
             fn source(&self) -> Source<'_> {
                 let $this = self;
-                Source::Descriptor($fd)
+                Source::Descriptor($watch)
             }
         }
     )+};
 }
 
 by_descriptor! {
-    Connection<S, R>, |this| this.as_fd();
-    Receiver<T>, |this| this.as_fd();
-    Process<R>, |this| this.sentinel();
-    Readable<F: AsFd>, |this| this.0.as_fd();
+    Connection<S, R>, |this| this.is_ready(), this.watch();
+    Receiver<T>, |this| this.can_receive(), this.watch();
+    Process<R>, |this| this.has_ended(), this.watch();
+    Readable<F: AsFd>, |this| is_readable(this.0.as_fd()), Some(Watch::readable(this.0.as_fd().as_raw_fd()));
 }

@@ -88,7 +88,7 @@ fn begin() -> Result<&'static Header, ArenaError> {
     header.segments[0].len.store(HEADER_LEN as u64, Ordering::Relaxed);
     header.segment_count.store(1, Ordering::Relaxed);
     header.magic.store(MAGIC, Ordering::Release);
-    install_header(fd, header)?;
+    install_header(fd, header);
     Ok(header)
 }
 
@@ -112,7 +112,7 @@ pub(super) fn attach(fd: OwnedFd) -> Result<&'static Header, ArenaError> {
     let known = match joined {
         Ok(None) => {
             fork::install_handlers();
-            install_header(memory::move_high(fd), header)?;
+            install_header(memory::move_high(fd), header);
             return Ok(header);
         }
         Ok(Some(known)) => Ok(known),
@@ -143,13 +143,12 @@ pub(super) fn check_namespace(header: &Header) -> Result<(), ArenaError> {
     }
 }
 
-fn install_header(fd: OwnedFd, header: &'static Header) -> Result<(), DescriptorLost> {
-    let file = Box::new(KnownFd::new(fd, "Kettle's shared memory")?);
+fn install_header(fd: OwnedFd, header: &'static Header) {
+    let file = Box::new(KnownFd::new(fd, "Kettle's shared memory"));
     header.doorbells.join();
     FILE.store(Box::into_raw(file), Ordering::Release);
     // Release: whoever sees the base sees the file and the header's beginning.
     BASES[0].store(ptr::from_ref(header).cast_mut().cast(), Ordering::Release);
-    Ok(())
 }
 
 /// The address here of a place in the arena, mapping its segment at the first touch.

@@ -16,6 +16,7 @@ use std::sync::atomic::{self, AtomicPtr};
 use crate::atomics::{AtomicU64, Ordering};
 use crate::sys::doorbell::{Bell, Ring, Ringer, Rung};
 use crate::sys::memory;
+use crate::sys::socket::Watch;
 
 /// Where a waiter that cannot sleep wants to be rung, and what is to be called out there.
 ///
@@ -108,23 +109,28 @@ fn session() -> Option<&'static Doorbells> {
     unsafe { SESSION.load(Ordering::Acquire).as_ref() }
 }
 
-/// That of this process, made when it is first needed. Without a lock: a child that is forked while another thread holds
-/// one would find it held for ever.
+/// That of this process, made when it is first needed, and again when the program closed it. Without a lock: a child that
+/// is forked while another thread holds one would find it held for ever.
 fn ringer() -> Option<&'static Ringer> {
-    let mut there = RINGER.load(Ordering::Acquire);
-    if there.is_null() {
-        let made = Box::into_raw(Box::new(Ringer::new().ok()?));
-        there = match RINGER.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => made,
-            Err(first) => {
-                // SAFETY: it came out of a box just now, and nobody else has seen it.
-                drop(unsafe { Box::from_raw(made) });
-                first
-            }
-        };
+    let there = RINGER.load(Ordering::Acquire);
+    // SAFETY: what is in RINGER came out of a box, is never freed or changed, and was published by the exchange below.
+    if let Some(ringer) = unsafe { there.as_ref() }
+        && ringer.is_ours()
+    {
+        return Some(ringer);
     }
-    // SAFETY: what is in RINGER came out of a box, is never freed or changed, and was published by the exchange above.
-    Some(unsafe { &*there })
+    let made = Box::into_raw(Box::new(Ringer::new().ok()?));
+    // The one before stays where it is: another thread may be looking at it.
+    let ringer = match RINGER.compare_exchange(there, made, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => made,
+        Err(first) => {
+            // SAFETY: it came out of a box just now, and nobody else has seen it.
+            drop(unsafe { Box::from_raw(made) });
+            first
+        }
+    };
+    // SAFETY: as above.
+    Some(unsafe { &*ringer })
 }
 
 /// What makes a bell ring.
@@ -169,6 +175,8 @@ pub struct Doorbell {
     session: &'static Doorbells,
     /// The session's count of refused rings when this bell was last empty.
     refused: AtomicU64,
+    /// Somebody looked, and the socket was not ours any more.
+    is_lost: atomic::AtomicBool,
 }
 
 /// How many rings are taken at a time: a loop has other things to do, too.
@@ -190,7 +198,10 @@ impl Doorbell {
             let Some(door) = Door::of_bell(session.made.fetch_add(1, Ordering::Relaxed)) else { continue };
             let identity = BellIdentity::of(door);
             match Bell::bind(&identity.name, identity.secret) {
-                Ok(bell) => return Ok(Self { bell, door, session, refused: AtomicU64::new(refused) }),
+                Ok(bell) => {
+                    let (refused, is_lost) = (AtomicU64::new(refused), atomic::AtomicBool::new(false));
+                    return Ok(Self { bell, door, session, refused, is_lost });
+                }
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse => taken = Some(e),
                 Err(e) => return Err(e),
             }
@@ -208,14 +219,32 @@ impl Doorbell {
         self.bell.as_raw_fd()
     }
 
+    /// Looks whether it can still ring, or the program closed it.
+    pub fn is_ours(&self) -> bool {
+        let ours = self.bell.is_ours();
+        if !ours {
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+        ours
+    }
+
+    /// To be woken by it. None once [`is_ours`](Self::is_ours) or [`drain`](Self::drain) found that the program closed it:
+    /// then the end of the slice has to do.
+    pub fn watch(&self) -> Option<Watch> {
+        (!self.is_lost.load(Ordering::Relaxed)).then(|| Watch::readable(self.as_raw_fd()))
+    }
+
     /// Rings it from this side, so that whoever sleeps on the descriptor wakes.
     pub fn ring(&self) {
         self.door.ring();
     }
 
     /// Takes the rings that there are, 64 at most: what was called out. None: look at everything, since some may have
-    /// been lost, or there are more; then the descriptor may still be readable.
+    /// been lost, or there are more; then the descriptor may still be readable. Likewise if the program closed it.
     pub fn drain(&self) -> Option<Vec<u32>> {
+        if !self.is_ours() {
+            return None;
+        }
         let calls = calls(|| self.bell.take());
         // What was refused was refused, and counted, while the socket was full: before this look.
         let refused = self.session.refused.load(Ordering::SeqCst);

@@ -4,15 +4,22 @@ mod error;
 mod one_way;
 
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+#[cfg(feature = "tokio")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use kettle_core::shared::{self, Channel, IN_PACKET, PACKET_HEADER, PipeEnd, Received};
 use kettle_core::sys::child;
+use kettle_core::sys::descriptor::KnownFd;
+use kettle_core::sys::socket::Watch;
 use kettle_core::wait::{Deadline, Patience, Stopped};
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+#[cfg(feature = "tokio")]
+use tokio::io::unix::AsyncFd;
 
 use crate::codec::{self, Message, Unsendable};
 use crate::error::DecodeError;
@@ -67,7 +74,7 @@ pub fn pipe<A, B>() -> Result<Pipe<A, B>, PipeError> {
 ///
 /// An end may be an argument of a process that is started. To a process that runs already it cannot be sent.
 pub struct Connection<S, R = S> {
-    fd: OwnedFd,
+    socket: KnownFd,
     channel: Channel,
     #[cfg(feature = "tokio")]
     watched: crate::reactor::Watched,
@@ -87,7 +94,7 @@ pub struct PipeStatistics {
 impl<S, R> Connection<S, R> {
     fn new(fd: OwnedFd, channel: Channel) -> Self {
         Self {
-            fd,
+            socket: KnownFd::new(fd, "an end of a pipe"),
             channel,
             #[cfg(feature = "tokio")]
             watched: crate::reactor::Watched::default(),
@@ -96,12 +103,27 @@ impl<S, R> Connection<S, R> {
     }
 
     fn end(&self) -> PipeEnd<'_> {
-        PipeEnd { fd: self.fd.as_raw_fd(), channel: Some(&self.channel) }
+        PipeEnd { socket: &self.socket, channel: Some(&self.channel) }
     }
 
-    /// Whether something can be received now: an item, or the end of the pipe.
+    /// Whether something can be received now: an item, or the end of the pipe. Or an error: that the program closed the
+    /// descriptor.
     pub fn is_ready(&self) -> bool {
-        crate::wait::is_readable(self.as_fd())
+        crate::wait::is_readable(self.as_fd()) || !self.socket.is_ours()
+    }
+
+    pub(crate) fn watch(&self) -> Option<Watch> {
+        self.socket.is_ours().then(|| Watch::readable(self.socket.as_raw_fd()))
+    }
+
+    fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.socket.get()?.try_clone_to_owned()
+    }
+
+    /// Watched by the runtime we run on.
+    #[cfg(feature = "tokio")]
+    fn asynchronous(&self) -> io::Result<Arc<AsyncFd<OwnedFd>>> {
+        self.watched.get(self.socket.get()?)
     }
 
     /// How it is.
@@ -165,7 +187,7 @@ impl<S: Serialize + DeserializeOwned, R> Connection<S, R> {
     /// See [`SendError`]; the item comes back with it.
     #[cfg(feature = "tokio")]
     pub async fn send_async(&self, mut item: S) -> Result<(), SendError<S>> {
-        let watched = match self.watched.get(self.as_fd()) {
+        let watched = match self.asynchronous() {
             Ok(watched) => watched,
             Err(e) => return Err(SendError::Io(item, e)),
         };
@@ -246,7 +268,7 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     /// See [`RecvError`].
     #[cfg(feature = "tokio")]
     pub async fn recv_async(&self) -> Result<R, RecvError> {
-        let watched = self.watched.get(self.as_fd()).map_err(RecvError::Io)?;
+        let watched = self.asynchronous().map_err(RecvError::Io)?;
         loop {
             let mut ready = watched.readable().await.map_err(RecvError::Io)?;
             match self.try_recv() {
@@ -270,20 +292,20 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
 impl<S, R> AsFd for Connection<S, R> {
     /// Readable when something can be received.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
         if codec::is_trial() {
-            codec::lend((self.fd.try_clone().map_err(ser::Error::custom)?, self.channel.clone()));
-            return (self.fd.as_raw_fd(), &[0u8; Channel::TOKENS][..]).serialize(serializer);
+            codec::lend((self.duplicate().map_err(ser::Error::custom)?, self.channel.clone()));
+            return (self.socket.as_raw_fd(), &[0u8; Channel::TOKENS][..]).serialize(serializer);
         }
         let Some(ticket) = codec::ticket() else {
             return Err(ser::Error::custom("an end of a pipe can be given only to a process that is being started"));
         };
-        let fd = self.fd.try_clone().map_err(ser::Error::custom)?;
+        let fd = self.duplicate().map_err(ser::Error::custom)?;
         let number = fd.as_raw_fd();
         codec::pass_on(fd);
         (number, &self.channel.tokens(Some(ticket))[..]).serialize(serializer)
@@ -304,6 +326,6 @@ impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
 
 impl<S, R> fmt::Debug for Connection<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("fd", &self.fd.as_raw_fd()).finish_non_exhaustive()
+        f.debug_struct("Connection").field("fd", &self.socket.as_raw_fd()).finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use kettle_core::sys::socket::Watch;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -91,6 +92,16 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     #[cfg(feature = "tokio")]
     pub async fn send_async(&self, item: T) -> Result<(), SendError<T>> {
         self.0.send_async(item).await
+    }
+}
+
+impl<T> Receiver<T> {
+    pub(crate) fn can_receive(&self) -> bool {
+        self.0.is_ready()
+    }
+
+    pub(crate) fn watch(&self) -> Option<Watch> {
+        self.0.watch()
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kettle_core::arena::Handle;
 use kettle_core::queue::Queue;
+use kettle_core::sys::socket::Watch;
 use kettle_core::wait::Patience;
 use serde::de::DeserializeOwned;
 
@@ -57,6 +58,16 @@ impl<R> Process<R> {
     /// How it ended, if it did. `ExitStatusExt::signal` tells the signal that ended it.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
+    }
+
+    /// To be woken by its end; None where the program closed the descriptor that tells.
+    pub(crate) fn watch(&self) -> Option<Watch> {
+        self.child.is_watched();
+        self.child.watch()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.child.has_ended()
     }
 
     /// A descriptor that is readable when the process has ended, for `poll` and event loops.
@@ -137,12 +148,19 @@ impl<R: DeserializeOwned> Process<R> {
     /// As [`join`](Self::join).
     #[cfg(feature = "tokio")]
     pub async fn join_async(self) -> Result<R, JoinError> {
-        let watched = crate::reactor::watch(self.sentinel()).map_err(JoinError::Io)?;
+        let watched = match self.child.is_watched() {
+            true => Some(crate::reactor::watch(self.sentinel()).map_err(JoinError::Io)?),
+            // The program closed what watches it.
+            false => None,
+        };
         loop {
             if let Some(status) = self.child.try_wait().map_err(JoinError::Io)? {
                 return self.outcome(status);
             }
-            watched.readable().await.map_err(JoinError::Io)?.clear_ready();
+            match &watched {
+                Some(watched) => watched.readable().await.map_err(JoinError::Io)?.clear_ready(),
+                None => tokio::time::sleep(crate::reactor::LOOK_AGAIN).await,
+            }
         }
     }
 

@@ -1,13 +1,14 @@
 //! The children of this process: none is left as a zombie, and none without supervision.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use kettle_core::arena::{Ticket, participants};
 use kettle_core::sys::child::{self, Child};
+use kettle_core::sys::descriptor::KnownFd;
 use kettle_core::sys::socket::Watch;
 use kettle_core::wait::{Patience, WatchError, sleep_on};
 
@@ -26,7 +27,7 @@ pub(super) struct Supervised {
 enum State {
     /// It runs, or is a zombie. While this process has the write end, the child lives.
     Started {
-        _life: Option<OwnedFd>,
+        _life: Option<KnownFd>,
     },
     Reaped(ExitStatus),
     /// Somebody else reaped it: an error number.
@@ -42,7 +43,16 @@ impl Supervised {
         daemon: bool,
         outlives: bool,
     ) -> Self {
-        Self { child, ticket, name, daemon, outlives, state: Mutex::new(State::Started { _life: life }) }
+        Self {
+            child,
+            ticket,
+            name,
+            daemon,
+            outlives,
+            state: Mutex::new(State::Started {
+                _life: life.map(|end| KnownFd::new(end, "what ties a child process to its parent")),
+            }),
+        }
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -89,12 +99,28 @@ impl Supervised {
             if let Some(status) = self.try_wait()? {
                 return Ok(Some(status));
             }
-            match sleep_on(&mut [Watch::readable(self.as_fd().as_raw_fd())], patience) {
+            // Where the program closed what watches it, we look again after each slice.
+            self.child.is_watched();
+            match sleep_on(self.watch().as_mut_slice(), patience) {
                 Ok(()) => {}
                 Err(WatchError::Stopped(_)) => return self.try_wait(),
                 Err(WatchError::Io(e)) => return Err(e),
             }
         }
+    }
+
+    /// To be woken by its end; see [`Child::watch`].
+    pub(super) fn watch(&self) -> Option<Watch> {
+        self.child.watch()
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.child.is_watched()
+    }
+
+    /// Whether it has ended, reaped or not.
+    pub(super) fn has_ended(&self) -> bool {
+        self.child.has_ended()
     }
 
     fn is_over(&self) -> bool {

@@ -1,12 +1,13 @@
 //! What both ends of a direction share: its locks, and how much is on its way.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use super::SendError;
 use crate::atomics::{AtomicU64, Ordering};
 use crate::shared::Processes;
 use crate::sync::{Home, Lock, LockError, OnOwnerDeath};
-use crate::sys::socket::{self, Watch};
+use crate::sys::descriptor::KnownFd;
+use crate::sys::socket::{self as sys, Watch};
 use crate::wait::{EventCount, Patience, Stopped};
 
 /// How many bytes of long messages may be on their way; a single message may have more.
@@ -51,7 +52,7 @@ impl Lane {
     }
 
     /// Under the lock of those who send: waits until `len` more bytes may be on their way.
-    pub(super) fn wait_for_room(&self, fd: RawFd, len: u64, patience: &Patience<'_>) -> Result<(), SendError> {
+    pub(super) fn wait_for_room(&self, socket: &KnownFd, len: u64, patience: &Patience<'_>) -> Result<(), SendError> {
         let room = || {
             let there = self.on_their_way();
             (there == 0 || there.saturating_add(len) <= ON_THEIR_WAY).then_some(Ok(()))
@@ -60,10 +61,13 @@ impl Lane {
             return r;
         }
         let each_nap = || {
-            let mut other = [Watch::gone(fd)];
-            match socket::poll(&mut other, core::time::Duration::ZERO) {
+            let mut other = [Watch::gone(socket.as_raw_fd())];
+            if !socket.is_ours() {
+                return Some(Err(SendError::Io(socket.lost().into())));
+            }
+            match sys::poll(&mut other, core::time::Duration::ZERO) {
                 Ok(_) if other[0].is_ready() => Some(Err(SendError::Closed)),
-                _ => match socket::unreceived(fd) {
+                _ => match sys::unreceived(socket.as_fd()) {
                     Ok(0) => Some(Ok(())),
                     Ok(_) => None,
                     Err(e) => Some(Err(SendError::Io(e))),

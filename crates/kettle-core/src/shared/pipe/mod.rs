@@ -21,10 +21,11 @@ mod receive;
 mod send;
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 
 use crate::arena::{ArenaError, Handle};
 use crate::queue::Queue;
+use crate::sys::descriptor::KnownFd;
 use crate::sys::socket;
 
 pub use channel::Channel;
@@ -37,7 +38,7 @@ pub use send::SendError;
 #[derive(Clone, Copy, Debug)]
 pub struct PipeEnd<'a> {
     /// The socket.
-    pub fd: RawFd,
+    pub socket: &'a KnownFd,
     /// Without it, only short messages pass.
     pub channel: Option<&'a Channel>,
 }

@@ -1,6 +1,7 @@
 //! Receiving a message: a packet, and what it announces.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
 use super::lane::Held;
 use super::packet::{ANNOUNCED, ANNOUNCEMENT, IN_PACKET, INLINE, PACKET_HEADER, announced};
@@ -85,7 +86,8 @@ impl PipeEnd<'_> {
     ) -> Result<Received, ReceiveError> {
         loop {
             if !(self.channel.is_some() && spin_until(|| self.posted() != seen)) {
-                sleep_on(&mut [Watch::readable(self.fd)], patience)?;
+                self.socket.get().map_err(|lost| ReceiveError::Io(lost.into()))?;
+                sleep_on(&mut [Watch::readable(self.socket.as_raw_fd())], patience)?;
             }
             seen = self.posted();
             if let Some(received) = self.look(buffer, patience)? {
@@ -113,7 +115,8 @@ impl PipeEnd<'_> {
             }
         };
         loop {
-            match socket::receive(self.fd, buffer, PACKET_HEADER + IN_PACKET) {
+            match socket::receive(self.socket.as_fd(), buffer, PACKET_HEADER + IN_PACKET) {
+                Ok(0) | Err(_) if !self.socket.is_ours() => return Err(ReceiveError::Io(self.socket.lost().into())),
                 // Every message has a header.
                 Ok(0) => return Err(ReceiveError::End),
                 Ok(_) => break fetched(&|count| count + 1),

@@ -1,6 +1,7 @@
 //! Sending a message: in a packet, or through the arena and announced by one.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
 use super::lane::{Held, Lane};
 use super::packet::{IN_PACKET, INLINE, announcement};
@@ -47,7 +48,7 @@ impl PipeEnd<'_> {
 
     fn send_packet(&self, first: &[u8], second: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
         loop {
-            match socket::send(self.fd, first, second) {
+            match socket::send(self.socket.as_fd(), first, second) {
                 Ok(_) => {
                     if let Some(channel) = self.channel {
                         channel.outward().0.posted.fetch_add(1, Ordering::Release);
@@ -55,7 +56,8 @@ impl PipeEnd<'_> {
                     return Ok(());
                 }
                 Err(e) => match e.kind() {
-                    io::ErrorKind::WouldBlock => sleep_on(&mut [Watch::writable(self.fd)], patience)?,
+                    _ if !self.socket.is_ours() => return Err(SendError::Io(self.socket.lost().into())),
+                    io::ErrorKind::WouldBlock => sleep_on(&mut [Watch::writable(self.socket.as_raw_fd())], patience)?,
                     // Told once when the other end went with messages unread; the next try says `BrokenPipe`.
                     io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
                     io::ErrorKind::BrokenPipe => return Err(SendError::Closed),
@@ -95,7 +97,7 @@ impl PipeEnd<'_> {
         len: u64,
         patience: &Patience<'_>,
     ) -> Result<(), SendError> {
-        lane.wait_for_room(self.fd, len, patience)?;
+        lane.wait_for_room(self.socket, len, patience)?;
         let number = queue.statistics::<ArenaStore>().put;
         queue.put(place_of(queue), parcel, &patience.at_least_a_second()).map_err(|e| match e {
             PutError::Exhausted(_, e) => SendError::Exhausted(e),

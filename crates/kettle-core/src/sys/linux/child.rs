@@ -6,8 +6,12 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use super::descriptor::KnownFd;
 use super::process;
+use super::socket::{self, Watch};
 
 /// A process that this one started and that nobody has reaped before.
 ///
@@ -15,10 +19,19 @@ use super::process;
 #[derive(Debug)]
 pub struct Child {
     pid: u32,
-    fd: OwnedFd,
+    /// A pidfd.
+    fd: KnownFd,
+    /// Somebody looked, and it was not ours any more.
+    is_lost: AtomicBool,
 }
 
+const WATCHED: &str = "what watches a child process";
+
 impl Child {
+    fn new(pid: u32, fd: OwnedFd) -> Self {
+        Self { pid, fd: KnownFd::new(fd, WATCHED), is_lost: AtomicBool::new(false) }
+    }
+
     /// Starts `program`. Every descriptor in `inherited` has the same number there; all others that are closed on exec
     /// are closed. The new process has no signal blocked, and `SIGPIPE` has its default meaning.
     ///
@@ -47,7 +60,7 @@ impl Child {
             libc::posix_spawn(&mut pid, program.as_ptr(), &actions.0, &attributes.0, argv.as_ptr(), envp.as_ptr())
         })?;
         match process::open(pid as u32) {
-            Ok(fd) => Ok(Self { pid: pid as u32, fd }),
+            Ok(fd) => Ok(Self::new(pid as u32, fd)),
             Err(e) => {
                 // Not to be watched, so not to be left running. It is our child and not reaped: the number is its.
                 // SAFETY: integers, and a null pointer where the status is not wanted.
@@ -66,7 +79,7 @@ impl Child {
     /// # Errors
     /// When there is no such process, or no descriptor left.
     pub fn adopt(pid: u32) -> io::Result<Self> {
-        Ok(Self { pid, fd: process::open(pid)? })
+        Ok(Self::new(pid, process::open(pid)?))
     }
 
     /// Its number.
@@ -74,15 +87,61 @@ impl Child {
         self.pid
     }
 
+    /// Looks whether what watches it is still there, or the program closed it.
+    pub fn is_watched(&self) -> bool {
+        let ours = self.fd.is_ours();
+        if !ours {
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+        ours
+    }
+
+    /// To be woken by its end. None once [`is_watched`](Self::is_watched) or [`has_ended`](Self::has_ended) found that the
+    /// program closed the descriptor: then `has_ended` is to be asked now and then.
+    pub fn watch(&self) -> Option<Watch> {
+        (!self.is_lost.load(Ordering::Relaxed)).then(|| Watch::readable(self.fd.as_raw_fd()))
+    }
+
+    /// Whether it has ended; it may be a zombie still, or be reaped.
+    pub fn has_ended(&self) -> bool {
+        match self.descriptor() {
+            Ok(fd) => {
+                let mut watched = [Watch::readable(fd.as_fd().as_raw_fd())];
+                matches!(socket::poll(&mut watched, Duration::ZERO), Ok(1..))
+            }
+            Err(_) => !process::is_alive(self.pid, None),
+        }
+    }
+
+    /// The descriptor. Where the program closed it, another one, if this is a child that nobody has reaped, so that the
+    /// number is still its.
+    fn descriptor(&self) -> io::Result<Pidfd<'_>> {
+        if self.is_watched() {
+            Ok(Pidfd::Kept(self.fd.as_fd()))
+        } else if self.is_unreaped() {
+            process::open(self.pid).map(Pidfd::Fresh)
+        } else {
+            Err(self.fd.lost().into())
+        }
+    }
+
+    fn is_unreaped(&self) -> bool {
+        // SAFETY: siginfo_t is plain old data, for which all zeroes is a valid value.
+        let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: `info` is a valid place for one siginfo_t.
+        unsafe { libc::waitid(libc::P_PID, self.pid as libc::id_t, &mut info, flags) == 0 }
+    }
+
     /// Sends it a signal; nothing if it has ended. The signal cannot reach another process that got its number.
     ///
     /// # Errors
     /// When it must not be signalled (it changed its user, say), or the signal does not exist.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
+        let fd = self.descriptor()?;
+        let fd = fd.as_fd().as_raw_fd();
         // SAFETY: a descriptor that lives, integers, and a null pointer where the kernel is to fill in the sender.
-        let r = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), signal, ptr::null::<libc::siginfo_t>(), 0)
-        };
+        let r = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, ptr::null::<libc::siginfo_t>(), 0) };
         if r == 0 {
             return Ok(());
         }
@@ -99,7 +158,8 @@ impl Child {
     pub fn try_reap(&self) -> io::Result<Option<i32>> {
         // SAFETY: siginfo_t is plain old data, for which all zeroes is a valid value.
         let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
-        let fd = self.fd.as_raw_fd() as libc::id_t;
+        let fd = self.descriptor()?;
+        let fd = fd.as_fd().as_raw_fd() as libc::id_t;
         // SAFETY: the descriptor lives, and `info` is a valid place for one siginfo_t.
         let r = unsafe { libc::waitid(libc::P_PIDFD, fd, &mut info, libc::WEXITED | libc::WNOHANG) };
         if r < 0 {
@@ -115,8 +175,23 @@ impl Child {
     }
 }
 
+/// What watches a process: the descriptor that is kept, or one for the moment.
+enum Pidfd<'a> {
+    Kept(BorrowedFd<'a>),
+    Fresh(OwnedFd),
+}
+
+impl AsFd for Pidfd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Kept(fd) => *fd,
+            Self::Fresh(fd) => fd.as_fd(),
+        }
+    }
+}
+
 impl AsFd for Child {
-    /// Readable when it has ended.
+    /// Readable when it has ended. Without a look whether it is still ours: see [`watch`](Self::watch).
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

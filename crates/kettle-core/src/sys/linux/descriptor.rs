@@ -12,9 +12,9 @@
 
 use core::fmt;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// Which file a descriptor leads to, whatever its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +35,6 @@ impl FileId {
             id.process = process_of(fd);
         }
         Some(id)
-    }
-
-    /// The device, the inode and the process, for another process to compare.
-    pub fn to_parts(self) -> (u64, u64, i64) {
-        (self.device, self.inode, self.process)
     }
 
     /// As a word of the list holds it: never zero, and without the topmost bit.
@@ -125,35 +120,31 @@ impl DescriptorLost {
 #[derive(Debug)]
 pub struct KnownFd {
     number: RawFd,
-    id: FileId,
+    /// None: it was closed before it came here.
+    id: Option<FileId>,
     purpose: &'static str,
+    closed: AtomicBool,
 }
 
 impl KnownFd {
-    /// Keeps `fd`, which is `purpose`: "Kettle's memory", say.
-    ///
-    /// # Errors
-    /// When it is closed already.
-    pub fn new(fd: OwnedFd, purpose: &'static str) -> Result<Self, DescriptorLost> {
+    /// Keeps `fd`, which is `purpose`: "Kettle's shared memory", say.
+    pub fn new(fd: OwnedFd, purpose: &'static str) -> Self {
         Self::listed(fd, purpose, 0)
     }
 
     /// Keeps one that a forked child must not have: it is closed there by [`close_private`].
-    ///
-    /// # Errors
-    /// When it is closed already.
-    pub fn private(fd: OwnedFd, purpose: &'static str) -> Result<Self, DescriptorLost> {
+    pub fn private(fd: OwnedFd, purpose: &'static str) -> Self {
         Self::listed(fd, purpose, PRIVATE)
     }
 
-    fn listed(fd: OwnedFd, purpose: &'static str, private: u64) -> Result<Self, DescriptorLost> {
+    fn listed(fd: OwnedFd, purpose: &'static str, private: u64) -> Self {
         // From here on nothing closes it unseen.
         let number = fd.into_raw_fd();
-        let id = FileId::of(number).ok_or(DescriptorLost { number, purpose })?;
-        if let Some(word) = word(number, true) {
+        let id = FileId::of(number);
+        if let (Some(id), Some(word)) = (id, word(number, true)) {
             word.store(id.key() | private, Ordering::Release);
         }
-        Ok(Self { number, id, purpose })
+        Self { number, id, purpose, closed: AtomicBool::new(false) }
     }
 
     /// The descriptor, if it is still ours.
@@ -161,44 +152,67 @@ impl KnownFd {
     /// # Errors
     /// When the program closed it.
     pub fn get(&self) -> Result<BorrowedFd<'_>, DescriptorLost> {
-        if self.is_ours() {
-            // SAFETY: it is open, and the file is the one that we own and close only when dropped. A program that
-            // closes descriptors of others in another thread at this moment is beyond help: see above.
-            Ok(unsafe { BorrowedFd::borrow_raw(self.number) })
-        } else {
-            Err(DescriptorLost { number: self.number, purpose: self.purpose })
-        }
+        if self.is_ours() { Ok(self.as_fd()) } else { Err(self.lost()) }
+    }
+
+    /// What is said when it is not ours any more.
+    pub fn lost(&self) -> DescriptorLost {
+        DescriptorLost { number: self.number, purpose: self.purpose }
     }
 
     /// Whether its number still leads to our file.
     pub fn is_ours(&self) -> bool {
-        FileId::of(self.number) == Some(self.id)
+        self.id.is_some() && !self.closed.load(Ordering::Acquire) && FileId::of(self.number) == self.id
     }
 
-    /// Its number, which may have come to lead elsewhere.
-    pub fn number(&self) -> RawFd {
+    /// Closes it now, if it is still ours. Again is nothing.
+    pub fn close(&self) {
+        if let (Some(id), Some(word)) = (self.id, word(self.number, false)) {
+            let listed = word.load(Ordering::Acquire);
+            // Another of ours may have the number by now.
+            if listed & !PRIVATE == id.key() {
+                let _ = word.compare_exchange(listed, 0, Ordering::AcqRel, Ordering::Relaxed);
+            }
+        }
+        if self.is_ours() && !self.closed.swap(true, Ordering::AcqRel) {
+            // SAFETY: the file behind the number is ours, and the swap lets one caller close it.
+            drop(unsafe { OwnedFd::from_raw_fd(self.number) });
+        }
+    }
+
+    /// Closes what it leads to, but keeps the number taken: an empty file is there from now on, which is given to be closed
+    /// later. For a descriptor that another thread may be using right now, and would take for a new one of the same
+    /// number. None if it is not ours any more, or descriptors have run out.
+    pub fn hollow(&self) -> Option<Self> {
+        let empty = super::memory::create_low(c"kettle-closed").ok()?;
+        if !self.is_ours() || self.closed.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        // SAFETY: two integers; what the second one leads to is ours to close.
+        let r = unsafe { libc::dup3(empty.as_raw_fd(), self.number, libc::O_CLOEXEC) };
+        // SAFETY: made in the line before, and nobody else knows it.
+        (r >= 0).then(|| Self::new(unsafe { OwnedFd::from_raw_fd(r) }, self.purpose))
+    }
+}
+
+impl AsFd for KnownFd {
+    /// Without a look: for where it was looked at before, or where there is no time for it. Should the program have
+    /// closed it, the number may lead elsewhere, as with any `OwnedFd`.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: we own it, and close it only when dropped or by `close`, after which `get` refuses.
+        unsafe { BorrowedFd::borrow_raw(self.number) }
+    }
+}
+
+impl AsRawFd for KnownFd {
+    fn as_raw_fd(&self) -> RawFd {
         self.number
-    }
-
-    /// Which file it is.
-    pub fn id(&self) -> FileId {
-        self.id
     }
 }
 
 impl Drop for KnownFd {
     fn drop(&mut self) {
-        if let Some(word) = word(self.number, false) {
-            let listed = word.load(Ordering::Acquire);
-            // Another of ours may have the number by now.
-            if listed & !PRIVATE == self.id.key() {
-                let _ = word.compare_exchange(listed, 0, Ordering::AcqRel, Ordering::Relaxed);
-            }
-        }
-        if self.is_ours() {
-            // SAFETY: the file behind the number is ours, and nobody else closes it.
-            drop(unsafe { OwnedFd::from_raw_fd(self.number) });
-        }
+        self.close();
     }
 }
 

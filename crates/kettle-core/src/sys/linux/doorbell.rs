@@ -10,10 +10,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use super::descriptor::KnownFd;
+
 /// The receiving end, bound to a name.
 #[derive(Debug)]
 pub struct Bell {
-    fd: OwnedFd,
+    fd: KnownFd,
     secret: u64,
 }
 
@@ -98,7 +100,7 @@ fn admit_rings_only(fd: &OwnedFd, secret: u64) {
     }
 }
 
-fn set<T>(fd: &OwnedFd, option: libc::c_int, value: &T) -> io::Result<()> {
+fn set<T>(fd: &impl AsRawFd, option: libc::c_int, value: &T) -> io::Result<()> {
     // SAFETY: the kernel reads a T, which is what the option takes; a filter's steps outlive the call too.
     let r = unsafe {
         libc::setsockopt(
@@ -130,12 +132,17 @@ impl Bell {
         if unsafe { libc::bind(fd.as_raw_fd(), (&raw const a).cast(), len) } < 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self { fd, secret })
+        Ok(Self { fd: KnownFd::new(fd, "what wakes an event loop"), secret })
     }
 
     /// The descriptor that becomes readable.
     pub fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    /// Whether the socket is still there. If the program closed it, nothing may be taken from what has its number now.
+    pub fn is_ours(&self) -> bool {
+        self.fd.is_ours()
     }
 
     /// Takes one datagram, if there is one. Descriptors that came along are closed by the kernel.
@@ -166,14 +173,19 @@ pub enum Rung {
 /// The sending end. One serves all bells.
 #[derive(Debug)]
 pub struct Ringer {
-    fd: OwnedFd,
+    fd: KnownFd,
 }
 
 impl Ringer {
     /// # Errors
     /// When descriptors have run out.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { fd: socket()? })
+        Ok(Self { fd: KnownFd::new(socket()?, "what wakes other event loops") })
+    }
+
+    /// Whether the socket is still there. If the program closed it, nothing may be sent by what has its number now.
+    pub fn is_ours(&self) -> bool {
+        self.fd.is_ours()
     }
 
     /// Rings the bell `name` with the word `what`. Never blocks.

@@ -21,6 +21,11 @@ fn check(r: libc::c_int) -> io::Result<libc::c_int> {
 /// # Errors
 /// What `memfd_create` says: no descriptors left, or the call is forbidden here.
 pub fn create(name: &CStr) -> io::Result<OwnedFd> {
+    Ok(move_high(create_low(name)?))
+}
+
+/// The same under the lowest number that is free.
+pub(super) fn create_low(name: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     let make = |flags| {
         // SAFETY: `name` is a terminated string; the kernel copies it.
@@ -33,7 +38,7 @@ pub fn create(name: &CStr) -> io::Result<OwnedFd> {
     // (gVisor), nobody but us has the descriptor, and we never shrink it.
     // SAFETY: fcntl on a live descriptor with an integer.
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_SHRINK) };
-    Ok(move_high(fd))
+    Ok(fd)
 }
 
 /// The same file under a high number, closed on exec; as it was if no higher number is to be had.

@@ -1,10 +1,9 @@
 //! Descriptors that carry messages: packet sockets, streams, and waiting for several of them.
 //!
-//! All of it takes descriptors by number, as Python hands them about; a number that is none is an error like any
-//! other (`EBADF`). Nothing here blocks except [`poll`], [`read`] and [`write()`].
+//! Nothing here blocks except [`poll`], [`read`] and [`write()`].
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// What is asked of the kernel as room for unread packets; it grants less where `net.core.wmem_max` says so.
@@ -47,7 +46,7 @@ pub enum Sort {
 }
 
 /// Looks what `fd` is.
-pub fn sort_of(fd: RawFd) -> Sort {
+pub fn sort_of(fd: BorrowedFd<'_>) -> Sort {
     match (option(fd, libc::SO_DOMAIN), option(fd, libc::SO_TYPE)) {
         (Some(libc::AF_UNIX), Some(libc::SOCK_SEQPACKET)) => Sort::Packets,
         (_, Some(_)) => Sort::Socket,
@@ -55,11 +54,11 @@ pub fn sort_of(fd: RawFd) -> Sort {
     }
 }
 
-fn option(fd: RawFd, name: libc::c_int) -> Option<libc::c_int> {
+fn option(fd: BorrowedFd<'_>, name: libc::c_int) -> Option<libc::c_int> {
     let mut value: libc::c_int = 0;
     let mut len = size_of_val(&value) as libc::socklen_t;
     // SAFETY: value and length are valid for writing.
-    let r = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, (&raw mut value).cast(), &mut len) };
+    let r = unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw mut value).cast(), &mut len) };
     (r == 0).then_some(value)
 }
 
@@ -67,14 +66,14 @@ fn option(fd: RawFd, name: libc::c_int) -> Option<libc::c_int> {
 ///
 /// # Errors
 /// `WouldBlock` when there is no room, `BrokenPipe` when the other end is gone (without a signal).
-pub fn send(fd: RawFd, first: &[u8], second: &[u8]) -> io::Result<usize> {
+pub fn send(fd: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<usize> {
     let mut parts = [slice(first), slice(second)];
     // SAFETY: msghdr is plain old data, for which all zeroes is a valid value.
     let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
     message.msg_iov = parts.as_mut_ptr();
     message.msg_iovlen = parts.len() as _;
     // SAFETY: the message names two parts, which are only read and outlive the call.
-    size(unsafe { libc::sendmsg(fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
+    size(unsafe { libc::sendmsg(fd.as_raw_fd(), &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
 }
 
 /// Receives one packet, or what a stream socket has, of at most `most` bytes, and appends it to `to`. Says how many
@@ -82,18 +81,18 @@ pub fn send(fd: RawFd, first: &[u8], second: &[u8]) -> io::Result<usize> {
 ///
 /// # Errors
 /// `WouldBlock` when there is nothing yet.
-pub fn receive(fd: RawFd, to: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+pub fn receive(fd: BorrowedFd<'_>, to: &mut Vec<u8>, most: usize) -> io::Result<usize> {
     // SAFETY: `append` gives room for `most` bytes.
-    append(to, most, |at| unsafe { libc::recv(fd, at, most, libc::MSG_DONTWAIT) })
+    append(to, most, |at| unsafe { libc::recv(fd.as_raw_fd(), at, most, libc::MSG_DONTWAIT) })
 }
 
 /// As [`receive`], for descriptors that are no sockets. Blocks if there is nothing: [`poll`] before.
 ///
 /// # Errors
 /// What the system says.
-pub fn read(fd: RawFd, to: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+pub fn read(fd: BorrowedFd<'_>, to: &mut Vec<u8>, most: usize) -> io::Result<usize> {
     // SAFETY: as above.
-    append(to, most, |at| unsafe { libc::read(fd, at, most) })
+    append(to, most, |at| unsafe { libc::read(fd.as_raw_fd(), at, most) })
 }
 
 fn append(to: &mut Vec<u8>, most: usize, get: impl FnOnce(*mut libc::c_void) -> isize) -> io::Result<usize> {
@@ -111,10 +110,10 @@ fn append(to: &mut Vec<u8>, most: usize, get: impl FnOnce(*mut libc::c_void) -> 
 ///
 /// # Errors
 /// What the system says.
-pub fn write(fd: RawFd, first: &[u8], second: &[u8]) -> io::Result<usize> {
+pub fn write(fd: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<usize> {
     let parts = [slice(first), slice(second)];
     // SAFETY: two parts, which are only read and outlive the call.
-    size(unsafe { libc::writev(fd, parts.as_ptr(), 2) })
+    size(unsafe { libc::writev(fd.as_raw_fd(), parts.as_ptr(), 2) })
 }
 
 fn slice(bytes: &[u8]) -> libc::iovec {
@@ -125,14 +124,15 @@ fn slice(bytes: &[u8]) -> libc::iovec {
 ///
 /// # Errors
 /// When it is no socket.
-pub fn unreceived(fd: RawFd) -> io::Result<usize> {
+pub fn unreceived(fd: BorrowedFd<'_>) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the request writes one c_int.
-    check(unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) })?;
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
     Ok(bytes as usize)
 }
 
-/// A descriptor, what is to be known of it, and what is.
+/// A descriptor, what is to be known of it, and what is. It is named by its number: nothing is done to what is there, and
+/// a number that is none is found to be so.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct Watch(libc::pollfd);
@@ -182,41 +182,6 @@ pub fn poll(watched: &mut [Watch], timeout: Duration) -> io::Result<usize> {
     let n =
         unsafe { libc::ppoll(watched.as_mut_ptr().cast(), watched.len() as libc::nfds_t, &timeout, core::ptr::null()) };
     check(n).map(|n| n as usize)
-}
-
-/// Another descriptor for the same thing, closed on exec.
-///
-/// # Errors
-/// When `fd` is none, or descriptors have run out.
-pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: integers only.
-    let new = check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) })?;
-    // SAFETY: a fresh descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(new) })
-}
-
-/// Closes a descriptor that the caller was given.
-///
-/// # Errors
-/// When there is no such descriptor.
-pub fn close(fd: RawFd) -> io::Result<()> {
-    // SAFETY: integers only. The number is the caller's to answer for, as everywhere in this module.
-    check(unsafe { libc::close(fd) }).map(drop)
-}
-
-/// Closes what `fd` leads to, but keeps the number taken: from now on it leads nowhere. For a descriptor that another
-/// thread may be using right now, and would take for a new one of the same number.
-///
-/// # Errors
-/// When descriptors have run out.
-pub fn hollow(fd: RawFd) -> io::Result<()> {
-    // SAFETY: a C string constant and integers.
-    let null = check(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) })?;
-    // SAFETY: integers only.
-    let r = check(unsafe { libc::dup3(null, fd, libc::O_CLOEXEC) });
-    // SAFETY: opened above, and known here only.
-    unsafe { libc::close(null) };
-    r.map(drop)
 }
 
 fn check(r: libc::c_int) -> io::Result<libc::c_int> {

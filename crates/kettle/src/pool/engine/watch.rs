@@ -1,7 +1,6 @@
 //! What a leader looks at while it has nothing to do.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -74,9 +73,16 @@ impl Watch {
     }
 
     fn sleep_on_descriptors(&self, until: Deadline, patience: &Patience<'_>) -> Result<(), Stopped> {
-        let mut watched = vec![Descriptor::readable(self.bell.doorbell.as_raw_fd())];
-        watched.extend(self.children.iter().map(|child| Descriptor::readable(child.as_fd().as_raw_fd())));
-        match sleep_on(&mut watched, &patience.no_later_than(until)) {
+        let mut watched: Vec<_> = self.bell.doorbell.watch().into_iter().collect();
+        watched.extend(self.children.iter().filter_map(|child| child.watch()));
+        let slept = sleep_on(&mut watched, &patience.no_later_than(until));
+        if !watched.iter().any(Descriptor::is_ready) {
+            // Nothing for a whole slice: perhaps nothing can come, because the program closed what watches them.
+            for child in &self.children {
+                child.is_watched();
+            }
+        }
+        match slept {
             Ok(()) | Err(WatchError::Io(_)) => Ok(()),
             Err(WatchError::Stopped(Stopped::TimedOut)) if !patience.deadline().is_past() => Ok(()),
             Err(WatchError::Stopped(stopped)) => Err(stopped),
@@ -90,13 +96,18 @@ impl Watch {
 
     /// Which of the workers have ended.
     pub(super) fn ended(&self) -> Vec<Arc<Child>> {
-        let mut watched: Vec<_> =
-            self.children.iter().map(|child| Descriptor::readable(child.as_fd().as_raw_fd())).collect();
-        match kettle_core::sys::socket::poll(&mut watched, std::time::Duration::ZERO) {
-            Ok(0) | Err(_) => Vec::new(),
-            Ok(_) => {
-                watched.iter().zip(&self.children).filter(|(w, _)| w.is_ready()).map(|(_, c)| Arc::clone(c)).collect()
+        let mut watched = Vec::with_capacity(self.children.len());
+        let mut unwatched = Vec::new();
+        for child in &self.children {
+            match child.watch() {
+                Some(watch) => watched.push((watch, child)),
+                None => unwatched.push(child),
             }
         }
+        let (mut watches, children): (Vec<_>, Vec<_>) = watched.into_iter().unzip();
+        let _ = kettle_core::sys::socket::poll(&mut watches, std::time::Duration::ZERO);
+        let told = watches.iter().zip(children).filter(|(watch, _)| watch.is_ready()).map(|(_, child)| child);
+        // What is ready may be another file that has the number now.
+        told.chain(unwatched).filter(|child| child.has_ended()).map(Arc::clone).collect()
     }
 }
