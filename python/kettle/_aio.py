@@ -174,10 +174,11 @@ class Hub:
         self._loop = weakref.ref(loop)
         self.time = loop.time
         self._bell = native.Doorbell()
+        self._bell_fd = self._bell.fileno()
         self._lines: dict[int, dict[tuple[Any, ...], tuple[Source, Line]]] = {}  # by key, then by identity
         self._fds: dict[tuple[int, str], Line] = {}
         self._timer: asyncio.TimerHandle | None = None
-        loop.add_reader(self._bell.fileno(), self._rung)
+        loop.add_reader(self._bell_fd, self._rung)
 
     @contextmanager
     def in_line(self, source: Source, together: bool) -> Iterator[Place]:
@@ -249,8 +250,25 @@ class Hub:
             source.arm(self._bell.door)
             line.wake()
 
+    def _renew_bell(self) -> None:
+        """The program closed the descriptor. Its number may be that of a file of its own, which the loop may watch."""
+        loop = self._running()
+        try:
+            reader = loop._selector.get_key(self._bell_fd).data[0]  # type: ignore[attr-defined]
+            is_watched = reader._callback == self._rung
+        except (AttributeError, KeyError):
+            is_watched = False  # a loop that does not tell forgets what is closed by itself
+        if is_watched:
+            loop.remove_reader(self._bell_fd)
+        self._bell.close()
+        self._bell = native.Doorbell()
+        self._bell_fd = self._bell.fileno()
+        loop.add_reader(self._bell_fd, self._rung)
+
     def _tick(self) -> None:
         self._timer = None
+        if not self._bell.is_ours():
+            self._renew_bell()
         for key in self._lines:
             self._wake(key)
         if self._lines:

@@ -13,6 +13,7 @@ import faulthandler
 import os
 import re
 
+from kettle._core import native
 from kettle.multiprocessing import _descriptors
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from kettle._errors import WorkerDied
 
-__all__ = ["PostMortem", "arm", "close_trace", "new_trace", "read_trace"]
+__all__ = ["PostMortem", "arm", "check", "close_trace", "new_trace", "read_trace"]
 
 _LONGEST = 32 * 1024  # bytes of a trace that are read
 # Frames from the one in which a process of ours begins with what it is for, down to the start of the program. Python
@@ -35,7 +36,7 @@ _HOW_IT_BEGAN = re.compile(
 # ---------------------------------------------------------------- in the worker
 
 
-_trace: int | None = None
+_trace: native.Descriptor | None = None
 _to_stderr = False
 
 
@@ -55,25 +56,46 @@ def arm(place: tuple[int, int] | None) -> bool:
     maker, number = place
     before = _trace
     try:
-        trace = os.open(f"/proc/{maker}/fd/{number}", os.O_WRONLY | os.O_CLOEXEC)
+        # Looked at before it is opened: the maker may have closed it, and to open just anything may block.
+        path = f"/proc/{maker}/fd/{number}"
+        if not _is_trace(path):
+            return False
+        trace = native.Descriptor(os.open(path, os.O_WRONLY | os.O_CLOEXEC), "trace", private=False)
+        if not _is_trace(f"/proc/self/fd/{trace.fileno()}"):
+            return False
         _to_stderr = faulthandler.is_enabled() and (before is None or _to_stderr)
-        faulthandler.enable(file=trace, all_threads=True)
+        faulthandler.enable(file=trace.fileno(), all_threads=True)
     except OSError:
         return False
     if before is None:
         os.register_at_fork(after_in_child=_after_fork_in_child)
     else:
-        os.close(before)
+        before.close()
     _trace = trace
     return True
 
 
+def _is_trace(path: str) -> bool:
+    """Whether a file in memory is there: no other file of the maker's may be written to."""
+    return os.readlink(path).startswith("/memfd:")
+
+
+def check() -> None:
+    """If the program closed the file, whose number may be that of a file of its own by now, a crash is not reported.
+    To be called when code of the program's has run that may have done so."""
+    global _trace
+    if _trace is not None and not _trace.is_ours():
+        _trace = None
+        faulthandler.disable()
+
+
 def _after_fork_in_child() -> None:
     """The file is about the worker, not about what it forks. A child's report goes where it would go without us."""
+    check()
     if _trace is not None:
         try:
             target = os.dup(2) if _to_stderr else os.open(os.devnull, os.O_WRONLY)
-            os.dup2(target, _trace, inheritable=False)
+            os.dup2(target, _trace.fileno(), inheritable=False)
             os.close(target)
         except OSError:
             faulthandler.disable()
@@ -82,31 +104,38 @@ def _after_fork_in_child() -> None:
 # ---------------------------------------------------------------- in the parent
 
 
+_traces: dict[int, native.Descriptor] = {}
+
+
 def new_trace() -> int | None:
     """A descriptor of an empty file in memory, which a worker is told to `arm`, and which is then given to `read_trace`
     or `close_trace`; None if the system refuses."""
     try:
-        return _descriptors.keep(os.memfd_create("kettle-trace"))
+        trace = os.memfd_create("kettle-trace")
     except OSError:
         return None
+    _traces[trace] = _descriptors.keep(trace, "trace")
+    return trace
 
 
 def read_trace(trace: int | None) -> str | None:
     """What the worker wrote as it crashed; None if it wrote nothing. Closes the descriptor."""
-    if trace is None:
+    kept = None if trace is None else _traces.pop(trace, None)
+    if kept is None:
         return None
     try:
-        text = os.pread(trace, _LONGEST, 0).decode(errors="replace")
+        text = os.pread(kept.fileno(), _LONGEST, 0).decode(errors="replace")
     except OSError:
-        text = ""
-    close_trace(trace)
+        text = ""  # the program closed it, say
+    kept.close()
     return _HOW_IT_BEGAN.sub("", text).strip() or None
 
 
 def close_trace(trace: int | None) -> None:
     """Closes what `new_trace` gave."""
-    if trace is not None:
-        _descriptors.close(trace)
+    kept = None if trace is None else _traces.pop(trace, None)
+    if kept is not None:
+        kept.close()
 
 
 class PostMortem:

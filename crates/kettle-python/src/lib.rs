@@ -21,6 +21,7 @@ mod compact;
 mod condition;
 mod connection;
 mod deadlock;
+mod descriptor;
 mod door;
 mod errors;
 mod event;
@@ -54,6 +55,8 @@ mod _native {
     #[pymodule_export]
     use super::deadlock::deadlock_policy;
     #[pymodule_export]
+    use super::descriptor::Descriptor;
+    #[pymodule_export]
     use super::errors::{ConsumerDied, KettleError, OwnerDied, late_attribute};
     #[pymodule_export]
     use super::event::Event;
@@ -80,8 +83,8 @@ mod _native {
     #[pymodule_export]
     use super::session::{
         after_fork_in_child, after_fork_in_parent, arena_statistics, arm_crash_point, attach, before_fork, child_gone,
-        child_started, crash_points, descriptors, die_with, last_fork_ticket, reclaim, release_child, reserve_child,
-        session_fd, session_id, set_limit,
+        child_is_dead, child_started, crash_points, descriptors, die_with, last_fork_ticket, reclaim, release_child,
+        reserve_child, session_fd, session_id, set_limit,
     };
     #[pymodule_export]
     use super::threads::barrier::Barrier as HeapBarrier;

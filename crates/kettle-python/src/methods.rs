@@ -6,9 +6,12 @@
 //!
 //! Besides, the interpreter has a short way for methods of exactly the object's own class, not of a base. So these are
 //! put into the Python classes themselves, by the decorator [`quicken`].
+//!
+//! Integers ([`numbers`]) and the numbers of descriptors ([`descriptors`]) are turned into what they stand for here, too.
 
 mod attached;
 pub(crate) mod calls;
+pub(crate) mod descriptors;
 mod frames;
 pub(crate) mod numbers;
 mod objects;

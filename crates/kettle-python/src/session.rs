@@ -3,12 +3,13 @@
 use std::cell::Cell;
 
 use kettle_core::arena::{self, Session, Ticket, participants};
-use kettle_core::sys::{descriptor, signal, socket};
+use kettle_core::sys::{descriptor, signal};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::methods::descriptors::{Given, Lent};
 use crate::{door, errors};
 
 fn ticket(bits: u64) -> PyResult<Ticket> {
@@ -37,12 +38,9 @@ pub(crate) fn descriptors() -> Vec<i32> {
 /// In an exec'ed child: joins the session whose arena is `fd`, as the participant that `ticket` reserved.
 #[pyfunction]
 #[pyo3(signature = (fd, ticket))]
-pub(crate) fn attach(fd: i32, ticket: u64) -> PyResult<()> {
+pub(crate) fn attach(fd: Given, ticket: u64) -> PyResult<()> {
     let ticket = self::ticket(ticket)?;
-    let descriptor = socket::duplicate(fd).map_err(errors::os)?;
-    // The session keeps its own.
-    let _ = socket::close(fd);
-    Session::attach(descriptor).map_err(errors::arena)?;
+    Session::attach(fd.take()).map_err(errors::arena)?;
     participants::adopt(ticket).map_err(errors::arena)
 }
 
@@ -57,6 +55,12 @@ pub(crate) fn reserve_child() -> PyResult<u64> {
 pub(crate) fn release_child(ticket: u64) -> PyResult<()> {
     participants::release(self::ticket(ticket)?);
     Ok(())
+}
+
+/// Whether the process that took the place has ended.
+#[pyfunction]
+pub(crate) fn child_is_dead(ticket: u64) -> PyResult<bool> {
+    Ok(self::ticket(ticket)?.participant().is_dead())
 }
 
 /// Tells which process took the place.
@@ -95,6 +99,7 @@ pub(crate) fn after_fork_in_parent() {
 /// For `os.register_at_fork(after_in_child=)`.
 #[pyfunction]
 pub(crate) fn after_fork_in_child() {
+    descriptor::close_private();
     door::forked();
     LAST_FORK.set(None);
     if let Some(ticket) = NEXT_FORK.take() {
@@ -112,10 +117,8 @@ pub(crate) fn last_fork_ticket() -> Option<u64> {
 /// `fd` is the read end of a pipe whose only write end the parent holds: SIGKILL ends this process when that closes,
 /// also in the middle of a C call. At once if it is closed already.
 #[pyfunction]
-pub(crate) fn die_with(fd: i32) -> PyResult<()> {
-    // The signal belongs to what is open, not to the descriptor, so it stays when the duplicate closes.
-    let life = socket::duplicate(fd).map_err(errors::os)?;
-    signal::die_with(life.as_fd()).map_err(errors::os)
+pub(crate) fn die_with(fd: Lent) -> PyResult<()> {
+    signal::die_with(fd.as_fd()).map_err(errors::os)
 }
 
 /// Limits the memory of the whole session, in bytes; None: only what the system has.

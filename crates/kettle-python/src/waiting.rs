@@ -61,6 +61,11 @@ impl Doorbell {
         self.with(py, wait::Doorbell::as_raw_fd)
     }
 
+    /// Whether it can still ring: the program may have closed its descriptor, whose number then leads elsewhere.
+    fn is_ours(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, wait::Doorbell::is_ours)
+    }
+
     /// The keys of the primitives that rang; None when some may have been lost, or there are more: look at all.
     fn drain(&self, py: Python<'_>) -> PyResult<Option<Vec<u32>>> {
         self.with(py, wait::Doorbell::drain)
@@ -87,7 +92,7 @@ struct Borrowed(Option<(u32, wait::Doorbell)>);
 impl Borrowed {
     fn take() -> Self {
         let me = process::id();
-        let kept = BELL.take().filter(|(pid, _)| *pid == me);
+        let kept = BELL.take().filter(|(pid, bell)| *pid == me && bell.is_ours());
         // Out of descriptors: the wait finds out at the end of each slice.
         Self(kept.or_else(|| Some((me, new_bell().ok()?))))
     }
@@ -204,6 +209,10 @@ pub(crate) fn wait_any<'py>(
     let result = wait_outside(py, deadline, |patience| {
         let armed = Armed { primitives: &waited_for, bell: bell.bell() };
         loop {
+            if watched.get(fd_count).is_some_and(Watch::is_ready) && bell.bell().is_some_and(|bell| !bell.is_ours()) {
+                // The program closed it; the end of each slice has to do.
+                watched.truncate(fd_count);
+            }
             armed.arm();
             look(&mut watched)?;
             let ready = ready_ones(&waited_for);

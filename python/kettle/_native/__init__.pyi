@@ -37,11 +37,30 @@ def session_fd() -> int:
 def descriptors() -> list[int]:
     """The numbers of the descriptors that are kept in this process and still ours, in ascending order."""
 
+@final
+class Descriptor:
+    """A descriptor that is kept, and known again should the program close it and open another file. Owns it.
+
+    purpose: "child", "life", "report" or "trace".
+    private: a forked child must not have it, and closes it.
+    """
+
+    def __new__(cls, fd: int, purpose: str, private: bool = True) -> Self: ...
+    def fileno(self) -> int:
+        """The number. Raises DescriptorLost if the program closed it."""
+
+    def is_ours(self) -> bool: ...
+    def close(self) -> None:
+        """Closes it, if it is still ours. Again is nothing."""
+
 def attach(fd: int, ticket: int) -> None:
     """In an exec'ed child: joins the session whose arena is `fd`, as the participant that `ticket` reserved."""
 
 def reserve_child() -> int: ...
 def release_child(ticket: int) -> None: ...
+def child_is_dead(ticket: int) -> bool:
+    """Whether the process that took the place has ended."""
+
 def child_started(ticket: int, pid: int) -> None: ...
 def child_gone(ticket: int) -> None:
     """The parent reaped the child: what it held is freed, what it owned is broken."""
@@ -502,6 +521,9 @@ class Doorbell:
     @property
     def door(self) -> int: ...
     def fileno(self) -> int: ...
+    def is_ours(self) -> bool:
+        """Whether it can still ring: the program may have closed its descriptor, whose number then leads elsewhere."""
+
     def drain(self) -> list[int] | None:
         """Takes 64 rings at most: the keys of the primitives that rang. None when some may have been lost, or there are
         more: look at all."""

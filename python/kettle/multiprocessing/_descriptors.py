@@ -2,15 +2,19 @@
 
 The write end of a life pipe is what a child lives by: were a sibling to hold a copy, the child would outlive its
 parent. A pidfd in a fork would merely be a leak.
+
+They are kept as `native.Descriptor`, which a forked child closes, and which is known again: a program may close it, as
+daemons close everything, and open a file of its own that gets the number.
 """
 
 import os
 import threading
 
-__all__ = ["Inherited", "close", "keep", "life_pipe", "set_life_line", "take_life_line"]
+from kettle._core import native
+
+__all__ = ["Inherited", "close_all", "keep", "life_pipe", "set_life_line", "take_life_line"]
 
 _life_line: int | None = None
-_own: set[int] = set()
 _forking = threading.RLock()  # reentrant: a signal handler may fork within a fork
 
 
@@ -25,12 +29,11 @@ class Inherited:
         return self.fd
 
 
-def life_pipe() -> tuple[int, int]:
+def life_pipe() -> tuple[int, native.Descriptor]:
     """The two ends (read, write) of a new pipe whose write end no other process will inherit."""
     with _forking:
-        ends = os.pipe()
-        _own.add(ends[1])
-    return ends
+        life_r, life_w = os.pipe()
+        return life_r, keep(life_w, "life")
 
 
 def set_life_line(fd: int) -> None:
@@ -46,32 +49,20 @@ def take_life_line() -> int | None:
     return life
 
 
-def keep(fd: int) -> int:
-    """Marks `fd` as this process's own, to be closed in whatever it forks."""
-    _own.add(fd)
-    return fd
+def keep(fd: int, purpose: str) -> native.Descriptor:
+    """Keeps `fd` as this process's own, to be closed in whatever it forks; see `native.Descriptor` for the purposes."""
+    return native.Descriptor(fd, purpose)
 
 
-def close(*fds: int) -> None:
-    """Closes marked descriptors; those that are not marked (any more) are left alone, so twice is once."""
-    for fd in fds:
-        # Forgotten first: once closed, the number may belong to somebody else.
-        try:
-            _own.remove(fd)
-        except KeyError:
-            continue
-        os.close(fd)
-
-
-def _after_fork_in_child() -> None:
-    _forking._at_fork_reinit()  # type: ignore[attr-defined]
-    for fd in _own:
-        try:
-            os.close(fd)
-        except OSError:
-            pass  # a program may have closed everything, as daemons do
-    _own.clear()
+def close_all(descriptors: list[native.Descriptor]) -> None:
+    """Closes them; twice is once."""
+    for descriptor in descriptors:
+        descriptor.close()
 
 
 # As few functions as can be: each one that a forked child calls has it copy the pages where that function is.
-os.register_at_fork(before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=_forking.acquire,
+    after_in_parent=_forking.release,
+    after_in_child=_forking._at_fork_reinit,  # type: ignore[attr-defined]
+)

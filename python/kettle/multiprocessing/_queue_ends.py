@@ -29,7 +29,7 @@ class Reader:
         """A descriptor that can be polled."""
         if self.closed:
             raise OSError("handle is closed")
-        if self._bell is None or self._owner != os.getpid():
+        if self._bell is None or self._owner != os.getpid() or not self._bell.is_ours():
             self._bell, self._owner = native.Doorbell(), os.getpid()
         self._settle()
         return self._bell.fileno()

@@ -63,11 +63,12 @@ def _wait_for_any(queues: list[Any], others: list[tuple[int, Any]], timeout: flo
             ready = {id(queue) for queue in queues if queue.is_shutdown or not queue.empty()}
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             is_last = bool(ready) or left == 0
+            can_ring = bell.is_ours()  # or else the program closed it
             if is_last:
                 pause: float | None = 0
             else:
-                pause = left if all(armed) else min(_SLICE, _SLICE if left is None else left)
-            ready |= _ready_of(others, pause, bell.fileno())
+                pause = left if can_ring and all(armed) else min(_SLICE, _SLICE if left is None else left)
+            ready |= _ready_of(others, pause, bell.fileno() if can_ring else None)
             if ready or is_last:
                 return ready
     finally:

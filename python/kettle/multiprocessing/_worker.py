@@ -45,6 +45,7 @@ def work(
         except Exception as e:
             worker.refuse(e)
             return
+        _postmortem.check()
     worker.ready()
     worker.run()
 

@@ -13,6 +13,7 @@ from multiprocessing.forkserver import get_inherited_fds
 from kettle._install import told_to_new_interpreters
 from kettle.multiprocessing import spawn
 from kettle.multiprocessing._helpers import resource_tracker, start_safely
+from kettle.multiprocessing._ties import Tie, forget_lost_tracker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _LAST = ["kettle.multiprocessing._hears_interrupts"]
 _VARIABLE = "KETTLE_FORKSERVER"  # read by `_preload`, which is for the server alone
 _forkserver: Any = _standard._forkserver
 start_safely(_standard)
+_tie = Tie()
 _starting = threading.Lock()
 os.register_at_fork(after_in_child=_starting._at_fork_reinit)  # type: ignore[attr-defined]
 
@@ -55,6 +57,7 @@ def ensure_running() -> None:
         if _is_running():
             return
         chosen = _forkserver._preload_modules or []
+        forget_lost_tracker()
         resource_tracker.ensure_running()  # as the server would; when it starts, it leaves Ctrl-C unblocked
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         last = [] if signal.SIGINT in mask else _LAST
@@ -65,6 +68,8 @@ def ensure_running() -> None:
                     imported = [name for name in chosen if name != "__main__"]
                     _forkserver._preload_modules = [*_BEFORE, *imported, *_AFTER, *last]
                     _standard.ensure_running()
+            forget_lost_tracker()  # remembers what is new
+            _is_tied()
         finally:
             _forkserver._preload_modules = chosen
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -73,13 +78,27 @@ def ensure_running() -> None:
 def _is_running() -> bool:
     if _forkserver._forkserver_pid is None:
         return False
+    if not _is_tied():
+        # It ends by itself, once nobody is tied to it.
+        _tie.forget(_forkserver._forkserver_pid)
+        _forget()
+        return False
     try:
         return os.waitid(os.P_PID, _forkserver._forkserver_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     except ChildProcessError:
         # It is the server of the process that this one was forked from.
         os.close(_forkserver._forkserver_alive_fd)
-        _forkserver._forkserver_alive_fd = _forkserver._forkserver_address = _forkserver._forkserver_pid = None
+        _forget()
         return False
+
+
+def _is_tied() -> bool:
+    """Whether what ties the server to this process is still there: the program may have closed it."""
+    return not _tie.is_lost(_forkserver._forkserver_alive_fd, _forkserver._forkserver_pid)
+
+
+def _forget() -> None:
+    _forkserver._forkserver_alive_fd = _forkserver._forkserver_address = _forkserver._forkserver_pid = None
 
 
 @contextlib.contextmanager

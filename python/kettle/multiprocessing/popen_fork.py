@@ -59,11 +59,10 @@ def _fork() -> int:
 
 
 class Popen(_standard.Popen):
-    """A started process. `sentinel` is readable once it has ended."""
+    """A started process."""
 
     method = "fork"
     pid: int
-    sentinel: int
     returncode: int | None
     finalizer: Any
 
@@ -72,6 +71,7 @@ class Popen(_standard.Popen):
         self._owner = os.getpid()
         self._reaping = threading.Lock()
         self._ticket: int | None = None
+        self._pidfd: native.Descriptor
         super().__init__(process_obj)
 
     def _launch(self, process_obj: Any) -> None:
@@ -88,19 +88,28 @@ class Popen(_standard.Popen):
             self._started(life_w)
         except BaseException:
             # A child that there is, perhaps unknown because an interrupt came right then, dies by this.
-            _descriptors.close(life_w)
+            life_w.close()
             raise
         finally:
             os.close(life_r)
 
-    def _started(self, *to_close: int) -> None:
+    @property
+    def sentinel(self) -> int:  # type: ignore[override]
+        """A descriptor that is readable once the process has ended. Raises DescriptorLost if the program closed it, and
+        the process is none that it started itself and could watch anew."""
+        if not self._pidfd.is_ours() and self.returncode is None and self._owner == os.getpid():
+            self._watch_again()
+        return self._pidfd.fileno()
+
+    def _started(self, *to_close: native.Descriptor) -> None:
         """The child runs: watch it. `to_close` are descriptors to close when this object goes. If this fails there is
         no child any more, and nothing has been closed."""
         try:
-            self.sentinel = _descriptors.keep(self._watch())
+            self._pidfd = _descriptors.keep(self._watch(), "child")
             if self._ticket is not None:
                 native.child_started(self._ticket, self.pid)
-            self.finalizer = util.Finalize(self, _descriptors.close, (*to_close, self.sentinel))
+            self._kept = [*to_close, self._pidfd]
+            self.finalizer = util.Finalize(self, _descriptors.close_all, (self._kept,))
         except BaseException:
             # Nobody could ever wait for it.
             self._discard()
@@ -110,6 +119,18 @@ class Popen(_standard.Popen):
     def _watch(self) -> int:
         """A descriptor that is readable once the child has ended."""
         return os.pidfd_open(self.pid)
+
+    def _watch_again(self) -> None:
+        """The program closed the descriptor: another one, if the number is still that of the process."""
+        try:
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return  # somebody else reaped it
+        self._replace(os.pidfd_open(self.pid))
+
+    def _replace(self, pidfd: int) -> None:
+        self._pidfd = _descriptors.keep(pidfd, "child")
+        self._kept.append(self._pidfd)
 
     def _discard(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -126,15 +147,23 @@ class Popen(_standard.Popen):
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit code, or None if the process still runs after `timeout` seconds."""
-        if self.returncode is not None or self._owner != os.getpid():
-            return self.returncode
-        if not native.wait_any((), (self.sentinel,), timeout)[1]:
-            return self.returncode
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.returncode is None and self._owner == os.getpid():
+            if not native.wait_any((), (self.sentinel,), timeout)[1]:
+                return self.returncode
+            if self._pidfd.is_ours():
+                return self._ended()
+            # The program closed it meanwhile: what is ready is another file that has the number now.
+            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        return self.returncode
+
+    def _ended(self) -> int:
+        """The process has ended: its exit code."""
         with self._reaping:
             if self.returncode is None:
                 self.returncode = self._reap()
                 self._gone()
-        return self.returncode
+            return self.returncode
 
     def _reap(self) -> int:
         """The exit code of the child, which has ended."""

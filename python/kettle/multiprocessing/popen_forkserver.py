@@ -7,6 +7,7 @@ import signal
 from collections.abc import Collection
 from multiprocessing import forkserver as _standard
 
+from kettle._session import native
 from kettle.multiprocessing import _descriptors, forkserver, popen_fork, popen_spawn_posix
 
 __all__ = ["Popen"]
@@ -41,23 +42,23 @@ class Popen(popen_spawn_posix.Popen):
 
     def _start(self, mask: Collection[int]) -> int:
         status, to_child = forkserver.connect_to_new_process(self._fds)
-        self._status = _descriptors.keep(status)
+        self._status = _descriptors.keep(status, "report")
         try:
             # The server may have much to import first: this wait can be interrupted.
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            self.pid = _standard.read_signed(self._status)
+            self.pid = _standard.read_signed(status)
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         except BaseException:
             os.close(to_child)  # by which a child that there may be leaves
-            _descriptors.close(self._status)
+            self._status.close()
             raise
         return to_child
 
-    def _started(self, *to_close: int) -> None:
+    def _started(self, *to_close: native.Descriptor) -> None:
         try:
             super()._started(*to_close, self._status)
         except BaseException:
-            _descriptors.close(self._status)
+            self._status.close()
             raise
 
     def _watch(self) -> int:
@@ -65,13 +66,32 @@ class Popen(popen_spawn_posix.Popen):
             return super()._watch()
         except ProcessLookupError:
             # Over already, and reaped by the server: its report is all that is left to wait for.
-            return os.dup(self._status)
+            return os.dup(self._status.fileno())
+
+    def _watch_again(self) -> None:
+        # The server's child is not ours: its number may have gone to another process, but its place in the session has
+        # not. Looked at last: while it lives, the number is its.
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            self._end_of(os.pipe())
+            return
+        if self._ticket is None or native.child_is_dead(self._ticket):
+            os.close(pidfd)
+            self._end_of(os.pipe())
+        else:
+            self._replace(pidfd)
+
+    def _end_of(self, pipe: tuple[int, int]) -> None:
+        """Watches what is over: the end of a pipe without writers."""
+        os.close(pipe[1])
+        self._replace(pipe[0])
 
     def _discard(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
     def _reap(self) -> int:
         try:
-            return int(_standard.read_signed(self._status))
+            return int(_standard.read_signed(self._status.fileno()))
         except (OSError, EOFError):
             return popen_fork.UNKNOWN_STATUS

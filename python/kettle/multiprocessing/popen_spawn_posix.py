@@ -18,6 +18,7 @@ from multiprocessing.reduction import ForkingPickler
 from kettle import _session
 from kettle._session import native
 from kettle.multiprocessing import _descriptors, popen_fork, spawn
+from kettle.multiprocessing._ties import forget_lost_tracker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,14 +50,14 @@ class Popen(popen_fork.Popen):
             to_child = self._start(mask)
         except BaseException:
             self._unreserve()
-            _descriptors.close(life_w)
+            life_w.close()
             raise
         finally:
             os.close(life_r)
         try:
             self._started(life_w)
         except BaseException:
-            _descriptors.close(life_w)
+            life_w.close()
             os.close(to_child)
             raise
         try:
@@ -100,6 +101,7 @@ class Popen(popen_fork.Popen):
             arguments: dict[str, Any] = {"pipe_handle": child_r}
             if signal.SIGINT not in mask:
                 arguments["unblock"] = 1
+            forget_lost_tracker()
             tracker_fd = resource_tracker._resource_tracker._fd  # type: ignore[attr-defined]
             if tracker_fd is not None:
                 self._fds.append(tracker_fd)

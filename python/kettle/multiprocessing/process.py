@@ -113,6 +113,15 @@ class BaseProcess(_standard.BaseProcess):
     def __await__(self) -> Generator[Any, None, None]:
         return self.ajoin().__await__()
 
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that is readable once the process has ended: a pidfd. Raises ValueError before it is started."""
+        self._check_closed()  # type: ignore[attr-defined]
+        if self._popen is None:  # type: ignore[attr-defined]
+            raise ValueError("process not started")
+        fd: int = self._popen.sentinel  # type: ignore[attr-defined]
+        return fd
+
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         # An interrupt waits until `run`: before, it would be printed, or cut in two what must be done.
         blocked = pthread_sigmask(SIG_BLOCK, {SIGINT})
@@ -129,14 +138,18 @@ class BaseProcess(_standard.BaseProcess):
                 native.die_with(parent_sentinel)
             if prepare_child is not None:
                 prepare_child()
-        self.run = partial(_run_until_interrupted, self.run, mask)  # type: ignore[method-assign]
+        life = None if parent_sentinel is None else native.Descriptor(parent_sentinel, "life", private=False)
+        self.run = partial(_run_until_interrupted, self.run, mask, life)  # type: ignore[method-assign]
         code: int = super()._bootstrap(parent_sentinel=parent_sentinel)  # type: ignore[misc]
         return code
 
 
 class _Parent(_standard._ParentProcess):  # type: ignore[name-defined, misc]
     """The parent, for its child to ask about. A child that watches for its end by itself, through `is_alive`, `join` or
-    `sentinel`, means to do something then, and is not killed by it."""
+    `sentinel`, means to do something then, and is not killed by it. If it closed the descriptor that tells, these raise
+    DescriptorLost."""
+
+    _life: native.Descriptor
 
     def is_alive(self) -> bool:
         """Whether the parent process runs."""
@@ -156,14 +169,17 @@ class _Parent(_standard._ParentProcess):  # type: ignore[name-defined, misc]
         super().join(timeout)
 
     def _spare_me(self) -> None:
-        flags = fcntl.fcntl(self._sentinel, fcntl.F_GETFL)
-        fcntl.fcntl(self._sentinel, fcntl.F_SETFL, flags & ~os.O_ASYNC)
+        life = self._life.fileno()
+        flags = fcntl.fcntl(life, fcntl.F_GETFL)
+        fcntl.fcntl(life, fcntl.F_SETFL, flags & ~os.O_ASYNC)
 
 
-def _run_until_interrupted(run: Callable[[], object], mask: Collection[int]) -> None:
+def _run_until_interrupted(run: Callable[[], object], mask: Collection[int], life: native.Descriptor | None) -> None:
     parent = parent_process()
     assert parent is not None
-    parent.__class__ = _Parent
+    if life is not None:
+        parent.__class__ = _Parent
+        parent._life = life  # type: ignore[attr-defined]
     try:
         pthread_sigmask(SIG_SETMASK, mask)
         run()

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from multiprocessing import shared_memory as _standard
 
 from kettle.multiprocessing._helpers import resource_tracker
+from kettle.multiprocessing._ties import forget_lost_tracker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,14 +37,18 @@ class SharedMemory(_standard.SharedMemory):
     _fd: int
     _buf: memoryview | None
     _mmap: mmap.mmap | None
+    _file: tuple[int, int] | None = None
 
     def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True) -> None:
+        forget_lost_tracker()
         if sys.version_info >= (3, 13):
             super().__init__(name, create, size, track=track)
         else:
             super().__init__(name, create, size)
             if not track:
                 _untrack(self)
+        forget_lost_tracker()  # remembers one that was started now
+        self._file = _file_of(self._fd)
         if create:
             try:
                 os.posix_fallocate(self._fd, 0, size)
@@ -63,17 +68,35 @@ class SharedMemory(_standard.SharedMemory):
                 mapping.close()
         except BufferError:
             pass  # a view lives on, and the mapping with it
+        if self._file is not None and _file_of(self._fd) != self._file:
+            self._fd = -1  # the program closed it, and its number may be that of a file of the program's
         super().close()
 
-    if sys.version_info < (3, 13):
+    if sys.version_info >= (3, 13):
+
+        def unlink(self) -> None:
+            """Removes the block's name; its memory is freed when the last process that uses it closes it."""
+            forget_lost_tracker()
+            super().unlink()
+
+    else:
         _track = True
 
         def unlink(self) -> None:
             """Removes the block's name; its memory is freed when the last process that uses it closes it."""
+            forget_lost_tracker()
             if self._track:
                 super().unlink()
             elif self._name:  # type: ignore[attr-defined, unused-ignore]
                 _standard._posixshmem.shm_unlink(self._name)  # type: ignore[attr-defined, unused-ignore]
+
+
+def _file_of(fd: int) -> tuple[int, int] | None:
+    try:
+        there = os.fstat(fd)
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
 
 
 def _untrack(block: Any) -> None:
@@ -89,3 +112,4 @@ class ShareableList(_standard.ShareableList):  # type: ignore[type-arg]
     def __init__(self, sequence: Iterable[Any] | None = None, *, name: str | None = None) -> None:
         super().__init__(sequence, name=name)
         self.shm.__class__ = SharedMemory
+        self.shm._file = _file_of(self.shm._fd)

@@ -54,8 +54,8 @@ def _keep_from_programs() -> None:
     """What leads to the fork server and to the resource tracker came with the child's start, and is not for programs
     that the child starts."""
     server, tracker = map(sys.modules.get, ("multiprocessing.forkserver", "multiprocessing.resource_tracker"))
-    alive = server and server._forkserver._forkserver_alive_fd
-    tracked = tracker and tracker._resource_tracker._fd
+    alive = None if server is None else server._forkserver._forkserver_alive_fd
+    tracked = None if tracker is None else tracker._resource_tracker._fd
     for fd in alive, tracked:
         if fd is not None:
             os.set_inheritable(fd, False)

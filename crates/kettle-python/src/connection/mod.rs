@@ -12,7 +12,7 @@ mod incoming;
 mod packet;
 mod stream;
 
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,6 +27,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 
 use crate::door::{deadline, wait_outside};
+use crate::methods::descriptors::Given;
 use crate::pickle::{self, Tag};
 use crate::{buffers, errors, primitive};
 use descriptor::{Descriptor, InUse};
@@ -141,16 +142,14 @@ fn too_short(py: Python<'_>, message: &[u8]) -> PyErr {
 impl Connection {
     #[new]
     #[pyo3(signature = (handle, readable=true, writable=true))]
-    fn new(handle: &Bound<'_, PyAny>, readable: bool, writable: bool) -> PyResult<Self> {
-        let handle: i64 = handle.call_method0(pyo3::intern!(handle.py(), "__index__"))?.extract()?;
-        let fd = i32::try_from(handle).ok().filter(|fd| *fd >= 0);
-        let fd = fd.ok_or_else(|| PyValueError::new_err("invalid handle"))?;
+    fn new(handle: Given, readable: bool, writable: bool) -> PyResult<Self> {
         if !readable && !writable {
             return Err(PyValueError::new_err("at least one of `readable` and `writable` must be True"));
         }
+        let fd = handle.take();
         Ok(Self {
+            sort: socket::sort_of(fd.as_fd()),
             descriptor: Descriptor::new(fd),
-            sort: socket::sort_of(fd),
             readable: AtomicBool::new(readable),
             writable,
             channel: OnceLock::new(),
@@ -160,7 +159,7 @@ impl Connection {
     }
 
     fn fileno(&self) -> PyResult<i32> {
-        Ok(self.in_use()?.fd())
+        Ok(self.in_use()?.known().get().map_err(errors::descriptor_lost)?.as_raw_fd())
     }
 
     fn close(&self) {
@@ -246,12 +245,13 @@ impl Connection {
     #[pyo3(signature = (timeout=Some(0.0)))]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let descriptor = self.to_read()?;
-        let mut watched = [Watch::readable(descriptor.fd())];
+        let mut watched = [Watch::readable(descriptor.number())];
         let found = socket::poll(&mut watched, Duration::ZERO);
         let deadline = deadline(true, timeout);
         if deadline == Deadline::NOW || matches!(found, Ok(1..)) {
             return Ok(watched[0].is_ready());
         }
+        descriptor.known().get().map_err(errors::descriptor_lost)?;
         let result = wait_outside(py, deadline, |p| {
             while !watched[0].is_ready() {
                 sleep_on(&mut watched, p)?;

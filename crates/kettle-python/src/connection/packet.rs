@@ -22,7 +22,7 @@ pub(super) struct Packets<'a> {
 
 impl Packets<'_> {
     fn end(&self) -> PipeEnd<'_> {
-        PipeEnd { fd: self.socket.fd(), channel: self.channel }
+        PipeEnd { socket: self.socket.known(), channel: self.channel }
     }
 
     pub(super) fn send(&self, obj: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -6,6 +6,7 @@
 //! ```
 
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use kettle_core::sys::socket::{self, Watch};
@@ -68,8 +69,9 @@ impl Stream<'_> {
     /// Writes both parts, whole.
     fn put(&self, mut header: &[u8], mut bytes: &[u8], patience: &Patience<'_>) -> Result<(), Failure> {
         let write = if self.is_socket { socket::send } else { socket::write };
+        self.look()?;
         loop {
-            match write(self.descriptor.fd(), header, bytes) {
+            match write(self.descriptor.as_fd(), header, bytes) {
                 Ok(n) => {
                     let of_header = n.min(header.len());
                     (header, bytes) = (&header[of_header..], &bytes[n - of_header..]);
@@ -78,7 +80,7 @@ impl Stream<'_> {
                     }
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    sleep_on(&mut [Watch::writable(self.descriptor.fd())], patience)?;
+                    sleep_on(&mut [Watch::writable(self.descriptor.number())], patience)?;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => patience.slept().map_err(WatchError::Stopped)?,
                 Err(e) => return Err(e.into()),
@@ -98,6 +100,7 @@ impl Stream<'_> {
     }
 
     fn get_message(&self, to: &mut Vec<u8>, limit: Option<usize>, patience: &Patience<'_>) -> Result<(), Failure> {
+        self.look()?;
         if !self.has_input() {
             spin_on_calls(|| self.has_input());
         }
@@ -127,10 +130,10 @@ impl Stream<'_> {
 
     /// Reads `len` bytes.
     fn get(&self, to: &mut Vec<u8>, len: usize, patience: &Patience<'_>) -> Result<(), Failure> {
-        let fd = self.descriptor.fd();
+        let fd = self.descriptor.as_fd();
         while to.len() < len {
             if !self.is_socket && !self.has_input() {
-                sleep_on(&mut [Watch::readable(fd)], patience)?;
+                sleep_on(&mut [Watch::readable(fd.as_raw_fd())], patience)?;
                 continue;
             }
             let most = (len - to.len()).min(to.len().max(FIRST_ROOM));
@@ -139,7 +142,9 @@ impl Stream<'_> {
                 Ok(0) if to.is_empty() => return Err(Failure::End),
                 Ok(0) => return Err(Failure::EndInside),
                 Ok(_) => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => sleep_on(&mut [Watch::readable(fd)], patience)?,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    sleep_on(&mut [Watch::readable(fd.as_raw_fd())], patience)?
+                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => patience.slept().map_err(WatchError::Stopped)?,
                 Err(e) => return Err(e.into()),
             }
@@ -147,19 +152,25 @@ impl Stream<'_> {
         Ok(())
     }
 
+    /// What is at the number now, if the program closed ours, must not be written to or read from.
+    fn look(&self) -> Result<(), Failure> {
+        self.descriptor.known().get().map(drop).map_err(|lost| io::Error::from(lost).into())
+    }
+
     fn has_input(&self) -> bool {
         // When it cannot be asked, reading will say why.
-        !matches!(socket::poll(&mut [Watch::readable(self.descriptor.fd())], Duration::ZERO), Ok(0))
+        !matches!(socket::poll(&mut [Watch::readable(self.descriptor.number())], Duration::ZERO), Ok(0))
     }
 
     fn failed(&self, e: Failure) -> PyErr {
         match e {
             _ if self.descriptor.is_closed() => super::closed(),
-            Failure::End => PyEOFError::new_err(()),
-            Failure::EndInside => PyOSError::new_err("got end of file during message"),
-            Failure::BadLength => PyOSError::new_err("bad message length"),
             // The signal handler's own exception stands before this one.
             Failure::Watch(WatchError::Stopped(_)) => PyKeyboardInterrupt::new_err(()),
+            Failure::BadLength => PyOSError::new_err("bad message length"),
+            _ if !self.descriptor.known().is_ours() => errors::descriptor_lost(self.descriptor.known().lost()),
+            Failure::End => PyEOFError::new_err(()),
+            Failure::EndInside => PyOSError::new_err("got end of file during message"),
             Failure::Watch(WatchError::Io(e)) => errors::os(e),
         }
     }

@@ -1,0 +1,51 @@
+//! Descriptors that the Python side keeps.
+
+use std::os::fd::AsRawFd;
+
+use kettle_core::sys::descriptor::KnownFd;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::errors;
+use crate::methods::descriptors::Given;
+
+/// A descriptor that is kept, and known again should the program close it and open another file. Owns it.
+#[pyclass(frozen, module = "kettle._native")]
+pub(crate) struct Descriptor(KnownFd);
+
+/// What descriptors are kept for, as errors say it.
+const PURPOSES: [(&str, &str); 4] = [
+    ("child", "what watches a child process"),
+    ("life", "what ties a child process to its parent"),
+    ("report", "what reports the end of a child of the fork server"),
+    ("trace", "where a worker that crashes leaves its stacks"),
+];
+
+#[pymethods]
+impl Descriptor {
+    /// purpose: "child", "life", "report" or "trace".
+    /// private: a forked child must not have it, and closes it.
+    #[new]
+    #[pyo3(signature = (fd, purpose, private=true))]
+    fn new(fd: Given, purpose: &str, private: bool) -> PyResult<Self> {
+        let known = PURPOSES.iter().find(|(key, _)| *key == purpose);
+        let (_, purpose) = *known.ok_or_else(|| PyValueError::new_err(format!("no such purpose: {purpose}")))?;
+        let keep = if private { KnownFd::private } else { KnownFd::new };
+        Ok(Self(keep(fd.take(), purpose)))
+    }
+
+    /// The number. Raises DescriptorLost if the program closed it.
+    fn fileno(&self) -> PyResult<i32> {
+        Ok(self.0.get().map_err(errors::descriptor_lost)?.as_raw_fd())
+    }
+
+    /// Whether it is still open, and ours.
+    fn is_ours(&self) -> bool {
+        self.0.is_ours()
+    }
+
+    /// Closes it, if it is still ours. Again is nothing.
+    fn close(&self) {
+        self.0.close();
+    }
+}
