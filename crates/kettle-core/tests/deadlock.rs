@@ -605,6 +605,42 @@ fn rows_of_others_are_told_from_those_of_this_process() {
     });
 }
 
+#[test]
+fn a_circle_may_lead_through_two_processes() {
+    case(Policy::Report, || {
+        let (mine, theirs) = (lock::<InArena>(), lock::<InArena>());
+        assert!(mine.try_acquire_now::<shared::Processes>());
+        let (begun, look, looked) = (Gate::new(), Gate::new(), Gate::new());
+        let other = Child::fork(|| {
+            assert!(theirs.try_acquire_now::<shared::Processes>());
+            watch::<InArena>(&mine, REENTRANT, &Says::named("other", "what other wants"), |look_once| {
+                begun.open();
+                while look.hear() != 0 {
+                    assert!(look_once());
+                    looked.open();
+                }
+            })
+            .unwrap();
+        });
+        begun.pass();
+        let other_looks = || {
+            look.tell(1);
+            looked.pass();
+        };
+        let found = watch::<InArena>(&theirs, REENTRANT, &Says::named("me", "what I want"), |look_once| {
+            other_looks();
+            assert!(look_once(), "suspects");
+            other_looks();
+            assert!(!look_once(), "the last to enter is told");
+        });
+        let members = found.unwrap_err().members;
+        assert_eq!([members[0].pid, members[1].pid], [process::id(), other.pid()]);
+        assert_eq!([&*members[0].thread, &*members[1].thread], ["me", "other"]);
+        look.tell(0);
+        other.succeeds();
+    });
+}
+
 // ---------------------------------------------------------------- holders that have ended
 
 /// A lock whose holder has ended, and what the kernel called that thread.

@@ -223,13 +223,15 @@ impl Watch<'_> {
     }
 
     fn flags(&self, policy: Policy) -> u32 {
-        let flag = |is: bool, flag: u32| if is { flag } else { 0 };
         let raises = !self.wanted.insists;
-        flag(self.wanted.reentrant, REENTRANT)
-            | flag(self.on_heap, ON_HEAP)
-            | flag(raises, RAISES)
-            | flag(raises && policy == Policy::Raise, RAISES_ALWAYS)
-            | flag(self.on_heap && process::thread_count() == Some(1), IS_ALONE)
+        let flags = [
+            (self.wanted.reentrant, REENTRANT),
+            (self.on_heap, ON_HEAP),
+            (raises, RAISES),
+            (raises && policy == Policy::Raise, RAISES_ALWAYS),
+            (self.on_heap && process::thread_count() == Some(1), IS_ALONE),
+        ];
+        flags.into_iter().filter_map(|(is_so, flag)| is_so.then_some(flag)).sum()
     }
 
     fn follow(&self, entry: &Entry) -> bool {

@@ -128,9 +128,6 @@ impl Barrier {
     /// # Errors
     /// When the barrier is broken.
     pub fn arrive<H: Home>(&self) -> Result<Option<Arrival>, BarrierError> {
-        if self.state.load(Ordering::SeqCst) & PHASE == BROKEN {
-            return Err(BarrierError::Broken);
-        }
         let signed = self.sign::<H>();
         crash_point("barrier.arrive.signed");
         let parties = u64::from(self.parties());

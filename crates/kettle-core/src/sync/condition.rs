@@ -317,3 +317,26 @@ impl<N: Nodes> Condition<N> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Heap;
+
+    /// While nobody waits, to notify is one look.
+    #[test]
+    fn knows_when_nobody_waits() {
+        let condition = Condition::new();
+        let waiters: Vec<_> = (0..3).map(|_| condition.enrol::<Heap>().unwrap()).collect();
+        assert_eq!(condition.most_waiting.load(Ordering::Relaxed), 3);
+        assert_eq!(condition.notify::<Heap>(1), 1);
+        condition.withdraw::<Heap>(waiters[2]);
+        assert_eq!(condition.most_waiting.load(Ordering::Relaxed), 1);
+        assert!(condition.poll::<Heap>(waiters[0]) && !condition.poll::<Heap>(waiters[1]));
+        assert_eq!(condition.wait::<Heap>(waiters[1], &Patience::none()), Err(Stopped::TimedOut));
+        assert_eq!(condition.most_waiting.load(Ordering::Relaxed), 0);
+        let _forgotten = condition.enrol::<Heap>().unwrap();
+        condition.reinit();
+        assert_eq!(condition.most_waiting.load(Ordering::Relaxed), 0);
+    }
+}

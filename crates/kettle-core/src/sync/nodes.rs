@@ -112,3 +112,25 @@ impl Nodes for Growing {
         rows.get(row)?.get_or_init(|| (0..2 << row).map(|_| Node::free()).collect()).get(place)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_has_a_node_of_its_own() {
+        let places: Vec<_> = (2..9).map(row_and_place).collect();
+        assert_eq!(places, [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0)]);
+        let (growing, fixed) = (Growing::new(), Fixed::new());
+        assert!(growing.get(FIRST).is_none(), "nobody needed it yet");
+        let address = |node: Option<&Node>| node.map(|node| core::ptr::from_ref(node).addr());
+        let mut seen = std::collections::HashSet::new();
+        for index in 0..200 {
+            let made = address(growing.get_or_make(index));
+            assert!(made.is_some() && seen.insert(made) && address(growing.get(index)) == made);
+            assert_eq!(fixed.get(index).is_some(), index < Fixed::LEN);
+            assert_eq!(fixed.get_or_make(index).is_some(), index < Fixed::LEN);
+        }
+        assert!(growing.get_or_make(2 << ROWS).is_none(), "there is an end");
+    }
+}

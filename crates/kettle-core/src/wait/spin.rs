@@ -60,13 +60,19 @@ pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
             crate::atomics::spin_hint();
         }
         if clock::now() - start > budget {
-            BUDGET.set(match budget / 2 {
-                _ if vain >= VAIN => (LONGEST, 0),
-                shorter @ SHORTEST.. => (shorter, 0),
-                _ => (SHORTEST, vain + 1),
-            });
+            BUDGET.set(after_a_spin_in_vain(budget, vain));
             return false;
         }
+    }
+}
+
+/// How long the next spin is, and how many short ones were in vain.
+#[cfg(not(loom))]
+fn after_a_spin_in_vain(budget: u64, vain: u32) -> (u64, u32) {
+    match budget / 2 {
+        _ if vain >= VAIN => (LONGEST, 0),
+        shorter @ SHORTEST.. => (shorter, 0),
+        _ => (SHORTEST, vain + 1),
     }
 }
 
@@ -81,8 +87,6 @@ thread_local! {
 /// then: after 1, 2, 4 … waits, at most 128.
 #[cfg(not(loom))]
 pub fn spin_on_calls(mut ready: impl FnMut() -> bool) -> bool {
-    const WORTH_A_TRY: u64 = LONGEST / 8;
-    const LONGEST_PAUSE: u32 = 128;
     if cpus() < 2 {
         return false;
     }
@@ -104,14 +108,22 @@ pub fn spin_on_calls(mut ready: impl FnMut() -> bool) -> bool {
         }
         crate::atomics::spin_hint();
     }
-    if budget > WORTH_A_TRY {
-        CALLS_BUDGET.set(budget / 2);
-    } else {
-        // After a pause a long one, for the same reason.
-        CALLS_BUDGET.set(LONGEST);
-        CALLS_PAUSE.set((next, (next * 2).min(LONGEST_PAUSE)));
-    }
+    let (budget, pause) = after_calls_in_vain(budget, next);
+    CALLS_BUDGET.set(budget);
+    CALLS_PAUSE.set(pause);
     false
+}
+
+/// How long the next spin is, how many waits are without one before it, and how many would be the next time.
+#[cfg(not(loom))]
+fn after_calls_in_vain(budget: u64, next: u32) -> (u64, (u32, u32)) {
+    const WORTH_A_TRY: u64 = LONGEST / 8;
+    const LONGEST_PAUSE: u32 = 128;
+    if budget > WORTH_A_TRY {
+        return (budget / 2, (0, next));
+    }
+    // After a pause a long one, for the same reason.
+    (LONGEST, (next, (next * 2).min(LONGEST_PAUSE)))
 }
 
 /// In a model there is nothing to gain by spinning.
@@ -125,4 +137,64 @@ pub fn spin_on_calls(_: impl FnMut() -> bool) -> bool {
 pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
     let _ = (&BUDGET, LONGEST, SHORTEST);
     ready()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spins_in_vain_become_shorter_but_for_a_try_now_and_then() {
+        let mut spin = (LONGEST, 0);
+        for budget in [20_000, 10_000, 5_000, 2_500, 2_000] {
+            spin = after_a_spin_in_vain(spin.0, spin.1);
+            assert_eq!(spin.0, budget);
+        }
+        for vain in 2..=VAIN {
+            spin = after_a_spin_in_vain(spin.0, spin.1);
+            assert_eq!(spin, (SHORTEST, vain));
+        }
+        assert_eq!(after_a_spin_in_vain(spin.0, spin.1), (LONGEST, 0));
+    }
+
+    #[test]
+    fn pauses_between_spins_on_calls_become_longer() {
+        let (mut budget, mut pause) = (LONGEST, (0, 1));
+        for paused in [1, 2, 4, 8, 16, 32, 64, 128, 128] {
+            for next in [20_000, 10_000, 5_000] {
+                (budget, pause) = after_calls_in_vain(budget, pause.1);
+                assert_eq!((budget, pause.0), (next, 0));
+            }
+            (budget, pause) = after_calls_in_vain(budget, pause.1);
+            assert_eq!((budget, pause.0), (LONGEST, paused));
+        }
+    }
+
+    #[test]
+    fn what_is_looked_at_comes_true_or_not() {
+        assert!(cpus() > 0);
+        for _ in 0..20 {
+            let mut looks = 0;
+            assert!(spin_until(|| {
+                looks += 1;
+                looks == 1
+            }));
+            assert!(!spin_until(|| false));
+            assert!(!spin_on_calls(|| false));
+        }
+        if cpus() > 1 {
+            // After what came true there is no pause.
+            CALLS_PAUSE.set((0, 64));
+            assert!(spin_on_calls(|| true));
+            assert_eq!((CALLS_PAUSE.get(), CALLS_BUDGET.get()), ((0, 1), LONGEST));
+            CALLS_PAUSE.set((2, 4));
+            assert!(!spin_on_calls(|| true) && !spin_on_calls(|| true) && spin_on_calls(|| true));
+            let mut looks = 0;
+            assert!(spin_until(|| {
+                looks += 1;
+                looks == 3
+            }));
+            assert_eq!(BUDGET.get(), (LONGEST, 0));
+        }
+    }
 }

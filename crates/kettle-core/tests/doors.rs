@@ -1,0 +1,466 @@
+//! The doors that event loops leave where they wait: what rings them. A ring is there as soon as the call that rang has
+//! returned, so these tests also say of each primitive which of its calls wake those who wait.
+
+mod conformance;
+
+use std::time::Duration;
+
+use conformance::support::{Child, Gate, alone};
+use conformance::{Forked, H, place};
+use kettle_core::queue::{Parcel, Queue};
+use kettle_core::shared::{ArenaStore, InArena, Placement};
+use kettle_core::sync::{
+    Barrier, Condition, Event, Lock, LockError, OnOwnerDeath, OwnedPermits, ReentrantLock, Semaphore, Turn,
+};
+use kettle_core::wait::{Door, Doorbell, EventCount, Patience, Scope};
+
+type P = H<Forked>;
+
+/// A bell, in a process that has a session.
+fn bell() -> Doorbell {
+    place::<Forked, _>(Event::new());
+    Doorbell::new().unwrap()
+}
+
+fn rings(bell: &Doorbell) -> Vec<u32> {
+    bell.drain().expect("none is lost")
+}
+
+/// Whether `call` rings one who waits there.
+fn wakes(bell: &Doorbell, there: &EventCount, call: impl FnOnce()) -> bool {
+    assert!(there.leave_door(bell.door()));
+    call();
+    let rang = !rings(bell).is_empty();
+    // A door that has been rung is gone; to take it away then passes the ring on, to nobody here.
+    there.take_door(bell.door(), Scope::Shared);
+    assert_eq!(rings(bell), [], "the door is gone");
+    rang
+}
+
+#[test]
+fn a_door_calls_out_a_number() {
+    alone(|| {
+        let bell = bell();
+        let door = bell.door();
+        assert_eq!(Door::from_bits(0), None);
+        for call in [0, 1, 77, (1 << 20) - 1] {
+            let calling = door.calling(1).calling(call);
+            assert_eq!(Door::from_bits(calling.to_bits()), Some(calling));
+            let count = EventCount::new();
+            assert!(count.leave_door(calling));
+            count.notify_one(Scope::Shared);
+            assert_eq!(rings(&bell), [call]);
+        }
+        assert_eq!(door.calling(5 | 1 << 20), door.calling(5), "its low 20 bits");
+        bell.ring();
+        assert_eq!(rings(&bell).len(), 1);
+    });
+}
+
+#[test]
+fn each_bell_is_another_one() {
+    alone(|| {
+        let bells: Vec<_> = (0..150).map(|_| bell()).collect();
+        for (i, bell) in bells.iter().enumerate() {
+            bell.door().calling(0);
+            let count = EventCount::new();
+            assert!(count.leave_door(bell.door().calling(i as u32)));
+            count.notify_one(Scope::Shared);
+        }
+        for (i, bell) in bells.iter().enumerate() {
+            assert_eq!(rings(bell), [i as u32]);
+        }
+    });
+}
+
+#[test]
+fn as_many_doors_are_rung_as_are_to_be_told() {
+    alone(|| {
+        let bells: Vec<_> = (0..=EventCount::DOORS).map(|_| bell()).collect();
+        let heard = || bells.iter().map(|bell| rings(bell).len()).collect::<Vec<_>>();
+        let count = EventCount::new();
+        let leave_all = || {
+            for bell in &bells[..EventCount::DOORS] {
+                assert!(count.leave_door(bell.door()));
+                assert!(count.leave_door(bell.door()), "it is there already");
+            }
+        };
+        count.notify_all(Scope::Shared);
+        leave_all();
+        assert!(!count.leave_door(bells[EventCount::DOORS].door()), "there is no room");
+        for (told, heard_by) in [
+            (0, [0, 0, 0, 0, 0]),
+            (1, [1, 0, 0, 0, 0]),
+            (2, [0, 1, 1, 0, 0]),
+            (5, [0, 0, 0, 1, 0]),
+            (1, [0, 0, 0, 0, 0]),
+        ] {
+            count.notify(told, Scope::Shared);
+            assert_eq!(heard(), heard_by, "{told} are to be told");
+        }
+        assert!(!count.notify_after_fence(EventCount::ALL, Scope::Shared), "nobody is there any more");
+        leave_all();
+        assert!(count.notify_after_fence(EventCount::ALL, Scope::Shared));
+        assert_eq!(heard(), [1, 1, 1, 1, 0]);
+    });
+}
+
+#[test]
+fn where_nobody_hears_the_next_door_is_rung() {
+    alone(|| {
+        let (gone, bell) = (bell(), bell());
+        let count = EventCount::new();
+        assert!(count.leave_door(gone.door()) && count.leave_door(bell.door()));
+        drop(gone);
+        count.notify_one(Scope::Shared);
+        assert_eq!(rings(&bell).len(), 1);
+    });
+}
+
+#[test]
+fn a_door_is_taken_away_again() {
+    alone(|| {
+        let (one, other) = (bell(), bell());
+        let count = EventCount::new();
+        assert!(count.leave_door(one.door()));
+        count.take_door(one.door(), Scope::Shared);
+        assert!(!count.notify_after_fence(EventCount::ALL, Scope::Shared), "nobody is there");
+        assert_eq!(rings(&one), []);
+        // One goes, the other stays.
+        assert!(count.leave_door(one.door()) && count.leave_door(other.door()));
+        count.take_door(one.door(), Scope::Shared);
+        assert_eq!((rings(&one), rings(&other)), (vec![], vec![]));
+        // One that was rung meanwhile passes it on.
+        assert!(count.leave_door(one.door()));
+        count.notify_one(Scope::Shared);
+        let rung = [rings(&one).len(), rings(&other).len()];
+        let (taken, waits) = if rung == [1, 0] { (&one, &other) } else { (&other, &one) };
+        assert_eq!(rung.iter().sum::<usize>(), 1);
+        count.take_door(taken.door(), Scope::Shared);
+        assert_eq!((rings(taken).len(), rings(waits).len()), (0, 1));
+    });
+}
+
+#[test]
+fn one_wake_up_at_a_time() {
+    let count = EventCount::new();
+    assert!(!count.notify_after_fence(1, Scope::Private), "nobody is there");
+    let _ = count.announce();
+    // Two may sleep: one is woken, and whoever comes before that one has looked again need not wake it once more.
+    assert!(count.notify_after_fence(1, Scope::Private));
+    assert!(!count.notify_after_fence(1, Scope::Private));
+    assert!(count.notify_after_fence(EventCount::ALL, Scope::Private), "but the other one, where all are to wake");
+    assert!(!count.notify_after_fence(EventCount::ALL, Scope::Private));
+    let _ = count.announce();
+    assert!(count.notify_after_fence(EventCount::ALL, Scope::Private));
+    assert!(!count.notify_after_fence(EventCount::ALL, Scope::Private), "all were told at once");
+}
+
+#[test]
+fn who_sleeps_when_it_forks_is_forgotten_in_the_child() {
+    alone(|| {
+        let bell = bell();
+        let count = EventCount::new();
+        let _ = count.announce();
+        assert!(count.leave_door(bell.door()));
+        count.notify(1, Scope::Private);
+        let _ = count.announce();
+        assert!(count.leave_door(bell.door()));
+        rings(&bell);
+        count.reinit();
+        assert!(!count.notify_after_fence(EventCount::ALL, Scope::Private));
+        assert_eq!((rings(&bell), count.sleepers()), (vec![], 0));
+    });
+}
+
+#[test]
+fn locks_ring_when_they_are_left() {
+    alone(|| {
+        let bell = bell();
+        let lock = place::<Forked, _>(Lock::new(OnOwnerDeath::Raise));
+        let wakes = |call: &dyn Fn()| wakes(&bell, lock.freed(), call);
+        assert!(!wakes(&|| assert!(lock.try_acquire_now::<P>())));
+        assert!(!wakes(&|| assert!(lock.acquire::<P>(&Patience::none()).is_err())));
+        assert!(wakes(&|| lock.release::<P>().unwrap()));
+        assert!(!wakes(&|| assert!(lock.release::<P>().is_err())));
+        assert!(!wakes(&|| lock.abandon::<P>()), "nobody holds it");
+        assert!(lock.try_acquire_now::<P>());
+        assert!(!wakes(&|| assert!(lock.reset::<P>().is_err())));
+        assert!(wakes(&|| lock.abandon::<P>()), "they are to learn of it");
+        assert!(matches!(lock.acquire::<P>(&Patience::none()), Err(LockError::OwnerDied(_))));
+        assert!(wakes(&|| lock.reset::<P>().unwrap()));
+        assert!(!wakes(&|| lock.reset::<P>().unwrap()), "it is free");
+        assert!(lock.try_acquire_now::<P>());
+        lock.reinit();
+        assert!(lock.try_acquire_now::<P>());
+    });
+}
+
+#[test]
+fn reentrant_locks_ring_when_they_are_left_for_good() {
+    alone(|| {
+        let bell = bell();
+        let lock = place::<Forked, _>(ReentrantLock::new(OnOwnerDeath::Raise));
+        let wakes = |call: &dyn Fn()| wakes(&bell, lock.freed(), call);
+        let take = || assert!(lock.try_acquire_now::<P>());
+        assert!(!wakes(&|| [(), ()].into_iter().for_each(|()| take())));
+        assert!(!wakes(&|| lock.release::<P>().unwrap()), "held once more");
+        assert!(wakes(&|| lock.release::<P>().unwrap()));
+        assert!(!wakes(&|| assert!(lock.release::<P>().is_err())));
+        take();
+        take();
+        assert!(wakes(&|| assert_eq!(lock.release_all::<P>(), Ok(2))));
+        lock.acquire_again::<P>(3, &Patience::none()).unwrap();
+        assert_eq!((lock.depth::<P>(), lock.held()), (3, 3));
+        assert!(!wakes(&|| lock.abandon::<P>().unwrap()) && !wakes(&|| lock.abandon::<P>().unwrap()));
+        assert!(wakes(&|| lock.abandon::<P>().unwrap()), "the last time");
+        assert!(lock.acquire::<P>(&Patience::none()).is_err());
+        assert!(wakes(&|| lock.reset::<P>().unwrap()));
+        take();
+        assert_eq!(lock.depth::<P>(), 1);
+    });
+}
+
+#[test]
+fn semaphores_ring_when_permits_are_given() {
+    alone(|| {
+        let (bell, other) = (bell(), bell());
+        let semaphore = place::<Forked, _>(Semaphore::new(1, 3));
+        let wakes = |call: &dyn Fn()| wakes(&bell, semaphore.given(), call);
+        assert!(!wakes(&|| semaphore.acquire::<P>(&Patience::none()).unwrap()));
+        assert!(!wakes(&|| assert!(semaphore.acquire::<P>(&Patience::none()).is_err())));
+        assert!(wakes(&|| semaphore.release::<P>(1).unwrap()));
+        assert!(!wakes(&|| assert!(semaphore.release::<P>(3).is_err())), "too many");
+        assert!(!wakes(&|| semaphore.release::<P>(0).unwrap()));
+        // Two permits are for two.
+        assert!(semaphore.given().leave_door(bell.door()) && semaphore.given().leave_door(other.door()));
+        semaphore.release::<P>(2).unwrap();
+        assert_eq!((rings(&bell).len(), rings(&other).len(), semaphore.value()), (1, 1, 3));
+
+        let permits = place::<Forked, _>(OwnedPermits::new(1).unwrap());
+        let wakes = |call: &dyn Fn()| self::wakes(&bell, permits.given(), call);
+        assert!(!wakes(&|| permits.acquire::<P>(&Patience::none()).unwrap()));
+        assert!(wakes(&|| permits.release::<P>().unwrap()));
+        assert!(!wakes(&|| assert!(permits.release::<P>().is_err())));
+    });
+}
+
+/// Waits by `acquire` until its first nap, in which `given` is called. Whether somebody else is told then.
+fn tells_the_next(bell: &Doorbell, there: &EventCount, given: &dyn Fn(), acquire: &dyn Fn(&Patience<'_>)) -> bool {
+    let is_first = std::cell::Cell::new(true);
+    let nap = || {
+        if is_first.replace(false) {
+            given();
+            assert!(there.leave_door(bell.door()));
+        }
+        false
+    };
+    acquire(&Patience::forever().interrupted_by(Duration::from_millis(1), &nap));
+    let rang = !rings(bell).is_empty();
+    there.take_door(bell.door(), Scope::Shared);
+    rings(bell);
+    rang
+}
+
+#[test]
+fn who_got_something_and_leaves_more_tells_the_next() {
+    alone(|| {
+        let bell = bell();
+        for (count, tells) in [(1, false), (2, true)] {
+            let semaphore = place::<Forked, _>(Semaphore::new(0, 3));
+            let told =
+                tells_the_next(&bell, semaphore.given(), &|| semaphore.release::<P>(count).unwrap(), &|patience| {
+                    semaphore.acquire::<P>(patience).unwrap();
+                });
+            assert_eq!(told, tells, "of {count} permits");
+
+            let permits = place::<Forked, _>(OwnedPermits::new(count).unwrap());
+            let take = |patience: &Patience<'_>| permits.acquire::<P>(patience).unwrap();
+            (0..count).for_each(|_| take(&Patience::none()));
+            let give = || (0..count).for_each(|_| permits.release::<P>().unwrap());
+            assert_eq!(tells_the_next(&bell, permits.given(), &give, &take), tells, "of {count} owned permits");
+
+            let queue = place::<Forked, _>(Queue::new(0, false));
+            let me = <InArena as Placement>::place_of(&queue);
+            let put = || queue.put::<ArenaStore>(me, Parcel::inline(0, b"one"), &Patience::none()).unwrap();
+            let told = tells_the_next(&bell, queue.items(), &|| (0..count).for_each(|_| put()), &|patience| {
+                queue.get::<ArenaStore>(&mut Vec::new(), patience).map(drop).unwrap();
+            });
+            assert_eq!(told, tells, "of {count} messages");
+        }
+    });
+}
+
+#[test]
+fn who_has_left_a_barrier_may_die() {
+    alone(|| {
+        let barrier = place::<Forked, _>(Barrier::new(2));
+        for last_is_the_child in [true, false] {
+            let first = last_is_the_child.then(|| barrier.arrive::<P>().unwrap().unwrap());
+            let ready = Gate::new();
+            let child = Child::fork(|| {
+                if !last_is_the_child {
+                    let arrival = barrier.arrive::<P>().unwrap().unwrap();
+                    ready.open();
+                    while barrier.poll(&arrival).is_none() {
+                        std::thread::yield_now();
+                    }
+                    return barrier.leave(&arrival);
+                }
+                match barrier.wait::<P>(&Patience::forever()).unwrap() {
+                    Turn::Last(last) => drop(last.done().unwrap()),
+                    Turn::Through(_) => panic!("it came last"),
+                }
+            });
+            if !last_is_the_child {
+                ready.pass();
+                barrier.last::<P>(barrier.arrive::<P>().unwrap().unwrap()).done().unwrap();
+            }
+            child.succeeds();
+            if let Some(first) = first {
+                assert_eq!(barrier.poll(&first), Some(Ok(0)));
+                barrier.leave(&first);
+            }
+            assert!(!barrier.find_dead::<P>() && !barrier.is_broken());
+        }
+        // One that dies in there breaks it.
+        Child::fork(|| drop(barrier.arrive::<P>())).succeeds();
+        assert!(barrier.find_dead::<P>() && barrier.is_broken());
+    });
+}
+
+#[test]
+fn events_ring_when_they_are_put_up() {
+    alone(|| {
+        let (bell, other) = (bell(), bell());
+        let event = place::<Forked, _>(Event::new());
+        let wakes = |call: &dyn Fn()| wakes(&bell, event.changed(), call);
+        assert!(wakes(&|| event.set::<P>()));
+        assert!(!wakes(&|| event.set::<P>()), "it is up");
+        assert!(!wakes(&|| event.clear()));
+        assert!(event.changed().leave_door(bell.door()) && event.changed().leave_door(other.door()));
+        event.set::<P>();
+        assert_eq!((rings(&bell).len(), rings(&other).len()), (1, 1), "all are told");
+        event.clear();
+        assert!(event.changed().leave_door(bell.door()));
+        event.reinit();
+        event.set::<P>();
+        assert_eq!(rings(&bell), [], "it was another process's");
+    });
+}
+
+#[test]
+fn barriers_ring_when_a_round_ends() {
+    alone(|| {
+        let bell = bell();
+        let barrier = place::<Forked, _>(Barrier::new(2));
+        let wakes = |call: &dyn Fn()| wakes(&bell, barrier.changed(), call);
+        let arrive = || barrier.arrive::<P>().unwrap().unwrap();
+        // All come, and the last says that all is well.
+        let first = arrive();
+        assert!(!first.is_last() && barrier.poll(&first).is_none() && barrier.waiting() == 1);
+        let last = arrive();
+        assert!(last.is_last() && barrier.poll(&first).is_none(), "its action has not ended");
+        assert!(barrier.arrive::<P>().unwrap().is_none(), "the round before is being ended");
+        let last = std::cell::Cell::new(Some(barrier.last::<P>(last)));
+        assert!(wakes(&|| assert_eq!(last.take().unwrap().done(), Ok(1))));
+        assert_eq!(barrier.poll(&first), Some(Ok(0)));
+        barrier.leave(&first);
+        // The last one's action fails.
+        let (first, last) = (arrive(), std::cell::Cell::new(Some(barrier.last::<P>(arrive()))));
+        assert!(wakes(&|| drop(last.take())));
+        assert!(barrier.is_broken() && barrier.poll(&first).unwrap().is_err());
+        barrier.leave(&first);
+        assert!(barrier.arrive::<P>().is_err());
+        assert!(wakes(&|| barrier.reset::<P>()));
+        assert!(!barrier.is_broken());
+        // It is broken while the action runs: also for the last one, and it stays so.
+        let (first, last) = (arrive(), barrier.last::<P>(arrive()));
+        assert!(wakes(&|| barrier.abort::<P>()));
+        assert!(last.done().is_err() && barrier.is_broken());
+        barrier.leave(&first);
+        barrier.reset::<P>();
+        // It is reset while the action runs, and others come: their round is not ended by this.
+        let (first, last) = (arrive(), barrier.last::<P>(arrive()));
+        assert!(wakes(&|| barrier.reset::<P>()));
+        barrier.leave(&first);
+        let (next, next_last) = (arrive(), barrier.last::<P>(arrive()));
+        assert!(last.done().is_err());
+        assert!(barrier.poll(&next).is_none());
+        assert_eq!(next_last.done(), Ok(1));
+        assert_eq!(barrier.poll(&next), Some(Ok(0)));
+        barrier.leave(&next);
+        assert_eq!(barrier.statistics().rounds, 2);
+        // Who waits in vain breaks it.
+        assert!(wakes(&|| assert!(matches!(barrier.wait::<P>(&Patience::none()), Err(_)))));
+        assert!(barrier.is_broken());
+        barrier.reset::<P>();
+        barrier.reinit(1);
+        match barrier.wait::<P>(&Patience::none()) {
+            Ok(Turn::Last(last)) => assert_eq!(last.done(), Ok(0)),
+            other => panic!("{other:?}"),
+        };
+    });
+}
+
+#[test]
+fn conditions_ring_the_oldest_waiter() {
+    alone(|| {
+        let bells: Vec<_> = (0..3).map(|_| bell()).collect();
+        let heard = || bells.iter().map(|bell| rings(bell).len()).collect::<Vec<_>>();
+        let condition = place::<Forked, _>(Condition::new());
+        assert_eq!(condition.notify::<P>(1), 0);
+        let waiters: Vec<_> = bells
+            .iter()
+            .map(|bell| {
+                let waiter = condition.enrol::<P>().unwrap();
+                condition.leave_door(waiter, bell.door());
+                waiter
+            })
+            .collect();
+        assert_eq!(condition.waiting(), 3);
+        assert_eq!((condition.notify::<P>(1), heard()), (1, vec![1, 0, 0]));
+        assert!(condition.poll::<P>(waiters[0]) && !condition.poll::<P>(waiters[1]));
+        // One that goes away when it has been told passes that on.
+        assert_eq!((condition.notify::<P>(1), heard()), (1, vec![0, 1, 0]));
+        condition.withdraw::<P>(waiters[1]);
+        assert_eq!(heard(), [0, 0, 1]);
+        condition.withdraw::<P>(waiters[2]);
+        assert_eq!((condition.waiting(), heard()), (0, vec![0, 0, 0]));
+        // One that goes away before takes nothing along.
+        let [early, late] = [0, 1].map(|i: usize| {
+            let waiter = condition.enrol::<P>().unwrap();
+            condition.leave_door(waiter, bells[i].door());
+            waiter
+        });
+        condition.withdraw::<P>(early);
+        assert_eq!((condition.notify::<P>(5), heard()), (1, vec![0, 1, 0]));
+        assert!(condition.poll::<P>(late));
+        assert_eq!(condition.statistics().notified, 4);
+        let _forgotten = condition.enrol::<P>().unwrap();
+        condition.reinit();
+        assert_eq!((condition.waiting(), condition.notify::<P>(1)), (0, 0));
+    });
+}
+
+#[test]
+fn queues_ring_those_who_get_put_and_join() {
+    alone(|| {
+        let bell = bell();
+        let queue = place::<Forked, _>(Queue::new(1, true));
+        let (items, space, finished) = (queue.items(), queue.space(), queue.finished());
+        let me = <InArena as Placement>::place_of(&queue);
+        let put = || queue.put::<ArenaStore>(me, Parcel::inline(0, b"one"), &Patience::none());
+        let get = || queue.get::<ArenaStore>(&mut Vec::new(), &Patience::none()).map(drop);
+        let done = || queue.task_done::<ArenaStore>().unwrap();
+        assert!(wakes(&bell, items, || put().unwrap()));
+        assert!(put().is_err(), "it is full");
+        assert!(!wakes(&bell, finished, || get().unwrap()));
+        assert!(wakes(&bell, finished, done));
+        put().unwrap();
+        assert!(wakes(&bell, space, || get().unwrap()));
+        put().unwrap();
+        assert!(!wakes(&bell, finished, done), "one is not done yet");
+        assert!(wakes(&bell, items, || queue.shutdown::<ArenaStore>(false)));
+    });
+}
