@@ -22,6 +22,8 @@ try:
         n += 1
 except MemoryError as error:
     print("MemoryError", error)
+    assert f"wait in a queue ({n} messages)" in str(error), error
+    assert n << 20 <= q.statistics().bytes < (n << 20) + 100_000
 assert 1 <= n < 64, n
 assert q.qsize() == n
 lock = mp.Lock()                 # small things may still find room, or say that there is none

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 import kettle.multiprocessing as mp
+from kettle._session import native
 
 LIMIT = 30
 
@@ -35,6 +36,25 @@ def test_of_a_queue():
     q.get()
     told = q.statistics()
     assert (told.put, told.got, told.size, told.maxsize, told.unfinished) == (3, 1, 2, 5, 3)
+
+
+def test_how_many_bytes_wait_in_a_queue():
+    q = mp.Queue()
+    before = native.arena_statistics()
+    assert q.statistics().bytes == 0
+    for _ in range(3):
+        q.put(bytes(1 << 20))
+    q.put("small")
+    told = q.statistics()
+    assert 3 << 20 < told.bytes < (3 << 20) + 4096
+    after = native.arena_statistics()
+    assert after["queued_bytes"] - before["queued_bytes"] == told.bytes
+    assert after["queued_messages"] - before["queued_messages"] == 4
+    q.get()
+    assert 2 << 20 < q.statistics().bytes < (2 << 20) + 4096
+    for _ in range(3):
+        q.get()
+    assert q.statistics().bytes == 0
 
 
 def test_of_a_lock():

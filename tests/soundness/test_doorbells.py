@@ -1,7 +1,7 @@
-"""The doorbells of a session are heard by all its processes, and rung by nobody else.
+"""The doorbells of a session are heard by all its processes, and rung by no other.
 
-An abstract socket has no permissions, and /proc/net/unix shows its name to every user of the machine. So whoever reads
-that file may send what he likes, or take the names of bells that are gone: it must not wake, deafen or stop anybody.
+An abstract socket has no permissions, and /proc/net/unix shows its name to every user of the machine. So a reader of
+that file may send anything, or take the names of bells that are gone: that must not wake, deafen or stop a loop.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ while True:
 
 
 def name_of(bell):
-    """The bell's name, as everybody can see it."""
+    """The bell's name, as all users can see it."""
     inode = str(os.fstat(bell.fileno()).st_ino)
     for line in Path("/proc/net/unix").read_text().splitlines():
         fields = line.split()
@@ -107,7 +107,7 @@ def test_descriptors_that_a_stranger_passes_do_not_stay(bell, stranger):
             stranger.connect(name_of(bell))
             socket.send_fds(stranger, [b"x"], [theirs.fileno()])
             socket.send_fds(stranger, [bytes(16)], [theirs.fileno()])
-        assert ours.recv(1) == b"", "nobody has the other end any more"
+        assert ours.recv(1) == b"", "the other end is closed"
 
 
 def put(queue):

@@ -1,4 +1,4 @@
-"""What waits in queues has a bound, so that a getter that never gets makes nobody else pay.
+"""What waits in queues has a bound, so that a getter that never gets costs no other process its life.
 
 It is in no process's own memory. Were there no bound, the kernel would end a process that is large and has nothing to
 do with it, once memory has run out.

@@ -85,4 +85,6 @@ pub struct QueueStatistics {
     pub shut_down: bool,
     /// How many processes died inside a put or a get.
     pub owners_died: u32,
+    /// How many bytes wait inside, of shared memory: 0 for a queue of values, which stay where they are.
+    pub bytes: u64,
 }

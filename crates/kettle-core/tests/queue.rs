@@ -18,6 +18,7 @@ conformance!(
     is_interrupted,
     all_sizes_and_chunks,
     blocks_and_parts,
+    bytes_inside_are_told,
     sleeping_getters_are_all_served,
     sleeping_putters_are_all_served,
     shutdown_lets_the_rest_be_got,
@@ -201,6 +202,32 @@ fn blocks_and_parts<W: World>() {
             assert!(q.put::<S<W>>(W::Place::place_of(&q), parcel, &forever()).is_ok());
         }
     });
+}
+
+fn bytes_inside_are_told<W: World>() {
+    let q = queue::<W>(0, false);
+    let bytes = || q.statistics::<S<W>>().bytes;
+    let put_blocks = |sizes: [usize; 2]| {
+        let [body, part] = sizes.map(|len| S::<W>::block(&content(0, len)));
+        let parcel = Parcel::blocks(3, Body::Block(body), vec![part]);
+        assert!(q.put::<S<W>>(W::Place::place_of(&q), parcel, &forever()).is_ok());
+    };
+    assert_eq!(bytes(), 0);
+    // A unit for the head, two for the body.
+    put::<W>(&q, &content(0, 16), &forever()).unwrap();
+    assert_eq!(bytes(), 24);
+    put_blocks([3_000, 70_000]);
+    // The units name the blocks.
+    assert_eq!(bytes(), 24 + 73_000 + 24);
+    put_blocks([5_000, 8]);
+    assert_eq!(bytes(), 24 + 73_000 + 24 + 5_008 + 24);
+    get::<W>(&q, &forever()).unwrap();
+    get::<W>(&q, &forever()).unwrap();
+    assert_eq!(bytes(), 5_008 + 24);
+    q.clear::<S<W>>();
+    assert_eq!(bytes(), 0);
+    put_blocks([9, 9]);
+    assert_eq!(bytes(), 18 + 24);
 }
 
 /// As many puts in a row as there are sleepers: none is left to the end of its slice.

@@ -80,6 +80,17 @@ fn leaves_nothing(what: &str, body: impl FnOnce(&Q)) {
     });
 }
 
+/// How many bytes wait is right after deaths too, once the queue was empty. It is empty now.
+fn weighs_right(q: &Q) {
+    assert_eq!(q.bytes(), 0);
+    put_one(q, 0);
+    // The block, the units of the rest, and what is left of a chunk that was too short for it.
+    let (block, rest) = (5_000, (1 + 1_500_u64.div_ceil(8) + 1) * 8);
+    assert!((block + rest..block + 2 * rest).contains(&q.bytes()), "{} bytes", q.bytes());
+    get_one(q);
+    assert_eq!(q.bytes(), 0);
+}
+
 const PUT_POINTS: [(&str, bool); 10] = [
     ("queue.put.before-first-chunk", false),
     ("queue.put.first-chunk", false),
@@ -115,6 +126,7 @@ fn a_putter_at_every_step() {
                 assert_eq!(u64::from(q.len()), done, "{spec}");
                 Child::fork(|| put_many(q, done, done + 60)).succeeds();
                 assert_eq!(rest(q), (0..done + 60).collect::<Vec<_>>(), "{spec}");
+                weighs_right(q);
             });
         }
     }
@@ -147,6 +159,7 @@ fn a_getter_at_every_step() {
                 assert_eq!(u64::from(q.len()), 100 - got, "{spec}");
                 Child::fork(|| put_many(q, 100, 120)).succeeds();
                 assert_eq!(rest(q), (got..120).collect::<Vec<_>>(), "{spec}");
+                weighs_right(q);
             });
         }
     }

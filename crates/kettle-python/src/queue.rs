@@ -329,6 +329,7 @@ pub(crate) fn queue_statistics<'py>(py: Python<'py>, size: u64, s: &QueueStatist
             ("putters_waiting", s.putters_waiting.into()),
             ("shut_down", s.shut_down.into()),
             ("owners_died", s.owners_died.into()),
+            ("bytes", s.bytes),
         ],
     )
 }

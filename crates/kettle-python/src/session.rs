@@ -157,6 +157,8 @@ pub(crate) fn arena_statistics<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDi
         ("warm_bytes", field(|s| s.warm_bytes)),
         ("cold_bytes", field(|s| s.cold_bytes)),
         ("objects", field(|s| s.objects)),
+        ("queued_bytes", field(|s| s.in_queues.all.bytes)),
+        ("queued_messages", field(|s| s.in_queues.all.messages)),
         ("participants", field(|s| s.participants as u64)),
         ("limit", field(|s| s.limit.unwrap_or(0))),
     ] {

@@ -17,7 +17,7 @@ use kettle_core::arena::Session;
 use kettle_core::shared;
 use kettle_core::sys::descriptor;
 
-pub use kettle_core::arena::{Reclaimed, Statistics};
+pub use kettle_core::arena::{InQueues, Reclaimed, Statistics, Waiting};
 
 use crate::error::OutOfMemory;
 

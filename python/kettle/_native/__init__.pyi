@@ -515,7 +515,7 @@ def wait_any(
     """Blocks until at least one primitive is `_ready()` or a descriptor is readable or at its end."""
 
 class Doorbell:
-    """A datagram socket that any process of the session can ring, and nobody else; one per event loop."""
+    """A datagram socket that any process of the session can ring, and no other; one per event loop."""
 
     def __new__(cls) -> Self: ...
     @property

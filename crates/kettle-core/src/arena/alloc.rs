@@ -26,6 +26,7 @@ use super::offset::Off;
 use super::pages::{self, Kind, PAGE, Run};
 use super::participants::{self, Participant};
 use super::stock::{Merge, cool};
+use super::waiting::InQueues;
 use super::{recover, segment, slab};
 
 /// Runs shorter than this are not worth a system call to give them back, unless there are very many.
@@ -69,7 +70,13 @@ pub(super) fn allocate(
     if allocator.is_worth_merging() {
         allocator.rebuild(Merge::Alike)?;
     }
-    allocator.place_or_grow(&wish)
+    allocator.place_or_grow(&wish).map_err(|e| match e {
+        // Who is told that there is no room wants to know where it has gone.
+        ArenaError::OutOfMemory { needed, why, .. } => {
+            ArenaError::OutOfMemory { needed, why, in_queues: allocator.in_queues().unwrap_or_default() }
+        }
+        e => e,
+    })
 }
 
 /// What is to be allocated.
@@ -92,7 +99,13 @@ impl Wish {
             Some(class) => Size::Small(class),
             None => match u32::try_from(total.div_ceil(PAGE)) {
                 Ok(pages) => Size::Pages(pages),
-                Err(_) => return Err(ArenaError::OutOfMemory { needed: len, why: Shortage::Segments }),
+                Err(_) => {
+                    return Err(ArenaError::OutOfMemory {
+                        needed: len,
+                        why: Shortage::Segments,
+                        in_queues: InQueues::default(),
+                    });
+                }
             },
         };
         Ok(Self { kind, len, holder, size })
@@ -100,7 +113,7 @@ impl Wish {
 
     /// When a segment was made that is long enough, and still nothing fits.
     fn refused(&self) -> ArenaError {
-        ArenaError::OutOfMemory { needed: self.len, why: Shortage::Segments }
+        ArenaError::OutOfMemory { needed: self.len, why: Shortage::Segments, in_queues: InQueues::default() }
     }
 
     fn pages(&self) -> u32 {

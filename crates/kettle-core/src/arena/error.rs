@@ -6,6 +6,8 @@ use std::io;
 use crate::sys::descriptor::DescriptorLost;
 use crate::sys::limits::Bound;
 
+use super::waiting::{InQueues, Waiting};
+
 /// Why the arena could not do what was asked.
 #[derive(Debug)]
 pub enum ArenaError {
@@ -15,6 +17,8 @@ pub enum ArenaError {
         needed: u64,
         /// What stands in the way.
         why: Shortage,
+        /// How much of what is in use waits in queues.
+        in_queues: InQueues,
     },
     /// The arena's file could not be made.
     Create(io::Error),
@@ -81,8 +85,9 @@ pub enum Shortage {
 impl fmt::Display for ArenaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OutOfMemory { needed, why } => {
-                write!(f, "no room for {} of shared memory: {why}", Size(*needed))
+            Self::OutOfMemory { needed, why, in_queues } => {
+                write!(f, "no room for {} of shared memory: {why}", Size(*needed))?;
+                if in_queues.queues != 0 { write!(f, ". {in_queues}") } else { Ok(()) }
             }
             Self::Create(e) => write!(
                 f,
@@ -214,6 +219,22 @@ impl std::error::Error for TokenError {
 impl From<ArenaError> for TokenError {
     fn from(e: ArenaError) -> Self {
         Self::Arena(e)
+    }
+}
+
+impl fmt::Display for InQueues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Waiting { messages, bytes } = self.fullest;
+        match self.queues {
+            1 => write!(f, "{} wait in a queue ({messages} messages)", Size(bytes)),
+            n => write!(
+                f,
+                "{} wait in {n} queues, {} of them in the fullest ({messages} messages)",
+                Size(self.all.bytes),
+                Size(bytes)
+            ),
+        }?;
+        f.write_str("; a queue without a maxsize has no other bound than this")
     }
 }
 

@@ -11,6 +11,7 @@ use super::header::{HEADER_LEN, SEGMENTS};
 use super::offset::Off;
 use super::pages::{self, Kind, PAGE};
 use super::segment;
+use super::waiting::InQueues;
 
 const FIRST_SEGMENT: u64 = 1 << 20;
 const LARGEST_STEP: u64 = 64 << 20;
@@ -38,7 +39,7 @@ impl Allocator {
         if headroom.to_spare() < bytes.saturating_add(untouched) {
             let limits::Headroom { left, reserve, bound } = headroom;
             let why = Shortage::System { left: left.saturating_sub(untouched), reserve, bound };
-            return Err(ArenaError::OutOfMemory { needed: bytes, why });
+            return Err(ArenaError::OutOfMemory { needed: bytes, why, in_queues: InQueues::default() });
         }
         unchecked.store(0, Ordering::Relaxed);
         Ok(())
@@ -48,7 +49,7 @@ impl Allocator {
     pub(super) fn grow(&self, pages: u32) -> Result<(), ArenaError> {
         let header = self.header;
         let needed = u64::from(pages) * PAGE;
-        let refuse = |why| ArenaError::OutOfMemory { needed, why };
+        let refuse = |why| ArenaError::OutOfMemory { needed, why, in_queues: InQueues::default() };
         let count = header.segment_count.load(Ordering::Relaxed) as usize;
         if count == SEGMENTS {
             return Err(refuse(Shortage::Segments));

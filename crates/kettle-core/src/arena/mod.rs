@@ -10,6 +10,7 @@
 //! | `segment`, `header` | the file, and the ranges of it that are mapped |
 //! | [`participants`] | who is here, and who has died |
 //! | `pages`, `bins`, `alloc`, `slab`, `stock`, `grow`, `lock` | allocation, correct at whatever instruction somebody dies |
+//! | `waiting` | how much of it waits in queues |
 //! | `object` | what each allocation begins with, and what keeps it alive |
 //! | [`Handle`], [`Token`] | typed references, and their names for sending |
 //! | [`Block`], [`Lease`] | bytes that pass from process to process |
@@ -46,6 +47,7 @@ mod session;
 mod slab;
 mod stock;
 pub mod waiters;
+mod waiting;
 
 pub use block::{Block, Lease, PAYLOAD};
 pub use error::{ArenaError, Shortage, TokenError};
@@ -57,6 +59,7 @@ pub use offset::Off;
 pub use participants::{Participant, Ticket};
 pub use recover::{Census, Fate, Found, Reclaimed, set_census};
 pub use session::{Session, Statistics};
+pub use waiting::{InQueues, Waiting};
 
 /// Ends this process's part in the session: its row is free, and what only it held may be reclaimed by others.
 ///

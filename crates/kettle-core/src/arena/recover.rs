@@ -12,6 +12,7 @@ use super::offset::Off;
 use super::pages::{self, Kind};
 use super::participants::{self, Participant};
 use super::slab;
+use super::waiting::Waiting;
 
 /// An object without a living holder, as a census sees it.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,12 @@ pub trait Census: Sync {
     /// *garbage* must be one that stays true, unless somebody made himself the object's holder in the meantime.
     fn fate(&self, object: &Found) -> Fate;
 
+    /// If `object` is a queue: what waits in it. Asked under the allocator's lock, like [`fate`](Self::fate).
+    fn waiting(&self, object: &Found) -> Option<Waiting> {
+        let _ = object;
+        None
+    }
+
     /// Does for the body `object`, whose last holder was killed, what its `teardown` would have done. Asked once,
     /// without any lock held.
     fn teardown(&self, object: &Found);
@@ -76,7 +83,7 @@ pub fn set_census(census: &'static dyn Census) {
     }
 }
 
-fn census() -> &'static dyn Census {
+pub(super) fn census() -> &'static dyn Census {
     match NonNull::new(CENSUS.load(Ordering::Acquire)) {
         // SAFETY: CENSUS is null or what `set_census` stored there for ever.
         Some(census) => unsafe { *census.as_ref() },
@@ -184,7 +191,7 @@ fn verdict(off: Off, object: &'static ObjectHeader) -> Result<Option<bool>, Aren
     }
 }
 
-fn found(raw: &Raw) -> Found {
+pub(super) fn found(raw: &Raw) -> Found {
     let (home, position) = raw.home();
     Found {
         kind: raw.kind(),

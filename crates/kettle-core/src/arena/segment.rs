@@ -19,6 +19,7 @@ use super::header::{HEADER_LEN, Header, LAYOUT, MAGIC, SEGMENTS};
 use super::limit;
 use super::local::LocalLock;
 use super::offset::Off;
+use super::waiting::InQueues;
 
 const NAME: &CStr = c"kettle-arena";
 /// Free runs kept warm unless the session says otherwise.
@@ -72,7 +73,7 @@ fn begin() -> Result<&'static Header, ArenaError> {
     let limit = limit::from_environment()?;
     if limits::file_size() < HEADER_LEN as u64 {
         let why = Shortage::FileSize(limits::file_size());
-        return Err(ArenaError::OutOfMemory { needed: HEADER_LEN as u64, why });
+        return Err(ArenaError::OutOfMemory { needed: HEADER_LEN as u64, why, in_queues: InQueues::default() });
     }
     let fd = memory::create(NAME).map_err(ArenaError::Create)?;
     memory::grow(fd.as_fd(), HEADER_LEN as u64).map_err(ArenaError::Create)?;

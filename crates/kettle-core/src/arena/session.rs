@@ -13,6 +13,7 @@ use super::pages::PAGE;
 use super::participants;
 use super::recover::{self, Reclaimed};
 use super::segment;
+use super::waiting::InQueues;
 
 /// The session that this process belongs to. A process belongs to at most one, for as long as it lives.
 #[derive(Clone, Copy)]
@@ -85,7 +86,7 @@ impl Session {
     pub fn statistics(&self) -> Result<Statistics, ArenaError> {
         let header = self.header;
         let participants = participants::alive(header);
-        let _allocator = Allocator::lock(header)?;
+        let allocator = Allocator::lock(header)?;
         let segments = header.segment_count.load(Ordering::Relaxed) as usize;
         let (last, len) = segment::extent(header, segments - 1);
         let pages = |count: &crate::atomics::AtomicU64| count.load(Ordering::Relaxed) * PAGE;
@@ -98,6 +99,7 @@ impl Session {
             warm_bytes: pages(&header.counts.warm_pages),
             cold_bytes: pages(&header.counts.cold_pages),
             objects: header.counts.objects.load(Ordering::Relaxed),
+            in_queues: allocator.in_queues()?,
             participants,
             limit: Some(header.limit.load(Ordering::Relaxed)).filter(|&l| l != 0),
         })
@@ -138,6 +140,8 @@ pub struct Statistics {
     pub cold_bytes: u64,
     /// How many objects there are.
     pub objects: u64,
+    /// What waits in queues.
+    pub in_queues: InQueues,
     /// Processes that live.
     pub participants: usize,
     /// The session's limit.

@@ -130,6 +130,7 @@ impl Queue {
         if let Some(outstanding) = outstanding {
             outstanding.fetch_add(1, Ordering::SeqCst);
         }
+        self.count_got(taken.block_bytes::<S>());
         crash_point("queue.get.before-commit");
         let next = Cursor { count: head.count.wrapping_add(1), position: position.wrapping_add(units) };
         self.head.store(next.pack(), Ordering::Release);
@@ -182,6 +183,7 @@ impl Queue {
             // SAFETY: as in `take`.
             let (taken, units) = unsafe { message::read::<S>(chunk.unit(position), &mut bytes) };
             let next = Cursor { count: head.count.wrapping_add(1), position: position.wrapping_add(units) };
+            self.count_got(taken.block_bytes::<S>());
             self.head.store(next.pack(), Ordering::Release);
             drop(taken);
         }

@@ -43,6 +43,13 @@ pub struct Taken<B> {
     pub parts: Vec<B>,
 }
 
+impl<B> Taken<B> {
+    /// How many bytes its blocks have.
+    pub(super) fn block_bytes<S: Store<Block = B>>(&self) -> usize {
+        self.block.iter().chain(&self.parts).map(S::len).sum()
+    }
+}
+
 impl<S: Store> core::fmt::Debug for Parcel<'_, S> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Parcel").field("tag", &self.tag).field("parts", &self.parts.len()).finish_non_exhaustive()
@@ -69,6 +76,15 @@ impl<'b, S: Store> Parcel<'b, S> {
             Body::Block(_) => 1,
         };
         (1 + body + self.parts.len()) as u32
+    }
+
+    /// How many bytes its blocks have.
+    pub(super) fn block_bytes(&self) -> usize {
+        let body = match &self.body {
+            Body::Inline(_) => 0,
+            Body::Block(block) => S::len(block),
+        };
+        body + self.parts.iter().map(S::len).sum::<usize>()
     }
 
     /// Writes it.

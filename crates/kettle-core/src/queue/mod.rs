@@ -10,6 +10,7 @@
 //! | `get` | the head: the oldest message, the commit, chunks that are read to their end |
 //! | `join`, `consumers` | what was taken and is not done with |
 //! | `chunk`, `message` | how messages stand in memory |
+//! | `weight` | how many bytes wait inside |
 //! | `local` | a queue of values between threads |
 
 mod chunk;
@@ -20,6 +21,7 @@ mod join;
 pub mod local;
 mod message;
 mod put;
+mod weight;
 
 use core::fmt;
 use core::num::NonZeroU64;
@@ -37,6 +39,7 @@ use crate::sys::descriptor::DescriptorLost;
 use crate::wait::{EventCount, Patience, Stopped};
 use chunk::{Chunk, Cursor};
 use consumers::Consumers;
+use weight::Bytes;
 
 /// Names a piece of memory of a [`Store`]: an offset in the arena, an address on the heap.
 pub type Place = NonZeroU64;
@@ -128,7 +131,9 @@ pub struct Queue {
     head: AtomicU64,
     head_chunk: AtomicU64,
     space: EventCount,
+    bytes_got: Bytes,
     finished: EventCount,
+    bytes_put: Bytes,
     consumers: Consumers,
 }
 
@@ -156,7 +161,9 @@ impl Queue {
             head: AtomicU64::new(0),
             head_chunk: AtomicU64::new(0),
             space: EventCount::new(),
+            bytes_got: Bytes::none(),
             finished: EventCount::new(),
+            bytes_put: Bytes::none(),
             consumers: Consumers::new(),
         }
     }
@@ -273,6 +280,7 @@ impl Queue {
             putters_waiting: self.space.sleepers(),
             shut_down: self.is_shut(),
             owners_died: died(&self.tail_lock) + died(&self.head_lock),
+            bytes: self.bytes(),
         }
     }
 

@@ -78,7 +78,7 @@ impl Queue {
     /// Under the tail's lock: writes the message beyond the tail, then moves the tail past it.
     fn append<'b, S: Store>(&self, me: Place, parcel: Parcel<'b, S>) -> Result<(), (Parcel<'b, S>, Exhausted)> {
         let tail = Cursor::unpack(self.tail.load(Ordering::Relaxed));
-        let units = parcel.units();
+        let (units, block_bytes) = (parcel.units(), parcel.block_bytes());
         let (chunk, position) = match self.room::<S>(me, tail, units) {
             Ok(room) => room,
             Err(e) => return Err((parcel, e)),
@@ -87,6 +87,7 @@ impl Queue {
         // SAFETY: the tail's lock is held, so nobody else writes beyond the tail, and `room` found `units` units at
         // `position` in `chunk`, all of them beyond the tail, which no getter reads before the commit below.
         unsafe { parcel.write(chunk.unit(position), me, position) };
+        self.count_put(block_bytes);
         crash_point("queue.put.before-commit");
         let next = Cursor { count: tail.count.wrapping_add(1), position: position.wrapping_add(units) };
         // [P] pairs with [G]: whoever sees the tail sees what stands before it.

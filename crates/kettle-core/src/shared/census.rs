@@ -1,8 +1,11 @@
 //! What queues reach, for a reclaim after deaths.
 
 use super::{ArenaStore, kind};
-use crate::arena::{self, Body, Census, Fate, Found, PAYLOAD};
+use crate::arena::{self, Body, Census, Fate, Found, PAYLOAD, Waiting};
 use crate::queue::Queue;
+
+// The arena looks for queues among its small objects.
+const _: () = assert!(size_of::<Queue>() <= 1024);
 
 /// A chunk or a payload without a living holder is garbage unless a living queue holds it between head and tail; a sheet
 /// of consumers, unless a living queue links it.
@@ -24,6 +27,15 @@ impl Census for QueueCensus {
             _ => false,
         };
         if reached { Fate::Reachable } else { Fate::Garbage }
+    }
+
+    fn waiting(&self, object: &Found) -> Option<Waiting> {
+        if object.kind != Queue::KIND {
+            return None;
+        }
+        // SAFETY: a live object of this kind is a queue, which stays while the allocator's lock is held.
+        let queue = unsafe { object.data.cast::<Queue>().as_ref() };
+        Some(Waiting { messages: queue.len().into(), bytes: queue.bytes() })
     }
 
     fn teardown(&self, object: &Found) {

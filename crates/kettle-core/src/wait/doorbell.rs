@@ -2,8 +2,8 @@
 //!
 //! *Who may ring.* Any user of the machine sees the names of the bells there are, so names alone must not be worth
 //! anything. Each bell of a session has a number that no other one has had or will have, and its name and its secret are
-//! made from that number with a key that only the session's processes know. So nobody else can ring it, nor take the
-//! name of one to come; and one who takes the name of a bell that is gone is told the secret of that one alone.
+//! made from that number with a key that only the session's processes know. So no other process can ring it, nor take the
+//! name of one to come; and one that takes the name of a bell that is gone is told the secret of that one alone.
 //!
 //! *No ring is lost unnoticed.* A ring that finds no room is counted, and who empties a bell compares the counts.
 
@@ -84,7 +84,7 @@ pub struct Doorbells {
 }
 
 impl Doorbells {
-    /// When the session begins: nobody outside of it can know the key.
+    /// When the session begins: no process outside of it can know the key.
     pub fn begin(&self) {
         self.key.iter().for_each(|half| half.store(memory::random(), Ordering::Relaxed));
     }
@@ -94,7 +94,7 @@ impl Doorbells {
         for (mine, theirs) in KEY.iter().zip(&self.key) {
             mine.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        // Release: whoever sees the session sees its key.
+        // Release: a thread that sees the session sees its key.
         SESSION.store(ptr::from_ref(self).cast_mut(), Ordering::Release);
     }
 }
@@ -156,7 +156,7 @@ impl BellIdentity {
     }
 }
 
-/// A number of which nobody can tell anything who does not know the session's key.
+/// A number of which nothing can be told without the session's key.
 fn keyed(bell: u64, purpose: u64) -> u64 {
     let [k0, k1] = [0, 1].map(|i: usize| KEY[i].load(Ordering::Relaxed));
     // The standard library's replacement may become another function; this one is SipHash-2-4, in all processes.

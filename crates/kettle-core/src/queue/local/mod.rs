@@ -432,6 +432,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
             putters_waiting: waiting[Sign::Room as usize],
             shut_down: state.shut,
             owners_died: 0,
+            bytes: 0,
         }
     }
 }

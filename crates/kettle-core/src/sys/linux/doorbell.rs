@@ -1,11 +1,11 @@
 //! A descriptor that any process of the session can make readable: an abstract Unix datagram socket.
 //!
 //! An eventfd would be smaller, but it cannot reach a process that was started before it was made. A name in the
-//! abstract namespace can be rung by everybody, leaves no file behind, and vanishes with its socket.
+//! abstract namespace can be rung by all processes, leaves no file behind, and vanishes with its socket.
 //!
-//! *By everybody*: such a name has no permissions, and `/proc/net/unix` shows it to all users of the machine. So each
+//! *By all processes*: such a name has no permissions, and `/proc/net/unix` shows it to all users of the machine. So each
 //! bell has a secret besides, and a ring is a datagram that ends in it. The kernel itself drops all others, when they are
-//! sent: they take no room, and wake nobody.
+//! sent: they take no room, and no waiter is woken.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -325,7 +325,7 @@ mod tests {
         drop(theirs);
         assert_eq!(bell.take(), Some(Ring::Word(5)));
         assert_eq!(bell.take(), Some(Ring::Foreign));
-        // The other end is at its end only if nobody has a duplicate any more.
+        // The other end is at its end only if no duplicate is left.
         let mut watched = [crate::sys::socket::Watch::gone(ours.as_raw_fd())];
         crate::sys::socket::poll(&mut watched, std::time::Duration::from_secs(60)).unwrap();
         assert!(watched[0].is_ready());

@@ -1,7 +1,7 @@
 //! How much memory may still be taken before something gets killed for it.
 //!
 //! Memory that is mapped is only promised; it is taken when a page is touched, and by then the kernel has no way to
-//! say no except a signal, which goes to whichever process is the largest. So whoever is about to touch much asks here
+//! say no except a signal, which goes to whichever process is the largest. So a caller that is about to touch much asks here
 //! first. The answers are estimates: others take memory meanwhile, so a reserve is kept for them.
 //!
 //! Swap does not count: when it is needed, everything has become slow already.

@@ -1,0 +1,67 @@
+//! How much of the arena waits in queues: what to say when there is no more room.
+
+use super::alloc::Allocator;
+use super::error::ArenaError;
+use super::object::{ObjectHeader, Raw, Status};
+use super::offset::Off;
+use super::pages::{self, Kind};
+use super::{recover, slab};
+
+/// What waits in one queue, or in several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Messages.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What waits in all queues of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InQueues {
+    /// Queues in which something waits.
+    pub queues: u64,
+    /// Altogether.
+    pub all: Waiting,
+    /// In the one with the most bytes.
+    pub fullest: Waiting,
+}
+
+impl InQueues {
+    fn add(&mut self, one: Waiting) {
+        self.queues += u64::from(one.messages != 0);
+        self.all.messages += one.messages;
+        self.all.bytes = self.all.bytes.saturating_add(one.bytes);
+        if one.bytes > self.fullest.bytes {
+            self.fullest = one;
+        }
+    }
+}
+
+impl Allocator {
+    /// Asks all queues, which are small objects. That takes a look at each page of small objects.
+    pub(super) fn in_queues(&self) -> Result<InQueues, ArenaError> {
+        let mut sum = InQueues::default();
+        pages::walk(self.header, |at, run| {
+            let mut result = Ok(());
+            if run.kind == Kind::Slab {
+                slab::for_each_small(at, run.class, |off, object| match waiting_in(off, object) {
+                    Ok(Some(one)) => sum.add(one),
+                    Ok(None) => {}
+                    Err(e) => result = Err(e),
+                })?;
+            }
+            result
+        })?;
+        Ok(sum)
+    }
+}
+
+fn waiting_in(off: Off, object: &ObjectHeader) -> Result<Option<Waiting>, ArenaError> {
+    if object.state().status() != Status::Live {
+        return Ok(None);
+    }
+    // SAFETY: an object begins there, and cannot be freed while the allocator is locked.
+    let raw = unsafe { Raw::at(off)? };
+    Ok(recover::census().waiting(&recover::found(&raw)))
+}
