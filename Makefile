@@ -47,7 +47,7 @@ bench: ## Measure against the standard library and its peers, interleaved
 	@$(BIN)/python -m benches
 
 .PHONY: stress
-stress: ## Thousands of random kills, seeded; minutes long
+stress: ## Thousands of random kills, millions of mutated messages, seeded; minutes long
 	@ci/venv.sh $(PYTHON) $(VENV) test
 	@ci/build.sh $(VENV)
 	@$(BIN)/python -m stress

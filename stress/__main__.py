@@ -1,4 +1,5 @@
-"""Thousands of kills at random instants, over all start methods, then the census; and deadlocks, planted and not.
+"""Thousands of kills at random instants, over all start methods, then the census; deadlocks, planted and not; and
+ten million mutated messages.
 
     python -m stress                         everything: 10,000 kills around queues and locks, 1,000 in pools; deadlocks
     python -m stress pool                    only this part
@@ -15,9 +16,14 @@ import sys
 
 from tests.death import leftovers
 
-from . import deadlocks, pool, primitives
+from . import deadlocks, messages, pool, primitives
 
-PARTS = {"primitives": primitives.main, "pool": pool.main, "deadlocks": deadlocks.main}
+PARTS = {
+    "primitives": primitives.main,
+    "pool": pool.main,
+    "deadlocks": deadlocks.main,
+    "messages": messages.main,
+}
 
 
 def main(arguments: list[str]) -> int:

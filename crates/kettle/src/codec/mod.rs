@@ -11,6 +11,8 @@ mod decoder;
 mod encoder;
 mod error;
 mod known;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 use std::any::{Any, type_name};

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use kettle_core::arena::Handle;
 use kettle_core::queue as core;
-use kettle_core::shared::{ArenaStore, Processes};
+use kettle_core::shared::ArenaStore;
+#[cfg(feature = "tokio")]
+use kettle_core::shared::Processes;
 use kettle_core::wait::{Deadline, Patience, Stopped};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,0 +1,135 @@
+"""Messages as a stranger at a socket or a faulty process might send them: valid ones with something changed."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import struct
+from collections import Counter
+
+from tests.compact.structures import Maker
+
+import kettle.multiprocessing
+from kettle.multiprocessing.connection import Connection
+
+#: What a message that is none may raise; anything else is a fault. `UnicodeDecodeError` is a `ValueError`.
+ORDINARY = (ValueError, TypeError, OSError, EOFError)
+#: The first two bytes of a packet, if what follows is a pickle: whose mutations would try the interpreter's unpickler.
+PICKLE = b"\1\0"
+#: Numbers at which lengths and places turn over.
+EDGES = [n + d for n in (0, 1 << 7, 1 << 8, 1 << 15, 1 << 16, 1 << 31, 1 << 32, 1 << 63) for d in (-1, 0, 1)]
+
+
+def packets(seed: int, count: int) -> list[bytes]:
+    """What a pipe carries: objects that skip pickle, in all their forms."""
+    sender, receiver = kettle.multiprocessing.Pipe()
+    maker = Maker(seed, others=0)
+    found: list[bytes] = []
+    while len(found) < count:
+        maker.made.clear()
+        sender.send(maker.make())
+        # One that is announced leaves its block behind in the pipe's queue, where nobody asks for it.
+        packet = os.read(receiver.fileno(), 1 << 16)
+        if packet[:2] != PICKLE and len(packet) < 500:
+            found.append(packet)
+    return found
+
+
+class Mutations:
+    """Endless variations of some messages."""
+
+    def __init__(self, seed: int, messages: list[bytes]) -> None:
+        self.random = random.Random(seed)
+        self.messages = messages
+
+    def some(self, count: int) -> list[bytes]:
+        """So many of them, each with one to three changes."""
+        below, messages = self.random.random, self.messages
+        made = []
+        for noise in self.random.randbytes(count):
+            message = bytearray(messages[int(below() * len(messages))])
+            self._change(message, noise & 15)
+            if noise & 0x30 == 0:
+                self._change(message, noise >> 4)
+                self._change(message, int(below() * 16))
+            made.append(bytes(message))
+        return made
+
+    def _change(self, message: bytearray, how: int) -> None:
+        below = self.random.random
+        at = int(below() * len(message))
+        if not message:
+            message += b"\x07"
+        elif how < 5:
+            message[at] = int(below() * 256)
+        elif how < 8:
+            message[at] ^= 1 << int(below() * 8)
+        elif how < 10:
+            message[at] = int(below() * 24)  # a step of the decoder, or a small number
+        elif how == 10:
+            message[at:at] = self.random.randbytes(1 + int(below() * 4))
+        elif how == 11:
+            del message[at : at + 1 + int(below() * 4)]
+        elif how == 12:
+            del message[at:]
+        elif how == 13:
+            size = 4 if below() < 0.5 else 8
+            edge = EDGES[int(below() * len(EDGES))] & ((1 << 8 * size) - 1)
+            message[at : at + size] = edge.to_bytes(size, "little" if below() < 0.8 else "big")
+        elif how == 14:
+            message[at : at + 8] = message[: int(below() * 8)]
+        else:
+            other = self.messages[int(below() * len(self.messages))]
+            message[at:] = other[int(below() * len(other)) :]
+
+
+class Pipes:
+    """Mutated packets through a pipe, received as objects."""
+
+    def __init__(self, seed: int) -> None:
+        self.mutations = Mutations(seed, packets(seed, 400))
+        self.outcomes: Counter[str] = Counter()
+        self.sender, self.receiver = kettle.multiprocessing.Pipe()
+
+    def run(self, count: int) -> None:
+        """Sends and receives so many. What is not an ordinary exception comes through, with the message as a note."""
+        write, number, receive, outcomes = os.write, self.sender.fileno(), self.receiver.recv, self.outcomes
+        for packet in self.mutations.some(count):
+            if packet[:2] == PICKLE or not packet:
+                continue
+            write(number, packet)
+            try:
+                receive()
+            except ORDINARY as error:
+                outcomes[type(error).__name__] += 1
+            except BaseException as error:
+                raise AssertionError(f"this packet raises {error!r}: {packet.hex()}") from error
+            else:
+                outcomes["an object"] += 1
+
+
+class Streams:
+    """Mutated frames through a socket, received as bytes: what a stranger sends before it is known."""
+
+    def __init__(self, seed: int) -> None:
+        bodies = [random.Random(seed + i).randbytes(i * 7) for i in range(20)]
+        frames = [struct.pack("!i", len(body)) + body for body in bodies]
+        frames += [struct.pack("!iQ", -1, len(body)) + body for body in bodies]
+        self.mutations = Mutations(seed, [a + b for a in frames for b in frames[::7]])
+        self.outcomes: Counter[str] = Counter()
+
+    def run(self, count: int) -> None:
+        """Sends so many, and receives until their end. Otherwise as with `Pipes`."""
+        for frames in self.mutations.some(count):
+            ours, theirs = socket.socketpair()
+            with Connection(ours.detach()) as receiver:
+                with theirs:
+                    theirs.sendall(frames)
+                try:
+                    while True:
+                        receiver.recv_bytes()
+                except ORDINARY as error:
+                    self.outcomes[type(error).__name__] += 1
+                except BaseException as error:
+                    raise AssertionError(f"these frames raise {error!r}: {frames.hex()}") from error
