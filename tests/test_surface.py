@@ -19,6 +19,7 @@ OURS = {
         "KettleError",
         "OwnerDied",
         "RemoteError",
+        "SessionDamaged",
         "ShutDown",
         "TaskCancelled",
         "TaskTimeout",

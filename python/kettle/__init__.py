@@ -21,6 +21,7 @@ What is where:
     kettle.RemoteError          an exception of a task that cannot come here as itself (`type_name`, `traceback`)
     kettle.DescriptorLost       the program closed what it should have left open (`descriptor`); an OSError
     kettle.descriptors          the numbers of the descriptors that a program which closes all others leaves open
+    kettle.SessionDamaged       the memory that the processes share was written over; raised by all that uses it
     kettle.ShutDown             a queue was shut down; `queue.ShutDown` itself where Python has it
 
 Nothing is loaded before it is asked for.
@@ -37,6 +38,7 @@ __all__ = [
     "KettleError",
     "OwnerDied",
     "RemoteError",
+    "SessionDamaged",
     "ShutDown",
     "TaskCancelled",
     "TaskTimeout",
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from kettle._errors import KettleError as KettleError
     from kettle._errors import OwnerDied as OwnerDied
     from kettle._errors import RemoteError as RemoteError
+    from kettle._errors import SessionDamaged as SessionDamaged
     from kettle._errors import ShutDown as ShutDown
     from kettle._errors import TaskCancelled as TaskCancelled
     from kettle._errors import TaskTimeout as TaskTimeout
@@ -74,6 +77,7 @@ _HOME = {
     "KettleError": "kettle._errors",
     "OwnerDied": "kettle._errors",
     "RemoteError": "kettle._errors",
+    "SessionDamaged": "kettle._errors",
     "ShutDown": "kettle._errors",
     "TaskCancelled": "kettle._errors",
     "TaskTimeout": "kettle._errors",

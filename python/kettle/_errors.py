@@ -25,6 +25,7 @@ __all__ = [
     "KettleError",
     "OwnerDied",
     "RemoteError",
+    "SessionDamaged",
     "ShutDown",
     "TaskCancelled",
     "TaskTimeout",
@@ -34,6 +35,7 @@ __all__ = [
 KettleError = native.KettleError
 OwnerDied = native.OwnerDied
 ConsumerDied = native.ConsumerDied
+SessionDamaged = native.SessionDamaged
 ShutDown = native.ShutDown
 
 # Signals by which a process ends itself. Any other was sent by somebody.

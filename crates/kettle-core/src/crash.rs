@@ -1,9 +1,9 @@
-//! Named points at which a test may have a process killed, or stopped.
+//! Named points at which a test may have a process killed or stopped, or a thread panic.
 
 /// Dies here, by SIGKILL, if this build has the feature `crash-points` and `KETTLE_CRASH_POINT` names this point.
 ///
 /// `KETTLE_CRASH_POINT=name` dies at the first visit, `name:3` at the third; `name:3:stop` stops there, by SIGSTOP, and
-/// goes on when it is told to. In ordinary builds this is nothing.
+/// goes on when it is told to; `name:3:panic` panics there. In ordinary builds this is nothing.
 #[inline(always)]
 pub fn crash_point(name: &'static str) {
     #[cfg(loom)]
@@ -19,7 +19,17 @@ pub use armed::{arm, disarm};
 #[cfg(loom)]
 pub use model::{Died, arm};
 
-/// In a model a thread dies by unwinding: nothing in this crate holds a guard that would tidy up on the way.
+/// Whether this thread unwinds because it died in a model: what guards do on the way is to be left undone, as it is
+/// when a process is killed. Outside of models nothing unwinds that is dead.
+#[inline(always)]
+pub(crate) fn has_died() -> bool {
+    #[cfg(loom)]
+    return model::has_died();
+    #[cfg(not(loom))]
+    false
+}
+
+/// In a model a thread dies by unwinding; guards ask [`has_died`](super::has_died) before they tidy up.
 #[cfg(loom)]
 mod model {
     use core::cell::Cell;
@@ -30,6 +40,7 @@ mod model {
 
     loom::thread_local! {
         static ARMED: Cell<Option<&'static str>> = Cell::new(None);
+        static HAS_DIED: Cell<bool> = Cell::new(false);
     }
 
     /// Arms a crash point for the thread that calls.
@@ -37,8 +48,14 @@ mod model {
         ARMED.with(|armed| armed.set(Some(name)));
     }
 
+    pub(super) fn has_died() -> bool {
+        HAS_DIED.with(Cell::get)
+    }
+
     pub(super) fn visit(name: &'static str) {
-        if ARMED.with(|armed| armed.get() == Some(name)) {
+        // Who is dead visits nothing.
+        if !has_died() && ARMED.with(|armed| armed.get() == Some(name)) {
+            HAS_DIED.with(|died| died.set(true));
             std::panic::resume_unwind(Box::new(Died));
         }
     }
@@ -46,12 +63,16 @@ mod model {
 
 #[cfg(all(feature = "crash-points", not(loom)))]
 mod armed {
-    use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+    use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
     use std::sync::{Mutex, OnceLock};
 
     static TARGET: OnceLock<Mutex<Option<String>>> = OnceLock::new();
     static REMAINING: AtomicI64 = AtomicI64::new(0);
-    static STOPS: AtomicBool = AtomicBool::new(false);
+    /// What happens there.
+    static DOES: AtomicU32 = AtomicU32::new(DIES);
+    const DIES: u32 = 0;
+    const STOPS: u32 = 1;
+    const PANICS: u32 = 2;
 
     fn target() -> &'static Mutex<Option<String>> {
         TARGET.get_or_init(|| {
@@ -66,11 +87,16 @@ mod armed {
     fn note(spec: &str) {
         let mut rest = spec.split(':').skip(1);
         REMAINING.store(rest.next().and_then(|n| n.parse().ok()).unwrap_or(1), Ordering::Relaxed);
-        STOPS.store(rest.next() == Some("stop"), Ordering::Relaxed);
+        let does = match rest.next() {
+            Some("stop") => STOPS,
+            Some("panic") => PANICS,
+            _ => DIES,
+        };
+        DOES.store(does, Ordering::Relaxed);
     }
 
-    /// Arms the crash point `spec` (`name`, `name:visits` or `name:visits:stop`) in this process, as the environment
-    /// would.
+    /// Arms the crash point `spec` (`name`, `name:visits`, `name:visits:stop` or `name:visits:panic`) in this process, as
+    /// the environment would.
     pub fn arm(spec: &str) {
         let mut name = target().lock().unwrap_or_else(|e| e.into_inner());
         note(spec);
@@ -85,15 +111,19 @@ mod armed {
     pub(super) fn visit(name: &str) {
         // `try_lock`: a child forked while another thread looked here must not wait for a thread it does not have.
         let here = target().try_lock().is_ok_and(|t| t.as_deref() == Some(name));
-        if here && REMAINING.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let stops = STOPS.load(Ordering::Relaxed);
-            let signal = if stops { libc::SIGSTOP } else { libc::SIGKILL };
-            // SAFETY: kill takes two integers; it ends or stops this very process, which is what was asked for.
-            unsafe { libc::kill(libc::getpid(), signal) };
-            if !stops {
-                loop {
-                    std::thread::park();
-                }
+        if !here || REMAINING.fetch_sub(1, Ordering::Relaxed) != 1 {
+            return;
+        }
+        let does = DOES.load(Ordering::Relaxed);
+        if does == PANICS {
+            panic!("crash point {name}");
+        }
+        let signal = if does == STOPS { libc::SIGSTOP } else { libc::SIGKILL };
+        // SAFETY: kill takes two integers; it ends or stops this very process, which is what was asked for.
+        unsafe { libc::kill(libc::getpid(), signal) };
+        if does == DIES {
+            loop {
+                std::thread::park();
             }
         }
     }

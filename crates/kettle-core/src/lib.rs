@@ -12,6 +12,7 @@
 //! | [`shared`] | a primitive *placed*: on the heap for threads, in the arena for processes |
 //! | [`deadlock`] | threads that wait for each other, of whatever process |
 //! | [`stats`] | what each primitive tells about itself |
+//! | [`damage`] | words in shared memory that cannot be |
 //!
 //! *Death is an ordinary state.* Whatever can be owned names its owner in the same atomic step that takes it, so
 //! that a survivor always knows whom it waits for and can ask whether that one still lives.
@@ -21,6 +22,7 @@
 #[cfg(not(loom))]
 pub mod arena;
 pub mod atomics;
+pub mod damage;
 #[cfg(not(loom))]
 pub mod deadlock;
 pub mod queue;
@@ -32,6 +34,7 @@ pub mod sys;
 pub mod wait;
 
 mod crash;
+mod unwind;
 pub use crash::crash_point;
 #[cfg(loom)]
 pub use crash::{Died, arm as arm_crash_point};

@@ -9,7 +9,9 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use kettle_core::atomics::let_loads_count;
-use kettle_core::queue::{Body, CHUNK_ZEROED, Exhausted, GetError, JoinError, Parcel, Place, PutError, Queue, Store};
+use kettle_core::queue::{
+    Body, CHUNK_ZEROED, GetError, JoinError, Parcel, Place, PutError, Queue, Room, Store, Trouble,
+};
 use kettle_core::sync::{
     self, Acquired, Barrier, BarrierError, Condition, Event, Home, Lock, LockError, OnOwnerDeath, OwnedPermits,
     ReentrantLock, Semaphore, Turn,
@@ -835,28 +837,38 @@ mod queue {
     unsafe impl Store for OnHeap {
         type Home = Mortals;
         type Block = Box<u64>;
+        type Found = *mut u64;
 
-        fn chunk(len: usize, _: Place, _: u32) -> Result<Place, Exhausted> {
+        fn chunk(len: usize, _: Place, _: u32) -> Result<Place, Trouble> {
             // SAFETY: a chunk is not empty. It is not given back: a model's memory is small, and its atomics are
             // known to loom until the run ends.
             let p = unsafe { std::alloc::alloc_zeroed(layout(len.max(CHUNK_ZEROED))) };
             Ok(Place::new(p.expose_provenance() as u64).unwrap())
         }
-        fn sheet(len: usize, chunk: Place) -> Result<Place, Exhausted> {
+        fn sheet(len: usize, chunk: Place) -> Result<Place, Trouble> {
             Self::chunk(len, chunk, 0)
         }
         unsafe fn disown_sheet(_: Place) {}
-        unsafe fn claim_chunk(_: Place) {}
+        fn sheet_at(place: Place, _: usize) -> Result<*mut u8, Trouble> {
+            Ok(address(place))
+        }
+        unsafe fn claim_chunk(_: Place) -> Result<(), Trouble> {
+            Ok(())
+        }
         unsafe fn free_chunk(_: Place) {}
-        fn at(place: Place) -> *mut u8 {
-            address(place)
+        fn at(place: Place) -> Result<Room, Trouble> {
+            // All chunks of a model are long enough.
+            Ok(Room { at: address(place), len: usize::MAX })
         }
         fn publish(block: Box<u64>, _: Place, _: u32) -> Place {
             Place::new(Box::into_raw(block).expose_provenance() as u64).unwrap()
         }
-        unsafe fn claim(place: Place) -> Box<u64> {
+        fn find(place: Place, _: u32) -> Result<*mut u64, Trouble> {
+            Ok(address(place))
+        }
+        unsafe fn claim(found: *mut u64) -> Box<u64> {
             // SAFETY: `publish` made it, and the caller holds the right to take it.
-            unsafe { Box::from_raw(address(place)) }
+            unsafe { Box::from_raw(found) }
         }
         fn len(_: &Box<u64>) -> usize {
             8

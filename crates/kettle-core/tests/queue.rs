@@ -49,6 +49,7 @@ fn put<W: World>(queue: &Q<W>, bytes: &[u8], patience: &Patience<'_>) -> Result<
         PutError::ShutDown(_) => "shut",
         PutError::Interrupted(_) => "interrupted",
         PutError::Exhausted(..) => "exhausted",
+        PutError::Damaged(_) => "damaged",
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use kettle_core::arena::Handle;
+use kettle_core::damage;
 use kettle_core::shared::Processes;
 use kettle_core::stats::BarrierStatistics;
 use kettle_core::sync::{self, BarrierError, Heap, Home, Turn};
@@ -161,6 +162,7 @@ pub(crate) fn wait_at<H: Home>(
 fn broken(py: Python<'_>, e: BarrierError) -> PyErr {
     match e {
         BarrierError::Broken => errors::broken_barrier(py),
+        BarrierError::Damaged => errors::session_damaged(),
         // The signal handler's exception takes its place.
         BarrierError::Interrupted => PyRuntimeError::new_err("interrupted"),
     }
@@ -193,6 +195,9 @@ impl Arrival {
     fn poll_at<H: Home>(&self, py: Python<'_>, body: &sync::Barrier, nap: bool) -> PyResult<Option<u32>> {
         self.with(py, |slot| {
             let Some(arrival) = slot.as_ref() else { return Ok(None) };
+            if damage::is_marked(H::SCOPE) {
+                return Err(errors::session_damaged());
+            }
             if nap {
                 body.find_dead::<H>();
             }

@@ -33,6 +33,7 @@ impl Condition {
 
     /// Under the lock: becomes a waiter; gives its ticket.
     fn _enroll(&self) -> PyResult<u32> {
+        errors::check()?;
         self.body.enrol::<Processes>().map(Waiter::index).map_err(|_| {
             let most = sync::Condition::MAX_WAITERS;
             PyRuntimeError::new_err(format!("{most} threads wait on this condition already, the most there can be"))
@@ -44,7 +45,7 @@ impl Condition {
     fn _await(&self, py: Python<'_>, ticket: u32, timeout: Option<f64>) -> PyResult<bool> {
         let body = &self.body;
         let waiter = Waiter::from_index(ticket);
-        Ok(wait_outside(py, deadline(true, timeout), |p| body.wait::<Processes>(waiter, p))?.is_ok())
+        errors::in_time(wait_outside(py, deadline(true, timeout), |p| body.wait::<Processes>(waiter, p))?)
     }
 
     /// Asks that the doorbell `door` be rung when the ticket is granted.
@@ -55,8 +56,9 @@ impl Condition {
     }
 
     /// Whether the ticket was granted; if so it is taken.
-    fn _poll(&self, ticket: u32) -> bool {
-        self.body.poll::<Processes>(Waiter::from_index(ticket))
+    fn _poll(&self, ticket: u32) -> PyResult<bool> {
+        errors::check()?;
+        Ok(self.body.poll::<Processes>(Waiter::from_index(ticket)))
     }
 
     /// Gives the ticket up; a notification that came meanwhile goes to the next waiter.
@@ -65,8 +67,9 @@ impl Condition {
     }
 
     /// Notifies up to `n` waiters, the oldest first; says how many.
-    fn _notify(&self, n: u32) -> u32 {
-        self.body.notify::<Processes>(n)
+    fn _notify(&self, n: u32) -> PyResult<u32> {
+        errors::check()?;
+        Ok(self.body.notify::<Processes>(n))
     }
 
     fn _waiting(&self) -> u32 {

@@ -1,9 +1,12 @@
 //! The core's errors as Python's exceptions: the whole table.
 
 use kettle_core::arena::{ArenaError, TokenError, participants};
+use kettle_core::damage;
 use kettle_core::queue::{Exhausted, Loss};
 use kettle_core::sys::Owner;
 use kettle_core::sys::descriptor::DescriptorLost;
+use kettle_core::sys::futex::Scope;
+use kettle_core::wait::Stopped;
 use pyo3::exceptions::{PyAttributeError, PyException, PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -25,6 +28,37 @@ create_exception!(
     "A process died with items that it had taken and not finished. `pid` says who, `unfinished` how many.\n\n\
      They count as done from now on: put them again if they must be."
 );
+
+create_exception!(
+    kettle,
+    SessionDamaged,
+    KettleError,
+    "Something was found in the memory that the processes share which cannot be: one of them wrote where it must not.\n\n\
+     All calls of all processes that use this memory raise this from then on. End the program's processes and start it \
+     again."
+);
+
+/// The session is marked as damaged.
+#[cold]
+pub(crate) fn session_damaged() -> PyErr {
+    SessionDamaged::new_err(damage::marked().to_string())
+}
+
+/// Raises if the session is marked as damaged: for methods that have no other way to find out.
+#[inline]
+pub(crate) fn check() -> PyResult<()> {
+    if damage::is_marked(Scope::Shared) { Err(session_damaged()) } else { Ok(()) }
+}
+
+/// Whether a wait ended well, False if it was too late.
+pub(crate) fn in_time(result: Result<(), Stopped>) -> PyResult<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        // An interruption raises what the signal handler raised.
+        Err(Stopped::TimedOut | Stopped::Interrupted) => Ok(false),
+        Err(Stopped::Damaged) => Err(session_damaged()),
+    }
+}
 
 /// Told once to everybody who was waiting.
 pub(crate) fn consumer_died(py: Python<'_>, loss: Loss) -> PyErr {
@@ -79,6 +113,7 @@ pub(crate) fn full(py: Python<'_>) -> PyErr {
 /// For a shortage that the Rust library tells of.
 pub(crate) fn out_of_memory(e: kettle::OutOfMemory) -> PyErr {
     match e.descriptor_lost() {
+        _ if damage::is_marked(Scope::Shared) => session_damaged(),
         Some(lost) => descriptor_lost(lost),
         None => PyMemoryError::new_err(e.to_string()),
     }
@@ -146,6 +181,7 @@ pub(crate) fn arena(e: ArenaError) -> PyErr {
     match e {
         ArenaError::OutOfMemory { .. } => PyMemoryError::new_err(e.to_string()),
         ArenaError::DescriptorLost(lost) => descriptor_lost(lost),
+        ArenaError::Damaged(damage) => SessionDamaged::new_err(damage.to_string()),
         ArenaError::OtherPidNamespace => PyRuntimeError::new_err(e.to_string()),
         e => PyOSError::new_err(e.to_string()),
     }
@@ -170,7 +206,7 @@ pub(crate) fn os(e: std::io::Error) -> PyErr {
 /// A handle that leads nowhere.
 pub(crate) fn token(e: TokenError) -> PyErr {
     match e {
-        TokenError::Arena(ArenaError::DescriptorLost(lost)) => descriptor_lost(lost),
+        TokenError::Arena(e) => arena(e),
         e => PyValueError::new_err(e.to_string()),
     }
 }

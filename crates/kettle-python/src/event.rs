@@ -30,25 +30,31 @@ impl Event {
         Ok(Self { body, name })
     }
 
-    fn is_set(&self) -> bool {
-        self.body.is_set()
+    fn is_set(&self) -> PyResult<bool> {
+        errors::check()?;
+        Ok(self.body.is_set())
     }
 
-    fn set(&self) {
+    fn set(&self) -> PyResult<()> {
+        errors::check()?;
         self.body.set::<Processes>();
+        Ok(())
     }
 
-    fn clear(&self) {
+    fn clear(&self) -> PyResult<()> {
+        errors::check()?;
         self.body.clear();
+        Ok(())
     }
 
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        errors::check()?;
         if self.body.is_set() {
             return Ok(true);
         }
         let body = &self.body;
-        Ok(wait_outside(py, deadline(true, timeout), |p| body.wait::<Processes>(p))?.is_ok())
+        errors::in_time(wait_outside(py, deadline(true, timeout), |p| body.wait::<Processes>(p))?)
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -57,7 +57,7 @@ mod _native {
     #[pymodule_export]
     use super::descriptor::Descriptor;
     #[pymodule_export]
-    use super::errors::{ConsumerDied, KettleError, OwnerDied, late_attribute};
+    use super::errors::{ConsumerDied, KettleError, OwnerDied, SessionDamaged, late_attribute};
     #[pymodule_export]
     use super::event::Event;
     #[pymodule_export]

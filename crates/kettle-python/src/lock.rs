@@ -26,7 +26,7 @@ fn policy(on_owner_death: &str) -> PyResult<OnOwnerDeath> {
 fn acquired(py: Python<'_>, result: Result<Acquired, LockError>, what: &str) -> PyResult<bool> {
     match result {
         Ok(_) => Ok(true),
-        Err(LockError::Stopped(_)) => Ok(false),
+        Err(LockError::Stopped(stopped)) => errors::in_time(Err(stopped)),
         Err(LockError::OwnerDied(owner)) => Err(errors::owner_died(py, owner, what)),
     }
 }

@@ -118,6 +118,7 @@ impl CellLock {
 
 impl Cell {
     fn word(&self) -> PyResult<Word<'_>> {
+        errors::check()?;
         self.code.word(&self.memory, self.offset).ok_or_else(|| {
             let size = self.code.size();
             let len = self.memory.tail().1;

@@ -85,6 +85,7 @@ fn get_error(py: Python<'_>, e: GetError) -> PyErr {
         GetError::ShutDown => errors::shut_down(py),
         GetError::Empty | GetError::Interrupted => errors::empty(py),
         GetError::Exhausted(e) => errors::exhausted(e),
+        GetError::Damaged => errors::session_damaged(),
     }
 }
 
@@ -93,6 +94,7 @@ enum PutFailure {
     Full,
     ShutDown,
     Exhausted(queue::Exhausted),
+    Damaged,
 }
 
 impl<P> From<PutError<P>> for PutFailure {
@@ -101,6 +103,7 @@ impl<P> From<PutError<P>> for PutFailure {
             PutError::Full(_) | PutError::Interrupted(_) => Self::Full,
             PutError::ShutDown(_) => Self::ShutDown,
             PutError::Exhausted(_, e) => Self::Exhausted(e),
+            PutError::Damaged(_) => Self::Damaged,
         }
     }
 }
@@ -111,6 +114,7 @@ impl PutFailure {
             Self::Full => errors::full(py),
             Self::ShutDown => errors::shut_down(py),
             Self::Exhausted(e) => errors::exhausted(e),
+            Self::Damaged => errors::session_damaged(),
         }
     }
 }
@@ -207,17 +211,20 @@ impl Queue {
         Ok(items)
     }
 
-    fn qsize(&self) -> u32 {
-        self.body.len()
+    fn qsize(&self) -> PyResult<u32> {
+        errors::check()?;
+        Ok(self.body.len())
     }
 
     fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        errors::check()?;
         slf.get().open(slf)?;
         Ok(slf.get().body.is_empty())
     }
 
-    fn full(&self) -> bool {
-        self.body.is_full()
+    fn full(&self) -> PyResult<bool> {
+        errors::check()?;
+        Ok(self.body.is_full())
     }
 
     #[getter]
@@ -238,6 +245,7 @@ impl Queue {
     }
 
     fn task_done(&self) -> PyResult<()> {
+        errors::check()?;
         self.body.task_done::<ArenaStore>().map_err(|_| PyValueError::new_err("task_done() called too many times"))
     }
 
@@ -248,13 +256,15 @@ impl Queue {
         let body = &self.body;
         match wait_outside(py, deadline(true, timeout), |p| body.join::<ArenaStore>(p))? {
             Ok(()) => Ok(true),
-            Err(JoinError::Stopped(_)) => Ok(false),
+            Err(JoinError::Stopped(stopped)) => errors::in_time(Err(stopped)),
             Err(JoinError::ConsumerDied(loss)) => Err(errors::consumer_died(py, loss)),
+            Err(JoinError::Exhausted(e)) => Err(errors::exhausted(e)),
         }
     }
 
     /// Whether nothing is unfinished; raises ConsumerDied as `join` does.
     fn _join_ready(&self, py: Python<'_>) -> PyResult<bool> {
+        errors::check()?;
         if self.body.unfinished::<ArenaStore>() == 0 {
             return Ok(true);
         }

@@ -47,6 +47,13 @@ impl Permits {
         Ok(Self::Free(Handle::new(|| sync::Semaphore::new(value, limit)).map_err(errors::arena)?))
     }
 
+    fn value(&self) -> u32 {
+        match self {
+            Self::Free(s) => s.value(),
+            Self::Owned(s) => s.value(),
+        }
+    }
+
     fn from_token(token: &[u8]) -> PyResult<Self> {
         match primitive::from_token(token) {
             Ok(free) => Ok(Self::Free(free)),
@@ -74,6 +81,7 @@ impl Semaphore {
         if self.take_now() {
             return Ok(true);
         }
+        errors::check()?;
         if !block {
             return Ok(false);
         }
@@ -82,7 +90,7 @@ impl Semaphore {
             Permits::Free(s) => s.acquire::<Processes>(p),
             Permits::Owned(s) => s.acquire::<Processes>(p),
         })?;
-        Ok(got.is_ok())
+        errors::in_time(got)
     }
 
     #[pyo3(signature = (n=1))]
@@ -96,11 +104,9 @@ impl Semaphore {
         }
     }
 
-    fn get_value(&self) -> u32 {
-        match &self.permits {
-            Permits::Free(s) => s.value(),
-            Permits::Owned(s) => s.value(),
-        }
+    fn get_value(&self) -> PyResult<u32> {
+        errors::check()?;
+        Ok(self.permits.value())
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
@@ -118,7 +124,7 @@ impl Semaphore {
     }
 
     fn _is_zero(&self) -> bool {
-        self.get_value() == 0
+        self.permits.value() == 0
     }
 
     #[getter]
@@ -183,7 +189,7 @@ impl Quick for Semaphore {
 
 impl Waitable for Semaphore {
     fn ready(&self) -> bool {
-        self.get_value() > 0
+        self.permits.value() > 0
     }
     fn events(&self) -> &EventCount {
         match &self.permits {

@@ -5,9 +5,10 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use kettle_core::arena::Session;
+use kettle_core::damage;
 use kettle_core::sys::process;
 use kettle_core::sys::socket::{self, Watch};
-use kettle_core::wait::{self, Stopped, WatchError, sleep_on};
+use kettle_core::wait::{self, Scope, Stopped, WatchError, sleep_on};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
@@ -208,7 +209,11 @@ pub(crate) fn wait_any<'py>(
     let (fd_count, deadline) = (fds.len(), deadline(true, timeout));
     let result = wait_outside(py, deadline, |patience| {
         let armed = Armed { primitives: &waited_for, bell: bell.bell() };
+        let is_shared = waited_for.iter().any(|p| p.scope() == Scope::Shared);
         loop {
+            if is_shared && damage::is_marked(Scope::Shared) {
+                return Err(WatchError::Stopped(Stopped::Damaged));
+            }
             if watched.get(fd_count).is_some_and(Watch::is_ready) && bell.bell().is_some_and(|bell| !bell.is_ours()) {
                 // The program closed it; the end of each slice has to do.
                 watched.truncate(fd_count);
@@ -231,7 +236,8 @@ pub(crate) fn wait_any<'py>(
     })?;
     let ready = match result {
         Ok(ready) => ready,
-        Err(WatchError::Stopped(_)) => Vec::new(),
+        Err(WatchError::Stopped(Stopped::Damaged)) => return Err(errors::session_damaged()),
+        Err(WatchError::Stopped(Stopped::TimedOut | Stopped::Interrupted)) => Vec::new(),
         Err(WatchError::Io(e)) => return Err(errors::os(e)),
     };
     let fds = watched[..fd_count].iter().filter(|w| w.is_ready()).map(Watch::fd).collect();

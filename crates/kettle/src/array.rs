@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kettle_core::arena::Handle;
 use kettle_core::shared::{Bytes, cell};
+use kettle_core::sys::futex::Scope;
 
 use crate::codec::by_token;
-use crate::error::OutOfMemory;
+use crate::error::{OutOfMemory, expect_sound};
 use crate::plain::Number;
 use crate::session;
 
@@ -26,6 +27,8 @@ use crate::session;
 /// ```
 pub struct Array<T: Number> {
     body: Handle<Bytes>,
+    /// As the first word told when this handle was made.
+    len: usize,
     numbers: PhantomData<T>,
 }
 
@@ -66,16 +69,20 @@ impl<T: Number> Array<T> {
     }
 
     fn from_body(body: Handle<Bytes>) -> Self {
-        Self { body, numbers: PhantomData }
+        let (first, data) = cell::words(&body).split_first().unzip();
+        let most = data.map_or(0, size_of_val) / size_of::<T>();
+        let len = first.map_or(0, |first| first.load(Ordering::Relaxed) as usize).min(most);
+        Self { body, len, numbers: PhantomData }
     }
 
     fn data(&self) -> &[AtomicU64] {
+        expect_sound(Scope::Shared);
         &cell::words(&self.body)[1..]
     }
 
     /// How many numbers there are.
     pub fn len(&self) -> usize {
-        cell::words(&self.body)[0].load(Ordering::Relaxed) as usize
+        self.len
     }
 
     /// Whether there are none.

@@ -5,11 +5,14 @@ use std::fmt;
 use std::process;
 
 use kettle_core::arena::{ArenaError, participants};
+use kettle_core::damage::{self, Damage};
 use kettle_core::deadlock::Deadlock;
 use kettle_core::queue::Exhausted;
 use kettle_core::sync::LockError;
 pub use kettle_core::sys::descriptor::DescriptorLost;
+use kettle_core::sys::futex::Scope;
 use kettle_core::sys::{Owner, thread};
+use kettle_core::wait::Stopped;
 
 /// There is no room in the session's shared memory, or no session can be had. The text says what stands in the way and
 /// what to do about it.
@@ -49,6 +52,49 @@ impl From<Exhausted> for OutOfMemory {
     fn from(e: Exhausted) -> Self {
         let lost = if let Exhausted::DescriptorLost(lost) = e { Some(lost) } else { None };
         Self { text: e.to_string(), lost }
+    }
+}
+
+/// A process of the session wrote where it must not, and something was found in the shared memory that cannot be. From
+/// then on everything that uses this memory says so, in all processes of the session; what only threads share
+/// ([`threads`](crate::threads)) goes on. End the program's processes and start it again.
+///
+/// What has no error to tell it by ([`Semaphore::acquire`](crate::Semaphore::acquire), [`Event::wait`](crate::Event::wait),
+/// [`Value`](crate::Value) and [`Array`](crate::Array)) panics with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionDamaged(Damage);
+
+impl SessionDamaged {
+    /// What the session is marked with.
+    pub(crate) fn found() -> Self {
+        Self(damage::marked())
+    }
+}
+
+impl fmt::Display for SessionDamaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for SessionDamaged {}
+
+/// Panics if memory of this scope is damaged: for what has no other way to say so.
+#[inline]
+#[track_caller]
+pub(crate) fn expect_sound(scope: Scope) {
+    if damage::is_marked(scope) {
+        panic!("{}", SessionDamaged::found());
+    }
+}
+
+/// Whether a wait ended well, for what has no other way to say that the memory is damaged.
+#[track_caller]
+pub(crate) fn in_time<T>(result: Result<T, Stopped>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(Stopped::TimedOut | Stopped::Interrupted) => None,
+        Err(Stopped::Damaged) => panic!("{}", SessionDamaged::found()),
     }
 }
 
@@ -98,13 +144,16 @@ pub enum AcquireError {
     /// Whoever holds it waits in turn for what this thread holds, so `acquire` would never have ended; see
     /// [`deadlock`](crate::deadlock). Go back: what this thread holds is what the others wait for.
     Deadlock(Box<Deadlock>),
+    /// The session's shared memory is damaged.
+    Damaged(SessionDamaged),
 }
 
 impl From<LockError> for AcquireError {
     fn from(e: LockError) -> Self {
         match e {
             LockError::OwnerDied(owner) => Self::OwnerDied(owner.into()),
-            LockError::Stopped(_) => Self::TimedOut,
+            LockError::Stopped(Stopped::Damaged) => Self::Damaged(SessionDamaged::found()),
+            LockError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => Self::TimedOut,
         }
     }
 }
@@ -115,6 +164,7 @@ impl fmt::Display for AcquireError {
             Self::TimedOut => f.write_str("the lock is held by somebody else"),
             Self::OwnerDied(e) => e.fmt(f),
             Self::Deadlock(e) => e.fmt(f),
+            Self::Damaged(e) => e.fmt(f),
         }
     }
 }

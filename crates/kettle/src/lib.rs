@@ -230,7 +230,9 @@ mod wait;
 
 pub use array::{Array, SharedBytes};
 pub use bytes::Bytes;
-pub use error::{AcquireError, DecodeError, DescriptorLost, EncodeError, HeldByTheLiving, OutOfMemory, OwnerDied};
+pub use error::{
+    AcquireError, DecodeError, DescriptorLost, EncodeError, HeldByTheLiving, OutOfMemory, OwnerDied, SessionDamaged,
+};
 pub use pipe::{Connection, Pipe, Receiver, RecvError, SendError, Sender, one_way_pipe, pipe};
 pub use plain::{Number, Plain};
 pub use pool::Pool;

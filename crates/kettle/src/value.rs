@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kettle_core::arena::Handle;
 use kettle_core::shared::{Bytes, cell};
+use kettle_core::sys::futex::Scope;
 
 use crate::codec::by_token;
-use crate::error::OutOfMemory;
+use crate::error::{OutOfMemory, expect_sound};
 use crate::plain::Number;
 use crate::session;
 
@@ -50,6 +51,7 @@ impl<T: Number> Value<T> {
     }
 
     fn word(&self) -> &AtomicU64 {
+        expect_sound(Scope::Shared);
         &cell::words(&self.body)[0]
     }
 

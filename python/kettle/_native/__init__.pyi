@@ -26,6 +26,7 @@ class ConsumerDied(KettleError):
     pid: int
     unfinished: int
 
+class SessionDamaged(KettleError): ...
 class ShutDown(Exception): ...  # queue.ShutDown itself where the interpreter has it
 
 # ---------------------------------------------------------------- the session

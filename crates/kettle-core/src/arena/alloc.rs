@@ -28,6 +28,7 @@ use super::participants::{self, Participant};
 use super::stock::{Merge, cool};
 use super::waiting::InQueues;
 use super::{recover, segment, slab};
+use crate::damage::{self, What};
 
 /// Runs shorter than this are not worth a system call to give them back, unless there are very many.
 const WORTH_COOLING: u32 = 16;
@@ -126,6 +127,7 @@ impl Wish {
 
 impl Allocator {
     pub(super) fn lock(header: &'static Header) -> Result<Self, ArenaError> {
+        damage::check()?;
         let allocator = Self { header, _guard: Guard::take(header)? };
         if header.stale.load(Ordering::Relaxed) != 0 {
             allocator.rebuild(Merge::Alike)?;
@@ -176,8 +178,8 @@ impl Allocator {
             Err(no_room) => return Ok(Err(no_room)),
         };
         let r = self.carve(found, Run::new(Kind::Object, pages), |at| {
-            // SAFETY: the run is ours alone until it is committed, and long enough for a header.
-            let object = unsafe { object::header_at(at)? };
+            // The run is ours alone until it is committed, and long enough for a header.
+            let object = object::header_at(at)?;
             object.prepare(wish.len, wish.holder);
             object.set_state(self.new_state(wish.kind));
             Ok(())
@@ -192,7 +194,7 @@ impl Allocator {
         let bins = &self.header.bins;
         let limit = self.header.limit.load(Ordering::Relaxed);
         let allocated = self.header.counts.allocated_pages.load(Ordering::Relaxed);
-        if limit != 0 && (allocated + u64::from(pages)) * PAGE > limit {
+        if limit != 0 && allocated.saturating_add(u64::from(pages)).saturating_mul(PAGE) > limit {
             // The file may be longer than that: the limit was lowered.
             return Ok(Err(NoRoom(None)));
         }
@@ -256,7 +258,7 @@ impl Allocator {
             Ok(Some(pages)) => {
                 drop(self);
                 // The first page, where the header is, is cleared by hand.
-                let kind = if cool(header, off, 1, pages) { Kind::Cold } else { Kind::Warm };
+                let kind = if cool(off, 1, pages) { Kind::Cold } else { Kind::Warm };
                 // Failing, it is found and freed by a later reclaim, when this process has ended.
                 if let Ok(allocator) = Self::lock(header) {
                     let _ = allocator.free_run(off, object, pages, kind);
@@ -268,8 +270,8 @@ impl Allocator {
     /// Frees the sheets of an object that was freed just now.
     fn free_sheets(&self, sheets: Vec<Off>) -> Result<(), ArenaError> {
         for off in sheets {
-            // SAFETY: it was a sheet of the object, and is nobody's now.
-            let sheet = unsafe { object::header_at(off)? };
+            let sheet = object::header_at(off)?;
+            sheet.set_status(Status::Dying);
             self.free(off, sheet)?;
         }
         Ok(())
@@ -277,12 +279,14 @@ impl Allocator {
 
     /// Frees a DYING object; or says how many pages it has, if these are to be given back first.
     pub(super) fn free(&self, off: Off, object: &ObjectHeader) -> Result<Option<u32>, ArenaError> {
-        let start = Off::new(off.segment(), off.byte() / PAGE * PAGE);
-        match pages::run_at(start)? {
-            Some(run) if run.kind == Kind::Slab => {
-                let sheets = object.holders.places();
+        // Whoever frees it made it DYING; what is free already would come to be on a list twice.
+        let state = object.state();
+        let (start, run) = pages::run_of(off)?;
+        match run.filter(|_| state.status() == Status::Dying) {
+            Some(run) if run.kind == Kind::Slab && (off.byte() - start.byte()) % slab::small_size(run.class) == 0 => {
+                let sheets = object.holders.places()?;
                 crate::crash_point("arena.free.before-commit");
-                object.set_state(State::new(object.state().generation(), 0, Status::Free));
+                object.set_state(State::new(state.generation(), 0, Status::Free));
                 crate::crash_point("arena.free.after-commit");
                 slab::link(&self.header.bins.slabs[run.class as usize], off, object);
                 add(&self.header.freed, 1);
@@ -296,17 +300,17 @@ impl Allocator {
                 }
                 self.free_run(off, object, run.pages, Kind::Warm).map(|()| None)
             }
-            _ => panic!("{off:?} was freed, but no object is there"),
+            _ => Err(pages::damaged(What::Object, off, u64::from(state.kind()))),
         }
     }
 
     fn free_run(&self, off: Off, object: &ObjectHeader, pages: u32, kind: Kind) -> Result<(), ArenaError> {
-        let sheets = object.holders.places();
+        let sheets = object.holders.places()?;
         object.set_state(State::new(object.state().generation(), 0, Status::Free));
         crate::crash_point("arena.free.before-commit");
         if kind == Kind::Cold {
             // SAFETY: the object's first page is ours, and nobody looks at a free object.
-            unsafe { segment::resolve(off)?.write_bytes(0, PAGE as usize) };
+            unsafe { segment::resolve(off, PAGE)?.write_bytes(0, PAGE as usize) };
         }
         pages::entry(off)?.run.store(Run::new(kind, pages).to_bits(), Ordering::Release);
         crate::crash_point("arena.free.after-commit");
@@ -321,18 +325,18 @@ impl Allocator {
     fn is_warm_enough(&self, pages: u32) -> bool {
         let limit = self.header.warm_limit.load(Ordering::Relaxed) / PAGE;
         let warm = self.header.counts.warm_pages.load(Ordering::Relaxed);
-        warm + u64::from(pages) > limit && (pages >= WORTH_COOLING || warm > 2 * limit)
+        warm.saturating_add(u64::from(pages)) > limit && (pages >= WORTH_COOLING || warm / 2 > limit)
     }
 
     fn is_worth_merging(&self) -> bool {
         let freed = self.header.freed.load(Ordering::Relaxed);
-        freed > 0 && freed * 8 >= self.header.runs.load(Ordering::Relaxed)
+        freed > 0 && freed.saturating_mul(8) >= self.header.runs.load(Ordering::Relaxed)
     }
 }
 
 /// The lock is held, so nobody else counts.
 pub(super) fn add(count: &crate::atomics::AtomicU64, n: u64) {
-    count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    count.store(count.load(Ordering::Relaxed).saturating_add(n), Ordering::Relaxed);
 }
 
 pub(super) fn subtract(count: &crate::atomics::AtomicU64, n: u64) {
@@ -346,8 +350,8 @@ pub(super) fn subtract(count: &crate::atomics::AtomicU64, n: u64) {
 /// There are `bytes.len()` bytes of room at `off` and `to`, which nobody else uses and which do not overlap `bytes`.
 pub(super) unsafe fn copy_in(off: Off, to: NonNull<u8>, cold: bool, bytes: &[u8]) {
     if cold && bytes.len() as u64 >= PAGE {
-        if let Some(header) = segment::header_if_any() {
-            let offset = segment::extent(header, off.segment()).0 + off.byte();
+        if let Ok(extent) = segment::extent_of(off) {
+            let offset = extent.offset + off.byte();
             // The limit on the length of files may be lower here than where the segment was made.
             let fits = offset + bytes.len() as u64 <= limits::file_size();
             if let (true, Ok(file)) = (fits, segment::file()) {

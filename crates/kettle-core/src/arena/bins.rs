@@ -10,7 +10,8 @@ use crate::atomics::AtomicU64;
 
 use super::error::ArenaError;
 use super::offset::Off;
-use super::pages::{self, Kind};
+use super::pages::{self, Kind, PAGE};
+use crate::damage::What;
 
 const EXACT: usize = 1024;
 /// Bin `EXACT + k` holds the runs of more than `EXACT << k` pages, up to twice as many.
@@ -91,15 +92,15 @@ impl Bins {
         Ok(None)
     }
 
-    /// All that lies in bins.
-    pub(super) fn contents(&self) -> Result<Vec<Found>, ArenaError> {
+    /// All that lies in bins, which is no more than `most` runs.
+    pub(super) fn contents(&self, most: usize) -> Result<Vec<Found>, ArenaError> {
         let mut all = Vec::new();
         for kind in [Kind::Warm, Kind::Cold] {
             for (bin, head) in self.shelf(kind).heads.iter().enumerate() {
                 let mut next = Off::from_bits(head.load(Ordering::Relaxed));
-                while let Some(at) = next {
+                while let Some(at) = next.filter(|_| all.len() <= most) {
                     let run = pages::run_at(at)?.filter(|run| run.kind == kind && bin_of(run.pages) == bin);
-                    let run = run.unwrap_or_else(|| panic!("{at:?} lies in the wrong bin"));
+                    let run = run.ok_or_else(|| pages::damaged(What::Bins, at, bin as u64))?;
                     all.push(Found { at, pages: run.pages, kind });
                     next = Off::from_bits(pages::entry(at)?.link.load(Ordering::Relaxed));
                 }
@@ -117,7 +118,8 @@ impl Shelf {
             word += 1;
             bits = self.occupied.get(word)?.load(Ordering::Relaxed);
         }
-        Some(word * 64 + bits.trailing_zeros() as usize)
+        // The last word has bits without a bin.
+        Some(word * 64 + bits.trailing_zeros() as usize).filter(|&bin| bin < BINS)
     }
 
     fn take_from(&self, bin: usize, kind: Kind, pages: u32) -> Result<Option<Found>, ArenaError> {
@@ -125,8 +127,8 @@ impl Shelf {
         for _ in 0..LOOKS {
             let Some(at) = Off::from_bits(previous.load(Ordering::Relaxed)) else { break };
             let entry = pages::entry(at)?;
-            let run = pages::run_at(at)?.filter(|run| run.kind == kind);
-            let run = run.unwrap_or_else(|| panic!("a bin names {at:?}, which is not free"));
+            let run = pages::run_at(at)?.filter(|run| run.kind == kind && at.byte() % PAGE == 0);
+            let run = run.ok_or_else(|| pages::damaged(What::Bins, at, bin as u64))?;
             if run.pages >= pages {
                 previous.store(entry.link.load(Ordering::Relaxed), Ordering::Relaxed);
                 self.note_if_empty(bin);

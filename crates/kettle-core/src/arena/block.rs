@@ -12,7 +12,8 @@ use super::error::ArenaError;
 use super::object::{self, Raw};
 use super::offset::Off;
 use super::participants::{self, Participant};
-use super::{identity, registry};
+use super::{identity, pages, registry};
+use crate::damage::What;
 
 /// The kind of blocks.
 pub const PAYLOAD: u32 = 1;
@@ -46,21 +47,33 @@ impl Block {
         Ok(block)
     }
 
-    /// The block at `off`, which from now on belongs to this process: it is written into its header before this
-    /// returns, so a getter takes a block *before* it commits that it did.
+    /// The block at `off`, which from now on belongs to this process.
     ///
     /// # Errors
-    /// When its segment cannot be mapped here.
+    /// When its segment cannot be mapped here, or no block is there.
     ///
     /// # Safety
-    /// A block is at `off`, and the caller has the sole right to take it.
+    /// The caller has the sole right to take it.
     pub unsafe fn take(off: Off) -> Result<Self, ArenaError> {
         let me = Participant::of(participants::try_me()?);
-        // SAFETY: the caller promises a block that nobody else frees.
-        let raw = unsafe { Raw::at(off)? };
-        raw.stamp(me);
+        let raw = Raw::at(off)?;
+        if raw.kind() != PAYLOAD {
+            return Err(pages::damaged(What::Block, off, u64::from(raw.kind())));
+        }
+        // SAFETY: it is a block, and the caller promises the rest.
+        Ok(unsafe { Self::claim(raw, me) })
+    }
+
+    /// The block `raw`, which from now on belongs to this process, `me`: it is written into its header before this
+    /// returns, so a getter takes a block *before* it commits that it did.
+    ///
+    /// # Safety
+    /// It is a block, and the caller has the sole right to take it.
+    pub(crate) unsafe fn claim(raw: Raw, me: Participant) -> Self {
+        // Where the list of holders is damaged, the session is marked, and frees nothing any more.
+        let _ = raw.stamp(me);
         crate::crash_point("arena.block.taken");
-        Ok(Self { raw, owner: me })
+        Self { raw, owner: me }
     }
 
     /// Its name within the session.

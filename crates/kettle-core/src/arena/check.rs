@@ -23,8 +23,7 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
             Kind::Cold => cold += pages,
             Kind::Object => {
                 allocated += pages;
-                // SAFETY: the map says that an object begins here.
-                let object = unsafe { object::header_at(at)? };
+                let object = object::header_at(at)?;
                 objects += u64::from(object.state().status() != Status::Free);
                 assert!(object.len() <= pages * PAGE, "{at:?} is longer than its run");
             }
@@ -55,18 +54,23 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
             return Err(format!("{counted} {name}, but {noted} were noted"));
         }
     }
-    let segments = header.segment_count.load(Ordering::Relaxed) as usize;
-    let total: u64 =
-        (1..segments).map(|s| segment::extent(header, s).1).map(|len| len / PAGE - pages::map_pages(len)).sum();
+    let mut total = 0;
+    for number in 1..segment::count(header).map_err(|e| e.to_string())? {
+        let len = segment::extent(number).map_err(|e| e.to_string())?.len;
+        total += len / PAGE - pages::map_pages(len);
+    }
     if allocated + warm + cold != total {
         return Err(format!("{total} pages, but {allocated} + {warm} + {cold} are accounted for"));
     }
-    let binned = header.bins.contents().map_err(|e| e.to_string())?;
+    let binned = header.bins.contents(free.len()).map_err(|e| e.to_string())?;
     let unique: BTreeSet<_> = binned.iter().map(|found| found.at).collect();
     if unique.len() != binned.len() || unique != free {
         return Err(format!("{} runs are free, {} lie in bins", free.len(), binned.len()));
     }
-    let listed = header.bins.slabs.iter().map(|head| allocator.count_small(head)).sum::<u64>();
+    let mut listed = 0;
+    for (class, head) in (0..slab::CLASS_COUNT).zip(&header.bins.slabs) {
+        listed += allocator.count_small(head, class, free_small).map_err(|e| e.to_string())?;
+    }
     if listed != free_small {
         return Err(format!("{free_small} small objects are free, {listed} are listed"));
     }

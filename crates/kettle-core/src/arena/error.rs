@@ -3,6 +3,7 @@
 use core::fmt;
 use std::io;
 
+use crate::damage::Damage;
 use crate::sys::descriptor::DescriptorLost;
 use crate::sys::limits::Bound;
 
@@ -47,6 +48,14 @@ pub enum ArenaError {
     AlreadyRegistered,
     /// The environment variable `KETTLE_ARENA_LIMIT` does not hold a size.
     BadLimit(String),
+    /// A word of the arena was found that cannot be; nothing in it can be relied on any more.
+    Damaged(Damage),
+}
+
+impl From<Damage> for ArenaError {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged(damage)
+    }
 }
 
 impl From<DescriptorLost> for ArenaError {
@@ -107,6 +116,7 @@ impl fmt::Display for ArenaError {
                 "the session was made by another version (layout {found}, this one knows {expected}); use one version \
                  in all its processes"
             ),
+            Self::Damaged(damage) => damage.fmt(f),
             Self::OtherSession => {
                 f.write_str("this process already belongs to another session; attach before anything shared is made")
             }

@@ -10,13 +10,13 @@ use super::error::{ArenaError, Shortage};
 use super::header::{HEADER_LEN, SEGMENTS};
 use super::offset::Off;
 use super::pages::{self, Kind, PAGE};
-use super::segment;
+use super::segment::{self, Extent, GRAIN};
 use super::waiting::InQueues;
+use crate::damage::{self, What};
+use crate::sys::futex::Scope;
 
 const FIRST_SEGMENT: u64 = 1 << 20;
 const LARGEST_STEP: u64 = 64 << 20;
-/// Segments are multiples of every page size of the kernel.
-const GRAIN: u64 = 1 << 16;
 /// The system is asked for headroom each time so many cold bytes were handed out; less than what it keeps in reserve.
 const CHECK_EVERY: u64 = 4 << 20;
 
@@ -24,7 +24,7 @@ impl Allocator {
     /// Whether so many bytes of cold memory may be touched. Looks only now and then.
     pub(super) fn check_headroom(&self, bytes: u64) -> Result<(), ArenaError> {
         let unchecked = &self.header.unchecked;
-        let total = unchecked.load(Ordering::Relaxed) + bytes;
+        let total = unchecked.load(Ordering::Relaxed).saturating_add(bytes);
         if total < CHECK_EVERY {
             unchecked.store(total, Ordering::Relaxed);
             return Ok(());
@@ -32,8 +32,9 @@ impl Allocator {
         let headroom = limits::headroom();
         // What was handed out and not touched yet will be; the file knows how much of it has memory.
         let counts = &self.header.counts;
-        let in_use =
-            (counts.allocated_pages.load(Ordering::Relaxed) + counts.warm_pages.load(Ordering::Relaxed)) * PAGE;
+        let pages =
+            counts.allocated_pages.load(Ordering::Relaxed).saturating_add(counts.warm_pages.load(Ordering::Relaxed));
+        let in_use = pages.saturating_mul(PAGE);
         let resident = segment::file().ok().and_then(|file| memory::resident(file).ok());
         let untouched = in_use.saturating_sub(resident.unwrap_or(in_use));
         if headroom.to_spare() < bytes.saturating_add(untouched) {
@@ -50,13 +51,19 @@ impl Allocator {
         let header = self.header;
         let needed = u64::from(pages) * PAGE;
         let refuse = |why| ArenaError::OutOfMemory { needed, why, in_queues: InQueues::default() };
-        let count = header.segment_count.load(Ordering::Relaxed) as usize;
+        let count = segment::count(header)?;
         if count == SEGMENTS {
             return Err(refuse(Shortage::Segments));
         }
+        if segment::is_mapped(count) {
+            // What was listed once stays so.
+            return Err(damage::mark(Scope::Shared, What::Segments, 0, count as u64).into());
+        }
         self.check_headroom(needed)?;
-        let (last, last_len) = segment::extent(header, count - 1);
-        let end = last + last_len;
+        let end = match count {
+            1 => HEADER_LEN as u64,
+            _ => segment::extent(count - 1).map(|last| last.offset + last.len)?,
+        };
         // Of 256 pages one is for their map; a page more covers the rounding.
         let least = (needed + needed.div_ceil(255) + PAGE).next_multiple_of(GRAIN);
         let step = (FIRST_SEGMENT << (count - 1).min(6)).min(LARGEST_STEP).max((end / 16).next_multiple_of(GRAIN));
@@ -66,9 +73,9 @@ impl Allocator {
             let used = end - HEADER_LEN as u64;
             let room = limit.saturating_sub(used);
             if room < least {
-                let free = (header.counts.warm_pages.load(Ordering::Relaxed)
-                    + header.counts.cold_pages.load(Ordering::Relaxed))
-                    * PAGE;
+                let (warm, cold) = (&header.counts.warm_pages, &header.counts.cold_pages);
+                let free =
+                    warm.load(Ordering::Relaxed).saturating_add(cold.load(Ordering::Relaxed)).saturating_mul(PAGE);
                 return Err(refuse(Shortage::Limit { limit, used: used.saturating_sub(free) }));
             }
             len = len.min(room / GRAIN * GRAIN);
@@ -104,7 +111,7 @@ impl Allocator {
         // Release: whoever sees the count sees the entry and the map.
         header.segment_count.store(count as u32 + 1, Ordering::Release);
         crate::crash_point("arena.grow.after-commit");
-        segment::install(count, base, len);
+        segment::install(count, Extent { base, len, offset: end });
         add(&header.counts.cold_pages, u64::from(run.pages));
         let at = Off::new(count, pages::map_pages(len) * PAGE);
         self.or_stale(header.bins.push(Found { at, pages: run.pages, kind: Kind::Cold }))

@@ -120,7 +120,7 @@ impl<T: Body> Handle<T> {
             return Err(TokenError::WrongKind { found: token.kind, expected: T::KIND });
         }
         let raw = token.find()?;
-        if raw.len() < size_of::<T>() || raw.kind() != T::KIND {
+        if raw.len() < Self::TAIL || raw.kind() != T::KIND {
             return Err(TokenError::Gone);
         }
         if !registry::acquire(&raw, token.generation)? {
@@ -218,18 +218,26 @@ impl Token {
 ///
 /// A body whose holders are all dead still counts: the reclaim that finds it tears it down, which takes what it reaches
 /// with it, and would meet in it what the same reclaim had freed already. So does one whose teardown is under way.
-pub(crate) fn living<T: Body>(off: u64) -> Option<&'static T> {
-    let raw = object::find(Off::from_bits(off)?).ok().flatten()?;
+///
+/// # Errors
+/// When it cannot be looked at: it may live then.
+pub(crate) fn living<T: Body>(off: u64) -> Result<Option<&'static T>, TokenError> {
+    let Some(off) = Off::from_bits(off) else { return Ok(None) };
+    let raw = match object::find(off) {
+        Ok(Some(raw)) => raw,
+        Ok(None) | Err(TokenError::Malformed) => return Ok(None),
+        Err(e) => return Err(e),
+    };
     let state = raw.header().state();
     let reaches = match state.status() {
         Status::Live => true,
-        Status::Dying => raw.header().holders.any_alive(),
+        Status::Dying => raw.header().holders.any_alive()?,
         Status::Free | Status::New => false,
     };
     if !reaches || state.kind() != T::KIND || raw.len() < size_of::<T>() {
-        return None;
+        return Ok(None);
     }
     // SAFETY: a T was written here before the object was published, and it is not freed while the allocator's lock is
-    // held, as the caller promises by being a census.
-    Some(unsafe { raw.data().cast::<T>().as_ref() })
+    // held, as the caller promises by being a census. `Body` promises that whatever bytes stand there are a T.
+    Ok(Some(unsafe { raw.data().cast::<T>().as_ref() }))
 }

@@ -4,6 +4,7 @@
 //! cost no memory.
 
 use crate::atomics::{AtomicU32, AtomicU64};
+use crate::damage::Mark;
 use crate::wait::Doorbells;
 
 use super::bins::Bins;
@@ -52,6 +53,8 @@ pub(super) struct Header {
     pub freed: AtomicU64,
     /// Runs that the last merge left.
     pub runs: AtomicU64,
+    /// Whether a word was found that cannot be.
+    pub damage: Mark,
     /// Pages by what they are used for; exact while the lock is held.
     pub counts: Counts,
     pub doorbells: Doorbells,

@@ -13,11 +13,14 @@ use core::sync::atomic::Ordering;
 use crate::atomics::{AtomicU32, AtomicU64};
 
 use super::alloc::{Allocator, Wish};
-use super::error::ArenaError;
+use super::error::{ArenaError, TokenError};
 use super::object::{self, Raw, Status};
 use super::offset::Off;
 use super::participants::{self, Participant};
-use super::segment;
+use super::{pages, segment};
+use crate::damage::{self, What};
+use crate::sys::futex::Scope;
+use crate::sys::owner::Owner;
 
 /// The kind of sheets.
 pub(super) const SHEET: u32 = 0;
@@ -39,12 +42,19 @@ struct Sheet {
     entries: [AtomicU32; PER_SHEET],
 }
 
-fn sheet(link: &AtomicU64) -> Option<&'static Sheet> {
-    let off = Off::from_bits(link.load(Ordering::Acquire))?;
-    // SAFETY: links hold the places of sheets, which live as long as the object that is being looked at.
-    let raw = unsafe { Raw::at(off) }.ok()?;
-    // SAFETY: a sheet was written there before it was linked; it consists of atomics.
-    Some(unsafe { raw.data().cast::<Sheet>().as_ref() })
+/// Every process has one entry at most, so there are never more sheets than it takes for all of them.
+const SHEETS: usize = (Owner::SLOTS as usize).div_ceil(PER_SHEET) + 1;
+
+/// The sheet that a link leads to, if it leads to one. Links are read while the object that they belong to is held, or
+/// the allocator's lock is, so that no sheet is freed meanwhile.
+fn sheet(link: &AtomicU64) -> Result<Option<&'static Sheet>, ArenaError> {
+    let Some(off) = Off::from_bits(link.load(Ordering::Acquire)) else { return Ok(None) };
+    let raw = Raw::at(off)?;
+    if raw.kind() != SHEET || raw.header().state().status() == Status::Free || raw.len() < size_of::<Sheet>() {
+        return Err(pages::damaged(What::Holders, off, u64::from(raw.kind())));
+    }
+    // SAFETY: the data are as long as a sheet, aligned to 64 bytes, and stay mapped; a sheet consists of atomics.
+    Ok(Some(unsafe { raw.data().cast::<Sheet>().as_ref() }))
 }
 
 impl Holders {
@@ -55,36 +65,62 @@ impl Holders {
         self.more.store(0, Ordering::Relaxed);
     }
 
-    fn sheets(&self) -> impl Iterator<Item = &'static Sheet> {
-        core::iter::successors(sheet(&self.more), |s| sheet(&s.more))
+    /// Visits the sheets in turn, each with the link that leads to it, until `visit` gives something.
+    fn find_sheet<T>(&self, mut visit: impl FnMut(&'static Sheet, u64) -> Option<T>) -> Result<Option<T>, ArenaError> {
+        let mut link = &self.more;
+        for _ in 0..SHEETS {
+            let place = link.load(Ordering::Acquire);
+            let Some(sheet) = sheet(link)? else { return Ok(None) };
+            if let Some(found) = visit(sheet, place) {
+                return Ok(Some(found));
+            }
+            link = &sheet.more;
+        }
+        match link.load(Ordering::Acquire) {
+            0 => Ok(None),
+            more => Err(damage::mark(Scope::Shared, What::Holders, more, more).into()),
+        }
     }
 
-    /// The first entry that `found` says yes to.
-    fn any(&self, mut found: impl FnMut(&AtomicU32) -> bool) -> bool {
-        self.first.iter().any(&mut found) || self.sheets().any(|s| s.entries.iter().any(&mut found))
+    /// Whether `found` says yes to an entry.
+    fn any(&self, mut found: impl FnMut(&AtomicU32) -> bool) -> Result<bool, ArenaError> {
+        if self.first.iter().any(&mut found) {
+            return Ok(true);
+        }
+        Ok(self.find_sheet(|sheet, _| sheet.entries.iter().any(&mut found).then_some(()))?.is_some())
     }
 
-    pub(super) fn contains(&self, p: Participant) -> bool {
+    /// Whether `p` is among those in the header, for whom does not know whether the object stays: links are not followed.
+    pub(super) fn are_first(&self, p: Participant) -> bool {
+        self.first.iter().any(|e| e.load(Ordering::Acquire) == p.to_bits())
+    }
+
+    pub(super) fn contains(&self, p: Participant) -> Result<bool, ArenaError> {
         self.any(|e| e.load(Ordering::Acquire) == p.to_bits())
     }
 
     /// Whether one of them lives.
-    pub(super) fn any_alive(&self) -> bool {
+    pub(super) fn any_alive(&self) -> Result<bool, ArenaError> {
         self.any(|e| Participant::from_bits(e.load(Ordering::Acquire)).is_some_and(|p| !p.is_dead()))
     }
 
-    pub(super) fn remove(&self, p: Participant) {
+    pub(super) fn remove(&self, p: Participant) -> Result<(), ArenaError> {
         self.any(|e| {
             let _ = e.compare_exchange(p.to_bits(), 0, Ordering::AcqRel, Ordering::Relaxed);
             false
-        });
+        })?;
+        Ok(())
     }
 
     /// Leaves `p` alone, or nobody. The new holder first, so that no instant is without one.
-    pub(super) fn replace(&self, p: Option<Participant>) {
+    pub(super) fn replace(&self, p: Option<Participant>) -> Result<(), ArenaError> {
         self.first[0].store(p.map_or(0, Participant::to_bits), Ordering::Release);
         self.first[1..].iter().for_each(|e| e.store(0, Ordering::Release));
-        self.sheets().for_each(|s| s.entries.iter().for_each(|e| e.store(0, Ordering::Release)));
+        self.find_sheet(|sheet, _| {
+            sheet.entries.iter().for_each(|e| e.store(0, Ordering::Release));
+            None::<()>
+        })?;
+        Ok(())
     }
 
     /// Adds `p` to the holders of the object at `owner`. `allocator`: the lock, if the caller has it.
@@ -92,7 +128,7 @@ impl Holders {
     /// # Errors
     /// When there is no room for another sheet.
     pub(super) fn add(&self, owner: Off, p: Participant, allocator: Option<&Allocator>) -> Result<(), ArenaError> {
-        if self.contains(p) {
+        if self.contains(p)? {
             return Ok(());
         }
         let put = |e: &AtomicU32, seen: u32| {
@@ -100,14 +136,14 @@ impl Holders {
         };
         loop {
             // Empty entries first: whether somebody is dead is a question to the system.
-            if self.any(|e| e.load(Ordering::Relaxed) == 0 && put(e, 0)) {
+            if self.any(|e| e.load(Ordering::Relaxed) == 0 && put(e, 0))? {
                 return Ok(());
             }
             let of_the_dead = |bits: u32| Participant::from_bits(bits).is_some_and(Participant::is_dead);
             if self.any(|e| {
                 let seen = e.load(Ordering::Relaxed);
                 of_the_dead(seen) && put(e, seen)
-            }) {
+            })? {
                 return Ok(());
             }
             self.append_sheet(owner, allocator)?;
@@ -122,17 +158,21 @@ impl Holders {
             // Not the long way, which reclaims: what is torn down there may hold what we hold locks of.
             None => Allocator::lock(segment::header()?)?.place_or_grow(&wish)?,
         };
-        // SAFETY: an object was made there just now, and is ours until we let go of it.
-        let raw = unsafe { Raw::at(placed.off)? };
+        // An object was made there just now, and is ours until we let go of it.
+        let raw = Raw::at(placed.off)?;
         // SAFETY: its data are as long as a sheet and aligned to 64 bytes; zeros are an empty one.
         unsafe { raw.data().cast::<Sheet>().write_bytes(0, 1) };
         raw.set_home(owner.to_bits(), 0);
         raw.publish();
         crate::crash_point("arena.holders.before-link");
-        let last = self.sheets().last().map_or(&self.more, |s| &s.more);
+        let mut last = &self.more;
+        self.find_sheet(|sheet, _| {
+            last = &sheet.more;
+            None::<()>
+        })?;
         match last.compare_exchange(0, placed.off.to_bits(), Ordering::AcqRel, Ordering::Relaxed) {
             // From now on it is kept by being linked.
-            Ok(_) => raw.disown(),
+            Ok(_) => raw.disown()?,
             // Somebody else has made room meanwhile.
             Err(_) => match allocator {
                 Some(allocator) => {
@@ -147,17 +187,23 @@ impl Holders {
     }
 
     /// The sheets, by place: to be freed with the object.
-    pub(super) fn places(&self) -> Vec<Off> {
-        let links = core::iter::once(self.more.load(Ordering::Acquire))
-            .chain(self.sheets().map(|s| s.more.load(Ordering::Acquire)));
-        links.filter_map(Off::from_bits).collect()
+    pub(super) fn places(&self) -> Result<Vec<Off>, ArenaError> {
+        let mut places = Vec::new();
+        self.find_sheet(|_, place| {
+            places.extend(Off::from_bits(place));
+            None::<()>
+        })?;
+        Ok(places)
     }
 
     /// For a reclaim, which holds the allocator's lock: whether a sheet still belongs to an object.
-    pub(super) fn reach(sheet: Off, home: u64) -> bool {
-        let owner = Off::from_bits(home).and_then(|off| object::find(off).ok().flatten());
-        owner.is_some_and(|owner| {
-            owner.header().state().status() != Status::Free && owner.header().holders.places().contains(&sheet)
-        })
+    pub(super) fn reach(sheet: Off, home: u64) -> Result<bool, ArenaError> {
+        let Some(owner) = Off::from_bits(home) else { return Ok(false) };
+        let owner = match object::find(owner) {
+            Ok(Some(owner)) => owner,
+            Err(TokenError::Arena(e)) => return Err(e),
+            Ok(None) | Err(_) => return Ok(false),
+        };
+        Ok(owner.header().state().status() != Status::Free && owner.header().holders.places()?.contains(&sheet))
     }
 }

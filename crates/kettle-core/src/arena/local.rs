@@ -1,6 +1,7 @@
 //! A lock for this process's own bookkeeping, that a forked child can tell from one that is really held.
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use crate::atomics::{AtomicU32, Ordering};
@@ -34,6 +35,8 @@ unsafe impl<T: Send> Sync for LocalLock<T> {}
 
 pub(super) struct LocalGuard<'a, T> {
     lock: &'a LocalLock<T>,
+    /// Shared, a guard shares the value: it is for threads among whom the value may be shared.
+    _value: PhantomData<&'a T>,
     /// Whether the previous holder never let go: look at the value before believing it.
     pub torn: bool,
 }
@@ -46,8 +49,8 @@ impl<T> LocalLock<T> {
     pub(super) fn lock(&self) -> LocalGuard<'_, T> {
         let me = here();
         match self.word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => LocalGuard { lock: self, torn: false },
-            Err(_) => LocalGuard { lock: self, torn: self.lock_contended(me) },
+            Ok(_) => LocalGuard { lock: self, _value: PhantomData, torn: false },
+            Err(_) => LocalGuard { lock: self, _value: PhantomData, torn: self.lock_contended(me) },
         }
     }
 

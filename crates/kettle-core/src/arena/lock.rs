@@ -11,8 +11,9 @@
 //! cannot be believed ([`Header::stale`]).
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, spin_hint};
+use crate::damage::{self, What};
 use crate::sys::owner::Owner;
-use crate::wait::{Patience, Scope};
+use crate::wait::{Patience, Scope, Stopped};
 
 use super::error::ArenaError;
 use super::header::Header;
@@ -32,22 +33,23 @@ impl Guard {
         let me = participants::try_me()?.to_bits();
         // Acquire pairs with the release in `drop`, so that the maps are seen as the last holder left them.
         if header.lock.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            take_contended(header, me);
+            take_contended(header, me)?;
         }
+        let guard = Self { header };
         crate::crash_point("arena.lock.taken");
-        Ok(Self { header })
+        Ok(guard)
     }
 }
 
 #[cold]
-fn take_contended(header: &'static Header, me: u64) {
+fn take_contended(header: &'static Header, me: u64) -> Result<(), ArenaError> {
     let lock = &header.lock;
     for _ in 0..SPINS {
         spin_hint();
         if lock.load(Ordering::Relaxed) == 0
             && lock.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
         {
-            return;
+            return Ok(());
         }
     }
     // A short critical section that lasts is most likely a dead holder: look often.
@@ -58,26 +60,31 @@ fn take_contended(header: &'static Header, me: u64) {
         // Whoever slept takes the lock with the mark, since others may still sleep.
         if seen == 0 {
             if lock.compare_exchange(0, me | WAITED, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                return;
+                return Ok(());
             }
             continue;
         }
         if patience.naps() != asked {
             asked = patience.naps();
             let holder = Owner::from_bits(seen);
+            if holder.slot() == 0 {
+                return Err(damage::mark(Scope::Shared, What::Owner, 0, seen).into());
+            }
             if participants::is_dead(holder) || participants::has_lost_thread(holder) {
                 // Before the take-over, so that no instant has a new holder who does not know.
                 header.stale.store(1, Ordering::Relaxed);
                 if lock.compare_exchange(seen, me | WAITED, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                    return;
+                    return Ok(());
                 }
                 continue;
             }
         }
         let marked = seen | WAITED;
         if seen == marked || lock.compare_exchange(seen, marked, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            // Nobody can stop this wait, so it ends only with a reason to look again.
-            let _ = patience.sleep(low_half(lock), marked as u32, Scope::Shared);
+            // Nobody but damage can stop this wait, so it ends with a reason to look again.
+            if patience.sleep(low_half(lock), marked as u32, Scope::Shared) == Err(Stopped::Damaged) {
+                return Err(damage::marked().into());
+            }
         }
     }
 }

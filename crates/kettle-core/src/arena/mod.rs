@@ -54,6 +54,7 @@ pub use error::{ArenaError, Shortage, TokenError};
 pub use fork::{after_fork_child, after_fork_parent, before_fork};
 pub(crate) use handle::living;
 pub use handle::{Body, Handle, Token};
+pub(crate) use object::room_at;
 pub use object::{Raw, allocate};
 pub use offset::Off;
 pub use participants::{Participant, Ticket};

@@ -29,6 +29,7 @@ use super::offset::Off;
 use super::pages::{self, Kind, PAGE};
 use super::participants::{self, Participant};
 use super::{segment, slab};
+use crate::damage::{self, What};
 
 /// The length of a header; the data follow, and so are aligned to 64 bytes.
 pub(super) const HEADER: u64 = size_of::<ObjectHeader>() as u64;
@@ -96,14 +97,19 @@ impl State {
     }
 }
 
-/// The header at `off`.
+/// The header at `off`, be it one or not: 64 aligned bytes of atomics, in a mapping that stays.
 ///
-/// # Safety
-/// An object, free or not, begins at `off`.
+/// # Errors
+/// When its segment cannot be mapped here, or the place is none.
 #[inline]
-pub(super) unsafe fn header_at(off: Off) -> Result<&'static ObjectHeader, ArenaError> {
-    // SAFETY: the caller promises an object; its header is 64 aligned bytes of atomics in a mapping that stays.
-    unsafe { Ok(segment::resolve(off)?.cast::<ObjectHeader>().as_ref()) }
+pub(super) fn header_at(off: Off) -> Result<&'static ObjectHeader, ArenaError> {
+    if off.byte() % HEADER != 0 {
+        return Err(pages::damaged(What::Place, off, off.byte()));
+    }
+    let start = segment::resolve(off, HEADER)?;
+    // SAFETY: the bytes are inside of a segment, whose base is aligned to a page and which stays mapped; any bytes are a
+    // valid header, which is changed by atomics alone.
+    Ok(unsafe { start.cast::<ObjectHeader>().as_ref() })
 }
 
 impl ObjectHeader {
@@ -145,9 +151,10 @@ impl ObjectHeader {
     }
 
     /// Makes it DYING in the hands of `p`.
-    pub(super) fn condemn(&self, p: Participant) {
-        self.holders.replace(Some(p));
+    pub(super) fn condemn(&self, p: Participant) -> Result<(), ArenaError> {
+        self.holders.replace(Some(p))?;
         self.set_status(Status::Dying);
+        Ok(())
     }
 }
 
@@ -159,6 +166,9 @@ pub struct Raw {
     off: Off,
     header: &'static ObjectHeader,
     data: NonNull<u8>,
+    /// The length of the data as it was when this was made: they are inside of the segment. What the header says
+    /// afterwards does not matter any more.
+    len: usize,
     cold: bool,
 }
 
@@ -181,25 +191,23 @@ impl core::fmt::Debug for ObjectHeader {
 pub fn allocate(kind: u32, len: usize) -> Result<Raw, ArenaError> {
     let me = Participant::of(participants::try_me()?);
     let placed = alloc::allocate(segment::header()?, kind, len as u64, me)?;
-    // SAFETY: an object was made there just now.
-    let mut raw = unsafe { Raw::at(placed.off)? };
+    let mut raw = Raw::at(placed.off)?;
+    if raw.len < len {
+        return Err(pages::damaged(What::Object, placed.off, raw.len as u64));
+    }
     raw.cold = placed.cold;
     Ok(raw)
 }
 
 impl Raw {
-    /// The object at `off`.
+    /// The object at `off`, free or not. Whether it is kept alive is the caller's business.
     ///
     /// # Errors
-    /// When its segment cannot be mapped here.
-    ///
-    /// # Safety
-    /// An object begins at `off`, and is kept alive for as long as the result is used.
-    pub(crate) unsafe fn at(off: Off) -> Result<Self, ArenaError> {
-        // SAFETY: the caller promises an object at `off`; its data follow the header in the same segment.
-        unsafe {
-            let start = segment::resolve(off)?;
-            Ok(Self { off, header: start.cast().as_ref(), data: start.add(HEADER as usize), cold: false })
+    /// When its segment cannot be mapped here, or no object begins there.
+    pub(crate) fn at(off: Off) -> Result<Self, ArenaError> {
+        match look(off)? {
+            Some(raw) => Ok(raw),
+            None => Err(pages::damaged(What::Object, off, 0)),
         }
     }
 
@@ -219,7 +227,7 @@ impl Raw {
 
     /// How many bytes of data it has.
     pub fn len(&self) -> usize {
-        self.header.len() as usize
+        self.len
     }
 
     /// Whether it has no data.
@@ -230,6 +238,11 @@ impl Raw {
     /// Which of the objects that were here, one after another, this is.
     pub fn generation(&self) -> u32 {
         self.header.state().generation()
+    }
+
+    /// Whether it is published, and not being torn down.
+    pub(crate) fn is_live(&self) -> bool {
+        self.header.state().status() == Status::Live
     }
 
     /// Its kind.
@@ -259,13 +272,19 @@ impl Raw {
     }
 
     /// Makes `holder` the only one.
-    pub fn stamp(&self, holder: Participant) {
-        self.header.holders.replace(Some(holder));
+    ///
+    /// # Errors
+    /// When the list of holders is damaged.
+    pub fn stamp(&self, holder: Participant) -> Result<(), ArenaError> {
+        self.header.holders.replace(Some(holder))
     }
 
     /// Leaves it without holders: it lives as long as the census reaches it.
-    pub fn disown(&self) {
-        self.header.holders.replace(None);
+    ///
+    /// # Errors
+    /// When the list of holders is damaged.
+    pub fn disown(&self) -> Result<(), ArenaError> {
+        self.header.holders.replace(None)
     }
 
     /// Fills the beginning of its data.
@@ -303,40 +322,67 @@ impl Raw {
     }
 }
 
-/// Frees an object.
+/// Frees an object. Errors leave it to a later reclaim; in a damaged arena everything is left as it is.
 ///
 /// # Safety
 /// It is this caller's to free, and nobody uses it any more.
 pub(super) unsafe fn free(off: Off, object: &'static ObjectHeader) {
     let Ok(me) = participants::try_me() else { return };
-    object.condemn(Participant::of(me));
+    if damage::check().is_err() || object.condemn(Participant::of(me)).is_err() {
+        return;
+    }
     crate::crash_point("arena.object.dying");
     let Some(header) = segment::header_if_any() else { return };
     let Ok(allocator) = Allocator::lock(header) else { return };
     allocator.free_and_cool(off, object);
 }
 
+/// The object that begins at `off`, if the page map says that one does, and if it is no longer than it can be.
+fn look(off: Off) -> Result<Option<Raw>, ArenaError> {
+    let (page, run) = pages::run_of(off)?;
+    let Some(run) = run else { return Ok(None) };
+    let room = match run.kind {
+        Kind::Object if off == page => u64::from(run.pages) * PAGE,
+        Kind::Slab if (off.byte() - page.byte()) % slab::small_size(run.class) == 0 => slab::small_size(run.class),
+        _ => return Ok(None),
+    };
+    let start = segment::resolve(off, room)?;
+    // SAFETY: the bytes are inside of a segment, whose base is aligned to a page and which stays mapped; an object's place
+    // is a multiple of 64; any bytes are a valid header, which is changed by atomics alone. The data follow.
+    let (header, data) = unsafe { (start.cast::<ObjectHeader>().as_ref(), start.add(HEADER as usize)) };
+    let len = header.len();
+    if len > room - HEADER {
+        return Ok(None);
+    }
+    Ok(Some(Raw { off, header, data, len: len as usize, cold: false }))
+}
+
 /// The object that begins at `off`, if one does: whatever bits `off` has, nothing is touched that is not known to be
-/// an object's header. It may go at any time unless it is held, or the allocator's lock is.
+/// an object's header. It may go at any time unless it is held, or the allocator's lock is; so nothing that is found
+/// here need be damage.
 pub(super) fn find(off: Off) -> Result<Option<Raw>, TokenError> {
     let header = segment::header_if_any().ok_or(TokenError::OtherSession)?;
-    let count = header.segment_count.load(Ordering::Acquire) as usize;
+    let count = segment::count(header)?;
     if !(1..count).contains(&off.segment()) || off.byte() % HEADER != 0 {
         return Err(TokenError::Malformed);
     }
-    if off.byte() + HEADER > segment::extent(header, off.segment()).1 {
+    if off.byte() + HEADER > segment::extent_of(off)?.len {
         return Err(TokenError::Malformed);
     }
-    let page = Off::new(off.segment(), off.byte() / PAGE * PAGE);
-    let begins_here = pages::run_at(page)?.is_some_and(|run| match run.kind {
-        Kind::Object => off == page,
-        Kind::Slab => (off.byte() - page.byte()) % slab::small_size(run.class) == 0,
-        Kind::Warm | Kind::Cold | Kind::Map => false,
-    });
-    if !begins_here {
-        return Ok(None);
+    Ok(look(off)?)
+}
+
+/// The address here of memory at `off`, which has the header of an object before it, and its length up to the end of its
+/// segment, which is at least `least`.
+///
+/// # Errors
+/// When the segment cannot be mapped here, or has no such place.
+#[inline]
+pub(crate) fn room_at(off: Off, least: usize) -> Result<(NonNull<u8>, usize), ArenaError> {
+    if off.byte() % HEADER != 0 {
+        return Err(pages::damaged(What::Place, off, off.byte()));
     }
-    // SAFETY: the page map says that an object begins here. Should it be freed right now, its header is still memory
-    // of atomics; whether it is the one that was meant is asked again when it is held.
-    Ok(Some(unsafe { Raw::at(off)? }))
+    let (start, room) = segment::resolve_at_least(off, HEADER + least as u64)?;
+    // SAFETY: there are as many bytes, and more.
+    Ok((unsafe { start.add(HEADER as usize) }, (room - HEADER) as usize))
 }

@@ -15,11 +15,14 @@
 use core::sync::atomic::Ordering;
 
 use crate::atomics::AtomicU64;
+use crate::damage::{self, What};
+use crate::sys::futex::Scope;
 
 use super::error::ArenaError;
 use super::header::Header;
 use super::offset::Off;
-use super::segment;
+use super::segment::{self, Extent};
+use super::slab;
 
 /// The unit of allocation, whatever the size of the kernel's pages.
 pub(super) const PAGE: u64 = 4096;
@@ -96,20 +99,60 @@ impl Run {
 /// The entry of the page in which `at` lies.
 ///
 /// # Errors
-/// When the segment cannot be mapped here.
+/// When the segment cannot be mapped here, or has no such page.
 pub(super) fn entry(at: Off) -> Result<&'static PageEntry, ArenaError> {
+    entry_in(segment::extent_of(at)?, at)
+}
+
+fn entry_in(segment: Extent, at: Off) -> Result<&'static PageEntry, ArenaError> {
+    if at.byte() >= segment.len {
+        return Err(damaged(What::Place, at, segment.len));
+    }
     let page = at.byte() / PAGE;
-    // SAFETY: offsets of pages are made by this module and its users from listed segments, whose maps lie at their
-    // beginning and have an entry for each page; entries are atomics, and mappings are never taken back.
-    unsafe {
-        let base = segment::resolve(Off::new(at.segment(), 0))?;
-        Ok(base.add((page * ENTRY) as usize).cast::<PageEntry>().as_ref())
+    // SAFETY: the page is one of the segment's, whose map lies at its beginning and has an entry for each page; entries
+    // are atomics, and mappings are never taken back.
+    Ok(unsafe { segment.base.add((page * ENTRY) as usize).cast::<PageEntry>().as_ref() })
+}
+
+/// The run that begins at `at`, if one does; it ends inside of its segment.
+///
+/// # Errors
+/// See [`entry`]; and when what stands there says that it ends elsewhere.
+pub(super) fn run_at(at: Off) -> Result<Option<Run>, ArenaError> {
+    let segment = segment::extent_of(at)?;
+    let bits = entry_in(segment, at)?.run.load(Ordering::Acquire);
+    let Some(run) = Run::from_bits(bits) else { return Ok(None) };
+    let is_slab = run.kind == Kind::Slab;
+    if at.byte() + u64::from(run.pages) * PAGE > segment.len || (is_slab && !slab::is_class(run)) {
+        return Err(damaged(What::Pages, at, bits));
+    }
+    Ok(Some(run))
+}
+
+/// The page in which `off` lies, and the run that begins there, if one does.
+///
+/// # Errors
+/// See [`run_at`].
+pub(super) fn run_of(off: Off) -> Result<(Off, Option<Run>), ArenaError> {
+    // No page of the header is named, so the page has a name if it is one.
+    entry(off)?;
+    let page = Off::new(off.segment(), off.byte() / PAGE * PAGE);
+    Ok((page, run_at(page)?))
+}
+
+/// The run that begins at `at`, where one must.
+///
+/// # Errors
+/// See [`run_at`]; and when none does.
+pub(super) fn the_run_at(at: Off) -> Result<Run, ArenaError> {
+    match run_at(at)? {
+        Some(run) => Ok(run),
+        None => Err(damaged(What::Pages, at, entry(at)?.run.load(Ordering::Relaxed))),
     }
 }
 
-/// The run that begins at `at`, if one does.
-pub(super) fn run_at(at: Off) -> Result<Option<Run>, ArenaError> {
-    Ok(Run::from_bits(entry(at)?.run.load(Ordering::Acquire)))
+pub(super) fn damaged(what: What, at: Off, value: u64) -> ArenaError {
+    damage::mark(Scope::Shared, what, at.to_bits(), value).into()
 }
 
 /// How many pages the map of a segment of `len` bytes takes.
@@ -136,19 +179,17 @@ pub(super) unsafe fn lay_out(base: core::ptr::NonNull<u8>, len: u64) -> Run {
 /// Walks over all runs of all segments, in order.
 ///
 /// # Errors
-/// When a segment cannot be mapped here, or what `visit` returns.
+/// When a segment cannot be mapped here, or its map does not walk; or what `visit` returns.
 pub(super) fn walk(
     header: &Header,
     mut visit: impl FnMut(Off, Run) -> Result<(), ArenaError>,
 ) -> Result<(), ArenaError> {
-    let count = header.segment_count.load(Ordering::Acquire) as usize;
-    for segment in 1..count {
-        let end = segment::extent(header, segment).1;
+    for segment in 1..segment::count(header)? {
+        let end = segment::extent(segment)?.len;
         let mut at = Off::new(segment, 0);
         while at.byte() < end {
-            // A map that does not walk was written over by something else; going on would spread the damage.
-            let run = run_at(at)?.unwrap_or_else(|| panic!("the page map is damaged at {at:?}"));
-            assert!(at.byte() + u64::from(run.pages) * PAGE <= end, "the page map is damaged at {at:?}");
+            // Each run is at least a page long and ends inside of the segment, so this comes to an end.
+            let run = the_run_at(at)?;
             let next = at.byte() + u64::from(run.pages) * PAGE;
             visit(at, run)?;
             at = Off::new(segment, next);

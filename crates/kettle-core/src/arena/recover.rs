@@ -139,15 +139,14 @@ fn condemn(header: &'static Header) -> Result<Vec<Garbage>, ArenaError> {
     let mut garbage = Vec::new();
     let mut look = |off: Off, object: &'static ObjectHeader| -> Result<(), ArenaError> {
         if let Some(teardown) = verdict(off, object)? {
-            object.condemn(me);
-            // SAFETY: an object begins there, and is kept by its being DYING in our hands.
-            garbage.push(Garbage { raw: unsafe { Raw::at(off)? }, teardown });
+            object.condemn(me)?;
+            // It is kept by its being DYING in our hands.
+            garbage.push(Garbage { raw: Raw::at(off)?, teardown });
         }
         Ok(())
     };
     let r = pages::walk(header, |at, run| match run.kind {
-        // SAFETY: the map says that an object begins here.
-        Kind::Object => look(at, unsafe { object::header_at(at)? }),
+        Kind::Object => look(at, object::header_at(at)?),
         Kind::Slab => {
             let mut r = Ok(());
             slab::for_each_small(at, run.class, |off, object| {
@@ -171,22 +170,21 @@ fn verdict(off: Off, object: &'static ObjectHeader) -> Result<Option<bool>, Aren
     let state = object.state();
     match state.status() {
         Status::Free => Ok(None),
-        Status::New | Status::Dying => Ok((!object.holders.any_alive()).then_some(false)),
+        Status::New | Status::Dying => Ok((!object.holders.any_alive()?).then_some(false)),
         Status::Live => {
-            if state.is_kept() || object.holders.any_alive() {
+            if state.is_kept() || object.holders.any_alive()? {
                 return Ok(None);
             }
-            // SAFETY: an object begins there, and cannot be freed while the lock is held.
-            let raw = unsafe { Raw::at(off)? };
+            let raw = Raw::at(off)?;
             if raw.kind() == SHEET {
-                return Ok((!Holders::reach(off, raw.home().0)).then_some(false));
+                return Ok((!Holders::reach(off, raw.home().0)?).then_some(false));
             }
             if census().fate(&found(&raw)) == Fate::Reachable {
                 return Ok(None);
             }
             // Somebody may have taken it out of where it was between our look at the holders and the census's. Who
             // takes, first makes himself the holder; so if there still is none, it was not there to be taken.
-            Ok((!object.holders.any_alive()).then_some(true))
+            Ok((!object.holders.any_alive()?).then_some(true))
         }
     }
 }

@@ -14,6 +14,7 @@ use super::object::{self, Raw, Status};
 use super::offset::Off;
 use super::participants::{self, Participant};
 use super::{identity, segment};
+use crate::damage;
 
 static REGISTRY: LocalLock<Registry> = LocalLock::new(Registry { entries: BTreeMap::new() });
 
@@ -28,6 +29,7 @@ struct Entry {
 
 /// Locks the registry, having made sure that this process is registered.
 pub(super) fn lock() -> Result<LocalGuard<'static, Registry>, ArenaError> {
+    damage::check()?;
     participants::try_me()?;
     Ok(lock_unregistered())
 }
@@ -94,8 +96,8 @@ impl Registry {
     /// Adds `child` to the holders of everything that is held here.
     pub(super) fn hold_for(&self, child: Participant) {
         for &off in self.entries.keys() {
-            // SAFETY: this process holds an object there, so it cannot be freed meanwhile.
-            if let Ok(object) = unsafe { object::header_at(off) } {
+            // This process holds an object there, so it cannot be freed meanwhile.
+            if let Ok(object) = object::header_at(off) {
                 object.add_holder(off, child, None);
             }
         }
@@ -109,9 +111,8 @@ impl Registry {
         let Some(header) = segment::header_if_any() else { return };
         let Ok(allocator) = Allocator::lock(header) else { return };
         self.entries.retain(|&off, entry| {
-            // SAFETY: some object began there when the parent held it, and what began an object once has a header
-            // or what remains of one; it is only read, and compared with what it was.
-            let Ok(object) = (unsafe { object::header_at(off) }) else { return false };
+            // Some object began there when the parent held it; it is compared with what it was.
+            let Ok(object) = object::header_at(off) else { return false };
             let state = object.state();
             let same = state.generation() == entry.generation && matches!(state.status(), Status::New | Status::Live);
             if same {
@@ -140,7 +141,9 @@ pub(super) fn acquire(raw: &Raw, generation: u32) -> Result<bool, ArenaError> {
     let mut registry = lock()?;
     let object = raw.header();
     let is_meant = || object.state().status() == Status::Live && object.state().generation() == generation;
-    if !object.state().is_kept() && !object.holders.contains(me) {
+    // Held by this process, it stays. Otherwise it may be freed at any time, so its links are not followed before the
+    // lock is held; a holder that finds itself beyond the header then is added to no avail.
+    if !object.state().is_kept() && !object.holders.are_first(me) {
         // Its last holder may just be going. Objects begin to die under this lock only.
         let allocator = Allocator::lock(segment::header()?)?;
         if !is_meant() {
@@ -169,12 +172,14 @@ pub(super) unsafe fn let_go(raw: &Raw, teardown: impl FnOnce()) {
     let object = raw.header();
     {
         let Ok(_allocator) = Allocator::lock(header) else { return };
-        object.holders.remove(me);
-        crate::crash_point("arena.handle.let-go");
-        if object.holders.any_alive() {
+        // In a damaged arena everything is left as it is.
+        if object.holders.remove(me).is_err() {
             return;
         }
-        object.condemn(me);
+        crate::crash_point("arena.handle.let-go");
+        if object.holders.any_alive().unwrap_or(true) || object.condemn(me).is_err() {
+            return;
+        }
     }
     drop(registry);
     crate::crash_point("arena.object.dying");

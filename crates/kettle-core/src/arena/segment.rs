@@ -7,9 +7,10 @@
 
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::damage::{self, What};
 use crate::sys::descriptor::{DescriptorLost, KnownFd};
 use crate::sys::{limits, memory, process};
 
@@ -20,14 +21,32 @@ use super::limit;
 use super::local::LocalLock;
 use super::offset::Off;
 use super::waiting::InQueues;
+use crate::sys::futex::Scope;
 
+/// Segments are multiples of every page size of the kernel.
+pub(super) const GRAIN: u64 = 1 << 16;
 const NAME: &CStr = c"kettle-arena";
 /// Free runs kept warm unless the session says otherwise.
 const WARM_LIMIT: u64 = 64 << 20;
 
-/// Where each segment is mapped here; null: not yet. Forked children inherit mappings and table alike.
-static BASES: [AtomicPtr<u8>; SEGMENTS] = [const { AtomicPtr::new(ptr::null_mut()) }; SEGMENTS];
-/// The session's file. Stored before `BASES[0]`, never closed and never freed.
+/// Where a segment is mapped here, and its extent as it was when that was done: what the header says afterwards does not
+/// matter any more.
+struct Mapping {
+    /// Null: not yet. Stored last.
+    base: AtomicPtr<u8>,
+    len: AtomicU64,
+    /// Where in the file it begins.
+    offset: AtomicU64,
+}
+
+/// All segments. Forked children inherit mappings and table alike. The header has no length here, so that no place is
+/// ever found in it.
+static MAPPED: [Mapping; SEGMENTS] =
+    [const { Mapping { base: AtomicPtr::new(ptr::null_mut()), len: AtomicU64::new(0), offset: AtomicU64::new(0) } };
+        SEGMENTS];
+/// Held by the thread that maps a segment.
+static MAPPING: LocalLock<()> = LocalLock::new(());
+/// The session's file. Stored before the header's base, never closed and never freed.
 static FILE: AtomicPtr<KnownFd> = AtomicPtr::new(ptr::null_mut());
 /// Held by the thread that begins or joins a session.
 pub(super) static JOINING: LocalLock<()> = LocalLock::new(());
@@ -36,8 +55,8 @@ pub(super) static JOINING: LocalLock<()> = LocalLock::new(());
 #[inline]
 pub(super) fn header_if_any() -> Option<&'static Header> {
     // Acquire pairs with the release in `install_header`: whoever sees the base sees FILE and a complete header.
-    let base = NonNull::new(BASES[0].load(Ordering::Acquire))?;
-    // SAFETY: BASES[0] is a mapping of at least HEADER_LEN bytes, page-aligned and never unmapped; every field of a
+    let base = NonNull::new(MAPPED[0].base.load(Ordering::Acquire))?;
+    // SAFETY: it is a mapping of at least HEADER_LEN bytes, page-aligned and never unmapped; every field of a
     // Header is an atomic, for which any bytes are valid.
     Some(unsafe { base.cast::<Header>().as_ref() })
 }
@@ -147,57 +166,148 @@ pub(super) fn check_namespace(header: &Header) -> Result<(), ArenaError> {
 fn install_header(fd: OwnedFd, header: &'static Header) {
     let file = Box::new(KnownFd::new(fd, "Kettle's shared memory"));
     header.doorbells.join();
+    damage::watch(&header.damage);
     FILE.store(Box::into_raw(file), Ordering::Release);
     // Release: whoever sees the base sees the file and the header's beginning.
-    BASES[0].store(ptr::from_ref(header).cast_mut().cast(), Ordering::Release);
+    MAPPED[0].base.store(ptr::from_ref(header).cast_mut().cast(), Ordering::Release);
 }
 
-/// The address here of a place in the arena, mapping its segment at the first touch.
+/// A segment as it is mapped here.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    pub base: NonNull<u8>,
+    pub len: u64,
+    /// Where in the file it begins.
+    pub offset: u64,
+}
+
+impl Mapping {
+    #[inline]
+    fn extent(&self) -> Option<Extent> {
+        // Acquire pairs with the release in `install`: whoever sees the base sees the rest.
+        let base = NonNull::new(self.base.load(Ordering::Acquire))?;
+        Some(Extent { base, len: self.len.load(Ordering::Relaxed), offset: self.offset.load(Ordering::Relaxed) })
+    }
+}
+
+/// The segment in which `off` lies, mapped at the first touch. The header's has no length.
 ///
-/// # Safety
-/// `off` lies inside a segment that the header lists.
+/// # Errors
+/// When it cannot be mapped, or there is no such segment.
 #[inline]
-pub(super) unsafe fn resolve(off: Off) -> Result<NonNull<u8>, ArenaError> {
-    let base = BASES[off.segment()].load(Ordering::Acquire);
-    let base = match NonNull::new(base) {
-        Some(base) => base,
-        None => map_segment(off.segment())?,
-    };
-    // SAFETY: the caller promises that the byte lies inside the segment, all of which is mapped at `base`.
-    Ok(unsafe { base.add(off.byte() as usize) })
+pub(super) fn extent_of(off: Off) -> Result<Extent, ArenaError> {
+    match MAPPED.get(off.segment()).and_then(Mapping::extent) {
+        Some(extent) => Ok(extent),
+        None => map_segment(off.segment()),
+    }
+}
+
+/// As [`extent_of`], by the segment's number.
+pub(super) fn extent(segment: usize) -> Result<Extent, ArenaError> {
+    match MAPPED.get(segment).and_then(Mapping::extent) {
+        Some(extent) => Ok(extent),
+        None => map_segment(segment),
+    }
+}
+
+/// Whether this process has mapped a segment with this number.
+pub(super) fn is_mapped(segment: usize) -> bool {
+    MAPPED.get(segment).is_some_and(|mapping| mapping.extent().is_some())
+}
+
+/// The address here of `len` bytes in the arena: all of them are inside of the segment, which stays mapped.
+///
+/// # Errors
+/// When the segment cannot be mapped here, or the bytes are not all inside of it.
+#[inline]
+pub(super) fn resolve(off: Off, len: u64) -> Result<NonNull<u8>, ArenaError> {
+    resolve_at_least(off, len).map(|(at, _)| at)
+}
+
+/// As [`resolve`]; and how many bytes there are from there to the segment's end.
+#[inline]
+pub(super) fn resolve_at_least(off: Off, len: u64) -> Result<(NonNull<u8>, u64), ArenaError> {
+    let extent = extent_of(off)?;
+    let room = extent.len.saturating_sub(off.byte());
+    if room < len {
+        return Err(damage::mark(Scope::Shared, What::Place, off.to_bits(), extent.len).into());
+    }
+    // SAFETY: the byte is inside of the segment, all of which is mapped at its base.
+    Ok((unsafe { extent.base.add(off.byte() as usize) }, room))
+}
+
+/// How many segments are listed, the header among them.
+pub(super) fn count(header: &Header) -> Result<usize, ArenaError> {
+    let count = header.segment_count.load(Ordering::Acquire) as usize;
+    if !(1..=SEGMENTS).contains(&count) {
+        return Err(damage::mark(Scope::Shared, What::Segments, 0, count as u64).into());
+    }
+    Ok(count)
 }
 
 #[cold]
-fn map_segment(segment: usize) -> Result<NonNull<u8>, ArenaError> {
+fn map_segment(segment: usize) -> Result<Extent, ArenaError> {
     let header = header()?;
-    let (offset, len) = extent(header, segment);
+    let _mapping = MAPPING.lock();
+    if let Some(extent) = MAPPED.get(segment).and_then(Mapping::extent) {
+        return Ok(extent);
+    }
+    let damaged = |value| ArenaError::from(damage::mark(Scope::Shared, What::Segments, (segment as u64) << 48, value));
+    if !(1..count(header)?).contains(&segment) {
+        return Err(damaged(segment as u64));
+    }
+    // Read once and checked: a segment lies behind the one before it, and the file is never shorter than they are.
+    let listed = |segment: usize| {
+        let entry = &header.segments[segment];
+        (entry.offset.load(Ordering::Acquire), entry.len.load(Ordering::Acquire))
+    };
+    let ((before, before_len), (offset, len)) = (listed(segment - 1), listed(segment));
+    let end = offset.checked_add(len);
+    let is_whole = offset % GRAIN == 0 && len % GRAIN == 0 && len != 0 && offset >= HEADER_LEN as u64;
+    if !is_whole || before.checked_add(before_len) != Some(offset) {
+        return Err(damaged(offset));
+    }
+    let Some(end) = end.filter(|end| *end < 1 << 48) else { return Err(damaged(len)) };
     let base = match file() {
-        Ok(file) => memory::map(file, offset, len as usize).map_err(ArenaError::Map)?,
+        Ok(file) => {
+            if end > memory::length(file).map_err(ArenaError::Map)? {
+                return Err(damaged(len));
+            }
+            memory::map(file, offset, len as usize).map_err(ArenaError::Map)?
+        }
         // What others put there arrives all the same.
         Err(lost) => {
             // SAFETY: the header is mapped at the beginning of the file.
             let again = unsafe { memory::map_again(NonNull::from(header).cast(), offset, len as usize) };
-            again.map_err(|_| lost)?
+            let base = again.map_err(|_| lost)?;
+            if !memory::is_there(base, len as usize) {
+                // SAFETY: it was mapped just now, and nobody has seen its address.
+                unsafe { memory::unmap(base, len as usize) };
+                return Err(damaged(len));
+            }
+            base
         }
     };
-    Ok(install(segment, base, len))
-}
-
-/// Where in the file a listed segment lies, and how long it is.
-pub(super) fn extent(header: &Header, segment: usize) -> (u64, u64) {
-    let entry = &header.segments[segment];
-    (entry.offset.load(Ordering::Acquire), entry.len.load(Ordering::Acquire))
+    Ok(install_locked(segment, Extent { base, len, offset }))
 }
 
 /// Makes a mapping the one that this process uses for a segment. If another thread was first, its mapping stays and
 /// this one goes.
-pub(super) fn install(segment: usize, base: NonNull<u8>, len: u64) -> NonNull<u8> {
-    match BASES[segment].compare_exchange(ptr::null_mut(), base.as_ptr(), Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => base,
-        Err(first) => {
-            // SAFETY: our mapping lost the race, so nobody has seen its address.
-            unsafe { memory::unmap(base, len as usize) };
-            NonNull::new(first).unwrap_or(base)
-        }
+pub(super) fn install(segment: usize, extent: Extent) {
+    let _mapping = MAPPING.lock();
+    if MAPPED[segment].extent().is_some() {
+        // SAFETY: nobody has seen its address.
+        unsafe { memory::unmap(extent.base, extent.len as usize) };
+        return;
     }
+    install_locked(segment, extent);
+}
+
+fn install_locked(segment: usize, extent: Extent) -> Extent {
+    let mapping = &MAPPED[segment];
+    mapping.len.store(extent.len, Ordering::Relaxed);
+    mapping.offset.store(extent.offset, Ordering::Relaxed);
+    // Release: whoever sees the base sees the rest.
+    mapping.base.store(extent.base.as_ptr(), Ordering::Release);
+    extent
 }

@@ -87,11 +87,14 @@ impl Session {
         let header = self.header;
         let participants = participants::alive(header);
         let allocator = Allocator::lock(header)?;
-        let segments = header.segment_count.load(Ordering::Relaxed) as usize;
-        let (last, len) = segment::extent(header, segments - 1);
-        let pages = |count: &crate::atomics::AtomicU64| count.load(Ordering::Relaxed) * PAGE;
+        let segments = segment::count(header)?;
+        let end = match segments {
+            1 => HEADER_LEN as u64,
+            _ => segment::extent(segments - 1).map(|last| last.offset + last.len)?,
+        };
+        let pages = |count: &crate::atomics::AtomicU64| count.load(Ordering::Relaxed).saturating_mul(PAGE);
         Ok(Statistics {
-            file_bytes: last + len,
+            file_bytes: end,
             resident_bytes: segment::file().ok().and_then(|file| memory::resident(file).ok()).unwrap_or(0),
             header_bytes: HEADER_LEN as u64,
             segments: segments - 1,

@@ -8,10 +8,16 @@ use super::alloc::{Allocator, NoRoom, Placed, Wish, add};
 use super::error::ArenaError;
 use super::object::{self, ObjectHeader, State, Status};
 use super::offset::Off;
-use super::pages::{Kind, PAGE, Run};
+use super::pages::{self, Kind, PAGE, Run};
+use crate::damage::What;
 
 /// Sizes of small objects, header included. Each divides a page.
 const CLASSES: [u64; 5] = [128, 256, 512, 1024, 2048];
+
+/// Whether this run of small objects is one page of a size that there is.
+pub(super) const fn is_class(run: Run) -> bool {
+    (run.class as usize) < CLASSES.len() && run.pages == 1
+}
 
 /// The smallest class in which so many bytes have room, header included.
 pub(super) fn class_of(total: u64) -> Option<u8> {
@@ -27,8 +33,7 @@ impl Allocator {
             }
         }
         let Some(off) = Off::from_bits(head.load(Ordering::Relaxed)) else { return Ok(Err(NoRoom(None))) };
-        // SAFETY: the list of a slab size links free objects of that size.
-        let object = unsafe { object::header_at(off)? };
+        let object = self.or_stale(free_small(off, class))?;
         head.store(object.home.load(Ordering::Relaxed), Ordering::Relaxed);
         object.prepare(wish.len, wish.holder);
         crate::crash_point("arena.slab.before-commit");
@@ -55,23 +60,39 @@ impl Allocator {
         Ok(Ok(()))
     }
 
-    /// How many small objects are listed from `head` on.
-    pub(super) fn count_small(&self, head: &AtomicU64) -> u64 {
+    /// How many small objects are listed from `head` on, of which there are no more than `most`.
+    pub(super) fn count_small(&self, head: &AtomicU64, class: u8, most: u64) -> Result<u64, ArenaError> {
         let mut count = 0;
         let mut next = Off::from_bits(head.load(Ordering::Relaxed));
-        while let Some(off) = next {
+        while let Some(off) = next.filter(|_| count <= most) {
             count += 1;
-            // SAFETY: the list links free objects of one size; it cannot change while the lock is held.
-            next = unsafe { object::header_at(off) }.ok().and_then(|o| Off::from_bits(o.home.load(Ordering::Relaxed)));
+            next = Off::from_bits(free_small(off, class)?.home.load(Ordering::Relaxed));
         }
-        count
+        Ok(count)
     }
+}
+
+/// The free object of this class at `off`, to which a list leads.
+fn free_small(off: Off, class: u8) -> Result<&'static ObjectHeader, ArenaError> {
+    let (page, run) = pages::run_of(off)?;
+    let is_page = run.is_some_and(|run| run.kind == Kind::Slab && run.class == class);
+    if is_page && (off.byte() - page.byte()) % small_size(class) == 0 {
+        let object = object::header_at(off)?;
+        // One that was taken is not on the list any more; so a list that leads in a circle ends here.
+        if object.state().status() == Status::Free {
+            return Ok(object);
+        }
+    }
+    Err(pages::damaged(What::Bins, off, run.map_or(0, Run::to_bits)))
 }
 
 /// The size of the small objects of a class, header included.
 pub(super) const fn small_size(class: u8) -> u64 {
     CLASSES[class as usize]
 }
+
+/// As many as there can be lists.
+pub(super) const CLASS_COUNT: u8 = CLASSES.len() as u8;
 
 /// Visits the small objects of a slab page, free or not.
 pub(super) fn for_each_small(
@@ -83,8 +104,7 @@ pub(super) fn for_each_small(
     // From the last to the first, so that they come off the list in order.
     for n in (0..PAGE / size).rev() {
         let off = page.plus(n * size);
-        // SAFETY: a slab page is cut into objects of this size, each beginning with a header.
-        f(off, unsafe { object::header_at(off)? });
+        f(off, object::header_at(off)?);
     }
     Ok(())
 }

@@ -7,7 +7,6 @@ use crate::sys::memory;
 use super::alloc::{Allocator, add};
 use super::bins::Found;
 use super::error::ArenaError;
-use super::header::Header;
 use super::object::{self, Status};
 use super::offset::Off;
 use super::pages::{self, Kind, PAGE, Run};
@@ -53,7 +52,7 @@ impl Allocator {
             let next = Found { at, pages: run.pages, kind: run.kind };
             pending = match pending.take() {
                 Some(first) if first.at.plus(u64::from(first.pages) * PAGE) == at => {
-                    match merge_neighbours(header, first, next, merge)? {
+                    match merge_neighbours(first, next, merge)? {
                         Some(merged) => {
                             runs -= 1;
                             Some(merged)
@@ -84,7 +83,7 @@ impl Allocator {
         self.rebuild(Merge::Alike)?;
         self.header.stale.store(1, Ordering::Relaxed);
         pages::walk(self.header, |at, run| {
-            if run.kind == Kind::Warm && cool(self.header, at, 0, run.pages) {
+            if run.kind == Kind::Warm && cool(at, 0, run.pages) {
                 pages::entry(at)?.run.store(Run::new(Kind::Cold, run.pages).to_bits(), Ordering::Release);
             }
             Ok(())
@@ -98,8 +97,7 @@ impl Allocator {
         let freed = Run::new(Kind::Warm, run.pages);
         match run.kind {
             Kind::Object => {
-                // SAFETY: the map says that an object begins here.
-                if unsafe { object::header_at(at)? }.state().status() != Status::Free {
+                if object::header_at(at)?.state().status() != Status::Free {
                     add(objects, 1);
                     return Ok(run);
                 }
@@ -126,16 +124,17 @@ impl Allocator {
 }
 
 /// Makes two free neighbours one, if `merge` allows.
-fn merge_neighbours(header: &Header, first: Found, second: Found, merge: Merge) -> Result<Option<Found>, ArenaError> {
+fn merge_neighbours(first: Found, second: Found, merge: Merge) -> Result<Option<Found>, ArenaError> {
     if first.kind != second.kind {
         let warm = if first.kind == Kind::Warm { first } else { second };
-        if merge == Merge::Alike || !cool(header, warm.at, 0, warm.pages) {
+        if merge == Merge::Alike || !cool(warm.at, 0, warm.pages) {
             return Ok(None);
         }
         pages::entry(warm.at)?.run.store(Run::new(Kind::Cold, warm.pages).to_bits(), Ordering::Release);
     }
     let kind = if first.kind == second.kind { first.kind } else { Kind::Cold };
-    let merged = Found { at: first.at, pages: first.pages + second.pages, kind };
+    let Some(pages) = first.pages.checked_add(second.pages) else { return Ok(None) };
+    let merged = Found { at: first.at, pages, kind };
     pages::entry(first.at)?.run.store(Run::new(kind, merged.pages).to_bits(), Ordering::Release);
     crate::crash_point("arena.rebuild.merged");
     pages::entry(second.at)?.run.store(0, Ordering::Release);
@@ -143,8 +142,8 @@ fn merge_neighbours(header: &Header, first: Found, second: Found, merge: Merge) 
 }
 
 /// Gives the memory of a run back to the system, but for its first `keep` pages; says whether that worked.
-pub(super) fn cool(header: &Header, at: Off, keep: u64, pages: u32) -> bool {
-    let (offset, _) = segment::extent(header, at.segment());
+pub(super) fn cool(at: Off, keep: u64, pages: u32) -> bool {
+    let Ok(segment::Extent { offset, .. }) = segment::extent_of(at) else { return false };
     let from = at.byte() + keep * PAGE;
     let len = (u64::from(pages) - keep) * PAGE;
     len == 0 || segment::file().is_ok_and(|file| memory::punch(file, offset + from, len).is_ok())

@@ -30,7 +30,7 @@ pub struct InQueues {
 impl InQueues {
     fn add(&mut self, one: Waiting) {
         self.queues += u64::from(one.messages != 0);
-        self.all.messages += one.messages;
+        self.all.messages = self.all.messages.saturating_add(one.messages);
         self.all.bytes = self.all.bytes.saturating_add(one.bytes);
         if one.bytes > self.fullest.bytes {
             self.fullest = one;
@@ -61,7 +61,7 @@ fn waiting_in(off: Off, object: &ObjectHeader) -> Result<Option<Waiting>, ArenaE
     if object.state().status() != Status::Live {
         return Ok(None);
     }
-    // SAFETY: an object begins there, and cannot be freed while the allocator is locked.
-    let raw = unsafe { Raw::at(off)? };
+    // It cannot be freed while the allocator is locked.
+    let raw = Raw::at(off)?;
     Ok(recover::census().waiting(&recover::found(&raw)))
 }

@@ -1,6 +1,8 @@
 //! The memory between head and tail: a chain of chunks, cut into units of eight bytes.
 
+use super::{Place, Room, Store, Trouble};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::damage::What;
 
 /// A count of messages and a position in units, moved together by one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,9 @@ const fn units(len: usize) -> u32 {
     ((len - size_of::<Header>()) / UNIT) as u32
 }
 
+/// Units of a later chunk.
+pub(super) const LATER_UNITS: u32 = units(LATER_LEN);
+
 // The longest message fits into any chunk.
 #[cfg(not(loom))]
 const _: () = assert!(units(FIRST_LEN) as usize > 1 + super::INLINE_MAX / UNIT + super::PARTS_MAX);
@@ -46,74 +51,151 @@ pub(super) const HEADER: usize = size_of::<Header>();
 /// How far head and tail may be apart; half of what positions can tell apart.
 pub(super) const MOST_UNITS: u32 = 1 << 31;
 
-/// What stands at the beginning of a chunk. `base` and `units` are written once, before anybody learns of the chunk.
+/// Units of the longest message.
+const LONGEST: u32 = (1 + super::INLINE_MAX / UNIT + super::PARTS_MAX) as u32;
+
+/// What stands at the beginning of a chunk. `base`, `units` and `index` are written before anybody learns of the chunk
+/// by way of the queue; a census, which may look earlier, finds zeros or these.
 #[repr(C)]
 struct Header {
     /// The chunk behind this one, or 0. Stored once, under the tail's lock.
     next: AtomicU64,
-    base: u32,
-    units: u32,
-    index: u32,
+    base: AtomicU32,
+    units: AtomicU32,
+    index: AtomicU32,
     /// Whether it has become part of the chain: until then only its maker's intention says so.
     linked: AtomicU32,
     #[cfg(loom)]
     trace: Trace,
 }
 
-/// A chunk where this process has it.
+/// A chunk where this process has it. What its header says of where it is was read once, and checked: so whatever others
+/// write there, the units are memory of the queue's store.
 #[derive(Clone, Copy)]
-pub(super) struct Chunk(*mut Header);
+pub(super) struct Chunk {
+    header: *mut Header,
+    base: u32,
+    units: u32,
+    place: Place,
+}
+
+/// A chunk of which the header alone is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Glance(*mut Header);
 
 /// In place of a message: the rest of the chunk is empty.
 const SKIP: u64 = u64::MAX;
 
-impl Chunk {
-    /// `at` comes from [`Store::at`](super::Store::at).
-    pub(super) fn at(at: *mut u8) -> Self {
-        Self(at.cast())
+impl Glance {
+    fn of(room: Room) -> Self {
+        debug_assert!(room.len >= HEADER);
+        Self(room.at.cast())
     }
 
     fn header(&self) -> &Header {
-        // SAFETY: a chunk begins with a header (`begin` wrote it before anybody learnt of the chunk); what changes in
-        // it afterwards is atomic, and the chunk stays while its queue's lock, or the arena's, is held by who looks.
+        // SAFETY: a store gives memory of at least a header, aligned to eight, and takes no mapping back; a chunk begins
+        // with zeros, which are a header, and is changed by atomics alone.
         unsafe { &*self.0 }
     }
 
-    /// Makes an empty chunk of `len` bytes that begins at position `base`.
-    pub(super) fn begin(self, base: u32, len: usize, index: u32) {
-        let units = units(len);
-        let header = Header {
-            next: AtomicU64::new(0),
-            base,
-            units,
-            index,
-            linked: AtomicU32::new(0),
-            #[cfg(loom)]
-            trace: Trace::default(),
-        };
-        // SAFETY: the chunk is fresh memory of at least `len` bytes that nobody else knows yet.
-        unsafe { self.0.write(header) };
-    }
-
-    pub(super) fn base(self) -> u32 {
-        self.header().base
-    }
-
-    /// The position after its last unit, where the next chunk begins.
-    pub(super) fn end(self) -> u32 {
-        self.base().wrapping_add(self.header().units)
-    }
-
     pub(super) fn index(self) -> u32 {
-        self.header().index
+        self.header().index.load(Ordering::Relaxed)
     }
 
     pub(super) fn next(self) -> u64 {
         self.header().next.load(Ordering::Acquire)
     }
 
-    pub(super) fn link(self, next: u64) {
-        self.header().next.store(next, Ordering::Release);
+    pub(super) fn is_linked(self) -> bool {
+        self.header().linked.load(Ordering::Acquire) != 0
+    }
+}
+
+impl Chunk {
+    /// The header of the chunk at `place`, for a census: the chunk may be given back at any time.
+    pub(super) fn glance<S: Store>(place: Place) -> Result<Glance, Trouble> {
+        S::at(place).map(Glance::of)
+    }
+
+    /// The chunk at `place`, which is part of the chain.
+    #[inline]
+    pub(super) fn at<S: Store>(place: Place) -> Result<Self, Trouble> {
+        let room = S::at(place)?;
+        let glance = Glance::of(room);
+        let header = glance.header();
+        let (base, units) = (header.base.load(Ordering::Relaxed), header.units.load(Ordering::Relaxed));
+        let is_a_length = units == self::units(FIRST_LEN) || units == self::units(LATER_LEN);
+        if !is_a_length || HEADER + units as usize * UNIT > room.len {
+            return Err(S::damaged(What::Chunk, place.get(), u64::from(units)));
+        }
+        Ok(Self { header: glance.0, base, units, place })
+    }
+
+    /// The chunk at `next`, if it is the one behind this one.
+    pub(super) fn followed_by<S: Store>(self, next: Place) -> Result<Self, Trouble> {
+        let chunk = Self::at::<S>(next)?;
+        if chunk.base != self.end() || chunk.index() != self.index().wrapping_add(1) {
+            return Err(S::damaged(What::Chunk, next.get(), u64::from(chunk.base)));
+        }
+        Ok(chunk)
+    }
+
+    fn glanced(&self) -> Glance {
+        Glance(self.header)
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: as in `Glance::header`.
+        unsafe { &*self.header }
+    }
+
+    /// Makes an empty chunk of `len` bytes at `place`, fresh memory that nobody else knows yet, which begins at position
+    /// `base`.
+    pub(super) fn begin<S: Store>(place: Place, base: u32, len: usize, index: u32) -> Result<Self, Trouble> {
+        let (glance, units) = (Glance::of(S::at(place)?), units(len));
+        #[cfg(loom)]
+        // SAFETY: fresh memory of at least a header. A model's atomics must be made before they are used.
+        unsafe {
+            glance.0.write(Header {
+                next: AtomicU64::new(0),
+                base: AtomicU32::new(0),
+                units: AtomicU32::new(0),
+                index: AtomicU32::new(0),
+                linked: AtomicU32::new(0),
+                trace: Trace::default(),
+            });
+        }
+        let header = glance.header();
+        // A store gives zeros: nothing is linked here, and nothing behind it.
+        header.base.store(base, Ordering::Relaxed);
+        header.units.store(units, Ordering::Relaxed);
+        header.index.store(index, Ordering::Relaxed);
+        Ok(Self { header: glance.0, base, units, place })
+    }
+
+    pub(super) fn place(self) -> Place {
+        self.place
+    }
+
+    pub(super) fn base(self) -> u32 {
+        self.base
+    }
+
+    /// The position after its last unit, where the next chunk begins.
+    pub(super) fn end(self) -> u32 {
+        self.base.wrapping_add(self.units)
+    }
+
+    pub(super) fn index(self) -> u32 {
+        self.glanced().index()
+    }
+
+    pub(super) fn next(self) -> u64 {
+        self.glanced().next()
+    }
+
+    pub(super) fn link(self, next: Place) {
+        self.header().next.store(next.get(), Ordering::Release);
     }
 
     /// Says that it is part of the chain.
@@ -121,35 +203,68 @@ impl Chunk {
         self.header().linked.store(1, Ordering::Release);
     }
 
-    pub(super) fn is_linked(self) -> bool {
-        self.header().linked.load(Ordering::Acquire) != 0
+    /// Where to go on in this chunk: at `position` if that is inside, or at the end; else at the base, for whoever moved
+    /// here died before it could say so.
+    ///
+    /// What is left out between the two is less than the longest message, which had no room there.
+    #[inline]
+    pub(super) fn enter<S: Store>(self, position: u32) -> Result<u32, Trouble> {
+        if self.is_before(position) {
+            return Ok(position);
+        }
+        if self.base.wrapping_sub(position) >= LONGEST {
+            return Err(S::damaged(What::Cursor, self.place.get(), u64::from(position)));
+        }
+        Ok(self.base)
     }
 
     /// Whether the chunk begins at or before `position`, and ends at or after it.
     pub(super) fn is_before(self, position: u32) -> bool {
-        position.wrapping_sub(self.base()) <= self.header().units
+        position.wrapping_sub(self.base) <= self.units
     }
 
-    /// The address of a position inside the chunk.
-    pub(super) fn unit(self, position: u32) -> *mut u8 {
-        let offset = position.wrapping_sub(self.base());
-        debug_assert!(offset < self.header().units);
-        // SAFETY: the offset is within the chunk, whose units follow its header.
-        unsafe { self.0.add(1).cast::<u8>().add(offset as usize * UNIT) }
+    /// The address of a position inside the chunk, before its end.
+    pub(super) fn unit(self, position: u32) -> *mut u64 {
+        let offset = position.wrapping_sub(self.base);
+        debug_assert!(offset < self.units);
+        // SAFETY: the caller found the position inside of the chunk, whose units follow its header, and were found to be
+        // memory of the store when the chunk was.
+        unsafe { self.header.add(1).cast::<u64>().add(offset as usize) }
     }
 
     /// Says that nothing follows in this chunk.
     pub(super) fn skip(self, position: u32) {
         self.writing(position);
         // SAFETY: beyond the tail, under its lock, inside the chunk.
-        unsafe { self.unit(position).cast::<u64>().write(SKIP) };
+        unsafe { write(self.unit(position), SKIP) };
     }
 
     pub(super) fn is_skip(self, position: u32) -> bool {
         self.reading(position);
-        // SAFETY: between head and tail, where a putter wrote a message or this mark before its commit.
-        unsafe { self.unit(position).cast::<u64>().read() == SKIP }
+        // SAFETY: inside the chunk.
+        unsafe { read(self.unit(position)) == SKIP }
     }
+}
+
+/// Reads a unit, once: what others write there meanwhile does not change what was read.
+///
+/// # Safety
+/// `at` is aligned and inside of a chunk.
+#[inline]
+pub(super) unsafe fn read(at: *const u64) -> u64 {
+    // SAFETY: as the caller promises; all access to the first unit of a message, and to those that name blocks, is by
+    // atomics.
+    unsafe { (*at.cast::<core::sync::atomic::AtomicU64>()).load(core::sync::atomic::Ordering::Relaxed) }
+}
+
+/// Writes a unit.
+///
+/// # Safety
+/// As for [`read`].
+#[inline]
+pub(super) unsafe fn write(at: *mut u64, value: u64) {
+    // SAFETY: as the caller promises.
+    unsafe { (*at.cast::<core::sync::atomic::AtomicU64>()).store(value, core::sync::atomic::Ordering::Relaxed) };
 }
 
 /// A model's view of the units of a chunk, which are plain memory: one cell each, so that loom finds out if somebody
@@ -163,7 +278,7 @@ impl Chunk {
     /// Tells a model that the unit at `position` is written.
     pub(super) fn writing(self, position: u32) {
         #[cfg(loom)]
-        self.header().trace[position.wrapping_sub(self.base()) as usize].with_mut(|_| ());
+        self.header().trace[position.wrapping_sub(self.base) as usize].with_mut(|_| ());
         #[cfg(not(loom))]
         let _ = position;
     }
@@ -171,7 +286,7 @@ impl Chunk {
     /// Tells a model that the unit at `position` is read.
     pub(super) fn reading(self, position: u32) {
         #[cfg(loom)]
-        self.header().trace[position.wrapping_sub(self.base()) as usize].with(|_| ());
+        self.header().trace[position.wrapping_sub(self.base) as usize].with(|_| ());
         #[cfg(not(loom))]
         let _ = position;
     }

@@ -1,10 +1,9 @@
 //! Who took messages and has not finished them.
 
-use core::iter;
-
-use super::{Exhausted, Place, Store};
+use super::{Place, Store, Trouble};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::crash_point;
+use crate::damage::What;
 use crate::sync::Home;
 use crate::sys::Owner;
 
@@ -53,12 +52,15 @@ impl Sheet {
     }
 }
 
-/// The sheet that a link leads to.
-fn sheet<'a, S: Store>(link: &AtomicU64) -> Option<&'a Sheet> {
-    let place = Place::new(link.load(Ordering::Acquire))?;
-    // SAFETY: links hold the places of sheets of this queue: written before they were linked, atomics ever since, and
-    // given back when nobody uses the queue any more.
-    Some(unsafe { &*S::at(place).cast::<Sheet>() })
+/// Every process has one entry at most, so there are never more sheets than it takes for all of them.
+const SHEETS: usize = Owner::SLOTS as usize / PER_SHEET + 2;
+
+/// The sheet at a place that a link holds.
+fn sheet<'a, S: Store>(place: Place) -> Result<&'a Sheet, Trouble> {
+    let sheet = S::sheet_at(place, size_of::<Sheet>())?;
+    // SAFETY: the store says that a sheet of this length is there, aligned to eight, in memory that stays mapped; it
+    // consists of atomics, for which any bytes are values. It is given back when nobody uses the queue any more.
+    Ok(unsafe { &*sheet.cast::<Sheet>() })
 }
 
 /// What a dead process had taken and not finished.
@@ -85,12 +87,34 @@ impl Consumers {
         }
     }
 
-    fn sheets<S: Store>(&self) -> impl Iterator<Item = &Sheet> {
-        iter::successors(sheet::<S>(&self.more), |s| sheet::<S>(&s.more))
+    /// Visits all links in turn, the last one is 0, until `visit` gives something.
+    fn find_link<'a, S: Store, T>(
+        &'a self,
+        mut visit: impl FnMut(&'a AtomicU64, Option<&'a Sheet>) -> Option<T>,
+    ) -> Result<Option<T>, Trouble> {
+        let mut link = &self.more;
+        for _ in 0..SHEETS {
+            let sheet = Place::new(link.load(Ordering::Acquire)).map(sheet::<S>).transpose()?;
+            if let Some(found) = visit(link, sheet) {
+                return Ok(Some(found));
+            }
+            match sheet {
+                Some(sheet) => link = &sheet.more,
+                None => return Ok(None),
+            }
+        }
+        Err(S::damaged(What::Holders, 0, link.load(Ordering::Relaxed)))
     }
 
-    fn all<S: Store>(&self) -> impl Iterator<Item = &AtomicU64> {
-        self.entries.iter().chain(self.sheets::<S>().flat_map(|s| &s.entries))
+    /// Visits all entries in turn until `visit` gives something.
+    fn find<'a, S: Store, T>(
+        &'a self,
+        mut visit: impl FnMut(&'a AtomicU64) -> Option<T>,
+    ) -> Result<Option<T>, Trouble> {
+        if let Some(found) = self.entries.iter().find_map(&mut visit) {
+            return Ok(Some(found));
+        }
+        self.find_link::<S, T>(|_, sheet| sheet?.entries.iter().find_map(&mut visit))
     }
 
     /// Under the head's lock: the entry to be raised by the caller, who is about to take one. It stays the caller's for
@@ -98,24 +122,27 @@ impl Consumers {
     ///
     /// # Errors
     /// When all entries are taken, and there is no memory for more.
-    pub(super) fn entry<S: Store>(&self, chunk: Place) -> Result<&AtomicU64, Exhausted> {
+    pub(super) fn entry<S: Store>(&self, chunk: Place) -> Result<&AtomicU64, Trouble> {
         let me = S::Home::me().participant().to_bits();
         if me == 0 {
             return Ok(&self.threads);
         }
         // Getters alone give an entry to another process, and the lock keeps those out.
-        if let Some(own) = self.all::<S>().find(|e| e.load(Ordering::Relaxed) & !COUNT == me) {
-            return Ok(own);
+        let is_mine = |e: &AtomicU64| e.load(Ordering::Relaxed) & !COUNT == me;
+        if let Some(own) = self.find::<S, _>(|e| is_mine(e).then_some(e))? {
+            let word = own.load(Ordering::Relaxed);
+            // One more would be counted as another process's.
+            return if word & COUNT == COUNT { Err(S::damaged(What::Count, 0, word)) } else { Ok(own) };
         }
         let free = |w: u64| w == 0;
         let dead = |w: u64| w & COUNT == 0 && S::Home::is_dead(Owner::from_bits(w & !COUNT));
         let idle = |w: u64| w & COUNT == 0;
-        let take = |may: &dyn Fn(u64) -> bool| {
-            self.all::<S>()
-                .find(|e| e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| may(w).then_some(me)).is_ok())
-        };
-        if let Some(entry) = take(&free).or_else(|| take(&dead)).or_else(|| take(&idle)) {
-            return Ok(entry);
+        for may in [&free as &dyn Fn(u64) -> bool, &dead, &idle] {
+            let take =
+                |e: &AtomicU64| e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| may(w).then_some(me)).is_ok();
+            if let Some(entry) = self.find::<S, _>(|e| take(e).then_some(e))? {
+                return Ok(entry);
+            }
         }
         let entry = &self.append::<S>(chunk)?.entries[0];
         entry.store(me, Ordering::SeqCst);
@@ -123,13 +150,17 @@ impl Consumers {
     }
 
     /// Under the head's lock: links another sheet.
-    fn append<S: Store>(&self, chunk: Place) -> Result<&Sheet, Exhausted> {
+    fn append<S: Store>(&self, chunk: Place) -> Result<&Sheet, Trouble> {
         let place = S::sheet(size_of::<Sheet>(), chunk)?;
-        let sheet: *mut Sheet = S::at(place).cast();
+        let sheet: *mut Sheet = S::sheet_at(place, size_of::<Sheet>())?.cast();
         // SAFETY: fresh memory of that length, which nobody else knows yet.
         unsafe { sheet.write(Sheet::new()) };
         crash_point("queue.consumers.before-link");
-        let last = self.sheets::<S>().last().map_or(&self.more, |s| &s.more);
+        let mut last = &self.more;
+        self.find_link::<S, ()>(|link, _| {
+            last = link;
+            None
+        })?;
         last.store(place.get(), Ordering::Release);
         crash_point("queue.consumers.linked");
         // SAFETY: it was linked just now.
@@ -146,16 +177,21 @@ impl Consumers {
             e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| lower(w).filter(|_| w & !COUNT == me)).is_ok()
         };
         let any = |e: &AtomicU64| e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, lower).is_ok();
-        if (me != 0 && self.all::<S>().any(own)) || any(&self.threads) || self.all::<S>().any(any) {
-            Ok(())
-        } else {
-            Err(TooManyDone)
-        }
+        // Where a sheet cannot be looked at, there is none of those that stand there.
+        let found = |lowers: &dyn Fn(&AtomicU64) -> bool| {
+            matches!(self.find::<S, _>(|e| lowers(e).then_some(())), Ok(Some(())))
+        };
+        if (me != 0 && found(&own)) || any(&self.threads) || found(&any) { Ok(()) } else { Err(TooManyDone) }
     }
 
-    pub(super) fn outstanding<S: Store>(&self) -> u32 {
+    pub(super) fn outstanding<S: Store>(&self) -> Result<u32, Trouble> {
         let count = |e: &AtomicU64| (e.load(Ordering::SeqCst) & COUNT) as u32;
-        self.all::<S>().map(count).fold(count(&self.threads), u32::saturating_add)
+        let mut sum = count(&self.threads);
+        self.find::<S, ()>(|e| {
+            sum = sum.saturating_add(count(e));
+            None
+        })?;
+        Ok(sum)
     }
 
     /// How many losses were found so far.
@@ -173,26 +209,25 @@ impl Consumers {
 
     /// Writes off what a dead process had outstanding.
     pub(super) fn find_loss<S: Store>(&self) -> Option<Loss> {
-        for entry in self.all::<S>() {
+        let write_off = |entry: &AtomicU64| {
             let word = entry.load(Ordering::SeqCst);
             let loss = Loss { consumer: Owner::from_bits(word & !COUNT), unfinished: (word & COUNT) as u32 };
             if loss.unfinished == 0 || !S::Home::is_dead(loss.consumer) {
-                continue;
+                return None;
             }
             // Told before it is written off: otherwise a process that waits could see everything finished and go on.
             self.last_loss.store(word, Ordering::SeqCst);
             self.losses.fetch_add(1, Ordering::SeqCst);
-            if entry.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
-                return Some(loss);
-            }
-        }
-        None
+            entry.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok().then_some(loss)
+        };
+        self.find::<S, _>(write_off).ok().flatten()
     }
 
     /// For a reclaim, while no memory is given other content: whether the sheet at `place` is linked.
     pub(super) fn holds<S: Store>(&self, place: Place) -> bool {
         let leads_there = |link: &AtomicU64| link.load(Ordering::Acquire) == place.get();
-        leads_there(&self.more) || self.sheets::<S>().any(|s| leads_there(&s.more))
+        // What cannot be looked at is not garbage.
+        self.find_link::<S, _>(|link, _| leads_there(link).then_some(())).map_or(true, |found| found.is_some())
     }
 
     /// Gives the sheets back.
@@ -200,12 +235,15 @@ impl Consumers {
     /// # Safety
     /// Nobody uses the queue any more.
     pub(super) unsafe fn teardown<S: Store>(&self) {
-        while let Some(first) = sheet::<S>(&self.more) {
+        for _ in 0..SHEETS {
             let Some(place) = Place::new(self.more.load(Ordering::Relaxed)) else { break };
+            let Ok(first) = sheet::<S>(place) else { break };
             let next = first.more.load(Ordering::Relaxed);
             // SAFETY: nobody uses the queue, and no sheet is linked twice. Claimed first, as chunks are.
             unsafe {
-                S::claim_chunk(place);
+                if S::claim_chunk(place).is_err() {
+                    break;
+                }
                 self.more.store(next, Ordering::Release);
                 S::free_chunk(place);
             }

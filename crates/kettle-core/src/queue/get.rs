@@ -1,13 +1,16 @@
 //! The head of a queue: a getter makes the oldest message its own, then moves the head past it.
 
+use core::mem::ManuallyDrop;
 use core::ops::Range;
 
-use super::chunk::{Chunk, Cursor};
-use super::message::{self, Taken};
-use super::{Exhausted, Place, Queue, Store, lock, lock_in_time, unlock};
+use super::chunk::{Chunk, Cursor, MOST_UNITS};
+use super::message::{Message, Taken};
+use super::{Exhausted, Place, Queue, Store, Trouble, lock, lock_in_time};
 use crate::atomics::Ordering;
 use crate::crash_point;
+use crate::damage::{self, What};
 use crate::sync::Home;
+use crate::unwind::OnUnwind;
 use crate::wait::{Patience, Stopped, spin_until};
 
 /// Why no message was taken.
@@ -19,8 +22,39 @@ pub enum GetError {
     ShutDown,
     /// The caller was interrupted.
     Interrupted,
-    /// There is no memory to note one more process with messages to finish; the message stays.
+    /// There is a message, and this process has no memory for it, or no address space to map it; or there is no memory to
+    /// note one more process with messages to finish. The message stays where it is, for whoever asks next.
     Exhausted(Exhausted),
+    /// The queue's memory is [damaged](crate::damage).
+    Damaged,
+}
+
+impl From<Stopped> for GetError {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::TimedOut => Self::Empty,
+            Stopped::Interrupted => Self::Interrupted,
+            Stopped::Damaged => Self::Damaged,
+        }
+    }
+}
+
+impl From<Trouble> for GetError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Exhausted(e) => Self::Exhausted(e),
+            Trouble::Damaged => Self::Damaged,
+        }
+    }
+}
+
+/// Why not all messages were taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TakeAllError {
+    /// The lock of the getters was not to be had in time.
+    Stopped(Stopped),
+    /// One could not be taken: as a get would say.
+    Trouble(Trouble),
 }
 
 impl Queue {
@@ -29,44 +63,43 @@ impl Queue {
     /// # Errors
     /// See [`GetError`].
     pub fn get<S: Store>(&self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Taken<S::Block>, GetError> {
-        let stopped = |why| match why {
-            Stopped::TimedOut => GetError::Empty,
-            Stopped::Interrupted => GetError::Interrupted,
-        };
         let mut waited = false;
         loop {
             if !self.is_empty() {
-                if let Err(why) = lock::<S::Home>(&self.head_lock, patience) {
-                    if waited {
-                        self.items.notify_one(S::Home::SCOPE);
-                    }
-                    return Err(stopped(why));
-                }
-                let taken = self.take::<S>(bytes);
-                crash_point("queue.get.before-unlock");
-                unlock::<S::Home>(&self.head_lock);
-                let taken = match taken {
-                    Ok(taken) => taken,
-                    Err(e) => {
-                        // A process that has an entry may take it.
-                        self.items.notify_one(S::Home::SCOPE);
-                        return Err(GetError::Exhausted(e));
+                let hold = match lock::<S::Home>(&self.head_lock, patience) {
+                    Ok(hold) => hold,
+                    Err(why) => {
+                        if waited {
+                            self.items.notify_one(S::Home::SCOPE);
+                        }
+                        return Err(why.into());
                     }
                 };
-                if let Some(taken) = taken {
-                    crash_point("queue.get.before-notify");
-                    if self.maxsize() != 0 {
-                        self.space.notify_after_fence(1, S::Home::SCOPE);
+                let taken = self.take::<S>(bytes);
+                crash_point("queue.get.before-unlock");
+                drop(hold);
+                match taken {
+                    Ok(None) => {}
+                    Ok(Some(taken)) => {
+                        crash_point("queue.get.before-notify");
+                        if self.maxsize() != 0 {
+                            self.space.notify_after_fence(1, S::Home::SCOPE);
+                        }
+                        if waited && !self.is_empty() {
+                            self.items.notify_one(S::Home::SCOPE);
+                        }
+                        return Ok(taken);
                     }
-                    if waited && !self.is_empty() {
+                    Err(trouble) => {
+                        // The message stays, and somebody else may be able to take it.
                         self.items.notify_one(S::Home::SCOPE);
+                        return Err(trouble.into());
                     }
-                    return Ok(taken);
                 }
             }
             if self.is_shut() {
                 // A putter that got in before the flag may be about to commit.
-                self.let_putter_out::<S::Home>(patience).map_err(stopped)?;
+                self.let_putter_out::<S::Home>(patience)?;
                 if self.is_empty() {
                     return Err(GetError::ShutDown);
                 }
@@ -76,7 +109,7 @@ impl Queue {
             if patience.may_wait() && spin_until(|| some().is_some()) {
                 continue;
             }
-            self.items.wait_for(patience, S::Home::SCOPE, some, || None).map_err(stopped)?;
+            self.items.wait_for(patience, S::Home::SCOPE, some, || None)?;
             // The wake-up that may have come to us stands for one message; if there are more, it is passed on.
             waited = true;
         }
@@ -88,111 +121,138 @@ impl Queue {
     /// `patience` is with a getter in the middle of taking one: it may have been stopped there.
     ///
     /// # Errors
-    /// When the lock of the getters was not to be had in time. Nothing was taken then.
+    /// See [`TakeAllError`]. What was given to `each` before that was taken.
     pub fn take_all<S: Store>(
         &self,
         bytes: &mut Vec<u8>,
         mut each: impl FnMut(Taken<S::Block>, Range<usize>),
         patience: &Patience<'_>,
-    ) -> Result<(), Stopped> {
-        lock_in_time::<S::Home>(&self.head_lock, patience)?;
-        loop {
+    ) -> Result<(), TakeAllError> {
+        let hold = lock_in_time::<S::Home>(&self.head_lock, patience).map_err(TakeAllError::Stopped)?;
+        let result = loop {
             let start = bytes.len();
-            let Ok(Some(taken)) = self.take::<S>(bytes) else { break };
-            each(taken, start..bytes.len());
-        }
-        unlock::<S::Home>(&self.head_lock);
+            match self.take::<S>(bytes) {
+                Ok(Some(taken)) => each(taken, start..bytes.len()),
+                Ok(None) => break Ok(()),
+                Err(trouble) => break Err(TakeAllError::Trouble(trouble)),
+            }
+        };
+        drop(hold);
         if self.maxsize() != 0 {
             self.space.notify_all(S::Home::SCOPE);
         }
-        Ok(())
+        result
     }
 
     /// Under the head's lock: makes the oldest message the caller's, then moves the head past it.
-    fn take<S: Store>(&self, bytes: &mut Vec<u8>) -> Result<Option<Taken<S::Block>>, Exhausted> {
-        let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
-        // [G] pairs with [P].
-        let tail = Cursor::unpack(self.tail.load(Ordering::Acquire));
-        if head.count == tail.count {
-            return Ok(None);
-        }
-        let Some((chunk, position)) = self.oldest::<S>(head) else { return Ok(None) };
+    fn take<S: Store>(&self, bytes: &mut Vec<u8>) -> Result<Option<Taken<S::Block>>, Trouble> {
+        let start = bytes.len();
+        let Some((message, next)) = self.oldest::<S>(bytes)? else { return Ok(None) };
         // Before anything is taken, since there may be no memory for it.
         let outstanding = match Place::new(self.head_chunk.load(Ordering::Relaxed)) {
-            Some(place) if self.is_joinable() => Some(self.consumers.entry::<S>(place)?),
+            Some(place) if self.is_joinable() => match self.consumers.entry::<S>(place) {
+                Ok(entry) => Some(entry),
+                Err(trouble) => {
+                    bytes.truncate(start);
+                    return Err(trouble);
+                }
+            },
             _ => None,
         };
-        chunk.reading(position);
-        // SAFETY: a committed message stands at `position`, between head and tail, and the head's lock is held: nobody
-        // else takes it, and no putter writes there.
-        let (taken, units) = unsafe { message::read::<S>(chunk.unit(position), bytes) };
+        // Not dropped by a thread that unwinds before the commit: until then the message is whoever's takes it next.
+        // SAFETY: it is committed, and the head's lock is held.
+        let taken = ManuallyDrop::new(unsafe { message.claim() });
         crash_point("queue.get.claimed");
         if let Some(outstanding) = outstanding {
             outstanding.fetch_add(1, Ordering::SeqCst);
         }
-        self.count_got(taken.block_bytes::<S>());
+        let block_bytes = taken.block_bytes::<S>();
+        self.count_got(block_bytes);
+        let is_noted = OnUnwind::new(|| {
+            if let Some(outstanding) = outstanding {
+                outstanding.fetch_sub(1, Ordering::SeqCst);
+            }
+            self.count_not_got(block_bytes);
+        });
         crash_point("queue.get.before-commit");
-        let next = Cursor { count: head.count.wrapping_add(1), position: position.wrapping_add(units) };
+        is_noted.done();
         self.head.store(next.pack(), Ordering::Release);
+        let taken = ManuallyDrop::into_inner(taken);
         crash_point("queue.get.committed");
         Ok(Some(taken))
     }
 
-    /// Under the head's lock, with a message there: where it is. Chunks that are read to their end are given back.
-    fn oldest<S: Store>(&self, head: Cursor) -> Option<(Chunk, u32)> {
-        let mut place = Place::new(self.head_chunk.load(Ordering::Acquire))?;
-        let mut position = head.position;
+    /// Under the head's lock: the oldest message, and where the head is behind it. A short body is appended to `bytes`.
+    /// Chunks that are read to their end are given back.
+    fn oldest<S: Store>(&self, bytes: &mut Vec<u8>) -> Result<Option<(Message<S>, Cursor)>, Trouble> {
+        let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
+        // [G] pairs with [P].
+        let tail = Cursor::unpack(self.tail.load(Ordering::Acquire));
+        let (count, inside) = (tail.count.wrapping_sub(head.count), tail.position.wrapping_sub(head.position));
+        // A message takes a unit at least, and where there is none, there are no units.
+        if count > inside || inside > MOST_UNITS || (count == 0 && inside != 0) {
+            return Err(S::damaged(What::Cursor, 0, head.pack()));
+        }
+        if count == 0 {
+            return Ok(None);
+        }
+        let place = Place::new(self.head_chunk.load(Ordering::Acquire));
+        let place = place.ok_or_else(|| S::damaged(What::Chunk, 0, 0))?;
+        let mut chunk = Chunk::at::<S>(place)?;
+        // A getter that died after it moved to this chunk, and before its commit, left the head behind it.
+        let mut position = chunk.enter::<S>(head.position)?;
         loop {
-            let chunk = Chunk::at(S::at(place));
-            // A getter that died after it moved to this chunk, and before its commit, left the head behind it.
-            if !chunk.is_before(position) {
-                position = chunk.base();
+            // So many units stand between here and the tail. There is a message, so there are some.
+            let before_tail = tail.position.wrapping_sub(position);
+            let in_chunk = chunk.end().wrapping_sub(position);
+            if before_tail == 0 || before_tail > inside {
+                return Err(S::damaged(What::Cursor, chunk.place().get(), tail.pack()));
             }
-            if position != chunk.end() && !chunk.is_skip(position) {
-                return Some((chunk, position));
+            if in_chunk != 0 && !chunk.is_skip(position) {
+                let left = in_chunk.min(before_tail);
+                chunk.reading(position);
+                // SAFETY: `left` units follow in the chunk.
+                let message = unsafe { Message::<S>::read(chunk.unit(position), position, left, bytes)? };
+                let next = Cursor { count: head.count.wrapping_add(1), position: position.wrapping_add(message.units) };
+                return Ok(Some((message, next)));
             }
-            let next = Place::new(chunk.next())?;
+            // The tail must have left the chunk, or putters would write into what is given back here.
+            let next = Place::new(chunk.next()).filter(|_| before_tail > in_chunk);
+            let next = next.ok_or_else(|| S::damaged(What::Chunk, chunk.place().get(), chunk.next()))?;
+            let next = chunk.followed_by::<S>(next)?;
             // SAFETY: the head is about to leave the chunk, the tail did so before, and the head's lock is held.
-            unsafe { S::claim_chunk(place) };
+            unsafe { S::claim_chunk(chunk.place())? };
             crash_point("queue.get.claimed-chunk");
-            self.head_chunk.store(next.get(), Ordering::Release);
+            self.head_chunk.store(next.place().get(), Ordering::Release);
             crash_point("queue.get.before-free-chunk");
             // SAFETY: the head has left the chunk, the tail did so before, and the head's lock is held.
-            unsafe { S::free_chunk(place) };
-            position = chunk_base::<S>(next);
-            place = next;
+            unsafe { S::free_chunk(chunk.place()) };
+            chunk = next;
+            position = chunk.base();
         }
     }
 
-    /// Drops all messages.
+    /// Drops all messages, as far as they can be found.
     pub fn clear<S: Store>(&self) {
         let patience = Patience::forever();
-        if self.let_putter_out::<S::Home>(&patience).is_err() || lock::<S::Home>(&self.head_lock, &patience).is_err() {
+        if self.let_putter_out::<S::Home>(&patience).is_err() {
             return;
         }
+        let Ok(hold) = lock::<S::Home>(&self.head_lock, &patience) else { return };
         let mut bytes = Vec::new();
-        loop {
-            let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
-            let tail = Cursor::unpack(self.tail.load(Ordering::Acquire));
-            if head.count == tail.count {
-                break;
-            }
-            let Some((chunk, position)) = self.oldest::<S>(head) else { break };
+        while let Ok(Some((message, next))) = self.oldest::<S>(&mut bytes) {
             bytes.clear();
-            chunk.reading(position);
             // SAFETY: as in `take`.
-            let (taken, units) = unsafe { message::read::<S>(chunk.unit(position), &mut bytes) };
-            let next = Cursor { count: head.count.wrapping_add(1), position: position.wrapping_add(units) };
+            let taken = ManuallyDrop::new(unsafe { message.claim() });
             self.count_got(taken.block_bytes::<S>());
             self.head.store(next.pack(), Ordering::Release);
-            drop(taken);
+            drop(ManuallyDrop::into_inner(taken));
+            if damage::is_marked(S::Home::SCOPE) {
+                break;
+            }
         }
-        unlock::<S::Home>(&self.head_lock);
+        drop(hold);
         self.space.notify_all(S::Home::SCOPE);
         self.finished.notify_all(S::Home::SCOPE);
     }
-}
-
-fn chunk_base<S: Store>(place: Place) -> u32 {
-    Chunk::at(S::at(place)).base()
 }

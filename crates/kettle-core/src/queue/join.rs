@@ -1,18 +1,30 @@
 //! What was taken and is not done with: who waits for it, and what a dead consumer owed.
 
 use super::consumers::{Loss, TooManyDone};
-use super::{Queue, Store};
+use super::{Exhausted, Queue, Store, Trouble};
 use crate::atomics::Ordering;
+use crate::damage;
 use crate::sync::Home;
 use crate::wait::{Patience, Stopped};
 
 /// Why a wait for all messages to be done ended early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinError {
     /// The wait ended first.
     Stopped(Stopped),
     /// A process died with messages it had taken and not finished.
     ConsumerDied(Loss),
+    /// This process has no address space to map what others noted.
+    Exhausted(Exhausted),
+}
+
+impl From<Trouble> for JoinError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Exhausted(e) => Self::Exhausted(e),
+            Trouble::Damaged => Self::Stopped(Stopped::Damaged),
+        }
+    }
 }
 
 impl Queue {
@@ -33,10 +45,16 @@ impl Queue {
     /// # Errors
     /// See [`JoinError`]. A loss is told to everybody who was waiting when it was found, and then counts as done.
     pub fn join<S: Store>(&self, patience: &Patience<'_>) -> Result<(), JoinError> {
+        if damage::is_marked(S::Home::SCOPE) {
+            return Err(JoinError::Stopped(Stopped::Damaged));
+        }
         let losses = self.consumers.losses();
         let look = || match self.consumers.loss_since(losses) {
             Some(loss) => Some(Err(JoinError::ConsumerDied(loss))),
-            None => (self.unfinished::<S>() == 0).then_some(Ok(())),
+            None => match self.count_unfinished::<S>() {
+                Ok(count) => (count == 0).then_some(Ok(())),
+                Err(trouble) => Some(Err(trouble.into())),
+            },
         };
         if let Some(r) = look() {
             return r;
@@ -56,17 +74,22 @@ impl Queue {
         Some(loss)
     }
 
-    /// Messages that are inside, or taken and not done with. Zero is exact: there was an instant without any.
+    /// Messages that are inside, or taken and not done with. Zero is exact: there was an instant without any. What cannot
+    /// be looked at counts as one.
     pub fn unfinished<S: Store>(&self) -> u32 {
+        self.count_unfinished::<S>().unwrap_or_else(|_| self.len().saturating_add(1))
+    }
+
+    fn count_unfinished<S: Store>(&self) -> Result<u32, Trouble> {
         loop {
             let before = self.tail.load(Ordering::SeqCst);
             // The queue first: a message counts as taken before it leaves the queue, so it is never in neither place.
             let inside = self.len();
-            let unfinished = inside.saturating_add(self.consumers.outstanding::<S>());
+            let unfinished = inside.saturating_add(self.consumers.outstanding::<S>()?);
             // But a consumer may put a new message and then finish his own, between the two looks: what was put since
             // the first look has been overlooked. If nothing was, what is taken can only have become less.
             if unfinished != 0 || self.tail.load(Ordering::SeqCst) == before {
-                return unfinished;
+                return Ok(unfinished);
             }
         }
     }

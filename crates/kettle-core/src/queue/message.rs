@@ -6,13 +6,15 @@
 //!   then        one unit for each part: the name of its block
 //! ```
 
-use super::chunk::UNIT;
-use super::{Place, Store};
+use super::chunk::{self, UNIT};
+use super::{Exhausted, Place, Store, Trouble};
+use crate::damage::What;
 
 pub(super) const INLINE_MAX: usize = 2048;
 pub(super) const PARTS_MAX: usize = 64;
 
 const IN_BLOCK: u64 = 1 << 40;
+const FLAGS: u64 = 0xff << 40;
 
 /// What is to be put.
 pub struct Parcel<'b, S: Store> {
@@ -91,52 +93,101 @@ impl<'b, S: Store> Parcel<'b, S> {
     ///
     /// # Safety
     /// `to` is good for writing as many units as [`units`](Self::units) says, and nobody reads there.
-    pub(super) unsafe fn write(self, to: *mut u8, queue: Place, position: u32) {
-        let mut at = to.cast::<u64>();
+    pub(super) unsafe fn write(self, to: *mut u64, queue: Place, position: u32) {
         let mut head = u64::from(self.tag) << 32 | (self.parts.len() as u64) << 48;
         // SAFETY: all writes stay within the units promised by the caller: one for the head, the body's, one a part.
         unsafe {
-            at = match self.body {
+            let mut at = match self.body {
                 Body::Inline(bytes) => {
                     head |= bytes.len() as u64;
-                    at.add(1).cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-                    at.add(1 + bytes.len().div_ceil(UNIT))
+                    to.add(1).cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+                    to.add(1 + bytes.len().div_ceil(UNIT))
                 }
                 Body::Block(block) => {
                     head |= IN_BLOCK;
-                    at.add(1).write(S::publish(block, queue, position).get());
-                    at.add(2)
+                    chunk::write(to.add(1), S::publish(block, queue, position).get());
+                    to.add(2)
                 }
             };
             for part in self.parts {
-                at.write(S::publish(part, queue, position).get());
+                chunk::write(at, S::publish(part, queue, position).get());
                 at = at.add(1);
             }
-            to.cast::<u64>().write(head);
+            chunk::write(to, head);
         }
     }
 }
 
-/// Reads a message and makes its blocks the caller's; says how many units it takes.
-///
-/// # Safety
-/// A committed message stands at `from`, which nobody else may take now.
-pub(super) unsafe fn read<S: Store>(from: *mut u8, bytes: &mut Vec<u8>) -> (Taken<S::Block>, u32) {
-    let mut at = from.cast::<u64>();
-    // SAFETY: all reads stay within the message, as its head tells; its blocks were published with it.
-    unsafe {
-        let head = at.read();
-        let (len, parts) = (head as u32 as usize, (head >> 48) as usize);
-        let claim = |at: *mut u64| S::claim(Place::new_unchecked(at.read()));
-        let (block, body_units) = if head & IN_BLOCK != 0 {
-            (Some(claim(at.add(1))), 1)
-        } else {
-            bytes.extend_from_slice(core::slice::from_raw_parts(at.add(1).cast::<u8>(), len));
-            (None, len.div_ceil(UNIT))
+/// A message that was read: whole, and all that it names is there. It is still the queue's.
+pub(super) struct Message<S: Store> {
+    tag: u8,
+    block: Option<S::Found>,
+    parts: Vec<S::Found>,
+    /// How many units it takes.
+    pub(super) units: u32,
+}
+
+impl<S: Store> Message<S> {
+    /// Reads the message at `position`, which is where `from` points. A short body is appended to `bytes`.
+    ///
+    /// # Errors
+    /// When it does not fit into the `left` units that it can have, or names what is not there or cannot be mapped
+    /// here. Nothing was changed then.
+    ///
+    /// # Safety
+    /// `from` is good for reading `left` units, of which there is at least one.
+    #[inline]
+    pub(super) unsafe fn read(
+        from: *const u64,
+        position: u32,
+        left: u32,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Self, Trouble> {
+        // SAFETY: there is at least one unit.
+        let head = unsafe { chunk::read(from) };
+        let (len, flags, parts) = (head as u32 as usize, head & FLAGS, (head >> 48) as usize);
+        let body_units = if flags == IN_BLOCK { 1 } else { len.div_ceil(UNIT) };
+        let units = 1 + body_units + parts;
+        // Read once, checked, and used from here on: what is written there meanwhile is overlooked.
+        let is_one = len <= INLINE_MAX && parts <= PARTS_MAX && units <= left as usize;
+        if !is_one || flags & !IN_BLOCK != 0 || (flags == IN_BLOCK && len != 0) {
+            return Err(S::damaged(What::Message, 0, head));
+        }
+        let exhausted =
+            |_| Trouble::Exhausted(Exhausted::Memory("no memory for a message that is to be received".into()));
+        let find = |unit: usize| {
+            // SAFETY: `unit` is one of the message's, all of which are inside of what the caller promised.
+            let word = unsafe { chunk::read(from.add(unit)) };
+            let place = Place::new(word).ok_or_else(|| S::damaged(What::Block, 0, word))?;
+            S::find(place, position)
         };
-        at = at.add(1 + body_units);
-        let parts = (0..parts).map(|i| claim(at.add(i))).collect::<Vec<_>>();
-        let units = 1 + body_units + parts.len();
-        (Taken { tag: (head >> 32) as u8, block, parts }, units as u32)
+        let block = (flags == IN_BLOCK).then(|| find(1)).transpose()?;
+        let mut found = Vec::new();
+        if parts != 0 {
+            found.try_reserve_exact(parts).map_err(exhausted)?;
+            for part in 0..parts {
+                found.push(find(1 + body_units + part)?);
+            }
+        }
+        // Last, so that an error leaves nothing behind.
+        bytes.try_reserve(len).map_err(exhausted)?;
+        // SAFETY: the bytes are inside of the message, and there is room for them, which they fill.
+        unsafe {
+            let end = bytes.len();
+            bytes.as_mut_ptr().add(end).copy_from_nonoverlapping(from.add(1).cast::<u8>(), len);
+            bytes.set_len(end + len);
+        }
+        Ok(Self { tag: (head >> 32) as u8, block, parts: found, units: units as u32 })
+    }
+
+    /// Makes its blocks the caller's.
+    ///
+    /// # Safety
+    /// The message is committed, and nobody else may take it.
+    #[inline]
+    pub(super) unsafe fn claim(self) -> Taken<S::Block> {
+        // SAFETY: its blocks were published with it, and go where it goes.
+        let claim = |found| unsafe { S::claim(found) };
+        Taken { tag: self.tag, block: self.block.map(claim), parts: self.parts.into_iter().map(claim).collect() }
     }
 }

@@ -24,17 +24,19 @@ mod put;
 mod weight;
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::num::NonZeroU64;
 
 pub use consumers::{Loss, TooManyDone};
-pub use get::GetError;
+pub use get::{GetError, TakeAllError};
 pub use join::JoinError;
 pub use message::{Body, Parcel, Taken};
 pub use put::PutError;
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::damage::{self, What};
 use crate::stats::QueueStatistics;
-use crate::sync::{Home, Lock, LockError, OnOwnerDeath};
+use crate::sync::{Home, Lock, OnOwnerDeath};
 use crate::sys::descriptor::DescriptorLost;
 use crate::wait::{EventCount, Patience, Stopped};
 use chunk::{Chunk, Cursor};
@@ -44,7 +46,7 @@ use weight::Bytes;
 /// Names a piece of memory of a [`Store`]: an offset in the arena, an address on the heap.
 pub type Place = NonZeroU64;
 
-/// There is no memory for what was asked.
+/// There is no memory for what was asked, or this process cannot map it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exhausted {
     /// What stands in the way, and what to do about it.
@@ -62,53 +64,98 @@ impl fmt::Display for Exhausted {
     }
 }
 
+/// Why a [`Store`] cannot do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no memory, or no address space for it.
+    Exhausted(Exhausted),
+    /// A word of the queue, or of its memory, cannot be; the session is marked.
+    Damaged,
+}
+
+/// Memory of a chunk, where this process has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Its first byte, aligned to eight.
+    pub at: *mut u8,
+    /// So many bytes from there on are memory of the store, be it the chunk's or not. It is at least
+    /// [`CHUNK_ZEROED`].
+    pub len: usize,
+}
+
 /// Where a queue's memory comes from.
 ///
 /// # Safety
 /// `chunk` and `sheet` give memory for as many bytes as asked, aligned to eight, which nobody else uses until
-/// `free_chunk`; a chunk begins with [`CHUNK_ZEROED`] zeros. `at` gives its address in this process. `claim` and `retract` give back what `publish` was given under that place.
+/// `free_chunk`; a chunk begins with [`CHUNK_ZEROED`] zeros. `at` gives an address for any place that `chunk` gave, and
+/// where others can write into the queue, for any number at all: the address and the length of memory that this process
+/// may read and write, or an error; likewise `sheet_at`, and `find`, whose result `claim` turns into what `publish` was
+/// given under that place.
 pub unsafe trait Store {
     /// What its place can tell.
     type Home: Home;
     /// A piece of payload, owned by whoever has it.
     type Block;
+    /// A piece of payload that was looked up: mapped here, and what it should be.
+    type Found;
 
     /// Memory for a chunk: the `index`-th of `queue`.
     ///
     /// # Errors
     /// When there is none.
-    fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Exhausted>;
+    fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Trouble>;
     /// Makes a chunk or a sheet the caller's, who is about to take it out of its queue: should the caller die in the
     /// middle of that, it is found as the caller's.
     ///
-    /// # Safety
-    /// It came from `chunk` or `sheet`, and the caller holds the right to take it out.
-    unsafe fn claim_chunk(place: Place);
-    /// Gives a chunk or a sheet back.
+    /// # Errors
+    /// When there is none.
     ///
     /// # Safety
-    /// It came from `chunk` or `sheet`, and nobody uses it any more.
+    /// The caller holds the right to take it out.
+    unsafe fn claim_chunk(place: Place) -> Result<(), Trouble>;
+    /// Gives a chunk or a sheet back; what is neither is left alone.
+    ///
+    /// # Safety
+    /// It was claimed, and nobody uses it any more.
     unsafe fn free_chunk(place: Place);
     /// Memory of `len` bytes for further consumers of the queue that `chunk` belongs to; given back by `free_chunk`.
     ///
     /// # Errors
     /// When there is none.
-    fn sheet(len: usize, chunk: Place) -> Result<Place, Exhausted>;
+    fn sheet(len: usize, chunk: Place) -> Result<Place, Trouble>;
     /// From now on a sheet belongs to its queue alone, and no longer to the caller, who made and linked it.
     ///
     /// # Safety
     /// The sheet came from `sheet`, and is linked.
     unsafe fn disown_sheet(place: Place);
-    /// Where a chunk or a sheet is in this process.
-    fn at(place: Place) -> *mut u8;
+    /// Where a sheet of `len` bytes is in this process.
+    ///
+    /// # Errors
+    /// When it cannot be mapped, or is none.
+    fn sheet_at(place: Place, len: usize) -> Result<*mut u8, Trouble>;
+    /// Where a chunk is in this process.
+    ///
+    /// # Errors
+    /// When it cannot be mapped, or is nowhere.
+    fn at(place: Place) -> Result<Room, Trouble>;
+    /// Says that `value`, a word of a queue or of its chunk at `place`, cannot be.
+    fn damaged(what: What, place: u64, value: u64) -> Trouble {
+        damage::mark(Self::Home::SCOPE, what, place, value);
+        Trouble::Damaged
+    }
 
     /// Makes ready for being named by `queue` at `position`: from the commit on, the queue owns it.
     fn publish(block: Self::Block, queue: Place, position: u32) -> Place;
+    /// Looks up a block that a message at `position` names, so that nothing can go wrong when it is claimed.
+    ///
+    /// # Errors
+    /// When it cannot be mapped, or no block is there.
+    fn find(place: Place, position: u32) -> Result<Self::Found, Trouble>;
     /// Makes a published block the caller's.
     ///
     /// # Safety
-    /// The block was published under this place, and the caller holds the right to take it.
-    unsafe fn claim(place: Place) -> Self::Block;
+    /// The caller holds the right to take it.
+    unsafe fn claim(found: Self::Found) -> Self::Block;
     /// The length of a block in bytes.
     fn len(block: &Self::Block) -> usize;
 }
@@ -190,7 +237,7 @@ impl Queue {
         self.finished.notify_all(S::Home::SCOPE);
     }
 
-    /// Gives back all memory.
+    /// Gives back all memory. What damage has made impossible to find stays.
     ///
     /// # Safety
     /// Nobody uses the queue any more.
@@ -199,14 +246,19 @@ impl Queue {
         // SAFETY: nobody uses the queue.
         unsafe { self.consumers.teardown::<S>() };
         self.tail_chunk.store(0, Ordering::Release);
-        while let Some(place) = Place::new(self.head_chunk.load(Ordering::Acquire)) {
-            let next = Chunk::at(S::at(place)).next();
-            // SAFETY: nobody uses the queue, and no chunk is linked twice. Claimed first, so that it is ours to free
-            // also in the eyes of a reclaim that looks just now.
+        let mut place = Place::new(self.head_chunk.load(Ordering::Acquire));
+        let mut chunk = place.and_then(|place| Chunk::at::<S>(place).ok());
+        while let (Some(here), Some(at)) = (place, chunk) {
+            place = Place::new(at.next());
+            chunk = place.and_then(|next| at.followed_by::<S>(next).ok());
+            // SAFETY: nobody uses the queue, and no chunk is linked twice, since each follows the one before it. Claimed
+            // first, so that it is ours to free also in the eyes of a reclaim that looks just now.
             unsafe {
-                S::claim_chunk(place);
-                self.head_chunk.store(next, Ordering::Release);
-                S::free_chunk(place);
+                if S::claim_chunk(here).is_err() {
+                    return;
+                }
+                self.head_chunk.store(place.map_or(0, Place::get), Ordering::Release);
+                S::free_chunk(here);
             }
         }
     }
@@ -293,46 +345,73 @@ impl Queue {
 
     /// Whether the sheet of consumers at `place` is linked.
     ///
-    /// # Safety
-    /// No sheet of this queue is given other content meanwhile: the caller keeps the memory from being allocated.
-    pub unsafe fn holds_sheet<S: Store>(&self, place: Place) -> bool {
+    /// The caller keeps memory from being allocated meanwhile, so that no sheet of this queue is given other content.
+    pub fn holds_sheet<S: Store>(&self, place: Place) -> bool {
         self.consumers.holds::<S>(place)
     }
 
     /// Whether the chunk at `place`, made as the `index`-th, is part of the chain from head to tail. *No* is for good
     /// if its maker is dead, or if it was part of the chain once.
     ///
-    /// # Safety
-    /// No chunk of this queue is given other content meanwhile: the caller keeps the memory from being allocated.
-    pub unsafe fn holds_chunk<S: Store>(&self, place: Place, index: u32) -> bool {
-        let chunk = Chunk::at(S::at(place));
+    /// The caller keeps memory from being allocated meanwhile, so that no chunk of this queue is given other content.
+    pub fn holds_chunk<S: Store>(&self, place: Place, index: u32) -> bool {
+        // What cannot be looked at is not garbage.
+        self.reaches_chunk::<S>(place, index).unwrap_or(true)
+    }
+
+    fn reaches_chunk<S: Store>(&self, place: Place, index: u32) -> Result<bool, Trouble> {
+        let chunk = Chunk::glance::<S>(place)?;
         if !chunk.is_linked() {
             // It may have been reached by the last step of a putter who died before he could mark it.
             let is_here = |word: &AtomicU64| word.load(Ordering::SeqCst) == place.get();
-            let is_behind_tail = || {
-                Place::new(self.tail_chunk.load(Ordering::SeqCst))
-                    .is_some_and(|tail| Chunk::at(S::at(tail)).next() == place.get())
-            };
-            if is_here(&self.head_chunk) || is_behind_tail() || is_here(&self.tail_chunk) {
-                return true;
+            if is_here(&self.head_chunk) {
+                return Ok(true);
+            }
+            if let Some(tail) = Place::new(self.tail_chunk.load(Ordering::SeqCst)) {
+                if Chunk::glance::<S>(tail)?.next() == place.get() {
+                    return Ok(true);
+                }
+            }
+            if is_here(&self.tail_chunk) {
+                return Ok(true);
             }
             // Between these looks somebody may have used it. Otherwise its address died with its maker.
             if !chunk.is_linked() {
-                return false;
+                return Ok(false);
             }
         }
         // Chunks of the chain have indices without gaps, and it is left at the front only.
-        let Some(head) = Place::new(self.head_chunk.load(Ordering::SeqCst)) else { return false };
-        index.wrapping_sub(Chunk::at(S::at(head)).index()) <= i32::MAX as u32
+        let Some(head) = Place::new(self.head_chunk.load(Ordering::SeqCst)) else { return Ok(false) };
+        Ok(index.wrapping_sub(Chunk::glance::<S>(head)?.index()) <= i32::MAX as u32)
+    }
+}
+
+/// One of the queue's own locks, held: they are left also by a thread that unwinds. What it leaves is whole, as after a
+/// death: see README.md, "a death at each step".
+struct Hold<'q, H: Home> {
+    lock: &'q Lock,
+    home: PhantomData<H>,
+}
+
+impl<H: Home> Drop for Hold<'_, H> {
+    #[inline]
+    fn drop(&mut self) {
+        if !crate::crash::has_died() {
+            // Damage may have freed it meanwhile.
+            let _ = self.lock.release::<H>();
+        }
     }
 }
 
 /// Takes one of the queue's own locks. They are held for nanoseconds, and their dead holders are found soon, so even a
 /// caller that does not wait for messages waits for these; if a holder is stopped, not for ever.
 #[inline]
-fn lock<H: Home>(lock: &Lock, patience: &Patience<'_>) -> Result<(), Stopped> {
+fn lock<'q, H: Home>(lock: &'q Lock, patience: &Patience<'_>) -> Result<Hold<'q, H>, Stopped> {
     if lock.try_acquire_now::<H>() {
-        return Ok(());
+        return Ok(Hold { lock, home: PhantomData });
+    }
+    if damage::is_marked(H::SCOPE) {
+        return Err(Stopped::Damaged);
     }
     if patience.is_instant() {
         return Err(Stopped::TimedOut);
@@ -341,17 +420,7 @@ fn lock<H: Home>(lock: &Lock, patience: &Patience<'_>) -> Result<(), Stopped> {
 }
 
 /// Takes one of the queue's own locks, and waits for it no longer than is said.
-fn lock_in_time<H: Home>(lock: &Lock, patience: &Patience<'_>) -> Result<(), Stopped> {
-    match lock.acquire::<H>(patience) {
-        // What a dead holder left is whole: see README.md, "a death at each step".
-        Ok(_) => Ok(()),
-        Err(LockError::Stopped(stopped)) => Err(stopped),
-        Err(LockError::OwnerDied(_)) => unreachable!("the lock recovers"),
-    }
-}
-
-#[inline]
-fn unlock<H: Home>(lock: &Lock) {
-    let released = lock.release::<H>();
-    debug_assert!(released.is_ok());
+fn lock_in_time<'q, H: Home>(lock: &'q Lock, patience: &Patience<'_>) -> Result<Hold<'q, H>, Stopped> {
+    lock.acquire_inner::<H>(patience)?;
+    Ok(Hold { lock, home: PhantomData })
 }

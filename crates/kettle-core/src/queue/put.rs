@@ -2,9 +2,10 @@
 
 use super::chunk::{self, Chunk, Cursor};
 use super::message::Parcel;
-use super::{Exhausted, Place, Queue, Store, lock, unlock};
+use super::{Exhausted, Place, Queue, Store, Trouble, lock};
 use crate::atomics::Ordering;
 use crate::crash_point;
+use crate::damage::What;
 use crate::sync::Home;
 use crate::wait::{Patience, Stopped, spin_until};
 
@@ -19,6 +20,18 @@ pub enum PutError<P> {
     Interrupted(P),
     /// There is no memory for it.
     Exhausted(P, Exhausted),
+    /// The queue's memory is [damaged](crate::damage).
+    Damaged(P),
+}
+
+impl<P> PutError<P> {
+    fn stopped(parcel: P, why: Stopped) -> Self {
+        match why {
+            Stopped::TimedOut => Self::Full(parcel),
+            Stopped::Interrupted => Self::Interrupted(parcel),
+            Stopped::Damaged => Self::Damaged(parcel),
+        }
+    }
 }
 
 impl Queue {
@@ -34,23 +47,22 @@ impl Queue {
     ) -> Result<(), PutError<Parcel<'b, S>>> {
         let mut waited = false;
         loop {
-            if let Err(stopped) = lock::<S::Home>(&self.tail_lock, patience) {
-                if waited {
-                    self.space.notify_one(S::Home::SCOPE);
+            let hold = match lock::<S::Home>(&self.tail_lock, patience) {
+                Ok(hold) => hold,
+                Err(stopped) => {
+                    if waited {
+                        self.space.notify_one(S::Home::SCOPE);
+                    }
+                    return Err(PutError::stopped(parcel, stopped));
                 }
-                return Err(match stopped {
-                    Stopped::TimedOut => PutError::Full(parcel),
-                    Stopped::Interrupted => PutError::Interrupted(parcel),
-                });
-            }
+            };
             if self.is_shut() {
-                unlock::<S::Home>(&self.tail_lock);
                 return Err(PutError::ShutDown(parcel));
             }
             if !self.is_full() {
                 let result = self.append(me, parcel);
                 crash_point("queue.put.before-unlock");
-                unlock::<S::Home>(&self.tail_lock);
+                drop(hold);
                 if result.is_ok() {
                     crash_point("queue.put.before-notify");
                     // The unlock was a sequentially consistent exchange, after the commit.
@@ -59,24 +71,26 @@ impl Queue {
                 if waited && !self.is_full() {
                     self.space.notify_one(S::Home::SCOPE);
                 }
-                return result.map_err(|(parcel, e)| PutError::Exhausted(parcel, e));
+                return result.map_err(|(parcel, trouble)| match trouble {
+                    Trouble::Exhausted(e) => PutError::Exhausted(parcel, e),
+                    Trouble::Damaged => PutError::Damaged(parcel),
+                });
             }
-            unlock::<S::Home>(&self.tail_lock);
+            drop(hold);
             let room = || (!self.is_full() || self.is_shut()).then_some(());
             if patience.may_wait() && spin_until(|| room().is_some()) {
                 continue;
             }
-            match self.space.wait_for(patience, S::Home::SCOPE, room, || None) {
-                // The wake-up that may have come to us stands for one place; if there are more, it is passed on.
-                Ok(()) => waited = true,
-                Err(Stopped::TimedOut) => return Err(PutError::Full(parcel)),
-                Err(Stopped::Interrupted) => return Err(PutError::Interrupted(parcel)),
+            if let Err(stopped) = self.space.wait_for(patience, S::Home::SCOPE, room, || None) {
+                return Err(PutError::stopped(parcel, stopped));
             }
+            // The wake-up that may have come to us stands for one place; if there are more, it is passed on.
+            waited = true;
         }
     }
 
     /// Under the tail's lock: writes the message beyond the tail, then moves the tail past it.
-    fn append<'b, S: Store>(&self, me: Place, parcel: Parcel<'b, S>) -> Result<(), (Parcel<'b, S>, Exhausted)> {
+    fn append<'b, S: Store>(&self, me: Place, parcel: Parcel<'b, S>) -> Result<(), (Parcel<'b, S>, Trouble)> {
         let tail = Cursor::unpack(self.tail.load(Ordering::Relaxed));
         let (units, block_bytes) = (parcel.units(), parcel.block_bytes());
         let (chunk, position) = match self.room::<S>(me, tail, units) {
@@ -97,64 +111,70 @@ impl Queue {
     }
 
     /// Under the tail's lock: finds room for `units` units, in a new chunk if need be.
-    fn room<S: Store>(&self, me: Place, tail: Cursor, units: u32) -> Result<(Chunk, u32), Exhausted> {
+    fn room<S: Store>(&self, me: Place, tail: Cursor, units: u32) -> Result<(Chunk, u32), Trouble> {
         let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
-        if tail.position.wrapping_sub(head.position) > chunk::MOST_UNITS {
-            return Err(Exhausted::Memory("a queue holds at most 16 GiB of small messages".into()));
+        let inside = tail.position.wrapping_sub(head.position);
+        if inside > chunk::MOST_UNITS - chunk::LATER_UNITS {
+            // A put begins at the latest just before that, and takes no more than a chunk.
+            return Err(match inside > chunk::MOST_UNITS {
+                true => S::damaged(What::Cursor, 0, tail.pack()),
+                false => Trouble::Exhausted(Exhausted::Memory("a queue holds at most 16 GiB of small messages".into())),
+            });
         }
         let Some(place) = Place::new(self.tail_chunk.load(Ordering::Relaxed)) else {
             return self.first_chunk::<S>(me, tail);
         };
-        let chunk = Chunk::at(S::at(place));
+        let chunk = Chunk::at::<S>(place)?;
         let end = chunk.end();
         // A putter that died after it moved to this chunk, and before its commit, left the tail behind it.
-        let position = if chunk.is_before(tail.position) { tail.position } else { chunk.base() };
+        let position = chunk.enter::<S>(tail.position)?;
         if end.wrapping_sub(position) >= units {
             return Ok((chunk, position));
         }
         // A putter that died here may have linked the next chunk already: use it.
         let next = match Place::new(chunk.next()) {
-            Some(next) => next,
+            Some(next) => chunk.followed_by::<S>(next)?,
             None => {
-                let next = S::chunk(chunk::LATER_LEN, me, chunk.index().wrapping_add(1))?;
-                Chunk::at(S::at(next)).begin(end, chunk::LATER_LEN, chunk.index().wrapping_add(1));
+                let index = chunk.index().wrapping_add(1);
+                let next = Chunk::begin::<S>(S::chunk(chunk::LATER_LEN, me, index)?, end, chunk::LATER_LEN, index)?;
                 crash_point("queue.put.before-link");
-                chunk.link(next.get());
+                chunk.link(next.place());
                 next
             }
         };
         crash_point("queue.put.linked");
-        Chunk::at(S::at(next)).set_linked();
+        next.set_linked();
         if end != position {
             chunk.skip(position);
         }
-        self.tail_chunk.store(next.get(), Ordering::Release);
+        self.tail_chunk.store(next.place().get(), Ordering::Release);
         crash_point("queue.put.next-chunk");
-        Ok((Chunk::at(S::at(next)), end))
+        Ok((next, end))
     }
 
-    fn first_chunk<S: Store>(&self, me: Place, tail: Cursor) -> Result<(Chunk, u32), Exhausted> {
-        let place = match Place::new(self.head_chunk.load(Ordering::Relaxed)) {
+    fn first_chunk<S: Store>(&self, me: Place, tail: Cursor) -> Result<(Chunk, u32), Trouble> {
+        let chunk = match Place::new(self.head_chunk.load(Ordering::Relaxed)) {
             // A putter died between the two stores below.
-            Some(place) => place,
+            Some(place) => Chunk::at::<S>(place)?,
             None => {
                 let place = S::chunk(chunk::FIRST_LEN, me, 0)?;
-                Chunk::at(S::at(place)).begin(tail.position, chunk::FIRST_LEN, 0);
+                let chunk = Chunk::begin::<S>(place, tail.position, chunk::FIRST_LEN, 0)?;
                 crash_point("queue.put.before-first-chunk");
                 self.head_chunk.store(place.get(), Ordering::Release);
                 crash_point("queue.put.first-chunk");
-                place
+                chunk
             }
         };
-        Chunk::at(S::at(place)).set_linked();
-        self.tail_chunk.store(place.get(), Ordering::Release);
-        Ok((Chunk::at(S::at(place)), tail.position))
+        if chunk.base() != tail.position {
+            return Err(S::damaged(What::Chunk, chunk.place().get(), u64::from(chunk.base())));
+        }
+        chunk.set_linked();
+        self.tail_chunk.store(chunk.place().get(), Ordering::Release);
+        Ok((chunk, tail.position))
     }
 
     /// Waits until nobody is inside a put any more who did not see what was stored before this call.
     pub(super) fn let_putter_out<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
-        lock::<H>(&self.tail_lock, patience)?;
-        unlock::<H>(&self.tail_lock);
-        Ok(())
+        lock::<H>(&self.tail_lock, patience).map(drop)
     }
 }

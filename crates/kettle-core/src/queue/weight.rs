@@ -46,6 +46,13 @@ impl Queue {
         }
     }
 
+    /// Under the head's lock: takes back what [`count_got`](Self::count_got) did; the message stays.
+    pub(super) fn count_not_got(&self, bytes: usize) {
+        if bytes != 0 {
+            self.bytes_got.set(self.bytes_got.get().wrapping_sub(bytes as u64));
+        }
+    }
+
     /// How many bytes wait inside: blocks by their length, what is short by the room that it takes.
     pub fn bytes(&self) -> u64 {
         // As in `len`: what comes out meanwhile may be counted, what goes in is.
@@ -58,6 +65,6 @@ impl Queue {
         let inline = u64::from(tail.position.wrapping_sub(head.position)) * UNIT as u64;
         let blocks = self.bytes_put.get().wrapping_sub(got);
         // A dead getter may have counted one that came in first thing after.
-        inline + if blocks > i64::MAX as u64 { 0 } else { blocks }
+        inline.saturating_add(if blocks > i64::MAX as u64 { 0 } else { blocks })
     }
 }

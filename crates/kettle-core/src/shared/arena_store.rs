@@ -2,7 +2,8 @@
 
 use super::{Processes, kind};
 use crate::arena::{self, ArenaError, Block, Off, Participant, Raw};
-use crate::queue::{CHUNK_ZEROED, Exhausted, Place, Store};
+use crate::damage::What;
+use crate::queue::{CHUNK_ZEROED, Exhausted, Place, Room, Store, Trouble};
 use crate::sync::Home;
 
 /// Chunks and blocks in the arena. Each is held by whoever put it there, until somebody takes it out; when that one is
@@ -10,35 +11,32 @@ use crate::sync::Home;
 #[derive(Clone, Copy, Debug)]
 pub struct ArenaStore;
 
-fn off(place: Place) -> Off {
-    // A place that a queue keeps was made of an `Off`.
-    Off::from_place(place)
-}
-
-fn raw(place: Place) -> Raw {
-    // SAFETY: the queue keeps the places of chunks that it owns, and these stay until `free_chunk`.
-    match unsafe { Raw::at(off(place)) } {
-        Ok(raw) => raw,
-        // Only a lack of address space can keep a segment from being mapped; the queue's caller cannot go on.
-        Err(e) => panic!("a queue's memory cannot be mapped: {e}"),
-    }
-}
-
-fn exhausted(e: ArenaError) -> Exhausted {
+fn trouble(e: ArenaError) -> Trouble {
     match e {
-        ArenaError::DescriptorLost(lost) => Exhausted::DescriptorLost(lost),
-        e => Exhausted::Memory(e.to_string()),
+        ArenaError::Damaged(_) => Trouble::Damaged,
+        ArenaError::DescriptorLost(lost) => Trouble::Exhausted(Exhausted::DescriptorLost(lost)),
+        e => Trouble::Exhausted(Exhausted::Memory(e.to_string())),
     }
 }
 
-// SAFETY: the arena gives memory of its own, aligned to 64 bytes, as long as asked; `publish` names the block's offset,
-// from which `claim` takes it again.
+/// The chunk, or the sheet of consumers, at a place.
+fn held(place: Place) -> Result<Raw, Trouble> {
+    let raw = Raw::at(Off::from_place(place)).map_err(trouble)?;
+    if !matches!(raw.kind(), kind::CHUNK | kind::CONSUMERS) || !raw.is_live() {
+        return Err(ArenaStore::damaged(What::Chunk, place.get(), u64::from(raw.kind())));
+    }
+    Ok(raw)
+}
+
+// SAFETY: the arena gives memory of its own, aligned to 64 bytes, as long as asked; places are checked before they are
+// followed; `publish` names the block's offset, which `find` turns into the block again.
 unsafe impl Store for ArenaStore {
     type Home = Processes;
     type Block = Block;
+    type Found = (Raw, Participant);
 
-    fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Exhausted> {
-        let chunk = arena::allocate(kind::CHUNK, len).map_err(exhausted)?;
+    fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Trouble> {
+        let chunk = arena::allocate(kind::CHUNK, len).map_err(trouble)?;
         chunk.set_home(queue.get(), u64::from(index));
         // SAFETY: fresh memory, longer than that. The census may look at it as soon as it is published.
         unsafe { chunk.data().write_bytes(0, CHUNK_ZEROED) };
@@ -46,28 +44,42 @@ unsafe impl Store for ArenaStore {
         Ok(chunk.off().place())
     }
 
-    fn sheet(len: usize, chunk: Place) -> Result<Place, Exhausted> {
-        let sheet = arena::allocate(kind::CONSUMERS, len).map_err(exhausted)?;
-        sheet.set_home(raw(chunk).home().0, 0);
+    fn sheet(len: usize, chunk: Place) -> Result<Place, Trouble> {
+        let queue = held(chunk)?.home().0;
+        let sheet = arena::allocate(kind::CONSUMERS, len).map_err(trouble)?;
+        sheet.set_home(queue, 0);
         sheet.publish();
         Ok(sheet.off().place())
     }
 
     unsafe fn disown_sheet(place: Place) {
-        raw(place).disown();
+        // Where that cannot be said, the session is marked, and nothing is freed any more.
+        let _ = held(place).and_then(|sheet| sheet.disown().map_err(trouble));
     }
 
-    unsafe fn claim_chunk(place: Place) {
-        raw(place).stamp(Participant::of(Processes::me()));
+    fn sheet_at(place: Place, len: usize) -> Result<*mut u8, Trouble> {
+        let sheet = held(place)?;
+        if sheet.kind() != kind::CONSUMERS || sheet.len() < len {
+            return Err(Self::damaged(What::Chunk, place.get(), u64::from(sheet.kind())));
+        }
+        Ok(sheet.data().as_ptr())
+    }
+
+    unsafe fn claim_chunk(place: Place) -> Result<(), Trouble> {
+        held(place)?.stamp(Participant::of(Processes::me())).map_err(trouble)
     }
 
     unsafe fn free_chunk(place: Place) {
-        // SAFETY: the caller promises that nobody uses it.
-        unsafe { raw(place).free() };
+        if let Ok(chunk) = held(place) {
+            // SAFETY: the caller promises that nobody uses it.
+            unsafe { chunk.free() };
+        }
     }
 
-    fn at(place: Place) -> *mut u8 {
-        raw(place).data().as_ptr()
+    #[inline]
+    fn at(place: Place) -> Result<Room, Trouble> {
+        let (at, len) = arena::room_at(Off::from_place(place), CHUNK_ZEROED).map_err(trouble)?;
+        Ok(Room { at: at.as_ptr(), len })
     }
 
     fn publish(block: Block, queue: Place, position: u32) -> Place {
@@ -75,12 +87,19 @@ unsafe impl Store for ArenaStore {
         block.into_off().place()
     }
 
-    unsafe fn claim(place: Place) -> Block {
-        // SAFETY: the caller holds the right to take it.
-        match unsafe { Block::take(off(place)) } {
-            Ok(block) => block,
-            Err(e) => panic!("a message's memory cannot be mapped: {e}"),
+    fn find(place: Place, position: u32) -> Result<(Raw, Participant), Trouble> {
+        let raw = Raw::at(Off::from_place(place)).map_err(trouble)?;
+        // What was published for this message says so.
+        if !raw.is_live() || raw.kind() != arena::PAYLOAD || raw.home().1 != u64::from(position) {
+            return Err(Self::damaged(What::Block, place.get(), raw.home().1));
         }
+        let me = arena::participants::try_me().map_err(trouble)?;
+        Ok((raw, Participant::of(me)))
+    }
+
+    unsafe fn claim((raw, me): (Raw, Participant)) -> Block {
+        // SAFETY: the caller holds the right to take it.
+        unsafe { Block::claim(raw, me) }
     }
 
     fn len(block: &Block) -> usize {

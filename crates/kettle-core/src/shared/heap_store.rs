@@ -2,7 +2,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
-use crate::queue::{Exhausted, Place, Store};
+use crate::queue::{Exhausted, Place, Room, Store, Trouble};
 use crate::sync::Heap;
 
 /// Chunks and blocks on the heap; a place is an address.
@@ -29,9 +29,10 @@ fn address<T>(place: Place) -> *mut T {
 unsafe impl Store for HeapStore {
     type Home = Heap;
     type Block = Box<[u8]>;
+    type Found = *mut Box<[u8]>;
 
-    fn chunk(len: usize, _queue: Place, _index: u32) -> Result<Place, Exhausted> {
-        let out = || Exhausted::Memory(format!("no memory for {len} bytes of a queue"));
+    fn chunk(len: usize, _queue: Place, _index: u32) -> Result<Place, Trouble> {
+        let out = || Trouble::Exhausted(Exhausted::Memory(format!("no memory for {len} bytes of a queue")));
         let layout = layout(len).ok_or_else(out)?;
         // SAFETY: the layout is not empty; the prefix is inside the allocation and aligned for a usize.
         let data = unsafe {
@@ -45,13 +46,19 @@ unsafe impl Store for HeapStore {
         place(data).ok_or_else(out)
     }
 
-    fn sheet(len: usize, chunk: Place) -> Result<Place, Exhausted> {
+    fn sheet(len: usize, chunk: Place) -> Result<Place, Trouble> {
         Self::chunk(len, chunk, 0)
     }
 
     unsafe fn disown_sheet(_: Place) {}
 
-    unsafe fn claim_chunk(_: Place) {}
+    fn sheet_at(place: Place, _len: usize) -> Result<*mut u8, Trouble> {
+        Ok(address(place))
+    }
+
+    unsafe fn claim_chunk(_: Place) -> Result<(), Trouble> {
+        Ok(())
+    }
 
     unsafe fn free_chunk(place: Place) {
         let data: *mut u8 = address(place);
@@ -64,8 +71,10 @@ unsafe impl Store for HeapStore {
         }
     }
 
-    fn at(place: Place) -> *mut u8 {
-        address(place)
+    fn at(place: Place) -> Result<Room, Trouble> {
+        let at: *mut u8 = address(place);
+        // SAFETY: `chunk` made it, with the length before it; nobody else writes into memory of this process.
+        Ok(Room { at, len: unsafe { at.sub(PREFIX).cast::<usize>().read() } })
     }
 
     fn publish(block: Box<[u8]>, _queue: Place, _position: u32) -> Place {
@@ -73,10 +82,13 @@ unsafe impl Store for HeapStore {
         place(Box::into_raw(Box::new(block))).unwrap_or(Place::MIN)
     }
 
-    unsafe fn claim(place: Place) -> Box<[u8]> {
-        let block: *mut Box<[u8]> = address(place);
+    fn find(place: Place, _position: u32) -> Result<*mut Box<[u8]>, Trouble> {
+        Ok(address(place))
+    }
+
+    unsafe fn claim(found: *mut Box<[u8]>) -> Box<[u8]> {
         // SAFETY: `publish` made it, and the caller holds the right to take it.
-        *unsafe { Box::from_raw(block) }
+        *unsafe { Box::from_raw(found) }
     }
 
     fn len(block: &Box<[u8]>) -> usize {

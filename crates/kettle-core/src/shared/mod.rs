@@ -14,6 +14,7 @@ use core::ops::Deref;
 use std::sync::Arc;
 
 use crate::arena::{self, ArenaError, Body, Handle};
+use crate::damage::{self, What};
 use crate::queue::{self, Place, Store};
 use crate::sync::{self, Home};
 use crate::sys::futex::Scope;
@@ -45,7 +46,18 @@ impl Home for Processes {
     }
 
     fn is_dead(owner: Owner) -> bool {
+        if owner.slot() == 0 {
+            // Whoever writes its name here has a row.
+            if !owner.is_nobody() {
+                damage::mark(Self::SCOPE, What::Owner, 0, owner.to_bits());
+            }
+            return false;
+        }
         arena::participants::is_dead(owner)
+    }
+
+    fn has_lost(owner: Owner) -> bool {
+        arena::participants::has_lost_thread(owner)
     }
 }
 

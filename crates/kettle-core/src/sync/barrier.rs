@@ -3,8 +3,10 @@
 use super::Home;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::crash_point;
+use crate::damage::{self, What};
 use crate::stats::BarrierStatistics;
 use crate::sys::Owner;
+use crate::unwind::OnUnwind;
 use crate::wait::{EventCount, Patience, Stopped};
 
 /// A place where a fixed number of parties wait for each other, round after round.
@@ -65,6 +67,8 @@ pub enum BarrierError {
     Broken,
     /// The caller was interrupted; the barrier is broken now.
     Interrupted,
+    /// The barrier's memory is [damaged](crate::damage).
+    Damaged,
 }
 
 impl BarrierError {
@@ -72,6 +76,7 @@ impl BarrierError {
         match stopped {
             Stopped::TimedOut => Self::Broken,
             Stopped::Interrupted => Self::Interrupted,
+            Stopped::Damaged => Self::Damaged,
         }
     }
 }
@@ -128,8 +133,12 @@ impl Barrier {
     /// # Errors
     /// When the barrier is broken.
     pub fn arrive<H: Home>(&self) -> Result<Option<Arrival>, BarrierError> {
+        self.check::<H>()?;
         let signed = self.sign::<H>();
+        // Whoever cannot go on must not be missed: who has not arrived is crossed out, who has breaks the round.
+        let not_here = OnUnwind::new(|| self.cross_out(signed));
         crash_point("barrier.arrive.signed");
+        not_here.done();
         let parties = u64::from(self.parties());
         let stepped = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |s| {
             if s & PHASE != FILLING {
@@ -137,7 +146,14 @@ impl Barrier {
             }
             Some(if s & ARRIVED == parties - 1 { (s + 1) | ACTING } else { s + 1 })
         });
+        let counted = OnUnwind::new(|| {
+            self.cross_out(signed);
+            if let Ok(state) = stepped {
+                self.break_round::<H>(round_of(state));
+            }
+        });
         crash_point("barrier.arrive.counted");
+        counted.done();
         match stepped {
             Ok(s) => Ok(Some(Arrival {
                 round: round_of(s),
@@ -150,6 +166,23 @@ impl Barrier {
                 if s & PHASE == BROKEN { Err(BarrierError::Broken) } else { Ok(None) }
             }
         }
+    }
+
+    /// Whether the words can be those of a barrier.
+    fn check<H: Home>(&self) -> Result<(), BarrierError> {
+        if damage::is_marked(H::SCOPE) {
+            return Err(BarrierError::Damaged);
+        }
+        let (state, parties) = (self.state.load(Ordering::SeqCst), self.parties());
+        let arrived = state & ARRIVED;
+        let is_a_phase = state & PHASE != PHASE;
+        // All have arrived when the last one acts; a broken round keeps its number.
+        let is_a_number = arrived < u64::from(parties) || (arrived == u64::from(parties) && state & PHASE != FILLING);
+        if is_a_phase && is_a_number && parties <= Self::MAX_PARTIES {
+            return Ok(());
+        }
+        damage::mark(H::SCOPE, What::Count, 0, state);
+        Err(BarrierError::Damaged)
     }
 
     /// Whether the round of `arrival` is over, and how.
@@ -328,14 +361,14 @@ impl Arrival {
 impl LastToCome<'_> {
     /// The number of the one that came last.
     pub fn index(&self) -> u32 {
-        self.barrier.parties() - 1
+        self.barrier.parties().saturating_sub(1)
     }
 
     /// The action went well: lets all through.
     pub fn done(mut self) -> Result<u32, BarrierError> {
-        self.finished = true;
         let barrier = self.barrier;
         crash_point("barrier.done.before");
+        self.finished = true;
         let over = barrier.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |s| {
             (round_of(s) == self.round && s & PHASE == ACTING).then_some(next_round(s, false))
         });

@@ -5,6 +5,7 @@ use crate::atomics::{AtomicU32, Ordering};
 use crate::crash_point;
 use crate::stats::ConditionStatistics;
 use crate::sys::{Owner, futex};
+use crate::unwind::OnUnwind;
 use crate::wait::{Door, Patience, Stopped, spin_until};
 
 /// The waiters of a condition, each in a node of its own. The lock that goes with it is somebody else's business:
@@ -113,7 +114,9 @@ impl<N: Nodes> Condition<N> {
                 self.claim(me).ok_or(TooManyWaiters)?
             }
         };
+        let claimed = OnUnwind::new(|| node.state.store(0, Ordering::SeqCst));
         crash_point("condition.enrol.claimed");
+        claimed.done();
         self.used.fetch_max(index + 1, Ordering::SeqCst);
         node.door.store(0, Ordering::Relaxed);
         node.number.store(self.numbers.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
@@ -164,7 +167,14 @@ impl<N: Nodes> Condition<N> {
     /// Takes over what was granted to somebody who died before he could take it.
     fn inherit<H: Home>(&self, waiter: Waiter) -> bool {
         let Some(inherited) = self.in_use().find(|node| Self::take_over::<H>(node)) else { return false };
+        // A thread that unwinds has no use for it.
+        let pass_on = OnUnwind::new(|| {
+            self.withdraw::<H>(waiter);
+            self.notify::<H>(1);
+            inherited.state.store(0, Ordering::SeqCst);
+        });
         crash_point("condition.inherit.taken-over");
+        pass_on.done();
         // If we were granted something ourselves meanwhile, one grant is too many.
         let waited = self.abandon::<H>(waiter);
         if !waited {
@@ -195,7 +205,9 @@ impl<N: Nodes> Condition<N> {
         let Some(node) = self.node(waiter) else { return };
         if !self.abandon::<H>(waiter) && node.state.load(Ordering::SeqCst) == H::me().to_bits() | GRANTED {
             self.notify::<H>(1);
+            let free = OnUnwind::new(|| node.state.store(0, Ordering::SeqCst));
             crash_point("condition.withdraw.passed-on");
+            free.done();
             node.state.store(0, Ordering::SeqCst);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Home;
 use crate::atomics::{AtomicU32, Ordering};
+use crate::damage;
 use crate::stats::EventStatistics;
 use crate::wait::{EventCount, Patience, Stopped, spin_until};
 
@@ -61,6 +62,9 @@ impl Event {
     /// # Errors
     /// When the wait ended first.
     pub fn wait<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        if damage::is_marked(H::SCOPE) {
+            return Err(Stopped::Damaged);
+        }
         let before = self.word.load(Ordering::SeqCst);
         let look = || {
             let w = self.word.load(Ordering::SeqCst);

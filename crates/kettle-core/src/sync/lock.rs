@@ -3,8 +3,10 @@
 use super::Home;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::crash_point;
+use crate::damage::{self, What};
 use crate::stats::LockStatistics;
 use crate::sys::Owner;
+use crate::unwind::OnUnwind;
 use crate::wait::{EventCount, Patience, Stopped, spin_until};
 
 /// Mutual exclusion whose word names the holder.
@@ -98,16 +100,34 @@ impl Lock {
         }
     }
 
-    /// Takes the lock if it is free.
+    /// Takes the lock if it is free, and its memory is not damaged.
     #[inline]
     pub fn try_acquire_now<H: Home>(&self) -> bool {
-        self.take_if_free(H::me().to_bits())
+        !damage::is_marked(H::SCOPE) && self.take_if_free(H::me().to_bits())
     }
 
     /// The same for a scope, at whose end this thread will leave it.
     #[inline]
     pub fn try_acquire_scoped<H: Home>(&self) -> bool {
-        self.take_if_free(H::me().to_bits() | SCOPED)
+        !damage::is_marked(H::SCOPE) && self.take_if_free(H::me().to_bits() | SCOPED)
+    }
+
+    /// Takes a lock that protects words of ours, for moments: what a holder left that is gone is whole, so it passes on
+    /// whatever its policy, and also from a thread that ended while its process goes on.
+    ///
+    /// # Errors
+    /// When the wait ended first.
+    pub(crate) fn acquire_inner<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        let mine = H::me().to_bits();
+        if !damage::is_marked(H::SCOPE) && self.take_if_free(mine) {
+            return Ok(());
+        }
+        match self.acquire_slow::<H>(mine, patience, true) {
+            Ok(_) => Ok(()),
+            Err(LockError::Stopped(stopped)) => Err(stopped),
+            // Not said of a lock that passes on.
+            Err(LockError::OwnerDied(_)) => Err(Stopped::TimedOut),
+        }
     }
 
     #[inline]
@@ -135,50 +155,59 @@ impl Lock {
 
     #[inline]
     fn acquire_as<H: Home>(&self, mine: u64, patience: &Patience<'_>) -> Result<Acquired, LockError> {
-        if self.take_if_free(mine) {
+        if !damage::is_marked(H::SCOPE) && self.take_if_free(mine) {
             return Ok(Acquired::Clean);
         }
-        self.acquire_slow::<H>(mine, patience)
+        self.acquire_slow::<H>(mine, patience, false)
     }
 
     #[cold]
-    fn acquire_slow<H: Home>(&self, mine: u64, patience: &Patience<'_>) -> Result<Acquired, LockError> {
+    fn acquire_slow<H: Home>(&self, mine: u64, patience: &Patience<'_>, inner: bool) -> Result<Acquired, LockError> {
+        if damage::is_marked(H::SCOPE) {
+            return Err(Stopped::Damaged.into());
+        }
+        let inherit = || self.inherit::<H>(mine, inner);
         let attempt = || match self.word.compare_exchange(0, mine, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => Some(Ok(Acquired::Clean)),
-            Err(word) if word & BROKEN != 0 => self.inherit::<H>(mine),
+            Err(word) if word & BROKEN != 0 => inherit(),
             Err(_) => None,
         };
         self.contended.fetch_add(1, Ordering::Relaxed);
         if !patience.may_wait() {
             // Somebody who does not wait is told of a death as well: it will never be free for him.
-            return attempt().or_else(|| self.inherit::<H>(mine)).unwrap_or(Err(Stopped::TimedOut.into()));
+            return attempt().or_else(inherit).unwrap_or(Err(Stopped::TimedOut.into()));
         }
         if patience.may_spin() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) {
             if let Some(r) = attempt() {
                 return r;
             }
         }
-        let result = self.freed.wait_for(patience, H::SCOPE, attempt, || self.inherit::<H>(mine));
+        let result = self.freed.wait_for(patience, H::SCOPE, attempt, inherit);
         match result {
             Ok(r) => r,
-            Err(Stopped::TimedOut) => self.inherit::<H>(mine).unwrap_or(Err(Stopped::TimedOut.into())),
+            Err(Stopped::TimedOut) => inherit().unwrap_or(Err(Stopped::TimedOut.into())),
             Err(s) => Err(s.into()),
         }
     }
 
-    /// If the holder is dead: takes the lock from it, or breaks it, as its policy says.
-    fn inherit<H: Home>(&self, mine: u64) -> Option<Result<Acquired, LockError>> {
+    /// If the holder is dead: takes the lock from it, or breaks it, as its policy says. `inner`: see
+    /// [`acquire_inner`](Self::acquire_inner).
+    fn inherit<H: Home>(&self, mine: u64, inner: bool) -> Option<Result<Acquired, LockError>> {
         let word = self.word.load(Ordering::Acquire);
         let owner = Owner::from_bits(word);
         if owner.is_nobody() {
-            return None;
+            // Flags stand beside a holder only.
+            return (word != 0).then(|| {
+                damage::mark(H::SCOPE, What::Owner, 0, word);
+                Err(Stopped::Damaged.into())
+            });
         }
-        let recover = self.policy.load(Ordering::Relaxed) == OnOwnerDeath::Recover as u32;
+        let recover = inner || self.policy.load(Ordering::Relaxed) == OnOwnerDeath::Recover as u32;
         let is_broken = word & BROKEN != 0;
         if is_broken && !recover {
             return Some(Err(LockError::OwnerDied(owner)));
         }
-        if !is_broken && !H::is_dead(owner) {
+        if !(is_broken || H::is_dead(owner) || inner && H::has_lost(owner)) {
             return None;
         }
         let next = if recover { mine } else { word | BROKEN };
@@ -217,7 +246,10 @@ impl Lock {
     /// Says how it was held.
     #[inline]
     fn leave<H: Home>(&self) -> Result<u64, NotHeld> {
+        // Whatever panics here, the lock is left.
+        let leave = OnUnwind::new(|| self.word.store(0, Ordering::SeqCst));
         crash_point("lock.release.before");
+        leave.done();
         let held = self.word.swap(0, Ordering::SeqCst);
         if held == 0 {
             return Err(NotHeld);

@@ -47,6 +47,11 @@ pub trait Home {
 
     /// Whether `owner` is gone for good. False when in doubt.
     fn is_dead(owner: Owner) -> bool;
+
+    /// Whether the process of `owner` goes on without that thread. False when in doubt.
+    fn has_lost(_: Owner) -> bool {
+        false
+    }
 }
 
 /// This process's own memory: its threads share it, and whoever could be dead is dead together with it. What the

@@ -2,6 +2,7 @@
 
 use super::{Home, ReleasedTooOften};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::damage;
 use crate::stats::SemaphoreStatistics;
 use crate::sys::Owner;
 use crate::wait::{EventCount, Patience, Stopped, spin_until};
@@ -72,6 +73,9 @@ impl OwnedPermits {
     /// # Errors
     /// When the wait ended first.
     pub fn acquire<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        if damage::is_marked(H::SCOPE) {
+            return Err(Stopped::Damaged);
+        }
         if self.take::<H>().is_some() {
             return Ok(());
         }

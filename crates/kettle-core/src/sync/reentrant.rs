@@ -2,6 +2,7 @@
 
 use super::{Acquired, Holder, Home, Lock, LockError, OnOwnerDeath, ResetError};
 use crate::atomics::{AtomicU32, Ordering};
+use crate::damage::{self, What};
 use crate::sys::Owner;
 use crate::wait::{EventCount, Patience};
 
@@ -33,12 +34,17 @@ impl ReentrantLock {
             self.depth.store(1, Ordering::Relaxed);
             return true;
         }
-        let mine = self.is_mine::<H>();
-        if mine {
-            let depth = self.depth.load(Ordering::Relaxed).checked_add(1).expect("it is not taken 2^32 times");
-            self.depth.store(depth, Ordering::Relaxed);
+        if damage::is_marked(H::SCOPE) || !self.is_mine::<H>() {
+            return false;
         }
-        mine
+        let depth = self.depth.load(Ordering::Relaxed);
+        // It is held, so it was taken; and nobody takes it 2^32 times.
+        if depth == 0 || depth == u32::MAX {
+            damage::mark(H::SCOPE, What::Count, 0, u64::from(depth));
+            return false;
+        }
+        self.depth.store(depth + 1, Ordering::Relaxed);
+        true
     }
 
     /// Takes the lock, or takes it once more.

@@ -2,6 +2,7 @@
 
 use super::Home;
 use crate::atomics::{AtomicU32, Ordering};
+use crate::damage::{self, What};
 use crate::stats::SemaphoreStatistics;
 use crate::wait::{EventCount, Patience, Stopped, spin_until};
 
@@ -52,6 +53,9 @@ impl Semaphore {
     /// When the wait ended first.
     #[inline]
     pub fn acquire<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        if damage::is_marked(H::SCOPE) {
+            return Err(Stopped::Damaged);
+        }
         match self.take() {
             Some(()) => Ok(()),
             None => self.acquire_slow::<H>(patience),
@@ -60,6 +64,7 @@ impl Semaphore {
 
     #[cold]
     fn acquire_slow<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        self.check::<H>()?;
         if !patience.may_wait() {
             return Err(Stopped::TimedOut);
         }
@@ -69,6 +74,16 @@ impl Semaphore {
         self.given.wait_for(patience, H::SCOPE, || self.take(), || None)?;
         if self.value() > 0 {
             self.given.notify_one(H::SCOPE);
+        }
+        Ok(())
+    }
+
+    /// Whether there can be so many permits.
+    fn check<H: Home>(&self) -> Result<(), Stopped> {
+        let (value, limit) = (self.value(), self.limit.load(Ordering::Relaxed));
+        if value > Self::MAX || limit > Self::MAX {
+            damage::mark(H::SCOPE, What::Count, 0, u64::from(limit) << 32 | u64::from(value));
+            return Err(Stopped::Damaged);
         }
         Ok(())
     }

@@ -120,7 +120,7 @@ impl EventCount {
                 Ok(()) => {}
                 Err(Stopped::TimedOut) => return look().ok_or(Stopped::TimedOut),
                 // Nothing is taken any more: the caller raises, and could not give it back.
-                Err(Stopped::Interrupted) => return Err(Stopped::Interrupted),
+                Err(stopped) => return Err(stopped),
             }
             if patience.naps() != naps {
                 naps = patience.naps();

@@ -38,6 +38,8 @@ pub enum Stopped {
     TimedOut,
     /// The caller's own check said to stop (a signal handler raised, say).
     Interrupted,
+    /// The memory that the processes share is [damaged](crate::damage): nothing that is waited for there can be relied on.
+    Damaged,
 }
 
 /// How long a caller is willing to wait, and what may end its wait early.
@@ -166,6 +168,10 @@ impl<'a> Patience<'a> {
 
     /// Sleeps while `word` holds `expected`, one slice at most. `Ok` means: look again.
     pub fn sleep(&self, word: &AtomicU32, expected: u32, scope: Scope) -> Result<(), Stopped> {
+        // Looked at once a slice, so that damage ends all waits soon.
+        if crate::damage::is_marked(scope) {
+            return Err(Stopped::Damaged);
+        }
         if !self.may_wait() {
             return Err(Stopped::TimedOut);
         }

@@ -3,7 +3,7 @@
 use kettle_core::arena::Block;
 use kettle_core::queue::{Body, Parcel, Taken};
 use kettle_core::shared::{Channel, IN_PACKET, PACKET_HEADER, PipeEnd, ReceiveError, Received, SendError};
-use kettle_core::wait::{Deadline, Patience};
+use kettle_core::wait::{Deadline, Patience, Stopped};
 use pyo3::exceptions::{PyEOFError, PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
 
@@ -55,7 +55,7 @@ impl Packets<'_> {
         }
         // Mostly there is room: no need to leave the interpreter.
         match end.send(tag as u8, bytes, &Patience::instant()) {
-            Err(SendError::Stopped(_)) => {
+            Err(SendError::Stopped(Stopped::TimedOut)) => {
                 self.sent(wait_outside(py, Deadline::NEVER, |p| end.send(tag as u8, bytes, p))?)
             }
             other => self.sent(other),
@@ -84,8 +84,9 @@ impl Packets<'_> {
         result.map_err(|e| match e {
             _ if self.socket.is_closed() => super::closed(),
             SendError::Closed => errors::os(std::io::Error::from_raw_os_error(libc::EPIPE)),
+            SendError::Stopped(Stopped::Damaged) => errors::session_damaged(),
             // The signal handler's own exception stands before this one.
-            SendError::Stopped(_) => PyKeyboardInterrupt::new_err(()),
+            SendError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => PyKeyboardInterrupt::new_err(()),
             SendError::Exhausted(e) => errors::exhausted(e),
             SendError::Io(e) => errors::os(e),
         })
@@ -113,7 +114,9 @@ impl Packets<'_> {
         match e {
             _ if self.socket.is_closed() => super::closed(),
             ReceiveError::End => PyEOFError::new_err(()),
-            ReceiveError::Stopped(_) => PyKeyboardInterrupt::new_err(()),
+            ReceiveError::Stopped(Stopped::Damaged) => errors::session_damaged(),
+            ReceiveError::Unmapped(e) => errors::exhausted(e),
+            ReceiveError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => PyKeyboardInterrupt::new_err(()),
             ReceiveError::NoChannel => PyOSError::new_err(
                 "this message stands in shared memory, of which the pipe's bare descriptor does not know; \
                  send or inherit the connection itself",

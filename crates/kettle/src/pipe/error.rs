@@ -4,8 +4,9 @@ use std::fmt;
 use std::io;
 
 use kettle_core::shared;
+use kettle_core::wait::Stopped;
 
-use crate::error::{DecodeError, EncodeError, OutOfMemory};
+use crate::error::{DecodeError, EncodeError, OutOfMemory, SessionDamaged};
 
 /// Why there is no pipe.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub enum SendError<T> {
     OutOfMemory(T, OutOfMemory),
     /// The system refused.
     Io(T, io::Error),
+    /// The session's shared memory is damaged.
+    Damaged(T, SessionDamaged),
 }
 
 impl<T> SendError<T> {
@@ -49,14 +52,16 @@ impl<T> SendError<T> {
             | Self::Full(item)
             | Self::Encode(item, _)
             | Self::OutOfMemory(item, _)
-            | Self::Io(item, _) => item,
+            | Self::Io(item, _)
+            | Self::Damaged(item, _) => item,
         }
     }
 
     pub(super) fn new(item: T, why: shared::SendError) -> Self {
         match why {
             shared::SendError::Closed => Self::Closed(item),
-            shared::SendError::Stopped(_) => Self::Full(item),
+            shared::SendError::Stopped(Stopped::Damaged) => Self::Damaged(item, SessionDamaged::found()),
+            shared::SendError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => Self::Full(item),
             shared::SendError::Exhausted(e) => Self::OutOfMemory(item, e.into()),
             shared::SendError::Io(e) => Self::Io(item, e),
         }
@@ -71,6 +76,7 @@ impl<T> fmt::Display for SendError<T> {
             Self::Encode(_, e) => e.fmt(f),
             Self::OutOfMemory(_, e) => e.fmt(f),
             Self::Io(_, e) => write!(f, "the system refused to send: {e}"),
+            Self::Damaged(_, e) => e.fmt(f),
         }
     }
 }
@@ -92,8 +98,12 @@ pub enum RecvError {
     Empty,
     /// A message was received that is none of this pipe's.
     Decode(DecodeError),
+    /// This process has no memory for the next message, or no address space to map it. It is received later.
+    OutOfMemory(OutOfMemory),
     /// The system refused.
     Io(io::Error),
+    /// The session's shared memory is damaged.
+    Damaged(SessionDamaged),
 }
 
 impl fmt::Display for RecvError {
@@ -102,7 +112,9 @@ impl fmt::Display for RecvError {
             Self::Closed => f.write_str("the pipe has come to its end: nobody has the other one any more"),
             Self::Empty => f.write_str("the pipe is empty"),
             Self::Decode(e) => e.fmt(f),
+            Self::OutOfMemory(e) => e.fmt(f),
             Self::Io(e) => write!(f, "the system refused to receive: {e}"),
+            Self::Damaged(e) => e.fmt(f),
         }
     }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use tokio::io::unix::AsyncFd;
 
 use crate::codec::{self, Message, Unsendable};
-use crate::error::DecodeError;
+use crate::error::{DecodeError, SessionDamaged};
 use crate::queue::message::{Incoming, Outgoing};
 use crate::queue::until;
 use crate::session;
@@ -216,7 +216,13 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
             Ok(Received::Inline(_)) => codec::decode(&bytes[PACKET_HEADER..], Vec::new()),
             Ok(Received::Announced(taken)) => Incoming::new(taken, bytes).decode(),
             Err(shared::ReceiveError::End) => return Err(RecvError::Closed),
-            Err(shared::ReceiveError::Stopped(_)) => return Err(RecvError::Empty),
+            Err(shared::ReceiveError::Stopped(Stopped::Damaged)) => {
+                return Err(RecvError::Damaged(SessionDamaged::found()));
+            }
+            Err(shared::ReceiveError::Stopped(Stopped::TimedOut | Stopped::Interrupted)) => {
+                return Err(RecvError::Empty);
+            }
+            Err(shared::ReceiveError::Unmapped(e)) => return Err(RecvError::OutOfMemory(e.into())),
             Err(shared::ReceiveError::Io(e)) => return Err(RecvError::Io(e)),
             Err(shared::ReceiveError::Foreign | shared::ReceiveError::NoChannel) => {
                 Err(DecodeError("this packet is no message".into()))

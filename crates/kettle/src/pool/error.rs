@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Unsendable;
-use crate::error::{EncodeError, OutOfMemory};
+use crate::error::{EncodeError, OutOfMemory, SessionDamaged};
 
 /// Why a task has no result.
 #[derive(Clone, Debug)]
@@ -171,6 +171,10 @@ pub enum Broken {
     },
     /// No process can be started: the text says why.
     NoProcess(String),
+    /// A result was there that this process had no memory for, or no address space to map.
+    OutOfMemory(OutOfMemory),
+    /// The session's shared memory is damaged.
+    Damaged(SessionDamaged),
 }
 
 impl fmt::Display for Broken {
@@ -182,6 +186,8 @@ impl fmt::Display for Broken {
                 status.map_or(Ok(()), |status| write!(f, ": {status}"))
             }
             Self::NoProcess(why) => write!(f, "the pool has no workers: {why}"),
+            Self::OutOfMemory(e) => e.fmt(f),
+            Self::Damaged(e) => e.fmt(f),
         }
     }
 }

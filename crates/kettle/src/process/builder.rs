@@ -7,9 +7,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use kettle_core::arena::{Handle, Ticket, participants};
+use kettle_core::arena::{ArenaError, Handle, Ticket, participants};
+use kettle_core::damage::{self, What};
 use kettle_core::queue::Queue;
 use kettle_core::sys::child::{self, Child};
+use kettle_core::sys::futex::Scope;
 use kettle_core::sys::process::is_privileged;
 use kettle_core::wait::Patience;
 use serde::Serialize;
@@ -132,7 +134,12 @@ fn send(mailbox: &Handle<Queue>, message: Message) -> Result<(), OutOfMemory> {
     match Outgoing::new(0, message)?.put(mailbox, &Patience::forever()) {
         Ok(()) => Ok(()),
         Err(Refusal::OutOfMemory(e)) => Err(e),
-        Err(Refusal::Full | Refusal::ShutDown) => unreachable!("a mailbox has no bound, and nobody shuts it down"),
+        Err(Refusal::Damaged) => Err(ArenaError::from(damage::marked()).into()),
+        // A mailbox has no bound, and nobody shuts it down.
+        Err(Refusal::Full | Refusal::ShutDown) => {
+            let damage = damage::mark(Scope::Shared, What::Count, mailbox.off().to_bits(), 0);
+            Err(ArenaError::from(damage).into())
+        }
     }
 }
 

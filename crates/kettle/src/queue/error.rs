@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::codec::Unsendable;
-use crate::error::{DecodeError, EncodeError, OutOfMemory};
+use crate::error::{DecodeError, EncodeError, OutOfMemory, SessionDamaged};
 use crate::queue::message::Refusal;
 
 /// Why an item was not put. It is handed back.
@@ -16,13 +16,19 @@ pub enum PutError<T> {
     Encode(T, EncodeError),
     /// There is no memory for it.
     OutOfMemory(T, OutOfMemory),
+    /// The session's shared memory is damaged.
+    Damaged(T, SessionDamaged),
 }
 
 impl<T> PutError<T> {
     /// The item.
     pub fn into_inner(self) -> T {
         match self {
-            Self::Full(item) | Self::ShutDown(item) | Self::Encode(item, _) | Self::OutOfMemory(item, _) => item,
+            Self::Full(item)
+            | Self::ShutDown(item)
+            | Self::Encode(item, _)
+            | Self::OutOfMemory(item, _)
+            | Self::Damaged(item, _) => item,
         }
     }
 
@@ -38,6 +44,7 @@ impl<T> PutError<T> {
             Refusal::Full => Self::Full(item),
             Refusal::ShutDown => Self::ShutDown(item),
             Refusal::OutOfMemory(e) => Self::OutOfMemory(item, e),
+            Refusal::Damaged => Self::Damaged(item, SessionDamaged::found()),
         }
     }
 }
@@ -49,6 +56,7 @@ impl<T> fmt::Debug for PutError<T> {
             Self::ShutDown(_) => f.write_str("ShutDown(..)"),
             Self::Encode(_, e) => f.debug_tuple("Encode").field(&format_args!("..")).field(e).finish(),
             Self::OutOfMemory(_, e) => f.debug_tuple("OutOfMemory").field(&format_args!("..")).field(e).finish(),
+            Self::Damaged(_, e) => f.debug_tuple("Damaged").field(&format_args!("..")).field(e).finish(),
         }
     }
 }
@@ -60,6 +68,7 @@ impl<T> fmt::Display for PutError<T> {
             Self::ShutDown(_) => f.write_str("the queue was shut down"),
             Self::Encode(_, e) => e.fmt(f),
             Self::OutOfMemory(_, e) => e.fmt(f),
+            Self::Damaged(_, e) => e.fmt(f),
         }
     }
 }
@@ -75,9 +84,11 @@ pub enum GetError {
     ShutDown,
     /// A message was taken that is no item of this queue.
     Decode(DecodeError),
-    /// There is no memory to note what one more process takes from a [`JoinableQueue`](crate::JoinableQueue). The item
-    /// stays.
+    /// There is an item, and this process has no memory for it, or no address space to map it; or there is no memory to
+    /// note what one more process takes from a [`JoinableQueue`](crate::JoinableQueue). The item stays.
     OutOfMemory(OutOfMemory),
+    /// The session's shared memory is damaged.
+    Damaged(SessionDamaged),
 }
 
 impl fmt::Display for GetError {
@@ -87,6 +98,7 @@ impl fmt::Display for GetError {
             Self::ShutDown => f.write_str("the queue was shut down"),
             Self::Decode(e) => e.fmt(f),
             Self::OutOfMemory(e) => e.fmt(f),
+            Self::Damaged(e) => e.fmt(f),
         }
     }
 }
@@ -97,6 +109,7 @@ impl From<kettle_core::queue::GetError> for GetError {
     fn from(e: kettle_core::queue::GetError) -> Self {
         match e {
             kettle_core::queue::GetError::ShutDown => Self::ShutDown,
+            kettle_core::queue::GetError::Damaged => Self::Damaged(SessionDamaged::found()),
             kettle_core::queue::GetError::Empty | kettle_core::queue::GetError::Interrupted => Self::Empty,
             kettle_core::queue::GetError::Exhausted(e) => Self::OutOfMemory(e.into()),
         }
@@ -104,7 +117,7 @@ impl From<kettle_core::queue::GetError> for GetError {
 }
 
 /// Why the items of a [`JoinableQueue`](crate::JoinableQueue) are not all done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinError {
     /// Some are still being worked on.
     TimedOut,
@@ -115,12 +128,18 @@ pub enum JoinError {
         /// How many items went with it.
         unfinished: u32,
     },
+    /// This process has no address space to map what others noted.
+    OutOfMemory(OutOfMemory),
+    /// The session's shared memory is damaged.
+    Damaged(SessionDamaged),
 }
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("some items are not done yet"),
+            Self::OutOfMemory(e) => e.fmt(f),
+            Self::Damaged(e) => e.fmt(f),
             Self::ConsumerDied { pid, unfinished } => {
                 match pid {
                     Some(pid) => write!(f, "process {pid}")?,

@@ -46,6 +46,7 @@ pub(crate) enum Refusal {
     Full,
     ShutDown,
     OutOfMemory(OutOfMemory),
+    Damaged,
 }
 
 impl Outgoing {
@@ -74,6 +75,7 @@ impl Outgoing {
             PutError::Full(parcel) | PutError::Interrupted(parcel) => (parcel, Refusal::Full),
             PutError::ShutDown(parcel) => (parcel, Refusal::ShutDown),
             PutError::Exhausted(parcel, e) => (parcel, Refusal::OutOfMemory(e.into())),
+            PutError::Damaged(parcel) => (parcel, Refusal::Damaged),
         };
         if let Body::Block(block) = parcel.body {
             *body = Some(block);

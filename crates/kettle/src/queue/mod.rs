@@ -20,7 +20,7 @@ pub use error::{GetError, JoinError, PutError, TooManyDone};
 pub use kettle_core::stats::QueueStatistics;
 
 use crate::codec::by_token;
-use crate::error::OutOfMemory;
+use crate::error::{OutOfMemory, SessionDamaged};
 use crate::session;
 use message::{Incoming, Outgoing};
 
@@ -310,6 +310,8 @@ impl<T> JoinableQueue<T> {
 fn join_error(e: core::JoinError) -> JoinError {
     match e {
         core::JoinError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => JoinError::TimedOut,
+        core::JoinError::Exhausted(e) => JoinError::OutOfMemory(e.into()),
+        core::JoinError::Stopped(Stopped::Damaged) => JoinError::Damaged(SessionDamaged::found()),
         core::JoinError::ConsumerDied(loss) => JoinError::ConsumerDied {
             pid: kettle_core::arena::participants::pid_of(loss.consumer),
             unfinished: loss.unfinished,

@@ -86,6 +86,7 @@ macro_rules! barrier_methods {
             ) -> Result<BarrierWaitResult, BrokenBarrier> {
                 let broken = |e: BarrierError| match e {
                     BarrierError::Broken | BarrierError::Interrupted => BrokenBarrier,
+                    BarrierError::Damaged => panic!("{}", crate::error::SessionDamaged::found()),
                 };
                 match self.body.wait::<<$place as Place>::Home>(patience).map_err(broken)? {
                     Turn::Through(index) => Ok(BarrierWaitResult::new(index, false)),

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use kettle_core::arena::Handle;
+use kettle_core::damage;
 use kettle_core::shared::Processes;
 use kettle_core::stats::ConditionStatistics;
 use kettle_core::sync;
@@ -12,7 +13,7 @@ use kettle_core::wait::{Deadline, Patience, Stopped};
 
 use super::LockGuard;
 use crate::codec::by_token;
-use crate::error::{OutOfMemory, OwnerDied};
+use crate::error::{OutOfMemory, OwnerDied, SessionDamaged};
 use crate::plain::Plain;
 use crate::session;
 
@@ -42,12 +43,15 @@ pub enum WaitError {
     OwnerDied(OwnerDied),
     /// As many wait already as there is room for.
     TooManyWaiters,
+    /// The session's shared memory is damaged.
+    Damaged(SessionDamaged),
 }
 
 impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OwnerDied(e) => e.fmt(f),
+            Self::Damaged(e) => e.fmt(f),
             Self::TooManyWaiters => write!(f, "{} wait for this condition already", sync::Condition::MAX_WAITERS),
         }
     }
@@ -87,12 +91,16 @@ macro_rules! condition_methods {
                 guard: LockGuard<'a, T>,
                 patience: &Patience<'_>,
             ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
+                if damage::is_marked(<$home as sync::Home>::SCOPE) {
+                    return Err(WaitError::Damaged(SessionDamaged::found()));
+                }
                 let waiter = self.body.enrol::<$home>().map_err(|sync::TooManyWaiters| WaitError::TooManyWaiters)?;
                 let lock = LockGuard::lock(&guard);
                 drop(guard);
                 let notified = match self.body.wait::<$home>(waiter, patience) {
                     Ok(()) => true,
                     Err(Stopped::TimedOut | Stopped::Interrupted) => false,
+                    Err(Stopped::Damaged) => return Err(WaitError::Damaged(SessionDamaged::found())),
                 };
                 Ok((lock.acquire_again(Location::caller())?, notified))
             }

@@ -64,18 +64,22 @@ macro_rules! event_methods {
 
             /// Waits until it is up.
             pub fn wait(&self) {
-                while self.body.wait::<<$place as Place>::Home>(&Patience::forever()).is_err() {}
+                while !self.waits(&Patience::forever()) {}
             }
 
             /// Waits for so long until it is up; says whether that came.
             pub fn wait_timeout(&self, timeout: Duration) -> bool {
-                self.body.wait::<<$place as Place>::Home>(&until(timeout)).is_ok()
+                self.waits(&until(timeout))
+            }
+
+            fn waits(&self, patience: &Patience<'_>) -> bool {
+                $crate::error::in_time(self.body.wait::<<$place as Place>::Home>(patience)).is_some()
             }
 
             /// Waits until it is up, without blocking the thread.
             #[cfg(feature = "tokio")]
             pub async fn wait_async(&self) {
-                let attempt = || self.is_set().then_some(());
+                let attempt = || self.waits(&Patience::none()).then_some(());
                 crate::reactor::wait_on::<<$place as Place>::Home, _>(self.body.changed(), attempt).await;
             }
 

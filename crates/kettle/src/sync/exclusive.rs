@@ -93,10 +93,11 @@ macro_rules! plain_lock_methods {
     ) => {
         impl<$t $(: $bound)?> $name<$t> {
             /// For a condition, whose waiter cannot do without it.
-            pub(super) fn acquire_again(&self, place: &Location<'_>) -> Result<$guard, OwnerDied> {
+            pub(super) fn acquire_again(&self, place: &Location<'_>) -> Result<$guard, WaitError> {
                 match self.try_now().map_or_else(|| self.wait_for(&Patience::forever(), place, true), Ok) {
                     Ok(guard) => Ok(guard),
-                    Err(AcquireError::OwnerDied(death)) => Err(death),
+                    Err(AcquireError::OwnerDied(death)) => Err(WaitError::OwnerDied(death)),
+                    Err(AcquireError::Damaged(damage)) => Err(WaitError::Damaged(damage)),
                     Err(e) => unreachable!("who waits for ever, and insists, is told nothing else: {e}"),
                 }
             }

@@ -9,18 +9,21 @@ use std::time::Duration;
 
 use bytemuck::checked;
 use kettle_core::arena::Handle;
+use kettle_core::damage::{self, What};
 use kettle_core::shared::{Processes, cell};
 use kettle_core::stats::LockStatistics;
 use kettle_core::sync::{self, Acquired, OnOwnerDeath, ResetError};
+use kettle_core::sys::futex::Scope;
 use kettle_core::wait::Patience;
 
 use super::exclusive::{lock_methods, plain_lock_methods};
 use crate::deadlock::Call;
-use crate::error::{AcquireError, HeldByTheLiving, OutOfMemory, OwnerDied};
+use crate::error::{AcquireError, HeldByTheLiving, OutOfMemory, OwnerDied, SessionDamaged};
 use crate::label::{Label, by_token_and_label};
 use crate::plain::Plain;
 use crate::queue::until;
 use crate::session;
+use crate::sync::WaitError;
 
 /// A value in shared memory that one at a time may look at and change: of all processes and all their threads.
 ///
@@ -96,17 +99,28 @@ impl<T: Plain> Lock<T> {
         cell::store(cell::words(&self.body), 0, bytemuck::bytes_of(value));
     }
 
-    fn load(&self) -> T {
+    /// The value; none if what stands there is no `T`. Only whole words are ever stored, so no field of it was half
+    /// written, also not by one who was killed: then somebody wrote there who must not.
+    fn load(&self) -> Option<T> {
         with_buffer(size_of::<T>(), |bytes| {
             cell::load(cell::words(&self.body), 0, bytes);
-            // Only whole words are ever stored, so no field of it was half written, also not by one who was killed.
-            checked::try_pod_read_unaligned(bytes).expect("what stands in a Lock<T> was put there as a T")
+            checked::try_pod_read_unaligned(bytes).ok()
         })
+    }
+
+    /// The lock is held: the guard, or none and the lock is left.
+    fn guard(&self, death: Option<OwnerDied>) -> Option<LockGuard<'_, T>> {
+        let guard = self.load().map(|value| LockGuard::new(self, value, death));
+        if guard.is_none() {
+            damage::mark(Scope::Shared, What::Object, self.body.off().to_bits(), 0);
+            let _ = self.body.release::<Processes>();
+        }
+        guard
     }
 
     #[inline]
     fn try_now(&self) -> Option<LockGuard<'_, T>> {
-        self.body.try_acquire_scoped::<Processes>().then(|| LockGuard::new(self, None))
+        if self.body.try_acquire_scoped::<Processes>() { self.guard(None) } else { None }
     }
 
     #[cold]
@@ -119,9 +133,10 @@ impl<T: Plain> Lock<T> {
         let body: &sync::Lock = &self.body;
         let call = Call { holder: body.holder(), kind: "Lock", label: &self.label, reentrant: false, insists, place };
         match call.wait::<Processes, _>(patience, |patience| body.acquire_scoped::<Processes>(patience))? {
-            Acquired::Clean => Ok(LockGuard::new(self, None)),
-            Acquired::FromDead(owner) => Ok(LockGuard::new(self, Some(owner.into()))),
+            Acquired::Clean => self.guard(None),
+            Acquired::FromDead(owner) => self.guard(Some(owner.into())),
         }
+        .ok_or_else(|| AcquireError::Damaged(SessionDamaged::found()))
     }
 }
 
@@ -160,8 +175,8 @@ pub struct LockGuard<'a, T: Plain> {
 }
 
 impl<'a, T: Plain> LockGuard<'a, T> {
-    fn new(lock: &'a Lock<T>, death: Option<OwnerDied>) -> Self {
-        Self { lock, value: lock.load(), is_changed: false, was_panicking: thread::panicking(), death }
+    fn new(lock: &'a Lock<T>, value: T, death: Option<OwnerDied>) -> Self {
+        Self { lock, value, is_changed: false, was_panicking: thread::panicking(), death }
     }
 
     /// The holder that died with the lock before it came here, if the lock is one that recovers.

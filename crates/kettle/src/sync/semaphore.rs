@@ -74,7 +74,7 @@ macro_rules! semaphore_methods {
             #[inline]
             fn acquire_with(&self, patience: &Patience<'_>) -> Option<Permit<'_>> {
                 let taken = self.body.acquire::<<$place as Place>::Home>(patience);
-                taken.ok().map(|()| Permit { semaphore: &self.body })
+                $crate::error::in_time(taken).map(|()| Permit { semaphore: &self.body })
             }
 
             /// Waits for a permit, and takes it.

@@ -6,11 +6,13 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kettle_core::damage;
 use kettle_core::stats::ConditionStatistics;
 use kettle_core::sync::{self, Growing, Heap};
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
 use super::LockGuard;
+use crate::error::SessionDamaged;
 use crate::sync::{WaitError, condition_methods};
 
 /// Lets the holder of a [`Lock`](super::Lock) wait until another thread has changed its value.

@@ -16,7 +16,7 @@ use crate::deadlock::Call;
 use crate::error::{AcquireError, HeldByTheLiving, OwnerDied};
 use crate::label::Label;
 use crate::queue::until;
-use crate::sync::{lock_methods, plain_lock_methods};
+use crate::sync::{WaitError, lock_methods, plain_lock_methods};
 
 /// A value that one thread at a time may look at and change.
 ///

@@ -84,7 +84,7 @@ pub fn is_dead(owner: Owner) -> bool {
 }
 
 /// Whether the process still runs but has lost this thread, as happens when it executes another program.
-pub(super) fn has_lost_thread(owner: Owner) -> bool {
+pub(crate) fn has_lost_thread(owner: Owner) -> bool {
     pid_of(owner).is_some_and(|pid| !process::thread_exists(pid, owner.thread()))
 }
 

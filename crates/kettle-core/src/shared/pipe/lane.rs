@@ -4,8 +4,9 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use super::SendError;
 use crate::atomics::{AtomicU64, Ordering};
+use crate::damage;
 use crate::shared::Processes;
-use crate::sync::{Home, Lock, LockError, OnOwnerDeath};
+use crate::sync::{Home, Lock, OnOwnerDeath};
 use crate::sys::descriptor::KnownFd;
 use crate::sys::socket::{self as sys, Watch};
 use crate::wait::{EventCount, Patience, Stopped};
@@ -30,7 +31,14 @@ pub(super) struct Lane {
     /// Packets sent and fetched, as hints that spare asking the kernel: after a death they may be wrong for a while.
     pub(super) posted: AtomicU64,
     pub(super) fetched: AtomicU64,
+    /// An announcement whose packet was received, and whose message is still to be taken: its number and [`OWED`], and its
+    /// sum. Under the lock of those who receive.
+    pub(super) owed: AtomicU64,
+    pub(super) owed_sum: AtomicU64,
 }
+
+/// There is one.
+pub(super) const OWED: u64 = 1 << 32;
 
 impl Lanes {
     pub(super) fn new() -> Self {
@@ -42,6 +50,8 @@ impl Lanes {
             taken: EventCount::new(),
             posted: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
+            owed: AtomicU64::new(0),
+            owed_sum: AtomicU64::new(0),
         }))
     }
 }
@@ -86,21 +96,21 @@ impl<'a> Held<'a> {
         if lock.try_acquire_now::<Processes>() {
             return Ok(Self(lock));
         }
+        if damage::is_marked(Processes::SCOPE) {
+            return Err(Stopped::Damaged);
+        }
         if patience.is_instant() {
             return Err(Stopped::TimedOut);
         }
-        match lock.acquire::<Processes>(patience) {
-            // What a dead holder left is whole: see "Order" in mod.rs.
-            Ok(_) => Ok(Self(lock)),
-            Err(LockError::Stopped(stopped)) => Err(stopped),
-            Err(LockError::OwnerDied(_)) => unreachable!("the lock recovers"),
-        }
+        // What a dead holder left is whole: see "Order" in mod.rs.
+        lock.acquire_inner::<Processes>(patience)?;
+        Ok(Self(lock))
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let released = self.0.release::<Processes>();
-        debug_assert!(released.is_ok());
+        // Damage may have freed it meanwhile.
+        let _ = self.0.release::<Processes>();
     }
 }

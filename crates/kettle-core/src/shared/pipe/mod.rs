@@ -7,7 +7,8 @@
 //! *Order.* Putting and announcing happen under one lock, taking a packet and what it announces under another, so
 //! entries are announced in the order of the queue. A sender that dies between the two steps leaves an entry that
 //! nobody announces: the next announcement has a higher number, and what stands before it is dropped. A receiver that
-//! dies between its two steps has lost its message, as if it had died after; the entry is dropped likewise.
+//! dies between its two steps has lost its message, as if it had died after; the entry is dropped likewise. One that
+//! cannot map what was announced leaves a note of it, which the next receiver finds.
 //!
 //! *Back-pressure.* Packets of long messages are tiny, so the socket alone would let a sender fill the arena. Both
 //! sides publish how many bytes they have seen in all; the sender waits while too many are on their way. Each packet
@@ -24,9 +25,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::arena::{ArenaError, Handle};
+use crate::damage;
 use crate::queue::Queue;
+use crate::shared::Processes;
+use crate::sync::Home;
 use crate::sys::descriptor::KnownFd;
 use crate::sys::socket;
+use crate::wait::Stopped;
 
 pub use channel::Channel;
 pub use lane::Lanes;
@@ -41,6 +46,16 @@ pub struct PipeEnd<'a> {
     pub socket: &'a KnownFd,
     /// Without it, only short messages pass.
     pub channel: Option<&'a Channel>,
+}
+
+impl PipeEnd<'_> {
+    /// Whether what this end has in the arena can be relied on.
+    fn check(&self) -> Result<(), Stopped> {
+        match self.channel.is_some() && damage::is_marked(Processes::SCOPE) {
+            true => Err(Stopped::Damaged),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The two sockets of a new pipe, each with its end of the channel.

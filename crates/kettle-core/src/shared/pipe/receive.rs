@@ -3,13 +3,13 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::lane::Held;
+use super::lane::{Held, OWED};
 use super::packet::{ANNOUNCED, ANNOUNCEMENT, IN_PACKET, INLINE, PACKET_HEADER, announced};
 use super::{Channel, PipeEnd};
 use crate::arena::Block;
 use crate::atomics::Ordering;
 use crate::crash_point;
-use crate::queue::Taken;
+use crate::queue::{Exhausted, GetError, Taken};
 use crate::shared::{ArenaStore, Processes};
 use crate::sync::Home;
 use crate::sys::socket::{self, Watch};
@@ -26,6 +26,8 @@ pub enum ReceiveError {
     NoChannel,
     /// This packet is no message of a pipe, or what it announced is not there.
     Foreign,
+    /// This process has no memory for the message, or no address space to map it. It is received next.
+    Unmapped(Exhausted),
     /// The system refused.
     Io(io::Error),
 }
@@ -67,8 +69,9 @@ impl PipeEnd<'_> {
     pub fn try_receive(&self, buffer: &mut Vec<u8>) -> Result<Option<Received>, ReceiveError> {
         if let Some(channel) = self.channel {
             let lane = channel.inward().0;
-            if lane.posted.load(Ordering::Acquire) == lane.fetched.load(Ordering::Relaxed) {
-                return Ok(None);
+            let has_none = lane.posted.load(Ordering::Acquire) == lane.fetched.load(Ordering::Relaxed);
+            if has_none && lane.owed.load(Ordering::Relaxed) == 0 {
+                return self.check().map(|()| None).map_err(ReceiveError::Stopped);
             }
         }
         self.look(buffer, &Patience::instant())
@@ -85,7 +88,8 @@ impl PipeEnd<'_> {
         patience: &Patience<'_>,
     ) -> Result<Received, ReceiveError> {
         loop {
-            if !(self.channel.is_some() && spin_until(|| self.posted() != seen)) {
+            let is_owed = || self.channel.is_some_and(|c| c.inward().0.owed.load(Ordering::Relaxed) != 0);
+            if !(is_owed() || self.channel.is_some() && spin_until(|| self.posted() != seen)) {
                 self.socket.get().map_err(|lost| ReceiveError::Io(lost.into()))?;
                 sleep_on(&mut [Watch::readable(self.socket.as_raw_fd())], patience)?;
             }
@@ -114,12 +118,19 @@ impl PipeEnd<'_> {
                 hint.store(count(hint.load(Ordering::Relaxed)), Ordering::Relaxed);
             }
         };
+        if let Some(channel) = self.channel {
+            let lane = channel.inward().0;
+            let owed = lane.owed.load(Ordering::Relaxed);
+            if owed != 0 {
+                return channel.take(owed as u32, lane.owed_sum.load(Ordering::Relaxed), buffer).map(Some);
+            }
+        }
         loop {
             match socket::receive(self.socket.as_fd(), buffer, PACKET_HEADER + IN_PACKET) {
                 Ok(0) | Err(_) if !self.socket.is_ours() => return Err(ReceiveError::Io(self.socket.lost().into())),
                 // Every message has a header.
                 Ok(0) => return Err(ReceiveError::End),
-                Ok(_) => break fetched(&|count| count + 1),
+                Ok(_) => break fetched(&|count| count.wrapping_add(1)),
                 Err(e) => match e.kind() {
                     io::ErrorKind::WouldBlock => {
                         fetched(&|_| posted.0);
@@ -152,13 +163,25 @@ impl Channel {
             let before = number.wrapping_sub(queue.statistics::<ArenaStore>().got);
             buffer.clear();
             if before > u32::MAX / 2 {
+                lane.owed.store(0, Ordering::Relaxed);
                 return Err(ReceiveError::Foreign);
             }
-            let Ok(taken) = queue.get::<ArenaStore>(buffer, &Patience::none()) else {
-                return Err(ReceiveError::Foreign);
+            let taken = match queue.get::<ArenaStore>(buffer, &Patience::none()) {
+                Ok(taken) => taken,
+                Err(GetError::Damaged) => return Err(ReceiveError::Stopped(Stopped::Damaged)),
+                Err(GetError::Exhausted(e)) => {
+                    lane.owed_sum.store(sum, Ordering::Relaxed);
+                    lane.owed.store(u64::from(number) | OWED, Ordering::Release);
+                    return Err(ReceiveError::Unmapped(e));
+                }
+                Err(GetError::Empty | GetError::ShutDown | GetError::Interrupted) => {
+                    lane.owed.store(0, Ordering::Relaxed);
+                    return Err(ReceiveError::Foreign);
+                }
             };
             if before == 0 {
                 crash_point("pipe.receive.taken");
+                lane.owed.store(0, Ordering::Relaxed);
                 lane.received.store(sum, Ordering::Release);
                 lane.taken.notify_one(Processes::SCOPE);
                 return Ok(Received::Announced(taken));

@@ -43,6 +43,7 @@ impl PipeEnd<'_> {
     /// See [`SendError`].
     pub fn send(&self, tag: u8, bytes: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
         debug_assert!(bytes.len() <= IN_PACKET);
+        self.check().map_err(SendError::Stopped)?;
         self.send_packet(&[INLINE, tag], bytes, patience)
     }
 
@@ -57,7 +58,10 @@ impl PipeEnd<'_> {
                 }
                 Err(e) => match e.kind() {
                     _ if !self.socket.is_ours() => return Err(SendError::Io(self.socket.lost().into())),
-                    io::ErrorKind::WouldBlock => sleep_on(&mut [Watch::writable(self.socket.as_raw_fd())], patience)?,
+                    io::ErrorKind::WouldBlock => {
+                        sleep_on(&mut [Watch::writable(self.socket.as_raw_fd())], patience)?;
+                        self.check().map_err(SendError::Stopped)?;
+                    }
                     // Told once when the other end went with messages unread; the next try says `BrokenPipe`.
                     io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
                     io::ErrorKind::BrokenPipe => return Err(SendError::Closed),
@@ -103,9 +107,10 @@ impl PipeEnd<'_> {
             PutError::Exhausted(_, e) => SendError::Exhausted(e),
             PutError::Interrupted(_) => SendError::Stopped(Stopped::Interrupted),
             PutError::Full(_) | PutError::ShutDown(_) => SendError::Stopped(Stopped::TimedOut),
+            PutError::Damaged(_) => SendError::Stopped(Stopped::Damaged),
         })?;
         crash_point("pipe.send.put");
-        let sum = lane.sent.load(Ordering::Relaxed).max(lane.received.load(Ordering::Relaxed)) + len;
+        let sum = lane.sent.load(Ordering::Relaxed).max(lane.received.load(Ordering::Relaxed)).wrapping_add(len);
         self.send_packet(&announcement(number, sum), &[], patience)?;
         crash_point("pipe.send.announced");
         lane.sent.store(sum, Ordering::Release);

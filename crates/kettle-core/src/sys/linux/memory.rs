@@ -150,6 +150,16 @@ pub unsafe fn map_again(beginning: NonNull<u8>, offset: u64, len: usize) -> io::
     }
 }
 
+/// Whether there is a file behind the last page of this mapping, which may have been made longer than the file is: to
+/// touch it would be fatal then. Older kernels (before 5.14) cannot tell, and say yes.
+pub fn is_there(mapping: NonNull<u8>, len: usize) -> bool {
+    const PAGE: usize = 4096;
+    // SAFETY: the last page of a mapping; the call looks at it as a read would, and fails where that would be fatal.
+    let looked =
+        unsafe { libc::madvise(mapping.as_ptr().add(len.saturating_sub(PAGE)).cast(), PAGE, libc::MADV_POPULATE_READ) };
+    looked == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
+}
+
 /// Takes back a mapping that nobody uses.
 ///
 /// # Safety

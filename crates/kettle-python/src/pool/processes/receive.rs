@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use super::round::Step;
 use super::workers::Start;
 use super::{Chunk, Processes};
+use crate::errors;
 use crate::pool::crew::Crew;
 use crate::pool::job::{Job, Outcome};
 use crate::pool::ledger::lock;
@@ -35,6 +36,9 @@ impl Processes {
         step.post.bytes = bytes;
         step.post.words = words;
         step.post.events = events;
+        if let Some(shortage) = step.post.shortage.take() {
+            result = result.and(Err(errors::out_of_memory(shortage)));
+        }
         for job in step.touched.drain(..) {
             result = result.and(job.tell_bar(py, false));
         }

@@ -11,6 +11,7 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 use super::{Chunk, Processes};
+use crate::errors;
 use crate::pool::job::Job;
 use crate::pool::ledger::lock;
 
@@ -52,6 +53,10 @@ impl Processes {
 
     fn round_inside(&self, py: Python<'_>, step: &mut Step, ask: bool) -> PyResult<bool> {
         let received = self.receive(py, step, ask)?;
+        // Those that are to end are seen off also then.
+        if !self.ledger.is_terminated() {
+            errors::check()?;
+        }
         if let Err(e) = self.staff(py) {
             // Those that are there go on, and it is tried again; without any nothing would ever happen.
             if lock(py, &self.supervisor).tally().workers == 0 || !e.is_instance_of::<PyException>(py) {

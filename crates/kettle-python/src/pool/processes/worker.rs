@@ -122,13 +122,15 @@ impl Loop<'_> {
         loop {
             match self.desk.next(bytes, &Patience::instant()) {
                 Ok(assignment) => return Ok(Some(assignment)),
-                Err(GetError::ShutDown) => return Ok(None),
+                // In a damaged session there is nothing to do; the parent finds out as well.
+                Err(GetError::ShutDown | GetError::Damaged) => return Ok(None),
                 Err(GetError::Empty | GetError::Interrupted) => {}
                 Err(GetError::Exhausted(e)) => return Err(errors::exhausted(e)),
             }
             let desk = &self.desk;
             match wait_outside_in_slices(py, Deadline::NEVER, SLICE, |p| desk.next(bytes, p)) {
                 Ok(Ok(assignment)) => return Ok(Some(assignment)),
+                // Asked again, without a wait, it says why.
                 Ok(Err(_)) => {}
                 Err(e) if e.is_instance_of::<PyKeyboardInterrupt>(py) => {}
                 Err(e) => return Err(e),

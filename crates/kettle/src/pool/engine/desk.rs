@@ -155,6 +155,10 @@ impl Desk {
 
     /// As [`condemn`](Self::condemn), provided that it is still at this task.
     pub(super) fn condemn_at(&self, mark: Mark) -> bool {
-        self.slate(0).compare_exchange(mark.0, mark.0 | CONDEMNED, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        let condemned = mark.0 | CONDEMNED;
+        match self.slate(0).compare_exchange(mark.0, condemned, Ordering::SeqCst, Ordering::Relaxed) {
+            Ok(_) => true,
+            Err(now) => now == condemned,
+        }
     }
 }

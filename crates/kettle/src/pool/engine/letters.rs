@@ -6,10 +6,12 @@
 
 use std::ops::Range;
 
-use kettle_core::arena::{Block, Handle};
-use kettle_core::queue::{self, Body, GetError, Parcel, PutError, Queue, Taken};
+use kettle_core::arena::{ArenaError, Block, Handle};
+use kettle_core::damage::{self, What};
+use kettle_core::queue::{self, Body, GetError, Parcel, PutError, Queue, TakeAllError, Taken};
 use kettle_core::shared::{ArenaStore, place_of};
-use kettle_core::wait::{Patience, Stopped};
+use kettle_core::sys::futex::Scope;
+use kettle_core::wait::Patience;
 
 use crate::error::OutOfMemory;
 
@@ -74,7 +76,7 @@ impl Head {
         to.extend_from_slice(&self.word.to_le_bytes());
     }
 
-    pub(super) fn read(bytes: &[u8]) -> Self {
+    pub(super) fn read(bytes: &[u8; Self::LEN]) -> Self {
         let long = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
         let numbers = long(8);
         Self { chunk: long(0), number: numbers as u32, flags: (numbers >> 32) as u32, word: long(16) }
@@ -110,8 +112,10 @@ pub(super) fn put_again(queue: &Handle<Queue>, parcel: Parcel<'_, ArenaStore>) -
     match queue.put(place_of(queue), parcel, &Patience::forever()) {
         Ok(()) => Ok(()),
         Err(PutError::Exhausted(_, e)) => Err(e.into()),
+        Err(PutError::Damaged(_)) => Err(damaged().into()),
+        // A desk's queue has no bound, is not shut down, and its putter has no deadline.
         Err(PutError::Full(_) | PutError::ShutDown(_) | PutError::Interrupted(_)) => {
-            unreachable!("a desk's queue has no bound, and its putter no deadline")
+            Err(cannot_be(queue, What::Count, 0).into())
         }
     }
 }
@@ -124,7 +128,37 @@ pub(super) fn take(
 ) -> Result<(Head, Taken<Block>), GetError> {
     let start = bytes.len();
     let taken = queue.get::<ArenaStore>(bytes, patience)?;
-    Ok((Head::read(&bytes[start..start + Head::LEN]), taken))
+    match opened(taken, &bytes[start..]) {
+        Some(letter) => Ok(letter),
+        None => Err(GetError::Damaged),
+    }
+}
+
+/// The head of a message, and the message with its body out of the parts, if it travelled among them. None, and the
+/// session is marked, if the message is none of a pool's.
+fn opened(mut taken: Taken<Block>, bytes: &[u8]) -> Option<(Head, Taken<Block>)> {
+    let head = bytes.first_chunk().map(Head::read);
+    let body_is_part = head.is_some_and(|head| head.flags & BODY_IS_PART != 0);
+    match head.filter(|_| taken.block.is_none() && !(body_is_part && taken.parts.is_empty())) {
+        Some(head) => {
+            if body_is_part {
+                taken.block = Some(taken.parts.remove(0));
+            }
+            Some((head, taken))
+        }
+        None => {
+            damage::mark(Scope::Shared, What::Letter, 0, bytes.len() as u64);
+            None
+        }
+    }
+}
+
+fn damaged() -> ArenaError {
+    damage::marked().into()
+}
+
+fn cannot_be(queue: &Handle<Queue>, what: What, value: u64) -> ArenaError {
+    damage::mark(Scope::Shared, what, queue.off().to_bits(), value).into()
 }
 
 /// Takes all messages that are there, as they are; see [`Queue::take_all`].
@@ -133,19 +167,15 @@ pub(super) fn take_all(
     bytes: &mut Vec<u8>,
     mut each: impl FnMut(Head, Taken<Block>, Range<usize>),
     patience: &Patience<'_>,
-) -> Result<(), Stopped> {
+) -> Result<(), TakeAllError> {
     let mut taken = Vec::new();
-    queue.take_all::<ArenaStore>(bytes, |letter, at| taken.push((letter, at)), patience)?;
+    let result = queue.take_all::<ArenaStore>(bytes, |letter, at| taken.push((letter, at)), patience);
+    // Also if not all could be taken: these were.
     for (letter, at) in taken {
-        each(Head::read(&bytes[at.clone()]), letter, at);
+        match bytes[at.clone()].first_chunk().map(Head::read) {
+            Some(head) => each(head, letter, at),
+            None => drop(damage::mark(Scope::Shared, What::Letter, 0, at.len() as u64)),
+        }
     }
-    Ok(())
-}
-
-/// Brings the body out of the parts, if it travelled among them.
-pub(super) fn unpack(head: Head, mut taken: Taken<Block>) -> Taken<Block> {
-    if head.flags & BODY_IS_PART != 0 {
-        taken.block = Some(taken.parts.remove(0));
-    }
-    taken
+    result
 }

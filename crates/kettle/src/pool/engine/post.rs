@@ -7,6 +7,7 @@ use kettle_core::queue::Taken;
 
 use super::seat::{Fate, SeatId};
 use super::words::Word;
+use crate::error::OutOfMemory;
 
 /// What was found out since the last look.
 #[derive(Debug)]
@@ -88,10 +89,12 @@ pub struct Post<W> {
     pub words: Vec<Word>,
     /// What happened, in order.
     pub events: Vec<Event<W>>,
+    /// A report is there that this process has no memory for, or no address space to map: it is taken when there is.
+    pub shortage: Option<OutOfMemory>,
 }
 
 impl<W> Default for Post<W> {
     fn default() -> Self {
-        Self { bytes: Vec::new(), words: Vec::new(), events: Vec::new() }
+        Self { bytes: Vec::new(), words: Vec::new(), events: Vec::new(), shortage: None }
     }
 }

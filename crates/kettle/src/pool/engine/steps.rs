@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use kettle_core::queue::{Body, Parcel, Taken};
+use kettle_core::damage::{self, What};
+use kettle_core::queue::{Body, GetError, Parcel, Taken};
 use kettle_core::shared::ArenaStore;
+use kettle_core::sys::futex::Scope;
 use kettle_core::wait::Patience;
 
 use super::desk::Mark;
@@ -82,10 +84,15 @@ impl<W: Clone> Seat<W> {
     /// Takes one message; false if there is none.
     pub(super) fn receive_letter(&mut self, post: &mut Post<W>) -> bool {
         let start = post.bytes.len();
-        let Ok((head, taken)) = letters::take(&self.desk.outcomes, &mut post.bytes, &Patience::none()) else {
-            return false;
+        let (head, taken) = match letters::take(&self.desk.outcomes, &mut post.bytes, &Patience::none()) {
+            Ok(letter) => letter,
+            Err(e) => {
+                if let GetError::Exhausted(e) = e {
+                    post.shortage = Some(e.into());
+                }
+                return false;
+            }
         };
-        let taken = letters::unpack(head, taken);
         let at = start + Head::LEN..post.bytes.len();
         if head.chunk == 0 {
             post.events.push(Event::Note { seat: self.id, taken, word: head.word, at });
@@ -96,8 +103,9 @@ impl<W: Clone> Seat<W> {
         if let (Some(held), false) = (held, judged) {
             held.finished += 1;
             post.events.push(Event::Outcome { work: held.work.clone(), task: head.number, taken, at });
-        } else {
-            debug_assert!(matches!(self.phase, Phase::Ending { .. }), "an outcome that nobody waits for");
+        } else if !matches!(self.phase, Phase::Ending { .. }) {
+            // An outcome that nobody waits for: workers report what they were given, in turn.
+            damage::mark(Scope::Shared, What::Letter, 0, head.chunk);
         }
         true
     }

@@ -264,6 +264,7 @@ impl<W: Clone> Supervisor<W> {
         post.bytes.clear();
         post.words.clear();
         post.events.clear();
+        post.shortage = None;
         std::mem::swap(post, &mut self.pending);
     }
 

@@ -15,8 +15,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kettle_core::arena::{ArenaError, Handle};
+use kettle_core::damage::{self, What};
 use kettle_core::shared::Bytes;
 use kettle_core::shared::cell;
+use kettle_core::sys::futex::Scope;
 
 use super::desk::Mark;
 
@@ -57,14 +59,18 @@ impl<'d> Ring<'d> {
     pub(super) fn put(&self, mark: Mark, (tag, value): Word) -> bool {
         let put = self.0[PUT].load(Ordering::Relaxed);
         // [A] pairs with [B]: the slot is written again only after it was read.
-        if put - self.0[TAKEN].load(Ordering::Acquire) >= LEN {
+        let inside = put.wrapping_sub(self.0[TAKEN].load(Ordering::Acquire));
+        if inside >= LEN {
+            if inside > LEN {
+                damage::mark(Scope::Shared, What::Ring, 0, inside);
+            }
             return false;
         }
         let (head, body) = self.slot(put);
         head.store(mark.bits() << 8 | u64::from(tag), Ordering::Relaxed);
         body.store(value, Ordering::Relaxed);
         // [C] pairs with [D]: whoever sees the count sees the slot.
-        self.0[PUT].store(put + 1, Ordering::Release);
+        self.0[PUT].store(put.wrapping_add(1), Ordering::Release);
         true
     }
 
@@ -76,10 +82,14 @@ impl<'d> Ring<'d> {
     pub(super) fn take(&self, mark: Mark, most: u32, to: &mut Vec<Word>) -> u32 {
         let taken = self.0[TAKEN].load(Ordering::Relaxed);
         // [D] pairs with [C].
-        let there = self.0[PUT].load(Ordering::Acquire) - taken;
+        let there = self.0[PUT].load(Ordering::Acquire).wrapping_sub(taken);
+        if there > LEN {
+            damage::mark(Scope::Shared, What::Ring, 0, there);
+            return 0;
+        }
         let mut count = 0;
         while u64::from(count) < there && count < most {
-            let (head, body) = self.slot(taken + u64::from(count));
+            let (head, body) = self.slot(taken.wrapping_add(u64::from(count)));
             let head = head.load(Ordering::Relaxed);
             if head >> 8 != mark.plus(count).bits() << 8 >> 8 {
                 break;
@@ -88,7 +98,7 @@ impl<'d> Ring<'d> {
             count += 1;
         }
         // [B] pairs with [A].
-        self.0[TAKEN].store(taken + u64::from(count), Ordering::Release);
+        self.0[TAKEN].store(taken.wrapping_add(u64::from(count)), Ordering::Release);
         count
     }
 }

@@ -68,7 +68,6 @@ impl Worker {
             return Ok(Assignment::Leave);
         }
         crash_point("pool.worker.taken");
-        let taken = letters::unpack(head, taken);
         Ok(match head.chunk {
             0 => Assignment::Note { taken, word: head.word },
             id => Assignment::Chunk {

@@ -7,11 +7,14 @@ use std::task::Waker;
 use std::time::Duration;
 
 use kettle_core::arena::Block;
+use kettle_core::damage;
 use kettle_core::queue::Taken;
+use kettle_core::sys::futex::Scope;
 use kettle_core::wait::Deadline;
 
 use super::{Door, State, Work, stand_in_line};
 use crate::codec;
+use crate::error::SessionDamaged;
 use crate::pool::engine::{Event, Fate, Post, SeatId, Span, Word};
 use crate::pool::error::{Broken, Panic, TaskError, WorkerDied};
 use crate::pool::job::Outcome;
@@ -32,9 +35,14 @@ impl State {
     pub(in crate::pool) fn step(&mut self, ask: bool) -> Vec<Waker> {
         let mut post = std::mem::take(&mut self.post);
         self.supervisor.sweep(&mut post, ask);
-        let Post { bytes, words, events } = &mut post;
+        let Post { bytes, words, events, shortage } = &mut post;
         for event in events.drain(..) {
             self.hear(event, bytes, words);
+        }
+        if damage::is_marked(Scope::Shared) {
+            self.break_down(Broken::Damaged(SessionDamaged::found()));
+        } else if let Some(shortage) = shortage.take() {
+            self.break_down(Broken::OutOfMemory(shortage));
         }
         self.post = post;
         self.dispatch();
