@@ -1,6 +1,6 @@
 //! Descriptors that the Python side keeps.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 
 use kettle_core::sys::descriptor::KnownFd;
 use pyo3::exceptions::PyValueError;
@@ -14,16 +14,17 @@ use crate::methods::descriptors::Given;
 pub(crate) struct Descriptor(KnownFd);
 
 /// What descriptors are kept for, as errors say it.
-const PURPOSES: [(&str, &str); 4] = [
+const PURPOSES: [(&str, &str); 5] = [
     ("child", "what watches a child process"),
     ("life", "what ties a child process to its parent"),
+    ("start", "through which a child process is told what to do"),
     ("report", "what reports the end of a child of the fork server"),
     ("trace", "where a worker that crashes leaves its stacks"),
 ];
 
 #[pymethods]
 impl Descriptor {
-    /// purpose: "child", "life", "report" or "trace".
+    /// purpose: "child", "life", "start", "report" or "trace".
     /// private: a forked child must not have it, and closes it.
     #[new]
     #[pyo3(signature = (fd, purpose, private=true))]
@@ -42,6 +43,11 @@ impl Descriptor {
     /// Whether it is still open, and ours.
     fn is_ours(&self) -> bool {
         self.0.is_ours()
+    }
+
+    /// Gives it up: its number, which the caller keeps from now on. Raises DescriptorLost if the program closed it.
+    fn detach(&self) -> PyResult<i32> {
+        Ok(self.0.detach().map_err(errors::descriptor_lost)?.into_raw_fd())
     }
 
     /// Closes it, if it is still ours. Again is nothing.

@@ -42,7 +42,7 @@ def descriptors() -> list[int]:
 class Descriptor:
     """A descriptor that is kept, and known again should the program close it and open another file. Owns it.
 
-    purpose: "child", "life", "report" or "trace".
+    purpose: "child", "life", "start", "report" or "trace".
     private: a forked child must not have it, and closes it.
     """
 
@@ -51,6 +51,9 @@ class Descriptor:
         """The number. Raises DescriptorLost if the program closed it."""
 
     def is_ours(self) -> bool: ...
+    def detach(self) -> int:
+        """Gives it up: its number, which the caller keeps from now on. Raises DescriptorLost if it is lost."""
+
     def close(self) -> None:
         """Closes it, if it is still ours. Again is nothing."""
 

@@ -3,8 +3,8 @@
 The write end of a life pipe is what a child lives by: were a sibling to hold a copy, the child would outlive its
 parent. A pidfd in a fork would merely be a leak.
 
-They are kept as `native.Descriptor`, which a forked child closes, and which is known again: a program may close it, as
-daemons close everything, and open a file of its own that gets the number.
+All, also those that are needed for a moment, are kept as `native.Descriptor`, which a forked child closes, and which is
+known again: a program may close it, as daemons close everything, and open a file of its own that gets the number.
 """
 
 import os
@@ -12,7 +12,7 @@ import threading
 
 from kettle._core import native
 
-__all__ = ["Inherited", "close_all", "keep", "life_pipe", "set_life_line", "take_life_line"]
+__all__ = ["Inherited", "close_all", "keep", "life_pipe", "pipe_to_child", "set_life_line", "take_life_line"]
 
 _life_line: int | None = None
 _forking = threading.RLock()  # reentrant: a signal handler may fork within a fork
@@ -29,11 +29,11 @@ class Inherited:
         return self.fd
 
 
-def life_pipe() -> tuple[int, native.Descriptor]:
+def life_pipe() -> tuple[native.Descriptor, native.Descriptor]:
     """The two ends (read, write) of a new pipe whose write end no other process will inherit."""
     with _forking:
         life_r, life_w = os.pipe()
-        return life_r, keep(life_w, "life")
+        return native.Descriptor(life_r, "life", private=False), keep(life_w, "life")
 
 
 def set_life_line(fd: int) -> None:
@@ -47,6 +47,12 @@ def take_life_line() -> int | None:
     global _life_line
     life, _life_line = _life_line, None
     return life
+
+
+def pipe_to_child() -> tuple[native.Descriptor, native.Descriptor]:
+    """The two ends (read, write) of a new pipe through which a child is told what to do."""
+    child_r, parent_w = os.pipe()
+    return native.Descriptor(child_r, "start", private=False), native.Descriptor(parent_w, "start", private=False)
 
 
 def keep(fd: int, purpose: str) -> native.Descriptor:

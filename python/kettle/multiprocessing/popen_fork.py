@@ -83,7 +83,7 @@ class Popen(_standard.Popen):
             self.pid = _fork()
             if self.pid == 0:
                 process_obj._signal_mask = mask
-                _run_child(process_obj, life_r)
+                _run_child(process_obj, life_r.detach())
             self._ticket = native.last_fork_ticket()
             self._started(life_w)
         except BaseException:
@@ -91,7 +91,7 @@ class Popen(_standard.Popen):
             life_w.close()
             raise
         finally:
-            os.close(life_r)
+            life_r.close()
 
     @property
     def sentinel(self) -> int:  # type: ignore[override]

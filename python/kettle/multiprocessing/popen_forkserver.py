@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Collection
@@ -40,8 +41,9 @@ class Popen(popen_spawn_posix.Popen):
         self._fds.append(fd)
         return len(self._fds) - 1
 
-    def _start(self, mask: Collection[int]) -> int:
-        status, to_child = forkserver.connect_to_new_process(self._fds)
+    def _start(self, mask: Collection[int]) -> native.Descriptor:
+        status, data = forkserver.connect_to_new_process(self._fds)
+        to_child = native.Descriptor(data, "start", private=False)
         self._status = _descriptors.keep(status, "report")
         try:
             # The server may have much to import first: this wait can be interrupted.
@@ -49,7 +51,7 @@ class Popen(popen_spawn_posix.Popen):
             self.pid = _standard.read_signed(status)
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         except BaseException:
-            os.close(to_child)  # by which a child that there may be leaves
+            to_child.close()  # by which a child that there may be leaves
             self._status.close()
             raise
         return to_child
@@ -86,6 +88,14 @@ class Popen(popen_spawn_posix.Popen):
         """Watches what is over: the end of a pipe without writers."""
         os.close(pipe[1])
         self._replace(pipe[0])
+
+    def _send_signal(self, sig: int) -> None:
+        try:
+            super()._send_signal(sig)
+        except OSError as error:
+            # What is over already is watched by something that is no pidfd.
+            if error.errno != errno.EBADF or not self._pidfd.is_ours():
+                raise
 
     def _discard(self) -> None:
         os.kill(self.pid, signal.SIGKILL)

@@ -46,32 +46,32 @@ class Popen(popen_fork.Popen):
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         life_r, life_w = _descriptors.life_pipe()
         try:
-            data = self._pickled(process_obj, life_r)
+            data = self._pickled(process_obj, life_r.fileno())
             to_child = self._start(mask)
         except BaseException:
             self._unreserve()
             life_w.close()
             raise
         finally:
-            os.close(life_r)
+            life_r.close()
         try:
             self._started(life_w)
         except BaseException:
             life_w.close()
-            os.close(to_child)
+            to_child.close()
             raise
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             # Through no buffer, whose rest would go to a child that was killed.
             left = memoryview(data)
             while left:
-                left = left[os.write(to_child, left) :]
+                left = left[os.write(to_child.fileno(), left) :]
         except BaseException:
             self.kill()
             self.wait()
             raise
         finally:
-            os.close(to_child)
+            to_child.close()
 
     def _pickled(self, process_obj: Any, life: int) -> bytes:
         """What the child reads: its introduction, then the process object. Handles in there are granted to it."""
@@ -90,15 +90,16 @@ class Popen(popen_fork.Popen):
             native.release_child(self._ticket)
             self._ticket = None
 
-    def _start(self, mask: Collection[int]) -> int:
+    def _start(self, mask: Collection[int]) -> native.Descriptor:
         """Starts the interpreter; `mask` is what signals it is to have blocked in the end. Gives the descriptor through
         which it is told what to do, and leaves Ctrl-C blocked."""
         # It waits until the child is known; and there until it can take it, or it would print a traceback.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        child_r, parent_w = os.pipe()
+        child_r, parent_w = _descriptors.pipe_to_child()
         try:
-            self._fds.append(child_r)
-            arguments: dict[str, Any] = {"pipe_handle": child_r}
+            pipe_handle = child_r.fileno()
+            self._fds.append(pipe_handle)
+            arguments: dict[str, Any] = {"pipe_handle": pipe_handle}
             if signal.SIGINT not in mask:
                 arguments["unblock"] = 1
             forget_lost_tracker()
@@ -109,10 +110,10 @@ class Popen(popen_fork.Popen):
             command = spawn.get_command_line(**arguments)
             self.pid = util.spawnv_passfds(spawn.get_executable(), command, self._fds)  # type: ignore[arg-type]
         except BaseException:
-            os.close(parent_w)
+            parent_w.close()
             raise
         finally:
-            os.close(child_r)
+            child_r.close()
         return parent_w
 
 

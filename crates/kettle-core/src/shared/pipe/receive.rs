@@ -1,7 +1,7 @@
 //! Receiving a message: a packet, and what it announces.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use super::lane::{Held, OWED};
 use super::packet::{ANNOUNCED, ANNOUNCEMENT, IN_PACKET, INLINE, PACKET_HEADER, announced};
@@ -125,8 +125,9 @@ impl PipeEnd<'_> {
                 return channel.take(owed as u32, lane.owed_sum.load(Ordering::Relaxed), buffer).map(Some);
             }
         }
+        let socket = self.socket.get_lately().map_err(|lost| ReceiveError::Io(lost.into()))?;
         loop {
-            match socket::receive(self.socket.as_fd(), buffer, PACKET_HEADER + IN_PACKET) {
+            match socket::receive(socket, buffer, PACKET_HEADER + IN_PACKET) {
                 Ok(0) | Err(_) if !self.socket.is_ours() => return Err(ReceiveError::Io(self.socket.lost().into())),
                 // Every message has a header.
                 Ok(0) => return Err(ReceiveError::End),

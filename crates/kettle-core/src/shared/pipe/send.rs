@@ -1,7 +1,7 @@
 //! Sending a message: in a packet, or through the arena and announced by one.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use super::lane::{Held, Lane};
 use super::packet::{IN_PACKET, INLINE, announcement};
@@ -48,8 +48,9 @@ impl PipeEnd<'_> {
     }
 
     fn send_packet(&self, first: &[u8], second: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
+        let socket = self.socket.get_lately().map_err(|lost| SendError::Io(lost.into()))?;
         loop {
-            match socket::send(self.socket.as_fd(), first, second) {
+            match socket::send(socket, first, second) {
                 Ok(_) => {
                     if let Some(channel) = self.channel {
                         channel.outward().0.posted.fetch_add(1, Ordering::Release);

@@ -15,3 +15,13 @@ pub fn now() -> u64 {
 pub fn now() -> u64 {
     1
 }
+
+/// A number that changes with each tick of the kernel's, of which there are 100 to 1000 a second. It costs less than
+/// [`now`], and is never 0.
+#[inline]
+pub fn tick() -> u64 {
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `t` is a valid place for one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut t) };
+    ((t.tv_sec as u64) << 30 | t.tv_nsec as u64) + 1
+}

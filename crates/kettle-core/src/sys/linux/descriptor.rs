@@ -16,6 +16,8 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
+use super::clock;
+
 /// Which file a descriptor leads to, whatever its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
@@ -124,6 +126,8 @@ pub struct KnownFd {
     id: Option<FileId>,
     purpose: &'static str,
     closed: AtomicBool,
+    /// The tick in which it was last looked at.
+    looked: AtomicU64,
 }
 
 impl KnownFd {
@@ -144,7 +148,7 @@ impl KnownFd {
         if let (Some(id), Some(word)) = (id, word(number, true)) {
             word.store(id.key() | private, Ordering::Release);
         }
-        Self { number, id, purpose, closed: AtomicBool::new(false) }
+        Self { number, id, purpose, closed: AtomicBool::new(false), looked: AtomicU64::new(0) }
     }
 
     /// The descriptor, if it is still ours.
@@ -153,6 +157,21 @@ impl KnownFd {
     /// When the program closed it.
     pub fn get(&self) -> Result<BorrowedFd<'_>, DescriptorLost> {
         if self.is_ours() { Ok(self.as_fd()) } else { Err(self.lost()) }
+    }
+
+    /// As [`get`](Self::get), for calls so frequent that an `fstat` would be felt: it looks once in each tick of the
+    /// kernel's, of which there are 100 to 1000 a second.
+    ///
+    /// # Errors
+    /// When the program closed it, and not in this tick.
+    #[inline]
+    pub fn get_lately(&self) -> Result<BorrowedFd<'_>, DescriptorLost> {
+        let tick = clock::tick();
+        if self.looked.load(Ordering::Relaxed) != tick {
+            self.get()?;
+            self.looked.store(tick, Ordering::Relaxed);
+        }
+        Ok(self.as_fd())
     }
 
     /// What is said when it is not ours any more.
@@ -167,6 +186,14 @@ impl KnownFd {
 
     /// Closes it now, if it is still ours. Again is nothing.
     pub fn close(&self) {
+        drop(self.detach());
+    }
+
+    /// Gives it up.
+    ///
+    /// # Errors
+    /// When it is not ours any more.
+    pub fn detach(&self) -> Result<OwnedFd, DescriptorLost> {
         if let (Some(id), Some(word)) = (self.id, word(self.number, false)) {
             let listed = word.load(Ordering::Acquire);
             // Another of ours may have the number by now.
@@ -175,9 +202,10 @@ impl KnownFd {
             }
         }
         if self.is_ours() && !self.closed.swap(true, Ordering::AcqRel) {
-            // SAFETY: the file behind the number is ours, and the swap lets one caller close it.
-            drop(unsafe { OwnedFd::from_raw_fd(self.number) });
+            // SAFETY: the file behind the number is ours, and the swap lets one caller have it.
+            return Ok(unsafe { OwnedFd::from_raw_fd(self.number) });
         }
+        Err(self.lost())
     }
 
     /// Closes what it leads to, but keeps the number taken: an empty file is there from now on, which is given to be closed
