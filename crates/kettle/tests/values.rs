@@ -669,6 +669,23 @@ fn arguments_and_results_are_refused_where_they_are_sent() {
 }
 
 #[test]
+fn no_message_takes_a_descriptor_that_was_not_handed_down() {
+    let _dog = watchdog();
+    let through = Queue::new().unwrap();
+    let raw = Queue::<(i32, Vec<u8>)>::new().unwrap();
+    through.put(raw.clone()).unwrap();
+    // The handle travels as a token, which says nothing of the items.
+    let retyped: Queue<Queue<Connection<u8>>> = postcard::from_bytes(&postcard::to_stdvec(&through).unwrap()).unwrap();
+    let ends = retyped.get().unwrap();
+    for number in [0, 1, 2] {
+        raw.put((number, vec![0; 73])).unwrap();
+        let why = ends.get().unwrap_err().to_string();
+        assert!(why.contains("not started with this end of a pipe"), "{why}");
+        assert!(std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok());
+    }
+}
+
+#[test]
 fn ends_of_pipes_arrive_and_what_goes_through_them_is_looked_at() {
     let _dog = watchdog();
     let right = Order { note: Some(1), paid: true, items: vec![1, 2] };

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kettle_core::shared::{self, Channel, IN_PACKET, PACKET_HEADER, PipeEnd, Received};
-use kettle_core::sys::child;
 use kettle_core::sys::descriptor::KnownFd;
 use kettle_core::sys::socket::Watch;
 use kettle_core::wait::{Deadline, Patience, Stopped};
@@ -23,6 +22,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::codec::{self, Message, Unsendable};
 use crate::error::{DecodeError, SessionDamaged};
+use crate::process::take_inherited;
 use crate::queue::message::{Incoming, Outgoing};
 use crate::queue::until;
 use crate::session;
@@ -324,7 +324,7 @@ impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
         if codec::is_trial() {
             return codec::lent().map(|(fd, channel)| Self::new(fd, channel));
         }
-        let fd = child::take_inherited(number).map_err(de::Error::custom)?;
+        let fd = take_inherited(number).map_err(de::Error::custom)?;
         let channel = Channel::from_tokens(&tokens).map_err(de::Error::custom)?;
         Ok(Self::new(fd, channel))
     }

@@ -92,9 +92,14 @@ impl<R> Builder<R> {
         supervisor::reap_the_forgotten();
         let place = Reserved::new()?;
         let mailbox = Handle::new(|| Queue::new(0, false)).map_err(OutOfMemory::from)?;
-        let header = Header { key: self.key.into(), name: self.name.clone(), parent: std::process::id() };
-        send(&mailbox, codec::encode_own(&header)?)?;
         let (arguments, descriptors) = (self.arguments)(place.ticket())?;
+        let header = Header {
+            key: self.key.into(),
+            name: self.name.clone(),
+            parent: std::process::id(),
+            inherited: descriptors.iter().map(AsRawFd::as_raw_fd).collect(),
+        };
+        send(&mailbox, codec::encode_own(&header)?)?;
         send(&mailbox, arguments)?;
 
         let (reader, writer) = if self.outlive_parent {

@@ -2,11 +2,12 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use kettle_core::arena::{Handle, Session, Ticket, Token, participants};
 use kettle_core::queue::Queue;
@@ -94,6 +95,22 @@ pub(super) struct Header {
     pub(super) key: String,
     pub(super) name: String,
     pub(super) parent: u32,
+    /// The descriptors that go with the arguments.
+    pub(super) inherited: Vec<RawFd>,
+}
+
+/// The numbers of descriptors that this process was started with for its arguments, and has not taken yet.
+static INHERITED: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+
+/// Takes a descriptor that the parent has handed down for an argument. Any other number, from whatever message, is refused:
+/// it has an owner.
+pub(crate) fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    let mut inherited = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(at) = inherited.iter().position(|&number| number == fd) else {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "this process was not started with this end of a pipe"));
+    };
+    inherited.swap_remove(at);
+    child::take_inherited(fd)
 }
 
 /// What a child leaves in its mailbox: the tags of its messages.
@@ -196,6 +213,7 @@ fn arrive(line: &StartLine) -> Result<Handle<Queue>, String> {
 fn work(mailbox: &Handle<Queue>) -> Result<Message, String> {
     let next = || Incoming::take(mailbox, &Patience::none()).map_err(|e| format!("the start message: {e:?}"));
     let header: Header = next()?.decode().map_err(|e| e.to_string())?;
+    *INHERITED.lock().unwrap_or_else(PoisonError::into_inner) = header.inherited;
     let mut arguments = next()?;
     // Nothing depends on it.
     let _ = child::set_name(&header.name);
