@@ -16,6 +16,7 @@ OURS = {
         "ConsumerDied",
         "DeadlockError",
         "DescriptorLost",
+        "InternalError",
         "KettleError",
         "OwnerDied",
         "RemoteError",

@@ -19,6 +19,7 @@ What is where:
     kettle.TaskTimeout          a task ran longer than its `task_timeout` (`task`, `timeout`); a TimeoutError
     kettle.TaskCancelled        a task was cancelled (`task`); a concurrent.futures.CancelledError
     kettle.RemoteError          an exception of a task that cannot come here as itself (`type_name`, `traceback`)
+    kettle.InternalError        Kettle itself has a fault, which ended a call: to be reported
     kettle.DescriptorLost       the program closed what it should have left open (`descriptor`); an OSError
     kettle.descriptors          the numbers of the descriptors that a program which closes all others leaves open
     kettle.SessionDamaged       the memory that the processes share was written over; raised by all that uses it
@@ -35,6 +36,7 @@ __all__ = [
     "ConsumerDied",
     "DeadlockError",
     "DescriptorLost",
+    "InternalError",
     "KettleError",
     "OwnerDied",
     "RemoteError",
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from kettle._errors import ConsumerDied as ConsumerDied
     from kettle._errors import DeadlockError as DeadlockError
     from kettle._errors import DescriptorLost as DescriptorLost
+    from kettle._errors import InternalError as InternalError
     from kettle._errors import KettleError as KettleError
     from kettle._errors import OwnerDied as OwnerDied
     from kettle._errors import RemoteError as RemoteError
@@ -74,6 +77,7 @@ _HOME = {
     "ConsumerDied": "kettle._errors",
     "DeadlockError": "kettle._errors",
     "DescriptorLost": "kettle._errors",
+    "InternalError": "kettle._errors",
     "KettleError": "kettle._errors",
     "OwnerDied": "kettle._errors",
     "RemoteError": "kettle._errors",

@@ -22,6 +22,7 @@ __all__ = [
     "ConsumerDied",
     "DeadlockError",
     "DescriptorLost",
+    "InternalError",
     "KettleError",
     "OwnerDied",
     "RemoteError",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 KettleError = native.KettleError
+InternalError = native.InternalError
 OwnerDied = native.OwnerDied
 ConsumerDied = native.ConsumerDied
 SessionDamaged = native.SessionDamaged

@@ -5,6 +5,7 @@
 //! | `door` | the one way out of the interpreter |
 //! | `deadlock` | what a thread that waits for a lock tells of itself, and what is raised if that never ends |
 //! | `errors` | the core's errors as Python's exceptions |
+//! | `panics` | faults of ours as exceptions of ours |
 //! | `pickle`, `compact`, `message` | objects to bytes to messages, and back |
 //! | `buffers`, `methods` | the buffer protocol, the hottest methods made by hand: the only `unsafe` of this crate |
 //! | `pool` | pools of processes and of threads |
@@ -32,6 +33,7 @@ mod message;
 mod methods;
 mod number;
 mod objects;
+mod panics;
 mod pickle;
 mod pool;
 mod primitive;
@@ -71,6 +73,8 @@ mod _native {
     #[pymodule_export]
     use super::objects::ObjectQueue;
     #[pymodule_export]
+    use super::panics::InternalError;
+    #[pymodule_export]
     use super::pickle::{dumps, set_pickler};
     #[pymodule_export]
     use super::pool::{CrewHandle, Desk, PoolCrew, PoolJob, ThreadCrew, Worker};
@@ -100,10 +104,10 @@ mod _native {
     use super::waiting::{Doorbell, wait_any};
 
     #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         kettle_core::shared::init();
         // After the interpreter has ended, not before: until then destructors use what this process holds.
         kettle_core::arena::leave_at_exit();
-        Ok(())
+        super::panics::become_errors(module)
     }
 }

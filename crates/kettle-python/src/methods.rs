@@ -32,6 +32,7 @@ pub(crate) use threads::Exclusive;
 use crate::lock::{Lock, RLock};
 use crate::memory::Cell;
 use crate::objects::ObjectQueue;
+use crate::panics;
 use crate::semaphore::Semaphore;
 
 /// A lock or the like, in its ordinary case.
@@ -142,6 +143,22 @@ unsafe fn this<'a, T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sy
     }
 }
 
+/// Answers a call from C; NULL with an exception set if `body` panics.
+///
+/// # Safety
+/// The interpreter is attached.
+#[inline(always)]
+unsafe fn answer(body: impl FnOnce() -> *mut ffi::PyObject) -> *mut ffi::PyObject {
+    match panics::caught(body) {
+        Ok(answer) => answer,
+        Err(e) => {
+            // SAFETY: as the caller promises.
+            e.restore(unsafe { Python::assume_attached() });
+            std::ptr::null_mut()
+        }
+    }
+}
+
 /// What PyO3's method of this name says.
 ///
 /// # Safety
@@ -206,15 +223,17 @@ unsafe extern "C" fn acquire<T: Quick>(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        // `acquire(False)` is ordinary, too: what is free can be taken either way.
-        let plain = kwnames.is_null() && (nargs == 0 || nargs == 1 && ffi::PyBool_Check(*args) != 0);
-        if plain && this::<T>(slf).take_now() {
-            return ffi::Py_NewRef(ffi::Py_True());
-        }
-        if !T::MORTAL && plain && nargs == 1 && *args == ffi::Py_False() {
-            return ffi::Py_NewRef(ffi::Py_False());
-        }
-        general::<T>("acquire", slf, args, nargs, kwnames)
+        answer(|| {
+            // `acquire(False)` is ordinary, too: what is free can be taken either way.
+            let plain = kwnames.is_null() && (nargs == 0 || nargs == 1 && ffi::PyBool_Check(*args) != 0);
+            if plain && this::<T>(slf).take_now() {
+                return ffi::Py_NewRef(ffi::Py_True());
+            }
+            if !T::MORTAL && plain && nargs == 1 && *args == ffi::Py_False() {
+                return ffi::Py_NewRef(ffi::Py_False());
+            }
+            general::<T>("acquire", slf, args, nargs, kwnames)
+        })
     }
 }
 
@@ -226,20 +245,24 @@ unsafe extern "C" fn release<T: Quick>(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        if nargs == 0 && kwnames.is_null() && this::<T>(slf).give_back() {
-            return ffi::Py_NewRef(ffi::Py_None());
-        }
-        general::<T>("release", slf, args, nargs, kwnames)
+        answer(|| {
+            if nargs == 0 && kwnames.is_null() && this::<T>(slf).give_back() {
+                return ffi::Py_NewRef(ffi::Py_None());
+            }
+            general::<T>("release", slf, args, nargs, kwnames)
+        })
     }
 }
 
 unsafe extern "C" fn enter<T: Quick>(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
     unsafe {
-        if this::<T>(slf).enter_now() {
-            return ffi::Py_NewRef(ffi::Py_True());
-        }
-        general::<T>("__enter__", slf, std::ptr::null(), 0, std::ptr::null_mut())
+        answer(|| {
+            if this::<T>(slf).enter_now() {
+                return ffi::Py_NewRef(ffi::Py_True());
+            }
+            general::<T>("__enter__", slf, std::ptr::null(), 0, std::ptr::null_mut())
+        })
     }
 }
 
@@ -250,19 +273,21 @@ unsafe extern "C" fn exit<T: Quick>(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        if nargs <= 3 && this::<T>(slf).give_back() {
-            return ffi::Py_NewRef(ffi::Py_None());
-        }
-        general::<T>("__exit__", slf, args, nargs, std::ptr::null_mut())
+        answer(|| {
+            if nargs <= 3 && this::<T>(slf).give_back() {
+                return ffi::Py_NewRef(ffi::Py_None());
+            }
+            general::<T>("__exit__", slf, args, nargs, std::ptr::null_mut())
+        })
     }
 }
 
 unsafe extern "C" fn get_lock(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
     unsafe {
-        match this::<Cell>(slf).lock() {
+        answer(|| match this::<Cell>(slf).lock() {
             Some(lock) => ffi::Py_NewRef(lock.as_ptr()),
             None => ffi::Py_NewRef(ffi::Py_None()),
-        }
+        })
     }
 }

@@ -93,7 +93,8 @@ struct Borrowed(Option<(u32, wait::Doorbell)>);
 impl Borrowed {
     fn take() -> Self {
         let me = process::id();
-        let kept = BELL.take().filter(|(pid, bell)| *pid == me && bell.is_ours());
+        let kept = BELL.try_with(RefCell::take).ok().flatten();
+        let kept = kept.filter(|(pid, bell)| *pid == me && bell.is_ours());
         // Out of descriptors: the wait finds out at the end of each slice.
         Self(kept.or_else(|| Some((me, new_bell().ok()?))))
     }
@@ -107,7 +108,7 @@ impl Drop for Borrowed {
     fn drop(&mut self) {
         if let Some(bell) = self.0.take() {
             bell.1.drain();
-            BELL.set(Some(bell));
+            let _ = BELL.try_with(|kept| kept.replace(Some(bell)));
         }
     }
 }

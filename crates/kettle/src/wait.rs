@@ -134,7 +134,8 @@ fn with_doorbell<R>(f: impl FnOnce(&Doorbell) -> io::Result<R>) -> io::Result<R>
         static BELL: RefCell<Option<(u32, Doorbell)>> = const { RefCell::new(None) };
     }
     let me = process::id();
-    let bell = match BELL.take() {
+    // At the end of a thread there may be nothing any more to keep it in.
+    let bell = match BELL.try_with(RefCell::take).ok().flatten() {
         Some((pid, bell)) if pid == me && bell.is_ours() => bell,
         _ => {
             // Doorbells are the session's, also where nothing else is shared between processes.
@@ -143,7 +144,7 @@ fn with_doorbell<R>(f: impl FnOnce(&Doorbell) -> io::Result<R>) -> io::Result<R>
         }
     };
     let result = f(&bell);
-    BELL.replace(Some((me, bell)));
+    let _ = BELL.try_with(|kept| kept.replace(Some((me, bell))));
     result
 }
 

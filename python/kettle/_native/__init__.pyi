@@ -14,6 +14,7 @@ from typing_extensions import Buffer  # in collections.abc from 3.12 on
 # ---------------------------------------------------------------- errors (made here, re-exported by `kettle`)
 
 class KettleError(Exception): ...
+class InternalError(KettleError): ...
 
 class OwnerDied(KettleError):
     pid: int

@@ -9,6 +9,7 @@
 //! by hand) register by themselves when they first need to, and hold again what is still there.
 
 use core::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::atomics::{AtomicBool, Ordering};
 use crate::sys::process;
@@ -72,14 +73,19 @@ extern "C" fn prepare() {
     if segment::header_if_any().is_none() {
         return;
     }
-    let ticket = ASKED_FOR.take().or_else(|| participants::expect_child().ok());
+    let ticket = caught(|| ASKED_FOR.take().or_else(|| participants::expect_child().ok())).flatten();
     core::mem::forget(segment::JOINING.lock());
     registry::lock_before_fork();
-    if let Some(ticket) = ticket {
-        // SAFETY: the lock was taken in the line before.
-        unsafe { registry::hold_all_for(ticket.participant()) };
-    }
     UNDER_WAY.set(Some(UnderWay { ticket }));
+    if let Some(ticket) = ticket {
+        // SAFETY: the lock was taken above.
+        let held = caught(|| unsafe { registry::hold_all_for(ticket.participant()) });
+        if held.is_none() {
+            // As if the table were full: the child registers by itself when it first needs to.
+            UNDER_WAY.set(Some(UnderWay { ticket: None }));
+            caught(|| participants::release(ticket));
+        }
+    }
 }
 
 extern "C" fn parent() {
@@ -89,9 +95,14 @@ extern "C" fn parent() {
 extern "C" fn child() {
     if let Some(UnderWay { ticket: Some(ticket) }) = UNDER_WAY.get() {
         // Failing, it registers by itself when it first needs to.
-        let _ = identity::adopt_locked(ticket);
+        let _ = caught(|| identity::adopt_locked(ticket));
     }
     unlock(true);
+}
+
+/// The C library calls the handlers, and no panic may pass through it. None: `body` panicked.
+fn caught<R>(body: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(body)).ok()
 }
 
 /// Undoes what [`prepare`] did, if it did: a session may have begun in another thread since.

@@ -22,12 +22,13 @@ const STACK_KEPT: usize = 4096;
 
 /// The object of a message.
 pub(crate) fn decode<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let mut decoder = DECODER.take().unwrap_or_else(|| Box::new(Decoder::new()));
+    let kept = DECODER.try_with(RefCell::take).ok().flatten();
+    let mut decoder = kept.unwrap_or_else(|| Box::new(Decoder::new()));
     let result = decoder.run(py, message);
     decoder.stack.clear();
     decoder.remembered.clear();
     decoder.stack.shrink_to(STACK_KEPT);
-    DECODER.set(Some(decoder));
+    let _ = DECODER.try_with(|place| place.replace(Some(decoder)));
     result
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Scratch(Vec<u8>);
 
 impl Scratch {
     pub(super) fn take() -> Self {
-        let mut bytes = KEPT.take();
+        let mut bytes = KEPT.try_with(RefCell::take).unwrap_or_default();
         bytes.clear();
         Self(bytes)
     }
@@ -34,7 +34,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if self.0.capacity() <= KEPT_MAX {
-            KEPT.replace(std::mem::take(&mut self.0));
+            let _ = KEPT.try_with(|kept| kept.replace(std::mem::take(&mut self.0)));
         }
     }
 }

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use super::{forward, this};
+use super::{answer, forward, this};
 use crate::errors;
 use crate::objects::{NothingNow, ObjectQueue};
 
@@ -150,11 +150,13 @@ unsafe extern "C" fn put<const WAITS: bool>(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        if nargs == 1 && kwnames.is_null() && put_now(slf, *args) {
-            return ffi::Py_NewRef(ffi::Py_None());
-        }
-        let general = if WAITS { &PUT } else { &PUT_NOWAIT };
-        general.call(slf, args, nargs, kwnames)
+        answer(|| {
+            if nargs == 1 && kwnames.is_null() && put_now(slf, *args) {
+                return ffi::Py_NewRef(ffi::Py_None());
+            }
+            let general = if WAITS { &PUT } else { &PUT_NOWAIT };
+            general.call(slf, args, nargs, kwnames)
+        })
     }
 }
 
@@ -166,40 +168,46 @@ unsafe extern "C" fn get(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        if nargs == 0 && kwnames.is_null() {
-            if let Ok(item) = this::<ObjectQueue>(slf).take_now(Python::assume_attached()) {
-                return item.into_ptr();
+        answer(|| {
+            if nargs == 0 && kwnames.is_null() {
+                if let Ok(item) = this::<ObjectQueue>(slf).take_now(Python::assume_attached()) {
+                    return item.into_ptr();
+                }
             }
-        }
-        GET.call(slf, args, nargs, kwnames)
+            GET.call(slf, args, nargs, kwnames)
+        })
     }
 }
 
 unsafe extern "C" fn get_nowait(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
     unsafe {
-        let py = Python::assume_attached();
-        match this::<ObjectQueue>(slf).take_now(py) {
-            Ok(item) => return item.into_ptr(),
-            // Programs poll, so this is ordinary too.
-            Err(NothingNow::Empty) => {
-                if let Ok(class) = errors::empty_class(py) {
-                    ffi::PyErr_SetNone(class.as_ptr());
-                    return std::ptr::null_mut();
+        answer(|| {
+            let py = Python::assume_attached();
+            match this::<ObjectQueue>(slf).take_now(py) {
+                Ok(item) => return item.into_ptr(),
+                // Programs poll, so this is ordinary too.
+                Err(NothingNow::Empty) => {
+                    if let Ok(class) = errors::empty_class(py) {
+                        ffi::PyErr_SetNone(class.as_ptr());
+                        return std::ptr::null_mut();
+                    }
                 }
+                Err(NothingNow::Otherwise) => {}
             }
-            Err(NothingNow::Otherwise) => {}
-        }
-        GET_NOWAIT.call(slf, std::ptr::null(), 0, std::ptr::null_mut())
+            GET_NOWAIT.call(slf, std::ptr::null(), 0, std::ptr::null_mut())
+        })
     }
 }
 
 unsafe extern "C" fn task_done(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
     unsafe {
-        if this::<ObjectQueue>(slf).one_done(Python::assume_attached()) {
-            return ffi::Py_NewRef(ffi::Py_None());
-        }
-        TASK_DONE.call(slf, std::ptr::null(), 0, std::ptr::null_mut())
+        answer(|| {
+            if this::<ObjectQueue>(slf).one_done(Python::assume_attached()) {
+                return ffi::Py_NewRef(ffi::Py_None());
+            }
+            TASK_DONE.call(slf, std::ptr::null(), 0, std::ptr::null_mut())
+        })
     }
 }

@@ -4,7 +4,7 @@ use pyo3::ffi::{self, PyMethodDefPointer};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::{ENTER_DOC, EXIT_DOC, Method, Quick, general, put, put_all, this};
+use super::{ENTER_DOC, EXIT_DOC, Method, Quick, answer, general, put, put_all, this};
 use crate::threads::condition::Condition;
 use crate::threads::event::Event;
 use crate::threads::lock::{Lock, RLock};
@@ -96,11 +96,13 @@ macro_rules! without_arguments {
         ) -> *mut ffi::PyObject {
             // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
             unsafe {
-                let $this = this::<$class>(slf);
-                if nargs == 0 && let Some(answer) = $answer {
-                    return answer;
-                }
-                general::<$class>($name, slf, args, nargs, std::ptr::null_mut())
+                answer(|| {
+                    let $this = this::<$class>(slf);
+                    if nargs == 0 && let Some(answer) = $answer {
+                        return answer;
+                    }
+                    general::<$class>($name, slf, args, nargs, std::ptr::null_mut())
+                })
             }
         }
     )*};
@@ -128,10 +130,12 @@ unsafe extern "C" fn wait(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        if nargs == 0 && kwnames.is_null() && this::<Event>(slf).is_set() {
-            return ffi::Py_NewRef(ffi::Py_True());
-        }
-        general::<Event>("wait", slf, args, nargs, kwnames)
+        answer(|| {
+            if nargs == 0 && kwnames.is_null() && this::<Event>(slf).is_set() {
+                return ffi::Py_NewRef(ffi::Py_True());
+            }
+            general::<Event>("wait", slf, args, nargs, kwnames)
+        })
     }
 }
 
@@ -143,20 +147,24 @@ unsafe extern "C" fn notify(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        if nargs == 0 && kwnames.is_null() && this::<Condition>(slf).notify_now(1) {
-            return ffi::Py_NewRef(ffi::Py_None());
-        }
-        general::<Condition>("notify", slf, args, nargs, kwnames)
+        answer(|| {
+            if nargs == 0 && kwnames.is_null() && this::<Condition>(slf).notify_now(1) {
+                return ffi::Py_NewRef(ffi::Py_None());
+            }
+            general::<Condition>("notify", slf, args, nargs, kwnames)
+        })
     }
 }
 
 unsafe extern "C" fn enter_guard(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
     unsafe {
-        if this::<Condition>(slf).enter_now() {
-            return ffi::Py_NewRef(ffi::Py_True());
-        }
-        general::<Condition>("__enter__", slf, std::ptr::null(), 0, std::ptr::null_mut())
+        answer(|| {
+            if this::<Condition>(slf).enter_now() {
+                return ffi::Py_NewRef(ffi::Py_True());
+            }
+            general::<Condition>("__enter__", slf, std::ptr::null(), 0, std::ptr::null_mut())
+        })
     }
 }
 
@@ -167,9 +175,11 @@ unsafe extern "C" fn exit_guard(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        if this::<Condition>(slf).give_back() {
-            return ffi::Py_NewRef(ffi::Py_None());
-        }
-        general::<Condition>("__exit__", slf, args, nargs, std::ptr::null_mut())
+        answer(|| {
+            if this::<Condition>(slf).give_back() {
+                return ffi::Py_NewRef(ffi::Py_None());
+            }
+            general::<Condition>("__exit__", slf, args, nargs, std::ptr::null_mut())
+        })
     }
 }

@@ -19,6 +19,7 @@ use std::any::{Any, type_name};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 
 use kettle_core::arena::{Block, Body, Handle, Ticket, Token};
@@ -57,8 +58,9 @@ struct Trial {
 }
 
 thread_local! {
-    /// The baggage of the message that this thread encodes or decodes now.
-    static NOW: RefCell<Option<Baggage>> = const { RefCell::new(None) };
+    /// The baggage of the message that this thread encodes or decodes now. It has no destructor, so that it is there for
+    /// what runs at the end of a thread; between messages there is nothing to drop.
+    static NOW: RefCell<ManuallyDrop<Option<Baggage>>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 /// A message: its bytes, and the blocks that go with it.
@@ -165,14 +167,18 @@ fn with_baggage<R>(baggage: Baggage, f: impl FnOnce() -> R) -> (R, Baggage) {
     struct Restore(Option<Baggage>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            NOW.replace(self.0.take());
+            exchange(self.0.take());
         }
     }
-    let restore = Restore(NOW.replace(Some(baggage)));
+    let restore = Restore(exchange(Some(baggage)));
     let result = f();
-    let baggage = NOW.take().unwrap_or_default();
+    let baggage = exchange(None).unwrap_or_default();
     drop(restore);
     (result, baggage)
+}
+
+fn exchange(baggage: Option<Baggage>) -> Option<Baggage> {
+    ManuallyDrop::into_inner(NOW.replace(ManuallyDrop::new(baggage)))
 }
 
 fn now<R>(f: impl FnOnce(&mut Baggage) -> R) -> Option<R> {
@@ -181,7 +187,7 @@ fn now<R>(f: impl FnOnce(&mut Baggage) -> R) -> Option<R> {
 
 /// Whether this thread is inside [`encode`] or [`decode`], and not in some other format.
 pub(crate) fn is_active() -> bool {
-    NOW.with_borrow(Option::is_some)
+    NOW.with_borrow(|now| now.is_some())
 }
 
 /// The process for which a message is encoded, if there is one.

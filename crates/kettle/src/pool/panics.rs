@@ -21,7 +21,8 @@ pub(super) fn watch() {
     panic::set_hook(Box::new(move |info| {
         if INSIDE.get() {
             let location = info.location().map(ToString::to_string);
-            SEEN.replace(Some((location, Backtrace::force_capture().to_string())));
+            let seen = Some((location, Backtrace::force_capture().to_string()));
+            let _ = SEEN.try_with(|place| place.replace(seen));
         } else {
             others(info);
         }

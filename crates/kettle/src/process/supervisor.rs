@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::panic::catch_unwind;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
@@ -164,6 +165,11 @@ pub fn active_children() -> Vec<(u32, String)> {
 
 /// When `main` has returned: daemons are killed, all others waited for.
 extern "C" fn end_of_main() {
+    // The C library calls this, and no panic may pass through it.
+    let _ = catch_unwind(end_children);
+}
+
+fn end_children() {
     let children = std::mem::take(&mut *lock(&CHILDREN));
     let (daemons, others): (Vec<_>, Vec<_>) = children.into_iter().filter(|c| !c.outlives).partition(|c| c.daemon);
     for daemon in &daemons {

@@ -20,13 +20,14 @@ thread_local! {
 /// More than this is not kept for the next message.
 const SCRATCH_KEPT: usize = 64 * 1024;
 
+/// What runs at the end of a thread may send too; then there is nothing to take it from, or to give it back to.
 fn scratch() -> Vec<u8> {
-    SCRATCH.take()
+    SCRATCH.try_with(RefCell::take).unwrap_or_default()
 }
 
 fn give_back(bytes: Vec<u8>) {
     if bytes.capacity() <= SCRATCH_KEPT {
-        SCRATCH.replace(bytes);
+        let _ = SCRATCH.try_with(|place| place.replace(bytes));
     }
 }
 

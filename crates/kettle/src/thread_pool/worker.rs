@@ -23,7 +23,11 @@ fn address(crew: &Arc<Crew>) -> usize {
 
 /// The seat of this thread, if it works for this crew.
 pub(super) fn seat_of(crew: &Arc<Crew>) -> Option<Arc<Seat>> {
-    HERE.with_borrow(|here| here.as_ref().filter(|(at, _)| *at == address(crew)).map(|(_, seat)| Arc::clone(seat)))
+    let seat = |here: &RefCell<Option<(usize, Arc<Seat>)>>| {
+        here.borrow().as_ref().filter(|(at, _)| *at == address(crew)).map(|(_, seat)| Arc::clone(seat))
+    };
+    // At the end of a thread it works for none any more.
+    HERE.try_with(seat).ok().flatten()
 }
 
 /// The life of a worker, who is on the roll.
