@@ -29,6 +29,12 @@ pub(crate) fn session_fd() -> PyResult<i32> {
     Ok(descriptor.map_err(errors::arena)?.as_raw_fd())
 }
 
+/// For tests that write over them: the fields of the arena's header, with place and length in bytes.
+#[pyfunction]
+pub(crate) fn arena_layout() -> Vec<(&'static str, usize, usize)> {
+    Session::layout()
+}
+
 /// The numbers of the descriptors that the core keeps in this process and that are still its own.
 #[pyfunction]
 pub(crate) fn descriptors() -> Vec<i32> {

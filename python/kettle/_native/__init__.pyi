@@ -58,6 +58,9 @@ class Descriptor:
     def close(self) -> None:
         """Closes it, if it is still ours. Again is nothing."""
 
+def arena_layout() -> list[tuple[str, int, int]]:
+    """The fields of the arena's header, with place and length in bytes: for tests that write over them."""
+
 def attach(fd: int, ticket: int) -> None:
     """In an exec'ed child: joins the session whose arena is `fd`, as the participant that `ticket` reserved."""
 

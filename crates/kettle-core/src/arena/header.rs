@@ -64,6 +64,41 @@ pub(super) struct Header {
     pub waiters: Waiters,
 }
 
+/// Each field with its place and length in bytes: for tests that write over them.
+pub(super) fn layout() -> Vec<(&'static str, usize, usize)> {
+    macro_rules! fields {
+        ($($field:ident),* $(,)?) => {
+            vec![$((stringify!($field), core::mem::offset_of!(Header, $field), size(|h: &Header| &h.$field))),*]
+        };
+    }
+    const fn size<T>(_: fn(&Header) -> &T) -> usize {
+        size_of::<T>()
+    }
+    fields![
+        magic,
+        layout,
+        dirty,
+        session,
+        namespace,
+        limit,
+        warm_limit,
+        lock,
+        stale,
+        generation,
+        segment_count,
+        unchecked,
+        freed,
+        runs,
+        damage,
+        counts,
+        doorbells,
+        segments,
+        bins,
+        participants,
+        waiters,
+    ]
+}
+
 #[repr(C)]
 pub(super) struct Counts {
     pub allocated_pages: AtomicU64,

@@ -8,7 +8,7 @@ use crate::sys::memory;
 
 use super::alloc::Allocator;
 use super::error::ArenaError;
-use super::header::{HEADER_LEN, Header};
+use super::header::{self, HEADER_LEN, Header};
 use super::pages::PAGE;
 use super::participants;
 use super::recover::{self, Reclaimed};
@@ -106,6 +106,12 @@ impl Session {
             participants,
             limit: Some(header.limit.load(Ordering::Relaxed)).filter(|&l| l != 0),
         })
+    }
+
+    /// For tests that write over them: the fields of the header, with place and length in bytes.
+    #[doc(hidden)]
+    pub fn layout() -> Vec<(&'static str, usize, usize)> {
+        header::layout()
     }
 
     /// Walks through everything and compares it with the books, for tests.

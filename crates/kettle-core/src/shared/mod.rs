@@ -56,6 +56,10 @@ impl Home for Processes {
         arena::participants::is_dead(owner)
     }
 
+    fn can_be(owner: Owner) -> bool {
+        owner.slot() != 0
+    }
+
     fn has_lost(owner: Owner) -> bool {
         arena::participants::has_lost_thread(owner)
     }

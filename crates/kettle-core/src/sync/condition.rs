@@ -3,6 +3,7 @@
 use super::{Fixed, Growing, Home, Node, Nodes};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::crash_point;
+use crate::damage::{self, What};
 use crate::stats::ConditionStatistics;
 use crate::sys::{Owner, futex};
 use crate::unwind::OnUnwind;
@@ -255,6 +256,10 @@ impl<N: Nodes> Condition<N> {
         while done < count {
             let Some((node, state)) = self.oldest() else { break };
             let owner = Owner::from_bits(state);
+            if owner.is_nobody() || !H::can_be(owner) {
+                damage::mark(H::SCOPE, What::Owner, 0, state);
+                break;
+            }
             if H::is_dead(owner) {
                 self.change(node, state, 0);
                 continue;

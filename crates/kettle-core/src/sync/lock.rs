@@ -195,8 +195,8 @@ impl Lock {
     fn inherit<H: Home>(&self, mine: u64, inner: bool) -> Option<Result<Acquired, LockError>> {
         let word = self.word.load(Ordering::Acquire);
         let owner = Owner::from_bits(word);
-        if owner.is_nobody() {
-            // Flags stand beside a holder only.
+        if owner.thread() == 0 || !H::can_be(owner) {
+            // Flags stand beside a holder only, and a holder is a thread.
             return (word != 0).then(|| {
                 damage::mark(H::SCOPE, What::Owner, 0, word);
                 Err(Stopped::Damaged.into())

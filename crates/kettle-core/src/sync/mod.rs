@@ -48,6 +48,12 @@ pub trait Home {
     /// Whether `owner` is gone for good. False when in doubt.
     fn is_dead(owner: Owner) -> bool;
 
+    /// Whether a word that lives here may name `owner`; another one was written by mistake.
+    #[inline]
+    fn can_be(_: Owner) -> bool {
+        true
+    }
+
     /// Whether the process of `owner` goes on without that thread. False when in doubt.
     fn has_lost(_: Owner) -> bool {
         false

@@ -2,7 +2,7 @@
 
 use super::{Home, ReleasedTooOften};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
-use crate::damage;
+use crate::damage::{self, What};
 use crate::stats::SemaphoreStatistics;
 use crate::sys::Owner;
 use crate::wait::{EventCount, Patience, Stopped, spin_until};
@@ -57,6 +57,10 @@ impl OwnedPermits {
         let me = H::me().participant_or_thread();
         for permit in self.all() {
             let word = permit.load(Ordering::Acquire);
+            if word != 0 && !H::can_be(Owner::from_bits(word)) {
+                damage::mark(H::SCOPE, What::Owner, 0, word);
+                return None;
+            }
             if word != 0
                 && H::is_dead(Owner::from_bits(word))
                 && permit.compare_exchange(word, me, Ordering::SeqCst, Ordering::Relaxed).is_ok()

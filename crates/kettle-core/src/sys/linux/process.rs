@@ -179,8 +179,11 @@ pub(super) fn open(pid: u32) -> io::Result<OwnedFd> {
 }
 
 /// Whether thread `thread` of the living process `pid` exists. Threads also vanish when their process executes
-/// another program. When it cannot be found out, the answer is yes.
+/// another program. When it cannot be found out, the answer is yes. Number 0 is no thread's.
 pub fn thread_exists(pid: u32, thread: u32) -> bool {
+    if thread == 0 {
+        return false;
+    }
     // SAFETY: signal 0 only asks.
     let r = unsafe { libc::syscall(libc::SYS_tgkill, pid as libc::pid_t, thread as libc::pid_t, 0) };
     r == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)

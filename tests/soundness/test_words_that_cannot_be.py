@@ -1,0 +1,68 @@
+"""Words of shared memory that none of our code writes: whoever meets one says so, and from then on everybody does."""
+
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kettle
+import kettle.multiprocessing as mp
+
+from .scribbles import KINDS, Arena
+
+
+def in_a_session_of_its_own(call: str) -> str:
+    """What a function of this module prints, called in a program of its own: what it damages is damaged for good."""
+    program = f"from tests.soundness.test_words_that_cannot_be import *; {call}"
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+def data_of(arena: Arena, kind: str) -> int:
+    """Where the data of the last small object of this kind begin."""
+    for at, _ in reversed(arena.objects(large=False)):
+        (state,) = struct.unpack_from("<Q", arena.memory, at)
+        if KINDS.get(state >> 8 & 0xFFFFFF) == kind:
+            return at + 64
+    raise AssertionError(f"no {kind}")
+
+
+def damage_a_lock(kind: str, word: int) -> None:
+    lock, queue = mp.Lock() if kind == "lock" else mp.RLock(), mp.Queue()
+    arena = Arena()
+    struct.pack_into("<Q", arena.memory, data_of(arena, kind), word)
+    for call in (lock.acquire, lambda: queue.put(1), queue.get):
+        try:
+            call()
+        except kettle.KettleError as error:
+            print(type(error).__name__)
+
+
+@pytest.mark.deadline(30)
+@pytest.mark.parametrize("word", [1 << 51, 1 << 5, 1 << 40, 1 << 31], ids=["no thread", "nobody", "generation", "flag"])
+@pytest.mark.parametrize("kind", ["lock", "rlock"])
+def test_a_lock_that_names_no_thread_is_damage(kind: str, word: int) -> None:
+    said = in_a_session_of_its_own(f"damage_a_lock({kind!r}, {word})")
+    assert said.split() == ["SessionDamaged"] * 3
+
+
+def damage_under_a_pool() -> None:
+    with mp.Pool(2) as pool:
+        assert pool.map(abs, range(-3, 3)) == [3, 2, 1, 0, 1, 2]
+        lock = mp.Lock()
+        arena = Arena()
+        struct.pack_into("<Q", arena.memory, data_of(arena, "lock"), 1 << 31)
+        for call in (lock.acquire, lambda: pool.map(abs, range(9)), lambda: pool.apply(abs, (1,))):
+            with pytest.raises(kettle.SessionDamaged):
+                call()
+    pool.join()
+    print("ended")
+
+
+@pytest.mark.deadline(30)
+def test_a_pool_in_a_damaged_session_says_so_and_ends() -> None:
+    assert in_a_session_of_its_own("damage_under_a_pool()") == "ended"
