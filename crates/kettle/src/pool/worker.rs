@@ -1,6 +1,7 @@
 //! A worker's life: the initializer, then task after task.
 
 use std::thread;
+use std::time::Duration;
 
 use kettle_core::arena::{Block, Token};
 use kettle_core::queue::Taken;
@@ -106,12 +107,14 @@ fn work(worker: &mut Worker) -> Result<(), OutOfMemory> {
             Ok(Assignment::Leave) | Err(_) => return Ok(()),
         };
         let Taken { block, parts, .. } = taken;
-        let calls = Calls::new(block.as_ref().map_or(&bytes, Block::as_slice), parts);
-        for (index, call) in (0..chunk.len).zip(calls) {
+        let mut calls = Calls::new(block.as_ref().map_or(&bytes, Block::as_slice), parts);
+        for index in 0..chunk.len {
             if !worker.begin(chunk, index) {
                 wait_for_the_end();
+                return Ok(());
             }
-            let (tag, message) = make(call).tell();
+            let made = calls.next().map_or_else(|| Made::Nothing("what was to be called is torn".into()), make);
+            let (tag, message) = made.tell();
             if as_word(tag, &message).is_some_and(|word| worker.report_word(chunk, index, word)) {
                 continue;
             }
@@ -175,9 +178,7 @@ fn written<T: Serialize>(words: &T) -> Message {
     codec::encode_own(words).unwrap_or_default()
 }
 
-/// The supervisor is about to end this process.
-fn wait_for_the_end() -> ! {
-    loop {
-        thread::park();
-    }
+/// The supervisor is about to end this process. If it does not, it never meant to: then this process goes, and is missed.
+fn wait_for_the_end() {
+    thread::sleep(Duration::from_secs(1));
 }

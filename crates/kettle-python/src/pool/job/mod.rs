@@ -326,19 +326,19 @@ impl Job {
     }
 
     /// Puts the values of tasks that follow each other; as [`put`](Self::put).
-    pub(super) fn put_words(&self, py: Python<'_>, first: u64, words: &[Word]) -> PyResult<bool> {
+    pub(super) fn put_words(&self, py: Python<'_>, first: u64, words: &[Word]) -> bool {
         let mut dropped = Vec::new();
         let mut state = self.state(py);
         if self.is_over() {
             // It was ended meanwhile.
-            return Ok(false);
+            return false;
         }
         state.has_done(py, first, words.len() as u64, &mut dropped);
-        let put = state.results.put_words(py, first, words);
+        state.results.put_words(py, first, words);
         let complete = state.is_complete();
         drop(state);
         drop(dropped);
-        put.map(|()| complete)
+        complete
     }
 }
 

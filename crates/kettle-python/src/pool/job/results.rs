@@ -67,18 +67,18 @@ impl Results {
 
     /// Puts the values of tasks that follow each other. None of this runs anybody's code: the values are numbers and the
     /// like, and what they take the place of is None.
-    pub(super) fn put_words(&mut self, py: Python<'_>, first: u64, words: &[Word]) -> PyResult<()> {
-        if let Self::All { values, .. } = self {
-            let values = values.bind(py);
-            for (place, word) in (first as usize..).zip(words) {
-                values.set_item(place, of_word(py, *word)?)?;
-            }
-            return Ok(());
-        }
+    pub(super) fn put_words(&mut self, py: Python<'_>, first: u64, words: &[Word]) {
         for (index, word) in (first..).zip(words) {
-            self.put(py, index, Ok(of_word(py, *word)?.unbind()));
+            match (of_word(py, *word), &mut *self) {
+                (Ok(value), Self::All { values, .. }) => {
+                    let _ = values.bind(py).set_item(index as usize, value);
+                }
+                (value, results) => {
+                    let outcome = value.map(Bound::unbind).map_err(|e| e.into_value(py).into_any());
+                    results.put(py, index, outcome);
+                }
+            }
         }
-        Ok(())
     }
 
     /// Puts an error in the place of all outcomes that are not there. What is not needed comes back, to be dropped.

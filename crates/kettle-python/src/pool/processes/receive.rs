@@ -60,7 +60,7 @@ impl Processes {
                 }
                 self.touch(py, step, &job);
                 self.ledger.counts.done.fetch_add(at.len() as u64, Ordering::Relaxed);
-                let complete = job.put_words(py, start + u64::from(from), &words[at])?;
+                let complete = job.put_words(py, start + u64::from(from), &words[at]);
                 self.has_put(py, &job, complete)
             }
             Event::Outcome { work: Chunk { job, start }, task: index, taken, at, .. } => {

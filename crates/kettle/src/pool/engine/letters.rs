@@ -1,8 +1,11 @@
 //! How tasks and outcomes stand in a message: a head of 24 bytes, then the front's own bytes.
 //!
 //! ```text
-//!   [ chunk: 64 ][ tasks in it, or which of them: 32 ][ flags: 32 ][ word of the front: 64 ]  bytes of the front …
+//!   [ chunk: 64 ][ tasks in it, or which of them: 32 ][ flags: 8 ][ check: 24 ][ word of the front: 64 ]  bytes …
 //! ```
+//!
+//! The check is made of the rest of the head: a number that was written over would have a worker do fewer tasks than are
+//! waited for, and nobody would ever know.
 
 use std::ops::Range;
 
@@ -60,6 +63,8 @@ pub(super) const TIMED: u32 = 1;
 const BODY_IS_PART: u32 = 2;
 /// There is nothing more to do.
 pub(super) const LEAVE: u32 = 4;
+/// So many bits are for flags.
+const FLAGS: u32 = 8;
 
 impl Head {
     pub(super) const LEN: usize = 24;
@@ -72,14 +77,26 @@ impl Head {
     fn write(self, to: &mut Vec<u8>) {
         to.extend_from_slice(&self.chunk.to_le_bytes());
         to.extend_from_slice(&self.number.to_le_bytes());
-        to.extend_from_slice(&self.flags.to_le_bytes());
+        to.extend_from_slice(&(self.flags | self.check() << FLAGS).to_le_bytes());
         to.extend_from_slice(&self.word.to_le_bytes());
     }
 
-    pub(super) fn read(bytes: &[u8; Self::LEN]) -> Self {
+    /// 24 bits that change with each bit of the rest.
+    fn check(self) -> u32 {
+        let numbers = u64::from(self.number) << 32 | u64::from(self.flags);
+        let mixed =
+            (self.chunk ^ self.word.rotate_left(24) ^ numbers.rotate_left(48)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ mixed >> 32) >> FLAGS) as u32 & (u32::MAX >> FLAGS)
+    }
+
+    /// None: no message begins so.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.first_chunk::<{ Self::LEN }>()?;
         let long = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
         let numbers = long(8);
-        Self { chunk: long(0), number: numbers as u32, flags: (numbers >> 32) as u32, word: long(16) }
+        let (flags, check) = ((numbers >> 32) as u32 & ((1 << FLAGS) - 1), (numbers >> (32 + FLAGS)) as u32);
+        let head = Self { chunk: long(0), number: numbers as u32, flags, word: long(16) };
+        (head.check() == check).then_some(head)
     }
 }
 
@@ -137,7 +154,7 @@ pub(super) fn take(
 /// The head of a message, and the message with its body out of the parts, if it travelled among them. None, and the
 /// session is marked, if the message is none of a pool's.
 fn opened(mut taken: Taken<Block>, bytes: &[u8]) -> Option<(Head, Taken<Block>)> {
-    let head = bytes.first_chunk().map(Head::read);
+    let head = Head::read(bytes);
     let body_is_part = head.is_some_and(|head| head.flags & BODY_IS_PART != 0);
     match head.filter(|_| taken.block.is_none() && !(body_is_part && taken.parts.is_empty())) {
         Some(head) => {
@@ -172,10 +189,29 @@ pub(super) fn take_all(
     let result = queue.take_all::<ArenaStore>(bytes, |letter, at| taken.push((letter, at)), patience);
     // Also if not all could be taken: these were.
     for (letter, at) in taken {
-        match bytes[at.clone()].first_chunk().map(Head::read) {
+        match Head::read(&bytes[at.clone()]) {
             Some(head) => each(head, letter, at),
             None => drop(damage::mark(Scope::Shared, What::Letter, 0, at.len() as u64)),
         }
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_was_written_over_is_none() {
+        let head = Head { chunk: 77, number: 8, flags: TIMED, word: 3 };
+        let mut bytes = Vec::new();
+        head.write(&mut bytes);
+        assert_eq!(Head::read(&bytes), Some(head));
+        for bit in 0..8 * Head::LEN {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Head::read(&bytes), None, "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert_eq!(Head::read(&bytes[1..]), None, "too short");
+    }
 }

@@ -83,6 +83,8 @@ pub(super) struct Seat<W> {
     pub(super) quota: Option<u32>,
     /// The jobs that it was taught.
     pub(super) known: Vec<u64>,
+    /// How many words were taken out of its ring.
+    pub(super) taken: u64,
     pub(super) pace: Pace,
 }
 
@@ -131,6 +133,7 @@ impl<W> Seat<W> {
             hand: VecDeque::new(),
             quota,
             known: Vec::new(),
+            taken: 0,
             pace: Pace::default(),
         }
     }

@@ -36,7 +36,11 @@ impl<W: Clone> Seat<W> {
             let words = self.receive_words(post, left);
             left -= words;
             if words == 0 {
-                if !has_letter || !self.receive_letter(post) {
+                if !has_letter {
+                    self.look_for_strays();
+                    break;
+                }
+                if !self.receive_letter(post) {
                     break;
                 }
                 left -= 1;
@@ -59,13 +63,24 @@ impl<W: Clone> Seat<W> {
         }
     }
 
+    /// Nothing was there of what is expected. A word is put after the messages that it follows: where there is another
+    /// one, and no message, no worker wrote it.
+    fn look_for_strays(&self) {
+        let expected = self.hand.front().map(|held| Mark::new(held.id, held.finished));
+        let is_stray = self.desk.words().is_next_another(self.taken, expected) && self.desk.outcomes.is_empty();
+        if is_stray && !matches!(self.phase, Phase::Ending { .. }) {
+            self.desk.words().is_damaged();
+        }
+    }
+
     /// Takes short outcomes of the chunk that it has first in hand.
     pub(super) fn receive_words(&mut self, post: &mut Post<W>, most: usize) -> usize {
         let judged = self.judged();
         let Some(held) = self.hand.front_mut() else { return 0 };
         let start = post.words.len();
         let most = (held.len - held.finished).min(u32::try_from(most).unwrap_or(u32::MAX));
-        let mut count = self.desk.words().take(Mark::new(held.id, held.finished), most, &mut post.words);
+        let expected = Mark::new(held.id, held.finished);
+        let mut count = self.desk.words().take(&mut self.taken, expected, most, &mut post.words);
         if judged
             .is_some_and(|(chunk, task)| chunk == held.id && (held.finished..held.finished + count).contains(&task))
         {

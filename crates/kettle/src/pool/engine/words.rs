@@ -6,6 +6,9 @@
 //!   word 16… slots of two words: [ the task's mark: 56 | tag: 8 ] [ value ]
 //! ```
 //!
+//! Each side keeps its own count to itself and believes only the other's, as far as that can be; what cannot be is
+//! [damage](kettle_core::damage).
+//!
 //! A slot is written before the count that covers it is stored, and not again before it was taken: a death in between
 //! leaves a slot that nobody sees. What does not fit goes through the queue of outcomes; since a worker reports its
 //! tasks in turn, the supervisor knows which mark comes next, and finds it at the front of the one or of the other: it
@@ -18,7 +21,7 @@ use kettle_core::arena::{ArenaError, Handle};
 use kettle_core::damage::{self, What};
 use kettle_core::shared::Bytes;
 use kettle_core::shared::cell;
-use kettle_core::sys::futex::Scope;
+use kettle_core::wait::Scope;
 
 use super::desk::Mark;
 
@@ -55,22 +58,23 @@ impl<'d> Ring<'d> {
         (&self.0[at], &self.0[at + 1])
     }
 
-    /// The worker puts one; false if there is no room.
-    pub(super) fn put(&self, mark: Mark, (tag, value): Word) -> bool {
-        let put = self.0[PUT].load(Ordering::Relaxed);
+    /// The worker, which has put so many, puts one; false if there is no room, or no telling.
+    pub(super) fn put(&self, put: &mut u64, mark: Mark, (tag, value): Word) -> bool {
         // [A] pairs with [B]: the slot is written again only after it was read.
-        let inside = put.wrapping_sub(self.0[TAKEN].load(Ordering::Acquire));
-        if inside >= LEN {
-            if inside > LEN {
-                damage::mark(Scope::Shared, What::Ring, 0, inside);
-            }
+        let waiting = put.wrapping_sub(self.0[TAKEN].load(Ordering::Acquire));
+        if waiting > LEN || self.0[PUT].load(Ordering::Relaxed) != *put {
+            self.is_damaged();
             return false;
         }
-        let (head, body) = self.slot(put);
+        if waiting == LEN {
+            return false;
+        }
+        let (head, body) = self.slot(*put);
         head.store(mark.bits() << 8 | u64::from(tag), Ordering::Relaxed);
         body.store(value, Ordering::Relaxed);
+        *put += 1;
         // [C] pairs with [D]: whoever sees the count sees the slot.
-        self.0[PUT].store(put.wrapping_add(1), Ordering::Release);
+        self.0[PUT].store(*put, Ordering::Release);
         true
     }
 
@@ -78,18 +82,18 @@ impl<'d> Ring<'d> {
         self.0[PUT].load(Ordering::Acquire) == self.0[TAKEN].load(Ordering::Relaxed)
     }
 
-    /// The supervisor takes those of a chunk that are there, from the task of `mark` on, at most `most` tasks.
-    pub(super) fn take(&self, mark: Mark, most: u32, to: &mut Vec<Word>) -> u32 {
-        let taken = self.0[TAKEN].load(Ordering::Relaxed);
+    /// The supervisor, which has taken so many, takes those of a chunk that are there, from the task of `mark` on, at
+    /// most `most` tasks.
+    pub(super) fn take(&self, taken: &mut u64, mark: Mark, most: u32, to: &mut Vec<Word>) -> u32 {
         // [D] pairs with [C].
-        let there = self.0[PUT].load(Ordering::Acquire).wrapping_sub(taken);
-        if there > LEN {
-            damage::mark(Scope::Shared, What::Ring, 0, there);
+        let there = self.0[PUT].load(Ordering::Acquire).wrapping_sub(*taken);
+        if there > LEN || self.0[TAKEN].load(Ordering::Relaxed) != *taken {
+            self.is_damaged();
             return 0;
         }
         let mut count = 0;
         while u64::from(count) < there && count < most {
-            let (head, body) = self.slot(taken.wrapping_add(u64::from(count)));
+            let (head, body) = self.slot(*taken + u64::from(count));
             let head = head.load(Ordering::Relaxed);
             if head >> 8 != mark.plus(count).bits() << 8 >> 8 {
                 break;
@@ -97,9 +101,23 @@ impl<'d> Ring<'d> {
             to.push((head as u8, body.load(Ordering::Relaxed)));
             count += 1;
         }
+        *taken += u64::from(count);
         // [B] pairs with [A].
-        self.0[TAKEN].store(taken.wrapping_add(u64::from(count)), Ordering::Release);
+        self.0[TAKEN].store(*taken, Ordering::Release);
         count
+    }
+
+    /// Whether the next word, of which it is known that so many were taken before, is there and is not that of `mark`.
+    pub(super) fn is_next_another(&self, taken: u64, mark: Option<Mark>) -> bool {
+        let is_there = self.0[PUT].load(Ordering::Acquire) != taken;
+        let bits = self.slot(taken).0.load(Ordering::Relaxed) >> 8;
+        is_there && mark.is_none_or(|mark| bits != mark.bits() << 8 >> 8)
+    }
+
+    /// What stands here was not put by a worker, or said to be taken by a supervisor.
+    #[cold]
+    pub(super) fn is_damaged(&self) {
+        damage::mark(Scope::Shared, What::Ring, 0, self.0[PUT].load(Ordering::Relaxed));
     }
 }
 
@@ -111,16 +129,16 @@ mod tests {
     fn words_are_taken_in_turn_and_only_those_that_are_meant() -> Result<(), ArenaError> {
         let room = room()?;
         let ring = Ring::of(&room);
-        let mut words = Vec::new();
+        let (mut words, mut put, mut taken) = (Vec::new(), 0, 0);
         assert!(ring.is_empty());
         for task in 0..3 {
-            assert!(ring.put(Mark::new(7, task), (4, u64::from(task) * 10)));
+            assert!(ring.put(&mut put, Mark::new(7, task), (4, u64::from(task) * 10)));
         }
-        assert!(ring.put(Mark::new(8, 0), (1, 0)));
-        assert_eq!(ring.take(Mark::new(7, 1), 9, &mut words), 0, "task 0 comes first");
-        assert_eq!(ring.take(Mark::new(7, 0), 9, &mut words), 3, "what follows is of another chunk");
+        assert!(ring.put(&mut put, Mark::new(8, 0), (1, 0)));
+        assert_eq!(ring.take(&mut taken, Mark::new(7, 1), 9, &mut words), 0, "task 0 comes first");
+        assert_eq!(ring.take(&mut taken, Mark::new(7, 0), 9, &mut words), 3, "what follows is of another chunk");
         assert_eq!(words, [(4, 0), (4, 10), (4, 20)]);
-        assert_eq!(ring.take(Mark::new(8, 0), 1, &mut words), 1);
+        assert_eq!(ring.take(&mut taken, Mark::new(8, 0), 1, &mut words), 1);
         assert!(ring.is_empty());
         Ok(())
     }
@@ -129,10 +147,11 @@ mod tests {
     fn a_full_ring_takes_no_more() -> Result<(), ArenaError> {
         let room = room()?;
         let ring = Ring::of(&room);
-        let put = (0..).take_while(|task| ring.put(Mark::new(1, *task), (0, 0))).count();
-        assert_eq!(put as u64, LEN);
-        assert_eq!(ring.take(Mark::new(1, 0), 1, &mut Vec::new()), 1);
-        assert!(ring.put(Mark::new(1, LEN as u32), (0, 0)));
+        let (mut put, mut taken) = (0, 0);
+        let count = (0..).take_while(|task| ring.put(&mut put, Mark::new(1, *task), (0, 0))).count();
+        assert_eq!(count as u64, LEN);
+        assert_eq!(ring.take(&mut taken, Mark::new(1, 0), 1, &mut Vec::new()), 1);
+        assert!(ring.put(&mut put, Mark::new(1, LEN as u32), (0, 0)));
         Ok(())
     }
 }

@@ -15,6 +15,8 @@ use crate::error::OutOfMemory;
 #[derive(Debug)]
 pub struct Worker {
     desk: Desk,
+    /// How many words it has put into its ring.
+    put: u64,
     scratch: Vec<u8>,
 }
 
@@ -53,7 +55,7 @@ pub struct Chunk {
 impl Worker {
     /// Sits down.
     pub fn new(desk: Desk) -> Self {
-        Self { desk, scratch: Vec::new() }
+        Self { desk, put: 0, scratch: Vec::new() }
     }
 
     /// Waits for the next thing to do. `bytes` is cleared, and then has what the front sent if that was short.
@@ -114,9 +116,9 @@ impl Worker {
     /// As [`report`](Self::report), for an outcome of at most eight bytes, which is quicker. False: it must be reported
     /// the other way.
     #[must_use]
-    pub fn report_word(&self, chunk: Chunk, index: u32, word: Word) -> bool {
+    pub fn report_word(&mut self, chunk: Chunk, index: u32, word: Word) -> bool {
         crash_point("pool.worker.before-report");
-        let put = self.desk.words().put(Mark::new(chunk.id, index), word);
+        let put = self.desk.words().put(&mut self.put, Mark::new(chunk.id, index), word);
         if put {
             self.ring();
         }
