@@ -175,6 +175,8 @@ pub enum Broken {
     OutOfMemory(OutOfMemory),
     /// The session's shared memory is damaged.
     Damaged(SessionDamaged),
+    /// A thread panicked while it worked for the pool; what it had received may be lost.
+    Panicked,
 }
 
 impl fmt::Display for Broken {
@@ -188,6 +190,7 @@ impl fmt::Display for Broken {
             Self::NoProcess(why) => write!(f, "the pool has no workers: {why}"),
             Self::OutOfMemory(e) => e.fmt(f),
             Self::Damaged(e) => e.fmt(f),
+            Self::Panicked => f.write_str("a thread panicked while it worked for the pool"),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
 use super::engine::{Desk, Lead, Limits, Supervisor, Waiter};
+use super::error::Broken;
 use super::state::State;
 use super::worker::{DeskToken, Start, WORKER};
 use crate::error::OutOfMemory;
@@ -47,8 +48,9 @@ impl Shared {
     pub(super) fn wait(self: &Arc<Self>, waiter: &Arc<Waiter>, patience: &Patience<'_>) -> Result<(), Stopped> {
         while !waiter.is_done() {
             if self.lead.take() {
+                let leading = Leading(self);
                 let result = self.lead_while(|| !waiter.is_done(), true, patience);
-                self.let_go();
+                drop(leading);
                 result?;
             } else {
                 self.lead.follow(waiter, || self.kick(), patience)?;
@@ -60,8 +62,8 @@ impl Shared {
     /// One look for whoever does not want to wait.
     pub(super) fn look(self: &Arc<Self>) {
         if self.lead.take() {
+            let _leading = Leading(self);
             self.step(true);
-            self.let_go();
         }
     }
 
@@ -73,6 +75,15 @@ impl Shared {
             }
             is_busy
         });
+    }
+
+    /// A leader that panics may take with it what it had received, and somebody would wait for it for ever.
+    fn note_panic(&self) -> bool {
+        let panics = thread::panicking();
+        if panics {
+            self.state().break_down(Broken::Panicked);
+        }
+        panics
     }
 
     /// Wakes the leader, if that one sleeps.
@@ -100,8 +111,9 @@ impl Shared {
             match self.lead.stand_in(is_busy, || false, &Patience::until(Deadline::after(IDLE))) {
                 Ok(_) => {
                     // Whoever waits without a limit is not told that the time is over.
+                    let leading = Standing(&self);
                     let _ = self.lead_while(|| !self.lead.is_wanted() && is_busy(), false, &Patience::forever());
-                    self.lead.let_go(is_busy);
+                    drop(leading);
                 }
                 Err(_) => {
                     let mut state = self.state();
@@ -181,6 +193,28 @@ impl Shared {
     fn start(&self, desk: Desk) -> Result<Process, StartError> {
         let start = Start { desk: DeskToken(desk), initializer: self.initializer.clone() };
         process::Builder::__new(WORKER.key(), &format!("{}-worker", self.name), start).daemon(true).start()
+    }
+}
+
+/// The lead in the hands of a thread that waits.
+struct Leading<'s>(&'s Arc<Shared>);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        self.0.note_panic();
+        self.0.let_go();
+    }
+}
+
+/// The lead in the hands of the deputy.
+struct Standing<'s>(&'s Shared);
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        if self.0.note_panic() {
+            self.0.state().has_deputy = false;
+        }
+        self.0.lead.let_go(|| self.0.state().is_busy());
     }
 }
 

@@ -37,8 +37,9 @@ impl Processes {
                 return Err(PyRuntimeError::new_err("a pool cannot be waited for by what it calls to send its tasks"));
             }
             if self.lead.take() {
+                let led = self.lead.held(|| self.is_busy(Some(py)));
                 let result = self.lead_until(py, &|| waiter.is_done(), deadline);
-                self.lead.let_go(|| self.is_busy(Some(py)));
+                drop(led);
                 if !result? {
                     return Ok(waiter.is_done());
                 }
@@ -141,8 +142,9 @@ impl Processes {
                 Some(Some(())) => {}
             }
             let enough = || self.lead.is_wanted() || !self.is_busy(Some(py));
+            let held = self.lead.held(|| self.is_busy(Some(py)));
             let led = self.lead_until(py, &enough, Deadline::NEVER);
-            self.lead.let_go(|| self.is_busy(Some(py)));
+            drop(held);
             if let Err(e) = led {
                 // No worker could be started, say: nobody else would tell those who wait.
                 self.fail_all(py, e.into_value(py).into_any())?;

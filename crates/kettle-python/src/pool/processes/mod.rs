@@ -55,6 +55,8 @@ pub(super) struct Processes {
     step: Mutex<Step>,
     /// Which thread is inside a round.
     stepping: AtomicU64,
+    /// A thread panicked in a round.
+    has_panicked: AtomicBool,
     lead: Lead,
     dismissed: AtomicBool,
     false_starts: FalseStarts,
@@ -108,7 +110,7 @@ impl Crew for Processes {
         match self.try_step() {
             Some(step) => {
                 let result = self.dispatch(py);
-                self.leave_step(step);
+                drop(step);
                 result?;
             }
             None => self.watch(py).kick(),
@@ -202,6 +204,7 @@ impl PoolCrew {
             step: Mutex::new(Step::default()),
             stepping: AtomicU64::new(0),
             lead: Lead::default(),
+            has_panicked: AtomicBool::new(false),
             dismissed: AtomicBool::new(false),
             false_starts: FalseStarts::default(),
             gone: Arc::new(Waiter::default()),
@@ -213,9 +216,7 @@ impl PoolCrew {
     fn staff(&self, py: Python<'_>) -> PyResult<()> {
         let crew = &self.crew;
         let Some(mut step) = crew.try_step() else { return Ok(()) };
-        let staffed = crew.receive(py, &mut step, true).and_then(|_| crew.staff(py));
-        crew.leave_step(step);
-        staffed
+        crew.receive(py, &mut step, true).and_then(|_| crew.staff(py))
     }
 
     /// Leads when nobody else does, until the pool is over: for a thread of its own.

@@ -87,6 +87,19 @@ impl Lead {
         self.taken.load(Ordering::SeqCst)
     }
 
+    /// Gives the lead, which the caller has, up when the result is dropped: also if the caller panics meanwhile.
+    pub fn held(&self, outstanding: impl FnOnce() -> bool) -> impl Drop {
+        struct Held<'l, F: FnOnce() -> bool>(&'l Lead, Option<F>);
+        impl<F: FnOnce() -> bool> Drop for Held<'_, F> {
+            fn drop(&mut self) {
+                if let Some(outstanding) = self.1.take() {
+                    self.0.let_go(outstanding);
+                }
+            }
+        }
+        Held(self, Some(outstanding))
+    }
+
     /// Gives the lead up. A waiter is woken to take it; if there is none and work is `outstanding`, the deputy.
     ///
     /// `outstanding` is asked after nobody leads any more: whoever brings work after that finds no leader, and calls the

@@ -269,7 +269,7 @@ impl State {
         }
     }
 
-    fn break_down(&mut self, broken: Broken) {
+    pub(in crate::pool) fn break_down(&mut self, broken: Broken) {
         self.give_up(|_| TaskError::Refused(SubmitError::Broken(broken.clone())));
         if matches!(self.door, Door::Open | Door::Closed) {
             self.door = Door::Broken(broken);
