@@ -1,5 +1,5 @@
-"""Thousands of kills at random instants, over all start methods, then the census; deadlocks, planted and not; and
-ten million mutated messages.
+"""Thousands of kills at random instants, over all start methods, then the census; deadlocks, planted and not;
+ten million mutated messages; and stray writes into the shared memory.
 
     python -m stress                         everything: 10,000 kills around queues and locks, 1,000 in pools; deadlocks
     python -m stress pool                    only this part
@@ -16,13 +16,14 @@ import sys
 
 from tests.death import leftovers
 
-from . import deadlocks, messages, pool, primitives
+from . import deadlocks, messages, pool, primitives, stray_writes
 
 PARTS = {
     "primitives": primitives.main,
     "pool": pool.main,
     "deadlocks": deadlocks.main,
     "messages": messages.main,
+    "stray_writes": stray_writes.main,
 }
 
 
