@@ -194,3 +194,15 @@ fn the_arena_without_its_descriptor() {
         assert_eq!(Block::copy_of(&large).unwrap().as_slice(), large);
     });
 }
+
+#[test]
+fn only_what_was_handed_over_can_be_taken() {
+    alone(|| {
+        let (reader, _writer) = child::pipe().unwrap();
+        // SAFETY: an integer, on a live descriptor. As one has it that C code opened.
+        assert_eq!(unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFD, 0) }, 0);
+        let refused = child::take_inherited(reader.as_raw_fd()).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
+        assert!(child::take_inherited(4000).is_err());
+    });
+}

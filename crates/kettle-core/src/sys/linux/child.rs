@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::descriptor::KnownFd;
@@ -52,7 +53,10 @@ impl Child {
         }
         let attributes = Attributes::new()?;
         let argv = pointers(arguments);
-        let envp = pointers(environment);
+        let numbers: Vec<_> = inherited.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
+        let told = CString::new(format!("{INHERITED}{}", numbers.join(",")))?;
+        let is_older = |entry: &&CString| entry.as_bytes().starts_with(INHERITED.as_bytes());
+        let envp = pointers(environment.iter().filter(|entry| !is_older(entry)).chain([&told]));
         let mut pid: libc::pid_t = 0;
         // SAFETY: the program is a C string; both lists end with a null pointer and point at C strings that outlive
         // the call; actions and attributes are initialised; posix_spawn only reads them.
@@ -197,8 +201,8 @@ impl AsFd for Child {
     }
 }
 
-fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
-    strings.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
+fn pointers<'a>(strings: impl IntoIterator<Item = &'a CString>) -> Vec<*mut libc::c_char> {
+    strings.into_iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
 }
 
 fn check(error: libc::c_int) -> io::Result<()> {
@@ -274,24 +278,34 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, writer))
 }
 
-/// Takes possession of a descriptor that this process was started with; from now on it is closed on exec.
+/// Where [`Child::start`] tells the new process which descriptors are handed over to it.
+const INHERITED: &str = "KETTLE_INHERITED=";
+
+/// Takes possession of a descriptor that [`Child::start`] handed over to this process; from now on it is closed on exec.
 ///
 /// # Errors
-/// When there is no such descriptor, or it is closed on exec: then it was opened here and has an owner, or was taken
-/// before.
+/// When there is no such descriptor, it was not handed over, or it was taken before.
 pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    static TAKEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+    // What the process began with, whatever the program has done to its environment since.
+    let environment = std::fs::read("/proc/self/environ")?;
+    let told = environment.split(|&b| b == 0).find_map(|entry| entry.strip_prefix(INHERITED.as_bytes()));
+    let mut numbers =
+        told.unwrap_or_default().split(|&b| b == b',').filter_map(|n| core::str::from_utf8(n).ok()?.parse().ok());
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: integers only.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     if flags < 0 {
         return Err(io::Error::last_os_error());
     }
-    if flags & libc::FD_CLOEXEC != 0 {
+    if flags & libc::FD_CLOEXEC != 0 || taken.contains(&fd) || !numbers.any(|number: RawFd| number == fd) {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "this descriptor was not inherited, or is taken"));
     }
+    taken.push(fd);
     // SAFETY: integers only.
     unsafe { libc::fcntl(fd, libc::F_SETFD, flags | libc::FD_CLOEXEC) };
-    // SAFETY: what Rust opens is closed on exec, so a descriptor that is not came with the program; and it can be
-    // taken here only once, since it has the mark from now on.
+    // SAFETY: the process that executed this one left it open for whoever takes it here, and said so in the environment
+    // that no one can change any more; each is given once. Nothing else here owns it, since nothing here opened it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
