@@ -13,11 +13,18 @@ conformance!(
     is_left_by_anybody,
     knows_whether_it_is_held_for_a_scope,
     knows_that_it_was_passed_on,
+    is_told_from_others,
     ends_late,
     is_interrupted,
     tells_how_it_is,
     serves_many_sleepers
 );
+
+fn is_told_from_others<W: World>() {
+    let [one, other] = [(); 2].map(|()| place::<W, _>(Lock::new(OnOwnerDeath::Raise)));
+    assert_eq!(one.holder().place(), one.clone().holder().place());
+    assert_ne!(one.holder().place(), other.holder().place());
+}
 
 fn excludes<W: World>() {
     let lock = place::<W, _>(Lock::new(OnOwnerDeath::Raise));

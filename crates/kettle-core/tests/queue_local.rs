@@ -319,6 +319,45 @@ fn those_who_wait_learn_of_the_end() {
 }
 
 #[test]
+fn says_how_many_there_are_and_how_it_gives_them() {
+    for order in [Order::Fifo, Order::Lifo, Order::Priority] {
+        let queue = LocalQueue::new(order, 3);
+        assert_eq!((queue.order(()), queue.maxsize(()), queue.is_empty(())), (order, 3, true));
+        for n in 1..=3 {
+            assert!(!queue.is_full(()));
+            put(&queue, n);
+            assert_eq!((queue.len(()), queue.len_unless_moved(()), queue.is_empty(())), (n, Some(n), false));
+        }
+        assert!(queue.is_full(()));
+    }
+}
+
+#[test]
+fn equals_leave_in_the_order_of_their_arrival() {
+    #[derive(Debug)]
+    struct Equal(u32);
+    impl PartialEq for Equal {
+        fn eq(&self, _: &Self) -> bool {
+            true
+        }
+    }
+    impl Eq for Equal {}
+    impl PartialOrd for Equal {
+        fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+    impl Ord for Equal {
+        fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+            std::cmp::Ordering::Equal
+        }
+    }
+    let queue = LocalQueue::new(Order::Priority, 0);
+    (0..100).for_each(|n| put(&queue, Equal(n)));
+    assert_eq!(drain(&queue).iter().map(|one| one.0).collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
+}
+
+#[test]
 fn items_move_out_in_order() {
     for (order, expected) in
         [(Order::Fifo, vec![2, 1, 3]), (Order::Lifo, vec![2, 1, 3]), (Order::Priority, vec![1, 2, 3])]

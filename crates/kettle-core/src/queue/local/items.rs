@@ -77,3 +77,19 @@ pub(super) fn give_memory_back(len: usize, capacity: usize, shrink_to: impl FnOn
 
 /// Queues shorter than this keep their memory.
 const WORTH_GIVING_BACK: usize = 1024;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_when_less_than_a_quarter_is_used() {
+        let left = |len, capacity| {
+            let mut left = capacity;
+            give_memory_back(len, capacity, |n| left = n);
+            left
+        };
+        assert_eq!([left(10, 39), left(10, 40), left(10, 43)], [39, 40, 43]);
+        assert_eq!([left(10, 44), left(10, 4000), left(0, 4)], [20, 20, 0]);
+    }
+}
