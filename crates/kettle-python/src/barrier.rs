@@ -110,6 +110,7 @@ impl Barrier {
     /// Waits for the other parties; the number says who came when, 0 first. The last to come runs the action.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u32> {
+        errors::take_part()?;
         let (action, default) = {
             let s = self.settings.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
             (s.action.as_ref().map(|a| a.clone_ref(py)), s.timeout)
@@ -119,6 +120,7 @@ impl Barrier {
 
     /// Arrives without waiting: None if the round before is still being ended.
     fn _arrive(slf: &Bound<'_, Self>) -> PyResult<Option<Arrival>> {
+        errors::take_part()?;
         let arrival = slf.get().body.arrive::<Processes>().map_err(|e| broken(slf.py(), e))?;
         Ok(arrival.map(|a| Arrival { at: At::Arena(slf.clone().unbind()), arrival: Mutex::new(Some(a)) }))
     }

@@ -14,6 +14,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::errors;
 use crate::memory::{Lease, SharedBytes};
 
 /// Copies of this many bytes are made with other threads let run.
@@ -108,6 +109,7 @@ unsafe fn export(
 #[pymethods]
 impl Lease {
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        errors::take_part()?;
         let (start, len) = slf.get().bytes();
         // SAFETY: the interpreter gives a view to fill; the lease keeps its bytes for as long as it lives.
         unsafe { export(slf.as_any(), start, len, view, flags) }
@@ -117,6 +119,7 @@ impl Lease {
 #[pymethods]
 impl SharedBytes {
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        errors::take_part()?;
         let (start, len) = slf.get().bytes();
         // SAFETY: the interpreter gives a view to fill; the handle keeps its bytes for as long as it lives.
         unsafe { export(slf.as_any(), start, len, view, flags) }

@@ -44,10 +44,18 @@ pub(crate) fn session_damaged() -> PyErr {
     SessionDamaged::new_err(damage::marked().to_string())
 }
 
-/// Raises if the session is marked as damaged: for methods that have no other way to find out.
+/// Raises if this process takes no part in the session and cannot: a forked child for which there was no room, or one in
+/// a pid namespace of its own. What it inherited is not held for it, and what it took would be in nobody's name.
+#[inline]
+pub(crate) fn take_part() -> PyResult<()> {
+    participants::try_me().map(drop).map_err(arena)
+}
+
+/// Raises if this process cannot take part in the session, or that is marked as damaged: for methods that have no other
+/// way to find out.
 #[inline]
 pub(crate) fn check() -> PyResult<()> {
-    if damage::is_marked(Scope::Shared) { Err(session_damaged()) } else { Ok(()) }
+    if damage::is_marked(Scope::Shared) { Err(session_damaged()) } else { take_part() }
 }
 
 /// Whether a wait ended well, False if it was too late.

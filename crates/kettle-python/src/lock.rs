@@ -38,6 +38,7 @@ fn wait_for<T>(
     deadline: Deadline,
     acquire: impl FnOnce(&Patience<'_>) -> Result<Acquired, LockError> + Send,
 ) -> PyResult<bool> {
+    errors::take_part()?;
     let py = slf.py();
     let r = wait_watched::<Processes, _>(slf.as_any(), wanted, acquire, |f| wait_outside(py, deadline, f))?;
     acquired(py, r, "lock")
@@ -216,7 +217,7 @@ impl Lock {
     }
 
     fn _is_mine(&self) -> bool {
-        self.body.owner() == Some(participants::me())
+        participants::try_me().is_ok_and(|me| self.body.owner() == Some(me))
     }
 
     fn _count(&self) -> u32 {

@@ -48,6 +48,7 @@ impl Queue {
     }
 
     fn put_parcel(&self, py: Python<'_>, parcel: Outgoing<'_>, deadline: Deadline) -> PyResult<()> {
+        errors::take_part()?;
         let place = place_of(&self.body);
         // In the ordinary case there is room and nobody in the way: no need to leave the interpreter.
         let parcel = match self.body.put(place, parcel, &Patience::instant()) {
@@ -60,6 +61,7 @@ impl Queue {
     }
 
     fn take(&self, py: Python<'_>, bytes: &mut Vec<u8>, deadline: Deadline) -> PyResult<Incoming> {
+        errors::take_part()?;
         match self.body.get::<ArenaStore>(bytes, &Patience::instant()) {
             Ok(taken) => return Ok(taken),
             Err(GetError::Empty | GetError::Interrupted) => {}
@@ -234,9 +236,11 @@ impl Queue {
 
     /// No more items are taken in; those inside can still be got, unless `immediate`, which drops them.
     #[pyo3(signature = (immediate=false))]
-    fn shutdown(&self, py: Python<'_>, immediate: bool) {
+    fn shutdown(&self, py: Python<'_>, immediate: bool) -> PyResult<()> {
+        errors::take_part()?;
         let body = &self.body;
         py.detach(|| body.shutdown::<ArenaStore>(immediate));
+        Ok(())
     }
 
     #[getter]
@@ -253,6 +257,7 @@ impl Queue {
     /// with items that it had not finished.
     #[pyo3(signature = (timeout=None))]
     fn join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        errors::take_part()?;
         let body = &self.body;
         match wait_outside(py, deadline(true, timeout), |p| body.join::<ArenaStore>(p))? {
             Ok(()) => Ok(true),

@@ -171,7 +171,7 @@ impl Consumers {
 
     /// `me` finished one. If it has none outstanding, one that another process took: passing work on is legal.
     pub(super) fn done<S: Store>(&self) -> Result<(), TooManyDone> {
-        let me = S::Home::me().participant().to_bits();
+        let me = S::Home::try_me().ok_or(TooManyDone)?.participant().to_bits();
         let lower = |w: u64| (w & COUNT != 0).then(|| w - 1);
         let own = |e: &AtomicU64| {
             e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| lower(w).filter(|_| w & !COUNT == me)).is_ok()

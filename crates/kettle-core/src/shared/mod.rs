@@ -41,6 +41,11 @@ impl Home for Processes {
     }
 
     #[inline]
+    fn try_me() -> Option<Owner> {
+        arena::participants::try_me().ok()
+    }
+
+    #[inline]
     fn my_thread() -> u32 {
         process::thread_id()
     }

@@ -300,7 +300,7 @@ impl Barrier {
     }
 
     fn sign<H: Home>(&self) -> Option<usize> {
-        let me = H::me().to_bits();
+        let me = H::try_me()?.to_bits();
         self.list.iter().position(|p| p.compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed).is_ok())
     }
 

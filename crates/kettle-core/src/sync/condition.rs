@@ -157,8 +157,8 @@ impl<N: Nodes> Condition<N> {
 
     /// Whether the waiter was notified; if so its place is given up.
     pub fn poll<H: Home>(&self, waiter: Waiter) -> bool {
-        let Some(node) = self.node(waiter) else { return false };
-        let mine = H::me().to_bits();
+        let (Some(node), Some(me)) = (self.node(waiter), H::try_me()) else { return false };
+        let mine = me.to_bits();
         // Sequentially consistent also when it fails: with `leave_door`, either the notifier sees the door or this sees
         // the grant.
         node.state.compare_exchange(mine | GRANTED, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
@@ -188,7 +188,8 @@ impl<N: Nodes> Condition<N> {
     /// Makes a dead waiter's grant the caller's. The node is then his, as long as he lives.
     fn take_over<H: Home>(node: &Node) -> bool {
         let state = node.state.load(Ordering::SeqCst);
-        let mine = H::me().to_bits() | GRANTED;
+        let Some(me) = H::try_me() else { return false };
+        let mine = me.to_bits() | GRANTED;
         state & STATE == GRANTED
             && H::is_dead(Owner::from_bits(state))
             && node.state.compare_exchange(state, mine, Ordering::SeqCst, Ordering::Relaxed).is_ok()
@@ -196,15 +197,15 @@ impl<N: Nodes> Condition<N> {
 
     /// Gives the place up; false if that was too late, since it was granted (or is not the caller's).
     fn abandon<H: Home>(&self, waiter: Waiter) -> bool {
-        let mine = H::me().to_bits();
-        let Some(node) = self.node(waiter) else { return false };
-        self.change(node, mine | WAITING, 0)
+        let (Some(node), Some(me)) = (self.node(waiter), H::try_me()) else { return false };
+        self.change(node, me.to_bits() | WAITING, 0)
     }
 
     /// Gives the place up. A notification that came meanwhile goes to the next waiter.
     pub fn withdraw<H: Home>(&self, waiter: Waiter) {
         let Some(node) = self.node(waiter) else { return };
-        if !self.abandon::<H>(waiter) && node.state.load(Ordering::SeqCst) == H::me().to_bits() | GRANTED {
+        let is_mine = || H::try_me().is_some_and(|me| node.state.load(Ordering::SeqCst) == me.to_bits() | GRANTED);
+        if !self.abandon::<H>(waiter) && is_mine() {
             self.notify::<H>(1);
             let free = OnUnwind::new(|| node.state.store(0, Ordering::SeqCst));
             crash_point("condition.withdraw.passed-on");
@@ -226,8 +227,10 @@ impl<N: Nodes> Condition<N> {
         loop {
             let seen = node.bell.load(Ordering::SeqCst);
             let naps = patience.naps();
-            if node.state.compare_exchange(H::me().to_bits() | GRANTED, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-            {
+            let take = |me: Owner| {
+                node.state.compare_exchange(me.to_bits() | GRANTED, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+            };
+            if H::try_me().is_some_and(take) {
                 return Ok(());
             }
             if let Err(stopped) = patience.sleep(&node.bell, seen, H::SCOPE) {

@@ -103,13 +103,13 @@ impl Lock {
     /// Takes the lock if it is free, and its memory is not damaged.
     #[inline]
     pub fn try_acquire_now<H: Home>(&self) -> bool {
-        !damage::is_marked(H::SCOPE) && self.take_if_free(H::me().to_bits())
+        !damage::is_marked(H::SCOPE) && H::try_me().is_some_and(|me| self.take_if_free(me.to_bits()))
     }
 
     /// The same for a scope, at whose end this thread will leave it.
     #[inline]
     pub fn try_acquire_scoped<H: Home>(&self) -> bool {
-        !damage::is_marked(H::SCOPE) && self.take_if_free(H::me().to_bits() | SCOPED)
+        !damage::is_marked(H::SCOPE) && H::try_me().is_some_and(|me| self.take_if_free(me.to_bits() | SCOPED))
     }
 
     /// Takes a lock that protects words of ours, for moments: what a holder left that is gone is whole, so it passes on

@@ -37,7 +37,16 @@ pub trait Home {
     const SCOPE: Scope;
 
     /// The thread that asks.
+    ///
+    /// # Panics
+    /// If it has no name here: [`try_me`](Self::try_me) says so instead.
     fn me() -> Owner;
+
+    /// The thread that asks. None: it has no name here, so it holds nothing, and can take nothing that names its holder.
+    #[inline]
+    fn try_me() -> Option<Owner> {
+        Some(Self::me())
+    }
 
     /// Its number in that name, sooner.
     #[inline]

@@ -49,12 +49,12 @@ impl OwnedPermits {
     }
 
     fn take<H: Home>(&self) -> Option<()> {
-        let me = H::me().participant_or_thread();
+        let me = H::try_me()?.participant_or_thread();
         self.all().iter().any(|p| p.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst).is_ok()).then_some(())
     }
 
     fn take_from_the_dead<H: Home>(&self) -> Option<()> {
-        let me = H::me().participant_or_thread();
+        let me = H::try_me()?.participant_or_thread();
         for permit in self.all() {
             let word = permit.load(Ordering::Acquire);
             if word != 0 && !H::can_be(Owner::from_bits(word)) {
@@ -100,7 +100,7 @@ impl OwnedPermits {
     /// # Errors
     /// When it has none.
     pub fn release<H: Home>(&self) -> Result<(), PermitNotHeld> {
-        let me = H::me().participant_or_thread();
+        let me = H::try_me().ok_or(PermitNotHeld)?.participant_or_thread();
         if !self.all().iter().any(|p| p.compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()) {
             return Err(PermitNotHeld);
         }

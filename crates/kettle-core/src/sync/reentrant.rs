@@ -124,7 +124,7 @@ impl ReentrantLock {
     /// Whether the thread that asks holds it.
     #[inline]
     pub fn is_mine<H: Home>(&self) -> bool {
-        self.lock.is_held_by(H::me())
+        H::try_me().is_some_and(|me| self.lock.is_held_by(me))
     }
 
     /// How often the thread that asks holds it.

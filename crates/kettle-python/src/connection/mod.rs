@@ -92,6 +92,7 @@ impl Connection {
 
     fn receive(&self, py: Python<'_>, limit: Option<usize>) -> PyResult<Incoming> {
         let descriptor = self.to_read()?;
+        self.take_part()?;
         let incoming = match self.packets(&descriptor) {
             Some(packets) => Some(packets.receive(py)?),
             None => self.stream(&descriptor).receive(py, limit)?,
@@ -106,7 +107,13 @@ impl Connection {
         }
     }
 
+    /// A bare pipe needs no session.
+    fn take_part(&self) -> PyResult<()> {
+        if self.channel.get().is_some() { errors::take_part() } else { Ok(()) }
+    }
+
     fn send_slice(&self, py: Python<'_>, descriptor: &InUse<'_>, bytes: &[u8]) -> PyResult<()> {
+        self.take_part()?;
         match self.packets(descriptor) {
             Some(packets) => packets.send_bytes(py, Tag::Pickle, bytes)?,
             None => self.stream(descriptor).send_bytes(py, bytes)?,
@@ -184,6 +191,7 @@ impl Connection {
     /// Sends an object. Returns when it is on its way; what cannot be pickled raises here.
     fn send(&self, obj: &Bound<'_, PyAny>) -> PyResult<()> {
         let descriptor = self.to_write()?;
+        self.take_part()?;
         match self.packets(&descriptor) {
             Some(packets) => packets.send(obj)?,
             None => self.stream(&descriptor).send_bytes(obj.py(), pickle::dumps(obj)?.as_bytes())?,
