@@ -98,6 +98,54 @@ fn dies_at(point: &str) {
     });
 }
 
+/// Where a thread panics, its process lives on: nothing is locked, and it goes on itself.
+fn panics_at(point: &str) {
+    const PANICKED: i32 = 7;
+    alone(|| {
+        let session = Session::get().unwrap();
+        session.set_warm_limit(1 << 20);
+        session.set_limit(Some(24 << 20));
+        let kept = Handle::with_tail(3000, || Empty).unwrap();
+        let before = session.statistics().unwrap();
+        for visit in 1.. {
+            let spec = format!("{point}:{visit}:panic");
+            let child = Child::fork(|| {
+                kettle_core::arm_crash_point(&spec);
+                let result = std::panic::catch_unwind(exercise);
+                kettle_core::disarm_crash_point();
+                if result.is_err() {
+                    session.check().unwrap_or_else(|e| panic!("{spec}: {e}"));
+                    drop(Block::copy_of(&[3; 50_000]).unwrap());
+                    drop(Handle::with_tail(2 << 20, || Empty).unwrap());
+                    session.reclaim().unwrap();
+                    session.check().unwrap_or_else(|e| panic!("after reclaim, {spec}: {e}"));
+                    // SAFETY: _exit takes an integer.
+                    unsafe { libc::_exit(PANICKED) };
+                }
+            });
+            match child.wait() {
+                Ended::Exited(PANICKED) => {}
+                Ended::Exited(0) if visit > 1 => break,
+                ended => panic!("{spec}: {ended:?}"),
+            }
+            // What it had in hand went with it.
+            session.reclaim().unwrap();
+            session.check().unwrap_or_else(|e| panic!("{spec}: {e}"));
+            assert_eq!(session.statistics().unwrap().objects, before.objects, "{spec}: something was left behind");
+            if visit == 12 {
+                break;
+            }
+        }
+        drop(kept);
+        session.check().unwrap();
+    });
+}
+
+#[test]
+fn a_panic_at_any_point_leaves_nothing_locked() {
+    POINTS.iter().for_each(|point| panics_at(point));
+}
+
 macro_rules! points {
     ($($test:ident: $point:literal),* $(,)?) => {
         $(
@@ -106,6 +154,7 @@ macro_rules! points {
                 dies_at($point);
             }
         )*
+        const POINTS: &[&str] = &[$($point),*];
     };
 }
 

@@ -165,6 +165,73 @@ fn a_getter_at_every_step() {
     }
 }
 
+/// As [`a_putter_at_every_step`], but the putter panics and lives on: nothing is locked, and the others go on at once.
+#[test]
+fn a_putter_that_panics_at_every_step() {
+    for (crash, published) in PUT_POINTS.into_iter().chain([("lock.release.before", true)]) {
+        for visit in [1, 2, 30] {
+            if visit > 1 && crash.ends_with("first-chunk") {
+                continue;
+            }
+            let spec = format!("{crash}:{visit}");
+            leaves_nothing(&spec, |q| {
+                let next = place::<W, _>(Tally::new());
+                let put = || {
+                    loop {
+                        put_one(q, next.get(0));
+                        next.add(0, 1);
+                    }
+                };
+                panics_at(&spec, put, || {
+                    let done = next.get(0) + u64::from(published);
+                    assert_eq!(u64::from(q.len()), done, "{spec}");
+                    Child::fork(|| put_many(q, done, done + 60)).succeeds();
+                    assert_eq!(rest(q), (0..done + 60).collect::<Vec<_>>(), "{spec}");
+                });
+            });
+        }
+    }
+}
+
+/// As [`a_getter_at_every_step`]: what it had not committed is there for the next one, whole, and is not counted as taken.
+#[test]
+fn a_getter_that_panics_at_every_step() {
+    for (crash, taken) in [
+        ("queue.get.claimed-chunk", false),
+        ("queue.get.before-free-chunk", false),
+        ("arena.block.taken", false),
+        ("queue.get.claimed", false),
+        ("queue.get.before-commit", false),
+        ("queue.get.committed", true),
+        ("queue.get.before-unlock", true),
+        ("queue.get.before-notify", true),
+        ("lock.release.before", true),
+    ] {
+        for visit in [1, 2] {
+            let spec = format!("{crash}:{visit}");
+            leaves_nothing(&spec, |q| {
+                put_many(q, 0, 100);
+                let next = place::<W, _>(Tally::new());
+                let get = || {
+                    loop {
+                        assert_eq!(get_one(q), Some(next.get(0)));
+                        next.add(0, 1);
+                    }
+                };
+                panics_at(&spec, get, || {
+                    let got = next.get(0) + u64::from(taken);
+                    assert_eq!(u64::from(q.len()), 100 - got, "{spec}");
+                    assert_eq!(q.unfinished::<S<W>>(), 100, "{spec}");
+                    Child::fork(|| put_many(q, 100, 120)).succeeds();
+                    assert_eq!(rest(q), (got..120).collect::<Vec<_>>(), "{spec}");
+                    (0..120).for_each(|_| q.task_done::<S<W>>().unwrap());
+                    assert_eq!(q.unfinished::<S<W>>(), 0, "{spec}");
+                });
+            });
+        }
+    }
+}
+
 /// The whole queue dies with its last process, while messages of other dead processes are in it.
 #[test]
 fn a_queue_goes_with_its_last_holder() {

@@ -222,6 +222,30 @@ pub fn me<W: World>() -> kettle_core::sys::Owner {
     H::<W>::me()
 }
 
+/// Forks a process in which `body` panics at `crash`, and runs `others` while that process lives on.
+#[cfg(feature = "crash-points")]
+pub fn panics_at(crash: &str, body: impl FnOnce(), others: impl FnOnce()) {
+    let (panicked, over) = (support::Gate::new(), support::Gate::new());
+    let child = Child::fork(|| {
+        panics_here(crash, body);
+        panicked.open();
+        over.pass();
+    });
+    panicked.pass();
+    others();
+    over.open();
+    child.succeeds();
+}
+
+/// The same in this process: `body` panics at `crash`.
+#[cfg(feature = "crash-points")]
+pub fn panics_here(crash: &str, body: impl FnOnce()) {
+    kettle_core::arm_crash_point(&format!("{crash}:panic"));
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    kettle_core::disarm_crash_point();
+    assert!(result.is_err(), "nobody passed {crash}");
+}
+
 /// Forks a process that runs `body` until it dies at `crash`; then asserts that it did.
 #[cfg(feature = "crash-points")]
 pub fn dies_at(crash: &str, body: impl FnOnce()) {
