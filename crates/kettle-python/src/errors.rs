@@ -58,6 +58,11 @@ pub(crate) fn check() -> PyResult<()> {
     if damage::is_marked(Scope::Shared) { Err(session_damaged()) } else { take_part() }
 }
 
+/// `error`, unless it comes of damage: a lock that could not be taken again, say, is not there to be left.
+pub(crate) fn unless_damaged(error: PyErr) -> PyErr {
+    check().err().unwrap_or(error)
+}
+
 /// Whether a wait ended well, False if it was too late.
 pub(crate) fn in_time(result: Result<(), Stopped>) -> PyResult<bool> {
     match result {

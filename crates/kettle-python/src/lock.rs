@@ -213,7 +213,9 @@ pub(crate) struct Lock {
 #[pymethods]
 impl Lock {
     fn release(&self) -> PyResult<()> {
-        self.body.release::<Processes>().map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
+        self.body
+            .release::<Processes>()
+            .map_err(|_| errors::unless_damaged(PyValueError::new_err("semaphore or lock released too many times")))
     }
 
     fn _is_mine(&self) -> bool {
@@ -261,14 +263,16 @@ pub(crate) struct RLock {
 #[pymethods]
 impl RLock {
     fn release(&self) -> PyResult<()> {
-        self.body
-            .release::<Processes>()
-            .map_err(|_| PyAssertionError::new_err("attempt to release recursive lock not owned by thread"))
+        self.body.release::<Processes>().map_err(|_| {
+            errors::unless_damaged(PyAssertionError::new_err("attempt to release recursive lock not owned by thread"))
+        })
     }
 
     /// Leaves the lock altogether; says how often it was held. For a condition's wait.
     fn _release_save(&self) -> PyResult<u32> {
-        self.body.release_all::<Processes>().map_err(|_| PyRuntimeError::new_err("cannot release un-acquired lock"))
+        self.body
+            .release_all::<Processes>()
+            .map_err(|_| errors::unless_damaged(PyRuntimeError::new_err("cannot release un-acquired lock")))
     }
 
     /// Takes it as often as `_release_save` said.

@@ -97,7 +97,7 @@ impl Semaphore {
     fn release(&self, n: i64) -> PyResult<()> {
         let n =
             u32::try_from(n).ok().filter(|n| *n > 0).ok_or_else(|| PyValueError::new_err("n must be one or more"))?;
-        let too_often = || PyValueError::new_err("semaphore or lock released too many times");
+        let too_often = || errors::unless_damaged(PyValueError::new_err("semaphore or lock released too many times"));
         match &self.permits {
             Permits::Free(s) => s.release::<Processes>(n).map_err(|_| too_often()),
             Permits::Owned(s) => (0..n).try_for_each(|_| s.release::<Processes>()).map_err(|_| too_often()),

@@ -207,8 +207,9 @@ words_only! {
     EventCount => EVENT_COUNT,
 }
 
-// SAFETY: `repr(C)` and atomics alone. It refers to chunks and blocks by offset; the processes of a session trust each
-// other's code to follow the protocol in queue/README.md, which is what keeps those offsets good across deaths.
+// SAFETY: `repr(C)` and atomics alone. It refers to chunks and blocks by offset; whatever bytes stand there, offsets,
+// lengths and positions are checked where they are read, and followed only inside of the arena: see queue/README.md,
+// "What is believed".
 unsafe impl Body for queue::Queue {
     const KIND: u32 = kind::QUEUE;
 

@@ -209,7 +209,9 @@ impl Barrier {
                 .changed
                 .wait_for(patience, H::SCOPE, arrive, || if self.find_dead::<H>() { arrive() } else { None })
                 .map_err(|stopped| {
-                    self.abort::<H>();
+                    if stopped != Stopped::Damaged {
+                        self.abort::<H>();
+                    }
                     BarrierError::of(stopped)
                 })?,
         }?;
@@ -272,6 +274,10 @@ impl Barrier {
 
     /// Breaks the round in which one waited in vain; if it ended just now, tells how.
     fn give_up<H: Home>(&self, arrival: &Arrival, stopped: Stopped) -> Result<u32, BarrierError> {
+        if stopped == Stopped::Damaged {
+            // The others are told the same.
+            return Err(BarrierError::Damaged);
+        }
         if self.break_round::<H>(arrival.round) {
             return Err(BarrierError::of(stopped));
         }
