@@ -94,7 +94,8 @@ def _children_of(parent: int) -> set[int]:
 
 def _is_a_helper(pid: int) -> bool:
     command = _text(f"/proc/{pid}/cmdline")
-    return "multiprocessing.resource_tracker" in command or "multiprocessing.forkserver" in command
+    helpers = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "llvm-symbolizer")  # of a sanitizer
+    return any(helper in command for helper in helpers)
 
 
 def _numbers(directory: str) -> set[int]:
