@@ -1,6 +1,6 @@
 //! Objects as messages: which part stands in the queue, which in blocks of its own.
 
-use kettle_core::arena::Block;
+use kettle_core::arena::{Block, Names};
 use kettle_core::queue::{Body, INLINE_MAX, Parcel, Taken};
 use kettle_core::shared::ArenaStore;
 use pyo3::buffer::PyBuffer;
@@ -28,14 +28,17 @@ pub(crate) fn with_parcel_of<T>(
     inline_max: usize,
     send: impl FnOnce(Parcel<'_, ArenaStore>) -> PyResult<T>,
 ) -> PyResult<T> {
-    let (tag, bytes, buffers): (Tag, &[u8], &[PyBuffer<u8>]) = match encoded {
-        Encoded::Word(tag, word, len) => (*tag, &word[..*len], &[]),
-        Encoded::Bytes(b) => (Tag::Bytes, b.as_bytes(), &[]),
-        Encoded::Str(s) => (Tag::Str, s.to_str()?.as_bytes(), &[]),
-        Encoded::Compact(compact) => (Tag::Compact, compact.as_bytes(), &[]),
-        Encoded::Pickle(pickle, buffers) => (Tag::Pickle, pickle.as_bytes(py), buffers),
+    let (tag, bytes, buffers, names): (Tag, &[u8], &[PyBuffer<u8>], Option<&Names>) = match encoded {
+        Encoded::Word(tag, word, len) => (*tag, &word[..*len], &[], None),
+        Encoded::Bytes(b) => (Tag::Bytes, b.as_bytes(), &[], None),
+        Encoded::Str(s) => (Tag::Str, s.to_str()?.as_bytes(), &[], None),
+        Encoded::Compact(compact) => (Tag::Compact, compact.as_bytes(), &[], None),
+        Encoded::Pickle(pickle, buffers, names) => (Tag::Pickle, pickle.as_bytes(py), buffers, Some(names)),
     };
-    let parts = buffers.iter().map(|b| block_of_buffer(py, b)).collect::<PyResult<Vec<_>>>()?;
+    let mut parts = buffers.iter().map(|b| block_of_buffer(py, b)).collect::<PyResult<Vec<_>>>()?;
+    if let Some(names) = names {
+        parts.extend(names.pack().map_err(errors::arena)?);
+    }
     let body = if bytes.len() <= inline_max { Body::Inline(bytes) } else { Body::Block(block_of_bytes(py, bytes)?) };
     send(Parcel::blocks(tag as u8, body, parts))
 }
@@ -54,9 +57,11 @@ fn block_of_buffer(py: Python<'_>, buffer: &PyBuffer<u8>) -> PyResult<Block> {
 }
 
 /// The object of a message that was taken; `inline` is its body unless that stands in a block.
-pub(crate) fn rebuild<'py>(py: Python<'py>, taken: Taken<Block>, inline: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn rebuild<'py>(py: Python<'py>, mut taken: Taken<Block>, inline: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let tag = Tag::from_u8(taken.tag)?;
     if tag == Tag::Pickle {
+        // Held until the pickle's own handles are made.
+        let _names = Names::unpack(&mut taken.parts).map_err(errors::arena)?;
         let buffers = taken
             .parts
             .into_iter()

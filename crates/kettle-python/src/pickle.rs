@@ -13,9 +13,12 @@ use pyo3::sync::{MutexExt, PyOnceLock};
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 use std::sync::Mutex;
 
+use kettle_core::arena::{Names, Token};
+
 use crate::buffers;
 use crate::compact::{self, Compact};
 use crate::methods::calls;
+use crate::{errors, primitive};
 
 /// What kind of body a message has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +62,8 @@ pub(crate) enum Encoded<'py> {
     Str(Bound<'py, PyString>),
     /// A small container of plain objects.
     Compact(Compact),
-    /// A pickle, and the buffers that travel beside it.
-    Pickle(Pickle, Vec<PyBuffer<u8>>),
+    /// A pickle, the buffers that travel beside it, and the handles in it.
+    Pickle(Pickle, Vec<PyBuffer<u8>>, Names),
 }
 
 /// The bytes of a pickle: as the pickler handed them over, if it did so in one piece.
@@ -81,8 +84,9 @@ impl Pickle {
 /// Buffers of at least this many bytes travel beside the pickle; for smaller ones a block costs more than the copy.
 pub(crate) const OUT_OF_BAND: usize = 64 * 1024;
 
-/// So many buffers travel beside a pickle; a pool may have to send the pickle itself as one more part.
-const BUFFERS_MAX: usize = kettle_core::queue::PARTS_MAX - 1;
+/// So many buffers travel beside a pickle; its names are one more part, and a pool may have to send the pickle itself as
+/// another.
+const BUFFERS_MAX: usize = kettle_core::queue::PARTS_MAX - 2;
 
 /// Encodes `obj`, or raises what pickling it raised.
 pub(crate) fn encode<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
@@ -108,8 +112,8 @@ pub(crate) fn encode<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
     } else if let Some(compact) = compact::encode(obj) {
         return Ok(Encoded::Compact(compact));
     }
-    let (pickle, buffers) = pickle(py, obj, true)?;
-    Ok(Encoded::Pickle(pickle, buffers))
+    let ((pickle, buffers), names) = for_a_message(|| pickle(py, obj, true))?;
+    Ok(Encoded::Pickle(pickle, buffers, names))
 }
 
 /// Finds the reducer of a class: in the first of two dicts, or in the second. Both are looked at each time, so what is
@@ -299,7 +303,41 @@ pub(crate) fn by_value(obj: &Bound<'_, PyAny>) -> Option<PyResult<Vec<u8>>> {
     Some(fallback?.bind(obj.py()).call1((obj,)).and_then(|pickle| pickle.extract()))
 }
 
-/// A pickle with everything inside.
+/// Runs `pickle`, which makes a message, and gives the handles that are in it: they live as long as the message does.
+fn for_a_message<T>(pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Names)> {
+    let (result, names) = Names::collect(|| primitive::to_anybody(pickle));
+    Ok((result?, names))
+}
+
+/// As [`by_value`], for a message.
+pub(crate) fn by_value_for_a_message(obj: &Bound<'_, PyAny>) -> Option<PyResult<(Vec<u8>, Names)>> {
+    let (pickle, names) = Names::collect(|| primitive::to_anybody(|| by_value(obj)));
+    Some(pickle?.map(|pickle| (pickle, names)))
+}
+
+/// What ends a pickle behind which stands the token of its names. Pickles end with a dot.
+const SEEN_OFF: [u8; 8] = *b"\0kettle\0";
+
+/// Makes a pickle with everything inside and hands it to `send`, which takes it where the session cannot see it: over a
+/// socket, say. If there are handles in it, the token of a list of them stands behind its end, where pickle does not look.
+pub(crate) fn send_off(obj: &Bound<'_, PyAny>, send: impl FnOnce(&[u8]) -> PyResult<()>) -> PyResult<()> {
+    let py = obj.py();
+    let ((pickle, _), names) = for_a_message(|| pickle(py, obj, false))?;
+    let Some(token) = names.see_off().map_err(errors::arena)? else { return send(pickle.as_bytes(py)) };
+    send(&[pickle.as_bytes(py), &token.to_bytes(), &SEEN_OFF].concat()).inspect_err(|_| {
+        // It never will.
+        let _ = Names::arrived(&token);
+    })
+}
+
+/// The handles of a pickle that was sent off, and arrives now.
+pub(crate) fn arrived(pickle: &[u8]) -> Names {
+    let token = pickle.strip_suffix(&SEEN_OFF).and_then(<[u8]>::last_chunk);
+    // A message that others have looked at may have arrived before: then each handle says whether it is still there.
+    token.and_then(|token| Names::arrived(&Token::from_bytes(token)).ok()).unwrap_or_default()
+}
+
+/// A pickle with everything inside. Handles in it live as long as the session.
 #[pyfunction]
 pub(crate) fn dumps<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let py = obj.py();

@@ -27,11 +27,24 @@ pub(crate) fn recipient() -> Option<Ticket> {
     SENDING_TO.get()
 }
 
-/// The token of a handle: granted to the child that is being started, or for whoever may get it.
+/// Runs `f`, which makes a message for anybody, also while this thread pickles for a child.
+pub(crate) fn to_anybody<T>(f: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Ticket>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SENDING_TO.set(self.0);
+        }
+    }
+    let _restore = Restore(SENDING_TO.take());
+    f()
+}
+
+/// The token of a handle: granted to the child that is being started, or for whoever gets the message; outside of
+/// either, for whoever may get it.
 pub(crate) fn token<'py, T: Body>(py: Python<'py>, handle: &Handle<T>) -> Bound<'py, PyBytes> {
     let token = match recipient() {
         Some(ticket) => handle.token_for(ticket),
-        None => handle.token_pinned(),
+        None => handle.token_to_send(),
     };
     PyBytes::new(py, &token.to_bytes())
 }

@@ -165,6 +165,7 @@ pub(crate) fn arena_statistics<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDi
         ("objects", field(|s| s.objects)),
         ("queued_bytes", field(|s| s.in_queues.all.bytes)),
         ("queued_messages", field(|s| s.in_queues.all.messages)),
+        ("pinned", field(|s| s.pinned)),
         ("participants", field(|s| s.participants as u64)),
         ("limit", field(|s| s.limit.unwrap_or(0))),
     ] {

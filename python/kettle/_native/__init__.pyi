@@ -75,7 +75,7 @@ def child_gone(ticket: int) -> None:
 
 def sending_to(ticket: int | None) -> int | None:
     """While this thread pickles the start data of a child that is not running yet, handles are granted to that
-    child instead of being pinned for the session. Gives the previous value back."""
+    child instead of being held by the message, or pinned. Gives the previous value back."""
 
 def before_fork() -> None: ...
 def after_fork_in_parent() -> None: ...

@@ -9,6 +9,7 @@ from multiprocessing.managers import BaseProxy, Token
 from typing import Any
 
 from kettle.multiprocessing import pool, shared_memory
+from kettle.multiprocessing.connection import Client, Listener
 from kettle.multiprocessing.context import _default_context
 
 __all__ = ["BaseManager", "BaseProxy", "SharedMemoryManager", "SyncManager", "Token"]
@@ -16,6 +17,11 @@ __all__ = ["BaseManager", "BaseProxy", "SharedMemoryManager", "SyncManager", "To
 
 def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
+
+
+# Managers and proxies of this process send through our connections, which speak the standard library's format: a handle in
+# what they send lives as long as the message, and not as long as the session.
+_standard.listener_client["pickle"] = (Listener, Client)  # type: ignore[attr-defined]
 
 
 class BaseManager(_standard.BaseManager):

@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use core::slice;
 
 use super::error::ArenaError;
+use super::names::{self, NAMES};
 use super::object::{self, Raw};
 use super::offset::Off;
 use super::participants::{self, Participant};
@@ -32,8 +33,16 @@ impl Block {
     /// # Errors
     /// When there is no room.
     pub fn allocate(len: usize) -> Result<Self, ArenaError> {
-        let raw = object::allocate(PAYLOAD, len)?;
+        Self::of(object::allocate(PAYLOAD, len)?)
+    }
+
+    /// Of an object that belongs to this process alone.
+    pub(super) fn of(raw: Raw) -> Result<Self, ArenaError> {
         Ok(Self { raw, owner: Participant::of(participants::try_me()?) })
+    }
+
+    pub(super) fn raw(&self) -> &Raw {
+        &self.raw
     }
 
     /// A block with these bytes, copied the fastest way.
@@ -72,6 +81,9 @@ impl Block {
     pub(crate) unsafe fn claim(raw: Raw, me: Participant) -> Self {
         // Where the list of holders is damaged, the session is marked, and frees nothing any more.
         let _ = raw.stamp(me);
+        if raw.kind() == NAMES {
+            names::taken(&raw);
+        }
         crate::crash_point("arena.block.taken");
         Self { raw, owner: me }
     }
@@ -152,9 +164,15 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if identity::is_me(self.owner) {
-            // SAFETY: it belongs to this process alone and ends here.
-            unsafe { self.raw.free() };
+        if !identity::is_me(self.owner) {
+            return;
+        }
+        // SAFETY: it belongs to this process alone and ends here.
+        unsafe {
+            match self.raw.kind() {
+                NAMES => names::free_list(&self.raw),
+                _ => self.raw.free(),
+            }
         }
     }
 }

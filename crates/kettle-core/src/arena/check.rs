@@ -12,7 +12,7 @@ use super::{segment, slab};
 /// Every page belongs to one run, every free run lies in the right bin once, and the counts are what they count.
 pub(super) fn check(header: &'static Header) -> Result<(), String> {
     let allocator = Allocator::lock(header).map_err(|e| e.to_string())?;
-    let (mut allocated, mut warm, mut cold, mut objects) = (0, 0, 0, 0);
+    let (mut allocated, mut warm, mut cold, mut objects, mut pinned) = (0, 0, 0, 0, 0);
     let mut free = BTreeSet::new();
     let mut free_small = 0;
     pages::walk(header, |at, run| {
@@ -25,13 +25,17 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
                 allocated += pages;
                 let object = object::header_at(at)?;
                 objects += u64::from(object.state().status() != Status::Free);
+                pinned += u64::from(object.is_pinned());
                 assert!(object.len() <= pages * PAGE, "{at:?} is longer than its run");
             }
             Kind::Slab => {
                 allocated += pages;
                 slab::for_each_small(at, run.class, |_, object| match object.state().status() {
                     Status::Free => free_small += 1,
-                    _ => objects += 1,
+                    _ => {
+                        objects += 1;
+                        pinned += u64::from(object.is_pinned());
+                    }
                 })?;
             }
         }
@@ -48,6 +52,7 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
         ("warm pages", warm, &counts.warm_pages),
         ("cold pages", cold, &counts.cold_pages),
         ("objects", objects, &counts.objects),
+        ("pinned objects", pinned, &counts.pinned),
     ] {
         let noted = noted.load(Ordering::Relaxed);
         if counted != noted {

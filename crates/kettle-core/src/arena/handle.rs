@@ -10,7 +10,7 @@ use super::error::{ArenaError, TokenError};
 use super::object::{self, Raw, Status};
 use super::offset::Off;
 use super::participants::Ticket;
-use super::{registry, segment};
+use super::{names, registry, segment};
 
 /// What may be placed in the arena.
 ///
@@ -20,7 +20,7 @@ use super::{registry, segment};
 /// pointers, references or descriptors, only atomics and offsets; what changes in it changes through atomics; and
 /// no bytes that another process may leave in it make its methods do what Rust forbids. `KIND` is its own.
 pub unsafe trait Body: Send + Sync + Sized + 'static {
-    /// A number below 2^24 that no other body has. 0 and 1 are taken.
+    /// A number from 16 to 2^24 - 1 that no other body has.
     const KIND: u32;
 
     /// Frees what it alone keeps in the arena. Called once, when nobody can use it any more.
@@ -88,8 +88,14 @@ impl<T: Body> Handle<T> {
         self.raw.generation()
     }
 
-    /// A name for it that may travel through any channel of the session: from now on it lives as long as the session,
-    /// since nobody can tell whether the name will arrive.
+    /// A name for it in the message that this thread makes: see [`Names::collect`](super::Names::collect). If it makes
+    /// none, as [`token_pinned`](Self::token_pinned).
+    pub fn token_to_send(&self) -> Token {
+        if names::note(&self.raw) { self.token() } else { self.token_pinned() }
+    }
+
+    /// A name for it that may go any way, be kept, and be used as often as one likes: from now on it lives as long as the
+    /// session, since nobody can tell when the last use was.
     pub fn token_pinned(&self) -> Token {
         self.raw.header().pin();
         self.token()
@@ -102,13 +108,7 @@ impl<T: Body> Handle<T> {
     }
 
     fn token(&self) -> Token {
-        let header = segment::header_if_any();
-        Token {
-            session: header.map_or(0, |h| h.session.load(Ordering::Relaxed)),
-            off: self.raw.off().to_bits(),
-            generation: self.raw.generation(),
-            kind: T::KIND,
-        }
+        Token::of(&self.raw, T::KIND)
     }
 
     /// The handle to what a token names.
@@ -176,6 +176,16 @@ pub struct Token {
 }
 
 impl Token {
+    pub(super) fn of(raw: &Raw, kind: u32) -> Self {
+        let header = segment::header_if_any();
+        Self {
+            session: header.map_or(0, |h| h.session.load(Ordering::Relaxed)),
+            off: raw.off().to_bits(),
+            generation: raw.generation(),
+            kind,
+        }
+    }
+
     /// The length of [`to_bytes`](Self::to_bytes).
     pub const LEN: usize = 24;
 
@@ -197,7 +207,7 @@ impl Token {
     }
 
     /// The object, if it is still the one that was meant. It may go at any time unless it is held.
-    fn find(&self) -> Result<Raw, TokenError> {
+    pub(super) fn find(&self) -> Result<Raw, TokenError> {
         let header = segment::header_if_any().ok_or(TokenError::OtherSession)?;
         if header.session.load(Ordering::Relaxed) != self.session {
             return Err(TokenError::OtherSession);

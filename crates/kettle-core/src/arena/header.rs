@@ -105,6 +105,8 @@ pub(super) struct Counts {
     pub warm_pages: AtomicU64,
     pub cold_pages: AtomicU64,
     pub objects: AtomicU64,
+    /// Those of them that are kept for as long as the session lives.
+    pub pinned: AtomicU64,
 }
 
 /// Where in the file a segment lies. Written before `segment_count` covers it, never changed after.

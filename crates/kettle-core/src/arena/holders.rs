@@ -24,12 +24,14 @@ use crate::sys::owner::Owner;
 
 /// The kind of sheets.
 pub(super) const SHEET: u32 = 0;
-const FIRST: usize = 6;
+const FIRST: usize = 5;
 /// With the header this makes an object of 256 bytes.
 const PER_SHEET: usize = 46;
 
 #[repr(C)]
 pub(super) struct Holders {
+    /// How many lists of names keep it as well; see [`super::names`]. Changed under the allocator's lock.
+    names: AtomicU32,
     first: [AtomicU32; FIRST],
     /// The first sheet, or 0.
     more: AtomicU64,
@@ -60,9 +62,32 @@ fn sheet(link: &AtomicU64) -> Result<Option<&'static Sheet>, ArenaError> {
 impl Holders {
     /// For a new object, whatever was here before: one holder.
     pub(super) fn begin(&self, p: Participant) {
+        self.names.store(0, Ordering::Relaxed);
         self.first[0].store(p.to_bits(), Ordering::Relaxed);
         self.first[1..].iter().for_each(|e| e.store(0, Ordering::Relaxed));
         self.more.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a list names it: so it seems, that is, after a death a reclaim counts anew.
+    pub(super) fn is_named(&self) -> bool {
+        self.names.load(Ordering::Relaxed) != 0
+    }
+
+    /// Under the allocator's lock: so many lists name it.
+    pub(super) fn set_names(&self, count: u32) {
+        self.names.store(count, Ordering::Relaxed);
+    }
+
+    /// Under the allocator's lock: one more list names it.
+    pub(super) fn named(&self) {
+        self.set_names(self.names.load(Ordering::Relaxed).saturating_add(1));
+    }
+
+    /// Under the allocator's lock: a list less names it. Says whether that was the last one.
+    pub(super) fn no_longer_named(&self) -> bool {
+        let names = self.names.load(Ordering::Relaxed);
+        self.set_names(names.saturating_sub(1));
+        names == 1
     }
 
     /// Visits the sheets in turn, each with the link that leads to it, until `visit` gives something.

@@ -13,6 +13,7 @@
 //! | `waiting` | how much of it waits in queues |
 //! | `object` | what each allocation begins with, and what keeps it alive |
 //! | [`Handle`], [`Token`] | typed references, and their names for sending |
+//! | [`Names`] | what keeps alive what a message names |
 //! | [`Block`], [`Lease`] | bytes that pass from process to process |
 //! | [`waiters`] | who has waited for long, and for whom |
 //! | [`before_fork`] | what happens to all that in a forked child |
@@ -36,10 +37,12 @@ mod identity;
 mod limit;
 mod local;
 mod lock;
+mod names;
 mod object;
 mod offset;
 mod pages;
 pub mod participants;
+mod reach;
 mod recover;
 mod registry;
 mod segment;
@@ -54,6 +57,7 @@ pub use error::{ArenaError, Shortage, TokenError};
 pub use fork::{after_fork_child, after_fork_parent, before_fork};
 pub(crate) use handle::living;
 pub use handle::{Body, Handle, Token};
+pub use names::{NAMES, Names};
 pub(crate) use object::room_at;
 pub use object::{Raw, allocate};
 pub use offset::Off;

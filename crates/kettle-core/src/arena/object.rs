@@ -6,12 +6,12 @@
 //! ```
 //!
 //! * NEW: being filled; nobody but its maker knows of it, so it is garbage once that one is dead.
-//! * LIVE: kept by any living participant among its holders; or PINNED; or OVERFLOW; or reachable from something
-//!   that is alive (the census knows).
+//! * LIVE: kept by any living participant among its holders; or by a message that names it; or PINNED; or OVERFLOW; or
+//!   reachable from something that is alive (the census knows).
 //! * DYING: being torn down by the one that stands as its only holder. If that one dies too, what is left of it is
 //!   freed without asking further.
 //!
-//! PINNED: its token travels through some channel, where no holder stands for it; OVERFLOW: there was no memory to
+//! PINNED: its token was given away in other ways than in a message, so nothing stands for it; OVERFLOW: there was no memory to
 //! note another holder. Both keep it for as long as the session lasts.
 //!
 //! Holders are added by a holder (for another) or under the allocator's lock, and an object begins to die only under
@@ -25,6 +25,7 @@ use crate::atomics::AtomicU64;
 use super::alloc::{self, Allocator};
 use super::error::{ArenaError, TokenError};
 use super::holders::Holders;
+use super::names::{NAMES, ON_ITS_WAY};
 use super::offset::Off;
 use super::pages::{self, Kind, PAGE};
 use super::participants::{self, Participant};
@@ -140,13 +141,34 @@ impl ObjectHeader {
         self.len.load(Ordering::Relaxed)
     }
     pub(super) fn pin(&self) {
-        self.state.fetch_or(PINNED, Ordering::AcqRel);
+        self.keep(PINNED, None);
+    }
+
+    /// Keeps it for as long as the session lives. `allocator`: the lock, if the caller has it.
+    fn keep(&self, flag: u64, allocator: Option<&Allocator>) {
+        // What is pinned is counted under the lock.
+        let header = segment::header_if_any();
+        let _lock = match (allocator, header) {
+            (None, Some(header)) => Allocator::lock(header).ok(),
+            _ => None,
+        };
+        let before = State(self.state.fetch_or(flag, Ordering::AcqRel));
+        if let (false, Some(header)) = (before.is_kept(), header) {
+            alloc::add(&header.counts.pinned, 1);
+        }
+    }
+
+    /// Whether it is kept for as long as the session lives, or until a message arrives of which the session sees nothing.
+    pub(super) fn is_pinned(&self) -> bool {
+        let state = self.state();
+        let is_on_its_way = || state.kind() == NAMES && self.home.load(Ordering::Relaxed) == ON_ITS_WAY;
+        state.status() != Status::Free && (state.is_kept() || is_on_its_way())
     }
 
     /// Adds a holder, unless it is kept anyhow. Called by a holder, or under the allocator's lock.
     pub(super) fn add_holder(&self, off: Off, p: Participant, allocator: Option<&Allocator>) {
         if !self.state().is_kept() && self.holders.add(off, p, allocator).is_err() {
-            self.state.fetch_or(OVERFLOW, Ordering::AcqRel);
+            self.keep(OVERFLOW, allocator);
         }
     }
 

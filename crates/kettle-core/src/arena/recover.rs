@@ -7,10 +7,12 @@ use super::alloc::Allocator;
 use super::error::ArenaError;
 use super::header::Header;
 use super::holders::{Holders, SHEET};
+use super::names::NAMES;
 use super::object::{self, ObjectHeader, Raw, Status};
 use super::offset::Off;
 use super::pages::{self, Kind};
 use super::participants::{self, Participant};
+use super::reach::Reach;
 use super::slab;
 use super::waiting::Waiting;
 
@@ -56,8 +58,8 @@ pub trait Census: Sync {
         None
     }
 
-    /// Does for the body `object`, whose last holder was killed, what its `teardown` would have done. Asked once,
-    /// without any lock held.
+    /// Does for the body `object` what its `teardown` would have done, where nothing is left that knows its type: its last
+    /// holder was killed, or a message was the last to name it. Asked once, without any lock of the arena held.
     fn teardown(&self, object: &Found);
 }
 
@@ -123,7 +125,7 @@ pub(super) fn reclaim(header: &'static Header) -> Result<Reclaimed, ArenaError> 
             sum.objects += 1;
             sum.bytes += raw.len() as u64;
             if teardown {
-                census().teardown(&found(&raw));
+                tear_down(&raw);
             }
             // SAFETY: it is DYING with this process as its only holder, so it is ours to free.
             unsafe { raw.free() };
@@ -137,15 +139,33 @@ fn condemn(header: &'static Header) -> Result<Vec<Garbage>, ArenaError> {
     // Before looking: who dies from here on sets it again.
     header.dirty.store(0, Ordering::Release);
     let mut garbage = Vec::new();
-    let mut look = |off: Off, object: &'static ObjectHeader| -> Result<(), ArenaError> {
-        if let Some(teardown) = verdict(off, object)? {
-            object.condemn(me)?;
-            // It is kept by its being DYING in our hands.
-            garbage.push(Garbage { raw: Raw::at(off)?, teardown });
-        }
-        Ok(())
-    };
-    let r = pages::walk(header, |at, run| match run.kind {
+    let r = Reach::find(header).and_then(|reach| {
+        for_each_object(header, |off, object| {
+            if object.state().status() == Status::Live {
+                // What those who died in the middle of a change had left wrong.
+                object.holders.set_names(reach.count(off));
+            }
+            if let Some(teardown) = verdict(off, object, &reach)? {
+                object.condemn(me)?;
+                // It is kept by its being DYING in our hands.
+                garbage.push(Garbage { raw: Raw::at(off)?, teardown });
+            }
+            Ok(())
+        })
+    });
+    if let Err(e) = r {
+        header.dirty.store(1, Ordering::Release);
+        return Err(e);
+    }
+    Ok(garbage)
+}
+
+/// Visits all objects, free ones among them.
+pub(super) fn for_each_object(
+    header: &'static Header,
+    mut look: impl FnMut(Off, &'static ObjectHeader) -> Result<(), ArenaError>,
+) -> Result<(), ArenaError> {
+    pages::walk(header, |at, run| match run.kind {
         Kind::Object => look(at, object::header_at(at)?),
         Kind::Slab => {
             let mut r = Ok(());
@@ -157,29 +177,25 @@ fn condemn(header: &'static Header) -> Result<Vec<Garbage>, ArenaError> {
             r
         }
         Kind::Warm | Kind::Cold | Kind::Map => Ok(()),
-    });
-    if let Err(e) = r {
-        header.dirty.store(1, Ordering::Release);
-        return Err(e);
-    }
-    Ok(garbage)
+    })
 }
 
 /// None: it lives. Otherwise: whether it is to be torn down before it is freed.
-fn verdict(off: Off, object: &'static ObjectHeader) -> Result<Option<bool>, ArenaError> {
+fn verdict(off: Off, object: &'static ObjectHeader, reach: &Reach) -> Result<Option<bool>, ArenaError> {
     let state = object.state();
     match state.status() {
         Status::Free => Ok(None),
         Status::New | Status::Dying => Ok((!object.holders.any_alive()?).then_some(false)),
+        Status::Live if state.kind() == NAMES => Ok(reach.is_garbage(off).then_some(false)),
         Status::Live => {
-            if state.is_kept() || object.holders.any_alive()? {
+            if state.is_kept() || object.holders.any_alive()? || reach.reaches(off) {
                 return Ok(None);
             }
             let raw = Raw::at(off)?;
             if raw.kind() == SHEET {
                 return Ok((!Holders::reach(off, raw.home().0)?).then_some(false));
             }
-            if census().fate(&found(&raw)) == Fate::Reachable {
+            if fate_of(&raw) == Fate::Reachable {
                 return Ok(None);
             }
             // Somebody may have taken it out of where it was between our look at the holders and the census's. Who
@@ -187,6 +203,16 @@ fn verdict(off: Off, object: &'static ObjectHeader) -> Result<Option<bool>, Aren
             Ok((!object.holders.any_alive()?).then_some(true))
         }
     }
+}
+
+/// What becomes of an object, if nobody alive holds it.
+pub(super) fn fate_of(raw: &Raw) -> Fate {
+    census().fate(&found(raw))
+}
+
+/// Does for an object of whatever kind what its body's teardown does.
+pub(super) fn tear_down(raw: &Raw) {
+    census().teardown(&found(raw));
 }
 
 pub(super) fn found(raw: &Raw) -> Found {

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::atomics::Ordering;
+
 use super::alloc::Allocator;
 use super::error::ArenaError;
 use super::local::{LocalGuard, LocalLock};
@@ -177,7 +179,15 @@ pub(super) unsafe fn let_go(raw: &Raw, teardown: impl FnOnce()) {
             return;
         }
         crate::crash_point("arena.handle.let-go");
-        if object.holders.any_alive().unwrap_or(true) || object.condemn(me).is_err() {
+        if object.holders.any_alive().unwrap_or(true) {
+            return;
+        }
+        if object.holders.is_named() {
+            // It goes with the last message that names it; or it has that message in itself, and a reclaim finds it.
+            header.dirty.store(1, Ordering::Release);
+            return;
+        }
+        if object.condemn(me).is_err() {
             return;
         }
     }

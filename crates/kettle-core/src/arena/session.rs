@@ -103,6 +103,7 @@ impl Session {
             cold_bytes: pages(&header.counts.cold_pages),
             objects: header.counts.objects.load(Ordering::Relaxed),
             in_queues: allocator.in_queues()?,
+            pinned: header.counts.pinned.load(Ordering::Relaxed),
             participants,
             limit: Some(header.limit.load(Ordering::Relaxed)).filter(|&l| l != 0),
         })
@@ -151,6 +152,8 @@ pub struct Statistics {
     pub objects: u64,
     /// What waits in queues.
     pub in_queues: InQueues,
+    /// How many of them live as long as the session, since their tokens were given away otherwise than in a message.
+    pub pinned: u64,
     /// Processes that live.
     pub participants: usize,
     /// The session's limit.

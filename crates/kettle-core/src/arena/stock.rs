@@ -29,7 +29,8 @@ impl Allocator {
         header.stale.store(1, Ordering::Relaxed);
         let counts = &header.counts;
         header.bins.clear();
-        for count in [&counts.allocated_pages, &counts.warm_pages, &counts.cold_pages, &counts.objects] {
+        for count in [&counts.allocated_pages, &counts.warm_pages, &counts.cold_pages, &counts.objects, &counts.pinned]
+        {
             count.store(0, Ordering::Relaxed);
         }
         crate::crash_point("arena.rebuild.cleared");
@@ -93,18 +94,23 @@ impl Allocator {
 
     /// Counts the objects of a run; finishes what somebody who died began; frees slabs without objects.
     fn take_stock(&self, at: Off, run: Run) -> Result<Run, ArenaError> {
-        let objects = &self.header.counts.objects;
+        let (objects, pinned) = (&self.header.counts.objects, &self.header.counts.pinned);
         let freed = Run::new(Kind::Warm, run.pages);
         match run.kind {
             Kind::Object => {
-                if object::header_at(at)?.state().status() != Status::Free {
+                let object = object::header_at(at)?;
+                if object.state().status() != Status::Free {
                     add(objects, 1);
+                    add(pinned, object.is_pinned().into());
                     return Ok(run);
                 }
             }
             Kind::Slab => {
                 let mut used = 0;
-                slab::for_each_small(at, run.class, |_, o| used += u64::from(o.state().status() != Status::Free))?;
+                slab::for_each_small(at, run.class, |_, o| {
+                    used += u64::from(o.state().status() != Status::Free);
+                    add(pinned, o.is_pinned().into());
+                })?;
                 if used > 0 {
                     add(objects, used);
                     let head = &self.header.bins.slabs[run.class as usize];

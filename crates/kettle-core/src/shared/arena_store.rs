@@ -90,7 +90,8 @@ unsafe impl Store for ArenaStore {
     fn find(place: Place, position: u32) -> Result<(Raw, Participant), Trouble> {
         let raw = Raw::at(Off::from_place(place)).map_err(trouble)?;
         // What was published for this message says so.
-        if !raw.is_live() || raw.kind() != arena::PAYLOAD || raw.home().1 != u64::from(position) {
+        let is_block = matches!(raw.kind(), arena::PAYLOAD | arena::NAMES);
+        if !raw.is_live() || !is_block || raw.home().1 as u32 != position {
             return Err(Self::damaged(What::Block, place.get(), raw.home().1));
         }
         let me = arena::participants::try_me().map_err(trouble)?;

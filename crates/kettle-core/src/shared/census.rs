@@ -1,7 +1,7 @@
 //! What queues reach, for a reclaim after deaths.
 
 use super::{ArenaStore, kind};
-use crate::arena::{self, Body, Census, Fate, Found, PAYLOAD, Waiting};
+use crate::arena::{self, Body, Census, Fate, Found, NAMES, PAYLOAD, Waiting};
 use crate::queue::Queue;
 
 // The arena looks for queues among its small objects.
@@ -23,7 +23,7 @@ impl Census for QueueCensus {
         // Both answers of "no longer" stay true: positions and indices only move forward, and what a dead putter had
         // prepared beyond the tail is never committed by somebody else.
         let reached = match object.kind {
-            PAYLOAD => queue.holds_position(object.position as u32),
+            PAYLOAD | NAMES => queue.holds_position(object.position as u32),
             // A census runs under the allocator's lock, so nothing is allocated meanwhile.
             kind::CHUNK => queue.holds_chunk::<ArenaStore>(object.off.place(), object.position as u32),
             kind::CONSUMERS => queue.holds_sheet::<ArenaStore>(object.off.place()),

@@ -75,8 +75,14 @@ impl Incoming {
 
     pub(super) fn into_object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         match self {
-            Self::Bytes { scratch, start } => pickle::loads(PyBytes::new(py, &scratch[start..]).as_any(), Vec::new()),
-            Self::Block(block) => pickle::loads(Bound::new(py, Lease::new(block)?)?.as_any(), Vec::new()),
+            Self::Bytes { scratch, start } => {
+                let _names = pickle::arrived(&scratch[start..]);
+                pickle::loads(PyBytes::new(py, &scratch[start..]).as_any(), Vec::new())
+            }
+            Self::Block(block) => {
+                let _names = pickle::arrived(block.as_slice());
+                pickle::loads(Bound::new(py, Lease::new(block)?)?.as_any(), Vec::new())
+            }
             Self::Object { taken, scratch, start } => message::rebuild(py, taken, &scratch[start..]),
         }
     }

@@ -194,7 +194,7 @@ impl Connection {
         self.take_part()?;
         match self.packets(&descriptor) {
             Some(packets) => packets.send(obj)?,
-            None => self.stream(&descriptor).send_bytes(obj.py(), pickle::dumps(obj)?.as_bytes())?,
+            None => pickle::send_off(obj, |bytes| self.stream(&descriptor).send_bytes(obj.py(), bytes))?,
         }
         self.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())

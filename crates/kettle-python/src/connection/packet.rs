@@ -33,11 +33,13 @@ impl Packets<'_> {
             Encoded::Bytes(b) => (Tag::Bytes, b.as_bytes()),
             Encoded::Str(s) => (Tag::Str, s.to_str()?.as_bytes()),
             Encoded::Compact(compact) => (Tag::Compact, compact.as_bytes()),
-            Encoded::Pickle(pickle, buffers) if buffers.is_empty() => (Tag::Pickle, pickle.as_bytes(py)),
-            Encoded::Pickle(pickle, buffers) => {
+            Encoded::Pickle(pickle, buffers, names) if buffers.is_empty() && names.is_empty() => {
+                (Tag::Pickle, pickle.as_bytes(py))
+            }
+            Encoded::Pickle(pickle, buffers, _) => {
                 let Some(channel) = self.channel else {
                     // Everything in one piece, then.
-                    return self.send_bytes(py, Tag::Pickle, pickle::dumps(obj)?.as_bytes());
+                    return pickle::send_off(obj, |bytes| self.send_bytes(py, Tag::Pickle, bytes));
                 };
                 let len = pickle.as_bytes(py).len() + buffers.iter().map(|b| b.len_bytes()).sum::<usize>();
                 return message::with_parcel(py, &encoded, |parcel| {

@@ -68,8 +68,14 @@ pub(super) fn with_object_by_value<T>(
     by_value: bool,
     send: impl FnOnce(Load<'_>) -> PyResult<T>,
 ) -> PyResult<T> {
-    match by_value.then(|| pickle::by_value(obj)).flatten() {
-        Some(pickle) => with_bytes(base + Tag::Pickle as u8, word, &pickle?, send),
+    match by_value.then(|| pickle::by_value_for_a_message(obj)).flatten() {
+        Some(pickle) => {
+            let (pickle, names) = pickle?;
+            with_bytes(base + Tag::Pickle as u8, word, &pickle, |mut load| {
+                load.parts.extend(names.pack().map_err(errors::arena)?);
+                send(load)
+            })
+        }
         None => with_object(obj, base, word, send),
     }
 }

@@ -22,7 +22,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 
-use kettle_core::arena::{Block, Body, Handle, Ticket, Token};
+use kettle_core::arena::{Block, Body, Handle, Names, Ticket, Token};
 use kettle_core::queue::PARTS_MAX;
 use serde::de::{self, DeserializeOwned};
 use serde::ser;
@@ -63,11 +63,26 @@ thread_local! {
     static NOW: RefCell<ManuallyDrop<Option<Baggage>>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
-/// A message: its bytes, and the blocks that go with it.
+/// A message: its bytes, the blocks that go with it, and the handles that are in it.
 #[derive(Debug, Default)]
 pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
     pub(crate) blocks: Vec<Block>,
+    pub(crate) names: Names,
+}
+
+impl Message {
+    /// Whether its bytes are all of it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.blocks.is_empty() && self.names.is_empty()
+    }
+
+    /// All that goes beside the bytes, as the parts of a message in a queue.
+    pub(crate) fn into_parts(self) -> Result<(Vec<u8>, Vec<Block>), OutOfMemory> {
+        let Self { bytes, mut blocks, names } = self;
+        blocks.extend(names.pack()?);
+        Ok((bytes, blocks))
+    }
 }
 
 /// Why there is no message of a value.
@@ -108,9 +123,13 @@ pub(crate) fn encode_for<T: Serialize + DeserializeOwned>(
 
 /// A message of what this library says itself, and knows to arrive.
 pub(crate) fn encode_own<T: Serialize + ?Sized>(value: &T) -> Result<Message, Unsendable> {
-    let (result, baggage) = with_baggage(Baggage::default(), || write(value, 0, Vec::new()));
+    let ((result, baggage), names) =
+        Names::collect(|| with_baggage(Baggage::default(), || write(value, 0, Vec::new())));
     match result {
-        Ok(written) => Ok(Message { bytes: written.bytes, blocks: baggage.blocks.into_iter().flatten().collect() }),
+        Ok(written) => {
+            let blocks = baggage.blocks.into_iter().flatten().collect();
+            Ok(Message { bytes: written.bytes, blocks, names })
+        }
         Err(e) => Err(unsendable::<T>(baggage, &e)),
     }
 }
@@ -122,7 +141,8 @@ fn encode_with<T: Serialize + DeserializeOwned>(
 ) -> Result<(Message, Vec<OwnedFd>), Unsendable> {
     scratch.clear();
     let baggage = Baggage { ticket, ..Baggage::default() };
-    let (result, mut baggage) = with_baggage(baggage, || write(value, trial::root_of::<T>(), scratch));
+    let ((result, mut baggage), names) =
+        Names::collect(|| with_baggage(baggage, || write(value, trial::root_of::<T>(), scratch)));
     let written = match result {
         Ok(written) => written,
         Err(e) => return Err(unsendable::<T>(baggage, &e)),
@@ -137,7 +157,7 @@ fn encode_with<T: Serialize + DeserializeOwned>(
         baggage.blocks = stand_in.blocks;
     }
     let blocks = baggage.blocks.into_iter().flatten().collect();
-    Ok((Message { bytes: written.bytes, blocks }, baggage.descriptors))
+    Ok((Message { bytes: written.bytes, blocks, names }, baggage.descriptors))
 }
 
 fn write<T: Serialize + ?Sized>(value: &T, root: u64, bytes: Vec<u8>) -> Result<Written, Error> {
@@ -152,9 +172,11 @@ fn unsendable<T: ?Sized>(baggage: Baggage, why: &Error) -> Unsendable {
     }
 }
 
-/// The value of a message.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], blocks: Vec<Block>) -> Result<T, DecodeError> {
-    let baggage = Baggage { blocks: blocks.into_iter().map(Some).collect(), ..Baggage::default() };
+/// The value of a message; `parts` as [`into_parts`](Message::into_parts) gave them.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], mut parts: Vec<Block>) -> Result<T, DecodeError> {
+    // Held until the value's own handles are made.
+    let _names = Names::unpack(&mut parts).map_err(|e| DecodeError(e.to_string()))?;
+    let baggage = Baggage { blocks: parts.into_iter().map(Some).collect(), ..Baggage::default() };
     let (result, _) = with_baggage(baggage, || decoder::read(bytes, Blind));
     match result {
         Ok((value, Blind)) => Ok(value),
@@ -195,8 +217,8 @@ pub(crate) fn ticket() -> Option<Ticket> {
     now(|baggage| baggage.ticket).flatten()
 }
 
-/// One part is left for the body of a message, which may have to travel as one.
-const BLOCKS_MAX: usize = PARTS_MAX - 1;
+/// One part is left for the body of a message, which may have to travel as one, and one for its names.
+pub(crate) const BLOCKS_MAX: usize = PARTS_MAX - 2;
 
 /// Packs a block with these bytes; says under which number. `None`: it does not fit, and they must stand in the message.
 pub(crate) fn pack<E: ser::Error>(bytes: &[u8]) -> Result<Option<u32>, E> {
@@ -260,8 +282,8 @@ pub(crate) fn lent<X: Any, E: de::Error>() -> Result<X, E> {
     }
 }
 
-/// A handle as serde sees it: a token. It is granted to the process for which it is encoded; written into anything
-/// else, it makes what it names live as long as the session.
+/// A handle as serde sees it: a token. It is granted to the process for which it is encoded; or it lives as long as the
+/// message that is encoded; written into anything else, it makes what it names live as long as the session.
 pub(crate) fn write_handle<B: Body, S: Serializer>(handle: &Handle<B>, serializer: S) -> Result<S::Ok, S::Error> {
     if is_trial() {
         lend(handle.clone());
@@ -269,7 +291,7 @@ pub(crate) fn write_handle<B: Body, S: Serializer>(handle: &Handle<B>, serialize
     }
     let token = match ticket() {
         Some(ticket) => handle.token_for(ticket),
-        None => handle.token_pinned(),
+        None => handle.token_to_send(),
     };
     token.to_bytes().serialize(serializer)
 }

@@ -143,7 +143,7 @@ impl<S: Serialize + DeserializeOwned, R> Connection<S, R> {
 
     fn send_message(&self, item: S, message: Message, patience: &Patience<'_>) -> Result<(), SendError<S>> {
         let end = self.end();
-        let result = if message.blocks.is_empty() && message.bytes.len() <= IN_PACKET {
+        let result = if message.is_plain() && message.bytes.len() <= IN_PACKET {
             end.send(0, &message.bytes, patience)
         } else {
             let mut message = match Outgoing::new(0, message) {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use kettle_core::arena::Names;
 use kettle_core::wait::cpus;
 
 use super::Pool;
@@ -83,13 +84,13 @@ impl Builder {
 }
 
 /// The initializer's call, as every worker gets it.
-fn alone(call: Call<()>) -> Result<Vec<u8>, StartError> {
+fn alone(call: Call<()>) -> Result<(Vec<u8>, Names), StartError> {
     let packed = call.pack()?;
     if packed.has_blocks() {
         let why = "an initializer's arguments go to every worker, so Bytes must not be among them: Vec<u8> may";
         return Err(Unsendable::Encode(EncodeError(why.into())).into());
     }
-    Ok(packed.to_bytes())
+    Ok(packed.into_bytes())
 }
 
 impl fmt::Debug for Builder {

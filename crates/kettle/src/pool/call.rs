@@ -6,18 +6,19 @@
 //!   [ function: 32 ][ length: 32 ][ blocks: 32 ] bytes of the arguments …   [ function ][ …
 //! ```
 //!
-//! The blocks of shared memory that belong to the arguments travel as the parts of the message, in the same order.
+//! The blocks of shared memory that belong to the arguments travel as the parts of the message, in the same order; behind
+//! them, what the arguments of all calls name.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-use kettle_core::arena::Block;
-use kettle_core::queue::{Body, PARTS_MAX};
+use kettle_core::arena::{Block, Names};
+use kettle_core::queue::Body;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::engine::{INLINE_MAX, Load};
-use crate::codec::{self, Message, Unsendable};
+use crate::codec::{self, BLOCKS_MAX, Message, Unsendable};
 use crate::error::OutOfMemory;
 use crate::process::Entry;
 use crate::session;
@@ -47,9 +48,9 @@ impl<R> Call<R> {
     }
 
     pub(super) fn pack(self) -> Result<Packed, Unsendable> {
-        let Message { bytes, blocks } = self.arguments?;
+        let Message { bytes, blocks, names } = self.arguments?;
         let number = Entry::number_of(self.key);
-        Ok(Packed { function: number.expect("calls are made of registered functions"), bytes, blocks })
+        Ok(Packed { function: number.expect("calls are made of registered functions"), bytes, blocks, names })
     }
 }
 
@@ -65,10 +66,9 @@ pub(super) struct Packed {
     function: u32,
     bytes: Vec<u8>,
     blocks: Vec<Block>,
+    names: Names,
 }
 
-/// One part is left for the body.
-const BLOCKS_MAX: usize = PARTS_MAX - 1;
 const HEAD: usize = 12;
 
 impl Packed {
@@ -89,11 +89,12 @@ impl Packed {
         to.extend_from_slice(&self.bytes);
     }
 
-    /// As a message of its own, which is written anew for every reader.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// As a message of its own, which is written anew for every reader, and the handles in it, which are to be kept for as
+    /// long as it is written.
+    pub(super) fn into_bytes(self) -> (Vec<u8>, Names) {
         let mut bytes = Vec::with_capacity(HEAD + self.bytes.len());
         self.write(&mut bytes);
-        bytes
+        (bytes, self.names)
     }
 
     pub(super) fn has_blocks(&self) -> bool {
@@ -110,6 +111,7 @@ pub(super) fn load<'b, 'c>(
 ) -> Result<(Load<'b>, u32), OutOfMemory> {
     scratch.clear();
     let mut parts = Vec::new();
+    let mut names = Names::default();
     let mut count = 0;
     for call in calls {
         if count > 0 && parts.len() + call.blocks.len() > BLOCKS_MAX {
@@ -119,8 +121,10 @@ pub(super) fn load<'b, 'c>(
         for block in &call.blocks {
             parts.push(Block::copy_of(block.as_slice())?);
         }
+        names.extend(&call.names);
         count += 1;
     }
+    parts.extend(names.pack()?);
     Ok((Load { tag: 0, word: 0, body: body(scratch)?, parts }, count))
 }
 
@@ -129,10 +133,11 @@ pub(super) fn body(bytes: &[u8]) -> Result<Body<'_, Block>, OutOfMemory> {
     Ok(if bytes.len() > INLINE_MAX { Body::Block(Block::copy_of(bytes)?) } else { Body::Inline(bytes) })
 }
 
-/// The calls of a message, as a worker finds them.
+/// The calls of a message, as a worker finds them. What their arguments name is held meanwhile.
 pub(super) struct Calls<'b> {
     bytes: &'b [u8],
     blocks: std::vec::IntoIter<Block>,
+    _names: Names,
 }
 
 /// One of them.
@@ -143,8 +148,10 @@ pub(super) struct Unpacked<'b> {
 }
 
 impl<'b> Calls<'b> {
-    pub(super) fn new(bytes: &'b [u8], blocks: Vec<Block>) -> Self {
-        Self { bytes, blocks: blocks.into_iter() }
+    pub(super) fn new(bytes: &'b [u8], mut parts: Vec<Block>) -> Self {
+        // A process that has taken a message has registered. Else each argument says that it is gone.
+        let names = Names::unpack(&mut parts).unwrap_or_default();
+        Self { bytes, blocks: parts.into_iter(), _names: names }
     }
 }
 

@@ -9,6 +9,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
+use kettle_core::arena::Names;
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
 use super::engine::{Desk, Lead, Limits, Supervisor, Waiter};
@@ -23,14 +24,19 @@ pub(super) struct Shared {
     state: Mutex<State>,
     lead: Lead,
     name: String,
-    initializer: Option<Vec<u8>>,
+    /// The initializer's call, and the handles in it.
+    initializer: Option<(Vec<u8>, Names)>,
 }
 
 /// How long the deputy stays when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(1);
 
 impl Shared {
-    pub(super) fn new(name: String, limits: Limits, initializer: Option<Vec<u8>>) -> Result<Arc<Self>, StartError> {
+    pub(super) fn new(
+        name: String,
+        limits: Limits,
+        initializer: Option<(Vec<u8>, Names)>,
+    ) -> Result<Arc<Self>, StartError> {
         session::join()?;
         let supervisor = Supervisor::new(limits)?;
         Ok(Arc::new(Self { state: Mutex::new(State::new(supervisor)), lead: Lead::default(), name, initializer }))
@@ -191,7 +197,8 @@ impl Shared {
     }
 
     fn start(&self, desk: Desk) -> Result<Process, StartError> {
-        let start = Start { desk: DeskToken(desk), initializer: self.initializer.clone() };
+        let initializer = self.initializer.as_ref().map(|(bytes, _)| bytes.clone());
+        let start = Start { desk: DeskToken(desk), initializer };
         process::Builder::__new(WORKER.key(), &format!("{}-worker", self.name), start).daemon(true).start()
     }
 }

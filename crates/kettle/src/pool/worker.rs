@@ -131,7 +131,7 @@ fn as_word(tag: Tag, message: &Message) -> Option<Word> {
     let mut bytes = [0; 8];
     bytes.get_mut(..message.bytes.len())?.copy_from_slice(&message.bytes);
     let len = message.bytes.len() as u8;
-    message.blocks.is_empty().then_some((tag as u8 | len << 4, u64::from_le_bytes(bytes)))
+    message.is_plain().then_some((tag as u8 | len << 4, u64::from_le_bytes(bytes)))
 }
 
 /// What [`as_word`] was made of.
@@ -141,8 +141,8 @@ pub(super) fn from_word((tag_and_len, bytes): Word) -> (u8, Vec<u8>) {
 }
 
 fn report(message: Message, put: impl FnOnce(Load<'_>) -> Result<(), OutOfMemory>) -> Result<(), OutOfMemory> {
-    let Message { bytes, blocks } = message;
-    put(Load { tag: 0, word: 0, body: body(&bytes)?, parts: blocks })
+    let (bytes, parts) = message.into_parts()?;
+    put(Load { tag: 0, word: 0, body: body(&bytes)?, parts })
 }
 
 /// What became of a call.

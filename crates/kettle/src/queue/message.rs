@@ -56,9 +56,10 @@ impl Outgoing {
         Ok(Self::new(0, codec::encode(value, scratch())?)?)
     }
 
-    pub(crate) fn new(tag: u8, Message { bytes, blocks }: Message) -> Result<Self, OutOfMemory> {
+    pub(crate) fn new(tag: u8, message: Message) -> Result<Self, OutOfMemory> {
+        let (bytes, parts) = message.into_parts()?;
         let body = if bytes.len() > INLINE_MAX { Some(Block::copy_of(&bytes)?) } else { None };
-        Ok(Self { tag, bytes, body, parts: blocks })
+        Ok(Self { tag, bytes, body, parts })
     }
 
     /// How many bytes go through shared memory, blocks included.

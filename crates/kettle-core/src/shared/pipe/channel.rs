@@ -17,15 +17,16 @@ impl Channel {
     /// The length of [`tokens`](Self::tokens).
     pub const TOKENS: usize = 3 * Token::LEN + 1;
 
-    /// What this end is rebuilt from elsewhere: in the process to be started with `ticket`, or anywhere.
+    /// What this end is rebuilt from elsewhere: in the process to be started with `ticket`, or
+    /// by whoever gets the message that this thread makes.
     pub fn tokens(&self, ticket: Option<Ticket>) -> [u8; Self::TOKENS] {
         let queue = |i: usize| match ticket {
             Some(ticket) => self.queues[i].token_for(ticket),
-            None => self.queues[i].token_pinned(),
+            None => self.queues[i].token_to_send(),
         };
         let lanes = match ticket {
             Some(ticket) => self.lanes.token_for(ticket),
-            None => self.lanes.token_pinned(),
+            None => self.lanes.token_to_send(),
         };
         let mut bytes = [self.end as u8; Self::TOKENS];
         for (to, token) in bytes.chunks_exact_mut(Token::LEN).zip([lanes, queue(0), queue(1)]) {

@@ -85,11 +85,11 @@ impl Desk {
                 self.bell.token_for(child),
             ],
             None => [
-                self.tasks.token_pinned(),
-                self.outcomes.token_pinned(),
-                self.slate.token_pinned(),
-                self.words.token_pinned(),
-                self.bell.token_pinned(),
+                self.tasks.token_to_send(),
+                self.outcomes.token_to_send(),
+                self.slate.token_to_send(),
+                self.words.token_to_send(),
+                self.bell.token_to_send(),
             ],
         }
     }

@@ -1,0 +1,98 @@
+//! What messages keep alive, for a reclaim: which lists of names are alive, and what they reach.
+//!
+//! Alive is what a living process holds; a message in a queue that is alive; and what a message that is alive names. So
+//! a queue that is named only by a message inside itself, or in a ring of queues, is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::ArenaError;
+use super::header::Header;
+use super::names::{self, NAMES, ON_ITS_WAY};
+use super::object::{self, Raw, Status};
+use super::offset::Off;
+use super::recover::{self, Fate, for_each_object};
+
+/// Found under the allocator's lock, and true for as long as that is held.
+#[derive(Default)]
+pub(super) struct Reach {
+    /// What is named by lists that are alive.
+    reached: BTreeSet<Off>,
+    /// How many lists name it, of those that are not garbage.
+    counts: BTreeMap<Off, u32>,
+    /// Lists that nobody will ever use again.
+    garbage: BTreeSet<Off>,
+}
+
+impl Reach {
+    pub(super) fn find(header: &'static Header) -> Result<Self, ArenaError> {
+        let mut lists = Vec::new();
+        for_each_object(header, |off, object| {
+            let state = object.state();
+            if state.kind() == NAMES && state.status() == Status::Live {
+                lists.push(Raw::at(off)?);
+            }
+            Ok(())
+        })?;
+        let mut reach = Self::default();
+        if lists.is_empty() {
+            return Ok(reach);
+        }
+        // Lists in a queue that is not known to be alive wait for that to turn out.
+        let mut waiting: BTreeMap<u64, Vec<Raw>> = BTreeMap::new();
+        while let Some(list) = lists.pop() {
+            if !reach.is_alive(&list)? {
+                waiting.entry(list.home().0).or_default().push(list);
+                continue;
+            }
+            for raw in names::named(&list) {
+                *reach.counts.entry(raw.off()).or_default() += 1;
+                if reach.reached.insert(raw.off()) {
+                    lists.extend(waiting.remove(&raw.off().to_bits()).into_iter().flatten());
+                }
+            }
+        }
+        for list in waiting.into_values().flatten() {
+            if recover::fate_of(&list) == Fate::Reachable {
+                // Its queue is about to be torn down, which takes it out.
+                names::named(&list).for_each(|raw| *reach.counts.entry(raw.off()).or_default() += 1);
+            } else {
+                reach.garbage.insert(list.off());
+            }
+        }
+        Ok(reach)
+    }
+
+    /// Whether a message that is alive names the object at `off`.
+    pub(super) fn reaches(&self, off: Off) -> bool {
+        self.reached.contains(&off)
+    }
+
+    /// How many lists name the object at `off`.
+    pub(super) fn count(&self, off: Off) -> u32 {
+        self.counts.get(&off).copied().unwrap_or(0)
+    }
+
+    pub(super) fn is_garbage(&self, list: Off) -> bool {
+        self.garbage.contains(&list)
+    }
+
+    fn is_alive(&self, list: &Raw) -> Result<bool, ArenaError> {
+        if list.home().0 == ON_ITS_WAY {
+            return Ok(true);
+        }
+        let is_held = || -> Result<bool, ArenaError> {
+            Ok(list.header().holders.any_alive()? && (names::is_in_hand(list) || self.is_home_alive(list)?))
+        };
+        // A process that takes it first makes itself the holder. So if it has none after it was not found in its queue, it
+        // was not there to be taken.
+        Ok(is_held()? || (self.is_home_alive(list)? && recover::fate_of(list) == Fate::Reachable) || is_held()?)
+    }
+
+    fn is_home_alive(&self, list: &Raw) -> Result<bool, ArenaError> {
+        let home = Off::from_bits(list.home().0).and_then(|off| object::find(off).ok().flatten());
+        let Some(home) = home else { return Ok(false) };
+        let state = home.header().state();
+        Ok(state.status() == Status::Live
+            && (state.is_kept() || self.reached.contains(&home.off()) || home.header().holders.any_alive()?))
+    }
+}
