@@ -12,8 +12,8 @@ LIBRARY = ROOT / "crates/kettle/src"
 BINDINGS = ROOT / "crates/kettle-python/src"
 PACKAGE = ROOT / "python/kettle"
 
-# Every module may use itself, and these: the atomics that loom can replace, the points where a test may die, what is put
-# right when a thread unwinds there, and the mark of a session in which something was found that cannot be.
+# Every module may use itself, and these: the atomics that loom can replace, the points where a test may die, what runs
+# when a thread unwinds there, and the mark of a session in which something was found that cannot be.
 EVERYWHERE = {"atomics", "crash_point", "crash", "unwind", "damage"}
 
 CORE_ARROWS = {

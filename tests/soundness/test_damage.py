@@ -1,4 +1,4 @@
-"""A stray write into the memory that processes share, found where it is read: everything says SessionDamaged from then on.
+"""A stray write into shared memory is found where it is read: everything says SessionDamaged from then on.
 
 Each program runs by itself, for it has a session of its own to damage.
 """

@@ -29,7 +29,7 @@ class _Starter:
         if "-c" in args:
             place = args.index("-c") + 1
             args[place] = WITHOUT_CURRENT_DIRECTORY + spawn.find_this_package() + args[place]
-        return util.spawnv_passfds(path, args, passfds)  # type: ignore[attr-defined, no-any-return]
+        return util.spawnv_passfds(path, args, passfds)
 
 
 def start_safely(module: ModuleType) -> None:
