@@ -30,12 +30,14 @@ fn error(message: &str) -> PyErr {
 #[pyfunction]
 #[pyo3(signature = (_cls, *args))]
 fn internal_error(_cls: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> Py<PyAny> {
-    // PyO3 gives the message in a tuple, as one argument or as all of them.
-    let message = match args.extract::<(String,)>() {
-        Ok((message,)) => Ok(message),
-        Err(_) => args.extract::<((String,),)>().map(|((message,),)| message),
-    };
-    error(message.as_deref().unwrap_or("it panicked")).into_value(args.py()).into_any()
+    match args.get_item(0) {
+        // Before Python 3.12 the interpreter asks twice: the first answer is no instance of the class that it asked.
+        Ok(made) if made.is_instance_of::<InternalError>() => made.unbind(),
+        message => {
+            let message = message.and_then(|message| message.extract::<String>());
+            error(message.as_deref().unwrap_or("it panicked")).into_value(args.py()).into_any()
+        }
+    }
 }
 
 /// Has every panic of this extension that PyO3 catches raise [`InternalError`] from now on.

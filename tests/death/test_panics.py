@@ -1,0 +1,52 @@
+"""A panic of ours is an ordinary exception, and whatever was under way is free again."""
+
+from __future__ import annotations
+
+import pytest
+
+import kettle
+import kettle.multiprocessing as mp
+from kettle._session import native
+
+from .support import LIMIT
+
+pytestmark = pytest.mark.skipif(not native.crash_points(), reason="needs the build with crash points")
+
+
+@pytest.fixture
+def panic():
+    yield lambda point: native.arm_crash_point(f"{point}:1:panic")
+    native.arm_crash_point(None)
+
+
+def test_in_a_method_made_by_hand(panic, capfd):
+    lock = mp.Lock()
+    for leave in (lock.release, lambda: lock.__exit__(None, None, None)):
+        assert lock.acquire()
+        panic("lock.release.before")
+        with pytest.raises(kettle.InternalError, match=r"fault; please report it: .*lock\.release\.before"):
+            leave()
+    native.arm_crash_point(None)
+    assert "lock.release.before" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("point", ["queue.put.before-commit", "queue.put.committed", "queue.put.before-unlock"])
+def test_in_another_method(panic, point):
+    queue = mp.Queue()
+    queue.put("first")
+    panic(point)
+    with pytest.raises(Exception) as raised:
+        queue.put("second")
+    assert type(raised.value) is kettle.InternalError and point in str(raised.value)
+    queue.put("third")
+    got = [queue.get(timeout=LIMIT) for _ in range(queue.qsize())]
+    assert got in (["first", "third"], ["first", "second", "third"])
+
+
+def test_in_a_task(panic):
+    queue = mp.Queue()
+    with mp.pool.ThreadPool(1) as pool:
+        panic("queue.put.before-commit")
+        with pytest.raises(kettle.KettleError, match=r"InternalError|fault"):
+            pool.apply(queue.put, (1,))
+        assert pool.apply(abs, (-1,)) == 1
