@@ -120,18 +120,21 @@ pub fn watch(mark: &'static Mark) {
     place::MARK.store(ptr::from_ref(mark).cast_mut(), core::sync::atomic::Ordering::Release);
 }
 
-#[inline]
+#[inline(always)]
 fn mark_of(scope: Scope) -> Option<&'static Mark> {
     if scope == Scope::Private {
         return None;
     }
     let mark = place::MARK.load(core::sync::atomic::Ordering::Acquire);
-    // SAFETY: it is null (in a model), or was made of a reference that lives as long as the process.
-    unsafe { mark.as_ref() }
+    if cfg!(loom) && mark.is_null() {
+        return None;
+    }
+    // SAFETY: it is null in a model alone; else it was made of a reference that lives as long as the process.
+    Some(unsafe { &*mark })
 }
 
 /// Whether the session is marked, for whom lives in `scope`.
-#[inline]
+#[inline(always)]
 pub fn is_marked(scope: Scope) -> bool {
     mark_of(scope).is_some_and(|mark| mark.what.load(Ordering::Relaxed) != 0)
 }

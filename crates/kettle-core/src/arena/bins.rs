@@ -10,7 +10,7 @@ use crate::atomics::AtomicU64;
 
 use super::error::ArenaError;
 use super::offset::Off;
-use super::pages::{self, Kind, PAGE};
+use super::pages::{self, Kind, Run};
 use crate::damage::What;
 
 const EXACT: usize = 1024;
@@ -110,6 +110,14 @@ impl Bins {
     }
 }
 
+/// The free run to which a bin leads, at the first touch of its segment.
+#[cold]
+fn free_run_after_all(at: Off, kind: Kind, bin: usize) -> Result<Run, ArenaError> {
+    let (page, run) = pages::run_of(at)?;
+    let run = run.filter(|run| run.kind == kind && page == at);
+    run.ok_or_else(|| pages::damaged(What::Bins, at, bin as u64))
+}
+
 impl Shelf {
     fn next_occupied(&self, from: usize) -> Option<usize> {
         let mut word = from / 64;
@@ -126,9 +134,10 @@ impl Shelf {
         let mut previous = &self.heads[bin];
         for _ in 0..LOOKS {
             let Some(at) = Off::from_bits(previous.load(Ordering::Relaxed)) else { break };
-            let entry = pages::entry(at)?;
-            let run = pages::run_at(at)?.filter(|run| run.kind == kind && at.byte() % PAGE == 0);
-            let run = run.ok_or_else(|| pages::damaged(What::Bins, at, bin as u64))?;
+            let (entry, run) = match pages::run_of_now(at) {
+                Some((page, entry, run)) if run.kind == kind && page == at => (entry, run),
+                _ => (pages::entry(at)?, free_run_after_all(at, kind, bin)?),
+            };
             if run.pages >= pages {
                 previous.store(entry.link.load(Ordering::Relaxed), Ordering::Relaxed);
                 self.note_if_empty(bin);

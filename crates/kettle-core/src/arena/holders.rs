@@ -50,13 +50,16 @@ const SHEETS: usize = (Owner::SLOTS as usize).div_ceil(PER_SHEET) + 1;
 /// The sheet that a link leads to, if it leads to one. Links are read while the object that they belong to is held, or
 /// the allocator's lock is, so that no sheet is freed meanwhile.
 fn sheet(link: &AtomicU64) -> Result<Option<&'static Sheet>, ArenaError> {
-    let Some(off) = Off::from_bits(link.load(Ordering::Acquire)) else { return Ok(None) };
+    Off::from_bits(link.load(Ordering::Acquire)).map(sheet_at).transpose()
+}
+
+fn sheet_at(off: Off) -> Result<&'static Sheet, ArenaError> {
     let raw = Raw::at(off)?;
     if raw.kind() != SHEET || raw.header().state().status() == Status::Free || raw.len() < size_of::<Sheet>() {
         return Err(pages::damaged(What::Holders, off, u64::from(raw.kind())));
     }
     // SAFETY: the data are as long as a sheet, aligned to 64 bytes, and stay mapped; a sheet consists of atomics.
-    Ok(Some(unsafe { raw.data().cast::<Sheet>().as_ref() }))
+    Ok(unsafe { raw.data().cast::<Sheet>().as_ref() })
 }
 
 impl Holders {
@@ -91,7 +94,11 @@ impl Holders {
     }
 
     /// Visits the sheets in turn, each with the link that leads to it, until `visit` gives something.
+    #[inline]
     fn find_sheet<T>(&self, mut visit: impl FnMut(&'static Sheet, u64) -> Option<T>) -> Result<Option<T>, ArenaError> {
+        if self.more.load(Ordering::Acquire) == 0 {
+            return Ok(None);
+        }
         let mut link = &self.more;
         for _ in 0..SHEETS {
             let place = link.load(Ordering::Acquire);

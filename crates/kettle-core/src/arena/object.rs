@@ -213,23 +213,31 @@ impl core::fmt::Debug for ObjectHeader {
 pub fn allocate(kind: u32, len: usize) -> Result<Raw, ArenaError> {
     let me = Participant::of(participants::try_me()?);
     let placed = alloc::allocate(segment::header()?, kind, len as u64, me)?;
-    let mut raw = Raw::at(placed.off)?;
-    if raw.len < len {
-        return Err(pages::damaged(What::Object, placed.off, raw.len as u64));
-    }
-    raw.cold = placed.cold;
-    Ok(raw)
+    // Its run was made just now, and is as long.
+    let start = segment::resolve(placed.off, HEADER + len as u64)?;
+    Ok(Raw::new(placed.off, start, len, placed.cold))
 }
 
 impl Raw {
+    /// The object at `off`, which is at `start` in this process: a multiple of 64 bytes inside of a segment, with room for
+    /// a header and `len` bytes.
+    #[inline(always)]
+    fn new(off: Off, start: NonNull<u8>, len: usize, cold: bool) -> Self {
+        // SAFETY: the bytes are inside of a segment, whose base is aligned to a page and which stays mapped; any bytes are
+        // a valid header, which is changed by atomics alone. The data follow.
+        let (header, data) = unsafe { (start.cast::<ObjectHeader>().as_ref(), start.add(HEADER as usize)) };
+        Self { off, header, data, len, cold }
+    }
+
     /// The object at `off`, free or not. Whether it is kept alive is the caller's business.
     ///
     /// # Errors
     /// When its segment cannot be mapped here, or no object begins there.
+    #[inline]
     pub(crate) fn at(off: Off) -> Result<Self, ArenaError> {
-        match look(off)? {
+        match look_now(off) {
             Some(raw) => Ok(raw),
-            None => Err(pages::damaged(What::Object, off, 0)),
+            None => look_after_all(off)?.ok_or_else(|| pages::damaged(What::Object, off, 0)),
         }
     }
 
@@ -359,24 +367,36 @@ pub(super) unsafe fn free(off: Off, object: &'static ObjectHeader) {
     allocator.free_and_cool(off, object);
 }
 
-/// The object that begins at `off`, if the page map says that one does, and if it is no longer than it can be.
-fn look(off: Off) -> Result<Option<Raw>, ArenaError> {
-    let (page, run) = pages::run_of(off)?;
-    let Some(run) = run else { return Ok(None) };
+/// The object that begins at `off`, if the page map says that one does, and if it is no longer than it can be. None also
+/// where its segment is not mapped yet.
+#[inline]
+fn look_now(off: Off) -> Option<Raw> {
+    let (page, _, run) = pages::run_of_now(off)?;
     let room = match run.kind {
         Kind::Object if off == page => u64::from(run.pages) * PAGE,
         Kind::Slab if (off.byte() - page.byte()) % slab::small_size(run.class) == 0 => slab::small_size(run.class),
-        _ => return Ok(None),
+        _ => return None,
     };
-    let start = segment::resolve(off, room)?;
-    // SAFETY: the bytes are inside of a segment, whose base is aligned to a page and which stays mapped; an object's place
-    // is a multiple of 64; any bytes are a valid header, which is changed by atomics alone. The data follow.
-    let (header, data) = unsafe { (start.cast::<ObjectHeader>().as_ref(), start.add(HEADER as usize)) };
-    let len = header.len();
-    if len > room - HEADER {
-        return Ok(None);
+    let (start, _) = segment::resolve_now(off, room)?;
+    let mut raw = Raw::new(off, start, 0, false);
+    let len = raw.header.len();
+    raw.len = len as usize;
+    (len <= room - HEADER).then_some(raw)
+}
+
+/// As [`look_now`]; maps the segment first.
+#[inline]
+fn look(off: Off) -> Result<Option<Raw>, ArenaError> {
+    match look_now(off) {
+        Some(raw) => Ok(Some(raw)),
+        None => look_after_all(off),
     }
-    Ok(Some(Raw { off, header, data, len: len as usize, cold: false }))
+}
+
+#[cold]
+fn look_after_all(off: Off) -> Result<Option<Raw>, ArenaError> {
+    pages::run_of(off)?;
+    Ok(look_now(off))
 }
 
 /// The object that begins at `off`, if one does: whatever bits `off` has, nothing is touched that is not known to be
@@ -399,12 +419,21 @@ pub(super) fn find(off: Off) -> Result<Option<Raw>, TokenError> {
 ///
 /// # Errors
 /// When the segment cannot be mapped here, or has no such place.
-#[inline]
+#[inline(always)]
 pub(crate) fn room_at(off: Off, least: usize) -> Result<(NonNull<u8>, usize), ArenaError> {
+    let found = segment::resolve_now(off, HEADER + least as u64).filter(|_| off.byte() % HEADER == 0);
+    let (start, room) = match found {
+        Some(found) => found,
+        None => room_after_all(off, least)?,
+    };
+    // SAFETY: there are as many bytes, and more.
+    Ok((unsafe { start.add(HEADER as usize) }, (room - HEADER) as usize))
+}
+
+#[cold]
+fn room_after_all(off: Off, least: usize) -> Result<(NonNull<u8>, u64), ArenaError> {
     if off.byte() % HEADER != 0 {
         return Err(pages::damaged(What::Place, off, off.byte()));
     }
-    let (start, room) = segment::resolve_at_least(off, HEADER + least as u64)?;
-    // SAFETY: there are as many bytes, and more.
-    Ok((unsafe { start.add(HEADER as usize) }, (room - HEADER) as usize))
+    segment::resolve_at_least(off, HEADER + least as u64)
 }

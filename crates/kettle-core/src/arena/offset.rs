@@ -16,6 +16,8 @@ use core::num::NonZeroU64;
 #[repr(transparent)]
 pub struct Off(NonZeroU64);
 
+const PAGE: u64 = super::pages::PAGE;
+
 impl Off {
     const BYTE: u64 = (1 << 48) - 1;
 
@@ -56,6 +58,13 @@ impl Off {
 
     pub(crate) const fn byte(self) -> u64 {
         self.0.get() & Self::BYTE
+    }
+
+    /// The beginning of the page in which it lies, which is none of the header's.
+    #[inline(always)]
+    pub(crate) fn page(self) -> Self {
+        // The number of the segment is left, and it is not 0.
+        Self(NonZeroU64::new(self.0.get() & !(PAGE - 1)).unwrap_or(self.0))
     }
 
     /// The place `n` bytes further on in the same segment.

@@ -96,6 +96,19 @@ impl Run {
     }
 }
 
+/// The page in which `off` lies, its entry, and the run that begins there, which ends inside of its segment: what
+/// [`run_of`] gives where all is as it should be. For a caller who asks again by that where this finds nothing.
+#[inline(always)]
+pub(super) fn run_of_now(off: Off) -> Option<(Off, &'static PageEntry, Run)> {
+    let segment = segment::extent_now(off).filter(|segment| off.byte() < segment.len)?;
+    let number = off.byte() / PAGE;
+    // SAFETY: as in `entry_in`.
+    let entry = unsafe { segment.base.add((number * ENTRY) as usize).cast::<PageEntry>().as_ref() };
+    let run = Run::from_bits(entry.run.load(Ordering::Acquire))?;
+    let fits = (number + u64::from(run.pages)) * PAGE <= segment.len;
+    (fits && (run.kind != Kind::Slab || slab::is_class(run))).then(|| (off.page(), entry, run))
+}
+
 /// The entry of the page in which `at` lies.
 ///
 /// # Errors
@@ -133,10 +146,19 @@ pub(super) fn run_at(at: Off) -> Result<Option<Run>, ArenaError> {
 ///
 /// # Errors
 /// See [`run_at`].
+#[inline]
 pub(super) fn run_of(off: Off) -> Result<(Off, Option<Run>), ArenaError> {
+    match run_of_now(off) {
+        Some((page, _, run)) => Ok((page, Some(run))),
+        None => run_of_after_all(off),
+    }
+}
+
+#[cold]
+fn run_of_after_all(off: Off) -> Result<(Off, Option<Run>), ArenaError> {
     // No page of the header is named, so the page has a name if it is one.
     entry(off)?;
-    let page = Off::new(off.segment(), off.byte() / PAGE * PAGE);
+    let page = off.page();
     Ok((page, run_at(page)?))
 }
 

@@ -182,7 +182,7 @@ pub(super) struct Extent {
 }
 
 impl Mapping {
-    #[inline]
+    #[inline(always)]
     fn extent(&self) -> Option<Extent> {
         // Acquire pairs with the release in `install`: whoever sees the base sees the rest.
         let base = NonNull::new(self.base.load(Ordering::Acquire))?;
@@ -200,6 +200,12 @@ pub(super) fn extent_of(off: Off) -> Result<Extent, ArenaError> {
         Some(extent) => Ok(extent),
         None => map_segment(off.segment()),
     }
+}
+
+/// As [`extent_of`], if the segment is mapped already.
+#[inline(always)]
+pub(super) fn extent_now(off: Off) -> Option<Extent> {
+    MAPPED.get(off.segment()).and_then(Mapping::extent)
 }
 
 /// As [`extent_of`], by the segment's number.
@@ -234,6 +240,16 @@ pub(super) fn resolve_at_least(off: Off, len: u64) -> Result<(NonNull<u8>, u64),
     }
     // SAFETY: the byte is inside of the segment, all of which is mapped at its base.
     Ok((unsafe { extent.base.add(off.byte() as usize) }, room))
+}
+
+/// As [`resolve_at_least`], for a caller who asks again by that where this finds nothing: because the segment is not mapped
+/// yet, or for damage.
+#[inline(always)]
+pub(super) fn resolve_now(off: Off, len: u64) -> Option<(NonNull<u8>, u64)> {
+    let extent = extent_now(off)?;
+    let room = extent.len.checked_sub(off.byte()).filter(|&room| room >= len)?;
+    // SAFETY: the byte is inside of the segment, all of which is mapped at its base.
+    Some((unsafe { extent.base.add(off.byte() as usize) }, room))
 }
 
 /// How many segments are listed, the header among them.

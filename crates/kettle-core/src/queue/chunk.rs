@@ -118,7 +118,7 @@ impl Chunk {
     }
 
     /// The chunk at `place`, which is part of the chain.
-    #[inline]
+    #[inline(always)]
     pub(super) fn at<S: Store>(place: Place) -> Result<Self, Trouble> {
         let room = S::at(place)?;
         let glance = Glance::of(room);
@@ -207,7 +207,7 @@ impl Chunk {
     /// here died before it could say so.
     ///
     /// What is left out between the two is less than the longest message, which had no room there.
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter<S: Store>(self, position: u32) -> Result<u32, Trouble> {
         if self.is_before(position) {
             return Ok(position);

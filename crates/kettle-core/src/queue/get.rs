@@ -57,6 +57,24 @@ pub enum TakeAllError {
     Trouble(Trouble),
 }
 
+/// Where a message is.
+#[derive(Clone, Copy)]
+struct Spot {
+    from: *const u64,
+    position: u32,
+    /// It has no more units than that.
+    left: u32,
+    /// How many were taken before it.
+    number: u32,
+}
+
+impl Spot {
+    /// Where the head is once the message was taken.
+    fn behind<S: Store>(self, message: &Message<S>) -> Cursor {
+        Cursor { count: self.number.wrapping_add(1), position: self.position.wrapping_add(message.units) }
+    }
+}
+
 impl Queue {
     /// Takes a message. A short body is appended to `bytes`.
     ///
@@ -147,7 +165,10 @@ impl Queue {
     /// Under the head's lock: makes the oldest message the caller's, then moves the head past it.
     fn take<S: Store>(&self, bytes: &mut Vec<u8>) -> Result<Option<Taken<S::Block>>, Trouble> {
         let start = bytes.len();
-        let Some((message, next)) = self.oldest::<S>(bytes)? else { return Ok(None) };
+        let Some(spot) = self.oldest::<S>()? else { return Ok(None) };
+        // SAFETY: so many units are there.
+        let message = unsafe { Message::<S>::read(spot.from, spot.position, spot.left, bytes)? };
+        let next = spot.behind(&message);
         // Before anything is taken, since there may be no memory for it.
         let outstanding = match Place::new(self.head_chunk.load(Ordering::Relaxed)) {
             Some(place) if self.is_joinable() => match self.consumers.entry::<S>(place) {
@@ -182,9 +203,8 @@ impl Queue {
         Ok(Some(taken))
     }
 
-    /// Under the head's lock: the oldest message, and where the head is behind it. A short body is appended to `bytes`.
-    /// Chunks that are read to their end are given back.
-    fn oldest<S: Store>(&self, bytes: &mut Vec<u8>) -> Result<Option<(Message<S>, Cursor)>, Trouble> {
+    /// Under the head's lock: where the oldest message is. Chunks that are read to their end are given back.
+    fn oldest<S: Store>(&self) -> Result<Option<Spot>, Trouble> {
         let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
         // [G] pairs with [P].
         let tail = Cursor::unpack(self.tail.load(Ordering::Acquire));
@@ -211,10 +231,7 @@ impl Queue {
             if in_chunk != 0 && !chunk.is_skip(position) {
                 let left = in_chunk.min(before_tail);
                 chunk.reading(position);
-                // SAFETY: `left` units follow in the chunk.
-                let message = unsafe { Message::<S>::read(chunk.unit(position), position, left, bytes)? };
-                let next = Cursor { count: head.count.wrapping_add(1), position: position.wrapping_add(message.units) };
-                return Ok(Some((message, next)));
+                return Ok(Some(Spot { from: chunk.unit(position), position, left, number: head.count }));
             }
             // The tail must have left the chunk, or putters would write into what is given back here.
             let next = Place::new(chunk.next()).filter(|_| before_tail > in_chunk);
@@ -240,8 +257,12 @@ impl Queue {
         }
         let Ok(hold) = lock::<S::Home>(&self.head_lock, &patience) else { return };
         let mut bytes = Vec::new();
-        while let Ok(Some((message, next))) = self.oldest::<S>(&mut bytes) {
+        while let Ok(Some(spot)) = self.oldest::<S>() {
             bytes.clear();
+            // SAFETY: so many units are there.
+            let message = unsafe { Message::<S>::read(spot.from, spot.position, spot.left, &mut bytes) };
+            let Ok(message) = message else { break };
+            let next = spot.behind(&message);
             // SAFETY: as in `take`.
             let taken = ManuallyDrop::new(unsafe { message.claim() });
             self.count_got(taken.block_bytes::<S>());

@@ -136,7 +136,7 @@ impl<S: Store> Message<S> {
     ///
     /// # Safety
     /// `from` is good for reading `left` units, of which there is at least one.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn read(
         from: *const u64,
         position: u32,
@@ -184,10 +184,12 @@ impl<S: Store> Message<S> {
     ///
     /// # Safety
     /// The message is committed, and nobody else may take it.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn claim(self) -> Taken<S::Block> {
         // SAFETY: its blocks were published with it, and go where it goes.
         let claim = |found| unsafe { S::claim(found) };
-        Taken { tag: self.tag, block: self.block.map(claim), parts: self.parts.into_iter().map(claim).collect() }
+        // Mostly there are none, and then there is nothing to go through.
+        let parts = if self.parts.is_empty() { Vec::new() } else { self.parts.into_iter().map(claim).collect() };
+        Taken { tag: self.tag, block: self.block.map(claim), parts }
     }
 }

@@ -76,7 +76,7 @@ unsafe impl Store for ArenaStore {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn at(place: Place) -> Result<Room, Trouble> {
         let (at, len) = arena::room_at(Off::from_place(place), CHUNK_ZEROED).map_err(trouble)?;
         Ok(Room { at: at.as_ptr(), len })

@@ -101,13 +101,13 @@ impl Lock {
     }
 
     /// Takes the lock if it is free, and its memory is not damaged.
-    #[inline]
+    #[inline(always)]
     pub fn try_acquire_now<H: Home>(&self) -> bool {
         !damage::is_marked(H::SCOPE) && H::try_me().is_some_and(|me| self.take_if_free(me.to_bits()))
     }
 
     /// The same for a scope, at whose end this thread will leave it.
-    #[inline]
+    #[inline(always)]
     pub fn try_acquire_scoped<H: Home>(&self) -> bool {
         !damage::is_marked(H::SCOPE) && H::try_me().is_some_and(|me| self.take_if_free(me.to_bits() | SCOPED))
     }
@@ -130,7 +130,7 @@ impl Lock {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_if_free(&self, mine: u64) -> bool {
         self.word.compare_exchange(0, mine, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
