@@ -94,6 +94,7 @@ impl Block {
     }
 
     /// How many bytes it has.
+    #[inline]
     pub fn len(&self) -> usize {
         self.raw.len()
     }
@@ -197,6 +198,7 @@ impl Lease {
     }
 
     /// How many bytes it has.
+    #[inline]
     pub fn len(&self) -> usize {
         self.raw.len()
     }

@@ -256,6 +256,7 @@ impl Raw {
     }
 
     /// How many bytes of data it has.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }

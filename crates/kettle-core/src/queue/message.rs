@@ -47,8 +47,13 @@ pub struct Taken<B> {
 
 impl<B> Taken<B> {
     /// How many bytes its blocks have.
+    #[inline]
     pub(super) fn block_bytes<S: Store<Block = B>>(&self) -> usize {
-        self.block.iter().chain(&self.parts).map(S::len).sum()
+        match (&self.block, &self.parts[..]) {
+            // The common case, which pays no loop.
+            (None, []) => 0,
+            (block, parts) => block.as_ref().map_or(0, S::len) + parts.iter().map(S::len).sum::<usize>(),
+        }
     }
 }
 
@@ -81,8 +86,11 @@ impl<'b, S: Store> Parcel<'b, S> {
     }
 
     /// How many bytes its blocks have.
+    #[inline]
     pub(super) fn block_bytes(&self) -> usize {
         let body = match &self.body {
+            // The common case, which pays no loop.
+            Body::Inline(_) if self.parts.is_empty() => return 0,
             Body::Inline(_) => 0,
             Body::Block(block) => S::len(block),
         };

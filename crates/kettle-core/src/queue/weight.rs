@@ -20,10 +20,12 @@ impl Bytes {
         Self(AtomicU64::new(0))
     }
 
+    #[inline]
     fn get(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
+    #[inline]
     fn set(&self, bytes: u64) {
         self.0.store(bytes, Ordering::Release);
     }
@@ -31,6 +33,7 @@ impl Bytes {
 
 impl Queue {
     /// Under the tail's lock: the message that is about to be committed has so many bytes in blocks.
+    #[inline]
     pub(super) fn count_put(&self, bytes: usize) {
         if bytes != 0 {
             // Empty under this lock, the queue stays so, and what came out was counted before the head said so.
@@ -40,6 +43,7 @@ impl Queue {
     }
 
     /// Under the head's lock: the message that is about to be taken has so many bytes in blocks.
+    #[inline]
     pub(super) fn count_got(&self, bytes: usize) {
         if bytes != 0 {
             self.bytes_got.set(self.bytes_got.get().wrapping_add(bytes as u64));
@@ -47,6 +51,7 @@ impl Queue {
     }
 
     /// Under the head's lock: takes back what [`count_got`](Self::count_got) did; the message stays.
+    #[inline]
     pub(super) fn count_not_got(&self, bytes: usize) {
         if bytes != 0 {
             self.bytes_got.set(self.bytes_got.get().wrapping_sub(bytes as u64));
