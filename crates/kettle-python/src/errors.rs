@@ -48,6 +48,11 @@ pub(crate) fn session_damaged() -> PyErr {
 /// a pid namespace of its own. What it inherited is not held for it, and what it took would be in nobody's name.
 #[inline]
 pub(crate) fn take_part() -> PyResult<()> {
+    if participants::is_registered() { Ok(()) } else { register() }
+}
+
+#[cold]
+fn register() -> PyResult<()> {
     participants::try_me().map(drop).map_err(arena)
 }
 

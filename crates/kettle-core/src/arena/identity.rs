@@ -24,7 +24,23 @@ pub(super) fn current() -> Result<Owner, ArenaError> {
         Some(participant) => participant,
         None => find_out()?,
     };
-    Ok(Owner::from_bits(participant.owner().to_bits() | u64::from(process::thread_id())))
+    Ok(this_thread_of(participant))
+}
+
+/// The same without the reason, which costs more to hand back than all the rest.
+#[inline]
+pub(super) fn current_if_any() -> Option<Owner> {
+    registered().or_else(find_out_if_any).map(this_thread_of)
+}
+
+#[inline]
+fn this_thread_of(participant: Participant) -> Owner {
+    Owner::from_bits(participant.owner().to_bits() | u64::from(process::thread_id()))
+}
+
+#[cold]
+fn find_out_if_any() -> Option<Participant> {
+    find_out().ok()
 }
 
 /// Whether that is this process. Does not register.

@@ -42,7 +42,7 @@ impl Home for Processes {
 
     #[inline]
     fn try_me() -> Option<Owner> {
-        arena::participants::try_me().ok()
+        arena::participants::me_if_any()
     }
 
     #[inline]

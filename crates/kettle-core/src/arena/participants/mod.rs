@@ -54,6 +54,18 @@ pub fn try_me() -> Result<Owner, ArenaError> {
     identity::current()
 }
 
+/// This thread of this process; None where [`try_me`] has an error.
+#[inline]
+pub fn me_if_any() -> Option<Owner> {
+    identity::current_if_any()
+}
+
+/// Whether this process has registered, as it does when it first needs to.
+#[inline]
+pub fn is_registered() -> bool {
+    identity::registered().is_some()
+}
+
 /// Whether the process of `owner` has ended.
 ///
 /// *Ended* means that its descriptor is readable (so a zombie has), or that its row has moved on. Nobody's row is
