@@ -71,8 +71,14 @@ impl fmt::Debug for Names {
 }
 
 thread_local! {
-    /// What was named in the message that this thread makes now.
-    static COLLECTED: RefCell<Option<Vec<Hold>>> = const { RefCell::new(None) };
+    /// What was named in the message that this thread makes now. It has no destructor, so that it is there for what runs
+    /// at the end of a thread; between messages there is nothing to drop.
+    static COLLECTED: RefCell<ManuallyDrop<Option<Vec<Hold>>>> = const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+/// Makes `names` the list that this thread collects into, and gives the one before.
+fn collect_into(names: Option<Vec<Hold>>) -> Option<Vec<Hold>> {
+    ManuallyDrop::into_inner(COLLECTED.replace(ManuallyDrop::new(names)))
 }
 
 impl Names {
@@ -82,12 +88,12 @@ impl Names {
         struct Restore(Option<Vec<Hold>>);
         impl Drop for Restore {
             fn drop(&mut self) {
-                drop(COLLECTED.replace(self.0.take()));
+                drop(collect_into(self.0.take()));
             }
         }
-        let restore = Restore(COLLECTED.replace(Some(Vec::new())));
+        let restore = Restore(collect_into(Some(Vec::new())));
         let result = f();
-        let names = COLLECTED.take().unwrap_or_default();
+        let names = collect_into(None).unwrap_or_default();
         drop(restore);
         (result, Self(names))
     }
@@ -197,7 +203,7 @@ impl Names {
 
 /// Notes that the message which this thread makes names an object; false if it makes none.
 pub(super) fn note(raw: &Raw) -> bool {
-    COLLECTED.with_borrow_mut(|collected| match collected {
+    COLLECTED.with_borrow_mut(|collected| match &mut **collected {
         Some(names) => {
             names.push(Hold::of(raw));
             true
@@ -267,8 +273,8 @@ pub(super) unsafe fn free_list(list: &Raw) {
 }
 
 thread_local! {
-    /// What this thread is to tear down and free; while it is at it.
-    static DYING: RefCell<Option<Vec<Raw>>> = const { RefCell::new(None) };
+    /// What this thread is to tear down and free; while it is at it. Without a destructor, as above.
+    static DYING: RefCell<ManuallyDrop<Option<Vec<Raw>>>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 /// Tears down and frees what is DYING in the hands of this process.
@@ -279,32 +285,28 @@ fn bury(dead: Vec<Raw>) {
     if dead.is_empty() {
         return;
     }
-    let is_nested = DYING.try_with(|dying| match &mut *dying.borrow_mut() {
+    let is_nested = DYING.with_borrow_mut(|dying| match &mut **dying {
         Some(others) => {
-            others.extend(&dead);
+            others.extend(dead);
             true
         }
         none => {
-            *none = Some(dead.clone());
+            *none = Some(dead);
             false
         }
     });
-    match is_nested {
-        Ok(true) => {}
-        Ok(false) => {
-            struct Done;
-            impl Drop for Done {
-                fn drop(&mut self) {
-                    drop(DYING.take());
-                }
-            }
-            let _done = Done;
-            while let Some(raw) = DYING.with_borrow_mut(|dying| dying.as_mut().and_then(Vec::pop)) {
-                end(&raw);
-            }
+    if is_nested {
+        return;
+    }
+    struct Done;
+    impl Drop for Done {
+        fn drop(&mut self) {
+            DYING.with_borrow_mut(|dying| **dying = None);
         }
-        // The thread is ending, and has no place for a list any more.
-        Err(_) => dead.iter().for_each(end),
+    }
+    let _done = Done;
+    while let Some(raw) = DYING.with_borrow_mut(|dying| dying.as_mut().and_then(Vec::pop)) {
+        end(&raw);
     }
 }
 
