@@ -65,7 +65,7 @@ pub(crate) fn check() -> PyResult<()> {
 
 /// `error`, unless it comes of damage: a lock that could not be taken again, say, is not there to be left.
 pub(crate) fn unless_damaged(error: PyErr) -> PyErr {
-    check().err().unwrap_or(error)
+    if damage::is_marked(Scope::Shared) { session_damaged() } else { error }
 }
 
 /// Whether a wait ended well, False if it was too late.
