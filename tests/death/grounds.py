@@ -517,11 +517,36 @@ class Viewers(Memory):
         return super().census(killed)
 
 
+class Replies(Memory):
+    """Processes that send a queue for the answer with each request, and drop queues that hold such messages."""
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)
+        self.requests = ctx.Queue()
+        self.requests.put(None)  # its own memory is there before the first count
+        self.requests.get()
+
+    def act(self, slot: int) -> None:
+        answers = mp.Queue()
+        self.requests.put((parcel(self.moves[slot]), answers))
+        item, where = self.requests.get()
+        where.put(whole(item))
+        dropped = mp.Queue()
+        dropped.put(answers)
+
+    def census(self, killed: int) -> Counter:
+        while not self.requests.empty():
+            item, where = prompt(self.requests.get_nowait)
+            where.put(whole(item))  # it is as usable as ever, whoever made it
+        where = None
+        return super().census(killed)
+
+
 GROUNDS: dict[str, type[Ground]] = {
     ground.__name__: ground
     for ground in (
         *(Stream, BoundedStream, Drain, Tokens, BoundedTokens, Unfinished),
         *(Locks, RLocks, RecoveringLocks, Permits, Events, Conditions, Barriers),
-        *(Sender, Receiver, Makers, Viewers),
+        *(Sender, Receiver, Makers, Viewers, Replies),
     )
 }

@@ -31,6 +31,7 @@ POINTS = sorted(
 #: Who comes to the points whose name begins so.
 VISITORS = {
     "arena": ("Makers", "Viewers", "Tokens", "Stream"),
+    "arena.names": ("Replies",),
     "barrier": ("Barriers",),
     "condition": ("Conditions",),
     "event": ("Events",),
@@ -42,12 +43,13 @@ VISITORS = {
     "semaphore": ("Permits",),
 }
 
-#: Points that a process comes to only once in its life, or only while it tidies up after another. The core's own tests
-#: of the arena stage that; the last four have tests of their own below.
+#: Points that a process comes to only once in its life, only while it tidies up after another, or only if it is one of
+#: very many. The core's own tests stage that; the last but one have tests of their own below.
 STAGED = (
     *("arena.grow.", "arena.holders.", "arena.participants.", "arena.rebuild.", "arena.reclaim."),
-    *("condition.inherit.", "condition.withdraw.", "deadlock.", "pool."),
+    *("condition.inherit.", "condition.withdraw.", "deadlock.", "pool.", "queue.consumers."),
 )
+VISITED = [point for point in POINTS if not point.startswith(STAGED)]
 
 
 def visitors(point: str) -> tuple[str, ...]:
@@ -57,7 +59,7 @@ def visitors(point: str) -> tuple[str, ...]:
     raise LookupError(f"no ground visits {point}: name one in VISITORS")
 
 
-@pytest.mark.parametrize("point", [p for p in POINTS if not p.startswith(STAGED)])
+@pytest.mark.parametrize("point", VISITED)
 def test_named_point(point):
     ctx = kettle.multiprocessing.get_context("fork")
     came = []
@@ -131,7 +133,7 @@ def test_death_after_passing_a_notification_on():
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-@pytest.mark.parametrize("point", [p for p in POINTS if p.startswith(("queue.", "lock."))][::3])
+@pytest.mark.parametrize("point", [p for p in VISITED if p.startswith(("queue.", "lock."))][::3])
 def test_named_point_in_other_start_methods(method, point):
     ctx = kettle.multiprocessing.get_context(method)
     named_round(GROUNDS[visitors(point)[0]](ctx), ctx, f"{point}:3")

@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
 
 
-# Managers and proxies of this process send through our connections, which speak the standard library's format: a handle in
+# Managers and proxies of this process send through our connections, which speak the standard format: a handle in
 # what they send lives as long as the message, and not as long as the session.
 _standard.listener_client["pickle"] = (Listener, Client)  # type: ignore[attr-defined]
 
