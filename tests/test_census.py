@@ -101,7 +101,21 @@ def test_what_is_left_is_found_and_what_others_do_is_not(tmp_path, another_progr
     (tmp_path / "how.py").write_text(textwrap.dedent(HOW).format(namespace=namespace))
     (tmp_path / "test_these.py").write_text(textwrap.dedent(TESTS))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "how", "-p", "conftest", "-q", "-rN", "--tb=line", "test_these.py"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "how",
+            "-p",
+            "conftest",
+            "-p",
+            "no:warnings",
+            "-q",
+            "-rN",
+            "--tb=line",
+            "test_these.py",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parent), *sys.path])},
         capture_output=True,

@@ -4,7 +4,7 @@
 
 mod conformance;
 
-use conformance::support::{self, Child, Ended, Gate, alone};
+use conformance::support::{self, Child, Gate, alone};
 use conformance::*;
 use kettle_core::arena::{Block, Handle, Names, Session, Token, TokenError};
 use kettle_core::queue::{Body, Parcel, Queue};
@@ -421,7 +421,7 @@ mod deaths {
                         support::sleep_for_ever();
                     });
                     gate.open();
-                    assert_eq!(child.wait(), Ended::Killed(libc::SIGKILL), "nobody passed {spec}");
+                    assert_eq!(child.wait(), support::Ended::Killed(libc::SIGKILL), "nobody passed {spec}");
                     session().reclaim().unwrap();
                     put(&kept, &[&kept]);
                     while get(&kept).is_some() {}
@@ -501,7 +501,7 @@ mod deaths {
                 std::thread::sleep(std::time::Duration::from_micros(10_000 + random.below(60_000)));
                 for worker in workers {
                     worker.kill();
-                    assert_eq!(worker.wait(), Ended::Killed(libc::SIGKILL));
+                    assert_eq!(worker.wait(), support::Ended::Killed(libc::SIGKILL));
                 }
                 session().check().unwrap();
             }
