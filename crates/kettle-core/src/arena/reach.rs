@@ -52,8 +52,10 @@ impl Reach {
             }
         }
         for list in waiting.into_values().flatten() {
-            if recover::fate_of(&list) == Fate::Reachable {
-                // Its queue is about to be torn down, which takes it out.
+            // Its queue is about to be torn down, which takes it out; or has been since the first look, and did.
+            let is_held =
+                || -> Result<bool, ArenaError> { Ok(names::is_in_hand(&list) && list.header().holders.any_alive()?) };
+            if recover::fate_of(&list) == Fate::Reachable || is_held()? {
                 names::named(&list).for_each(|raw| *reach.counts.entry(raw.off()).or_default() += 1);
             } else {
                 reach.garbage.insert(list.off());
