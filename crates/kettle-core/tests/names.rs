@@ -351,6 +351,48 @@ mod deaths {
         }
     }
 
+    /// What a process is doing, as the kernel tells it: `S` asleep, `T` stopped.
+    fn state_of(child: &Child) -> char {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
+        stat.rsplit(')').next().unwrap().trim_start().chars().next().unwrap()
+    }
+
+    fn go_on(child: &Child) {
+        // SAFETY: kill takes two integers; the process is our child.
+        unsafe { libc::kill(child.pid() as i32, libc::SIGCONT) };
+    }
+
+    /// A queue's teardown takes a list out of it between the two looks of a reclaim: after that one saw that the queue
+    /// is not alive, and before it asks the queue whether the list is still inside.
+    #[test]
+    fn a_teardown_in_the_middle_of_a_reclaim() {
+        leaves_nothing("teardown", || {
+            let named = queue();
+            let dropping = Child::fork(|| {
+                let q = queue();
+                put(&q, &[&queue(), &named]);
+                kettle_core::arm_crash_point("arena.object.dying:1:stop");
+                drop(q);
+            });
+            until(|| state_of(&dropping) == 'T');
+            let reclaiming = Child::fork(|| {
+                kettle_core::arm_crash_point("arena.reclaim.waiting:1:stop");
+                session().reclaim().unwrap();
+                session().check().unwrap();
+            });
+            until(|| state_of(&reclaiming) == 'T');
+            go_on(&dropping);
+            // It has taken the list, and waits for the allocator's lock to let go of it.
+            until(|| state_of(&dropping) == 'S');
+            go_on(&reclaiming);
+            reclaiming.succeeds();
+            dropping.succeeds();
+            session().check().unwrap();
+            put(&named, &[]);
+            assert_eq!(get(&named).unwrap().len(), 0);
+        });
+    }
+
     /// Someone who receives handles is killed at every step. What he had not taken is there for the next one.
     #[test]
     fn a_receiver_at_every_step() {
@@ -497,7 +539,17 @@ mod deaths {
             };
             for _ in 0..12 {
                 let seeds: Vec<u64> = (0..3).map(|_| random.word()).collect();
-                let workers: Vec<_> = seeds.into_iter().map(|seed| Child::fork(|| work(seed))).collect();
+                // The place of a child that is killed before its first step stays reserved for some seconds, and with it
+                // what was held for the child.
+                let begun = support::Gate::new();
+                let start = |seed| {
+                    Child::fork(|| {
+                        begun.open();
+                        work(seed);
+                    })
+                };
+                let workers: Vec<_> = seeds.into_iter().map(start).collect();
+                workers.iter().for_each(|_| begun.pass());
                 std::thread::sleep(std::time::Duration::from_micros(10_000 + random.below(60_000)));
                 for worker in workers {
                     worker.kill();

@@ -51,6 +51,7 @@ impl Reach {
                 }
             }
         }
+        crate::crash_point("arena.reclaim.waiting");
         for list in waiting.into_values().flatten() {
             // Its queue is about to be torn down, which takes it out; or has been since the first look, and did.
             let is_held =
