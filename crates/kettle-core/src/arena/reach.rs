@@ -53,10 +53,8 @@ impl Reach {
         }
         crate::crash_point("arena.reclaim.waiting");
         for list in waiting.into_values().flatten() {
-            // Its queue is about to be torn down, which takes it out; or has been since the first look, and did.
-            let is_held =
-                || -> Result<bool, ArenaError> { Ok(names::is_in_hand(&list) && list.header().holders.any_alive()?) };
-            if recover::fate_of(&list) == Fate::Reachable || is_held()? {
+            // Its queue is about to be torn down, which takes it out; or did since the first look, and has it in hand.
+            if recover::fate_of(&list) == Fate::Reachable || reach.is_alive(&list)? {
                 names::named(&list).for_each(|raw| *reach.counts.entry(raw.off()).or_default() += 1);
             } else {
                 reach.garbage.insert(list.off());
