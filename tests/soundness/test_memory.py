@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+import programs
 
 #: Puts until it is told that there is no more room, beside a process that has memory of its own.
 FILL = """
@@ -59,16 +59,7 @@ def run(program, group=None, **environment):
         if group is not None:
             (group / "cgroup.procs").write_text(str(os.getpid()))
 
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-        preexec_fn=enter,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return programs.run(program, before=enter, **environment).splitlines()
 
 
 def memory_hierarchy():
