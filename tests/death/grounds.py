@@ -496,8 +496,8 @@ class Makers(Memory):
         items.put(parcel(self.moves[slot] + 2))
 
 
-class Viewers(Memory):
-    """Processes that hold views of large buffers which came with messages."""
+class Senders(Memory):
+    """Processes that send to each other through one queue."""
 
     def __init__(self, ctx: Any) -> None:
         super().__init__(ctx)
@@ -505,41 +505,38 @@ class Viewers(Memory):
         self.queue.put(None)  # its own memory is there before the first count
         self.queue.get()
 
+    def arrived(self, item: Any) -> None:
+        """In the parent: what was left in the queue."""
+
+    def census(self, killed: int) -> Counter:
+        while not self.queue.empty():
+            self.arrived(prompt(self.queue.get_nowait))
+        return super().census(killed)
+
+
+class Viewers(Senders):
+    """Processes that hold views of large buffers which came with messages."""
+
     def act(self, slot: int) -> None:
         self.queue.put(pickle.PickleBuffer(bytearray(b"x" * 100_000)))
         view = self.queue.get()
         self.queue.put(pickle.PickleBuffer(memoryview(view)[:80_000]))
         self.queue.get()
 
-    def census(self, killed: int) -> Counter:
-        while not self.queue.empty():
-            prompt(self.queue.get_nowait)
-        return super().census(killed)
 
-
-class Replies(Memory):
+class Replies(Senders):
     """Processes that send a queue for the answer with each request, and drop queues that hold such messages."""
-
-    def __init__(self, ctx: Any) -> None:
-        super().__init__(ctx)
-        self.requests = ctx.Queue()
-        self.requests.put(None)  # its own memory is there before the first count
-        self.requests.get()
 
     def act(self, slot: int) -> None:
         answers = mp.Queue()
-        self.requests.put((parcel(self.moves[slot]), answers))
-        item, where = self.requests.get()
-        where.put(whole(item))
+        self.queue.put((parcel(self.moves[slot]), answers))
+        self.arrived(self.queue.get())
         dropped = mp.Queue()
         dropped.put(answers)
 
-    def census(self, killed: int) -> Counter:
-        while not self.requests.empty():
-            item, where = prompt(self.requests.get_nowait)
-            where.put(whole(item))  # it is as usable as ever, whoever made it
-        where = None
-        return super().census(killed)
+    def arrived(self, item: Any) -> None:
+        request, where = item
+        where.put(whole(request))  # it is as usable as ever, whatever became of its maker
 
 
 GROUNDS: dict[str, type[Ground]] = {
