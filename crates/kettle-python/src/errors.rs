@@ -60,7 +60,12 @@ fn register() -> PyResult<()> {
 /// way to find out.
 #[inline]
 pub(crate) fn check() -> PyResult<()> {
-    if damage::is_marked(Scope::Shared) { Err(session_damaged()) } else { take_part() }
+    if participants::is_registered() && !damage::is_marked(Scope::Shared) { Ok(()) } else { check_slow() }
+}
+
+#[cold]
+fn check_slow() -> PyResult<()> {
+    if damage::is_marked(Scope::Shared) { Err(session_damaged()) } else { register() }
 }
 
 /// `error`, unless it comes of damage: a lock that could not be taken again, say, is not there to be left.

@@ -20,22 +20,26 @@ static PARTICIPANT: AtomicU32 = AtomicU32::new(0);
 
 #[inline]
 pub(super) fn current() -> Result<Owner, ArenaError> {
-    let participant = match registered() {
+    let epoch = process::epoch();
+    let participant = match registered_in(epoch) {
         Some(participant) => participant,
         None => find_out()?,
     };
-    Ok(this_thread_of(participant))
+    Ok(this_thread_of(participant, epoch))
 }
 
 /// The same without the reason, which costs more to hand back than all the rest.
 #[inline]
 pub(super) fn current_if_any() -> Option<Owner> {
-    registered().or_else(find_out_if_any).map(this_thread_of)
+    // Asked for once: it says whether the process is known, and whether the thread is.
+    let epoch = process::epoch();
+    let participant = registered_in(epoch).or_else(find_out_if_any)?;
+    Some(this_thread_of(participant, epoch))
 }
 
-#[inline]
-fn this_thread_of(participant: Participant) -> Owner {
-    Owner::from_bits(participant.owner().to_bits() | u64::from(process::thread_id()))
+#[inline(always)]
+fn this_thread_of(participant: Participant, epoch: u64) -> Owner {
+    Owner::from_bits(participant.owner().to_bits() | u64::from(process::thread_id_in(epoch)))
 }
 
 #[cold]
@@ -51,12 +55,23 @@ pub(super) fn is_me(participant: Participant) -> bool {
 /// This process, if it has registered.
 #[inline]
 pub(super) fn registered() -> Option<Participant> {
+    registered_in(process::epoch())
+}
+
+#[inline(always)]
+fn registered_in(epoch: u64) -> Option<Participant> {
     // Acquire pairs with the release in `publish`.
-    let since = SINCE.load(Ordering::Acquire);
-    if since == 0 || since != process::epoch() {
+    if SINCE.load(Ordering::Acquire) != epoch || epoch == 0 {
         return None;
     }
     Participant::from_bits(PARTICIPANT.load(Ordering::Relaxed))
+}
+
+/// Whether this process has registered.
+#[inline(always)]
+pub(super) fn is_registered() -> bool {
+    let since = SINCE.load(Ordering::Acquire);
+    since != 0 && process::is_epoch(since)
 }
 
 /// The first call in a process.

@@ -63,7 +63,7 @@ pub fn me_if_any() -> Option<Owner> {
 /// Whether this process has registered, as it does when it first needs to.
 #[inline]
 pub fn is_registered() -> bool {
-    identity::registered().is_some()
+    identity::is_registered()
 }
 
 /// Whether the process of `owner` has ended.

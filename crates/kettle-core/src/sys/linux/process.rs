@@ -33,16 +33,24 @@ pub fn forget_variable(name: &str) {
 /// The kernel's number of this thread. It costs a system call once per thread, and again after `fork`.
 #[inline]
 pub fn thread_id() -> u32 {
-    let epoch = epoch();
+    thread_id_in(epoch())
+}
+
+/// As [`thread_id`], for a caller that has just asked for the [`epoch`].
+#[inline(always)]
+pub fn thread_id_in(epoch: u64) -> u32 {
     match KNOWN.get() {
         (at, id) if at == epoch && epoch != 0 => id,
-        _ => {
-            // SAFETY: gettid takes nothing and cannot fail.
-            let id = unsafe { libc::syscall(libc::SYS_gettid) as u32 };
-            KNOWN.set((epoch, id));
-            id
-        }
+        _ => ask_thread_id(epoch),
     }
+}
+
+#[cold]
+fn ask_thread_id(epoch: u64) -> u32 {
+    // SAFETY: gettid takes nothing and cannot fail.
+    let id = unsafe { libc::syscall(libc::SYS_gettid) as u32 };
+    KNOWN.set((epoch, id));
+    id
 }
 
 thread_local! {
@@ -66,6 +74,14 @@ pub fn epoch() -> u64 {
         0 => begin_epoch(),
         epoch => epoch,
     }
+}
+
+/// Whether `number`, which is not 0, is the present [`epoch`].
+#[inline(always)]
+pub fn is_epoch(number: u64) -> bool {
+    // SAFETY: as in `epoch`.
+    let page = NonNull::new(EPOCH.load(Ordering::Acquire)).map(|page| unsafe { page.as_ref() });
+    page.is_some_and(|page| page.load(Ordering::Relaxed) == number)
 }
 
 #[cold]
