@@ -204,6 +204,7 @@ impl Queue {
     }
 
     /// Under the head's lock: where the oldest message is. Chunks that are read to their end are given back.
+    #[inline(always)]
     fn oldest<S: Store>(&self) -> Result<Option<Spot>, Trouble> {
         let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
         // [G] pairs with [P].

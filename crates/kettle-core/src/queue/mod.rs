@@ -405,11 +405,13 @@ impl<H: Home> Drop for Hold<'_, H> {
 
 /// Takes one of the queue's own locks. They are held for nanoseconds, and their dead holders are found soon, so even a
 /// caller that does not wait for messages waits for these; if a holder is stopped, not for ever.
-#[inline]
+#[inline(always)]
 fn lock<'q, H: Home>(lock: &'q Lock, patience: &Patience<'_>) -> Result<Hold<'q, H>, Stopped> {
-    if lock.try_acquire_now::<H>() {
-        return Ok(Hold { lock, home: PhantomData });
-    }
+    if lock.try_acquire_now::<H>() { Ok(Hold { lock, home: PhantomData }) } else { lock_slow(lock, patience) }
+}
+
+#[cold]
+fn lock_slow<'q, H: Home>(lock: &'q Lock, patience: &Patience<'_>) -> Result<Hold<'q, H>, Stopped> {
     if damage::is_marked(H::SCOPE) {
         return Err(Stopped::Damaged);
     }

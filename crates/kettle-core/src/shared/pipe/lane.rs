@@ -92,10 +92,13 @@ impl Lane {
 pub(super) struct Held<'a>(&'a Lock);
 
 impl<'a> Held<'a> {
+    #[inline(always)]
     pub(super) fn take(lock: &'a Lock, patience: &Patience<'_>) -> Result<Self, Stopped> {
-        if lock.try_acquire_now::<Processes>() {
-            return Ok(Self(lock));
-        }
+        if lock.try_acquire_now::<Processes>() { Ok(Self(lock)) } else { Self::take_slow(lock, patience) }
+    }
+
+    #[cold]
+    fn take_slow(lock: &'a Lock, patience: &Patience<'_>) -> Result<Self, Stopped> {
         if damage::is_marked(Processes::SCOPE) {
             return Err(Stopped::Damaged);
         }

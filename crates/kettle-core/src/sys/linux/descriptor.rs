@@ -164,14 +164,17 @@ impl KnownFd {
     ///
     /// # Errors
     /// When the program closed it, and not in this tick.
-    #[inline]
+    #[inline(always)]
     pub fn get_lately(&self) -> Result<BorrowedFd<'_>, DescriptorLost> {
         let tick = clock::tick();
-        if self.looked.load(Ordering::Relaxed) != tick {
-            self.get()?;
-            self.looked.store(tick, Ordering::Relaxed);
-        }
-        Ok(self.as_fd())
+        if self.looked.load(Ordering::Relaxed) == tick { Ok(self.as_fd()) } else { self.get_in(tick) }
+    }
+
+    #[cold]
+    fn get_in(&self, tick: u64) -> Result<BorrowedFd<'_>, DescriptorLost> {
+        let fd = self.get()?;
+        self.looked.store(tick, Ordering::Relaxed);
+        Ok(fd)
     }
 
     /// What is said when it is not ours any more.
@@ -226,6 +229,7 @@ impl KnownFd {
 impl AsFd for KnownFd {
     /// Without a look: for where it was looked at before, or where there is no time for it. Should the program have
     /// closed it, the number may lead elsewhere, as with any `OwnedFd`.
+    #[inline(always)]
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: we own it, and close it only when dropped or by `close`, after which `get` refuses.
         unsafe { BorrowedFd::borrow_raw(self.number) }
