@@ -48,25 +48,27 @@ impl Queue {
     }
 
     fn put_parcel(&self, py: Python<'_>, parcel: Outgoing<'_>, deadline: Deadline) -> PyResult<()> {
-        errors::take_part()?;
         let place = place_of(&self.body);
-        // In the ordinary case there is room and nobody in the way: no need to leave the interpreter.
+        // In the ordinary case there is room and nobody in the way: no need to leave the interpreter. A process that takes
+        // no part cannot take the queue's lock, so it finds the queue full here.
         let parcel = match self.body.put(place, parcel, &Patience::instant()) {
             Ok(()) => return Ok(()),
             Err(PutError::Full(parcel)) => parcel,
             Err(e) => return Err(put_error(py, e)),
         };
+        errors::take_part()?;
         let body = &self.body;
         wait_outside(py, deadline, |p| body.put(place, parcel, p).map_err(PutFailure::from))?.map_err(|e| e.into_py(py))
     }
 
     fn take(&self, py: Python<'_>, bytes: &mut Vec<u8>, deadline: Deadline) -> PyResult<Incoming> {
-        errors::take_part()?;
+        // A process that takes no part cannot take the queue's lock, so it finds the queue empty here, unless it is shut.
         match self.body.get::<ArenaStore>(bytes, &Patience::instant()) {
             Ok(taken) => return Ok(taken),
             Err(GetError::Empty | GetError::Interrupted) => {}
             Err(e) => return Err(get_error(py, e)),
         }
+        errors::take_part()?;
         let body = &self.body;
         wait_outside(py, deadline, |p| body.get::<ArenaStore>(bytes, p))?.map_err(|e| get_error(py, e))
     }

@@ -92,7 +92,6 @@ impl Connection {
 
     fn receive(&self, py: Python<'_>, limit: Option<usize>) -> PyResult<Incoming> {
         let descriptor = self.to_read()?;
-        self.take_part()?;
         let incoming = match self.packets(&descriptor) {
             Some(packets) => Some(packets.receive(py)?),
             None => self.stream(&descriptor).receive(py, limit)?,

@@ -101,7 +101,13 @@ impl Packets<'_> {
         let posted = end.posted();
         let received = match end.try_receive(buffer).transpose() {
             Some(result) => result,
-            None => wait_outside(py, Deadline::NEVER, |p| end.receive(buffer, posted, p))?,
+            None => {
+                // A process that takes no part cannot take the lock of those who receive, so it found nothing.
+                if self.channel.is_some() {
+                    errors::take_part()?;
+                }
+                wait_outside(py, Deadline::NEVER, |p| end.receive(buffer, posted, p))?
+            }
         };
         match received.map_err(|e| self.not_received(e))? {
             Received::Inline(tag) => {
