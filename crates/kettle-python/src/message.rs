@@ -57,21 +57,10 @@ fn block_of_buffer(py: Python<'_>, buffer: &PyBuffer<u8>) -> PyResult<Block> {
 }
 
 /// The object of a message that was taken; `inline` is its body unless that stands in a block.
-pub(crate) fn rebuild<'py>(py: Python<'py>, mut taken: Taken<Block>, inline: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn rebuild<'py>(py: Python<'py>, taken: Taken<Block>, inline: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let tag = Tag::from_u8(taken.tag)?;
     if tag == Tag::Pickle {
-        // Held until the pickle's own handles are made.
-        let _names = Names::unpack(&mut taken.parts).map_err(errors::arena)?;
-        let buffers = taken
-            .parts
-            .into_iter()
-            .map(|part| Ok(Bound::new(py, Lease::new(part)?)?.into_any()))
-            .collect::<PyResult<Vec<_>>>()?;
-        let pickle = match taken.block {
-            Some(block) => Bound::new(py, Lease::new(block)?)?.into_any(),
-            None => PyBytes::new(py, inline).into_any(),
-        };
-        return pickle::loads(&pickle, buffers);
+        return unpickle(py, taken, inline);
     }
     let bytes = taken.block.as_ref().map_or(inline, Block::as_slice);
     let word = || bytes.try_into().map_err(|_| pyo3::exceptions::PyValueError::new_err("a short message is torn"));
@@ -86,4 +75,21 @@ pub(crate) fn rebuild<'py>(py: Python<'py>, mut taken: Taken<Block>, inline: &[u
         Tag::Compact => compact::decode(py, bytes)?,
         Tag::Pickle => unreachable!("handled above"),
     })
+}
+
+/// Apart, so that an object that skipped pickle pays nothing for this.
+#[inline(never)]
+fn unpickle<'py>(py: Python<'py>, mut taken: Taken<Block>, inline: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    // Held until the pickle's own handles are made.
+    let _names = Names::unpack(&mut taken.parts).map_err(errors::arena)?;
+    let buffers = taken
+        .parts
+        .into_iter()
+        .map(|part| Ok(Bound::new(py, Lease::new(part)?)?.into_any()))
+        .collect::<PyResult<Vec<_>>>()?;
+    let pickle = match taken.block {
+        Some(block) => Bound::new(py, Lease::new(block)?)?.into_any(),
+        None => PyBytes::new(py, inline).into_any(),
+    };
+    pickle::loads(&pickle, buffers)
 }

@@ -75,14 +75,8 @@ impl Incoming {
 
     pub(super) fn into_object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         match self {
-            Self::Bytes { scratch, start } => {
-                let _names = pickle::arrived(&scratch[start..]);
-                pickle::loads(PyBytes::new(py, &scratch[start..]).as_any(), Vec::new())
-            }
-            Self::Block(block) => {
-                let _names = pickle::arrived(block.as_slice());
-                pickle::loads(Bound::new(py, Lease::new(block)?)?.as_any(), Vec::new())
-            }
+            Self::Bytes { scratch, start } => unpickle(py, &scratch[start..]),
+            Self::Block(block) => unpickle_block(py, block),
             Self::Object { taken, scratch, start } => message::rebuild(py, taken, &scratch[start..]),
         }
     }
@@ -113,4 +107,17 @@ impl Incoming {
             Self::Object { .. } => None,
         }
     }
+}
+
+// Apart, so that an object that skipped pickle pays nothing for these.
+#[inline(never)]
+fn unpickle<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let _names = pickle::arrived(bytes);
+    pickle::loads(PyBytes::new(py, bytes).as_any(), Vec::new())
+}
+
+#[inline(never)]
+fn unpickle_block(py: Python<'_>, block: Block) -> PyResult<Bound<'_, PyAny>> {
+    let _names = pickle::arrived(block.as_slice());
+    pickle::loads(Bound::new(py, Lease::new(block)?)?.as_any(), Vec::new())
 }
