@@ -119,6 +119,12 @@ impl CellLock {
 impl Cell {
     fn word(&self) -> PyResult<Word<'_>> {
         errors::check()?;
+        self.word_to_lock()
+    }
+
+    /// The same for one who goes on with [`locked`](Self::locked), which checks.
+    #[inline]
+    fn word_to_lock(&self) -> PyResult<Word<'_>> {
         self.code.word(&self.memory, self.offset).ok_or_else(|| {
             let size = self.code.size();
             let len = self.memory.tail().1;
@@ -131,7 +137,10 @@ impl Cell {
     /// Runs `look` with the lock held, if there is one.
     fn locked<T>(&self, py: Python<'_>, look: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
         match &self.lock {
-            CellLock::None => look(),
+            CellLock::None => {
+                errors::check()?;
+                look()
+            }
             CellLock::Reentrant(lock) => {
                 RLock::hold(lock.bind(py))?;
                 let result = look();
@@ -145,6 +154,7 @@ impl Cell {
                 result
             }
             CellLock::Foreign(lock) => {
+                errors::check()?;
                 let lock = lock.bind(py);
                 lock.call_method0(intern!(py, "acquire"))?;
                 let result = look();
@@ -188,14 +198,14 @@ impl Cell {
 
     #[getter]
     fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let word = self.word()?;
+        let word = self.word_to_lock()?;
         let bits = self.locked(py, || Ok(word.load()))?;
         self.code.to_object(py, bits)
     }
 
     #[setter]
     fn set_value(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let word = self.word()?;
+        let word = self.word_to_lock()?;
         // Converting may run the value's own code: not under the lock.
         let bits = self.code.to_bits(value)?;
         self.locked(py, || {
