@@ -142,7 +142,7 @@ fn more_parties_than_are_watched<W: World>() {
 #[cfg(feature = "crash-points")]
 mod deaths {
     use super::*;
-    use crate::conformance::support::{Child, Ended, alone};
+    use crate::conformance::support::{self, Child, Ended, Gate, alone};
 
     /// A party dies on its way in, asleep inside, or on duty: the others are told, and a reset mends it.
     #[test]
@@ -175,6 +175,31 @@ mod deaths {
                 });
             });
         }
+    }
+
+    /// A reset forgets the dead and nobody else: the next round is not broken for those, and the death of one that is
+    /// still inside is noticed.
+    #[test]
+    fn a_reset_forgets_the_dead_alone() {
+        alone(|| {
+            let barrier = place::<Forked, _>(Barrier::new(3));
+            let arrive = || assert!(matches!(barrier.arrive::<H<Forked>>(), Ok(Some(_))));
+            let arrived = Gate::new();
+            let living = Child::fork(|| {
+                arrive();
+                arrived.open();
+                support::sleep_for_ever();
+            });
+            arrived.pass();
+            Child::fork(arrive).succeeds();
+            assert!(barrier.find_dead::<H<Forked>>() && barrier.is_broken());
+            assert!(!barrier.find_dead::<H<Forked>>(), "it was broken before");
+            barrier.reset::<H<Forked>>();
+            assert!(!barrier.find_dead::<H<Forked>>() && !barrier.is_broken());
+            living.kill_and_wait();
+            until(|| barrier.find_dead::<H<Forked>>());
+            assert!(barrier.is_broken());
+        });
     }
 
     /// The round has ended when the last one dies before it could wake anybody.

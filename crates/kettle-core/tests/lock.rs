@@ -17,6 +17,7 @@ conformance!(
     ends_late,
     is_interrupted,
     tells_how_it_is,
+    who_comes_to_a_broken_one_is_told_at_once,
     serves_many_sleepers
 );
 
@@ -134,6 +135,21 @@ fn tells_how_it_is<W: World>() {
     });
     let s = lock.statistics();
     assert_eq!((s.waiting, s.contended, s.broken, s.owners_died), (0, 1, false, 0));
+}
+
+/// No slice is slept before that.
+fn who_comes_to_a_broken_one_is_told_at_once<W: World>() {
+    let me = me::<W>();
+    for (policy, told) in
+        [(OnOwnerDeath::Raise, Err(LockError::OwnerDied(me))), (OnOwnerDeath::Recover, Ok(Acquired::FromDead(me)))]
+    {
+        let lock = place::<W, _>(Lock::new(policy));
+        lock.acquire::<H<W>>(&forever()).unwrap();
+        lock.abandon::<H<W>>();
+        let patience = forever();
+        assert_eq!(lock.acquire::<H<W>>(&patience), told);
+        assert_eq!(patience.naps(), 0);
+    }
 }
 
 /// Each release wakes the next one; nobody waits for the end of a slice.
