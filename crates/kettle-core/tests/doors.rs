@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use conformance::support::{Child, Gate, alone};
 use conformance::{Forked, H, place};
+use kettle_core::queue::local::{ByOrd, LocalQueue, Order, Sign};
 use kettle_core::queue::{Parcel, Queue};
 use kettle_core::shared::{ArenaStore, InArena, Placement};
 use kettle_core::sync::{
@@ -462,5 +463,48 @@ fn queues_ring_those_who_get_put_and_join() {
         put().unwrap();
         assert!(!wakes(&bell, finished, done), "one is not done yet");
         assert!(wakes(&bell, items, || queue.shutdown::<ArenaStore>(false)));
+    });
+}
+
+#[test]
+fn queues_of_values_ring_for_what_is_waited_for() {
+    alone(|| {
+        let bell = bell();
+        let queue = LocalQueue::<u32>::new(Order::Fifo, 1);
+        let rings_for = |sign, call: &dyn Fn()| {
+            assert!(queue.leave_door((), sign, bell.door()));
+            call();
+            let rang = !rings(&bell).is_empty();
+            queue.take_door(sign, bell.door());
+            assert_eq!(rings(&bell), [], "the door is gone");
+            rang
+        };
+        let put = || queue.put_now((), 1, &mut ByOrd);
+        let take = || queue.take_now((), &mut ByOrd);
+        assert!(rings_for(Sign::Item, &|| put().unwrap()));
+        assert!(!rings_for(Sign::Item, &|| assert!(put().is_err())), "it is full");
+        assert!(rings_for(Sign::Room, &|| assert_eq!(take(), Ok(1))));
+        assert!(!rings_for(Sign::Room, &|| assert!(take().is_err())), "it is empty");
+        put().unwrap();
+        assert!(!rings_for(Sign::Done, &|| queue.task_done(()).unwrap()), "one is not done yet");
+        assert!(rings_for(Sign::Done, &|| queue.task_done(()).unwrap()));
+        for sign in [Sign::Item, Sign::Room, Sign::Done] {
+            assert!(rings_for(sign, &|| drop(queue.shut_down((), false))), "{sign:?}");
+        }
+    });
+}
+
+#[test]
+fn who_finds_no_room_for_a_door_is_told() {
+    alone(|| {
+        let bells: Vec<_> = (0..=EventCount::DOORS).map(|_| bell()).collect();
+        let queue = LocalQueue::<u32>::new(Order::Fifo, 0);
+        let left: Vec<_> = bells.iter().map(|bell| queue.leave_door((), Sign::Item, bell.door())).collect();
+        assert_eq!(left, [true, true, true, true, false]);
+        queue.take_door(Sign::Item, bells[0].door());
+        assert!(queue.leave_door((), Sign::Item, bells[4].door()));
+        (0..4).for_each(|n| queue.put_now((), n, &mut ByOrd).unwrap());
+        let heard: Vec<_> = bells.iter().map(|bell| rings(bell).len()).collect();
+        assert_eq!(heard, [0, 1, 1, 1, 1]);
     });
 }

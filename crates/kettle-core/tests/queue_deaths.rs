@@ -10,8 +10,10 @@ use std::time::Duration;
 use conformance::support::{self, Child, Ended, alone};
 use conformance::*;
 use kettle_core::arena::Session;
-use kettle_core::queue::{Body, GetError, JoinError, Parcel, Queue};
+use kettle_core::queue::{Body, GetError, JoinError, Loss, Parcel, Queue};
 use kettle_core::shared::Placement;
+use kettle_core::sync::Home;
+use kettle_core::sys::Owner;
 use kettle_core::wait::Patience;
 
 type W = Forked;
@@ -89,6 +91,24 @@ fn weighs_right(q: &Q) {
     assert!((block + rest..block + 2 * rest).contains(&q.bytes()), "{} bytes", q.bytes());
     get_one(q);
     assert_eq!(q.bytes(), 0);
+}
+
+/// The message that a getter counted as got, and did not get, is counted twice. What is told then may be too little by
+/// that, but never less than nothing.
+#[test]
+fn bytes_that_are_counted_twice() {
+    alone(|| {
+        let q = queue(0, false);
+        put_one(&q, 0);
+        let small = Parcel::blocks(3, Body::Inline(&[]), vec![S::<W>::block(b"small")]);
+        assert!(q.put::<S<W>>(<W as World>::Place::place_of(&q), small, &forever()).is_ok());
+        dies_at("queue.get.before-commit", || assert_eq!(get_one(&q), Some(0)));
+        assert_eq!(get_one(&q), Some(0));
+        // The units of the small one, whose block is less than what was counted twice.
+        assert_eq!(q.bytes(), 16);
+        q.clear::<S<W>>();
+        weighs_right(&q);
+    });
 }
 
 const PUT_POINTS: [(&str, bool); 10] = [
@@ -341,6 +361,27 @@ fn losses(q: &Q) -> (u32, u32) {
     (times, messages)
 }
 
+/// What a process took and has not finished is written off when it is dead, not sooner, and once.
+#[test]
+fn what_the_living_took_is_not_lost() {
+    alone(|| {
+        let q = queue(0, true);
+        put_many(&q, 0, 3);
+        let took = support::Gate::new();
+        let consumer = Child::fork(|| {
+            (0..2).for_each(|_| assert!(get_one(&q).is_some()));
+            took.tell(H::<W>::me().participant().to_bits());
+            support::sleep_for_ever();
+        });
+        let name = Owner::from_bits(took.hear());
+        assert_eq!((q.find_loss::<S<W>>(), q.unfinished::<S<W>>()), (None, 3));
+        consumer.kill_and_wait();
+        until(|| H::<W>::is_dead(name));
+        assert_eq!(q.find_loss::<S<W>>(), Some(Loss { consumer: name, unfinished: 2 }));
+        assert_eq!((q.find_loss::<S<W>>(), q.unfinished::<S<W>>()), (None, 1));
+    });
+}
+
 /// However many consumers there are, the death of each is noticed.
 #[test]
 fn more_consumers_than_a_queue_has_entries() {
@@ -397,11 +438,19 @@ fn a_getter_that_makes_room_for_entries() {
             put_many(q, 0, 40);
             let takers: Vec<_> = (0..32).map(|_| taker(q, 1)).collect();
             until(|| q.len() == 8);
+            let session = Session::get().unwrap();
+            let before = session.statistics().unwrap().objects;
             dies_at(crash, || assert!(get_one(q).is_some()));
             assert_eq!((q.len(), q.unfinished::<S<W>>()), (8, 40), "{crash}");
+            session.reclaim().unwrap();
+            let kept = session.statistics().unwrap().objects - before;
+            assert_eq!(
+                kept,
+                u64::from(crash != "queue.consumers.before-link"),
+                "{crash}: what is not linked is garbage"
+            );
             let others: Vec<_> = (0..8).map(|_| taker(q, 1)).collect();
             until(|| q.is_empty());
-            let session = Session::get().unwrap();
             session.reclaim().unwrap();
             takers.into_iter().chain(others).for_each(Child::kill_and_wait);
             assert_eq!(losses(q), (40, 40), "{crash}");

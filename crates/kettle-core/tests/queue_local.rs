@@ -153,19 +153,81 @@ fn take_told(queue: &LocalQueue<u64>, mut meanwhile: impl FnMut()) -> Option<u64
     }
 }
 
+/// All items, as they are visited.
+fn contents(queue: &LocalQueue<u64>) -> Vec<u64> {
+    let mut all = Vec::new();
+    let push = |n: &u64| {
+        all.push(*n);
+        Ok::<(), ()>(())
+    };
+    queue.try_for_each((), push).expect("nothing fails");
+    all
+}
+
+#[test]
+fn all_items_can_be_visited_and_stay() {
+    for order in [Order::Fifo, Order::Lifo, Order::Priority] {
+        let queue = LocalQueue::new(order, 0);
+        (0..10).for_each(|n| put(&queue, n));
+        let mut seen = contents(&queue);
+        seen.sort_unstable();
+        assert_eq!(seen, (0..10).collect::<Vec<_>>(), "{order:?}");
+        let mut visits = 0;
+        let third = |_: &u64| {
+            visits += 1;
+            if visits == 3 { Err("enough") } else { Ok(()) }
+        };
+        assert_eq!((queue.try_for_each((), third), visits), (Err("enough"), 3), "{order:?}");
+        assert_eq!(queue.len(()), 10, "{order:?}");
+    }
+}
+
+/// Notes under which versions it is asked; knows no answer while it is `at_a_loss`.
+#[derive(Default)]
+struct Versions {
+    seen: Vec<u64>,
+    at_a_loss: bool,
+}
+
+impl Judge<u64> for Versions {
+    type Question = ();
+
+    fn begin(&mut self, version: u64) {
+        self.seen.push(version);
+    }
+
+    fn less(&mut self, a: &u64, b: &u64) -> Result<bool, ()> {
+        if self.at_a_loss { Err(()) } else { Ok(a < b) }
+    }
+}
+
+#[test]
+fn a_judge_is_told_whether_it_is_still_the_same_queue() {
+    let queue = LocalQueue::<u64>::new(Order::Priority, 0);
+    let mut judge = Versions::default();
+    [7, 5, 6].into_iter().for_each(|n| assert_eq!(queue.put_now((), n, &mut judge), Ok(())));
+    assert_eq!(queue.take_now((), &mut judge), Ok(5));
+    // It is asked again and again, until it knows.
+    judge.at_a_loss = true;
+    (0..3).for_each(|_| assert_eq!(queue.put_now((), 1, &mut judge), Err((1, Refused::Compare(())))));
+    judge.at_a_loss = false;
+    assert_eq!(queue.put_now((), 1, &mut judge), Ok(()));
+    assert_eq!(queue.take_now((), &mut judge), Ok(1));
+    assert_eq!(queue.reset((), Order::Priority, 0).len(), 2);
+    assert_eq!(queue.put_now((), 8, &mut judge), Ok(()));
+    assert_eq!(queue.shut_down((), true), Some(vec![8]));
+    queue.set_shut((), false);
+    assert_eq!(queue.put_now((), 9, &mut judge), Ok(()));
+    let seen = &judge.seen;
+    assert!(seen[4..8].iter().all(|version| *version == seen[4]), "nothing had changed: {seen:?}");
+    let changes: BTreeSet<_> = seen.iter().collect();
+    assert_eq!(changes.len(), seen.len() - 3, "each change is another version: {seen:?}");
+}
+
 #[test]
 fn giving_up_at_any_comparison_changes_nothing() {
     let queue = LocalQueue::new(Order::Priority, 0);
     (0..100).for_each(|n| put(&queue, n * 37 % 101));
-    let contents = |queue: &LocalQueue<u64>| {
-        let mut all = Vec::new();
-        let push = |n: &u64| {
-            all.push(*n);
-            Ok::<(), ()>(())
-        };
-        queue.try_for_each((), push).expect("nothing fails");
-        all
-    };
     let before = contents(&queue);
     for told in 0.. {
         let mut judge = Told { version: 100, answers: vec![true; told], used: 0 };
