@@ -250,3 +250,217 @@ impl Consumers {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use core::cell::{Cell, RefCell};
+
+    use super::*;
+    use crate::queue::{Room, Store};
+    use crate::shared::HeapStore;
+    use crate::sys::futex::Scope;
+
+    thread_local! {
+        static ME: Cell<Owner> = const { Cell::new(Owner::new(1, 0, 1)) };
+        static DEAD: RefCell<Vec<Owner>> = const { RefCell::new(Vec::new()) };
+        static SHEETS_MADE: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Where the test says who asks, and who is dead.
+    struct Stage;
+
+    impl Home for Stage {
+        const SCOPE: Scope = Scope::Private;
+
+        fn me() -> Owner {
+            ME.get()
+        }
+
+        fn is_dead(owner: Owner) -> bool {
+            DEAD.with_borrow(|dead| dead.contains(&owner))
+        }
+    }
+
+    struct OnStage;
+
+    // SAFETY: it is the heap's store.
+    unsafe impl Store for OnStage {
+        type Home = Stage;
+        type Block = <HeapStore as Store>::Block;
+        type Found = <HeapStore as Store>::Found;
+
+        fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Trouble> {
+            HeapStore::chunk(len, queue, index)
+        }
+        unsafe fn claim_chunk(_: Place) -> Result<(), Trouble> {
+            Ok(())
+        }
+        unsafe fn free_chunk(place: Place) {
+            SHEETS_MADE.set(SHEETS_MADE.get() - 1);
+            // SAFETY: as the caller promises.
+            unsafe { HeapStore::free_chunk(place) };
+        }
+        fn sheet(len: usize, chunk: Place) -> Result<Place, Trouble> {
+            SHEETS_MADE.set(SHEETS_MADE.get() + 1);
+            HeapStore::sheet(len, chunk)
+        }
+        unsafe fn disown_sheet(_: Place) {}
+        fn sheet_at(place: Place, len: usize) -> Result<*mut u8, Trouble> {
+            HeapStore::sheet_at(place, len)
+        }
+        fn at(place: Place) -> Result<Room, Trouble> {
+            HeapStore::at(place)
+        }
+        fn publish(block: Self::Block, queue: Place, position: u32) -> Place {
+            HeapStore::publish(block, queue, position)
+        }
+        fn find(place: Place, position: u32) -> Result<Self::Found, Trouble> {
+            HeapStore::find(place, position)
+        }
+        unsafe fn claim(found: Self::Found) -> Self::Block {
+            // SAFETY: as the caller promises.
+            unsafe { HeapStore::claim(found) }
+        }
+        fn len(block: &Self::Block) -> usize {
+            HeapStore::len(block)
+        }
+    }
+
+    fn process(number: u32) -> Owner {
+        Owner::new(number, 3, 0)
+    }
+
+    /// The entry that a thread of process `number` gets.
+    fn entry(consumers: &Consumers, number: u32) -> &AtomicU64 {
+        ME.set(Owner::new(number, 3, 1000 + number));
+        consumers.entry::<OnStage>(Place::MIN).unwrap()
+    }
+
+    fn take(consumers: &Consumers, number: u32) {
+        entry(consumers, number).fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn done(consumers: &Consumers, number: u32) -> bool {
+        ME.set(Owner::new(number, 3, 2000 + number));
+        consumers.done::<OnStage>().is_ok()
+    }
+
+    fn outstanding(consumers: &Consumers) -> u32 {
+        consumers.outstanding::<OnStage>().unwrap()
+    }
+
+    /// Who has the entry, if anybody has.
+    fn whose(entry: &AtomicU64) -> u32 {
+        Owner::from_bits(entry.load(Ordering::Relaxed) & !COUNT).slot()
+    }
+
+    fn give_back(consumers: &Consumers) {
+        // SAFETY: nobody uses them any more.
+        unsafe { consumers.teardown::<OnStage>() };
+        assert_eq!(SHEETS_MADE.get(), 0);
+    }
+
+    #[test]
+    fn a_process_keeps_its_entry() {
+        let consumers = Consumers::new();
+        (1..=20).for_each(|number| take(&consumers, number));
+        for number in 1..=20 {
+            let own = entry(&consumers, number);
+            assert_eq!((whose(own), own.load(Ordering::Relaxed) & COUNT), (number, 1));
+            assert!(core::ptr::eq(own, entry(&consumers, number)));
+        }
+        assert_eq!(outstanding(&consumers), 20);
+    }
+
+    /// Those that nobody has come first, then those of the dead, then those of processes that have finished everything.
+    #[test]
+    fn entries_are_taken_over_from_those_who_owe_nothing() {
+        let consumers = Consumers::new();
+        let all = ENTRIES as u32;
+        (1..=all).for_each(|number| take(&consumers, number));
+        let finished = [3, 5, 9];
+        finished.iter().for_each(|number| assert!(done(&consumers, *number)));
+        DEAD.set(vec![process(4), process(9)]);
+        assert_eq!(whose(&consumers.entries[8]), 9);
+        take(&consumers, 100);
+        assert_eq!(whose(&consumers.entries[8]), 100, "of the dead ones, the one that owes nothing");
+        take(&consumers, 101);
+        assert_eq!(whose(&consumers.entries[2]), 101);
+        take(&consumers, 102);
+        assert_eq!(whose(&consumers.entries[4]), 102);
+        assert_eq!((SHEETS_MADE.get(), outstanding(&consumers)), (0, all), "there was room for all");
+        take(&consumers, 103);
+        take(&consumers, 104);
+        assert_eq!((SHEETS_MADE.get(), outstanding(&consumers)), (1, all + 2));
+        give_back(&consumers);
+    }
+
+    #[test]
+    fn further_sheets_are_found() {
+        let consumers = Consumers::new();
+        let all = (ENTRIES + 2 * PER_SHEET) as u32;
+        (1..=all).for_each(|number| take(&consumers, number));
+        assert_eq!((SHEETS_MADE.get(), outstanding(&consumers)), (2, all));
+        let first = Place::new(consumers.more.load(Ordering::Relaxed)).unwrap();
+        let second = Place::new(sheet::<OnStage>(first).unwrap().more.load(Ordering::Relaxed)).unwrap();
+        assert!(consumers.holds::<OnStage>(first) && consumers.holds::<OnStage>(second));
+        assert!(!consumers.holds::<OnStage>(Place::MIN));
+        assert!((1..=all).all(|number| done(&consumers, number)));
+        assert_eq!(outstanding(&consumers), 0);
+        assert!(!done(&consumers, 1), "all were done");
+        give_back(&consumers);
+    }
+
+    /// First what it took itself, then what others took.
+    #[test]
+    fn one_may_be_done_that_another_process_took() {
+        let consumers = Consumers::new();
+        (0..2).for_each(|_| take(&consumers, 1));
+        take(&consumers, 2);
+        let counts = || [0, 1].map(|i: usize| consumers.entries[i].load(Ordering::Relaxed) & COUNT);
+        assert!(done(&consumers, 2));
+        assert_eq!(counts(), [2, 0]);
+        assert!(done(&consumers, 2) && done(&consumers, 1) && !done(&consumers, 1));
+        assert_eq!(counts(), [0, 0]);
+    }
+
+    #[test]
+    fn each_loss_is_told_once() {
+        let consumers = Consumers::new();
+        take(&consumers, 1);
+        (0..3).for_each(|_| take(&consumers, 2));
+        entry(&consumers, 3);
+        let before = consumers.losses();
+        DEAD.set(vec![process(3)]);
+        assert_eq!(consumers.find_loss::<OnStage>(), None, "it had finished everything");
+        DEAD.set(vec![process(2), process(3)]);
+        let loss = Loss { consumer: process(2), unfinished: 3 };
+        assert_eq!(consumers.loss_since(before), None);
+        assert_eq!(consumers.find_loss::<OnStage>(), Some(loss));
+        assert_eq!((consumers.loss_since(before), consumers.loss_since(consumers.losses())), (Some(loss), None));
+        assert_eq!((consumers.find_loss::<OnStage>(), outstanding(&consumers)), (None, 1));
+    }
+
+    /// One more would be counted as another process's.
+    #[test]
+    fn a_count_that_cannot_be_is_not_believed() {
+        let consumers = Consumers::new();
+        let own = entry(&consumers, 1);
+        own.fetch_or(COUNT - 1, Ordering::Relaxed);
+        assert!(consumers.entry::<OnStage>(Place::MIN).is_ok());
+        own.fetch_or(COUNT, Ordering::Relaxed);
+        assert_eq!(consumers.entry::<OnStage>(Place::MIN).err(), Some(Trouble::Damaged));
+    }
+
+    #[test]
+    fn a_ring_of_sheets_is_not_followed_for_ever() {
+        let consumers = Consumers::new();
+        (1..=ENTRIES as u32 + 1).for_each(|number| take(&consumers, number));
+        let place = Place::new(consumers.more.load(Ordering::Relaxed)).unwrap();
+        sheet::<OnStage>(place).unwrap().more.store(place.get(), Ordering::Relaxed);
+        assert_eq!(consumers.outstanding::<OnStage>(), Err(Trouble::Damaged));
+        assert!(consumers.holds::<OnStage>(Place::MIN), "what cannot be looked at is not garbage");
+        sheet::<OnStage>(place).unwrap().more.store(0, Ordering::Relaxed);
+        give_back(&consumers);
+    }
+}
