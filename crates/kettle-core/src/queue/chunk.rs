@@ -291,3 +291,77 @@ impl Chunk {
         let _ = position;
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::shared::HeapStore as S;
+
+    const FIRST_UNITS: u32 = units(FIRST_LEN);
+
+    /// Chunks of both lengths that begin at `base`, the second of them behind the first.
+    fn chain(base: u32) -> [Chunk; 2] {
+        let begin = |base, len, index| Chunk::begin::<S>(S::chunk(len, Place::MIN, index).unwrap(), base, len, index);
+        let first = begin(base, FIRST_LEN, 0).unwrap();
+        let second = begin(first.end(), LATER_LEN, 1).unwrap();
+        first.link(second.place());
+        [first, second]
+    }
+
+    fn give_back(chunks: [Chunk; 2]) {
+        // SAFETY: the test made them, and uses them no more.
+        chunks.iter().for_each(|chunk| unsafe { S::free_chunk(chunk.place()) });
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_not_believed() {
+        let chunks = chain(0);
+        let [short, long] = chunks;
+        for (chunk, units, can_be) in [
+            (short, FIRST_UNITS, true),
+            (short, FIRST_UNITS + 1, false),
+            (short, 0, false),
+            // There is not so much memory.
+            (short, LATER_UNITS, false),
+            (long, LATER_UNITS, true),
+            (long, LATER_UNITS - 1, false),
+            (long, u32::MAX, false),
+            (long, FIRST_UNITS, true),
+        ] {
+            chunk.header().units.store(units, Ordering::Relaxed);
+            assert_eq!(Chunk::at::<S>(chunk.place()).is_ok(), can_be, "{units}");
+        }
+        give_back(chunks);
+    }
+
+    #[test]
+    fn a_link_to_another_chunk_is_not_believed() {
+        for base in [0, 12_345, u32::MAX - 3] {
+            let chunks = chain(base);
+            let [first, second] = chunks;
+            assert_eq!(first.next(), second.place().get());
+            assert!(first.followed_by::<S>(second.place()).is_ok());
+            assert!(first.followed_by::<S>(first.place()).is_err(), "it is not behind itself");
+            second.header().base.store(first.end().wrapping_add(1), Ordering::Relaxed);
+            assert!(first.followed_by::<S>(second.place()).is_err());
+            second.header().base.store(first.end(), Ordering::Relaxed);
+            second.header().index.store(2, Ordering::Relaxed);
+            assert!(first.followed_by::<S>(second.place()).is_err());
+            give_back(chunks);
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_entered_where_it_was_left_or_at_its_beginning() {
+        for base in [0, 70_000, u32::MAX - 3] {
+            let chunks = chain(base);
+            let enter = |from: u32| chunks[0].enter::<S>(base.wrapping_add(from)).ok().map(|p| p.wrapping_sub(base));
+            assert_eq!([0, 1, FIRST_UNITS].map(enter), [Some(0), Some(1), Some(FIRST_UNITS)]);
+            // Before it is the end of another chunk, in which the longest message had no room.
+            assert_eq!([-1, 1 - LONGEST as i32].map(|from| enter(from as u32)), [Some(0); 2]);
+            assert_eq!([-(LONGEST as i32), i32::MIN].map(|from| enter(from as u32)), [None; 2]);
+            assert_eq!([FIRST_UNITS + 1, 1 << 30].map(enter), [None; 2]);
+            give_back(chunks);
+        }
+    }
+}

@@ -278,3 +278,107 @@ impl Queue {
         self.finished.notify_all(S::Home::SCOPE);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::Parcel;
+    use super::super::chunk::{LATER_LEN, MOST_UNITS};
+    use super::*;
+    use crate::shared::HeapStore as S;
+
+    /// A queue with two messages of three units each, at the beginning of its first chunk.
+    fn queue() -> Box<Queue> {
+        let queue = Box::new(Queue::new(0, false));
+        for _ in 0..2 {
+            assert!(queue.put::<S>(Place::MIN, Parcel::inline(0, &[1; 16]), &Patience::none()).is_ok());
+        }
+        queue
+    }
+
+    fn get(queue: &Queue) -> Result<(), GetError> {
+        queue.get::<S>(&mut Vec::new(), &Patience::none()).map(drop)
+    }
+
+    fn give_back(queue: Box<Queue>) {
+        // SAFETY: nobody uses it any more.
+        unsafe { queue.teardown::<S>() };
+    }
+
+    fn cursor(count: u32, position: i64) -> u64 {
+        Cursor { count, position: position as u32 }.pack()
+    }
+
+    #[test]
+    fn a_head_and_a_tail_that_do_not_fit_together_are_not_believed() {
+        let most = i64::from(MOST_UNITS);
+        for (head, tail, expected) in [
+            ((0, 0), (2, 6), Ok(())),
+            ((0, 0), (6, 6), Ok(())),
+            // More messages than units.
+            ((0, 0), (7, 6), Err(GetError::Damaged)),
+            ((0, 6), (2, 6), Err(GetError::Damaged)),
+            // Units, and no message.
+            ((2, 0), (2, 6), Err(GetError::Damaged)),
+            ((2, 6), (2, 6), Err(GetError::Empty)),
+            ((0, 0), (1, most), Ok(())),
+            ((0, 0), (1, most + 1), Err(GetError::Damaged)),
+            ((0, 0), (2, 2), Err(GetError::Damaged)), // the message is longer
+            // Left by a getter that died when it had come to this chunk: the message is at its beginning.
+            ((0, -5), (2, 6), Ok(())),
+            ((0, -5), (1, 0), Err(GetError::Damaged)),
+            ((0, -5), (1, -1), Err(GetError::Damaged)),
+            ((0, -5000), (2, 6), Err(GetError::Damaged)),
+        ] {
+            let queue = queue();
+            let real = [&queue.head, &queue.tail].map(|word| word.load(Ordering::Relaxed));
+            queue.head.store(cursor(head.0, head.1), Ordering::Relaxed);
+            queue.tail.store(cursor(tail.0, tail.1), Ordering::Relaxed);
+            if expected == Err(GetError::Empty) {
+                assert!(matches!(queue.take::<S>(&mut Vec::new()), Ok(None)));
+            } else {
+                assert_eq!(queue.take::<S>(&mut Vec::new()).map(drop).map_err(GetError::from), expected);
+                assert!(expected.is_ok() || queue.head.load(Ordering::Relaxed) == cursor(head.0, head.1));
+            }
+            queue.head.store(real[0], Ordering::Relaxed);
+            queue.tail.store(real[1], Ordering::Relaxed);
+            give_back(queue);
+        }
+    }
+
+    #[test]
+    fn a_queue_without_its_chunk_is_not_believed() {
+        let queue = queue();
+        let chunk = queue.head_chunk.swap(0, Ordering::Relaxed);
+        assert_eq!(get(&queue), Err(GetError::Damaged));
+        queue.head_chunk.store(chunk, Ordering::Relaxed);
+        assert_eq!((get(&queue), get(&queue), get(&queue)), (Ok(()), Ok(()), Err(GetError::Empty)));
+        give_back(queue);
+    }
+
+    /// A chunk is left when the tail has left it, and for the one behind it.
+    #[test]
+    fn an_end_before_the_tail_is_not_believed() {
+        let queue = queue();
+        let first = Chunk::at::<S>(Place::new(queue.head_chunk.load(Ordering::Relaxed)).unwrap()).unwrap();
+        first.skip(0);
+        let end = i64::from(first.end());
+        let tail_at = |position| queue.tail.store(cursor(1, position), Ordering::Relaxed);
+        tail_at(end + 1);
+        assert_eq!(get(&queue), Err(GetError::Damaged), "nothing is behind it");
+        let place = S::chunk(LATER_LEN, Place::MIN, 1).unwrap();
+        first.link(place);
+        Chunk::begin::<S>(place, first.end(), LATER_LEN, 2).unwrap();
+        assert_eq!(get(&queue), Err(GetError::Damaged), "it is not the next one");
+        let second = Chunk::begin::<S>(place, first.end(), LATER_LEN, 1).unwrap();
+        for inside in [6, end] {
+            tail_at(inside);
+            assert_eq!(get(&queue), Err(GetError::Damaged), "the tail is at {inside}");
+        }
+        // Its zeros are an empty message.
+        tail_at(end + 1);
+        queue.tail_chunk.store(second.place().get(), Ordering::Relaxed);
+        assert_eq!(get(&queue), Ok(()));
+        assert_eq!(queue.head_chunk.load(Ordering::Relaxed), second.place().get(), "the first was given back");
+        give_back(queue);
+    }
+}

@@ -201,3 +201,68 @@ impl<S: Store> Message<S> {
         Taken { tag: self.tag, block: self.block.map(claim), parts }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::shared::HeapStore;
+
+    fn head(len: usize, flags: u64, parts: usize) -> u64 {
+        7 << 32 | len as u64 | flags | (parts as u64) << 48
+    }
+
+    /// What is read where `head` stands before units that all name something, of which `left` are the message's at most:
+    /// how many units it takes, and how many blocks it has.
+    fn read(head: u64, left: usize) -> Option<(u32, usize)> {
+        let mut units = vec![8; 1 + INLINE_MAX / UNIT + PARTS_MAX];
+        units[0] = head;
+        let mut bytes = b"before".to_vec();
+        // SAFETY: there are so many units.
+        let message = unsafe { Message::<HeapStore>::read(units.as_ptr(), 0, left as u32, &mut bytes) };
+        let Ok(message) = message else {
+            assert_eq!(bytes, b"before", "nothing was changed");
+            return None;
+        };
+        assert_eq!((message.tag, bytes.len()), (7, 6 + head as u32 as usize));
+        Some((message.units, message.parts.len() + usize::from(message.block.is_some())))
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_is_not_believed() {
+        let most = 1 + INLINE_MAX / UNIT + PARTS_MAX;
+        for (head, left, expected) in [
+            (head(0, 0, 0), 1, Some((1, 0))),
+            (head(1, 0, 0), 2, Some((2, 0))),
+            (head(8, 0, 0), 1, None),
+            (head(8, 0, 0), 2, Some((2, 0))),
+            (head(9, 0, 0), 2, None),
+            (head(INLINE_MAX, 0, PARTS_MAX), most, Some((most as u32, PARTS_MAX))),
+            (head(INLINE_MAX, 0, PARTS_MAX), most - 1, None),
+            (head(INLINE_MAX + 1, 0, 0), most, None),
+            (head(0, 0, PARTS_MAX + 1), most, None),
+            (head(0, 0, 3), 4, Some((4, 3))),
+            (head(0, 0, 3), 3, None),
+            (head(0, IN_BLOCK, 0), 2, Some((2, 1))),
+            (head(0, IN_BLOCK, 2), 4, Some((4, 3))),
+            (head(0, IN_BLOCK, 2), 3, None),
+            (head(8, IN_BLOCK, 0), most, None),
+            (head(0, IN_BLOCK << 1, 0), most, None),
+            (head(0, FLAGS, 0), most, None),
+        ] {
+            assert_eq!(read(head, left), expected, "{head:#x} in {left}");
+        }
+    }
+
+    #[test]
+    fn a_block_needs_a_name() {
+        for nameless in 1..4 {
+            let mut units = [8_u64; 4];
+            units[0] = head(0, IN_BLOCK, 2);
+            units[nameless] = 0;
+            let mut bytes = Vec::new();
+            // SAFETY: there are four units.
+            let message = unsafe { Message::<HeapStore>::read(units.as_ptr(), 0, 4, &mut bytes) };
+            assert!(matches!(message, Err(Trouble::Damaged)), "unit {nameless}");
+        }
+    }
+}

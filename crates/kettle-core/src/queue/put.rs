@@ -178,3 +178,58 @@ impl Queue {
         lock::<H>(&self.tail_lock, patience).map(drop)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::shared::HeapStore as S;
+
+    fn put(queue: &Queue) -> Result<(), Trouble> {
+        queue.put::<S>(Place::MIN, Parcel::inline(0, &[1; 16]), &Patience::none()).map_err(|e| match e {
+            PutError::Exhausted(_, e) => Trouble::Exhausted(e),
+            PutError::Damaged(_) => Trouble::Damaged,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// Head and tail can be told apart as long as they are not too far apart.
+    #[test]
+    fn there_is_an_end_to_what_a_queue_holds() {
+        let queue = Queue::new(0, false);
+        put(&queue).unwrap();
+        let tail = queue.tail.load(Ordering::Relaxed);
+        let last = chunk::MOST_UNITS - chunk::LATER_UNITS;
+        for head in [0, 5, u32::MAX] {
+            queue.head.store(Cursor { count: 0, position: head }.pack(), Ordering::Relaxed);
+            let put_at = |inside| {
+                queue.tail.store(Cursor { count: 1, position: head.wrapping_add(inside) }.pack(), Ordering::Relaxed);
+                put(&queue)
+            };
+            assert_eq!(put_at(last), Err(Trouble::Damaged), "there could be room, but the chunk is not there");
+            for inside in [last + 1, chunk::MOST_UNITS] {
+                assert!(matches!(put_at(inside), Err(Trouble::Exhausted(_))), "{inside}");
+            }
+            assert_eq!(put_at(chunk::MOST_UNITS + 1), Err(Trouble::Damaged));
+        }
+        queue.head.store(Cursor { count: 0, position: 0 }.pack(), Ordering::Relaxed);
+        queue.tail.store(tail, Ordering::Relaxed);
+        put(&queue).unwrap();
+        // SAFETY: nobody uses it any more.
+        unsafe { queue.teardown::<S>() };
+    }
+
+    #[test]
+    fn a_first_chunk_that_begins_elsewhere_is_not_believed() {
+        let queue = Queue::new(0, false);
+        put(&queue).unwrap();
+        // As after the death of a putter between the two stores.
+        let chunk = queue.tail_chunk.swap(0, Ordering::Relaxed);
+        queue.tail.store(Cursor { count: 0, position: 1 }.pack(), Ordering::Relaxed);
+        assert_eq!(put(&queue), Err(Trouble::Damaged));
+        queue.tail.store(Cursor { count: 0, position: 0 }.pack(), Ordering::Relaxed);
+        put(&queue).unwrap();
+        assert_eq!(queue.tail_chunk.load(Ordering::Relaxed), chunk);
+        // SAFETY: nobody uses it any more.
+        unsafe { queue.teardown::<S>() };
+    }
+}

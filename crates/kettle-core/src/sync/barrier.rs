@@ -397,3 +397,60 @@ impl Drop for LastToCome<'_> {
         (self.notify)(self.barrier);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Heap;
+
+    fn barrier(state: u64, parties: u32) -> Barrier {
+        let barrier = Barrier::new(parties);
+        barrier.state.store(state, Ordering::Relaxed);
+        barrier
+    }
+
+    #[test]
+    fn a_word_that_cannot_be_is_not_believed() {
+        let round = 7 << ROUND_AT | 5 << HISTORY_AT;
+        for (state, parties, can_be) in [
+            (FILLING, 3, true),
+            (FILLING | 2, 3, true),
+            (FILLING | 3, 3, false), // it would be acting
+            (ACTING | 3, 3, true),
+            (ACTING | 4, 3, false),
+            (BROKEN, 3, true),
+            (BROKEN | 3, 3, true),
+            (BROKEN | 4, 3, false),
+            (PHASE, 3, false),
+            (PHASE | 2, 3, false),
+            (FILLING, Barrier::MAX_PARTIES, true),
+            (FILLING, Barrier::MAX_PARTIES + 1, false),
+        ] {
+            let barrier = barrier(round | state, parties);
+            let said = format!("{state:#x} of {parties}");
+            assert_eq!(barrier.check::<Heap>().is_ok(), can_be, "{said}");
+            if !can_be {
+                assert_eq!(barrier.arrive::<Heap>().err(), Some(BarrierError::Damaged), "{said}");
+                assert_eq!(barrier.wait::<Heap>(&Patience::forever()).err(), Some(BarrierError::Damaged), "{said}");
+            }
+        }
+    }
+
+    /// However many rounds it slept through, as long as the history tells of its own.
+    #[test]
+    fn who_looks_late_learns_how_its_round_ended() {
+        for first in [0, 1000, ROUNDS - 1] {
+            let arrival = Arrival { round: first, index: 1, last: false, signed: None };
+            for spoilt in [false, true] {
+                let mut state = next_round(u64::from(first) << ROUND_AT, spoilt);
+                for ended in 1..=HISTORY_LEN + 2 {
+                    let told = if spoilt && ended <= HISTORY_LEN { Err(BarrierError::Broken) } else { Ok(1) };
+                    assert_eq!(barrier(state, 3).poll(&arrival), Some(told), "round {first}, {ended} have ended");
+                    assert_eq!(state & (ARRIVED | PHASE), FILLING, "nobody is there yet");
+                    // The later ones end otherwise.
+                    state = next_round(state, !spoilt);
+                }
+            }
+        }
+    }
+}

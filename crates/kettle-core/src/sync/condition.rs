@@ -343,6 +343,42 @@ mod tests {
     use super::*;
     use crate::sync::Heap;
 
+    /// A notifier that meets it gives up; it does not look there again and again.
+    #[test]
+    fn a_waiter_that_names_nobody_is_not_believed() {
+        let condition = Condition::new();
+        let waiter = condition.enrol::<Heap>().unwrap();
+        let node = condition.node(waiter).unwrap();
+        node.state.store(WAITING, Ordering::Relaxed);
+        assert_eq!(condition.notify::<Heap>(1), 0);
+        assert_eq!(node.state.load(Ordering::Relaxed), WAITING);
+    }
+
+    /// Numbers wrap, and the oldest is still the first.
+    #[test]
+    fn the_oldest_is_notified_first_where_numbers_wrap() {
+        let condition = Condition::new();
+        condition.numbers.store(u32::MAX - 1, Ordering::Relaxed);
+        let waiters: Vec<_> = (0..4).map(|_| condition.enrol::<Heap>().unwrap()).collect();
+        for waiter in waiters {
+            assert_eq!(condition.notify::<Heap>(1), 1);
+            assert!(condition.poll::<Heap>(waiter));
+        }
+    }
+
+    /// Places that were never given lead to nobody.
+    #[test]
+    fn a_place_that_is_none_is_nobodys() {
+        let condition = Condition::new();
+        let none = Waiter::from_index(u32::MAX);
+        assert_eq!((none.index(), condition.poll::<Heap>(none)), (u32::MAX, false));
+        condition.withdraw::<Heap>(none);
+        assert_eq!(condition.wait::<Heap>(none, &Patience::forever()), Err(Stopped::TimedOut));
+        let waiter = condition.enrol::<Heap>().unwrap();
+        assert_eq!((condition.waiting(), condition.notify::<Heap>(2)), (1, 1));
+        assert!(condition.poll::<Heap>(waiter));
+    }
+
     /// While nobody waits, to notify is one look.
     #[test]
     fn knows_when_nobody_waits() {

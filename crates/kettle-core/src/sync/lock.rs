@@ -389,3 +389,38 @@ impl Holder<'_> {
         core::ptr::from_ref(self.0).addr()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Heap;
+
+    #[test]
+    fn a_word_that_names_no_thread_is_not_believed() {
+        for policy in [OnOwnerDeath::Raise, OnOwnerDeath::Recover] {
+            for word in [BROKEN, SCOPED, BROKEN | SCOPED, Owner::new(5, 1, 0).to_bits(), u64::from(u32::MAX) << 32] {
+                let lock = Lock::new(policy);
+                lock.word.store(word, Ordering::Relaxed);
+                for patience in [Patience::none(), Patience::forever()] {
+                    assert_eq!(lock.acquire::<Heap>(&patience), Err(Stopped::Damaged.into()), "{word:#x}");
+                    assert_eq!(lock.acquire_inner::<Heap>(&patience), Err(Stopped::Damaged), "{word:#x}");
+                }
+                assert_eq!(lock.word.load(Ordering::Relaxed), word, "nothing was taken");
+            }
+        }
+    }
+
+    /// What one of our own locks protects is whole at any time, so nobody is told that its holder has gone.
+    #[test]
+    fn an_inner_lock_passes_on_whatever_its_policy() {
+        for policy in [OnOwnerDeath::Raise, OnOwnerDeath::Recover] {
+            let lock = Lock::new(policy);
+            assert!(lock.try_acquire_now::<Heap>());
+            assert_eq!(lock.acquire_inner::<Heap>(&Patience::none()), Err(Stopped::TimedOut), "its holder lives");
+            lock.abandon::<Heap>();
+            assert_eq!(lock.acquire_inner::<Heap>(&Patience::none()), Ok(()));
+            assert!(!lock.is_broken());
+            lock.release::<Heap>().unwrap();
+        }
+    }
+}

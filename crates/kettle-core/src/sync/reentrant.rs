@@ -157,3 +157,20 @@ impl ReentrantLock {
         &self.lock
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Heap;
+
+    #[test]
+    fn a_count_that_cannot_be_is_not_believed() {
+        let lock = ReentrantLock::new(OnOwnerDeath::Raise);
+        assert!(lock.try_acquire_now::<Heap>());
+        for (depth, can_be) in [(0, false), (1, true), (u32::MAX - 1, true), (u32::MAX, false)] {
+            lock.depth.store(depth, Ordering::Relaxed);
+            assert_eq!(lock.try_acquire_now::<Heap>(), can_be, "{depth}");
+            assert_eq!(lock.depth::<Heap>(), depth + u32::from(can_be), "{depth}");
+        }
+    }
+}

@@ -122,3 +122,21 @@ impl Semaphore {
         &self.given
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Heap;
+
+    #[test]
+    fn numbers_that_cannot_be_are_not_believed() {
+        let max = Semaphore::MAX;
+        for (value, limit, can_be) in [(0, 1, true), (max, max, true), (max + 1, max, false), (0, max + 1, false)] {
+            let expected = if can_be { Ok(()) } else { Err(Stopped::Damaged) };
+            assert_eq!(Semaphore::new(value, limit).check::<Heap>(), expected, "{value} of {limit}");
+        }
+        // It is looked at by those who find no permit.
+        assert_eq!(Semaphore::new(0, max + 1).acquire::<Heap>(&Patience::forever()), Err(Stopped::Damaged));
+        assert_eq!(Semaphore::new(0, max).acquire::<Heap>(&Patience::none()), Err(Stopped::TimedOut));
+    }
+}
