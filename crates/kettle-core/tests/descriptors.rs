@@ -10,6 +10,7 @@ use arena_support::{Child, Gate, alone};
 use kettle_core::arena::{ArenaError, Block, Off, Session};
 use kettle_core::sys::child;
 use kettle_core::sys::descriptor::{self, DescriptorLost, KnownFd};
+use kettle_core::wait::Doorbell;
 
 /// An unnamed file with these bytes.
 fn file(bytes: &[u8]) -> File {
@@ -192,6 +193,24 @@ fn the_arena_without_its_descriptor() {
         assert!(matches!(session.descriptor(), Err(ArenaError::DescriptorLost(_))));
         assert!(matches!(Block::copy_of(&vec![1_u8; 50_000_000]), Err(ArenaError::DescriptorLost(_))));
         assert_eq!(Block::copy_of(&large).unwrap().as_slice(), large);
+    });
+}
+
+/// Once the program closed it, it is not watched: what has its number then is not ours.
+#[test]
+fn a_bell_is_watched_until_the_program_closes_it() {
+    alone(|| {
+        Session::get().unwrap();
+        let [bell, drained] = [(); 2].map(|()| Doorbell::new().unwrap());
+        let fd = |bell: &Doorbell| bell.watch().map(|watch| watch.fd());
+        assert!(bell.is_ours());
+        assert_eq!((fd(&bell), bell.drain()), (Some(bell.as_raw_fd()), Some(vec![])));
+        let theirs = [&bell, &drained].map(|bell| replace(bell.as_raw_fd(), File::open("/dev/null").unwrap()));
+        assert!(!bell.is_ours());
+        assert_eq!((fd(&bell), bell.drain()), (None, None));
+        assert_eq!((drained.drain(), fd(&drained)), (None, None));
+        drop([bell, drained]);
+        assert!(theirs.iter().all(|file| is_open(file.as_raw_fd())), "nor is it closed");
     });
 }
 

@@ -194,3 +194,16 @@ fn what_may_go_where() {
     lacks!(ReentrantHold<'static, u32>: Send);
     lacks!(ReentrantHold<'static, Shy>: Sync);
 }
+
+/// Its guard goes with a task, which may be finished by another thread.
+#[test]
+fn a_hold_need_not_be_a_threads_scope() {
+    let guarded = free(0);
+    let is_scoped = || guarded.holder().now().map(|held| held.scoped);
+    let hold = guarded.try_acquire_now().expect("it is free");
+    assert_eq!(is_scoped(), Some(true));
+    hold.unscope();
+    assert_eq!(is_scoped(), Some(false));
+    drop(hold);
+    assert_eq!(is_scoped(), None);
+}

@@ -5,6 +5,7 @@ mod conformance;
 use std::time::Duration;
 
 use conformance::*;
+use kettle_core::arena::Session;
 use kettle_core::queue::{Body, GetError, INLINE_MAX, JoinError, Parcel, PutError, Queue, TooManyDone};
 use kettle_core::shared::Placement;
 use kettle_core::wait::{Patience, Stopped};
@@ -350,6 +351,26 @@ fn too_many_done<W: World>() {
     // Work may be passed on, and finished by somebody else.
     W::all(1, |_| q.task_done::<S<W>>().unwrap());
     assert_eq!(q.task_done::<S<W>>(), Err(TooManyDone));
+}
+
+/// Many queues cost little, and a long one asks for memory seldom.
+#[test]
+fn memory_comes_in_whole_pages() {
+    type W = Forked;
+    support::alone(|| {
+        let q = queue::<W>(0, false);
+        let session = Session::get().unwrap();
+        let taken = || session.statistics().unwrap().allocated_bytes;
+        let before = taken();
+        put::<W>(&q, b"12345678", &forever()).unwrap();
+        assert_eq!(taken() - before, 4_096);
+        while taken() - before == 4_096 {
+            put::<W>(&q, b"12345678", &forever()).unwrap();
+        }
+        assert_eq!(taken() - before, 4_096 + 65_536);
+        while get::<W>(&q, &Patience::none()).is_ok() {}
+        assert_eq!(taken() - before, 65_536, "the first chunk was given back");
+    });
 }
 
 #[cfg(feature = "crash-points")]

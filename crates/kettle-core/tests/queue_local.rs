@@ -492,3 +492,58 @@ fn nothing_is_dropped_under_the_lock() {
     drop(queue.put_now((), nosy(), &mut Never)); // shut
     assert_eq!(dropped.get(), 5);
 }
+
+#[test]
+fn what_has_moved_out_stays_out() {
+    let queue = LocalQueue::new(Order::Fifo, 0);
+    put(&queue, 1);
+    assert_eq!(queue.move_out(()), Some(vec![1]));
+    // Whatever else its users say of it.
+    for shut in [true, false] {
+        queue.set_shut((), shut);
+        assert_eq!(queue.is_shut(()), shut);
+        assert_eq!(queue.put_now((), 2, &mut ByOrd), Err((2, Refused::MovedOut)));
+        assert_eq!(queue.take_now((), &mut ByOrd), Err(Refused::MovedOut));
+        for sign in [Sign::Item, Sign::Room, Sign::Done] {
+            assert_eq!(queue.line((), sign).waiting().sleep(&Patience::none()), Ok(()), "{sign:?}: come and see");
+        }
+    }
+}
+
+#[test]
+fn begins_anew() {
+    let queue = LocalQueue::new(Order::Lifo, 9);
+    (0..7).for_each(|n| put(&queue, n));
+    queue.take_now((), &mut ByOrd).expect("seven are inside");
+    assert_eq!(queue.shut_down((), false), Some(vec![]));
+    assert_eq!(queue.reset((), Order::Fifo, 2), (0..6).collect::<Vec<_>>());
+    let s = queue.statistics(());
+    assert_eq!((s.size, s.maxsize, s.put, s.got, s.unfinished, s.shut_down), (0, 2, 7, 7, 0, false));
+    assert_eq!(queue.order(()), Order::Fifo);
+    put(&queue, 1);
+    assert_eq!(queue.task_done(()), Ok(()));
+}
+
+#[test]
+fn what_is_unfinished_can_be_set() {
+    let queue = LocalQueue::<u64>::new(Order::Fifo, 0);
+    let is_done = || queue.line((), Sign::Done).waiting().sleep(&Patience::none()).is_ok();
+    assert!(is_done());
+    queue.set_unfinished((), 2);
+    assert_eq!((queue.unfinished(()), is_done()), (2, false));
+    assert_eq!((queue.task_done(()), queue.task_done(())), (Ok(()), Ok(())));
+    assert_eq!((queue.unfinished(()), is_done()), (0, true));
+    queue.set_unfinished((), -3);
+    assert_eq!((queue.task_done(()), queue.unfinished(())), (Err(NotDone::TooMany), -3));
+    assert_eq!(queue.statistics(()).unfinished, 0);
+    // Dropping what is inside finishes no more than there was.
+    queue.set_unfinished((), 1);
+    (0..3).for_each(|n| put(&queue, n));
+    assert_eq!(queue.shut_down((), true).map(|dropped| dropped.len()), Some(3));
+    assert_eq!(queue.unfinished(()), 1);
+    queue.set_shut((), false);
+    put(&queue, 1);
+    queue.set_unfinished((), 0);
+    assert_eq!(queue.shut_down((), true), Some(vec![1]));
+    assert_eq!(queue.unfinished(()), 0);
+}

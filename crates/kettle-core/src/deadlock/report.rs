@@ -165,3 +165,36 @@ impl Ended {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_stack_the_innermost_calls_are_told_in_whole_lines() {
+        for len in [2, 3, 10, 77, 500] {
+            let line = format!("{}\n", "x".repeat(len - 1));
+            for lines in [TEXT / len - 1, TEXT / len, TEXT / len + 1, TEXT] {
+                let outer = format!("{}\n", "-".repeat(len - 1));
+                let stack = outer + &line.repeat(lines);
+                let bytes = Text { thread: "one".into(), lock: "its lock".into(), stack: stack.clone() }.to_bytes();
+                let told = Text::from_bytes(&bytes);
+                assert_eq!((&told.thread[..], &told.lock[..]), ("one", "its lock"));
+                assert!(bytes.len() <= TEXT, "{} bytes", bytes.len());
+                if told.stack != stack {
+                    assert!(bytes.len() + 2 * len > TEXT, "more had room beside {} bytes", bytes.len());
+                    assert_eq!(told.stack, line.repeat(told.stack.len() / len));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn long_names_leave_room_for_the_stack() {
+        let long = |letter: &str| letter.repeat(TEXT);
+        let bytes = Text { thread: long("a\0"), lock: long("b\0"), stack: "main\n".into() }.to_bytes();
+        let told = Text::from_bytes(&bytes);
+        assert_eq!((told.thread, told.lock), ("a".repeat(200), "b".repeat(300)));
+        assert_eq!(told.stack, "main\n");
+    }
+}

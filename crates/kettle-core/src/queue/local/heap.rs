@@ -160,6 +160,11 @@ impl<T> StableHeap<T> {
         Some(core::mem::replace(&mut self.entries[at], last).item)
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
     pub(super) fn give_memory_back(&mut self) {
         super::items::give_memory_back(self.entries.len(), self.entries.capacity(), |n| self.entries.shrink_to(n));
     }

@@ -80,7 +80,54 @@ const WORTH_GIVING_BACK: usize = 1024;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::heap::ByOrd;
     use super::*;
+
+    fn capacity(items: &Items<usize>) -> usize {
+        match items {
+            Items::Fifo(ring) => ring.capacity(),
+            Items::Lifo(stack) => stack.capacity(),
+            Items::Priority(heap) => heap.capacity(),
+        }
+    }
+
+    #[test]
+    fn after_a_flood_most_of_the_memory_is_given_back() {
+        for order in [Order::Fifo, Order::Lifo, Order::Priority] {
+            let mut items = Items::new(order);
+            for n in 0..20_000 {
+                match &mut items {
+                    Items::Fifo(ring) => ring.push_back(n),
+                    Items::Lifo(stack) => stack.push(n),
+                    Items::Priority(heap) => {
+                        let Ok(rise) = heap.plan_push(&n, &mut ByOrd);
+                        heap.push(n, rise);
+                    }
+                }
+            }
+            let mut take_one = || {
+                match &mut items {
+                    Items::Fifo(ring) => ring.pop_front(),
+                    Items::Lifo(stack) => stack.pop(),
+                    Items::Priority(heap) => {
+                        let Ok(way) = heap.plan_pop(&mut ByOrd);
+                        heap.pop(way)
+                    }
+                };
+                items.taken_one();
+                (items.len(), capacity(&items))
+            };
+            while let (left @ 4_097.., capacity) = take_one() {
+                assert!(capacity >= 20_000, "{order:?}: too soon, {left} are left");
+            }
+            let (left, capacity) = take_one();
+            assert!(left == 4_095 && capacity < 20_000, "{order:?}: {capacity}");
+            while take_one().0 > WORTH_GIVING_BACK {}
+            let (_, kept) = take_one();
+            while take_one().0 > 0 {}
+            assert_eq!(take_one(), (0, kept), "{order:?}: short queues keep theirs");
+        }
+    }
 
     #[test]
     fn memory_is_given_back_when_less_than_a_quarter_is_used() {
