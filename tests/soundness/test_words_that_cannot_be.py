@@ -50,6 +50,37 @@ def test_a_lock_that_names_no_thread_is_damage(kind: str, word: int) -> None:
     assert said.split() == ["SessionDamaged"] * 3
 
 
+def damage_a_barrier(word: int) -> None:
+    barrier, waits = mp.Barrier(3), mp.Event()
+
+    def meet() -> None:
+        waits.set()
+        try:
+            barrier.wait()
+        except kettle.KettleError as error:
+            print(type(error).__name__, flush=True)
+
+    party = mp.get_context("fork").Process(target=meet)
+    party.start()
+    waits.wait()
+    while not barrier.n_waiting:
+        pass
+    arena = Arena()
+    at = data_of(arena, "barrier")
+    # The entry of the party that waits: a participant's name and its count. The next one is free.
+    words = struct.unpack_from("<40Q", arena.memory, at)
+    entry = next(i for i, w in enumerate(words) if i > 1 and w & 0xFFFFFFFF == 1 and w >> 51)
+    assert words[entry + 1] == 0
+    struct.pack_into("<Q", arena.memory, at + (entry + 1) * 8, word)
+    party.join()
+
+
+@pytest.mark.deadline(30)
+@pytest.mark.parametrize("word", [7, 1 << 40 | 1, 1 << 51], ids=["nobody", "row 0", "for no party"])
+def test_a_party_that_cannot_be_is_damage(word: int) -> None:
+    assert in_a_session_of_its_own(f"damage_a_barrier({word})") == "SessionDamaged"
+
+
 def damage_under_a_pool() -> None:
     with mp.Pool(2) as pool:
         assert pool.map(abs, range(-3, 3)) == [3, 2, 1, 0, 1, 2]

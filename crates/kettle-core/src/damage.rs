@@ -56,9 +56,11 @@ pub enum What {
     Ring,
     /// The beginning of a pool's message.
     Letter,
+    /// An entry of a barrier's list of parties, or that list.
+    Party,
 }
 
-const TEXTS: [&str; 14] = [
+const TEXTS: [&str; 15] = [
     "the word of a lock names no thread that can be",
     "a message does not begin as messages do",
     "a message names a block that is none",
@@ -73,6 +75,7 @@ const TEXTS: [&str; 14] = [
     "the list of an object's holders has no end",
     "the counts of a pool's outcomes do not fit together",
     "a message of a pool does not begin as its messages do",
+    "the list of those who wait at a barrier names what cannot wait there",
 ];
 
 /// The damage that a session is marked with.
@@ -183,7 +186,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_text() {
-        assert_eq!(What::Letter as usize, TEXTS.len());
+        assert_eq!(What::Party as usize, TEXTS.len());
         let damage = mark(Scope::Private, What::Owner, 1 << 48 | 0x40, 7);
         let text = damage.to_string();
         assert!(text.contains(TEXTS[0]) && text.contains("(0x7, at 1:0x40)"), "{text}");

@@ -16,7 +16,7 @@ conformance!(
     a_failed_action_breaks_it,
     is_reset,
     a_reset_while_acting,
-    more_parties_than_are_watched,
+    more_parties_than_have_room_in_it,
 );
 
 fn pass<H: Home>(barrier: &Barrier, patience: &Patience<'_>) -> Result<u32, BarrierError> {
@@ -129,7 +129,7 @@ fn a_reset_while_acting<W: World>() {
     assert!(!barrier.is_broken());
 }
 
-fn more_parties_than_are_watched<W: World>() {
+fn more_parties_than_have_room_in_it<W: World>() {
     let parties = Barrier::SIGNED as u32 + 2;
     let barrier = place::<W, _>(Barrier::new(parties));
     let tally = place::<W, _>(Tally::new());

@@ -306,7 +306,7 @@ fn who_has_left_a_barrier_may_die() {
                     while barrier.poll(&arrival).is_none() {
                         std::thread::yield_now();
                     }
-                    return barrier.leave(&arrival);
+                    return barrier.leave::<P>(&arrival);
                 }
                 match barrier.wait::<P>(&Patience::forever()).unwrap() {
                     Turn::Last(last) => drop(last.done().unwrap()),
@@ -320,7 +320,7 @@ fn who_has_left_a_barrier_may_die() {
             child.succeeds();
             if let Some(first) = first {
                 assert_eq!(barrier.poll(&first), Some(Ok(0)));
-                barrier.leave(&first);
+                barrier.leave::<P>(&first);
             }
             assert!(!barrier.find_dead::<P>() && !barrier.is_broken());
         }
@@ -366,12 +366,12 @@ fn barriers_ring_when_a_round_ends() {
         let last = std::cell::Cell::new(Some(barrier.last::<P>(last)));
         assert!(wakes(&|| assert_eq!(last.take().unwrap().done(), Ok(1))));
         assert_eq!(barrier.poll(&first), Some(Ok(0)));
-        barrier.leave(&first);
+        barrier.leave::<P>(&first);
         // The last one's action fails.
         let (first, last) = (arrive(), std::cell::Cell::new(Some(barrier.last::<P>(arrive()))));
         assert!(wakes(&|| drop(last.take())));
         assert!(barrier.is_broken() && barrier.poll(&first).unwrap().is_err());
-        barrier.leave(&first);
+        barrier.leave::<P>(&first);
         assert!(barrier.arrive::<P>().is_err());
         assert!(wakes(&|| barrier.reset::<P>()));
         assert!(!barrier.is_broken());
@@ -379,18 +379,18 @@ fn barriers_ring_when_a_round_ends() {
         let (first, last) = (arrive(), barrier.last::<P>(arrive()));
         assert!(wakes(&|| barrier.abort::<P>()));
         assert!(last.done().is_err() && barrier.is_broken());
-        barrier.leave(&first);
+        barrier.leave::<P>(&first);
         barrier.reset::<P>();
         // It is reset while the action runs, and others come: their round is not ended by this.
         let (first, last) = (arrive(), barrier.last::<P>(arrive()));
         assert!(wakes(&|| barrier.reset::<P>()));
-        barrier.leave(&first);
+        barrier.leave::<P>(&first);
         let (next, next_last) = (arrive(), barrier.last::<P>(arrive()));
         assert!(last.done().is_err());
         assert!(barrier.poll(&next).is_none());
         assert_eq!(next_last.done(), Ok(1));
         assert_eq!(barrier.poll(&next), Some(Ok(0)));
-        barrier.leave(&next);
+        barrier.leave::<P>(&next);
         assert_eq!(barrier.statistics().rounds, 2);
         // Who waits in vain breaks it.
         assert!(wakes(&|| assert!(barrier.wait::<P>(&Patience::none()).is_err())));

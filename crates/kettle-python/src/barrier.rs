@@ -8,7 +8,7 @@ use kettle_core::shared::Processes;
 use kettle_core::stats::BarrierStatistics;
 use kettle_core::sync::{self, BarrierError, Heap, Home, Turn};
 use kettle_core::wait::{Deadline, EventCount};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 
@@ -87,10 +87,7 @@ impl Barrier {
         let body = match _token {
             Some(token) => primitive::from_token(token)?,
             None => {
-                let parties = u32::try_from(parties)
-                    .ok()
-                    .filter(|n| (1..=sync::Barrier::MAX_PARTIES).contains(n))
-                    .ok_or_else(|| PyValueError::new_err("parties must be > 0"))?;
+                let parties = number_of_parties(parties)?;
                 Handle::new(|| sync::Barrier::new(parties)).map_err(errors::arena)?
             }
         };
@@ -127,6 +124,21 @@ impl Barrier {
 }
 barrier_methods!(Barrier, Processes);
 travels!(Barrier);
+
+/// As a program gives it.
+///
+/// # Errors
+/// When there can be no barrier for so many.
+pub(crate) fn number_of_parties(parties: i64) -> PyResult<u32> {
+    if parties < 1 {
+        return Err(PyValueError::new_err("parties must be > 0"));
+    }
+    let most = sync::Barrier::MAX_PARTIES;
+    u32::try_from(parties)
+        .ok()
+        .filter(|n| *n <= most)
+        .ok_or_else(|| PyValueError::new_err(format!("a barrier has at most {most} parties")))
+}
 
 pub(crate) fn barrier_statistics<'py>(py: Python<'py>, s: &BarrierStatistics) -> PyResult<Bound<'py, PyAny>> {
     primitive::record(
@@ -165,6 +177,11 @@ fn broken(py: Python<'_>, e: BarrierError) -> PyErr {
     match e {
         BarrierError::Broken => errors::broken_barrier(py),
         BarrierError::Damaged => errors::session_damaged(),
+        BarrierError::Unmapped(text) => PyMemoryError::new_err(text),
+        // Where it can since then, the caller may try again.
+        BarrierError::NoPart => errors::take_part().err().unwrap_or_else(|| {
+            PyOSError::new_err("there was no room for this process in the session; now there is: try again")
+        }),
         // The signal handler's exception takes its place.
         BarrierError::Interrupted => PyRuntimeError::new_err("interrupted"),
     }
@@ -204,7 +221,7 @@ impl Arrival {
                 body.find_dead::<H>();
             }
             let Some(result) = body.poll(arrival) else { return Ok(None) };
-            body.leave(arrival);
+            body.leave::<H>(arrival);
             *slot = None;
             result.map(Some).map_err(|e| broken(py, e))
         })
@@ -218,7 +235,7 @@ impl Arrival {
 
     fn leave_at<H: Home>(&self, py: Python<'_>, body: &sync::Barrier) {
         if let Some(arrival) = self.with(py, Option::take) {
-            body.leave(&arrival);
+            body.leave::<H>(&arrival);
             body.abort::<H>();
         }
     }

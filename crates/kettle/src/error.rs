@@ -27,6 +27,15 @@ impl OutOfMemory {
         Self { text: text.to_string(), lost: None }
     }
 
+    /// Why this process cannot take part in the session.
+    pub(crate) fn no_part() -> Self {
+        match participants::try_me() {
+            Err(e) => e.into(),
+            // Since then a place became free.
+            Ok(_) => Self::new("there was no room for this process in the session; now there is: try again"),
+        }
+    }
+
     /// Where this program closed the descriptor of the session's memory, so that there can be no more of it: which one.
     pub fn descriptor_lost(&self) -> Option<DescriptorLost> {
         self.lost

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytemuck::{CheckedBitPattern, NoUninit, Pod, Zeroable};
-use kettle::sync::{BrokenBarrier, ReleasedTooOften};
+use kettle::sync::{BarrierError, ReleasedTooOften};
 use kettle::{
     AcquireError, Array, Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, RLock, Semaphore, SharedBytes,
     Value,
@@ -262,7 +262,7 @@ fn a_barrier_holds_all() {
         process.join().unwrap();
     }
     assert_eq!(barrier.statistics().rounds, 100);
-    assert_eq!(barrier.wait_timeout(SHORT), Err(BrokenBarrier));
+    assert_eq!(barrier.wait_timeout(SHORT), Err(BarrierError::Broken));
     assert!(barrier.is_broken());
     barrier.reset();
     assert!(!barrier.is_broken());

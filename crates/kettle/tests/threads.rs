@@ -294,7 +294,7 @@ fn a_party_that_panics_in_its_action_breaks_the_barrier() {
             thread::yield_now();
         }
         panics(|| assert!(barrier.wait_and(|| panic!("in its action")).is_err()));
-        assert_eq!(other.join().unwrap(), Err(kettle::sync::BrokenBarrier));
+        assert_eq!(other.join().unwrap(), Err(kettle::sync::BarrierError::Broken));
     });
 }
 

@@ -23,6 +23,16 @@ pub unsafe trait Body: Send + Sync + Sized + 'static {
     /// A number from 16 to 2^24 - 1 that no other body has.
     const KIND: u32;
 
+    /// Gets what it needs in the arena besides itself. Called once, when it is at `off` and nobody else knows of it; if
+    /// there is an error, [`teardown`](Self::teardown) follows.
+    ///
+    /// # Errors
+    /// When there is no room.
+    fn furnish(&self, off: Off) -> Result<(), ArenaError> {
+        let _ = off;
+        Ok(())
+    }
+
     /// Frees what it alone keeps in the arena. Called once, when nobody can use it any more.
     fn teardown(&self) {}
 }
@@ -66,7 +76,9 @@ impl<T: Body> Handle<T> {
         }
         registry::lock()?.add(&raw);
         raw.publish();
-        Ok(Self { raw, _body: PhantomData })
+        let handle = Self { raw, _body: PhantomData };
+        handle.furnish(raw.off())?;
+        Ok(handle)
     }
 
     /// Where the tail begins: at the next multiple of 64.

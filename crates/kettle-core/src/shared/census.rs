@@ -1,19 +1,28 @@
-//! What queues reach, for a reclaim after deaths.
+//! What queues and barriers reach, for a reclaim after deaths.
 
-use super::{ArenaStore, kind};
+use super::{ArenaStore, kind, parties};
 use crate::arena::{self, Body, Census, Fate, Found, NAMES, PAYLOAD, Waiting};
 use crate::queue::Queue;
+use crate::sync::Barrier;
 
 // The arena looks for queues among its small objects.
 const _: () = assert!(size_of::<Queue>() <= 1024);
 
 /// A chunk or a payload without a living holder is garbage unless a living queue holds it between head and tail; a sheet
-/// of consumers, unless a living queue links it.
+/// of consumers, unless a living queue links it; and a list of parties, unless it is a living barrier's.
 #[derive(Debug)]
-pub(super) struct QueueCensus;
+pub(super) struct BodyCensus;
 
-impl Census for QueueCensus {
+impl Census for BodyCensus {
     fn fate(&self, object: &Found) -> Fate {
+        if object.kind == kind::PARTIES {
+            return match arena::living::<Barrier>(object.home) {
+                Ok(Some(barrier)) if barrier.further() == object.off.to_bits() => Fate::Reachable,
+                Ok(_) => Fate::Garbage,
+                // What cannot be looked at is not garbage.
+                Err(_) => Fate::Reachable,
+            };
+        }
         let queue = match arena::living::<Queue>(object.home) {
             Ok(Some(queue)) => queue,
             Ok(None) => return Fate::Garbage,
@@ -46,6 +55,10 @@ impl Census for QueueCensus {
             // SAFETY: the reclaim made itself the only holder of a queue that nobody can use any more; a body of this
             // kind stands there, and is as long.
             unsafe { object.data.cast::<Queue>().as_ref().teardown::<ArenaStore>() };
+        }
+        if object.kind == Barrier::KIND && object.len >= size_of::<Barrier>() {
+            // SAFETY: as above, of a barrier.
+            parties::free(unsafe { object.data.cast::<Barrier>().as_ref() });
         }
     }
 }

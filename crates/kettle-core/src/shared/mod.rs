@@ -8,15 +8,17 @@ mod bytes;
 pub mod cell;
 mod census;
 mod heap_store;
+mod parties;
 mod pipe;
 
 use core::ops::Deref;
 use std::sync::Arc;
 
-use crate::arena::{self, ArenaError, Body, Handle};
+use crate::arena::{self, ArenaError, Body, Handle, Off};
+use crate::atomics::AtomicU64;
 use crate::damage::{self, What};
 use crate::queue::{self, Place, Store};
-use crate::sync::{self, Home};
+use crate::sync::{self, Home, NoWords};
 use crate::sys::futex::Scope;
 use crate::sys::{Owner, process};
 use crate::wait::EventCount;
@@ -67,6 +69,10 @@ impl Home for Processes {
 
     fn has_lost(owner: Owner) -> bool {
         arena::participants::has_lost_thread(owner)
+    }
+
+    fn words(place: u64) -> Result<&'static [AtomicU64], NoWords> {
+        parties::list(place)
     }
 }
 
@@ -168,6 +174,7 @@ pub fn place_of<B: Body>(body: &Handle<B>) -> Place {
 mod kind {
     pub(super) const CHUNK: u32 = 2;
     pub(super) const CONSUMERS: u32 = 3;
+    pub(super) const PARTIES: u32 = 4;
     pub(super) const LOCK: u32 = 16;
     pub(super) const REENTRANT_LOCK: u32 = 17;
     pub(super) const SEMAPHORE: u32 = 18;
@@ -201,11 +208,26 @@ words_only! {
     sync::OwnedPermits => OWNED_PERMITS,
     sync::Event => EVENT,
     sync::Condition => CONDITION,
-    sync::Barrier => BARRIER,
     Bytes => BYTES,
     Lanes => LANES,
     EventCount => EVENT_COUNT,
 }
+
+// SAFETY: `repr(C)` and atomics alone, a kind of its own. It refers to the list of its parties by offset, which is checked
+// where it is read.
+unsafe impl Body for sync::Barrier {
+    const KIND: u32 = kind::BARRIER;
+
+    fn furnish(&self, off: Off) -> Result<(), ArenaError> {
+        parties::make(self, off)
+    }
+
+    fn teardown(&self) {
+        parties::free(self);
+    }
+}
+
+impl Content for sync::Barrier {}
 
 // SAFETY: `repr(C)` and atomics alone. It refers to chunks and blocks by offset; whatever bytes stand there, offsets,
 // lengths and positions are checked where they are read, and followed only inside of the arena: see queue/README.md,
@@ -226,7 +248,7 @@ impl Content for queue::Queue {
     }
 }
 
-/// Tells the arena what queues reach. To be called once, before anything is placed; further calls do nothing.
+/// Tells the arena what bodies reach. To be called once, before anything is placed; further calls do nothing.
 pub fn init() {
-    arena::set_census(&census::QueueCensus);
+    arena::set_census(&census::BodyCensus);
 }

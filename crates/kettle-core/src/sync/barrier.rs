@@ -1,6 +1,6 @@
 //! Meeting at a point.
 
-use super::Home;
+use super::{Home, NoWords};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::crash_point;
 use crate::damage::{self, What};
@@ -28,6 +28,16 @@ use crate::wait::{EventCount, Patience, Stopped};
 /// *Death.* A party signs the list before it counts as arrived, and crosses itself out when it goes. Those who wait
 /// look at the list after each nap: a dead one breaks the barrier. One that dies after its round ended, and before it
 /// is out of the door, breaks the next round: that one lacks it, too.
+///
+/// ```text
+/// entry:  63            32 31            0
+/// [ participant   ][ its parties  ]        0: free
+/// ```
+///
+/// The threads of a process die together, so they share an entry, and where there is nobody but threads there is none.
+/// There are as many entries as parties, so there is room for a round; a party that finds none left waits until one
+/// of an earlier round is out of the door. A barrier has room for [`SIGNED`](Self::SIGNED) entries; the others stand in
+/// a list of their own, which the place provides that the barrier comes to ([`Home::words`]).
 #[repr(C)]
 #[derive(Debug)]
 pub struct Barrier {
@@ -36,8 +46,13 @@ pub struct Barrier {
     /// Rounds that ended well, for the statistics.
     rounds: AtomicU32,
     changed: EventCount,
+    /// Where the entries are that do not fit in `list`; 0: there are none.
+    further: AtomicU64,
     list: [AtomicU64; Self::SIGNED],
 }
+
+/// Of an entry: how many parties it stands for.
+const PARTIES: u64 = u32::MAX as u64;
 
 const ARRIVED: u64 = (1 << 18) - 1;
 const FILLING: u64 = 0;
@@ -61,7 +76,7 @@ fn next_round(state: u64, spoilt: bool) -> u64 {
 }
 
 /// Why a barrier let nobody through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BarrierError {
     /// It is broken: somebody was late, gave up, died, or reset it.
     Broken,
@@ -69,6 +84,19 @@ pub enum BarrierError {
     Interrupted,
     /// The barrier's memory is [damaged](crate::damage).
     Damaged,
+    /// The caller has no name in the barrier's place, so its death could not be noticed: it did not arrive.
+    NoPart,
+    /// The caller cannot look at all of the barrier's memory: it did not arrive. The text says why.
+    Unmapped(String),
+}
+
+impl From<NoWords> for BarrierError {
+    fn from(e: NoWords) -> Self {
+        match e {
+            NoWords::Damaged => Self::Damaged,
+            NoWords::Unmapped(text) => Self::Unmapped(text),
+        }
+    }
 }
 
 impl BarrierError {
@@ -96,17 +124,27 @@ pub struct LastToCome<'a> {
     barrier: &'a Barrier,
     round: u32,
     signed: Option<usize>,
-    notify: fn(&Barrier),
+    leave: fn(&Barrier, Option<usize>),
     finished: bool,
 }
 
+/// What came of signing.
+enum Signature {
+    /// In this entry.
+    Entry(usize),
+    /// It needs none: it cannot die alone.
+    NotNeeded,
+    /// All entries are taken.
+    NoRoom,
+}
+
 impl Barrier {
-    /// How many parties are watched for their death; those of a larger barrier that come after these are not.
+    /// How many entries the barrier itself has room for.
     #[cfg(not(loom))]
     pub const SIGNED: usize = 96;
-    /// Few enough for a model.
+    /// Few enough for a model, which has barriers of three parties.
     #[cfg(loom)]
-    pub const SIGNED: usize = 2;
+    pub const SIGNED: usize = 3;
     /// The most parties there can be.
     pub const MAX_PARTIES: u32 = ARRIVED as u32;
 
@@ -117,26 +155,48 @@ impl Barrier {
             parties: AtomicU32::new(parties),
             rounds: AtomicU32::new(0),
             changed: EventCount::new(),
+            further: AtomicU64::new(0),
             list: [0; Self::SIGNED].map(AtomicU64::new),
         }
     }
 
-    /// Is for `parties` from now on. Not for a barrier that somebody waits at.
+    /// Is for `parties` from now on. For a barrier between threads, which needs no entries, that nobody waits at.
     pub fn reinit(&self, parties: u32) {
         self.parties.store(parties, Ordering::SeqCst);
     }
 
+    /// How many entries there must be besides those in the barrier itself.
+    pub fn entries_beyond(&self) -> usize {
+        (self.parties() as usize).saturating_sub(Self::SIGNED)
+    }
+
+    /// Says where these are; see [`Home::words`]. To be called before anybody else knows of the barrier.
+    pub fn set_further(&self, place: u64) {
+        self.further.store(place, Ordering::Release);
+    }
+
+    /// Where these are, or 0.
+    pub fn further(&self) -> u64 {
+        self.further.load(Ordering::Acquire)
+    }
+
     /// Arrives, without waiting for the others.
     ///
-    /// `Ok(None)`: the round before is still being ended; try again when [`changed`](Self::changed) says so.
+    /// `Ok(None)`: the round before is still being ended; try again when [`changed`](Self::changed) says so, and after
+    /// each nap.
     ///
     /// # Errors
-    /// When the barrier is broken.
+    /// When the barrier is broken, or the caller cannot use it.
     pub fn arrive<H: Home>(&self) -> Result<Option<Arrival>, BarrierError> {
         self.check::<H>()?;
-        let signed = self.sign::<H>();
+        let signed = match self.sign::<H>()? {
+            Signature::Entry(index) => Some(index),
+            Signature::NotNeeded => None,
+            Signature::NoRoom if self.is_broken() => return Err(BarrierError::Broken),
+            Signature::NoRoom => return Ok(None),
+        };
         // Whoever cannot go on must not be missed: who has not arrived is crossed out, who has breaks the round.
-        let not_here = OnUnwind::new(|| self.cross_out(signed));
+        let not_here = OnUnwind::new(|| self.cross_out::<H>(signed));
         crash_point("barrier.arrive.signed");
         not_here.done();
         let parties = u64::from(self.parties());
@@ -147,7 +207,7 @@ impl Barrier {
             Some(if s & ARRIVED == parties - 1 { (s + 1) | ACTING } else { s + 1 })
         });
         let counted = OnUnwind::new(|| {
-            self.cross_out(signed);
+            self.cross_out::<H>(signed);
             if let Ok(state) = stepped {
                 self.break_round::<H>(round_of(state));
             }
@@ -162,7 +222,7 @@ impl Barrier {
                 signed,
             })),
             Err(s) => {
-                self.cross_out(signed);
+                self.cross_out::<H>(signed);
                 if s & PHASE == BROKEN { Err(BarrierError::Broken) } else { Ok(None) }
             }
         }
@@ -227,7 +287,7 @@ impl Barrier {
                 || if self.find_dead::<H>() { self.poll(&arrived) } else { None },
             )
             .unwrap_or_else(|stopped| self.give_up::<H>(&arrived, stopped));
-        self.leave(&arrived);
+        self.leave::<H>(&arrived);
         result.map(Turn::Through)
     }
 
@@ -237,24 +297,26 @@ impl Barrier {
             barrier: self,
             round: arrival.round,
             signed: arrival.signed,
-            notify: |b| b.changed.notify_all(H::SCOPE),
+            leave: |barrier, signed| {
+                barrier.cross_out::<H>(signed);
+                barrier.changed.notify_all(H::SCOPE);
+            },
             finished: false,
         }
     }
 
     /// Goes away from a round that is over.
-    pub fn leave(&self, arrival: &Arrival) {
-        self.cross_out(arrival.signed);
+    pub fn leave<H: Home>(&self, arrival: &Arrival) {
+        self.cross_out::<H>(arrival.signed);
     }
 
     /// After a nap: breaks the round if one of its parties is dead, and says whether it did.
     pub fn find_dead<H: Home>(&self) -> bool {
         // Before the list: a round that has ended since must not suffer for it.
         let round = round_of(self.state.load(Ordering::SeqCst));
-        let dead = self.list.iter().any(|p| {
-            let owner = Owner::from_bits(p.load(Ordering::SeqCst));
-            !owner.is_nobody() && H::is_dead(owner)
-        });
+        // Where the list cannot be looked at, nobody arrived who stands there; or the session is marked.
+        let Ok(mut entries) = self.entries::<H>() else { return false };
+        let dead = entries.any(|entry| Self::is_dead::<H>(entry.load(Ordering::SeqCst)));
         dead && self.break_round::<H>(round)
     }
 
@@ -296,24 +358,65 @@ impl Barrier {
         let _ = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |s| {
             (s & ARRIVED != 0 || s & PHASE != FILLING).then_some(next_round(s, true))
         });
-        for p in &self.list {
-            let word = p.load(Ordering::SeqCst);
-            if word != 0 && H::is_dead(Owner::from_bits(word)) {
-                let _ = p.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed);
+        for entry in self.entries::<H>().into_iter().flatten() {
+            let word = entry.load(Ordering::SeqCst);
+            if Self::is_dead::<H>(word) {
+                let _ = entry.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed);
             }
         }
         self.changed.notify_all(H::SCOPE);
     }
 
-    fn sign<H: Home>(&self) -> Option<usize> {
-        let me = H::try_me()?.to_bits();
-        self.list.iter().position(|p| p.compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed).is_ok())
+    /// All entries: those in the barrier, and those beside it.
+    fn entries<H: Home>(&self) -> Result<impl Iterator<Item = &AtomicU64>, BarrierError> {
+        let beyond = self.entries_beyond();
+        let further = if beyond == 0 { &[] } else { H::words(self.further())? };
+        let Some(further) = further.get(..beyond) else {
+            damage::mark(H::SCOPE, What::Party, self.further(), further.len() as u64);
+            return Err(BarrierError::Damaged);
+        };
+        Ok(self.list.iter().chain(further))
     }
 
-    fn cross_out(&self, signed: Option<usize>) {
-        if let Some(i) = signed {
-            self.list[i].store(0, Ordering::SeqCst);
+    /// Whether this word of an entry stands for parties that are dead.
+    fn is_dead<H: Home>(word: u64) -> bool {
+        if word == 0 {
+            return false;
         }
+        let owner = Owner::from_bits(word & !PARTIES);
+        if word & PARTIES == 0 || !H::can_be(owner) {
+            damage::mark(H::SCOPE, What::Party, 0, word);
+            return false;
+        }
+        H::is_dead(owner)
+    }
+
+    /// Signs the first entry that is free, or this process's.
+    fn sign<H: Home>(&self) -> Result<Signature, BarrierError> {
+        let me = H::try_me().ok_or(BarrierError::NoPart)?.participant().to_bits();
+        if me == 0 {
+            return Ok(Signature::NotNeeded);
+        }
+        let one_more = |word: u64| match word {
+            0 => Some(me | 1),
+            mine if mine & !PARTIES == me && mine & PARTIES != PARTIES => Some(mine + 1),
+            _ => None,
+        };
+        let signs = |entry: &AtomicU64| entry.fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_more).is_ok();
+        Ok(self.entries::<H>()?.position(signs).map_or(Signature::NoRoom, Signature::Entry))
+    }
+
+    /// One party less in this entry. A forked child has no part in what its parent signed.
+    fn cross_out<H: Home>(&self, signed: Option<usize>) {
+        let (Some(index), Some(me)) = (signed, H::try_me()) else { return };
+        // Where the entry cannot be looked at any more, the session is marked.
+        let Some(entry) = self.entries::<H>().ok().and_then(|mut entries| entries.nth(index)) else { return };
+        let me = me.participant().to_bits();
+        let _ = entry.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |word| match word {
+            last if last == me | 1 => Some(0),
+            mine if mine & !PARTIES == me && mine & PARTIES != 0 => Some(mine - 1),
+            _ => None,
+        });
     }
 
     /// How many must come.
@@ -388,13 +491,12 @@ impl LastToCome<'_> {
 
 impl Drop for LastToCome<'_> {
     fn drop(&mut self) {
-        self.barrier.cross_out(self.signed);
         if !self.finished {
             let _ = self.barrier.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |s| {
                 (round_of(s) == self.round).then_some(s & !PHASE | BROKEN)
             });
         }
-        (self.notify)(self.barrier);
+        (self.leave)(self.barrier, self.signed);
     }
 }
 

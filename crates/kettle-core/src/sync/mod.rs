@@ -28,6 +28,7 @@ pub use permits::{OwnedPermits, PermitNotHeld};
 pub use reentrant::{NotOwner, ReentrantLock};
 pub use semaphore::{ReleasedTooOften, Semaphore};
 
+use crate::atomics::AtomicU64;
 use crate::sys::Owner;
 use crate::sys::futex::Scope;
 
@@ -67,6 +68,23 @@ pub trait Home {
     fn has_lost(_: Owner) -> bool {
         false
     }
+
+    /// The words at `place`, which a body that lives here has besides its own.
+    ///
+    /// # Errors
+    /// When there are none, or they cannot be had.
+    fn words(_place: u64) -> Result<&'static [AtomicU64], NoWords> {
+        Err(NoWords::Damaged)
+    }
+}
+
+/// Why words cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoWords {
+    /// This process cannot map them. The text says why.
+    Unmapped(String),
+    /// They are not where a word says; the session is marked.
+    Damaged,
 }
 
 /// This process's own memory: its threads share it, and whoever could be dead is dead together with it. What the

@@ -4,13 +4,13 @@ use std::sync::OnceLock;
 
 use kettle_core::sync::{self, Heap};
 use kettle_core::wait::{EventCount, Scope};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::{key, set_name};
-use crate::barrier::{Arrival, barrier_methods, wait_at};
+use crate::barrier::{Arrival, barrier_methods, number_of_parties, wait_at};
 use crate::door::deadline;
 use crate::primitive::{Waitable, waitable};
 
@@ -43,14 +43,7 @@ impl Barrier {
         timeout: Option<f64>,
         name: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        if parties < 1 {
-            return Err(PyValueError::new_err("parties must be > 0"));
-        }
-        let most = sync::Barrier::MAX_PARTIES;
-        let parties = u32::try_from(parties)
-            .ok()
-            .filter(|n| *n <= most)
-            .ok_or_else(|| PyValueError::new_err(format!("a barrier has at most {most} parties")))?;
+        let parties = number_of_parties(parties)?;
         let this = slf.get();
         let again = |_| PyRuntimeError::new_err("this barrier has its parties already");
         this.settings.set(Settings { action, timeout }).map_err(again)?;

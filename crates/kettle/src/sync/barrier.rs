@@ -9,11 +9,11 @@ use kettle_core::arena::Handle;
 use kettle_core::stats::BarrierStatistics;
 #[cfg(feature = "tokio")]
 use kettle_core::sync::Home;
-use kettle_core::sync::{self, BarrierError, Turn};
+use kettle_core::sync::{self, Turn};
 use kettle_core::wait::Patience;
 
 use crate::codec::by_token;
-use crate::error::OutOfMemory;
+use crate::error::{OutOfMemory, SessionDamaged};
 use crate::place::{Place, Shared};
 use crate::queue::until;
 
@@ -27,17 +27,39 @@ pub struct Barrier {
 
 by_token!(Barrier);
 
-/// The barrier is broken: a party was late, gave up, or died, or it was reset under those who waited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BrokenBarrier;
+/// Why a barrier let the caller not through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BarrierError {
+    /// It is broken: a party was late, gave up, or died, or it was reset under those who waited.
+    Broken,
+    /// This process cannot take part in the session, or cannot map the memory of the barrier. It did not arrive.
+    OutOfMemory(OutOfMemory),
+    /// The session's shared memory is damaged.
+    Damaged(SessionDamaged),
+}
 
-impl fmt::Display for BrokenBarrier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the barrier is broken; reset() mends it when all parties know")
+impl From<sync::BarrierError> for BarrierError {
+    fn from(e: sync::BarrierError) -> Self {
+        match e {
+            sync::BarrierError::Broken | sync::BarrierError::Interrupted => Self::Broken,
+            sync::BarrierError::NoPart => Self::OutOfMemory(OutOfMemory::no_part()),
+            sync::BarrierError::Unmapped(text) => Self::OutOfMemory(OutOfMemory::new(text)),
+            sync::BarrierError::Damaged => Self::Damaged(SessionDamaged::found()),
+        }
     }
 }
 
-impl std::error::Error for BrokenBarrier {}
+impl fmt::Display for BarrierError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken => f.write_str("the barrier is broken; reset() mends it when all parties know"),
+            Self::OutOfMemory(e) => e.fmt(f),
+            Self::Damaged(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BarrierError {}
 
 /// Which of the parties one was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,17 +105,13 @@ macro_rules! barrier_methods {
                 &self,
                 action: impl FnOnce(),
                 patience: &Patience<'_>,
-            ) -> Result<BarrierWaitResult, BrokenBarrier> {
-                let broken = |e: BarrierError| match e {
-                    BarrierError::Broken | BarrierError::Interrupted => BrokenBarrier,
-                    BarrierError::Damaged => panic!("{}", crate::error::SessionDamaged::found()),
-                };
-                match self.body.wait::<<$place as Place>::Home>(patience).map_err(broken)? {
+            ) -> Result<BarrierWaitResult, BarrierError> {
+                match self.body.wait::<<$place as Place>::Home>(patience)? {
                     Turn::Through(index) => Ok(BarrierWaitResult::new(index, false)),
                     Turn::Last(last) => {
                         // If the action panics, `last` is dropped, which breaks the barrier for the others.
                         action();
-                        last.done().map(|index| BarrierWaitResult::new(index, true)).map_err(broken)
+                        Ok(BarrierWaitResult::new(last.done()?, true))
                     }
                 }
             }
@@ -101,24 +119,24 @@ macro_rules! barrier_methods {
             /// Waits until all parties have come.
             ///
             /// # Errors
-            /// When the barrier is broken.
-            pub fn wait(&self) -> Result<BarrierWaitResult, BrokenBarrier> {
+            /// When the barrier is broken, or cannot be used: see [`BarrierError`].
+            pub fn wait(&self) -> Result<BarrierWaitResult, BarrierError> {
                 self.wait_with(|| (), &Patience::forever())
             }
 
             /// The same; the party that comes last does `action` before all go on.
             ///
             /// # Errors
-            /// When the barrier is broken.
-            pub fn wait_and(&self, action: impl FnOnce()) -> Result<BarrierWaitResult, BrokenBarrier> {
+            /// When the barrier is broken, or cannot be used: see [`BarrierError`].
+            pub fn wait_and(&self, action: impl FnOnce()) -> Result<BarrierWaitResult, BarrierError> {
                 self.wait_with(action, &Patience::forever())
             }
 
             /// Waits for so long until all parties have come. If they do not, the barrier is broken.
             ///
             /// # Errors
-            /// When the barrier is broken.
-            pub fn wait_timeout(&self, timeout: Duration) -> Result<BarrierWaitResult, BrokenBarrier> {
+            /// When the barrier is broken, or cannot be used: see [`BarrierError`].
+            pub fn wait_timeout(&self, timeout: Duration) -> Result<BarrierWaitResult, BarrierError> {
                 self.wait_with(|| (), &until(timeout))
             }
 
@@ -126,20 +144,18 @@ macro_rules! barrier_methods {
             /// barrier is broken: the others would wait for a party that has left.
             ///
             /// # Errors
-            /// When the barrier is broken.
+            /// When the barrier is broken, or cannot be used: see [`BarrierError`].
             #[cfg(feature = "tokio")]
-            pub async fn wait_async(&self) -> Result<BarrierWaitResult, BrokenBarrier> {
+            pub async fn wait_async(&self) -> Result<BarrierWaitResult, BarrierError> {
                 let changed = self.body.changed();
-                let broken = |_: BarrierError| BrokenBarrier;
                 let arrival = crate::reactor::wait_on::<<$place as Place>::Home, _>(changed, || {
                     self.body.find_dead::<<$place as Place>::Home>();
                     self.body.arrive::<<$place as Place>::Home>().transpose()
                 })
-                .await
-                .map_err(broken)?;
+                .await?;
                 if arrival.is_last() {
                     let last = self.body.last::<<$place as Place>::Home>(arrival);
-                    return last.done().map(|index| BarrierWaitResult::new(index, true)).map_err(broken);
+                    return Ok(BarrierWaitResult::new(last.done()?, true));
                 }
                 let mut party = Party::<<$place as Place>::Home>::new(&self.body, arrival);
                 let result = crate::reactor::wait_on::<<$place as Place>::Home, _>(changed, || {
@@ -148,7 +164,7 @@ macro_rules! barrier_methods {
                 })
                 .await;
                 party.waits_no_more();
-                result.map(|index| BarrierWaitResult::new(index, false)).map_err(broken)
+                Ok(BarrierWaitResult::new(result?, false))
             }
 
             /// Breaks it: all who wait and all who come are told so.
@@ -216,7 +232,7 @@ impl<'a, H: Home> Party<'a, H> {
 #[cfg(feature = "tokio")]
 impl<H: Home> Drop for Party<'_, H> {
     fn drop(&mut self) {
-        self.body.leave(&self.arrival);
+        self.body.leave::<H>(&self.arrival);
         if self.waits && self.body.poll(&self.arrival).is_none() {
             self.body.abort::<H>();
         }

@@ -8,7 +8,7 @@ mod lock;
 mod rlock;
 mod semaphore;
 
-pub use barrier::{Barrier, BarrierWaitResult, BrokenBarrier};
+pub use barrier::{Barrier, BarrierError, BarrierWaitResult};
 pub use condition::{Condition, WaitError};
 pub use event::Event;
 pub use kettle_core::stats::{

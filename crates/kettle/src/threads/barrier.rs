@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kettle_core::stats::BarrierStatistics;
-use kettle_core::sync::{self, BarrierError, Turn};
+use kettle_core::sync::{self, Turn};
 use kettle_core::wait::Patience;
 
 use crate::place::{Heap, Place};
 use crate::queue::until;
 #[cfg(feature = "tokio")]
 use crate::sync::Party;
-use crate::sync::{BarrierWaitResult, BrokenBarrier, barrier_methods};
+use crate::sync::{BarrierError, BarrierWaitResult, barrier_methods};
 
 /// A point at which a fixed number of threads wait for each other, round after round.
 ///

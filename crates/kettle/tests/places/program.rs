@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use kettle::queue::{JoinError, TooManyDone};
-use kettle::sync::{BrokenBarrier, ReleasedTooOften};
+use kettle::sync::{BarrierError, ReleasedTooOften};
 use kettle::{AcquireError, GetError, OutOfMemory, PutError};
 
 use crate::support::{LONG, SHORT, watchdog};
@@ -108,7 +108,7 @@ fn a_barrier_holds_all_and_breaks_for_all() -> Outcome {
     let threads: Vec<_> = (0..3).map(|_| meet()).collect();
     let led: usize = threads.into_iter().map(|thread| thread.join().expect("no panic")).sum();
     assert_eq!((led, barrier.statistics().rounds), (20, 20));
-    assert_eq!(barrier.wait_timeout(SHORT), Err(BrokenBarrier));
+    assert_eq!(barrier.wait_timeout(SHORT), Err(BarrierError::Broken));
     assert!(barrier.is_broken() && barrier.wait().is_err());
     barrier.reset();
     assert!(!barrier.is_broken() && barrier.parties() == 3);

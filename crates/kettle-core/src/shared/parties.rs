@@ -1,0 +1,72 @@
+//! The list of a barrier's parties, where there are more than the barrier itself has room for.
+//!
+//! It is an object of its own, as long as it takes, and belongs to the barrier: it is made and freed with it.
+
+use core::slice;
+
+use super::kind;
+use crate::arena::{self, ArenaError, Off, Participant, Raw};
+use crate::atomics::AtomicU64;
+use crate::crash_point;
+use crate::damage::{self, What};
+use crate::sync::{Barrier, NoWords};
+use crate::sys::futex::Scope;
+
+/// Makes the list of `barrier`, which is at `off`, if it needs one.
+pub(super) fn make(barrier: &Barrier, off: Off) -> Result<(), ArenaError> {
+    let len = barrier.entries_beyond() * size_of::<AtomicU64>();
+    if len == 0 {
+        return Ok(());
+    }
+    let list = arena::allocate(kind::PARTIES, len)?;
+    // SAFETY: fresh memory of that length, which nobody else knows yet.
+    unsafe { list.data().write_bytes(0, len) };
+    list.set_home(off.to_bits(), 0);
+    list.publish();
+    crash_point("barrier.list.before-link");
+    barrier.set_further(list.off().to_bits());
+    crash_point("barrier.list.linked");
+    // From now on it is kept by the barrier alone.
+    list.disown()
+}
+
+/// The entries in the list at `place`.
+pub(super) fn list(place: u64) -> Result<&'static [AtomicU64], NoWords> {
+    let raw = find(place)?;
+    // SAFETY: the object's data are inside of a segment, which stays mapped, and aligned to 64 bytes; any bytes are
+    // atomics, and are changed as such alone.
+    Ok(unsafe { slice::from_raw_parts(raw.data().cast().as_ptr(), raw.len() / size_of::<AtomicU64>()) })
+}
+
+/// Frees the list of a barrier that nobody uses any more, if it has one.
+pub(super) fn free(barrier: &Barrier) {
+    let place = barrier.further();
+    if place == 0 {
+        return;
+    }
+    // Where it is no list, the session is marked, and nothing is freed any more.
+    let Ok(list) = find(place) else { return };
+    let Ok(me) = arena::participants::try_me() else { return };
+    // Should this process die in the middle of it, the list is found as its.
+    if list.stamp(Participant::of(me)).is_ok() {
+        barrier.set_further(0);
+        // SAFETY: nobody uses the barrier, and no list belongs to two.
+        unsafe { list.free() };
+    }
+}
+
+fn find(place: u64) -> Result<Raw, NoWords> {
+    let damaged = |value: u64| {
+        damage::mark(Scope::Shared, What::Party, place, value);
+        NoWords::Damaged
+    };
+    let off = Off::from_bits(place).ok_or_else(|| damaged(0))?;
+    let raw = Raw::at(off).map_err(|e| match e {
+        ArenaError::Damaged(_) => NoWords::Damaged,
+        e => NoWords::Unmapped(e.to_string()),
+    })?;
+    if raw.kind() != kind::PARTIES || !raw.is_live() {
+        return Err(damaged(raw.kind().into()));
+    }
+    Ok(raw)
+}
