@@ -81,6 +81,34 @@ def test_a_party_that_cannot_be_is_damage(word: int) -> None:
     assert in_a_session_of_its_own(f"damage_a_barrier({word})") == "SessionDamaged"
 
 
+CONSUMERS = 32  # entries in a queue itself
+
+
+def damage_a_consumer(index: int, word: int) -> None:
+    queue = mp.JoinableQueue()
+    queue.put(1)
+    assert queue.get() == 1
+    arena = Arena()
+    at = data_of(arena, "queue")
+    # This process's own entry: its name, and one item.
+    words = struct.unpack_from("<64Q", arena.memory, at)
+    entry = next(i for i, w in enumerate(words) if i > 16 and w & 0xFFFFFFFF == 1 and w >> 51)
+    struct.pack_into("<Q", arena.memory, at + (entry + index) * 8, word)
+    for call in (queue.join, queue.task_done, lambda: queue.put(2), queue.get):
+        try:
+            call()
+        except kettle.KettleError as error:
+            print(type(error).__name__)
+
+
+@pytest.mark.deadline(30)
+@pytest.mark.parametrize("word", [3, 1 << 40 | 2, 1 << 40], ids=["nobody", "row 0", "row 0, nothing taken"])
+@pytest.mark.parametrize("index", [0, 1, CONSUMERS - 1, -3], ids=["own", "next", "last", "threads"])
+def test_a_consumer_that_cannot_be_is_damage(index: int, word: int) -> None:
+    said = in_a_session_of_its_own(f"damage_a_consumer({index}, {word})")
+    assert said.split() == ["SessionDamaged"] * 4
+
+
 def damage_under_a_pool() -> None:
     with mp.Pool(2) as pool:
         assert pool.map(abs, range(-3, 3)) == [3, 2, 1, 0, 1, 2]

@@ -56,8 +56,8 @@ pub enum What {
     Ring,
     /// The beginning of a pool's message.
     Letter,
-    /// An entry of a barrier's list of parties, or that list.
-    Party,
+    /// An entry of a barrier's list of parties or of a queue's consumers, or that list.
+    Entry,
 }
 
 const TEXTS: [&str; 15] = [
@@ -75,7 +75,7 @@ const TEXTS: [&str; 15] = [
     "the list of an object's holders has no end",
     "the counts of a pool's outcomes do not fit together",
     "a message of a pool does not begin as its messages do",
-    "the list of those who wait at a barrier names what cannot wait there",
+    "the list of those who use a barrier or a queue names what cannot use it",
 ];
 
 /// The damage that a session is marked with.
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_text() {
-        assert_eq!(What::Party as usize, TEXTS.len());
+        assert_eq!(What::Entry as usize, TEXTS.len());
         let damage = mark(Scope::Private, What::Owner, 1 << 48 | 0x40, 7);
         let text = damage.to_string();
         assert!(text.contains(TEXTS[0]) && text.contains("(0x7, at 1:0x40)"), "{text}");

@@ -76,6 +76,15 @@ pub struct Loss {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyDone;
 
+/// Whether this word can be an entry's: it is free, or names who may take messages here.
+fn check<S: Store>(entry: &AtomicU64) -> Result<(), Trouble> {
+    let word = entry.load(Ordering::Relaxed);
+    if word == 0 || S::Home::can_be(Owner::from_bits(word & !COUNT)) {
+        return Ok(());
+    }
+    Err(S::damaged(What::Entry, 0, word))
+}
+
 impl Consumers {
     pub(super) fn new() -> Self {
         Self {
@@ -106,15 +115,19 @@ impl Consumers {
         Err(S::damaged(What::Holders, 0, link.load(Ordering::Relaxed)))
     }
 
-    /// Visits all entries in turn until `visit` gives something.
+    /// Visits all entries in turn until `visit` gives something, or one is damaged: nobody would ever lower that one.
     fn find<'a, S: Store, T>(
         &'a self,
         mut visit: impl FnMut(&'a AtomicU64) -> Option<T>,
     ) -> Result<Option<T>, Trouble> {
-        if let Some(found) = self.entries.iter().find_map(&mut visit) {
-            return Ok(Some(found));
+        let mut look = |entry: &'a AtomicU64| match check::<S>(entry) {
+            Ok(()) => visit(entry).map(Ok),
+            Err(trouble) => Some(Err(trouble)),
+        };
+        if let Some(found) = self.entries.iter().find_map(&mut look) {
+            return found.map(Some);
         }
-        self.find_link::<S, T>(|_, sheet| sheet?.entries.iter().find_map(&mut visit))
+        self.find_link::<S, _>(|_, sheet| sheet?.entries.iter().find_map(&mut look))?.transpose()
     }
 
     /// Under the head's lock: the entry to be raised by the caller, who is about to take one. It stays the caller's for
@@ -185,6 +198,8 @@ impl Consumers {
     }
 
     pub(super) fn outstanding<S: Store>(&self) -> Result<u32, Trouble> {
+        // Threads are counted where they have no other name, and there is nobody else.
+        check::<S>(&self.threads)?;
         let count = |e: &AtomicU64| (e.load(Ordering::SeqCst) & COUNT) as u32;
         let mut sum = count(&self.threads);
         self.find::<S, ()>(|e| {

@@ -57,7 +57,7 @@ pub(super) fn free(barrier: &Barrier) {
 
 fn find(place: u64) -> Result<Raw, NoWords> {
     let damaged = |value: u64| {
-        damage::mark(Scope::Shared, What::Party, place, value);
+        damage::mark(Scope::Shared, What::Entry, place, value);
         NoWords::Damaged
     };
     let off = Off::from_bits(place).ok_or_else(|| damaged(0))?;

@@ -372,7 +372,7 @@ impl Barrier {
         let beyond = self.entries_beyond();
         let further = if beyond == 0 { &[] } else { H::words(self.further())? };
         let Some(further) = further.get(..beyond) else {
-            damage::mark(H::SCOPE, What::Party, self.further(), further.len() as u64);
+            damage::mark(H::SCOPE, What::Entry, self.further(), further.len() as u64);
             return Err(BarrierError::Damaged);
         };
         Ok(self.list.iter().chain(further))
@@ -385,7 +385,7 @@ impl Barrier {
         }
         let owner = Owner::from_bits(word & !PARTIES);
         if word & PARTIES == 0 || !H::can_be(owner) {
-            damage::mark(H::SCOPE, What::Party, 0, word);
+            damage::mark(H::SCOPE, What::Entry, 0, word);
             return false;
         }
         H::is_dead(owner)
