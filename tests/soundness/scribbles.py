@@ -15,7 +15,8 @@ from .slots import ROLES, Board
 
 PAGE = 4096
 SIZES = (128, 256, 512, 1024, 2048)  # of small objects
-KINDS = {0: "sheet", 1: "payload", 2: "chunk", 16: "lock", 17: "rlock", 18: "semaphore", 19: "permits", 20: "event"}
+KINDS = {0: "sheet", 1: "payload", 2: "chunk", 3: "consumers", 4: "names", 5: "parties"}
+KINDS |= {16: "lock", 17: "rlock", 18: "semaphore", 19: "permits", 20: "event"}
 KINDS |= {21: "condition", 22: "barrier", 23: "queue", 24: "bytes", 25: "lanes", 26: "event count"}
 OBJECT = ("state", "len", "home", "home_pos", "holders", "holders", "holders", "holders.more")
 #: Words of a queue, after its object's header.

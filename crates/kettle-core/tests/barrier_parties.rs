@@ -51,6 +51,8 @@ fn the_list_of_many_parties_goes_with_the_barrier() {
             assert!(barrier.arrive::<H<Forked>>().unwrap().is_some_and(|arrival| !arrival.is_last()));
         };
         arrive(&barrier);
+        Session::get().unwrap().reclaim().unwrap();
+        assert_eq!(objects(), before + 2, "nobody but the barrier holds the list");
         drop(barrier);
         assert_eq!(objects(), before);
         Child::fork(|| {

@@ -170,11 +170,11 @@ pub fn place_of<B: Body>(body: &Handle<B>) -> Place {
     body.off().place()
 }
 
-/// The kinds of what the arena holds; 0 and 1 are the arena's own.
+/// The kinds of what the arena holds; 0, 1 and 4 are the arena's own.
 mod kind {
     pub(super) const CHUNK: u32 = 2;
     pub(super) const CONSUMERS: u32 = 3;
-    pub(super) const PARTIES: u32 = 4;
+    pub(super) const PARTIES: u32 = 5;
     pub(super) const LOCK: u32 = 16;
     pub(super) const REENTRANT_LOCK: u32 = 17;
     pub(super) const SEMAPHORE: u32 = 18;
@@ -187,6 +187,8 @@ mod kind {
     pub(super) const LANES: u32 = 25;
     pub(super) const EVENT_COUNT: u32 = 26;
 }
+
+const _: () = assert!(kind::CHUNK > arena::PAYLOAD && kind::CONSUMERS < arena::NAMES && arena::NAMES < kind::PARTIES);
 
 macro_rules! words_only {
     ($($body:ty => $kind:ident),* $(,)?) => {
