@@ -10,17 +10,15 @@ import atexit
 import errno
 import os
 import signal
-import sys
 import threading
 import time
 from _signal import SIG_BLOCK, SIGINT, pthread_sigmask  # type: ignore[import-not-found]  # see `process`
 from functools import cache
-from importlib._bootstrap import _module_locks  # type: ignore[attr-defined]
 from multiprocessing import popen_fork as _standard
 from multiprocessing import util
 
 from kettle._session import native
-from kettle.multiprocessing import _descriptors
+from kettle.multiprocessing import _descriptors, _forking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,32 +28,6 @@ __all__ = ["Popen"]
 
 # What `exitcode` says of a child whose status was taken by somebody else's wait(), as asyncio does.
 UNKNOWN_STATUS = 255
-
-
-def _let_others_import() -> None:
-    """Waits, for a second at most, until no other thread is in the middle of an import. Its lock on that module would
-    be held for ever in a child that is forked now: a pool's replacement for a dead worker, say."""
-    me = threading.get_ident()
-    deadline = None
-    while any((lock := ref()) is not None and lock.owner not in (None, me) for ref in list(_module_locks.values())):
-        now = time.monotonic()
-        deadline = deadline or now + 1
-        if now > deadline:
-            return
-        time.sleep(0.001)
-
-
-def _fork() -> int:
-    """As `os.fork`, for a child that shares this process's resource tracker, if there is one: with its own it would
-    remove at its end the named memory that it attached to. Newer Pythons (3.14.7, say) must be told so."""
-    intent = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_fork_intent", None)
-    if intent is None:
-        return os.fork()
-    intent.preserve_fd = True
-    try:
-        return os.fork()
-    finally:
-        intent.preserve_fd = False
 
 
 class Popen(_standard.Popen):
@@ -77,10 +49,10 @@ class Popen(_standard.Popen):
     def _launch(self, process_obj: Any) -> None:
         life_r, life_w = _descriptors.life_pipe()
         try:
-            _let_others_import()
+            _forking.let_others_import()
             # `process_obj` lets Ctrl-C through again: here when the child is known, there when `run` is about to.
             mask = pthread_sigmask(SIG_BLOCK, {SIGINT})
-            self.pid = _fork()
+            self.pid = _forking.fork()
             if self.pid == 0:
                 process_obj._signal_mask = mask
                 _run_child(process_obj, life_r.detach())

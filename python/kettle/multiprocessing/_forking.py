@@ -1,0 +1,72 @@
+"""A fork of a process in which other threads run.
+
+The child has all that those threads hold, and not the threads: a lock that one of them holds at that moment is held for
+ever there. A program minds its own locks, and the standard library many of its own. What is left are the locks of
+modules that are being imported, and those of the buffers of streams: a thread holds the one while it waits for its file
+to take or to give something, and a child would wait for it at its end, if not before, when it flushes what it printed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from importlib._bootstrap import _module_locks  # type: ignore[attr-defined]
+from io import BufferedReader, BufferedWriter, TextIOWrapper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["fork", "let_others_import"]
+
+_PLAIN = {BufferedReader, BufferedWriter}
+
+
+def let_others_import() -> None:
+    """Waits, for a second at most, until no other thread is in the middle of an import. Its lock on that module would
+    be held for ever in a child that is forked now: a pool's replacement for a dead worker, say."""
+    me = threading.get_ident()
+    deadline = None
+    while any((lock := ref()) is not None and lock.owner not in (None, me) for ref in list(_module_locks.values())):
+        now = time.monotonic()
+        deadline = deadline or now + 1
+        if now > deadline:
+            return
+        time.sleep(0.001)
+
+
+def fork() -> int:
+    """As `os.fork`, for a child that can use the streams that other threads write to and read from at that moment, and
+    that shares this process's resource tracker, if there is one: with its own it would remove at its end the named
+    memory that it attached to. Newer Pythons (3.14.7, say) must be told so."""
+    alone = len(sys._current_frames()) == 1
+    intent = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_fork_intent", None)
+    if intent is not None:
+        intent.preserve_fd = True
+    try:
+        pid = os.fork()
+    finally:
+        if intent is not None:
+            intent.preserve_fd = False
+    if pid == 0 and not alone:
+        for buffer in set(_buffers()):
+            # The only way to a new lock. What is left in the buffer is the parent's, which writes it.
+            buffer.__init__(buffer.raw)  # type: ignore[misc]
+    return pid
+
+
+def _buffers() -> Iterator[BufferedReader | BufferedWriter]:
+    """Those of the standard streams, and of the streams of the handlers of `logging`."""
+    streams = [sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__]
+    if logging := sys.modules.get("logging"):
+        streams += [getattr(ref(), "stream", None) for ref in list(getattr(logging, "_handlerList", ()))]
+    for stream in streams:
+        try:
+            buffer = stream.buffer if isinstance(stream, TextIOWrapper) else stream
+        except ValueError:
+            continue  # detached
+        # Not those of a subclass, which may have parameters of its own.
+        if isinstance(buffer, (BufferedReader, BufferedWriter)) and type(buffer) in _PLAIN and not buffer.closed:
+            yield buffer
