@@ -57,6 +57,10 @@ def echo(x: Any) -> Any:
     return x
 
 
+def refuse(x: Any) -> None:
+    raise ValueError("not with", x)
+
+
 def take(queue: Any, results: Any) -> None:
     n, answers = queue.get()
     answers.put(n + 1)
@@ -107,7 +111,12 @@ def test_nothing_is_left_of_what_went_through(kind: str) -> None:
         def in_chunks() -> None:
             pool.map(echo, [make() for _ in range(3)], chunksize=2)
 
-        for way in (through_queue, through_pipe, as_argument, as_result, in_chunks):
+        def in_an_exception() -> None:
+            with pytest.raises(ValueError, match="not with") as raised:
+                pool.apply(refuse, (make(),))
+            assert type(raised.value.args[1]) is type(make())
+
+        for way in (through_queue, through_pipe, as_argument, as_result, in_chunks, in_an_exception):
             way()
             with leaves_nothing():
                 for _ in range(25):
@@ -323,6 +332,50 @@ def test_a_sender_dies() -> None:
             del process
             arena()
             assert queue.get().get() == "left behind"
+
+
+def put_and_refuse(queue: Any) -> None:
+    inner = fork.Queue()
+    inner.put("here")
+    raise ValueError(inner, queue)
+
+
+def test_an_exception_alone_has_it() -> None:
+    with leaves_nothing(), fork.Pool(1) as pool:
+        queue = fork.Queue()
+        with pytest.raises(ValueError) as raised:
+            pool.apply(put_and_refuse, (queue,))
+        arena()
+        inner, same = raised.value.args
+        assert inner.get() == "here"
+        same.put(1)
+        assert queue.get() == 1
+        del inner, same, raised, queue
+        pool.terminate()
+        pool.join()
+
+
+def test_exceptions_of_an_executor() -> None:
+    from kettle.futures import ProcessPoolExecutor
+
+    with leaves_nothing(spare=6), ProcessPoolExecutor(1, mp_context=fork) as executor:
+        for _ in range(10):
+            with pytest.raises(ValueError, match="not with"):
+                executor.submit(refuse, fork.Queue()).result()
+
+
+def test_an_initializer_that_refuses() -> None:
+    """What it raises is told to all who wait."""
+    with leaves_nothing(spare=8):
+        for _ in range(3):
+            with fork.Pool(1, refuse, (fork.Event(),)) as pool:
+                with pytest.raises(ValueError, match="not with") as raised:
+                    pool.apply(echo, (1,))
+                raised.value.args[1].set()
+                del raised
+                pool.terminate()
+                pool.join()
+            del pool
 
 
 _forked: list[tuple[Any, Any]] = []

@@ -304,7 +304,7 @@ pub(crate) fn by_value(obj: &Bound<'_, PyAny>) -> Option<PyResult<Vec<u8>>> {
 }
 
 /// Runs `pickle`, which makes a message, and gives the handles that are in it: they live as long as the message does.
-fn for_a_message<T>(pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Names)> {
+pub(crate) fn for_a_message<T>(pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Names)> {
     let (result, names) = Names::collect(|| primitive::to_anybody(pickle));
     Ok((result?, names))
 }
@@ -337,7 +337,8 @@ pub(crate) fn arrived(pickle: &[u8]) -> Names {
     token.and_then(|token| Names::arrived(&Token::from_bytes(token)).ok()).unwrap_or_default()
 }
 
-/// A pickle with everything inside. Handles in it live as long as the session.
+/// A pickle with everything inside. Handles in it live as long as the session; or as long as the message, where this is
+/// called while a message is made of the result.
 #[pyfunction]
 pub(crate) fn dumps<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let py = obj.py();

@@ -10,7 +10,7 @@
 //! | a chunk of short words | `WORDS` | the job | for each item its kind and, for numbers, eight bytes |
 //! | a chunk of anything else | `ITEMS` + its kind | the job | the list |
 //! | a result | its kind | – | as a queue would send it; of at most eight bytes: a word |
-//! | an error | `ERROR` | – | what the Python side makes of it |
+//! | an error | `ERROR` | – | what the Python side makes of it; the handles in it are held as those of an object |
 //! | a task that was not begun, since a name of the main module was not found | `UNFOUND` | – | as an error |
 //! | a task that was not begun, since the chunk cannot be taken to pieces: it may be another one's fault | `APART` | – | – |
 //! | the worker is ready | `READY` | – | – |
@@ -19,7 +19,7 @@
 //! An object stands in a message as a queue would send it, and has the kind that it has there.
 
 use kettle::pool::engine::{INLINE_MAX, Load, Word};
-use kettle_core::arena::Block;
+use kettle_core::arena::{Block, Names};
 use kettle_core::queue::{Body, Taken};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyRange, PyRangeMethods};
@@ -71,10 +71,7 @@ pub(super) fn with_object_by_value<T>(
     match by_value.then(|| pickle::by_value_for_a_message(obj)).flatten() {
         Some(pickle) => {
             let (pickle, names) = pickle?;
-            with_bytes(base + Tag::Pickle as u8, word, &pickle, |mut load| {
-                load.parts.extend(names.pack().map_err(errors::arena)?);
-                send(load)
-            })
+            with_bytes_and_names(base + Tag::Pickle as u8, word, &pickle, &names, send)
         }
         None => with_object(obj, base, word, send),
     }
@@ -93,6 +90,20 @@ pub(super) fn with_bytes<T>(
         Body::Block(Block::copy_of(bytes).map_err(errors::arena)?)
     };
     send(Load { tag, word, body, parts: Vec::new() })
+}
+
+/// Sends bytes in which there are these handles.
+pub(super) fn with_bytes_and_names<T>(
+    tag: u8,
+    word: u64,
+    bytes: &[u8],
+    names: &Names,
+    send: impl FnOnce(Load<'_>) -> PyResult<T>,
+) -> PyResult<T> {
+    with_bytes(tag, word, bytes, |mut load| {
+        load.parts.extend(names.pack().map_err(errors::arena)?);
+        send(load)
+    })
 }
 
 /// The object of a message with this tag taken off.

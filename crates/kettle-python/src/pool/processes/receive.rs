@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kettle::pool::engine::{Event, SeatId, Span, Word};
-use kettle_core::arena::Block;
+use kettle_core::arena::{Block, Names};
 use kettle_core::queue::Taken;
 use pyo3::exceptions::PyException;
 use pyo3::intern;
@@ -117,7 +117,7 @@ impl Processes {
     fn outcome(&self, py: Python<'_>, taken: Taken<Block>, inline: &[u8]) -> (Outcome, Option<PyErr>) {
         let is_error = matches!(taken.tag, tasks::ERROR | tasks::UNFOUND);
         let rebuilt = match is_error {
-            true => self.ledger.call(py, intern!(py, "unpack"), (tasks::body(&taken, inline),)),
+            true => self.unpacked(py, taken, inline),
             false => tasks::object(py, taken, inline, 0),
         };
         match rebuilt {
@@ -134,12 +134,20 @@ impl Processes {
         }
     }
 
-    fn told(&self, py: Python<'_>, seat: SeatId, taken: Taken<Block>, inline: &[u8]) -> PyResult<()> {
+    /// What a worker raised.
+    fn unpacked<'py>(&self, py: Python<'py>, mut taken: Taken<Block>, inline: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        // Held until the exception's own handles are made.
+        let _names = Names::unpack(&mut taken.parts).map_err(errors::arena)?;
+        self.ledger.call(py, intern!(py, "unpack"), (tasks::body(&taken, inline),))
+    }
+
+    fn told(&self, py: Python<'_>, seat: SeatId, mut taken: Taken<Block>, inline: &[u8]) -> PyResult<()> {
         if taken.tag == tasks::READY {
             self.false_starts.forget();
             lock(py, &self.supervisor).is_ready(seat);
             return Ok(());
         }
+        let _names = Names::unpack(&mut taken.parts).map_err(errors::arena)?;
         let error = self.ledger.error(py, intern!(py, "unpack"), (tasks::body(&taken, inline),));
         self.fail_all(py, error)
     }

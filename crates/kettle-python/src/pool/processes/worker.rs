@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use kettle::pool::engine::{self, Assignment, Chunk, Load};
-use kettle_core::arena::Block;
+use kettle_core::arena::{Block, Names};
 use kettle_core::queue::{GetError, Taken};
 use kettle_core::wait::{Deadline, Patience};
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyAttributeError, PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -15,6 +16,7 @@ use pyo3::types::PyList;
 use super::desk::Desk;
 use crate::door::wait_outside_in_slices;
 use crate::errors;
+use crate::pickle;
 use crate::pool::arguments::{as_dict, as_tuple};
 use crate::pool::tasks;
 
@@ -55,8 +57,10 @@ impl Worker {
 
     /// Says that this worker cannot be used, since this was raised.
     fn refuse(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
-        let packed: Vec<u8> = self.pack_error.bind(py).call1((error,))?.extract()?;
-        self.with_desk(|desk| tasks::with_bytes(tasks::REFUSED, 0, &packed, |load| send(desk.note(load))))
+        let (packed, names) = packed(self.pack_error.bind(py), (error,))?;
+        self.with_desk(|desk| {
+            tasks::with_bytes_and_names(tasks::REFUSED, 0, &packed, &names, |load| send(desk.note(load)))
+        })
     }
 
     /// Works until there is nothing more to do.
@@ -75,6 +79,11 @@ impl Worker {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// The bytes that `pack` makes, and the handles that are in them.
+fn packed<'py>(pack: &Bound<'py, PyAny>, args: impl PyCallArgs<'py>) -> PyResult<(Vec<u8>, Names)> {
+    pickle::for_a_message(|| pack.call1(args)?.extract())
 }
 
 fn send(result: Result<(), kettle::OutOfMemory>) -> PyResult<()> {
@@ -246,7 +255,7 @@ impl Loop<'_> {
         result: Result<Bound<'py, PyAny>, Failure>,
     ) -> PyResult<()> {
         let mut tag = tasks::ERROR;
-        let packed = match result {
+        let (packed, names) = match result {
             Ok(value) => {
                 if tasks::word_of(&value).is_some_and(|word| self.desk.report_word(chunk, index, word)) {
                     return Ok(());
@@ -254,7 +263,7 @@ impl Loop<'_> {
                 let sent = tasks::with_object(&value, 0, 0, |load| send(self.desk.report(chunk, index, load)));
                 match sent {
                     Ok(()) => return Ok(()),
-                    Err(e) => self.worker.pack_unsendable.bind(py).call1((e.into_value(py), value))?,
+                    Err(e) => packed(self.worker.pack_unsendable.bind(py), (e.into_value(py), value))?,
                 }
             }
             Err(failure) => {
@@ -262,11 +271,10 @@ impl Loop<'_> {
                     tag = tasks::UNFOUND;
                 }
                 let (Failure::Raised(e) | Failure::Unfound(e)) = failure;
-                self.worker.pack_error.bind(py).call1((e.into_value(py),))?
+                packed(self.worker.pack_error.bind(py), (e.into_value(py),))?
             }
         };
-        let packed: Vec<u8> = packed.extract()?;
-        tasks::with_bytes(tag, 0, &packed, |load| send(self.desk.report(chunk, index, load)))
+        tasks::with_bytes_and_names(tag, 0, &packed, &names, |load| send(self.desk.report(chunk, index, load)))
     }
 }
 
