@@ -130,7 +130,8 @@ impl Hand {
     pub(super) fn put_down(&self, py: Python<'_>, hands: &Hands) {
         let held = {
             let held = &mut *lock(py, &self.0);
-            held.left = 0..0;
+            // Its end stays, so that what is left never begins before the first chunk.
+            held.left.start = held.left.end;
             hands.note(held);
             std::mem::take(held)
         };
