@@ -161,6 +161,22 @@ def test_the_same_initializer_in_both_lives():
         assert executor.submit(recall).result(LIMIT) == "kept"
 
 
+def test_a_callback_that_ends_its_thread_ends_no_worker(gate, monkeypatch):
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args.exc_type))
+
+    def leave(future):
+        sys.exit(3)
+
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(gate.wait, LIMIT)
+        future.add_done_callback(leave)
+        rest = executor.map(abs, [-1, -2])
+        gate.set()
+        assert future.result(LIMIT) and list(rest) == [1, 2]
+    assert seen == [SystemExit]
+
+
 def test_an_initializer_that_fails_breaks_it_for_good(caplog):
     def fail():
         raise LookupError("no")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kettle._core import native
 
-__all__ = ["CommonHooks"]
+__all__ = ["CommonHooks", "call_and_finish"]
 
 
 class CommonHooks:
@@ -26,7 +26,7 @@ class CommonHooks:
         self._callbacks = _Callbacks()
 
     def broken(self, error: BaseException) -> BaseException:
-        """The error of all that a pool is asked for, once this one has broken it."""
+        """The error of all that a pool is asked for, once its workers cannot begin because of this one."""
         return error
 
     def cancelled(self, func: Any, args: Any, is_call: bool) -> TaskCancelled:
@@ -40,6 +40,16 @@ class CommonHooks:
     def join_callbacks(self) -> None:
         """Waits until all callbacks have run."""
         self._callbacks.join()
+
+
+def call_and_finish(callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:
+    """Runs a job's callback and has the job finished, whatever becomes of the callback: its thread has more to do."""
+    try:
+        callback(value)
+    except BaseException:
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+    finally:
+        job._finish()
 
 
 class _Callbacks:
@@ -59,15 +69,8 @@ class _Callbacks:
 
     def _run(self) -> None:
         while (entry := self._queue.get()) is not None:
-            callback, value, job = entry
-            try:
-                callback(value)
-            except BaseException:
-                # The next ones are to be called all the same.
-                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
-            finally:
-                job._finish()
-                del entry, callback, value, job
+            call_and_finish(*entry)
+            del entry
 
     def join(self) -> None:
         with self._lock:

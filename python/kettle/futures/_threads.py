@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, thread
 
 from kettle import _thread_crew
+from kettle._callbacks import call_and_finish
 from kettle._core import native
 from kettle._cpus import usable_cpus
 from kettle.futures._future import PoolFuture
@@ -219,8 +220,7 @@ class _Hooks(_thread_crew.Hooks):
     def call_back(self, callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:
         # Whoever waits for a task may be here as well, and hold any lock.
         if hasattr(self._here, "works"):
-            callback(value)
-            job._finish()
+            call_and_finish(callback, value, job)
         else:
             super().call_back(callback, value, job)
 
