@@ -59,6 +59,10 @@ class Hooks(CommonHooks):
                 return
         crew.work()
 
+    def worker_failed(self, error: BaseException) -> BaseException:
+        """The error of all that a pool is asked for, once this one, which is not a task's, has ended a worker."""
+        return error
+
     def watch(self, crew: native.ThreadCrew) -> None:
         """Starts the thread that watches the time of tasks which may take only so long."""
         threading.Thread(target=crew.watch, name=f"{self._name}_watch", daemon=True).start()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures.thread import BrokenThreadPool
+
 import pytest
 
 import kettle
+import kettle.futures
 import kettle.multiprocessing as mp
 from kettle._session import native
 
@@ -50,3 +53,24 @@ def test_in_a_task(panic):
         with pytest.raises(kettle.KettleError, match=r"InternalError|fault"):
             pool.apply(queue.put, (1,))
         assert pool.apply(abs, (-1,)) == 1
+
+
+def test_between_the_tasks_of_a_pool_of_threads(panic):
+    with mp.pool.ThreadPool(1) as pool:
+        panic("pool.thread.claimed")
+        with pytest.raises(kettle.InternalError, match=r"pool\.thread\.claimed"):
+            pool.map(abs, range(100))
+        with pytest.raises(kettle.InternalError):
+            pool.apply(abs, (1,))
+        pool.close()
+        pool.join()
+
+
+def test_between_the_tasks_of_an_executor_of_threads(panic, caplog):
+    with kettle.futures.ThreadPoolExecutor(1) as executor:
+        panic("pool.thread.claimed")
+        with pytest.raises(BrokenThreadPool, match=r"has failed: .*pool\.thread\.claimed"):
+            executor.submit(abs, 1).result(LIMIT)
+        with pytest.raises(BrokenThreadPool):
+            executor.submit(abs, 1)
+    assert "Exception in worker" in caplog.text

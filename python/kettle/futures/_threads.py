@@ -229,9 +229,17 @@ class _Hooks(_thread_crew.Hooks):
 
     def broken(self, error: BaseException) -> BaseException:
         _LOGGER.critical("Exception in initializer:", exc_info=error)
-        broken = thread.BrokenThreadPool(f"the executor's threads cannot be started: {error}")
-        broken.__cause__ = error
-        return broken
+        return _broken(f"the executor's threads cannot be started: {error}", error)
+
+    def worker_failed(self, error: BaseException) -> BaseException:
+        _LOGGER.critical("Exception in worker", exc_info=error)
+        return _broken(f"a thread of the executor has failed: {error}", error)
+
+
+def _broken(text: str, cause: BaseException) -> thread.BrokenThreadPool:
+    broken = thread.BrokenThreadPool(text)
+    broken.__cause__ = cause
+    return broken
 
 
 class _Exit:

@@ -140,10 +140,10 @@ pub(super) trait Crew: Send + Sync {
         }
     }
 
-    /// All jobs end with this error, and no more are taken in.
-    fn break_with(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
+    /// All jobs end with the error that a hook makes of this one, and no more are taken in.
+    fn break_with(&self, py: Python<'_>, hook: &Bound<'_, PyString>, error: Py<PyAny>) -> PyResult<()> {
         let ledger = self.ledger();
-        let error = ledger.call(py, intern!(py, "broken"), (error,))?.unbind();
+        let error = ledger.call(py, hook, (error,))?.unbind();
         {
             let mut broken = lock(py, &ledger.broken);
             if broken.is_none() {

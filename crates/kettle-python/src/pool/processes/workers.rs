@@ -117,7 +117,7 @@ impl Processes {
 
     /// Ends all jobs because of this error, and takes no more.
     pub(super) fn fail_all(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
-        self.break_with(py, error)?;
+        self.break_with(py, intern!(py, "broken"), error)?;
         lock(py, &self.supervisor).end_all();
         Ok(())
     }

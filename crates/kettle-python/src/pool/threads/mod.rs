@@ -26,11 +26,13 @@ use kettle_core::wait::{Deadline, Idle};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use super::crew::{Crew, CrewHandle};
 use super::job::{Job, Work};
 use super::ledger::{Ledger, lock};
 use crate::door::wait_outside;
+use crate::panics::caught;
 use hand::Hands;
 use limits::Limited;
 
@@ -146,6 +148,14 @@ impl Threads {
         }
     }
 
+    /// A worker ends with this error, and the pool with it.
+    fn lose_worker(&self, py: Python<'_>, hook: &Bound<'_, PyString>, error: Py<PyAny>) -> PyResult<()> {
+        let broken = self.break_with(py, hook, error);
+        self.idle.dismiss();
+        self.leave();
+        broken
+    }
+
     /// Tells those who wait for the last worker, if a pool that takes no more has none.
     fn wind_up(&self) {
         if self.present.load(Ordering::SeqCst) == 0 && !self.ledger.is_running() {
@@ -231,17 +241,18 @@ impl ThreadCrew {
         }
     }
 
-    /// Works until there will be nothing more to do: for a thread that was started.
+    /// Works until there will be nothing more to do: for a thread that was started. An error that is not a task's own
+    /// breaks the pool, since the tasks that the worker has in hand get no outcome any more.
     fn work(&self, py: Python<'_>) -> PyResult<()> {
-        self.crew.work(py)
+        match caught(|| self.crew.work(py)).and_then(|worked| worked) {
+            Ok(()) => Ok(()),
+            Err(e) => self.crew.lose_worker(py, intern!(py, "worker_failed"), e.into_value(py).into_any()),
+        }
     }
 
     /// A worker could not begin, because of this error.
     fn refuse(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
-        let broken = self.crew.break_with(py, error);
-        self.crew.idle.dismiss();
-        self.crew.leave();
-        broken
+        self.crew.lose_worker(py, intern!(py, "broken"), error)
     }
 
     /// Gives up on tasks that take too long, until the pool is over: for a thread of its own.

@@ -5,6 +5,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use kettle::pool::engine::{Span, Waiter};
+use kettle_core::crash_point;
 use kettle_core::wait::{Deadline, Searcher};
 use pyo3::exceptions::PyException;
 use pyo3::intern;
@@ -108,6 +109,7 @@ impl Threads {
                 me.turn = Instant::now();
                 continue;
             };
+            crash_point("pool.thread.claimed");
             if let Some(waiter) = unfinished.take() {
                 waiter.finish();
             }
