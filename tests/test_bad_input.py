@@ -284,7 +284,8 @@ def test_a_handle_of_another_session_in_a_message():
 def test_a_token_of_nonsense(kind):
     primitive = kind()
     native = getattr(primitive, "_items", primitive)
-    for token in (b"", b"nonsense", native._token()[:-1], native._token() + b"\0"):
+    own = bytes(native._token())
+    for token in (b"", b"nonsense", own[:-1], own + b"\0"):
         with pytest.raises(ValueError):
             type(native)._from_token(token)
     other = mp.Lock() if kind is not mp.Lock else mp.Event()

@@ -34,6 +34,8 @@ def fallback_dumps(obj: object) -> bytes:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc, name-defined, unused-ignore]
         def reducer_override(self, obj: object) -> Any:
+            if type(obj) is native.Token:
+                return native.name_in_message(obj)
             reduce = _extra.get(type(obj))
             return super().reducer_override(obj) if reduce is None else reduce(obj)
 

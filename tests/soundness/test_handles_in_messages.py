@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import os
 import pickle
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from multiprocessing import reduction
 from typing import Any
 
 import pytest
@@ -462,6 +464,68 @@ def test_pickles_of_the_programs_own_pin() -> None:
         queue.put(pickled)
         assert pickle.loads(queue.get()).get() == "first"
         assert queue.statistics().size == 0
+
+
+class PicklesByItself:
+    """Makes a pickle of a handle while a message is made of itself, and keeps it."""
+
+    kept: bytes | None = None
+
+    def __init__(self, handle: Any, dumps: Callable[[Any], bytes], sends: bool) -> None:
+        self.handle = handle
+        self.dumps = dumps
+        self.sends = sends
+
+    def __reduce__(self) -> Any:
+        PicklesByItself.kept = bytes(self.dumps(self.handle))
+        return echo, ((self.handle if self.sends else None),)
+
+
+@pytest.mark.parametrize("sends", [False, True])
+@pytest.mark.parametrize("dumps", [pickle.dumps, pickle._dumps, reduction.ForkingPickler.dumps])  # type: ignore[attr-defined]
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("RawArray", "Pipe")])
+def test_a_pickle_of_its_own_amid_a_message(kind: str, dumps: Any, sends: bool) -> None:
+    queue, handle = fork.Queue(), KINDS[kind]()
+    if kind == "Array":
+        dumps = reduction.ForkingPickler.dumps  # others know nothing of arrays of ctypes
+    queue.put(PicklesByItself(handle, dumps, sends))
+    del handle
+    arena()
+    got = queue.get()
+    assert (got is not None) == sends
+    del got
+    arena()
+    assert PicklesByItself.kept is not None
+    for _ in range(2):
+        rebuilt = pickle.loads(PicklesByItself.kept)
+        assert type(rebuilt) is type(KINDS[kind]())
+        del rebuilt
+        arena()
+
+
+def test_a_message_amid_a_pickle_of_its_own() -> None:
+    other = fork.Queue()
+
+    class Puts:
+        def __init__(self, handle: Any) -> None:
+            self.handle = handle
+
+        def __reduce__(self) -> Any:
+            other.put(self.handle)
+            return echo, (1,)
+
+    with leaves_nothing():
+        pickle.dumps(Puts(fork.Event()))
+        other.get().set()
+
+
+def test_a_copy_pins_nothing() -> None:
+    with leaves_nothing():
+        event = fork.Event()
+        same = copy.copy(event)
+        same.set()
+        assert event.is_set()
+        del event, same
 
 
 def test_an_object_that_is_received_as_bytes() -> None:

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use kettle_core::arena::Block;
+use kettle_core::arena::{Block, Way};
 use kettle_core::queue::{Body, Parcel};
 use kettle_core::shared::{Channel, IN_PACKET, PACKET_HEADER, PipeEnd, ReceiveError, Received, SendError, init, pipe};
 use kettle_core::sys::descriptor::KnownFd;
@@ -168,7 +168,7 @@ fn senders_and_receivers_in_crowds_lose_and_double_nothing() {
 #[test]
 fn an_end_is_rebuilt_from_its_tokens() {
     let [a, (socket, channel)] = new_pipe();
-    let again = Channel::from_tokens(&channel.tokens(None)).unwrap();
+    let again = Channel::from_tokens(&channel.tokens(Way::InMessage)).unwrap();
     send(&a, &[9; 50_000], &patience()).unwrap();
     assert_eq!(receive(&(socket, again), &patience()).unwrap(), [9; 50_000]);
     assert!(Channel::from_tokens(&[0; Channel::TOKENS]).is_err());

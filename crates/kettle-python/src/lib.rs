@@ -79,7 +79,7 @@ mod _native {
     #[pymodule_export]
     use super::pool::{CrewHandle, Desk, PoolCrew, PoolJob, ThreadCrew, Worker};
     #[pymodule_export]
-    use super::primitive::sending_to;
+    use super::primitive::{Travelling, name_in_message, sending_to};
     #[pymodule_export]
     use super::queue::Queue;
     #[pymodule_export]

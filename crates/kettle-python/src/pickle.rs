@@ -128,11 +128,21 @@ struct Reducers {
 impl Reducers {
     fn __getitem__<'py>(&self, class: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = class.py();
+        if class.is(py.get_type::<primitive::Travelling>()) {
+            return name_in_message(py);
+        }
         match self.first.bind(py).get_item(class)? {
             Some(reducer) => Ok(reducer),
             None => self.second.bind(py).get_item(class)?.ok_or_else(|| PyKeyError::new_err(())),
         }
     }
+}
+
+/// The reducer of a handle's token, which is for this pickler alone.
+fn name_in_message(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let make = || Ok::<_, PyErr>(wrap_pyfunction!(primitive::name_in_message, py)?.into_any().unbind());
+    Ok(FUNCTION.get_or_try_init(py, make)?.bind(py).clone())
 }
 
 /// What pickling consults, and what is tried when it fails.

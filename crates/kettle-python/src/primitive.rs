@@ -1,8 +1,9 @@
 //! What all primitives have: a token to travel by, and a way to be waited for without blocking.
 
-use kettle_core::arena::{Body, Handle, Ticket, Token, TokenError};
+use kettle_core::arena::{Body, Handle, Ticket, Token, TokenError, Way};
 use kettle_core::wait::{Door, EventCount, Scope};
 use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyType};
 use pyo3::{PyClass, intern};
@@ -39,14 +40,76 @@ pub(crate) fn to_anybody<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// The token of a handle: granted to the child that is being started, or for whoever gets the message; outside of
-/// either, for whoever may get it.
-pub(crate) fn token<'py, T: Body>(py: Python<'py>, handle: &Handle<T>) -> Bound<'py, PyBytes> {
-    let token = match recipient() {
-        Some(ticket) => handle.token_for(ticket),
-        None => handle.token_to_send(),
-    };
-    PyBytes::new(py, &token.to_bytes())
+/// A primitive that travels by the names of what it has in the arena.
+pub(crate) trait Travels: PyClass<Frozen = True> + Sync {
+    /// These names, to go this way.
+    fn names(&self, way: Way) -> Vec<u8>;
+}
+
+/// The names of a primitive in what pickle is given of it: they are made when a pickler comes to them. So the pickler of a
+/// message, and no other, has them held by the message. Another one may run meanwhile, in a `__reduce__` of the program's:
+/// its pickle may be kept, so what it names lives as long as the session.
+#[pyclass(frozen, module = "kettle._native", name = "Token")]
+pub(crate) struct Travelling {
+    /// Held until then.
+    primitive: Py<PyAny>,
+    names: fn(&Bound<'_, PyAny>, Way) -> PyResult<Vec<u8>>,
+}
+
+impl Travelling {
+    pub(crate) fn new<T: Travels>(primitive: &Bound<'_, T>) -> Self {
+        Self {
+            primitive: primitive.clone().into_any().unbind(),
+            names: |primitive, way| Ok(primitive.cast::<T>()?.get().names(way)),
+        }
+    }
+
+    fn bytes<'py>(&self, py: Python<'py>, otherwise: Way) -> PyResult<Bound<'py, PyBytes>> {
+        let way = recipient().map_or(otherwise, Way::ToChild);
+        Ok(PyBytes::new(py, &(self.names)(self.primitive.bind(py), way)?))
+    }
+}
+
+/// What pickle makes of a [`Travelling`].
+type Reduced<'py> = (Bound<'py, PyType>, (Bound<'py, PyBytes>,));
+
+#[pymethods]
+impl Travelling {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        Ok((py.get_type::<PyBytes>(), (self.bytes(py, Way::Any)?,)))
+    }
+
+    fn __bytes__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        self.bytes(py, Way::Any)
+    }
+}
+
+/// As `Token.__reduce__`, for the pickler of the message that this thread makes, if it makes one.
+#[pyfunction]
+pub(crate) fn name_in_message<'py>(token: &Bound<'py, Travelling>) -> PyResult<Reduced<'py>> {
+    let py = token.py();
+    Ok((py.get_type::<PyBytes>(), (token.get().bytes(py, Way::InMessage)?,)))
+}
+
+/// Names that have come, or that the program has at hand.
+pub(crate) struct Arrived(Vec<u8>);
+
+impl Arrived {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Arrived {
+    type Error = PyErr;
+
+    fn extract(token: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(token) = token.cast::<Travelling>() {
+            let (py, token) = (token.py(), token.get());
+            return (token.names)(token.primitive.bind(py), Way::Nowhere).map(Self);
+        }
+        Ok(Self(token.extract::<&[u8]>()?.to_vec()))
+    }
 }
 
 /// The handle behind a token.
@@ -136,8 +199,8 @@ macro_rules! travels {
             }
 
             /// What travels; `_from_token` rebuilds it in any process of the session.
-            fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, pyo3::types::PyBytes> {
-                crate::primitive::token(py, &self.body)
+            fn _token(slf: &Bound<'_, Self>) -> crate::primitive::Travelling {
+                crate::primitive::Travelling::new(slf)
             }
 
             /// An instance of this class, or of the subclass that is asked, around what the token leads to.
@@ -145,10 +208,16 @@ macro_rules! travels {
             #[pyo3(signature = (token, name=None))]
             fn _from_token(
                 cls: &Bound<'_, pyo3::types::PyType>,
-                token: &[u8],
+                token: crate::primitive::Arrived,
                 name: Option<String>,
             ) -> PyResult<Py<PyAny>> {
-                crate::primitive::rebuild::<Self>(cls, token, name)
+                crate::primitive::rebuild::<Self>(cls, token.as_bytes(), name)
+            }
+        }
+
+        impl crate::primitive::Travels for $class {
+            fn names(&self, way: kettle_core::arena::Way) -> Vec<u8> {
+                self.body.token_by(way).to_bytes().to_vec()
             }
         }
     };

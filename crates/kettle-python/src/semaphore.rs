@@ -2,19 +2,19 @@
 
 use std::ffi::CStr;
 
-use kettle_core::arena::Handle;
+use kettle_core::arena::{Handle, Way};
 use kettle_core::shared::Processes;
 use kettle_core::stats::SemaphoreStatistics;
 use kettle_core::sync;
 use kettle_core::wait::{EventCount, Patience};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::PyType;
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::methods::Quick;
-use crate::primitive::{self, Waitable, waitable};
+use crate::primitive::{self, Arrived, Travelling, Travels, Waitable, waitable};
 
 /// The two kinds of permits behind one name.
 enum Permits {
@@ -140,17 +140,24 @@ impl Semaphore {
         semaphore_statistics(py, &s)
     }
 
-    fn _token<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        match &self.permits {
-            Permits::Free(s) => primitive::token(py, s),
-            Permits::Owned(s) => primitive::token(py, s),
-        }
+    fn _token(slf: &Bound<'_, Self>) -> Travelling {
+        Travelling::new(slf)
     }
 
     #[classmethod]
     #[pyo3(signature = (token, name=None))]
-    fn _from_token(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
-        primitive::rebuild::<Self>(cls, token, name)
+    fn _from_token(cls: &Bound<'_, PyType>, token: Arrived, name: Option<String>) -> PyResult<Py<PyAny>> {
+        primitive::rebuild::<Self>(cls, token.as_bytes(), name)
+    }
+}
+
+impl Travels for Semaphore {
+    fn names(&self, way: Way) -> Vec<u8> {
+        let token = match &self.permits {
+            Permits::Free(s) => s.token_by(way),
+            Permits::Owned(s) => s.token_by(way),
+        };
+        token.to_bytes().to_vec()
     }
 }
 

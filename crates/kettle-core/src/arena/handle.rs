@@ -119,6 +119,16 @@ impl<T: Body> Handle<T> {
         self.token()
     }
 
+    /// A name for it that goes this way.
+    pub fn token_by(&self, way: Way) -> Token {
+        match way {
+            Way::ToChild(ticket) => self.token_for(ticket),
+            Way::InMessage => self.token_to_send(),
+            Way::Any => self.token_pinned(),
+            Way::Nowhere => self.token(),
+        }
+    }
+
     fn token(&self) -> Token {
         Token::of(&self.raw, T::KIND)
     }
@@ -172,6 +182,19 @@ impl<T: Body> fmt::Debug for Handle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Handle").field(&self.raw.off()).finish()
     }
+}
+
+/// Where a token goes, which decides who keeps what it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the process to be started: see [`Handle::token_for`].
+    ToChild(Ticket),
+    /// Into the message that this thread makes: see [`Handle::token_to_send`].
+    InMessage,
+    /// Any way, any number of times: see [`Handle::token_pinned`].
+    Any,
+    /// Nowhere: it is used at once, by who has the handle.
+    Nowhere,
 }
 
 /// The name of an object, as bytes that may travel.

@@ -56,7 +56,7 @@ pub use block::{Block, Lease, PAYLOAD};
 pub use error::{ArenaError, Shortage, TokenError};
 pub use fork::{after_fork_child, after_fork_parent, before_fork};
 pub(crate) use handle::living;
-pub use handle::{Body, Handle, Token};
+pub use handle::{Body, Handle, Token, Way};
 pub use names::{NAMES, Names};
 pub(crate) use object::room_at;
 pub use object::{Raw, allocate};

@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use kettle_core::arena::Way;
 use kettle_core::shared::{self, Channel, PipeError};
 use kettle_core::sys::socket::{self, Sort, Watch};
 use kettle_core::wait::{Deadline, WatchError, sleep_on};
@@ -29,6 +30,7 @@ use pyo3::types::{PyBytes, PyTuple, PyType};
 use crate::door::{deadline, wait_outside};
 use crate::methods::descriptors::Given;
 use crate::pickle::{self, Tag};
+use crate::primitive::{Arrived, Travelling, Travels};
 use crate::{buffers, errors, primitive};
 use descriptor::{Descriptor, InUse};
 use incoming::Incoming;
@@ -287,14 +289,14 @@ impl Connection {
     }
 
     /// The arena half, to be given to `_set_channel` of the end rebuilt in another process.
-    fn _channel_token<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        self.channel.get().map(|channel| PyBytes::new(py, &channel.tokens(primitive::recipient())))
+    fn _channel_token(slf: &Bound<'_, Self>) -> Option<Travelling> {
+        slf.get().channel.get().map(|_| Travelling::new(slf))
     }
 
     #[pyo3(signature = (token))]
-    fn _set_channel(&self, token: Option<&[u8]>) -> PyResult<()> {
+    fn _set_channel(&self, token: Option<Arrived>) -> PyResult<()> {
         if let Some(token) = token {
-            let channel = Channel::from_tokens(token).map_err(errors::token)?;
+            let channel = Channel::from_tokens(token.as_bytes()).map_err(errors::token)?;
             self.channel.set(channel).map_err(|_| PyValueError::new_err("this connection has its channel already"))?;
         }
         Ok(())
@@ -307,6 +309,12 @@ impl Connection {
     #[pyo3(signature = (*_args))]
     fn __exit__(&self, _args: &Bound<'_, PyTuple>) {
         self.close();
+    }
+}
+
+impl Travels for Connection {
+    fn names(&self, way: Way) -> Vec<u8> {
+        self.channel.get().map_or(Vec::new(), |channel| channel.tokens(way).to_vec())
     }
 }
 

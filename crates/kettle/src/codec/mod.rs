@@ -22,7 +22,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 
-use kettle_core::arena::{Block, Body, Handle, Names, Ticket, Token};
+use kettle_core::arena::{Block, Body, Handle, Names, Ticket, Token, Way};
 use kettle_core::queue::PARTS_MAX;
 use serde::de::{self, DeserializeOwned};
 use serde::ser;
@@ -283,17 +283,15 @@ pub(crate) fn lent<X: Any, E: de::Error>() -> Result<X, E> {
 }
 
 /// A handle as serde sees it: a token. It is granted to the process for which it is encoded; or it lives as long as the
-/// message that is encoded; written into anything else, it makes what it names live as long as the session.
+/// message that is encoded; written into anything else, it makes what it names live as long as the session. Which serde
+/// format asks cannot be told: what a type writes into another one while it is encoded itself counts as the message's.
 pub(crate) fn write_handle<B: Body, S: Serializer>(handle: &Handle<B>, serializer: S) -> Result<S::Ok, S::Error> {
     if is_trial() {
         lend(handle.clone());
         return [0u8; Token::LEN].serialize(serializer);
     }
-    let token = match ticket() {
-        Some(ticket) => handle.token_for(ticket),
-        None => handle.token_to_send(),
-    };
-    token.to_bytes().serialize(serializer)
+    let way = ticket().map_or(Way::InMessage, Way::ToChild);
+    handle.token_by(way).to_bytes().serialize(serializer)
 }
 
 /// The handle behind a token.

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kettle_core::arena::Way;
 use kettle_core::shared::{self, Channel, IN_PACKET, PACKET_HEADER, PipeEnd, Received};
 use kettle_core::sys::descriptor::KnownFd;
 use kettle_core::sys::socket::Watch;
@@ -314,7 +315,7 @@ impl<S, R> Serialize for Connection<S, R> {
         let fd = self.duplicate().map_err(ser::Error::custom)?;
         let number = fd.as_raw_fd();
         codec::pass_on(fd);
-        (number, &self.channel.tokens(Some(ticket))[..]).serialize(serializer)
+        (number, &self.channel.tokens(Way::ToChild(ticket))[..]).serialize(serializer)
     }
 }
 

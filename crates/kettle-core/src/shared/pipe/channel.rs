@@ -1,7 +1,7 @@
 //! One end's part of the arena, and how it travels.
 
 use super::lane::{Lane, Lanes};
-use crate::arena::{Handle, Ticket, Token, TokenError};
+use crate::arena::{Handle, Token, TokenError, Way};
 use crate::queue::Queue;
 
 /// What one end of a pipe knows of the arena: both directions, and which is its own.
@@ -17,19 +17,12 @@ impl Channel {
     /// The length of [`tokens`](Self::tokens).
     pub const TOKENS: usize = 3 * Token::LEN + 1;
 
-    /// What this end is rebuilt from elsewhere: in the process to be started with `ticket`, or
-    /// by whoever gets the message that this thread makes.
-    pub fn tokens(&self, ticket: Option<Ticket>) -> [u8; Self::TOKENS] {
-        let queue = |i: usize| match ticket {
-            Some(ticket) => self.queues[i].token_for(ticket),
-            None => self.queues[i].token_to_send(),
-        };
-        let lanes = match ticket {
-            Some(ticket) => self.lanes.token_for(ticket),
-            None => self.lanes.token_to_send(),
-        };
+    /// What this end is rebuilt from elsewhere, to go this way.
+    pub fn tokens(&self, way: Way) -> [u8; Self::TOKENS] {
+        let [first, second] = &self.queues;
+        let tokens = [self.lanes.token_by(way), first.token_by(way), second.token_by(way)];
         let mut bytes = [self.end as u8; Self::TOKENS];
-        for (to, token) in bytes.chunks_exact_mut(Token::LEN).zip([lanes, queue(0), queue(1)]) {
+        for (to, token) in bytes.chunks_exact_mut(Token::LEN).zip(tokens) {
             to.copy_from_slice(&token.to_bytes());
         }
         bytes
