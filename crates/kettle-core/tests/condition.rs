@@ -14,6 +14,7 @@ conformance!(
     ends_late,
     is_interrupted,
     who_leaves_passes_it_on,
+    a_place_is_its_waiters_alone,
     has_room_for_so_many,
     no_notification_is_missed,
 );
@@ -100,6 +101,26 @@ fn who_leaves_passes_it_on<W: World>() {
     assert!(condition.poll::<H<W>>(stayer));
     condition.withdraw::<H<W>>(stayer);
     assert_eq!(condition.waiting(), 0);
+}
+
+fn a_place_is_its_waiters_alone<W: World>() {
+    let condition = place::<W, _>(Condition::new());
+    let mine = condition.enrol::<H<W>>().unwrap();
+    let others_try = || {
+        W::all(1, |_| {
+            assert!(!condition.poll::<H<W>>(mine));
+            condition.withdraw::<H<W>>(mine);
+        });
+    };
+    others_try();
+    assert_eq!((condition.waiting(), condition.notify::<H<W>>(1)), (1, 1));
+    others_try();
+    assert!(condition.poll::<H<W>>(mine), "it was notified");
+    // To give it up twice takes nothing from those who wait.
+    let [left, next] = [(); 2].map(|()| condition.enrol::<H<W>>().unwrap());
+    (0..2).for_each(|_| condition.withdraw::<H<W>>(left));
+    assert!(!condition.poll::<H<W>>(next));
+    assert_eq!((condition.waiting(), condition.statistics().notified), (1, 1));
 }
 
 fn has_room_for_so_many<W: World>() {

@@ -288,6 +288,19 @@ fn who_got_something_and_leaves_more_tells_the_next() {
                 queue.get::<ArenaStore>(&mut Vec::new(), patience).map(drop).unwrap();
             });
             assert_eq!(told, tells, "of {count} messages");
+
+            let queue = place::<Forked, _>(Queue::new(3, false));
+            let me = <InArena as Placement>::place_of(&queue);
+            let put = |patience: &Patience<'_>| {
+                queue.put::<ArenaStore>(me, Parcel::inline(0, b"one"), patience).unwrap();
+            };
+            (0..3).for_each(|_| put(&Patience::none()));
+            let get = || {
+                (0..count).for_each(|_| {
+                    queue.get::<ArenaStore>(&mut Vec::new(), &Patience::none()).map(drop).unwrap();
+                });
+            };
+            assert_eq!(tells_the_next(&bell, queue.space(), &get, &put), tells, "of {count} places in a queue");
         }
     });
 }

@@ -93,6 +93,26 @@ fn weighs_right(q: &Q) {
     assert_eq!(q.bytes(), 0);
 }
 
+/// Of either side.
+#[test]
+fn those_who_died_in_it_are_counted() {
+    alone(|| {
+        let q = queue(0, false);
+        let died = || q.statistics::<S<W>>().owners_died;
+        dies_at("queue.put.before-unlock", || put_one(&q, 0));
+        put_one(&q, 1);
+        assert_eq!(died(), 1);
+        for count in 2..4 {
+            dies_at("queue.get.before-commit", || assert_eq!(get_one(&q), Some(0)));
+            put_one(&q, 2);
+            assert_eq!(died(), count - 1, "it is noticed by who comes next");
+            q.take_all::<S<W>>(&mut Vec::new(), |_, _| (), &forever()).unwrap();
+            assert_eq!(died(), count);
+            put_one(&q, 0);
+        }
+    });
+}
+
 /// The message that a getter counted as got, and did not get, is counted twice. What is told then may be too little by
 /// that, but never less than nothing.
 #[test]

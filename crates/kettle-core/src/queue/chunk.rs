@@ -294,6 +294,7 @@ impl Chunk {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::{Body, INLINE_MAX, PARTS_MAX, Parcel};
     use super::*;
     use crate::shared::HeapStore as S;
 
@@ -349,6 +350,13 @@ mod tests {
             assert!(first.followed_by::<S>(second.place()).is_err());
             give_back(chunks);
         }
+    }
+
+    #[test]
+    fn no_message_is_longer_than_the_longest() {
+        let parts = (0..PARTS_MAX).map(|_| Box::default()).collect();
+        let longest = Parcel::<S>::blocks(0, Body::Inline(&[0; INLINE_MAX]), parts);
+        assert_eq!(longest.units(), LONGEST);
     }
 
     #[test]

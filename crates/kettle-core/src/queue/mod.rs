@@ -426,3 +426,33 @@ fn lock_in_time<'q, H: Home>(lock: &'q Lock, patience: &Patience<'_>) -> Result<
     lock.acquire_inner::<H>(patience)?;
     Ok(Hold { lock, home: PhantomData })
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn queue(head: (u32, u32), tail: (u32, u32)) -> Queue {
+        let queue = Queue::new(0, false);
+        for (word, (count, position)) in [(&queue.head, head), (&queue.tail, tail)] {
+            word.store(Cursor { count, position }.pack(), Ordering::Relaxed);
+        }
+        queue
+    }
+
+    /// What a putter published at the tail and did not commit is nobody's; nor is what was got.
+    #[test]
+    fn what_stands_between_head_and_tail_is_held() {
+        for head in [0, 1000, u32::MAX - 5] {
+            let queue = queue((0, head), (2, head.wrapping_add(10)));
+            let holds = |from_head: i32| queue.holds_position(head.wrapping_add(from_head as u32));
+            assert_eq!([-1, 0, 1, 9, 10, 11].map(holds), [false, true, true, true, false, false]);
+        }
+        assert!(!queue((3, 70), (3, 70)).holds_position(70), "it is empty");
+    }
+
+    #[test]
+    fn numbers_of_messages_wrap() {
+        let queue = queue((u32::MAX, 0), (2, 6));
+        assert_eq!((queue.len(), queue.is_empty(), queue.bytes()), (3, false, 48));
+    }
+}
