@@ -60,6 +60,15 @@ loom: ## Every interleaving of the core's algorithms, for small cases; a minute
 sanitize: ## The core's conformance suite under the thread and address sanitizers
 	@ci/sanitize.sh
 
+# One part in twenty of all mutants, spread over the files: 0/20 to 19/20.
+SHARD ?= 0/20
+
+.PHONY: mutants
+mutants: ## Change the core at many places, one at a time, and see whether a Rust test notices: SHARD=7/20
+	@# 3 says that mutants hang and that none is missed.
+	CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=1 \
+		cargo mutants --package kettle-core --shard $(SHARD) --sharding round-robin --output target || [ $$? = 3 ]
+
 .PHONY: docs
 docs: ## Build the documentation of the Rust crates into target/doc
 	cargo doc --no-deps --workspace --all-features
