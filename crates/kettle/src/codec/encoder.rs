@@ -23,12 +23,19 @@ use serde::{Serialize, Serializer};
 
 use super::error::{DEPTH_MAX, Error};
 use super::known::{self, Edge, STEP};
-use super::trial::Event;
+use super::trial::{Event, Notes};
+use super::varint;
 
 /// Where the bytes go, and what is noted of the way.
 pub(super) trait Sink: 'static {
     fn push(&mut self, byte: u8);
+    /// So few bytes that the compiler knows how many.
+    fn fixed<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.extend(&bytes);
+    }
     fn extend(&mut self, bytes: &[u8]);
+    /// A number of as many bytes as it needs.
+    fn varint(&mut self, number: u64);
     /// How many bytes there were so far.
     fn len(&self) -> usize;
     /// Every call of the serializer.
@@ -50,9 +57,27 @@ impl Sink for Written {
         self.bytes.push(byte);
     }
 
+    #[inline(always)]
+    fn fixed<const N: usize>(&mut self, bytes: [u8; N]) {
+        if self.has_room_for(N) { self.bytes.extend_from_slice(&bytes) } else { self.fixed_without_room(bytes) }
+    }
+
     #[inline]
     fn extend(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    #[inline(always)]
+    fn varint(&mut self, number: u64) {
+        if !self.has_room_for(varint::LEN_MAX) {
+            self.varint_without_room(number);
+        } else if number < 1 << 7 {
+            self.bytes.extend_from_slice(&[number as u8]);
+        } else if number < 1 << 14 {
+            self.bytes.extend_from_slice(&[number as u8 | 0x80, (number >> 7) as u8]);
+        } else {
+            self.long_varint(number);
+        }
     }
 
     #[inline]
@@ -65,48 +90,100 @@ impl Sink for Written {
 
     #[inline]
     fn reach(&mut self, edge: Edge) {
-        self.is_new |= !known::is_known(edge);
+        if !known::is_known(edge) {
+            self.is_new = true;
+        }
     }
 }
 
-/// Writes one value.
-#[derive(Debug)]
-pub(super) struct Encoder<S> {
-    sink: S,
-    /// The type of the whole value.
-    root: u64,
-    depth: usize,
+impl Written {
+    /// Asked before each write. Growing is a function of its own, which writes as well: if it came back to do that here,
+    /// all that is at hand would have to be put by for it.
+    #[inline(always)]
+    fn has_room_for(&self, len: usize) -> bool {
+        self.bytes.capacity() - self.bytes.len() >= len
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fixed_without_room<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.bytes.extend_from_slice(&bytes);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn varint_without_room(&mut self, number: u64) {
+        self.bytes.reserve(varint::LEN_MAX);
+        self.varint(number);
+    }
+
+    /// A number of three bytes and more.
+    #[inline(never)]
+    fn long_varint(&mut self, number: u64) {
+        // The caller knows, but not the compiler.
+        if !self.has_room_for(varint::LEN_MAX) {
+            self.varint_without_room(number);
+        } else if number >> varint::SHORT_BITS == 0 {
+            let (word, len) = varint::spread_short(number as u32);
+            let end = self.bytes.len() + len;
+            // Four bytes, a number that the compiler knows, are quicker than as many as there are.
+            self.bytes.extend_from_slice(&word.to_le_bytes());
+            self.bytes.truncate(end);
+        } else if number >> varint::WORD_BITS == 0 {
+            let (word, len) = varint::spread(number);
+            let end = self.bytes.len() + len;
+            self.bytes.extend_from_slice(&word.to_le_bytes());
+            self.bytes.truncate(end);
+        } else {
+            self.longest_varint(number);
+        }
+    }
+
+    /// A number of nine or ten bytes.
+    #[inline(never)]
+    fn longest_varint(&mut self, number: u64) {
+        self.bytes.extend_from_slice(&varint::spread_lowest(number).to_le_bytes());
+        self.varint(number >> varint::WORD_BITS);
+    }
 }
 
-/// What stands for a type: the function that writes it.
+/// What stands for a type: the function that writes it in a trial. (Was it the one that writes messages, that one would
+/// have to be there on its own, and the compiler would hardly ever build it into the one for the value around.)
 fn type_of<T: Serialize + ?Sized>() -> u64 {
-    let write: fn(&T, At<'static, Written>) -> Result<(), Error> = T::serialize;
+    let write: fn(&T, At<'static, Notes>) -> Result<(), Error> = T::serialize;
     write as usize as u64
 }
 
 /// Writes `value`, as part of a value of the type that `root` stands for.
 pub(super) fn write<T: Serialize + ?Sized, S: Sink>(value: &T, root: u64, sink: S) -> Result<S, Error> {
-    let mut encoder = Encoder { sink, root, depth: 0 };
-    let whole = At { encoder: &mut encoder, place: 0, owner: type_of::<T>() };
+    let mut sink = sink;
+    let owner = type_of::<T>();
     // Values without any branch need a trial as well: the first one of each type.
-    whole.encoder.sink.reach(known::edge(root, whole.owner, 0));
-    value.serialize(whole)?;
-    Ok(encoder.sink)
+    sink.reach(known::edge(root ^ owner, 0));
+    value.serialize(At { sink: &mut sink, root, place: root ^ owner, owner, depth: 0 })?;
+    Ok(sink)
 }
 
-/// The place of a value inside the whole.
+/// The place of a value inside the whole. What does not change in a loop is here, and not behind the reference, so that
+/// the compiler sees it.
 pub(super) struct At<'e, S> {
-    encoder: &'e mut Encoder<S>,
+    sink: &'e mut S,
+    /// The type of the whole value.
+    root: u64,
+    /// Where in the whole it is, with its own type and that of the whole.
     place: u64,
     /// The type of what stands here.
     owner: u64,
+    depth: usize,
 }
 
 /// A sequence, a map, a struct, a tuple, or a variant that is one, while it is written.
 pub(super) struct Parts<'e, S> {
-    encoder: &'e mut Encoder<S>,
+    sink: &'e mut S,
+    root: u64,
     /// Of the part that comes next.
     place: u64,
+    depth: usize,
     /// How many parts are still to come, as far as was said.
     left: usize,
     /// What was written before a part of a sequence.
@@ -133,129 +210,117 @@ fn name_of(name: &'static str) -> u64 {
 impl<'e, S: Sink> At<'e, S> {
     #[inline]
     fn unsigned(self, number: u64, event: Event) -> Result<(), Error> {
-        self.encoder.sink.note(event);
-        self.encoder.varint(number);
+        self.sink.note(event);
+        self.sink.varint(number);
         Ok(())
     }
 
     #[inline]
     fn byte(self, byte: u8, event: Event) -> Result<(), Error> {
-        self.encoder.sink.note(event);
-        self.encoder.sink.push(byte);
+        self.sink.note(event);
+        self.sink.push(byte);
         Ok(())
     }
 
     #[inline]
     fn slice(self, bytes: &[u8], event: Event) -> Result<(), Error> {
-        self.encoder.sink.note(event);
-        self.encoder.varint(bytes.len() as u64);
-        self.encoder.sink.extend(bytes);
+        self.sink.note(event);
+        self.sink.varint(bytes.len() as u64);
+        self.sink.extend(bytes);
         Ok(())
     }
 
     /// Takes a branch; says where what follows stands.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, branch: u64) -> u64 {
-        self.encoder.sink.reach(known::edge(self.encoder.root, self.place ^ self.owner, branch));
+        self.sink.reach(known::edge(self.place, branch));
         self.owner.wrapping_add(branch.wrapping_mul(known::SPREAD))
     }
 
-    #[inline]
+    #[inline(always)]
     fn parts(mut self, branch: u64, len: usize) -> Result<Parts<'e, S>, Error> {
         let place = self.take(branch);
-        self.encoder.deeper()?;
-        Ok(Parts { encoder: self.encoder, place, left: len, before: 0 })
+        let depth = deeper(self.depth)?;
+        Ok(Parts { sink: self.sink, root: self.root, place, depth, left: len, before: 0 })
     }
 
-    #[inline]
+    #[inline(always)]
     fn fields(self, name: &'static str, len: usize) -> Result<Parts<'e, S>, Error> {
-        self.encoder.sink.note(Event::Fields);
+        self.sink.note(Event::Fields);
         self.parts(name_of(name) ^ (branch::FIELDS | len as u64), len)
     }
 
-    #[inline]
+    #[inline(always)]
     fn variant(self, name: &'static str, number: u32, len: usize) -> Result<Parts<'e, S>, Error> {
-        self.encoder.sink.note(Event::Variant);
-        self.encoder.varint(u64::from(number));
+        self.sink.note(Event::Variant);
+        self.sink.varint(u64::from(number));
         self.parts(name_of(name) ^ branch::VARIANT ^ u64::from(number) ^ ((len as u64) << 40), len)
     }
 
+    #[inline(always)]
     fn only_part<T: Serialize + ?Sized>(mut self, branch: u64, value: &T) -> Result<(), Error> {
-        let place = self.take(branch);
-        self.encoder.deeper()?;
-        value.serialize(At { encoder: self.encoder, place: place.wrapping_add(STEP), owner: type_of::<T>() })?;
-        self.encoder.depth -= 1;
-        Ok(())
+        let place = self.take(branch).wrapping_add(STEP);
+        let depth = deeper(self.depth)?;
+        Parts { sink: self.sink, root: self.root, place, depth, left: 1, before: 0 }.part(value, place)
     }
 }
 
-impl<S: Sink> Encoder<S> {
-    #[inline]
-    fn varint(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.sink.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.sink.push(number as u8);
+/// A number of any length.
+fn long_varint(sink: &mut impl Sink, mut number: u128) {
+    while number >= 0x80 {
+        sink.push(number as u8 | 0x80);
+        number >>= 7;
     }
+    sink.push(number as u8);
+}
 
-    fn long_varint(&mut self, mut number: u128) {
-        while number >= 0x80 {
-            self.sink.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.sink.push(number as u8);
-    }
-
-    #[inline]
-    fn deeper(&mut self) -> Result<(), Error> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX { Err(Error::too_deep()) } else { Ok(()) }
-    }
+/// One level deeper.
+#[inline(always)]
+fn deeper(depth: usize) -> Result<usize, Error> {
+    if depth < DEPTH_MAX { Ok(depth + 1) } else { Err(Error::too_deep()) }
 }
 
 impl<S: Sink> Parts<'_, S> {
-    /// A part of a sequence or a map.
-    #[inline]
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T, place: u64) -> Result<(), Error> {
-        value.serialize(At { encoder: self.encoder, place, owner: type_of::<T>() })
+    /// The part at this place.
+    #[inline(always)]
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T, place: u64) -> Result<(), Error> {
+        let (root, owner) = (self.root, type_of::<T>());
+        value.serialize(At { sink: self.sink, root, place: root ^ place ^ owner, owner, depth: self.depth })
     }
 
     #[inline]
     fn begin_element(&mut self) {
-        self.before = self.encoder.sink.len();
+        self.before = self.sink.len();
     }
 
     #[inline]
     fn end_element(&mut self) {
-        if self.encoder.sink.len() == self.before {
-            self.encoder.sink.push(0);
+        if self.sink.len() == self.before {
+            self.sink.push(0);
         }
         self.left = self.left.wrapping_sub(1);
     }
 
     #[inline]
     fn end_counted(self) -> Result<(), Error> {
-        self.encoder.sink.note(Event::End);
-        self.encoder.depth -= 1;
+        self.sink.note(Event::End);
         if self.left == 0 { Ok(()) } else { Err(Error::miscounted()) }
     }
 
     #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.encoder.sink.note(Event::Field);
+        self.sink.note(Event::Field);
         self.place = self.place.wrapping_add(STEP);
         self.left = self.left.wrapping_sub(1);
-        value.serialize(At { encoder: self.encoder, place: self.place, owner: type_of::<T>() })
+        self.part(value, self.place)
     }
 
     #[inline]
     fn end_fields(self) -> Result<(), Error> {
-        self.encoder.sink.note(Event::End);
-        self.encoder.depth -= 1;
+        self.sink.note(Event::End);
         if self.left != 0 {
             // Not as many as it said: so another branch.
-            self.encoder.sink.reach(known::edge(self.encoder.root, self.place, self.left as u64));
+            self.sink.reach(known::edge(self.root ^ self.place, self.left as u64));
         }
         Ok(())
     }
@@ -306,8 +371,8 @@ impl<'e, S: Sink> Serializer for At<'e, S> {
     }
 
     fn serialize_i128(self, v: i128) -> Result<(), Error> {
-        self.encoder.sink.note(Event::Signed(128));
-        self.encoder.long_varint(((v << 1) ^ (v >> 127)) as u128);
+        self.sink.note(Event::Signed(128));
+        long_varint(self.sink, ((v << 1) ^ (v >> 127)) as u128);
         Ok(())
     }
 
@@ -332,22 +397,22 @@ impl<'e, S: Sink> Serializer for At<'e, S> {
     }
 
     fn serialize_u128(self, v: u128) -> Result<(), Error> {
-        self.encoder.sink.note(Event::Unsigned(128));
-        self.encoder.long_varint(v);
+        self.sink.note(Event::Unsigned(128));
+        long_varint(self.sink, v);
         Ok(())
     }
 
     #[inline]
     fn serialize_f32(self, v: f32) -> Result<(), Error> {
-        self.encoder.sink.note(Event::F32);
-        self.encoder.sink.extend(&v.to_bits().to_le_bytes());
+        self.sink.note(Event::F32);
+        self.sink.fixed(v.to_bits().to_le_bytes());
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_f64(self, v: f64) -> Result<(), Error> {
-        self.encoder.sink.note(Event::F64);
-        self.encoder.sink.extend(&v.to_bits().to_le_bytes());
+        self.sink.note(Event::F64);
+        self.sink.fixed(v.to_bits().to_le_bytes());
         Ok(())
     }
 
@@ -366,22 +431,22 @@ impl<'e, S: Sink> Serializer for At<'e, S> {
         self.slice(v, Event::Bytes)
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_none(mut self) -> Result<(), Error> {
         self.take(branch::NONE);
         self.byte(0, Event::None)
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
-        self.encoder.sink.note(Event::Some);
-        self.encoder.sink.push(1);
+        self.sink.note(Event::Some);
+        self.sink.push(1);
         self.only_part(branch::SOME, value)
     }
 
     #[inline]
     fn serialize_unit(self) -> Result<(), Error> {
-        self.encoder.sink.note(Event::Unit);
+        self.sink.note(Event::Unit);
         Ok(())
     }
 
@@ -390,7 +455,7 @@ impl<'e, S: Sink> Serializer for At<'e, S> {
         self.serialize_unit()
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_unit_variant(mut self, name: &'static str, number: u32, _: &'static str) -> Result<(), Error> {
         self.take(name_of(name) ^ (branch::UNIT_VARIANT | u64::from(number)));
         self.unsigned(number.into(), Event::UnitVariant)
@@ -401,7 +466,7 @@ impl<'e, S: Sink> Serializer for At<'e, S> {
         value.serialize(self)
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
         name: &'static str,
@@ -409,24 +474,24 @@ impl<'e, S: Sink> Serializer for At<'e, S> {
         _variant: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        self.encoder.sink.note(Event::NewtypeVariant);
-        self.encoder.varint(number.into());
+        self.sink.note(Event::NewtypeVariant);
+        self.sink.varint(number.into());
         self.only_part(name_of(name) ^ (branch::NEWTYPE_VARIANT | u64::from(number)), value)
     }
 
     #[inline]
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, Error> {
         let len = len.ok_or_else(Error::without_length)?;
-        self.encoder.sink.note(Event::Seq);
-        self.encoder.varint(len as u64);
+        self.sink.note(Event::Seq);
+        self.sink.varint(len as u64);
         let mut parts = self.parts(branch::SEQ | u64::from(len != 0), len)?;
         parts.place = parts.place.wrapping_add(STEP);
         Ok(parts)
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_tuple(self, len: usize) -> Result<Self::SerializeTuple, Error> {
-        self.encoder.sink.note(Event::Fields);
+        self.sink.note(Event::Fields);
         self.parts(branch::FIELDS | len as u64, len)
     }
 
@@ -435,7 +500,7 @@ impl<'e, S: Sink> Serializer for At<'e, S> {
         self.fields(name, len)
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_tuple_variant(
         self,
         name: &'static str,
@@ -449,19 +514,19 @@ impl<'e, S: Sink> Serializer for At<'e, S> {
     #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, Error> {
         let len = len.ok_or_else(Error::without_length)?;
-        self.encoder.sink.note(Event::Map);
-        self.encoder.varint(len as u64);
+        self.sink.note(Event::Map);
+        self.sink.varint(len as u64);
         let mut parts = self.parts(branch::MAP | u64::from(len != 0), len)?;
         parts.place = parts.place.wrapping_add(STEP);
         Ok(parts)
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeStruct, Error> {
         self.fields(name, len)
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_struct_variant(
         self,
         name: &'static str,
@@ -486,7 +551,7 @@ impl<S: Sink> SerializeSeq for Parts<'_, S> {
     #[inline]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.begin_element();
-        self.element(value, self.place)?;
+        self.part(value, self.place)?;
         self.end_element();
         Ok(())
     }
@@ -504,12 +569,12 @@ impl<S: Sink> SerializeMap for Parts<'_, S> {
     #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
         self.begin_element();
-        self.element(key, self.place)
+        self.part(key, self.place)
     }
 
     #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.element(value, self.place.wrapping_add(STEP))?;
+        self.part(value, self.place.wrapping_add(STEP))?;
         self.end_element();
         Ok(())
     }

@@ -6,7 +6,13 @@ use serde::{de, ser};
 
 /// The text says what is wrong and, where it is the type's own doing, what to do about it.
 #[derive(Debug)]
-pub(crate) struct Error(Box<str>);
+pub(crate) struct Error(Box<Reason>);
+
+/// Behind a pointer of one word, so that results of all calls fit into registers.
+#[derive(Debug)]
+struct Reason {
+    text: Box<str>,
+}
 
 /// How deep a value may be nested, on its way out and on its way in: a limit that every stack has room for.
 pub(super) const DEPTH_MAX: usize = 256;
@@ -14,7 +20,7 @@ pub(super) const DEPTH_MAX: usize = 256;
 impl Error {
     #[cold]
     pub(super) fn new(text: impl Into<Box<str>>) -> Self {
-        Self(text.into())
+        Self(Box::new(Reason { text: text.into() }))
     }
 
     #[cold]
@@ -68,7 +74,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.0.text)
     }
 }
 

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The hash of a branch at a place of a type. Never 0.
+/// The hash of a branch at a place of a type, which is not 0 but by the worst of luck.
 pub(super) type Edge = u64;
 
 /// From one part of a value to the next.
@@ -25,11 +25,10 @@ pub(super) const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Keeps small numbers apart that are added or combined.
 pub(super) const SPREAD: u64 = 0xd6e8_feb8_6659_fd93;
 
-/// The edge of these.
-#[inline]
-pub(super) fn edge(root: u64, place: u64, branch: u64) -> Edge {
-    let product = (root ^ place ^ branch).wrapping_mul(SPREAD);
-    (product ^ (product >> 32)) | 1
+/// The edge of a branch at this place.
+#[inline(always)]
+pub(super) fn edge(place: u64, branch: u64) -> Edge {
+    (place ^ branch).wrapping_mul(SPREAD)
 }
 
 const RECENT_BITS: u32 = 10;
@@ -52,7 +51,7 @@ fn recent(edge: Edge) -> &'static AtomicU64 {
 }
 
 /// Whether values with this edge arrive.
-#[inline]
+#[inline(always)]
 pub(super) fn is_known(edge: Edge) -> bool {
     recent(edge).load(Ordering::Relaxed) == edge || is_known_of_old(edge)
 }

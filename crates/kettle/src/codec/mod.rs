@@ -14,6 +14,7 @@ mod known;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod varint;
 
 use std::any::{Any, type_name};
 use std::cell::RefCell;

@@ -16,7 +16,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::decoder::{self, Decoder, Watch};
+use super::decoder::{self, At, Watch};
 use super::encoder::{self, Sink};
 use super::error::Error;
 use super::known::{self, Edge};
@@ -109,7 +109,7 @@ impl Calls {
 
 /// Notes the calls and the branches, and drops the bytes.
 #[derive(Debug, Default)]
-struct Notes {
+pub(super) struct Notes {
     len: usize,
     calls: Calls,
     edges: HashSet<Edge>,
@@ -122,6 +122,10 @@ impl Sink for Notes {
 
     fn extend(&mut self, bytes: &[u8]) {
         self.len += bytes.len();
+    }
+
+    fn varint(&mut self, number: u64) {
+        self.len += (64 - (number | 1).leading_zeros()).div_ceil(7) as usize;
     }
 
     fn len(&self) -> usize {
@@ -216,7 +220,7 @@ fn mismatch(what: &str) -> Error {
 
 /// What stands for `T` as the type of a whole value: the functions that write and read it.
 pub(super) fn root_of<T: Serialize + DeserializeOwned>() -> u64 {
-    let read: fn(&'static mut Decoder<'static, Comparison>) -> Result<T, Error> = T::deserialize;
+    let read: fn(At<'static, 'static, Comparison>) -> Result<T, Error> = T::deserialize;
     (read as usize as u64).wrapping_mul(known::SPREAD)
 }
 
