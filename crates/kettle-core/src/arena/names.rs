@@ -108,6 +108,11 @@ impl Names {
         self.0.extend_from_slice(&others.0);
     }
 
+    /// Takes over those of another message.
+    pub fn append(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// The block that holds them all, to be the last part of the message. None if there are no names.
     ///
     /// # Errors

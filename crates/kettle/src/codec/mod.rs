@@ -23,7 +23,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 
-use kettle_core::arena::{Block, Body, Handle, Names, Ticket, Token, Way};
+use kettle_core::arena::{Block, Body, Handle, Names, Ticket, Token};
 use kettle_core::queue::PARTS_MAX;
 use serde::de::{self, DeserializeOwned};
 use serde::ser;
@@ -39,6 +39,8 @@ use crate::error::{DecodeError, EncodeError, OutOfMemory};
 struct Baggage {
     /// The process that alone gets the message, before it runs.
     ticket: Option<Ticket>,
+    /// What the message names.
+    names: Names,
     /// Blocks of shared memory; those that were unpacked are gone.
     blocks: Vec<Option<Block>>,
     /// Descriptors that the new process is to inherit.
@@ -58,10 +60,19 @@ struct Trial {
     packed: usize,
 }
 
+/// What a thread encodes or decodes. Most messages are bytes alone, and cost no more than two words here.
+#[derive(Debug, Default)]
+struct Now {
+    is_active: bool,
+    /// None: nothing so far.
+    baggage: Option<Box<Baggage>>,
+}
+
 thread_local! {
-    /// The baggage of the message that this thread encodes or decodes now. It has no destructor, so that it is there for
-    /// what runs at the end of a thread; between messages there is nothing to drop.
-    static NOW: RefCell<ManuallyDrop<Option<Baggage>>> = const { RefCell::new(ManuallyDrop::new(None)) };
+    /// The message that this thread encodes or decodes now. It has no destructor, so that it is there for what runs at the
+    /// end of a thread; between messages there is nothing to drop.
+    static NOW: RefCell<ManuallyDrop<Now>> =
+        const { RefCell::new(ManuallyDrop::new(Now { is_active: false, baggage: None })) };
 }
 
 /// A message: its bytes, the blocks that go with it, and the handles that are in it.
@@ -124,14 +135,10 @@ pub(crate) fn encode_for<T: Serialize + DeserializeOwned>(
 
 /// A message of what this library says itself, and knows to arrive.
 pub(crate) fn encode_own<T: Serialize + ?Sized>(value: &T) -> Result<Message, Unsendable> {
-    let ((result, baggage), names) =
-        Names::collect(|| with_baggage(Baggage::default(), || write(value, 0, Vec::new())));
-    match result {
-        Ok(written) => {
-            let blocks = baggage.blocks.into_iter().flatten().collect();
-            Ok(Message { bytes: written.bytes, blocks, names })
-        }
-        Err(e) => Err(unsendable::<T>(baggage, &e)),
+    match with_baggage(None, || write(value, 0, Vec::new())) {
+        (Ok(written), None) => Ok(Message { bytes: written.bytes, ..Message::default() }),
+        (Ok(written), Some(baggage)) => Ok(baggage.into_message(written.bytes).0),
+        (Err(e), baggage) => Err(unsendable::<T>(baggage, &e)),
     }
 }
 
@@ -141,24 +148,46 @@ fn encode_with<T: Serialize + DeserializeOwned>(
     ticket: Option<Ticket>,
 ) -> Result<(Message, Vec<OwnedFd>), Unsendable> {
     scratch.clear();
-    let baggage = Baggage { ticket, ..Baggage::default() };
-    let ((result, mut baggage), names) =
-        Names::collect(|| with_baggage(baggage, || write(value, trial::root_of::<T>(), scratch)));
+    let baggage = ticket.map(|ticket| Box::new(Baggage { ticket: Some(ticket), ..Baggage::default() }));
+    let (result, mut baggage) = with_baggage(baggage, || write(value, trial::root_of::<T>(), scratch));
     let written = match result {
         Ok(written) => written,
         Err(e) => return Err(unsendable::<T>(baggage, &e)),
     };
     if written.is_new {
-        let blocks = std::mem::take(&mut baggage.blocks);
-        let stand_in = Baggage { blocks, trial: Some(Trial::default()), ..Baggage::default() };
-        let (result, stand_in) = with_baggage(stand_in, || trial::arrives(value, &written.bytes));
-        if let Err(e) = result {
-            return Err(unsendable::<T>(stand_in, &e));
-        }
-        baggage.blocks = stand_in.blocks;
+        baggage = Some(try_out(value, &written.bytes, baggage.unwrap_or_default())?);
     }
-    let blocks = baggage.blocks.into_iter().flatten().collect();
-    Ok((Message { bytes: written.bytes, blocks, names }, baggage.descriptors))
+    match baggage {
+        None => Ok((Message { bytes: written.bytes, ..Message::default() }, Vec::new())),
+        Some(baggage) => Ok(baggage.into_message(written.bytes)),
+    }
+}
+
+/// Makes sure that a value arrives of which these are the bytes and the baggage. Gives the baggage back.
+#[cold]
+fn try_out<T: Serialize + DeserializeOwned>(
+    value: &T,
+    bytes: &[u8],
+    mut baggage: Box<Baggage>,
+) -> Result<Box<Baggage>, Unsendable> {
+    let blocks = std::mem::take(&mut baggage.blocks);
+    let stand_in = Box::new(Baggage { blocks, trial: Some(Trial::default()), ..Baggage::default() });
+    let (result, stand_in) = with_baggage(Some(stand_in), || trial::arrives(value, bytes));
+    match result {
+        Ok(()) => {
+            baggage.blocks = stand_in.unwrap_or_default().blocks;
+            Ok(baggage)
+        }
+        Err(e) => Err(unsendable::<T>(stand_in, &e)),
+    }
+}
+
+impl Baggage {
+    /// The message with these bytes, and the descriptors that go with it.
+    fn into_message(self, bytes: Vec<u8>) -> (Message, Vec<OwnedFd>) {
+        let blocks = self.blocks.into_iter().flatten().collect();
+        (Message { bytes, blocks, names: self.names }, self.descriptors)
+    }
 }
 
 fn write<T: Serialize + ?Sized>(value: &T, root: u64, bytes: Vec<u8>) -> Result<Written, Error> {
@@ -166,8 +195,8 @@ fn write<T: Serialize + ?Sized>(value: &T, root: u64, bytes: Vec<u8>) -> Result<
 }
 
 #[cold]
-fn unsendable<T: ?Sized>(baggage: Baggage, why: &Error) -> Unsendable {
-    match baggage.shortage {
+fn unsendable<T: ?Sized>(baggage: Option<Box<Baggage>>, why: &Error) -> Unsendable {
+    match baggage.and_then(|baggage| baggage.shortage) {
         Some(shortage) => Unsendable::OutOfMemory(shortage),
         None => Unsendable::Encode(EncodeError(format!("it is of type {}, and {why}", type_name::<T>()))),
     }
@@ -177,7 +206,10 @@ fn unsendable<T: ?Sized>(baggage: Baggage, why: &Error) -> Unsendable {
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], mut parts: Vec<Block>) -> Result<T, DecodeError> {
     // Held until the value's own handles are made.
     let _names = Names::unpack(&mut parts).map_err(|e| DecodeError(e.to_string()))?;
-    let baggage = Baggage { blocks: parts.into_iter().map(Some).collect(), ..Baggage::default() };
+    let baggage = (!parts.is_empty()).then(|| {
+        let blocks = parts.into_iter().map(Some).collect();
+        Box::new(Baggage { blocks, ..Baggage::default() })
+    });
     let (result, _) = with_baggage(baggage, || decoder::read(bytes, Blind));
     match result {
         Ok((value, Blind)) => Ok(value),
@@ -186,36 +218,52 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], mut parts: Vec<Block>) -
 }
 
 /// Runs `f` with this baggage; what was there before (a message inside a message) comes back after it.
-fn with_baggage<R>(baggage: Baggage, f: impl FnOnce() -> R) -> (R, Baggage) {
-    struct Restore(Option<Baggage>);
+fn with_baggage<R>(baggage: Option<Box<Baggage>>, f: impl FnOnce() -> R) -> (R, Option<Box<Baggage>>) {
+    struct Restore(Now);
     impl Drop for Restore {
         fn drop(&mut self) {
-            exchange(self.0.take());
+            exchange(std::mem::take(&mut self.0));
         }
     }
-    let restore = Restore(exchange(Some(baggage)));
+    let restore = Restore(exchange(Now { is_active: true, baggage }));
     let result = f();
-    let baggage = exchange(None).unwrap_or_default();
+    let baggage = NOW.with_borrow_mut(|now| now.baggage.take());
     drop(restore);
     (result, baggage)
 }
 
-fn exchange(baggage: Option<Baggage>) -> Option<Baggage> {
-    ManuallyDrop::into_inner(NOW.replace(ManuallyDrop::new(baggage)))
+fn exchange(now: Now) -> Now {
+    ManuallyDrop::into_inner(NOW.replace(ManuallyDrop::new(now)))
 }
 
+/// Looks at the baggage of the message that is encoded or decoded, if there is any.
+fn baggage<R>(f: impl FnOnce(&Baggage) -> R) -> Option<R> {
+    NOW.with_borrow(|now| now.baggage.as_deref().map(f))
+}
+
+/// Changes it. None: no message is encoded or decoded.
 fn now<R>(f: impl FnOnce(&mut Baggage) -> R) -> Option<R> {
-    NOW.with_borrow_mut(|now| now.as_mut().map(f))
+    NOW.with_borrow_mut(|now| now.is_active.then(|| f(now.baggage.get_or_insert_default())))
 }
 
 /// Whether this thread is inside [`encode`] or [`decode`], and not in some other format.
 pub(crate) fn is_active() -> bool {
-    NOW.with_borrow(|now| now.is_some())
+    NOW.with_borrow(|now| now.is_active)
 }
 
 /// The process for which a message is encoded, if there is one.
 pub(crate) fn ticket() -> Option<Ticket> {
-    now(|baggage| baggage.ticket).flatten()
+    baggage(|baggage| baggage.ticket).flatten()
+}
+
+/// Runs `write`, which writes tokens to send: what they name lives as long as the message that is encoded.
+pub(crate) fn naming<R>(write: impl FnOnce() -> R) -> R {
+    if !is_active() {
+        return write();
+    }
+    let (result, names) = Names::collect(write);
+    now(|baggage| baggage.names.append(names));
+    result
 }
 
 /// One part is left for the body of a message, which may have to travel as one, and one for its names.
@@ -261,7 +309,7 @@ pub(crate) fn pass_on(descriptor: OwnedFd) {
 
 /// Whether it is only tried if a value arrives. What does not become bytes is then [lent](lend) instead of being sent.
 pub(crate) fn is_trial() -> bool {
-    now(|baggage| baggage.trial.is_some()).unwrap_or(false)
+    baggage(|baggage| baggage.trial.is_some()).unwrap_or(false)
 }
 
 /// In a trial, what is written next is a value of its own.
@@ -291,8 +339,11 @@ pub(crate) fn write_handle<B: Body, S: Serializer>(handle: &Handle<B>, serialize
         lend(handle.clone());
         return [0u8; Token::LEN].serialize(serializer);
     }
-    let way = ticket().map_or(Way::InMessage, Way::ToChild);
-    handle.token_by(way).to_bytes().serialize(serializer)
+    let token = match ticket() {
+        Some(ticket) => handle.token_for(ticket),
+        None => naming(|| handle.token_to_send()),
+    };
+    token.to_bytes().serialize(serializer)
 }
 
 /// The handle behind a token.

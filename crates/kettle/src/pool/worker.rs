@@ -37,7 +37,7 @@ impl Serialize for DeskToken {
             codec::lend(self.clone());
             return [[0u8; Token::LEN]; 5].serialize(serializer);
         }
-        self.0.tokens(codec::ticket()).map(|token| token.to_bytes()).serialize(serializer)
+        codec::naming(|| self.0.tokens(codec::ticket())).map(|token| token.to_bytes()).serialize(serializer)
     }
 }
 
