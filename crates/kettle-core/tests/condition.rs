@@ -5,7 +5,7 @@ mod conformance;
 use std::time::Duration;
 
 use conformance::*;
-use kettle_core::sync::{Condition, Lock, OnOwnerDeath, TooManyWaiters};
+use kettle_core::sync::{Condition, EnrolError, Lock, OnOwnerDeath};
 use kettle_core::wait::{Patience, Stopped};
 
 conformance!(
@@ -127,7 +127,7 @@ fn has_room_for_so_many<W: World>() {
     let condition = place::<W, _>(Condition::new());
     let places: Vec<_> = (0..200).map_while(|_| condition.enrol::<H<W>>().ok()).collect();
     assert_eq!(places.len(), Condition::MAX_WAITERS);
-    assert_eq!(condition.enrol::<H<W>>(), Err(TooManyWaiters));
+    assert_eq!(condition.enrol::<H<W>>(), Err(EnrolError::TooManyWaiters));
     condition.withdraw::<H<W>>(places[7]);
     assert_eq!(condition.enrol::<H<W>>(), Ok(places[7]));
     assert_eq!(condition.notify::<H<W>>(u32::MAX) as usize, Condition::MAX_WAITERS);

@@ -136,7 +136,7 @@ fn watch<P: Placement>(
         body(&|| match patience.slept() {
             Ok(()) => true,
             Err(Stopped::Interrupted) => false,
-            Err(Stopped::TimedOut | Stopped::Damaged) => unreachable!(),
+            Err(Stopped::TimedOut | Stopped::Damaged | Stopped::NoPart) => unreachable!(),
         });
     })
 }

@@ -8,7 +8,7 @@ use kettle_core::shared::Processes;
 use kettle_core::stats::BarrierStatistics;
 use kettle_core::sync::{self, BarrierError, Heap, Home, Turn};
 use kettle_core::wait::{Deadline, EventCount};
-use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 
@@ -178,10 +178,7 @@ fn broken(py: Python<'_>, e: BarrierError) -> PyErr {
         BarrierError::Broken => errors::broken_barrier(py),
         BarrierError::Damaged => errors::session_damaged(),
         BarrierError::Unmapped(text) => PyMemoryError::new_err(text),
-        // Where it can since then, the caller may try again.
-        BarrierError::NoPart => errors::take_part().err().unwrap_or_else(|| {
-            PyOSError::new_err("there was no room for this process in the session; now there is: try again")
-        }),
+        BarrierError::NoPart => errors::no_part(),
         // The signal handler's exception takes its place.
         BarrierError::Interrupted => PyRuntimeError::new_err("interrupted"),
     }

@@ -3,7 +3,7 @@
 use kettle_core::arena::Handle;
 use kettle_core::shared::Processes;
 use kettle_core::stats::ConditionStatistics;
-use kettle_core::sync::{self, Waiter};
+use kettle_core::sync::{self, EnrolError, Waiter};
 use kettle_core::wait::Door;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -34,9 +34,12 @@ impl Condition {
     /// Under the lock: becomes a waiter; gives its ticket.
     fn _enroll(&self) -> PyResult<u32> {
         errors::check()?;
-        self.body.enrol::<Processes>().map(Waiter::index).map_err(|_| {
-            let most = sync::Condition::MAX_WAITERS;
-            PyRuntimeError::new_err(format!("{most} threads wait on this condition already, the most there can be"))
+        self.body.enrol::<Processes>().map(Waiter::index).map_err(|e| match e {
+            EnrolError::NoPart => errors::no_part(),
+            EnrolError::TooManyWaiters => {
+                let most = sync::Condition::MAX_WAITERS;
+                PyRuntimeError::new_err(format!("{most} threads wait on this condition already, the most there can be"))
+            }
         })
     }
 

@@ -56,6 +56,13 @@ fn register() -> PyResult<()> {
     participants::try_me().map(drop).map_err(arena)
 }
 
+/// For what found that this process takes no part.
+pub(crate) fn no_part() -> PyErr {
+    register().err().unwrap_or_else(|| {
+        PyOSError::new_err("there was no room for this process in the session; now there is: try again")
+    })
+}
+
 /// Raises if this process cannot take part in the session, or that is marked as damaged: for methods that have no other
 /// way to find out.
 #[inline]
@@ -80,6 +87,7 @@ pub(crate) fn in_time(result: Result<(), Stopped>) -> PyResult<bool> {
         // An interruption raises what the signal handler raised.
         Err(Stopped::TimedOut | Stopped::Interrupted) => Ok(false),
         Err(Stopped::Damaged) => Err(session_damaged()),
+        Err(Stopped::NoPart) => Err(no_part()),
     }
 }
 
@@ -238,5 +246,6 @@ pub(crate) fn exhausted(e: Exhausted) -> PyErr {
     match e {
         Exhausted::DescriptorLost(lost) => descriptor_lost(lost),
         Exhausted::Memory(text) => PyMemoryError::new_err(text),
+        Exhausted::NoPart => no_part(),
     }
 }

@@ -238,6 +238,7 @@ pub(crate) fn wait_any<'py>(
     let ready = match result {
         Ok(ready) => ready,
         Err(WatchError::Stopped(Stopped::Damaged)) => return Err(errors::session_damaged()),
+        Err(WatchError::Stopped(Stopped::NoPart)) => return Err(errors::no_part()),
         Err(WatchError::Stopped(Stopped::TimedOut | Stopped::Interrupted)) => Vec::new(),
         Err(WatchError::Io(e)) => return Err(errors::os(e)),
     };

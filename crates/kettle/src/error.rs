@@ -59,8 +59,11 @@ impl From<ArenaError> for OutOfMemory {
 
 impl From<Exhausted> for OutOfMemory {
     fn from(e: Exhausted) -> Self {
-        let lost = if let Exhausted::DescriptorLost(lost) = e { Some(lost) } else { None };
-        Self { text: e.to_string(), lost }
+        match e {
+            Exhausted::DescriptorLost(lost) => Self { text: lost.to_string(), lost: Some(lost) },
+            Exhausted::Memory(text) => Self { text, lost: None },
+            Exhausted::NoPart => Self::no_part(),
+        }
     }
 }
 
@@ -68,8 +71,7 @@ impl From<Exhausted> for OutOfMemory {
 /// then on everything that uses this memory says so, in all processes of the session; what only threads share
 /// ([`threads`](crate::threads)) goes on. End the program's processes and start it again.
 ///
-/// What has no error to tell it by ([`Semaphore::acquire`](crate::Semaphore::acquire), [`Event::wait`](crate::Event::wait),
-/// [`Value`](crate::Value) and [`Array`](crate::Array)) panics with it.
+/// What has no error to tell it by [panics](crate#errors-and-panics) with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionDamaged(Damage);
 
@@ -104,6 +106,7 @@ pub(crate) fn in_time<T>(result: Result<T, Stopped>) -> Option<T> {
         Ok(value) => Some(value),
         Err(Stopped::TimedOut | Stopped::Interrupted) => None,
         Err(Stopped::Damaged) => panic!("{}", SessionDamaged::found()),
+        Err(Stopped::NoPart) => panic!("{}", OutOfMemory::no_part()),
     }
 }
 
@@ -153,6 +156,8 @@ pub enum AcquireError {
     /// Whoever holds it waits in turn for what this thread holds, so `acquire` would never have ended; see
     /// [`deadlock`](crate::deadlock). Go back: what this thread holds is what the others wait for.
     Deadlock(Box<Deadlock>),
+    /// This process cannot take part in the session, so the lock could not name it as its holder.
+    OutOfMemory(OutOfMemory),
     /// The session's shared memory is damaged.
     Damaged(SessionDamaged),
 }
@@ -162,6 +167,7 @@ impl From<LockError> for AcquireError {
         match e {
             LockError::OwnerDied(owner) => Self::OwnerDied(owner.into()),
             LockError::Stopped(Stopped::Damaged) => Self::Damaged(SessionDamaged::found()),
+            LockError::Stopped(Stopped::NoPart) => Self::OutOfMemory(OutOfMemory::no_part()),
             LockError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => Self::TimedOut,
         }
     }
@@ -173,6 +179,7 @@ impl fmt::Display for AcquireError {
             Self::TimedOut => f.write_str("the lock is held by somebody else"),
             Self::OwnerDied(e) => e.fmt(f),
             Self::Deadlock(e) => e.fmt(f),
+            Self::OutOfMemory(e) => e.fmt(f),
             Self::Damaged(e) => e.fmt(f),
         }
     }

@@ -198,6 +198,23 @@
 //!
 //! A task of a pool can be awaited on any runtime, without that feature: its [`Handle`](pool::Handle) is a future.
 //!
+//! # Errors and panics
+//!
+//! What can fail returns a `Result`, and says there what went wrong: also that the shared memory is [damaged](SessionDamaged),
+//! and that this process [cannot take part](OutOfMemory) in the session (the table of processes is full, say, or there is no
+//! address space for the shared memory). Some calls have no `Result`, since nothing else can happen to them. In a damaged
+//! session they panic, with the text of [`SessionDamaged`]:
+//!
+//! * [`Semaphore`] and [`BoundedSemaphore`]: `acquire`, `try_acquire`, `acquire_timeout`, `acquire_async`;
+//! * [`Event`]: `wait`, `wait_timeout`, `wait_async`;
+//! * [`Value`]: all that read or write it. ([`Value::compare_exchange`] has an error, which is the number that stands there.)
+//! * [`Array`]: all that read or write elements.
+//!
+//! Such a panic comes before anything is taken or written, and poisons nothing: it leaves no lock taken, breaks no lock,
+//! and what only threads share goes on. None of these needs the name of its process, so none panics where that cannot
+//! take part. Besides, an index that an array does not have panics, as in a slice, and so does what `# Panics` says at its
+//! call.
+//!
 //! # What cannot be
 //!
 //! * Values of some types cannot be sent, which [their sender is told](#values).

@@ -41,9 +41,10 @@ impl<T: Number> Value<T> {
     /// When there is no shared memory to be had.
     pub fn new(number: T) -> Result<Self, OutOfMemory> {
         session::join()?;
-        let value = Self::from_body(cell::with_data(size_of::<u64>(), || Bytes)?);
-        value.set(number);
-        Ok(value)
+        let body = cell::with_data(size_of::<u64>(), || Bytes)?;
+        // Others find the session damaged that this process begins to use: it is told here when it uses the value.
+        cell::words(&body)[0].store(number.to_word(), Ordering::SeqCst);
+        Ok(Self::from_body(body))
     }
 
     fn from_body(body: Handle<Bytes>) -> Self {

@@ -5,10 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+use kettle_core::damage;
 use kettle_core::sys::process;
 use kettle_core::sys::socket::{self, Watch};
 use kettle_core::wait::{Deadline, Doorbell, EventCount, Patience, Scope, WatchError, sleep_on};
 
+use crate::error::SessionDamaged;
 use crate::pipe::{Connection, Receiver};
 use crate::plain::Plain;
 use crate::process::Process;
@@ -62,10 +64,17 @@ use sealed::Source;
 /// Being ready is a hint: somebody else may take the item first. So go on with `try_get` and its kin.
 ///
 /// # Errors
-/// When descriptors have run out, or one of them is not open.
+/// When descriptors have run out, or one of them is not open; or with a [`SessionDamaged`], if one of `things` is in the
+/// session's shared memory and that is damaged.
 pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
     let patience = Patience::until(timeout.map_or(Deadline::NEVER, Deadline::after));
     let ready = || -> Vec<usize> { (0..things.len()).filter(|&i| things[i].is_ready()).collect() };
+    let is_shared = things.iter().any(|thing| matches!(thing.source(), Source::Events(_, Scope::Shared)));
+    let check = || match is_shared && damage::is_marked(Scope::Shared) {
+        true => Err(io::Error::other(SessionDamaged::found())),
+        false => Ok(()),
+    };
+    check()?;
     let found = ready();
     if !found.is_empty() || !patience.may_wait() {
         return Ok(found);
@@ -74,6 +83,7 @@ pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<V
         let mut watched = Vec::new();
         let doors = Doors { bell, things };
         loop {
+            check()?;
             doors.leave();
             let found = ready();
             if !found.is_empty() {

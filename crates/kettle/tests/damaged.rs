@@ -5,10 +5,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use kettle::sync::WaitError;
+use kettle::sync::{BarrierError, WaitError};
 use kettle::{
-    AcquireError, Condition, Event, GetError, JoinableQueue, Lock, OutOfMemory, PutError, Queue, RLock, RecvError,
-    Semaphore, SendError, Value, pipe, queue, threads,
+    AcquireError, Barrier, Condition, Event, GetError, JoinableQueue, Lock, OutOfMemory, PutError, Queue, RLock,
+    RecvError, Semaphore, SendError, Value, pipe, queue, threads,
 };
 use kettle_core::damage::{self, What};
 use kettle_core::sys::futex::Scope;
@@ -25,6 +25,12 @@ fn everything_says_so() -> Result<(), Box<dyn std::error::Error>> {
         let empty = Queue::<u8>::new()?;
         std::thread::spawn(move || empty.get())
     };
+    let waiting_for_any = {
+        let (one, other) = (Queue::<u8>::new()?, Event::new()?);
+        std::thread::spawn(move || kettle::wait(&[&one, &other], None).is_err())
+    };
+    let (barrier, full, Ok(threads_event)) = (Barrier::new(1)?, Semaphore::new(0)?, threads::Event::new());
+    threads_event.set();
     let held = lock.acquire()?;
 
     damage::mark(Scope::Shared, What::Message, 0, 7);
@@ -41,6 +47,11 @@ fn everything_says_so() -> Result<(), Box<dyn std::error::Error>> {
     assert!(matches!(rlock.acquire_timeout(Duration::from_millis(1)), Err(AcquireError::Damaged(_))));
     assert!(matches!(ours.send(1), Err(SendError::Damaged(1, _))));
     assert!(matches!(theirs.recv(), Err(RecvError::Damaged(_))));
+    assert!(matches!(barrier.wait(), Err(BarrierError::Damaged(_))));
+    let told = |result: std::io::Result<Vec<usize>>| result.is_err_and(|e| e.to_string().contains("is damaged"));
+    assert!(told(kettle::wait(&[&event], None)) && told(kettle::wait(&[&full], Some(Duration::ZERO))));
+    assert!(matches!(waiting_for_any.join(), Ok(true)), "who waits for several things is told");
+    assert!(kettle::wait(&[&threads_event], Some(Duration::ZERO)).is_ok_and(|ready| ready == [0]));
     let refused: OutOfMemory = Queue::<u8>::new().err().ok_or("a queue was made")?;
     assert!(refused.to_string().contains("is damaged"), "{refused}");
 

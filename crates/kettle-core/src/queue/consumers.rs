@@ -1,6 +1,6 @@
 //! Who took messages and has not finished them.
 
-use super::{Place, Store, Trouble};
+use super::{Exhausted, Place, Store, Trouble};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::crash_point;
 use crate::damage::What;
@@ -136,7 +136,7 @@ impl Consumers {
     /// # Errors
     /// When all entries are taken, and there is no memory for more.
     pub(super) fn entry<S: Store>(&self, chunk: Place) -> Result<&AtomicU64, Trouble> {
-        let me = S::Home::me().participant().to_bits();
+        let me = S::Home::try_me().ok_or(Trouble::Exhausted(Exhausted::NoPart))?.participant().to_bits();
         if me == 0 {
             return Ok(&self.threads);
         }

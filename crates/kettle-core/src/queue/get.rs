@@ -35,6 +35,7 @@ impl From<Stopped> for GetError {
             Stopped::TimedOut => Self::Empty,
             Stopped::Interrupted => Self::Interrupted,
             Stopped::Damaged => Self::Damaged,
+            Stopped::NoPart => Self::Exhausted(Exhausted::NoPart),
         }
     }
 }

@@ -53,6 +53,8 @@ pub enum Exhausted {
     Memory(String),
     /// The program closed the descriptor of the memory, which therefore cannot grow.
     DescriptorLost(DescriptorLost),
+    /// This process cannot take part in the session.
+    NoPart,
 }
 
 impl fmt::Display for Exhausted {
@@ -60,6 +62,7 @@ impl fmt::Display for Exhausted {
         match self {
             Self::Memory(text) => f.write_str(text),
             Self::DescriptorLost(lost) => lost.fmt(f),
+            Self::NoPart => f.write_str("this process cannot take part in the session"),
         }
     }
 }
@@ -414,6 +417,9 @@ fn lock<'q, H: Home>(lock: &'q Lock, patience: &Patience<'_>) -> Result<Hold<'q,
 fn lock_slow<'q, H: Home>(lock: &'q Lock, patience: &Patience<'_>) -> Result<Hold<'q, H>, Stopped> {
     if damage::is_marked(H::SCOPE) {
         return Err(Stopped::Damaged);
+    }
+    if H::try_me().is_none() {
+        return Err(Stopped::NoPart);
     }
     if patience.is_instant() {
         return Err(Stopped::TimedOut);

@@ -30,6 +30,7 @@ impl<P> PutError<P> {
             Stopped::TimedOut => Self::Full(parcel),
             Stopped::Interrupted => Self::Interrupted(parcel),
             Stopped::Damaged => Self::Damaged(parcel),
+            Stopped::NoPart => Self::Exhausted(parcel, Exhausted::NoPart),
         }
     }
 }

@@ -4,7 +4,6 @@ use super::{Processes, kind};
 use crate::arena::{self, ArenaError, Block, Off, Participant, Raw};
 use crate::damage::What;
 use crate::queue::{CHUNK_ZEROED, Exhausted, Place, Room, Store, Trouble};
-use crate::sync::Home;
 
 /// Chunks and blocks in the arena. Each is held by whoever put it there, until somebody takes it out; when that one is
 /// dead, it lives while its queue reaches it.
@@ -66,7 +65,8 @@ unsafe impl Store for ArenaStore {
     }
 
     unsafe fn claim_chunk(place: Place) -> Result<(), Trouble> {
-        held(place)?.stamp(Participant::of(Processes::me())).map_err(trouble)
+        let me = arena::participants::try_me().map_err(trouble)?;
+        held(place)?.stamp(Participant::of(me)).map_err(trouble)
     }
 
     unsafe fn free_chunk(place: Place) {

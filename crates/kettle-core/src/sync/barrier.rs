@@ -105,6 +105,7 @@ impl BarrierError {
             Stopped::TimedOut => Self::Broken,
             Stopped::Interrupted => Self::Interrupted,
             Stopped::Damaged => Self::Damaged,
+            Stopped::NoPart => Self::NoPart,
         }
     }
 }

@@ -64,9 +64,14 @@ impl Waiter {
     }
 }
 
-/// More waiters than a condition has room for.
+/// Why nobody can wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyWaiters;
+pub enum EnrolError {
+    /// As many wait already as there are places.
+    TooManyWaiters,
+    /// The caller has no name in the condition's place.
+    NoPart,
+}
 
 impl Default for Condition {
     fn default() -> Self {
@@ -105,14 +110,14 @@ impl<N: Nodes> Condition<N> {
     /// Becomes a waiter. Do this under the lock, then leave the lock, then [`wait`](Self::wait).
     ///
     /// # Errors
-    /// When there is no place left, all of them being those of the living.
-    pub fn enrol<H: Home>(&self) -> Result<Waiter, TooManyWaiters> {
-        let me = H::me().to_bits();
+    /// When there is no place left, all of them being those of the living; or when the caller cannot be named.
+    pub fn enrol<H: Home>(&self) -> Result<Waiter, EnrolError> {
+        let me = H::try_me().ok_or(EnrolError::NoPart)?.to_bits();
         let (index, node) = match self.claim(me) {
             Some(claimed) => claimed,
             None => {
                 self.bury::<H>();
-                self.claim(me).ok_or(TooManyWaiters)?
+                self.claim(me).ok_or(EnrolError::TooManyWaiters)?
             }
         };
         let claimed = OnUnwind::new(|| node.state.store(0, Ordering::SeqCst));

@@ -87,6 +87,12 @@ pub struct NotHeld;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResetError(pub Owner);
 
+/// What the word of a lock holds that the caller has.
+#[inline(always)]
+fn name_of_caller<H: Home>() -> Result<u64, Stopped> {
+    H::try_me().map(Owner::to_bits).ok_or(Stopped::NoPart)
+}
+
 impl Lock {
     /// A free lock.
     pub fn new(policy: OnOwnerDeath) -> Self {
@@ -118,7 +124,7 @@ impl Lock {
     /// # Errors
     /// When the wait ended first.
     pub(crate) fn acquire_inner<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
-        let mine = H::me().to_bits();
+        let mine = name_of_caller::<H>()?;
         if !damage::is_marked(H::SCOPE) && self.take_if_free(mine) {
             return Ok(());
         }
@@ -141,7 +147,7 @@ impl Lock {
     /// See [`LockError`].
     #[inline]
     pub fn acquire<H: Home>(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
-        self.acquire_as::<H>(H::me().to_bits(), patience)
+        self.acquire_as::<H>(name_of_caller::<H>()?, patience)
     }
 
     /// The same for a scope, at whose end this thread will leave it.
@@ -150,7 +156,7 @@ impl Lock {
     /// See [`LockError`].
     #[inline]
     pub fn acquire_scoped<H: Home>(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
-        self.acquire_as::<H>(H::me().to_bits() | SCOPED, patience)
+        self.acquire_as::<H>(name_of_caller::<H>()? | SCOPED, patience)
     }
 
     #[inline]

@@ -19,7 +19,7 @@ mod reentrant;
 mod semaphore;
 
 pub use barrier::{Arrival, Barrier, BarrierError, LastToCome, Turn};
-pub use condition::{Condition, TooManyWaiters, Waiter};
+pub use condition::{Condition, EnrolError, Waiter};
 pub use event::Event;
 pub use guarded::{Guarded, Hold, ReentrantGuarded, ReentrantHold};
 pub use lock::{Acquired, Held, Holder, Lock, LockError, NotHeld, OnOwnerDeath, ResetError};

@@ -80,6 +80,7 @@ impl OwnedPermits {
         if damage::is_marked(H::SCOPE) {
             return Err(Stopped::Damaged);
         }
+        H::try_me().ok_or(Stopped::NoPart)?;
         if self.take::<H>().is_some() {
             return Ok(());
         }

@@ -40,6 +40,8 @@ pub enum Stopped {
     Interrupted,
     /// The memory that the processes share is [damaged](crate::damage): nothing that is waited for there can be relied on.
     Damaged,
+    /// The caller takes no part where it would wait, and cannot: nothing there can name it.
+    NoPart,
 }
 
 /// How long a caller is willing to wait, and what may end its wait early.

@@ -87,6 +87,7 @@ impl Packets<'_> {
             _ if self.socket.is_closed() => super::closed(),
             SendError::Closed => errors::os(std::io::Error::from_raw_os_error(libc::EPIPE)),
             SendError::Stopped(Stopped::Damaged) => errors::session_damaged(),
+            SendError::Stopped(Stopped::NoPart) => errors::no_part(),
             // The signal handler's own exception stands before this one.
             SendError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => PyKeyboardInterrupt::new_err(()),
             SendError::Exhausted(e) => errors::exhausted(e),
@@ -123,6 +124,7 @@ impl Packets<'_> {
             _ if self.socket.is_closed() => super::closed(),
             ReceiveError::End => PyEOFError::new_err(()),
             ReceiveError::Stopped(Stopped::Damaged) => errors::session_damaged(),
+            ReceiveError::Stopped(Stopped::NoPart) => errors::no_part(),
             ReceiveError::Unmapped(e) => errors::exhausted(e),
             ReceiveError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => PyKeyboardInterrupt::new_err(()),
             ReceiveError::NoChannel => PyOSError::new_err(

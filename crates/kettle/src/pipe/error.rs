@@ -61,6 +61,7 @@ impl<T> SendError<T> {
         match why {
             shared::SendError::Closed => Self::Closed(item),
             shared::SendError::Stopped(Stopped::Damaged) => Self::Damaged(item, SessionDamaged::found()),
+            shared::SendError::Stopped(Stopped::NoPart) => Self::OutOfMemory(item, OutOfMemory::no_part()),
             shared::SendError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => Self::Full(item),
             shared::SendError::Exhausted(e) => Self::OutOfMemory(item, e.into()),
             shared::SendError::Io(e) => Self::Io(item, e),

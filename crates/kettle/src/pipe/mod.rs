@@ -22,7 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use tokio::io::unix::AsyncFd;
 
 use crate::codec::{self, Message, Unsendable};
-use crate::error::{DecodeError, SessionDamaged};
+use crate::error::{DecodeError, OutOfMemory, SessionDamaged};
 use crate::process::take_inherited;
 use crate::queue::message::{Incoming, Outgoing};
 use crate::queue::until;
@@ -219,6 +219,9 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
             Err(shared::ReceiveError::End) => return Err(RecvError::Closed),
             Err(shared::ReceiveError::Stopped(Stopped::Damaged)) => {
                 return Err(RecvError::Damaged(SessionDamaged::found()));
+            }
+            Err(shared::ReceiveError::Stopped(Stopped::NoPart)) => {
+                return Err(RecvError::OutOfMemory(OutOfMemory::no_part()));
             }
             Err(shared::ReceiveError::Stopped(Stopped::TimedOut | Stopped::Interrupted)) => {
                 return Err(RecvError::Empty);

@@ -311,6 +311,7 @@ fn join_error(e: core::JoinError) -> JoinError {
     match e {
         core::JoinError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => JoinError::TimedOut,
         core::JoinError::Exhausted(e) => JoinError::OutOfMemory(e.into()),
+        core::JoinError::Stopped(Stopped::NoPart) => JoinError::OutOfMemory(OutOfMemory::no_part()),
         core::JoinError::Stopped(Stopped::Damaged) => JoinError::Damaged(SessionDamaged::found()),
         core::JoinError::ConsumerDied(loss) => JoinError::ConsumerDied {
             pid: kettle_core::arena::participants::pid_of(loss.consumer),

@@ -159,6 +159,9 @@ macro_rules! barrier_methods {
                 }
                 let mut party = Party::<<$place as Place>::Home>::new(&self.body, arrival);
                 let result = crate::reactor::wait_on::<<$place as Place>::Home, _>(changed, || {
+                    if kettle_core::damage::is_marked(<<$place as Place>::Home as kettle_core::sync::Home>::SCOPE) {
+                        return Some(Err(sync::BarrierError::Damaged));
+                    }
                     self.body.find_dead::<<$place as Place>::Home>();
                     self.body.poll(party.arrival())
                 })

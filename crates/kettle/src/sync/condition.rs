@@ -37,20 +37,32 @@ pub struct Condition {
 by_token!(Condition);
 
 /// Why a wait for a change was no success. The lock is not held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitError {
     /// The lock is broken: a holder died with it.
     OwnerDied(OwnerDied),
     /// As many wait already as there is room for.
     TooManyWaiters,
+    /// This process cannot take part in the session.
+    OutOfMemory(OutOfMemory),
     /// The session's shared memory is damaged.
     Damaged(SessionDamaged),
+}
+
+impl From<sync::EnrolError> for WaitError {
+    fn from(e: sync::EnrolError) -> Self {
+        match e {
+            sync::EnrolError::TooManyWaiters => Self::TooManyWaiters,
+            sync::EnrolError::NoPart => Self::OutOfMemory(OutOfMemory::no_part()),
+        }
+    }
 }
 
 impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OwnerDied(e) => e.fmt(f),
+            Self::OutOfMemory(e) => e.fmt(f),
             Self::Damaged(e) => e.fmt(f),
             Self::TooManyWaiters => write!(f, "{} wait for this condition already", sync::Condition::MAX_WAITERS),
         }
@@ -94,13 +106,14 @@ macro_rules! condition_methods {
                 if damage::is_marked(<$home as sync::Home>::SCOPE) {
                     return Err(WaitError::Damaged(SessionDamaged::found()));
                 }
-                let waiter = self.body.enrol::<$home>().map_err(|sync::TooManyWaiters| WaitError::TooManyWaiters)?;
+                let waiter = self.body.enrol::<$home>()?;
                 let lock = LockGuard::lock(&guard);
                 drop(guard);
                 let notified = match self.body.wait::<$home>(waiter, patience) {
                     Ok(()) => true,
                     Err(Stopped::TimedOut | Stopped::Interrupted) => false,
                     Err(Stopped::Damaged) => return Err(WaitError::Damaged(SessionDamaged::found())),
+                    Err(Stopped::NoPart) => return Err(sync::EnrolError::NoPart.into()),
                 };
                 Ok((lock.acquire_again(Location::caller())?, notified))
             }

@@ -102,6 +102,9 @@ impl<'a> Held<'a> {
         if damage::is_marked(Processes::SCOPE) {
             return Err(Stopped::Damaged);
         }
+        if Processes::try_me().is_none() {
+            return Err(Stopped::NoPart);
+        }
         if patience.is_instant() {
             return Err(Stopped::TimedOut);
         }
