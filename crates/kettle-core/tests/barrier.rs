@@ -177,7 +177,7 @@ mod deaths {
         }
     }
 
-    /// A reset forgets the dead and nobody else: the next round is not broken for those, and the death of one that is
+    /// A reset forgets the dead alone: the next round is not broken for those, and the death of one that is
     /// still inside is noticed.
     #[test]
     fn a_reset_forgets_the_dead_alone() {

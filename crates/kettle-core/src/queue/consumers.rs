@@ -364,13 +364,13 @@ mod tests {
         consumers.outstanding::<OnStage>().unwrap()
     }
 
-    /// Who has the entry, if anybody has.
+    /// The process that has the entry; 0 where it is free.
     fn whose(entry: &AtomicU64) -> u32 {
         Owner::from_bits(entry.load(Ordering::Relaxed) & !COUNT).slot()
     }
 
     fn give_back(consumers: &Consumers) {
-        // SAFETY: nobody uses them any more.
+        // SAFETY: the test has done with them.
         unsafe { consumers.teardown::<OnStage>() };
         assert_eq!(SHEETS_MADE.get(), 0);
     }
@@ -387,7 +387,7 @@ mod tests {
         assert_eq!(outstanding(&consumers), 20);
     }
 
-    /// Those that nobody has come first, then those of the dead, then those of processes that have finished everything.
+    /// Free ones come first, then those of the dead, then those of processes that have finished everything.
     #[test]
     fn entries_are_taken_over_from_those_who_owe_nothing() {
         let consumers = Consumers::new();

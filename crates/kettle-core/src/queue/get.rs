@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn give_back(queue: Box<Queue>) {
-        // SAFETY: nobody uses it any more.
+        // SAFETY: the test has done with it.
         unsafe { queue.teardown::<S>() };
     }
 

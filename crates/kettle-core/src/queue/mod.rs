@@ -445,7 +445,7 @@ mod tests {
         queue
     }
 
-    /// What a putter published at the tail and did not commit is nobody's; nor is what was got.
+    /// What a putter published at the tail and did not commit is not held; nor is what was got.
     #[test]
     fn what_stands_between_head_and_tail_is_held() {
         for head in [0, 1000, u32::MAX - 5] {

@@ -215,7 +215,7 @@ mod tests {
         queue.head.store(Cursor { count: 0, position: 0 }.pack(), Ordering::Relaxed);
         queue.tail.store(tail, Ordering::Relaxed);
         put(&queue).unwrap();
-        // SAFETY: nobody uses it any more.
+        // SAFETY: the test has done with it.
         unsafe { queue.teardown::<S>() };
     }
 
@@ -230,7 +230,7 @@ mod tests {
         queue.tail.store(Cursor { count: 0, position: 0 }.pack(), Ordering::Relaxed);
         put(&queue).unwrap();
         assert_eq!(queue.tail_chunk.load(Ordering::Relaxed), chunk);
-        // SAFETY: nobody uses it any more.
+        // SAFETY: the test has done with it.
         unsafe { queue.teardown::<S>() };
     }
 }

@@ -549,7 +549,7 @@ mod tests {
                 for ended in 1..=HISTORY_LEN + 2 {
                     let told = if spoilt && ended <= HISTORY_LEN { Err(BarrierError::Broken) } else { Ok(1) };
                     assert_eq!(barrier(state, 3).poll(&arrival), Some(told), "round {first}, {ended} have ended");
-                    assert_eq!(state & (ARRIVED | PHASE), FILLING, "nobody is there yet");
+                    assert_eq!(state & (ARRIVED | PHASE), FILLING, "none has arrived yet");
                     // The later ones end otherwise.
                     state = next_round(state, !spoilt);
                 }

@@ -371,9 +371,9 @@ mod tests {
         }
     }
 
-    /// Places that were never given lead to nobody.
+    /// What is done with it does nothing.
     #[test]
-    fn a_place_that_is_none_is_nobodys() {
+    fn a_place_that_was_never_given_out_is_none() {
         let condition = Condition::new();
         let none = Waiter::from_index(u32::MAX);
         assert_eq!((none.index(), condition.poll::<Heap>(none)), (u32::MAX, false));

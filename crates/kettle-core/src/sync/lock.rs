@@ -416,7 +416,7 @@ mod tests {
         }
     }
 
-    /// What one of our own locks protects is whole at any time, so nobody is told that its holder has gone.
+    /// What one of our own locks protects is whole at any time, so no error tells that its holder has gone.
     #[test]
     fn an_inner_lock_passes_on_whatever_its_policy() {
         for policy in [OnOwnerDeath::Raise, OnOwnerDeath::Recover] {
