@@ -151,6 +151,34 @@ print(child.exitcode)
 """
 
 
+FEWER_THAN_ARE_OPEN = """
+import resource, time
+import kettle.multiprocessing as mp
+ctx = mp.get_context("fork")
+ends, stays = ctx.Process(target=int), ctx.Process(target=time.sleep, args=(1000,), daemon=True)
+ours, theirs = mp.Pipe()
+ends.start()
+stays.start()
+mp.wait([ours], 0)  # what it imports needs descriptors
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+ends.join()
+assert (ends.exitcode, ends.is_alive(), stays.exitcode, stays.is_alive()) == (0, False, None, True)
+assert mp.wait([ours, stays.sentinel], 0) == []
+theirs.send(1)
+assert mp.wait([ours, stays.sentinel]) == [ours] and ours.recv() == 1
+stays.kill()
+assert mp.wait([ours, stays.sentinel]) == [stays.sentinel]
+print(stays.exitcode)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+"""
+
+
+def test_fewer_descriptors_than_are_open():
+    """A program may lower its limit below what it has open; that stays usable."""
+    assert run(FEWER_THAN_ARE_OPEN) == "-9\n"
+
+
 def test_no_descriptors_left():
     import errno
 

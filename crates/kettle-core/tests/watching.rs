@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use conformance::support::alone;
-use kettle_core::sys::socket::Watch;
+use kettle_core::sys::socket::{Watch, packet_pair, poll};
 use kettle_core::wait::{Patience, Stopped, WatchError, sleep_on};
 
 /// Two ends: there is nothing to read at the one until something is written to the other.
@@ -41,16 +41,71 @@ fn a_slice_ends_it_and_then_one_may_be_stopped() {
     assert!(matches!(sleep_on(&mut watched, &Patience::none()), Err(WatchError::Stopped(Stopped::TimedOut))));
 }
 
+/// What is open can be watched, also where the program has lowered the limit on descriptors below it.
 #[test]
-fn what_the_system_refuses_is_told() {
+fn more_than_may_be_open() {
     alone(|| {
-        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: a limit for this process, which the test has for itself.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &none) }, 0);
-        let refused = sleep_on(&mut [Watch::readable(0)], &Patience::forever());
-        let Err(WatchError::Io(error)) = refused else { panic!("{refused:?}") };
-        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+        let ((quiet, _held), (ready, mut writer), (ended, other)) = (ends(), ends(), ends());
+        let (packets, gone) = packet_pair().unwrap();
+        writer.write_all(b"x").unwrap();
+        drop((other, gone));
+        let closed = quiet.try_clone().unwrap().as_raw_fd();
+        let watched = || {
+            [
+                Watch::readable(quiet.as_raw_fd()),
+                Watch::readable(ready.as_raw_fd()),
+                Watch::writable(quiet.as_raw_fd()),
+                Watch::readable(ended.as_raw_fd()),
+                Watch::gone(packets.as_raw_fd()),
+                Watch::gone(quiet.as_raw_fd()),
+                Watch::readable(closed),
+                Watch::readable(-1),
+            ]
+        };
+        let (mut before, mut after) = (watched(), watched());
+        assert_eq!(poll(&mut before, Duration::ZERO).unwrap(), 5);
+        limit_descriptors(0);
+        assert_eq!(poll(&mut after, Duration::ZERO).unwrap(), 5);
+        assert_eq!(after.map(|w| w.is_ready()), before.map(|w| w.is_ready()));
+        assert_eq!(after.map(|w| w.is_invalid()), before.map(|w| w.is_invalid()));
+        assert!(after[6].is_invalid());
+
+        let mut quiet_one = [Watch::readable(quiet.as_raw_fd())];
+        let patience = Patience::forever();
+        sleep_on(&mut quiet_one, &patience).unwrap();
+        assert_eq!((quiet_one[0].is_ready(), patience.naps()), (false, 1));
     });
+}
+
+/// The numbers may be greater than the C library's `select` has room for.
+#[test]
+fn a_great_number_beyond_the_limit() {
+    alone(|| {
+        let (other, quiet) = ends();
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: a valid place for a limit; then one that is allowed.
+        unsafe {
+            assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
+            limit.rlim_cur = limit.rlim_max;
+            assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), 0);
+        }
+        // SAFETY: it makes a descriptor, which this test alone knows.
+        let great = unsafe { libc::fcntl(quiet.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 1500) };
+        if great < 0 {
+            return; // the system allows none
+        }
+        drop(other);
+        limit_descriptors(0);
+        let mut watched = [Watch::readable(great)];
+        assert_eq!(poll(&mut watched, Duration::from_secs(60)).unwrap(), 1);
+        assert!(watched[0].is_ready() && !watched[0].is_invalid());
+    });
+}
+
+fn limit_descriptors(most: libc::rlim_t) {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: a limit for this process, which the test has for itself.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
 }
 
 /// A signal handler that runs meanwhile is no error: one looks again.

@@ -172,16 +172,73 @@ impl Watch {
 /// Waits until one of the descriptors is ready or the time is over; says how many are.
 ///
 /// # Errors
-/// `Interrupted` when a signal came; when there are too many descriptors.
+/// `Interrupted` when a signal came; when there is no memory.
 pub fn poll(watched: &mut [Watch], timeout: Duration) -> io::Result<usize> {
-    let timeout = libc::timespec {
+    let mut timeout = libc::timespec {
         tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     };
     // SAFETY: a Watch is a pollfd; the slice is valid for writing, and the mask may be null.
     let n =
         unsafe { libc::ppoll(watched.as_mut_ptr().cast(), watched.len() as libc::nfds_t, &timeout, core::ptr::null()) };
-    check(n).map(|n| n as usize)
+    match check(n) {
+        // More than the process may open (`RLIMIT_NOFILE`), be they open or not.
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => select(watched, &mut timeout),
+        polled => polled.map(|n| n as usize),
+    }
+}
+
+/// As [`poll`], where the limit on open descriptors is below the number of those that are watched: a program may lower it
+/// when they are open. The system call `select` does not ask for the limit, nor, other than the C library's, for how
+/// great the numbers are.
+fn select(watched: &mut [Watch], timeout: &mut libc::timespec) -> io::Result<usize> {
+    const BITS: usize = libc::c_ulong::BITS as usize;
+    let count = watched.iter().filter_map(|w| usize::try_from(w.0.fd).ok()).max().map_or(0, |fd| fd + 1);
+    let mut sets = [libc::POLLIN, libc::POLLOUT].map(|events| (events, vec![0 as libc::c_ulong; count.div_ceil(BITS)]));
+    let mut none_to_wait_for = false;
+    for watch in &mut *watched {
+        let Watch(libc::pollfd { fd, events, revents }) = watch;
+        *revents = 0;
+        // One that is negative is left out, as `poll` does.
+        let Ok(bit) = usize::try_from(*fd) else { continue };
+        // SAFETY: it asks for a flag of whatever has this number.
+        if unsafe { libc::fcntl(*fd, libc::F_GETFD) } < 0 {
+            *revents = libc::POLLNVAL;
+        } else if *events == 0 && has_no_other_end(*fd) {
+            *revents = libc::POLLHUP;
+        }
+        none_to_wait_for |= *revents != 0;
+        for (_, set) in sets.iter_mut().filter(|(event, _)| *revents == 0 && *events & event != 0) {
+            set[bit / BITS] |= 1 << (bit % BITS);
+        }
+    }
+    if none_to_wait_for {
+        *timeout = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    }
+    let [(_, readable), (_, writable)] = &mut sets;
+    // SAFETY: both sets have a bit for each number below the count; the kernel writes the time that is left into the time-out.
+    let n = unsafe {
+        let nobody = core::ptr::null_mut::<libc::c_ulong>();
+        let (readable, writable) = (readable.as_mut_ptr(), writable.as_mut_ptr());
+        libc::syscall(libc::SYS_pselect6, count, readable, writable, nobody, core::ptr::from_mut(timeout), nobody)
+    };
+    size(n as isize)?;
+    for Watch(libc::pollfd { fd, events, revents }) in &mut *watched {
+        let Ok(bit) = usize::try_from(*fd) else { continue };
+        for (event, set) in &sets {
+            if *events & event != 0 && set[bit / BITS] >> (bit % BITS) & 1 != 0 {
+                *revents |= event;
+            }
+        }
+    }
+    Ok(watched.iter().filter(|w| w.is_ready()).count())
+}
+
+/// Whether all was received on a socket, and nothing more will come.
+fn has_no_other_end(fd: RawFd) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: there is room for one byte, which is looked at and left where it is.
+    unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) == 0 }
 }
 
 fn check(r: libc::c_int) -> io::Result<libc::c_int> {
