@@ -41,8 +41,10 @@ CRATE_ARROWS = {
 
 
 def code(path):
-    """A Rust file without comments, so that examples and links in them are no arrows."""
-    return "\n".join(line.split("//")[0] for line in path.read_text().splitlines())
+    """A Rust file without comments, so that examples and links in them are no arrows, and without the unit tests at its
+    end, which may use all that is there."""
+    text = re.split(r"^#\[cfg\((?:test|all\(test\b.*)\)\]\nmod \w+ \{$", path.read_text(), maxsplit=1, flags=re.M)[0]
+    return "\n".join(line.split("//")[0] for line in text.splitlines())
 
 
 def module_of(path, top):
