@@ -14,6 +14,7 @@ conformance!(
     ends_late,
     is_interrupted,
     who_leaves_passes_it_on,
+    who_is_interrupted_passes_it_on,
     a_place_is_its_waiters_alone,
     has_room_for_so_many,
     no_notification_is_missed,
@@ -100,6 +101,17 @@ fn who_leaves_passes_it_on<W: World>() {
     condition.withdraw::<H<W>>(leaver);
     assert!(condition.poll::<H<W>>(stayer));
     condition.withdraw::<H<W>>(stayer);
+    assert_eq!(condition.waiting(), 0);
+}
+
+/// It is notified just before it is interrupted, and cannot use that any more.
+fn who_is_interrupted_passes_it_on<W: World>() {
+    let condition = place::<W, _>(Condition::new());
+    let [first, next] = [(); 2].map(|()| condition.enrol::<H<W>>().unwrap());
+    let stop = || condition.notify::<H<W>>(1) == 1;
+    let patience = forever().interrupted_by(Duration::from_millis(5), &stop);
+    assert_eq!(condition.wait::<H<W>>(first, &patience), Err(Stopped::Interrupted));
+    assert!(condition.poll::<H<W>>(next));
     assert_eq!(condition.waiting(), 0);
 }
 
