@@ -291,6 +291,10 @@ mod tests {
             ME.get()
         }
 
+        fn can_be(owner: Owner) -> bool {
+            owner.slot() != 0
+        }
+
         fn is_dead(owner: Owner) -> bool {
             DEAD.with_borrow(|dead| dead.contains(&owner))
         }
@@ -465,6 +469,25 @@ mod tests {
         assert!(consumers.entry::<OnStage>(Place::MIN).is_ok());
         own.fetch_or(COUNT, Ordering::Relaxed);
         assert_eq!(consumers.entry::<OnStage>(Place::MIN).err(), Some(Trouble::Damaged));
+    }
+
+    #[test]
+    fn an_entry_that_names_no_process_is_not_believed() {
+        let consumers = Consumers::new();
+        (1..=ENTRIES as u32 + 1).for_each(|number| take(&consumers, number));
+        let place = Place::new(consumers.more.load(Ordering::Relaxed)).unwrap();
+        for entry in [&consumers.entries[ENTRIES - 1], &sheet::<OnStage>(place).unwrap().entries[0]] {
+            let right = entry.load(Ordering::Relaxed);
+            for wrong in [1, COUNT, Owner::new(0, 7, 0).to_bits()] {
+                entry.store(wrong, Ordering::Relaxed);
+                assert_eq!(consumers.outstanding::<OnStage>(), Err(Trouble::Damaged), "{wrong:#x}");
+                ME.set(process(500));
+                assert_eq!(consumers.entry::<OnStage>(Place::MIN).err(), Some(Trouble::Damaged), "{wrong:#x}");
+            }
+            entry.store(right, Ordering::Relaxed);
+            assert_eq!(outstanding(&consumers), ENTRIES as u32 + 1);
+        }
+        give_back(&consumers);
     }
 
     #[test]
