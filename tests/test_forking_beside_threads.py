@@ -22,6 +22,10 @@ class Gate(io.RawIOBase):
         return True
     def writable(self):
         return True
+    def seekable(self):
+        return True
+    def seek(self, offset, whence=0):
+        return 0
     def readinto(self, buffer):
         self.pass_through()
         return 0
@@ -44,7 +48,7 @@ def beside(thread, child):
 """
 
 LOGGING = """
-logging.basicConfig(stream=io.TextIOWrapper(io.BufferedWriter(gate)), format="%(message)s")
+logging.basicConfig(stream=io.TextIOWrapper(io.BUFFER(gate)), format="%(message)s")
 beside(lambda: logging.warning("parent"), lambda: logging.warning("child"))
 """
 
@@ -73,11 +77,52 @@ for _ in range(20):
 done.set()
 """
 
+ODD_STREAMS = """
+import io, logging, os, sys, threading
+import kettle.multiprocessing
+
+class Moody:
+    calm = True
+    def __getattribute__(self, name):
+        if name in ("buffer", "stream", "__class__") and not Moody.calm:
+            raise RuntimeError("not now")
+        return super().__getattribute__(name)
+
+class Text(Moody, io.TextIOWrapper):
+    pass
+
+class Handler(Moody, logging.StreamHandler):
+    pass
+
+sys.stdout = Text(io.BufferedWriter(io.FileIO(1, "w", closefd=False)))
+handler = Handler(Text(io.BufferedWriter(io.FileIO(2, "w", closefd=False))))
+detached = io.BufferedWriter(io.BytesIO())
+detached.detach()
+other = logging.StreamHandler(detached)
+done = threading.Event()
+thread = threading.Thread(target=done.wait)
+thread.start()
+home = os.getpid()
+Moody.calm = False
+try:
+    process = kettle.multiprocessing.get_context("fork").Process(target=print, args=("child",))
+    process.start()
+    process.join()
+finally:
+    Moody.calm = True
+    if os.getpid() != home:
+        os.write(1, b"the child went on in its parent's program")
+        os._exit(9)
+done.set()
+print("exit code", process.exitcode)
+"""
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 
-def test_a_child_logs_to_a_stream_that_a_thread_is_writing_to():
-    assert sorted(run(GATE + LOGGING).splitlines()) == ["child", "exit code 0", "parent"]
+@pytest.mark.parametrize("buffer", ["BufferedWriter", "BufferedRandom"])
+def test_a_child_logs_to_a_stream_that_a_thread_is_writing_to(buffer):
+    assert sorted(run(GATE + LOGGING.replace("BUFFER", buffer)).splitlines()) == ["child", "exit code 0", "parent"]
 
 
 def test_a_child_starts_while_a_thread_waits_for_input():
@@ -86,3 +131,7 @@ def test_a_child_starts_while_a_thread_waits_for_input():
 
 def test_children_print_while_threads_print():
     assert run(PRINTING).count("child") == 20
+
+
+def test_a_child_starts_whatever_streams_raise_that_are_asked_for_their_buffer():
+    assert run(ODD_STREAMS) == "child\nexit code 0\n"

@@ -12,16 +12,19 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from importlib._bootstrap import _module_locks  # type: ignore[attr-defined]
-from io import BufferedReader, BufferedWriter, TextIOWrapper
+from io import BufferedRandom, BufferedReader, BufferedWriter, TextIOWrapper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
-__all__ = ["fork", "let_others_import"]
+__all__ = ["fork", "is_alone", "let_others_import", "renew_locks_of_streams"]
 
-_PLAIN = {BufferedReader, BufferedWriter}
+# Not subclasses of these, which may have parameters of their own.
+_PLAIN = (BufferedRandom, BufferedReader, BufferedWriter)
 
 
 def let_others_import() -> None:
@@ -37,36 +40,41 @@ def let_others_import() -> None:
         time.sleep(0.001)
 
 
+def is_alone() -> bool:
+    """Whether the calling thread is the only one."""
+    return len(sys._current_frames()) == 1
+
+
 def fork() -> int:
-    """As `os.fork`, for a child that can use the streams that other threads write to and read from at that moment, and
-    that shares this process's resource tracker, if there is one: with its own it would remove at its end the named
-    memory that it attached to. Newer Pythons (3.14.7, say) must be told so."""
-    alone = len(sys._current_frames()) == 1
+    """As `os.fork`, for a child that shares this process's resource tracker, if there is one: with its own it would
+    remove at its end the named memory that it attached to. Newer Pythons (3.14.7, say) must be told so."""
     intent = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_fork_intent", None)
     if intent is not None:
         intent.preserve_fd = True
     try:
-        pid = os.fork()
+        return os.fork()
     finally:
         if intent is not None:
             intent.preserve_fd = False
-    if pid == 0 and not alone:
-        for buffer in set(_buffers()):
-            # The only way to a new lock. What is left in the buffer is the parent's, which writes it.
-            buffer.__init__(buffer.raw)  # type: ignore[misc]
-    return pid
 
 
-def _buffers() -> Iterator[BufferedReader | BufferedWriter]:
-    """Those of the standard streams, and of the streams of the handlers of `logging`."""
-    streams = [sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__]
-    if logging := sys.modules.get("logging"):
-        streams += [getattr(ref(), "stream", None) for ref in list(getattr(logging, "_handlerList", ()))]
-    for stream in streams:
-        try:
+def renew_locks_of_streams() -> None:
+    """In a child whose parent is not alone: lets it use the standard streams, and those of the handlers of `logging`,
+    that another thread of the parent wrote to or read from when it was forked."""
+    for stream in _streams():
+        # A stream may be an object of the program's own, which raises what it likes.
+        with suppress(Exception):
             buffer = stream.buffer if isinstance(stream, TextIOWrapper) else stream
-        except ValueError:
-            continue  # detached
-        # Not those of a subclass, which may have parameters of its own.
-        if isinstance(buffer, (BufferedReader, BufferedWriter)) and type(buffer) in _PLAIN and not buffer.closed:
-            yield buffer
+            if type(buffer) in _PLAIN and not buffer.closed:
+                # The only way to a new lock. What is left in the buffer is the parent's, which writes it.
+                buffer.__init__(buffer.raw)
+
+
+def _streams() -> Iterator[Any]:
+    yield from (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    if logging := sys.modules.get("logging"):
+        for ref in list(getattr(logging, "_handlerList", ())):
+            stream = None
+            with suppress(Exception):  # a property of the program's own
+                stream = getattr(ref(), "stream", None)
+            yield stream

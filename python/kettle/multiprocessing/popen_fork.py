@@ -50,12 +50,13 @@ class Popen(_standard.Popen):
         life_r, life_w = _descriptors.life_pipe()
         try:
             _forking.let_others_import()
+            alone = _forking.is_alone()
             # `process_obj` lets Ctrl-C through again: here when the child is known, there when `run` is about to.
             mask = pthread_sigmask(SIG_BLOCK, {SIGINT})
             self.pid = _forking.fork()
             if self.pid == 0:
                 process_obj._signal_mask = mask
-                _run_child(process_obj, life_r.detach())
+                _run_child(process_obj, life_r.detach(), alone)
             self._ticket = native.last_fork_ticket()
             self._started(life_w)
         except BaseException:
@@ -153,11 +154,14 @@ class Popen(_standard.Popen):
                 pass
 
 
-def _run_child(process_obj: Any, life: int) -> None:
-    """The forked child's whole life. As CPython 3.13 does, and here on every version, handlers that the child itself
-    registered with `atexit` run at its end, and its parent's do not."""
+def _run_child(process_obj: Any, life: int, alone: bool) -> None:
+    """The whole life of the forked child of a parent that was `alone`, or had other threads. As CPython 3.13 does, and
+    here on every version, handlers that the child itself registered with `atexit` run at its end, and its parent's do
+    not."""
     code = 1
     try:
+        if not alone:
+            _forking.renew_locks_of_streams()
         atexit._clear()
         atexit.register(util._exit_function)  # type: ignore[attr-defined]
         code = process_obj._bootstrap(parent_sentinel=life)
