@@ -96,6 +96,11 @@ def be_set(event: Any) -> bool:
 # ---------------------------------------------------------------- descriptors of the program's own
 
 
+def target(fd: int) -> str:
+    """What a descriptor leads to."""
+    return os.readlink(f"/proc/self/fd/{fd}")
+
+
 class Occupied:
     """Files, or the like, under all low numbers."""
 
@@ -164,7 +169,8 @@ def replaced(kind: str, folder: str) -> None:
 
     os.closerange(3, 4096)
     theirs = Occupied(kind, folder)
-    results["kept"] = number in kettle.descriptors()
+    # A thread of the pool may have watched its workers anew meanwhile, under any number.
+    results["named"] = [fd for fd in kettle.descriptors() if fd in theirs.there or "arena" in target(fd)]
     time.sleep(0.05)  # longer than a tick, in which a pipe does not look again
     attempt("small", lambda: put_and_get(queue, 1))
     attempt("large", lambda: put_and_get(queue, b"y" * 10_000))
@@ -312,7 +318,7 @@ def inheritable() -> list[str]:
     for entry in os.listdir("/proc/self/fd"):
         try:
             if int(entry) > 2 and os.get_inheritable(int(entry)):
-                found.append(os.readlink(f"/proc/self/fd/{entry}"))
+                found.append(target(int(entry)))
         except OSError:
             pass  # that of this very listing
     return found

@@ -43,7 +43,7 @@ def lost(results):
 @pytest.mark.parametrize("kind", ["file", "log", "read", "socket", "pipe", "free"])
 def test_whatever_has_our_numbers_is_left_alone(run, kind):
     results = run("replaced", kind)
-    assert (results.pop("wrong"), results.pop("wrong in a fork"), results.pop("kept")) == ([], 0, False)
+    assert (results.pop("wrong"), results.pop("wrong in a fork"), results.pop("named")) == ([], 0, [])
     # Memory that was mapped goes on to be used, if there is enough of it; there can be no more.
     results.pop("large")
     # What another file says is taken for a message, until it is looked at.
