@@ -76,11 +76,12 @@ pub struct Loss {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyDone;
 
-/// Whether this word can be an entry's: it is free, or names who may take messages here.
-fn check<S: Store>(entry: &AtomicU64) -> Result<(), Trouble> {
-    let word = entry.load(Ordering::Relaxed);
+/// The word of an entry, if it can be one: it is free, or names who may take messages here.
+#[inline]
+fn look<S: Store>(entry: &AtomicU64) -> Result<u64, Trouble> {
+    let word = entry.load(Ordering::SeqCst);
     if word == 0 || S::Home::can_be(Owner::from_bits(word & !COUNT)) {
-        return Ok(());
+        return Ok(word);
     }
     Err(S::damaged(What::Entry, 0, word))
 }
@@ -115,13 +116,14 @@ impl Consumers {
         Err(S::damaged(What::Holders, 0, link.load(Ordering::Relaxed)))
     }
 
-    /// Visits all entries in turn until `visit` gives something, or one is damaged: nobody would ever lower that one.
+    /// Visits all entries, with their words, in turn until `visit` gives something, or one is damaged: nobody would ever
+    /// lower that one.
     fn find<'a, S: Store, T>(
         &'a self,
-        mut visit: impl FnMut(&'a AtomicU64) -> Option<T>,
+        mut visit: impl FnMut(&'a AtomicU64, u64) -> Option<T>,
     ) -> Result<Option<T>, Trouble> {
-        let mut look = |entry: &'a AtomicU64| match check::<S>(entry) {
-            Ok(()) => visit(entry).map(Ok),
+        let mut look = |entry: &'a AtomicU64| match look::<S>(entry) {
+            Ok(word) => visit(entry, word).map(Ok),
             Err(trouble) => Some(Err(trouble)),
         };
         if let Some(found) = self.entries.iter().find_map(&mut look) {
@@ -141,9 +143,7 @@ impl Consumers {
             return Ok(&self.threads);
         }
         // Getters alone give an entry to another process, and the lock keeps those out.
-        let is_mine = |e: &AtomicU64| e.load(Ordering::Relaxed) & !COUNT == me;
-        if let Some(own) = self.find::<S, _>(|e| is_mine(e).then_some(e))? {
-            let word = own.load(Ordering::Relaxed);
+        if let Some((own, word)) = self.find::<S, _>(|e, word| (word & !COUNT == me).then_some((e, word)))? {
             // One more would be counted as another process's.
             return if word & COUNT == COUNT { Err(S::damaged(What::Count, 0, word)) } else { Ok(own) };
         }
@@ -153,7 +153,7 @@ impl Consumers {
         for may in [&free as &dyn Fn(u64) -> bool, &dead, &idle] {
             let take =
                 |e: &AtomicU64| e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| may(w).then_some(me)).is_ok();
-            if let Some(entry) = self.find::<S, _>(|e| take(e).then_some(e))? {
+            if let Some(entry) = self.find::<S, _>(|e, _| take(e).then_some(e))? {
                 return Ok(entry);
             }
         }
@@ -192,18 +192,16 @@ impl Consumers {
         let any = |e: &AtomicU64| e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, lower).is_ok();
         // Where a sheet cannot be looked at, there is none of those that stand there.
         let found = |lowers: &dyn Fn(&AtomicU64) -> bool| {
-            matches!(self.find::<S, _>(|e| lowers(e).then_some(())), Ok(Some(())))
+            matches!(self.find::<S, _>(|e, _| lowers(e).then_some(())), Ok(Some(())))
         };
         if (me != 0 && found(&own)) || any(&self.threads) || found(&any) { Ok(()) } else { Err(TooManyDone) }
     }
 
     pub(super) fn outstanding<S: Store>(&self) -> Result<u32, Trouble> {
         // Threads are counted where they have no other name, and there is nobody else.
-        check::<S>(&self.threads)?;
-        let count = |e: &AtomicU64| (e.load(Ordering::SeqCst) & COUNT) as u32;
-        let mut sum = count(&self.threads);
-        self.find::<S, ()>(|e| {
-            sum = sum.saturating_add(count(e));
+        let mut sum = (look::<S>(&self.threads)? & COUNT) as u32;
+        self.find::<S, ()>(|_, word| {
+            sum = sum.saturating_add((word & COUNT) as u32);
             None
         })?;
         Ok(sum)
@@ -224,8 +222,7 @@ impl Consumers {
 
     /// Writes off what a dead process had outstanding.
     pub(super) fn find_loss<S: Store>(&self) -> Option<Loss> {
-        let write_off = |entry: &AtomicU64| {
-            let word = entry.load(Ordering::SeqCst);
+        let write_off = |entry: &AtomicU64, word: u64| {
             let loss = Loss { consumer: Owner::from_bits(word & !COUNT), unfinished: (word & COUNT) as u32 };
             if loss.unfinished == 0 || !S::Home::is_dead(loss.consumer) {
                 return None;
