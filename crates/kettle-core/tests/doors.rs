@@ -521,3 +521,14 @@ fn who_finds_no_room_for_a_door_is_told() {
         assert_eq!(heard, [0, 1, 1, 1, 1]);
     });
 }
+
+#[test]
+fn a_door_may_be_left_where_a_queue_of_values_tells_of_changes() {
+    alone(|| {
+        let bell = bell();
+        let queue = LocalQueue::<u32>::new(Order::Fifo, 0);
+        assert!(queue.events((), Sign::Item).leave_door(bell.door()));
+        queue.put_now((), 1, &mut ByOrd).unwrap();
+        assert_eq!(rings(&bell).len(), 1);
+    });
+}
