@@ -10,7 +10,7 @@ RUST ?= yes
 .PHONY: help
 help: ## List these commands
 	@echo "Kettle. Set-up is done by each command itself. PYTHON=$(PYTHON) is $(VERSION)."
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Make the virtual environment and build kettle into it (release, editable)
@@ -59,6 +59,10 @@ loom: ## Every interleaving of the core's algorithms, for small cases; a minute
 .PHONY: sanitize
 sanitize: ## The core's conformance suite under the thread and address sanitizers
 	@ci/sanitize.sh
+
+.PHONY: sanitize-python
+sanitize-python: ## The Python tests of many threads under the thread sanitizer: SOURCE=Python-3.14.1.tar.xz
+	@SOURCE="$(SOURCE)" ci/sanitize-python.sh
 
 # One part in twenty of all mutants, spread over the files: 0/20 to 19/20.
 SHARD ?= 0/20
