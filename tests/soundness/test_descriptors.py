@@ -95,6 +95,26 @@ def test_who_closes_everything_before_the_first_use_has_all(run):
     }
 
 
+def test_a_forked_child_that_closes_what_ties_it_to_its_parent_ends():
+    """And does not go on in its parent's program."""
+    program = """
+import os
+import kettle.multiprocessing as mp
+os.register_at_fork(after_in_child=lambda: os.closerange(3, 4096))
+process = mp.get_context("fork").Process(target=print)
+try:
+    process.start()
+except OSError:
+    print("it went on")
+    os._exit(9)
+process.join()
+print("exit code", process.exitcode)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "exit code 1\n"
+    assert "kettle.DescriptorLost: [Errno 9] this program closed descriptor" in done.stderr
+
+
 def test_out_of_descriptors_nothing_is_lost(run):
     results = run("exhausted", "-")
     without = {name: r for name, r in results.items() if name.startswith("without: ")}

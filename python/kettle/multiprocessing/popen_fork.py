@@ -10,6 +10,7 @@ import atexit
 import errno
 import os
 import signal
+import sys
 import threading
 import time
 from _signal import SIG_BLOCK, SIGINT, pthread_sigmask  # type: ignore[import-not-found]  # see `process`
@@ -22,7 +23,7 @@ from kettle.multiprocessing import _descriptors, _forking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
 __all__ = ["Popen"]
 
@@ -55,8 +56,7 @@ class Popen(_standard.Popen):
             mask = pthread_sigmask(SIG_BLOCK, {SIGINT})
             self.pid = _forking.fork()
             if self.pid == 0:
-                process_obj._signal_mask = mask
-                _run_child(process_obj, life_r.detach(), alone)
+                _run_child(process_obj, life_r, mask, alone)
             self._ticket = native.last_fork_ticket()
             self._started(life_w)
         except BaseException:
@@ -154,17 +154,20 @@ class Popen(_standard.Popen):
                 pass
 
 
-def _run_child(process_obj: Any, life: int, alone: bool) -> None:
-    """The whole life of the forked child of a parent that was `alone`, or had other threads. As CPython 3.13 does, and
-    here on every version, handlers that the child itself registered with `atexit` run at its end, and its parent's do
-    not."""
+def _run_child(process_obj: Any, life: native.Descriptor, mask: set[Any], alone: bool) -> NoReturn:
+    """The whole life of the forked child of a parent that was `alone`, or had other threads: whatever fails in it, it
+    ends here, and does not go on in its parent's program. As CPython 3.13 does, and here on every version, handlers that
+    the child itself registered with `atexit` run at its end, and its parent's do not."""
     code = 1
     try:
+        process_obj._signal_mask = mask
         if not alone:
             _forking.renew_locks_of_streams()
         atexit._clear()
         atexit.register(util._exit_function)  # type: ignore[attr-defined]
-        code = process_obj._bootstrap(parent_sentinel=life)
+        code = process_obj._bootstrap(parent_sentinel=life.detach())
+    except Exception:
+        sys.excepthook(*sys.exc_info())
     finally:
         try:
             atexit._run_exitfuncs()
