@@ -155,9 +155,9 @@ class Popen(_standard.Popen):
 
 
 def _run_child(process_obj: Any, life: native.Descriptor, mask: set[Any], alone: bool) -> NoReturn:
-    """The whole life of the forked child of a parent that was `alone`, or had other threads: whatever fails in it, it
-    ends here, and does not go on in its parent's program. As CPython 3.13 does, and here on every version, handlers that
-    the child itself registered with `atexit` run at its end, and its parent's do not."""
+    """The whole life of the forked child of a parent that was `alone`, or had other threads. Whatever fails in it, it
+    ends here, and does not go on in its parent's program. As CPython 3.13 does, and here on every version, handlers
+    that the child itself registered with `atexit` run at its end, and its parent's do not."""
     code = 1
     try:
         process_obj._signal_mask = mask
