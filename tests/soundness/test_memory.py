@@ -114,3 +114,63 @@ def test_with_a_limit():
     why, number, exitcode = run(FILL, KETTLE_ARENA_LIMIT="60M")
     assert "60.0 MiB" in why
     assert (50 <= int(number) <= 60, exitcode) == (True, "0")
+
+
+#: Runs `USE` with so much address space left as `ROOM` says, in MiB.
+SHORT_OF_MEMORY = """
+import resource
+import kettle.multiprocessing as mp
+import kettle.queue
+
+def limit():
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (ROOM << 20), resource.RLIM_INFINITY))
+
+def refused(call, *args):
+    try:
+        call(*args)
+    except MemoryError:
+        return True
+    return False
+
+between = mp.Queue()
+USE
+between.put("after")
+print(between.get())
+"""
+
+USES = {
+    "a long pickle": """
+items = [b"%d" % i * 200 for i in range(100_000)]
+limit()
+assert refused(between.put, items)
+""",
+    "long bytes": """
+between.put(bytes(80 << 20))
+limit()
+assert refused(between.get)
+""",
+    **{
+        f"a long {name}": f"""
+queue = kettle.queue.{name}()
+limit()
+number = 0
+while not refused(queue.put, 1):
+    number += 1
+assert queue.qsize() == number > 100_000
+taken = 0
+while taken < number:
+    taken += len(queue.get_many(number))
+assert queue.empty()
+"""
+        for name in ("Queue", "LifoQueue", "PriorityQueue")
+    },
+}
+
+
+@pytest.mark.parametrize("room", [4, 40])
+@pytest.mark.parametrize("use", USES)
+def test_short_of_address_space(use, room):
+    """What there is no memory for is a MemoryError, however long it is, and no item is lost."""
+    assert run(SHORT_OF_MEMORY.replace("USE", USES[use]).replace("ROOM", str(room))) == ["after"]

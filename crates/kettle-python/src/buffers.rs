@@ -54,10 +54,26 @@ pub(crate) fn copy_into(py: Python<'_>, view: &PyUntypedBuffer, offset: usize, b
     Ok(())
 }
 
+/// A `bytes` object with these bytes, copied without letting other threads run.
+///
+/// # Errors
+/// MemoryError, where `PyBytes::new` panics.
+#[inline]
+pub(crate) fn new_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    // SAFETY: so many bytes are there; what comes back is a new `bytes`, or NULL with an exception set.
+    unsafe {
+        let object = ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t);
+        Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())
+    }
+}
+
 /// A `bytes` object with these bytes.
+///
+/// # Errors
+/// MemoryError.
 pub(crate) fn to_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     if bytes.len() < LONG_COPY {
-        return Ok(PyBytes::new(py, bytes));
+        return new_bytes(py, bytes);
     }
     // SAFETY: a new object of that length, whose content nobody looks at before it is written in the next lines.
     unsafe {

@@ -56,6 +56,12 @@ fn register() -> PyResult<()> {
     participants::try_me().map(drop).map_err(arena)
 }
 
+/// A queue between threads cannot grow.
+#[cold]
+pub(crate) fn no_memory_for_an_item() -> PyErr {
+    PyMemoryError::new_err("no memory for one more item in the queue")
+}
+
 /// For what found that this process takes no part.
 pub(crate) fn no_part() -> PyErr {
     register().err().unwrap_or_else(|| {

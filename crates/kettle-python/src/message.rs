@@ -5,8 +5,9 @@ use kettle_core::queue::{Body, INLINE_MAX, Parcel, Taken};
 use kettle_core::shared::ArenaStore;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyFloat, PyString};
+use pyo3::types::{PyFloat, PyString};
 
+use crate::buffers::new_bytes;
 use crate::compact;
 use crate::errors;
 use crate::memory::Lease;
@@ -70,7 +71,7 @@ pub(crate) fn rebuild<'py>(py: Python<'py>, taken: Taken<Block>, inline: &[u8]) 
         Tag::False => false.into_pyobject(py)?.to_owned().into_any(),
         Tag::Int => i64::from_ne_bytes(word()?).into_pyobject(py)?.into_any(),
         Tag::Float => PyFloat::new(py, f64::from_ne_bytes(word()?)).into_any(),
-        Tag::Bytes => PyBytes::new(py, bytes).into_any(),
+        Tag::Bytes => new_bytes(py, bytes)?.into_any(),
         Tag::Str => PyString::from_bytes(py, bytes)?.into_any(),
         Tag::Compact => compact::decode(py, bytes)?,
         Tag::Pickle => unreachable!("handled above"),
@@ -89,7 +90,7 @@ fn unpickle<'py>(py: Python<'py>, mut taken: Taken<Block>, inline: &[u8]) -> PyR
         .collect::<PyResult<Vec<_>>>()?;
     let pickle = match taken.block {
         Some(block) => Bound::new(py, Lease::new(block)?)?.into_any(),
-        None => PyBytes::new(py, inline).into_any(),
+        None => new_bytes(py, inline)?.into_any(),
     };
     pickle::loads(&pickle, buffers)
 }

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::exceptions::{PyException, PyKeyError, PyMemoryError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::{MutexExt, PyOnceLock};
@@ -187,17 +187,28 @@ impl Sink {
                 }
                 Err(_) => Vec::new(),
             },
-            Some(Pickle::Whole(bytes)) => bytes.as_bytes(py).to_vec(),
+            Some(Pickle::Whole(bytes)) => {
+                let mut joined = Vec::new();
+                append(&mut joined, bytes.as_bytes(py))?;
+                joined
+            }
             Some(Pickle::Joined(bytes)) => bytes,
         };
         // Not always bytes: a large buffer inside a pickle comes as what it is, an array of doubles perhaps.
         let result = buffers::with_bytes(&PyUntypedBuffer::get(data)?, |bytes| {
-            joined.extend_from_slice(bytes);
+            append(&mut joined, bytes)?;
             Ok(bytes.len())
         });
         self.0 = Some(Pickle::Joined(joined));
         result
     }
+}
+
+/// A pickle may be as long as memory allows: that there is no more of it is an error, and not the end of the process.
+fn append(pickle: &mut Vec<u8>, bytes: &[u8]) -> PyResult<()> {
+    pickle.try_reserve(bytes.len()).map_err(|_| PyMemoryError::new_err("no memory for a pickle"))?;
+    pickle.extend_from_slice(bytes);
+    Ok(())
 }
 
 /// Collects the buffers that pickling finds; tells pickle which to leave out.
@@ -293,7 +304,8 @@ fn pickle(py: Python<'_>, obj: &Bound<'_, PyAny>, out_of_band: bool) -> PyResult
 }
 
 fn fall_back(py: Python<'_>, obj: &Bound<'_, PyAny>, refused: PyErr) -> PyResult<Vec<u8>> {
-    if !refused.is_instance_of::<pyo3::exceptions::PyException>(py) {
+    // Where there was no memory for it, there is none to do it again.
+    if !refused.is_instance_of::<PyException>(py) || refused.is_instance_of::<PyMemoryError>(py) {
         return Err(refused);
     }
     // What the fallback cannot do either is told in the words of the first refusal.
@@ -354,7 +366,7 @@ pub(crate) fn dumps<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes
     let py = obj.py();
     Ok(match pickle(py, obj, false)?.0 {
         Pickle::Whole(bytes) => bytes.into_bound(py),
-        Pickle::Joined(bytes) => PyBytes::new(py, &bytes),
+        Pickle::Joined(bytes) => buffers::to_bytes(py, &bytes)?,
     })
 }
 

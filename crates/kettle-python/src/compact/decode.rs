@@ -4,13 +4,14 @@ use std::cell::RefCell;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyList, PyString, PyTuple};
 
 use super::keys::Keys;
 use super::{
     BYTES_1, BYTES_4, DICT_1, DICT_4, END, FALSE, FLOAT, INT_1, INT_4, INT_8, INT_16, KEY, LIST_1, LIST_4, NONE,
     REMEMBERED, SAME, STR_1, STR_4, TRUE, TUPLE_1, TUPLE_4,
 };
+use crate::buffers::new_bytes;
 
 thread_local! {
     /// Taken out while in use: making a container may start the garbage collector, and so anybody's code.
@@ -106,7 +107,7 @@ impl Decoder {
             }
             BYTES_1 | BYTES_4 => {
                 let len = rest.len(step == BYTES_1)?;
-                PyBytes::new(py, rest.take(len)?).into_any()
+                new_bytes(py, rest.take(len)?)?.into_any()
             }
             _ => return Err(torn()),
         })

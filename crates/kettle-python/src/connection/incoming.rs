@@ -113,7 +113,7 @@ impl Incoming {
 #[inline(never)]
 fn unpickle<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let _names = pickle::arrived(bytes);
-    pickle::loads(PyBytes::new(py, bytes).as_any(), Vec::new())
+    pickle::loads(buffers::new_bytes(py, bytes)?.as_any(), Vec::new())
 }
 
 #[inline(never)]

@@ -152,6 +152,7 @@ impl ObjectQueue {
             };
             match refused {
                 Refused::Compare(question) => comparisons.ask(&question)?,
+                Refused::OutOfMemory => return Err(errors::no_memory_for_an_item()),
                 Refused::ShutDown => return Err(errors::shut_down(py)),
                 Refused::MovedOut => {
                     drop(place);
@@ -176,6 +177,7 @@ impl ObjectQueue {
             match this.body.take_now(py.into(), &mut comparisons) {
                 Ok(item) => return Ok(item),
                 Err(Refused::Compare(question)) => comparisons.ask(&question)?,
+                Err(Refused::OutOfMemory) => return Err(errors::no_memory_for_an_item()),
                 Err(Refused::ShutDown) => return Err(errors::shut_down(py)),
                 Err(Refused::MovedOut) => {
                     drop(place);
@@ -281,7 +283,13 @@ impl ObjectQueue {
             return Err(PyValueError::new_err("max must be at least 1"));
         }
         let mut items = vec![Self::get(slf, Truth(true), timeout)?];
+        let mut for_the_list: Vec<Py<PyAny>> = Vec::new();
         while (items.len() as i64) < max {
+            // What is taken must not be lost for want of memory: what there is none for stays in the queue.
+            let grows = items.len() == items.capacity();
+            if grows && (items.try_reserve(1).is_err() || for_the_list.try_reserve_exact(items.capacity()).is_err()) {
+                break;
+            }
             match Self::get_nowait(slf) {
                 Ok(item) => items.push(item),
                 Err(e) if errors::is_empty_or_shut_down(py, &e)? => break,
@@ -292,6 +300,7 @@ impl ObjectQueue {
                 }
             }
         }
+        drop(for_the_list);
         PyList::new(py, items)
     }
 

@@ -7,6 +7,8 @@
 //! only looks and compares; carrying it out compares nothing and cannot fail. Giving up in the middle of a plan leaves
 //! the heap as it was, with every item in it once.
 
+use std::collections::TryReserveError;
+
 /// Compares the items of a queue by priority. It is asked under the queue's lock, so it may run nothing foreign, drop
 /// nothing and wait for nothing; what it cannot answer so it hands out as a question. Once the caller knows the answer,
 /// it tries again, with a judge that knows it too: the same operation on the same queue asks the same in the same
@@ -94,6 +96,11 @@ impl<T> StableHeap<T> {
     /// All items, in an order that is a heap too.
     pub(super) fn into_items(self) -> Vec<T> {
         self.entries.into_iter().map(|e| e.item).collect()
+    }
+
+    /// Sees to it that there is memory for one more.
+    pub(super) fn make_room(&mut self) -> Result<(), TryReserveError> {
+        self.entries.try_reserve(1)
     }
 
     /// Where `item` would go.

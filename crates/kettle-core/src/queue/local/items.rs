@@ -1,6 +1,6 @@
 //! What a queue keeps its items in: a ring, a stack or a heap.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 use super::heap::StableHeap;
 
@@ -37,6 +37,16 @@ impl<T> Items<T> {
             Self::Fifo(ring) => ring.len(),
             Self::Lifo(stack) => stack.len(),
             Self::Priority(heap) => heap.len(),
+        }
+    }
+
+    /// Sees to it that there is memory for one more.
+    #[inline]
+    pub(super) fn make_room(&mut self) -> Result<(), TryReserveError> {
+        match self {
+            Self::Fifo(ring) => ring.try_reserve(1),
+            Self::Lifo(stack) => stack.try_reserve(1),
+            Self::Priority(heap) => heap.make_room(),
         }
     }
 

@@ -62,6 +62,8 @@ pub enum Refused<Q> {
     MovedOut,
     /// Something must be compared first.
     Compare(Q),
+    /// There is no memory for one more.
+    OutOfMemory,
 }
 
 /// Why no item was marked as done.
@@ -203,6 +205,9 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         }
         if !state.has_room() {
             return Err((item, Refused::NotNow));
+        }
+        if state.items.make_room().is_err() {
+            return Err((item, Refused::OutOfMemory));
         }
         match &mut state.items {
             Items::Fifo(ring) => ring.push_back(item),

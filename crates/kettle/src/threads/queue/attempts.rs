@@ -5,12 +5,14 @@ use std::convert::Infallible;
 use kettle_core::queue::local::{Judge, LocalQueue, Refused, Sign};
 use kettle_core::wait::Patience;
 
+use crate::error::OutOfMemory;
 use crate::queue::{GetError, PutError};
 
 /// What can be refused, when no comparison is ever left open and nothing ever moves out.
 enum Refusal {
     NotNow,
     ShutDown,
+    OutOfMemory,
 }
 
 impl From<Refused<Infallible>> for Refusal {
@@ -18,6 +20,7 @@ impl From<Refused<Infallible>> for Refusal {
         match refused {
             Refused::NotNow => Self::NotNow,
             Refused::ShutDown => Self::ShutDown,
+            Refused::OutOfMemory => Self::OutOfMemory,
             Refused::MovedOut => unreachable!("nobody asked for that"),
             Refused::Compare(never) => match never {},
         }
@@ -59,6 +62,9 @@ pub(super) fn put<T>(
         Ok(()) => Some(Ok(())),
         Err((item, refused)) => match refused.into() {
             Refusal::ShutDown => Some(Err(PutError::ShutDown(item))),
+            Refusal::OutOfMemory => {
+                Some(Err(PutError::OutOfMemory(item, OutOfMemory::new("there is no memory for one more item"))))
+            }
             Refusal::NotNow => {
                 in_hand = Some(item);
                 None
@@ -84,7 +90,8 @@ pub(super) fn get<T>(
     let mut attempt = || match queue.take_now((), &mut judge).map_err(Refusal::from) {
         Ok(item) => Some(Ok(item)),
         Err(Refusal::ShutDown) => Some(Err(GetError::ShutDown)),
-        Err(Refusal::NotNow) => None,
+        // To take one needs no memory.
+        Err(Refusal::NotNow | Refusal::OutOfMemory) => None,
     };
     match attempt() {
         None => insist(queue, Sign::Item, patience, attempt).unwrap_or(Err(GetError::Empty)),
