@@ -4,6 +4,7 @@ They are the standard library's. Their server is a process of this package, so t
 happens; inside it, as there, one process's threads share ordinary objects.
 """
 
+import threading
 from multiprocessing import managers as _standard
 from multiprocessing.managers import BaseProxy, Token
 from typing import Any
@@ -24,8 +25,30 @@ def __getattr__(name: str) -> Any:
 _standard.listener_client["pickle"] = (Listener, Client)  # type: ignore[attr-defined]
 
 
+class _Server(_standard.Server):
+    """A server that goes on when it cannot take a client: the standard one takes no others after that, and these wait
+    for ever to be answered."""
+
+    def accepter(self) -> None:
+        while True:
+            try:
+                connection = self.listener.accept()  # type: ignore[attr-defined]
+            except OSError:
+                continue
+            try:
+                threading.Thread(target=self.handle_request, args=(connection,), daemon=True).start()
+            except (MemoryError, RuntimeError):  # there is no room for a thread
+                connection.close()
+
+
+class _SharedMemoryServer(_Server, _standard.SharedMemoryServer):
+    pass
+
+
 class BaseManager(_standard.BaseManager):
     """A manager without types: `register` them. See the standard library for the parameters."""
+
+    _Server = _Server
 
     def __init__(
         self,
@@ -50,6 +73,8 @@ SyncManager.register("Pool", pool.Pool, _standard.PoolProxy)  # type: ignore[att
 
 class SharedMemoryManager(BaseManager, _standard.SharedMemoryManager):
     """A manager that removes the named shared memory made through it when it shuts down."""
+
+    _Server = _SharedMemoryServer
 
     def SharedMemory(self, size: int) -> shared_memory.SharedMemory:
         """A new block of `size` bytes, tracked by the manager."""
