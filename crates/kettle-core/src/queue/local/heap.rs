@@ -98,8 +98,8 @@ impl<T> StableHeap<T> {
         self.entries.into_iter().map(|e| e.item).collect()
     }
 
-    /// Sees to it that there is memory for one more.
-    pub(super) fn make_room(&mut self) -> Result<(), TryReserveError> {
+    /// Makes room for one more at least.
+    pub(super) fn grow(&mut self) -> Result<(), TryReserveError> {
         self.entries.try_reserve(1)
     }
 
@@ -167,7 +167,6 @@ impl<T> StableHeap<T> {
         Some(core::mem::replace(&mut self.entries[at], last).item)
     }
 
-    #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.entries.capacity()
     }

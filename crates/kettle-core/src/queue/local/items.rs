@@ -41,12 +41,22 @@ impl<T> Items<T> {
     }
 
     /// Sees to it that there is memory for one more.
-    #[inline]
+    #[inline(always)]
     pub(super) fn make_room(&mut self) -> Result<(), TryReserveError> {
+        let is_full = match self {
+            Self::Fifo(ring) => ring.len() == ring.capacity(),
+            Self::Lifo(stack) => stack.len() == stack.capacity(),
+            Self::Priority(heap) => heap.len() == heap.capacity(),
+        };
+        if is_full { self.grow() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Result<(), TryReserveError> {
         match self {
             Self::Fifo(ring) => ring.try_reserve(1),
             Self::Lifo(stack) => stack.try_reserve(1),
-            Self::Priority(heap) => heap.make_room(),
+            Self::Priority(heap) => heap.grow(),
         }
     }
 
