@@ -23,12 +23,12 @@ pub unsafe trait Body: Send + Sync + Sized + 'static {
     /// A number from 16 to 2^24 - 1 that no other body has.
     const KIND: u32;
 
-    /// Gets what it needs in the arena besides itself. Called once, when it is at `off` and nobody else knows of it; if
-    /// there is an error, [`teardown`](Self::teardown) follows.
+    /// Allocates what the body needs in the arena besides itself. Called once, when the body is at `off` and is not shared
+    /// yet; after an error, [`teardown`](Self::teardown) follows.
     ///
     /// # Errors
     /// When there is no room.
-    fn furnish(&self, off: Off) -> Result<(), ArenaError> {
+    fn set_up(&self, off: Off) -> Result<(), ArenaError> {
         let _ = off;
         Ok(())
     }
@@ -77,7 +77,7 @@ impl<T: Body> Handle<T> {
         registry::lock()?.add(&raw);
         raw.publish();
         let handle = Self { raw, _body: PhantomData };
-        handle.furnish(raw.off())?;
+        handle.set_up(raw.off())?;
         Ok(handle)
     }
 

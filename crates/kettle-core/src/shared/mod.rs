@@ -220,7 +220,7 @@ words_only! {
 unsafe impl Body for sync::Barrier {
     const KIND: u32 = kind::BARRIER;
 
-    fn furnish(&self, off: Off) -> Result<(), ArenaError> {
+    fn set_up(&self, off: Off) -> Result<(), ArenaError> {
         parties::make(self, off)
     }
 

@@ -266,7 +266,7 @@ impl<'e, S: Sink> At<'e, S> {
 }
 
 /// A number of any length.
-fn long_varint(sink: &mut impl Sink, mut number: u128) {
+fn wide_varint(sink: &mut impl Sink, mut number: u128) {
     while number >= 0x80 {
         sink.push(number as u8 | 0x80);
         number >>= 7;
@@ -372,7 +372,7 @@ impl<'e, S: Sink> Serializer for At<'e, S> {
 
     fn serialize_i128(self, v: i128) -> Result<(), Error> {
         self.sink.note(Event::Signed(128));
-        long_varint(self.sink, ((v << 1) ^ (v >> 127)) as u128);
+        wide_varint(self.sink, ((v << 1) ^ (v >> 127)) as u128);
         Ok(())
     }
 
@@ -398,7 +398,7 @@ impl<'e, S: Sink> Serializer for At<'e, S> {
 
     fn serialize_u128(self, v: u128) -> Result<(), Error> {
         self.sink.note(Event::Unsigned(128));
-        long_varint(self.sink, v);
+        wide_varint(self.sink, v);
         Ok(())
     }
 

@@ -195,7 +195,7 @@ fn select(watched: &mut [Watch], timeout: &mut libc::timespec) -> io::Result<usi
     const BITS: usize = libc::c_ulong::BITS as usize;
     let count = watched.iter().filter_map(|w| usize::try_from(w.0.fd).ok()).max().map_or(0, |fd| fd + 1);
     let mut sets = [libc::POLLIN, libc::POLLOUT].map(|events| (events, vec![0 as libc::c_ulong; count.div_ceil(BITS)]));
-    let mut none_to_wait_for = false;
+    let mut is_one_ready = false;
     for watch in &mut *watched {
         let Watch(libc::pollfd { fd, events, revents }) = watch;
         *revents = 0;
@@ -207,20 +207,20 @@ fn select(watched: &mut [Watch], timeout: &mut libc::timespec) -> io::Result<usi
         } else if *events == 0 && has_no_other_end(*fd) {
             *revents = libc::POLLHUP;
         }
-        none_to_wait_for |= *revents != 0;
+        is_one_ready |= *revents != 0;
         for (_, set) in sets.iter_mut().filter(|(event, _)| *revents == 0 && *events & event != 0) {
             set[bit / BITS] |= 1 << (bit % BITS);
         }
     }
-    if none_to_wait_for {
+    if is_one_ready {
         *timeout = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     }
     let [(_, readable), (_, writable)] = &mut sets;
     // SAFETY: both sets have a bit for each number below the count; the kernel writes the time that is left into the time-out.
     let n = unsafe {
-        let nobody = core::ptr::null_mut::<libc::c_ulong>();
+        let none = core::ptr::null_mut::<libc::c_ulong>();
         let (readable, writable) = (readable.as_mut_ptr(), writable.as_mut_ptr());
-        libc::syscall(libc::SYS_pselect6, count, readable, writable, nobody, core::ptr::from_mut(timeout), nobody)
+        libc::syscall(libc::SYS_pselect6, count, readable, writable, none, core::ptr::from_mut(timeout), none)
     };
     size(n as isize)?;
     for Watch(libc::pollfd { fd, events, revents }) in &mut *watched {
