@@ -49,7 +49,7 @@ impl Queue {
 
     fn put_parcel(&self, py: Python<'_>, parcel: Outgoing<'_>, deadline: Deadline) -> PyResult<()> {
         let place = place_of(&self.body);
-        // In the ordinary case there is room and nobody in the way: no need to leave the interpreter. A process that takes
+        // In the ordinary case there is room and the lock is free: no need to leave the interpreter. A process that takes
         // no part cannot take the queue's lock, so it finds the queue full here.
         let parcel = match self.body.put(place, parcel, &Patience::instant()) {
             Ok(()) => return Ok(()),

@@ -1,5 +1,5 @@
 //! A process that cannot take part in its session, since the table of processes is full: what needs to name it says so by
-//! the error that it has, and nobody panics.
+//! the error that it has, and none panics.
 //!
 //! By itself, since the table stays full.
 
@@ -50,7 +50,7 @@ fn everything_says_so() -> Result<(), Box<dyn std::error::Error>> {
     assert!(matches!(Queue::<u8>::new(), Err(e) if said(&e)));
     assert_eq!((barrier.statistics().waiting, barrier.is_broken()), (0, false), "it did not arrive");
 
-    // What names nobody goes on.
+    // What does not name its process goes on.
     event.set();
     event.wait();
     drop(semaphore.acquire());

@@ -116,8 +116,8 @@ impl Consumers {
         Err(S::damaged(What::Holders, 0, link.load(Ordering::Relaxed)))
     }
 
-    /// Visits all entries, with their words, in turn until `visit` gives something, or one is damaged: nobody would ever
-    /// lower that one.
+    /// Calls `visit` with each entry and its word in turn, until it returns something. A damaged entry is an error: its
+    /// count would never go down.
     fn find<'a, S: Store, T>(
         &'a self,
         mut visit: impl FnMut(&'a AtomicU64, u64) -> Option<T>,
@@ -198,7 +198,7 @@ impl Consumers {
     }
 
     pub(super) fn outstanding<S: Store>(&self) -> Result<u32, Trouble> {
-        // Threads are counted where they have no other name, and there is nobody else.
+        // Used only in a queue between the threads of one process, where entries cannot tell them apart; elsewhere it is 0.
         let mut sum = (look::<S>(&self.threads)? & COUNT) as u32;
         self.find::<S, ()>(|_, word| {
             sum = sum.saturating_add((word & COUNT) as u32);

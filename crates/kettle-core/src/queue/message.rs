@@ -211,8 +211,8 @@ mod tests {
         7 << 32 | len as u64 | flags | (parts as u64) << 48
     }
 
-    /// What is read where `head` stands before units that all name something, of which `left` are the message's at most:
-    /// how many units it takes, and how many blocks it has.
+    /// Reads a message that begins with `head` and may take `left` units at most; each unit behind the head names a block.
+    /// Returns the number of its units and of its blocks.
     fn read(head: u64, left: usize) -> Option<(u32, usize)> {
         let mut units = vec![8; 1 + INLINE_MAX / UNIT + PARTS_MAX];
         units[0] = head;

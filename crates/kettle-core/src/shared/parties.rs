@@ -19,7 +19,7 @@ pub(super) fn make(barrier: &Barrier, off: Off) -> Result<(), ArenaError> {
         return Ok(());
     }
     let list = arena::allocate(kind::PARTIES, len)?;
-    // SAFETY: fresh memory of that length, which nobody else knows yet.
+    // SAFETY: fresh memory of that length, which is not shared yet.
     unsafe { list.data().write_bytes(0, len) };
     list.set_home(off.to_bits(), 0);
     list.publish();
@@ -38,7 +38,7 @@ pub(super) fn list(place: u64) -> Result<&'static [AtomicU64], NoWords> {
     Ok(unsafe { slice::from_raw_parts(raw.data().cast().as_ptr(), raw.len() / size_of::<AtomicU64>()) })
 }
 
-/// Frees the list of a barrier that nobody uses any more, if it has one.
+/// Frees the list of a barrier that is not used any more, if it has one.
 pub(super) fn free(barrier: &Barrier) {
     let place = barrier.further();
     if place == 0 {
@@ -50,7 +50,7 @@ pub(super) fn free(barrier: &Barrier) {
     // Should this process die in the middle of it, the list is found as its.
     if list.stamp(Participant::of(me)).is_ok() {
         barrier.set_further(0);
-        // SAFETY: nobody uses the barrier, and no list belongs to two.
+        // SAFETY: the barrier is not used any more, and a list belongs to one barrier.
         unsafe { list.free() };
     }
 }

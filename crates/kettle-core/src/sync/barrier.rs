@@ -34,7 +34,7 @@ use crate::wait::{EventCount, Patience, Stopped};
 /// [ participant   ][ its parties  ]        0: free
 /// ```
 ///
-/// The threads of a process die together, so they share an entry, and where there is nobody but threads there is none.
+/// The threads of a process die together, so they share an entry; a barrier between threads of one process has none.
 /// There are as many entries as parties, so there is room for a round; a party that finds none left waits until one
 /// of an earlier round is out of the door. A barrier has room for [`SIGNED`](Self::SIGNED) entries; the others stand in
 /// a list of their own, which the place provides that the barrier comes to ([`Home::words`]).
@@ -161,7 +161,7 @@ impl Barrier {
         }
     }
 
-    /// Is for `parties` from now on. For a barrier between threads, which needs no entries, that nobody waits at.
+    /// Is for `parties` from now on. For a barrier between threads, which needs no entries, while no thread waits there.
     pub fn reinit(&self, parties: u32) {
         self.parties.store(parties, Ordering::SeqCst);
     }
@@ -171,7 +171,7 @@ impl Barrier {
         (self.parties() as usize).saturating_sub(Self::SIGNED)
     }
 
-    /// Says where these are; see [`Home::words`]. To be called before anybody else knows of the barrier.
+    /// Says where these are; see [`Home::words`]. To be called before the barrier is shared.
     pub fn set_further(&self, place: u64) {
         self.further.store(place, Ordering::Release);
     }
@@ -196,7 +196,8 @@ impl Barrier {
             Signature::NoRoom if self.is_broken() => return Err(BarrierError::Broken),
             Signature::NoRoom => return Ok(None),
         };
-        // Whoever cannot go on must not be missed: who has not arrived is crossed out, who has breaks the round.
+        // The others must not wait for a party that cannot go on: before it arrives it is crossed out, afterwards it breaks
+        // the round.
         let not_here = OnUnwind::new(|| self.cross_out::<H>(signed));
         crash_point("barrier.arrive.signed");
         not_here.done();
@@ -315,7 +316,7 @@ impl Barrier {
     pub fn find_dead<H: Home>(&self) -> bool {
         // Before the list: a round that has ended since must not suffer for it.
         let round = round_of(self.state.load(Ordering::SeqCst));
-        // Where the list cannot be looked at, nobody arrived who stands there; or the session is marked.
+        // A list that cannot be mapped has no entry of a party that arrived; a damaged one has marked the session.
         let Ok(mut entries) = self.entries::<H>() else { return false };
         let dead = entries.any(|entry| Self::is_dead::<H>(entry.load(Ordering::SeqCst)));
         dead && self.break_round::<H>(round)

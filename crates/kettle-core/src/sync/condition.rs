@@ -64,7 +64,7 @@ impl Waiter {
     }
 }
 
-/// Why nobody can wait.
+/// Why the caller cannot wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnrolError {
     /// As many wait already as there are places.
