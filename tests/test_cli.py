@@ -106,8 +106,33 @@ def test_an_error_while_importing_shows_the_programs_lines_only(write, tmp_path)
     assert kettle("run", "program.py", cwd=tmp_path).stderr == python("program.py", cwd=tmp_path).stderr
 
 
-def test_ctrl_c_ends_it_like_python(write, tmp_path):
-    write("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
+EXECUTOR = """
+import atexit, queue, threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+go_on = threading.Event()
+executor = ThreadPoolExecutor(2)
+futures = [executor.submit(go_on.wait) for _ in range(2)]
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import time; print('ready', flush=True); time.sleep(60)",
+        # What runs after the interrupt: workers that come to their end, and handlers.
+        EXECUTOR + "threading._register_atexit(go_on.set); print('ready', flush=True); futures[0].result()",
+        EXECUTOR + "threading._register_atexit(go_on.set); print('ready', flush=True); next(as_completed(futures))",
+        EXECUTOR + "go_on.set(); results = executor.map(abs, [1]); again = threading.Event()\n"
+        "last = executor.submit(again.wait); threading._register_atexit(again.set)\n"
+        "print('ready', flush=True); last.result()",
+        EXECUTOR + "go_on.set(); items = queue.Queue(); atexit.register(items.put, 1)\n"
+        "atexit.register(lambda: print(executor.statistics(), threading.Lock().locked()))\n"
+        "print('ready', flush=True); items.get()",
+    ],
+)
+def test_ctrl_c_ends_it_like_python(write, tmp_path, program):
+    write(program)
     command = [sys.executable, "-m", "kettle", "run", "program.py"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         assert process.stdout.readline() == "ready\n"
@@ -118,7 +143,8 @@ def test_ctrl_c_ends_it_like_python(write, tmp_path):
         errors = process.communicate(timeout=LIMIT)[1]
     assert process.returncode == -signal.SIGINT
     assert errors.count("Traceback") == 1
-    assert "kettle" not in errors
+    assert "cli.py" not in errors
+    assert "_program.py" not in errors
 
 
 FAMILY = """

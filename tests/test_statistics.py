@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 
@@ -27,6 +28,21 @@ def test_a_record_that_cannot_be_changed(make):
         assert f"{name}={getattr(record, name)!r}" in repr(record)
         with pytest.raises((AttributeError, TypeError)):
             setattr(record, name, 1)
+
+
+def test_a_record_is_like_a_named_tuple():
+    record = mp.JoinableQueue(5).statistics()
+    assert type(record)._make(record) == record == tuple(getattr(record, name) for name in record._fields)
+    assert record._asdict()["maxsize"] == 5
+    assert record._replace(size=4).size == 4
+    assert copy.deepcopy(record) == record
+    assert isinstance(record, tuple)
+    with pytest.raises(TypeError, match="no field 'colour'"):
+        record._replace(colour="red")
+    with pytest.raises(TypeError, match="misses the field"):
+        type(record)(1)
+    with pytest.raises(TypeError, match="was given 1"):
+        type(record)._make([1])
 
 
 def test_of_a_queue():

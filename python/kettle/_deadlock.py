@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections import namedtuple
 
 from kettle._core import native
+from kettle._records import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["deadlock"]
 
-Waiting = namedtuple("Waiting", ["pid", "tid", "thread", "waits_for", "holds", "stack"])
-Waiting.__doc__ = "One of the threads that wait for each other."
+Waiting = record(
+    "Waiting",
+    ["pid", "tid", "thread", "waits_for", "holds", "stack"],
+    module=__name__,
+    doc="One of the threads that wait for each other.",
+)
 
 
 def deadlock(policy: Policy | None = None) -> str:

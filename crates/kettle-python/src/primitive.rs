@@ -232,7 +232,7 @@ pub(crate) fn record<'py>(py: Python<'py>, name: &str, fields: &[(&str, u64)]) -
         Some(class) => class,
         None => {
             let names: Vec<&str> = fields.iter().map(|(n, _)| *n).collect();
-            let class = py.import("collections")?.getattr("namedtuple")?.call1((name, names))?;
+            let class = py.import("kettle._records")?.getattr("record")?.call1((name, names))?;
             // Of several threads that come here at once, one is the first.
             classes.call_method1(intern!(py, "setdefault"), (name, class))?
         }
