@@ -284,13 +284,13 @@ def test_a_handle_of_another_session_in_a_message():
 def test_a_token_of_nonsense(kind):
     primitive = kind()
     native = getattr(primitive, "_items", primitive)
-    own = bytes(native._token())
+    own = bytes(native._kettle_token())
     for token in (b"", b"nonsense", own[:-1], own + b"\0"):
         with pytest.raises(ValueError):
-            type(native)._from_token(token)
+            type(native)._kettle_from_token(token)
     other = mp.Lock() if kind is not mp.Lock else mp.Event()
     with pytest.raises(ValueError):
-        type(native)._from_token(other._token())
+        type(native)._kettle_from_token(other._kettle_token())
 
 
 # ------------------------------------------------------------------------------------------- release, done, get_many

@@ -136,9 +136,9 @@ async def test_a_cancelled_waiter_passes_its_notification_on():
             return await condition.await_notify()
 
     first, second = asyncio.ensure_future(wait()), None
-    await until(lambda: condition._waiting() == 1)
+    await until(lambda: condition._kettle_waiting() == 1)
     second = asyncio.ensure_future(wait())
-    await until(lambda: condition._waiting() == 2)
+    await until(lambda: condition._kettle_waiting() == 2)
     with condition:
         condition.notify()
     first.cancel()
@@ -153,7 +153,7 @@ async def test_a_condition_over_a_strangers_lock_says_that_it_cannot_be_awaited(
     with condition:
         with pytest.raises(TypeError, match=r"kettle\.threading"):
             await condition.await_notify()
-        assert condition._waiting() == 0
+        assert condition._kettle_waiting() == 0
 
 
 @runs

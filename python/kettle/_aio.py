@@ -37,9 +37,9 @@ class Waitable(Protocol):
     """A primitive of the core."""
 
     @property
-    def _key(self) -> int: ...
-    def _arm(self, door: int, /) -> object: ...
-    def _disarm(self, door: int, /) -> object: ...
+    def _kettle_key(self) -> int: ...
+    def _kettle_arm(self, door: int, /) -> object: ...
+    def _kettle_disarm(self, door: int, /) -> object: ...
 
 
 class Source(NamedTuple):
@@ -53,7 +53,7 @@ class Source(NamedTuple):
     @classmethod
     def of(cls, primitive: Waitable) -> "Source":
         """That the primitive's non-blocking call may succeed."""
-        return cls(primitive._key, (id(primitive),), primitive._arm, primitive._disarm)
+        return cls(primitive._kettle_key, (id(primitive),), primitive._kettle_arm, primitive._kettle_disarm)
 
 
 async def retry(

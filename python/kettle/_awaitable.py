@@ -48,7 +48,7 @@ class AwaitSet:
 
 
 class AwaitNotify:
-    """`await_notify` and `async with`, for a condition that has `_lock`, and `_let_go` to leave it."""
+    """`await_notify` and `async with`, for a condition that has `_lock`, and `_kettle_let_go` to leave it."""
 
     _lock: Any
 
@@ -69,21 +69,26 @@ class AwaitNotify:
 
         from kettle._aio import PENDING, Source, retry
 
-        self._must_be_held("await_notify")
-        ticket = self._enroll()
+        self._kettle_must_be_held("await_notify")
+        ticket = self._kettle_enroll()
         notified, count = False, 0
 
         def source() -> Source:
-            return Source(self._key, (id(self), ticket), lambda door: self._leave_door(ticket, door), lambda door: None)
+            return Source(
+                self._kettle_key,
+                (id(self), ticket),
+                lambda door: self._kettle_leave_door(ticket, door),
+                lambda door: None,
+            )
 
         try:
-            count = self._let_go()
-            poll = self._poll
+            count = self._kettle_let_go()
+            poll = self._kettle_poll
             notified = await retry(source, lambda: poll(ticket) or PENDING, timeout) is not PENDING
             return notified
         finally:
             if not notified:
-                self._withdraw(ticket)
+                self._kettle_withdraw(ticket)
             cancelled = None
             while count:
                 try:
@@ -96,7 +101,7 @@ class AwaitNotify:
 
 
 class AwaitAll:
-    """`await_all`, for a barrier that has its action and its time-out in `_settings`."""
+    """`await_all`, for a barrier that has its action and its time-out in `_kettle_settings`."""
 
     async def await_all(self: Any, timeout: float | None = None) -> int:
         """As `wait`, without blocking the event loop. The barrier breaks if this is cancelled."""
@@ -104,10 +109,10 @@ class AwaitAll:
 
         from kettle._aio import PENDING, Source, retry
 
-        action, default = self._settings
+        action, default = self._kettle_settings
         timeout = default if timeout is None else timeout
         # None while the last ones of the round before are still on their way out.
-        arrival = await retry(lambda: Source.of(self), lambda: self._arrive() or PENDING, timeout)
+        arrival = await retry(lambda: Source.of(self), lambda: self._kettle_arrive() or PENDING, timeout)
         if arrival is PENDING:
             self.abort()
             raise BrokenBarrierError

@@ -84,7 +84,7 @@ def _this_thread() -> str:
 def _named(lock: Any) -> str:
     kind = "RLock" if isinstance(lock, (native.RLock, native.HeapRLock)) else "Lock"
     name = getattr(lock, "name", None)
-    made = lock._made()
+    made = lock._kettle_made()
     where = f", made at {made[0]}:{made[1]}" if made else "" if name is not None else f" at {id(lock):#x}"
     return f"{kind}{where.removeprefix(',')}" if name is None else f"{kind} {name!r}{where}"
 

@@ -26,9 +26,10 @@ import types
 from collections import deque
 from heapq import heappop, heappush
 from queue import Empty, Full
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from kettle._core import native
+from kettle._parametrized import Parametrized
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -47,7 +48,7 @@ def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
 
 
-class _Base(native.ObjectQueue, Generic[T]):
+class _Base(Parametrized[T], native.ObjectQueue):
     """What all queues here share, beside what the core has."""
 
     #: What the queue was named.
@@ -165,8 +166,6 @@ class SimpleQueue(_Base[T]):
     def __init__(self, *, name: str | None = None) -> None:
         if name is not None:
             self.name = name
-
-    __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
 class _Outside:
@@ -333,8 +332,6 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
                 outside.all_tasks_done.notify_all()
             outside.not_empty.notify_all()
             outside.not_full.notify_all()
-
-    __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
 class LifoQueue(Queue[T], _standard.LifoQueue):  # type: ignore[type-arg]

@@ -143,7 +143,7 @@ class RLock(AwaitAcquire, native.HeapRLock):
     def __repr__(self) -> str:
         told = self.statistics()
         ident = next((t.ident for t in _standard.enumerate() if t.native_id == told.owner_tid), told.owner_tid)
-        return f"<{_described(self)} owner={ident} count={self._held()} at {id(self):#x}>"
+        return f"<{_described(self)} owner={ident} count={self._kettle_held()} at {id(self):#x}>"
 
 
 def _described(lock: Lock | RLock) -> str:
@@ -178,7 +178,7 @@ class Semaphore(AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):  # typ
     name: str | None = None
 
     def __init__(self, value: int = 1, *, name: str | None = None) -> None:
-        self._begin(value if type(value) is int else _permits(value), False)
+        self._kettle_begin(value if type(value) is int else _permits(value), False)
         if name is not None:
             self.name = name
 
@@ -191,7 +191,7 @@ class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):  # type: ignore[m
     """Permits, `value` of them at first and at most: `release` raises ValueError beyond that."""
 
     def __init__(self, value: int = 1, *, name: str | None = None) -> None:
-        self._begin(value if type(value) is int else _permits(value), True)
+        self._kettle_begin(value if type(value) is int else _permits(value), True)
         if name is not None:
             self.name = name
 
@@ -220,15 +220,15 @@ class Condition(AwaitNotify, native.HeapCondition, _standard.Condition):
         self.release: Callable[[], None] = lock.release
         if hasattr(lock, "locked"):
             self.locked: Callable[[], bool] = lock.locked
-        self._begin(lock, type(lock) is RLock or type(lock) is _LockClass)
+        self._kettle_begin(lock, type(lock) is RLock or type(lock) is _LockClass)
         if name is not None:
             self.name = name
 
-    def _must_be_held(self, caller: str) -> None:
+    def _kettle_must_be_held(self, caller: str) -> None:
         if not self._is_owned():
             raise RuntimeError(f"{caller}() needs the lock: acquire() it first")
 
-    def _let_go(self) -> int:
+    def _kettle_let_go(self) -> int:
         """Releases the lock as often as it is held; says how often."""
         lock = self._lock
         if isinstance(lock, native.HeapRLock):
@@ -251,10 +251,10 @@ class Condition(AwaitNotify, native.HeapCondition, _standard.Condition):
 
     @property
     def _waiters(self) -> range:
-        return range(self._waiting())
+        return range(self._kettle_waiting())
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}({self._lock}, {self._waiting()})>"
+        return f"<{type(self).__name__}({self._lock}, {self._kettle_waiting()})>"
 
 
 @native.quicken

@@ -163,7 +163,7 @@ def plant(plan: Plan, method: str, threshold: float) -> float:
     assert len(reports) == plan.may_open(), reports
     assert len(members) == len(plan.members)
     assert onlookers == sorted(lock for _, lock in plan.onlookers)
-    assert not any(lock._owner() for lock in shared.locks.values())
+    assert not any(lock._kettle_owner() for lock in shared.locks.values())
     told = [(i, error, waited) for i, (_, _, error, waited) in members.items() if error is not None]
     assert len(told) == 1, f"{len(told)} were told: {told}"
     _check(plan, members, *told[0][:2])

@@ -111,11 +111,11 @@ def test_whoever_inherits_a_notification_dies_too():
 def withdraw_what_was_granted(condition, results, ready):
     _native.arm_crash_point("condition.withdraw.passed-on")
     with condition:
-        ticket = condition._enroll()
+        ticket = condition._kettle_enroll()
         ready.release()
         assert results.get(timeout=LIMIT) == "another waits"
-        condition._notify(1)  # to this process, which is first in line
-        condition._withdraw(ticket)
+        condition._kettle_notify(1)  # to this process, which is first in line
+        condition._kettle_withdraw(ticket)
 
 
 def test_death_after_passing_a_notification_on():
@@ -124,11 +124,11 @@ def test_death_after_passing_a_notification_on():
     victim = ctx.Process(target=withdraw_what_was_granted, args=(condition, results, ready))
     victim.start()
     assert ready.acquire(timeout=LIMIT)
-    ticket = condition._enroll()
+    ticket = condition._kettle_enroll()
     results.put("another waits")
     victim.join(LIMIT)
     assert victim.exitcode == -signal.SIGKILL
-    assert condition._await(ticket, PROMPT) is True
+    assert condition._kettle_await(ticket, PROMPT) is True
     victim.close()
 
 

@@ -117,13 +117,13 @@ def put(queue):
 def test_the_other_processes_ring(bell, stranger):
     queue = mp.Queue()
     items = queue._items
-    items._arm(bell.door)
+    items._kettle_arm(bell.door)
     for _ in range(100):
         stranger.sendto(b"x", name_of(bell))
     process = mp.get_context("spawn").Process(target=put, args=(queue,))
     process.start()
     select.select([bell], [], [])
-    assert bell.drain() == [items._key]
+    assert bell.drain() == [items._kettle_key]
     process.join()
 
 
@@ -134,11 +134,11 @@ def test_the_name_of_a_bell_that_is_gone_is_no_use(bell):
     queue = mp.Queue()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as squatter:
         squatter.bind(name)
-        queue._items._arm(door)
-        queue._items._arm(bell.door)
+        queue._items._kettle_arm(door)
+        queue._items._kettle_arm(bell.door)
         queue.put("rings the one that is gone, whose loop was killed, say")
         queue.put("rings the other")
-        assert bell.drain() == [queue._items._key]
+        assert bell.drain() == [queue._items._kettle_key]
         heard = squatter.recv(100)
         # It was told the secret of that bell, and of no other.
         squatter.sendto(heard, name_of(bell))

@@ -95,7 +95,7 @@ impl Barrier {
     }
 
     /// The action and the default time-out, which travel beside the token.
-    fn _configure(&self, py: Python<'_>, action: Option<Py<PyAny>>, timeout: Option<f64>) {
+    fn _kettle_configure(&self, py: Python<'_>, action: Option<Py<PyAny>>, timeout: Option<f64>) {
         let settings = Settings { action, timeout };
         let mut place = self.settings.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
         let before = std::mem::replace(&mut *place, settings);
@@ -116,7 +116,7 @@ impl Barrier {
     }
 
     /// Arrives without waiting: None if the round before is still being ended.
-    fn _arrive(slf: &Bound<'_, Self>) -> PyResult<Option<Arrival>> {
+    fn _kettle_arrive(slf: &Bound<'_, Self>) -> PyResult<Option<Arrival>> {
         errors::take_part()?;
         let arrival = slf.get().body.arrive::<Processes>().map_err(|e| broken(slf.py(), e))?;
         Ok(arrival.map(|a| Arrival { at: At::Arena(slf.clone().unbind()), arrival: Mutex::new(Some(a)) }))

@@ -32,7 +32,7 @@ impl Condition {
     }
 
     /// Under the lock: becomes a waiter; gives its ticket.
-    fn _enroll(&self) -> PyResult<u32> {
+    fn _kettle_enroll(&self) -> PyResult<u32> {
         errors::check()?;
         self.body.enrol::<Processes>().map(Waiter::index).map_err(|e| match e {
             EnrolError::NoPart => errors::no_part(),
@@ -45,42 +45,42 @@ impl Condition {
 
     /// Without the lock: until notified (True) or late (False). The ticket is given up in any case.
     #[pyo3(signature = (ticket, timeout=None))]
-    fn _await(&self, py: Python<'_>, ticket: u32, timeout: Option<f64>) -> PyResult<bool> {
+    fn _kettle_await(&self, py: Python<'_>, ticket: u32, timeout: Option<f64>) -> PyResult<bool> {
         let body = &self.body;
         let waiter = Waiter::from_index(ticket);
         errors::in_time(wait_outside(py, deadline(true, timeout), |p| body.wait::<Processes>(waiter, p))?)
     }
 
     /// Asks that the doorbell `door` be rung when the ticket is granted.
-    fn _leave_door(&self, ticket: u32, door: u64) {
+    fn _kettle_leave_door(&self, ticket: u32, door: u64) {
         if let Some(door) = Door::from_bits(door) {
-            self.body.leave_door(Waiter::from_index(ticket), door.calling(self._key()));
+            self.body.leave_door(Waiter::from_index(ticket), door.calling(self._kettle_key()));
         }
     }
 
     /// Whether the ticket was granted; if so it is taken.
-    fn _poll(&self, ticket: u32) -> PyResult<bool> {
+    fn _kettle_poll(&self, ticket: u32) -> PyResult<bool> {
         errors::check()?;
         Ok(self.body.poll::<Processes>(Waiter::from_index(ticket)))
     }
 
     /// Gives the ticket up; a notification that came meanwhile goes to the next waiter.
-    fn _withdraw(&self, ticket: u32) {
+    fn _kettle_withdraw(&self, ticket: u32) {
         self.body.withdraw::<Processes>(Waiter::from_index(ticket));
     }
 
     /// Notifies up to `n` waiters, the oldest first; says how many.
-    fn _notify(&self, n: u32) -> PyResult<u32> {
+    fn _kettle_notify(&self, n: u32) -> PyResult<u32> {
         errors::check()?;
         Ok(self.body.notify::<Processes>(n))
     }
 
-    fn _waiting(&self) -> u32 {
+    fn _kettle_waiting(&self) -> u32 {
         self.body.waiting()
     }
 
     #[getter]
-    fn _key(&self) -> u32 {
+    fn _kettle_key(&self) -> u32 {
         primitive::key(&self.body)
     }
 

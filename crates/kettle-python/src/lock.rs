@@ -133,16 +133,16 @@ macro_rules! exclusive {
             }
 
             /// Where it was made, if that is known.
-            fn _made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
+            fn _kettle_made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
                 self.made.file_and_line(py)
             }
 
             /// What `_made` was in the process that it comes from.
-            fn _set_made(&self, place: FileAndLine) {
+            fn _kettle_set_made(&self, place: FileAndLine) {
                 self.made.set_there(place);
             }
 
-            fn _owner(&self) -> Option<(u32, u32)> {
+            fn _kettle_owner(&self) -> Option<(u32, u32)> {
                 pid_and_thread(self.body.owner())
             }
 
@@ -155,7 +155,7 @@ macro_rules! exclusive {
             }
 
             fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-                lock_statistics(py, self.lock(), self._owner())
+                lock_statistics(py, self.lock(), self._kettle_owner())
             }
         }
         travels!($class);

@@ -163,23 +163,23 @@ macro_rules! waitable {
         #[pymethods]
         impl $class {
             /// Whether the non-blocking call would succeed now.
-            fn _ready(&self) -> bool {
+            fn _kettle_ready(&self) -> bool {
                 crate::primitive::Waitable::ready(self)
             }
 
             /// Asks that the doorbell `door` be rung when this may have become ready; False if there is no room.
-            fn _arm(&self, door: u64) -> bool {
+            fn _kettle_arm(&self, door: u64) -> bool {
                 crate::primitive::Waitable::arm(self, door)
             }
 
             /// Takes the door away again.
-            fn _disarm(&self, door: u64) {
+            fn _kettle_disarm(&self, door: u64) {
                 crate::primitive::Waitable::disarm(self, door)
             }
 
             /// What `Doorbell.drain` gives when this rang.
             #[getter]
-            fn _key(&self) -> u32 {
+            fn _kettle_key(&self) -> u32 {
                 crate::primitive::Waitable::call(self)
             }
         }
@@ -198,15 +198,15 @@ macro_rules! travels {
                 self.name.as_deref()
             }
 
-            /// What travels; `_from_token` rebuilds it in any process of the session.
-            fn _token(slf: &Bound<'_, Self>) -> crate::primitive::Travelling {
+            /// What travels; `_kettle_from_token` rebuilds it in any process of the session.
+            fn _kettle_token(slf: &Bound<'_, Self>) -> crate::primitive::Travelling {
                 crate::primitive::Travelling::new(slf)
             }
 
             /// An instance of this class, or of the subclass that is asked, around what the token leads to.
             #[classmethod]
             #[pyo3(signature = (token, name=None))]
-            fn _from_token(
+            fn _kettle_from_token(
                 cls: &Bound<'_, pyo3::types::PyType>,
                 token: crate::primitive::Arrived,
                 name: Option<String>,

@@ -281,7 +281,7 @@ impl Queue {
         }
     }
 
-    /// As `_arm`, for those who await `join`.
+    /// As `_kettle_arm`, for those who await `join`.
     fn _arm_join(&self, door: u64) -> bool {
         self.door(door).is_some_and(|d| self.body.finished().leave_door(d))
     }
@@ -292,7 +292,7 @@ impl Queue {
         }
     }
 
-    /// As `_arm`, for those who await room for `put`.
+    /// As `_kettle_arm`, for those who await room for `put`.
     fn _arm_space(&self, door: u64) -> bool {
         self.door(door).is_some_and(|d| self.body.space().leave_door(d))
     }

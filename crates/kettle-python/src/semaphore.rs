@@ -140,13 +140,13 @@ impl Semaphore {
         semaphore_statistics(py, &s)
     }
 
-    fn _token(slf: &Bound<'_, Self>) -> Travelling {
+    fn _kettle_token(slf: &Bound<'_, Self>) -> Travelling {
         Travelling::new(slf)
     }
 
     #[classmethod]
     #[pyo3(signature = (token, name=None))]
-    fn _from_token(cls: &Bound<'_, PyType>, token: Arrived, name: Option<String>) -> PyResult<Py<PyAny>> {
+    fn _kettle_from_token(cls: &Bound<'_, PyType>, token: Arrived, name: Option<String>) -> PyResult<Py<PyAny>> {
         primitive::rebuild::<Self>(cls, token.as_bytes(), name)
     }
 }

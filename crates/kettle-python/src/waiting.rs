@@ -52,7 +52,7 @@ impl Doorbell {
         Ok(Self { bell: Mutex::new(Some(new_bell()?)) })
     }
 
-    /// What `_arm` of a primitive takes.
+    /// What `_kettle_arm` of a primitive takes.
     #[getter]
     fn door(&self, py: Python<'_>) -> PyResult<u64> {
         self.with(py, |bell| bell.door().to_bits())

@@ -36,7 +36,7 @@ class Reader:
 
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Whether there is an item, waiting `timeout` seconds for one (None: for ever)."""
-        ready = self._items._ready() or bool(timeout != 0.0 and native.wait_any((self._items,), (), timeout)[0])
+        ready = self._items._kettle_ready() or bool(timeout != 0.0 and native.wait_any((self._items,), (), timeout)[0])
         self._settle()
         return ready
 
@@ -55,7 +55,7 @@ class Reader:
         self.closed = True
         bell, self._bell = self._bell, None
         if bell is not None and self._owner == os.getpid():
-            self._items._disarm(bell.door)
+            self._items._kettle_disarm(bell.door)
             bell.close()
 
     def _settle(self) -> None:
@@ -63,9 +63,9 @@ class Reader:
         bell = self._bell
         if bell is None or self._owner != os.getpid():
             return
-        self._items._arm(bell.door)
+        self._items._kettle_arm(bell.door)
         bell.drain()
-        if self._items._ready():  # looked at last: what comes from now on rings
+        if self._items._kettle_ready():  # looked at last: what comes from now on rings
             bell.ring()
 
 

@@ -79,7 +79,7 @@ def _wait_for_any(queues: list[Any], others: list[tuple[int, Any]], timeout: flo
 
 def _handle(obj: Any) -> Any:
     primitive = getattr(obj, "_items", obj)  # a queue's handle
-    if hasattr(primitive, "_ready"):
+    if hasattr(primitive, "_kettle_ready"):
         return primitive
     if isinstance(obj, int):
         return obj

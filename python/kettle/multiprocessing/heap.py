@@ -42,8 +42,8 @@ class BufferWrapper:
         return memoryview(self._memory)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._memory._token())
+        return _rebuild, (type(self), self._memory._kettle_token())
 
 
 def _rebuild(cls: type[BufferWrapper], token: bytes) -> BufferWrapper:
-    return cls._over(native.SharedBytes._from_token(token))
+    return cls._over(native.SharedBytes._kettle_from_token(token))

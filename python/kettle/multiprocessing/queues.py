@@ -9,12 +9,12 @@ finds them; none of their methods is used.
 import copyreg
 import os
 import threading
-import types
 from collections.abc import AsyncIterator, Iterable
 from multiprocessing import queues as _standard
 from queue import Empty, Full
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
+from kettle._parametrized import Parametrized
 from kettle._session import native
 from kettle.multiprocessing._queue_ends import Reader, Writer
 
@@ -29,7 +29,7 @@ def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
 
 
-class _Base(Generic[T]):
+class _Base(Parametrized[T]):
     """What the three classes share: the core's queue, and everything that is promised of all of them."""
 
     _items: native.Queue
@@ -84,7 +84,7 @@ class _Base(Generic[T]):
 
         def room() -> Source:
             items = self._items
-            return Source(items._key, (id(items), "room"), items._arm_space, items._disarm_space)
+            return Source(items._kettle_key, (id(items), "room"), items._arm_space, items._disarm_space)
 
         if await retry(room, attempt, timeout) is PENDING:
             raise Full
@@ -128,7 +128,7 @@ class _Base(Generic[T]):
         (self._opid,) = state
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._items._token(), self.name, self.__getstate__())
+        return _rebuild, (type(self), self._items._kettle_token(), self.name, self.__getstate__())
 
     @property
     def _rlock(self) -> threading.Lock:
@@ -147,7 +147,7 @@ def _unused_lock(owner: Any, name: str) -> threading.Lock:
 
 def _reduce_items(items: native.Queue) -> tuple[Any, ...]:
     """For `target=queue.put`, which is the core's own method: see `Queue._set_items`."""
-    return native.Queue._from_token, (items._token(), items.name)
+    return native.Queue._kettle_from_token, (items._kettle_token(), items.name)
 
 
 copyreg.pickle(native.Queue, _reduce_items)  # type: ignore[arg-type, unused-ignore]
@@ -155,7 +155,7 @@ copyreg.pickle(native.Queue, _reduce_items)  # type: ignore[arg-type, unused-ign
 
 def _rebuild(cls: Any, token: bytes, name: str | None, state: Any) -> Any:
     self = cls.__new__(cls)
-    self._set_items(native.Queue._from_token(token, name))
+    self._set_items(native.Queue._kettle_from_token(token, name))
     self.__setstate__(state)
     return self
 
@@ -265,8 +265,6 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
 
         traceback.print_exception(e)
 
-    __class_getitem__: Any = classmethod(types.GenericAlias)
-
 
 class JoinableQueue(Queue[T], _standard.JoinableQueue):  # type: ignore[type-arg]
     """A queue whose items are to be finished with `task_done`, for which `join` waits.
@@ -293,7 +291,7 @@ class JoinableQueue(Queue[T], _standard.JoinableQueue):  # type: ignore[type-arg
         ready = items._join_ready
 
         def finished() -> Source:
-            return Source(items._key, (id(items), "finished"), items._arm_join, items._disarm_join)
+            return Source(items._kettle_key, (id(items), "finished"), items._arm_join, items._disarm_join)
 
         return await retry(finished, lambda: ready() or PENDING, timeout, together=True) is not PENDING
 
@@ -336,5 +334,3 @@ class SimpleQueue(_Base[T], _standard.SimpleQueue):  # type: ignore[type-arg]
         self._items._close()
         self._reader.close()
         self._writer.close()
-
-    __class_getitem__: Any = classmethod(types.GenericAlias)

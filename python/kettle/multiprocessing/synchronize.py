@@ -37,13 +37,13 @@ def __getattr__(name: str) -> Any:
 
 
 def _rebuild(cls: Any, token: bytes, name: str | None) -> Any:
-    return cls._from_token(token, name)
+    return cls._kettle_from_token(token, name)
 
 
 def _rebuild_lock(cls: Any, token: bytes, name: str | None, made: tuple[str, int | None] | None) -> Any:
-    lock = cls._from_token(token, name)
+    lock = cls._kettle_from_token(token, name)
     if made is not None:
-        lock._set_made(made)
+        lock._kettle_set_made(made)
     return lock
 
 
@@ -62,7 +62,7 @@ class Lock(AwaitAcquire, native.Lock, _standard.Lock):
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_lock, (type(self), self._token(), self.name, self._made())
+        return _rebuild_lock, (type(self), self._kettle_token(), self.name, self._kettle_made())
 
     @property
     def _semlock(self) -> Self:  # concurrent.futures and others ask it for _is_mine() and _get_value()
@@ -87,7 +87,7 @@ class RLock(AwaitAcquire, native.RLock, _standard.RLock):
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_lock, (type(self), self._token(), self.name, self._made())
+        return _rebuild_lock, (type(self), self._kettle_token(), self.name, self._kettle_made())
 
     @property
     def _semlock(self) -> Self:
@@ -104,7 +104,7 @@ def _holder(lock: native.Lock) -> tuple[str, int | str]:
         name = process.current_process().name
         thread = threading.current_thread().name
         return (name if thread == "MainThread" else f"{name}|{thread}"), lock._count()
-    owner = lock._owner()
+    owner = lock._kettle_owner()
     if owner is None:
         return "None", 0
     return ("SomeOtherThread" if owner[0] == os.getpid() else "SomeOtherProcess"), "nonzero"
@@ -124,7 +124,7 @@ class Semaphore(AwaitAcquire, native.Semaphore, _standard.Semaphore):
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._token(), self.name)
+        return _rebuild, (type(self), self._kettle_token(), self.name)
 
     @property
     def _semlock(self) -> Self:
@@ -172,7 +172,7 @@ class Condition(AwaitNotify, native.Condition, _standard.Condition):
         self.release: Callable[[], None] = lock.release
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_condition, (type(self), self._token(), self.name, self._lock)
+        return _rebuild_condition, (type(self), self._kettle_token(), self.name, self._lock)
 
     def __enter__(self) -> bool:
         entered: bool = self._lock.__enter__()
@@ -184,18 +184,18 @@ class Condition(AwaitNotify, native.Condition, _standard.Condition):
         self._lock.__exit__(t, v, tb)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}({self._lock}, {self._waiting()})>"
+        return f"<{type(self).__name__}({self._lock}, {self._kettle_waiting()})>"
 
     def wait(self, timeout: float | None = None) -> bool:
         """Releases the lock, waits to be notified, and takes the lock again.
 
         Returns False if `timeout` (seconds) passed first. Raises AssertionError if the caller does not hold the lock.
         """
-        self._must_be_held("wait")
-        ticket = self._enroll()
-        count = self._let_go()
+        self._kettle_must_be_held("wait")
+        ticket = self._kettle_enroll()
+        count = self._kettle_let_go()
         try:
-            return self._await(ticket, timeout)
+            return self._kettle_await(ticket, timeout)
         finally:
             for _ in range(count):
                 self.acquire()
@@ -215,16 +215,16 @@ class Condition(AwaitNotify, native.Condition, _standard.Condition):
     def notify(self, n: int = 1) -> None:
         """Wakes `n` waiters at most. Raises AssertionError if the caller does not hold the lock."""
         assert self._lock._semlock._is_mine(), "lock is not owned"
-        self._notify(min(n, self._waiting()))
+        self._kettle_notify(min(n, self._kettle_waiting()))
 
     def notify_all(self) -> None:
         """Wakes all waiters. Raises AssertionError if the caller does not hold the lock."""
         self.notify(sys.maxsize)
 
-    def _must_be_held(self, caller: str) -> None:
+    def _kettle_must_be_held(self, caller: str) -> None:
         assert self._lock._semlock._is_mine(), f"must acquire() condition before using {caller}()"
 
-    def _let_go(self) -> int:
+    def _kettle_let_go(self) -> int:
         """Releases the lock as often as it is held; says how often."""
         count: int = self._lock._semlock._count()
         for _ in range(count):
@@ -235,7 +235,7 @@ class Condition(AwaitNotify, native.Condition, _standard.Condition):
 
     @property
     def _sleeping_count(self) -> _Count:
-        return _Count(self._waiting())
+        return _Count(self._kettle_waiting())
 
     @property
     def _woken_count(self) -> _Count:
@@ -263,7 +263,7 @@ class _Count:
 
 
 def _rebuild_condition(cls: Any, token: bytes, name: str | None, lock: Any) -> Any:
-    condition = cls._from_token(token, name)
+    condition = cls._kettle_from_token(token, name)
     condition._set_lock(lock)
     return condition
 
@@ -278,7 +278,7 @@ class Event(AwaitSet, native.Event, _standard.Event):
         pass  # made by __new__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._token(), self.name)
+        return _rebuild, (type(self), self._kettle_token(), self.name)
 
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} at {id(self):#x} {'set' if self.is_set() else 'unset'}>"
@@ -301,7 +301,7 @@ class Barrier(AwaitAll, native.Barrier, _standard.Barrier):
         name: str | None = None,
     ) -> Self:
         self = super().__new__(cls, parties, action, timeout, name=name)
-        self._settings = (action, timeout)
+        self._kettle_settings = (action, timeout)
         return self
 
     def __init__(
@@ -315,10 +315,10 @@ class Barrier(AwaitAll, native.Barrier, _standard.Barrier):
     ) -> None:
         pass  # made by __new__
 
-    _settings: tuple[Callable[[], object] | None, float | None]
+    _kettle_settings: tuple[Callable[[], object] | None, float | None]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_barrier, (type(self), self._token(), self.name, self._settings)
+        return _rebuild_barrier, (type(self), self._kettle_token(), self.name, self._kettle_settings)
 
     def __repr__(self) -> str:
         state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
@@ -326,7 +326,7 @@ class Barrier(AwaitAll, native.Barrier, _standard.Barrier):
 
 
 def _rebuild_barrier(cls: Any, token: bytes, name: str | None, settings: tuple[Any, Any]) -> Any:
-    barrier = cls._from_token(token, name)
-    barrier._configure(*settings)
-    barrier._settings = settings
+    barrier = cls._kettle_from_token(token, name)
+    barrier._kettle_configure(*settings)
+    barrier._kettle_settings = settings
     return barrier

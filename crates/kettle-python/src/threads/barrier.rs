@@ -63,13 +63,13 @@ impl Barrier {
     }
 
     /// Arrives without waiting: None if the round before is still being ended.
-    fn _arrive(slf: &Bound<'_, Self>) -> PyResult<Option<Arrival>> {
+    fn _kettle_arrive(slf: &Bound<'_, Self>) -> PyResult<Option<Arrival>> {
         Arrival::at_heap(slf)
     }
 
     /// The action and the time-out that it was made with.
     #[getter]
-    fn _settings(&self, py: Python<'_>) -> (Option<Py<PyAny>>, Option<f64>) {
+    fn _kettle_settings(&self, py: Python<'_>) -> (Option<Py<PyAny>>, Option<f64>) {
         self.settings.get().map_or((None, None), |s| (s.action.as_ref().map(|a| a.clone_ref(py)), s.timeout))
     }
 }

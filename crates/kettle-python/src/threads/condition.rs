@@ -102,7 +102,7 @@ impl Condition {
     }
 
     /// Says which lock goes with it, once. `plain`: its class is one of ours, not a subclass with ideas of its own.
-    fn _begin(&self, lock: Bound<'_, PyAny>, plain: bool) -> PyResult<()> {
+    fn _kettle_begin(&self, lock: Bound<'_, PyAny>, plain: bool) -> PyResult<()> {
         let guard = match (lock.cast::<Lock>(), lock.cast::<RLock>()) {
             (Ok(lock), _) if plain => Guard::Lock(lock.clone().unbind()),
             (_, Ok(lock)) if plain => Guard::RLock(lock.clone().unbind()),
@@ -179,33 +179,33 @@ impl Condition {
     }
 
     /// Under the lock: becomes a waiter; gives its ticket.
-    fn _enroll(&self) -> PyResult<u32> {
+    fn _kettle_enroll(&self) -> PyResult<u32> {
         self.enrol().map(Waiter::index)
     }
 
     /// Asks that the doorbell `door` be rung when the ticket is granted.
-    fn _leave_door(&self, ticket: u32, door: u64) {
+    fn _kettle_leave_door(&self, ticket: u32, door: u64) {
         if let Some(door) = Door::from_bits(door) {
-            self.body.leave_door(Waiter::from_index(ticket), door.calling(self._key()));
+            self.body.leave_door(Waiter::from_index(ticket), door.calling(self._kettle_key()));
         }
     }
 
     /// Whether the ticket was granted; if so it is taken.
-    fn _poll(&self, ticket: u32) -> bool {
+    fn _kettle_poll(&self, ticket: u32) -> bool {
         self.body.poll::<Heap>(Waiter::from_index(ticket))
     }
 
     /// Gives the ticket up; a notification that came meanwhile goes to the next waiter.
-    fn _withdraw(&self, ticket: u32) {
+    fn _kettle_withdraw(&self, ticket: u32) {
         self.body.withdraw::<Heap>(Waiter::from_index(ticket));
     }
 
-    fn _waiting(&self) -> u32 {
+    fn _kettle_waiting(&self) -> u32 {
         self.body.waiting()
     }
 
     #[getter]
-    fn _key(&self) -> u32 {
+    fn _kettle_key(&self) -> u32 {
         key(&self.body)
     }
 

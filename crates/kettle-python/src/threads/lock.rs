@@ -61,16 +61,16 @@ macro_rules! exclusive {
             }
 
             /// Where it was made.
-            fn _made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
+            fn _kettle_made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
                 self.made.file_and_line(py)
             }
 
-            fn _owner(&self) -> Option<(u32, u32)> {
+            fn _kettle_owner(&self) -> Option<(u32, u32)> {
                 pid_and_thread(self.body.owner())
             }
 
             fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-                lock_statistics(py, self.lock(), self._owner())
+                lock_statistics(py, self.lock(), self._kettle_owner())
             }
         }
 
@@ -223,13 +223,13 @@ impl RLock {
     }
 
     /// How often its holder holds it.
-    fn _held(&self) -> u32 {
+    fn _kettle_held(&self) -> u32 {
         self.body.held()
     }
 
     /// Leaves it altogether, for a condition's wait; gives what `_acquire_restore` takes.
     fn _release_save(&self) -> PyResult<(u32, u32)> {
-        let thread = self._owner().map_or(0, |(_, thread)| thread);
+        let thread = self._kettle_owner().map_or(0, |(_, thread)| thread);
         self.body.release_all::<Heap>().map(|depth| (depth, thread)).map_err(|_| not_owner())
     }
 

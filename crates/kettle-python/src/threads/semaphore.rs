@@ -33,7 +33,7 @@ impl Semaphore {
     /// Begins with `value` permits; `bounded` makes a release beyond them an error. More than `Semaphore::MAX` are as
     /// good as that many.
     #[pyo3(signature = (value, bounded))]
-    fn _begin(&self, value: i64, bounded: bool) -> PyResult<()> {
+    fn _kettle_begin(&self, value: i64, bounded: bool) -> PyResult<()> {
         if value < 0 {
             return Err(PyValueError::new_err("semaphore initial value must be >= 0"));
         }
