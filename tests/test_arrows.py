@@ -111,4 +111,4 @@ def test_python_reaches_the_core_through_its_ties():
     """`kettle._core` makes the fork hooks before anyone uses the core; the others use nothing that needs them."""
     imports = re.compile(r"^\s*(?:from kettle import .*\b_native\b|(?:from|import) kettle\._native\b)", re.MULTILINE)
     users = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if imports.search(path.read_text())}
-    assert users <= {"_core.py", "_install.py", "cli.py"}
+    assert users <= {"_core.py", "_install.py", "_run.py"}

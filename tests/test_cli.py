@@ -36,14 +36,32 @@ def write(tmp_path):
 
 ABOUT_MAIN = """
 import sys
-print(__name__, __file__, __package__, __spec__ and __spec__.name, sys.argv, sys.path[0])
-print(sys.modules["__main__"].__dict__ is globals(), sorted(globals()), __doc__, type(__loader__).__name__)
-print(__builtins__ is __import__("builtins"), __builtins__ is vars(__import__("builtins")))
+print(__name__, globals().get("__file__"), __package__, __spec__ and __spec__.name, sys.argv, sys.path)
+print(sys.modules["__main__"].__dict__ is globals(), sorted(globals()), __doc__, getattr(__loader__, "__name__", None))
+print(type(__loader__).__name__, __builtins__ is __import__("builtins"), globals().get("__cached__"), __debug__)
+print(sys.flags, sys.warnoptions, sys._xoptions, sys.executable, sys.orig_argv[1:])
+"""
+
+ABOUT_FRAMES = """
+import inspect, logging, traceback, warnings
+print([(frame.filename, frame.function, frame.lineno) for frame in inspect.stack()], traceback.format_stack())
+frame = sys._getframe()
+while frame.f_back is not None:
+    frame = frame.f_back
+print(frame.f_globals["__name__"], frame.f_code.co_filename)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for level in range(1, 5):
+        warnings.warn("old", stacklevel=level)
+print([(warning.filename, warning.lineno) for warning in caught])
+logging.basicConfig(stream=sys.stdout, format="%(pathname)s %(lineno)d %(message)s")
+logging.warning("said", stack_info=True)
+logging.warning("said by the caller", stacklevel=2)
 """
 
 
 def test_main_is_the_program(write):
-    write(ABOUT_MAIN)
+    write(ABOUT_MAIN + ABOUT_FRAMES)
     arguments = ["program.py", "-m", "--help", "x y"]
     ours = kettle("run", *arguments, cwd=(cwd := write("", "x").parent))
     assert ours.returncode == 0, ours.stderr
@@ -51,17 +69,102 @@ def test_main_is_the_program(write):
 
 
 def test_main_is_a_program_elsewhere(write, tmp_path):
-    path = write(ABOUT_MAIN, "somewhere/program.py")
+    path = write(ABOUT_MAIN + ABOUT_FRAMES, "somewhere/program.py")
     (tmp_path / "link.py").symlink_to(path)
     for program in ("somewhere/program.py", path, "link.py"):
         assert kettle("run", program, cwd=tmp_path).stdout == python(program, cwd=tmp_path).stdout
 
 
+SAYS_WHOSE = "import threading, sys; print(threading.__name__, file=sys.stderr)\n"
+OPTIONS = [
+    *(["-O"], ["-OO"], ["-Ou"], ["-B", "-b"], ["-bb"], ["-q", "-s"], ["-P"], ["-d"], ["-Wignore"], ["-W", "error"]),
+    *(["-Xdev"], ["-X", "utf8=0", "-bX", "faulthandler"], ["-E"], ["-I"], ["-Es"]),
+    ["--check-hash-based-pycs", "never"],
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
+def test_options_are_the_interpreters(write, tmp_path, options):
+    write(ABOUT_MAIN + ABOUT_FRAMES + SAYS_WHOSE)
+    for given in (["program.py", "-x"], ["-m", "program", "-x"]):
+        if given[0] == "-m" and options in (["-P"], ["-I"]):
+            continue  # it is not to look here
+        ours, theirs = kettle("run", *options, *given, cwd=tmp_path), python(*options, *given, cwd=tmp_path)
+        assert ours.stdout == theirs.stdout, ours.stderr
+        assert ours.stderr.endswith("kettle.threading\n")
+
+
+@pytest.mark.parametrize("how", ["-c", "-", "nothing"])
+def test_main_is_given_as_text(write, tmp_path, how):
+    write("1\n", "beside.py")
+    text = ABOUT_MAIN + ABOUT_FRAMES + "import beside\n" + SAYS_WHOSE
+    arguments = {"-c": ["-uc", text, "-x", "y"], "-": ["-u", "-", "-x"], "nothing": []}[how]
+    given = {} if how == "-c" else {"input": text}
+    ours, theirs = kettle("run", *arguments, cwd=tmp_path, **given), python(*arguments, cwd=tmp_path, **given)
+    assert ours.stdout == theirs.stdout, ours.stderr
+    assert ours.stderr == "kettle.threading\n"
+    assert theirs.returncode == ours.returncode == 0
+
+
+def test_options_of_the_commands_own_interpreter_stay(write, tmp_path):
+    write("import sys; print(sys.flags.optimize, sys.warnoptions, sys.orig_argv[1:], sys.flags.isolated)")
+    result = python("-OIm", "kettle", "run", "-W", "error", "program.py", cwd=tmp_path)
+    assert result.stdout == "1 ['error'] ['-O', '-I', '-W', 'error', 'program.py'] 1\n", result.stderr
+
+
+WITHOUT_SITE = """
+import multiprocessing, os, queue, sys
+
+def work(reply):
+    reply.put((multiprocessing.__name__, queue.__name__, sys.flags.no_site))
+
+if __name__ == "__main__":
+    print(sys.flags.no_site, sys.argv[1:], sys.orig_argv[1:])
+    context = multiprocessing.get_context("spawn")
+    reply = context.Queue()
+    child = context.Process(target=work, args=(reply,))
+    child.start()
+    print(*reply.get())
+    child.join()
+"""
+
+
+def test_without_the_site_module(write, tmp_path):
+    """There is no start-up hook then."""
+    write(WITHOUT_SITE)
+    result = kettle("run", "-S", "program.py", "-x", cwd=tmp_path)
+    assert result.stdout.splitlines() == [
+        "1 ['-x'] ['-S', 'program.py', '-x']",
+        "kettle.multiprocessing kettle.queue 1",
+    ], result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["program.py"], ["-m", "program"], ["-c", "import program"], ["-"], []])
+def test_without_the_site_module_main_is_the_program(write, tmp_path, arguments):
+    write(ABOUT_MAIN + SAYS_WHOSE)
+    ours = kettle("run", "-S", *arguments, cwd=tmp_path, input=ABOUT_MAIN + SAYS_WHOSE)
+    theirs = python("-S", *arguments, cwd=tmp_path, input=ABOUT_MAIN + SAYS_WHOSE)
+    assert ours.stdout == theirs.stdout, ours.stderr
+    assert (ours.stderr, theirs.stderr) == ("kettle.threading\n", "threading\n")
+
+
+def test_the_process_stays_the_same(write, tmp_path):
+    write("import os, sys; print(os.getpid(), os.getppid(), sys.stdin.readline(), end='')")
+    command = [sys.executable, "-m", "kettle", "run", "program.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.communicate("a line\n", timeout=LIMIT)[0] == f"{process.pid} {os.getpid()} a line\n"
+
+
+def test_a_program_may_begin_as_a_child_of_multiprocessing_does(write, tmp_path):
+    text = "from multiprocessing.queues import Queue; print(Queue.__module__)"
+    assert kettle("run", "-c", text, cwd=tmp_path).stdout == "kettle.multiprocessing.queues\n"
+
+
 @pytest.mark.parametrize("name", ["package.module", "package"])
 def test_main_is_a_module(write, tmp_path, name):
     write("", "package/__init__.py")
-    write(ABOUT_MAIN, "package/module.py")
-    write("from . import module\n" + ABOUT_MAIN, "package/__main__.py")
+    write(ABOUT_MAIN + ABOUT_FRAMES, "package/module.py")
+    write("from . import module\n" + ABOUT_MAIN + ABOUT_FRAMES, "package/__main__.py")
     ours = kettle("run", "-m", name, "-m", "x", cwd=tmp_path)
     assert ours.returncode == 0, ours.stderr
     assert ours.stdout == python("-m", name, "-m", "x", cwd=tmp_path).stdout
@@ -195,12 +298,17 @@ def test_the_console_script_is_the_same_command(write, tmp_path):
     ("arguments", "status", "says"),
     [
         (["run", "missing.py"], 2, "can't open file"),
-        (["run", "-m", "missing_module"], 1, "no module named 'missing_module'"),
+        (["run", "-m", "missing_module"], 1, "No module named missing_module"),
         (["run", "-m", "os.path.x"], 1, "os.path.x"),
         (["run", "-m"], 2, "needs the name of a module"),
         (["run"], 2, "which program?"),
         (["run", "--fast", "x.py"], 2, "unknown option --fast"),
-        (["run", "."], 2, "can't find '__main__' module"),
+        (["run", "-Z", "x.py"], 2, "unknown option -Z;"),
+        (["run", "-OZ", "x.py"], 2, "unknown option -Z in -OZ"),
+        (["run", "-c"], 2, "-c needs the code"),
+        (["run", "-O", "-W"], 2, "-W needs a value"),
+        (["run", "-OO", "--"], 2, "which program?"),
+        (["run", "."], 1, "can't find '__main__' module"),
         (["stir"], 2, "invalid choice: 'stir'"),
         ([], 2, ""),
     ],

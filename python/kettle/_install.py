@@ -26,21 +26,26 @@ Children get it too: forked ones inherit it, spawned ones `apply` the parent's `
 `subprocess` read it from the environment (`kettle._startup`) if that was asked for.
 """
 
+from __future__ import annotations
+
 import builtins
-import contextlib
 import importlib
 import os
 import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
-from typing import Any
+from importlib.machinery import PathFinder
 
 from kettle import _older
 from kettle._substitute import Substitute
 
-__all__ = ["apply", "install", "state", "uninstall"]
+# Each process of the program pays for what is imported here.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+__all__ = ["apply", "as_text", "install", "state", "uninstall"]
 
 ENVIRONMENT_VARIABLE = "KETTLE_INSTALL"
 
@@ -68,7 +73,7 @@ def install(*, older: bool = False, subprocesses: bool = False) -> None:
     if older:
         _older.install()
     if subprocesses:
-        os.environ[ENVIRONMENT_VARIABLE] = _as_text(older=older)
+        os.environ[ENVIRONMENT_VARIABLE] = as_text(older=older)
     _warn_of_early_imports(sys._getframe(1).f_globals)
 
 
@@ -92,28 +97,8 @@ def apply(state: Mapping[str, Any] | None) -> None:
             _older.install()
 
 
-@contextlib.contextmanager
-def told_to_new_interpreters() -> Iterator[bool]:
-    """Meanwhile, an interpreter that is started learns from the environment what is installed here. Gives False if it
-    would not: if kettle was put on the path by hand, or the interpreter does not look at its environment."""
-    current = state()
-    if current is None:
-        yield True
-        return
-    before = os.environ.get(ENVIRONMENT_VARIABLE)
-    os.environ[ENVIRONMENT_VARIABLE] = _as_text(older=current["older"])
-    try:
-        yield not sys.flags.ignore_environment and any(
-            os.path.exists(os.path.join(directory, "kettle_run.pth")) for directory in sys.path
-        )
-    finally:
-        if before is None:
-            del os.environ[ENVIRONMENT_VARIABLE]
-        else:
-            os.environ[ENVIRONMENT_VARIABLE] = before
-
-
-def _as_text(*, older: bool) -> str:
+def as_text(*, older: bool) -> str:
+    """What KETTLE_INSTALL says to an interpreter that is to be like this process."""
     return "older" if older else "1"
 
 
@@ -150,8 +135,10 @@ class _StandIn:
             return module if fromlist else original
         for part in fromlist or ():
             if not hasattr(original, part):
-                with contextlib.suppress(ModuleNotFoundError):
+                try:
                     _standard_import_module(f"{name}.{part}")
+                except ModuleNotFoundError:
+                    pass
         return original
 
     def _import_ours(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
@@ -210,7 +197,7 @@ def _package_in_place(stand_in: _StandIn, base: type[ModuleType]) -> Any:
 
     class Package(base):  # type: ignore[valid-type, misc]
         def __setattr__(self, name: str, value: Any) -> None:
-            part = isinstance(value, ModuleType) and value.__name__ == f"{stand_in.name}.{name}"
+            part = isinstance(value, type(sys)) and value.__name__ == f"{stand_in.name}.{name}"
             if part and sys.modules.get(f"{stand_in.ours}.{name}") is not value:
                 setattr(stand_in.original, name, value)
             else:
@@ -396,6 +383,8 @@ def _warn_of_early_imports(namespace: Mapping[str, object]) -> None:
         original = stand_in.original
         bound = [name for name, value in namespace.items() if original is not None and value is original]
         if bound:
+            import warnings
+
             warnings.warn(
                 f"`{bound[0]}` was imported before kettle.install() and stays the standard library's here: "
                 "call install() first",

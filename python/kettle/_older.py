@@ -9,13 +9,17 @@
 Nothing is imported for this: a module that is not there yet is mended when the program imports it.
 """
 
+from __future__ import annotations
+
 import sys
-import threading
-import types
-from collections.abc import Callable
-from functools import partial
-from importlib.machinery import ModuleSpec, PathFinder
-from typing import Any
+from importlib.machinery import PathFinder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
 
 __all__ = ["install", "installed", "uninstall"]
 
@@ -53,7 +57,7 @@ class _Finder:
             return spec
         load = spec.loader.exec_module
 
-        def load_and_mend(module: types.ModuleType) -> None:
+        def load_and_mend(module: ModuleType) -> None:
             load(module)
             mend(module)
 
@@ -68,13 +72,17 @@ _undo: list[Callable[[], None]] = []
 def _set(owner: Any, name: str, value: Any) -> None:
     """Sets an attribute until `uninstall`."""
     if name in vars(owner):
-        _undo.append(partial(setattr, owner, name, vars(owner)[name]))
+        before = vars(owner)[name]
+        _undo.append(lambda: setattr(owner, name, before))
     else:
-        _undo.append(partial(delattr, owner, name))
+        _undo.append(lambda: delattr(owner, name))
     setattr(owner, name, value)
 
 
 def _mend_asyncio(asyncio: Any) -> None:
+    import threading
+    import types
+
     standard_wait = asyncio.wait
 
     async def wait(fs: Any, *, timeout: float | None = None, return_when: str = asyncio.ALL_COMPLETED) -> Any:

@@ -1,17 +1,21 @@
-"""Runs a program as the interpreter itself would: as `__main__`, with its own arguments, path and exit status, and
-with no frame of ours in its tracebacks."""
+"""Runs a program inside this interpreter, for `kettle run` where no start-up hook could put our modules in place before
+it: under `-S`, and where kettle is not installed but on the path.
+
+It runs as the interpreter itself would run it: as `__main__`, with its own arguments, path and exit status, and with no
+frame of ours in its tracebacks. Below its own frames are ours, for who looks there.
+"""
 
 import importlib.util
 import io
 import os
 import pkgutil
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec, SourceFileLoader, SourcelessFileLoader
+from collections.abc import Callable, Sequence
+from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
-__all__ = ["CannotRun", "run_module", "run_path"]
+__all__ = ["main"]
 
 # Kept alive when the program takes its place: its code is still running.
 _command = sys.modules.get("__main__")
@@ -20,12 +24,29 @@ _command = sys.modules.get("__main__")
 class CannotRun(Exception):
     """There is no such program; the message says why."""
 
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.status = status
 
-def run_path(path: str, arguments: Sequence[str]) -> None:
-    """Runs a file, or a directory or archive with a `__main__` in it: `python PATH ARGUMENTS...`.
 
-    Raises CannotRun if it cannot be read, and whatever the program raises.
-    """
+def main() -> None:
+    """Runs what the arguments of this interpreter say: how a program is given (as an option, or "--" for a path, or ""
+    for not at all), the program, and its arguments. Raises what it raises."""
+    from kettle import _install
+
+    how, program, *arguments = sys.argv[1:]
+    given = {"--": [program], "-": ["-"], "": []}.get(how, [how, program])
+    sys.orig_argv[-len(sys.argv) - 1 :] = [*given, *arguments]  # as if it had been told so
+    _install.apply({"older": True})
+    try:
+        _WAYS[how](program, arguments)
+    except CannotRun as error:
+        print(f"{sys.executable}: {error}", file=sys.stderr)
+        sys.exit(error.status)
+
+
+def _run_path(path: str, arguments: Sequence[str]) -> None:
+    """Runs a file, or a directory or archive with a `__main__` in it: `python PATH ARGUMENTS...`."""
     sys.argv[:] = [path, *arguments]
     importer = pkgutil.get_importer(path)
     if importer is not None and hasattr(importer, "find_spec"):  # a directory or an archive, not a file
@@ -46,7 +67,7 @@ def run_path(path: str, arguments: Sequence[str]) -> None:
                 source = f.read()
             code = None
     except OSError as error:
-        raise CannotRun(f"can't open file {location!r}: [Errno {error.errno}] {error.strerror}") from None
+        raise CannotRun(f"can't open file {location!r}: [Errno {error.errno}] {error.strerror}", 2) from None
     _first_on_path(os.path.dirname(os.path.realpath(path)))
     main = _new_main(file=location, loader=loader, spec=None, package=None)
     with _AsInterpreter() as shown:
@@ -56,11 +77,28 @@ def run_path(path: str, arguments: Sequence[str]) -> None:
         exec(code, vars(main))
 
 
-def run_module(name: str, arguments: Sequence[str]) -> None:
-    """Runs a module of the path, or the `__main__` of a package: `python -m NAME ARGUMENTS...`.
+def _run_code(text: str, arguments: Sequence[str]) -> None:
+    """`python -c TEXT ARGUMENTS...`."""
+    sys.argv[:] = ["-c", *arguments]
+    _run_text(text, "<string>")
 
-    Raises CannotRun if there is no such module, and whatever the program raises.
-    """
+
+def _run_stdin(name: str, arguments: Sequence[str]) -> None:
+    """`python - ARGUMENTS...`, or `python`."""
+    sys.argv[:] = [name, *arguments]
+    _run_text("" if sys.stdin.isatty() else sys.stdin.buffer.read(), "<stdin>")
+
+
+def _run_text(text: str | bytes, file: str) -> None:
+    _first_on_path("")
+    main = _new_main(file=file if file == "<stdin>" else None, loader=BuiltinImporter, spec=None, package=None)
+    with _AsInterpreter() as shown:
+        shown.program = compile(text, file, "exec", dont_inherit=True)
+        exec(shown.program, vars(main))
+
+
+def _run_module(name: str, arguments: Sequence[str]) -> None:
+    """Runs a module of the path, or the `__main__` of a package: `python -m NAME ARGUMENTS...`."""
     sys.argv[:] = ["-m", *arguments]
     _first_on_path(os.getcwd())
     spec = _find(name)
@@ -72,9 +110,18 @@ def run_module(name: str, arguments: Sequence[str]) -> None:
 
 
 def _first_on_path(directory: str) -> None:
-    """Puts the program's place where the interpreter put this command's."""
+    """Puts the program's place where the interpreter would."""
     if not sys.flags.safe_path:
-        sys.path[0] = directory
+        sys.path.insert(0, directory)
+
+
+_WAYS: dict[str, Callable[[str, Sequence[str]], None]] = {
+    "--": _run_path,
+    "-m": _run_module,
+    "-c": _run_code,
+    "-": lambda _, arguments: _run_stdin("-", arguments),
+    "": lambda _, arguments: _run_stdin("", arguments),
+}
 
 
 def _find(name: str, prefix: str = "") -> ModuleSpec:
@@ -86,7 +133,7 @@ def _find(name: str, prefix: str = "") -> ModuleSpec:
         else:
             raise CannotRun(f"{prefix}error while finding {name!r} ({type(error).__name__}: {error})") from error
     if spec is None or spec.loader is None:
-        raise CannotRun(f"{prefix}no module named {name!r}")
+        raise CannotRun(f"{prefix}No module named {name}")
     return spec
 
 
@@ -105,17 +152,17 @@ def _run(code: CodeType, file: str, *, spec: ModuleSpec, package: str | None) ->
         exec(code, vars(main))
 
 
-def _new_main(*, file: str, loader: Any, spec: ModuleSpec | None, package: str | None) -> ModuleType:
+def _new_main(*, file: str | None, loader: Any, spec: ModuleSpec | None, package: str | None) -> ModuleType:
     """A fresh `__main__`, as the interpreter fills it."""
     main = ModuleType("__main__")
     vars(main).update(
         __builtins__=sys.modules["builtins"],
-        __cached__=spec.cached if spec else None,
-        __file__=file,
         __loader__=loader,
         __package__=package,
         __spec__=spec,
     )
+    if file is not None:
+        vars(main).update(__file__=file, __cached__=spec.cached if spec else None)
     if sys.version_info < (3, 14):
         main.__annotations__ = {}
     sys.modules["__main__"] = main

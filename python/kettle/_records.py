@@ -1,7 +1,7 @@
 """Records like those of `collections.namedtuple`, which are made without compiling anything.
 
 A record may be wanted for the first time while the interpreter ends, after Ctrl-C. `eval`, and so `namedtuple`, would
-make the interpreter forget that it was interrupted, and the process would exit with status 1 in place of dying of SIGINT.
+make the interpreter forget that it was interrupted, and the process would exit with status 1, not die of SIGINT.
 """
 
 from __future__ import annotations

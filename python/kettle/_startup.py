@@ -1,27 +1,50 @@
-"""Run by `kettle_run.pth` in each new interpreter of the environment in which KETTLE_INSTALL is set: a descendant of
-`kettle run`. Says so to nobody, and costs nothing until the program imports what we replace."""
+"""Run by `kettle_run.pth` in each new interpreter of the environment in which KETTLE_INSTALL is set: the one that
+`kettle run` becomes, and its descendants. Says so to nobody, and costs nothing until the program imports what we
+replace."""
 
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
 import os
 import sys
 
-from kettle import _install
-
-
-def _standard_bootstrap() -> str | None:
-    """The module of the standard library's `multiprocessing` whose start-up line this interpreter was given."""
-    line = sys.orig_argv[-1 if "--multiprocessing-fork" not in sys.orig_argv else -2] if "-c" in sys.orig_argv else ""
-    start = "from multiprocessing."
-    if not line.startswith((start, _install.WITHOUT_CURRENT_DIRECTORY)):
-        return None
-    _, found, rest = line.partition(start)
-    return rest.split(" ")[0] if found else None
-
 
 def _main() -> None:
-    wanted = os.environ.get(_install.ENVIRONMENT_VARIABLE)
-    if not wanted or sys.flags.ignore_environment or sys.platform != "linux":
+    wanted = _wanted()
+    if not wanted or sys.platform != "linux":
         return
-    bootstrap = _standard_bootstrap()
+    # Ctrl-C ends what has not begun, and has nothing to tell. If it is ignored, it stays so.
+    handler = _signal.getsignal(_signal.SIGINT)
+    hears = handler is _signal.default_int_handler and _set_interrupts(_signal.SIG_DFL)
+    try:
+        _install(wanted)
+    finally:
+        if hears:
+            _set_interrupts(handler)
+
+
+def _wanted() -> str | None:
+    """What this interpreter was told: by an option, where `kettle run` started one that ignores its environment."""
+    by_option = sys._xoptions.pop("kettle", None)
+    if isinstance(by_option, str):
+        place = sys.orig_argv.index(f"kettle={by_option}")
+        del sys.orig_argv[place - 1 : place + 1]
+        return by_option
+    return None if sys.flags.ignore_environment else os.environ.get("KETTLE_INSTALL")
+
+
+def _set_interrupts(handler: object) -> bool:
+    try:
+        _signal.signal(_signal.SIGINT, handler)
+    except ValueError:
+        return False  # a subinterpreter, which gets none
+    return True
+
+
+def _install(wanted: str) -> None:
+    from kettle import _install
+
+    bootstrap = _standard_bootstrap(_install.WITHOUT_CURRENT_DIRECTORY)
     if bootstrap == "resource_tracker":
         return  # runs nothing of the program's
     try:
@@ -32,6 +55,23 @@ def _main() -> None:
         raise
     if bootstrap:
         _install.keep_standard_for_main()
+
+
+#: The lines by which the standard library's `multiprocessing` starts an interpreter, up to what differs, and what for.
+_BOOTSTRAPS = {
+    "from multiprocessing.spawn import spawn_main;": "spawn",
+    "from multiprocessing.forkserver import main;": "forkserver",
+    "from multiprocessing.resource_tracker import main;": "resource_tracker",
+}
+
+
+def _standard_bootstrap(beginning: str) -> str | None:
+    """What this interpreter was started for, if that is one of these. The line may stand behind ours, which begins like
+    this."""
+    line = sys.orig_argv[-1 if "--multiprocessing-fork" not in sys.orig_argv else -2] if "-c" in sys.orig_argv else ""
+    if line.startswith(beginning):
+        line = line[line.find("from multiprocessing.") :]
+    return next((part for start, part in _BOOTSTRAPS.items() if line.startswith(start)), None)
 
 
 _main()

@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import threading
 from multiprocessing import forkserver as _standard
 from multiprocessing.forkserver import get_inherited_fds
 
-from kettle._install import told_to_new_interpreters
+from kettle import _install
 from kettle.multiprocessing import spawn
 from kettle.multiprocessing._helpers import resource_tracker, start_safely
 from kettle.multiprocessing._ties import Tie, forget_lost_tracker
@@ -62,7 +63,7 @@ def ensure_running() -> None:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         last = [] if signal.SIGINT in mask else _LAST
         try:
-            with told_to_new_interpreters() as told:
+            with _told_to_new_interpreters() as told:
                 # A server that is not told what `multiprocessing` means here must leave the program to its children.
                 with _told_to_server(main=told and "__main__" in chosen):
                     imported = [name for name in chosen if name != "__main__"]
@@ -99,6 +100,27 @@ def _is_tied() -> bool:
 
 def _forget() -> None:
     _forkserver._forkserver_alive_fd = _forkserver._forkserver_address = _forkserver._forkserver_pid = None
+
+
+@contextlib.contextmanager
+def _told_to_new_interpreters() -> Iterator[bool]:
+    """Meanwhile, an interpreter that is started learns from the environment what is installed here. Gives False if it
+    would not: if kettle was put on the path by hand, or the interpreter does not look at its environment."""
+    current = _install.state()
+    if current is None:
+        yield True
+        return
+    before = os.environ.get(_install.ENVIRONMENT_VARIABLE)
+    os.environ[_install.ENVIRONMENT_VARIABLE] = _install.as_text(older=current["older"])
+    try:
+        yield not sys.flags.ignore_environment and any(
+            os.path.exists(os.path.join(directory, "kettle_run.pth")) for directory in sys.path
+        )
+    finally:
+        if before is None:
+            del os.environ[_install.ENVIRONMENT_VARIABLE]
+        else:
+            os.environ[_install.ENVIRONMENT_VARIABLE] = before
 
 
 @contextlib.contextmanager

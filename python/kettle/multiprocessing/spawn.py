@@ -155,12 +155,12 @@ def get_command_line(**kwds: Any) -> list[str]:
 
 
 def find_this_package() -> str:
-    """A statement for programs that put this package on their path by hand: their children start without that. It
-    stands behind `import sys`."""
+    """A statement for programs that put this package on their path by hand, or run without the site module: their
+    children start without that path. It stands behind `import sys`."""
     import kettle
 
     home = os.path.dirname(os.path.dirname(os.path.abspath(kettle.__file__)))
-    if os.path.basename(home) in ("site-packages", "dist-packages"):
+    if os.path.basename(home) in ("site-packages", "dist-packages") and not sys.flags.no_site:
         return ""
     return f"sys.path.append({home!r}); "
 
