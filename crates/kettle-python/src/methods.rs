@@ -13,6 +13,7 @@ mod attached;
 pub(crate) mod calls;
 pub(crate) mod descriptors;
 mod frames;
+pub(crate) mod lifetimes;
 pub(crate) mod numbers;
 mod objects;
 mod threads;

@@ -157,7 +157,8 @@ class Results(Iterator):  # type: ignore[type-arg]
             self._job._close_input()
 
     def _check_cut(self) -> None:
-        if self._was_cut and self._source is not None and next(self._source, self) is not self:
+        source, self._source = self._source, None
+        if self._was_cut and source is not None and next(source, self) is not self:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
     def close(self) -> None:
@@ -167,6 +168,10 @@ class Results(Iterator):  # type: ignore[type-arg]
             if self._source is not None:
                 job._close_input()
             job._abandon(is_unwanted=self._has_begun)
+        # Whoever keeps this keeps nothing of what the tasks were to be given.
+        self._executor = None
+        if not self._was_cut:
+            self._source = None
 
     def __del__(self) -> None:
         if getattr(self, "_job", None) is not None:

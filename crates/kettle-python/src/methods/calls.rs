@@ -21,6 +21,7 @@ unsafe extern "C-unwind" {
     fn PyObject_CallObject(callable: *mut ffi::PyObject, args: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn PyObject_RichCompareBool(a: *mut ffi::PyObject, b: *mut ffi::PyObject, operation: c_int) -> c_int;
     fn PyIter_Next(iterator: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn Py_DecRef(object: *mut ffi::PyObject);
 }
 
 /// Stops the unwinding of a thread that the interpreter has given up.
@@ -90,6 +91,13 @@ pub(crate) fn call_method<'py>(
     args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     call_all(&object.getattr(name)?, &args.into_pyobject(object.py()).map_err(Into::into)?)
+}
+
+/// Drops a reference, which may run a destructor.
+pub(crate) fn let_go(object: Bound<'_, PyAny>) {
+    let this = object.into_ptr();
+    // SAFETY: the reference was the caller's, who is attached to the interpreter.
+    outlived(|| unsafe { Py_DecRef(this) });
 }
 
 /// `a < b`.

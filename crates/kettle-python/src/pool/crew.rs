@@ -8,10 +8,22 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::job::{Job, Outcome, PoolJob, Work};
+use super::job::{Job, Leavings, Outcome, PoolJob, Work};
 use super::ledger::{Ledger, count, lock};
 use crate::door::deadline;
 use crate::methods::calls;
+
+/// What is left to do for a job that is over.
+pub(super) struct Concluded {
+    /// Those who wait for it are to be woken now, and not after a callback.
+    pub(super) wakes: bool,
+    /// To be let go when they have been.
+    pub(super) leavings: Leavings,
+    /// To be called by who cancelled it, with its error, when all is done.
+    pub(super) callback: Option<(Py<PyAny>, Py<PyAny>)>,
+    /// What went wrong so far, which is to be raised in the end.
+    pub(super) result: PyResult<()>,
+}
 
 /// A crew, as its jobs know it.
 pub(super) trait Crew: Send + Sync {
@@ -41,6 +53,10 @@ pub(super) trait Crew: Send + Sync {
     /// Takes a job back; false if it is too late.
     fn cancel(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool>;
 
+    /// A job was ended: what workers have of it and have not begun is not to be done, and if this `ends` it, what they have
+    /// begun is not gone on with. Gives what they had, to be dropped when those who wait have been told.
+    fn disown(&self, py: Python<'_>, job: &Arc<Job>, ends: bool) -> Vec<Py<PyAny>>;
+
     /// Takes a call back from the worker that has it, unless that one has begun it; says whether it has not.
     fn recall(&self, py: Python<'_>, job: &Arc<Job>) -> bool;
 
@@ -61,7 +77,7 @@ pub(super) trait Crew: Send + Sync {
         hook: &Bound<'_, PyString>,
         end: Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let (function, args, kwds, is_tuple) = job.call_of(py, index);
+        let Some((function, args, kwds, is_tuple)) = job.call_of(py, index) else { return Ok(()) };
         let timeout = job.timeout.map(|t| t.as_secs_f64());
         let error = self.ledger().error(py, hook, (end, function, args, kwds, is_tuple, timeout));
         self.put(py, job, index, Err(error))
@@ -92,20 +108,34 @@ pub(super) trait Crew: Send + Sync {
 
     fn conclude_and_finish(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()> {
         let concluded = self.conclude(py, job);
-        if !matches!(concluded, Ok(false)) {
+        self.finish(py, job, concluded)
+    }
+
+    /// Does what is left to do.
+    fn finish(&self, py: Python<'_>, job: &Arc<Job>, concluded: Concluded) -> PyResult<()> {
+        if concluded.wakes {
             job.waiter.finish();
             self.strike_off();
             self.tell(py, job);
         }
-        concluded.map(drop)
+        concluded.leavings.let_go(py);
+        let called = match concluded.callback {
+            Some((callback, error)) => calls::call_one(callback.bind(py), error.bind(py)).map(drop),
+            None => Ok(()),
+        };
+        concluded.result.and(called)
     }
 
-    /// A job that was ended is not known any more. Says whether those who wait for it are to be woken now, and not
-    /// after a callback.
-    fn conclude(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool> {
+    /// A job that was ended is not known any more, and lets go of what it was given; at once, if that runs nobody's code.
+    fn conclude(&self, py: Python<'_>, job: &Arc<Job>) -> Concluded {
         let ledger = self.ledger();
         lock(py, &ledger.live).remove(&job.number);
-        let told = job.tell_bar(py, true);
+        let (mut leavings, has_bar) = job.take_leavings(py);
+        leavings.went_quietly(py);
+        let mut concluded = Concluded { wakes: true, leavings, callback: None, result: Ok(()) };
+        if has_bar {
+            concluded.result = job.tell_bar(py, true);
+        }
         if let Some(callbacks) = job.take_callbacks(py) {
             let (callback, value) = match job.whole(py) {
                 Some(Ok(value)) => (callbacks.value, Some(value)),
@@ -113,17 +143,24 @@ pub(super) trait Crew: Send + Sync {
                 None => (None, None),
             };
             if let (Some(callback), Some(value)) = (callback, value) {
-                // Which finishes it when the callback has returned.
-                let crew = ledger.crew()?;
-                let lets_go = callbacks.lets_go_of_cancelled && job.state(py).cancelled;
-                if !lets_go {
-                    self.strike_off();
+                if callbacks.lets_go_of_cancelled && job.state(py).cancelled {
+                    concluded.callback = Some((callback, value));
+                } else {
+                    // Which finishes it when the callback has returned.
+                    let called = ledger.crew().and_then(|crew| {
+                        ledger.call(py, intern!(py, "call_back"), (callback, value, PoolJob::of(crew, job)))
+                    });
+                    match called {
+                        Ok(_) => {
+                            self.strike_off();
+                            concluded.wakes = false;
+                        }
+                        Err(e) => concluded.result = concluded.result.and(Err(e)),
+                    }
                 }
-                ledger.call(py, intern!(py, "call_back"), (callback, value, PoolJob::of(crew, job)))?;
-                return told.map(|()| lets_go);
             }
         }
-        told.map(|()| true)
+        concluded
     }
 
     /// There is one job less.
@@ -177,29 +214,34 @@ pub(super) trait Crew: Send + Sync {
         if !job.fail(py, error) {
             return Ok(());
         }
-        job.clear(py);
-        self.conclude_and_finish(py, job)
+        let (cleared, dropped) = (job.clear(py), self.disown(py, job, false));
+        let finished = self.conclude_and_finish(py, job);
+        drop((cleared, dropped));
+        finished
     }
 
-    fn cancelled_error(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<Py<PyAny>> {
-        let (function, args, is_tuple) = match &job.work {
-            Work::Call { function, args, .. } => (function.bind(py).clone(), args.bind(py).clone(), true),
-            Work::Items { function, .. } => (function.bind(py).clone(), py.None().into_bound(py), false),
+    fn cancelled_error(&self, py: Python<'_>, job: &Job) -> PyResult<Py<PyAny>> {
+        let (function, args, is_tuple) = match job.work(py) {
+            Some(Work::Call { function, args, .. }) => (function, args, true),
+            Some(Work::Items { function, .. }) => (function, py.None(), false),
+            // It is over, and nobody will see this error.
+            None => (py.None(), py.None(), false),
         };
         Ok(self.ledger().call(py, intern!(py, "cancelled"), (function, args, is_tuple))?.unbind())
     }
 
-    /// Cancels a job, but for what of it is in the hands of workers. Says whether it is cancelled: it may have come to
-    /// its end meanwhile.
-    fn take_back(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool> {
+    /// Cancels a job, but for what of it workers have begun, unless it `ends` that as well. Says whether it is cancelled:
+    /// it may have come to its end meanwhile. Callbacks of a future are called here, as the last thing.
+    fn take_back(&self, py: Python<'_>, job: &Arc<Job>, ends: bool) -> PyResult<bool> {
         let error = self.cancelled_error(py, job)?;
         if !job.cancel(py, error) {
             return Ok(job.state(py).cancelled);
         }
         count(&self.ledger().counts.cancelled);
-        job.clear(py);
-        self.conclude_and_finish(py, job)?;
-        Ok(true)
+        let (cleared, dropped) = (job.clear(py), self.disown(py, job, ends));
+        let finished = self.conclude_and_finish(py, job);
+        drop((cleared, dropped));
+        finished.map(|()| true)
     }
 
     /// Cancels a call that no worker has begun; says whether it is cancelled.
@@ -218,21 +260,21 @@ pub(super) trait Crew: Send + Sync {
             self.fed(py, job)?;
             return Ok(false);
         }
-        let taken = self.take_back(py, job)?;
+        let taken = self.take_back(py, job, false);
         self.call_deputy(true);
-        Ok(taken)
+        taken
     }
 
     /// Cancels all calls that no worker has begun, and of imaps all that no worker has.
     fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
+        let mut result = Ok(());
         for job in self.ledger().living(py) {
-            if job.is_iterated && !job.is_over() {
-                self.take_back(py, &job)?;
-            } else {
-                self.withdraw(py, &job)?;
-            }
+            let is_imap = job.is_iterated && !job.is_over();
+            let taken = if is_imap { self.take_back(py, &job, false) } else { self.withdraw(py, &job) };
+            // What a callback raises must not keep the others from being cancelled.
+            result = result.and(taken.map(drop));
         }
-        Ok(())
+        result
     }
 
     /// Whoever joins now may be the one who should have fetched the results: all input is let in.
@@ -253,8 +295,10 @@ pub(super) trait Crew: Send + Sync {
             return Ok(());
         }
         if was_fetched || is_unwanted {
-            job.clear(py);
-            return self.complete(py, job);
+            let (cleared, dropped) = (job.clear(py), self.disown(py, job, false));
+            let completed = self.complete(py, job);
+            drop((cleared, dropped));
+            return completed;
         }
         job.lift(py);
         self.fed(py, job)?;

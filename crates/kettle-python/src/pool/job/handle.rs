@@ -265,16 +265,19 @@ impl PoolJob {
         if Arc::strong_count(&self.job) > 1 {
             return Ok(());
         }
-        match &self.job.work {
-            Work::Call { function, args, kwds } => {
-                [function, args, kwds].into_iter().try_for_each(|o| visit.call(o))?
-            }
-            Work::Items { function, .. } => visit.call(function)?,
-        }
         // Whoever is inside is attached. This thread it is, then, or one that is stopped until the collection is over: it
         // is not looked at in any of the collector's passes, and stays alive.
         match self.job.state.try_lock() {
-            Ok(state) => state.results.traverse(&visit),
+            Ok(state) => {
+                match &state.work {
+                    Some(Work::Call { function, args, kwds }) => {
+                        [function, args, kwds].into_iter().try_for_each(|object| visit.call(object))?
+                    }
+                    Some(Work::Items { function, .. }) => visit.call(function)?,
+                    None => {}
+                }
+                state.results.traverse(&visit)
+            }
             Err(_) => Ok(()),
         }
     }
@@ -282,6 +285,8 @@ impl PoolJob {
     fn __clear__(&self, py: Python<'_>) {
         if Arc::strong_count(&self.job) == 1 {
             self.job.discard_results(py);
+            let (leavings, _) = self.job.take_leavings(py);
+            leavings.let_go(py);
         }
     }
 }

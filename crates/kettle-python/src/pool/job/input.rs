@@ -50,6 +50,12 @@ pub(in crate::pool) struct Input {
     window: Option<u64>,
 }
 
+/// The items of a job that was ended. To drop them may run anybody's code, which may wait for that very job: those who
+/// wait for it are told first.
+#[must_use]
+#[expect(dead_code, reason = "to be dropped")]
+pub(in crate::pool) struct Cleared(Items, Source);
+
 /// The items of a span, to be read without holding up the job.
 pub(in crate::pool) enum SpanItems {
     Listed(Py<PyList>, usize),
@@ -144,16 +150,17 @@ impl Input {
         agenda.extend(rest / self.chunk * self.chunk);
     }
 
-    /// There will be no more. What is no whole chunk is sent as well; or, if that is because of an error, comes back.
-    fn close(&mut self, agenda: &mut Agenda, is_error: bool) -> VecDeque<Option<Py<PyAny>>> {
-        self.source = Source::Exhausted;
-        let Items::Window { queue, done_before } = &mut self.items else { return VecDeque::new() };
+    /// There will be no more. What is no whole chunk is sent as well, unless that is because of an error. What is let go
+    /// comes back.
+    fn close(&mut self, agenda: &mut Agenda, is_error: bool) -> (VecDeque<Option<Py<PyAny>>>, Source) {
+        let source = std::mem::replace(&mut self.source, Source::Exhausted);
+        let Items::Window { queue, done_before } = &mut self.items else { return (VecDeque::new(), source) };
         let rest = *done_before + queue.len() as u64 - agenda.count();
         if is_error {
-            return queue.split_off(queue.len() - (rest as usize).min(queue.len()));
+            return (queue.split_off(queue.len() - (rest as usize).min(queue.len())), source);
         }
         agenda.extend(rest);
-        VecDeque::new()
+        (VecDeque::new(), source)
     }
 
     fn items(&self, py: Python<'_>, span: Span) -> SpanItems {
@@ -222,16 +229,17 @@ impl Input {
     }
 
     /// None of them is needed any more. What is let go comes back.
-    fn clear(&mut self) -> (VecDeque<Option<Py<PyAny>>>, Source) {
+    fn clear(&mut self, py: Python<'_>) -> Cleared {
         let source = std::mem::replace(&mut self.source, Source::Exhausted);
         let items = match &mut self.items {
-            Items::List(_) | Items::Range(_) => VecDeque::new(),
+            Items::List(list) => Items::List(std::mem::replace(list, PyList::empty(py).unbind())),
+            Items::Range(numbers) => Items::Range(*numbers),
             Items::Window { queue, done_before } => {
                 *done_before += queue.len() as u64;
-                std::mem::take(queue)
+                Items::Window { queue: std::mem::take(queue), done_before: 0 }
             }
         };
-        (items, source)
+        Cleared(items, source)
     }
 }
 
@@ -308,13 +316,13 @@ impl Job {
     }
 
     /// Nothing of it is to be sent any more.
-    pub(in crate::pool) fn clear(&self, py: Python<'_>) {
-        let dropped = {
+    pub(in crate::pool) fn clear(&self, py: Python<'_>) -> Cleared {
+        let cleared = {
             let mut state = self.state(py);
             state.agenda.clear();
-            state.input.clear()
+            state.input.clear(py)
         };
-        drop(dropped);
         self.room.notify_all(Scope::Private);
+        cleared
     }
 }

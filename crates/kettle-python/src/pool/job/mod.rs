@@ -10,15 +10,20 @@
 //! A job's state is behind a mutex that is held for moments, with the interpreter attached, and never while Python code
 //! can run: what is dropped is carried out of it first.
 //!
+//! What a job was given, the function and its arguments, is let go when the job is over: its handle, which a program may
+//! keep for long, has the outcome alone. See `leavings`.
+//!
 //! | module | what it is |
 //! |---|---|
 //! | `input` | the items: from where, how far ahead, for how long |
 //! | `results` | the outcomes, until somebody asks for them |
 //! | `progress` | the progress bar |
 //! | `handle` | what Python holds of a job |
+//! | `leavings` | what it was given, when it is over |
 
 mod handle;
 mod input;
+mod leavings;
 mod progress;
 mod results;
 
@@ -34,6 +39,7 @@ use pyo3::types::PyDict;
 
 pub(crate) use handle::PoolJob;
 pub(super) use input::SpanItems;
+pub(super) use leavings::Leavings;
 pub(super) use results::Outcome;
 
 use super::ledger::{lock, try_lock};
@@ -46,7 +52,8 @@ pub(super) struct Job {
     pub(super) number: u64,
     /// The number under which workers know its function: another one once it is sent by value.
     pub(super) lesson: AtomicU64,
-    pub(super) work: Work,
+    /// It is a single call, and not a map or an imap.
+    pub(super) is_call: bool,
     pub(super) timeout: Option<Duration>,
     /// It is an imap: somebody may wait for any of its outcomes, and not only for all.
     pub(super) is_iterated: bool,
@@ -70,6 +77,17 @@ pub(super) enum Work {
     Items { function: Py<PyAny>, unpacks: bool },
 }
 
+impl Work {
+    pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Call { function, args, kwds } => {
+                Self::Call { function: function.clone_ref(py), args: args.clone_ref(py), kwds: kwds.clone_ref(py) }
+            }
+            Self::Items { function, unpacks } => Self::Items { function: function.clone_ref(py), unpacks: *unpacks },
+        }
+    }
+}
+
 /// See [`Job::call_of`].
 type CallOf<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, bool);
 
@@ -82,6 +100,8 @@ pub(super) struct Callbacks {
 }
 
 pub(super) struct State {
+    /// None once the job is over and has let it go.
+    pub(super) work: Option<Work>,
     pub(super) agenda: Agenda,
     pub(super) input: Input,
     results: Results,
@@ -114,7 +134,7 @@ impl Job {
         Self {
             number,
             lesson: AtomicU64::new(number),
-            work,
+            is_call: matches!(work, Work::Call { .. }),
             timeout,
             is_iterated: results.is_iterated(),
             waiter: Arc::new(Waiter::default()),
@@ -123,6 +143,7 @@ impl Job {
             over: AtomicBool::new(false),
             is_heard: AtomicBool::new(false),
             state: Mutex::new(State {
+                work: Some(work),
                 agenda,
                 input,
                 results,
@@ -146,6 +167,11 @@ impl Job {
     /// The state, unless somebody has it for longer than a moment.
     pub(super) fn try_state(&self) -> Option<MutexGuard<'_, State>> {
         try_lock(&self.state)
+    }
+
+    /// What is to be called; None once that was let go.
+    pub(super) fn work(&self, py: Python<'_>) -> Option<Work> {
+        self.state(py).work.as_ref().map(|work| work.clone_ref(py))
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -265,18 +291,18 @@ impl Job {
     }
 
     /// What task `index` calls, for its error: the function, what it is called with, the keywords, and whether the second
-    /// is a tuple of arguments.
-    pub(super) fn call_of<'py>(&self, py: Python<'py>, index: u64) -> CallOf<'py> {
-        match &self.work {
+    /// is a tuple of arguments. None: the job is over, and has let it go.
+    pub(super) fn call_of<'py>(&self, py: Python<'py>, index: u64) -> Option<CallOf<'py>> {
+        Some(match self.work(py)? {
             Work::Call { function, args, kwds } => {
-                (function.bind(py).clone(), args.bind(py).clone(), kwds.bind(py).clone(), true)
+                (function.into_bound(py), args.into_bound(py), kwds.into_bound(py), true)
             }
             Work::Items { function, unpacks } => {
                 let item = self.items(py, Span { start: index, len: 1 }).get(py, 0);
                 let item = item.unwrap_or_else(|_| py.None().into_bound(py));
-                (function.bind(py).clone(), item, PyDict::new(py).into_any(), *unpacks)
+                (function.into_bound(py), item, PyDict::new(py).into_any(), unpacks)
             }
-        }
+        })
     }
 
     /// Puts the outcome of a task. Says whether the job has all of them now.

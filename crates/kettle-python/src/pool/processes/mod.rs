@@ -31,7 +31,7 @@ pub(crate) use desk::Desk;
 pub(crate) use worker::Worker;
 
 use super::crew::{Crew, CrewHandle};
-use super::job::{Job, Work};
+use super::job::Job;
 use super::ledger::{Ledger, lock};
 use round::Step;
 use workers::FalseStarts;
@@ -84,7 +84,7 @@ impl Crew for Processes {
             self.complete(py, job)?;
             return Ok(());
         }
-        if !waits && matches!(job.work, Work::Items { .. }) && !job.is_iterated {
+        if !waits && !job.is_call && !job.is_iterated {
             // There may be much to send, and whoever hands in a map has said that it does not want to wait.
             self.make_ready(py, job);
             self.lead.call_deputy(true);
@@ -130,10 +130,16 @@ impl Crew for Processes {
         if job.is_over() {
             return Ok(false);
         }
-        let taken = self.take_back(py, job)?;
-        lock(py, &self.supervisor).cancel(|chunk| Arc::ptr_eq(&chunk.job, job));
-        self.call_deputy(true);
-        Ok(taken)
+        self.take_back(py, job, true)
+    }
+
+    /// What was sent and has not begun is not this process's any more.
+    fn disown(&self, py: Python<'_>, job: &Arc<Job>, ends: bool) -> Vec<Py<PyAny>> {
+        if ends {
+            lock(py, &self.supervisor).cancel(|chunk| Arc::ptr_eq(&chunk.job, job));
+            self.call_deputy(true);
+        }
+        Vec::new()
     }
 
     fn recall(&self, py: Python<'_>, job: &Arc<Job>) -> bool {

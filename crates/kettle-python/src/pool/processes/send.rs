@@ -58,7 +58,9 @@ impl Processes {
             let mut supervisor = lock(py, &self.supervisor);
             supervisor.send(seat, chunk, span.len, job.timeout, load).map_err(errors::out_of_memory)
         };
-        match &job.work {
+        // None: it was cancelled meanwhile.
+        let Some(work) = job.work(py) else { return Ok(()) };
+        match work {
             Work::Call { function, args, kwds } => {
                 let triple = (function, args, kwds).into_pyobject(py)?;
                 tasks::with_object_by_value(triple.as_any(), tasks::CALL, 0, job.is_by_value(), sent)
@@ -66,7 +68,7 @@ impl Processes {
             Work::Items { function, unpacks } => {
                 let (lesson, by_value) = (job.lesson.load(Ordering::Relaxed), job.is_by_value());
                 if !lock(py, &self.supervisor).knows(seat, lesson) {
-                    self.teach(py, seat, lesson, by_value, function, *unpacks)?;
+                    self.teach(py, seat, lesson, by_value, &function, unpacks)?;
                 }
                 match job.items(py, span) {
                     SpanItems::Counted(numbers) => numbers.send(lesson, sent),

@@ -165,7 +165,7 @@ impl Hands {
         hand: &Hand,
         job: &Arc<Job>,
         take: impl FnOnce(MutexGuard<'_, State>) -> Option<(Span, VecDeque<Py<PyAny>>, u32)>,
-    ) -> bool {
+    ) {
         let (mut held, state) = loop {
             let held = lock(py, &hand.0);
             if let Some(state) = job.try_state() {
@@ -174,10 +174,9 @@ impl Hands {
             drop(held);
             py.detach(std::thread::yield_now);
         };
-        let Some((span, items, chunk)) = take(state) else { return false };
+        let Some((span, items, chunk)) = take(state) else { return };
         held.fill(job, span.start..span.start + u64::from(span.len), items, chunk.into());
         self.note(&mut held);
-        true
     }
 
     /// Takes half of what another worker has not begun, of tasks that it has had for longer than that, into an empty
@@ -199,6 +198,20 @@ impl Hands {
         held.fill(&loot.job, loot.tasks, loot.items, loot.chunk);
         self.note(held);
         Some(loot.job)
+    }
+
+    /// Takes the items of a job that were not begun: it was ended.
+    pub(super) fn take_items_of(&self, py: Python<'_>, job: &Arc<Job>) -> Vec<Py<PyAny>> {
+        let mut items = Vec::new();
+        for hand in self.all(py) {
+            let held = &mut *lock(py, &hand.0);
+            if held.job.as_ref().is_some_and(|other| Arc::ptr_eq(other, job)) {
+                items.extend(std::mem::take(&mut held.items));
+                held.left.start = held.left.end;
+                self.note(held);
+            }
+        }
+        items
     }
 
     /// All outcomes that are kept.

@@ -29,7 +29,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::crew::{Crew, CrewHandle};
-use super::job::{Job, Work};
+use super::job::Job;
 use super::ledger::{Ledger, lock};
 use crate::door::wait_outside;
 use crate::panics::caught;
@@ -113,13 +113,18 @@ impl Crew for Threads {
 
     /// What runs goes on. A call that runs cannot be taken back; what a map or an imap has not begun can.
     fn cancel(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool> {
-        if matches!(job.work, Work::Call { .. }) {
+        if job.is_call {
             return Ok(!job.is_over() && self.withdraw(py, job)?);
         }
         if job.is_over() {
             return Ok(false);
         }
-        self.take_back(py, job)
+        self.take_back(py, job, false)
+    }
+
+    /// A thread cannot be ended.
+    fn disown(&self, py: Python<'_>, job: &Arc<Job>, _: bool) -> Vec<Py<PyAny>> {
+        if job.is_call { Vec::new() } else { self.hands.take_items_of(py, job) }
     }
 
     /// What a worker has it has begun.

@@ -93,7 +93,7 @@ impl Threads {
         let mut unfinished: Option<Arc<Waiter>> = None;
         loop {
             me.searcher.look();
-            let Some(job) = self.next(py, me)? else {
+            let Some((job, work)) = self.next(py, me)? else {
                 if self.is_over(py) {
                     return Ok((false, unfinished));
                 }
@@ -114,9 +114,9 @@ impl Threads {
                 waiter.finish();
             }
             me.searcher.found(|| self.hands.are_laden() || !lock(py, &self.ledger.ready).is_empty());
-            let done = match &job.work {
+            let done = match work {
                 Work::Call { function, args, kwds } => self.call(py, me, &job, (function, args, kwds)),
-                Work::Items { function, unpacks } => self.work_off(py, me, &job, (function.bind(py), *unpacks)),
+                Work::Items { function, unpacks } => self.work_off(py, me, &job, (function, unpacks)),
             };
             match done? {
                 Done::All(waiter) => unfinished = waiter,
@@ -126,18 +126,18 @@ impl Threads {
     }
 
     /// What is to be done next: a call, or tasks that are in hand now.
-    fn next(&self, py: Python<'_>, me: &mut Shift<'_>) -> PyResult<Option<Arc<Job>>> {
+    fn next(&self, py: Python<'_>, me: &mut Shift<'_>) -> PyResult<Option<(Arc<Job>, Work)>> {
         if self.hands.are_laden() && me.is_to_look() {
-            if let Some(job) = self.steal(py, me, OVERDUE) {
-                return Ok(Some(job));
+            if let Some(stolen) = self.steal(py, me, OVERDUE) {
+                return Ok(Some(stolen));
             }
         }
         loop {
             let Some(job) = lock(py, &self.ledger.ready).front().cloned() else {
                 return Ok(self.steal(py, me, Duration::ZERO));
             };
-            if self.claim(py, &me.hand, &job) {
-                return Ok(Some(job));
+            if let Some(work) = self.claim(py, &me.hand, &job) {
+                return Ok(Some((job, work)));
             }
             if !job.is_over() && job.is_pulled(py) {
                 let refilled = {
@@ -159,19 +159,25 @@ impl Threads {
         }
     }
 
-    fn steal(&self, py: Python<'_>, me: &mut Shift<'_>, longer_than: Duration) -> Option<Arc<Job>> {
-        if !self.hands.are_laden() {
-            return None;
+    fn steal(&self, py: Python<'_>, me: &mut Shift<'_>, longer_than: Duration) -> Option<(Arc<Job>, Work)> {
+        while self.hands.are_laden() {
+            me.searcher.search();
+            let job = self.hands.steal(py, &me.hand, longer_than)?;
+            if let Some(work) = job.work(py) {
+                return Some((job, work));
+            }
+            // It was cancelled meanwhile.
+            me.hand.put_down(py, &self.hands);
         }
-        me.searcher.search();
-        self.hands.steal(py, &me.hand, longer_than)
+        None
     }
 
     /// Takes a call, or some tasks of a job into the hand: no more than one if it may be given up in the middle of it.
-    fn claim(&self, py: Python<'_>, hand: &Hand, job: &Arc<Job>) -> bool {
+    fn claim(&self, py: Python<'_>, hand: &Hand, job: &Arc<Job>) -> Option<Work> {
         let mut is_spent = false;
+        let mut work = None;
         let mut take = |mut state: MutexGuard<'_, State>| {
-            if state.is_held {
+            if state.is_held || state.work.is_none() {
                 return None;
             }
             let mut span = state.agenda.claim(self.present.load(Ordering::Relaxed))?;
@@ -184,16 +190,18 @@ impl Threads {
             // The error of a task that is given up tells of its item.
             let stay = job.timeout.is_some();
             let items = if stay { state.input.lend(py, span) } else { state.input.give_away(py, span) };
+            work = state.work.as_ref().map(|work| work.clone_ref(py));
             Some((span, items, state.agenda.chunk()))
         };
-        let claimed = match &job.work {
-            Work::Call { .. } => take(job.state(py)).is_some(),
-            Work::Items { .. } => self.hands.claim(py, hand, job, take),
-        };
+        if job.is_call {
+            take(job.state(py));
+        } else {
+            self.hands.claim(py, hand, job, take);
+        }
         if is_spent {
             self.ledger.set_aside(py, job);
         }
-        claimed
+        work
     }
 
     /// Does a call.
@@ -202,7 +210,7 @@ impl Threads {
         py: Python<'_>,
         me: &mut Shift<'_>,
         job: &Arc<Job>,
-        (function, args, kwds): (&Py<PyAny>, &Py<PyAny>, &Py<PyAny>),
+        (function, args, kwds): (Py<PyAny>, Py<PyAny>, Py<PyAny>),
     ) -> PyResult<Done> {
         if job.is_over() {
             // It was cancelled.
@@ -210,14 +218,14 @@ impl Threads {
         }
         me.offer_turn(py, Instant::now());
         self.busy.fetch_add(1, Ordering::Relaxed);
+        // What it was given goes with the job, when that is over: nothing of it stays here.
         let outcome = self.outcome(py, job, 0, || {
-            let (args, kwds) = (as_tuple(args.bind(py).clone())?, as_dict(kwds.bind(py).clone())?);
-            calls::call_with(function.bind(py), &args, &kwds)
+            let (args, kwds) = (as_tuple(args.into_bound(py))?, as_dict(kwds.into_bound(py))?);
+            calls::call_with(&function.into_bound(py), &args, &kwds)
         });
         let Some(outcome) = outcome else { return Ok(Done::GivenUp) };
-        self.busy.fetch_sub(1, Ordering::Relaxed);
         me.outcomes.push(outcome);
-        self.put_in_passing(py, job, 0, &mut me.outcomes).map(Done::All)
+        self.put_in_passing(py, job, 0, &mut me.outcomes, true).map(Done::All)
     }
 
     /// Does the tasks in hand.
@@ -226,15 +234,16 @@ impl Threads {
         py: Python<'_>,
         me: &mut Shift<'_>,
         job: &Arc<Job>,
-        (function, unpacks): (&Bound<'_, PyAny>, bool),
+        (function, unpacks): (Py<PyAny>, bool),
     ) -> PyResult<Done> {
         let mut unfinished = None;
+        let mut function = Some(function.into_bound(py));
         let begun = Instant::now();
         let (mut now, mut put_at, mut done) = (begun, begun, 0);
         let mut next = me.hand.next(py, &self.hands, None);
         // Others may have taken all of it already.
         self.busy.fetch_add(usize::from(next.is_some()), Ordering::Relaxed);
-        while let Some((index, item)) = next {
+        while let (Some((index, item)), Some(called)) = (next, &function) {
             if job.is_over() {
                 // It was cancelled.
                 self.busy.fetch_sub(1, Ordering::Relaxed);
@@ -244,8 +253,8 @@ impl Threads {
             let outcome = self.outcome(py, job, index, || {
                 let item = item.into_bound(py);
                 match unpacks {
-                    false => calls::call_one(function, &item),
-                    true => calls::call_with(function, &as_tuple(item)?, &PyDict::new(py)),
+                    false => calls::call_one(called, &item),
+                    true => calls::call_with(called, &as_tuple(item)?, &PyDict::new(py)),
                 }
             });
             let Some(outcome) = outcome else { return Ok(Done::GivenUp) };
@@ -262,13 +271,14 @@ impl Threads {
                     first = me.hand.take_kept(py, &mut me.outcomes);
                 }
             }
-            if next.is_none() {
-                // Before anybody hears that the job is over.
-                self.busy.fetch_sub(1, Ordering::Relaxed);
+            let is_last = next.is_none();
+            if is_last {
+                // It goes with the job, when that is over.
+                function = None;
                 job.state(py).agenda.finished(done, u64::try_from((now - begun).as_nanos()).unwrap_or(u64::MAX));
             }
-            if !me.outcomes.is_empty() {
-                unfinished = self.put_in_passing(py, job, first, &mut me.outcomes)?;
+            if is_last || !me.outcomes.is_empty() {
+                unfinished = self.put_in_passing(py, job, first, &mut me.outcomes, is_last)?;
             }
         }
         me.hand.put_down(py, &self.hands);
@@ -296,26 +306,35 @@ impl Threads {
     }
 
     /// Puts the outcomes of tasks that follow each other, and leaves none in the list. If the job is over now, gives whom
-    /// to wake, which can be done in passing.
+    /// to wake, which can be done in passing. If it `rests` the worker is free then, before anybody hears of the outcomes.
     fn put_in_passing(
         &self,
         py: Python<'_>,
         job: &Arc<Job>,
         first: u64,
         outcomes: &mut Vec<Outcome>,
+        rests: bool,
     ) -> PyResult<Option<Arc<Waiter>>> {
         let complete = self.put_run(py, job, first, outcomes);
-        if !complete {
+        let rest = || self.busy.fetch_sub(usize::from(rests), Ordering::Relaxed);
+        if !complete || !job.end() {
+            rest();
             self.has_put(py, job, false)?;
-        } else if job.end() && self.conclude(py, job)? {
-            self.strike_off();
-            if job.take_leave(py) {
-                return Ok(Some(Arc::clone(&job.waiter)));
-            }
-            job.waiter.finish();
-            self.tell(py, job);
+            return Ok(None);
         }
-        Ok(None)
+        let mut concluded = self.conclude(py, job);
+        if !(concluded.wakes && concluded.leavings.went_quietly(py)) {
+            // Callbacks and destructors keep the worker from its tasks.
+            let finished = self.finish(py, job, concluded);
+            rest();
+            return finished.map(|()| None);
+        }
+        rest();
+        if concluded.result.is_ok() && job.take_leave(py) {
+            self.strike_off();
+            return Ok(Some(Arc::clone(&job.waiter)));
+        }
+        self.finish(py, job, concluded).map(|()| None)
     }
 
     /// Puts what all hands keep.
