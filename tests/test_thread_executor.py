@@ -209,10 +209,109 @@ def test_a_number_of_threads_that_was_reckoned(make, max_workers, threads):
         assert sorted(future.result(LIMIT) for future in futures) == list(range(threads))
 
 
-def test_threads_are_waited_for_and_so_are_those_that_a_task_starts():
+def daemons(executor):
+    """Whether a thread of it is a daemon, and one that a task starts."""
+    yield executor.submit(lambda: threading.current_thread().daemon).result(LIMIT)
+    yield executor.submit(lambda: threading.Thread().daemon).result(LIMIT)
+    yield from executor.map(lambda _: threading.current_thread().daemon, [0])
+
+
+def in_a_thread(function, *args, daemon):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function(*args)), daemon=daemon)
+    thread.start()
+    thread.join(LIMIT)
+    return results[0]
+
+
+@pytest.mark.parametrize("daemon", [False, True])
+def test_threads_are_daemons_if_who_submits_is(daemon):
+    def in_its_own():
+        with ThreadPoolExecutor(1) as executor:
+            return set(daemons(executor))
+
+    def in_an_event_loop():
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.set_default_executor(ThreadPoolExecutor(1))
+            return {
+                await loop.run_in_executor(None, lambda: threading.current_thread().daemon),
+                await asyncio.to_thread(lambda: threading.Timer(1, print).daemon),
+            }
+
+        return asyncio.run(main())
+
+    for way in (in_its_own, in_an_event_loop):
+        assert in_a_thread(way, daemon=daemon) == {daemon}
+    # Each by the task for which it is started, whoever made the executor.
     with ThreadPoolExecutor(1) as executor:
-        assert executor.submit(lambda: threading.current_thread().daemon).result(LIMIT) is False
-        assert executor.submit(lambda: threading.Thread().daemon).result(LIMIT) is False
+        assert set(in_a_thread(lambda: list(daemons(executor)), daemon=daemon)) == {daemon}
+        assert set(daemons(executor)) == {daemon}
+
+
+def run(program, tmp_path, *command):
+    path = tmp_path / "program.py"
+    path.write_text(textwrap.dedent(program))
+    return subprocess.run([sys.executable, *command, path], capture_output=True, text=True, timeout=LIMIT)
+
+
+@pytest.mark.parametrize("way", ["an executor", "an event loop", "to_thread"])
+def test_what_a_task_of_a_daemon_starts_does_not_keep_the_program(tmp_path, way):
+    program = f"""
+        import asyncio
+        import threading
+        from concurrent.futures import ThreadPoolExecutor
+
+        def task():
+            threading.Timer(3600, print).start()
+
+        async def to_thread():
+            await asyncio.to_thread(task)
+
+        def service():
+            if {way!r} == "an executor":
+                ThreadPoolExecutor(1).submit(task).result()
+            elif {way!r} == "an event loop":
+                loop = asyncio.new_event_loop()
+                loop.run_until_complete(loop.run_in_executor(None, task))
+            else:
+                asyncio.run(to_thread())
+            ready.set()
+            threading.Event().wait()
+
+        ready = threading.Event()
+        threading.Thread(target=service, daemon=True).start()
+        ready.wait()
+        print("main ends")
+    """
+    ended = run(program, tmp_path, "-m", "kettle", "run")
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("main ends\n", "", 0)
+
+
+def test_tasks_of_a_daemon_are_waited_for(tmp_path):
+    """The executor's own threads are, whether they are daemons or not."""
+    program = """
+        import threading
+        import time
+        from kettle.futures import ThreadPoolExecutor
+
+        def task(number):
+            time.sleep(0.1)
+            print("done", number)
+
+        def service():
+            executor = ThreadPoolExecutor(1)
+            for number in range(3):
+                executor.submit(task, number)
+            ready.set()
+            threading.Event().wait()
+
+        ready = threading.Event()
+        threading.Thread(target=service, daemon=True).start()
+        ready.wait()
+    """
+    ended = run(program, tmp_path)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("done 0\ndone 1\ndone 2\n", "", 0)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")

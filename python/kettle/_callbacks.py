@@ -37,6 +37,15 @@ class CommonHooks:
         """Has a job's callback run in the thread for that, and the job finished then."""
         self._callbacks.put(callback, value, job)
 
+    def inherits_for_callbacks(self, daemon: bool | None = None) -> None:
+        """Says whether the thread that runs callbacks is a daemon, and so what they start: by default, if the thread is
+        that starts it. Unless it is one, `end_callbacks` or `join_callbacks` must be called in the end."""
+        self._callbacks.daemon = daemon
+
+    def end_callbacks(self) -> None:
+        """Has the thread that runs callbacks end when it has run those that there are."""
+        self._callbacks.end()
+
     def join_callbacks(self) -> None:
         """Waits until all callbacks have run."""
         self._callbacks.join()
@@ -56,25 +65,42 @@ class _Callbacks:
     """The thread that runs callbacks, one after another, from the first on."""
 
     def __init__(self) -> None:
+        #: Of the thread.
+        self.daemon: bool | None = True
         self._queue: queue.SimpleQueue[tuple[Callable[[Any], object], Any, Any] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._has_ended = False
 
     def put(self, callback: Callable[[Any], object], value: Any, job: Any) -> None:
         self._queue.put((callback, value, job))
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pool-callbacks", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="pool-callbacks", daemon=self.daemon)
                 self._thread.start()
+                if self._has_ended:
+                    # Nobody will end it later.
+                    self._take_thread()
 
     def _run(self) -> None:
         while (entry := self._queue.get()) is not None:
             call_and_finish(*entry)
             del entry
 
+    def _take_thread(self) -> threading.Thread | None:
+        """The thread, if there is one, which ends when it has run what it has; the next callback starts another one."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+        return thread
+
+    def end(self) -> None:
+        with self._lock:
+            self._has_ended = True
+            self._take_thread()
+
     def join(self) -> None:
         with self._lock:
-            thread, self._thread = self._thread, None
+            thread = self._take_thread()
         if thread is not None and thread is not threading.current_thread():
-            self._queue.put(None)
             thread.join()

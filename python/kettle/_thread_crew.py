@@ -25,8 +25,8 @@ __all__ = ["Hooks"]
 class Hooks(CommonHooks):
     """The native crew calls everything but `join` and `join_callbacks`."""
 
-    #: Whether the interpreter ends without the workers.
-    are_daemons = True
+    #: Whether the interpreter ends without the workers; None: as with the thread that starts them.
+    are_daemons: bool | None = True
 
     def __init__(self, name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
         super().__init__()

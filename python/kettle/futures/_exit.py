@@ -24,15 +24,17 @@ class _AtExit:
     def serve(self, crew: native.PoolCrew, hooks: Hooks) -> threading.Thread:
         """Starts the thread that works for `crew` when nobody waits for it."""
         self._serving[crew] = hooks
-        thread = threading.Thread(target=self._serve, args=(crew,), name="executor-deputy", daemon=True)
+        hooks.inherits_for_callbacks(threading.current_thread().daemon)
+        thread = threading.Thread(target=self._serve, args=(crew, hooks), name="executor-deputy", daemon=True)
         thread.start()
         return thread
 
-    def _serve(self, crew: native.PoolCrew) -> None:
+    def _serve(self, crew: native.PoolCrew, hooks: Hooks) -> None:
         try:
             crew.deputise()
         finally:
             self._serving.pop(crew, None)
+            hooks.end_callbacks()
 
     def _leave(self) -> None:
         self.has_begun = True

@@ -201,13 +201,15 @@ def _join(hooks: _Hooks, crew: native.ThreadCrew) -> None:
 
 class _Hooks(_thread_crew.Hooks):
     """What is different in an executor: its errors are those that users of `concurrent.futures` expect, its callbacks
-    run in the worker that has done the task, and its threads are waited for, as are those that a task starts: those
-    inherit it."""
+    run in the worker that has done the task, and a thread of it is a daemon if the one is that submits the task for
+    which it is started; so in turn is what a task starts. The interpreter waits for the executor's own threads in any
+    case."""
 
-    are_daemons = False
+    are_daemons = None
 
     def __init__(self, name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
         super().__init__(name, initializer, initargs)
+        self.inherits_for_callbacks()
         self._here = threading.local()
 
     def _work(self, crew: native.ThreadCrew, number: int) -> None:
@@ -216,6 +218,7 @@ class _Hooks(_thread_crew.Hooks):
         # Counted off before it comes here: of those that leave together, one at least sees that all have.
         if crew.statistics().workers == 0:
             _exit.serving.pop(self, None)
+            self.end_callbacks()
 
     def call_back(self, callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:
         # Whoever waits for a task may be here as well, and hold any lock.
