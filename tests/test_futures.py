@@ -312,6 +312,141 @@ def test_callbacks_run_in_a_thread_of_their_own(executor, caplog):
     assert called[-1] is threading.current_thread()
 
 
+KINDS = {
+    "processes": lambda: ProcessPoolExecutor(1, mp.get_context("fork")),
+    "threads": lambda: ThreadPoolExecutor(1),
+    "standard": lambda: concurrent.futures.thread.ThreadPoolExecutor(1),
+}
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("end", ["cancel", "shutdown"])
+def test_callbacks_of_a_cancelled_future_have_run_when_cancel_returns(make, end, caplog):
+    called, started, go = [], mp.Semaphore(0), mp.Semaphore(0)
+
+    def note(what, future):
+        called.append((what, future is futures[what[0]], future.cancelled(), threading.current_thread()))
+
+    def complain(future):
+        raise LookupError("in a callback")
+
+    with make() as executor:
+        block = executor.submit(hold, started, go)
+        assert started.acquire(timeout=LIMIT)
+        # More than a worker process is sent ahead.
+        futures = [executor.submit(square, number) for number in range(20)]
+        for number, future in enumerate(futures):
+            future.add_done_callback(functools.partial(note, (number, "first")))
+            future.add_done_callback(complain)
+            future.add_done_callback(functools.partial(note, (number, "last")))
+        if end == "cancel":
+            for number, future in enumerate(futures):
+                assert future.cancel() and len(called) == 2 * (number + 1)
+                assert future.cancel() and len(called) == 2 * (number + 1)
+        else:
+            executor.shutdown(wait=False, cancel_futures=True)
+        here = threading.current_thread()
+        whats = [(number, word) for number in range(20) for word in ("first", "last")]
+        assert called == [(what, True, True, here) for what in whats]
+        records = [r for r in caplog.records if r.getMessage().startswith("exception calling callback for <")]
+        assert [(r.name, r.exc_info[0]) for r in records] == [("concurrent.futures", LookupError)] * 20
+        go.release()
+        assert block.result(LIMIT) == "held"
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_what_a_callback_of_a_cancelled_future_may_do(make):
+    results, started, go = [], mp.Semaphore(0), mp.Semaphore(0)
+    with make() as executor:
+        block = executor.submit(hold, started, go)
+        assert started.acquire(timeout=LIMIT)
+        futures = [executor.submit(square, number) for number in range(20)]
+
+        def let_go(future):
+            go.release()
+            results.append(executor.submit(square, 5).result(LIMIT))
+            results.append(futures[-2].cancel())
+
+        def leave(future):
+            raise KeyboardInterrupt
+
+        futures[-1].add_done_callback(let_go)
+        futures[-1].add_done_callback(leave)
+        with pytest.raises(KeyboardInterrupt):
+            futures[-1].cancel()
+        assert futures[-1].cancelled() and results[0] == 25 and block.result(LIMIT) == "held"
+        assert [future.result(LIMIT) for future in futures[:-2]] == [number**2 for number in range(18)]
+
+
+def test_a_place_that_a_callback_gives_back_can_be_taken_at_once():
+    """An executor that has so many tasks at most."""
+    places, started, go = threading.BoundedSemaphore(2), mp.Semaphore(0), mp.Semaphore(0)
+    with ThreadPoolExecutor(1) as executor:
+
+        def submit(*task):
+            assert places.acquire(blocking=False)
+            future = executor.submit(*task)
+            future.add_done_callback(lambda _: places.release())
+            return future
+
+        submit(hold, started, go)
+        assert started.acquire(timeout=LIMIT)
+        for _ in range(100):
+            assert submit(abs, -1).cancel()
+        go.release()
+
+
+def test_what_runs_is_ended_before_callbacks_are_called():
+    ended, started, go = [], mp.Semaphore(0), mp.Semaphore(0)
+    with ProcessPoolExecutor(1, mp.get_context("fork")) as executor:
+        pid = executor.submit(os.getpid).result(LIMIT)
+        future = executor.submit(hold, started, go)
+        assert started.acquire(timeout=LIMIT)
+        future.add_done_callback(
+            lambda _: ended.append((executor.submit(os.getpid).result(LIMIT), threading.get_ident()))
+        )
+        assert future.kill()
+        assert ended[0][0] != pid and ended[0][1] == threading.get_ident()
+
+
+@pytest.mark.parametrize("end", ["executor.shutdown()", "executor.shutdown(wait=False)", "del executor", "pass"])
+@pytest.mark.parametrize("daemon", [False, True])
+def test_what_a_callback_starts_is_waited_for_unless_a_daemon_submitted_the_task(tmp_path, daemon, end):
+    path = tmp_path / "program.py"
+    program = f"""
+        import threading
+        from kettle.futures import ProcessPoolExecutor
+        from kettle.multiprocessing import get_context
+
+        def work():
+            release.wait()
+            print("worked")
+
+        def call_back(future):
+            if future.exception() is None:
+                threading.Thread(target=work).start()
+            called.set()
+
+        def service():
+            global executor
+            executor = ProcessPoolExecutor(1, get_context("spawn"))
+            executor.submit(abs, -1).add_done_callback(call_back)
+            called.wait()
+
+        if __name__ == "__main__":
+            release, called = threading.Event(), threading.Event()
+            thread = threading.Thread(target=service, daemon={daemon})
+            thread.start()
+            thread.join()
+            {end}
+            if not {daemon}:
+                release.set()
+    """
+    path.write_text(textwrap.dedent(program))
+    ended = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=LIMIT)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("" if daemon else "worked\n", "", 0)
+
+
 @pytest.mark.parametrize("kind", [ProcessPoolExecutor, ThreadPoolExecutor])
 def test_each_callback_is_called_once_whenever_it_is_added(kind):
     """Two threads add some, and a third takes tasks back, while they are being done."""

@@ -7,7 +7,10 @@ knows: it has no lock of its own, and the thread that waits in `result()` takes 
 
 A *watched* one has what `concurrent.futures` expects of a future: a condition, waiters, callbacks, and a state that
 changes while the condition is held. The pool tells it when its job is over; if it has callbacks, that comes in the
-thread that runs them, in turn. So whoever has waited for it finds that the callbacks of those before it have run.
+thread that runs them, in turn. So whoever has waited for it finds that the callbacks of those before it have run. Those
+of one that is cancelled run in the thread that cancels it, before `cancel` returns.
+
+What the task was given is the job's, which lets go of it when it is over: a future keeps its outcome alone.
 """
 
 from __future__ import annotations
@@ -68,12 +71,13 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
         return self._exception
 
     def cancel(self) -> bool:
-        """Takes it back, if no worker has it yet; says whether it is cancelled. See also `kill`."""
+        """Takes it back, if no worker has begun it, and calls its callbacks; says whether it is cancelled. See also
+        `kill`."""
         return self._withdraw()
 
     def kill(self) -> bool:
-        """Takes it back, also if it runs: then its worker is ended, and another one takes its place. Says whether it is
-        cancelled."""
+        """Takes it back, also if it runs: then its worker is ended, and another one takes its place. Calls its
+        callbacks. Says whether it is cancelled."""
         return self._cancel() or self.cancelled()
 
     def cancelled(self) -> bool:
@@ -91,8 +95,9 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
         return self._is_done
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        """Has `fn` called with this future when it is over: in a thread of this process that does nothing else, or here
-        and now if it is over already."""
+        """Has `fn` called with this future when it is over: in a thread of this process that does nothing else (of an
+        executor of threads, the one that did the task), in the one that cancels it, or here and now if it is over
+        already."""
         if not self._is_done:
             with self._condition:
                 if self._settled is None:
