@@ -29,6 +29,7 @@ from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from kettle._core import native
+from kettle._outside import Hook
 from kettle._parametrized import Parametrized
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ class _Base(Parametrized[T], native.ObjectQueue):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # In the standard library these two call the others, and so does who overrides only those expect it.
-        if _overrides(cls, "put") and not _overrides(cls, "put_nowait"):
-            cls.put_nowait = _put_nowait  # type: ignore[method-assign]
-        if _overrides(cls, "get") and not _overrides(cls, "get_nowait"):
-            cls.get_nowait = _get_nowait  # type: ignore[method-assign]
         native.quicken(cls)
+
+    @classmethod
+    def _kettle_keeps_house(cls) -> bool:
+        """Whether a class has methods of its own to handle the container."""
+        return False
 
     async def aput(self, item: T, timeout: float | None = None) -> None:
         """As `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
@@ -147,16 +148,6 @@ def _overrides(cls: type, name: str) -> bool:
     return not isinstance(getattr(cls, name), types.MethodDescriptorType)
 
 
-def _put_nowait(self: Any, item: Any) -> None:
-    """`put(item, block=False)`."""
-    self.put(item, block=False)
-
-
-def _get_nowait(self: Any) -> Any:
-    """`get(block=False)`."""
-    return self.get(block=False)
-
-
 class SimpleQueue(_Base[T]):
     """An unbounded first-in, first-out queue.
 
@@ -202,7 +193,7 @@ def _move_out(queue: Queue[Any]) -> _Outside:
         outside = _Outside(queue._kettle_container())
         with outside.mutex:
             # Whoever puts or gets from now on comes here, and waits for the mutex.
-            outside = cast(_Outside, queue._kettle_move_out(outside))
+            outside = cast(_Outside, queue._kettle_move_into(outside))
     if not outside.filled:
         # Another thread is about it. We cannot be the ones who hold the mutex: it was not to be had before.
         with outside.mutex:
@@ -230,7 +221,7 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
             self.name = name
         self._kettle_begin(self._kettle_order, maxsize)
         if self._kettle_keeps_house():
-            self._kettle_move_out(_Outside(None))
+            self._kettle_move_into(_Outside(None))
         if self._kettle_outside is not None:
             self._init(maxsize)
 
@@ -242,9 +233,13 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
 
     @classmethod
     def _kettle_keeps_house(cls) -> bool:
-        """Whether a subclass has methods of its own to handle the container."""
-        own: bool = (cls._init, cls._put, cls._get, cls._qsize) != cls._kettle_methods
-        return own
+        """Whether a class has methods of its own to handle the container."""
+        methods = (cls._init, cls._put, cls._get, cls._qsize)
+        return any(own is not ours for own, ours in zip(methods, cls._kettle_methods, strict=True))
+
+    def _kettle_move_out(self) -> None:
+        """Makes the items move out, if they have not yet."""
+        _move_out(self)
 
     queue: Any = _Part()
     mutex: Any = _Part()
@@ -254,21 +249,25 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
 
     # ---------------------------------------------------------- to be overridden; called with the mutex held
 
+    @Hook
     def _init(self, maxsize: int) -> None:
         self.queue = self._kettle_container()
 
+    @Hook
     def _qsize(self) -> int:
         outside = self._kettle_outside
         return self.qsize() if outside is None else len(outside.queue)
 
+    @Hook
     def _put(self, item: T) -> None:
         (self._kettle_outside or _move_out(self)).queue.append(item)
 
+    @Hook
     def _get(self) -> T:
         item: T = (self._kettle_outside or _move_out(self)).queue.popleft()
         return item
 
-    _kettle_methods: Any = (_init, _put, _get, _qsize)
+    _kettle_methods: Any = (_init.method, _put.method, _get.method, _qsize.method)
 
     # ---------------------------------------------------------- what the core calls when the items are outside
 
@@ -304,7 +303,8 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
 
     def _kettle_qsize(self) -> int:
         with _move_out(self).mutex:
-            return self._qsize()
+            size: int = self._qsize()
+            return size
 
     def _kettle_task_done(self) -> None:
         condition = _move_out(self).all_tasks_done
@@ -340,11 +340,12 @@ class LifoQueue(Queue[T], _standard.LifoQueue):  # type: ignore[type-arg]
     _kettle_order = "lifo"
     _kettle_container = list
 
+    @Hook
     def _get(self) -> T:
         item: T = (self._kettle_outside or _move_out(self)).queue.pop()
         return item
 
-    _kettle_methods = (Queue._init, Queue._put, _get, Queue._qsize)
+    _kettle_methods = (Queue._init, Queue._put, _get.method, Queue._qsize)
 
 
 class PriorityQueue(Queue[T], _standard.PriorityQueue):  # type: ignore[type-arg]
@@ -357,11 +358,13 @@ class PriorityQueue(Queue[T], _standard.PriorityQueue):  # type: ignore[type-arg
     _kettle_order = "priority"
     _kettle_container = list
 
+    @Hook
     def _put(self, item: T) -> None:
         heappush((self._kettle_outside or _move_out(self)).queue, item)
 
+    @Hook
     def _get(self) -> T:
         item: T = heappop((self._kettle_outside or _move_out(self)).queue)
         return item
 
-    _kettle_methods = (Queue._init, _put, _get, Queue._qsize)
+    _kettle_methods = (Queue._init, _put.method, _get.method, Queue._qsize)

@@ -7,6 +7,9 @@ there as well (`threading.excepthook = report`), and private names are found, to
 What differs from the standard library: `name=` is shown in reports; each primitive has `statistics()` and an awaitable
 twin of what it blocks in (`async with lock`, `await event.await_set()`), which works on any asyncio loop; a waiter that
 is notified just when its time is over counts as notified.
+
+The classes extend the standard library's, whose parts (`semaphore._cond`, `event._flag`, ...) they have once a program
+looks at them: see `kettle._outside`.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from __future__ import annotations
 import importlib
 import sys
 import threading as _standard
+import weakref
+from collections import deque
 from threading import BrokenBarrierError as BrokenBarrierError
 from threading import ExceptHookArgs as ExceptHookArgs
 from threading import Thread as Thread
@@ -35,6 +40,7 @@ from types import ModuleType
 
 from kettle._awaitable import AwaitAcquire, AwaitAll, AwaitNotify, AwaitSet
 from kettle._core import native
+from kettle._outside import Hook, Part, moving
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,7 +175,7 @@ def _permits(value: Any) -> Any:
 
 
 @native.quicken
-class Semaphore(AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):  # type: ignore[misc, override]
+class Semaphore(AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):  # type: ignore[misc]
     """Permits, `value` of them at first. `name` (keyword-only) is shown in reports.
 
     Raises ValueError if `value` is negative.
@@ -178,29 +184,79 @@ class Semaphore(AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):  # typ
     name: str | None = None
 
     def __init__(self, value: int = 1, *, name: str | None = None) -> None:
-        self._kettle_begin(value if type(value) is int else _permits(value), False)
+        if self._kettle_begin(value if type(value) is int else _permits(value), False):
+            self._kettle_forget()
         if name is not None:
             self.name = name
 
     def __repr__(self) -> str:
         return _told(self, f"value={self._value}")
 
+    _cond: Any = Part()
+    _value: Any = Part(native.HeapSemaphore._kettle_value)
+
+    def _kettle_move_out(self) -> None:
+        with moving:
+            if self._kettle_is_outside():
+                return
+            condition = _PermitsCondition(self)
+            with condition:
+                # Whoever takes or gives from now on comes here, and waits for the condition.
+                vars(self).update(self._kettle_parts(), _cond=condition)
+                self._kettle_leave()
+                self._value = self._kettle_drain()
+                condition.notify_all()
+
+    def _kettle_parts(self) -> dict[str, Any]:
+        return {"_cond": None, "_value": 0}
+
+    def _kettle_forget(self) -> None:
+        """Begins anew inside."""
+        for part in self._kettle_parts():
+            vars(self).pop(part, None)
+
+    def _kettle_settle(self) -> None:
+        """Puts permits that are inside, and that none of those who wait there has taken, where the others are."""
+        with self._cond:
+            left = self._kettle_drain()
+            if left:
+                self._value += left
+                self._cond.notify(left)
+
+    def _kettle_acquire(self, blocking: bool, timeout: float | None) -> bool:
+        if self._kettle_value() > self._kettle_inside():
+            self._kettle_settle()
+        return _standard.Semaphore.acquire(self, blocking, timeout)
+
+    def _kettle_release(self, n: int) -> None:
+        _standard.Semaphore.release(self, n)
+        self._kettle_ring(n)
+
 
 @native.quicken
-class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):  # type: ignore[misc, override]
+class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):  # type: ignore[misc]
     """Permits, `value` of them at first and at most: `release` raises ValueError beyond that."""
 
     def __init__(self, value: int = 1, *, name: str | None = None) -> None:
-        self._kettle_begin(value if type(value) is int else _permits(value), True)
+        if self._kettle_begin(value if type(value) is int else _permits(value), True):
+            self._kettle_forget()
         if name is not None:
             self.name = name
 
-    @property
-    def _initial_value(self) -> int:
-        return int(self.statistics().limit)
-
     def __repr__(self) -> str:
         return _told(self, f"value={self._value}/{self._initial_value}")
+
+    def _kettle_limit(self) -> int:
+        return int(self.statistics().limit)
+
+    _initial_value: Any = Part(_kettle_limit)
+
+    def _kettle_parts(self) -> dict[str, Any]:
+        return {**super()._kettle_parts(), "_initial_value": self._kettle_limit()}
+
+    def _kettle_release(self, n: int) -> None:
+        _standard.BoundedSemaphore.release(self, n)
+        self._kettle_ring(n)
 
 
 @native.quicken
@@ -224,6 +280,12 @@ class Condition(AwaitNotify, native.HeapCondition, _standard.Condition):
         if name is not None:
             self.name = name
 
+    @classmethod
+    def _kettle_is_different(cls) -> bool:
+        """Whether a class has its own way to leave and to take the lock."""
+        own = (cls._release_save, cls._acquire_restore, cls._is_owned)
+        return own != (Condition._release_save, Condition._acquire_restore, Condition._is_owned)
+
     def _kettle_must_be_held(self, caller: str) -> None:
         if not self._is_owned():
             raise RuntimeError(f"{caller}() needs the lock: acquire() it first")
@@ -238,23 +300,143 @@ class Condition(AwaitNotify, native.HeapCondition, _standard.Condition):
         lock.release()
         return 1
 
-    # What the standard library's condition exports of its lock, and what some look at to count its waiters.
+    # What the standard library's condition exports of its lock.
 
+    @Hook
     def _release_save(self) -> Any:
         return getattr(self._lock, "_release_save", self._lock.release)()
 
+    @Hook
     def _acquire_restore(self, state: Any) -> None:
         if hasattr(self._lock, "_acquire_restore"):
             self._lock._acquire_restore(state)
         else:
             self._lock.acquire()
 
+    @Hook
+    def _is_owned(self) -> bool:
+        return self._kettle_is_owned()
+
+    # What takes over when the waiters are outside.
+
     @property
-    def _waiters(self) -> range:
-        return range(self._kettle_waiting())
+    def _waiters(self) -> Any:
+        outside = vars(self).get("_waiters")
+        return _Waiters(self) if outside is None else outside
+
+    @_waiters.setter
+    def _waiters(self, waiters: Any) -> None:
+        self._kettle_move_out()
+        vars(self)["_waiters"] = waiters
+
+    def _kettle_move_out(self) -> None:
+        with moving:
+            if not self._kettle_is_outside():
+                vars(self)["_waiters"] = deque()
+                self._kettle_leave()
+
+    def _kettle_take_methods(self) -> None:
+        """A class with methods of its own: as in the standard library, those of the lock come first."""
+        self._kettle_move_out()
+        for name in ("_release_save", "_acquire_restore", "_is_owned"):
+            method = getattr(self._lock, name, None)
+            if method is not None:
+                vars(self)[name] = method
+
+    def _kettle_count(self) -> int:
+        return len(self._kettle_all_waiters()) if self._kettle_is_outside() else self._kettle_waiting()
+
+    def _kettle_all_waiters(self) -> Any:
+        """All who wait outside, and before them one for each who began to wait inside."""
+        waiters = vars(self)["_waiters"]
+        missing = self._kettle_waiting() - sum(type(waiter) is _WaitsInside for waiter in waiters)
+        for _ in range(missing):
+            waiters.insert(0, _WaitsInside(self))
+        for _ in range(-missing):
+            waiters.remove(next(waiter for waiter in waiters if type(waiter) is _WaitsInside))
+        return waiters
+
+    def _kettle_wait(self, timeout: float | None) -> bool:
+        return _standard.Condition.wait(self, timeout)
+
+    def _kettle_notify(self, n: int) -> None:
+        self._kettle_all_waiters()
+        _standard.Condition.notify(self, n)
+
+    def _kettle_gave_up(self) -> None:
+        """One who waited inside does so no more."""
+        self._kettle_all_waiters()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}({self._lock}, {self._kettle_waiting()})>"
+        return f"<{type(self).__name__}({self._lock}, {self._kettle_count()})>"
+
+
+class _Waiters:
+    """The waiters of a condition. How many there are it says; who wants to see one, or to change them, makes them move
+    out."""
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+
+    def __len__(self) -> int:
+        return self._condition._kettle_count()
+
+    def _outside(self) -> Any:
+        self._condition._kettle_move_out()
+        return self._condition._kettle_all_waiters()
+
+    def __iter__(self) -> Any:
+        return iter(self._outside())
+
+    def __getitem__(self, index: int) -> Any:
+        return self._outside()[index]
+
+    def __delitem__(self, index: int) -> None:
+        del self._outside()[index]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._outside(), name)
+
+
+class _WaitsInside:
+    """Stands, among the locks that the standard library's waiters sleep on, for one who waits in the core."""
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+
+    def release(self) -> None:
+        if not self._condition._kettle_wake(1):
+            raise RuntimeError("release unlocked lock")  # it gave up; as a lock says it, and `notify` goes on
+
+
+class _PermitsCondition(Condition):
+    """The condition of a semaphore whose permits are outside. Those who wait inside began to wait before, so they are
+    served first."""
+
+    def __init__(self, semaphore: Semaphore) -> None:
+        super().__init__(Lock())
+        self._kettle_semaphore = weakref.ref(semaphore)
+
+    def _kettle_inside(self) -> int:
+        semaphore = self._kettle_semaphore()
+        return 0 if semaphore is None else semaphore._kettle_inside()
+
+    def _kettle_count(self) -> int:
+        return self._kettle_inside() + super()._kettle_count()
+
+    def notify(self, n: int = 1) -> None:
+        semaphore = self._kettle_semaphore()
+        if semaphore is not None and self._is_owned():
+            permits = vars(semaphore)
+            inside = int(min(n, semaphore._kettle_inside(), max(permits["_value"], 0)))
+            if inside > 0:
+                permits["_value"] -= inside
+                semaphore._kettle_give(inside)
+                n -= inside
+        super().notify(n)
+
+    def notify_all(self) -> None:
+        self.notify(self._kettle_count())
 
 
 @native.quicken
@@ -266,6 +448,39 @@ class Event(AwaitSet, native.HeapEvent, _standard.Event):
     def __repr__(self) -> str:
         return _told(self, "set" if self.is_set() else "unset")
 
+    _cond: Any = Part()
+
+    @property
+    def _flag(self) -> bool:
+        return self.is_set()
+
+    @_flag.setter
+    def _flag(self, flag: Any) -> None:
+        self._kettle_put(bool(flag))
+
+    def _kettle_move_out(self) -> None:
+        with moving:
+            if not self._kettle_is_outside():
+                vars(self)["_cond"] = Condition(Lock())
+                self._kettle_leave()
+
+    def _kettle_forget(self) -> None:
+        vars(self).pop("_cond", None)
+
+    def _kettle_set(self) -> None:
+        _standard.Event.set(self)
+
+    def _kettle_clear(self) -> None:
+        _standard.Event.clear(self)
+
+    def _kettle_wait(self, timeout: float | None) -> bool:
+        return _standard.Event.wait(self, timeout)
+
+    def _at_fork_reinit(self) -> None:
+        super()._at_fork_reinit()
+        if self._kettle_is_outside():
+            self._cond._at_fork_reinit()
+
 
 class Barrier(AwaitAll, native.HeapBarrier, _standard.Barrier):
     """A point where `parties` wait for each other; the last to come calls `action`.
@@ -276,8 +491,81 @@ class Barrier(AwaitAll, native.HeapBarrier, _standard.Barrier):
 
     name: str | None = None
 
+    @classmethod
+    def _kettle_is_different(cls) -> bool:
+        """Whether a class has its own way to come and to go."""
+        return any(getattr(cls, name) is not getattr(_standard.Barrier, name) for name in _BARRIER_METHODS)
+
     def __repr__(self) -> str:
         return _told(self, "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}")
 
+    def reset(self) -> None:
+        """Begins anew with nobody there; those who wait get an error."""
+        self._kettle_methods().reset(self)
+
+    def abort(self) -> None:
+        """Breaks it: those who wait and those who come get an error until it is reset."""
+        self._kettle_methods().abort(self)
+
+    def _kettle_methods(self) -> Any:
+        """Where the methods are that know the parties."""
+        if not self._kettle_is_outside() and self._kettle_is_different():
+            self._kettle_move_out()
+        return _standard.Barrier if self._kettle_is_outside() else native.HeapBarrier
+
+    @property
+    def parties(self) -> int:
+        """How many must come."""
+        parties: int = self._parties
+        return parties
+
+    @property
+    def n_waiting(self) -> int:
+        """How many wait now."""
+        return int(self._count) if self._state == 0 else 0
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is broken."""
+        return bool(self._state == -2)
+
+    _enter: Any = Hook(_standard.Barrier._enter)  # type: ignore[attr-defined]
+    _release: Any = Hook(_standard.Barrier._release)  # type: ignore[attr-defined]
+    _wait: Any = Hook(_standard.Barrier._wait)  # type: ignore[attr-defined]
+    _exit: Any = Hook(_standard.Barrier._exit)  # type: ignore[attr-defined]
+    _break: Any = Hook(_standard.Barrier._break)  # type: ignore[attr-defined]
+
+    _cond: Any = Part()
+    _action: Any = Part(lambda self: self._kettle_settings[0])
+    _timeout: Any = Part(lambda self: self._kettle_settings[1])
+    _parties: Any = Part(lambda self: native.HeapBarrier.parties.__get__(self))
+    _count: Any = Part(lambda self: native.HeapBarrier.n_waiting.__get__(self))
+    _state: Any = Part(lambda self: -2 if native.HeapBarrier.broken.__get__(self) else 0)
+
+    def _kettle_move_out(self) -> None:
+        with moving:
+            if self._kettle_is_outside():
+                return
+            parts = {name: getattr(self, name) for name in ("_action", "_timeout", "_parties", "_state")}
+            here = self._count
+            vars(self).update(parts, _cond=Condition(Lock()), _count=0)
+            self._kettle_leave()
+            native.HeapBarrier.abort(self)
+        # Those who were here come again outside.
+        late = _standard.Event()
+        for _ in range(1000):
+            if vars(self)["_count"] >= here:
+                break
+            late.wait(0.001)
+
+    def _kettle_forget(self) -> None:
+        for part in ("_cond", "_action", "_timeout", "_parties", "_count", "_state"):
+            vars(self).pop(part, None)
+
+    def _kettle_wait(self, timeout: float | None) -> int:
+        return _standard.Barrier.wait(self, timeout)
+
+
+_BARRIER_METHODS = ("_enter", "_release", "_wait", "_exit", "_break")
 
 sys.modules[__name__].__class__ = _Module

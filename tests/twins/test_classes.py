@@ -2,11 +2,19 @@
 
 import abc
 import importlib
+import logging.handlers
+import sys
+import threading
+import time
 from typing import Generic, TypeVar
+from unittest.mock import Mock, call, patch
 
 import pytest
 
+from .support import LIMIT
+
 T = TypeVar("T")
+MANY = sys.maxsize
 
 #: What is to be made, by (module, class): the arguments.
 MADE = {
@@ -96,3 +104,513 @@ def test_attributes_of_a_subclass(get, kind):
     for made in (Before(), After()):
         assert [getattr(made, name) for name in TAKEN] == TAKEN
         repr(made)
+
+
+# ------------------------------------------------------------------------------- methods that call each other
+#
+# The calls through the object that the standard library's sources have, in 3.11 and in 3.13: which method, called how,
+# calls which other one, and with what. In `RLock` and `SimpleQueue`, which are written in C there, none calls another.
+
+
+def in_block(thing):
+    with thing:
+        pass
+
+
+def notify(thing, how):
+    with thing:
+        getattr(thing, how)()
+
+
+def wait_for(thing):
+    with thing:
+        thing.wait_for(iter([False, True]).__next__)
+
+
+def meet(thing):
+    thing.wait(LIMIT)
+
+
+CALLS = [
+    # module, class, arguments, the call, the method that is called, its arguments, what it gives instead
+    ("threading", "Semaphore", (2,), in_block, "release", [call()], None),
+    ("threading", "BoundedSemaphore", (2,), in_block, "release", [call()], None),
+    ("threading", "Condition", (), lambda c: notify(c, "notify_all"), "notify", [call(0)], None),
+    ("threading", "Condition", (), lambda c: notify(c, "notifyAll"), "notify_all", [call()], None),
+    ("threading", "Condition", (), wait_for, "wait", [call(None)], True),
+    ("threading", "Event", (), lambda e: e.isSet(), "is_set", [call()], True),
+    ("threading", "Barrier", (1,), meet, "_enter", [call()], None),
+    ("threading", "Barrier", (1,), meet, "_release", [call()], None),
+    ("threading", "Barrier", (2,), meet, "_wait", [call(LIMIT)], None),
+    ("threading", "Barrier", (1,), meet, "_exit", [call()], None),
+    ("threading", "Barrier", (1,), lambda b: b.abort(), "_break", [call()], None),
+    *(
+        case
+        for name in ("Queue", "LifoQueue", "PriorityQueue")
+        for case in [
+            ("queue", name, (), lambda q: q.put_nowait(1), "put", [call(1, block=False)], None),
+            ("queue", name, (), lambda q: q.get_nowait(), "get", [call(block=False)], 1),
+            ("queue", name, (), lambda q: q.put(1), "_put", [call(1)], None),
+            ("queue", name, (), lambda q: (q.put(2), q.get()), "_get", [call()], 1),
+            ("queue", name, (), lambda q: q.qsize(), "_qsize", [call()], 3),
+            ("queue", name, (), lambda q: q.empty(), "_qsize", [call()], 3),
+            ("queue", name, (4,), lambda q: q.full(), "_qsize", [call()], 3),
+        ]
+    ),
+    ("multiprocessing.queues", "Queue", (), lambda q: q.put_nowait(1), "put", [call(1, False)], None),
+    ("multiprocessing.queues", "Queue", (), lambda q: q.get_nowait(), "get", [call(False)], 1),
+    ("multiprocessing.queues", "JoinableQueue", (), lambda q: q.put_nowait(1), "put", [call(1, False)], None),
+    ("multiprocessing.queues", "JoinableQueue", (), lambda q: q.get_nowait(), "get", [call(False)], 1),
+    ("multiprocessing.synchronize", "Condition", (), lambda c: notify(c, "notify_all"), "notify", [call(n=MANY)], None),
+    ("multiprocessing.synchronize", "Condition", (), wait_for, "wait", [call(None)], True),
+]
+IDS = [f"{module}.{name}.{method}-{n}" for n, (module, name, _, _, method, _, _) in enumerate(CALLS)]
+
+
+def maker(get, module, name, arguments):
+    """Makes things of a class, or of the class that is given: those between processes want a context."""
+    cls = get(module, name)
+    if module == "threading" or module == "queue":
+        return cls, lambda cls: cls(*arguments)
+    context = importlib.import_module(cls.__module__.rsplit(".", 1)[0]).get_context("fork")
+    if name == "Condition":
+        return cls, lambda cls: cls(context.RLock(), ctx=context)
+    return cls, lambda cls: cls(*arguments, ctx=context)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("case", CALLS, ids=IDS)
+def test_a_method_of_a_subclass_is_called(get, case):
+    module, name, arguments, run, method, calls, answer = case
+    cls, make = maker(get, module, name, arguments)
+    told = Mock(return_value=answer)
+
+    class Mine(cls):
+        pass
+
+    setattr(Mine, method, lambda self, *args, **kwargs: told(*args, **kwargs))
+    run(make(Mine))
+    assert told.mock_calls[: len(calls)] == calls
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("case", CALLS, ids=IDS)
+def test_a_method_of_an_object_is_called(get, case):
+    module, name, arguments, run, method, calls, answer = case
+    cls, make = maker(get, module, name, arguments)
+    thing = make(cls)
+    with patch.object(thing, method, return_value=answer) as told:
+        run(thing)
+    assert told.mock_calls[: len(calls)] == calls
+    assert method not in vars(thing) or module.startswith("multiprocessing")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("used", [False, True], ids=["new", "used before"])
+@pytest.mark.parametrize("case", CALLS, ids=IDS)
+def test_a_method_that_is_put_into_the_class_is_called(get, case, used):
+    module, name, arguments, run, method, calls, answer = case
+    cls, make = maker(get, module, name, arguments)
+    thing = make(cls)
+    if used and hasattr(thing, "put"):
+        thing.put(0)
+        thing.get()
+    with patch.object(cls, method, return_value=answer) as told:
+        run(thing if used else make(cls))
+    assert told.mock_calls[: len(calls)] == calls
+
+
+@pytest.mark.parametrize("kind", ["RLock", "SimpleQueue"])
+def test_what_is_written_in_c_calls_no_other_method(get, kind):
+    module = "threading" if kind == "RLock" else "queue"
+
+    class Mine(get(module, kind)):
+        def fail(self, *args, **kwargs):
+            raise AssertionError
+
+        release = put = get = fail
+
+    if kind == "RLock":
+        with Mine():
+            pass
+    else:
+        Mine().put_nowait(1)
+
+
+def test_the_end_of_a_block_after_the_patch(get):
+    """Each of them is looked for when it is called, not when the object was made."""
+    for name in ("Semaphore", "BoundedSemaphore"):
+        semaphore = get("threading", name)(1)
+        for _ in range(3):
+            with semaphore:
+                pass
+            with patch.object(get("threading", name), "release", autospec=True) as release:
+                with semaphore:
+                    pass
+                assert release.call_count == 1
+            semaphore.release()
+            semaphore.release = Mock(wraps=semaphore.release)
+            with semaphore:
+                pass
+            assert semaphore.release.call_count == 1
+            del semaphore.release
+            with semaphore:
+                pass
+        assert semaphore.acquire(False) and not semaphore.acquire(False)
+
+
+@pytest.mark.parametrize("module", ["queue", "multiprocessing.queues"])
+def test_a_wrapper_that_calls_the_original(get, module):
+    cls, make = maker(get, module, "Queue", ())
+    seen = []
+    put, take = cls.put, cls.get
+
+    def traced_put(self, *args, **kwargs):
+        seen.append("put")
+        return put(self, *args, **kwargs)
+
+    def traced_get(self, *args, **kwargs):
+        seen.append("get")
+        return take(self, *args, **kwargs)
+
+    q = make(cls)
+    with patch.object(cls, "put", traced_put), patch.object(cls, "get", traced_get):
+        q.put_nowait(1)
+        assert q.get(timeout=LIMIT) == 1
+        q.put(2)
+        assert q.get() == 2
+    q.put(3)
+    assert q.get() == 3
+    assert seen == ["put", "get"] * 2
+
+
+def test_a_log_handler_puts_by_a_method_of_the_object(get):
+    q = get("queue", "Queue")()
+    q.put = Mock()
+    logging.handlers.QueueHandler(q).handle(logging.makeLogRecord({"msg": "x"}))
+    assert q.put.called
+
+
+# ------------------------------------------------------------------------------------- parts that programs touch
+
+
+def until(holds):
+    while not holds():
+        time.sleep(0.001)
+
+
+def waits(thread):
+    """Whether a thread sleeps, so far as can be seen from outside."""
+    with open(f"/proc/self/task/{thread.native_id}/stat") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0] == "S"
+
+
+class Waiting:
+    """Threads that each make a call, which waits; `results` has what the calls gave."""
+
+    def __init__(self, count, call, *args):
+        self.results = []
+        self._threads = [
+            threading.Thread(target=lambda: self.results.append(call(*args)), daemon=True) for _ in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+        until(lambda: all(thread.native_id and waits(thread) for thread in self._threads))
+
+    def end(self):
+        for thread in self._threads:
+            thread.join()
+        return self.results
+
+
+def grow(semaphore, n):
+    with semaphore._cond:
+        if hasattr(semaphore, "_initial_value"):
+            semaphore._initial_value += n
+        semaphore._value += n
+        semaphore._cond.notify(n)
+
+
+@pytest.mark.parametrize("name", ["Semaphore", "BoundedSemaphore"])
+def test_a_semaphore_that_grows(get, name):
+    semaphore = get("threading", name)(1)
+    assert semaphore.acquire() and semaphore._value == 0
+    waiting = Waiting(3, semaphore.acquire)
+    grow(semaphore, 2)
+    until(lambda: len(waiting.results) == 2)
+    assert semaphore._value == 0 and not semaphore.acquire(False) and not semaphore.acquire(timeout=0.01)
+    later = Waiting(2, semaphore.acquire, True, LIMIT)
+    semaphore.release(2)
+    with semaphore._cond:
+        semaphore._value += 1
+        semaphore._cond.notify_all()
+    assert waiting.end() == [True] * 3 and later.end() == [True] * 2
+    assert semaphore._value == 0
+    semaphore.release()
+    if name == "BoundedSemaphore":
+        semaphore._initial_value = 1
+        with pytest.raises(ValueError):
+            semaphore.release()
+        assert "value=1/1" in repr(semaphore)
+    with semaphore:
+        assert not semaphore.acquire(blocking=False)
+    assert semaphore.acquire(blocking=False)
+
+
+def test_permits_are_counted_down(get):
+    """A program may also take some away, and wait for its turn in its own way."""
+
+    class Many(get("threading", "Semaphore")):
+        def acquire_many(self, n):
+            with self._cond:
+                self._cond.wait_for(lambda: self._value >= n)
+                self._value -= n
+
+    many = Many(2)
+    waiting = Waiting(1, many.acquire_many, 3)
+    many.release()
+    assert waiting.end() == [None] and many._value == 0
+    many._value = 5
+    assert [many.acquire(False) for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_those_who_wait_when_permits_move_out_may_give_up(get):
+    semaphore = get("threading", "Semaphore")(0)
+    late = Waiting(2, semaphore.acquire, True, 0.05)
+    assert isinstance(semaphore._cond, object)
+    assert late.end() == [False, False]
+    semaphore.release(2)
+    assert semaphore._value == 2 and semaphore.acquire(False) and semaphore.acquire(False)
+    assert not semaphore.acquire(False)
+
+
+def test_many_threads_while_permits_move_out(get):
+    semaphore = get("threading", "Semaphore")(3)
+    inside, most = [], []
+
+    def work():
+        for _ in range(50):
+            with semaphore:
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    assert semaphore._cond is semaphore._cond
+    for thread in threads:
+        thread.join()
+    assert max(most) <= 3 and semaphore._value == 3
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_semaphore_that_sets_its_parts(get, when):
+    class Mine(get("threading", "BoundedSemaphore")):
+        def __init__(self, value):
+            if when == "before":
+                self._value = self._cond = self._initial_value = "anything"
+            super().__init__(value)
+            if when == "after":
+                self._value, self._initial_value = value - 1, value - 1
+
+    mine = Mine(3)
+    there_are = 3 if when == "before" else 2
+    assert [mine.acquire(False) for _ in range(4)] == [n < there_are for n in range(4)]
+    mine.release(there_are)
+    with pytest.raises(ValueError):
+        mine.release()
+
+
+def test_a_semaphore_without_the_base(get):
+    """A class that makes the parts itself, and uses the base's methods."""
+    module = importlib.import_module(get("threading", "Semaphore").__module__)
+
+    class Mine(module.Semaphore):
+        def __init__(self):
+            self._cond = module.Condition(module.Lock())
+            self._value = 2
+
+    mine = Mine()
+    assert [mine.acquire(False) for _ in range(3)] == [True, True, False]
+    waiting = Waiting(1, mine.acquire)
+    mine.release()
+    assert waiting.end() == [True]
+
+
+def test_an_event_that_is_waited_for_both_ways(get):
+    class Gate(get("threading", "Event")):
+        def clear(self):
+            with self._cond:
+                self._flag = False
+                self._cond.notify_all()
+
+        def wait_closed(self):
+            with self._cond:
+                return self._cond.wait_for(lambda: not self._flag, LIMIT)
+
+    gate = Gate()
+    opened = Waiting(2, gate.wait)  # before anything moved out
+    gate.set()
+    assert opened.end() == [True, True] and gate._flag is True
+    closed = Waiting(2, gate.wait_closed)
+    gate.clear()
+    assert closed.end() == [True, True] and not gate.is_set() and not gate.wait(0.01)
+    opened = Waiting(2, gate.wait, LIMIT)
+    gate.set()
+    assert opened.end() == [True, True]
+
+
+def test_an_event_that_moves_out_while_it_is_waited_for(get):
+    event = get("threading", "Event")()
+    waiting = Waiting(2, event.wait)
+    with event._cond:
+        event._flag = True
+        event._cond.notify_all()
+    assert waiting.end() == [True, True]
+    event._flag = False
+    assert not event.is_set() and "unset" in repr(event)
+    waiting = Waiting(1, event.wait)
+    event.set()
+    assert waiting.end() == [True]
+    event.__init__()
+    assert not event.is_set() and not event.wait(0.001)
+
+
+def test_the_waiters_of_a_condition(get):
+    condition = get("threading", "Condition")()
+
+    def wait():
+        with condition:
+            return condition.wait(LIMIT)
+
+    waiting = Waiting(2, wait)
+    assert len(condition._waiters) == 2 and condition._waiters
+    with condition:
+        assert [hasattr(waiter, "release") for waiter in condition._waiters] == [True, True]
+    more = Waiting(2, wait)
+    assert len(condition._waiters) == 4 and repr(condition).endswith(", 4)>")
+    with condition:
+        condition._waiters.popleft().release()
+    until(lambda: len(waiting.results) == 1)
+    with condition:
+        condition.notify(2)
+    assert waiting.end() == [True, True]
+    until(lambda: len(more.results) == 1)
+    with condition:
+        condition.notify_all()
+    assert more.end() == [True, True] and not condition._waiters
+
+
+def test_one_who_waited_when_the_waiters_moved_out_gives_up(get):
+    condition = get("threading", "Condition")()
+
+    def wait(timeout):
+        with condition:
+            return condition.wait(timeout)
+
+    late = Waiting(1, wait, 0.1)
+    with condition:
+        assert len(list(condition._waiters)) == 1
+    assert late.end() == [False] and len(condition._waiters) == 0
+    waiting = Waiting(1, wait, LIMIT)
+    with condition:
+        condition.notify()
+    assert waiting.end() == [True]
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["at first", "by a patch"])
+def test_a_condition_with_its_own_ways(get, used):
+    module = importlib.import_module(get("threading", "Condition").__module__)
+    seen = []
+
+    def release_save(self):
+        seen.append("release")
+        self._lock.release()
+
+    def acquire_restore(self, state):
+        seen.append("acquire")
+        self._lock.acquire()
+
+    def is_owned(self):
+        seen.append("owned")
+        return True
+
+    methods = {"_release_save": release_save, "_acquire_restore": acquire_restore, "_is_owned": is_owned}
+    if used:
+        condition = module.Condition(module.Lock())
+        with condition:
+            condition.notify()
+        for name, method in methods.items():
+            setattr(condition, name, method.__get__(condition))
+    else:
+        condition = type("Mine", (module.Condition,), methods)(module.Lock())
+    with condition:
+        assert not condition.wait(0.01)
+    assert seen == ["owned", "release", "acquire"]
+    with condition:
+        condition.notify()
+    assert seen[3:] == ["owned"]
+
+
+def test_the_lock_that_goes_with_a_condition(get):
+    """As in the standard library, what the lock has comes before what the condition's class has."""
+
+    class Mine(get("threading", "Condition")):
+        def _is_owned(self):
+            raise AssertionError
+
+    mine = Mine()
+    with pytest.raises(RuntimeError):
+        mine.notify()
+    with mine:
+        mine.notify()
+
+
+def test_a_barrier_for_a_changing_number(get):
+    class Crowd(get("threading", "Barrier")):
+        def leave(self):
+            with self._cond:
+                self._parties -= 1
+                if self._count == self._parties:
+                    self._release()
+
+    crowd = Crowd(4)
+    waiting = Waiting(2, crowd.wait)
+    assert (crowd.parties, crowd.n_waiting) == (4, 2)
+    crowd.leave()
+    assert (crowd.parties, crowd.n_waiting) == (3, 2) and not crowd.broken
+    crowd.leave()
+    assert sorted(waiting.end()) == [0, 1]
+    again = Waiting(1, crowd.wait)
+    assert sorted([crowd.wait(), *again.end()]) == [0, 1]
+
+
+def test_the_parts_of_a_barrier(get):
+    action = Mock()
+    barrier = get("threading", "Barrier")(2, action, LIMIT)
+    assert (barrier._parties, barrier._count, barrier._state) == (2, 0, 0)
+    assert (barrier._action, barrier._timeout) == (action, LIMIT)
+    barrier._action = other = Mock()
+    waiting = Waiting(1, barrier.wait)
+    barrier.wait()
+    waiting.end()
+    assert other.called and not action.called
+    barrier.abort()
+    assert barrier._state == -2 and barrier.broken and "broken" in repr(barrier)
+    with pytest.raises(threading.BrokenBarrierError):
+        barrier.wait()
+    barrier.reset()
+    assert not barrier.broken and f"/{barrier.parties}" in repr(barrier)
+    barrier._timeout = 0.01
+    with pytest.raises(threading.BrokenBarrierError):
+        barrier.wait()
+    assert barrier.broken
+
+
+@pytest.mark.parametrize("kind", [k for k in MADE if k[0] == "threading" and k[1] != "RLock"], ids=".".join)
+def test_a_part_that_is_not_there(get, kind):
+    made = get(*kind)(*MADE[kind])
+    assert not hasattr(made, "_no_such_part")
+    for part in ("_cond", "_waiters", "_value"):
+        assert hasattr(made, part) == hasattr(getattr(threading, kind[1])(*MADE[kind]), part)

@@ -205,9 +205,13 @@ pub(crate) fn shut_down(py: Python<'_>) -> PyErr {
     }
 }
 
-pub(crate) fn broken_barrier(py: Python<'_>) -> PyErr {
+pub(crate) fn broken_barrier_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    match CLASS.import(py, "threading", "BrokenBarrierError") {
+    CLASS.import(py, "threading", "BrokenBarrierError")
+}
+
+pub(crate) fn broken_barrier(py: Python<'_>) -> PyErr {
+    match broken_barrier_class(py) {
         Ok(class) => PyErr::from_type(class.clone(), ()),
         Err(e) => e,
     }

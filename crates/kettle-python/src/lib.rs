@@ -108,6 +108,7 @@ mod _native {
         kettle_core::shared::init();
         // After the interpreter has ended, not before: until then destructors use what this process holds.
         kettle_core::arena::leave_at_exit();
+        super::methods::learn_layout(module.py())?;
         super::panics::become_errors(module)
     }
 }

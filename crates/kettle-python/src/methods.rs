@@ -16,9 +16,11 @@ mod frames;
 pub(crate) mod lifetimes;
 pub(crate) mod numbers;
 mod objects;
+mod ours;
 mod threads;
 
 use std::ffi::CStr;
+use std::mem::ManuallyDrop;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyMethodDef, PyMethodDefPointer};
@@ -28,6 +30,7 @@ use pyo3::{PyClass, PyTypeInfo};
 
 pub(crate) use attached::{Attached, AttachedLock};
 pub(crate) use frames::Site;
+pub(crate) use ours::{Called, Ours, learn_layout};
 pub(crate) use threads::Exclusive;
 
 use crate::lock::{Lock, RLock};
@@ -56,6 +59,17 @@ pub(crate) trait Quick: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + 
     }
     /// Gives it back; false if that is an error.
     fn give_back(&self) -> bool;
+
+    /// Whether an `acquire(False)` that did not take it is over: False, and nothing else to be done.
+    #[inline]
+    fn is_simply_taken(&self) -> bool {
+        !Self::MORTAL
+    }
+    /// Whether the end of a `with` block gives it back without a call of `object.release()`. `object` is this one.
+    #[inline]
+    fn leaves_by_itself(&self, _object: &Bound<'_, PyAny>) -> bool {
+        true
+    }
 }
 
 /// Puts the quick methods into `cls`, a subclass of one of ours, where it does not have methods of its own.
@@ -144,6 +158,16 @@ unsafe fn this<'a, T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sy
     }
 }
 
+/// A `self` argument as PyO3 has objects.
+///
+/// # Safety
+/// The interpreter is attached, and `slf` is an object that stays for as long as the result is used.
+#[inline(always)]
+unsafe fn object<'py>(slf: *mut ffi::PyObject) -> ManuallyDrop<Bound<'py, PyAny>> {
+    // SAFETY: as promised. The reference is that of `slf`, which is not ours to give up.
+    unsafe { ManuallyDrop::new(Bound::from_owned_ptr(Python::assume_attached(), slf)) }
+}
+
 /// Answers a call from C; NULL with an exception set if `body` panics.
 ///
 /// # Safety
@@ -230,7 +254,7 @@ unsafe extern "C" fn acquire<T: Quick>(
             if plain && this::<T>(slf).take_now() {
                 return ffi::Py_NewRef(ffi::Py_True());
             }
-            if !T::MORTAL && plain && nargs == 1 && *args == ffi::Py_False() {
+            if plain && nargs == 1 && *args == ffi::Py_False() && this::<T>(slf).is_simply_taken() {
                 return ffi::Py_NewRef(ffi::Py_False());
             }
             general::<T>("acquire", slf, args, nargs, kwnames)
@@ -275,7 +299,8 @@ unsafe extern "C" fn exit<T: Quick>(
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
         answer(|| {
-            if nargs <= 3 && this::<T>(slf).give_back() {
+            let this = this::<T>(slf);
+            if nargs <= 3 && this.leaves_by_itself(&object(slf)) && this.give_back() {
                 return ffi::Py_NewRef(ffi::Py_None());
             }
             general::<T>("__exit__", slf, args, nargs, std::ptr::null_mut())

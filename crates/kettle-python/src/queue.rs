@@ -1,6 +1,7 @@
 //! `Queue`: pickles in `put`, rebuilds in `get`, and lets the core do the rest.
 
 use std::cell::RefCell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kettle_core::arena::{Block, Handle};
@@ -11,11 +12,12 @@ use kettle_core::wait::{Deadline, EventCount, Patience};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyList, PyType, PyWeakrefMethods, PyWeakrefReference};
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::message;
+use crate::methods::{Ours, calls};
 use crate::pickle::{self, Encoded};
 use crate::primitive::{self, Waitable, travels, waitable};
 
@@ -28,6 +30,37 @@ pub(crate) struct Queue {
     body: Handle<queue::Queue>,
     closed: AtomicBool,
     name: Option<String>,
+    front: OnceLock<Front>,
+}
+
+/// The queue of `kettle.multiprocessing` that this one is in, and that has `put` and `get` of this one as attributes of
+/// its own, which saves a call on the way. Something else may be put into its class, which these then have to call.
+struct Front {
+    queue: Py<PyWeakrefReference>,
+    class: Py<PyType>,
+    /// What the class had then.
+    methods: Vec<Py<PyAny>>,
+    ours: Ours,
+}
+
+/// What a class may have.
+const METHODS: [&str; 3] = ["put", "get", "_on_queue_feeder_error"];
+
+impl Front {
+    fn methods_of(class: &Bound<'_, PyType>) -> PyResult<Vec<Py<PyAny>>> {
+        METHODS.iter().filter_map(|name| class.getattr_opt(*name).transpose()).map(|m| m.map(Bound::unbind)).collect()
+    }
+
+    /// The queue, if its class has changed and it is to be asked for the method.
+    #[inline]
+    fn to_be_asked<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let class = self.class.bind(py);
+        let is_unchanged = self.ours.in_type(class, || {
+            let now = Self::methods_of(class)?;
+            Ok(now.len() == self.methods.len() && now.iter().zip(&self.methods).all(|(now, then)| now.is(then)))
+        });
+        if is_unchanged { None } else { self.queue.bind(py).upgrade() }
+    }
 }
 
 thread_local! {
@@ -141,7 +174,7 @@ impl Queue {
                 Handle::new(|| queue::Queue::new(maxsize, joinable)).map_err(errors::arena)?
             }
         };
-        Ok(Self { body, closed: AtomicBool::new(false), name })
+        Ok(Self { body, closed: AtomicBool::new(false), name, front: OnceLock::new() })
     }
 
     #[pyo3(signature = (obj, block=true, timeout=None))]
@@ -155,6 +188,34 @@ impl Queue {
 
     fn put_nowait(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::put(slf, obj, false, None)
+    }
+
+    /// Says that `queue` has `_kettle_put` and `_kettle_get` for `put` and `get` of its own.
+    fn _kettle_set_front(&self, queue: &Bound<'_, PyAny>) -> PyResult<()> {
+        let class = queue.get_type();
+        let methods = Front::methods_of(&class)?;
+        let queue = PyWeakrefReference::new(queue)?.unbind();
+        // Once: it is made with its queue.
+        drop(self.front.set(Front { queue, class: class.unbind(), methods, ours: Ours::new() }));
+        Ok(())
+    }
+
+    /// `put` of the queue in front.
+    #[pyo3(signature = (obj, block=true, timeout=None))]
+    fn _kettle_put(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>, block: bool, timeout: Option<f64>) -> PyResult<()> {
+        match slf.get().front.get().and_then(|front| front.to_be_asked(slf.py())) {
+            None => Self::put(slf, obj, block, timeout),
+            Some(queue) => calls::call_method(&queue, "_kettle_put_changed", (obj, block, timeout)).map(drop),
+        }
+    }
+
+    /// `get` of the queue in front.
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn _kettle_get<'py>(slf: &Bound<'py, Self>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        match slf.get().front.get().and_then(|front| front.to_be_asked(slf.py())) {
+            None => Self::get(slf, block, timeout),
+            Some(queue) => calls::call_method(&queue, "_kettle_get_changed", (block, timeout)),
+        }
     }
 
     /// Puts all, in order. When time runs out, raises queue.Full whose `done` says how many were put.

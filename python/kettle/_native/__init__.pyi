@@ -306,8 +306,8 @@ class HeapRLock(HeapExclusive):
     def _acquire_restore(self, state: tuple[int, int]) -> None: ...
 
 class HeapSemaphore(HeapWaitable):
-    def _kettle_begin(self, value: int, bounded: bool) -> None:
-        """What `__init__` of the Python classes does."""
+    def _kettle_begin(self, value: int, bounded: bool) -> bool:
+        """What `__init__` of the Python classes does. Says whether the permits were outside before."""
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool: ...
     def release(self, n: int = 1) -> None: ...
@@ -315,8 +315,24 @@ class HeapSemaphore(HeapWaitable):
     def __exit__(
         self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
     ) -> None: ...
-    @property
-    def _value(self) -> int: ...
+    def _kettle_value(self) -> int:
+        """The permits that are here."""
+
+    def _kettle_is_outside(self) -> bool: ...
+    def _kettle_leave(self) -> None:
+        """Says that the permits move out; those that are here now are to be fetched by `_kettle_drain`."""
+
+    def _kettle_drain(self) -> int:
+        """Takes all permits that are here."""
+
+    def _kettle_inside(self) -> int:
+        """How many threads wait here."""
+
+    def _kettle_give(self, n: int) -> bool:
+        """Hands permits to those who wait here."""
+
+    def _kettle_ring(self, n: int) -> None:
+        """Wakes `n` of the coroutines that wait for a permit."""
 
 class HeapEvent(HeapWaitable):
     def __init__(self, *, name: str | None = None) -> None: ...
@@ -325,6 +341,12 @@ class HeapEvent(HeapWaitable):
     def clear(self) -> None: ...
     def wait(self, timeout: float | None = None) -> bool: ...
     def _at_fork_reinit(self) -> None: ...
+    def _kettle_is_outside(self) -> bool: ...
+    def _kettle_leave(self) -> None:
+        """Says that those who come from now on wait outside."""
+
+    def _kettle_put(self, flag: bool) -> None:
+        """Sets or clears the flag, and wakes those who wait here."""
 
 class HeapCondition(HeapPrimitive):
     def _kettle_begin(self, lock: Any, plain: bool) -> None:
@@ -336,7 +358,14 @@ class HeapCondition(HeapPrimitive):
     def wait(self, timeout: float | None = None) -> bool: ...
     def notify(self, n: int = 1) -> None: ...
     def notify_all(self) -> None: ...
-    def _is_owned(self) -> bool: ...
+    def _kettle_is_owned(self) -> bool: ...
+    def _kettle_is_outside(self) -> bool: ...
+    def _kettle_leave(self) -> None:
+        """Says that those who come from now on wait outside."""
+
+    def _kettle_wake(self, n: int) -> int:
+        """Wakes up to `n` of those who wait here; says how many."""
+
     def _at_fork_reinit(self) -> None: ...
     def _kettle_enroll(self) -> int:
         """Under the lock: becomes a waiter; gives its ticket."""
@@ -363,6 +392,10 @@ class HeapBarrier(HeapWaitable):
     def _kettle_arrive(self) -> Arrival | None: ...
     @property
     def _kettle_settings(self) -> tuple[Callable[[], object] | None, float | None]: ...
+    def _kettle_is_outside(self) -> bool: ...
+    def _kettle_leave(self) -> None:
+        """Says that the parties meet outside from now on."""
+
     def reset(self) -> None: ...
     def abort(self) -> None: ...
     @property
@@ -386,6 +419,12 @@ class Queue(Primitive):
     def get(self, block: bool = True, timeout: float | None = None) -> Any: ...
     def put_nowait(self, obj: Any) -> None: ...
     def get_nowait(self) -> Any: ...
+    def _kettle_set_front(self, queue: Any) -> None:
+        """Says that `queue` has `_kettle_put` and `_kettle_get` for `put` and `get` of its own: they ask it if its
+        class gets other methods."""
+
+    def _kettle_put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None: ...
+    def _kettle_get(self, block: bool = True, timeout: float | None = None) -> Any: ...
     def put_many(self, objs: Iterable[Any], block: bool = True, timeout: float | None = None) -> int:
         """All or, when time runs out, raises queue.Full with `.done` = how many were put."""
 
@@ -443,7 +482,7 @@ class ObjectQueue:
     def _kettle_outside(self) -> Any:
         """What holds the items, once they moved out; else None."""
 
-    def _kettle_move_out(self, outside: Any) -> Any:
+    def _kettle_move_into(self, outside: Any) -> Any:
         """Moves the items into `outside.queue`, unless they moved before; gives what they moved to first."""
 
     def _kettle_note_put(self) -> None: ...
@@ -716,7 +755,7 @@ class PoolJob:
     def _is_running(self) -> bool:
         """Whether a worker has been given some of it, and it is not over."""
 
-    def _kettle_withdraw(self) -> bool:
+    def _withdraw(self) -> bool:
         """Of a call: takes it back if no worker has begun it; says whether it is cancelled."""
 
     @property

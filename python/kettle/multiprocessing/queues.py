@@ -41,6 +41,30 @@ class _Base(Parametrized[T]):
         self._poll = self._reader.poll
         self._opid = os.getpid()
 
+    def _use_methods_of(self, items: native.Queue, put: bool, get: bool) -> None:
+        """Makes the core's own methods attributes of this object, unless its class has others: saves a call on the way.
+
+        They look whether the class still has what it had, and ask this object if it has not.
+        """
+        items._kettle_set_front(self)
+        if put:
+            vars(self)["put"] = items._kettle_put
+        if get:
+            vars(self)["get"] = items._kettle_get
+
+    def _kettle_methods_changed(self) -> None:
+        vars(self).pop("put", None)
+        vars(self).pop("get", None)
+
+    def _kettle_put_changed(self, obj: T, block: bool, timeout: float | None) -> None:
+        self._kettle_methods_changed()
+        self.put(obj, *_without_defaults(block, timeout))  # type: ignore[attr-defined]
+
+    def _kettle_get_changed(self, block: bool, timeout: float | None) -> T:
+        self._kettle_methods_changed()
+        item: T = self.get(*_without_defaults(block, timeout))  # type: ignore[attr-defined]
+        return item
+
     @property
     def name(self) -> str | None:
         """What the queue was named."""
@@ -140,13 +164,20 @@ class _Base(Parametrized[T]):
         return _unused_lock(self, "_unused_wlock")
 
 
+def _without_defaults(block: bool, timeout: float | None) -> tuple[Any, ...]:
+    """The arguments as a program usually writes them."""
+    if timeout is not None:
+        return block, timeout
+    return () if block else (block,)
+
+
 def _unused_lock(owner: Any, name: str) -> threading.Lock:
     lock: threading.Lock = vars(owner).setdefault(name, threading.Lock())
     return lock
 
 
 def _reduce_items(items: native.Queue) -> tuple[Any, ...]:
-    """For `target=queue.put`, which is the core's own method: see `Queue._set_items`."""
+    """For `target=queue.put`, which is the core's own method: see `_Base._use_methods_of`."""
     return native.Queue._kettle_from_token, (items._kettle_token(), items.name)
 
 
@@ -177,12 +208,9 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
     def _set_items(self, items: native.Queue) -> None:
         super()._set_items(items)
         self._maxsize = items.maxsize
+        put, get, hook = _METHODS_OF_QUEUE
         cls = type(self)
-        # The core's own methods, unless a subclass has a word to say: saves a call on the way.
-        if cls.put is Queue.put and cls._on_queue_feeder_error is Queue._on_queue_feeder_error:
-            vars(self)["put"] = items.put
-        if cls.get is Queue.get:
-            vars(self)["get"] = items.get
+        self._use_methods_of(items, cls.put is put and cls._on_queue_feeder_error is hook, cls.get is get)
 
     @property
     def _closed(self) -> bool:
@@ -243,8 +271,7 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
 
     def close(self) -> None:
         """Ends this process's use of the queue: `put` and `get` raise ValueError from now on. Others go on."""
-        vars(self).pop("put", None)
-        vars(self).pop("get", None)
+        self._kettle_methods_changed()
         self._items._close()
         self._reader.close()
         self._writer.close()
@@ -264,6 +291,9 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         import traceback
 
         traceback.print_exception(e)
+
+
+_METHODS_OF_QUEUE: Any = (Queue.put, Queue.get, Queue._on_queue_feeder_error)
 
 
 class JoinableQueue(Queue[T], _standard.JoinableQueue):  # type: ignore[type-arg]
@@ -308,11 +338,8 @@ class SimpleQueue(_Base[T], _standard.SimpleQueue):  # type: ignore[type-arg]
 
     def _set_items(self, items: native.Queue) -> None:
         super()._set_items(items)
-        cls = type(self)
-        if cls.put is SimpleQueue.put:
-            vars(self)["put"] = items.put
-        if cls.get is SimpleQueue.get:
-            vars(self)["get"] = items.get
+        put, get = _METHODS_OF_SIMPLE_QUEUE
+        self._use_methods_of(items, type(self).put is put, type(self).get is get)
 
     def put(self, obj: T) -> None:
         """Puts `obj`. Raises ShutDown after `shutdown`, ValueError after `close`, and whatever pickling raises."""
@@ -334,3 +361,6 @@ class SimpleQueue(_Base[T], _standard.SimpleQueue):  # type: ignore[type-arg]
         self._items._close()
         self._reader.close()
         self._writer.close()
+
+
+_METHODS_OF_SIMPLE_QUEUE: Any = (SimpleQueue.put, SimpleQueue.get)

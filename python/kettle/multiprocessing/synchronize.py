@@ -219,7 +219,7 @@ class Condition(AwaitNotify, native.Condition, _standard.Condition):
 
     def notify_all(self) -> None:
         """Wakes all waiters. Raises AssertionError if the caller does not hold the lock."""
-        self.notify(sys.maxsize)
+        self.notify(n=sys.maxsize)
 
     def _kettle_must_be_held(self, caller: str) -> None:
         assert self._lock._semlock._is_mine(), f"must acquire() condition before using {caller}()"

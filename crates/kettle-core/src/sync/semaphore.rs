@@ -102,6 +102,16 @@ impl Semaphore {
         Ok(())
     }
 
+    /// From now on there may be `limit` permits.
+    pub fn set_limit(&self, limit: u32) {
+        self.limit.store(limit, Ordering::SeqCst);
+    }
+
+    /// Takes all permits that can be taken now; says how many.
+    pub fn take_all(&self) -> u32 {
+        self.value.swap(0, Ordering::SeqCst)
+    }
+
     /// How it is.
     pub fn statistics(&self) -> SemaphoreStatistics {
         SemaphoreStatistics {

@@ -100,6 +100,20 @@ pub(crate) fn let_go(object: Bound<'_, PyAny>) {
     outlived(|| unsafe { Py_DecRef(this) });
 }
 
+/// `object.name(*args, keyword=value)`.
+pub(crate) fn call_keyword<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &str,
+    args: &[Bound<'py, PyAny>],
+    keyword: &str,
+    value: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let kwds = PyDict::new(object.py());
+    kwds.set_item(keyword, value)?;
+    let given: Vec<_> = args.iter().map(|arg| arg.as_ptr()).collect();
+    vectorcall(&object.getattr(name)?, &given, kwds.as_ptr())
+}
+
 /// `a < b`.
 pub(crate) fn is_less(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> PyResult<bool> {
     let (left, right) = (a.as_ptr(), b.as_ptr());

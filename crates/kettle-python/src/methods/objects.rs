@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use super::{answer, forward, this};
+use super::{answer, forward, object, this};
 use crate::errors;
 use crate::objects::{NothingNow, ObjectQueue};
 
@@ -84,15 +84,30 @@ pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<()> {
     Ok(())
 }
 
-/// Puts `item` if that can be done at once.
+/// Puts `item` if that can be done at once, and by nothing else than `put` of ours, which `WAITS`, or `put_nowait`.
 ///
 /// # Safety
 /// `slf` is an `ObjectQueue` and `item` an object, both borrowed from a call that is under way.
-unsafe fn put_now(slf: *mut ffi::PyObject, item: *mut ffi::PyObject) -> bool {
+#[inline(always)]
+unsafe fn put_now<const WAITS: bool>(slf: *mut ffi::PyObject, item: *mut ffi::PyObject) -> bool {
     // SAFETY: as promised; the interpreter is attached, since it called us.
     unsafe {
         let py = Python::assume_attached();
-        this::<ObjectQueue>(slf).put_now(py, Bound::from_borrowed_ptr(py, item).unbind()).is_ok()
+        is_ours::<WAITS>(slf)
+            && this::<ObjectQueue>(slf).put_now(py, Bound::from_borrowed_ptr(py, item).unbind()).is_ok()
+    }
+}
+
+/// Whether nothing that the standard library's method would call is another one than ours.
+///
+/// # Safety
+/// `slf` is an `ObjectQueue`, borrowed from a call that is under way.
+#[inline(always)]
+unsafe fn is_ours<const WAITS: bool>(slf: *mut ffi::PyObject) -> bool {
+    // SAFETY: as promised; the interpreter is attached, since it called us.
+    unsafe {
+        let (queue, object) = (this::<ObjectQueue>(slf), object(slf));
+        queue.keeps_no_house(&object) && (WAITS || queue.is_called_directly(&object))
     }
 }
 
@@ -151,7 +166,7 @@ unsafe extern "C" fn put<const WAITS: bool>(
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
         answer(|| {
-            if nargs == 1 && kwnames.is_null() && put_now(slf, *args) {
+            if nargs == 1 && kwnames.is_null() && put_now::<WAITS>(slf, *args) {
                 return ffi::Py_NewRef(ffi::Py_None());
             }
             let general = if WAITS { &PUT } else { &PUT_NOWAIT };
@@ -169,7 +184,7 @@ unsafe extern "C" fn get(
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
         answer(|| {
-            if nargs == 0 && kwnames.is_null() {
+            if nargs == 0 && kwnames.is_null() && is_ours::<true>(slf) {
                 if let Ok(item) = this::<ObjectQueue>(slf).take_now(Python::assume_attached()) {
                     return item.into_ptr();
                 }
@@ -184,6 +199,9 @@ unsafe extern "C" fn get_nowait(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) 
     unsafe {
         answer(|| {
             let py = Python::assume_attached();
+            if !is_ours::<false>(slf) {
+                return GET_NOWAIT.call(slf, std::ptr::null(), 0, std::ptr::null_mut());
+            }
             match this::<ObjectQueue>(slf).take_now(py) {
                 Ok(item) => return item.into_ptr(),
                 // Programs poll, so this is ordinary too.

@@ -4,7 +4,7 @@ use pyo3::ffi::{self, PyMethodDefPointer};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::{ENTER_DOC, EXIT_DOC, Method, Quick, answer, general, put, put_all, this};
+use super::{ENTER_DOC, EXIT_DOC, Method, Quick, answer, general, object, put, put_all, this};
 use crate::threads::condition::Condition;
 use crate::threads::event::Event;
 use crate::threads::lock::{Lock, RLock};
@@ -111,15 +111,8 @@ macro_rules! without_arguments {
 without_arguments! {
     locked<T: Exclusive>(lock: T), "locked" => truth(lock.is_locked());
     is_set(event: Event), "is_set" => truth(event.is_set());
-    set(event: Event), "set" => {
-        event.set();
-        nothing(true)
-    };
-    clear(event: Event), "clear" => {
-        event.clear();
-        nothing(true)
-    };
-    notify_all(condition: Condition), "notify_all" => nothing(condition.notify_now(u32::MAX));
+    set(event: Event), "set" => nothing(event.set_now());
+    clear(event: Event), "clear" => nothing(event.clear_now());
 }
 
 unsafe extern "C" fn wait(
@@ -148,10 +141,28 @@ unsafe extern "C" fn notify(
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
         answer(|| {
-            if nargs == 0 && kwnames.is_null() && this::<Condition>(slf).notify_now(1) {
+            if nargs == 0 && kwnames.is_null() && this::<Condition>(slf).notify_now(&object(slf), 1) {
                 return ffi::Py_NewRef(ffi::Py_None());
             }
             general::<Condition>("notify", slf, args, nargs, kwnames)
+        })
+    }
+}
+
+unsafe extern "C" fn notify_all(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        answer(|| {
+            let condition = this::<Condition>(slf);
+            let object = object(slf);
+            if nargs == 0 && condition.notifies_by_itself(&object) && condition.notify_now(&object, u32::MAX) {
+                return ffi::Py_NewRef(ffi::Py_None());
+            }
+            general::<Condition>("notify_all", slf, args, nargs, std::ptr::null_mut())
         })
     }
 }

@@ -29,7 +29,7 @@ impl ObjectQueue {
 
     /// Moves the items into `outside.queue` by its `extend`, or only the responsibility for them if there is none yet,
     /// and says so in `outside.filled`. Gives what the items moved to first, if that was not now.
-    fn _kettle_move_out<'py>(&self, outside: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    fn _kettle_move_into<'py>(&self, outside: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = outside.py();
         if self.outside.set(outside.clone().unbind()).is_err() {
             return Ok(self.outside.get().map_or(outside, |first| first.bind(py).clone()));

@@ -21,6 +21,7 @@ mod backstage;
 mod compare;
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kettle_core::queue::local::{self, LocalQueue, NotDone, Order, Refused, Sign, State};
 use kettle_core::wait::{Deadline, Patience, Stopped};
@@ -32,7 +33,7 @@ use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::methods::{AttachedLock, calls};
+use crate::methods::{AttachedLock, Called, Ours, calls};
 use crate::queue::queue_statistics;
 use compare::Comparisons;
 
@@ -49,7 +50,18 @@ pub(crate) struct ObjectQueue {
     body: Body,
     /// Where the items are after they moved out.
     outside: OnceLock<Py<PyAny>>,
+    /// Whether the class handles the container by methods of its own.
+    house: Ours,
+    /// Whether `put_nowait` and `get_nowait` may do without a call of `put` and `get`.
+    calls: Ours,
+    /// Whether those call the others at all: not so in a `SimpleQueue`.
+    calls_others: AtomicBool,
 }
+
+/// What `put_nowait` and `get_nowait` call.
+static CALLS: Called = Called::new(&["put", "get"]);
+/// What `put`, `get` and others call of a class that keeps its own house: see `_kettle_keeps_house`.
+static HOUSE: Called = Called::new(&[]);
 
 /// A parameter that is taken for true or false, as the standard library does: `block=0` is common.
 struct Truth(bool);
@@ -194,6 +206,29 @@ impl ObjectQueue {
         }
     }
 
+    /// Whether the container is the core's to handle, as far as the class is concerned: then whether it is, the core
+    /// says itself. `object` is this one.
+    #[inline]
+    pub(crate) fn keeps_no_house(&self, object: &Bound<'_, PyAny>) -> bool {
+        self.house.in_class_by(object, &HOUSE, |class| {
+            Ok(!class.call_method0(intern!(class.py(), "_kettle_keeps_house"))?.is_truthy()?)
+        })
+    }
+
+    /// Whether `put_nowait` and `get_nowait` do what they do without `put` and `get`. `object` is this one.
+    #[inline]
+    pub(crate) fn is_called_directly(&self, object: &Bound<'_, PyAny>) -> bool {
+        self.calls.in_object(object, &CALLS) || !self.calls_others.load(Ordering::Relaxed)
+    }
+
+    /// Makes the items move out if a class has got its own way to handle the container since the queue was made.
+    fn look_for_house(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if !slf.get().keeps_no_house(slf) && !slf.get().has_moved_out() {
+            calls::call_method(slf, "_kettle_move_out", ())?;
+        }
+        Ok(())
+    }
+
     fn has_moved_out(&self) -> bool {
         self.outside.get().is_some()
     }
@@ -205,7 +240,13 @@ impl ObjectQueue {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { body: LocalQueue::new(Order::Fifo, 0), outside: OnceLock::new() }
+        Self {
+            body: LocalQueue::new(Order::Fifo, 0),
+            outside: OnceLock::new(),
+            house: Ours::new(),
+            calls: Ours::new(),
+            calls_others: AtomicBool::new(false),
+        }
     }
 
     /// What `__init__` does.
@@ -217,6 +258,7 @@ impl ObjectQueue {
             other => return Err(PyValueError::new_err(format!("there is no order {other:?}"))),
         };
         drop(self.body.reset(py.into(), order, bound(maxsize)?));
+        self.calls_others.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -229,6 +271,7 @@ impl ObjectQueue {
         // As in the standard library, an unbounded put takes any time-out.
         let timeout = timeout.filter(|t| *t >= 0.0 || slf.get().body.maxsize(slf.py().into()) > 0);
         let deadline = until(block.0, timeout)?;
+        Self::look_for_house(slf)?;
         Self::in_turn(slf, || Self::put_by(slf, item, deadline))
     }
 
@@ -238,16 +281,25 @@ impl ObjectQueue {
     #[pyo3(signature = (block=Truth(true), timeout=None), text_signature = "($self, block=True, timeout=None)")]
     fn get(slf: &Bound<'_, Self>, block: Truth, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let deadline = until(block.0, timeout)?;
+        Self::look_for_house(slf)?;
         Self::in_turn(slf, || Self::take_by(slf, deadline))
     }
 
     /// `put(item, block=False)`.
     fn put_nowait(slf: &Bound<'_, Self>, item: Py<PyAny>) -> PyResult<()> {
+        if !slf.get().is_called_directly(slf) {
+            return calls::call_keyword(slf, "put", &[item.bind(slf.py()).clone()], "block", false).map(drop);
+        }
+        Self::look_for_house(slf)?;
         Self::in_turn(slf, || Self::put_by(slf, item, Deadline::NOW))
     }
 
     /// `get(block=False)`.
     fn get_nowait(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        if !slf.get().is_called_directly(slf) {
+            return calls::call_keyword(slf, "get", &[], "block", false).map(Bound::unbind);
+        }
+        Self::look_for_house(slf)?;
         Self::in_turn(slf, || Self::take_by(slf, Deadline::NOW))
     }
 
@@ -259,6 +311,7 @@ impl ObjectQueue {
         let deadline = until(block.0, timeout)?;
         let mut done = 0;
         let objs = objs.try_iter()?;
+        Self::look_for_house(slf)?;
         loop {
             let result = match calls::next(&objs) {
                 Ok(None) => return Ok(done),
@@ -290,7 +343,7 @@ impl ObjectQueue {
             if grows && (items.try_reserve(1).is_err() || for_the_list.try_reserve_exact(items.capacity()).is_err()) {
                 break;
             }
-            match Self::get_nowait(slf) {
+            match Self::in_turn(slf, || Self::take_by(slf, Deadline::NOW)) {
                 Ok(item) => items.push(item),
                 Err(e) if errors::is_empty_or_shut_down(py, &e)? => break,
                 Err(e) => {
@@ -306,6 +359,7 @@ impl ObjectQueue {
 
     /// The number of items.
     fn qsize(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        Self::look_for_house(slf)?;
         match slf.get().body.len_unless_moved(slf.py().into()) {
             Some(len) => Ok(len),
             None => calls::call_method(slf, "_kettle_qsize", ())?.extract(),
@@ -351,6 +405,7 @@ impl ObjectQueue {
     /// With `immediate` the items that are left are dropped, and count as done.
     #[pyo3(signature = (immediate=Truth(false)), text_signature = "($self, immediate=False)")]
     fn shutdown(slf: &Bound<'_, Self>, immediate: Truth) -> PyResult<()> {
+        Self::look_for_house(slf)?;
         match slf.get().body.shut_down(slf.py().into(), immediate.0) {
             Some(dropped) => {
                 drop(dropped);

@@ -1,25 +1,36 @@
 //! `Barrier`.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kettle_core::sync::{self, Heap};
 use kettle_core::wait::{EventCount, Scope};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::{key, set_name};
 use crate::barrier::{Arrival, barrier_methods, number_of_parties, wait_at};
 use crate::door::deadline;
+use crate::errors;
+use crate::methods::{Called, Ours, calls};
 use crate::primitive::{Waitable, waitable};
 
 /// A place where a fixed number of threads wait for each other.
+///
+/// When a program asks for what the standard library's barrier is made of, or has its own way to come and to go, the
+/// parties *move out* and meet there; see `kettle.threading.Barrier`, whose methods named `_kettle_...` take over.
 #[pyclass(subclass, frozen, name = "HeapBarrier", module = "kettle._native")]
 pub(crate) struct Barrier {
     body: sync::Barrier,
     settings: OnceLock<Settings>,
+    is_outside: AtomicBool,
+    ours: Ours,
 }
+
+/// What `wait` calls; see `_kettle_is_different`.
+static WAYS: Called = Called::new(&[]);
 
 /// What `__init__` is told besides.
 struct Settings {
@@ -32,7 +43,12 @@ impl Barrier {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(parties, action=None, timeout=None, *, name=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { body: sync::Barrier::new(1), settings: OnceLock::new() }
+        Self {
+            body: sync::Barrier::new(1),
+            settings: OnceLock::new(),
+            is_outside: AtomicBool::new(false),
+            ours: Ours::new(),
+        }
     }
 
     #[pyo3(signature = (parties, action=None, timeout=None, *, name=None))]
@@ -48,6 +64,9 @@ impl Barrier {
         let again = |_| PyRuntimeError::new_err("this barrier has its parties already");
         this.settings.set(Settings { action, timeout }).map_err(again)?;
         this.body.reinit(parties);
+        if this.is_outside.swap(false, Ordering::SeqCst) {
+            calls::call_method(slf, "_kettle_forget", ())?;
+        }
         set_name(slf, name)
     }
 
@@ -57,9 +76,36 @@ impl Barrier {
 
     /// Waits for the other parties; the number says who came when, 0 first. The last to come runs the action.
     #[pyo3(signature = (timeout=None))]
-    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u32> {
-        let (action, default) = self.settings.get().map_or((None, None), |s| (s.action.as_ref(), s.timeout));
-        wait_at::<Heap>(py, &self.body, action, deadline(true, timeout.or(default)))
+    fn wait<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        let is_ours = this.ours.in_class_by(slf, &WAYS, |class| {
+            Ok(!class.call_method0(intern!(class.py(), "_kettle_is_different"))?.is_truthy()?)
+        });
+        if this.is_outside() || !is_ours {
+            calls::call_method(slf, "_kettle_move_out", ())?;
+            return calls::call_method(slf, "_kettle_wait", (timeout,));
+        }
+        let (action, default) = this.settings.get().map_or((None, None), |s| (s.action.as_ref(), s.timeout));
+        let deadline = deadline(true, timeout.or(default));
+        match wait_at::<Heap>(py, &this.body, action, deadline) {
+            Ok(index) => Ok(index.into_pyobject(py)?.into_any()),
+            // It was broken to make the parties move out.
+            Err(e) if this.is_outside() && e.is_instance(py, errors::broken_barrier_class(py)?) => {
+                let left = deadline.remaining().map(|left| left.as_secs_f64());
+                calls::call_method(slf, "_kettle_wait", (left,))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Says that the parties meet outside from now on.
+    fn _kettle_leave(&self) {
+        self.is_outside.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether they do.
+    fn _kettle_is_outside(&self) -> bool {
+        self.is_outside()
     }
 
     /// Arrives without waiting: None if the round before is still being ended.
@@ -76,6 +122,10 @@ impl Barrier {
 barrier_methods!(Barrier, Heap);
 
 impl Barrier {
+    fn is_outside(&self) -> bool {
+        self.is_outside.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn body(&self) -> &sync::Barrier {
         &self.body
     }

@@ -1,6 +1,7 @@
 //! `Condition`.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kettle_core::sync::{self, Growing, Heap, Waiter};
 use kettle_core::wait::Door;
@@ -13,13 +14,27 @@ use super::lock::{Lock, RLock};
 use super::{key, wait_for_thread};
 use crate::condition::condition_statistics;
 use crate::door::deadline;
-use crate::methods::{Quick, calls};
+use crate::methods::{Called, Ours, Quick, calls};
+
+/// What `notify_all` calls.
+static NOTIFY: Called = Called::new(&["notify"]);
+/// What `wait` and `notify` call; see `_kettle_is_different`.
+static WAYS: Called = Called::new(&[]);
 
 /// The waiters of a condition, and the lock that goes with it.
+///
+/// When a program asks for the standard library's list of waiters, or has its own way to leave and to take the lock,
+/// those who wait from then on wait in such a list; see `kettle.threading.Condition`, whose methods named `_kettle_...`
+/// take over.
 #[pyclass(subclass, frozen, name = "HeapCondition", module = "kettle._native")]
 pub(crate) struct Condition {
     body: sync::Condition<Growing>,
     guard: OnceLock<Guard>,
+    is_outside: AtomicBool,
+    /// Whether `notify` is ours.
+    ours: Ours,
+    /// Whether the ways to leave and to take the lock are.
+    ways: Ours,
 }
 
 /// The lock.
@@ -98,7 +113,13 @@ impl Condition {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { body: sync::Condition::growing(), guard: OnceLock::new() }
+        Self {
+            body: sync::Condition::growing(),
+            guard: OnceLock::new(),
+            is_outside: AtomicBool::new(false),
+            ours: Ours::new(),
+            ways: Ours::new(),
+        }
     }
 
     /// Says which lock goes with it, once. `plain`: its class is one of ours, not a subclass with ideas of its own.
@@ -125,50 +146,65 @@ impl Condition {
         self.guard()?.object().bind(py).call_method1(intern!(py, "__exit__"), exc)
     }
 
-    fn _is_owned(&self, py: Python<'_>) -> PyResult<bool> {
+    /// Whether the caller holds the lock.
+    fn _kettle_is_owned(&self, py: Python<'_>) -> PyResult<bool> {
         self.guard()?.is_owned(py)
     }
 
     /// Leaves the lock, and waits to be notified, at most `timeout` seconds (None: for ever); then takes the lock
     /// again. Says whether it was notified.
     #[pyo3(signature = (timeout=None))]
-    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let guard = self.guard()?;
-        if !guard.is_owned(py)? {
-            return Err(PyRuntimeError::new_err("cannot wait on un-acquired lock"));
+    fn wait(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<bool> {
+        let (py, this) = (slf.py(), slf.get());
+        Self::look_for_ways(slf)?;
+        if this.is_outside() {
+            return calls::call_method(slf, "_kettle_wait", (timeout,))?.is_truthy();
         }
-        let deadline = deadline(true, timeout);
-        let waiter = self.enrol()?;
-        let saved = match guard.let_go(py) {
-            Ok(saved) => saved,
-            Err(e) => {
-                self.body.withdraw::<Heap>(waiter);
-                return Err(e);
-            }
-        };
-        let body = &self.body;
-        let notified = wait_for_thread(py, deadline, |p| body.wait::<Heap>(waiter, p)).map(|r| r.is_ok());
-        let again = guard.take_back(py, saved);
-        if again.is_err() && matches!(notified, Ok(true)) {
-            // Who raises cannot act on it.
-            self.body.notify::<Heap>(1);
+        let notified = this.wait_inside(py, timeout)?;
+        if !notified && this.is_outside() {
+            calls::call_method(slf, "_kettle_gave_up", ())?;
         }
-        notified.and_then(|notified| again.map(|()| notified))
+        Ok(notified)
     }
 
     /// Wakes up to `n` waiters, the oldest first.
     #[pyo3(signature = (n=1))]
-    fn notify(&self, py: Python<'_>, n: i64) -> PyResult<()> {
-        if !self.guard()?.is_owned(py)? {
+    fn notify(slf: &Bound<'_, Self>, n: i64) -> PyResult<()> {
+        let this = slf.get();
+        Self::look_for_ways(slf)?;
+        if this.is_outside() {
+            return calls::call_method(slf, "_kettle_notify", (n,)).map(drop);
+        }
+        if !this.guard()?.is_owned(slf.py())? {
             return Err(PyRuntimeError::new_err("cannot notify on un-acquired lock"));
         }
-        self.body.notify::<Heap>(u32::try_from(n.max(0)).unwrap_or(u32::MAX));
+        this.body.notify::<Heap>(u32::try_from(n.max(0)).unwrap_or(u32::MAX));
         Ok(())
     }
 
     /// Wakes all waiters.
-    fn notify_all(&self, py: Python<'_>) -> PyResult<()> {
-        self.notify(py, i64::MAX)
+    fn notify_all(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if !this.is_outside() && this.notifies_by_itself(slf) {
+            return Self::notify(slf, i64::MAX);
+        }
+        let waiting = calls::call_method(slf, "_kettle_count", ())?;
+        calls::call_method(slf, "notify", (waiting,)).map(drop)
+    }
+
+    /// Says that those who come from now on wait outside.
+    fn _kettle_leave(&self) {
+        self.is_outside.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether they do.
+    fn _kettle_is_outside(&self) -> bool {
+        self.is_outside()
+    }
+
+    /// Wakes up to `n` of those who wait here, the oldest first; says how many.
+    fn _kettle_wake(&self, n: u32) -> u32 {
+        self.body.notify::<Heap>(n)
     }
 
     /// Frees the lock and forgets who waits, in a forked child.
@@ -215,6 +251,57 @@ impl Condition {
 }
 
 impl Condition {
+    #[inline]
+    fn is_outside(&self) -> bool {
+        self.is_outside.load(Ordering::SeqCst)
+    }
+
+    /// Whether the class leaves and takes the lock in our way. `object` is this one.
+    #[inline]
+    fn has_our_ways(&self, object: &Bound<'_, PyAny>) -> bool {
+        self.ways.in_class_by(object, &WAYS, |class| {
+            Ok(!class.call_method0(intern!(class.py(), "_kettle_is_different"))?.is_truthy()?)
+        })
+    }
+
+    /// Makes the waiters move out if the class has ways of its own.
+    fn look_for_ways(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if !slf.get().has_our_ways(slf) && !slf.get().is_outside() {
+            calls::call_method(slf, "_kettle_take_methods", ())?;
+        }
+        Ok(())
+    }
+
+    /// Whether `notify_all` does without a call of `object.notify()`. `object` is this one.
+    #[inline]
+    pub(crate) fn notifies_by_itself(&self, object: &Bound<'_, PyAny>) -> bool {
+        self.ours.in_object(object, &NOTIFY)
+    }
+
+    fn wait_inside(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let guard = self.guard()?;
+        if !guard.is_owned(py)? {
+            return Err(PyRuntimeError::new_err("cannot wait on un-acquired lock"));
+        }
+        let deadline = deadline(true, timeout);
+        let waiter = self.enrol()?;
+        let saved = match guard.let_go(py) {
+            Ok(saved) => saved,
+            Err(e) => {
+                self.body.withdraw::<Heap>(waiter);
+                return Err(e);
+            }
+        };
+        let body = &self.body;
+        let notified = wait_for_thread(py, deadline, |p| body.wait::<Heap>(waiter, p)).map(|r| r.is_ok());
+        let again = guard.take_back(py, saved);
+        if again.is_err() && matches!(notified, Ok(true)) {
+            // Who raises cannot act on it.
+            self.body.notify::<Heap>(1);
+        }
+        notified.and_then(|notified| again.map(|()| notified))
+    }
+
     fn guard(&self) -> PyResult<&Guard> {
         self.guard.get().ok_or_else(|| PyRuntimeError::new_err("Condition.__init__() was not called"))
     }
@@ -243,17 +330,18 @@ impl Condition {
         }
     }
 
-    /// `notify(count)` in its ordinary case.
+    /// `notify(count)` in its ordinary case. `object` is this one.
     #[inline]
-    pub(crate) fn notify_now(&self, count: u32) -> bool {
+    pub(crate) fn notify_now(&self, object: &Bound<'_, PyAny>, count: u32) -> bool {
         let owned = match self.guard.get() {
             Some(Guard::Lock(lock)) => lock.get().locked(),
             Some(Guard::RLock(lock)) => lock.get()._is_owned(),
             _ => false,
         };
-        if owned {
+        let is_ordinary = owned && !self.is_outside() && self.has_our_ways(object);
+        if is_ordinary {
             self.body.notify::<Heap>(count);
         }
-        owned
+        is_ordinary
     }
 }

@@ -1,5 +1,7 @@
 //! `Event`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use kettle_core::sync::{self, Heap};
 use kettle_core::wait::{EventCount, Scope};
 use pyo3::prelude::*;
@@ -8,12 +10,17 @@ use pyo3::types::{PyDict, PyTuple};
 use super::{key, set_name, wait_for_thread};
 use crate::door::deadline;
 use crate::event::event_statistics;
+use crate::methods::calls;
 use crate::primitive::{Waitable, waitable};
 
 /// A flag for threads.
+///
+/// The flag is always here. When a program asks for the condition that goes with it in the standard library, those who
+/// wait from then on wait for that; see `kettle.threading.Event`, whose methods named `_kettle_...` take over.
 #[pyclass(subclass, frozen, name = "HeapEvent", module = "kettle._native")]
 pub(crate) struct Event {
     body: sync::Event,
+    is_outside: AtomicBool,
 }
 
 #[pymethods]
@@ -21,11 +28,16 @@ impl Event {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(*, name=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { body: sync::Event::new() }
+        Self { body: sync::Event::new(), is_outside: AtomicBool::new(false) }
     }
 
     #[pyo3(signature = (*, name=None))]
     fn __init__(slf: &Bound<'_, Self>, name: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let this = slf.get();
+        this.body.clear();
+        if this.is_outside.swap(false, Ordering::SeqCst) {
+            calls::call_method(slf, "_kettle_forget", ())?;
+        }
         set_name(slf, name)
     }
 
@@ -35,23 +47,46 @@ impl Event {
     }
 
     /// Sets it, and wakes all who wait.
-    pub(crate) fn set(&self) {
-        self.body.set::<Heap>();
+    fn set(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().set_now() { Ok(()) } else { calls::call_method(slf, "_kettle_set", ()).map(drop) }
     }
 
     /// Takes that back.
-    pub(crate) fn clear(&self) {
-        self.body.clear();
+    fn clear(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().clear_now() { Ok(()) } else { calls::call_method(slf, "_kettle_clear", ()).map(drop) }
     }
 
     /// Waits until it is set, at most `timeout` seconds (None: for ever). Says whether it was.
     #[pyo3(signature = (timeout=None))]
-    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        if self.is_set() {
+    fn wait(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<bool> {
+        let this = slf.get();
+        if this.is_set() {
             return Ok(true);
         }
-        let body = &self.body;
-        Ok(wait_for_thread(py, deadline(true, timeout), |p| body.wait::<Heap>(p))?.is_ok())
+        if this.is_outside() {
+            return calls::call_method(slf, "_kettle_wait", (timeout,))?.is_truthy();
+        }
+        let body = &this.body;
+        Ok(wait_for_thread(slf.py(), deadline(true, timeout), |p| body.wait::<Heap>(p))?.is_ok())
+    }
+
+    /// Says that those who come from now on wait outside.
+    fn _kettle_leave(&self) {
+        self.is_outside.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether they do.
+    fn _kettle_is_outside(&self) -> bool {
+        self.is_outside()
+    }
+
+    /// Sets or clears the flag, and wakes those who wait here.
+    fn _kettle_put(&self, flag: bool) {
+        if flag {
+            self.body.set::<Heap>();
+        } else {
+            self.body.clear();
+        }
     }
 
     /// Forgets who waits, in a forked child.
@@ -61,6 +96,34 @@ impl Event {
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         event_statistics(py, &self.body.statistics())
+    }
+}
+
+impl Event {
+    #[inline]
+    fn is_outside(&self) -> bool {
+        self.is_outside.load(Ordering::SeqCst)
+    }
+
+    /// `set` in its ordinary case.
+    #[inline]
+    pub(crate) fn set_now(&self) -> bool {
+        let is_ordinary = !self.is_outside();
+        if is_ordinary {
+            self.body.set::<Heap>();
+        }
+        // Without a GIL another thread may begin to wait outside meanwhile.
+        is_ordinary && !(cfg!(Py_GIL_DISABLED) && self.is_outside())
+    }
+
+    /// `clear` in its ordinary case.
+    #[inline]
+    pub(crate) fn clear_now(&self) -> bool {
+        let is_ordinary = !self.is_outside();
+        if is_ordinary {
+            self.body.clear();
+        }
+        is_ordinary
     }
 }
 

@@ -1,7 +1,7 @@
 //! `Semaphore` and `BoundedSemaphore`.
 
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kettle_core::sync::{self, Heap};
 use kettle_core::wait::{EventCount, Patience, Scope};
@@ -11,15 +11,26 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::{Truth, key, wait_for_thread};
 use crate::door::deadline;
-use crate::methods::Quick;
+use crate::methods::{Called, Ours, Quick, calls};
 use crate::primitive::{Waitable, waitable};
 use crate::semaphore::semaphore_statistics;
 
+/// What the end of a `with` block calls.
+static RELEASE: Called = Called::new(&["release"]);
+
 /// A number of permits for threads.
+///
+/// When a program asks for the number and the condition that the standard library's semaphore is made of, the permits
+/// *move out* into these; see `kettle.threading.Semaphore`, whose methods named `_kettle_...` take over then. Who waits
+/// here at that time goes on waiting here, and is served first.
 #[pyclass(subclass, frozen, name = "HeapSemaphore", module = "kettle._native")]
 pub(crate) struct Semaphore {
     body: sync::Semaphore,
     bounded: AtomicBool,
+    is_outside: AtomicBool,
+    /// How many threads are about to wait here, or wait.
+    inside: AtomicU32,
+    ours: Ours,
 }
 
 #[pymethods]
@@ -27,20 +38,26 @@ impl Semaphore {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { body: sync::Semaphore::new(1, sync::Semaphore::MAX), bounded: AtomicBool::new(false) }
+        Self {
+            body: sync::Semaphore::new(1, sync::Semaphore::MAX),
+            bounded: AtomicBool::new(false),
+            is_outside: AtomicBool::new(false),
+            inside: AtomicU32::new(0),
+            ours: Ours::new(),
+        }
     }
 
     /// Begins with `value` permits; `bounded` makes a release beyond them an error. More than `Semaphore::MAX` are as
-    /// good as that many.
+    /// good as that many. Says whether the permits were outside before.
     #[pyo3(signature = (value, bounded))]
-    fn _kettle_begin(&self, value: i64, bounded: bool) -> PyResult<()> {
+    fn _kettle_begin(&self, value: i64, bounded: bool) -> PyResult<bool> {
         if value < 0 {
             return Err(PyValueError::new_err("semaphore initial value must be >= 0"));
         }
         let value = u32::try_from(value).unwrap_or(u32::MAX).min(sync::Semaphore::MAX);
         self.bounded.store(bounded, Ordering::Relaxed);
         self.body.reinit(value, if bounded { value } else { sync::Semaphore::MAX });
-        Ok(())
+        Ok(self.is_outside.swap(false, Ordering::SeqCst))
     }
 
     /// Takes a permit, waiting at most `timeout` seconds (None: for ever). Says whether it was taken.
@@ -48,55 +65,130 @@ impl Semaphore {
         signature = (blocking=Truth(true), timeout=None),
         text_signature = "($self, blocking=True, timeout=None)"
     )]
-    fn acquire(&self, py: Python<'_>, blocking: Truth, timeout: Option<f64>) -> PyResult<bool> {
+    fn acquire(slf: &Bound<'_, Self>, blocking: Truth, timeout: Option<f64>) -> PyResult<bool> {
         if !blocking.0 && timeout.is_some() {
             return Err(PyValueError::new_err("can't specify timeout for non-blocking acquire"));
         }
-        if self.take_now() {
+        let this = slf.get();
+        if this.take_now() {
             return Ok(true);
         }
-        if !blocking.0 {
+        if !blocking.0 && !this.is_outside() {
             return Ok(false);
         }
-        let body = &self.body;
-        Ok(wait_for_thread(py, deadline(true, timeout), |p| body.acquire::<Heap>(p))?.is_ok())
+        // Counted before the last look at where the permits are: who moves them out counts after saying so.
+        let waiter = this.come_in();
+        if this.is_outside() {
+            drop(waiter);
+            return calls::call_method(slf, "_kettle_acquire", (blocking.0, timeout))?.is_truthy();
+        }
+        let body = &this.body;
+        let taken = wait_for_thread(slf.py(), deadline(true, timeout), |p| body.acquire::<Heap>(p));
+        drop(waiter);
+        if this.is_outside() {
+            // A permit may have been handed to this thread just when it gave up.
+            calls::call_method(slf, "_kettle_settle", ())?;
+        }
+        Ok(taken?.is_ok())
     }
 
     /// Gives `n` permits back.
     #[pyo3(signature = (n=1))]
-    fn release(&self, n: i64) -> PyResult<()> {
+    fn release(slf: &Bound<'_, Self>, n: i64) -> PyResult<()> {
         if n < 1 {
             return Err(PyValueError::new_err("n must be one or more"));
         }
+        let this = slf.get();
+        if this.is_outside() {
+            return calls::call_method(slf, "_kettle_release", (n,)).map(drop);
+        }
         // More than fit anyway.
         let n = u32::try_from(n).unwrap_or(u32::MAX);
-        self.body.release::<Heap>(n).map_err(|_| match self.bounded.load(Ordering::Relaxed) {
+        this.body.release::<Heap>(n).map_err(|_| match this.bounded.load(Ordering::Relaxed) {
             true => PyValueError::new_err("Semaphore released too many times"),
             false => PyOverflowError::new_err(format!("a semaphore has at most {} permits", sync::Semaphore::MAX)),
         })
     }
 
-    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.acquire(py, Truth(true), None)
+    fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::acquire(slf, Truth(true), None)
     }
 
     #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
     fn __exit__(
-        &self,
+        slf: &Bound<'_, Self>,
         _type: Option<&Bound<'_, PyAny>>,
         _value: Option<&Bound<'_, PyAny>>,
         _traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        self.release(1)
-    }
-
-    #[getter]
-    fn _value(&self) -> u32 {
-        self.body.value()
+        if slf.get().ours.in_object(slf, &RELEASE) {
+            return Self::release(slf, 1);
+        }
+        calls::call_method(slf, "release", ()).map(drop)
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         semaphore_statistics(py, &self.body.statistics())
+    }
+
+    // ------------------------------------------------------------ for the methods that take over
+
+    /// The permits that are here.
+    fn _kettle_value(&self) -> u32 {
+        self.body.value()
+    }
+
+    /// Whether the permits moved out.
+    fn _kettle_is_outside(&self) -> bool {
+        self.is_outside()
+    }
+
+    /// Says that the permits move out; those that are here now are to be fetched by `_kettle_drain`. How many there may
+    /// be is no more for this one to say.
+    fn _kettle_leave(&self) {
+        self.is_outside.store(true, Ordering::SeqCst);
+        self.body.set_limit(sync::Semaphore::MAX);
+    }
+
+    /// Takes all permits that are here; says how many.
+    fn _kettle_drain(&self) -> u32 {
+        self.body.take_all()
+    }
+
+    /// How many threads wait here, as they did before the permits moved out.
+    fn _kettle_inside(&self) -> u32 {
+        self.inside.load(Ordering::SeqCst)
+    }
+
+    /// Hands `n` permits to those who wait here.
+    fn _kettle_give(&self, n: u32) -> bool {
+        self.body.release::<Heap>(n).is_ok()
+    }
+
+    /// Wakes `n` of the coroutines that wait for a permit, which may be outside.
+    fn _kettle_ring(&self, n: u32) {
+        self.body.given().notify(n, Scope::Private);
+    }
+}
+
+/// A thread that waits here, or is about to.
+struct Inside<'a>(&'a AtomicU32);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Semaphore {
+    #[inline]
+    fn is_outside(&self) -> bool {
+        self.is_outside.load(Ordering::SeqCst)
+    }
+
+    fn come_in(&self) -> Inside<'_> {
+        self.inside.fetch_add(1, Ordering::SeqCst);
+        Inside(&self.inside)
     }
 }
 
@@ -108,11 +200,20 @@ impl Quick for Semaphore {
 
     #[inline]
     fn take_now(&self) -> bool {
-        self.body.acquire::<Heap>(&Patience::instant()).is_ok()
+        // Permits that are here after all others moved out are for those who wait here.
+        !self.is_outside() && self.body.acquire::<Heap>(&Patience::instant()).is_ok()
     }
     #[inline]
     fn give_back(&self) -> bool {
-        self.body.release::<Heap>(1).is_ok()
+        !self.is_outside() && self.body.release::<Heap>(1).is_ok()
+    }
+    #[inline]
+    fn is_simply_taken(&self) -> bool {
+        !self.is_outside()
+    }
+    #[inline]
+    fn leaves_by_itself(&self, object: &Bound<'_, PyAny>) -> bool {
+        self.ours.in_object(object, &RELEASE)
     }
 }
 
