@@ -256,6 +256,212 @@ def test_a_late_install_says_so(run):
     ]
 
 
+# What programs, and above all their tests, do with the entries of these modules. Each is right with and without us.
+ENTRIES = {
+    "a stub": """
+        for name in ("queue", "threading", "multiprocessing"):
+            stub = types.ModuleType(name)
+            with mock.patch.dict(sys.modules, {name: stub}):
+                assert imported(name) is importlib.import_module(name) is __import__(name) is stub
+                assert_raises(ImportError, "from %s import Lock" % name)
+            assert imported(name) is not stub
+        """,
+    "a stub after the first import": """
+        for name in ("queue", "threading", "multiprocessing"):
+            first = imported(name)
+            with mock.patch.dict(sys.modules, {name: mock.MagicMock(Lock=1, Queue=2)}):
+                assert imported(name) is sys.modules[name]
+                exec("from %s import Queue; assert Queue == 2" % name, {"__name__": "a"})
+            assert imported(name) is first
+        """,
+    "nothing": """
+        for name in ("queue", "threading", "multiprocessing", "multiprocessing.shared_memory", "multiprocessing.pool"):
+            for before in ("", name.partition(".")[0]):
+                if before: exec("import " + before, {})
+                with mock.patch.dict(sys.modules, {name: None}):
+                    assert_raises(ModuleNotFoundError, "import " + name)
+                    assert_raises(ModuleNotFoundError, "from %s import nothing" % name)
+                    assert_raises(ModuleNotFoundError, lambda: importlib.import_module(name))
+                assert imported(name) is not None
+        """,
+    "a part of a package is missing, or a stub": """
+        import multiprocessing
+        with mock.patch.dict(sys.modules, {"multiprocessing.shared_memory": None}):
+            assert_raises(ImportError, "from multiprocessing import shared_memory")
+            assert_raises(ImportError, "from multiprocessing.shared_memory import SharedMemory")
+            from multiprocessing import Process, Queue
+        stub = types.ModuleType("multiprocessing.shared_memory")
+        stub.SharedMemory = 7
+        with mock.patch.dict(sys.modules, {"multiprocessing.shared_memory": stub}):
+            from multiprocessing import cpu_count, shared_memory
+            assert shared_memory is stub and callable(cpu_count)
+            from multiprocessing.shared_memory import SharedMemory
+            assert SharedMemory == 7
+        from multiprocessing import shared_memory
+        assert shared_memory is not stub and shared_memory.SharedMemory
+        """,
+    "what is built on a module that has a stub": """
+        import concurrent.futures.thread, logging.handlers, asyncio, contextvars
+        import queue, threading
+        items, barrier = queue.Queue(1), threading.Barrier(2)
+        stubs = {name: types.ModuleType(name) for name in ("queue", "threading", "multiprocessing")}
+        with mock.patch.dict(sys.modules, stubs):
+            with concurrent.futures.ThreadPoolExecutor(2) as executor:
+                future = executor.submit(lambda: 7)
+                done = []
+                future.add_done_callback(done.append)
+                assert future.result() == 7
+            async def main(): return await asyncio.to_thread(abs, -7)
+            assert asyncio.run(main()) == 7
+            assert_raises(queue.Empty, items.get_nowait)
+            items.put(1)
+            assert_raises(queue.Full, lambda: items.put_nowait(2))
+            assert_raises(threading.BrokenBarrierError, lambda: barrier.wait(0))
+        assert done == [future]
+        """,
+    "a fresh copy": """
+        import queue
+        first, entry = queue, sys.modules["queue"]
+        old = queue.Queue()
+        del sys.modules["queue"]
+        import queue
+        assert queue is not first and queue is sys.modules["queue"] and queue.Queue is not first.Queue
+        new = queue.Queue()
+        for each in (old, new):
+            each.put(1)
+            assert each.get() == 1
+        sys.modules["queue"] = entry
+        import queue
+        assert queue is first
+        """,
+    "a fresh copy, by a helper of tests": """
+        def import_fresh_module(name, blocked=()):
+            saved = {each: sys.modules.pop(each) for each in (name, *blocked) if each in sys.modules}
+            sys.modules.update(dict.fromkeys(blocked))
+            try:
+                return importlib.import_module(name)
+            finally:
+                for each in (name, *blocked): sys.modules.pop(each, None)
+                sys.modules.update(saved)
+        import queue, threading
+        plain, fast = import_fresh_module("queue", ["_queue"]), import_fresh_module("queue")
+        assert len({id(queue), id(plain), id(fast)}) == 3
+        import _queue
+        assert plain.Empty is not _queue.Empty is fast.Empty and plain.SimpleQueue is plain._PySimpleQueue
+        again = import_fresh_module("threading")
+        assert again is not threading and again.Lock().acquire(False)
+        assert imported("threading") is threading and imported("queue") is queue
+        """,
+    "all is forgotten": """
+        before = dict(sys.modules)
+        import queue, multiprocessing.pool, threading
+        first = queue, multiprocessing, threading
+        sys.modules.clear()
+        sys.modules.update(before)
+        import queue, multiprocessing.pool, threading
+        assert queue.Queue().empty() and multiprocessing.pool.ThreadPool and threading.Event()
+        threading.Thread(target=queue.Queue().put, args=(1,)).start()
+        """,
+    "the package is forgotten": """
+        import multiprocessing.pool
+        first = multiprocessing
+        for name in [name for name in sys.modules if name.partition(".")[0] == "multiprocessing"]:
+            del sys.modules[name]
+        import multiprocessing
+        assert multiprocessing is sys.modules["multiprocessing"]
+        assert multiprocessing.get_context("fork").Queue().empty() and first.get_context("fork").Queue().empty()
+        """,
+    "loaded once more": """
+        import multiprocessing, queue, threading
+        for module in (threading, queue, multiprocessing):
+            assert importlib.reload(module) is module
+        lock, items = threading.Lock(), queue.Queue()
+        with lock: items.put(threading.current_thread())
+        assert items.get() is threading.main_thread()
+        thread = threading.Thread(target=items.put, args=(1,))
+        thread.start()
+        thread.join()
+        assert items.get() == 1
+        assert multiprocessing.get_context("fork").Queue().empty()
+        """,
+}
+
+
+@pytest.mark.parametrize("how", ["without us", "with us"])
+@pytest.mark.parametrize("entries", ENTRIES)
+def test_the_entries_of_the_modules_are_the_programs(run, entries, how):
+    helpers = """
+import importlib, sys, types
+from unittest import mock
+
+def imported(name):
+    return importlib.import_module(name)
+
+def assert_raises(kind, action):
+    try:
+        action() if callable(action) else exec(action, {"__name__": "somebody"})
+    except kind as error:
+        assert "kettle" not in str(error)
+    else:
+        raise AssertionError(f"{action} works")
+
+"""
+    text = helpers + textwrap.dedent(ENTRIES[entries]) + "\nprint('right')"
+    assert run(text, *(["-m", "kettle", "run"] if how == "with us" else [])) == ["right"]
+
+
+def test_processes_while_there_are_stubs(kettle_run):
+    """What we import then is the original. (Of the standard library's it fails, or waits for ever.)"""
+    lines = kettle_run("""
+        import sys
+        import multiprocessing, queue
+        from unittest import mock
+
+        stubs = {name: mock.MagicMock() for name in ("queue", "threading", "multiprocessing", "multiprocessing.queues")}
+        context = multiprocessing.get_context("fork")
+        with mock.patch.dict(sys.modules, stubs):
+            items = context.Queue()
+            child = context.Process(target=items.put, args=(7,))
+            child.start()
+            print(items.get())
+            child.join()
+            with context.Pool(1) as pool:
+                print(pool.map(abs, [-1]))
+            try:
+                items.get_nowait()
+            except queue.Empty:
+                print("empty")
+            print(all(sys.modules[name] is stubs[name] for name in stubs))
+        print(multiprocessing is sys.modules["multiprocessing"])
+        """)
+    assert lines == ["7", "[1]", "empty", "True", "True"]
+
+
+def test_a_module_of_the_programs_own_has_such_a_name(kettle_run, tmp_path):
+    (tmp_path / "queue.py").write_text("mine = True\n")
+    lines = kettle_run("""
+        import queue, sys
+        print(queue.mine, queue is sys.modules["queue"])
+        import kettle.queue, kettle.multiprocessing
+        print(kettle.queue.Queue().empty(), kettle.multiprocessing.get_context("fork").Queue().empty())
+        """)
+    assert lines == ["True True", "True True"]
+
+
+def test_a_package_of_the_programs_own_has_such_a_name(kettle_run, tmp_path):
+    (tmp_path / "multiprocessing").mkdir()
+    (tmp_path / "multiprocessing" / "__init__.py").write_text("from . import part\nfrom .part import mine\n")
+    (tmp_path / "multiprocessing" / "part.py").write_text("mine = True\n")
+    lines = kettle_run("""
+        import multiprocessing, sys
+        import multiprocessing.part as part
+        print(multiprocessing.mine, multiprocessing is sys.modules["multiprocessing"], part.mine)
+        import kettle.multiprocessing
+        print(kettle.multiprocessing.get_context("fork").Queue().empty(), multiprocessing.part is part)
+        """)
+    assert lines == ["True True True", "True True"]
+
+
 def test_threads_may_import_at_the_same_time(kettle_run):
     lines = kettle_run("""
         import importlib, threading

@@ -19,6 +19,10 @@ looks for them in `sys.modules`: so the original keeps its place there, and `ket
 not itself. Who imports `threading` gets ours. An instance or a class of the original is still found by pickle. `queue`
 is done in the same way: the standard library's managers, for one, send its classes to their server.
 
+The entries of `sys.modules` are the program's. Where it puts a stub, or None for what is to be missing, it gets that;
+what it takes out it gets anew, as a copy of the original. This package, and the standard library's `multiprocessing`,
+get the originals even then (`kettle._genuine`).
+
 Of `concurrent.futures` the executors are ours, for everyone: `ProcessPoolExecutor` and `ThreadPoolExecutor`, subclasses
 of the originals.
 
@@ -35,6 +39,7 @@ import sys
 from importlib.machinery import PathFinder
 
 from kettle import _older
+from kettle._genuine import MISSING, SetRight, find, forget, is_genuine, is_loading, is_of_library, known
 from kettle._substitute import Substitute
 
 # Each process of the program pays for what is imported here.
@@ -108,24 +113,89 @@ def keep_standard_for_main() -> None:
         stand_in.insiders.add("__main__")
 
 
-class _StandIn:
-    """One package of the standard library and the package of ours that takes its place."""
+class _Place:
+    """One module or package of the standard library, and ours that programs get when they import it."""
 
     def __init__(self, name: str, ours: str, insiders: set[str]) -> None:
         self.name = name
         self.ours = ours
         #: Packages whose modules get the original when they import it.
         self.insiders = insiders
-        #: The original, while ours has its place in `sys.modules`.
-        self.original: ModuleType | None = None
+        self._our_module: ModuleType | None = None
+
+    @property
+    def original(self) -> ModuleType | None:
+        """The original, once it is known."""
+        return known(self.name)
 
     def import_for(self, importer: str, name: str, fromlist: Sequence[str] | None) -> ModuleType:
         """What the statement `import name`, or `from name import ...`, in the module `importer` gives."""
-        if any(importer == insider or importer.startswith(f"{insider}.") for insider in self.insiders):
+        if importer.partition(".")[0] in _FOUNDATION:
             return self.import_original(name, fromlist)
-        return self._import_ours(name, fromlist)
+        if self._is_ours_to_give():
+            if any(importer == insider or importer.startswith(f"{insider}.") for insider in self.insiders):
+                return self.import_original(name, fromlist)
+            return self._import_ours(name, fromlist)
+        return _standard_import(name, None, None, fromlist or (), 0)
 
     def import_original(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
+        """The same for those who get the original, whatever stands in its place."""
+        raise NotImplementedError
+
+    def _import_ours(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
+        raise NotImplementedError
+
+    def _is_ours_to_give(self) -> bool:
+        """Whether the program means the original, by its name. It does not if it has put something else there; nor if
+        it has taken away what was there, to have it loaded once more."""
+        entry = sys.modules.get(self.name, MISSING)
+        if entry is MISSING:
+            if self.original is not None and self.ours in sys.modules:
+                return False
+            # The first import; or it has forgotten all that was imported after some moment.
+            self._forget()
+            return is_genuine(self.name, _standard_import_module(self.name))
+        return self._is_known(entry) or (self.original is None and is_genuine(self.name, entry))
+
+    def _is_known(self, entry: object) -> bool:
+        return entry is not None and (entry is self.original or entry is self._our_module)
+
+    def _import_our_module(self) -> ModuleType:
+        if self._our_module is not None:
+            sys.modules.setdefault(self.ours, self._our_module)
+        # Not straight from `sys.modules`: another thread may be about to import it.
+        self._our_module = _standard_import_module(self.ours)
+        return self._our_module
+
+    def take_place(self) -> None:
+        """Puts ours in the original's place in `sys.modules`, if it is to be there."""
+
+    def give_place_back(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        forget(self.name)
+        self._our_module = None
+
+    def find_part(self, name: str) -> ModuleSpec | None:
+        """Finds a submodule of the original, which the import system would look for where its package is: in ours."""
+        return None
+
+
+class _StandIn(_Place):
+    """A package; ours takes its place in `sys.modules`, from the first import on."""
+
+    _is_in_place = False
+
+    def import_original(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
+        find(self.name)
+        wrong = [each for each in self._named(name, fromlist) if self._is_wrong(each)]
+        if not wrong:
+            return self._import_original(name, fromlist)
+        with SetRight(wrong, self._right):
+            return self._import_original(name, fromlist)
+
+    def _import_original(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
         original = self.original
         if original is None:
             _package_first(name)
@@ -141,9 +211,31 @@ class _StandIn:
                     pass
         return original
 
+    def _named(self, name: str, fromlist: Sequence[str] | None) -> list[str]:
+        """The package, and what may be submodules of it, in an import."""
+        parts = name.split(".")
+        return [".".join(parts[:n]) for n in range(1, len(parts) + 1)] + [f"{name}.{part}" for part in fromlist or ()]
+
+    def _is_wrong(self, name: str) -> bool:
+        """Whether what stands in the place of `name` is of the program's own making."""
+        entry = sys.modules.get(name, MISSING)
+        if name != self.name:
+            return entry is not MISSING and not is_genuine(name, entry)
+        return not self._is_known(entry) and not is_genuine(name, entry) and self.original is not None
+
+    def _right(self, name: str) -> Any:
+        module: Any = self.original
+        for part in name.split(".")[1:]:
+            module = vars(module).get(part) if isinstance(module, type(sys)) else None
+        return module if is_genuine(name, module) else MISSING
+
     def _import_ours(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
+        wrong = [each for each in self._named(name, fromlist)[1:] if self._is_wrong(each)]
+        if wrong:
+            return self._import_with(wrong, name, fromlist)
         target = self.ours + name.removeprefix(self.name)
         have = True
+        self._import_our_module()
         _package_first(target)
         try:
             module = _standard_import(target, None, None, fromlist or (), 0)
@@ -158,27 +250,49 @@ class _StandIn:
         elif name not in sys.modules:
             # pickle imports by name and then looks here: see the head of this file.
             self.import_original(name, ("__name__",))
-        return module if fromlist else sys.modules[self.ours]
+        return module if fromlist else self._import_our_module()
+
+    def _import_with(self, wrong: list[str], name: str, fromlist: Sequence[str] | None) -> ModuleType:
+        """As `_import_ours`; for these parts the program has put something into `sys.modules`, None to hide them."""
+        if not fromlist or name in wrong or not all(each.startswith(f"{name}.") for each in wrong):
+            self.take_place()
+            return _standard_import(name, None, None, fromlist or (), 0)
+        own = [part for part in fromlist if f"{name}.{part}" not in wrong]
+        module = self._import_ours(name, own or ("__name__",))
+        # As by the import system: what is an attribute of the package already is not looked up.
+        found = {part: vars(module)[part] for part in fromlist if part in vars(module)}
+        for part in fromlist:
+            if part in own and hasattr(module, part):
+                found[part] = getattr(module, part)
+            elif part not in own and part not in found:
+                found[part] = _standard_import_module(f"{name}.{part}")
+        given = type(sys)(name)
+        vars(given).update(found)
+        return given
 
     def take_place(self) -> None:
-        """Puts ours in the original's place in `sys.modules`."""
-        ours = _standard_import_module(self.ours)
-        original = sys.modules[self.name]
-        if original is not ours:
-            # In this order: another thread that finds ours in place finds the original here.
-            self.original = original
-            ours.__class__ = _package_in_place(self, type(ours))
+        entry = sys.modules.get(self.name)
+        if entry is not None and entry is self._our_module:
+            return
+        # Or the program put the original back, with a copy that it had made of the modules.
+        if self._is_known(entry) or (self.original is None and is_genuine(self.name, entry)):
+            ours = self._import_our_module()
+            # In this order: another thread that finds ours in place finds the original by then.
+            known(self.name)
+            if not self._is_in_place:
+                ours.__class__ = _package_in_place(self, type(ours))
+                self._is_in_place = True
             sys.modules[self.name] = ours
 
     def give_place_back(self) -> None:
-        if self.original is not None:
-            ours = sys.modules[self.ours]
-            sys.modules[self.name] = self.original
-            (ours.__class__,) = type(ours).__bases__
-            self.original = None
+        if self._is_in_place and self._our_module is not None:
+            if sys.modules.get(self.name) is self._our_module and self.original is not None:
+                sys.modules[self.name] = self.original
+            (self._our_module.__class__,) = type(self._our_module).__bases__
+        self._is_in_place = False
+        super().give_place_back()
 
     def find_part(self, name: str) -> ModuleSpec | None:
-        """Finds a submodule of the original, which the import system would look for where its package is: in ours."""
         parent = name.rpartition(".")[0]
         if self.original is None or parent != self.name:
             return None
@@ -210,31 +324,18 @@ def _package_in_place(stand_in: _StandIn, base: type[ModuleType]) -> Any:
     return Package
 
 
-class _StandBeside:
-    """One module of the standard library that keeps its place, and the module of ours that is imported instead."""
+class _StandBeside(_Place):
+    """A module that keeps its place; ours is imported instead."""
 
-    def __init__(self, name: str, ours: str, insiders: set[str]) -> None:
-        self.name = name
-        self.ours = ours
-        self.insiders = insiders
+    def import_original(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
+        if name == self.name:
+            return find(name)
+        return _standard_import(name, None, None, fromlist or (), 0)
 
-    @property
-    def original(self) -> ModuleType | None:
-        return sys.modules.get(self.name)
-
-    def import_for(self, importer: str, name: str, fromlist: Sequence[str] | None) -> ModuleType:
-        """As `_StandIn.import_for`."""
-        if name != self.name or importer.partition(".")[0] in self.insiders:
-            return _standard_import(name, None, None, fromlist or (), 0)
-        # Not straight from `sys.modules`: another thread may be about to import it.
-        return _standard_import_module(self.ours)
-
-    def take_place(self) -> None: ...
-
-    def give_place_back(self) -> None: ...
-
-    def find_part(self, name: str) -> ModuleSpec | None:
-        return None
+    def _import_ours(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
+        if name == self.name:
+            return self._import_our_module()
+        return _standard_import(name, None, None, fromlist or (), 0)
 
 
 class _PartFinder:
@@ -247,19 +348,20 @@ class _PartFinder:
         return stand_in.find_part(name) if stand_in else None
 
 
+#: What this package is made of: it gets the originals also when the program has put something else in their places.
+_FOUNDATION = ("kettle", "multiprocessing")
+
 # Later chapters add their modules here.
-_STAND_INS: dict[str, _StandIn | _StandBeside] = {
+_STAND_INS: dict[str, _Place] = {
     "multiprocessing": _StandIn(
         "multiprocessing",
         "kettle.multiprocessing",
-        {"kettle", "multiprocessing", "loky", "joblib.externals.loky", "joblib.pool"},
+        {"loky", "joblib.externals.loky", "joblib.pool"},
     ),
     # `multiprocessing.Barrier` extends `threading.Barrier` by way of its private parts, and so do the copies of it.
     # Trio makes sure, by its module, that the class of its lock is the interpreter's. Gevent patches what it imports.
-    "threading": _StandBeside(
-        "threading", "kettle.threading", {"kettle", "multiprocessing", "multiprocess", "billiard", "trio", "gevent"}
-    ),
-    "queue": _StandBeside("queue", "kettle.queue", {"kettle", "multiprocessing", "gevent"}),
+    "threading": _StandBeside("threading", "kettle.threading", {"multiprocess", "billiard", "trio", "gevent"}),
+    "queue": _StandBeside("queue", "kettle.queue", {"gevent"}),
 }
 
 # The modules, and which of their classes have one of ours in their place.
@@ -300,9 +402,10 @@ class _Hooks:
         importlib.import_module = _import_module
         sys.meta_path.insert(0, _part_finder)
         self.installed = True
+        # From now on it is at hand, whatever the program puts in its place.
+        find("threading")
         for stand_in in _STAND_INS.values():
-            if stand_in.name in sys.modules:
-                stand_in.take_place()
+            stand_in.take_place()
         for each in _SUBSTITUTES.values():
             each.install()
 
@@ -340,12 +443,13 @@ def _redirected_import(
         if globals is None:
             globals = sys._getframe(1).f_globals
         if level == 0:
-            return _STAND_INS[name.partition(".")[0]].import_for(str(globals.get("__name__", "")), name, fromlist)
-        # The original's parts, importing each other.
+            importer = "kettle" if is_loading(globals) else str(globals.get("__name__", ""))
+            return _STAND_INS[name.partition(".")[0]].import_for(importer, name, fromlist)
         package = str(globals["__package__"])
-        stand_in = _STAND_INS[package.partition(".")[0]]
-        assert isinstance(stand_in, _StandIn)
-        return stand_in.import_original(_absolute(name, package, level), fromlist)
+        spec: Any = globals.get("__spec__")
+        if is_of_library(spec):
+            # The original's parts, importing each other.
+            return _STAND_INS[package.partition(".")[0]].import_original(_absolute(name, package, level), fromlist)
     return _standard_import(name, globals, locals, fromlist or (), level)
 
 

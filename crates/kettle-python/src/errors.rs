@@ -124,9 +124,28 @@ fn with_attributes(py: Python<'_>, e: PyErr, attributes: &[(&str, u32)]) -> PyEr
     e
 }
 
+/// A module of the standard library, also where the program has put a stub in its place.
+fn standard<'py>(py: Python<'py>, module: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import("kettle._genuine")?.getattr(intern!(py, "find"))?.call1((module,))
+}
+
+/// A class of such a module.
+pub(crate) fn standard_class<'py>(
+    py: Python<'py>,
+    cell: &'static PyOnceLock<Py<PyType>>,
+    module: &str,
+    name: &str,
+) -> PyResult<&'py Bound<'py, PyType>> {
+    let class = cell.get_or_try_init(py, || {
+        let class = standard(py, module)?.getattr(name)?;
+        PyResult::Ok(class.cast_into::<PyType>()?.unbind())
+    })?;
+    Ok(class.bind(py))
+}
+
 /// A class of the module `queue`: those who catch `queue.Empty` must catch ours.
 fn of_queue(py: Python<'_>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> PyErr {
-    match cell.import(py, "queue", name) {
+    match standard_class(py, cell, "queue", name) {
         Ok(class) => PyErr::from_type(class.clone(), ()),
         Err(e) => e,
     }
@@ -135,7 +154,7 @@ fn of_queue(py: Python<'_>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -
 static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 pub(crate) fn empty_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
-    EMPTY.import(py, "queue", "Empty")
+    standard_class(py, &EMPTY, "queue", "Empty")
 }
 
 pub(crate) fn empty(py: Python<'_>) -> PyErr {
@@ -175,7 +194,7 @@ static SHUT_DOWN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 /// `queue.ShutDown` where the interpreter has it, else a class of the same name.
 pub(crate) fn shut_down_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     let class = SHUT_DOWN.get_or_try_init(py, || -> PyResult<Py<PyType>> {
-        match py.import("queue")?.getattr(intern!(py, "ShutDown")) {
+        match standard(py, "queue")?.getattr(intern!(py, "ShutDown")) {
             Ok(class) => Ok(class.cast_into::<PyType>()?.unbind()),
             Err(_) => PyErr::new_type(
                 py,
@@ -207,7 +226,7 @@ pub(crate) fn shut_down(py: Python<'_>) -> PyErr {
 
 pub(crate) fn broken_barrier_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    CLASS.import(py, "threading", "BrokenBarrierError")
+    standard_class(py, &CLASS, "threading", "BrokenBarrierError")
 }
 
 pub(crate) fn broken_barrier(py: Python<'_>) -> PyErr {

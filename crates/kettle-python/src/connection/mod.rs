@@ -138,7 +138,10 @@ fn part(bytes: &[u8], offset: i64, size: Option<i64>) -> PyResult<&[u8]> {
 fn too_short(py: Python<'_>, message: &[u8]) -> PyErr {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let raise = || {
-        PyResult::Ok((CLASS.import(py, "multiprocessing.context", "BufferTooShort")?, buffers::to_bytes(py, message)?))
+        PyResult::Ok((
+            errors::standard_class(py, &CLASS, "multiprocessing.context", "BufferTooShort")?,
+            buffers::to_bytes(py, message)?,
+        ))
     };
     match raise() {
         Ok((class, message)) => PyErr::from_type(class.clone(), (message.unbind(),)),
