@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import inspect
 import itertools
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -163,9 +163,10 @@ def test_names_of_the_standard_module():
         kq.no_such_name  # noqa: B018
 
 
-def test_neither_copied_nor_sent():
-    with pytest.raises(TypeError, match=r"kettle\.multiprocessing\.Queue"):
-        copy.copy(kq.Queue())
+def test_what_to_send_in_its_place():
+    for name in ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"):
+        with pytest.raises(TypeError, match=r"kettle\.multiprocessing\.Queue"):
+            pickle.dumps(getattr(kq, name)())
 
 
 @pytest.mark.parametrize("maxsize", [None, "3", [1]])

@@ -20,6 +20,7 @@ that queue works from then on as the standard library's does, as fast as that on
 
 from __future__ import annotations
 
+import copy
 import queue as _standard
 import threading
 import types
@@ -28,6 +29,7 @@ from heapq import heappop, heappush
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from kettle._copying import Copied
 from kettle._core import native
 from kettle._outside import Hook
 from kettle._parametrized import Parametrized
@@ -49,7 +51,7 @@ def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
 
 
-class _Base(Parametrized[T], native.ObjectQueue):
+class _Base(Parametrized[T], Copied, native.ObjectQueue):
     """What all queues here share, beside what the core has."""
 
     #: What the queue was named.
@@ -130,11 +132,7 @@ class _Base(Parametrized[T], native.ObjectQueue):
 
         return await retry(source, attempt, timeout, together=together)
 
-    def __getstate__(self) -> Any:
-        raise TypeError(
-            f"cannot pickle {type(self).__name__!r} object: it connects the threads of one process. "
-            "Between processes use kettle.multiprocessing.Queue"
-        )
+    _kettle_sibling = "kettle.multiprocessing.Queue"
 
     def __repr__(self) -> str:
         cls = type(self)
@@ -157,6 +155,9 @@ class SimpleQueue(_Base[T]):
     def __init__(self, *, name: str | None = None) -> None:
         if name is not None:
             self.name = name
+
+    def _kettle_facts(self) -> Any:
+        raise TypeError("cannot pickle 'SimpleQueue' object: use a Queue")
 
 
 class _Outside:
@@ -268,6 +269,35 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         return item
 
     _kettle_methods: Any = (_init.method, _put.method, _get.method, _qsize.method)
+
+    # ---------------------------------------------------------- for those who copy it
+
+    def _kettle_facts(self) -> Any:
+        outside = self._kettle_outside
+        if outside is None:
+            items = self._kettle_items()
+        else:
+            with _move_out(self).mutex:
+                items = copy.copy(outside.queue)
+        return outside is not None, items, self.maxsize, self.unfinished_tasks, self.is_shutdown
+
+    def _kettle_fill(self, facts: Any) -> None:
+        is_outside, items, maxsize, unfinished, is_shutdown = facts
+        self._kettle_begin(self._kettle_order, maxsize)
+        if is_outside:
+            self._kettle_move_into(_Outside(items))
+        else:
+            self.maxsize = 0
+            self.put_many(items)
+            self.maxsize = maxsize
+        self.unfinished_tasks, self.is_shutdown = unfinished, is_shutdown
+
+    def _kettle_share(self, original: Any) -> None:
+        outside = _move_out(original)
+        self._kettle_begin(self._kettle_order, original.maxsize)
+        self._kettle_move_into(outside)
+        self.unfinished_tasks, self.is_shutdown = original.unfinished_tasks, original.is_shutdown
+        vars(self).update(vars(original))
 
     # ---------------------------------------------------------- what the core calls when the items are outside
 

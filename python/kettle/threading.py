@@ -39,6 +39,7 @@ from threading import stack_size as stack_size
 from types import ModuleType
 
 from kettle._awaitable import AwaitAcquire, AwaitAll, AwaitNotify, AwaitSet
+from kettle._copying import Copied
 from kettle._core import native
 from kettle._outside import Hook, Part, moving
 
@@ -86,7 +87,7 @@ class _Module(ModuleType):
 
 
 @native.quicken
-class Lock(AwaitAcquire, native.HeapLock):
+class Lock(Copied, AwaitAcquire, native.HeapLock):
     """A lock that one thread holds, and that any other may release. As in the standard library it has no subclasses.
 
     `name` (keyword-only) is shown in reports.
@@ -101,11 +102,29 @@ class Lock(AwaitAcquire, native.HeapLock):
     def __init_subclass__(cls) -> None:
         raise TypeError("kettle.threading.Lock is not an acceptable base type")
 
+    _kettle_sibling = "kettle.multiprocessing.Lock"
+
+    def _kettle_made_by(self) -> tuple[Any, tuple[Any, ...]]:
+        return _make_lock, ()
+
+    def _kettle_facts(self) -> Any:
+        return self.locked()
+
+    def _kettle_fill(self, facts: Any) -> None:
+        if facts:
+            self.acquire()
+
     def __repr__(self) -> str:
         return f"<{_described(self)} at {id(self):#x}>"
 
 
 _LockClass = Lock
+
+
+def _make_lock() -> _LockClass:
+    return native.HeapLock.__new__(_LockClass)
+
+
 if sys.version_info < (3, 13):
     # There the standard library's `Lock` is a function, and the class of what it makes is not to be called.
 
@@ -137,7 +156,7 @@ if sys.version_info < (3, 13):
 
 
 @native.quicken
-class RLock(AwaitAcquire, native.HeapRLock):
+class RLock(Copied, AwaitAcquire, native.HeapRLock):
     """A lock that its holder, a thread, may take again, and must release as often. Only the holder may release it.
 
     The tasks of one event loop share a thread, and therefore an RLock: between tasks use a `Lock`. `name`
@@ -145,6 +164,15 @@ class RLock(AwaitAcquire, native.HeapRLock):
     """
 
     name: str | None = None
+
+    _kettle_sibling = "kettle.multiprocessing.RLock"
+
+    def _kettle_facts(self) -> Any:
+        return self._kettle_held()
+
+    def _kettle_fill(self, facts: Any) -> None:
+        for _ in range(facts):
+            self.acquire()
 
     def __repr__(self) -> str:
         told = self.statistics()
@@ -175,7 +203,7 @@ def _permits(value: Any) -> Any:
 
 
 @native.quicken
-class Semaphore(AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):  # type: ignore[misc]
+class Semaphore(Copied, AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):  # type: ignore[misc]
     """Permits, `value` of them at first. `name` (keyword-only) is shown in reports.
 
     Raises ValueError if `value` is negative.
@@ -214,6 +242,24 @@ class Semaphore(AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):  # typ
         """Begins anew inside."""
         for part in self._kettle_parts():
             vars(self).pop(part, None)
+
+    _kettle_sibling = "kettle.multiprocessing.Semaphore"
+
+    def _kettle_part_names(self) -> tuple[str, ...]:
+        return tuple(self._kettle_parts())
+
+    def _kettle_facts(self) -> Any:
+        return {name: getattr(self, name) for name in self._kettle_parts() if name != "_cond"}
+
+    def _kettle_fill(self, facts: Any) -> None:
+        value = _permits(facts["_value"])
+        self._kettle_begin(value, False)
+
+    def _kettle_share(self, original: Any) -> None:
+        original._kettle_move_out()
+        vars(self).update(vars(original))
+        self._kettle_leave()
+        self._kettle_drain()
 
     def _kettle_settle(self) -> None:
         """Puts permits that are inside, and that none of those who wait there has taken, where the others are."""
@@ -254,13 +300,22 @@ class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):  # type: ignore[m
     def _kettle_parts(self) -> dict[str, Any]:
         return {**super()._kettle_parts(), "_initial_value": self._kettle_limit()}
 
+    def _kettle_fill(self, facts: Any) -> None:
+        self._kettle_begin(_permits(facts["_initial_value"]), True)
+        if facts["_value"] > facts["_initial_value"]:
+            self._kettle_move_out()
+            vars(self).update(facts)
+            return
+        for _ in range(_permits(facts["_initial_value"]) - _permits(facts["_value"])):
+            self.acquire(False)
+
     def _kettle_release(self, n: int) -> None:
         _standard.BoundedSemaphore.release(self, n)
         self._kettle_ring(n)
 
 
 @native.quicken
-class Condition(AwaitNotify, native.HeapCondition, _standard.Condition):
+class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
     """A condition variable over `lock`, which may be any object with `acquire` and `release`; a new RLock if None.
 
     `await_notify` and `async with` need a lock of this module. `name` (keyword-only) is shown in reports.
@@ -316,6 +371,23 @@ class Condition(AwaitNotify, native.HeapCondition, _standard.Condition):
     @Hook
     def _is_owned(self) -> bool:
         return self._kettle_is_owned()
+
+    _kettle_sibling = "kettle.multiprocessing.Condition"
+
+    def _kettle_part_names(self) -> tuple[str, ...]:
+        return "_lock", "acquire", "release", "locked", "_waiters"
+
+    def _kettle_facts(self) -> Any:
+        return self._lock
+
+    def _kettle_fill(self, facts: Any) -> None:
+        Condition.__init__(self, facts)
+
+    def _kettle_share(self, original: Any) -> None:
+        original._kettle_move_out()
+        Condition.__init__(self, original._lock)
+        vars(self).update(vars(original))
+        self._kettle_leave()
 
     # What takes over when the waiters are outside.
 
@@ -440,7 +512,7 @@ class _PermitsCondition(Condition):
 
 
 @native.quicken
-class Event(AwaitSet, native.HeapEvent, _standard.Event):
+class Event(Copied, AwaitSet, native.HeapEvent, _standard.Event):
     """A flag that is set or not, to wait for. `name` (keyword-only) is shown in reports."""
 
     name: str | None = None
@@ -467,6 +539,23 @@ class Event(AwaitSet, native.HeapEvent, _standard.Event):
     def _kettle_forget(self) -> None:
         vars(self).pop("_cond", None)
 
+    _kettle_sibling = "kettle.multiprocessing.Event"
+
+    def _kettle_part_names(self) -> tuple[str, ...]:
+        return ("_cond",)
+
+    def _kettle_facts(self) -> Any:
+        return self.is_set()
+
+    def _kettle_fill(self, facts: Any) -> None:
+        self._kettle_put(facts)
+
+    def _kettle_share(self, original: Any) -> None:
+        original._kettle_move_out()
+        vars(self).update(vars(original))
+        self._kettle_leave()
+        self._kettle_put(original.is_set())
+
     def _kettle_set(self) -> None:
         _standard.Event.set(self)
 
@@ -482,7 +571,7 @@ class Event(AwaitSet, native.HeapEvent, _standard.Event):
             self._cond._at_fork_reinit()
 
 
-class Barrier(AwaitAll, native.HeapBarrier, _standard.Barrier):
+class Barrier(Copied, AwaitAll, native.HeapBarrier, _standard.Barrier):
     """A point where `parties` wait for each other; the last to come calls `action`.
 
     `timeout` (seconds) is the default of `wait`. When one is late, all get `BrokenBarrierError`. `name`
@@ -559,8 +648,27 @@ class Barrier(AwaitAll, native.HeapBarrier, _standard.Barrier):
             late.wait(0.001)
 
     def _kettle_forget(self) -> None:
-        for part in ("_cond", "_action", "_timeout", "_parties", "_count", "_state"):
+        for part in self._kettle_part_names():
             vars(self).pop(part, None)
+
+    _kettle_sibling = "kettle.multiprocessing.Barrier"
+
+    def _kettle_part_names(self) -> tuple[str, ...]:
+        return "_cond", "_action", "_timeout", "_parties", "_count", "_state"
+
+    def _kettle_facts(self) -> Any:
+        return self._parties, self._action, self._timeout, self.broken
+
+    def _kettle_fill(self, facts: Any) -> None:
+        *settings, is_broken = facts
+        Barrier.__init__(self, *settings)
+        if is_broken:
+            self.abort()
+
+    def _kettle_share(self, original: Any) -> None:
+        original._kettle_move_out()
+        vars(self).update(vars(original))
+        self._kettle_leave()
 
     def _kettle_wait(self, timeout: float | None) -> int:
         return _standard.Barrier.wait(self, timeout)

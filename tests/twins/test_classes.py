@@ -1,8 +1,11 @@
 """Classes that programs extend, patch and copy: what holds for those of the standard library holds for ours."""
 
 import abc
+import copy
 import importlib
+import io
 import logging.handlers
+import pickle
 import sys
 import threading
 import time
@@ -614,3 +617,198 @@ def test_a_part_that_is_not_there(get, kind):
     assert not hasattr(made, "_no_such_part")
     for part in ("_cond", "_waiters", "_value"):
         assert hasattr(made, part) == hasattr(getattr(threading, kind[1])(*MADE[kind]), part)
+
+
+# ---------------------------------------------------------------------------------------------- copies and pickles
+
+THREADS = [kind for kind in MADE if kind[0] in ("threading", "queue")]
+COPIED = [kind for kind in THREADS if kind[1] not in ("RLock", "SimpleQueue")]
+
+
+def lock_of(get, name="Lock"):
+    return getattr(importlib.import_module(get("threading", "Event").__module__), name)()
+
+
+@pytest.mark.parametrize("pickler", [pickle._Pickler, pickle.Pickler], ids=["Python", "C"])
+@pytest.mark.parametrize("kind", THREADS, ids=".".join)
+def test_none_can_be_pickled(get, kind, pickler):
+    made = get(*kind)(*MADE[kind])
+    for thing in (made, [made], lock_of(get)):
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            with pytest.raises((TypeError, pickle.PicklingError)):
+                pickler(io.BytesIO(), protocol).dump(thing)
+    with pytest.raises(TypeError):
+        copy.deepcopy(made)
+
+
+@pytest.mark.parametrize("name", ["Lock", "RLock", "SimpleQueue"])
+def test_what_has_no_parts_cannot_be_copied(get, name):
+    made = get("queue", name)() if name == "SimpleQueue" else lock_of(get, name)
+    with pytest.raises(TypeError):
+        copy.copy(made)
+
+
+@pytest.mark.parametrize("kind", COPIED, ids=".".join)
+def test_a_subclass_says_how_it_is_pickled(get, kind):
+    base, arguments = get(*kind), MADE[kind]
+
+    class Mine(base):
+        def __reduce__(self):
+            return Mine._made, (self.extra,)
+
+        @classmethod
+        def _made(cls, extra):
+            made = cls(*arguments)
+            made.extra = extra
+            return made
+
+    class Stateful(base):
+        def __getstate__(self):
+            return {"extra": self.extra}
+
+        def __setstate__(self, state):
+            self.__init__(*arguments)
+            self.extra = state["extra"]
+
+    for cls in (Mine, Stateful):
+        made = cls(*arguments)
+        made.extra = [1]
+        other = copy.deepcopy(made)
+        assert type(other) is cls and other.extra == [1] and other.extra is not made.extra
+        assert copy.copy(made).extra is made.extra
+
+
+@pytest.mark.parametrize("kind", COPIED, ids=".".join)
+def test_a_copy_has_the_attributes(get, kind):
+    made = type("Mine", (get(*kind),), {})(*MADE[kind])
+    made.extra = []
+    other = copy.copy(made)
+    assert type(other) is type(made) and other is not made and other.extra is made.extra
+
+
+def test_copies_share_their_parts(get):
+    event = get("threading", "Event")()
+    event.set()
+    other = copy.copy(event)
+    assert other.is_set() and other._cond is event._cond
+    other.clear()
+    assert event.is_set() and not other.is_set()
+    waiting = Waiting(1, other.wait, LIMIT)
+    event.set()
+    assert waiting.end() == [True]
+
+    condition = get("threading", "Condition")()
+    other = copy.copy(condition)
+
+    def wait():
+        with condition:
+            return condition.wait(LIMIT)
+
+    waiting = Waiting(1, wait)
+    with other:
+        other.notify()
+    assert waiting.end() == [True] and not condition._waiters
+
+    semaphore = get("threading", "BoundedSemaphore")(2)
+    assert semaphore.acquire()
+    other = copy.copy(semaphore)
+    assert other.acquire(False) and not other.acquire(False) and semaphore.acquire(False)
+    other.release(2)
+    with pytest.raises(ValueError):
+        other.release()
+
+    q = get("queue", "Queue")(3)
+    q.put(1)
+    other = copy.copy(q)
+    q.put(2)
+    assert other.maxsize == 3 and [other.get(), other.get()] == [1, 2] and q.empty()
+    waiting = Waiting(1, q.get)
+    other.put(3)
+    assert waiting.end() == [3]
+
+    barrier = get("threading", "Barrier")(2)
+    assert copy.copy(barrier).parties == 2 and copy.copy(barrier)._cond is barrier._cond
+
+
+def resent(thing):
+    dill = pytest.importorskip("dill")
+    return dill.loads(dill.dumps(thing))
+
+
+@pytest.mark.parametrize("kind", [*COPIED, ("threading", "RLock")], ids=".".join)
+def test_dill_sends_what_an_object_has(get, kind):
+    class Camera:
+        def __init__(self):
+            self.part = get(*kind)(*MADE[kind])
+            self.part_again = self.part
+
+    other = resent(Camera())
+    assert type(other.part) is get(*kind) and other.part is other.part_again
+
+
+def test_dill_sends_how_they_are(get):
+    threads = importlib.import_module(get("threading", "Event").__module__)
+    lock = threads.Lock()
+    assert not resent(lock).locked()
+    lock.acquire()
+    assert resent(lock).locked() and type(resent(lock)) is type(lock)
+    rlock = threads.RLock()
+    rlock.acquire()
+    rlock.acquire()
+    other = resent(rlock)
+    other.release()
+    other.release()
+    with pytest.raises(RuntimeError):
+        other.release()
+    event = threads.Event()
+    assert not resent(event).is_set()
+    event.set()
+    assert resent(event).is_set()
+    semaphore = threads.Semaphore(2)
+    semaphore.acquire()
+    assert resent(semaphore)._value == 1
+    bounded = threads.BoundedSemaphore(3)
+    bounded.acquire()
+    other = resent(bounded)
+    other.release()
+    with pytest.raises(ValueError):
+        other.release()
+    barrier = threads.Barrier(2, timeout=0.01)
+    other = resent(barrier)
+    with pytest.raises(threading.BrokenBarrierError):
+        other.wait()
+    assert other.parties == 2 and resent(other).broken and not barrier.broken
+    condition = threads.Condition(threads.Lock())
+    with resent(condition) as entered, condition:
+        assert entered
+
+
+@pytest.mark.parametrize("name", ["Queue", "LifoQueue", "PriorityQueue"])
+def test_dill_sends_the_items(get, name):
+    q = get("queue", name)(4)
+    for item in (3, 1, 2):
+        q.put([item])
+    q.get()
+    q.note = "x"
+    for _ in range(2):
+        other = resent(q)
+        assert (other.maxsize, other.unfinished_tasks, other.note) == (4, 3, "x")
+        assert [other.get_nowait() for _ in range(2)] == [[q.queue[n][0]] for n in range(2)][
+            :: -1 if name[0] == "L" else 1
+        ]
+        assert q.qsize() == 2
+        other.put(1)
+        assert other.get() == 1
+
+
+def test_dill_sends_a_queue_that_has_itself(get):
+    q = get("queue", "Queue")()
+    q.put(1)
+    q.me = q
+    other = resent(q)
+    assert other.me is other and other.get() == 1
+
+
+def test_dill_refuses_what_it_refuses(get):
+    with pytest.raises((TypeError, pickle.PicklingError)):
+        resent(get("queue", "SimpleQueue")())

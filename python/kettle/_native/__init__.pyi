@@ -482,6 +482,9 @@ class ObjectQueue:
     def _kettle_outside(self) -> Any:
         """What holds the items, once they moved out; else None."""
 
+    def _kettle_items(self) -> list[Any]:
+        """The items that are in the core, in the order in which they would be put again."""
+
     def _kettle_move_into(self, outside: Any) -> Any:
         """Moves the items into `outside.queue`, unless they moved before; gives what they moved to first."""
 

@@ -2,6 +2,7 @@
 
 use kettle_core::queue::local::Sign;
 use kettle_core::wait::Door;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -41,6 +42,17 @@ impl ObjectQueue {
         }
         outside.setattr(intern!(py, "filled"), true)?;
         Ok(outside)
+    }
+
+    /// The items that are here, in the order in which they would be put again.
+    fn _kettle_items(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        let mut items = Vec::new();
+        self.body.try_for_each(py.into(), |item| {
+            items.try_reserve(1).map_err(|_| PyMemoryError::new_err("no memory for a list of the items"))?;
+            items.push(item.clone_ref(py));
+            Ok::<(), PyErr>(())
+        })?;
+        Ok(items)
     }
 
     /// Counts an item that was put outside, and rings those who await it.
