@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from unittest import mock
 
 import pytest
 
@@ -607,3 +608,83 @@ def test_ctrl_c_ends_every_kind_of_wait():
         "print(s[0].getters_waiting, s[1].putters_waiting, s[1].size)\n"
     )
     assert done.stdout.splitlines() == ["interrupted"] * 5 + ["0 0 1"], done.stderr
+
+
+# ---------------------------------------------------------------------- a clock that a test replaces
+
+
+class FrozenClock:
+    """A clock that a test moves, or that moves by itself when it is asked."""
+
+    def __init__(self, *times):
+        self._times = list(times)
+        self.asked = 0
+
+    def __call__(self):
+        self.asked += 1
+        return self._times.pop(0) if len(self._times) > 1 else self._times[0]
+
+
+CLOCKS = {"ours": "kettle.queue.time", "the standard library's": "queue.time"}
+
+
+def outside(cls):
+    """Whose items are in a container in Python."""
+
+    def make(*args):
+        queue = cls(*args)
+        assert queue.mutex
+        return queue
+
+    return make
+
+
+MAKERS = {cls.__name__: cls for cls in BOUNDED} | {f"{cls.__name__} outside": outside(cls) for cls in BOUNDED}
+
+
+@pytest.mark.parametrize("name", CLOCKS.values(), ids=CLOCKS)
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_time_is_over_by_the_clock_of_a_test(make, name):
+    empty, full = make(), make(1)
+    full.put(0)
+    with mock.patch(name, FrozenClock(100, 100 + 2 * LIMIT)) as clock, pytest.raises(kq.Empty):
+        empty.get(timeout=LIMIT)
+    assert clock.asked == 2
+    with mock.patch(name, FrozenClock(100, 100 + 2 * LIMIT)), pytest.raises(kq.Full):
+        full.put(1, timeout=LIMIT)
+    with mock.patch(name, side_effect=[1, 1 + LIMIT]), pytest.raises(kq.Empty):
+        empty.get(True, LIMIT)
+    # It is asked again each time that a wait is over.
+    with mock.patch(name, FrozenClock(0, 0.999, 0.9995, 1)) as clock, pytest.raises(kq.Empty):
+        empty.get(timeout=1)
+    assert clock.asked == 4
+    # What it raises, the call raises.
+    with mock.patch(name, side_effect=LookupError), pytest.raises(LookupError):
+        empty.get(timeout=LIMIT)
+    assert full.qsize() == 1 and empty.qsize() == 0
+    with pytest.raises(kq.Empty):
+        empty.get(timeout=0.001)
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_a_clock_that_stands_still_keeps_none_from_an_item(make):
+    queue = make()
+    with mock.patch("kettle.queue.time", return_value=5):
+        with thread(queue.get, True, 0.001) as got:
+            eventually(lambda: kq.time.call_count > 3)
+            queue.put("item")
+        assert got == ["item"]
+
+
+def test_what_does_not_wait_by_that_clock():
+    queue, simple = kq.Queue(), kq.SimpleQueue()
+    with mock.patch("kettle.queue.time", side_effect=AssertionError):
+        queue.put("item", timeout=LIMIT)
+        assert queue.get(timeout=LIMIT) == "item"
+        for other in (queue, simple):
+            with pytest.raises(kq.Empty):
+                other.get(block=False)
+        # It has none in the standard library either.
+        with pytest.raises(kq.Empty):
+            simple.get(timeout=0.001)
+    assert "time" not in vars(kq)

@@ -79,3 +79,13 @@ def test_managers(tmp_path, method):
     )
     done = subprocess.run([sys.executable, "-m", "kettle", "run", program], capture_output=True, text=True, timeout=50)
     assert (done.stdout.split(), done.stderr) == (["full", "1", "kettle.queue"], "")
+
+
+def test_the_clock_that_a_test_replaces():
+    assert installed(
+        "import queue\n"
+        "from unittest import mock\n"
+        "with mock.patch('queue.time', side_effect=[0, 99]):\n"
+        "    try: queue.Queue().get(timeout=99)\n"
+        "    except queue.Empty: print('empty')\n"
+    ) == ["empty"]

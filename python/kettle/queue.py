@@ -208,7 +208,12 @@ def _await(condition: threading.Condition, ready: Callable[[], object], block: b
         return
     if timeout is not None and timeout < 0:
         raise ValueError("'timeout' must be a non-negative number")
-    condition.wait_for(ready, timeout)
+    if timeout is None or (time := native.replaced_clock()) is None:
+        condition.wait_for(ready, timeout)
+        return
+    end = time() + timeout
+    while not ready() and (left := end - time()) > 0:
+        condition.wait(left)
 
 
 class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]

@@ -71,7 +71,7 @@ mod _native {
     #[pymodule_export]
     use super::methods::quicken;
     #[pymodule_export]
-    use super::objects::ObjectQueue;
+    use super::objects::{ObjectQueue, replaced_clock};
     #[pymodule_export]
     use super::panics::InternalError;
     #[pymodule_export]

@@ -166,6 +166,9 @@ class RLock(Lock): ...
 
 _T = TypeVar("_T", bound=type)
 
+def replaced_clock() -> Callable[[], float] | None:
+    """What a program has put in place of `queue.time`, the clock of queues between threads; None if nothing."""
+
 def quicken(cls: _T) -> _T:
     """A class decorator: gives a subclass of a lock or its kin methods of its own for the hottest calls, which the
     interpreter reaches faster than a base's."""

@@ -19,6 +19,7 @@
 
 mod backstage;
 mod compare;
+mod limit;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,11 +32,13 @@ use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
 
-use crate::door::{deadline, wait_outside};
+use crate::door::wait_outside;
 use crate::errors;
 use crate::methods::{AttachedLock, Called, Ours, calls};
 use crate::queue::queue_statistics;
 use compare::Comparisons;
+pub(crate) use limit::replaced_clock;
+use limit::{Clock, Limit};
 
 type Item = Py<PyAny>;
 type Body = LocalQueue<Item, AttachedLock<State<Item>>>;
@@ -85,18 +88,6 @@ fn bound(maxsize: &Bound<'_, PyAny>) -> PyResult<i64> {
         // An integer that is longer than that.
         Err(_) => Ok(if maxsize.lt(0)? { i64::MIN } else { i64::MAX }),
     }
-}
-
-fn until(block: bool, timeout: Option<f64>) -> PyResult<Deadline> {
-    match timeout {
-        Some(t) if block && t < 0.0 => Err(PyValueError::new_err("'timeout' must be a non-negative number")),
-        _ => Ok(deadline(block, timeout)),
-    }
-}
-
-/// `block` and `timeout` that end at `deadline`, for the methods in Python.
-fn block_and_timeout(deadline: Deadline) -> (bool, Option<f64>) {
-    (deadline != Deadline::NOW, deadline.remaining().map(|left| left.as_secs_f64()))
 }
 
 fn too_many_done() -> PyErr {
@@ -150,10 +141,10 @@ impl ObjectQueue {
         }
     }
 
-    fn put_by(slf: &Bound<'_, Self>, mut item: Py<PyAny>, deadline: Deadline) -> PyResult<()> {
+    fn put_by(slf: &Bound<'_, Self>, mut item: Py<PyAny>, limit: Limit) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         let mut comparisons = Comparisons::new(py);
-        let mut place = None;
+        let (mut place, mut clock) = (None, Clock::default());
         loop {
             let refused = match this.body.put_now(py.into(), item, &mut comparisons) {
                 Ok(()) => return Ok(()),
@@ -168,12 +159,14 @@ impl ObjectQueue {
                 Refused::ShutDown => return Err(errors::shut_down(py)),
                 Refused::MovedOut => {
                     drop(place);
-                    let (block, timeout) = block_and_timeout(deadline);
+                    let (block, timeout) = limit.block_and_timeout();
                     return calls::call_method(slf, "_kettle_put", (item, block, timeout)).map(drop);
                 }
-                Refused::NotNow if deadline == Deadline::NOW => return Err(errors::full(py)),
+                Refused::NotNow if limit.is_now() => return Err(errors::full(py)),
                 Refused::NotNow => {
-                    if !wait_in(py, place.get_or_insert_with(|| this.body.line(py.into(), Sign::Room)), deadline)? {
+                    let place = place.get_or_insert_with(|| this.body.line(py.into(), Sign::Room));
+                    let Some(deadline) = clock.next(slf.as_any(), limit)? else { return Err(errors::full(py)) };
+                    if !wait_in(py, place, deadline)? && clock.is_own() {
                         return Err(errors::full(py));
                     }
                 }
@@ -181,10 +174,10 @@ impl ObjectQueue {
         }
     }
 
-    fn take_by(slf: &Bound<'_, Self>, deadline: Deadline) -> PyResult<Py<PyAny>> {
+    fn take_by(slf: &Bound<'_, Self>, limit: Limit) -> PyResult<Py<PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         let mut comparisons = Comparisons::new(py);
-        let mut place = None;
+        let (mut place, mut clock) = (None, Clock::default());
         loop {
             match this.body.take_now(py.into(), &mut comparisons) {
                 Ok(item) => return Ok(item),
@@ -193,12 +186,13 @@ impl ObjectQueue {
                 Err(Refused::ShutDown) => return Err(errors::shut_down(py)),
                 Err(Refused::MovedOut) => {
                     drop(place);
-                    let args = block_and_timeout(deadline);
-                    return calls::call_method(slf, "_kettle_get", args).map(Bound::unbind);
+                    return calls::call_method(slf, "_kettle_get", limit.block_and_timeout()).map(Bound::unbind);
                 }
-                Err(Refused::NotNow) if deadline == Deadline::NOW => return Err(errors::empty(py)),
+                Err(Refused::NotNow) if limit.is_now() => return Err(errors::empty(py)),
                 Err(Refused::NotNow) => {
-                    if !wait_in(py, place.get_or_insert_with(|| this.body.line(py.into(), Sign::Item)), deadline)? {
+                    let place = place.get_or_insert_with(|| this.body.line(py.into(), Sign::Item));
+                    let Some(deadline) = clock.next(slf.as_any(), limit)? else { return Err(errors::empty(py)) };
+                    if !wait_in(py, place, deadline)? && clock.is_own() {
                         return Err(errors::empty(py));
                     }
                 }
@@ -270,9 +264,9 @@ impl ObjectQueue {
     fn put(slf: &Bound<'_, Self>, item: Py<PyAny>, block: Truth, timeout: Option<f64>) -> PyResult<()> {
         // As in the standard library, an unbounded put takes any time-out.
         let timeout = timeout.filter(|t| *t >= 0.0 || slf.get().body.maxsize(slf.py().into()) > 0);
-        let deadline = until(block.0, timeout)?;
+        let limit = Limit::new(block.0, timeout)?;
         Self::look_for_house(slf)?;
-        Self::in_turn(slf, || Self::put_by(slf, item, deadline))
+        Self::in_turn(slf, || Self::put_by(slf, item, limit))
     }
 
     /// Takes the next item, waiting for one: for ever, or for `timeout` seconds, or not at all if `block` is false.
@@ -280,9 +274,9 @@ impl ObjectQueue {
     /// Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty.
     #[pyo3(signature = (block=Truth(true), timeout=None), text_signature = "($self, block=True, timeout=None)")]
     fn get(slf: &Bound<'_, Self>, block: Truth, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        let deadline = until(block.0, timeout)?;
+        let limit = Limit::new(block.0, timeout)?;
         Self::look_for_house(slf)?;
-        Self::in_turn(slf, || Self::take_by(slf, deadline))
+        Self::in_turn(slf, || Self::take_by(slf, limit))
     }
 
     /// `put(item, block=False)`.
@@ -291,7 +285,7 @@ impl ObjectQueue {
             return calls::call_keyword(slf, "put", &[item.bind(slf.py()).clone()], "block", false).map(drop);
         }
         Self::look_for_house(slf)?;
-        Self::in_turn(slf, || Self::put_by(slf, item, Deadline::NOW))
+        Self::in_turn(slf, || Self::put_by(slf, item, Limit::NOW))
     }
 
     /// `get(block=False)`.
@@ -300,7 +294,7 @@ impl ObjectQueue {
             return calls::call_keyword(slf, "get", &[], "block", false).map(Bound::unbind);
         }
         Self::look_for_house(slf)?;
-        Self::in_turn(slf, || Self::take_by(slf, Deadline::NOW))
+        Self::in_turn(slf, || Self::take_by(slf, Limit::NOW))
     }
 
     /// Puts all of `objs`, in order, and returns how many those were. The `timeout` (seconds) is for all together.
@@ -308,14 +302,14 @@ impl ObjectQueue {
     /// Raises queue.Full, with the number that were put as its `done`, if there is no room in time.
     #[pyo3(signature = (objs, block=Truth(true), timeout=None), text_signature = "($self, objs, block=True, timeout=None)")]
     fn put_many(slf: &Bound<'_, Self>, objs: &Bound<'_, PyAny>, block: Truth, timeout: Option<f64>) -> PyResult<u64> {
-        let deadline = until(block.0, timeout)?;
+        let limit = Limit::new(block.0, timeout)?;
         let mut done = 0;
         let objs = objs.try_iter()?;
         Self::look_for_house(slf)?;
         loop {
             let result = match calls::next(&objs) {
                 Ok(None) => return Ok(done),
-                Ok(Some(item)) => Self::in_turn(slf, || Self::put_by(slf, item.unbind(), deadline)),
+                Ok(Some(item)) => Self::in_turn(slf, || Self::put_by(slf, item.unbind(), limit)),
                 Err(e) => Err(e),
             };
             if let Err(e) = result {
@@ -343,7 +337,7 @@ impl ObjectQueue {
             if grows && (items.try_reserve(1).is_err() || for_the_list.try_reserve_exact(items.capacity()).is_err()) {
                 break;
             }
-            match Self::in_turn(slf, || Self::take_by(slf, Deadline::NOW)) {
+            match Self::in_turn(slf, || Self::take_by(slf, Limit::NOW)) {
                 Ok(item) => items.push(item),
                 Err(e) if errors::is_empty_or_shut_down(py, &e)? => break,
                 Err(e) => {
