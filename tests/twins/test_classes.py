@@ -41,7 +41,7 @@ def get(request):
 
     def get(module, name):
         found = getattr(importlib.import_module(prefix + module), name)
-        return type(found()) if name == "RLock" else found
+        return type(found()) if (module, name) == ("threading", "RLock") else found
 
     return get
 
@@ -812,3 +812,75 @@ def test_dill_sends_a_queue_that_has_itself(get):
 def test_dill_refuses_what_it_refuses(get):
     with pytest.raises((TypeError, pickle.PicklingError)):
         resent(get("queue", "SimpleQueue")())
+
+
+# ------------------------------------------------------------------------------------------------ between processes
+
+SHARED = {
+    ("multiprocessing.synchronize", "Lock"): (),
+    ("multiprocessing.synchronize", "RLock"): (),
+    ("multiprocessing.synchronize", "Semaphore"): (2,),
+    ("multiprocessing.synchronize", "BoundedSemaphore"): (2,),
+    ("multiprocessing.synchronize", "Event"): (),
+    ("multiprocessing.synchronize", "Barrier"): (2,),
+    ("multiprocessing.queues", "Queue"): (),
+    ("multiprocessing.queues", "JoinableQueue"): (),
+    ("multiprocessing.queues", "SimpleQueue"): (),
+}
+
+
+def test_a_subclass_says_how_many_between_processes(get):
+    """What `__init__` of the base is given counts, whatever the class was called with."""
+
+    def mine(name, *arguments):
+        cls = get("multiprocessing.synchronize", name)
+        context = importlib.import_module(cls.__module__.rsplit(".", 1)[0]).get_context("fork")
+
+        class Mine(cls):
+            def __init__(self, label, *, colour):
+                super().__init__(*arguments, ctx=context)
+                self.label, self.colour = label, colour
+
+        made = Mine("a", colour="red")
+        assert (made.label, made.colour) == ("a", "red")
+        return made
+
+    assert mine("Semaphore", 3).get_value() == 3
+    bounded = mine("BoundedSemaphore", 2)
+    assert [bounded.acquire(False) for _ in range(3)] == [True, True, False]
+    bounded.release()
+    bounded.release()
+    with pytest.raises(ValueError):
+        bounded.release()
+    action = Mock()
+    barrier = mine("Barrier", 1, action, LIMIT)
+    assert barrier.parties == 1 and barrier.wait() == 0 and action.called
+    for name in ("Lock", "RLock"):
+        with mine(name):
+            pass
+    mine("Event").set()
+
+
+@pytest.mark.parametrize("kind", SHARED, ids=".".join)
+def test_attributes_of_a_subclass_between_processes(get, kind):
+    cls = get(*kind)
+    context = importlib.import_module(cls.__module__.rsplit(".", 1)[0]).get_context("fork")
+    names = [*TAKEN, "name", "maxvalue", "key"]
+
+    class Mine(cls):
+        def __init__(self):
+            super().__init__(*SHARED[kind], ctx=context)
+            for name in names:
+                setattr(self, name, name)
+
+    made = Mine()
+    assert [getattr(made, name) for name in names] == names
+    if kind[1].endswith("Queue"):
+        made.put(1)
+        assert made.get() == 1
+    elif kind[1] == "Event":
+        made.set()
+        assert made.wait(LIMIT)
+    elif kind[1] != "Barrier":
+        with made:
+            pass

@@ -8,7 +8,7 @@ use kettle_core::shared::Processes;
 use kettle_core::stats::BarrierStatistics;
 use kettle_core::sync::{self, BarrierError, Heap, Home, Turn};
 use kettle_core::wait::{Deadline, EventCount};
-use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 
@@ -92,6 +92,23 @@ impl Barrier {
             }
         };
         Ok(Self { body, settings: Mutex::new(Settings { action, timeout }), name })
+    }
+
+    /// Begins with `parties`, before anyone else knows of it.
+    fn _kettle_begin(&self, parties: i64) -> PyResult<()> {
+        let (parties, before) = (number_of_parties(parties)?, self.body.parties());
+        if parties == before {
+            return Ok(());
+        }
+        if self.body.entries_beyond() == 0 {
+            self.body.reinit(parties);
+            if self.body.entries_beyond() == 0 {
+                return Ok(());
+            }
+            self.body.reinit(before);
+        }
+        // Its list of parties was made for as many as the class was called with.
+        Err(PyTypeError::new_err(format!("{parties} parties must be given to the class: it is too late in __init__()")))
     }
 
     /// The action and the default time-out, which travel beside the token.

@@ -95,6 +95,12 @@ macro_rules! exclusive {
                 Ok(Self { body, name, made })
             }
 
+            /// Begins with what is done about a holder's death, before anyone else knows of it.
+            fn _kettle_begin(&self, on_owner_death: &str) -> PyResult<()> {
+                self.lock().set_policy(policy(on_owner_death)?);
+                Ok(())
+            }
+
             #[pyo3(signature = (block=true, timeout=None))]
             fn acquire(slf: &Bound<'_, Self>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
                 let this = slf.get();

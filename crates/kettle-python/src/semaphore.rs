@@ -7,7 +7,7 @@ use kettle_core::shared::Processes;
 use kettle_core::stats::SemaphoreStatistics;
 use kettle_core::sync;
 use kettle_core::wait::{EventCount, Patience};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -31,12 +31,16 @@ pub(crate) struct Semaphore {
     name: Option<String>,
 }
 
+fn number_of_permits(value: i64) -> PyResult<u32> {
+    u32::try_from(value)
+        .ok()
+        .filter(|v| *v <= sync::Semaphore::MAX)
+        .ok_or_else(|| PyValueError::new_err("semaphore initial value must be from 0 to 2147483647"))
+}
+
 impl Permits {
     fn new(value: i64, bounded: bool, robust: bool) -> PyResult<Self> {
-        let value = u32::try_from(value)
-            .ok()
-            .filter(|v| *v <= sync::Semaphore::MAX)
-            .ok_or_else(|| PyValueError::new_err("semaphore initial value must be from 0 to 2147483647"))?;
+        let value = number_of_permits(value)?;
         if robust {
             let permits = sync::OwnedPermits::new(value).map_err(|_| {
                 PyValueError::new_err(format!("a robust semaphore has at most {} permits", sync::OwnedPermits::MAX))
@@ -74,6 +78,21 @@ impl Semaphore {
             None => Permits::new(value, bounded, robust)?,
         };
         Ok(Self { permits, name })
+    }
+
+    /// Begins with `value` permits, before anyone else knows of it. Whether it is robust was said when it was made.
+    fn _kettle_begin(&self, value: i64, bounded: bool, robust: bool) -> PyResult<()> {
+        let value = number_of_permits(value)?;
+        match &self.permits {
+            Permits::Free(permits) if !robust => {
+                permits.reinit(value, if bounded { value } else { sync::Semaphore::MAX });
+                Ok(())
+            }
+            Permits::Owned(permits) if robust && permits.value() == value => Ok(()),
+            _ => Err(PyTypeError::new_err(
+                "robust= and the number of robust permits must be given to the class: it is too late in __init__()",
+            )),
+        }
     }
 
     #[pyo3(signature = (block=true, timeout=None))]

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from kettle._parametrized import Parametrized
 from kettle._session import native
+from kettle._shown import Shown
 from kettle.multiprocessing._queue_ends import Reader, Writer
 
 __all__ = ["JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
@@ -65,7 +66,7 @@ class _Base(Parametrized[T]):
         item: T = self.get(*_without_defaults(block, timeout))  # type: ignore[attr-defined]
         return item
 
-    @property
+    @Shown
     def name(self) -> str | None:
         """What the queue was named."""
         return self._items.name
@@ -152,14 +153,14 @@ class _Base(Parametrized[T]):
         (self._opid,) = state
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._items._kettle_token(), self.name, self.__getstate__())
+        return _rebuild, (type(self), self._items._kettle_token(), self._items.name, self.__getstate__())
 
-    @property
+    @Shown
     def _rlock(self) -> threading.Lock:
         """The standard library guards its pipe with locks, and some code takes them; here they guard nothing."""
         return _unused_lock(self, "_unused_rlock")
 
-    @property
+    @Shown
     def _wlock(self) -> threading.Lock:
         return _unused_lock(self, "_unused_wlock")
 
@@ -212,7 +213,7 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         cls = type(self)
         self._use_methods_of(items, cls.put is put and cls._on_queue_feeder_error is hook, cls.get is get)
 
-    @property
+    @Shown
     def _closed(self) -> bool:
         return self._items._closed
 

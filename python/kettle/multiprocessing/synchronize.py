@@ -20,6 +20,7 @@ from types import TracebackType
 
 from kettle._awaitable import AwaitAcquire, AwaitAll, AwaitNotify, AwaitSet
 from kettle._session import native
+from kettle._shown import Shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,39 @@ def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
 
 
+def _as_init(init: Any) -> Callable[[T], T]:
+    """For a `__new__` that takes everything, since a subclass may have an `__init__` with other parameters: `help`
+    shows those of `init`."""
+
+    def mark(new: T) -> T:
+        new.__wrapped__ = init  # type: ignore[attr-defined]
+        return new
+
+    return mark
+
+
+def _text(name: Any) -> str | None:
+    """A name, if it is one: a subclass may use the parameter for something else."""
+    return name if isinstance(name, str) else None
+
+
+class _Named:
+    @Shown
+    def name(self) -> str | None:
+        """What it was named."""
+        return _name(self)
+
+
+def _name(primitive: Any) -> str | None:
+    """What the core knows it by, whatever attribute of that name a subclass has."""
+    kind: Any
+    for kind in type(primitive).__mro__:
+        if kind.__module__ == native.__name__:
+            name: str | None = kind.name.__get__(primitive)
+            return name
+    raise TypeError(f"{primitive!r} is not of the core")
+
+
 def _rebuild(cls: Any, token: bytes, name: str | None) -> Any:
     return cls._kettle_from_token(token, name)
 
@@ -48,23 +82,24 @@ def _rebuild_lock(cls: Any, token: bytes, name: str | None, made: tuple[str, int
 
 
 @native.quicken
-class Lock(AwaitAcquire, native.Lock, _standard.Lock):
+class Lock(_Named, AwaitAcquire, native.Lock, _standard.Lock):
     """A lock that one thread of one process holds, and that any other may release.
 
     If the holder's process dies, the lock is broken: `acquire` raises `kettle.OwnerDied` everywhere until `reset()`, or
     until somebody releases it; with `on_owner_death="recover"` the next in line gets it instead.
     """
 
-    def __new__(cls, *_: Any, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> Self:
-        return super().__new__(cls, on_owner_death=on_owner_death, name=name)
-
     def __init__(self, *, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> None:
-        pass  # made by __new__
+        self._kettle_begin(on_owner_death)
+
+    @_as_init(__init__)
+    def __new__(cls, *_: Any, name: Any = None, **__: Any) -> Self:
+        return super().__new__(cls, name=_text(name))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_lock, (type(self), self._kettle_token(), self.name, self._kettle_made())
+        return _rebuild_lock, (type(self), self._kettle_token(), _name(self), self._kettle_made())
 
-    @property
+    @Shown
     def _semlock(self) -> Self:  # concurrent.futures and others ask it for _is_mine() and _get_value()
         return self
 
@@ -73,23 +108,24 @@ class Lock(AwaitAcquire, native.Lock, _standard.Lock):
 
 
 @native.quicken
-class RLock(AwaitAcquire, native.RLock, _standard.RLock):
+class RLock(_Named, AwaitAcquire, native.RLock, _standard.RLock):
     """A lock that its holder, a thread, may take again, and must release as often. Only the holder may release it.
 
     A holder's death is met as by `Lock`. The tasks of one event loop share a thread, and therefore an RLock: between
     tasks use a `Lock`.
     """
 
-    def __new__(cls, *_: Any, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> Self:
-        return super().__new__(cls, on_owner_death=on_owner_death, name=name)
-
     def __init__(self, *, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> None:
-        pass  # made by __new__
+        self._kettle_begin(on_owner_death)
+
+    @_as_init(__init__)
+    def __new__(cls, *_: Any, name: Any = None, **__: Any) -> Self:
+        return super().__new__(cls, name=_text(name))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_lock, (type(self), self._kettle_token(), self.name, self._kettle_made())
+        return _rebuild_lock, (type(self), self._kettle_token(), _name(self), self._kettle_made())
 
-    @property
+    @Shown
     def _semlock(self) -> Self:
         return self
 
@@ -111,22 +147,26 @@ def _holder(lock: native.Lock) -> tuple[str, int | str]:
 
 
 @native.quicken
-class Semaphore(AwaitAcquire, native.Semaphore, _standard.Semaphore):
+class Semaphore(_Named, AwaitAcquire, native.Semaphore, _standard.Semaphore):
     """Permits, `value` of them at first.
 
     Nobody owns a permit: those that a dead process had taken are gone, unless `robust=True` gives them back.
     """
 
-    def __new__(cls, value: int = 1, *_: Any, ctx: Any = None, robust: bool = False, name: str | None = None) -> Self:
-        return super().__new__(cls, value, robust=robust, name=name)
+    _kettle_bounded = False
 
     def __init__(self, value: int = 1, *, ctx: Any = None, robust: bool = False, name: str | None = None) -> None:
-        pass  # made by __new__
+        self._kettle_begin(value, self._kettle_bounded, robust)
+
+    @_as_init(__init__)
+    def __new__(cls, value: Any = 1, *_: Any, robust: Any = False, name: Any = None, **__: Any) -> Self:
+        # How many there are `__init__` says; those of a robust one are made here.
+        return super().__new__(cls, value if robust else 1, robust=bool(robust), name=_text(name))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._kettle_token(), self.name)
+        return _rebuild, (type(self), self._kettle_token(), _name(self))
 
-    @property
+    @Shown
     def _semlock(self) -> Self:
         return self
 
@@ -141,10 +181,9 @@ class Semaphore(AwaitAcquire, native.Semaphore, _standard.Semaphore):
 class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):
     """Permits, `value` of them at first and at most: `release` raises ValueError beyond that."""
 
-    def __new__(cls, value: int = 1, *_: Any, ctx: Any = None, robust: bool = False, name: str | None = None) -> Self:
-        return native.Semaphore.__new__(cls, value, bounded=True, robust=robust, name=name)
+    _kettle_bounded = True
 
-    @property
+    @Shown
     def maxvalue(self) -> int:
         """How many permits there are."""
         return int(self.statistics().limit)
@@ -153,18 +192,19 @@ class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):
         return f"<{type(self).__name__}(value={self.get_value()}, maxvalue={self.maxvalue})>"
 
 
-class Condition(AwaitNotify, native.Condition, _standard.Condition):
+class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
     """A condition variable over `lock`: one of this module's locks, or a new RLock.
 
     A notification given to a waiter that dies or gives up goes to the next. `wait` raises `kettle.OwnerDied` if a dead
     process holds the lock when it is to be taken again.
     """
 
-    def __new__(cls, lock: Any = None, *_: Any, ctx: Any = None, name: str | None = None) -> Self:
-        return super().__new__(cls, name=name)
-
     def __init__(self, lock: Any = None, *, ctx: Any = None, name: str | None = None) -> None:
         self._set_lock(lock or (RLock() if ctx is None else ctx.RLock()))
+
+    @_as_init(__init__)
+    def __new__(cls, *_: Any, name: Any = None, **__: Any) -> Self:
+        return super().__new__(cls, name=_text(name))
 
     def _set_lock(self, lock: Any) -> None:
         self._lock = lock
@@ -172,7 +212,7 @@ class Condition(AwaitNotify, native.Condition, _standard.Condition):
         self.release: Callable[[], None] = lock.release
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_condition, (type(self), self._kettle_token(), self.name, self._lock)
+        return _rebuild_condition, (type(self), self._kettle_token(), _name(self), self._lock)
 
     def __enter__(self) -> bool:
         entered: bool = self._lock.__enter__()
@@ -233,15 +273,15 @@ class Condition(AwaitNotify, native.Condition, _standard.Condition):
 
     # What the standard library counts in semaphores, for those who look there.
 
-    @property
+    @Shown
     def _sleeping_count(self) -> _Count:
         return _Count(self._kettle_waiting())
 
-    @property
+    @Shown
     def _woken_count(self) -> _Count:
         return _Count(0)
 
-    @property
+    @Shown
     def _wait_semaphore(self) -> _Count:
         return _Count(0)
 
@@ -268,41 +308,29 @@ def _rebuild_condition(cls: Any, token: bytes, name: str | None, lock: Any) -> A
     return condition
 
 
-class Event(AwaitSet, native.Event, _standard.Event):
+class Event(_Named, AwaitSet, native.Event, _standard.Event):
     """A flag that is set or not, to wait for."""
-
-    def __new__(cls, *_: Any, ctx: Any = None, name: str | None = None) -> Self:
-        return super().__new__(cls, name=name)
 
     def __init__(self, *, ctx: Any = None, name: str | None = None) -> None:
         pass  # made by __new__
 
+    @_as_init(__init__)
+    def __new__(cls, *_: Any, name: Any = None, **__: Any) -> Self:
+        return super().__new__(cls, name=_text(name))
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._kettle_token(), self.name)
+        return _rebuild, (type(self), self._kettle_token(), _name(self))
 
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} at {id(self):#x} {'set' if self.is_set() else 'unset'}>"
 
 
-class Barrier(AwaitAll, native.Barrier, _standard.Barrier):
+class Barrier(_Named, AwaitAll, native.Barrier, _standard.Barrier):
     """A point where `parties` wait for each other; the last to come calls `action`.
 
     `timeout` (seconds) is the default of `wait`. The barrier breaks when a party that waits at it dies, as it does when
     one is late: then all get `threading.BrokenBarrierError`.
     """
-
-    def __new__(
-        cls,
-        parties: int,
-        action: Callable[[], object] | None = None,
-        timeout: float | None = None,
-        *_: Any,
-        ctx: Any = None,
-        name: str | None = None,
-    ) -> Self:
-        self = super().__new__(cls, parties, action, timeout, name=name)
-        self._kettle_settings = (action, timeout)
-        return self
 
     def __init__(
         self,
@@ -313,12 +341,19 @@ class Barrier(AwaitAll, native.Barrier, _standard.Barrier):
         ctx: Any = None,
         name: str | None = None,
     ) -> None:
-        pass  # made by __new__
+        self._kettle_begin(parties)
+        self._kettle_configure(action, timeout)
+        self._kettle_settings = (action, timeout)
+
+    @_as_init(__init__)
+    def __new__(cls, parties: Any = 1, *_: Any, name: Any = None, **__: Any) -> Self:
+        many = isinstance(parties, int) and parties >= 1
+        return super().__new__(cls, parties if many else 1, name=_text(name))
 
     _kettle_settings: tuple[Callable[[], object] | None, float | None]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_barrier, (type(self), self._kettle_token(), self.name, self._kettle_settings)
+        return _rebuild_barrier, (type(self), self._kettle_token(), _name(self), self._kettle_settings)
 
     def __repr__(self) -> str:
         state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"

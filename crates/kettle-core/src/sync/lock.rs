@@ -106,6 +106,11 @@ impl Lock {
         }
     }
 
+    /// What is done about a holder's death from now on. Not for a lock that others know of.
+    pub fn set_policy(&self, policy: OnOwnerDeath) {
+        self.policy.store(policy as u32, Ordering::Relaxed);
+    }
+
     /// Takes the lock if it is free, and its memory is not damaged.
     #[inline(always)]
     pub fn try_acquire_now<H: Home>(&self) -> bool {
