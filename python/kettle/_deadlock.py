@@ -39,9 +39,10 @@ def deadlock(policy: Policy | None = None) -> str:
     "report": where nobody else could help, since only a holder may release an RLock, one of the waiters gets a
         `DeadlockError`. Else it is written to standard error once, and all go on waiting, for another thread might
         release one of the locks. So it is at first.
-    "raise": one of the waiters gets a `DeadlockError` in any case. So it is under `kettle run`. A plain Lock that was
-        taken by `acquire()`, not by `with`, may be meant for another thread to release: if there is one among them,
-        that is reported first, and the error comes four seconds later.
+    "raise": one of the waiters also gets a `DeadlockError` where each plain Lock was taken by a `with` block that its
+        holder, which waits, is in the middle of; and where all threads of the process wait for locks, so that none is
+        left to release one. So it is under `kettle run`. Any other circle is written to standard error once, and all go
+        on waiting: the lock of a generator, a baton or a gate is released by another thread than took it.
     "off": nothing.
 
     This counts for this process and for those that it starts from now on, which learn it from the environment variable
@@ -89,8 +90,71 @@ def _named(lock: Any) -> str:
     return f"{kind}{where.removeprefix(',')}" if name is None else f"{kind} {name!r}{where}"
 
 
-_WHAT_MIGHT_COME = 'All of them go on waiting. After kettle.deadlock("raise") one would get a DeadlockError instead.'
-_WHAT_COMES = "If none comes soon, one of them gets a DeadlockError."
+def has_handlers() -> bool:
+    """Whether the main thread may run a signal handler of the program's or an extension's, which can do anything."""
+    import signal
+
+    harmless = (signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
+    return any(signal.getsignal(number) not in harmless for number in signal.valid_signals())
+
+
+def may_be_interrupted() -> bool:
+    """Whether such a handler may run in this thread."""
+    return threading.current_thread() is threading.main_thread() and has_handlers()
+
+
+def main_thread_waits() -> int | None:
+    """If the main thread waits for other threads to end, and can do nothing else before they do: a number that stays
+    the same while it does.
+
+    It can do something else where a signal handler may run in it, or Ctrl-C be caught.
+    """
+    main = threading.main_thread()
+    frames = sys._current_frames()
+    frame = frames.get(main.ident or 0)
+    if frame is None or not _joins(frame, frames) or has_handlers() or not _sleeps(main):
+        return None
+    number = (id(frame) ^ frame.f_lasti << 48) & (1 << 63) - 1
+    ours = (os.path.dirname(__file__) + os.sep, threading.__file__, "<frozen runpy>")
+    outer: FrameType | None = frame
+    while outer is not None:
+        code = outer.f_code
+        if not code.co_filename.startswith(ours) and native.is_guarded(code, outer.f_lasti):
+            return None
+        outer = outer.f_back
+    return number
+
+
+def _joins(frame: FrameType, running: dict[int, FrameType]) -> bool:
+    """Whether a thread that is in `frame` waits until others end that are `running`, without a time-out."""
+    code = frame.f_code
+    if code is threading._shutdown.__code__:  # type: ignore[attr-defined]
+        main = threading.main_thread()
+        return any(not one.daemon and one is not main and one.ident in running for one in threading.enumerate())
+    waits = getattr(threading.Thread, "_wait_for_tstate_lock", threading.Thread.join)  # up to 3.12
+    if code is not waits.__code__:
+        return False
+    values = frame.f_locals
+    is_untimed = values["timeout"] in (None, -1) and values.get("block", True)
+    return is_untimed and values["self"].ident in running
+
+
+def _sleeps(thread: threading.Thread) -> bool:
+    """Whether the kernel has nothing to run for it."""
+    try:
+        with open(f"/proc/self/task/{thread.native_id}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "S"
+    except OSError:
+        return False
+
+
+_WHAT_MIGHT_COME = (
+    'All of them go on waiting. After kettle.deadlock("raise") one would get a DeadlockError instead, if each lock was '
+    "taken\nby a `with` block that its holder is in the middle of."
+)
+_WHAT_COMES = (
+    "All of them go on waiting: it is not certain that the thread that took each lock is the one that will release it."
+)
 
 
 def report(text: str, has_ended: bool) -> None:

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use conformance::support::{Child, Gate, alone};
 use kettle_core::arena::participants;
-use kettle_core::arena::waiters::{self, Entry, TEXT};
+use kettle_core::arena::waiters::{self, Entry, Said, TEXT};
 use kettle_core::deadlock::{self, Deadlock, Ended, Member, Policy, Teller, Text, Wanted};
 use kettle_core::shared::{self, InArena, OnHeap, Placement};
 use kettle_core::sync::{Home, Lock, OnOwnerDeath};
@@ -55,7 +55,10 @@ in_both_places! {
     a_thread_that_tells_nothing_is_waited_for_ten_looks: Report => says_nothing,
     scopes_raise_at_once: Raise => scopes_raise,
     one_of_each_raises_at_once: Raise => one_of_each,
-    other_plain_locks_are_reported_first: Raise => reported_first,
+    other_plain_locks_are_reported_only: Raise => reported_only,
+    marks_count_for_those_only_whose_scopes_stay: Raise => marks_are_not_trusted,
+    scopes_that_are_listed_raise_at_once: Raise => scopes_listed,
+    a_scope_of_another_lock_is_no_scope: Raise => scope_of_another,
     the_first_is_told_where_the_last_insists: Report => first_is_told,
     where_all_insist_it_is_reported: Report => all_insist,
     a_scope_counts_only_for_those_who_want_errors: Raise => mixed_policies,
@@ -67,8 +70,8 @@ in_both_places! {
     what_is_told_is_whole: Report => whole_texts,
     who_does_not_want_to_wait_any_more_stops: Report => stops,
     who_waits_for_a_dead_ones_reentrant_lock_is_told_at_once: Report => dead_reentrant,
-    a_dead_ones_plain_lock_is_reported_once: Report => dead_plain,
-    a_dead_ones_plain_lock_is_no_error_where_others_may_release_it: Raise => dead_plain,
+    of_a_dead_ones_plain_lock_nothing_is_said: Report => dead_plain,
+    nor_is_it_an_error_where_others_may_release_it: Raise => dead_plain,
     who_insists_reads_that_the_holder_has_ended: Raise => dead_and_insists,
     who_is_to_stop_stops_at_a_dead_ones_lock: Report => dead_and_stops,
     a_living_holder_has_not_ended: Raise => living,
@@ -98,12 +101,24 @@ struct Says {
     is_silent: Arc<AtomicBool>,
     is_stopped: Arc<AtomicBool>,
     reports: Arc<Mutex<Vec<Deadlock>>>,
+    /// Its own list of scopes, and the number of the lock that it waits for; else it trusts marks.
+    scopes: Option<(Vec<u64>, u64)>,
+    /// What its process may do besides.
+    process: Process,
+}
+
+/// What a process does but wait for locks.
+#[derive(Clone, Copy, Default)]
+struct Process {
+    has_handlers: bool,
+    main_thread_waits: Option<u64>,
 }
 
 impl Says {
     fn named(thread: &str, lock: &str) -> Self {
         let text = Text { thread: thread.into(), lock: lock.into(), stack: format!("stack of {thread}\n") };
-        Self { text, is_silent: Arc::default(), is_stopped: Arc::default(), reports: Arc::default() }
+        let (is_silent, is_stopped, reports) = Default::default();
+        Self { text, is_silent, is_stopped, reports, scopes: None, process: Process::default() }
     }
 
     fn reported(&self) -> Vec<Deadlock> {
@@ -119,6 +134,26 @@ impl Teller for Says {
     fn report(&self, found: &Deadlock) -> bool {
         self.reports.lock().unwrap().push(found.clone());
         !self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    fn trusts_marks(&self) -> bool {
+        self.scopes.is_none()
+    }
+
+    fn wants(&self) -> u64 {
+        self.scopes.as_ref().map_or(0, |(_, wants)| *wants)
+    }
+
+    fn scopes(&self) -> Vec<u64> {
+        self.scopes.as_ref().map(|(scopes, _)| scopes.clone()).unwrap_or_default()
+    }
+
+    fn has_handlers(&self) -> bool {
+        self.process.has_handlers
+    }
+
+    fn main_thread_waits(&self) -> Option<u64> {
+        self.process.main_thread_waits
     }
 }
 
@@ -317,29 +352,58 @@ fn one_of_each<P: Placement>() {
     assert!(!second.told().certain);
 }
 
-fn reported_first<P: Placement>() {
+fn reported_only<P: Placement>() {
     for scoped in [PLAIN, SCOPED] {
-        const LONG: Duration = Duration::from_millis(300);
-        let [first, second] = two::<P>([scoped, PLAIN]);
-        thread::sleep(LONG);
-        let begun = Instant::now();
-        assert!(first.looks() && second.looks() && first.looks());
-        deadlock::set_threshold(LONG);
-        assert!(second.looks());
-        assert_eq!(second.says.reported().len(), 1);
-        let goes_on = second.looks();
-        if begun.elapsed() < LONG * 4 {
-            assert!(goes_on, "it does not stand for four thresholds");
-        }
-        assert_eq!(second.says.reported(), [], "once");
-        deadlock::set_threshold(Duration::ZERO);
-        if goes_on {
-            assert!(!second.looks());
-        }
-        assert_eq!(second.says.reported(), [], "what is an error is not reported");
-        assert!(!second.ends().expect_err("it is told").certain);
-        deadlock::set_threshold(Duration::ZERO);
+        only_reported(two::<P>([scoped, PLAIN]));
     }
+}
+
+/// It is never certain, however often they look.
+fn only_reported([first, second]: [Waiter; 2]) {
+    for _ in 0..20 {
+        assert!(first.looks() && second.looks());
+    }
+    let reports = [first, second].map(|waiter| {
+        let reports = waiter.says.reported();
+        assert_eq!(waiter.ends(), Ok(()));
+        reports
+    });
+    assert!(reports[0].is_empty() && reports[1].len() == 1 && !reports[1][0].certain, "{reports:?}");
+}
+
+/// Two that wait for each other, of which each lists these scopes; the locks have the numbers 1 and 2.
+fn two_that_list<P: Placement>(scopes: [&[u64]; 2]) -> [Waiter; 2] {
+    let (one, other) = (lock::<P>(), lock::<P>());
+    let saying = |name, scopes: &[u64], wants| Says {
+        scopes: Some((scopes.to_vec(), wants)),
+        ..Says::named(name, &format!("what {name} wants"))
+    };
+    let first = Waiter::saying::<P>(saying("first", scopes[0], 2), Some(&one), &other, SCOPED);
+    let second = Waiter::saying::<P>(saying("second", scopes[1], 1), Some(&other), &one, SCOPED);
+    [first, second]
+}
+
+fn marks_are_not_trusted<P: Placement>() {
+    only_reported(two_that_list::<P>([&[], &[]]));
+    // Of one it is known, of the other it is not.
+    only_reported(two_that_list::<P>([&[1], &[]]));
+    only_reported(two_that_list::<P>([&[], &[2]]));
+}
+
+fn scopes_listed<P: Placement>() {
+    let [first, second] = two_that_list::<P>([&[7, 1], &[2, 8]]);
+    assert!(first.looks() && second.looks() && first.looks());
+    assert!(!second.told().certain, "another thread may release it all the same");
+}
+
+fn scope_of_another<P: Placement>() {
+    // Each is in a scope of what it waits for, and not of what it holds.
+    only_reported(two_that_list::<P>([&[2], &[1]]));
+    // What nobody gave a number is in nobody's scope.
+    let (one, other) = (lock::<P>(), lock::<P>());
+    let saying = |name| Says { scopes: Some((vec![0], 0)), ..Says::named(name, name) };
+    let first = Waiter::saying::<P>(saying("first"), Some(&one), &other, SCOPED);
+    only_reported([first, Waiter::saying::<P>(saying("second"), Some(&other), &one, SCOPED)]);
 }
 
 fn first_is_told<P: Placement>() {
@@ -506,7 +570,7 @@ fn begins_with_reports_after_a_second() {
 /// One thread, which waits for a plain lock that it holds itself.
 fn own_lock<P: Placement>(how: How, looks: u32) -> (Result<(), Deadlock>, Vec<Deadlock>, u32) {
     let (own, says, goes_on) = (lock::<P>(), Says::named("me", "mine"), Cell::new(0));
-    assert!(own.try_acquire_now::<P::Home>());
+    assert!(if how.scoped { own.try_acquire_scoped::<P::Home>() } else { own.try_acquire_now::<P::Home>() });
     let result = watch::<P>(&own, how, &says, |look| {
         while goes_on.get() < looks && look() {
             goes_on.set(goes_on.get() + 1);
@@ -523,10 +587,13 @@ fn the_only_thread_waits_in_vain_for_its_own_lock() {
         assert!(!reports[0].certain && reports[0].members[0].holds == "mine");
     });
     case(Policy::Raise, || {
+        // A signal handler may release it, or do all the work while this thread is parked.
         let (result, reports, goes_on) = own_lock::<OnHeap>(PLAIN, 12);
+        assert!(result.is_ok() && reports.len() == 1 && !reports[0].certain && goes_on == 12);
+        // In a scope it is this thread that leaves it.
+        let (result, reports, goes_on) = own_lock::<OnHeap>(SCOPED, 12);
         assert_eq!(result.unwrap_err().members.len(), 1);
-        // One look to suspect it, one to report it, and one more.
-        assert!(reports.len() == 1 && goes_on == 2, "after {goes_on}");
+        assert!(reports.is_empty() && goes_on == 1, "after {goes_on}");
     });
 }
 
@@ -586,7 +653,7 @@ fn rows_of_others_are_told_from_those_of_this_process() {
                 let other = Child::fork(|| {
                     let row = Entry::new(its_number, flags, 1).unwrap();
                     row.look(|| who.to_bits());
-                    row.tell(b"a\0b\0c");
+                    row.tell(&Said { text: b"a\0b\0c", ..Said::default() });
                     ready.open();
                     done.pass();
                 });
@@ -701,13 +768,13 @@ fn dead_reentrant<P: Placement>() {
     });
 }
 
+/// Another one may be about to release it: a gate is opened by another than the one who shut it.
 fn dead_plain<P: Placement>() {
     beside_another_thread(|| {
-        let (left, tid) = left_by_the_dead::<P>();
-        assert_eq!(one_look::<P>(&left, PLAIN), (Ok(()), vec![of_the_dead(false, tid, None)], true));
-        assert_eq!(one_look::<P>(&left, PLAIN), (Ok(()), vec![], true), "once for all");
-        let (left, tid) = left_by_the_dead::<P>();
-        assert_eq!(one_look::<P>(&left, PLAIN), (Ok(()), vec![of_the_dead(false, tid, None)], true), "another lock");
+        let (left, _) = left_by_the_dead::<P>();
+        for _ in 0..3 {
+            assert_eq!(one_look::<P>(&left, PLAIN), (Ok(()), vec![], true));
+        }
     });
 }
 
@@ -726,7 +793,7 @@ fn dead_and_stops<P: Placement>() {
     assert_eq!(looks_saying::<P>(&left, REENTRANT, &says), (Ok(()), vec![], false));
     says.is_silent.store(false, Ordering::Relaxed);
     says.is_stopped.store(true, Ordering::Relaxed);
-    let (result, reports, goes_on) = looks_saying::<P>(&left, PLAIN, &says);
+    let (result, reports, goes_on) = looks_saying::<P>(&left, INSISTS, &says);
     assert_eq!((result, reports.len(), goes_on), (Ok(()), 1, false));
 }
 
@@ -753,17 +820,108 @@ fn nobody_but_the_only_thread_can_release_a_dead_ones_lock() {
     case(Policy::Report, || {
         let (left, tid) = left_by_the_dead::<OnHeap>();
         assert_eq!(one_look::<OnHeap>(&left, PLAIN), (Ok(()), vec![of_the_dead(true, tid, None)], true));
+        assert_eq!(one_look::<OnHeap>(&left, PLAIN), (Ok(()), vec![], true), "once for all");
         // It was reported, and is an error all the same.
         deadlock::set_policy(Policy::Raise);
         assert_eq!(one_look::<OnHeap>(&left, PLAIN), (Err(of_the_dead(true, tid, None)), vec![], false));
+        let (another, tid) = left_by_the_dead::<OnHeap>();
+        assert_eq!(one_look::<OnHeap>(&another, PLAIN), (Err(of_the_dead(true, tid, None)), vec![], false));
+        // But for a signal handler.
+        let process = Process { has_handlers: true, ..Process::default() };
+        let says = Says { process, ..Says::named("me", "mine") };
+        assert_eq!(looks_saying::<OnHeap>(&left, PLAIN, &says), (Ok(()), vec![], true));
         // Of what is shared, another process may be about to leave it.
-        let (left, tid) = left_by_the_dead::<InArena>();
-        assert_eq!(one_look::<InArena>(&left, PLAIN), (Ok(()), vec![of_the_dead(false, tid, None)], true));
+        let (left, _) = left_by_the_dead::<InArena>();
+        assert_eq!(one_look::<InArena>(&left, PLAIN), (Ok(()), vec![], true));
+    });
+}
+
+// ---------------------------------------------------------------- where no thread is left
+
+/// As the main thread of a process does that waits for others to end.
+fn beside_one_that_waits(says: Says) -> Says {
+    Says { process: Process { main_thread_waits: Some(7), has_handlers: true }, scopes: Some((vec![], 0)), ..says }
+}
+
+/// Two that wait for each other's plain locks, beside this thread.
+fn two_beside_one_that_waits<P: Placement>(names: [&str; 2]) -> [Waiter; 2] {
+    let (one, other) = (lock::<P>(), lock::<P>());
+    let saying = |name: &str| beside_one_that_waits(Says::named(name, &format!("what {name} wants")));
+    let first = Waiter::saying::<P>(saying(names[0]), Some(&one), &other, PLAIN);
+    [first, Waiter::saying::<P>(saying(names[1]), Some(&other), &one, PLAIN)]
+}
+
+#[test]
+fn where_all_threads_wait_none_is_left_to_release_a_plain_lock() {
+    case(Policy::Raise, || {
+        let [first, second] = two_beside_one_that_waits::<OnHeap>(["first", "second"]);
+        assert!(first.looks() && second.looks() && first.looks());
+        assert!(second.looks(), "seen for the first time");
+        assert!(second.looks(), "the other one has not looked again");
+        assert!(first.looks());
+        assert!(second.told().certain);
     });
 }
 
 #[test]
-fn a_holder_that_ended_since_it_was_told_of_a_deadlock_is_not_waited_for() {
+fn where_one_does_anything_else_it_may_help() {
+    case(Policy::Raise, || {
+        beside_another_thread(|| only_reported(two_beside_one_that_waits::<OnHeap>(["first", "second"])));
+    });
+    case(Policy::Raise, || {
+        // Another process may, where the locks are shared.
+        only_reported(two_beside_one_that_waits::<InArena>(["first", "second"]));
+    });
+    case(Policy::Raise, || {
+        // So may the main thread, if it waits for nothing.
+        only_reported(two_that_list::<OnHeap>([&[], &[]]));
+    });
+}
+
+#[test]
+fn where_one_may_help_that_begins_later_it_is_reported_then() {
+    case(Policy::Raise, || {
+        let [first, second] = two_beside_one_that_waits::<OnHeap>(["first", "second"]);
+        assert!(first.looks() && second.looks() && first.looks() && second.looks());
+        beside_another_thread(|| {
+            assert!(first.looks() && second.looks());
+            let reports = second.says.reported();
+            assert!(reports.len() == 1 && !reports[0].certain, "{reports:?}");
+            for _ in 0..6 {
+                assert!(first.looks() && second.looks());
+            }
+        });
+        // It has gone, and let all be as it was: now two looks are needed again.
+        while process::thread_count() != Some(3) {
+            thread::yield_now();
+        }
+        assert!(first.looks() && second.looks() && first.looks());
+        assert!(second.told().certain);
+    });
+}
+
+#[test]
+fn where_all_threads_wait_a_dead_ones_lock_is_lost() {
+    case(Policy::Raise, || {
+        let (left, dead) = left_by_the_dead::<OnHeap>();
+        let saying = |name: &str| beside_one_that_waits(Says::named(name, name));
+        let first = Waiter::saying::<OnHeap>(saying("first"), None, &left, PLAIN);
+        let second = Waiter::saying::<OnHeap>(saying("second"), None, &left, PLAIN);
+        assert!(first.looks() && second.looks(), "seen for the first time");
+        assert!(first.looks());
+        let found = second.told();
+        assert_eq!((found.certain, found.ended.unwrap().tid), (true, dead));
+        // It might have released the lock, but has ended, too.
+        while process::thread_count() != Some(2) {
+            thread::yield_now();
+        }
+        assert!(first.looks(), "seen for the first time");
+        assert!(first.told().certain);
+    });
+}
+
+#[test]
+fn of_a_holder_that_ended_since_it_was_told_of_a_deadlock_it_is_reported() {
     case(Policy::Raise, || {
         beside_another_thread(|| {
             told_and_ended::<OnHeap>();
@@ -782,17 +940,19 @@ fn told_and_ended<P: Placement>() {
     while process::thread_exists(process::id(), tid) {
         thread::yield_now();
     }
-    // It ended with its lock. Whoever waits for that is told, and by that in turn one whose lock it holds.
-    assert_eq!(one_look::<P>(&other, PLAIN), (Err(of_the_dead(false, tid, Some("second"))), vec![], false));
-    let last = lock::<P>();
-    let third = Waiter::new::<P>("third", Some(&last), &other, How { dies: true, ..PLAIN });
-    assert!(!third.looks());
-    let tid = third.tid;
-    assert!(third.ends().is_err());
-    while process::thread_exists(process::id(), tid) {
-        thread::yield_now();
-    }
-    assert_eq!(one_look::<P>(&last, PLAIN), (Err(of_the_dead(false, tid, Some("third"))), vec![], false));
+    // It ended with its lock, and not because another was to release that; but another may all the same.
+    // What it does on its way out may take a second.
+    let says = Says::named("me", "mine");
+    let begun = Instant::now();
+    let result = watch::<P>(&other, PLAIN, &says, |look| {
+        while says.reports.lock().unwrap().is_empty() {
+            assert!(look());
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(look() && look());
+    });
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!((result, says.reported()), (Ok(()), vec![of_the_dead(false, tid, Some("second"))]));
     first.ends().unwrap();
 }
 
@@ -858,7 +1018,7 @@ fn is_told_in_words() {
     );
     assert_eq!(
         told(&[("Ann", "tea", "tea")], false, None),
-        "deadlock: a thread waits for a lock that it holds itself; only a release() by yet another thread can help\n\
+        "deadlock: a thread waits for a lock that it holds itself; only a release() by a signal handler can help\n\
          \n\
          Ann (pid 1, thread 10)\n  holds     tea\n  waits for tea\nouter\ninner"
     );

@@ -3,14 +3,18 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use kettle_core::arena::Off;
 use kettle_core::deadlock::{self, Deadlock, Policy, Teller, Text, Wanted};
 use kettle_core::sync::Home;
 use kettle_core::wait::Patience;
+use pyo3::PyClass;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
 
-use crate::methods::Site;
 use crate::methods::calls::call_method;
+use crate::methods::{Site, scopes};
+use crate::{lock, threads};
 
 /// The policy of this process, and the threshold in seconds; first sets what is given.
 #[pyfunction]
@@ -73,6 +77,29 @@ impl Made {
     }
 }
 
+/// A lock that is told from others by a number.
+pub(crate) trait Numbered {
+    /// Where it is, in this process or in the arena.
+    fn number(&self) -> u64;
+}
+
+/// The number of a lock in the arena, in whatever process: no address on a heap is that high.
+pub(crate) fn shared_number(off: Off) -> u64 {
+    1 << 63 | off.to_bits()
+}
+
+/// The number of the lock that is waited for, or left at the end of a `with` block, by way of `object`.
+fn number_of(object: &Bound<'_, PyAny>) -> Option<u64> {
+    fn number<T: PyClass<Frozen = True> + Numbered + Sync>(object: &Bound<'_, PyAny>) -> Option<u64> {
+        object.cast::<T>().ok().map(|lock| lock.get().number())
+    }
+    number::<threads::lock::Lock>(object)
+        .or_else(|| number::<threads::lock::RLock>(object))
+        .or_else(|| number::<lock::Lock>(object))
+        .or_else(|| number::<lock::RLock>(object))
+        .or_else(|| object.cast::<threads::condition::Condition>().ok()?.get().number())
+}
+
 /// A thread that waits for `lock`.
 struct Waiter {
     lock: Py<PyAny>,
@@ -111,6 +138,34 @@ impl Teller for Waiter {
     fn report(&self, found: &Deadlock) -> bool {
         let report = (found.to_string(), found.ended.is_some());
         self.call(|module| call_method(module, "report", report).map(drop)).is_some()
+    }
+
+    /// A `with` block in a generator marks the lock as well.
+    fn trusts_marks(&self) -> bool {
+        false
+    }
+
+    fn wants(&self) -> u64 {
+        Python::try_attach(|py| number_of(self.lock.bind(py))).flatten().unwrap_or(0)
+    }
+
+    fn scopes(&self) -> Vec<u64> {
+        let scopes = self.call(|module| {
+            // A handler runs on top of the block, and may leave it by an exception, or release its lock.
+            let may_be_left = call_method(module, "may_be_interrupted", ())?.is_truthy()?;
+            let blocks = if may_be_left { Vec::new() } else { scopes::entered(module.py()) };
+            Ok(blocks.iter().filter_map(number_of).collect())
+        });
+        scopes.flatten().unwrap_or_default()
+    }
+
+    fn has_handlers(&self) -> bool {
+        let has = self.call(|module| call_method(module, "has_handlers", ())?.is_truthy());
+        has.flatten().unwrap_or(true)
+    }
+
+    fn main_thread_waits(&self) -> Option<u64> {
+        self.call(|module| call_method(module, "main_thread_waits", ())?.extract()).flatten().flatten()
     }
 }
 

@@ -71,6 +71,8 @@ mod _native {
     #[pymodule_export]
     use super::methods::quicken;
     #[pymodule_export]
+    use super::methods::scopes::is_guarded;
+    #[pymodule_export]
     use super::objects::{ObjectQueue, replaced_clock};
     #[pymodule_export]
     use super::panics::InternalError;

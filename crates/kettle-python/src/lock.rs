@@ -9,7 +9,7 @@ use kettle_core::wait::{Deadline, EventCount, Patience};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::deadlock::{FileAndLine, Made, wait_watched};
+use crate::deadlock::{FileAndLine, Made, Numbered, shared_number, wait_watched};
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::methods::Quick;
@@ -71,8 +71,7 @@ pub(crate) fn lock_statistics<'py>(
     )
 }
 
-/// What both have, given `release`, `wanted`, `lock` and `is_free_for_me`; and
-/// `try_enter` and `enter`, which take it for a `with` block.
+/// What both have, given `release`, `wanted`, `lock` and `is_free_for_me`.
 macro_rules! exclusive {
     ($class:ty, $body:ty) => {
         #[pymethods]
@@ -122,10 +121,10 @@ macro_rules! exclusive {
 
             fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
                 let this = slf.get();
-                if this.enter_now() {
+                if this.take_now() {
                     return Ok(true);
                 }
-                wait_for(slf, this.wanted(), Deadline::NEVER, |p| this.enter(p))
+                wait_for(slf, this.wanted(), Deadline::NEVER, |p| this.body.acquire::<Processes>(p))
             }
 
             #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
@@ -184,12 +183,14 @@ macro_rules! exclusive {
                 self.body.try_acquire_now::<Processes>()
             }
             #[inline]
-            fn enter_now(&self) -> bool {
-                self.try_enter()
-            }
-            #[inline]
             fn give_back(&self) -> bool {
                 self.body.release::<Processes>().is_ok()
+            }
+        }
+
+        impl Numbered for $class {
+            fn number(&self) -> u64 {
+                shared_number(self.body.off())
             }
         }
 
@@ -240,15 +241,6 @@ impl Lock {
 
     fn wanted(&self) -> Wanted<'_> {
         Wanted { holder: self.body.holder(), reentrant: false, insists: false }
-    }
-
-    #[inline]
-    fn try_enter(&self) -> bool {
-        self.body.try_acquire_scoped::<Processes>()
-    }
-
-    fn enter(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
-        self.body.acquire_scoped::<Processes>(patience)
     }
 
     fn is_free_for_me(&self) -> bool {
@@ -303,16 +295,6 @@ impl RLock {
 
     fn wanted(&self) -> Wanted<'_> {
         Wanted { holder: self.body.holder(), reentrant: true, insists: false }
-    }
-
-    /// Nobody else can give it back in any case.
-    #[inline]
-    fn try_enter(&self) -> bool {
-        self.take_now()
-    }
-
-    fn enter(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
-        self.body.acquire::<Processes>(patience)
     }
 
     fn is_free_for_me(&self) -> bool {

@@ -17,6 +17,7 @@ pub(crate) mod lifetimes;
 pub(crate) mod numbers;
 mod objects;
 mod ours;
+pub(crate) mod scopes;
 mod threads;
 
 use std::ffi::CStr;
@@ -52,11 +53,6 @@ pub(crate) trait Quick: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + 
 
     /// Takes it if that can be done at once.
     fn take_now(&self) -> bool;
-    /// The same for a `with` block.
-    #[inline]
-    fn enter_now(&self) -> bool {
-        self.take_now()
-    }
     /// Gives it back; false if that is an error.
     fn give_back(&self) -> bool;
 
@@ -283,7 +279,7 @@ unsafe extern "C" fn enter<T: Quick>(slf: *mut ffi::PyObject, _: *mut ffi::PyObj
     // SAFETY: the descriptor checked the class of `slf`.
     unsafe {
         answer(|| {
-            if this::<T>(slf).enter_now() {
+            if this::<T>(slf).take_now() {
                 return ffi::Py_NewRef(ffi::Py_True());
             }
             general::<T>("__enter__", slf, std::ptr::null(), 0, std::ptr::null_mut())

@@ -9,10 +9,10 @@
 //!   fails, with [`AcquireError::Deadlock`]. It should go back: when it leaves what it holds, the others go on. If it
 //!   takes the same locks in the same order again at once, it may well meet them again.
 //! * A `Lock` that is in the circle might still be released in its holder's place. So it is told once, on standard error
-//!   or to [`on_report`], and all go on waiting. [`Policy::Raise`] makes it an error as well: at once if each was taken
-//!   by a thread that waited for it, whose guard ends its scope; four thresholds after the report, if one belongs to a
-//!   task, or was taken by Python's `acquire()`. A lock that another thread than its holder ever released is left out:
-//!   of a guard that goes from thread to thread nobody knows who will drop it.
+//!   or to [`on_report`], and all go on waiting. [`Policy::Raise`] makes it an error if each was taken by a thread that
+//!   waited for it, whose guard ends its scope; if one belongs to a task, which may go on in another thread, it stays
+//!   with the report. A lock that another thread than its holder ever released is left out: of a guard that goes from
+//!   thread to thread it is not known who will drop it.
 //!
 //! Both name each lock and each thread, and say where the threads are. A lock is called by its name, if it was
 //! [given one](crate::Lock::named), and by the line that made it.
@@ -42,7 +42,8 @@
 //! assert!(format!("{told:?}").contains("RLock 'milk', made at "));
 //! ```
 //!
-//! A thread that waits for a lock whose holder has ended, and did not leave it, is told in the same way.
+//! A thread that waits for an [`RLock`](crate::RLock) whose holder has ended, and did not leave it, is told in the same
+//! way. A `Lock` may be meant for another thread to leave; so that is told only where this is the process's only thread.
 //!
 //! Waits with a time limit end by themselves, and tasks of an event loop do not sleep: they are no part of this.
 

@@ -6,7 +6,7 @@ blocking method lets other threads run, is ended by Ctrl-C, and looks at the own
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, Self, TypeVar, final, type_check_only
 
 from typing_extensions import Buffer  # in collections.abc from 3.12 on
@@ -22,6 +22,9 @@ class OwnerDied(KettleError):
 
 def deadlock_policy(policy: str | None = None, threshold: float | None = None) -> tuple[str, float]:
     """What is done about threads that wait for each other, and after how many seconds; first sets what is given."""
+
+def is_guarded(code: CodeType, instruction: int) -> bool:
+    """Whether the code handles, or passes by on the way out, what is raised at this instruction (`f_lasti`)."""
 
 class ConsumerDied(KettleError):
     pid: int

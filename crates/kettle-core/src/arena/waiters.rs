@@ -16,10 +16,24 @@ use super::segment;
 
 const ROWS: usize = 1024;
 const PAGES: usize = 128;
-const WORDS: usize = 510;
+const WORDS: usize = 496;
 
 /// What a row's text may be long.
 pub const TEXT: usize = WORDS * size_of::<u64>();
+
+/// So many scopes of one thread can be told.
+pub const SCOPES: usize = 13;
+
+/// What a thread says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said<'a> {
+    /// For people; only the first [`TEXT`] bytes are kept.
+    pub text: &'a [u8],
+    /// A number for the lock that it waits for, by which others may name that lock in their `scopes`; 0 is none.
+    pub wants: u64,
+    /// The locks that nobody else can leave while it waits, by their numbers; only the first [`SCOPES`] are kept.
+    pub scopes: &'a [u64],
+}
 
 /// The rows, and room for the texts of those that have one.
 #[repr(C)]
@@ -53,6 +67,8 @@ struct Row {
 struct Page {
     owner: AtomicU64,
     len: AtomicU64,
+    wants: AtomicU64,
+    scopes: [AtomicU64; SCOPES],
     words: [AtomicU64; WORDS],
 }
 
@@ -122,19 +138,23 @@ impl Entry {
         self.row.looked.store(now, Ordering::SeqCst);
     }
 
-    /// Leaves a text, of which only the first [`TEXT`] bytes are kept. False if there is no room for another one.
-    pub fn tell(&self, text: &[u8]) -> bool {
+    /// Leaves what is said. False if there is no room for another one.
+    pub fn tell(&self, said: &Said<'_>) -> bool {
         let me = Owner::from_bits(self.row.owner.load(Ordering::Relaxed));
         let Some(table) = table() else { return false };
         let Some(index) = table.pages.iter().position(|page| claim(&page.owner, me)) else { return false };
         let page = &table.pages[index];
-        let text = &text[..text.len().min(TEXT)];
+        let text = &said.text[..said.text.len().min(TEXT)];
         for (word, bytes) in page.words.iter().zip(text.chunks(size_of::<u64>())) {
             let mut whole = [0; size_of::<u64>()];
             whole[..bytes.len()].copy_from_slice(bytes);
             word.store(u64::from_ne_bytes(whole), Ordering::Relaxed);
         }
         page.len.store(text.len() as u64, Ordering::Relaxed);
+        page.wants.store(said.wants, Ordering::Relaxed);
+        for (i, scope) in page.scopes.iter().enumerate() {
+            scope.store(said.scopes.get(i).copied().unwrap_or(0), Ordering::Relaxed);
+        }
         self.row.text.store(index as u64 + 1, Ordering::Release);
         true
     }
@@ -182,11 +202,28 @@ impl Waiting {
         read(self.row).filter(|now| now.number == self.number && now.owner == self.owner)
     }
 
-    /// The text that it left, if the wait is not over.
-    pub fn text(&self) -> Option<Vec<u8>> {
+    /// The page that it left.
+    fn page(&self) -> Option<&'static Page> {
         let table = table()?;
         let index = table.rows[self.row].text.load(Ordering::Acquire) as usize;
-        let page = table.pages.get(index.checked_sub(1)?)?;
+        table.pages.get(index.checked_sub(1)?)
+    }
+
+    /// The number of the lock that it waits for, if it told one and the wait is not over.
+    pub fn wants(&self) -> Option<u64> {
+        let wants = self.page()?.wants.load(Ordering::Relaxed);
+        self.again().and((wants != 0).then_some(wants))
+    }
+
+    /// Whether it told of a scope of the lock with that number, and the wait is not over.
+    pub fn is_in_scope_of(&self, lock: u64) -> bool {
+        let is_in = |page: &Page| page.scopes.iter().any(|scope| scope.load(Ordering::Relaxed) == lock);
+        self.page().is_some_and(is_in) && self.again().is_some()
+    }
+
+    /// The text that it left, if the wait is not over.
+    pub fn text(&self) -> Option<Vec<u8>> {
+        let page = self.page()?;
         let len = (page.len.load(Ordering::Relaxed) as usize).min(TEXT);
         let mut text: Vec<u8> = page.words.iter().flat_map(|w| w.load(Ordering::Relaxed).to_ne_bytes()).collect();
         text.truncate(len);
@@ -214,8 +251,13 @@ fn read(index: usize) -> Option<Waiting> {
     (number != 0 && row.number.load(Ordering::SeqCst) == number && !participants::is_dead(owner)).then_some(seen)
 }
 
+/// All that wait, one after another.
+pub fn all() -> impl Iterator<Item = Waiting> {
+    let used = table().map_or(0, |table| (table.used.load(Ordering::SeqCst) as usize).min(ROWS));
+    (0..used).filter_map(read)
+}
+
 /// The one that waits, and for which `is` holds.
 pub fn find(is: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
-    let used = (table()?.used.load(Ordering::SeqCst) as usize).min(ROWS);
-    (0..used).find_map(|index| read(index).filter(&is))
+    all().find(is)
 }

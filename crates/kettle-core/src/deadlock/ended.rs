@@ -1,9 +1,10 @@
 //! Locks whose holder has ended, while its process goes on.
 //!
-//! Nobody else may release a re-entrant lock: who waits for it waits for ever. A plain lock may still be released by
-//! another thread, so this is only reported. If errors are wanted for plain locks too, there is one where nobody is left
-//! who would release it: this thread is the process's only one, or the holder ended after it was told of a deadlock, so
-//! that the error went on to end the thread.
+//! Nobody else may release a re-entrant lock: who waits for it waits for ever. A plain lock may have been taken for
+//! another thread to release, a gate that a starter shuts, so as long as there is one that could, nothing is said. Where
+//! [none is left](super::standstill), or this thread is the process's only one and has no signal handlers, it is told: by
+//! an error if errors are wanted for plain locks. It is reported, too, if the holder ended after it was told of a
+//! deadlock: then the error went on to end the thread, and no one meant that lock to stay behind.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,9 +15,10 @@ use crate::arena::waiters::Waiting;
 use crate::sys::{Owner, clock, process, thread};
 
 use super::report::{Ended, Member};
+use super::standstill::Left;
 use super::{Deadlock, Policy, Watch};
 
-/// For so long a process may be about to end that lost a thread.
+/// For so long a process may be about to end that lost a thread, and a thread that was told of a deadlock.
 const ENDING: u64 = 1_000_000_000;
 
 /// Of many who wait for the same lock one after another is told, so far apart: each may well end with a traceback, and
@@ -65,6 +67,26 @@ fn wait_for_turn() {
 }
 
 impl Watch<'_> {
+    /// Whether it is so long since what this thread sees of the holder's end was seen first.
+    fn has_been_so_for(&self, nanoseconds: u64) -> bool {
+        let now = clock::now();
+        if self.ended_since.get() == 0 {
+            self.ended_since.set(now);
+        }
+        now - self.ended_since.get() >= nanoseconds
+    }
+
+    /// Whether anything in this process could release the lock in the holder's place.
+    fn who_helps(&self) -> Left {
+        let is_alone = || process::thread_count() == Some(1) && !self.teller.has_handlers();
+        match self.on_heap {
+            _ if self.wanted.reentrant => Left::Nobody,
+            true if is_alone() => Left::Nobody,
+            true => self.who_is_left(),
+            false => Left::Somebody,
+        }
+    }
+
     /// None: the holder lives. Else whether to stop waiting.
     pub(super) fn has_ended(&self, holder: Owner, policy: Policy) -> Option<bool> {
         let (pid, tid) = if holder.is_nobody() {
@@ -80,30 +102,29 @@ impl Watch<'_> {
             return None;
         }
         // A process that ends loses one thread after another, and the lock's own way to tell of its death comes then.
-        if pid != process::id() {
-            let now = clock::now();
-            if self.ended_since.get() == 0 {
-                self.ended_since.set(now);
-            }
-            if now - self.ended_since.get() < ENDING {
-                return Some(false);
-            }
+        if pid != process::id() && !self.has_been_so_for(ENDING) {
+            return Some(false);
         }
         let told_as = known(|k| k.told.get(&holder.to_bits()).cloned());
-        let is_alone = self.on_heap && process::thread_count() == Some(1);
-        let reentrant = self.wanted.reentrant;
-        let nobody_helps = reentrant || policy == Policy::Raise && (is_alone || told_as.is_some());
-        let raises = nobody_helps && !self.wanted.insists;
-        let certain = reentrant || is_alone;
+        let who_helps = self.who_helps();
+        let certain = who_helps == Left::Nobody;
+        if who_helps == Left::Perhaps {
+            self.ended_since.set(0);
+            return Some(false);
+        }
+        if !certain && (told_as.is_none() || !self.has_been_so_for(ENDING)) {
+            return Some(false);
+        }
+        let raises = certain && (self.wanted.reentrant || policy == Policy::Raise) && !self.wanted.insists;
         let place = self.wanted.holder.place();
         if !raises && !known(|k| k.reported.insert((place, holder.to_bits()))) {
             return Some(false);
         }
         if raises {
             wait_for_turn();
-            // A plain lock may have been released by another one meanwhile.
-            if self.holder() != holder {
-                return None;
+            // A plain lock may have been released meanwhile; or another one was told, and may be about to do that.
+            if self.holder() != holder || self.who_helps() != Left::Nobody {
+                return Some(false);
             }
         }
         let Some(text) = self.teller.text() else { return Some(true) };

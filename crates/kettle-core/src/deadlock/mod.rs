@@ -5,8 +5,8 @@
 //! what he holds, he waits for what she holds …* If that leads back to itself, these threads wait for each other:
 //!
 //! ```text
-//!   waits ──threshold──► entered ──comes back──► suspects, leaves its text ──again, all unchanged──► certain
-//!                           ▲◄──────────────── somebody's wait is another, or over ──┘                   │
+//!   waits ──threshold──► entered ──comes back──► suspects, leaves its text ──again, all unchanged──► found
+//!                           ▲◄──────────────── a wait is another, or over ──────────┘                   │
 //!                           └◄── only reports ── [ the one that entered last tells, the others sleep ] ◄─┘
 //!                                                                 └── raises: its wait ends
 //! ```
@@ -14,10 +14,11 @@
 //! Whether it raises:
 //!
 //! ```text
-//!   the locks of the circle                               report              raise
-//!   all re-entrant                                        at once             at once
-//!   some plain, each held for a scope                     (only reports)      at once
-//!   a plain one that may be meant for another to leave    (only reports)      reports; PATIENCE thresholds later
+//!   the locks of the circle                                  where reports are asked for     where errors are
+//!   all re-entrant                                           raises                          raises
+//!   some plain, each in a scope that its holder waits in     reports                         raises
+//!   a plain one of which that is not known                   reports                         reports, and raises
+//!                                                                                            when no thread is left
 //! ```
 //!
 //! *Why it is true.* Each says when its wait began, and when it last looked who holds its lock. A step from one to the
@@ -25,11 +26,14 @@
 //! nobody but the holder may release the lock, he holds it still. All waits are looked at twice, so at any instant
 //! between the two looks all steps of the way are true together.
 //!
-//! *What nobody can know.* Any thread may release a plain lock, now or in an hour, so a circle with one may still open;
-//! therefore each must have looked again in between, and by default it is only reported. Where an error is wanted, it
-//! counts how the lock was taken: for a scope ([`Lock::acquire_scoped`](crate::sync::Lock::acquire_scoped), what `with`
-//! and guards do), and the holder, who waits in the middle of the scope, will leave it at its end; else it may be a
-//! baton that somebody else is on the way to hand over, so that one is waited for longer.
+//! *What is certain.* A circle says who took the locks, and not who will release them: any thread may release a plain
+//! lock, now or in an hour. So a plain lock counts for an error only if its holder is the one that will release it, and
+//! cannot before its own wait ends: it waits in the middle of a scope. A guard says so by the mark that
+//! [`Lock::acquire_scoped`](crate::sync::Lock::acquire_scoped) leaves. A language whose scopes can be left by another
+//! thread than the one that entered (a suspended generator holds one, and goes on wherever it is resumed) has its
+//! [`Teller`] list the scopes that are on the waiting thread's own stack: those that nothing but its going on will end.
+//! For what is held in any other way, an error comes only if there is no thread [left](standstill) that could release it.
+//! Else the circle is reported once, and all wait on.
 //!
 //! *What is not followed.* A wait with a time-out ends by itself, so it is no part of a circle, and neither are tasks of
 //! an event loop, which do not sleep. A thread that waits for a plain lock that it holds itself may wait for another to release it,
@@ -39,11 +43,12 @@
 
 mod ended;
 mod report;
+mod standstill;
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
-use crate::arena::waiters::{self, Entry, Waiting};
+use crate::arena::waiters::{self, Entry, Said, Waiting};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Holder, Home};
 use crate::sys::{Owner, clock, process, thread};
@@ -51,14 +56,16 @@ use crate::wait::{Deadline, Patience, Scope};
 
 pub use report::{Deadlock, Ended, Member, Text};
 
+use standstill::{Left, Standstill};
+
 /// What is done about threads that wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Policy {
-    /// One of them is told by an error, whatever their locks are. Where a plain lock was not taken for a scope, it is
-    /// reported first, and the error comes only if nobody released the lock for some time after that.
+    /// One of them is told by an error if none can go on: nobody but its holder may release the lock, or its holder waits
+    /// in the middle of the scope that will, or there is no thread left to do it. Else it is reported once.
     Raise = 1,
-    /// One of them is told by an error if it is certain that none can go on; else it is reported once.
+    /// One of them is told by an error if nobody but the holders may release their locks; else it is reported once.
     Report = 2,
     /// Nothing.
     Off = 3,
@@ -97,6 +104,33 @@ pub trait Teller {
     fn text(&self) -> Option<Text>;
     /// Reports what was found, once, without stopping. False: somebody wants it to stop waiting.
     fn report(&self, found: &Deadlock) -> bool;
+
+    /// Whether the mark of a scope in a lock says that its holder, a thread such as this, will leave it. If not, this
+    /// thread lists its [`scopes`](Self::scopes).
+    fn trusts_marks(&self) -> bool {
+        true
+    }
+
+    /// A number for the lock that it waits for, by which others may list that lock; 0 is none.
+    fn wants(&self) -> u64 {
+        0
+    }
+
+    /// The locks whose scopes this thread waits in the middle of, so that only its going on can end them, by their numbers.
+    fn scopes(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// Whether this process may run a signal handler that releases a lock.
+    fn has_handlers(&self) -> bool {
+        false
+    }
+
+    /// If the main thread waits for other threads to end, and no signal would have it do anything else: a number that
+    /// stays the same while it does.
+    fn main_thread_waits(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The lock that is waited for, and how.
@@ -117,13 +151,11 @@ const RAISES: u32 = 4;
 /// The same, if it is not.
 const RAISES_ALWAYS: u32 = 8;
 const IS_ALONE: u32 = 16;
+/// Holds for a scope what is marked so.
+const TRUSTS_MARKS: u32 = 32;
 
 /// In the word that says who holds a lock: until the end of a scope.
 const SCOPED: u64 = Owner::FLAG_LOW;
-
-/// For so many thresholds a circle stands, and is reported, before one is refused a lock that another thread might be
-/// about to release.
-const PATIENCE: u32 = 4;
 
 /// After so many looks a circle is told even if somebody in it has not said where it is.
 const LOOKS_FOR_TEXTS: u32 = 10;
@@ -153,6 +185,7 @@ pub fn watch<H: Home, T>(
         has_told: Cell::new(false),
         reported: Cell::new(0),
         ended_since: Cell::new(0),
+        standstill: RefCell::new(None),
         found: RefCell::new(None),
     };
     let result = acquire(&patience.watched_by(&|| watch.slept()));
@@ -175,8 +208,10 @@ struct Watch<'a> {
     has_told: Cell<bool>,
     /// The number of its own wait, if it reported a circle.
     reported: Cell<u64>,
-    /// When it was first seen that the holder has ended; 0: it has not.
+    /// When it was first seen that the holder has ended, and others may help; 0: it is not so.
     ended_since: Cell<u64>,
+    /// Since when all threads are seen to wait.
+    standstill: RefCell<Option<Standstill>>,
     found: RefCell<Option<Deadlock>>,
 }
 
@@ -191,10 +226,6 @@ impl Watch<'_> {
         if u128::from(clock::now().saturating_sub(self.since)) < threshold().as_nanos() {
             return false;
         }
-        let holder = self.holder();
-        if let Some(stop) = self.has_ended(holder, policy) {
-            return stop;
-        }
         let mut entry = self.entry.borrow_mut();
         if entry.is_none() {
             *entry = Entry::new(thread::number(), self.flags(policy), self.since);
@@ -204,13 +235,13 @@ impl Watch<'_> {
                 crate::crash_point("deadlock.entered");
             }
         }
-        match entry.as_ref() {
-            Some(entry) => {
-                entry.look(|| self.held_by());
-                self.follow(entry)
-            }
-            None => false,
+        if let Some(entry) = entry.as_ref() {
+            entry.look(|| self.held_by());
         }
+        if let Some(stop) = self.has_ended(self.holder(), policy) {
+            return stop;
+        }
+        entry.as_ref().is_some_and(|entry| self.follow(entry))
     }
 
     fn holder(&self) -> Owner {
@@ -230,6 +261,7 @@ impl Watch<'_> {
             (raises, RAISES),
             (raises && policy == Policy::Raise, RAISES_ALWAYS),
             (self.on_heap && process::thread_count() == Some(1), IS_ALONE),
+            (self.teller.trusts_marks(), TRUSTS_MARKS),
         ];
         flags.into_iter().filter_map(|(is_so, flag)| is_so.then_some(flag)).sum()
     }
@@ -248,7 +280,11 @@ impl Watch<'_> {
         }
         if !self.has_told.replace(true) {
             match self.teller.text() {
-                Some(text) => drop(entry.tell(&text.to_bytes())),
+                Some(text) => {
+                    let (text, scopes) = (text.to_bytes(), self.teller.scopes());
+                    // Without room for it the scopes are unknown to the others, so nothing is certain for them.
+                    let _ = entry.tell(&Said { text: &text, wants: self.teller.wants(), scopes: &scopes });
+                }
                 None => return true,
             }
         }
@@ -262,10 +298,17 @@ impl Watch<'_> {
         if !(all_told || self.looks.get() >= LOOKS_FOR_TEXTS) || !(certain || all_looked_again) {
             return false;
         }
-        let (teller, raises) = choose(&circle, certain);
+        let (teller, may_raise) = choose(&circle, certain);
+        if !teller.is(&circle[0]) {
+            return false;
+        }
+        let none_is_left = match may_raise && !are_left_by_their_holders(&circle) {
+            true => self.who_is_left(),
+            false => Left::Somebody,
+        };
+        let raises = may_raise && (none_is_left == Left::Nobody || are_left_by_their_holders(&circle));
         let was_reported = self.reported.get() >= teller.number();
-        let raises = raises && (circle.iter().all(is_left_by_its_holder) || was_reported && self.stands_long());
-        if !teller.is(&circle[0]) || was_reported && !raises {
+        if !raises && (was_reported || none_is_left == Left::Perhaps) {
             return false;
         }
         // Everything is read: if all are still in the same wait, all of it was true together.
@@ -273,19 +316,13 @@ impl Watch<'_> {
         let unchanged = circle.iter().all(|w| w.again().is_some());
         let Some(members) = members.filter(|_| unchanged) else { return false };
         self.reported.set(teller.number());
-        let found = Deadlock::circle(members, certain);
+        let found = Deadlock::circle(members, certain || none_is_left == Left::Nobody);
         if raises {
             ended::note_told(&circle[0], &found.members[0].thread);
             self.found.replace(Some(found));
             return true;
         }
         !self.teller.report(&found)
-    }
-
-    /// Whether somebody else had time enough to release one of the locks of the circle.
-    fn stands_long(&self) -> bool {
-        let stands = Duration::from_nanos(clock::now().saturating_sub(self.first_look.get()));
-        stands >= threshold().saturating_mul(PATIENCE)
     }
 }
 
@@ -321,9 +358,14 @@ fn is_holder(waiting: &Waiting, holder: &Waiting) -> bool {
     !named.is_nobody() && holder.participant() == waiting.participant() && holder.thread == named.thread()
 }
 
-/// Whether nobody but its holder is to release what `waiting` waits for.
-fn is_left_by_its_holder(waiting: &Waiting) -> bool {
-    waiting.flags & REENTRANT != 0 || waiting.holder & SCOPED != 0
+/// Whether each of the locks is released by its holder alone, and not before the holder's own wait is over.
+fn are_left_by_their_holders(circle: &[Waiting]) -> bool {
+    let holders = circle.iter().cycle().skip(1);
+    circle.iter().zip(holders).all(|(waiting, holder)| {
+        waiting.flags & REENTRANT != 0
+            || holder.flags & TRUSTS_MARKS != 0 && waiting.holder & SCOPED != 0
+            || waiting.wants().is_some_and(|lock| holder.is_in_scope_of(lock))
+    })
 }
 
 /// Who is to tell, and whether by an error. All members come to the same answer: the last to enter that can be told so;

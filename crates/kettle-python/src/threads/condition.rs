@@ -13,6 +13,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use super::lock::{Lock, RLock};
 use super::{key, wait_for_thread};
 use crate::condition::condition_statistics;
+use crate::deadlock::Numbered;
 use crate::door::deadline;
 use crate::methods::{Called, Ours, Quick, calls};
 
@@ -104,6 +105,17 @@ impl Guard {
             Self::Lock(lock) => lock.as_any(),
             Self::RLock(lock) => lock.as_any(),
             Self::Foreign(lock) => lock,
+        }
+    }
+}
+
+impl Condition {
+    /// The number of the lock that a `with` block of this leaves, if that is one of ours.
+    pub(crate) fn number(&self) -> Option<u64> {
+        match self.guard.get()? {
+            Guard::Lock(lock) => Some(lock.get().number()),
+            Guard::RLock(lock) => Some(lock.get().number()),
+            Guard::Foreign(_) => None,
         }
     }
 }
@@ -314,8 +326,8 @@ impl Condition {
     #[inline]
     pub(crate) fn enter_now(&self) -> bool {
         match self.guard.get() {
-            Some(Guard::Lock(lock)) => lock.get().enter_now(),
-            Some(Guard::RLock(lock)) => lock.get().enter_now(),
+            Some(Guard::Lock(lock)) => lock.get().take_now(),
+            Some(Guard::RLock(lock)) => lock.get().take_now(),
             _ => false,
         }
     }

@@ -3,20 +3,19 @@
 use std::ffi::CStr;
 
 use kettle_core::deadlock::Wanted;
-use kettle_core::sync::{self, Acquired, Heap, LockError, OnOwnerDeath};
-use kettle_core::wait::{Deadline, EventCount, Patience, Scope};
+use kettle_core::sync::{self, Heap, OnOwnerDeath};
+use kettle_core::wait::{Deadline, EventCount, Scope};
 use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::{Truth, UNSET, acquire_deadline, key, pid_and_thread, set_name, sleep_for_lock, sleep_until_locked};
-use crate::deadlock::{FileAndLine, Made};
+use crate::deadlock::{FileAndLine, Made, Numbered};
 use crate::lock::lock_statistics;
 use crate::methods::{Exclusive, Quick};
 use crate::primitive::{Waitable, waitable};
 
-/// What both have, given `release`, `lock`, `wanted` and `is_free_for_me`; and
-/// `try_enter` and `enter`, which take it for a `with` block.
+/// What both have, given `release`, `lock`, `wanted` and `is_free_for_me`.
 macro_rules! exclusive {
     ($class:ty) => {
         #[pymethods]
@@ -42,7 +41,8 @@ macro_rules! exclusive {
 
             fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
                 let this = slf.get();
-                Ok(this.enter_now() || sleep_for_lock(slf, this.wanted(), Deadline::NEVER, |p| this.enter(p))?)
+                let wait = || sleep_for_lock(slf, this.wanted(), Deadline::NEVER, |p| this.body.acquire::<Heap>(p));
+                Ok(this.take_now() || wait()?)
             }
 
             #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
@@ -84,12 +84,14 @@ macro_rules! exclusive {
                 self.body.try_acquire_now::<Heap>()
             }
             #[inline]
-            fn enter_now(&self) -> bool {
-                self.try_enter()
-            }
-            #[inline]
             fn give_back(&self) -> bool {
                 self.body.release::<Heap>().is_ok()
+            }
+        }
+
+        impl Numbered for $class {
+            fn number(&self) -> u64 {
+                self.lock().holder().place() as u64
             }
         }
 
@@ -151,15 +153,6 @@ impl Lock {
 
     fn wanted(&self) -> Wanted<'_> {
         Wanted { holder: self.body.holder(), reentrant: false, insists: false }
-    }
-
-    #[inline]
-    fn try_enter(&self) -> bool {
-        self.body.try_acquire_scoped::<Heap>()
-    }
-
-    fn enter(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
-        self.body.acquire_scoped::<Heap>(patience)
     }
 
     fn is_free_for_me(&self) -> bool {
@@ -251,16 +244,6 @@ impl RLock {
 
     fn wanted(&self) -> Wanted<'_> {
         Wanted { holder: self.lock().holder(), reentrant: true, insists: false }
-    }
-
-    /// Nobody else can give it back in any case.
-    #[inline]
-    fn try_enter(&self) -> bool {
-        self.take_now()
-    }
-
-    fn enter(&self, patience: &Patience<'_>) -> Result<Acquired, LockError> {
-        self.body.acquire::<Heap>(patience)
     }
 
     fn is_free_for_me(&self) -> bool {

@@ -1,0 +1,913 @@
+"""Right programs in which threads wait long for each other's locks, and go on: because another thread than the one
+that took a lock releases it, or a signal handler does, or because they only look alike. None of them may be refused a
+lock, and nothing that is said of them may be called certain. Each pattern is played once by its test, and again and
+again by `python -m stress deadlocks`.
+
+A pattern is given a scene, in which it plays its parts, and `scene.linger()`: so long it lets those wait who wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue as standard_queue
+import random
+import subprocess
+import sys
+import textwrap
+import threading as standard
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.death.support import LIMIT, until
+
+from kettle import _deadlock, threading
+from kettle._core import native
+
+#: What a report says that is not certain.
+MAY_HELP = ("only a release() by yet another thread can help", "only a release() by a signal handler can help")
+
+
+class Scene:
+    """Threads, and what is said of them."""
+
+    def __init__(self, seconds: float, chance: random.Random, threshold: float) -> None:
+        self.seconds = seconds
+        self.chance = chance
+        self.threshold = threshold
+        self.wrong: list[str] = []
+        self.reports: list[str] = []
+        self.threads: list[standard.Thread] = []
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        before, report = native.deadlock_policy(), _deadlock.report
+        native.deadlock_policy("raise", self.threshold)
+        _deadlock.report = self.report
+        try:
+            yield
+        finally:
+            native.deadlock_policy(*before)
+            _deadlock.report = report
+
+    def report(self, text: str, has_ended: bool) -> None:
+        self.reports.append(text)
+        if not any(words in text for words in MAY_HELP) or has_ended:
+            self.wrong.append(text)
+
+    def play(self, part: Callable[..., object], *args: object) -> standard.Thread:
+        thread = standard.Thread(target=self.guarded, args=(part, *args))
+        self.threads.append(thread)
+        thread.start()
+        return thread
+
+    def guarded(self, part: Callable[..., object], *args: object) -> None:
+        try:
+            part(*args)
+        except BaseException as error:
+            self.wrong.append(f"{type(error).__name__}: {error}")
+
+    def linger(self) -> None:
+        """Longer than it takes to look at those who wait, and look again."""
+        time.sleep(self.seconds * self.chance.uniform(1.0, 1.2))
+
+    def join(self) -> None:
+        for thread in self.threads:
+            thread.join(LIMIT)
+            if thread.is_alive():
+                self.wrong.append(f"{thread.name} hangs")
+        self.threads.clear()
+
+
+def play(pattern: Callable[[Scene], None], seconds: float, chance: random.Random, threshold: float) -> list[str]:
+    """Plays it once. What was wrong."""
+    scene = Scene(seconds, chance, threshold)
+    with scene.watched():
+        scene.guarded(pattern, scene)
+        scene.join()
+    return scene.wrong
+
+
+class Worker:
+    """One thread of a pool."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._jobs: Any = standard_queue.SimpleQueue()
+        scene.play(self._run)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            call, done = job
+            try:
+                done.put((call(), None))
+            except BaseException as error:
+                done.put((None, error))
+
+    def starts(self, call: Callable[[], Any]) -> Callable[[], Any]:
+        """Has it called; gives what waits for what comes of it."""
+        done: Any = standard_queue.SimpleQueue()
+        self._jobs.put((call, done))
+
+        def result() -> Any:
+            value, error = done.get(timeout=LIMIT)
+            if error is not None:
+                raise error
+            return value
+
+        return result
+
+    def does(self, call: Callable[[], Any]) -> Any:
+        return self.starts(call)()
+
+    def stop(self) -> None:
+        self._jobs.put(None)
+
+
+# ---------------------------------------------------------------- what another thread leaves
+
+# How a lock is taken in such a way that another thread may leave it: gives what leaves it.
+Leave = Callable[[], object]
+
+
+def by_generator(lock: Any) -> Leave:
+    """A stream that holds its device."""
+
+    def stream() -> Iterator[int]:
+        with lock:
+            yield 1
+            yield 2
+
+    generator = stream()
+    next(generator)
+    return generator.close
+
+
+def by_generator_to_its_end(lock: Any) -> Leave:
+    def stream() -> Iterator[int]:
+        with lock:
+            yield 1
+
+    generator = stream()
+    next(generator)
+    return lambda: list(generator)
+
+
+def by_context_manager(lock: Any) -> Leave:
+    """A dependency of a web framework: begun in one thread of a pool, and finished in another."""
+
+    @contextlib.contextmanager
+    def device() -> Iterator[None]:
+        with lock:
+            yield
+
+    manager = device()
+    manager.__enter__()
+    return lambda: manager.__exit__(None, None, None)
+
+
+def step(awaitable: Any) -> Any:
+    """Runs a coroutine to its end that waits for nothing."""
+    try:
+        awaitable.__await__().send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits")
+
+
+def by_async_generator(lock: Any) -> Leave:
+    async def stream() -> Any:
+        with lock:
+            yield 1
+
+    generator = stream()
+    step(generator.__anext__())
+    return lambda: step(generator.aclose())
+
+
+class Pause:
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+def by_coroutine(lock: Any) -> Leave:
+    async def work() -> None:
+        with lock:
+            await Pause()
+
+    coroutine = work()
+    coroutine.send(None)
+    return lambda: list(coroutine.__await__())
+
+
+def by_exit_stack(lock: Any) -> Leave:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(lock)
+        return stack.pop_all().close
+
+
+def by_async_exit_stack(lock: Any) -> Leave:
+    async def enter() -> contextlib.AsyncExitStack:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(lock)
+            return stack.pop_all()
+
+    stack = step(enter())
+    return lambda: step(stack.aclose())
+
+
+def by_acquire(lock: Any) -> Leave:
+    """A baton."""
+    lock.acquire()
+    return lock.release
+
+
+def by_enter(lock: Any) -> Leave:
+    lock.__enter__()
+    return lambda: lock.__exit__(None, None, None)
+
+
+class Kept:
+    """A context manager whose lock stays taken after its block."""
+
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def by_class(lock: Any) -> Leave:
+    with Kept(lock):
+        pass
+    return lock.release
+
+
+def by_condition(lock: Any) -> Leave:
+    condition = threading.Condition(lock)
+    condition.__enter__()
+    return lambda: condition.__exit__(None, None, None)
+
+
+def decorated(lock: Any) -> Callable[[Callable[[], Leave]], Callable[[], Leave]]:
+    def decorate(function: Callable[[], Leave]) -> Callable[[], Leave]:
+        def wrapper() -> Leave:
+            lock.acquire()
+            return function()
+
+        return wrapper
+
+    return decorate
+
+
+def by_decorator(lock: Any) -> Leave:
+    return decorated(lock)(lambda: lock.release)()
+
+
+def passes_back_and_forth(lock: Any) -> Leave:
+    """It holds another lock by a block that it is in the middle of; this one it does not."""
+    with threading.Lock(), threading.Lock():
+        return by_generator(lock)
+
+
+HOLDS: list[Callable[[Any], Leave]] = [
+    by_generator,
+    by_generator_to_its_end,
+    by_context_manager,
+    by_async_generator,
+    by_coroutine,
+    by_exit_stack,
+    by_async_exit_stack,
+    by_acquire,
+    by_enter,
+    by_class,
+    by_condition,
+    by_decorator,
+    passes_back_and_forth,
+]
+
+
+def crossed(scene: Scene, holds: list[Callable[[Any], Leave]], make: Callable[[], Any] = threading.Lock) -> None:
+    """Each of some threads holds what it took in one of these ways, and wants what the next one holds; then another
+    thread leaves all of them."""
+    locks = [make() for _ in holds]
+    leaves: list[Leave | None] = [None] * len(holds)
+    all_hold = standard.Barrier(len(holds))
+    last = scene.chance.randrange(len(holds))
+
+    def sit(i: int) -> None:
+        leaves[i] = holds[i](locks[i])
+        all_hold.wait()
+        other = locks[(i + 1) % len(locks)]
+        if i == last:
+            with other:
+                pass
+        else:
+            holds[i](other)()
+
+    for i in range(len(holds)):
+        scene.play(sit, i)
+    until(lambda: all(lock.statistics().waiting for lock in locks))
+    scene.linger()
+    for leave in leaves:
+        assert leave is not None
+        scene.play(leave)
+    scene.join()
+
+
+def left_by_another_thread(scene: Scene) -> None:
+    crossed(scene, scene.chance.choices(HOLDS, k=scene.chance.randint(2, 4)))
+
+
+def one_of_the_blocks_is_left_by_its_own_thread(scene: Scene) -> None:
+    """Of one lock it is known who will release it, of the other it is not."""
+    held, wanted, both = threading.Lock(), threading.Lock(), standard.Barrier(2)
+    leaves = []
+
+    def in_the_middle() -> None:
+        with held:
+            both.wait()
+            with wanted:
+                pass
+
+    def has_it_left() -> None:
+        leaves.append(scene.chance.choice(HOLDS)(wanted))
+        both.wait()
+        with held:
+            pass
+
+    scene.play(in_the_middle)
+    scene.play(has_it_left)
+    until(lambda: held.statistics().waiting and wanted.statistics().waiting)
+    scene.linger()
+    leaves[0]()
+    scene.join()
+
+
+def requests_of_a_pool(scene: Scene) -> None:
+    """Dependencies that hold a device while their requests last; any thread of the pool begins and ends them."""
+    locks = {"a": threading.Lock(), "b": threading.Lock()}
+
+    @contextlib.contextmanager
+    def device(name: str) -> Iterator[str]:
+        with locks[name]:
+            yield name
+
+    one, two = Worker(scene), Worker(scene)
+    first, second, third, fourth = device("a"), device("b"), device("a"), device("b")
+    one.does(first.__enter__)
+    two.does(second.__enter__)
+    waiting = [two.starts(third.__enter__), one.starts(fourth.__enter__)]
+    scene.linger()
+    for done in (first, second):
+        done.__exit__(None, None, None)
+    assert [each() for each in waiting] == ["a", "b"]
+    for done in (third, fourth):
+        done.__exit__(None, None, None)
+    one.stop()
+    two.stop()
+
+
+def streams_of_a_pool(scene: Scene) -> None:
+    """Each item of a stream is made by the thread of the pool that is free."""
+    locks = [threading.Lock(), threading.Lock()]
+
+    def frames(lock: Any) -> Iterator[int]:
+        with lock:
+            yield from range(3)
+
+    workers = [Worker(scene) for _ in range(4)]
+    running = [frames(lock) for lock in locks]
+    for i, stream in enumerate(running):
+        assert workers[i].does(stream.__next__) == 0
+    queued = [frames(lock) for lock in reversed(locks)]
+    waiting = [workers[i].starts(stream.__next__) for i, stream in enumerate(queued)]
+    scene.linger()
+    for n in (1, 2):
+        for i, stream in enumerate(running):
+            assert workers[2 + (i + n) % 2].does(stream.__next__) == n
+    for stream in running:
+        stream.close()
+    assert [first() for first in waiting] == [0, 0]
+    for stream in queued:
+        stream.close()
+    for worker in workers:
+        worker.stop()
+
+
+# ---------------------------------------------------------------- locks of groups
+
+
+class Room:
+    """For readers, or one writer: the first reader takes it, the last one gives it back. `fair`: who comes passes a
+    turnstile that a writer shuts. `writers_first`: no reader comes in while a writer wants to."""
+
+    def __init__(self, *, fair: bool, writers_first: bool) -> None:
+        self._room, self._counted, self._turnstile = threading.Lock(), threading.Lock(), threading.Lock()
+        self._fair, self._writers_first = fair, writers_first
+        self._readers = self._writers = 0
+        self._writers_counted = threading.Lock()
+
+    def start_to_read(self) -> None:
+        if self._fair or self._writers_first:
+            self._turnstile.acquire()
+        with self._counted:
+            self._readers += 1
+            if self._readers == 1:
+                self._room.acquire()
+        if self._fair or self._writers_first:
+            self._turnstile.release()
+
+    def stop_to_read(self) -> None:
+        with self._counted:
+            self._readers -= 1
+            if self._readers == 0:
+                self._room.release()
+
+    def start_to_write(self) -> None:
+        if self._writers_first:
+            with self._writers_counted:
+                self._writers += 1
+                if self._writers == 1:
+                    self._turnstile.acquire()
+        elif self._fair:
+            self._turnstile.acquire()
+        self._room.acquire()
+
+    def stop_to_write(self) -> None:
+        self._room.release()
+        if self._writers_first:
+            with self._writers_counted:
+                self._writers -= 1
+                if self._writers == 0:
+                    self._turnstile.release()
+        elif self._fair:
+            self._turnstile.release()
+
+
+def rooms_of_readers(scene: Scene) -> None:
+    """Two rooms, read for long by others than the first who came in; the first of each wants to write in the other."""
+    kind = scene.chance.choice([(False, False), (True, False), (False, True)])
+    rooms = [Room(fair=kind[0], writers_first=kind[1]) for _ in range(2)]
+    first, others, done = standard.Barrier(2), standard.Barrier(3), standard.Event()
+    written = []
+
+    def begins(mine: Room, other: Room) -> None:
+        mine.start_to_read()
+        first.wait()
+        others.wait()
+        mine.stop_to_read()
+        other.start_to_write()
+        written.append(other)
+        other.stop_to_write()
+
+    def reads_on() -> None:
+        for room in rooms:
+            room.start_to_read()
+        others.wait()
+        done.wait()
+        for room in rooms:
+            room.stop_to_read()
+
+    scene.play(begins, rooms[0], rooms[1])
+    scene.play(begins, rooms[1], rooms[0])
+    scene.play(reads_on)
+    scene.linger()
+    done.set()
+    scene.join()
+    assert len(written) == 2
+
+
+# ---------------------------------------------------------------- batons, gates, drivers
+
+
+def freed_by_its_driver(scene: Scene) -> None:
+    """An operation takes a device; the driver's thread gives it back when the operation is over."""
+    devices, both = [threading.Lock(), threading.Lock()], standard.Barrier(2)
+
+    def start(device: Any, seconds: float) -> None:
+        device.acquire()
+        timer = standard.Timer(seconds, device.release)
+        scene.threads.append(timer)
+        timer.start()
+
+    def job(first: Any, second: Any) -> None:
+        start(first, scene.seconds)
+        both.wait()
+        start(second, 0.0)
+
+    jobs = [scene.play(job, devices[i], devices[1 - i]) for i in range(2)]
+    for one in jobs:
+        one.join()
+
+
+def ring_of_batons(scene: Scene) -> None:
+    """Each waits until the one before it hands on; the first hand is that of a starter."""
+    batons = [threading.Lock() for _ in range(scene.chance.randint(3, 5))]
+    all_wait = standard.Barrier(len(batons) + 1)
+    for baton in batons:
+        baton.acquire()
+
+    def runs(i: int) -> None:
+        all_wait.wait()
+        batons[i].acquire()
+        batons[(i + 1) % len(batons)].release()
+
+    for i in range(len(batons)):
+        scene.play(runs, i)
+    all_wait.wait()
+    scene.linger()
+    batons[0].release()
+    scene.join()
+
+
+def barrier_of_batons(scene: Scene) -> None:
+    """A barrier as one writes it by hand: each shuts a gate of its own and waits at it; the last to come opens all."""
+    gates = [threading.Lock() for _ in range(3)]
+    shut = standard.Barrier(len(gates) + 1)
+
+    def comes(i: int) -> None:
+        gates[i].acquire()
+        shut.wait()
+        gates[(i + 1) % len(gates)].acquire()
+
+    for i in range(len(gates)):
+        scene.play(comes, i)
+    shut.wait()
+    scene.linger()
+    for gate in gates:
+        gate.release()
+    scene.join()
+
+
+def gate_whose_taker_ended(scene: Scene) -> None:
+    """Nothing is wrong, so nothing is said."""
+    gate = threading.Lock()
+    scene.play(gate.acquire).join()
+    for _ in range(2):
+        scene.play(lambda: (gate.acquire(), gate.release()))
+    until(lambda: gate.statistics().waiting == 2)
+    scene.linger()
+    gate.release()
+    scene.join()
+    scene.wrong += scene.reports
+
+
+def parked(scene: Scene) -> None:
+    """A thread parks at a lock that it took itself, until another one goes on."""
+    park = threading.Lock()
+
+    def parks() -> None:
+        park.acquire()
+        park.acquire()
+
+    scene.play(parks)
+    until(lambda: park.statistics().waiting)
+    scene.linger()
+    park.release()
+    scene.join()
+    scene.wrong += scene.reports
+
+
+# ---------------------------------------------------------------- signal handlers
+
+PROGRAMS = {
+    "the handler releases what its thread waits for": """
+        lock.acquire()
+        at_ticks(LAST, lock.release)
+        lock.acquire()
+    """,
+    "within a with block": """
+        with lock:
+            at_ticks(LAST, lock.release)
+            lock.acquire()
+    """,
+    "the handler releases what an ended thread took": """
+        taker = threading.Thread(target=lock.acquire)
+        taker.start()
+        taker.join()
+        at_ticks(LAST, lock.release)
+        lock.acquire()
+    """,
+    "the thread is parked, and handlers do the work": """
+        lock.acquire()
+        at_ticks(LAST, lambda: os._exit(0))
+        lock.acquire()
+    """,
+    "the handler releases what the threads wait for that the main thread joins": """
+        other, both = threading.Lock(), threading.Barrier(2)
+        def sit(mine, theirs):
+            mine.acquire()
+            both.wait()
+            theirs.acquire()
+        at_ticks(LAST, lock.release, other.release)
+        threads = [threading.Thread(target=sit, args=pair) for pair in ((lock, other), (other, lock))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    """,
+    "the same as the program ends": """
+        other, both = threading.Lock(), threading.Barrier(2)
+        def sit(mine, theirs):
+            mine.acquire()
+            both.wait()
+            theirs.acquire()
+        at_ticks(LAST, lock.release, other.release)
+        for pair in ((lock, other), (other, lock)):
+            threading.Thread(target=sit, args=pair).start()
+    """,
+    "a time-out by a signal ends the wait of one, and so that of the other": """
+        other, both = threading.Lock(), threading.Barrier(2)
+        class TooLong(Exception):
+            pass
+        def give_up():
+            raise TooLong
+        def works():
+            with other:
+                both.wait()
+                with lock:
+                    pass
+        worker = threading.Thread(target=works)
+        worker.start()
+        try:
+            with lock:
+                both.wait()
+                at_ticks(LAST, give_up)
+                with other:
+                    pass
+        except TooLong:
+            pass
+        worker.join()
+    """,
+    "Ctrl-C is what the main thread waits for": """
+        other, both = threading.Lock(), threading.Barrier(2)
+        def sit(mine, theirs):
+            mine.acquire()
+            both.wait()
+            theirs.acquire()
+        threads = [threading.Thread(target=sit, args=pair) for pair in ((lock, other), (other, lock))]
+        for thread in threads:
+            thread.start()
+        print("joins", flush=True)
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            lock.release()
+            other.release()
+        for thread in threads:
+            thread.join()
+    """,
+}
+
+BEGINNING = """
+    import os, signal, sys
+    from kettle import threading
+    from kettle._core import native
+    native.deadlock_policy("raise", {threshold})
+    errors = []
+    threading.excepthook = lambda args: errors.append(args)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    lock = threading.Lock()
+    LAST = 8
+    ticks = 0
+    def at_ticks(n, *calls):
+        def tick(*_):
+            global ticks
+            ticks += 1
+            if ticks == n:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                for call in calls:
+                    call()
+        signal.signal(signal.SIGALRM, tick)
+        signal.setitimer(signal.ITIMER_REAL, {tick}, {tick})
+    def judge():
+        if errors:
+            os.write(2, ("WRONG: " + str(errors)).encode())
+            os._exit(1)
+    import atexit
+    atexit.register(judge)
+"""
+
+
+def plays_a_program(scene: Scene, name: str) -> None:
+    text = BEGINNING.format(threshold=scene.threshold, tick=scene.seconds / 8) + textwrap.indent(
+        textwrap.dedent(PROGRAMS[name]), "    "
+    )
+    command = [sys.executable, "-c", textwrap.dedent(text)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        if "joins" in PROGRAMS[name]:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "joins\n"
+            scene.linger()
+            process.send_signal(2)
+        try:
+            _, said = process.communicate(timeout=LIMIT + scene.seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise AssertionError(f"{name}: hangs") from None
+    reports = said.count("kettle: deadlock")
+    if process.returncode or reports != sum(said.count(words) for words in MAY_HELP):
+        scene.wrong.append(f"{name}: exit status {process.returncode}\n{said}")
+
+
+def helped_by_a_signal_handler(scene: Scene) -> None:
+    plays_a_program(scene, scene.chance.choice([*PROGRAMS]))
+
+
+# ---------------------------------------------------------------- what only looks alike
+
+
+def checked_out_and_in(scene: Scene) -> None:
+    """Connections that one thread checks out, and another checks in."""
+    locks = [threading.Lock() for _ in range(3)]
+    work: Any = standard_queue.SimpleQueue()
+
+    def checks_out(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(6):
+            lock = chance.choice(locks)
+            lock.acquire()
+            work.put(lock)
+
+    def checks_in() -> None:
+        while (lock := work.get()) is not None:
+            time.sleep(scene.seconds / 20)
+            lock.release()
+
+    users = [scene.play(checks_out, scene.chance.getrandbits(32)) for _ in range(4)]
+    scene.play(checks_in)
+    for user in users:
+        user.join()
+    work.put(None)
+
+
+def stripes(scene: Scene) -> None:
+    """A table with a lock for each part; to resize it takes all of them, in their order."""
+    locks, ends = [threading.Lock() for _ in range(6)], time.monotonic() + scene.seconds
+
+    def changes(seed: int) -> None:
+        chance = random.Random(seed)
+        while time.monotonic() < ends:
+            with chance.choice(locks):
+                time.sleep(0.01)
+
+    def resizes() -> None:
+        while time.monotonic() < ends:
+            with contextlib.ExitStack() as stack:
+                for lock in locks:
+                    stack.enter_context(lock)
+                time.sleep(0.05)
+
+    for _ in range(6):
+        scene.play(changes, scene.chance.getrandbits(32))
+    scene.play(resizes)
+
+
+def bridge_to_a_loop(scene: Scene) -> None:
+    """A worker holds the model and waits until the loop has drawn; the loop's thread uses locks of its own."""
+    model, screen = threading.RLock(), threading.Lock()
+    calls: Any = standard_queue.SimpleQueue()
+
+    def loop() -> None:
+        while (call := calls.get()) is not None:
+            with screen:
+                call()
+
+    def works() -> None:
+        for _ in range(2):
+            drawn = threading.Event()
+            with model, model:
+                calls.put(lambda drawn=drawn: (time.sleep(scene.seconds / 4), drawn.set()))
+                drawn.wait()
+
+    scene.play(loop)
+    workers = [scene.play(works) for _ in range(2)]
+    for worker in workers:
+        worker.join()
+    calls.put(None)
+
+
+def long_held(scene: Scene) -> None:
+    """Some work long in a block, and many wait in a line for it, with other locks in hand."""
+    outer, inner = [threading.Lock() for _ in range(4)], threading.Lock()
+
+    def works(i: int) -> None:
+        with outer[i], inner:
+            time.sleep(scene.seconds / 4)
+
+    def waits(i: int) -> None:
+        with outer[i]:
+            pass
+
+    for i in range(4):
+        scene.play(works, i)
+        scene.play(waits, i)
+
+
+def lazy_imports(scene: Scene) -> None:
+    """A module is imported under a lock of the program, in which its import takes the same lock."""
+    application = threading.RLock()
+    modules = ["colorsys", "quopri", "stringprep", "tabnanny", "this_is_none"]
+
+    def imports(name: str) -> None:
+        with application:
+            sys.modules.pop(name, None)
+            time.sleep(scene.seconds / 8)
+            with application, contextlib.suppress(ImportError):
+                __import__(name)
+
+    for name in modules:
+        scene.play(imports, name)
+
+
+def before_a_fork(scene: Scene) -> None:
+    """Locks that were made, and released by another thread or not, before a fork are used on both sides."""
+    program = f"""
+        import os, sys, time
+        from kettle import threading
+        from kettle._core import native
+        native.deadlock_policy("raise", {scene.threshold})
+        locks = [threading.Lock(), threading.RLock(), threading.Lock()]
+        def use():
+            def work(n):
+                for _ in range(3):
+                    with locks[0], locks[1]:
+                        time.sleep({scene.seconds / 8})
+                        with locks[2]:
+                            pass
+            threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        with locks[1]:
+            child = os.fork()
+            if not child:
+                use_of_mine = locks[1]._is_owned()
+                locks[1].release()
+                use()
+                locks[1].acquire()
+                os._exit(not use_of_mine)
+        use()
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(program)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT + 4 * scene.seconds)
+    if result.returncode or result.stderr:
+        scene.wrong.append(f"exit status {result.returncode}: {result.stderr}")
+
+
+def ordered_transfers(scene: Scene) -> None:
+    accounts = [(n, threading.Lock()) for n in range(6)]
+    ends = time.monotonic() + scene.seconds
+
+    def transfers(seed: int) -> None:
+        chance = random.Random(seed)
+        while time.monotonic() < ends:
+            first, second = sorted(chance.sample(range(len(accounts)), 2))
+            with accounts[first][1], accounts[second][1]:
+                time.sleep(0.02)
+
+    for _ in range(8):
+        scene.play(transfers, scene.chance.getrandbits(32))
+
+
+PATTERNS: list[Callable[[Scene], None]] = [
+    left_by_another_thread,
+    one_of_the_blocks_is_left_by_its_own_thread,
+    requests_of_a_pool,
+    streams_of_a_pool,
+    rooms_of_readers,
+    freed_by_its_driver,
+    ring_of_batons,
+    barrier_of_batons,
+    gate_whose_taker_ended,
+    parked,
+    helped_by_a_signal_handler,
+    checked_out_and_in,
+    stripes,
+    bridge_to_a_loop,
+    long_held,
+    lazy_imports,
+    before_a_fork,
+    ordered_transfers,
+]
+
+
+def replay(seconds: float, chance: random.Random, threshold: float, say: Callable[[str], None]) -> dict[str, int]:
+    """Plays patterns at random until the time is over, and `say`s what was wrong. How often each was played."""
+    ends, played = time.monotonic() + seconds, dict.fromkeys((pattern.__name__ for pattern in PATTERNS), 0)
+    while time.monotonic() < ends:
+        for pattern in chance.sample(PATTERNS, len(PATTERNS)):
+            if time.monotonic() >= ends:
+                break
+            seed = chance.getrandbits(32)
+            for wrong in play(pattern, chance.uniform(8, 30) * threshold, random.Random(seed), threshold):
+                say(f"{pattern.__name__}, seed {seed}, in process {os.getpid()}: {wrong}")
+            played[pattern.__name__] += 1
+    return played
