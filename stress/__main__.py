@@ -4,6 +4,7 @@ ten million mutated messages; and stray writes into the shared memory.
     python -m stress                         everything: 10,000 kills around queues and locks, 1,000 in pools; deadlocks
     python -m stress pool                    only this part
     SEED=7 KILLS=500 python -m stress        as `make stress SEED=7 KILLS=500` does
+    PATTERNS=3600 python -m stress           right programs that look like deadlocks for an hour, not two minutes
     python -m stress pool --help             what else can be chosen
 
 The last line of each part says whether anything was lost, torn, doubled, wrong or left behind; if so, the exit code
