@@ -52,6 +52,13 @@ stress: ## Thousands of random kills, millions of mutated messages, seeded; minu
 	@ci/build.sh $(VENV)
 	@$(BIN)/python -m stress
 
+# ONLY="janus pykka" chooses among them.
+.PHONY: others
+others: ## The test suites of other projects, each plainly and under `kettle run`; an hour, and some hundred MB from PyPI
+	@ci/venv.sh $(PYTHON) $(VENV)
+	@ci/build.sh $(VENV)
+	@$(BIN)/python -m others $(ONLY)
+
 .PHONY: loom
 loom: ## Every interleaving of the core's algorithms, for small cases; a minute
 	@ci/loom.sh

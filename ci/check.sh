@@ -5,7 +5,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=$1/bin
-mapfile -t python_code < <(ls -d python tests examples benches stress ci 2>/dev/null)
+mapfile -t python_code < <(ls -d python tests examples benches stress others ci 2>/dev/null)
 failed=()
 
 check() {

@@ -1,0 +1,1 @@
+"""The test suites of other projects, plainly and under `kettle run`."""

@@ -1,0 +1,89 @@
+"""Which projects are tried, what their tests need, and where they may differ under `kettle run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["PACKAGES", "Package"]
+
+
+@dataclass(frozen=True)
+class Package:
+    """One project, whose source distribution has its tests.
+
+    known: tests that may fail under `kettle run` alone, as patterns of `fnmatch` for their names, and why.
+    """
+
+    name: str
+    version: str
+    requirements: list[str]
+    arguments: list[str]
+    known: dict[str, str] = field(default_factory=dict)
+    #: In minutes, for one run.
+    limit: float = 15
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}-{self.version}"
+
+
+# The small ones first.
+PACKAGES = [
+    Package("readerwriterlock", "1.0.10", ["pytest>=8"], ["tests"]),
+    Package("janus", "2.0.0", ["pytest>=8,<9", "pytest-asyncio>=0.25", "pytest-codspeed>=3"], ["tests"]),
+    Package("pykka", "4.5.0", ["pytest>=8", "pytest-mock>=3.14"], ["tests"]),
+    # Some of its files are programs, which pytest cannot import.
+    Package(
+        "dill",
+        "0.4.1",
+        ["pytest>=8"],
+        ["dill/tests", "-o", "pythonpath=dill/tests", "--continue-on-collection-errors"],
+    ),
+    Package(
+        "anyio",
+        "4.16.0",
+        [
+            *("pytest>=9", "pytest-mock>=3.14", "pytest-timeout>=2.4", "hypothesis>=4.18", "blockbuster>=1.5.29"),
+            *("psutil>=5.9", "trustme>=1", "truststore>=0.9.1", "uvloop>=0.22", "trio>=0.32"),
+        ],
+        ["tests", "-m", "not network"],
+    ),
+    Package(
+        "starlette",
+        "1.10.0",
+        [
+            *("pytest>=9.1", "pytest-codspeed>=4.1", "httpx2[zstd]>=2", "blockbuster>=1.5.23", "trio>=0.34"),
+            *(
+                "importlib-metadata>=9",
+                "opentelemetry-sdk>=1.44",
+                "itsdangerous",
+                "jinja2",
+                "python-multipart",
+                "pyyaml",
+            ),
+        ],
+        ["tests"],
+    ),
+    Package(
+        "fastapi",
+        "0.165.0",
+        [
+            *("pytest>=9,<9.2", "pytest-codspeed>=4.3", "pytest-timeout>=2.4", "httpx>=0.23,<1", "httpx2>=2"),
+            *("anyio[trio]>=4.1", "dirty-equals>=0.9", "flask>=3,<4", "inline-snapshot>=0.21", "a2wsgi>=1.9,<=2"),
+            *("pwdlib[argon2]>=0.2.1", "pyjwt>=2.9", "pyyaml", "sqlmodel>=0.0.31", "strawberry-graphql>=0.200"),
+            *("typer>=0.26", "python-multipart", "jinja2", "email-validator", "orjson", "ujson", "itsdangerous"),
+            *("pydantic-settings>=2", "pydantic-extra-types>=2", "uvicorn[standard]", "fastapi-cli[standard]"),
+            *("opentelemetry-sdk>=1.44", "opentelemetry-instrumentation-fastapi>=0.65b0", "sentry-sdk>=2.70"),
+            *("opentelemetry-exporter-otlp-proto-http>=1.44", "logfire>=5.1", "python-slugify>=8"),
+        ],
+        ["tests", "--ignore=tests/benchmarks"],
+        limit=40,
+    ),
+    Package(
+        "sqlalchemy",
+        "2.1.9",
+        ["pytest>=8,<10", "greenlet>=3", "aiosqlite"],
+        ["test/base", "test/engine", "test/ext/asyncio", "test/sql/test_resultset.py"],
+        limit=40,
+    ),
+]
