@@ -12,6 +12,7 @@ from unittest import mock
 
 import pytest
 
+import kettle.queue
 import kettle.threading as ours
 from test_surface import misfits
 
@@ -314,3 +315,60 @@ def test_threads_of_all_kinds_with_ours_in_place():
         workers = [threading.Thread(target=log.warning, args=("n",)) for _ in range(10)]
         [w.start() for w in workers]; [w.join() for w in workers]
     """) == ["19900", "40425 50", "190"]
+
+
+# ---------------------------------------------------------------------- objects that are made in one step
+
+MADE = {"Lock": ours.Lock, "RLock": ours.RLock, "SimpleQueue": kettle.queue.SimpleQueue}
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_arguments_are_looked_at_all_the_same(make):
+    assert make().name is None and make(name="one").name == "one"
+    if make is not ours.RLock:  # which takes anything
+        for wrong in ({"nam": "one"}, {"name": "one", "more": 2}):
+            with pytest.raises(TypeError):
+                make(**wrong)
+        with pytest.raises(TypeError):
+            make("one")
+
+
+@pytest.mark.parametrize("cls", [ours.RLock, kettle.queue.SimpleQueue])
+def test_methods_that_make_objects_are_called(cls, monkeypatch):
+    called = []
+
+    class WithInit(cls):
+        def __init__(self, *args):
+            called.append(("init", args))
+            super().__init__()
+
+    class WithNew(cls):
+        def __new__(cls, *args):
+            called.append(("new", args))
+            return super().__new__(cls)
+
+        def __init__(self, *args):
+            pass
+
+    class Plain(cls):
+        pass
+
+    class Meta(type):
+        def __call__(cls, *args):
+            called.append(("call", args))
+            return super().__call__()
+
+    class OfMeta(cls, metaclass=Meta):
+        pass
+
+    WithInit(), WithInit(1), WithNew(), WithNew(2), OfMeta(), OfMeta(3)
+    assert called == [("init", ()), ("init", (1,)), ("new", ()), ("new", (2,)), ("call", ()), ("call", (3,))]
+    assert type(Plain()) is Plain and Plain(name="one").name == "one"
+    # Also those that came later.
+    for other in (cls, Plain):
+        monkeypatch.setattr(other, "__init__", lambda self: called.append(type(self)))
+    del called[:]
+    assert type(cls()) is cls and type(Plain()) is Plain
+    assert called == [cls, Plain]
+    monkeypatch.undo()
+    assert type(cls()) is cls and not called[2:]

@@ -152,10 +152,6 @@ class SimpleQueue(_Base[T]):
     It has all that `Queue` has but `queue`, `mutex` and the conditions, and methods to override.
     """
 
-    def __init__(self, *, name: str | None = None) -> None:
-        if name is not None:
-            self.name = name
-
     def _kettle_facts(self) -> Any:
         raise TypeError("cannot pickle 'SimpleQueue' object: use a Queue")
 

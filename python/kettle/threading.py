@@ -131,19 +131,11 @@ if sys.version_info < (3, 13):
     def _refuse(cls: type[_LockClass], *args: object, **kwargs: object) -> _LockClass:
         raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
 
-    _new = native.HeapLock.__new__
-
-    class _Function:
+    class _Function(native.LockMaker):
         # As a function of C, and unlike one of Python, it is no method of a class that has it as an attribute.
 
         __name__ = __qualname__ = "Lock"
         __doc__ = _LockClass.__doc__
-
-        def __call__(self, *, name: str | None = None) -> _LockClass:
-            lock = _new(_LockClass)
-            if name is not None:
-                lock.name = name
-            return lock
 
         def __reduce__(self) -> str:
             return "Lock"
@@ -151,7 +143,7 @@ if sys.version_info < (3, 13):
         def __repr__(self) -> str:
             return f"<function {__name__}.Lock>"
 
-    Lock = _Function()  # type: ignore[assignment, misc]
+    Lock = _Function(_LockClass)  # type: ignore[assignment, misc]
     _LockClass.__new__ = _refuse  # type: ignore[method-assign, assignment]
 
 

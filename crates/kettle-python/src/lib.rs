@@ -69,7 +69,7 @@ mod _native {
     #[pymodule_export]
     use super::memory::{Cell, Lease, SharedBytes};
     #[pymodule_export]
-    use super::methods::quicken;
+    use super::methods::{LockMaker, quicken};
     #[pymodule_export]
     use super::methods::scopes::is_guarded;
     #[pymodule_export]

@@ -14,6 +14,7 @@ pub(crate) mod calls;
 pub(crate) mod descriptors;
 mod frames;
 pub(crate) mod lifetimes;
+mod making;
 pub(crate) mod numbers;
 mod objects;
 mod ours;
@@ -31,6 +32,7 @@ use pyo3::{PyClass, PyTypeInfo};
 
 pub(crate) use attached::{Attached, AttachedLock};
 pub(crate) use frames::Site;
+pub(crate) use making::LockMaker;
 pub(crate) use ours::{Called, Ours, learn_layout};
 pub(crate) use threads::Exclusive;
 
@@ -79,6 +81,7 @@ pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyTyp
         install::<Semaphore>(&cls)?;
     } else if cls.is_subclass_of::<ObjectQueue>()? {
         objects::install(&cls)?;
+        making::install::<ObjectQueue>(&cls);
     } else if cls.is_subclass_of::<Cell>()? {
         let doc = c"get_lock($self, /)\n--\n\nThe lock.";
         put::<Cell>(

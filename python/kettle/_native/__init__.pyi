@@ -307,6 +307,12 @@ class HeapExclusive(HeapWaitable):
     def _kettle_made(self) -> tuple[str, int | None] | None:
         """The file and line where it was made."""
 
+class LockMaker:
+    """Makes locks of a class that is not to be called."""
+
+    def __new__(cls, kind: type[HeapLock]) -> Self: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
 class HeapLock(HeapExclusive):
     def __init__(self, *, name: str | None = None) -> None: ...
 
@@ -474,6 +480,7 @@ class ObjectQueue:
     is for that module alone."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def __init__(self, *, name: str | None = None) -> None: ...
     maxsize: int
     unfinished_tasks: int
     is_shutdown: bool

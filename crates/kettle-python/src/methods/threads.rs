@@ -4,7 +4,7 @@ use pyo3::ffi::{self, PyMethodDefPointer};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::{ENTER_DOC, EXIT_DOC, Method, Quick, answer, general, object, put, put_all, this};
+use super::{ENTER_DOC, EXIT_DOC, Method, Quick, answer, general, making, object, put, put_all, this};
 use crate::threads::condition::Condition;
 use crate::threads::event::Event;
 use crate::threads::lock::{Lock, RLock};
@@ -15,9 +15,11 @@ pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<bool> {
     if cls.is_subclass_of::<Lock>()? {
         super::install::<Lock>(cls)?;
         install_locked::<Lock>(cls)?;
+        making::install::<Lock>(cls);
     } else if cls.is_subclass_of::<RLock>()? {
         super::install::<RLock>(cls)?;
         install_locked::<RLock>(cls)?;
+        making::install::<RLock>(cls);
     } else if cls.is_subclass_of::<Semaphore>()? {
         super::install::<Semaphore>(cls)?;
     } else if cls.is_subclass_of::<Event>()? {

@@ -36,6 +36,7 @@ use crate::door::wait_outside;
 use crate::errors;
 use crate::methods::{AttachedLock, Called, Ours, calls};
 use crate::queue::queue_statistics;
+use crate::threads::set_name;
 use compare::Comparisons;
 pub(crate) use limit::replaced_clock;
 use limit::{Clock, Limit};
@@ -232,7 +233,7 @@ impl ObjectQueue {
 impl ObjectQueue {
     /// The parameters are for `__init__`: a subclass may have others of its own.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(*, name=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             body: LocalQueue::new(Order::Fifo, 0),
@@ -241,6 +242,12 @@ impl ObjectQueue {
             calls: Ours::new(),
             calls_others: AtomicBool::new(false),
         }
+    }
+
+    /// Of one that has no bound and no order.
+    #[pyo3(signature = (*, name=None))]
+    fn __init__(slf: &Bound<'_, Self>, name: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        set_name(slf, name)
     }
 
     /// What `__init__` does.

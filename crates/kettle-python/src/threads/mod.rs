@@ -109,7 +109,7 @@ fn key<T>(body: &T) -> u32 {
 }
 
 /// The `name=` of a primitive is an attribute like any other: a subclass may use it for something else.
-fn set_name(object: &Bound<'_, PyAny>, name: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+pub(crate) fn set_name(object: &Bound<'_, PyAny>, name: Option<Bound<'_, PyAny>>) -> PyResult<()> {
     match name {
         Some(name) => object.setattr(intern!(object.py(), "name"), name),
         None => Ok(()),
