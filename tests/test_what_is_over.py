@@ -348,6 +348,68 @@ def test_an_idle_thread_keeps_nothing_of_its_last_task(given):
             assert given.is_gone()
 
 
+class InAWorker:
+    """A function of a map, as a worker gets it."""
+
+    _made: list[weakref.ref] = []
+
+    def __reduce__(self):
+        return InAWorker._make, ()
+
+    @classmethod
+    def _make(cls):
+        made = cls()
+        cls._made.append(weakref.ref(made))
+        return made
+
+    def __call__(self, item):
+        return os.getpid()
+
+    @classmethod
+    def alive(cls, _=None):
+        return len(cls._made), sum(ref() is not None for ref in cls._made)
+
+
+@pytest.mark.parametrize("way", ["map", "imap", "executor"])
+def test_a_worker_process_forgets_the_function_of_a_map(way):
+    context = multiprocessing.get_context("fork")
+    if way == "executor":
+        with ProcessPoolExecutor(1, context) as executor:
+            list(executor.map(InAWorker(), range(3)))
+            assert executor.submit(InAWorker.alive).result(LIMIT) == (1, 0)
+    else:
+        with context.Pool(1) as pool:
+            list(getattr(pool, way)(InAWorker(), range(3)))
+            assert pool.apply(InAWorker.alive) == (1, 0)
+            # By another map; both need their own.
+            first, second = (pool.imap(InAWorker(), range(3)) for _ in range(2))
+            assert len({*first, *second}) == 1
+            assert list(pool.imap(InAWorker.alive, [0])) == [(3, 0)]
+
+
+def test_an_idle_worker_process_forgets_the_function_of_a_map(tmp_path):
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert len(pool.map(Leaving(str(tmp_path)), range(100), 1)) == 100
+        # Which is seen by nothing but its end.
+        deadline = time.monotonic() + LIMIT
+        while not any(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert {int(path.name) for path in tmp_path.iterdir()} <= {worker.pid for worker in pool._pool}
+        assert any(tmp_path.iterdir())
+
+
+class Leaving:
+    def __init__(self, path):
+        self._path, self._home = path, os.getpid()
+
+    def __call__(self, item):
+        return item
+
+    def __del__(self):
+        if os.getpid() != self._home:
+            open(f"{self._path}/{os.getpid()}", "w").close()
+
+
 # ---------------------------------------------------------------------- destructors
 
 

@@ -69,9 +69,9 @@ mod _native {
     #[pymodule_export]
     use super::memory::{Cell, Lease, SharedBytes};
     #[pymodule_export]
-    use super::methods::{LockMaker, quicken};
-    #[pymodule_export]
     use super::methods::scopes::is_guarded;
+    #[pymodule_export]
+    use super::methods::{LockMaker, quicken};
     #[pymodule_export]
     use super::objects::{ObjectQueue, replaced_clock};
     #[pymodule_export]

@@ -50,6 +50,9 @@ pub(super) trait Crew: Send + Sync {
     /// Somebody who does not wait wants to know of a result; or, if it is not `urgent`, wants work to go on.
     fn call_deputy(&self, urgent: bool);
 
+    /// A job is over, and not known any more.
+    fn has_ended(&self, _: &Job) {}
+
     /// Takes a job back; false if it is too late.
     fn cancel(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool>;
 
@@ -130,6 +133,7 @@ pub(super) trait Crew: Send + Sync {
     fn conclude(&self, py: Python<'_>, job: &Arc<Job>) -> Concluded {
         let ledger = self.ledger();
         lock(py, &ledger.live).remove(&job.number);
+        self.has_ended(job);
         let (mut leavings, has_bar) = job.take_leavings(py);
         leavings.went_quietly(py);
         let mut concluded = Concluded { wakes: true, leavings, callback: None, result: Ok(()) };

@@ -136,7 +136,14 @@ impl Processes {
                 }
             })?;
             match stood_in {
-                None => continue,
+                None => {
+                    if let Some(step) = self.try_step() {
+                        // If there is no memory to tell them now, they are told of the next one.
+                        let _ = self.forget_what_is_over(py);
+                        drop(step);
+                    }
+                    continue;
+                }
                 Some(None) if self.gone.is_done() => return Ok(()),
                 Some(None) => continue,
                 Some(Some(())) => {}

@@ -19,7 +19,7 @@ mod send;
 mod worker;
 mod workers;
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ pub(super) struct Processes {
     lead: Lead,
     dismissed: AtomicBool,
     false_starts: FalseStarts,
+    /// Workers may know the function of a map that is over.
+    has_forgettable: AtomicBool,
     gone: Arc<Waiter>,
 }
 
@@ -124,6 +126,12 @@ impl Crew for Processes {
 
     fn call_deputy(&self, urgent: bool) {
         self.lead.call_deputy(urgent);
+    }
+
+    fn has_ended(&self, job: &Job) {
+        if !job.is_call {
+            self.has_forgettable.store(true, Ordering::SeqCst);
+        }
     }
 
     fn cancel(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool> {
@@ -213,6 +221,7 @@ impl PoolCrew {
             has_panicked: AtomicBool::new(false),
             dismissed: AtomicBool::new(false),
             false_starts: FalseStarts::default(),
+            has_forgettable: AtomicBool::new(false),
             gone: Arc::new(Waiter::default()),
         });
         Ok(CrewHandle::of(&crew).add_subclass(Self { crew }))

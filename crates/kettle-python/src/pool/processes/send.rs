@@ -62,12 +62,14 @@ impl Processes {
         let Some(work) = job.work(py) else { return Ok(()) };
         match work {
             Work::Call { function, args, kwds } => {
+                self.forget_what_is_over(py)?;
                 let triple = (function, args, kwds).into_pyobject(py)?;
                 tasks::with_object_by_value(triple.as_any(), tasks::CALL, 0, job.is_by_value(), sent)
             }
             Work::Items { function, unpacks } => {
                 let (lesson, by_value) = (job.lesson.load(Ordering::Relaxed), job.is_by_value());
                 if !lock(py, &self.supervisor).knows(seat, lesson) {
+                    self.forget_what_is_over(py)?;
                     self.teach(py, seat, lesson, by_value, &function, unpacks)?;
                 }
                 match job.items(py, span) {
@@ -87,21 +89,34 @@ impl Processes {
         function: &Py<PyAny>,
         unpacks: bool,
     ) -> PyResult<()> {
-        let over = {
+        let pair = (function, unpacks).into_pyobject(py)?;
+        tasks::with_object_by_value(pair.as_any(), tasks::JOB, lesson, by_value, |load| {
+            lock(py, &self.supervisor).teach(seat, lesson, load).map_err(errors::out_of_memory)
+        })
+    }
+
+    /// Has workers forget the functions of maps that are over: when they are sent something else, or have had nothing to do
+    /// for a while. To be told of each at once would wake them after every map. Within a step.
+    pub(super) fn forget_what_is_over(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.has_forgettable.load(Ordering::Relaxed) || !self.has_forgettable.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let live: Vec<u64> = {
             let live = lock(py, &self.ledger.live);
-            let live: Vec<u64> = live.values().map(|job| job.lesson.load(Ordering::Relaxed)).collect();
-            lock(py, &self.supervisor).forget(seat, |lesson| !live.contains(&lesson))
+            live.values().map(|job| job.lesson.load(Ordering::Relaxed)).collect()
         };
-        if !over.is_empty() {
+        let taught = lock(py, &self.supervisor).taught();
+        for seat in taught {
+            let over = lock(py, &self.supervisor).forget(seat, |lesson| !live.contains(&lesson));
+            if over.is_empty() {
+                continue;
+            }
             let bytes: Vec<u8> = over.iter().flat_map(|job| job.to_ne_bytes()).collect();
             tasks::with_bytes(tasks::FORGET, 0, &bytes, |load| {
                 lock(py, &self.supervisor).note(seat, load).map_err(errors::out_of_memory)
             })?;
         }
-        let pair = (function, unpacks).into_pyobject(py)?;
-        tasks::with_object_by_value(pair.as_any(), tasks::JOB, lesson, by_value, |load| {
-            lock(py, &self.supervisor).teach(seat, lesson, load).map_err(errors::out_of_memory)
-        })
+        Ok(())
     }
 
     /// These tasks could not be sent. If they are several, it may be one of them: each is tried alone.

@@ -188,6 +188,11 @@ impl<W: Clone> Supervisor<W> {
         Ok(())
     }
 
+    /// The seats whose workers know something of a job.
+    pub fn taught(&self) -> Vec<SeatId> {
+        self.seats.iter().filter(|seat| !seat.known.is_empty()).map(|seat| seat.id).collect()
+    }
+
     /// These jobs will not be taught again: those of them that a worker knew, which it may forget now.
     pub fn forget(&mut self, id: SeatId, mut is_over: impl FnMut(u64) -> bool) -> Vec<u64> {
         let Some(seat) = self.seat(id) else { return Vec::new() };
