@@ -30,7 +30,9 @@ class Package:
 # The small ones first.
 PACKAGES = [
     Package("readerwriterlock", "1.0.10", ["pytest>=8"], ["tests"]),
-    Package("janus", "2.0.0", ["pytest>=8,<9", "pytest-asyncio>=0.25", "pytest-codspeed>=3"], ["tests"]),
+    Package(
+        "janus", "2.0.0", ["pytest>=8,<9", "pytest-asyncio>=0.25", "pytest-codspeed>=3"], ["tests", "-o", "addopts="]
+    ),
     Package("pykka", "4.5.0", ["pytest>=8", "pytest-mock>=3.14"], ["tests"]),
     # Some of its files are programs, which pytest cannot import.
     Package(

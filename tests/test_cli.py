@@ -112,6 +112,17 @@ def test_options_of_the_commands_own_interpreter_stay(write, tmp_path):
     assert result.stdout == "1 ['error'] ['-O', '-I', '-W', 'error', 'program.py'] 1\n", result.stderr
 
 
+def test_the_first_line_of_the_command_is_not_for_the_program(write, tmp_path):
+    """Distributions let their scripts begin with `#!/usr/bin/python3 -sP`."""
+    script = write(f"#!{sys.executable} -sP\nimport sys\nfrom kettle.cli import main\nsys.exit(main())\n", "bin/kettle")
+    script.chmod(0o755)
+    write("import beside, sys; print(sys.flags.safe_path, sys.flags.no_user_site, sys.orig_argv[1:])")
+    write("", "beside.py")
+    result = subprocess.run([script, "run", "program.py"], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path)
+    theirs = python("program.py", cwd=tmp_path)
+    assert result.stdout == theirs.stdout, result.stderr
+
+
 WITHOUT_SITE = """
 import multiprocessing, os, queue, sys
 

@@ -65,9 +65,14 @@ def _die_of_interrupts() -> None:
 def _own_options() -> CommandLine:
     """The options that this interpreter was given, for `python -X dev -m kettle run ...`."""
     try:
-        return CommandLine(sys.orig_argv[1:])
+        own = CommandLine(sys.orig_argv[1:])
     except Mistake:  # a program that embeds Python has options of its own
         return CommandLine([])
+    if own.kind == "":
+        # The first line of an installed script may keep it apart from the user's files. That is not for the program.
+        own.options = [option for option in own.options if option not in ("-E", "-I", "-P", "-s")]
+        own.flags -= set("EIPs")
+    return own
 
 
 def _prepare() -> bool:

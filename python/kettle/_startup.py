@@ -27,8 +27,9 @@ def _wanted() -> str | None:
     """What this interpreter was told: by an option, where `kettle run` started one that ignores its environment."""
     by_option = sys._xoptions.pop("kettle", None)
     if isinstance(by_option, str):
-        place = sys.orig_argv.index(f"kettle={by_option}")
-        del sys.orig_argv[place - 1 : place + 1]
+        if (word := f"kettle={by_option}") in sys.orig_argv:
+            place = sys.orig_argv.index(word)
+            del sys.orig_argv[place - 1 : place + 1]
         return by_option
     return None if sys.flags.ignore_environment else os.environ.get("KETTLE_INSTALL")
 
