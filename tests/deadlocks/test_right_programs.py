@@ -15,7 +15,10 @@ import kettle
 import kettle.multiprocessing as multiprocessing
 from kettle import threading
 
-from .patterns import HOLDS, PATTERNS, PROGRAMS, Scene, crossed, play, plays_a_program
+from .holds import HOLDS
+from .patterns import PATTERNS, crossed
+from .programs import PROGRAMS, plays_a_program
+from .scene import Scene, play
 
 THRESHOLD = 0.05
 LONG = 20 * THRESHOLD
