@@ -14,6 +14,7 @@ import pytest
 
 import kettle.queue
 import kettle.threading as ours
+from kettle._core import native
 from test_surface import misfits
 
 LIMIT = 60
@@ -372,3 +373,8 @@ def test_methods_that_make_objects_are_called(cls, monkeypatch):
     assert called == [cls, Plain]
     monkeypatch.undo()
     assert type(cls()) is cls and not called[2:]
+
+
+def test_attributes_are_where_the_core_looks():
+    """Else everything is right all the same, and slower."""
+    assert native.is_layout_known()

@@ -71,7 +71,7 @@ mod _native {
     #[pymodule_export]
     use super::methods::scopes::is_guarded;
     #[pymodule_export]
-    use super::methods::{LockMaker, quicken};
+    use super::methods::{LockMaker, is_layout_known, quicken};
     #[pymodule_export]
     use super::objects::{ObjectQueue, replaced_clock};
     #[pymodule_export]

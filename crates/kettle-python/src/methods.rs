@@ -22,7 +22,6 @@ pub(crate) mod scopes;
 mod threads;
 
 use std::ffi::CStr;
-use std::mem::ManuallyDrop;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyMethodDef, PyMethodDefPointer};
@@ -33,7 +32,7 @@ use pyo3::{PyClass, PyTypeInfo};
 pub(crate) use attached::{Attached, AttachedLock};
 pub(crate) use frames::Site;
 pub(crate) use making::LockMaker;
-pub(crate) use ours::{Called, Ours, learn_layout};
+pub(crate) use ours::{Called, Ours, is_layout_known, learn_layout, nothing_else};
 pub(crate) use threads::Exclusive;
 
 use crate::lock::{Lock, RLock};
@@ -162,9 +161,9 @@ unsafe fn this<'a, T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sy
 /// # Safety
 /// The interpreter is attached, and `slf` is an object that stays for as long as the result is used.
 #[inline(always)]
-unsafe fn object<'py>(slf: *mut ffi::PyObject) -> ManuallyDrop<Bound<'py, PyAny>> {
-    // SAFETY: as promised. The reference is that of `slf`, which is not ours to give up.
-    unsafe { ManuallyDrop::new(Bound::from_owned_ptr(Python::assume_attached(), slf)) }
+unsafe fn object<'a>(slf: &'a *mut ffi::PyObject) -> &'a Bound<'a, PyAny> {
+    // SAFETY: as promised. The reference is that of `slf`.
+    unsafe { Bound::ref_from_ptr(Python::assume_attached(), &*(&raw const *slf).cast()) }
 }
 
 /// Answers a call from C; NULL with an exception set if `body` panics.
@@ -299,7 +298,7 @@ unsafe extern "C" fn exit<T: Quick>(
     unsafe {
         answer(|| {
             let this = this::<T>(slf);
-            if nargs <= 3 && this.leaves_by_itself(&object(slf)) && this.give_back() {
+            if nargs <= 3 && this.leaves_by_itself(object(&slf)) && this.give_back() {
                 return ffi::Py_NewRef(ffi::Py_None());
             }
             general::<T>("__exit__", slf, args, nargs, std::ptr::null_mut())

@@ -179,6 +179,10 @@ def quicken(cls: _T) -> _T:
     """A class decorator: gives a subclass of a lock or its kin methods of its own for the hottest calls, which the
     interpreter reaches faster than a base's."""
 
+def is_layout_known() -> bool:
+    """Whether the interpreter keeps the attributes of objects where the core looks for them; else each object is taken
+    for one that has some, which costs some time."""
+
 class Semaphore(Primitive):
     def __new__(
         cls, value: int = 1, *, bounded: bool = False, robust: bool = False, name: str | None = None

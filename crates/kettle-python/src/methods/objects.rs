@@ -106,8 +106,8 @@ unsafe fn put_now<const WAITS: bool>(slf: *mut ffi::PyObject, item: *mut ffi::Py
 unsafe fn is_ours<const WAITS: bool>(slf: *mut ffi::PyObject) -> bool {
     // SAFETY: as promised; the interpreter is attached, since it called us.
     unsafe {
-        let (queue, object) = (this::<ObjectQueue>(slf), object(slf));
-        queue.keeps_no_house(&object) && (WAITS || queue.is_called_directly(&object))
+        let (queue, object) = (this::<ObjectQueue>(slf), object(&slf));
+        if WAITS { queue.keeps_no_house(object) } else { queue.is_called_directly(object) }
     }
 }
 

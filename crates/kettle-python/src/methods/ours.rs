@@ -6,10 +6,10 @@
 //!
 //! A class has a version, which its interpreter changes with every change of the class or of one of its bases. The
 //! version for which it was found that nothing was replaced is kept in the object, so that ordinarily one comparison
-//! tells. An object has a dictionary only after an attribute of its own was set; where that is kept is learned once, from
-//! an object of which it is known.
+//! tells. Attributes of its own an object has rarely; whether it has any tells what stands in front of it. That is no
+//! promise of the interpreter's, so it is tried at the start.
 
-use std::sync::atomic::{AtomicIsize, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -18,51 +18,88 @@ use pyo3::types::{PyDict, PyString, PyType};
 
 use crate::threads::event::Event;
 
-/// Where the interpreter keeps an object's dictionary, NULL if there is none yet: in bytes from the object. Until that
-/// is known it is the place of the class, which is never NULL, so that each object seems to have a dictionary.
-static DICTIONARY: AtomicIsize = AtomicIsize::new(std::mem::offset_of!(ffi::PyObject, ob_type) as isize);
+/// Whether the interpreter keeps the attributes of an object where `seems_to_have_attributes` looks.
+static IS_LAYOUT_KNOWN: AtomicBool = AtomicBool::new(false);
 
-/// As CPython 3.11 to 3.14 have it.
-#[cfg(not(Py_GIL_DISABLED))]
-const EXPECTED: isize = -3 * size_of::<usize>() as isize;
-#[cfg(Py_GIL_DISABLED)]
-const EXPECTED: isize = -(size_of::<usize>() as isize);
-
-/// What stands at `offset` bytes from `object`.
+/// The word that is `words` words in front of `object`.
 ///
 /// # Safety
 /// That is within what was allocated for it.
 #[inline(always)]
-unsafe fn word_at(object: *mut ffi::PyObject, offset: isize) -> *mut ffi::PyObject {
+unsafe fn word_before(object: *mut ffi::PyObject, words: usize) -> *mut u8 {
     // SAFETY: as promised; another thread may write the pointer at the same time, so it is read in one piece.
-    unsafe { std::sync::atomic::AtomicPtr::from_ptr(object.byte_offset(offset).cast()).load(Ordering::Relaxed) }
+    unsafe { AtomicPtr::from_ptr(object.cast::<*mut u8>().sub(words)).load(Ordering::Relaxed) }
 }
 
-/// Learns where objects of classes written in Python, with a native base, have their dictionaries.
+/// How many attributes stand in an array of values: the byte before the last before it.
+///
+/// # Safety
+/// It is one of an object's in CPython 3.11 or 3.12.
+#[cfg(not(Py_3_13))]
+#[inline(always)]
+unsafe fn are_values(values: *mut u8) -> bool {
+    // SAFETY: as promised.
+    unsafe { *values.sub(2) != 0 }
+}
+
+/// Whether an object has attributes, or a dictionary at least, by what stands in front of it.
+///
+/// # Safety
+/// Its class is written in Python, on top of one of ours; the interpreter is CPython 3.11 to 3.14.
+#[inline(always)]
+unsafe fn seems_to_have_attributes(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: in these versions the two words before the collector's two, or one word without a GIL, are for this.
+    unsafe {
+        #[cfg(not(Py_3_12))]
+        {
+            let (dictionary, values) = (word_before(object, 3), word_before(object, 4));
+            !dictionary.is_null() || !values.is_null() && are_values(values)
+        }
+        // One or the other; of values, the address less one.
+        #[cfg(all(Py_3_12, not(Py_3_13)))]
+        {
+            let either = word_before(object, 3);
+            !either.is_null() && (either.addr() & 1 == 0 || are_values(either.add(1)))
+        }
+        // Values are only in objects that have nothing else in them, so not in ours.
+        #[cfg(Py_3_13)]
+        {
+            !word_before(object, if cfg!(Py_GIL_DISABLED) { 1 } else { 3 }).is_null()
+        }
+    }
+}
+
+/// Tries whether attributes are where they are looked for.
 pub(crate) fn learn_layout(py: Python<'_>) -> PyResult<()> {
     if !(py.version_info() >= (3, 11) && py.version_info() < (3, 15)) {
         return Ok(());
     }
-    let bases = (py.get_type::<Event>(),);
-    let probe = py.get_type::<PyType>().call1(("Probe", bases, PyDict::new(py)))?.call0()?;
-    // SAFETY: in these versions three words at least are in front of an object that the collector knows and whose class
-    // has a dictionary, or one without a GIL.
-    let before = unsafe { word_at(probe.as_ptr(), EXPECTED) };
+    let class = py.get_type::<PyType>().call1(("Probe", (py.get_type::<Event>(),), PyDict::new(py)))?;
+    let (probe, other) = (class.call0()?, class.call0()?);
+    // SAFETY: they are of such a class.
+    let has_some = |object: &Bound<'_, PyAny>| unsafe { seems_to_have_attributes(object.as_ptr()) };
+    let before = has_some(&probe);
     probe.setattr("x", 1)?;
-    // SAFETY: as above.
-    let after = unsafe { word_at(probe.as_ptr(), EXPECTED) };
-    if before.is_null() && after == probe.getattr("__dict__")?.as_ptr() {
-        DICTIONARY.store(EXPECTED, Ordering::Relaxed);
-    }
+    let after = has_some(&probe);
+    probe.getattr("__dict__")?;
+    let with_dictionary = has_some(&probe);
+    let is_known = !before && after && with_dictionary && !has_some(&other);
+    IS_LAYOUT_KNOWN.store(is_known, Ordering::Relaxed);
     Ok(())
+}
+
+/// Whether attributes are found where they are; else each object is taken for one that has some.
+#[pyfunction]
+pub(crate) fn is_layout_known() -> bool {
+    IS_LAYOUT_KNOWN.load(Ordering::Relaxed)
 }
 
 /// Whether `object` has attributes of its own, or may have.
 #[inline(always)]
 fn has_attributes(object: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: the class is in every object; the other place was found in an object of the same kind, a class written in
-    // Python on top of one of ours.
-    !unsafe { word_at(object.as_ptr(), DICTIONARY.load(Ordering::Relaxed)) }.is_null()
+    // SAFETY: it is of a class in Python on top of one of ours, as all that have the methods that ask for this; such a
+    // one was tried.
+    !IS_LAYOUT_KNOWN.load(Ordering::Relaxed) || unsafe { seems_to_have_attributes(object.as_ptr()) }
 }
 
 /// The version of a class, 0 if it has none now.
@@ -135,6 +172,14 @@ impl Called {
     }
 }
 
+/// What it takes beside the methods.
+type Check = fn(&Bound<'_, PyType>) -> PyResult<bool>;
+
+/// Nothing.
+pub(crate) fn nothing_else(_: &Bound<'_, PyType>) -> PyResult<bool> {
+    Ok(true)
+}
+
 /// What an object remembers of its class: the version in which the methods were ours.
 pub(crate) struct Ours(AtomicU32);
 
@@ -146,27 +191,17 @@ impl Ours {
         Self(AtomicU32::new(NONE))
     }
 
-    /// Whether the class of `object`, which this is part of, has ours.
+    /// Whether the class of `object`, which this is part of, has ours, and what `check` finds in it.
     #[inline(always)]
-    pub(crate) fn in_class(&self, object: &Bound<'_, PyAny>, called: &Called) -> bool {
-        version(object) == self.0.load(Ordering::Relaxed) || self.look(object, called, |class| called.are_native(class))
-    }
-
-    /// As `in_class`, where it takes more than a look at the methods to tell.
-    #[inline(always)]
-    pub(crate) fn in_class_by(
-        &self,
-        object: &Bound<'_, PyAny>,
-        called: &Called,
-        check: impl FnOnce(&Bound<'_, PyType>) -> PyResult<bool>,
-    ) -> bool {
+    pub(crate) fn in_class(&self, object: &Bound<'_, PyAny>, called: &Called, check: Check) -> bool {
         version(object) == self.0.load(Ordering::Relaxed) || self.look(object, called, check)
     }
 
-    /// Whether calling a method of `object`, which this is part of, would call ours.
+    /// The same, and whether the object has none of its own.
     #[inline(always)]
-    pub(crate) fn in_object(&self, object: &Bound<'_, PyAny>, called: &Called) -> bool {
-        self.in_class(object, called) && !(has_attributes(object) && called.are_attributes(object).unwrap_or(true))
+    pub(crate) fn in_object(&self, object: &Bound<'_, PyAny>, called: &Called, check: Check) -> bool {
+        self.in_class(object, called, check)
+            && !(has_attributes(object) && called.are_attributes(object).unwrap_or(true))
     }
 
     /// Whether `class`, of an object that stands before this one, has what `check` finds in it.
@@ -186,16 +221,12 @@ impl Ours {
     }
 
     #[cold]
-    fn look(
-        &self,
-        object: &Bound<'_, PyAny>,
-        called: &Called,
-        check: impl FnOnce(&Bound<'_, PyType>) -> PyResult<bool>,
-    ) -> bool {
+    fn look(&self, object: &Bound<'_, PyAny>, called: &Called, check: Check) -> bool {
         let before = version(object);
         let is_known = before != 0 && called.known.iter().any(|known| known.load(Ordering::Relaxed) == before);
         // What raises in a class of classes is as good as another method: the call itself will say so.
-        if !is_known && !check(&object.get_type()).unwrap_or(false) {
+        let class = object.get_type();
+        if !is_known && !called.are_native(&class).and_then(|native| Ok(native && check(&class)?)).unwrap_or(false) {
             return false;
         }
         // The first look gives a class its version, if it has none.

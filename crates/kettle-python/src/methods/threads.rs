@@ -143,7 +143,7 @@ unsafe extern "C" fn notify(
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
         answer(|| {
-            if nargs == 0 && kwnames.is_null() && this::<Condition>(slf).notify_now(&object(slf), 1) {
+            if nargs == 0 && kwnames.is_null() && this::<Condition>(slf).notify_now(object(&slf), 1) {
                 return ffi::Py_NewRef(ffi::Py_None());
             }
             general::<Condition>("notify", slf, args, nargs, kwnames)
@@ -160,8 +160,8 @@ unsafe extern "C" fn notify_all(
     unsafe {
         answer(|| {
             let condition = this::<Condition>(slf);
-            let object = object(slf);
-            if nargs == 0 && condition.notifies_by_itself(&object) && condition.notify_now(&object, u32::MAX) {
+            let object = object(&slf);
+            if nargs == 0 && condition.notifies_by_itself(object) && condition.notify_now(object, u32::MAX) {
                 return ffi::Py_NewRef(ffi::Py_None());
             }
             general::<Condition>("notify_all", slf, args, nargs, std::ptr::null_mut())

@@ -30,7 +30,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyList, PyTuple, PyType};
 
 use crate::door::wait_outside;
 use crate::errors;
@@ -66,6 +66,11 @@ pub(crate) struct ObjectQueue {
 static CALLS: Called = Called::new(&["put", "get"]);
 /// What `put`, `get` and others call of a class that keeps its own house: see `_kettle_keeps_house`.
 static HOUSE: Called = Called::new(&[]);
+
+/// Whether a class has no methods of its own to handle the container.
+fn leaves_the_house(class: &Bound<'_, PyType>) -> PyResult<bool> {
+    Ok(!class.call_method0(intern!(class.py(), "_kettle_keeps_house"))?.is_truthy()?)
+}
 
 /// A parameter that is taken for true or false, as the standard library does: `block=0` is common.
 struct Truth(bool);
@@ -203,17 +208,15 @@ impl ObjectQueue {
 
     /// Whether the container is the core's to handle, as far as the class is concerned: then whether it is, the core
     /// says itself. `object` is this one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn keeps_no_house(&self, object: &Bound<'_, PyAny>) -> bool {
-        self.house.in_class_by(object, &HOUSE, |class| {
-            Ok(!class.call_method0(intern!(class.py(), "_kettle_keeps_house"))?.is_truthy()?)
-        })
+        self.house.in_class(object, &HOUSE, leaves_the_house)
     }
 
-    /// Whether `put_nowait` and `get_nowait` do what they do without `put` and `get`. `object` is this one.
-    #[inline]
+    /// The same, and whether `put_nowait` and `get_nowait` do what they do without `put` and `get`. `object` is this one.
+    #[inline(always)]
     pub(crate) fn is_called_directly(&self, object: &Bound<'_, PyAny>) -> bool {
-        self.calls.in_object(object, &CALLS) || !self.calls_others.load(Ordering::Relaxed)
+        self.calls.in_object(object, &CALLS, leaves_the_house) || !self.calls_others.load(Ordering::Relaxed)
     }
 
     /// Makes the items move out if a class has got its own way to handle the container since the queue was made.

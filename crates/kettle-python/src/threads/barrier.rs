@@ -8,8 +8,9 @@ use kettle_core::wait::{EventCount, Scope};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
+use super::condition::has_our_ways;
 use super::{key, set_name};
 use crate::barrier::{Arrival, barrier_methods, number_of_parties, wait_at};
 use crate::door::deadline;
@@ -78,9 +79,7 @@ impl Barrier {
     #[pyo3(signature = (timeout=None))]
     fn wait<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
-        let is_ours = this.ours.in_class_by(slf, &WAYS, |class| {
-            Ok(!class.call_method0(intern!(class.py(), "_kettle_is_different"))?.is_truthy()?)
-        });
+        let is_ours = this.ours.in_class(slf, &WAYS, has_our_ways);
         if this.is_outside() || !is_ours {
             calls::call_method(slf, "_kettle_move_out", ())?;
             return calls::call_method(slf, "_kettle_wait", (timeout,));

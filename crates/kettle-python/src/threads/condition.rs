@@ -7,7 +7,7 @@ use kettle_core::sync::{self, Growing, Heap, Waiter};
 use kettle_core::wait::Door;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::lock::{Lock, RLock};
@@ -15,7 +15,7 @@ use super::{key, wait_for_thread};
 use crate::condition::condition_statistics;
 use crate::deadlock::Numbered;
 use crate::door::deadline;
-use crate::methods::{Called, Ours, Quick, calls};
+use crate::methods::{Called, Ours, Quick, calls, nothing_else};
 
 /// What `notify_all` calls.
 static NOTIFY: Called = Called::new(&["notify"]);
@@ -262,6 +262,11 @@ impl Condition {
     }
 }
 
+/// Whether a class comes and goes, or leaves and takes its lock, in our way.
+pub(super) fn has_our_ways(class: &Bound<'_, PyType>) -> PyResult<bool> {
+    Ok(!class.call_method0(intern!(class.py(), "_kettle_is_different"))?.is_truthy()?)
+}
+
 impl Condition {
     #[inline]
     fn is_outside(&self) -> bool {
@@ -269,11 +274,9 @@ impl Condition {
     }
 
     /// Whether the class leaves and takes the lock in our way. `object` is this one.
-    #[inline]
+    #[inline(always)]
     fn has_our_ways(&self, object: &Bound<'_, PyAny>) -> bool {
-        self.ways.in_class_by(object, &WAYS, |class| {
-            Ok(!class.call_method0(intern!(class.py(), "_kettle_is_different"))?.is_truthy()?)
-        })
+        self.ways.in_class(object, &WAYS, has_our_ways)
     }
 
     /// Makes the waiters move out if the class has ways of its own.
@@ -285,9 +288,9 @@ impl Condition {
     }
 
     /// Whether `notify_all` does without a call of `object.notify()`. `object` is this one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn notifies_by_itself(&self, object: &Bound<'_, PyAny>) -> bool {
-        self.ours.in_object(object, &NOTIFY)
+        self.ours.in_object(object, &NOTIFY, nothing_else)
     }
 
     fn wait_inside(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {

@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::{Truth, key, wait_for_thread};
 use crate::door::deadline;
-use crate::methods::{Called, Ours, Quick, calls};
+use crate::methods::{Called, Ours, Quick, calls, nothing_else};
 use crate::primitive::{Waitable, waitable};
 use crate::semaphore::semaphore_statistics;
 
@@ -121,7 +121,7 @@ impl Semaphore {
         _value: Option<&Bound<'_, PyAny>>,
         _traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        if slf.get().ours.in_object(slf, &RELEASE) {
+        if slf.get().ours.in_object(slf, &RELEASE, nothing_else) {
             return Self::release(slf, 1);
         }
         calls::call_method(slf, "release", ()).map(drop)
@@ -211,9 +211,9 @@ impl Quick for Semaphore {
     fn is_simply_taken(&self) -> bool {
         !self.is_outside()
     }
-    #[inline]
+    #[inline(always)]
     fn leaves_by_itself(&self, object: &Bound<'_, PyAny>) -> bool {
-        self.ours.in_object(object, &RELEASE)
+        self.ours.in_object(object, &RELEASE, nothing_else)
     }
 }
 
