@@ -330,8 +330,8 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
     @classmethod
     def _kettle_is_different(cls) -> bool:
         """Whether a class has its own way to leave and to take the lock."""
-        own = (cls._release_save, cls._acquire_restore, cls._is_owned)
-        return own != (Condition._release_save, Condition._acquire_restore, Condition._is_owned)
+        ways = (cls._release_save, cls._acquire_restore, cls._is_owned)
+        return any(way is not ours for way, ours in zip(ways, cls._kettle_ways, strict=True))
 
     def _kettle_must_be_held(self, caller: str) -> None:
         if not self._is_owned():
@@ -363,6 +363,8 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
     @Hook
     def _is_owned(self) -> bool:
         return self._kettle_is_owned()
+
+    _kettle_ways: Any = (_release_save.method, _acquire_restore.method, _is_owned.method)
 
     _kettle_sibling = "kettle.multiprocessing.Condition"
 

@@ -884,3 +884,36 @@ def test_attributes_of_a_subclass_between_processes(get, kind):
     elif kind[1] != "Barrier":
         with made:
             pass
+
+
+def test_a_pool_applies_by_its_own_method(get):
+    cls = get("multiprocessing.pool", "ThreadPool")
+    seen = []
+
+    class Traced(cls):
+        def apply_async(self, *args, **kwargs):
+            seen.append(args)
+            return super().apply_async(*args, **kwargs)
+
+    with Traced(1) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+    with cls(1) as pool:
+        pool.apply_async = Mock()
+        pool.apply(abs, (-2,))
+        assert pool.apply_async.mock_calls[0] == call(abs, (-2,), {})
+        del pool.apply_async
+        with patch.object(cls, "apply_async") as patched:
+            pool.apply(abs, (-3,))
+        assert patched.mock_calls[0] == call(abs, (-3,), {})
+        assert pool.apply(abs, (-4,)) == 4
+    assert seen == [(abs, (-1,), {})]
+
+
+def test_a_way_of_the_lock_that_is_put_into_the_class(get):
+    cls = get("threading", "Condition")
+    condition = cls(lock_of(get))
+    with condition:
+        condition.notify()
+    with patch.object(cls, "_is_owned", return_value=True):
+        condition.notify()
+        cls(lock_of(get)).notify_all()

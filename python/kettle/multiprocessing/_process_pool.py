@@ -124,6 +124,10 @@ class Pool(_standard.Pool):
         task_timeout: in seconds, from when it begins; then its worker is ended and TaskTimeout raised.
         retries: how often it is begun again when its worker dies. Raises WorkerDied when that is used up.
         """
+        if getattr(self.apply_async, "__func__", None) is not _apply_async:
+            # A subclass, or a test, has another one, which the standard library would call.
+            extra = {"task_timeout": task_timeout, "retries": retries}
+            return self.apply_async(func, args, kwds, **{name: value for name, value in extra.items() if value}).get()
         return self._call(func, args, kwds, task_timeout, retries)._get_or_cancel()
 
     def apply_async(  # type: ignore[override]
@@ -376,6 +380,9 @@ class Pool(_standard.Pool):
         counts as none of the `workers` any more), `jobs` that are not over; and of tasks so far: `done`, `failed`, and
         those whose worker `died`, `retried`, `timed_out`, `cancelled`."""
         return self._crew.statistics()
+
+
+_apply_async = Pool.apply_async
 
 
 def _end(crew: native.PoolCrew, deputy: threading.Thread) -> None:
