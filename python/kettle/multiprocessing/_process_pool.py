@@ -126,8 +126,9 @@ class Pool(_standard.Pool):
         """
         if getattr(self.apply_async, "__func__", None) is not _apply_async:
             # A subclass, or a test, has another one, which the standard library would call.
-            extra = {"task_timeout": task_timeout, "retries": retries}
-            return self.apply_async(func, args, kwds, **{name: value for name, value in extra.items() if value}).get()
+            given = {"task_timeout": task_timeout, "retries": retries}
+            extra: dict[str, Any] = {name: value for name, value in given.items() if value}
+            return self.apply_async(func, args, kwds, **extra).get()
         return self._call(func, args, kwds, task_timeout, retries)._get_or_cancel()
 
     def apply_async(  # type: ignore[override]
