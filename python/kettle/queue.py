@@ -221,8 +221,7 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
     def __init__(self, maxsize: int = 0, *, name: str | None = None) -> None:
         if name is not None:
             self.name = name
-        self._kettle_begin(self._kettle_order, maxsize)
-        if self._kettle_keeps_house():
+        if self._kettle_begin(self._kettle_order, maxsize):
             self._kettle_move_into(_Outside(None))
         if self._kettle_outside is not None:
             self._init(maxsize)

@@ -501,8 +501,9 @@ class ObjectQueue:
     def join(self) -> None: ...
     def shutdown(self, immediate: bool = False) -> None: ...
     def statistics(self) -> Any: ...
-    def _kettle_begin(self, order: str, maxsize: object) -> None:
-        """What `__init__` does; `order` is "fifo", "lifo" or "priority"."""
+    def _kettle_begin(self, order: str, maxsize: object) -> bool:
+        """What `__init__` does; `order` is "fifo", "lifo" or "priority". Says whether the class has its own way to
+        handle the container."""
 
     @property
     def _kettle_outside(self) -> Any:

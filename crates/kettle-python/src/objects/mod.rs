@@ -253,17 +253,18 @@ impl ObjectQueue {
         set_name(slf, name)
     }
 
-    /// What `__init__` does.
-    fn _kettle_begin(&self, py: Python<'_>, order: &str, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// What `__init__` does. Says whether the class has its own way to handle the container.
+    fn _kettle_begin(slf: &Bound<'_, Self>, order: &str, maxsize: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let (py, this) = (slf.py(), slf.get());
         let order = match order {
             "fifo" => Order::Fifo,
             "lifo" => Order::Lifo,
             "priority" => Order::Priority,
             other => return Err(PyValueError::new_err(format!("there is no order {other:?}"))),
         };
-        drop(self.body.reset(py.into(), order, bound(maxsize)?));
-        self.calls_others.store(true, Ordering::Relaxed);
-        Ok(())
+        drop(this.body.reset(py.into(), order, bound(maxsize)?));
+        this.calls_others.store(true, Ordering::Relaxed);
+        Ok(!this.keeps_no_house(slf))
     }
 
     /// Puts `item`, waiting for room if there is none: for ever, or for `timeout` seconds, or not at all if `block` is
