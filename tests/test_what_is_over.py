@@ -228,6 +228,16 @@ def test_calls_of_a_pool(make, given):
 
 
 @of_pools
+def test_the_first_call_with_a_callback(make, given):
+    """For which a thread is started."""
+    for _ in range(10):
+        with make() as pool:
+            result = pool.apply_async(length, (given(),), callback=print)
+            assert outcome(result) == 8
+            assert given.alive() == 0
+
+
+@of_pools
 def test_maps_of_a_pool(make, given):
     with make() as pool:
         for chunksize in (None, 1, 3):

@@ -73,14 +73,23 @@ class _Callbacks:
         self._has_ended = False
 
     def put(self, callback: Callable[[Any], object], value: Any, job: Any) -> None:
+        # The thread comes first: to wait for its start lets others run, who shall not find the job over before we
+        # have let go of what it was given.
+        self._provide()
         self._queue.put((callback, value, job))
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pool-callbacks", daemon=self.daemon)
-                self._thread.start()
-                if self._has_ended:
-                    # Nobody will end it later.
-                    self._take_thread()
+        # It may have been ended before it came to this entry.
+        self._provide()
+        if self._has_ended:
+            # Nobody else will end it.
+            self.end()
+
+    def _provide(self) -> None:
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    thread = threading.Thread(target=self._run, name="pool-callbacks", daemon=self.daemon)
+                    thread.start()
+                    self._thread = thread
 
     def _run(self) -> None:
         while (entry := self._queue.get()) is not None:
