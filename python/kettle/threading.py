@@ -422,6 +422,11 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
             waiters.remove(next(waiter for waiter in waiters if type(waiter) is _WaitsInside))
         return waiters
 
+    def _at_fork_reinit(self) -> None:
+        super()._at_fork_reinit()
+        if self._kettle_is_outside():
+            vars(self)["_waiters"].clear()
+
     def _kettle_wait(self, timeout: float | None) -> bool:
         return _standard.Condition.wait(self, timeout)
 

@@ -5,6 +5,7 @@ import copy
 import importlib
 import io
 import logging.handlers
+import os
 import pickle
 import sys
 import threading
@@ -385,6 +386,21 @@ def test_those_who_wait_when_permits_move_out_may_give_up(get):
     semaphore.release(2)
     assert semaphore._value == 2 and semaphore.acquire(False) and semaphore.acquire(False)
     assert not semaphore.acquire(False)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_has_none_who_wait(get):
+    semaphore = get("threading", "Semaphore")(0)
+    waiting = Waiting(2, semaphore.acquire)
+    child = os.fork()
+    if child == 0:
+        semaphore.release()
+        well = semaphore._cond is not None and semaphore.acquire(False)
+        semaphore.release(2)
+        os._exit(0 if well and semaphore._value == 2 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    semaphore.release(2)
+    assert waiting.end() == [True, True]
 
 
 def test_many_threads_while_permits_move_out(get):

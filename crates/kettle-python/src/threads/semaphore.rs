@@ -1,9 +1,10 @@
 //! `Semaphore` and `BoundedSemaphore`.
 
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kettle_core::sync::{self, Heap};
+use kettle_core::sys::process;
 use kettle_core::wait::{EventCount, Patience, Scope};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
@@ -28,8 +29,7 @@ pub(crate) struct Semaphore {
     body: sync::Semaphore,
     bounded: AtomicBool,
     is_outside: AtomicBool,
-    /// How many threads are about to wait here, or wait.
-    inside: AtomicU32,
+    inside: Count,
     ours: Ours,
 }
 
@@ -42,7 +42,7 @@ impl Semaphore {
             body: sync::Semaphore::new(1, sync::Semaphore::MAX),
             bounded: AtomicBool::new(false),
             is_outside: AtomicBool::new(false),
-            inside: AtomicU32::new(0),
+            inside: Count::default(),
             ours: Ours::new(),
         }
     }
@@ -77,7 +77,7 @@ impl Semaphore {
             return Ok(false);
         }
         // Counted before the last look at where the permits are: who moves them out counts after saying so.
-        let waiter = this.come_in();
+        let waiter = this.inside.come_in();
         if this.is_outside() {
             drop(waiter);
             return calls::call_method(slf, "_kettle_acquire", (blocking.0, timeout))?.is_truthy();
@@ -157,7 +157,7 @@ impl Semaphore {
 
     /// How many threads wait here, as they did before the permits moved out.
     fn _kettle_inside(&self) -> u32 {
-        self.inside.load(Ordering::SeqCst)
+        self.inside.get()
     }
 
     /// Hands `n` permits to those who wait here.
@@ -171,12 +171,44 @@ impl Semaphore {
     }
 }
 
+/// How many threads of this process wait here, or are about to: the number, with the process above it. A forked child has
+/// none of its parent's threads.
+#[derive(Default)]
+struct Count(AtomicU64);
+
+impl Count {
+    /// What the word of none is in this process.
+    fn none() -> u64 {
+        u64::from(process::id()) << 32
+    }
+
+    fn get(&self) -> u32 {
+        let none = Self::none();
+        let word = self.0.load(Ordering::SeqCst);
+        if word >> 32 == none >> 32 { word as u32 } else { 0 }
+    }
+
+    fn change(&self, by: impl Fn(u64) -> u64) {
+        let none = Self::none();
+        let changed = |word: u64| Some(by(if word >> 32 == none >> 32 { word } else { none }));
+        // It never refuses.
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, changed);
+    }
+
+    fn come_in(&self) -> Inside<'_> {
+        self.change(|word| word + 1);
+        Inside(self, process::id())
+    }
+}
+
 /// A thread that waits here, or is about to.
-struct Inside<'a>(&'a AtomicU32);
+struct Inside<'a>(&'a Count, u32);
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        if self.1 == process::id() {
+            self.0.change(|word| word - 1);
+        }
     }
 }
 
@@ -184,11 +216,6 @@ impl Semaphore {
     #[inline]
     fn is_outside(&self) -> bool {
         self.is_outside.load(Ordering::SeqCst)
-    }
-
-    fn come_in(&self) -> Inside<'_> {
-        self.inside.fetch_add(1, Ordering::SeqCst);
-        Inside(&self.inside)
     }
 }
 
