@@ -61,6 +61,7 @@ PACKAGES = [
                 "itsdangerous",
                 "jinja2",
                 "python-multipart",
+                "httpx",
                 "pyyaml",
             ),
         ],

@@ -1,5 +1,7 @@
 """How many processors there are to use, in made-up control groups."""
 
+import builtins
+import io
 import os
 import subprocess
 import sys
@@ -166,3 +168,22 @@ def test_affinity(monkeypatch):
 def test_here(monkeypatch):
     monkeypatch.delenv("PYTHON_CPU_COUNT", raising=False)
     assert 1 <= _cpus.usable_cpus() <= len(os.sched_getaffinity(0))
+
+
+def test_asking_never_waits(monkeypatch):
+    """An event loop makes its executor in its own thread, where tools look for calls that may block."""
+    read = os.read
+
+    def read_at_once(descriptor, length):
+        assert not os.get_blocking(descriptor)
+        return read(descriptor, length)
+
+    def refuse(*arguments, **options):
+        raise AssertionError(f"a call that may block: {arguments}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "read", read_at_once)
+        for place, name in [(builtins, "open"), (io, "open"), (os.path, "abspath"), (os, "stat"), (os, "getcwd")]:
+            patched.setattr(place, name, refuse)
+        usable = _cpus.usable_cpus()
+    assert usable == _cpus.usable_cpus()

@@ -40,12 +40,24 @@ def directories(controller: str, root: str = "/") -> list[list[str]]:
 
 
 def read(path: str) -> str:
-    """What is in a small file; nothing if it cannot be read."""
+    """What is in a small file; nothing if it cannot be read.
+
+    The kernel makes these files while they are read, so this never waits, and O_NONBLOCK says so to tools which look
+    whether an event loop's thread does: there the loop makes its executor, which asks how many processors there are.
+    """
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        parts = []
+        while part := os.read(file, 1 << 16):
+            parts.append(part)
+        return b"".join(parts).decode(errors="replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(file)
 
 
 def _own_groups(text: str, controller: str) -> tuple[str | None, str | None]:
@@ -66,9 +78,10 @@ def _own_groups(text: str, controller: str) -> tuple[str | None, str | None]:
 def _relative(group: str, mounted: str) -> list[str]:
     """The way from what is mounted, which is the directory `mounted` of the hierarchy, to `group`. A container may see
     its own group mounted and be told a name that leads nowhere: then the mount is as near as one gets."""
-    inside = os.path.relpath(group, mounted) if group.startswith("/") and mounted.startswith("/") else "."
-    parts = inside.split("/")
-    return [] if parts[0] in (".", "..") else parts
+    if not (group.startswith("/") and mounted.startswith("/")):
+        return []
+    own, top = ([part for part in os.path.normpath(path).split("/") if part] for path in (group, mounted))
+    return own[len(top) :] if own[: len(top)] == top else []
 
 
 def _upwards(top: str, parts: list[str]) -> list[str]:
