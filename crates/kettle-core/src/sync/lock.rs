@@ -24,7 +24,7 @@ use crate::wait::{EventCount, Patience, Stopped, spin_until};
 /// There is no instant at which the lock is held by nobody, so a holder may die anywhere. With
 /// [`OnOwnerDeath::Recover`] whoever finds a dead holder, or a broken lock, takes it over in one compare-exchange.
 ///
-/// *Who leaves it.* Anybody may. Who takes it for a scope (a `with` block, the life of a guard) says that he will leave
+/// *Who leaves it.* Anybody may. Who takes it for a scope (the life of a guard) says that he will leave
 /// it himself at the end of that, and no other for him; the word keeps what he said. That binds nobody: it is for those
 /// who ask whether they wait in vain.
 ///
