@@ -10,14 +10,19 @@ item is taken only between two awaits, no item is either.
                 ▲                    │
                 └── nothing there ───┘
 
-A ring can be missed: its sender may die on the way, or a primitive may have no room for one more doorbell. Hence one
-timer for each hub, running only while somebody waits, that wakes the first of every line five times a second.
+Threads and the coroutines of all loops stand in one line at each primitive: each place has a *ticket* of it. The
+doorbell is left for the ticket of the first place of this loop's line; when its turn comes, no other is served before.
+
+A ring can be missed: its sender, in another process, may die on the way; a primitive may have no room for one more
+doorbell; and a turn may be that of a coroutine of another loop, which is busy. Hence a timer, running only while one of
+these may be so, that wakes the first of such lines five times a second.
 """
 
 import asyncio
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
@@ -38,8 +43,26 @@ class Waitable(Protocol):
 
     @property
     def _kettle_key(self) -> int: ...
-    def _kettle_arm(self, door: int, /) -> object: ...
+    @property
+    def _kettle_rings_surely(self) -> bool: ...
+    def _kettle_arm(self, door: int, ticket: int, /) -> int: ...
     def _kettle_disarm(self, door: int, /) -> object: ...
+    def _kettle_take_ticket(self) -> int: ...
+    def _kettle_enter_line(self, ticket: int, /) -> int: ...
+    def _kettle_leave_line(self, ticket: int, /) -> object: ...
+
+
+REFUSED: Final = 0  # something is reserved for another
+FREE: Final = 1  # whoever comes first may take
+CALLED: Final = 2  # it is this ticket's turn, and the last attempt with it
+
+
+class Turns(NamedTuple):
+    """How to be served in the order of arrival."""
+
+    take_ticket: Callable[[], int]
+    enter: Callable[[int], int]  # before an attempt: REFUSED, CALLED, or neither
+    leave: Callable[[int], object]  # gives the ticket back
 
 
 class Source(NamedTuple):
@@ -47,13 +70,17 @@ class Source(NamedTuple):
 
     key: int  # what the doorbell calls out
     identity: tuple[Any, ...]  # the same for all who wait for the same
-    arm: Callable[[int], object]
+    arm: Callable[[int, int], int]  # for the holder of a ticket; gives the one that counts from now on, 0 without room
     disarm: Callable[[int], object]
+    rings_surely: bool = False
+    turns: Turns | None = None
 
     @classmethod
     def of(cls, primitive: Waitable) -> "Source":
         """That the primitive's non-blocking call may succeed."""
-        return cls(primitive._kettle_key, (id(primitive),), primitive._kettle_arm, primitive._kettle_disarm)
+        turns = Turns(primitive._kettle_take_ticket, primitive._kettle_enter_line, primitive._kettle_leave_line)
+        identity, surely = (id(primitive),), primitive._kettle_rings_surely
+        return cls(primitive._kettle_key, identity, primitive._kettle_arm, primitive._kettle_disarm, surely, turns)
 
 
 async def retry(
@@ -69,16 +96,22 @@ async def retry(
     all who wait. What `attempt` raises passes through.
     """
     await _breathe()
-    result = attempt()
-    if result is not PENDING or (timeout is not None and timeout <= 0):
-        return result
+    is_patient = timeout is None or timeout > 0
+    # Who comes while others wait is served after them.
+    if together or not is_patient or not Hub.waiting or not _hub().has_line(source()):
+        result = attempt()
+        if result is not PENDING or not is_patient:
+            return result
     hub = _hub()
     with hub.in_line(source(), together) as place:
         deadline = None if timeout is None else hub.time() + timeout
         while True:
             # The doorbell is armed: what comes after this attempt wakes us.
-            result = attempt()
-            if result is not PENDING or not await place.sleep(deadline):
+            turn = place.enter()
+            result = PENDING if turn == REFUSED else attempt()
+            if result is PENDING and turn == CALLED:
+                place.join_again()  # another was faster
+            elif result is not PENDING or not await place.sleep(deadline):
                 return result
 
 
@@ -124,9 +157,18 @@ def _hub() -> "Hub":
 class Place:
     """One coroutine's place in a line."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, line: "Line") -> None:
         self._loop = loop
+        self._line = line
         self._future: asyncio.Future[bool] | None = None
+
+    def enter(self) -> int:
+        """To be called before each attempt."""
+        return self._line.enter(self)
+
+    def join_again(self) -> None:
+        """Waits for another turn; look after this."""
+        self._line.arm()
 
     async def sleep(self, deadline: float | None) -> bool:
         """Until woken (True), or until the loop's clock says `deadline` (False)."""
@@ -152,11 +194,70 @@ def _settle(future: "asyncio.Future[bool]", result: bool) -> None:
 
 
 class Line:
-    """Those who wait for one thing, in the order of their coming."""
+    """The coroutines of one loop that wait for one thing, in the order of arrival."""
 
-    def __init__(self, together: bool) -> None:
+    def __init__(self, together: bool, source: Source | None = None, hub: "Hub | None" = None) -> None:
         self.places: dict[Place, None] = {}
+        self.source = source
+        self._turns = None if source is None or together else source.turns
+        self._tickets: deque[int] = deque()  # as many as places, the first one's first
         self._together = together
+        self._hub = hub
+
+    def join(self, place: Place) -> None:
+        """Joins at the end."""
+        self.places[place] = None
+        if self._turns is not None:
+            self._tickets.append(self._turns.take_ticket())
+
+    def leave(self, place: Place) -> None:
+        """Leaves from wherever it stands; those behind it come one ticket further."""
+        is_first = self.is_first(place)
+        del self.places[place]
+        if self._turns is not None:
+            self._turns.leave(self._tickets.popleft() if is_first else self._tickets.pop())
+
+    def is_first(self, place: Place) -> bool:
+        """Whether nobody of this loop stands before it."""
+        return next(iter(self.places)) is place
+
+    def enter(self, place: Place) -> int:
+        """To be called before each attempt of `place`."""
+        if self._turns is None:
+            return FREE
+        if not self.is_first(place):
+            return REFUSED  # the one before wakes it
+        turn = self._turns.enter(self._tickets[0])
+        if turn == REFUSED:
+            # That one may be a coroutine of a loop that is busy.
+            self.look_again()
+        return turn
+
+    def arm(self) -> None:
+        """Leaves the doorbell's number, for the first. Look after this."""
+        source = self.source
+        assert source is not None and self._hub is not None
+        has_room = bool(self._leave_door(source, self._hub.door))
+        if has_room and source.rings_surely:
+            self._hub.unsure.discard(self)
+        else:
+            self._hub.unsure.add(self)
+
+    def _leave_door(self, source: Source, door: int) -> int:
+        while self._tickets:
+            ticket = self._tickets[0]
+            counts = source.arm(door, ticket)
+            if counts in (0, ticket):
+                return counts
+            # That turn is over, and its holder goes on with the next one's.
+            self._tickets.popleft()
+            self._tickets.append(counts)
+        return source.arm(door, 0)
+
+    def look_again(self) -> None:
+        """The next ring may not come."""
+        if self._hub is not None:
+            self._hub.unsure.add(self)
 
     def wake(self) -> None:
         """Wakes all, or the first, who may be on its way already. Never the next one as well: should the first look in
@@ -166,41 +267,63 @@ class Line:
             if not self._together:
                 return
 
+    def wake_first(self) -> None:
+        """Wakes one alone: if that is served, it wakes the others."""
+        for place in self.places:
+            place.wake()
+            return
+
 
 class Hub:
     """All that one event loop waits for."""
+
+    waiting = 0  # lines of all hubs
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
         self.time = loop.time
         self._bell = native.Doorbell()
         self._bell_fd = self._bell.fileno()
-        self._lines: dict[int, dict[tuple[Any, ...], tuple[Source, Line]]] = {}  # by key, then by identity
+        self._lines: dict[int, dict[tuple[Any, ...], Line]] = {}  # by key, then by identity
+        self.unsure: set[Line] = set()  # lines that may miss a ring
         self._fds: dict[tuple[int, str], Line] = {}
         self._timer: asyncio.TimerHandle | None = None
         loop.add_reader(self._bell_fd, self._rung)
+
+    @property
+    def door(self) -> int:
+        """The doorbell's number."""
+        return self._bell.door
+
+    def has_line(self, source: Source) -> bool:
+        """Whether a coroutine of this loop waits for `source`."""
+        return source.identity in self._lines.get(source.key, {})
 
     @contextmanager
     def in_line(self, source: Source, together: bool) -> Iterator[Place]:
         """A place in the line for `source`, which has the doorbell's number meanwhile."""
         loop = self._running()
         lines = self._lines.setdefault(source.key, {})
-        if source.identity not in lines:
-            lines[source.identity] = source, Line(together)
-            source.arm(self._bell.door)
-        line = lines[source.identity][1]
-        place = Place(loop)
-        line.places[place] = None
+        line = lines.get(source.identity)
+        if line is None:
+            line = lines[source.identity] = Line(together, source, self)
+            Hub.waiting += 1
+        place = Place(loop, line)
+        line.join(place)
+        if len(line.places) == 1:
+            line.arm()
         if self._timer is None:
             self._timer = loop.call_later(SLICE, self._tick)
         try:
             yield place
         finally:
-            del line.places[place]
+            line.leave(place)
             if line.places:
+                # The number is the first one's, who may be another now.
+                line.arm()
                 line.wake()
             else:
-                self._drop(source)
+                self._drop(line)
 
     async def ready(self, fd: int, what: str, timeout: float | None) -> bool:
         """Waits in the line of those who wait for `fd`: a loop knows one reader and one writer of it at a time."""
@@ -209,7 +332,7 @@ class Hub:
         if line is None:
             line = self._fds[fd, what] = Line(together=True)
             (loop.add_reader if what == "reader" else loop.add_writer)(fd, line.wake)
-        place = Place(loop)
+        place = Place(loop, line)
         line.places[place] = None
         try:
             return await place.sleep(None if timeout is None else loop.time() + max(timeout, 0.0))
@@ -228,27 +351,28 @@ class Hub:
         assert loop is not None
         return loop
 
-    def _drop(self, source: Source) -> None:
-        """Nobody waits for `source` any more."""
+    def _drop(self, line: Line) -> None:
+        """Nobody waits in `line` any more."""
+        source = line.source
+        assert source is not None
         lines = self._lines[source.key]
         del lines[source.identity]
+        Hub.waiting -= 1
+        self.unsure.discard(line)
         source.disarm(self._bell.door)
         if not lines:
             del self._lines[source.key]
-        for other, _ in lines.values():
+        for other in lines.values():
             # Perhaps another handle of the same primitive, whose number has just been taken away.
-            other.arm(self._bell.door)
+            other.arm()
 
     def _rung(self) -> None:
         keys = self._bell.drain()
         for key in list(self._lines) if keys is None else keys:
-            self._wake(key)
-
-    def _wake(self, key: int) -> None:
-        for source, line in self._lines.get(key, {}).values():
-            # The ring took the number away. It is left again before anybody looks.
-            source.arm(self._bell.door)
-            line.wake()
+            for line in self._lines.get(key, {}).values():
+                # The ring took the number away. It is left again before anybody looks.
+                line.arm()
+                line.wake()
 
     def _renew_bell(self) -> None:
         """The program closed the descriptor. Its number may be that of a file of its own, which the loop may watch."""
@@ -269,7 +393,9 @@ class Hub:
         self._timer = None
         if not self._bell.is_ours():
             self._renew_bell()
-        for key in self._lines:
-            self._wake(key)
+            self.unsure.update(line for lines in self._lines.values() for line in lines.values())
+        for line in list(self.unsure):
+            line.arm()
+            line.wake_first()
         if self._lines:
             self._timer = self._running().call_later(SLICE, self._tick)

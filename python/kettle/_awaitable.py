@@ -40,11 +40,20 @@ class AwaitSet:
     """`await_set`, for an event."""
 
     async def await_set(self: Any, timeout: float | None = None) -> bool:
-        """As `wait`, without blocking the event loop: True once the flag is set, False after `timeout` seconds."""
+        """As `wait`, without blocking the event loop: True once the flag is set, False after `timeout` seconds.
+
+        Also True if it was cleared again before the loop looked.
+        """
         from kettle._aio import PENDING, Source, retry
 
-        is_set = self.is_set
-        return await retry(lambda: Source.of(self), lambda: is_set() or PENDING, timeout, together=True) is not PENDING
+        is_set, version = self.is_set, self._kettle_version
+        before = version()
+
+        def look() -> bool:
+            is_over: bool = is_set() or version() != before or PENDING
+            return is_over
+
+        return await retry(lambda: Source.of(self), look, timeout, together=True) is not PENDING
 
 
 class AwaitNotify:
@@ -77,7 +86,7 @@ class AwaitNotify:
             return Source(
                 self._kettle_key,
                 (id(self), ticket),
-                lambda door: self._kettle_leave_door(ticket, door),
+                lambda door, _: self._kettle_leave_door(ticket, door) or 1,
                 lambda door: None,
             )
 

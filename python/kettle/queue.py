@@ -120,14 +120,21 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
     async def _kettle_retry(
         self, what: int, attempt: Callable[[], R], timeout: float | None, *, together: bool = False
     ) -> R:
-        from kettle._aio import Source, retry
+        from kettle._aio import Source, Turns, retry
 
         def source() -> Source:
+            turns = Turns(
+                lambda: self._kettle_take_ticket(what),
+                lambda ticket: self._kettle_enter_line(what, ticket),
+                lambda ticket: self._kettle_leave_line(what, ticket),
+            )
             return Source(
                 self._kettle_key(),
                 (id(self), what),
-                lambda door: self._kettle_arm(what, door),
+                lambda door, ticket: self._kettle_arm(what, door, ticket),
                 lambda door: self._kettle_disarm(what, door),
+                rings_surely=True,
+                turns=turns,
             )
 
         return await retry(source, attempt, timeout, together=together)

@@ -4,12 +4,12 @@
 //! `tests/loom.rs` explore the very code that ships.
 
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+pub use loom::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering, fence};
 #[cfg(loom)]
 pub use model::{AtomicU32, AtomicU64, let_loads_count};
 
 #[cfg(not(loom))]
-pub use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// One turn of a spin loop.
 #[inline]

@@ -37,7 +37,7 @@ fn until(holds: impl Fn() -> bool) {
 fn take<T: Ord + std::fmt::Debug>(queue: &LocalQueue<T>) -> Result<T, Refused<std::convert::Infallible>> {
     let place = queue.line((), Sign::Item);
     loop {
-        match queue.take_now((), &mut ByOrd) {
+        match place.take(&mut ByOrd) {
             Err(Refused::NotNow) => place.waiting().sleep(&patient()).expect("it is not forgotten"),
             other => return other,
         }
@@ -306,11 +306,12 @@ fn all_arrive_once_between_many_threads() {
                     scope.spawn(move || {
                         for n in 0..EACH / 10 {
                             let mut item = producer * EACH + n;
-                            let mut place = None;
-                            while let Err((back, refused)) = queue.put_now((), item, &mut ByOrd) {
+                            let Err((back, _)) = queue.put_now((), item, &mut ByOrd) else { continue };
+                            item = back;
+                            let place = queue.line((), Sign::Room);
+                            while let Err((back, refused)) = place.put(item, &mut ByOrd) {
                                 assert_eq!(refused, Refused::NotNow);
                                 item = back;
-                                let place = place.get_or_insert_with(|| queue.line((), Sign::Room));
                                 place.waiting().sleep(&patient()).expect("it is not forgotten");
                             }
                         }

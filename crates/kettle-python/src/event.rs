@@ -57,6 +57,11 @@ impl Event {
         errors::in_time(wait_outside(py, deadline(true, timeout), |p| body.wait::<Processes>(p))?)
     }
 
+    /// Changes whenever it is set or cleared.
+    fn _kettle_version(&self) -> u32 {
+        self.body.version()
+    }
+
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         event_statistics(py, &self.body.statistics())
     }

@@ -5,7 +5,7 @@ use kettle_core::deadlock::Wanted;
 use kettle_core::shared::Processes;
 use kettle_core::sync::{self, Acquired, LockError, OnOwnerDeath};
 use kettle_core::sys::Owner;
-use kettle_core::wait::{Deadline, EventCount, Patience};
+use kettle_core::wait::{Deadline, EventCount, Line, Patience};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -199,7 +199,10 @@ macro_rules! exclusive {
                 self.is_free_for_me()
             }
             fn events(&self) -> &EventCount {
-                self.body.freed()
+                self.body.freed().events()
+            }
+            fn line(&self) -> Option<&Line> {
+                Some(self.body.freed())
             }
             fn call(&self) -> u32 {
                 primitive::key(&self.body)

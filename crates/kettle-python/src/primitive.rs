@@ -1,7 +1,7 @@
 //! What all primitives have: a token to travel by, and a way to be waited for without blocking.
 
 use kettle_core::arena::{Body, Handle, Ticket, Token, TokenError, Way};
-use kettle_core::wait::{Door, EventCount, Scope};
+use kettle_core::wait::{self, Admission, Door, EventCount, Line, Scope};
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
@@ -146,14 +146,48 @@ pub(crate) trait Waitable {
         Scope::Shared
     }
 
-    fn arm(&self, door: u64) -> bool {
-        Door::from_bits(door).is_some_and(|d| self.events().leave_door(d.calling(self.call())))
+    /// If those who wait are served in the order of arrival: their line.
+    fn line(&self) -> Option<&Line> {
+        None
+    }
+
+    fn arm(&self, door: u64, ticket: u32) -> u32 {
+        Door::from_bits(door).map_or(0, |d| leave_door(self.events(), self.line(), d.calling(self.call()), ticket))
     }
 
     fn disarm(&self, door: u64) {
         if let Some(d) = Door::from_bits(door) {
             self.events().take_door(d.calling(self.call()), self.scope());
         }
+    }
+}
+
+/// Leaves the door for the holder of a ticket, or (0) without one: gives the ticket that counts from now on, at least 1;
+/// or 0 if there is no room.
+pub(crate) fn leave_door(events: &EventCount, line: Option<&Line>, door: Door, ticket: u32) -> u32 {
+    match (line, wait::Ticket::from_number(ticket)) {
+        (Some(line), Some(ticket)) => line.leave_door(door, ticket).map_or(0, wait::Ticket::number),
+        _ => events.leave_door(door).into(),
+    }
+}
+
+/// Before the holder of a ticket tries: see [`Line::enter`]. 0 while something is reserved for another, 2 if it was the
+/// caller's turn.
+pub(crate) fn enter(line: Option<&Line>, ticket: u32) -> u8 {
+    let (Some(line), Some(ticket)) = (line, wait::Ticket::from_number(ticket)) else { return 1 };
+    match line.enter(ticket) {
+        Admission::Refused => 0,
+        Admission::Free => 1,
+        Admission::Called => 2,
+    }
+}
+
+/// The holder of a ticket leaves the line; if something is left, the next one is told.
+pub(crate) fn leave(line: Option<&Line>, ticket: u32, scope: Scope, is_ready: impl FnOnce() -> bool) {
+    let (Some(line), Some(ticket)) = (line, wait::Ticket::from_number(ticket)) else { return };
+    line.leave(ticket);
+    if is_ready() {
+        line.pass_on(scope);
     }
 }
 
@@ -167,9 +201,35 @@ macro_rules! waitable {
                 crate::primitive::Waitable::ready(self)
             }
 
-            /// Asks that the doorbell `door` be rung when this may have become ready; False if there is no room.
-            fn _kettle_arm(&self, door: u64) -> bool {
-                crate::primitive::Waitable::arm(self, door)
+            /// Asks that the doorbell `door` be rung when this may have become ready, for the holder of `ticket`. Gives
+            /// the ticket that counts from now on; 0 if there is no room.
+            #[pyo3(signature = (door, ticket=0))]
+            fn _kettle_arm(&self, door: u64, ticket: u32) -> u32 {
+                crate::primitive::Waitable::arm(self, door, ticket)
+            }
+
+            /// A place in the line of those who wait; 0 if there is no line.
+            fn _kettle_take_ticket(&self) -> u32 {
+                crate::primitive::Waitable::line(self).map_or(0, |line| line.take_ticket().number())
+            }
+
+            /// Before the holder of the ticket tries: 0 while something is reserved for another, else 1, or 2 if this was
+            /// its turn: then it leaves its door again, should it find nothing.
+            fn _kettle_enter_line(&self, ticket: u32) -> u8 {
+                crate::primitive::enter(crate::primitive::Waitable::line(self), ticket)
+            }
+
+            /// Gives the ticket back.
+            fn _kettle_leave_line(&self, ticket: u32) {
+                let is_ready = || crate::primitive::Waitable::ready(self);
+                let scope = crate::primitive::Waitable::scope(self);
+                crate::primitive::leave(crate::primitive::Waitable::line(self), ticket, scope, is_ready)
+            }
+
+            /// Whether a ring is never lost, since no process can die on its way to it.
+            #[getter]
+            fn _kettle_rings_surely(&self) -> bool {
+                crate::primitive::Waitable::scope(self) == kettle_core::wait::Scope::Private
             }
 
             /// Takes the door away again.

@@ -8,7 +8,7 @@ use kettle_core::arena::{Block, Handle};
 use kettle_core::queue::{self, GetError, JoinError, Parcel, PutError, Taken};
 use kettle_core::shared::{ArenaStore, place_of};
 use kettle_core::stats::QueueStatistics;
-use kettle_core::wait::{Deadline, EventCount, Patience};
+use kettle_core::wait::{Deadline, EventCount, Line, Patience, Scope};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -343,25 +343,39 @@ impl Queue {
     }
 
     /// As `_kettle_arm`, for those who await `join`.
-    fn _arm_join(&self, door: u64) -> bool {
-        self.door(door).is_some_and(|d| self.body.finished().leave_door(d))
+    #[pyo3(signature = (door, _ticket=0))]
+    fn _arm_join(&self, door: u64, _ticket: u32) -> u32 {
+        self.door(door).is_some_and(|d| self.body.finished().leave_door(d)).into()
     }
 
     fn _disarm_join(&self, door: u64) {
         if let Some(d) = self.door(door) {
-            self.body.finished().take_door(d, kettle_core::wait::Scope::Shared);
+            self.body.finished().take_door(d, Scope::Shared);
         }
     }
 
-    /// As `_kettle_arm`, for those who await room for `put`.
-    fn _arm_space(&self, door: u64) -> bool {
-        self.door(door).is_some_and(|d| self.body.space().leave_door(d))
+    /// As `_kettle_arm`, for those who await room for `put`; so are the four that follow.
+    fn _arm_space(&self, door: u64, ticket: u32) -> u32 {
+        let space = self.body.space();
+        self.door(door).map_or(0, |d| primitive::leave_door(space.events(), Some(space), d, ticket))
     }
 
     fn _disarm_space(&self, door: u64) {
         if let Some(d) = self.door(door) {
-            self.body.space().take_door(d, kettle_core::wait::Scope::Shared);
+            self.body.space().events().take_door(d, Scope::Shared);
         }
+    }
+
+    fn _take_ticket_space(&self) -> u32 {
+        self.body.space().take_ticket().number()
+    }
+
+    fn _enter_space(&self, ticket: u32) -> u8 {
+        primitive::enter(Some(self.body.space()), ticket)
+    }
+
+    fn _leave_space(&self, ticket: u32) {
+        primitive::leave(Some(self.body.space()), ticket, Scope::Shared, || !self.body.is_full());
     }
 
     /// This handle's end: put and get raise ValueError from now on.
@@ -423,7 +437,10 @@ impl Waitable for Queue {
         !self.body.is_empty() || self.body.is_shut()
     }
     fn events(&self) -> &EventCount {
-        self.body.items()
+        self.body.items().events()
+    }
+    fn line(&self) -> Option<&Line> {
+        Some(self.body.items())
     }
     fn call(&self) -> u32 {
         primitive::key(&self.body)

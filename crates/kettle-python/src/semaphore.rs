@@ -6,7 +6,7 @@ use kettle_core::arena::{Handle, Way};
 use kettle_core::shared::Processes;
 use kettle_core::stats::SemaphoreStatistics;
 use kettle_core::sync;
-use kettle_core::wait::{EventCount, Patience};
+use kettle_core::wait::{EventCount, Line, Patience};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -39,6 +39,13 @@ fn number_of_permits(value: i64) -> PyResult<u32> {
 }
 
 impl Permits {
+    fn given(&self) -> &Line {
+        match self {
+            Self::Free(s) => s.given(),
+            Self::Owned(s) => s.given(),
+        }
+    }
+
     fn new(value: i64, bounded: bool, robust: bool) -> PyResult<Self> {
         let value = number_of_permits(value)?;
         if robust {
@@ -218,10 +225,10 @@ impl Waitable for Semaphore {
         self.permits.value() > 0
     }
     fn events(&self) -> &EventCount {
-        match &self.permits {
-            Permits::Free(s) => s.given(),
-            Permits::Owned(s) => s.given(),
-        }
+        self.permits.given().events()
+    }
+    fn line(&self) -> Option<&Line> {
+        Some(self.permits.given())
     }
     fn call(&self) -> u32 {
         match &self.permits {

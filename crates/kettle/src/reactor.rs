@@ -21,7 +21,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use kettle_core::sync::Home;
-use kettle_core::wait::{Doorbell, EventCount, Scope};
+use kettle_core::wait::{self, Admission, Doorbell, EventCount, Scope, Ticket};
 use tokio::io::unix::AsyncFd;
 use tokio::runtime;
 use tokio::sync::Notify;
@@ -35,9 +35,38 @@ const SLICE: Duration = Duration::from_millis(200);
 /// How often to look where nothing rings.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Waits until `attempt` gives something. It is asked now, and whenever `events`, which are at home in `H`, may have
-/// changed that.
-pub(crate) async fn wait_on<H: Home, R>(events: &EventCount, mut attempt: impl FnMut() -> Option<R>) -> R {
+/// Where a task can wait.
+pub(crate) trait Awaited {
+    /// Where it leaves its runtime's door.
+    fn events(&self) -> &EventCount;
+
+    /// If tasks and threads are served there in the order of arrival: their line.
+    fn line(&self) -> Option<&wait::Line>;
+}
+
+impl Awaited for EventCount {
+    fn events(&self) -> &EventCount {
+        self
+    }
+
+    fn line(&self) -> Option<&wait::Line> {
+        None
+    }
+}
+
+impl Awaited for wait::Line {
+    fn events(&self) -> &EventCount {
+        self.events()
+    }
+
+    fn line(&self) -> Option<&wait::Line> {
+        Some(self)
+    }
+}
+
+/// Waits until `attempt` gives something. It is asked now, and whenever what happens at `at`, which is at home in `H`, may
+/// have changed that.
+pub(crate) async fn wait_on<H: Home, R>(at: &impl Awaited, mut attempt: impl FnMut() -> Option<R>) -> R {
     // Whoever always finds something must let the other tasks run all the same.
     tokio::task::coop::consume_budget().await;
     if let Some(r) = attempt() {
@@ -52,12 +81,23 @@ pub(crate) async fn wait_on<H: Home, R>(events: &EventCount, mut attempt: impl F
             }
         }
     };
-    let place = reactor.stand_in_line(events, H::SCOPE);
+    let mut place = reactor.stand_in_line(at.events(), at.line(), H::SCOPE);
     poll_fn(|context| {
         place.remember(context.waker());
-        // The door first, then the look: what happens after the look rings.
-        place.leave_door();
-        attempt().map_or(Poll::Pending, Poll::Ready)
+        loop {
+            // The door first, then the look: what happens after the look rings.
+            place.leave_door();
+            let admission = place.enter();
+            if admission != Admission::Refused
+                && let Some(r) = attempt()
+            {
+                return Poll::Ready(r);
+            }
+            // Where another one was faster, the turn is over, and the door is left for the next one.
+            if admission != Admission::Called {
+                return Poll::Pending;
+            }
+        }
     })
     .await
 }
@@ -113,10 +153,16 @@ impl Reactor {
         Ok(reactor)
     }
 
-    fn stand_in_line<'a>(self: Arc<Self>, events: &'a EventCount, scope: Scope) -> PlaceInLine<'a> {
+    fn stand_in_line<'a>(
+        self: Arc<Self>,
+        events: &'a EventCount,
+        turns: Option<&'a wait::Line>,
+        scope: Scope,
+    ) -> PlaceInLine<'a> {
         let at = std::ptr::from_ref(events).addr();
         let mut lines = lock(&self.lines);
         let was_idle = lines.lines.is_empty();
+        let turn = turns.map(|line| (line, line.take_ticket()));
         let waiter = lines.next_waiter;
         lines.next_waiter += 1;
         let call = lines.call_at(at);
@@ -126,7 +172,7 @@ impl Reactor {
         if was_idle {
             self.work.notify_one();
         }
-        PlaceInLine { reactor: self, events, scope, call, waiter }
+        PlaceInLine { reactor: self, events, turn, scope, call, waiter }
     }
 
     /// Wakes the first in line.
@@ -183,15 +229,24 @@ impl Line {
 struct PlaceInLine<'a> {
     reactor: Arc<Reactor>,
     events: &'a EventCount,
+    turn: Option<(&'a wait::Line, Ticket)>,
     scope: Scope,
     call: u32,
     waiter: u64,
 }
 
 impl PlaceInLine<'_> {
-    fn leave_door(&self) {
-        // Where there is no room for it, the next slice brings a look.
-        self.events.leave_door(self.reactor.bell.door().calling(self.call));
+    /// Where there is no room for it, the next slice brings a look.
+    fn leave_door(&mut self) {
+        let door = self.reactor.bell.door().calling(self.call);
+        match &mut self.turn {
+            Some((line, ticket)) => *ticket = line.leave_door(door, *ticket).unwrap_or(*ticket),
+            None => _ = self.events.leave_door(door),
+        }
+    }
+
+    fn enter(&self) -> Admission {
+        self.turn.map_or(Admission::Free, |(line, ticket)| line.enter(ticket))
     }
 
     fn remember(&self, waker: &Waker) {
@@ -207,6 +262,11 @@ impl PlaceInLine<'_> {
 
 impl Drop for PlaceInLine<'_> {
     fn drop(&mut self) {
+        if let Some((line, ticket)) = self.turn
+            && line.leave(ticket)
+        {
+            line.pass_on(self.scope);
+        }
         let mut lines = lock(&self.reactor.lines);
         let Some(line) = lines.lines.get_mut(&self.call) else { return };
         if let Some(place) = line.place_of(self.waiter) {

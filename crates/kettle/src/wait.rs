@@ -185,23 +185,23 @@ macro_rules! by_events {
 
 by_events! {
     Scope::Shared;
-    Queue<T>, T; |this| !this.body.is_empty() || this.body.is_shut(), this.body.items();
-    JoinableQueue<T>, T; |this| !this.body.is_empty() || this.body.is_shut(), this.body.items();
-    SimpleQueue<T>, T; |this| !this.is_empty(), this.queue().body.items();
-    Lock<T>, T: Plain; |this| this.body().owner().is_none() || this.body().is_broken(), this.body().freed();
-    Semaphore; |this| this.available() > 0, this.body().given();
-    BoundedSemaphore; |this| this.available() > 0, this.body().given();
+    Queue<T>, T; |this| !this.body.is_empty() || this.body.is_shut(), this.body.items().events();
+    JoinableQueue<T>, T; |this| !this.body.is_empty() || this.body.is_shut(), this.body.items().events();
+    SimpleQueue<T>, T; |this| !this.is_empty(), this.queue().body.items().events();
+    Lock<T>, T: Plain; |this| this.body().owner().is_none() || this.body().is_broken(), this.body().freed().events();
+    Semaphore; |this| this.available() > 0, this.body().given().events();
+    BoundedSemaphore; |this| this.available() > 0, this.body().given().events();
     Event; |this| this.is_set(), this.body().changed();
 }
 
 by_events! {
     Scope::Private;
-    threads::Queue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items();
-    threads::LifoQueue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items();
-    threads::PriorityQueue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items();
-    threads::Lock<T>, T; |this| this.guarded().owner().is_none() || this.guarded().is_broken(), this.guarded().freed();
-    threads::Semaphore; |this| this.available() > 0, this.body().given();
-    threads::BoundedSemaphore; |this| this.available() > 0, this.body().given();
+    threads::Queue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items().events();
+    threads::LifoQueue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items().events();
+    threads::PriorityQueue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items().events();
+    threads::Lock<T>, T; |this| this.guarded().owner().is_none() || this.guarded().is_broken(), this.guarded().freed().events();
+    threads::Semaphore; |this| this.available() > 0, this.body().given().events();
+    threads::BoundedSemaphore; |this| this.available() > 0, this.body().given().events();
     threads::Event; |this| this.is_set(), this.body().changed();
 }
 

@@ -98,7 +98,7 @@ class _Base(Parametrized[T]):
 
     async def aput(self, obj: T, timeout: float | None = None) -> None:
         """As `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
-        from kettle._aio import PENDING, Source, retry
+        from kettle._aio import PENDING, Source, Turns, retry
 
         def attempt() -> bool:
             try:
@@ -109,7 +109,8 @@ class _Base(Parametrized[T]):
 
         def room() -> Source:
             items = self._items
-            return Source(items._kettle_key, (id(items), "room"), items._arm_space, items._disarm_space)
+            turns = Turns(items._take_ticket_space, items._enter_space, items._leave_space)
+            return Source(items._kettle_key, (id(items), "room"), items._arm_space, items._disarm_space, turns=turns)
 
         if await retry(room, attempt, timeout) is PENDING:
             raise Full

@@ -11,7 +11,7 @@ use crate::crash_point;
 use crate::damage::{self, What};
 use crate::sync::Home;
 use crate::unwind::OnUnwind;
-use crate::wait::{Patience, Stopped, spin_until};
+use crate::wait::{Patience, Place as InLine, Prepared, Stopped, spin_until};
 
 /// Why no message was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,36 +82,43 @@ impl Queue {
     /// # Errors
     /// See [`GetError`].
     pub fn get<S: Store>(&self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Taken<S::Block>, GetError> {
-        let mut waited = false;
+        let mut place: Option<InLine<'_>> = None;
         loop {
-            if !self.is_empty() {
+            let is_admitted = || self.items.admits(place.as_ref().map(InLine::ticket));
+            if !self.is_empty() && is_admitted() {
                 let hold = match lock::<S::Home>(&self.head_lock, patience) {
                     Ok(hold) => hold,
                     Err(why) => {
-                        if waited {
-                            self.items.notify_one(S::Home::SCOPE);
+                        if place.take().is_some() {
+                            self.items.pass_on(S::Home::SCOPE);
                         }
                         return Err(why.into());
                     }
                 };
+                let room = if self.maxsize() == 0 { Prepared::Open } else { self.space.prepare() };
                 let taken = self.take::<S>(bytes);
                 crash_point("queue.get.before-unlock");
                 drop(hold);
                 match taken {
-                    Ok(None) => {}
+                    Ok(None) => self.space.withdraw(room),
                     Ok(Some(taken)) => {
                         crash_point("queue.get.before-notify");
                         if self.maxsize() != 0 {
-                            self.space.notify_after_fence(1, S::Home::SCOPE);
+                            self.space.notify_prepared(room, 1, S::Home::SCOPE);
                         }
-                        if waited && !self.is_empty() {
-                            self.items.notify_one(S::Home::SCOPE);
+                        if let Some(place) = place {
+                            place.leave(false);
+                            if !self.is_empty() {
+                                self.items.pass_on(S::Home::SCOPE);
+                            }
                         }
                         return Ok(taken);
                     }
                     Err(trouble) => {
+                        self.space.withdraw(room);
+                        drop(place);
                         // The message stays, and somebody else may be able to take it.
-                        self.items.notify_one(S::Home::SCOPE);
+                        self.items.pass_on(S::Home::SCOPE);
                         return Err(trouble.into());
                     }
                 }
@@ -122,15 +129,16 @@ impl Queue {
                 if self.is_empty() {
                     return Err(GetError::ShutDown);
                 }
-                continue;
+                if is_admitted() {
+                    continue;
+                }
             }
             let some = || (!self.is_empty() || self.is_shut()).then_some(());
-            if patience.may_wait() && spin_until(|| some().is_some()) {
+            if patience.may_wait() && spin_until(|| some().is_some() && is_admitted()) {
                 continue;
             }
-            self.items.wait_for(patience, S::Home::SCOPE, some, || None)?;
-            // The wake-up that may have come to us stands for one message; if there are more, it is passed on.
-            waited = true;
+            // The wake-up that may come to us stands for one message; if there are more, it is passed on.
+            place.get_or_insert_with(|| self.items.join(S::Home::SCOPE)).wait_for(patience, some, || None)?;
         }
     }
 

@@ -38,7 +38,7 @@ use crate::damage::{self, What};
 use crate::stats::QueueStatistics;
 use crate::sync::{Home, Lock, OnOwnerDeath};
 use crate::sys::descriptor::DescriptorLost;
-use crate::wait::{EventCount, Patience, Stopped};
+use crate::wait::{EventCount, Line, Patience, Stopped};
 use chunk::{Chunk, Cursor};
 use consumers::Consumers;
 use weight::Bytes;
@@ -175,12 +175,12 @@ pub struct Queue {
     tail_chunk: AtomicU64,
     maxsize: AtomicU32,
     state: AtomicU32,
-    items: EventCount,
+    items: Line,
 
     head_lock: Lock,
     head: AtomicU64,
     head_chunk: AtomicU64,
-    space: EventCount,
+    space: Line,
     bytes_got: Bytes,
     finished: EventCount,
     bytes_put: Bytes,
@@ -206,11 +206,11 @@ impl Queue {
             tail_chunk: AtomicU64::new(0),
             maxsize: AtomicU32::new(maxsize),
             state: AtomicU32::new(if joinable { JOINABLE } else { 0 }),
-            items: EventCount::new(),
+            items: Line::new(),
             head_lock: Lock::new(OnOwnerDeath::Recover),
             head: AtomicU64::new(0),
             head_chunk: AtomicU64::new(0),
-            space: EventCount::new(),
+            space: Line::new(),
             bytes_got: Bytes::none(),
             finished: EventCount::new(),
             bytes_put: Bytes::none(),
@@ -308,12 +308,12 @@ impl Queue {
     }
 
     /// Where getters wait.
-    pub fn items(&self) -> &EventCount {
+    pub fn items(&self) -> &Line {
         &self.items
     }
 
     /// Where putters wait.
-    pub fn space(&self) -> &EventCount {
+    pub fn space(&self) -> &Line {
         &self.space
     }
 

@@ -7,7 +7,7 @@ use crate::atomics::Ordering;
 use crate::crash_point;
 use crate::damage::What;
 use crate::sync::Home;
-use crate::wait::{Patience, Stopped, spin_until};
+use crate::wait::{Patience, Place as InLine, Stopped, spin_until};
 
 /// Why a message was not put. It is handed back.
 #[derive(Debug)]
@@ -46,13 +46,14 @@ impl Queue {
         parcel: Parcel<'b, S>,
         patience: &Patience<'_>,
     ) -> Result<(), PutError<Parcel<'b, S>>> {
-        let mut waited = false;
+        let mut place: Option<InLine<'_>> = None;
         loop {
+            let is_admitted = || self.space.admits(place.as_ref().map(InLine::ticket));
             let hold = match lock::<S::Home>(&self.tail_lock, patience) {
                 Ok(hold) => hold,
                 Err(stopped) => {
-                    if waited {
-                        self.space.notify_one(S::Home::SCOPE);
+                    if place.take().is_some() {
+                        self.space.pass_on(S::Home::SCOPE);
                     }
                     return Err(PutError::stopped(parcel, stopped));
                 }
@@ -60,17 +61,23 @@ impl Queue {
             if self.is_shut() {
                 return Err(PutError::ShutDown(parcel));
             }
-            if !self.is_full() {
+            if !self.is_full() && is_admitted() {
+                let item = self.items.prepare();
                 let result = self.append(me, parcel);
                 crash_point("queue.put.before-unlock");
                 drop(hold);
                 if result.is_ok() {
                     crash_point("queue.put.before-notify");
                     // The unlock was a sequentially consistent exchange, after the commit.
-                    self.items.notify_after_fence(1, S::Home::SCOPE);
+                    self.items.notify_prepared(item, 1, S::Home::SCOPE);
+                } else {
+                    self.items.withdraw(item);
                 }
-                if waited && !self.is_full() {
-                    self.space.notify_one(S::Home::SCOPE);
+                if let Some(place) = place {
+                    place.leave(false);
+                    if !self.is_full() {
+                        self.space.pass_on(S::Home::SCOPE);
+                    }
                 }
                 return result.map_err(|(parcel, trouble)| match trouble {
                     Trouble::Exhausted(e) => PutError::Exhausted(parcel, e),
@@ -79,14 +86,14 @@ impl Queue {
             }
             drop(hold);
             let room = || (!self.is_full() || self.is_shut()).then_some(());
-            if patience.may_wait() && spin_until(|| room().is_some()) {
+            if patience.may_wait() && spin_until(|| room().is_some() && is_admitted()) {
                 continue;
             }
-            if let Err(stopped) = self.space.wait_for(patience, S::Home::SCOPE, room, || None) {
+            // The wake-up that may come to us stands for one place; if there are more, it is passed on.
+            let place = place.get_or_insert_with(|| self.space.join(S::Home::SCOPE));
+            if let Err(stopped) = place.wait_for(patience, room, || None) {
                 return Err(PutError::stopped(parcel, stopped));
             }
-            // The wake-up that may have come to us stands for one place; if there are more, it is passed on.
-            waited = true;
         }
     }
 

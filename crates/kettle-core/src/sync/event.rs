@@ -41,6 +41,11 @@ impl Event {
         self.word.load(Ordering::SeqCst) & SET != 0
     }
 
+    /// A number that changes with each change of the flag: who finds another one than before was woken in between.
+    pub fn version(&self) -> u32 {
+        self.word.load(Ordering::SeqCst)
+    }
+
     /// Puts it up. May be called from a signal handler.
     #[inline]
     pub fn set<H: Home>(&self) {

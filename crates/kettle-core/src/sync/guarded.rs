@@ -10,7 +10,7 @@ use std::thread;
 use super::{Acquired, Heap, Holder, Lock, LockError, OnOwnerDeath, ReentrantLock, ResetError};
 use crate::stats::LockStatistics;
 use crate::sys::Owner;
-use crate::wait::{EventCount, Patience};
+use crate::wait::{Line, Patience};
 
 /// A [`Lock`] of this process, and the value that only its holder can see.
 ///
@@ -234,7 +234,7 @@ macro_rules! both {
             }
 
             /// Where those wait who want it.
-            pub fn freed(&self) -> &EventCount {
+            pub fn freed(&self) -> &Line {
                 let $this = self;
                 $lock.freed()
             }

@@ -7,7 +7,7 @@ use crate::damage::{self, What};
 use crate::stats::LockStatistics;
 use crate::sys::Owner;
 use crate::unwind::OnUnwind;
-use crate::wait::{EventCount, Patience, Stopped, spin_until};
+use crate::wait::{Line, Patience, Stopped, spin_until};
 
 /// Mutual exclusion whose word names the holder.
 ///
@@ -34,7 +34,7 @@ use crate::wait::{EventCount, Patience, Stopped, spin_until};
 #[derive(Debug)]
 pub struct Lock {
     word: AtomicU64,
-    freed: EventCount,
+    freed: Line,
     policy: AtomicU32,
     contended: AtomicU32,
     deaths: AtomicU32,
@@ -98,7 +98,7 @@ impl Lock {
     pub fn new(policy: OnOwnerDeath) -> Self {
         Self {
             word: AtomicU64::new(0),
-            freed: EventCount::new(),
+            freed: Line::new(),
             policy: AtomicU32::new(policy as u32),
             contended: AtomicU32::new(0),
             deaths: AtomicU32::new(0),
@@ -143,7 +143,7 @@ impl Lock {
 
     #[inline(always)]
     fn take_if_free(&self, mine: u64) -> bool {
-        self.word.compare_exchange(0, mine, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        self.freed.admits(None) && self.word.compare_exchange(0, mine, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// Takes the lock, waiting as long as `patience` allows.
@@ -186,16 +186,27 @@ impl Lock {
         self.contended.fetch_add(1, Ordering::Relaxed);
         if !patience.may_wait() {
             // Somebody who does not wait is told of a death as well: it will never be free for him.
-            return attempt().or_else(inherit).unwrap_or(Err(Stopped::TimedOut.into()));
+            let taken = if self.freed.admits(None) { attempt() } else { None };
+            return taken.or_else(inherit).unwrap_or(Err(Stopped::TimedOut.into()));
         }
-        if patience.may_spin() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) {
+        if patience.may_spin() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) && self.freed.admits(None) {
             if let Some(r) = attempt() {
                 return r;
             }
         }
-        let result = self.freed.wait_for(patience, H::SCOPE, attempt, inherit);
+        let result = match inner {
+            // Of what is held for moments, whoever is awake may have the next one: no waiter would notice its turn.
+            true => self.freed.events().wait_for(patience, H::SCOPE, attempt, inherit),
+            false => self.freed.wait_for(patience, H::SCOPE, attempt, inherit),
+        };
         match result {
-            Ok(r) => r,
+            Ok(r) => {
+                // Released by another thread before we had left the line, which may have been closed for us.
+                if self.word.load(Ordering::SeqCst) == 0 {
+                    self.freed.notify_one(H::SCOPE);
+                }
+                r
+            }
             Err(Stopped::TimedOut) => inherit().unwrap_or(Err(Stopped::TimedOut.into())),
             Err(s) => Err(s.into()),
         }
@@ -261,12 +272,14 @@ impl Lock {
         let leave = OnUnwind::new(|| self.word.store(0, Ordering::SeqCst));
         crash_point("lock.release.before");
         leave.done();
+        let prepared = self.freed.prepare();
         let held = self.word.swap(0, Ordering::SeqCst);
         if held == 0 {
+            self.freed.withdraw(prepared);
             return Err(NotHeld);
         }
         crash_point("lock.release.before-notify");
-        self.freed.notify_after_fence(1, H::SCOPE);
+        self.freed.notify_prepared(prepared, 1, H::SCOPE);
         Ok(held)
     }
 
@@ -314,7 +327,7 @@ impl Lock {
                 return Err(ResetError(owner));
             }
             if self.word.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
-                self.freed.notify_after_fence(1, H::SCOPE);
+                self.freed.notify_one(H::SCOPE);
                 return Ok(());
             }
         }
@@ -355,7 +368,7 @@ impl Lock {
     }
 
     /// Where those wait who want it.
-    pub fn freed(&self) -> &EventCount {
+    pub fn freed(&self) -> &Line {
         &self.freed
     }
 

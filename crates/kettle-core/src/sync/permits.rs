@@ -5,7 +5,7 @@ use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::damage::{self, What};
 use crate::stats::SemaphoreStatistics;
 use crate::sys::Owner;
-use crate::wait::{EventCount, Patience, Stopped, spin_until};
+use crate::wait::{Line, Patience, Stopped, spin_until};
 
 /// A fixed number of permits, each a word that names the process that has it: those of the dead come back.
 ///
@@ -16,7 +16,7 @@ use crate::wait::{EventCount, Patience, Stopped, spin_until};
 pub struct OwnedPermits {
     count: AtomicU32,
     recovered: AtomicU32,
-    given: EventCount,
+    given: Line,
     permits: [AtomicU64; Self::MAX as usize],
 }
 
@@ -39,7 +39,7 @@ impl OwnedPermits {
         Ok(Self {
             count: AtomicU32::new(count),
             recovered: AtomicU32::new(0),
-            given: EventCount::new(),
+            given: Line::new(),
             permits: [0; Self::MAX as usize].map(AtomicU64::new),
         })
     }
@@ -81,17 +81,18 @@ impl OwnedPermits {
             return Err(Stopped::Damaged);
         }
         H::try_me().ok_or(Stopped::NoPart)?;
-        if self.take::<H>().is_some() {
+        let take_if_admitted = || if self.given.admits(None) { self.take::<H>() } else { None };
+        if take_if_admitted().is_some() {
             return Ok(());
         }
-        if patience.may_spin() && spin_until(|| self.value() > 0) && self.take::<H>().is_some() {
+        if patience.may_spin() && spin_until(|| self.value() > 0) && take_if_admitted().is_some() {
             return Ok(());
         }
         self.given
             .wait_for(patience, H::SCOPE, || self.take::<H>(), || self.take_from_the_dead::<H>())
             .or_else(|stopped| self.take_from_the_dead::<H>().ok_or(stopped))?;
         if self.value() > 0 {
-            self.given.notify_one(H::SCOPE);
+            self.given.pass_on(H::SCOPE);
         }
         Ok(())
     }
@@ -102,10 +103,12 @@ impl OwnedPermits {
     /// When it has none.
     pub fn release<H: Home>(&self) -> Result<(), PermitNotHeld> {
         let me = H::try_me().ok_or(PermitNotHeld)?.participant_or_thread();
+        let prepared = self.given.prepare();
         if !self.all().iter().any(|p| p.compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()) {
+            self.given.withdraw(prepared);
             return Err(PermitNotHeld);
         }
-        self.given.notify_after_fence(1, H::SCOPE);
+        self.given.notify_prepared(prepared, 1, H::SCOPE);
         Ok(())
     }
 
@@ -125,7 +128,7 @@ impl OwnedPermits {
     }
 
     /// Where those wait who want one.
-    pub fn given(&self) -> &EventCount {
+    pub fn given(&self) -> &Line {
         &self.given
     }
 }

@@ -4,7 +4,7 @@ use super::{Acquired, Holder, Home, Lock, LockError, OnOwnerDeath, ResetError};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::damage::{self, What};
 use crate::sys::Owner;
-use crate::wait::{EventCount, Patience};
+use crate::wait::{Line, Patience};
 
 /// A [`Lock`] that counts how often its holder took it. Only the holder may leave it.
 ///
@@ -148,7 +148,7 @@ impl ReentrantLock {
     }
 
     /// Where those wait who want it.
-    pub fn freed(&self) -> &EventCount {
+    pub fn freed(&self) -> &Line {
         self.lock.freed()
     }
 

@@ -4,7 +4,7 @@ use super::Home;
 use crate::atomics::{AtomicU32, Ordering};
 use crate::damage::{self, What};
 use crate::stats::SemaphoreStatistics;
-use crate::wait::{EventCount, Patience, Stopped, spin_until};
+use crate::wait::{Line, Patience, Stopped, spin_until};
 
 /// A number of permits. One may be taken here and given back there, so a permit has no owner, and that of a process
 /// that died is gone; [`OwnedPermits`](super::OwnedPermits) are the other kind.
@@ -13,7 +13,7 @@ use crate::wait::{EventCount, Patience, Stopped, spin_until};
 pub struct Semaphore {
     value: AtomicU32,
     limit: AtomicU32,
-    given: EventCount,
+    given: Line,
 }
 
 /// A release beyond the limit.
@@ -26,7 +26,7 @@ impl Semaphore {
 
     /// `value` permits now, never more than `limit`.
     pub fn new(value: u32, limit: u32) -> Self {
-        Self { value: AtomicU32::new(value), limit: AtomicU32::new(limit), given: EventCount::new() }
+        Self { value: AtomicU32::new(value), limit: AtomicU32::new(limit), given: Line::new() }
     }
 
     /// Begins anew with `value` permits, never more than `limit`. Not for a semaphore that somebody waits for.
@@ -47,6 +47,11 @@ impl Semaphore {
         None
     }
 
+    #[inline]
+    fn take_if_admitted(&self) -> Option<()> {
+        if self.given.admits(None) { self.take() } else { None }
+    }
+
     /// Takes a permit.
     ///
     /// # Errors
@@ -56,7 +61,7 @@ impl Semaphore {
         if damage::is_marked(H::SCOPE) {
             return Err(Stopped::Damaged);
         }
-        match self.take() {
+        match self.take_if_admitted() {
             Some(()) => Ok(()),
             None => self.acquire_slow::<H>(patience),
         }
@@ -68,12 +73,13 @@ impl Semaphore {
         if !patience.may_wait() {
             return Err(Stopped::TimedOut);
         }
-        if patience.may_spin() && spin_until(|| self.value.load(Ordering::Relaxed) > 0) && self.take().is_some() {
+        let is_free = || self.value.load(Ordering::Relaxed) > 0;
+        if patience.may_spin() && spin_until(is_free) && self.take_if_admitted().is_some() {
             return Ok(());
         }
         self.given.wait_for(patience, H::SCOPE, || self.take(), || None)?;
         if self.value() > 0 {
-            self.given.notify_one(H::SCOPE);
+            self.given.pass_on(H::SCOPE);
         }
         Ok(())
     }
@@ -95,10 +101,13 @@ impl Semaphore {
     #[inline]
     pub fn release<H: Home>(&self, n: u32) -> Result<(), ReleasedTooOften> {
         let limit = self.limit.load(Ordering::Relaxed);
-        self.value
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |v| v.checked_add(n).filter(|v| *v <= limit))
-            .map_err(|_| ReleasedTooOften)?;
-        self.given.notify_after_fence(n, H::SCOPE);
+        let prepared = self.given.prepare();
+        let more = |v: u32| v.checked_add(n).filter(|v| *v <= limit);
+        if self.value.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_err() {
+            self.given.withdraw(prepared);
+            return Err(ReleasedTooOften);
+        }
+        self.given.notify_prepared(prepared, n, H::SCOPE);
         Ok(())
     }
 
@@ -128,7 +137,7 @@ impl Semaphore {
     }
 
     /// Where those wait who want one.
-    pub fn given(&self) -> &EventCount {
+    pub fn given(&self) -> &Line {
         &self.given
     }
 }

@@ -13,6 +13,7 @@ use std::os::fd::RawFd;
 use std::ptr;
 use std::sync::atomic::{self, AtomicPtr};
 
+use super::more_doors::MoreDoors;
 use crate::atomics::{AtomicU64, Ordering};
 use crate::sys::doorbell::{Bell, Ring, Ringer, Rung};
 use crate::sys::memory;
@@ -81,6 +82,7 @@ pub struct Doorbells {
     made: AtomicU64,
     /// How many rings found no room.
     refused: AtomicU64,
+    more_doors: MoreDoors,
 }
 
 impl Doorbells {
@@ -103,6 +105,11 @@ static SESSION: AtomicPtr<Doorbells> = AtomicPtr::new(ptr::null_mut());
 /// The session's, so that this process can be rung whatever becomes of the words that others can write.
 static KEY: [atomic::AtomicU64; 2] = [const { atomic::AtomicU64::new(0) }; 2];
 static RINGER: AtomicPtr<Ringer> = AtomicPtr::new(ptr::null_mut());
+
+/// Those of the session to which this process belongs.
+pub(super) fn more_doors() -> Option<&'static MoreDoors> {
+    session().map(|session| &session.more_doors)
+}
 
 fn session() -> Option<&'static Doorbells> {
     // SAFETY: what is in SESSION came from a reference for ever, published by the release in `join`.
@@ -281,8 +288,12 @@ mod tests {
 
     fn session() -> &'static Doorbells {
         static BEGUN: Once = Once::new();
-        static WORDS: Doorbells =
-            Doorbells { key: [const { AtomicU64::new(0) }; 2], made: AtomicU64::new(0), refused: AtomicU64::new(0) };
+        static WORDS: Doorbells = Doorbells {
+            key: [const { AtomicU64::new(0) }; 2],
+            made: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            more_doors: MoreDoors::new(),
+        };
         BEGUN.call_once(|| {
             WORDS.begin();
             WORDS.join();

@@ -1,5 +1,7 @@
 //! Telling sleepers that something happened.
 
+use super::doorbell::more_doors;
+use super::more_doors::MoreDoors;
 use super::{Door, Patience, Scope, Stopped};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::futex;
@@ -7,11 +9,12 @@ use crate::sys::futex;
 /// Waiting for a condition that lives in *other* words.
 ///
 /// ```text
-/// word:  31             3   2   1   0
-///        [    epoch     ][R ][D ][S ]
+/// word:  31       6   5   4   3   2   1   0
+///        [  epoch ][H ][W ][C ][R ][D ][S ]
 /// S  somebody may sleep on the word
 /// D  some event loop may have left a door
 /// R  somebody may sleep on, while another one is woken
+/// C  closed, W  and watched, H  the head was woken and has not looked: see [`Line`](super::Line)
 /// ```
 ///
 /// The sleeper:  announce (set S) → look at the condition → sleep while the word is unchanged → announce again …
@@ -37,17 +40,35 @@ pub struct EventCount {
     /// Kept so that statistics can tell how many sleep here now. A process that is killed asleep stays counted.
     sleepers: AtomicU32,
     doors: [AtomicU64; Self::DOORS],
+    /// Its number among the [`MoreDoors`](super::more_doors::MoreDoors), once it has doors there; else 0.
+    place: AtomicU32,
+    _pad: AtomicU32,
 }
 
 const SLEEPER: u32 = 1;
 const DOOR: u32 = 2;
 const REST: u32 = 4;
-const EPOCH: u32 = 8;
+const CLOSED: u32 = 8;
+const WATCHED: u32 = 16;
+const HEAD_WOKEN: u32 = 32;
+const EPOCH: u32 = 64;
 
 /// Says that its holder announced itself, and will sleep only if nothing happened since.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Announced(u32);
+
+impl Announced {
+    /// Whether the line was closed.
+    pub(super) fn is_closed(self) -> bool {
+        self.0 & CLOSED != 0
+    }
+
+    /// Whether sleepers are to look now and then whether the line is still closed.
+    pub(super) fn is_watched(self) -> bool {
+        self.0 & WATCHED != 0
+    }
+}
 
 /// The bits that say that there may be sleepers for so many wake-ups.
 #[inline]
@@ -62,8 +83,12 @@ impl Default for EventCount {
 }
 
 impl EventCount {
-    /// How many event loops can leave a door at a time; one that finds no room looks again every slice.
+    /// How many event loops can leave a door here at a time. Those of more stand with the session;
+    /// a loop that finds none looks again every slice.
     pub const DOORS: usize = 4;
+
+    /// For so many the session has room, for all event counts together.
+    pub const MORE_DOORS: usize = MoreDoors::LEN;
 
     /// So many are all who wait.
     pub const ALL: u32 = u32::MAX;
@@ -74,12 +99,17 @@ impl EventCount {
             word: AtomicU32::new(0),
             sleepers: AtomicU32::new(0),
             doors: [const { 0 }; Self::DOORS].map(AtomicU64::new),
+            place: AtomicU32::new(0),
+            _pad: AtomicU32::new(0),
         }
     }
 
     /// Announces a sleeper. Look at the condition after this, and before [`sleep`](Self::sleep).
     pub fn announce(&self) -> Announced {
-        let word = self.word.fetch_or(SLEEPER, Ordering::SeqCst) | SLEEPER;
+        let mut word = self.word.fetch_or(SLEEPER, Ordering::SeqCst) | SLEEPER;
+        if word & HEAD_WOKEN != 0 {
+            word = self.word.fetch_and(!HEAD_WOKEN, Ordering::SeqCst) & !HEAD_WOKEN;
+        }
         // [A] pairs with [B]: the announcement stands before the look at the condition.
         fence(Ordering::SeqCst);
         Announced(word)
@@ -90,8 +120,20 @@ impl EventCount {
     /// # Errors
     /// When the deadline is past or the caller is interrupted.
     pub fn sleep(&self, seen: Announced, patience: &Patience<'_>, scope: Scope) -> Result<(), Stopped> {
+        self.sleep_as(seen, futex::ANY, u64::MAX, patience, scope)
+    }
+
+    /// The same, for wake-ups that have one of `bits`, and for at most `longest` nanoseconds.
+    pub(super) fn sleep_as(
+        &self,
+        seen: Announced,
+        bits: u32,
+        longest: u64,
+        patience: &Patience<'_>,
+        scope: Scope,
+    ) -> Result<(), Stopped> {
         self.sleepers.fetch_add(1, Ordering::Relaxed);
-        let r = patience.sleep(&self.word, seen.0, scope);
+        let r = patience.sleep_as(&self.word, seen.0, bits, longest, scope);
         self.sleepers.fetch_sub(1, Ordering::Relaxed);
         r
     }
@@ -166,24 +208,115 @@ impl EventCount {
     }
 
     #[cold]
-    fn notify_slow(&self, count: u32, scope: Scope) {
+    pub(super) fn notify_slow(&self, count: u32, scope: Scope) {
         if count == 0 {
             return;
         }
-        let before = self
-            .word
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |w| {
-                let rest = if count != Self::ALL && w & SLEEPER != 0 { REST } else { 0 };
-                Some(w.wrapping_add(EPOCH) & !asleep(count) | rest)
-            })
-            .unwrap_or_else(|w| w);
+        let before = self.begin_epoch(count);
+        self.tell(before, count, scope);
+    }
+
+    /// Tells `count` waiters; see [`begin_epoch`](Self::begin_epoch) for who is passed over.
+    fn tell(&self, before: u32, count: u32, scope: Scope) {
         let mut left = count;
         if before & asleep(count) != 0 {
-            left -= futex::wake(&self.word, count, scope).min(left);
+            left -= futex::wake(&self.word, left, scope).min(left);
         }
         if before & DOOR != 0 && left > 0 {
             self.ring(left);
         }
+    }
+
+    /// Tells `count` waiters, one at least. `wake` wakes the head of the line if it sleeps, and `tell` tells it if it is
+    /// there otherwise; both say whether they did.
+    ///
+    /// S stays: a head that does not sleep may have looked, and others sleep. While one that slept is on its way nobody
+    /// else is woken: it will look.
+    pub(super) fn notify_head(
+        &self,
+        count: u32,
+        scope: Scope,
+        wake: impl FnOnce() -> bool,
+        tell: impl FnOnce() -> bool,
+    ) {
+        let begin = |w: u32| (w & HEAD_WOKEN == 0 || count > 1).then(|| w.wrapping_add(EPOCH) | HEAD_WOKEN);
+        let Ok(before) = self.word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, begin) else { return };
+        let mut left = count;
+        if wake() {
+            left -= 1;
+        } else {
+            self.word.fetch_and(!HEAD_WOKEN, Ordering::SeqCst);
+            left -= u32::from(tell());
+        }
+        if left > 0 {
+            self.tell(before, left, scope);
+        }
+    }
+
+    /// The next epoch, in which nobody has announced itself. Gives the word before.
+    fn begin_epoch(&self, count: u32) -> u32 {
+        let next = |w: u32| {
+            let rest = if count != Self::ALL && w & SLEEPER != 0 { REST } else { 0 };
+            Some(w.wrapping_add(EPOCH) & !asleep(count) | rest)
+        };
+        self.word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).unwrap_or_else(|w| w)
+    }
+
+    /// The next epoch. S stays, since the one that will be woken may not be there, and others may sleep.
+    pub(super) fn change(&self) {
+        self.word.fetch_add(EPOCH, Ordering::SeqCst);
+    }
+
+    /// Wakes all sleepers that sleep with one of `bits`; says how many there were.
+    pub(super) fn wake_those(&self, bits: u32, scope: Scope) -> u32 {
+        futex::wake_those(&self.word, Self::ALL, bits, scope)
+    }
+
+    /// Whether somebody may have to be told of a change.
+    #[inline(always)]
+    pub(super) fn has_waiters(&self) -> bool {
+        self.word.load(Ordering::SeqCst) & (SLEEPER | DOOR) != 0
+    }
+
+    #[inline(always)]
+    pub(super) fn is_closed(&self) -> bool {
+        self.word.load(Ordering::SeqCst) & CLOSED != 0
+    }
+
+    /// False if it was closed already.
+    pub(super) fn close(&self) -> bool {
+        self.word.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0
+    }
+
+    pub(super) fn open(&self) {
+        self.word.fetch_and(!(CLOSED | WATCHED), Ordering::SeqCst);
+    }
+
+    /// Whoever goes to sleep from now on looks now and then whether it is still closed.
+    pub(super) fn set_watched(&self) {
+        self.word.fetch_or(WATCHED, Ordering::SeqCst);
+    }
+
+    /// Wakes a sleeper; false if there is none.
+    pub(super) fn wake_any(&self, scope: Scope) -> bool {
+        self.begin_epoch(1) & (SLEEPER | REST) != 0 && futex::wake(&self.word, 1, scope) > 0
+    }
+
+    /// Rings all doors, and leaves them where they are: nobody's turn has come.
+    pub(super) fn ring_all(&self) {
+        for door in &self.doors {
+            if let Some(door) = Door::from_bits(door.load(Ordering::SeqCst)) {
+                door.ring();
+            }
+        }
+        if let Some((more, place)) = self.more_doors() {
+            more.ring_and_leave(place);
+        }
+    }
+
+    /// Rings the door with this index, if there is one; says whether it was heard.
+    pub(super) fn ring_at(&self, index: usize) -> bool {
+        Door::from_bits(self.doors[index].swap(0, Ordering::AcqRel)).is_some_and(Door::ring)
     }
 
     fn ring(&self, mut count: u32) {
@@ -195,18 +328,31 @@ impl EventCount {
                 count -= door.ring() as u32;
             }
         }
+        if let Some((more, place)) = self.more_doors() {
+            count -= more.ring(place, count);
+        }
         if count > 0 {
             self.forget_doors();
         }
     }
 
+    /// Where its further doors are, if it has had any.
+    fn more_doors(&self) -> Option<(&'static MoreDoors, u32)> {
+        let place = self.place.load(Ordering::SeqCst);
+        (place != 0).then(more_doors).flatten().map(|more| (more, place))
+    }
+
     /// Clears D when no door is left.
     fn forget_doors(&self) {
-        let any = || self.doors.iter().any(|d| d.load(Ordering::SeqCst) != 0);
-        if any() {
+        let more = self.more_doors();
+        if self.doors.iter().any(|d| d.load(Ordering::SeqCst) != 0) || more.is_some_and(|(more, place)| more.any(place))
+        {
             return;
         }
         self.word.fetch_and(!DOOR, Ordering::SeqCst);
+        if let Some((more, place)) = more {
+            more.ring(place, Self::ALL);
+        }
         // A loop may have left its door meanwhile, and a change may have passed it by while the bit was down.
         for door in &self.doors {
             if let Some(door) = Door::from_bits(door.swap(0, Ordering::SeqCst)) {
@@ -217,20 +363,53 @@ impl EventCount {
 
     /// Leaves a door that the next change will ring. Look at the condition after this. False if there is no room.
     pub fn leave_door(&self, door: Door) -> bool {
+        self.leave_door_at(door).is_some()
+    }
+
+    /// The same; gives the door's index.
+    pub(super) fn leave_door_at(&self, door: Door) -> Option<usize> {
         let bits = door.to_bits();
-        let taken = self.doors.iter().any(|d| d.load(Ordering::Relaxed) == bits)
-            || self.doors.iter().any(|d| d.compare_exchange(0, bits, Ordering::AcqRel, Ordering::Relaxed).is_ok());
-        if taken {
+        let mut doors = self.doors.iter();
+        let index = doors
+            .clone()
+            .position(|d| d.load(Ordering::Relaxed) == bits)
+            .or_else(|| doors.position(|d| d.compare_exchange(0, bits, Ordering::AcqRel, Ordering::Relaxed).is_ok()));
+        let index = index.or_else(|| Some(Self::DOORS + self.leave_more(door)?));
+        if index.is_some() {
             self.word.fetch_or(DOOR, Ordering::SeqCst);
         }
         fence(Ordering::SeqCst);
-        taken
+        index
+    }
+
+    /// Leaves it with the session; gives its index there.
+    #[cold]
+    fn leave_more(&self, door: Door) -> Option<usize> {
+        let more = more_doors()?;
+        if self.place.load(Ordering::SeqCst) == 0 {
+            // If another one is quicker, a number was given to nothing.
+            let _ = self.place.compare_exchange(0, more.new_place(), Ordering::SeqCst, Ordering::SeqCst);
+        }
+        more.leave(self.place.load(Ordering::SeqCst), door)
+    }
+
+    /// Says of the door with this index, beyond those that have room here, whose it is.
+    pub(super) fn set_ticket(&self, index: usize, ticket: u32) {
+        if let (Some((more, _)), Some(index)) = (self.more_doors(), index.checked_sub(Self::DOORS)) {
+            more.set_ticket(index, ticket);
+        }
+    }
+
+    /// Rings the door of the ticket's holder, if it is beyond those that have room here; says whether it was heard.
+    pub(super) fn ring_ticket(&self, ticket: u32) -> bool {
+        self.more_doors().is_some_and(|(more, place)| more.ring_ticket(place, ticket))
     }
 
     /// Takes the door away again. A ring that was given to it meanwhile is passed on: it may have been the only one.
     pub fn take_door(&self, door: Door, scope: Scope) {
         let bits = door.to_bits();
-        let found = self.doors.iter().any(|d| d.compare_exchange(bits, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok());
+        let found = self.doors.iter().any(|d| d.compare_exchange(bits, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+            || self.more_doors().is_some_and(|(more, place)| more.take(place, door));
         if !found {
             self.notify_one(scope);
         } else {
@@ -243,8 +422,9 @@ impl EventCount {
         for door in &self.doors {
             door.store(0, Ordering::SeqCst);
         }
+        self.place.store(0, Ordering::SeqCst);
         self.sleepers.store(0, Ordering::SeqCst);
-        self.word.fetch_and(!(SLEEPER | DOOR | REST), Ordering::SeqCst);
+        self.word.fetch_and(!(SLEEPER | DOOR | REST | CLOSED | WATCHED | HEAD_WOKEN), Ordering::SeqCst);
     }
 
     /// How many threads sleep here, as far as is known.

@@ -15,6 +15,8 @@ mod descriptors;
 mod doorbell;
 mod event_count;
 mod idle;
+mod line;
+mod more_doors;
 mod spin;
 
 use core::cell::Cell;
@@ -25,6 +27,7 @@ pub use descriptors::{WatchError, sleep_on};
 pub use doorbell::{Door, Doorbell, Doorbells};
 pub use event_count::{Announced, EventCount};
 pub use idle::{Idle, Searcher};
+pub use line::{Admission, Line, Place, Prepared, Ticket};
 pub use spin::{cpus, spin_on_calls, spin_until};
 
 use crate::atomics::AtomicU32;
@@ -170,6 +173,11 @@ impl<'a> Patience<'a> {
 
     /// Sleeps while `word` holds `expected`, one slice at most. `Ok` means: look again.
     pub fn sleep(&self, word: &AtomicU32, expected: u32, scope: Scope) -> Result<(), Stopped> {
+        self.sleep_as(word, expected, futex::ANY, u64::MAX, scope)
+    }
+
+    /// As [`sleep`](Self::sleep), for wake-ups that have one of `bits`, and at most `longest` nanoseconds.
+    fn sleep_as(&self, word: &AtomicU32, expected: u32, bits: u32, longest: u64, scope: Scope) -> Result<(), Stopped> {
         // Looked at once a slice, so that damage ends all waits soon.
         if crate::damage::is_marked(scope) {
             return Err(Stopped::Damaged);
@@ -182,14 +190,15 @@ impl<'a> Patience<'a> {
         if now >= deadline {
             return Err(Stopped::TimedOut);
         }
+        let longest = now.saturating_add(longest);
         if self.slice_ends.get() == 0 {
             self.slice_ends.set(now.saturating_add(self.next_slice()));
         }
-        let until = self.slice_ends.get();
+        let until = self.slice_ends.get().min(longest);
         if now >= until {
             return self.slept();
         }
-        match futex::wait(word, expected, until.min(deadline), scope) {
+        match futex::wait_as(word, expected, until.min(deadline), bits, scope) {
             futex::Slept::Woken | futex::Slept::Changed => Ok(()),
             futex::Slept::TimedOut => self.slept(),
             futex::Slept::Interrupted => self.check_stop(),

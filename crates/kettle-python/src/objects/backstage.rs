@@ -1,7 +1,7 @@
 //! What `kettle.queue`, event loops and the garbage collector do with a queue, and no user.
 
 use kettle_core::queue::local::Sign;
-use kettle_core::wait::Door;
+use kettle_core::wait::{Door, Scope};
 use pyo3::exceptions::PyMemoryError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -9,6 +9,7 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 
 use super::{ObjectQueue, too_many_done};
 use crate::methods::Attached;
+use crate::primitive;
 
 const SIGNS: [Sign; 3] = [Sign::Item, Sign::Room, Sign::Done];
 
@@ -80,8 +81,26 @@ impl ObjectQueue {
 
     /// Asks that the doorbell `door` be rung when there may be an item (0), room (1), or nothing unfinished (2); False
     /// if there is no room for one more.
-    fn _kettle_arm(&self, py: Python<'_>, what: usize, door: u64) -> bool {
-        self.door(door).is_some_and(|d| self.body.leave_door(py.into(), SIGNS[what], d))
+    #[pyo3(signature = (what, door, ticket=0))]
+    fn _kettle_arm(&self, py: Python<'_>, what: usize, door: u64, ticket: u32) -> u32 {
+        let line = self.body.line_of(py.into(), SIGNS[what]);
+        self.door(door).map_or(0, |d| primitive::leave_door(line.events(), Some(line), d, ticket))
+    }
+
+    /// A place in the line of those who wait.
+    fn _kettle_take_ticket(&self, py: Python<'_>, what: usize) -> u32 {
+        self.body.line_of(py.into(), SIGNS[what]).take_ticket().number()
+    }
+
+    /// Before the holder of the ticket tries: as `_enter` of the others.
+    fn _kettle_enter_line(&self, py: Python<'_>, what: usize, ticket: u32) -> u8 {
+        primitive::enter(Some(self.body.line_of(py.into(), SIGNS[what])), ticket)
+    }
+
+    /// Gives the ticket back.
+    fn _kettle_leave_line(&self, py: Python<'_>, what: usize, ticket: u32) {
+        let line = self.body.line_of(py.into(), SIGNS[what]);
+        primitive::leave(Some(line), ticket, Scope::Private, || self.body.has(SIGNS[what]));
     }
 
     /// Takes the door away again.

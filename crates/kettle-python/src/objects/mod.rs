@@ -105,7 +105,7 @@ fn wait_in(py: Python<'_>, place: &Place<'_>, deadline: Deadline) -> PyResult<bo
     let waiting = place.waiting();
     let wait = |patience: &Patience<'_>| {
         // With a GIL, who brings what we wait for still has it: seeing that sooner would be queueing up for it sooner.
-        if cfg!(Py_GIL_DISABLED) && waiting.spin() { Ok(()) } else { waiting.sleep(patience) }
+        if cfg!(Py_GIL_DISABLED) && waiting.spin() { Ok(()) } else { waiting.sleep(&patience.among_threads(false)) }
     };
     Ok(wait_outside(py, deadline, wait)? != Err(Stopped::TimedOut))
 }
@@ -152,7 +152,11 @@ impl ObjectQueue {
         let mut comparisons = Comparisons::new(py);
         let (mut place, mut clock) = (None, Clock::default());
         loop {
-            let refused = match this.body.put_now(py.into(), item, &mut comparisons) {
+            let result = match &place {
+                None => this.body.put_now(py.into(), item, &mut comparisons),
+                Some(place) => Place::put(place, item, &mut comparisons),
+            };
+            let refused = match result {
                 Ok(()) => return Ok(()),
                 Err((back, refused)) => {
                     item = back;
@@ -185,7 +189,11 @@ impl ObjectQueue {
         let mut comparisons = Comparisons::new(py);
         let (mut place, mut clock) = (None, Clock::default());
         loop {
-            match this.body.take_now(py.into(), &mut comparisons) {
+            let result = match &place {
+                None => this.body.take_now(py.into(), &mut comparisons),
+                Some(place) => Place::take(place, &mut comparisons),
+            };
+            match result {
                 Ok(item) => return Ok(item),
                 Err(Refused::Compare(question)) => comparisons.ask(&question)?,
                 Err(Refused::OutOfMemory) => return Err(errors::no_memory_for_an_item()),

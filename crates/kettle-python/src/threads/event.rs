@@ -94,6 +94,11 @@ impl Event {
         self.body.reinit();
     }
 
+    /// Changes whenever it is set or cleared.
+    fn _kettle_version(&self) -> u32 {
+        self.body.version()
+    }
+
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         event_statistics(py, &self.body.statistics())
     }

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use kettle_core::deadlock::Wanted;
 use kettle_core::sync::{self, Heap, OnOwnerDeath};
-use kettle_core::wait::{Deadline, EventCount, Scope};
+use kettle_core::wait::{Deadline, EventCount, Line, Scope};
 use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -107,7 +107,10 @@ macro_rules! exclusive {
                 self.is_free_for_me()
             }
             fn events(&self) -> &EventCount {
-                self.body.freed()
+                self.body.freed().events()
+            }
+            fn line(&self) -> Option<&Line> {
+                Some(self.body.freed())
             }
             fn scope(&self) -> Scope {
                 Scope::Private

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kettle_core::sync::{self, Heap};
 use kettle_core::sys::process;
-use kettle_core::wait::{EventCount, Patience, Scope};
+use kettle_core::wait::{EventCount, Line, Patience, Scope};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -252,7 +252,10 @@ impl Waitable for Semaphore {
         self.body.value() > 0
     }
     fn events(&self) -> &EventCount {
-        self.body.given()
+        self.body.given().events()
+    }
+    fn line(&self) -> Option<&Line> {
+        Some(self.body.given())
     }
     fn call(&self) -> u32 {
         key(&self.body)

@@ -3,9 +3,9 @@
 use core::fmt;
 use std::sync::Mutex;
 
-use super::{LocalQueue, Lock, State};
+use super::{Judge, LocalQueue, Lock, Refused, State};
 use crate::atomics::{AtomicU32, Ordering};
-use crate::wait::{EventCount, Patience, Scope, Stopped, spin_until};
+use crate::wait::{self, Patience, Scope, Stopped, Ticket, spin_until};
 
 /// What can be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Sign {
 /// All that those who wait look at.
 pub(super) struct Board {
     pub(super) signs: AtomicU32,
-    pub(super) events: [EventCount; SIGNS],
+    pub(super) lines: [wait::Line; SIGNS],
 }
 
 impl Board {
@@ -37,12 +37,16 @@ impl Board {
         self.signs.load(Ordering::Relaxed) & sign.bit() != 0
     }
 
+    pub(super) fn line(&self, sign: Sign) -> &wait::Line {
+        &self.lines[sign as usize]
+    }
+
     pub(super) fn wake_one(&self, sign: Sign) {
-        self.events[sign as usize].notify_one(Scope::Private);
+        self.line(sign).pass_on(Scope::Private);
     }
 
     pub(super) fn wake_all(&self, sign: Sign) {
-        self.events[sign as usize].notify_all(Scope::Private);
+        self.line(sign).notify_all(Scope::Private);
     }
 }
 
@@ -67,12 +71,33 @@ pub struct Place<'a, T, L: Lock<State<T>> = Mutex<State<T>>> {
     pub(super) queue: &'a LocalQueue<T, L>,
     pub(super) key: L::Key<'a>,
     pub(super) sign: Sign,
+    pub(super) waiting: Waiting<'a>,
 }
 
 impl<'a, T, L: Lock<State<T>>> Place<'a, T, L> {
     /// The waiting itself, which needs no key: for those who must do without it meanwhile.
-    pub fn waiting(&self) -> Waiting<'a> {
-        Waiting { board: &self.queue.board, sign: self.sign }
+    pub fn waiting(&self) -> &Waiting<'a> {
+        &self.waiting
+    }
+
+    fn ticket(&self) -> Ticket {
+        self.waiting.place.ticket()
+    }
+
+    /// As [`put_now`](LocalQueue::put_now), also while others must wait for this place's turn to be over.
+    ///
+    /// # Errors
+    /// See [`Refused`]. The item comes back.
+    pub fn put<J: Judge<T>>(&self, item: T, judge: &mut J) -> Result<(), (T, Refused<J::Question>)> {
+        self.queue.put_with(self.key, item, judge, Some(self.ticket()))
+    }
+
+    /// As [`take_now`](LocalQueue::take_now), likewise.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn take<J: Judge<T>>(&self, judge: &mut J) -> Result<T, Refused<J::Question>> {
+        self.queue.take_with(self.key, judge, Some(self.ticket()))
     }
 }
 
@@ -83,6 +108,7 @@ impl<T, L: Lock<State<T>>> Drop for Place<'_, T, L> {
         line.threads = line.threads.saturating_sub(1);
         let alone = line.is_empty();
         drop(state);
+        self.queue.board.line(self.sign).leave(self.ticket());
         if !alone && self.queue.board.has(self.sign) {
             self.queue.board.wake_one(self.sign);
         }
@@ -90,16 +116,22 @@ impl<T, L: Lock<State<T>>> Drop for Place<'_, T, L> {
 }
 
 /// Waits, for somebody who has a [`Place`].
-#[derive(Clone, Copy)]
 pub struct Waiting<'a> {
     board: &'a Board,
     sign: Sign,
+    place: wait::Place<'a>,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(board: &'a Board, sign: Sign) -> Self {
+        Self { board, sign, place: board.line(sign).join(Scope::Private) }
+    }
 }
 
 impl Waiting<'_> {
     /// Looks for some microseconds whether it becomes worth a try.
     pub fn spin(&self) -> bool {
-        spin_until(|| self.board.has(self.sign))
+        spin_until(|| self.board.has(self.sign) && self.place.is_admitted())
     }
 
     /// Sleeps until it is worth a try.
@@ -108,7 +140,7 @@ impl Waiting<'_> {
     /// When the deadline is past or the caller is interrupted.
     pub fn sleep(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
         let look = || self.board.has(self.sign).then_some(());
-        self.board.events[self.sign as usize].wait_for(patience, Scope::Private, look, || None)
+        self.place.wait_for(patience, look, || None)
     }
 }
 

@@ -40,10 +40,10 @@ use core::fmt;
 use core::marker::PhantomData;
 use std::sync::Mutex;
 
-use crate::atomics::{AtomicU32, Ordering};
+use crate::atomics::{AtomicU32, Ordering, fence};
 use crate::stats::QueueStatistics;
 use crate::sys::process;
-use crate::wait::{Door, EventCount, Scope};
+use crate::wait::{self, Door, Scope, Ticket};
 pub use heap::{ByOrd, Judge, NoOrder};
 use items::Items;
 pub use items::Order;
@@ -143,7 +143,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
             process: process::id(),
         };
         let signs = AtomicU32::new(state.signs());
-        let board = Board { signs, events: [(); SIGNS].map(|()| EventCount::new()) };
+        let board = Board { signs, lines: [(); SIGNS].map(|()| wait::Line::new()) };
         Self { state: L::new(state), board, items: PhantomData }
     }
 
@@ -169,12 +169,16 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     /// Shows the signs after a change that one waiter can use, leaves the lock, and wakes him.
     #[inline(always)]
     fn leave_and_wake(&self, state: L::Guard<'_>, sign: Sign) {
-        self.show(&state);
-        let alone = state.lines[sign as usize].is_empty();
-        drop(state);
-        if !alone {
-            self.board.wake_one(sign);
+        if state.lines[sign as usize].is_empty() {
+            self.show(&state);
+            return;
         }
+        let line = self.board.line(sign);
+        let prepared = line.prepare();
+        self.show(&state);
+        drop(state);
+        fence(Ordering::SeqCst);
+        line.notify_prepared(prepared, 1, Scope::Private);
     }
 
     /// Makes a change that all must see, which is rare.
@@ -198,12 +202,23 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         item: T,
         judge: &mut J,
     ) -> Result<(), (T, Refused<J::Question>)> {
+        self.put_with(key, item, judge, None)
+    }
+
+    #[inline(always)]
+    pub(super) fn put_with<'a, J: Judge<T>>(
+        &'a self,
+        key: L::Key<'a>,
+        item: T,
+        judge: &mut J,
+        ticket: Option<Ticket>,
+    ) -> Result<(), (T, Refused<J::Question>)> {
         let mut guard = self.state.lock(key);
         let state = &mut *guard;
         if state.shut | state.moved_out {
             return Err((item, if state.moved_out { Refused::MovedOut } else { Refused::ShutDown }));
         }
-        if !state.has_room() {
+        if !(state.has_room() && self.board.line(Sign::Room).admits(ticket)) {
             return Err((item, Refused::NotNow));
         }
         if state.items.make_room().is_err() {
@@ -232,10 +247,22 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     /// See [`Refused`].
     #[inline]
     pub fn take_now<'a, J: Judge<T>>(&'a self, key: L::Key<'a>, judge: &mut J) -> Result<T, Refused<J::Question>> {
+        self.take_with(key, judge, None)
+    }
+
+    #[inline(always)]
+    pub(super) fn take_with<'a, J: Judge<T>>(
+        &'a self,
+        key: L::Key<'a>,
+        judge: &mut J,
+        ticket: Option<Ticket>,
+    ) -> Result<T, Refused<J::Question>> {
         let mut guard = self.state.lock(key);
         let state = &mut *guard;
         let version = state.version();
+        let is_admitted = self.board.line(Sign::Item).admits(ticket);
         let item = match &mut state.items {
+            _ if !is_admitted => None,
             Items::Fifo(ring) => ring.pop_front(),
             Items::Lifo(stack) => stack.pop(),
             Items::Priority(heap) => {
@@ -247,7 +274,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         let Some(item) = item else {
             return Err(match () {
                 () if state.moved_out => Refused::MovedOut,
-                () if state.shut => Refused::ShutDown,
+                () if state.shut && is_admitted => Refused::ShutDown,
                 () => Refused::NotNow,
             });
         };
@@ -260,24 +287,29 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     /// Joins the line of those who wait for `sign`.
     pub fn line<'a>(&'a self, key: L::Key<'a>, sign: Sign) -> Place<'a, T, L> {
         self.state.lock(key).lines()[sign as usize].threads += 1;
-        Place { queue: self, key, sign }
+        Place { queue: self, key, sign, waiting: Waiting::new(&self.board, sign) }
     }
 
     /// Asks that `door` be rung when `sign` may have come true. Look after this. False if there is no room.
     pub fn leave_door<'a>(&'a self, key: L::Key<'a>, sign: Sign, door: Door) -> bool {
         self.state.lock(key).lines()[sign as usize].watched = true;
-        self.board.events[sign as usize].leave_door(door)
+        self.board.line(sign).events().leave_door(door)
     }
 
     /// Where a door for `sign` may be left: from now on, each change that may have made it come true rings there.
-    pub fn events<'a>(&'a self, key: L::Key<'a>, sign: Sign) -> &'a EventCount {
+    pub fn line_of<'a>(&'a self, key: L::Key<'a>, sign: Sign) -> &'a wait::Line {
         self.state.lock(key).lines()[sign as usize].watched = true;
-        &self.board.events[sign as usize]
+        self.board.line(sign)
+    }
+
+    /// Whether `sign` is true now.
+    pub fn has(&self, sign: Sign) -> bool {
+        self.board.has(sign)
     }
 
     /// Takes the door away again.
     pub fn take_door(&self, sign: Sign, door: Door) {
-        self.board.events[sign as usize].take_door(door, Scope::Private);
+        self.board.line(sign).events().take_door(door, Scope::Private);
     }
 
     /// Which item is taken next.

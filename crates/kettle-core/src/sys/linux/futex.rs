@@ -1,6 +1,5 @@
 //! Sleeping on a word.
 
-#[cfg(not(loom))]
 use crate::atomics::AtomicU32;
 
 /// Who may sleep on a word: the threads of this process, or those of every process that maps it.
@@ -25,9 +24,23 @@ pub enum Slept {
     Interrupted,
 }
 
-/// Sleeps while `word` holds `expected`, until `until` (nanoseconds on [`super::clock::now`]'s clock).
-#[cfg(not(loom))]
+/// All bits: a sleeper that any wake-up reaches, a wake-up that reaches any sleeper.
+pub const ANY: u32 = u32::MAX;
+
+/// As [`wait_as`], for any wake-up.
 pub fn wait(word: &AtomicU32, expected: u32, until: u64, scope: Scope) -> Slept {
+    wait_as(word, expected, until, ANY, scope)
+}
+
+/// As [`wake_those`], for any sleeper.
+pub fn wake(word: &AtomicU32, count: u32, scope: Scope) -> u32 {
+    wake_those(word, count, ANY, scope)
+}
+
+/// Sleeps while `word` holds `expected`, until `until` (nanoseconds on [`super::clock::now`]'s clock), or until a wake-up
+/// comes that has one of `bits`.
+#[cfg(not(loom))]
+pub fn wait_as(word: &AtomicU32, expected: u32, until: u64, bits: u32, scope: Scope) -> Slept {
     let deadline =
         libc::timespec { tv_sec: (until / 1_000_000_000) as libc::time_t, tv_nsec: (until % 1_000_000_000) as _ };
     // WAIT_BITSET, unlike WAIT, takes an absolute time, so that an interruption loses none of it.
@@ -41,7 +54,7 @@ pub fn wait(word: &AtomicU32, expected: u32, until: u64, scope: Scope) -> Slept 
             expected,
             &deadline as *const libc::timespec,
             core::ptr::null::<u32>(),
-            libc::FUTEX_BITSET_MATCH_ANY,
+            bits,
         )
     };
     if r == 0 {
@@ -56,18 +69,21 @@ pub fn wait(word: &AtomicU32, expected: u32, until: u64, scope: Scope) -> Slept 
     }
 }
 
-/// Wakes at most `count` sleepers of `word`; says how many there were.
+/// Wakes at most `count` sleepers of `word` that have one of `bits`, in the order in which they fell asleep; says how many
+/// there were.
 #[cfg(not(loom))]
-pub fn wake(word: &AtomicU32, count: u32, scope: Scope) -> u32 {
-    let op = libc::FUTEX_WAKE | if scope == Scope::Private { libc::FUTEX_PRIVATE_FLAG } else { 0 };
+pub fn wake_those(word: &AtomicU32, count: u32, bits: u32, scope: Scope) -> u32 {
+    let op = libc::FUTEX_WAKE_BITSET | if scope == Scope::Private { libc::FUTEX_PRIVATE_FLAG } else { 0 };
     let count = count.min(i32::MAX as u32);
-    // SAFETY: the address is only used as a key to look up sleepers; it is a live word besides.
-    let r = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, count) };
+    let nothing = core::ptr::null::<u32>();
+    // SAFETY: the address is only used as a key to look up sleepers; it is a live word besides. Of the pointers the kernel
+    // reads neither.
+    let r = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, count, nothing, nothing, bits) };
     if r > 0 { r as u32 } else { 0 }
 }
 
 #[cfg(loom)]
-pub use model::{let_slices_end, wait, wake};
+pub use model::{let_slices_end, wait_as, wake_those};
 
 /// Loom knows no system calls, so in a model the kernel's table of sleepers is played by one of loom's own. A wake-up
 /// that gets lost then shows itself: loom reports that everybody sleeps.
@@ -87,6 +103,7 @@ mod model {
 
     struct Sleeper {
         word: usize,
+        bits: u32,
         ended: Option<Slept>,
         bell: Arc<Condvar>,
     }
@@ -109,7 +126,7 @@ mod model {
     }
 
     /// Sleeps while `word` holds `expected`.
-    pub fn wait(word: &AtomicU32, expected: u32, _until: u64, _scope: Scope) -> Slept {
+    pub fn wait_as(word: &AtomicU32, expected: u32, _until: u64, bits: u32, _scope: Scope) -> Slept {
         let mut kernel = kernel();
         if word.load(Ordering::Relaxed) != expected {
             return Slept::Changed;
@@ -121,7 +138,7 @@ mod model {
         }
         let bell = Arc::new(Condvar::new());
         let word = core::ptr::from_ref(word).addr();
-        kernel.sleepers.push(Sleeper { word, ended: None, bell: Arc::clone(&bell) });
+        kernel.sleepers.push(Sleeper { word, bits, ended: None, bell: Arc::clone(&bell) });
         loop {
             kernel = bell.wait(kernel).unwrap_or_else(PoisonError::into_inner);
             let mine = kernel.sleepers.iter().position(|s| Arc::ptr_eq(&s.bell, &bell)).unwrap();
@@ -132,10 +149,10 @@ mod model {
         }
     }
 
-    /// Wakes at most `count` sleepers of `word`; says how many there were.
-    pub fn wake(word: &AtomicU32, count: u32, _scope: Scope) -> u32 {
+    /// Wakes at most `count` sleepers of `word` that have one of `bits`; says how many there were.
+    pub fn wake_those(word: &AtomicU32, count: u32, bits: u32, _scope: Scope) -> u32 {
         let word = core::ptr::from_ref(word).addr();
-        end(&mut kernel(), count as usize, Slept::Woken, |s| s.word == word)
+        end(&mut kernel(), count as usize, Slept::Woken, |s| s.word == word && s.bits & bits != 0)
     }
 
     fn end(kernel: &mut Kernel, count: usize, how: Slept, which: impl Fn(&Sleeper) -> bool) -> u32 {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use kettle_core::queue::local::{Judge, LocalQueue, Refused, Sign};
+use kettle_core::queue::local::{Judge, LocalQueue, Place, Refused, Sign};
 use kettle_core::wait::Patience;
 
 use crate::error::OutOfMemory;
@@ -32,7 +32,7 @@ pub(super) fn insist<T, R>(
     queue: &LocalQueue<T>,
     sign: Sign,
     patience: &Patience<'_>,
-    mut attempt: impl FnMut() -> Option<R>,
+    mut attempt: impl FnMut(Option<&Place<'_, T>>) -> Option<R>,
 ) -> Option<R> {
     if !patience.may_wait() {
         return None;
@@ -40,12 +40,12 @@ pub(super) fn insist<T, R>(
     let patience = patience.among_threads(true);
     let place = queue.line((), sign);
     loop {
-        if let Some(result) = attempt() {
+        if let Some(result) = attempt(Some(&place)) {
             return Some(result);
         }
         // Where it often looks worth a try, and another is always quicker, no sleep is ever too long.
         if patience.deadline().is_past() || !place.waiting().spin() && place.waiting().sleep(&patience).is_err() {
-            return attempt();
+            return attempt(Some(&place));
         }
     }
 }
@@ -58,9 +58,14 @@ pub(super) fn put<T>(
     patience: &Patience<'_>,
 ) -> Result<(), PutError<T>> {
     let mut in_hand = Some(item);
-    let mut attempt = || match queue.put_now((), in_hand.take()?, &mut judge) {
-        Ok(()) => Some(Ok(())),
-        Err((item, refused)) => match refused.into() {
+    let mut attempt = |place: Option<&Place<'_, T>>| {
+        let item = in_hand.take()?;
+        let result = match place {
+            None => queue.put_now((), item, &mut judge),
+            Some(place) => place.put(item, &mut judge),
+        };
+        let Err((item, refused)) = result else { return Some(Ok(())) };
+        match refused.into() {
             Refusal::ShutDown => Some(Err(PutError::ShutDown(item))),
             Refusal::OutOfMemory => {
                 Some(Err(PutError::OutOfMemory(item, OutOfMemory::new("there is no memory for one more item"))))
@@ -69,9 +74,9 @@ pub(super) fn put<T>(
                 in_hand = Some(item);
                 None
             }
-        },
+        }
     };
-    let result = match attempt() {
+    let result = match attempt(None) {
         None => insist(queue, Sign::Room, patience, &mut attempt),
         result => result,
     };
@@ -87,13 +92,19 @@ pub(super) fn get<T>(
     mut judge: impl Judge<T, Question = Infallible>,
     patience: &Patience<'_>,
 ) -> Result<T, GetError> {
-    let mut attempt = || match queue.take_now((), &mut judge).map_err(Refusal::from) {
-        Ok(item) => Some(Ok(item)),
-        Err(Refusal::ShutDown) => Some(Err(GetError::ShutDown)),
-        // To take one needs no memory.
-        Err(Refusal::NotNow | Refusal::OutOfMemory) => None,
+    let mut attempt = |place: Option<&Place<'_, T>>| {
+        let taken = match place {
+            None => queue.take_now((), &mut judge),
+            Some(place) => place.take(&mut judge),
+        };
+        match taken.map_err(Refusal::from) {
+            Ok(item) => Some(Ok(item)),
+            Err(Refusal::ShutDown) => Some(Err(GetError::ShutDown)),
+            // To take one needs no memory.
+            Err(Refusal::NotNow | Refusal::OutOfMemory) => None,
+        }
     };
-    match attempt() {
+    match attempt(None) {
         None => insist(queue, Sign::Item, patience, attempt).unwrap_or(Err(GetError::Empty)),
         Some(result) => result,
     }

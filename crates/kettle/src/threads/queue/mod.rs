@@ -10,7 +10,7 @@ use std::time::Duration;
 use kettle_core::queue::local::{ByOrd, LocalQueue, NoOrder, Order, Sign};
 #[cfg(feature = "tokio")]
 use kettle_core::sync::Heap;
-use kettle_core::wait::{EventCount, Patience};
+use kettle_core::wait::{Line, Patience};
 
 pub use crate::queue::{GetError, JoinError, PutError, QueueStatistics, TooManyDone};
 
@@ -91,8 +91,8 @@ macro_rules! queue_methods {
             }
 
             /// Where those are told who wait for an item without sleeping.
-            pub(crate) fn items(&self) -> &EventCount {
-                self.body.events((), Sign::Item)
+            pub(crate) fn items(&self) -> &Line {
+                self.body.line_of((), Sign::Item)
             }
 
             /// How many items are inside: exact at every instant, and perhaps another number right after.
@@ -140,7 +140,7 @@ macro_rules! queue_methods {
 
             fn join_with(&self, patience: &Patience<'_>) -> Result<(), JoinError> {
                 let attempt = || (self.unfinished() == 0).then_some(());
-                let done = attempt().or_else(|| insist(&self.body, Sign::Done, patience, attempt));
+                let done = attempt().or_else(|| insist(&self.body, Sign::Done, patience, |_| attempt()));
                 done.ok_or(JoinError::TimedOut)
             }
 
@@ -167,7 +167,7 @@ macro_rules! queue_methods {
             #[cfg(feature = "tokio")]
             pub async fn join_async(&self) -> Result<(), JoinError> {
                 let attempt = || (self.unfinished() == 0).then_some(Ok(()));
-                crate::reactor::wait_on::<Heap, _>(self.body.events((), Sign::Done), attempt).await
+                crate::reactor::wait_on::<Heap, _>(self.body.line_of((), Sign::Done), attempt).await
             }
 
             /// How many items are inside, or taken and not done with.
@@ -231,7 +231,7 @@ macro_rules! queue_methods {
                     }
                     result => Some(result),
                 };
-                crate::reactor::wait_on::<Heap, _>(self.body.events((), Sign::Room), attempt).await
+                crate::reactor::wait_on::<Heap, _>(self.body.line_of((), Sign::Room), attempt).await
             }
 
             /// Takes the next item, waiting for one if there is none.

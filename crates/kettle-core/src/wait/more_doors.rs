@@ -1,0 +1,155 @@
+//! Doors for which an event count has no room of its own.
+
+use super::Door;
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+
+/// The doors that were left where [`EventCount::DOORS`](super::EventCount::DOORS) others were there before, for all event
+/// counts that the processes of a session know. Words of its arena, all zero at first.
+///
+/// ```text
+///   entry:  [ of: 0, door: 0 ] ──claimed──► [ of: place, door: 0 ] ──left──► [ of: place, door ]
+///                   ▲                              │    ▲                          │
+///                   └── [ of: 0, door: BEING_FREED ] ◄──┘ └──────── rung ──────────┤
+///                   ▲                                                              │
+///                   └────────────────────────── taken away ────────────────────────┘
+/// ```
+///
+/// A process that is killed on the way leaves an entry that is claimed, or never free again; those that are claimed are
+/// freed when there is no other. Every look goes through all entries, which are few: more than four loops seldom wait for
+/// the same thing.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct MoreDoors {
+    /// The last number that was given to an event count.
+    places: AtomicU32,
+    _pad: AtomicU32,
+    entries: [Entry; Self::LEN],
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct Entry {
+    /// The event count's number, or 0.
+    of: AtomicU32,
+    /// The ticket of the one who left the door, if it has one.
+    ticket: AtomicU32,
+    door: AtomicU64,
+}
+
+const BEING_FREED: u64 = u64::MAX;
+
+impl Entry {
+    #[cfg(all(test, not(loom)))]
+    const fn free_from_the_start() -> Self {
+        Self { of: AtomicU32::new(0), ticket: AtomicU32::new(0), door: AtomicU64::new(0) }
+    }
+
+    fn is_of(&self, place: u32) -> bool {
+        self.of.load(Ordering::SeqCst) == place
+    }
+
+    fn change(&self, from: u64, to: u64) -> bool {
+        self.door.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Frees an entry whose door is `door`.
+    fn free(&self, door: u64) -> bool {
+        let is_mine = self.change(door, BEING_FREED);
+        if is_mine {
+            self.of.store(0, Ordering::SeqCst);
+            self.door.store(0, Ordering::SeqCst);
+        }
+        is_mine
+    }
+
+    fn claim(&self, place: u32, door: u64) -> bool {
+        self.of.compare_exchange(0, place, Ordering::SeqCst, Ordering::SeqCst).is_ok() && self.change(0, door)
+    }
+
+    fn ring(&self) -> bool {
+        let door = self.door.load(Ordering::SeqCst);
+        door != 0 && door != BEING_FREED && self.change(door, 0) && Door::from_bits(door).is_some_and(Door::ring)
+    }
+}
+
+impl MoreDoors {
+    /// How many there are.
+    pub(super) const LEN: usize = 256;
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) const fn new() -> Self {
+        Self {
+            places: AtomicU32::new(0),
+            _pad: AtomicU32::new(0),
+            entries: [const { Entry::free_from_the_start() }; Self::LEN],
+        }
+    }
+
+    /// A number that no event count has: never 0.
+    pub(super) fn new_place(&self) -> u32 {
+        loop {
+            let place = self.places.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            if place != 0 {
+                return place;
+            }
+        }
+    }
+
+    /// Leaves `door` with the event count `place`: gives the index, unless there is no room.
+    pub(super) fn leave(&self, place: u32, door: Door) -> Option<usize> {
+        let door = door.to_bits();
+        let entries = || self.entries.iter();
+        entries()
+            .position(|e| e.is_of(place) && e.door.load(Ordering::SeqCst) == door)
+            .or_else(|| entries().position(|e| e.is_of(place) && e.change(0, door)))
+            .or_else(|| entries().position(|e| e.claim(place, door)))
+            .or_else(|| {
+                entries().filter(|e| !e.is_of(0)).for_each(|e| _ = e.free(0));
+                entries().position(|e| e.claim(place, door))
+            })
+    }
+
+    /// Whose the door with this index is.
+    pub(super) fn set_ticket(&self, index: usize, ticket: u32) {
+        if let Some(entry) = self.entries.get(index) {
+            entry.ticket.store(ticket, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes the door away; false if it is not there any more.
+    pub(super) fn take(&self, place: u32, door: Door) -> bool {
+        self.entries.iter().any(|e| e.is_of(place) && e.free(door.to_bits()))
+    }
+
+    /// Whether a door is left with the event count.
+    pub(super) fn any(&self, place: u32) -> bool {
+        self.entries.iter().any(|e| e.is_of(place) && e.door.load(Ordering::SeqCst) != 0)
+    }
+
+    /// Rings up to `count` doors of the event count; says how many were heard.
+    pub(super) fn ring(&self, place: u32, count: u32) -> u32 {
+        let mut heard = 0;
+        for entry in self.entries.iter().filter(|e| e.is_of(place)) {
+            if heard == count {
+                break;
+            }
+            heard += u32::from(entry.ring());
+        }
+        heard
+    }
+
+    /// Rings all doors of the event count, and leaves them there.
+    pub(super) fn ring_and_leave(&self, place: u32) {
+        for entry in self.entries.iter().filter(|e| e.is_of(place)) {
+            let door = Door::from_bits(entry.door.load(Ordering::SeqCst));
+            if let Some(door) = door.filter(|d| d.to_bits() != BEING_FREED) {
+                door.ring();
+            }
+        }
+    }
+
+    /// Rings the door of the ticket's holder; says whether it was heard.
+    pub(super) fn ring_ticket(&self, place: u32, ticket: u32) -> bool {
+        self.entries.iter().any(|e| e.is_of(place) && e.ticket.load(Ordering::SeqCst) == ticket && e.ring())
+    }
+}

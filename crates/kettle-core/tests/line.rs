@@ -1,0 +1,228 @@
+//! The order in which waiters are served. What is asserted holds however slow the machine is: time decides only whether a turn
+//! is due, and these tests wait until it is.
+
+mod conformance;
+
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use conformance::support::alone;
+use conformance::{Forked, place};
+use kettle_core::sync::{Event, Heap, Lock, OnOwnerDeath, Semaphore};
+use kettle_core::wait::{Admission, Door, Doorbell, Line, Patience, Prepared, Scope, Ticket};
+
+/// More than the millisecond after which the first in line has its turn.
+fn until_due() {
+    thread::sleep(Duration::from_millis(3));
+}
+
+/// More than a line stays closed.
+fn until_late() {
+    thread::sleep(Duration::from_millis(60));
+}
+
+fn until(mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never came true");
+        thread::yield_now();
+    }
+}
+
+/// Repeats what must be over before the line opens by itself, should the machine be too busy for that.
+fn in_time<R>(mut attempt: impl FnMut() -> R) -> R {
+    loop {
+        let begun = Instant::now();
+        let result = attempt();
+        if begun.elapsed() < Duration::from_millis(40) {
+            return result;
+        }
+    }
+}
+
+/// A bell, in a process that has a session.
+fn bell() -> Doorbell {
+    place::<Forked, _>(Event::new());
+    Doorbell::new().unwrap()
+}
+
+fn rings(bell: &Doorbell) -> Vec<u32> {
+    bell.drain().expect("none is lost")
+}
+
+/// A ticket whose holder has left a door.
+fn at_door(line: &Line, door: Door) -> Ticket {
+    let ticket = line.take_ticket();
+    assert_eq!(line.leave_door(door, ticket), Some(ticket));
+    ticket
+}
+
+#[test]
+fn threads_are_served_in_the_order_of_arrival() {
+    // As many as have a bit of their own: more are served in the same order, unless one of them is very slow.
+    const THREADS: u32 = 30;
+    let lock = Lock::new(OnOwnerDeath::Raise);
+    let order = Mutex::new(Vec::new());
+    lock.acquire::<Heap>(&Patience::forever()).unwrap();
+    thread::scope(|scope| {
+        for i in 0..THREADS {
+            let (lock, order) = (&lock, &order);
+            scope.spawn(move || {
+                // Slices that end all the time cost no place.
+                let stop = || false;
+                let patience = Patience::forever().interrupted_by(Duration::from_millis(1), &stop);
+                lock.acquire::<Heap>(&patience).unwrap();
+                order.lock().unwrap().push(i);
+                until_due();
+                lock.release::<Heap>().unwrap();
+            });
+            until(|| lock.freed().places() == i + 1);
+        }
+        until_due();
+        lock.release::<Heap>().unwrap();
+    });
+    assert_eq!(order.into_inner().unwrap(), Vec::from_iter(0..THREADS));
+}
+
+#[test]
+fn what_is_reserved_is_not_a_newcomers() {
+    alone(|| {
+        let bell = bell();
+        let observed = in_time(|| {
+            let semaphore = Semaphore::new(0, 10);
+            let line = semaphore.given();
+            let ticket = at_door(line, bell.door().calling(7));
+            until_due();
+            semaphore.release::<Heap>(1).unwrap();
+            let take = || semaphore.acquire::<Heap>(&Patience::none()).is_ok();
+            // It is there, and reserved; then it is whoever's comes first.
+            (rings(&bell), take(), line.enter(ticket), line.enter(ticket), take())
+        });
+        assert_eq!(observed, (vec![7], false, Admission::Called, Admission::Free, true));
+    });
+}
+
+#[test]
+fn who_was_called_and_leaves_holds_nobody_up() {
+    alone(|| {
+        let bell = bell();
+        let observed = in_time(|| {
+            let line = Line::new();
+            let (first, second) = (at_door(&line, bell.door().calling(1)), line.take_ticket());
+            until_due();
+            let prepared = line.prepare();
+            assert_eq!(prepared, Prepared::Closed(first));
+            let admitted = [Some(first), Some(second), None].map(|ticket| line.admits(ticket));
+            line.notify_prepared(prepared, 1, Scope::Private);
+            assert!(line.leave(first), "it was reserved");
+            (admitted, line.admits(None))
+        });
+        assert_eq!(observed, ([true, false, false], true));
+    });
+}
+
+#[test]
+fn who_does_not_come_in_time_loses_its_turn() {
+    alone(|| {
+        let (bell, line) = (bell(), Line::new());
+        let ticket = at_door(&line, bell.door());
+        until_due();
+        let prepared = line.prepare();
+        line.notify_prepared(prepared, 1, Scope::Private);
+        until_late();
+        assert!(line.admits(None));
+        // Its next door is left at the end of the line.
+        assert_ne!(line.leave_door(bell.door(), ticket), Some(ticket));
+    });
+}
+
+#[test]
+fn a_sleeper_looks_after_a_loop_that_does_not_come() {
+    alone(|| {
+        let (bell, semaphore) = (bell(), Semaphore::new(0, 10));
+        let _busy = at_door(semaphore.given(), bell.door());
+        thread::scope(|scope| {
+            // Nothing but this ends its sleep.
+            scope.spawn(|| semaphore.acquire::<Heap>(&Patience::forever().among_threads(false)).unwrap());
+            until(|| semaphore.given().sleepers() == 1);
+            until_due();
+            semaphore.release::<Heap>(1).unwrap();
+            assert_eq!(rings(&bell).len(), 1, "its turn comes first");
+        });
+    });
+}
+
+#[test]
+fn tickets_that_were_given_up_are_passed_over() {
+    alone(|| {
+        let (bell, line) = (bell(), Line::new());
+        let gone: Vec<_> = (0..5).map(|_| line.take_ticket()).collect();
+        gone[3..].iter().for_each(|ticket| assert!(!line.leave(*ticket)));
+        let ticket = at_door(&line, bell.door());
+        until_due();
+        let prepared = line.prepare();
+        assert_eq!(prepared, Prepared::Closed(gone[0]));
+        line.notify_prepared(prepared, 1, Scope::Private);
+        assert_eq!(rings(&bell).len(), 1);
+        assert_eq!(line.enter(ticket), Admission::Called);
+    });
+}
+
+#[test]
+fn where_all_gave_up_the_line_is_open() {
+    let line = Line::new();
+    (0..5).for_each(|_| drop(line.join(Scope::Private)));
+    assert_eq!(line.places(), 0);
+    // As those leave it who are killed.
+    (0..5).for_each(|_| _ = line.take_ticket());
+    assert_eq!(line.prepare(), Prepared::Open, "nobody announced itself");
+    let _announced = line.events().announce();
+    until_due();
+    let prepared = line.prepare();
+    assert!(matches!(prepared, Prepared::Closed(_)));
+    line.notify_prepared(prepared, 1, Scope::Private);
+    assert!(line.admits(None));
+    assert_eq!(line.places(), 0, "all were passed over");
+}
+
+#[test]
+fn what_does_not_come_leaves_the_order_as_it_was() {
+    alone(|| {
+        let (bell, line) = (bell(), Line::new());
+        let first = at_door(&line, bell.door());
+        until_due();
+        for _ in 0..3 {
+            let prepared = line.prepare();
+            assert_eq!(prepared, Prepared::Closed(first));
+            line.withdraw(prepared);
+            assert!(line.admits(None));
+            until_due();
+        }
+        assert_eq!(line.leave_door(bell.door(), first), Some(first));
+    });
+}
+
+#[test]
+fn more_loops_than_have_room_are_served_in_order() {
+    alone(|| {
+        let (line, bells) = (Line::new(), Vec::from_iter((0..20).map(|_| bell())));
+        let tickets: Vec<_> = bells.iter().map(|bell| at_door(&line, bell.door())).collect();
+        for (i, (bell, &ticket)) in bells.iter().zip(&tickets).enumerate() {
+            until_due();
+            let prepared = line.prepare();
+            assert_eq!(prepared, Prepared::Closed(ticket));
+            line.notify_prepared(prepared, 1, Scope::Private);
+            assert_eq!(rings(bell).len(), 1);
+            assert_eq!(line.leave_door(bell.door(), ticket), Some(ticket));
+            assert_eq!(line.enter(ticket), Admission::Called);
+            assert!(!line.leave(ticket));
+            line.events().take_door(bell.door(), Scope::Private);
+            // Each of the others was told, to see to it that this one comes.
+            for (bell, ticket) in bells.iter().zip(&tickets).skip(i + 1) {
+                assert_eq!(rings(bell).len(), 1);
+                assert_eq!(line.leave_door(bell.door(), *ticket), Some(*ticket));
+            }
+        }
+    });
+}
