@@ -17,12 +17,13 @@ import sys
 
 from tests.death import leftovers
 
-from . import deadlocks, messages, pool, primitives, stray_writes
+from . import deadlocks, fairness, messages, pool, primitives, stray_writes
 
 PARTS = {
     "primitives": primitives.main,
     "pool": pool.main,
     "deadlocks": deadlocks.main,
+    "fairness": fairness.main,
     "messages": messages.main,
     "stray_writes": stray_writes.main,
 }
