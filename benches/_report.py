@@ -54,6 +54,11 @@ CHAPTERS = (
             "every wait.",
         ),
     ),
+    Chapter(
+        "Who waits",
+        ("fairness",),
+        ("Of the standard library, coroutines use asyncio's own locks and queues, which threads cannot use.",),
+    ),
 )
 
 TIMES = "\N{MULTIPLICATION SIGN}"
