@@ -32,7 +32,7 @@
 //! [`Lock::acquire_scoped`](crate::sync::Lock::acquire_scoped) leaves. A language whose scopes can be left by another
 //! thread than the one that entered (a suspended generator holds one, and goes on wherever it is resumed) has its
 //! [`Teller`] list the scopes that are on the waiting thread's own stack: those that nothing but its going on will end.
-//! For what is held in any other way, an error comes only if there is no thread [left](standstill) that could release it.
+//! For what is held in any other way, an error comes only if there is no thread left that could release it.
 //! Else the circle is reported once, and all wait on.
 //!
 //! *What is not followed.* A wait with a time-out ends by itself, so it is no part of a circle, and neither are tasks of
