@@ -369,12 +369,13 @@ impl EventCount {
     /// The same; gives the door's index.
     pub(super) fn leave_door_at(&self, door: Door) -> Option<usize> {
         let bits = door.to_bits();
-        let mut doors = self.doors.iter();
-        let index = doors
-            .clone()
+        let doors = || self.doors.iter();
+        // Where it is already, it stays, and is nowhere else.
+        let index = doors()
             .position(|d| d.load(Ordering::Relaxed) == bits)
-            .or_else(|| doors.position(|d| d.compare_exchange(0, bits, Ordering::AcqRel, Ordering::Relaxed).is_ok()));
-        let index = index.or_else(|| Some(Self::DOORS + self.leave_more(door)?));
+            .or_else(|| self.more_doors().and_then(|(more, place)| Some(Self::DOORS + more.find(place, door)?)))
+            .or_else(|| doors().position(|d| d.compare_exchange(0, bits, Ordering::AcqRel, Ordering::Relaxed).is_ok()))
+            .or_else(|| Some(Self::DOORS + self.leave_more(door)?));
         if index.is_some() {
             self.word.fetch_or(DOOR, Ordering::SeqCst);
         }

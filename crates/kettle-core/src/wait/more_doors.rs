@@ -95,13 +95,17 @@ impl MoreDoors {
         }
     }
 
-    /// Leaves `door` with the event count `place`: gives the index, unless there is no room.
+    /// The index of the door, if it is left with the event count `place`.
+    pub(super) fn find(&self, place: u32, door: Door) -> Option<usize> {
+        self.entries.iter().position(|e| e.is_of(place) && e.door.load(Ordering::SeqCst) == door.to_bits())
+    }
+
+    /// Leaves a door that is not there yet with the event count `place`: gives the index, unless there is no room.
     pub(super) fn leave(&self, place: u32, door: Door) -> Option<usize> {
         let door = door.to_bits();
         let entries = || self.entries.iter();
         entries()
-            .position(|e| e.is_of(place) && e.door.load(Ordering::SeqCst) == door)
-            .or_else(|| entries().position(|e| e.is_of(place) && e.change(0, door)))
+            .position(|e| e.is_of(place) && e.change(0, door))
             .or_else(|| entries().position(|e| e.claim(place, door)))
             .or_else(|| {
                 entries().filter(|e| !e.is_of(0)).for_each(|e| _ = e.free(0));
