@@ -91,7 +91,7 @@ def damage_a_consumer(index: int, word: int) -> None:
     arena = Arena()
     at = data_of(arena, "queue")
     # This process's own entry: its name, and one item.
-    words = struct.unpack_from("<64Q", arena.memory, at)
+    words = struct.unpack_from("<120Q", arena.memory, at)
     entry = next(i for i, w in enumerate(words) if i > 16 and w & 0xFFFFFFFF == 1 and w >> 51)
     struct.pack_into("<Q", arena.memory, at + (entry + index) * 8, word)
     for call in (queue.join, queue.task_done, lambda: queue.put(2), queue.get):
