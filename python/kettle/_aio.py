@@ -89,16 +89,20 @@ async def retry(
     timeout: float | None = None,
     *,
     together: bool = False,
+    is_reserved: Callable[[], bool] | None = None,
 ) -> T:
     """Calls `attempt` until it gives something else than PENDING, and returns that, or PENDING after `timeout` seconds.
 
     Between two attempts it waits for what `source` gives, in the order of coming; with `together`, each wake-up is for
-    all who wait. What `attempt` raises passes through.
+    all who wait. What `attempt` raises passes through. `is_reserved` says whether what there may be is another's.
     """
     await _breathe()
     is_patient = timeout is None or timeout > 0
     # Who comes while others wait is served after them.
-    if together or not is_patient or not Hub.waiting or not _hub().has_line(source()):
+    must_wait = is_patient and (
+        (is_reserved is not None and is_reserved()) or (not together and Hub.waiting and _hub().has_line(source()))
+    )
+    if not must_wait:
         result = attempt()
         if result is not PENDING or not is_patient:
             return result

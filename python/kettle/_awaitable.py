@@ -25,7 +25,9 @@ class AwaitAcquire:
         from kettle._aio import PENDING, Source, retry
 
         take = self.acquire  # type: ignore[attr-defined]
-        return await retry(lambda: Source.of(self), lambda: take(False) or PENDING, timeout) is not PENDING  # type: ignore[arg-type]
+        reserved: Callable[[], bool] = self._kettle_is_reserved  # type: ignore[attr-defined]
+        attempt = lambda: take(False) or PENDING  # noqa: E731
+        return await retry(lambda: Source.of(self), attempt, timeout, is_reserved=reserved) is not PENDING  # type: ignore[arg-type]
 
     async def __aenter__(self) -> bool:
         return await self.aacquire()

@@ -137,7 +137,8 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
                 turns=turns,
             )
 
-        return await retry(source, attempt, timeout, together=together)
+        reserved = None if together else lambda: self._kettle_is_reserved(what)
+        return await retry(source, attempt, timeout, together=together, is_reserved=reserved)
 
     _kettle_sibling = "kettle.multiprocessing.Queue"
 

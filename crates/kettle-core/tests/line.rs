@@ -95,7 +95,7 @@ fn what_is_reserved_is_not_a_newcomers() {
             let ticket = at_door(line, bell.door().calling(7));
             until_due();
             semaphore.release::<Heap>(1).unwrap();
-            let take = || semaphore.acquire::<Heap>(&Patience::none()).is_ok();
+            let take = || semaphore.acquire::<Heap>(&Patience::instant()).is_ok();
             // It is there, and reserved; then it is whoever's comes first.
             (rings(&bell), take(), line.enter(ticket), line.enter(ticket), take())
         });

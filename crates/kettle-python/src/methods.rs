@@ -39,10 +39,13 @@ use crate::lock::{Lock, RLock};
 use crate::memory::Cell;
 use crate::objects::ObjectQueue;
 use crate::panics;
+use crate::primitive::Waitable;
 use crate::semaphore::Semaphore;
 
 /// A lock or the like, in its ordinary case.
-pub(crate) trait Quick: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + PyTypeInfo + Sync {
+pub(crate) trait Quick:
+    PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + PyTypeInfo + Sync + Waitable
+{
     /// What `help` says of `acquire`, its signature first.
     const ACQUIRE_DOC: &'static CStr =
         c"acquire($self, /, block=True, timeout=None)\n--\n\nTakes it, waiting at most `timeout` seconds.";
@@ -60,7 +63,7 @@ pub(crate) trait Quick: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + 
     /// Whether an `acquire(False)` that did not take it is over: False, and nothing else to be done.
     #[inline]
     fn is_simply_taken(&self) -> bool {
-        !Self::MORTAL
+        !Self::MORTAL && self.line().is_none_or(|line| line.admits(None))
     }
     /// Whether the end of a `with` block gives it back without a call of `object.release()`. `object` is this one.
     #[inline]

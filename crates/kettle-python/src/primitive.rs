@@ -219,6 +219,11 @@ macro_rules! waitable {
                 crate::primitive::enter(crate::primitive::Waitable::line(self), ticket)
             }
 
+            /// Whether what there may be is reserved for one who waits.
+            fn _kettle_is_reserved(&self) -> bool {
+                crate::primitive::Waitable::line(self).is_some_and(|line| !line.admits(None))
+            }
+
             /// Gives the ticket back.
             fn _kettle_leave_line(&self, ticket: u32) {
                 let is_ready = || crate::primitive::Waitable::ready(self);

@@ -366,6 +366,10 @@ impl Queue {
         }
     }
 
+    fn _is_reserved_space(&self) -> bool {
+        !self.body.space().admits(None)
+    }
+
     fn _take_ticket_space(&self) -> u32 {
         self.body.space().take_ticket().number()
     }

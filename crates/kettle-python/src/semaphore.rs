@@ -6,7 +6,7 @@ use kettle_core::arena::{Handle, Way};
 use kettle_core::shared::Processes;
 use kettle_core::stats::SemaphoreStatistics;
 use kettle_core::sync;
-use kettle_core::wait::{EventCount, Line, Patience};
+use kettle_core::wait::{EventCount, Line, Patience, Stopped};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -39,6 +39,14 @@ fn number_of_permits(value: i64) -> PyResult<u32> {
 }
 
 impl Permits {
+    #[inline]
+    fn acquire(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
+        match self {
+            Self::Free(s) => s.acquire::<Processes>(patience),
+            Self::Owned(s) => s.acquire::<Processes>(patience),
+        }
+    }
+
     fn given(&self) -> &Line {
         match self {
             Self::Free(s) => s.given(),
@@ -109,13 +117,11 @@ impl Semaphore {
         }
         errors::check()?;
         if !block {
-            return Ok(false);
+            // Also if it is reserved for one who waits.
+            return Ok(self.permits.acquire(&Patience::none()).is_ok());
         }
         let permits = &self.permits;
-        let got = wait_outside(py, deadline(block, timeout), |p| match permits {
-            Permits::Free(s) => s.acquire::<Processes>(p),
-            Permits::Owned(s) => s.acquire::<Processes>(p),
-        })?;
+        let got = wait_outside(py, deadline(block, timeout), |p| permits.acquire(p))?;
         errors::in_time(got)
     }
 
@@ -205,11 +211,7 @@ impl Quick for Semaphore {
 
     #[inline]
     fn take_now(&self) -> bool {
-        let now = Patience::instant();
-        match &self.permits {
-            Permits::Free(s) => s.acquire::<Processes>(&now).is_ok(),
-            Permits::Owned(s) => s.acquire::<Processes>(&now).is_ok(),
-        }
+        self.permits.acquire(&Patience::instant()).is_ok()
     }
     #[inline]
     fn give_back(&self) -> bool {

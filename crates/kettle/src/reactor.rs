@@ -69,7 +69,8 @@ impl Awaited for wait::Line {
 pub(crate) async fn wait_on<H: Home, R>(at: &impl Awaited, mut attempt: impl FnMut() -> Option<R>) -> R {
     // Whoever always finds something must let the other tasks run all the same.
     tokio::task::coop::consume_budget().await;
-    if let Some(r) = attempt() {
+    let is_reserved = at.line().is_some_and(|line| !line.admits(None));
+    if !is_reserved && let Some(r) = attempt() {
         return r;
     }
     let Ok(reactor) = Reactor::current() else {

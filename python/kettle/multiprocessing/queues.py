@@ -112,7 +112,7 @@ class _Base(Parametrized[T]):
             turns = Turns(items._take_ticket_space, items._enter_space, items._leave_space)
             return Source(items._kettle_key, (id(items), "room"), items._arm_space, items._disarm_space, turns=turns)
 
-        if await retry(room, attempt, timeout) is PENDING:
+        if await retry(room, attempt, timeout, is_reserved=self._items._is_reserved_space) is PENDING:
             raise Full
 
     async def aget(self, timeout: float | None = None) -> T:
@@ -131,7 +131,7 @@ class _Base(Parametrized[T]):
                 return PENDING  # type: ignore[no-any-return]
             return item
 
-        item = await retry(lambda: Source.of(items), attempt, timeout)
+        item = await retry(lambda: Source.of(items), attempt, timeout, is_reserved=items._kettle_is_reserved)
         if item is PENDING:
             raise Empty
         return item

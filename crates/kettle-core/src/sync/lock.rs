@@ -186,8 +186,8 @@ impl Lock {
         self.contended.fetch_add(1, Ordering::Relaxed);
         if !patience.may_wait() {
             // Somebody who does not wait is told of a death as well: it will never be free for him.
-            let taken = if self.freed.admits(None) { attempt() } else { None };
-            return taken.or_else(inherit).unwrap_or(Err(Stopped::TimedOut.into()));
+            // Whoever does not wait takes what is there, also if it is reserved.
+            return attempt().or_else(inherit).unwrap_or(Err(Stopped::TimedOut.into()));
         }
         if patience.may_spin() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) && self.freed.admits(None) {
             if let Some(r) = attempt() {

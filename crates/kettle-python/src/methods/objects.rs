@@ -93,8 +93,11 @@ unsafe fn put_now<const WAITS: bool>(slf: *mut ffi::PyObject, item: *mut ffi::Py
     // SAFETY: as promised; the interpreter is attached, since it called us.
     unsafe {
         let py = Python::assume_attached();
-        is_ours::<WAITS>(slf)
-            && this::<ObjectQueue>(slf).put_now(py, Bound::from_borrowed_ptr(py, item).unbind()).is_ok()
+        if !is_ours::<WAITS>(slf) {
+            return false;
+        }
+        let (queue, item) = (this::<ObjectQueue>(slf), Bound::from_borrowed_ptr(py, item).unbind());
+        if WAITS { queue.put_unreserved(py, item) } else { queue.put_now(py, item) }.is_ok()
     }
 }
 
@@ -185,7 +188,7 @@ unsafe extern "C" fn get(
     unsafe {
         answer(|| {
             if nargs == 0 && kwnames.is_null() && is_ours::<true>(slf) {
-                if let Ok(item) = this::<ObjectQueue>(slf).take_now(Python::assume_attached()) {
+                if let Some(item) = this::<ObjectQueue>(slf).take_unreserved(Python::assume_attached()) {
                     return item.into_ptr();
                 }
             }

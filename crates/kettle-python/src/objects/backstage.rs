@@ -97,6 +97,11 @@ impl ObjectQueue {
         primitive::enter(Some(self.body.line_of(py.into(), SIGNS[what])), ticket)
     }
 
+    /// Whether what there may be is reserved for one who waits.
+    fn _kettle_is_reserved(&self, py: Python<'_>, what: usize) -> bool {
+        !self.body.line_of(py.into(), SIGNS[what]).admits(None)
+    }
+
     /// Gives the ticket back.
     fn _kettle_leave_line(&self, py: Python<'_>, what: usize, ticket: u32) {
         let line = self.body.line_of(py.into(), SIGNS[what]);

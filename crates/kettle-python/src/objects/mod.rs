@@ -124,6 +124,16 @@ impl ObjectQueue {
     }
 
     #[inline]
+    pub(crate) fn put_unreserved(&self, py: Python<'_>, item: Py<PyAny>) -> Result<(), Py<PyAny>> {
+        self.body.put_unreserved(py.into(), item, &mut Comparisons::new(py)).map_err(|(item, _)| item)
+    }
+
+    #[inline]
+    pub(crate) fn take_unreserved(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.body.take_unreserved(py.into(), &mut Comparisons::new(py)).ok()
+    }
+
+    #[inline]
     pub(crate) fn take_now(&self, py: Python<'_>) -> Result<Py<PyAny>, NothingNow> {
         self.body.take_now(py.into(), &mut Comparisons::new(py)).map_err(|refused| match refused {
             Refused::NotNow => NothingNow::Empty,
@@ -153,7 +163,8 @@ impl ObjectQueue {
         let (mut place, mut clock) = (None, Clock::default());
         loop {
             let result = match &place {
-                None => this.body.put_now(py.into(), item, &mut comparisons),
+                None if limit.is_now() => this.body.put_now(py.into(), item, &mut comparisons),
+                None => this.body.put_unreserved(py.into(), item, &mut comparisons),
                 Some(place) => Place::put(place, item, &mut comparisons),
             };
             let refused = match result {
@@ -190,7 +201,8 @@ impl ObjectQueue {
         let (mut place, mut clock) = (None, Clock::default());
         loop {
             let result = match &place {
-                None => this.body.take_now(py.into(), &mut comparisons),
+                None if limit.is_now() => this.body.take_now(py.into(), &mut comparisons),
+                None => this.body.take_unreserved(py.into(), &mut comparisons),
                 Some(place) => Place::take(place, &mut comparisons),
             };
             match result {

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use kettle_core::deadlock::Wanted;
 use kettle_core::sync::{self, Heap, OnOwnerDeath};
-use kettle_core::wait::{Deadline, EventCount, Line, Scope};
+use kettle_core::wait::{Deadline, EventCount, Line, Patience, Scope};
 use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -29,7 +29,8 @@ macro_rules! exclusive {
                     return Ok(true);
                 }
                 if !blocking.0 {
-                    return Ok(false);
+                    // Also if it is reserved for one who waits.
+                    return Ok(this.body.acquire::<Heap>(&Patience::none()).is_ok());
                 }
                 sleep_for_lock(slf, this.wanted(), deadline, |p| this.body.acquire::<Heap>(p))
             }

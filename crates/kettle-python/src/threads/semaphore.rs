@@ -74,7 +74,8 @@ impl Semaphore {
             return Ok(true);
         }
         if !blocking.0 && !this.is_outside() {
-            return Ok(false);
+            // Also if it is reserved for one who waits.
+            return Ok(this.body.acquire::<Heap>(&Patience::none()).is_ok());
         }
         // Counted before the last look at where the permits are: who moves them out counts after saying so.
         let waiter = this.inside.come_in();
@@ -236,7 +237,7 @@ impl Quick for Semaphore {
     }
     #[inline]
     fn is_simply_taken(&self) -> bool {
-        !self.is_outside()
+        !self.is_outside() && self.body.given().admits(None)
     }
     #[inline(always)]
     fn leaves_by_itself(&self, object: &Bound<'_, PyAny>) -> bool {

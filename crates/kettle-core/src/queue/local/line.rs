@@ -26,6 +26,28 @@ impl Sign {
     }
 }
 
+/// What an attempt is content with.
+#[derive(Clone, Copy)]
+pub(super) enum Whose {
+    /// Also what is reserved for another.
+    Anybodys,
+    /// What is reserved for nobody.
+    Unreserved,
+    /// That, or what is reserved for the holder of this ticket.
+    Of(Ticket),
+}
+
+impl Whose {
+    #[inline(always)]
+    pub(super) fn may_be_taken(self, line: &wait::Line) -> bool {
+        match self {
+            Self::Anybodys => true,
+            Self::Unreserved => line.admits(None),
+            Self::Of(ticket) => line.admits(Some(ticket)),
+        }
+    }
+}
+
 /// All that those who wait look at.
 pub(super) struct Board {
     pub(super) signs: AtomicU32,
@@ -84,20 +106,20 @@ impl<'a, T, L: Lock<State<T>>> Place<'a, T, L> {
         self.waiting.place.ticket()
     }
 
-    /// As [`put_now`](LocalQueue::put_now), also while others must wait for this place's turn to be over.
+    /// As [`put_unreserved`](LocalQueue::put_unreserved), also what is reserved for this place.
     ///
     /// # Errors
     /// See [`Refused`]. The item comes back.
     pub fn put<J: Judge<T>>(&self, item: T, judge: &mut J) -> Result<(), (T, Refused<J::Question>)> {
-        self.queue.put_with(self.key, item, judge, Some(self.ticket()))
+        self.queue.put_with(self.key, item, judge, Whose::Of(self.ticket()))
     }
 
-    /// As [`take_now`](LocalQueue::take_now), likewise.
+    /// As [`take_unreserved`](LocalQueue::take_unreserved), likewise.
     ///
     /// # Errors
     /// See [`Refused`].
     pub fn take<J: Judge<T>>(&self, judge: &mut J) -> Result<T, Refused<J::Question>> {
-        self.queue.take_with(self.key, judge, Some(self.ticket()))
+        self.queue.take_with(self.key, judge, Whose::Of(self.ticket()))
     }
 }
 

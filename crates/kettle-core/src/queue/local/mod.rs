@@ -43,11 +43,11 @@ use std::sync::Mutex;
 use crate::atomics::{AtomicU32, Ordering, fence};
 use crate::stats::QueueStatistics;
 use crate::sys::process;
-use crate::wait::{self, Door, Scope, Ticket};
+use crate::wait::{self, Door, Scope};
 pub use heap::{ByOrd, Judge, NoOrder};
 use items::Items;
 pub use items::Order;
-use line::{Board, Line, SIGNS};
+use line::{Board, Line, SIGNS, Whose};
 pub use line::{Place, Sign, Waiting};
 pub use lock::Lock;
 
@@ -202,23 +202,37 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         item: T,
         judge: &mut J,
     ) -> Result<(), (T, Refused<J::Question>)> {
-        self.put_with(key, item, judge, None)
+        self.put_with(key, item, judge, Whose::Anybodys)
     }
 
-    #[inline(always)]
-    pub(super) fn put_with<'a, J: Judge<T>>(
+    /// The same, unless the room is reserved for one who waits: for a caller that would wait as well.
+    ///
+    /// # Errors
+    /// See [`Refused`]. The item comes back.
+    #[inline]
+    pub fn put_unreserved<'a, J: Judge<T>>(
         &'a self,
         key: L::Key<'a>,
         item: T,
         judge: &mut J,
-        ticket: Option<Ticket>,
+    ) -> Result<(), (T, Refused<J::Question>)> {
+        self.put_with(key, item, judge, Whose::Unreserved)
+    }
+
+    #[inline(always)]
+    fn put_with<'a, J: Judge<T>>(
+        &'a self,
+        key: L::Key<'a>,
+        item: T,
+        judge: &mut J,
+        whose: Whose,
     ) -> Result<(), (T, Refused<J::Question>)> {
         let mut guard = self.state.lock(key);
         let state = &mut *guard;
         if state.shut | state.moved_out {
             return Err((item, if state.moved_out { Refused::MovedOut } else { Refused::ShutDown }));
         }
-        if !(state.has_room() && self.board.line(Sign::Room).admits(ticket)) {
+        if !(state.has_room() && whose.may_be_taken(self.board.line(Sign::Room))) {
             return Err((item, Refused::NotNow));
         }
         if state.items.make_room().is_err() {
@@ -247,20 +261,33 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     /// See [`Refused`].
     #[inline]
     pub fn take_now<'a, J: Judge<T>>(&'a self, key: L::Key<'a>, judge: &mut J) -> Result<T, Refused<J::Question>> {
-        self.take_with(key, judge, None)
+        self.take_with(key, judge, Whose::Anybodys)
     }
 
-    #[inline(always)]
-    pub(super) fn take_with<'a, J: Judge<T>>(
+    /// The same, unless it is reserved for one who waits: for a caller that would wait as well.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    #[inline]
+    pub fn take_unreserved<'a, J: Judge<T>>(
         &'a self,
         key: L::Key<'a>,
         judge: &mut J,
-        ticket: Option<Ticket>,
+    ) -> Result<T, Refused<J::Question>> {
+        self.take_with(key, judge, Whose::Unreserved)
+    }
+
+    #[inline(always)]
+    fn take_with<'a, J: Judge<T>>(
+        &'a self,
+        key: L::Key<'a>,
+        judge: &mut J,
+        whose: Whose,
     ) -> Result<T, Refused<J::Question>> {
         let mut guard = self.state.lock(key);
         let state = &mut *guard;
         let version = state.version();
-        let is_admitted = self.board.line(Sign::Item).admits(ticket);
+        let is_admitted = whose.may_be_taken(self.board.line(Sign::Item));
         let item = match &mut state.items {
             _ if !is_admitted => None,
             Items::Fifo(ring) => ring.pop_front(),

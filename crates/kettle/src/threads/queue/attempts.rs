@@ -61,6 +61,7 @@ pub(super) fn put<T>(
     let mut attempt = |place: Option<&Place<'_, T>>| {
         let item = in_hand.take()?;
         let result = match place {
+            None if patience.may_wait() => queue.put_unreserved((), item, &mut judge),
             None => queue.put_now((), item, &mut judge),
             Some(place) => place.put(item, &mut judge),
         };
@@ -94,6 +95,7 @@ pub(super) fn get<T>(
 ) -> Result<T, GetError> {
     let mut attempt = |place: Option<&Place<'_, T>>| {
         let taken = match place {
+            None if patience.may_wait() => queue.take_unreserved((), &mut judge),
             None => queue.take_now((), &mut judge),
             Some(place) => place.take(&mut judge),
         };
