@@ -9,7 +9,6 @@ import pytest
 import kettle.multiprocessing
 import kettle.queue
 import kettle.threading
-from kettle import _aio
 
 #: More than the millisecond after which the first of the line has its turn.
 DUE = 0.003
@@ -223,10 +222,8 @@ def test_slices_of_sleep_cost_the_main_thread_no_place(name):
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_a_coroutine_that_comes_back_at_once_is_the_last(name, monkeypatch):
+def test_a_coroutine_that_comes_back_at_once_is_the_last(name):
     """Also if what it gave back is still there."""
-    # Every 64th call lets the others of its loop run first.
-    monkeypatch.setattr(_aio, "_served", 0)
 
     async def run():
         place = PLACES[name]()
@@ -245,6 +242,28 @@ def test_a_coroutine_that_comes_back_at_once_is_the_last(name, monkeypatch):
         return order
 
     assert asyncio.run(run()) == list("abcabc")
+
+
+def test_a_coroutine_whose_call_lets_the_loop_run_keeps_its_place():
+    """Calls that are served at once let the loop run now and then; the others that come then come later."""
+    count = 300
+
+    async def run():
+        lock, order = kettle.threading.Lock(), []
+
+        async def work(who):
+            async with lock:
+                order.append(who)
+
+        lock.acquire()
+        tasks = [asyncio.ensure_future(work(who)) for who in range(count)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        lock.release()
+        await asyncio.gather(*tasks)
+        return order
+
+    assert asyncio.run(run()) == list(range(count))
 
 
 @pytest.mark.parametrize("name", PLACES)

@@ -96,11 +96,17 @@ async def retry(
     Between two attempts it waits for what `source` gives, in the order of coming; with `together`, each wake-up is for
     all who wait. What `attempt` raises passes through. `is_reserved` says whether what there may be is another's.
     """
-    await _breathe()
     is_patient = timeout is None or timeout > 0
-    # Who comes while others wait is served after them.
-    must_wait = is_patient and (
-        (is_reserved is not None and is_reserved()) or (not together and Hub.waiting and _hub().has_line(source()))
+    must_breathe = _is_out_of_breath()
+    if must_breathe and (together or not is_patient):
+        await asyncio.sleep(0)
+        must_breathe = False
+    # Who comes while others wait is served after them; and who lets the loop run keeps its place meanwhile.
+    must_wait = must_breathe or (
+        is_patient
+        and (
+            (is_reserved is not None and is_reserved()) or (not together and Hub.waiting and _hub().has_line(source()))
+        )
     )
     if not must_wait:
         result = attempt()
@@ -109,6 +115,8 @@ async def retry(
     hub = _hub()
     with hub.in_line(source(), together) as place:
         deadline = None if timeout is None else hub.time() + timeout
+        if must_breathe:
+            await asyncio.sleep(0)
         while True:
             # The doorbell is armed: what comes after this attempt wakes us.
             turn = place.enter()
@@ -132,13 +140,12 @@ async def writable(fd: int, timeout: float | None = None) -> bool:
 _served = 0
 
 
-async def _breathe() -> None:
-    """Lets the loop run now and then, for callers who are always served at once. Before anything is taken: whoever is
-    cancelled here has lost nothing."""
+def _is_out_of_breath() -> bool:
+    """Whether the loop must run now, as it must now and then, for callers who are always served at once. It does before
+    anything is taken: who is cancelled then has lost nothing."""
     global _served
     _served += 1
-    if _served % BREATH == 0:
-        await asyncio.sleep(0)
+    return _served % BREATH == 0
 
 
 _hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()
