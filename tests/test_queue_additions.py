@@ -688,3 +688,21 @@ def test_what_does_not_wait_by_that_clock():
         with pytest.raises(kq.Empty):
             simple.get(timeout=0.001)
     assert "time" not in vars(kq)
+
+
+class Plain(kq.Queue):
+    """Has nothing of its own, and is there before any test puts something into `Queue`."""
+
+
+def test_what_is_put_into_queue_counts_for_its_subclasses():
+    with mock.patch("kettle.queue.Queue.get", return_value="patched"):
+        assert (Plain().get(), Plain().get_nowait()) == ("patched", "patched")
+    with mock.patch("kettle.queue.Queue.put") as put:
+        Plain().put(1)
+        Plain().put_nowait(2)
+    assert put.call_count == 2
+
+
+def test_a_subclass_has_only_what_it_was_given():
+    """Who sends a class by value, as dill does with one of `__main__`, sends what is in its dictionary."""
+    assert [name for name in vars(Plain) if not name.startswith("__")] == []

@@ -57,10 +57,6 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
     #: What the queue was named.
     name: str | None = None
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        native.quicken(cls)
-
     @classmethod
     def _kettle_keeps_house(cls) -> bool:
         """Whether a class has methods of its own to handle the container."""
@@ -154,6 +150,7 @@ def _overrides(cls: type, name: str) -> bool:
     return not isinstance(getattr(cls, name), types.MethodDescriptorType)
 
 
+@native.quicken
 class SimpleQueue(_Base[T]):
     """An unbounded first-in, first-out queue.
 
@@ -220,6 +217,7 @@ def _await(condition: threading.Condition, ready: Callable[[], object], block: b
         condition.wait(left)
 
 
+@native.quicken
 class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
     """A first-in, first-out queue, bounded if `maxsize` is positive. See the head of the module."""
 
@@ -372,6 +370,7 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
             outside.not_full.notify_all()
 
 
+@native.quicken
 class LifoQueue(Queue[T], _standard.LifoQueue):  # type: ignore[type-arg]
     """A last-in, first-out queue, bounded if `maxsize` is positive."""
 
@@ -386,6 +385,7 @@ class LifoQueue(Queue[T], _standard.LifoQueue):  # type: ignore[type-arg]
     _kettle_methods = (Queue._init, Queue._put, _get.method, Queue._qsize)
 
 
+@native.quicken
 class PriorityQueue(Queue[T], _standard.PriorityQueue):  # type: ignore[type-arg]
     """A queue that gives the least item first, bounded if `maxsize` is positive.
 
