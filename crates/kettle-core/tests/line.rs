@@ -4,6 +4,7 @@
 mod conformance;
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -195,8 +196,11 @@ fn what_does_not_come_leaves_the_order_as_it_was() {
         for _ in 0..3 {
             let prepared = line.prepare();
             assert_eq!(prepared, Prepared::Closed(first));
-            line.withdraw(prepared);
+            line.withdraw(prepared, Scope::Private);
             assert!(line.admits(None));
+            // It looks in vain, and waits on with the same ticket.
+            assert_eq!(rings(&bell).len(), 1);
+            assert_eq!(line.leave_door(bell.door(), first), Some(first));
             until_due();
         }
         assert_eq!(line.leave_door(bell.door(), first), Some(first));
@@ -225,4 +229,90 @@ fn more_loops_than_have_room_are_served_in_order() {
             }
         }
     });
+}
+
+#[test]
+fn a_door_is_left_once() {
+    alone(|| {
+        let (line, bells) = (Line::new(), Vec::from_iter((0..6).map(|_| bell())));
+        let tickets: Vec<_> = bells.iter().map(|bell| at_door(&line, bell.door())).collect();
+        // There is room in the line itself now; the last one stands with the session.
+        line.leave(tickets[0]);
+        line.events().take_door(bells[0].door(), Scope::Private);
+        assert_eq!(line.leave_door(bells[5].door(), tickets[5]), Some(tickets[5]));
+        line.events().notify_all(Scope::Private);
+        assert_eq!(rings(&bells[5]).len(), 1);
+    });
+}
+
+/// A loop that was rung may have been stopped: what is free must not wait for it.
+#[test]
+fn a_sleeper_is_told_as_well_as_a_loop_before_it() {
+    alone(|| {
+        let (bell, semaphore) = (bell(), Semaphore::new(0, 10));
+        let _stopped = at_door(semaphore.given(), bell.door());
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| semaphore.acquire::<Heap>(&Patience::forever().among_threads(false)).unwrap());
+            }
+            until(|| semaphore.given().sleepers() == 2);
+            // Whether a turn is due or not.
+            semaphore.release::<Heap>(1).unwrap();
+            semaphore.release::<Heap>(1).unwrap();
+        });
+        assert_eq!(semaphore.value(), 0);
+    });
+}
+
+/// The one that sees to it that nothing stays reserved gives up before it is late.
+#[test]
+fn a_watcher_that_leaves_is_followed_by_another() {
+    alone(|| {
+        let (bell, semaphore) = (bell(), Semaphore::new(0, 10));
+        let _stopped = at_door(semaphore.given(), bell.door());
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| semaphore.acquire::<Heap>(&Patience::forever().among_threads(false)).unwrap());
+            until(|| semaphore.given().sleepers() == 1);
+            scope.spawn({
+                let (semaphore, stop) = (&semaphore, &stop);
+                move || {
+                    let stop = || stop.load(Ordering::SeqCst);
+                    let patience = Patience::forever().interrupted_by(Duration::from_millis(1), &stop);
+                    let _ = semaphore.acquire::<Heap>(&patience);
+                }
+            });
+            until(|| semaphore.given().places() == 3);
+            until_due();
+            stop.store(true, Ordering::SeqCst);
+            semaphore.release::<Heap>(1).unwrap();
+            until(|| semaphore.given().sleepers() == 0);
+        });
+    });
+}
+
+/// Words that another process has scribbled over cost no more than turns.
+#[test]
+fn a_first_ticket_far_ahead_is_not_believed() {
+    alone(|| {
+        let (bell, line) = (bell(), Line::new());
+        let ticket = at_door(&line, bell.door());
+        // As if all had been called who come within the next days.
+        let next = std::mem::offset_of!(Words, first);
+        // SAFETY: a word of the line, which is laid out as it is there.
+        let first = unsafe { &*std::ptr::from_ref(&line).byte_add(next).cast::<AtomicU32>() };
+        assert_eq!(first.load(Ordering::SeqCst), 1);
+        first.store(1 << 30, Ordering::SeqCst);
+        let renewed = line.leave_door(bell.door(), ticket).unwrap();
+        assert_eq!(line.leave_door(bell.door(), renewed), Some(renewed));
+        assert_eq!(line.places(), 1);
+    });
+}
+
+/// The beginning of a line.
+#[repr(C)]
+struct Words {
+    events: [u64; size_of::<kettle_core::wait::EventCount>() / 8],
+    next: u32,
+    first: u32,
 }

@@ -18,7 +18,7 @@ use kettle_core::sync::{
 };
 use kettle_core::sys::Owner;
 use kettle_core::sys::futex::{Scope, let_slices_end};
-use kettle_core::wait::{EventCount, Patience, Stopped};
+use kettle_core::wait::{EventCount, Line, Patience, Prepared, Stopped};
 use kettle_core::{Died, arm_crash_point};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -436,6 +436,113 @@ mod event_count {
             word.fetch_or(SHUT, Ordering::SeqCst);
             events.notify_all(Scope::Private);
             waiters.into_iter().for_each(|t| t.join().unwrap());
+        });
+    }
+}
+
+/// Time does not pass in a model, and each turn is due at once: what is free is handed to the head of the line.
+mod line {
+    use super::*;
+
+    struct Units {
+        line: Line,
+        count: AtomicU32,
+    }
+
+    impl Units {
+        fn new(count: u32) -> Arc<Self> {
+            Arc::new(Self { line: Line::new(), count: AtomicU32::new(count) })
+        }
+
+        fn take(&self) -> Option<()> {
+            let one_less = |n: u32| n.checked_sub(1);
+            self.count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).ok().map(drop)
+        }
+
+        fn pass_on_what_is_left(&self) {
+            if self.count.load(Ordering::SeqCst) > 0 {
+                self.line.pass_on(Scope::Private);
+            }
+        }
+
+        fn acquire(&self) {
+            let patience = forever();
+            self.line.wait_for(&patience, Scope::Private, || self.take(), || None).unwrap();
+            self.pass_on_what_is_left();
+        }
+
+        fn release(&self) {
+            let prepared = self.line.prepare();
+            self.count.fetch_add(1, Ordering::SeqCst);
+            self.line.notify_prepared(prepared, 1, Scope::Private);
+        }
+    }
+
+    /// A late-comer may be faster than the two before it, and may find the line closed; each gets one.
+    #[test]
+    fn two_in_line_and_a_late_comer_are_all_served() {
+        check_to(2, || {
+            let units = Units::new(0);
+            let waiters = [1, 2].map(|n| {
+                let units = units.clone();
+                spawn(n, move || units.acquire())
+            });
+            units.release();
+            // Takes what is there, if it may, and gives it back.
+            if units.line.admits(None) && units.take().is_some() {
+                units.release();
+            }
+            units.release();
+            waiters.into_iter().for_each(|t| t.join().unwrap());
+            assert_eq!(units.count.load(Ordering::SeqCst), 0);
+        });
+    }
+
+    /// One is called, and leaves without a look; the other one must not sleep beside what is there.
+    #[test]
+    fn who_is_called_and_leaves_is_followed_by_the_next() {
+        check_to(2, || {
+            let units = Units::new(0);
+            let leaver = units.line.join(Scope::Private);
+            let waiter = {
+                let units = units.clone();
+                spawn(1, move || units.acquire())
+            };
+            units.release();
+            leaver.leave(true);
+            waiter.join().unwrap();
+        });
+    }
+
+    /// The same for one that leaves while it is called.
+    #[test]
+    fn who_leaves_while_it_is_called_is_followed_by_the_next() {
+        check_to(2, || {
+            let units = Units::new(0);
+            let (waiter, giver) = {
+                let (taker, giver) = (units.clone(), units.clone());
+                (spawn(1, move || taker.acquire()), spawn(2, move || giver.release()))
+            };
+            units.line.join(Scope::Private).leave(true);
+            [waiter, giver].into_iter().for_each(|t| t.join().unwrap());
+        });
+    }
+
+    /// What was prepared does not come; who was refused meanwhile finds what was there before.
+    #[test]
+    fn who_is_refused_while_nothing_comes_is_told() {
+        check_to(2, || {
+            let units = Units::new(1);
+            // Given up: nobody comes when it is called. And somebody may sleep, as far as is known.
+            let _ = (units.line.take_ticket(), units.line.events().announce());
+            let waiter = {
+                let units = units.clone();
+                spawn(1, move || units.acquire())
+            };
+            let prepared = units.line.prepare();
+            assert_ne!(prepared, Prepared::ClosedBefore);
+            units.line.withdraw(prepared, Scope::Private);
+            waiter.join().unwrap();
         });
     }
 }

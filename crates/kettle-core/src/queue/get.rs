@@ -102,7 +102,8 @@ impl Queue {
                 crash_point("queue.get.before-unlock");
                 drop(hold);
                 match taken {
-                    Ok(None) => self.space.withdraw(room),
+                    Ok(None) if self.maxsize() == 0 => {}
+                    Ok(None) => self.space.withdraw(room, S::Home::SCOPE),
                     Ok(Some(taken)) => {
                         crash_point("queue.get.before-notify");
                         if self.maxsize() != 0 {
@@ -117,7 +118,7 @@ impl Queue {
                         return Ok(taken);
                     }
                     Err(trouble) => {
-                        self.space.withdraw(room);
+                        self.space.withdraw(room, S::Home::SCOPE);
                         drop(place);
                         // The message stays, and somebody else may be able to take it.
                         self.items.pass_on(S::Home::SCOPE);

@@ -73,7 +73,7 @@ impl Queue {
                     // The unlock was a sequentially consistent exchange, after the commit.
                     self.items.notify_prepared(item, 1, S::Home::SCOPE);
                 } else {
-                    self.items.withdraw(item);
+                    self.items.withdraw(item, S::Home::SCOPE);
                 }
                 if let Some(place) = place {
                     place.leave(false);

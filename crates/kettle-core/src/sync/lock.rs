@@ -275,7 +275,7 @@ impl Lock {
         let prepared = self.freed.prepare();
         let held = self.word.swap(0, Ordering::SeqCst);
         if held == 0 {
-            self.freed.withdraw(prepared);
+            self.freed.withdraw(prepared, H::SCOPE);
             return Err(NotHeld);
         }
         crash_point("lock.release.before-notify");

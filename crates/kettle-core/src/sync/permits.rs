@@ -109,7 +109,7 @@ impl OwnedPermits {
         let me = H::try_me().ok_or(PermitNotHeld)?.participant_or_thread();
         let prepared = self.given.prepare();
         if !self.all().iter().any(|p| p.compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()) {
-            self.given.withdraw(prepared);
+            self.given.withdraw(prepared, H::SCOPE);
             return Err(PermitNotHeld);
         }
         self.given.notify_prepared(prepared, 1, H::SCOPE);

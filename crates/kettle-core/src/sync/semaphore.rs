@@ -105,7 +105,7 @@ impl Semaphore {
         let prepared = self.given.prepare();
         let more = |v: u32| v.checked_add(n).filter(|v| *v <= limit);
         if self.value.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_err() {
-            self.given.withdraw(prepared);
+            self.given.withdraw(prepared, H::SCOPE);
             return Err(ReleasedTooOften);
         }
         self.given.notify_prepared(prepared, n, H::SCOPE);

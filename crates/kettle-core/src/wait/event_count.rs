@@ -59,6 +59,11 @@ const EPOCH: u32 = 64;
 pub struct Announced(u32);
 
 impl Announced {
+    /// As [`EventCount::epoch`] gave it then.
+    pub(super) fn epoch(self) -> u32 {
+        self.0 / EPOCH
+    }
+
     /// Whether the line was closed.
     pub(super) fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
@@ -283,6 +288,15 @@ impl EventCount {
         self.word.load(Ordering::SeqCst) & CLOSED != 0
     }
 
+    /// Changes with each notification.
+    pub(super) fn epoch(&self) -> u32 {
+        self.word.load(Ordering::SeqCst) / EPOCH
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.word.load(Ordering::SeqCst) & WATCHED != 0
+    }
+
     /// False if it was closed already.
     pub(super) fn close(&self) -> bool {
         self.word.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0
@@ -404,6 +418,11 @@ impl EventCount {
     /// Rings the door of the ticket's holder, if it is beyond those that have room here; says whether it was heard.
     pub(super) fn ring_ticket(&self, ticket: u32) -> bool {
         self.more_doors().is_some_and(|(more, place)| more.ring_ticket(place, ticket))
+    }
+
+    /// Whether a door beyond those that have room here was last left for the ticket's holder.
+    pub(super) fn knows_ticket(&self, ticket: u32) -> bool {
+        self.more_doors().is_some_and(|(more, place)| more.knows_ticket(place, ticket))
     }
 
     /// Takes the door away again. A ring that was given to it meanwhile is passed on: it may have been the only one.

@@ -3,7 +3,7 @@
 use core::num::NonZeroU32;
 
 use super::{Door, EventCount, Patience, Scope, Stopped};
-use crate::atomics::{AtomicU16, AtomicU32, Ordering, fence};
+use crate::atomics::{AtomicBool, AtomicU16, AtomicU32, Ordering, fence};
 use crate::sys::clock;
 
 /// An [`EventCount`] whose waiters are served in the order of arrival, whether they sleep or left a [`Door`].
@@ -130,7 +130,8 @@ impl Line {
     pub fn join(&self, scope: Scope) -> Place<'_> {
         let ticket = self.take_ticket();
         self.note_awake(ticket);
-        Place { line: self, scope, ticket: AtomicU32::new(ticket.number()) }
+        let (seen, is_watching) = (AtomicU32::new(self.events.epoch()), AtomicBool::new(false));
+        Place { line: self, scope, ticket: AtomicU32::new(ticket.number()), seen, is_watching }
     }
 
     /// The ticket of such a place, for those who leave a door. Given back by [`leave`](Self::leave).
@@ -194,9 +195,17 @@ impl Line {
 
     /// The ticket to wait with: this one, or one at the end of the line if this one's turn is over.
     fn renewed(&self, ticket: Ticket) -> Ticket {
-        let ahead = ticket.number().wrapping_sub(self.first.load(Ordering::SeqCst)) as i32;
-        let has_turn = ahead >= 0 || self.events.is_closed() && self.is_called(ticket);
-        if has_turn { ticket } else { self.take_ticket() }
+        let first = self.first.load(Ordering::SeqCst);
+        let is_past = |ticket: Ticket| (ticket.number().wrapping_sub(first) as i32) < 0;
+        if !is_past(ticket) || self.events.is_closed() && self.is_called(ticket) {
+            return ticket;
+        }
+        let ticket = self.take_ticket();
+        if is_past(ticket) {
+            // Nobody was called who had not come: the word is damaged, and no ticket would do.
+            self.first.store(ticket.number(), Ordering::SeqCst);
+        }
+        ticket
     }
 
     /// The holder of the ticket leaves the line: it took something, or gives up. Says whether the line was closed for it;
@@ -204,6 +213,9 @@ impl Line {
     pub fn leave(&self, ticket: Ticket) -> bool {
         let number = ticket.number();
         self.forget_awake(ticket);
+        // Loom takes sequentially consistent accesses for less than they are. Who calls the ticket after this sees no note.
+        #[cfg(loom)]
+        fence(Ordering::SeqCst);
         if self.first.load(Ordering::SeqCst) == number {
             let _ = self.first.compare_exchange(number, number.wrapping_add(1), Ordering::SeqCst, Ordering::SeqCst);
         }
@@ -303,9 +315,29 @@ impl Line {
             None => self.events.notify_slow(count, scope),
             Some(first) => {
                 let wake = || self.wake_sleeper(first, scope);
-                self.events.notify_head(count, scope, wake, || self.ring(first) || self.is_awake(first));
+                self.events.notify_head(count, scope, wake, || self.will_look(first));
+                #[cfg(loom)]
+                fence(Ordering::SeqCst);
+                // Called meanwhile by one who relied on the note of this wake-up, which reached nobody.
+                if self.events.is_closed() && self.is_called(first) && !self.is_awake(first) {
+                    self.call_out(Prepared::ClosedBefore, scope);
+                }
             }
         }
+    }
+
+    /// Whether the head of the line, which does not sleep, looks before it does, so that nobody else need be told. A loop is
+    /// rung, but it may be busy for long, or have been stopped. With more places than bits the note may have been left
+    /// when another waiter was woken, one with the same bit.
+    fn will_look(&self, first: Ticket) -> bool {
+        self.ring(first);
+        self.is_awake(first) && !self.is_loops(first) && self.places() <= u32::BITS
+    }
+
+    /// Whether a door was left for the ticket, as far as is known.
+    fn is_loops(&self, ticket: Ticket) -> bool {
+        let number = ticket.number();
+        self.tickets.iter().any(|t| t.load(Ordering::SeqCst) == number) || self.events.knows_ticket(number)
     }
 
     /// Wakes the waiter for whom the line is closed.
@@ -346,24 +378,28 @@ impl Line {
     }
 
     fn wake_called(&self, called: Ticket, scope: Scope) -> bool {
+        // As in `leave`.
+        #[cfg(loom)]
+        fence(Ordering::SeqCst);
         if self.wake_sleeper(called, scope) {
             return true;
         }
         let is_at_door = self.ring(called);
-        if is_at_door {
+        let is_told = is_at_door || self.is_awake(called);
+        if is_at_door || is_told && !self.events.is_watched() {
             self.have_watched(scope);
         }
-        is_at_door || self.is_awake(called)
+        is_told
     }
 
-    /// The loop that was rung may be busy for long: one of those who sleep sees to it that nothing stays reserved for it; or,
-    /// if none does, all other loops do, each of which may be busy too.
+    /// The loop that was rung may be busy for long, and a note that a waiter is awake may have outlived it: one of those who
+    /// sleep sees to it that nothing stays reserved; or, if none does, all other loops do, each of which may be busy too.
     fn have_watched(&self, scope: Scope) {
         self.events.set_watched();
-        // The last ones: it is not their turn soon.
+        // The last ones: it is not their turn soon. They are not noted as awake: that one may have left, and be called.
         let last = self.next.load(Ordering::SeqCst);
         let mut last_ones = (1..=Self::WATCHERS).map_while(|i| Ticket::from_number(last.wrapping_sub(i)));
-        if !last_ones.any(|ticket| self.wake_sleeper(ticket, scope)) && !self.events.wake_any(scope) {
+        if !last_ones.any(|ticket| self.events.wake_those(ticket.bit(), scope) > 0) && !self.events.wake_any(scope) {
             self.events.ring_all();
         }
     }
@@ -371,7 +407,10 @@ impl Line {
     /// Notes that the holder of the ticket is awake if `wake` wakes it: before, since it may be gone a moment later.
     fn rouse(&self, ticket: Ticket, wake: impl FnOnce() -> bool) -> bool {
         let was_noted = self.is_awake(ticket);
-        self.note_awake(ticket);
+        // One that is noted may leave meanwhile, and would stay noted.
+        if !was_noted {
+            self.note_awake(ticket);
+        }
         let is_woken = wake();
         if !is_woken && !was_noted {
             self.forget_awake(ticket);
@@ -394,18 +433,26 @@ impl Line {
 
     /// What was prepared does not come.
     #[inline(always)]
-    pub fn withdraw(&self, prepared: Prepared) {
-        if let Prepared::Closed(called) = prepared {
-            self.call_back(called);
+    pub fn withdraw(&self, prepared: Prepared, scope: Scope) {
+        if self.events.has_waiters() {
+            self.call_back(prepared, scope);
         }
     }
 
-    /// The ticket is the first again.
+    /// The ticket that was called is the first again. Who came while the line was closed may sleep beside what was there
+    /// before.
     #[cold]
-    fn call_back(&self, called: Ticket) {
-        let number = called.number();
-        let _ = self.first.compare_exchange(number.wrapping_add(1), number, Ordering::SeqCst, Ordering::SeqCst);
-        self.events.open();
+    fn call_back(&self, prepared: Prepared, scope: Scope) {
+        if let Prepared::Closed(called) = prepared {
+            let number = called.number();
+            let _ = self.first.compare_exchange(number.wrapping_add(1), number, Ordering::SeqCst, Ordering::SeqCst);
+            self.events.open();
+        }
+        fence(Ordering::SeqCst);
+        // Who was refused has a ticket by now; those who wait out of turn are not refused.
+        if self.places() > 0 {
+            self.invite(1, scope);
+        }
     }
 
     /// Something happened that one waiter can use, without preparation. The condition must have been made true before.
@@ -427,6 +474,16 @@ impl Line {
         self.notify_prepared(prepared, 1, scope);
     }
 
+    /// A waiter leaves on which another one may have relied, to look or to watch: the next one does.
+    #[cold]
+    fn hand_on(&self, scope: Scope) {
+        if self.events.is_closed() {
+            self.have_watched(scope);
+        } else {
+            self.notify_one(scope);
+        }
+    }
+
     /// Something happened that all waiters must see.
     pub fn notify_all(&self, scope: Scope) {
         if self.events.is_closed() {
@@ -440,17 +497,19 @@ impl Line {
     pub fn leave_door(&self, door: Door, ticket: Ticket) -> Option<Ticket> {
         let place = self.events.leave_door_at(door)?;
         let mut ticket = ticket;
-        loop {
+        // Once as a rule: it takes as many calls in between for each further round, or words that are scribbled over.
+        for _ in 0..Self::SKIPS {
             match self.tickets.get(place) {
                 Some(there) => there.store(ticket.number(), Ordering::SeqCst),
                 None => self.events.set_ticket(place, ticket.number()),
             }
             let renewed = self.renewed(ticket);
             if renewed == ticket {
-                return Some(ticket);
+                break;
             }
             ticket = renewed;
         }
+        Some(ticket)
     }
 
     /// Where it can be waited for out of turn.
@@ -498,8 +557,12 @@ impl Line {
 pub struct Place<'a> {
     line: &'a Line,
     scope: Scope,
-    /// Changed by the thread that waits alone; others may look at it.
+    /// Changed by the thread that waits alone, as all below; others may look at it.
     ticket: AtomicU32,
+    /// The epoch in which its owner last looked.
+    seen: AtomicU32,
+    /// Whether its owner is the one that sees to it that nothing stays reserved for another.
+    is_watching: AtomicBool,
 }
 
 impl Place<'_> {
@@ -535,6 +598,7 @@ impl Place<'_> {
         let mut is_watching = false;
         loop {
             let announced = events.announce();
+            self.seen.store(announced.epoch(), Ordering::Relaxed);
             if self.is_admitted()
                 && let Some(t) = look()
             {
@@ -548,12 +612,18 @@ impl Place<'_> {
             }
             // Who was woken for nothing sees to it that nothing stays reserved for one that does not come.
             is_watching = announced.is_closed() && (is_watching || announced.is_watched());
+            self.is_watching.store(is_watching, Ordering::Relaxed);
             let longest = if is_watching { Self::WATCH } else { u64::MAX };
             let slept = events.sleep_as(announced, ticket.bit(), longest, patience, self.scope);
             self.line.note_awake(ticket);
             match slept {
                 Ok(()) => is_watching = true,
-                Err(Stopped::TimedOut) if self.is_admitted() => return look().ok_or(Stopped::TimedOut),
+                Err(Stopped::TimedOut) if self.is_admitted() => {
+                    self.seen.store(events.epoch(), Ordering::Relaxed);
+                    // As an announcement: what is told later is not what this look is for.
+                    fence(Ordering::SeqCst);
+                    return look().ok_or(Stopped::TimedOut);
+                }
                 // Nothing is taken any more: the caller raises, and could not give it back.
                 Err(stopped) => return Err(stopped),
             }
@@ -568,18 +638,38 @@ impl Place<'_> {
 
     /// Gives the place up; `in_vain`: without having taken anything, so that what was reserved is the next one's.
     pub fn leave(self, in_vain: bool) {
-        let was_called = self.line.leave(self.ticket());
-        if in_vain && was_called {
-            self.line.pass_on(self.scope);
-        }
+        self.give_up(in_vain);
         core::mem::forget(self);
+    }
+
+    /// Leaves the line, for one who then looks whether there is something left, and tells the next one: to be forgotten
+    /// after this.
+    #[cfg(not(loom))]
+    pub(crate) fn step_aside(&self) {
+        self.line.leave(self.ticket());
+        if self.is_watching.load(Ordering::Relaxed) && self.line.events.is_closed() {
+            self.line.have_watched(self.scope);
+        }
+    }
+
+    fn give_up(&self, in_vain: bool) {
+        let was_called = self.line.leave(self.ticket());
+        if !in_vain {
+            return;
+        }
+        // Since its last look it may have been counted on: it was noted as awake until a moment ago.
+        let is_counted_on = self.line.events.epoch() != self.seen.load(Ordering::Relaxed);
+        let watched = self.is_watching.load(Ordering::Relaxed) && self.line.events.is_closed();
+        if was_called {
+            self.line.pass_on(self.scope);
+        } else if is_counted_on || watched {
+            self.line.hand_on(self.scope);
+        }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if self.line.leave(self.ticket()) {
-            self.line.pass_on(self.scope);
-        }
+        self.give_up(true);
     }
 }

@@ -152,6 +152,11 @@ impl MoreDoors {
         }
     }
 
+    /// Whether the ticket's holder left a door last, where it may have been rung since.
+    pub(super) fn knows_ticket(&self, place: u32, ticket: u32) -> bool {
+        self.entries.iter().any(|e| e.is_of(place) && e.ticket.load(Ordering::SeqCst) == ticket)
+    }
+
     /// Rings the door of the ticket's holder; says whether it was heard.
     pub(super) fn ring_ticket(&self, place: u32, ticket: u32) -> bool {
         self.entries.iter().any(|e| e.is_of(place) && e.ticket.load(Ordering::SeqCst) == ticket && e.ring())

@@ -1,6 +1,7 @@
 //! Waiting for a queue: signs that say whether a try is worth it, and a line of those who wait for each.
 
 use core::fmt;
+use core::mem::ManuallyDrop;
 use std::sync::Mutex;
 
 use super::{Judge, LocalQueue, Lock, Refused, State};
@@ -125,12 +126,13 @@ impl<'a, T, L: Lock<State<T>>> Place<'a, T, L> {
 
 impl<T, L: Lock<State<T>>> Drop for Place<'_, T, L> {
     fn drop(&mut self) {
+        // Before the look at who else waits: who comes after that finds the line open.
+        self.waiting.place.step_aside();
         let mut state = self.queue.state.lock(self.key);
         let line = &mut state.lines()[self.sign as usize];
         line.threads = line.threads.saturating_sub(1);
         let alone = line.is_empty();
         drop(state);
-        self.queue.board.line(self.sign).leave(self.ticket());
         if !alone && self.queue.board.has(self.sign) {
             self.queue.board.wake_one(self.sign);
         }
@@ -141,12 +143,13 @@ impl<T, L: Lock<State<T>>> Drop for Place<'_, T, L> {
 pub struct Waiting<'a> {
     board: &'a Board,
     sign: Sign,
-    place: wait::Place<'a>,
+    /// Left by [`Place`], whoever owns this.
+    place: ManuallyDrop<wait::Place<'a>>,
 }
 
 impl<'a> Waiting<'a> {
     pub(super) fn new(board: &'a Board, sign: Sign) -> Self {
-        Self { board, sign, place: board.line(sign).join(Scope::Private) }
+        Self { board, sign, place: ManuallyDrop::new(board.line(sign).join(Scope::Private)) }
     }
 }
 
