@@ -10,6 +10,10 @@
 //! there are; whoever leaves the line, because it is content or because its future was dropped, wakes the next. So no
 //! ring is lost with a task that is cancelled, and each item costs one futile look at most.
 //!
+//! Where threads and the tasks of all runtimes are served in the order of arrival, each place has a *ticket* of the line
+//! there. The tickets belong to the places in line, not to the tasks: the door is left for the first one's, and who leaves
+//! from further back gives the last one back.
+//!
 //! Deaths ring no bells: while anybody waits, the driver has the first of each line look every now and then.
 
 use std::collections::{HashMap, VecDeque};
@@ -82,16 +86,16 @@ pub(crate) async fn wait_on<H: Home, R>(at: &impl Awaited, mut attempt: impl FnM
             }
         }
     };
-    let mut place = reactor.stand_in_line(at.events(), at.line(), H::SCOPE);
+    let place = reactor.stand_in_line(at.events(), at.line(), H::SCOPE);
     poll_fn(|context| {
         place.remember(context.waker());
         loop {
             // The door first, then the look: what happens after the look rings.
-            place.leave_door();
             let admission = place.enter();
             if admission != Admission::Refused
                 && let Some(r) = attempt()
             {
+                place.pass_on_if(admission == Admission::Called);
                 return Poll::Ready(r);
             }
             // Where another one was faster, the turn is over, and the door is left for the next one.
@@ -123,6 +127,8 @@ struct Lines {
 struct Line {
     at: usize,
     waiters: VecDeque<(u64, Option<Waker>)>,
+    /// As many as waiters, the first one's first, if they are served in the order of arrival.
+    tickets: VecDeque<Ticket>,
 }
 
 /// The doorbells' calls have twenty bits.
@@ -163,17 +169,17 @@ impl Reactor {
         let at = std::ptr::from_ref(events).addr();
         let mut lines = lock(&self.lines);
         let was_idle = lines.lines.is_empty();
-        let turn = turns.map(|line| (line, line.take_ticket()));
         let waiter = lines.next_waiter;
         lines.next_waiter += 1;
         let call = lines.call_at(at);
-        let line = lines.lines.entry(call).or_insert_with(|| Line { at, waiters: VecDeque::new() });
+        let line = lines.lines.entry(call).or_insert_with(|| Line::at(at));
         line.waiters.push_back((waiter, None));
+        line.tickets.extend(turns.map(wait::Line::take_ticket));
         drop(lines);
         if was_idle {
             self.work.notify_one();
         }
-        PlaceInLine { reactor: self, events, turn, scope, call, waiter }
+        PlaceInLine { reactor: self, events, turns, scope, call, waiter }
     }
 
     /// Wakes the first in line.
@@ -216,6 +222,14 @@ impl Lines {
 }
 
 impl Line {
+    fn at(at: usize) -> Self {
+        Self { at, waiters: VecDeque::new(), tickets: VecDeque::new() }
+    }
+
+    fn is_first(&self, waiter: u64) -> bool {
+        self.waiters.front().is_some_and(|(first, _)| *first == waiter)
+    }
+
     fn first(&self) -> Option<Waker> {
         self.waiters.front().and_then(|(_, waker)| waker.clone())
     }
@@ -230,24 +244,59 @@ impl Line {
 struct PlaceInLine<'a> {
     reactor: Arc<Reactor>,
     events: &'a EventCount,
-    turn: Option<(&'a wait::Line, Ticket)>,
+    turns: Option<&'a wait::Line>,
     scope: Scope,
     call: u32,
     waiter: u64,
 }
 
 impl PlaceInLine<'_> {
-    /// Where there is no room for it, the next slice brings a look.
-    fn leave_door(&mut self) {
+    /// Leaves the door for the first in line. Where there is no room for it, the next slice brings a look.
+    fn leave_door(&self, line: &mut Line) {
         let door = self.reactor.bell.door().calling(self.call);
-        match &mut self.turn {
-            Some((line, ticket)) => *ticket = line.leave_door(door, *ticket).unwrap_or(*ticket),
-            None => _ = self.events.leave_door(door),
+        let Some(turns) = self.turns else {
+            self.events.leave_door(door);
+            return;
+        };
+        for _ in 0..line.tickets.len() {
+            let ticket = line.tickets[0];
+            let counts = turns.leave_door(door, ticket).unwrap_or(ticket);
+            if counts == ticket {
+                return;
+            }
+            // That turn is over, and its holder goes on with the next one's.
+            line.tickets.pop_front();
+            line.tickets.push_back(counts);
         }
     }
 
+    /// Before each look. The door is left first: what happens after the look rings.
     fn enter(&self) -> Admission {
-        self.turn.map_or(Admission::Free, |(line, ticket)| line.enter(ticket))
+        let mut lines = lock(&self.reactor.lines);
+        let Some(line) = lines.lines.get_mut(&self.call) else { return Admission::Free };
+        if self.turns.is_some() && !line.is_first(self.waiter) {
+            // The one before it wakes it.
+            return Admission::Refused;
+        }
+        self.leave_door(line);
+        match (self.turns, line.tickets.front()) {
+            (Some(turns), Some(ticket)) => turns.enter(*ticket),
+            _ => Admission::Free,
+        }
+    }
+
+    /// There may be more than this one takes, who was called; others were refused meanwhile.
+    fn pass_on_if(&self, was_called: bool) {
+        if was_called && let Some(turns) = self.turns {
+            turns.invite_next(self.scope);
+        }
+    }
+
+    /// The one that was called leaves without a look.
+    fn pass_turn_on_if(&self, was_called: bool) {
+        if was_called && let Some(turns) = self.turns {
+            turns.pass_on(self.scope);
+        }
     }
 
     fn remember(&self, waker: &Waker) {
@@ -263,29 +312,31 @@ impl PlaceInLine<'_> {
 
 impl Drop for PlaceInLine<'_> {
     fn drop(&mut self) {
-        if let Some((line, ticket)) = self.turn
-            && line.leave(ticket)
-        {
-            line.pass_on(self.scope);
-        }
         let mut lines = lock(&self.reactor.lines);
         let Some(line) = lines.lines.get_mut(&self.call) else { return };
+        let is_first = line.is_first(self.waiter);
         if let Some(place) = line.place_of(self.waiter) {
             line.waiters.remove(place);
         }
+        let ticket = if is_first { line.tickets.pop_front() } else { line.tickets.pop_back() };
+        let was_called = matches!((self.turns, ticket), (Some(turns), Some(ticket)) if turns.leave(ticket));
         if let Some((_, next)) = line.waiters.front() {
             let next = next.clone();
+            if is_first {
+                self.leave_door(line);
+            }
             drop(lines);
             if let Some(next) = next {
                 next.wake();
             }
-            return;
+            return self.pass_turn_on_if(was_called);
         }
         let at = line.at;
         lines.lines.remove(&self.call);
         lines.calls.remove(&at);
         drop(lines);
         self.events.take_door(self.reactor.bell.door().calling(self.call), self.scope);
+        self.pass_turn_on_if(was_called);
     }
 }
 

@@ -212,6 +212,59 @@ fn permits_and_events() {
     });
 }
 
+/// Tasks of one runtime have turns of their own. Where all is slow, a turn may be lost; then it is tried again.
+#[test]
+fn tasks_and_threads_are_served_in_the_order_of_arrival() {
+    on_both(|| async { while served_in_turn().await != [0, 1, 2, 3] {} });
+}
+
+async fn served_in_turn() -> Vec<usize> {
+    // More than the millisecond after which a turn is due.
+    let until_due = || tokio::time::sleep(Duration::from_millis(3));
+    let permits = Semaphore::new(0).unwrap();
+    let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let mut threads = Vec::new();
+    for i in 0..4 {
+        let (waited_for, served) = (permits.clone(), served.clone());
+        if i == 2 {
+            threads.push(std::thread::spawn(move || {
+                waited_for.acquire().forget();
+                served.send(i).unwrap();
+            }));
+            while permits.statistics().waiting == 0 {
+                tokio::task::yield_now().await;
+            }
+        } else {
+            let (waits, is_waiting) = tokio::sync::oneshot::channel();
+            tokio::spawn(async move {
+                let mut waiting = std::pin::pin!(waited_for.acquire_async());
+                assert!(polled_once(waiting.as_mut()).await.is_none());
+                waits.send(()).unwrap();
+                waiting.await.forget();
+                served.send(i).unwrap();
+            });
+            is_waiting.await.unwrap();
+        }
+    }
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        until_due().await;
+        permits.release(1).unwrap();
+        seen.push(timeout(LONG, order.recv()).await.unwrap().unwrap());
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    seen
+}
+
+/// Polls once.
+async fn polled_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
 #[test]
 fn a_join_does_not_wait_for_the_dead() {
     on_both(|| async {

@@ -474,6 +474,14 @@ impl Line {
         self.notify_prepared(prepared, 1, scope);
     }
 
+    /// As [`pass_on`](Self::pass_on), for one who does not know whether there is more: nothing is reserved.
+    pub fn invite_next(&self, scope: Scope) {
+        fence(Ordering::SeqCst);
+        if self.events.has_waiters() {
+            self.invite(1, scope);
+        }
+    }
+
     /// A waiter leaves on which another one may have relied, to look or to watch: the next one does.
     #[cold]
     fn hand_on(&self, scope: Scope) {
