@@ -439,7 +439,9 @@ fn consumers_that_come_and_go() {
             })
             .succeeds();
         }
-        assert_eq!(session.statistics().unwrap().objects, before, "no entries were added");
+        // Fewer there may be: one that took its message before may have had a chunk of the queue to give back.
+        let after = session.statistics().unwrap().objects;
+        assert!(after <= before, "entries were added: {before} objects, then {after}");
         for n in 0..100 {
             put_one(q, n);
             Child::fork(|| assert_eq!(get_one(q), Some(n))).succeeds();
