@@ -1,7 +1,7 @@
 //! Locks whose holder has ended, while its process goes on.
 //!
-//! Nobody else may release a re-entrant lock: who waits for it waits for ever. A plain lock may have been taken for
-//! another thread to release, a gate that a starter shuts, so as long as there is one that could, nothing is said. Where
+//! Only its holder may release a re-entrant lock, so a thread that waits for it waits for ever. A plain lock may have been
+//! taken for another thread to release, a gate that a starter shuts, so as long as there is one that could, nothing is said. Where
 //! [none is left](super::standstill), or this thread is the process's only one and has no signal handlers, it is told: by
 //! an error if errors are wanted for plain locks. It is reported, too, if the holder ended after it was told of a
 //! deadlock: then the error went on to end the thread, and no one meant that lock to stay behind.
@@ -80,10 +80,10 @@ impl Watch<'_> {
     fn who_helps(&self) -> Left {
         let is_alone = || process::thread_count() == Some(1) && !self.teller.has_handlers();
         match self.on_heap {
-            _ if self.wanted.reentrant => Left::Nobody,
-            true if is_alone() => Left::Nobody,
+            _ if self.wanted.reentrant => Left::NoThread,
+            true if is_alone() => Left::NoThread,
             true => self.who_is_left(),
-            false => Left::Somebody,
+            false => Left::AThread,
         }
     }
 
@@ -107,7 +107,7 @@ impl Watch<'_> {
         }
         let told_as = known(|k| k.told.get(&holder.to_bits()).cloned());
         let who_helps = self.who_helps();
-        let certain = who_helps == Left::Nobody;
+        let certain = who_helps == Left::NoThread;
         if who_helps == Left::Perhaps {
             self.ended_since.set(0);
             return Some(false);
@@ -123,7 +123,7 @@ impl Watch<'_> {
         if raises {
             wait_for_turn();
             // A plain lock may have been released meanwhile; or another one was told, and may be about to do that.
-            if self.holder() != holder || self.who_helps() != Left::Nobody {
+            if self.holder() != holder || self.who_helps() != Left::NoThread {
                 return Some(false);
             }
         }

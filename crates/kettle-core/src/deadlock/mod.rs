@@ -304,9 +304,9 @@ impl Watch<'_> {
         }
         let none_is_left = match may_raise && !are_left_by_their_holders(&circle) {
             true => self.who_is_left(),
-            false => Left::Somebody,
+            false => Left::AThread,
         };
-        let raises = may_raise && (none_is_left == Left::Nobody || are_left_by_their_holders(&circle));
+        let raises = may_raise && (none_is_left == Left::NoThread || are_left_by_their_holders(&circle));
         let was_reported = self.reported.get() >= teller.number();
         if !raises && (was_reported || none_is_left == Left::Perhaps) {
             return false;
@@ -316,7 +316,7 @@ impl Watch<'_> {
         let unchanged = circle.iter().all(|w| w.again().is_some());
         let Some(members) = members.filter(|_| unchanged) else { return false };
         self.reported.set(teller.number());
-        let found = Deadlock::circle(members, certain || none_is_left == Left::Nobody);
+        let found = Deadlock::circle(members, certain || none_is_left == Left::NoThread);
         if raises {
             ended::note_told(&circle[0], &found.members[0].thread);
             self.found.replace(Some(found));

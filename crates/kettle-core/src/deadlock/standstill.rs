@@ -29,11 +29,11 @@ pub(super) struct Standstill {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
     /// None can go on.
-    Nobody,
+    NoThread,
     /// All seem to wait; the next looks tell.
     Perhaps,
     /// One may go on.
-    Somebody,
+    AThread,
 }
 
 impl Standstill {
@@ -49,11 +49,11 @@ impl Watch<'_> {
     pub(super) fn who_is_left(&self) -> Left {
         let Some(now) = self.standstill_now() else {
             self.standstill.take();
-            return Left::Somebody;
+            return Left::AThread;
         };
         let mut before = self.standstill.borrow_mut();
         match before.as_ref().filter(|before| before.is(&now)) {
-            Some(before) if now.waits.iter().all(|wait| wait.looked > before.since) => Left::Nobody,
+            Some(before) if now.waits.iter().all(|wait| wait.looked > before.since) => Left::NoThread,
             Some(_) => Left::Perhaps,
             None => {
                 *before = Some(now);
