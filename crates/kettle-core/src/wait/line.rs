@@ -254,7 +254,8 @@ impl Line {
         if self.events.is_closed() && !self.open_if_late() {
             return Prepared::ClosedBefore;
         }
-        if !self.has_passed(due_after) {
+        // Those who wait out of turn have no tickets, so there is nothing to reserve, and no clock to read.
+        if self.places() == 0 || !self.has_passed(due_after) {
             return Prepared::Open;
         }
         if !self.events.close() {
