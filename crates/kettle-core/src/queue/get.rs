@@ -83,10 +83,8 @@ impl Queue {
     /// See [`GetError`].
     pub fn get<S: Store>(&self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Taken<S::Block>, GetError> {
         let mut place: Option<InLine<'_>> = None;
-        // Whoever does not wait takes what is there, also if it is reserved.
-        let waits_for_nothing = !patience.may_wait() && !patience.is_instant();
         loop {
-            let is_admitted = || waits_for_nothing || self.items.admits(place.as_ref().map(InLine::ticket));
+            let is_admitted = || patience.takes_reserved() || self.items.admits(place.as_ref().map(InLine::ticket));
             if !self.is_empty() && is_admitted() {
                 let hold = match lock::<S::Home>(&self.head_lock, patience) {
                     Ok(hold) => hold,

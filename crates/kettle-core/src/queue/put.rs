@@ -47,10 +47,8 @@ impl Queue {
         patience: &Patience<'_>,
     ) -> Result<(), PutError<Parcel<'b, S>>> {
         let mut place: Option<InLine<'_>> = None;
-        // Whoever does not wait takes what is there, also if it is reserved.
-        let waits_for_nothing = !patience.may_wait() && !patience.is_instant();
         loop {
-            let is_admitted = || waits_for_nothing || self.space.admits(place.as_ref().map(InLine::ticket));
+            let is_admitted = || patience.takes_reserved() || self.space.admits(place.as_ref().map(InLine::ticket));
             let hold = match lock::<S::Home>(&self.tail_lock, patience) {
                 Ok(hold) => hold,
                 Err(stopped) => {

@@ -85,8 +85,7 @@ impl OwnedPermits {
         if take_if_admitted().is_some() {
             return Ok(());
         }
-        // Whoever does not wait takes what is there, also if it is reserved.
-        if !patience.may_wait() && !patience.is_instant() && self.take::<H>().is_some() {
+        if patience.takes_reserved() && self.take::<H>().is_some() {
             return Ok(());
         }
         if patience.may_spin() && spin_until(|| self.value() > 0) && take_if_admitted().is_some() {

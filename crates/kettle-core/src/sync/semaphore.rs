@@ -71,8 +71,7 @@ impl Semaphore {
     fn acquire_slow<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
         self.check::<H>()?;
         if !patience.may_wait() {
-            // Whoever does not wait takes what is there, also if it is reserved; but first it tries without that.
-            return if patience.is_instant() { None } else { self.take() }.ok_or(Stopped::TimedOut);
+            return if patience.takes_reserved() { self.take() } else { None }.ok_or(Stopped::TimedOut);
         }
         let is_free = || self.value.load(Ordering::Relaxed) > 0;
         if patience.may_spin() && spin_until(is_free) && self.take_if_admitted().is_some() {

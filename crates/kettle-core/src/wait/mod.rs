@@ -156,6 +156,11 @@ impl<'a> Patience<'a> {
         self.deadline != Deadline::NOW
     }
 
+    /// Whether it takes also what is [reserved](Line) for another: it does not wait, and tried without that before.
+    pub fn takes_reserved(&self) -> bool {
+        !self.may_wait() && !self.is_instant()
+    }
+
     /// Whether to look a little longer before going to sleep.
     pub fn may_spin(&self) -> bool {
         self.spins && self.may_wait()
