@@ -499,7 +499,7 @@ fn queues_of_values_ring_for_what_is_waited_for() {
         let bell = bell();
         let queue = LocalQueue::<u32>::new(Order::Fifo, 1);
         let rings_for = |sign, call: &dyn Fn()| {
-            assert!(queue.leave_door((), sign, bell.door()));
+            assert!(queue.line_of((), sign).events().leave_door(bell.door()));
             call();
             let rang = !rings(&bell).is_empty();
             queue.take_door(sign, bell.door());
@@ -527,11 +527,11 @@ fn who_finds_no_room_for_a_door_is_told() {
         const ROOM: usize = EventCount::DOORS + EventCount::MORE_DOORS;
         let bells: Vec<_> = (0..=ROOM).map(|_| bell()).collect();
         let queue = LocalQueue::<usize>::new(Order::Fifo, 0);
-        let left = bells.iter().filter(|bell| queue.leave_door((), Sign::Item, bell.door())).count();
+        let left = bells.iter().filter(|bell| queue.line_of((), Sign::Item).events().leave_door(bell.door())).count();
         assert_eq!(left, ROOM);
         for (gone, door) in [(0, ROOM), (ROOM - 1, 0)] {
             queue.take_door(Sign::Item, bells[gone].door());
-            assert!(queue.leave_door((), Sign::Item, bells[door].door()));
+            assert!(queue.line_of((), Sign::Item).events().leave_door(bells[door].door()));
         }
         (0..ROOM).for_each(|n| queue.put_now((), n, &mut ByOrd).unwrap());
         let deaf: Vec<_> = (0..=ROOM).filter(|&i| rings(&bells[i]).is_empty()).collect();

@@ -317,12 +317,6 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         Place { queue: self, key, sign, waiting: Waiting::new(&self.board, sign) }
     }
 
-    /// Asks that `door` be rung when `sign` may have come true. Look after this. False if there is no room.
-    pub fn leave_door<'a>(&'a self, key: L::Key<'a>, sign: Sign, door: Door) -> bool {
-        self.state.lock(key).lines()[sign as usize].watched = true;
-        self.board.line(sign).events().leave_door(door)
-    }
-
     /// Where a door for `sign` may be left: from now on, each change that may have made it come true rings there.
     pub fn line_of<'a>(&'a self, key: L::Key<'a>, sign: Sign) -> &'a wait::Line {
         self.state.lock(key).lines()[sign as usize].watched = true;
