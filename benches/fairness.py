@@ -1,4 +1,4 @@
-"""Claim: whoever waits gets its share, and who waits for nothing costs nothing.
+"""Claim: each waiter gets its share, and idle waiters cost next to nothing.
 
 Of `stdlib`, coroutines use asyncio's own locks and queues, which threads cannot use.
 """
@@ -39,6 +39,12 @@ def _milliseconds(waits: list[float]) -> dict[str, float]:
     waits.sort()
     found = statistics.median(waits), waits[int(len(waits) * 0.99)], waits[-1]
     return {name: seconds * 1000 for name, seconds in zip(WAITS, found, strict=True)}
+
+
+def _shares(turns: list[int]) -> dict[str, float]:
+    """The turns of the least and the most served, in % of the mean."""
+    mean = sum(turns) / len(turns)
+    return {"least": 100 * min(turns) / mean, "most": 100 * max(turns) / mean}
 
 
 def _contend(lock: Any, seconds: float, threads: int, with_main: bool) -> list[list[float]]:
@@ -114,8 +120,7 @@ def threads_and_coroutines(peer: Peer, seconds: float) -> Mapping[str, float]:
     asyncio.run(tasks())
     for member in crowd:
         member.join()
-    mean = sum(turns) / len(turns)
-    return {"least": 100 * min(turns) / mean, "most": 100 * max(turns) / mean}
+    return _shares(turns)
 
 
 @series(
@@ -141,8 +146,7 @@ def tasks_of_one_loop(peer: Peer, seconds: float) -> Mapping[str, float]:
         await asyncio.gather(*(task(i) for i in range(len(turns))))
 
     asyncio.run(run())
-    mean = sum(turns) / len(turns)
-    return {"least": 100 * min(turns) / mean, "most": 100 * max(turns) / mean}
+    return _shares(turns)
 
 
 def _processor() -> Callable[[], float]:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -266,21 +267,12 @@ def test_a_coroutine_whose_call_lets_the_loop_run_keeps_its_place():
     assert asyncio.run(run()) == list(range(count))
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_a_loop_that_is_busy_or_gone_holds_nobody_up(name):
-    """What would be its turn is another's, though nothing else happens."""
-    place = PLACES[name]()
-    place.take()
+@contextmanager
+def a_stopped_loop_in_line_for(place):
+    """A coroutine waits, and its loop does not run any more."""
     loop = asyncio.new_event_loop()
-    # It waits in line, and its loop does not run any more.
     task = loop.run_until_complete(_join_the_line(place.atake()))
-    behind = threading.Thread(target=place.take)
-    behind.start()
-    while place.waiting() == 0:
-        time.sleep(0.001)
-    time.sleep(DUE)
-    place.give()
-    behind.join()
+    yield
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         loop.run_until_complete(task)
@@ -288,11 +280,24 @@ def test_a_loop_that_is_busy_or_gone_holds_nobody_up(name):
 
 
 @pytest.mark.parametrize("name", PLACES)
+def test_a_loop_that_is_busy_or_gone_holds_nobody_up(name):
+    """What would be its turn is another's, though nothing else happens."""
+    place = PLACES[name]()
+    place.take()
+    with a_stopped_loop_in_line_for(place):
+        behind = threading.Thread(target=place.take)
+        behind.start()
+        while place.waiting() == 0:
+            time.sleep(0.001)
+        time.sleep(DUE)
+        place.give()
+        behind.join()
+
+
+@pytest.mark.parametrize("name", PLACES)
 def test_a_loop_looks_after_another_that_is_gone(name):
     place = PLACES[name]()
     place.take()
-    gone = asyncio.new_event_loop()
-    task = gone.run_until_complete(_join_the_line(place.atake()))
 
     async def behind():
         mine = await _join_the_line(place.atake())
@@ -300,11 +305,8 @@ def test_a_loop_looks_after_another_that_is_gone(name):
         place.give()
         await mine
 
-    asyncio.run(behind())
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        gone.run_until_complete(task)
-    gone.close()
+    with a_stopped_loop_in_line_for(place):
+        asyncio.run(behind())
 
 
 @pytest.mark.parametrize("made_by", [kettle.threading.Event, kettle.multiprocessing.Event])

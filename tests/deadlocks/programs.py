@@ -35,11 +35,6 @@ PROGRAMS = {
         lock.acquire()
     """,
     "the handler releases what the threads wait for that the main thread joins": """
-        other, both = threading.Lock(), threading.Barrier(2)
-        def sit(mine, theirs):
-            mine.acquire()
-            both.wait()
-            theirs.acquire()
         at_ticks(LAST, lock.release, other.release)
         threads = [threading.Thread(target=sit, args=pair) for pair in ((lock, other), (other, lock))]
         for thread in threads:
@@ -48,17 +43,11 @@ PROGRAMS = {
             thread.join()
     """,
     "the same as the program ends": """
-        other, both = threading.Lock(), threading.Barrier(2)
-        def sit(mine, theirs):
-            mine.acquire()
-            both.wait()
-            theirs.acquire()
         at_ticks(LAST, lock.release, other.release)
         for pair in ((lock, other), (other, lock)):
             threading.Thread(target=sit, args=pair).start()
     """,
     "a time-out by a signal ends the wait of one, and so that of the other": """
-        other, both = threading.Lock(), threading.Barrier(2)
         class TooLong(Exception):
             pass
         def give_up():
@@ -81,11 +70,6 @@ PROGRAMS = {
         worker.join()
     """,
     "Ctrl-C is what the main thread waits for": """
-        other, both = threading.Lock(), threading.Barrier(2)
-        def sit(mine, theirs):
-            mine.acquire()
-            both.wait()
-            theirs.acquire()
         threads = [threading.Thread(target=sit, args=pair) for pair in ((lock, other), (other, lock))]
         for thread in threads:
             thread.start()
@@ -109,7 +93,7 @@ BEGINNING = """
     errors = []
     threading.excepthook = lambda args: errors.append(args)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    lock = threading.Lock()
+    lock, other, both = threading.Lock(), threading.Lock(), threading.Barrier(2)
     LAST = 8
     ticks = 0
     def at_ticks(n, *calls):
@@ -122,6 +106,10 @@ BEGINNING = """
                     call()
         signal.signal(signal.SIGALRM, tick)
         signal.setitimer(signal.ITIMER_REAL, {tick}, {tick})
+    def sit(mine, theirs):
+        mine.acquire()
+        both.wait()
+        theirs.acquire()
     def judge():
         if errors:
             os.write(2, ("WRONG: " + str(errors)).encode())
