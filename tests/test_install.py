@@ -168,7 +168,6 @@ def test_what_pickles_name_is_the_original(kettle_run):
 
 
 def test_a_function_that_is_sent_by_value_finds_its_modules(kettle_run):
-    pytest.importorskip("cloudpickle")
     lines = kettle_run("""
         import multiprocessing, queue, threading
         import cloudpickle

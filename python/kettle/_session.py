@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import copyreg
-from importlib.util import find_spec
 from multiprocessing import util
 from multiprocessing.reduction import ForkingPickler
 
@@ -20,10 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["HAVE_CLOUDPICKLE", "fallback_dumps", "native"]
+__all__ = ["fallback_dumps", "native"]
 
 _extra: dict[type, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
-HAVE_CLOUDPICKLE = find_spec("cloudpickle") is not None
 
 
 def fallback_dumps(obj: object) -> bytes:
@@ -45,7 +43,7 @@ def fallback_dumps(obj: object) -> bytes:
 
 
 # What `ForkingPickler` would consult: registering a reducer there counts here.
-native.set_pickler(_extra, copyreg.dispatch_table, fallback_dumps if HAVE_CLOUDPICKLE else None)
+native.set_pickler(_extra, copyreg.dispatch_table, fallback_dumps)
 # As if `util` had been imported just now; `atexit` runs backwards.
 atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
 atexit.register(util._exit_function)  # type: ignore[attr-defined]

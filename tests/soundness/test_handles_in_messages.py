@@ -228,7 +228,6 @@ def test_with_buffers_beside_them() -> None:
 
 
 def test_a_function_that_travels_by_value() -> None:
-    pytest.importorskip("cloudpickle")
     queue = fork.Queue()
 
     def send() -> None:

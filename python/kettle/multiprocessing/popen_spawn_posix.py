@@ -118,12 +118,10 @@ class Popen(popen_fork.Popen):
 
 
 def dump(obj: Any) -> bytes:
-    """Pickles start data; by value (with cloudpickle, if it is there) where that fails by name."""
+    """Pickles start data; by value where that fails by name."""
     out = io.BytesIO()
     try:
         ForkingPickler(out).dump(obj)
     except (pickle.PicklingError, AttributeError, TypeError):
-        if not _session.HAVE_CLOUDPICKLE:
-            raise
         return _session.fallback_dumps(obj)
     return out.getvalue()
