@@ -1,6 +1,7 @@
 """What the fork server imports for its children, and what it leaves to them."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -91,3 +92,92 @@ def test_a_child_may_have_a_server_of_its_own(run, method):
     assert done.stdout.count(CHILD) == 2
     assert done.stdout.endswith("nested ended with 0\n")
     assert done.stderr == ""
+
+
+TEMPORARY = """
+import multiprocessing, os, signal, sys
+import kettle.multiprocessing as mp
+
+def told(connection):
+    connection.send("up")
+    if sys.argv[1] == "stay":
+        signal.pause()
+
+def start(context):
+    ours, theirs = context.Pipe()
+    child = context.Process(target=told, args=(theirs,))
+    child.start()
+    print(ours.recv(), flush=True)
+    if sys.argv[1] == "stay":
+        signal.pause()
+    child.join()
+
+if __name__ == "__main__":
+    start(mp.get_context("forkserver"))
+    if sys.argv[1] == "both":
+        start(multiprocessing.get_context("forkserver"))
+"""
+
+
+def run_temporary(tmp_path, how):
+    (tmp_path / "program.py").write_text(TEMPORARY)
+    (tmp_path / "tmp").mkdir()
+    return subprocess.Popen(
+        [sys.executable, "program.py", how],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_nothing_is_left_of_a_server_that_is_killed_with_its_program(tmp_path):
+    with run_temporary(tmp_path, "stay") as program:
+        assert program.stdout.readline() == "up\n"
+        os.killpg(program.pid, signal.SIGKILL)
+        assert program.communicate(timeout=50) == ("", "")  # the server and the child are gone, too
+    assert os.listdir(tmp_path / "tmp") == []
+
+
+def test_a_server_needs_no_temporary_directory(tmp_path):
+    with run_temporary(tmp_path, "once") as program:
+        (tmp_path / "tmp").rmdir()
+        assert program.communicate(timeout=50) == ("up\n", "")
+
+
+def test_the_standard_librarys_own_processes_use_the_server_too(tmp_path):
+    with run_temporary(tmp_path, "both") as program:
+        assert program.communicate(timeout=50) == ("up\nup\n", "")
+
+
+WITHOUT_CLIENT = """
+import os, sys, time
+import kettle.multiprocessing as mp
+
+def outlives(theirs):
+    theirs.recv()  # the parent is gone
+    server = os.getppid()
+    before = None
+    while before != (before := look(server)) or not before[0]:
+        time.sleep(0.1)
+    print("asleep", flush=True)
+
+def look(server):
+    with open(f"/proc/{server}/stat") as stat, open(f"/proc/{server}/schedstat") as used:
+        return stat.read().rpartition(")")[2].split()[0] == "S", used.read().split()[0]
+
+if __name__ == "__main__":
+    ours, theirs = mp.Pipe()
+    child = mp.get_context("forkserver").Process(target=outlives, args=(theirs,), outlive_parent=True)
+    child.start()
+    ours.send(None)
+    os._exit(0)
+"""
+
+
+def test_a_server_whose_client_is_gone_sleeps_until_the_end_of_what_it_started(tmp_path):
+    (tmp_path / "program.py").write_text(WITHOUT_CLIENT)
+    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert (done.stdout, done.stderr) == ("asleep\n", "")

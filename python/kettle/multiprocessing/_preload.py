@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from multiprocessing import process, spawn, util
+from multiprocessing import forkserver, process, spawn, util
 from typing import Any
+
+from kettle.multiprocessing import _unnamed
 
 
 def _import_main(name: str | None, path: str | None) -> None:
@@ -40,6 +42,7 @@ def _prepare(
     _import_main(init_main_from_name, init_main_from_path)
 
 
+_unnamed.put_into(forkserver)
 # Of a child's preparation data what the server can use too.
 _told = os.environ.pop("KETTLE_FORKSERVER", None)
 if _told is not None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import errno
 from multiprocessing import forkserver, reduction, util
-from types import SimpleNamespace
 
 from kettle.multiprocessing import spawn
+from kettle.multiprocessing._unnamed import Instead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,5 +39,5 @@ def _main(fd: int, parent_sentinel: int) -> int:
         raise
 
 
-_server.reduction = SimpleNamespace(**{**vars(reduction), "recvfds": _recvfds})
-_server.spawn = SimpleNamespace(**{**vars(_server.spawn), "_main": _main})
+_server.reduction = Instead(reduction, recvfds=_recvfds)
+_server.spawn = Instead(_server.spawn, _main=_main)

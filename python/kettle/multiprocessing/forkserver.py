@@ -12,7 +12,7 @@ from multiprocessing import forkserver as _standard
 from multiprocessing.forkserver import get_inherited_fds
 
 from kettle import _install
-from kettle.multiprocessing import spawn
+from kettle.multiprocessing import _descriptors, _unnamed, spawn
 from kettle.multiprocessing._helpers import resource_tracker, start_safely
 from kettle.multiprocessing._ties import Tie, forget_lost_tracker
 
@@ -39,6 +39,8 @@ _VARIABLE = "KETTLE_FORKSERVER"  # read by `_preload`, which is for the server a
 _forkserver: Any = _standard._forkserver
 start_safely(_standard)
 _tie = Tie()
+_channel = _unnamed.Channel(lambda fd: _descriptors.keep(fd, "server"))
+_unnamed.put_into(_standard, _channel)
 _starting = threading.Lock()
 os.register_at_fork(after_in_child=_starting._at_fork_reinit)  # type: ignore[attr-defined]
 
@@ -65,7 +67,7 @@ def ensure_running() -> None:
         try:
             with _told_to_new_interpreters() as told:
                 # A server that is not told what `multiprocessing` means here must leave the program to its children.
-                with _told_to_server(main=told and "__main__" in chosen):
+                with _told_to_server(main=told and "__main__" in chosen), _channel.opened():
                     imported = [name for name in chosen if name != "__main__"]
                     _forkserver._preload_modules = [*_BEFORE, *imported, *_AFTER, *last]
                     _standard.ensure_running()
@@ -95,10 +97,11 @@ def _is_running() -> bool:
 
 def _is_tied() -> bool:
     """Whether what ties the server to this process is still there: the program may have closed it."""
-    return not _tie.is_lost(_forkserver._forkserver_alive_fd, _forkserver._forkserver_pid)
+    return not _channel.is_lost() and not _tie.is_lost(_forkserver._forkserver_alive_fd, _forkserver._forkserver_pid)
 
 
 def _forget() -> None:
+    _channel.close()
     _forkserver._forkserver_alive_fd = _forkserver._forkserver_address = _forkserver._forkserver_pid = None
 
 
@@ -127,6 +130,8 @@ def _told_to_new_interpreters() -> Iterator[bool]:
 def _told_to_server(*, main: bool) -> Iterator[None]:
     """Meanwhile, a server that is started learns this program's path and, if `main`, what its main module is."""
     data = spawn.get_preparation_data("")
+    # What is not text is nothing to the import system. The children are told all of it.
+    data["sys_path"] = [str(entry) for entry in data["sys_path"] if isinstance(entry, str)]
     wanted = ["sys_path", "init_main_from_name", "init_main_from_path"] if main else ["sys_path"]
     os.environ[_VARIABLE] = json.dumps({key: data[key] for key in wanted if key in data})
     try:

@@ -155,14 +155,13 @@ def get_command_line(**kwds: Any) -> list[str]:
 
 
 def find_this_package() -> str:
-    """A statement for programs that put this package on their path by hand, or run without the site module: their
-    children start without that path. It stands behind `import sys`."""
+    """Statements that import this package, this copy of it: a program may have found it on a path that it made itself,
+    which its children do not have from the beginning. They stand behind `import sys`."""
     import kettle
 
     home = os.path.dirname(os.path.dirname(os.path.abspath(kettle.__file__)))
-    if os.path.basename(home) in ("site-packages", "dist-packages") and not sys.flags.no_site:
-        return ""
-    return f"sys.path.append({home!r}); "
+    # Not left on the path: nothing else is to be found there before the child has its parent's.
+    return f"sys.path.insert(0, {home!r}); import kettle; sys.path.remove({home!r}); "
 
 
 def spawn_main(

@@ -1,0 +1,156 @@
+"""The fork server's listener, without a name.
+
+CPython's server listens at a path in the temporary directory. That needs one that can be written to, and what is killed
+leaves it there. Here the server inherits one end of a pair of sockets, of which its client keeps the other: to connect
+is to send the server one end of a new pair. So there is nothing in any file system, and only the process that started
+the server can ask it for anything, whatever its privileges and its namespaces have become.
+
+The server and its clients go on to use sockets in CPython's way. `put_into` has them use these.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from multiprocessing import connection, spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+    from typing import Any
+
+__all__ = ["Channel", "Instead", "put_into"]
+
+#: The address of what has no name: like those of abstract sockets, it is no path to be removed.
+_NO_NAME = "\0kettle"
+
+
+class Channel:
+    """A client's way to the server that it started."""
+
+    def __init__(self, keep: Callable[[int], Any]) -> None:
+        """keep: makes a `native.Descriptor` of the client's end."""
+        self._keep = keep
+        self._end: Any = None
+        self._opens = False
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """A server that is started meanwhile has this way to it."""
+        self._opens = True
+        try:
+            yield
+        finally:
+            self._opens = False
+
+    @property
+    def opens(self) -> bool:
+        """Whether the server that is being started is to have this way to it."""
+        return self._opens
+
+    def open(self) -> socket.socket:
+        """The server's end of a new channel."""
+        self.close()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._end = self._keep(ours.detach())
+        return theirs
+
+    def is_lost(self) -> bool:
+        """Whether the program closed it."""
+        return self._end is not None and not self._end.is_ours()
+
+    def close(self) -> None:
+        """There is no way to the server any more."""
+        if self._end is not None:
+            self._end.close()
+            self._end = None
+
+    def send(self, end: socket.socket) -> None:
+        """Hands `end` to the server."""
+        if self._end is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "the fork server belongs to another process")
+        with socket.socket(fileno=os.dup(self._end.fileno())) as channel:
+            socket.send_fds(channel, [b"+"], [end.fileno()])
+
+
+class _Socket(socket.socket):
+    """A socket that may have no name: for the listener and its clients."""
+
+    _channel: Channel
+    _kept: socket.socket
+
+    def bind(self, address: Any) -> None:
+        if address == _NO_NAME:
+            self._become(self._channel.open())
+        else:
+            super().bind(address)
+
+    def listen(self, *backlog: int) -> None:
+        if not self._has_no_name():
+            super().listen(*backlog)
+
+    def connect(self, address: Any) -> None:
+        if address != _NO_NAME:
+            super().connect(address)
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with ours, theirs:
+            self._channel.send(theirs)
+            self._become(ours)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if not self._has_no_name():
+            return super().accept()
+        said, ends, _, _ = socket.recv_fds(self, 1, 1)
+        if not said:
+            # The client is gone, and with it all others that there could be. What it started may still run: that has
+            # to be waited for, and this is not to be looked at again.
+            nothing, self._kept = socket.socketpair()
+            self._become(nothing)
+        if not ends:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the client left")
+        return socket.socket(fileno=ends[0]), ""
+
+    def _has_no_name(self) -> bool:
+        return self.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_SEQPACKET
+
+    def _become(self, other: socket.socket) -> None:
+        with other:
+            os.dup2(other.fileno(), self.fileno(), inheritable=False)
+
+
+class Instead:
+    """A module some of whose names mean something else."""
+
+    def __init__(self, module: ModuleType, **others: Any) -> None:
+        self._module = module
+        vars(self).update(others)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+def put_into(module: Any, channel: Channel | None = None) -> None:
+    """Has `module`, the standard library's `multiprocessing.forkserver`, use such sockets: those of a server, or, with
+    its `channel`, of a client."""
+    if channel is None:
+        module.socket = Instead(socket, socket=_Socket)
+        return
+
+    def arbitrary_address(family: str) -> Any:
+        library: Any = connection
+        return _NO_NAME if channel.opens else library.arbitrary_address(family)
+
+    def get_preparation_data(name: str) -> dict[str, Any]:
+        data: dict[str, Any] = spawn.get_preparation_data(name)
+        if channel.opens:
+            # It is told in another way: here it would be part of a command, as which not everything can be written.
+            del data["sys_path"]
+        return data
+
+    module.socket = Instead(socket, socket=type("_Socket", (_Socket,), {"_channel": channel}))
+    module.connection = Instead(module.connection, arbitrary_address=arbitrary_address)
+    module.spawn = Instead(module.spawn, get_preparation_data=get_preparation_data)
