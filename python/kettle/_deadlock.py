@@ -15,7 +15,7 @@ from kettle._records import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import CodeType, FrameType
     from typing import Any, Literal
 
     from kettle._errors import DeadlockError
@@ -148,6 +148,25 @@ def _sleeps(thread: threading.Thread) -> bool:
         return False
 
 
+def cure(lock: Any, outer: tuple[CodeType, int | None] | None) -> str:
+    """What a thread is to do that wants a lock again which it holds; `outer` is the `with` that took it, if one did."""
+    kind = f"{'multiprocessing' if isinstance(lock, native.Lock) else 'threading'}.RLock"
+    again = f"A thread that holds a lock can take it again only if it is an RLock: make it a {kind}"
+    frame = _caller()
+    if outer is None or frame is None:
+        return f"{again}."
+    code, line = outer
+    took = f"{code.co_filename}:{line or code.co_firstlineno}, in {code.co_qualname}"
+    wants = f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_qualname}"
+    places = f"  taken by `with` at {took}\n  and again at       {wants}"
+    return f"{places}\n{again},\nor take it in only one of the two places."
+
+
+_WHAT_MIGHT_COME_FOR_ONE = (
+    'It goes on waiting. After kettle.deadlock("raise") it would get a DeadlockError instead, if it took the lock by a '
+    "`with`\nblock both times."
+)
+_WHAT_COMES_FOR_ONE = "It goes on waiting: another thread or a signal handler may be about to release the lock."
 _WHAT_MIGHT_COME = (
     'All of them go on waiting. After kettle.deadlock("raise") one would get a DeadlockError instead, if each lock was '
     "taken\nby a `with` block that its holder is in the middle of."
@@ -157,11 +176,18 @@ _WHAT_COMES = (
 )
 
 
+_ALONE = "deadlock: a thread waits for a lock that it holds itself"
+
+
 def report(text: str, has_ended: bool) -> None:
     """Tells people, once, while the threads go on waiting."""
     if not has_ended:
         raises = native.deadlock_policy()[0] == "raise"
-        text += "\n\n" + (_WHAT_COMES if raises else _WHAT_MIGHT_COME)
+        alone = text.startswith(_ALONE)
+        if raises:
+            text += "\n\n" + (_WHAT_COMES_FOR_ONE if alone else _WHAT_COMES)
+        else:
+            text += "\n\n" + (_WHAT_MIGHT_COME_FOR_ONE if alone else _WHAT_MIGHT_COME)
     if sys.stderr is not None:
         print(f"kettle: {text}\n", file=sys.stderr, flush=True)
 
@@ -173,9 +199,7 @@ def error(text: str, ended: tuple[int, int] | None, cycle: list[tuple[Any, ...]]
     members = [Waiting(*one) for one in cycle]
     if ended is not None:
         text = text.partition("\n")[0]  # where this thread is stands in the traceback
-    elif len(members) == 1:
-        text += "\n\nA thread that holds a lock can take it again only if it is an RLock."
-    else:
+    elif len(members) > 1:
         text += (
             f"\n\nThe others go on when {members[0].thread}, which gets this error, releases what it holds (`with` "
             "does that).\nWhere all take their locks in the same order, none ever wait for each other."

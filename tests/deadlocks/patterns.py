@@ -313,6 +313,25 @@ def parked(scene: Scene) -> None:
     scene.wrong += scene.reports
 
 
+def gate_in_a_block(scene: Scene) -> None:
+    """A thread shuts a gate by `with`, has another one open it, and waits for that: the end of the block gives back
+    what it then holds. It may be reported, since it looks like a lock that is taken twice."""
+    gate = threading.Lock()
+
+    def opens_later() -> None:
+        with gate:
+            scene.play(opens)
+            gate.acquire()
+
+    def opens() -> None:
+        until(lambda: gate.statistics().waiting)
+        scene.linger()
+        gate.release()
+
+    scene.play(opens_later).join()
+    assert not gate.locked()
+
+
 # ---------------------------------------------------------------- signal handlers
 
 
@@ -489,6 +508,7 @@ PATTERNS: list[Callable[[Scene], None]] = [
     barrier_of_batons,
     gate_whose_taker_ended,
     parked,
+    gate_in_a_block,
     helped_by_a_signal_handler,
     checked_out_and_in,
     stripes,

@@ -16,7 +16,10 @@ from kettle import _deadlock
 from kettle._core import native
 
 #: What a report says that is not certain.
-MAY_HELP = ("only a release() by yet another thread can help", "only a release() by a signal handler can help")
+MAY_HELP = (
+    "only a release() by yet another thread can help",
+    "only a release() by another thread, or by a signal handler, can help",
+)
 
 
 class Scene:

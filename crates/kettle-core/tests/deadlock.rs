@@ -82,6 +82,8 @@ in_both_places! {
 #[derive(Clone, Copy, Default)]
 struct How {
     scoped: bool,
+    /// It wants the other for a scope.
+    wants_scope: bool,
     reentrant: bool,
     insists: bool,
     limited: bool,
@@ -89,7 +91,8 @@ struct How {
     dies: bool,
 }
 
-const REENTRANT: How = How { scoped: false, reentrant: true, insists: false, limited: false, dies: false };
+const REENTRANT: How =
+    How { scoped: false, wants_scope: false, reentrant: true, insists: false, limited: false, dies: false };
 const PLAIN: How = How { reentrant: false, ..REENTRANT };
 const SCOPED: How = How { scoped: true, ..PLAIN };
 const INSISTS: How = How { insists: true, ..REENTRANT };
@@ -148,6 +151,10 @@ impl Teller for Says {
         self.scopes.as_ref().map(|(scopes, _)| scopes.clone()).unwrap_or_default()
     }
 
+    fn may_be_interrupted(&self) -> bool {
+        self.process.has_handlers
+    }
+
     fn has_handlers(&self) -> bool {
         self.process.has_handlers
     }
@@ -164,7 +171,8 @@ fn watch<P: Placement>(
     says: &Says,
     body: impl FnOnce(&dyn Fn() -> bool),
 ) -> Result<(), Deadlock> {
-    let wanted = Wanted { holder: wanted.holder(), reentrant: how.reentrant, insists: how.insists };
+    let (holder, reentrant, insists) = (wanted.holder(), how.reentrant, how.insists);
+    let wanted = Wanted { holder, reentrant, insists, scoped: how.wants_scope };
     let patience =
         if how.limited { Patience::until(Deadline::after(Duration::from_secs(3600))) } else { Patience::forever() };
     deadlock::watch::<P::Home, _>(&wanted, says, &patience, |patience| {
@@ -569,9 +577,13 @@ fn begins_with_reports_after_a_second() {
 
 /// One thread, which waits for a plain lock that it holds itself.
 fn own_lock<P: Placement>(how: How, looks: u32) -> (Result<(), Deadlock>, Vec<Deadlock>, u32) {
-    let (own, says, goes_on) = (lock::<P>(), Says::named("me", "mine"), Cell::new(0));
+    own_lock_of::<P>(&Says::named("me", "mine"), how, looks)
+}
+
+fn own_lock_of<P: Placement>(says: &Says, how: How, looks: u32) -> (Result<(), Deadlock>, Vec<Deadlock>, u32) {
+    let (own, goes_on) = (lock::<P>(), Cell::new(0));
     assert!(if how.scoped { own.try_acquire_scoped::<P::Home>() } else { own.try_acquire_now::<P::Home>() });
-    let result = watch::<P>(&own, how, &says, |look| {
+    let result = watch::<P>(&own, how, says, |look| {
         while goes_on.get() < looks && look() {
             goes_on.set(goes_on.get() + 1);
         }
@@ -616,6 +628,33 @@ fn another_thread_may_release_what_one_waits_for_that_holds_it() {
         another.join().unwrap();
         // In the arena another process may.
         assert_eq!(own_lock::<InArena>(PLAIN, 12), (Ok(()), vec![], 12));
+    });
+}
+
+#[test]
+fn a_scope_of_a_lock_in_the_middle_of_another_never_begins() {
+    let nested = |process| Says { scopes: Some((vec![6, 7], 7)), process, ..Says::named("me", "mine") };
+    let (quiet, handles) = (Process::default(), Process { has_handlers: true, ..Process::default() });
+    let twice = How { wants_scope: true, ..SCOPED };
+    case(Policy::Raise, || {
+        let (result, reports, goes_on) = own_lock_of::<InArena>(&nested(quiet), twice, 12);
+        let found = result.unwrap_err();
+        assert!(found.certain && found.members.len() == 1 && reports.is_empty() && goes_on == 1);
+        // The end of the one scope may be what gives back the lock that another thread released, and this one took.
+        let (result, reports, goes_on) = own_lock_of::<InArena>(&nested(quiet), SCOPED, 12);
+        assert!(result.is_ok() && reports.len() == 1 && !reports[0].certain && goes_on == 12);
+        // A handler may leave the scope.
+        let (result, reports, goes_on) = own_lock_of::<InArena>(&nested(handles), twice, 12);
+        assert!(result.is_ok() && reports.len() == 1 && !reports[0].certain && goes_on == 12);
+        // That of another lock is none.
+        let other = Says { scopes: Some((vec![6], 7)), ..nested(quiet) };
+        assert_eq!(own_lock_of::<InArena>(&other, twice, 12), (Ok(()), vec![], 12));
+        // The mark alone may be that of a guard which has gone to another thread.
+        assert_eq!(own_lock::<InArena>(twice, 12), (Ok(()), vec![], 12));
+    });
+    case(Policy::Report, || {
+        let (result, reports, _) = own_lock_of::<InArena>(&nested(quiet), twice, 12);
+        assert!(result.is_ok() && reports.len() == 1);
     });
 }
 
@@ -1018,7 +1057,8 @@ fn is_told_in_words() {
     );
     assert_eq!(
         told(&[("Ann", "tea", "tea")], false, None),
-        "deadlock: a thread waits for a lock that it holds itself; only a release() by a signal handler can help\n\
+        "deadlock: a thread waits for a lock that it holds itself; only a release() by another thread, or by a signal \
+         handler, can help\n\
          \n\
          Ann (pid 1, thread 10)\n  holds     tea\n  waits for tea\nouter\ninner"
     );

@@ -136,8 +136,11 @@ impl Teller for Waiter {
     }
 
     fn report(&self, found: &Deadlock) -> bool {
-        let report = (found.to_string(), found.ended.is_some());
-        self.call(|module| call_method(module, "report", report).map(drop)).is_some()
+        self.call(|module| {
+            let text = with_cure(found, self.lock.bind(module.py()))?;
+            call_method(module, "report", (text, found.ended.is_some())).map(drop)
+        })
+        .is_some()
     }
 
     /// A `with` block in a generator marks the lock as well.
@@ -150,13 +153,14 @@ impl Teller for Waiter {
     }
 
     fn scopes(&self) -> Vec<u64> {
-        let scopes = self.call(|module| {
-            // A handler runs on top of the block, and may leave it by an exception, or release its lock.
-            let may_be_left = call_method(module, "may_be_interrupted", ())?.is_truthy()?;
-            let blocks = if may_be_left { Vec::new() } else { scopes::entered(module.py()) };
-            Ok(blocks.iter().filter_map(number_of).collect())
-        });
-        scopes.flatten().unwrap_or_default()
+        Python::try_attach(|py| scopes::entered(py).iter().filter_map(|block| number_of(&block.manager)).collect())
+            .unwrap_or_default()
+    }
+
+    /// A handler may leave the block by an exception, or release its lock.
+    fn may_be_interrupted(&self) -> bool {
+        let may = self.call(|module| call_method(module, "may_be_interrupted", ())?.is_truthy());
+        may.flatten().unwrap_or(true)
     }
 
     fn has_handlers(&self) -> bool {
@@ -178,25 +182,39 @@ pub(crate) fn wait_watched<H: Home, T: Send>(
     acquire: impl FnOnce(&Patience<'_>) -> T + Send,
     wait: impl FnOnce(Outside<'_, T>) -> PyResult<Result<T, Deadlock>>,
 ) -> PyResult<T> {
-    let py = lock.py();
     let waiter = Waiter { lock: lock.clone().unbind(), raised: Mutex::new(None) };
     let (teller, wanted) = (&waiter, &wanted);
     let result = wait(Box::new(move |patience| deadlock::watch::<H, T>(wanted, teller, patience, acquire)));
     if let Some(raised) = waiter.raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(raised);
     }
-    result?.map_err(|found| error(py, &found))
+    result?.map_err(|found| error(&found, lock))
+}
+
+/// What was found, and what is to be done where a thread wants again what it took itself.
+fn with_cure(found: &Deadlock, lock: &Bound<'_, PyAny>) -> PyResult<String> {
+    let text = found.to_string();
+    if found.ended.is_some() || found.members.len() != 1 {
+        return Ok(text);
+    }
+    let py = lock.py();
+    let number = number_of(lock);
+    let outer = scopes::entered(py).into_iter().find(|block| number_of(&block.manager) == number);
+    let place = outer.map(|block| (block.code, block.line));
+    let cure: String = call_method(py.import("kettle._deadlock")?.as_any(), "cure", (lock, place))?.extract()?;
+    Ok(format!("{text}\n\n{cure}"))
 }
 
 /// What is to be done outside of the interpreter.
 pub(crate) type Outside<'a, T> = Box<dyn FnOnce(&Patience<'_>) -> Result<T, Deadlock> + Send + 'a>;
 
-fn error(py: Python<'_>, found: &Deadlock) -> PyErr {
+fn error(found: &Deadlock, lock: &Bound<'_, PyAny>) -> PyErr {
+    let py = lock.py();
     let cycle: Vec<_> =
         (found.members.iter()).map(|m| (m.pid, m.tid, &m.thread, &m.waits_for, &m.holds, &m.stack)).collect();
     let make = || -> PyResult<Bound<'_, PyAny>> {
         let ended = found.ended.as_ref().map(|ended| (ended.pid, ended.tid));
-        py.import("kettle._deadlock")?.getattr("error")?.call1((found.to_string(), ended, cycle))
+        py.import("kettle._deadlock")?.getattr("error")?.call1((with_cure(found, lock)?, ended, cycle))
     };
     make().map_or_else(|e| e, PyErr::from_value)
 }

@@ -124,7 +124,7 @@ macro_rules! exclusive {
                 if this.take_now() {
                     return Ok(true);
                 }
-                wait_for(slf, this.wanted(), Deadline::NEVER, |p| this.body.acquire::<Processes>(p))
+                wait_for(slf, this.wanted_by_block(), Deadline::NEVER, |p| this.body.acquire::<Processes>(p))
             }
 
             #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
@@ -174,6 +174,13 @@ macro_rules! exclusive {
             /// As `release()`.
             pub(crate) fn let_go(&self) -> PyResult<()> {
                 self.release()
+            }
+        }
+
+        impl $class {
+            /// What a `with` block waits for.
+            fn wanted_by_block(&self) -> Wanted<'_> {
+                Wanted { scoped: true, ..self.wanted() }
             }
         }
 
@@ -243,7 +250,7 @@ impl Lock {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        Wanted { holder: self.body.holder(), reentrant: false, insists: false }
+        Wanted { holder: self.body.holder(), reentrant: false, insists: false, scoped: false }
     }
 
     fn is_free_for_me(&self) -> bool {
@@ -279,7 +286,8 @@ impl RLock {
     /// Takes it as often as `_release_save` said.
     fn _acquire_restore(slf: &Bound<'_, Self>, depth: u32) -> PyResult<()> {
         let this = slf.get();
-        wait_for(slf, this.wanted(), Deadline::NEVER, |p| this.body.acquire_again::<Processes>(depth, p)).map(drop)
+        wait_for(slf, this.wanted_by_block(), Deadline::NEVER, |p| this.body.acquire_again::<Processes>(depth, p))
+            .map(drop)
     }
 
     fn _is_mine(&self) -> bool {
@@ -297,7 +305,7 @@ impl RLock {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        Wanted { holder: self.body.holder(), reentrant: true, insists: false }
+        Wanted { holder: self.body.holder(), reentrant: true, insists: false, scoped: false }
     }
 
     fn is_free_for_me(&self) -> bool {

@@ -160,7 +160,8 @@ impl Call<'_> {
         acquire: impl FnOnce(&Patience<'_>) -> Result<T, LockError>,
     ) -> Result<T, AcquireError> {
         learn();
-        let wanted = Wanted { holder: self.holder, reentrant: self.reentrant, insists: self.insists };
+        let (holder, reentrant, insists) = (self.holder, self.reentrant, self.insists);
+        let wanted = Wanted { holder, reentrant, insists, scoped: true };
         match deadlock::watch::<H, _>(&wanted, self, patience, acquire) {
             Ok(result) => Ok(result?),
             Err(found) => Err(AcquireError::Deadlock(Box::new(found))),

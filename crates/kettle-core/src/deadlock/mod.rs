@@ -36,8 +36,10 @@
 //! Else the circle is reported once, and all wait on.
 //!
 //! *What is not followed.* A wait with a time-out ends by itself, so it is no part of a circle, and neither are tasks of
-//! an event loop, which do not sleep. A thread that waits for a plain lock that it holds itself may wait for another to release it,
-//! which is a common use of such a lock: that counts only if there is no other thread. A plain lock that another thread
+//! an event loop, which do not sleep. A thread that waits for a plain lock that it holds itself may wait for another to
+//! release it, which is a common use of such a lock: that counts only if it lists a scope of that lock, or if there is no other thread. It is an error only if it wants the lock for a scope, too: after a `release` by
+//! another thread the end of the second scope would leave nothing for the end of the first, but a lock that is wanted by
+//! itself may be given back by the end of the scope around it. A plain lock that another thread
 //! than its holder has ever released is left out from then on: it goes from hand to hand. All that this costs one who gets
 //! his lock within the threshold is, when it is released, a look at whose it was.
 
@@ -116,9 +118,14 @@ pub trait Teller {
         0
     }
 
-    /// The locks whose scopes this thread waits in the middle of, so that only its going on can end them, by their numbers.
+    /// The locks whose scopes this thread waits in the middle of, by their numbers.
     fn scopes(&self) -> Vec<u64> {
         Vec::new()
+    }
+
+    /// Whether something else than its going on may end these scopes: a signal handler, which runs on top of them.
+    fn may_be_interrupted(&self) -> bool {
+        false
     }
 
     /// Whether this process may run a signal handler that releases a lock.
@@ -142,6 +149,8 @@ pub struct Wanted<'a> {
     pub reentrant: bool,
     /// Whether the thread cannot be refused: a condition's wait takes its lock again in any case.
     pub insists: bool,
+    /// Whether the end of a scope will give it back.
+    pub scoped: bool,
 }
 
 const REENTRANT: u32 = 1;
@@ -183,6 +192,7 @@ pub fn watch<H: Home, T>(
         first_look: Cell::new(0),
         looks: Cell::new(0),
         has_told: Cell::new(false),
+        is_nested: Cell::new(false),
         reported: Cell::new(0),
         ended_since: Cell::new(0),
         standstill: RefCell::new(None),
@@ -206,6 +216,9 @@ struct Watch<'a> {
     first_look: Cell<u64>,
     looks: Cell<u32>,
     has_told: Cell<bool>,
+    /// Whether it waits in the middle of a scope of the very lock, by its own list. A mark does not say so: a guard may
+    /// have gone to another thread, which will drop it.
+    is_nested: Cell<bool>,
     /// The number of its own wait, if it reported a circle.
     reported: Cell<u64>,
     /// When it was first seen that the holder has ended, and others may help; 0: it is not so.
@@ -280,11 +293,7 @@ impl Watch<'_> {
         }
         if !self.has_told.replace(true) {
             match self.teller.text() {
-                Some(text) => {
-                    let (text, scopes) = (text.to_bytes(), self.teller.scopes());
-                    // Without room for it the scopes are unknown to the others, so nothing is certain for them.
-                    let _ = entry.tell(&Said { text: &text, wants: self.teller.wants(), scopes: &scopes });
-                }
+                Some(text) => self.tell(entry, &text),
                 None => return true,
             }
         }
@@ -302,11 +311,17 @@ impl Watch<'_> {
         if !teller.is(&circle[0]) {
             return false;
         }
-        let none_is_left = match may_raise && !are_left_by_their_holders(&circle) {
+        let waits_for_itself = circle.len() == 1 && circle[0].flags & (REENTRANT | IS_ALONE) == 0;
+        let is_nested = self.is_nested.get();
+        let is_left = are_left_by_their_holders(&circle) && (!waits_for_itself || is_nested && self.wanted.scoped);
+        let none_is_left = match may_raise && !is_left {
             true => self.who_is_left(),
             false => Left::AThread,
         };
-        let raises = may_raise && (none_is_left == Left::NoThread || are_left_by_their_holders(&circle));
+        if waits_for_itself && !is_nested && none_is_left != Left::NoThread {
+            return false;
+        }
+        let raises = may_raise && (none_is_left == Left::NoThread || is_left);
         let was_reported = self.reported.get() >= teller.number();
         if !raises && (was_reported || none_is_left == Left::Perhaps) {
             return false;
@@ -316,13 +331,22 @@ impl Watch<'_> {
         let unchanged = circle.iter().all(|w| w.again().is_some());
         let Some(members) = members.filter(|_| unchanged) else { return false };
         self.reported.set(teller.number());
-        let found = Deadlock::circle(members, certain || none_is_left == Left::NoThread);
+        let is_taken_twice = members.len() == 1 && is_left && self.wanted.scoped;
+        let found = Deadlock::circle(members, certain || none_is_left == Left::NoThread || is_taken_twice);
         if raises {
             ended::note_told(&circle[0], &found.members[0].thread);
             self.found.replace(Some(found));
             return true;
         }
         !self.teller.report(&found)
+    }
+
+    fn tell(&self, entry: &Entry, text: &Text) {
+        let (text, wants, all) = (text.to_bytes(), self.teller.wants(), self.teller.scopes());
+        self.is_nested.set(wants != 0 && all.contains(&wants));
+        let scopes = if self.teller.may_be_interrupted() { &[][..] } else { &all };
+        // Without room for it the scopes are unknown to the others, so nothing is certain for them.
+        let _ = entry.tell(&Said { text: &text, wants, scopes });
     }
 }
 
@@ -345,8 +369,7 @@ fn circle_from(first: Waiting) -> Option<Vec<Waiting>> {
         }
         circle.push(next);
     }
-    let waits_for_itself = circle.len() == 1 && first.flags & (REENTRANT | IS_ALONE) == 0;
-    (!waits_for_itself).then_some(circle)
+    Some(circle)
 }
 
 /// Whether `holder` is the thread that holds what `waiting` waits for.

@@ -132,8 +132,9 @@ impl fmt::Display for Deadlock {
         f.write_str(match (&self.ended, self.certain) {
             (None, true) => "",
             (Some(_), true) => "; nobody else can release it",
-            // It is told only if there is no other thread.
-            (None, false) if self.members.len() == 1 => "; only a release() by a signal handler can help",
+            (None, false) if self.members.len() == 1 => {
+                "; only a release() by another thread, or by a signal handler, can help"
+            }
             (_, false) => "; only a release() by yet another thread can help",
         })?;
         for (member, next) in self.members.iter().zip(self.members.iter().cycle().skip(1)) {

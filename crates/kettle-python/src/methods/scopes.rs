@@ -16,9 +16,19 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyCFunction, PyDict, PyString, PyTuple};
 use pyo3::{ffi, intern};
 
-/// The context managers whose `with` blocks this thread is in the middle of, the innermost first, as far as the
-/// block calls an `__exit__` that is not written in Python.
-pub(crate) fn entered(py: Python<'_>) -> Vec<Bound<'_, PyAny>> {
+/// A `with` block that this thread is in the middle of.
+pub(crate) struct Block<'py> {
+    /// Its context manager.
+    pub(crate) manager: Bound<'py, PyAny>,
+    /// The code that it stands in.
+    pub(crate) code: Bound<'py, PyAny>,
+    /// The line of its `with`, if that is known.
+    pub(crate) line: Option<u32>,
+}
+
+/// The `with` blocks that this thread is in the middle of, the innermost first, as far as they call an `__exit__` that is
+/// not written in Python.
+pub(crate) fn entered(py: Python<'_>) -> Vec<Block<'_>> {
     static LAYOUT: PyOnceLock<Option<Layout>> = PyOnceLock::new();
     let layout = LAYOUT.get_or_init(py, || Layout::found(py).ok().flatten());
     layout.as_ref().and_then(|layout| layout.entered(py).ok()).unwrap_or_default()
@@ -167,8 +177,8 @@ impl Layout {
                 let py = args.py();
                 let layout = Self { locals };
                 let frame = Frame::of_caller(py)?;
-                let [depth] = frame.blocks().ok()?.try_into().ok()?;
-                let found = layout.entered_at(&frame, depth).ok()??;
+                let [handler] = frame.blocks().ok()?.try_into().ok()?;
+                let found = layout.entered_at(&frame, handler.depth).ok()??;
                 (found.as_ptr().addr() == expected).then_some(true)
             },
         )?;
@@ -176,12 +186,15 @@ impl Layout {
         Ok(inside.is_some_and(|found| found.is_truthy().unwrap_or(false)))
     }
 
-    fn entered<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    fn entered<'py>(&self, py: Python<'py>) -> PyResult<Vec<Block<'py>>> {
         let mut all = Vec::new();
         let mut next = Frame::of_caller(py);
         while let Some(frame) = next {
-            for depth in frame.blocks()? {
-                all.extend(self.entered_at(&frame, depth)?);
+            for handler in frame.blocks()? {
+                if let Some(manager) = self.entered_at(&frame, handler.depth)? {
+                    // The handler calls `__exit__` on behalf of the `with`, and has its line.
+                    all.push(Block { manager, code: frame.code(), line: frame.line_of(handler.target) });
+                }
             }
             next = frame.back();
         }
@@ -281,8 +294,16 @@ impl<'py> Frame<'py> {
         Ok(locals.len() + own_cells + names(intern!(py, "co_freevars"))?.len())
     }
 
-    /// How many values the handlers leave on the stack of the `with` blocks that it is in the middle of.
-    fn blocks(&self) -> PyResult<Vec<usize>> {
+    /// The line of an instruction.
+    fn line_of(&self, instruction: usize) -> Option<u32> {
+        let offset = c_int::try_from(instruction * UNIT).ok()?;
+        // SAFETY: the interpreter is attached, and it is code; what is outside of it has line -1.
+        let line = unsafe { ffi::PyCode_Addr2Line(self.code().as_ptr().cast(), offset) };
+        u32::try_from(line).ok()
+    }
+
+    /// The handlers of the `with` blocks that it is in the middle of.
+    fn blocks(&self) -> PyResult<Vec<Handler>> {
         let code = self.code();
         let handlers = Handlers::of(&code)?;
         if handlers.0.is_empty() {
@@ -292,7 +313,7 @@ impl<'py> Frame<'py> {
         let instructions = code.getattr(intern!(self.py(), "co_code"))?.cast_into::<PyBytes>()?;
         let opcode = |i: usize| instructions.as_bytes().get(i * UNIT).copied();
         let is_block = |handler: &Handler| [opcode(handler.target), opcode(handler.target + 1)] == begin.map(Some);
-        Ok(handlers.on_the_way_out(self.instruction()).filter(is_block).map(|handler| handler.depth).collect())
+        Ok(handlers.on_the_way_out(self.instruction()).filter(is_block).collect())
     }
 
     /// The interpreter's own frame, in words.

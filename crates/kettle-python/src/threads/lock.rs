@@ -42,7 +42,7 @@ macro_rules! exclusive {
 
             fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
                 let this = slf.get();
-                let wait = || sleep_for_lock(slf, this.wanted(), Deadline::NEVER, |p| this.body.acquire::<Heap>(p));
+                let wait = || sleep_for_lock(slf, this.wanted_by_block(), Deadline::NEVER, |p| this.body.acquire::<Heap>(p));
                 Ok(this.take_now() || wait()?)
             }
 
@@ -72,6 +72,13 @@ macro_rules! exclusive {
 
             fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
                 lock_statistics(py, self.lock(), self._kettle_owner())
+            }
+        }
+
+        impl $class {
+            /// What a `with` block waits for.
+            fn wanted_by_block(&self) -> Wanted<'_> {
+                Wanted { scoped: true, ..self.wanted() }
             }
         }
 
@@ -156,7 +163,7 @@ impl Lock {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        Wanted { holder: self.body.holder(), reentrant: false, insists: false }
+        Wanted { holder: self.body.holder(), reentrant: false, insists: false, scoped: false }
     }
 
     fn is_free_for_me(&self) -> bool {
@@ -247,7 +254,7 @@ impl RLock {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        Wanted { holder: self.lock().holder(), reentrant: true, insists: false }
+        Wanted { holder: self.lock().holder(), reentrant: true, insists: false, scoped: false }
     }
 
     fn is_free_for_me(&self) -> bool {
