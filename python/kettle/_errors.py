@@ -105,6 +105,7 @@ class WorkerDied(_OfFields):
     reason: "died" by itself or by somebody else's hand; "memory" if the pool ended it because it outgrew
         `max_memory_per_worker`; "start" if it died before it took a task, as did several before it.
     trace: the Python stacks at the crash, as faulthandler wrote them, or None.
+    hint: for reason "start", what is known to have ended it and what is to be done; else None.
     """
 
     __module__ = "kettle"
@@ -119,6 +120,7 @@ class WorkerDied(_OfFields):
         oom: bool | None = None,
         reason: Literal["died", "memory", "start"] = "died",
         trace: str | None = None,
+        hint: str | None = None,
     ) -> None:
         if signal is None and exitcode is not None and exitcode < 0:
             signal = -exitcode
@@ -129,6 +131,7 @@ class WorkerDied(_OfFields):
         self.oom = oom
         self.reason = reason
         self.trace = trace
+        self.hint = hint
         super().__init__(f"worker {pid} {self._end()}{self._where()}{self._advice()}")
         if trace:
             self.add_note(f"The worker's stacks when it died:\n{trace.rstrip()}")
@@ -149,10 +152,12 @@ class WorkerDied(_OfFields):
 
     def _where(self) -> str:
         if self.reason == "start":
-            return " before it was ready, as others did before it"
+            return " before it was ready" if self.hint else " before it was ready, as others did before it"
         return f" while it ran {self.task}" if self.task else ""
 
     def _advice(self) -> str:
+        if self.hint:
+            return f": {self.hint}"
         if self.reason == "start":
             return "; the pool has given up. What its processes import and its initializer run alike in the parent?"
         if self.reason == "memory":

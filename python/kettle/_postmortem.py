@@ -152,11 +152,13 @@ class PostMortem:
         *,
         trace: str | None = None,
         reason: Literal["died", "memory", "start"] = "died",
+        hint: str | None = None,
     ) -> WorkerDied:
         """The error to raise for the worker `pid`, which ended with `exitcode` (None: unknown) while it ran `task`.
 
         trace: what `read_trace` gave for it.
         reason: "memory" if it was the pool who killed it. Then nobody is asked whether the kernel did.
+        hint: what is to be done, if it is known why the worker never started.
         """
         import signal
 
@@ -167,7 +169,7 @@ class PostMortem:
             oom = None
         elif exitcode == -signal.SIGKILL and reason != "memory":
             oom = self._kills.one_more()
-        return WorkerDied(pid=pid, exitcode=exitcode, task=task, oom=oom, reason=reason, trace=trace)
+        return WorkerDied(pid=pid, exitcode=exitcode, task=task, oom=oom, reason=reason, trace=trace, hint=hint)
 
 
 class _OomKills:

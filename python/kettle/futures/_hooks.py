@@ -62,7 +62,8 @@ class Hooks(_crew.Hooks):
         from concurrent.futures.process import BrokenProcessPool
 
         broken = BrokenProcessPool(f"the executor's workers cannot be started: {error}")
-        broken.__cause__ = error
+        if not (isinstance(error, _errors.WorkerDied) and error.hint):  # else all is said
+            broken.__cause__ = error
         return broken
 
 

@@ -15,7 +15,7 @@ from kettle._callbacks import CommonHooks
 from kettle._describe import describe
 from kettle._errors import RemoteError, TaskCancelled, TaskTimeout
 from kettle._postmortem import PostMortem
-from kettle.multiprocessing import _worker
+from kettle.multiprocessing import _main_guard, _worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,4 +113,5 @@ class Hooks(CommonHooks):
 
     def false_start(self, end: _End) -> WorkerDied:
         """The error of a pool whose workers die before they are ready."""
-        return self._post_mortem.worker_died(end.pid, end.exitcode, trace=end.trace, reason="start")
+        hint = _main_guard.CURE if _main_guard.is_missing() else None
+        return self._post_mortem.worker_died(end.pid, end.exitcode, trace=end.trace, reason="start", hint=hint)

@@ -191,7 +191,9 @@ class Pool(_standard.Pool):
         task_timeout, retries: of each item, as for `apply`.
         progress: True, or a label: shows a bar.
         """
-        return self._map(func, iterable, chunksize, False, task_timeout, retries, progress)._get_or_cancel()  # type: ignore[no-any-return]
+        result = self._map(func, iterable, chunksize, False, task_timeout, retries, progress)
+        values: list[Any] = result._get_or_cancel()
+        return values
 
     def map_async(
         self,
@@ -220,7 +222,9 @@ class Pool(_standard.Pool):
         progress: bool | str | None = None,
     ) -> list[Any]:
         """`[func(*x) for x in iterable]`, done by the workers; see `map`."""
-        return self._map(func, iterable, chunksize, True, task_timeout, retries, progress)._get_or_cancel()  # type: ignore[no-any-return]
+        result = self._map(func, iterable, chunksize, True, task_timeout, retries, progress)
+        values: list[Any] = result._get_or_cancel()
+        return values
 
     def starmap_async(
         self,
@@ -290,7 +294,8 @@ class Pool(_standard.Pool):
         For the others see `map`.
         """
         options = (chunksize, task_timeout, retries, progress, buffersize)
-        return self._imap(IMapIterator, "ordered", func, iterable, *options)  # type: ignore[no-any-return]
+        results: IMapIterator = self._imap(IMapIterator, "ordered", func, iterable, *options)
+        return results
 
     def imap_unordered(  # type: ignore[override]
         self,
@@ -305,7 +310,8 @@ class Pool(_standard.Pool):
     ) -> IMapUnorderedIterator:
         """As `imap`, with the results in the order in which they come."""
         options = (chunksize, task_timeout, retries, progress, buffersize)
-        return self._imap(IMapUnorderedIterator, "unordered", func, iterable, *options)  # type: ignore[no-any-return]
+        results: IMapUnorderedIterator = self._imap(IMapUnorderedIterator, "unordered", func, iterable, *options)
+        return results
 
     def _imap(
         self,

@@ -9,7 +9,7 @@ from multiprocessing import managers as _standard
 from multiprocessing.managers import BaseProxy, Token
 from typing import Any
 
-from kettle.multiprocessing import pool, shared_memory
+from kettle.multiprocessing import _main_guard, pool, shared_memory
 from kettle.multiprocessing.connection import Client, Listener
 from kettle.multiprocessing.context import _default_context
 
@@ -62,6 +62,15 @@ class BaseManager(_standard.BaseManager):
         super().__init__(
             address, authkey, serializer, ctx or _default_context.get_context(), shutdown_timeout=shutdown_timeout
         )
+
+    def start(self, initializer: Any = None, initargs: Any = ()) -> None:
+        """Starts the process of the server, which calls `initializer(*initargs)` first."""
+        try:
+            super().start(initializer, initargs)
+        except EOFError:
+            if not _main_guard.is_missing():
+                raise
+            raise RuntimeError(f"the process of the manager has ended: {_main_guard.CURE}") from None
 
 
 class SyncManager(BaseManager, _standard.SyncManager):

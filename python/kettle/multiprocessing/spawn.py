@@ -22,7 +22,7 @@ from multiprocessing.spawn import (
 )
 
 from kettle._session import native
-from kettle.multiprocessing import _descriptors, process
+from kettle.multiprocessing import _descriptors, _main_guard, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,12 @@ def _main(fd: int, parent_sentinel: Any) -> int:
     if not watcher.poll()[0][1] & select.POLLIN:
         os.close(fd)
         return 1  # whoever wanted it has left meanwhile
-    return _standard._main(fd, parent_sentinel)
+    try:
+        return _standard._main(fd, parent_sentinel)
+    except Exception as error:
+        if not _main_guard.tell(error):
+            raise
+        return 1
 
 
 def _keep_from_programs() -> None:
@@ -67,6 +72,7 @@ def __getattr__(name: str) -> Any:
 
 def get_preparation_data(name: str) -> dict[str, Any]:
     """What a child named `name` needs in order to be like this process."""
+    _main_guard.forbid_while_importing()
     # Looked up now, here as in `Introduction`: coverage.py puts its own in the place of one or the other.
     data: dict[str, Any] = _standard.get_preparation_data(name)
     if not os.path.exists(data.get("init_main_from_path", ".")):
@@ -102,6 +108,7 @@ class Introduction:
             _default_context.get_start_method(allow_none=True),
             _install.state(),
             prepare,
+            _main_guard.for_child(),
             self._data,
         )
 
@@ -114,6 +121,7 @@ def _introduced(
     start_method: str | None,
     installed: Any,
     prepare: bytes | None,
+    guard: bytes | None,
     data: dict[str, Any],
 ) -> dict[str, Any]:
     life_line = life.detach()
@@ -128,6 +136,7 @@ def _introduced(
         from kettle import _install
 
         _install.apply(installed)
+    _main_guard.set_token(guard)
     from kettle.multiprocessing import context
 
     context._force_start_method(start_method)

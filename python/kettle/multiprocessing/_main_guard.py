@@ -1,0 +1,124 @@
+"""Programs without a main guard: they start processes while their main module is imported, and each child that begins
+as a fresh interpreter imports that module again.
+
+A child that comes to such a start says so, once for all children of its parent, and ends. The parent's error says the
+same.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import time
+from multiprocessing import util
+from multiprocessing.process import current_process
+
+from kettle._session import native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["CURE", "for_child", "forbid_while_importing", "is_missing", "set_token", "tell"]
+
+_GUARD = 'if __name__ == "__main__":'
+#: What is to be done, in the words of the parent's errors.
+CURE = (
+    "it imported the main module of the program, and that starts processes itself.\nPut what starts processes, and all "
+    f"that is to happen only once, under the main guard, which is false in children:\n\n    {_GUARD}\n        ..."
+)
+_BURST = 10.0  # seconds between the starts of children that are told together
+
+_told: native.Semaphore | None = None  # taken by the first child that tells
+_token: bytes | None = None
+_started = 0.0
+
+# ---------------------------------------------------------------- in the parent
+
+
+def for_child() -> bytes | None:
+    """What `set_token` is to have in a child that is started now; None if there is no memory for it."""
+    global _told, _token, _started
+    now = time.monotonic()
+    try:
+        if _told is None:
+            _told = native.Semaphore(1)
+            _token = bytes(_told._kettle_token())
+        elif now - _started > _BURST and is_missing():
+            _told.release()
+    except MemoryError:
+        pass
+    _started = now
+    return _token
+
+
+def is_missing() -> bool:
+    """Whether a child has said that the guard is missing."""
+    return _told is not None and _told.get_value() == 0
+
+
+# ---------------------------------------------------------------- in the child
+
+
+class _StartedByImport(RuntimeError):
+    """A process is started while the main module is imported."""
+
+
+def set_token(token: bytes | None) -> None:
+    """Says by what the parent learns that the guard is missing."""
+    global _token
+    _token = token
+
+
+def forbid_while_importing() -> None:
+    """Raises RuntimeError in a child that still imports the main module."""
+    if not getattr(current_process(), "_inheriting", False):
+        return
+    frame = _culprit()
+    place, line = "", "..."
+    if frame is not None:
+        file = frame.f_code.co_filename
+        place = f", at {file}:{frame.f_lineno}"
+        line = linecache.getline(file, frame.f_lineno).strip() or line
+    raise _StartedByImport(
+        "a child process imports the main module of the program, as it must with the start methods 'spawn' and\n"
+        f"'forkserver', and that starts processes itself{place}. Put what starts processes, and all that is\n"
+        f"to happen only once, under the main guard, which is false in children:\n\n    {_GUARD}\n        {line}"
+    )
+
+
+def _culprit() -> FrameType | None:
+    """The frame of the main module; else the one that wants a process."""
+    frame: FrameType | None = sys._getframe(2)
+    asks = None
+    ours = (os.path.dirname(os.path.dirname(__file__)) + os.sep, os.path.dirname(util.__file__) + os.sep)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "__mp_main__":
+            return frame
+        if asks is None and not frame.f_code.co_filename.startswith(ours):
+            asks = frame
+        frame = frame.f_back
+    return asks
+
+
+def tell(error: BaseException) -> bool:
+    """Whether it is what `forbid_while_importing` raised, or came of it. Then it is told, and the child may end."""
+    seen: list[BaseException] = []
+    next: BaseException | None = error
+    while next is not None and not isinstance(next, _StartedByImport) and next not in seen:
+        seen.append(next)
+        next = next.__cause__ or next.__context__
+    if not isinstance(next, _StartedByImport):
+        return False
+    util._flush_std_streams()  # type: ignore[attr-defined]
+    if (_token is None or _is_first(_token)) and sys.stderr is not None:
+        print(f"kettle: {next}\n", file=sys.stderr, flush=True)
+    return True
+
+
+def _is_first(token: bytes) -> bool:
+    try:
+        return native.Semaphore._kettle_from_token(token).acquire(False)
+    except (ValueError, MemoryError):  # the parent's session is gone, say
+        return True
