@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import threading
 
 import pytest
 
+import kettle
 import kettle.multiprocessing as mp
 from kettle._session import native
 
@@ -106,3 +108,51 @@ def test_of_a_barrier_and_a_condition():
     assert (told.parties, told.waiting, told.broken, told.rounds) == (1, 0, False, 1)
     condition = mp.Condition()
     assert condition.statistics().waiting == 0
+
+
+@pytest.mark.parametrize("size", [1, 100, 1500, 3000, 20_000, 200_000])
+def test_what_a_burst_took_is_given_back(size):
+    queue = mp.Queue()
+    queue.put(b"first")
+    queue.get()
+    kettle.reclaim()
+    before = native.arena_statistics()
+    count = min((16 << 20) // size, 100_000)
+    for _ in range(count):
+        queue.put(b"x" * size)
+    full = native.arena_statistics()["resident_bytes"] - before["resident_bytes"]
+    for _ in range(count):
+        queue.get()
+    assert full >= size * count
+    # Less than is worth keeping: it stays until it is asked for.
+    given_back = kettle.reclaim()
+    assert given_back >= size * count
+    after = native.arena_statistics()
+    assert after["resident_bytes"] - before["resident_bytes"] < 1 << 20
+    assert after["objects"] == before["objects"]
+    assert kettle.reclaim() <= 1 << 20
+
+
+def test_connections_that_travelled_leave_nothing():
+    requests = mp.Queue()
+    inner, outer = mp.Pipe()
+
+    def answer_one(way_in, way_out, duplex):
+        mine, theirs = mp.Pipe(duplex)
+        way_in(theirs)
+        way_out().send("answer")
+        assert mine.recv() == "answer"
+
+    def round_trip():
+        for duplex in True, False:
+            answer_one(requests.put, requests.get, duplex)
+            answer_one(inner.send, outer.recv, duplex)
+
+    round_trip()
+    gc.collect()
+    before = native.arena_statistics()
+    for _ in range(20):
+        round_trip()
+    gc.collect()
+    after = native.arena_statistics()
+    assert (after["objects"], after["pinned"]) == (before["objects"], before["pinned"])

@@ -28,6 +28,7 @@ OURS = {
         "deadlock",
         "descriptors",
         "install",
+        "reclaim",
         "uninstall",
     ],
     "kettle.futures": sorted(

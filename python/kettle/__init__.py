@@ -22,6 +22,7 @@ What is where:
     kettle.InternalError        Kettle itself has a fault, which ended a call: to be reported
     kettle.DescriptorLost       the program closed what it should have left open (`descriptor`); an OSError
     kettle.descriptors          the numbers of the descriptors that a program which closes all others leaves open
+    kettle.reclaim              gives shared memory that nothing uses back to the system at once
     kettle.SessionDamaged       the memory that the processes share was written over; raised by all that uses it
     kettle.ShutDown             a queue was shut down; `queue.ShutDown` itself where Python has it
 
@@ -48,6 +49,7 @@ __all__ = [
     "deadlock",
     "descriptors",
     "install",
+    "reclaim",
     "uninstall",
 ]
 
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from kettle._errors import WorkerDied as WorkerDied
     from kettle._install import install as install
     from kettle._install import uninstall as uninstall
+    from kettle._reclaim import reclaim as reclaim
 
 _HOME = {
     "ConsumerDied": "kettle._errors",
@@ -89,6 +92,7 @@ _HOME = {
     "deadlock": "kettle._deadlock",
     "descriptors": "kettle._descriptors",
     "install": "kettle._install",
+    "reclaim": "kettle._reclaim",
     "uninstall": "kettle._install",
 }
 

@@ -298,6 +298,36 @@ fn a_burst_gives_its_memory_back() {
     });
 }
 
+#[test]
+fn what_a_burst_took_comes_back_whatever_the_size() {
+    const WARM: u64 = 4 * MIB;
+    for len in [1, 40, 100, 300, 900, 1900, 3000, 8000, 20_000, 60_000, 100_000, 1 << 20, 20 << 20] {
+        alone(|| {
+            session().set_warm_limit(WARM);
+            // Some live on in between, as other parts of a program have them.
+            let kept: Vec<_> = (0..8).map(|_| Block::copy_of(&vec![1; len]).unwrap()).collect();
+            let before = session().statistics().unwrap();
+            let count = (40 * MIB as usize).div_ceil(len.max(128));
+            let blocks: Vec<_> = (0..count).map(|_| Block::copy_of(&vec![2; len]).unwrap()).collect();
+            let full = session().statistics().unwrap();
+            let grown = full.resident_bytes - before.resident_bytes;
+            assert!(grown >= 30 * MIB, "{len}: {} MiB", grown / MIB);
+            drop(blocks);
+            check();
+            let after = session().statistics().unwrap();
+            let left = after.resident_bytes - before.resident_bytes;
+            // Twice what is kept warm, and the map of the pages.
+            assert!(left <= 2 * WARM + MIB, "{len}: {} KiB remain", left >> 10);
+            session().reclaim().unwrap();
+            let left = session().statistics().unwrap().resident_bytes.saturating_sub(before.resident_bytes);
+            assert!(left <= MIB, "{len}: {} KiB remain after reclaim", left >> 10);
+            assert_eq!(session().statistics().unwrap().objects, before.objects);
+            check();
+            drop(kept);
+        });
+    }
+}
+
 /// A body of no interest.
 #[repr(C)]
 struct Empty;

@@ -172,6 +172,7 @@ points! {
     after_growing: "arena.grow.after-commit",
     with_empty_bins: "arena.rebuild.cleared",
     merging: "arena.rebuild.merged",
+    cooling: "arena.rebuild.cooled",
     before_linking_a_sheet: "arena.holders.before-link",
     letting_go: "arena.handle.let-go",
     tearing_down: "arena.object.dying",

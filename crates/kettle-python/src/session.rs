@@ -135,7 +135,8 @@ pub(crate) fn set_limit(limit: Option<u64>) -> PyResult<()> {
     Ok(())
 }
 
-/// Frees what processes that ended had left behind; says how many objects and bytes.
+/// Frees what processes that ended had left behind, and gives what is free back to the system; says how many objects and
+/// bytes the former were, and how many bytes the system has back.
 #[pyfunction]
 pub(crate) fn reclaim<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
     let found = match Session::current() {
@@ -145,6 +146,7 @@ pub(crate) fn reclaim<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
     let result = PyDict::new(py);
     result.set_item("objects", found.objects)?;
     result.set_item("bytes", found.bytes)?;
+    result.set_item("given_back", found.given_back)?;
     Ok(result)
 }
 

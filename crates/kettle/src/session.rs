@@ -47,8 +47,9 @@ pub fn set_limit(bytes: Option<u64>) -> Result<(), OutOfMemory> {
     Ok(())
 }
 
-/// Frees what processes that were killed had left behind. This also happens by itself before more memory is asked of
-/// the system.
+/// Frees what processes that were killed had left behind, and gives memory that nothing uses back to the system. Both
+/// also happen by themselves, the one before more memory is asked of the system, the other when much more is free than is
+/// worth keeping to be used again.
 ///
 /// # Errors
 /// When shared memory cannot be had at all.

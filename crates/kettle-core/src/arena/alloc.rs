@@ -30,7 +30,8 @@ use super::waiting::InQueues;
 use super::{recover, segment, slab};
 use crate::damage::{self, What};
 
-/// Runs shorter than this are not worth a system call to give them back, unless there are very many.
+/// Runs shorter than this are not worth a system call each to give them back. When there are very many, it is done for
+/// all of them at once, merged.
 const WORTH_COOLING: u32 = 16;
 
 /// Where a new object is.
@@ -254,10 +255,16 @@ impl Allocator {
     pub(super) fn free_and_cool(self, off: Off, object: &'static ObjectHeader) {
         let header = self.header;
         match self.free(off, object) {
-            Ok(None) | Err(_) => {}
+            Err(_) => {}
+            Ok(None) => {
+                if self.keeps_too_much() {
+                    // Failing, the stock is taken by whoever allocates next.
+                    let _ = self.cool_down();
+                }
+            }
             Ok(Some(pages)) => {
                 drop(self);
-                // The first page, where the header is, is cleared by hand.
+                // The first page, where the header is, goes when nobody needs that any more.
                 let kind = if cool(off, 1, pages) { Kind::Cold } else { Kind::Warm };
                 // Failing, it is found and freed by a later reclaim, when this process has ended.
                 if let Ok(allocator) = Self::lock(header) {
@@ -290,6 +297,7 @@ impl Allocator {
                 crate::crash_point("arena.free.after-commit");
                 slab::link(&self.header.bins.slabs[run.class as usize], off, object);
                 add(&self.header.freed, 1);
+                add(&self.header.counts.spare_bytes, slab::small_size(run.class));
                 subtract(&self.header.counts.objects, 1);
                 self.free_sheets(sheets)?;
                 Ok(None)
@@ -308,7 +316,7 @@ impl Allocator {
         let sheets = object.holders.places()?;
         object.set_state(State::new(object.state().generation(), 0, Status::Free));
         crate::crash_point("arena.free.before-commit");
-        if kind == Kind::Cold {
+        if kind == Kind::Cold && !cool(off, 0, 1) {
             // SAFETY: the object's first page is ours, and nobody looks at a free object.
             unsafe { segment::resolve(off, PAGE)?.write_bytes(0, PAGE as usize) };
         }
@@ -325,7 +333,16 @@ impl Allocator {
     fn is_warm_enough(&self, pages: u32) -> bool {
         let limit = self.header.warm_limit.load(Ordering::Relaxed) / PAGE;
         let warm = self.header.counts.warm_pages.load(Ordering::Relaxed);
-        warm.saturating_add(u64::from(pages)) > limit && (pages >= WORTH_COOLING || warm / 2 > limit)
+        pages >= WORTH_COOLING && warm.saturating_add(u64::from(pages)) > limit
+    }
+
+    /// Whether far more is free and has memory than is to be kept, and it is time to look for it.
+    fn keeps_too_much(&self) -> bool {
+        let (header, counts) = (self.header, &self.header.counts);
+        let warm = counts.warm_pages.load(Ordering::Relaxed).saturating_mul(PAGE);
+        let spare = warm.saturating_add(counts.spare_bytes.load(Ordering::Relaxed));
+        spare / 2 > header.warm_limit.load(Ordering::Relaxed)
+            && header.freed.load(Ordering::Relaxed) > header.stock_due.load(Ordering::Relaxed)
     }
 
     fn is_worth_merging(&self) -> bool {

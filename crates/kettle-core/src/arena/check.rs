@@ -14,7 +14,7 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
     let allocator = Allocator::lock(header).map_err(|e| e.to_string())?;
     let (mut allocated, mut warm, mut cold, mut objects, mut pinned) = (0, 0, 0, 0, 0);
     let mut free = BTreeSet::new();
-    let mut free_small = 0;
+    let (mut free_small, mut spare) = (0, 0);
     pages::walk(header, |at, run| {
         let pages = u64::from(run.pages);
         match run.kind {
@@ -31,7 +31,10 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
             Kind::Slab => {
                 allocated += pages;
                 slab::for_each_small(at, run.class, |_, object| match object.state().status() {
-                    Status::Free => free_small += 1,
+                    Status::Free => {
+                        free_small += 1;
+                        spare += slab::small_size(run.class);
+                    }
                     _ => {
                         objects += 1;
                         pinned += u64::from(object.is_pinned());
@@ -51,6 +54,7 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
         ("allocated pages", allocated, &counts.allocated_pages),
         ("warm pages", warm, &counts.warm_pages),
         ("cold pages", cold, &counts.cold_pages),
+        ("spare bytes", spare, &counts.spare_bytes),
         ("objects", objects, &counts.objects),
         ("pinned objects", pinned, &counts.pinned),
     ] {

@@ -14,7 +14,7 @@ use super::waiters::Waiters;
 /// "kettle" and a byte that no text file begins with.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"\x89kettle\n");
 /// Counts changes of anything that processes share.
-pub(super) const LAYOUT: u32 = 4;
+pub(super) const LAYOUT: u32 = 5;
 /// The length of the first segment: a multiple of every page size.
 pub(super) const HEADER_LEN: usize = 2 << 20;
 /// How many segments there can be, the header among them.
@@ -53,6 +53,8 @@ pub(super) struct Header {
     pub freed: AtomicU64,
     /// Runs that the last merge left.
     pub runs: AtomicU64,
+    /// Before so many were freed, no stock is taken to give memory back: it costs too much to be done often.
+    pub stock_due: AtomicU64,
     /// Whether a word was found that cannot be.
     pub damage: Mark,
     /// Pages by what they are used for; exact while the lock is held.
@@ -89,6 +91,7 @@ pub(super) fn layout() -> Vec<(&'static str, usize, usize)> {
         unchecked,
         freed,
         runs,
+        stock_due,
         damage,
         counts,
         doorbells,
@@ -104,6 +107,8 @@ pub(super) struct Counts {
     pub allocated_pages: AtomicU64,
     pub warm_pages: AtomicU64,
     pub cold_pages: AtomicU64,
+    /// Bytes of free small objects, in pages that are allocated.
+    pub spare_bytes: AtomicU64,
     pub objects: AtomicU64,
     /// Those of them that are kept for as long as the session lives.
     pub pinned: AtomicU64,

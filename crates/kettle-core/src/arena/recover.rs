@@ -100,6 +100,8 @@ pub struct Reclaimed {
     pub objects: usize,
     /// How many bytes of data they had.
     pub bytes: u64,
+    /// How many bytes of memory the system has back, of these and of what was free before.
+    pub given_back: u64,
 }
 
 /// Something to free, and whether to tear it down first.

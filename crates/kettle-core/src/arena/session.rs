@@ -73,9 +73,11 @@ impl Session {
     /// # Errors
     /// When a part of the arena cannot be mapped here.
     pub fn reclaim(&self) -> Result<Reclaimed, ArenaError> {
+        let before = resident();
         participants::find_the_dead(self.header);
-        let reclaimed = recover::reclaim(self.header)?;
+        let mut reclaimed = recover::reclaim(self.header)?;
         Allocator::lock(self.header)?.trim()?;
+        reclaimed.given_back = before.saturating_sub(resident());
         Ok(reclaimed)
     }
 
@@ -95,7 +97,7 @@ impl Session {
         let pages = |count: &crate::atomics::AtomicU64| count.load(Ordering::Relaxed).saturating_mul(PAGE);
         Ok(Statistics {
             file_bytes: end,
-            resident_bytes: segment::file().ok().and_then(|file| memory::resident(file).ok()).unwrap_or(0),
+            resident_bytes: resident(),
             header_bytes: HEADER_LEN as u64,
             segments: segments - 1,
             allocated_bytes: pages(&header.counts.allocated_pages),
@@ -123,6 +125,11 @@ impl Session {
     pub fn check(&self) -> Result<(), String> {
         super::check::check(self.header)
     }
+}
+
+/// How much of the arena has memory behind it; 0 if that cannot be told.
+fn resident() -> u64 {
+    segment::file().ok().and_then(|file| memory::resident(file).ok()).unwrap_or(0)
 }
 
 impl fmt::Debug for Session {

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 
 use crate::atomics::AtomicU64;
 
-use super::alloc::{Allocator, NoRoom, Placed, Wish, add};
+use super::alloc::{Allocator, NoRoom, Placed, Wish, add, subtract};
 use super::error::ArenaError;
 use super::object::{self, ObjectHeader, State, Status};
 use super::offset::Off;
@@ -40,6 +40,7 @@ impl Allocator {
         object.set_state(self.new_state(wish.kind));
         crate::crash_point("arena.slab.after-commit");
         add(&self.header.counts.objects, 1);
+        subtract(&self.header.counts.spare_bytes, small_size(class));
         Ok(Ok(Placed { off, cold: false }))
     }
 
@@ -57,6 +58,7 @@ impl Allocator {
         let head = &self.header.bins.slabs[class as usize];
         let r = for_each_small(found.at, class, |off, object| link(head, off, object));
         self.or_stale(r)?;
+        add(&self.header.counts.spare_bytes, PAGE);
         Ok(Ok(()))
     }
 

@@ -24,27 +24,38 @@ pub(super) enum Merge {
 impl Allocator {
     /// Makes bins and counts anew from the page maps, merging neighbours on the way.
     pub(super) fn rebuild(&self, merge: Merge) -> Result<(), ArenaError> {
+        self.rebuild_keeping(merge, u64::MAX)
+    }
+
+    /// The same, and gives memory back to the system: `warm` pages of what is free remain warm.
+    fn rebuild_keeping(&self, merge: Merge, warm: u64) -> Result<(), ArenaError> {
         let header = self.header;
         // Until this is done, nobody else may believe the bins.
         header.stale.store(1, Ordering::Relaxed);
         let counts = &header.counts;
         header.bins.clear();
-        for count in [&counts.allocated_pages, &counts.warm_pages, &counts.cold_pages, &counts.objects, &counts.pinned]
-        {
+        for count in [
+            &counts.allocated_pages,
+            &counts.warm_pages,
+            &counts.cold_pages,
+            &counts.spare_bytes,
+            &counts.objects,
+            &counts.pinned,
+        ] {
             count.store(0, Ordering::Relaxed);
         }
         crate::crash_point("arena.rebuild.cleared");
-        let mut runs = 0;
+        let (mut runs, mut looks) = (0u64, 0u64);
         let mut pending: Option<Found> = None;
         let put = |found: Option<Found>| -> Result<(), ArenaError> {
-            if let Some(found) = found {
-                add(self.free_pages(found.kind), u64::from(found.pages));
-                header.bins.push(found)?;
+            match found {
+                Some(found) => self.shelve(found, warm),
+                None => Ok(()),
             }
-            Ok(())
         };
         pages::walk(header, |at, run| {
             runs += 1;
+            looks += if run.kind == Kind::Slab { PAGE / slab::small_size(run.class) } else { 1 };
             let run = self.take_stock(at, run)?;
             if !run.is_free() {
                 add(&counts.allocated_pages, if run.kind == Kind::Map { 0 } else { u64::from(run.pages) });
@@ -74,22 +85,47 @@ impl Allocator {
         put(pending)?;
         header.runs.store(runs, Ordering::Relaxed);
         header.freed.store(0, Ordering::Relaxed);
+        header.stock_due.store(looks / 4, Ordering::Relaxed);
         header.stale.store(0, Ordering::Relaxed);
         Ok(())
     }
 
     /// Gives the memory of all free pages back to the system.
     pub(super) fn trim(&self) -> Result<(), ArenaError> {
-        // First, so that neighbours are given back together, and slabs without objects with them.
-        self.rebuild(Merge::Alike)?;
-        self.header.stale.store(1, Ordering::Relaxed);
-        pages::walk(self.header, |at, run| {
-            if run.kind == Kind::Warm && cool(at, 0, run.pages) {
-                pages::entry(at)?.run.store(Run::new(Kind::Cold, run.pages).to_bits(), Ordering::Release);
-            }
-            Ok(())
-        })?;
+        self.rebuild_keeping(Merge::Alike, 0)?;
         self.rebuild(Merge::All)
+    }
+
+    /// Gives memory of free pages back to the system, and leaves room for what is freed next to stay warm.
+    #[cold]
+    pub(super) fn cool_down(&self) -> Result<(), ArenaError> {
+        let limit = self.header.warm_limit.load(Ordering::Relaxed) / PAGE;
+        self.rebuild_keeping(Merge::Alike, limit / 2)
+    }
+
+    /// Counts a free run and puts it into its bin. What is warm beyond `most` pages in all is given back to the system.
+    fn shelve(&self, found: Found, most: u64) -> Result<(), ArenaError> {
+        let put = |found: Found| {
+            add(self.free_pages(found.kind), u64::from(found.pages));
+            self.header.bins.push(found)
+        };
+        let warm = self.header.counts.warm_pages.load(Ordering::Relaxed);
+        let kept = match found.kind {
+            Kind::Warm => most.saturating_sub(warm).min(u64::from(found.pages)) as u32,
+            _ => found.pages,
+        };
+        let surplus = Found { at: found.at.plus(u64::from(kept) * PAGE), pages: found.pages - kept, kind: Kind::Cold };
+        if surplus.pages == 0 || !cool(surplus.at, 0, surplus.pages) {
+            return put(found);
+        }
+        // Inside of a free run this says nothing yet.
+        pages::entry(surplus.at)?.run.store(Run::new(Kind::Cold, surplus.pages).to_bits(), Ordering::Release);
+        crate::crash_point("arena.rebuild.cooled");
+        if kept > 0 {
+            pages::entry(found.at)?.run.store(Run::new(Kind::Warm, kept).to_bits(), Ordering::Release);
+            put(Found { pages: kept, ..found })?;
+        }
+        put(surplus)
     }
 
     /// Counts the objects of a run; finishes what somebody who died began; frees slabs without objects.
@@ -113,6 +149,7 @@ impl Allocator {
                 })?;
                 if used > 0 {
                     add(objects, used);
+                    add(&self.header.counts.spare_bytes, PAGE - used * slab::small_size(run.class));
                     let head = &self.header.bins.slabs[run.class as usize];
                     slab::for_each_small(at, run.class, |off, object| {
                         if object.state().status() == Status::Free {
