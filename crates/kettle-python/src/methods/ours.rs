@@ -6,9 +6,11 @@
 //!
 //! A class has a version, which its interpreter changes with every change of the class or of one of its bases. The
 //! version for which it was found that nothing was replaced is kept in the object, so that ordinarily one comparison
-//! tells. Attributes of its own an object has rarely; whether it has any tells what stands in front of it. That is no
-//! promise of the interpreter's, so it is tried at the start.
+//! tells. Attributes of its own an object has rarely; whether it has any tells what stands in front of it and behind it.
+//! That is no promise of the interpreter's, so it is tried at the start.
 
+#[cfg(Py_3_14)]
+use std::sync::atomic::AtomicU8;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use pyo3::ffi;
@@ -42,7 +44,29 @@ unsafe fn are_values(values: *mut u8) -> bool {
     unsafe { *values.sub(2) != 0 }
 }
 
-/// Whether an object has attributes, or a dictionary at least, by what stands in front of it.
+/// Whether attributes stand behind what else is in an object: their number is the second byte there. An object that has
+/// a dictionary may have none there.
+///
+/// # Safety
+/// Its class is written in Python; the interpreter is CPython 3.14.
+#[cfg(Py_3_14)]
+#[inline(always)]
+unsafe fn has_values_behind(object: *mut ffi::PyObject) -> bool {
+    /// `Py_TPFLAGS_INLINE_VALUES`: the objects of the class have room for them.
+    const INLINE_VALUES: std::ffi::c_ulong = 1 << 2;
+    // SAFETY: such a class has a size; with that flag its objects are longer by values. Another thread may set an
+    // attribute at the same time, so the byte is read in one piece.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        if ffi::PyType_HasFeature(class, INLINE_VALUES) == 0 {
+            return false;
+        }
+        let number = object.byte_offset((*class).tp_basicsize).cast::<u8>().add(1);
+        AtomicU8::from_ptr(number).load(Ordering::Relaxed) != 0
+    }
+}
+
+/// Whether an object has attributes, or a dictionary at least, by what stands in front of it, and behind it.
 ///
 /// # Safety
 /// Its class is written in Python, on top of one of ours; the interpreter is CPython 3.11 to 3.14.
@@ -62,9 +86,13 @@ unsafe fn seems_to_have_attributes(object: *mut ffi::PyObject) -> bool {
             !either.is_null() && (either.addr() & 1 == 0 || are_values(either.add(1)))
         }
         // Values are only in objects that have nothing else in them, so not in ours.
-        #[cfg(Py_3_13)]
+        #[cfg(all(Py_3_13, not(Py_3_14)))]
         {
             !word_before(object, if cfg!(Py_GIL_DISABLED) { 1 } else { 3 }).is_null()
+        }
+        #[cfg(Py_3_14)]
+        {
+            !word_before(object, if cfg!(Py_GIL_DISABLED) { 1 } else { 3 }).is_null() || has_values_behind(object)
         }
     }
 }
