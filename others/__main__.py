@@ -118,8 +118,10 @@ def _judge(package: Package, environment: Environment, suspects: list[str], resu
     plain, _ = run(environment, again, kettle=False, limit=package.limit, label="plain-again")
     ours, _ = run(environment, again, kettle=True, limit=package.limit, label="kettle-again")
     for name in open_questions:
-        steady = plain.get(name, FAILED) != FAILED and ours.get(name, FAILED) == FAILED
-        (result.only_with_us if steady else result.unsteady).append(name)
+        # What was not tried again may well fail with us each time.
+        was_tried = name in plain and name in ours
+        is_steady = not was_tried or (plain[name] != FAILED and ours[name] == FAILED)
+        (result.only_with_us if is_steady else result.unsteady).append(name)
 
 
 def _options(arguments: Iterable[str]) -> list[str]:

@@ -37,7 +37,8 @@ def run(
         status = _wait(command, environment.source, variables, log, limit * 60)
     if not results.exists():
         return {}, f"it did not come to its end ({status}); see {log.name}"
-    return _read(results), "" if status in map(str, _SAYS_ALL) else f"pytest ended with {status}; see {log.name}"
+    trouble = "" if status in map(str, _SAYS_ALL) else f"pytest ended with {status}; see {log.name}"
+    return _read(results, environment.source), trouble
 
 
 def _wait(command: Sequence[object], folder: Path, variables: Mapping[str, str], log: object, limit: float) -> str:
@@ -57,20 +58,31 @@ def _wait(command: Sequence[object], folder: Path, variables: Mapping[str, str],
                 pass
 
 
-def _read(results: Path) -> dict[str, str]:
+def _read(results: Path, source: Path) -> dict[str, str]:
     outcomes: dict[str, str] = {}
     for case in ElementTree.parse(results).iter("testcase"):
         kinds = {child.tag for child in case}
         outcome = FAILED if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
-        name = _name(case)
+        name = _name(case, source)
         # A test that fails and whose teardown fails stands there twice.
         outcomes[name] = FAILED if FAILED in (outcome, outcomes.get(name)) else outcome
     return outcomes
 
 
-def _name(case: ElementTree.Element) -> str:
-    file, inside, name = case.get("file", ""), case.get("classname", ""), case.get("name", "")
+def _name(case: ElementTree.Element, source: Path) -> str:
+    inside, name = case.get("classname", ""), case.get("name", "")
+    file = _file(case.get("file", ""), inside, source)
     module = re.sub(r"\.py$", "", file).replace("/", ".")
     classes = inside.removeprefix(module).strip(".").split(".") if inside != module else []
     # A parameter may show where an object is in memory.
     return re.sub(r"0x[0-9a-f]+", "0x", "::".join([file, *filter(None, classes), name]))
+
+
+def _file(file: str, inside: str, source: Path) -> str:
+    """The file that a test is in. For one that a decorator has generated pytest says "<string>"; the name of what it is
+    inside begins with the name of the module."""
+    if (source / file).is_file():
+        return file
+    parts = inside.split(".")
+    modules = (f"{'/'.join(parts[:n])}.py" for n in range(len(parts), 0, -1))
+    return next((module for module in modules if (source / module).is_file()), file)

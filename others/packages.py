@@ -72,6 +72,7 @@ PACKAGES = [
         "0.165.0",
         [
             *("pytest>=9,<9.2", "pytest-codspeed>=4.3", "pytest-timeout>=2.4", "httpx>=0.23,<1", "httpx2>=2"),
+            *("pytest-xdist[psutil]>=3.0.2", "coverage[toml]>=7.13,<8", "ruff>=0.14.14,<0.17", "mypy>=1.14.1"),
             *("anyio[trio]>=4.1", "dirty-equals>=0.9", "flask>=3,<4", "inline-snapshot>=0.21", "a2wsgi>=1.9,<=2"),
             *("pwdlib[argon2]>=0.2.1", "pyjwt>=2.9", "pyyaml", "sqlmodel>=0.0.31", "strawberry-graphql>=0.200"),
             *("typer>=0.26", "python-multipart", "jinja2", "email-validator", "orjson", "ujson", "itsdangerous"),
@@ -79,7 +80,8 @@ PACKAGES = [
             *("opentelemetry-sdk>=1.44", "opentelemetry-instrumentation-fastapi>=0.65b0", "sentry-sdk>=2.70"),
             *("opentelemetry-exporter-otlp-proto-http>=1.44", "logfire>=5.1", "python-slugify>=8"),
         ],
-        ["tests", "--ignore=tests/benchmarks"],
+        # Without its limit of 20 seconds for a test, which a busy machine reaches, with either modules.
+        ["tests", "--ignore=tests/benchmarks", "--timeout=0"],
         limit=40,
     ),
     Package(

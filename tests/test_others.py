@@ -49,6 +49,17 @@ def falls_apart():
 
 def test_leaves_badly(falls_apart):
     pass
+
+exec("def test_is_generated(): assert not with_kettle")
+
+exec('''
+def test_is_generated_and_unsteady():
+    mark = Path("was_here_too")
+    first = not mark.exists()
+    if with_kettle:
+        mark.touch()
+    assert not with_kettle or not first
+''')
 """
 
 
@@ -69,10 +80,11 @@ def test_what_is_different_is_found(environment, tmp_path, capsys):
     assert result.only_with_us == [
         "test_suite.py::TestInAClass::test_is_different[x/y]",
         "test_suite.py::test_leaves_badly",
+        "test_suite.py::test_is_generated",
     ]
     assert result.known == ["test_suite.py::test_is_known"]
-    assert result.unsteady == ["test_suite.py::test_is_unsteady"]
-    assert (result.tests, result.same, result.fail_anyway) == (8, 4, 1)
+    assert result.unsteady == ["test_suite.py::test_is_unsteady", "test_suite.py::test_is_generated_and_unsteady"]
+    assert (result.tests, result.same, result.fail_anyway) == (10, 4, 1)
     told = capsys.readouterr().out
     assert "FAILS ONLY WITH KETTLE: test_suite.py::test_leaves_badly" in told
     assert "test_is_known: it looks at a name" in told
