@@ -272,6 +272,37 @@ def test_join_waits_for_every_task(ctx):
         assert q.empty()
 
 
+def _take_and_stay(q, taken):
+    q.get()
+    taken.set()
+    time.sleep(1000)
+
+
+def test_a_queue_is_emptied_after_its_workers_were_stopped(fork):
+    """As libraries do that have pools of their own: finish all that was put, then take what is left."""
+    q, taken = fork.JoinableQueue(), fork.Event()
+    for i in range(5):
+        q.put(i)
+    worker = fork.Process(target=_take_and_stay, args=(q, taken))
+    worker.start()
+    assert taken.wait(30)
+    worker.terminate()
+    worker.join()
+    for _ in range(5):
+        q.task_done()
+    with pytest.raises(ValueError, match=r"task_done\(\) called too many times"):
+        q.task_done()
+    q.join()
+    assert [q.get(timeout=30) for _ in range(4)] == [1, 2, 3, 4]
+    q.join()
+    with pytest.raises(ValueError, match=r"task_done\(\) called too many times"):
+        q.task_done()
+    q.put("again")
+    assert q.get(timeout=30) == "again"
+    q.task_done()
+    q.join()
+
+
 def test_too_many_task_done(fork):
     q = fork.JoinableQueue()
     with pytest.raises(ValueError, match=r"task_done\(\) called too many times"):

@@ -28,6 +28,7 @@ conformance!(
     clear_makes_room,
     join_waits_for_all_to_be_done,
     too_many_done,
+    done_ahead,
 );
 
 type Q<W> = Ref<W, Queue>;
@@ -351,6 +352,43 @@ fn too_many_done<W: World>() {
     // Work may be passed on, and finished by somebody else.
     W::all(1, |_| q.task_done::<S<W>>().unwrap());
     assert_eq!(q.task_done::<S<W>>(), Err(TooManyDone));
+}
+
+/// As often as messages were put; those that nobody had got yet are done with when they are got.
+fn done_ahead<W: World>() {
+    let q = queue::<W>(0, true);
+    let ahead = || q.task_done_ahead::<S<W>>(&forever()).unwrap();
+    let state = || (q.len(), q.unfinished::<S<W>>());
+    for round in 0..3 {
+        assert_eq!(ahead(), Err(TooManyDone));
+        (0..5).for_each(|_| put::<W>(&q, b"a", &forever()).unwrap());
+        // What was got comes first.
+        get::<W>(&q, &forever()).unwrap();
+        W::all(1, |_| ahead().unwrap());
+        assert_eq!(state(), (4, 4));
+        (0..2).for_each(|_| ahead().unwrap());
+        assert_eq!(state(), (4, 2));
+        W::all(1, |_| (0..2).for_each(|_| drop(get::<W>(&q, &forever()).unwrap())));
+        assert_eq!((state(), q.task_done::<S<W>>()), ((2, 2), Err(TooManyDone)));
+        if round == 1 {
+            // Whoever waits is told by the last one.
+            W::all(
+                2,
+                |i| if i == 0 { q.join::<S<W>>(&forever()).unwrap() } else { (0..2).for_each(|_| ahead().unwrap()) },
+            );
+            assert_eq!((state(), ahead()), ((2, 0), Err(TooManyDone)));
+            put::<W>(&q, b"b", &forever()).unwrap();
+            assert_eq!(state(), (3, 1));
+            (0..3).for_each(|_| drop(get::<W>(&q, &forever()).unwrap()));
+            assert_eq!(state(), (0, 1));
+            q.task_done::<S<W>>().unwrap();
+        } else {
+            (0..2).for_each(|_| drop(get::<W>(&q, &forever()).unwrap()));
+            (0..2).for_each(|_| q.task_done::<S<W>>().unwrap());
+        }
+        assert_eq!(state(), (0, 0));
+    }
+    assert!(!queue::<W>(0, false).task_done_ahead::<S<W>>(&forever()).unwrap().is_ok());
 }
 
 /// Many queues cost little, and a long one asks for memory seldom.

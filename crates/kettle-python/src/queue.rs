@@ -311,9 +311,18 @@ impl Queue {
         self.body.is_shut()
     }
 
-    fn task_done(&self) -> PyResult<()> {
+    fn task_done(&self, py: Python<'_>) -> PyResult<()> {
         errors::check()?;
-        self.body.task_done::<ArenaStore>().map_err(|_| PyValueError::new_err("task_done() called too many times"))
+        if self.body.task_done::<ArenaStore>().is_ok() {
+            return Ok(());
+        }
+        errors::take_part()?;
+        let ahead = wait_outside(py, Deadline::NEVER, |p| self.body.task_done_ahead::<ArenaStore>(p))?;
+        match ahead {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(PyValueError::new_err("task_done() called too many times")),
+            Err(stopped) => errors::in_time(Err(stopped)).map(drop),
+        }
     }
 
     /// Waits until every item that was put is done with; False when late. Raises ConsumerDied when a process died

@@ -72,7 +72,7 @@ pub struct Loss {
     pub unfinished: u32,
 }
 
-/// More messages were said to be done than were taken.
+/// More messages were said to be done than there are to finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyDone;
 

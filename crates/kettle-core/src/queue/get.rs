@@ -181,13 +181,15 @@ impl Queue {
         let next = spot.behind(&message);
         // Before anything is taken, since there may be no memory for it.
         let outstanding = match Place::new(self.head_chunk.load(Ordering::Relaxed)) {
-            Some(place) if self.is_joinable() => match self.consumers.entry::<S>(place) {
-                Ok(entry) => Some(entry),
-                Err(trouble) => {
-                    bytes.truncate(start);
-                    return Err(trouble);
+            Some(place) if self.is_joinable() && !self.ahead.takes(spot.number) => {
+                match self.consumers.entry::<S>(place) {
+                    Ok(entry) => Some(entry),
+                    Err(trouble) => {
+                        bytes.truncate(start);
+                        return Err(trouble);
+                    }
                 }
-            },
+            }
             _ => None,
         };
         // Not dropped by a thread that unwinds before the commit: until then the message is whoever's takes it next.

@@ -1,8 +1,10 @@
 //! What was taken and is not done with: who waits for it, and what a dead consumer owed.
 
+use super::chunk::Cursor;
 use super::consumers::{Loss, TooManyDone};
-use super::{Exhausted, Queue, Store, Trouble};
+use super::{Exhausted, Queue, Store, Trouble, lock};
 use crate::atomics::Ordering;
+use crate::crash_point;
 use crate::damage;
 use crate::sync::Home;
 use crate::wait::{Patience, Stopped};
@@ -31,13 +33,46 @@ impl Queue {
     /// One message that was got is done with.
     ///
     /// # Errors
-    /// When none is outstanding.
+    /// When none is outstanding: then [`task_done_ahead`](Self::task_done_ahead) may do.
     pub fn task_done<S: Store>(&self) -> Result<(), TooManyDone> {
         self.consumers.done::<S>()?;
+        self.tell_if_finished::<S>();
+        Ok(())
+    }
+
+    /// One message is done with although nobody has got it yet, if nothing that was got is outstanding: the oldest one of
+    /// those inside. It counts as done when it is got.
+    ///
+    /// # Errors
+    /// When the wait for the getters' lock ended first; the inner one, when all that were put are done with.
+    pub fn task_done_ahead<S: Store>(&self, patience: &Patience<'_>) -> Result<Result<(), TooManyDone>, Stopped> {
+        if !self.is_joinable() {
+            return Ok(Err(TooManyDone));
+        }
+        // A getter notes what it takes, or finds that it is done, under this lock.
+        let hold = lock::<S::Home>(&self.head_lock, patience)?;
+        let done = self.consumers.done::<S>().or_else(|TooManyDone| {
+            let head = Cursor::unpack(self.head.load(Ordering::SeqCst)).count;
+            let inside = Cursor::unpack(self.tail.load(Ordering::SeqCst)).count.wrapping_sub(head);
+            let ahead = self.ahead.count(head, inside);
+            if ahead == inside {
+                return Err(TooManyDone);
+            }
+            crash_point("queue.done.before-ahead");
+            self.ahead.set(head.wrapping_add(ahead + 1));
+            Ok(())
+        });
+        drop(hold);
+        if done.is_ok() {
+            self.tell_if_finished::<S>();
+        }
+        Ok(done)
+    }
+
+    fn tell_if_finished<S: Store>(&self) {
         if self.unfinished::<S>() == 0 {
             self.finished.notify_all(S::Home::SCOPE);
         }
-        Ok(())
     }
 
     /// Waits until every message that was put is done with.
@@ -84,7 +119,9 @@ impl Queue {
         loop {
             let before = self.tail.load(Ordering::SeqCst);
             // The queue first: a message counts as taken before it leaves the queue, so it is never in neither place.
-            let inside = self.len();
+            let head = Cursor::unpack(self.head.load(Ordering::SeqCst)).count;
+            let inside = Cursor::unpack(self.tail.load(Ordering::SeqCst)).count.wrapping_sub(head);
+            let inside = inside - self.ahead.count(head, inside);
             let unfinished = inside.saturating_add(self.consumers.outstanding::<S>()?);
             // But a consumer may put a new message and then finish his own, between the two looks: what was put since
             // the first look has been overlooked. If nothing was, what is taken can only have become less.

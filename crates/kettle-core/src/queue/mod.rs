@@ -13,6 +13,7 @@
 //! | `weight` | how many bytes wait inside |
 //! | `local` | a queue of values between threads |
 
+mod ahead;
 mod chunk;
 mod consumers;
 mod get;
@@ -39,6 +40,7 @@ use crate::stats::QueueStatistics;
 use crate::sync::{Home, Lock, OnOwnerDeath};
 use crate::sys::descriptor::DescriptorLost;
 use crate::wait::{EventCount, Line, Patience, Stopped};
+use ahead::Ahead;
 use chunk::{Chunk, Cursor};
 use consumers::Consumers;
 use weight::Bytes;
@@ -185,6 +187,7 @@ pub struct Queue {
     finished: EventCount,
     bytes_put: Bytes,
     consumers: Consumers,
+    ahead: Ahead,
 }
 
 const SHUT: u32 = 1;
@@ -215,6 +218,7 @@ impl Queue {
             finished: EventCount::new(),
             bytes_put: Bytes::none(),
             consumers: Consumers::new(),
+            ahead: Ahead::none(),
         }
     }
 

@@ -153,13 +153,13 @@ impl fmt::Display for JoinError {
 
 impl std::error::Error for JoinError {}
 
-/// More items were said to be done than were taken.
+/// More items were said to be done than were put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyDone;
 
 impl fmt::Display for TooManyDone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("task_done() was called more often than items were taken")
+        f.write_str("task_done() was called more often than items were put")
     }
 }
 

@@ -260,12 +260,17 @@ queue_methods!(Queue, joinable = false);
 queue_methods!(JoinableQueue, joinable = true);
 
 impl<T> JoinableQueue<T> {
-    /// Says that one item that was taken is done with.
+    /// Says that one item is done with: one that was taken, or if none of those is outstanding, the oldest one inside.
     ///
     /// # Errors
-    /// When none is outstanding.
+    /// When all items that were put are done with.
     pub fn task_done(&self) -> Result<(), TooManyDone> {
-        self.body.task_done::<ArenaStore>().map_err(|core::TooManyDone| TooManyDone)
+        let done = self.body.task_done::<ArenaStore>().or_else(|core::TooManyDone| {
+            // In a session that is damaged nothing is done.
+            let ahead = self.body.task_done_ahead::<ArenaStore>(&Patience::forever());
+            ahead.unwrap_or(Err(core::TooManyDone))
+        });
+        done.map_err(|core::TooManyDone| TooManyDone)
     }
 
     fn join_with(&self, patience: &Patience<'_>) -> Result<(), JoinError> {

@@ -1,0 +1,73 @@
+//! Messages that are done with before they are got.
+
+use crate::atomics::{AtomicU64, Ordering};
+
+/// How far messages inside are done with: a number of a message, before which all are; 0 as a word: there are none.
+///
+/// It is a place in the queue, and not a count to be lowered, so that a getter has nothing to do for it between two steps
+/// of which it could die.
+#[repr(transparent)]
+#[derive(Debug)]
+pub(super) struct Ahead(AtomicU64);
+
+/// There is a number.
+const SOME: u64 = 1 << 32;
+
+impl Ahead {
+    pub(super) const fn none() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Of `inside` messages, the first of which has the number `head`: how many are done with.
+    pub(super) fn count(&self, head: u32, inside: u32) -> u32 {
+        let word = self.0.load(Ordering::SeqCst);
+        let ahead = (word as u32).wrapping_sub(head);
+        // Numbers wrap; one that the head has left behind is far away in front of it.
+        if word == 0 || ahead > inside { 0 } else { ahead }
+    }
+
+    /// All messages before this one are done with. Under the head's lock.
+    pub(super) fn set(&self, number: u32) {
+        self.0.store(SOME | u64::from(number), Ordering::SeqCst);
+    }
+
+    /// Whether the message with this number, which is about to be got, is done with. Under the head's lock.
+    #[inline]
+    pub(super) fn takes(&self, number: u32) -> bool {
+        self.0.load(Ordering::SeqCst) != 0 && self.takes_one_of_some(number)
+    }
+
+    #[cold]
+    fn takes_one_of_some(&self, number: u32) -> bool {
+        let is_done = ((self.0.load(Ordering::SeqCst) as u32).wrapping_sub(number) as i32) > 0;
+        if !is_done {
+            // Left behind: when the numbers have wrapped, it would be before the head again.
+            self.0.store(0, Ordering::SeqCst);
+        }
+        is_done
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_behind_is_forgotten() {
+        let ahead = Ahead::none();
+        assert_eq!(ahead.count(5, 3), 0);
+        ahead.set(7);
+        assert_eq!((ahead.count(5, 3), ahead.count(7, 3), ahead.count(8, 3)), (2, 0, 0));
+        assert!(ahead.takes(5) && ahead.takes(6) && !ahead.takes(7));
+        assert_eq!(ahead.count(6, 3), 0);
+        assert!(!ahead.takes(6));
+    }
+
+    #[test]
+    fn numbers_wrap() {
+        let ahead = Ahead::none();
+        ahead.set(1);
+        assert_eq!(ahead.count(u32::MAX - 1, 5), 3);
+        assert!(ahead.takes(u32::MAX) && ahead.takes(0) && !ahead.takes(1));
+    }
+}
