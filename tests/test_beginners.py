@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import queue
 import subprocess
 import sys
+import threading
+import traceback
 
 import pytest
+
+import kettle.multiprocessing as mp
+from kettle import _unpicklable
+from kettle.futures import ProcessPoolExecutor
+from kettle.multiprocessing.pool import MaybeEncodingError
 
 LIMIT = 120
 
@@ -51,6 +59,7 @@ with context.Pool(2) as pool:
 """,
     "executor": """
 from kettle.futures import ProcessPoolExecutor
+from kettle.multiprocessing.pool import MaybeEncodingError
 with ProcessPoolExecutor(2, mp_context=context) as executor:
     print(list(executor.map(square, range(4))))
 """,
@@ -93,3 +102,169 @@ def test_another_error_of_the_main_module_is_shown_as_it_is(tmp_path):
     assert out.strip() == "[1, 1, 1]"
     assert err.count("ZeroDivisionError") == 3
     assert "__main__" not in err
+
+
+# ---------------------------------------------------------------- what cannot be pickled
+
+
+class Link:
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.cache = queue.Queue()
+
+    def use(self):
+        pass
+
+
+class Job:
+    def __init__(self):
+        self.link = Link()
+
+
+class Slotted:
+    __slots__ = ("empty", "jobs")
+
+    def __init__(self):
+        self.jobs = {"first": [Job()]}
+
+
+class Refuses:
+    def __reduce__(self):
+        raise ArithmeticError("refuses to be sent")
+
+
+class OfItsOwn(mp.get_context("spawn").Process):
+    def __init__(self):
+        super().__init__()
+        self.numbers = iter(n for n in range(3))
+
+
+def work(*args, **kwargs):
+    return args[0] if args else None
+
+
+def numbers(n):
+    return [n, (i for i in range(n))]
+
+
+LOCK = "Between processes use kettle.multiprocessing.Lock."
+LIST = "Send a list, list(...), or what makes the generator."
+
+
+def started(**parts):
+    return lambda: mp.get_context("spawn").Process(**parts).start()
+
+
+def guards():
+    lock = threading.Lock()
+    return lambda: lock
+
+
+REFUSED = {
+    "an argument": (started(target=work, args=(1, (n for n in "ab"))), "args[1] is a generator object. " + LIST),
+    "deep within an argument": (
+        started(target=work, args=(Job(),)),
+        f"args[0].link.lock is a lock object, in a {Link.__module__}.Link object. {LOCK}",
+    ),
+    "a keyword argument": (
+        started(target=work, kwargs={"x": [threading.Lock()]}),
+        f"kwargs['x'][0] is a lock object. {LOCK}",
+    ),
+    "a variable of the target": (started(target=guards()), f"target's variable 'lock' is a lock object. {LOCK}"),
+    "the object of a method": (started(target=Link().use), "target.__self__.lock is a lock object"),
+    "an attribute of a process": (lambda: OfItsOwn().start(), "self.numbers is a generator object. " + LIST),
+    "what a pool begins with": (
+        lambda: mp.get_context("spawn").Pool(1, work, (1, Job())),
+        "initargs[1].link.lock is a lock object",
+    ),
+    "what an executor begins with": (
+        lambda: ProcessPoolExecutor(1, mp.get_context("spawn"), work, (Job(),)).submit(work).result(),
+        "initargs[0].link.lock is a lock object",
+    ),
+    "what is put": (lambda: mp.Queue().put(Slotted()), "obj.jobs['first'][0].link.lock is a lock object"),
+    "what is put with others": (lambda: mp.Queue().put_many([1, [Link()]]), "obj[0].lock is a lock object"),
+    "a queue of threads": (
+        lambda: mp.SimpleQueue().put([queue.Queue()]),
+        "obj[0] is a queue.Queue object. Between processes use kettle.multiprocessing.Queue.",
+    ),
+    "what is sent": (lambda: PIPE[0].send({threading.Lock(): 1}), "'s key <unlocked _thread.lock"),
+    "what is sent to any program": (lambda: SOCKET[0].send([threading.Lock()]), "obj[0] is a lock object"),
+    "an error of the program's": (
+        lambda: mp.Queue().put([Refuses()]),
+        f"obj[0] is a {Refuses.__module__}.Refuses object",
+    ),
+}
+PIPE, SOCKET = mp.Pipe(), mp.Pipe()
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_pickled_is_named(case):
+    call, expected = REFUSED[case]
+    with pytest.raises((TypeError, ArithmeticError)) as caught:
+        call()
+    error = caught.value
+    assert any(expected in note for note in error.__notes__), error.__notes__
+    assert error.__cause__ is None
+    assert error.__context__ is None or error.__suppress_context__
+    text = "".join(traceback.format_exception(error))
+    assert "cloudpickle" not in text
+    assert len(text.splitlines()) < 35
+
+
+@pytest.mark.parametrize("make", [mp.Pool, ProcessPoolExecutor])
+def test_what_a_pool_cannot_send_is_named(make):
+    with make(1) as pool:
+        apply, submit = getattr(pool, "apply", None), getattr(pool, "submit", None)
+
+        def call(func, *args, **kwds):
+            return apply(func, args, kwds) if apply else submit(func, *args, **kwds).result()
+
+        for refused, expected in (
+            (lambda: call(work, 1, Job()), "args[1].link.lock of work() is a lock object"),
+            (lambda: call(work, x=Job()), "kwds['x'].link.lock of work() is a lock object"),
+            (lambda: call(guards()), "func's variable 'lock' of <lambda>() is a lock object"),
+            (lambda: list(pool.map(work, [1, 2, 3, Job(), 5])), "iterable[3].link.lock is a lock object"),
+            (lambda: list(pool.map(work, [1] * 50 + [Job()], chunksize=17)), "iterable[50].link.lock is a lock object"),
+            (lambda: call(numbers, 2), f"result[1] is a generator object. {LIST}"),
+        ):
+            with pytest.raises((TypeError, MaybeEncodingError)) as caught:
+                refused()
+            assert any(expected in note for note in caught.value.__notes__), (expected, caught.value.__notes__)
+        assert call(work, 5) == 5
+
+
+def test_many_parts_are_searched_and_too_many_are_not(monkeypatch):
+    monkeypatch.setattr(_unpicklable, "_MANY", 5000)
+    for size, is_told in ((1000, True), (10_000, False)):
+        with pytest.raises(TypeError) as caught:
+            mp.Queue().put([*range(size), threading.Lock()])
+        assert bool(getattr(caught.value, "__notes__", None)) == is_told
+
+
+def test_without_cloudpickle_it_is_named(tmp_path):
+    program = """
+import sys
+sys.modules["cloudpickle"] = None
+from kettle.multiprocessing import Pool, Queue, get_context
+def local():
+    def inner(): pass
+    return inner
+with Pool(1) as pool:
+    for call in (
+        lambda: Queue().put(lambda: 1),
+        lambda: pool.apply(local()),
+        lambda: pool.map(lambda x: x, [1]),
+        lambda: get_context("spawn").Process(target=local()).start(),
+    ):
+        try:
+            call()
+        except Exception as error:
+            print(*error.__notes__)
+            assert error.__cause__ is None and (error.__context__ is None or error.__suppress_context__)
+"""
+    code, out, err = run(program, tmp_path)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert len(lines) == 4
+    assert all("pip install cloudpickle" in line for line in lines)
+    assert [line.split()[0] for line in lines] == ["obj", "func", "func", "target"]

@@ -116,6 +116,32 @@ pub(crate) fn encode<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
     Ok(Encoded::Pickle(pickle, buffers, names))
 }
 
+/// As [`encode`], for an object that the program sends as it is: the error says where in there it is that cannot be pickled.
+pub(crate) fn encode_or_explain<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
+    encode(obj).map_err(|refused| explained(obj, refused))
+}
+
+/// The error to raise where `obj` could not be pickled.
+#[cold]
+pub(crate) fn explained(obj: &Bound<'_, PyAny>, refused: PyErr) -> PyErr {
+    let py = obj.py();
+    if !refused.is_instance_of::<PyException>(py) {
+        return refused;
+    }
+    let explain = || {
+        let module = py.import("kettle._unpicklable")?;
+        calls::call_method(module.as_any(), intern!(py, "explain_object"), (refused.value(py), obj))
+    };
+    // What is pickled meanwhile goes nowhere.
+    let (result, _names) = Names::collect(|| primitive::to_anybody(explain));
+    match result {
+        Ok(error) if error.is(refused.value(py)) => refused,
+        Ok(error) => PyErr::from_value(error),
+        Err(interrupted) if !interrupted.is_instance_of::<PyException>(py) => interrupted,
+        Err(_) => refused,
+    }
+}
+
 /// Finds the reducer of a class: in the first of two dicts, or in the second. Both are looked at each time, so what is
 /// registered later counts too.
 #[pyclass(frozen, mapping, module = "kettle._native")]
@@ -344,7 +370,7 @@ const SEEN_OFF: [u8; 8] = *b"\0kettle\0";
 /// socket, say. If there are handles in it, the token of a list of them stands behind its end, where pickle does not look.
 pub(crate) fn send_off(obj: &Bound<'_, PyAny>, send: impl FnOnce(&[u8]) -> PyResult<()>) -> PyResult<()> {
     let py = obj.py();
-    let ((pickle, _), names) = for_a_message(|| pickle(py, obj, false))?;
+    let ((pickle, _), names) = for_a_message(|| pickle(py, obj, false)).map_err(|refused| explained(obj, refused))?;
     let Some(token) = names.see_off().map_err(errors::arena)? else { return send(pickle.as_bytes(py)) };
     send(&[pickle.as_bytes(py), &token.to_bytes(), &SEEN_OFF].concat()).inspect_err(|_| {
         // It never will.

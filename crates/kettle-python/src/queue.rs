@@ -182,7 +182,7 @@ impl Queue {
         let this = slf.get();
         let py = slf.py();
         this.open(slf)?;
-        let encoded = pickle::encode(obj)?;
+        let encoded = pickle::encode_or_explain(obj)?;
         message::with_parcel(py, &encoded, |parcel| this.put_parcel(py, parcel, deadline(block, timeout)))
     }
 
@@ -227,7 +227,7 @@ impl Queue {
         let mut done = 0;
         for obj in objs.try_iter()? {
             let result = this.open(slf).and_then(|()| {
-                let encoded: Encoded<'_> = pickle::encode(&obj?)?;
+                let encoded: Encoded<'_> = pickle::encode_or_explain(&obj?)?;
                 message::with_parcel(py, &encoded, |parcel| this.put_parcel(py, parcel, deadline))
             });
             if let Err(e) = result {

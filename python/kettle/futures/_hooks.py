@@ -29,6 +29,10 @@ def _pack(error: BaseException) -> bytes:
 
 
 def _pack_unsendable(refusal: BaseException, result: object) -> bytes:
+    if isinstance(refusal, Exception):
+        from kettle import _unpicklable
+
+        refusal = _unpicklable.explain(refusal, {"result": result})
     refusal.add_note(f"This was raised when the task's result was pickled, which is of the type {type(result)!r}.")
     return _pack(refusal)
 

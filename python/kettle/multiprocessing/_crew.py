@@ -105,6 +105,19 @@ class Hooks(CommonHooks):
         reason: Literal["died", "memory"] = "memory" if end.fate == "memory" else "died"
         return self._post_mortem.worker_died(end.pid, end.exitcode, task, trace=end.trace, reason=reason)
 
+    def unsendable(
+        self, error: BaseException, func: Any, args: Any, kwds: Any, item: int | None = None
+    ) -> BaseException:
+        """The error of a task that could not be sent; of a map, it is that of an item of this number, `args`."""
+        from kettle import _unpicklable
+
+        if not isinstance(error, Exception):
+            return error
+        if item is not None:
+            return _unpicklable.explain(error, {"func": func, f"iterable[{item}]": args})
+        owner = f" of {getattr(func, '__name__', None) or type(func).__name__}()"
+        return _unpicklable.explain(error, {"func": func, "args": args, "kwds": kwds}, owner)
+
     def unreadable(self, error: BaseException) -> RemoteError:
         """The error of a task whose result cannot be rebuilt here, because of what would end this program."""
         told = RemoteError(type_name=_worker.name_of(error), text=f"{_worker.text_of(error)} (raised by its result)")

@@ -78,7 +78,12 @@ def text_of(error: BaseException) -> str:
 def _pack_unsendable(refusal: BaseException, result: object) -> bytes:
     if not isinstance(refusal, Exception):
         return pack_error(refusal)
-    error = MaybeEncodingError(refusal, result)
+    from kettle import _unpicklable
+
+    told = _unpicklable.explain(refusal, {"result": result})
+    error = MaybeEncodingError(told, result)
+    for note in getattr(told, "__notes__", ()):
+        error.add_note(note)
     error.__traceback__ = refusal.__traceback__
     return pack_error(error)
 

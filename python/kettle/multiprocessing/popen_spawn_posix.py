@@ -80,7 +80,15 @@ class Popen(popen_fork.Popen):
         set_spawning_popen(self)  # type: ignore[arg-type]
         try:
             introduction = spawn.Introduction(process_obj._name, life, ticket, process_obj._outlive_parent)
-            return dump(introduction) + dump(process_obj)
+            introduced = dump(introduction)
+            try:
+                return introduced + dump(process_obj)
+            except Exception as error:
+                from kettle import _unpicklable
+
+                # By value it fails for the same reason; but for the want of what would do that.
+                refused = error.__context__ if isinstance(error, ImportError) else error
+                _unpicklable.raise_explained(refused if isinstance(refused, Exception) else error, process_obj)
         finally:
             set_spawning_popen(None)
             native.sending_to(previous)
@@ -118,7 +126,7 @@ class Popen(popen_fork.Popen):
 
 
 def dump(obj: Any) -> bytes:
-    """Pickles start data; by value where that fails by name."""
+    """Pickles start data; by value (with cloudpickle) where that fails by name."""
     out = io.BytesIO()
     try:
         ForkingPickler(out).dump(obj)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import threading
 
 # Those of `signal` wrap each number in an enumeration: some twenty pages that a forked child would have to copy.
@@ -84,6 +85,12 @@ class BaseProcess(_standard.BaseProcess):
         mask = pthread_sigmask(SIG_BLOCK, ())
         try:
             self._start()
+        except Exception as error:
+            explained = sys.modules.get("kettle._unpicklable")
+            if explained is None or not explained.is_explained(error):
+                raise
+            # How it was to be pickled is of no interest.
+            raise error.with_traceback(explained.without_picklers(error.__traceback__)) from None
         finally:
             # A Ctrl-C that came in the middle of a fork raises now, when there is a child to be ended or joined.
             pthread_sigmask(SIG_SETMASK, mask)

@@ -27,7 +27,7 @@ impl Packets<'_> {
 
     pub(super) fn send(&self, obj: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = obj.py();
-        let encoded = pickle::encode(obj)?;
+        let encoded = pickle::encode_or_explain(obj)?;
         let (tag, bytes) = match &encoded {
             Encoded::Word(tag, word, len) => (*tag, &word[..*len]),
             Encoded::Bytes(b) => (Tag::Bytes, b.as_bytes()),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use kettle::pool::engine::{Load, SeatId, Span};
 use pyo3::exceptions::PyException;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::{Chunk, Processes};
@@ -125,6 +126,22 @@ impl Processes {
             job.state(py).agenda.give_back_apart(span);
             return Ok(());
         }
-        self.put(py, job, span.start, Err(e.into_value(py).into_any()))
+        let error = self.explained(py, job, span, e);
+        self.put(py, job, span.start, Err(error))
+    }
+
+    /// The error of a task that could not be sent, which says what in it is the reason.
+    fn explained(&self, py: Python<'_>, job: &Arc<Job>, span: Span, e: PyErr) -> Py<PyAny> {
+        let hook = intern!(py, "unsendable");
+        match job.work(py) {
+            Some(Work::Call { function, args, kwds }) => {
+                self.ledger.error(py, hook, (e.into_value(py), function, args, kwds))
+            }
+            Some(Work::Items { function, .. }) => match job.items(py, span).get(py, 0) {
+                Ok(item) => self.ledger.error(py, hook, (e.into_value(py), function, item, py.None(), span.start)),
+                Err(_) => e.into_value(py).into_any(),
+            },
+            None => e.into_value(py).into_any(),
+        }
     }
 }
