@@ -17,8 +17,8 @@ pub(in crate::pool) type Outcome = Result<Py<PyAny>, Py<PyAny>>;
 pub(super) enum Results {
     /// Of a call: one.
     One(Option<Outcome>),
-    /// Of a map: a list with all values, and the first error.
-    All { values: Py<PyList>, error: Option<Py<PyAny>> },
+    /// Of a map: a list with all values, and the error of the first task in order that has one, with its number.
+    All { values: Py<PyList>, error: Option<(u64, Py<PyAny>)> },
     /// Of an imap: in the order of the tasks, the oldest that was not fetched first.
     Ordered { fetched: u64, waiting: VecDeque<Option<Outcome>> },
     /// Of an unordered imap: in the order in which they came; and an error of its input, which comes when all have.
@@ -44,11 +44,9 @@ impl Results {
                     let _ = values.bind(py).set_item(index as usize, value);
                     None
                 }
-                Err(e) if error.is_none() => {
-                    *error = Some(e);
-                    None
-                }
-                Err(e) => Some(Err(e)),
+                // The first in order, and not in time: it does not depend on chance then which one is raised.
+                Err(e) if error.as_ref().is_some_and(|(first, _)| *first < index) => Some(Err(e)),
+                Err(e) => error.replace((index, e)).map(|(_, e)| Err(e)),
             },
             Self::Ordered { fetched, waiting } => {
                 let place = (index - *fetched) as usize;
@@ -85,7 +83,7 @@ impl Results {
     pub(super) fn fail(&mut self, failure: Py<PyAny>) -> Vec<Outcome> {
         match self {
             Self::One(one) => one.replace(Err(failure)).into_iter().collect(),
-            Self::All { error, .. } => error.replace(failure).map(Err).into_iter().collect(),
+            Self::All { error, .. } => error.replace((0, failure)).map(|(_, e)| Err(e)).into_iter().collect(),
             Self::Ordered { waiting, .. } => {
                 let there = waiting.iter().take_while(|outcome| outcome.is_some()).count();
                 let surplus = waiting.split_off(there).into_iter().flatten().collect();
@@ -141,7 +139,7 @@ impl Results {
             Self::One(one) => one.iter().try_for_each(look),
             Self::All { values, error } => {
                 visit.call(values)?;
-                error.iter().try_for_each(|error| visit.call(error))
+                error.iter().try_for_each(|(_, error)| visit.call(error))
             }
             Self::Ordered { waiting, .. } => waiting.iter().flatten().try_for_each(look),
             Self::Unordered { waiting, last } => {
@@ -159,7 +157,7 @@ impl Results {
                 Ok(value) => Ok(value.clone_ref(py)),
                 Err(e) => Err(e.clone_ref(py)),
             }),
-            Self::All { error: Some(e), .. } => Some(Err(e.clone_ref(py))),
+            Self::All { error: Some((_, e)), .. } => Some(Err(e.clone_ref(py))),
             Self::All { values, error: None } => Some(Ok(values.clone_ref(py).into_any())),
             Self::Ordered { .. } | Self::Unordered { .. } | Self::Nowhere => None,
         }
