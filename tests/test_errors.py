@@ -89,6 +89,7 @@ def test_they_travel_through_a_pool():
         for n, expected in enumerate(samples()):
             with pytest.raises(type(expected)) as caught:
                 pool.apply(fail, (n,))
+            expected.add_note(f"in fail({n})")
             assert same(caught.value, expected)
         pool.close()
         pool.join()

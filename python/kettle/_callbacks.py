@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from kettle._describe import describe
+from kettle._describe import describe, name_task
 from kettle._errors import TaskCancelled
 
 TYPE_CHECKING = False
@@ -22,8 +22,33 @@ __all__ = ["CommonHooks", "call_and_finish"]
 class CommonHooks:
     """The native crew calls these methods. They know nothing of the pool that it works for."""
 
+    #: Whether its tasks are those of an executor.
+    _is_executor = False
+
     def __init__(self) -> None:
         self._callbacks = _Callbacks()
+
+    def name_task(
+        self, error: BaseException, func: Any, args: Any, kwds: Any, is_call: bool, place: tuple[str, int]
+    ) -> None:
+        """Has what a task raised tell which task it was: of many items, with the name of the method and its number."""
+        method, index = place
+        if method and self._is_executor:
+            method = "map"
+        task = describe(func, args if is_call else (args,), kwds)
+        name_task(error, f"{task}, item {index} of {method}" if method else task)
+
+    def unasked(self, error: BaseException) -> int:
+        """A task has failed that nothing waits for. Gives the number by which `asked` takes that back, or 0."""
+        from kettle import _unasked
+
+        return _unasked.add(error) if _unasked.tells_of(self._is_executor) else 0
+
+    def asked(self, entry: int) -> None:
+        """The error has been asked for."""
+        from kettle import _unasked
+
+        _unasked.remove(entry)
 
     def broken(self, error: BaseException) -> BaseException:
         """The error of all that a pool is asked for, once its workers cannot begin because of this one."""

@@ -15,12 +15,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["describe", "short"]
+__all__ = ["describe", "name_task", "short"]
 
 _ITEMS = 4  # that many of a container are shown
 _DEPTH = 3  # that many containers within each other
 _TEXT = 60  # that many characters or bytes of a string
 _DIGITS = 200  # that many bits of a number
+_NOTES = 8  # that many tasks are named on one error
 
 # Modules whose classes have a short and harmless `__repr__`.
 _HARMLESS = {"datetime", "decimal", "fractions", "ipaddress", "pathlib", "pathlib._local", "uuid", "zoneinfo"}
@@ -39,6 +40,20 @@ def describe(func: Any, args: Any = (), kwds: Any = None, limit: int = 200) -> s
     if len(text) > limit:
         text = text[: max(0, limit - 4)] + "...)"
     return text
+
+
+def name_task(error: BaseException, task: str) -> None:
+    """Adds a note to an error, in which task it was raised. An error that has come through other tasks before names
+    them all, the innermost first; but one object that many tasks raise does not grow with each of them."""
+    note = f"in {task}"
+    try:
+        # Not by `add_note`: a class may have its own, or may have attributes that cannot be set.
+        notes = vars(error).setdefault("__notes__", [])
+        ours = [other for other in notes if type(other) is str and other.startswith("in ")]
+        if type(notes) is list and note not in ours and len(ours) < _NOTES:
+            notes.append(note)
+    except Exception:  # notes of the class's own making
+        pass
 
 
 def _call(func: Any, args: Any, kwds: Any, limit: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import queue
 import signal
 import sys
@@ -14,8 +15,9 @@ import pytest
 
 import kettle
 import kettle.multiprocessing as mp
+from kettle.multiprocessing.pool import ThreadPool
 
-from .support import LIMIT, fail, note, pid, running, sleep, square
+from .support import LIMIT, fail, note, pass_gate, pid, running, sleep, square
 
 
 class TwoArguments(Exception):
@@ -401,3 +403,153 @@ def test_a_callback_that_fails_stops_nothing(pool):
     assert pool.apply(square, (4,)) == 16
     for _ in range(3):
         assert heard.acquire(timeout=LIMIT)
+
+
+# ------------------------------------------------------------------------------- which error, and of which task
+
+
+def fail_one_after_the_other(first, second, gate, n):
+    """Item `second` fails, and only then item `first`."""
+    if n == second:
+        try:
+            raise KeyError(n)
+        finally:
+            open(gate, "w").close()
+    if n == first:
+        pass_gate(gate)
+        raise ValueError(n)
+    return n
+
+
+def with_pool(kind):
+    return running(mp.get_context("fork"), 2) if kind == "processes" else ThreadPool(2)
+
+
+KINDS = ["processes", "threads"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("call", ["map", "starmap", "map_async"])
+def test_a_map_raises_the_error_of_the_first_item_in_order(kind, call, gate):
+    task = functools.partial(fail_one_after_the_other, 2, 3, gate)
+    items = [(n,) for n in range(30)] if call == "starmap" else range(30)
+    with with_pool(kind) as pool:
+        result = getattr(pool, call)
+        with pytest.raises(ValueError, match="2") as caught:
+            result(task, items, 1).get() if call == "map_async" else result(task, items, 1)
+    assert caught.value.__notes__[-1].endswith(f", item 2 of {call.removesuffix('_async')}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_items_of_a_map_are_done_whichever_fails(kind, diary):
+    with with_pool(kind) as pool:
+        with pytest.raises(LookupError, match="0"):
+            pool.map(functools.partial(note_and_fail, diary), range(20))
+    assert sorted(diary.numbers()) == list(range(20))
+
+
+def note_and_fail(diary, n):
+    diary.note(n)
+    raise LookupError(n)
+
+
+class Picture:
+    def __repr__(self):
+        raise RuntimeError("this is not to be called")
+
+
+CALLS = {
+    "apply": (lambda pool: pool.apply(fail, (7,)), "in fail(7)"),
+    "apply_async": (lambda pool: pool.apply_async(fail, (), {"n": 7}).get(), "in fail(n=7)"),
+    "map": (lambda pool: pool.map(fail, range(7, 9)), "in fail(7), item 0 of map"),
+    "starmap": (lambda pool: pool.starmap(fail, [(7,)]), "in fail(7), item 0 of starmap"),
+    "imap": (lambda pool: list(pool.imap(fail, iter([7, 8]))), "in fail(7), item 0 of imap"),
+    "imap_unordered": (
+        lambda pool: list(pool.imap_unordered(fail, [7], chunksize=3)),
+        "in fail(7), item 0 of imap_unordered",
+    ),
+    "long": (lambda pool: pool.apply(fail, ("x" * 10**6,)), f"in fail('{'x' * 60}'...)"),
+    "silent": (lambda pool: pool.map(fail, [Picture()]), "in fail(<Picture object>), item 0 of map"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("call", CALLS)
+def test_an_exception_names_its_task(kind, call):
+    do, note = CALLS[call]
+    with with_pool(kind) as pool, pytest.raises(LookupError) as caught:
+        do(pool)
+    assert caught.value.__notes__ == [note]
+    assert note in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("raised", [lambda: SystemExit("over"), Locked], ids=["exit", "a lock"])
+def test_what_cannot_come_as_itself_names_its_task_too(kind, raised):
+    with with_pool(kind) as pool:
+        error = pool.apply_async(raise_made, (raised,))
+        error.wait()
+        with pytest.raises(Exception) as caught:
+            error.get()
+    assert caught.value.__notes__[-1].startswith("in raise_made(")
+
+
+def raise_made(raised):
+    raise raised()
+
+
+def fail_further_in(n):
+    with running(mp.get_context("fork"), 1) as pool:
+        pool.map(fail, [n])
+
+
+def test_an_exception_that_comes_through_several_tasks_names_them_all_and_travels_with_that(pool):
+    result = pool.apply_async(fail_further_in, (5,))
+    for _ in range(2):  # asking again adds nothing
+        with pytest.raises(LookupError) as caught:
+            result.get()
+    assert caught.value.__notes__ == ["in fail(5), item 0 of map", "in fail_further_in(5)"]
+    assert pickle.loads(pickle.dumps(caught.value)).__notes__ == caught.value.__notes__
+
+
+THE_SAME = LookupError("the same object each time")
+
+
+def raise_the_same(n):
+    raise THE_SAME
+
+
+def test_an_object_that_many_tasks_raise_does_not_grow():
+    with ThreadPool(1) as pool:
+        for n in range(100):
+            with pytest.raises(LookupError):
+                pool.apply(raise_the_same, (n,))
+            with pytest.raises(LookupError):
+                pool.apply(raise_the_same, (0,))
+    assert THE_SAME.__notes__[:2] == ["in raise_the_same(0)", "in raise_the_same(1)"]
+    assert len(THE_SAME.__notes__) < 20
+
+
+class Frozen(Exception):
+    def __setattr__(self, name, value):
+        raise TypeError("frozen")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exception_whose_attributes_cannot_be_set(kind):
+    with with_pool(kind) as pool, pytest.raises(Frozen) as caught:
+        pool.map(raise_made, [Frozen])
+    assert caught.value.__notes__ == ["in raise_made(Frozen), item 0 of map"]
+
+
+class WithoutNotes(Exception):
+    __notes__ = None
+
+    def add_note(self, note):
+        raise AssertionError("not to be called")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_class_with_its_own_idea_of_notes(kind):
+    with with_pool(kind) as pool, pytest.raises(WithoutNotes):
+        pool.map(raise_made, [WithoutNotes])

@@ -38,6 +38,8 @@ def _pack_unsendable(refusal: BaseException, result: object) -> bytes:
 
 
 class Hooks(_crew.Hooks):
+    _is_executor = True
+
     def __init__(
         self,
         make_process: Callable[..., BaseProcess],

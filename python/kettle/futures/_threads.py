@@ -206,6 +206,7 @@ class _Hooks(_thread_crew.Hooks):
     case."""
 
     are_daemons = None
+    _is_executor = True
 
     def __init__(self, name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
         super().__init__(name, initializer, initargs)

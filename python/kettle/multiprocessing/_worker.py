@@ -110,6 +110,7 @@ def unpack(packed: bytes, cause: Callable[[str], BaseException] = RemoteTracebac
                 raise
             error = None
         if isinstance(error, BaseException):
-            error.__cause__ = cause(f'\n"""\n{where}"""')
+            # Also where the class does not let its attributes be set.
+            BaseException.__setattr__(error, "__cause__", cause(f'\n"""\n{where}"""'))
             return error
     return RemoteError(type_name=name, text=text, traceback=where)

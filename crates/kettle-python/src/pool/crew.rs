@@ -8,7 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::job::{Job, Leavings, Outcome, PoolJob, Work};
+use super::job::{CallOf, Job, Leavings, Outcome, PoolJob, Work};
 use super::ledger::{Ledger, count, lock};
 use crate::door::deadline;
 use crate::methods::calls;
@@ -60,7 +60,8 @@ pub(super) trait Crew: Send + Sync {
     /// begun is not gone on with. Gives what they had, to be dropped when those who wait have been told.
     fn disown(&self, py: Python<'_>, job: &Arc<Job>, ends: bool) -> Vec<Py<PyAny>>;
 
-    /// Takes a call back from the worker that has it, unless that one has begun it; says whether it has not.
+    /// Takes a job back from the workers that have some of it, but for what they have begun; says whether they had begun
+    /// none of it.
     fn recall(&self, py: Python<'_>, job: &Arc<Job>) -> bool;
 
     /// Gives a task its one outcome.
@@ -84,6 +85,25 @@ pub(super) trait Crew: Send + Sync {
         let timeout = job.timeout.map(|t| t.as_secs_f64());
         let error = self.ledger().error(py, hook, (end, function, args, kwds, is_tuple, timeout));
         self.put(py, job, index, Err(error))
+    }
+
+    /// Has what a task raised tell which task that was, before it is put.
+    fn name_task(&self, py: Python<'_>, job: &Arc<Job>, index: u64, error: &Py<PyAny>) -> PyResult<()> {
+        let Some((function, args, kwds, is_tuple)) = job.call_of(py, index) else { return Ok(()) };
+        self.name_task_of(py, job, index, error, (function, args, kwds, is_tuple))
+    }
+
+    /// The same, where the job does not have the item any more.
+    fn name_task_of<'py>(
+        &self,
+        py: Python<'py>,
+        job: &Arc<Job>,
+        index: u64,
+        error: &Py<PyAny>,
+        (function, args, kwds, is_tuple): CallOf<'py>,
+    ) -> PyResult<()> {
+        let place = (job.method, index);
+        self.ledger().call(py, intern!(py, "name_task"), (error, function, args, kwds, is_tuple, place)).map(drop)
     }
 
     /// What a task's outcome brings about.
@@ -134,13 +154,19 @@ pub(super) trait Crew: Send + Sync {
         let ledger = self.ledger();
         lock(py, &ledger.live).remove(&job.number);
         self.has_ended(job);
-        let (mut leavings, has_bar) = job.take_leavings(py);
+        let (mut leavings, has_bar, has_failed) = job.take_leavings(py);
         leavings.went_quietly(py);
         let mut concluded = Concluded { wakes: true, leavings, callback: None, result: Ok(()) };
         if has_bar {
             concluded.result = job.tell_bar(py, true);
         }
-        if let Some(callbacks) = job.take_callbacks(py) {
+        let callbacks = job.take_callbacks(py);
+        if has_failed && callbacks.as_ref().is_none_or(|callbacks| callbacks.error.is_none()) {
+            if let Some(Err(e)) = job.whole(py) {
+                concluded.result = concluded.result.and(job.record_unasked(ledger, e.bind(py)));
+            }
+        }
+        if let Some(callbacks) = callbacks {
             let (callback, value) = match job.whole(py) {
                 Some(Ok(value)) => (callbacks.value, Some(value)),
                 Some(Err(e)) => (callbacks.error, Some(e)),
@@ -302,6 +328,8 @@ pub(super) trait Crew: Send + Sync {
             let (cleared, dropped) = (job.clear(py), self.disown(py, job, false));
             let completed = self.complete(py, job);
             drop((cleared, dropped));
+            // What waits in the queues of workers would keep them from the next call.
+            self.recall(py, job);
             return completed;
         }
         job.lift(py);
@@ -342,6 +370,12 @@ impl CrewHandle {
         self.crew.withdraw_all(py)
     }
 
+    /// How many tasks of calls and maps have not been done.
+    fn unfinished(&self, py: Python<'_>) -> u64 {
+        let living = self.crew.ledger().living(py);
+        living.iter().filter(|job| !job.is_iterated).map(|job| job.unfinished(py)).sum()
+    }
+
     /// "RUN", "CLOSE" or "TERMINATE".
     #[getter]
     fn state(&self) -> &'static str {
@@ -353,6 +387,7 @@ impl CrewHandle {
         self.crew.ledger().check(py)
     }
 
+    /// How it is: numbers of workers, and of tasks so far.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let (workers, busy) = self.crew.head_count(py);
         self.crew.ledger().statistics(py, workers, busy)

@@ -59,6 +59,13 @@ impl PoolJob {
         let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
         let timeout = timeout.map_err(|e| PyValueError::new_err(format!("task_timeout: {e}")))?;
         let mut agenda = Agenda::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
+        let method = match kind {
+            "map" if unpacks => "starmap",
+            "map" => "map",
+            "ordered" => "imap",
+            "unordered" => "imap_unordered",
+            _ => "",
+        };
         let (work, input, results) = match kind {
             "call" => {
                 let (args, kwds) = items.extract()?;
@@ -87,13 +94,16 @@ impl PoolJob {
         let callbacks =
             has_callbacks.then_some(Callbacks { value: callback, error: error_callback, lets_go_of_cancelled: false });
         let number = crew.ledger().next_number();
-        let job = Job::new(number, work, (agenda, input, results), timeout, callbacks, bar.map(Bar::new));
+        let job = Job::new(number, method, work, (agenda, input, results), timeout, callbacks, bar.map(Bar::new));
         Ok(Self { crew, job: Arc::new(job) })
     }
 
     /// Hands the job to the pool. Whoever does not wait for it says so: somebody else must lead then.
     #[pyo3(signature = (*, waits=false))]
     fn _submit(&self, py: Python<'_>, waits: bool) -> PyResult<()> {
+        if waits {
+            self.job.is_asked_for();
+        }
         self.crew.submit(py, &self.job, waits)
     }
 
@@ -108,9 +118,15 @@ impl PoolJob {
         self.job.waiter.is_done()
     }
 
-    /// Of a call or a map that is over: whether it succeeded, and the value or the exception.
-    fn _outcome(&self, py: Python<'_>) -> Option<(bool, Py<PyAny>)> {
-        self.job.whole(py).map(told)
+    /// Of a call or a map that is over: whether it succeeded, and the value or the exception. Unless the program `asks`,
+    /// an error still counts as one that was never asked for.
+    #[pyo3(signature = (*, asks=true))]
+    fn _outcome(&self, py: Python<'_>, asks: bool) -> PyResult<Option<(bool, Py<PyAny>)>> {
+        let Some(outcome) = self.job.whole(py) else { return Ok(None) };
+        if asks && outcome.is_err() {
+            self.job.ask(py, self.crew.ledger())?;
+        }
+        Ok(Some(told(outcome)))
     }
 
     /// Of an imap: the next value, or None in a tuple's place when there is none yet. Raises StopIteration at the end.
@@ -285,7 +301,7 @@ impl PoolJob {
     fn __clear__(&self, py: Python<'_>) {
         if Arc::strong_count(&self.job) == 1 {
             self.job.discard_results(py);
-            let (leavings, _) = self.job.take_leavings(py);
+            let (leavings, ..) = self.job.take_leavings(py);
             leavings.let_go(py);
         }
     }

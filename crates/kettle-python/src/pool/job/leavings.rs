@@ -43,9 +43,11 @@ impl Leavings {
 }
 
 impl Job {
-    /// Takes what it was given: it is over. Says as well whether there is a progress bar to be told.
-    pub(in crate::pool) fn take_leavings(&self, py: Python<'_>) -> (Leavings, bool) {
+    /// Takes what it was given: it is over. Says as well whether there is a progress bar to be told, and whether it has
+    /// failed by itself.
+    pub(in crate::pool) fn take_leavings(&self, py: Python<'_>) -> (Leavings, bool, bool) {
         let mut state = self.state(py);
-        (Leavings(state.work.take()), state.bar.is_some())
+        let has_failed = state.results.has_failed() && !state.cancelled;
+        (Leavings(state.work.take()), state.bar.is_some(), has_failed)
     }
 }

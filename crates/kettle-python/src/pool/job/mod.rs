@@ -18,6 +18,7 @@
 //! | `input` | the items: from where, how far ahead, for how long |
 //! | `results` | the outcomes, until somebody asks for them |
 //! | `progress` | the progress bar |
+//! | `unasked` | an error that is never asked for |
 //! | `handle` | what Python holds of a job |
 //! | `leavings` | what it was given, when it is over |
 
@@ -26,6 +27,7 @@ mod input;
 mod leavings;
 mod progress;
 mod results;
+mod unasked;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,6 +48,7 @@ use super::ledger::{lock, try_lock};
 use input::Input;
 use progress::Bar;
 use results::Results;
+use unasked::Unasked;
 
 /// A job as its crew knows it.
 pub(super) struct Job {
@@ -54,6 +57,8 @@ pub(super) struct Job {
     pub(super) lesson: AtomicU64,
     /// It is a single call, and not a map or an imap.
     pub(super) is_call: bool,
+    /// The method of a pool that was asked for it, of many items.
+    pub(super) method: &'static str,
     pub(super) timeout: Option<Duration>,
     /// It is an imap: somebody may wait for any of its outcomes, and not only for all.
     pub(super) is_iterated: bool,
@@ -66,6 +71,7 @@ pub(super) struct Job {
     /// Whether somebody listens, for those who would take the lock only to find nobody. It is set before a listener looks
     /// whether the waiter is done, and read after that is said.
     is_heard: AtomicBool,
+    unasked: Unasked,
     state: Mutex<State>,
 }
 
@@ -89,7 +95,7 @@ impl Work {
 }
 
 /// See [`Job::call_of`].
-type CallOf<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, bool);
+pub(super) type CallOf<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, bool);
 
 /// To be called with the value, or with the error.
 pub(super) struct Callbacks {
@@ -125,6 +131,7 @@ impl Job {
     /// A job of which no crew knows yet.
     fn new(
         number: u64,
+        method: &'static str,
         work: Work,
         (agenda, input, results): (Agenda, Input, Results),
         timeout: Option<Duration>,
@@ -135,6 +142,7 @@ impl Job {
             number,
             lesson: AtomicU64::new(number),
             is_call: matches!(work, Work::Call { .. }),
+            method,
             timeout,
             is_iterated: results.is_iterated(),
             waiter: Arc::new(Waiter::default()),
@@ -142,6 +150,7 @@ impl Job {
             room: EventCount::new(),
             over: AtomicBool::new(false),
             is_heard: AtomicBool::new(false),
+            unasked: Unasked::default(),
             state: Mutex::new(State {
                 work: Some(work),
                 agenda,

@@ -150,6 +150,11 @@ impl Results {
         }
     }
 
+    /// Whether it is a call or a map with an error.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self, Self::One(Some(Err(_))) | Self::All { error: Some(_), .. })
+    }
+
     /// The outcome of a call or a map as a whole, once it is there.
     pub(super) fn whole(&self, py: Python<'_>) -> Option<Outcome> {
         match self {

@@ -78,9 +78,10 @@ impl Processes {
                     return Ok(());
                 }
                 let (outcome, interrupt) = self.outcome(py, taken, &bytes[at]);
+                let named = outcome.as_ref().map_or_else(|e| self.name_task(py, &job, index, e), |_| Ok(()));
                 self.touch(py, step, &job);
                 let put = self.put(py, &job, index, outcome);
-                interrupt.map_or(put, Err)
+                interrupt.map_or(put.and(named), Err)
             }
             Event::Finished { work, len, took } => {
                 work.job.state(py).agenda.finished(len, took);

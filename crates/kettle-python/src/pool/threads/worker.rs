@@ -219,7 +219,7 @@ impl Threads {
         me.offer_turn(py, Instant::now());
         self.busy.fetch_add(1, Ordering::Relaxed);
         // What it was given goes with the job, when that is over: nothing of it stays here.
-        let outcome = self.outcome(py, job, 0, || {
+        let outcome = self.outcome(py, job, 0, None, || {
             let (args, kwds) = (as_tuple(args.into_bound(py))?, as_dict(kwds.into_bound(py))?);
             calls::call_with(&function.into_bound(py), &args, &kwds)
         });
@@ -250,13 +250,12 @@ impl Threads {
                 break;
             }
             me.offer_turn(py, now);
-            let outcome = self.outcome(py, job, index, || {
-                let item = item.into_bound(py);
-                match unpacks {
-                    false => calls::call_one(called, &item),
-                    true => calls::call_with(called, &as_tuple(item)?, &PyDict::new(py)),
-                }
+            let item = item.into_bound(py);
+            let outcome = self.outcome(py, job, index, Some((called, &item, unpacks)), || match unpacks {
+                false => calls::call_one(called, &item),
+                true => calls::call_with(called, &as_tuple(item.clone())?, &PyDict::new(py)),
             });
+            drop(item);
             let Some(outcome) = outcome else { return Ok(Done::GivenUp) };
             now = Instant::now();
             done += 1;
@@ -286,12 +285,14 @@ impl Threads {
         Ok(Done::All(unfinished))
     }
 
-    /// Does one task, of which that is the text. None: it was given up while it ran.
+    /// Does one task, of which that is the text; `given` is what the job does not have any more: the function, the item, and
+    /// whether that has all arguments. None: it was given up while it ran.
     fn outcome<'py>(
         &self,
         py: Python<'py>,
         job: &Arc<Job>,
         index: u64,
+        given: Option<(&Bound<'py, PyAny>, &Bound<'py, PyAny>, bool)>,
         task: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
     ) -> Option<Outcome> {
         let number = job.timeout.map(|timeout| self.limited.begin(py, job, index, timeout));
@@ -302,7 +303,22 @@ impl Threads {
             Err(e) => Err(self.ledger.error(py, intern!(py, "raised"), (e.into_value(py),))),
         };
         let is_late = number.is_some_and(|number| !self.limited.end(py, number));
-        (!is_late).then_some(outcome)
+        if is_late {
+            return None;
+        }
+        if let Err(e) = &outcome {
+            let named = match given {
+                None => self.name_task(py, job, index, e),
+                Some((function, item, unpacks)) => {
+                    let call = (function.clone(), item.clone(), PyDict::new(py).into_any(), unpacks);
+                    self.name_task_of(py, job, index, e, call)
+                }
+            };
+            if let Err(e) = named {
+                e.write_unraisable(py, None);
+            }
+        }
+        Some(outcome)
     }
 
     /// Puts the outcomes of tasks that follow each other, and leaves none in the list. If the job is over now, gives whom

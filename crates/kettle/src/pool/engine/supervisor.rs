@@ -310,13 +310,20 @@ impl<W: Clone> Supervisor<W> {
         self.watch.kick();
     }
 
-    /// Takes back one chunk, of which `is_meant` holds, if it waits in a worker's queue; it comes back as
-    /// [`Event::Undone`] then. False if the worker has begun it, or is about to.
+    /// Takes back the chunks of which `is_meant` holds and which wait in the workers' queues; they come back as
+    /// [`Event::Undone`] then. False if there is none, or if a worker has begun one, or is about to.
     pub fn withdraw(&mut self, is_meant: impl Fn(&W) -> bool) -> bool {
-        let has_it = |seat: &Seat<W>| seat.hand.iter().any(|held| is_meant(&held.work));
-        let Some(seat) = self.seats.iter_mut().find(|seat| has_it(seat)) else { return false };
-        seat.recall(|held| !is_meant(&held.work), &mut self.pending, &Patience::until(Deadline::after(STOPPED)));
-        !has_it(seat)
+        let has_some = |seat: &Seat<W>| seat.hand.iter().any(|held| is_meant(&held.work));
+        let mut withdrawn = None;
+        for seat in self.seats.iter_mut().filter(|seat| has_some(seat)) {
+            seat.recall(|held| !is_meant(&held.work), &mut self.pending, &Patience::until(Deadline::after(STOPPED)));
+            withdrawn = Some(withdrawn.unwrap_or(true) && !has_some(seat));
+        }
+        if withdrawn.is_some() {
+            // There is room for other work.
+            self.watch.kick();
+        }
+        withdrawn.unwrap_or(false)
     }
 
     /// Tells all workers to leave when they have done what they have in hand.
