@@ -10,12 +10,14 @@ import subprocess
 import sys
 import termios
 import textwrap
+import threading
 import types
 
 import pytest
 
 from kettle import _progress
 from kettle._progress import bar
+from kettle.multiprocessing.pool import ThreadPool
 
 LIMIT = 30
 
@@ -149,6 +151,7 @@ if "without" in sys.argv:
     sys.modules["tqdm"] = None
 import threading, time
 from kettle._progress import bar
+from kettle.multiprocessing.pool import ThreadPool
 
 total = None if "unknown" in sys.argv else 8
 with_bar = bar("fetch", total)
@@ -161,13 +164,13 @@ assert threading.active_count() == 1
 """
 
 
-def on_a_terminal(*arguments, columns=100, **environment):
+def on_a_terminal(*arguments, columns=100, program=PROGRAM, **environment):
     """What a program shows on its standard error stream, a terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm", **environment}
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), *arguments]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=theirs, env=environment) as program:
+    command = [sys.executable, "-c", textwrap.dedent(program), *arguments]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=theirs, env=environment) as process:
         os.close(theirs)
         shown = b""
         while True:
@@ -179,7 +182,7 @@ def on_a_terminal(*arguments, columns=100, **environment):
                 break
             shown += data
         os.close(ours)
-        assert program.wait(LIMIT) == 0, shown
+        assert process.wait(LIMIT) == 0, shown
     return shown.decode()
 
 
@@ -196,10 +199,30 @@ def test_a_bar_for_an_unknown_number():
     assert re.search(r"fetch: 8 tasks \[\d\d:\d\d, +[\d.]+ tasks/s, 1 failed\]", on_a_terminal("unknown"))
 
 
-def test_without_tqdm():
-    assert re.fullmatch(
-        r"fetch: 8/8 \(100 %\) tasks, 1 failed, [\d.]+ per second, in \d\d:\d\d\r\n", on_a_terminal("without")
-    )
+def test_a_bar_without_tqdm():
+    shown = on_a_terminal("without")
+    drawn = shown.removesuffix("\x1b[K\r\n").split("\x1b[K\r")
+    assert "\n" not in "".join(drawn)
+    assert drawn[0].lstrip("\r").startswith("fetch:   0%|   ")
+    pattern = r"fetch: 100%\|█+\| 8/8 \[\d\d:\d\d<00:00, [\d.]+ tasks/s, 1 failed\]"
+    assert re.fullmatch(pattern, drawn[-1]), shown
+    assert {len(line.lstrip("\r")) for line in drawn} == {99}  # of 100 columns
+
+
+def test_a_bar_without_tqdm_for_an_unknown_number():
+    last = on_a_terminal("without", "unknown").split("\r")[-2]
+    assert re.fullmatch(r"fetch: 8 tasks \[\d\d:\d\d, [\d.]+ tasks/s, 1 failed\]\x1b\[K", last)
+
+
+@pytest.mark.parametrize("columns", [1, 12, 30, 45])
+def test_a_narrow_terminal(columns):
+    for line in on_a_terminal("without", columns=columns).replace("\n", "").split("\x1b[K"):
+        assert len(line.strip("\r")) <= max(columns - 1, 10)
+
+
+def test_a_terminal_that_has_no_blocks():
+    shown = on_a_terminal("without", PYTHONIOENCODING="ascii")
+    assert re.search(r"fetch: 100%\|#+\| 8/8", shown)
 
 
 @pytest.mark.parametrize("terminal", [{"TERM": "dumb"}, {"columns": 0}], ids=str)
@@ -229,6 +252,83 @@ def test_a_bar_in_a_notebook(monkeypatch, capsys):
     shown.update(done=2)
     shown.close()
     assert "2/2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("progress", [5, 1.0, b"label", ["x"], object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("call", ["map", "starmap", "map_async", "starmap_async", "imap", "imap_unordered"])
+def test_what_is_no_progress(progress, call):
+    with ThreadPool(1) as pool, pytest.raises(TypeError, match="progress must be True, a label, or a function"):
+        getattr(pool, call)(abs, [1], progress=progress)
+
+
+@pytest.mark.parametrize("progress", [None, False, ""])
+def test_none_is_asked_for(progress, capfd):
+    with ThreadPool(1) as pool:
+        assert pool.map(abs, [-1], progress=progress) == [1]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("call", ["map", "imap", "imap_unordered"])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_function_is_called(call, is_known, capfd):
+    told = []
+    items = range(-50, 0) if is_known or call == "map" else iter(range(-50, 0))
+    with ThreadPool(2) as pool:
+        list(getattr(pool, call)(abs, items, progress=lambda *numbers: told.append(numbers)))
+    done, totals = zip(*told, strict=True)
+    assert set(totals) == {50 if is_known or call == "map" else None}
+    assert list(done) == sorted(done) and done[-1] == 50
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_function_that_fails_is_shown_and_not_called_again(monkeypatch):
+    shown, calls = [], []
+    monkeypatch.setattr(threading, "excepthook", shown.append)
+
+    def tell(done, total):
+        calls.append(done)
+        raise LookupError("no such bar")
+
+    with ThreadPool(2) as pool:
+        assert pool.map(abs, range(-9, 0), progress=tell) == list(range(9, 0, -1))
+    assert len(calls) == 1
+    assert [str(arguments.exc_value) for arguments in shown] == ["no such bar"]
+
+
+LOOPS = """
+import sys, time
+if "without" in sys.argv:
+    sys.modules["tqdm"] = None
+from kettle.multiprocessing import Pool
+from kettle.multiprocessing.pool import ThreadPool
+
+def work(n):
+    time.sleep(0.02)
+    if n == 3 and "error" in sys.argv:
+        raise ValueError(n)
+
+if __name__ == "__main__":
+    with (ThreadPool if "threads" in sys.argv else Pool)(2) as pool:
+        try:
+            for n, _ in enumerate(pool.imap_unordered(work, range(60), progress="LABEL")):
+                if n == 3:
+                    break
+        except ValueError:
+            pass
+        print("THE LOOP IS OVER", file=sys.stderr, flush=True)
+        pool.map(time.sleep, [0.02] * 30)
+"""
+
+
+@pytest.mark.parametrize("bar", ["with", "without"])
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+@pytest.mark.parametrize("end", ["error", "break"])
+def test_a_bar_ends_with_its_loop(bar, kind, end):
+    if bar == "with":
+        pytest.importorskip("tqdm")
+    before, after = on_a_terminal(bar, kind, end, program=LOOPS).split("THE LOOP IS OVER")
+    assert "LABEL" in before and before.endswith("\n")
+    assert after == "\r\n"
 
 
 def test_not_loaded_before_it_is_needed():

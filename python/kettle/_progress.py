@@ -1,20 +1,23 @@
-"""Progress of a pool's work on the standard error stream: a bar where somebody watches, else a line now and then.
+"""Progress of a pool's work: a bar on a terminal or in a notebook, lines in a log, or calls of a function.
 
-A bar is tqdm's, on a terminal or in a notebook. Without tqdm, and where the stream is a pipe or a file (a log of a CI
-job), there are plain lines: one at the end, and one on the way whenever ten seconds and a tenth of the work have
-passed, or a minute.
+Bar and lines are written to the standard error stream. The bar is tqdm's if that is installed; on a terminal there is
+one without it, too. Where the stream is a pipe or a file (a log of a CI job) there are plain lines: one at the end, and
+one on the way whenever ten seconds and a tenth of the work have passed, or a minute.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol, TextIO
+    from typing import Any, Protocol, TextIO, TypeAlias
+
+    Progress: TypeAlias = "bool | str | Callable[[int, int | None], object]"
 
     class Bar(Protocol):
         """What shows progress."""
@@ -26,27 +29,47 @@ if TYPE_CHECKING:
             """That was all. Closing it again is harmless."""
 
 
-__all__ = ["bar"]
+__all__ = ["bar", "time_text"]
 
 _PAUSE = 10.0  # seconds between two lines, at least
 _STEP = 0.1  # part of the work that is done between two of them
 _LONG = 60.0  # seconds after which there is a line even so
 
 
-def bar(progress: bool | str, total: int | None) -> Bar:
-    """Begins to show the progress of `total` tasks (None: unknown), under the label `progress` if that is text.
+def bar(progress: Progress | None, total: int | None) -> Bar | None:
+    """Begins to show the progress of `total` tasks (None: unknown), if `progress` is true, under that label if it is
+    text; or to tell it, if it is a function.
 
     Nothing that goes wrong with showing it is raised: from then on nothing is shown.
     """
+    if callable(progress):
+        return _Safe(_Told(progress, total))
+    if not isinstance(progress, (bool, str, type(None))):
+        raise TypeError(
+            "progress must be True, a label, or a function to be called with how many are done and how many there are, "
+            f"not {type(progress).__name__}"
+        )
+    if not progress:
+        return None
     label = progress if isinstance(progress, str) else ""
     stream = sys.stderr
-    shown: Bar = _Lines(label, total, stream)
-    if _watched(stream):
-        try:
-            shown = _Tqdm(label, total)
-        except Exception:  # tqdm is not there, or too old
-            pass
-    return _Safe(shown)
+    return _Safe(_drawn(label, total, stream) or _Lines(label, total, stream))
+
+
+def _drawn(label: str, total: int | None, stream: TextIO | None) -> Bar | None:
+    """A bar, if it would be seen."""
+    if stream is None or not _watched(stream):
+        return None
+    try:
+        return _Tqdm(label, total)
+    except Exception:  # tqdm is not there, or too old
+        pass
+    try:
+        from kettle._bar import Drawn
+
+        return Drawn(label, total, stream)
+    except (OSError, ValueError):  # a notebook, whose stream is no terminal
+        return None
 
 
 def _watched(stream: TextIO | None) -> bool:
@@ -84,6 +107,32 @@ class _Safe:
                 shown.close()
             except Exception:
                 pass
+
+
+class _Told:
+    """Calls a function of the program's. What that raises is shown, and ends the calls."""
+
+    def __init__(self, tell: Callable[[int, int | None], object], total: int | None) -> None:
+        self._tell = tell
+        self._total = total
+        self._done = 0
+        self._told: int | None = None
+
+    def update(self, done: int = 0, failed: int = 0) -> None:
+        self._done += done
+        self._call()
+
+    def close(self) -> None:
+        if self._told != self._done:
+            self._call()
+
+    def _call(self) -> None:
+        self._told = self._done
+        try:
+            self._tell(self._done, self._total)
+        except Exception:
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+            raise
 
 
 class _Tqdm:
@@ -126,7 +175,7 @@ class _Lines:
             self._say(self._rest())
 
     def close(self) -> None:
-        self._say(f"in {_time(self._clock() - self._began)}")
+        self._say(f"in {time_text(self._clock() - self._began)}")
 
     def _has_moved(self) -> bool:
         return self._total is not None and self._done - self._done_when_said >= _STEP * self._total
@@ -135,8 +184,8 @@ class _Lines:
         """The time left, going by the time taken until now."""
         passed = self._clock() - self._began
         if not self._total or not self._done:
-            return f"after {_time(passed)}"
-        return f"{_time(passed * (self._total - self._done) / self._done)} left"
+            return f"after {time_text(passed)}"
+        return f"{time_text(passed * (self._total - self._done) / self._done)} left"
 
     def _say(self, time_text: str) -> None:
         self._said = self._clock()
@@ -158,7 +207,7 @@ def _rate(rate: float) -> str:
     return f"{rate:.3g} per second" if rate >= 1 else f"{rate * 60:.3g} per minute"
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     """As tqdm writes it: 00:07, 1:02:03."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import itertools
+import signal
 import threading
 import time
 
@@ -13,6 +14,7 @@ import pytest
 import kettle
 import kettle.multiprocessing as mp
 from kettle import _native
+from kettle.multiprocessing.pool import ThreadPool
 
 from .support import LIMIT, PROMPT, note, pass_gate, running, square, until
 
@@ -285,3 +287,83 @@ def test_wrong_sizes(pool, buffersize, error):
     for call in CALLS:
         with pytest.raises(error):
             getattr(pool, call)(square, [1], buffersize=buffersize)
+
+
+# ------------------------------------------------------------------------------------------ a loop that is left
+
+
+def fail_at(place, n):
+    if n == place:
+        raise LookupError(n)
+    return n
+
+
+class Left(Exception):
+    pass
+
+
+def leave(pool, call, how, **options):
+    """A loop over an imap, which ends in one of the ways in which loops end before their input does."""
+    task = functools.partial(fail_at, 3 if how == "an error of a task" else None)
+    for n in getattr(pool, call)(task, Input(), **options):
+        if how == "break" and n > 3:
+            break
+        if how == "an error in the loop" and n > 3:
+            raise Left
+
+
+WAYS = ["break", "an error in the loop", "an error of a task"]
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("how", WAYS)
+def test_a_loop_that_is_left_is_over_at_once(pool, kind, call, how):
+    """Not when the garbage collector comes by; and the exception may be kept."""
+    kept = []
+    with ThreadPool(2) if kind == "threads" else pool as pool:
+        gc.disable()
+        try:
+            leave(pool, call, how, progress=lambda done, total: told.append(done))
+        except (Left, LookupError) as error:
+            kept.append(error)
+        finally:
+            gc.enable()
+        assert pool._crew.statistics().queued == 0
+
+
+told = []
+
+
+def test_what_was_pulled_does_not_delay_the_next_call(pool, diary, gate):
+    loop = pool.imap_unordered(functools.partial(note_and_pass_gate_but_for_the_first, diary, gate), range(64))
+    assert next(loop) == 0
+    del loop
+    open(gate, "w").close()
+    assert pool.map(square, [3]) == [9]
+    pool.close()
+    pool.join()
+    assert len(diary.numbers()) <= 6  # what the two workers had, and not the 64 that were pulled
+
+
+def note_and_pass_gate_but_for_the_first(diary, gate, n):
+    diary.note(n)
+    return n if n == 0 else pass_gate(gate, n)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_ctrl_c_ends_an_imap_as_it_ends_a_map(pool, call, diary):
+    loop = getattr(pool, call)(functools.partial(note_and_sleep, diary), range(8))
+    until(lambda: len(diary.words()) >= 2)
+    thread = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(loop)
+    thread.join()
+    assert pool.apply(square, (3,)) == 9  # it has workers that are free
+    assert list(loop) == []
+
+
+def note_and_sleep(diary, n):
+    diary.note(n)
+    time.sleep(LIMIT * 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable
@@ -19,6 +20,8 @@ from kettle.multiprocessing.context import _default_context
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from kettle._progress import Progress
 
 __all__ = ["CLOSE", "RUN", "TERMINATE", "Pool"]
 
@@ -183,13 +186,14 @@ class Pool(_standard.Pool):
         *,
         task_timeout: float | None = None,
         retries: int = 0,
-        progress: bool | str | None = None,
+        progress: Progress | None = None,
     ) -> list[Any]:
         """`[func(x) for x in iterable]`, done by the workers.
 
         chunksize: how many items are sent together; by default as many as take some hundred microseconds.
         task_timeout, retries: of each item, as for `apply`.
-        progress: True, or a label: shows a bar.
+        progress: True, or a label: shows a bar. Or a function, called with how many items are done and how many there
+            are (None if that is not known), now and then and at the end.
         """
         result = self._map(func, iterable, chunksize, False, task_timeout, retries, progress)
         values: list[Any] = result._get_or_cancel()
@@ -205,7 +209,7 @@ class Pool(_standard.Pool):
         *,
         task_timeout: float | None = None,
         retries: int = 0,
-        progress: bool | str | None = None,
+        progress: Progress | None = None,
     ) -> MapResult:
         """As `map`, at once giving an object that will have the list."""
         asynchronous = (callback, error_callback, False)
@@ -219,7 +223,7 @@ class Pool(_standard.Pool):
         *,
         task_timeout: float | None = None,
         retries: int = 0,
-        progress: bool | str | None = None,
+        progress: Progress | None = None,
     ) -> list[Any]:
         """`[func(*x) for x in iterable]`, done by the workers; see `map`."""
         result = self._map(func, iterable, chunksize, True, task_timeout, retries, progress)
@@ -236,7 +240,7 @@ class Pool(_standard.Pool):
         *,
         task_timeout: float | None = None,
         retries: int = 0,
-        progress: bool | str | None = None,
+        progress: Progress | None = None,
     ) -> MapResult:
         """As `starmap`, at once giving an object that will have the list."""
         asynchronous = (callback, error_callback, False)
@@ -250,7 +254,7 @@ class Pool(_standard.Pool):
         unpacks: bool,
         task_timeout: float | None,
         retries: int,
-        progress: bool | str | None,
+        progress: Progress | None,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         waits: bool = True,
@@ -268,7 +272,7 @@ class Pool(_standard.Pool):
             retries=retry_count(retries),
             callback=callback,
             error_callback=error_callback,
-            bar=_progress.bar(progress, len(items)) if progress else None,
+            bar=_progress.bar(progress, len(items)),
         )
         result._submit(waits=waits)
         return result
@@ -281,7 +285,7 @@ class Pool(_standard.Pool):
         *,
         task_timeout: float | None = None,
         retries: int = 0,
-        progress: bool | str | None = None,
+        progress: Progress | None = None,
         buffersize: int | None = None,
     ) -> IMapIterator:
         """An iterator over `func(x) for x in iterable`, done by the workers, in order.
@@ -305,7 +309,7 @@ class Pool(_standard.Pool):
         *,
         task_timeout: float | None = None,
         retries: int = 0,
-        progress: bool | str | None = None,
+        progress: Progress | None = None,
         buffersize: int | None = None,
     ) -> IMapUnorderedIterator:
         """As `imap`, with the results in the order in which they come."""
@@ -322,7 +326,7 @@ class Pool(_standard.Pool):
         chunksize: int,
         task_timeout: float | None,
         retries: int,
-        progress: bool | str | None,
+        progress: Progress | None,
         buffersize: int | None,
     ) -> Any:
         self._check_running()
@@ -342,7 +346,7 @@ class Pool(_standard.Pool):
             chunk=chunk,
             timeout=task_timeout,
             retries=retry_count(retries),
-            bar=_progress.bar(progress, total) if progress else None,
+            bar=_progress.bar(progress, total),
             window=max(buffersize, chunk),
             is_builtin=is_plain,
         )
@@ -392,8 +396,14 @@ class Pool(_standard.Pool):
 _apply_async = Pool.apply_async
 
 
-def _end(crew: native.PoolCrew, deputy: threading.Thread) -> None:
+def _end(crew: native.PoolCrew | native.ThreadCrew, deputy: threading.Thread | None = None) -> None:
+    # A program that an error has ended says so itself.
+    if crew.state != TERMINATE and util.is_exiting() and getattr(sys, "last_type", None) is None:
+        from kettle import _unasked
+
+        if _unasked.tells_of(executors=False):
+            _unasked.drop(crew.unfinished())
     crew.terminate()
-    if deputy.is_alive() and deputy is not threading.current_thread():
+    if deputy is not None and deputy.is_alive() and deputy is not threading.current_thread():
         # It must be gone when the interpreter ends; it will, unless the system does not let a worker go.
         deputy.join(1)

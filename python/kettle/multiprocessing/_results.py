@@ -123,24 +123,32 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
     def next(self, timeout: float | None = None) -> Any:
         """The next result. Raises what its task raised, StopIteration at the end, and `TimeoutError` (of
         multiprocessing) after `timeout` seconds."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        core = self._core
-        while True:
-            fetched = core._fetch()
-            if fetched is not None:
-                return self._given(fetched)
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not core._wait_next(left):
-                raise TimeoutError
-
-    def _given(self, fetched: tuple[bool, Any]) -> Any:
-        succeeded, value = fetched
-        if succeeded:
-            return value
+        value = None
         try:
+            succeeded, value = self._core._fetch() or self._next(timeout)
+            if succeeded:
+                return value
             raise value
         finally:
-            del fetched, value, self
+            # The traceback would hold on to this frame, and this frame to the iterator and the exception: the work
+            # behind a loop that the exception ends would go on until a garbage collection.
+            del value, self
+
+    def _next(self, timeout: float | None) -> tuple[bool, Any]:
+        """Waits for the next outcome."""
+        core = self._core
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while (fetched := core._fetch()) is None:
+                if not core._wait_next(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError
+            return fetched
+        except KeyboardInterrupt:
+            # Nobody goes on with it, as with a map.
+            self.close()
+            raise
+        finally:
+            del core, self
 
     __next__ = next
 
@@ -154,7 +162,13 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
             except StopIteration:
                 raise StopAsyncIteration from None
             if fetched is not None:
-                return self._given(fetched)
+                succeeded, value = fetched
+                if succeeded:
+                    return value
+                try:
+                    raise value
+                finally:
+                    del fetched, value, self  # as in `next`
             try:
                 await _news(self._core)
             except BaseException:

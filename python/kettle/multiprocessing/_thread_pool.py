@@ -10,7 +10,7 @@ from multiprocessing import util
 from kettle import _thread_crew
 from kettle._session import native
 from kettle.multiprocessing._options import check_initializer, worker_count
-from kettle.multiprocessing._process_pool import RUN, Pool
+from kettle.multiprocessing._process_pool import RUN, Pool, _end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ThreadPool(Pool, _standard.ThreadPool):
             name or f"ThreadPool-{next(_thread_pools)}", initializer, tuple(initargs)
         )
         self._crew: native.ThreadCrew = native.ThreadCrew(self._hooks)  # type: ignore[assignment]
-        self._terminate = util.Finalize(self, self._crew.terminate, exitpriority=15)
+        self._terminate = util.Finalize(self, _end, args=(self._crew,), exitpriority=15)
         try:
             self._repopulate_pool()
         except BaseException:
