@@ -709,6 +709,9 @@ class Crew:
     def withdraw_all(self) -> None:
         """Cancels all calls that no worker has begun, and of imaps all that no worker has."""
 
+    def unfinished(self) -> int:
+        """How many tasks of calls and maps have not been done."""
+
     def statistics(self) -> Any: ...
 
 @final
