@@ -683,3 +683,100 @@ def test_a_map_of_few_chunks_has_few_workers():
     with ProcessPoolExecutor(3, mp.get_context("forkserver")) as executor:
         assert list(executor.map(square, range(10), chunksize=5)) == [n * n for n in range(10)]
         assert len(executor._processes) == 2
+
+
+# ---------------------------------------------------------------- coroutines that are cancelled while they wait
+
+
+@pytest.mark.parametrize("wraps", ["run_in_executor", "wrap_future"])
+@pytest.mark.parametrize("view", ["executor", "view"])
+def test_the_task_of_a_cancelled_coroutine_is_ended(executor, wraps, view):
+    view = executor.options(task_timeout=LIMIT * 10) if view == "view" else executor
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        if wraps == "run_in_executor":
+            waits = loop.run_in_executor(view, time.sleep, LIMIT * 10)
+        else:
+            waits = asyncio.wrap_future(view.submit(time.sleep, LIMIT * 10))
+        while executor.statistics().busy < 1:
+            await asyncio.sleep(0.01)
+        task = asyncio.ensure_future(waits)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while executor.statistics().cancelled < 1:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    executor.shutdown()  # returns: nothing of it runs
+
+
+def test_a_shielded_one_goes_on(executor):
+    async def main():
+        future = executor.submit(square, 4)
+        shielded = asyncio.shield(asyncio.wrap_future(future))
+        shielded.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await shielded
+        return await asyncio.to_thread(future.result)
+
+    assert asyncio.run(main()) == 16
+
+
+def test_a_block_left_by_a_cancelled_coroutine_ends_all_tasks():
+    futures = []
+
+    async def main():
+        with ProcessPoolExecutor(2, mp.get_context("fork")) as executor:
+            futures.extend(executor.submit(time.sleep, LIMIT * 10) for _ in range(4))
+            await asyncio.get_running_loop().create_future()
+
+    async def cancel():
+        task = asyncio.create_task(main())
+        while not futures or not futures[0].running():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    assert all(future.cancelled() for future in futures)
+
+
+def test_a_block_left_by_a_cancelled_future_does_its_tasks(executor):
+    with pytest.raises(CancelledError), executor:  # that is another class, and of another meaning
+        future = executor.submit(square, 5)
+        raise CancelledError
+    assert future.result() == 25
+
+
+INTERRUPTED = """
+import asyncio, time
+from kettle.futures import ProcessPoolExecutor
+from kettle.multiprocessing import get_context
+
+async def main():
+    with ProcessPoolExecutor(2, get_context("fork")) as executor:
+        loop = asyncio.get_running_loop()
+        waits = [loop.run_in_executor(executor, time.sleep, 3600) for _ in range(4)]
+        while executor.statistics().busy < 2:
+            await asyncio.sleep(0.01)
+        print("ready", flush=True)
+        await waits[0]
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_ctrl_c_ends_an_asyncio_program_with_an_executor(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(INTERRUPTED)
+    command = [sys.executable, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as program:
+        assert program.stdout.readline() == b"ready\n"
+        os.killpg(program.pid, signal.SIGINT)  # what the terminal does
+        stderr = program.communicate(timeout=LIMIT)[1].decode()
+    assert program.returncode == -signal.SIGINT
+    assert stderr.rstrip().endswith("KeyboardInterrupt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +40,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
     Where this differs from the standard library: when a worker dies, the future of the task that it was running raises
     `WorkerDied`, which is a `BrokenProcessPool` as well, and the executor goes on with another worker. A task may have
     a time limit and be tried again: see `options`. One that runs can be ended: see `PoolFuture.kill`. Leaving the
-    `with` statement by Ctrl-C ends the tasks instead of waiting for them.
+    `with` statement by Ctrl-C, or in a coroutine that is cancelled, ends the tasks instead of waiting for them.
     """
 
     __module__ = "kettle.futures"
@@ -180,7 +181,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
             self._crew.terminate(at_once=True)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
+        if kind is not None and (issubclass(kind, KeyboardInterrupt) or _is_cancellation(kind)):
             self.terminate_workers()
         self.shutdown()
 
@@ -203,6 +204,12 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         except process.BrokenProcessPool as error:
             return str(error)
         return False
+
+
+def _is_cancellation(kind: type[BaseException]) -> bool:
+    """Whether it is by what asyncio cancels a coroutine: also at Ctrl-C, which reaches no coroutine as itself."""
+    exceptions = sys.modules.get("asyncio.exceptions")
+    return exceptions is not None and issubclass(kind, exceptions.CancelledError)
 
 
 class _View(Executor):

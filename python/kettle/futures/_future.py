@@ -39,6 +39,8 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
     _watched = False
     _settled: str | None = None
     _calls_back = False
+    # Whether a future of an event loop stands for it.
+    _is_awaited = False
 
     def __init__(self, *_: object, **__: object) -> None:
         # The job is all that there is: see the head of this file.
@@ -68,12 +70,14 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
             self._settle()
         if self._was_cancelled():
             return self.result()  # type: ignore[no-any-return]
-        return self._exception
+        succeeded, value = self._outcome()
+        return None if succeeded else value
 
     def cancel(self) -> bool:
         """Takes it back, if no worker has begun it, and calls its callbacks; says whether it is cancelled. See also
-        `kill`."""
-        return self._withdraw()
+        `kill`. One that a coroutine waits for (`loop.run_in_executor`, `asyncio.wrap_future`) is killed: so asyncio
+        cancels it with the coroutine."""
+        return self.kill() if self._is_awaited else self._withdraw()
 
     def kill(self) -> bool:
         """Takes it back, also if it runs: then its worker is ended, and another one takes its place. Calls its
@@ -98,6 +102,8 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
         """Has `fn` called with this future when it is over: in a thread of this process that does nothing else (of an
         executor of threads, the one that did the task), in the one that cancels it, or here and now if it is over
         already."""
+        if getattr(fn, "__module__", None) == "asyncio.futures":
+            self._is_awaited = True
         if not self._is_done:
             with self._condition:
                 if self._settled is None:
@@ -141,12 +147,12 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
 
     @property
     def _result(self) -> Any:  # type: ignore[override]
-        outcome = self._outcome()
+        outcome = self._outcome(asks=False)
         return outcome[1] if outcome is not None and outcome[0] else None
 
     @property
     def _exception(self) -> BaseException | None:  # type: ignore[override]
-        outcome = self._outcome()
+        outcome = self._outcome(asks=False)
         return None if outcome is None or outcome[0] else outcome[1]
 
     def __getattr__(self, name: str) -> Any:
