@@ -1,9 +1,20 @@
-"""joblib, and with it scikit-learn, over kettle's processes: importing this module is all that it takes.
+"""joblib, and with it scikit-learn, over kettle's processes.
 
     import kettle.joblib
 
+    kettle.joblib.install()
+    GridSearchCV(..., n_jobs=4).fit(X, y)
+
+`install` makes it the backend of all that names no other. Without it, importing this module adds a backend of the name
+"kettle", for those who ask for it:
+
     with joblib.parallel_config(backend="kettle", n_jobs=4):
         GridSearchCV(...).fit(X, y)
+
+Arrays, tables and sparse matrices of more than `max_nbytes` (an argument of `Parallel`; a megabyte) are put into shared
+memory once for each call of `Parallel`, however many of its calls are given them, and workers look at them there. As
+with joblib's own backend they cannot be written to, unless `mmap_mode` is "c" (each call has a copy), "r+" or "w+" (all
+see it).
 
 When a worker dies, that call of `Parallel` raises `WorkerDied`, and the next one works. What the backend takes as
 options, also through `parallel_config`:
@@ -32,7 +43,8 @@ from joblib.parallel import (  # type: ignore[import-untyped, import-not-found, 
 )
 
 from kettle._cpus import usable_cpus
-from kettle._describe import describe
+from kettle._describe import describe, name_task
+from kettle._large_arguments import LargeArguments
 from kettle.futures import PoolFuture, ProcessPoolExecutor, WorkerDied
 from kettle.multiprocessing import get_context
 
@@ -40,7 +52,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["KettleBackend"]
+__all__ = ["KettleBackend", "install"]
 
 
 class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
@@ -48,6 +60,8 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
 
     supports_retrieve_callback = True
     supports_inner_max_num_threads = True
+
+    _arguments: LargeArguments | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         if n_jobs == 0:
@@ -64,7 +78,8 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
         self._workers = n_jobs
-        # What `Parallel` says about arrays and temporary files is not for us: arrays go through shared memory.
+        self._large = self._arguments_of(options.get("max_nbytes", _MAX_BYTES), options.get("mmap_mode", "r"))
+        # What `Parallel` says about temporary files is not for us: arrays go through shared memory.
         self._options = {**self.backend_kwargs, **{name: options[name] for name in _OPTIONS if name in options}}
         self._open(**self._options)
         return n_jobs
@@ -80,10 +95,22 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         threads = _prepare, (self._prepare_worker_env(self._workers),)
         context = get_context(context) if isinstance(context, str) else context
         self._pool = ProcessPoolExecutor(self._workers, context, *threads, max_memory_per_worker=max_memory_per_worker)
+        self._pool._hooks.name_task = _name_task  # type: ignore[method-assign]
         self._executor: Executor = self._pool.options(task_timeout=task_timeout, retries=retries)
 
+    def _arguments_of(self, max_bytes: int | None, mode: str | None) -> Callable[[], LargeArguments] | None:
+        """What makes the large arguments of a call of `Parallel`; None: they are sent as any others."""
+        return None if max_bytes is None or mode is None else lambda: LargeArguments(max_bytes, mode)
+
+    def start_call(self) -> None:
+        # An array may be another one in the next call.
+        self._arguments = self._large() if self._large is not None else None
+
+    def stop_call(self) -> None:
+        self._arguments = None
+
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None) -> Any:
-        future: Any = self._executor.submit(func)
+        future: Any = self._executor.submit(_shared(func, self._arguments))
         # If its worker dies, it shall be told what it was running.
         future.batch = func
         if callback is not None:
@@ -97,7 +124,7 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         try:
             return future.result()
         except WorkerDied as error:
-            note = _note(future.batch)
+            note = f"The worker was running {_text_of(future.batch)}"
             if note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
             raise
@@ -112,6 +139,7 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
             self._open(**self._options)
 
 
+_MAX_BYTES = 1 << 20  # as by default in `Parallel`
 _OPTIONS = ("context", "task_timeout", "retries", "max_memory_per_worker")
 
 
@@ -128,10 +156,35 @@ def _prepare(environment: dict[str, str]) -> None:
         threadpool_limits(int(environment["OMP_NUM_THREADS"]))
 
 
-def _note(batch: Any) -> str:
+def _shared(batch: Any, arguments: LargeArguments | None) -> Any:
+    """The batch of calls, with large arguments in shared memory."""
+    items = getattr(batch, "items", None)
+    if arguments is None or type(items) is not list:
+        return batch
+    shared = [(func, arguments.shared(args), arguments.shared(kwargs)) for func, args, kwargs in items]
+    if all(new[1] is old[1] and new[2] is old[2] for new, old in zip(shared, items, strict=True)):
+        return batch
+    other = object.__new__(type(batch))
+    vars(other).update(vars(batch), items=shared)
+    return other
+
+
+def _name_task(error: BaseException, batch: Any, *_: object) -> None:
+    """What a pool does for a call, for a batch of calls."""
+    name_task(error, _text_of(batch))
+
+
+def _text_of(batch: Any) -> str:
     calls = getattr(batch, "items", [])
     shown = ", ".join(describe(func, args, kwargs) for func, args, kwargs in calls[:3])
-    return f"The worker was running a batch of {len(calls)} calls: {shown}{', ...' if len(calls) > 3 else ''}"
+    if len(calls) == 1:
+        return shown
+    return f"a batch of {len(calls)} calls: {shown}{', ...' if len(calls) > 3 else ''}"
+
+
+def install() -> None:
+    """Makes this the backend of every `Parallel` that is not given another one, and so of scikit-learn's `n_jobs`."""
+    joblib.register_parallel_backend("kettle", KettleBackend, make_default=True)
 
 
 joblib.register_parallel_backend("kettle", KettleBackend)
