@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from kettle import _postmortem
 from kettle._callbacks import CommonHooks
@@ -28,14 +27,17 @@ if TYPE_CHECKING:
 __all__ = ["Hooks"]
 
 
-@dataclass(frozen=True)
 class _End:
     """How a worker ended."""
 
-    pid: int
-    exitcode: int | None
-    fate: str
-    trace: str | None
+    __slots__ = ("exitcode", "fate", "pid", "trace")
+
+    # No data class: its module takes as long to import as all of the pool's.
+    def __init__(self, pid: int, exitcode: int | None, fate: str, trace: str | None) -> None:
+        self.pid = pid
+        self.exitcode = exitcode
+        self.fate = fate
+        self.trace = trace
 
 
 class Hooks(CommonHooks):
