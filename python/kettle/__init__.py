@@ -7,6 +7,10 @@ What is where:
 
     kettle.multiprocessing      processes, queues, locks, pipes, shared values: the standard library's module, its
                                 submodules included, plus awaitable twins and `wait` on a mix of things
+    kettle.threading            locks and their kin between threads, which report deadlocks and can be awaited
+    kettle.queue                queues between threads, which can be awaited and take many items at once
+    kettle.futures              ProcessPoolExecutor, which the death of a worker does not break, and ThreadPoolExecutor
+    kettle.joblib               a backend for joblib, and with it for scikit-learn
     kettle.install, uninstall   make `import multiprocessing` mean ours, here and in every child
     kettle.KettleError          the base of the errors below
     kettle.OwnerDied            a lock's holder died (`pid`, `tid`)

@@ -95,7 +95,7 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         threads = _prepare, (self._prepare_worker_env(self._workers),)
         context = get_context(context) if isinstance(context, str) else context
         self._pool = ProcessPoolExecutor(self._workers, context, *threads, max_memory_per_worker=max_memory_per_worker)
-        self._pool._hooks.name_task = _name_task  # type: ignore[method-assign]
+        self._pool._hooks.name_task = _name_task  # type: ignore[method-assign, assignment]
         self._executor: Executor = self._pool.options(task_timeout=task_timeout, retries=retries)
 
     def _arguments_of(self, max_bytes: int | None, mode: str | None) -> Callable[[], LargeArguments] | None:

@@ -30,23 +30,27 @@ impl Event {
         Ok(Self { body, name })
     }
 
+    /// Whether the flag is set.
     fn is_set(&self) -> PyResult<bool> {
         errors::check()?;
         Ok(self.body.is_set())
     }
 
+    /// Sets the flag, and wakes all who wait for it.
     fn set(&self) -> PyResult<()> {
         errors::check()?;
         self.body.set::<Processes>();
         Ok(())
     }
 
+    /// Clears the flag: those who wait from now on wait until it is set again.
     fn clear(&self) -> PyResult<()> {
         errors::check()?;
         self.body.clear();
         Ok(())
     }
 
+    /// Waits until the flag is set, at most `timeout` seconds (None: for ever). Says whether it was set.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         errors::check()?;

@@ -100,6 +100,8 @@ macro_rules! exclusive {
                 Ok(())
             }
 
+            /// Takes it, waiting at most `timeout` seconds (None: for ever), or not at all if `block` is false. Says whether it was
+            /// taken. Raises `OwnerDied` if its holder died.
             #[pyo3(signature = (block=true, timeout=None))]
             fn acquire(slf: &Bound<'_, Self>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
                 let this = slf.get();
@@ -109,6 +111,7 @@ macro_rules! exclusive {
                 wait_for(slf, this.wanted(), deadline(block, timeout), |p| this.body.acquire::<Processes>(p))
             }
 
+            /// Whether a thread of any process holds it.
             fn locked(&self) -> bool {
                 self.body.owner().is_some()
             }
@@ -229,6 +232,7 @@ pub(crate) struct Lock {
 
 #[pymethods]
 impl Lock {
+    /// Gives it back, for whichever thread holds it. Raises ValueError if none does.
     fn release(&self) -> PyResult<()> {
         self.body
             .release::<Processes>()
@@ -270,6 +274,8 @@ pub(crate) struct RLock {
 
 #[pymethods]
 impl RLock {
+    /// Gives it back once; it is free when that was done as often as it was taken. Raises AssertionError in a thread that does
+    /// not hold it.
     fn release(&self) -> PyResult<()> {
         self.body.release::<Processes>().map_err(|_| {
             errors::unless_damaged(PyAssertionError::new_err("attempt to release recursive lock not owned by thread"))

@@ -196,6 +196,7 @@ impl Cell {
         Ok(cell)
     }
 
+    /// The number, read or written under the lock.
     #[getter]
     fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let word = self.word_to_lock()?;
@@ -230,10 +231,12 @@ impl Cell {
         Ok(self.word()?.update(|bits| self.code.equal(bits, expected).then_some(new)).is_ok())
     }
 
+    /// The lock; None if it has none.
     fn get_lock<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
         self.lock().map(|lock| lock.bind(py))
     }
 
+    /// As `acquire` of the lock.
     #[pyo3(signature = (*args, **kwargs))]
     fn acquire<'py>(
         &self,
@@ -243,6 +246,7 @@ impl Cell {
         self.bound_lock(args.py())?.call_method(intern!(args.py(), "acquire"), args, kwargs)
     }
 
+    /// As `release` of the lock.
     fn release<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.bound_lock(py)?.call_method0(intern!(py, "release"))
     }

@@ -177,6 +177,8 @@ impl Queue {
         Ok(Self { body, closed: AtomicBool::new(false), name, front: OnceLock::new() })
     }
 
+    /// Puts an item in, waiting for room at most `timeout` seconds (None: for ever), or not at all if `block` is false. Raises
+    /// `queue.Full` if there is none, and ShutDown after `shutdown`.
     #[pyo3(signature = (obj, block=true, timeout=None))]
     fn put(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>, block: bool, timeout: Option<f64>) -> PyResult<()> {
         let this = slf.get();
@@ -186,6 +188,7 @@ impl Queue {
         message::with_parcel(py, &encoded, |parcel| this.put_parcel(py, parcel, deadline(block, timeout)))
     }
 
+    /// `put(obj, block=False)`.
     fn put_nowait(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::put(slf, obj, false, None)
     }
@@ -239,6 +242,8 @@ impl Queue {
         Ok(done)
     }
 
+    /// Takes the next item, waiting for one at most `timeout` seconds (None: for ever), or not at all if `block` is false.
+    /// Raises `queue.Empty` if there is none, and ShutDown after `shutdown` once all are taken.
     #[pyo3(signature = (block=true, timeout=None))]
     fn get<'py>(slf: &Bound<'py, Self>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let this = slf.get();
@@ -246,6 +251,7 @@ impl Queue {
         this.get_object(slf.py(), deadline(block, timeout))
     }
 
+    /// `get(block=False)`.
     fn get_nowait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         Self::get(slf, false, None)
     }
@@ -276,22 +282,26 @@ impl Queue {
         Ok(items)
     }
 
+    /// How many items there are.
     fn qsize(&self) -> PyResult<u32> {
         errors::check()?;
         Ok(self.body.len())
     }
 
+    /// Whether there is no item.
     fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
         errors::check()?;
         slf.get().open(slf)?;
         Ok(slf.get().body.is_empty())
     }
 
+    /// Whether there is no room for another item.
     fn full(&self) -> PyResult<bool> {
         errors::check()?;
         Ok(self.body.is_full())
     }
 
+    /// How many items there may be; 0: as many as there is memory for.
     #[getter]
     fn maxsize(&self) -> u32 {
         self.body.maxsize()
@@ -306,11 +316,13 @@ impl Queue {
         Ok(())
     }
 
+    /// Whether `shutdown` was called.
     #[getter]
     fn is_shutdown(&self) -> bool {
         self.body.is_shut()
     }
 
+    /// An item that was taken has been dealt with. Raises ValueError if that is said of more items than were put.
     fn task_done(&self, py: Python<'_>) -> PyResult<()> {
         errors::check()?;
         if self.body.task_done::<ArenaStore>().is_ok() {

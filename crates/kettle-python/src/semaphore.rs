@@ -110,6 +110,8 @@ impl Semaphore {
         }
     }
 
+    /// Takes a permit, waiting for one at most `timeout` seconds (None: for ever), or not at all if `block` is false. Says
+    /// whether it was taken.
     #[pyo3(signature = (block=true, timeout=None))]
     fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
         if self.take_now() {
@@ -125,6 +127,7 @@ impl Semaphore {
         errors::in_time(got)
     }
 
+    /// Gives `n` permits back. Raises ValueError if a bounded one had more than it began with.
     #[pyo3(signature = (n=1))]
     fn release(&self, n: i64) -> PyResult<()> {
         let n =
@@ -136,6 +139,7 @@ impl Semaphore {
         }
     }
 
+    /// How many permits there are to take.
     fn get_value(&self) -> PyResult<u32> {
         errors::check()?;
         Ok(self.permits.value())

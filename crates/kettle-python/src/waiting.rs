@@ -58,6 +58,7 @@ impl Doorbell {
         self.with(py, |bell| bell.door().to_bits())
     }
 
+    /// The number of its descriptor, which can be polled for reading.
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
         self.with(py, wait::Doorbell::as_raw_fd)
     }
@@ -77,6 +78,7 @@ impl Doorbell {
         self.with(py, wait::Doorbell::ring)
     }
 
+    /// Closes it. Closing it again does nothing.
     fn close(&self, py: Python<'_>) {
         self.lock(py).take();
     }

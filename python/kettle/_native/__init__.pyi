@@ -54,9 +54,12 @@ class Descriptor:
     def fileno(self) -> int:
         """The number. Raises DescriptorLost if the program closed it."""
 
-    def is_ours(self) -> bool: ...
+    def is_ours(self) -> bool:
+        """Whether it is still open, and ours."""
+
     def detach(self) -> int:
-        """Gives it up: its number, which the caller keeps from now on. Raises DescriptorLost if it is lost."""
+        """Gives it up: its number, which the caller keeps from now on. Raises DescriptorLost if the program closed
+        it."""
 
     def close(self) -> None:
         """Closes it, if it is still ours. Again is nothing."""
@@ -115,7 +118,9 @@ def name_in_message(token: Token) -> tuple[type[bytes], tuple[bytes]]:
 @type_check_only  # stands for what the classes below have in common
 class Primitive:
     @property
-    def name(self) -> str | None: ...
+    def name(self) -> str | None:
+        """What it was named."""
+
     def statistics(self) -> Any:
         """A frozen record (types.SimpleNamespace-like, read-only) of counters and present state."""
 
@@ -163,11 +168,20 @@ class Lock(Primitive):
     def _kettle_begin(self, on_owner_death: str) -> None:
         """What `__init__` says, before anyone else knows of it."""
 
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool: ...
-    def release(self) -> None: ...
-    def locked(self) -> bool: ...
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Takes it, waiting at most `timeout` seconds (None: for ever), or not at all if `block` is false. Says whether
+        it was taken. Raises `OwnerDied` if its holder died."""
+
+    def release(self) -> None:
+        """Gives it back, for whichever thread holds it. Raises ValueError if none does."""
+
+    def locked(self) -> bool:
+        """Whether a thread of any process holds it."""
+
     def reset(self) -> bool:
-        """Makes a lock free again whose holder died. False if somebody alive holds it: then it is left alone."""
+        """Makes a lock free again whose holder died. False if somebody alive holds it: then it is left alone,
+        since another survivor may have reset and taken it meanwhile."""
+
     def __enter__(self) -> bool: ...
     def __exit__(
         self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
@@ -210,9 +224,16 @@ class Semaphore(Primitive):
     def _kettle_begin(self, value: int, bounded: bool, robust: bool) -> None:
         """What `__init__` says, before anyone else knows of it."""
 
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool: ...
-    def release(self, n: int = 1) -> None: ...
-    def get_value(self) -> int: ...
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Takes a permit, waiting for one at most `timeout` seconds (None: for ever), or not at all if `block` is
+        false. Says whether it was taken."""
+
+    def release(self, n: int = 1) -> None:
+        """Gives `n` permits back. Raises ValueError if a bounded one had more than it began with."""
+
+    def get_value(self) -> int:
+        """How many permits there are to take."""
+
     def __enter__(self) -> bool: ...
     def __exit__(
         self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
@@ -226,10 +247,17 @@ class Event(Primitive):
     def _kettle_version(self) -> int:
         """Changes whenever it is set or cleared."""
 
-    def is_set(self) -> bool: ...
-    def set(self) -> None: ...
-    def clear(self) -> None: ...
-    def wait(self, timeout: float | None = None) -> bool: ...
+    def is_set(self) -> bool:
+        """Whether the flag is set."""
+
+    def set(self) -> None:
+        """Sets the flag, and wakes all who wait for it."""
+
+    def clear(self) -> None:
+        """Clears the flag: those who wait from now on wait until it is set again."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until the flag is set, at most `timeout` seconds (None: for ever). Says whether it was set."""
 
 class Condition(Primitive):
     """The waiting half of a condition; the lock is another object, which Python hands in."""
@@ -271,18 +299,29 @@ class Barrier(Primitive):
         """How many there are, before anyone else knows of it."""
 
     def _kettle_configure(self, action: Callable[[], object] | None, timeout: float | None) -> None: ...
-    def wait(self, timeout: float | None = None) -> int: ...
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the other parties; the number says who came when, 0 first. The last to come runs the action."""
+
     def _kettle_arrive(self) -> Arrival | None:
         """Comes to the barrier without waiting. None while the round before is still being ended: come again."""
 
-    def reset(self) -> None: ...
-    def abort(self) -> None: ...
+    def reset(self) -> None:
+        """Begins anew with nobody there; those who wait get an error."""
+
+    def abort(self) -> None:
+        """Breaks it: those who wait and those who come get an error until it is reset."""
+
     @property
-    def parties(self) -> int: ...
+    def parties(self) -> int:
+        """How many must come."""
+
     @property
-    def n_waiting(self) -> int: ...
+    def n_waiting(self) -> int:
+        """How many wait now."""
+
     @property
-    def broken(self) -> bool: ...
+    def broken(self) -> bool:
+        """Whether it is broken."""
 
 @final
 @type_check_only
@@ -290,14 +329,17 @@ class Arrival:
     """One party's arrival at a barrier. When it is dropped before the round is over, the barrier breaks."""
 
     @property
-    def is_last(self) -> bool: ...
+    def is_last(self) -> bool:
+        """Whether the others have come already."""
+
     def poll(self, nap: bool = False) -> int | None:
         """The party's number once the round is over. With `nap` also looks whether a party has died."""
 
     def finish(self, well: bool) -> int | None:
         """The last one's duty: its action went well (its number is given, and all go through) or not."""
 
-    def leave(self) -> None: ...
+    def leave(self) -> None:
+        """Goes without the others, which breaks the barrier."""
 
 # ---------------------------------------------------------------- the same between threads, on the heap
 
@@ -306,7 +348,8 @@ class Arrival:
 @type_check_only  # stands for what the classes below have in common
 class HeapPrimitive:
     def __new__(cls, *args: object, **kwargs: object) -> Self: ...
-    def statistics(self) -> Any: ...
+    def statistics(self) -> Any:
+        """A frozen record of counters and present state."""
 
 @type_check_only  # and what those have that can be waited for in company
 class HeapWaitable(HeapPrimitive):
@@ -324,9 +367,15 @@ class HeapWaitable(HeapPrimitive):
 
 @type_check_only
 class HeapExclusive(HeapWaitable):
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
-    def release(self) -> None: ...
-    def locked(self) -> bool: ...
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Takes it, waiting at most `timeout` seconds (-1: for ever). Says whether it was taken."""
+
+    def release(self) -> None:
+        """Gives it back, whoever took it."""
+
+    def locked(self) -> bool:
+        """Whether somebody holds it."""
+
     def __enter__(self) -> bool: ...
     def __exit__(
         self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
@@ -361,8 +410,12 @@ class HeapSemaphore(HeapWaitable):
     def _kettle_begin(self, value: int, bounded: bool) -> bool:
         """What `__init__` of the Python classes does. Says whether the permits were outside before."""
 
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool: ...
-    def release(self, n: int = 1) -> None: ...
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """Takes a permit, waiting at most `timeout` seconds (None: for ever). Says whether it was taken."""
+
+    def release(self, n: int = 1) -> None:
+        """Gives `n` permits back."""
+
     def __enter__(self) -> bool: ...
     def __exit__(
         self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
@@ -391,10 +444,18 @@ class HeapEvent(HeapWaitable):
     def _kettle_version(self) -> int:
         """Changes whenever it is set or cleared."""
 
-    def is_set(self) -> bool: ...
-    def set(self) -> None: ...
-    def clear(self) -> None: ...
-    def wait(self, timeout: float | None = None) -> bool: ...
+    def is_set(self) -> bool:
+        """Whether it is set."""
+
+    def set(self) -> None:
+        """Sets it, and wakes all who wait."""
+
+    def clear(self) -> None:
+        """Takes that back."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until it is set, at most `timeout` seconds (None: for ever). Says whether it was."""
+
     def _at_fork_reinit(self) -> None: ...
     def _kettle_is_outside(self) -> bool: ...
     def _kettle_leave(self) -> None:
@@ -410,9 +471,16 @@ class HeapCondition(HeapPrimitive):
 
     def __enter__(self) -> bool: ...
     def __exit__(self, *exc: object) -> None: ...
-    def wait(self, timeout: float | None = None) -> bool: ...
-    def notify(self, n: int = 1) -> None: ...
-    def notify_all(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool:
+        """Leaves the lock, and waits to be notified, at most `timeout` seconds (None: for ever); then takes the lock
+        again. Says whether it was notified."""
+
+    def notify(self, n: int = 1) -> None:
+        """Wakes up to `n` waiters, the oldest first."""
+
+    def notify_all(self) -> None:
+        """Wakes all waiters."""
+
     def _kettle_is_owned(self) -> bool: ...
     def _kettle_is_outside(self) -> bool: ...
     def _kettle_leave(self) -> None:
@@ -443,7 +511,9 @@ class HeapBarrier(HeapWaitable):
         *,
         name: str | None = None,
     ) -> None: ...
-    def wait(self, timeout: float | None = None) -> int: ...
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the other parties; the number says who came when, 0 first. The last to come runs the action."""
+
     def _kettle_arrive(self) -> Arrival | None: ...
     @property
     def _kettle_settings(self) -> tuple[Callable[[], object] | None, float | None]: ...
@@ -451,14 +521,23 @@ class HeapBarrier(HeapWaitable):
     def _kettle_leave(self) -> None:
         """Says that the parties meet outside from now on."""
 
-    def reset(self) -> None: ...
-    def abort(self) -> None: ...
+    def reset(self) -> None:
+        """Begins anew with nobody there; those who wait get an error."""
+
+    def abort(self) -> None:
+        """Breaks it: those who wait and those who come get an error until it is reset."""
+
     @property
-    def parties(self) -> int: ...
+    def parties(self) -> int:
+        """How many must come."""
+
     @property
-    def n_waiting(self) -> int: ...
+    def n_waiting(self) -> int:
+        """How many wait now."""
+
     @property
-    def broken(self) -> bool: ...
+    def broken(self) -> bool:
+        """Whether it is broken."""
 
 # ---------------------------------------------------------------- queues
 
@@ -469,11 +548,23 @@ class Queue(Primitive):
     @classmethod
     def _kettle_from_token(cls, token: bytes | Token, name: str | None = None) -> Self: ...
     @property
-    def maxsize(self) -> int: ...
-    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None: ...
-    def get(self, block: bool = True, timeout: float | None = None) -> Any: ...
-    def put_nowait(self, obj: Any) -> None: ...
-    def get_nowait(self) -> Any: ...
+    def maxsize(self) -> int:
+        """How many items there may be; 0: as many as there is memory for."""
+
+    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Puts an item in, waiting for room at most `timeout` seconds (None: for ever), or not at all if `block` is
+        false. Raises `queue.Full` if there is none, and ShutDown after `shutdown`."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Takes the next item, waiting for one at most `timeout` seconds (None: for ever), or not at all if `block` is
+        false. Raises `queue.Empty` if there is none, and ShutDown after `shutdown` once all are taken."""
+
+    def put_nowait(self, obj: Any) -> None:
+        """`put(obj, block=False)`."""
+
+    def get_nowait(self) -> Any:
+        """`get(block=False)`."""
+
     def _kettle_set_front(self, queue: Any) -> None:
         """Says that `queue` has `_kettle_put` and `_kettle_get` for `put` and `get` of its own: they ask it if its
         class gets other methods."""
@@ -481,19 +572,34 @@ class Queue(Primitive):
     def _kettle_put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None: ...
     def _kettle_get(self, block: bool = True, timeout: float | None = None) -> Any: ...
     def put_many(self, objs: Iterable[Any], block: bool = True, timeout: float | None = None) -> int:
-        """All or, when time runs out, raises queue.Full with `.done` = how many were put."""
+        """Puts all, in order. When time runs out, raises queue.Full whose `done` says how many were put."""
 
     def get_many(self, max: int, timeout: float | None = None) -> list[Any]:
-        """Waits for the first (queue.Empty when late), then takes what is there, at most `max`."""
+        """Waits for the first item, then takes what is there, at most `max`."""
 
-    def qsize(self) -> int: ...
-    def empty(self) -> bool: ...
-    def full(self) -> bool: ...
-    def shutdown(self, immediate: bool = False) -> None: ...
+    def qsize(self) -> int:
+        """How many items there are."""
+
+    def empty(self) -> bool:
+        """Whether there is no item."""
+
+    def full(self) -> bool:
+        """Whether there is no room for another item."""
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """No more items are taken in; those inside can still be got, unless `immediate`, which drops them."""
+
     @property
-    def is_shutdown(self) -> bool: ...
-    def task_done(self) -> None: ...
-    def join(self, timeout: float | None = None) -> bool: ...
+    def is_shutdown(self) -> bool:
+        """Whether `shutdown` was called."""
+
+    def task_done(self) -> None:
+        """An item that was taken has been dealt with. Raises ValueError if that is said of more items than were put."""
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Waits until every item that was put is done with; False when late. Raises ConsumerDied when a process died
+        with items that it had not finished."""
+
     def _arm_join(self, door: int, _ticket: int = 0) -> int: ...
     def _disarm_join(self, door: int) -> None: ...
     def _arm_space(self, door: int, ticket: int) -> int: ...
@@ -522,19 +628,56 @@ class ObjectQueue:
     maxsize: int
     unfinished_tasks: int
     is_shutdown: bool
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None: ...
-    def get(self, block: bool = True, timeout: float | None = None) -> Any: ...
-    def put_nowait(self, item: Any) -> None: ...
-    def get_nowait(self) -> Any: ...
-    def put_many(self, objs: Iterable[Any], block: bool = True, timeout: float | None = None) -> int: ...
-    def get_many(self, max: int, timeout: float | None = None) -> list[Any]: ...
-    def qsize(self) -> int: ...
-    def empty(self) -> bool: ...
-    def full(self) -> bool: ...
-    def task_done(self) -> None: ...
-    def join(self) -> None: ...
-    def shutdown(self, immediate: bool = False) -> None: ...
-    def statistics(self) -> Any: ...
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Puts `item`, waiting for room if there is none: for ever, or for `timeout` seconds, or not at all if `block`
+        is false.
+
+        Raises queue.Full if there is no room (in time), ShutDown after `shutdown`."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Takes the next item, waiting for one: for ever, or for `timeout` seconds, or not at all if `block` is false.
+
+        Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty."""
+
+    def put_nowait(self, item: Any) -> None:
+        """`put(item, block=False)`."""
+
+    def get_nowait(self) -> Any:
+        """`get(block=False)`."""
+
+    def put_many(self, objs: Iterable[Any], block: bool = True, timeout: float | None = None) -> int:
+        """Puts all of `objs`, in order, and returns how many those were. The `timeout` (seconds) is for all together.
+
+        Raises queue.Full, with the number that were put as its `done`, if there is no room in time."""
+
+    def get_many(self, max: int, timeout: float | None = None) -> list[Any]:
+        """Waits for an item, then takes what there is, `max` items at most.
+
+        Raises queue.Empty if none comes in `timeout` seconds."""
+
+    def qsize(self) -> int:
+        """The number of items."""
+
+    def empty(self) -> bool:
+        """Whether there is no item."""
+
+    def full(self) -> bool:
+        """Whether there is no room."""
+
+    def task_done(self) -> None:
+        """Says that an item that was got is finished. Raises ValueError if called more often than items were put."""
+
+    def join(self) -> None:
+        """Waits until every item that was put is finished."""
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """Makes `put` raise ShutDown from now on, and `get` too once the queue is empty; those who wait wake.
+
+        With `immediate` the items that are left are dropped, and count as done."""
+
+    def statistics(self) -> Any:
+        """Counters and the present state, as they are now."""
+
     def _kettle_begin(self, order: str, maxsize: object) -> bool:
         """What `__init__` does; `order` is "fifo", "lifo" or "priority". Says whether the class has its own way to
         handle the container."""
@@ -569,21 +712,47 @@ class Connection:
     packet and large ones travel through the arena; on anything else the standard library's stream framing is used."""
 
     def __new__(cls, handle: int, readable: bool = True, writable: bool = True) -> Self: ...
-    def fileno(self) -> int: ...
-    def close(self) -> None: ...
+    def fileno(self) -> int:
+        """The number of its descriptor, which can be polled for reading."""
+
+    def close(self) -> None:
+        """Closes this end. Closing it again does nothing."""
+
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Whether this end was closed."""
+
     @property
-    def readable(self) -> bool: ...
+    def readable(self) -> bool:
+        """Whether it can receive."""
+
     @property
-    def writable(self) -> bool: ...
-    def send(self, obj: Any) -> None: ...
-    def recv(self) -> Any: ...
-    def send_bytes(self, buf: Buffer, offset: int = 0, size: int | None = None) -> None: ...
-    def recv_bytes(self, maxlength: int | None = None) -> bytes: ...
-    def recv_bytes_into(self, buf: Buffer, offset: int = 0) -> int: ...
-    def poll(self, timeout: float | None = ...) -> bool: ...  # 0
-    def statistics(self) -> Any: ...
+    def writable(self) -> bool:
+        """Whether it can send."""
+
+    def send(self, obj: Any) -> None:
+        """Sends an object. Returns when it is on its way; what cannot be pickled raises here."""
+
+    def recv(self) -> Any:
+        """Waits for an object. Raises EOFError when the other end is gone and nothing is left."""
+
+    def send_bytes(self, buf: Buffer, offset: int = 0, size: int | None = None) -> None:
+        """Sends bytes as one message: all of `buf`, or `size` bytes from `offset` on."""
+
+    def recv_bytes(self, maxlength: int | None = None) -> bytes:
+        """Waits for a message, as bytes. One that is longer than `maxlength` raises OSError, and is the last."""
+
+    def recv_bytes_into(self, buf: Buffer, offset: int = 0) -> int:
+        """Waits for a message and writes it into `buf` from byte `offset` on; says how many bytes it has. Raises
+        BufferTooShort, with the message, if it does not fit."""
+
+    def poll(self, timeout: float | None = ...) -> bool:  # 0
+        """Whether a message (or the end) is there, after waiting for it up to `timeout` seconds; None waits for
+        ever."""
+
+    def statistics(self) -> Any:
+        """A frozen record: messages sent and received through this object, and bytes of long ones on their way."""
+
     def _channel_token(self) -> Token | None:
         """The arena half, to be given to `_set_channel` of the end rebuilt in another process."""
 
@@ -620,16 +789,27 @@ class Cell(Primitive):
 
     def __new__(cls, typecode: str, memory: SharedBytes, offset: int = 0, lock: object | None = None) -> Self: ...
     @property
-    def value(self) -> Any: ...  # holds the lock while it reads or writes
+    def value(self) -> Any:  # holds the lock while it reads or writes
+        """The number, read or written under the lock."""
+
     @value.setter
     def value(self, v: Any) -> None: ...
     def fetch_add(self, n: int | float) -> Any:
-        """Adds atomically, without the lock; the value before. Integers wrap as in C."""
+        """Adds in a single step, without the lock; gives the value before. Integers wrap as in C."""
 
-    def compare_exchange(self, expected: Any, new: Any) -> bool: ...
-    def get_lock(self) -> Any: ...
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool: ...
-    def release(self) -> None: ...
+    def compare_exchange(self, expected: Any, new: Any) -> bool:
+        """Sets the value to `new` if it equals `expected`, in a single step and without the lock; says whether it
+        did."""
+
+    def get_lock(self) -> Any:
+        """The lock; None if it has none."""
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """As `acquire` of the lock."""
+
+    def release(self) -> None:
+        """As `release` of the lock."""
+
     def __enter__(self) -> bool: ...
     def __exit__(
         self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
@@ -647,19 +827,23 @@ class Doorbell:
 
     def __new__(cls) -> Self: ...
     @property
-    def door(self) -> int: ...
-    def fileno(self) -> int: ...
+    def door(self) -> int:
+        """What `_kettle_arm` of a primitive takes."""
+
+    def fileno(self) -> int:
+        """The number of its descriptor, which can be polled for reading."""
+
     def is_ours(self) -> bool:
         """Whether it can still ring: the program may have closed its descriptor, whose number then leads elsewhere."""
 
     def drain(self) -> list[int] | None:
-        """Takes 64 rings at most: the keys of the primitives that rang. None when some may have been lost, or there are
-        more: look at all."""
+        """The keys of the primitives that rang; None when some may have been lost, or there are more: look at all."""
 
     def ring(self) -> None:
         """Makes the descriptor readable until the bell is drained."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Closes it. Closing it again does nothing."""
 
 # ---------------------------------------------------------------- pools
 
@@ -712,7 +896,8 @@ class Crew:
     def unfinished(self) -> int:
         """How many tasks of calls and maps have not been done."""
 
-    def statistics(self) -> Any: ...
+    def statistics(self) -> Any:
+        """How it is: numbers of workers, and of tasks so far."""
 
 @final
 class ThreadCrew(Crew):
@@ -723,11 +908,12 @@ class ThreadCrew(Crew):
         """Starts one worker more."""
 
     def hire(self, most: int, tasks: int) -> None:
-        """Starts workers for so many `tasks` more, as far as those that are free do not suffice, but never more than
-        `most` in all."""
+        """Starts workers for so many tasks more, as far as those that are free do not suffice, but not more than `most`
+        in all."""
 
     def work(self) -> None:
-        """Works until there will be nothing more to do: for a thread that was started."""
+        """Works until there will be nothing more to do: for a thread that was started. An error that is not a task's
+        own breaks the pool, since the tasks that the worker has in hand get no outcome any more."""
 
     def refuse(self, error: BaseException) -> None:
         """A worker could not begin, because of this error."""
@@ -756,11 +942,11 @@ class PoolCrew(Crew):
         """No more jobs are taken in; the workers leave when those that are there are done."""
 
     def terminate(self, *, at_once: bool = False) -> None:
-        """Ends all workers, and with them all jobs; `at_once` without asking them first."""
+        """Ends all workers, and with them all jobs; `at_once`: without asking them first."""
 
     def hire(self, most: int, tasks: int) -> bool:
-        """Starts workers for so many `tasks` more, as far as those that are free do not suffice, but never more than
-        `most` in all. Says whether there may be more still."""
+        """Starts workers for so many tasks more, as far as those that are free do not suffice, but not more than `most`
+        in all. Says whether there may be more still."""
 
     def kill_workers(self) -> None:
         """Ends all workers; others take their place. What they were at is over, what they had not begun is done by
@@ -797,7 +983,7 @@ class PoolJob:
 
     @property
     def _is_done(self) -> bool: ...
-    def _outcome(self) -> Any:
+    def _outcome(self, *, asks: bool = True) -> Any:
         """Of a call or a map that is over: whether it succeeded, and the value or the exception."""
 
     def _fetch(self) -> tuple[bool, Any] | None:

@@ -48,25 +48,43 @@ class BaseContext(_standard.BaseContext):
         return Pipe(duplex)
 
     def Lock(self, *, on_owner_death: str = "raise", name: str | None = None) -> synchronize.Lock:
-        """A lock that any process or thread may release."""
+        """A lock that any process or thread may release.
+
+        on_owner_death: what becomes of it if the process of its holder dies: "raise" breaks it, and `acquire` raises
+            `kettle.OwnerDied` until `reset()` or `release()`; with "recover" the next in line gets it.
+        name: what it is called in reports.
+        """
         from kettle.multiprocessing.synchronize import Lock
 
         return Lock(ctx=self.get_context(), on_owner_death=on_owner_death, name=name)
 
     def RLock(self, *, on_owner_death: str = "raise", name: str | None = None) -> synchronize.RLock:
-        """A lock that its holder may take again."""
+        """A lock that its holder, a thread, may take again, and must release as often. Nobody else may release it.
+
+        on_owner_death: what becomes of it if the process of its holder dies: "raise" breaks it, and `acquire` raises
+            `kettle.OwnerDied` until `reset()` or `release()`; with "recover" the next in line gets it.
+        name: what it is called in reports.
+        """
         from kettle.multiprocessing.synchronize import RLock
 
         return RLock(ctx=self.get_context(), on_owner_death=on_owner_death, name=name)
 
     def Condition(self, lock: Any = None, *, name: str | None = None) -> synchronize.Condition:
-        """A condition variable over `lock`, or over a new RLock."""
+        """A condition variable.
+
+        lock: of this module; a new RLock if it is None.
+        name: what it is called in reports.
+        """
         from kettle.multiprocessing.synchronize import Condition
 
         return Condition(lock, ctx=self.get_context(), name=name)
 
     def Semaphore(self, value: int = 1, *, robust: bool = False, name: str | None = None) -> synchronize.Semaphore:
-        """A semaphore with `value` permits."""
+        """A semaphore with `value` permits.
+
+        robust: whether permits that a process took and did not release come back when it dies.
+        name: what it is called in reports.
+        """
         from kettle.multiprocessing.synchronize import Semaphore
 
         return Semaphore(value, ctx=self.get_context(), robust=robust, name=name)
@@ -74,13 +92,20 @@ class BaseContext(_standard.BaseContext):
     def BoundedSemaphore(
         self, value: int = 1, *, robust: bool = False, name: str | None = None
     ) -> synchronize.BoundedSemaphore:
-        """A semaphore that never has more than `value` permits."""
+        """A semaphore that never has more than `value` permits: `release` raises ValueError beyond that.
+
+        robust: whether permits that a process took and did not release come back when it dies.
+        name: what it is called in reports.
+        """
         from kettle.multiprocessing.synchronize import BoundedSemaphore
 
         return BoundedSemaphore(value, ctx=self.get_context(), robust=robust, name=name)
 
     def Event(self, *, name: str | None = None) -> synchronize.Event:
-        """A flag to wait for."""
+        """A flag to wait for, which is not set at first.
+
+        name: what it is called in reports.
+        """
         from kettle.multiprocessing.synchronize import Event
 
         return Event(ctx=self.get_context(), name=name)
@@ -93,25 +118,41 @@ class BaseContext(_standard.BaseContext):
         *,
         name: str | None = None,
     ) -> synchronize.Barrier:
-        """A point where `parties` wait for each other."""
+        """A point where `parties` wait for each other.
+
+        action: called by the last to come, before the others go on.
+        timeout: in seconds, of each `wait` that is given none; then the barrier breaks.
+        name: what it is called in reports.
+        """
         from kettle.multiprocessing.synchronize import Barrier
 
         return Barrier(parties, action, timeout, ctx=self.get_context(), name=name)
 
     def Queue(self, maxsize: int = 0, *, name: str | None = None) -> queues.Queue[Any]:
-        """A queue between processes, bounded if `maxsize` is positive."""
+        """A queue between processes.
+
+        maxsize: so many items at most; no limit if it is 0.
+        name: what it is called in reports.
+        """
         from kettle.multiprocessing.queues import Queue
 
         return Queue(maxsize, ctx=self.get_context(), name=name)
 
     def JoinableQueue(self, maxsize: int = 0, *, name: str | None = None) -> queues.JoinableQueue[Any]:
-        """A queue that knows how many of its items are finished."""
+        """A queue that knows how many of its items are finished, by `task_done`; `join` waits until all are.
+
+        maxsize: so many items at most; no limit if it is 0.
+        name: what it is called in reports.
+        """
         from kettle.multiprocessing.queues import JoinableQueue
 
         return JoinableQueue(maxsize, ctx=self.get_context(), name=name)
 
     def SimpleQueue(self, *, name: str | None = None) -> queues.SimpleQueue[Any]:
-        """An unbounded queue with a smaller interface."""
+        """An unbounded queue with a smaller interface.
+
+        name: what it is called in reports.
+        """
         from kettle.multiprocessing.queues import SimpleQueue
 
         return SimpleQueue(ctx=self.get_context(), name=name)
@@ -126,7 +167,16 @@ class BaseContext(_standard.BaseContext):
         max_memory_per_worker: int | str | None = None,
         name: str | None = None,
     ) -> pool.Pool:
-        """A pool of worker processes; see `kettle.multiprocessing.pool.Pool`."""
+        """A pool of worker processes; see `kettle.multiprocessing.pool.Pool` for what it does.
+
+        processes: how many; by default as many as there are processors to use, by affinity and the container's quota.
+        initializer, initargs: called in each worker before its first task. If it raises, so does every call of the
+            pool.
+        maxtasksperchild: after so many tasks (or chunks) a worker is replaced by a fresh one.
+        max_memory_per_worker: in bytes, or as text ("2GB", "512MiB"). A worker that has more resident after a task is
+            replaced; one that has half as much again is killed in the middle of it.
+        name: what the workers are called.
+        """
         from kettle.multiprocessing.pool import Pool
 
         return Pool(

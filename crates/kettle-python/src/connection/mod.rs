@@ -169,24 +169,29 @@ impl Connection {
         })
     }
 
+    /// The number of its descriptor, which can be polled for reading.
     fn fileno(&self) -> PyResult<i32> {
         Ok(self.in_use()?.known().get().map_err(errors::descriptor_lost)?.as_raw_fd())
     }
 
+    /// Closes this end. Closing it again does nothing.
     fn close(&self) {
         self.descriptor.close();
     }
 
+    /// Whether this end was closed.
     #[getter]
     fn closed(&self) -> bool {
         self.descriptor.is_closed()
     }
 
+    /// Whether it can receive.
     #[getter]
     fn readable(&self) -> bool {
         self.readable.load(Ordering::Relaxed)
     }
 
+    /// Whether it can send.
     #[getter]
     fn writable(&self) -> bool {
         self.writable
