@@ -19,31 +19,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["fallback_dumps", "native"]
+__all__ = ["fallback_dumps", "native", "reducers"]
 
-_extra: dict[type, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+reducers: dict[type, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
 
 
 def fallback_dumps(obj: object) -> bytes:
     """Pickles by value what the standard pickler cannot find by name (a lambda, a function made in a notebook)."""
-    import io
+    from kettle import _by_value
 
-    import cloudpickle  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc, name-defined, unused-ignore]
-        def reducer_override(self, obj: object) -> Any:
-            if type(obj) is native.Token:
-                return native.name_in_message(obj)
-            reduce = _extra.get(type(obj))
-            return super().reducer_override(obj) if reduce is None else reduce(obj)
-
-    out = io.BytesIO()
-    Pickler(out).dump(obj)
-    return out.getvalue()
+    return _by_value.dumps(obj)
 
 
 # What `ForkingPickler` would consult: registering a reducer there counts here.
-native.set_pickler(_extra, copyreg.dispatch_table, fallback_dumps)
+native.set_pickler(reducers, copyreg.dispatch_table, fallback_dumps)
 # As if `util` had been imported just now; `atexit` runs backwards.
 atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
 atexit.register(util._exit_function)  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback  # type: ignore[attr-defined]
 
-from kettle import _postmortem
+from kettle import _main_names, _postmortem
 from kettle._errors import RemoteError
 from kettle._session import native
 
@@ -37,6 +37,7 @@ def work(
     result cannot be sent, is packed by `pack` and `pack_unsendable`."""
     # First of all, so that an initializer which enables faulthandler for itself has its way.
     _postmortem.arm(trace)
+    _main_names.begin()
     worker = native.PoolWorker(desk, pack or pack_error, pack_unsendable or _pack_unsendable)
     if initializer is not None:
         worker.prepare()

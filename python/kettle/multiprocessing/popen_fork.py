@@ -18,6 +18,7 @@ from functools import cache
 from multiprocessing import popen_fork as _standard
 from multiprocessing import util
 
+from kettle import _main_names
 from kettle._session import native
 from kettle.multiprocessing import _descriptors, _forking
 
@@ -50,6 +51,7 @@ class Popen(_standard.Popen):
     def _launch(self, process_obj: Any) -> None:
         life_r, life_w = _descriptors.life_pipe()
         try:
+            _main_names.note()
             _forking.let_others_import()
             alone = _forking.is_alone()
             # `process_obj` lets Ctrl-C through again: here when the child is known, there when `run` is about to.

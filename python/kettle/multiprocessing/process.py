@@ -140,6 +140,9 @@ class BaseProcess(_standard.BaseProcess):
             if parent_sentinel is not None:
                 os.close(parent_sentinel)
             parent_sentinel = life_line
+            from kettle import _main_names  # imported with the first process, and not before
+
+            _main_names.begin()
         else:
             if parent_sentinel is not None and not self._outlive_parent:
                 native.die_with(parent_sentinel)

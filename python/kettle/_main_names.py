@@ -1,0 +1,220 @@
+"""What the names of the program's main module mean, here and in other processes of the session.
+
+A lambda travels by value, and refers to functions, classes and variables of the main module. The process that
+receives it has a main module too: in a forked child it is the parent's as it was at the fork, in a spawned one it was
+imported. Both have a history of their own from then on: an initializer sets a variable in a worker, a later cell of a
+notebook defines a function anew in the parent. This module knows, of each name, what became of it since, so that
+`kettle._by_value` sends what the receiver lacks, and leaves alone what it has.
+
+Before each fork the parent notes what each name refers to, as a *mark* for each that changed since the last fork. A
+child inherits the notes. So it has, as it is there, whatever a process with the same notes has a mark of, if that is
+not younger than the child.
+
+A worker, and a child that is not forked, knows besides how its main module looked at its beginning.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
+from weakref import ref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Mark = tuple[int, int]
+
+__all__ = ["begin", "find", "home", "is_ancestor", "is_known", "mark", "note", "settle"]
+
+#: References to these are kept, which keeps no memory to speak of.
+_KEPT = frozenset({NoneType, bool, int, float, complex, FunctionType, BuiltinFunctionType, ModuleType})
+#: Longer ones are not looked into.
+_MOST_PARTS = 1000
+_ABSENT = object()
+
+
+class _Trace:
+    """What is remembered of an object in order to know it again, without keeping it."""
+
+    __slots__ = ("of", "parts")
+
+    def __init__(self, of: ref[Any] | int, parts: object) -> None:
+        self.of = of
+        self.parts = parts
+
+    def fits(self, value: object) -> bool:
+        of = self.of
+        is_it = of == id(value) if type(of) is int else of() is value  # type: ignore[operator]
+        return is_it and self.parts == _parts(value)
+
+
+def _parts(value: object) -> object:
+    """What changes when a list, a dict, a set or an instance is changed in place."""
+    kind = type(value)
+    if kind is dict:
+        return [*map(id, value), *map(id, value.values())] if len(value) <= _MOST_PARTS else None  # type: ignore
+    if kind in (list, tuple, set, frozenset):
+        return [*map(id, value)] if len(value) <= _MOST_PARTS else None  # type: ignore
+    if kind in _KEPT or issubclass(kind, type):
+        return None
+    try:
+        attributes = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+    return _parts(attributes) if type(attributes) is dict else None
+
+
+def _trace(value: object) -> object:
+    """The object itself or a `_Trace`; None: it could not be told from another one later."""
+    kind = type(value)
+    if kind in _KEPT or issubclass(kind, type) or (kind in (str, bytes) and len(value) < 4096):  # type: ignore
+        return value
+    if kind in (list, tuple, set, frozenset, dict):
+        # The number may be another one's later, but not with the same parts.
+        parts = _parts(value)
+        return None if parts is None else _Trace(id(value), parts)
+    try:
+        return _Trace(ref(value), _parts(value))
+    except TypeError:
+        return None
+
+
+def _fits(trace: object, value: object) -> bool:
+    return trace.fits(value) if type(trace) is _Trace else trace is value
+
+
+_pid = os.getpid()
+_epoch = 0
+#: For each process that this one comes from: how often it had noted when that fork was made.
+_lineage: dict[int, int] = {}
+_noted: dict[str, tuple[object, Mark]] = {}
+#: Of a worker, and of a child that is not forked: what each name referred to at its beginning.
+_first: dict[str, tuple[object, object]] | None = None
+#: Of a child that imported its main module: what it got by that.
+_imported: frozenset[str] | None = None
+_homes: list[tuple[ModuleType, dict[str, Any]]] = []
+
+
+def _main() -> ModuleType:
+    return sys.modules["__main__"]
+
+
+def home() -> dict[str, Any]:
+    """The global variables of the main module's functions."""
+    main = _main()
+    if main.__name__ != "__mp_main__":
+        return main.__dict__
+    # What a child imports as its main module is a copy of the module in which that ran: the functions have the latter.
+    for module, names in _homes:
+        if module is main:
+            return names
+    names = main.__dict__
+    for value in [*names.values()]:
+        if type(value) is FunctionType and value.__globals__.get("__name__") == "__mp_main__":
+            names = value.__globals__
+            break
+    _homes[:] = [(main, names)]
+    return names
+
+
+def _look_who_i_am() -> None:
+    """A fork of any kind makes another process of this one."""
+    global _pid
+    me = os.getpid()
+    if me != _pid:
+        _lineage[_pid] = _epoch
+        _pid = me
+
+
+def note() -> None:
+    """To be called before a fork: notes what each name refers to."""
+    global _epoch
+    _look_who_i_am()
+    new = _pid, _epoch + 1
+    names = home().copy()
+    for name, value in names.items():
+        noted = _noted.get(name)
+        if noted is None or not _fits(noted[0], value):
+            trace = _trace(value)
+            if trace is not None or value is None:
+                _noted[name] = trace, new
+            elif noted is not None:
+                del _noted[name]
+    if len(_noted) > len(names):
+        for name in _noted.keys() - names.keys():
+            del _noted[name]
+    _epoch += 1
+
+
+def begin() -> None:
+    """To be called in a child before it runs code of the program: from now on it knows what it changed."""
+    global _first, _imported
+    if _imported is None and _main().__name__ == "__mp_main__":
+        _imported = frozenset(home().copy())
+    _first = {name: (value, _parts(value)) for name, value in home().copy().items()}
+
+
+def mark(name: str) -> Mark | None:
+    """Since when the name has referred to what it does now; None: since later than the last fork."""
+    noted = _noted.get(name)
+    return noted[1] if noted is not None and _fits(noted[0], home().get(name, _ABSENT)) else None
+
+
+def is_known(mark: Mark | None) -> bool:
+    """Whether this process came to be when the name with this mark referred to what it does in the sender."""
+    if mark is None:
+        return False
+    _look_who_i_am()
+    pid, since = mark
+    return since <= (_epoch if pid == _pid else _lineage.get(pid, 0))
+
+
+def is_ancestor(pid: int) -> bool:
+    """Whether this process is that one, or comes from it."""
+    from kettle.multiprocessing.process import parent_process
+
+    _look_who_i_am()
+    if pid == _pid or pid in _lineage:
+        return True
+    parent = parent_process()
+    return parent is not None and parent.pid == pid
+
+
+def find(path: tuple[str, ...], mark: Mark | None) -> Any:
+    """What is meant by a function or class of this name of the sender's main module, if it is here; or None."""
+    main = _main()
+    # By name, as the standard pickler does it, where both imported it.
+    is_imported = main.__name__ == "__mp_main__" and (_imported is None or path[0] in _imported)
+    if not is_known(mark) and not is_imported:
+        return None
+    found: Any = main
+    for name in path:
+        found = getattr(found, "__dict__", {}).get(name)
+    return found
+
+
+def _has_changed(name: str, value: object) -> bool:
+    """Whether this process gave the name its value, or changed that."""
+    if _first is not None:
+        before = _first.get(name)
+        return before is None or before[0] is not value or before[1] != _parts(value)
+    noted = _noted.get(name)
+    return noted is not None and not _fits(noted[0], value)
+
+
+def settle(name: str, value: object, mark: Mark | None) -> None:
+    """A function of an ancestor's main module arrived, for which `name` refers to `value` there. Unless it does here
+    as it was at this process's beginning there, or this process changed it, it now does here too."""
+    names = home()
+    mine = names.get(name, _ABSENT)
+    if mine is value or (mine is not _ABSENT and (is_known(mark) or _has_changed(name, mine))):
+        return
+    names[name] = value
+    main = _main().__dict__
+    if main is not names:
+        main[name] = value
+    _noted.pop(name, None)
+    if _first is not None:
+        _first[name] = value, _parts(value)
