@@ -16,7 +16,7 @@ from kettle._session import native
 
 def _start_command(command: str) -> str:
     """The server's start command with nothing of the program's to import; the list of that is its first list."""
-    names = re.findall(r"kettle\.multiprocessing\.(?:_server|popen_forkserver|_hears_interrupts)", command)
+    names = re.findall(r"kettle\.multiprocessing\.(?:_server|popen_forkserver|_hears_\w+)", command)
     command = re.sub(r"(?<=main\()(\d+, \d+, )\[.*?\]", lambda found: found[1] + repr(names), command, count=1)
     # From 3.14 on it is told a key through a pipe, which it has read by now.
     return re.sub(r"(?<='authkey_r': )\d+", lambda _: str(_told_again()), command)

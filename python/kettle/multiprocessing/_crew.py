@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Hooks"]
 
+# In seconds: so long it may take until it is known how a worker ended that has ended.
+_REPORT_TIME = 0.5
+
 
 class _End:
     """How a worker ended."""
@@ -61,17 +64,20 @@ class Hooks(CommonHooks):
         self.processes: dict[int, BaseProcess] = {}
         self._traces: dict[int, int | None] = {}
         self._post_mortem = PostMortem()
+        self._is_told_how_workers_end = True
 
-    def start(self, seat: int, desk: native.PoolDesk) -> int:
-        """Starts a worker at `desk`; gives its process id."""
+    def start(self, seat: int, desk: native.PoolDesk) -> tuple[int, int]:
+        """Starts a worker at `desk`; gives its process id, and a descriptor that is readable once it has ended."""
         trace = _postmortem.new_trace()
         place = None if trace is None else (os.getpid(), trace)
         process = self._make_process(target=self.work, args=(desk, place, *self._work))
         process.name = f"{self._name}-{seat}" if self._name else process.name.replace("Process", "PoolWorker")
         process.daemon = True
+        # Results are waited for meanwhile, for a limited time perhaps.
+        process._waits_for_server = False
         try:
             process.start()
-            pid = process.pid
+            pid, sentinel = process.pid, process.sentinel
             assert pid is not None
         except BaseException:
             if getattr(process, "_popen", None) is not None:  # an interrupt came when it had started
@@ -81,7 +87,14 @@ class Hooks(CommonHooks):
             raise
         self.processes[seat] = process
         self._traces[seat] = trace
-        return pid
+        return pid, sentinel
+
+    def discard(self, seat: int) -> None:
+        """Ends a worker that cannot be watched."""
+        _postmortem.close_trace(self._traces.pop(seat, None))
+        process = self.processes.pop(seat)
+        process.kill()
+        process.join()
 
     def ended(self, seat: int, pid: int, fate: str) -> _End:
         """The worker is gone: reaps it."""
@@ -90,8 +103,10 @@ class Hooks(CommonHooks):
         trace = _postmortem.read_trace(self._traces.pop(seat, None))
         exitcode = None
         if process is not None:
-            process.join()
+            # What the fork server does not report soon, because it was stopped, is not waited for once more.
+            process.join(_REPORT_TIME if self._is_told_how_workers_end else 0)
             exitcode = process.exitcode
+            self._is_told_how_workers_end = exitcode is not None
         return _End(pid, exitcode, fate, trace)
 
     def lost(

@@ -9,6 +9,7 @@ main module cannot be imported is ended by `os._exit` without a look at what tha
 from __future__ import annotations
 
 import errno
+import signal
 from multiprocessing import forkserver, reduction, util
 
 from kettle.multiprocessing import spawn
@@ -18,6 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from socket import socket
     from typing import Any
+
+#: What a child is to block, as the program does, and the server does not; see `_hears_children`.
+blocked_in_children: set[signal.Signals] = set()
 
 # Its main function looks these up in its own module, where it expects theirs.
 _server: Any = forkserver
@@ -32,6 +36,8 @@ def _recvfds(sock: socket, size: int) -> list[int]:
 
 
 def _main(fd: int, parent_sentinel: int) -> int:
+    if blocked_in_children:
+        signal.pthread_sigmask(signal.SIG_BLOCK, blocked_in_children)
     try:
         return spawn._main(fd, parent_sentinel)
     except BaseException:

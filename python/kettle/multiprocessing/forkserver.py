@@ -34,14 +34,16 @@ _AFTER = [
     "kettle.multiprocessing.synchronize",
     "kettle.multiprocessing._after_preload",
 ]
-_LAST = ["kettle.multiprocessing._hears_interrupts"]
+_HEARS_INTERRUPTS = "kettle.multiprocessing._hears_interrupts"
+_HEARS_CHILDREN = "kettle.multiprocessing._hears_children"
 _VARIABLE = "KETTLE_FORKSERVER"  # read by `_preload`, which is for the server alone
 _forkserver: Any = _standard._forkserver
 start_safely(_standard)
 _tie = Tie()
 _channel = _unnamed.Channel(lambda fd: _descriptors.keep(fd, "server"))
 _unnamed.put_into(_standard, _channel)
-_starting = threading.Lock()
+_starting = threading.RLock()  # reentrant: a signal handler may start a process
+_forkserver._lock = threading.RLock()  # as well
 os.register_at_fork(after_in_child=_starting._at_fork_reinit)  # type: ignore[attr-defined]
 
 
@@ -63,7 +65,9 @@ def ensure_running() -> None:
         forget_lost_tracker()
         resource_tracker.ensure_running()  # as the server would; when it starts, it leaves Ctrl-C unblocked
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        last = [] if signal.SIGINT in mask else _LAST
+        last = [] if signal.SIGINT in mask else [_HEARS_INTERRUPTS]
+        if signal.SIGCHLD in mask:
+            last.append(_HEARS_CHILDREN)
         try:
             with _told_to_new_interpreters() as told:
                 # A server that is not told what `multiprocessing` means here must leave the program to its children.
@@ -92,6 +96,15 @@ def _is_running() -> bool:
         # It is the server of the process that this one was forked from.
         os.close(_forkserver._forkserver_alive_fd)
         _forget()
+        return False
+
+
+def is_stopped() -> bool:
+    """Whether the server was stopped, by SIGSTOP say."""
+    try:
+        with open(f"/proc/{_forkserver._forkserver_pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except OSError:
         return False
 
 

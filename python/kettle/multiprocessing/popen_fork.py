@@ -7,6 +7,7 @@ nobody waiting.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import os
 import signal
@@ -43,7 +44,8 @@ class Popen(_standard.Popen):
     def __init__(self, process_obj: Any) -> None:
         _require_pidfd()
         self._owner = os.getpid()
-        self._reaping = threading.Lock()
+        # Reentrant: a signal handler may ask how the process is while its own thread reaps it.
+        self._reaping = threading.RLock()
         self._ticket: int | None = None
         self._pidfd: native.Descriptor
         super().__init__(process_obj)
@@ -80,9 +82,13 @@ class Popen(_standard.Popen):
         """The child runs: watch it. `to_close` are descriptors to close when this object goes. If this fails there is
         no child any more, and nothing has been closed."""
         try:
-            self._pidfd = _descriptors.keep(self._watch(), "child")
-            if self._ticket is not None:
-                native.child_started(self._ticket, self.pid)
+            try:
+                self._pidfd = _descriptors.keep(self._watch(), "child")
+            except ProcessLookupError:
+                self._is_over_already()
+            else:
+                if self._ticket is not None:
+                    native.child_started(self._ticket, self.pid)
             self._kept = [*to_close, self._pidfd]
             self.finalizer = util.Finalize(self, _descriptors.close_all, (self._kept,))
         except BaseException:
@@ -95,21 +101,36 @@ class Popen(_standard.Popen):
         """A descriptor that is readable once the child has ended."""
         return os.pidfd_open(self.pid)
 
+    def _is_over_already(self) -> None:
+        """The child has ended, and something else reaped it: SIGCHLD is ignored, or a handler or another thread waits
+        for any child. It did what it was to do, and how it ended will never be known."""
+        self._pidfd = _descriptors.keep(_end_of_pipe(), "child")
+        self.returncode = UNKNOWN_STATUS
+        self._gone()
+
     def _watch_again(self) -> None:
         """The program closed the descriptor: another one, if the number is still that of the process."""
+        if self._is_unreaped():
+            self._replace(os.pidfd_open(self.pid))
+
+    def _is_unreaped(self) -> bool:
+        """Whether the number is still that of the child."""
         try:
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
-            return  # somebody else reaped it
-        self._replace(os.pidfd_open(self.pid))
+            return False
+        return True
 
     def _replace(self, pidfd: int) -> None:
         self._pidfd = _descriptors.keep(pidfd, "child")
         self._kept.append(self._pidfd)
 
     def _discard(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        """Ends a child that cannot be watched."""
+        if self._is_unreaped():
+            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):  # something else reaps it
+                os.waitpid(self.pid, 0)
 
     def _gone(self) -> None:
         if self._ticket is not None:
@@ -125,28 +146,40 @@ class Popen(_standard.Popen):
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.returncode is None and self._owner == os.getpid():
             if not native.wait_any((), (self.sentinel,), timeout)[1]:
-                return self.returncode
-            if self._pidfd.is_ours():
-                return self._ended()
-            # The program closed it meanwhile: what is ready is another file that has the number now.
+                break
             timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if self._pidfd.is_ours():
+                if self._is_told(timeout):
+                    self._ended()
+                break
+            # The program closed it meanwhile: what is ready is another file that has the number now.
         return self.returncode
 
-    def _ended(self) -> int:
-        """The process has ended: its exit code."""
+    def _is_told(self, timeout: float | None) -> bool:
+        """Of a process that has ended: waits until it can be learned how. False if that takes more than `timeout`
+        seconds."""
+        return True
+
+    def _ended(self) -> None:
+        """The process has ended."""
         with self._reaping:
             if self.returncode is None:
-                self.returncode = self._reap()
+                self._reap()
                 self._gone()
-            return self.returncode
 
-    def _reap(self) -> int:
-        """The exit code of the child, which has ended."""
+    def _reap(self) -> None:
+        """Sets the exit code of the child, which has ended, and reaps it. In this order: a signal handler that asks in
+        between finds the one, or can still do the other."""
         try:
-            status = os.waitpid(self.pid, 0)[1]
+            ended = os.waitid(os.P_PIDFD, self._pidfd.fileno(), os.WEXITED | os.WNOWAIT)
+            assert ended is not None
         except ChildProcessError:
-            return UNKNOWN_STATUS
-        return os.waitstatus_to_exitcode(status)
+            if self.returncode is None:
+                self.returncode = UNKNOWN_STATUS
+            return
+        self.returncode = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, self._pidfd.fileno(), os.WEXITED)
 
     def _send_signal(self, sig: int) -> None:
         if self.returncode is None and self._owner == os.getpid():
@@ -154,6 +187,13 @@ class Popen(_standard.Popen):
                 signal.pidfd_send_signal(self.sentinel, sig)
             except ProcessLookupError:
                 pass
+
+
+def _end_of_pipe() -> int:
+    """A descriptor that is readable for ever."""
+    reader, writer = os.pipe()
+    os.close(writer)
+    return reader
 
 
 def _run_child(process_obj: Any, life: native.Descriptor, mask: set[Any], alone: bool) -> NoReturn:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
+import time
 from collections.abc import Collection
 from multiprocessing import forkserver as _standard
 
 from kettle._session import native
 from kettle.multiprocessing import _descriptors, forkserver, popen_fork, popen_spawn_posix
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["Popen"]
+
+
+# No exit code.
+_NO_REPORT = _standard.SIGNED_STRUCT.pack(-(2**63))
+_LOOK = 0.2  # seconds
+
+
+def _check_server(is_stopped: bool) -> None:
+    if is_stopped:
+        raise OSError("the fork server is stopped and starts no process: let it go on, with SIGCONT")
 
 
 class _DupFd:
@@ -36,18 +52,27 @@ class Popen(popen_spawn_posix.Popen):
     method = "forkserver"
     DupFd = _DupFd
 
+    def __init__(self, process_obj: Any) -> None:
+        self._is_patient = process_obj._waits_for_server
+        self._report = bytearray(_NO_REPORT)
+        super().__init__(process_obj)
+
     def duplicate_for_child(self, fd: int) -> int:
         """What `DupFd` needs to find `fd` in the child."""
         self._fds.append(fd)
         return len(self._fds) - 1
 
     def _start(self, mask: Collection[int]) -> native.Descriptor:
+        if not self._is_patient and forkserver.is_stopped():
+            time.sleep(_LOOK)  # it may be about to go on, with this process
+            _check_server(forkserver.is_stopped())
         status, data = forkserver.connect_to_new_process(self._fds)
         to_child = native.Descriptor(data, "start", private=False)
         self._status = _descriptors.keep(status, "report")
         try:
             # The server may have much to import first: this wait can be interrupted.
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            self._wait_for_server(status)
             self.pid = _standard.read_signed(status)
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         except BaseException:
@@ -55,6 +80,14 @@ class Popen(popen_spawn_posix.Popen):
             self._status.close()
             raise
         return to_child
+
+    def _wait_for_server(self, status: int) -> None:
+        """Waits until the server has forked the child, or has ended."""
+        was_stopped = False
+        while not native.wait_any((), (status,), None if self._is_patient else _LOOK)[1]:
+            is_stopped = forkserver.is_stopped()
+            _check_server(was_stopped and is_stopped)
+            was_stopped = is_stopped
 
     def _started(self, *to_close: native.Descriptor) -> None:
         try:
@@ -98,10 +131,16 @@ class Popen(popen_spawn_posix.Popen):
                 raise
 
     def _discard(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        # It was told nothing, and leaves when the pipe for that is closed. Its number may be another's by now.
+        pass
 
-    def _reap(self) -> int:
-        try:
-            return int(_standard.read_signed(self._status.fileno()))
-        except (OSError, EOFError):
-            return popen_fork.UNKNOWN_STATUS
+    def _is_told(self, timeout: float | None) -> bool:
+        # The server may be stopped, say.
+        return not self._status.is_ours() or bool(native.wait_any((), (self._status.fileno(),), timeout)[1])
+
+    def _reap(self) -> None:
+        # In one call that keeps what it reads: a signal handler that comes after it, and asks, finds it here.
+        with contextlib.suppress(OSError):
+            os.readv(self._status.fileno(), [self._report])
+        known = self._report != _NO_REPORT
+        self.returncode = _standard.SIGNED_STRUCT.unpack(self._report)[0] if known else popen_fork.UNKNOWN_STATUS

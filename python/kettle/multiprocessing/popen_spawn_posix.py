@@ -12,7 +12,7 @@ import pickle
 import signal
 from collections.abc import Callable, Collection
 from multiprocessing import resource_tracker, util
-from multiprocessing.context import set_spawning_popen
+from multiprocessing.context import get_spawning_popen, set_spawning_popen
 from multiprocessing.reduction import ForkingPickler
 
 from kettle import _session
@@ -77,6 +77,8 @@ class Popen(popen_fork.Popen):
         """What the child reads: its introduction, then the process object. Handles in there are granted to it."""
         ticket = self._ticket = native.reserve_child()
         previous = native.sending_to(ticket)
+        # A signal handler may start another one meanwhile.
+        outer = get_spawning_popen()
         set_spawning_popen(self)  # type: ignore[arg-type]
         try:
             introduction = spawn.Introduction(process_obj._name, life, ticket, process_obj._outlive_parent)
@@ -90,7 +92,7 @@ class Popen(popen_fork.Popen):
                 refused = error.__context__ if isinstance(error, ImportError) else error
                 _unpicklable.raise_explained(refused if isinstance(refused, Exception) else error, process_obj)
         finally:
-            set_spawning_popen(None)
+            set_spawning_popen(outer)
             native.sending_to(previous)
 
     def _unreserve(self) -> None:

@@ -63,6 +63,7 @@ class BaseProcess(_standard.BaseProcess):
     """
 
     _outlive_parent = False
+    _waits_for_server = True  # also if the fork server was stopped, until it goes on
     _signal_mask: Collection[int] | None = None  # in a forked child: what `run` is to begin with
 
     def __init__(

@@ -14,13 +14,13 @@ use super::descriptor::KnownFd;
 use super::process;
 use super::socket::{self, Watch};
 
-/// A process that this one started and that nobody has reaped before.
+/// A process that this one started.
 ///
 /// Dropping it does nothing to the process; who wants no zombie calls [`try_reap`](Self::try_reap) first.
 #[derive(Debug)]
 pub struct Child {
     pid: u32,
-    /// A pidfd.
+    /// A pidfd; of one that was over and reaped before it could be watched, the end of a pipe without writers.
     fd: KnownFd,
     /// Somebody looked, and it was not ours any more.
     is_lost: AtomicBool,
@@ -65,12 +65,16 @@ impl Child {
         })?;
         match process::open(pid as u32) {
             Ok(fd) => Ok(Self::new(pid as u32, fd)),
+            // Over, and reaped: this process ignores SIGCHLD, or another thread waits for any child.
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(Self::new(pid as u32, pipe()?.0)),
             Err(e) => {
-                // Not to be watched, so not to be left running. It is our child and not reaped: the number is its.
-                // SAFETY: integers, and a null pointer where the status is not wanted.
-                unsafe {
-                    libc::kill(pid, libc::SIGKILL);
-                    libc::waitpid(pid, ptr::null_mut(), 0);
+                // Not to be watched, so not to be left running.
+                if is_unreaped(pid as u32) {
+                    // SAFETY: integers, and a null pointer where the status is not wanted.
+                    unsafe {
+                        libc::kill(pid, libc::SIGKILL);
+                        libc::waitpid(pid, ptr::null_mut(), 0);
+                    }
                 }
                 Err(e)
             }
@@ -84,6 +88,22 @@ impl Child {
     /// When there is no such process, or no descriptor left.
     pub fn adopt(pid: u32) -> io::Result<Self> {
         Ok(Self::new(pid, process::open(pid)?))
+    }
+
+    /// A process that was started by other means and is watched by whoever started it, through `fd`: a pidfd or, of one
+    /// that was over and reaped before it could be watched, a descriptor that is readable. So it does not matter whether
+    /// its number belongs to another process by now.
+    ///
+    /// # Errors
+    /// When `fd` is not open, or no descriptor is left.
+    pub fn watched_through(pid: u32, fd: RawFd) -> io::Result<Self> {
+        // SAFETY: integers only.
+        let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+        if copy < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: made just now, and nobody else knows it.
+        Ok(Self::new(pid, unsafe { OwnedFd::from_raw_fd(copy) }))
     }
 
     /// Its number.
@@ -122,19 +142,11 @@ impl Child {
     fn descriptor(&self) -> io::Result<Pidfd<'_>> {
         if self.is_watched() {
             Ok(Pidfd::Kept(self.fd.as_fd()))
-        } else if self.is_unreaped() {
+        } else if is_unreaped(self.pid) {
             process::open(self.pid).map(Pidfd::Fresh)
         } else {
             Err(self.fd.lost().into())
         }
-    }
-
-    fn is_unreaped(&self) -> bool {
-        // SAFETY: siginfo_t is plain old data, for which all zeroes is a valid value.
-        let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        // SAFETY: `info` is a valid place for one siginfo_t.
-        unsafe { libc::waitid(libc::P_PID, self.pid as libc::id_t, &mut info, flags) == 0 }
     }
 
     /// Sends it a signal; nothing if it has ended. The signal cannot reach another process that got its number.
@@ -150,7 +162,8 @@ impl Child {
             return Ok(());
         }
         match io::Error::last_os_error() {
-            e if e.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            // EBADF: it was over before it could be watched, so this is no pidfd.
+            e if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::EBADF)) => Ok(()),
             e => Err(e),
         }
     }
@@ -158,7 +171,7 @@ impl Child {
     /// If it has ended: how, as `wait` would tell; and it is no zombie any more. To be called until it gives something.
     ///
     /// # Errors
-    /// When somebody else reaped it, or this process ignores `SIGCHLD`: then nobody knows how it ended.
+    /// When something else reaped it, or this process ignores `SIGCHLD`: then nobody knows how it ended.
     pub fn try_reap(&self) -> io::Result<Option<i32>> {
         // SAFETY: siginfo_t is plain old data, for which all zeroes is a valid value.
         let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
@@ -177,6 +190,15 @@ impl Child {
             _ => status,
         }))
     }
+}
+
+/// Whether it is a child of this process that nobody has reaped, so that the number is still its.
+fn is_unreaped(pid: u32) -> bool {
+    // SAFETY: siginfo_t is plain old data, for which all zeroes is a valid value.
+    let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is a valid place for one siginfo_t.
+    unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, flags) == 0 }
 }
 
 /// What watches a process: the descriptor that is kept, or one for the moment.

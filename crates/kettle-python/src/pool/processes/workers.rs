@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kettle::pool::engine::{Fate, SeatId};
+use kettle_core::sys::child::Child;
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -63,15 +64,20 @@ impl Processes {
             };
             let (seat, desk) = opened.map_err(errors::out_of_memory)?;
             let started = self.ledger.call(py, intern!(py, "start"), (seat.to_bits(), Desk(desk)));
-            let pid = started.and_then(|pid| pid.extract::<u32>());
-            let occupied = match pid {
-                Ok(pid) => lock(py, &self.supervisor).occupy(seat, pid).map_err(PyErr::from),
+            let child = started.and_then(|started| {
+                let (pid, sentinel) = started.extract::<(u32, i32)>()?;
+                Child::watched_through(pid, sentinel).or_else(|e| {
+                    self.ledger.call(py, intern!(py, "discard"), (seat.to_bits(),))?;
+                    Err(e.into())
+                })
+            });
+            match child {
+                Ok(child) => lock(py, &self.supervisor).occupy(seat, child),
                 Err(e) => {
                     lock(py, &self.supervisor).abandon(seat);
-                    Err(e)
+                    return Err(e);
                 }
-            };
-            occupied?;
+            }
         }
     }
 

@@ -121,18 +121,9 @@ impl<W: Clone> Supervisor<W> {
         Ok((id, desk))
     }
 
-    /// The worker of this seat was started, and is the process `pid`, which nobody has reaped.
-    ///
-    /// # Errors
-    /// When it cannot be watched. The seat is given up then, and the process is the caller's to end.
-    pub fn occupy(&mut self, id: SeatId, pid: u32) -> io::Result<()> {
-        let child = match Child::adopt(pid) {
-            Ok(child) => Arc::new(child),
-            Err(e) => {
-                self.abandon(id);
-                return Err(e);
-            }
-        };
+    /// The worker of this seat was started. A `child` that has ended is found by the next [`sweep`](Self::sweep).
+    pub fn occupy(&mut self, id: SeatId, child: Child) {
+        let child = Arc::new(child);
         if let Some(seat) = self.seat(id) {
             seat.child = Some(child);
             match seat.phase {
@@ -146,7 +137,6 @@ impl<W: Clone> Supervisor<W> {
         self.renew_watch();
         // Somebody may sleep who does not know of it.
         self.watch.kick();
-        Ok(())
     }
 
     /// The worker of this seat could not be started.
@@ -350,6 +340,11 @@ impl<W: Clone> Supervisor<W> {
     /// Whether no worker is left, not even one that is about to go.
     pub fn is_deserted(&self) -> bool {
         self.seats.is_empty()
+    }
+
+    /// The same, but for so many that are about to be started.
+    pub fn is_deserted_but_for(&self, starts: usize) -> bool {
+        self.seats.len() <= starts && self.seats.iter().all(|seat| seat.child.is_none())
     }
 
     /// Whether a worker was told to end and has not ended: somebody must see to it.

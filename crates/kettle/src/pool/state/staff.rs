@@ -9,6 +9,7 @@ use std::time::Duration;
 use kettle_core::arena::Block;
 use kettle_core::damage;
 use kettle_core::queue::Taken;
+use kettle_core::sys::child::Child;
 use kettle_core::sys::futex::Scope;
 use kettle_core::wait::Deadline;
 
@@ -148,15 +149,16 @@ impl State {
 
     /// The process of a worker was started.
     pub(in crate::pool) fn employ(&mut self, seat: SeatId, process: Process) {
-        match self.supervisor.occupy(seat, process.pid()) {
-            Ok(()) => {
+        match Child::adopt(process.pid()) {
+            Ok(child) => {
+                self.supervisor.occupy(seat, child);
                 self.refusals = 0;
                 self.crew.insert(seat, process);
             }
             Err(e) => {
                 // Not to be watched, so not to be left running.
                 let _ = process.kill();
-                self.could_not_start(&e.to_string());
+                self.do_without(seat, &e.to_string());
             }
         }
     }
