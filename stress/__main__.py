@@ -1,5 +1,5 @@
 """Thousands of kills at random instants, over all start methods, then the census; deadlocks, planted and not;
-ten million mutated messages; and stray writes into the shared memory.
+ten million mutated messages; signal handlers that wait; and stray writes into the shared memory.
 
     python -m stress                         everything: 10,000 kills around queues and locks, 1,000 in pools; deadlocks
     python -m stress pool                    only this part
@@ -17,7 +17,7 @@ import sys
 
 from tests.death import leftovers
 
-from . import deadlocks, fairness, messages, pool, primitives, stray_writes
+from . import deadlocks, fairness, messages, pool, primitives, signals, stray_writes
 
 PARTS = {
     "primitives": primitives.main,
@@ -25,6 +25,7 @@ PARTS = {
     "deadlocks": deadlocks.main,
     "fairness": fairness.main,
     "messages": messages.main,
+    "signals": signals.main,
     "stray_writes": stray_writes.main,
 }
 

@@ -149,7 +149,7 @@ def _is_out_of_breath() -> bool:
 
 
 _hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()
-_changing = threading.Lock()  # each thread may have a loop
+_changing = threading.RLock()  # each thread may have a loop, and a signal handler or a finalizer may run another
 os.register_at_fork(after_in_child=_hubs.clear)
 os.register_at_fork(after_in_child=_changing._at_fork_reinit)  # type: ignore[attr-defined]
 

@@ -93,7 +93,7 @@ class _Callbacks:
         #: Of the thread.
         self.daemon: bool | None = True
         self._queue: queue.SimpleQueue[tuple[Callable[[Any], object], Any, Any] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: a signal handler may wait for callbacks
         self._thread: threading.Thread | None = None
         self._has_ended = False
 

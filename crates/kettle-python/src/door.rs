@@ -61,6 +61,22 @@ pub(crate) fn wait_outside_in_slices<T: Send>(
     }
 }
 
+/// Runs `wait` with other threads let run. On the main thread it ends as `Interrupted` where others would look for
+/// signals: for a caller that has to let go of something before a handler may run, which it then sees to by itself.
+pub(crate) fn wait_outside_until_signal<T: Send>(
+    py: Python<'_>,
+    deadline: Deadline,
+    wait: impl FnOnce(&Patience<'_>) -> T + Send,
+) -> T {
+    py.detach(|| {
+        let patience = Patience::until(deadline);
+        match is_main_thread() {
+            true => wait(&patience.interrupted_by(SIGNAL_SLICE, &|| true)),
+            false => wait(&patience),
+        }
+    })
+}
+
 thread_local! {
     /// Whether this is the main thread, once that was asked.
     static IS_MAIN: Cell<Option<bool>> = const { Cell::new(None) };

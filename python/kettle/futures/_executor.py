@@ -78,7 +78,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         self._max_tasks_per_child = max_tasks_per_child
         self._memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)
         self._hooks = Hooks(mp_context.Process, initializer, tuple(initargs))
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()  # reentrant: a signal handler may submit, or shut down
         self._crew: native.PoolCrew | None = None
         self._grows = not self._forks
         self._shutdown_thread = False
@@ -158,8 +158,8 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         if cancel_futures:
             crew.withdraw_all()
         crew.close()
-        if wait:
-            crew.join()
+        # False: a signal handler came while this thread was starting a worker, which leaves when it is there.
+        if wait and crew.join():
             self._hooks.join_callbacks()
             thread = self._executor_manager_thread
             if thread is not None and thread is not threading.current_thread():

@@ -374,7 +374,9 @@ class Pool(_standard.Pool):
             raise ValueError("Pool is still running")
         if self._state not in (CLOSE, TERMINATE):
             raise ValueError("In unknown state")
-        self._crew.join()
+        if not self._crew.join():
+            # A signal handler came while this thread was starting a worker, which leaves when it is there.
+            return
         self._hooks.join_callbacks()
         if self._deputy is not None and threading.current_thread() is not self._deputy:
             self._deputy.join()

@@ -6,24 +6,37 @@
 //!     │                       ▲
 //!     └─ somebody does ─► follows (sleeps until it is done, or heir)
 //! ```
+//!
+//! A signal handler may wait for the very pool that its thread waits for, and may never return. So it runs while its
+//! thread neither leads nor stands in line as an heir: a leader steps aside for it, and a follower leaves the line. While
+//! it runs, whoever wants the lead takes it; where all others sleep, the deputy does so on its next patrol.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use kettle::pool::engine::Waiter;
+use kettle::pool::engine::{HeldLead, Waiter};
 use kettle_core::wait::{Deadline, Stopped};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 use super::Processes;
-use crate::door::wait_outside;
+use crate::door::{wait_outside, wait_outside_until_signal};
 use crate::pool::ledger::lock;
 
 /// How often it is looked whether idle workers still live.
 const PATROL: Duration = Duration::from_millis(200);
 /// How soon it is looked again whether somebody is still inside a round, who has let go of the interpreter in it.
 const MEANWHILE: Duration = Duration::from_micros(200);
+
+/// Why a thread leads no more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Led {
+    Enough,
+    TimeIsOver,
+    /// Another thread leads, or did so, since it stepped aside.
+    WasTaken,
+}
 
 impl Processes {
     /// Waits until `waiter` is done, and leads meanwhile if nobody else does. False: the time is over.
@@ -34,40 +47,53 @@ impl Processes {
             }
             self.ledger.check_home()?;
             if self.is_inside_step() {
-                return Err(PyRuntimeError::new_err("a pool cannot be waited for by what it calls to send its tasks"));
+                return self.wait_inside_step(py, waiter, deadline);
             }
             if self.lead.take() {
-                let led = self.lead.held(|| self.is_busy(Some(py)));
-                let result = self.lead_until(py, &|| waiter.is_done(), deadline);
+                let mut led = self.lead.held(|| self.is_busy(Some(py)));
+                let result = self.lead_until(py, &mut led, &|| waiter.is_done(), deadline);
                 drop(led);
-                if !result? {
+                if result? == Led::TimeIsOver {
                     return Ok(waiter.is_done());
                 }
             } else {
                 let watch = self.watch(py);
-                let followed = wait_outside(py, deadline, |p| self.lead.follow(waiter, || watch.kick(), p))?;
-                if followed == Err(Stopped::TimedOut) {
-                    return Ok(waiter.is_done());
+                match wait_outside_until_signal(py, deadline, |p| self.lead.follow(waiter, || watch.kick(), p)) {
+                    Err(Stopped::TimedOut) => return Ok(waiter.is_done()),
+                    Err(_) => py.check_signals()?,
+                    Ok(()) => {}
                 }
             }
         }
     }
 
-    /// Leads until `enough`. False: the time is over.
-    fn lead_until(&self, py: Python<'_>, enough: &dyn Fn() -> bool, deadline: Deadline) -> PyResult<bool> {
+    /// Leads until `enough`, as long as the lead is ours.
+    fn lead_until<F: FnOnce() -> bool>(
+        &self,
+        py: Python<'_>,
+        led: &mut HeldLead<'_, F>,
+        enough: &dyn Fn() -> bool,
+        deadline: Deadline,
+    ) -> PyResult<Led> {
         let mut ask = false;
         loop {
-            py.check_signals()?;
+            led.step_aside(|| py.check_signals())?;
+            if !led.is_ours() {
+                return Ok(Led::WasTaken);
+            }
             let watch = self.watch(py);
             let kicks = watch.kicks();
-            let moved = self.round(py, ask)?;
-            if enough() {
-                return Ok(true);
+            let moved = self.round(py, ask);
+            let is_interrupt = moved.as_ref().is_err_and(|e| !e.is_instance_of::<PyException>(py));
+            if !is_interrupt && enough() {
+                // What went wrong with others, or that no worker can be started, is met by who needs them.
+                return Ok(Led::Enough);
             }
+            let moved = moved?;
             if moved == Some(true) {
                 ask = false;
                 if deadline.is_past() {
-                    return Ok(false);
+                    return Ok(Led::TimeIsOver);
                 }
                 continue;
             }
@@ -76,15 +102,16 @@ impl Processes {
                 Some(_) => lock(py, &self.supervisor).due(),
             };
             let watch = self.watch(py);
-            let slept = wait_outside(py, deadline, |p| match watch.spin(kicks) {
+            let slept = wait_outside_until_signal(py, deadline, |p| match watch.spin(kicks) {
                 true => Ok(false),
                 false => watch.sleep(kicks, due, p).map(|()| true),
-            })?;
+            });
             match slept {
                 Ok(slept) => ask = slept,
+                Err(Stopped::Interrupted) => ask = true,
                 Err(_) => {
                     self.round(py, true)?;
-                    return Ok(enough());
+                    return Ok(if enough() { Led::Enough } else { Led::TimeIsOver });
                 }
             }
         }
@@ -149,10 +176,10 @@ impl Processes {
                 Some(Some(())) => {}
             }
             let enough = || self.lead.is_wanted() || !self.is_busy(Some(py));
-            let held = self.lead.held(|| self.is_busy(Some(py)));
-            let led = self.lead_until(py, &enough, Deadline::NEVER);
-            drop(held);
-            if let Err(e) = led {
+            let mut led = self.lead.held(|| self.is_busy(Some(py)));
+            let result = self.lead_until(py, &mut led, &enough, Deadline::NEVER);
+            drop(led);
+            if let Err(e) = result {
                 // No worker could be started, say: nobody else would tell those who wait.
                 self.fail_all(py, e.into_value(py).into_any())?;
             }

@@ -1,7 +1,8 @@
 //! A crew of processes, as the parent has it: sends, receives and completes, for all threads that wait.
 //!
-//! Three locks, each held for moments with the interpreter attached and never while Python code can run: the
-//! supervisor's, the list of jobs that stand in line, and each job's own. A fourth, `step`, is held for a whole round.
+//! Four locks, each held for moments with the interpreter attached and never while Python code can run: the
+//! supervisor's, the desktop, the list of jobs that stand in line, and each job's own. A fifth, `step`, is held for a whole
+//! round.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -19,7 +20,7 @@ mod send;
 mod worker;
 mod workers;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub(crate) use worker::Worker;
 use super::crew::{Crew, CrewHandle};
 use super::job::Job;
 use super::ledger::{Ledger, lock};
-use round::Step;
+use round::{Desktop, Step};
 use workers::FalseStarts;
 
 /// What the supervisor calls a chunk: tasks of a job, from a number on.
@@ -53,6 +54,7 @@ pub(super) struct Processes {
     ledger: Ledger,
     supervisor: Mutex<Supervisor<Chunk>>,
     step: Mutex<Step>,
+    desktop: Mutex<Desktop>,
     /// Which thread is inside a round.
     stepping: AtomicU64,
     /// A thread panicked in a round.
@@ -60,6 +62,8 @@ pub(super) struct Processes {
     lead: Lead,
     dismissed: AtomicBool,
     false_starts: FalseStarts,
+    /// Workers that are about to be started.
+    starts: AtomicUsize,
     /// Workers may know the function of a map that is over.
     has_forgettable: AtomicBool,
     gone: Arc<Waiter>,
@@ -183,10 +187,6 @@ impl Processes {
                 supervisor.kill_all();
             }
         }
-        if self.is_inside_step() {
-            // Called by something that a round runs: the round goes on to see them off.
-            return ended;
-        }
         self.wait(py, &self.gone, Deadline::after(TERMINATE_WITHIN))?;
         ended
     }
@@ -216,11 +216,13 @@ impl PoolCrew {
             ledger: Ledger::new(hooks, me.clone()),
             supervisor: Mutex::new(supervisor),
             step: Mutex::new(Step::default()),
+            desktop: Mutex::default(),
             stepping: AtomicU64::new(0),
             lead: Lead::default(),
             has_panicked: AtomicBool::new(false),
             dismissed: AtomicBool::new(false),
             false_starts: FalseStarts::default(),
+            starts: AtomicUsize::new(0),
             has_forgettable: AtomicBool::new(false),
             gone: Arc::new(Waiter::default()),
         });

@@ -23,19 +23,15 @@ impl Processes {
     /// Collects what the workers report. Says whether anything was there.
     pub(super) fn receive(&self, py: Python<'_>, step: &mut Step, ask: bool) -> PyResult<bool> {
         lock(py, &self.supervisor).sweep(&mut step.post, ask);
-        let received = !step.post.events.is_empty();
-        let bytes = std::mem::take(&mut step.post.bytes);
-        let words = std::mem::take(&mut step.post.words);
-        let mut events = std::mem::take(&mut step.post.events);
+        self.take_in(py, &mut step.post);
+        let mut received = false;
         let mut result = Ok(());
-        for event in events.drain(..) {
+        while let Some((event, bodies)) = self.next_event(py, &mut step.post) {
+            received = true;
             // What one of them raises must not cost the others.
-            let outcome = self.handle(py, step, event, &bytes, &words);
+            let outcome = self.handle(py, step, event, &bodies.bytes, &bodies.words);
             result = result.and(outcome);
         }
-        step.post.bytes = bytes;
-        step.post.words = words;
-        step.post.events = events;
         if let Some(shortage) = step.post.shortage.take() {
             result = result.and(Err(errors::out_of_memory(shortage)));
         }
@@ -58,6 +54,7 @@ impl Processes {
                 if job.is_over() {
                     return Ok(());
                 }
+                let _in_hand = self.takes_in_hand(py, &job);
                 self.touch(py, step, &job);
                 self.ledger.counts.done.fetch_add(at.len() as u64, Ordering::Relaxed);
                 let complete = job.put_words(py, start + u64::from(from), &words[at]);
@@ -67,6 +64,7 @@ impl Processes {
                 if job.is_over() {
                     return Ok(());
                 }
+                let _in_hand = self.takes_in_hand(py, &job);
                 let index = start + u64::from(index);
                 if taken.tag == tasks::APART {
                     job.state(py).agenda.give_back_apart(Span { start: index, len: 1 });

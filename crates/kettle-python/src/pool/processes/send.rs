@@ -54,6 +54,7 @@ impl Processes {
     }
 
     fn send(&self, py: Python<'_>, seat: SeatId, job: &Arc<Job>, span: Span) -> PyResult<()> {
+        let _in_hand = self.takes_in_hand(py, job);
         let chunk = Chunk { job: Arc::clone(job), start: span.start };
         let sent = |load: Load<'_>| {
             let mut supervisor = lock(py, &self.supervisor);

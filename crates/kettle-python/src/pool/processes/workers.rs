@@ -63,7 +63,9 @@ impl Processes {
                 supervisor.open()
             };
             let (seat, desk) = opened.map_err(errors::out_of_memory)?;
+            self.starts.fetch_add(1, Ordering::SeqCst);
             let started = self.ledger.call(py, intern!(py, "start"), (seat.to_bits(), Desk(desk)));
+            self.starts.fetch_sub(1, Ordering::SeqCst);
             let child = started.and_then(|started| {
                 let (pid, sentinel) = started.extract::<(u32, i32)>()?;
                 Child::watched_through(pid, sentinel).or_else(|e| {
@@ -91,6 +93,7 @@ impl Processes {
         false_start: Option<Start>,
         victim: Option<(Chunk, u32)>,
     ) -> PyResult<()> {
+        let _in_hand = victim.as_ref().map(|(chunk, _)| self.takes_in_hand(py, &chunk.job));
         // It reaps the process and says how it ended.
         let end = self.ledger.call(py, intern!(py, "ended"), (seat.to_bits(), pid, fate_name(fate)))?;
         let counts = fate == Fate::Died && !self.ledger.is_terminated();

@@ -7,6 +7,9 @@
 //!     └────────────► the deputy leads ────────────┘  as soon as a waiter wants to
 //! ```
 //!
+//! A leader *steps aside* while it runs code of the program, a signal handler say, which may take for ever or wait for
+//! something that needs a leader. It stays the leader unless the lead is taken meanwhile, by whoever wants it.
+//!
 //! So a thread that waits for an answer takes it out of shared memory itself: no other thread has to be woken, to get
 //! hold of an interpreter and to wake the first one in turn. The *deputy* is a thread for the times when work is
 //! outstanding and nobody waits.
@@ -18,10 +21,17 @@ use std::time::Duration;
 
 use kettle_core::wait::{Deadline, EventCount, Patience, Scope, Stopped, spin_until};
 
+/// Nobody leads.
+const FREE: u32 = 0;
+/// A thread leads, but has stepped aside: the lead can be taken as if nobody had it.
+const ASIDE: u32 = 1;
+/// A thread leads.
+const LED: u32 = 2;
+
 /// The right to lead, and who would like to have it.
 #[derive(Debug, Default)]
 pub struct Lead {
-    taken: AtomicBool,
+    state: AtomicU32,
     /// How many waiters there are, the leader not counted.
     waiting: AtomicUsize,
     heirs: Mutex<VecDeque<Arc<Waiter>>>,
@@ -71,11 +81,48 @@ impl Waiter {
     }
 }
 
+/// The lead, of the thread that has it.
+#[derive(Debug)]
+pub struct HeldLead<'l, F: FnOnce() -> bool> {
+    lead: &'l Lead,
+    /// Whether there is work that somebody must lead for.
+    outstanding: Option<F>,
+    is_ours: bool,
+}
+
+impl<F: FnOnce() -> bool> HeldLead<'_, F> {
+    /// Runs `aside`, during which the lead can be taken by others, or by `aside` itself. Whoever calls this must look
+    /// afterwards whether it [`is_ours`](Self::is_ours) still.
+    pub fn step_aside<T>(&mut self, aside: impl FnOnce() -> T) -> T {
+        if !self.is_ours {
+            return aside();
+        }
+        self.is_ours = false;
+        self.lead.state.store(ASIDE, Ordering::SeqCst);
+        let result = aside();
+        self.is_ours = self.lead.state.compare_exchange(ASIDE, LED, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        result
+    }
+
+    /// Whether the lead was not taken while the caller had stepped aside.
+    pub fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+}
+
+impl<F: FnOnce() -> bool> Drop for HeldLead<'_, F> {
+    fn drop(&mut self) {
+        if let Some(outstanding) = self.outstanding.take().filter(|_| self.is_ours) {
+            self.lead.let_go(outstanding);
+        }
+    }
+}
+
 impl Lead {
     /// Takes the lead, unless somebody has it.
     #[must_use]
     pub fn take(&self) -> bool {
-        let taken = !self.taken.swap(true, Ordering::SeqCst);
+        let taken = self.state.swap(LED, Ordering::SeqCst) != LED;
         if taken {
             self.turns.fetch_add(1, Ordering::SeqCst);
         }
@@ -84,20 +131,12 @@ impl Lead {
 
     /// Whether somebody leads.
     pub fn is_taken(&self) -> bool {
-        self.taken.load(Ordering::SeqCst)
+        self.state.load(Ordering::SeqCst) == LED
     }
 
-    /// Gives the lead, which the caller has, up when the result is dropped: also if the caller panics meanwhile.
-    pub fn held(&self, outstanding: impl FnOnce() -> bool) -> impl Drop {
-        struct Held<'l, F: FnOnce() -> bool>(&'l Lead, Option<F>);
-        impl<F: FnOnce() -> bool> Drop for Held<'_, F> {
-            fn drop(&mut self) {
-                if let Some(outstanding) = self.1.take() {
-                    self.0.let_go(outstanding);
-                }
-            }
-        }
-        Held(self, Some(outstanding))
+    /// The lead, which the caller has, to be given up when the result is dropped: also if the caller panics meanwhile.
+    pub fn held<F: FnOnce() -> bool>(&self, outstanding: F) -> HeldLead<'_, F> {
+        HeldLead { lead: self, outstanding: Some(outstanding), is_ours: true }
     }
 
     /// Gives the lead up. A waiter is woken to take it; if there is none and work is `outstanding`, the deputy.
@@ -105,7 +144,7 @@ impl Lead {
     /// `outstanding` is asked after nobody leads any more: whoever brings work after that finds no leader, and calls the
     /// deputy himself; so one of the two does.
     pub fn let_go(&self, outstanding: impl FnOnce() -> bool) {
-        self.taken.store(false, Ordering::SeqCst);
+        self.state.store(FREE, Ordering::SeqCst);
         self.pass_on(outstanding);
     }
 
@@ -263,6 +302,25 @@ mod tests {
                 self.lead.let_go(|| self.has_work());
             }
         }
+    }
+
+    #[test]
+    fn who_stepped_aside_leads_on_unless_the_lead_was_taken() {
+        let lead = Lead::default();
+        assert!(lead.take());
+        let mut held = lead.held(|| false);
+        held.step_aside(|| assert!(!lead.is_taken()));
+        assert!(held.is_ours() && lead.is_taken() && !lead.take());
+        // A signal handler that waits for something that needs a leader.
+        held.step_aside(|| {
+            assert!(lead.take());
+            drop(lead.held(|| false));
+        });
+        assert!(!held.is_ours() && !lead.is_taken());
+        // Another thread, which leads still.
+        assert!(lead.take());
+        drop(held);
+        assert!(lead.is_taken());
     }
 
     #[test]

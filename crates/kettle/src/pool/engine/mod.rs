@@ -24,7 +24,7 @@ mod worker;
 
 pub use agenda::{Agenda, Chunking, Span};
 pub use desk::Desk;
-pub use lead::{Lead, Waiter};
+pub use lead::{HeldLead, Lead, Waiter};
 pub use letters::{INLINE_MAX, Load};
 pub use post::{Event, Post};
 pub use seat::{Fate, SeatId};

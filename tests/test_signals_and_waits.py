@@ -1,0 +1,385 @@
+"""Signal handlers that wait for the very thing that their own thread waits for, or ask how it is: at each moment."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import CancelledError
+
+import pytest
+
+import kettle.multiprocessing as mp
+from kettle.futures import ProcessPoolExecutor
+from pool.support import square, until
+
+METHODS = ["fork", "spawn", "forkserver"]
+
+
+@pytest.fixture
+def on_signal():
+    """Has a handler run in the main thread, once, as soon as a condition holds; gives what the handler returned."""
+    before = signal.getsignal(signal.SIGUSR1)
+    threads = []
+
+    def on_signal(condition, handler):
+        results = []
+        signal.signal(signal.SIGUSR1, lambda *_: results.append(handler()))
+
+        def send():
+            until(condition)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        threads.append(threading.Thread(target=send))
+        threads[-1].start()
+        return results
+
+    yield on_signal
+    for thread in threads:
+        thread.join()
+    signal.signal(signal.SIGUSR1, before)
+
+
+def pass_gate(gate):
+    """Waits until the file is there."""
+    while not os.path.exists(gate):
+        time.sleep(0.001)
+    return gate
+
+
+def begin_and_pass_gate(gate):
+    open_gate(f"{gate}.begun")
+    return pass_gate(gate)
+
+
+def open_gate(gate):
+    open(gate, "w").close()
+
+
+POOL_WAITS = {
+    "map": lambda pool, gate: pool.map(pass_gate, [gate] * 4),
+    "starmap": lambda pool, gate: pool.starmap(pass_gate, [(gate,)] * 4),
+    "imap": lambda pool, gate: list(pool.imap(pass_gate, [gate] * 4)),
+    "imap_unordered": lambda pool, gate: list(pool.imap_unordered(pass_gate, [gate] * 4)),
+    "apply": lambda pool, gate: [pool.apply(pass_gate, (gate,))] * 4,
+    "get": lambda pool, gate: [pool.apply_async(pass_gate, (gate,)).get()] * 4,
+    "get with a limit": lambda pool, gate: [pool.apply_async(pass_gate, (gate,)).get(1000)] * 4,
+    "wait": lambda pool, gate: [pool.apply_async(pass_gate, (gate,)).wait()] and [gate] * 4,
+}
+
+
+@pytest.mark.parametrize("wait", POOL_WAITS)
+def test_a_handler_has_a_pool_do_something_that_its_thread_waits_for(tmp_path, on_signal, wait):
+    gate = str(tmp_path / "gate")
+
+    def handler():
+        answers = pool.apply(square, (3,)), pool.map(square, range(3)), list(pool.imap(square, [4]))
+        open_gate(gate)
+        return answers
+
+    with mp.get_context("fork").Pool(5) as pool:
+        answers = on_signal(lambda: pool.statistics().busy, handler)
+        assert POOL_WAITS[wait](pool, gate) == [gate] * 4
+    assert answers == [(9, [0, 1, 4], [16])]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("wait", [*POOL_WAITS, "join"])
+def test_a_handler_ends_the_pool_that_its_thread_waits_for(tmp_path, on_signal, wait, method):
+    gate = str(tmp_path / "gate")
+
+    def handler():
+        pool.terminate()
+        pool.join()
+        return pool.statistics().workers
+
+    pool = mp.get_context(method).Pool(2)
+    left = on_signal(lambda: pool.statistics().busy, handler)
+    if wait == "join":
+        pool.map_async(pass_gate, [gate] * 4)
+        pool.close()
+        pool.join()
+    elif wait == "wait":
+        POOL_WAITS[wait](pool, gate)
+    else:
+        with pytest.raises(CancelledError):
+            POOL_WAITS[wait](pool, gate)
+    assert left == [0]
+    pool.join()
+
+
+def test_a_handler_ends_a_pool_whose_with_statement_is_being_left(tmp_path, on_signal):
+    gate = str(tmp_path / "gate")
+    with mp.get_context("fork").Pool(2) as pool:
+        result = pool.map_async(pass_gate, [gate] * 4)
+        until(lambda: pool.statistics().busy)
+        on_signal(lambda: result.ready(), lambda: (pool.terminate(), pool.join()))
+    pool.join()
+
+
+EXECUTOR_WAITS = {
+    "result": lambda executor, gate: executor.submit(begin_and_pass_gate, gate).result(),
+    "map": lambda executor, gate: max(executor.map(begin_and_pass_gate, [gate] * 2)),
+    "exception": lambda executor, gate: executor.submit(begin_and_pass_gate, gate).exception() or gate,
+    "shutdown": lambda executor, gate: (executor.submit(begin_and_pass_gate, gate) and executor.shutdown()) or gate,
+}
+
+
+@pytest.mark.parametrize("wait", EXECUTOR_WAITS)
+def test_a_handler_submits_to_an_executor_that_its_thread_waits_for(tmp_path, on_signal, wait):
+    gate = str(tmp_path / "gate")
+
+    def handler():
+        answer = executor.submit(square, 3).result() if wait != "shutdown" else None
+        open_gate(gate)
+        return answer
+
+    with ProcessPoolExecutor(3, mp_context=mp.get_context("fork")) as executor:
+        executor.submit(square, 2).result()
+        answers = on_signal(lambda: executor.statistics().busy, handler)
+        assert EXECUTOR_WAITS[wait](executor, gate) == gate
+    assert answers == [None if wait == "shutdown" else 9]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("wait", EXECUTOR_WAITS)
+def test_a_handler_shuts_down_the_executor_that_its_thread_waits_for(tmp_path, on_signal, wait, method):
+    gate = str(tmp_path / "gate")
+
+    def handler():
+        open_gate(gate)
+        executor.shutdown(wait=True, cancel_futures=True)
+        return executor.statistics().workers
+
+    executor = ProcessPoolExecutor(2, mp_context=mp.get_context(method))
+    executor.submit(square, 2).result()
+    left = on_signal(lambda: os.path.exists(f"{gate}.begun"), handler)
+    if wait == "map":
+        with pytest.raises(CancelledError):
+            EXECUTOR_WAITS[wait](executor, gate)
+    else:
+        assert EXECUTOR_WAITS[wait](executor, gate) == gate
+    until(lambda: left)
+    assert left == [0]
+
+
+@pytest.mark.parametrize("is_process_pool", [True, False])
+def test_a_handler_that_does_not_return_keeps_no_other_thread_waiting(tmp_path, on_signal, is_process_pool):
+    gate = str(tmp_path / "gate")
+    got = []
+    pool = mp.get_context("fork").Pool(3) if is_process_pool else mp.pool.ThreadPool(3)
+
+    def others():
+        got.append(pool.apply(square, (5,)))
+        got.extend(pool.map(square, range(3)))
+
+    other = threading.Thread(target=others)
+
+    def handler():
+        # Returns when the other thread has got all that it waited for.
+        other.start()
+        other.join()
+        open_gate(gate)
+
+    on_signal(lambda: pool.statistics().busy, handler)
+    with pool:
+        assert pool.map(pass_gate, [gate]) == [gate]
+        assert got == [25, 0, 1, 4]
+
+
+def test_a_thread_that_waits_already_is_not_kept_waiting(tmp_path, on_signal):
+    """It follows the main thread, which leads until the handler comes."""
+    first, second = (str(tmp_path / name) for name in ("first", "second"))
+    with mp.get_context("fork").Pool(3) as pool:
+        other = threading.Thread(target=lambda: pool.map(pass_gate, [second]))
+
+        def handler():
+            open_gate(second)
+            other.join()
+            open_gate(first)
+            return True
+
+        def both_wait():
+            if pool.statistics().busy == 1 and not other.is_alive():
+                other.start()
+            return pool.statistics().busy == 2
+
+        done = on_signal(both_wait, handler)
+        assert pool.map(pass_gate, [first]) == [first]
+        assert done == [True]
+
+
+# ---------------------------------------------------------------- in the middle of a round of the pool
+
+
+class Raising:
+    """Raises a signal when it is taken to pieces, or put together again, in this process."""
+
+    def __init__(self, n, home, at):
+        self.n, self.home, self.at = n, home, at
+
+    def __getstate__(self):
+        self.signal("sent")
+        return vars(self)
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self.signal("rebuilt")
+
+    def signal(self, at):
+        if at == self.at and os.getpid() == self.home:
+            signal.raise_signal(signal.SIGUSR1)
+
+
+def same(raising):
+    return raising
+
+
+MOMENTS = ["sent", "rebuilt"]
+
+
+@pytest.mark.parametrize("at", MOMENTS)
+def test_a_handler_waits_for_other_tasks_while_one_is_sent_or_rebuilt(on_signal, at):
+    with mp.get_context("fork").Pool(2) as pool:
+        handler = lambda *_: answers.append((pool.apply(square, (3,)), pool.map(square, range(40))))  # noqa: E731
+        answers = []
+        signal.signal(signal.SIGUSR1, handler)
+        items = [Raising(n, os.getpid(), at if n % 10 == 0 else "never") for n in range(40)]
+        results = [pool.apply_async(same, (item,)) for item in items]
+        assert [result.get().n for result in results] == list(range(40))
+        assert [raising.n for raising in pool.map(same, items, chunksize=3)] == list(range(40))
+    # Some of it was the deputy's, whose signals come to the main thread wherever that is.
+    assert answers and set(map(str, answers)) == {str((9, [n * n for n in range(40)]))}
+
+
+@pytest.mark.parametrize("at", MOMENTS)
+def test_a_handler_ends_the_pool_while_a_task_is_sent_or_rebuilt(on_signal, at):
+    pool = mp.get_context("fork").Pool(2)
+
+    def handler():
+        pool.terminate()
+        pool.join()
+        return pool.statistics().workers
+
+    left = []
+    signal.signal(signal.SIGUSR1, lambda *_: left.append(handler()))
+    with pytest.raises((CancelledError, ValueError)):  # ValueError: between two calls
+        for n in range(1000):
+            pool.apply(same, (Raising(n, os.getpid(), at),))
+    assert set(left) == {0}
+    pool.join()
+
+
+def test_who_waits_for_what_its_own_thread_is_about_to_finish_is_told_so(on_signal):
+    with mp.get_context("fork").Pool(1) as pool:
+        results, told = [], []
+
+        def handler(*_):
+            if threading.current_thread() is threading.main_thread() and results:
+                try:
+                    results[-1].get(10)
+                except (RuntimeError, mp.TimeoutError) as error:
+                    told.append(type(error))
+
+        signal.signal(signal.SIGUSR1, handler)
+        for n in range(20):
+            results.append(pool.apply_async(same, (Raising(n, os.getpid(), "rebuilt"),)))
+            assert results[-1].get().n == n
+    assert mp.TimeoutError not in told
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_handler_ends_the_pool_while_a_worker_is_started(on_signal, monkeypatch, method):
+    context = mp.get_context(method)
+    main = threading.main_thread()
+    pool = context.Pool(2, maxtasksperchild=1)
+    start, left = context.Process.start, []
+
+    def start_and_raise(process):
+        start(process)
+        if threading.current_thread() is main:
+            signal.raise_signal(signal.SIGUSR1)
+
+    def handler(*_):
+        if not left:
+            pool.terminate()
+            pool.join()
+            left.append(True)
+
+    signal.signal(signal.SIGUSR1, handler)
+    monkeypatch.setattr(context.Process, "start", start_and_raise)
+    with pytest.raises((CancelledError, ValueError)):  # ValueError: between two calls
+        for n in range(10000):
+            pool.apply(square, (n,))
+    assert left
+    pool.join()
+
+
+# ---------------------------------------------------------------- processes
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_handler_asks_about_a_process_at_each_step_of_its_end(method):
+    """A signal comes before each bytecode of all that is done to wait for it."""
+    here = mp.__file__.removesuffix("__init__.py")
+    before = signal.signal(signal.SIGUSR1, lambda *_: asked.append((process.exitcode, process.is_alive())))
+    asked, is_in = [], False
+
+    def trace(frame, event, _):
+        nonlocal is_in
+        if not frame.f_code.co_filename.startswith(here):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and not is_in:
+            is_in = True
+            signal.raise_signal(signal.SIGUSR1)
+            is_in = False
+        return trace
+
+    try:
+        process = mp.get_context(method).Process(target=os._exit, args=(7,))
+        process.start()
+        mp.connection.wait([process.sentinel])
+        sys.settrace(trace)
+        process.join()
+        sys.settrace(None)
+    finally:
+        sys.settrace(None)
+        signal.signal(signal.SIGUSR1, before)
+    assert process.exitcode == 7
+    assert asked and {code for code, _ in asked} <= {None, 7}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_handler_starts_a_process_while_its_thread_starts_one(method):
+    context = mp.get_context(method)
+    here = mp.__file__.removesuffix("__init__.py")
+    started, is_in, calls = [], False, 0
+
+    def handler(*_):
+        started.append(context.Process(target=os._exit, args=(8,)))
+        started[-1].start()
+
+    before = signal.signal(signal.SIGUSR1, handler)
+
+    def trace(frame, event, _):
+        nonlocal is_in, calls
+        if event == "call" and frame.f_code.co_filename.startswith(here) and not is_in:
+            calls += 1
+            if calls % 10 == 0 and len(started) < 8:
+                is_in = True
+                signal.raise_signal(signal.SIGUSR1)
+                is_in = False
+
+    try:
+        process = context.Process(target=os._exit, args=(7,))
+        sys.settrace(trace)
+        process.start()
+        sys.settrace(None)
+    finally:
+        sys.settrace(None)
+        signal.signal(signal.SIGUSR1, before)
+    process.join()
+    for other in started:
+        other.join()
+    assert process.exitcode == 7 and started and {other.exitcode for other in started} == {8}
