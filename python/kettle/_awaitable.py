@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
+from kettle._later import aio
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -22,12 +24,10 @@ class AwaitAcquire:
 
         Returns False if `timeout` (seconds) passed first. Raises what `acquire` raises.
         """
-        from kettle._aio import PENDING, Source, retry
-
         take = self.acquire  # type: ignore[attr-defined]
         reserved: Callable[[], bool] = self._kettle_is_reserved  # type: ignore[attr-defined]
-        attempt = lambda: take(False) or PENDING  # noqa: E731
-        return await retry(lambda: Source.of(self), attempt, timeout, is_reserved=reserved) is not PENDING  # type: ignore[arg-type]
+        attempt = lambda: take(False) or aio.PENDING  # noqa: E731
+        return await aio.retry(lambda: aio.Source.of(self), attempt, timeout, is_reserved=reserved) is not aio.PENDING  # type: ignore[arg-type]
 
     async def __aenter__(self) -> bool:
         return await self.aacquire()
@@ -46,16 +46,14 @@ class AwaitSet:
 
         Also True if it was cleared again before the loop looked.
         """
-        from kettle._aio import PENDING, Source, retry
-
         is_set, version = self.is_set, self._kettle_version
         before = version()
 
         def look() -> bool:
-            is_over: bool = is_set() or version() != before or PENDING
+            is_over: bool = is_set() or version() != before or aio.PENDING
             return is_over
 
-        return await retry(lambda: Source.of(self), look, timeout, together=True) is not PENDING
+        return await aio.retry(lambda: aio.Source.of(self), look, timeout, together=True) is not aio.PENDING
 
 
 class AwaitNotify:
@@ -78,14 +76,12 @@ class AwaitNotify:
         """As `wait`, without blocking the event loop. The lock is held again afterwards also if this is cancelled."""
         import asyncio
 
-        from kettle._aio import PENDING, Source, retry
-
         self._kettle_must_be_held("await_notify")
         ticket = self._kettle_enroll()
         notified, count = False, 0
 
-        def source() -> Source:
-            return Source(
+        def source() -> aio.Source:
+            return aio.Source(
                 self._kettle_key,
                 (id(self), ticket),
                 lambda door, _: self._kettle_leave_door(ticket, door) or 1,
@@ -95,7 +91,7 @@ class AwaitNotify:
         try:
             count = self._kettle_let_go()
             poll = self._kettle_poll
-            notified = await retry(source, lambda: poll(ticket) or PENDING, timeout) is not PENDING
+            notified = await aio.retry(source, lambda: poll(ticket) or aio.PENDING, timeout) is not aio.PENDING
             return notified
         finally:
             if not notified:
@@ -118,13 +114,11 @@ class AwaitAll:
         """As `wait`, without blocking the event loop. The barrier breaks if this is cancelled."""
         from threading import BrokenBarrierError
 
-        from kettle._aio import PENDING, Source, retry
-
         action, default = self._kettle_settings
         timeout = default if timeout is None else timeout
         # None while the last ones of the round before are still on their way out.
-        arrival = await retry(lambda: Source.of(self), lambda: self._kettle_arrive() or PENDING, timeout)
-        if arrival is PENDING:
+        arrival = await aio.retry(lambda: aio.Source.of(self), lambda: self._kettle_arrive() or aio.PENDING, timeout)
+        if arrival is aio.PENDING:
             self.abort()
             raise BrokenBarrierError
         if arrival.is_last:
@@ -132,15 +126,15 @@ class AwaitAll:
 
         def look() -> int:
             index: int | None = arrival.poll(True)
-            return PENDING if index is None else index
+            return aio.PENDING if index is None else index
 
-        index: int = PENDING
+        index: int = aio.PENDING
         try:
-            index = await retry(lambda: Source.of(self), look, timeout, together=True)
+            index = await aio.retry(lambda: aio.Source.of(self), look, timeout, together=True)
         finally:
-            if index is PENDING:
+            if index is aio.PENDING:
                 arrival.leave()
-        if index is PENDING:
+        if index is aio.PENDING:
             raise BrokenBarrierError
         return index
 

@@ -31,11 +31,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from kettle._copying import Copied
 from kettle._core import native
+from kettle._later import aio
 from kettle._outside import Hook
 from kettle._parametrized import Parametrized
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
 __all__ = ["Empty", "Full", "LifoQueue", "PriorityQueue", "Queue", "ShutDown", "SimpleQueue"]
 
@@ -64,16 +65,15 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
 
     async def aput(self, item: T, timeout: float | None = None) -> None:
         """As `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
-        from kettle._aio import PENDING
 
         def attempt() -> bool:
             try:
                 self.put_nowait(item)
             except Full:
-                return PENDING  # type: ignore[no-any-return]
+                return aio.PENDING  # type: ignore[no-any-return]
             return True
 
-        if await self._kettle_retry(_ROOM, attempt, timeout) is PENDING:
+        if await self._kettle_retry(_ROOM, attempt, timeout) is aio.PENDING:
             raise Full
 
     async def aget(self, timeout: float | None = None) -> T:
@@ -81,28 +81,26 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
 
         Cancelling it loses no item.
         """
-        from kettle._aio import PENDING
 
         def attempt() -> T:
             try:
                 item: T = self.get_nowait()
             except Empty:
-                return PENDING  # type: ignore[no-any-return]
+                return aio.PENDING  # type: ignore[no-any-return]
             return item
 
         item = await self._kettle_retry(_ITEM, attempt, timeout)
-        if item is PENDING:
+        if item is aio.PENDING:
             raise Empty
         return item
 
     async def ajoin(self, timeout: float | None = None) -> bool:
         """As `join`, without blocking the event loop. Returns False if `timeout` (seconds) passed first."""
-        from kettle._aio import PENDING
 
         def attempt() -> bool:
-            return PENDING if self.unfinished_tasks else True
+            return aio.PENDING if self.unfinished_tasks else True
 
-        return await self._kettle_retry(_DONE, attempt, timeout, together=True) is not PENDING
+        return await self._kettle_retry(_DONE, attempt, timeout, together=True) is not aio.PENDING
 
     async def __aiter__(self) -> AsyncIterator[T]:
         """The items as they come, until the queue is shut down and empty."""
@@ -113,18 +111,16 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
                 return
             yield item
 
-    async def _kettle_retry(
+    def _kettle_retry(
         self, what: int, attempt: Callable[[], R], timeout: float | None, *, together: bool = False
-    ) -> R:
-        from kettle._aio import Source, Turns, retry
-
-        def source() -> Source:
-            turns = Turns(
+    ) -> Coroutine[Any, Any, R]:
+        def source() -> aio.Source:
+            turns = aio.Turns(
                 lambda: self._kettle_take_ticket(what),
                 lambda ticket: self._kettle_enter_line(what, ticket),
                 lambda ticket: self._kettle_leave_line(what, ticket),
             )
-            return Source(
+            return aio.Source(
                 self._kettle_key(),
                 (id(self), what),
                 lambda door, ticket: self._kettle_arm(what, door, ticket),
@@ -134,7 +130,7 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
             )
 
         reserved = None if together else lambda: self._kettle_is_reserved(what)
-        return await retry(source, attempt, timeout, together=together, is_reserved=reserved)
+        return aio.retry(source, attempt, timeout, together=together, is_reserved=reserved)
 
     _kettle_sibling = "kettle.multiprocessing.Queue"
 

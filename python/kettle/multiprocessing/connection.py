@@ -11,6 +11,7 @@ from multiprocessing import connection as _standard
 from multiprocessing import context, reduction
 from multiprocessing.connection import wait
 
+from kettle._later import aio
 from kettle._session import native
 
 TYPE_CHECKING = False
@@ -62,15 +63,11 @@ class Connection(native.Connection, _standard.Connection):
         return self.recv_bytes_into(buf, offset)
 
     async def _room(self) -> None:
-        from kettle._aio import writable
-
-        await writable(self.fileno())
+        await aio.writable(self.fileno())
 
     async def _arrival(self) -> None:
-        from kettle._aio import readable
-
         while not self.poll(0.0):
-            await readable(self.fileno())
+            await aio.readable(self.fileno())
 
     def __reduce__(self) -> tuple[Any, ...]:
         channel = self._channel_token()

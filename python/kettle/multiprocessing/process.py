@@ -16,6 +16,7 @@ from multiprocessing import process as _standard
 from multiprocessing.process import active_children, current_process, parent_process
 
 from kettle._core import native
+from kettle._later import aio
 from kettle.multiprocessing import _descriptors
 
 TYPE_CHECKING = False
@@ -110,12 +111,10 @@ class BaseProcess(_standard.BaseProcess):
 
     async def ajoin(self, timeout: float | None = None) -> None:
         """Waits, without blocking the event loop, until the process ends or `timeout` seconds have passed."""
-        from kettle._aio import readable
-
         self._check_closed()  # type: ignore[attr-defined]
         if self._popen is None:  # type: ignore[attr-defined]
             raise AssertionError("can only join a started process")
-        if await readable(self.sentinel, timeout):
+        if await aio.readable(self.sentinel, timeout):
             self.join()
 
     def __await__(self) -> Generator[Any, None, None]:

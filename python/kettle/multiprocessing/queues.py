@@ -14,6 +14,7 @@ from multiprocessing import queues as _standard
 from queue import Empty, Full
 from typing import Any, TypeVar
 
+from kettle._later import aio
 from kettle._parametrized import Parametrized
 from kettle._session import native
 from kettle._shown import Shown
@@ -98,21 +99,22 @@ class _Base(Parametrized[T]):
 
     async def aput(self, obj: T, timeout: float | None = None) -> None:
         """As `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
-        from kettle._aio import PENDING, Source, Turns, retry
 
         def attempt() -> bool:
             try:
                 self._items.put_nowait(obj)
             except Full:
-                return PENDING  # type: ignore[no-any-return]
+                return aio.PENDING  # type: ignore[no-any-return]
             return True
 
-        def room() -> Source:
+        def room() -> "aio.Source":
             items = self._items
-            turns = Turns(items._take_ticket_space, items._enter_space, items._leave_space)
-            return Source(items._kettle_key, (id(items), "room"), items._arm_space, items._disarm_space, turns=turns)
+            turns = aio.Turns(items._take_ticket_space, items._enter_space, items._leave_space)
+            return aio.Source(
+                items._kettle_key, (id(items), "room"), items._arm_space, items._disarm_space, turns=turns
+            )
 
-        if await retry(room, attempt, timeout, is_reserved=self._items._is_reserved_space) is PENDING:
+        if await aio.retry(room, attempt, timeout, is_reserved=self._items._is_reserved_space) is aio.PENDING:
             raise Full
 
     async def aget(self, timeout: float | None = None) -> T:
@@ -120,19 +122,17 @@ class _Base(Parametrized[T]):
 
         Cancelling it loses no item.
         """
-        from kettle._aio import PENDING, Source, retry
-
         items = self._items
 
         def attempt() -> T:
             try:
                 item: T = items.get_nowait()
             except Empty:
-                return PENDING  # type: ignore[no-any-return]
+                return aio.PENDING  # type: ignore[no-any-return]
             return item
 
-        item = await retry(lambda: Source.of(items), attempt, timeout, is_reserved=items._kettle_is_reserved)
-        if item is PENDING:
+        item = await aio.retry(lambda: aio.Source.of(items), attempt, timeout, is_reserved=items._kettle_is_reserved)
+        if item is aio.PENDING:
             raise Empty
         return item
 
@@ -317,15 +317,13 @@ class JoinableQueue(Queue[T], _standard.JoinableQueue):  # type: ignore[type-arg
 
     async def ajoin(self, timeout: float | None = None) -> bool:
         """As `join`, without blocking the event loop. Returns False if `timeout` (seconds) passed first."""
-        from kettle._aio import PENDING, Source, retry
-
         items = self._items
         ready = items._join_ready
 
-        def finished() -> Source:
-            return Source(items._kettle_key, (id(items), "finished"), items._arm_join, items._disarm_join)
+        def finished() -> "aio.Source":
+            return aio.Source(items._kettle_key, (id(items), "finished"), items._arm_join, items._disarm_join)
 
-        return await retry(finished, lambda: ready() or PENDING, timeout, together=True) is not PENDING
+        return await aio.retry(finished, lambda: ready() or aio.PENDING, timeout, together=True) is not aio.PENDING
 
 
 class SimpleQueue(_Base[T], _standard.SimpleQueue):  # type: ignore[type-arg]
