@@ -378,3 +378,50 @@ def test_methods_that_make_objects_are_called(cls, monkeypatch):
 def test_attributes_are_where_the_core_looks():
     """Else everything is right all the same, and slower."""
     assert native.is_layout_known()
+
+
+class _OtherCondition(ours.Condition):
+    pass
+
+
+@pytest.mark.parametrize("more", [0, 10], ids=["few attributes", "many attributes"])
+@pytest.mark.parametrize("in_dictionary", [False, True])
+def test_a_notify_of_a_conditions_own_is_called(more, in_dictionary):
+    condition = ours.Condition()
+    for i in range(more):
+        setattr(condition, f"attribute_{i}", i)
+    if in_dictionary:
+        assert "notify" not in vars(condition)
+    called = []
+
+    def is_called():
+        del called[:]
+        with condition:
+            condition.notify_all()
+            condition.notify_all()
+        return called == [0, 0]
+
+    assert not is_called()
+    condition.notify = called.append
+    assert is_called()
+    del condition.locked
+    assert is_called()
+    del condition.notify
+    assert not is_called()
+    # As many attributes as before, and another one among them.
+    condition.other = 1
+    assert not is_called()
+    del condition.other
+    condition.notify = called.append
+    assert is_called()
+    condition.other = 1
+    assert is_called()
+    condition.__class__ = _OtherCondition
+    assert is_called()
+    del condition.notify
+    assert not is_called()
+    # A method of the class, kept by the object, is still that.
+    condition.notify = condition.notify
+    assert not is_called()
+    vars(condition)["notify"] = called.append
+    assert is_called()

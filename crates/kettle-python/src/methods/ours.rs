@@ -6,21 +6,23 @@
 //!
 //! A class has a version, which its interpreter changes with every change of the class or of one of its bases. The
 //! version for which it was found that nothing was replaced is kept in the object, so that ordinarily one comparison
-//! tells. Attributes of its own an object has rarely; whether it has any tells what stands in front of it and behind it.
-//! That is no promise of the interpreter's, so it is tried at the start.
+//! tells. Attributes of its own an object has rarely, or always the same ones; whether it has any, and up to CPython 3.12
+//! which, tells what stands in front of it and behind it. That is no promise of the interpreter's, so it is tried at the
+//! start.
 
 #[cfg(Py_3_14)]
 use std::sync::atomic::AtomicU8;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 
 use crate::threads::event::Event;
 
-/// Whether the interpreter keeps the attributes of an object where `seems_to_have_attributes` looks.
+/// Whether the interpreter keeps the attributes of an object where `attributes_around` looks.
 static IS_LAYOUT_KNOWN: AtomicBool = AtomicBool::new(false);
 
 /// The word that is `words` words in front of `object`.
@@ -33,15 +35,26 @@ unsafe fn word_before(object: *mut ffi::PyObject, words: usize) -> *mut u8 {
     unsafe { AtomicPtr::from_ptr(object.cast::<*mut u8>().sub(words)).load(Ordering::Relaxed) }
 }
 
-/// How many attributes stand in an array of values: the byte before the last before it.
+/// What `attributes_of` says of an object that has none.
+const NO_ATTRIBUTES: u64 = 0;
+/// What it says of one whose attributes it does not tell: they are in a dictionary, or too many.
+const UNTOLD: u64 = 1;
+
+/// Which attributes stand in an array of values. The bytes before it are its own size, how many there are, and the
+/// number of each among the names of the class, the last one first; the numbers of a class stay.
 ///
 /// # Safety
 /// It is one of an object's in CPython 3.11 or 3.12.
 #[cfg(not(Py_3_13))]
 #[inline(always)]
-unsafe fn are_values(values: *mut u8) -> bool {
-    // SAFETY: as promised.
-    unsafe { *values.sub(2) != 0 }
+unsafe fn attributes_in(values: *mut u8) -> u64 {
+    // SAFETY: as promised. There are eight such bytes at least, and none is written without the GIL.
+    let word = u64::from_le_bytes(unsafe { values.sub(8).cast::<[u8; 8]>().read() });
+    match word >> 48 & 0xff {
+        0 => NO_ATTRIBUTES,
+        1..=6 => word,
+        _ => UNTOLD,
+    }
 }
 
 /// Whether attributes stand behind what else is in an object: their number is the second byte there. An object that has
@@ -66,33 +79,44 @@ unsafe fn has_values_behind(object: *mut ffi::PyObject) -> bool {
     }
 }
 
-/// Whether an object has attributes, or a dictionary at least, by what stands in front of it, and behind it.
+/// Which attributes an object has, by what stands in front of it, and behind it: `NO_ATTRIBUTES`, `UNTOLD`, or a
+/// number that is another one for other attributes, as long as its class is the same.
 ///
 /// # Safety
 /// Its class is written in Python, on top of one of ours; the interpreter is CPython 3.11 to 3.14.
 #[inline(always)]
-unsafe fn seems_to_have_attributes(object: *mut ffi::PyObject) -> bool {
+unsafe fn attributes_around(object: *mut ffi::PyObject) -> u64 {
     // SAFETY: in these versions the two words before the collector's two, or one word without a GIL, are for this.
     unsafe {
         #[cfg(not(Py_3_12))]
         {
             let (dictionary, values) = (word_before(object, 3), word_before(object, 4));
-            !dictionary.is_null() || !values.is_null() && are_values(values)
+            match (dictionary.is_null(), values.is_null()) {
+                (false, _) => UNTOLD,
+                (true, true) => NO_ATTRIBUTES,
+                (true, false) => attributes_in(values),
+            }
         }
         // One or the other; of values, the address less one.
         #[cfg(all(Py_3_12, not(Py_3_13)))]
         {
             let either = word_before(object, 3);
-            !either.is_null() && (either.addr() & 1 == 0 || are_values(either.add(1)))
+            match (either.is_null(), either.addr() & 1) {
+                (true, _) => NO_ATTRIBUTES,
+                (false, 0) => UNTOLD,
+                (false, _) => attributes_in(either.add(1)),
+            }
         }
         // Values are only in objects that have nothing else in them, so not in ours.
         #[cfg(all(Py_3_13, not(Py_3_14)))]
         {
-            !word_before(object, if cfg!(Py_GIL_DISABLED) { 1 } else { 3 }).is_null()
+            let dictionary = word_before(object, if cfg!(Py_GIL_DISABLED) { 1 } else { 3 });
+            if dictionary.is_null() { NO_ATTRIBUTES } else { UNTOLD }
         }
         #[cfg(Py_3_14)]
         {
-            !word_before(object, if cfg!(Py_GIL_DISABLED) { 1 } else { 3 }).is_null() || has_values_behind(object)
+            let dictionary = word_before(object, if cfg!(Py_GIL_DISABLED) { 1 } else { 3 });
+            if dictionary.is_null() && !has_values_behind(object) { NO_ATTRIBUTES } else { UNTOLD }
         }
     }
 }
@@ -105,13 +129,22 @@ pub(crate) fn learn_layout(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<PyType>().call1(("Probe", (py.get_type::<Event>(),), PyDict::new(py)))?;
     let (probe, other) = (class.call0()?, class.call0()?);
     // SAFETY: they are of such a class.
-    let has_some = |object: &Bound<'_, PyAny>| unsafe { seems_to_have_attributes(object.as_ptr()) };
-    let before = has_some(&probe);
+    let look = |object: &Bound<'_, PyAny>| unsafe { attributes_around(object.as_ptr()) };
+    let before = look(&probe);
     probe.setattr("x", 1)?;
-    let after = has_some(&probe);
+    let x = look(&probe);
+    probe.setattr("y", 1)?;
+    let x_and_y = look(&probe);
+    probe.delattr("x")?;
+    let y = look(&probe);
     probe.getattr("__dict__")?;
-    let with_dictionary = has_some(&probe);
-    let is_known = !before && after && with_dictionary && !has_some(&other);
+    let with_dictionary = look(&probe);
+    let all = [x, x_and_y, y];
+    let are_told = all.iter().all(|a| *a > UNTOLD) && x != x_and_y && x_and_y != y && x != y;
+    let is_known = before == NO_ATTRIBUTES
+        && (are_told || all == [UNTOLD; 3])
+        && with_dictionary == UNTOLD
+        && look(&other) == NO_ATTRIBUTES;
     IS_LAYOUT_KNOWN.store(is_known, Ordering::Relaxed);
     Ok(())
 }
@@ -122,12 +155,15 @@ pub(crate) fn is_layout_known() -> bool {
     IS_LAYOUT_KNOWN.load(Ordering::Relaxed)
 }
 
-/// Whether `object` has attributes of its own, or may have.
+/// Which attributes of its own `object` has, as `attributes_around` says it.
 #[inline(always)]
-fn has_attributes(object: &Bound<'_, PyAny>) -> bool {
+fn attributes_of(object: &Bound<'_, PyAny>) -> u64 {
+    if !IS_LAYOUT_KNOWN.load(Ordering::Relaxed) {
+        return UNTOLD;
+    }
     // SAFETY: it is of a class in Python on top of one of ours, as all that have the methods that ask for this; such a
     // one was tried.
-    !IS_LAYOUT_KNOWN.load(Ordering::Relaxed) || unsafe { seems_to_have_attributes(object.as_ptr()) }
+    unsafe { attributes_around(object.as_ptr()) }
 }
 
 /// The version of a class, 0 if it has none now.
@@ -177,9 +213,25 @@ impl Called {
         Ok(true)
     }
 
-    /// Whether one of them was put into the object itself.
+    /// Whether one of them was put into the object itself, whose class has ours.
     #[cold]
-    fn are_attributes(&self, object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    fn are_attributes(&self, object: &Bound<'_, PyAny>, are_told: bool) -> PyResult<bool> {
+        if are_told { self.are_found_in(object) } else { self.are_in_dictionary_of(object) }
+    }
+
+    /// The same by asking for each. It spares an object a dictionary, which it has from the moment one is asked for.
+    fn are_found_in(&self, object: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let class = object.get_type();
+        for name in self.interned(object.py()) {
+            let ours = class.getattr(name)?.call_method1(intern!(object.py(), "__get__"), (object,))?;
+            if !object.getattr(name)?.eq(ours)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn are_in_dictionary_of(&self, object: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = object.py();
         // SAFETY: it is an object; what comes back is a new reference or NULL with an exception set.
         let dict = unsafe {
@@ -208,28 +260,49 @@ pub(crate) fn nothing_else(_: &Bound<'_, PyType>) -> PyResult<bool> {
     Ok(true)
 }
 
-/// What an object remembers of its class: the version in which the methods were ours.
-pub(crate) struct Ours(AtomicU32);
+/// What an object remembers: the version of its class in which the methods were ours, and with which attributes of its
+/// own they were, too.
+pub(crate) struct Ours {
+    version: AtomicU32,
+    attributes: AtomicU64,
+}
 
 /// No class has it.
 const NONE: u32 = u32::MAX;
 
 impl Ours {
     pub(crate) const fn new() -> Self {
-        Self(AtomicU32::new(NONE))
+        Self { version: AtomicU32::new(NONE), attributes: AtomicU64::new(NO_ATTRIBUTES) }
     }
 
     /// Whether the class of `object`, which this is part of, has ours, and what `check` finds in it.
     #[inline(always)]
     pub(crate) fn in_class(&self, object: &Bound<'_, PyAny>, called: &Called, check: Check) -> bool {
-        version(object) == self.0.load(Ordering::Relaxed) || self.look(object, called, check)
+        version(object) == self.version.load(Ordering::Relaxed) || self.look(object, called, check)
     }
 
     /// The same, and whether the object has none of its own.
     #[inline(always)]
     pub(crate) fn in_object(&self, object: &Bound<'_, PyAny>, called: &Called, check: Check) -> bool {
-        self.in_class(object, called, check)
-            && !(has_attributes(object) && called.are_attributes(object).unwrap_or(true))
+        if !self.in_class(object, called, check) {
+            return false;
+        }
+        let attributes = attributes_of(object);
+        attributes == NO_ATTRIBUTES
+            || attributes == self.attributes.load(Ordering::Relaxed)
+            || self.look_at_attributes(object, attributes, called)
+    }
+
+    #[cold]
+    fn look_at_attributes(&self, object: &Bound<'_, PyAny>, attributes: u64, called: &Called) -> bool {
+        let are_told = attributes != UNTOLD;
+        // What raises says so when it is called.
+        let are_ours = !called.are_attributes(object, are_told).unwrap_or(true);
+        // The questions may have run code of the program's.
+        if are_ours && are_told && attributes == attributes_of(object) {
+            self.attributes.store(attributes, Ordering::Relaxed);
+        }
+        are_ours
     }
 
     /// Whether `class`, of an object that stands before this one, has what `check` finds in it.
@@ -238,12 +311,12 @@ impl Ours {
         // SAFETY: it is a class.
         let version = || unsafe { version_of(class.as_type_ptr()) };
         let before = version();
-        if before == self.0.load(Ordering::Relaxed) {
+        if before == self.version.load(Ordering::Relaxed) {
             return true;
         }
         let is_so = check().unwrap_or(false);
         if is_so && before != 0 && before == version() {
-            self.0.store(before, Ordering::Relaxed);
+            self.version.store(before, Ordering::Relaxed);
         }
         is_so
     }
@@ -262,7 +335,9 @@ impl Ours {
             if !is_known {
                 called.remember(before);
             }
-            self.0.store(before, Ordering::Relaxed);
+            // In another class the same number is said of other attributes.
+            self.attributes.store(NO_ATTRIBUTES, Ordering::Relaxed);
+            self.version.store(before, Ordering::Relaxed);
         }
         true
     }
