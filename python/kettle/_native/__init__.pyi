@@ -884,6 +884,10 @@ class Crew:
     def state(self) -> str:
         """ "RUN", "CLOSE" or "TERMINATE"."""
 
+    @property
+    def jobs(self) -> int:
+        """How many jobs are not over."""
+
     def check(self) -> None:
         """Raises what broke the pool, if something did, or that it belongs to another process."""
 
@@ -983,6 +987,14 @@ class PoolJob:
 
     @property
     def _is_done(self) -> bool: ...
+    @property
+    def _unfinished(self) -> int:
+        """How many of its tasks have no outcome yet."""
+
+    @property
+    def _values(self) -> list[Any] | None:
+        """Of a map: the values that there are, and None in the place of the others."""
+
     def _outcome(self, *, asks: bool = True) -> Any:
         """Of a call or a map that is over: whether it succeeded, and the value or the exception."""
 

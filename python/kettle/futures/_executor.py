@@ -197,6 +197,14 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         return {worker.pid: worker for worker in list(self._hooks.processes.values())}
 
     @property
+    def _pending_work_items(self) -> dict[int, None]:  # type: ignore[override]
+        """As many as there are tasks that are not done."""
+        if self._crew is None:
+            return {}
+        now = self._crew.statistics()
+        return dict.fromkeys(range(now.queued + now.busy))
+
+    @property
     def _broken(self) -> str | bool:  # type: ignore[override]
         try:
             if self._crew is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 from multiprocessing import pool as _standard
 from multiprocessing import util
 
@@ -14,6 +16,7 @@ from kettle._input import chunk_size, feed
 from kettle._session import native
 from kettle.multiprocessing._crew import Hooks
 from kettle.multiprocessing._options import check_initializer, memory_size, retry_count, worker_count
+from kettle.multiprocessing._pool_parts import Cache, TaskQueue
 from kettle.multiprocessing._results import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult
 from kettle.multiprocessing.context import _default_context
 
@@ -76,14 +79,14 @@ class Pool(_standard.Pool):
         self._initializer = initializer
         self._initargs = initargs
         self.name = name
-        self._hooks = Hooks(self._ctx.Process, name, initializer, tuple(initargs))
+        self._hooks = Hooks(self._process_maker(), name, initializer, tuple(initargs))
         self._crew = native.PoolCrew(self._hooks, processes, chunks=maxtasksperchild, memory=memory)
         self._deputy: threading.Thread | None = threading.Thread(
             target=self._crew.deputise, name="pool-deputy", daemon=True
         )
         self._terminate = util.Finalize(self, _end, args=(self._crew, self._deputy), exitpriority=15)
         try:
-            self._crew.staff()
+            self._repopulate_pool()
             self._deputy.start()
         except BaseException:
             self._terminate()
@@ -104,7 +107,33 @@ class Pool(_standard.Pool):
         return list(self._hooks.processes.values())
 
     def _repopulate_pool(self) -> None:
+        # The program may have said that there are to be more.
+        self._crew.hire(self._processes, 2 * self._processes)
         self._crew.staff()
+
+    def _process_maker(self) -> Callable[..., Any]:
+        """What makes a worker: a subclass may have a `Process` of its own, which is given the context."""
+        own = self.Process
+        if own is _standard.Pool.Process:
+            return self._ctx.Process  # type: ignore[no-any-return]
+        if getattr(own, "__self__", None) is not self:
+            return partial(own, self._ctx)
+        # The workers of a pool must not keep it alive.
+        method, context = weakref.WeakMethod(own), self._ctx
+
+        def make(**options: Any) -> Any:
+            bound = method()
+            return context.Process(**options) if bound is None else bound(context, **options)
+
+        return make
+
+    @cached_property
+    def _cache(self) -> Cache:
+        return Cache(self)
+
+    @cached_property
+    def _taskqueue(self) -> TaskQueue:
+        return TaskQueue(self)
 
     def _check_running(self) -> None:
         if self._state != RUN:
@@ -161,8 +190,10 @@ class Pool(_standard.Pool):
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         waits: bool = True,
+        after_close: bool = False,
     ) -> ApplyResult:
-        self._check_running()
+        if not after_close:
+            self._check_running()
         result = ApplyResult(
             self,
             "call",
@@ -361,7 +392,11 @@ class Pool(_standard.Pool):
         """Takes no more tasks; the workers leave when those that there are have been done."""
         if self._state == RUN:
             self._state = CLOSE
-            self._crew.close()
+            queue = vars(self).get("_taskqueue")
+            if queue is None:
+                self._crew.close()
+            else:
+                queue.close(self._crew.close)
 
     def terminate(self) -> None:
         """Ends all workers now, and with TaskCancelled all tasks that are not done. It takes a moment, not longer."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from multiprocessing import pool as _standard
 
 from kettle._session import native
+from kettle.multiprocessing._pool_parts import standard_iterator, standard_result
 from kettle.multiprocessing.context import TimeoutError
 
 TYPE_CHECKING = False
@@ -26,8 +27,10 @@ class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-a
 
     __module__ = "kettle.multiprocessing.pool"
 
-    def __new__(cls, pool: Pool, kind: str, func: Any, items: Any, **options: Any) -> Any:
-        return super().__new__(cls, pool._crew, kind, func, items, **options)
+    def __new__(cls, pool: Pool, *given: Any, **options: Any) -> Any:
+        if given and type(given[0]) is str:  # the kind of the job
+            return super().__new__(cls, pool._crew, *given, **options)
+        return standard_result(cls, pool, given, options)
 
     def __init__(self, pool: Pool, *_: object, **__: object) -> None:
         # A pool lives as long as somebody waits for its results.
@@ -72,6 +75,20 @@ class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-a
         finally:
             del self
 
+    @property
+    def _success(self) -> bool:
+        return self._ended()[0]
+
+    @property
+    def _value(self) -> Any:
+        return self._ended()[1]
+
+    def _ended(self) -> tuple[bool, Any]:
+        outcome: tuple[bool, Any] | None = self._outcome() if self._is_done else None
+        if outcome is None:
+            raise AttributeError("a call that is not over has no outcome")
+        return outcome
+
     def cancel(self) -> bool:
         """Takes it back: if it has not begun it never will, and if it runs its worker is ended. Then `get` raises
         TaskCancelled. False if it is over already."""
@@ -104,11 +121,40 @@ class MapResult(ApplyResult, _standard.MapResult):  # type: ignore[type-arg]
 
     __module__ = "kettle.multiprocessing.pool"
 
+    def __init__(self, pool: Pool, *_: object, chunk: int | None = None, **__: object) -> None:
+        super().__init__(pool)
+        self._chunk = chunk
+        self._workers = pool._processes
+
+    # What the standard library's consists of, for programs that show progress by it.
+
+    @property
+    def _success(self) -> bool:
+        return not self._is_done or self._outcome()[0]
+
+    @property
+    def _value(self) -> Any:
+        return self._outcome()[1] if self._is_done else self._values
+
+    @property
+    def _chunksize(self) -> int:
+        return self._chunk or max(1, -(-len(self._values or ()) // (4 * self._workers)))
+
+    @property
+    def _number_left(self) -> int:
+        return 0 if self._is_done else -(-self._unfinished // self._chunksize)
+
 
 class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
     """The results of an imap. It can be iterated by `async for`, too."""
 
     __module__ = "kettle.multiprocessing.pool"
+
+    def __new__(cls, pool: Pool, kind: str | None = None, *_: object, **__: object) -> Any:
+        if kind is None:
+            unordered = issubclass(cls, _standard.IMapUnorderedIterator)
+            return standard_iterator(_standard.IMapUnorderedIterator if unordered else _standard.IMapIterator, pool)
+        return super().__new__(cls)
 
     def __init__(self, pool: Pool, kind: str, func: Any, iterator: Iterator[Any], **options: Any) -> None:
         self._core = native.PoolJob(pool._crew, kind, func, iterator, **options)

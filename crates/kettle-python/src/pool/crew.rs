@@ -376,6 +376,12 @@ impl CrewHandle {
         living.iter().filter(|job| !job.is_iterated).map(|job| job.unfinished(py)).sum()
     }
 
+    /// How many jobs are not over.
+    #[getter]
+    fn jobs(&self) -> usize {
+        self.crew.ledger().jobs()
+    }
+
     /// "RUN", "CLOSE" or "TERMINATE".
     #[getter]
     fn state(&self) -> &'static str {

@@ -114,7 +114,12 @@ impl Ledger {
     }
 
     pub(super) fn has_work(&self) -> bool {
-        self.outstanding.load(Ordering::SeqCst) > 0
+        self.jobs() > 0
+    }
+
+    /// How many jobs are not over.
+    pub(super) fn jobs(&self) -> usize {
+        self.outstanding.load(Ordering::SeqCst)
     }
 
     /// There is one job less.

@@ -221,6 +221,19 @@ impl PoolJob {
         self.crew.withdraw(py, &self.job)
     }
 
+    /// How many of its tasks have no outcome yet.
+    #[getter]
+    fn _unfinished(&self, py: Python<'_>) -> u64 {
+        self.job.unfinished(py)
+    }
+
+    /// Of a map: the values that there are, and None in the place of the others.
+    #[getter]
+    fn _values<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyList>> {
+        let values = self.job.values(py)?.into_bound(py);
+        Some(values.get_slice(0, values.len()))
+    }
+
     /// What the pool was given to call.
     #[getter]
     fn _hooks(&self, py: Python<'_>) -> Py<PyAny> {

@@ -37,7 +37,7 @@ use std::time::Duration;
 use kettle::pool::engine::{Agenda, Span, Waiter, Word};
 use kettle_core::wait::EventCount;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
 pub(crate) use handle::PoolJob;
 pub(super) use input::SpanItems;
@@ -214,6 +214,11 @@ impl Job {
     /// The outcome of a call or a map as a whole.
     pub(super) fn whole(&self, py: Python<'_>) -> Option<Outcome> {
         self.state(py).results.whole(py)
+    }
+
+    /// The list that the values of a map come into.
+    pub(super) fn values(&self, py: Python<'_>) -> Option<Py<PyList>> {
+        self.state(py).results.values(py)
     }
 
     /// Ends it with this error in the place of the outcomes that it does not have; false if it is over.

@@ -33,6 +33,14 @@ impl Results {
         matches!(self, Self::Ordered { .. } | Self::Unordered { .. })
     }
 
+    /// The list of a map.
+    pub(super) fn values(&self, py: Python<'_>) -> Option<Py<PyList>> {
+        match self {
+            Self::All { values, .. } => Some(values.clone_ref(py)),
+            _ => None,
+        }
+    }
+
     /// Puts the outcome of task `index`. What is not needed any more comes back, to be dropped where that may run
     /// anybody's code.
     pub(super) fn put(&mut self, py: Python<'_>, index: u64, outcome: Outcome) -> Option<Outcome> {
