@@ -10,7 +10,8 @@ import importlib
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from benches._harness import series
@@ -19,7 +20,7 @@ from benches.threads import HOMES
 
 WAITS = ("median", "p99", "longest")
 TURN = 0.005  # seconds
-MANY = 1000
+MANY, CROWD = 1000, 50
 
 
 def _threads_lock(peer: Peer) -> Any:
@@ -194,6 +195,56 @@ def idle_coroutines(peer: Peer, seconds: float) -> Mapping[str, float]:
 def idle_threads(peer: Peer, seconds: float) -> Mapping[str, float]:
     queues, threads = (importlib.import_module(home) for home in HOMES[peer.name])
     return {name: _processor_of(name, queues, threads, seconds) for name in ("queue", "lock", "event", "condition")}
+
+
+@series(
+    "idle-processes",
+    "50 processes that wait for a queue, a lock, an event, a condition or a barrier: processor",
+    unit="% of a processor",
+    points=("queue", "lock", "event", "condition", "barrier"),
+    peers=("kettle", "stdlib"),
+)
+def idle_processes(peer: Peer, seconds: float) -> Mapping[str, float]:
+    context = peer.context("fork")
+    return {
+        name: _processor_of_processes(name, context, seconds)
+        for name in ("queue", "lock", "event", "condition", "barrier")
+    }
+
+
+def _processor_of_processes(name: str, context: Any, seconds: float) -> float:
+    queue, lock, event, condition = context.Queue(), context.Lock(), context.Event(), context.Condition()
+    barrier = context.Barrier(CROWD + 1)
+    lock.acquire()
+
+    def wait_for_notice() -> None:
+        with condition:
+            condition.wait()
+
+    waits = {
+        "queue": queue.get,
+        "lock": lock.acquire,
+        "event": event.wait,
+        "condition": wait_for_notice,
+        "barrier": barrier.wait,
+    }
+    crowd = [context.Process(target=waits[name], daemon=True) for _ in range(CROWD)]
+    for process in crowd:
+        process.start()
+    time.sleep(3)  # until the waits count as long
+    pids = [process.pid for process in crowd]
+    used, begun = _used_by(pids), time.perf_counter()
+    time.sleep(3 * seconds)
+    found = 100 * (_used_by(pids) - used) / (time.perf_counter() - begun)
+    for process in crowd:
+        process.kill()
+        process.join()
+    return found
+
+
+def _used_by(pids: Iterable[int]) -> float:
+    """The seconds of processor time that these processes have used, to the nanosecond."""
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e9
 
 
 def _processor_of(name: str, queues: Any, threads: Any, seconds: float) -> float:

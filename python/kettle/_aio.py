@@ -15,7 +15,8 @@ doorbell is left for the ticket of the first place of this loop's line; when its
 
 A ring can be missed: its sender, in another process, may die on the way; a primitive may have no room for one more
 doorbell; and a turn may be that of a coroutine of another loop, which is busy. Hence a timer, running only while one of
-these may be so, that wakes the first of such lines five times a second.
+these may be so, that wakes the first of such lines: five times a second at first, and once when all have waited for
+long and no ring is known to be due.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ __all__ = ["PENDING", "Source", "readable", "retry", "writable"]
 T = TypeVar("T")
 
 PENDING: Final = cast(Any, object())  # what an attempt gives that must be made again later
-SLICE = 0.2  # seconds
+SLICE, LONGEST_SLICE = 0.2, 1.0  # seconds
 BREATH = 64  # calls served without waiting, after which the loop gets a turn
 
 
@@ -253,6 +254,8 @@ class Line:
             self._hub.unsure.discard(self)
         else:
             self._hub.unsure.add(self)
+            if not has_room:
+                self._hub.hurry()
 
     def _leave_door(self, source: Source, door: int) -> int:
         while self._tickets:
@@ -269,6 +272,7 @@ class Line:
         """The next ring may not come."""
         if self._hub is not None:
             self._hub.unsure.add(self)
+            self._hub.hurry()
 
     def wake(self) -> None:
         """Wakes all, or the first, who may be on its way already. Never the next one as well: should the first look in
@@ -299,6 +303,7 @@ class Hub:
         self.unsure: set[Line] = set()  # lines that may miss a ring
         self._fds: dict[tuple[int, str], Line] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._slice = SLICE
         loop.add_reader(self._bell_fd, self._rung)
 
     @property
@@ -319,12 +324,13 @@ class Hub:
         if line is None:
             line = lines[source.identity] = Line(together, source, self)
             Hub.waiting += 1
+            self.hurry()
         place = Place(loop, line)
         line.join(place)
         if len(line.places) == 1:
             line.arm()
         if self._timer is None:
-            self._timer = loop.call_later(SLICE, self._tick)
+            self._timer = loop.call_later(self._slice, self._tick)
         try:
             yield place
         finally:
@@ -400,8 +406,17 @@ class Hub:
         self._bell_fd = self._bell.fileno()
         loop.add_reader(self._bell_fd, self._rung)
 
+    def hurry(self) -> None:
+        """The next ticks come soon."""
+        if self._slice > SLICE:
+            self._slice = SLICE
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = self._running().call_later(SLICE, self._tick)
+
     def _tick(self) -> None:
         self._timer = None
+        self._slice = min(1.5 * self._slice, LONGEST_SLICE)
         if not self._bell.is_ours():
             self._renew_bell()
             self.unsure.update(line for lines in self._lines.values() for line in lines.values())
@@ -409,4 +424,4 @@ class Hub:
             line.arm()
             line.wake_first()
         if self._lines:
-            self._timer = self._running().call_later(SLICE, self._tick)
+            self._timer = self._running().call_later(self._slice, self._tick)

@@ -4,7 +4,7 @@
 mod conformance;
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -16,8 +16,8 @@ use kettle_core::arena::waiters::{self, Entry, Said, TEXT};
 use kettle_core::deadlock::{self, Deadlock, Ended, Member, Policy, Teller, Text, Wanted};
 use kettle_core::shared::{self, InArena, OnHeap, Placement};
 use kettle_core::sync::{Home, Lock, OnOwnerDeath};
-use kettle_core::sys::process;
-use kettle_core::wait::{Deadline, Patience, Stopped};
+use kettle_core::sys::{clock, futex, process};
+use kettle_core::wait::{Deadline, Patience, Scope, Stopped};
 
 type Held<P> = <P as Placement>::Ref<Lock>;
 
@@ -665,7 +665,7 @@ fn rows_of_others_are_told_from_those_of_this_process() {
         const LIKE_MINE: u32 = 1 + 2 + 4; // as a re-entrant lock's on the heap
         // A lock that nobody holds, and a row of a thread that has no number.
         let me = kettle_core::sync::Heap::me();
-        let nobody = Entry::new(0, LIKE_MINE, 1).unwrap();
+        let nobody = Entry::new(0, LIKE_MINE, 1, None).unwrap();
         nobody.look(|| me.to_bits());
         watch::<OnHeap>(&held, REENTRANT, &says, |look| {
             for _ in 0..12 {
@@ -690,7 +690,7 @@ fn rows_of_others_are_told_from_those_of_this_process() {
             let (ready, done) = (Gate::new(), Gate::new());
             for (flags, who) in [(LIKE_MINE, me), (1 + 4, mine)] {
                 let other = Child::fork(|| {
-                    let row = Entry::new(its_number, flags, 1).unwrap();
+                    let row = Entry::new(its_number, flags, 1, None).unwrap();
                     row.look(|| who.to_bits());
                     row.tell(&Said { text: b"a\0b\0c", ..Said::default() });
                     ready.open();
@@ -708,6 +708,30 @@ fn rows_of_others_are_told_from_those_of_this_process() {
         assert_eq!(says.reported(), []);
         drop(holder);
         thread.join().unwrap();
+    });
+}
+
+/// One that looks seldom is called by another that has a reason.
+#[test]
+fn who_sleeps_for_long_is_called() {
+    case(Policy::Report, || {
+        let word = Arc::new(AtomicU32::new(0));
+        let theirs = Arc::clone(&word);
+        let sleeper = thread::spawn(move || {
+            let entry = Entry::new(4321, 0, 1, Some(theirs.as_ptr().addr())).unwrap();
+            while !entry.is_called() {
+                let slept = futex::wait(&theirs, 0, clock::now() + 60_000_000_000, Scope::Private);
+                assert_ne!(slept, futex::Slept::TimedOut);
+            }
+            entry.look(|| 0);
+            assert!(!entry.is_called(), "it has looked");
+        });
+        // It may be about to fall asleep, and miss a call.
+        while !sleeper.is_finished() {
+            waiters::call(|waiting| waiting.thread == 4321);
+            thread::yield_now();
+        }
+        sleeper.join().unwrap();
     });
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use kettle_core::sys::clock;
-use kettle_core::wait::{Deadline, EventCount, Patience, Scope, Stopped};
+use kettle_core::wait::{Deadline, EventCount, Next, Patience, Scope, Stopped, Watcher};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const NANOS: u64 = 3_600_000_000_000;
@@ -61,33 +61,55 @@ fn of_what_kind_it_is() {
     assert_eq!(forever.at_least_a_second().deadline(), Deadline::NEVER);
 }
 
-/// The lengths of the first slices.
-fn slices(patience: &Patience<'_>) -> Vec<u64> {
-    let slices = (0..8).map(|_| {
+/// Says what it is to say after each look, counts the looks, and may be called.
+struct Says {
+    next: Cell<Next>,
+    looks: Cell<u32>,
+    is_called: Cell<bool>,
+}
+
+impl Watcher for Says {
+    fn look(&self) -> Next {
+        self.looks.set(self.looks.get() + 1);
+        self.is_called.set(false);
+        self.next.get()
+    }
+
+    fn is_called(&self) -> bool {
+        self.is_called.get()
+    }
+}
+
+fn says(next: Next) -> Says {
+    Says { next: Cell::new(next), looks: Cell::new(0), is_called: Cell::new(false) }
+}
+
+/// The lengths of so many slices.
+fn slices<const N: usize>(patience: &Patience<'_>) -> [u64; N] {
+    core::array::from_fn(|_| {
         let slice = patience.slice().unwrap();
         patience.slept().unwrap();
         slice.as_millis() as u64
-    });
-    slices.collect()
+    })
 }
 
 #[test]
 fn slices_grow() {
-    let (stop, watch) = (|| false, || false);
-    let long = [10, 20, 40, 80, 160, 200, 200, 200];
-    let unlimited = [10, 20, 40, 80, 160, 320, 640, 1280];
+    let stop = || false;
+    let long = [10, 20, 40, 80, 160, 200, 255, 382, 573, 860, 1000, 1000];
     let patience = Patience::forever();
     assert_eq!(slices(&patience), long);
-    assert_eq!(patience.naps(), 8);
-    assert_eq!(slices(&patience.no_later_than(Deadline::NEVER)), [200; 8], "it goes on where the other one is");
+    assert_eq!(patience.naps(), 12);
+    assert_eq!(slices(&patience.no_later_than(Deadline::NEVER)), [1000; 2], "it goes on where the other one is");
     assert_eq!(slices(&patience.at_least_a_second()), long, "it begins anew");
+    let unlimited = [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240, 20_480];
     assert_eq!(slices(&Patience::forever().among_threads(true)), unlimited, "nobody is to be asked");
-    assert_eq!(slices(&Patience::forever().among_threads(true).watched_by(&watch)), long);
     let stopped = |slice| Patience::forever().interrupted_by(slice, &stop);
-    assert_eq!(slices(&stopped(ms(50))), [10, 20, 40, 50, 50, 50, 50, 50]);
-    assert_eq!(slices(&stopped(ms(50)).among_threads(true)), [10, 20, 40, 50, 50, 50, 50, 50]);
+    let attentive = [10, 20, 40, 50, 60, 90, 135, 202, 303, 455, 683, 1000, 1000];
+    assert_eq!(slices(&stopped(ms(50))), attentive);
+    assert_eq!(slices(&stopped(ms(50)).among_threads(true)), attentive);
     assert_eq!(slices(&stopped(HOUR)), long);
-    assert_eq!(slices(&stopped(Duration::ZERO)), [1; 8], "milliseconds at least");
+    assert_eq!(slices(&stopped(Duration::ZERO)), [1, 1, 1, 1, 2], "milliseconds at least");
     let soon = Patience::until(Deadline::after(ms(5)));
     assert!(soon.slice().map_or(true, |slice| slice <= ms(5)));
     assert_eq!(Patience::until(Deadline::at(1)).slice(), Err(Stopped::TimedOut));
@@ -95,19 +117,66 @@ fn slices_grow() {
 }
 
 #[test]
+fn slices_grow_as_the_watch_says() {
+    let watch = says(Next::Soon);
+    let threads = Patience::forever().among_threads(true);
+    let patience = threads.watched_by(&watch);
+    assert_eq!(slices(&patience), [10, 20, 40, 80, 160, 200, 200, 200], "there is something to look for");
+    watch.next.set(Next::Later(ms(1000)));
+    assert_eq!(slices(&patience), [200, 200, 200, 300, 450, 675, 1000, 1000], "no more");
+    watch.next.set(Next::Later(ms(2500)));
+    assert_eq!(slices(&patience), [1000, 2500, 2500, 2500], "and others look as well");
+    watch.next.set(Next::Soon);
+    assert_eq!(slices(&patience), [2500, 200, 200], "there is again");
+    let stop = || false;
+    let main = Patience::forever().interrupted_by(ms(50), &stop);
+    let watch = says(Next::Later(HOUR));
+    let patience = main.watched_by(&watch);
+    assert_eq!(slices::<20>(&patience)[19], 1000, "a signal is to be seen as well");
+}
+
+#[test]
+fn who_is_told_of_all_needs_no_short_slices() {
+    let stop = || false;
+    let main = Patience::forever().interrupted_by(ms(50), &stop);
+    assert_eq!(slices(&main.unhurried()), [1000; 3]);
+    assert_eq!(slices(&main.unhurried().no_later_than(Deadline::NEVER)), [1000; 3]);
+    assert!(main.unhurried().no_later_than(Deadline::after(ms(5))).slice().map_or(true, |slice| slice <= ms(5)));
+}
+
+#[test]
+fn a_watch_that_is_called_looks_before_the_slice_is_over() {
+    let (word, watch) = (AtomicU32::new(5), says(Next::Soon));
+    let patience = Patience::forever();
+    let patience = patience.watched_by(&watch);
+    // Another thread changed the word, or woke it for this alone.
+    assert_eq!(patience.sleep(&word, 4, Scope::Private), Ok(()));
+    assert_eq!(watch.looks.get(), 0);
+    watch.is_called.set(true);
+    assert_eq!(patience.sleep(&word, 4, Scope::Private), Ok(()));
+    assert_eq!((watch.looks.get(), patience.naps()), (1, 1));
+    assert_eq!(patience.sleep(&word, 4, Scope::Private), Ok(()));
+    assert_eq!(watch.looks.get(), 1, "it is not called any more");
+    watch.next.set(Next::Stop);
+    watch.is_called.set(true);
+    assert_eq!(patience.sleep(&word, 4, Scope::Private), Err(Stopped::Interrupted));
+}
+
+#[test]
 fn is_asked_after_each_slice_whether_to_stop() {
-    let (asked, watched) = (Cell::new(0), Cell::new(0));
+    let asked = Cell::new(0);
     let stop = || asked.replace(asked.get() + 1) == 2;
     let patience = Patience::forever().interrupted_by(ms(1), &stop);
-    let watch = || watched.replace(watched.get() + 1) == 9;
+    let watch = says(Next::Soon);
     let patience = patience.watched_by(&watch);
     assert_eq!((patience.slept(), patience.slept()), (Ok(()), Ok(())));
-    assert_eq!((asked.get(), watched.get()), (2, 2));
+    assert_eq!((asked.get(), watch.looks.get()), (2, 2));
     assert_eq!(patience.slept(), Err(Stopped::Interrupted), "as the one says");
-    assert_eq!(watched.get(), 2, "the other one is not asked any more");
+    assert_eq!(watch.looks.get(), 2, "the other one is not asked any more");
     for _ in 3..10 {
         assert!(patience.slept().is_ok());
     }
+    watch.next.set(Next::Stop);
     assert_eq!(patience.slept(), Err(Stopped::Interrupted), "as the other one says");
 }
 

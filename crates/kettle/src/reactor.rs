@@ -34,8 +34,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::session;
 
-/// How often the living look after the dead.
+/// How often the living look after the dead, until they have waited for long.
 const SLICE: Duration = Duration::from_millis(200);
+/// And then.
+const LONGEST_SLICE: Duration = Duration::from_secs(1);
 /// How often to look where nothing rings.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -343,11 +345,13 @@ impl Drop for PlaceInLine<'_> {
 /// Answers the bell for as long as the runtime lives.
 async fn drive(fd: AsyncFd<Arc<Reactor>>, _registration: Registration) {
     let reactor = Arc::clone(fd.get_ref());
-    let mut look = Instant::now() + SLICE;
+    let mut since = Instant::now();
+    let mut look = since + SLICE;
     loop {
         if reactor.is_idle() {
             reactor.work.notified().await;
-            look = Instant::now() + SLICE;
+            since = Instant::now();
+            look = since + SLICE;
         }
         match timeout_at(look, fd.readable()).await {
             Ok(Ok(mut ready)) => {
@@ -367,9 +371,10 @@ async fn drive(fd: AsyncFd<Arc<Reactor>>, _registration: Registration) {
             Err(_) => {}
         }
         // Also where it rings all the time.
-        if Instant::now() >= look {
+        let now = Instant::now();
+        if now >= look {
             reactor.call_all_out();
-            look = Instant::now() + SLICE;
+            look = now + ((now - since) / 2).clamp(SLICE, LONGEST_SLICE);
         }
     }
 }

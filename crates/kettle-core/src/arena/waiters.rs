@@ -9,10 +9,10 @@
 //! same, the thread was in one and the same wait all the time between.
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
-use crate::sys::{clock, owner::Owner};
+use crate::sys::{clock, futex, owner::Owner};
 
 use super::participants::{self, Participant};
-use super::segment;
+use super::{identity, segment};
 
 const ROWS: usize = 1024;
 const PAGES: usize = 128;
@@ -61,7 +61,12 @@ struct Row {
     looked: AtomicU64,
     /// Which page has its text, from 1 on; 0 is none.
     text: AtomicU64,
+    /// The address of the word that it sleeps on, if that is on the heap of its process, or 0; beside [`CALLED`].
+    sleeps_on: AtomicU64,
 }
+
+/// It is to look now. No word has an odd address.
+const CALLED: u64 = 1;
 
 #[repr(C)]
 struct Page {
@@ -112,8 +117,9 @@ fn claim(word: &AtomicU64, me: Owner) -> bool {
 }
 
 impl Entry {
-    /// Says that this thread waits since `since`. None if there is no session to be had, or no row.
-    pub fn new(thread: u32, flags: u32, since: u64) -> Option<Self> {
+    /// Says that this thread waits since `since`; `sleeps_on`: the address of the word on which it sleeps, if that is on its
+    /// heap. None if there is no session to be had, or no row.
+    pub fn new(thread: u32, flags: u32, since: u64, sleeps_on: Option<usize>) -> Option<Self> {
         let me = participants::try_me().ok()?;
         let table = table()?;
         let (index, row) = table.rows.iter().enumerate().find(|(_, row)| claim(&row.owner, me))?;
@@ -124,6 +130,7 @@ impl Entry {
         row.holder.store(0, Ordering::Relaxed);
         row.looked.store(0, Ordering::Relaxed);
         row.text.store(0, Ordering::Relaxed);
+        row.sleeps_on.store(sleeps_on.unwrap_or(0) as u64, Ordering::Relaxed);
         let number = table.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         row.number.store(number, Ordering::SeqCst);
         table.used.fetch_max(index as u64 + 1, Ordering::SeqCst);
@@ -132,10 +139,16 @@ impl Entry {
 
     /// Looks who holds what it waits for, and writes it down.
     pub fn look(&self, holder: impl FnOnce() -> u64) {
+        self.row.sleeps_on.fetch_and(!CALLED, Ordering::SeqCst);
         let now = clock::now();
         self.row.holder.store(holder(), Ordering::SeqCst);
         // Release: whoever reads this time reads that holder, or a later one.
         self.row.looked.store(now, Ordering::SeqCst);
+    }
+
+    /// Whether another thread wants it to look now.
+    pub fn is_called(&self) -> bool {
+        self.row.sleeps_on.load(Ordering::SeqCst) & CALLED != 0
     }
 
     /// Leaves what is said. False if there is no room for another one.
@@ -232,6 +245,11 @@ impl Waiting {
 }
 
 fn read(index: usize) -> Option<Waiting> {
+    read_if(index, |_| true)
+}
+
+/// What the row says, provided that `is` holds of it. Whether its process lives is asked last, since that costs most.
+fn read_if(index: usize, is: impl FnOnce(&Waiting) -> bool) -> Option<Waiting> {
     let row = &table()?.rows[index];
     let number = row.number.load(Ordering::SeqCst);
     let owner = Owner::from_bits(row.owner.load(Ordering::SeqCst));
@@ -248,16 +266,29 @@ fn read(index: usize) -> Option<Waiting> {
         looked,
         has_text: row.text.load(Ordering::SeqCst) != 0,
     };
-    (number != 0 && row.number.load(Ordering::SeqCst) == number && !participants::is_dead(owner)).then_some(seen)
+    let is_whole = number != 0 && row.number.load(Ordering::SeqCst) == number;
+    (is_whole && is(&seen) && !participants::is_dead(owner)).then_some(seen)
 }
 
-/// All that wait, one after another.
-pub fn all() -> impl Iterator<Item = Waiting> {
+/// All for which `is` holds, one after another.
+pub fn those(is: impl Fn(&Waiting) -> bool) -> impl Iterator<Item = Waiting> {
     let used = table().map_or(0, |table| (table.used.load(Ordering::SeqCst) as usize).min(ROWS));
-    (0..used).filter_map(read)
+    (0..used).filter_map(move |index| read_if(index, &is))
 }
 
 /// The one that waits, and for which `is` holds.
 pub fn find(is: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
-    all().find(is)
+    those(is).next()
+}
+
+/// Has those threads of this process look that sleep on its heap, and for which `is` holds. One that is just about to
+/// fall asleep may miss that.
+pub fn call(is: impl Fn(&Waiting) -> bool) {
+    let Some(table) = table() else { return };
+    let is_here = |waiting: &Waiting| identity::is_me(waiting.participant()) && is(waiting);
+    let mut words: Vec<u64> =
+        those(is_here).map(|w| table.rows[w.row].sleeps_on.fetch_or(CALLED, Ordering::SeqCst) & !CALLED).collect();
+    words.sort_unstable();
+    words.dedup();
+    words.into_iter().filter(|&word| word != 0).for_each(|word| futex::wake_at(word as usize));
 }

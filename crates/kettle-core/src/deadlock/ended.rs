@@ -13,10 +13,11 @@ use std::time::Duration;
 use crate::arena::participants;
 use crate::arena::waiters::Waiting;
 use crate::sys::{Owner, clock, process, thread};
+use crate::wait::Next;
 
 use super::report::{Ended, Member};
 use super::standstill::Left;
-use super::{Deadlock, Policy, Watch};
+use super::{Deadlock, Policy, Watch, call_late};
 
 /// For so long a process may be about to end that lost a thread, and a thread that was told of a deadlock.
 const ENDING: u64 = 1_000_000_000;
@@ -87,8 +88,8 @@ impl Watch<'_> {
         }
     }
 
-    /// None: the holder lives. Else whether to stop waiting.
-    pub(super) fn has_ended(&self, holder: Owner, policy: Policy) -> Option<bool> {
+    /// None: the holder lives. Else what to do next.
+    pub(super) fn has_ended(&self, holder: Owner, policy: Policy) -> Option<Next> {
         let (pid, tid) = if holder.is_nobody() {
             return None;
         } else if self.on_heap {
@@ -101,33 +102,40 @@ impl Watch<'_> {
             self.ended_since.set(0);
             return None;
         }
+        let later = Some(Next::Later(self.pause()));
         // A process that ends loses one thread after another, and the lock's own way to tell of its death comes then.
         if pid != process::id() && !self.has_been_so_for(ENDING) {
-            return Some(false);
+            return Some(Next::Soon);
         }
         let told_as = known(|k| k.told.get(&holder.to_bits()).cloned());
         let who_helps = self.who_helps();
         let certain = who_helps == Left::NoThread;
         if who_helps == Left::Perhaps {
             self.ended_since.set(0);
-            return Some(false);
+            return Some(Next::Soon);
         }
-        if !certain && (told_as.is_none() || !self.has_been_so_for(ENDING)) {
-            return Some(false);
+        if !certain && told_as.is_none() {
+            return later;
+        }
+        if !certain && !self.has_been_so_for(ENDING) {
+            return Some(Next::Soon);
+        }
+        if self.on_heap {
+            call_late(|wait| Owner::from_bits(wait.holder) == holder);
         }
         let raises = certain && (self.wanted.reentrant || policy == Policy::Raise) && !self.wanted.insists;
         let place = self.wanted.holder.place();
         if !raises && !known(|k| k.reported.insert((place, holder.to_bits()))) {
-            return Some(false);
+            return later;
         }
         if raises {
             wait_for_turn();
             // A plain lock may have been released meanwhile; or another one was told, and may be about to do that.
             if self.holder() != holder || self.who_helps() != Left::NoThread {
-                return Some(false);
+                return Some(Next::Soon);
             }
         }
-        let Some(text) = self.teller.text() else { return Some(true) };
+        let Some(text) = self.teller.text() else { return Some(Next::Stop) };
         let me = participants::try_me().unwrap_or(Owner::new(0, 0, process::thread_id()));
         let mut member = Member::new(me, text);
         member.pid = process::id();
@@ -137,8 +145,8 @@ impl Watch<'_> {
         let found = Deadlock { members: vec![member], certain, ended: Some(Ended { pid, tid, told_as }) };
         if raises {
             self.found.replace(Some(found));
-            return Some(true);
+            return Some(Next::Stop);
         }
-        Some(!self.teller.report(&found))
+        if self.teller.report(&found) { later } else { Some(Next::Stop) }
     }
 }

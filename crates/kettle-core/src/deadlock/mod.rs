@@ -21,6 +21,11 @@
 //!                                                                                            when no thread is left
 //! ```
 //!
+//! *How often.* A slice is a fifth of a second until all is settled, a second after the threshold, and again as long as
+//! there is a suspicion. A thread that suspects nothing looks once a second; if many wait for the same lock of a process, as
+//! many of them as are needed for 64 looks a second. Whoever comes last makes the circle: its looks are fresh, and where
+//! it needs a look of another thread of its process that looks seldom, it calls that one.
+//!
 //! *Why it is true.* Each says when its wait began, and when it last looked who holds its lock. A step from one to the
 //! next counts only if that look came after the next one's wait had begun: since then the next one sleeps, and if
 //! nobody but the holder may release the lock, he holds it still. All waits are looked at twice, so at any instant
@@ -54,7 +59,7 @@ use crate::arena::waiters::{self, Entry, Said, Waiting};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Holder, Home};
 use crate::sys::{Owner, clock, process, thread};
-use crate::wait::{Deadline, Patience, Scope};
+use crate::wait::{Deadline, Next, Patience, Scope, Watcher};
 
 pub use report::{Deadlock, Ended, Member, Text};
 
@@ -168,6 +173,17 @@ const SCOPED: u64 = Owner::FLAG_LOW;
 
 /// After so many looks a circle is told even if somebody in it has not said where it is.
 const LOOKS_FOR_TEXTS: u32 = 10;
+/// After so many looks at the same circle there is no hurry: it is told, or another thread is about to.
+const MANY_LOOKS: u32 = 2 * LOOKS_FOR_TEXTS;
+
+/// A thread that does not suspect anything looks so often.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Of those who wait for the same lock of this process, so many look in such a pause: one that has a reason calls others.
+const LOOK_IN_A_PAUSE: u32 = 64;
+/// For so long a thread looks often, in nanoseconds, once it has waited for the threshold: a circle has just come about.
+const SETTLING: u64 = 1_000_000_000;
+/// A thread that has not looked for so long, in nanoseconds, does not by itself.
+const LATE: u64 = 300_000_000;
 
 /// Runs `acquire`, which waits for what is wanted, and keeps an eye on whether that can ever end.
 ///
@@ -198,7 +214,7 @@ pub fn watch<H: Home, T>(
         standstill: RefCell::new(None),
         found: RefCell::new(None),
     };
-    let result = acquire(&patience.watched_by(&|| watch.slept()));
+    let result = acquire(&patience.watched_by(&watch));
     match watch.found.take() {
         Some(found) => Err(found),
         None => Ok(result),
@@ -228,20 +244,22 @@ struct Watch<'a> {
     found: RefCell<Option<Deadlock>>,
 }
 
-impl Watch<'_> {
-    /// At the end of each slice: true ends the wait.
-    fn slept(&self) -> bool {
+impl Watcher for Watch<'_> {
+    fn look(&self) -> Next {
         let policy = policy();
         if policy == Policy::Off || self.wanted.holder.is_passed_on() {
             self.entry.replace(None);
-            return false;
+            return Next::Later(self.pause());
         }
-        if u128::from(clock::now().saturating_sub(self.since)) < threshold().as_nanos() {
-            return false;
+        let (waited, threshold) = (clock::now().saturating_sub(self.since), threshold());
+        let until_then = threshold.saturating_sub(Duration::from_nanos(waited));
+        if !until_then.is_zero() {
+            return Next::Later(until_then.min(PAUSE));
         }
         let mut entry = self.entry.borrow_mut();
         if entry.is_none() {
-            *entry = Entry::new(thread::number(), self.flags(policy), self.since);
+            let sleeps_on = self.on_heap.then(|| self.wanted.holder.sleepers_word());
+            *entry = Entry::new(thread::number(), self.flags(policy), self.since, sleeps_on);
             // What an earlier entry told went with it.
             self.has_told.set(false);
             if entry.is_some() {
@@ -251,10 +269,25 @@ impl Watch<'_> {
         if let Some(entry) = entry.as_ref() {
             entry.look(|| self.held_by());
         }
-        if let Some(stop) = self.has_ended(self.holder(), policy) {
-            return stop;
+        if let Some(next) = self.has_ended(self.holder(), policy) {
+            return next;
         }
-        entry.as_ref().is_some_and(|entry| self.follow(entry))
+        match entry.as_ref().map_or(Next::Later(self.pause()), |entry| self.follow(entry)) {
+            Next::Later(_) if u128::from(waited) < threshold.as_nanos() + u128::from(SETTLING) => Next::Soon,
+            next => next,
+        }
+    }
+
+    fn is_called(&self) -> bool {
+        self.entry.borrow().as_ref().is_some_and(Entry::is_called)
+    }
+}
+
+impl Watch<'_> {
+    /// How long this thread may sleep while it suspects nothing.
+    fn pause(&self) -> Duration {
+        let looking = if self.on_heap { self.wanted.holder.sleepers() } else { 0 };
+        PAUSE * (looking / LOOK_IN_A_PAUSE).max(1)
     }
 
     fn holder(&self) -> Owner {
@@ -279,11 +312,12 @@ impl Watch<'_> {
         flags.into_iter().filter_map(|(is_so, flag)| is_so.then_some(flag)).sum()
     }
 
-    fn follow(&self, entry: &Entry) -> bool {
+    fn follow(&self, entry: &Entry) -> Next {
+        let later = Next::Later(self.pause());
         let circle = entry.read().and_then(circle_from).unwrap_or_default();
         if circle.is_empty() {
             self.suspected.take();
-            return false;
+            return later;
         }
         let before = self.suspected.replace(circle.clone());
         let is_the_same = before.len() == circle.len() && before.iter().zip(&circle).all(|(a, b)| a.is(b));
@@ -294,22 +328,24 @@ impl Watch<'_> {
         if !self.has_told.replace(true) {
             match self.teller.text() {
                 Some(text) => self.tell(entry, &text),
-                None => return true,
+                None => return Next::Stop,
             }
         }
         if !is_the_same {
-            return false;
+            return Next::Soon;
         }
-        self.looks.set(self.looks.get() + 1);
+        self.looks.set(self.looks.get().saturating_add(1));
+        let again = if self.looks.get() < MANY_LOOKS { Next::Soon } else { later };
         let certain = circle.iter().all(|w| w.flags & REENTRANT != 0);
         let all_looked_again = circle.iter().all(|w| w.looked > self.first_look.get());
         let all_told = circle.iter().all(Waiting::has_text);
         if !(all_told || self.looks.get() >= LOOKS_FOR_TEXTS) || !(certain || all_looked_again) {
-            return false;
+            call_late(|late| circle.iter().any(|w| w.is(late)));
+            return again;
         }
         let (teller, may_raise) = choose(&circle, certain);
         if !teller.is(&circle[0]) {
-            return false;
+            return again;
         }
         let waits_for_itself = circle.len() == 1 && circle[0].flags & (REENTRANT | IS_ALONE) == 0;
         let is_nested = self.is_nested.get();
@@ -319,26 +355,26 @@ impl Watch<'_> {
             false => Left::AThread,
         };
         if waits_for_itself && !is_nested && none_is_left != Left::NoThread {
-            return false;
+            return if none_is_left == Left::Perhaps { again } else { later };
         }
         let raises = may_raise && (none_is_left == Left::NoThread || is_left);
         let was_reported = self.reported.get() >= teller.number();
         if !raises && (was_reported || none_is_left == Left::Perhaps) {
-            return false;
+            return again;
         }
         // Everything is read: if all are still in the same wait, all of it was true together.
         let members = circle.iter().map(report::member).collect::<Option<Vec<_>>>();
         let unchanged = circle.iter().all(|w| w.again().is_some());
-        let Some(members) = members.filter(|_| unchanged) else { return false };
+        let Some(members) = members.filter(|_| unchanged) else { return again };
         self.reported.set(teller.number());
         let is_taken_twice = members.len() == 1 && is_left && self.wanted.scoped;
         let found = Deadlock::circle(members, certain || none_is_left == Left::NoThread || is_taken_twice);
         if raises {
             ended::note_told(&circle[0], &found.members[0].thread);
             self.found.replace(Some(found));
-            return true;
+            return Next::Stop;
         }
-        !self.teller.report(&found)
+        if self.teller.report(&found) { again } else { Next::Stop }
     }
 
     fn tell(&self, entry: &Entry, text: &Text) {
@@ -350,6 +386,12 @@ impl Watch<'_> {
     }
 }
 
+/// Has those of this process look that would not do so soon by themselves, and for which `is` holds.
+fn call_late(is: impl Fn(&Waiting) -> bool) {
+    let now = clock::now();
+    waiters::call(|wait| now.saturating_sub(wait.looked) > LATE && is(wait));
+}
+
 /// The way from `first` back to itself; None if it does not lead there.
 fn circle_from(first: Waiting) -> Option<Vec<Waiting>> {
     let mut circle = vec![first];
@@ -358,6 +400,7 @@ fn circle_from(first: Waiting) -> Option<Vec<Waiting>> {
         let next = waiters::find(|w| is_holder(&last, w))?;
         // Who holds the lock must have been asleep when its holder was looked up.
         if last.looked <= next.since {
+            call_late(|late| last.is(late));
             return None;
         }
         if next.is(&first) {

@@ -13,7 +13,7 @@ use crate::arena::participants::{self, Participant};
 use crate::arena::waiters::{self, Waiting};
 use crate::sys::{Owner, clock, process};
 
-use super::{ON_HEAP, Watch};
+use super::{ON_HEAP, Watch, call_late};
 
 /// What was seen when all threads were seen to wait.
 pub(super) struct Standstill {
@@ -54,7 +54,10 @@ impl Watch<'_> {
         let mut before = self.standstill.borrow_mut();
         match before.as_ref().filter(|before| before.is(&now)) {
             Some(before) if now.waits.iter().all(|wait| wait.looked > before.since) => Left::NoThread,
-            Some(_) => Left::Perhaps,
+            Some(before) => {
+                call_late(|wait| wait.looked <= before.since && before.waits.iter().any(|w| w.is(wait)));
+                Left::Perhaps
+            }
             None => {
                 *before = Some(now);
                 Left::Perhaps
@@ -66,7 +69,7 @@ impl Watch<'_> {
         let me = Participant::of(participants::me_if_any()?);
         let is_stuck =
             |w: &Waiting| w.participant() == me && w.flags & ON_HEAP != 0 && !Owner::from_bits(w.holder).is_nobody();
-        let waits: Vec<Waiting> = waiters::all().filter(is_stuck).collect();
+        let waits: Vec<Waiting> = waiters::those(is_stuck).collect();
         // The main thread waits for no lock.
         (process::thread_count()? == waits.len() + 1).then_some(())?;
         let main = self.teller.main_thread_waits()?;

@@ -5,7 +5,7 @@ use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::crash_point;
 use crate::damage::{self, What};
 use crate::stats::BarrierStatistics;
-use crate::sys::Owner;
+use crate::sys::{Owner, clock};
 use crate::unwind::OnUnwind;
 use crate::wait::{EventCount, Patience, Stopped};
 
@@ -48,6 +48,8 @@ pub struct Barrier {
     changed: EventCount,
     /// Where the entries are that do not fit in `list`; 0: there are none.
     further: AtomicU64,
+    /// When a party last looked after the others.
+    looked: AtomicU64,
     list: [AtomicU64; Self::SIGNED],
 }
 
@@ -58,6 +60,9 @@ const ARRIVED: u64 = (1 << 18) - 1;
 const FILLING: u64 = 0;
 const ACTING: u64 = 1 << 18;
 const BROKEN: u64 = 2 << 18;
+/// So many nanoseconds after one look the next one is, for each party that is looked at; but not more than these together.
+const LOOKS_APART: u64 = if cfg!(loom) { 0 } else { 2_000_000 };
+const MOST_APART: u64 = 500_000_000;
 const PHASE: u64 = 3 << 18;
 const HISTORY_AT: u32 = 20;
 const HISTORY_LEN: u32 = 24;
@@ -157,6 +162,7 @@ impl Barrier {
             rounds: AtomicU32::new(0),
             changed: EventCount::new(),
             further: AtomicU64::new(0),
+            looked: AtomicU64::new(0),
             list: [0; Self::SIGNED].map(AtomicU64::new),
         }
     }
@@ -269,7 +275,7 @@ impl Barrier {
             Some(r) => r,
             None => self
                 .changed
-                .wait_for(patience, H::SCOPE, arrive, || if self.find_dead::<H>() { arrive() } else { None })
+                .wait_for(patience, H::SCOPE, arrive, || if self.find_dead_in_turn::<H>() { arrive() } else { None })
                 .map_err(|stopped| {
                     if stopped != Stopped::Damaged {
                         self.abort::<H>();
@@ -286,7 +292,7 @@ impl Barrier {
                 patience,
                 H::SCOPE,
                 || self.poll(&arrived),
-                || if self.find_dead::<H>() { self.poll(&arrived) } else { None },
+                || if self.find_dead_in_turn::<H>() { self.poll(&arrived) } else { None },
             )
             .unwrap_or_else(|stopped| self.give_up::<H>(&arrived, stopped));
         self.leave::<H>(&arrived);
@@ -310,6 +316,19 @@ impl Barrier {
     /// Goes away from a round that is over.
     pub fn leave<H: Home>(&self, arrival: &Arrival) {
         self.cross_out::<H>(arrival.signed);
+    }
+
+    /// The same as [`find_dead`](Self::find_dead), unless another party has just looked: each look is at all parties, and
+    /// all of them look.
+    fn find_dead_in_turn<H: Home>(&self) -> bool {
+        let (now, before) = (clock::now(), self.looked.load(Ordering::Relaxed));
+        let arrived = self.state.load(Ordering::Relaxed) & ARRIVED;
+        // A time to come is none.
+        if now.checked_sub(before).is_some_and(|since| since < (arrived * LOOKS_APART).min(MOST_APART)) {
+            return false;
+        }
+        self.looked.store(now, Ordering::Relaxed);
+        self.find_dead::<H>()
     }
 
     /// After a nap: breaks the round if one of its parties is dead, and says whether it did.

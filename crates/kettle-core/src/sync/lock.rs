@@ -408,6 +408,16 @@ impl Holder<'_> {
         self.0.is_passed_on()
     }
 
+    /// How many threads sleep until it is free, as far as is known.
+    pub fn sleepers(self) -> u32 {
+        self.0.freed.sleepers()
+    }
+
+    /// The address of the word on which they sleep.
+    pub(crate) fn sleepers_word(self) -> usize {
+        self.0.freed.events().address()
+    }
+
     /// Tells the lock from the others of this process.
     pub fn place(self) -> usize {
         core::ptr::from_ref(self.0).addr()

@@ -451,4 +451,9 @@ impl EventCount {
     pub fn sleepers(&self) -> u32 {
         self.sleepers.load(Ordering::Relaxed)
     }
+
+    /// The address of the word on which they sleep.
+    pub(crate) fn address(&self) -> usize {
+        core::ptr::from_ref(&self.word).addr()
+    }
 }

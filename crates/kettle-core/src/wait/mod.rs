@@ -5,7 +5,8 @@
 //! whether the one we wait for still lives.
 //!
 //! Sleeps are cut into slices because a wake-up is given to *somebody*: if that one is killed before it acts, the
-//! others find out at the end of their slice. So no wake-up needs an owner, and none can be lost for good.
+//! others find out at the end of their slice. So no wake-up needs an owner, and none can be lost for good. The longer a
+//! wait lasts, the longer are its slices, up to a second: what waits for long costs next to nothing.
 //!
 //! Two faces: [`EventCount`] for a thread that may sleep, [`Doorbell`] for an event loop that may not.
 //! [`Idle`] stands on the first: the workers of a pool that have nothing to do.
@@ -54,28 +55,59 @@ pub struct Patience<'a> {
     instant: bool,
     spins: bool,
     stop: Option<&'a dyn Fn() -> bool>,
-    watch: Option<&'a dyn Fn() -> bool>,
+    watch: Option<&'a dyn Watcher>,
     naps: Cell<u32>,
+    /// For how long slices were slept to their end, in nanoseconds, since there was last a reason to look again soon.
+    slept: Cell<u64>,
+    /// How long slices may become when much has been slept, in nanoseconds.
+    longest: Cell<u64>,
     /// When the present slice is over, 0 before it begins. Being woken for nothing does not make it longer: somebody
     /// who is woken all the time must look for signals and for the dead as well.
     slice_ends: Cell<u64>,
 }
 
+/// Looks after the wait of a thread while that sleeps.
+pub trait Watcher {
+    /// A slice was slept to its end.
+    fn look(&self) -> Next;
+
+    /// Whether another thread wants it to look now.
+    fn is_called(&self) -> bool;
+}
+
+/// What a [`Watcher`] makes of its look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The wait is to end.
+    Stop,
+    /// It is to look again soon.
+    Soon,
+    /// It is to look again sooner or later: slices may grow to this length.
+    Later(Duration),
+}
+
 /// Naps are short at first, so that the death of an owner is noticed soon by whoever comes after it.
 const FIRST_SLICE: u64 = 10_000_000;
-const LONGEST_SLICE: Duration = Duration::from_millis(200);
+/// More than a day is no slice.
+const MOST_DOUBLINGS: u32 = 23;
+/// While a wait has not lasted for long.
+const SHORT_SLICE: Duration = Duration::from_millis(200);
+/// When it has: half of what was slept, but not more than this.
+const LONGEST_SLICE: Duration = Duration::from_secs(1);
 
 impl<'a> Patience<'a> {
     /// Waits until `deadline`, whatever signals come.
     pub fn until(deadline: Deadline) -> Self {
         Self {
             deadline,
-            slice: LONGEST_SLICE.as_nanos() as u64,
+            slice: SHORT_SLICE.as_nanos() as u64,
             instant: false,
             spins: true,
             stop: None,
             watch: None,
             naps: Cell::new(0),
+            slept: Cell::new(0),
+            longest: Cell::new(LONGEST_SLICE.as_nanos() as u64),
             slice_ends: Cell::new(0),
         }
     }
@@ -100,26 +132,22 @@ impl<'a> Patience<'a> {
         self.instant
     }
 
-    /// Asks `stop` after every slice of at most `slice`, and when a signal handler ran: true ends the wait.
+    /// Asks `stop` after every slice, which is at most `slice` until the wait has lasted for long, and when a signal handler
+    /// ran: true ends the wait.
     ///
     /// The slice closes the race between `stop`'s last look and falling asleep: a signal that comes in between is
     /// seen one slice later.
     pub fn interrupted_by(mut self, slice: Duration, stop: &'a dyn Fn() -> bool) -> Self {
-        self.slice = (slice.min(LONGEST_SLICE).as_nanos() as u64).max(1_000_000);
+        self.slice = (slice.min(SHORT_SLICE).as_nanos() as u64).max(1_000_000);
         self.stop = Some(stop);
         self
     }
 
-    /// Asks `watch` as well after every slice that was slept to its end, which is short enough for that: true ends the
-    /// wait.
-    pub fn watched_by<'b>(&'b self, watch: &'b dyn Fn() -> bool) -> Patience<'b> {
-        Patience {
-            slice: self.slice.min(LONGEST_SLICE.as_nanos() as u64),
-            watch: Some(watch),
-            naps: self.naps.clone(),
-            slice_ends: self.slice_ends.clone(),
-            ..*self
-        }
+    /// Asks `watch` as well after every slice that was slept to its end, and when it is called; slices are short enough for
+    /// that until it says otherwise.
+    pub fn watched_by<'b>(&'b self, watch: &'b dyn Watcher) -> Patience<'b> {
+        let slice = self.slice.min(SHORT_SLICE.as_nanos() as u64);
+        Patience { slice, watch: Some(watch), ..self.going_on() }
     }
 
     /// The same among threads of this process. Nobody dies there without us, so slices may be long where there is
@@ -127,20 +155,39 @@ impl<'a> Patience<'a> {
     /// for one who needs something else besides that whoever wakes him holds then.
     pub fn among_threads(&self, spins: bool) -> Patience<'a> {
         let slice = if self.stop.is_some() { self.slice } else { u64::MAX };
-        Patience { slice, spins, naps: Cell::new(0), slice_ends: Cell::new(0), ..*self }
+        Patience { slice, spins, ..self.anew() }
     }
 
     /// For what is held for moments only: as patient as this, but not less than a second.
     pub fn at_least_a_second(&self) -> Patience<'a> {
         let second = Deadline::after(Duration::from_secs(1));
-        Patience { deadline: self.deadline.max(second), naps: Cell::new(0), slice_ends: Cell::new(0), ..*self }
+        Patience { deadline: self.deadline.max(second), ..self.anew() }
+    }
+
+    /// As patient as this, with slices that are as long as they ever become: for one who is told of nearly all that it
+    /// waits for, or has waited before.
+    pub fn unhurried(&self) -> Patience<'a> {
+        let slept = Cell::new(2 * LONGEST_SLICE.as_nanos() as u64);
+        Patience { naps: Cell::new(MOST_DOUBLINGS), slept, ..self.anew() }
     }
 
     /// As patient as this, but not beyond `deadline`.
     pub fn no_later_than(&self, deadline: Deadline) -> Patience<'a> {
+        Patience { deadline: self.deadline.min(deadline), ..self.going_on() }
+    }
+
+    /// The same, with nothing slept.
+    fn anew(&self) -> Patience<'a> {
+        let longest = Cell::new(LONGEST_SLICE.as_nanos() as u64);
+        Patience { naps: Cell::new(0), slept: Cell::new(0), longest, slice_ends: Cell::new(0), ..*self }
+    }
+
+    /// The same, which goes on where this one is.
+    fn going_on(&self) -> Patience<'a> {
         Patience {
-            deadline: self.deadline.min(deadline),
             naps: self.naps.clone(),
+            slept: self.slept.clone(),
+            longest: self.longest.clone(),
             slice_ends: self.slice_ends.clone(),
             ..*self
         }
@@ -173,7 +220,8 @@ impl<'a> Patience<'a> {
 
     /// The length of the next slice in nanoseconds.
     fn next_slice(&self) -> u64 {
-        (FIRST_SLICE << self.naps.get().min(8)).min(self.slice)
+        let after_long = (self.slept.get() / 2).min(self.longest.get());
+        (FIRST_SLICE << self.naps.get().min(MOST_DOUBLINGS)).min(self.slice.max(after_long))
     }
 
     /// Sleeps while `word` holds `expected`, one slice at most. `Ok` means: look again.
@@ -204,6 +252,7 @@ impl<'a> Patience<'a> {
             return self.slept();
         }
         match futex::wait_as(word, expected, until.min(deadline), bits, scope) {
+            futex::Slept::Woken | futex::Slept::Changed if self.watch.is_some_and(Watcher::is_called) => self.slept(),
             futex::Slept::Woken | futex::Slept::Changed => Ok(()),
             futex::Slept::TimedOut => self.slept(),
             futex::Slept::Interrupted => self.check_stop(),
@@ -222,13 +271,19 @@ impl<'a> Patience<'a> {
 
     /// Counts a slice that was slept, and asks whether to stop.
     pub fn slept(&self) -> Result<(), Stopped> {
+        self.slept.set(self.slept.get().saturating_add(self.next_slice()));
         self.naps.set(self.naps.get().saturating_add(1));
         self.slice_ends.set(0);
         self.check_stop()?;
-        match self.watch {
-            Some(watch) if watch() => Err(Stopped::Interrupted),
-            _ => Ok(()),
+        match self.watch.map(Watcher::look) {
+            Some(Next::Stop) => return Err(Stopped::Interrupted),
+            Some(Next::Soon) => self.slept.set(0),
+            // A signal is to be seen within a second, whoever watches besides.
+            Some(Next::Later(_)) if self.stop.is_some() => {}
+            Some(Next::Later(longest)) => self.longest.set(longest.as_nanos() as u64),
+            None => {}
         }
+        Ok(())
     }
 
     fn check_stop(&self) -> Result<(), Stopped> {

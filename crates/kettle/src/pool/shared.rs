@@ -12,7 +12,7 @@ use std::time::Duration;
 use kettle_core::arena::Names;
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
-use super::engine::{Desk, Lead, Limits, Supervisor, Waiter};
+use super::engine::{Desk, Lead, Limits, Quiet, Supervisor, Waiter};
 use super::error::Broken;
 use super::state::State;
 use super::worker::{DeskToken, Start, WORKER};
@@ -135,6 +135,7 @@ impl Shared {
     /// The leader's work, for as long as `goes_on`.
     fn lead_while(&self, goes_on: impl Fn() -> bool, spins: bool, patience: &Patience<'_>) -> Result<(), Stopped> {
         let mut ask = true;
+        let mut quiet = Quiet::default();
         loop {
             // The kicks first, the look second: who kicks after the look is seen.
             let kicks = self.state().supervisor.watch().kicks();
@@ -151,8 +152,8 @@ impl Shared {
                 (state.supervisor.watch(), state.due())
             };
             ask = !(spins && watch.spin(kicks));
-            if ask {
-                watch.sleep(kicks, due, patience)?;
+            if !ask || watch.sleep(kicks, due.min(quiet.next_look()), patience)? {
+                quiet = Quiet::default();
             }
         }
     }

@@ -73,17 +73,29 @@ pub fn wait_as(word: &AtomicU32, expected: u32, until: u64, bits: u32, scope: Sc
 /// there were.
 #[cfg(not(loom))]
 pub fn wake_those(word: &AtomicU32, count: u32, bits: u32, scope: Scope) -> u32 {
+    wake_by(word.as_ptr().addr(), count, bits, scope)
+}
+
+/// Wakes all threads of this process that sleep on the word at `address`, if there is a word, and any. A sleeper looks
+/// again anyway, so it does no harm if it is another's word by now.
+#[cfg(not(loom))]
+pub fn wake_at(address: usize) {
+    wake_by(address, u32::MAX, ANY, Scope::Private);
+}
+
+#[cfg(not(loom))]
+fn wake_by(address: usize, count: u32, bits: u32, scope: Scope) -> u32 {
     let op = libc::FUTEX_WAKE_BITSET | if scope == Scope::Private { libc::FUTEX_PRIVATE_FLAG } else { 0 };
     let count = count.min(i32::MAX as u32);
     let nothing = core::ptr::null::<u32>();
-    // SAFETY: the address is only used as a key to look up sleepers; it is a live word besides. Of the pointers the kernel
+    // SAFETY: the address is only used as a key to look up sleepers, so nothing need be there. Of the pointers the kernel
     // reads neither.
-    let r = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, count, nothing, nothing, bits) };
+    let r = unsafe { libc::syscall(libc::SYS_futex, address, op, count, nothing, nothing, bits) };
     if r > 0 { r as u32 } else { 0 }
 }
 
 #[cfg(loom)]
-pub use model::{let_slices_end, wait_as, wake_those};
+pub use model::{let_slices_end, wait_as, wake_at, wake_those};
 
 /// Loom knows no system calls, so in a model the kernel's table of sleepers is played by one of loom's own. A wake-up
 /// that gets lost then shows itself: loom reports that everybody sleeps.
@@ -153,6 +165,11 @@ mod model {
     pub fn wake_those(word: &AtomicU32, count: u32, bits: u32, _scope: Scope) -> u32 {
         let word = core::ptr::from_ref(word).addr();
         end(&mut kernel(), count as usize, Slept::Woken, |s| s.word == word && s.bits & bits != 0)
+    }
+
+    /// Wakes all sleepers of the word at `address`.
+    pub fn wake_at(address: usize) {
+        end(&mut kernel(), usize::MAX, Slept::Woken, |s| s.word == address);
     }
 
     fn end(kernel: &mut Kernel, count: usize, how: Slept, which: impl Fn(&Sleeper) -> bool) -> u32 {

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use kettle::pool::engine::{HeldLead, Waiter};
+use kettle::pool::engine::{HeldLead, Quiet, Waiter};
 use kettle_core::wait::{Deadline, Stopped};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -24,7 +24,7 @@ use super::Processes;
 use crate::door::{wait_outside, wait_outside_until_signal};
 use crate::pool::ledger::lock;
 
-/// How often it is looked whether idle workers still live.
+/// How often it is looked whether idle workers still live, until they were idle for long.
 const PATROL: Duration = Duration::from_millis(200);
 /// How soon it is looked again whether somebody is still inside a round, who has let go of the interpreter in it.
 const MEANWHILE: Duration = Duration::from_micros(200);
@@ -76,6 +76,7 @@ impl Processes {
         deadline: Deadline,
     ) -> PyResult<Led> {
         let mut ask = false;
+        let mut quiet = Quiet::default();
         loop {
             led.step_aside(|| py.check_signals())?;
             if !led.is_ours() {
@@ -92,6 +93,7 @@ impl Processes {
             let moved = moved?;
             if moved == Some(true) {
                 ask = false;
+                quiet = Quiet::default();
                 if deadline.is_past() {
                     return Ok(Led::TimeIsOver);
                 }
@@ -99,15 +101,20 @@ impl Processes {
             }
             let due = match moved {
                 None => Deadline::after(MEANWHILE),
-                Some(_) => lock(py, &self.supervisor).due(),
+                Some(_) => lock(py, &self.supervisor).due().min(quiet.next_look()),
             };
             let watch = self.watch(py);
             let slept = wait_outside_until_signal(py, deadline, |p| match watch.spin(kicks) {
-                true => Ok(false),
-                false => watch.sleep(kicks, due, p).map(|()| true),
+                true => Ok((false, true)),
+                false => watch.sleep(kicks, due, p).map(|is_told| (true, is_told)),
             });
             match slept {
-                Ok(slept) => ask = slept,
+                Ok((slept, is_told)) => {
+                    ask = slept;
+                    if is_told {
+                        quiet = Quiet::default();
+                    }
+                }
                 Err(Stopped::Interrupted) => ask = true,
                 Err(_) => {
                     self.round(py, true)?;
@@ -151,10 +158,12 @@ impl Processes {
 
     /// Leads when nobody else does, until the pool is over.
     pub(super) fn deputise(&self, py: Python<'_>) -> PyResult<()> {
+        let mut quiet = Quiet::default();
         loop {
             let watch = self.watch(py);
+            let patrol = quiet.next_look().max(Deadline::after(PATROL));
             let stood_in = wait_outside(py, Deadline::NEVER, |p| {
-                let p = p.no_later_than(Deadline::after(PATROL));
+                let p = p.unhurried().no_later_than(patrol);
                 match self.lead.stand_in(|| self.is_busy(None), || self.gone.is_done(), &p) {
                     // Idle workers may have died: the pool shall be full when it is needed.
                     Err(_) if !watch.any_ended() => None,
@@ -179,6 +188,7 @@ impl Processes {
             let mut led = self.lead.held(|| self.is_busy(Some(py)));
             let result = self.lead_until(py, &mut led, &enough, Deadline::NEVER);
             drop(led);
+            quiet = Quiet::default();
             if let Err(e) = result {
                 // No worker could be started, say: nobody else would tell those who wait.
                 self.fail_all(py, e.into_value(py).into_any())?;

@@ -95,7 +95,12 @@ impl Threads {
                     let is_sooner = self.limited.next_look.load(Ordering::SeqCst) < next.as_nanos();
                     (is_sooner || self.gone.is_done()).then_some(())
                 };
-                self.limited.changed.wait_for(&patience.no_later_than(next), Scope::Private, look, || None)
+                self.limited.changed.wait_for(
+                    &patience.among_threads(false).no_later_than(next),
+                    Scope::Private,
+                    look,
+                    || None,
+                )
             })?;
             for late in self.limited.late(py) {
                 self.busy.fetch_sub(1, Ordering::Relaxed);

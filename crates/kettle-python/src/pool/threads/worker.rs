@@ -104,7 +104,7 @@ impl Threads {
                     if let Some(waiter) = finished {
                         waiter.finish();
                     }
-                    me.searcher.rest(patience);
+                    me.searcher.rest(&patience.among_threads(true));
                 })?;
                 me.turn = Instant::now();
                 continue;

@@ -29,6 +29,6 @@ pub use letters::{INLINE_MAX, Load};
 pub use post::{Event, Post};
 pub use seat::{Fate, SeatId};
 pub use supervisor::{Limits, Supervisor, Tally};
-pub use watch::Watch;
+pub use watch::{Quiet, Watch};
 pub use words::Word;
 pub use worker::{Assignment, Chunk, Worker};

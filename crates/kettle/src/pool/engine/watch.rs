@@ -1,11 +1,13 @@
 //! What a leader looks at while it has nothing to do.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use kettle_core::arena::Handle;
 use kettle_core::sys::child::Child;
+use kettle_core::sys::clock;
 use kettle_core::sys::socket::Watch as Descriptor;
 use kettle_core::wait::{Deadline, Doorbell, EventCount, Patience, Scope, Stopped, WatchError, sleep_on, spin_until};
 
@@ -23,6 +25,30 @@ pub(super) struct Bell {
 impl Bell {
     pub(super) fn new(outcomes: Handle<EventCount>) -> io::Result<Self> {
         Ok(Self { outcomes, doorbell: Doorbell::new()?, kicks: AtomicU32::new(0) })
+    }
+}
+
+/// For how long nothing has happened. Most of what can happen is told; for the rest a leader looks now and then, the more
+/// seldom the longer there was nothing.
+#[derive(Debug)]
+pub struct Quiet {
+    since: u64,
+}
+
+/// The first look is after so many nanoseconds, and there is one after so many at least.
+const LOOKS: RangeInclusive<u64> = 10_000_000..=1_000_000_000;
+
+impl Default for Quiet {
+    fn default() -> Self {
+        Self { since: clock::now() }
+    }
+}
+
+impl Quiet {
+    /// When to look next: after half the time that there was nothing.
+    pub fn next_look(&self) -> Deadline {
+        let now = clock::now();
+        Deadline::at(now + (now.saturating_sub(self.since) / 2).clamp(*LOOKS.start(), *LOOKS.end()))
     }
 }
 
@@ -56,35 +82,37 @@ impl Watch {
         self.has_news(kicks) || spin_until(|| self.has_news(kicks))
     }
 
-    /// Sleeps until there is an outcome, a worker has ended, it is kicked, or `until` is past. `Ok` means: look again.
+    /// Sleeps until there is an outcome, a worker has ended, it is kicked, or `until` is past. `Ok` means: look again; and
+    /// says whether there was a reason.
     ///
     /// # Errors
     /// When `patience` is over.
-    pub fn sleep(&self, kicks: u32, until: Deadline, patience: &Patience<'_>) -> Result<(), Stopped> {
+    pub fn sleep(&self, kicks: u32, until: Deadline, patience: &Patience<'_>) -> Result<bool, Stopped> {
         if !patience.may_wait() {
             return Err(Stopped::TimedOut);
         }
         let door = self.bell.doorbell.door();
         self.bell.outcomes.leave_door(door);
-        let result = if self.has_news(kicks) { Ok(()) } else { self.sleep_on_descriptors(until, patience) };
+        let result = if self.has_news(kicks) { Ok(true) } else { self.sleep_on_descriptors(until, patience) };
         self.bell.outcomes.take_door(door, Scope::Shared);
         self.bell.doorbell.drain();
         result
     }
 
-    fn sleep_on_descriptors(&self, until: Deadline, patience: &Patience<'_>) -> Result<(), Stopped> {
+    fn sleep_on_descriptors(&self, until: Deadline, patience: &Patience<'_>) -> Result<bool, Stopped> {
         let mut watched: Vec<_> = self.bell.doorbell.watch().into_iter().collect();
         watched.extend(self.children.iter().filter_map(|child| child.watch()));
-        let slept = sleep_on(&mut watched, &patience.no_later_than(until));
-        if !watched.iter().any(Descriptor::is_ready) {
+        let slept = sleep_on(&mut watched, &patience.unhurried().no_later_than(until));
+        let is_told = watched.iter().any(Descriptor::is_ready);
+        if !is_told {
             // Nothing for a whole slice: perhaps nothing can come, because the program closed what watches them.
             for child in &self.children {
                 child.is_watched();
             }
         }
         match slept {
-            Ok(()) | Err(WatchError::Io(_)) => Ok(()),
-            Err(WatchError::Stopped(Stopped::TimedOut)) if !patience.deadline().is_past() => Ok(()),
+            Ok(()) | Err(WatchError::Io(_)) => Ok(is_told),
+            Err(WatchError::Stopped(Stopped::TimedOut)) if !patience.deadline().is_past() => Ok(is_told),
             Err(WatchError::Stopped(stopped)) => Err(stopped),
         }
     }
