@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use conformance::support::alone;
+use conformance::support::{Child, alone};
 use conformance::{Forked, place};
 use kettle_core::sync::{Event, Heap, Lock, OnOwnerDeath, Semaphore};
 use kettle_core::wait::{Admission, Door, Doorbell, Line, Patience, Prepared, Scope, Ticket};
@@ -315,4 +315,35 @@ struct Words {
     events: [u64; size_of::<kettle_core::wait::EventCount>() / 8],
     next: u32,
     first: u32,
+}
+
+#[test]
+fn a_forked_child_forgets_who_waited_in_its_parent() {
+    alone(|| {
+        let line = Line::new();
+        // As threads that wait would: they do not come along.
+        let ghosts = [line.join(Scope::Private), line.join(Scope::Private)];
+        assert!(line.events().leave_door(Door::from_bits(77 << 32).unwrap()));
+        Child::fork(|| {
+            let first = line.join(Scope::Private);
+            assert_eq!(line.places(), 1);
+            let second = line.join(Scope::Private);
+            assert_eq!(line.places(), 2, "these are here");
+            let seen = line.events().announce();
+            until_due();
+            assert_eq!(line.prepare(), Prepared::Closed(first.ticket()), "the first one that is here");
+            drop((first, second, seen));
+        })
+        .succeeds();
+        assert_eq!(line.places(), 2, "in the parent they wait on");
+        // What processes share is left alone.
+        let shared = Line::new();
+        let waiting = shared.join(Scope::Shared);
+        Child::fork(|| {
+            let _place = shared.join(Scope::Shared);
+            assert_eq!(shared.places(), 2);
+        })
+        .succeeds();
+        drop((ghosts, waiting));
+    });
 }

@@ -5,6 +5,8 @@ use super::more_doors::MoreDoors;
 use super::{Door, Patience, Scope, Stopped};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::futex;
+#[cfg(not(loom))]
+use crate::sys::process;
 
 /// Waiting for a condition that lives in *other* words.
 ///
@@ -42,8 +44,13 @@ pub struct EventCount {
     doors: [AtomicU64; Self::DOORS],
     /// Its number among the [`MoreDoors`](super::more_doors::MoreDoors), once it has doors there; else 0.
     place: AtomicU32,
-    _pad: AtomicU32,
+    /// On the heap: the process of those who wait here; else 0. Perhaps with [`MOVING`].
+    home: AtomicU32,
 }
+
+/// A thread of that process is forgetting those of another one.
+#[cfg(not(loom))]
+const MOVING: u32 = 1 << 31;
 
 const SLEEPER: u32 = 1;
 const DOOR: u32 = 2;
@@ -105,7 +112,7 @@ impl EventCount {
             sleepers: AtomicU32::new(0),
             doors: [const { 0 }; Self::DOORS].map(AtomicU64::new),
             place: AtomicU32::new(0),
-            _pad: AtomicU32::new(0),
+            home: AtomicU32::new(0),
         }
     }
 
@@ -445,6 +452,46 @@ impl EventCount {
         self.place.store(0, Ordering::SeqCst);
         self.sleepers.store(0, Ordering::SeqCst);
         self.word.fetch_and(!(SLEEPER | DOOR | REST | CLOSED | WATCHED | HEAD_WOKEN), Ordering::SeqCst);
+    }
+
+    /// For words on the heap, before somebody waits: if others waited here in the process that this one was forked from, and
+    /// in this one nobody has yet, forgets what they left, and has `forget` do the same.
+    #[cfg(not(loom))]
+    pub(super) fn forget_left_behind(&self, forget: impl FnOnce()) {
+        let here = process::epoch() as u32 & !MOVING;
+        if self.home.load(Ordering::Acquire) != here {
+            self.move_to(here, forget);
+        }
+    }
+
+    #[cfg(not(loom))]
+    #[cold]
+    fn move_to(&self, here: u32, forget: impl FnOnce()) {
+        loop {
+            let home = self.home.load(Ordering::Acquire);
+            if home == here {
+                return;
+            }
+            if home == here | MOVING {
+                std::thread::yield_now();
+                continue;
+            }
+            // One that was moving when its process forked did not come along.
+            if self.home.compare_exchange(home, here | MOVING, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                continue;
+            }
+            if home != 0 {
+                for door in &self.doors {
+                    door.store(0, Ordering::SeqCst);
+                }
+                self.place.store(0, Ordering::SeqCst);
+                // S and R stay: the thread that forked may have come along from the middle of its wait.
+                self.word.fetch_and(!(DOOR | CLOSED | WATCHED | HEAD_WOKEN), Ordering::SeqCst);
+                forget();
+            }
+            self.home.store(here, Ordering::Release);
+            return;
+        }
     }
 
     /// How many threads sleep here, as far as is known.

@@ -128,6 +128,10 @@ impl Line {
 
     /// A place in the line, behind all who are there.
     pub fn join(&self, scope: Scope) -> Place<'_> {
+        #[cfg(not(loom))]
+        if scope == Scope::Private {
+            self.events.forget_left_behind(|| self.forget_places());
+        }
         let ticket = self.take_ticket();
         self.note_awake(ticket);
         let (seen, is_watching) = (AtomicU32::new(self.events.epoch()), AtomicBool::new(false));
@@ -529,6 +533,13 @@ impl Line {
     /// Forgets all who wait: they did not come along into a forked child.
     pub fn reinit(&self) {
         self.events.reinit();
+        self.first.store(self.next.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    #[cfg(not(loom))]
+    fn forget_places(&self) {
+        self.awake.iter().for_each(|note| note.store(0, Ordering::SeqCst));
+        self.tickets.iter().for_each(|ticket| ticket.store(0, Ordering::SeqCst));
         self.first.store(self.next.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
