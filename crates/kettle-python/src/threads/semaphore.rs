@@ -108,7 +108,11 @@ impl Semaphore {
         this.body.release::<Heap>(n).map_err(|_| match this.bounded.load(Ordering::Relaxed) {
             true => PyValueError::new_err("Semaphore released too many times"),
             false => PyOverflowError::new_err(format!("a semaphore has at most {} permits", sync::Semaphore::MAX)),
-        })
+        })?;
+        if this.moved_out_meanwhile() {
+            calls::call_method(slf, "_kettle_settle", ())?;
+        }
+        Ok(())
     }
 
     fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
@@ -218,6 +222,13 @@ impl Semaphore {
     fn is_outside(&self) -> bool {
         self.is_outside.load(Ordering::SeqCst)
     }
+
+    /// Whether the permits moved out after it was seen that they had not. With a GIL another thread cannot do that in
+    /// between. Either who moves them out finds what was given back here before, or this says so.
+    #[inline]
+    fn moved_out_meanwhile(&self) -> bool {
+        cfg!(Py_GIL_DISABLED) && self.is_outside()
+    }
 }
 
 impl Quick for Semaphore {
@@ -233,7 +244,9 @@ impl Quick for Semaphore {
     }
     #[inline]
     fn give_back(&self) -> bool {
-        !self.is_outside() && self.body.release::<Heap>(1).is_ok()
+        let is_given = !self.is_outside() && self.body.release::<Heap>(1).is_ok();
+        // Then it is given back outside, unless one who waits here has it by now.
+        is_given && !(self.moved_out_meanwhile() && self.body.acquire::<Heap>(&Patience::none()).is_ok())
     }
     #[inline]
     fn is_simply_taken(&self) -> bool {
