@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
@@ -383,6 +384,32 @@ def test_a_timeout_breaks_the_barrier_for_all(fork):
         barrier.wait()
     barrier.reset()
     assert not barrier.broken and barrier.n_waiting == 0
+
+
+def arrive(barrier):
+    barrier.wait(LIMIT)
+
+
+def test_an_interrupted_party_may_come_again(fork):
+    barrier = fork.Barrier(3)
+
+    def interrupt():
+        while barrier.n_waiting < 2:
+            time.sleep(0.001)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with started(fork, arrive, barrier):
+        while barrier.n_waiting < 1:
+            time.sleep(0.001)
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            barrier.wait(LIMIT)
+        thread.join()
+        assert (barrier.n_waiting, barrier.broken) == (1, False)
+        with started(fork, arrive, barrier):
+            barrier.wait(LIMIT)
+    assert not barrier.broken
 
 
 def test_default_timeout_of_a_barrier(fork):

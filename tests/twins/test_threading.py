@@ -604,6 +604,24 @@ def test_a_broken_barrier(th, how):
     assert not barrier.broken
 
 
+def test_an_interrupted_party_may_come_again(th):
+    """As a program does that is interrupted by an alarm, or by Ctrl-C."""
+    barrier = th.Barrier(3)
+    with running(barrier.wait, LIMIT) as results:
+        until(lambda: barrier.n_waiting == 1)
+
+        def interrupt():
+            until(lambda: barrier.n_waiting == 2)
+            signal.pthread_kill(standard.main_thread().ident, signal.SIGINT)
+
+        with running(interrupt), pytest.raises(KeyboardInterrupt):
+            barrier.wait(LIMIT)
+        assert (barrier.n_waiting, barrier.broken) == (1, False)
+        with running(barrier.wait, LIMIT) as others:
+            barrier.wait(LIMIT)
+    assert len(results) == len(others) == 1 and not barrier.broken
+
+
 def test_an_action_that_raises_breaks_the_barrier(th):
     def action():
         raise KeyError

@@ -83,7 +83,8 @@ fn is_interrupted<W: World>() {
     let stop = || true;
     let patience = forever().interrupted_by(Duration::from_millis(5), &stop);
     assert_eq!(pass::<H<W>>(&barrier, &patience), Err(BarrierError::Interrupted));
-    assert!(barrier.is_broken());
+    assert!(!barrier.is_broken() && barrier.waiting() == 0, "as if it had not come");
+    W::all(2, |_| assert!(pass::<H<W>>(&barrier, &forever()).is_ok()));
 }
 
 fn a_failed_action_breaks_it<W: World>() {

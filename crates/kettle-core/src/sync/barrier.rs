@@ -85,7 +85,7 @@ fn next_round(state: u64, spoilt: bool) -> u64 {
 pub enum BarrierError {
     /// It is broken: somebody was late, gave up, died, or reset it.
     Broken,
-    /// The caller was interrupted; the barrier is broken now.
+    /// The caller was interrupted, and did not arrive.
     Interrupted,
     /// The barrier's memory is [damaged](crate::damage).
     Damaged,
@@ -277,7 +277,7 @@ impl Barrier {
                 .changed
                 .wait_for(patience, H::SCOPE, arrive, || if self.find_dead_in_turn::<H>() { arrive() } else { None })
                 .map_err(|stopped| {
-                    if stopped != Stopped::Damaged {
+                    if stopped == Stopped::TimedOut {
                         self.abort::<H>();
                     }
                     BarrierError::of(stopped)
@@ -355,11 +355,18 @@ impl Barrier {
         broken
     }
 
-    /// Breaks the round in which one waited in vain; if it ended just now, tells how.
+    /// Breaks the round in which one waited in vain; if it ended just now, tells how. One that is interrupted breaks nothing:
+    /// it goes as if it had not come, and may come again.
     fn give_up<H: Home>(&self, arrival: &Arrival, stopped: Stopped) -> Result<u32, BarrierError> {
         if stopped == Stopped::Damaged {
             // The others are told the same.
             return Err(BarrierError::Damaged);
+        }
+        if stopped == Stopped::Interrupted {
+            let one_less = |s| (round_of(s) == arrival.round && s & PHASE == FILLING && s & ARRIVED > 0).then(|| s - 1);
+            // If it is too late for that, all have come, and the others go through.
+            let _ = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+            return Err(BarrierError::Interrupted);
         }
         if self.break_round::<H>(arrival.round) {
             return Err(BarrierError::of(stopped));
