@@ -703,6 +703,60 @@ def test_what_is_put_into_queue_counts_for_its_subclasses():
     assert put.call_count == 2
 
 
+class PlainLifo(kq.LifoQueue):
+    """The same, of a class that is a subclass itself."""
+
+    def get(self, *args, **kwargs):
+        return super().get(*args, **kwargs)
+
+
+@pytest.mark.parametrize("kind", [kq.LifoQueue, kq.PriorityQueue, PlainLifo])
+def test_what_is_put_into_queue_counts_for_its_siblings(kind):
+    made_before = kind()
+    made_before.put(5)
+    assert made_before.get() == 5
+    own_before = kind.put
+    for _ in range(2):
+        with mock.patch("kettle.queue.Queue.get", return_value="patched") as get:
+            for queue in (made_before, kind()):
+                assert (queue.get(), queue.get(True, 5), queue.get_nowait()) == ("patched",) * 3
+            assert get.call_count == 6
+            queue.put(1)
+            assert queue.qsize() == 1
+        assert queue.get(timeout=1) == 1
+        names = ["put", "task_done", "join", "qsize", "shutdown"]
+        with mock.patch.multiple(kq.Queue, **dict.fromkeys(names, mock.DEFAULT)) as mocks:
+            for queue in (made_before, kind()):
+                queue.put(1, timeout=5)
+                queue.put_nowait(2)
+                for name in names[1:]:
+                    getattr(queue, name)()
+        assert [mocks[name].call_count for name in names] == [4, 2, 2, 2, 2]
+    seen = []
+    own = kq.Queue.put
+
+    def traced(self, *args, **kwargs):
+        seen.append(args)
+        own(self, *args, **kwargs)
+
+    with mock.patch.object(kq.Queue, "put", traced):
+        made_before.put(3)
+        made_before.put(4, block=False)
+        assert (seen, made_before.qsize()) == ([(3,), (4,)], 2)
+    assert {made_before.get(), made_before.get()} == {3, 4} and len(seen) == 2
+    assert kind.put is own_before, "all is as it was"
+
+
+def test_a_sibling_keeps_what_a_program_puts_into_it():
+    with mock.patch("kettle.queue.LifoQueue.get", return_value="its own"):
+        with mock.patch("kettle.queue.Queue.get", return_value="of all"):
+            assert (kq.LifoQueue().get(), kq.PriorityQueue().get()) == ("its own", "of all")
+        assert kq.LifoQueue().get() == "its own"
+    queue = kq.LifoQueue()
+    queue.put(1)
+    assert queue.get() == 1
+
+
 def test_a_subclass_has_only_what_it_was_given():
     """Who sends a class by value, as dill does with one of `__main__`, sends what is in its dictionary."""
     assert [name for name in vars(Plain) if not name.startswith("__")] == []

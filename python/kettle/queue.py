@@ -63,6 +63,11 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
         """Whether a class has methods of its own to handle the container."""
         return False
 
+    @classmethod
+    def _kettle_follow(cls) -> type | None:
+        """Called when a class was changed: see `_follow`."""
+        return None
+
     async def aput(self, item: T, timeout: float | None = None) -> None:
         """As `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
 
@@ -240,6 +245,10 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         methods = (cls._init, cls._put, cls._get, cls._qsize)
         return any(own is not ours for own, ours in zip(methods, cls._kettle_methods, strict=True))
 
+    @classmethod
+    def _kettle_follow(cls) -> type | None:
+        return _follow(cls)
+
     def _kettle_move_out(self) -> None:
         """Makes the items move out, if they have not yet."""
         _move_out(self)
@@ -402,3 +411,27 @@ class PriorityQueue(Queue[T], _standard.PriorityQueue):  # type: ignore[type-arg
         return item
 
     _kettle_methods = (Queue._init, _put.method, _get.method, Queue._qsize)
+
+
+# `put` and `get` of the core are in each of these classes itself, where the interpreter finds them fastest; in the
+# standard library `LifoQueue` and `PriorityQueue` inherit them.
+_QUICK: Any = {cls: {name: vars(cls)[name] for name in ("put", "get")} for cls in (Queue, LifoQueue, PriorityQueue)}
+
+
+def _follow(cls: type) -> type | None:
+    """What a program puts in the place of a method of `Queue` counts for the other classes too, until it is put back.
+
+    Returns the base of `cls`, or `cls`, that had a method of its own until now.
+    """
+    found = None
+    for name, ours in _QUICK[Queue].items():
+        is_ours = vars(Queue).get(name) is ours
+        for other in (LifoQueue, PriorityQueue):
+            own = vars(other).get(name)
+            if is_ours and own is None:
+                setattr(other, name, _QUICK[other][name])
+            elif not is_ours and own is _QUICK[other][name]:
+                delattr(other, name)
+                if issubclass(cls, other):
+                    found = other
+    return found

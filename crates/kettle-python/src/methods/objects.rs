@@ -4,7 +4,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyMethodDef, PyMethodDefPointer};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PySuper, PyType};
 
 use super::{answer, forward, object, this};
 use crate::errors;
@@ -62,11 +62,14 @@ static METHODS: Table = Table([
     },
 ]);
 
-/// Puts the quick methods into `cls` where neither it nor a class before it has one in Python.
+/// Puts the quick methods into `cls` where neither it nor a class before it has one in Python. A class whose base has all of
+/// them gets only those that are called most: see `_kettle_follow`.
 pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let py = cls.py();
-    let of_a_native_class = py.get_type::<ObjectQueue>().getattr("put")?.get_type();
-    for method in &METHODS.0 {
+    let native = py.get_type::<ObjectQueue>().getattr("put")?;
+    let of_a_native_class = native.get_type();
+    let count = if cls.getattr("put")?.is(&native) { METHODS.0.len() } else { 2 };
+    for method in &METHODS.0[..count] {
         // SAFETY: the names above are texts that stay.
         let name = unsafe { std::ffi::CStr::from_ptr(method.ml_name) };
         let name = name.to_str().map_err(|e| PyTypeError::new_err(e.to_string()))?;
@@ -84,7 +87,7 @@ pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<()> {
     Ok(())
 }
 
-/// Puts `item` if that can be done at once, and by nothing else than `put` of ours, which `WAITS`, or `put_nowait`.
+/// Puts `item` if that can be done at once, by `put`, which `WAITS`, or `put_nowait`.
 ///
 /// # Safety
 /// `slf` is an `ObjectQueue` and `item` an object, both borrowed from a call that is under way.
@@ -93,24 +96,67 @@ unsafe fn put_now<const WAITS: bool>(slf: *mut ffi::PyObject, item: *mut ffi::Py
     // SAFETY: as promised; the interpreter is attached, since it called us.
     unsafe {
         let py = Python::assume_attached();
-        if !is_ours::<WAITS>(slf) {
-            return false;
-        }
         let (queue, item) = (this::<ObjectQueue>(slf), Bound::from_borrowed_ptr(py, item).unbind());
         if WAITS { queue.put_unreserved(py, item) } else { queue.put_now(py, item) }.is_ok()
     }
 }
 
-/// Whether nothing that the standard library's method would call is another one than ours.
+/// Whose a method is that was called.
+enum Whose {
+    Ours,
+    Others,
+    /// It was the class's own until now, and is that of its base from now on, which was called: with this answer.
+    Base(*mut ffi::PyObject),
+}
+
+/// Whose `put` and `get`, of which that is the name, are.
 ///
 /// # Safety
-/// `slf` is an `ObjectQueue`, borrowed from a call that is under way.
+/// `slf` is an `ObjectQueue`, and the arguments are those of a vectorcall that is under way.
 #[inline(always)]
-unsafe fn is_ours<const WAITS: bool>(slf: *mut ffi::PyObject) -> bool {
+unsafe fn whose(
+    name: &str,
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> Whose {
     // SAFETY: as promised; the interpreter is attached, since it called us.
     unsafe {
-        let (queue, object) = (this::<ObjectQueue>(slf), object(&slf));
-        if WAITS { queue.keeps_no_house(object) } else { queue.is_called_directly(object) }
+        if this::<ObjectQueue>(slf).is_class_known(object(&slf)) {
+            return Whose::Ours;
+        }
+        look_whose(name, slf, args, nargs, kwnames)
+    }
+}
+
+/// # Safety
+/// As of [`whose`].
+#[cold]
+unsafe fn look_whose(
+    name: &str,
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> Whose {
+    // SAFETY: as promised; the interpreter is attached, since it called us. What the call gives is a new reference, or NULL
+    // with an exception set.
+    unsafe {
+        let (py, queue) = (Python::assume_attached(), object(&slf));
+        let method = || match ObjectQueue::follow(queue)? {
+            Some(class) => PySuper::new(&class, queue)?.getattr(name).map(Some),
+            None => Ok(None),
+        };
+        match method() {
+            Ok(None) if this::<ObjectQueue>(slf).keeps_no_house(queue) => Whose::Ours,
+            Ok(None) => Whose::Others,
+            Ok(Some(method)) => Whose::Base(ffi::PyObject_Vectorcall(method.as_ptr(), args, nargs as usize, kwnames)),
+            Err(e) => {
+                e.restore(py);
+                Whose::Base(std::ptr::null_mut())
+            }
+        }
     }
 }
 
@@ -169,7 +215,16 @@ unsafe extern "C" fn put<const WAITS: bool>(
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
         answer(|| {
-            if nargs == 1 && kwnames.is_null() && put_now::<WAITS>(slf, *args) {
+            let is_ours = if WAITS {
+                match whose("put", slf, args, nargs, kwnames) {
+                    Whose::Base(answer) => return answer,
+                    Whose::Ours => true,
+                    Whose::Others => false,
+                }
+            } else {
+                this::<ObjectQueue>(slf).is_called_directly(object(&slf))
+            };
+            if nargs == 1 && kwnames.is_null() && is_ours && put_now::<WAITS>(slf, *args) {
                 return ffi::Py_NewRef(ffi::Py_None());
             }
             let general = if WAITS { &PUT } else { &PUT_NOWAIT };
@@ -187,7 +242,12 @@ unsafe extern "C" fn get(
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
         answer(|| {
-            if nargs == 0 && kwnames.is_null() && is_ours::<true>(slf) {
+            let is_ours = match whose("get", slf, args, nargs, kwnames) {
+                Whose::Base(answer) => return answer,
+                Whose::Ours => true,
+                Whose::Others => false,
+            };
+            if nargs == 0 && kwnames.is_null() && is_ours {
                 if let Some(item) = this::<ObjectQueue>(slf).take_unreserved(Python::assume_attached()) {
                     return item.into_ptr();
                 }
@@ -202,7 +262,7 @@ unsafe extern "C" fn get_nowait(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) 
     unsafe {
         answer(|| {
             let py = Python::assume_attached();
-            if !is_ours::<false>(slf) {
+            if !this::<ObjectQueue>(slf).is_called_directly(object(&slf)) {
                 return GET_NOWAIT.call(slf, std::ptr::null(), 0, std::ptr::null_mut());
             }
             match this::<ObjectQueue>(slf).take_now(py) {

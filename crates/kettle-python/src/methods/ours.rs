@@ -246,6 +246,12 @@ impl Called {
         Ok(false)
     }
 
+    /// Whether the class of `object` is known to have ours.
+    pub(crate) fn is_known(&self, object: &Bound<'_, PyAny>) -> bool {
+        let version = version(object);
+        version != 0 && self.known.iter().any(|known| known.load(Ordering::Relaxed) == version)
+    }
+
     fn remember(&self, version: u32) {
         let place = self.next.fetch_add(1, Ordering::Relaxed) as usize % self.known.len();
         self.known[place].store(version, Ordering::Relaxed);
@@ -273,6 +279,12 @@ const NONE: u32 = u32::MAX;
 impl Ours {
     pub(crate) const fn new() -> Self {
         Self { version: AtomicU32::new(NONE), attributes: AtomicU64::new(NO_ATTRIBUTES) }
+    }
+
+    /// Whether this was found before, of the class that `object`, which this is part of, has now.
+    #[inline(always)]
+    pub(crate) fn is_known(&self, object: &Bound<'_, PyAny>) -> bool {
+        version(object) == self.version.load(Ordering::Relaxed)
     }
 
     /// Whether the class of `object`, which this is part of, has ours, and what `check` finds in it.
@@ -324,10 +336,11 @@ impl Ours {
     #[cold]
     fn look(&self, object: &Bound<'_, PyAny>, called: &Called, check: Check) -> bool {
         let before = version(object);
-        let is_known = before != 0 && called.known.iter().any(|known| known.load(Ordering::Relaxed) == before);
+        let is_known = called.is_known(object);
         // What raises in a class of classes is as good as another method: the call itself will say so.
         let class = object.get_type();
-        if !is_known && !called.are_native(&class).and_then(|native| Ok(native && check(&class)?)).unwrap_or(false) {
+        let is_ours = || Ok::<_, PyErr>(check(&class)? && called.are_native(&class)?);
+        if !is_known && !is_ours().unwrap_or(false) {
             return false;
         }
         // The first look gives a class its version, if it has none.

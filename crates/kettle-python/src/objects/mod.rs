@@ -69,6 +69,7 @@ static HOUSE: Called = Called::new(&[]);
 
 /// Whether a class has no methods of its own to handle the container.
 fn leaves_the_house(class: &Bound<'_, PyType>) -> PyResult<bool> {
+    calls::call_method(class, "_kettle_follow", ())?;
     Ok(!class.call_method0(intern!(class.py(), "_kettle_keeps_house"))?.is_truthy()?)
 }
 
@@ -231,6 +232,22 @@ impl ObjectQueue {
     #[inline(always)]
     pub(crate) fn keeps_no_house(&self, object: &Bound<'_, PyAny>) -> bool {
         self.house.in_class(object, &HOUSE, leaves_the_house)
+    }
+
+    /// Whether it is known already that the methods of the class are ours, and the container is the core's.
+    #[inline(always)]
+    pub(crate) fn is_class_known(&self, object: &Bound<'_, PyAny>) -> bool {
+        self.house.is_known(object)
+    }
+
+    /// If the class of `object` just found out that it has a quick method which is no longer its base's: the class that gave
+    /// it up, so that what stands before that one counts.
+    #[cold]
+    pub(crate) fn follow<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyType>>> {
+        if HOUSE.is_known(object) {
+            return Ok(None);
+        }
+        Ok(calls::call_method(&object.get_type(), "_kettle_follow", ())?.cast_into::<PyType>().ok())
     }
 
     /// The same, and whether `put_nowait` and `get_nowait` do what they do without `put` and `get`. `object` is this one.
