@@ -220,6 +220,13 @@ def test_a_narrow_terminal(columns):
         assert len(line.strip("\r")) <= max(columns - 1, 10)
 
 
+def test_a_label_of_wide_characters():
+    program = PROGRAM.replace('"fetch"', '"下载\\n图片"')
+    for line in on_a_terminal("without", program=program).replace("\n", "").split("\x1b[K")[:-1]:
+        assert line.startswith("\r下载 图片: ")
+        assert len(line.strip("\r")) == 99 - 4  # four of them take two columns
+
+
 def test_a_terminal_that_has_no_blocks():
     shown = on_a_terminal("without", PYTHONIOENCODING="ascii")
     assert re.search(r"fetch: 100%\|#+\| 8/8", shown)

@@ -1,9 +1,12 @@
-"""What a child that starts by exec has loaded before it does anything: each module costs every start."""
+"""What is loaded before a program does anything: each module costs every start."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+import kettle
 
 PROGRAM = """
 import gc
@@ -42,3 +45,14 @@ def test_a_spawned_child_begins_with_little(tmp_path):
     done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("[]\nTrue True True\n", "")
+
+
+HEAVY = {"ast", "asyncio", "dataclasses", "dis", "inspect", "joblib", "kettle._unasked", "numpy", "tqdm", "typing"}
+
+
+def test_a_pool_brings_no_module_that_is_as_heavy_as_itself():
+    place = str(Path(kettle.__file__).parent.parent)
+    program = f"import sys; sys.path.insert(0, {place!r}); from kettle.multiprocessing import pool; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert sorted(HEAVY & set(done.stdout.split())) == []

@@ -30,7 +30,9 @@ class Drawn:
         self, label: str, total: int | None, stream: TextIO, clock: Callable[[], float] = time.monotonic
     ) -> None:
         os.get_terminal_size(stream.fileno())  # OSError: it is none
+        label = " ".join(label.split())  # in one line
         self._start = f"{label}: " if label else ""
+        self._wide = _wide(label)
         self._total = total
         self._stream = stream
         self._clock = clock
@@ -61,7 +63,7 @@ class Drawn:
         self._drawn_at, self._done_when_drawn = now, self._done
         columns = os.get_terminal_size(self._stream.fileno()).columns
         # A line that fills the last column would be continued on the next line by some terminals.
-        line = self._line(now - self._began, max(columns - 1, 10))
+        line = self._line(now - self._began, max(columns - 1 - self._wide, 10))
         self._stream.write(f"\r{line}\x1b[K{end}")
         self._stream.flush()
 
@@ -84,6 +86,15 @@ class Drawn:
         finest = len(self._blocks) - 1
         full, rest = divmod(int(part * room * finest), finest)
         return (self._blocks[-1] * full + (self._blocks[rest] if rest else "")).ljust(room)
+
+
+def _wide(text: str) -> int:
+    """How many characters take two columns."""
+    if text.isascii():
+        return 0
+    from unicodedata import east_asian_width
+
+    return sum(east_asian_width(character) in "WF" for character in text)
 
 
 def _can_show(stream: TextIO, text: str) -> bool:

@@ -995,8 +995,12 @@ class PoolJob:
     def _values(self) -> list[Any] | None:
         """Of a map: the values that there are, and None in the place of the others."""
 
-    def _outcome(self, *, asks: bool = True) -> Any:
-        """Of a call or a map that is over: whether it succeeded, and the value or the exception."""
+    def _outcome(self) -> Any:
+        """Of a call or a map that is over: whether it succeeded, and the value or the exception. The program asks for
+        it."""
+
+    def _known_outcome(self) -> Any:
+        """The same, where the program does not ask: an error still counts as one that was never asked for."""
 
     def _fetch(self) -> tuple[bool, Any] | None:
         """Of an imap: whether the next task succeeded, and its value or its exception; None if there is none yet.

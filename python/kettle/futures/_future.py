@@ -147,12 +147,12 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
 
     @property
     def _result(self) -> Any:  # type: ignore[override]
-        outcome = self._outcome(asks=False)
+        outcome = self._known_outcome()
         return outcome[1] if outcome is not None and outcome[0] else None
 
     @property
     def _exception(self) -> BaseException | None:  # type: ignore[override]
-        outcome = self._outcome(asks=False)
+        outcome = self._known_outcome()
         return None if outcome is None or outcome[0] else outcome[1]
 
     def __getattr__(self, name: str) -> Any:

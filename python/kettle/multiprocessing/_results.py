@@ -185,9 +185,11 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
         core = self._core
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            while (fetched := core._fetch()) is None:
+            fetched = None
+            while fetched is None:
                 if not core._wait_next(None if deadline is None else max(0.0, deadline - time.monotonic())):
                     raise TimeoutError
+                fetched = core._fetch()
             return fetched
         except KeyboardInterrupt:
             # Nobody goes on with it, as with a map.

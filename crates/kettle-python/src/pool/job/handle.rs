@@ -118,15 +118,18 @@ impl PoolJob {
         self.job.waiter.is_done()
     }
 
-    /// Of a call or a map that is over: whether it succeeded, and the value or the exception. Unless the program `asks`,
-    /// an error still counts as one that was never asked for.
-    #[pyo3(signature = (*, asks=true))]
-    fn _outcome(&self, py: Python<'_>, asks: bool) -> PyResult<Option<(bool, Py<PyAny>)>> {
+    /// Of a call or a map that is over: whether it succeeded, and the value or the exception. The program asks for it.
+    fn _outcome(&self, py: Python<'_>) -> PyResult<Option<(bool, Py<PyAny>)>> {
         let Some(outcome) = self.job.whole(py) else { return Ok(None) };
-        if asks && outcome.is_err() {
+        if outcome.is_err() {
             self.job.ask(py, self.crew.ledger())?;
         }
         Ok(Some(told(outcome)))
+    }
+
+    /// The same, where the program does not ask: an error still counts as one that was never asked for.
+    fn _known_outcome(&self, py: Python<'_>) -> Option<(bool, Py<PyAny>)> {
+        self.job.whole(py).map(told)
     }
 
     /// Of an imap: the next value, or None in a tuple's place when there is none yet. Raises StopIteration at the end.
