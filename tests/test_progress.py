@@ -11,11 +11,12 @@ import sys
 import termios
 import textwrap
 import threading
+import time
 import types
 
 import pytest
 
-from kettle import _progress
+from kettle import _progress, multiprocessing
 from kettle._progress import bar
 from kettle.multiprocessing.pool import ThreadPool
 
@@ -316,14 +317,17 @@ def work(n):
 
 if __name__ == "__main__":
     with (ThreadPool if "threads" in sys.argv else Pool)(2) as pool:
+        results = [pool.imap_unordered(work, range(600), progress="LABEL")]  # it may be kept
         try:
-            for n, _ in enumerate(pool.imap_unordered(work, range(60), progress="LABEL")):
+            for n, _ in enumerate(results[0] if "kept" in sys.argv else results.pop()):
                 if n == 3:
                     break
         except ValueError:
             pass
         print("THE LOOP IS OVER", file=sys.stderr, flush=True)
         pool.map(time.sleep, [0.02] * 30)
+        if results:
+            print("THE END", file=sys.stderr, flush=True)
 """
 
 
@@ -336,6 +340,34 @@ def test_a_bar_ends_with_its_loop(bar, kind, end):
     before, after = on_a_terminal(bar, kind, end, program=LOOPS).split("THE LOOP IS OVER")
     assert "LABEL" in before and before.endswith("\n")
     assert after == "\r\n"
+
+
+@pytest.mark.parametrize("bar", ["with", "without"])
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+@pytest.mark.parametrize("end", ["error", "break"])
+def test_a_bar_whose_iterator_is_kept_says_no_more_than_a_last_line(bar, kind, end):
+    if bar == "with":
+        pytest.importorskip("tqdm")
+    before, after = on_a_terminal(bar, kind, end, "kept", program=LOOPS).split("THE LOOP IS OVER")
+    assert "LABEL" in before
+    assert after.startswith("\r\nTHE END\r\n")
+    assert after.count("LABEL") <= 1
+
+
+@pytest.mark.parametrize("kind", ["Pool", "ThreadPool"])
+def test_a_function_is_called_while_the_loop_waits_or_takes(kind):
+    told = []
+    with getattr(multiprocessing.pool, kind)(2) as pool:
+        loop = pool.imap(time.sleep, [0.02] * 20, progress=lambda done, total: told.append(done))
+        for _ in range(12):
+            next(loop)
+        assert 0 < max(told) <= 20
+        pool.map(time.sleep, [0.01] * 30)
+        quiet = len(told)
+        pool.map(time.sleep, [0.01] * 30)
+        assert len(told) == quiet
+        list(loop)
+    assert told[-1] == 20
 
 
 def test_not_loaded_before_it_is_needed():

@@ -49,7 +49,9 @@ class Drawn:
         if now - self._drawn_at >= _PAUSE:
             self._draw(now)
 
-    def close(self) -> None:
+    def close(self, done: int = 0, failed: int = 0) -> None:
+        self._done += done
+        self._failed += failed
         # The last word is about all of the time.
         now = self._clock()
         self._rate = None

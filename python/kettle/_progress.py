@@ -25,8 +25,8 @@ if TYPE_CHECKING:
         def update(self, done: int = 0, failed: int = 0) -> None:
             """`done` more tasks are finished; of these, `failed` raised an exception or were lost."""
 
-        def close(self) -> None:
-            """That was all. Closing it again is harmless."""
+        def close(self, done: int = 0, failed: int = 0) -> None:
+            """The same, and that was all. Closing it again is harmless."""
 
 
 __all__ = ["bar", "time_text"]
@@ -100,11 +100,11 @@ class _Safe:
             except Exception:
                 self._shown = None
 
-    def close(self) -> None:
+    def close(self, done: int = 0, failed: int = 0) -> None:
         shown, self._shown = self._shown, None
         if shown is not None:
             try:
-                shown.close()
+                shown.close(done, failed)
             except Exception:
                 pass
 
@@ -122,7 +122,8 @@ class _Told:
         self._done += done
         self._call()
 
-    def close(self) -> None:
+    def close(self, done: int = 0, failed: int = 0) -> None:
+        self._done += done
         if self._told != self._done:
             self._call()
 
@@ -147,13 +148,18 @@ class _Tqdm:
         self._bar: Any = Bar(total=total, desc=label or None, unit=" tasks", dynamic_ncols=True, miniters=1)
 
     def update(self, done: int = 0, failed: int = 0) -> None:
+        self._count(failed)
+        self._bar.update(done)
+
+    def close(self, done: int = 0, failed: int = 0) -> None:
+        self._count(failed)
+        self._bar.n += done  # drawn once, and not by `update` as well
+        self._bar.close()
+
+    def _count(self, failed: int) -> None:
         if failed:
             self._failed += failed
             self._bar.set_postfix_str(f"{self._failed} failed", refresh=False)
-        self._bar.update(done)
-
-    def close(self) -> None:
-        self._bar.close()
 
 
 class _Lines:
@@ -174,7 +180,9 @@ class _Lines:
         if passed >= _PAUSE and (passed >= _LONG or self._has_moved()) and self._done != self._total:
             self._say(self._rest())
 
-    def close(self) -> None:
+    def close(self, done: int = 0, failed: int = 0) -> None:
+        self._done += done
+        self._failed += failed
         self._say(f"in {time_text(self._clock() - self._began)}")
 
     def _has_moved(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import itertools
@@ -367,3 +368,105 @@ def test_ctrl_c_ends_an_imap_as_it_ends_a_map(pool, call, diary):
 def note_and_sleep(diary, n):
     diary.note(n)
     time.sleep(LIMIT * 10)
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_after_an_error_nothing_is_begun_before_more_is_asked_for(pool, kind, call, is_plain, diary):
+    """The iterator may still be there, and its loop be over."""
+    with ThreadPool(2) if kind == "threads" else pool as pool:
+        task = functools.partial(note_and_fail_at_first, diary)
+        items = list(range(300)) if is_plain else iter(range(300))
+        loop = getattr(pool, call)(task, items)
+        got = 0
+        with pytest.raises(LookupError):
+            while True:
+                next(loop)
+                got += 1
+        pool.map(square, range(50), 1)
+        settled = len(diary.numbers())
+        pool.map(square, range(50), 1)
+        assert len(diary.numbers()) == settled < 300
+        assert got + 1 + len(list(loop)) == 300
+        assert sorted(diary.numbers()) == list(range(300))
+
+
+def note_and_fail_at_first(diary, n):
+    diary.note(n)
+    time.sleep(0.002)
+    if n == 0:
+        raise LookupError(n)
+    return n
+
+
+def fail_at_all_even(n):
+    if n % 2 == 0:
+        raise LookupError(n)
+    return n
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+@pytest.mark.parametrize("call", CALLS)
+def test_a_loop_goes_on_after_errors(pool, kind, call):
+    with ThreadPool(2) if kind == "threads" else pool as pool:
+        loop, good, bad = getattr(pool, call)(fail_at_all_even, iter(range(400)), buffersize=3), [], 0
+        while True:
+            try:
+                good.append(next(loop))
+            except LookupError:
+                bad += 1
+            except StopIteration:
+                break
+        assert (sorted(good), bad) == (list(range(1, 400, 2)), 200)
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+def test_a_pool_that_is_closed_after_an_error_does_the_rest(pool, kind, diary):
+    with ThreadPool(2) if kind == "threads" else pool as pool:
+        loop = pool.imap(functools.partial(note_and_fail_at_first, diary), iter(range(200)))
+        with pytest.raises(LookupError):
+            next(loop)
+        pool.close()
+        pool.join()
+    assert sorted(diary.numbers()) == list(range(200))
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+def test_several_threads_take_from_a_loop_with_errors(pool, kind):
+    """One that leaves at an error holds up nothing for those that go on."""
+    taken = []
+
+    def take(leaves):
+        while True:
+            try:
+                taken.append(next(loop))
+            except LookupError as error:
+                taken.append(error.args[0])
+                if leaves:
+                    return
+            except StopIteration:
+                return
+
+    with ThreadPool(2) if kind == "threads" else pool as pool:
+        loop = pool.imap_unordered(fail_at_all_even, iter(range(300)), buffersize=5)
+        takers = [threading.Thread(target=take, args=(leaves,)) for leaves in (True, True, False)]
+        for taker in takers:
+            taker.start()
+        for taker in takers:
+            taker.join()
+    assert sorted(taken) == list(range(300))
+
+
+def test_a_coroutine_goes_on_after_errors(pool):
+    async def main():
+        loop, results = pool.imap(fail_at_all_even, iter(range(100)), buffersize=4), []
+        while True:
+            try:
+                results.append(await anext(loop))
+            except LookupError as error:
+                results.append(error.args[0])
+            except StopAsyncIteration:
+                return results
+
+    assert asyncio.run(main()) == list(range(100))

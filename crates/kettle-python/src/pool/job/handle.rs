@@ -14,7 +14,7 @@ use pyo3::types::PyList;
 use super::input::{Input, Source};
 use super::progress::Bar;
 use super::results::{Outcome, Results};
-use super::{Callbacks, Job, Work};
+use super::{Callbacks, Job, State, Work};
 use crate::door::{deadline, wait_outside};
 use crate::pool::crew::{Crew, CrewHandle};
 
@@ -28,6 +28,18 @@ pub(crate) struct PoolJob {
 impl PoolJob {
     pub(in crate::pool) fn of(crew: Arc<dyn Crew>, job: &Arc<Job>) -> Self {
         Self { crew, job: Arc::clone(job) }
+    }
+}
+
+impl PoolJob {
+    /// The loop over an imap goes on: what was held when it was given an error is sent.
+    fn resume(&self, py: Python<'_>, note: impl FnOnce(&mut State)) -> PyResult<()> {
+        let resumes = {
+            let mut state = self.job.state(py);
+            note(&mut state);
+            self.job.is_iterated && std::mem::take(&mut state.is_held)
+        };
+        if resumes { self.crew.fed(py, &self.job) } else { Ok(()) }
     }
 }
 
@@ -133,10 +145,17 @@ impl PoolJob {
     }
 
     /// Of an imap: the next value, or None in a tuple's place when there is none yet. Raises StopIteration at the end.
+    ///
+    /// After an error nothing more is sent until the next one is asked for: it may have ended the loop.
     fn _fetch(&self, py: Python<'_>) -> PyResult<Option<(bool, Py<PyAny>)>> {
         let job = &self.job;
-        let (outcome, refills, notifies) = {
+        let (outcome, refills, notifies, has_bar) = {
             let mut state = job.state(py);
+            if std::mem::take(&mut state.is_held) {
+                drop(state);
+                self.crew.fed(py, job)?;
+                state = job.state(py);
+            }
             let complete = state.is_complete();
             let Some(outcome) = state.results.fetch(complete) else {
                 if !job.is_over() {
@@ -154,7 +173,9 @@ impl PoolJob {
             // its chunk.
             let roomy = !state.results.has_next(complete) || state.input.has_room_for_a_batch();
             let is_pulled = state.input.is_pulled();
-            (outcome, is_pulled && roomy, !is_pulled && roomy)
+            state.is_held = outcome.is_err() && !state.is_waited_for();
+            let has_bar = state.bar.is_some() && outcome.is_ok();
+            (outcome, is_pulled && roomy, !is_pulled && roomy, has_bar)
         };
         if refills {
             self.crew.make_ready(py, job);
@@ -162,13 +183,19 @@ impl PoolJob {
         if notifies {
             job.room.notify_one(Scope::Private);
         }
+        if has_bar {
+            job.tell_bar(py, false)?;
+        }
         Ok(Some(told(outcome)))
     }
 
     /// Waits until an imap has something to fetch, or is over; says whether.
     #[pyo3(signature = (timeout=None))]
     fn _wait_next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        self.crew.wait(py, &self.job.waiter, deadline(true, timeout))
+        let resumed = self.resume(py, |state| state.takers += 1);
+        let waited = resumed.and_then(|()| self.crew.wait(py, &self.job.waiter, deadline(true, timeout)));
+        self.job.state(py).takers -= 1;
+        waited
     }
 
     /// For whoever feeds an imap: waits until there is room for an item. False: no more are wanted, or not now.
@@ -263,6 +290,7 @@ impl PoolJob {
 
     /// Calls `listener` without arguments, in some thread, once it is over or, of an imap, has something to fetch.
     fn _listen(&self, py: Python<'_>, listener: Py<PyAny>) -> PyResult<()> {
+        self.resume(py, |_| ())?;
         if !self.job.listen(py, listener) {
             self.crew.wait(py, &self.job.waiter, deadline(true, None))?;
         }

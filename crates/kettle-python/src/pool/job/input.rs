@@ -244,9 +244,10 @@ impl Input {
 }
 
 impl Job {
-    /// Whether whoever works for it pulls its items.
+    /// Whether whoever works for it is to pull its items.
     pub(in crate::pool) fn is_pulled(&self, py: Python<'_>) -> bool {
-        self.state(py).input.is_pulled()
+        let state = self.state(py);
+        !state.is_held && state.input.is_pulled()
     }
 
     /// Whether a thread feeds it still.
@@ -311,7 +312,11 @@ impl Job {
 
     /// The throttle is lifted.
     pub(in crate::pool) fn lift(&self, py: Python<'_>) {
-        self.state(py).input.window = None;
+        {
+            let mut state = self.state(py);
+            state.input.window = None;
+            state.is_held &= !self.is_iterated;
+        }
         self.room.notify_all(Scope::Private);
     }
 

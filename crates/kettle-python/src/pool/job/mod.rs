@@ -119,8 +119,11 @@ pub(super) struct State {
     /// The tasks that were sent again, by value.
     resent: HashSet<u64>,
     pub(super) cancelled: bool,
-    /// Somebody is about to take it back: nothing of it is to be sent.
+    /// Nothing of it is to be sent: somebody is about to take it back; or an imap has given out an error, and it is not
+    /// known whether the loop goes on that got it.
     pub(super) is_held: bool,
+    /// Threads that wait for something to fetch.
+    takers: u32,
     listeners: Vec<Py<PyAny>>,
     /// See [`Job::take_leave`].
     is_left: bool,
@@ -162,6 +165,7 @@ impl Job {
                 resent: HashSet::new(),
                 cancelled: false,
                 is_held: false,
+                takers: 0,
                 listeners: Vec::new(),
                 is_left: false,
                 bar,
@@ -395,6 +399,11 @@ impl State {
     /// Whether it has all outcomes that it will ever have.
     pub(super) fn is_complete(&self) -> bool {
         self.input.is_exhausted() && self.done == self.agenda.count()
+    }
+
+    /// Whether somebody waits for something to fetch.
+    fn is_waited_for(&self) -> bool {
+        self.takers > 0 || !self.listeners.is_empty()
     }
 
     /// Whether there is nothing to send, nor will be unless somebody brings it.

@@ -1,13 +1,16 @@
 //! A job's progress bar: what it has been told, and when.
+//!
+//! That of an imap is told while somebody waits for the next outcome, and by who fetches one: nothing is shown any more
+//! after the loop is left, though its iterator may still be there. Before the first is fetched, there is no loop to be left.
 
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use super::Job;
+use super::{Job, State};
 use crate::methods::calls;
 
-/// An object with `update(done, failed)` and `close()`.
+/// An object with `update(done, failed)` and `close(done, failed)`.
 pub(super) struct Bar {
     object: Py<PyAny>,
     /// Tasks that came to an end since it was told, and those of them that failed.
@@ -43,9 +46,21 @@ impl Bar {
     }
 }
 
+impl State {
+    fn is_shown(&self, is_iterated: bool) -> bool {
+        self.bar.is_some() && (!is_iterated || self.is_waited_for() || !self.input.was_fetched())
+    }
+}
+
 impl Job {
     pub(in crate::pool) fn has_bar(&self, py: Python<'_>) -> bool {
         self.state(py).bar.is_some()
+    }
+
+    /// Tells the progress bar, if there is one and it is time, and if somebody waits for the job.
+    pub(in crate::pool) fn tell_bar_in_passing(&self, py: Python<'_>) -> PyResult<()> {
+        let is_shown = self.state(py).is_shown(self.is_iterated);
+        if is_shown { self.tell_bar(py, false) } else { Ok(()) }
     }
 
     /// Tells the progress bar, if there is one and it is time.
@@ -57,10 +72,7 @@ impl Job {
             (news, if is_last { state.bar.take() } else { None })
         };
         let Some((object, done, failed)) = news else { return Ok(()) };
-        calls::call_method(object.bind(py), "update", (done, failed))?;
-        if over.is_some() {
-            calls::call_method(object.bind(py), "close", ())?;
-        }
-        Ok(())
+        let name = if over.is_some() { "close" } else { "update" };
+        calls::call_method(object.bind(py), name, (done, failed)).map(drop)
     }
 }

@@ -36,7 +36,7 @@ impl Processes {
             result = result.and(Err(errors::out_of_memory(shortage)));
         }
         for job in step.touched.drain(..) {
-            result = result.and(job.tell_bar(py, false));
+            result = result.and(job.tell_bar_in_passing(py));
         }
         result.map(|()| received)
     }

@@ -281,7 +281,7 @@ impl Threads {
             }
         }
         me.hand.put_down(py, &self.hands);
-        job.tell_bar(py, false)?;
+        job.tell_bar_in_passing(py)?;
         Ok(Done::All(unfinished))
     }
 
