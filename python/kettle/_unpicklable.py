@@ -147,7 +147,7 @@ def _pickler(note: Any) -> Any:
         def reducer_override(self, obj: object) -> Any:
             if type(obj) is native.Token:
                 return bytes, ()  # nothing is sent
-            reduce = _session._extra.get(type(obj))
+            reduce = _session.reducers.get(type(obj))
             if reduce is not None:
                 return reduce(obj)
             inherited = getattr(super(), "reducer_override", None)
