@@ -10,7 +10,8 @@ import os
 import sys
 import types
 from importlib import import_module
-from importlib.machinery import PathFinder
+
+from kettle import _frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ def is_genuine(name: str, module: object) -> bool:
 
 def is_of_library(spec: ModuleSpec | None) -> bool:
     """Whether this describes a module of the standard library."""
+    if spec is not None and _frozen.IS_FROZEN:
+        # There is one module of a name, whatever the freezer makes of the places where they lay.
+        return spec.loader is not None and spec.name.partition(".")[0] in sys.stdlib_module_names
     origin = getattr(spec, "origin", None)
     if spec is None or not isinstance(origin, str) or not origin.startswith(_HOME + os.sep):
         return False
@@ -93,7 +97,7 @@ def _load(name: str) -> ModuleType:
     `sys.modules`, and then what stood there before."""
     from importlib.util import module_from_spec
 
-    spec = PathFinder.find_spec(name, [_HOME])
+    spec = _frozen.find_spec(name, None if _frozen.IS_FROZEN else [_HOME])
     if spec is None or spec.loader is None:
         raise ModuleNotFoundError(f"the standard library has no module {name!r}", name=name)
     module = module_from_spec(spec)

@@ -36,9 +36,9 @@ import builtins
 import importlib
 import os
 import sys
-from importlib.machinery import PathFinder
 
 from kettle import _older
+from kettle._frozen import find_spec
 from kettle._genuine import MISSING, SetRight, find, forget, is_genuine, is_loading, is_of_library, known
 from kettle._substitute import Substitute
 
@@ -49,6 +49,10 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
+
+    # Never imported here. A freezer reads here what is imported by name.
+    from kettle import futures, multiprocessing, threading  # noqa: F401
+    from kettle import queue as _  # noqa: F401
 
 __all__ = ["apply", "as_text", "install", "state", "uninstall"]
 
@@ -296,7 +300,7 @@ class _StandIn(_Place):
         parent = name.rpartition(".")[0]
         if self.original is None or parent != self.name:
             return None
-        return PathFinder.find_spec(name, self.original.__path__)
+        return find_spec(name, self.original.__path__)
 
 
 def _package_first(name: str) -> None:

@@ -13,6 +13,7 @@ import copyreg
 from multiprocessing import util
 from multiprocessing.reduction import ForkingPickler
 
+from kettle import _frozen
 from kettle._core import native
 
 TYPE_CHECKING = False
@@ -36,3 +37,7 @@ native.set_pickler(reducers, copyreg.dispatch_table, fallback_dumps)
 # As if `util` had been imported just now; `atexit` runs backwards.
 atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
 atexit.register(util._exit_function)  # type: ignore[attr-defined]
+
+if _frozen.IS_FROZEN:
+    # It joins the parent's session there, before one of its own can begin.
+    import kettle.multiprocessing.spawn  # noqa: F401

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.machinery import PathFinder
+
+from kettle._frozen import find_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Substitute:
 
     def find_spec(self, path: Any) -> ModuleSpec | None:
         """For the import system, which looks for the module: it is found where it is, and `put` when it is there."""
-        spec = PathFinder.find_spec(self.module, path) if self._wanted else None
+        spec = find_spec(self.module, path) if self._wanted else None
         if spec is not None:
             spec.loader = _Loader(spec.loader, self)  # type: ignore[assignment]
         return spec

@@ -11,6 +11,7 @@ import os
 import threading
 
 from kettle._core import native
+from kettle._frozen import IS_FROZEN
 
 __all__ = ["Inherited", "close_all", "keep", "life_pipe", "pipe_to_child", "set_life_line", "take_life_line"]
 
@@ -50,8 +51,14 @@ def take_life_line() -> int | None:
 
 
 def pipe_to_child() -> tuple[native.Descriptor, native.Descriptor]:
-    """The two ends (read, write) of a new pipe through which a child is told what to do."""
-    child_r, parent_w = os.pipe()
+    """The two ends (read, write) of a new pipe through which a child is told what to do. In a frozen program it is a
+    pair of sockets: what stands in there can be looked at, and read later."""
+    if IS_FROZEN:
+        import socket
+
+        child_r, parent_w = (end.detach() for end in socket.socketpair())
+    else:
+        child_r, parent_w = os.pipe()
     return native.Descriptor(child_r, "start", private=False), native.Descriptor(parent_w, "start", private=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from multiprocessing import resource_tracker, util
 
+from kettle._frozen import IS_FROZEN
 from kettle._install import WITHOUT_CURRENT_DIRECTORY
 from kettle.multiprocessing import spawn
 
@@ -26,9 +27,12 @@ class _Starter:
     @staticmethod
     def spawnv_passfds(path: bytes, args: Sequence[str], passfds: Sequence[int]) -> int:
         args = list(args)
-        if "-c" in args:
+        # A frozen program looks nowhere else, and knows these lines by their beginnings.
+        if "-c" in args and not IS_FROZEN:
             place = args.index("-c") + 1
-            args[place] = WITHOUT_CURRENT_DIRECTORY + spawn.find_this_package() + args[place]
+            # The tracker needs nothing of this package.
+            package = "" if "from multiprocessing.resource_tracker import" in args[place] else spawn.find_this_package()
+            args[place] = WITHOUT_CURRENT_DIRECTORY + package + args[place]
         return util.spawnv_passfds(path, args, passfds)
 
 

@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    # Never imported here. A freezer reads here what the server imports by name.
+    from kettle.multiprocessing import (  # noqa: F401
+        _after_preload,
+        _hears_interrupts,
+        _preload,
+        _server,
+        popen_forkserver,
+        queues,
+        synchronize,
+    )
+
 __all__ = ["connect_to_new_process", "ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 
 # First the program, then what it chose, what most children need, and last a look at what all the importing did.

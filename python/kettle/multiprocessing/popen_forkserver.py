@@ -50,6 +50,7 @@ class Popen(popen_spawn_posix.Popen):
     """
 
     method = "forkserver"
+    tells_when_to_unblock = False
     DupFd = _DupFd
 
     def __init__(self, process_obj: Any) -> None:

@@ -16,6 +16,7 @@ from multiprocessing.context import get_spawning_popen, set_spawning_popen
 from multiprocessing.reduction import ForkingPickler
 
 from kettle import _session
+from kettle._frozen import IS_FROZEN
 from kettle._session import native
 from kettle.multiprocessing import _descriptors, popen_fork, spawn
 from kettle.multiprocessing._ties import forget_lost_tracker
@@ -31,6 +32,8 @@ class Popen(popen_fork.Popen):
     """A process that begins with an exec."""
 
     method = "spawn"
+    #: Whether the child learns it from its introduction. It does from its command, unless that is the library's.
+    tells_when_to_unblock = IS_FROZEN
     DupFd: Callable[[int], Any] = _descriptors.Inherited
 
     def __init__(self, process_obj: Any) -> None:
@@ -46,7 +49,7 @@ class Popen(popen_fork.Popen):
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         life_r, life_w = _descriptors.life_pipe()
         try:
-            data = self._pickled(process_obj, life_r.fileno())
+            data = self._pickled(process_obj, life_r.fileno(), mask)
             to_child = self._start(mask)
         except BaseException:
             self._unreserve()
@@ -73,15 +76,17 @@ class Popen(popen_fork.Popen):
         finally:
             to_child.close()
 
-    def _pickled(self, process_obj: Any, life: int) -> bytes:
-        """What the child reads: its introduction, then the process object. Handles in there are granted to it."""
+    def _pickled(self, process_obj: Any, life: int, mask: Collection[int]) -> bytes:
+        """What the child reads: its introduction, then the process object. Handles in there are granted to it. `mask`:
+        as in `_start`."""
         ticket = self._ticket = native.reserve_child()
         previous = native.sending_to(ticket)
         # A signal handler may start another one meanwhile.
         outer = get_spawning_popen()
         set_spawning_popen(self)  # type: ignore[arg-type]
         try:
-            introduction = spawn.Introduction(process_obj._name, life, ticket, process_obj._outlive_parent)
+            unblock = self.tells_when_to_unblock and signal.SIGINT not in mask
+            introduction = spawn.Introduction(process_obj._name, life, ticket, process_obj._outlive_parent, unblock)
             introduced = dump(introduction)
             try:
                 return introduced + dump(process_obj)
@@ -110,7 +115,7 @@ class Popen(popen_fork.Popen):
             pipe_handle = child_r.fileno()
             self._fds.append(pipe_handle)
             arguments: dict[str, Any] = {"pipe_handle": pipe_handle}
-            if signal.SIGINT not in mask:
+            if signal.SIGINT not in mask and not self.tells_when_to_unblock:
                 arguments["unblock"] = 1
             forget_lost_tracker()
             tracker_fd = resource_tracker._resource_tracker._fd  # type: ignore[attr-defined]

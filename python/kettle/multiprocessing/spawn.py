@@ -21,6 +21,7 @@ from multiprocessing.spawn import (
     set_executable,
 )
 
+from kettle._frozen import IS_FROZEN
 from kettle._session import native
 from kettle.multiprocessing import _descriptors, _main_guard, process
 
@@ -75,7 +76,7 @@ def get_preparation_data(name: str) -> dict[str, Any]:
     _main_guard.forbid_while_importing()
     # Looked up now, here as in `Introduction`: coverage.py puts its own in the place of one or the other.
     data: dict[str, Any] = _standard.get_preparation_data(name)
-    if not os.path.exists(data.get("init_main_from_path", ".")):
+    if not IS_FROZEN and not os.path.exists(data.get("init_main_from_path", ".")):
         # It was read from the standard input, say. What children need of it travels by value.
         del data["init_main_from_path"]
     return data
@@ -84,15 +85,16 @@ def get_preparation_data(name: str) -> dict[str, Any]:
 class Introduction:
     """What a child that is about to start must know, to be pickled while its `Popen` is the spawning one.
 
-    `life` is the read end of the child's life pipe, `ticket` its place in the session. Unpickling gives the
-    preparation data.
+    `life` is the read end of the child's life pipe, `ticket` its place in the session. `unblock`: Ctrl-C was kept from
+    it until now. Unpickling gives the preparation data.
     """
 
-    def __init__(self, name: str, life: int, ticket: int, outlive_parent: bool) -> None:
+    def __init__(self, name: str, life: int, ticket: int, outlive_parent: bool, unblock: bool) -> None:
         self._data = get_preparation_data(name)
         self._life = life
         self._ticket = ticket
         self._outlive_parent = outlive_parent
+        self._unblock = unblock
 
     def __reduce__(self) -> tuple[Any, ...]:
         from kettle import _install
@@ -109,6 +111,7 @@ class Introduction:
             _install.state(),
             prepare,
             _main_guard.for_child(),
+            self._unblock,
             self._data,
         )
 
@@ -122,8 +125,12 @@ def _introduced(
     installed: Any,
     prepare: bytes | None,
     guard: bytes | None,
+    unblock: bool,
     data: dict[str, Any],
 ) -> dict[str, Any]:
+    global _met
+    if _met is not None:
+        return _met
     life_line = life.detach()
     os.set_inheritable(life_line, False)
     _descriptors.set_life_line(life_line)
@@ -143,13 +150,49 @@ def _introduced(
     if prepare is not None:
         process.prepare_child = ForkingPickler.loads(prepare)
         process.prepare_child()
+    if unblock:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    _met = data
     return data
+
+
+_met: dict[str, Any] | None = None
+
+
+def _meet_early() -> None:
+    """Joins the parent's session if this is a child of a frozen program. It runs the program's main module before it is
+    told anything, up to `freeze_support`, and what that makes belongs to the session."""
+    if not is_forking(sys.argv):
+        return
+    handles = [int(word.partition("=")[2]) for word in sys.argv[2:] if word.startswith("pipe_handle=")]
+    if not handles or not stat.S_ISSOCK(os.fstat(handles[0]).st_mode):
+        return  # started by the library's own
+    with socket.socket(fileno=os.dup(handles[0])) as parent:
+        have = -1
+        while True:
+            # It stays where it is: the library's bootstrap reads it, whoever calls that.
+            said = parent.recv(1 << 20, socket.MSG_PEEK)
+            try:
+                ForkingPickler.loads(said)
+                return
+            except (EOFError, pickle.UnpicklingError):
+                if len(said) == have and _has_left(parent):
+                    return
+            have = len(said)
+            time.sleep(0.001)  # it is about to write the rest
+
+
+def _has_left(parent: socket.socket) -> bool:
+    watcher = select.poll()
+    watcher.register(parent, select.POLLRDHUP)
+    return bool(watcher.poll(0))
 
 
 def get_command_line(**kwds: Any) -> list[str]:
     """The command that starts a child, `kwds` being the arguments of its `spawn_main`."""
-    if getattr(sys, "frozen", False):
-        return [sys.executable, "--multiprocessing-fork", *(f"{k}={v!r}" for k, v in kwds.items())]
+    if IS_FROZEN:
+        # As the library has it: the program, or its freezer, may take it up by the library's `freeze_support`.
+        return _standard.get_command_line(**kwds)
     from kettle import _install
 
     arguments = ", ".join(f"{k}={v!r}" for k, v in kwds.items())
@@ -179,7 +222,7 @@ def spawn_main(
     """The main function of a spawned child: runs what it reads from `pipe_handle`, and exits. `unblock`: Ctrl-C was
     kept from it until now."""
     assert is_forking(sys.argv), "Not forking"
-    if not getattr(sys, "frozen", False):
+    if not IS_FROZEN:
         # What is loaded by now is modules of the library, which stay: the collector need not walk through them, as it
         # would at each full collection, several of which an interpreter does when it ends.
         gc.freeze()
@@ -197,10 +240,41 @@ def spawn_main(
 
 
 def freeze_support() -> None:
-    """In a frozen executable that was started as a child: does the child's work and exits."""
-    if getattr(sys, "frozen", False) and is_forking(sys.argv):
+    """In a frozen executable that was started as a child, or as a helper of the standard library's: does the work of
+    that and exits."""
+    if not IS_FROZEN:
+        return
+    if is_forking(sys.argv):
         arguments = {}
         for argument in sys.argv[2:]:
             name, value = argument.split("=")
             arguments[name] = None if value == "None" else int(value)
         spawn_main(**arguments)  # type: ignore[arg-type]
+    helper = _helper_line(sys.argv)
+    if helper is not None:
+        exec(helper, {})
+        sys.exit()
+    # A freezer may have put one of its own there, which knows of more.
+    _standard.freeze_support()
+
+
+def _helper_line(argv: list[str]) -> str | None:
+    """The line that starts one of the library's helper processes: `-c LINE`, behind options of the interpreter."""
+    if "-c" not in argv[:-1]:
+        return None
+    place = argv.index("-c")
+    options, line = argv[1:place], argv[place + 1]
+    if options != util._args_from_interpreter_flags():  # type: ignore[attr-defined]
+        return None
+    return line if line.removeprefix("import sys; ").startswith(_HELPERS) else None
+
+
+_HELPERS = "from multiprocessing.forkserver import main", "from multiprocessing.resource_tracker import main"
+
+if IS_FROZEN:
+    import pickle
+    import socket
+    import stat
+    import time
+
+    _meet_early()
