@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
+import time
 
 import pytest
 
 import kettle
+import kettle.futures
 import kettle.multiprocessing as mp
+import kettle.multiprocessing.pool
+import kettle.queue
+import kettle.threading
 from kettle.multiprocessing.reduction import ForkingPickler
 from programs import run
 
@@ -332,3 +338,141 @@ def test_put_many_that_does_not_fit_says_how_many_did():
 def test_waiting_for_what_cannot_be_waited_for():
     with pytest.raises(TypeError, match="cannot wait for"):
         mp.wait([object()])
+
+
+# ---------------------------------------------------------------------------------------- parameters, by their names
+
+
+def square(n):
+    return n * n
+
+
+def pools(call, *kinds):
+    """`call`, given a pool of each kind."""
+
+    def with_pool(kind):
+        with kind(1) as pool:
+            return call(pool)
+
+    return [lambda kind=kind: with_pool(kind) for kind in kinds]
+
+
+def of_pools(call):
+    return pools(call, mp.Pool, mp.pool.ThreadPool)
+
+
+def of_executors(call):
+    return pools(call, kettle.futures.ProcessPoolExecutor, kettle.futures.ThreadPoolExecutor)
+
+
+SPAWN = mp.get_context("spawn")
+NAMED = {
+    "task_timeout": [
+        *of_pools(lambda pool: pool.map(square, [1], task_timeout=-1)),
+        *of_pools(lambda pool: pool.map(square, [1], task_timeout="5")),
+        *of_pools(lambda pool: pool.apply(square, (1,), task_timeout=math.nan)),
+        *of_pools(lambda pool: pool.imap(square, [1], task_timeout=[])),
+        lambda: kettle.futures.ProcessPoolExecutor(1).options(task_timeout="5").submit(square, 1),
+    ],
+    "timeout": [
+        *of_pools(lambda pool: pool.apply_async(square, (1,)).get("5")),
+        *of_pools(lambda pool: pool.apply_async(square, (1,)).wait(math.nan)),
+        *of_pools(lambda pool: pool.imap(time.sleep, [0.1]).next("5")),
+        *of_executors(lambda executor: executor.submit(square, 1).result("5")),
+        *of_executors(lambda executor: executor.map(square, [1], timeout="5")),
+        *(
+            lambda call=call, bad=bad: call(bad)
+            for bad in ("5", [], math.nan)
+            for call in (
+                lambda t: mp.Lock().acquire(True, t),
+                lambda t: mp.RLock().acquire(timeout=t),
+                lambda t: mp.Semaphore().acquire(timeout=t),
+                lambda t: mp.Event().wait(t),
+                lambda t: mp.Barrier(1).wait(t),
+                lambda t: mp.Queue().get(timeout=t),
+                lambda t: mp.Queue(1).put(1, timeout=t),
+                lambda t: mp.Queue().get_many(1, t),
+                lambda t: mp.Pipe()[0].poll(t),
+                lambda t: mp.wait([mp.Event()], t),
+                lambda t: kettle.threading.Semaphore().acquire(timeout=t),
+                lambda t: kettle.threading.Event().wait(t),
+                lambda t: kettle.threading.Barrier(1).wait(t),
+                lambda t: kettle.queue.Queue().get(timeout=t),
+                lambda t: kettle.queue.Queue().put_many([1], timeout=t),
+                lambda t: kettle.queue.SimpleQueue().get(timeout=t),
+            )
+        ),
+        lambda: kettle.threading.Lock().acquire(timeout="5"),
+        lambda: kettle.threading.Lock().acquire(timeout=-5),
+        lambda: kettle.threading.RLock().acquire(timeout=1e30),
+    ],
+    "retries": [
+        *of_pools(lambda pool: pool.map(square, [1], retries=1.5)),
+        *of_pools(lambda pool: pool.map(square, [1], retries=-1)),
+        lambda: kettle.futures.ProcessPoolExecutor(1).options(retries="5"),
+    ],
+    "[cC]hunksize": [
+        *of_pools(lambda pool: pool.map(square, [1], chunksize="5")),
+        *of_pools(lambda pool: pool.imap(square, [1], chunksize=0)),
+        *of_executors(lambda executor: executor.map(square, [1], chunksize=1.5)),
+    ],
+    "buffersize": [
+        *of_pools(lambda pool: pool.imap(square, [1], buffersize="5")),
+        *of_pools(lambda pool: pool.imap(square, [1], buffersize=0)),
+        *of_executors(lambda executor: executor.map(square, [1], buffersize="5")),
+    ],
+    "args must be a tuple": [
+        *of_pools(lambda pool: pool.apply_async(square, (5))),
+        *of_pools(lambda pool: pool.apply(square, None)),
+    ],
+    "kwds": of_pools(lambda pool: pool.apply(square, (), 5)),
+    "func": [*of_pools(lambda pool: pool.apply(square(5))), *of_pools(lambda pool: pool.map([1], square))],
+    "iterable": [*of_pools(lambda pool: pool.map(square, 5)), *of_pools(lambda pool: pool.imap(square, 5))],
+    "callback": of_pools(lambda pool: pool.apply_async(square, (1,), callback=5)),
+    "error_callback": of_pools(lambda pool: pool.map_async(square, [1], error_callback=5)),
+    "processes": [lambda: mp.Pool("4"), lambda: mp.Pool(0), lambda: mp.pool.ThreadPool(1.5)],
+    "initializer": [lambda: mp.Pool(1, 5), lambda: kettle.futures.ThreadPoolExecutor(1, initializer=5)],
+    "initargs": [
+        lambda: mp.Pool(1, square, 5),
+        lambda: mp.pool.ThreadPool(1, square, 5),
+        lambda: kettle.futures.ProcessPoolExecutor(1, initargs=5),
+    ],
+    "maxtasksperchild": [lambda: mp.Pool(1, maxtasksperchild="5"), lambda: mp.Pool(1, maxtasksperchild=0)],
+    "max_memory_per_worker": [lambda m=m: mp.Pool(1, max_memory_per_worker=m) for m in ("x", 0, 1.5)],
+    "max_workers": [
+        lambda: kettle.futures.ProcessPoolExecutor("4"),
+        lambda: kettle.futures.ThreadPoolExecutor("4"),
+        lambda: kettle.futures.ThreadPoolExecutor(0),
+    ],
+    "max_tasks_per_child": [lambda: kettle.futures.ProcessPoolExecutor(1, SPAWN, max_tasks_per_child="5")],
+    r"context must be .*get_context\('spawn'\)": [
+        lambda: kettle.futures.ProcessPoolExecutor(1, "spawn"),
+        lambda: mp.pool.Pool(1, context="spawn"),
+    ],
+    "value": [lambda: mp.Semaphore("5"), lambda: kettle.threading.Semaphore("5")],
+    "parties": [lambda: mp.Barrier("5"), lambda: kettle.threading.Barrier(0)],
+    "maxsize": [lambda: mp.Queue("5"), lambda: mp.JoinableQueue(1.5), lambda: kettle.queue.Queue("5")],
+    "max": [lambda: mp.Queue().get_many("5"), lambda: kettle.queue.Queue().get_many(0)],
+    r"^Lock\(\)": [lambda: kettle.threading.Lock("name")],
+    r"^Event\(\)": [lambda: kettle.threading.Event("name")],
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_parameter_is_named(name):
+    for call in NAMED[name]:
+        with pytest.raises((TypeError, ValueError, OverflowError), match=name):
+            call()
+
+
+def test_a_task_timeout_too_long_to_be_counted_is_none():
+    with mp.Pool(1) as pool:
+        assert pool.map(square, [1, 2], task_timeout=math.inf) == [1, 4]
+        assert pool.apply(square, (3,), task_timeout=1e300) == 9
+
+
+@pytest.mark.parametrize("block", [1, "yes", [0]])
+def test_blocking_is_whatever_is_true(block):
+    with pytest.raises(queue.Empty):
+        mp.Queue().get(block, 0.01)
+    assert mp.Lock().acquire(block)

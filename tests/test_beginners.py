@@ -7,6 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 import traceback
 
 import pytest
@@ -138,6 +139,9 @@ class OfItsOwn(mp.get_context("spawn").Process):
         super().__init__()
         self.numbers = iter(n for n in range(3))
 
+    def run(self):
+        pass
+
 
 def work(*args, **kwargs):
     return args[0] if args else None
@@ -268,3 +272,146 @@ with Pool(1) as pool:
     assert len(lines) == 4
     assert all("pip install cloudpickle" in line for line in lines)
     assert [line.split()[0] for line in lines] == ["obj", "func", "func", "target"]
+
+
+# ---------------------------------------------------------------- what a process is made of, and what it is asked
+
+
+def greet(name):
+    print(name)
+
+
+class Forgets(mp.Process):
+    """It does not call super().__init__()."""
+
+    def __init__(self, name):
+        self.greeted = name
+
+    def run(self):
+        print(self.greeted)
+
+
+def never_started(**options):
+    return mp.Process(target=greet, args=("anne",), **options)
+
+
+def over():
+    process = mp.get_context("fork").Process(target=int)
+    process.start()
+    process.join()
+    return process
+
+
+def closes_early():
+    process = mp.get_context("fork").Process(target=threading.Event().wait, daemon=True)
+    process.start()
+    try:
+        process.close()
+    finally:
+        process.kill()
+        process.join()
+
+
+def late(process):
+    process.daemon = True
+
+
+def undone():
+    queue = mp.JoinableQueue()
+    queue.put(1)
+    queue.get()
+    queue.task_done()
+    queue.task_done()
+
+
+def early():
+    with mp.Pool(1) as pool:
+        pool.apply_async(time.sleep, (1000,)).successful()
+
+
+def after_the_block():
+    with mp.Pool(1) as pool:
+        pass
+    pool.map(greet, ["anne"])
+
+
+def joins_a_running_pool():
+    with mp.Pool(1) as pool:
+        pool.join()
+
+
+def joins_itself():
+    mp.current_process().join()
+
+
+ASKED = {
+    "a group": (lambda: mp.Process(greet, ("anne",)), AssertionError, "Process(target=f, args=(x,))"),
+    "a call for a function": (lambda: mp.Process(target=5), TypeError, "was the function called"),
+    "letters for arguments": (lambda: mp.Process(target=greet, args=("anne")), TypeError, "args=('anne',)"),
+    "a number for arguments": (lambda: mp.Process(target=greet, args=(5)), TypeError, "args=(5,)"),
+    "a list for keywords": (lambda: mp.Process(target=greet, kwargs=[5]), TypeError, "kwargs must be a mapping"),
+    "a text for keywords": (lambda: mp.Process(target=greet, kwargs="anne"), ValueError, "kwargs must be a mapping"),
+    "start without __init__": (lambda: Forgets("anne").start(), AttributeError, "has not called super().__init__()"),
+    "join without __init__": (lambda: Forgets("anne").join(), AttributeError, "has not called super().__init__()"),
+    "join before start": (lambda: never_started().join(), AssertionError, "call start() before join()"),
+    "terminate before start": (lambda: never_started().terminate(), AttributeError, "call start() first"),
+    "kill before start": (lambda: never_started().kill(), AttributeError, "call start() first"),
+    "start twice": (lambda: over().start(), AssertionError, "make a new Process"),
+    "daemon late": (lambda: late(over()), AssertionError, "before start()"),
+    "close early": (closes_early, ValueError, "call join() or terminate()"),
+    "join of itself": (joins_itself, (AssertionError, AttributeError), "join"),
+    "task_done too often": (undone, ValueError, "once for each item"),
+    "successful too early": (early, ValueError, "wait() or get()"),
+    "a pool after its block": (after_the_block, ValueError, "Pool not running: "),
+    "a pool that runs": (joins_a_running_pool, ValueError, "close() or terminate()"),
+    "a queue that is not closed": (lambda: mp.Queue().join_thread(), AssertionError, "call close()"),
+    "a condition that is not held": (lambda: mp.Condition().notify(), AssertionError, "with condition"),
+    "a method that there is not": (lambda: mp.get_context("spwan"), ValueError, "'spawn'"),
+}
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_the_cure_is_named(case):
+    call, kind, cure = ASKED[case]
+    with pytest.raises(kind) as caught:
+        call()
+    assert cure in str(caught.value)
+
+
+def test_errors_of_the_standard_librarys_type_do_not_vanish_under_O(tmp_path):
+    program = """
+from kettle.multiprocessing import Process, Queue, Condition
+def f(): pass
+process = Process(target=f)
+def late(): process.daemon = True
+for call in (
+    lambda: Process(f), process.join, lambda: (process.start(), process.start()), late, Queue().join_thread,
+    Condition().notify,
+):
+    try:
+        call()
+        print("nothing")
+    except AssertionError as error:
+        print("told")
+process.join()
+"""
+    assert run(program, tmp_path, flags=["-O"]) == (0, "told\n" * 6, "")
+
+
+def test_letters_for_as_many_arguments_are_accepted():
+    assert mp.Process(target=max, args="ab")._args == ("a", "b")
+    assert mp.Process(target=greet, args="a")._args == ("a",)
+
+
+def test_a_process_without_a_target_is_warned_of():
+    process = mp.get_context("fork").Process(target=greet("anne"))
+    with pytest.warns(RuntimeWarning, match="no target"):
+        process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def test_an_attribute_that_there_is_not_is_named_as_ever():
+    with pytest.raises(AttributeError, match="'Process' object has no attribute 'jion'") as caught:
+        never_started().jion()
+    assert caught.value.name == "jion"

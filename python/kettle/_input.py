@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import index
+
+from kettle import _parameters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ __all__ = ["chunk_size", "feed"]
 
 def chunk_size(chunksize: int) -> int:
     """A `chunksize` that was asked for, if that is possible."""
-    chunksize = index(chunksize)
+    chunksize = _parameters.whole("chunksize", chunksize)
     if chunksize < 1:
         raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
     return min(chunksize, 2**22 - 1)

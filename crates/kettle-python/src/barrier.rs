@@ -15,6 +15,7 @@ use pyo3::sync::MutexExt;
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::methods::calls;
+use crate::parameters;
 use crate::primitive::{self, Waitable, travels, waitable};
 use crate::threads;
 
@@ -78,9 +79,9 @@ impl Barrier {
     #[new]
     #[pyo3(signature = (parties=1, action=None, timeout=None, *, name=None, _token=None))]
     fn new(
-        parties: i64,
+        #[pyo3(from_py_with = parameters::parties)] parties: i64,
         action: Option<Py<PyAny>>,
-        timeout: Option<f64>,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
         name: Option<String>,
         _token: Option<&[u8]>,
     ) -> PyResult<Self> {
@@ -95,7 +96,7 @@ impl Barrier {
     }
 
     /// Begins with `parties`, before anyone else knows of it.
-    fn _kettle_begin(&self, parties: i64) -> PyResult<()> {
+    fn _kettle_begin(&self, #[pyo3(from_py_with = parameters::parties)] parties: i64) -> PyResult<()> {
         let (parties, before) = (number_of_parties(parties)?, self.body.parties());
         if parties == before {
             return Ok(());
@@ -112,7 +113,12 @@ impl Barrier {
     }
 
     /// The action and the default time-out, which travel beside the token.
-    fn _kettle_configure(&self, py: Python<'_>, action: Option<Py<PyAny>>, timeout: Option<f64>) {
+    fn _kettle_configure(
+        &self,
+        py: Python<'_>,
+        action: Option<Py<PyAny>>,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) {
         let settings = Settings { action, timeout };
         let mut place = self.settings.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
         let before = std::mem::replace(&mut *place, settings);
@@ -123,7 +129,7 @@ impl Barrier {
 
     /// Waits for the other parties; the number says who came when, 0 first. The last to come runs the action.
     #[pyo3(signature = (timeout=None))]
-    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u32> {
+    fn wait(&self, py: Python<'_>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<u32> {
         errors::take_part()?;
         let (action, default) = {
             let s = self.settings.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
+use crate::parameters;
 use crate::primitive::{self, Waitable, travels, waitable};
 
 /// A flag shared by processes.
@@ -52,7 +53,7 @@ impl Event {
 
     /// Waits until the flag is set, at most `timeout` seconds (None: for ever). Says whether it was set.
     #[pyo3(signature = (timeout=None))]
-    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    fn wait(&self, py: Python<'_>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
         errors::check()?;
         if self.body.is_set() {
             return Ok(true);

@@ -5,6 +5,7 @@
 //! | `door` | the one way out of the interpreter |
 //! | `deadlock` | what a thread that waits for a lock tells of itself, and what is raised if that never ends |
 //! | `errors` | the core's errors as Python's exceptions |
+//! | `parameters` | what callers give for a parameter, and what is said of it |
 //! | `panics` | faults of ours as exceptions of ours |
 //! | `pickle`, `compact`, `message` | objects to bytes to messages, and back |
 //! | `buffers`, `methods` | the buffer protocol, the hottest methods made by hand: the only `unsafe` of this crate |
@@ -34,6 +35,7 @@ mod methods;
 mod number;
 mod objects;
 mod panics;
+mod parameters;
 mod pickle;
 mod pool;
 mod primitive;

@@ -13,6 +13,7 @@ use crate::deadlock::{FileAndLine, Made, Numbered, shared_number, wait_watched};
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::methods::Quick;
+use crate::parameters;
 use crate::primitive::{self, Waitable, travels, waitable};
 
 fn policy(on_owner_death: &str) -> PyResult<OnOwnerDeath> {
@@ -103,7 +104,11 @@ macro_rules! exclusive {
             /// Takes it, waiting at most `timeout` seconds (None: for ever), or not at all if `block` is false. Says whether it was
             /// taken. Raises `OwnerDied` if its holder died.
             #[pyo3(signature = (block=true, timeout=None))]
-            fn acquire(slf: &Bound<'_, Self>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+            fn acquire(
+                slf: &Bound<'_, Self>,
+                #[pyo3(from_py_with = parameters::truth)] block: bool,
+                #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+            ) -> PyResult<bool> {
                 let this = slf.get();
                 if this.take_now() {
                     return Ok(true);

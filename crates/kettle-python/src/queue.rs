@@ -18,6 +18,7 @@ use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::message;
 use crate::methods::{Ours, calls};
+use crate::parameters;
 use crate::pickle::{self, Encoded};
 use crate::primitive::{self, Waitable, travels, waitable};
 
@@ -164,7 +165,12 @@ fn put_error<P>(py: Python<'_>, e: PutError<P>) -> PyErr {
 impl Queue {
     #[new]
     #[pyo3(signature = (maxsize=0, *, joinable=false, name=None, _token=None))]
-    fn new(maxsize: i64, joinable: bool, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
+    fn new(
+        #[pyo3(from_py_with = parameters::maxsize)] maxsize: i64,
+        joinable: bool,
+        name: Option<String>,
+        _token: Option<&[u8]>,
+    ) -> PyResult<Self> {
         let body = match _token {
             Some(token) => primitive::from_token(token)?,
             None => {
@@ -180,7 +186,12 @@ impl Queue {
     /// Puts an item in, waiting for room at most `timeout` seconds (None: for ever), or not at all if `block` is false. Raises
     /// `queue.Full` if there is none, and ShutDown after `shutdown`.
     #[pyo3(signature = (obj, block=true, timeout=None))]
-    fn put(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>, block: bool, timeout: Option<f64>) -> PyResult<()> {
+    fn put(
+        slf: &Bound<'_, Self>,
+        obj: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = parameters::truth)] block: bool,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<()> {
         let this = slf.get();
         let py = slf.py();
         this.open(slf)?;
@@ -205,7 +216,12 @@ impl Queue {
 
     /// `put` of the queue in front.
     #[pyo3(signature = (obj, block=true, timeout=None))]
-    fn _kettle_put(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>, block: bool, timeout: Option<f64>) -> PyResult<()> {
+    fn _kettle_put(
+        slf: &Bound<'_, Self>,
+        obj: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = parameters::truth)] block: bool,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<()> {
         match slf.get().front.get().and_then(|front| front.to_be_asked(slf.py())) {
             None => Self::put(slf, obj, block, timeout),
             Some(queue) => calls::call_method(&queue, "_kettle_put_changed", (obj, block, timeout)).map(drop),
@@ -214,7 +230,11 @@ impl Queue {
 
     /// `get` of the queue in front.
     #[pyo3(signature = (block=true, timeout=None))]
-    fn _kettle_get<'py>(slf: &Bound<'py, Self>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+    fn _kettle_get<'py>(
+        slf: &Bound<'py, Self>,
+        #[pyo3(from_py_with = parameters::truth)] block: bool,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         match slf.get().front.get().and_then(|front| front.to_be_asked(slf.py())) {
             None => Self::get(slf, block, timeout),
             Some(queue) => calls::call_method(&queue, "_kettle_get_changed", (block, timeout)),
@@ -223,7 +243,12 @@ impl Queue {
 
     /// Puts all, in order. When time runs out, raises queue.Full whose `done` says how many were put.
     #[pyo3(signature = (objs, block=true, timeout=None))]
-    fn put_many(slf: &Bound<'_, Self>, objs: &Bound<'_, PyAny>, block: bool, timeout: Option<f64>) -> PyResult<u64> {
+    fn put_many(
+        slf: &Bound<'_, Self>,
+        objs: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = parameters::truth)] block: bool,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<u64> {
         let this = slf.get();
         let py = slf.py();
         let deadline = deadline(block, timeout);
@@ -245,7 +270,11 @@ impl Queue {
     /// Takes the next item, waiting for one at most `timeout` seconds (None: for ever), or not at all if `block` is false.
     /// Raises `queue.Empty` if there is none, and ShutDown after `shutdown` once all are taken.
     #[pyo3(signature = (block=true, timeout=None))]
-    fn get<'py>(slf: &Bound<'py, Self>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+    fn get<'py>(
+        slf: &Bound<'py, Self>,
+        #[pyo3(from_py_with = parameters::truth)] block: bool,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let this = slf.get();
         this.open(slf)?;
         this.get_object(slf.py(), deadline(block, timeout))
@@ -258,7 +287,11 @@ impl Queue {
 
     /// Waits for the first item, then takes what is there, at most `max`.
     #[pyo3(signature = (max, timeout=None))]
-    fn get_many<'py>(slf: &Bound<'py, Self>, max: i64, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
+    fn get_many<'py>(
+        slf: &Bound<'py, Self>,
+        #[pyo3(from_py_with = parameters::max)] max: i64,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyList>> {
         let this = slf.get();
         let py = slf.py();
         if max < 1 {
@@ -332,7 +365,9 @@ impl Queue {
         let ahead = wait_outside(py, Deadline::NEVER, |p| self.body.task_done_ahead::<ArenaStore>(p))?;
         match ahead {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(PyValueError::new_err("task_done() called too many times")),
+            Ok(Err(_)) => {
+                Err(PyValueError::new_err("task_done() called too many times: once for each item that get() gave"))
+            }
             Err(stopped) => errors::in_time(Err(stopped)).map(drop),
         }
     }
@@ -340,7 +375,7 @@ impl Queue {
     /// Waits until every item that was put is done with; False when late. Raises ConsumerDied when a process died
     /// with items that it had not finished.
     #[pyo3(signature = (timeout=None))]
-    fn join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    fn join(&self, py: Python<'_>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
         errors::take_part()?;
         let body = &self.body;
         match wait_outside(py, deadline(true, timeout), |p| body.join::<ArenaStore>(p))? {
@@ -415,12 +450,21 @@ impl Queue {
 
     /// Puts bytes as they are, for those who do their own pickling.
     #[pyo3(signature = (data, block=true, timeout=None))]
-    fn _put_bytes(slf: &Bound<'_, Self>, data: &Bound<'_, PyBytes>, block: bool, timeout: Option<f64>) -> PyResult<()> {
+    fn _put_bytes(
+        slf: &Bound<'_, Self>,
+        data: &Bound<'_, PyBytes>,
+        #[pyo3(from_py_with = parameters::truth)] block: bool,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<()> {
         Self::put(slf, data.as_any(), block, timeout)
     }
 
     #[pyo3(signature = (block=true, timeout=None))]
-    fn _get_bytes<'py>(slf: &Bound<'py, Self>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+    fn _get_bytes<'py>(
+        slf: &Bound<'py, Self>,
+        #[pyo3(from_py_with = parameters::truth)] block: bool,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         Self::get(slf, block, timeout)
     }
 

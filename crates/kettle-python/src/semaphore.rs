@@ -14,6 +14,7 @@ use pyo3::types::PyType;
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::methods::Quick;
+use crate::parameters;
 use crate::primitive::{self, Arrived, Travelling, Travels, Waitable, waitable};
 
 /// The two kinds of permits behind one name.
@@ -87,7 +88,13 @@ impl Semaphore {
     /// `bounded` makes a release beyond the first value an error.
     #[new]
     #[pyo3(signature = (value=1, *, bounded=false, robust=false, name=None, _token=None))]
-    fn new(value: i64, bounded: bool, robust: bool, name: Option<String>, _token: Option<&[u8]>) -> PyResult<Self> {
+    fn new(
+        #[pyo3(from_py_with = parameters::value)] value: i64,
+        bounded: bool,
+        robust: bool,
+        name: Option<String>,
+        _token: Option<&[u8]>,
+    ) -> PyResult<Self> {
         let permits = match _token {
             Some(token) => Permits::from_token(token)?,
             None => Permits::new(value, bounded, robust)?,
@@ -96,7 +103,12 @@ impl Semaphore {
     }
 
     /// Begins with `value` permits, before anyone else knows of it. Whether it is robust was said when it was made.
-    fn _kettle_begin(&self, value: i64, bounded: bool, robust: bool) -> PyResult<()> {
+    fn _kettle_begin(
+        &self,
+        #[pyo3(from_py_with = parameters::value)] value: i64,
+        bounded: bool,
+        robust: bool,
+    ) -> PyResult<()> {
         let value = number_of_permits(value)?;
         match &self.permits {
             Permits::Free(permits) if !robust => {
@@ -113,7 +125,12 @@ impl Semaphore {
     /// Takes a permit, waiting for one at most `timeout` seconds (None: for ever), or not at all if `block` is false. Says
     /// whether it was taken.
     #[pyo3(signature = (block=true, timeout=None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+    fn acquire(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = parameters::truth)] block: bool,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<bool> {
         if self.take_now() {
             return Ok(true);
         }
@@ -129,7 +146,7 @@ impl Semaphore {
 
     /// Gives `n` permits back. Raises ValueError if a bounded one had more than it began with.
     #[pyo3(signature = (n=1))]
-    fn release(&self, n: i64) -> PyResult<()> {
+    fn release(&self, #[pyo3(from_py_with = parameters::n)] n: i64) -> PyResult<()> {
         let n =
             u32::try_from(n).ok().filter(|n| *n > 0).ok_or_else(|| PyValueError::new_err("n must be one or more"))?;
         let too_often = || errors::unless_damaged(PyValueError::new_err("semaphore or lock released too many times"));

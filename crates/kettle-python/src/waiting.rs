@@ -17,6 +17,7 @@ use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::event::Event;
 use crate::lock::{Lock, RLock};
+use crate::parameters;
 use crate::primitive::Waitable;
 use crate::queue::Queue;
 use crate::semaphore::Semaphore;
@@ -200,7 +201,7 @@ pub(crate) fn wait_any<'py>(
     py: Python<'py>,
     primitives: Vec<Bound<'py, PyAny>>,
     fds: Vec<i32>,
-    timeout: Option<f64>,
+    #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
 ) -> PyResult<(Vec<Bound<'py, PyAny>>, Vec<i32>)> {
     let waited_for = primitives.iter().map(waitable).collect::<PyResult<Vec<_>>>()?;
     let mut watched: Vec<Watch> = fds.iter().map(|&fd| Watch::readable(fd)).collect();

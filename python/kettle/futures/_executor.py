@@ -9,13 +9,14 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, process
 
+from kettle import _parameters
 from kettle._cpus import usable_cpus
 from kettle._session import native
 from kettle.futures._exit import at_exit
 from kettle.futures._future import PoolFuture
 from kettle.futures._hooks import Hooks
 from kettle.futures._maps import Maps, Results
-from kettle.multiprocessing._options import check_initializer, memory_size, retry_count
+from kettle.multiprocessing._options import check_initializer, context_of, memory_size, retry_count
 from kettle.multiprocessing.context import BaseContext, _default_context
 
 TYPE_CHECKING = False
@@ -58,26 +59,30 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         # The base class is there for those who ask what this is; nothing of it is used.
         if max_workers is None:
             max_workers = usable_cpus()
+        if not isinstance(max_workers, (int, float)):
+            max_workers = _parameters.whole("max_workers", max_workers)
         if max_workers <= 0:
-            raise ValueError("max_workers must be greater than 0")
+            raise ValueError(f"max_workers must be greater than 0, and is {max_workers}")
         check_initializer(initializer)
         if mp_context is None:
             mp_context = _default_context.get_context(None if max_tasks_per_child is None else "spawn")
         elif not isinstance(mp_context, BaseContext):
+            context_of("mp_context", mp_context)
             mp_context = _default_context.get_context(mp_context.get_start_method())
         self._forks = mp_context.get_start_method() == "fork"
         if max_tasks_per_child is not None:
             if not isinstance(max_tasks_per_child, int):
-                raise TypeError("max_tasks_per_child must be an integer")
+                shown = _parameters.shown(max_tasks_per_child)
+                raise TypeError(f"max_tasks_per_child must be an integer, not {shown}")
             if max_tasks_per_child <= 0:
-                raise ValueError("max_tasks_per_child must be >= 1")
+                raise ValueError(f"max_tasks_per_child must be >= 1, not {max_tasks_per_child}")
             if self._forks:
                 raise ValueError("max_tasks_per_child is not for the start method 'fork': give another mp_context")
         self._max_workers = max_workers
         self._mp_context = mp_context
         self._max_tasks_per_child = max_tasks_per_child
         self._memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)
-        self._hooks = Hooks(mp_context.Process, initializer, tuple(initargs))
+        self._hooks = Hooks(mp_context.Process, initializer, _parameters.arguments("initargs", initargs))
         self._opening = threading.RLock()  # reentrant: a signal handler may submit, or shut down
         self._crew: native.PoolCrew | None = None
         self._grows = not self._forks

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from operator import index
 
+from kettle import _parameters
 from kettle._core import native
 from kettle._input import chunk_size, feed
 
@@ -64,10 +64,11 @@ class Maps(Executor):
         task_timeout: float | None,
         retries: int,
     ) -> Iterator[Any]:
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
-        if buffersize is not None and index(buffersize) < 1:
-            raise ValueError("buffersize must be None or > 0")
+        if _parameters.whole("chunksize", chunksize) < 1:
+            raise ValueError(f"chunksize must be >= 1, not {chunksize}")
+        if buffersize is not None and _parameters.whole("buffersize", buffersize) < 1:
+            raise ValueError(f"buffersize must be None or > 0, not {buffersize}")
+        timeout = _parameters.seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         unpacks = len(iterables) != 1
         items: Iterable[Any] = zip(*iterables) if unpacks else iterables[0]  # noqa: B905

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, thread
 
-from kettle import _thread_crew
+from kettle import _parameters, _thread_crew
 from kettle._callbacks import call_and_finish
 from kettle._core import native
 from kettle._cpus import usable_cpus
@@ -66,16 +66,17 @@ class ThreadPoolExecutor(Maps, _standard):
         # Nothing of the base class is used, as long as nobody asks for its parts.
         if max_workers is None:
             max_workers = min(32, usable_cpus() + 4)
+        if not isinstance(max_workers, (int, float)):
+            max_workers = _parameters.whole("max_workers", max_workers)
         if max_workers <= 0:
-            raise ValueError("max_workers must be greater than 0")
-        if initializer is not None and not callable(initializer):
-            raise TypeError("initializer must be a callable")
+            raise ValueError(f"max_workers must be greater than 0, and is {max_workers}")
+        _parameters.must_be_callable("initializer", initializer)
         if isinstance(max_workers, float):
             # In the standard library that works as well (`os.cpu_count() / 2`), and a part of a thread is one.
             max_workers = sys.maxsize if math.isinf(max_workers) else math.ceil(max_workers)
         self._max_workers = max_workers
         self._thread_name_prefix: str = thread_name_prefix or f"ThreadPoolExecutor-{next(_numbers)}"
-        self._initialize = (initializer, tuple(initargs))
+        self._initialize = (initializer, _parameters.arguments("initargs", initargs))
         self._is_shut = False
         self._begin()
 

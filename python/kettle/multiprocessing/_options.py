@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 import re
-from operator import index
 
+from kettle import _parameters
 from kettle._cpus import usable_cpus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["check_initializer", "memory_size", "retry_count", "worker_count"]
+__all__ = ["check_initializer", "context_of", "memory_size", "retry_count", "worker_count"]
 
 
 def worker_count(processes: int | None) -> int:
     """How many workers; by default as many as there are processors to use."""
     if processes is None:
         return usable_cpus()
+    processes = _parameters.whole("processes", processes)
     if processes < 1:
-        raise ValueError("Number of processes must be at least 1")
+        raise ValueError(f"Number of processes must be at least 1, and processes is {processes}")
     return processes
 
 
 def check_initializer(initializer: Any) -> None:
     """Raises TypeError if it cannot be called."""
     if initializer is not None and not callable(initializer):
-        raise TypeError("initializer must be a callable")
+        shown = _parameters.shown(initializer)
+        raise TypeError(f"initializer must be a callable (a function, say), not {shown}")
+
+
+def context_of(name: str, context: Any) -> Any:
+    """A context that was given for this parameter."""
+    if not hasattr(context, "get_start_method"):
+        shown = _parameters.shown(context)
+        example = shown if isinstance(context, str) else "'spawn'"
+        raise TypeError(f"{name} must be a context, not {shown}: multiprocessing.get_context({example}) gives one")
+    return context
 
 
 def retry_count(retries: int) -> int:
     """How often a task is begun again."""
-    retries = index(retries)
+    if retries == 0 and type(retries) is int:
+        return 0
+    retries = _parameters.whole("retries", retries)
     if not 0 <= retries < 2**32:
-        raise ValueError(f"retries must not be negative, and not {retries}")
+        raise ValueError(f"retries must be from 0 to {2**32 - 1}, not {retries}")
     return retries
 
 
@@ -48,7 +61,9 @@ def memory_size(size: int | str) -> int:
         if match is None:
             raise ValueError(f"max_memory_per_worker must be a size like '2GB' or '512MiB', not {size!r}")
         size = int(float(match[1]) * _UNITS[match[2] or ""])
-    size = index(size)
+    if isinstance(size, float):
+        raise TypeError(f"max_memory_per_worker must be a whole number of bytes or a text like '2GB', not {size!r}")
+    size = _parameters.whole("max_memory_per_worker", size)
     if size < 1:
         raise ValueError(f"max_memory_per_worker must be positive, not {size}")
     return size

@@ -11,11 +11,11 @@ from functools import cached_property, partial
 from multiprocessing import pool as _standard
 from multiprocessing import util
 
-from kettle import _progress
+from kettle import _parameters, _progress
 from kettle._input import chunk_size, feed
 from kettle._session import native
 from kettle.multiprocessing._crew import Hooks
-from kettle.multiprocessing._options import check_initializer, memory_size, retry_count, worker_count
+from kettle.multiprocessing._options import check_initializer, context_of, memory_size, retry_count, worker_count
 from kettle.multiprocessing._pool_parts import Cache, TaskQueue
 from kettle.multiprocessing._results import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult
 from kettle.multiprocessing.context import _default_context
@@ -34,6 +34,31 @@ TERMINATE = _standard.TERMINATE
 
 # Their iterators cannot block, and run nobody's code: whoever has a moment may pull from them.
 _PLAIN = (list, tuple, range, str, bytes, bytearray, dict, set, frozenset)
+
+
+def _check_call(func: Any, args: Any, kwds: Any) -> None:
+    _check_function(func)
+    if not hasattr(args, "__iter__"):
+        _parameters.arguments("args", args)
+    if not hasattr(kwds, "keys"):
+        raise TypeError(f"kwds must be a mapping of names to values, not {_parameters.shown(kwds)}")
+
+
+def _check_map(func: Any, iterable: Any) -> None:
+    _check_function(func)
+    if type(iterable) not in _PLAIN:
+        _parameters.must_be_iterable("iterable", iterable)
+
+
+def _check_function(func: Any) -> None:
+    if not callable(func):
+        called = "" if isinstance(func, (list, tuple, str)) else ": was the function called instead of given?"
+        raise TypeError(f"func must be a function, not {_parameters.shown(func)}{called}")
+
+
+def _check_callbacks(callback: Any, error_callback: Any) -> None:
+    _parameters.must_be_callable("callback", callback)
+    _parameters.must_be_callable("error_callback", error_callback)
 
 
 class Pool(_standard.Pool):
@@ -70,16 +95,18 @@ class Pool(_standard.Pool):
     ) -> None:
         processes = worker_count(processes)
         if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
-            raise ValueError("maxtasksperchild must be a positive int or None")
+            shown = _parameters.shown(maxtasksperchild)
+            raise ValueError(f"maxtasksperchild must be a positive int or None, not {shown}")
         check_initializer(initializer)
         memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)
-        self._ctx = context or _default_context.get_context()
+        initargs = _parameters.arguments("initargs", initargs)
+        self._ctx = context_of("context", context) if context else _default_context.get_context()
         self._processes = processes
         self._maxtasksperchild = maxtasksperchild
         self._initializer = initializer
         self._initargs = initargs
         self.name = name
-        self._hooks = Hooks(self._process_maker(), name, initializer, tuple(initargs))
+        self._hooks = Hooks(self._process_maker(), name, initializer, initargs)
         self._crew = native.PoolCrew(self._hooks, processes, chunks=maxtasksperchild, memory=memory)
         self._deputy: threading.Thread | None = threading.Thread(
             target=self._crew.deputise, name="pool-deputy", daemon=True
@@ -137,7 +164,7 @@ class Pool(_standard.Pool):
 
     def _check_running(self) -> None:
         if self._state != RUN:
-            raise ValueError("Pool not running")
+            raise ValueError("Pool not running: close(), terminate() or the end of its `with` block has ended it")
         self._crew.check()
 
     # ------------------------------------------------------------------ calls
@@ -194,6 +221,10 @@ class Pool(_standard.Pool):
     ) -> ApplyResult:
         if not after_close:
             self._check_running()
+        if type(args) is not tuple or type(kwds) is not dict or not callable(func):
+            _check_call(func, args, kwds)
+        if callback is not None or error_callback is not None:
+            _check_callbacks(callback, error_callback)
         result = ApplyResult(
             self,
             "call",
@@ -291,6 +322,9 @@ class Pool(_standard.Pool):
         waits: bool = True,
     ) -> MapResult:
         self._check_running()
+        _check_map(func, iterable)
+        if callback is not None or error_callback is not None:
+            _check_callbacks(callback, error_callback)
         items = iterable if type(iterable) is range else list(iterable)
         result = MapResult(
             self,
@@ -361,10 +395,11 @@ class Pool(_standard.Pool):
         buffersize: int | None,
     ) -> Any:
         self._check_running()
+        _check_map(func, iterable)
         chunk = chunk_size(chunksize)
         if buffersize is None:
             buffersize = max(64, 4 * self._processes * chunk)
-        elif buffersize < 1:
+        elif _parameters.whole("buffersize", buffersize) < 1:
             raise ValueError(f"buffersize must be at least 1, not {buffersize}")
         is_plain = type(iterable) in _PLAIN
         total = len(iterable) if is_plain else None  # type: ignore[arg-type]
@@ -406,7 +441,7 @@ class Pool(_standard.Pool):
     def join(self) -> None:
         """Waits until all workers have left, after `close` or `terminate`."""
         if self._state == RUN:
-            raise ValueError("Pool is still running")
+            raise ValueError("Pool is still running: call close() or terminate() before join()")
         if self._state not in (CLOSE, TERMINATE):
             raise ValueError("In unknown state")
         if not self._crew.join():

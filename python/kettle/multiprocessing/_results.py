@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from multiprocessing import pool as _standard
 
+from kettle import _parameters
 from kettle._session import native
 from kettle.multiprocessing._pool_parts import standard_iterator, standard_result
 from kettle.multiprocessing.context import TimeoutError
@@ -43,7 +44,7 @@ class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-a
     def successful(self) -> bool:
         """Whether it is over and has not raised. Raises ValueError if it is not over."""
         if not self._is_done:
-            raise ValueError(f"{self!r} not ready")
+            raise ValueError(f"{self!r} not ready: ask after wait() or get()")
         succeeded: bool = self._outcome()[0]
         return succeeded
 
@@ -183,6 +184,7 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
     def _next(self, timeout: float | None) -> tuple[bool, Any]:
         """Waits for the next outcome."""
         core = self._core
+        timeout = _parameters.seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             fetched = None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from multiprocessing import pool as _standard
 from multiprocessing import util
 
-from kettle import _thread_crew
+from kettle import _parameters, _thread_crew
 from kettle._session import native
 from kettle.multiprocessing._options import check_initializer, worker_count
 from kettle.multiprocessing._process_pool import RUN, Pool, _end
@@ -44,11 +44,12 @@ class ThreadPool(Pool, _standard.ThreadPool):
         name: str | None = None,
     ) -> None:
         check_initializer(initializer)
+        initargs = _parameters.arguments("initargs", initargs)
         self._processes = worker_count(processes)
         self.name = name
         self._deputy = None
         self._hooks: _thread_crew.Hooks = _thread_crew.Hooks(  # type: ignore[assignment]
-            name or f"ThreadPool-{next(_thread_pools)}", initializer, tuple(initargs)
+            name or f"ThreadPool-{next(_thread_pools)}", initializer, initargs
         )
         self._crew: native.ThreadCrew = native.ThreadCrew(self._hooks)  # type: ignore[assignment]
         self._terminate = util.Finalize(self, _end, args=(self._crew,), exitpriority=15)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from kettle import _parameters
 from kettle._session import native
 
 TYPE_CHECKING = False
@@ -52,6 +53,7 @@ def _ready_of(others: list[tuple[int, Any]], timeout: float | None, bell: int | 
 def _wait_for_any(queues: list[Any], others: list[tuple[int, Any]], timeout: float | None) -> set[int]:
     """The same with queues between threads, which can be looked at only by one who has the interpreter: a doorbell
     says when."""
+    timeout = _parameters.seconds("timeout", timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
     bell = native.Doorbell()
     try:

@@ -255,7 +255,9 @@ class BaseContext(_standard.BaseContext):
         try:
             context = _concrete_contexts[method]
         except KeyError:
-            raise ValueError(f"cannot find context for {method!r}") from None
+            raise ValueError(
+                f"cannot find context for {method!r}: there are 'fork', 'spawn' and 'forkserver'"
+            ) from None
         context._check_available()
         return context
 

@@ -19,7 +19,7 @@ from functools import cache
 from multiprocessing import popen_fork as _standard
 from multiprocessing import util
 
-from kettle import _main_names
+from kettle import _main_names, _parameters
 from kettle._session import native
 from kettle.multiprocessing import _descriptors, _forking
 
@@ -143,6 +143,7 @@ class Popen(_standard.Popen):
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit code, or None if the process still runs after `timeout` seconds."""
+        timeout = _parameters.seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.returncode is None and self._owner == os.getpid():
             if not native.wait_any((), (self.sentinel,), timeout)[1]:

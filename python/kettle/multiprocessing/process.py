@@ -7,6 +7,7 @@ import fcntl
 import os
 import sys
 import threading
+import warnings
 
 # Those of `signal` wrap each number in an enumeration: some twenty pages that a forked child would have to copy.
 from _signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask  # type: ignore[import-not-found]
@@ -15,6 +16,7 @@ from functools import partial
 from multiprocessing import process as _standard
 from multiprocessing.process import active_children, current_process, parent_process
 
+from kettle import _parameters
 from kettle._core import native
 from kettle._later import aio
 from kettle.multiprocessing import _descriptors
@@ -78,12 +80,48 @@ class BaseProcess(_standard.BaseProcess):
         daemon: bool | None = None,
         outlive_parent: bool = False,
     ) -> None:
-        super().__init__(group, target, name, args, kwargs, daemon=daemon)
+        if group is not None:
+            raise AssertionError(_WITHOUT_TARGET)
+        if target is not None and not callable(target):
+            raise TypeError(
+                f"target must be a function, not {_parameters.shown(target)}: was the function called, target=f(x), "
+                "instead of given, target=f, args=(x,)?"
+            )
+        args = _parameters.arguments("args", _checked(args, target) if isinstance(args, str) else args)
+        try:
+            kwargs = dict(kwargs)
+        except (TypeError, ValueError) as error:
+            shown = _parameters.shown(kwargs)
+            raise type(error)(f"kwargs must be a mapping of names to values, not {shown}") from None
+        super().__init__(None, target, name, args, kwargs, daemon=daemon)
         self._outlive_parent = outlive_parent
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_EACH and name not in vars(self):
+            raise AttributeError(
+                f"{type(self).__name__}.__init__() has not called super().__init__(), which a subclass of Process must "
+                "do before anything else",
+                name=name,
+                obj=self,
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def start(self) -> None:
         """Starts the process. A daemonic process may start some as well: they die with it, so that none is left behind,
         which is what the standard library forbids it for."""
+        self._check_closed()
+        if self._popen is not None:
+            raise AssertionError("cannot start a process twice: make a new Process for each start")
+        if self._parent_pid != os.getpid():
+            raise AssertionError("can only start a process object created by current process")
+        runs_nothing = type(self).run is BaseProcess.run and "run" not in vars(self)
+        if self._target is None and runs_nothing:
+            warnings.warn(
+                "this process has no target and does nothing: was the function called, target=f(x), instead of given, "
+                "target=f, args=(x,)?",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         mask = pthread_sigmask(SIG_BLOCK, ())
         try:
             self._start()
@@ -109,11 +147,51 @@ class BaseProcess(_standard.BaseProcess):
             finally:
                 config["daemon"] = True
 
+    def join(self, timeout: float | None = None) -> None:
+        """Waits until the process ends, or `timeout` seconds have passed."""
+        if self._popen is None or self._parent_pid != os.getpid():
+            self._check_closed()
+            if self is current_process():
+                raise AssertionError(
+                    "can only join a child process: a process that waited for its own end would never end"
+                )
+            if self._parent_pid != os.getpid():
+                raise AssertionError("can only join a child process: this one was made by another process")
+            raise AssertionError(_NOT_STARTED)
+        super().join(timeout)
+
+    def terminate(self) -> None:
+        """Ends the process by SIGTERM."""
+        self._require_start("terminate")
+        super().terminate()
+
+    def kill(self) -> None:
+        """Ends the process by SIGKILL."""
+        self._require_start("kill")
+        super().kill()
+
+    def _require_start(self, what: str) -> None:
+        self._check_closed()
+        if self._popen is None:
+            raise AttributeError(f"can only {what} a started process: call start() first")
+
+    @property
+    def daemon(self) -> bool:
+        """Whether the process is ended when its parent ends."""
+        daemonic: bool = self._config.get("daemon", False)
+        return daemonic
+
+    @daemon.setter
+    def daemon(self, daemonic: bool) -> None:
+        if self._popen is not None:
+            raise AssertionError("process has already started: set daemon before start(), or give Process(daemon=...)")
+        self._config["daemon"] = daemonic
+
     async def ajoin(self, timeout: float | None = None) -> None:
         """Waits, without blocking the event loop, until the process ends or `timeout` seconds have passed."""
-        self._check_closed()  # type: ignore[attr-defined]
-        if self._popen is None:  # type: ignore[attr-defined]
-            raise AssertionError("can only join a started process")
+        self._check_closed()
+        if self._popen is None:
+            raise AssertionError(_NOT_STARTED)
         if await aio.readable(self.sentinel, timeout):
             self.join()
 
@@ -123,18 +201,18 @@ class BaseProcess(_standard.BaseProcess):
     @property
     def sentinel(self) -> int:
         """A descriptor that is readable once the process has ended: a pidfd. Raises ValueError before it is started."""
-        self._check_closed()  # type: ignore[attr-defined]
-        if self._popen is None:  # type: ignore[attr-defined]
+        self._check_closed()
+        if self._popen is None:
             raise ValueError("process not started")
-        fd: int = self._popen.sentinel  # type: ignore[attr-defined]
+        fd: int = self._popen.sentinel
         return fd
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         # An interrupt waits until `run`: before, it would be printed, or cut in two what must be done.
         blocked = pthread_sigmask(SIG_BLOCK, {SIGINT})
         mask = blocked if self._signal_mask is None else self._signal_mask
-        if self._start_method is not None and force_start_method is not None:  # type: ignore[attr-defined]
-            force_start_method(self._start_method)  # type: ignore[attr-defined]
+        if self._start_method is not None and force_start_method is not None:
+            force_start_method(self._start_method)
         life_line = _descriptors.take_life_line()
         if life_line is not None:
             if parent_sentinel is not None:
@@ -152,6 +230,43 @@ class BaseProcess(_standard.BaseProcess):
         self.run = partial(_run_until_interrupted, self.run, mask, life)  # type: ignore[method-assign]
         code: int = super()._bootstrap(parent_sentinel=parent_sentinel)  # type: ignore[misc]
         return code
+
+
+#: Attributes that each process object has.
+_OF_EACH = {
+    "_identity",
+    "_config",
+    "_parent_pid",
+    "_parent_name",
+    "_popen",
+    "_closed",
+    "_target",
+    "_args",
+    "_kwargs",
+    "_name",
+}
+_NOT_STARTED = "can only join a started process: call start() before join()"
+_WITHOUT_TARGET = (
+    "group argument must be None for now: the function and its arguments are given by keywords, "
+    "Process(target=f, args=(x,))"
+)
+
+
+def _checked(args: str, target: Callable[..., object] | None) -> str:
+    """A text for the arguments, each letter of which is one. Raises TypeError if the target does not take so many."""
+    import inspect
+
+    if target is not None:
+        try:
+            inspect.signature(target).bind(*args)
+        except ValueError:  # it does not tell
+            return args
+        except TypeError:
+            raise TypeError(
+                f"args must be a tuple of arguments: args={args!r} gives {len(args)} of a letter each; one of a single "
+                f"argument is written with a comma: args=({args!r},)"
+            ) from None
+    return args
 
 
 class _Parent(_standard._ParentProcess):  # type: ignore[name-defined, misc]

@@ -280,7 +280,8 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
 
     def join_thread(self) -> None:
         """Does nothing: what was put is in shared memory. Raises AssertionError before `close`."""
-        assert self._closed, f"Queue {self!r} not closed"
+        if not self._closed:
+            raise AssertionError(f"Queue {self!r} not closed: call close() before join_thread()")
 
     def cancel_join_thread(self) -> None:
         """Does nothing: there is no thread, and what was put is not lost."""

@@ -116,7 +116,8 @@ def copy(obj: Any) -> Any:
 
 def synchronized(obj: Any, lock: Any = None, ctx: Any = None) -> Any:
     """A wrapper that takes `lock` (or a new RLock) around each access to a shared ctypes object."""
-    assert not isinstance(obj, _standard.SynchronizedBase), "object already synchronized"
+    if isinstance(obj, _standard.SynchronizedBase):
+        raise AssertionError("object already synchronized")
     if lock is None:
         lock = _new_lock(ctx)
     wrapper = getattr(obj, "_wrapper", None)

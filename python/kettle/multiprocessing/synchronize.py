@@ -18,6 +18,7 @@ from multiprocessing import process
 from multiprocessing import synchronize as _standard
 from types import TracebackType
 
+from kettle import _parameters
 from kettle._awaitable import AwaitAcquire, AwaitAll, AwaitNotify, AwaitSet
 from kettle._session import native
 from kettle._shown import Shown
@@ -242,6 +243,7 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Waits until `predicate()` is true, or `timeout` seconds have passed; returns what it gave last."""
+        timeout = _parameters.seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         result = predicate()
         while not result:
@@ -254,7 +256,8 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
 
     def notify(self, n: int = 1) -> None:
         """Wakes `n` waiters at most. Raises AssertionError if the caller does not hold the lock."""
-        assert self._lock._semlock._is_mine(), "lock is not owned"
+        if not self._lock._semlock._is_mine():
+            raise AssertionError("lock is not owned: notify() within `with condition:`")
         self._kettle_notify(min(n, self._kettle_waiting()))
 
     def notify_all(self) -> None:
@@ -262,7 +265,8 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
         self.notify(n=sys.maxsize)
 
     def _kettle_must_be_held(self, caller: str) -> None:
-        assert self._lock._semlock._is_mine(), f"must acquire() condition before using {caller}()"
+        if not self._lock._semlock._is_mine():
+            raise AssertionError(f"must acquire() condition before using {caller}(): do it within `with condition:`")
 
     def _kettle_let_go(self) -> int:
         """Releases the lock as often as it is held; says how often."""

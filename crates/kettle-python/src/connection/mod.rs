@@ -29,6 +29,7 @@ use pyo3::types::{PyBytes, PyTuple, PyType};
 
 use crate::door::{deadline, wait_outside};
 use crate::methods::descriptors::Given;
+use crate::parameters;
 use crate::pickle::{self, Tag};
 use crate::primitive::{Arrived, Travelling, Travels};
 use crate::{buffers, errors, primitive};
@@ -260,7 +261,7 @@ impl Connection {
 
     /// Whether a message (or the end) is there, after waiting for it up to `timeout` seconds; None waits for ever.
     #[pyo3(signature = (timeout=Some(0.0)))]
-    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    fn poll(&self, py: Python<'_>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
         let descriptor = self.to_read()?;
         let mut watched = [Watch::readable(descriptor.number())];
         let found = socket::poll(&mut watched, Duration::ZERO);
@@ -331,7 +332,7 @@ impl Travels for Connection {
 #[pyo3(signature = (cls, duplex=true))]
 pub(crate) fn pipe<'py>(
     cls: &Bound<'py, PyType>,
-    duplex: bool,
+    #[pyo3(from_py_with = parameters::truth)] duplex: bool,
 ) -> PyResult<(Bound<'py, Connection>, Bound<'py, Connection>)> {
     if !cls.is_subclass_of::<Connection>()? {
         return Err(PyTypeError::new_err("cls must be a subclass of Connection"));

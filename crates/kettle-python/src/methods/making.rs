@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::answer;
+use crate::parameters;
 use crate::threads::lock::Lock;
 use crate::threads::set_name;
 
@@ -122,8 +123,14 @@ impl LockMaker {
         Ok(Self { class: kind.clone().unbind() })
     }
 
-    #[pyo3(signature = (*, name=None))]
-    fn __call__<'py>(&self, py: Python<'py>, name: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    #[pyo3(signature = (*args, name=None))]
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        args: &Bound<'py, PyTuple>,
+        name: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        parameters::no_positional("Lock", args)?;
         let lock = make::<Lock>(self.class.bind(py))?;
         set_name(&lock, name)?;
         Ok(lock)

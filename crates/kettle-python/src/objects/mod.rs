@@ -35,6 +35,7 @@ use pyo3::types::{PyDict, PyFloat, PyList, PyTuple, PyType};
 use crate::door::wait_outside;
 use crate::errors;
 use crate::methods::{AttachedLock, Called, Ours, calls};
+use crate::parameters;
 use crate::queue::queue_statistics;
 use crate::threads::set_name;
 use compare::Comparisons;
@@ -91,14 +92,14 @@ fn bound(maxsize: &Bound<'_, PyAny>) -> PyResult<i64> {
     }
     match maxsize.extract() {
         Ok(bound) => Ok(bound),
-        Err(e) if e.is_instance_of::<PyTypeError>(maxsize.py()) => Err(e),
+        Err(e) if e.is_instance_of::<PyTypeError>(maxsize.py()) => parameters::maxsize(maxsize),
         // An integer that is longer than that.
         Err(_) => Ok(if maxsize.lt(0)? { i64::MIN } else { i64::MAX }),
     }
 }
 
 fn too_many_done() -> PyErr {
-    PyValueError::new_err("task_done() called too many times")
+    PyValueError::new_err("task_done() called too many times: once for each item that get() gave")
 }
 
 /// Waits in a line; false when it is late.
@@ -309,7 +310,12 @@ impl ObjectQueue {
     ///
     /// Raises queue.Full if there is no room (in time), ShutDown after `shutdown`.
     #[pyo3(signature = (item, block=Truth(true), timeout=None), text_signature = "($self, item, block=True, timeout=None)")]
-    fn put(slf: &Bound<'_, Self>, item: Py<PyAny>, block: Truth, timeout: Option<f64>) -> PyResult<()> {
+    fn put(
+        slf: &Bound<'_, Self>,
+        item: Py<PyAny>,
+        block: Truth,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<()> {
         // As in the standard library, an unbounded put takes any time-out.
         let timeout = timeout.filter(|t| *t >= 0.0 || slf.get().body.maxsize(slf.py().into()) > 0);
         let limit = Limit::new(block.0, timeout)?;
@@ -321,7 +327,11 @@ impl ObjectQueue {
     ///
     /// Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty.
     #[pyo3(signature = (block=Truth(true), timeout=None), text_signature = "($self, block=True, timeout=None)")]
-    fn get(slf: &Bound<'_, Self>, block: Truth, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+    fn get(
+        slf: &Bound<'_, Self>,
+        block: Truth,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
         let limit = Limit::new(block.0, timeout)?;
         Self::look_for_house(slf)?;
         Self::in_turn(slf, || Self::take_by(slf, limit))
@@ -349,7 +359,12 @@ impl ObjectQueue {
     ///
     /// Raises queue.Full, with the number that were put as its `done`, if there is no room in time.
     #[pyo3(signature = (objs, block=Truth(true), timeout=None), text_signature = "($self, objs, block=True, timeout=None)")]
-    fn put_many(slf: &Bound<'_, Self>, objs: &Bound<'_, PyAny>, block: Truth, timeout: Option<f64>) -> PyResult<u64> {
+    fn put_many(
+        slf: &Bound<'_, Self>,
+        objs: &Bound<'_, PyAny>,
+        block: Truth,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<u64> {
         let limit = Limit::new(block.0, timeout)?;
         let mut done = 0;
         let objs = objs.try_iter()?;
@@ -372,7 +387,11 @@ impl ObjectQueue {
     ///
     /// Raises queue.Empty if none comes in `timeout` seconds.
     #[pyo3(signature = (max, timeout=None))]
-    fn get_many<'py>(slf: &Bound<'py, Self>, max: i64, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
+    fn get_many<'py>(
+        slf: &Bound<'py, Self>,
+        #[pyo3(from_py_with = parameters::max)] max: i64,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyList>> {
         let py = slf.py();
         if max < 1 {
             return Err(PyValueError::new_err("max must be at least 1"));

@@ -12,6 +12,7 @@ use super::job::{CallOf, Job, Leavings, Outcome, PoolJob, Work};
 use super::ledger::{Ledger, count, lock};
 use crate::door::deadline;
 use crate::methods::calls;
+use crate::parameters;
 
 /// What is left to do for a job that is over.
 pub(super) struct Concluded {
@@ -361,7 +362,7 @@ impl CrewHandle {
 impl CrewHandle {
     /// Of a pool that takes no more: waits until the last worker has left. False: the time is over.
     #[pyo3(signature = (timeout=None))]
-    fn join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    fn join(&self, py: Python<'_>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
         self.crew.wait(py, self.crew.gone(), deadline(true, timeout))
     }
 

@@ -16,6 +16,7 @@ use crate::barrier::{Arrival, barrier_methods, number_of_parties, wait_at};
 use crate::door::deadline;
 use crate::errors;
 use crate::methods::{Called, Ours, calls};
+use crate::parameters;
 use crate::primitive::{Waitable, waitable};
 
 /// A place where a fixed number of threads wait for each other.
@@ -55,9 +56,9 @@ impl Barrier {
     #[pyo3(signature = (parties, action=None, timeout=None, *, name=None))]
     fn __init__(
         slf: &Bound<'_, Self>,
-        parties: i64,
+        #[pyo3(from_py_with = parameters::parties)] parties: i64,
         action: Option<Py<PyAny>>,
-        timeout: Option<f64>,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
         name: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let parties = number_of_parties(parties)?;
@@ -77,7 +78,10 @@ impl Barrier {
 
     /// Waits for the other parties; the number says who came when, 0 first. The last to come runs the action.
     #[pyo3(signature = (timeout=None))]
-    fn wait<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+    fn wait<'py>(
+        slf: &Bound<'py, Self>,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         let is_ours = this.ours.in_class(slf, &WAYS, has_our_ways);
         if this.is_outside() || !is_ours {

@@ -16,6 +16,7 @@ use crate::condition::condition_statistics;
 use crate::deadlock::Numbered;
 use crate::door::deadline;
 use crate::methods::{Called, Ours, Quick, calls, nothing_else};
+use crate::parameters;
 
 /// What `notify_all` calls.
 static NOTIFY: Called = Called::new(&["notify"]);
@@ -166,7 +167,7 @@ impl Condition {
     /// Leaves the lock, and waits to be notified, at most `timeout` seconds (None: for ever); then takes the lock
     /// again. Says whether it was notified.
     #[pyo3(signature = (timeout=None))]
-    fn wait(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<bool> {
+    fn wait(slf: &Bound<'_, Self>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
         let (py, this) = (slf.py(), slf.get());
         Self::look_for_ways(slf)?;
         if this.is_outside() {
@@ -181,7 +182,7 @@ impl Condition {
 
     /// Wakes up to `n` waiters, the oldest first.
     #[pyo3(signature = (n=1))]
-    fn notify(slf: &Bound<'_, Self>, n: i64) -> PyResult<()> {
+    fn notify(slf: &Bound<'_, Self>, #[pyo3(from_py_with = parameters::n)] n: i64) -> PyResult<()> {
         let this = slf.get();
         Self::look_for_ways(slf)?;
         if this.is_outside() {

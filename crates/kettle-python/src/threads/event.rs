@@ -11,6 +11,7 @@ use super::{key, set_name, wait_for_thread};
 use crate::door::deadline;
 use crate::event::event_statistics;
 use crate::methods::calls;
+use crate::parameters;
 use crate::primitive::{Waitable, waitable};
 
 /// A flag for threads.
@@ -31,8 +32,9 @@ impl Event {
         Self { body: sync::Event::new(), is_outside: AtomicBool::new(false) }
     }
 
-    #[pyo3(signature = (*, name=None))]
-    fn __init__(slf: &Bound<'_, Self>, name: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+    #[pyo3(signature = (*args, name=None))]
+    fn __init__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, name: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        parameters::no_positional("Event", args)?;
         let this = slf.get();
         this.body.clear();
         if this.is_outside.swap(false, Ordering::SeqCst) {
@@ -58,7 +60,7 @@ impl Event {
 
     /// Waits until it is set, at most `timeout` seconds (None: for ever). Says whether it was.
     #[pyo3(signature = (timeout=None))]
-    fn wait(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<bool> {
+    fn wait(slf: &Bound<'_, Self>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
         let this = slf.get();
         if this.is_set() {
             return Ok(true);

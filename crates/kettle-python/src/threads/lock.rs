@@ -13,6 +13,7 @@ use super::{Truth, UNSET, acquire_deadline, key, pid_and_thread, set_name, sleep
 use crate::deadlock::{FileAndLine, Made, Numbered};
 use crate::lock::lock_statistics;
 use crate::methods::{Exclusive, Quick};
+use crate::parameters;
 use crate::primitive::{Waitable, waitable};
 
 /// What both have, given `release`, `lock`, `wanted` and `is_free_for_me`.
@@ -22,7 +23,7 @@ macro_rules! exclusive {
         impl $class {
             /// Takes it, waiting at most `timeout` seconds (-1: for ever). Says whether it was taken.
             #[pyo3(signature = (blocking=Truth(true), timeout=UNSET), text_signature = "($self, blocking=True, timeout=-1)")]
-            fn acquire(slf: &Bound<'_, Self>, blocking: Truth, timeout: f64) -> PyResult<bool> {
+            fn acquire(slf: &Bound<'_, Self>, blocking: Truth, #[pyo3(from_py_with = parameters::seconds)] timeout: f64) -> PyResult<bool> {
                 let deadline = acquire_deadline(blocking.0, timeout)?;
                 let this = slf.get();
                 if this.take_now() {
@@ -146,8 +147,9 @@ impl Lock {
         Self { body: sync::Lock::new(OnOwnerDeath::Raise), made: Made::here(args.py()) }
     }
 
-    #[pyo3(signature = (*, name=None))]
-    fn __init__(slf: &Bound<'_, Self>, name: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+    #[pyo3(signature = (*args, name=None))]
+    fn __init__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, name: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        parameters::no_positional("Lock", args)?;
         set_name(slf, name)
     }
 

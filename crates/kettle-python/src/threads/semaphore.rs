@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::{Truth, key, wait_for_thread};
 use crate::door::deadline;
 use crate::methods::{Called, Ours, Quick, calls, nothing_else};
+use crate::parameters;
 use crate::primitive::{Waitable, waitable};
 use crate::semaphore::semaphore_statistics;
 
@@ -50,7 +51,7 @@ impl Semaphore {
     /// Begins with `value` permits; `bounded` makes a release beyond them an error. More than `Semaphore::MAX` are as
     /// good as that many. Says whether the permits were outside before.
     #[pyo3(signature = (value, bounded))]
-    fn _kettle_begin(&self, value: i64, bounded: bool) -> PyResult<bool> {
+    fn _kettle_begin(&self, #[pyo3(from_py_with = parameters::value)] value: i64, bounded: bool) -> PyResult<bool> {
         if value < 0 {
             return Err(PyValueError::new_err("semaphore initial value must be >= 0"));
         }
@@ -65,7 +66,11 @@ impl Semaphore {
         signature = (blocking=Truth(true), timeout=None),
         text_signature = "($self, blocking=True, timeout=None)"
     )]
-    fn acquire(slf: &Bound<'_, Self>, blocking: Truth, timeout: Option<f64>) -> PyResult<bool> {
+    fn acquire(
+        slf: &Bound<'_, Self>,
+        blocking: Truth,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<bool> {
         if !blocking.0 && timeout.is_some() {
             return Err(PyValueError::new_err("can't specify timeout for non-blocking acquire"));
         }
@@ -95,7 +100,7 @@ impl Semaphore {
 
     /// Gives `n` permits back.
     #[pyo3(signature = (n=1))]
-    fn release(slf: &Bound<'_, Self>, n: i64) -> PyResult<()> {
+    fn release(slf: &Bound<'_, Self>, #[pyo3(from_py_with = parameters::n)] n: i64) -> PyResult<()> {
         if n < 1 {
             return Err(PyValueError::new_err("n must be one or more"));
         }

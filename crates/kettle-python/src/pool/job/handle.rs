@@ -16,6 +16,7 @@ use super::progress::Bar;
 use super::results::{Outcome, Results};
 use super::{Callbacks, Job, State, Work};
 use crate::door::{deadline, wait_outside};
+use crate::parameters;
 use crate::pool::crew::{Crew, CrewHandle};
 
 /// What was asked of a pool at once: a call, a map, an imap; its tasks and their outcomes.
@@ -59,7 +60,7 @@ impl PoolJob {
         items: &Bound<'_, PyAny>,
         unpacks: bool,
         chunk: Option<u32>,
-        timeout: Option<f64>,
+        #[pyo3(from_py_with = parameters::task_timeout)] timeout: Option<f64>,
         retries: u32,
         callback: Option<Py<PyAny>>,
         error_callback: Option<Py<PyAny>>,
@@ -68,8 +69,8 @@ impl PoolJob {
         is_builtin: bool,
     ) -> PyResult<Self> {
         let crew = crew.get().crew();
-        let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
-        let timeout = timeout.map_err(|e| PyValueError::new_err(format!("task_timeout: {e}")))?;
+        // One that is too long to count is none.
+        let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let mut agenda = Agenda::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
         let method = match kind {
             "map" if unpacks => "starmap",
@@ -121,7 +122,11 @@ impl PoolJob {
 
     /// Waits until it is over; says whether it is.
     #[pyo3(signature = (timeout=None))]
-    fn _wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    fn _wait(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<bool> {
         self.crew.wait(py, &self.job.waiter, deadline(true, timeout))
     }
 
@@ -191,7 +196,11 @@ impl PoolJob {
 
     /// Waits until an imap has something to fetch, or is over; says whether.
     #[pyo3(signature = (timeout=None))]
-    fn _wait_next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    fn _wait_next(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
+    ) -> PyResult<bool> {
         let resumed = self.resume(py, |state| state.takers += 1);
         let waited = resumed.and_then(|()| self.crew.wait(py, &self.job.waiter, deadline(true, timeout)));
         self.job.state(py).takers -= 1;

@@ -1,0 +1,89 @@
+//! What callers give for a parameter, and what is said of it if that is not possible: the parameter's name, what it must be,
+//! and what it was. For `from_py_with`.
+
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+/// Whatever Python takes for true or false.
+pub(crate) fn truth(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value.is_truthy()
+}
+
+/// A time limit in seconds; None is none.
+pub(crate) fn timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
+    seconds_or_none(value, "timeout")
+}
+
+/// The same of a task.
+pub(crate) fn task_timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
+    let seconds = seconds_or_none(value, "task_timeout")?;
+    if seconds.is_some_and(|seconds| seconds < 0.0) {
+        return Err(PyValueError::new_err(format!("task_timeout must not be negative, and is {}", shown(value))));
+    }
+    Ok(seconds)
+}
+
+/// As [`timeout`], where None is none of its values.
+pub(crate) fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    value
+        .extract()
+        .map_err(|_| PyTypeError::new_err(format!("timeout must be a number of seconds, not {}", shown(value))))
+}
+
+fn seconds_or_none(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<f64>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    match value.extract::<f64>() {
+        Ok(seconds) if seconds.is_nan() => Err(PyValueError::new_err(format!("{name} must be a number, not nan"))),
+        Ok(seconds) => Ok(Some(seconds)),
+        // An integer that is larger than any float.
+        Err(e) if e.is_instance_of::<PyOverflowError>(value.py()) => Err(e),
+        Err(_) => {
+            Err(PyTypeError::new_err(format!("{name} must be a number of seconds or None, not {}", shown(value))))
+        }
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($name:ident),*) => {
+        $(
+            #[doc = concat!("`", stringify!($name), "`, a whole number.")]
+            pub(crate) fn $name(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+                whole(value, stringify!($name))
+            }
+        )*
+    };
+}
+whole_numbers!(value, n, parties, max, maxsize);
+
+fn whole(value: &Bound<'_, PyAny>, name: &str) -> PyResult<i64> {
+    value.extract().map_err(|e: PyErr| match e.is_instance_of::<PyTypeError>(value.py()) {
+        true => PyTypeError::new_err(format!("{name} must be a whole number, not {}", shown(value))),
+        false => e,
+    })
+}
+
+/// Refuses arguments without a keyword.
+pub(crate) fn no_positional(function: &str, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    if args.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "{function}() takes no positional arguments, and got {}; a name is given by a keyword: {function}(name=...)",
+        args.iter().map(|value| shown(&value)).collect::<Vec<_>>().join(", ")
+    );
+    Err(PyTypeError::new_err(text))
+}
+
+/// What stands for a value in a message.
+fn shown(value: &Bound<'_, PyAny>) -> String {
+    const MOST: usize = 60;
+    match value.repr() {
+        Ok(text) if text.len().is_ok_and(|len| len <= MOST) => text.to_string(),
+        _ => {
+            value.get_type().name().map_or_else(|_| "this".to_owned(), |name| format!("an object of the class {name}"))
+        }
+    }
+}

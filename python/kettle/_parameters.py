@@ -1,0 +1,69 @@
+"""What callers give for a parameter, and what is said of it if that is not possible: the parameter's name, what it must
+be, and what it was. The types of these errors are the standard library's, where that has one."""
+
+from __future__ import annotations
+
+from operator import index
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+__all__ = ["arguments", "must_be_callable", "must_be_iterable", "seconds", "shown", "whole"]
+
+
+def shown(value: object) -> str:
+    """What stands for a value in a message."""
+    try:
+        text = repr(value)
+    except Exception:  # it is a class of the program's
+        text = ""
+    return text if 0 < len(text) <= 60 else f"an object of the class {type(value).__name__}"
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number. Raises TypeError if it is none."""
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {shown(value)}") from None
+
+
+def seconds(name: str, value: Any) -> float | None:
+    """A time limit. Raises TypeError, or ValueError for what is not a number."""
+    if value is None:
+        return None
+    try:
+        number = float("text" if isinstance(value, str | bytes) else value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number of seconds or None, not {shown(value)}") from None
+    if number != number:
+        raise ValueError(f"{name} must be a number, not nan")
+    return number
+
+
+def arguments(name: str, value: Iterable[Any]) -> tuple[Any, ...]:
+    """The arguments of a call. Raises TypeError if they cannot be iterated over."""
+    try:
+        iterator = iter(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be a tuple of arguments, not {shown(value)}; one of a single argument is written with a "
+            f"comma: {name}=({shown(value)},)"
+        ) from None
+    return tuple(iterator)
+
+
+def must_be_callable(name: str, value: Any) -> None:
+    """Raises TypeError if it cannot be called; None stands for none."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a callable (a function, say), not {shown(value)}")
+
+
+def must_be_iterable(name: str, value: Any) -> None:
+    """Raises TypeError if it cannot be iterated over."""
+    try:
+        iter(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an iterable (a list, say), and {shown(value)} is not iterable") from None
