@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 LIMIT = 60
+KETTLE = Path(sys.executable).with_name("kettle")
 
 
 def kettle(*arguments, cwd=None, **options):
@@ -419,3 +420,47 @@ def test_it_runs_with_warnings_as_errors_and_in_isolation(write, tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     result = python("-P", "-m", "kettle", "run", "program.py", cwd=tmp_path, env=environment)
     assert result.stdout == "kettle.multiprocessing\n", result.stderr
+
+
+def test_a_module_is_run_from_a_directory_that_was_deleted(write, tmp_path):
+    write("import sys; print(sys.path)\n", "there/program.py")
+    code = (
+        "import os, sys; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone'); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "there")}
+
+    def from_there(*arguments):
+        return python("-c", code, *map(str, arguments), cwd=tmp_path, env=environment)
+
+    ours = from_there(sys.executable, KETTLE, "run", "-S", "-m", "program")
+    theirs = from_there(sys.executable, "-S", "-m", "program")
+    assert (ours.stdout, ours.stderr) == (theirs.stdout, theirs.stderr)
+    assert ours.stdout.startswith("[")
+
+
+def test_an_installed_command_is_run_by_its_name(tmp_path):
+    theirs = subprocess.run([KETTLE.with_name("pytest"), "--version"], capture_output=True, text=True)
+    assert kettle("run", "pytest", "--version", cwd=tmp_path).stdout == theirs.stdout != ""
+    result = kettle("run", "-c", "import sys; print(sys.argv)", "pytest", cwd=tmp_path)
+    assert result.stdout == "['-c', 'pytest']\n"
+
+
+def test_a_file_is_preferred_to_an_installed_command(write, tmp_path):
+    write("print('the file')\n", "pytest")
+    assert kettle("run", "pytest", cwd=tmp_path).stdout == "the file\n"
+
+
+def test_where_only_the_program_can_have_kettle_it_says_so(write, tmp_path):
+    """It is on the path and not installed: no start-up hook is read."""
+    import cloudpickle
+
+    import kettle as package
+
+    for each in package, cloudpickle:
+        (tmp_path / each.__name__).symlink_to(Path(each.__file__).parent)
+    write("import queue; print(queue.Queue.__module__)\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [os.path.realpath(sys.executable), "-s", "-m", "kettle", "run", "program.py"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path, env=environment)
+    assert result.stdout == "kettle.queue\n", result.stderr
+    assert result.stderr.startswith("kettle: it is on the path and not installed")

@@ -16,7 +16,7 @@ if sys.platform != "linux":
 
 import os
 
-from kettle import _native as native
+from kettle._extension import native
 
 __all__ = ["native"]
 

@@ -396,12 +396,12 @@ class _Hooks:
     def install(self) -> None:
         if self.installed:
             return
-        from kettle._native import Importer
+        from kettle._extension import native
 
         global _standard_import, _standard_import_module
         _standard_import = builtins.__import__
         _standard_import_module = importlib.import_module
-        self._import = Importer(_standard_import, _redirected_import, set(_STAND_INS))
+        self._import = native.Importer(_standard_import, _redirected_import, set(_STAND_INS))
         builtins.__import__ = self._import
         importlib.import_module = _import_module
         sys.meta_path.insert(0, _part_finder)

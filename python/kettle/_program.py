@@ -100,7 +100,10 @@ def _run_text(text: str | bytes, file: str) -> None:
 def _run_module(name: str, arguments: Sequence[str]) -> None:
     """Runs a module of the path, or the `__main__` of a package: `python -m NAME ARGUMENTS...`."""
     sys.argv[:] = ["-m", *arguments]
-    _first_on_path(os.getcwd())
+    try:
+        _first_on_path(os.getcwd())
+    except FileNotFoundError:
+        pass  # the current directory was deleted
     spec = _find(name)
     if spec.submodule_search_locations is not None:
         spec = _find(f"{name}.__main__", f"{name!r} is a package and cannot be directly executed: ")

@@ -30,17 +30,38 @@ def run(arguments: Sequence[str]) -> int:
     wanted = CommandLine(arguments)
     if wanted.kind is None and "i" not in wanted.flags and not _stdin_is_a_program():
         raise Mistake("which program? kettle run program.py")
+    if wanted.kind == "":
+        arguments = list(arguments)
+        place = len(arguments) - len(wanted.arguments) - 1
+        arguments[place] = wanted.program = _found(wanted.program)
     _die_of_interrupts()
     given = _own_options()
     options = [*given.options]
     if _prepare():
         if not _hook_is_seen(given.flags | wanted.flags):
+            _tell_of_subprocesses(given.flags | wanted.flags)
             how = "--" if wanted.kind == "" else wanted.kind or ""
             inside = ["-c", _run_inside(), how, wanted.program, *wanted.arguments]
             return _become([*options, *wanted.options, *inside])
         if not (given.flags | wanted.flags).isdisjoint("EI"):
             options += _IN_PLACE_OF_ENVIRONMENT
     return _become([*options, *arguments])
+
+
+def _found(program: str) -> str:
+    """The path of a program: a name that is none may be a command that is installed beside this interpreter."""
+    if os.sep in program or os.path.exists(program):
+        return program
+    command = os.path.join(os.path.dirname(sys.executable), program)
+    try:
+        with open(command, "rb") as file:
+            start = file.read(200)
+    except OSError:
+        return program
+    # What installers write begins with the interpreter, or, where its path is long, with a shell that starts it.
+    if not start.startswith(b"#!") or b"python" not in start:
+        raise Mistake(f"{command} is not a Python program")
+    return command
 
 
 def _stdin_is_a_program() -> bool:
@@ -84,12 +105,9 @@ def _prepare() -> bool:
         )
         return False
     try:
-        from kettle import _native  # noqa: F401
+        from kettle import _extension  # noqa: F401
     except ImportError as error:
-        sys.exit(
-            f"kettle: its extension module does not load in this Python ({sys.executable}): {error}\n"
-            "Install kettle into this environment: pip install kettle, or `make build` in its source tree."
-        )
+        sys.exit(f"kettle: {error}")
     # Who runs a program under another name wants to see it end.
     os.environ.setdefault("KETTLE_DEADLOCK", "raise")
     os.environ["KETTLE_INSTALL"] = "older"
@@ -109,6 +127,16 @@ def _hook_is_seen(flags: set[str]) -> bool:
     if site.ENABLE_USER_SITE and flags.isdisjoint("sI"):
         folders.append(site.getusersitepackages())
     return any(os.path.exists(os.path.join(folder, "kettle_run.pth")) for folder in folders)
+
+
+def _tell_of_subprocesses(flags: set[str]) -> None:
+    """Says so where only this program, and none that it starts through `subprocess`, can have our modules in place."""
+    if "S" not in flags and not _hook_is_seen(set()):
+        print(
+            "kettle: it is on the path and not installed in this environment, so that Python programs which this one "
+            "starts through subprocess run on the standard library; `pip install kettle` without --target changes that",
+            file=sys.stderr,
+        )
 
 
 def _run_inside() -> str:

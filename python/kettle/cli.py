@@ -60,7 +60,8 @@ def _run_parser() -> argparse.ArgumentParser:
         usage=_RUN_USAGE,
         description="Runs a Python program as `python` would, with `multiprocessing`, `threading` and `queue` meaning "
         "kettle's there and in all its children. Programs written for older Pythons keep running. PROGRAM is a file, "
-        "or a folder or archive with a __main__.py in it; - is standard input, which is also read if no program is "
+        "a folder or archive with a __main__.py in it, or the name of a command installed beside this interpreter "
+        "(kettle run pytest); - is standard input, which is also read if no program is "
         "named and it is a pipe or a file. OPTIONs are the interpreter's and come first: -O, -u, -W ignore, -X dev ...",
     )
 
