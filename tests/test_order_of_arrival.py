@@ -10,6 +10,7 @@ import pytest
 import kettle.multiprocessing
 import kettle.queue
 import kettle.threading
+from kettle import _aio
 
 #: More than the millisecond after which the first of the line has its turn.
 DUE = 0.003
@@ -307,6 +308,38 @@ def test_a_loop_looks_after_another_that_is_gone(name):
 
     with a_stopped_loop_in_line_for(place):
         asyncio.run(behind())
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_loop_looks_again_when_anothers_turn_is_over(name, monkeypatch):
+    """It is refused while that turn lasts, 50 ms; and does not wait for its next round after that."""
+    place = PLACES[name]()
+    place.take()
+    refused, pauses = [], []
+    look_again, hurry = _aio.Line.look_again, _aio.Hub.hurry
+
+    def refuse(line):
+        refused.append(line)
+        look_again(line)
+
+    def note(hub, *within):
+        hurry(hub, *within)
+        if refused and hub._timer is not None:
+            pauses.append(hub._timer.when() - hub.time())
+
+    monkeypatch.setattr(_aio.Line, "look_again", refuse)
+    monkeypatch.setattr(_aio.Hub, "hurry", note)
+
+    async def behind():
+        mine = await _join_the_line(place.atake())
+        await asyncio.sleep(DUE)
+        place.give()
+        await mine
+
+    with a_stopped_loop_in_line_for(place):
+        asyncio.run(behind())
+    # On a busy machine that turn may be over before it looks first.
+    assert bool(pauses) == bool(refused) and all(pause < 0.1 for pause in pauses)
 
 
 @pytest.mark.parametrize("made_by", [kettle.threading.Event, kettle.multiprocessing.Event])

@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 PENDING: Final = cast(Any, object())  # what an attempt gives that must be made again later
 SLICE, LONGEST_SLICE = 0.2, 1.0  # seconds
+LATE = 0.06  # after which what is reserved for a coroutine that does not come is anyone's
 BREATH = 64  # calls served without waiting, after which the loop gets a turn
 
 
@@ -272,7 +273,7 @@ class Line:
         """The next ring may not come."""
         if self._hub is not None:
             self._hub.unsure.add(self)
-            self._hub.hurry()
+            self._hub.hurry(LATE)
 
     def wake(self) -> None:
         """Wakes all, or the first, who may be on its way already. Never the next one as well: should the first look in
@@ -406,13 +407,13 @@ class Hub:
         self._bell_fd = self._bell.fileno()
         loop.add_reader(self._bell_fd, self._rung)
 
-    def hurry(self) -> None:
-        """The next ticks come soon."""
-        if self._slice > SLICE:
-            self._slice = SLICE
+    def hurry(self, within: float = SLICE) -> None:
+        """The next tick comes within so many seconds, and the ones after it soon."""
+        if self._slice > within:
+            self._slice = within
             if self._timer is not None:
                 self._timer.cancel()
-                self._timer = self._running().call_later(SLICE, self._tick)
+                self._timer = self._running().call_later(within, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
