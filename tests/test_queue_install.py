@@ -89,3 +89,21 @@ def test_the_clock_that_a_test_replaces():
         "    try: queue.Queue().get(timeout=99)\n"
         "    except queue.Empty: print('empty')\n"
     ) == ["empty"]
+
+
+def test_what_a_test_patches_into_the_classes_of_queues():
+    """Counts for those that a context makes, for subclasses, and for objects that were there before."""
+    assert installed(
+        "import multiprocessing, queue\n"
+        "from unittest import mock\n"
+        "kinds = [multiprocessing.Queue, multiprocessing.JoinableQueue, multiprocessing.get_context('spawn').Queue]\n"
+        "before = multiprocessing.JoinableQueue()\n"
+        "before.put(0), before.get()\n"
+        "with mock.patch('multiprocessing.queues.Queue.get', return_value='patched'):\n"
+        "    found = [q.get() + q.get(timeout=1) + q.get_nowait() for q in [before, *(kind() for kind in kinds)]]\n"
+        "with mock.patch('queue.Queue.get', return_value='patched'):\n"
+        "    found += [kind().get() + kind().get_nowait() for kind in (queue.LifoQueue, queue.PriorityQueue)]\n"
+        "before.put('as-it-was')\n"
+        "print(*(len(one) // len('patched') for one in found), sep=',')\n"
+        "print(before.get())\n"
+    ) == ["3,3,3,3,2,2", "as-it-was"]
