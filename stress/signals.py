@@ -127,6 +127,12 @@ def of_queue(queue: Any, rng: random.Random) -> None:
     sender.join()
 
 
+def of_manager(numbers: Any, rng: random.Random) -> None:
+    for n in range(rng.randrange(1, 40)):
+        numbers[n] = n
+        check(numbers.get(n), n)
+
+
 # ------------------------------------------------------------------------------------------------------- the programs
 
 
@@ -175,7 +181,7 @@ def reap(how: str) -> None:
 
 METHODS = ("fork", "fork", "spawn", "forkserver")
 REAPERS = ("nothing", "nothing", "ignored", "handler", "thread")
-PLACES = ("pool", "thread pool", "executor", "thread executor", "futures", "process", "queue")
+PLACES = ("pool", "thread pool", "executor", "thread executor", "futures", "process", "queue", "manager")
 
 
 def round_of(seed: int, seconds: float) -> None:
@@ -198,6 +204,11 @@ def round_of(seed: int, seconds: float) -> None:
             asks += [lambda: executor.submit(double, 4).result(), lambda: list(executor.map(double, range(5)))]
     elif place == "process":
         wait, what, asks = of_process, context, []
+    elif place == "manager":
+        manager = context.Manager()
+        wait, what = of_manager, manager.dict()
+        words = manager.list(["word"])
+        asks = [lambda: check(words[0], "word"), lambda: check(what.get("no such key"), None)]
     else:
         wait, what = of_queue, context.JoinableQueue()
         mine = context.Queue()
@@ -237,6 +248,8 @@ def round_of(seed: int, seconds: float) -> None:
             executor.shutdown()
     bystander.kill()
     bystander.join()
+    if place == "manager":
+        manager.shutdown()
     print(f"{waits} waits, {asked} handlers")
 
 

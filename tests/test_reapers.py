@@ -65,12 +65,13 @@ def run(program, method="fork", before=""):
 
 # A program needs a file, for children that are not forked.
 RUN = """
-import runpy, sys, tempfile, os, subprocess
+import os, subprocess, sys, tempfile
 with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, "program.py")
     with open(path, "w") as file:
         file.write(sys.argv[1])
-    sys.exit(subprocess.run([sys.executable, path]).returncode)
+    # Newer interpreters warn of forks beside threads.
+    sys.exit(subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", path]).returncode)
 """
 
 

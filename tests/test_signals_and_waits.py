@@ -383,3 +383,31 @@ def test_a_handler_starts_a_process_while_its_thread_starts_one(method):
     for other in started:
         other.join()
     assert process.exitcode == 7 and started and {other.exitcode for other in started} == {8}
+
+
+# ---------------------------------------------------------------- proxies
+
+
+def test_a_handler_uses_proxies_of_the_manager_that_its_thread_is_asking():
+    with mp.get_context("fork").Manager() as manager:
+        words, numbers = manager.list(["word"]), manager.dict(enumerate(range(50)))
+        asked = []
+        before = signal.signal(signal.SIGUSR1, lambda *_: asked.append((words[0], numbers.get(-1))))
+        receive = mp.connection.Connection.recv
+        is_in = []
+
+        def recv(connection):
+            is_in.append(None)
+            if len(is_in) == 1 and threading.current_thread() is threading.main_thread():
+                signal.raise_signal(signal.SIGUSR1)
+            is_in.pop()
+            return receive(connection)
+
+        patch = pytest.MonkeyPatch()
+        patch.setattr(mp.connection.Connection, "recv", recv)
+        try:
+            assert [numbers[n] for n in range(50)] == list(range(50))
+        finally:
+            patch.undo()
+            signal.signal(signal.SIGUSR1, before)
+    assert asked and set(asked) == {("word", None)}

@@ -6,6 +6,7 @@ happens; inside it, as there, one process's threads share ordinary objects.
 
 import threading
 from multiprocessing import managers as _standard
+from multiprocessing import util
 from multiprocessing.managers import BaseProxy, Token
 from typing import Any
 
@@ -23,6 +24,32 @@ def __getattr__(name: str) -> Any:
 # Managers and proxies of this process send through our connections, which speak the standard format: a handle in
 # what they send lives as long as the message, and not as long as the session.
 _standard.listener_client["pickle"] = (Listener, Client)  # type: ignore[attr-defined]
+
+
+# That of the class itself, also if this module is loaded once more.
+_call_standard: Any = getattr(BaseProxy._callmethod, "standard", BaseProxy._callmethod)
+
+
+def _call(self: Any, methodname: str, args: Any = (), kwds: Any = {}) -> Any:  # noqa: B006
+    """As the standard library calls a method, for a thread whose signal handlers and finalizers may use proxies: all
+    those of one manager share a connection, and the first to read would get the answer."""
+    shared = self._tls
+    if not getattr(shared, "is_in_call", False):
+        shared.is_in_call = True
+        try:
+            return _call_standard(self, methodname, args, kwds)
+        finally:
+            shared.is_in_call = False
+    # In the middle of a call: over a connection of its own.
+    self._tls = util.ForkAwareLocal()
+    try:
+        return _call_standard(self, methodname, args, kwds)
+    finally:
+        self._tls = shared
+
+
+_call.standard = _call_standard  # type: ignore[attr-defined]
+BaseProxy._callmethod = _call  # type: ignore[method-assign]
 
 
 class _Server(_standard.Server):
