@@ -101,8 +101,8 @@ class BaseProcess(_standard.BaseProcess):
             raise AttributeError(
                 f"{type(self).__name__}.__init__() has not called super().__init__(), which a subclass of Process must "
                 "do before anything else",
-                name=name,
-                obj=self,
+                name=None,  # else an attribute with another name is suggested
+                obj=None,
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
