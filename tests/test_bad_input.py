@@ -71,6 +71,32 @@ def test_owner_death_is_one_of_two_words():
         mp.Lock(on_owner_death="ignore")
 
 
+@pytest.mark.parametrize("module", [mp, kettle.threading])
+@pytest.mark.parametrize("timeout, error", [("soon", TypeError), (math.nan, ValueError)])
+def test_a_condition_after_a_bad_timeout(module, timeout, error):
+    """It is still held, and nothing is left behind that a notification could go to."""
+    condition, notified = module.Condition(), []
+
+    def wait():
+        with condition:
+            ready.set()
+            notified.append(condition.wait(LIMIT))
+
+    with condition:
+        with pytest.raises(error, match="timeout must be a number"):
+            condition.wait(timeout)
+        with pytest.raises(error):
+            condition.wait_for(lambda: False, timeout)
+    ready = threading.Event()
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    ready.wait()
+    with condition:
+        condition.notify()
+    waiter.join()
+    assert notified == [True]
+
+
 def test_a_timeout_in_the_past():
     lock = mp.Lock()
     lock.acquire()

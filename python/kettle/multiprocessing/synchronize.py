@@ -233,6 +233,7 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
         Returns False if `timeout` (seconds) passed first. Raises AssertionError if the caller does not hold the lock.
         """
         self._kettle_must_be_held("wait")
+        timeout = _parameters.seconds("timeout", timeout)
         ticket = self._kettle_enroll()
         count = self._kettle_let_go()
         try:
