@@ -193,11 +193,11 @@ macro_rules! exclusive {
         }
 
         impl Quick for $class {
-            #[inline]
+            #[inline(always)]
             fn take_now(&self) -> bool {
                 self.body.try_acquire_now::<Processes>()
             }
-            #[inline]
+            #[inline(always)]
             fn give_back(&self) -> bool {
                 self.body.release::<Processes>().is_ok()
             }

@@ -21,7 +21,9 @@ mod ours;
 pub(crate) mod scopes;
 mod threads;
 
+use std::any::Any;
 use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyMethodDef, PyMethodDefPointer};
@@ -175,20 +177,69 @@ unsafe fn object<'a>(slf: &'a *mut ffi::PyObject) -> &'a Bound<'a, PyAny> {
 /// The interpreter is attached.
 #[inline(always)]
 unsafe fn answer(body: impl FnOnce() -> *mut ffi::PyObject) -> *mut ffi::PyObject {
-    match panics::caught(body) {
-        Ok(answer) => answer,
-        Err(e) => {
-            // SAFETY: as the caller promises.
-            e.restore(unsafe { Python::assume_attached() });
-            std::ptr::null_mut()
-        }
+    // SAFETY: as the caller promises.
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| unsafe { raised(payload) })
+}
+
+/// What is answered at once, if anything is.
+type Answer = Option<*mut ffi::PyObject>;
+
+/// Answers a call from C by `quick`, or else by `general`, which lets no panic out: what it needs is not kept in a frame
+/// while `quick` runs, unless it needs it, too.
+///
+/// # Safety
+/// The interpreter is attached.
+#[inline(always)]
+unsafe fn answer_quickly(
+    quick: impl FnOnce() -> Answer,
+    general: impl FnOnce() -> *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    match catch_unwind(AssertUnwindSafe(quick)) {
+        Ok(Some(answer)) => answer,
+        Ok(None) => general(),
+        // SAFETY: as the caller promises.
+        Err(payload) => unsafe { raised(payload) },
     }
 }
 
-/// What PyO3's method of this name says.
+/// Not a part of what panicked, whose frame would have to have room for it.
 ///
 /// # Safety
-/// `args` is good for `nargs` objects and those that `kwnames` names, as in any vectorcall.
+/// The interpreter is attached.
+#[cold]
+#[inline(never)]
+unsafe fn raised(payload: Box<dyn Any + Send>) -> *mut ffi::PyObject {
+    // SAFETY: as the caller promises.
+    panics::described(payload).restore(unsafe { Python::assume_attached() });
+    std::ptr::null_mut()
+}
+
+/// True or False.
+#[inline(always)]
+fn truth(value: bool) -> Answer {
+    // SAFETY: the two are immortal, or counted as any other.
+    Some(unsafe { ffi::Py_NewRef(if value { ffi::Py_True() } else { ffi::Py_False() }) })
+}
+
+/// True, if it was done.
+#[inline(always)]
+fn done(is_done: bool) -> Answer {
+    if is_done { truth(true) } else { None }
+}
+
+/// None, if it was done.
+#[inline(always)]
+fn nothing(is_done: bool) -> Answer {
+    // SAFETY: it is immortal, or counted as any other.
+    is_done.then(|| unsafe { ffi::Py_NewRef(ffi::Py_None()) })
+}
+
+/// What PyO3's method of this name says; NULL with an exception set if it panics.
+///
+/// # Safety
+/// The interpreter is attached. `args` is good for `nargs` objects and those that `kwnames` names, as in any vectorcall.
+#[cold]
+#[inline(never)]
 unsafe fn general<T: PyTypeInfo>(
     name: &str,
     slf: *mut ffi::PyObject,
@@ -198,16 +249,26 @@ unsafe fn general<T: PyTypeInfo>(
 ) -> *mut ffi::PyObject {
     // SAFETY: the interpreter is attached, since it called us; all pointers are those of a call that is under way.
     unsafe {
-        let py = Python::assume_attached();
-        let method = match T::type_object(py).getattr(name) {
-            Ok(method) => method,
-            Err(e) => {
-                e.restore(py);
-                return std::ptr::null_mut();
+        answer(|| {
+            let py = Python::assume_attached();
+            match T::type_object(py).getattr(name) {
+                Ok(method) => forward(method.as_ptr(), slf, args, nargs, kwnames),
+                Err(e) => {
+                    e.restore(py);
+                    std::ptr::null_mut()
+                }
             }
-        };
-        forward(method.as_ptr(), slf, args, nargs, kwnames)
+        })
     }
+}
+
+/// The same without arguments.
+///
+/// # Safety
+/// The interpreter is attached.
+unsafe fn general_without<T: PyTypeInfo>(name: &str, slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as the caller promises.
+    unsafe { general::<T>(name, slf, std::ptr::null(), 0, std::ptr::null_mut()) }
 }
 
 /// `method(slf, ...)` with these arguments.
@@ -249,17 +310,35 @@ unsafe extern "C" fn acquire<T: Quick>(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        answer(|| {
-            // `acquire(False)` is ordinary, too: what is free can be taken either way.
-            let plain = kwnames.is_null() && (nargs == 0 || nargs == 1 && ffi::PyBool_Check(*args) != 0);
-            if plain && this::<T>(slf).take_now() {
-                return ffi::Py_NewRef(ffi::Py_True());
+        if !kwnames.is_null() || nargs > 1 {
+            return general::<T>("acquire", slf, args, nargs, kwnames);
+        }
+        if nargs == 1 {
+            return acquire_by_one::<T>(slf, args);
+        }
+        answer_quickly(|| done(this::<T>(slf).take_now()), || general_without::<T>("acquire", slf))
+    }
+}
+
+/// `acquire(False)` is ordinary, too: what is free can be taken either way.
+///
+/// # Safety
+/// As in a call of `acquire` with one argument, which has no name.
+#[inline(never)]
+unsafe fn acquire_by_one<T: Quick>(slf: *mut ffi::PyObject, args: *const *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let quick = || {
+            if ffi::PyBool_Check(*args) == 0 {
+                return None;
             }
-            if plain && nargs == 1 && *args == ffi::Py_False() && this::<T>(slf).is_simply_taken() {
-                return ffi::Py_NewRef(ffi::Py_False());
+            let lock = this::<T>(slf);
+            if lock.take_now() {
+                return truth(true);
             }
-            general::<T>("acquire", slf, args, nargs, kwnames)
-        })
+            if *args == ffi::Py_False() && lock.is_simply_taken() { truth(false) } else { None }
+        };
+        answer_quickly(quick, || general::<T>("acquire", slf, args, 1, std::ptr::null_mut()))
     }
 }
 
@@ -271,25 +350,16 @@ unsafe extern "C" fn release<T: Quick>(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        answer(|| {
-            if nargs == 0 && kwnames.is_null() && this::<T>(slf).give_back() {
-                return ffi::Py_NewRef(ffi::Py_None());
-            }
-            general::<T>("release", slf, args, nargs, kwnames)
-        })
+        if nargs != 0 || !kwnames.is_null() {
+            return general::<T>("release", slf, args, nargs, kwnames);
+        }
+        answer_quickly(|| nothing(this::<T>(slf).give_back()), || general_without::<T>("release", slf))
     }
 }
 
 unsafe extern "C" fn enter<T: Quick>(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
-    unsafe {
-        answer(|| {
-            if this::<T>(slf).take_now() {
-                return ffi::Py_NewRef(ffi::Py_True());
-            }
-            general::<T>("__enter__", slf, std::ptr::null(), 0, std::ptr::null_mut())
-        })
-    }
+    unsafe { answer_quickly(|| done(this::<T>(slf).take_now()), || general_without::<T>("__enter__", slf)) }
 }
 
 unsafe extern "C" fn exit<T: Quick>(
@@ -299,13 +369,15 @@ unsafe extern "C" fn exit<T: Quick>(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        answer(|| {
+        if nargs > 3 {
+            return general::<T>("__exit__", slf, args, nargs, std::ptr::null_mut());
+        }
+        let quick = || {
             let this = this::<T>(slf);
-            if nargs <= 3 && this.leaves_by_itself(object(&slf)) && this.give_back() {
-                return ffi::Py_NewRef(ffi::Py_None());
-            }
-            general::<T>("__exit__", slf, args, nargs, std::ptr::null_mut())
-        })
+            nothing(this.leaves_by_itself(object(&slf)) && this.give_back())
+        };
+        // None of them asks what was raised.
+        answer_quickly(quick, || general_without::<T>("__exit__", slf))
     }
 }
 

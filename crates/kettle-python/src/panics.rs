@@ -55,8 +55,9 @@ pub(crate) fn caught<R>(body: impl FnOnce() -> R) -> PyResult<R> {
     catch_unwind(AssertUnwindSafe(body)).map_err(described)
 }
 
+/// What is raised for a panic.
 #[cold]
-fn described(payload: Box<dyn Any + Send>) -> PyErr {
+pub(crate) fn described(payload: Box<dyn Any + Send>) -> PyErr {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     error(text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("it panicked"))
 }

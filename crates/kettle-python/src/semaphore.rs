@@ -230,11 +230,14 @@ pub(crate) fn semaphore_statistics<'py>(py: Python<'py>, s: &SemaphoreStatistics
 impl Quick for Semaphore {
     const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nGives `n` permits back.";
 
-    #[inline]
+    #[inline(always)]
     fn take_now(&self) -> bool {
-        self.permits.acquire(&Patience::instant()).is_ok()
+        match &self.permits {
+            Permits::Free(s) => s.try_acquire_now::<Processes>(),
+            Permits::Owned(s) => s.acquire::<Processes>(&Patience::instant()).is_ok(),
+        }
     }
-    #[inline]
+    #[inline(always)]
     fn give_back(&self) -> bool {
         match &self.permits {
             Permits::Free(s) => s.release::<Processes>(1).is_ok(),

@@ -249,24 +249,26 @@ impl Lock {
     ///
     /// # Errors
     /// When nobody holds it.
-    #[inline]
+    #[inline(always)]
     pub fn release<H: Home>(&self) -> Result<(), NotHeld> {
+        // Asked before, so that less is kept across the question.
+        let me = H::my_thread();
         let left = self.leave::<H>()?;
         // No two threads have the same number, of whatever processes they are.
-        if Owner::from_bits(left).thread() != H::my_thread() {
+        if Owner::from_bits(left).thread() != me {
             self.note_stranger(left);
         }
         Ok(())
     }
 
     /// The same for one who holds it himself: saves the look at whose it was.
-    #[inline]
+    #[inline(always)]
     pub(super) fn release_mine<H: Home>(&self) -> Result<(), NotHeld> {
         self.leave::<H>().map(drop)
     }
 
     /// Says how it was held.
-    #[inline]
+    #[inline(always)]
     fn leave<H: Home>(&self) -> Result<u64, NotHeld> {
         // Whatever panics here, the lock is left.
         let leave = OnUnwind::new(|| self.word.store(0, Ordering::SeqCst));

@@ -65,7 +65,7 @@ impl ReentrantLock {
     ///
     /// # Errors
     /// When this thread does not hold it.
-    #[inline]
+    #[inline(always)]
     pub fn release<H: Home>(&self) -> Result<(), NotOwner> {
         if !self.is_mine::<H>() {
             return Err(NotOwner);

@@ -35,7 +35,7 @@ impl Semaphore {
         self.value.store(value, Ordering::SeqCst);
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&self) -> Option<()> {
         let mut v = self.value.load(Ordering::SeqCst);
         while v > 0 {
@@ -47,9 +47,15 @@ impl Semaphore {
         None
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_if_admitted(&self) -> Option<()> {
         if self.given.admits(None) { self.take() } else { None }
+    }
+
+    /// Takes a permit if there is one that is not reserved, and its memory is not damaged.
+    #[inline(always)]
+    pub fn try_acquire_now<H: Home>(&self) -> bool {
+        !damage::is_marked(H::SCOPE) && self.take_if_admitted().is_some()
     }
 
     /// Takes a permit.
@@ -98,7 +104,7 @@ impl Semaphore {
     ///
     /// # Errors
     /// When there would be more than the limit.
-    #[inline]
+    #[inline(always)]
     pub fn release<H: Home>(&self, n: u32) -> Result<(), ReleasedTooOften> {
         let limit = self.limit.load(Ordering::Relaxed);
         let prepared = self.given.prepare();

@@ -4,7 +4,10 @@ use pyo3::ffi::{self, PyMethodDefPointer};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::{ENTER_DOC, EXIT_DOC, Method, Quick, answer, general, making, object, put, put_all, this};
+use super::{
+    ENTER_DOC, EXIT_DOC, Method, Quick, answer_quickly, done, general, general_without, making, nothing, object, put,
+    put_all, this, truth,
+};
 use crate::threads::condition::Condition;
 use crate::threads::event::Event;
 use crate::threads::lock::{Lock, RLock};
@@ -72,21 +75,6 @@ fn install_condition(cls: &Bound<'_, PyType>) -> PyResult<()> {
     put_all::<Condition>(cls, table)
 }
 
-/// What is answered at once, if anything is.
-type Answer = Option<*mut ffi::PyObject>;
-
-/// True or False.
-fn truth(value: bool) -> Answer {
-    // SAFETY: the two are immortal, or counted as any other.
-    Some(unsafe { ffi::Py_NewRef(if value { ffi::Py_True() } else { ffi::Py_False() }) })
-}
-
-/// None, if it was done.
-fn nothing(is_done: bool) -> Answer {
-    // SAFETY: it is immortal, or counted as any other.
-    is_done.then(|| unsafe { ffi::Py_NewRef(ffi::Py_None()) })
-}
-
 /// Functions for methods that take no arguments: what is not answered at once, a wrong call among it, is left to PyO3's
 /// method of that name.
 macro_rules! without_arguments {
@@ -98,13 +86,14 @@ macro_rules! without_arguments {
         ) -> *mut ffi::PyObject {
             // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
             unsafe {
-                answer(|| {
+                if nargs != 0 {
+                    return general::<$class>($name, slf, args, nargs, std::ptr::null_mut());
+                }
+                let quick = || {
                     let $this = this::<$class>(slf);
-                    if nargs == 0 && let Some(answer) = $answer {
-                        return answer;
-                    }
-                    general::<$class>($name, slf, args, nargs, std::ptr::null_mut())
-                })
+                    $answer
+                };
+                answer_quickly(quick, || general_without::<$class>($name, slf))
             }
         }
     )*};
@@ -125,12 +114,10 @@ unsafe extern "C" fn wait(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        answer(|| {
-            if nargs == 0 && kwnames.is_null() && this::<Event>(slf).is_set() {
-                return ffi::Py_NewRef(ffi::Py_True());
-            }
-            general::<Event>("wait", slf, args, nargs, kwnames)
-        })
+        if nargs != 0 || !kwnames.is_null() {
+            return general::<Event>("wait", slf, args, nargs, kwnames);
+        }
+        answer_quickly(|| done(this::<Event>(slf).is_set()), || general_without::<Event>("wait", slf))
     }
 }
 
@@ -142,12 +129,11 @@ unsafe extern "C" fn notify(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        answer(|| {
-            if nargs == 0 && kwnames.is_null() && this::<Condition>(slf).notify_now(object(&slf), 1) {
-                return ffi::Py_NewRef(ffi::Py_None());
-            }
-            general::<Condition>("notify", slf, args, nargs, kwnames)
-        })
+        if nargs != 0 || !kwnames.is_null() {
+            return general::<Condition>("notify", slf, args, nargs, kwnames);
+        }
+        let quick = || nothing(this::<Condition>(slf).notify_now(object(&slf), 1));
+        answer_quickly(quick, || general_without::<Condition>("notify", slf))
     }
 }
 
@@ -158,26 +144,22 @@ unsafe extern "C" fn notify_all(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        answer(|| {
-            let condition = this::<Condition>(slf);
-            let object = object(&slf);
-            if nargs == 0 && condition.notifies_by_itself(object) && condition.notify_now(object, u32::MAX) {
-                return ffi::Py_NewRef(ffi::Py_None());
-            }
-            general::<Condition>("notify_all", slf, args, nargs, std::ptr::null_mut())
-        })
+        if nargs != 0 {
+            return general::<Condition>("notify_all", slf, args, nargs, std::ptr::null_mut());
+        }
+        let quick = || {
+            let (condition, object) = (this::<Condition>(slf), object(&slf));
+            nothing(condition.notifies_by_itself(object) && condition.notify_now(object, u32::MAX))
+        };
+        answer_quickly(quick, || general_without::<Condition>("notify_all", slf))
     }
 }
 
 unsafe extern "C" fn enter_guard(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
     unsafe {
-        answer(|| {
-            if this::<Condition>(slf).enter_now() {
-                return ffi::Py_NewRef(ffi::Py_True());
-            }
-            general::<Condition>("__enter__", slf, std::ptr::null(), 0, std::ptr::null_mut())
-        })
+        let quick = || done(this::<Condition>(slf).enter_now());
+        answer_quickly(quick, || general_without::<Condition>("__enter__", slf))
     }
 }
 
@@ -188,11 +170,7 @@ unsafe extern "C" fn exit_guard(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        answer(|| {
-            if this::<Condition>(slf).give_back() {
-                return ffi::Py_NewRef(ffi::Py_None());
-            }
-            general::<Condition>("__exit__", slf, args, nargs, std::ptr::null_mut())
-        })
+        let quick = || nothing(this::<Condition>(slf).give_back());
+        answer_quickly(quick, || general::<Condition>("__exit__", slf, args, nargs, std::ptr::null_mut()))
     }
 }

@@ -327,7 +327,7 @@ impl Condition {
     }
 
     /// `__enter__` in its ordinary case.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter_now(&self) -> bool {
         match self.guard.get() {
             Some(Guard::Lock(lock)) => lock.get().take_now(),
@@ -337,7 +337,7 @@ impl Condition {
     }
 
     /// `__exit__` in its ordinary case.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give_back(&self) -> bool {
         match self.guard.get() {
             Some(Guard::Lock(lock)) => lock.get().give_back(),
@@ -347,7 +347,7 @@ impl Condition {
     }
 
     /// `notify(count)` in its ordinary case. `object` is this one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn notify_now(&self, object: &Bound<'_, PyAny>, count: u32) -> bool {
         let owned = match self.guard.get() {
             Some(Guard::Lock(lock)) => lock.get().locked(),

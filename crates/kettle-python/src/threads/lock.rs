@@ -88,11 +88,11 @@ macro_rules! exclusive {
                 Takes it, waiting at most `timeout` seconds (-1: for ever). Says whether it was taken.";
             const MORTAL: bool = false;
 
-            #[inline]
+            #[inline(always)]
             fn take_now(&self) -> bool {
                 self.body.try_acquire_now::<Heap>()
             }
-            #[inline]
+            #[inline(always)]
             fn give_back(&self) -> bool {
                 self.body.release::<Heap>().is_ok()
             }

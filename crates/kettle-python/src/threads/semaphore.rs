@@ -242,12 +242,12 @@ impl Quick for Semaphore {
     const MORTAL: bool = false;
     const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nGives `n` permits back.";
 
-    #[inline]
+    #[inline(always)]
     fn take_now(&self) -> bool {
         // Permits that are here after all others moved out are for those who wait here.
-        !self.is_outside() && self.body.acquire::<Heap>(&Patience::instant()).is_ok()
+        !self.is_outside() && self.body.try_acquire_now::<Heap>()
     }
-    #[inline]
+    #[inline(always)]
     fn give_back(&self) -> bool {
         let is_given = !self.is_outside() && self.body.release::<Heap>(1).is_ok();
         // Then it is given back outside, unless one who waits here has it by now.
