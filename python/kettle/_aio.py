@@ -104,18 +104,17 @@ async def retry(
         await asyncio.sleep(0)
         must_breathe = False
     # Who comes while others wait is served after them; and who lets the loop run keeps its place meanwhile.
-    must_wait = must_breathe or (
-        is_patient
-        and (
-            (is_reserved is not None and is_reserved()) or (not together and Hub.waiting and _hub().has_line(source()))
-        )
-    )
+    must_wait = must_breathe or (is_patient and is_reserved is not None and is_reserved())
+    known = None
+    if is_patient and not must_wait and not together and Hub.waiting:
+        known = source()
+        must_wait = _hub().has_line(known)
     if not must_wait:
         result = attempt()
         if result is not PENDING or not is_patient:
             return result
     hub = _hub()
-    with hub.in_line(source(), together) as place:
+    with hub.in_line(known or source(), together) as place:
         deadline = None if timeout is None else hub.time() + timeout
         if must_breathe:
             await asyncio.sleep(0)
