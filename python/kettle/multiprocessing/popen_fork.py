@@ -74,9 +74,12 @@ class Popen(_standard.Popen):
     def sentinel(self) -> int:  # type: ignore[override]
         """A descriptor that is readable once the process has ended. Raises DescriptorLost if the program closed it, and
         the process is none that it started itself and could watch anew."""
-        if not self._pidfd.is_ours() and self.returncode is None and self._owner == os.getpid():
-            self._watch_again()
-        return self._pidfd.fileno()
+        try:
+            return self._pidfd.fileno()
+        except OSError:  # DescriptorLost
+            if self.returncode is None and self._owner == os.getpid():
+                self._watch_again()
+            return self._pidfd.fileno()
 
     def _started(self, *to_close: native.Descriptor) -> None:
         """The child runs: watch it. `to_close` are descriptors to close when this object goes. If this fails there is
