@@ -109,6 +109,12 @@ def test_one_module_of_the_bindings_waits():
 
 def test_python_reaches_the_core_through_its_ties():
     """`kettle._core` makes the fork hooks before anyone uses the core; the others use nothing that needs them."""
-    imports = re.compile(r"^\s*(?:from kettle import .*\b_native\b|(?:from|import) kettle\._native\b)", re.MULTILINE)
-    users = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if imports.search(path.read_text())}
-    assert users <= {"_core.py", "_install.py", "_run.py"}
+    imports = re.compile(
+        r"^\s*(?:from kettle import .*\b(_native|_extension)\b|(?:from|import) kettle\.(_native|_extension)\b)",
+        re.MULTILINE,
+    )
+    users = {}
+    for path in PACKAGE.rglob("*.py"):
+        for found in imports.findall(path.read_text()):
+            users.setdefault("".join(found), set()).add(str(path.relative_to(PACKAGE)))
+    assert users == {"_native": {"_extension.py"}, "_extension": {"_core.py", "_install.py", "_run.py"}}
