@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import atexit
 import copyreg
-from multiprocessing import util
-from multiprocessing.reduction import ForkingPickler
+import pickle
+from multiprocessing import context, reduction, util
+from types import ModuleType
 
 from kettle import _frozen
 from kettle._core import native
@@ -20,9 +21,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["fallback_dumps", "native", "reducers"]
+__all__ = ["ForkingPickler", "fallback_dumps", "look_for_pickler", "native", "reducers"]
 
-reducers: dict[type, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+#: The standard library's own, whatever the program has put in its place.
+ForkingPickler: Any = getattr(reduction.register, "__self__", None) or reduction.ForkingPickler
+reducers: dict[type, Any] = ForkingPickler._extra_reducers
 
 
 def fallback_dumps(obj: object) -> bytes:
@@ -32,8 +35,46 @@ def fallback_dumps(obj: object) -> bytes:
     return _by_value.dumps(obj)
 
 
+def look_for_pickler() -> None:
+    """Has everything go through what the program put in the place of `ForkingPickler`, or of methods of that. It is
+    noticed when it is put there; for methods, and a context's own `reducer`, when something is made that sends."""
+    own = context.reduction.ForkingPickler is not ForkingPickler or _is_patched()  # type: ignore[attr-defined]
+    if own:
+        from kettle import _own_pickler
+
+        native.replace_pickler((_own_pickler.dumps, _own_pickler.loads))
+    elif _Reduction.is_replaced:
+        native.replace_pickler(None)
+    _Reduction.is_replaced = own
+
+
+def _is_patched() -> bool:
+    dumps = getattr(vars(ForkingPickler).get("dumps"), "__func__", None)
+    is_standard = getattr(dumps, "__globals__", None) is vars(reduction)
+    return not is_standard or vars(ForkingPickler).get("loads") is not pickle.loads
+
+
+class _Reduction(ModuleType):
+    """`multiprocessing.reduction`, which tells when another pickler is put there."""
+
+    is_replaced = False
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "ForkingPickler":
+            look_for_pickler()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from importlib import import_module
+
+        # cloudpickle and dill, which know how to send a module, look for exactly that type.
+        return import_module, (self.__name__,)
+
+
 # What `ForkingPickler` would consult: registering a reducer there counts here.
 native.set_pickler(reducers, copyreg.dispatch_table, fallback_dumps)
+reduction.__class__ = _Reduction
+look_for_pickler()
 # As if `util` had been imported just now; `atexit` runs backwards.
 atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
 atexit.register(util._exit_function)  # type: ignore[attr-defined]

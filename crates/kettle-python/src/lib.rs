@@ -40,6 +40,7 @@ mod pickle;
 mod pool;
 mod primitive;
 mod queue;
+mod replaced;
 mod semaphore;
 mod session;
 mod threads;
@@ -86,6 +87,8 @@ mod _native {
     use super::primitive::{Travelling, name_in_message, sending_to};
     #[pymodule_export]
     use super::queue::Queue;
+    #[pymodule_export]
+    use super::replaced::replace_pickler;
     #[pymodule_export]
     use super::semaphore::Semaphore;
     #[pymodule_export]

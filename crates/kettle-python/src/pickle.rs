@@ -18,7 +18,7 @@ use kettle_core::arena::{Names, Token};
 use crate::buffers;
 use crate::compact::{self, Compact};
 use crate::methods::calls;
-use crate::{errors, primitive};
+use crate::{errors, primitive, replaced};
 
 /// What kind of body a message has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,9 @@ const BUFFERS_MAX: usize = kettle_core::queue::PARTS_MAX - 2;
 
 /// Encodes `obj`, or raises what pickling it raised.
 pub(crate) fn encode<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
-    let py = obj.py();
+    if replaced::is_set() {
+        return pickled(obj);
+    }
     // Exact types alone: `np.float64` is a float, and must arrive as what it was.
     if let Ok(i) = obj.cast_exact::<PyInt>() {
         if let Ok(i) = i.extract::<i64>() {
@@ -112,7 +114,11 @@ pub(crate) fn encode<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
     } else if let Some(compact) = compact::encode(obj) {
         return Ok(Encoded::Compact(compact));
     }
-    let ((pickle, buffers), names) = for_a_message(|| pickle(py, obj, true))?;
+    pickled(obj)
+}
+
+fn pickled<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
+    let ((pickle, buffers), names) = for_a_message(|| pickle(obj.py(), obj, true))?;
     Ok(Encoded::Pickle(pickle, buffers, names))
 }
 
@@ -311,6 +317,11 @@ thread_local! {
 }
 
 fn pickle(py: Python<'_>, obj: &Bound<'_, PyAny>, out_of_band: bool) -> PyResult<(Pickle, Vec<PyBuffer<u8>>)> {
+    if replaced::is_set() {
+        if let Some(pickle) = replaced::dumps(obj) {
+            return Ok((Pickle::Joined(pickle?), Vec::new()));
+        }
+    }
     let mut pickler = match PICKLER.with_borrow_mut(Option::take) {
         Some(pickler) => pickler,
         None => Pickler::new(py)?,
@@ -344,6 +355,9 @@ fn fall_back(py: Python<'_>, obj: &Bound<'_, PyAny>, refused: PyErr) -> PyResult
 /// A pickle in which functions and classes of the program's main module stand themselves, and not by name: made by the
 /// fallback, if there is one.
 pub(crate) fn by_value(obj: &Bound<'_, PyAny>) -> Option<PyResult<Vec<u8>>> {
+    if replaced::is_set() {
+        return replaced::dumps(obj);
+    }
     let fallback = {
         let pickling = PICKLING.lock_py_attached(obj.py()).unwrap_or_else(|e| e.into_inner());
         pickling.as_ref().and_then(|p| p.fallback.as_ref().map(|f| f.clone_ref(obj.py())))
@@ -400,6 +414,11 @@ pub(crate) fn dumps<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes
 pub(crate) fn loads<'py>(pickle: &Bound<'py, PyAny>, buffers: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = pickle.py();
+    if replaced::is_set() && buffers.is_empty() {
+        if let Some(object) = replaced::loads(pickle) {
+            return object;
+        }
+    }
     let loads = LOADS
         .get_or_try_init(py, || Ok::<_, PyErr>(py.import("_pickle")?.getattr(intern!(py, "loads"))?.unbind()))?
         .bind(py);

@@ -11,7 +11,7 @@ from concurrent.futures import Executor, process
 
 from kettle import _parameters
 from kettle._cpus import usable_cpus
-from kettle._session import native
+from kettle._session import look_for_pickler, native
 from kettle.futures._exit import at_exit
 from kettle.futures._future import PoolFuture
 from kettle.futures._hooks import Hooks
@@ -99,6 +99,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
             if at_exit.has_begun:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             at_first = self._max_workers if self._forks else 0
+            look_for_pickler()
             crew = native.PoolCrew(self._hooks, at_first, chunks=self._max_tasks_per_child, memory=self._memory)
             try:
                 # Before there is a thread: forking is safer then.

@@ -21,9 +21,9 @@ import os
 import threading
 import traceback
 from multiprocessing import util
-from multiprocessing.reduction import ForkingPickler
 from queue import Full
 
+from kettle._session import ForkingPickler
 from kettle.multiprocessing import process
 from kettle.multiprocessing.queues import Queue, ShutDown
 

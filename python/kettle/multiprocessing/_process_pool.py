@@ -13,7 +13,7 @@ from multiprocessing import util
 
 from kettle import _parameters, _progress
 from kettle._input import chunk_size, feed
-from kettle._session import native
+from kettle._session import look_for_pickler, native
 from kettle.multiprocessing._crew import Hooks
 from kettle.multiprocessing._options import check_initializer, context_of, memory_size, retry_count, worker_count
 from kettle.multiprocessing._pool_parts import Cache, TaskQueue
@@ -100,6 +100,7 @@ class Pool(_standard.Pool):
         check_initializer(initializer)
         memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)
         initargs = _parameters.arguments("initargs", initargs)
+        look_for_pickler()
         self._ctx = context_of("context", context) if context else _default_context.get_context()
         self._processes = processes
         self._maxtasksperchild = maxtasksperchild

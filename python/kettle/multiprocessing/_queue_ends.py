@@ -1,9 +1,9 @@
 """The two ends of a queue, for code made for the standard library's, where they are connections."""
 
 import os
-from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
+from kettle import _own_pickler
 from kettle._session import native
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Reader:
 
     def recv_bytes(self, maxlength: int | None = None) -> bytes:
         """Takes the next item, and returns it pickled."""
-        return bytes(ForkingPickler.dumps(self.recv()))
+        return bytes(_own_pickler.dumps(self.recv()))
 
     def close(self) -> None:
         """Gives the descriptor back; the queue stays as it is."""
@@ -79,7 +79,7 @@ class Writer:
 
     def send_bytes(self, buf: "Buffer") -> None:
         """Puts the object of which `buf` is the pickle."""
-        self.send(ForkingPickler.loads(buf))
+        self.send(_own_pickler.loads(buf))
 
     def close(self) -> None:
         """Only says so: there is no descriptor."""

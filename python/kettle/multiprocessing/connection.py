@@ -12,7 +12,7 @@ from multiprocessing import context, reduction
 from multiprocessing.connection import wait
 
 from kettle._later import aio
-from kettle._session import native
+from kettle._session import look_for_pickler, native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def _adopt(connection: Any) -> Connection:
 
 def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     """Two connected ends; with `duplex=False` the first only receives and the second only sends."""
+    look_for_pickler()
     return native.pipe(Connection, duplex)
 
 

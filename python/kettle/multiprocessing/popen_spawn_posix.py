@@ -11,13 +11,12 @@ import os
 import pickle
 import signal
 from collections.abc import Callable, Collection
-from multiprocessing import resource_tracker, util
+from multiprocessing import context, resource_tracker, util
 from multiprocessing.context import get_spawning_popen, set_spawning_popen
-from multiprocessing.reduction import ForkingPickler
 
 from kettle import _session
 from kettle._frozen import IS_FROZEN
-from kettle._session import native
+from kettle._session import ForkingPickler, native
 from kettle.multiprocessing import _descriptors, popen_fork, spawn
 from kettle.multiprocessing._ties import forget_lost_tracker
 
@@ -136,7 +135,11 @@ def dump(obj: Any) -> bytes:
     """Pickles start data; by value (with cloudpickle) where that fails by name."""
     out = io.BytesIO()
     try:
-        ForkingPickler(out).dump(obj)
+        if type(obj) is spawn.Introduction:
+            ForkingPickler(out).dump(obj)
+        else:
+            # Which uses what the program put in the place of `ForkingPickler`, or is the program's own.
+            context.reduction.dump(obj, out)  # type: ignore[attr-defined]
     except (pickle.PicklingError, AttributeError, TypeError):
         return _session.fallback_dumps(obj)
     return out.getvalue()

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from kettle._later import aio
 from kettle._parametrized import Parametrized
-from kettle._session import native
+from kettle._session import look_for_pickler, native
 from kettle._shown import Shown
 from kettle.multiprocessing._queue_ends import Reader, Writer
 
@@ -37,6 +37,7 @@ class _Base(Parametrized[T]):
     _items: native.Queue
 
     def _set_items(self, items: native.Queue) -> None:
+        look_for_pickler()
         self._items = items
         self._reader = Reader(items)
         self._writer = Writer(items)

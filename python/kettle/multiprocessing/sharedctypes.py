@@ -8,10 +8,9 @@ import ctypes
 from collections.abc import Sequence
 from multiprocessing import heap as _standard_heap
 from multiprocessing import sharedctypes as _standard
-from multiprocessing.reduction import ForkingPickler
 from typing import Any, Self
 
-from kettle._session import native
+from kettle._session import ForkingPickler, native
 from kettle.multiprocessing import heap
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]

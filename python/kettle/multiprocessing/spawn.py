@@ -13,7 +13,7 @@ import signal
 import sys
 from multiprocessing import spawn as _standard
 from multiprocessing import util
-from multiprocessing.reduction import DupFd, ForkingPickler
+from multiprocessing.reduction import DupFd
 from multiprocessing.spawn import (
     get_executable,
     import_main_path,
@@ -22,7 +22,7 @@ from multiprocessing.spawn import (
 )
 
 from kettle._frozen import IS_FROZEN
-from kettle._session import native
+from kettle._session import ForkingPickler, native
 from kettle.multiprocessing import _descriptors, _main_guard, process
 
 TYPE_CHECKING = False
