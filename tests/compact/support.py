@@ -13,8 +13,10 @@ import pytest
 
 import kettle.multiprocessing as mp
 
+from .records import message_of, record_of
+
 LIMIT = 30  # seconds
-INLINE, PICKLE, COMPACT = 1, 0, 8  # how a packet of a pipe begins, and kinds of messages
+PICKLE, COMPACT = 0, 8  # kinds of messages
 
 compacting = pytest.mark.skipif(
     bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="without the interpreter's lock all is left to pickle"
@@ -22,24 +24,22 @@ compacting = pytest.mark.skipif(
 
 
 class Wire:
-    """A pipe whose packets can be looked at and made up."""
+    """A pipe whose messages can be looked at and made up."""
 
     def __init__(self):
         self.to, self.back = mp.Pipe()
 
-    def packet(self, obj):
+    def message(self, obj):
         """The kind and the bytes of the message that `obj` becomes."""
         # Who has sent nothing else for a while tries less often.
         for _ in range(8):
             self.to.send([])
             self.back.recv()
         self.to.send(obj)
-        packet = os.read(self.back.fileno(), 1 << 17)
-        assert packet[0] == INLINE, "it stands in a block"
-        return packet[1], packet[2:]
+        return message_of(os.read(self.back.fileno(), 1 << 17))
 
     def deliver(self, kind, body):
-        os.write(self.to.fileno(), bytes([INLINE, kind]) + body)
+        os.write(self.to.fileno(), record_of(kind, body))
         return self.back.recv()
 
 

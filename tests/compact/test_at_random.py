@@ -31,7 +31,7 @@ def test_the_structures_are_such_that_both_ways_are_taken(wire, seed):
     for n in range(500):
         obj = Maker(seed + n, 0.02).make()
         if len(pickle.dumps(obj)) < 10_000:
-            kind, body = wire.packet(obj)
+            kind, body = wire.message(obj)
             kinds[kind] += 1
             size += len(body)
     assert kinds[COMPACT] > 50 and kinds[PICKLE] > 50 and size > 50_000
@@ -45,7 +45,7 @@ def test_torn_messages_raise(wire, seed):
     while len(bodies) < 100:
         obj = Maker(r.randrange(2**32), 0.0).make()
         if len(pickle.dumps(obj)) < 2000:
-            kind, body = wire.packet(obj)
+            kind, body = wire.message(obj)
             bodies += [body] if kind == COMPACT else []
     for body in bodies:
         for cut in {r.randrange(len(body)) for _ in range(30)}:
@@ -64,4 +64,4 @@ def test_torn_messages_raise(wire, seed):
             wire.deliver(COMPACT, bytes(r.choices(range(24), k=r.randrange(30))))
         except (ValueError, TypeError):
             pass
-    assert wire.deliver(*wire.packet([1, {"a": 2}])) == [1, {"a": 2}]
+    assert wire.deliver(*wire.message([1, {"a": 2}])) == [1, {"a": 2}]

@@ -11,7 +11,7 @@ from .support import COMPACT, assert_alike, compacting, expected, through_queue
 def test_what_is_one_object_stays_one(wire, through):
     inner, pair, text, raw = [1], (1, []), "text" * 5, b"raw" * 5
     obj = [inner, inner, {"a": inner, "b": pair}, (pair, text, raw), [text, raw, {text: text}], [1], (1, [])]
-    assert wire.packet(obj)[0] == COMPACT
+    assert wire.message(obj)[0] == COMPACT
     got = through(obj)
     assert_alike(expected(obj), got)
     got[0].append(2)
@@ -32,7 +32,7 @@ def test_cycles(through):
 
 def test_rows_share_their_keys(wire):
     rows = [{"identifier": n, "description": str(n)} for n in range(20)]
-    _, body = wire.packet(rows)
+    _, body = wire.message(rows)
     assert body.count(b"identifier") == 1
     got = through_queue()(rows)
     assert got == rows and len({id(key) for row in got for key in row}) == 2

@@ -64,7 +64,7 @@ from .support import (
     ],
 )
 def test_plain_containers_skip_pickle(wire, through, obj):
-    kind, body = wire.packet(obj)
+    kind, body = wire.message(obj)
     assert kind == COMPACT
     assert_alike(expected(obj), wire.deliver(kind, body))
     assert_alike(expected(obj), through(obj))
@@ -108,7 +108,7 @@ OTHERS = [
     ],
 )
 def test_anything_else_is_left_to_pickle(wire, through, other, wrap, unwrap):
-    kind, body = wire.packet(wrap(other))
+    kind, body = wire.message(wrap(other))
     assert kind == PICKLE
     for got in (wire.deliver(kind, body), through(wrap(other))):
         assert type(unwrap(got)) is type(other) and got == wrap(other)
@@ -116,7 +116,7 @@ def test_anything_else_is_left_to_pickle(wire, through, other, wrap, unwrap):
 
 @pytest.mark.parametrize("key", [Colour.RED, Text("text"), Point(1, 2), frozenset("a"), "\ud800", Raw(b"raw")])
 def test_keys_of_other_types_are_left_to_pickle(wire, through, key):
-    assert wire.packet({key: 1})[0] == PICKLE
+    assert wire.message({key: 1})[0] == PICKLE
     (got,) = through({key: 1})
     assert type(got) is type(key) and got == key
 

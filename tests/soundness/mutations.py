@@ -8,6 +8,7 @@ import socket
 import struct
 from collections import Counter
 
+from tests.compact.records import INLINE, message_of, record_of
 from tests.compact.structures import Maker
 
 import kettle.multiprocessing
@@ -15,14 +16,16 @@ from kettle.multiprocessing.connection import Connection
 
 #: What a message that is none may raise; anything else is a fault. `UnicodeDecodeError` is a `ValueError`.
 ORDINARY = (ValueError, TypeError, OSError, EOFError)
-#: The first two bytes of a packet, if what follows is a pickle: whose mutations would try the interpreter's unpickler.
-PICKLE = b"\1\0"
+#: How a message begins here, if what follows is a pickle: whose mutations would try the interpreter's unpickler.
+PICKLE = bytes([INLINE, 0])
+#: What a receiver drops, as what a dead one left, and goes on waiting.
+REST = 3
 #: Numbers at which lengths and places turn over.
 EDGES = [n + d for n in (0, 1 << 7, 1 << 8, 1 << 15, 1 << 16, 1 << 31, 1 << 32, 1 << 63) for d in (-1, 0, 1)]
 
 
-def packets(seed: int, count: int) -> list[bytes]:
-    """What a pipe carries: objects that skip pickle, in all their forms."""
+def messages(seed: int, count: int) -> list[bytes]:
+    """What a pipe carries: objects that skip pickle, in all their forms. Sort and kind, then the bytes."""
     sender, receiver = kettle.multiprocessing.Pipe()
     maker = Maker(seed, others=0)
     found: list[bytes] = []
@@ -30,9 +33,13 @@ def packets(seed: int, count: int) -> list[bytes]:
         maker.made.clear()
         sender.send(maker.make())
         # One that is announced leaves its block behind in the pipe's queue, where nobody asks for it.
-        packet = os.read(receiver.fileno(), 1 << 16)
-        if packet[:2] != PICKLE and len(packet) < 500:
-            found.append(packet)
+        record = os.read(receiver.fileno(), 1 << 16)
+        if record[0] != INLINE:
+            continue
+        kind, body = message_of(record)
+        message = bytes([INLINE, kind]) + body
+        if message[:2] != PICKLE and len(message) < 500:
+            found.append(message)
     return found
 
 
@@ -85,26 +92,26 @@ class Mutations:
 
 
 class Pipes:
-    """Mutated packets through a pipe, received as objects."""
+    """Mutated messages through a pipe, received as objects."""
 
     def __init__(self, seed: int) -> None:
-        self.mutations = Mutations(seed, packets(seed, 400))
+        self.mutations = Mutations(seed, messages(seed, 400))
         self.outcomes: Counter[str] = Counter()
         self.sender, self.receiver = kettle.multiprocessing.Pipe()
 
     def run(self, count: int) -> None:
         """Sends and receives so many. What is not an ordinary exception comes through, with the message as a note."""
         write, number, receive, outcomes = os.write, self.sender.fileno(), self.receiver.recv, self.outcomes
-        for packet in self.mutations.some(count):
-            if packet[:2] == PICKLE or not packet:
+        for message in self.mutations.some(count):
+            if message[:2] == PICKLE or len(message) < 2 or message[0] == REST:
                 continue
-            write(number, packet)
+            write(number, record_of(message[1], message[2:], message[0]))
             try:
                 receive()
             except ORDINARY as error:
                 outcomes[type(error).__name__] += 1
             except BaseException as error:
-                raise AssertionError(f"this packet raises {error!r}: {packet.hex()}") from error
+                raise AssertionError(f"this message raises {error!r}: {message.hex()}") from error
             else:
                 outcomes["an object"] += 1
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import select
 import socket
 import struct
+import subprocess
+import tempfile
 import threading
 import time
 
@@ -307,3 +310,82 @@ def test_the_wrong_key_is_refused(mp, connection):
             listener.accept()
         dialler.join(LIMIT)
     assert len(refusals) == 1
+
+
+# --------------------------------------------------------------- the ends as descriptors, which carry bytes
+
+
+SIZE = 100_000
+
+
+def print_lines(end):
+    os.dup2(end.fileno(), 1)
+    os.write(1, b"".join(b"%099d\n" % n for n in range(SIZE // 100)))  # at once, as a compiler does
+
+
+@pytest.fixture(params=[False, True], ids=["one way", "duplex"])
+def ends(fork, request):
+    """One to read from and one to write to."""
+    reader, writer = fork.Pipe(request.param)
+    with reader, writer:
+        yield reader, writer
+
+
+@pytest.mark.parametrize("buffering", [0, 1, -1])
+def test_lines_of_a_child_whose_output_goes_into_an_end(fork, ends, buffering):
+    reader, writer = ends
+    with started(fork, print_lines, writer):
+        writer.close()
+        with os.fdopen(os.dup(reader.fileno()), "r" if buffering == 1 else "rb", buffering) as lines:
+            assert [int(line) for line in lines] == list(range(SIZE // 100))
+
+
+def test_a_program_reads_from_an_end_and_writes_to_one(fork, ends):
+    reader, writer = ends
+    back, out = fork.Pipe(duplex=False)
+    with back, out:
+        program = subprocess.Popen(["cat"], stdin=reader, stdout=out)
+        reader.close()
+        out.close()
+        text = bytes(range(256)) * 40
+        for _ in range(10):
+            os.write(writer.fileno(), text)
+        writer.close()
+        with os.fdopen(os.dup(back.fileno()), "rb") as came:
+            assert came.read() == text * 10
+        assert program.wait(LIMIT) == 0
+
+
+def test_reads_in_parts(ends):
+    reader, writer = (end.fileno() for end in ends)
+    os.write(writer, bytes(range(200)) * 5)
+    assert b"".join(os.read(reader, 7) for _ in range(142)) + os.read(reader, 100) == bytes(range(200)) * 5
+    os.set_blocking(reader, False)
+    with pytest.raises(BlockingIOError):
+        os.read(reader, 1)
+    assert select.select([reader], [], [], 0)[0] == []
+    os.write(writer, b"x")
+    assert select.select([reader], [], [], LIMIT)[0] == [reader]
+    assert os.read(reader, 100) == b"x"
+    ends[1].close()
+    assert select.select([reader], [], [], LIMIT)[0] == [reader]
+    assert os.read(reader, 1) == b""
+
+
+def test_sendfile_into_an_end(ends):
+    reader, writer = ends
+    with tempfile.TemporaryFile() as file:
+        file.write(b"0123456789" * 500)
+        file.flush()
+        assert os.sendfile(writer.fileno(), file.fileno(), 10, 4000) == 4000
+    writer.close()
+    with os.fdopen(os.dup(reader.fileno()), "rb") as came:
+        assert came.read() == b"0123456789" * 400
+
+
+def test_bytes_and_then_messages(ends):
+    reader, writer = ends
+    os.write(writer.fileno(), b"READY\n")
+    writer.send(["a message", "x" * 5000, "x" * 30_000])
+    assert os.read(reader.fileno(), 6) == b"READY\n"
+    assert reader.recv() == ["a message", "x" * 5000, "x" * 30_000]

@@ -204,7 +204,7 @@ fn a_pipe_goes_on() {
         for (crash, sends) in [
             ("pipe.send.put:1", true),
             ("pipe.send.announced:1", true),
-            ("pipe.receive.packet:1", false),
+            ("pipe.receive.record:1", false),
             ("pipe.receive.taken:1", false),
             ("queue.get.claimed:1", false),
         ] {

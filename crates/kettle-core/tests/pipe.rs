@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use kettle_core::arena::{Block, Way};
 use kettle_core::queue::{Body, Parcel};
-use kettle_core::shared::{Channel, IN_PACKET, PACKET_HEADER, PipeEnd, ReceiveError, Received, SendError, init, pipe};
+use kettle_core::shared::{Channel, IN_RECORD, PipeEnd, RECORD_HEADER, ReceiveError, Received, SendError, init, pipe};
 use kettle_core::sys::descriptor::KnownFd;
+use kettle_core::sys::socket;
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
 /// Longer than anything here takes: a test that hangs fails.
@@ -28,7 +29,7 @@ fn end((socket, channel): &(KnownFd, Channel)) -> PipeEnd<'_> {
 }
 
 fn send(from: &(KnownFd, Channel), bytes: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
-    if bytes.len() <= IN_PACKET {
+    if bytes.len() <= IN_RECORD {
         return end(from).send(7, bytes, patience);
     }
     let block = Block::copy_of(bytes).expect("there is room for a block");
@@ -46,7 +47,7 @@ fn receive(at: &(KnownFd, Channel), patience: &Patience<'_>) -> Result<Vec<u8>, 
     Ok(match received {
         Received::Inline(tag) => {
             assert_eq!(tag, 7);
-            buffer.split_off(PACKET_HEADER)
+            buffer.split_off(RECORD_HEADER)
         }
         Received::Announced(taken) => taken.block.map_or(buffer, |block| block.as_slice().to_vec()),
     })
@@ -56,13 +57,60 @@ fn receive(at: &(KnownFd, Channel), patience: &Patience<'_>) -> Result<Vec<u8>, 
 fn messages_of_every_size_arrive_in_order_both_ways() {
     let [a, b] = new_pipe();
     for (from, to) in [(&a, &b), (&b, &a)] {
-        for len in [0, 1, IN_PACKET, IN_PACKET + 1, 1 << 20] {
+        for len in LENGTHS {
             send(from, &vec![len as u8; len], &patience()).unwrap();
         }
-        for len in [0, 1, IN_PACKET, IN_PACKET + 1, 1 << 20] {
+        for len in LENGTHS {
             assert_eq!(receive(to, &patience()).unwrap(), vec![len as u8; len]);
         }
     }
+}
+
+/// At the borders of what a slot, a rest as long as a slot, and a record have room for.
+const LENGTHS: [usize; 13] = [0, 1, 247, 248, 249, 250, 487, 488, 489, 5_000, IN_RECORD, IN_RECORD + 1, 1 << 20];
+
+/// A receiver dies when it has the beginning of a message: the others get the next one.
+#[test]
+fn the_rest_of_a_message_that_nobody_has_is_dropped() {
+    let [a, b] = new_pipe();
+    for len in LENGTHS.into_iter().filter(|&len| len > 248 && len <= IN_RECORD) {
+        for after in [3, 300, 100_000] {
+            send(&a, &vec![1; len], &patience()).unwrap();
+            send(&a, &vec![2; after], &patience()).unwrap();
+            let mut slot = Vec::new();
+            assert_eq!(socket::receive(b.0.get().unwrap(), &mut slot, 256).unwrap(), 256);
+            assert_eq!(receive(&b, &patience()).unwrap(), vec![2; after], "{len}, {after}");
+        }
+        // It was the last one, and there is nothing.
+        send(&a, &vec![1; len], &patience()).unwrap();
+        assert_eq!(socket::receive(b.0.get().unwrap(), &mut Vec::new(), 256).unwrap(), 256);
+        assert!(matches!(receive(&b, &soon()), Err(ReceiveError::Stopped(Stopped::TimedOut))));
+    }
+}
+
+#[test]
+fn the_sockets_carry_bytes() {
+    let [a, b] = new_pipe();
+    let (a, b) = (a.0.get().unwrap(), b.0.get().unwrap());
+    assert_eq!(socket::send(a, &[7; 1000], &[]).unwrap(), 1000);
+    let mut bytes = Vec::new();
+    for _ in 0..10 {
+        assert_eq!(socket::receive(b, &mut bytes, 100).unwrap(), 100);
+    }
+    assert_eq!(bytes, [7; 1000]);
+    assert_eq!((socket::sort_of(a), socket::sort_of(b)), (socket::Sort::Records, socket::Sort::Records));
+}
+
+#[test]
+fn bytes_that_are_no_message_are_told() {
+    let [a, b] = new_pipe();
+    for bytes in [&b"text\n"[..], &[1; 10_000], &[0; 256], &[3; 256]] {
+        socket::send(a.0.get().unwrap(), bytes, &[]).unwrap();
+        assert!(matches!(receive(&b, &patience()), Err(ReceiveError::Foreign)), "{} bytes", bytes.len());
+        while socket::receive(b.0.get().unwrap(), &mut Vec::new(), 4096).is_ok() {}
+    }
+    send(&a, b"a message", &patience()).unwrap();
+    assert_eq!(receive(&b, &patience()).unwrap(), b"a message");
 }
 
 #[test]
@@ -182,7 +230,7 @@ fn a_bare_socket_passes_short_messages_and_refuses_long_ones() {
     let mut buffer = Vec::new();
     send(&a, b"short", &patience()).unwrap();
     assert!(matches!(bare.try_receive(&mut buffer), Ok(Some(Received::Inline(7)))));
-    assert_eq!(buffer[PACKET_HEADER..], *b"short");
+    assert_eq!(buffer[RECORD_HEADER..], *b"short");
     send(&a, &[1; 50_000], &patience()).unwrap();
     assert!(matches!(bare.try_receive(&mut buffer), Err(ReceiveError::NoChannel)));
     // The next one is not taken for it.

@@ -388,7 +388,7 @@ fn done_ahead<W: World>() {
         }
         assert_eq!(state(), (0, 0));
     }
-    assert!(!queue::<W>(0, false).task_done_ahead::<S<W>>(&forever()).unwrap().is_ok());
+    assert!(queue::<W>(0, false).task_done_ahead::<S<W>>(&forever()).unwrap().is_err());
 }
 
 /// Many queues cost little, and a long one asks for memory seldom.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use conformance::support::alone;
-use kettle_core::sys::socket::{Watch, packet_pair, poll};
+use kettle_core::sys::socket::{Watch, poll, record_pair};
 use kettle_core::wait::{Patience, Stopped, WatchError, sleep_on};
 
 /// Two ends: there is nothing to read at the one until something is written to the other.
@@ -46,7 +46,7 @@ fn a_slice_ends_it_and_then_one_may_be_stopped() {
 fn more_than_may_be_open() {
     alone(|| {
         let ((quiet, _held), (ready, mut writer), (ended, other)) = (ends(), ends(), ends());
-        let (packets, gone) = packet_pair().unwrap();
+        let (records, gone) = record_pair().unwrap();
         writer.write_all(b"x").unwrap();
         drop((other, gone));
         let closed = quiet.try_clone().unwrap().as_raw_fd();
@@ -56,7 +56,7 @@ fn more_than_may_be_open() {
                 Watch::readable(ready.as_raw_fd()),
                 Watch::writable(quiet.as_raw_fd()),
                 Watch::readable(ended.as_raw_fd()),
-                Watch::gone(packets.as_raw_fd()),
+                Watch::gone(records.as_raw_fd()),
                 Watch::gone(quiet.as_raw_fd()),
                 Watch::readable(closed),
                 Watch::readable(-1),

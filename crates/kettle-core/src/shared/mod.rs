@@ -27,7 +27,7 @@ pub use arena_store::ArenaStore;
 pub use bytes::{Bytes, Word};
 pub use heap_store::HeapStore;
 pub use pipe::{
-    Channel, IN_PACKET, Lanes, PACKET_HEADER, PipeEnd, PipeError, Posted, ReceiveError, Received, SendError, pipe,
+    Channel, IN_RECORD, Lanes, PipeEnd, PipeError, Posted, RECORD_HEADER, ReceiveError, Received, SendError, pipe,
 };
 
 /// The arena as a home: the processes of a session share it, and any of them may die.

@@ -15,7 +15,7 @@
 //! * [`limits`]: how much memory may still be taken before something gets killed for it.
 //! * [`signal`]: end this process when another one ends.
 //! * [`doorbell`]: a descriptor that another process can make readable.
-//! * [`socket`]: sockets that keep packets whole, streams, and a wait for any of several descriptors.
+//! * [`socket`]: sockets that keep records whole, streams, and a wait for any of several descriptors.
 
 pub mod owner;
 

@@ -2,14 +2,14 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `packet` | pipes: a message is one packet, long ones go through the arena |
+//! | `record` | pipes of ours: a message is one record in the stream, long ones go through the arena |
 //! | `stream` | everything else: the standard library's framing |
 //! | `incoming` | a message that has arrived, as object or bytes |
 //! | `descriptor` | closing what other threads may be using |
 
 mod descriptor;
 mod incoming;
-mod packet;
+mod record;
 mod stream;
 
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
@@ -35,7 +35,7 @@ use crate::primitive::{Arrived, Travelling, Travels};
 use crate::{buffers, errors, primitive};
 use descriptor::{Descriptor, InUse};
 use incoming::Incoming;
-use packet::Packets;
+use record::Records;
 use stream::Stream;
 
 /// One end of a pipe, or a connection over any descriptor that can be read or written. Owns the descriptor.
@@ -75,8 +75,8 @@ impl Connection {
         Ok(descriptor)
     }
 
-    fn packets<'a>(&'a self, socket: &'a InUse<'a>) -> Option<Packets<'a>> {
-        (self.sort == Sort::Packets).then(|| Packets { socket, channel: self.channel.get() })
+    fn records<'a>(&'a self, socket: &'a InUse<'a>) -> Option<Records<'a>> {
+        (self.sort == Sort::Records).then(|| Records { socket, channel: self.channel.get() })
     }
 
     fn stream<'a>(&self, descriptor: &'a InUse<'a>) -> Stream<'a> {
@@ -95,8 +95,8 @@ impl Connection {
 
     fn receive(&self, py: Python<'_>, limit: Option<usize>) -> PyResult<Incoming> {
         let descriptor = self.to_read()?;
-        let incoming = match self.packets(&descriptor) {
-            Some(packets) => Some(packets.receive(py)?),
+        let incoming = match self.records(&descriptor) {
+            Some(records) => Some(records.receive(py)?),
             None => self.stream(&descriptor).receive(py, limit)?,
         };
         let too_long = |i: &Incoming| limit.zip(i.len()).is_some_and(|(limit, len)| len > limit);
@@ -116,8 +116,8 @@ impl Connection {
 
     fn send_slice(&self, py: Python<'_>, descriptor: &InUse<'_>, bytes: &[u8]) -> PyResult<()> {
         self.take_part()?;
-        match self.packets(descriptor) {
-            Some(packets) => packets.send_bytes(py, Tag::Pickle, bytes)?,
+        match self.records(descriptor) {
+            Some(records) => records.send_bytes(py, Tag::Pickle, bytes)?,
             None => self.stream(descriptor).send_bytes(py, bytes)?,
         }
         self.sent.fetch_add(1, Ordering::Relaxed);
@@ -202,8 +202,8 @@ impl Connection {
     fn send(&self, obj: &Bound<'_, PyAny>) -> PyResult<()> {
         let descriptor = self.to_write()?;
         self.take_part()?;
-        match self.packets(&descriptor) {
-            Some(packets) => packets.send(obj)?,
+        match self.records(&descriptor) {
+            Some(records) => records.send(obj)?,
             None => pickle::send_off(obj, |bytes| self.stream(&descriptor).send_bytes(obj.py(), bytes))?,
         }
         self.sent.fetch_add(1, Ordering::Relaxed);
@@ -265,6 +265,10 @@ impl Connection {
         let descriptor = self.to_read()?;
         let mut watched = [Watch::readable(descriptor.number())];
         let found = socket::poll(&mut watched, Duration::ZERO);
+        let is_lost = || self.records(&descriptor).is_some_and(|records| records.drop_lost_rest(py));
+        if watched[0].is_ready() && is_lost() {
+            return self.poll(py, timeout);
+        }
         let deadline = deadline(true, timeout);
         if deadline == Deadline::NOW || matches!(found, Ok(1..)) {
             return Ok(watched[0].is_ready());
@@ -278,6 +282,7 @@ impl Connection {
         })?;
         match result {
             _ if descriptor.is_closed() => Err(closed()),
+            Ok(()) if is_lost() => self.poll(py, timeout),
             Ok(()) => Ok(true),
             Err(WatchError::Stopped(_)) => Ok(false),
             Err(WatchError::Io(e)) => Err(errors::os(e)),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kettle_core::arena::Way;
-use kettle_core::shared::{self, Channel, IN_PACKET, PACKET_HEADER, PipeEnd, Received};
+use kettle_core::shared::{self, Channel, IN_RECORD, PipeEnd, RECORD_HEADER, Received};
 use kettle_core::sys::descriptor::KnownFd;
 use kettle_core::sys::socket::Watch;
 use kettle_core::wait::{Deadline, Patience, Stopped};
@@ -144,7 +144,7 @@ impl<S: Serialize + DeserializeOwned, R> Connection<S, R> {
 
     fn send_message(&self, item: S, message: Message, patience: &Patience<'_>) -> Result<(), SendError<S>> {
         let end = self.end();
-        let result = if message.is_plain() && message.bytes.len() <= IN_PACKET {
+        let result = if message.is_plain() && message.bytes.len() <= IN_RECORD {
             end.send(0, &message.bytes, patience)
         } else {
             let mut message = match Outgoing::new(0, message) {
@@ -214,7 +214,7 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     fn recv_with(&self, patience: &Patience<'_>) -> Result<R, RecvError> {
         let mut bytes = Vec::new();
         let decoded = match self.receive(&mut bytes, patience) {
-            Ok(Received::Inline(_)) => codec::decode(&bytes[PACKET_HEADER..], Vec::new()),
+            Ok(Received::Inline(_)) => codec::decode(&bytes[RECORD_HEADER..], Vec::new()),
             Ok(Received::Announced(taken)) => Incoming::new(taken, bytes).decode(),
             Err(shared::ReceiveError::End) => return Err(RecvError::Closed),
             Err(shared::ReceiveError::Stopped(Stopped::Damaged)) => {
@@ -229,7 +229,7 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
             Err(shared::ReceiveError::Unmapped(e)) => return Err(RecvError::OutOfMemory(e.into())),
             Err(shared::ReceiveError::Io(e)) => return Err(RecvError::Io(e)),
             Err(shared::ReceiveError::Foreign | shared::ReceiveError::NoChannel) => {
-                Err(DecodeError("this packet is no message".into()))
+                Err(DecodeError("this record is no message".into()))
             }
         };
         decoded.map_err(RecvError::Decode)

@@ -28,10 +28,10 @@ pub(super) struct Lane {
     pub(super) sent: AtomicU64,
     pub(super) received: AtomicU64,
     pub(super) taken: EventCount,
-    /// Packets sent and fetched, as hints that spare asking the kernel: after a death they may be wrong for a while.
+    /// Records sent and fetched, as hints that spare asking the kernel: after a death they may be wrong for a while.
     pub(super) posted: AtomicU64,
     pub(super) fetched: AtomicU64,
-    /// An announcement whose packet was received, and whose message is still to be taken: its number and [`OWED`], and its
+    /// An announcement whose record was received, and whose message is still to be taken: its number and [`OWED`], and its
     /// sum. Under the lock of those who receive.
     pub(super) owed: AtomicU64,
     pub(super) owed_sum: AtomicU64,

@@ -1,10 +1,11 @@
-//! Receiving a message: a packet, and what it announces.
+//! Receiving a message: a record, and what it announces.
 
+use core::time::Duration;
 use std::io;
 use std::os::fd::AsRawFd;
 
 use super::lane::{Held, OWED};
-use super::packet::{ANNOUNCED, ANNOUNCEMENT, IN_PACKET, INLINE, PACKET_HEADER, announced};
+use super::record::{self, Record, SLOT};
 use super::{Channel, PipeEnd};
 use crate::arena::Block;
 use crate::atomics::Ordering;
@@ -12,8 +13,8 @@ use crate::crash_point;
 use crate::queue::{Exhausted, GetError, Taken};
 use crate::shared::{ArenaStore, Processes};
 use crate::sync::Home;
-use crate::sys::socket::{self, Watch};
-use crate::wait::{Patience, Stopped, WatchError, sleep_on, spin_until};
+use crate::sys::socket::Watch;
+use crate::wait::{Deadline, Patience, Stopped, WatchError, sleep_on, spin_until};
 
 /// Why no message was received.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub enum ReceiveError {
     Stopped(Stopped),
     /// The message stands in the arena, and this end was given no channel.
     NoChannel,
-    /// This packet is no message of a pipe, or what it announced is not there.
+    /// This record is no message of a pipe, or what it announced is not there.
     Foreign,
     /// This process has no memory for the message, or no address space to map it. It is received next.
     Unmapped(Exhausted),
@@ -41,14 +42,14 @@ impl From<WatchError> for ReceiveError {
     }
 }
 
-/// How many packets were sent when somebody looked.
+/// How many records were sent when somebody looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Posted(u64);
 
 /// A message that was received.
 #[derive(Debug)]
 pub enum Received {
-    /// Its tag; its bytes stand behind [`PACKET_HEADER`] in the buffer.
+    /// Its tag; its bytes stand behind [`RECORD_HEADER`] in the buffer.
     Inline(u8),
     /// It came through the arena; a short body stands in the buffer.
     Announced(Taken<Block>),
@@ -62,7 +63,7 @@ impl PipeEnd<'_> {
     }
 
     /// Receives a message that is there already, as far as that is known without asking the kernel. `buffer` is emptied
-    /// and used for its packet.
+    /// and used for its record.
     ///
     /// # Errors
     /// See [`ReceiveError`].
@@ -100,6 +101,23 @@ impl PipeEnd<'_> {
         }
     }
 
+    /// Whether a receiver may have died in the middle of a message, or is in the middle of one.
+    pub fn may_have_lost_rest(&self) -> bool {
+        self.channel.is_some_and(|channel| {
+            let statistics = channel.inward().0.receiving.statistics();
+            statistics.owners_died != 0 || statistics.owner.is_some()
+        })
+    }
+
+    /// For who found that the socket can be read: drops what a receiver that died left of a message, since that is none.
+    /// Whether there was such a thing.
+    pub fn drop_lost_rest(&self) -> bool {
+        let Some(channel) = self.channel else { return false };
+        let a_moment = Patience::until(Deadline::after(Duration::from_secs(1)));
+        let Ok(_receiving) = Held::take(&channel.inward().0.receiving, &a_moment) else { return false };
+        self.socket.get_lately().is_ok_and(record::drop_lost_rest)
+    }
+
     /// None: nothing is there, or somebody else is taking it just now.
     fn look(&self, buffer: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Option<Received>, ReceiveError> {
         let _receiving = match self.channel {
@@ -127,11 +145,19 @@ impl PipeEnd<'_> {
         }
         let socket = self.socket.get_lately().map_err(|lost| ReceiveError::Io(lost.into()))?;
         loop {
-            match socket::receive(socket, buffer, PACKET_HEADER + IN_PACKET) {
+            match record::receive(socket, buffer, SLOT) {
                 Ok(0) | Err(_) if !self.socket.is_ours() => return Err(ReceiveError::Io(self.socket.lost().into())),
-                // Every message has a header.
                 Ok(0) => return Err(ReceiveError::End),
-                Ok(_) => break fetched(&|count| count.wrapping_add(1)),
+                Ok(_) => match record::of_lost_rest(buffer) {
+                    Some(more) => {
+                        buffer.clear();
+                        if more != 0 {
+                            record::receive(socket, buffer, more).map_err(ReceiveError::Io)?;
+                        }
+                        buffer.clear();
+                    }
+                    None => break fetched(&|count| count.wrapping_add(1)),
+                },
                 Err(e) => match e.kind() {
                     io::ErrorKind::WouldBlock => {
                         fetched(&|_| posted.0);
@@ -143,15 +169,15 @@ impl PipeEnd<'_> {
                 },
             }
         }
-        crash_point("pipe.receive.packet");
-        match *buffer.as_slice() {
-            [INLINE, tag, ..] => Ok(Some(Received::Inline(tag))),
-            [ANNOUNCED, ..] if buffer.len() == ANNOUNCEMENT => {
+        crash_point("pipe.receive.record");
+        match record::read(buffer, |buffer, more| record::receive(socket, buffer, more)) {
+            Ok(Record::Inline(tag)) => Ok(Some(Received::Inline(tag))),
+            Ok(Record::Announced(number, sum)) => {
                 let channel = self.channel.ok_or(ReceiveError::NoChannel)?;
-                let (number, sum) = announced(buffer);
                 channel.take(number, sum, buffer).map(Some)
             }
-            _ => Err(ReceiveError::Foreign),
+            Ok(Record::Foreign) => Err(ReceiveError::Foreign),
+            Err(e) => Err(ReceiveError::Io(e)),
         }
     }
 }

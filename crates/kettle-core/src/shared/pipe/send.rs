@@ -1,17 +1,17 @@
-//! Sending a message: in a packet, or through the arena and announced by one.
+//! Sending a message: in a record, or through the arena and announced by one.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::lane::{Held, Lane};
-use super::packet::{IN_PACKET, INLINE, announcement};
+use super::record::{IN_RECORD, send_announcement, send_inline};
 use super::{Channel, PipeEnd};
 use crate::arena::Handle;
 use crate::atomics::Ordering;
 use crate::crash_point;
 use crate::queue::{Exhausted, Parcel, PutError, Queue};
 use crate::shared::{ArenaStore, place_of};
-use crate::sys::socket::{self, Watch};
+use crate::sys::socket::Watch;
 use crate::wait::{Patience, Stopped, WatchError, sleep_on};
 
 /// Why a message was not sent.
@@ -37,21 +37,26 @@ impl From<WatchError> for SendError {
 }
 
 impl PipeEnd<'_> {
-    /// Sends a message of at most [`IN_PACKET`] bytes.
+    /// Sends a message of at most [`IN_RECORD`] bytes.
     ///
     /// # Errors
     /// See [`SendError`].
     pub fn send(&self, tag: u8, bytes: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
-        debug_assert!(bytes.len() <= IN_PACKET);
+        debug_assert!(bytes.len() <= IN_RECORD);
         self.check().map_err(SendError::Stopped)?;
-        self.send_packet(&[INLINE, tag], bytes, patience)
+        self.send_record(|socket| send_inline(socket, tag, bytes), patience)
     }
 
-    fn send_packet(&self, first: &[u8], second: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
+    #[inline(always)]
+    fn send_record(
+        &self,
+        send: impl Fn(BorrowedFd<'_>) -> io::Result<()>,
+        patience: &Patience<'_>,
+    ) -> Result<(), SendError> {
         let socket = self.socket.get_lately().map_err(|lost| SendError::Io(lost.into()))?;
         loop {
-            match socket::send(socket, first, second) {
-                Ok(_) => {
+            match send(socket) {
+                Ok(()) => {
                     if let Some(channel) = self.channel {
                         channel.outward().0.posted.fetch_add(1, Ordering::Release);
                     }
@@ -112,7 +117,7 @@ impl PipeEnd<'_> {
         })?;
         crash_point("pipe.send.put");
         let sum = lane.sent.load(Ordering::Relaxed).max(lane.received.load(Ordering::Relaxed)).wrapping_add(len);
-        self.send_packet(&announcement(number, sum), &[], patience)?;
+        self.send_record(|socket| send_announcement(socket, number, sum), patience)?;
         crash_point("pipe.send.announced");
         lane.sent.store(sum, Ordering::Release);
         Ok(())

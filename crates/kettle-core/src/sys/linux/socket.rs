@@ -1,44 +1,41 @@
-//! Descriptors that carry messages: packet sockets, streams, and waiting for several of them.
+//! Descriptors that carry messages, and waiting for several of them.
 //!
 //! Nothing here blocks except [`poll`], [`read`] and [`write()`].
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// What is asked of the kernel as room for unread packets; it grants less where `net.core.wmem_max` says so.
+/// What is asked of the kernel as room for unread records; it grants less where `net.core.wmem_max` says so.
 static ROOM: libc::c_int = 512 * 1024;
 
-/// Two connected sockets that keep packets whole and in order. They are closed on exec.
+/// Two connected stream sockets, marked as ends of a pipe. They are closed on exec.
 ///
 /// # Errors
 /// When descriptors have run out.
-pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub fn record_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
     // SAFETY: `fds` has room for two descriptors.
-    check(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr()) })?;
+    check(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr()) })?;
     // SAFETY: fresh descriptors that nobody else owns.
     let [a, b] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     for fd in [&a, &b] {
-        // SAFETY: the value is a c_int of the length given. A refusal leaves the system's own size.
-        unsafe {
-            libc::setsockopt(
-                fd.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_SNDBUF,
-                (&raw const ROOM).cast(),
-                size_of_val(&ROOM) as libc::socklen_t,
-            )
-        };
+        // A refusal leaves the system's own size.
+        let _ = set_option(fd.as_fd(), libc::SO_SNDBUF, &ROOM);
+        // Without the mark both ends are ordinary sockets, and their messages those of the standard library.
+        let _ = set_option(fd.as_fd(), libc::SO_LINGER, &MARK);
     }
     Ok((a, b))
 }
 
+/// A time-out that a Unix socket has no use for, and keeps. This one tells that it is an end of a pipe.
+static MARK: libc::linger = libc::linger { l_onoff: 1, l_linger: 40_503 };
+
 /// What a descriptor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
-    /// A Unix socket that keeps packets whole.
-    Packets,
+    /// An end of a pipe of ours: see [`record_pair`].
+    Records,
     /// Another socket.
     Socket,
     /// Anything else, or nothing.
@@ -48,42 +45,77 @@ pub enum Sort {
 /// Looks what `fd` is.
 pub fn sort_of(fd: BorrowedFd<'_>) -> Sort {
     match (option(fd, libc::SO_DOMAIN), option(fd, libc::SO_TYPE)) {
-        (Some(libc::AF_UNIX), Some(libc::SOCK_SEQPACKET)) => Sort::Packets,
+        (Some(libc::AF_UNIX), Some(libc::SOCK_STREAM)) if is_marked(fd) => Sort::Records,
         (_, Some(_)) => Sort::Socket,
         _ => Sort::Other,
     }
 }
 
-fn option(fd: BorrowedFd<'_>, name: libc::c_int) -> Option<libc::c_int> {
-    let mut value: libc::c_int = 0;
-    let mut len = size_of_val(&value) as libc::socklen_t;
-    // SAFETY: value and length are valid for writing.
-    let r = unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw mut value).cast(), &mut len) };
-    (r == 0).then_some(value)
+fn is_marked(fd: BorrowedFd<'_>) -> bool {
+    let mut value = libc::linger { l_onoff: 0, l_linger: 0 };
+    get_option(fd, libc::SO_LINGER, &mut value) && (value.l_onoff, value.l_linger) == (MARK.l_onoff, MARK.l_linger)
 }
 
-/// Sends `first` and `second` as one packet, or as much of them as a stream socket takes now. Says how many bytes went.
+fn option(fd: BorrowedFd<'_>, name: libc::c_int) -> Option<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    get_option(fd, name, &mut value).then_some(value)
+}
+
+/// What `T` is for the option `name`, the caller knows; it is made of numbers.
+fn get_option<T: Copy>(fd: BorrowedFd<'_>, name: libc::c_int, value: &mut T) -> bool {
+    let mut len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: value and length are valid for writing, and any bytes are numbers.
+    unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, core::ptr::from_mut(value).cast(), &mut len) == 0
+    }
+}
+
+fn set_option<T: Copy>(fd: BorrowedFd<'_>, name: libc::c_int, value: &T) -> io::Result<()> {
+    let len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the value has the length given, and is only read.
+    let r = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, core::ptr::from_ref(value).cast(), len) };
+    check(r).map(drop)
+}
+
+/// Sends `first` and `second`, or as much of them as the socket takes now. Says how many bytes went.
 ///
 /// # Errors
 /// `WouldBlock` when there is no room, `BrokenPipe` when the other end is gone (without a signal).
 pub fn send(fd: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<usize> {
-    let mut parts = [slice(first), slice(second)];
+    send_parts(fd, &[first, second])
+}
+
+/// As [`send`]. A Unix socket takes up to 32 KiB as a whole or not at all.
+///
+/// # Errors
+/// See [`send`].
+pub fn send_parts<const N: usize>(fd: BorrowedFd<'_>, parts: &[&[u8]; N]) -> io::Result<usize> {
+    let mut parts = parts.map(slice);
     // SAFETY: msghdr is plain old data, for which all zeroes is a valid value.
     let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
     message.msg_iov = parts.as_mut_ptr();
     message.msg_iovlen = parts.len() as _;
-    // SAFETY: the message names two parts, which are only read and outlive the call.
+    // SAFETY: the message names these parts, which are only read and outlive the call.
     size(unsafe { libc::sendmsg(fd.as_raw_fd(), &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
 }
 
-/// Receives one packet, or what a stream socket has, of at most `most` bytes, and appends it to `to`. Says how many
-/// bytes came: none at the end.
+/// Receives what the socket has, at most `most` bytes, and appends it to `to`. Says how many bytes came: none at the end.
 ///
 /// # Errors
 /// `WouldBlock` when there is nothing yet.
 pub fn receive(fd: BorrowedFd<'_>, to: &mut Vec<u8>, most: usize) -> io::Result<usize> {
     // SAFETY: `append` gives room for `most` bytes.
     append(to, most, |at| unsafe { libc::recv(fd.as_raw_fd(), at, most, libc::MSG_DONTWAIT) })
+}
+
+/// Looks at the first bytes of what the socket has, and leaves them there. Says how many there were.
+///
+/// # Errors
+/// See [`receive`].
+pub fn peek(fd: BorrowedFd<'_>, to: &mut [u8]) -> io::Result<usize> {
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the slice is valid for writing.
+    size(unsafe { libc::recv(fd.as_raw_fd(), to.as_mut_ptr().cast(), to.len(), flags) })
 }
 
 /// As [`receive`], for descriptors that are no sockets. Blocks if there is nothing: [`poll`] before.
@@ -98,7 +130,6 @@ pub fn read(fd: BorrowedFd<'_>, to: &mut Vec<u8>, most: usize) -> io::Result<usi
 fn append(to: &mut Vec<u8>, most: usize, get: impl FnOnce(*mut libc::c_void) -> isize) -> io::Result<usize> {
     to.reserve(most);
     let n = size(get(to.spare_capacity_mut().as_mut_ptr().cast()))?;
-    // A packet that was cut tells its full length to nobody but those who ask for it.
     debug_assert!(n <= most);
     // SAFETY: the kernel has written the first `n` of at least `most` spare bytes.
     unsafe { to.set_len(to.len() + n) };
@@ -120,7 +151,7 @@ fn slice(bytes: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
 }
 
-/// How much memory the packets take that were sent on `fd` and not received yet.
+/// How much memory that takes which was sent on `fd` and was not received yet.
 ///
 /// # Errors
 /// When it is no socket.

@@ -1,8 +1,8 @@
-//! Connections over pipes of ours: a message is a packet.
+//! Connections over pipes of ours: a message is a record.
 
 use kettle_core::arena::Block;
 use kettle_core::queue::{Body, Parcel, Taken};
-use kettle_core::shared::{Channel, IN_PACKET, PACKET_HEADER, PipeEnd, ReceiveError, Received, SendError};
+use kettle_core::shared::{Channel, IN_RECORD, PipeEnd, RECORD_HEADER, ReceiveError, Received, SendError};
 use kettle_core::wait::{Deadline, Patience, Stopped};
 use pyo3::exceptions::{PyEOFError, PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
@@ -14,15 +14,21 @@ use crate::errors;
 use crate::message;
 use crate::pickle::{self, Encoded, Tag};
 
-/// A packet socket in use, and its end of the channel if it is known.
-pub(super) struct Packets<'a> {
+/// A socket in use, and its end of the channel if it is known.
+pub(super) struct Records<'a> {
     pub(super) socket: &'a InUse<'a>,
     pub(super) channel: Option<&'a Channel>,
 }
 
-impl Packets<'_> {
+impl Records<'_> {
     fn end(&self) -> PipeEnd<'_> {
         PipeEnd { socket: self.socket.known(), channel: self.channel }
+    }
+
+    /// Whether what can be read is what a receiver that died left of a message, which is dropped.
+    pub(super) fn drop_lost_rest(&self, py: Python<'_>) -> bool {
+        let end = self.end();
+        end.may_have_lost_rest() && py.detach(|| end.drop_lost_rest())
     }
 
     pub(super) fn send(&self, obj: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -52,7 +58,7 @@ impl Packets<'_> {
 
     pub(super) fn send_bytes(&self, py: Python<'_>, tag: Tag, bytes: &[u8]) -> PyResult<()> {
         let end = self.end();
-        if bytes.len() > IN_PACKET {
+        if bytes.len() > IN_RECORD {
             return self.send_block(py, tag, bytes);
         }
         // Mostly there is room: no need to leave the interpreter.
@@ -69,7 +75,7 @@ impl Packets<'_> {
             return Err(PyOSError::new_err((
                 libc::EMSGSIZE,
                 format!(
-                    "this pipe's descriptor came without its shared memory, so at most {IN_PACKET} bytes can be sent; \
+                    "this pipe's descriptor came without its shared memory, so at most {IN_RECORD} bytes can be sent; \
                      send or inherit the connection itself"
                 ),
             )));
@@ -113,7 +119,7 @@ impl Packets<'_> {
         match received.map_err(|e| self.not_received(e))? {
             Received::Inline(tag) => {
                 let taken = Taken { tag, block: None, parts: Vec::new() };
-                Ok(Incoming::new(taken, scratch, PACKET_HEADER))
+                Ok(Incoming::new(taken, scratch, RECORD_HEADER))
             }
             Received::Announced(taken) => Ok(Incoming::new(taken, scratch, 0)),
         }

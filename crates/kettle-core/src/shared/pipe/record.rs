@@ -1,0 +1,186 @@
+//! How messages stand in the stream.
+//!
+//! A record begins with a slot of fixed length, which is received in one go. What a short message leaves of it is zeros; of
+//! a longer one, the rest follows in a block that begins with its own length:
+//!
+//! ```text
+//! inline     [ 1 | tag | 0 0 | length: 32 | bytes … ]          [ 3 | 0 0 0 | length: 32 | 0: 64 | rest … ]
+//! announced  [ 2 | 0 | 0 0 | number in the queue: 32 | bytes sent so far, with these: 64 ]
+//! ```
+//!
+//! A record is sent by one call, which the kernel does as a whole. A receiver that dies when it has received the slot leaves
+//! a rest, which the next one finds where a record should begin, and drops. A rest is never shorter than a slot.
+
+use core::time::Duration;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::crash_point;
+use crate::sys::socket::{self, Watch};
+
+/// The longest message that travels in its record.
+pub const IN_RECORD: usize = 16 * 1024;
+/// Where the bytes begin in an inline record.
+pub const RECORD_HEADER: usize = 8;
+
+pub(super) const INLINE: u8 = 1;
+pub(super) const ANNOUNCED: u8 = 2;
+pub(super) const REST: u8 = 3;
+pub(super) const SLOT: usize = 256;
+/// So many bytes stand in the slot of an inline record.
+pub(super) const IN_SLOT: usize = SLOT - RECORD_HEADER;
+pub(super) const REST_HEADER: usize = 16;
+const ZEROS: [u8; SLOT] = [0; SLOT];
+
+fn header<const N: usize>(kind: u8, tag: u8, number: u32) -> [u8; N] {
+    let mut header = [0; N];
+    header[..2].copy_from_slice(&[kind, tag]);
+    header[4..8].copy_from_slice(&number.to_ne_bytes());
+    header
+}
+
+fn number(header: &[u8]) -> usize {
+    u32::from_ne_bytes(core::array::from_fn(|i| header[4 + i])) as usize
+}
+
+/// The length of the block in which a rest of so many bytes stands.
+fn block_of(rest: usize) -> usize {
+    (REST_HEADER + rest).max(SLOT)
+}
+
+/// Sends a message of at most [`IN_RECORD`] bytes.
+pub(super) fn send_inline(fd: BorrowedFd<'_>, tag: u8, bytes: &[u8]) -> io::Result<()> {
+    let first = header::<RECORD_HEADER>(INLINE, tag, bytes.len() as u32);
+    let Some((in_slot, rest)) = bytes.split_at_checked(IN_SLOT).filter(|(_, rest)| !rest.is_empty()) else {
+        return send_whole(fd, &[&first, bytes, &ZEROS[..IN_SLOT - bytes.len()]]);
+    };
+    let second = header::<REST_HEADER>(REST, 0, rest.len() as u32);
+    let zeros = &ZEROS[..block_of(rest.len()) - REST_HEADER - rest.len()];
+    send_whole(fd, &[&first, in_slot, &second, rest, zeros])
+}
+
+/// Says that the message with this number in the queue is there.
+pub(super) fn send_announcement(fd: BorrowedFd<'_>, number: u32, sum: u64) -> io::Result<()> {
+    let first = header::<RECORD_HEADER>(ANNOUNCED, 0, number);
+    send_whole(fd, &[&first, &sum.to_ne_bytes(), &ZEROS[..SLOT - RECORD_HEADER - 8]])
+}
+
+fn send_whole<const N: usize>(fd: BorrowedFd<'_>, parts: &[&[u8]; N]) -> io::Result<()> {
+    let sent = socket::send_parts(fd, parts)?;
+    match sent == parts.iter().map(|part| part.len()).sum() {
+        true => Ok(()),
+        false => send_remainder(fd, &parts.concat()[sent..]),
+    }
+}
+
+/// Some systems that stand in for Linux take a part of a record, where that waits until there is room for all of it.
+#[cold]
+fn send_remainder(fd: BorrowedFd<'_>, mut remainder: &[u8]) -> io::Result<()> {
+    while !remainder.is_empty() {
+        match socket::send(fd, remainder, &[]) {
+            Ok(sent) => remainder = &remainder[sent..],
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                let _ = socket::poll(&mut [Watch::writable(fd.as_raw_fd())], A_MOMENT);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Receives `wanted` bytes behind what is in the buffer, or fewer at the end of the stream, or if they are not those of a
+/// record. Says how many.
+pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, wanted: usize) -> io::Result<usize> {
+    let got = socket::receive(fd, buffer, wanted)?;
+    if got == wanted || got == 0 { Ok(got) } else { receive_remainder(fd, buffer, wanted, got) }
+}
+
+/// The counterpart of [`send_remainder`].
+#[cold]
+fn receive_remainder(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, wanted: usize, mut got: usize) -> io::Result<usize> {
+    let is_record = matches!(buffer[0], INLINE | ANNOUNCED | REST);
+    while is_record && got < wanted {
+        match socket::receive(fd, buffer, wanted - got) {
+            Ok(0) => break,
+            Ok(more) => got += more,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                if let Ok(0) = socket::poll(&mut [Watch::readable(fd.as_raw_fd())], A_MOMENT) {
+                    break;
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(got)
+}
+
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// A record, without what was sent to fill it up.
+pub(super) enum Record {
+    /// Its tag; the bytes stand behind [`RECORD_HEADER`] in the buffer.
+    Inline(u8),
+    /// The number and the sum of an announcement.
+    Announced(u32, u64),
+    /// It is none.
+    Foreign,
+}
+
+/// Reads what stands in a slot that was received. `rest` receives so many bytes more.
+pub(super) fn read(
+    buffer: &mut Vec<u8>,
+    mut rest: impl FnMut(&mut Vec<u8>, usize) -> io::Result<usize>,
+) -> io::Result<Record> {
+    let &[kind, tag, ..] = buffer.as_slice() else { return Ok(Record::Foreign) };
+    if buffer.len() != SLOT {
+        return Ok(Record::Foreign);
+    }
+    let len = number(buffer);
+    match kind {
+        INLINE if len <= IN_SLOT => {}
+        INLINE if len <= IN_RECORD => {
+            // The header of the rest comes to stand on the slot's last bytes, so that the message is in one piece.
+            let last: [u8; REST_HEADER] = core::array::from_fn(|i| buffer[SLOT - REST_HEADER + i]);
+            buffer.truncate(SLOT - REST_HEADER);
+            let wanted = block_of(len - IN_SLOT);
+            crash_point("pipe.receive.slot");
+            let got = rest(buffer, wanted)?;
+            let header = buffer
+                .get_mut(SLOT - REST_HEADER..SLOT)
+                .filter(|header| got == wanted && header[0] == REST && number(header) == len - IN_SLOT);
+            match header {
+                Some(header) => header.copy_from_slice(&last),
+                None => return Ok(Record::Foreign),
+            }
+        }
+        ANNOUNCED => {
+            let sum = u64::from_ne_bytes(core::array::from_fn(|i| buffer[RECORD_HEADER + i]));
+            return Ok(Record::Announced(len as u32, sum));
+        }
+        _ => return Ok(Record::Foreign),
+    }
+    buffer.truncate(RECORD_HEADER + len);
+    Ok(Record::Inline(tag))
+}
+
+/// Drops a rest that stands where a record should begin. Whether there was one.
+pub(super) fn drop_lost_rest(fd: BorrowedFd<'_>) -> bool {
+    let mut first = [0; 1];
+    if !matches!(socket::peek(fd, &mut first), Ok(1)) || first[0] != REST {
+        return false;
+    }
+    let mut buffer = Vec::new();
+    let _ = receive(fd, &mut buffer, SLOT);
+    if let Some(more) = of_lost_rest(&buffer).filter(|&more| more != 0) {
+        let _ = receive(fd, &mut Vec::new(), more);
+    }
+    true
+}
+
+/// If a rest without its slot stands where a record should begin: how many bytes follow that were not received.
+pub(super) fn of_lost_rest(buffer: &[u8]) -> Option<usize> {
+    let len = number(buffer.get(..RECORD_HEADER)?);
+    (buffer.len() == SLOT && buffer[0] == REST && len <= IN_RECORD).then(|| block_of(len) - SLOT)
+}
