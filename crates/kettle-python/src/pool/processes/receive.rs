@@ -26,8 +26,10 @@ impl Processes {
         self.take_in(py, &mut step.post);
         let mut received = false;
         let mut result = Ok(());
-        while let Some((event, bodies)) = self.next_event(py, &mut step.post) {
+        let mut bodies = None;
+        while let Some(event) = self.next_event(py, &mut step.post, &mut bodies) {
             received = true;
+            let Some(bodies) = &bodies else { continue };
             // What one of them raises must not cost the others.
             let outcome = self.handle(py, step, event, &bodies.bytes, &bodies.words);
             result = result.and(outcome);
@@ -54,10 +56,10 @@ impl Processes {
                 if job.is_over() {
                     return Ok(());
                 }
-                let _in_hand = self.takes_in_hand(py, &job);
                 self.touch(py, step, &job);
                 self.ledger.counts.done.fetch_add(at.len() as u64, Ordering::Relaxed);
                 let complete = job.put_words(py, start + u64::from(from), &words[at]);
+                let _in_hand = complete.then(|| self.takes_in_hand(py, &job));
                 self.has_put(py, &job, complete)
             }
             Event::Outcome { work: Chunk { job, start }, task: index, taken, at, .. } => {

@@ -127,16 +127,26 @@ impl Processes {
         lock(py, &self.desktop).inbox.push_back(Batch { events, bodies: Arc::new(bodies) });
     }
 
-    /// The next event that is to be handled. What a batch was kept in that has no more is used again by the `post`.
-    pub(super) fn next_event(&self, py: Python<'_>, post: &mut Post<Chunk>) -> Option<(Event<Chunk>, Arc<Bodies>)> {
+    /// The next event that is to be handled, which refers to the `bodies` of its batch. What a batch was kept in that has
+    /// no more is used again by the `post`.
+    pub(super) fn next_event(
+        &self,
+        py: Python<'_>,
+        post: &mut Post<Chunk>,
+        bodies: &mut Option<Arc<Bodies>>,
+    ) -> Option<Event<Chunk>> {
         let mut desktop = lock(py, &self.desktop);
         loop {
             let batch = desktop.inbox.front_mut()?;
             if let Some(event) = batch.events.pop_front() {
-                return Some((event, Arc::clone(&batch.bodies)));
+                if !bodies.as_ref().is_some_and(|same| Arc::ptr_eq(same, &batch.bodies)) {
+                    *bodies = Some(Arc::clone(&batch.bodies));
+                }
+                return Some(event);
             }
-            let Batch { events, bodies } = desktop.inbox.pop_front()?;
-            if let Some(Bodies { bytes, words }) = Arc::into_inner(bodies) {
+            let Batch { events, bodies: used } = desktop.inbox.pop_front()?;
+            *bodies = None;
+            if let Some(Bodies { bytes, words }) = Arc::into_inner(used) {
                 post.bytes = bytes;
                 post.words = words;
                 post.events = events.into();
