@@ -209,7 +209,9 @@ def _contend(rng: random.Random, seconds: float) -> tuple[str, dict[str, int]]:
 def _draw(rng: random.Random, most_loops: int) -> Users:
     while True:
         loops = tuple(rng.randint(1, 4) for _ in range(rng.randint(0, most_loops)))
-        users = Users(rng.random() < 0.5, rng.randint(0, 5), loops)
+        # More than 32 waiters cannot all be told apart.
+        threads = rng.choice([0, 1, 2, 3, 4, 5, 40])
+        users = Users(rng.random() < 0.5, threads, loops)
         if users.main + users.threads + len(loops) > 1:
             return users
 

@@ -11,7 +11,8 @@ item is taken only between two awaits, no item is either.
                 └── nothing there ───┘
 
 Threads and the coroutines of all loops stand in one line at each primitive: each place has a *ticket* of it. The
-doorbell is left for the ticket of the first place of this loop's line; when its turn comes, no other is served before.
+doorbell is left for all tickets of this loop's line; when the turn of one has come, no other is served before. Of the
+coroutines the first takes what it is for.
 
 A ring can be missed: its sender, in another process, may die on the way; a primitive may have no room for one more
 doorbell; and a turn may be that of a coroutine of another loop, which is busy. Hence a timer, running only while one of
@@ -26,6 +27,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 from kettle._core import native
@@ -37,6 +39,7 @@ T = TypeVar("T")
 PENDING: Final = cast(Any, object())  # what an attempt gives that must be made again later
 SLICE, LONGEST_SLICE = 0.2, 1.0  # seconds
 LATE = 0.06  # after which what is reserved for a coroutine that does not come is anyone's
+BITS = 32
 BREATH = 64  # calls served without waiting, after which the loop gets a turn
 
 
@@ -47,24 +50,19 @@ class Waitable(Protocol):
     def _kettle_key(self) -> int: ...
     @property
     def _kettle_rings_surely(self) -> bool: ...
-    def _kettle_arm(self, door: int, ticket: int, /) -> int: ...
+    def _kettle_arm(self, door: int, ticket: int, bits: int, /) -> int: ...
     def _kettle_disarm(self, door: int, /) -> object: ...
     def _kettle_take_ticket(self) -> int: ...
-    def _kettle_enter_line(self, ticket: int, /) -> int: ...
-    def _kettle_leave_line(self, ticket: int, /) -> object: ...
-
-
-REFUSED: Final = 0  # something is reserved for another
-FREE: Final = 1  # whoever comes first may take
-CALLED: Final = 2  # it is this ticket's turn, and the last attempt with it
+    def _kettle_is_admitted(self, bits: int, /) -> bool: ...
+    def _kettle_leave_line(self, ticket: int, bits: int, /) -> object: ...
 
 
 class Turns(NamedTuple):
     """How to be served in the order of arrival."""
 
     take_ticket: Callable[[], int]
-    enter: Callable[[int], int]  # before an attempt: REFUSED, CALLED, or neither
-    leave: Callable[[int], object]  # gives the ticket back
+    is_admitted: Callable[[int], bool]  # whether a holder of tickets with these bits may take what there is
+    leave: Callable[[int, int], object]  # gives the ticket back, one of those with these bits
 
 
 class Source(NamedTuple):
@@ -72,7 +70,8 @@ class Source(NamedTuple):
 
     key: int  # what the doorbell calls out
     identity: tuple[Any, ...]  # the same for all who wait for the same
-    arm: Callable[[int, int], int]  # for the holder of a ticket; gives the one that counts from now on, 0 without room
+    # For the holders of a ticket and of those with these bits: gives the one that counts from now on, 0 without room.
+    arm: Callable[[int, int, int], int]
     disarm: Callable[[int], object]
     rings_surely: bool = False
     turns: Turns | None = None
@@ -80,7 +79,7 @@ class Source(NamedTuple):
     @classmethod
     def of(cls, primitive: Waitable) -> "Source":
         """That the primitive's non-blocking call may succeed."""
-        turns = Turns(primitive._kettle_take_ticket, primitive._kettle_enter_line, primitive._kettle_leave_line)
+        turns = Turns(primitive._kettle_take_ticket, primitive._kettle_is_admitted, primitive._kettle_leave_line)
         identity, surely = (id(primitive),), primitive._kettle_rings_surely
         return cls(primitive._kettle_key, identity, primitive._kettle_arm, primitive._kettle_disarm, surely, turns)
 
@@ -120,11 +119,8 @@ async def retry(
             await asyncio.sleep(0)
         while True:
             # The doorbell is armed: what comes after this attempt wakes us.
-            turn = place.enter()
-            result = PENDING if turn == REFUSED else attempt()
-            if result is PENDING and turn == CALLED:
-                place.join_again()  # another was faster
-            elif result is not PENDING or not await place.sleep(deadline):
+            result = attempt() if place.is_admitted() else PENDING
+            if result is not PENDING or not await place.sleep(deadline):
                 return result
 
 
@@ -174,13 +170,9 @@ class Place:
         self._line = line
         self._future: asyncio.Future[bool] | None = None
 
-    def enter(self) -> int:
-        """To be called before each attempt."""
-        return self._line.enter(self)
-
-    def join_again(self) -> None:
-        """Waits for another turn; look after this."""
-        self._line.arm()
+    def is_admitted(self) -> bool:
+        """Whether its owner may attempt what it waits for."""
+        return self._line.admits(self)
 
     async def sleep(self, deadline: float | None) -> bool:
         """Until woken (True), or until the loop's clock says `deadline` (False)."""
@@ -227,23 +219,24 @@ class Line:
         is_first = self.is_first(place)
         del self.places[place]
         if self._turns is not None:
-            self._turns.leave(self._tickets.popleft() if is_first else self._tickets.pop())
+            bits = self._bits()
+            self._turns.leave(self._tickets.popleft() if is_first else self._tickets.pop(), bits)
 
     def is_first(self, place: Place) -> bool:
         """Whether nobody of this loop stands before it."""
         return next(iter(self.places)) is place
 
-    def enter(self, place: Place) -> int:
-        """To be called before each attempt of `place`."""
+    def admits(self, place: Place) -> bool:
+        """Whether the owner of `place` may attempt what it waits for."""
         if self._turns is None:
-            return FREE
+            return True
         if not self.is_first(place):
-            return REFUSED  # the one before wakes it
-        turn = self._turns.enter(self._tickets[0])
-        if turn == REFUSED:
-            # That one may be a coroutine of a loop that is busy.
+            return False  # the one before wakes it
+        is_admitted = self._turns.is_admitted(self._bits())
+        if not is_admitted:
+            # What there is is reserved for another, which may be a coroutine of a loop that is busy.
             self.look_again()
-        return turn
+        return is_admitted
 
     def arm(self) -> None:
         """Leaves the doorbell's number, for the first. Look after this."""
@@ -260,13 +253,20 @@ class Line:
     def _leave_door(self, source: Source, door: int) -> int:
         while self._tickets:
             ticket = self._tickets[0]
-            counts = source.arm(door, ticket)
+            counts = source.arm(door, ticket, self._bits())
             if counts in (0, ticket):
                 return counts
             # That turn is over, and its holder goes on with the next one's.
             self._tickets.popleft()
             self._tickets.append(counts)
-        return source.arm(door, 0)
+        return source.arm(door, 0, 0)
+
+    def _bits(self) -> int:
+        """The numbers of its first tickets modulo 32, by which the core tells them apart, each as a bit."""
+        bits = 0
+        for ticket in islice(self._tickets, BITS):
+            bits |= 1 << ticket % BITS
+        return bits
 
     def look_again(self) -> None:
         """The next ring may not come."""

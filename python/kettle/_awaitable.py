@@ -84,7 +84,7 @@ class AwaitNotify:
             return aio.Source(
                 self._kettle_key,
                 (id(self), ticket),
-                lambda door, _: self._kettle_leave_door(ticket, door) or 1,
+                lambda door, *_: self._kettle_leave_door(ticket, door) or 1,
                 lambda door: None,
             )
 

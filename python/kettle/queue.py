@@ -122,13 +122,13 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
         def source() -> aio.Source:
             turns = aio.Turns(
                 lambda: self._kettle_take_ticket(what),
-                lambda ticket: self._kettle_enter_line(what, ticket),
-                lambda ticket: self._kettle_leave_line(what, ticket),
+                lambda bits: self._kettle_is_admitted(what, bits),
+                lambda ticket, bits: self._kettle_leave_line(what, ticket, bits),
             )
             return aio.Source(
                 self._kettle_key(),
                 (id(self), what),
-                lambda door, ticket: self._kettle_arm(what, door, ticket),
+                lambda door, ticket, bits: self._kettle_arm(what, door, ticket, bits),
                 lambda door: self._kettle_disarm(what, door),
                 rings_surely=True,
                 turns=turns,

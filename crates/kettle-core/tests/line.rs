@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use conformance::support::{Child, alone};
 use conformance::{Forked, place};
 use kettle_core::sync::{Event, Heap, Lock, OnOwnerDeath, Semaphore};
-use kettle_core::wait::{Admission, Door, Doorbell, Line, Patience, Prepared, Scope, Ticket};
+use kettle_core::wait::{Door, Doorbell, Line, Patience, Prepared, Scope, Ticket, Tickets};
 
 /// More than the millisecond after which the first in line has its turn.
 fn until_due() {
@@ -55,8 +55,13 @@ fn rings(bell: &Doorbell) -> Vec<u32> {
 /// A ticket whose holder has left a door.
 fn at_door(line: &Line, door: Door) -> Ticket {
     let ticket = line.take_ticket();
-    assert_eq!(line.leave_door(door, ticket), Some(ticket));
+    assert_eq!(line.leave_door(door, ticket, Tickets::NONE), Some(ticket));
     ticket
+}
+
+/// Whether the ticket still counts.
+fn at_door_again(line: &Line, door: Door, ticket: Ticket) -> bool {
+    line.leave_door(door, ticket, Tickets::NONE) == Some(ticket)
 }
 
 #[test]
@@ -97,10 +102,13 @@ fn what_is_reserved_is_not_a_newcomers() {
             until_due();
             semaphore.release::<Heap>(1).unwrap();
             let take = || semaphore.acquire::<Heap>(&Patience::instant()).is_ok();
-            // It is there, and reserved; then it is whoever's comes first.
-            (rings(&bell), take(), line.enter(ticket), line.enter(ticket), take())
+            let admits = |ticket| line.admits(ticket, || semaphore.value());
+            let reserved = (rings(&bell), take(), admits(Some(ticket)), admits(None));
+            // One more, beyond what is reserved.
+            semaphore.release::<Heap>(1).unwrap();
+            (reserved, take(), take(), line.leave(ticket), take())
         });
-        assert_eq!(observed, (vec![7], false, Admission::Called, Admission::Free, true));
+        assert_eq!(observed, ((vec![7], false, true, false), true, false, true, true));
     });
 }
 
@@ -114,10 +122,10 @@ fn who_was_called_and_leaves_holds_nobody_up() {
             until_due();
             let prepared = line.prepare();
             assert_eq!(prepared, Prepared::Closed(first));
-            let admitted = [Some(first), Some(second), None].map(|ticket| line.admits(ticket));
-            line.notify_prepared(prepared, 1, Scope::Private);
+            let admitted = [Some(first), Some(second), None].map(|ticket| line.admits(ticket, || 1));
+            line.notify_prepared(prepared, 1, || 1, Scope::Private);
             assert!(line.leave(first), "it was reserved");
-            (admitted, line.admits(None))
+            (admitted, line.admits(None, || 1))
         });
         assert_eq!(observed, ([true, false, false], true));
     });
@@ -130,11 +138,11 @@ fn who_does_not_come_in_time_loses_its_turn() {
         let ticket = at_door(&line, bell.door());
         until_due();
         let prepared = line.prepare();
-        line.notify_prepared(prepared, 1, Scope::Private);
+        line.notify_prepared(prepared, 1, || 1, Scope::Private);
         until_late();
-        assert!(line.admits(None));
+        assert!(line.admits(None, || 1));
         // Its next door is left at the end of the line.
-        assert_ne!(line.leave_door(bell.door(), ticket), Some(ticket));
+        assert_ne!(line.leave_door(bell.door(), ticket, Tickets::NONE), Some(ticket));
     });
 }
 
@@ -164,9 +172,66 @@ fn tickets_that_were_given_up_are_passed_over() {
         until_due();
         let prepared = line.prepare();
         assert_eq!(prepared, Prepared::Closed(gone[0]));
-        line.notify_prepared(prepared, 1, Scope::Private);
+        line.notify_prepared(prepared, 1, || 1, Scope::Private);
         assert_eq!(rings(&bell).len(), 1);
-        assert_eq!(line.enter(ticket), Admission::Called);
+        assert!(!line.admits(None, || 1) && line.admits(Some(ticket), || 1), "it is called");
+    });
+}
+
+/// With more waiters than bits, the one that is found takes what another one, which is gone, was called for.
+#[test]
+fn a_gone_waiter_is_stood_in_for() {
+    let line = Line::new();
+    let tickets = Vec::from_iter((0..40).map(|_| line.take_ticket()));
+    let _announced = line.events().announce();
+    until_due();
+    assert_eq!(line.prepare(), Prepared::Closed(tickets[0]));
+    let admitted = tickets.iter().filter(|ticket| line.admits(Some(**ticket), || 1));
+    assert_eq!(Vec::from_iter(admitted), [&tickets[0], &tickets[32]]);
+}
+
+/// Of several things that come free, each is reserved for another waiter.
+#[test]
+fn as_many_are_called_as_there_are_things() {
+    alone(|| {
+        let bells = [bell(), bell(), bell()];
+        let observed = in_time(|| {
+            let semaphore = Semaphore::new(0, 10);
+            let line = semaphore.given();
+            let tickets = bells.each_ref().map(|bell| at_door(line, bell.door()));
+            until_due();
+            semaphore.release::<Heap>(1).unwrap();
+            semaphore.release::<Heap>(1).unwrap();
+            let rung = bells.each_ref().map(|bell| !rings(bell).is_empty());
+            let admitted = tickets.map(|ticket| line.admits(Some(ticket), || semaphore.value()));
+            tickets.iter().for_each(|ticket| _ = line.leave(*ticket));
+            bells.iter().for_each(|bell| line.events().take_door(bell.door(), Scope::Private));
+            bells.iter().for_each(|bell| _ = rings(bell));
+            (rung[..2].to_vec(), admitted)
+        });
+        assert_eq!(observed, (vec![true; 2], [true, true, false]));
+    });
+}
+
+/// A loop has one door, which is left for one ticket at a time: the others may be called meanwhile.
+#[test]
+fn a_ticket_that_was_passed_over_is_the_next() {
+    alone(|| {
+        let bells = [bell(), bell()];
+        let observed = in_time(|| {
+            let line = Line::new();
+            let (absent, present) = (line.take_ticket(), at_door(&line, bells[0].door()));
+            until_due();
+            let prepared = line.prepare();
+            line.notify_prepared(prepared, 1, || 1, Scope::Private);
+            let before = line.admits(Some(absent), || 1);
+            let kept = at_door_again(&line, bells[1].door(), absent);
+            let after = [Some(absent), Some(present), None].map(|ticket| line.admits(ticket, || 1));
+            line.events().notify_all(Scope::Private);
+            bells.iter().for_each(|bell| _ = rings(bell));
+            (before, kept, after)
+        });
+        assert_eq!(observed, (false, true, [true, true, false]));
     });
 }
 
@@ -182,8 +247,8 @@ fn where_all_gave_up_the_line_is_open() {
     until_due();
     let prepared = line.prepare();
     assert!(matches!(prepared, Prepared::Closed(_)));
-    line.notify_prepared(prepared, 1, Scope::Private);
-    assert!(line.admits(None));
+    line.notify_prepared(prepared, 1, || 1, Scope::Private);
+    assert!(line.admits(None, || 1));
     assert_eq!(line.places(), 0, "all were passed over");
 }
 
@@ -197,13 +262,13 @@ fn what_does_not_come_leaves_the_order_as_it_was() {
             let prepared = line.prepare();
             assert_eq!(prepared, Prepared::Closed(first));
             line.withdraw(prepared, Scope::Private);
-            assert!(line.admits(None));
+            assert!(line.admits(None, || 1));
             // It looks in vain, and waits on with the same ticket.
             assert_eq!(rings(&bell).len(), 1);
-            assert_eq!(line.leave_door(bell.door(), first), Some(first));
+            assert_eq!(line.leave_door(bell.door(), first, Tickets::NONE), Some(first));
             until_due();
         }
-        assert_eq!(line.leave_door(bell.door(), first), Some(first));
+        assert_eq!(line.leave_door(bell.door(), first, Tickets::NONE), Some(first));
     });
 }
 
@@ -216,16 +281,16 @@ fn more_loops_than_have_room_are_served_in_order() {
             until_due();
             let prepared = line.prepare();
             assert_eq!(prepared, Prepared::Closed(ticket));
-            line.notify_prepared(prepared, 1, Scope::Private);
+            line.notify_prepared(prepared, 1, || 1, Scope::Private);
             assert_eq!(rings(bell).len(), 1);
-            assert_eq!(line.leave_door(bell.door(), ticket), Some(ticket));
-            assert_eq!(line.enter(ticket), Admission::Called);
-            assert!(!line.leave(ticket));
+            assert_eq!(line.leave_door(bell.door(), ticket, Tickets::NONE), Some(ticket));
+            assert!(!line.admits(None, || 1) && line.admits(Some(ticket), || 1), "it is called");
+            assert!(line.leave(ticket), "it was called");
             line.events().take_door(bell.door(), Scope::Private);
             // Each of the others was told, to see to it that this one comes.
             for (bell, ticket) in bells.iter().zip(&tickets).skip(i + 1) {
                 assert_eq!(rings(bell).len(), 1);
-                assert_eq!(line.leave_door(bell.door(), *ticket), Some(*ticket));
+                assert_eq!(line.leave_door(bell.door(), *ticket, Tickets::NONE), Some(*ticket));
             }
         }
     });
@@ -239,7 +304,7 @@ fn a_door_is_left_once() {
         // There is room in the line itself now; the last one stands with the session.
         line.leave(tickets[0]);
         line.events().take_door(bells[0].door(), Scope::Private);
-        assert_eq!(line.leave_door(bells[5].door(), tickets[5]), Some(tickets[5]));
+        assert_eq!(line.leave_door(bells[5].door(), tickets[5], Tickets::NONE), Some(tickets[5]));
         line.events().notify_all(Scope::Private);
         assert_eq!(rings(&bells[5]).len(), 1);
     });
@@ -303,8 +368,8 @@ fn a_first_ticket_far_ahead_is_not_believed() {
         let first = unsafe { &*std::ptr::from_ref(&line).byte_add(next).cast::<AtomicU32>() };
         assert_eq!(first.load(Ordering::SeqCst), 1);
         first.store(1 << 30, Ordering::SeqCst);
-        let renewed = line.leave_door(bell.door(), ticket).unwrap();
-        assert_eq!(line.leave_door(bell.door(), renewed), Some(renewed));
+        let renewed = line.leave_door(bell.door(), ticket, Tickets::NONE).unwrap();
+        assert_eq!(line.leave_door(bell.door(), renewed, Tickets::NONE), Some(renewed));
         assert_eq!(line.places(), 1);
     });
 }

@@ -461,7 +461,7 @@ mod line {
 
         fn pass_on_what_is_left(&self) {
             if self.count.load(Ordering::SeqCst) > 0 {
-                self.line.pass_on(Scope::Private);
+                self.line.pass_on(self.count.load(Ordering::SeqCst), Scope::Private);
             }
         }
 
@@ -474,7 +474,7 @@ mod line {
         fn release(&self) {
             let prepared = self.line.prepare();
             self.count.fetch_add(1, Ordering::SeqCst);
-            self.line.notify_prepared(prepared, 1, Scope::Private);
+            self.line.notify_prepared(prepared, 1, || self.count.load(Ordering::SeqCst), Scope::Private);
         }
     }
 
@@ -489,7 +489,7 @@ mod line {
             });
             units.release();
             // Takes what is there, if it may, and gives it back.
-            if units.line.admits(None) && units.take().is_some() {
+            if units.line.admits(None, || units.count.load(Ordering::SeqCst)) && units.take().is_some() {
                 units.release();
             }
             units.release();

@@ -65,7 +65,7 @@ pub(crate) trait Quick:
     /// Whether an `acquire(False)` that did not take it is over: False, and nothing else to be done.
     #[inline]
     fn is_simply_taken(&self) -> bool {
-        !Self::MORTAL && self.line().is_none_or(|line| line.admits(None))
+        !Self::MORTAL && self.line().is_none_or(|line| line.admits(None, || 0))
     }
     /// Whether the end of a `with` block gives it back without a call of `object.release()`. `object` is this one.
     #[inline]

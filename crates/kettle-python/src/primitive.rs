@@ -1,7 +1,7 @@
 //! What all primitives have: a token to travel by, and a way to be waited for without blocking.
 
 use kettle_core::arena::{Body, Handle, Ticket, Token, TokenError, Way};
-use kettle_core::wait::{self, Admission, Door, EventCount, Line, Scope};
+use kettle_core::wait::{self, Door, EventCount, Line, Scope, Tickets};
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
@@ -140,6 +140,10 @@ pub(crate) fn key<T: Body>(handle: &Handle<T>) -> u32 {
 /// Something that can be waited for.
 pub(crate) trait Waitable {
     fn ready(&self) -> bool;
+    /// How many waiters would find it ready.
+    fn available(&self) -> u32 {
+        self.ready().into()
+    }
     fn events(&self) -> &EventCount;
     fn call(&self) -> u32;
     fn scope(&self) -> Scope {
@@ -151,8 +155,9 @@ pub(crate) trait Waitable {
         None
     }
 
-    fn arm(&self, door: u64, ticket: u32) -> u32 {
-        Door::from_bits(door).map_or(0, |d| leave_door(self.events(), self.line(), d.calling(self.call()), ticket))
+    fn arm(&self, door: u64, ticket: u32, bits: u32) -> u32 {
+        Door::from_bits(door)
+            .map_or(0, |d| leave_door(self.events(), self.line(), d.calling(self.call()), ticket, bits))
     }
 
     fn disarm(&self, door: u64) {
@@ -162,32 +167,29 @@ pub(crate) trait Waitable {
     }
 }
 
-/// Leaves the door for the holder of a ticket, or (0) without one: gives the ticket that counts from now on, at least 1;
-/// or 0 if there is no room.
-pub(crate) fn leave_door(events: &EventCount, line: Option<&Line>, door: Door, ticket: u32) -> u32 {
+/// Leaves the door for the holders of tickets with these [bits](Tickets), the first of whom has `ticket`, or (0) without one:
+/// gives the ticket that counts from now on, at least 1; or 0 if there is no room.
+pub(crate) fn leave_door(events: &EventCount, line: Option<&Line>, door: Door, ticket: u32, bits: u32) -> u32 {
     match (line, wait::Ticket::from_number(ticket)) {
-        (Some(line), Some(ticket)) => line.leave_door(door, ticket).map_or(0, wait::Ticket::number),
+        (Some(line), Some(ticket)) => {
+            line.leave_door(door, ticket, Tickets::from_bits(bits)).map_or(0, wait::Ticket::number)
+        }
         _ => events.leave_door(door).into(),
     }
 }
 
-/// Before the holder of a ticket tries: see [`Line::enter`]. 0 while something is reserved for another, 2 if it was the
-/// caller's turn.
-pub(crate) fn enter(line: Option<&Line>, ticket: u32) -> u8 {
-    let (Some(line), Some(ticket)) = (line, wait::Ticket::from_number(ticket)) else { return 1 };
-    match line.enter(ticket) {
-        Admission::Refused => 0,
-        Admission::Free => 1,
-        Admission::Called => 2,
-    }
+/// Whether one of the holders of tickets with these bits may take one of the `available` things.
+pub(crate) fn is_admitted(line: Option<&Line>, bits: u32, available: impl FnOnce() -> u32) -> bool {
+    line.is_none_or(|line| line.admits_one_of(Tickets::from_bits(bits), available))
 }
 
-/// The holder of a ticket leaves the line; if something is left, the next one is told.
-pub(crate) fn leave(line: Option<&Line>, ticket: u32, scope: Scope, is_ready: impl FnOnce() -> bool) {
+/// The holder of a ticket leaves the line, one of those with these bits; if something is left, the next one is told.
+pub(crate) fn leave(line: Option<&Line>, ticket: u32, bits: u32, scope: Scope, available: impl FnOnce() -> u32) {
     let (Some(line), Some(ticket)) = (line, wait::Ticket::from_number(ticket)) else { return };
-    line.leave(ticket);
-    if is_ready() {
-        line.pass_on(scope);
+    line.leave_for_one_of(ticket, Tickets::from_bits(bits));
+    let available = available();
+    if available > 0 {
+        line.pass_on(available, scope);
     }
 }
 
@@ -201,11 +203,11 @@ macro_rules! waitable {
                 crate::primitive::Waitable::ready(self)
             }
 
-            /// Asks that the doorbell `door` be rung when this may have become ready, for the holder of `ticket`. Gives
-            /// the ticket that counts from now on; 0 if there is no room.
-            #[pyo3(signature = (door, ticket=0))]
-            fn _kettle_arm(&self, door: u64, ticket: u32) -> u32 {
-                crate::primitive::Waitable::arm(self, door, ticket)
+            /// Asks that the doorbell `door` be rung when this may have become ready, for the holder of `ticket`, the first
+            /// of those with `bits`. Gives the ticket that counts from now on; 0 if there is no room.
+            #[pyo3(signature = (door, ticket=0, bits=0))]
+            fn _kettle_arm(&self, door: u64, ticket: u32, bits: u32) -> u32 {
+                crate::primitive::Waitable::arm(self, door, ticket, bits)
             }
 
             /// A place in the line of those who wait; 0 if there is no line.
@@ -213,22 +215,23 @@ macro_rules! waitable {
                 crate::primitive::Waitable::line(self).map_or(0, |line| line.take_ticket().number())
             }
 
-            /// Before the holder of the ticket tries: 0 while something is reserved for another, else 1, or 2 if this was
-            /// its turn: then it leaves its door again, should it find nothing.
-            fn _kettle_enter_line(&self, ticket: u32) -> u8 {
-                crate::primitive::enter(crate::primitive::Waitable::line(self), ticket)
+            /// Whether one of the holders of tickets with these bits may try.
+            fn _kettle_is_admitted(&self, bits: u32) -> bool {
+                let available = || crate::primitive::Waitable::available(self);
+                crate::primitive::is_admitted(crate::primitive::Waitable::line(self), bits, available)
             }
 
             /// Whether what there may be is reserved for one who waits.
             fn _kettle_is_reserved(&self) -> bool {
-                crate::primitive::Waitable::line(self).is_some_and(|line| !line.admits(None))
+                let available = || crate::primitive::Waitable::available(self);
+                crate::primitive::Waitable::line(self).is_some_and(|line| !line.admits(None, available))
             }
 
-            /// Gives the ticket back.
-            fn _kettle_leave_line(&self, ticket: u32) {
-                let is_ready = || crate::primitive::Waitable::ready(self);
+            /// Gives the ticket back, one of those with these bits.
+            fn _kettle_leave_line(&self, ticket: u32, bits: u32) {
+                let available = || crate::primitive::Waitable::available(self);
                 let scope = crate::primitive::Waitable::scope(self);
-                crate::primitive::leave(crate::primitive::Waitable::line(self), ticket, scope, is_ready)
+                crate::primitive::leave(crate::primitive::Waitable::line(self), ticket, bits, scope, available)
             }
 
             /// Whether a ring is never lost, since no process can die on its way to it.

@@ -399,8 +399,8 @@ impl Queue {
     }
 
     /// As `_kettle_arm`, for those who await `join`.
-    #[pyo3(signature = (door, _ticket=0))]
-    fn _arm_join(&self, door: u64, _ticket: u32) -> u32 {
+    #[pyo3(signature = (door, _ticket=0, _bits=0))]
+    fn _arm_join(&self, door: u64, _ticket: u32, _bits: u32) -> u32 {
         self.door(door).is_some_and(|d| self.body.finished().leave_door(d)).into()
     }
 
@@ -411,9 +411,9 @@ impl Queue {
     }
 
     /// As `_kettle_arm`, for those who await room for `put`; so are the four that follow.
-    fn _arm_space(&self, door: u64, ticket: u32) -> u32 {
+    fn _arm_space(&self, door: u64, ticket: u32, bits: u32) -> u32 {
         let space = self.body.space();
-        self.door(door).map_or(0, |d| primitive::leave_door(space.events(), Some(space), d, ticket))
+        self.door(door).map_or(0, |d| primitive::leave_door(space.events(), Some(space), d, ticket, bits))
     }
 
     fn _disarm_space(&self, door: u64) {
@@ -423,19 +423,19 @@ impl Queue {
     }
 
     fn _is_reserved_space(&self) -> bool {
-        !self.body.space().admits(None)
+        !self.body.space().admits(None, || self.body.spare())
     }
 
     fn _take_ticket_space(&self) -> u32 {
         self.body.space().take_ticket().number()
     }
 
-    fn _enter_space(&self, ticket: u32) -> u8 {
-        primitive::enter(Some(self.body.space()), ticket)
+    fn _is_admitted_space(&self, bits: u32) -> bool {
+        primitive::is_admitted(Some(self.body.space()), bits, || self.body.spare())
     }
 
-    fn _leave_space(&self, ticket: u32) {
-        primitive::leave(Some(self.body.space()), ticket, Scope::Shared, || !self.body.is_full());
+    fn _leave_space(&self, ticket: u32, bits: u32) {
+        primitive::leave(Some(self.body.space()), ticket, bits, Scope::Shared, || self.body.spare());
     }
 
     /// This handle's end: put and get raise ValueError from now on.
@@ -503,7 +503,10 @@ impl Queue {
 
 impl Waitable for Queue {
     fn ready(&self) -> bool {
-        !self.body.is_empty() || self.body.is_shut()
+        self.available() > 0
+    }
+    fn available(&self) -> u32 {
+        if self.body.is_shut() { u32::MAX } else { self.body.len() }
     }
     fn events(&self) -> &EventCount {
         self.body.items().events()

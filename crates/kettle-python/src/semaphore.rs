@@ -248,7 +248,10 @@ impl Quick for Semaphore {
 
 impl Waitable for Semaphore {
     fn ready(&self) -> bool {
-        self.permits.value() > 0
+        self.available() > 0
+    }
+    fn available(&self) -> u32 {
+        self.permits.value()
     }
     fn events(&self) -> &EventCount {
         self.permits.given().events()

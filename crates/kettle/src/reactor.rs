@@ -20,12 +20,13 @@ use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use kettle_core::sync::Home;
-use kettle_core::wait::{self, Admission, Doorbell, EventCount, Scope, Ticket};
+use kettle_core::wait::{self, Doorbell, EventCount, Scope, Ticket, Tickets};
 use tokio::io::unix::AsyncFd;
 use tokio::runtime;
 use tokio::sync::Notify;
@@ -75,7 +76,7 @@ impl Awaited for wait::Line {
 pub(crate) async fn wait_on<H: Home, R>(at: &impl Awaited, mut attempt: impl FnMut() -> Option<R>) -> R {
     // Whoever always finds something must let the other tasks run all the same.
     tokio::task::coop::consume_budget().await;
-    let is_reserved = at.line().is_some_and(|line| !line.admits(None));
+    let is_reserved = at.line().is_some_and(|line| !line.admits(None, || 0));
     if !is_reserved && let Some(r) = attempt() {
         return r;
     }
@@ -91,20 +92,14 @@ pub(crate) async fn wait_on<H: Home, R>(at: &impl Awaited, mut attempt: impl FnM
     let place = reactor.stand_in_line(at.events(), at.line(), H::SCOPE);
     poll_fn(|context| {
         place.remember(context.waker());
-        loop {
-            // The door first, then the look: what happens after the look rings.
-            let admission = place.enter();
-            if admission != Admission::Refused
-                && let Some(r) = attempt()
-            {
-                place.pass_on_if(admission == Admission::Called);
-                return Poll::Ready(r);
-            }
-            // Where another one was faster, the turn is over, and the door is left for the next one.
-            if admission != Admission::Called {
-                return Poll::Pending;
-            }
+        // The door first, then the look: what happens after the look rings.
+        if place.enter()
+            && let Some(r) = attempt()
+        {
+            place.is_served.store(true, Ordering::Relaxed);
+            return Poll::Ready(r);
         }
+        Poll::Pending
     })
     .await
 }
@@ -181,7 +176,7 @@ impl Reactor {
         if was_idle {
             self.work.notify_one();
         }
-        PlaceInLine { reactor: self, events, turns, scope, call, waiter }
+        PlaceInLine { reactor: self, events, turns, scope, call, waiter, is_served: AtomicBool::new(false) }
     }
 
     /// Wakes the first in line.
@@ -232,6 +227,11 @@ impl Line {
         self.waiters.front().is_some_and(|(first, _)| *first == waiter)
     }
 
+    /// The first of them, so many that more could not be told apart.
+    fn all_tickets(&self) -> Tickets {
+        self.tickets.iter().take(u32::BITS as usize).copied().collect()
+    }
+
     fn first(&self) -> Option<Waker> {
         self.waiters.front().and_then(|(_, waker)| waker.clone())
     }
@@ -250,6 +250,7 @@ struct PlaceInLine<'a> {
     scope: Scope,
     call: u32,
     waiter: u64,
+    is_served: AtomicBool,
 }
 
 impl PlaceInLine<'_> {
@@ -262,7 +263,7 @@ impl PlaceInLine<'_> {
         };
         for _ in 0..line.tickets.len() {
             let ticket = line.tickets[0];
-            let counts = turns.leave_door(door, ticket).unwrap_or(ticket);
+            let counts = turns.leave_door(door, ticket, line.all_tickets()).unwrap_or(ticket);
             if counts == ticket {
                 return;
             }
@@ -272,32 +273,25 @@ impl PlaceInLine<'_> {
         }
     }
 
-    /// Before each look. The door is left first: what happens after the look rings.
-    fn enter(&self) -> Admission {
+    /// Before each look: whether it may take what there is. The door is left first: what happens after the look rings.
+    fn enter(&self) -> bool {
         let mut lines = lock(&self.reactor.lines);
-        let Some(line) = lines.lines.get_mut(&self.call) else { return Admission::Free };
+        let Some(line) = lines.lines.get_mut(&self.call) else { return true };
         if self.turns.is_some() && !line.is_first(self.waiter) {
             // The one before it wakes it.
-            return Admission::Refused;
+            return false;
         }
         self.leave_door(line);
-        match (self.turns, line.tickets.front()) {
-            (Some(turns), Some(ticket)) => turns.enter(*ticket),
-            _ => Admission::Free,
-        }
+        self.turns.is_none_or(|turns| turns.admits_one_of(line.all_tickets(), || 0))
     }
 
-    /// There may be more than this one takes, who was called; others were refused meanwhile.
+    /// Others were refused while this one was called: they look for what it did not take.
     fn pass_on_if(&self, was_called: bool) {
-        if was_called && let Some(turns) = self.turns {
+        let Some(turns) = self.turns.filter(|_| was_called) else { return };
+        if self.is_served.load(Ordering::Relaxed) {
             turns.invite_next(self.scope);
-        }
-    }
-
-    /// The one that was called leaves without a look.
-    fn pass_turn_on_if(&self, was_called: bool) {
-        if was_called && let Some(turns) = self.turns {
-            turns.pass_on(self.scope);
+        } else {
+            turns.pass_on(1, self.scope);
         }
     }
 
@@ -320,8 +314,9 @@ impl Drop for PlaceInLine<'_> {
         if let Some(place) = line.place_of(self.waiter) {
             line.waiters.remove(place);
         }
+        let tickets = line.all_tickets();
         let ticket = if is_first { line.tickets.pop_front() } else { line.tickets.pop_back() };
-        let was_called = matches!((self.turns, ticket), (Some(turns), Some(ticket)) if turns.leave(ticket));
+        let was_called = self.turns.zip(ticket).is_some_and(|(turns, ticket)| turns.leave_for_one_of(ticket, tickets));
         if let Some((_, next)) = line.waiters.front() {
             let next = next.clone();
             if is_first {
@@ -331,14 +326,14 @@ impl Drop for PlaceInLine<'_> {
             if let Some(next) = next {
                 next.wake();
             }
-            return self.pass_turn_on_if(was_called);
+            return self.pass_on_if(was_called);
         }
         let at = line.at;
         lines.lines.remove(&self.call);
         lines.calls.remove(&at);
         drop(lines);
         self.events.take_door(self.reactor.bell.door().calling(self.call), self.scope);
-        self.pass_turn_on_if(was_called);
+        self.pass_on_if(was_called);
     }
 }
 

@@ -110,7 +110,7 @@ class _Base(Parametrized[T]):
 
         def room() -> "aio.Source":
             items = self._items
-            turns = aio.Turns(items._take_ticket_space, items._enter_space, items._leave_space)
+            turns = aio.Turns(items._take_ticket_space, items._is_admitted_space, items._leave_space)
             return aio.Source(
                 items._kettle_key, (id(items), "room"), items._arm_space, items._disarm_space, turns=turns
             )

@@ -14,7 +14,7 @@ use super::waiters::Waiters;
 /// "kettle" and a byte that no text file begins with.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"\x89kettle\n");
 /// Counts changes of anything that processes share.
-pub(super) const LAYOUT: u32 = 6;
+pub(super) const LAYOUT: u32 = 7;
 /// The length of the first segment: a multiple of every page size.
 pub(super) const HEADER_LEN: usize = 2 << 20;
 /// How many segments there can be, the header among them.

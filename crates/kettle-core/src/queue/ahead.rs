@@ -14,7 +14,7 @@ pub(super) struct Ahead(AtomicU64);
 const SOME: u64 = 1 << 32;
 
 impl Ahead {
-    pub(super) const fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self(AtomicU64::new(0))
     }
 

@@ -84,13 +84,14 @@ impl Queue {
     pub fn get<S: Store>(&self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Taken<S::Block>, GetError> {
         let mut place: Option<InLine<'_>> = None;
         loop {
-            let is_admitted = || patience.takes_reserved() || self.items.admits(place.as_ref().map(InLine::ticket));
+            let is_admitted =
+                || patience.takes_reserved() || self.items.admits(place.as_ref().map(InLine::ticket), || self.len());
             if !self.is_empty() && is_admitted() {
                 let hold = match lock::<S::Home>(&self.head_lock, patience) {
                     Ok(hold) => hold,
                     Err(why) => {
                         if place.take().is_some() {
-                            self.items.pass_on(S::Home::SCOPE);
+                            self.items.pass_on(self.len(), S::Home::SCOPE);
                         }
                         return Err(why.into());
                     }
@@ -105,12 +106,12 @@ impl Queue {
                     Ok(Some(taken)) => {
                         crash_point("queue.get.before-notify");
                         if self.maxsize() != 0 {
-                            self.space.notify_prepared(room, 1, S::Home::SCOPE);
+                            self.space.notify_prepared(room, 1, || self.spare(), S::Home::SCOPE);
                         }
                         if let Some(place) = place {
                             place.leave(false);
                             if !self.is_empty() {
-                                self.items.pass_on(S::Home::SCOPE);
+                                self.items.pass_on(self.len(), S::Home::SCOPE);
                             }
                         }
                         return Ok(taken);
@@ -119,7 +120,7 @@ impl Queue {
                         self.space.withdraw(room, S::Home::SCOPE);
                         drop(place);
                         // The message stays, and somebody else may be able to take it.
-                        self.items.pass_on(S::Home::SCOPE);
+                        self.items.pass_on(self.len(), S::Home::SCOPE);
                         return Err(trouble.into());
                     }
                 }
@@ -137,6 +138,9 @@ impl Queue {
             let some = || (!self.is_empty() || self.is_shut()).then_some(());
             if patience.may_wait() && spin_until(|| some().is_some() && is_admitted()) {
                 continue;
+            }
+            if !patience.may_wait() {
+                return Err(Stopped::TimedOut.into());
             }
             // The wake-up that may come to us stands for one message; if there are more, it is passed on.
             place.get_or_insert_with(|| self.items.join(S::Home::SCOPE)).wait_for(patience, some, || None)?;

@@ -293,6 +293,14 @@ impl Queue {
         }
     }
 
+    /// How many messages it has room for, as far as the bound goes.
+    pub fn spare(&self) -> u32 {
+        match self.maxsize() {
+            0 => u32::MAX,
+            n => n.saturating_sub(self.len()),
+        }
+    }
+
     /// The bound, 0 for none.
     #[inline]
     pub fn maxsize(&self) -> u32 {

@@ -48,12 +48,13 @@ impl Queue {
     ) -> Result<(), PutError<Parcel<'b, S>>> {
         let mut place: Option<InLine<'_>> = None;
         loop {
-            let is_admitted = || patience.takes_reserved() || self.space.admits(place.as_ref().map(InLine::ticket));
+            let is_admitted =
+                || patience.takes_reserved() || self.space.admits(place.as_ref().map(InLine::ticket), || self.spare());
             let hold = match lock::<S::Home>(&self.tail_lock, patience) {
                 Ok(hold) => hold,
                 Err(stopped) => {
                     if place.take().is_some() {
-                        self.space.pass_on(S::Home::SCOPE);
+                        self.space.pass_on(self.spare(), S::Home::SCOPE);
                     }
                     return Err(PutError::stopped(parcel, stopped));
                 }
@@ -69,14 +70,14 @@ impl Queue {
                 if result.is_ok() {
                     crash_point("queue.put.before-notify");
                     // The unlock was a sequentially consistent exchange, after the commit.
-                    self.items.notify_prepared(item, 1, S::Home::SCOPE);
+                    self.items.notify_prepared(item, 1, || self.len(), S::Home::SCOPE);
                 } else {
                     self.items.withdraw(item, S::Home::SCOPE);
                 }
                 if let Some(place) = place {
                     place.leave(false);
                     if !self.is_full() {
-                        self.space.pass_on(S::Home::SCOPE);
+                        self.space.pass_on(self.spare(), S::Home::SCOPE);
                     }
                 }
                 return result.map_err(|(parcel, trouble)| match trouble {
@@ -88,6 +89,9 @@ impl Queue {
             let room = || (!self.is_full() || self.is_shut()).then_some(());
             if patience.may_wait() && spin_until(|| room().is_some() && is_admitted()) {
                 continue;
+            }
+            if !patience.may_wait() {
+                return Err(PutError::stopped(parcel, Stopped::TimedOut));
             }
             // The wake-up that may come to us stands for one place; if there are more, it is passed on.
             let place = place.get_or_insert_with(|| self.space.join(S::Home::SCOPE));

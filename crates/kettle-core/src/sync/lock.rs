@@ -143,7 +143,8 @@ impl Lock {
 
     #[inline(always)]
     fn take_if_free(&self, mine: u64) -> bool {
-        self.freed.admits(None) && self.word.compare_exchange(0, mine, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        self.freed.admits(None, || 1)
+            && self.word.compare_exchange(0, mine, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// Takes the lock, waiting as long as `patience` allows.
@@ -189,7 +190,8 @@ impl Lock {
             // Whoever does not wait takes what is there, also if it is reserved.
             return attempt().or_else(inherit).unwrap_or(Err(Stopped::TimedOut.into()));
         }
-        if patience.may_spin() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) && self.freed.admits(None) {
+        if patience.may_spin() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) && self.freed.admits(None, || 1)
+        {
             if let Some(r) = attempt() {
                 return r;
             }
@@ -281,7 +283,7 @@ impl Lock {
             return Err(NotHeld);
         }
         crash_point("lock.release.before-notify");
-        self.freed.notify_prepared(prepared, 1, H::SCOPE);
+        self.freed.notify_prepared(prepared, 1, || 1, H::SCOPE);
         Ok(held)
     }
 

@@ -81,7 +81,7 @@ impl OwnedPermits {
             return Err(Stopped::Damaged);
         }
         H::try_me().ok_or(Stopped::NoPart)?;
-        let take_if_admitted = || if self.given.admits(None) { self.take::<H>() } else { None };
+        let take_if_admitted = || if self.given.admits(None, || self.value()) { self.take::<H>() } else { None };
         if take_if_admitted().is_some() {
             return Ok(());
         }
@@ -95,7 +95,7 @@ impl OwnedPermits {
             .wait_for(patience, H::SCOPE, || self.take::<H>(), || self.take_from_the_dead::<H>())
             .or_else(|stopped| self.take_from_the_dead::<H>().ok_or(stopped))?;
         if self.value() > 0 {
-            self.given.pass_on(H::SCOPE);
+            self.given.pass_on(self.value(), H::SCOPE);
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ impl OwnedPermits {
             self.given.withdraw(prepared, H::SCOPE);
             return Err(PermitNotHeld);
         }
-        self.given.notify_prepared(prepared, 1, H::SCOPE);
+        self.given.notify_prepared(prepared, 1, || self.value(), H::SCOPE);
         Ok(())
     }
 

@@ -49,7 +49,7 @@ impl Semaphore {
 
     #[inline(always)]
     fn take_if_admitted(&self) -> Option<()> {
-        if self.given.admits(None) { self.take() } else { None }
+        if self.given.admits(None, || self.value()) { self.take() } else { None }
     }
 
     /// Takes a permit if there is one that is not reserved, and its memory is not damaged.
@@ -85,7 +85,7 @@ impl Semaphore {
         }
         self.given.wait_for(patience, H::SCOPE, || self.take(), || None)?;
         if self.value() > 0 {
-            self.given.pass_on(H::SCOPE);
+            self.given.pass_on(self.value(), H::SCOPE);
         }
         Ok(())
     }
@@ -113,7 +113,7 @@ impl Semaphore {
             self.given.withdraw(prepared, H::SCOPE);
             return Err(ReleasedTooOften);
         }
-        self.given.notify_prepared(prepared, n, H::SCOPE);
+        self.given.notify_prepared(prepared, n, || self.value(), H::SCOPE);
         Ok(())
     }
 

@@ -11,12 +11,12 @@ use crate::sys::process;
 /// Waiting for a condition that lives in *other* words.
 ///
 /// ```text
-/// word:  31       6   5   4   3   2   1   0
-///        [  epoch ][H ][W ][C ][R ][D ][S ]
+/// word:  31       5   4   3   2   1   0
+///        [  epoch ][H ][W ][R ][D ][S ]
 /// S  somebody may sleep on the word
 /// D  some event loop may have left a door
 /// R  somebody may sleep on, while another one is woken
-/// C  closed, W  and watched, H  the head was woken and has not looked: see [`Line`](super::Line)
+/// W  the line is watched, H  its head was woken and has not looked: see [`Line`](super::Line)
 /// ```
 ///
 /// The sleeper:  announce (set S) → look at the condition → sleep while the word is unchanged → announce again …
@@ -55,10 +55,9 @@ const MOVING: u32 = 1 << 31;
 const SLEEPER: u32 = 1;
 const DOOR: u32 = 2;
 const REST: u32 = 4;
-const CLOSED: u32 = 8;
-const WATCHED: u32 = 16;
-const HEAD_WOKEN: u32 = 32;
-const EPOCH: u32 = 64;
+const WATCHED: u32 = 8;
+const HEAD_WOKEN: u32 = 16;
+const EPOCH: u32 = 32;
 
 /// Says that its holder announced itself, and will sleep only if nothing happened since.
 #[derive(Clone, Copy, Debug)]
@@ -69,11 +68,6 @@ impl Announced {
     /// As [`EventCount::epoch`] gave it then.
     pub(super) fn epoch(self) -> u32 {
         self.0 / EPOCH
-    }
-
-    /// Whether the line was closed.
-    pub(super) fn is_closed(self) -> bool {
-        self.0 & CLOSED != 0
     }
 
     /// Whether sleepers are to look now and then whether the line is still closed.
@@ -290,11 +284,6 @@ impl EventCount {
         self.word.load(Ordering::SeqCst) & (SLEEPER | DOOR) != 0
     }
 
-    #[inline(always)]
-    pub(super) fn is_closed(&self) -> bool {
-        self.word.load(Ordering::SeqCst) & CLOSED != 0
-    }
-
     /// Changes with each notification.
     pub(super) fn epoch(&self) -> u32 {
         self.word.load(Ordering::SeqCst) / EPOCH
@@ -304,13 +293,10 @@ impl EventCount {
         self.word.load(Ordering::SeqCst) & WATCHED != 0
     }
 
-    /// False if it was closed already.
-    pub(super) fn close(&self) -> bool {
-        self.word.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0
-    }
-
-    pub(super) fn open(&self) {
-        self.word.fetch_and(!(CLOSED | WATCHED), Ordering::SeqCst);
+    pub(super) fn unset_watched(&self) {
+        if self.is_watched() {
+            self.word.fetch_and(!WATCHED, Ordering::SeqCst);
+        }
     }
 
     /// Whoever goes to sleep from now on looks now and then whether it is still closed.
@@ -415,21 +401,21 @@ impl EventCount {
         more.leave(self.place.load(Ordering::SeqCst), door)
     }
 
-    /// Says of the door with this index, beyond those that have room here, whose it is.
-    pub(super) fn set_ticket(&self, index: usize, ticket: u32) {
+    /// Says of the door with this index, beyond those that have room here, for which tickets it was left.
+    pub(super) fn set_tickets(&self, index: usize, bits: u32) {
         if let (Some((more, _)), Some(index)) = (self.more_doors(), index.checked_sub(Self::DOORS)) {
-            more.set_ticket(index, ticket);
+            more.set_tickets(index, bits);
         }
     }
 
-    /// Rings the door of the ticket's holder, if it is beyond those that have room here; says whether it was heard.
-    pub(super) fn ring_ticket(&self, ticket: u32) -> bool {
-        self.more_doors().is_some_and(|(more, place)| more.ring_ticket(place, ticket))
+    /// The bits of all tickets for which doors were left beyond those that have room here.
+    pub(super) fn further_tickets(&self) -> u32 {
+        self.more_doors().map_or(0, |(more, place)| more.tickets(place))
     }
 
-    /// Whether a door beyond those that have room here was last left for the ticket's holder.
-    pub(super) fn knows_ticket(&self, ticket: u32) -> bool {
-        self.more_doors().is_some_and(|(more, place)| more.knows_ticket(place, ticket))
+    /// Rings one of these that was left for a ticket with one of these bits; says whether it was heard.
+    pub(super) fn ring_one_of(&self, bits: u32) -> bool {
+        self.more_doors().is_some_and(|(more, place)| more.ring_one_of(place, bits))
     }
 
     /// Takes the door away again. A ring that was given to it meanwhile is passed on: it may have been the only one.
@@ -451,7 +437,7 @@ impl EventCount {
         }
         self.place.store(0, Ordering::SeqCst);
         self.sleepers.store(0, Ordering::SeqCst);
-        self.word.fetch_and(!(SLEEPER | DOOR | REST | CLOSED | WATCHED | HEAD_WOKEN), Ordering::SeqCst);
+        self.word.fetch_and(!(SLEEPER | DOOR | REST | WATCHED | HEAD_WOKEN), Ordering::SeqCst);
     }
 
     /// For words on the heap, before somebody waits: if others waited here in the process that this one was forked from, and
@@ -486,7 +472,7 @@ impl EventCount {
                 }
                 self.place.store(0, Ordering::SeqCst);
                 // S and R stay: the thread that forked may have come along from the middle of its wait.
-                self.word.fetch_and(!(DOOR | CLOSED | WATCHED | HEAD_WOKEN), Ordering::SeqCst);
+                self.word.fetch_and(!(DOOR | WATCHED | HEAD_WOKEN), Ordering::SeqCst);
                 forget();
             }
             self.home.store(here, Ordering::Release);

@@ -9,8 +9,9 @@ use crate::sys::clock;
 /// An [`EventCount`] whose waiters are served in the order of arrival, whether they sleep or left a [`Door`].
 ///
 /// As long as all goes quickly, what comes free goes to the first that takes it, which costs least. From time to
-/// time it is reserved for the waiter at the head of the line: the line is *closed* to all others until that one
-/// has taken it. A waiter that does not come within 50 milliseconds loses its turn.
+/// time it is reserved for the waiter at the head of the line, who is *called*: the line is *closed* to all others until
+/// that one has taken it. If more comes free meanwhile, the next waiters are called too. A waiter that does not come
+/// within 50 milliseconds loses its turn.
 ///
 /// Every attempt to take asks [`admits`](Self::admits) first. A change that one waiter can use is announced before it is
 /// made, by [`prepare`](Self::prepare), and told afterwards, by [`notify_prepared`](Self::notify_prepared).
@@ -22,11 +23,17 @@ pub struct Line {
     next: AtomicU32,
     /// The first ticket that has not been called.
     first: AtomicU32,
-    /// The ticket for which the line is closed, if it is.
+    /// The [bits](Ticket::bit) of the tickets for which what comes free is reserved; the line is open if there are none.
     called: AtomicU32,
-    /// When that was, or when the first waiter came, in units of [`UNIT`](Self::UNIT).
+    /// When the next turn is due, in units of [`UNIT`](Self::UNIT).
+    due: AtomicU32,
+    /// When it was closed last. While it stays closed, this moves on whenever those called before have lost their turns.
     since: AtomicU32,
-    /// The tickets of those who left the doors with the same index.
+    /// The bits of those that were called by then.
+    overdue: AtomicU32,
+    /// The holders of tickets before this one have lost their turns, unless they are called.
+    lost: AtomicU32,
+    /// The bits of the tickets of those who left the doors with the same index.
     tickets: [AtomicU32; EventCount::DOORS],
     /// The lower halves of those of some that were woken, or have not yet slept, and did not leave.
     awake: [AtomicU16; Self::AWAKE],
@@ -47,9 +54,41 @@ impl Ticket {
         NonZeroU32::new(number).map(Self)
     }
 
-    /// Those sleepers that this ticket's wake-up reaches. Some others sleep with the same bit, and look in vain.
+    /// Those sleepers that this ticket's wake-up reaches, and those that are admitted when it is called. With more than 32
+    /// waiters that is more than one.
     fn bit(self) -> u32 {
         1 << (self.number() % u32::BITS)
+    }
+
+    /// A ticket with the lowest of these bits; None if there are none.
+    fn with_one_of(bits: u32) -> Option<Self> {
+        Self::from_number(u32::BITS + bits.trailing_zeros()).filter(|_| bits != 0)
+    }
+}
+
+/// Those tickets that one loop serves, as far as they can be told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tickets(u32);
+
+impl Tickets {
+    /// No tickets.
+    pub const NONE: Self = Self(0);
+
+    /// Those whose numbers modulo 32 are the numbers of these bits.
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+}
+
+impl From<Ticket> for Tickets {
+    fn from(ticket: Ticket) -> Self {
+        Self(ticket.bit())
+    }
+}
+
+impl FromIterator<Ticket> for Tickets {
+    fn from_iter<I: IntoIterator<Item = Ticket>>(tickets: I) -> Self {
+        Self(tickets.into_iter().fold(0, |bits, ticket| bits | ticket.bit()))
     }
 }
 
@@ -57,24 +96,17 @@ impl Ticket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Prepared {
-    /// Whoever comes first may take.
+    /// The first that comes may take it.
     Open,
-    /// It was just closed for the waiter at the head of the line, who has this ticket.
+    /// The waiter at the head of the line, who has this ticket, was just called.
     Closed(Ticket),
-    /// It is closed for a waiter that was told before.
+    /// It is closed for waiters that were called before.
     ClosedBefore,
 }
 
-/// What [`Line::enter`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Admission {
-    /// What there is was reserved for the caller.
-    Called,
-    /// What there is is whoever's takes it first.
-    Free,
-    /// It is reserved for another.
-    Refused,
+/// Whether the one number comes before the other, of those that were counted up to now.
+fn is_before(number: u32, other: u32) -> bool {
+    (number.wrapping_sub(other) as i32) < 0
 }
 
 impl Default for Line {
@@ -86,8 +118,11 @@ impl Default for Line {
 impl Line {
     /// In 2¹⁷ nanoseconds, about an eighth of a millisecond, so that 32 bits last for a week.
     const UNIT: u32 = 17;
-    /// How long the waiter at the head of the line lets others pass: not quite half a millisecond.
-    const TURN: u32 = 3;
+    /// How long the waiter at the head of the line lets others pass: about a quarter of a millisecond.
+    const TURN: u32 = 2;
+    /// So many turns may follow upon one another after as many were not needed: of several permits that are taken at the
+    /// same time and held for as long, each is passed on.
+    const TURNS_AT_ONCE: u32 = 8;
     /// For how long a line stays closed to others: 50 milliseconds.
     const PATIENCE: u32 = 400;
     /// So many tickets are passed over at a time that their holders gave up.
@@ -99,14 +134,17 @@ impl Line {
     /// More than can wait: such a distance was not counted.
     const MOST: u32 = 1 << 24;
 
-    /// With nobody in it.
+    /// An empty line.
     pub fn new() -> Self {
         Self {
             events: EventCount::new(),
             next: AtomicU32::new(1),
             first: AtomicU32::new(1),
             called: AtomicU32::new(0),
+            due: AtomicU32::new(0),
             since: AtomicU32::new(0),
+            overdue: AtomicU32::new(0),
+            lost: AtomicU32::new(1),
             tickets: [const { 0 }; EventCount::DOORS].map(AtomicU32::new),
             awake: [const { 0 }; Self::AWAKE].map(AtomicU16::new),
         }
@@ -116,14 +154,14 @@ impl Line {
         (clock::now() >> Self::UNIT) as u32
     }
 
-    /// Whether so many units have passed since the line was last closed, or the first waiter came.
-    fn has_passed(&self, units: u32) -> bool {
-        // In a model no time passes: each turn is due, and no one is late.
-        if cfg!(loom) {
-            units <= Self::TURN
-        } else {
-            Self::now().wrapping_sub(self.since.load(Ordering::Relaxed)) >= units
-        }
+    /// Whether the waiter at the head of the line has let others pass for long enough. In a model each turn is due.
+    fn is_due(&self) -> bool {
+        cfg!(loom) || !is_before(Self::now(), self.due.load(Ordering::Relaxed))
+    }
+
+    /// Whether those that were called when the line was closed have had the time to come. In a model no time passes.
+    fn is_late(&self) -> bool {
+        !cfg!(loom) && Self::now().wrapping_sub(self.since.load(Ordering::Relaxed)) >= Self::PATIENCE
     }
 
     /// A place in the line, behind all who are there.
@@ -144,30 +182,77 @@ impl Line {
             let number = self.next.fetch_add(1, Ordering::SeqCst);
             let Some(ticket) = Ticket::from_number(number) else { continue };
             if self.first.load(Ordering::SeqCst) == number {
-                self.since.store(Self::now(), Ordering::Relaxed);
+                self.due.store(Self::now().wrapping_add(Self::TURN), Ordering::Relaxed);
             }
             return ticket;
         }
     }
 
-    /// Whether a caller with this ticket, or without one, may take what there is.
+    /// Whether a caller with this ticket, or without one, may take one of the `available` things that there are.
     #[inline(always)]
-    pub fn admits(&self, ticket: Option<Ticket>) -> bool {
-        !self.events.is_closed() || self.admits_while_closed(ticket)
+    pub fn admits(&self, ticket: Option<Ticket>, available: impl FnOnce() -> u32) -> bool {
+        self.is_open() || self.admits_while_closed(ticket.map_or(Tickets::NONE, Tickets::from), available)
+    }
+
+    /// The same for a loop, which serves the holders of these tickets.
+    pub fn admits_one_of(&self, tickets: Tickets, available: impl FnOnce() -> u32) -> bool {
+        self.is_open() || self.admits_while_closed(tickets, available)
     }
 
     #[cold]
-    fn admits_while_closed(&self, ticket: Option<Ticket>) -> bool {
-        ticket.is_some_and(|t| self.is_called(t)) || self.open_if_late()
+    fn admits_while_closed(&self, tickets: Tickets, available: impl FnOnce() -> u32) -> bool {
+        let called = self.called.load(Ordering::SeqCst);
+        called & tickets.0 != 0 || available() > called.count_ones() || self.open_if_late()
     }
 
-    /// Opens the line if the waiter for whom it is closed did not come in time.
-    fn open_if_late(&self) -> bool {
-        let is_late = self.has_passed(Self::PATIENCE);
-        if is_late {
-            self.events.open();
+    #[inline(always)]
+    fn is_open(&self) -> bool {
+        self.called.load(Ordering::SeqCst) == 0
+    }
+
+    fn is_called(&self, ticket: Ticket) -> bool {
+        self.called.load(Ordering::SeqCst) & ticket.bit() != 0
+    }
+
+    /// What comes free is reserved for the holder of this ticket as well.
+    fn call(&self, ticket: Ticket) {
+        let now = Self::now();
+        if self.called.fetch_or(ticket.bit(), Ordering::SeqCst) == 0 {
+            self.overdue.store(ticket.bit(), Ordering::Relaxed);
+            self.since.store(now, Ordering::Relaxed);
         }
-        is_late
+        let (due, earliest) = (self.due.load(Ordering::Relaxed), now.wrapping_sub(Self::TURN * Self::TURNS_AT_ONCE));
+        let due = if is_before(due, earliest) { earliest } else { due };
+        self.due.store(due.wrapping_add(Self::TURN), Ordering::Relaxed);
+    }
+
+    /// Nothing is reserved any more for the holders of tickets with these bits. Gives those for whom something was.
+    fn take_back(&self, bits: u32) -> u32 {
+        if self.called.load(Ordering::SeqCst) & bits == 0 {
+            return 0;
+        }
+        let before = self.called.fetch_and(!bits, Ordering::SeqCst);
+        if before & !bits == 0 {
+            self.events.unset_watched();
+        }
+        before & bits
+    }
+
+    /// Takes their turns from those that were called and did not come in time. Says whether the line is open now.
+    fn open_if_late(&self) -> bool {
+        if !self.is_late() {
+            return false;
+        }
+        let late = self.take_back(self.overdue.load(Ordering::Relaxed));
+        self.overdue.store(self.called.load(Ordering::SeqCst), Ordering::Relaxed);
+        self.since.store(Self::now(), Ordering::Relaxed);
+        if late != 0 {
+            // The last ticket that was called with the bit nearest to it.
+            let last = self.first.load(Ordering::SeqCst).wrapping_sub(1);
+            let behind = late.rotate_right(last % u32::BITS).rotate_right(1).leading_zeros();
+            self.lost.store(last.wrapping_sub(behind).wrapping_add(1), Ordering::SeqCst);
+        }
+        self.is_open()
     }
 
     /// Where it is noted that the holder of the ticket is awake, and how; 0, as all of them are at first, says nothing.
@@ -186,34 +271,49 @@ impl Line {
         half != 0 && note.load(Ordering::SeqCst) == half
     }
 
+    /// Whether the holder of a ticket with one of these bits is awake.
+    fn is_one_awake(&self, bits: u32) -> bool {
+        let mut notes = self.awake.iter().map(|note| u32::from(note.load(Ordering::SeqCst)));
+        notes.any(|half| Ticket::from_number(half).is_some_and(|t| t.bit() & bits != 0))
+    }
+
     fn forget_awake(&self, ticket: Ticket) {
-        let (note, half) = self.note(ticket);
-        if note.load(Ordering::SeqCst) == half {
-            let _ = note.compare_exchange(half, 0, Ordering::SeqCst, Ordering::SeqCst);
+        let (note, _) = self.note(ticket);
+        let there = note.load(Ordering::SeqCst);
+        // Perhaps noted as one of a loop's, of which only the bit is known.
+        if Ticket::from_number(there.into()).is_some_and(|noted| noted.bit() == ticket.bit()) {
+            let _ = note.compare_exchange(there, 0, Ordering::SeqCst, Ordering::SeqCst);
         }
     }
 
-    fn is_called(&self, ticket: Ticket) -> bool {
-        self.called.load(Ordering::SeqCst) == ticket.number()
+    /// Whether the ticket is before the first that has not been called.
+    fn is_past(&self, ticket: Ticket) -> bool {
+        is_before(ticket.number(), self.first.load(Ordering::SeqCst))
     }
 
-    /// The ticket to wait with: this one, or one at the end of the line if this one's turn is over.
-    fn renewed(&self, ticket: Ticket) -> Ticket {
-        let first = self.first.load(Ordering::SeqCst);
-        let is_past = |ticket: Ticket| (ticket.number().wrapping_sub(first) as i32) < 0;
-        if !is_past(ticket) || self.events.is_closed() && self.is_called(ticket) {
+    /// Whether the ticket was passed over, since its holder was not found or another one took what was meant for it.
+    fn is_passed_over(&self, ticket: Ticket) -> bool {
+        self.is_past(ticket) && !self.is_called(ticket)
+    }
+
+    /// For one that was passed over: the next thing that comes free is its; or it gets a ticket at the end of the line, if
+    /// it has lost its turn. Gives the ticket that counts from now on.
+    fn call_or_renew(&self, ticket: Ticket) -> Ticket {
+        let far = self.first.load(Ordering::SeqCst).wrapping_sub(ticket.number()) > Self::MOST;
+        if !far && !is_before(ticket.number(), self.lost.load(Ordering::SeqCst)) {
+            self.call(ticket);
             return ticket;
         }
         let ticket = self.take_ticket();
-        if is_past(ticket) {
-            // Nobody was called who had not come: the word is damaged, and no ticket would do.
+        if self.is_past(ticket) {
+            // A ticket that was just given cannot be past: the word is damaged, and no other ticket would do.
             self.first.store(ticket.number(), Ordering::SeqCst);
         }
         ticket
     }
 
-    /// The holder of the ticket leaves the line: it took something, or gives up. Says whether the line was closed for it;
-    /// then somebody else may have waited in vain meanwhile.
+    /// The holder of the ticket leaves the line: it took something, or gives up. Says whether something was reserved for it;
+    /// then others may have waited in vain meanwhile.
     pub fn leave(&self, ticket: Ticket) -> bool {
         let number = ticket.number();
         self.forget_awake(ticket);
@@ -223,25 +323,14 @@ impl Line {
         if self.first.load(Ordering::SeqCst) == number {
             let _ = self.first.compare_exchange(number, number.wrapping_add(1), Ordering::SeqCst, Ordering::SeqCst);
         }
-        self.open_if_called(ticket)
+        self.take_back(ticket.bit()) != 0
     }
 
-    fn open_if_called(&self, ticket: Ticket) -> bool {
-        let is_called = self.events.is_closed() && self.is_called(ticket);
-        if is_called {
-            self.events.open();
-        }
-        is_called
-    }
-
-    /// Before the holder of the ticket, who has left a door, tries: what is reserved for it is free for all from now on.
-    /// Should it then find nothing, it has lost its turn, and leaves its door again.
-    pub fn enter(&self, ticket: Ticket) -> Admission {
-        match () {
-            () if self.open_if_called(ticket) => Admission::Called,
-            () if self.admits(None) => Admission::Free,
-            () => Admission::Refused,
-        }
+    /// The same for one of a loop's: if nothing was reserved for it, it may have taken what was for another one of these.
+    pub fn leave_for_one_of(&self, ticket: Ticket, tickets: Tickets) -> bool {
+        let was_called = self.leave(ticket);
+        let theirs = self.called.load(Ordering::SeqCst) & tickets.0;
+        was_called || self.take_back(theirs & theirs.wrapping_neg()) != 0
     }
 
     /// Before a change that one waiter can use: reserves it, if the waiter at the head of the line has waited for long
@@ -249,32 +338,22 @@ impl Line {
     /// [`withdraw`](Self::withdraw) instead of it.
     #[inline(always)]
     pub fn prepare(&self) -> Prepared {
-        if self.events.has_waiters() { self.prepare_slow(Self::TURN) } else { Prepared::Open }
+        if self.events.has_waiters() { self.prepare_slow(|| self.is_due()) } else { Prepared::Open }
     }
 
-    /// The next turn is due if the last one was so many units ago.
     #[cold]
-    fn prepare_slow(&self, due_after: u32) -> Prepared {
-        if self.events.is_closed() && !self.open_if_late() {
+    fn prepare_slow(&self, is_due: impl FnOnce() -> bool) -> Prepared {
+        if !self.is_open() && !self.open_if_late() {
             return Prepared::ClosedBefore;
         }
         // Those who wait out of turn have no tickets, so there is nothing to reserve, and no clock to read.
-        if self.places() == 0 || !self.has_passed(due_after) {
+        if self.places() == 0 || !is_due() {
             return Prepared::Open;
         }
-        if !self.events.close() {
-            return Prepared::ClosedBefore;
-        }
-        match self.call_next() {
-            Some(called) => Prepared::Closed(called),
-            None => {
-                self.events.open();
-                Prepared::Open
-            }
-        }
+        self.call_next().map_or(Prepared::Open, Prepared::Closed)
     }
 
-    /// Reserves what is reserved for the holder of the first ticket; None if there is none.
+    /// Calls the holder of the first ticket; None if there is none.
     fn call_next(&self) -> Option<Ticket> {
         loop {
             let (first, next) = (self.first.load(Ordering::SeqCst), self.next.load(Ordering::SeqCst));
@@ -285,27 +364,26 @@ impl Line {
             if waiting == 0 || waiting > Self::MOST {
                 return None;
             }
-            // Called before it is passed by: at no instant does its holder see that its turn is over.
-            self.called.store(first, Ordering::SeqCst);
             let after = first.wrapping_add(1);
             if self.first.compare_exchange(first, after, Ordering::SeqCst, Ordering::SeqCst).is_err() {
                 continue;
             }
-            self.since.store(Self::now(), Ordering::Relaxed);
             if let Some(called) = Ticket::from_number(first) {
+                self.call(called);
                 return Some(called);
             }
         }
     }
 
-    /// After a change that `count` waiters can use, and that ended with a sequentially consistent read-modify-write.
+    /// After a change that `count` waiters can use, and that ended with a sequentially consistent read-modify-write. So many
+    /// things are `available` since then, the same or more.
     #[inline(always)]
-    pub fn notify_prepared(&self, prepared: Prepared, count: u32, scope: Scope) {
+    pub fn notify_prepared(&self, prepared: Prepared, count: u32, available: impl FnOnce() -> u32, scope: Scope) {
         // Loom takes a sequentially consistent read-modify-write for less than the processors make of it.
         #[cfg(loom)]
         fence(Ordering::SeqCst);
         if prepared != Prepared::Open {
-            self.call_out(prepared, scope);
+            self.call_out(prepared, available(), scope);
         } else if self.events.has_waiters() {
             self.invite(count, scope);
         }
@@ -323,74 +401,77 @@ impl Line {
                 self.events.notify_head(count, scope, wake, || self.will_look(first));
                 #[cfg(loom)]
                 fence(Ordering::SeqCst);
-                // Called meanwhile by one who relied on the note of this wake-up, which reached nobody.
-                if self.events.is_closed() && self.is_called(first) && !self.is_awake(first) {
-                    self.call_out(Prepared::ClosedBefore, scope);
+                // Called meanwhile by a change that relied on the note of this wake-up, which was in vain.
+                if self.is_called(first) && !self.is_awake(first) {
+                    self.call_out(Prepared::ClosedBefore, 1, scope);
                 }
             }
         }
     }
 
-    /// Whether the head of the line, which does not sleep, looks before it does, so that nobody else need be told. A loop is
+    /// Whether the head of the line, which does not sleep, looks before it does, so that no other need be told. A loop is
     /// rung, but it may be busy for long, or have been stopped. With more places than bits the note may have been left
     /// when another waiter was woken, one with the same bit.
     fn will_look(&self, first: Ticket) -> bool {
-        self.ring(first);
+        self.ring(first.bit());
         self.is_awake(first) && !self.is_loops(first) && self.places() <= u32::BITS
     }
 
     /// Whether a door was left for the ticket, as far as is known.
     fn is_loops(&self, ticket: Ticket) -> bool {
-        let number = ticket.number();
-        self.tickets.iter().any(|t| t.load(Ordering::SeqCst) == number) || self.events.knows_ticket(number)
+        let bit = ticket.bit();
+        self.tickets.iter().any(|theirs| theirs.load(Ordering::SeqCst) & bit != 0)
+            || self.events.further_tickets() & bit != 0
     }
 
-    /// Wakes the waiter for whom the line is closed.
+    /// Wakes those that are called, as many as there are things `available`, and calls the next ones if there are more.
     #[cold]
-    fn call_out(&self, prepared: Prepared, scope: Scope) {
+    fn call_out(&self, prepared: Prepared, available: u32, scope: Scope) {
         self.events.change();
-        if let Prepared::Closed(called) = prepared {
-            return self.call_from(called, scope);
-        }
-        // It was told before. It may sleep again, since another was faster; or be on its way.
-        let called = Ticket::from_number(self.called.load(Ordering::SeqCst));
-        if self.events.is_closed() && called.is_some_and(|called| self.wake_called(called, scope)) {
-            return;
-        }
-        // It has taken something and left, and saw nothing more; or it is gone.
-        match self.prepare_slow(0) {
-            Prepared::Closed(called) => self.call_from(called, scope),
-            Prepared::Open | Prepared::ClosedBefore => {
-                self.events.open();
-                self.invite(1, scope);
-            }
-        }
-    }
-
-    /// Wakes the holder of `called`, or of the next ticket whose holder has not left.
-    fn call_from(&self, mut called: Ticket, scope: Scope) {
+        let mut is_told = match prepared {
+            Prepared::Closed(called) => self.wake_called(called, scope),
+            // They were told before. They may sleep again, since others were faster; or be on their way.
+            Prepared::Open | Prepared::ClosedBefore => self.wake_called_before(scope),
+        };
         for _ in 0..Self::SKIPS {
-            if self.wake_called(called, scope) {
-                return;
-            }
-            match self.call_next() {
-                Some(next) => called = next,
-                None => break,
-            }
+            let is_enough = is_told && self.called.load(Ordering::SeqCst).count_ones() >= available;
+            let Some(next) = (!is_enough).then(|| self.call_next()).flatten() else { break };
+            is_told |= self.wake_called(next, scope);
         }
-        self.events.open();
-        self.invite(1, scope);
+        if !is_told {
+            self.invite(1, scope);
+        }
     }
 
+    /// Wakes the holder of the ticket, which was just called; if it is gone, nothing is reserved for it any more.
     fn wake_called(&self, called: Ticket, scope: Scope) -> bool {
+        let is_told = self.tell(called.bit(), scope, || self.wake_sleeper(called, scope));
+        if !is_told {
+            self.take_back(called.bit());
+        }
+        is_told
+    }
+
+    /// The same for one or more of those that were called before.
+    fn wake_called_before(&self, scope: Scope) -> bool {
+        let called = self.called.load(Ordering::SeqCst);
+        let is_told = called != 0 && self.tell(called, scope, || self.events.wake_those(called, scope) > 0);
+        if !is_told {
+            self.take_back(called);
+        }
+        is_told
+    }
+
+    /// Tells the holder of a ticket with one of these bits. Says whether there is one, as far as is known.
+    fn tell(&self, bits: u32, scope: Scope, wake: impl FnOnce() -> bool) -> bool {
         // As in `leave`.
         #[cfg(loom)]
         fence(Ordering::SeqCst);
-        if self.wake_sleeper(called, scope) {
+        if wake() {
             return true;
         }
-        let is_at_door = self.ring(called);
-        let is_told = is_at_door || self.is_awake(called);
+        let is_at_door = self.ring(bits);
+        let is_told = is_at_door || self.is_one_awake(bits);
         if is_at_door || is_told && !self.events.is_watched() {
             self.have_watched(scope);
         }
@@ -427,13 +508,14 @@ impl Line {
         self.rouse(ticket, || self.events.wake_those(ticket.bit(), scope) > 0)
     }
 
-    fn ring(&self, ticket: Ticket) -> bool {
-        let number = ticket.number();
+    /// Rings a door that was left for a ticket with one of these bits; says whether it was heard.
+    fn ring(&self, bits: u32) -> bool {
+        let rouse_one_of = |bits, ring: &dyn Fn() -> bool| {
+            Ticket::with_one_of(bits).is_some_and(|like_theirs| self.rouse(like_theirs, ring))
+        };
         let mut doors = self.tickets.iter().enumerate();
-        self.rouse(ticket, || {
-            doors.any(|(i, ticket)| ticket.load(Ordering::SeqCst) == number && self.events.ring_at(i))
-                || self.events.ring_ticket(number)
-        })
+        doors.any(|(i, theirs)| rouse_one_of(theirs.load(Ordering::SeqCst) & bits, &|| self.events.ring_at(i)))
+            || rouse_one_of(self.events.further_tickets() & bits, &|| self.events.ring_one_of(bits))
     }
 
     /// What was prepared does not come.
@@ -450,8 +532,12 @@ impl Line {
     fn call_back(&self, prepared: Prepared, scope: Scope) {
         if let Prepared::Closed(called) = prepared {
             let number = called.number();
-            let _ = self.first.compare_exchange(number.wrapping_add(1), number, Ordering::SeqCst, Ordering::SeqCst);
-            self.events.open();
+            let back = self.first.compare_exchange(number.wrapping_add(1), number, Ordering::SeqCst, Ordering::SeqCst);
+            if back.is_err() {
+                // Others were called after it. It stays called, and looks in vain.
+                return self.call_out(prepared, 1, scope);
+            }
+            self.take_back(called.bit());
         }
         fence(Ordering::SeqCst);
         // Who was refused has a ticket by now; those who wait out of turn are not refused.
@@ -469,14 +555,14 @@ impl Line {
     pub fn notify(&self, count: u32, scope: Scope) {
         let prepared = self.prepare();
         fence(Ordering::SeqCst);
-        self.notify_prepared(prepared, count, scope);
+        self.notify_prepared(prepared, count, || count, scope);
     }
 
-    /// There is more than the caller could use, who had waited: the next turn is the next one's.
-    pub fn pass_on(&self, scope: Scope) {
-        let prepared = if self.events.has_waiters() { self.prepare_slow(0) } else { Prepared::Open };
+    /// So many things are `available`, more than the caller could use, who had waited: the next turn is the next one's.
+    pub fn pass_on(&self, available: u32, scope: Scope) {
+        let prepared = if self.events.has_waiters() { self.prepare_slow(|| true) } else { Prepared::Open };
         fence(Ordering::SeqCst);
-        self.notify_prepared(prepared, 1, scope);
+        self.notify_prepared(prepared, 1, || available, scope);
     }
 
     /// As [`pass_on`](Self::pass_on), for one who does not know whether there is more: nothing is reserved.
@@ -490,37 +576,35 @@ impl Line {
     /// A waiter leaves on which another one may have relied, to look or to watch: the next one does.
     #[cold]
     fn hand_on(&self, scope: Scope) {
-        if self.events.is_closed() {
-            self.have_watched(scope);
-        } else {
+        if self.is_open() {
             self.notify_one(scope);
+        } else {
+            self.have_watched(scope);
         }
     }
 
     /// Something happened that all waiters must see.
     pub fn notify_all(&self, scope: Scope) {
-        if self.events.is_closed() {
-            self.events.open();
-        }
+        self.take_back(u32::MAX);
         self.events.notify_all(scope);
     }
 
-    /// Leaves a door for the holder of the ticket. Gives the ticket that counts from now on, since the turn of this one may
-    /// be over; None if there is no room for the door. Look at the condition after this.
-    pub fn leave_door(&self, door: Door, ticket: Ticket) -> Option<Ticket> {
+    /// Leaves the door of a loop that serves the holders of `tickets`, `ticket` first. Gives the ticket that counts from now
+    /// on, since this one may have lost its turn; None if there is no room for the door. Look at the condition after this.
+    pub fn leave_door(&self, door: Door, ticket: Ticket, tickets: Tickets) -> Option<Ticket> {
         let place = self.events.leave_door_at(door)?;
         let mut ticket = ticket;
         // Once as a rule: it takes as many calls in between for each further round, or words that are scribbled over.
         for _ in 0..Self::SKIPS {
+            let bits = tickets.0 | ticket.bit();
             match self.tickets.get(place) {
-                Some(there) => there.store(ticket.number(), Ordering::SeqCst),
-                None => self.events.set_ticket(place, ticket.number()),
+                Some(there) => there.store(bits, Ordering::SeqCst),
+                None => self.events.set_tickets(place, bits),
             }
-            let renewed = self.renewed(ticket);
-            if renewed == ticket {
+            if !self.is_passed_over(ticket) {
                 break;
             }
-            ticket = renewed;
+            ticket = self.call_or_renew(ticket);
         }
         Some(ticket)
     }
@@ -533,13 +617,13 @@ impl Line {
     /// Forgets all who wait: they did not come along into a forked child.
     pub fn reinit(&self) {
         self.events.reinit();
-        self.first.store(self.next.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.forget_places();
     }
 
-    #[cfg(not(loom))]
     fn forget_places(&self) {
         self.awake.iter().for_each(|note| note.store(0, Ordering::SeqCst));
-        self.tickets.iter().for_each(|ticket| ticket.store(0, Ordering::SeqCst));
+        self.tickets.iter().for_each(|bits| bits.store(0, Ordering::SeqCst));
+        self.called.store(0, Ordering::SeqCst);
         self.first.store(self.next.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
@@ -586,12 +670,12 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// How long somebody sleeps who looks whether another one takes what is reserved for it, in nanoseconds.
+    /// For how long a waiter sleeps that looks after another one, for which something is reserved; in nanoseconds.
     const WATCH: u64 = (Line::PATIENCE as u64) << Line::UNIT;
 
     /// Whether this place's owner may take what there is.
     pub fn is_admitted(&self) -> bool {
-        self.line.admits(Some(self.ticket()))
+        self.line.admits(Some(self.ticket()), || 0)
     }
 
     /// Its ticket.
@@ -624,16 +708,20 @@ impl Place<'_> {
             {
                 return Ok(t);
             }
-            let ticket = self.line.renewed(self.ticket());
-            if ticket != self.ticket() {
-                self.line.forget_awake(self.ticket());
+            let ticket = self.ticket();
+            if self.line.is_passed_over(ticket) {
+                self.line.forget_awake(ticket);
+                let ticket = self.line.call_or_renew(ticket);
                 self.ticket.store(ticket.number(), Ordering::Relaxed);
                 self.line.note_awake(ticket);
+                // What is there may be its own now.
+                continue;
             }
-            // Who was woken for nothing sees to it that nothing stays reserved for one that does not come.
-            is_watching = announced.is_closed() && (is_watching || announced.is_watched());
+            // One that was woken for nothing sees to it that nothing stays reserved for another that does not come.
+            is_watching = !self.line.is_open() && (is_watching || announced.is_watched());
             self.is_watching.store(is_watching, Ordering::Relaxed);
-            let longest = if is_watching { Self::WATCH } else { u64::MAX };
+            // One that was called before may lose its turn, which only those find out who are awake.
+            let longest = if is_watching || self.line.is_past(ticket) { Self::WATCH } else { u64::MAX };
             let slept = events.sleep_as(announced, ticket.bit(), longest, patience, self.scope);
             self.line.note_awake(ticket);
             match slept {
@@ -667,7 +755,7 @@ impl Place<'_> {
     #[cfg(not(loom))]
     pub(crate) fn step_aside(&self) {
         self.line.leave(self.ticket());
-        if self.is_watching.load(Ordering::Relaxed) && self.line.events.is_closed() {
+        if self.is_watching.load(Ordering::Relaxed) && !self.line.is_open() {
             self.line.have_watched(self.scope);
         }
     }
@@ -679,9 +767,9 @@ impl Place<'_> {
         }
         // Since its last look it may have been counted on: it was noted as awake until a moment ago.
         let is_counted_on = self.line.events.epoch() != self.seen.load(Ordering::Relaxed);
-        let watched = self.is_watching.load(Ordering::Relaxed) && self.line.events.is_closed();
+        let watched = self.is_watching.load(Ordering::Relaxed) && !self.line.is_open();
         if was_called {
-            self.line.pass_on(self.scope);
+            self.line.pass_on(1, self.scope);
         } else if is_counted_on || watched {
             self.line.hand_on(self.scope);
         }

@@ -28,7 +28,7 @@ pub use descriptors::{WatchError, sleep_on};
 pub use doorbell::{Door, Doorbell, Doorbells};
 pub use event_count::{Announced, EventCount};
 pub use idle::{Idle, Searcher};
-pub use line::{Admission, Line, Place, Prepared, Ticket};
+pub use line::{Line, Place, Prepared, Ticket, Tickets};
 pub use spin::{cpus, spin_on_calls, spin_until};
 
 use crate::atomics::AtomicU32;

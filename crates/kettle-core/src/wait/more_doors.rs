@@ -31,8 +31,8 @@ pub(super) struct MoreDoors {
 struct Entry {
     /// The event count's number, or 0.
     of: AtomicU32,
-    /// The ticket of the one who left the door, if it has one.
-    ticket: AtomicU32,
+    /// The bits of the tickets of those who left the door, if they have any.
+    tickets: AtomicU32,
     door: AtomicU64,
 }
 
@@ -41,7 +41,7 @@ const BEING_FREED: u64 = u64::MAX;
 impl Entry {
     #[cfg(all(test, not(loom)))]
     const fn free_from_the_start() -> Self {
-        Self { of: AtomicU32::new(0), ticket: AtomicU32::new(0), door: AtomicU64::new(0) }
+        Self { of: AtomicU32::new(0), tickets: AtomicU32::new(0), door: AtomicU64::new(0) }
     }
 
     fn is_of(&self, place: u32) -> bool {
@@ -113,10 +113,10 @@ impl MoreDoors {
             })
     }
 
-    /// Whose the door with this index is.
-    pub(super) fn set_ticket(&self, index: usize, ticket: u32) {
+    /// For which tickets the door with this index was left.
+    pub(super) fn set_tickets(&self, index: usize, bits: u32) {
         if let Some(entry) = self.entries.get(index) {
-            entry.ticket.store(ticket, Ordering::SeqCst);
+            entry.tickets.store(bits, Ordering::SeqCst);
         }
     }
 
@@ -152,13 +152,14 @@ impl MoreDoors {
         }
     }
 
-    /// Whether the ticket's holder left a door last, where it may have been rung since.
-    pub(super) fn knows_ticket(&self, place: u32, ticket: u32) -> bool {
-        self.entries.iter().any(|e| e.is_of(place) && e.ticket.load(Ordering::SeqCst) == ticket)
+    /// The bits of the tickets of those who left doors with the event count last, which may have been rung since.
+    pub(super) fn tickets(&self, place: u32) -> u32 {
+        let theirs = self.entries.iter().filter(|e| e.is_of(place)).map(|e| e.tickets.load(Ordering::SeqCst));
+        theirs.fold(0, |bits, theirs| bits | theirs)
     }
 
-    /// Rings the door of the ticket's holder; says whether it was heard.
-    pub(super) fn ring_ticket(&self, place: u32, ticket: u32) -> bool {
-        self.entries.iter().any(|e| e.is_of(place) && e.ticket.load(Ordering::SeqCst) == ticket && e.ring())
+    /// Rings a door that was left for a ticket with one of these bits; says whether it was heard.
+    pub(super) fn ring_one_of(&self, place: u32, bits: u32) -> bool {
+        self.entries.iter().any(|e| e.is_of(place) && e.tickets.load(Ordering::SeqCst) & bits != 0 && e.ring())
     }
 }

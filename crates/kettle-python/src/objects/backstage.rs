@@ -81,10 +81,10 @@ impl ObjectQueue {
 
     /// Asks that the doorbell `door` be rung when there may be an item (0), room (1), or nothing unfinished (2); False
     /// if there is no room for one more.
-    #[pyo3(signature = (what, door, ticket=0))]
-    fn _kettle_arm(&self, py: Python<'_>, what: usize, door: u64, ticket: u32) -> u32 {
+    #[pyo3(signature = (what, door, ticket=0, bits=0))]
+    fn _kettle_arm(&self, py: Python<'_>, what: usize, door: u64, ticket: u32, bits: u32) -> u32 {
         let line = self.body.line_of(py.into(), SIGNS[what]);
-        self.door(door).map_or(0, |d| primitive::leave_door(line.events(), Some(line), d, ticket))
+        self.door(door).map_or(0, |d| primitive::leave_door(line.events(), Some(line), d, ticket, bits))
     }
 
     /// A place in the line of those who wait.
@@ -92,20 +92,22 @@ impl ObjectQueue {
         self.body.line_of(py.into(), SIGNS[what]).take_ticket().number()
     }
 
-    /// Before the holder of the ticket tries: as `_enter` of the others.
-    fn _kettle_enter_line(&self, py: Python<'_>, what: usize, ticket: u32) -> u8 {
-        primitive::enter(Some(self.body.line_of(py.into(), SIGNS[what])), ticket)
+    /// Whether one of the holders of tickets with these bits may try.
+    fn _kettle_is_admitted(&self, py: Python<'_>, what: usize, bits: u32) -> bool {
+        let line = self.body.line_of(py.into(), SIGNS[what]);
+        primitive::is_admitted(Some(line), bits, || self.body.available(py.into(), SIGNS[what]))
     }
 
     /// Whether what there may be is reserved for one who waits.
     fn _kettle_is_reserved(&self, py: Python<'_>, what: usize) -> bool {
-        !self.body.line_of(py.into(), SIGNS[what]).admits(None)
+        let line = self.body.line_of(py.into(), SIGNS[what]);
+        !line.admits(None, || self.body.available(py.into(), SIGNS[what]))
     }
 
-    /// Gives the ticket back.
-    fn _kettle_leave_line(&self, py: Python<'_>, what: usize, ticket: u32) {
+    /// Gives the ticket back, one of those with these bits.
+    fn _kettle_leave_line(&self, py: Python<'_>, what: usize, ticket: u32, bits: u32) {
         let line = self.body.line_of(py.into(), SIGNS[what]);
-        primitive::leave(Some(line), ticket, Scope::Private, || self.body.has(SIGNS[what]));
+        primitive::leave(Some(line), ticket, bits, Scope::Private, || self.body.available(py.into(), SIGNS[what]));
     }
 
     /// Takes the door away again.

@@ -255,7 +255,7 @@ impl Quick for Semaphore {
     }
     #[inline]
     fn is_simply_taken(&self) -> bool {
-        !self.is_outside() && self.body.given().admits(None)
+        !self.is_outside() && self.body.given().admits(None, || self.available())
     }
     #[inline(always)]
     fn leaves_by_itself(&self, object: &Bound<'_, PyAny>) -> bool {
@@ -268,7 +268,10 @@ impl Waitable for Semaphore {
         Scope::Private
     }
     fn ready(&self) -> bool {
-        self.body.value() > 0
+        self.available() > 0
+    }
+    fn available(&self) -> u32 {
+        self.body.value()
     }
     fn events(&self) -> &EventCount {
         self.body.given().events()

@@ -40,11 +40,11 @@ pub(super) enum Whose {
 
 impl Whose {
     #[inline(always)]
-    pub(super) fn may_be_taken(self, line: &wait::Line) -> bool {
+    pub(super) fn may_be_taken(self, line: &wait::Line, available: impl FnOnce() -> u32) -> bool {
         match self {
             Self::Anybodys => true,
-            Self::Unreserved => line.admits(None),
-            Self::Of(ticket) => line.admits(Some(ticket)),
+            Self::Unreserved => line.admits(None, available),
+            Self::Of(ticket) => line.admits(Some(ticket), available),
         }
     }
 }
@@ -64,8 +64,9 @@ impl Board {
         &self.lines[sign as usize]
     }
 
-    pub(super) fn wake_one(&self, sign: Sign) {
-        self.line(sign).pass_on(Scope::Private);
+    /// There are so many of what `sign` stands for.
+    pub(super) fn pass_on(&self, sign: Sign, available: u32) {
+        self.line(sign).pass_on(available, Scope::Private);
     }
 
     pub(super) fn wake_all(&self, sign: Sign) {
@@ -132,9 +133,10 @@ impl<T, L: Lock<State<T>>> Drop for Place<'_, T, L> {
         let line = &mut state.lines()[self.sign as usize];
         line.threads = line.threads.saturating_sub(1);
         let alone = line.is_empty();
+        let available = state.available(self.sign);
         drop(state);
         if !alone && self.queue.board.has(self.sign) {
-            self.queue.board.wake_one(self.sign);
+            self.queue.board.pass_on(self.sign, available);
         }
     }
 }

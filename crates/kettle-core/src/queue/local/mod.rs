@@ -112,6 +112,16 @@ impl<T> State<T> {
             | u32::from(self.unfinished == 0 || self.moved_out) << 2
     }
 
+    /// How many waiters for `sign` need not wait.
+    fn available(&self, sign: Sign) -> u32 {
+        let count = match sign {
+            Sign::Item => self.items.len(),
+            Sign::Room if self.maxsize > 0 => (self.maxsize as usize).saturating_sub(self.items.len()),
+            Sign::Room | Sign::Done => usize::MAX,
+        };
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
     /// Changes with every change of the items.
     fn version(&self) -> u64 {
         self.put.wrapping_add(self.got)
@@ -176,9 +186,10 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         let line = self.board.line(sign);
         let prepared = line.prepare();
         self.show(&state);
+        let available = state.available(sign);
         drop(state);
         fence(Ordering::SeqCst);
-        line.notify_prepared(prepared, 1, Scope::Private);
+        line.notify_prepared(prepared, 1, || available, Scope::Private);
     }
 
     /// Makes a change that all must see, which is rare.
@@ -232,7 +243,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         if state.shut | state.moved_out {
             return Err((item, if state.moved_out { Refused::MovedOut } else { Refused::ShutDown }));
         }
-        if !(state.has_room() && whose.may_be_taken(self.board.line(Sign::Room))) {
+        if !(state.has_room() && whose.may_be_taken(self.board.line(Sign::Room), || state.available(Sign::Room))) {
             return Err((item, Refused::NotNow));
         }
         if state.items.make_room().is_err() {
@@ -287,7 +298,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         let mut guard = self.state.lock(key);
         let state = &mut *guard;
         let version = state.version();
-        let is_admitted = whose.may_be_taken(self.board.line(Sign::Item));
+        let is_admitted = whose.may_be_taken(self.board.line(Sign::Item), || state.available(Sign::Item));
         let item = match &mut state.items {
             _ if !is_admitted => None,
             Items::Fifo(ring) => ring.pop_front(),
@@ -315,6 +326,11 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     pub fn line<'a>(&'a self, key: L::Key<'a>, sign: Sign) -> Place<'a, T, L> {
         self.state.lock(key).lines()[sign as usize].threads += 1;
         Place { queue: self, key, sign, waiting: Waiting::new(&self.board, sign) }
+    }
+
+    /// How many waiters for `sign` need not wait.
+    pub fn available<'a>(&'a self, key: L::Key<'a>, sign: Sign) -> u32 {
+        self.state.lock(key).available(sign)
     }
 
     /// Where a door for `sign` may be left: from now on, each change that may have made it come true rings there.
