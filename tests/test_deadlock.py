@@ -707,3 +707,37 @@ def test_the_environment_chooses_too(tmp_path):
         if not chosen:
             del environment["KETTLE_DEADLOCK"]
         assert subprocess.check_output(command, text=True, timeout=LIMIT, env=environment).strip() == result
+
+
+NOT_TEXT = """
+import kettle
+from kettle import threading
+
+def take(first, second):
+    with first:
+        both.wait()
+        try:
+            with second:
+                pass
+        except kettle.DeadlockError as error:
+            print(ascii(str(error)))
+
+kettle.deadlock("raise")
+both = threading.Barrier(2)
+one, other = threading.RLock(), threading.RLock()
+threads = [threading.Thread(target=take, args=args, name="t\\udce9") for args in ((one, other), (other, one))]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_a_program_whose_path_is_no_text(tmp_path):
+    program = os.fsencode(tmp_path) + b"/caf\xe9.py"
+    with open(program, "w") as file:
+        file.write(NOT_TEXT)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=LIMIT)
+    said = done.stdout.replace("\\\\", "\\")
+    assert said.count("caf\\udce9.py") >= 4, done.stderr
+    assert "in take" in said and "with second:" in said and "t\\udce9" in said

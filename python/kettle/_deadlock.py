@@ -62,7 +62,12 @@ def describe(lock: Any) -> tuple[str, str, str]:
     stack = traceback.extract_stack(_caller())
     while stack and stack[0].filename == threading.__file__:
         del stack[0]  # how each thread begins
-    return _this_thread(), _named(lock), "".join(traceback.format_list(stack))
+    return _plain(_this_thread()), _plain(_named(lock)), _plain("".join(traceback.format_list(stack)))
+
+
+def _plain(text: str) -> str:
+    """As text that travels between processes: what of a path is no UTF-8 is escaped, as Python's own errors show it."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _caller() -> FrameType | None:
@@ -159,7 +164,7 @@ def cure(lock: Any, outer: tuple[CodeType, int | None] | None) -> str:
     took = f"{code.co_filename}:{line or code.co_firstlineno}, in {code.co_qualname}"
     wants = f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_qualname}"
     places = f"  taken by `with` at {took}\n  and again at       {wants}"
-    return f"{places}\n{again},\nor take it in only one of the two places."
+    return f"{_plain(places)}\n{again},\nor take it in only one of the two places."
 
 
 _WHAT_MIGHT_COME_FOR_ONE = (

@@ -37,7 +37,8 @@ impl Site {
             // SAFETY: it is a frame, and alive; its code is a new reference and never NULL.
             let code = unsafe { Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(this).cast()) };
             let file = code.getattr(intern!(py, "co_filename")).ok()?;
-            if !file.cast::<PyString>().ok()?.to_str().ok()?.starts_with(package) {
+            // A path that is no UTF-8 is not ours.
+            if !file.cast::<PyString>().ok()?.to_str().is_ok_and(|file| file.starts_with(package)) {
                 // SAFETY: it is a frame, and alive.
                 return Some(Self { code: code.unbind(), instruction: unsafe { ffi::PyFrame_GetLasti(this) } });
             }
@@ -57,6 +58,9 @@ impl Site {
                 line = number;
             }
         }
-        Ok((code.getattr("co_filename")?.extract()?, line))
+        let file = code.getattr("co_filename")?;
+        // What of it is no UTF-8 is escaped.
+        let file = file.call_method1("encode", ("utf-8", "backslashreplace"))?.call_method1("decode", ("utf-8",))?;
+        Ok((file.extract()?, line))
     }
 }
