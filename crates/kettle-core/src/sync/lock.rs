@@ -418,6 +418,7 @@ impl Holder<'_> {
     }
 
     /// The address of the word on which they sleep.
+    #[cfg(not(loom))]
     pub(crate) fn sleepers_word(self) -> usize {
         self.0.freed.events().address()
     }

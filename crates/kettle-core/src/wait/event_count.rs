@@ -486,6 +486,7 @@ impl EventCount {
     }
 
     /// The address of the word on which they sleep.
+    #[cfg(not(loom))]
     pub(crate) fn address(&self) -> usize {
         core::ptr::from_ref(&self.word).addr()
     }
