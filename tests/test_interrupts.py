@@ -184,7 +184,7 @@ def test_a_pool_that_is_being_made(outcome, method):
 
 LEAVES = {
     "before it says what it wants": """
-        with socket.socket(socket.AF_UNIX) as client:
+        with multiprocessing.forkserver.socket.socket(socket.AF_UNIX) as client:
             client.connect(server._forkserver_address)
     """,
     "before it says what the child is to do": """
