@@ -15,6 +15,17 @@ pub(crate) fn timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
     seconds_or_none(value, "timeout")
 }
 
+/// The same for the hottest methods: what converts itself is compiled into them.
+pub(crate) struct Timeout(pub(crate) Option<f64>);
+
+impl<'py> FromPyObject<'_, 'py> for Timeout {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        timeout(&value).map(Self)
+    }
+}
+
 /// The same of a task.
 pub(crate) fn task_timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
     let seconds = seconds_or_none(value, "task_timeout")?;

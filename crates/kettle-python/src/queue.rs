@@ -18,9 +18,10 @@ use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::message;
 use crate::methods::{Ours, calls};
-use crate::parameters;
+use crate::parameters::{self, Timeout};
 use crate::pickle::{self, Encoded};
 use crate::primitive::{self, Waitable, travels, waitable};
+use crate::threads::Truth;
 
 type Outgoing<'b> = Parcel<'b, ArenaStore>;
 type Incoming = Taken<Block>;
@@ -185,13 +186,9 @@ impl Queue {
 
     /// Puts an item in, waiting for room at most `timeout` seconds (None: for ever), or not at all if `block` is false. Raises
     /// `queue.Full` if there is none, and ShutDown after `shutdown`.
-    #[pyo3(signature = (obj, block=true, timeout=None))]
-    fn put(
-        slf: &Bound<'_, Self>,
-        obj: &Bound<'_, PyAny>,
-        #[pyo3(from_py_with = parameters::truth)] block: bool,
-        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
-    ) -> PyResult<()> {
+    #[pyo3(signature = (obj, block=Truth(true), timeout=Timeout(None)), text_signature = "($self, obj, block=True, timeout=None)")]
+    fn put(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>, block: Truth, timeout: Timeout) -> PyResult<()> {
+        let (block, timeout) = (block.0, timeout.0);
         let this = slf.get();
         let py = slf.py();
         this.open(slf)?;
@@ -201,7 +198,7 @@ impl Queue {
 
     /// `put(obj, block=False)`.
     fn put_nowait(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
-        Self::put(slf, obj, false, None)
+        Self::put(slf, obj, Truth(false), Timeout(None))
     }
 
     /// Says that `queue` has `_kettle_put` and `_kettle_get` for `put` and `get` of its own.
@@ -215,29 +212,20 @@ impl Queue {
     }
 
     /// `put` of the queue in front.
-    #[pyo3(signature = (obj, block=true, timeout=None))]
-    fn _kettle_put(
-        slf: &Bound<'_, Self>,
-        obj: &Bound<'_, PyAny>,
-        #[pyo3(from_py_with = parameters::truth)] block: bool,
-        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
-    ) -> PyResult<()> {
+    #[pyo3(signature = (obj, block=Truth(true), timeout=Timeout(None)), text_signature = "($self, obj, block=True, timeout=None)")]
+    fn _kettle_put(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>, block: Truth, timeout: Timeout) -> PyResult<()> {
         match slf.get().front.get().and_then(|front| front.to_be_asked(slf.py())) {
             None => Self::put(slf, obj, block, timeout),
-            Some(queue) => calls::call_method(&queue, "_kettle_put_changed", (obj, block, timeout)).map(drop),
+            Some(queue) => calls::call_method(&queue, "_kettle_put_changed", (obj, block.0, timeout.0)).map(drop),
         }
     }
 
     /// `get` of the queue in front.
-    #[pyo3(signature = (block=true, timeout=None))]
-    fn _kettle_get<'py>(
-        slf: &Bound<'py, Self>,
-        #[pyo3(from_py_with = parameters::truth)] block: bool,
-        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    #[pyo3(signature = (block=Truth(true), timeout=Timeout(None)), text_signature = "($self, block=True, timeout=None)")]
+    fn _kettle_get<'py>(slf: &Bound<'py, Self>, block: Truth, timeout: Timeout) -> PyResult<Bound<'py, PyAny>> {
         match slf.get().front.get().and_then(|front| front.to_be_asked(slf.py())) {
             None => Self::get(slf, block, timeout),
-            Some(queue) => calls::call_method(&queue, "_kettle_get_changed", (block, timeout)),
+            Some(queue) => calls::call_method(&queue, "_kettle_get_changed", (block.0, timeout.0)),
         }
     }
 
@@ -269,12 +257,9 @@ impl Queue {
 
     /// Takes the next item, waiting for one at most `timeout` seconds (None: for ever), or not at all if `block` is false.
     /// Raises `queue.Empty` if there is none, and ShutDown after `shutdown` once all are taken.
-    #[pyo3(signature = (block=true, timeout=None))]
-    fn get<'py>(
-        slf: &Bound<'py, Self>,
-        #[pyo3(from_py_with = parameters::truth)] block: bool,
-        #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    #[pyo3(signature = (block=Truth(true), timeout=Timeout(None)), text_signature = "($self, block=True, timeout=None)")]
+    fn get<'py>(slf: &Bound<'py, Self>, block: Truth, timeout: Timeout) -> PyResult<Bound<'py, PyAny>> {
+        let (block, timeout) = (block.0, timeout.0);
         let this = slf.get();
         this.open(slf)?;
         this.get_object(slf.py(), deadline(block, timeout))
@@ -282,7 +267,7 @@ impl Queue {
 
     /// `get(block=False)`.
     fn get_nowait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        Self::get(slf, false, None)
+        Self::get(slf, Truth(false), Timeout(None))
     }
 
     /// Waits for the first item, then takes what is there, at most `max`.
@@ -456,7 +441,7 @@ impl Queue {
         #[pyo3(from_py_with = parameters::truth)] block: bool,
         #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
     ) -> PyResult<()> {
-        Self::put(slf, data.as_any(), block, timeout)
+        Self::put(slf, data.as_any(), Truth(block), Timeout(timeout))
     }
 
     #[pyo3(signature = (block=true, timeout=None))]
@@ -465,7 +450,7 @@ impl Queue {
         #[pyo3(from_py_with = parameters::truth)] block: bool,
         #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        Self::get(slf, block, timeout)
+        Self::get(slf, Truth(block), Timeout(timeout))
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
