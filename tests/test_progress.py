@@ -269,6 +269,12 @@ def test_what_is_no_progress(progress, call):
         getattr(pool, call)(abs, [1], progress=progress)
 
 
+@pytest.mark.parametrize("progress", [print, lambda done: None, lambda a, b, c: None])
+def test_what_is_no_function_of_two(progress):
+    with ThreadPool(1) as pool, pytest.raises(TypeError, match="progress must be a function of two arguments"):
+        pool.map(abs, [1], progress=progress)
+
+
 @pytest.mark.parametrize("progress", [None, False, ""])
 def test_none_is_asked_for(progress, capfd):
     with ThreadPool(1) as pool:

@@ -43,6 +43,7 @@ def bar(progress: Progress | None, total: int | None) -> Bar | None:
     Nothing that goes wrong with showing it is raised: from then on nothing is shown.
     """
     if callable(progress):
+        _check_function(progress)
         return _Safe(_Told(progress, total))
     if not isinstance(progress, (bool, str, type(None))):
         raise TypeError(
@@ -54,6 +55,30 @@ def bar(progress: Progress | None, total: int | None) -> Bar | None:
     label = progress if isinstance(progress, str) else ""
     stream = sys.stderr
     return _Safe(_drawn(label, total, stream) or _Lines(label, total, stream))
+
+
+def _check_function(function: Callable[..., object]) -> None:
+    """Raises TypeError for one that cannot be told how many are done and how many there are.
+
+    A function of the interpreter's that takes any number of arguments, such as `print`, was not written for that.
+    """
+    import inspect
+
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # one that does not tell
+        return
+    try:
+        signature.bind(0, 0)
+        takes_two = True
+    except TypeError:
+        takes_two = False
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    if not takes_two or (inspect.isbuiltin(function) and inspect.Parameter.VAR_POSITIONAL in kinds):
+        name = getattr(function, "__name__", None) or type(function).__name__
+        raise TypeError(
+            f"progress must be a function of two arguments, how many are done and how many there are, not {name}{signature}"
+        )
 
 
 def _drawn(label: str, total: int | None, stream: TextIO | None) -> Bar | None:
