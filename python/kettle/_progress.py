@@ -77,7 +77,8 @@ def _check_function(function: Callable[..., object]) -> None:
     if not takes_two or (inspect.isbuiltin(function) and inspect.Parameter.VAR_POSITIONAL in kinds):
         name = getattr(function, "__name__", None) or type(function).__name__
         raise TypeError(
-            f"progress must be a function of two arguments, how many are done and how many there are, not {name}{signature}"
+            "progress must be a function of two arguments, how many are done and how many there are, "
+            f"not {name}{signature}"
         )
 
 
