@@ -467,10 +467,12 @@ impl Line {
         // As in `leave`.
         #[cfg(loom)]
         fence(Ordering::SeqCst);
-        if wake() {
+        let is_woken = wake();
+        // Both: with more than 32 waiters, the one that was meant may be at the door, and another one asleep.
+        let is_at_door = self.ring(bits);
+        if is_woken {
             return true;
         }
-        let is_at_door = self.ring(bits);
         let is_told = is_at_door || self.is_one_awake(bits);
         if is_at_door || is_told && !self.events.is_watched() {
             self.have_watched(scope);
