@@ -12,6 +12,7 @@ import sysconfig
 import pytest
 
 import kettle.multiprocessing as mp
+from kettle.multiprocessing.connection import Connection
 
 from .records import message_of, record_of
 
@@ -27,7 +28,9 @@ class Wire:
     """A pipe whose messages can be looked at and made up."""
 
     def __init__(self):
-        self.to, self.back = mp.Pipe()
+        to, self.back = mp.Pipe()
+        # Without the pipe's channel all that it sends stands in its records.
+        self.to = Connection(os.dup(to.fileno()))
 
     def message(self, obj):
         """The kind and the bytes of the message that `obj` becomes."""

@@ -58,7 +58,7 @@ impl Records<'_> {
 
     pub(super) fn send_bytes(&self, py: Python<'_>, tag: Tag, bytes: &[u8]) -> PyResult<()> {
         let end = self.end();
-        if bytes.len() > IN_RECORD {
+        if !end.takes_in_record(bytes.len()) {
             return self.send_block(py, tag, bytes);
         }
         // Mostly there is room: no need to leave the interpreter.

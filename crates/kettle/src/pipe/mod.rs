@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kettle_core::arena::Way;
-use kettle_core::shared::{self, Channel, IN_RECORD, PipeEnd, RECORD_HEADER, Received};
+use kettle_core::shared::{self, Channel, PipeEnd, RECORD_HEADER, Received};
 use kettle_core::sys::descriptor::KnownFd;
 use kettle_core::sys::socket::Watch;
 use kettle_core::wait::{Deadline, Patience, Stopped};
@@ -144,7 +144,7 @@ impl<S: Serialize + DeserializeOwned, R> Connection<S, R> {
 
     fn send_message(&self, item: S, message: Message, patience: &Patience<'_>) -> Result<(), SendError<S>> {
         let end = self.end();
-        let result = if message.is_plain() && message.bytes.len() <= IN_RECORD {
+        let result = if message.is_plain() && end.takes_in_record(message.bytes.len()) {
             end.send(0, &message.bytes, patience)
         } else {
             let mut message = match Outgoing::new(0, message) {

@@ -50,6 +50,12 @@ pub struct PipeEnd<'a> {
 }
 
 impl PipeEnd<'_> {
+    /// Whether [`send`](Self::send) is the way for a message of so many bytes. Where there is a channel, a longer one is
+    /// sent with less work through that than in two parts, which is how a record of that length is received.
+    pub fn takes_in_record(&self, len: usize) -> bool {
+        len <= if self.channel.is_some() { record::WORTH_TWO_PARTS } else { IN_RECORD }
+    }
+
     /// Whether what this end has in the arena can be relied on.
     fn check(&self) -> Result<(), Stopped> {
         match self.channel.is_some() && damage::is_marked(Processes::SCOPE) {

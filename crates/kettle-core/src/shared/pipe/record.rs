@@ -20,6 +20,8 @@ use crate::sys::socket::{self, Watch};
 
 /// The longest message that travels in its record.
 pub const IN_RECORD: usize = 16 * 1024;
+/// The longest message that costs less in its record, if that is received in two parts, than through the arena.
+pub(super) const WORTH_TWO_PARTS: usize = 2 * 1024;
 /// Where the bytes begin in an inline record.
 pub const RECORD_HEADER: usize = 8;
 
