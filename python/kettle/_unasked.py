@@ -31,7 +31,7 @@ _TEXTS = 100  # of so many failures it is on record what they were, and of the o
 class _Record:
     def __init__(self) -> None:
         self.home = os.getpid()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler may ask for a result meanwhile
         self.failed = 0
         self.texts: dict[int, str] = {}
         self.dropped = 0

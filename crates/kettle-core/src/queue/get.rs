@@ -139,9 +139,7 @@ impl Queue {
             if patience.may_wait() && spin_until(|| some().is_some() && is_admitted()) {
                 continue;
             }
-            if !patience.may_wait() {
-                return Err(Stopped::TimedOut.into());
-            }
+            patience.check_may_wait(S::Home::SCOPE)?;
             // The wake-up that may come to us stands for one message; if there are more, it is passed on.
             place.get_or_insert_with(|| self.items.join(S::Home::SCOPE)).wait_for(patience, some, || None)?;
         }

@@ -90,8 +90,8 @@ impl Queue {
             if patience.may_wait() && spin_until(|| room().is_some() && is_admitted()) {
                 continue;
             }
-            if !patience.may_wait() {
-                return Err(PutError::stopped(parcel, Stopped::TimedOut));
+            if let Err(stopped) = patience.check_may_wait(S::Home::SCOPE) {
+                return Err(PutError::stopped(parcel, stopped));
             }
             // The wake-up that may come to us stands for one place; if there are more, it is passed on.
             let place = place.get_or_insert_with(|| self.space.join(S::Home::SCOPE));

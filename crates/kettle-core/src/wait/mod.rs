@@ -203,6 +203,15 @@ impl<'a> Patience<'a> {
         self.deadline != Deadline::NOW
     }
 
+    /// For a caller that does not find what it wants: why it goes without, if it does not wait.
+    pub(crate) fn check_may_wait(&self, scope: Scope) -> Result<(), Stopped> {
+        match () {
+            () if self.may_wait() => Ok(()),
+            () if crate::damage::is_marked(scope) => Err(Stopped::Damaged),
+            () => Err(Stopped::TimedOut),
+        }
+    }
+
     /// Whether it takes also what is [reserved](Line) for another: it does not wait, and tried without that before.
     pub fn takes_reserved(&self) -> bool {
         !self.may_wait() && !self.is_instant()
