@@ -2,8 +2,9 @@
 number. A program may close these, as daemons close everything, and open files of its own that get the numbers.
 
 The standard library would then take such a file for its own: it writes to the resource tracker to see whether that
-lives, and closes what ties the fork server to this process when it starts another one. So it is made to forget a helper
-whose descriptor is lost, and starts another.
+lives, closes what ties the fork server to this process when it starts another one, and in newer Pythons (3.14.7, say)
+closes what ties the resource tracker to it in each child that a program forks. So it is made to forget a helper whose
+descriptor is lost, and starts another.
 """
 
 from __future__ import annotations
@@ -67,3 +68,7 @@ def forget_lost_tracker() -> None:
     if _tie.is_lost(_tracker._fd, _tracker._pid):
         _tie.forget(_tracker._pid)
         _tracker._fd = _tracker._pid = None
+
+
+if hasattr(_tracker, "_after_fork_in_child"):
+    os.register_at_fork(before=forget_lost_tracker)
