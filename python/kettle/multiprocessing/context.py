@@ -6,6 +6,7 @@ The classes extend the standard library's, so that code which tests for those fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from multiprocessing import context as _standard
 from multiprocessing.context import AuthenticationError as AuthenticationError
 from multiprocessing.context import BufferTooShort as BufferTooShort
@@ -279,6 +280,18 @@ class DefaultContext(_standard.DefaultContext, BaseContext):
 
     Process = Process
 
+    def __init__(self, context: BaseContext | None = None) -> None:
+        """context: the platform's default, if None."""
+        if context is not None:
+            self._default_context = context
+        self._actual_context: BaseContext | None = None
+
+    @cached_property
+    def _default_context(self) -> BaseContext:
+        # Not earlier: newer Pythons (3.14.10, say) write a temporary file to see if there can be a fork server.
+        default: Any = _standard._default_context
+        return _concrete_contexts[default._default_context._name]
+
 
 class ForkProcess(process.BaseProcess, _standard.ForkProcess):
     """A process started by forking this one."""
@@ -336,15 +349,13 @@ _concrete_contexts: dict[str, BaseContext] = {
     "spawn": SpawnContext(),
     "forkserver": ForkServerContext(),
 }
-_default_context = DefaultContext(
-    _concrete_contexts[_standard._default_context._default_context._name]  # type: ignore[attr-defined]
-)
+_default_context = DefaultContext()
 
 
 def _force_start_method(method: str | None) -> None:
     """In a child: its start method is the one that it was started by. None: the default, until one is set."""
     chosen = None if method is None else _concrete_contexts[method]
-    _default_context._actual_context = chosen  # type: ignore[attr-defined]
+    _default_context._actual_context = chosen
 
 
 process.force_start_method = _force_start_method
