@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import queue
 import threading
@@ -495,6 +496,46 @@ def test_a_task_timeout_too_long_to_be_counted_is_none():
     with mp.Pool(1) as pool:
         assert pool.map(square, [1, 2], task_timeout=math.inf) == [1, 4]
         assert pool.apply(square, (3,), task_timeout=1e300) == 9
+
+
+class Refusing:
+    def __init__(self, error):
+        self.error = error
+
+    def __float__(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("of the program"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda t: kettle.threading.Lock().acquire(timeout=t),
+        lambda t: kettle.queue.Queue().get(timeout=t),
+        lambda t: mp.Queue().get(timeout=t),
+        lambda t: mp.Event().wait(t),
+        lambda t: mp.Condition().wait_for(lambda: False, t),
+    ],
+)
+def test_what_a_time_limit_raises_itself_is_not_replaced(call, error):
+    with pytest.raises(type(error)) as raised:
+        call(Refusing(error))
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("timeout, error", [(math.nan, ValueError), ("5", TypeError)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda t: kettle.queue.Queue().aget(t),
+        lambda t: mp.Queue().aget(t),
+        lambda t: mp.Lock().aacquire(t),
+        lambda t: mp.Event().await_set(t),
+    ],
+)
+def test_a_time_limit_of_a_coroutine_that_is_no_number(call, timeout, error):
+    with pytest.raises(error, match="timeout must be a number"):
+        asyncio.run(call(timeout))
 
 
 @pytest.mark.parametrize("block", [1, "yes", [0]])

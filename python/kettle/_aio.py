@@ -31,6 +31,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 from kettle._core import native
+from kettle._parameters import seconds
 
 __all__ = ["PENDING", "Source", "readable", "retry", "writable"]
 
@@ -97,6 +98,8 @@ async def retry(
     Between two attempts it waits for what `source` gives, in the order of coming; with `together`, each wake-up is for
     all who wait. What `attempt` raises passes through. `is_reserved` says whether what there may be is another's.
     """
+    if timeout is not None:
+        timeout = seconds("timeout", timeout)
     is_patient = timeout is None or timeout > 0
     must_breathe = _is_out_of_breath()
     if must_breathe and (together or not is_patient):
@@ -126,12 +129,12 @@ async def retry(
 
 async def readable(fd: int, timeout: float | None = None) -> bool:
     """Waits until `fd` can be read or is at its end; False if that takes longer than `timeout` seconds."""
-    return await _hub().ready(fd, "reader", timeout)
+    return await _hub().ready(fd, "reader", seconds("timeout", timeout))
 
 
 async def writable(fd: int, timeout: float | None = None) -> bool:
     """Waits until `fd` takes more, or fails; False if that takes longer than `timeout` seconds."""
-    return await _hub().ready(fd, "writer", timeout)
+    return await _hub().ready(fd, "writer", seconds("timeout", timeout))
 
 
 _served = 0

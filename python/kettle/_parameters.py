@@ -35,8 +35,10 @@ def seconds(name: str, value: Any) -> float | None:
     if value is None:
         return None
     try:
-        number = float("text" if isinstance(value, str | bytes) else value)
-    except (TypeError, ValueError):
+        if isinstance(value, (str, bytes, bytearray)):  # which `float` would read
+            raise TypeError
+        number = float(value)
+    except TypeError:
         raise TypeError(f"{name} must be a number of seconds or None, not {shown(value)}") from None
     if number != number:
         raise ValueError(f"{name} must be a number, not nan")

@@ -1,7 +1,7 @@
 //! What callers give for a parameter, and what is said of it if that is not possible: the parameter's name, what it must be,
 //! and what it was. For `from_py_with`.
 
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -37,9 +37,7 @@ pub(crate) fn task_timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
 
 /// As [`timeout`], where None is none of its values.
 pub(crate) fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    value
-        .extract()
-        .map_err(|_| PyTypeError::new_err(format!("timeout must be a number of seconds, not {}", shown(value))))
+    value.extract().map_err(|e| refused(value, "timeout", "a number of seconds", e))
 }
 
 fn seconds_or_none(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<f64>> {
@@ -49,11 +47,7 @@ fn seconds_or_none(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<f64>
     match value.extract::<f64>() {
         Ok(seconds) if seconds.is_nan() => Err(PyValueError::new_err(format!("{name} must be a number, not nan"))),
         Ok(seconds) => Ok(Some(seconds)),
-        // An integer that is larger than any float.
-        Err(e) if e.is_instance_of::<PyOverflowError>(value.py()) => Err(e),
-        Err(_) => {
-            Err(PyTypeError::new_err(format!("{name} must be a number of seconds or None, not {}", shown(value))))
-        }
+        Err(e) => Err(refused(value, name, "a number of seconds or None", e)),
     }
 }
 
@@ -70,10 +64,16 @@ macro_rules! whole_numbers {
 whole_numbers!(value, n, parties, max, maxsize);
 
 fn whole(value: &Bound<'_, PyAny>, name: &str) -> PyResult<i64> {
-    value.extract().map_err(|e: PyErr| match e.is_instance_of::<PyTypeError>(value.py()) {
-        true => PyTypeError::new_err(format!("{name} must be a whole number, not {}", shown(value))),
+    value.extract().map_err(|e| refused(value, name, "a whole number", e))
+}
+
+/// What is raised for a value that could not be converted: of a wrong type, what it must be. A number that is too large, or
+/// an exception of the program's own `__float__` or of Ctrl-C in it, is told as it is.
+fn refused(value: &Bound<'_, PyAny>, name: &str, must_be: &str, e: PyErr) -> PyErr {
+    match e.is_instance_of::<PyTypeError>(value.py()) {
+        true => PyTypeError::new_err(format!("{name} must be {must_be}, not {}", shown(value))),
         false => e,
-    })
+    }
 }
 
 /// Refuses arguments without a keyword.
