@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from weakref import ref
 
@@ -95,6 +96,8 @@ _first: dict[str, tuple[object, object]] | None = None
 #: Of a child that imported its main module: what it got by that.
 _imported: frozenset[str] | None = None
 _homes: list[tuple[ModuleType, dict[str, Any]]] = []
+_noting = threading.RLock()  # reentrant: a signal handler may start a process
+os.register_at_fork(after_in_child=_noting._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def _main() -> ModuleType:
@@ -131,21 +134,22 @@ def _look_who_i_am() -> None:
 def note() -> None:
     """To be called before a fork: notes what each name refers to."""
     global _epoch
-    _look_who_i_am()
-    new = _pid, _epoch + 1
-    names = home().copy()
-    for name, value in names.items():
-        noted = _noted.get(name)
-        if noted is None or not _fits(noted[0], value):
-            trace = _trace(value)
-            if trace is not None or value is None:
-                _noted[name] = trace, new
-            elif noted is not None:
-                del _noted[name]
-    if len(_noted) > len(names):
-        for name in _noted.keys() - names.keys():
-            del _noted[name]
-    _epoch += 1
+    with _noting:
+        _look_who_i_am()
+        new = _pid, _epoch + 1
+        names = home().copy()
+        for name, value in names.items():
+            noted = _noted.get(name)
+            if noted is None or not _fits(noted[0], value):
+                trace = _trace(value)
+                if trace is not None or value is None:
+                    _noted[name] = trace, new
+                else:
+                    _noted.pop(name, None)
+        if len(_noted) > len(names):
+            for name in _noted.keys() - names.keys():
+                _noted.pop(name, None)
+        _epoch += 1
 
 
 def begin() -> None:
