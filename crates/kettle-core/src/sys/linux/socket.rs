@@ -53,18 +53,24 @@ pub fn sort_of(fd: BorrowedFd<'_>) -> Sort {
 
 fn is_marked(fd: BorrowedFd<'_>) -> bool {
     let mut value = libc::linger { l_onoff: 0, l_linger: 0 };
-    get_option(fd, libc::SO_LINGER, &mut value) && (value.l_onoff, value.l_linger) == (MARK.l_onoff, MARK.l_linger)
+    // SAFETY: two integers.
+    let is_known = unsafe { get_option(fd, libc::SO_LINGER, &mut value) };
+    is_known && (value.l_onoff, value.l_linger) == (MARK.l_onoff, MARK.l_linger)
 }
 
 fn option(fd: BorrowedFd<'_>, name: libc::c_int) -> Option<libc::c_int> {
     let mut value: libc::c_int = 0;
-    get_option(fd, name, &mut value).then_some(value)
+    // SAFETY: an integer.
+    unsafe { get_option(fd, name, &mut value) }.then_some(value)
 }
 
-/// What `T` is for the option `name`, the caller knows; it is made of numbers.
-fn get_option<T: Copy>(fd: BorrowedFd<'_>, name: libc::c_int, value: &mut T) -> bool {
+/// Reads the option `name`, as far as there is room for it. Says whether there is such an option.
+///
+/// # Safety
+/// Any bytes are a `T`.
+unsafe fn get_option<T: Copy>(fd: BorrowedFd<'_>, name: libc::c_int, value: &mut T) -> bool {
     let mut len = size_of::<T>() as libc::socklen_t;
-    // SAFETY: value and length are valid for writing, and any bytes are numbers.
+    // SAFETY: value and length are valid for writing; what is written is a `T`, as the caller promises.
     unsafe {
         libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, core::ptr::from_mut(value).cast(), &mut len) == 0
     }
