@@ -191,7 +191,7 @@ REFUSED = {
         lambda: mp.SimpleQueue().put([queue.Queue()]),
         "obj[0] is a queue.Queue object. Between processes use kettle.multiprocessing.Queue.",
     ),
-    "what is sent": (lambda: PIPE[0].send({threading.Lock(): 1}), "'s key <unlocked _thread.lock"),
+    "what is sent": (lambda: PIPE[0].send({threading.Lock(): 1}), "'s key <lock object> is a lock object"),
     "what is sent to any program": (lambda: SOCKET[0].send([threading.Lock()]), "obj[0] is a lock object"),
     "an error of the program's": (
         lambda: mp.Queue().put([Refuses()]),

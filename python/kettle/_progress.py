@@ -221,7 +221,7 @@ class _Lines:
             return f"after {time_text(passed)}"
         return f"{time_text(passed * (self._total - self._done) / self._done)} left"
 
-    def _say(self, time_text: str) -> None:
+    def _say(self, when: str) -> None:
         self._said = self._clock()
         self._done_when_said = self._done
         if self._stream is None:
@@ -231,7 +231,7 @@ class _Lines:
             count += f"/{self._total} ({self._done * 100 // self._total} %)"
         failed = f", {self._failed} failed" if self._failed else ""
         rate = self._done / max(self._said - self._began, 1e-3)
-        self._stream.write(f"{self._start}{count} tasks{failed}, {_rate(rate)}, {time_text}\n")
+        self._stream.write(f"{self._start}{count} tasks{failed}, {_rate(rate)}, {when}\n")
         self._stream.flush()
 
 

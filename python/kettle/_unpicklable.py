@@ -15,6 +15,8 @@ import types
 from collections import deque
 from pickle import PicklingError
 
+from kettle._describe import short
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -203,15 +205,15 @@ def _inside(obj: object) -> Iterator[tuple[str, object]]:
     """What an object has in it, and how that is written behind the object's own name."""
     if isinstance(obj, dict):
         for key, value in obj.items():
-            yield f"[{_short(key)}]", value
-            yield f"'s key {_short(key)}", key
+            yield f"[{short(key)}]", value
+            yield f"'s key {short(key)}", key
     elif isinstance(obj, (list, tuple, deque)):
         names = getattr(obj, "_fields", None)
         for i, value in enumerate(obj):
             yield f".{names[i]}" if isinstance(names, tuple) and i < len(names) else f"[{i}]", value
     elif isinstance(obj, (set, frozenset)):
         for value in obj:
-            yield f"'s member {_short(value)}", value
+            yield f"'s member {short(value)}", value
     elif isinstance(obj, types.FunctionType):
         yield from _used_by(obj)
     elif isinstance(obj, types.MethodType):
@@ -252,14 +254,6 @@ def _attributes(obj: object) -> Iterator[tuple[str, object]]:
                     yield f".{name}", member.__get__(obj)
                 except AttributeError:  # it has no value yet
                     continue
-
-
-def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # it is a class of the program's
-        text = type(value).__name__
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 # ---------------------------------------------------------------- what to do

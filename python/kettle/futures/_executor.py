@@ -16,7 +16,7 @@ from kettle.futures._exit import at_exit
 from kettle.futures._future import PoolFuture
 from kettle.futures._hooks import Hooks
 from kettle.futures._maps import Maps, Results
-from kettle.multiprocessing._options import check_initializer, context_of, memory_size, retry_count
+from kettle.multiprocessing._options import context_of, memory_size, retry_count
 from kettle.multiprocessing.context import BaseContext, _default_context
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
             max_workers = _parameters.whole("max_workers", max_workers)
         if max_workers <= 0:
             raise ValueError(f"max_workers must be greater than 0, and is {max_workers}")
-        check_initializer(initializer)
+        _parameters.must_be_callable("initializer", initializer)
         if mp_context is None:
             mp_context = _default_context.get_context(None if max_tasks_per_child is None else "spawn")
         elif not isinstance(mp_context, BaseContext):

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["check_initializer", "context_of", "memory_size", "retry_count", "worker_count"]
+__all__ = ["context_of", "memory_size", "retry_count", "worker_count"]
 
 
 def worker_count(processes: int | None) -> int:
@@ -22,13 +22,6 @@ def worker_count(processes: int | None) -> int:
     if processes < 1:
         raise ValueError(f"Number of processes must be at least 1, and processes is {processes}")
     return processes
-
-
-def check_initializer(initializer: Any) -> None:
-    """Raises TypeError if it cannot be called."""
-    if initializer is not None and not callable(initializer):
-        shown = _parameters.shown(initializer)
-        raise TypeError(f"initializer must be a callable (a function, say), not {shown}")
 
 
 def context_of(name: str, context: Any) -> Any:

@@ -15,7 +15,7 @@ from kettle import _parameters, _progress
 from kettle._input import chunk_size, feed
 from kettle._session import look_for_pickler, native
 from kettle.multiprocessing._crew import Hooks
-from kettle.multiprocessing._options import check_initializer, context_of, memory_size, retry_count, worker_count
+from kettle.multiprocessing._options import context_of, memory_size, retry_count, worker_count
 from kettle.multiprocessing._pool_parts import Cache, TaskQueue
 from kettle.multiprocessing._results import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult
 from kettle.multiprocessing.context import _default_context
@@ -97,7 +97,7 @@ class Pool(_standard.Pool):
         if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
             shown = _parameters.shown(maxtasksperchild)
             raise ValueError(f"maxtasksperchild must be a positive int or None, not {shown}")
-        check_initializer(initializer)
+        _parameters.must_be_callable("initializer", initializer)
         memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)
         initargs = _parameters.arguments("initargs", initargs)
         look_for_pickler()

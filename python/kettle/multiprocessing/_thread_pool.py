@@ -9,7 +9,7 @@ from multiprocessing import util
 
 from kettle import _parameters, _thread_crew
 from kettle._session import native
-from kettle.multiprocessing._options import check_initializer, worker_count
+from kettle.multiprocessing._options import worker_count
 from kettle.multiprocessing._process_pool import RUN, Pool, _end
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ class ThreadPool(Pool, _standard.ThreadPool):
         *,
         name: str | None = None,
     ) -> None:
-        check_initializer(initializer)
+        _parameters.must_be_callable("initializer", initializer)
         initargs = _parameters.arguments("initargs", initargs)
         self._processes = worker_count(processes)
         self.name = name
