@@ -14,13 +14,8 @@ import textwrap
 from pathlib import Path
 from types import ModuleType
 
-PACKAGE = Path(__file__).parent.parent / "python" / "kettle"
+STUB = Path(__file__).parent.parent / "python" / "kettle" / "_native.pyi"
 WIDTH = 120
-
-
-def stub_path() -> Path:
-    paths = [PACKAGE / "_native.pyi", PACKAGE / "_native" / "__init__.pyi"]
-    return next(path for path in paths if path.exists())
 
 
 def with_docs(source: str, module: ModuleType) -> str:
@@ -93,12 +88,11 @@ def _wrapped(doc: str, indent: str) -> list[str]:
 def main() -> int:
     from kettle import _native
 
-    path = stub_path()
-    before = path.read_text()
+    before = STUB.read_text()
     after = with_docs(before, _native)
     if "--check" in sys.argv:
         return int(before != after)
-    path.write_text(after)
+    STUB.write_text(after)
     return 0
 
 
