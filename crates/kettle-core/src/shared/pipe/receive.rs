@@ -1,6 +1,5 @@
 //! Receiving a message: a record, and what it announces.
 
-use core::time::Duration;
 use std::io;
 use std::os::fd::AsRawFd;
 
@@ -113,7 +112,7 @@ impl PipeEnd<'_> {
     /// Whether there was such a thing.
     pub fn drop_lost_rest(&self) -> bool {
         let Some(channel) = self.channel else { return false };
-        let a_moment = Patience::until(Deadline::after(Duration::from_secs(1)));
+        let a_moment = Patience::until(Deadline::after(record::A_MOMENT));
         let Ok(_receiving) = Held::take(&channel.inward().0.receiving, &a_moment) else { return false };
         self.socket.get_lately().is_ok_and(record::drop_lost_rest)
     }

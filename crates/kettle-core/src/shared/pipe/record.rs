@@ -25,13 +25,13 @@ pub(super) const WORTH_TWO_PARTS: usize = 2 * 1024;
 /// Where the bytes begin in an inline record.
 pub const RECORD_HEADER: usize = 8;
 
-pub(super) const INLINE: u8 = 1;
-pub(super) const ANNOUNCED: u8 = 2;
-pub(super) const REST: u8 = 3;
+const INLINE: u8 = 1;
+const ANNOUNCED: u8 = 2;
+const REST: u8 = 3;
 pub(super) const SLOT: usize = 256;
 /// So many bytes stand in the slot of an inline record.
-pub(super) const IN_SLOT: usize = SLOT - RECORD_HEADER;
-pub(super) const REST_HEADER: usize = 16;
+const IN_SLOT: usize = SLOT - RECORD_HEADER;
+const REST_HEADER: usize = 16;
 const ZEROS: [u8; SLOT] = [0; SLOT];
 
 fn header<const N: usize>(kind: u8, tag: u8, number: u32) -> [u8; N] {
@@ -118,7 +118,8 @@ fn receive_remainder(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, wanted: usize, mu
     Ok(got)
 }
 
-const A_MOMENT: Duration = Duration::from_secs(1);
+/// So long the rest of a message may take to come, or to go, that is on its way.
+pub(super) const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// A record, without what was sent to fill it up.
 pub(super) enum Record {
