@@ -35,9 +35,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::session;
 
-/// How often the living look after the dead, until they have waited for long.
+/// How often a waiter looks whether another process has died, until it has waited for long.
 const SLICE: Duration = Duration::from_millis(200);
-/// And then.
+/// How often it looks after that.
 const LONGEST_SLICE: Duration = Duration::from_secs(1);
 /// How often to look where nothing rings.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(5);

@@ -194,7 +194,7 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
                 fetched = core._fetch()
             return fetched
         except KeyboardInterrupt:
-            # Nobody goes on with it, as with a map.
+            # As with a map: what is interrupted is not gone on with.
             self.close()
             raise
         finally:

@@ -170,7 +170,7 @@ def _meet_early() -> None:
     with socket.socket(fileno=os.dup(handles[0])) as parent:
         have = -1
         while True:
-            # It stays where it is: the library's bootstrap reads it, whoever calls that.
+            # It stays where it is: the library's bootstrap will read it.
             said = parent.recv(1 << 20, socket.MSG_PEEK)
             try:
                 ForkingPickler.loads(said)

@@ -258,13 +258,13 @@ impl Allocator {
             Err(_) => {}
             Ok(None) => {
                 if self.keeps_too_much() {
-                    // Failing, the stock is taken by whoever allocates next.
+                    // Failing, the stock is taken by the next allocation.
                     let _ = self.cool_down();
                 }
             }
             Ok(Some(pages)) => {
                 drop(self);
-                // The first page, where the header is, goes when nobody needs that any more.
+                // The first page, where the header is, goes when the header is needed no more.
                 let kind = if cool(off, 1, pages) { Kind::Cold } else { Kind::Warm };
                 // Failing, it is found and freed by a later reclaim, when this process has ended.
                 if let Ok(allocator) = Self::lock(header) {

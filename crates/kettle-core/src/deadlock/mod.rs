@@ -23,8 +23,8 @@
 //!
 //! *How often.* A slice is a fifth of a second until all is settled, a second after the threshold, and again as long as
 //! there is a suspicion. A thread that suspects nothing looks once a second; if many wait for the same lock of a process, as
-//! many of them as are needed for 64 looks a second. Whoever comes last makes the circle: its looks are fresh, and where
-//! it needs a look of another thread of its process that looks seldom, it calls that one.
+//! many of them as are needed for 64 looks a second. The thread that comes last makes the circle: its looks are fresh, and
+//! where it needs a look of another thread of its process that looks seldom, it calls that one.
 //!
 //! *Why it is true.* Each says when its wait began, and when it last looked who holds its lock. A step from one to the
 //! next counts only if that look came after the next one's wait had begun: since then the next one sleeps, and if
@@ -42,11 +42,12 @@
 //!
 //! *What is not followed.* A wait with a time-out ends by itself, so it is no part of a circle, and neither are tasks of
 //! an event loop, which do not sleep. A thread that waits for a plain lock that it holds itself may wait for another to
-//! release it, which is a common use of such a lock: that counts only if it lists a scope of that lock, or if there is no other thread. It is an error only if it wants the lock for a scope, too: after a `release` by
-//! another thread the end of the second scope would leave nothing for the end of the first, but a lock that is wanted by
-//! itself may be given back by the end of the scope around it. A plain lock that another thread
-//! than its holder has ever released is left out from then on: it goes from hand to hand. All that this costs one who gets
-//! his lock within the threshold is, when it is released, a look at whose it was.
+//! release it, which is a common use of such a lock: that counts only if it lists a scope of that lock, or if there is no
+//! other thread. It is an error only if it wants the lock for a scope, too: after a `release` by another thread the end of
+//! the second scope would leave nothing for the end of the first, but a lock that is wanted by itself may be given back by
+//! the end of the scope around it. A plain lock that another thread than its holder has ever released is left out from then
+//! on: it goes from hand to hand. All that this costs one who gets his lock within the threshold is, when it is released, a
+//! look at whose it was.
 
 mod ended;
 mod report;

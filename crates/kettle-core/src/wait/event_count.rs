@@ -440,8 +440,8 @@ impl EventCount {
         self.word.fetch_and(!(SLEEPER | DOOR | REST | WATCHED | HEAD_WOKEN), Ordering::SeqCst);
     }
 
-    /// For words on the heap, before somebody waits: if others waited here in the process that this one was forked from, and
-    /// in this one nobody has yet, forgets what they left, and has `forget` do the same.
+    /// For words on the heap, before a wait: if threads waited here in the process that this one was forked from, and none has
+    /// in this one yet, forgets what they left, and has `forget` do the same.
     #[cfg(not(loom))]
     pub(super) fn forget_left_behind(&self, forget: impl FnOnce()) {
         let here = process::epoch() as u32 & !MOVING;

@@ -90,7 +90,7 @@ impl Child {
         Ok(Self::new(pid, process::open(pid)?))
     }
 
-    /// A process that was started by other means and is watched by whoever started it, through `fd`: a pidfd or, of one
+    /// A process that was started by other means and is watched by the caller, through `fd`: a pidfd or, of one
     /// that was over and reaped before it could be watched, a descriptor that is readable. So it does not matter whether
     /// its number belongs to another process by now.
     ///
@@ -171,7 +171,7 @@ impl Child {
     /// If it has ended: how, as `wait` would tell; and it is no zombie any more. To be called until it gives something.
     ///
     /// # Errors
-    /// When something else reaped it, or this process ignores `SIGCHLD`: then nobody knows how it ended.
+    /// When something else reaped it, or this process ignores `SIGCHLD`: then it cannot be known how it ended.
     pub fn try_reap(&self) -> io::Result<Option<i32>> {
         // SAFETY: siginfo_t is plain old data, for which all zeroes is a valid value.
         let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
@@ -192,7 +192,7 @@ impl Child {
     }
 }
 
-/// Whether it is a child of this process that nobody has reaped, so that the number is still its.
+/// Whether it is a child of this process that has not been reaped, so that the number is still its.
 fn is_unreaped(pid: u32) -> bool {
     // SAFETY: siginfo_t is plain old data, for which all zeroes is a valid value.
     let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };

@@ -244,7 +244,7 @@ impl Input {
 }
 
 impl Job {
-    /// Whether whoever works for it is to pull its items.
+    /// Whether those who work for it are to pull its items.
     pub(in crate::pool) fn is_pulled(&self, py: Python<'_>) -> bool {
         let state = self.state(py);
         !state.is_held && state.input.is_pulled()

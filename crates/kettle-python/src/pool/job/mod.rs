@@ -119,7 +119,7 @@ pub(super) struct State {
     /// The tasks that were sent again, by value.
     resent: HashSet<u64>,
     pub(super) cancelled: bool,
-    /// Nothing of it is to be sent: somebody is about to take it back; or an imap has given out an error, and it is not
+    /// Nothing of it is to be sent: it is about to be taken back; or an imap has given out an error, and it is not
     /// known whether the loop goes on that got it.
     pub(super) is_held: bool,
     /// Threads that wait for something to fetch.
@@ -401,7 +401,7 @@ impl State {
         self.input.is_exhausted() && self.done == self.agenda.count()
     }
 
-    /// Whether somebody waits for something to fetch.
+    /// Whether a thread or a listener waits for something to fetch.
     fn is_waited_for(&self) -> bool {
         self.takers > 0 || !self.listeners.is_empty()
     }

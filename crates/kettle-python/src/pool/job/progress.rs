@@ -1,6 +1,6 @@
 //! A job's progress bar: what it has been told, and when.
 //!
-//! That of an imap is told while somebody waits for the next outcome, and by who fetches one: nothing is shown any more
+//! That of an imap is told while its next outcome is waited for, and when one is fetched: nothing is shown any more
 //! after the loop is left, though its iterator may still be there. Before the first is fetched, there is no loop to be left.
 
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ impl Job {
         self.state(py).bar.is_some()
     }
 
-    /// Tells the progress bar, if there is one and it is time, and if somebody waits for the job.
+    /// Tells the progress bar, if there is one and it is time, and if the job is waited for.
     pub(in crate::pool) fn tell_bar_in_passing(&self, py: Python<'_>) -> PyResult<()> {
         let is_shown = self.state(py).is_shown(self.is_iterated);
         if is_shown { self.tell_bar(py, false) } else { Ok(()) }

@@ -9,7 +9,7 @@
 //!
 //! A signal handler may wait for the very pool that its thread waits for, and may never return. So it runs while its
 //! thread neither leads nor stands in line as an heir: a leader steps aside for it, and a follower leaves the line. While
-//! it runs, whoever wants the lead takes it; where all others sleep, the deputy does so on its next patrol.
+//! it runs, any other thread may take the lead; where all others sleep, the deputy does so on its next patrol.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};

@@ -1,6 +1,6 @@
 //! A round of a pool: receives, starts workers where some are missing, sends.
 //!
-//! Python code runs within a round, so its lock is only ever tried: whoever finds it taken leaves the work to its holder.
+//! Python code runs within a round, so its lock is only ever tried: a thread that finds it taken leaves the work to its holder.
 //! That code may be a signal handler which waits for this very pool, or it may call one that does: then its thread, which
 //! holds the lock, goes through rounds within the round. What the outer one has received and not handled yet stands in
 //! the inbox, where the inner ones find it. What it has in hand at that moment they cannot have, and who would wait for

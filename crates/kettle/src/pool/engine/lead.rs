@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A leader *steps aside* while it runs code of the program, a signal handler say, which may take for ever or wait for
-//! something that needs a leader. It stays the leader unless the lead is taken meanwhile, by whoever wants it.
+//! something that needs a leader. It stays the leader unless another thread takes the lead meanwhile.
 //!
 //! So a thread that waits for an answer takes it out of shared memory itself: no other thread has to be woken, to get
 //! hold of an interpreter and to wake the first one in turn. The *deputy* is a thread for the times when work is
@@ -21,9 +21,9 @@ use std::time::Duration;
 
 use kettle_core::wait::{Deadline, EventCount, Patience, Scope, Stopped, spin_until};
 
-/// Nobody leads.
+/// No thread leads.
 const FREE: u32 = 0;
-/// A thread leads, but has stepped aside: the lead can be taken as if nobody had it.
+/// A thread leads, but has stepped aside: the lead can be taken as if it were free.
 const ASIDE: u32 = 1;
 /// A thread leads.
 const LED: u32 = 2;
@@ -85,13 +85,13 @@ impl Waiter {
 #[derive(Debug)]
 pub struct HeldLead<'l, F: FnOnce() -> bool> {
     lead: &'l Lead,
-    /// Whether there is work that somebody must lead for.
+    /// Whether there is work that needs a leader.
     outstanding: Option<F>,
     is_ours: bool,
 }
 
 impl<F: FnOnce() -> bool> HeldLead<'_, F> {
-    /// Runs `aside`, during which the lead can be taken by others, or by `aside` itself. Whoever calls this must look
+    /// Runs `aside`, during which the lead can be taken by others, or by `aside` itself. The caller must look
     /// afterwards whether it [`is_ours`](Self::is_ours) still.
     pub fn step_aside<T>(&mut self, aside: impl FnOnce() -> T) -> T {
         if !self.is_ours {
