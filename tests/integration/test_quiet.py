@@ -223,6 +223,14 @@ THOROUGHLY = ("daemons that wait", "processes and what they share")
 ROUNDS = [(scene, end) for scene in SCENES for end in ENDS if scene in THOROUGHLY or end in ("falls off", "raises")]
 
 
+# What a program is told that leaves work behind, and does not end by an exception of its own.
+LEFT_UNDONE = {
+    "pools that were not closed": [
+        "kettle: 2 tasks of pools were not done when the program ended; close() and join() of a pool wait for its tasks"
+    ]
+}
+
+
 @pytest.mark.parametrize(("scene", "end"), ROUNDS)
 def test_the_end(tmp_path, scene, end):
     text, status, last = ENDS[end]
@@ -232,4 +240,4 @@ def test_the_end(tmp_path, scene, end):
     if last:
         assert said[0] == "Traceback (most recent call last):" and said[-1] == last and len(said) <= 5
     else:
-        assert said == []
+        assert said == LEFT_UNDONE.get(scene, [])

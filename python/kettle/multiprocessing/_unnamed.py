@@ -80,7 +80,6 @@ class _Socket(socket.socket):
     """A socket that may have no name: for the listener and its clients."""
 
     _channel: Channel
-    _kept: socket.socket
 
     def bind(self, address: Any) -> None:
         if address == _NO_NAME:
@@ -108,7 +107,8 @@ class _Socket(socket.socket):
         if not said:
             # The client is gone, and with it all others that there could be. What it started may still run: that has
             # to be waited for, and this is not to be looked at again.
-            nothing, self._kept = socket.socketpair()
+            nothing, other = socket.socketpair()
+            other.detach()  # open until the server ends
             self._become(nothing)
         if not ends:
             raise ConnectionAbortedError(errno.ECONNABORTED, "the client left")
