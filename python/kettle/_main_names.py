@@ -62,7 +62,7 @@ def _parts(value: object) -> object:
         return None
     try:
         attributes = object.__getattribute__(value, "__dict__")
-    except AttributeError:
+    except Exception:  # it has none, or one of its class's own making
         return None
     return _parts(attributes) if type(attributes) is dict else None
 

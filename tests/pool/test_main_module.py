@@ -72,6 +72,23 @@ def right(run):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_a_global_variable_may_refuse_to_tell_its_attributes(right, method):
+    right(
+        """
+        class Unbound:
+            @property
+            def __dict__(self):
+                raise RuntimeError("outside of a request")
+
+        variable = Unbound()
+        with ctx.Pool(1) as pool:
+            assert pool.apply(lambda: 5) == 5
+        """,
+        method,
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_functions_and_arguments_mean_the_same_classes(right, method):
     right(
         """
