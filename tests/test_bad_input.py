@@ -498,6 +498,24 @@ def test_a_task_timeout_too_long_to_be_counted_is_none():
         assert pool.apply(square, (3,), task_timeout=1e300) == 9
 
 
+class Once:
+    """Can be iterated over, the first time."""
+
+    begun = 0
+
+    def __iter__(self):
+        self.begun += 1
+        return iter([4, 9])
+
+
+def test_an_iterable_is_begun_once():
+    with mp.Pool(1) as pool:
+        for call in (pool.map, pool.imap, pool.imap_unordered):
+            items = Once()
+            assert list(call(square, items)) == [16, 81]
+            assert items.begun == 1
+
+
 class Refusing:
     def __init__(self, error):
         self.error = error

@@ -64,8 +64,7 @@ def must_be_callable(name: str, value: Any) -> None:
 
 
 def must_be_iterable(name: str, value: Any) -> None:
-    """Raises TypeError if it cannot be iterated over."""
-    try:
-        iter(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an iterable (a list, say), and {shown(value)} is not iterable") from None
+    """Raises TypeError if it cannot be iterated over. That is not tried: to begin may have effects, or work once."""
+    kind = type(value)
+    if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
+        raise TypeError(f"{name} must be an iterable (a list, say), and {shown(value)} is not iterable")
