@@ -201,6 +201,23 @@ REFUSED = {
 PIPE, SOCKET = mp.Pipe(), mp.Pipe()
 
 
+class Unbound:
+    """Can be sent, but not be looked into."""
+
+    @property
+    def __dict__(self):
+        raise RuntimeError("outside of a request")
+
+    def __reduce__(self):
+        return Unbound, ()
+
+
+def test_what_cannot_be_looked_for_leaves_the_error_as_it_was():
+    process = mp.get_context("spawn").Process(target=print, args=([Unbound(), [threading.Lock()]],))
+    with pytest.raises(TypeError, match="cannot pickle"):
+        process.start()
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_pickled_is_named(case):
     call, expected = REFUSED[case]

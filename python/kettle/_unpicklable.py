@@ -33,20 +33,20 @@ def explain(error: Exception, parts: Mapping[str, object], owner: str = "") -> E
     note, or the one that says more. `owner`: what they are parts of."""
     if isinstance(error, (MemoryError, RecursionError)):
         return error
-    for name, part in parts.items():
-        try:
+    try:
+        for name, part in parts.items():
             found = _refused(part)
-        except Exception:  # whatever code of the program's may raise that is run once more
-            return error
-        if found is None:
-            continue
-        culprit, again = found
-        if _speaks_of_a_function(error) and not isinstance(culprit, (types.FunctionType, type)):
-            error = again  # a function travels by value, but something that it needs does not
-        way = _way(name, part, culprit)
-        if way:
-            error.add_note(_note(way, owner, str(error)))
-        return error
+            if found is None:
+                continue
+            culprit, again = found
+            way = _way(name, part, culprit)
+            if _speaks_of_a_function(error) and not isinstance(culprit, (types.FunctionType, type)):
+                error = again  # a function travels by value, but something that it needs does not
+            if way:
+                error.add_note(_note(way, owner, str(error)))
+            break
+    except Exception:  # whatever code of the program's may raise that is run once more, or a change by another thread
+        pass
     return error
 
 
