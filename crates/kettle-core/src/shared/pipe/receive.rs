@@ -48,7 +48,7 @@ pub struct Posted(u64);
 /// A message that was received.
 #[derive(Debug)]
 pub enum Received {
-    /// Its tag; its bytes stand behind [`RECORD_HEADER`] in the buffer.
+    /// Its tag; its bytes stand behind [`RECORD_HEADER`](super::RECORD_HEADER) in the buffer.
     Inline(u8),
     /// It came through the arena; a short body stands in the buffer.
     Announced(Taken<Block>),
