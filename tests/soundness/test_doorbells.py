@@ -7,6 +7,7 @@ that file may send anything, or take the names of bells that are gone: that must
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import select
 import socket
@@ -19,6 +20,8 @@ import pytest
 import kettle.multiprocessing as mp
 from kettle import _aio
 from kettle._session import native
+
+NEW_NETWORK = 0x40000000
 
 #: What a stranger may send. The kernel says of each that it was delivered.
 JUNK = {
@@ -125,6 +128,33 @@ def test_the_other_processes_ring(bell, stranger):
     select.select([bell], [], [])
     assert bell.drain() == [items._kettle_key]
     process.join()
+
+
+def put_from_a_network_of_its_own(queue):
+    if ctypes.CDLL(None).unshare(NEW_NETWORK):
+        queue.put("not permitted")
+    else:
+        # That of this process hangs in the new network.
+        own = native.Doorbell()
+        own.ring()
+        select.select([own], [], [])
+        queue.put("an item")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_process_that_leaves_the_network_still_rings(method):
+    """Sandboxes give their children an empty network, and the names of bells belong to a network."""
+    context = mp.get_context(method)
+    queue = context.Queue()
+    # Begun before anything rang: the first ring is that of the child.
+    process = context.Process(target=put_from_a_network_of_its_own, args=(queue,))
+    process.start()
+    select.select([queue._reader], [], [])
+    said = queue.get()
+    process.join()
+    if said == "not permitted":
+        pytest.skip("this user may not make a network namespace")
+    assert (said, process.exitcode) == ("an item", 0)
 
 
 def test_the_name_of_a_bell_that_is_gone_is_no_use(bell):

@@ -59,15 +59,23 @@ impl Door {
     pub(crate) fn ring(self) -> bool {
         // Out of descriptors: the loop finds out at the end of its slice.
         let (Some(session), Some(ringer)) = (session(), ringer()) else { return false };
+        self.ring_by(ringer, session).unwrap_or_else(|| {
+            // Or it hangs in the network namespace to which this process went after the socket was made.
+            Ringer::new().is_ok_and(|here| self.ring_by(&here, session) == Some(true))
+        })
+    }
+
+    /// None: there is no such bell where `ringer` was made.
+    fn ring_by(self, ringer: &Ringer, session: &Doorbells) -> Option<bool> {
         let identity = BellIdentity::of(self);
         let ring = || ringer.ring(&identity.name, identity.secret, self.0 & Self::CALLS);
         match ring() {
-            Rung::Delivered => true,
-            Rung::Gone => false,
+            Rung::Delivered => Some(true),
+            Rung::Gone => None,
             Rung::Full => {
                 session.refused.fetch_add(1, Ordering::SeqCst);
                 // Refused again, it is refused before its owner empties the socket, who looks at the count after that.
-                ring() == Rung::Delivered
+                Some(ring() == Rung::Delivered)
             }
         }
     }
@@ -98,6 +106,9 @@ impl Doorbells {
         }
         // Release: a thread that sees the session sees its key.
         SESSION.store(ptr::from_ref(self).cast_mut(), Ordering::Release);
+        // A socket reaches the names of the network namespace in which it was made, and forked children inherit it: so
+        // one that leaves that namespace still reaches the session's bells. Failing, it is tried again at the first ring.
+        ringer();
     }
 }
 
