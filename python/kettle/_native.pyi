@@ -46,7 +46,7 @@ def descriptors() -> list[int]:
 class Descriptor:
     """A descriptor that is kept, and known again should the program close it and open another file. Owns it.
 
-    purpose: "child", "life", "start", "report", "server" or "trace".
+    purpose: "child", "life", "start", "report", "server", "folder" or "trace".
     private: a forked child must not have it, and closes it.
     """
 

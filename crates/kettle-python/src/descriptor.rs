@@ -14,18 +14,19 @@ use crate::methods::descriptors::Given;
 pub(crate) struct Descriptor(KnownFd);
 
 /// What descriptors are kept for, as errors say it.
-const PURPOSES: [(&str, &str); 6] = [
+const PURPOSES: [(&str, &str); 7] = [
     ("child", "what watches a child process"),
     ("life", "what ties a child process to its parent"),
     ("start", "through which a child process is told what to do"),
     ("report", "what reports the end of a child of the fork server"),
     ("server", "what leads to the fork server"),
+    ("folder", "what holds the folder of listeners"),
     ("trace", "where a worker that crashes leaves its stacks"),
 ];
 
 #[pymethods]
 impl Descriptor {
-    /// purpose: "child", "life", "start", "report", "server" or "trace".
+    /// purpose: "child", "life", "start", "report", "server", "folder" or "trace".
     /// private: a forked child must not have it, and closes it.
     #[new]
     #[pyo3(signature = (fd, purpose, private=true))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from multiprocessing import connection as _standard
-from multiprocessing import context, reduction
+from multiprocessing import context, reduction, util
 from multiprocessing.connection import wait
 
 from kettle._later import aio
@@ -28,6 +28,21 @@ BufferTooShort = context.BufferTooShort
 
 def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
+
+
+# That of the module itself, also if this one is loaded once more.
+_make_temp_dir: Any = getattr(util.get_temp_dir, "standard", util.get_temp_dir)
+
+
+def _get_temp_dir() -> str:
+    """As the standard library's: for sockets of all kinds, also those of its own."""
+    from kettle.multiprocessing import _folder
+
+    return _folder.held(_make_temp_dir)
+
+
+_get_temp_dir.standard = _make_temp_dir  # type: ignore[attr-defined]
+util.get_temp_dir = _get_temp_dir
 
 
 class Connection(native.Connection, _standard.Connection):
