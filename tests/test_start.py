@@ -70,6 +70,21 @@ def test_a_pool_brings_no_module_that_is_as_heavy_as_itself():
     assert sorted(HEAVY & (_modules_after("from kettle.multiprocessing import pool") - brought)) == []
 
 
+def test_the_package_itself_brings_little():
+    heavy = {
+        *HEAVY,
+        "collections.abc",
+        "contextlib",
+        "functools",
+        "importlib.machinery",
+        "queue",
+        "socket",
+        "threading",
+    }
+    brought = _modules_after("import multiprocessing, importlib")
+    assert sorted(heavy & (_modules_after("import kettle.multiprocessing") - brought)) == []
+
+
 def _modules_after(line: str) -> set[str]:
     place = str(Path(kettle.__file__).parent.parent)
     program = f"import sys; sys.path.insert(0, {place!r}); {line}; print(*sys.modules)"

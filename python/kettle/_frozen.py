@@ -4,7 +4,6 @@ the program in it."""
 from __future__ import annotations
 
 import sys
-from importlib.machinery import PathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ IS_FROZEN = IS_COMPILED or bool(getattr(sys, "frozen", False))
 def find_spec(name: str, path: Any = None) -> ModuleSpec | None:
     """How a module is found in `path`. A frozen one may lie in no folder, and be known to a finder of the freezer's."""
     if not IS_FROZEN:
+        from importlib.machinery import PathFinder  # not with every module that asks whether it is frozen
+
         return PathFinder.find_spec(name, path)
     for finder in sys.meta_path:
         if type(finder).__module__.partition(".")[0] != "kettle":  # those only add to what the others find

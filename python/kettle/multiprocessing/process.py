@@ -7,7 +7,6 @@ import fcntl
 import os
 import sys
 import threading
-import warnings
 
 # Those of `signal` wrap each number in an enumeration: some twenty pages that a forked child would have to copy.
 from _signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask  # type: ignore[import-not-found]
@@ -116,6 +115,8 @@ class BaseProcess(_standard.BaseProcess):
             raise AssertionError("can only start a process object created by current process")
         runs_nothing = type(self).run is BaseProcess.run and "run" not in vars(self)
         if self._target is None and runs_nothing:
+            import warnings
+
             warnings.warn(
                 "this process has no target and does nothing: was the function called, target=f(x), instead of given, "
                 "target=f, args=(x,)?",
