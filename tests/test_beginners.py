@@ -38,7 +38,7 @@ def run(program, tmp_path, *arguments, flags=(), **environment):
 
 HEAD = """
 import sys
-from kettle.multiprocessing import get_context
+from kettle.multiprocessing import get_context, set_start_method
 context = get_context(sys.argv[1])
 def square(x):
     return x * x
@@ -68,6 +68,25 @@ with ProcessPoolExecutor(2, mp_context=context) as executor:
 manager = context.Manager()
 print(manager.list())
 """,
+    "Pool, after the start method was set": """
+set_start_method(sys.argv[1])
+pool = context.Pool(2)
+print(pool.map(square, range(4)))
+""",
+    "executor, after the start method was set": """
+from kettle.futures import ProcessPoolExecutor
+set_start_method(sys.argv[1])
+with ProcessPoolExecutor(2) as executor:
+    print(list(executor.map(square, range(4))))
+""",
+    "Manager, after the start method was tried": """
+try:
+    set_start_method(sys.argv[1])
+except RuntimeError as error:
+    assert "context has already been set" in str(error)
+manager = context.Manager()
+print(manager.list())
+""",
     "with an error of its own": """
 try:
     pool = context.Pool(2)
@@ -84,7 +103,7 @@ def test_a_program_without_a_main_guard_is_shown_one(kind, method, tmp_path):
     code, out, err = run(HEAD + WITHOUT_GUARD[kind], tmp_path, method)
     lines = err.rstrip().splitlines()
     assert len(lines) < 40, err
-    assert err.count("kettle: a child process imports the main module") == 1
+    assert err.count("a child process imports the main module") == 1
     assert f"at {tmp_path}/program.py:" in err
     assert "another exception" not in err
     assert "direct cause" not in err

@@ -62,7 +62,7 @@ def is_missing() -> bool:
 
 
 class _StartedByImport(RuntimeError):
-    """A process is started while the main module is imported."""
+    """A process is started, or a start method chosen, while the main module is imported."""
 
 
 def set_token(token: bytes | None) -> None:
@@ -71,8 +71,12 @@ def set_token(token: bytes | None) -> None:
     _token = token
 
 
-def forbid_while_importing() -> None:
-    """Raises RuntimeError in a child that still imports the main module."""
+def forbid_while_importing(does: str = "starts processes itself", refusal: str = "") -> None:
+    """Raises RuntimeError in a child that still imports the main module.
+
+    does: what the module does that it must not.
+    refusal: what the error begins with.
+    """
     if not getattr(current_process(), "_inheriting", False):
         return
     frame = _culprit()
@@ -82,8 +86,8 @@ def forbid_while_importing() -> None:
         place = f", at {file}:{frame.f_lineno}"
         line = linecache.getline(file, frame.f_lineno).strip() or line
     raise _StartedByImport(
-        "a child process imports the main module of the program, as it must with the start methods 'spawn' and\n"
-        f"'forkserver', and that starts processes itself{place}. Put what starts processes, and all that is\n"
+        f"{refusal}a child process imports the main module of the program, as it must with the start methods 'spawn'\n"
+        f"and 'forkserver', and that {does}{place}. Put what starts processes, and all that is\n"
         f"to happen only once, under the main guard, which is false in children:\n\n    {_GUARD}\n        {line}"
     )
 

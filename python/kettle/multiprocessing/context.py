@@ -292,6 +292,19 @@ class DefaultContext(_standard.DefaultContext, BaseContext):
         default: Any = _standard._default_context
         return _concrete_contexts[default._default_context._name]
 
+    def set_start_method(self, method: str | None, force: bool = False) -> None:
+        """Sets the start method: "fork", "spawn" or "forkserver".
+
+        force: also if it was set before, or has been used; then None takes it back.
+
+        Raises RuntimeError if it was set before, as it was in a child that imports the program's main module.
+        """
+        if self._actual_context is not None and not force:
+            from kettle.multiprocessing import _main_guard
+
+            _main_guard.forbid_while_importing("sets the start method", "context has already been set: ")
+        super().set_start_method(method, force)
+
 
 class ForkProcess(process.BaseProcess, _standard.ForkProcess):
     """A process started by forking this one."""
