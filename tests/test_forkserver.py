@@ -181,3 +181,48 @@ def test_a_server_whose_client_is_gone_sleeps_until_the_end_of_what_it_started(t
     (tmp_path / "program.py").write_text(WITHOUT_CLIENT)
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert (done.stdout, done.stderr) == ("asleep\n", "")
+
+
+NAMESPACE = """
+import ctypes, os, sys
+import kettle.multiprocessing as mp
+
+def unshare():
+    if ctypes.CDLL(None).unshare(0x20000000):  # CLONE_NEWPID
+        print("not permitted")
+        os._exit(0)
+
+def child(method):
+    process = mp.get_context(method).Process(target=print, args=(method,))
+    process.start()
+    process.join()
+    return process.exitcode
+
+if __name__ == "__main__":
+    when = sys.argv[1]
+    if when == "before":
+        assert child("forkserver") == 0
+    unshare()
+    if when == "after a child":
+        assert child("fork") == 0
+    try:
+        assert child("forkserver") == 0
+    except RuntimeError as error:
+        assert "start it before" in str(error), error
+        print("an error")
+    assert mp.active_children() == []
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [("before", "forkserver forkserver"), ("after", "an error"), ("after a child", "fork an error")],
+)
+def test_a_server_in_another_pid_namespace(tmp_path, when, said):
+    """The numbers that it would tell are those of other processes, which `terminate` would meet."""
+    (tmp_path / "program.py").write_text(NAMESPACE)
+    command = [sys.executable, "program.py", when]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    if done.stdout.endswith("not permitted\n"):
+        pytest.skip("this user may not make a pid namespace")
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, said.split(), "")

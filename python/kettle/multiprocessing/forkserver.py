@@ -68,10 +68,15 @@ def set_forkserver_preload(modules_names: list[str]) -> None:
 
 
 def ensure_running() -> None:
-    """Starts the server if it does not run."""
+    """Starts the server if it does not run. Raises RuntimeError where its children would have numbers of their own."""
     with _starting:
         if _is_running():
             return
+        if _numbers_children_apart():
+            raise RuntimeError(
+                "a fork server cannot be started after unshare(CLONE_NEWPID): the numbers of its children "
+                "would be those of other processes here; start it before, or use another start method"
+            )
         chosen = _forkserver._preload_modules or []
         forget_lost_tracker()
         resource_tracker.ensure_running()  # as the server would; when it starts, it leaves Ctrl-C unblocked
@@ -91,6 +96,16 @@ def ensure_running() -> None:
         finally:
             _forkserver._preload_modules = chosen
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _numbers_children_apart() -> bool:
+    """Whether what this process starts is in another pid namespace than itself."""
+    own, children = "/proc/self/ns/pid", "/proc/self/ns/pid_for_children"
+    try:
+        return os.stat(children).st_ino != os.stat(own).st_ino
+    except OSError:
+        # A link that leads nowhere: nothing has been started there yet.
+        return os.path.lexists(children)
 
 
 def _is_running() -> bool:
