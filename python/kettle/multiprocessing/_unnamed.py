@@ -14,6 +14,7 @@ import contextlib
 import errno
 import os
 import socket
+import time
 from multiprocessing import connection, spawn
 
 TYPE_CHECKING = False
@@ -80,6 +81,7 @@ class _Socket(socket.socket):
     """A socket that may have no name: for the listener and its clients."""
 
     _channel: Channel
+    _client_left = False
 
     def bind(self, address: Any) -> None:
         if address == _NO_NAME:
@@ -101,6 +103,11 @@ class _Socket(socket.socket):
             self._become(ours)
 
     def accept(self) -> tuple[socket.socket, Any]:
+        if self._client_left:
+            # A child that was forked just before still has the end that was here, and until it closes that, the server
+            # goes on to be told of it.
+            time.sleep(0.01)
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the client left")
         if not self._has_no_name():
             return super().accept()
         said, ends, _, _ = socket.recv_fds(self, 1, 1)
@@ -110,6 +117,7 @@ class _Socket(socket.socket):
             nothing, other = socket.socketpair()
             other.detach()  # open until the server ends
             self._become(nothing)
+            self._client_left = True
         if not ends:
             raise ConnectionAbortedError(errno.ECONNABORTED, "the client left")
         return socket.socket(fileno=ends[0]), ""
