@@ -114,6 +114,33 @@ impl Connection {
         if self.channel.get().is_some() { errors::take_part() } else { Ok(()) }
     }
 
+    fn poll_until(&self, py: Python<'_>, deadline: Deadline) -> PyResult<bool> {
+        let descriptor = self.to_read()?;
+        let mut watched = [Watch::readable(descriptor.number())];
+        let found = socket::poll(&mut watched, Duration::ZERO);
+        let is_lost = || self.records(&descriptor).is_some_and(|records| records.drop_lost_rest(py));
+        if watched[0].is_ready() && is_lost() {
+            return self.poll_until(py, deadline);
+        }
+        if deadline == Deadline::NOW || matches!(found, Ok(1..)) {
+            return Ok(watched[0].is_ready());
+        }
+        descriptor.known().get().map_err(errors::descriptor_lost)?;
+        let result = wait_outside(py, deadline, |p| {
+            while !watched[0].is_ready() {
+                sleep_on(&mut watched, p)?;
+            }
+            Ok(())
+        })?;
+        match result {
+            _ if descriptor.is_closed() => Err(closed()),
+            Ok(()) if is_lost() => self.poll_until(py, deadline),
+            Ok(()) => Ok(true),
+            Err(WatchError::Stopped(_)) => Ok(false),
+            Err(WatchError::Io(e)) => Err(errors::os(e)),
+        }
+    }
+
     fn send_slice(&self, py: Python<'_>, descriptor: &InUse<'_>, bytes: &[u8]) -> PyResult<()> {
         self.take_part()?;
         match self.records(descriptor) {
@@ -262,31 +289,7 @@ impl Connection {
     /// Whether a message (or the end) is there, after waiting for it up to `timeout` seconds; None waits for ever.
     #[pyo3(signature = (timeout=Some(0.0)))]
     fn poll(&self, py: Python<'_>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
-        let descriptor = self.to_read()?;
-        let mut watched = [Watch::readable(descriptor.number())];
-        let found = socket::poll(&mut watched, Duration::ZERO);
-        let is_lost = || self.records(&descriptor).is_some_and(|records| records.drop_lost_rest(py));
-        if watched[0].is_ready() && is_lost() {
-            return self.poll(py, timeout);
-        }
-        let deadline = deadline(true, timeout);
-        if deadline == Deadline::NOW || matches!(found, Ok(1..)) {
-            return Ok(watched[0].is_ready());
-        }
-        descriptor.known().get().map_err(errors::descriptor_lost)?;
-        let result = wait_outside(py, deadline, |p| {
-            while !watched[0].is_ready() {
-                sleep_on(&mut watched, p)?;
-            }
-            Ok(())
-        })?;
-        match result {
-            _ if descriptor.is_closed() => Err(closed()),
-            Ok(()) if is_lost() => self.poll(py, timeout),
-            Ok(()) => Ok(true),
-            Err(WatchError::Stopped(_)) => Ok(false),
-            Err(WatchError::Io(e)) => Err(errors::os(e)),
-        }
+        self.poll_until(py, deadline(true, timeout))
     }
 
     /// A frozen record: messages sent and received through this object, and bytes of long ones on their way.
