@@ -248,7 +248,7 @@ def test_what_cannot_be_pickled_is_named(case):
     assert error.__context__ is None or error.__suppress_context__
     text = "".join(traceback.format_exception(error))
     assert "cloudpickle" not in text
-    assert len(text.splitlines()) < 35
+    assert len(text.splitlines()) - len(error.__notes__) < 34  # newer Pythons note each step into the object
 
 
 @pytest.mark.parametrize("make", [mp.Pool, ProcessPoolExecutor])
@@ -278,7 +278,8 @@ def test_many_parts_are_searched_and_too_many_are_not(monkeypatch):
     for size, is_told in ((1000, True), (10_000, False)):
         with pytest.raises(TypeError) as caught:
             mp.Queue().put([*range(size), threading.Lock()])
-        assert bool(getattr(caught.value, "__notes__", None)) == is_told
+        notes = getattr(caught.value, "__notes__", ())
+        assert any("is a lock object" in note for note in notes) == is_told
 
 
 def test_without_cloudpickle_it_is_named(tmp_path):
@@ -299,7 +300,7 @@ with Pool(1) as pool:
         try:
             call()
         except Exception as error:
-            print(*error.__notes__)
+            print(error.__notes__[-1])  # newer Pythons have notes of their own
             assert error.__cause__ is None and (error.__context__ is None or error.__suppress_context__)
 """
     code, out, err = run(program, tmp_path)
@@ -416,8 +417,9 @@ def test_the_cure_is_named(case):
 
 def test_errors_of_the_standard_librarys_type_do_not_vanish_under_O(tmp_path):
     program = """
-from kettle.multiprocessing import Process, Queue, Condition
+from kettle.multiprocessing import Condition, Queue, get_context
 def f(): pass
+Process = get_context("fork").Process
 process = Process(target=f)
 def late(): process.daemon = True
 for call in (
