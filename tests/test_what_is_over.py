@@ -487,8 +487,12 @@ def test_a_destructor_may_want_a_lock_of_who_waits_for_the_task(way):
     with ThreadPoolExecutor(1) as executor:
         for _ in range(10):
             done.clear()
+            start = threading.Event()
+            executor.submit(start.wait)
+            future = way(executor, Doing(act))
             with lock:
-                way(executor, Doing(act)).result(LIMIT)
+                start.set()  # not earlier: this thread must have let go of the object when the task is done
+                future.result(LIMIT)
             assert done.wait(LIMIT)
 
 
