@@ -214,6 +214,11 @@ impl Line {
         self.called.load(Ordering::SeqCst) & ticket.bit() != 0
     }
 
+    /// Whether something is reserved for the holders of other tickets than this one.
+    fn is_called_besides(&self, ticket: Ticket) -> bool {
+        self.called.load(Ordering::SeqCst) & !ticket.bit() != 0
+    }
+
     /// What comes free is reserved for the holder of this ticket as well.
     fn call(&self, ticket: Ticket) {
         let now = Self::now();
@@ -674,6 +679,8 @@ pub struct Place<'a> {
 impl Place<'_> {
     /// For how long a waiter sleeps that looks after another one, for which something is reserved; in nanoseconds.
     const WATCH: u64 = (Line::PATIENCE as u64) << Line::UNIT;
+    /// One that was called and found nothing looks after that at first, and after 2⁵ times as long at most.
+    const DOUBLINGS: u32 = 5;
 
     /// Whether this place's owner may take what there is.
     pub fn is_admitted(&self) -> bool {
@@ -702,6 +709,7 @@ impl Place<'_> {
         let events = &self.line.events;
         let mut naps = patience.naps();
         let mut is_watching = false;
+        let mut vain = 0_u32;
         loop {
             let announced = events.announce();
             self.seen.store(announced.epoch(), Ordering::Relaxed);
@@ -720,10 +728,16 @@ impl Place<'_> {
                 continue;
             }
             // One that was woken for nothing sees to it that nothing stays reserved for another that does not come.
-            is_watching = !self.line.is_open() && (is_watching || announced.is_watched());
+            is_watching = self.line.is_called_besides(ticket) && (is_watching || announced.is_watched());
             self.is_watching.store(is_watching, Ordering::Relaxed);
-            // One that was called before may lose its turn, which only those find out who are awake.
-            let longest = if is_watching || self.line.is_past(ticket) { Self::WATCH } else { u64::MAX };
+            // One that was called may lose its turn while it sleeps. It looks less and less often, since that is rare, and
+            // nothing may come for long.
+            vain = if self.line.is_past(ticket) { vain.saturating_add(1) } else { 0 };
+            let longest = match () {
+                () if is_watching => Self::WATCH,
+                () if vain > 0 => Self::WATCH << vain.min(Self::DOUBLINGS),
+                () => u64::MAX,
+            };
             let slept = events.sleep_as(announced, ticket.bit(), longest, patience, self.scope);
             self.line.note_awake(ticket);
             match slept {
