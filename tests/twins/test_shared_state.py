@@ -96,6 +96,13 @@ def test_the_lock_of_a_value(fork):
         fork.Value("i", 0, lock=7)
 
 
+def test_what_programs_reach_into(fork):
+    for held in fork.Value("i", 5), fork.Array("i", [5]):
+        assert held._lock is held.get_lock() and held._obj is held.get_obj()
+        with held._lock:
+            pass
+
+
 def fill(array, numbers):
     for i, number in enumerate(numbers):
         array[i] = number

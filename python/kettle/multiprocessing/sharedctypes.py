@@ -167,6 +167,11 @@ class Synchronized(native.Cell, SynchronizedBase, _standard.Synchronized):  # ty
         """The ctypes object itself, which knows of no lock."""
         return self._obj
 
+    @property
+    def _lock(self) -> Any:
+        # Programs use it in the place of `get_lock()`.
+        return self.get_lock()
+
     def __iadd__(self, n: float) -> Self:
         self.fetch_add(n)
         return self
