@@ -18,6 +18,7 @@ import sys
 import threading
 
 from kettle._describe import short
+from kettle._errors import RemoteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def tells_of(executors: bool) -> bool:
 
 
 def add(error: BaseException) -> int:
-    """Puts an error on record; gives its entry."""
+    """Puts an error on record; gives its entry. What Ctrl-C ended is left out (0): the program itself says so."""
+    if _is_interrupt(error):
+        return 0
     record = _this_process()
     entry = next(_entries)
     text = _text(error) if len(record.texts) < _TEXTS else None
@@ -107,6 +110,12 @@ def _tell(record: _Record) -> None:
         stream.flush()
     except (OSError, ValueError):
         pass  # it is closed, or full
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    if type(error) is RemoteError:
+        return bool(error.type_name == KeyboardInterrupt.__name__)
+    return type(error) is KeyboardInterrupt
 
 
 def _text(error: BaseException) -> str:

@@ -87,6 +87,12 @@ def test_what_was_cancelled_is_no_failure(told):
     assert told("with pool: results = [pool.apply_async(time.sleep, (60,)) for _ in range(3)]") == ""
 
 
+def test_what_an_interrupt_ended_is_no_failure(told):
+    """Ctrl-C reaches the workers as well, and their tasks may be over before the program is."""
+    start = START.replace("def ignore(", "def interrupted():\n    raise KeyboardInterrupt\n\ndef ignore(")
+    assert told("pool.apply_async(interrupted)\npool.close()\npool.join()", start) == ""
+
+
 def test_tasks_that_the_end_of_the_program_drops(told):
     waiting = """
 gate = [pool.apply_async(time.sleep, (600,)) for _ in range(2)]
