@@ -195,7 +195,7 @@ def put_one_by_one(queue, answers, count):
 
 
 def test_a_loop_is_woken_by_its_own_session_alone(monkeypatch):
-    """While others send what they can, each wake-up of the loop comes from an item."""
+    """While others send what they can, the wake-ups of the loop come from items."""
     count = 50
     woken = 0
     answer = _aio.Hub._rung
@@ -233,4 +233,5 @@ def test_a_loop_is_woken_by_its_own_session_alone(monkeypatch):
                 each.communicate()
 
     assert asyncio.run(main()) == list(range(count))
-    assert woken <= count
+    # Twice for an item, if the loop is back at its door before all who wait were told. Strangers send far more.
+    assert woken <= 2 * count
