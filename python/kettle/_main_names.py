@@ -31,8 +31,8 @@ __all__ = ["begin", "find", "home", "is_ancestor", "is_known", "mark", "note", "
 
 #: References to these are kept, which keeps no memory to speak of.
 _KEPT = frozenset({NoneType, bool, int, float, complex, FunctionType, BuiltinFunctionType, ModuleType})
-#: Longer ones are not looked into.
-_MOST_PARTS = 1000
+#: Longer ones are not looked into, since that is done before each fork, and are sent along.
+_MOST_PARTS = 100
 _ABSENT = object()
 
 
