@@ -33,27 +33,32 @@ _ABSENT = object()
 def dumps(obj: object) -> bytes:
     """The pickle of an object, with its functions in it."""
     try:
-        return _dumps(obj, complete=True)
-    except Exception as refused:
-        # What cannot be sent, a lock or a file, may be there already: a variable as it was at the receiver's fork.
-        try:
-            return _dumps(obj, complete=False)
-        except Exception:
-            raise refused from None
+        return _dumps(obj)
+    except Exception:
+        # What cannot be sent, a lock or a file, may be there already: a variable as it was at the receiver's fork, or a
+        # function of the main module that the receiver imported.
+        for ways in ({"complete": False}, {"complete": False, "by_name": True}):
+            try:
+                return _dumps(obj, **ways)
+            except Exception:
+                pass
+        raise
 
 
-def _dumps(obj: object, complete: bool) -> bytes:
+def _dumps(obj: object, complete: bool = True, by_name: bool = False) -> bytes:
     out = io.BytesIO()
-    _Pickler(out, complete).dump(obj)
+    _Pickler(out, complete, by_name).dump(obj)
     return out.getvalue()
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, name-defined, unused-ignore]
-    """`complete`: with what a receiver does not need that has it since its fork, since it may be another one."""
+    """`complete`: with what a receiver does not need that has it since its fork, since it may be another one.
+    `by_name`: without the functions and classes of the main module, which a receiver may have imported."""
 
-    def __init__(self, out: io.BytesIO, complete: bool) -> None:
+    def __init__(self, out: io.BytesIO, complete: bool, by_name: bool) -> None:
         super().__init__(out, protocol=pickle.HIGHEST_PROTOCOL)
         self._complete = complete
+        self._by_name = by_name
 
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is native.Token:
@@ -68,7 +73,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, name-defined, unused-
         if path is None:
             return reduced
         mark = _main_names.mark(path[0])
-        if mark is not None and not self._complete:
+        if self._by_name or (mark is not None and not self._complete):
             return _choose, (path, mark)
         make, arguments, state, _, _, set_up = reduced
         return _choose, (path, mark, make, arguments), (path, mark, set_up, state), None, None, _set_up

@@ -72,6 +72,29 @@ def right(run):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_a_function_that_cannot_be_sent_is_used_where_it_was_imported(run, method):
+    done = run(
+        f"""
+        import functools
+        import kettle.multiprocessing as mp
+
+        @functools.singledispatch
+        def kind(value):
+            return "object"
+
+        @kind.register
+        def _(value: int):
+            return "int"
+
+        if __name__ == "__main__":
+            with mp.get_context({method!r}).Pool(1) as pool:
+                print(pool.map(lambda value: kind(value), [1, "a"]))
+        """
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("['int', 'object']\n", "", 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_global_variable_may_refuse_to_tell_its_attributes(right, method):
     right(
         """
