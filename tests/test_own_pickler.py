@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import textwrap
@@ -52,15 +53,19 @@ SUBCLASS = """
 """
 
 
+# Not imported here: it changes the standard pickler.
+needs_dill = pytest.mark.skipif(importlib.util.find_spec("dill") is None, reason="needs dill")
+
+
 def run(setting, body):
     program = textwrap.dedent(setting) + "import kettle.multiprocessing as mp\n" + textwrap.dedent(body)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT)
     assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)
 
 
+@needs_dill
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_dill(tmp_path, when):
-    pytest.importorskip("dill")
     setting = textwrap.dedent(DILL)
     program = setting if when == "before" else "import kettle.multiprocessing as mp\nmp.Queue()\n" + setting
     program += textwrap.dedent("""

@@ -19,7 +19,7 @@ from kettle import ConsumerDied, OwnerDied, _native
 
 from .support import PROMPT, prompt, runs
 
-SIZES = (0, 40, 3_000, 90_000)  # inline, inline, a block, a large block
+SIZES = (0, 40, 1_000, 3_000, 90_000)  # inline, inline, inline in two parts, a block, a large block
 
 
 def parcel(number: int) -> tuple[int, bytes]:

@@ -44,7 +44,7 @@ if __name__ == "__main__":
     else:
         pool.map_async(work, [3600] * 4)
         while True:
-            time.sleep(3600)
+            time.sleep(0.1)  # a signal that comes just before a sleep does not end it, whatever made the threads
 """
 
 
