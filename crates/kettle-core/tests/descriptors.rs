@@ -151,7 +151,7 @@ fn the_arena_without_its_descriptor() {
     alone(|| {
         let session = Session::get().unwrap();
         let number = session.descriptor().unwrap().as_raw_fd();
-        assert_eq!(descriptor::kept(), [number]);
+        assert!(descriptor::kept().contains(&number));
         session.set_warm_limit(0);
         // Some room that is cold and mapped here, and a block in a segment that is not.
         let large = vec![7_u8; 300_000];
@@ -166,7 +166,7 @@ fn the_arena_without_its_descriptor() {
 
         let mut theirs = replace(number, file(&vec![b'P'; 1 << 20]));
         assert!(matches!(session.descriptor(), Err(ArenaError::DescriptorLost(lost)) if lost.number == number));
-        assert_eq!(descriptor::kept(), []);
+        assert!(!descriptor::kept().contains(&number));
         // What is mapped goes on: reading, writing what was cold, giving back, looking, tidying up.
         assert_eq!(small.as_slice(), b"before");
         let block = Block::copy_of(&large).unwrap();

@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use super::descriptor::KnownFd;
+use super::memory::move_high;
 
 /// The receiving end, bound to a name.
 #[derive(Debug)]
@@ -180,7 +181,8 @@ impl Ringer {
     /// # Errors
     /// When descriptors have run out.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { fd: KnownFd::new(socket()?, "what wakes other event loops") })
+        // It stays open for as long as the process runs: not under the number that the program's next file would have.
+        Ok(Self { fd: KnownFd::new(move_high(socket()?), "what wakes other event loops") })
     }
 
     /// Whether the socket is still there. If the program closed it, nothing may be sent by what has its number now.
