@@ -4,8 +4,8 @@ use crate::atomics::{AtomicU64, Ordering};
 
 /// How far messages inside are done with: a number of a message, before which all are; 0 as a word: there are none.
 ///
-/// It is a place in the queue, and not a count to be lowered, so that a getter has nothing to do for it between two steps
-/// of which it could die.
+/// It is a place in the queue, not a count: a count would have to be lowered with each get, and a getter may be killed
+/// before it has done both.
 #[repr(transparent)]
 #[derive(Debug)]
 pub(super) struct Ahead(AtomicU64);
@@ -18,7 +18,7 @@ impl Ahead {
         Self(AtomicU64::new(0))
     }
 
-    /// Of `inside` messages, the first of which has the number `head`: how many are done with.
+    /// How many of the `inside` messages are done with. The first of them has the number `head`.
     pub(super) fn count(&self, head: u32, inside: u32) -> u32 {
         let word = self.0.load(Ordering::SeqCst);
         let ahead = (word as u32).wrapping_sub(head);

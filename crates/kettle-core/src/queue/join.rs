@@ -1,6 +1,5 @@
 //! What was taken and is not done with: who waits for it, and what a dead consumer owed.
 
-use super::chunk::Cursor;
 use super::consumers::{Loss, TooManyDone};
 use super::{Exhausted, Queue, Store, Trouble, lock};
 use crate::atomics::Ordering;
@@ -52,8 +51,7 @@ impl Queue {
         // A getter notes what it takes, or finds that it is done, under this lock.
         let hold = lock::<S::Home>(&self.head_lock, patience)?;
         let done = self.consumers.done::<S>().or_else(|TooManyDone| {
-            let head = Cursor::unpack(self.head.load(Ordering::SeqCst)).count;
-            let inside = Cursor::unpack(self.tail.load(Ordering::SeqCst)).count.wrapping_sub(head);
+            let (head, inside) = self.head_and_len();
             let ahead = self.ahead.count(head, inside);
             if ahead == inside {
                 return Err(TooManyDone);
@@ -119,8 +117,7 @@ impl Queue {
         loop {
             let before = self.tail.load(Ordering::SeqCst);
             // The queue first: a message counts as taken before it leaves the queue, so it is never in neither place.
-            let head = Cursor::unpack(self.head.load(Ordering::SeqCst)).count;
-            let inside = Cursor::unpack(self.tail.load(Ordering::SeqCst)).count.wrapping_sub(head);
+            let (head, inside) = self.head_and_len();
             let inside = inside - self.ahead.count(head, inside);
             let unfinished = inside.saturating_add(self.consumers.outstanding::<S>()?);
             // But a consumer may put a new message and then finish his own, between the two looks: what was put since

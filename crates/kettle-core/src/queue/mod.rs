@@ -272,10 +272,16 @@ impl Queue {
 
     /// The number of messages inside.
     pub fn len(&self) -> u32 {
-        // The head first: if messages are got meanwhile, the number is too high by those, never below zero.
-        let head = Cursor::unpack(self.head.load(Ordering::SeqCst));
-        let tail = Cursor::unpack(self.tail.load(Ordering::SeqCst));
-        tail.count.wrapping_sub(head.count)
+        self.head_and_len().1
+    }
+
+    /// The number of the oldest message, or of the next one, and how many there are.
+    #[inline]
+    fn head_and_len(&self) -> (u32, u32) {
+        // The head first: if messages are got meanwhile, there are too many by those, never less than none.
+        let head = Cursor::unpack(self.head.load(Ordering::SeqCst)).count;
+        let tail = Cursor::unpack(self.tail.load(Ordering::SeqCst)).count;
+        (head, tail.wrapping_sub(head))
     }
 
     /// Whether there is no message inside.
@@ -287,13 +293,11 @@ impl Queue {
     /// Whether a put would wait.
     #[inline]
     pub fn is_full(&self) -> bool {
-        match self.maxsize() {
-            0 => false,
-            n => self.len() >= n,
-        }
+        self.spare() == 0
     }
 
     /// How many messages it has room for, as far as the bound goes.
+    #[inline]
     pub fn spare(&self) -> u32 {
         match self.maxsize() {
             0 => u32::MAX,
