@@ -91,12 +91,12 @@ async def retry(
     timeout: float | None = None,
     *,
     together: bool = False,
-    is_reserved: Callable[[], bool] | None = None,
+    is_admitted: Callable[[], bool] | None = None,
 ) -> T:
     """Calls `attempt` until it gives something else than PENDING, and returns that, or PENDING after `timeout` seconds.
 
     Between two attempts it waits for what `source` gives, in the order of coming; with `together`, each wake-up is for
-    all who wait. What `attempt` raises passes through. `is_reserved` says whether what there may be is another's.
+    all who wait. What `attempt` raises passes through. `is_admitted` says whether a newcomer may take what there is.
     """
     if timeout is not None:
         timeout = seconds("timeout", timeout)
@@ -106,7 +106,7 @@ async def retry(
         await asyncio.sleep(0)
         must_breathe = False
     # Who comes while others wait is served after them; and who lets the loop run keeps its place meanwhile.
-    must_wait = must_breathe or (is_patient and is_reserved is not None and is_reserved())
+    must_wait = must_breathe or (is_patient and is_admitted is not None and not is_admitted())
     known = None
     if is_patient and not must_wait and not together and Hub.waiting:
         known = source()

@@ -25,9 +25,9 @@ class AwaitAcquire:
         Returns False if `timeout` (seconds) passed first. Raises what `acquire` raises.
         """
         take = self.acquire  # type: ignore[attr-defined]
-        reserved: Callable[[], bool] = self._kettle_is_reserved  # type: ignore[attr-defined]
+        admitted: Callable[[], bool] = self._kettle_is_admitted  # type: ignore[attr-defined]
         attempt = lambda: take(False) or aio.PENDING  # noqa: E731
-        return await aio.retry(lambda: aio.Source.of(self), attempt, timeout, is_reserved=reserved) is not aio.PENDING  # type: ignore[arg-type]
+        return await aio.retry(lambda: aio.Source.of(self), attempt, timeout, is_admitted=admitted) is not aio.PENDING  # type: ignore[arg-type]
 
     async def __aenter__(self) -> bool:
         return await self.aacquire()

@@ -134,8 +134,8 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
                 turns=turns,
             )
 
-        reserved = None if together else lambda: self._kettle_is_reserved(what)
-        return aio.retry(source, attempt, timeout, together=together, is_reserved=reserved)
+        admitted = None if together else lambda: self._kettle_is_admitted(what)
+        return aio.retry(source, attempt, timeout, together=together, is_admitted=admitted)
 
     _kettle_sibling = "kettle.multiprocessing.Queue"
 

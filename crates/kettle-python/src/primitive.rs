@@ -215,16 +215,11 @@ macro_rules! waitable {
                 crate::primitive::Waitable::line(self).map_or(0, |line| line.take_ticket().number())
             }
 
-            /// Whether one of the holders of tickets with these bits may try.
+            /// Whether one of the holders of tickets with these bits may try; without any, whether a newcomer may.
+            #[pyo3(signature = (bits=0))]
             fn _kettle_is_admitted(&self, bits: u32) -> bool {
                 let available = || crate::primitive::Waitable::available(self);
                 crate::primitive::is_admitted(crate::primitive::Waitable::line(self), bits, available)
-            }
-
-            /// Whether what there may be is reserved for one who waits.
-            fn _kettle_is_reserved(&self) -> bool {
-                let available = || crate::primitive::Waitable::available(self);
-                crate::primitive::Waitable::line(self).is_some_and(|line| !line.admits(None, available))
             }
 
             /// Gives the ticket back, one of those with these bits.

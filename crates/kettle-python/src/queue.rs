@@ -407,14 +407,11 @@ impl Queue {
         }
     }
 
-    fn _is_reserved_space(&self) -> bool {
-        !self.body.space().admits(None, || self.body.spare())
-    }
-
     fn _take_ticket_space(&self) -> u32 {
         self.body.space().take_ticket().number()
     }
 
+    #[pyo3(signature = (bits=0))]
     fn _is_admitted_space(&self, bits: u32) -> bool {
         primitive::is_admitted(Some(self.body.space()), bits, || self.body.spare())
     }

@@ -115,7 +115,7 @@ class _Base(Parametrized[T]):
                 items._kettle_key, (id(items), "room"), items._arm_space, items._disarm_space, turns=turns
             )
 
-        if await aio.retry(room, attempt, timeout, is_reserved=self._items._is_reserved_space) is aio.PENDING:
+        if await aio.retry(room, attempt, timeout, is_admitted=self._items._is_admitted_space) is aio.PENDING:
             raise Full
 
     async def aget(self, timeout: float | None = None) -> T:
@@ -132,7 +132,7 @@ class _Base(Parametrized[T]):
                 return aio.PENDING  # type: ignore[no-any-return]
             return item
 
-        item = await aio.retry(lambda: aio.Source.of(items), attempt, timeout, is_reserved=items._kettle_is_reserved)
+        item = await aio.retry(lambda: aio.Source.of(items), attempt, timeout, is_admitted=items._kettle_is_admitted)
         if item is aio.PENDING:
             raise Empty
         return item

@@ -92,16 +92,11 @@ impl ObjectQueue {
         self.body.line_of(py.into(), SIGNS[what]).take_ticket().number()
     }
 
-    /// Whether one of the holders of tickets with these bits may try.
+    /// Whether one of the holders of tickets with these bits may try; without any, whether a newcomer may.
+    #[pyo3(signature = (what, bits=0))]
     fn _kettle_is_admitted(&self, py: Python<'_>, what: usize, bits: u32) -> bool {
         let line = self.body.line_of(py.into(), SIGNS[what]);
         primitive::is_admitted(Some(line), bits, || self.body.available(py.into(), SIGNS[what]))
-    }
-
-    /// Whether what there may be is reserved for one who waits.
-    fn _kettle_is_reserved(&self, py: Python<'_>, what: usize) -> bool {
-        let line = self.body.line_of(py.into(), SIGNS[what]);
-        !line.admits(None, || self.body.available(py.into(), SIGNS[what]))
     }
 
     /// Gives the ticket back, one of those with these bits.
