@@ -280,6 +280,13 @@ def a_stopped_loop_in_line_for(place):
     loop.close()
 
 
+async def _be_served_behind_it(place):
+    mine = await _join_the_line(place.atake())
+    await asyncio.sleep(DUE)
+    place.give()
+    await mine
+
+
 @pytest.mark.parametrize("name", PLACES)
 def test_a_loop_that_is_busy_or_gone_holds_nobody_up(name):
     """What would be its turn is another's, though nothing else happens."""
@@ -300,14 +307,8 @@ def test_a_loop_looks_after_another_that_is_gone(name):
     place = PLACES[name]()
     place.take()
 
-    async def behind():
-        mine = await _join_the_line(place.atake())
-        await asyncio.sleep(DUE)
-        place.give()
-        await mine
-
     with a_stopped_loop_in_line_for(place):
-        asyncio.run(behind())
+        asyncio.run(_be_served_behind_it(place))
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -330,14 +331,8 @@ def test_a_loop_looks_again_when_anothers_turn_is_over(name, monkeypatch):
     monkeypatch.setattr(_aio.Line, "look_again", refuse)
     monkeypatch.setattr(_aio.Hub, "hurry", note)
 
-    async def behind():
-        mine = await _join_the_line(place.atake())
-        await asyncio.sleep(DUE)
-        place.give()
-        await mine
-
     with a_stopped_loop_in_line_for(place):
-        asyncio.run(behind())
+        asyncio.run(_be_served_behind_it(place))
     # On a busy machine that turn may be over before it looks first.
     assert bool(pauses) == bool(refused) and all(pause < 0.1 for pause in pauses)
 

@@ -15,6 +15,9 @@ from tests.death.support import LIMIT
 from kettle import _deadlock
 from kettle._core import native
 
+#: So many seconds after they began to wait for each other, threads are looked at; and what is right may last so long.
+THRESHOLD = 0.05
+LONG = 20 * THRESHOLD
 #: What a report says that is not certain.
 MAY_HELP = (
     "only a release() by yet another thread can help",

@@ -18,22 +18,10 @@ from kettle import threading
 from .holds import HOLDS
 from .patterns import PATTERNS, crossed
 from .programs import PROGRAMS, plays_a_program
-from .scene import Scene, play
-
-THRESHOLD = 0.05
-LONG = 20 * THRESHOLD
+from .scene import LONG, THRESHOLD, play
 
 # A process is forked while threads of this one run.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-
-
-@pytest.fixture
-def scene(seed):
-    scene = Scene(LONG, random.Random(seed), THRESHOLD)
-    with scene.watched():
-        yield scene
-        scene.join()
-    assert scene.wrong == []
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 import subprocess
 import sys
 import textwrap
@@ -14,25 +13,13 @@ import kettle
 import kettle.multiprocessing as multiprocessing
 from kettle import threading
 
-from .scene import Scene
+from .scene import LONG
 from .test_right_programs import BLOCKS
 
-THRESHOLD = 0.05
-LONG = 20 * THRESHOLD
 MAKES = [threading.Lock, multiprocessing.Lock, lambda: threading.Condition(threading.Lock())]
 IDS = ["Lock", "shared Lock", "Condition"]
 
 both_kinds = pytest.mark.parametrize("make", MAKES[:2], ids=IDS[:2])
-
-
-@pytest.fixture
-def scene(seed):
-    """Beside the thread that pytest waits in."""
-    scene = Scene(LONG, random.Random(seed), THRESHOLD)
-    with scene.watched():
-        yield scene
-        scene.join()
-    assert scene.wrong == []
 
 
 def errors_of(scene, part):

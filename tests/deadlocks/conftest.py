@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from .scene import LONG, THRESHOLD, Scene
+
+
+@pytest.fixture
+def scene(seed):
+    """Threads of a test, beside the one that pytest waits in. Nothing is said of them that is wrong."""
+    scene = Scene(LONG, random.Random(seed), THRESHOLD)
+    with scene.watched():
+        yield scene
+        scene.join()
+    assert scene.wrong == []
