@@ -138,6 +138,7 @@ impl Processes {
             // Raised, it came to know frames that know the pool; and it is not asked for any more.
             let broken = lock(py, &self.ledger.broken).take();
             self.gone.finish();
+            self.lead.dismiss_deputy();
             drop(broken);
         }
     }

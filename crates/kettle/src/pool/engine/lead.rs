@@ -170,6 +170,12 @@ impl Lead {
         }
     }
 
+    /// The deputy is to look whether the pool is over, without waiting for the end of its slice of sleep.
+    pub fn dismiss_deputy(&self) {
+        self.deputy.notify_one(Scope::Private);
+        self.calls.notify_one(Scope::Private);
+    }
+
     /// Whether a waiter would lead if it could: the deputy then lets go.
     pub fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
