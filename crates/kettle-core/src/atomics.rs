@@ -1,7 +1,7 @@
-//! The atomics that every algorithm here stands on: `core`'s, or loom's when a model is being checked.
+//! The atomics under every algorithm in this crate: `core`'s, or loom's when a model is being checked.
 //!
-//! All words that threads or processes share are named through this module and nowhere else, which is what lets
-//! `tests/loom.rs` explore the very code that ships.
+//! Every word that threads or processes share has its type from this module, so `tests/loom.rs` explores the same code
+//! that ships.
 
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering, fence};
@@ -11,7 +11,7 @@ pub use model::{AtomicU32, AtomicU64, let_loads_count};
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
-/// One turn of a spin loop.
+/// One iteration of a spin loop.
 #[inline]
 pub fn spin_hint() {
     #[cfg(loom)]
@@ -20,12 +20,12 @@ pub fn spin_hint() {
     core::hint::spin_loop();
 }
 
-/// Loom's atomics, whose loads can be made to count as changes.
+/// Loom's atomics, whose loads can be made to count as writes.
 ///
-/// Loom finds out by itself which steps of two threads must be tried in either order. But of each word it remembers the
-/// last access alone, so it may overlook that one thread could read a word after, instead of before, another one that
-/// reads *and then* changes it. With loads that count as changes it overlooks no order; in turn, every load then finds
-/// the newest value. So each model is run both ways.
+/// Loom works out by itself which steps of two threads have to be tried in either order. For each word, however, it
+/// remembers only the last access, so it may miss the order in which one thread reads a word after, rather than before,
+/// another thread that reads *and then* changes it. With loads that count as writes it misses no order; in exchange,
+/// every load then returns the newest value. Each model therefore runs both ways.
 #[cfg(loom)]
 mod model {
     use core::cell::Cell;
@@ -37,14 +37,14 @@ mod model {
         static LOADS_COUNT: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Whether loads count as changes in the models that this thread runs.
+    /// Sets whether loads count as writes in the models that this thread runs.
     pub fn let_loads_count(count: bool) {
         LOADS_COUNT.set(count);
     }
 
     macro_rules! atomic {
         ($($name:ident: $int:ty),*) => {$(
-            /// Loom's atomic of the same name; see the module.
+            /// Loom's atomic of the same name; see the module docs.
             #[derive(Debug)]
             pub struct $name(loom::sync::atomic::$name);
 
@@ -54,12 +54,13 @@ mod model {
                     Self(loom::sync::atomic::$name::new(value))
                 }
 
-                /// See loom, and the module.
+                /// See loom, and the module docs.
                 pub fn load(&self, order: Ordering) -> $int {
                     if LOADS_COUNT.get() { self.0.fetch_or(0, order) } else { self.0.load(order) }
                 }
 
-                /// See loom, and the module: a store among nothing but changes is to be one too.
+                /// See loom, and the module docs: where loads count as writes, a store has to be a read-modify-write
+                /// too.
                 pub fn store(&self, value: $int, order: Ordering) {
                     if LOADS_COUNT.get() {
                         self.0.swap(value, order);

@@ -1,9 +1,9 @@
-//! Named points at which a test may have a process killed or stopped, or a thread panic.
+//! Named points at which a test can have a process killed or stopped, or a thread panic.
 
-/// Dies here, by SIGKILL, if this build has the feature `crash-points` and `KETTLE_CRASH_POINT` names this point.
+/// Kills this process by SIGKILL if the feature `crash-points` is enabled and `KETTLE_CRASH_POINT` names this point.
 ///
-/// `KETTLE_CRASH_POINT=name` dies at the first visit, `name:3` at the third; `name:3:stop` stops there, by SIGSTOP, and
-/// goes on when it is told to; `name:3:panic` panics there. In ordinary builds this is nothing.
+/// `KETTLE_CRASH_POINT=name` kills at the first visit, `name:3` at the third. `name:3:stop` stops the process by
+/// SIGSTOP instead, until it is continued, and `name:3:panic` panics. In ordinary builds this function does nothing.
 #[inline(always)]
 pub fn crash_point(name: &'static str) {
     #[cfg(loom)]
@@ -19,8 +19,8 @@ pub use armed::{arm, disarm};
 #[cfg(loom)]
 pub use model::{Died, arm};
 
-/// Whether this thread unwinds because it died in a model: what guards do on the way is to be left undone, as it is
-/// when a process is killed. Outside of models nothing unwinds that is dead.
+/// Whether this thread is unwinding because it died in a model. Guards then skip their cleanup, as they do when a
+/// process is killed. Outside models this is always false.
 #[inline(always)]
 pub(crate) fn has_died() -> bool {
     #[cfg(loom)]
@@ -29,12 +29,12 @@ pub(crate) fn has_died() -> bool {
     false
 }
 
-/// In a model a thread dies by unwinding; guards ask [`has_died`](super::has_died) before they tidy up.
+/// In a model a thread dies by unwinding; guards check [`has_died`](super::has_died) before they clean up.
 #[cfg(loom)]
 mod model {
     use core::cell::Cell;
 
-    /// What a thread unwinds with that died at its crash point.
+    /// The payload with which a thread unwinds after it dies at a crash point.
     #[derive(Debug)]
     pub struct Died;
 
@@ -43,7 +43,7 @@ mod model {
         static HAS_DIED: Cell<bool> = Cell::new(false);
     }
 
-    /// Arms a crash point for the thread that calls.
+    /// Arms a crash point for the calling thread.
     pub fn arm(name: &'static str) {
         ARMED.with(|armed| armed.set(Some(name)));
     }
@@ -53,7 +53,7 @@ mod model {
     }
 
     pub(super) fn visit(name: &'static str) {
-        // Who is dead visits nothing.
+        // A dead thread visits no crash points.
         if !has_died() && ARMED.with(|armed| armed.get() == Some(name)) {
             HAS_DIED.with(|died| died.set(true));
             std::panic::resume_unwind(Box::new(Died));
@@ -68,7 +68,7 @@ mod armed {
 
     static TARGET: OnceLock<Mutex<Option<String>>> = OnceLock::new();
     static REMAINING: AtomicI64 = AtomicI64::new(0);
-    /// What happens there.
+    /// The action to take at the crash point.
     static DOES: AtomicU32 = AtomicU32::new(DIES);
     const DIES: u32 = 0;
     const STOPS: u32 = 1;
@@ -95,21 +95,22 @@ mod armed {
         DOES.store(does, Ordering::Relaxed);
     }
 
-    /// Arms the crash point `spec` (`name`, `name:visits`, `name:visits:stop` or `name:visits:panic`) in this process, as
-    /// the environment would.
+    /// Arms the crash point `spec` (`name`, `name:visits`, `name:visits:stop` or `name:visits:panic`) in this process,
+    /// as the environment variable would.
     pub fn arm(spec: &str) {
         let mut name = target().lock().unwrap_or_else(|e| e.into_inner());
         note(spec);
         *name = Some(spec.split(':').next().unwrap_or_default().to_owned());
     }
 
-    /// Takes back what [`arm`] did.
+    /// Disarms the crash point set by [`arm`].
     pub fn disarm() {
         *target().lock().unwrap_or_else(|e| e.into_inner()) = None;
     }
 
     pub(super) fn visit(name: &str) {
-        // `try_lock`: a child forked while another thread looked here must not wait for a thread it does not have.
+        // `try_lock`: a child that was forked while another thread held this mutex must not wait for a thread that does
+        // not exist in it.
         let here = target().try_lock().is_ok_and(|t| t.as_deref() == Some(name));
         if !here || REMAINING.fetch_sub(1, Ordering::Relaxed) != 1 {
             return;
@@ -119,7 +120,7 @@ mod armed {
             panic!("crash point {name}");
         }
         let signal = if does == STOPS { libc::SIGSTOP } else { libc::SIGKILL };
-        // SAFETY: kill takes two integers; it ends or stops this very process, which is what was asked for.
+        // SAFETY: `kill` takes two integers; it ends or stops this process, as requested.
         unsafe { libc::kill(libc::getpid(), signal) };
         if does == DIES {
             loop {

@@ -1,11 +1,12 @@
-//! Words in shared memory that cannot be, and how all processes of a session learn that one was found.
+//! Impossible values in shared memory, and how every process of a session learns that one was found.
 //!
-//! A process that writes where it must not can leave any bit pattern anywhere in the arena. So a length, a place, a link
-//! or an index is checked where it is read, and a value that none of our code writes there is *damage*: the session is
-//! marked, and from then on every call of every process that uses it is refused. What was damaged besides is not known,
-//! so there is nothing to repair; but nobody follows such a word out of the arena, and nobody waits for what it promises.
+//! A process that writes out of bounds can leave any bit pattern anywhere in the arena. Lengths, addresses, links and
+//! indexes are therefore checked where they are read, and a value that no code of this crate writes there is *damage*.
+//! The session is then marked, and every later call that uses it, in any process, is refused. The extent of the damage
+//! is unknown, so nothing is repaired; but no process follows such a word out of the arena, and none waits for what it
+//! promises.
 //!
-//! Memory of one process ([`Scope::Private`]) has no such mark: it is not shared with anybody who could write there.
+//! Memory of a single process ([`Scope::Private`]) has no such mark: no other process can write to it.
 
 use core::fmt;
 use core::ptr;
@@ -14,71 +15,72 @@ use core::sync::atomic::AtomicPtr;
 use crate::atomics::{AtomicU64, Ordering};
 use crate::sys::futex::Scope;
 
-/// The mark of a session: zeros while no damage was found. It has a cache line to itself, which nobody writes to.
+/// The mark of a session: all zeros while no damage has been found. It has a cache line to itself, which is otherwise
+/// never written.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Mark {
-    /// Which [`What`] it was, from 1 on; stored last.
+    /// Which [`What`] it was, counted from 1; stored last.
     what: AtomicU64,
     place: AtomicU64,
     value: AtomicU64,
 }
 
-/// What kind of word it was that cannot be.
+/// The kind of word that has an impossible value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum What {
-    /// A word of a lock that names no thread.
+    /// A lock word that names no possible thread.
     Owner = 1,
-    /// The beginning of a message.
+    /// The header of a message.
     Message,
     /// The name of a message's block.
     Block,
-    /// The header of a queue's chunk, or its place in the chain.
+    /// The header of a queue's chunk, or its position in the chain.
     Chunk,
-    /// How far a queue was read and written.
+    /// A queue's read and write cursors.
     Cursor,
-    /// A word of a barrier or a semaphore.
+    /// A counter of a barrier or a semaphore.
     Count,
-    /// A place outside of all segments.
+    /// An address outside all segments.
     Place,
-    /// The table of segments.
+    /// The segment table.
     Segments,
     /// The page map.
     Pages,
-    /// A list of free memory.
+    /// A free list.
     Bins,
     /// The header of an object.
     Object,
     /// The list of an object's holders.
     Holders,
-    /// The counts of a pool's ring of outcomes.
+    /// The counters of a pool's result ring.
     Ring,
-    /// The beginning of a pool's message.
+    /// The header of a pool's message.
     Letter,
-    /// An entry of a barrier's list of parties or of a queue's consumers, or that list.
+    /// An entry of a barrier's list of parties or of a queue's list of consumers, or the list itself.
     Entry,
 }
 
 const TEXTS: [&str; 15] = [
-    "the word of a lock names no thread that can be",
-    "a message does not begin as messages do",
-    "a message names a block that is none",
-    "a queue leads to a chunk that is none",
-    "a queue's head and tail do not fit together",
-    "a count is greater than it can be",
-    "a word names a place outside of the shared memory",
-    "the table of segments does not describe the file",
-    "the map of pages does not describe the pages",
-    "a list of free memory leads to memory that is not free",
-    "an object does not begin as objects do",
-    "the list of an object's holders has no end",
-    "the counts of a pool's outcomes do not fit together",
-    "a message of a pool does not begin as its messages do",
-    "the list of those who use a barrier or a queue names what cannot use it",
+    "a lock word names an impossible thread",
+    "a message has an invalid header",
+    "a message names an invalid block",
+    "a queue links to an invalid chunk",
+    "a queue's head and tail are inconsistent",
+    "a counter exceeds its maximum",
+    "an address is outside the shared memory",
+    "the segment table does not match the file",
+    "the page map does not match the pages",
+    "a free list links to memory that is in use",
+    "an object has an invalid header",
+    "an object's list of holders has no end",
+    "the counters of a pool's result ring are inconsistent",
+    "a pool's message has an invalid header",
+    "a barrier's list of parties or a queue's list of consumers has an invalid entry",
 ];
 
-/// The damage that a session is marked with.
+/// The damage with which a session is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
     what: u64,
@@ -89,14 +91,14 @@ pub struct Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = (self.what as usize).checked_sub(1).and_then(|i| TEXTS.get(i));
-        let text = text.copied().unwrap_or("the words that tell of damage were written over");
+        let text = text.copied().unwrap_or("the record of the damage was overwritten");
         let Self { place, value, .. } = *self;
         write!(f, "the session's shared memory is damaged: {text} ({value:#x}")?;
         if place != 0 {
             write!(f, ", at {}:{:#x}", place >> 48, place & ((1 << 48) - 1))?;
         }
         f.write_str(
-            "). A process of this program wrote where it must not. End all processes of the program and start it again",
+            "). A process of this program wrote out of bounds. End all processes of the program and start it again",
         )
     }
 }
@@ -107,7 +109,7 @@ impl std::error::Error for Damage {}
 mod place {
     use super::{AtomicPtr, AtomicU64, Mark};
 
-    /// What is looked at before there is a session.
+    /// The mark that is checked before there is a session.
     static SOUND: Mark = Mark { what: AtomicU64::new(0), place: AtomicU64::new(0), value: AtomicU64::new(0) };
     pub(super) static MARK: AtomicPtr<Mark> = AtomicPtr::new((&raw const SOUND).cast_mut());
 }
@@ -118,7 +120,7 @@ mod place {
     pub(super) static MARK: AtomicPtr<Mark> = AtomicPtr::new(ptr::null_mut());
 }
 
-/// Says where the mark of this process's session is.
+/// Sets the mark of the session that this process belongs to.
 pub fn watch(mark: &'static Mark) {
     place::MARK.store(ptr::from_ref(mark).cast_mut(), core::sync::atomic::Ordering::Release);
 }
@@ -132,17 +134,18 @@ fn mark_of(scope: Scope) -> Option<&'static Mark> {
     if cfg!(loom) && mark.is_null() {
         return None;
     }
-    // SAFETY: it is null in a model alone; else it was made of a reference that lives as long as the process.
+    // SAFETY: the pointer is null only in a model, which returned above; otherwise it was made from a `&'static`
+    // reference.
     Some(unsafe { &*mark })
 }
 
-/// Whether the session is marked, for whom lives in `scope`.
+/// Whether the session is marked; always false for words of [`Scope::Private`].
 #[inline(always)]
 pub fn is_marked(scope: Scope) -> bool {
     mark_of(scope).is_some_and(|mark| mark.what.load(Ordering::Relaxed) != 0)
 }
 
-/// What the session is marked with, if it is.
+/// The damage with which the session is marked, if any.
 pub fn found() -> Option<Damage> {
     let mark = mark_of(Scope::Shared)?;
     let what = mark.what.load(Ordering::Acquire);
@@ -150,30 +153,29 @@ pub fn found() -> Option<Damage> {
     (what != 0).then(|| Damage { what, place: word(&mark.place), value: word(&mark.value) })
 }
 
-/// As [`found`], as an error.
+/// As [`found`], but returns the damage as an error.
 ///
 /// # Errors
-/// When the session is marked.
+/// If the session is marked.
 #[inline]
 pub fn check() -> Result<(), Damage> {
     if is_marked(Scope::Shared) { Err(marked()) } else { Ok(()) }
 }
 
-/// What a session is marked with that was seen to be marked.
+/// The damage of a session that is known to be marked.
 #[cold]
 pub fn marked() -> Damage {
     found().unwrap_or(Damage { what: 0, place: 0, value: 0 })
 }
 
-/// Marks the session: at `place`, if that is known (0 is not), stands `value`, which cannot be. What was found first
-/// stays.
+/// Marks the session: the word at `place` (0 if unknown) holds the impossible value `value`. The first mark is kept.
 #[cold]
 pub fn mark(scope: Scope, what: What, place: u64, value: u64) -> Damage {
     if let Some(mark) = mark_of(scope) {
         if mark.what.load(Ordering::Relaxed) == 0 {
             mark.place.store(place, Ordering::Relaxed);
             mark.value.store(value, Ordering::Relaxed);
-            // Two may come here at once: then it is the place of one and the kind of the other, both of them true.
+            // Two threads may race here and mix the place of one with the kind of the other; both are true findings.
             let _ = mark.what.compare_exchange(0, what as u64, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
@@ -195,6 +197,6 @@ mod tests {
 
     #[test]
     fn a_mark_that_was_written_over_has_a_text_too() {
-        assert!(Damage { what: 99, place: 0, value: 0 }.to_string().contains("written over"));
+        assert!(Damage { what: 99, place: 0, value: 0 }.to_string().contains("overwritten"));
     }
 }

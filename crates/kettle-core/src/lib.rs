@@ -1,21 +1,21 @@
-//! Locks, queues and an arena in shared memory, whose owners may die at any instruction.
+//! Locks, queues and an arena in shared memory, all of which tolerate the death of any owner at any instruction.
 //!
-//! Read the modules from the bottom up; each uses only what stands before it.
+//! The modules are listed bottom up; each depends only on those above it in the table.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`sys`] | facts about the operating system, no opinions |
-//! | [`wait`] | the one place that sleeps: a word and a deadline, or a doorbell for an event loop |
-//! | [`sync`] | locks, conditions, barriers: words only, which do not know where they live |
-//! | [`queue`] | shapes of queues over memory handed to them |
-//! | [`arena`] | memory shared by the processes of a session, and who takes part in it |
+//! | [`sys`] | thin wrappers over the operating system, without policy |
+//! | [`wait`] | the only place that blocks: a futex word with a deadline, or a doorbell for an event loop |
+//! | [`sync`] | locks, conditions, barriers: plain words, independent of where they are stored |
+//! | [`queue`] | queue algorithms over memory that the caller provides |
+//! | [`arena`] | the memory shared by the processes of a session, and the registry of its participants |
 //! | [`shared`] | a primitive *placed*: on the heap for threads, in the arena for processes |
-//! | [`deadlock`] | threads that wait for each other, of whatever process |
-//! | [`stats`] | what each primitive tells about itself |
-//! | [`damage`] | words in shared memory that cannot be |
+//! | [`deadlock`] | detection of cycles of waiting threads, within and across processes |
+//! | [`stats`] | snapshots of each primitive's counters |
+//! | [`damage`] | detection of impossible values in shared memory |
 //!
-//! *Death is an ordinary state.* Whatever can be owned names its owner in the same atomic step that takes it, so
-//! that a survivor always knows whom it waits for and can ask whether that one still lives.
+//! *Death is an ordinary state.* The atomic step that acquires something also records its owner, so a survivor always
+//! knows which owner it is waiting for and can check whether that owner is still alive.
 
 #![warn(missing_docs)]
 

@@ -1,90 +1,90 @@
-//! What each primitive tells about itself: frozen records, cheap to make.
+//! Snapshots of each primitive's counters: plain records, cheap to take.
 //!
-//! The numbers are read one after another while others go on, so they need not fit together to the last unit. Counts
-//! of waiters include those that were killed asleep.
+//! The fields are read one by one while other threads keep working, so they may be slightly inconsistent with each
+//! other. Counts of waiters include threads that were killed while asleep.
 
 use crate::sys::Owner;
 
-/// Of a lock, re-entrant or not.
+/// Statistics of a lock, re-entrant or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockStatistics {
-    /// Who holds it, or died with it.
+    /// The holder, alive or dead.
     pub owner: Option<Owner>,
-    /// Whether its holder died with it.
+    /// Whether the holder died with the lock held.
     pub broken: bool,
-    /// How many wait for it.
+    /// Threads that are waiting for the lock.
     pub waiting: u32,
-    /// How often somebody found it taken.
+    /// Acquisitions that found the lock held.
     pub contended: u32,
-    /// How many holders died with it.
+    /// Holders that died with the lock held.
     pub owners_died: u32,
 }
 
-/// Of a semaphore.
+/// Statistics of a semaphore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SemaphoreStatistics {
-    /// Permits that can be taken now.
+    /// Permits that are available now.
     pub value: u32,
-    /// The most there can be.
+    /// The maximum number of permits.
     pub limit: u32,
-    /// How many wait for one.
+    /// Threads that are waiting for a permit.
     pub waiting: u32,
-    /// Permits that came back from processes that died.
+    /// Permits recovered from processes that died.
     pub recovered: u32,
 }
 
-/// Of an event.
+/// Statistics of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventStatistics {
-    /// Whether it is set.
+    /// Whether the event is set.
     pub is_set: bool,
-    /// How many wait for that.
+    /// Threads that are waiting for the event.
     pub waiting: u32,
 }
 
-/// Of a condition.
+/// Statistics of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConditionStatistics {
-    /// How many wait.
+    /// Threads that are waiting.
     pub waiting: u32,
-    /// How many notifications were given.
+    /// Notifications sent so far.
     pub notified: u32,
 }
 
-/// Of a barrier.
+/// Statistics of a barrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BarrierStatistics {
-    /// How many must come.
+    /// Parties that complete a round.
     pub parties: u32,
-    /// How many have come.
+    /// Parties that have arrived in this round.
     pub waiting: u32,
-    /// Whether it is broken.
+    /// Whether the barrier is broken.
     pub broken: bool,
-    /// How many rounds have ended.
+    /// Rounds completed so far.
     pub rounds: u32,
 }
 
-/// Of a queue.
+/// Statistics of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueStatistics {
-    /// Messages inside.
+    /// Messages in the queue.
     pub size: u32,
-    /// The bound, 0 for none.
+    /// The capacity; 0 if unbounded.
     pub maxsize: u32,
-    /// Messages ever put, modulo 2³².
+    /// Messages put so far, modulo 2³².
     pub put: u32,
-    /// Messages ever got, modulo 2³².
+    /// Messages received so far, modulo 2³².
     pub got: u32,
-    /// Of a joinable queue: messages inside, or got and not done with.
+    /// For a joinable queue: messages that are in the queue, or were received and not yet marked as done.
     pub unfinished: u32,
-    /// How many wait for a message.
+    /// Threads that are waiting for a message.
     pub getters_waiting: u32,
-    /// How many wait for room.
+    /// Threads that are waiting for room.
     pub putters_waiting: u32,
-    /// Whether it was shut down.
+    /// Whether the queue is shut down.
     pub shut_down: bool,
-    /// How many processes died inside a put or a get.
+    /// Processes that died inside a put or a get.
     pub owners_died: u32,
-    /// How many bytes wait inside, of shared memory: 0 for a queue of values, which stay where they are.
+    /// Bytes of shared memory held by the messages in the queue; 0 for a queue of in-process values.
     pub bytes: u64,
 }

@@ -1,10 +1,10 @@
-//! What is put right when a thread unwinds in the middle of something.
+//! Cleanup for a thread that unwinds halfway through an operation.
 
 use core::mem::ManuallyDrop;
 
-/// Runs its closure when it is dropped before it was [`done`](Self::done): a panic, or an early return, in between.
+/// Runs its closure when it is dropped before [`done`](Self::done) is called, that is, on a panic or an early return.
 ///
-/// A thread of a model that died runs no such closure: it stands for a process that was killed.
+/// A model thread that died does not run the closure: it stands for a process that was killed.
 #[must_use]
 pub(crate) struct OnUnwind<F: FnOnce()>(ManuallyDrop<F>);
 
@@ -14,10 +14,10 @@ impl<F: FnOnce()> OnUnwind<F> {
         Self(ManuallyDrop::new(undo))
     }
 
-    /// There is nothing to put right any more.
+    /// The operation is complete: disarms the cleanup.
     #[inline(always)]
     pub(crate) fn done(mut self) {
-        // SAFETY: the closure is dropped once: `self` is forgotten.
+        // SAFETY: the closure is dropped only once: `self` is forgotten below, so its `Drop` does not run.
         unsafe { ManuallyDrop::drop(&mut self.0) };
         core::mem::forget(self);
     }
@@ -26,7 +26,7 @@ impl<F: FnOnce()> OnUnwind<F> {
 impl<F: FnOnce()> Drop for OnUnwind<F> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: this is the only place that takes it besides `done`, which forgets the value.
+        // SAFETY: only `done` also consumes the closure, and it forgets the value, so this runs at most once per value.
         let undo = unsafe { ManuallyDrop::take(&mut self.0) };
         if !crate::crash::has_died() {
             undo();

@@ -37,7 +37,7 @@ fn everything_says_so() -> Result<(), Box<dyn std::error::Error>> {
 
     assert!(matches!(waiting.join(), Ok(Err(GetError::Damaged(_)))), "who waits is told");
     let Err(PutError::Damaged(2, e)) = queue.put(2) else { panic!("the item comes back") };
-    assert!(e.to_string().contains("is damaged: a message does not begin as messages do (0x7)"), "{e}");
+    assert!(e.to_string().contains("is damaged: a message has an invalid header (0x7)"), "{e}");
     assert!(matches!(queue.get(), Err(GetError::Damaged(_))));
     assert!(matches!(queue.try_get(), Err(GetError::Damaged(_))));
     assert!(matches!(joinable.join(), Err(queue::JoinError::Damaged(_))));
