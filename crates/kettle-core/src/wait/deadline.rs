@@ -1,25 +1,25 @@
-//! One absolute point in time, made once.
+//! An absolute point in time.
 
 use core::time::Duration;
 
 use crate::sys::clock;
 
-/// When to give up. Made once from a duration, so that neither interruptions nor spurious wake-ups stretch a wait.
+/// When to give up. Computed once from a duration, so that neither interruptions nor spurious wake-ups extend a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(u64);
 
 impl Deadline {
-    /// Never. A duration too long to count means this too.
+    /// Never. Durations too long to represent map to this.
     pub const NEVER: Self = Self(u64::MAX);
-    /// At once: look, but do not wait.
+    /// Immediately: look, but do not wait.
     pub const NOW: Self = Self(0);
 
-    /// That many nanoseconds on [`clock::now`]'s clock.
+    /// At `nanos` nanoseconds on [`clock::now`]'s clock.
     pub const fn at(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// That much time from now.
+    /// At `d` from now.
     pub fn after(d: Duration) -> Self {
         if d.is_zero() {
             return Self::NOW;
@@ -27,17 +27,17 @@ impl Deadline {
         u64::try_from(d.as_nanos()).ok().and_then(|n| clock::now().checked_add(n)).map_or(Self::NEVER, Self)
     }
 
-    /// `seconds` from now, as Python counts: None is never, a negative number is at once.
+    /// At `seconds` from now, in Python's convention: None means never, a negative number means immediately.
     pub fn after_seconds(seconds: Option<f64>) -> Self {
         match seconds {
             None => Self::NEVER,
-            // Also what is not a number: it must not wait for ever.
+            // NaN included: it must not mean forever.
             Some(s) if s.is_nan() || s <= 0.0 => Self::NOW,
             Some(s) => Duration::try_from_secs_f64(s).map_or(Self::NEVER, Self::after),
         }
     }
 
-    /// Whether it is past.
+    /// Whether the deadline has passed.
     pub fn is_past(self) -> bool {
         self != Self::NEVER && (self == Self::NOW || clock::now() >= self.0)
     }
@@ -47,7 +47,7 @@ impl Deadline {
         self.0
     }
 
-    /// What is left of it: None when it is never.
+    /// The time left, or None if the deadline is never.
     pub fn remaining(self) -> Option<Duration> {
         (self != Self::NEVER).then(|| Duration::from_nanos(self.0.saturating_sub(clock::now())))
     }

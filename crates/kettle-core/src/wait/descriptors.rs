@@ -5,12 +5,12 @@ use std::io;
 use super::{Patience, Stopped};
 use crate::sys::socket::{self, Watch};
 
-/// Why a sleep on descriptors ended without a reason to look again.
+/// Why a sleep on descriptors ended other than by a reason to look again.
 #[derive(Debug)]
 pub enum WatchError {
-    /// The wait ended first.
+    /// The wait ended.
     Stopped(Stopped),
-    /// The system refused.
+    /// The system call failed.
     Io(io::Error),
 }
 
@@ -20,7 +20,7 @@ impl From<Stopped> for WatchError {
     }
 }
 
-/// Sleeps until one of `watched` is ready, a slice is over, or `patience` is. `Ok` means: look again.
+/// Sleeps until one of `watched` is ready, a slice is over, or `patience` runs out. `Ok` means: look again.
 ///
 /// # Errors
 /// See [`WatchError`].

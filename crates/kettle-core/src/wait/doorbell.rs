@@ -1,11 +1,11 @@
-//! The same wake-up for someone who sleeps on a descriptor.
+//! Wake-ups for an event loop, which sleeps on a descriptor.
 //!
-//! *Who may ring.* Any user of the machine sees the names of the bells there are, so names alone must not be worth
-//! anything. Each bell of a session has a number that no other one has had or will have, and its name and its secret are
-//! made from that number with a key that only the session's processes know. So no other process can ring it, nor take the
-//! name of one to come; and one that takes the name of a bell that is gone is told the secret of that one alone.
+//! *Authentication.* Every user of the machine can see the names of existing bells, so a name alone must be worthless.
+//! Each bell of a session has a number that is never reused, and its name and its secret are derived from that number
+//! with a key that only the session's processes know. So no other process can ring a bell or claim the name of a future
+//! one; and a process that claims the name of a bell that is gone learns only that bell's secret.
 //!
-//! *No ring is lost unnoticed.* A ring that finds no room is counted, and who empties a bell compares the counts.
+//! *No ring is lost unnoticed.* Rings that find no room are counted, and draining a bell compares the counts.
 
 use core::hash::Hasher;
 use std::io;
@@ -19,14 +19,14 @@ use crate::sys::doorbell::{Bell, Ring, Ringer, Rung};
 use crate::sys::memory;
 use crate::sys::socket::Watch;
 
-/// Where a waiter that cannot sleep wants to be rung, and what is to be called out there.
+/// Identifies an event loop's doorbell in shared memory, together with a number that the ring carries (the *call*).
 ///
 /// ```text
 /// 63        20 19        0
 /// [   bell   ][   call   ]
 /// ```
 ///
-/// It fits into one word of shared memory, so that leaving it and taking it away are single steps.
+/// It fits into one word of shared memory, so that registering and unregistering it are single atomic steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Door(u64);
 
@@ -34,38 +34,37 @@ impl Door {
     const CALL_BITS: u32 = 20;
     const CALLS: u64 = (1 << Self::CALL_BITS) - 1;
 
-    /// The same bell, with `call` (its low 20 bits) called out.
+    /// The same bell, with `call` (its low 20 bits) as the number that its rings carry.
     pub fn calling(self, call: u32) -> Self {
         Self(self.0 & !Self::CALLS | u64::from(call) & Self::CALLS)
     }
 
-    /// As a word holds it; never zero.
+    /// The word that represents it; never zero.
     pub fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// The door in a word, if there is one.
+    /// The door in a word, if any.
     pub fn from_bits(bits: u64) -> Option<Self> {
         (bits != 0).then_some(Self(bits))
     }
 
-    /// That of bell `number`, of which there are 2⁴⁴ before they begin again; None for number 0, since a door's word is
-    /// never zero.
+    /// The door of bell `number`; numbers wrap around at 2⁴⁴. None for number 0, since a door's word is never zero.
     fn of_bell(number: u64) -> Option<Self> {
         Self::from_bits(number << Self::CALL_BITS)
     }
 
-    /// Rings; says whether somebody is there to hear it.
+    /// Rings; returns whether the bell exists.
     pub(crate) fn ring(self) -> bool {
-        // Out of descriptors: the loop finds out at the end of its slice.
+        // If descriptors have run out, the loop finds out at the end of its slice.
         let (Some(session), Some(ringer)) = (session(), ringer()) else { return false };
         self.ring_by(ringer, session).unwrap_or_else(|| {
-            // Or it hangs in the network namespace to which this process went after the socket was made.
+            // The bell may be bound in the network namespace that this process entered after it made the socket.
             Ringer::new().is_ok_and(|here| self.ring_by(&here, session) == Some(true))
         })
     }
 
-    /// None: there is no such bell where `ringer` was made.
+    /// None: there is no such bell in the namespace of `ringer`.
     fn ring_by(self, ringer: &Ringer, session: &Doorbells) -> Option<bool> {
         let identity = BellIdentity::of(self);
         let ring = || ringer.ring(&identity.name, identity.secret, self.0 & Self::CALLS);
@@ -74,75 +73,77 @@ impl Door {
             Rung::Gone => None,
             Rung::Full => {
                 session.refused.fetch_add(1, Ordering::SeqCst);
-                // Refused again, it is refused before its owner empties the socket, who looks at the count after that.
+                // If the retry is refused as well, that happens before the owner drains the socket, and the owner
+                // checks the count after that.
                 Some(ring() == Rung::Delivered)
             }
         }
     }
 }
 
-/// What the doorbells of a session have in common: words in its arena, all zero at first.
+/// The state shared by all doorbells of a session: words in its arena, all zero at first.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Doorbells {
     key: [AtomicU64; 2],
-    /// How many bells there have been.
+    /// The number of bells made so far.
     made: AtomicU64,
-    /// How many rings found no room.
+    /// The number of rings that found no room.
     refused: AtomicU64,
     more_doors: MoreDoors,
 }
 
 impl Doorbells {
-    /// When the session begins: no process outside of it can know the key.
+    /// Creates the key when the session begins; no process outside the session can know it.
     pub fn begin(&self) {
         self.key.iter().for_each(|half| half.store(memory::random(), Ordering::Relaxed));
     }
 
-    /// These are the bells that this process rings and hangs up; called when it joins the session.
+    /// Makes these the bells that this process binds and rings; called when it joins the session.
     pub fn join(&'static self) {
         for (mine, theirs) in KEY.iter().zip(&self.key) {
             mine.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         // Release: a thread that sees the session sees its key.
         SESSION.store(ptr::from_ref(self).cast_mut(), Ordering::Release);
-        // A socket reaches the names of the network namespace in which it was made, and forked children inherit it: so
-        // one that leaves that namespace still reaches the session's bells. Failing, it is tried again at the first ring.
+        // A socket reaches the names of the network namespace in which it was made, and forked children inherit it, so
+        // a child that leaves that namespace still reaches the session's bells. If this fails, the first ring tries
+        // again.
         ringer();
     }
 }
 
 static SESSION: AtomicPtr<Doorbells> = AtomicPtr::new(ptr::null_mut());
-/// The session's, so that this process can be rung whatever becomes of the words that others can write.
+/// A copy of the session's key, so that rings to this process keep working even if the shared words are overwritten.
 static KEY: [atomic::AtomicU64; 2] = [const { atomic::AtomicU64::new(0) }; 2];
 static RINGER: AtomicPtr<Ringer> = AtomicPtr::new(ptr::null_mut());
 
-/// Those of the session to which this process belongs.
+/// The overflow storage of the session that this process belongs to.
 pub(super) fn more_doors() -> Option<&'static MoreDoors> {
     session().map(|session| &session.more_doors)
 }
 
 fn session() -> Option<&'static Doorbells> {
-    // SAFETY: what is in SESSION came from a reference for ever, published by the release in `join`.
+    // SAFETY: a pointer in SESSION was made from a `&'static` reference and published by the release store in `join`.
     unsafe { SESSION.load(Ordering::Acquire).as_ref() }
 }
 
-/// That of this process, made when it is first needed, and again when the program closed it. Without a lock: a child that
-/// is forked while another thread holds one would find it held for ever.
+/// This process's ringer, made at first use, and again after the program closed its socket. There is no lock, since a
+/// child that is forked while another thread holds it would find it locked forever.
 fn ringer() -> Option<&'static Ringer> {
     let there = RINGER.load(Ordering::Acquire);
-    // SAFETY: what is in RINGER came out of a box, is never freed or changed, and was published by the exchange below.
+    // SAFETY: a pointer in RINGER came from a box, is never freed or changed, and was published by the exchange below.
     if let Some(ringer) = unsafe { there.as_ref() }
         && ringer.is_ours()
     {
         return Some(ringer);
     }
     let made = Box::into_raw(Box::new(Ringer::new().ok()?));
-    // The one before stays where it is: another thread may be looking at it.
+    // The previous ringer is leaked: another thread may be using it.
     let ringer = match RINGER.compare_exchange(there, made, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => made,
         Err(first) => {
-            // SAFETY: it came out of a box just now, and nobody else has seen it.
+            // SAFETY: it came from a box just now, and no other thread has seen it.
             drop(unsafe { Box::from_raw(made) });
             first
         }
@@ -151,7 +152,7 @@ fn ringer() -> Option<&'static Ringer> {
     Some(unsafe { &*ringer })
 }
 
-/// What makes a bell ring.
+/// The name and the secret needed to ring a bell.
 struct BellIdentity {
     name: [u8; Self::NAME_LEN],
     secret: u64,
@@ -174,10 +175,10 @@ impl BellIdentity {
     }
 }
 
-/// A number of which nothing can be told without the session's key.
+/// A number that cannot be predicted without the session's key.
 fn keyed(bell: u64, purpose: u64) -> u64 {
     let [k0, k1] = [0, 1].map(|i: usize| KEY[i].load(Ordering::Relaxed));
-    // The standard library's replacement may become another function; this one is SipHash-2-4, in all processes.
+    // The standard library may change `DefaultHasher`'s algorithm; this one is SipHash-2-4 in every process.
     #[allow(deprecated)]
     let mut hasher = core::hash::SipHasher::new_with_keys(k0, k1);
     hasher.write(&bell.to_le_bytes());
@@ -185,7 +186,7 @@ fn keyed(bell: u64, purpose: u64) -> u64 {
     hasher.finish()
 }
 
-/// The descriptor that an event loop watches. One serves all that the loop waits for.
+/// The descriptor that an event loop watches. One bell serves everything that the loop waits for.
 #[derive(Debug)]
 pub struct Doorbell {
     bell: Bell,
@@ -193,20 +194,20 @@ pub struct Doorbell {
     session: &'static Doorbells,
     /// The session's count of refused rings when this bell was last empty.
     refused: AtomicU64,
-    /// Somebody looked, and the socket was not ours any more.
+    /// A check found that the socket is no longer ours.
     is_lost: atomic::AtomicBool,
 }
 
-/// How many rings are taken at a time: a loop has other things to do, too.
+/// The number of rings taken at a time: a loop has other things to do as well.
 const AT_ONCE: usize = 64;
-/// A name is taken only if one was guessed out of 2⁶⁴.
+/// A name is in use only if another process guessed it out of 2⁶⁴.
 const ATTEMPTS: usize = 8;
 
 impl Doorbell {
-    /// Hangs up a bell. This process belongs to a session.
+    /// Binds a new bell. This process must belong to a session.
     ///
     /// # Errors
-    /// When descriptors have run out.
+    /// If no session was joined, or if descriptors have run out.
     pub fn new() -> io::Result<Self> {
         let session =
             session().ok_or_else(|| io::Error::other("doorbells are a session's; begin or join one first"))?;
@@ -227,17 +228,17 @@ impl Doorbell {
         Err(taken.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
     }
 
-    /// The door to be left with an [`EventCount`](super::EventCount).
+    /// The door to register with an [`EventCount`](super::EventCount).
     pub fn door(&self) -> Door {
         self.door
     }
 
-    /// Readable when it rang.
+    /// The descriptor, readable when the bell was rung.
     pub fn as_raw_fd(&self) -> RawFd {
         self.bell.as_raw_fd()
     }
 
-    /// Looks whether it can still ring, or the program closed it.
+    /// Checks that the program has not closed the descriptor, so that the bell can still ring.
     pub fn is_ours(&self) -> bool {
         let ours = self.bell.is_ours();
         if !ours {
@@ -246,32 +247,33 @@ impl Doorbell {
         ours
     }
 
-    /// To be woken by it. None once [`is_ours`](Self::is_ours) or [`drain`](Self::drain) found that the program closed it:
-    /// then the end of the slice has to do.
+    /// For a sleep that the bell is to end. None once [`is_ours`](Self::is_ours) or [`drain`](Self::drain) found that
+    /// the program closed the descriptor: then the end of the slice has to do.
     pub fn watch(&self) -> Option<Watch> {
         (!self.is_lost.load(Ordering::Relaxed)).then(|| Watch::readable(self.as_raw_fd()))
     }
 
-    /// Rings it from this side, so that whoever sleeps on the descriptor wakes.
+    /// Rings it from this process, so that a thread asleep on the descriptor wakes.
     pub fn ring(&self) {
         self.door.ring();
     }
 
-    /// Takes the rings that there are, 64 at most: what was called out. None: look at everything, since some may have
-    /// been lost, or there are more; then the descriptor may still be readable. Likewise if the program closed it.
+    /// Takes the pending rings, at most 64, and returns their calls. None means: look at everything, since calls may
+    /// have been lost or more are pending, in which case the descriptor may still be readable; or the program closed
+    /// it.
     pub fn drain(&self) -> Option<Vec<u32>> {
         if !self.is_ours() {
             return None;
         }
         let calls = calls(|| self.bell.take());
-        // What was refused was refused, and counted, while the socket was full: before this look.
+        // Rings that were refused were counted while the socket was full, hence before this load.
         let refused = self.session.refused.load(Ordering::SeqCst);
         let before = self.refused.swap(refused, Ordering::SeqCst);
         calls.filter(|_| refused == before)
     }
 }
 
-/// What the rings call out, if none of them is foreign, and they end soon.
+/// The calls of the pending rings, if none is foreign and they end soon.
 fn calls(mut take: impl FnMut() -> Option<Ring>) -> Option<Vec<u32>> {
     let mut calls = Vec::new();
     let mut foreign = false;
@@ -294,7 +296,7 @@ mod tests {
 
     use super::*;
 
-    /// Rings that were refused count for the whole session.
+    /// Refused rings are counted for the whole session.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
     fn session() -> &'static Doorbells {
@@ -339,7 +341,7 @@ mod tests {
         let (bell, other) = (doorbell(), doorbell());
         while bell.door().calling(5).ring() {}
         assert_eq!(bell.drain(), None, "one was lost");
-        // Whose it was is not known.
+        // Which bell lost the ring is unknown.
         assert_eq!(other.drain(), None);
         assert_eq!((bell.drain(), other.drain()), (Some(vec![]), Some(vec![])));
     }
@@ -379,7 +381,7 @@ mod tests {
         gone.ring();
         let mut heard = [0; 64];
         let n = squatter.recv(&mut heard).unwrap();
-        // What was heard rings no other bell.
+        // The secret that the squatter received rings no other bell.
         let bell = doorbell();
         squatter.send_to_addr(&heard[..n], &address(bell.door())).unwrap();
         assert_eq!(bell.drain(), Some(vec![]));

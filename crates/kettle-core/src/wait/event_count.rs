@@ -1,4 +1,4 @@
-//! Telling sleepers that something happened.
+//! Waking sleepers when a condition may have changed.
 
 use super::doorbell::more_doors;
 use super::more_doors::MoreDoors;
@@ -8,15 +8,15 @@ use crate::sys::futex;
 #[cfg(not(loom))]
 use crate::sys::process;
 
-/// Waiting for a condition that lives in *other* words.
+/// Waiting for a condition that is stored in *other* words.
 ///
 /// ```text
 /// word:  31       5   4   3   2   1   0
 ///        [  epoch ][H ][W ][R ][D ][S ]
-/// S  somebody may sleep on the word
-/// D  some event loop may have left a door
-/// R  somebody may sleep on, while another one is woken
-/// W  the line is watched, H  its head was woken and has not looked: see [`Line`](super::Line)
+/// S  threads may be sleeping on the word
+/// D  event loops may have registered doors
+/// R  further threads may still be asleep while another one is being woken
+/// W  the line is watched, H  its head was woken and has not looked yet: see [`Line`](super::Line)
 /// ```
 ///
 /// The sleeper:  announce (set S) → look at the condition → sleep while the word is unchanged → announce again …
@@ -25,30 +25,31 @@ use crate::sys::process;
 /// Either the sleeper's look comes after the waker's change and sees it, or the waker's look comes after the
 /// announcement and sees S: both sides put a sequentially consistent fence between their write and their read.
 ///
-/// *One wake-up at a time.* Waking one sleeper clears S although others may sleep, so that a waker that comes before the
-/// woken one has looked need not call the kernel for nothing; R keeps that in mind for whoever wakes all. The woken one
-/// announces again before it looks (every round of the loop does), so S is set again before it goes its way, and the
-/// next change wakes the next. But a change for one that came in between woke nobody: where a change is for one waiter and several may come in a row (permits,
-/// messages), whoever took something after a wait and sees that more is there *passes the wake-up on*, by
-/// [`notify_one`](Self::notify_one). If the woken one is killed in between, the others look for themselves at the end
-/// of their slice. The price is one futile look for a sleeper after the last one has left.
+/// *One wake-up at a time.* Waking one sleeper clears S although others may be asleep, so that a waker that arrives
+/// before the woken thread has looked need not call into the kernel for nothing; R records the others for a waker that
+/// wakes all. The woken thread announces itself again before it looks (every iteration of the loop does), so S is set
+/// again before the thread goes on, and the next change wakes the next sleeper. A change for a single waiter that came
+/// in between, however, woke no thread. Where changes are for single waiters and may come in quick succession (permits,
+/// messages), a thread that took something after a wait and sees that there is more *passes the wake-up on*, by
+/// [`notify_one`](Self::notify_one). If the woken thread is killed in between, the others look by themselves at the end
+/// of their slices. The price is one futile wake-up after the last sleeper has left.
 ///
-/// *Doors.* An event loop cannot sleep here; it leaves the name of its [`Door`], which a change rings once and takes
-/// away. One ring is one wake-up: a change for one waiter wakes a sleeper or rings one door, not both.
+/// *Doors.* An event loop cannot sleep here; it registers its [`Door`], which a change rings once and unregisters. One
+/// ring is one wake-up: a change for one waiter wakes a sleeper or rings one door, not both.
 #[repr(C)]
 #[derive(Debug)]
 pub struct EventCount {
     word: AtomicU32,
-    /// Kept so that statistics can tell how many sleep here now. A process that is killed asleep stays counted.
+    /// The number of threads asleep here, for statistics. A process that is killed asleep stays counted.
     sleepers: AtomicU32,
     doors: [AtomicU64; Self::DOORS],
-    /// Its number among the [`MoreDoors`](super::more_doors::MoreDoors), once it has doors there; else 0.
+    /// Its number in the [`MoreDoors`](super::more_doors::MoreDoors), once it has doors there; otherwise 0.
     place: AtomicU32,
-    /// On the heap: the process of those who wait here; else 0. Perhaps with [`MOVING`].
+    /// On the heap: the process whose threads wait here; otherwise 0. Possibly with [`MOVING`].
     home: AtomicU32,
 }
 
-/// A thread of that process is forgetting those of another one.
+/// A thread of that process is discarding the waiters of another one.
 #[cfg(not(loom))]
 const MOVING: u32 = 1 << 31;
 
@@ -59,24 +60,24 @@ const WATCHED: u32 = 8;
 const HEAD_WOKEN: u32 = 16;
 const EPOCH: u32 = 32;
 
-/// Says that its holder announced itself, and will sleep only if nothing happened since.
+/// Proof that its holder announced itself; it will sleep only if nothing has happened since.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Announced(u32);
 
 impl Announced {
-    /// As [`EventCount::epoch`] gave it then.
+    /// The value of [`EventCount::epoch`] at that time.
     pub(super) fn epoch(self) -> u32 {
         self.0 / EPOCH
     }
 
-    /// Whether sleepers are to look now and then whether the line is still closed.
+    /// Whether sleepers are to check periodically whether the line is still closed.
     pub(super) fn is_watched(self) -> bool {
         self.0 & WATCHED != 0
     }
 }
 
-/// The bits that say that there may be sleepers for so many wake-ups.
+/// The bits that indicate sleepers to wake for a notification of `count` waiters.
 #[inline]
 const fn asleep(count: u32) -> u32 {
     if count == EventCount::ALL { SLEEPER | REST } else { SLEEPER }
@@ -89,17 +90,17 @@ impl Default for EventCount {
 }
 
 impl EventCount {
-    /// How many event loops can leave a door here at a time. Those of more stand with the session;
-    /// a loop that finds none looks again every slice.
+    /// The number of event loops that can register a door here at a time. Further doors are stored with the session; a
+    /// loop that finds no room there either looks again every slice.
     pub const DOORS: usize = 4;
 
-    /// For so many the session has room, for all event counts together.
+    /// The number of further doors that the session has room for, shared by all event counts.
     pub const MORE_DOORS: usize = MoreDoors::LEN;
 
-    /// So many are all who wait.
+    /// The count that stands for all waiters.
     pub const ALL: u32 = u32::MAX;
 
-    /// With nobody asleep.
+    /// Creates an event count without waiters.
     pub fn new() -> Self {
         Self {
             word: AtomicU32::new(0),
@@ -110,21 +111,21 @@ impl EventCount {
         }
     }
 
-    /// Announces a sleeper. Look at the condition after this, and before [`sleep`](Self::sleep).
+    /// Announces a sleeper. Look at the condition after this and before [`sleep`](Self::sleep).
     pub fn announce(&self) -> Announced {
         let mut word = self.word.fetch_or(SLEEPER, Ordering::SeqCst) | SLEEPER;
         if word & HEAD_WOKEN != 0 {
             word = self.word.fetch_and(!HEAD_WOKEN, Ordering::SeqCst) & !HEAD_WOKEN;
         }
-        // [A] pairs with [B]: the announcement stands before the look at the condition.
+        // [A] pairs with [B]: the announcement is ordered before the look at the condition.
         fence(Ordering::SeqCst);
         Announced(word)
     }
 
-    /// Sleeps until something happened since `seen`, a slice is over, or `patience` is.
+    /// Sleeps until something has happened since `seen`, a slice is over, or `patience` runs out.
     ///
     /// # Errors
-    /// When the deadline is past or the caller is interrupted.
+    /// If the deadline has passed or the caller is interrupted.
     pub fn sleep(&self, seen: Announced, patience: &Patience<'_>, scope: Scope) -> Result<(), Stopped> {
         self.sleep_as(seen, futex::ANY, u64::MAX, patience, scope)
     }
@@ -144,13 +145,13 @@ impl EventCount {
         r
     }
 
-    /// The whole loop: waits until `look` gives something.
+    /// The complete loop: waits until `look` returns a value.
     ///
-    /// `each_nap` runs when a slice was slept to its end, to ask after the living and the dead; it may give a result
-    /// too.
+    /// `each_nap` runs after each slice that was slept to its end, to check whether owners are still alive; it may
+    /// return a result, too.
     ///
     /// # Errors
-    /// When the deadline is past or the caller is interrupted. `look` is asked once more after the time is over.
+    /// If the deadline has passed or the caller is interrupted. `look` is called once more after the deadline.
     pub fn wait_for<T>(
         &self,
         patience: &Patience<'_>,
@@ -167,7 +168,7 @@ impl EventCount {
             match self.sleep(announced, patience, scope) {
                 Ok(()) => {}
                 Err(Stopped::TimedOut) => return look().ok_or(Stopped::TimedOut),
-                // Nothing is taken any more: the caller raises, and could not give it back.
+                // `look` must not take anything any more: the caller returns an error and could not give it back.
                 Err(stopped) => return Err(stopped),
             }
             if patience.naps() != naps {
@@ -179,31 +180,31 @@ impl EventCount {
         }
     }
 
-    /// Something happened that one waiter can use. The condition must have been made true before.
+    /// Notifies one waiter of a change that one waiter can use. The change must have been made before.
     #[inline]
     pub fn notify_one(&self, scope: Scope) {
         self.notify(1, scope);
     }
 
-    /// Something happened that all waiters must see.
+    /// Notifies all waiters of a change.
     #[inline]
     pub fn notify_all(&self, scope: Scope) {
         self.notify(Self::ALL, scope);
     }
 
-    /// Something happened that `count` waiters can use.
+    /// Notifies `count` waiters of a change that as many can use.
     #[inline]
     pub fn notify(&self, count: u32, scope: Scope) {
-        // [B] pairs with [A]: the change of the condition stands before the look for sleepers.
+        // [B] pairs with [A]: the change of the condition is ordered before the look for sleepers.
         fence(Ordering::SeqCst);
         self.notify_after_fence(count, scope);
     }
 
     /// As [`notify`](Self::notify), for a caller whose change ended with a sequentially consistent read-modify-write.
-    /// Says whether there was somebody to tell.
+    /// Returns whether there were waiters to notify.
     #[inline]
     pub fn notify_after_fence(&self, count: u32, scope: Scope) -> bool {
-        // Loom takes a sequentially consistent read-modify-write for less than the processors make of it.
+        // Loom models a sequentially consistent read-modify-write as weaker than it is on real processors.
         #[cfg(loom)]
         fence(Ordering::SeqCst);
         let anyone = self.word.load(Ordering::SeqCst) & (asleep(count) | DOOR) != 0;
@@ -222,7 +223,7 @@ impl EventCount {
         self.tell(before, count, scope);
     }
 
-    /// Tells `count` waiters; see [`begin_epoch`](Self::begin_epoch) for who is passed over.
+    /// Notifies `count` waiters; see [`begin_epoch`](Self::begin_epoch) for those that are skipped.
     fn tell(&self, before: u32, count: u32, scope: Scope) {
         let mut left = count;
         if before & asleep(count) != 0 {
@@ -233,11 +234,11 @@ impl EventCount {
         }
     }
 
-    /// Tells `count` waiters, one at least. `wake` wakes the head of the line if it sleeps, and `tell` tells it if it is
-    /// there otherwise; both say whether they did.
+    /// Notifies `count` waiters, at least one. `wake` wakes the head of the line if it is asleep, and `tell` notifies
+    /// it if it is awake or an event loop; both return whether they reached it.
     ///
-    /// S stays: a head that does not sleep may have looked, and others sleep. While one that slept is on its way nobody
-    /// else is woken: it will look.
+    /// S stays set: a head that is awake may have looked already while others sleep. While a head that was asleep is on
+    /// its way, no other thread is woken, since the head will look.
     pub(super) fn notify_head(
         &self,
         count: u32,
@@ -259,7 +260,7 @@ impl EventCount {
         }
     }
 
-    /// The next epoch, in which nobody has announced itself. Gives the word before.
+    /// Begins the next epoch, in which no sleeper has announced itself yet. Returns the previous word.
     fn begin_epoch(&self, count: u32) -> u32 {
         let next = |w: u32| {
             let rest = if count != Self::ALL && w & SLEEPER != 0 { REST } else { 0 };
@@ -268,17 +269,17 @@ impl EventCount {
         self.word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).unwrap_or_else(|w| w)
     }
 
-    /// The next epoch. S stays, since the one that will be woken may not be there, and others may sleep.
+    /// Begins the next epoch. S stays set, since the waiter to be woken may be gone while others sleep.
     pub(super) fn change(&self) {
         self.word.fetch_add(EPOCH, Ordering::SeqCst);
     }
 
-    /// Wakes all sleepers that sleep with one of `bits`; says how many there were.
+    /// Wakes all sleepers whose bitset has one of `bits`; returns their number.
     pub(super) fn wake_those(&self, bits: u32, scope: Scope) -> u32 {
         futex::wake_those(&self.word, Self::ALL, bits, scope)
     }
 
-    /// Whether somebody may have to be told of a change.
+    /// Whether a change may have waiters to notify.
     #[inline(always)]
     pub(super) fn has_waiters(&self) -> bool {
         self.word.load(Ordering::SeqCst) & (SLEEPER | DOOR) != 0
@@ -299,17 +300,17 @@ impl EventCount {
         }
     }
 
-    /// Whoever goes to sleep from now on looks now and then whether it is still closed.
+    /// Threads that go to sleep from now on check periodically whether the line is still closed.
     pub(super) fn set_watched(&self) {
         self.word.fetch_or(WATCHED, Ordering::SeqCst);
     }
 
-    /// Wakes a sleeper; false if there is none.
+    /// Wakes one sleeper; false if there is none.
     pub(super) fn wake_any(&self, scope: Scope) -> bool {
         self.begin_epoch(1) & (SLEEPER | REST) != 0 && futex::wake(&self.word, 1, scope) > 0
     }
 
-    /// Rings all doors, and leaves them where they are: nobody's turn has come.
+    /// Rings all doors without unregistering them, since no waiter's turn has come.
     pub(super) fn ring_all(&self) {
         for door in &self.doors {
             if let Some(door) = Door::from_bits(door.load(Ordering::SeqCst)) {
@@ -321,7 +322,7 @@ impl EventCount {
         }
     }
 
-    /// Rings the door with this index, if there is one; says whether it was heard.
+    /// Rings the door at this index, if there is one; returns whether the ring was delivered.
     pub(super) fn ring_at(&self, index: usize) -> bool {
         Door::from_bits(self.doors[index].swap(0, Ordering::AcqRel)).is_some_and(Door::ring)
     }
@@ -343,13 +344,13 @@ impl EventCount {
         }
     }
 
-    /// Where its further doors are, if it has had any.
+    /// Where its further doors are stored, if it has had any.
     fn more_doors(&self) -> Option<(&'static MoreDoors, u32)> {
         let place = self.place.load(Ordering::SeqCst);
         (place != 0).then(more_doors).flatten().map(|more| (more, place))
     }
 
-    /// Clears D when no door is left.
+    /// Clears D if no door is left.
     fn forget_doors(&self) {
         let more = self.more_doors();
         if self.doors.iter().any(|d| d.load(Ordering::SeqCst) != 0) || more.is_some_and(|(more, place)| more.any(place))
@@ -360,7 +361,7 @@ impl EventCount {
         if let Some((more, place)) = more {
             more.ring(place, Self::ALL);
         }
-        // A loop may have left its door meanwhile, and a change may have passed it by while the bit was down.
+        // A loop may have registered its door in the meantime, and a change may have missed it while the bit was clear.
         for door in &self.doors {
             if let Some(door) = Door::from_bits(door.swap(0, Ordering::SeqCst)) {
                 door.ring();
@@ -368,16 +369,17 @@ impl EventCount {
         }
     }
 
-    /// Leaves a door that the next change will ring. Look at the condition after this. False if there is no room.
+    /// Registers a door that the next change will ring. Look at the condition after this. Returns false if there is no
+    /// room.
     pub fn leave_door(&self, door: Door) -> bool {
         self.leave_door_at(door).is_some()
     }
 
-    /// The same; gives the door's index.
+    /// The same; returns the door's index.
     pub(super) fn leave_door_at(&self, door: Door) -> Option<usize> {
         let bits = door.to_bits();
         let doors = || self.doors.iter();
-        // Where it is already, it stays, and is nowhere else.
+        // A door that is already registered stays where it is, and is registered nowhere else.
         let index = doors()
             .position(|d| d.load(Ordering::Relaxed) == bits)
             .or_else(|| self.more_doors().and_then(|(more, place)| Some(Self::DOORS + more.find(place, door)?)))
@@ -390,35 +392,36 @@ impl EventCount {
         index
     }
 
-    /// Leaves it with the session; gives its index there.
+    /// Stores the door with the session; returns its index there.
     #[cold]
     fn leave_more(&self, door: Door) -> Option<usize> {
         let more = more_doors()?;
         if self.place.load(Ordering::SeqCst) == 0 {
-            // If another one is quicker, a number was given to nothing.
+            // If another thread is faster, this number stays unused.
             let _ = self.place.compare_exchange(0, more.new_place(), Ordering::SeqCst, Ordering::SeqCst);
         }
         more.leave(self.place.load(Ordering::SeqCst), door)
     }
 
-    /// Says of the door with this index, beyond those that have room here, for which tickets it was left.
+    /// For a door that is stored with the session: sets the tickets for which it is registered.
     pub(super) fn set_tickets(&self, index: usize, bits: u32) {
         if let (Some((more, _)), Some(index)) = (self.more_doors(), index.checked_sub(Self::DOORS)) {
             more.set_tickets(index, bits);
         }
     }
 
-    /// The bits of all tickets for which doors were left beyond those that have room here.
+    /// The bits of all tickets for which doors are stored with the session.
     pub(super) fn further_tickets(&self) -> u32 {
         self.more_doors().map_or(0, |(more, place)| more.tickets(place))
     }
 
-    /// Rings one of these that was left for a ticket with one of these bits; says whether it was heard.
+    /// Rings one door stored with the session for a ticket with one of these bits; returns whether the ring was
+    /// delivered.
     pub(super) fn ring_one_of(&self, bits: u32) -> bool {
         self.more_doors().is_some_and(|(more, place)| more.ring_one_of(place, bits))
     }
 
-    /// Takes the door away again. A ring that was given to it meanwhile is passed on: it may have been the only one.
+    /// Unregisters the door. A ring that it received in the meantime is passed on, since it may have been the only one.
     pub fn take_door(&self, door: Door, scope: Scope) {
         let bits = door.to_bits();
         let found = self.doors.iter().any(|d| d.compare_exchange(bits, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok())
@@ -430,7 +433,7 @@ impl EventCount {
         }
     }
 
-    /// Forgets all who sleep here and all doors: they did not come along into a forked child.
+    /// Discards all sleepers and doors, for a forked child: they exist only in its parent.
     pub fn reinit(&self) {
         for door in &self.doors {
             door.store(0, Ordering::SeqCst);
@@ -440,8 +443,8 @@ impl EventCount {
         self.word.fetch_and(!(SLEEPER | DOOR | REST | WATCHED | HEAD_WOKEN), Ordering::SeqCst);
     }
 
-    /// For words on the heap, before a wait: if threads waited here in the process that this one was forked from, and none has
-    /// in this one yet, forgets what they left, and has `forget` do the same.
+    /// Before a wait on heap words: if threads waited here in the process from which this one was forked, and none in
+    /// this process yet, discards what they left behind and calls `forget` to do the same.
     #[cfg(not(loom))]
     pub(super) fn forget_left_behind(&self, forget: impl FnOnce()) {
         let here = process::epoch() as u32 & !MOVING;
@@ -462,7 +465,7 @@ impl EventCount {
                 std::thread::yield_now();
                 continue;
             }
-            // One that was moving when its process forked did not come along.
+            // A thread that was in the middle of this when its process forked does not exist in the child.
             if self.home.compare_exchange(home, here | MOVING, Ordering::AcqRel, Ordering::Relaxed).is_err() {
                 continue;
             }
@@ -471,7 +474,7 @@ impl EventCount {
                     door.store(0, Ordering::SeqCst);
                 }
                 self.place.store(0, Ordering::SeqCst);
-                // S and R stay: the thread that forked may have come along from the middle of its wait.
+                // S and R stay set: the forking thread may continue in the child from the middle of its wait.
                 self.word.fetch_and(!(DOOR | WATCHED | HEAD_WOKEN), Ordering::SeqCst);
                 forget();
             }
@@ -480,12 +483,12 @@ impl EventCount {
         }
     }
 
-    /// How many threads sleep here, as far as is known.
+    /// An estimate of the number of threads asleep here.
     pub fn sleepers(&self) -> u32 {
         self.sleepers.load(Ordering::Relaxed)
     }
 
-    /// The address of the word on which they sleep.
+    /// The address of the word that sleepers wait on.
     #[cfg(not(loom))]
     pub(crate) fn address(&self) -> usize {
         core::ptr::from_ref(&self.word).addr()

@@ -1,9 +1,9 @@
-//! Workers without work: who looks for some, who sleeps, and when to wake one.
+//! Idle workers: which of them search for work, which sleep, and when to wake one.
 
 use super::{EventCount, Patience, Scope, spin_until};
 use crate::atomics::{AtomicU32, Ordering};
 
-/// The workers of a crew that have nothing to do. The work itself lies elsewhere, in a queue that they share.
+/// The idle workers of a pool. The work itself is stored elsewhere, in a queue that they share.
 ///
 /// ```text
 ///               found                        nothing comes for some microseconds
@@ -11,25 +11,26 @@ use crate::atomics::{AtomicU32, Ordering};
 ///      └──── nothing to do ───▲ ▲───────────────────── called ─────────────────────┘
 /// ```
 ///
-/// Who brings work [calls](Self::call), which wakes a sleeper only if nobody searches; and a searcher that finds
-/// something wakes the next if there is more. So short tasks are done by one worker without anybody being woken for
-/// them, and as soon as tasks take longer than it takes to wake a worker, all are at work.
+/// A producer [calls](Self::call) for a worker, which wakes a sleeper only if no worker is searching; a searcher that
+/// finds work wakes the next worker if there is more. So one worker handles a stream of short tasks without any
+/// wake-up, and as soon as tasks take longer than waking a worker does, all workers are busy.
 ///
-/// No call is lost. It is counted before the caller looks for searchers, and a searcher looks at the count after it has
-/// stopped to be one: so either the caller sees no searcher and wakes a sleeper, or the searcher sees the call. And who
-/// finds something looks for more after it has stopped to be a searcher, so what came while it was one has somebody.
+/// No call is lost. The caller counts its call before it checks for searchers, and a searcher checks the count after it
+/// has stopped searching: either the caller sees no searcher and wakes a sleeper, or the searcher sees the call. A
+/// searcher that finds work checks for more after it has stopped searching, so work that arrived while it was searching
+/// is not left alone.
 #[derive(Debug)]
 pub struct Idle {
-    /// How often workers were called: one that has looked for work in vain waits until this moves on.
+    /// The number of calls so far. A worker that found no work waits until this changes.
     calls: AtomicU32,
     searching: AtomicU32,
     asleep: EventCount,
 }
 
-/// A worker's part in it. Its rounds are: [`look`](Self::look), see whether there is work; [`found`](Self::found) and do
-/// it, or [`rest`](Self::rest).
+/// A worker's handle. Each of its rounds is: [`look`](Self::look), check for work, then either [`found`](Self::found)
+/// and run it, or [`rest`](Self::rest).
 ///
-/// Dropped, it takes part no more, and a sleeper is woken in its place: a call may have counted on it.
+/// Dropping it deregisters the worker and wakes a sleeper in its place, since a call may have relied on this worker.
 #[derive(Debug)]
 pub struct Searcher<'i> {
     idle: &'i Idle,
@@ -44,12 +45,12 @@ impl Default for Idle {
 }
 
 impl Idle {
-    /// With no workers yet.
+    /// Creates it without workers.
     pub fn new() -> Self {
         Self { calls: AtomicU32::new(0), searching: AtomicU32::new(0), asleep: EventCount::new() }
     }
 
-    /// There is work for one more worker. It must lie there before this.
+    /// Announces work for one more worker. The work must be in the queue before this call.
     #[inline]
     pub fn call(&self) {
         self.calls.fetch_add(1, Ordering::SeqCst);
@@ -60,14 +61,14 @@ impl Idle {
         }
     }
 
-    /// All workers are to look, and to leave then. One that is just being woken may have taken the wake-up of the others
-    /// for its own (see [`EventCount`]); that is made good when it leaves.
+    /// Wakes all workers, so that they see that they are to exit. A worker that is being woken at this moment may take
+    /// the wake-up meant for the others (see [`EventCount`]); dropping its handle makes up for that.
     pub fn dismiss(&self) {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.asleep.notify_all(Scope::Private);
     }
 
-    /// One worker more, which searches.
+    /// Registers one more worker, which starts out searching.
     pub fn searcher(&self) -> Searcher<'_> {
         let mut searcher = Searcher { idle: self, seen: 0, searches: false };
         searcher.search();
@@ -76,13 +77,13 @@ impl Idle {
 }
 
 impl Searcher<'_> {
-    /// Hears the calls that there were so far. See whether there is work after this.
+    /// Notes the calls made so far. Check for work after this.
     #[inline]
     pub fn look(&mut self) {
         self.seen = self.idle.calls.load(Ordering::SeqCst);
     }
 
-    /// There was work, and it was taken. `is_more`: whether more lies there now.
+    /// The worker found and took work. `is_more`: whether there is more now.
     #[inline]
     pub fn found(&mut self, is_more: impl FnOnce() -> bool) {
         if self.stop() && is_more() {
@@ -90,7 +91,7 @@ impl Searcher<'_> {
         }
     }
 
-    /// There was nothing. Until it finds something, whoever brings work counts on this worker: it must look again, or
+    /// The worker found no work and searches on. Producers rely on it from now on: it must look again or
     /// [`rest`](Self::rest).
     pub fn search(&mut self) {
         if !self.searches {
@@ -99,8 +100,8 @@ impl Searcher<'_> {
         }
     }
 
-    /// There was nothing: waits until there was a call since the last [`look`](Self::look), for some microseconds
-    /// without sleeping. However it ends, look again.
+    /// The worker found no work: waits until there was a call since the last [`look`](Self::look), spinning for some
+    /// microseconds before it sleeps. Look again afterwards, whatever ended the wait.
     pub fn rest(&mut self, patience: &Patience<'_>) {
         self.search();
         if spin_until(|| self.was_called()) {
@@ -108,7 +109,7 @@ impl Searcher<'_> {
         }
         self.stop();
         let look = || self.was_called().then_some(());
-        // Its errors say that the patience is over, and then there is another look too.
+        // An error only says that the time is over, and the caller looks again in any case.
         let _ = self.idle.asleep.wait_for(patience, Scope::Private, look, || None);
         self.search();
     }
@@ -117,11 +118,11 @@ impl Searcher<'_> {
         self.idle.calls.load(Ordering::SeqCst) != self.seen
     }
 
-    /// Says whether it was a searcher until now.
+    /// Stops searching; returns whether the worker was a searcher.
     fn stop(&mut self) -> bool {
         let searched = std::mem::replace(&mut self.searches, false);
         if searched {
-            // [B] pairs with [A]: whatever is looked at after this was not there before, or somebody else is called.
+            // [B] pairs with [A]: the look that follows sees the work, or its producer wakes another worker.
             self.idle.searching.fetch_sub(1, Ordering::SeqCst);
             settle();
         }
@@ -136,7 +137,7 @@ impl Drop for Searcher<'_> {
     }
 }
 
-/// Loom takes a sequentially consistent read-modify-write for less than the processors make of it.
+/// Loom models a sequentially consistent read-modify-write as weaker than it is on real processors.
 #[inline]
 fn settle() {
     #[cfg(loom)]

@@ -1,4 +1,4 @@
-//! Waiting in the order of arrival, for what only some of the waiters can get. The protocol is in `README.md`.
+//! Waiting in the order of arrival, for things that only some of the waiters can get. The protocol is in `README.md`.
 
 use core::num::NonZeroU32;
 
@@ -6,15 +6,15 @@ use super::{Door, EventCount, Patience, Scope, Stopped};
 use crate::atomics::{AtomicBool, AtomicU16, AtomicU32, Ordering, fence};
 use crate::sys::clock;
 
-/// An [`EventCount`] whose waiters are served in the order of arrival, whether they sleep or left a [`Door`].
+/// An [`EventCount`] whose waiters are served in the order of arrival, whether they sleep or registered a [`Door`].
 ///
-/// As long as all goes quickly, what comes free goes to the first that takes it, which costs least. From time to
-/// time it is reserved for the waiter at the head of the line, who is *called*: the line is *closed* to all others until
-/// that one has taken it. If more comes free meanwhile, the next waiters are called too. A waiter that does not come
-/// within 50 milliseconds loses its turn.
+/// While everything goes quickly, a thing that becomes free goes to the first taker, which is cheapest. From time to
+/// time it is reserved for the waiter at the head of the line instead. That waiter is *called*: the line is *closed* to
+/// all others until it has taken its thing. If more things become free in the meantime, the next waiters are called
+/// too. A waiter that does not come within 50 milliseconds loses its turn.
 ///
-/// Every attempt to take asks [`admits`](Self::admits) first. A change that one waiter can use is announced before it is
-/// made, by [`prepare`](Self::prepare), and told afterwards, by [`notify_prepared`](Self::notify_prepared).
+/// Every attempt to take asks [`admits`](Self::admits) first. A change that one waiter can use is announced before it
+/// is made, by [`prepare`](Self::prepare), and notified afterwards, by [`notify_prepared`](Self::notify_prepared).
 #[repr(C)]
 #[derive(Debug)]
 pub struct Line {
@@ -23,19 +23,21 @@ pub struct Line {
     next: AtomicU32,
     /// The first ticket that has not been called.
     first: AtomicU32,
-    /// The [bits](Ticket::bit) of the tickets for which what comes free is reserved; the line is open if there are none.
+    /// The [bits](Ticket::bit) of the tickets for which the next free thing is reserved; the line is open if there are
+    /// none.
     called: AtomicU32,
     /// When the next turn is due, in units of [`UNIT`](Self::UNIT).
     due: AtomicU32,
-    /// When it was closed last. While it stays closed, this moves on whenever those called before have lost their turns.
+    /// When the line was last closed. While it stays closed, this advances whenever the waiters called so far lose
+    /// their turns.
     since: AtomicU32,
-    /// The bits of those that were called by then.
+    /// The bits that were called by then.
     overdue: AtomicU32,
-    /// The holders of tickets before this one have lost their turns, unless they are called.
+    /// The holders of earlier tickets have lost their turns, unless they are called.
     lost: AtomicU32,
-    /// The bits of the tickets of those who left the doors with the same index.
+    /// For each door index of the event count: the bits of the tickets for which the door is registered.
     tickets: [AtomicU32; EventCount::DOORS],
-    /// The lower halves of those of some that were woken, or have not yet slept, and did not leave.
+    /// The lower halves of the tickets of some waiters that are in line but not asleep.
     awake: [AtomicU16; Self::AWAKE],
 }
 
@@ -49,24 +51,25 @@ impl Ticket {
         self.0.get()
     }
 
-    /// The ticket with this number, unless that is 0. With one that was never given, a waiter waits longer than it need.
+    /// The ticket with this number; None for 0. With a number that was never issued, a waiter waits longer than
+    /// necessary.
     pub fn from_number(number: u32) -> Option<Self> {
         NonZeroU32::new(number).map(Self)
     }
 
-    /// Those sleepers that this ticket's wake-up reaches, and those that are admitted when it is called. With more than 32
-    /// waiters that is more than one.
+    /// The bit that selects the sleepers that this ticket's wake-up reaches, and the waiters that are admitted when it
+    /// is called. With more than 32 waiters several share a bit.
     fn bit(self) -> u32 {
         1 << (self.number() % u32::BITS)
     }
 
-    /// A ticket with the lowest of these bits; None if there are none.
+    /// A ticket with the lowest of these bits; None if there is none.
     fn with_one_of(bits: u32) -> Option<Self> {
         Self::from_number(u32::BITS + bits.trailing_zeros()).filter(|_| bits != 0)
     }
 }
 
-/// Those tickets that one loop serves, as far as they can be told apart.
+/// The tickets that one loop serves, as far as their bits tell them apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tickets(u32);
 
@@ -74,7 +77,7 @@ impl Tickets {
     /// No tickets.
     pub const NONE: Self = Self(0);
 
-    /// Those whose numbers modulo 32 are the numbers of these bits.
+    /// The tickets whose numbers modulo 32 are the positions of these bits.
     pub fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
@@ -92,19 +95,19 @@ impl FromIterator<Ticket> for Tickets {
     }
 }
 
-/// What [`Line::prepare`] found.
+/// The outcome of [`Line::prepare`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Prepared {
-    /// The first that comes may take it.
+    /// The first taker may have it.
     Open,
-    /// The waiter at the head of the line, who has this ticket, was just called.
+    /// The waiter at the head of the line, who holds this ticket, was just called.
     Closed(Ticket),
-    /// It is closed for waiters that were called before.
+    /// The line is closed for waiters that were called earlier.
     ClosedBefore,
 }
 
-/// Whether the one number comes before the other, of those that were counted up to now.
+/// Whether `number` comes before `other`, given that the counter wraps.
 fn is_before(number: u32, other: u32) -> bool {
     (number.wrapping_sub(other) as i32) < 0
 }
@@ -116,22 +119,22 @@ impl Default for Line {
 }
 
 impl Line {
-    /// In 2¹⁷ nanoseconds, about an eighth of a millisecond, so that 32 bits last for a week.
+    /// In units of 2¹⁷ nanoseconds, about an eighth of a millisecond, 32 bits last for a week.
     const UNIT: u32 = 17;
-    /// How long the waiter at the head of the line lets others pass: about a quarter of a millisecond.
+    /// How long others may pass the waiter at the head of the line: about a quarter of a millisecond.
     const TURN: u32 = 2;
-    /// So many turns may follow upon one another after as many were not needed: of several permits that are taken at the
-    /// same time and held for as long, each is passed on.
+    /// How many turns may follow one another directly if as many were not needed before: when several permits are
+    /// acquired at the same time and released at the same time, each of them is handed over.
     const TURNS_AT_ONCE: u32 = 8;
-    /// For how long a line stays closed to others: 50 milliseconds.
+    /// How long a line stays closed to others: 50 milliseconds.
     const PATIENCE: u32 = 400;
-    /// So many tickets are passed over at a time that their holders gave up.
+    /// How many tickets of waiters that gave up are skipped at a time.
     const SKIPS: u32 = 64;
-    /// For so many it is known that they are there though they do not sleep.
+    /// How many waiters can be noted as present although they do not sleep.
     const AWAKE: usize = 8;
-    /// So many of those who came last are asked to watch another one's loop.
+    /// How many of the last waiters in line are asked to watch another waiter's loop.
     const WATCHERS: u32 = 4;
-    /// More than can wait: such a distance was not counted.
+    /// More than the possible number of waiters: a larger distance is a corrupted word.
     const MOST: u32 = 1 << 24;
 
     /// An empty line.
@@ -154,17 +157,17 @@ impl Line {
         (clock::now() >> Self::UNIT) as u32
     }
 
-    /// Whether the waiter at the head of the line has let others pass for long enough. In a model each turn is due.
+    /// Whether others have passed the waiter at the head of the line for long enough. In a model every turn is due.
     fn is_due(&self) -> bool {
         cfg!(loom) || !is_before(Self::now(), self.due.load(Ordering::Relaxed))
     }
 
-    /// Whether those that were called when the line was closed have had the time to come. In a model no time passes.
+    /// Whether the waiters called when the line was closed have had enough time to come. In a model no time passes.
     fn is_late(&self) -> bool {
         !cfg!(loom) && Self::now().wrapping_sub(self.since.load(Ordering::Relaxed)) >= Self::PATIENCE
     }
 
-    /// A place in the line, behind all who are there.
+    /// Takes a place at the end of the line.
     pub fn join(&self, scope: Scope) -> Place<'_> {
         #[cfg(not(loom))]
         if scope == Scope::Private {
@@ -176,7 +179,7 @@ impl Line {
         Place { line: self, scope, ticket: AtomicU32::new(ticket.number()), seen, is_watching }
     }
 
-    /// The ticket of such a place, for those who leave a door. Given back by [`leave`](Self::leave).
+    /// Takes a ticket without a place, for a waiter that registers a door. [`leave`](Self::leave) gives it back.
     pub fn take_ticket(&self) -> Ticket {
         loop {
             let number = self.next.fetch_add(1, Ordering::SeqCst);
@@ -188,13 +191,13 @@ impl Line {
         }
     }
 
-    /// Whether a caller with this ticket, or without one, may take one of the `available` things that there are.
+    /// Whether a caller with this ticket, or without one, may take one of the `available` things.
     #[inline(always)]
     pub fn admits(&self, ticket: Option<Ticket>, available: impl FnOnce() -> u32) -> bool {
         self.is_open() || self.admits_while_closed(ticket.map_or(Tickets::NONE, Tickets::from), available)
     }
 
-    /// The same for a loop, which serves the holders of these tickets.
+    /// The same for a loop that serves the holders of these tickets.
     pub fn admits_one_of(&self, tickets: Tickets, available: impl FnOnce() -> u32) -> bool {
         self.is_open() || self.admits_while_closed(tickets, available)
     }
@@ -214,12 +217,12 @@ impl Line {
         self.called.load(Ordering::SeqCst) & ticket.bit() != 0
     }
 
-    /// Whether something is reserved for the holders of other tickets than this one.
+    /// Whether something is reserved for the holders of other tickets.
     fn is_called_besides(&self, ticket: Ticket) -> bool {
         self.called.load(Ordering::SeqCst) & !ticket.bit() != 0
     }
 
-    /// What comes free is reserved for the holder of this ticket as well.
+    /// Reserves the next free thing for the holder of this ticket as well.
     fn call(&self, ticket: Ticket) {
         let now = Self::now();
         if self.called.fetch_or(ticket.bit(), Ordering::SeqCst) == 0 {
@@ -231,7 +234,7 @@ impl Line {
         self.due.store(due.wrapping_add(Self::TURN), Ordering::Relaxed);
     }
 
-    /// Nothing is reserved any more for the holders of tickets with these bits. Gives those for whom something was.
+    /// Cancels the reservations for these bits. Returns the bits that had one.
     fn take_back(&self, bits: u32) -> u32 {
         if self.called.load(Ordering::SeqCst) & bits == 0 {
             return 0;
@@ -243,7 +246,7 @@ impl Line {
         before & bits
     }
 
-    /// Takes their turns from those that were called and did not come in time. Says whether the line is open now.
+    /// Takes the turns from waiters that were called and did not come in time. Returns whether the line is open now.
     fn open_if_late(&self) -> bool {
         if !self.is_late() {
             return false;
@@ -252,7 +255,7 @@ impl Line {
         self.overdue.store(self.called.load(Ordering::SeqCst), Ordering::Relaxed);
         self.since.store(Self::now(), Ordering::Relaxed);
         if late != 0 {
-            // The last ticket that was called with the bit nearest to it.
+            // The latest ticket that lost its turn: the nearest late bit at or before the last called ticket's.
             let last = self.first.load(Ordering::SeqCst).wrapping_sub(1);
             let behind = late.rotate_right(last % u32::BITS).rotate_right(1).leading_zeros();
             self.lost.store(last.wrapping_sub(behind).wrapping_add(1), Ordering::SeqCst);
@@ -260,12 +263,13 @@ impl Line {
         self.is_open()
     }
 
-    /// Where it is noted that the holder of the ticket is awake, and how; 0, as all of them are at first, says nothing.
+    /// The word for the note that the ticket's holder is awake, and the note itself. The value 0, with which all words
+    /// start, means nothing.
     fn note(&self, ticket: Ticket) -> (&AtomicU16, u16) {
         (&self.awake[ticket.number() as usize % Self::AWAKE], ticket.number() as u16)
     }
 
-    /// The holder of the ticket does not sleep, and will look before it does.
+    /// Notes that the holder of the ticket is awake and will look before it sleeps.
     fn note_awake(&self, ticket: Ticket) {
         let (note, half) = self.note(ticket);
         note.store(half, Ordering::SeqCst);
@@ -276,7 +280,7 @@ impl Line {
         half != 0 && note.load(Ordering::SeqCst) == half
     }
 
-    /// Whether the holder of a ticket with one of these bits is awake.
+    /// Whether the holder of a ticket with one of these bits is noted as awake.
     fn is_one_awake(&self, bits: u32) -> bool {
         let mut notes = self.awake.iter().map(|note| u32::from(note.load(Ordering::SeqCst)));
         notes.any(|half| Ticket::from_number(half).is_some_and(|t| t.bit() & bits != 0))
@@ -285,24 +289,24 @@ impl Line {
     fn forget_awake(&self, ticket: Ticket) {
         let (note, _) = self.note(ticket);
         let there = note.load(Ordering::SeqCst);
-        // Perhaps noted as one of a loop's, of which only the bit is known.
+        // The note may come from a ring to a loop, for which only the bit is known.
         if Ticket::from_number(there.into()).is_some_and(|noted| noted.bit() == ticket.bit()) {
             let _ = note.compare_exchange(there, 0, Ordering::SeqCst, Ordering::SeqCst);
         }
     }
 
-    /// Whether the ticket is before the first that has not been called.
+    /// Whether the ticket is before the first one that has not been called.
     fn is_past(&self, ticket: Ticket) -> bool {
         is_before(ticket.number(), self.first.load(Ordering::SeqCst))
     }
 
-    /// Whether the ticket was passed over, since its holder was not found or another one took what was meant for it.
+    /// Whether the ticket was skipped: its holder was not found, or another waiter took what was meant for it.
     fn is_passed_over(&self, ticket: Ticket) -> bool {
         self.is_past(ticket) && !self.is_called(ticket)
     }
 
-    /// For one that was passed over: the next thing that comes free is its; or it gets a ticket at the end of the line, if
-    /// it has lost its turn. Gives the ticket that counts from now on.
+    /// For a waiter that was skipped: calls it, so that the next free thing is its; or, if it has lost its turn, gives
+    /// it a ticket at the end of the line. Returns the ticket that counts from now on.
     fn call_or_renew(&self, ticket: Ticket) -> Ticket {
         let far = self.first.load(Ordering::SeqCst).wrapping_sub(ticket.number()) > Self::MOST;
         if !far && !is_before(ticket.number(), self.lost.load(Ordering::SeqCst)) {
@@ -311,18 +315,19 @@ impl Line {
         }
         let ticket = self.take_ticket();
         if self.is_past(ticket) {
-            // A ticket that was just given cannot be past: the word is damaged, and no other ticket would do.
+            // A ticket that was just issued cannot be past: the word is corrupted, and no other ticket would do better.
             self.first.store(ticket.number(), Ordering::SeqCst);
         }
         ticket
     }
 
-    /// The holder of the ticket leaves the line: it took something, or gives up. Says whether something was reserved for it;
-    /// then others may have waited in vain meanwhile.
+    /// The holder of the ticket leaves the line, because it took something or gives up. Returns whether something was
+    /// reserved for it; in that case others may have been refused in the meantime.
     pub fn leave(&self, ticket: Ticket) -> bool {
         let number = ticket.number();
         self.forget_awake(ticket);
-        // Loom takes sequentially consistent accesses for less than they are. Who calls the ticket after this sees no note.
+        // Loom models sequentially consistent accesses as weaker than they are. A thread that calls the ticket after
+        // this must not see the note.
         #[cfg(loom)]
         fence(Ordering::SeqCst);
         if self.first.load(Ordering::SeqCst) == number {
@@ -331,16 +336,17 @@ impl Line {
         self.take_back(ticket.bit()) != 0
     }
 
-    /// The same for one of a loop's: if nothing was reserved for it, it may have taken what was for another one of these.
+    /// The same for one of a loop's tickets: if nothing was reserved for it, its holder may have taken what was
+    /// reserved for another of these tickets.
     pub fn leave_for_one_of(&self, ticket: Ticket, tickets: Tickets) -> bool {
         let was_called = self.leave(ticket);
         let theirs = self.called.load(Ordering::SeqCst) & tickets.0;
         was_called || self.take_back(theirs & theirs.wrapping_neg()) != 0
     }
 
-    /// Before a change that one waiter can use: reserves it, if the waiter at the head of the line has waited for long
-    /// enough. What this gives goes to [`notify_prepared`](Self::notify_prepared) after the change, or to
-    /// [`withdraw`](Self::withdraw) instead of it.
+    /// Before a change that one waiter can use: reserves it if the waiter at the head of the line has waited for long
+    /// enough. Pass the result to [`notify_prepared`](Self::notify_prepared) after the change, or to
+    /// [`withdraw`](Self::withdraw) if the change is not made.
     #[inline(always)]
     pub fn prepare(&self) -> Prepared {
         if self.events.has_waiters() { self.prepare_slow(|| self.is_due()) } else { Prepared::Open }
@@ -351,7 +357,7 @@ impl Line {
         if !self.is_open() && !self.open_if_late() {
             return Prepared::ClosedBefore;
         }
-        // Those who wait out of turn have no tickets, so there is nothing to reserve, and no clock to read.
+        // Waiters outside the line have no tickets, so there is nothing to reserve and no need to read the clock.
         if self.places() == 0 || !is_due() {
             return Prepared::Open;
         }
@@ -380,11 +386,11 @@ impl Line {
         }
     }
 
-    /// After a change that `count` waiters can use, and that ended with a sequentially consistent read-modify-write. So many
-    /// things are `available` since then, the same or more.
+    /// Notifies after a change that `count` waiters can use and that ended with a sequentially consistent
+    /// read-modify-write. `available` is the number of things that are free since then, `count` or more.
     #[inline(always)]
     pub fn notify_prepared(&self, prepared: Prepared, count: u32, available: impl FnOnce() -> u32, scope: Scope) {
-        // Loom takes a sequentially consistent read-modify-write for less than the processors make of it.
+        // Loom models a sequentially consistent read-modify-write as weaker than it is on real processors.
         #[cfg(loom)]
         fence(Ordering::SeqCst);
         if prepared != Prepared::Open {
@@ -394,7 +400,7 @@ impl Line {
         }
     }
 
-    /// Wakes `count` waiters, the head of the line among them if it is there. They may find that others were faster.
+    /// Wakes `count` waiters, including the head of the line if it is there. They may find that others were faster.
     #[cold]
     fn invite(&self, count: u32, scope: Scope) {
         let first = self.first.load(Ordering::SeqCst);
@@ -406,7 +412,8 @@ impl Line {
                 self.events.notify_head(count, scope, wake, || self.will_look(first));
                 #[cfg(loom)]
                 fence(Ordering::SeqCst);
-                // Called meanwhile by a change that relied on the note of this wake-up, which was in vain.
+                // Another change called the head in the meantime and relied on the note of this wake-up, which reached
+                // no sleeper.
                 if self.is_called(first) && !self.is_awake(first) {
                     self.call_out(Prepared::ClosedBefore, 1, scope);
                 }
@@ -414,28 +421,28 @@ impl Line {
         }
     }
 
-    /// Whether the head of the line, which does not sleep, looks before it does, so that no other need be told. A loop is
-    /// rung, but it may be busy for long, or have been stopped. With more places than bits the note may have been left
-    /// when another waiter was woken, one with the same bit.
+    /// Whether the head of the line, which is not asleep, will look before it sleeps, so that no other waiter need be
+    /// woken. A loop is rung, but it may be busy for a long time, or stopped. With more places than bits the note may
+    /// stem from a wake-up of another waiter with the same bit.
     fn will_look(&self, first: Ticket) -> bool {
         self.ring(first.bit());
         self.is_awake(first) && !self.is_loops(first) && self.places() <= u32::BITS
     }
 
-    /// Whether a door was left for the ticket, as far as is known.
+    /// Whether a door may be registered for the ticket.
     fn is_loops(&self, ticket: Ticket) -> bool {
         let bit = ticket.bit();
         self.tickets.iter().any(|theirs| theirs.load(Ordering::SeqCst) & bit != 0)
             || self.events.further_tickets() & bit != 0
     }
 
-    /// Wakes those that are called, as many as there are things `available`, and calls the next ones if there are more.
+    /// Wakes called waiters, as many as there are things `available`, and calls the next ones if more things are.
     #[cold]
     fn call_out(&self, prepared: Prepared, available: u32, scope: Scope) {
         self.events.change();
         let mut is_told = match prepared {
             Prepared::Closed(called) => self.wake_called(called, scope),
-            // They were told before. They may sleep again, since others were faster; or be on their way.
+            // They were notified before. They may be asleep again, since others were faster, or be on their way.
             Prepared::Open | Prepared::ClosedBefore => self.wake_called_before(scope),
         };
         for _ in 0..Self::SKIPS {
@@ -448,7 +455,7 @@ impl Line {
         }
     }
 
-    /// Wakes the holder of the ticket, which was just called; if it is gone, nothing is reserved for it any more.
+    /// Wakes the holder of the ticket, which was just called; if it is gone, cancels the reservation.
     fn wake_called(&self, called: Ticket, scope: Scope) -> bool {
         let is_told = self.tell(called.bit(), scope, || self.wake_sleeper(called, scope));
         if !is_told {
@@ -457,7 +464,7 @@ impl Line {
         is_told
     }
 
-    /// The same for one or more of those that were called before.
+    /// The same for one or more waiters that were called earlier.
     fn wake_called_before(&self, scope: Scope) -> bool {
         let called = self.called.load(Ordering::SeqCst);
         let is_told = called != 0 && self.tell(called, scope, || self.events.wake_those(called, scope) > 0);
@@ -467,13 +474,13 @@ impl Line {
         is_told
     }
 
-    /// Tells the holder of a ticket with one of these bits. Says whether there is one, as far as is known.
+    /// Notifies the holder of a ticket with one of these bits. Returns whether such a holder seems to exist.
     fn tell(&self, bits: u32, scope: Scope, wake: impl FnOnce() -> bool) -> bool {
         // As in `leave`.
         #[cfg(loom)]
         fence(Ordering::SeqCst);
         let is_woken = wake();
-        // Both: with more than 32 waiters, the one that was meant may be at the door, and another one asleep.
+        // Do both: with more than 32 waiters, the intended one may be a loop while another one with its bit is asleep.
         let is_at_door = self.ring(bits);
         if is_woken {
             return true;
@@ -485,11 +492,13 @@ impl Line {
         is_told
     }
 
-    /// The loop that was rung may be busy for long, and a note that a waiter is awake may have outlived it: one of those who
-    /// sleep sees to it that nothing stays reserved; or, if none does, all other loops do, each of which may be busy too.
+    /// A loop that was rung may be busy for a long time, and a note that a waiter is awake may have outlived the
+    /// waiter. One of the sleepers therefore makes sure that nothing stays reserved; if none sleeps, all other loops
+    /// are rung instead, each of which may be busy too.
     fn have_watched(&self, scope: Scope) {
         self.events.set_watched();
-        // The last ones: it is not their turn soon. They are not noted as awake: that one may have left, and be called.
+        // The last in line, whose turn is not near. They are not noted as awake: by now such a waiter may have left and
+        // been called.
         let last = self.next.load(Ordering::SeqCst);
         let mut last_ones = (1..=Self::WATCHERS).map_while(|i| Ticket::from_number(last.wrapping_sub(i)));
         if !last_ones.any(|ticket| self.events.wake_those(ticket.bit(), scope) > 0) && !self.events.wake_any(scope) {
@@ -497,10 +506,11 @@ impl Line {
         }
     }
 
-    /// Notes that the holder of the ticket is awake if `wake` wakes it: before, since it may be gone a moment later.
+    /// Notes that the holder of the ticket is awake if `wake` wakes it. The note comes first, since the holder may be
+    /// gone a moment later.
     fn rouse(&self, ticket: Ticket, wake: impl FnOnce() -> bool) -> bool {
         let was_noted = self.is_awake(ticket);
-        // One that is noted may leave meanwhile, and would stay noted.
+        // A waiter that is noted already may leave in the meantime; a second note would outlive it.
         if !was_noted {
             self.note_awake(ticket);
         }
@@ -515,7 +525,7 @@ impl Line {
         self.rouse(ticket, || self.events.wake_those(ticket.bit(), scope) > 0)
     }
 
-    /// Rings a door that was left for a ticket with one of these bits; says whether it was heard.
+    /// Rings a door registered for a ticket with one of these bits; returns whether the ring was delivered.
     fn ring(&self, bits: u32) -> bool {
         let rouse_one_of = |bits, ring: &dyn Fn() -> bool| {
             Ticket::with_one_of(bits).is_some_and(|like_theirs| self.rouse(like_theirs, ring))
@@ -525,7 +535,7 @@ impl Line {
             || rouse_one_of(self.events.further_tickets() & bits, &|| self.events.ring_one_of(bits))
     }
 
-    /// What was prepared does not come.
+    /// Abandons a prepared change.
     #[inline(always)]
     pub fn withdraw(&self, prepared: Prepared, scope: Scope) {
         if self.events.has_waiters() {
@@ -533,8 +543,8 @@ impl Line {
         }
     }
 
-    /// The ticket that was called is the first again. Who came while the line was closed may sleep beside what was there
-    /// before.
+    /// Makes the called ticket the first one again. A caller that came while the line was closed may be asleep although
+    /// something was free all along.
     #[cold]
     fn call_back(&self, prepared: Prepared, scope: Scope) {
         if let Prepared::Closed(called) = prepared {
@@ -547,13 +557,13 @@ impl Line {
             self.take_back(called.bit());
         }
         fence(Ordering::SeqCst);
-        // Who was refused has a ticket by now; those who wait out of turn are not refused.
+        // A caller that was refused holds a ticket by now; waiters outside the line are not refused.
         if self.places() > 0 {
             self.invite(1, scope);
         }
     }
 
-    /// Something happened that one waiter can use, without preparation. The condition must have been made true before.
+    /// Notifies one waiter of a change that was not prepared. The change must have been made before.
     pub fn notify_one(&self, scope: Scope) {
         self.notify(1, scope);
     }
@@ -565,14 +575,14 @@ impl Line {
         self.notify_prepared(prepared, count, || count, scope);
     }
 
-    /// So many things are `available`, more than the caller could use, who had waited: the next turn is the next one's.
+    /// For a caller that had waited and leaves `available` things: gives the next waiter the next turn.
     pub fn pass_on(&self, available: u32, scope: Scope) {
         let prepared = if self.events.has_waiters() { self.prepare_slow(|| true) } else { Prepared::Open };
         fence(Ordering::SeqCst);
         self.notify_prepared(prepared, 1, || available, scope);
     }
 
-    /// As [`pass_on`](Self::pass_on), for one who does not know whether there is more: nothing is reserved.
+    /// As [`pass_on`](Self::pass_on), for a caller that does not know whether anything is left: nothing is reserved.
     pub fn invite_next(&self, scope: Scope) {
         fence(Ordering::SeqCst);
         if self.events.has_waiters() {
@@ -580,7 +590,7 @@ impl Line {
         }
     }
 
-    /// A waiter leaves on which another one may have relied, to look or to watch: the next one does.
+    /// A waiter leaves on which others may have relied to look or to watch: makes the next one do it.
     #[cold]
     fn hand_on(&self, scope: Scope) {
         if self.is_open() {
@@ -590,18 +600,19 @@ impl Line {
         }
     }
 
-    /// Something happened that all waiters must see.
+    /// Notifies all waiters of a change.
     pub fn notify_all(&self, scope: Scope) {
         self.take_back(u32::MAX);
         self.events.notify_all(scope);
     }
 
-    /// Leaves the door of a loop that serves the holders of `tickets`, `ticket` first. Gives the ticket that counts from now
-    /// on, since this one may have lost its turn; None if there is no room for the door. Look at the condition after this.
+    /// Registers the door of a loop that serves the holders of `tickets`, `ticket` being the first of them. Returns the
+    /// ticket that counts from now on, since this one may have lost its turn; None if there is no room for the door.
+    /// Look at the condition after this.
     pub fn leave_door(&self, door: Door, ticket: Ticket, tickets: Tickets) -> Option<Ticket> {
         let place = self.events.leave_door_at(door)?;
         let mut ticket = ticket;
-        // Once as a rule: it takes as many calls in between for each further round, or words that are scribbled over.
+        // Usually a single iteration: each further one takes as many calls in between, or corrupted words.
         for _ in 0..Self::SKIPS {
             let bits = tickets.0 | ticket.bit();
             match self.tickets.get(place) {
@@ -616,12 +627,12 @@ impl Line {
         Some(ticket)
     }
 
-    /// Where it can be waited for out of turn.
+    /// The event count on which threads can wait outside the line.
     pub fn events(&self) -> &EventCount {
         &self.events
     }
 
-    /// Forgets all who wait: they did not come along into a forked child.
+    /// Discards all waiters, for a forked child: they exist only in its parent.
     pub fn reinit(&self) {
         self.events.reinit();
         self.forget_places();
@@ -634,20 +645,20 @@ impl Line {
         self.first.store(self.next.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
-    /// How many tickets have not been called: those who wait, and those who left meanwhile.
+    /// The number of tickets that have not been called, including those of waiters that left in the meantime.
     pub fn places(&self) -> u32 {
         self.next.load(Ordering::SeqCst).wrapping_sub(self.first.load(Ordering::SeqCst))
     }
 
-    /// How many threads sleep here, as far as is known.
+    /// An estimate of the number of threads asleep here.
     pub fn sleepers(&self) -> u32 {
         self.events.sleepers()
     }
 
-    /// The whole of waiting, for those whose `look` takes what they wait for: see [`Place::wait_for`].
+    /// The complete wait, for a `look` that takes what it waits for: see [`Place::wait_for`].
     ///
     /// # Errors
-    /// When the deadline is past or the caller is interrupted.
+    /// If the deadline has passed or the caller is interrupted.
     pub fn wait_for<T>(
         &self,
         patience: &Patience<'_>,
@@ -668,38 +679,38 @@ impl Line {
 pub struct Place<'a> {
     line: &'a Line,
     scope: Scope,
-    /// Changed by the thread that waits alone, as all below; others may look at it.
+    /// This and the fields below are changed only by the thread that waits; other threads may read them.
     ticket: AtomicU32,
-    /// The epoch in which its owner last looked.
+    /// The epoch in which the owner last looked.
     seen: AtomicU32,
-    /// Whether its owner is the one that sees to it that nothing stays reserved for another.
+    /// Whether the owner is watching that nothing stays reserved for another waiter.
     is_watching: AtomicBool,
 }
 
 impl Place<'_> {
-    /// For how long a waiter sleeps that looks after another one, for which something is reserved; in nanoseconds.
+    /// How long a waiter sleeps that watches over another one's reservation, in nanoseconds.
     const WATCH: u64 = (Line::PATIENCE as u64) << Line::UNIT;
-    /// One that was called and found nothing looks after that at first, and after 2⁵ times as long at most.
+    /// A waiter that was called and found nothing looks again after that time, and later after up to 2⁵ times as long.
     const DOUBLINGS: u32 = 5;
 
-    /// Whether this place's owner may take what there is.
+    /// Whether the owner of this place may take what is free.
     pub fn is_admitted(&self) -> bool {
         self.line.admits(Some(self.ticket()), || 0)
     }
 
     /// Its ticket.
     pub fn ticket(&self) -> Ticket {
-        // It was a ticket's number when it was stored.
+        // The stored number was a ticket's.
         Ticket(NonZeroU32::new(self.ticket.load(Ordering::Relaxed)).unwrap_or(NonZeroU32::MIN))
     }
 
-    /// Waits until `look`, which is asked only while this place is admitted, gives something.
+    /// Waits until `look`, which is called only while this place is admitted, returns a value.
     ///
-    /// `each_nap` runs when a slice was slept to its end, to ask after the living and the dead; it may give a result
-    /// too.
+    /// `each_nap` runs after each slice that was slept to its end, to check whether owners are still alive; it may
+    /// return a result, too.
     ///
     /// # Errors
-    /// When the deadline is past or the caller is interrupted. `look` is asked once more after the time is over.
+    /// If the deadline has passed or the caller is interrupted. `look` is called once more after the deadline.
     pub fn wait_for<T>(
         &self,
         patience: &Patience<'_>,
@@ -724,14 +735,14 @@ impl Place<'_> {
                 let ticket = self.line.call_or_renew(ticket);
                 self.ticket.store(ticket.number(), Ordering::Relaxed);
                 self.line.note_awake(ticket);
-                // What is there may be its own now.
+                // What is free may be this waiter's now.
                 continue;
             }
-            // One that was woken for nothing sees to it that nothing stays reserved for another that does not come.
+            // A waiter that was woken for nothing watches that nothing stays reserved for one that does not come.
             is_watching = self.line.is_called_besides(ticket) && (is_watching || announced.is_watched());
             self.is_watching.store(is_watching, Ordering::Relaxed);
-            // One that was called may lose its turn while it sleeps. It looks less and less often, since that is rare, and
-            // nothing may come for long.
+            // A waiter that was called may lose its turn while it sleeps. That is rare, and nothing may become free for
+            // a long time, so it looks less and less often.
             vain = if self.line.is_past(ticket) { vain.saturating_add(1) } else { 0 };
             let longest = match () {
                 () if is_watching => Self::WATCH,
@@ -744,11 +755,11 @@ impl Place<'_> {
                 Ok(()) => is_watching = true,
                 Err(Stopped::TimedOut) if self.is_admitted() => {
                     self.seen.store(events.epoch(), Ordering::Relaxed);
-                    // As an announcement: what is told later is not what this look is for.
+                    // Like an announcement: notifications that come later are not meant for this look.
                     fence(Ordering::SeqCst);
                     return look().ok_or(Stopped::TimedOut);
                 }
-                // Nothing is taken any more: the caller raises, and could not give it back.
+                // `look` must not take anything any more: the caller returns an error and could not give it back.
                 Err(stopped) => return Err(stopped),
             }
             if patience.naps() != naps {
@@ -760,14 +771,14 @@ impl Place<'_> {
         }
     }
 
-    /// Gives the place up; `in_vain`: without having taken anything, so that what was reserved is the next one's.
+    /// Gives the place up. `in_vain`: nothing was taken, so a reservation goes to the next waiter.
     pub fn leave(self, in_vain: bool) {
         self.give_up(in_vain);
         core::mem::forget(self);
     }
 
-    /// Leaves the line, for one who then looks whether there is something left, and tells the next one: to be forgotten
-    /// after this.
+    /// Leaves the line, for a caller that then checks whether anything is left and notifies the next waiter itself. The
+    /// place must be forgotten after this.
     #[cfg(not(loom))]
     pub(crate) fn step_aside(&self) {
         self.line.leave(self.ticket());
@@ -781,7 +792,7 @@ impl Place<'_> {
         if !in_vain {
             return;
         }
-        // Since its last look it may have been counted on: it was noted as awake until a moment ago.
+        // Another thread may have relied on this one since its last look: it was noted as awake until a moment ago.
         let is_counted_on = self.line.events.epoch() != self.seen.load(Ordering::Relaxed);
         let watched = self.is_watching.load(Ordering::Relaxed) && !self.line.is_open();
         if was_called {

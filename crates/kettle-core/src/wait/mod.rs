@@ -1,15 +1,15 @@
-//! The one place that sleeps.
+//! The only place that blocks.
 //!
-//! Everything that blocks is written as the same loop: *announce that I shall sleep; look; sleep for a slice; look
-//! again.* What a slice brings is decided here once: absolute deadlines, signals (Ctrl-C), and the chance to ask
-//! whether the one we wait for still lives.
+//! Every blocking operation is the same loop: *announce the intention to sleep; look; sleep for a slice; look again.*
+//! This module decides once what happens at the end of a slice: it checks the absolute deadline and signals (Ctrl-C),
+//! and gives the caller a chance to check whether the owner it waits for is still alive.
 //!
-//! Sleeps are cut into slices because a wake-up is given to *somebody*: if that one is killed before it acts, the
-//! others find out at the end of their slice. So no wake-up needs an owner, and none can be lost for good. The longer a
-//! wait lasts, the longer are its slices, up to a second: what waits for long costs next to nothing.
+//! Sleeps are cut into slices because a wake-up goes to an *arbitrary* waiter: if that one is killed before it acts,
+//! the others notice at the end of their slices. So wake-ups need no owner, and none is lost for good. Slices grow with
+//! the length of the wait, up to a second, so a long wait costs next to nothing.
 //!
-//! Two faces: [`EventCount`] for a thread that may sleep, [`Doorbell`] for an event loop that may not.
-//! [`Idle`] stands on the first: the workers of a pool that have nothing to do.
+//! There are two front ends: [`EventCount`] for threads, which may sleep, and [`Doorbell`] for event loops, which may
+//! not. [`Idle`] builds on the former, for the idle workers of a pool.
 
 mod deadline;
 mod descriptors;
@@ -35,20 +35,20 @@ use crate::atomics::AtomicU32;
 pub use crate::sys::futex::Scope;
 use crate::sys::{clock, futex};
 
-/// Why a wait ended without what was waited for.
+/// Why a wait ended without success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
     /// The deadline passed.
     TimedOut,
-    /// The caller's own check said to stop (a signal handler raised, say).
+    /// The caller's own check asked to stop, for example because a signal handler raised.
     Interrupted,
-    /// The memory that the processes share is [damaged](crate::damage): nothing that is waited for there can be relied on.
+    /// The shared memory is [damaged](crate::damage), so nothing there can be relied on.
     Damaged,
-    /// The caller takes no part where it would wait, and cannot: nothing there can name it.
+    /// The caller would have to register as a participant where it waits, and cannot: no word there can name it.
     NoPart,
 }
 
-/// How long a caller is willing to wait, and what may end its wait early.
+/// How long a caller waits, and what may end its wait early.
 pub struct Patience<'a> {
     deadline: Deadline,
     slice: u64,
@@ -57,46 +57,46 @@ pub struct Patience<'a> {
     stop: Option<&'a dyn Fn() -> bool>,
     watch: Option<&'a dyn Watcher>,
     naps: Cell<u32>,
-    /// For how long slices were slept to their end, in nanoseconds, since there was last a reason to look again soon.
+    /// Total length of the slices slept to their end, in nanoseconds, since there was last a reason to look again soon.
     slept: Cell<u64>,
-    /// How long slices may become when much has been slept, in nanoseconds.
+    /// The maximum length of a slice late in a long wait, in nanoseconds.
     longest: Cell<u64>,
-    /// When the present slice is over, 0 before it begins. Being woken for nothing does not make it longer: somebody
-    /// who is woken all the time must look for signals and for the dead as well.
+    /// When the current slice ends; 0 before it begins. Futile wake-ups do not extend it: a thread that is woken all
+    /// the time still has to check for signals and dead owners.
     slice_ends: Cell<u64>,
 }
 
-/// Looks after the wait of a thread while that sleeps.
+/// Checks on a thread's wait while the thread sleeps.
 pub trait Watcher {
-    /// A slice was slept to its end.
+    /// Called after a slice was slept to its end.
     fn look(&self) -> Next;
 
-    /// Whether another thread wants it to look now.
+    /// Whether another thread asked for a check now.
     fn is_called(&self) -> bool;
 }
 
-/// What a [`Watcher`] makes of its look.
+/// The outcome of a [`Watcher`]'s check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The wait is to end.
+    /// End the wait.
     Stop,
-    /// It is to look again soon.
+    /// Check again soon.
     Soon,
-    /// It is to look again sooner or later: slices may grow to this length.
+    /// The next check is not urgent: slices may grow to this length.
     Later(Duration),
 }
 
-/// Naps are short at first, so that the death of an owner is noticed soon by whoever comes after it.
+/// The first slices are short, so that a newcomer soon notices the death of an owner.
 const FIRST_SLICE: u64 = 10_000_000;
-/// More than a day is no slice.
+/// Caps the doubling: a slice never exceeds a day.
 const MOST_DOUBLINGS: u32 = 23;
-/// While a wait has not lasted for long.
+/// The maximum slice early in a wait.
 const SHORT_SLICE: Duration = Duration::from_millis(200);
-/// When it has: half of what was slept, but not more than this.
+/// The maximum slice late in a wait, which is otherwise half of the time slept so far.
 const LONGEST_SLICE: Duration = Duration::from_secs(1);
 
 impl<'a> Patience<'a> {
-    /// Waits until `deadline`, whatever signals come.
+    /// Waits until `deadline`, regardless of signals.
     pub fn until(deadline: Deadline) -> Self {
         Self {
             deadline,
@@ -112,77 +112,77 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// Waits for ever.
+    /// Waits forever.
     pub fn forever() -> Self {
         Self::until(Deadline::NEVER)
     }
 
-    /// Does not wait.
+    /// Does not wait, except for locks that are only ever held for a moment.
     pub fn none() -> Self {
         Self::until(Deadline::NOW)
     }
 
-    /// Does not wait, not even for a lock that is held for a moment.
+    /// Does not wait at all, not even for a lock that is held for a moment.
     pub fn instant() -> Self {
         Self { instant: true, ..Self::none() }
     }
 
-    /// Whether not even moments are waited for.
+    /// Whether even momentary waits are ruled out.
     pub fn is_instant(&self) -> bool {
         self.instant
     }
 
-    /// Asks `stop` after every slice, which is at most `slice` until the wait has lasted for long, and when a signal handler
-    /// ran: true ends the wait.
+    /// Calls `stop` after every slice and after a signal handler ran; if it returns true, the wait ends. Slices are at
+    /// most `slice` long until the wait has lasted for a while.
     ///
-    /// The slice closes the race between `stop`'s last look and falling asleep: a signal that comes in between is
-    /// seen one slice later.
+    /// The slice bounds the race between `stop`'s last check and falling asleep: a signal that arrives in between is
+    /// noticed one slice later.
     pub fn interrupted_by(mut self, slice: Duration, stop: &'a dyn Fn() -> bool) -> Self {
         self.slice = (slice.min(SHORT_SLICE).as_nanos() as u64).max(1_000_000);
         self.stop = Some(stop);
         self
     }
 
-    /// Asks `watch` as well after every slice that was slept to its end, and when it is called; slices are short enough for
-    /// that until it says otherwise.
+    /// Also calls `watch` after every slice that was slept to its end, and whenever it is called for. Slices stay short
+    /// enough for that until `watch` permits longer ones.
     pub fn watched_by<'b>(&'b self, watch: &'b dyn Watcher) -> Patience<'b> {
         let slice = self.slice.min(SHORT_SLICE.as_nanos() as u64);
         Patience { slice, watch: Some(watch), ..self.going_on() }
     }
 
-    /// The same among threads of this process. Nobody dies there without us, so slices may be long where there is
-    /// nobody to ask whether to stop. `spins`: whether to look a little longer before going to sleep; it does not pay
-    /// for one who needs something else besides that whoever wakes him holds then.
+    /// The same, among threads of this process. No owner can die here without this process dying too, so slices may be
+    /// long unless there is a `stop` to call. `spins`: whether to spin before sleeping; that does not pay for a caller
+    /// that needs something else as well, which its waker still holds at that moment.
     pub fn among_threads(&self, spins: bool) -> Patience<'a> {
         let slice = if self.stop.is_some() { self.slice } else { u64::MAX };
         Patience { slice, spins, ..self.anew() }
     }
 
-    /// For what is held for moments only: as patient as this, but not less than a second.
+    /// The same, but at least one second, for things that are held only for moments.
     pub fn at_least_a_second(&self) -> Patience<'a> {
         let second = Deadline::after(Duration::from_secs(1));
         Patience { deadline: self.deadline.max(second), ..self.anew() }
     }
 
-    /// As patient as this, with slices that are as long as they ever become: for one who is told of nearly all that it
-    /// waits for, or has waited before.
+    /// The same, with slices of maximum length from the start: for a caller that is notified of nearly everything it
+    /// waits for, or that has already waited for a while.
     pub fn unhurried(&self) -> Patience<'a> {
         let slept = Cell::new(2 * LONGEST_SLICE.as_nanos() as u64);
         Patience { naps: Cell::new(MOST_DOUBLINGS), slept, ..self.anew() }
     }
 
-    /// As patient as this, but not beyond `deadline`.
+    /// The same, but not beyond `deadline`.
     pub fn no_later_than(&self, deadline: Deadline) -> Patience<'a> {
         Patience { deadline: self.deadline.min(deadline), ..self.going_on() }
     }
 
-    /// The same, with nothing slept.
+    /// The same, with no time slept yet.
     fn anew(&self) -> Patience<'a> {
         let longest = Cell::new(LONGEST_SLICE.as_nanos() as u64);
         Patience { naps: Cell::new(0), slept: Cell::new(0), longest, slice_ends: Cell::new(0), ..*self }
     }
 
-    /// The same, which goes on where this one is.
+    /// The same, continuing from the time slept so far.
     fn going_on(&self) -> Patience<'a> {
         Patience {
             naps: self.naps.clone(),
@@ -193,17 +193,17 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// When it ends.
+    /// When the wait ends.
     pub fn deadline(&self) -> Deadline {
         self.deadline
     }
 
-    /// Whether there is any waiting to do at all.
+    /// Whether the caller is willing to wait at all.
     pub fn may_wait(&self) -> bool {
         self.deadline != Deadline::NOW
     }
 
-    /// For a caller that does not find what it wants: why it goes without, if it does not wait.
+    /// For a caller that did not find what it wants: the error if it may not wait.
     pub(crate) fn check_may_wait(&self, scope: Scope) -> Result<(), Stopped> {
         match () {
             () if self.may_wait() => Ok(()),
@@ -212,17 +212,18 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// Whether it takes also what is [reserved](Line) for another: it does not wait, and tried without that before.
+    /// Whether the caller may take even what is [reserved](Line) for another waiter: it does not wait, and has already
+    /// tried without that.
     pub fn takes_reserved(&self) -> bool {
         !self.may_wait() && !self.is_instant()
     }
 
-    /// Whether to look a little longer before going to sleep.
+    /// Whether to spin before going to sleep.
     pub fn may_spin(&self) -> bool {
         self.spins && self.may_wait()
     }
 
-    /// How many slices were slept to their end: the caller asks about the living and the dead when this grows.
+    /// How many slices were slept to their end. When this grows, the caller checks whether owners are still alive.
     pub fn naps(&self) -> u32 {
         self.naps.get()
     }
@@ -233,14 +234,14 @@ impl<'a> Patience<'a> {
         (FIRST_SLICE << self.naps.get().min(MOST_DOUBLINGS)).min(self.slice.max(after_long))
     }
 
-    /// Sleeps while `word` holds `expected`, one slice at most. `Ok` means: look again.
+    /// Sleeps while `word` holds `expected`, for at most one slice. `Ok` means: look again.
     pub fn sleep(&self, word: &AtomicU32, expected: u32, scope: Scope) -> Result<(), Stopped> {
         self.sleep_as(word, expected, futex::ANY, u64::MAX, scope)
     }
 
-    /// As [`sleep`](Self::sleep), for wake-ups that have one of `bits`, and at most `longest` nanoseconds.
+    /// As [`sleep`](Self::sleep), for wake-ups that have one of `bits`, and for at most `longest` nanoseconds.
     fn sleep_as(&self, word: &AtomicU32, expected: u32, bits: u32, longest: u64, scope: Scope) -> Result<(), Stopped> {
-        // Looked at once a slice, so that damage ends all waits soon.
+        // Checked once a slice, so that damage soon ends all waits.
         if crate::damage::is_marked(scope) {
             return Err(Stopped::Damaged);
         }
@@ -268,7 +269,7 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// As [`sleep`](Self::sleep), for those who wait on descriptors: how long one slice may take now.
+    /// The length of the next slice for a caller that sleeps on descriptors; see [`sleep`](Self::sleep).
     pub fn slice(&self) -> Result<Duration, Stopped> {
         let now = clock::now();
         let deadline = self.deadline.as_nanos();
@@ -278,7 +279,7 @@ impl<'a> Patience<'a> {
         Ok(Duration::from_nanos(self.next_slice().min(deadline - now)))
     }
 
-    /// Counts a slice that was slept, and asks whether to stop.
+    /// Records that a slice was slept to its end, and checks whether to stop.
     pub fn slept(&self) -> Result<(), Stopped> {
         self.slept.set(self.slept.get().saturating_add(self.next_slice()));
         self.naps.set(self.naps.get().saturating_add(1));
@@ -287,7 +288,7 @@ impl<'a> Patience<'a> {
         match self.watch.map(Watcher::look) {
             Some(Next::Stop) => return Err(Stopped::Interrupted),
             Some(Next::Soon) => self.slept.set(0),
-            // A signal is to be seen within a second, whoever watches besides.
+            // Signals must be noticed within a second, whatever the watcher permits.
             Some(Next::Later(_)) if self.stop.is_some() => {}
             Some(Next::Later(longest)) => self.longest.set(longest.as_nanos() as u64),
             None => {}

@@ -1,10 +1,10 @@
-//! Doors for which an event count has no room of its own.
+//! Overflow storage for doors that do not fit into their event count.
 
 use super::Door;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 
-/// The doors that were left where [`EventCount::DOORS`](super::EventCount::DOORS) others were there before, for all event
-/// counts that the processes of a session know. Words of its arena, all zero at first.
+/// The doors that did not fit next to the [`EventCount::DOORS`](super::EventCount::DOORS) of their event count, for all
+/// event counts of a session. Words of its arena, all zero at first.
 ///
 /// ```text
 ///   entry:  [ of: 0, door: 0 ] ──claimed──► [ of: place, door: 0 ] ──left──► [ of: place, door ]
@@ -14,13 +14,13 @@ use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 ///                   └────────────────────────── taken away ────────────────────────┘
 /// ```
 ///
-/// A process that is killed on the way leaves an entry that is claimed, or never free again; those that are claimed are
-/// freed when there is no other. Every look goes through all entries, which are few: more than four loops seldom wait for
-/// the same thing.
+/// A process that is killed halfway leaves an entry that is claimed without a door, or one that is never free again;
+/// claimed entries are freed when there is no free one. Every lookup scans all entries. That is acceptable: more than
+/// four loops seldom wait for the same thing.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct MoreDoors {
-    /// The last number that was given to an event count.
+    /// The last number given to an event count.
     places: AtomicU32,
     _pad: AtomicU32,
     entries: [Entry; Self::LEN],
@@ -31,7 +31,7 @@ pub(super) struct MoreDoors {
 struct Entry {
     /// The event count's number, or 0.
     of: AtomicU32,
-    /// The bits of the tickets of those who left the door, if they have any.
+    /// The bits of the tickets for which the door was registered, if any.
     tickets: AtomicU32,
     door: AtomicU64,
 }
@@ -52,7 +52,7 @@ impl Entry {
         self.door.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Frees an entry whose door is `door`.
+    /// Frees this entry if its door is `door`.
     fn free(&self, door: u64) -> bool {
         let is_mine = self.change(door, BEING_FREED);
         if is_mine {
@@ -73,7 +73,7 @@ impl Entry {
 }
 
 impl MoreDoors {
-    /// How many there are.
+    /// The number of entries.
     pub(super) const LEN: usize = 256;
 
     #[cfg(all(test, not(loom)))]
@@ -85,7 +85,7 @@ impl MoreDoors {
         }
     }
 
-    /// A number that no event count has: never 0.
+    /// A number that no event count has yet; never 0.
     pub(super) fn new_place(&self) -> u32 {
         loop {
             let place = self.places.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
@@ -95,12 +95,13 @@ impl MoreDoors {
         }
     }
 
-    /// The index of the door, if it is left with the event count `place`.
+    /// The index of `door` in the list of event count `place`, if it is registered there.
     pub(super) fn find(&self, place: u32, door: Door) -> Option<usize> {
         self.entries.iter().position(|e| e.is_of(place) && e.door.load(Ordering::SeqCst) == door.to_bits())
     }
 
-    /// Leaves a door that is not there yet with the event count `place`: gives the index, unless there is no room.
+    /// Registers a door that is not registered with event count `place` yet. Returns its index, or None if there is no
+    /// room.
     pub(super) fn leave(&self, place: u32, door: Door) -> Option<usize> {
         let door = door.to_bits();
         let entries = || self.entries.iter();
@@ -113,24 +114,24 @@ impl MoreDoors {
             })
     }
 
-    /// For which tickets the door with this index was left.
+    /// Sets the tickets for which the door at this index is registered.
     pub(super) fn set_tickets(&self, index: usize, bits: u32) {
         if let Some(entry) = self.entries.get(index) {
             entry.tickets.store(bits, Ordering::SeqCst);
         }
     }
 
-    /// Takes the door away; false if it is not there any more.
+    /// Unregisters the door; false if it is no longer there.
     pub(super) fn take(&self, place: u32, door: Door) -> bool {
         self.entries.iter().any(|e| e.is_of(place) && e.free(door.to_bits()))
     }
 
-    /// Whether a door is left with the event count.
+    /// Whether any door is registered with the event count.
     pub(super) fn any(&self, place: u32) -> bool {
         self.entries.iter().any(|e| e.is_of(place) && e.door.load(Ordering::SeqCst) != 0)
     }
 
-    /// Rings up to `count` doors of the event count; says how many were heard.
+    /// Rings up to `count` doors of the event count; returns how many rings were delivered.
     pub(super) fn ring(&self, place: u32, count: u32) -> u32 {
         let mut heard = 0;
         for entry in self.entries.iter().filter(|e| e.is_of(place)) {
@@ -142,7 +143,7 @@ impl MoreDoors {
         heard
     }
 
-    /// Rings all doors of the event count, and leaves them there.
+    /// Rings all doors of the event count without unregistering them.
     pub(super) fn ring_and_leave(&self, place: u32) {
         for entry in self.entries.iter().filter(|e| e.is_of(place)) {
             let door = Door::from_bits(entry.door.load(Ordering::SeqCst));
@@ -152,13 +153,13 @@ impl MoreDoors {
         }
     }
 
-    /// The bits of the tickets of those who left doors with the event count last, which may have been rung since.
+    /// The bits of the tickets of the doors last registered with the event count; some may have been rung since.
     pub(super) fn tickets(&self, place: u32) -> u32 {
         let theirs = self.entries.iter().filter(|e| e.is_of(place)).map(|e| e.tickets.load(Ordering::SeqCst));
         theirs.fold(0, |bits, theirs| bits | theirs)
     }
 
-    /// Rings a door that was left for a ticket with one of these bits; says whether it was heard.
+    /// Rings a door registered for a ticket with one of these bits; returns whether the ring was delivered.
     pub(super) fn ring_one_of(&self, place: u32, bits: u32) -> bool {
         self.entries.iter().any(|e| e.is_of(place) && e.tickets.load(Ordering::SeqCst) & bits != 0 && e.ring())
     }

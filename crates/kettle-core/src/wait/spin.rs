@@ -1,16 +1,16 @@
-//! Looking a little longer before going to sleep.
+//! Spinning briefly before going to sleep.
 
 use core::cell::Cell;
 
 #[cfg(not(loom))]
 use crate::sys::clock;
 
-/// The longest spin. A wake-up through the kernel costs some ten microseconds on either side, so looking for longer
-/// than a few of those cannot pay; milliseconds would be a core burnt for nothing.
+/// The longest spin. A wake-up through the kernel costs some ten microseconds on either side, so spinning for more than
+/// a small multiple of that cannot pay; milliseconds would waste a core.
 const LONGEST: u64 = 40_000;
 const SHORTEST: u64 = 2_000;
 
-/// How many processors this process may use.
+/// The number of processors available to this process.
 #[cfg(not(loom))]
 pub fn cpus() -> usize {
     use core::sync::atomic::{AtomicUsize, Ordering};
@@ -25,25 +25,25 @@ pub fn cpus() -> usize {
     }
 }
 
-/// In a model there is nothing to gain by spinning.
+/// Spinning gains nothing in a model.
 #[cfg(loom)]
 pub fn cpus() -> usize {
     1
 }
 
 thread_local! {
-    /// How long this thread spins, in nanoseconds: long after a spin that paid, shorter after those that did not; and
-    /// how many short ones did not pay in a row.
+    /// This thread's spin budget in nanoseconds: long after a spin that paid off, shorter after those that did not; and
+    /// how many consecutive short spins did not pay off.
     static BUDGET: Cell<(u64, u32)> = const { Cell::new((LONGEST / 2, 0)) };
 }
 
-/// After so many short spins in vain a long one is tried. Where two sides answer each other, both may have got used to
-/// being woken through the kernel: then no short spin ever pays, and only a long one finds out that spinning does.
+/// After this many futile short spins a long one is tried. Two threads that answer each other may both have settled on
+/// being woken through the kernel; then no short spin ever pays off, and only a long one shows that spinning would.
 #[cfg(not(loom))]
 const VAIN: u32 = 8;
 
-/// Looks at `ready` for some microseconds; says whether it came true. Never with one processor, where the one we
-/// wait for could not run meanwhile.
+/// Polls `ready` for some microseconds; returns whether it became true. On a single processor it polls only once, since
+/// the awaited thread could not run in the meantime.
 #[cfg(not(loom))]
 pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
     if cpus() < 2 {
@@ -66,7 +66,7 @@ pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// How long the next spin is, and how many short ones were in vain.
+/// The next budget, and the number of consecutive futile short spins.
 #[cfg(not(loom))]
 fn after_a_spin_in_vain(budget: u64, vain: u32) -> (u64, u32) {
     match budget / 2 {
@@ -77,14 +77,14 @@ fn after_a_spin_in_vain(budget: u64, vain: u32) -> (u64, u32) {
 }
 
 thread_local! {
-    /// As `BUDGET`, for [`spin_on_calls`]; and how many waits are still to go without a spin.
+    /// As `BUDGET`, for [`spin_on_calls`]; and how many more waits go without a spin.
     static CALLS_BUDGET: Cell<u64> = const { Cell::new(LONGEST / 2) };
     static CALLS_PAUSE: Cell<(u32, u32)> = const { Cell::new((0, 1)) };
 }
 
-/// As [`spin_until`], for a look that is a system call: some hundred nanoseconds, and more for the one we wait for if
-/// it is to run on this very processor. So where spins do not pay they are left out altogether, but for a try now and
-/// then: after 1, 2, 4 … waits, at most 128.
+/// As [`spin_until`], for a check that is a system call. It costs some hundred nanoseconds, and more for the awaited
+/// thread if that has to run on this very processor. Where spins do not pay off they are therefore skipped entirely,
+/// except for a retry after 1, 2, 4 … waits, at most 128.
 #[cfg(not(loom))]
 pub fn spin_on_calls(mut ready: impl FnMut() -> bool) -> bool {
     if cpus() < 2 {
@@ -114,7 +114,7 @@ pub fn spin_on_calls(mut ready: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// How long the next spin is, how many waits are without one before it, and how many would be the next time.
+/// The next budget, how many waits to skip before it, and how many to skip the time after.
 #[cfg(not(loom))]
 fn after_calls_in_vain(budget: u64, next: u32) -> (u64, (u32, u32)) {
     const WORTH_A_TRY: u64 = LONGEST / 8;
@@ -122,17 +122,17 @@ fn after_calls_in_vain(budget: u64, next: u32) -> (u64, (u32, u32)) {
     if budget > WORTH_A_TRY {
         return (budget / 2, (0, next));
     }
-    // After a pause a long one, for the same reason.
+    // After the pause a long spin, for the same reason as above.
     (LONGEST, (next, (next * 2).min(LONGEST_PAUSE)))
 }
 
-/// In a model there is nothing to gain by spinning.
+/// Spinning gains nothing in a model.
 #[cfg(loom)]
 pub fn spin_on_calls(_: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// See the other one: a model looks once.
+/// As the other one, but a model checks once.
 #[cfg(loom)]
 pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
     let _ = (&BUDGET, LONGEST, SHORTEST);
@@ -183,7 +183,7 @@ mod tests {
             assert!(!spin_on_calls(|| false));
         }
         if cpus() > 1 {
-            // After what came true there is no pause.
+            // There is no pause after a spin that succeeded.
             CALLS_PAUSE.set((0, 64));
             assert!(spin_on_calls(|| true));
             assert_eq!((CALLS_PAUSE.get(), CALLS_BUDGET.get()), ((0, 1), LONGEST));
