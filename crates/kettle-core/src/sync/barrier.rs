@@ -1,4 +1,4 @@
-//! Meeting at a point.
+//! Barriers.
 
 use super::{Home, NoWords};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
@@ -9,89 +9,90 @@ use crate::sys::{Owner, clock};
 use crate::unwind::OnUnwind;
 use crate::wait::{EventCount, Patience, Stopped};
 
-/// A place where a fixed number of parties wait for each other, round after round.
+/// A point at which a fixed number of parties wait for each other, round after round.
 ///
 /// ```text
 /// state:  63     44 43       20 19   18 17        0
 ///         [ round  ][ history  ][ phase ][ arrived ]
 ///
-///   FILLING ──last one arrives──► ACTING ──its action went well──► FILLING, next round
+///   FILLING ──last one arrives──► ACTING ──its action succeeded──► FILLING, next round
 ///      │                             │
-///      └── late, aborted, ───────────┴──► BROKEN ──reset──► FILLING, next round
+///      └── timeout, abort, ──────────┴──► BROKEN ──reset──► FILLING, next round
 ///          a party found dead
 /// ```
 ///
-/// Every arrow is one compare-exchange on the state. A waiter knows its round: when the state is in another one, the
-/// history tells how the waiter's round ended, well (0) or reset under those who waited (1); its lowest bit is the
-/// round that ended last.
+/// Every arrow is one compare-exchange on the state. A waiter knows its round. Once the state is in another round, the
+/// history tells how the waiter's round ended: successfully (0), or by a reset while parties were waiting (1). Its
+/// lowest bit is the round that ended last.
 ///
-/// *Death.* A party signs the list before it counts as arrived, and crosses itself out when it goes. Those who wait
-/// look at the list after each nap: a dead one breaks the barrier. One that dies after its round ended, and before it
-/// is out of the door, breaks the next round: that one lacks it, too.
+/// *Death.* A party signs the list before it counts as arrived, and removes its signature when it leaves. The waiting
+/// parties check the list after each slice; a dead party breaks the barrier. A party that dies after its round ended,
+/// but before it has removed its signature, breaks the next round, which would be a party short anyway.
 ///
 /// ```text
 /// entry:  63            32 31            0
 /// [ participant   ][ its parties  ]        0: free
 /// ```
 ///
-/// The threads of a process die together, so they share an entry; a barrier between threads of one process has none.
-/// There are as many entries as parties, so there is room for a round; a party that finds none left waits until one
-/// of an earlier round is out of the door. A barrier has room for [`SIGNED`](Self::SIGNED) entries; the others stand in
-/// a list of their own, which the place provides that the barrier comes to ([`Home::words`]).
+/// The threads of a process die together, so they share an entry; a barrier between the threads of one process has
+/// none. There are as many entries as parties, which is enough for one round; a party that finds no free entry waits
+/// until one of an earlier round has left. A barrier has room for [`SIGNED`](Self::SIGNED) entries; the others are in a
+/// separate list, provided by the memory that the barrier is stored in ([`Home::words`]).
 #[repr(C)]
 #[derive(Debug)]
 pub struct Barrier {
     state: AtomicU64,
     parties: AtomicU32,
-    /// Rounds that ended well, for the statistics.
+    /// The number of rounds that ended successfully, for the statistics.
     rounds: AtomicU32,
     changed: EventCount,
-    /// Where the entries are that do not fit in `list`; 0: there are none.
+    /// Where the entries are that do not fit in `list`; 0 if there are none.
     further: AtomicU64,
-    /// When a party last looked after the others.
+    /// When a party last checked on the others.
     looked: AtomicU64,
     list: [AtomicU64; Self::SIGNED],
 }
 
-/// Of an entry: how many parties it stands for.
+/// The part of an entry that counts the parties it stands for.
 const PARTIES: u64 = u32::MAX as u64;
 
 const ARRIVED: u64 = (1 << 18) - 1;
 const FILLING: u64 = 0;
 const ACTING: u64 = 1 << 18;
 const BROKEN: u64 = 2 << 18;
-/// So many nanoseconds after one look the next one is, for each party that is looked at; but not more than these together.
+/// The minimum time between two checks in nanoseconds, for each party that is checked, and its upper limit in total.
 const LOOKS_APART: u64 = if cfg!(loom) { 0 } else { 2_000_000 };
 const MOST_APART: u64 = 500_000_000;
 const PHASE: u64 = 3 << 18;
 const HISTORY_AT: u32 = 20;
 const HISTORY_LEN: u32 = 24;
 const ROUND_AT: u32 = HISTORY_AT + HISTORY_LEN;
-/// Round numbers wrap: a waiter that is late by exactly so many finds out at its next look.
+/// Round numbers wrap: a waiter that is late by exactly this many rounds does not notice until its next look.
 const ROUNDS: u32 = 1 << (u64::BITS - ROUND_AT);
 
 fn round_of(state: u64) -> u32 {
     (state >> ROUND_AT) as u32
 }
 
-/// The state after the end of this round: the next one begins.
+/// The state after the end of this round, in which the next one begins.
 fn next_round(state: u64, spoilt: bool) -> u64 {
     let history = (state >> HISTORY_AT) << 1 & ((1 << HISTORY_LEN) - 1) | u64::from(spoilt);
     u64::from((round_of(state) + 1) % ROUNDS) << ROUND_AT | history << HISTORY_AT | FILLING
 }
 
-/// Why a barrier let nobody through.
+/// Why a wait at a barrier failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BarrierError {
-    /// It is broken: somebody was late, gave up, died, or reset it.
+    /// The barrier is broken: a party timed out, aborted, or died; or the barrier was reset.
     Broken,
-    /// The caller was interrupted, and did not arrive.
+    /// The caller was interrupted and does not count as arrived.
     Interrupted,
     /// The barrier's memory is [damaged](crate::damage).
     Damaged,
-    /// The caller has no name in the barrier's place, so its death could not be noticed: it did not arrive.
+    /// The caller has no name in the memory that the barrier is stored in, so its death would go unnoticed: it did not
+    /// arrive.
     NoPart,
-    /// The caller cannot look at all of the barrier's memory: it did not arrive. The text says why.
+    /// The caller cannot map all of the barrier's memory, for the reason given: it did not arrive.
     Unmapped(String),
 }
 
@@ -115,16 +116,16 @@ impl BarrierError {
     }
 }
 
-/// What became of an arrival.
+/// The outcome of a wait.
 #[derive(Debug)]
 pub enum Turn<'a> {
-    /// All have come. The number says who: 0 came first.
+    /// All parties have arrived. The number is the caller's position in the order of arrival, from 0.
     Through(u32),
-    /// The caller came last: the others wait until it says how its action went.
+    /// The caller arrived last: the others wait until it reports how its action went.
     Last(LastToCome<'a>),
 }
 
-/// The duty of the one that came last. Dropped without [`done`](Self::done), it breaks the barrier.
+/// The last party's obligation to end the round. Dropping it without [`done`](Self::done) breaks the barrier.
 #[derive(Debug)]
 pub struct LastToCome<'a> {
     barrier: &'a Barrier,
@@ -134,27 +135,27 @@ pub struct LastToCome<'a> {
     finished: bool,
 }
 
-/// What came of signing.
+/// The outcome of signing the list.
 enum Signature {
-    /// In this entry.
+    /// Signed in this entry.
     Entry(usize),
-    /// It needs none: it cannot die alone.
+    /// No entry needed, since the party cannot die alone.
     NotNeeded,
     /// All entries are taken.
     NoRoom,
 }
 
 impl Barrier {
-    /// How many entries the barrier itself has room for.
+    /// The number of entries that fit into the barrier itself.
     #[cfg(not(loom))]
     pub const SIGNED: usize = 96;
-    /// Few enough for a model, which has barriers of three parties.
+    /// Enough for the models, whose barriers have three parties.
     #[cfg(loom)]
     pub const SIGNED: usize = 3;
-    /// The most parties there can be.
+    /// The maximum number of parties.
     pub const MAX_PARTIES: u32 = ARRIVED as u32;
 
-    /// A barrier for `parties`.
+    /// Creates a barrier for `parties`.
     pub fn new(parties: u32) -> Self {
         Self {
             state: AtomicU64::new(FILLING),
@@ -167,33 +168,34 @@ impl Barrier {
         }
     }
 
-    /// Is for `parties` from now on. For a barrier between threads, which needs no entries, while no thread waits there.
+    /// Changes the number of parties. Only for a barrier between threads, which needs no entries, while none of them
+    /// waits.
     pub fn reinit(&self, parties: u32) {
         self.parties.store(parties, Ordering::SeqCst);
     }
 
-    /// How many entries there must be besides those in the barrier itself.
+    /// The number of entries needed beyond those in the barrier itself.
     pub fn entries_beyond(&self) -> usize {
         (self.parties() as usize).saturating_sub(Self::SIGNED)
     }
 
-    /// Says where these are; see [`Home::words`]. To be called before the barrier is shared.
+    /// Sets where they are; see [`Home::words`]. Must be called before the barrier is shared.
     pub fn set_further(&self, place: u64) {
         self.further.store(place, Ordering::Release);
     }
 
-    /// Where these are, or 0.
+    /// Where they are, or 0.
     pub fn further(&self) -> u64 {
         self.further.load(Ordering::Acquire)
     }
 
-    /// Arrives, without waiting for the others.
+    /// Arrives without waiting for the others.
     ///
-    /// `Ok(None)`: the round before is still being ended; try again when [`changed`](Self::changed) says so, and after
-    /// each nap.
+    /// `Ok(None)` means that the previous round has not ended completely: try again when [`changed`](Self::changed)
+    /// notifies, and after each slice.
     ///
     /// # Errors
-    /// When the barrier is broken, or the caller cannot use it.
+    /// If the barrier is broken, or the caller cannot use it.
     pub fn arrive<H: Home>(&self) -> Result<Option<Arrival>, BarrierError> {
         self.check::<H>()?;
         let signed = match self.sign::<H>()? {
@@ -202,8 +204,8 @@ impl Barrier {
             Signature::NoRoom if self.is_broken() => return Err(BarrierError::Broken),
             Signature::NoRoom => return Ok(None),
         };
-        // The others must not wait for a party that cannot go on: before it arrives it is crossed out, afterwards it breaks
-        // the round.
+        // The others must not wait for a party that cannot continue. Before it has arrived, removing its signature is
+        // enough; afterwards its failure breaks the round.
         let not_here = OnUnwind::new(|| self.cross_out::<H>(signed));
         crash_point("barrier.arrive.signed");
         not_here.done();
@@ -236,7 +238,7 @@ impl Barrier {
         }
     }
 
-    /// Whether the words can be those of a barrier.
+    /// Checks that the words are possible ones.
     fn check<H: Home>(&self) -> Result<(), BarrierError> {
         if damage::is_marked(H::SCOPE) {
             return Err(BarrierError::Damaged);
@@ -244,7 +246,7 @@ impl Barrier {
         let (state, parties) = (self.state.load(Ordering::SeqCst), self.parties());
         let arrived = state & ARRIVED;
         let is_a_phase = state & PHASE != PHASE;
-        // All have arrived when the last one acts; a broken round keeps its number.
+        // All parties have arrived while the last one acts; a broken round keeps its count.
         let is_a_number = arrived < u64::from(parties) || (arrived == u64::from(parties) && state & PHASE != FILLING);
         if is_a_phase && is_a_number && parties <= Self::MAX_PARTIES {
             return Ok(());
@@ -253,14 +255,14 @@ impl Barrier {
         Err(BarrierError::Damaged)
     }
 
-    /// Whether the round of `arrival` is over, and how.
+    /// The outcome of the round of `arrival`, if it has ended.
     pub fn poll(&self, arrival: &Arrival) -> Option<Result<u32, BarrierError>> {
         let s = self.state.load(Ordering::SeqCst);
         let ended_since = round_of(s).wrapping_sub(arrival.round) % ROUNDS;
         if ended_since == 0 {
             return (s & PHASE == BROKEN).then_some(Err(BarrierError::Broken));
         }
-        // Longer ago than the history tells, most likely it ended as nearly all rounds do.
+        // For a round before the recorded history the best guess is success, the usual outcome.
         let spoilt = ended_since <= HISTORY_LEN && s >> (HISTORY_AT + ended_since - 1) & 1 != 0;
         Some(if spoilt { Err(BarrierError::Broken) } else { Ok(arrival.index) })
     }
@@ -268,7 +270,7 @@ impl Barrier {
     /// Arrives and waits for the others.
     ///
     /// # Errors
-    /// When the barrier is broken, also by this call's being late.
+    /// If the barrier is broken, possibly because this call timed out.
     pub fn wait<H: Home>(&self, patience: &Patience<'_>) -> Result<Turn<'_>, BarrierError> {
         let arrive = || self.arrive::<H>().transpose();
         let arrived = match arrive() {
@@ -299,7 +301,7 @@ impl Barrier {
         result.map(Turn::Through)
     }
 
-    /// What the last to come has to do.
+    /// The obligation of the last party to arrive.
     pub fn last<H: Home>(&self, arrival: Arrival) -> LastToCome<'_> {
         LastToCome {
             barrier: self,
@@ -313,17 +315,17 @@ impl Barrier {
         }
     }
 
-    /// Goes away from a round that is over.
+    /// Leaves a round that has ended.
     pub fn leave<H: Home>(&self, arrival: &Arrival) {
         self.cross_out::<H>(arrival.signed);
     }
 
-    /// The same as [`find_dead`](Self::find_dead), unless another party has just looked: each look is at all parties, and
-    /// all of them look.
+    /// As [`find_dead`](Self::find_dead), but skipped if a party has checked recently: every check covers all parties,
+    /// and every party checks.
     fn find_dead_in_turn<H: Home>(&self) -> bool {
         let (now, before) = (clock::now(), self.looked.load(Ordering::Relaxed));
         let arrived = self.state.load(Ordering::Relaxed) & ARRIVED;
-        // A time to come is none.
+        // A time in the future is invalid.
         if now.checked_sub(before).is_some_and(|since| since < (arrived * LOOKS_APART).min(MOST_APART)) {
             return false;
         }
@@ -331,17 +333,17 @@ impl Barrier {
         self.find_dead::<H>()
     }
 
-    /// After a nap: breaks the round if one of its parties is dead, and says whether it did.
+    /// After a slice: breaks the round if one of its parties is dead; returns whether it did.
     pub fn find_dead<H: Home>(&self) -> bool {
-        // Before the list: a round that has ended since must not suffer for it.
+        // Read before the list, so that a death does not break a later round if this one has ended since.
         let round = round_of(self.state.load(Ordering::SeqCst));
-        // A list that cannot be mapped has no entry of a party that arrived; a damaged one has marked the session.
+        // A list that cannot be mapped has no entry of an arrived party; a damaged one has marked the session.
         let Ok(mut entries) = self.entries::<H>() else { return false };
         let dead = entries.any(|entry| Self::is_dead::<H>(entry.load(Ordering::SeqCst)));
         dead && self.break_round::<H>(round)
     }
 
-    /// Breaks the round, unless it is over or broken.
+    /// Breaks the round, unless it has ended or is broken.
     fn break_round<H: Home>(&self, round: u32) -> bool {
         let broken = self
             .state
@@ -355,16 +357,16 @@ impl Barrier {
         broken
     }
 
-    /// Breaks the round in which one waited in vain; if it ended just now, tells how. One that is interrupted breaks nothing:
-    /// it goes as if it had not come, and may come again.
+    /// Ends a futile wait: breaks the round, or returns its outcome if it has just ended. An interrupted party breaks
+    /// nothing; it leaves as if it had not arrived, and may arrive again.
     fn give_up<H: Home>(&self, arrival: &Arrival, stopped: Stopped) -> Result<u32, BarrierError> {
         if stopped == Stopped::Damaged {
-            // The others are told the same.
+            // The others fail in the same way.
             return Err(BarrierError::Damaged);
         }
         if stopped == Stopped::Interrupted {
             let one_less = |s| (round_of(s) == arrival.round && s & PHASE == FILLING && s & ARRIVED > 0).then(|| s - 1);
-            // If it is too late for that, all have come, and the others go through.
+            // If it is too late for that, all parties have arrived, and the others pass.
             let _ = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
             return Err(BarrierError::Interrupted);
         }
@@ -374,14 +376,14 @@ impl Barrier {
         self.poll(arrival).unwrap_or(Err(BarrierError::Broken))
     }
 
-    /// Breaks the barrier: those who wait and those who come get an error until it is reset.
+    /// Breaks the barrier: waiting and arriving parties get an error until it is reset.
     pub fn abort<H: Home>(&self) {
         let _ = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |s| Some(s & !PHASE | BROKEN));
         crash_point("barrier.abort.before-notify");
         self.changed.notify_all(H::SCOPE);
     }
 
-    /// Begins a new round with nobody there. Those who wait get an error.
+    /// Starts a new, empty round. Waiting parties get an error.
     pub fn reset<H: Home>(&self) {
         let _ = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |s| {
             (s & ARRIVED != 0 || s & PHASE != FILLING).then_some(next_round(s, true))
@@ -395,7 +397,7 @@ impl Barrier {
         self.changed.notify_all(H::SCOPE);
     }
 
-    /// All entries: those in the barrier, and those beside it.
+    /// All entries, those in the barrier and those in the separate list.
     fn entries<H: Home>(&self) -> Result<impl Iterator<Item = &AtomicU64>, BarrierError> {
         let beyond = self.entries_beyond();
         let further = if beyond == 0 { &[] } else { H::words(self.further())? };
@@ -406,7 +408,7 @@ impl Barrier {
         Ok(self.list.iter().chain(further))
     }
 
-    /// Whether this word of an entry stands for parties that are dead.
+    /// Whether this entry stands for dead parties.
     fn is_dead<H: Home>(word: u64) -> bool {
         if word == 0 {
             return false;
@@ -419,7 +421,7 @@ impl Barrier {
         H::is_dead(owner)
     }
 
-    /// Signs the first entry that is free, or this process's.
+    /// Signs the first entry that is free or belongs to this process.
     fn sign<H: Home>(&self) -> Result<Signature, BarrierError> {
         let me = H::try_me().ok_or(BarrierError::NoPart)?.participant().to_bits();
         if me == 0 {
@@ -434,10 +436,10 @@ impl Barrier {
         Ok(self.entries::<H>()?.position(signs).map_or(Signature::NoRoom, Signature::Entry))
     }
 
-    /// One party less in this entry. A forked child has no part in what its parent signed.
+    /// Removes one signature from this entry. In a forked child this does nothing, since the entry is its parent's.
     fn cross_out<H: Home>(&self, signed: Option<usize>) {
         let (Some(index), Some(me)) = (signed, H::try_me()) else { return };
-        // Where the entry cannot be looked at any more, the session is marked.
+        // If the entry is inaccessible, the session is marked.
         let Some(entry) = self.entries::<H>().ok().and_then(|mut entries| entries.nth(index)) else { return };
         let me = me.participant().to_bits();
         let _ = entry.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |word| match word {
@@ -447,23 +449,23 @@ impl Barrier {
         });
     }
 
-    /// How many must come.
+    /// The number of parties that complete a round.
     pub fn parties(&self) -> u32 {
         self.parties.load(Ordering::Relaxed)
     }
 
-    /// How many wait now.
+    /// The number of parties that are waiting.
     pub fn waiting(&self) -> u32 {
         let s = self.state.load(Ordering::SeqCst);
         if s & PHASE == FILLING { (s & ARRIVED) as u32 } else { 0 }
     }
 
-    /// Whether it is broken.
+    /// Whether the barrier is broken.
     pub fn is_broken(&self) -> bool {
         self.state.load(Ordering::SeqCst) & PHASE == BROKEN
     }
 
-    /// How it is.
+    /// A snapshot of its counters.
     pub fn statistics(&self) -> BarrierStatistics {
         BarrierStatistics {
             parties: self.parties(),
@@ -473,7 +475,7 @@ impl Barrier {
         }
     }
 
-    /// Where the parties wait.
+    /// The event count on which the parties wait.
     pub fn changed(&self) -> &EventCount {
         &self.changed
     }
@@ -496,12 +498,12 @@ impl Arrival {
 }
 
 impl LastToCome<'_> {
-    /// The number of the one that came last.
+    /// The last party's position in the order of arrival.
     pub fn index(&self) -> u32 {
         self.barrier.parties().saturating_sub(1)
     }
 
-    /// The action went well: lets all through.
+    /// Reports that the action succeeded: all parties pass.
     pub fn done(mut self) -> Result<u32, BarrierError> {
         let barrier = self.barrier;
         crash_point("barrier.done.before");
@@ -510,7 +512,7 @@ impl LastToCome<'_> {
             (round_of(s) == self.round && s & PHASE == ACTING).then_some(next_round(s, false))
         });
         crash_point("barrier.done.before-notify");
-        // Broken or reset while the action ran: the round is spoilt for the others, and so for us.
+        // The barrier was broken or reset while the action ran, so the round failed for the others and for this party.
         over.map_err(|_| BarrierError::Broken)?;
         barrier.rounds.fetch_add(1, Ordering::Relaxed);
         Ok(self.index())
@@ -566,7 +568,7 @@ mod tests {
         }
     }
 
-    /// However many rounds it slept through, as long as the history tells of its own.
+    /// However many rounds a waiter slept through, as long as the history covers its own.
     #[test]
     fn who_looks_late_learns_how_its_round_ended() {
         for first in [0, 1000, ROUNDS - 1] {
@@ -577,7 +579,7 @@ mod tests {
                     let told = if spoilt && ended <= HISTORY_LEN { Err(BarrierError::Broken) } else { Ok(1) };
                     assert_eq!(barrier(state, 3).poll(&arrival), Some(told), "round {first}, {ended} have ended");
                     assert_eq!(state & (ARRIVED | PHASE), FILLING, "none has arrived yet");
-                    // The later ones end otherwise.
+                    // Later rounds end the other way.
                     state = next_round(state, !spoilt);
                 }
             }

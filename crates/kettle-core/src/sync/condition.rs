@@ -1,4 +1,4 @@
-//! Waiting to be notified.
+//! Condition variables.
 
 use super::{Fixed, Growing, Home, Node, Nodes};
 use crate::atomics::{AtomicU32, Ordering};
@@ -9,8 +9,8 @@ use crate::sys::{Owner, futex};
 use crate::unwind::OnUnwind;
 use crate::wait::{Door, Patience, Stopped, spin_until};
 
-/// The waiters of a condition, each in a node of its own. The lock that goes with it is somebody else's business:
-/// whoever enrols or notifies should hold it, but nothing here breaks if he does not.
+/// The waiters of a condition, each in a node of its own. The associated lock is the caller's responsibility: a thread
+/// that enrols or notifies should hold it, but nothing here breaks if it does not.
 ///
 /// ```text
 ///   node:  [ free: 0 ] ──enrol──► [ Owner, entering ] ──numbered──► [ Owner, WAITING ]
@@ -20,24 +20,26 @@ use crate::wait::{Door, Patience, Stopped, spin_until};
 /// ```
 ///
 /// Each arrow is one compare-exchange on the node, so `notify(n)` grants exactly `n` waiting nodes, and a waiter whose
-/// time is over either withdraws or finds itself granted: no third thing.
+/// time is over either withdraws or finds itself granted; there is no third outcome.
 ///
-/// *Death.* A dead waiter's node is cleared by the next notifier, who grants to somebody else instead. If it was
-/// granted already, then whoever else waits finds the grant of a dead owner after a nap and takes it over: he makes
-/// the dead one's node his own, and then gives up the place in which he waited. A waiter that gives up with a grant in
-/// hand passes it on before he lets go of it. So a grant is in some node at every instant until it is used, and who
-/// dies with it dies as an owner; a death in the middle of passing on may at worst wake one too many.
+/// *Death.* A notifier that finds a dead waiter clears its node and grants to another one. If the node was granted
+/// already, another waiter finds the dead owner's grant after a slice and takes it over: it makes the dead waiter's
+/// node its own, and then gives up the node in which it waited. A waiter that gives up after it was granted passes the
+/// grant on before it clears its node. A grant is therefore in some node at every instant until it is used, and a
+/// thread that dies with it dies as its owner. A death in the middle of passing on causes at worst one wake-up too
+/// many.
 ///
-/// *Place.* Where processes share it there is room for [`MAX_WAITERS`](Self::MAX_WAITERS), in [`Fixed`] nodes; where
-/// threads share it, `Condition<Growing>` has no such limit.
+/// *Capacity.* Where processes share the condition, [`Fixed`] nodes have room for [`MAX_WAITERS`](Self::MAX_WAITERS);
+/// where threads share it, `Condition<Growing>` has no such limit.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Condition<N = Fixed> {
     numbers: AtomicU32,
-    /// Nodes beyond this were never used: keeps `notify` short.
+    /// Nodes from this index on were never used; keeps `notify` short.
     used: AtomicU32,
     notified: AtomicU32,
-    /// Nodes that are waiting, and perhaps some more: who dies counting stays counted. Zero spares `notify` the search.
+    /// An upper bound of the number of waiting nodes: a thread that dies while it counts stays counted. Zero spares
+    /// `notify` the search.
     most_waiting: AtomicU32,
     nodes: N,
 }
@@ -46,19 +48,19 @@ const WAITING: u64 = Owner::FLAG_LOW;
 const GRANTED: u64 = Owner::FLAG_HIGH;
 const STATE: u64 = WAITING | GRANTED;
 
-/// A place among the waiters.
+/// A waiter's node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Waiter(u32);
 
 impl Waiter {
-    /// The place as a number.
+    /// The index of the node.
     pub fn index(self) -> u32 {
         self.0
     }
 
-    /// The place with this number. A number that was never given leads to a place that is not the caller's, or to
-    /// none: then all calls do nothing.
+    /// The waiter at this index. An index that was never issued leads to a node of another thread, or to none; then all
+    /// calls do nothing.
     pub fn from_index(index: u32) -> Self {
         Self(index)
     }
@@ -67,9 +69,9 @@ impl Waiter {
 /// Why the caller cannot wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnrolError {
-    /// As many wait already as there are places.
+    /// All nodes are taken.
     TooManyWaiters,
-    /// The caller has no name in the condition's place.
+    /// The caller has no name in the memory that the condition is stored in.
     NoPart,
 }
 
@@ -80,17 +82,17 @@ impl Default for Condition {
 }
 
 impl Condition {
-    /// How many can wait at a time.
+    /// How many threads can wait at a time.
     pub const MAX_WAITERS: usize = Fixed::LEN;
 
-    /// Nobody waits.
+    /// Creates a condition without waiters.
     pub fn new() -> Self {
         Self::on(Fixed::new())
     }
 }
 
 impl Condition<Growing> {
-    /// Nobody waits; any number may.
+    /// Creates a condition without waiters and without a limit on their number.
     pub fn growing() -> Self {
         Self::on(Growing::new())
     }
@@ -107,10 +109,10 @@ impl<N: Nodes> Condition<N> {
         }
     }
 
-    /// Becomes a waiter. Do this under the lock, then leave the lock, then [`wait`](Self::wait).
+    /// Becomes a waiter. Call this with the lock held, then release the lock, then [`wait`](Self::wait).
     ///
     /// # Errors
-    /// When there is no place left, all of them being those of the living; or when the caller cannot be named.
+    /// If all nodes are taken by live waiters, or if the caller has no name.
     pub fn enrol<H: Home>(&self) -> Result<Waiter, EnrolError> {
         let me = H::try_me().ok_or(EnrolError::NoPart)?.to_bits();
         let (index, node) = match self.claim(me) {
@@ -131,7 +133,7 @@ impl<N: Nodes> Condition<N> {
         Ok(Waiter(index))
     }
 
-    /// Takes `node` out of the state that it was seen in, into another one; false if it is in another one already.
+    /// Changes the node's state from `seen` to `next`; false if it has changed already.
     fn change(&self, node: &Node, seen: u64, next: u64) -> bool {
         let changed = node.state.compare_exchange(seen, next, Ordering::SeqCst, Ordering::Relaxed).is_ok();
         if changed && seen & STATE == WAITING {
@@ -140,7 +142,7 @@ impl<N: Nodes> Condition<N> {
         changed
     }
 
-    /// Takes the first free node.
+    /// Claims the first free node.
     fn claim(&self, me: u64) -> Option<(u32, &Node)> {
         (0..).map_while(|i| Some((i, self.nodes.get_or_make(i as usize)?))).find(|(_, n)| {
             n.state.load(Ordering::Relaxed) == 0
@@ -152,28 +154,28 @@ impl<N: Nodes> Condition<N> {
         self.nodes.get(waiter.0 as usize)
     }
 
-    /// Leaves the door of an event loop with the waiter, for those who cannot sleep. Ask [`poll`](Self::poll) after
-    /// this, and whenever it rang.
+    /// Registers an event loop's door with the waiter, instead of sleeping. Call [`poll`](Self::poll) after this, and
+    /// whenever the door was rung.
     pub fn leave_door(&self, waiter: Waiter, door: Door) {
         if let Some(node) = self.node(waiter) {
             node.door.store(door.to_bits(), Ordering::SeqCst);
         }
     }
 
-    /// Whether the waiter was notified; if so its place is given up.
+    /// Whether the waiter was notified; if so, its node is released.
     pub fn poll<H: Home>(&self, waiter: Waiter) -> bool {
         let (Some(node), Some(me)) = (self.node(waiter), H::try_me()) else { return false };
         let mine = me.to_bits();
-        // Sequentially consistent also when it fails: with `leave_door`, either the notifier sees the door or this sees
-        // the grant.
+        // Sequentially consistent even on failure: together with `leave_door`, either the notifier sees the door or
+        // this sees the grant.
         node.state.compare_exchange(mine | GRANTED, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
             || self.inherit::<H>(waiter)
     }
 
-    /// Takes over what was granted to somebody who died before he could take it.
+    /// Takes over the grant of a waiter that died before it could use it.
     fn inherit<H: Home>(&self, waiter: Waiter) -> bool {
         let Some(inherited) = self.in_use().find(|node| Self::take_over::<H>(node)) else { return false };
-        // A thread that unwinds has no use for it.
+        // A thread that unwinds has no use for the grant.
         let pass_on = OnUnwind::new(|| {
             self.withdraw::<H>(waiter);
             self.notify::<H>(1);
@@ -181,7 +183,7 @@ impl<N: Nodes> Condition<N> {
         });
         crash_point("condition.inherit.taken-over");
         pass_on.done();
-        // If we were granted something ourselves meanwhile, one grant is too many.
+        // If this waiter was granted as well in the meantime, it has one grant too many.
         let waited = self.abandon::<H>(waiter);
         if !waited {
             self.notify::<H>(1);
@@ -190,7 +192,7 @@ impl<N: Nodes> Condition<N> {
         waited || self.poll::<H>(waiter)
     }
 
-    /// Makes a dead waiter's grant the caller's. The node is then his, as long as he lives.
+    /// Makes a dead waiter's grant the caller's. The node then belongs to the caller for as long as it lives.
     fn take_over<H: Home>(node: &Node) -> bool {
         let state = node.state.load(Ordering::SeqCst);
         let Some(me) = H::try_me() else { return false };
@@ -200,13 +202,13 @@ impl<N: Nodes> Condition<N> {
             && node.state.compare_exchange(state, mine, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// Gives the place up; false if that was too late, since it was granted (or is not the caller's).
+    /// Releases a waiting node; false if it was granted already (or is not the caller's).
     fn abandon<H: Home>(&self, waiter: Waiter) -> bool {
         let (Some(node), Some(me)) = (self.node(waiter), H::try_me()) else { return false };
         self.change(node, me.to_bits() | WAITING, 0)
     }
 
-    /// Gives the place up. A notification that came meanwhile goes to the next waiter.
+    /// Stops waiting. A notification that arrived in the meantime goes to the next waiter.
     pub fn withdraw<H: Home>(&self, waiter: Waiter) {
         let Some(node) = self.node(waiter) else { return };
         let is_mine = || H::try_me().is_some_and(|me| node.state.load(Ordering::SeqCst) == me.to_bits() | GRANTED);
@@ -219,10 +221,10 @@ impl<N: Nodes> Condition<N> {
         }
     }
 
-    /// Waits to be notified. The place is given up in any case.
+    /// Waits to be notified. The node is released in any case.
     ///
     /// # Errors
-    /// When the wait ended first; a notification that crossed an interruption went to the next waiter.
+    /// If the wait ended first; a notification that raced with an interruption goes to the next waiter.
     pub fn wait<H: Home>(&self, waiter: Waiter, patience: &Patience<'_>) -> Result<(), Stopped> {
         let Some(node) = self.node(waiter) else { return Err(Stopped::TimedOut) };
         let granted = || node.state.load(Ordering::SeqCst) & STATE == GRANTED;
@@ -239,7 +241,8 @@ impl<N: Nodes> Condition<N> {
                 return Ok(());
             }
             if let Err(stopped) = patience.sleep(&node.bell, seen, H::SCOPE) {
-                // Who is late takes a grant that comes at the last moment; who is interrupted cannot use it.
+                // A waiter whose time is over takes a grant that arrives at the last moment; one that is interrupted
+                // cannot use it.
                 if stopped == Stopped::Interrupted {
                     self.withdraw::<H>(waiter);
                     return Err(stopped);
@@ -253,7 +256,7 @@ impl<N: Nodes> Condition<N> {
         }
     }
 
-    /// Notifies up to `count` waiters, the oldest first; says how many.
+    /// Notifies up to `count` waiters, oldest first; returns how many.
     #[inline]
     pub fn notify<H: Home>(&self, count: u32) -> u32 {
         if self.most_waiting.load(Ordering::SeqCst) == 0 { 0 } else { self.notify_oldest::<H>(count) }
@@ -277,8 +280,9 @@ impl<N: Nodes> Condition<N> {
             }
             crash_point("condition.notify.granted");
             done += 1;
-            // From here on the place may be somebody else's already, who is then rung for nothing. The door is read
-            // after the grant: one that was left before it is rung, one that is left later finds the grant.
+            // From here on the node may already belong to another thread, which is then rung for nothing. The door is
+            // read after the grant: one that was registered before it is rung, and one that is registered later finds
+            // the grant.
             node.bell.fetch_add(1, Ordering::SeqCst);
             match Door::from_bits(node.door.load(Ordering::SeqCst)) {
                 Some(door) => {
@@ -295,17 +299,17 @@ impl<N: Nodes> Condition<N> {
         done
     }
 
-    /// How many wait, the dead included until somebody notices.
+    /// The number of waiters, including dead ones that have not been noticed yet.
     pub fn waiting(&self) -> u32 {
         self.in_use().filter(|n| n.state.load(Ordering::SeqCst) & STATE == WAITING).count() as u32
     }
 
-    /// How it is.
+    /// A snapshot of its counters.
     pub fn statistics(&self) -> ConditionStatistics {
         ConditionStatistics { waiting: self.waiting(), notified: self.notified.load(Ordering::Relaxed) }
     }
 
-    /// Forgets all who wait: they did not come along into a forked child.
+    /// Discards all waiters, for a forked child: they exist only in its parent.
     pub fn reinit(&self) {
         for node in self.in_use() {
             node.state.store(0, Ordering::SeqCst);
@@ -323,11 +327,11 @@ impl<N: Nodes> Condition<N> {
         self.in_use()
             .map(|n| (n, n.state.load(Ordering::SeqCst)))
             .filter(|(_, state)| state & STATE == WAITING)
-            // Numbers wrap: age is the distance from the newest.
+            // Numbers wrap, so age is the distance from the newest.
             .max_by_key(|(n, _)| now.wrapping_sub(n.number.load(Ordering::SeqCst)))
     }
 
-    /// Clears the places of the dead.
+    /// Clears the nodes of dead waiters.
     fn bury<H: Home>(&self) {
         for node in self.in_use() {
             if Self::take_over::<H>(node) {
@@ -348,7 +352,7 @@ mod tests {
     use super::*;
     use crate::sync::Heap;
 
-    /// A notifier that meets it gives up; it does not look there again and again.
+    /// A notifier that meets an impossible state stops; it does not retry the node forever.
     #[test]
     fn a_waiter_that_names_nobody_is_not_believed() {
         let condition = Condition::new();
@@ -359,7 +363,7 @@ mod tests {
         assert_eq!(node.state.load(Ordering::Relaxed), WAITING);
     }
 
-    /// Numbers wrap, and the oldest is still the first.
+    /// The oldest waiter comes first even when numbers wrap.
     #[test]
     fn the_oldest_is_notified_first_where_numbers_wrap() {
         let condition = Condition::new();
@@ -371,7 +375,7 @@ mod tests {
         }
     }
 
-    /// What is done with it does nothing.
+    /// Calls on it have no effect.
     #[test]
     fn a_place_that_was_never_given_out_is_none() {
         let condition = Condition::new();
@@ -384,7 +388,7 @@ mod tests {
         assert!(condition.poll::<Heap>(waiter));
     }
 
-    /// While nobody waits, to notify is one look.
+    /// With no waiters, `notify` is a single load.
     #[test]
     fn knows_when_nobody_waits() {
         let condition = Condition::new();

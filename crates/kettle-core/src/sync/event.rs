@@ -1,4 +1,4 @@
-//! A flag that can be waited for.
+//! A flag that threads can wait for.
 
 use super::Home;
 use crate::atomics::{AtomicU32, Ordering};
@@ -6,14 +6,14 @@ use crate::damage;
 use crate::stats::EventStatistics;
 use crate::wait::{EventCount, Patience, Stopped, spin_until};
 
-/// One flag. Setting it wakes all who wait, and asks nothing of them: whether they live does not matter.
+/// One flag. Setting it wakes all waiters and requires nothing of them, so it does not matter whether they are alive.
 ///
 /// ```text
 /// word:  31              1   0
 ///        [ times cleared  ][set]
 /// ```
 ///
-/// The count lets a waiter that slept through `set` and `clear` know that the flag was up.
+/// The count tells a waiter that slept through a `set` and a `clear` that the flag was set.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Event {
@@ -30,23 +30,23 @@ impl Default for Event {
 }
 
 impl Event {
-    /// A flag that is down.
+    /// Creates an event that is not set.
     pub fn new() -> Self {
         Self { word: AtomicU32::new(0), changed: EventCount::new() }
     }
 
-    /// Whether it is up.
+    /// Whether the flag is set.
     #[inline]
     pub fn is_set(&self) -> bool {
         self.word.load(Ordering::SeqCst) & SET != 0
     }
 
-    /// A number that changes with each change of the flag: who finds another one than before was woken in between.
+    /// A number that changes with each change of the flag, so that a waiter can detect changes it slept through.
     pub fn version(&self) -> u32 {
         self.word.load(Ordering::SeqCst)
     }
 
-    /// Puts it up. May be called from a signal handler.
+    /// Sets the flag. May be called from a signal handler.
     #[inline]
     pub fn set<H: Home>(&self) {
         if self.word.fetch_or(SET, Ordering::SeqCst) & SET == 0 {
@@ -54,18 +54,18 @@ impl Event {
         }
     }
 
-    /// Takes it down.
+    /// Clears the flag.
     #[inline]
     pub fn clear(&self) {
-        // From set to the next even number: adding one does both, so the count grows in the same step.
+        // Adding one to a set word clears the flag and increments the count in the same step.
         let _ =
             self.word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |w| (w & SET != 0).then(|| w.wrapping_add(1)));
     }
 
-    /// Waits until it is up, or was up meanwhile.
+    /// Waits until the flag is set, or was set in the meantime.
     ///
     /// # Errors
-    /// When the wait ended first.
+    /// If the wait ended.
     pub fn wait<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
         if damage::is_marked(H::SCOPE) {
             return Err(Stopped::Damaged);
@@ -84,17 +84,17 @@ impl Event {
         self.changed.wait_for(patience, H::SCOPE, look, || None)
     }
 
-    /// Forgets who waits, in a forked child. The flag stays as it is.
+    /// Discards the waiters, in a forked child. The flag keeps its value.
     pub fn reinit(&self) {
         self.changed.reinit();
     }
 
-    /// How it is.
+    /// A snapshot of its state.
     pub fn statistics(&self) -> EventStatistics {
         EventStatistics { is_set: self.is_set(), waiting: self.changed.sleepers() }
     }
 
-    /// Where those wait who want it up.
+    /// The event count on which threads wait for the flag.
     pub fn changed(&self) -> &EventCount {
         &self.changed
     }

@@ -1,4 +1,4 @@
-//! Locks around a value, which nobody gets at without holding them.
+//! Locks that wrap the value they protect.
 
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -12,53 +12,54 @@ use crate::stats::LockStatistics;
 use crate::sys::Owner;
 use crate::wait::{Line, Patience};
 
-/// A [`Lock`] of this process, and the value that only its holder can see.
+/// A lock for the threads of one process, wrapping a value that only its holder can access.
 ///
-/// A holder that panics abandons the lock, since it may have left the value half changed: see [`Lock::abandon`]. So
-/// nothing hands out the lock itself; anybody could release that. A hold is a scope.
+/// A holder that panics abandons the [`Lock`], since it may have left the value half changed: see [`Lock::abandon`].
+/// The lock itself is never exposed, because any thread could release it. A hold is a scope.
 pub struct Guarded<T> {
     lock: Lock,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: a reference to the value is had by way of a `Hold` alone, and there is one of these at a time: it is made when
-// the lock was taken, and the lock is left when it is dropped. So threads pass the value to each other, for which it is
-// `Send`. What one wrote, the next one sees: taking is an acquire, leaving a release.
+// SAFETY: the value is accessible through a `Hold` only, and at most one `Hold` exists at a time: it is created after
+// the lock was acquired, and the lock is released when it is dropped. Threads therefore only pass the value from one to
+// the next, for which `Send` suffices. Each sees the previous holder's writes: acquiring is an acquire, releasing a
+// release.
 unsafe impl<T: Send> Sync for Guarded<T> {}
 
-// A panic in the middle of a change is not overlooked: the lock is broken.
+// A panic in the middle of a change cannot go unnoticed: it breaks the lock.
 impl<T> UnwindSafe for Guarded<T> {}
 impl<T> RefUnwindSafe for Guarded<T> {}
 
-/// The right to the value of a [`Guarded`]. Dropping it leaves the lock.
+/// Exclusive access to the value of a [`Guarded`]. Dropping it releases the lock.
 #[must_use = "the lock is free again as soon as its hold is dropped"]
 pub struct Hold<'a, T> {
     guarded: &'a Guarded<T>,
     from: Owner,
     panics: Panics,
-    /// It may go where a `&mut T` may.
+    /// Gives it the auto traits of a `&mut T`.
     value: PhantomData<&'a mut T>,
 }
 
 impl<T> Guarded<T> {
-    /// A free lock around `value`.
+    /// Creates a free lock around `value`.
     pub fn new(value: T, policy: OnOwnerDeath) -> Self {
         Self { lock: Lock::new(policy), value: UnsafeCell::new(value) }
     }
 
-    /// The lock is this thread's now.
+    /// Wraps a lock that this thread has just acquired.
     #[inline]
     fn hold(&self, how: Acquired) -> Hold<'_, T> {
         Hold { guarded: self, from: dead_in(how), panics: Panics::now(), value: PhantomData }
     }
 
-    /// Takes the lock if it is free.
+    /// Acquires the lock if it is free.
     #[inline]
     pub fn try_acquire_now(&self) -> Option<Hold<'_, T>> {
         self.lock.try_acquire_scoped::<Heap>().then(|| self.hold(Acquired::Clean))
     }
 
-    /// Takes the lock, waiting as long as `patience` allows.
+    /// Acquires the lock, waiting as long as `patience` allows.
     ///
     /// # Errors
     /// See [`LockError`].
@@ -79,7 +80,7 @@ impl<T> Deref for Hold<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: this is the only hold there is (see `Sync`), and it is borrowed while the reference lives.
+        // SAFETY: this is the only hold (see `Sync`), and it stays borrowed while the reference lives.
         unsafe { &*self.guarded.value.get() }
     }
 }
@@ -87,7 +88,7 @@ impl<T> Deref for Hold<'_, T> {
 impl<T> DerefMut for Hold<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: this is the only hold there is, and it is borrowed for this reference alone.
+        // SAFETY: this is the only hold (see `Sync`), and it is borrowed exclusively for this reference.
         unsafe { &mut *self.guarded.value.get() }
     }
 }
@@ -98,55 +99,55 @@ impl<T> Drop for Hold<'_, T> {
         if self.panics.began_since() {
             return self.guarded.lock.abandon::<Heap>();
         }
-        // It is held, by this hold.
+        // Cannot fail: this hold holds the lock.
         let _ = self.guarded.lock.release::<Heap>();
     }
 }
 
-/// A [`ReentrantLock`] of this process, and the value that only its holder can see: shared, since it may see it by
-/// several holds.
+/// A re-entrant lock for the threads of one process, wrapping a value that only its holder can access. Access is
+/// shared, since the holder may have several holds.
 pub struct ReentrantGuarded<T> {
     lock: ReentrantLock,
     value: T,
 }
 
-// SAFETY: a reference to the value is had by way of a `ReentrantHold` alone, and these are of one thread at a time,
-// which they cannot leave. So threads pass the value to each other, for which it is `Send`; what the value lets change
-// through a shared reference, one thread changes at a time.
+// SAFETY: the value is accessible through `ReentrantHold`s only. These belong to one thread at a time and cannot leave
+// it. Threads therefore only pass the value from one to the next, for which `Send` suffices; interior mutability is
+// used by one thread at a time.
 unsafe impl<T: Send> Sync for ReentrantGuarded<T> {}
 
 impl<T> UnwindSafe for ReentrantGuarded<T> {}
 impl<T> RefUnwindSafe for ReentrantGuarded<T> {}
 
-/// One hold of a [`ReentrantGuarded`]. Dropping it leaves the lock once. It stays with its thread.
+/// Shared access to the value of a [`ReentrantGuarded`], confined to its thread. Dropping it releases the lock once.
 #[must_use = "the lock is left again as soon as its hold is dropped"]
 pub struct ReentrantHold<'a, T> {
     guarded: &'a ReentrantGuarded<T>,
     from: Owner,
     panics: Panics,
-    /// Only the thread that took the lock may leave it.
+    /// Only the thread that acquired the lock may release it.
     same_thread: PhantomData<*const ()>,
 }
 
 impl<T> ReentrantGuarded<T> {
-    /// A free lock around `value`.
+    /// Creates a free lock around `value`.
     pub fn new(value: T, policy: OnOwnerDeath) -> Self {
         Self { lock: ReentrantLock::new(policy), value }
     }
 
-    /// The lock is this thread's now.
+    /// Wraps a lock that this thread has just acquired.
     #[inline]
     fn hold(&self, how: Acquired) -> ReentrantHold<'_, T> {
         ReentrantHold { guarded: self, from: dead_in(how), panics: Panics::now(), same_thread: PhantomData }
     }
 
-    /// Takes the lock if it is free, or this thread's already.
+    /// Acquires the lock if it is free, or if this thread already holds it.
     #[inline]
     pub fn try_acquire_now(&self) -> Option<ReentrantHold<'_, T>> {
         self.lock.try_acquire_now::<Heap>().then(|| self.hold(Acquired::Clean))
     }
 
-    /// Takes the lock, or takes it once more, waiting as long as `patience` allows.
+    /// Acquires the lock, or acquires it once more, waiting as long as `patience` allows.
     ///
     /// # Errors
     /// See [`LockError`].
@@ -171,7 +172,7 @@ impl<T> Deref for ReentrantHold<'_, T> {
 impl<T> Drop for ReentrantHold<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // It is held, by this hold, which stayed with its thread.
+        // Cannot fail: this hold holds the lock, and has stayed on its thread.
         let _ = match self.panics.began_since() {
             true => self.guarded.lock.abandon::<Heap>(),
             false => self.guarded.lock.release::<Heap>(),
@@ -187,7 +188,8 @@ fn dead_in(how: Acquired) -> Owner {
     }
 }
 
-/// Whether this thread was panicking at some time: what runs in a destructor then is not to blame for it.
+/// Whether this thread was panicking when a hold was created. A hold that is created in a destructor during a panic is
+/// not abandoned because of that panic.
 #[derive(Clone, Copy, Debug)]
 struct Panics(bool);
 
@@ -206,40 +208,40 @@ impl Panics {
 macro_rules! both {
     ($guarded:ident, $hold:ident, |$this:ident| $lock:expr) => {
         impl<T> $guarded<T> {
-            /// Makes a broken lock free again; nothing if it is free.
+            /// Makes a broken lock free again. Does nothing if it is free.
             ///
             /// # Errors
-            /// When it is held.
+            /// If it is held.
             pub fn reset(&self) -> Result<(), ResetError> {
                 let $this = self;
                 $lock.reset::<Heap>()
             }
 
-            /// Who holds it now, or abandoned it.
+            /// The current holder, or the thread that abandoned the lock.
             pub fn owner(&self) -> Option<Owner> {
                 let $this = self;
                 $lock.owner()
             }
 
-            /// The same, to be asked again later.
+            /// A handle for asking that again later.
             pub fn holder(&self) -> Holder<'_> {
                 let $this = self;
                 $lock.holder()
             }
 
-            /// Whether its holder abandoned it.
+            /// Whether the lock was abandoned.
             pub fn is_broken(&self) -> bool {
                 let $this = self;
                 $lock.is_broken()
             }
 
-            /// Where those wait who want it.
+            /// The line of threads that wait for the lock.
             pub fn freed(&self) -> &Line {
                 let $this = self;
                 $lock.freed()
             }
 
-            /// How it is.
+            /// A snapshot of its counters.
             pub fn statistics(&self) -> LockStatistics {
                 let $this = self;
                 $lock.statistics()
@@ -247,7 +249,7 @@ macro_rules! both {
         }
 
         impl<T> $hold<'_, T> {
-            /// Who abandoned the lock before it came here, if somebody did.
+            /// The thread that abandoned the lock before this hold acquired it, if any.
             pub fn recovered_from(&self) -> Option<Owner> {
                 (!self.from.is_nobody()).then_some(self.from)
             }

@@ -1,4 +1,4 @@
-//! The lock that knows its holder.
+//! The lock whose word names its holder.
 
 use super::Home;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
@@ -9,26 +9,26 @@ use crate::sys::Owner;
 use crate::unwind::OnUnwind;
 use crate::wait::{Line, Patience, Stopped, spin_until};
 
-/// Mutual exclusion whose word names the holder.
+/// Mutual exclusion with a word that names the holder.
 ///
 /// ```text
 ///                acquire (one compare-exchange: taken and named together)
 ///        ┌────────────────────────────────────────────────►┐
-///   [ free: 0 ]                                      [ held: Owner, perhaps SCOPED ]
+///   [ free: 0 ]                                      [ held: Owner, possibly SCOPED ]
 ///        ▲◄────────────────────────────────────────────────┘   │
-///        │        release, by whomever                         │ found dead by whoever wants it; or
-///        │                                                     ▼ abandoned by the holder itself
+///        │        release, by any thread                       │ found dead by a thread that wants the lock;
+///        │                                                     ▼ or abandoned by the holder itself
 ///        └──────────── reset, or a release ──────── [ broken: Owner | BROKEN ]
 /// ```
 ///
-/// There is no instant at which the lock is held by nobody, so a holder may die anywhere. With
-/// [`OnOwnerDeath::Recover`] whoever finds a dead holder, or a broken lock, takes it over in one compare-exchange.
+/// There is no instant at which the lock is held without naming its holder, so the holder may die anywhere. With
+/// [`OnOwnerDeath::Recover`], a thread that finds a dead holder or a broken lock takes it over in one compare-exchange.
 ///
-/// *Who leaves it.* Anybody may. Who takes it for a scope (the life of a guard) says that he will leave
-/// it himself at the end of that, and no other for him; the word keeps what he said. That binds nobody: it is for those
-/// who ask whether they wait in vain.
+/// *Who may release it.* Any thread. A thread that acquires it for a scope (the lifetime of a guard) declares that it
+/// will release the lock itself at the end of that scope; the word records this. Nothing enforces it: it informs
+/// deadlock detection, which asks whether a wait can ever end.
 ///
-/// Orderings: taking is an acquire, leaving a release; leaving is sequentially consistent besides, for the event
+/// Orderings: acquiring is an acquire, releasing a release. Releasing is also sequentially consistent, for the event
 /// count (its \[B\]).
 #[repr(C)]
 #[derive(Debug)]
@@ -48,28 +48,28 @@ const SCOPED: u64 = Owner::FLAG_LOW;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u32)]
 pub enum OnOwnerDeath {
-    /// It is broken: whoever wants it is told so, until it is reset. What it protects may be half changed.
+    /// The lock is broken: acquiring it fails until it is reset. The data that it protects may be half changed.
     #[default]
     Raise = 0,
-    /// It passes to the next one, who is told so once.
+    /// The lock passes to the next thread, which learns of the death once.
     Recover = 1,
 }
 
-/// How a lock was taken.
+/// How a lock was acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acquired {
-    /// From its free state.
+    /// From the free state.
     Clean,
-    /// From a holder that died with it.
+    /// From a holder that died holding it.
     FromDead(Owner),
 }
 
-/// Why a lock was not taken.
+/// Why a lock was not acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockError {
-    /// The wait ended first.
+    /// The wait ended.
     Stopped(Stopped),
-    /// Its holder died; the lock is broken until it is reset.
+    /// The holder died; the lock is broken until it is reset.
     OwnerDied(Owner),
 }
 
@@ -79,15 +79,15 @@ impl From<Stopped> for LockError {
     }
 }
 
-/// A release of what nobody held.
+/// Released while not held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotHeld;
 
-/// A reset of what somebody alive holds.
+/// Reset while a live thread holds the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResetError(pub Owner);
 
-/// What the word of a lock holds that the caller has.
+/// The word of a lock that the caller holds.
 #[inline(always)]
 fn name_of_caller<H: Home>() -> Result<u64, Stopped> {
     H::try_me().map(Owner::to_bits).ok_or(Stopped::NoPart)
@@ -106,28 +106,28 @@ impl Lock {
         }
     }
 
-    /// What is done about a holder's death from now on. Not for a lock that others know of.
+    /// Sets what happens when a holder dies. Only for a lock that no other thread knows of yet.
     pub fn set_policy(&self, policy: OnOwnerDeath) {
         self.policy.store(policy as u32, Ordering::Relaxed);
     }
 
-    /// Takes the lock if it is free, and its memory is not damaged.
+    /// Acquires the lock if it is free and its memory is not damaged.
     #[inline(always)]
     pub fn try_acquire_now<H: Home>(&self) -> bool {
         !damage::is_marked(H::SCOPE) && H::try_me().is_some_and(|me| self.take_if_free(me.to_bits()))
     }
 
-    /// The same for a scope, at whose end this thread will leave it.
+    /// The same for a scope, at the end of which this thread will release it.
     #[inline(always)]
     pub fn try_acquire_scoped<H: Home>(&self) -> bool {
         !damage::is_marked(H::SCOPE) && H::try_me().is_some_and(|me| self.take_if_free(me.to_bits() | SCOPED))
     }
 
-    /// Takes a lock that protects words of ours, for moments: what a holder left that is gone is whole, so it passes on
-    /// whatever its policy, and also from a thread that ended while its process goes on.
+    /// Acquires a lock that protects our own words for moments. Those are consistent at every instant, so a lock whose
+    /// holder is gone passes on whatever its policy, even if only the holding thread ended while its process lives on.
     ///
     /// # Errors
-    /// When the wait ended first.
+    /// If the wait ended.
     pub(crate) fn acquire_inner<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
         let mine = name_of_caller::<H>()?;
         if !damage::is_marked(H::SCOPE) && self.take_if_free(mine) {
@@ -136,7 +136,7 @@ impl Lock {
         match self.acquire_slow::<H>(mine, patience, true) {
             Ok(_) => Ok(()),
             Err(LockError::Stopped(stopped)) => Err(stopped),
-            // Not said of a lock that passes on.
+            // Never returned for a lock that passes on.
             Err(LockError::OwnerDied(_)) => Err(Stopped::TimedOut),
         }
     }
@@ -147,7 +147,7 @@ impl Lock {
             && self.word.compare_exchange(0, mine, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes the lock, waiting as long as `patience` allows.
+    /// Acquires the lock, waiting as long as `patience` allows.
     ///
     /// # Errors
     /// See [`LockError`].
@@ -156,7 +156,7 @@ impl Lock {
         self.acquire_as::<H>(name_of_caller::<H>()?, patience)
     }
 
-    /// The same for a scope, at whose end this thread will leave it.
+    /// The same for a scope, at the end of which this thread will release it.
     ///
     /// # Errors
     /// See [`LockError`].
@@ -186,8 +186,8 @@ impl Lock {
         };
         self.contended.fetch_add(1, Ordering::Relaxed);
         if !patience.may_wait() {
-            // Somebody who does not wait is told of a death as well: it will never be free for him.
-            // Whoever does not wait takes what is there, also if it is reserved.
+            // Dead holders are reported even to callers that do not wait: for them the lock would never become free.
+            // Such callers may also take a lock that is reserved for a waiter.
             return attempt().or_else(inherit).unwrap_or(Err(Stopped::TimedOut.into()));
         }
         if patience.may_spin() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) && self.freed.admits(None, || 1)
@@ -197,13 +197,14 @@ impl Lock {
             }
         }
         let result = match inner {
-            // Of what is held for moments, whoever is awake may have the next one: no waiter would notice its turn.
+            // The lock is held only for moments, so any thread that is awake may have it next; waiters would not notice
+            // a turn.
             true => self.freed.events().wait_for(patience, H::SCOPE, attempt, inherit),
             false => self.freed.wait_for(patience, H::SCOPE, attempt, inherit),
         };
         match result {
             Ok(r) => {
-                // Released by another thread before we had left the line, which may have been closed for us.
+                // Another thread released the lock before we left the line, which may have been closed on our behalf.
                 if self.word.load(Ordering::SeqCst) == 0 {
                     self.freed.notify_one(H::SCOPE);
                 }
@@ -214,13 +215,13 @@ impl Lock {
         }
     }
 
-    /// If the holder is dead: takes the lock from it, or breaks it, as its policy says. `inner`: see
+    /// If the holder is dead, takes the lock over or breaks it, depending on its policy. `inner`: see
     /// [`acquire_inner`](Self::acquire_inner).
     fn inherit<H: Home>(&self, mine: u64, inner: bool) -> Option<Result<Acquired, LockError>> {
         let word = self.word.load(Ordering::Acquire);
         let owner = Owner::from_bits(word);
         if owner.thread() == 0 || !H::can_be(owner) {
-            // Flags stand beside a holder only, and a holder is a thread.
+            // Flags without a holder are impossible, and a holder is always a thread.
             return (word != 0).then(|| {
                 damage::mark(H::SCOPE, What::Owner, 0, word);
                 Err(Stopped::Damaged.into())
@@ -235,7 +236,7 @@ impl Lock {
             return None;
         }
         let next = if recover { mine } else { word | BROKEN };
-        // If this fails, somebody else found out at the same time: the next look sees what came of it.
+        // If this fails, another thread noticed the death at the same time; the next look sees the result.
         self.word.compare_exchange(word, next, Ordering::SeqCst, Ordering::Relaxed).ok()?;
         if !is_broken {
             self.deaths.fetch_add(1, Ordering::Relaxed);
@@ -247,32 +248,32 @@ impl Lock {
         Some(Err(LockError::OwnerDied(owner)))
     }
 
-    /// Leaves the lock, whoever holds it; also mends a broken one.
+    /// Releases the lock, whichever thread holds it; also repairs a broken lock.
     ///
     /// # Errors
-    /// When nobody holds it.
+    /// If the lock is not held.
     #[inline(always)]
     pub fn release<H: Home>(&self) -> Result<(), NotHeld> {
-        // Asked before, so that less is kept across the question.
+        // Read first, so that fewer values live across the call.
         let me = H::my_thread();
         let left = self.leave::<H>()?;
-        // No two threads have the same number, of whatever processes they are.
+        // Thread numbers are unique across processes.
         if Owner::from_bits(left).thread() != me {
             self.note_stranger(left);
         }
         Ok(())
     }
 
-    /// The same for one who holds it himself: saves the look at whose it was.
+    /// The same for the holder itself, which need not compare the released word with its own name.
     #[inline(always)]
     pub(super) fn release_mine<H: Home>(&self) -> Result<(), NotHeld> {
         self.leave::<H>().map(drop)
     }
 
-    /// Says how it was held.
+    /// Releases the lock; returns the word it held.
     #[inline(always)]
     fn leave<H: Home>(&self) -> Result<u64, NotHeld> {
-        // Whatever panics here, the lock is left.
+        // The lock is released even if something here panics.
         let leave = OnUnwind::new(|| self.word.store(0, Ordering::SeqCst));
         crash_point("lock.release.before");
         leave.done();
@@ -289,24 +290,26 @@ impl Lock {
 
     #[cold]
     fn note_stranger(&self, left: u64) {
-        // To mend what a dead one left is not to leave it in his place.
+        // Repairing what a dead holder left is not a release on its behalf.
         if left & BROKEN == 0 {
             self.passed_on.store(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether another thread than its holder ever left it. Whom it names then says little about who will leave it.
+    /// Whether a thread other than the holder ever released the lock. If so, its current holder says little about which
+    /// thread will release it.
     pub fn is_passed_on(&self) -> bool {
         self.passed_on.load(Ordering::Relaxed) != 0
     }
 
-    /// Takes back what its holder said of a scope: the guard goes with a task, which may wander among threads.
+    /// Withdraws the holder's declaration of a scope, for a guard that belongs to a task, which may move between
+    /// threads.
     pub fn unscope(&self) {
         self.word.fetch_and(!SCOPED, Ordering::Relaxed);
     }
 
-    /// Leaves the lock as if its holder had died: what it protects may be half changed. For a holder that cannot go on
-    /// and lives. Nothing if nobody holds it.
+    /// Releases the lock as if its holder had died, for a live holder that cannot complete its change: the protected
+    /// data may be half changed. Does nothing if the lock is free.
     #[cold]
     pub fn abandon<H: Home>(&self) {
         let broken = |word| (word != 0).then_some(word | BROKEN);
@@ -316,10 +319,10 @@ impl Lock {
         }
     }
 
-    /// Makes a broken lock free again; nothing if it is free.
+    /// Makes a broken lock free again. Does nothing if it is free.
     ///
     /// # Errors
-    /// When its holder lives: that one would believe to hold it still.
+    /// If its holder is alive: it would continue in the belief that it holds the lock.
     pub fn reset<H: Home>(&self) -> Result<(), ResetError> {
         loop {
             let word = self.word.load(Ordering::Acquire);
@@ -337,46 +340,46 @@ impl Lock {
         }
     }
 
-    /// Makes it free and forgets who waits, in a forked child.
+    /// Makes the lock free and discards its waiters, in a forked child.
     pub fn reinit(&self) {
         self.word.store(0, Ordering::SeqCst);
         self.freed.reinit();
     }
 
-    /// Who holds it now.
+    /// The current holder.
     pub fn owner(&self) -> Option<Owner> {
         self.held().map(|held| held.by)
     }
 
-    /// How it is held now, if it is.
+    /// How the lock is held at the moment, if it is.
     pub fn held(&self) -> Option<Held> {
         let word = self.word.load(Ordering::Acquire);
         let by = Owner::from_bits(word);
         (!by.is_nobody()).then_some(Held { by, scoped: word & SCOPED != 0 })
     }
 
-    /// The same, to be asked later.
+    /// A handle for asking that later.
     pub fn holder(&self) -> Holder<'_> {
         Holder(self)
     }
 
-    /// Whether `owner` holds it, and it is not broken.
+    /// Whether `owner` holds the lock and it is not broken.
     #[inline]
     pub fn is_held_by(&self, owner: Owner) -> bool {
         self.word.load(Ordering::Acquire) & !SCOPED == owner.to_bits()
     }
 
-    /// Whether its holder died with it.
+    /// Whether the holder died with the lock held.
     pub fn is_broken(&self) -> bool {
         self.word.load(Ordering::Acquire) & BROKEN != 0
     }
 
-    /// Where those wait who want it.
+    /// The line of threads that wait for the lock.
     pub fn freed(&self) -> &Line {
         &self.freed
     }
 
-    /// How it is.
+    /// A snapshot of its counters.
     pub fn statistics(&self) -> LockStatistics {
         LockStatistics {
             owner: self.owner(),
@@ -391,18 +394,18 @@ impl Lock {
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// By whom.
+    /// The holder.
     pub by: Owner,
-    /// Until the end of a scope, at which the holder leaves it.
+    /// Whether it is held for a scope, at the end of which the holder releases it.
     pub scoped: bool,
 }
 
-/// Who holds a lock, for one who may ask that and do nothing else to it.
+/// Read-only access to a lock's holder.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder<'a>(&'a Lock);
 
 impl Holder<'_> {
-    /// How it is held now, if it is.
+    /// How the lock is held at the moment, if it is.
     pub fn now(self) -> Option<Held> {
         self.0.held()
     }
@@ -412,18 +415,18 @@ impl Holder<'_> {
         self.0.is_passed_on()
     }
 
-    /// How many threads sleep until it is free, as far as is known.
+    /// An estimate of the number of threads asleep until the lock is free.
     pub fn sleepers(self) -> u32 {
         self.0.freed.sleepers()
     }
 
-    /// The address of the word on which they sleep.
+    /// The address of the word that they sleep on.
     #[cfg(not(loom))]
     pub(crate) fn sleepers_word(self) -> usize {
         self.0.freed.events().address()
     }
 
-    /// Tells the lock from the others of this process.
+    /// An address that identifies the lock within this process.
     pub fn place(self) -> usize {
         core::ptr::from_ref(self.0).addr()
     }
@@ -444,18 +447,18 @@ mod tests {
                     assert_eq!(lock.acquire::<Heap>(&patience), Err(Stopped::Damaged.into()), "{word:#x}");
                     assert_eq!(lock.acquire_inner::<Heap>(&patience), Err(Stopped::Damaged), "{word:#x}");
                 }
-                assert_eq!(lock.word.load(Ordering::Relaxed), word, "nothing was taken");
+                assert_eq!(lock.word.load(Ordering::Relaxed), word, "the word was changed");
             }
         }
     }
 
-    /// What one of our own locks protects is whole at any time, so no error tells that its holder has gone.
+    /// Our own locks protect words that are consistent at every instant, so their holders' deaths are not reported.
     #[test]
     fn an_inner_lock_passes_on_whatever_its_policy() {
         for policy in [OnOwnerDeath::Raise, OnOwnerDeath::Recover] {
             let lock = Lock::new(policy);
             assert!(lock.try_acquire_now::<Heap>());
-            assert_eq!(lock.acquire_inner::<Heap>(&Patience::none()), Err(Stopped::TimedOut), "its holder lives");
+            assert_eq!(lock.acquire_inner::<Heap>(&Patience::none()), Err(Stopped::TimedOut), "the holder is alive");
             lock.abandon::<Heap>();
             assert_eq!(lock.acquire_inner::<Heap>(&Patience::none()), Ok(()));
             assert!(!lock.is_broken());

@@ -1,11 +1,11 @@
-//! Locks and their kin: words only, which do not know where they live.
+//! Locks and related primitives: plain words, independent of where they are stored.
 //!
-//! Each type here is one `#[repr(C)]` block of atomics without pointers. Its methods are generic over a [`Home`], which
-//! says what the place where it lives can tell: who is asking, and whether somebody named in a word still lives. On
-//! the heap the same bodies serve threads, in the arena processes; `shared` does the placing. [`Guarded`] and
-//! [`ReentrantGuarded`] are these locks around a value, which is for the heap alone.
+//! Each type is one `#[repr(C)]` block of atomics without pointers. Its methods are generic over a [`Home`], which
+//! stands for the memory that the block is stored in: it identifies the caller, and knows whether the owner named in a
+//! word is still alive. The same code thus serves threads on the heap and processes in the arena; `shared` places the
+//! blocks. [`Guarded`] and [`ReentrantGuarded`] wrap such a lock around a value, on the heap only.
 //!
-//! Every wait takes a [`Patience`](crate::wait::Patience), ends with it, and looks after each nap whether the one it
+//! Every wait is bounded by a [`Patience`](crate::wait::Patience), and checks after each slice whether the owner it
 //! waits for is dead.
 
 mod barrier;
@@ -32,63 +32,64 @@ use crate::atomics::AtomicU64;
 use crate::sys::Owner;
 use crate::sys::futex::Scope;
 
-/// What a place can tell to the words that live there.
+/// What the algorithms need to know about the memory that their words are stored in.
 pub trait Home {
-    /// Who may sleep on words that live here.
+    /// Which threads may sleep on words stored here.
     const SCOPE: Scope;
 
-    /// The thread that asks.
+    /// The calling thread.
     ///
     /// # Panics
-    /// If it has no name here: [`try_me`](Self::try_me) says so instead.
+    /// If the thread has no name here; [`try_me`](Self::try_me) returns None instead.
     fn me() -> Owner;
 
-    /// The thread that asks. None: it has no name here, so it holds nothing, and can take nothing that names its holder.
+    /// The calling thread. None: it has no name here, so it holds nothing and cannot take anything that names its
+    /// holder.
     #[inline]
     fn try_me() -> Option<Owner> {
         Some(Self::me())
     }
 
-    /// Its number in that name, sooner.
+    /// The thread number in that name, which is cheaper to get.
     #[inline]
     fn my_thread() -> u32 {
         Self::me().thread()
     }
 
-    /// Whether `owner` is gone for good. False when in doubt.
+    /// Whether `owner` is gone for good; false if in doubt.
     fn is_dead(owner: Owner) -> bool;
 
-    /// Whether a word that lives here may name `owner`; another one was written by mistake.
+    /// Whether a word stored here can name `owner`. Any other value was written by mistake.
     #[inline]
     fn can_be(_: Owner) -> bool {
         true
     }
 
-    /// Whether the process of `owner` goes on without that thread. False when in doubt.
+    /// Whether the process of `owner` lives on without that thread; false if in doubt.
     fn has_lost(_: Owner) -> bool {
         false
     }
 
-    /// The words at `place`, which a body that lives here has besides its own.
+    /// The words at `place`, where a primitive keeps what does not fit into its own block.
     ///
     /// # Errors
-    /// When there are none, or they cannot be had.
+    /// If there are none, or they cannot be mapped.
     fn words(_place: u64) -> Result<&'static [AtomicU64], NoWords> {
         Err(NoWords::Damaged)
     }
 }
 
-/// Why words cannot be had.
+/// Why a primitive's further words are unavailable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoWords {
-    /// This process cannot map them. The text says why.
+    /// This process cannot map them, for the reason given.
     Unmapped(String),
-    /// They are not where a word says; the session is marked.
+    /// They are not where a word says they are; the session is marked.
     Damaged,
 }
 
-/// This process's own memory: its threads share it, and whoever could be dead is dead together with it. What the
-/// thread that forks holds here, it holds in the child as well.
+/// This process's own memory, shared by its threads. No owner here can die alone, since a process's threads die
+/// together. What the forking thread holds here, it also holds in the child.
 #[derive(Clone, Copy, Debug)]
 pub struct Heap;
 

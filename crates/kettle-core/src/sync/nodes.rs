@@ -1,10 +1,10 @@
-//! Where the waiters of a condition stand.
+//! Storage for the waiters of a condition.
 
 use std::sync::OnceLock;
 
 use crate::atomics::{AtomicU32, AtomicU64};
 
-/// A waiter's place.
+/// One waiter's node.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Node {
@@ -12,9 +12,9 @@ pub struct Node {
     pub(super) state: AtomicU64,
     /// The order of arrival.
     pub(super) number: AtomicU32,
-    /// What the owner sleeps on.
+    /// The word that the owner sleeps on.
     pub(super) bell: AtomicU32,
-    /// How to reach an owner that must not sleep.
+    /// The door of an owner that must not sleep.
     pub(super) door: AtomicU64,
 }
 
@@ -24,22 +24,22 @@ impl Node {
     }
 }
 
-/// Nodes with numbers from 0 on, which stay where they are.
+/// An indexed set of nodes with stable addresses.
 pub trait Nodes: Send + Sync + 'static {
-    /// The node with this number, if there is one by now.
+    /// The node at this index, if it exists already.
     fn get(&self, index: usize) -> Option<&Node>;
 
-    /// As [`get`](Self::get); makes the node if there can be one.
+    /// As [`get`](Self::get), but creates the node if the storage can hold it.
     fn get_or_make(&self, index: usize) -> Option<&Node>;
 }
 
-/// A fixed number of nodes and no pointer, for memory that processes share.
+/// A fixed number of nodes without pointers, for memory that processes share.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Fixed([Node; Self::LEN]);
 
 impl Fixed {
-    /// How many there are.
+    /// The number of nodes.
     #[cfg(not(loom))]
     pub const LEN: usize = 160;
     /// Few enough for a model.
@@ -62,8 +62,7 @@ impl Nodes for Fixed {
     }
 }
 
-/// A few nodes at first and more when they are needed, for memory of one process. They are given back with the
-/// condition.
+/// A few nodes at first and more on demand, for the memory of one process. They are freed with the condition.
 ///
 /// ```text
 /// first:  [ 0 1 ]
@@ -76,12 +75,12 @@ pub struct Growing {
 }
 
 const FIRST: usize = 2;
-/// For two million waiters.
+/// Enough for two million waiters.
 const ROWS: usize = 20;
 
 type Rows = [OnceLock<Box<[Node]>>; ROWS];
 
-/// The row of a node that is not among the first, and its place there.
+/// The row of a node beyond the first ones, and its position in that row.
 fn row_and_place(index: usize) -> (usize, usize) {
     let bits = index.ilog2();
     (bits as usize - 1, index - (1 << bits))
@@ -122,7 +121,7 @@ mod tests {
         let places: Vec<_> = (2..9).map(row_and_place).collect();
         assert_eq!(places, [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0)]);
         let (growing, fixed) = (Growing::new(), Fixed::new());
-        assert!(growing.get(FIRST).is_none(), "nobody needed it yet");
+        assert!(growing.get(FIRST).is_none(), "not needed yet");
         let address = |node: Option<&Node>| node.map(|node| core::ptr::from_ref(node).addr());
         let mut seen = std::collections::HashSet::new();
         for index in 0..200 {
@@ -131,6 +130,6 @@ mod tests {
             assert_eq!(fixed.get(index).is_some(), index < Fixed::LEN);
             assert_eq!(fixed.get_or_make(index).is_some(), index < Fixed::LEN);
         }
-        assert!(growing.get_or_make(2 << ROWS).is_none(), "there is an end");
+        assert!(growing.get_or_make(2 << ROWS).is_none(), "the rows end here");
     }
 }

@@ -7,10 +7,11 @@ use crate::stats::SemaphoreStatistics;
 use crate::sys::Owner;
 use crate::wait::{Line, Patience, Stopped, spin_until};
 
-/// A fixed number of permits, each a word that names the process that has it: those of the dead come back.
+/// A fixed number of permits, each a word that names the process holding it, so that the permits of dead processes are
+/// recovered.
 ///
-/// Taking a permit and naming its owner are one compare-exchange, from free (0), or from an owner found dead. The
-/// price for that is a fixed number, and that only the process that took a permit can give it back.
+/// Acquiring a permit and naming its owner are one compare-exchange, from the free state (0) or from an owner found
+/// dead. The price is that the number is fixed, and that only the process that acquired a permit can release it.
 #[repr(C)]
 #[derive(Debug)]
 pub struct OwnedPermits {
@@ -20,18 +21,18 @@ pub struct OwnedPermits {
     permits: [AtomicU64; Self::MAX as usize],
 }
 
-/// A release by a process that has no permit.
+/// Released by a process that holds no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PermitNotHeld;
 
 impl OwnedPermits {
-    /// The most there can be.
+    /// The maximum number of permits.
     pub const MAX: u32 = if cfg!(loom) { 2 } else { 48 };
 
-    /// `count` permits.
+    /// Creates `count` permits.
     ///
     /// # Errors
-    /// When that is more than [`MAX`](Self::MAX).
+    /// If `count` exceeds [`MAX`](Self::MAX).
     pub fn new(count: u32) -> Result<Self, ReleasedTooOften> {
         if count > Self::MAX {
             return Err(ReleasedTooOften);
@@ -72,10 +73,10 @@ impl OwnedPermits {
         None
     }
 
-    /// Takes a permit.
+    /// Acquires a permit.
     ///
     /// # Errors
-    /// When the wait ended first.
+    /// If the wait ended.
     pub fn acquire<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
         if damage::is_marked(H::SCOPE) {
             return Err(Stopped::Damaged);
@@ -100,10 +101,10 @@ impl OwnedPermits {
         Ok(())
     }
 
-    /// Gives one of this process's permits back.
+    /// Releases one of this process's permits.
     ///
     /// # Errors
-    /// When it has none.
+    /// If the process holds none.
     pub fn release<H: Home>(&self) -> Result<(), PermitNotHeld> {
         let me = H::try_me().ok_or(PermitNotHeld)?.participant_or_thread();
         let prepared = self.given.prepare();
@@ -115,12 +116,12 @@ impl OwnedPermits {
         Ok(())
     }
 
-    /// The permits that can be taken now; those of the dead do not count before somebody needs them.
+    /// The number of free permits; those of dead processes do not count until a waiter needs them.
     pub fn value(&self) -> u32 {
         self.all().iter().filter(|p| p.load(Ordering::Relaxed) == 0).count() as u32
     }
 
-    /// How they are.
+    /// A snapshot of the counters.
     pub fn statistics(&self) -> SemaphoreStatistics {
         SemaphoreStatistics {
             value: self.value(),
@@ -130,7 +131,7 @@ impl OwnedPermits {
         }
     }
 
-    /// Where those wait who want one.
+    /// The line of threads that wait for a permit.
     pub fn given(&self) -> &Line {
         &self.given
     }

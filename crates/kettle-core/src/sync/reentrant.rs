@@ -1,4 +1,4 @@
-//! The lock that its holder may take again.
+//! The lock that its holder may acquire again.
 
 use super::{Acquired, Holder, Home, Lock, LockError, OnOwnerDeath, ResetError};
 use crate::atomics::{AtomicU32, Ordering};
@@ -6,9 +6,9 @@ use crate::damage::{self, What};
 use crate::sys::Owner;
 use crate::wait::{Line, Patience};
 
-/// A [`Lock`] that counts how often its holder took it. Only the holder may leave it.
+/// A [`Lock`] that counts how often its holder acquired it. Only the holder may release it.
 ///
-/// The count is written by the holder alone, and means nothing while the lock is free.
+/// Only the holder writes the count, which is meaningless while the lock is free.
 #[repr(C)]
 #[derive(Debug)]
 pub struct ReentrantLock {
@@ -17,7 +17,7 @@ pub struct ReentrantLock {
     _pad: AtomicU32,
 }
 
-/// A release by somebody who does not hold the lock.
+/// Released by a thread that does not hold the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotOwner;
 
@@ -27,7 +27,7 @@ impl ReentrantLock {
         Self { lock: Lock::new(policy), depth: AtomicU32::new(0), _pad: AtomicU32::new(0) }
     }
 
-    /// Takes the lock if it is free, or this thread's already.
+    /// Acquires the lock if it is free, or if this thread already holds it.
     #[inline]
     pub fn try_acquire_now<H: Home>(&self) -> bool {
         if self.lock.try_acquire_now::<H>() {
@@ -38,7 +38,7 @@ impl ReentrantLock {
             return false;
         }
         let depth = self.depth.load(Ordering::Relaxed);
-        // It is held, so it was taken; and nobody takes it 2^32 times.
+        // A held lock was acquired at least once, and never 2^32 times.
         if depth == 0 || depth == u32::MAX {
             damage::mark(H::SCOPE, What::Count, 0, u64::from(depth));
             return false;
@@ -47,7 +47,7 @@ impl ReentrantLock {
         true
     }
 
-    /// Takes the lock, or takes it once more.
+    /// Acquires the lock, or acquires it once more.
     ///
     /// # Errors
     /// See [`LockError`].
@@ -61,10 +61,10 @@ impl ReentrantLock {
         Ok(how)
     }
 
-    /// Leaves the lock once.
+    /// Releases the lock once.
     ///
     /// # Errors
-    /// When this thread does not hold it.
+    /// If this thread does not hold it.
     #[inline(always)]
     pub fn release<H: Home>(&self) -> Result<(), NotOwner> {
         if !self.is_mine::<H>() {
@@ -78,10 +78,10 @@ impl ReentrantLock {
         self.lock.release_mine::<H>().map_err(|_| NotOwner)
     }
 
-    /// Leaves the lock once; the last time as if its holder, this thread, had died. See [`Lock::abandon`].
+    /// Releases the lock once; the last time as if its holder, this thread, had died. See [`Lock::abandon`].
     ///
     /// # Errors
-    /// When this thread does not hold it.
+    /// If this thread does not hold it.
     pub fn abandon<H: Home>(&self) -> Result<(), NotOwner> {
         if self.depth::<H>() == 1 {
             self.lock.abandon::<H>();
@@ -90,10 +90,10 @@ impl ReentrantLock {
         self.release::<H>()
     }
 
-    /// Leaves the lock altogether, however often it was taken: for a condition's wait. Says how often that was.
+    /// Releases the lock completely, however often it was acquired, for a condition's wait. Returns how often that was.
     ///
     /// # Errors
-    /// When this thread does not hold it.
+    /// If this thread does not hold it.
     pub fn release_all<H: Home>(&self) -> Result<u32, NotOwner> {
         let depth = self.depth::<H>();
         if depth == 0 {
@@ -103,7 +103,7 @@ impl ReentrantLock {
         Ok(depth)
     }
 
-    /// Takes the lock as often as [`release_all`](Self::release_all) said.
+    /// Acquires the lock as often as [`release_all`](Self::release_all) returned.
     ///
     /// # Errors
     /// See [`LockError`].
@@ -116,43 +116,43 @@ impl ReentrantLock {
     /// Makes a broken lock free again.
     ///
     /// # Errors
-    /// When its holder lives.
+    /// If its holder is alive.
     pub fn reset<H: Home>(&self) -> Result<(), ResetError> {
         self.lock.reset::<H>()
     }
 
-    /// Whether the thread that asks holds it.
+    /// Whether the calling thread holds it.
     #[inline]
     pub fn is_mine<H: Home>(&self) -> bool {
         H::try_me().is_some_and(|me| self.lock.is_held_by(me))
     }
 
-    /// How often the thread that asks holds it.
+    /// How often the calling thread holds it.
     pub fn depth<H: Home>(&self) -> u32 {
         if self.is_mine::<H>() { self.depth.load(Ordering::Relaxed) } else { 0 }
     }
 
-    /// How often whoever holds it holds it; a moment later that may be otherwise.
+    /// How often its current holder holds it, whichever thread that is; the answer may be stale at once.
     pub fn held(&self) -> u32 {
         if self.owner().is_some() { self.depth.load(Ordering::Relaxed) } else { 0 }
     }
 
-    /// Who holds it now.
+    /// The current holder.
     pub fn owner(&self) -> Option<Owner> {
         self.lock.owner()
     }
 
-    /// The same, to be asked again later.
+    /// A handle for asking that again later.
     pub fn holder(&self) -> Holder<'_> {
         self.lock.holder()
     }
 
-    /// Where those wait who want it.
+    /// The line of threads that wait for the lock.
     pub fn freed(&self) -> &Line {
         self.lock.freed()
     }
 
-    /// The lock beneath.
+    /// The underlying lock.
     pub fn lock(&self) -> &Lock {
         &self.lock
     }

@@ -1,4 +1,4 @@
-//! Permits that nobody owns.
+//! Permits without owners.
 
 use super::Home;
 use crate::atomics::{AtomicU32, Ordering};
@@ -6,8 +6,8 @@ use crate::damage::{self, What};
 use crate::stats::SemaphoreStatistics;
 use crate::wait::{Line, Patience, Stopped, spin_until};
 
-/// A number of permits. One may be taken here and given back there, so a permit has no owner, and that of a process
-/// that died is gone; [`OwnedPermits`](super::OwnedPermits) are the other kind.
+/// A counting semaphore. A permit may be acquired by one thread and released by another, so permits have no owner, and
+/// the permit of a process that died is lost; [`OwnedPermits`](super::OwnedPermits) recover theirs.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Semaphore {
@@ -16,20 +16,20 @@ pub struct Semaphore {
     given: Line,
 }
 
-/// A release beyond the limit.
+/// A release that would exceed the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReleasedTooOften;
 
 impl Semaphore {
-    /// The highest number of permits.
+    /// The highest possible number of permits.
     pub const MAX: u32 = i32::MAX as u32;
 
-    /// `value` permits now, never more than `limit`.
+    /// Creates a semaphore with `value` permits, limited to `limit`.
     pub fn new(value: u32, limit: u32) -> Self {
         Self { value: AtomicU32::new(value), limit: AtomicU32::new(limit), given: Line::new() }
     }
 
-    /// Begins anew with `value` permits, never more than `limit`. Not for a semaphore that somebody waits for.
+    /// Resets it to `value` permits, limited to `limit`. Only for a semaphore without waiters.
     pub fn reinit(&self, value: u32, limit: u32) {
         self.limit.store(limit, Ordering::SeqCst);
         self.value.store(value, Ordering::SeqCst);
@@ -52,16 +52,16 @@ impl Semaphore {
         if self.given.admits(None, || self.value()) { self.take() } else { None }
     }
 
-    /// Takes a permit if there is one that is not reserved, and its memory is not damaged.
+    /// Acquires a permit if one is free and not reserved, and the memory is not damaged.
     #[inline(always)]
     pub fn try_acquire_now<H: Home>(&self) -> bool {
         !damage::is_marked(H::SCOPE) && self.take_if_admitted().is_some()
     }
 
-    /// Takes a permit.
+    /// Acquires a permit.
     ///
     /// # Errors
-    /// When the wait ended first.
+    /// If the wait ended.
     #[inline]
     pub fn acquire<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
         if damage::is_marked(H::SCOPE) {
@@ -90,7 +90,7 @@ impl Semaphore {
         Ok(())
     }
 
-    /// Whether there can be so many permits.
+    /// Checks that the counters are possible ones.
     fn check<H: Home>(&self) -> Result<(), Stopped> {
         let (value, limit) = (self.value(), self.limit.load(Ordering::Relaxed));
         if value > Self::MAX || limit > Self::MAX {
@@ -100,10 +100,10 @@ impl Semaphore {
         Ok(())
     }
 
-    /// Gives `n` permits back, all or none.
+    /// Releases `n` permits, all or none.
     ///
     /// # Errors
-    /// When there would be more than the limit.
+    /// If there would be more than the limit.
     #[inline(always)]
     pub fn release<H: Home>(&self, n: u32) -> Result<(), ReleasedTooOften> {
         let limit = self.limit.load(Ordering::Relaxed);
@@ -117,17 +117,17 @@ impl Semaphore {
         Ok(())
     }
 
-    /// From now on there may be `limit` permits.
+    /// Changes the limit.
     pub fn set_limit(&self, limit: u32) {
         self.limit.store(limit, Ordering::SeqCst);
     }
 
-    /// Takes all permits that can be taken now; says how many.
+    /// Acquires all free permits; returns how many.
     pub fn take_all(&self) -> u32 {
         self.value.swap(0, Ordering::SeqCst)
     }
 
-    /// How it is.
+    /// A snapshot of its counters.
     pub fn statistics(&self) -> SemaphoreStatistics {
         SemaphoreStatistics {
             value: self.value(),
@@ -137,12 +137,12 @@ impl Semaphore {
         }
     }
 
-    /// The permits that can be taken now.
+    /// The number of free permits.
     pub fn value(&self) -> u32 {
         self.value.load(Ordering::SeqCst)
     }
 
-    /// Where those wait who want one.
+    /// The line of threads that wait for a permit.
     pub fn given(&self) -> &Line {
         &self.given
     }
@@ -160,7 +160,7 @@ mod tests {
             let expected = if can_be { Ok(()) } else { Err(Stopped::Damaged) };
             assert_eq!(Semaphore::new(value, limit).check::<Heap>(), expected, "{value} of {limit}");
         }
-        // It is looked at by those who find no permit.
+        // The counters are checked by callers that find no permit.
         assert_eq!(Semaphore::new(0, max + 1).acquire::<Heap>(&Patience::forever()), Err(Stopped::Damaged));
         assert_eq!(Semaphore::new(0, max).acquire::<Heap>(&Patience::none()), Err(Stopped::TimedOut));
     }
