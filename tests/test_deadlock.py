@@ -346,7 +346,7 @@ def test_the_last_thread_left_is_told_of_a_plain_lock_too():
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
     assert done.stdout.startswith("True deadlock: ")
-    assert "nobody else can release it" in done.stdout
+    assert "no other thread can release it" in done.stdout
     assert "'forgotten'" in done.stdout
 
 
@@ -383,7 +383,7 @@ def test_of_who_is_told_and_ends_with_a_lock_it_is_reported():
         until(lambda: "has ended" in said())
         naps()
     assert f"{people[told[0]].name} (" in said()
-    assert "which was told of a deadlock, has ended with Lock 'kept', made at" in said()
+    assert "which was notified of a deadlock, ended while holding Lock 'kept', made at" in said()
     assert said().count("only a release() by yet another thread can help") == 1
     left.release()
     for thread in more:

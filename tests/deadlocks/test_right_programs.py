@@ -252,7 +252,7 @@ def test_where_all_threads_wait_all_are_told(end):
     assert "only a release()" not in result.stderr
     assert result.stderr.count("DeadlockError: deadlock: 2 threads wait for each other\n") == 1
     # The one that was told left its lock taken; those who want that one are told, and so on.
-    assert result.stderr.count("has ended with Lock") >= 1
+    assert result.stderr.count("ended while holding Lock") >= 1
     assert result.stderr.count("DeadlockError") == result.stderr.count("Exception in thread") >= 2
 
 

@@ -338,7 +338,7 @@ fn says_nothing<P: Placement>() {
     }
     let mut unknown = member(&first, "what second wants");
     (unknown.thread, unknown.waits_for) = (String::new(), String::new());
-    unknown.stack = "(it does not say where it is)\n".to_owned();
+    unknown.stack = "(no stack trace available)\n".to_owned();
     assert_eq!(second.says.text.stack, "stack of second\n");
     let known = member(&second, "");
     assert_eq!(second.told().members, [known, unknown]);
@@ -1088,13 +1088,13 @@ fn is_told_in_words() {
     );
     assert_eq!(
         told(&[("Ann", "tea", "")], true, Some(None)),
-        "deadlock: the thread that holds tea has ended (pid 2, thread 3); nobody else can release it\n\
+        "deadlock: the thread that holds tea has ended (pid 2, thread 3); no other thread can release it\n\
          \n\
          Ann (pid 1, thread 10)\n  waits for tea\nouter\ninner"
     );
     assert_eq!(
         told(&[("Ann", "", "")], false, Some(Some("Bob"))),
-        "deadlock: Bob (pid 2, thread 3), which was told of a deadlock, has ended with a lock; \
+        "deadlock: Bob (pid 2, thread 3), which was notified of a deadlock, ended while holding a lock; \
          only a release() by yet another thread can help\n\
          \n\
          Ann (pid 1, thread 10)\n  waits for a lock\nouter\ninner"

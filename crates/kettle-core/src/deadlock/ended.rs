@@ -1,10 +1,11 @@
-//! Locks whose holder has ended, while its process goes on.
+//! Locks whose holder has ended while its process lives on.
 //!
-//! Only its holder may release a re-entrant lock, so a thread that waits for it waits for ever. A plain lock may have been
-//! taken for another thread to release, a gate that a starter shuts, so as long as there is one that could, nothing is said. Where
-//! [none is left](super::standstill), or this thread is the process's only one and has no signal handlers, it is told: by
-//! an error if errors are wanted for plain locks. It is reported, too, if the holder ended after it was told of a
-//! deadlock: then the error went on to end the thread, and no one meant that lock to stay behind.
+//! Only its holder may release a re-entrant lock, so a thread that waits for such a lock would wait forever. A plain
+//! lock may have been acquired for another thread to release (a gate that a starter closes), so nothing is reported
+//! while a thread exists that could release it. If [none is left](super::standstill), or if this thread is the only one
+//! of its process and there are no signal handlers, the wait is reported: by an error if the policy asks for errors on
+//! plain locks. It is also reported if the holder ended after a deadlock error had been raised in it: then the error
+//! went on to end the thread, and the lock was hardly meant to stay held.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,23 +20,24 @@ use super::report::{Ended, Member};
 use super::standstill::Left;
 use super::{Deadlock, Policy, Watch, call_late};
 
-/// For so long a process may be about to end that lost a thread, and a thread that was told of a deadlock.
+/// How long, in nanoseconds, a process that lost a thread may take to end, as may a thread that received a deadlock
+/// error.
 const ENDING: u64 = 1_000_000_000;
 
-/// Of many who wait for the same lock one after another is told, so far apart: each may well end with a traceback, and
-/// people are to read those.
+/// When many threads wait for the same lock, the minimum distance of their errors in nanoseconds. Each may end with a
+/// traceback, and those should be readable.
 const APART: u64 = 15_000_000;
-/// Nobody is told later than this for that.
+/// The maximum delay of an error for that reason.
 const PATIENCE: u64 = 500_000_000;
 
-/// What this process knows of its own threads and locks.
+/// What this process knows about its own threads and locks.
 #[derive(Default)]
 struct Known {
-    /// Threads that were told of a deadlock by an error: by both their numbers, what each called itself.
+    /// Threads that received a deadlock error: their names, by both of their numbers.
     told: HashMap<u64, String>,
-    /// Locks, and their holders, of which it was reported that the holder has ended.
+    /// Locks whose holder's end was reported, with that holder.
     reported: HashSet<(usize, u64)>,
-    /// When the next one may be told by an error.
+    /// When the next error may be raised.
     next_turn: u64,
 }
 
@@ -46,7 +48,7 @@ fn known<R>(f: impl FnOnce(&mut Known) -> R) -> R {
     f(known.get_or_insert_default())
 }
 
-/// This thread is told of a deadlock by an error.
+/// Records that this thread receives a deadlock error.
 pub(super) fn note_told(me: &Waiting, name: &str) {
     told(me.owner, me.thread, name);
 }
@@ -56,7 +58,7 @@ fn told(owner: Owner, thread: u32, name: &str) {
     known(|k| k.told.extend(numbers.map(|number| (number, name.to_owned()))));
 }
 
-/// Sleeps until it is this thread's turn to be told.
+/// Sleeps until this thread may raise its error.
 fn wait_for_turn() {
     let now = clock::now();
     let turn = known(|k| {
@@ -68,7 +70,7 @@ fn wait_for_turn() {
 }
 
 impl Watch<'_> {
-    /// Whether it is so long since what this thread sees of the holder's end was seen first.
+    /// Whether the holder's end was first seen at least this long ago.
     fn has_been_so_for(&self, nanoseconds: u64) -> bool {
         let now = clock::now();
         if self.ended_since.get() == 0 {
@@ -77,7 +79,7 @@ impl Watch<'_> {
         now - self.ended_since.get() >= nanoseconds
     }
 
-    /// Whether anything in this process could release the lock in the holder's place.
+    /// Whether anything in this process could release the lock on the holder's behalf.
     fn who_helps(&self) -> Left {
         let is_alone = || process::thread_count() == Some(1) && !self.teller.has_handlers();
         match self.on_heap {
@@ -88,7 +90,7 @@ impl Watch<'_> {
         }
     }
 
-    /// None: the holder lives. Else what to do next.
+    /// None if the holder is alive; otherwise what to do next.
     pub(super) fn has_ended(&self, holder: Owner, policy: Policy) -> Option<Next> {
         let (pid, tid) = if holder.is_nobody() {
             return None;
@@ -97,13 +99,13 @@ impl Watch<'_> {
         } else {
             (participants::pid_of(holder)?, holder.thread())
         };
-        // It may have released the lock just before it ended.
+        // The holder may have released the lock just before it ended.
         if process::thread_exists(pid, tid) || self.holder() != holder {
             self.ended_since.set(0);
             return None;
         }
         let later = Some(Next::Later(self.pause()));
-        // A process that ends loses one thread after another, and the lock's own way to tell of its death comes then.
+        // A process that is ending loses one thread after another; once it is gone, the lock itself reports the death.
         if pid != process::id() && !self.has_been_so_for(ENDING) {
             return Some(Next::Soon);
         }
@@ -130,7 +132,8 @@ impl Watch<'_> {
         }
         if raises {
             wait_for_turn();
-            // A plain lock may have been released meanwhile; or another one was told, and may be about to do that.
+            // In the meantime a plain lock may have been released, or another thread may have received an error and be
+            // about to release it.
             if self.holder() != holder || self.who_helps() != Left::NoThread {
                 return Some(Next::Soon);
             }

@@ -1,53 +1,55 @@
-//! Threads that wait for each other, of whatever process.
+//! Deadlock detection: cycles of threads that wait for each other, within and across processes.
 //!
-//! A thread that has waited for a lock longer than a [`threshold`] enters itself, and who holds the lock, among the
-//! session's [`waiters`]. From then on, at the end of each slice of its sleep, it follows *I wait for
-//! what he holds, he waits for what she holds …* If that leads back to itself, these threads wait for each other:
+//! A thread that has waited for a lock longer than a [`threshold`] enters itself, with the lock's holder, in the
+//! session's list of [`waiters`]. From then on, at the end of each slice of its sleep, it follows the chain of holders:
+//! it waits for its holder, which waits for another holder, and so on. If the chain leads back to the thread, these
+//! threads are waiting for each other:
 //!
 //! ```text
-//!   waits ──threshold──► entered ──comes back──► suspects, leaves its text ──again, all unchanged──► found
-//!                           ▲◄──────────────── a wait is another, or over ──────────┘                   │
-//!                           └◄── only reports ── [ the one that entered last tells, the others sleep ] ◄─┘
+//!   waits ──threshold──► entered ──cycle seen──► suspects, stores its text ──seen again unchanged──► found
+//!                           ▲◄──────────────── some wait changed or ended ──────────┘                   │
+//!                           └◄── only reports ── [ the last to enter reports, while the others sleep ] ◄─┘
 //!                                                                 └── raises: its wait ends
 //! ```
 //!
 //! Whether it raises:
 //!
 //! ```text
-//!   the locks of the circle                                  where reports are asked for     where errors are
-//!   all re-entrant                                           raises                          raises
-//!   some plain, each in a scope that its holder waits in     reports                         raises
-//!   a plain one of which that is not known                   reports                         reports, and raises
-//!                                                                                            when no thread is left
+//!   the locks of the cycle                                   policy `Report`     policy `Raise`
+//!   all re-entrant                                           raises              raises
+//!   some plain, each in a scope that its holder waits in     reports             raises
+//!   some plain, for at least one of which that is unknown    reports             reports; raises if no thread is left
+//!                                                                                that could release it
 //! ```
 //!
-//! *How often.* A slice is a fifth of a second until all is settled, a second after the threshold, and again as long as
-//! there is a suspicion. A thread that suspects nothing looks once a second; if many wait for the same lock of a process, as
-//! many of them as are needed for 64 looks a second. The thread that comes last makes the circle: its looks are fresh, and
-//! where it needs a look of another thread of its process that looks seldom, it calls that one.
+//! *Frequency.* Slices last a fifth of a second until one second after the threshold, by which time everything has
+//! settled, and again while there is a suspicion. A thread without a suspicion looks once a second; if many threads of
+//! a process wait for the same lock, they share 64 looks a second. The thread that comes last completes the cycle, and
+//! it looks often; if it needs a look from another thread of its process that looks rarely, it calls that thread.
 //!
-//! *Why it is true.* Each says when its wait began, and when it last looked who holds its lock. A step from one to the
-//! next counts only if that look came after the next one's wait had begun: since then the next one sleeps, and if
-//! nobody but the holder may release the lock, he holds it still. All waits are looked at twice, so at any instant
-//! between the two looks all steps of the way are true together.
+//! *Correctness.* Each entry records when its wait began, and when its thread last looked up the lock's holder. A step
+//! from one thread to the next counts only if that lookup came after the next thread's wait had begun. Since then the
+//! next thread has been asleep, so if only the holder may release the lock, it still holds it. All waits are checked
+//! twice, so at every instant between the two checks all steps of the cycle hold at once.
 //!
-//! *What is certain.* A circle says who took the locks, and not who will release them: any thread may release a plain
-//! lock, now or in an hour. So a plain lock counts for an error only if its holder is the one that will release it, and
-//! cannot before its own wait ends: it waits in the middle of a scope. A guard says so by the mark that
-//! [`Lock::acquire_scoped`](crate::sync::Lock::acquire_scoped) leaves. A language whose scopes can be left by another
-//! thread than the one that entered (a suspended generator holds one, and goes on wherever it is resumed) has its
-//! [`Teller`] list the scopes that are on the waiting thread's own stack: those that nothing but its going on will end.
-//! For what is held in any other way, an error comes only if there is no thread left that could release it.
-//! Else the circle is reported once, and all wait on.
+//! *Certainty.* A cycle shows which threads acquired the locks, not which will release them: any thread may release a
+//! plain lock, now or in an hour. A plain lock therefore justifies an error only if its holder is the one that will
+//! release it, and cannot do so before its own wait ends, because it waits in the middle of a scope. A guard declares
+//! this by the mark that [`Lock::acquire_scoped`](crate::sync::Lock::acquire_scoped) sets. In a language whose scopes
+//! can be left by another thread than the one that entered (a suspended generator holds one, and continues wherever it
+//! is resumed), the [`Teller`] lists the scopes on the waiting thread's own stack, which only that thread can end by
+//! continuing. For locks held in any other way, an error is raised only if no thread is left that could release them.
+//! Otherwise the cycle is reported once, and all threads wait on.
 //!
-//! *What is not followed.* A wait with a time-out ends by itself, so it is no part of a circle, and neither are tasks of
-//! an event loop, which do not sleep. A thread that waits for a plain lock that it holds itself may wait for another to
-//! release it, which is a common use of such a lock: that counts only if it lists a scope of that lock, or if there is no
-//! other thread. It is an error only if it wants the lock for a scope, too: after a `release` by another thread the end of
-//! the second scope would leave nothing for the end of the first, but a lock that is wanted by itself may be given back by
-//! the end of the scope around it. A plain lock that another thread than its holder has ever released is left out from then
-//! on: it goes from hand to hand. All that this costs one who gets his lock within the threshold is, when it is released, a
-//! look at whose it was.
+//! *Exclusions.* A wait with a timeout ends by itself, so it is not part of a cycle, and neither are the tasks of an
+//! event loop, which do not sleep. A thread that waits for a plain lock that it holds itself may be waiting for another
+//! thread to release it, which is a common use of such a lock. That counts only if it lists a scope of that lock, or if
+//! there is no other thread; and it is an error only if the thread wants the lock for a scope, too. After a `release`
+//! by another thread, the end of the second scope would leave nothing for the end of the first to release, whereas a
+//! lock acquired outside a scope may be released by the end of the scope around it. A plain lock that was ever released
+//! by a thread other than its holder is ignored from then on, since it serves as a signal between threads. For a thread
+//! that gets its lock within the threshold, the only cost of all this is one comparison at release, of the holder with
+//! the caller.
 
 mod ended;
 mod report;
@@ -66,23 +68,23 @@ pub use report::{Deadlock, Ended, Member, Text};
 
 use standstill::{Left, Standstill};
 
-/// What is done about threads that wait for each other.
+/// How cycles of waiting threads are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Policy {
-    /// One of them is told by an error if none can go on: nobody but its holder may release the lock, or its holder waits
-    /// in the middle of the scope that will, or there is no thread left to do it. Else it is reported once.
+    /// One thread gets an error if no thread can continue: only the holders may release the locks, or each holder waits
+    /// in the middle of the scope that will, or no thread is left that could. Otherwise the cycle is reported once.
     Raise = 1,
-    /// One of them is told by an error if nobody but the holders may release their locks; else it is reported once.
+    /// One thread gets an error if only the holders may release their locks; otherwise the cycle is reported once.
     Report = 2,
-    /// Nothing.
+    /// No detection.
     Off = 3,
 }
 
 static POLICY: AtomicU32 = AtomicU32::new(Policy::Report as u32);
 static THRESHOLD: AtomicU64 = AtomicU64::new(1_000_000_000);
 
-/// What this process does.
+/// The policy of this process.
 pub fn policy() -> Policy {
     match POLICY.load(Ordering::Relaxed) {
         1 => Policy::Raise,
@@ -91,45 +93,46 @@ pub fn policy() -> Policy {
     }
 }
 
-/// Says what this process does from now on.
+/// Sets the policy of this process.
 pub fn set_policy(policy: Policy) {
     POLICY.store(policy as u32, Ordering::Relaxed);
 }
 
-/// How long a thread waits before it asks whether it will ever end.
+/// How long a thread waits before it starts looking for a cycle.
 pub fn threshold() -> Duration {
     Duration::from_nanos(THRESHOLD.load(Ordering::Relaxed))
 }
 
-/// Sets it, for this process.
+/// Sets the threshold of this process.
 pub fn set_threshold(threshold: Duration) {
     THRESHOLD.store(u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
-/// What the one who waits tells of itself.
+/// What a waiting thread discloses about itself.
 pub trait Teller {
-    /// Its name, what it waits for, and where it is. None: somebody wants it to stop waiting.
+    /// The thread's name, what it waits for, and where it is. None if the thread is to stop waiting.
     fn text(&self) -> Option<Text>;
-    /// Reports what was found, once, without stopping. False: somebody wants it to stop waiting.
+    /// Reports a finding, once, and waits on. False if the thread is to stop waiting.
     fn report(&self, found: &Deadlock) -> bool;
 
-    /// Whether the mark of a scope in a lock says that its holder, a thread such as this, will leave it. If not, this
-    /// thread lists its [`scopes`](Self::scopes).
+    /// Whether the scope mark on a lock held by a thread of this kind means that the thread itself will release it.
+    /// Otherwise the thread lists its [`scopes`](Self::scopes).
     fn trusts_marks(&self) -> bool {
         true
     }
 
-    /// A number for the lock that it waits for, by which others may list that lock; 0 is none.
+    /// A number by which other threads can list the lock that this thread waits for; 0 for none.
     fn wants(&self) -> u64 {
         0
     }
 
-    /// The locks whose scopes this thread waits in the middle of, by their numbers.
+    /// The numbers of the locks in whose scopes this thread is waiting.
     fn scopes(&self) -> Vec<u64> {
         Vec::new()
     }
 
-    /// Whether something else than its going on may end these scopes: a signal handler, which runs on top of them.
+    /// Whether anything other than this thread's continuing may end these scopes: a signal handler, which runs on top
+    /// of them.
     fn may_be_interrupted(&self) -> bool {
         false
     }
@@ -139,57 +142,58 @@ pub trait Teller {
         false
     }
 
-    /// If the main thread waits for other threads to end, and no signal would have it do anything else: a number that
-    /// stays the same while it does.
+    /// If the main thread waits for other threads to end, and no signal would make it do anything else: a number that
+    /// stays the same for the duration of that wait.
     fn main_thread_waits(&self) -> Option<u64> {
         None
     }
 }
 
-/// The lock that is waited for, and how.
+/// The lock that a thread waits for, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Who holds the lock.
+    /// The lock's holder.
     pub holder: Holder<'a>,
-    /// Whether nobody but its holder may release it.
+    /// Whether only the holder may release the lock.
     pub reentrant: bool,
-    /// Whether the thread cannot be refused: a condition's wait takes its lock again in any case.
+    /// Whether the wait cannot fail: a condition's wait acquires its lock again in any case.
     pub insists: bool,
-    /// Whether the end of a scope will give it back.
+    /// Whether the end of a scope will release the lock.
     pub scoped: bool,
 }
 
 const REENTRANT: u32 = 1;
 const ON_HEAP: u32 = 2;
-/// Can be told by an error, if it is certain.
+/// Can receive an error for a certain deadlock.
 const RAISES: u32 = 4;
-/// The same, if it is not.
+/// Can receive an error for an uncertain one, too.
 const RAISES_ALWAYS: u32 = 8;
 const IS_ALONE: u32 = 16;
-/// Holds for a scope what is marked so.
+/// Scope marks on the locks it holds can be trusted.
 const TRUSTS_MARKS: u32 = 32;
 
-/// In the word that says who holds a lock: until the end of a scope.
+/// The bit in a holder's word that says that the lock is held for a scope.
 const SCOPED: u64 = Owner::FLAG_LOW;
 
-/// After so many looks a circle is told even if somebody in it has not said where it is.
+/// After this many looks a cycle is reported even if some of its threads have not stored their texts.
 const LOOKS_FOR_TEXTS: u32 = 10;
-/// After so many looks at the same circle there is no hurry: it is told, or another thread is about to.
+/// After this many looks at the same cycle there is no hurry: it was reported, or another thread is about to report it.
 const MANY_LOOKS: u32 = 2 * LOOKS_FOR_TEXTS;
 
-/// A thread that does not suspect anything looks so often.
+/// The time between two looks of a thread without a suspicion.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Of those who wait for the same lock of this process, so many look in such a pause: one that has a reason calls others.
+/// The number of looks per [`PAUSE`] that the waiters of one lock of this process share; a thread that needs another's
+/// look calls it.
 const LOOK_IN_A_PAUSE: u32 = 64;
-/// For so long a thread looks often, in nanoseconds, once it has waited for the threshold: a circle has just come about.
+/// How long a thread looks often after the threshold, in nanoseconds: the cycle may just have come into being.
 const SETTLING: u64 = 1_000_000_000;
-/// A thread that has not looked for so long, in nanoseconds, does not by itself.
+/// A thread whose last look is older than this, in nanoseconds, looks rarely.
 const LATE: u64 = 300_000_000;
 
-/// Runs `acquire`, which waits for what is wanted, and keeps an eye on whether that can ever end.
+/// Runs `acquire`, which waits for `wanted`, and watches for a deadlock meanwhile.
 ///
 /// # Errors
-/// When it cannot, and this thread is the one that is to be told. `acquire` was interrupted then.
+/// If there is a deadlock, and this thread is the one to report it by an error. `acquire` was interrupted then.
 pub fn watch<H: Home, T>(
     wanted: &Wanted<'_>,
     teller: &dyn Teller,
@@ -228,19 +232,19 @@ struct Watch<'a> {
     teller: &'a dyn Teller,
     since: u64,
     entry: RefCell<Option<Entry>>,
-    /// The circle of the last look, this thread first.
+    /// The cycle seen by the last look, starting with this thread.
     suspected: RefCell<Vec<Waiting>>,
     first_look: Cell<u64>,
     looks: Cell<u32>,
     has_told: Cell<bool>,
-    /// Whether it waits in the middle of a scope of the very lock, by its own list. A mark does not say so: a guard may
-    /// have gone to another thread, which will drop it.
+    /// Whether the thread waits in a scope of the very lock it waits for, according to its own list. A mark cannot
+    /// tell, since a guard may have moved to another thread, which will drop it.
     is_nested: Cell<bool>,
-    /// The number of its own wait, if it reported a circle.
+    /// The number of the wait that last reported a cycle.
     reported: Cell<u64>,
-    /// When it was first seen that the holder has ended, and others may help; 0: it is not so.
+    /// When the holder was first seen to have ended with others left that may help; 0 if it is not so.
     ended_since: Cell<u64>,
-    /// Since when all threads are seen to wait.
+    /// When all threads were first seen to wait.
     standstill: RefCell<Option<Standstill>>,
     found: RefCell<Option<Deadlock>>,
 }
@@ -261,7 +265,7 @@ impl Watcher for Watch<'_> {
         if entry.is_none() {
             let sleeps_on = self.on_heap.then(|| self.wanted.holder.sleepers_word());
             *entry = Entry::new(thread::number(), self.flags(policy), self.since, sleeps_on);
-            // What an earlier entry told went with it.
+            // The text stored in an earlier entry went with it.
             self.has_told.set(false);
             if entry.is_some() {
                 crate::crash_point("deadlock.entered");
@@ -285,7 +289,7 @@ impl Watcher for Watch<'_> {
 }
 
 impl Watch<'_> {
-    /// How long this thread may sleep while it suspects nothing.
+    /// How long this thread may sleep while it has no suspicion.
     fn pause(&self) -> Duration {
         let looking = if self.on_heap { self.wanted.holder.sleepers() } else { 0 };
         PAUSE * (looking / LOOK_IN_A_PAUSE).max(1)
@@ -295,7 +299,7 @@ impl Watch<'_> {
         Owner::from_bits(self.held_by())
     }
 
-    /// The bits of the holder, and whether it is [`SCOPED`].
+    /// The bits of the holder, with [`SCOPED`] if the lock is held for a scope.
     fn held_by(&self) -> u64 {
         self.wanted.holder.now().map_or(0, |held| held.by.to_bits() | if held.scoped { SCOPED } else { 0 })
     }
@@ -363,7 +367,7 @@ impl Watch<'_> {
         if !raises && (was_reported || none_is_left == Left::Perhaps) {
             return again;
         }
-        // Everything is read: if all are still in the same wait, all of it was true together.
+        // Everything has been read: if all threads are still in the same wait, it was all true at once.
         let members = circle.iter().map(report::member).collect::<Option<Vec<_>>>();
         let unchanged = circle.iter().all(|w| w.again().is_some());
         let Some(members) = members.filter(|_| unchanged) else { return again };
@@ -382,24 +386,24 @@ impl Watch<'_> {
         let (text, wants, all) = (text.to_bytes(), self.teller.wants(), self.teller.scopes());
         self.is_nested.set(wants != 0 && all.contains(&wants));
         let scopes = if self.teller.may_be_interrupted() { &[][..] } else { &all };
-        // Without room for it the scopes are unknown to the others, so nothing is certain for them.
+        // Without room for the scopes the others do not know them, so for them nothing is certain.
         let _ = entry.tell(&Said { text: &text, wants, scopes });
     }
 }
 
-/// Has those of this process look that would not do so soon by themselves, and for which `is` holds.
+/// Calls for a look by the threads of this process that match `is` and look rarely.
 fn call_late(is: impl Fn(&Waiting) -> bool) {
     let now = clock::now();
     waiters::call(|wait| now.saturating_sub(wait.looked) > LATE && is(wait));
 }
 
-/// The way from `first` back to itself; None if it does not lead there.
+/// The cycle from `first` back to itself; None if the chain does not lead back.
 fn circle_from(first: Waiting) -> Option<Vec<Waiting>> {
     let mut circle = vec![first];
     loop {
         let last = circle[circle.len() - 1];
         let next = waiters::find(|w| is_holder(&last, w))?;
-        // Who holds the lock must have been asleep when its holder was looked up.
+        // The next thread must have been asleep already when the holder was looked up.
         if last.looked <= next.since {
             call_late(|late| last.is(late));
             return None;
@@ -407,7 +411,7 @@ fn circle_from(first: Waiting) -> Option<Vec<Waiting>> {
         if next.is(&first) {
             break;
         }
-        // Another circle further on, which is not ours.
+        // The chain runs into a cycle that does not include this thread.
         if circle.iter().any(|w| w.is(&next)) {
             return None;
         }
@@ -416,7 +420,7 @@ fn circle_from(first: Waiting) -> Option<Vec<Waiting>> {
     Some(circle)
 }
 
-/// Whether `holder` is the thread that holds what `waiting` waits for.
+/// Whether `holder` is the thread that holds the lock that `waiting` waits for.
 fn is_holder(waiting: &Waiting, holder: &Waiting) -> bool {
     let named = Owner::from_bits(waiting.holder);
     if waiting.flags & ON_HEAP == 0 {
@@ -425,7 +429,7 @@ fn is_holder(waiting: &Waiting, holder: &Waiting) -> bool {
     !named.is_nobody() && holder.participant() == waiting.participant() && holder.thread == named.thread()
 }
 
-/// Whether each of the locks is released by its holder alone, and not before the holder's own wait is over.
+/// Whether each lock is released by its holder only, and not before the holder's own wait ends.
 fn are_left_by_their_holders(circle: &[Waiting]) -> bool {
     let holders = circle.iter().cycle().skip(1);
     circle.iter().zip(holders).all(|(waiting, holder)| {
@@ -435,8 +439,8 @@ fn are_left_by_their_holders(circle: &[Waiting]) -> bool {
     })
 }
 
-/// Who is to tell, and whether by an error. All members come to the same answer: the last to enter that can be told so;
-/// if there is none, the last to enter.
+/// The thread that is to report, and whether by an error. All members agree on it: the last to enter that can receive
+/// an error or, if none can, the last to enter.
 fn choose(circle: &[Waiting], certain: bool) -> (Waiting, bool) {
     let raises = |w: &&Waiting| w.flags & if certain { RAISES } else { RAISES_ALWAYS } != 0;
     match circle.iter().filter(raises).max_by_key(|w| w.number()) {

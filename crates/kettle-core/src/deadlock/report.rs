@@ -1,32 +1,32 @@
-//! What was found, for people.
+//! Findings, in human-readable form.
 
 use core::fmt;
 
 use crate::arena::participants;
 use crate::arena::waiters::{TEXT, Waiting};
 
-/// What a thread says of itself and of the lock that it waits for.
+/// How a thread describes itself and the lock that it waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text {
     /// The thread's name.
     pub thread: String,
-    /// The lock, by its name or where it was made.
+    /// The lock: its name, or where it was created.
     pub lock: String,
-    /// Where the thread is, the innermost call last.
+    /// Where the thread is, innermost call last.
     pub stack: String,
 }
 
 const BETWEEN: char = '\0';
 
 impl Text {
-    /// As bytes; of a long stack the outer calls are left out.
+    /// Serializes the text; the outer calls of a long stack are omitted.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let thread: String = self.thread.chars().filter(|&c| c != BETWEEN).take(200).collect();
         let lock: String = self.lock.chars().filter(|&c| c != BETWEEN).take(300).collect();
         let room = TEXT - thread.len() - lock.len() - 2;
         let mut from = self.stack.len().saturating_sub(room);
         if from > 0 {
-            // Whole lines.
+            // Keep whole lines.
             from = self.stack.bytes().skip(from).position(|b| b == b'\n').map_or(self.stack.len(), |n| from + n + 1);
         }
         format!("{thread}{BETWEEN}{lock}{BETWEEN}{}", &self.stack[from..]).into_bytes()
@@ -40,50 +40,50 @@ impl Text {
     }
 }
 
-/// One of those who wait for each other.
+/// One of the threads of a cycle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its process.
+    /// The process of the thread.
     pub pid: u32,
-    /// The kernel's number of the thread.
+    /// The kernel's thread ID.
     pub tid: u32,
     /// The thread's name.
     pub thread: String,
     /// The lock that it waits for.
     pub waits_for: String,
-    /// The lock that it holds, for which the one before it waits.
+    /// The lock that it holds, for which the previous member waits.
     pub holds: String,
-    /// Where it is, the innermost call last.
+    /// Where it is, innermost call last.
     pub stack: String,
 }
 
-/// As long as nobody from outside helps, these will wait for ever.
+/// A set of threads that will wait forever unless another thread helps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deadlock {
-    /// Those who wait: each for what the next one holds, and the last for what the first one holds.
+    /// The waiting threads: each waits for a lock that the next one holds, and the last for one that the first holds.
     pub members: Vec<Member>,
-    /// Nobody from outside can help.
+    /// No other thread can help.
     pub certain: bool,
-    /// The holder of what the only member waits for has ended.
+    /// Set if the holder of the lock that the only member waits for has ended.
     pub ended: Option<Ended>,
 }
 
-/// A thread that has ended with a lock, while its process goes on.
+/// A thread that ended while it held a lock, in a process that lives on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Its process.
+    /// The process of the thread.
     pub pid: u32,
-    /// The kernel's number of the thread.
+    /// The kernel's thread ID.
     pub tid: u32,
-    /// What the thread called itself, if it was told of a deadlock by an error: that ended it, as it seems.
+    /// The thread's name, if it received a deadlock error, which presumably ended it.
     pub told_as: Option<String>,
 }
 
-/// What `waiting` says of itself; None if its wait is over.
+/// How `waiting` describes itself; None if its wait is over.
 pub(super) fn member(waiting: &Waiting) -> Option<Member> {
     let text = match waiting.has_text() {
         true => Text::from_bytes(&waiting.text()?),
-        false => Text { stack: "(it does not say where it is)\n".to_owned(), ..Text::default() },
+        false => Text { stack: "(no stack trace available)\n".to_owned(), ..Text::default() },
     };
     Some(Member::new(waiting.owner, text))
 }
@@ -131,7 +131,7 @@ impl fmt::Display for Deadlock {
         }
         f.write_str(match (&self.ended, self.certain) {
             (None, true) => "",
-            (Some(_), true) => "; nobody else can release it",
+            (Some(_), true) => "; no other thread can release it",
             (None, false) if self.members.len() == 1 => {
                 "; only a release() by another thread, or by a signal handler, can help"
             }
@@ -160,7 +160,7 @@ impl Ended {
             Some(name) => {
                 write!(
                     f,
-                    "{} (pid {pid}, thread {tid}), which was told of a deadlock, has ended with {lock}",
+                    "{} (pid {pid}, thread {tid}), which was notified of a deadlock, ended while holding {lock}",
                     thread(name)
                 )
             }

@@ -1,13 +1,13 @@
-//! Whether no thread of this process can go on, so that no lock on its heap is ever released again.
+//! Whether no thread of this process can continue, so that no lock on its heap is ever released again.
 //!
-//! A plain lock may be released by any thread, so a circle of these stands for certain only if there is no thread that
-//! could do it. That is so where all threads of the process wait for locks on the heap, without a time-out, except the
-//! main one, which waits for the others to end: what is on the heap nobody else can reach. As everywhere here it is
-//! looked at twice, and all must have looked again who holds their locks in between: then all of them slept at one
-//! instant, and from then on none could wake another.
+//! Any thread may release a plain lock, so a cycle of plain locks is certain only if no thread is left to do that. This
+//! is so when all threads of the process wait for locks on the heap without a timeout, except the main thread, which
+//! waits for the others to end; no other process can reach the heap. As everywhere in this module, the state is checked
+//! twice, with all threads looking up their locks' holders in between. All of them were then asleep at one instant, and
+//! from then on none could wake another.
 //!
-//! A thread that does anything else (sleeps, waits for an event, is of an extension that has threads of its own) may be
-//! about to help, and so may a signal handler: then nothing is certain.
+//! A thread that does anything else (sleeps, waits for an event, or belongs to an extension with threads of its own)
+//! may be about to help, and so may a signal handler. In that case nothing is certain.
 
 use crate::arena::participants::{self, Participant};
 use crate::arena::waiters::{self, Waiting};
@@ -15,24 +15,24 @@ use crate::sys::{Owner, clock, process};
 
 use super::{ON_HEAP, Watch, call_late};
 
-/// What was seen when all threads were seen to wait.
+/// The state in which all threads were seen to wait.
 pub(super) struct Standstill {
-    /// When this was seen first.
+    /// When it was first seen.
     since: u64,
-    /// All waits but the main thread's.
+    /// All waits except the main thread's.
     waits: Vec<Waiting>,
-    /// What the main thread waits in.
+    /// The number of the main thread's wait.
     main: u64,
 }
 
-/// What is known of the threads of this process.
+/// What is known about the threads of this process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
-    /// None can go on.
+    /// No thread can continue.
     NoThread,
-    /// All seem to wait; the next looks tell.
+    /// All threads seem to wait; further looks will show.
     Perhaps,
-    /// One may go on.
+    /// Some thread may continue.
     AThread,
 }
 
@@ -45,7 +45,7 @@ impl Standstill {
 }
 
 impl Watch<'_> {
-    /// Whether a thread of this process may go on.
+    /// Whether a thread of this process may continue.
     pub(super) fn who_is_left(&self) -> Left {
         let Some(now) = self.standstill_now() else {
             self.standstill.take();
