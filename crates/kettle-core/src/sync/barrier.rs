@@ -31,7 +31,7 @@ use crate::wait::{EventCount, Patience, Stopped};
 ///
 /// ```text
 /// entry:  63            32 31            0
-/// [ participant   ][ its parties  ]        0: free
+///         [ participant   ][ its parties  ]        0: free
 /// ```
 ///
 /// The threads of a process die together, so they share an entry; a barrier between the threads of one process has
