@@ -1,8 +1,8 @@
-"""The mistakes of beginners, and what is said of each: by the standard library and by Kettle.
+"""Common mistakes, and the messages of the standard library and of Kettle for each.
 
     python tests/mistakes.py > docs/beginners-mistakes.md
 
-test_mistakes.py runs them, too, and compares.
+test_mistakes.py also runs them and compares the results with the page.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAGE = Path(__file__).parent.parent / "docs" / "beginners-mistakes.md"
-LIMIT = 120  # seconds, for a program that ends
+LIMIT = 120  # seconds for a program that ends
 MOST_LINES = 9
 
 HEAD = """# Beginner's mistakes
 
-What one types, what the standard library (of Python 3.11) says, and what Kettle says under `kettle run`. Of a traceback
-only the error is shown, and `…` stands for what is left out or differs from run to run.
-[`tests/mistakes.py`](../tests/mistakes.py) has run all of this and written this page.
+For each mistake this page shows a program, the message of the standard library (Python 3.11), and the message of Kettle
+under `kettle run`. Only the error of a traceback is shown, and `…` stands for what is omitted or differs between runs.
+[`tests/mistakes.py`](../tests/mistakes.py) runs all of these programs and generates this page.
 """
 
 TAIL = """
 ## Threads before a fork
 
-Not every mistake can be told. A process that is forked (`fork` is the default on Linux up to Python 3.13) has what its
-parent has in memory, and none of its threads. A lock that one of those held at that moment is held for ever in the
-child. Programs do not see these threads: polars, PyTorch, gRPC, OpenMP and many clients of databases start some of
-their own. The first use of such a library in the child then waits for ever, with the standard library and with Kettle,
-and CPython's `DeprecationWarning` about it (from 3.12 on) is hidden unless asked for by `-W default`.
+Not every mistake can be detected. A forked process (`fork` is the default on Linux up to Python 3.13) has a copy of its
+parent's memory but none of its threads. A lock that one of those threads held at that moment stays held in the child
+forever. Such threads are easy to overlook: polars, PyTorch, gRPC, OpenMP and many database clients start their own. The
+first use of such a library in the child then waits forever, with the standard library and with Kettle, and CPython's
+`DeprecationWarning` about it (from 3.12 on) is hidden without `-W default`.
 
-Start children by another method where the parent has used such a library:
+If the parent has used such a library, start children by another method:
 
 ```python
 from kettle.multiprocessing import get_context
@@ -43,8 +43,7 @@ with get_context("forkserver").Pool() as pool:
     ...
 ```
 
-or use the library in the children only, and not before they are started. What the core of Kettle itself had locked is
-put in order in a forked child.
+Alternatively, use the library only in the children. Kettle's core repairs its own internal locks in a forked child.
 """
 
 
@@ -52,7 +51,7 @@ put in order in a forked child.
 class Mistake:
     title: str
     program: str
-    #: What comes of it with the standard library where it does not end by itself.
+    #: The result with the standard library, if the program does not end on its own.
     endless: str = ""
 
 
@@ -74,7 +73,7 @@ def pay():
 
 pay()
 """,
-        endless="(nothing: it waits for ever)",
+        endless="(nothing: it waits forever)",
     ),
     Mistake(
         "No main guard",
@@ -87,7 +86,7 @@ def square(n):
 pool = get_context("spawn").Pool(2)
 print(pool.map(square, range(4)))
 """,
-        endless="(one traceback after another: it starts workers for ever)",
+        endless="(one traceback after another: it starts workers forever)",
     ),
     Mistake(
         "An object with a lock in it is sent",
@@ -108,7 +107,7 @@ if __name__ == "__main__":
 """,
     ),
     Mistake(
-        "A generator is sent",
+        "A generator is sent to a process",
         """
 from {package}multiprocessing import get_context
 
@@ -121,7 +120,7 @@ if __name__ == "__main__":
 """,
     ),
     Mistake(
-        "A function that returns what cannot be sent",
+        "A result that cannot be sent",
         """
 from {package}multiprocessing import Pool
 
@@ -223,7 +222,7 @@ if __name__ == "__main__":
 """,
     ),
     Mistake(
-        "A process is made a daemon when it runs",
+        "A running process is made a daemon",
         """
 from {package}multiprocessing import Process
 
@@ -234,7 +233,7 @@ if __name__ == "__main__":
 """,
     ),
     Mistake(
-        "A pool is used after its block",
+        "A pool is used after its `with` block",
         """
 from {package}multiprocessing import Pool
 
@@ -255,7 +254,7 @@ if __name__ == "__main__":
 """,
     ),
     Mistake(
-        "More items are done than there were",
+        "`task_done()` is called too often",
         """
 from {package}multiprocessing import JoinableQueue
 
@@ -267,7 +266,7 @@ queue.task_done()
 """,
     ),
     Mistake(
-        "A name where a context is wanted",
+        "A name instead of a context",
         """
 from {futures} import ProcessPoolExecutor
 
@@ -275,7 +274,7 @@ ProcessPoolExecutor(2, mp_context="spawn")
 """,
     ),
     Mistake(
-        "A text where a number is wanted",
+        "A string instead of a number",
         """
 from {package}multiprocessing import Queue
 
@@ -286,7 +285,7 @@ Queue().get(timeout="5")
 
 
 def said(mistake: Mistake, kettle: bool) -> str:
-    """What a program with this mistake says."""
+    """Returns the message of a program with this mistake."""
     if mistake.endless and not kettle:
         return mistake.endless
     names = {
@@ -305,7 +304,7 @@ def said(mistake: Mistake, kettle: bool) -> str:
 
 
 def shortened(text: str) -> str:
-    """The error, without the ways to it and what differs from run to run."""
+    """Returns the error without its traceback and without what differs from run to run."""
     lines = text.rstrip().splitlines()
     starts = [i for i, line in enumerate(lines) if re.match(r"[\w.]*(Error|Died|Warning|BrokenProcessPool)\b", line)]
     warned = [i for i, line in enumerate(lines) if re.match(r"program\.py:\d+: \w*Warning", line)]
@@ -319,7 +318,7 @@ def shortened(text: str) -> str:
 
 
 def anchor(title: str) -> str:
-    """How a heading is linked to."""
+    """Returns the anchor of a heading."""
     return re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
 
 

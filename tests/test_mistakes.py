@@ -1,4 +1,4 @@
-"""docs/beginners-mistakes.md says what is true."""
+"""docs/beginners-mistakes.md shows the actual messages."""
 
 import re
 import sys
