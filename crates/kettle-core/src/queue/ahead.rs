@@ -1,16 +1,16 @@
-//! Messages that are done with before they are got.
+//! Messages that are done before they are received.
 
 use crate::atomics::{AtomicU64, Ordering};
 
-/// How far messages inside are done with: a number of a message, before which all are; 0 as a word: there are none.
+/// How far the messages in the queue are done: the number of a message before which all are. The word 0 means none.
 ///
-/// It is a place in the queue, not a count: a count would have to be lowered with each get, and a getter may be killed
-/// before it has done both.
+/// It is a position in the queue rather than a count: a count would have to be decremented with each get, and a getter
+/// may be killed before it has done both.
 #[repr(transparent)]
 #[derive(Debug)]
 pub(super) struct Ahead(AtomicU64);
 
-/// There is a number.
+/// Set if there is a number.
 const SOME: u64 = 1 << 32;
 
 impl Ahead {
@@ -18,20 +18,20 @@ impl Ahead {
         Self(AtomicU64::new(0))
     }
 
-    /// How many of the `inside` messages are done with. The first of them has the number `head`.
+    /// How many of the `inside` messages are done, of which the first has the number `head`.
     pub(super) fn count(&self, head: u32, inside: u32) -> u32 {
         let word = self.0.load(Ordering::SeqCst);
         let ahead = (word as u32).wrapping_sub(head);
-        // Numbers wrap; one that the head has left behind is far away in front of it.
+        // Numbers wrap: one that the head has passed appears far ahead of it.
         if word == 0 || ahead > inside { 0 } else { ahead }
     }
 
-    /// All messages before this one are done with. Under the head's lock.
+    /// Marks all messages before this one as done. Requires the head's lock.
     pub(super) fn set(&self, number: u32) {
         self.0.store(SOME | u64::from(number), Ordering::SeqCst);
     }
 
-    /// Whether the message with this number, which is about to be got, is done with. Under the head's lock.
+    /// Whether the message with this number, which is about to be received, is done. Requires the head's lock.
     #[inline]
     pub(super) fn takes(&self, number: u32) -> bool {
         self.0.load(Ordering::SeqCst) != 0 && self.takes_one_of_some(number)
@@ -41,7 +41,7 @@ impl Ahead {
     fn takes_one_of_some(&self, number: u32) -> bool {
         let is_done = ((self.0.load(Ordering::SeqCst) as u32).wrapping_sub(number) as i32) > 0;
         if !is_done {
-            // Left behind: when the numbers have wrapped, it would be before the head again.
+            // The head has passed it: once the numbers wrap, it would appear to be ahead again.
             self.0.store(0, Ordering::SeqCst);
         }
         is_done

@@ -1,10 +1,10 @@
-//! The memory between head and tail: a chain of chunks, cut into units of eight bytes.
+//! The memory between head and tail: a chain of chunks, divided into units of eight bytes.
 
 use super::{Place, Room, Store, Trouble};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::damage::What;
 
-/// A count of messages and a position in units, moved together by one store.
+/// A message count and a position in units, moved together by one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     pub(super) count: u32,
@@ -21,15 +21,15 @@ impl Cursor {
     }
 }
 
-/// Bytes of a unit.
+/// Bytes per unit.
 pub(super) const UNIT: usize = 8;
-/// The first chunk is a page, so that many queues cost little; with the arena's header of 64 bytes it fills it.
+/// The first chunk takes one page, including the arena's header of 64 bytes, so that many queues cost little.
 #[cfg(not(loom))]
 pub(super) const FIRST_LEN: usize = 4096 - 64;
-/// Later ones are large, so that their allocation is shared by many messages.
+/// Later chunks are large, so that many messages share the cost of an allocation.
 #[cfg(not(loom))]
 pub(super) const LATER_LEN: usize = 65536 - 64;
-/// In a model, chunks are left and entered within a few messages.
+/// In a model, a few messages are enough to leave and enter chunks.
 #[cfg(loom)]
 pub(super) const FIRST_LEN: usize = size_of::<Header>() + TRACED * UNIT;
 #[cfg(loom)]
@@ -48,29 +48,29 @@ const _: () = assert!(units(FIRST_LEN) as usize > 1 + super::INLINE_MAX / UNIT +
 
 /// Bytes of a chunk's header.
 pub(super) const HEADER: usize = size_of::<Header>();
-/// How far head and tail may be apart; half of what positions can tell apart.
+/// How far apart head and tail may be: half of the range of positions.
 pub(super) const MOST_UNITS: u32 = 1 << 31;
 
 /// Units of the longest message.
 const LONGEST: u32 = (1 + super::INLINE_MAX / UNIT + super::PARTS_MAX) as u32;
 
-/// What stands at the beginning of a chunk. `base`, `units` and `index` are written before anybody learns of the chunk
-/// by way of the queue; a census, which may look earlier, finds zeros or these.
+/// The beginning of a chunk. `base`, `units` and `index` are written before the queue refers to the chunk; a reclaim,
+/// which may look earlier, finds zeros or these values.
 #[repr(C)]
 struct Header {
-    /// The chunk behind this one, or 0. Stored once, under the tail's lock.
+    /// The next chunk, or 0. Stored once, under the tail's lock.
     next: AtomicU64,
     base: AtomicU32,
     units: AtomicU32,
     index: AtomicU32,
-    /// Whether it has become part of the chain: until then only its maker's intention says so.
+    /// Whether the chunk is known to be part of the chain.
     linked: AtomicU32,
     #[cfg(loom)]
     trace: Trace,
 }
 
-/// A chunk where this process has it. What its header says of where it is was read once, and checked: so whatever others
-/// write there, the units are memory of the queue's store.
+/// A chunk as mapped in this process. The part of its header that locates it was read once and validated, so its units
+/// are memory of the queue's store, whatever other processes write into the header.
 #[derive(Clone, Copy)]
 pub(super) struct Chunk {
     header: *mut Header,
@@ -79,11 +79,11 @@ pub(super) struct Chunk {
     place: Place,
 }
 
-/// A chunk of which the header alone is looked at.
+/// A chunk whose header alone is inspected.
 #[derive(Clone, Copy)]
 pub(super) struct Glance(*mut Header);
 
-/// In place of a message: the rest of the chunk is empty.
+/// In place of a message: the rest of the chunk is unused.
 const SKIP: u64 = u64::MAX;
 
 impl Glance {
@@ -93,8 +93,8 @@ impl Glance {
     }
 
     fn header(&self) -> &Header {
-        // SAFETY: a store gives memory of at least a header, aligned to eight, and takes no mapping back; a chunk begins
-        // with zeros, which are a header, and is changed by atomics alone.
+        // SAFETY: a store provides at least a header's memory, aligned to eight, and never unmaps it; a chunk begins
+        // with zeros, which are a valid header, and is changed by atomics only.
         unsafe { &*self.0 }
     }
 
@@ -112,7 +112,7 @@ impl Glance {
 }
 
 impl Chunk {
-    /// The header of the chunk at `place`, for a census: the chunk may be given back at any time.
+    /// The header of the chunk at `place`, for a reclaim: the chunk may be freed at any time.
     pub(super) fn glance<S: Store>(place: Place) -> Result<Glance, Trouble> {
         S::at(place).map(Glance::of)
     }
@@ -131,7 +131,7 @@ impl Chunk {
         Ok(Self { header: glance.0, base, units, place })
     }
 
-    /// The chunk at `next`, if it is the one behind this one.
+    /// The chunk at `next`, if it follows this one.
     pub(super) fn followed_by<S: Store>(self, next: Place) -> Result<Self, Trouble> {
         let chunk = Self::at::<S>(next)?;
         if chunk.base != self.end() || chunk.index() != self.index().wrapping_add(1) {
@@ -149,12 +149,12 @@ impl Chunk {
         unsafe { &*self.header }
     }
 
-    /// Makes an empty chunk of `len` bytes at `place`, fresh memory that nobody else knows yet, which begins at position
-    /// `base`.
+    /// Initializes an empty chunk of `len` bytes at `place`, which is fresh memory that no other thread knows yet. It
+    /// begins at position `base`.
     pub(super) fn begin<S: Store>(place: Place, base: u32, len: usize, index: u32) -> Result<Self, Trouble> {
         let (glance, units) = (Glance::of(S::at(place)?), units(len));
         #[cfg(loom)]
-        // SAFETY: fresh memory of at least a header. A model's atomics must be made before they are used.
+        // SAFETY: fresh memory of at least a header. A model's atomics must be created before they are used.
         unsafe {
             glance.0.write(Header {
                 next: AtomicU64::new(0),
@@ -166,7 +166,7 @@ impl Chunk {
             });
         }
         let header = glance.header();
-        // A store gives zeros: nothing is linked here, and nothing behind it.
+        // A store provides zeros: not linked, and without a next chunk.
         header.base.store(base, Ordering::Relaxed);
         header.units.store(units, Ordering::Relaxed);
         header.index.store(index, Ordering::Relaxed);
@@ -198,15 +198,15 @@ impl Chunk {
         self.header().next.store(next.get(), Ordering::Release);
     }
 
-    /// Says that it is part of the chain.
+    /// Marks it as part of the chain.
     pub(super) fn set_linked(self) {
         self.header().linked.store(1, Ordering::Release);
     }
 
-    /// Where to go on in this chunk: at `position` if that is inside, or at the end; else at the base, for whoever moved
-    /// here died before it could say so.
+    /// Where to continue in this chunk: at `position` if that is inside or at the end; otherwise at the base, because
+    /// the thread that moved here died before it could record that.
     ///
-    /// What is left out between the two is less than the longest message, which had no room there.
+    /// The gap that is skipped is shorter than the longest message, which did not fit there.
     #[inline(always)]
     pub(super) fn enter<S: Store>(self, position: u32) -> Result<u32, Trouble> {
         if self.is_before(position) {
@@ -218,7 +218,7 @@ impl Chunk {
         Ok(self.base)
     }
 
-    /// Whether the chunk begins at or before `position`, and ends at or after it.
+    /// Whether `position` is inside the chunk or at its end.
     pub(super) fn is_before(self, position: u32) -> bool {
         position.wrapping_sub(self.base) <= self.units
     }
@@ -227,15 +227,15 @@ impl Chunk {
     pub(super) fn unit(self, position: u32) -> *mut u64 {
         let offset = position.wrapping_sub(self.base);
         debug_assert!(offset < self.units);
-        // SAFETY: the caller found the position inside of the chunk, whose units follow its header, and were found to be
-        // memory of the store when the chunk was.
+        // SAFETY: the caller found the position inside the chunk, whose units follow its header and were validated as
+        // memory of the store when the chunk was located.
         unsafe { self.header.add(1).cast::<u64>().add(offset as usize) }
     }
 
-    /// Says that nothing follows in this chunk.
+    /// Marks the rest of this chunk as unused.
     pub(super) fn skip(self, position: u32) {
         self.writing(position);
-        // SAFETY: beyond the tail, under its lock, inside the chunk.
+        // SAFETY: beyond the tail, with its lock held, inside the chunk.
         unsafe { write(self.unit(position), SKIP) };
     }
 
@@ -246,14 +246,14 @@ impl Chunk {
     }
 }
 
-/// Reads a unit, once: what others write there meanwhile does not change what was read.
+/// Reads a unit once; later writes do not affect the value read.
 ///
 /// # Safety
-/// `at` is aligned and inside of a chunk.
+/// `at` is aligned and inside a chunk.
 #[inline]
 pub(super) unsafe fn read(at: *const u64) -> u64 {
-    // SAFETY: as the caller promises; all access to the first unit of a message, and to those that name blocks, is by
-    // atomics.
+    // SAFETY: as the caller promises; the first unit of a message and the units that name blocks are accessed by
+    // atomics only.
     unsafe { (*at.cast::<core::sync::atomic::AtomicU64>()).load(core::sync::atomic::Ordering::Relaxed) }
 }
 
@@ -267,15 +267,15 @@ pub(super) unsafe fn write(at: *mut u64, value: u64) {
     unsafe { (*at.cast::<core::sync::atomic::AtomicU64>()).store(value, core::sync::atomic::Ordering::Relaxed) };
 }
 
-/// A model's view of the units of a chunk, which are plain memory: one cell each, so that loom finds out if somebody
-/// reads a message that is not ordered after its writing.
+/// A model's stand-in for the units of a chunk, which are plain memory: one cell each, so that loom detects a read of a
+/// message that is not ordered after its write.
 #[cfg(loom)]
 const TRACED: usize = 5;
 #[cfg(loom)]
 type Trace = [loom::cell::UnsafeCell<()>; TRACED];
 
 impl Chunk {
-    /// Tells a model that the unit at `position` is written.
+    /// Tells the model that the unit at `position` is being written.
     pub(super) fn writing(self, position: u32) {
         #[cfg(loom)]
         self.header().trace[position.wrapping_sub(self.base) as usize].with_mut(|_| ());
@@ -283,7 +283,7 @@ impl Chunk {
         let _ = position;
     }
 
-    /// Tells a model that the unit at `position` is read.
+    /// Tells the model that the unit at `position` is being read.
     pub(super) fn reading(self, position: u32) {
         #[cfg(loom)]
         self.header().trace[position.wrapping_sub(self.base) as usize].with(|_| ());
@@ -300,7 +300,7 @@ mod tests {
 
     const FIRST_UNITS: u32 = units(FIRST_LEN);
 
-    /// Chunks of both lengths that begin at `base`, the second of them behind the first.
+    /// One chunk of each length, of which the first begins at `base` and is followed by the second.
     fn chain(base: u32) -> [Chunk; 2] {
         let begin = |base, len, index| Chunk::begin::<S>(S::chunk(len, Place::MIN, index).unwrap(), base, len, index);
         let first = begin(base, FIRST_LEN, 0).unwrap();
@@ -310,7 +310,7 @@ mod tests {
     }
 
     fn give_back(chunks: [Chunk; 2]) {
-        // SAFETY: the test made them, and uses them no more.
+        // SAFETY: the test created them and no longer uses them.
         chunks.iter().for_each(|chunk| unsafe { S::free_chunk(chunk.place()) });
     }
 
@@ -322,7 +322,7 @@ mod tests {
             (short, FIRST_UNITS, true),
             (short, FIRST_UNITS + 1, false),
             (short, 0, false),
-            // There is not so much memory.
+            // There is less memory than that.
             (short, LATER_UNITS, false),
             (long, LATER_UNITS, true),
             (long, LATER_UNITS - 1, false),
@@ -342,7 +342,7 @@ mod tests {
             let [first, second] = chunks;
             assert_eq!(first.next(), second.place().get());
             assert!(first.followed_by::<S>(second.place()).is_ok());
-            assert!(first.followed_by::<S>(first.place()).is_err(), "it is not behind itself");
+            assert!(first.followed_by::<S>(first.place()).is_err(), "a chunk cannot follow itself");
             second.header().base.store(first.end().wrapping_add(1), Ordering::Relaxed);
             assert!(first.followed_by::<S>(second.place()).is_err());
             second.header().base.store(first.end(), Ordering::Relaxed);
@@ -365,7 +365,7 @@ mod tests {
             let chunks = chain(base);
             let enter = |from: u32| chunks[0].enter::<S>(base.wrapping_add(from)).ok().map(|p| p.wrapping_sub(base));
             assert_eq!([0, 1, FIRST_UNITS].map(enter), [Some(0), Some(1), Some(FIRST_UNITS)]);
-            // Before it is the end of another chunk, in which the longest message had no room.
+            // Positions before it are at the end of another chunk, in which the longest message did not fit.
             assert_eq!([-1, 1 - LONGEST as i32].map(|from| enter(from as u32)), [Some(0); 2]);
             assert_eq!([-(LONGEST as i32), i32::MIN].map(|from| enter(from as u32)), [None; 2]);
             assert_eq!([FIRST_UNITS + 1, 1 << 30].map(enter), [None; 2]);

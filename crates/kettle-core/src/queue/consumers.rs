@@ -1,4 +1,4 @@
-//! Who took messages and has not finished them.
+//! Which processes have received messages and not finished them.
 
 use super::{Exhausted, Place, Store, Trouble};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
@@ -7,24 +7,24 @@ use crate::damage::What;
 use crate::sync::Home;
 use crate::sys::Owner;
 
-/// For each process, how many messages it took and did not finish; kept by joinable queues alone.
+/// For each process, the number of messages that it received and has not finished; used by joinable queues only.
 ///
 /// ```text
 /// entry:  63            32 31            0
 ///         [ participant   ][ outstanding  ]
 /// ```
 ///
-/// There is no count of what is finished: what is unfinished is what lies in the queue and what these entries tell. So
-/// finishing is one compare-exchange, and a death in the middle of it leaves it done or not done. Taking raises an
-/// entry *before* the message leaves the queue; a getter that dies between the two has one too many outstanding, which is
-/// then told as part of its loss although another one gets that message.
+/// There is no count of finished messages: the unfinished ones are those in the queue plus those in these entries.
+/// Finishing is one compare-exchange, so a death in the middle leaves it either done or not done. Receiving increments
+/// an entry *before* the message leaves the queue. A getter that dies between the two has one message too many
+/// outstanding; its loss then includes a message that another getter receives.
 ///
-/// When all entries are those of processes with something outstanding, a getter appends a *sheet* of further ones.
+/// When every entry belongs to a process with messages outstanding, a getter appends a *sheet* of further entries.
 /// Sheets are never unlinked while the queue lives, so the chain is read without a lock.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Consumers {
-    /// Outstanding messages of the threads on the heap, which cannot die alone; its upper half is 0.
+    /// Outstanding messages of the threads on the heap, which cannot die alone; the upper half is 0.
     threads: AtomicU64,
     losses: AtomicU32,
     last_loss: AtomicU64,
@@ -33,7 +33,7 @@ pub(super) struct Consumers {
     more: AtomicU64,
 }
 
-/// Further entries.
+/// A block of further entries.
 #[repr(C)]
 struct Sheet {
     /// The next sheet, or 0.
@@ -42,7 +42,7 @@ struct Sheet {
 }
 
 const ENTRIES: usize = if cfg!(loom) { 2 } else { 32 };
-/// With the arena's header this makes an object of 1024 bytes.
+/// Together with the arena's header this makes an object of 1024 bytes.
 const PER_SHEET: usize = if cfg!(loom) { 1 } else { 119 };
 const COUNT: u64 = u32::MAX as u64;
 
@@ -52,31 +52,32 @@ impl Sheet {
     }
 }
 
-/// Every process has one entry at most, so there are never more sheets than it takes for all of them.
+/// A process has at most one entry, so this many sheets are enough for all of them.
 const SHEETS: usize = Owner::SLOTS as usize / PER_SHEET + 2;
 
-/// The sheet at a place that a link holds.
+/// The sheet at the place that a link holds.
 fn sheet<'a, S: Store>(place: Place) -> Result<&'a Sheet, Trouble> {
     let sheet = S::sheet_at(place, size_of::<Sheet>())?;
-    // SAFETY: the store says that a sheet of this length is there, aligned to eight, in memory that stays mapped; it
-    // consists of atomics, for which any bytes are values. It is given back when nobody uses the queue any more.
+    // SAFETY: according to the store there is a sheet of this length here, aligned to eight, in memory that stays
+    // mapped; it consists of atomics, for which all bit patterns are valid. It is freed only when the queue is no
+    // longer in use.
     Ok(unsafe { &*sheet.cast::<Sheet>() })
 }
 
-/// What a dead process had taken and not finished.
+/// What a dead process had received and not finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Who died.
+    /// The process that died.
     pub consumer: Owner,
-    /// How many messages went with it.
+    /// The number of its unfinished messages.
     pub unfinished: u32,
 }
 
-/// More messages were said to be done than there are to finish.
+/// More messages were marked as done than there are unfinished ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyDone;
 
-/// The word of an entry, if it can be one: it is free, or names who may take messages here.
+/// The word of an entry, if it is valid: free, or the name of a possible consumer.
 #[inline]
 fn look<S: Store>(entry: &AtomicU64) -> Result<u64, Trouble> {
     let word = entry.load(Ordering::SeqCst);
@@ -97,7 +98,7 @@ impl Consumers {
         }
     }
 
-    /// Visits all links in turn, the last one is 0, until `visit` gives something.
+    /// Visits the links in order, up to and including the final 0, until `visit` returns a value.
     fn find_link<'a, S: Store, T>(
         &'a self,
         mut visit: impl FnMut(&'a AtomicU64, Option<&'a Sheet>) -> Option<T>,
@@ -116,7 +117,7 @@ impl Consumers {
         Err(S::damaged(What::Holders, 0, link.load(Ordering::Relaxed)))
     }
 
-    /// Calls `visit` with each entry and its word in turn, until it returns something. A damaged entry is an error: its
+    /// Calls `visit` with each entry and its word, until it returns a value. A damaged entry is an error, since its
     /// count would never go down.
     fn find<'a, S: Store, T>(
         &'a self,
@@ -132,19 +133,19 @@ impl Consumers {
         self.find_link::<S, _>(|_, sheet| sheet?.entries.iter().find_map(&mut look))?.transpose()
     }
 
-    /// Under the head's lock: the entry to be raised by the caller, who is about to take one. It stays the caller's for
-    /// as long as the lock is held. `chunk` is one of the queue's.
+    /// The entry that the caller, which is about to take a message, is to increment. Requires the head's lock; the
+    /// entry stays the caller's while the lock is held. `chunk` is any of the queue's chunks.
     ///
     /// # Errors
-    /// When all entries are taken, and there is no memory for more.
+    /// If all entries are in use, and there is no memory for more.
     pub(super) fn entry<S: Store>(&self, chunk: Place) -> Result<&AtomicU64, Trouble> {
         let me = S::Home::try_me().ok_or(Trouble::Exhausted(Exhausted::NoPart))?.participant().to_bits();
         if me == 0 {
             return Ok(&self.threads);
         }
-        // Getters alone give an entry to another process, and the lock keeps those out.
+        // Only getters reassign entries, and the lock excludes them.
         if let Some((own, word)) = self.find::<S, _>(|e, word| (word & !COUNT == me).then_some((e, word)))? {
-            // One more would be counted as another process's.
+            // One more would overflow into the process's name.
             return if word & COUNT == COUNT { Err(S::damaged(What::Count, 0, word)) } else { Ok(own) };
         }
         let free = |w: u64| w == 0;
@@ -162,11 +163,11 @@ impl Consumers {
         Ok(entry)
     }
 
-    /// Under the head's lock: links another sheet.
+    /// With the head's lock held: links another sheet.
     fn append<S: Store>(&self, chunk: Place) -> Result<&Sheet, Trouble> {
         let place = S::sheet(size_of::<Sheet>(), chunk)?;
         let sheet: *mut Sheet = S::sheet_at(place, size_of::<Sheet>())?.cast();
-        // SAFETY: fresh memory of that length, which nobody else knows yet.
+        // SAFETY: fresh memory of that length, which no other thread knows yet.
         unsafe { sheet.write(Sheet::new()) };
         crash_point("queue.consumers.before-link");
         let mut last = &self.more;
@@ -176,13 +177,14 @@ impl Consumers {
         })?;
         last.store(place.get(), Ordering::Release);
         crash_point("queue.consumers.linked");
-        // SAFETY: it was linked just now.
+        // SAFETY: the sheet has just been linked.
         unsafe { S::disown_sheet(place) };
-        // SAFETY: it was written above.
+        // SAFETY: the sheet was initialized above.
         Ok(unsafe { &*sheet })
     }
 
-    /// `me` finished one. If it has none outstanding, one that another process took: passing work on is legal.
+    /// Marks a message of the calling process as done or, if it has none outstanding, one of another process: passing
+    /// work on is legal.
     pub(super) fn done<S: Store>(&self) -> Result<(), TooManyDone> {
         let me = S::Home::try_me().ok_or(TooManyDone)?.participant().to_bits();
         let lower = |w: u64| (w & COUNT != 0).then(|| w - 1);
@@ -190,7 +192,7 @@ impl Consumers {
             e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |w| lower(w).filter(|_| w & !COUNT == me)).is_ok()
         };
         let any = |e: &AtomicU64| e.fetch_update(Ordering::SeqCst, Ordering::Relaxed, lower).is_ok();
-        // Where a sheet cannot be looked at, there is none of those that stand there.
+        // A sheet that cannot be inspected is treated as if it had no entries.
         let found = |lowers: &dyn Fn(&AtomicU64) -> bool| {
             matches!(self.find::<S, _>(|e, _| lowers(e).then_some(())), Ok(Some(())))
         };
@@ -198,7 +200,7 @@ impl Consumers {
     }
 
     pub(super) fn outstanding<S: Store>(&self) -> Result<u32, Trouble> {
-        // Used only in a queue between the threads of one process, where entries cannot tell them apart; elsewhere it is 0.
+        // Nonzero only in a queue between the threads of one process, whose entries could not tell them apart.
         let mut sum = (look::<S>(&self.threads)? & COUNT) as u32;
         self.find::<S, ()>(|_, word| {
             sum = sum.saturating_add((word & COUNT) as u32);
@@ -207,12 +209,12 @@ impl Consumers {
         Ok(sum)
     }
 
-    /// How many losses were found so far.
+    /// The number of losses found so far.
     pub(super) fn losses(&self) -> u32 {
         self.losses.load(Ordering::SeqCst)
     }
 
-    /// The latest loss, if one was found since `losses` told `before`.
+    /// The latest loss, if there was one since `losses` returned `before`.
     pub(super) fn loss_since(&self, before: u32) -> Option<Loss> {
         (self.losses() != before).then(|| {
             let word = self.last_loss.load(Ordering::SeqCst);
@@ -220,14 +222,14 @@ impl Consumers {
         })
     }
 
-    /// Writes off what a dead process had outstanding.
+    /// Writes off the outstanding messages of a dead process.
     pub(super) fn find_loss<S: Store>(&self) -> Option<Loss> {
         let write_off = |entry: &AtomicU64, word: u64| {
             let loss = Loss { consumer: Owner::from_bits(word & !COUNT), unfinished: (word & COUNT) as u32 };
             if loss.unfinished == 0 || !S::Home::is_dead(loss.consumer) {
                 return None;
             }
-            // Told before it is written off: otherwise a process that waits could see everything finished and go on.
+            // Published before it is written off: otherwise a joiner could see everything finished and return.
             self.last_loss.store(word, Ordering::SeqCst);
             self.losses.fetch_add(1, Ordering::SeqCst);
             entry.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok().then_some(loss)
@@ -235,23 +237,23 @@ impl Consumers {
         self.find::<S, _>(write_off).ok().flatten()
     }
 
-    /// For a reclaim, while no memory is given other content: whether the sheet at `place` is linked.
+    /// Whether the sheet at `place` is linked. For a reclaim, during which no memory is reused.
     pub(super) fn holds<S: Store>(&self, place: Place) -> bool {
         let leads_there = |link: &AtomicU64| link.load(Ordering::Acquire) == place.get();
-        // What cannot be looked at is not garbage.
+        // A sheet that cannot be inspected is not garbage.
         self.find_link::<S, _>(|link, _| leads_there(link).then_some(())).map_or(true, |found| found.is_some())
     }
 
-    /// Gives the sheets back.
+    /// Frees the sheets.
     ///
     /// # Safety
-    /// Nobody uses the queue any more.
+    /// The queue is no longer in use.
     pub(super) unsafe fn teardown<S: Store>(&self) {
         for _ in 0..SHEETS {
             let Some(place) = Place::new(self.more.load(Ordering::Relaxed)) else { break };
             let Ok(first) = sheet::<S>(place) else { break };
             let next = first.more.load(Ordering::Relaxed);
-            // SAFETY: nobody uses the queue, and no sheet is linked twice. Claimed first, as chunks are.
+            // SAFETY: the queue is no longer in use, and no sheet is linked twice. Claimed first, like chunks.
             unsafe {
                 if S::claim_chunk(place).is_err() {
                     break;
@@ -278,7 +280,7 @@ mod tests {
         static SHEETS_MADE: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// Where the test says who asks, and who is dead.
+    /// A home in which the test decides which process is calling and which are dead.
     struct Stage;
 
     impl Home for Stage {
@@ -299,7 +301,7 @@ mod tests {
 
     struct OnStage;
 
-    // SAFETY: it is the heap's store.
+    // SAFETY: forwards to the heap's store.
     unsafe impl Store for OnStage {
         type Home = Stage;
         type Block = <HeapStore as Store>::Block;
@@ -346,7 +348,7 @@ mod tests {
         Owner::new(number, 3, 0)
     }
 
-    /// The entry that a thread of process `number` gets.
+    /// The entry assigned to a thread of process `number`.
     fn entry(consumers: &Consumers, number: u32) -> &AtomicU64 {
         ME.set(Owner::new(number, 3, 1000 + number));
         consumers.entry::<OnStage>(Place::MIN).unwrap()
@@ -365,13 +367,13 @@ mod tests {
         consumers.outstanding::<OnStage>().unwrap()
     }
 
-    /// The process that has the entry; 0 where it is free.
+    /// The process that owns the entry; 0 if it is free.
     fn whose(entry: &AtomicU64) -> u32 {
         Owner::from_bits(entry.load(Ordering::Relaxed) & !COUNT).slot()
     }
 
     fn give_back(consumers: &Consumers) {
-        // SAFETY: the test has done with them.
+        // SAFETY: the test no longer uses them.
         unsafe { consumers.teardown::<OnStage>() };
         assert_eq!(SHEETS_MADE.get(), 0);
     }
@@ -388,7 +390,7 @@ mod tests {
         assert_eq!(outstanding(&consumers), 20);
     }
 
-    /// Free ones come first, then those of the dead, then those of processes that have finished everything.
+    /// Free entries come first, then those of dead processes, then those of processes that have finished everything.
     #[test]
     fn entries_are_taken_over_from_those_who_owe_nothing() {
         let consumers = Consumers::new();
@@ -399,7 +401,7 @@ mod tests {
         DEAD.set(vec![process(4), process(9)]);
         assert_eq!(whose(&consumers.entries[8]), 9);
         take(&consumers, 100);
-        assert_eq!(whose(&consumers.entries[8]), 100, "of the dead ones, the one that owes nothing");
+        assert_eq!(whose(&consumers.entries[8]), 100, "the entry of a dead process without unfinished messages");
         take(&consumers, 101);
         assert_eq!(whose(&consumers.entries[2]), 101);
         take(&consumers, 102);
@@ -427,7 +429,7 @@ mod tests {
         give_back(&consumers);
     }
 
-    /// First what it took itself, then what others took.
+    /// First the process's own messages, then those of other processes.
     #[test]
     fn one_may_be_done_that_another_process_took() {
         let consumers = Consumers::new();
@@ -457,7 +459,7 @@ mod tests {
         assert_eq!((consumers.find_loss::<OnStage>(), outstanding(&consumers)), (None, 1));
     }
 
-    /// One more would be counted as another process's.
+    /// One more would overflow into the process's name.
     #[test]
     fn a_count_that_cannot_be_is_not_believed() {
         let consumers = Consumers::new();
@@ -494,7 +496,7 @@ mod tests {
         let place = Place::new(consumers.more.load(Ordering::Relaxed)).unwrap();
         sheet::<OnStage>(place).unwrap().more.store(place.get(), Ordering::Relaxed);
         assert_eq!(consumers.outstanding::<OnStage>(), Err(Trouble::Damaged));
-        assert!(consumers.holds::<OnStage>(Place::MIN), "what cannot be looked at is not garbage");
+        assert!(consumers.holds::<OnStage>(Place::MIN), "a sheet that cannot be inspected is not garbage");
         sheet::<OnStage>(place).unwrap().more.store(0, Ordering::Relaxed);
         give_back(&consumers);
     }

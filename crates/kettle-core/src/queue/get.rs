@@ -1,4 +1,4 @@
-//! The head of a queue: a getter makes the oldest message its own, then moves the head past it.
+//! The head of a queue: a getter claims the oldest message, then moves the head past it.
 
 use core::mem::ManuallyDrop;
 use core::ops::Range;
@@ -13,17 +13,17 @@ use crate::sync::Home;
 use crate::unwind::OnUnwind;
 use crate::wait::{Patience, Place as InLine, Prepared, Stopped, spin_until};
 
-/// Why no message was taken.
+/// Why a get failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GetError {
-    /// The queue stayed empty until the deadline.
+    /// The queue was empty until the deadline.
     Empty,
-    /// It is empty and will stay so.
+    /// The queue is empty and shut down.
     ShutDown,
     /// The caller was interrupted.
     Interrupted,
-    /// There is a message, and this process has no memory for it, or no address space to map it; or there is no memory to
-    /// note one more process with messages to finish. The message stays where it is, for whoever asks next.
+    /// There is a message, but this process lacks the memory for it or the address space to map it, or there is no
+    /// memory to record one more process with unfinished messages. The message stays in the queue for the next getter.
     Exhausted(Exhausted),
     /// The queue's memory is [damaged](crate::damage).
     Damaged,
@@ -52,32 +52,32 @@ impl From<Trouble> for GetError {
 /// Why not all messages were taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TakeAllError {
-    /// The lock of the getters was not to be had in time.
+    /// The getters' lock was not acquired in time.
     Stopped(Stopped),
-    /// One could not be taken: as a get would say.
+    /// A message could not be taken, for the reason that a get would report.
     Trouble(Trouble),
 }
 
-/// Where a message is.
+/// The location of a message.
 #[derive(Clone, Copy)]
 struct Spot {
     from: *const u64,
     position: u32,
-    /// It has no more units than that.
+    /// An upper bound of its units.
     left: u32,
-    /// How many were taken before it.
+    /// How many messages were taken before it.
     number: u32,
 }
 
 impl Spot {
-    /// Where the head is once the message was taken.
+    /// The position of the head after the message is taken.
     fn behind<S: Store>(self, message: &Message<S>) -> Cursor {
         Cursor { count: self.number.wrapping_add(1), position: self.position.wrapping_add(message.units) }
     }
 }
 
 impl Queue {
-    /// Takes a message. A short body is appended to `bytes`.
+    /// Receives a message. A short body is appended to `bytes`.
     ///
     /// # Errors
     /// See [`GetError`].
@@ -119,14 +119,14 @@ impl Queue {
                     Err(trouble) => {
                         self.space.withdraw(room, S::Home::SCOPE);
                         drop(place);
-                        // The message stays, and somebody else may be able to take it.
+                        // The message stays, and another process may be able to receive it.
                         self.items.pass_on(self.len(), S::Home::SCOPE);
                         return Err(trouble.into());
                     }
                 }
             }
             if self.is_shut() {
-                // A putter that got in before the flag may be about to commit.
+                // A putter that started before the flag was set may be about to commit.
                 self.let_putter_out::<S::Home>(patience)?;
                 if self.is_empty() {
                     return Err(GetError::ShutDown);
@@ -140,18 +140,19 @@ impl Queue {
                 continue;
             }
             patience.check_may_wait(S::Home::SCOPE)?;
-            // The wake-up that may come to us stands for one message; if there are more, it is passed on.
+            // A wake-up stands for one message; if there are more, it is passed on.
             place.get_or_insert_with(|| self.items.join(S::Home::SCOPE)).wait_for(patience, some, || None)?;
         }
     }
 
-    /// Takes all messages that are there, in one go: whoever gets meanwhile gets those before them or those after them.
-    /// Short bodies are appended to `bytes`; each message is given to `each` with its part of them.
+    /// Takes all messages at once: concurrent getters receive only those before or after them. Short bodies are
+    /// appended to `bytes`; `each` is called with each message and its range of these bytes.
     ///
-    /// `patience` is with a getter in the middle of taking one: it may have been stopped there.
+    /// `patience` limits the wait for a getter that is in the middle of taking a message, where it may have been
+    /// stopped.
     ///
     /// # Errors
-    /// See [`TakeAllError`]. What was given to `each` before that was taken.
+    /// See [`TakeAllError`]. Messages that were passed to `each` before that are taken.
     pub fn take_all<S: Store>(
         &self,
         bytes: &mut Vec<u8>,
@@ -174,11 +175,11 @@ impl Queue {
         result
     }
 
-    /// Under the head's lock: makes the oldest message the caller's, then moves the head past it.
+    /// With the head's lock held: claims the oldest message, then moves the head past it.
     fn take<S: Store>(&self, bytes: &mut Vec<u8>) -> Result<Option<Taken<S::Block>>, Trouble> {
         let start = bytes.len();
         let Some(spot) = self.oldest::<S>()? else { return Ok(None) };
-        // SAFETY: so many units are there.
+        // SAFETY: that many units are available.
         let message = unsafe { Message::<S>::read(spot.from, spot.position, spot.left, bytes)? };
         let next = spot.behind(&message);
         // Before anything is taken, since there may be no memory for it.
@@ -194,8 +195,8 @@ impl Queue {
             }
             _ => None,
         };
-        // Not dropped by a thread that unwinds before the commit: until then the message is whoever's takes it next.
-        // SAFETY: it is committed, and the head's lock is held.
+        // A thread that unwinds before the commit must not drop it: until then the message belongs to the next getter.
+        // SAFETY: the message is committed, and the head's lock is held.
         let taken = ManuallyDrop::new(unsafe { message.claim() });
         crash_point("queue.get.claimed");
         if let Some(outstanding) = outstanding {
@@ -217,14 +218,14 @@ impl Queue {
         Ok(Some(taken))
     }
 
-    /// Under the head's lock: where the oldest message is. Chunks that are read to their end are given back.
+    /// With the head's lock held: locates the oldest message. Chunks that were read to their end are freed.
     #[inline(always)]
     fn oldest<S: Store>(&self) -> Result<Option<Spot>, Trouble> {
         let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
         // [G] pairs with [P].
         let tail = Cursor::unpack(self.tail.load(Ordering::Acquire));
         let (count, inside) = (tail.count.wrapping_sub(head.count), tail.position.wrapping_sub(head.position));
-        // A message takes a unit at least, and where there is none, there are no units.
+        // A message takes at least one unit, and without messages there are no units.
         if count > inside || inside > MOST_UNITS || (count == 0 && inside != 0) {
             return Err(S::damaged(What::Cursor, 0, head.pack()));
         }
@@ -234,10 +235,10 @@ impl Queue {
         let place = Place::new(self.head_chunk.load(Ordering::Acquire));
         let place = place.ok_or_else(|| S::damaged(What::Chunk, 0, 0))?;
         let mut chunk = Chunk::at::<S>(place)?;
-        // A getter that died after it moved to this chunk, and before its commit, left the head behind it.
+        // A getter that died after it moved to this chunk, but before its commit, left the head behind it.
         let mut position = chunk.enter::<S>(head.position)?;
         loop {
-            // So many units stand between here and the tail. There is a message, so there are some.
+            // The number of units between here and the tail; not zero, since there is a message.
             let before_tail = tail.position.wrapping_sub(position);
             let in_chunk = chunk.end().wrapping_sub(position);
             if before_tail == 0 || before_tail > inside {
@@ -248,11 +249,11 @@ impl Queue {
                 chunk.reading(position);
                 return Ok(Some(Spot { from: chunk.unit(position), position, left, number: head.count }));
             }
-            // The tail must have left the chunk, or putters would write into what is given back here.
+            // The tail must have left the chunk, or putters would write into memory that is freed here.
             let next = Place::new(chunk.next()).filter(|_| before_tail > in_chunk);
             let next = next.ok_or_else(|| S::damaged(What::Chunk, chunk.place().get(), chunk.next()))?;
             let next = chunk.followed_by::<S>(next)?;
-            // SAFETY: the head is about to leave the chunk, the tail did so before, and the head's lock is held.
+            // SAFETY: the head is about to leave the chunk, the tail has left it before, and the head's lock is held.
             unsafe { S::claim_chunk(chunk.place())? };
             crash_point("queue.get.claimed-chunk");
             self.head_chunk.store(next.place().get(), Ordering::Release);
@@ -264,7 +265,7 @@ impl Queue {
         }
     }
 
-    /// Drops all messages, as far as they can be found.
+    /// Drops all messages that can be found.
     pub fn clear<S: Store>(&self) {
         let patience = Patience::forever();
         if self.let_putter_out::<S::Home>(&patience).is_err() {
@@ -274,7 +275,7 @@ impl Queue {
         let mut bytes = Vec::new();
         while let Ok(Some(spot)) = self.oldest::<S>() {
             bytes.clear();
-            // SAFETY: so many units are there.
+            // SAFETY: that many units are available.
             let message = unsafe { Message::<S>::read(spot.from, spot.position, spot.left, &mut bytes) };
             let Ok(message) = message else { break };
             let next = spot.behind(&message);
@@ -314,7 +315,7 @@ mod tests {
     }
 
     fn give_back(queue: Box<Queue>) {
-        // SAFETY: the test has done with it.
+        // SAFETY: the test no longer uses the queue.
         unsafe { queue.teardown::<S>() };
     }
 
@@ -331,13 +332,13 @@ mod tests {
             // More messages than units.
             ((0, 0), (7, 6), Err(GetError::Damaged)),
             ((0, 6), (2, 6), Err(GetError::Damaged)),
-            // Units, and no message.
+            // Units without a message.
             ((2, 0), (2, 6), Err(GetError::Damaged)),
             ((2, 6), (2, 6), Err(GetError::Empty)),
             ((0, 0), (1, most), Ok(())),
             ((0, 0), (1, most + 1), Err(GetError::Damaged)),
             ((0, 0), (2, 2), Err(GetError::Damaged)), // the message is longer
-            // Left by a getter that died when it had come to this chunk: the message is at its beginning.
+            // Left by a getter that died after it moved to this chunk: the message is at the chunk's beginning.
             ((0, -5), (2, 6), Ok(())),
             ((0, -5), (1, 0), Err(GetError::Damaged)),
             ((0, -5), (1, -1), Err(GetError::Damaged)),
@@ -369,7 +370,7 @@ mod tests {
         give_back(queue);
     }
 
-    /// A chunk is left when the tail has left it, and for the one behind it.
+    /// A getter leaves a chunk only after the tail has, and only for the chunk that follows it.
     #[test]
     fn an_end_before_the_tail_is_not_believed() {
         let queue = queue();
@@ -378,21 +379,21 @@ mod tests {
         let end = i64::from(first.end());
         let tail_at = |position| queue.tail.store(cursor(1, position), Ordering::Relaxed);
         tail_at(end + 1);
-        assert_eq!(get(&queue), Err(GetError::Damaged), "nothing is behind it");
+        assert_eq!(get(&queue), Err(GetError::Damaged), "no chunk follows it");
         let place = S::chunk(LATER_LEN, Place::MIN, 1).unwrap();
         first.link(place);
         Chunk::begin::<S>(place, first.end(), LATER_LEN, 2).unwrap();
-        assert_eq!(get(&queue), Err(GetError::Damaged), "it is not the next one");
+        assert_eq!(get(&queue), Err(GetError::Damaged), "the index is not the next one");
         let second = Chunk::begin::<S>(place, first.end(), LATER_LEN, 1).unwrap();
         for inside in [6, end] {
             tail_at(inside);
             assert_eq!(get(&queue), Err(GetError::Damaged), "the tail is at {inside}");
         }
-        // Its zeros are an empty message.
+        // The zeros of a fresh chunk are an empty message.
         tail_at(end + 1);
         queue.tail_chunk.store(second.place().get(), Ordering::Relaxed);
         assert_eq!(get(&queue), Ok(()));
-        assert_eq!(queue.head_chunk.load(Ordering::Relaxed), second.place().get(), "the first was given back");
+        assert_eq!(queue.head_chunk.load(Ordering::Relaxed), second.place().get(), "the first chunk was freed");
         give_back(queue);
     }
 }

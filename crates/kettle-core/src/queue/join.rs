@@ -1,4 +1,4 @@
-//! What was taken and is not done with: who waits for it, and what a dead consumer owed.
+//! Unfinished messages: waiting for them, and accounting for those of dead consumers.
 
 use super::consumers::{Loss, TooManyDone};
 use super::{Exhausted, Queue, Store, Trouble, lock};
@@ -8,14 +8,14 @@ use crate::damage;
 use crate::sync::Home;
 use crate::wait::{Patience, Stopped};
 
-/// Why a wait for all messages to be done ended early.
+/// Why a wait for all messages to be done failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinError {
-    /// The wait ended first.
+    /// The wait ended.
     Stopped(Stopped),
-    /// A process died with messages it had taken and not finished.
+    /// A process died with unfinished messages.
     ConsumerDied(Loss),
-    /// This process has no address space to map what others noted.
+    /// This process lacks the address space to map the entries of others.
     Exhausted(Exhausted),
 }
 
@@ -29,26 +29,26 @@ impl From<Trouble> for JoinError {
 }
 
 impl Queue {
-    /// One message that was got is done with.
+    /// Marks one received message as done.
     ///
     /// # Errors
-    /// When none is outstanding: then [`task_done_ahead`](Self::task_done_ahead) may do.
+    /// If none is outstanding; [`task_done_ahead`](Self::task_done_ahead) may still succeed.
     pub fn task_done<S: Store>(&self) -> Result<(), TooManyDone> {
         self.consumers.done::<S>()?;
         self.tell_if_finished::<S>();
         Ok(())
     }
 
-    /// One message is done with although nobody has got it yet, if nothing that was got is outstanding: the oldest one of
-    /// those inside. It counts as done when it is got.
+    /// Marks a message as done before it is received, if no received message is outstanding: the oldest one in the
+    /// queue. It counts as done when it is received.
     ///
     /// # Errors
-    /// When the wait for the getters' lock ended first; the inner one, when all that were put are done with.
+    /// If the wait for the getters' lock ended; the inner error, if all messages ever put are done.
     pub fn task_done_ahead<S: Store>(&self, patience: &Patience<'_>) -> Result<Result<(), TooManyDone>, Stopped> {
         if !self.is_joinable() {
             return Ok(Err(TooManyDone));
         }
-        // A getter notes what it takes, or finds that it is done, under this lock.
+        // Getters record what they take, or notice that it is done already, under this lock.
         let hold = lock::<S::Home>(&self.head_lock, patience)?;
         let done = self.consumers.done::<S>().or_else(|TooManyDone| {
             let (head, inside) = self.head_and_len();
@@ -73,10 +73,11 @@ impl Queue {
         }
     }
 
-    /// Waits until every message that was put is done with.
+    /// Waits until all messages that were put are done.
     ///
     /// # Errors
-    /// See [`JoinError`]. A loss is told to everybody who was waiting when it was found, and then counts as done.
+    /// See [`JoinError`]. A loss is reported to every thread that was waiting when it was found, and then counts as
+    /// done.
     pub fn join<S: Store>(&self, patience: &Patience<'_>) -> Result<(), JoinError> {
         if damage::is_marked(S::Home::SCOPE) {
             return Err(JoinError::Stopped(Stopped::Damaged));
@@ -100,15 +101,15 @@ impl Queue {
         }
     }
 
-    /// Writes off what a dead process had taken and not finished, if there is such a one.
+    /// Writes off the unfinished messages of a dead process, if there is one.
     pub fn find_loss<S: Store>(&self) -> Option<Loss> {
         let loss = self.consumers.find_loss::<S>()?;
         self.finished.notify_all(S::Home::SCOPE);
         Some(loss)
     }
 
-    /// Messages that are inside, or taken and not done with. Zero is exact: there was an instant without any. What cannot
-    /// be looked at counts as one.
+    /// The number of messages in the queue or received and not done. Zero is exact: there was an instant without any.
+    /// Entries that cannot be inspected count as one message.
     pub fn unfinished<S: Store>(&self) -> u32 {
         self.count_unfinished::<S>().unwrap_or_else(|_| self.len().saturating_add(1))
     }
@@ -116,12 +117,14 @@ impl Queue {
     fn count_unfinished<S: Store>(&self) -> Result<u32, Trouble> {
         loop {
             let before = self.tail.load(Ordering::SeqCst);
-            // The queue first: a message counts as taken before it leaves the queue, so it is never in neither place.
+            // The queue first: a message counts as received before it leaves the queue, so it is always in at least one
+            // place.
             let (head, inside) = self.head_and_len();
             let inside = inside - self.ahead.count(head, inside);
             let unfinished = inside.saturating_add(self.consumers.outstanding::<S>()?);
-            // But a consumer may put a new message and then finish his own, between the two looks: what was put since
-            // the first look has been overlooked. If nothing was, what is taken can only have become less.
+            // However, a consumer may put a new message and then finish its own between the two reads, so messages put
+            // since the first read were missed. If there are none, the number of received messages can only have
+            // decreased.
             if unfinished != 0 || self.tail.load(Ordering::SeqCst) == before {
                 return Ok(unfinished);
             }

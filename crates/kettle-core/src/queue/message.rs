@@ -1,9 +1,9 @@
-//! How a message stands in a chunk.
+//! The layout of a message in a chunk.
 //!
 //! ```text
 //!   unit 0      [ length of an inline body: 32 | tag: 8 | flags: 8 | parts: 16 ]
 //!   unit 1 …    the body's bytes, or one unit that names its block
-//!   then        one unit for each part: the name of its block
+//!   then        one unit for each part, which names its block
 //! ```
 
 use super::chunk::{self, UNIT};
@@ -16,13 +16,13 @@ pub(super) const PARTS_MAX: usize = 64;
 const IN_BLOCK: u64 = 1 << 40;
 const FLAGS: u64 = 0xff << 40;
 
-/// What is to be put.
+/// A message to be put.
 pub struct Parcel<'b, S: Store> {
-    /// What kind of message it is: the sender's and receiver's business.
+    /// The kind of the message; only sender and receiver interpret it.
     pub tag: u8,
     /// Its bytes.
     pub body: Body<'b, S::Block>,
-    /// Further blocks that travel with it, at most [`PARTS_MAX`](super::PARTS_MAX).
+    /// Additional blocks, at most [`PARTS_MAX`](super::PARTS_MAX).
     pub parts: Vec<S::Block>,
 }
 
@@ -30,27 +30,27 @@ pub struct Parcel<'b, S: Store> {
 pub enum Body<'b, B> {
     /// At most [`INLINE_MAX`](super::INLINE_MAX) bytes, copied into the queue.
     Inline(&'b [u8]),
-    /// A block, which changes hands.
+    /// A block, whose ownership is transferred.
     Block(B),
 }
 
-/// What was got.
+/// A received message.
 #[derive(Debug)]
 pub struct Taken<B> {
-    /// As it was put.
+    /// The tag, as it was put.
     pub tag: u8,
-    /// The body, if it stands in a block; else its bytes were copied out.
+    /// The body, if it is a block; otherwise its bytes were copied out.
     pub block: Option<B>,
-    /// The further blocks.
+    /// The additional blocks.
     pub parts: Vec<B>,
 }
 
 impl<B> Taken<B> {
-    /// How many bytes its blocks have.
+    /// The total length of its blocks.
     #[inline]
     pub(super) fn block_bytes<S: Store<Block = B>>(&self) -> usize {
         match (&self.block, &self.parts[..]) {
-            // The common case, which pays no loop.
+            // The common case, which avoids the loop.
             (None, []) => 0,
             (block, parts) => block.as_ref().map_or(0, S::len) + parts.iter().map(S::len).sum::<usize>(),
         }
@@ -64,19 +64,19 @@ impl<S: Store> core::fmt::Debug for Parcel<'_, S> {
 }
 
 impl<'b, S: Store> Parcel<'b, S> {
-    /// A message that is short.
+    /// A short message.
     pub fn inline(tag: u8, bytes: &'b [u8]) -> Self {
         assert!(bytes.len() <= INLINE_MAX, "an inline body has at most {INLINE_MAX} bytes");
         Self { tag, body: Body::Inline(bytes), parts: Vec::new() }
     }
 
-    /// A message in blocks.
+    /// A message with blocks.
     pub fn blocks(tag: u8, body: Body<'b, S::Block>, parts: Vec<S::Block>) -> Self {
         assert!(parts.len() <= PARTS_MAX, "a message has at most {PARTS_MAX} parts");
         Self { tag, body, parts }
     }
 
-    /// How many units it takes.
+    /// The number of units it takes.
     pub(super) fn units(&self) -> u32 {
         let body = match &self.body {
             Body::Inline(bytes) => bytes.len().div_ceil(UNIT),
@@ -85,11 +85,11 @@ impl<'b, S: Store> Parcel<'b, S> {
         (1 + body + self.parts.len()) as u32
     }
 
-    /// How many bytes its blocks have.
+    /// The total length of its blocks.
     #[inline]
     pub(super) fn block_bytes(&self) -> usize {
         let body = match &self.body {
-            // The common case, which pays no loop.
+            // The common case, which avoids the loop.
             Body::Inline(_) if self.parts.is_empty() => return 0,
             Body::Inline(_) => 0,
             Body::Block(block) => S::len(block),
@@ -97,13 +97,14 @@ impl<'b, S: Store> Parcel<'b, S> {
         body + self.parts.iter().map(S::len).sum::<usize>()
     }
 
-    /// Writes it.
+    /// Writes the message.
     ///
     /// # Safety
-    /// `to` is good for writing as many units as [`units`](Self::units) says, and nobody reads there.
+    /// `to` is valid for writing [`units`](Self::units) units, which no other thread reads.
     pub(super) unsafe fn write(self, to: *mut u64, queue: Place, position: u32) {
         let mut head = u64::from(self.tag) << 32 | (self.parts.len() as u64) << 48;
-        // SAFETY: all writes stay within the units promised by the caller: one for the head, the body's, one a part.
+        // SAFETY: all writes stay within the units promised by the caller: one for the header, the body's, one per
+        // part.
         unsafe {
             let mut at = match self.body {
                 Body::Inline(bytes) => {
@@ -126,24 +127,24 @@ impl<'b, S: Store> Parcel<'b, S> {
     }
 }
 
-/// A message that was read: whole, and all that it names is there. It is still the queue's.
+/// A message that was read and validated, with everything that it names. It still belongs to the queue.
 pub(super) struct Message<S: Store> {
     tag: u8,
     block: Option<S::Found>,
     parts: Vec<S::Found>,
-    /// How many units it takes.
+    /// The number of units it takes.
     pub(super) units: u32,
 }
 
 impl<S: Store> Message<S> {
-    /// Reads the message at `position`, which is where `from` points. A short body is appended to `bytes`.
+    /// Reads the message at `position`, to which `from` points. A short body is appended to `bytes`.
     ///
     /// # Errors
-    /// When it does not fit into the `left` units that it can have, or names what is not there or cannot be mapped
-    /// here. Nothing was changed then.
+    /// If it does not fit into the `left` units available, or names blocks that do not exist or cannot be mapped.
+    /// Nothing was changed then.
     ///
     /// # Safety
-    /// `from` is good for reading `left` units, of which there is at least one.
+    /// `from` is valid for reading `left` units, at least one.
     #[inline(always)]
     pub(super) unsafe fn read(
         from: *const u64,
@@ -156,7 +157,7 @@ impl<S: Store> Message<S> {
         let (len, flags, parts) = (head as u32 as usize, head & FLAGS, (head >> 48) as usize);
         let body_units = if flags == IN_BLOCK { 1 } else { len.div_ceil(UNIT) };
         let units = 1 + body_units + parts;
-        // Read once, checked, and used from here on: what is written there meanwhile is overlooked.
+        // Read once, validated, and used from here on: concurrent writes have no effect.
         let is_one = len <= INLINE_MAX && parts <= PARTS_MAX && units <= left as usize;
         if !is_one || flags & !IN_BLOCK != 0 || (flags == IN_BLOCK && len != 0) {
             return Err(S::damaged(What::Message, 0, head));
@@ -164,7 +165,7 @@ impl<S: Store> Message<S> {
         let exhausted =
             |_| Trouble::Exhausted(Exhausted::Memory("no memory for a message that is to be received".into()));
         let find = |unit: usize| {
-            // SAFETY: `unit` is one of the message's, all of which are inside of what the caller promised.
+            // SAFETY: `unit` is one of the message's, all of which are within the caller's promise.
             let word = unsafe { chunk::read(from.add(unit)) };
             let place = Place::new(word).ok_or_else(|| S::damaged(What::Block, 0, word))?;
             S::find(place, position)
@@ -177,9 +178,9 @@ impl<S: Store> Message<S> {
                 found.push(find(1 + body_units + part)?);
             }
         }
-        // Last, so that an error leaves nothing behind.
+        // Last, so that an error leaves no trace.
         bytes.try_reserve(len).map_err(exhausted)?;
-        // SAFETY: the bytes are inside of the message, and there is room for them, which they fill.
+        // SAFETY: the source is inside the message; the destination was reserved, and is initialized before `set_len`.
         unsafe {
             let end = bytes.len();
             bytes.as_mut_ptr().add(end).copy_from_nonoverlapping(from.add(1).cast::<u8>(), len);
@@ -188,15 +189,15 @@ impl<S: Store> Message<S> {
         Ok(Self { tag: (head >> 32) as u8, block, parts: found, units: units as u32 })
     }
 
-    /// Makes its blocks the caller's.
+    /// Makes the caller the owner of its blocks.
     ///
     /// # Safety
-    /// The message is committed, and nobody else may take it.
+    /// The message is committed, and no other thread may take it.
     #[inline(always)]
     pub(super) unsafe fn claim(self) -> Taken<S::Block> {
-        // SAFETY: its blocks were published with it, and go where it goes.
+        // SAFETY: the blocks were published with the message and belong to its taker.
         let claim = |found| unsafe { S::claim(found) };
-        // Mostly there are none, and then there is nothing to go through.
+        // There are usually none, and then no loop.
         let parts = if self.parts.is_empty() { Vec::new() } else { self.parts.into_iter().map(claim).collect() };
         Taken { tag: self.tag, block: self.block.map(claim), parts }
     }
@@ -211,13 +212,13 @@ mod tests {
         7 << 32 | len as u64 | flags | (parts as u64) << 48
     }
 
-    /// Reads a message that begins with `head` and may take `left` units at most; each unit behind the head names a block.
-    /// Returns the number of its units and of its blocks.
+    /// Reads a message that begins with `head` and may take at most `left` units; each unit after the header names a
+    /// block. Returns the number of its units and of its blocks.
     fn read(head: u64, left: usize) -> Option<(u32, usize)> {
         let mut units = vec![8; 1 + INLINE_MAX / UNIT + PARTS_MAX];
         units[0] = head;
         let mut bytes = b"before".to_vec();
-        // SAFETY: there are so many units.
+        // SAFETY: there are that many units.
         let message = unsafe { Message::<HeapStore>::read(units.as_ptr(), 0, left as u32, &mut bytes) };
         let Ok(message) = message else {
             assert_eq!(bytes, b"before", "nothing was changed");

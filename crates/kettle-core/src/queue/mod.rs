@@ -1,16 +1,16 @@
-//! A queue of messages in memory handed to it.
+//! A queue of messages in memory that the caller provides.
 //!
-//! The protocol — who writes which word when, and what a death at each step leaves behind — is in `README.md` beside
-//! this file. In one sentence: a putter prepares everything beyond the tail and publishes it by storing one word; a
-//! getter makes what it takes its own and commits by storing one word; each side has a lock that knows its holder.
+//! The protocol (which word is written by whom and when, and what a death at each step leaves behind) is in `README.md`
+//! next to this file. In short: a putter prepares everything beyond the tail and publishes it by storing one word; a
+//! getter claims what it takes and commits by storing one word; each side has a lock that knows its holder.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | `put` | the tail: room, the message, the commit |
-//! | `get` | the head: the oldest message, the commit, chunks that are read to their end |
-//! | `join`, `consumers` | what was taken and is not done with |
-//! | `chunk`, `message` | how messages stand in memory |
-//! | `weight` | how many bytes wait inside |
+//! | `get` | the head: the oldest message, the commit, freeing chunks that were read to their end |
+//! | `join`, `consumers` | messages that were received and are not done yet |
+//! | `chunk`, `message` | the memory layout |
+//! | `weight` | the number of bytes in the queue |
 //! | `local` | a queue of values between threads |
 
 mod ahead;
@@ -45,17 +45,17 @@ use chunk::{Chunk, Cursor};
 use consumers::Consumers;
 use weight::Bytes;
 
-/// Names a piece of memory of a [`Store`]: an offset in the arena, an address on the heap.
+/// The address of a piece of memory of a [`Store`]: an offset in the arena, or an address on the heap.
 pub type Place = NonZeroU64;
 
-/// There is no memory for what was asked, or this process cannot map it.
+/// Memory is exhausted, or this process cannot map it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exhausted {
-    /// What stands in the way, and what to do about it.
+    /// The cause, and what to do about it.
     Memory(String),
-    /// The program closed the descriptor of the memory, which therefore cannot grow.
+    /// The program closed the descriptor of the memory, so the memory cannot grow.
     DescriptorLost(DescriptorLost),
-    /// This process cannot take part in the session.
+    /// This process cannot join the session.
     NoPart,
 }
 
@@ -69,97 +69,96 @@ impl fmt::Display for Exhausted {
     }
 }
 
-/// Why a [`Store`] cannot do what was asked.
+/// Why a [`Store`] operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// There is no memory, or no address space for it.
+    /// No memory, or no address space for it.
     Exhausted(Exhausted),
-    /// A word of the queue, or of its memory, cannot be; the session is marked.
+    /// A word of the queue or of its memory has an impossible value; the session is marked.
     Damaged,
 }
 
-/// Memory of a chunk, where this process has it.
+/// The memory of a chunk as mapped in this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
     /// Its first byte, aligned to eight.
     pub at: *mut u8,
-    /// So many bytes from there on are memory of the store, be it the chunk's or not. It is at least
+    /// The number of bytes from there that belong to the store, not necessarily to the chunk. At least
     /// [`CHUNK_ZEROED`].
     pub len: usize,
 }
 
 /// Where a queue's memory comes from.
 ///
-/// # Safety
-/// `chunk` and `sheet` give memory for as many bytes as asked, aligned to eight, which nobody else uses until
-/// `free_chunk`; a chunk begins with [`CHUNK_ZEROED`] zeros. `at` gives an address for any place that `chunk` gave, and
-/// where others can write into the queue, for any number at all: the address and the length of memory that this process
-/// may read and write, or an error; likewise `sheet_at`, and `find`, whose result `claim` turns into what `publish` was
-/// given under that place.
+/// `chunk` and `sheet` must return memory of the requested length, aligned to eight, that is not used for anything else
+/// until `free_chunk`; a chunk must begin with [`CHUNK_ZEROED`] zeros. `at` must return the address and length of
+/// memory that this process may read and write, or an error, for every place returned by `chunk` and, where others can
+/// write into the queue, for any number at all; likewise `sheet_at`, and `find`, whose result `claim` turns back into
+/// the block that `publish` was given under that place.
 pub unsafe trait Store {
-    /// What its place can tell.
+    /// The home of its memory.
     type Home: Home;
-    /// A piece of payload, owned by whoever has it.
+    /// A piece of payload with a single owner.
     type Block;
-    /// A piece of payload that was looked up: mapped here, and what it should be.
+    /// A piece of payload that was looked up: mapped here, and validated.
     type Found;
 
-    /// Memory for a chunk: the `index`-th of `queue`.
+    /// Allocates the chunk with this `index` for `queue`.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is no memory.
     fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Trouble>;
-    /// Makes a chunk or a sheet the caller's, who is about to take it out of its queue: should the caller die in the
-    /// middle of that, it is found as the caller's.
+    /// Makes the caller, which is about to remove a chunk or a sheet from its queue, the holder of that memory, so that
+    /// a reclaim attributes it to the caller if it dies halfway.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is no such chunk or sheet.
     ///
     /// # Safety
-    /// The caller holds the right to take it out.
+    /// The caller has the right to remove it.
     unsafe fn claim_chunk(place: Place) -> Result<(), Trouble>;
-    /// Gives a chunk or a sheet back; what is neither is left alone.
+    /// Frees a chunk or a sheet; ignores a place that is neither.
     ///
     /// # Safety
-    /// It was claimed, and nobody uses it any more.
+    /// It was claimed and is no longer in use.
     unsafe fn free_chunk(place: Place);
-    /// Memory of `len` bytes for further consumers of the queue that `chunk` belongs to; given back by `free_chunk`.
+    /// Allocates `len` bytes for further consumers of the queue that owns `chunk`; freed by `free_chunk`.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is no memory.
     fn sheet(len: usize, chunk: Place) -> Result<Place, Trouble>;
-    /// From now on a sheet belongs to its queue alone, and no longer to the caller, who made and linked it.
+    /// Makes the queue the only holder of a sheet, which the caller created and linked.
     ///
     /// # Safety
-    /// The sheet came from `sheet`, and is linked.
+    /// The sheet came from `sheet` and is linked.
     unsafe fn disown_sheet(place: Place);
-    /// Where a sheet of `len` bytes is in this process.
+    /// The address of a sheet of `len` bytes in this process.
     ///
     /// # Errors
-    /// When it cannot be mapped, or is none.
+    /// If it cannot be mapped, or is not a sheet.
     fn sheet_at(place: Place, len: usize) -> Result<*mut u8, Trouble>;
-    /// Where a chunk is in this process.
+    /// The address of a chunk in this process.
     ///
     /// # Errors
-    /// When it cannot be mapped, or is nowhere.
+    /// If it cannot be mapped, or is outside the store.
     fn at(place: Place) -> Result<Room, Trouble>;
-    /// Says that `value`, a word of a queue or of its chunk at `place`, cannot be.
+    /// Records that `value`, a word of a queue or of its chunk at `place`, is impossible.
     fn damaged(what: What, place: u64, value: u64) -> Trouble {
         damage::mark(Self::Home::SCOPE, what, place, value);
         Trouble::Damaged
     }
 
-    /// Makes ready for being named by `queue` at `position`: from the commit on, the queue owns it.
+    /// Prepares a block to be named by `queue` at `position`: from the commit on, the queue owns it.
     fn publish(block: Self::Block, queue: Place, position: u32) -> Place;
-    /// Looks up a block that a message at `position` names, so that nothing can go wrong when it is claimed.
+    /// Looks up a block that the message at `position` names, so that claiming it cannot fail.
     ///
     /// # Errors
-    /// When it cannot be mapped, or no block is there.
+    /// If it cannot be mapped, or there is no block.
     fn find(place: Place, position: u32) -> Result<Self::Found, Trouble>;
-    /// Makes a published block the caller's.
+    /// Makes the caller the owner of a published block.
     ///
     /// # Safety
-    /// The caller holds the right to take it.
+    /// The caller has the right to take it.
     unsafe fn claim(found: Self::Found) -> Self::Block;
     /// The length of a block in bytes.
     fn len(block: &Self::Block) -> usize;
@@ -167,8 +166,8 @@ pub unsafe trait Store {
 
 /// A first-in, first-out queue, bounded or not.
 ///
-/// `tail` and `head` each hold a count of messages and a position (both modulo 2³²), so that one store moves both: the
-/// number of messages is exact at every instant, also after a death.
+/// `tail` and `head` each hold a message count and a position (both modulo 2³²), which one store moves together: the
+/// number of messages is exact at every instant, even after a death.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Queue {
@@ -193,15 +192,15 @@ pub struct Queue {
 const SHUT: u32 = 1;
 const JOINABLE: u32 = 2;
 
-/// The most bytes that travel inside the queue itself; larger bodies stand in a block of their own.
+/// The maximum number of bytes stored in the queue itself; larger bodies need a block of their own.
 pub const INLINE_MAX: usize = message::INLINE_MAX;
-/// How many bytes of zeros a chunk begins with when a [`Store`] gives it.
+/// The number of zero bytes at the beginning of each chunk that a [`Store`] allocates.
 pub const CHUNK_ZEROED: usize = chunk::HEADER;
-/// The most further blocks that a message may have.
+/// The maximum number of additional blocks of a message.
 pub const PARTS_MAX: usize = message::PARTS_MAX;
 
 impl Queue {
-    /// An empty queue. `maxsize` 0 is unbounded: `put` never waits.
+    /// Creates an empty queue. `maxsize` 0 means unbounded: `put` never waits.
     pub fn new(maxsize: u32, joinable: bool) -> Self {
         Self {
             tail_lock: Lock::new(OnOwnerDeath::Recover),
@@ -222,7 +221,7 @@ impl Queue {
         }
     }
 
-    /// An empty queue that looks as if `count` messages of together `position` units had been through: for tests of what
+    /// Creates an empty queue in the state after `count` messages with a total of `position` units, to test what
     /// happens when the numbers wrap.
     #[cfg(feature = "crash-points")]
     pub fn begun_at(maxsize: u32, joinable: bool, count: u32, position: u32) -> Self {
@@ -233,7 +232,8 @@ impl Queue {
         queue
     }
 
-    /// No more messages are taken in; those inside can still be got, unless `immediate`, which drops them.
+    /// Closes the queue for new messages. Those in the queue can still be received, unless `immediate`, which drops
+    /// them.
     pub fn shutdown<S: Store>(&self, immediate: bool) {
         self.state.fetch_or(SHUT, Ordering::SeqCst);
         if immediate {
@@ -244,13 +244,13 @@ impl Queue {
         self.finished.notify_all(S::Home::SCOPE);
     }
 
-    /// Gives back all memory. What damage has made impossible to find stays.
+    /// Frees all memory, except what damage has made unreachable.
     ///
     /// # Safety
-    /// Nobody uses the queue any more.
+    /// The queue is no longer in use.
     pub unsafe fn teardown<S: Store>(&self) {
         self.clear::<S>();
-        // SAFETY: nobody uses the queue.
+        // SAFETY: the queue is no longer in use.
         unsafe { self.consumers.teardown::<S>() };
         self.tail_chunk.store(0, Ordering::Release);
         let mut place = Place::new(self.head_chunk.load(Ordering::Acquire));
@@ -258,8 +258,8 @@ impl Queue {
         while let (Some(here), Some(at)) = (place, chunk) {
             place = Place::new(at.next());
             chunk = place.and_then(|next| at.followed_by::<S>(next).ok());
-            // SAFETY: nobody uses the queue, and no chunk is linked twice, since each follows the one before it. Claimed
-            // first, so that it is ours to free also in the eyes of a reclaim that looks just now.
+            // SAFETY: the queue is no longer in use, and no chunk is linked twice, since each follows the previous one.
+            // Claimed first, so that a concurrent reclaim attributes the chunk to us.
             unsafe {
                 if S::claim_chunk(here).is_err() {
                     return;
@@ -270,21 +270,21 @@ impl Queue {
         }
     }
 
-    /// The number of messages inside.
+    /// The number of messages in the queue.
     pub fn len(&self) -> u32 {
         self.head_and_len().1
     }
 
-    /// The number of the oldest message, or of the next one, and how many there are.
+    /// The number of the oldest message (or of the next one), and how many messages there are.
     #[inline]
     fn head_and_len(&self) -> (u32, u32) {
-        // The head first: if messages are got meanwhile, there are too many by those, never less than none.
+        // The head first: messages received in the meantime make the result too high, but never negative.
         let head = Cursor::unpack(self.head.load(Ordering::SeqCst)).count;
         let tail = Cursor::unpack(self.tail.load(Ordering::SeqCst)).count;
         (head, tail.wrapping_sub(head))
     }
 
-    /// Whether there is no message inside.
+    /// Whether there are no messages in the queue.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -296,7 +296,7 @@ impl Queue {
         self.spare() == 0
     }
 
-    /// How many messages it has room for, as far as the bound goes.
+    /// How many more messages the bound permits.
     #[inline]
     pub fn spare(&self) -> u32 {
         match self.maxsize() {
@@ -305,40 +305,40 @@ impl Queue {
         }
     }
 
-    /// The bound, 0 for none.
+    /// The bound; 0 for none.
     #[inline]
     pub fn maxsize(&self) -> u32 {
         self.maxsize.load(Ordering::Relaxed)
     }
 
-    /// Whether it was shut down.
+    /// Whether the queue is shut down.
     #[inline]
     pub fn is_shut(&self) -> bool {
         self.state.load(Ordering::SeqCst) & SHUT != 0
     }
 
-    /// Whether it counts what is done.
+    /// Whether it counts unfinished messages.
     #[inline]
     pub fn is_joinable(&self) -> bool {
         self.state.load(Ordering::Relaxed) & JOINABLE != 0
     }
 
-    /// Where getters wait.
+    /// The line in which getters wait.
     pub fn items(&self) -> &Line {
         &self.items
     }
 
-    /// Where putters wait.
+    /// The line in which putters wait.
     pub fn space(&self) -> &Line {
         &self.space
     }
 
-    /// Where those wait who join.
+    /// The event count on which joiners wait.
     pub fn finished(&self) -> &EventCount {
         &self.finished
     }
 
-    /// How it is.
+    /// A snapshot of its counters.
     pub fn statistics<S: Store>(&self) -> QueueStatistics {
         let died = |lock: &Lock| lock.statistics().owners_died;
         QueueStatistics {
@@ -355,7 +355,7 @@ impl Queue {
         }
     }
 
-    /// Whether a block that was published at `position` is still to be got.
+    /// Whether a block published at `position` belongs to a message in the queue.
     pub fn holds_position(&self, position: u32) -> bool {
         let head = Cursor::unpack(self.head.load(Ordering::SeqCst));
         let tail = Cursor::unpack(self.tail.load(Ordering::SeqCst));
@@ -364,24 +364,24 @@ impl Queue {
 
     /// Whether the sheet of consumers at `place` is linked.
     ///
-    /// The caller keeps memory from being allocated meanwhile, so that no sheet of this queue is given other content.
+    /// The caller prevents allocations meanwhile, so that no sheet of this queue is reused.
     pub fn holds_sheet<S: Store>(&self, place: Place) -> bool {
         self.consumers.holds::<S>(place)
     }
 
-    /// Whether the chunk at `place`, made as the `index`-th, is part of the chain from head to tail. *No* is for good
-    /// if its maker is dead, or if it was part of the chain once.
+    /// Whether the chunk at `place`, created with this `index`, is part of the chain from head to tail. *No* is final
+    /// if its creator is dead, or if it was part of the chain before.
     ///
-    /// The caller keeps memory from being allocated meanwhile, so that no chunk of this queue is given other content.
+    /// The caller prevents allocations meanwhile, so that no chunk of this queue is reused.
     pub fn holds_chunk<S: Store>(&self, place: Place, index: u32) -> bool {
-        // What cannot be looked at is not garbage.
+        // A chunk that cannot be inspected is not garbage.
         self.reaches_chunk::<S>(place, index).unwrap_or(true)
     }
 
     fn reaches_chunk<S: Store>(&self, place: Place, index: u32) -> Result<bool, Trouble> {
         let chunk = Chunk::glance::<S>(place)?;
         if !chunk.is_linked() {
-            // It may have been reached by the last step of a putter who died before he could mark it.
+            // It may have been linked by the last step of a putter that died before it could mark it.
             let is_here = |word: &AtomicU64| word.load(Ordering::SeqCst) == place.get();
             if is_here(&self.head_chunk) {
                 return Ok(true);
@@ -394,19 +394,19 @@ impl Queue {
             if is_here(&self.tail_chunk) {
                 return Ok(true);
             }
-            // Between these looks somebody may have used it. Otherwise its address died with its maker.
+            // Another putter may have used it in the meantime. Otherwise its address died with its creator.
             if !chunk.is_linked() {
                 return Ok(false);
             }
         }
-        // Chunks of the chain have indices without gaps, and it is left at the front only.
+        // Indexes in the chain have no gaps, and chunks leave it only at the front.
         let Some(head) = Place::new(self.head_chunk.load(Ordering::SeqCst)) else { return Ok(false) };
         Ok(index.wrapping_sub(Chunk::glance::<S>(head)?.index()) <= i32::MAX as u32)
     }
 }
 
-/// One of the queue's own locks, held: they are left also by a thread that unwinds. What it leaves is whole, as after a
-/// death: see README.md, "a death at each step".
+/// One of the queue's own locks, held. It is released even if the thread unwinds, which leaves the queue as consistent
+/// as a death does: see README.md, "What an unwinding thread leaves".
 struct Hold<'q, H: Home> {
     lock: &'q Lock,
     home: PhantomData<H>,
@@ -416,14 +416,14 @@ impl<H: Home> Drop for Hold<'_, H> {
     #[inline]
     fn drop(&mut self) {
         if !crate::crash::has_died() {
-            // Damage may have freed it meanwhile.
+            // Damage may have released it in the meantime.
             let _ = self.lock.release::<H>();
         }
     }
 }
 
-/// Takes one of the queue's own locks. They are held for nanoseconds, and their dead holders are found soon, so even a
-/// caller that does not wait for messages waits for these; if a holder is stopped, not for ever.
+/// Acquires one of the queue's own locks. They are held for nanoseconds, and dead holders are noticed soon, so even
+/// callers that do not wait for messages wait for these, but not forever, since a holder may be stopped.
 #[inline(always)]
 fn lock<'q, H: Home>(lock: &'q Lock, patience: &Patience<'_>) -> Result<Hold<'q, H>, Stopped> {
     if lock.try_acquire_now::<H>() { Ok(Hold { lock, home: PhantomData }) } else { lock_slow(lock, patience) }
@@ -443,7 +443,7 @@ fn lock_slow<'q, H: Home>(lock: &'q Lock, patience: &Patience<'_>) -> Result<Hol
     lock_in_time::<H>(lock, &patience.at_least_a_second())
 }
 
-/// Takes one of the queue's own locks, and waits for it no longer than is said.
+/// Acquires one of the queue's own locks, for no longer than `patience` allows.
 fn lock_in_time<'q, H: Home>(lock: &'q Lock, patience: &Patience<'_>) -> Result<Hold<'q, H>, Stopped> {
     lock.acquire_inner::<H>(patience)?;
     Ok(Hold { lock, home: PhantomData })
@@ -461,7 +461,8 @@ mod tests {
         queue
     }
 
-    /// What a putter published at the tail and did not commit is not held; nor is what was got.
+    /// Blocks that a putter published at the tail and did not commit are not held, and neither are those already
+    /// received.
     #[test]
     fn what_stands_between_head_and_tail_is_held() {
         for head in [0, 1000, u32::MAX - 5] {
@@ -469,7 +470,7 @@ mod tests {
             let holds = |from_head: i32| queue.holds_position(head.wrapping_add(from_head as u32));
             assert_eq!([-1, 0, 1, 9, 10, 11].map(holds), [false, true, true, true, false, false]);
         }
-        assert!(!queue((3, 70), (3, 70)).holds_position(70), "it is empty");
+        assert!(!queue((3, 70), (3, 70)).holds_position(70), "the queue is empty");
     }
 
     #[test]

@@ -9,16 +9,16 @@ use crate::damage::What;
 use crate::sync::Home;
 use crate::wait::{Patience, Place as InLine, Stopped, spin_until};
 
-/// Why a message was not put. It is handed back.
+/// Why a put failed. The message is returned.
 #[derive(Debug)]
 pub enum PutError<P> {
-    /// The queue stayed full until the deadline.
+    /// The queue was full until the deadline.
     Full(P),
-    /// The queue takes nothing any more.
+    /// The queue is shut down.
     ShutDown(P),
     /// The caller was interrupted.
     Interrupted(P),
-    /// There is no memory for it.
+    /// There is no memory for the message.
     Exhausted(P, Exhausted),
     /// The queue's memory is [damaged](crate::damage).
     Damaged(P),
@@ -36,10 +36,10 @@ impl<P> PutError<P> {
 }
 
 impl Queue {
-    /// Puts a message. `me` is where this queue is, for the blocks that it will own.
+    /// Puts a message. `me` is the address of this queue, for the blocks that it will own.
     ///
     /// # Errors
-    /// See [`PutError`]; the message comes back with it.
+    /// See [`PutError`], which returns the message.
     pub fn put<'b, S: Store>(
         &self,
         me: Place,
@@ -69,7 +69,7 @@ impl Queue {
                 drop(hold);
                 if result.is_ok() {
                     crash_point("queue.put.before-notify");
-                    // The unlock was a sequentially consistent exchange, after the commit.
+                    // Releasing the lock was a sequentially consistent exchange, after the commit.
                     self.items.notify_prepared(item, 1, || self.len(), S::Home::SCOPE);
                 } else {
                     self.items.withdraw(item, S::Home::SCOPE);
@@ -93,7 +93,7 @@ impl Queue {
             if let Err(stopped) = patience.check_may_wait(S::Home::SCOPE) {
                 return Err(PutError::stopped(parcel, stopped));
             }
-            // The wake-up that may come to us stands for one place; if there are more, it is passed on.
+            // A wake-up stands for one message's room; if there is more, it is passed on.
             let place = place.get_or_insert_with(|| self.space.join(S::Home::SCOPE));
             if let Err(stopped) = place.wait_for(patience, room, || None) {
                 return Err(PutError::stopped(parcel, stopped));
@@ -101,7 +101,7 @@ impl Queue {
         }
     }
 
-    /// Under the tail's lock: writes the message beyond the tail, then moves the tail past it.
+    /// With the tail's lock held: writes the message beyond the tail, then moves the tail past it.
     fn append<'b, S: Store>(&self, me: Place, parcel: Parcel<'b, S>) -> Result<(), (Parcel<'b, S>, Trouble)> {
         let tail = Cursor::unpack(self.tail.load(Ordering::Relaxed));
         let (units, block_bytes) = (parcel.units(), parcel.block_bytes());
@@ -110,24 +110,24 @@ impl Queue {
             Err(e) => return Err((parcel, e)),
         };
         chunk.writing(position);
-        // SAFETY: the tail's lock is held, so nobody else writes beyond the tail, and `room` found `units` units at
+        // SAFETY: the tail's lock is held, so no other thread writes beyond the tail; `room` found `units` units at
         // `position` in `chunk`, all of them beyond the tail, which no getter reads before the commit below.
         unsafe { parcel.write(chunk.unit(position), me, position) };
         self.count_put(block_bytes);
         crash_point("queue.put.before-commit");
         let next = Cursor { count: tail.count.wrapping_add(1), position: position.wrapping_add(units) };
-        // [P] pairs with [G]: whoever sees the tail sees what stands before it.
+        // [P] pairs with [G]: a thread that sees the tail sees everything before it.
         self.tail.store(next.pack(), Ordering::Release);
         crash_point("queue.put.committed");
         Ok(())
     }
 
-    /// Under the tail's lock: finds room for `units` units, in a new chunk if need be.
+    /// With the tail's lock held: finds room for `units` units, in a new chunk if necessary.
     fn room<S: Store>(&self, me: Place, tail: Cursor, units: u32) -> Result<(Chunk, u32), Trouble> {
         let head = Cursor::unpack(self.head.load(Ordering::Relaxed));
         let inside = tail.position.wrapping_sub(head.position);
         if inside > chunk::MOST_UNITS - chunk::LATER_UNITS {
-            // A put begins at the latest just before that, and takes no more than a chunk.
+            // A put starts at most at that limit, and takes no more than one chunk.
             return Err(match inside > chunk::MOST_UNITS {
                 true => S::damaged(What::Cursor, 0, tail.pack()),
                 false => Trouble::Exhausted(Exhausted::Memory("a queue holds at most 16 GiB of small messages".into())),
@@ -138,12 +138,12 @@ impl Queue {
         };
         let chunk = Chunk::at::<S>(place)?;
         let end = chunk.end();
-        // A putter that died after it moved to this chunk, and before its commit, left the tail behind it.
+        // A putter that died after it moved to this chunk, but before its commit, left the tail behind it.
         let position = chunk.enter::<S>(tail.position)?;
         if end.wrapping_sub(position) >= units {
             return Ok((chunk, position));
         }
-        // A putter that died here may have linked the next chunk already: use it.
+        // A putter that died here may already have linked the next chunk: use that one.
         let next = match Place::new(chunk.next()) {
             Some(next) => chunk.followed_by::<S>(next)?,
             None => {
@@ -185,7 +185,7 @@ impl Queue {
         Ok((chunk, tail.position))
     }
 
-    /// Waits until nobody is inside a put any more who did not see what was stored before this call.
+    /// Waits until every putter that did not see what was stored before this call has finished.
     pub(super) fn let_putter_out<H: Home>(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
         lock::<H>(&self.tail_lock, patience).map(drop)
     }
@@ -204,7 +204,7 @@ mod tests {
         })
     }
 
-    /// Head and tail can be told apart as long as they are not too far apart.
+    /// Head and tail can be distinguished only while they are close enough to each other.
     #[test]
     fn there_is_an_end_to_what_a_queue_holds() {
         let queue = Queue::new(0, false);
@@ -217,7 +217,7 @@ mod tests {
                 queue.tail.store(Cursor { count: 1, position: head.wrapping_add(inside) }.pack(), Ordering::Relaxed);
                 put(&queue)
             };
-            assert_eq!(put_at(last), Err(Trouble::Damaged), "there could be room, but the chunk is not there");
+            assert_eq!(put_at(last), Err(Trouble::Damaged), "room for one more, but the chunk does not match");
             for inside in [last + 1, chunk::MOST_UNITS] {
                 assert!(matches!(put_at(inside), Err(Trouble::Exhausted(_))), "{inside}");
             }
@@ -226,7 +226,7 @@ mod tests {
         queue.head.store(Cursor { count: 0, position: 0 }.pack(), Ordering::Relaxed);
         queue.tail.store(tail, Ordering::Relaxed);
         put(&queue).unwrap();
-        // SAFETY: the test has done with it.
+        // SAFETY: the test no longer uses the queue.
         unsafe { queue.teardown::<S>() };
     }
 
@@ -234,14 +234,14 @@ mod tests {
     fn a_first_chunk_that_begins_elsewhere_is_not_believed() {
         let queue = Queue::new(0, false);
         put(&queue).unwrap();
-        // As after the death of a putter between the two stores.
+        // The state after a putter died between the two stores.
         let chunk = queue.tail_chunk.swap(0, Ordering::Relaxed);
         queue.tail.store(Cursor { count: 0, position: 1 }.pack(), Ordering::Relaxed);
         assert_eq!(put(&queue), Err(Trouble::Damaged));
         queue.tail.store(Cursor { count: 0, position: 0 }.pack(), Ordering::Relaxed);
         put(&queue).unwrap();
         assert_eq!(queue.tail_chunk.load(Ordering::Relaxed), chunk);
-        // SAFETY: the test has done with it.
+        // SAFETY: the test no longer uses the queue.
         unsafe { queue.teardown::<S>() };
     }
 }

@@ -1,16 +1,17 @@
-//! How many bytes wait in a queue.
+//! The number of bytes in a queue.
 //!
-//! Short messages stand between head and tail, so these tell. The bytes of blocks are counted by those who put and get
-//! blocks, each under the lock of its side and before its commit; short messages are not slower for it.
+//! Short messages are stored between head and tail, so these two determine their size. The bytes of blocks are counted
+//! by the threads that put and receive them, under the lock of their side and before the commit; messages without
+//! blocks pay nothing.
 //!
-//! A putter or getter that dies between count and commit leaves a count that is wrong by one message, until the queue is
-//! empty: then nothing is inside, and the next one who puts a block begins there.
+//! A thread that dies between count and commit leaves a count that is off by one message until the queue is next empty:
+//! the next put of a block then resets it.
 
 use super::Queue;
 use super::chunk::{Cursor, UNIT};
 use crate::atomics::{AtomicU64, Ordering};
 
-/// Bytes of blocks that went in, or came out, since the queue began; modulo 2⁶⁴.
+/// Total bytes of blocks that were put, or received, modulo 2⁶⁴.
 #[repr(transparent)]
 #[derive(Debug)]
 pub(super) struct Bytes(AtomicU64);
@@ -32,17 +33,18 @@ impl Bytes {
 }
 
 impl Queue {
-    /// Under the tail's lock: the message that is about to be committed has so many bytes in blocks.
+    /// With the tail's lock held: counts the bytes in blocks of the message that is about to be committed.
     #[inline]
     pub(super) fn count_put(&self, bytes: usize) {
         if bytes != 0 {
-            // Empty under this lock, the queue stays so, and what came out was counted before the head said so.
+            // If the queue is empty under this lock, it stays empty, and received bytes were counted before the head
+            // moved.
             let before = if self.is_empty() { self.bytes_got.get() } else { self.bytes_put.get() };
             self.bytes_put.set(before.wrapping_add(bytes as u64));
         }
     }
 
-    /// Under the head's lock: the message that is about to be taken has so many bytes in blocks.
+    /// With the head's lock held: counts the bytes in blocks of the message that is about to be taken.
     #[inline]
     pub(super) fn count_got(&self, bytes: usize) {
         if bytes != 0 {
@@ -50,7 +52,7 @@ impl Queue {
         }
     }
 
-    /// Under the head's lock: takes back what [`count_got`](Self::count_got) did; the message stays.
+    /// With the head's lock held: undoes [`count_got`](Self::count_got); the message stays.
     #[inline]
     pub(super) fn count_not_got(&self, bytes: usize) {
         if bytes != 0 {
@@ -58,9 +60,9 @@ impl Queue {
         }
     }
 
-    /// How many bytes wait inside: blocks by their length, what is short by the room that it takes.
+    /// The number of bytes in the queue: the length of the blocks, and the room that short messages take.
     pub fn bytes(&self) -> u64 {
-        // As in `len`: what comes out meanwhile may be counted, what goes in is.
+        // As in `len`: messages received in the meantime may still be counted, and messages put are counted.
         let got = self.bytes_got.get();
         let head = Cursor::unpack(self.head.load(Ordering::SeqCst));
         let tail = Cursor::unpack(self.tail.load(Ordering::SeqCst));
@@ -69,7 +71,7 @@ impl Queue {
         }
         let inline = u64::from(tail.position.wrapping_sub(head.position)) * UNIT as u64;
         let blocks = self.bytes_put.get().wrapping_sub(got);
-        // A dead getter may have counted one that came in first thing after.
+        // A dead getter may have counted a message that was put right after.
         inline.saturating_add(if blocks > i64::MAX as u64 { 0 } else { blocks })
     }
 }

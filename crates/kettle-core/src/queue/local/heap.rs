@@ -1,33 +1,33 @@
-//! A priority queue's order: a binary heap that is stable, and in which nothing moves before all comparisons are made.
+//! The order of a priority queue: a stable binary heap in which nothing moves until all comparisons are made.
 //!
-//! *Stable.* Every item has the number of its arrival, and of two that compare equal the older one comes first. That
-//! costs no second comparison: of two items the newer one comes first exactly if it is less than the older one.
+//! *Stability.* Each item records its arrival number; of two items that compare equal, the older comes first. That
+//! costs no second comparison: the newer of two items comes first exactly if it is less than the older.
 //!
-//! *Plan, then move.* A comparison may fail, take long, or be unknown for now. So an operation first makes a plan, which
-//! only looks and compares; carrying it out compares nothing and cannot fail. Giving up in the middle of a plan leaves
+//! *Plan, then move.* A comparison may fail, take long, or have an unknown result for now. So an operation first makes
+//! a plan, which only reads and compares; executing the plan compares nothing and cannot fail. Abandoning a plan leaves
 //! the heap as it was, with every item in it once.
 
 use std::collections::TryReserveError;
 
-/// Compares the items of a queue by priority. It is asked under the queue's lock, so it may run nothing foreign, drop
-/// nothing and wait for nothing; what it cannot answer so it hands out as a question. Once the caller knows the answer,
-/// it tries again, with a judge that knows it too: the same operation on the same queue asks the same in the same
-/// order, and [`begin`](Self::begin) tells whether it is still the same queue.
+/// Compares the items of a queue by priority. It is called with the queue's lock held, so it must not run foreign code,
+/// drop values or block; a comparison that it cannot make under these conditions is returned as a question. Once the
+/// caller knows the answer, it retries with a judge that knows it, too: the same operation on the same queue makes the
+/// same comparisons in the same order, and [`begin`](Self::begin) tells whether the queue is unchanged.
 pub trait Judge<T> {
     /// A comparison to be made without the lock.
     type Question;
 
-    /// An operation begins (again). Answers that were found under another `version` are worth nothing now.
+    /// Called when an operation starts or restarts. Answers found under another `version` are void.
     fn begin(&mut self, version: u64);
 
     /// Whether `a` is less than `b`.
     ///
     /// # Errors
-    /// When that is not known yet.
+    /// If the result is not known yet.
     fn less(&mut self, a: &T, b: &T) -> Result<bool, Self::Question>;
 }
 
-/// The judge for values that know their order.
+/// Compares values by their `Ord` implementation.
 #[derive(Clone, Copy, Debug)]
 pub struct ByOrd;
 
@@ -41,7 +41,7 @@ impl<T: Ord> Judge<T> for ByOrd {
     }
 }
 
-/// The judge for a queue whose order does not depend on the items.
+/// For a queue whose order does not depend on its items.
 #[derive(Clone, Copy, Debug)]
 pub struct NoOrder;
 
@@ -55,7 +55,7 @@ impl<T> Judge<T> for NoOrder {
     }
 }
 
-/// The smallest item is at index 0, the children of `i` are at `2i + 1` and `2i + 2`, and none comes before its parent.
+/// The smallest item is at index 0, the children of `i` are at `2i + 1` and `2i + 2`, and no item precedes its parent.
 #[derive(Debug)]
 pub(super) struct StableHeap<T> {
     entries: Vec<Entry<T>>,
@@ -68,12 +68,12 @@ struct Entry<T> {
     arrival: u64,
 }
 
-/// How many levels a new item rises from the bottom.
+/// The number of levels that a new item rises from the bottom.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rise(u32);
 
-/// The way from the top down to where the last item goes when the first is taken: at each level left (0) or right (1),
-/// the first turn in the lowest bit.
+/// The path from the top to the new position of the last item when the first is removed: left (0) or right (1) at each
+/// level, with the first turn in the lowest bit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descent {
     turns: u64,
@@ -93,23 +93,23 @@ impl<T> StableHeap<T> {
         self.entries.iter().map(|e| &e.item)
     }
 
-    /// All items, in an order that is a heap too.
+    /// All items, in heap order.
     pub(super) fn into_items(self) -> Vec<T> {
         self.entries.into_iter().map(|e| e.item).collect()
     }
 
-    /// Makes room for one more at least.
+    /// Reserves memory for at least one more item.
     pub(super) fn grow(&mut self) -> Result<(), TryReserveError> {
         self.entries.try_reserve(1)
     }
 
-    /// Where `item` would go.
+    /// Plans where `item` goes.
     pub(super) fn plan_push<J: Judge<T>>(&self, item: &T, judge: &mut J) -> Result<Rise, J::Question> {
         let mut at = self.entries.len();
         let mut rise = 0;
         while at > 0 {
             let parent = (at - 1) / 2;
-            // The newcomer is the newer one of the two.
+            // The new item is the newer of the two.
             if !judge.less(item, &self.entries[parent].item)? {
                 break;
             }
@@ -119,7 +119,7 @@ impl<T> StableHeap<T> {
         Ok(Rise(rise))
     }
 
-    /// Carries the plan out, which was made for this item and this heap.
+    /// Executes a plan made for this item and this heap.
     pub(super) fn push(&mut self, item: T, rise: Rise) {
         let mut at = self.entries.len();
         self.entries.push(Entry { item, arrival: self.arrivals });
@@ -131,9 +131,9 @@ impl<T> StableHeap<T> {
         }
     }
 
-    /// How the heap closes when the first item leaves it: the last one takes a place on the way of those that come
-    /// first among their siblings. It goes to the bottom of that way and rises from there, because there is where it
-    /// most likely belongs.
+    /// Plans how the heap closes when the first item is removed. The last item moves to a position on the path that
+    /// follows the smaller child at each level. The search starts at the bottom of that path and rises, since the item
+    /// most likely belongs near the bottom.
     pub(super) fn plan_pop<J: Judge<T>>(&self, judge: &mut J) -> Result<Descent, J::Question> {
         let mut way = Descent { turns: 0, depth: 0 };
         let Some((last, rest)) = self.entries.split_last() else { return Ok(way) };
@@ -152,7 +152,7 @@ impl<T> StableHeap<T> {
         Ok(way)
     }
 
-    /// Carries the plan out, which was made for this heap.
+    /// Executes a plan made for this heap.
     pub(super) fn pop(&mut self, way: Descent) -> Option<T> {
         let last = self.entries.pop()?;
         if self.entries.is_empty() {

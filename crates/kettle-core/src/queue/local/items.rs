@@ -1,4 +1,4 @@
-//! What a queue keeps its items in: a ring, a stack or a heap.
+//! The container of a queue's items: a ring, a stack or a heap.
 
 use std::collections::{TryReserveError, VecDeque};
 
@@ -9,13 +9,13 @@ use super::heap::StableHeap;
 pub enum Order {
     /// The oldest.
     Fifo,
-    /// The youngest.
+    /// The newest.
     Lifo,
-    /// The least; of several that compare equal, the oldest.
+    /// The smallest; of those that compare equal, the oldest.
     Priority,
 }
 
-/// The items, in a container that fits the order.
+/// The items, in the container that fits the order.
 pub(super) enum Items<T> {
     Fifo(VecDeque<T>),
     Lifo(Vec<T>),
@@ -40,7 +40,7 @@ impl<T> Items<T> {
         }
     }
 
-    /// Sees to it that there is memory for one more.
+    /// Ensures memory for one more item.
     #[inline(always)]
     pub(super) fn make_room(&mut self) -> Result<(), TryReserveError> {
         let is_full = match self {
@@ -60,7 +60,7 @@ impl<T> Items<T> {
         }
     }
 
-    /// Takes all items out.
+    /// Removes all items.
     pub(super) fn take_all(&mut self) -> Vec<T> {
         match self {
             Self::Fifo(ring) => core::mem::take(ring).into(),
@@ -69,8 +69,8 @@ impl<T> Items<T> {
         }
     }
 
-    /// After a flood is gone, gives most of the memory back that it needed. To be called after each item taken; it looks
-    /// when the items are down to a power of two, so that memory is not asked for too often.
+    /// Shrinks the container after a burst has passed. Call this after each removal; it does something only when the
+    /// length is a power of two, which limits reallocations.
     #[inline]
     pub(super) fn taken_one(&mut self) {
         let left = self.len();
@@ -138,14 +138,14 @@ mod tests {
                 (items.len(), capacity(&items))
             };
             while let (left @ 4_097.., capacity) = take_one() {
-                assert!(capacity >= 20_000, "{order:?}: too soon, {left} are left");
+                assert!(capacity >= 20_000, "{order:?}: shrunk too early, with {left} left");
             }
             let (left, capacity) = take_one();
             assert!(left == 4_095 && capacity < 20_000, "{order:?}: {capacity}");
             while take_one().0 > WORTH_GIVING_BACK {}
             let (_, kept) = take_one();
             while take_one().0 > 0 {}
-            assert_eq!(take_one(), (0, kept), "{order:?}: short queues keep theirs");
+            assert_eq!(take_one(), (0, kept), "{order:?}: short queues keep their memory");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Waiting for a queue: signs that say whether a try is worth it, and a line of those who wait for each.
+//! Waiting for a queue: signs that say whether an attempt is worthwhile, and a line of waiters for each sign.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -8,14 +8,14 @@ use super::{Judge, LocalQueue, Lock, Refused, State};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::wait::{self, Patience, Scope, Stopped, Ticket, spin_until};
 
-/// What can be waited for.
+/// A condition that can be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// Something to take.
+    /// There is an item to take.
     Item = 0,
-    /// Room to put.
+    /// There is room to put an item.
     Room = 1,
-    /// That nothing is unfinished.
+    /// No item is unfinished.
     Done = 2,
 }
 
@@ -27,14 +27,14 @@ impl Sign {
     }
 }
 
-/// What an attempt is content with.
+/// What an attempt may take.
 #[derive(Clone, Copy)]
 pub(super) enum Whose {
-    /// Also what is reserved for another.
+    /// Anything, even what is reserved for another waiter.
     Anybodys,
-    /// What is reserved for nobody.
+    /// Only what is not reserved.
     Unreserved,
-    /// That, or what is reserved for the holder of this ticket.
+    /// What is not reserved, or is reserved for the holder of this ticket.
     Of(Ticket),
 }
 
@@ -49,7 +49,7 @@ impl Whose {
     }
 }
 
-/// All that those who wait look at.
+/// What waiters look at: the signs and the lines.
 pub(super) struct Board {
     pub(super) signs: AtomicU32,
     pub(super) lines: [wait::Line; SIGNS],
@@ -64,7 +64,7 @@ impl Board {
         &self.lines[sign as usize]
     }
 
-    /// There are so many of what `sign` stands for.
+    /// Wakes the next waiter, given that there are `available` of what `sign` stands for.
     pub(super) fn pass_on(&self, sign: Sign, available: u32) {
         self.line(sign).pass_on(available, Scope::Private);
     }
@@ -74,11 +74,11 @@ impl Board {
     }
 }
 
-/// Those who wait for a sign.
+/// The waiters for a sign.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Line {
     pub(super) threads: u32,
-    /// Whether an event loop ever waited: then each change looks whether one does now.
+    /// Whether an event loop ever waited; from then on each change checks for one.
     pub(super) watched: bool,
 }
 
@@ -88,8 +88,8 @@ impl Line {
     }
 }
 
-/// A place in a line. Whoever leaves it, served or not, wakes the next if there is something for him: the wake-up that
-/// came here may have been the only one.
+/// A place in a line. Leaving it, successfully or not, wakes the next waiter if there is something for it, since the
+/// wake-up that arrived here may have been the only one.
 #[derive(Debug)]
 pub struct Place<'a, T, L: Lock<State<T>> = Mutex<State<T>>> {
     pub(super) queue: &'a LocalQueue<T, L>,
@@ -99,7 +99,7 @@ pub struct Place<'a, T, L: Lock<State<T>> = Mutex<State<T>>> {
 }
 
 impl<'a, T, L: Lock<State<T>>> Place<'a, T, L> {
-    /// The waiting itself, which needs no key: for those who must do without it meanwhile.
+    /// The wait itself, which needs no key, for callers that have to give up the key meanwhile.
     pub fn waiting(&self) -> &Waiting<'a> {
         &self.waiting
     }
@@ -108,15 +108,15 @@ impl<'a, T, L: Lock<State<T>>> Place<'a, T, L> {
         self.waiting.place.ticket()
     }
 
-    /// As [`put_unreserved`](LocalQueue::put_unreserved), also what is reserved for this place.
+    /// As [`put_unreserved`](LocalQueue::put_unreserved), including room that is reserved for this place.
     ///
     /// # Errors
-    /// See [`Refused`]. The item comes back.
+    /// See [`Refused`]. The item is returned.
     pub fn put<J: Judge<T>>(&self, item: T, judge: &mut J) -> Result<(), (T, Refused<J::Question>)> {
         self.queue.put_with(self.key, item, judge, Whose::Of(self.ticket()))
     }
 
-    /// As [`take_unreserved`](LocalQueue::take_unreserved), likewise.
+    /// As [`take_unreserved`](LocalQueue::take_unreserved), including an item that is reserved for this place.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -127,7 +127,7 @@ impl<'a, T, L: Lock<State<T>>> Place<'a, T, L> {
 
 impl<T, L: Lock<State<T>>> Drop for Place<'_, T, L> {
     fn drop(&mut self) {
-        // Before the look at who else waits: who comes after that finds the line open.
+        // Before the check for other waiters: threads that arrive after that find the line open.
         self.waiting.place.step_aside();
         let mut state = self.queue.state.lock(self.key);
         let line = &mut state.lines()[self.sign as usize];
@@ -141,11 +141,11 @@ impl<T, L: Lock<State<T>>> Drop for Place<'_, T, L> {
     }
 }
 
-/// Waits, for somebody who has a [`Place`].
+/// The wait of the owner of a [`Place`].
 pub struct Waiting<'a> {
     board: &'a Board,
     sign: Sign,
-    /// Left by [`Place`], whoever owns this.
+    /// Left by [`Place`], which owns this value.
     place: ManuallyDrop<wait::Place<'a>>,
 }
 
@@ -156,15 +156,15 @@ impl<'a> Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Looks for some microseconds whether it becomes worth a try.
+    /// Spins for some microseconds; returns whether an attempt became worthwhile.
     pub fn spin(&self) -> bool {
         spin_until(|| self.board.has(self.sign) && self.place.is_admitted())
     }
 
-    /// Sleeps until it is worth a try.
+    /// Sleeps until an attempt is worthwhile.
     ///
     /// # Errors
-    /// When the deadline is past or the caller is interrupted.
+    /// If the deadline has passed or the caller is interrupted.
     pub fn sleep(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
         let look = || self.board.has(self.sign).then_some(());
         self.place.wait_for(patience, look, || None)

@@ -1,23 +1,23 @@
-//! What keeps two threads from a queue's state at once: a mutex, or a lock that the caller holds anyway.
+//! Mutual exclusion for a queue's state: a mutex, or a lock that the caller holds in any case.
 
 use core::ops::DerefMut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Lets one thread at a time at a queue's state.
+/// Grants exclusive access to a queue's state.
 pub trait Lock<S> {
-    /// What one must have to enter; `()` if anyone may.
+    /// What a caller needs to lock it; `()` if nothing.
     type Key<'k>: Copy
     where
         Self: 'k;
-    /// Lets go when dropped.
+    /// Releases the lock when dropped.
     type Guard<'a>: DerefMut<Target = S>
     where
         Self: 'a;
 
-    /// Around `state`.
+    /// Wraps `state`.
     fn new(state: S) -> Self;
 
-    /// Waits until nobody else is there.
+    /// Waits for exclusive access.
     fn lock<'a>(&'a self, key: Self::Key<'a>) -> Self::Guard<'a>;
 }
 
@@ -37,7 +37,7 @@ impl<S> Lock<S> for Mutex<S> {
 
     #[inline]
     fn lock(&self, (): ()) -> MutexGuard<'_, S> {
-        // Nothing panics in the middle of a change.
+        // No code panics in the middle of a change, so a poisoned state is intact.
         Self::lock(self).unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,35 +1,37 @@
-//! A queue of values for the threads of one process: first-in-first-out, last-in-first-out, or by priority.
+//! A queue of values for the threads of one process: first in, first out; last in, first out; or by priority.
 //!
-//! What travels here is a value, not bytes, and nobody dies alone: a thread that ends in the middle of an operation takes
-//! the process with it. So nothing of what makes [`Queue`](super::Queue) safe against deaths is needed, and some of it is
-//! in the way: there, nobody can look at what is inside without taking it (a garbage collector wants to), and the order
-//! is fixed. Hence a lock around a ring, a stack or a heap. Measured on one core, to put and to take one word together:
-//! 35 ns with the other body on the heap, 23 ns here, 17 of these for the mutex; a front that has a lock of its own
-//! anyway, like an interpreter's, brings that instead ([`Lock`]).
+//! It transports values rather than bytes, and no thread dies alone: a thread that is killed in the middle of an
+//! operation takes the process with it. So nothing of what protects [`Queue`](super::Queue) against deaths is needed,
+//! and some of it would be in the way: there, messages cannot be inspected without taking them (as a garbage collector
+//! has to), and the order is fixed. Hence a lock around a ring, a stack or a heap. Measured on one core, putting and
+//! taking one word together costs 35 ns with the other implementation on the heap and 23 ns with this one, of which 17
+//! are the mutex; a front end that has a lock anyway, such as an interpreter's, uses that instead ([`Lock`]).
 //!
 //! # The lock
 //!
-//! It is held for moments: **nothing foreign runs under it**. No value is dropped, none is compared by code that is not
-//! known to be harmless (see [`Judge`]), nothing waits. Hence a caller that has signal handlers, finalizers or a
-//! garbage collector of its own may come back here from any of them, and a caller that is a guest of an interpreter may
-//! take the lock while it holds the interpreter's. Who waits does so without the lock, and looks at one word only:
+//! It is held only briefly: **no foreign code runs under it**. No value is dropped, none is compared by code that is
+//! not known to be harmless (see [`Judge`]), and nothing blocks. So a caller with signal handlers, finalizers or a
+//! garbage collector may re-enter from any of them, and an extension of an interpreter may take the lock while it holds
+//! the interpreter's. Waiters sleep without the lock, and look at one word only:
 //!
 //! ```text
 //! signs   bit 0  ITEM  there is something to take        } also set, for good, when the queue
-//!         bit 1  ROOM  there is room to put               } is shut or has moved out: those who
-//!         bit 2  DONE  nothing is unfinished              } wait must come and see
+//!         bit 1  ROOM  there is room to put               } is shut down or moved out, since
+//!         bit 2  DONE  nothing is unfinished              } waiters must notice that
 //! ```
 //!
-//! For each sign there is a line of those who wait for it. Who will wait joins the line under the lock, then looks at
+//! Each sign has a line of waiters. A thread that is going to wait joins the line under the lock, then looks at the
+//! sign; a thread that makes a sign true looks at the line under the lock, then wakes. In the usual case of an empty
+//! line, waking costs nothing, not even a fence.
 //! the sign; who makes a sign true looks at the line under the lock, then wakes. When nobody is in line, which is the
 //! ordinary case, waking costs nothing, not even a fence.
 //!
 //! # Moving out
 //!
-//! A front that must let its user handle the container itself calls [`move_out`](LocalQueue::move_out): the items are
-//! handed over, and from then on every operation is refused, with [`Refused::MovedOut`] or the like. The refusal is the
-//! only way to tell that is sure: another thread may move the items out after any question. The counts stay here, to be
-//! kept by the `note_` methods.
+//! A front end that must let its user access the container itself calls [`move_out`](LocalQueue::move_out): the items
+//! are handed over, and from then on every operation is refused, with [`Refused::MovedOut`] or the like. Only this
+//! refusal is conclusive: another thread may move the items out after any check. The counts stay here and are
+//! maintained by the `note_` methods.
 
 mod heap;
 mod items;
@@ -51,42 +53,42 @@ use line::{Board, Line, SIGNS, Whose};
 pub use line::{Place, Sign, Waiting};
 pub use lock::Lock;
 
-/// Why nothing was put or taken.
+/// Why an item was not put or taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused<Q> {
-    /// There is no room, or nothing to take: wait in [`line`](LocalQueue::line).
+    /// There is no room, or no item: wait in [`line`](LocalQueue::line).
     NotNow,
-    /// The queue takes nothing any more, and (when taking) has nothing left.
+    /// The queue is shut down and, when taking, empty.
     ShutDown,
-    /// The items are kept elsewhere now.
+    /// The items were moved out.
     MovedOut,
-    /// Something must be compared first.
+    /// A comparison has to be made first.
     Compare(Q),
-    /// There is no memory for one more.
+    /// There is no memory for one more item.
     OutOfMemory,
 }
 
-/// Why no item was marked as done.
+/// Why an item was not marked as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotDone {
-    /// More were called done than were put.
+    /// More items were marked as done than were put.
     TooMany,
-    /// The items are kept elsewhere now, and those who wait for the last of them wait there.
+    /// The items were moved out, and waiters for the last of them wait elsewhere.
     MovedOut,
 }
 
-/// A queue of values; see the module.
+/// A queue of values; see the module docs.
 pub struct LocalQueue<T, L = Mutex<State<T>>> {
     state: L,
     board: Board,
-    /// The lock alone says who may be here: with a mutex, any `T` that is `Send` may be shared.
+    /// Access is controlled by the lock alone: with a mutex, a `T` that is `Send` may be shared.
     items: PhantomData<fn(T) -> T>,
 }
 
-/// What a queue's lock protects.
+/// The state protected by a queue's lock.
 pub struct State<T> {
     items: Items<T>,
-    /// Zero or less is unbounded.
+    /// Unbounded if zero or less.
     maxsize: i64,
     unfinished: i64,
     put: u64,
@@ -94,7 +96,7 @@ pub struct State<T> {
     shut: bool,
     moved_out: bool,
     lines: [Line; SIGNS],
-    /// The process to which the lines belong: threads do not survive a fork, so a child begins with empty ones.
+    /// The process that the lines belong to: threads do not survive a fork, so a child starts with empty ones.
     process: u32,
 }
 
@@ -122,12 +124,12 @@ impl<T> State<T> {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// Changes with every change of the items.
+    /// Changes whenever the items change.
     fn version(&self) -> u64 {
         self.put.wrapping_add(self.got)
     }
 
-    /// Whoever forked, in the middle of a wait or not, the lines of the parent are not ours.
+    /// The lines, emptied first if they are those of the process from which this one was forked.
     fn lines(&mut self) -> &mut [Line; SIGNS] {
         let me = process::id();
         if self.process != me {
@@ -139,7 +141,7 @@ impl<T> State<T> {
 }
 
 impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
-    /// An empty queue of at most `maxsize` items, or of any number if that is not positive.
+    /// Creates an empty queue of at most `maxsize` items, or an unbounded one if `maxsize` is not positive.
     pub fn new(order: Order, maxsize: i64) -> Self {
         let state = State {
             items: Items::new(order),
@@ -157,7 +159,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         Self { state: L::new(state), board, items: PhantomData }
     }
 
-    /// Begins anew, as `new` does, and gives what was inside.
+    /// Resets the queue to a new one, as `new` does, and returns its items.
     #[must_use]
     pub fn reset<'a>(&'a self, key: L::Key<'a>, order: Order, maxsize: i64) -> Vec<T> {
         self.change(key, |state| {
@@ -172,11 +174,11 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     }
 
     fn show(&self, state: &State<T>) {
-        // No more than relaxed: those who look take the lock before they act, and waking has the fences it needs.
+        // Relaxed suffices: threads that see a sign take the lock before they act, and waking has the fences it needs.
         self.board.signs.store(state.signs(), Ordering::Relaxed);
     }
 
-    /// Shows the signs after a change that one waiter can use, leaves the lock, and wakes him.
+    /// Updates the signs after a change that one waiter can use, releases the lock, and wakes that waiter.
     #[inline(always)]
     fn leave_and_wake(&self, state: L::Guard<'_>, sign: Sign) {
         if state.lines[sign as usize].is_empty() {
@@ -192,7 +194,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         line.notify_prepared(prepared, 1, || available, Scope::Private);
     }
 
-    /// Makes a change that all must see, which is rare.
+    /// Makes a change that all waiters must see, which is rare.
     fn change<'a, R>(&'a self, key: L::Key<'a>, change: impl FnOnce(&mut State<T>) -> R) -> R {
         let mut state = self.state.lock(key);
         let result = change(&mut state);
@@ -205,7 +207,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     /// Puts `item` if there is room.
     ///
     /// # Errors
-    /// See [`Refused`]. The item comes back.
+    /// See [`Refused`]. The item is returned.
     #[inline]
     pub fn put_now<'a, J: Judge<T>>(
         &'a self,
@@ -216,10 +218,10 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         self.put_with(key, item, judge, Whose::Anybodys)
     }
 
-    /// The same, unless the room is reserved for one who waits: for a caller that would wait as well.
+    /// The same, unless the room is reserved for a waiter: for a caller that would wait as well.
     ///
     /// # Errors
-    /// See [`Refused`]. The item comes back.
+    /// See [`Refused`]. The item is returned.
     #[inline]
     pub fn put_unreserved<'a, J: Judge<T>>(
         &'a self,
@@ -275,7 +277,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         self.take_with(key, judge, Whose::Anybodys)
     }
 
-    /// The same, unless it is reserved for one who waits: for a caller that would wait as well.
+    /// The same, unless the item is reserved for a waiter: for a caller that would wait as well.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -322,7 +324,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         Ok(item)
     }
 
-    /// Joins the line of those who wait for `sign`.
+    /// Joins the line of waiters for `sign`.
     pub fn line<'a>(&'a self, key: L::Key<'a>, sign: Sign) -> Place<'a, T, L> {
         self.state.lock(key).lines()[sign as usize].threads += 1;
         Place { queue: self, key, sign, waiting: Waiting::new(&self.board, sign) }
@@ -333,7 +335,8 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         self.state.lock(key).available(sign)
     }
 
-    /// Where a door for `sign` may be left: from now on, each change that may have made it come true rings there.
+    /// The line in which to register a door for `sign`: from now on each change that may have made the sign true rings
+    /// it.
     pub fn line_of<'a>(&'a self, key: L::Key<'a>, sign: Sign) -> &'a wait::Line {
         self.state.lock(key).lines()[sign as usize].watched = true;
         self.board.line(sign)
@@ -344,7 +347,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         self.board.has(sign)
     }
 
-    /// Takes the door away again.
+    /// Unregisters the door.
     pub fn take_door(&self, sign: Sign, door: Door) {
         self.board.line(sign).events().take_door(door, Scope::Private);
     }
@@ -358,17 +361,17 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         }
     }
 
-    /// How many items there are in here.
+    /// The number of items in the queue; 0 after they were moved out.
     pub fn len<'a>(&'a self, key: L::Key<'a>) -> usize {
         self.state.lock(key).items.len()
     }
 
-    /// Whether there is no item in here.
+    /// Whether there are no items in the queue.
     pub fn is_empty<'a>(&'a self, key: L::Key<'a>) -> bool {
         self.len(key) == 0
     }
 
-    /// How many items there are; None if they have moved out.
+    /// The number of items; None if they were moved out.
     pub fn len_unless_moved<'a>(&'a self, key: L::Key<'a>) -> Option<usize> {
         let state = self.state.lock(key);
         (!state.moved_out).then(|| state.items.len())
@@ -379,30 +382,30 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         !self.state.lock(key).has_room()
     }
 
-    /// The bound; none if it is not positive.
+    /// The bound; unbounded if it is not positive.
     pub fn maxsize<'a>(&'a self, key: L::Key<'a>) -> i64 {
         self.state.lock(key).maxsize
     }
 
-    /// Sets the bound. More items than that may be inside already.
+    /// Sets the bound. The queue may already have more items than that.
     pub fn set_maxsize<'a>(&'a self, key: L::Key<'a>, maxsize: i64) {
         self.change(key, |state| state.maxsize = maxsize);
     }
 
-    /// How many items were put that were not said to be done.
+    /// The number of items that were put and not marked as done.
     pub fn unfinished<'a>(&'a self, key: L::Key<'a>) -> i64 {
         self.state.lock(key).unfinished
     }
 
-    /// Sets that number, for a front whose users may do so.
+    /// Sets that number, for a front end that exposes it.
     pub fn set_unfinished<'a>(&'a self, key: L::Key<'a>, unfinished: i64) {
         self.change(key, |state| state.unfinished = unfinished);
     }
 
-    /// An item is done.
+    /// Marks an item as done.
     ///
     /// # Errors
-    /// If that was said more often than items were put, or the items have moved out.
+    /// If more items were marked as done than were put, or if the items were moved out.
     #[inline]
     pub fn task_done<'a>(&'a self, key: L::Key<'a>) -> Result<(), NotDone> {
         let state = self.state.lock(key);
@@ -425,8 +428,8 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         Ok(())
     }
 
-    /// Takes no more items. Those inside can still be taken, unless `immediate`: then they are given back here, and
-    /// count as done. None, and nothing is changed, if they have moved out.
+    /// Closes the queue for new items. Those in the queue can still be taken, unless `immediate`: then they are
+    /// returned, and count as done. Returns None, without any change, if the items were moved out.
     #[must_use]
     pub fn shut_down<'a>(&'a self, key: L::Key<'a>, immediate: bool) -> Option<Vec<T>> {
         self.change(key, |state| {
@@ -441,22 +444,22 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         })
     }
 
-    /// Whether it was shut down.
+    /// Whether the queue is shut down.
     pub fn is_shut<'a>(&'a self, key: L::Key<'a>) -> bool {
         self.state.lock(key).shut
     }
 
-    /// Sets whether it is shut down, for a front whose users may do so.
+    /// Sets whether the queue is shut down, for a front end that exposes it.
     pub fn set_shut<'a>(&'a self, key: L::Key<'a>, shut: bool) {
         self.change(key, |state| state.shut = shut);
     }
 
-    /// Hands all items over for good, in the order of a list or heap that holds them; None if that was done before.
+    /// Hands over all items for good, in the order of a list or heap that holds them; None if that has happened before.
     pub fn move_out<'a>(&'a self, key: L::Key<'a>) -> Option<Vec<T>> {
         self.change(key, |state| (!core::mem::replace(&mut state.moved_out, true)).then(|| state.items.take_all()))
     }
 
-    /// An item was put elsewhere: counts it, and wakes an event loop that waits for one.
+    /// Records an item that was put elsewhere, and wakes an event loop that waits for one.
     pub fn note_put<'a>(&'a self, key: L::Key<'a>) {
         let mut state = self.state.lock(key);
         state.put += 1;
@@ -464,25 +467,25 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         self.leave_and_wake(state, Sign::Item);
     }
 
-    /// An item was taken elsewhere: counts it, and wakes an event loop that waits for room.
+    /// Records an item that was taken elsewhere, and wakes an event loop that waits for room.
     pub fn note_got<'a>(&'a self, key: L::Key<'a>) {
         let mut state = self.state.lock(key);
         state.got += 1;
         self.leave_and_wake(state, Sign::Room);
     }
 
-    /// An item that was put elsewhere is done; as [`task_done`](Self::task_done).
+    /// Marks an item that was put elsewhere as done; see [`task_done`](Self::task_done).
     ///
     /// # Errors
-    /// If that was said more often than items were put.
+    /// If more items were marked as done than were put.
     pub fn note_done<'a>(&'a self, key: L::Key<'a>) -> Result<(), NotDone> {
         self.count_done(self.state.lock(key))
     }
 
-    /// Calls `visit` with each item, under the lock: see the module for what it may do.
+    /// Calls `visit` with each item, with the lock held: see the module docs for what it may do.
     ///
     /// # Errors
-    /// What `visit` gives.
+    /// Those of `visit`.
     pub fn try_for_each<'a, E>(&'a self, key: L::Key<'a>, mut visit: impl FnMut(&T) -> Result<(), E>) -> Result<(), E> {
         match &self.state.lock(key).items {
             Items::Fifo(ring) => ring.iter().try_for_each(&mut visit),
@@ -491,7 +494,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         }
     }
 
-    /// Counters and the present state.
+    /// A snapshot of the counters.
     pub fn statistics<'a>(&'a self, key: L::Key<'a>) -> QueueStatistics {
         let mut state = self.state.lock(key);
         let waiting = state.lines().map(|line| line.threads);
