@@ -1,12 +1,12 @@
-//! A queue's memory in the arena.
+//! Queue memory in the arena.
 
 use super::{Processes, kind};
 use crate::arena::{self, ArenaError, Block, Off, Participant, Raw};
 use crate::damage::What;
 use crate::queue::{CHUNK_ZEROED, Exhausted, Place, Room, Store, Trouble};
 
-/// Chunks and blocks in the arena. Each is held by whoever put it there, until somebody takes it out; when that one is
-/// dead, it lives while its queue reaches it.
+/// Chunks and blocks in the arena. The process that put one there is its holder, until another process takes it out;
+/// once its holder is dead, it lives as long as its queue reaches it.
 #[derive(Clone, Copy, Debug)]
 pub struct ArenaStore;
 
@@ -18,7 +18,7 @@ fn trouble(e: ArenaError) -> Trouble {
     }
 }
 
-/// The chunk, or the sheet of consumers, at a place.
+/// The chunk or sheet of consumers at a place.
 fn held(place: Place) -> Result<Raw, Trouble> {
     let raw = Raw::at(Off::from_place(place)).map_err(trouble)?;
     if !matches!(raw.kind(), kind::CHUNK | kind::CONSUMERS) || !raw.is_live() {
@@ -27,8 +27,8 @@ fn held(place: Place) -> Result<Raw, Trouble> {
     Ok(raw)
 }
 
-// SAFETY: the arena gives memory of its own, aligned to 64 bytes, as long as asked; places are checked before they are
-// followed; `publish` names the block's offset, which `find` turns into the block again.
+// SAFETY: the arena allocates memory for exclusive use, aligned to 64 bytes, of the requested length; places are
+// validated before they are followed; `publish` returns the block's offset, which `find` turns back into the block.
 unsafe impl Store for ArenaStore {
     type Home = Processes;
     type Block = Block;
@@ -37,7 +37,7 @@ unsafe impl Store for ArenaStore {
     fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Trouble> {
         let chunk = arena::allocate(kind::CHUNK, len).map_err(trouble)?;
         chunk.set_home(queue.get(), u64::from(index));
-        // SAFETY: fresh memory, longer than that. The census may look at it as soon as it is published.
+        // SAFETY: fresh memory, longer than that. A reclaim may look at it as soon as it is published.
         unsafe { chunk.data().write_bytes(0, CHUNK_ZEROED) };
         chunk.publish();
         Ok(chunk.off().place())
@@ -52,7 +52,7 @@ unsafe impl Store for ArenaStore {
     }
 
     unsafe fn disown_sheet(place: Place) {
-        // Where that cannot be said, the session is marked, and nothing is freed any more.
+        // On failure the session is marked, and nothing is freed any more.
         let _ = held(place).and_then(|sheet| sheet.disown().map_err(trouble));
     }
 
@@ -71,7 +71,7 @@ unsafe impl Store for ArenaStore {
 
     unsafe fn free_chunk(place: Place) {
         if let Ok(chunk) = held(place) {
-            // SAFETY: the caller promises that nobody uses it.
+            // SAFETY: the caller promises that it is no longer in use.
             unsafe { chunk.free() };
         }
     }
@@ -89,7 +89,7 @@ unsafe impl Store for ArenaStore {
 
     fn find(place: Place, position: u32) -> Result<(Raw, Participant), Trouble> {
         let raw = Raw::at(Off::from_place(place)).map_err(trouble)?;
-        // What was published for this message says so.
+        // Recorded when the block was published for this message.
         let is_block = matches!(raw.kind(), arena::PAYLOAD | arena::NAMES);
         if !raw.is_live() || !is_block || raw.home().1 as u32 != position {
             return Err(Self::damaged(What::Block, place.get(), raw.home().1));
@@ -99,7 +99,7 @@ unsafe impl Store for ArenaStore {
     }
 
     unsafe fn claim((raw, me): (Raw, Participant)) -> Block {
-        // SAFETY: the caller holds the right to take it.
+        // SAFETY: the caller has the right to take it.
         unsafe { Block::claim(raw, me) }
     }
 

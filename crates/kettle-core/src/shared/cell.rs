@@ -1,39 +1,40 @@
-//! Plain data that processes share: whole words, each read and written in one step.
+//! Plain data shared by processes: words, each of which is read and written atomically.
 //!
-//! What stands behind a placed body (its *tail*) is looked at here as atomic words and nothing else, so that any use
-//! is free of data races, whoever else reads or writes meanwhile. Several words together are consistent only under a
-//! lock; that is the caller's business.
+//! The data behind a placed primitive (its *tail*) is accessed here as atomic words only, so any use is free of data
+//! races, whatever other processes do meanwhile. Several words together are consistent only under a lock, which is up
+//! to the caller.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arena::{ArenaError, Body, Handle};
 
-/// How many bytes of tail `len` bytes of data need: whole words.
+/// The length of the tail that holds `len` bytes of data: whole words.
 pub const fn tail_for(len: usize) -> usize {
     len.next_multiple_of(WORD)
 }
 
 const WORD: usize = size_of::<u64>();
 
-/// Places `make()` with room for `len` bytes of data behind it, all zero.
+/// Places `make()` with a tail for `len` bytes of data, all zero.
 ///
 /// # Errors
-/// When there is no room.
+/// If there is no room.
 pub fn with_data<B: Body>(len: usize, make: impl FnOnce() -> B) -> Result<Handle<B>, ArenaError> {
     Handle::with_tail(tail_for(len), make)
 }
 
-/// The words behind a body. Whoever uses its tail by address at the same time must do so by such words too.
+/// The words behind a primitive. Other code that accesses the same tail by address meanwhile must use such atomic
+/// words, too.
 pub fn words<B: Body>(handle: &Handle<B>) -> &[AtomicU64] {
     let (start, len) = handle.tail();
     // SAFETY: the tail is `len` bytes, aligned to 64, mapped while the handle lives; any bits are a valid word.
     unsafe { core::slice::from_raw_parts(start.cast::<AtomicU64>().as_ptr(), len / WORD) }
 }
 
-/// Copies bytes out of the words, from byte `at` on.
+/// Copies bytes out of the words, starting at byte `at`.
 ///
 /// # Panics
-/// If there are not as many.
+/// If the words are too short.
 pub fn load(words: &[AtomicU64], at: usize, to: &mut [u8]) {
     assert!(at.checked_add(to.len()).is_some_and(|end| end <= words.len() * WORD), "beyond the end");
     for_each_piece(at, to.len(), |word, within, range| {
@@ -43,10 +44,10 @@ pub fn load(words: &[AtomicU64], at: usize, to: &mut [u8]) {
     });
 }
 
-/// Copies bytes into the words, from byte `at` on. Each word changes in one step; its other bytes stay.
+/// Copies bytes into the words, starting at byte `at`. Each word changes atomically; its other bytes are preserved.
 ///
 /// # Panics
-/// If there is no room for as many.
+/// If the words are too short.
 pub fn store(words: &[AtomicU64], at: usize, from: &[u8]) {
     assert!(at.checked_add(from.len()).is_some_and(|end| end <= words.len() * WORD), "beyond the end");
     for_each_piece(at, from.len(), |word, within, range| {
@@ -63,7 +64,8 @@ pub fn store(words: &[AtomicU64], at: usize, from: &[u8]) {
     });
 }
 
-/// Calls `each` with a word's number, the first byte in it that is meant, and the bytes of the whole that these are.
+/// Calls `each` for every word concerned, with its index, the first byte in it, and the corresponding range of the
+/// data.
 fn for_each_piece(at: usize, len: usize, mut each: impl FnMut(usize, usize, core::ops::Range<usize>)) {
     let mut done = 0;
     while done < len {

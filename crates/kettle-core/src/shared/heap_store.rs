@@ -1,4 +1,4 @@
-//! A queue's memory on the heap.
+//! Queue memory on the heap.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
@@ -9,7 +9,7 @@ use crate::sync::Heap;
 #[derive(Clone, Copy, Debug)]
 pub struct HeapStore;
 
-/// Before each chunk stands its layout's size, so that it can be given back.
+/// Each chunk is preceded by its length, from which its layout is derived when it is freed.
 const PREFIX: usize = 64;
 
 fn layout(len: usize) -> Option<Layout> {
@@ -24,8 +24,8 @@ fn address<T>(place: Place) -> *mut T {
     core::ptr::with_exposed_provenance_mut(place.get() as usize)
 }
 
-// SAFETY: the allocator gives memory of its own, aligned to 64 bytes and PREFIX longer than asked; a published block is
-// a box behind a pointer, which `claim` turns into a box again.
+// SAFETY: the allocator returns memory for exclusive use, aligned to 64 bytes and PREFIX longer than requested; a
+// published block is a boxed box, which `claim` turns back into a box.
 unsafe impl Store for HeapStore {
     type Home = Heap;
     type Block = Box<[u8]>;
@@ -62,7 +62,8 @@ unsafe impl Store for HeapStore {
 
     unsafe fn free_chunk(place: Place) {
         let data: *mut u8 = address(place);
-        // SAFETY: `chunk` made it, with the length before it, and the caller promises that nobody uses it.
+        // SAFETY: allocated by `chunk`, which wrote the length before it; the caller promises that it is no longer in
+        // use.
         unsafe {
             let start = data.sub(PREFIX);
             if let Some(layout) = layout(start.cast::<usize>().read()) {
@@ -73,7 +74,7 @@ unsafe impl Store for HeapStore {
 
     fn at(place: Place) -> Result<Room, Trouble> {
         let at: *mut u8 = address(place);
-        // SAFETY: `chunk` made it, with the length before it; nobody else writes into memory of this process.
+        // SAFETY: allocated by `chunk`, which wrote the length before it; no other process writes to this memory.
         Ok(Room { at, len: unsafe { at.sub(PREFIX).cast::<usize>().read() } })
     }
 
@@ -87,7 +88,7 @@ unsafe impl Store for HeapStore {
     }
 
     unsafe fn claim(found: *mut Box<[u8]>) -> Box<[u8]> {
-        // SAFETY: `publish` made it, and the caller holds the right to take it.
+        // SAFETY: created by `publish`, and the caller has the right to take it.
         *unsafe { Box::from_raw(found) }
     }
 

@@ -1,7 +1,7 @@
-//! A primitive *placed*: on the heap for threads, in the arena for processes.
+//! Primitives *placed* in memory: on the heap for threads, in the arena for processes.
 //!
-//! The bodies in [`sync`] and [`queue`] know nothing of where they live. A [`Placement`]
-//! gives them a place, and says what that place can tell: who is asking, and who is dead.
+//! The types in [`sync`] and [`queue`] are independent of where they are stored. A [`Placement`] stores them, and
+//! identifies callers and dead owners on their behalf.
 
 mod arena_store;
 mod bytes;
@@ -30,7 +30,7 @@ pub use pipe::{
     Channel, IN_RECORD, Lanes, PipeEnd, PipeError, Posted, RECORD_HEADER, ReceiveError, Received, SendError, pipe,
 };
 
-/// The arena as a home: the processes of a session share it, and any of them may die.
+/// The arena as a home: shared by the processes of a session, any of which may die.
 #[derive(Clone, Copy, Debug)]
 pub struct Processes;
 
@@ -54,7 +54,7 @@ impl Home for Processes {
 
     fn is_dead(owner: Owner) -> bool {
         if owner.slot() == 0 {
-            // Whoever writes its name here has a row.
+            // A process that writes its name here has a row.
             if !owner.is_nobody() {
                 damage::mark(Self::SCOPE, What::Owner, 0, owner.to_bits());
             }
@@ -76,28 +76,28 @@ impl Home for Processes {
     }
 }
 
-/// A kind of place.
+/// A kind of memory to place primitives in.
 pub trait Placement: Copy + Send + Sync + 'static {
-    /// What the place can tell.
+    /// The home of primitives placed there.
     type Home: Home;
-    /// Where a queue there gets its memory.
+    /// The source of memory for queues placed there.
     type Store: Store<Home = Self::Home>;
-    /// A counted reference to a body there.
+    /// A counted reference to a placed primitive.
     type Ref<B: Content>: Deref<Target = B> + Clone + Send + Sync;
 
     /// Places `body`.
     ///
     /// # Errors
-    /// When there is no room.
+    /// If there is no room.
     fn place<B: Content>(body: B) -> Result<Self::Ref<B>, ArenaError>;
 
-    /// The name of the place where a body is.
+    /// The address of a placed primitive.
     fn place_of<B: Content>(body: &Self::Ref<B>) -> Place;
 }
 
-/// What can be placed anywhere.
+/// A primitive that can be placed anywhere.
 pub trait Content: Body {
-    /// Frees what it alone keeps on the heap; what it keeps in the arena is [`Body::teardown`]'s.
+    /// Frees the memory that it owns on the heap; its memory in the arena is freed by [`Body::teardown`].
     fn teardown_on_heap(&self) {}
 }
 
@@ -138,7 +138,7 @@ impl Placement for OnHeap {
     }
 }
 
-/// A counted reference to a body on the heap.
+/// A counted reference to a primitive on the heap.
 #[derive(Debug)]
 pub struct HeapRef<B: Content>(Arc<Owned<B>>);
 
@@ -165,12 +165,12 @@ impl<B: Content> Drop for Owned<B> {
     }
 }
 
-/// The name of the place in the arena where a body is.
+/// The address of a primitive in the arena.
 pub fn place_of<B: Body>(body: &Handle<B>) -> Place {
     body.off().place()
 }
 
-/// The kinds of what the arena holds; 0, 1 and 4 are the arena's own.
+/// The kinds of objects in the arena; 0, 1 and 4 are the arena's own.
 mod kind {
     pub(super) const CHUNK: u32 = 2;
     pub(super) const CONSUMERS: u32 = 3;
@@ -193,8 +193,9 @@ const _: () = assert!(kind::CHUNK > arena::PAYLOAD && kind::CONSUMERS < arena::N
 macro_rules! words_only {
     ($($body:ty => $kind:ident),* $(,)?) => {
         $(
-            // SAFETY: `repr(C)`, nothing but atomics (so any bit pattern is a value), no pointers, a kind of its own.
-            // Words that another process may have left in it lead to wrong answers at worst, never to memory.
+            // SAFETY: `repr(C)`, consists of atomics only (so any bit pattern is valid), no pointers, a kind of its
+            // own. Words that another process may have left in it lead to wrong answers at worst, never to invalid
+            // memory accesses.
             unsafe impl Body for $body {
                 const KIND: u32 = kind::$kind;
             }
@@ -215,8 +216,8 @@ words_only! {
     EventCount => EVENT_COUNT,
 }
 
-// SAFETY: `repr(C)` and atomics alone, a kind of its own. It refers to the list of its parties by offset, which is checked
-// where it is read.
+// SAFETY: `repr(C)`, consists of atomics only, a kind of its own. It refers to the list of its parties by an offset,
+// which is validated where it is read.
 unsafe impl Body for sync::Barrier {
     const KIND: u32 = kind::BARRIER;
 
@@ -231,26 +232,27 @@ unsafe impl Body for sync::Barrier {
 
 impl Content for sync::Barrier {}
 
-// SAFETY: `repr(C)` and atomics alone. It refers to chunks and blocks by offset; whatever bytes stand there, offsets,
-// lengths and positions are checked where they are read, and followed only inside of the arena: see queue/README.md,
-// "What is believed".
+// SAFETY: `repr(C)`, consists of atomics only. It refers to chunks and blocks by offset. Whatever the bytes, offsets,
+// lengths and positions are validated where they are read, and followed only inside the arena: see queue/README.md,
+// "What is validated".
 unsafe impl Body for queue::Queue {
     const KIND: u32 = kind::QUEUE;
 
     fn teardown(&self) {
-        // SAFETY: called once, when nobody can use the queue any more; its memory came from the arena.
+        // SAFETY: called once, when the queue is no longer in use; its memory came from the arena.
         unsafe { self.teardown::<ArenaStore>() };
     }
 }
 
 impl Content for queue::Queue {
     fn teardown_on_heap(&self) {
-        // SAFETY: called by the drop of the last reference; its memory came from the heap.
+        // SAFETY: called when the last reference is dropped; its memory came from the heap.
         unsafe { self.teardown::<HeapStore>() };
     }
 }
 
-/// Tells the arena what bodies reach. To be called once, before anything is placed; further calls do nothing.
+/// Tells the arena which objects are reachable from primitives. Must be called once, before anything is placed; further
+/// calls have no effect.
 pub fn init() {
     arena::set_census(&census::BodyCensus);
 }

@@ -1,6 +1,6 @@
-//! The list of a barrier's parties, where there are more than the barrier itself has room for.
+//! The list of a barrier's parties beyond those that fit into the barrier itself.
 //!
-//! It is an object of its own, as long as it takes, and belongs to the barrier: it is made and freed with it.
+//! It is a separate object of the required length, created and freed with the barrier.
 
 use core::slice;
 
@@ -12,7 +12,7 @@ use crate::damage::{self, What};
 use crate::sync::{Barrier, NoWords};
 use crate::sys::futex::Scope;
 
-/// Makes the list of `barrier`, which is at `off`, if it needs one.
+/// Creates the list of `barrier`, which is at `off`, if it needs one.
 pub(super) fn make(barrier: &Barrier, off: Off) -> Result<(), ArenaError> {
     let len = barrier.entries_beyond() * size_of::<AtomicU64>();
     if len == 0 {
@@ -26,31 +26,31 @@ pub(super) fn make(barrier: &Barrier, off: Off) -> Result<(), ArenaError> {
     crash_point("barrier.list.before-link");
     barrier.set_further(list.off().to_bits());
     crash_point("barrier.list.linked");
-    // From now on it is kept by the barrier alone.
+    // From now on the barrier is its only holder.
     list.disown()
 }
 
 /// The entries in the list at `place`.
 pub(super) fn list(place: u64) -> Result<&'static [AtomicU64], NoWords> {
     let raw = find(place)?;
-    // SAFETY: the object's data are inside of a segment, which stays mapped, and aligned to 64 bytes; any bytes are
-    // atomics, and are changed as such alone.
+    // SAFETY: the object's data is inside a segment, which stays mapped, and aligned to 64 bytes; any bytes are valid
+    // atomics, and are accessed as such only.
     Ok(unsafe { slice::from_raw_parts(raw.data().cast().as_ptr(), raw.len() / size_of::<AtomicU64>()) })
 }
 
-/// Frees the list of a barrier that is not used any more, if it has one.
+/// Frees the list of a barrier that is no longer in use, if it has one.
 pub(super) fn free(barrier: &Barrier) {
     let place = barrier.further();
     if place == 0 {
         return;
     }
-    // Where it is no list, the session is marked, and nothing is freed any more.
+    // If there is no list at that place, the session is marked, and nothing is freed any more.
     let Ok(list) = find(place) else { return };
     let Ok(me) = arena::participants::try_me() else { return };
-    // Should this process die in the middle of it, the list is found as its.
+    // Should this process die halfway, the list is attributed to it.
     if list.stamp(Participant::of(me)).is_ok() {
         barrier.set_further(0);
-        // SAFETY: the barrier is not used any more, and a list belongs to one barrier.
+        // SAFETY: the barrier is no longer in use, and a list belongs to a single barrier.
         unsafe { list.free() };
     }
 }

@@ -1,14 +1,14 @@
-//! One end's part of the arena, and how it travels.
+//! One end's part of a pipe in the arena, and how it is sent to other processes.
 
 use super::lane::{Lane, Lanes};
 use crate::arena::{Handle, Token, TokenError, Way};
 use crate::queue::Queue;
 
-/// What one end of a pipe knows of the arena: both directions, and which is its own.
+/// What one end of a pipe knows about the arena: both directions, and which of them it sends in.
 #[derive(Clone, Debug)]
 pub struct Channel {
     pub(super) lanes: Handle<Lanes>,
-    /// What end 0 sends, what end 1 sends.
+    /// What end 0 sends, and what end 1 sends.
     pub(super) queues: [Handle<Queue>; 2],
     pub(super) end: usize,
 }
@@ -17,7 +17,7 @@ impl Channel {
     /// The length of [`tokens`](Self::tokens).
     pub const TOKENS: usize = 3 * Token::LEN + 1;
 
-    /// What this end is rebuilt from elsewhere, to go this way.
+    /// The tokens from which another process can rebuild this end, for transport by `way`.
     pub fn tokens(&self, way: Way) -> [u8; Self::TOKENS] {
         let [first, second] = &self.queues;
         let tokens = [self.lanes.token_by(way), first.token_by(way), second.token_by(way)];
@@ -28,10 +28,10 @@ impl Channel {
         bytes
     }
 
-    /// The end that [`tokens`](Self::tokens) named.
+    /// Rebuilds an end from its [`tokens`](Self::tokens).
     ///
     /// # Errors
-    /// When they come from another session, or what they name is gone.
+    /// If they come from another session, or their objects no longer exist.
     pub fn from_tokens(bytes: &[u8]) -> Result<Self, TokenError> {
         let token = |i: usize| {
             let at = bytes.get(i * Token::LEN..).and_then(<[u8]>::first_chunk).ok_or(TokenError::Malformed)?;
@@ -48,7 +48,7 @@ impl Channel {
         })
     }
 
-    /// How many bytes of long messages this end has sent that were not received yet.
+    /// The number of bytes of long messages that this end has sent and that have not been received yet.
     pub fn on_their_way(&self) -> u64 {
         self.lanes.0[self.end].on_their_way()
     }

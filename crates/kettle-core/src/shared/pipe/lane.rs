@@ -1,4 +1,4 @@
-//! What both ends of a direction share: its locks, and how much is on its way.
+//! The state shared by both ends of one direction: its locks, and the number of bytes in flight.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -11,7 +11,7 @@ use crate::sys::descriptor::KnownFd;
 use crate::sys::socket::{self as sys, Watch};
 use crate::wait::{EventCount, Patience, Stopped};
 
-/// How many bytes of long messages may be on their way; a single message may have more.
+/// The maximum number of bytes of long messages in flight; a single message may exceed it.
 const ON_THEIR_WAY: u64 = 8 << 20;
 
 /// The words of both directions.
@@ -28,16 +28,17 @@ pub(super) struct Lane {
     pub(super) sent: AtomicU64,
     pub(super) received: AtomicU64,
     pub(super) taken: EventCount,
-    /// Records sent and fetched, as hints that spare asking the kernel: after a death they may be wrong for a while.
+    /// The numbers of records sent and received: hints that avoid system calls. After a death they may be wrong for a
+    /// while.
     pub(super) posted: AtomicU64,
     pub(super) fetched: AtomicU64,
-    /// An announcement whose record was received, and whose message is still to be taken: its number and [`OWED`], and its
-    /// sum. Under the lock of those who receive.
+    /// An announcement whose record was received but whose message was not taken yet: its number with [`OWED`], and its
+    /// sum. Protected by the receivers' lock.
     pub(super) owed: AtomicU64,
     pub(super) owed_sum: AtomicU64,
 }
 
-/// There is one.
+/// Set if there is one.
 pub(super) const OWED: u64 = 1 << 32;
 
 impl Lanes {
@@ -61,7 +62,7 @@ impl Lane {
         self.sent.load(Ordering::Acquire).saturating_sub(self.received.load(Ordering::Acquire))
     }
 
-    /// Under the lock of those who send: waits until `len` more bytes may be on their way.
+    /// With the senders' lock held: waits until `len` more bytes may be in flight.
     pub(super) fn wait_for_room(&self, socket: &KnownFd, len: u64, patience: &Patience<'_>) -> Result<(), SendError> {
         let room = || {
             let there = self.on_their_way();
@@ -88,7 +89,7 @@ impl Lane {
     }
 }
 
-/// One of a lane's locks, held. They are held for moments, except by a sender that waits for room.
+/// One of a lane's locks, held. They are held only briefly, except by a sender that waits for room.
 pub(super) struct Held<'a>(&'a Lock);
 
 impl<'a> Held<'a> {
@@ -108,7 +109,7 @@ impl<'a> Held<'a> {
         if patience.is_instant() {
             return Err(Stopped::TimedOut);
         }
-        // What a dead holder left is whole: see "Order" in mod.rs.
+        // A dead holder leaves consistent state: see "Order" in mod.rs.
         lock.acquire_inner::<Processes>(patience)?;
         Ok(Self(lock))
     }
@@ -116,7 +117,7 @@ impl<'a> Held<'a> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        // Damage may have freed it meanwhile.
+        // Damage may have released it in the meantime.
         let _ = self.0.release::<Processes>();
     }
 }

@@ -1,20 +1,21 @@
-//! Pipes whose messages are whole or absent, whoever dies.
+//! Pipes whose messages arrive whole or not at all, even if processes die.
 //!
 //! A pipe is a pair of stream sockets and a [`Channel`] in the arena. Each message is one record, so a descriptor is
-//! readable exactly when a message (or the end) is there. A program may also use the descriptors as those of any other
-//! stream: redirect a child's output into one and read lines from the other, say. Short messages travel in their record.
-//! For a long one, the sender puts its blocks into the channel's queue and then sends a record that announces them.
+//! readable exactly when there is a message (or the end). A program may also use the descriptors like those of any
+//! other stream, for example redirect a child's output into one and read lines from the other. Short messages travel in
+//! their records. For a long one, the sender puts its blocks into the channel's queue and then sends a record that
+//! announces them.
 //!
-//! *Order.* Putting and announcing happen under one lock, taking a record and what it announces under another, so
-//! entries are announced in the order of the queue. A sender that dies between the two steps leaves an entry that
-//! nobody announces: the next announcement has a higher number, and what stands before it is dropped. A receiver that
-//! dies between its two steps has lost its message, as if it had died after; the entry is dropped likewise. One that
-//! cannot map what was announced leaves a note of it, which the next receiver finds.
+//! *Order.* One lock covers putting and announcing; another covers receiving a record and taking what it announces.
+//! Entries are therefore announced in queue order. A sender that dies between its two steps leaves an entry that is
+//! never announced; the next announcement has a higher number, and the entries before it are dropped. A receiver that
+//! dies between its two steps has lost its message, as if it had died right after; the entry is dropped likewise. A
+//! receiver that cannot map what was announced records that, for the next receiver to find.
 //!
 //! *Back-pressure.* Records of long messages are tiny, so the socket alone would let a sender fill the arena. Both
-//! sides publish how many bytes they have seen in all; the sender waits while too many are on their way. Each record
-//! carries the sender's sum, and the receiver copies it, so whatever a death made wrong is right again with the next
-//! message; and if the socket holds nothing unreceived, nothing is on its way, whatever the sums say.
+//! sides publish the total number of bytes they have handled; the sender waits while too many are in flight. Each
+//! record carries the sender's total, which the receiver copies, so any error caused by a death is corrected with the
+//! next message; and if the socket holds no unreceived data, nothing is in flight, whatever the totals say.
 
 mod channel;
 mod lane;
@@ -40,23 +41,23 @@ pub use receive::{Posted, ReceiveError, Received};
 pub use record::{IN_RECORD, RECORD_HEADER};
 pub use send::SendError;
 
-/// One end of a pipe while something is done with it: a socket, and its end of the channel if it is known.
+/// One end of a pipe for the duration of an operation: a socket, and its end of the channel if known.
 #[derive(Clone, Copy, Debug)]
 pub struct PipeEnd<'a> {
     /// The socket.
     pub socket: &'a KnownFd,
-    /// Without it, only short messages pass.
+    /// The channel. Without it, only short messages can be sent or received.
     pub channel: Option<&'a Channel>,
 }
 
 impl PipeEnd<'_> {
-    /// Whether [`send`](Self::send) is the way for a message of so many bytes. Where there is a channel, a longer one is
-    /// sent with less work through that than in two parts, which is how a record of that length is received.
+    /// Whether a message of this length should be sent by [`send`](Self::send). With a channel, sending a longer
+    /// message through it is cheaper than a record that is received in two parts.
     pub fn takes_in_record(&self, len: usize) -> bool {
         len <= if self.channel.is_some() { record::WORTH_TWO_PARTS } else { IN_RECORD }
     }
 
-    /// Whether what this end has in the arena can be relied on.
+    /// Checks that this end's part of the arena can be relied on.
     fn check(&self) -> Result<(), Stopped> {
         match self.channel.is_some() && damage::is_marked(Processes::SCOPE) {
             true => Err(Stopped::Damaged),
@@ -65,10 +66,10 @@ impl PipeEnd<'_> {
     }
 }
 
-/// The two sockets of a new pipe, each with its end of the channel.
+/// Creates a pipe: two sockets, each with its end of the channel.
 ///
 /// # Errors
-/// When there is no memory or no descriptor.
+/// If there is no memory or no descriptor.
 pub fn pipe() -> Result<[(OwnedFd, Channel); 2], PipeError> {
     let queue = || Handle::new(|| Queue::new(0, false));
     let lanes = Handle::new(Lanes::new).map_err(PipeError::Arena)?;
@@ -78,11 +79,11 @@ pub fn pipe() -> Result<[(OwnedFd, Channel); 2], PipeError> {
     Ok([(a, channel.clone()), (b, Channel { end: 1, ..channel })])
 }
 
-/// Why there is no pipe.
+/// Why a pipe was not created.
 #[derive(Debug)]
 pub enum PipeError {
-    /// The arena refused.
+    /// The arena failed.
     Arena(ArenaError),
-    /// The system refused.
+    /// A system call failed.
     Io(io::Error),
 }

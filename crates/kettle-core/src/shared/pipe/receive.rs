@@ -15,20 +15,20 @@ use crate::sync::Home;
 use crate::sys::socket::Watch;
 use crate::wait::{Deadline, Patience, Stopped, WatchError, sleep_on, spin_until};
 
-/// Why no message was received.
+/// Why a receive failed.
 #[derive(Debug)]
 pub enum ReceiveError {
-    /// The other end is gone, and all it sent was received.
+    /// The other end is closed, and everything it sent was received.
     End,
-    /// The wait ended first.
+    /// The wait ended.
     Stopped(Stopped),
-    /// The message stands in the arena, and this end was given no channel.
+    /// The message is in the arena, but this end was given no channel.
     NoChannel,
-    /// This record is no message of a pipe, or what it announced is not there.
+    /// The record is not a message of a pipe, or the message it announced does not exist.
     Foreign,
-    /// This process has no memory for the message, or no address space to map it. It is received next.
+    /// This process lacks the memory for the message, or the address space to map it. The next receive returns it.
     Unmapped(Exhausted),
-    /// The system refused.
+    /// A system call failed.
     Io(io::Error),
 }
 
@@ -41,28 +41,28 @@ impl From<WatchError> for ReceiveError {
     }
 }
 
-/// How many records were sent when somebody looked.
+/// The number of records sent as of some earlier look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Posted(u64);
 
-/// A message that was received.
+/// A received message.
 #[derive(Debug)]
 pub enum Received {
-    /// Its tag; its bytes stand behind [`RECORD_HEADER`](super::RECORD_HEADER) in the buffer.
+    /// Its tag; its bytes follow [`RECORD_HEADER`](super::RECORD_HEADER) in the buffer.
     Inline(u8),
-    /// It came through the arena; a short body stands in the buffer.
+    /// It came through the arena; a short body is in the buffer.
     Announced(Taken<Block>),
 }
 
 impl PipeEnd<'_> {
-    /// What [`receive`](Self::receive) is told, so that it knows what came since: to be asked for before
-    /// [`try_receive`](Self::try_receive).
+    /// The number of records sent so far, from which [`receive`](Self::receive) can tell what arrived since. To be read
+    /// before [`try_receive`](Self::try_receive).
     pub fn posted(&self) -> Posted {
         Posted(self.channel.map_or(0, |channel| channel.inward().0.posted.load(Ordering::Acquire)))
     }
 
-    /// Receives a message that is there already, as far as that is known without asking the kernel. `buffer` is emptied
-    /// and used for its record.
+    /// Receives a message if one has arrived, as far as that is known without a system call. `buffer` is cleared and
+    /// used for the record.
     ///
     /// # Errors
     /// See [`ReceiveError`].
@@ -77,7 +77,7 @@ impl PipeEnd<'_> {
         self.look(buffer, &Patience::instant())
     }
 
-    /// Waits for a message, for a caller that found none by [`try_receive`](Self::try_receive).
+    /// Waits for a message, for a caller that got none from [`try_receive`](Self::try_receive).
     ///
     /// # Errors
     /// See [`ReceiveError`].
@@ -100,7 +100,7 @@ impl PipeEnd<'_> {
         }
     }
 
-    /// Whether a receiver may have died in the middle of a message, or is in the middle of one.
+    /// Whether a receiver may have died in the middle of a message, or may be in the middle of one.
     pub fn may_have_lost_rest(&self) -> bool {
         self.channel.is_some_and(|channel| {
             let statistics = channel.inward().0.receiving.statistics();
@@ -108,8 +108,8 @@ impl PipeEnd<'_> {
         })
     }
 
-    /// For who found that the socket can be read: drops what a receiver that died left of a message, since that is none.
-    /// Whether there was such a thing.
+    /// For a caller that found the socket readable: drops the rest of a message that a dead receiver left, since it is
+    /// not a message. Returns whether there was one.
     pub fn drop_lost_rest(&self) -> bool {
         let Some(channel) = self.channel else { return false };
         let a_moment = Patience::until(Deadline::after(record::A_MOMENT));
@@ -117,7 +117,7 @@ impl PipeEnd<'_> {
         self.socket.get_lately().is_ok_and(record::drop_lost_rest)
     }
 
-    /// None: nothing is there, or somebody else is taking it just now.
+    /// None if there is no message, or another receiver is taking it right now.
     fn look(&self, buffer: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Option<Received>, ReceiveError> {
         let _receiving = match self.channel {
             Some(channel) => match Held::take(&channel.inward().0.receiving, patience) {
@@ -162,7 +162,7 @@ impl PipeEnd<'_> {
                         fetched(&|_| posted.0);
                         return Ok(None);
                     }
-                    // Told once when the other end went with messages unread; what it sent is still there.
+                    // Reported once if the other end was closed with messages unread; what it sent is still there.
                     io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
                     _ => return Err(ReceiveError::Io(e)),
                 },
@@ -182,7 +182,7 @@ impl PipeEnd<'_> {
 }
 
 impl Channel {
-    /// Under the lock of those who receive: takes entry `number` out of the queue, and drops those before it.
+    /// With the receivers' lock held: takes entry `number` from the queue, and drops those before it.
     fn take(&self, number: u32, sum: u64, buffer: &mut Vec<u8>) -> Result<Received, ReceiveError> {
         let (lane, queue) = self.inward();
         loop {

@@ -1,15 +1,16 @@
-//! How messages stand in the stream.
+//! The format of messages in the stream.
 //!
-//! A record begins with a slot of fixed length, which is received in one go. What a short message leaves of it is zeros; of
-//! a longer one, the rest follows in a block that begins with its own length:
+//! A record begins with a slot of fixed length, which is received at once. A short message is padded with zeros; the
+//! rest of a longer one follows in a block that begins with its own length:
 //!
 //! ```text
 //! inline     [ 1 | tag | 0 0 | length: 32 | bytes … ]          [ 3 | 0 0 0 | length: 32 | 0: 64 | rest … ]
 //! announced  [ 2 | 0 | 0 0 | number in the queue: 32 | bytes sent so far, with these: 64 ]
 //! ```
 //!
-//! A record is sent by one call, which the kernel does as a whole. A receiver that dies when it has received the slot leaves
-//! a rest, which the next one finds where a record should begin, and drops. A rest is never shorter than a slot.
+//! A record is sent by one call, which the kernel executes as a whole. A receiver that dies after it has received the
+//! slot leaves a rest; the next receiver finds it in place of a record, and drops it. A rest is never shorter than a
+//! slot.
 
 use core::time::Duration;
 use std::io;
@@ -18,18 +19,18 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use crate::crash_point;
 use crate::sys::socket::{self, Watch};
 
-/// The longest message that travels in its record.
+/// The longest message that is sent in a record.
 pub const IN_RECORD: usize = 16 * 1024;
-/// The longest message that costs less in its record, if that is received in two parts, than through the arena.
+/// The longest message for which a record in two parts is cheaper than the arena.
 pub(super) const WORTH_TWO_PARTS: usize = 2 * 1024;
-/// Where the bytes begin in an inline record.
+/// The offset of the bytes in an inline record.
 pub const RECORD_HEADER: usize = 8;
 
 const INLINE: u8 = 1;
 const ANNOUNCED: u8 = 2;
 const REST: u8 = 3;
 pub(super) const SLOT: usize = 256;
-/// So many bytes stand in the slot of an inline record.
+/// The number of message bytes in the slot of an inline record.
 const IN_SLOT: usize = SLOT - RECORD_HEADER;
 const REST_HEADER: usize = 16;
 const ZEROS: [u8; SLOT] = [0; SLOT];
@@ -45,7 +46,7 @@ fn number(header: &[u8]) -> usize {
     u32::from_ne_bytes(core::array::from_fn(|i| header[4 + i])) as usize
 }
 
-/// The length of the block in which a rest of so many bytes stands.
+/// The length of the block that holds `rest` bytes.
 fn block_of(rest: usize) -> usize {
     (REST_HEADER + rest).max(SLOT)
 }
@@ -61,7 +62,7 @@ pub(super) fn send_inline(fd: BorrowedFd<'_>, tag: u8, bytes: &[u8]) -> io::Resu
     send_whole(fd, &[&first, in_slot, &second, rest, zeros])
 }
 
-/// Says that the message with this number in the queue is there.
+/// Announces the message with this number in the queue.
 pub(super) fn send_announcement(fd: BorrowedFd<'_>, number: u32, sum: u64) -> io::Result<()> {
     let first = header::<RECORD_HEADER>(ANNOUNCED, 0, number);
     send_whole(fd, &[&first, &sum.to_ne_bytes(), &ZEROS[..SLOT - RECORD_HEADER - 8]])
@@ -75,7 +76,7 @@ fn send_whole<const N: usize>(fd: BorrowedFd<'_>, parts: &[&[u8]; N]) -> io::Res
     }
 }
 
-/// Some systems that stand in for Linux take a part of a record, where that waits until there is room for all of it.
+/// Some systems that emulate Linux accept part of a record where Linux waits for room for all of it.
 #[cold]
 fn send_remainder(fd: BorrowedFd<'_>, mut remainder: &[u8]) -> io::Result<()> {
     while !remainder.is_empty() {
@@ -91,8 +92,8 @@ fn send_remainder(fd: BorrowedFd<'_>, mut remainder: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives `wanted` bytes behind what is in the buffer, or fewer at the end of the stream, or if they are not those of a
-/// record. Says how many.
+/// Receives `wanted` bytes and appends them to the buffer; fewer at the end of the stream, or if they do not belong to
+/// a record. Returns the number of bytes.
 pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, wanted: usize) -> io::Result<usize> {
     let got = socket::receive(fd, buffer, wanted)?;
     if got == wanted || got == 0 { Ok(got) } else { receive_remainder(fd, buffer, wanted, got) }
@@ -118,20 +119,20 @@ fn receive_remainder(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, wanted: usize, mu
     Ok(got)
 }
 
-/// So long the rest of a message may take to come, or to go, that is on its way.
+/// How long the rest of a message in flight may take to arrive, or to be sent.
 pub(super) const A_MOMENT: Duration = Duration::from_secs(1);
 
-/// A record, without what was sent to fill it up.
+/// A record without its padding.
 pub(super) enum Record {
-    /// Its tag; the bytes stand behind [`RECORD_HEADER`] in the buffer.
+    /// Its tag; the bytes follow [`RECORD_HEADER`] in the buffer.
     Inline(u8),
     /// The number and the sum of an announcement.
     Announced(u32, u64),
-    /// It is none.
+    /// Not a record.
     Foreign,
 }
 
-/// Reads what stands in a slot that was received. `rest` receives so many bytes more.
+/// Interprets a received slot. `rest` receives the given number of further bytes.
 pub(super) fn read(
     buffer: &mut Vec<u8>,
     mut rest: impl FnMut(&mut Vec<u8>, usize) -> io::Result<usize>,
@@ -144,7 +145,8 @@ pub(super) fn read(
     match kind {
         INLINE if len <= IN_SLOT => {}
         INLINE if len <= IN_RECORD => {
-            // The header of the rest comes to stand on the slot's last bytes, so that the message is in one piece.
+            // The header of the rest overwrites the slot's last bytes, so that the message becomes contiguous once they
+            // are restored.
             let last: [u8; REST_HEADER] = core::array::from_fn(|i| buffer[SLOT - REST_HEADER + i]);
             buffer.truncate(SLOT - REST_HEADER);
             let wanted = block_of(len - IN_SLOT);
@@ -168,7 +170,7 @@ pub(super) fn read(
     Ok(Record::Inline(tag))
 }
 
-/// Drops a rest that stands where a record should begin. Whether there was one.
+/// Drops a rest that is in place of a record. Returns whether there was one.
 pub(super) fn drop_lost_rest(fd: BorrowedFd<'_>) -> bool {
     let mut first = [0; 1];
     if !matches!(socket::peek(fd, &mut first), Ok(1)) || first[0] != REST {
@@ -182,7 +184,7 @@ pub(super) fn drop_lost_rest(fd: BorrowedFd<'_>) -> bool {
     true
 }
 
-/// If a rest without its slot stands where a record should begin: how many bytes follow that were not received.
+/// If the buffer holds a rest without its slot: the number of bytes still to be received.
 pub(super) fn of_lost_rest(buffer: &[u8]) -> Option<usize> {
     let len = number(buffer.get(..RECORD_HEADER)?);
     (buffer.len() == SLOT && buffer[0] == REST && len <= IN_RECORD).then(|| block_of(len) - SLOT)

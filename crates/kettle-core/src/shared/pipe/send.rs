@@ -1,4 +1,4 @@
-//! Sending a message: in a record, or through the arena and announced by one.
+//! Sending a message: in a record, or through the arena and announced by a record.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -14,16 +14,16 @@ use crate::shared::{ArenaStore, place_of};
 use crate::sys::socket::Watch;
 use crate::wait::{Patience, Stopped, WatchError, sleep_on};
 
-/// Why a message was not sent.
+/// Why a send failed.
 #[derive(Debug)]
 pub enum SendError {
-    /// The other end is gone.
+    /// The other end is closed.
     Closed,
-    /// The wait ended first; nothing was sent.
+    /// The wait ended; nothing was sent.
     Stopped(Stopped),
-    /// There is no memory for it.
+    /// There is no memory for the message.
     Exhausted(Exhausted),
-    /// The system refused.
+    /// A system call failed.
     Io(io::Error),
 }
 
@@ -68,7 +68,8 @@ impl PipeEnd<'_> {
                         sleep_on(&mut [Watch::writable(self.socket.as_raw_fd())], patience)?;
                         self.check().map_err(SendError::Stopped)?;
                     }
-                    // Told once when the other end went with messages unread; the next try says `BrokenPipe`.
+                    // Reported once if the other end was closed with messages unread; the next attempt returns
+                    // `BrokenPipe`.
                     io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
                     io::ErrorKind::BrokenPipe => return Err(SendError::Closed),
                     _ => return Err(SendError::Io(e)),
@@ -77,7 +78,7 @@ impl PipeEnd<'_> {
         }
     }
 
-    /// Sends a message of `len` bytes through the arena. Waits while too much is on its way.
+    /// Sends a message of `len` bytes through the arena. Waits while too many bytes are in flight.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -92,13 +93,13 @@ impl PipeEnd<'_> {
         let _sending = Held::take(&lane.sending, patience).map_err(SendError::Stopped)?;
         let result = self.put_and_announce(lane, queue, parcel, len as u64, patience);
         if matches!(result, Err(SendError::Closed)) {
-            // Nobody will ever receive anything from here.
+            // No messages will ever be received from this queue.
             queue.clear::<ArenaStore>();
         }
         result
     }
 
-    /// Under the lock of those who send.
+    /// With the senders' lock held.
     fn put_and_announce(
         &self,
         lane: &Lane,
