@@ -1,1 +1,1 @@
-"""Benchmarks: one program per claim, rivals beside ours. `python -m benches --help` tells how to run them."""
+"""Benchmarks: one program per claim, next to its competitors. `python -m benches --help` describes how to run them."""

@@ -1,7 +1,7 @@
-"""What every benchmark shares: the registry, calibration, one process per measurement, interleaved rounds.
+"""Shared by all benchmarks: the registry, calibration, one process per measurement, interleaved rounds.
 
-A *cell* is one number per library, the higher the better, with the ratio that we promise. A *series* is a row of
-numbers from one library: how a cost moves with the size of something.
+A *cell* is one number per library, the higher the better, with the ratio that Kettle promises. A *series* is a row of
+numbers from one library: how a cost changes with the size of something.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ SERIES: dict[str, Series] = {}
 
 
 def cell(name: str, title: str, *, unit: str, goal: float | None, peers: Sequence[str]) -> Callable:
-    """Registers `measure(peer, seconds) -> rate`; `goal` is the promised ratio to the best
-    of the other `peers`, None where nothing was promised."""
+    """Registers `measure(peer, seconds) -> rate`. `goal` is the promised ratio to the best of the other `peers`, or
+    None if nothing is promised."""
 
     def register(measure: Callable[[Peer, float], float]) -> Callable[[Peer, float], float]:
         CELLS[name] = Cell(name, title, unit, goal, tuple(peers), measure)
@@ -59,7 +59,7 @@ def cell(name: str, title: str, *, unit: str, goal: float | None, peers: Sequenc
 
 
 def series(name: str, title: str, *, unit: str, points: Iterable[object], peers: Sequence[str]) -> Callable:
-    """Registers `measure(peer, seconds) -> {point: value}`; a point that would take too long may be left out."""
+    """Registers `measure(peer, seconds) -> {point: value}`; a point that would take too long may be omitted."""
 
     def register(measure: Callable[[Peer, float], Mapping[str, float]]) -> Callable:
         SERIES[name] = Series(name, title, unit, tuple(map(str, points)), tuple(peers), measure)
@@ -72,9 +72,9 @@ def series(name: str, title: str, *, unit: str, points: Iterable[object], peers:
 
 
 def rate(run: Callable[[int], float], seconds: float, start: int = 100) -> float:
-    """Things per second, where `run(n)` does `n` of them and gives the seconds that they took.
+    """Returns operations per second, where `run(n)` performs `n` operations and returns their duration in seconds.
 
-    `n` grows until a run lasts about `seconds`; only that run counts, so that warming up does not.
+    `n` grows until a run lasts about `seconds`; only that run counts, so warm-up is excluded.
     """
     n = start
     while True:
@@ -85,7 +85,8 @@ def rate(run: Callable[[int], float], seconds: float, start: int = 100) -> float
 
 
 def growing(seconds: float, points: Iterable[int], run: Callable[[int], float]) -> dict[str, float]:
-    """Nanoseconds each at every point, as far as the next one promises to end within 40 times `seconds`."""
+    """Returns nanoseconds per operation at each point, as long as the next point is expected to take at most 40 times
+    `seconds`."""
     found: dict[str, float] = {}
     each = 0.0
     for n in points:
@@ -97,18 +98,18 @@ def growing(seconds: float, points: Iterable[int], run: Callable[[int], float]) 
 
 
 def repeated(run: Callable[[int], float]) -> Callable[[int], float]:
-    """The median of several runs where they are short, so that a small number is not judged by one sample."""
+    """Returns the median of several runs if they are short, so that a small value does not depend on one sample."""
     return lambda n: statistics.median(run(n) for _ in range(max(1, min(15, 100_000 // n))))
 
 
 class Gate:
-    """Lets children that were forked already begin together. A bare pipe: it favours no library."""
+    """Lets children that are already forked start together. It uses a bare pipe, so it favours no library."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
 
     def open(self, times: int = 1) -> float:
-        """Lets `times` waiters through and tells when that was."""
+        """Lets `times` waiters through and returns the time of this."""
         now = time.perf_counter()
         os.write(self._write, b"." * times)
         return now
@@ -127,7 +128,7 @@ class Gate:
 
 @dataclass
 class Result:
-    """What the rounds of one cell or series gave for one library."""
+    """The results of one cell or series for one library in all rounds."""
 
     samples: list = field(default_factory=list)
     error: str | None = None
@@ -137,7 +138,7 @@ class Result:
         return statistics.median(self.samples) if self.samples else None
 
     def medians(self) -> dict[str, float]:
-        """Of a series: the median at each point that every round reached."""
+        """For a series, returns the median at each point that every round reached."""
         common = set.intersection(*(set(s) for s in self.samples)) if self.samples else set()
         return {point: statistics.median(s[point] for s in self.samples) for point in common}
 
@@ -150,8 +151,8 @@ def measure_here(name: str, peer: str, seconds: float) -> object:
 
 
 def measure_apart(name: str, peer: str, seconds: float, limit: float) -> tuple[object, str | None]:
-    """(value, None) or (None, what went wrong), from a process of its own that lives `limit` seconds at most."""
-    # As a script, as most programs are: fork servers treat that otherwise than a package's `__main__`.
+    """Returns (value, None) or (None, error), from a separate process that lives at most `limit` seconds."""
+    # As a script, like most programs: fork servers treat a package's `__main__` differently.
     command = [sys.executable, str(ROOT / "benches" / "run.py"), "--measure", name, peer, str(seconds)]
     child = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -160,12 +161,12 @@ def measure_apart(name: str, peer: str, seconds: float, limit: float) -> tuple[o
         out, err = child.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            os.killpg(child.pid, signal.SIGTERM)  # which the standard library's resource trackers survive, and tidy up
+            os.killpg(child.pid, signal.SIGTERM)  # the standard library's resource trackers survive this and clean up
             child.communicate(timeout=2)
         return None, f"no result within {limit:.0f} s"
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # also what a rival left behind
+            os.killpg(child.pid, signal.SIGKILL)  # also ends processes that a competitor left behind
         child.kill()
         child.communicate()
     if child.returncode != 0:
@@ -189,7 +190,7 @@ def run_interleaved(
     limit: float,
     say: Callable[[str], None],
 ) -> dict[str, Result]:
-    """Every library once, then every library again: what disturbs the machine disturbs them alike."""
+    """Runs every library once, then every library again, so that disturbances affect all of them alike."""
     results = {peer: Result() for peer in benchmark.peers if peer in peers}
     for _ in range(rounds):
         for peer, result in results.items():

@@ -1,5 +1,5 @@
-"""The libraries that are measured, and how those that have `get_context` make queues, pipes, locks and processes.
-The pools of all of them stand in `_pools`."""
+"""The measured libraries, and how those with `get_context` create queues, pipes, locks and processes. The pools of all
+libraries are in `_pools`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import importlib.metadata
 from dataclasses import dataclass
 from typing import Any
 
-_FIFO_ROOM = 1 << 20  # bytes; faster-fifo's queues have a size in bytes, and the default one holds no 1 MB array
+_FIFO_ROOM = 1 << 20  # bytes; the size of faster-fifo's queues is in bytes, and the default holds no 1 MB array
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One library. `module` is what `load` imports, and where `get_context` is if the library has one; a library with
-    queues only (faster-fifo) names them in `queues`."""
+    """One library. `load` imports `module`, which also contains `get_context` if the library has one. A library that
+    has only queues (faster-fifo) names them in `queues`."""
 
     name: str
     module: str
@@ -22,7 +22,8 @@ class Peer:
     queues: str | None = None
 
     def load(self) -> None:
-        """Imports what a measurement needs, so that a missing library shows as `ImportError` before any clock runs."""
+        """Imports everything a measurement needs, so that a missing library raises `ImportError` before the
+        measurement."""
         importlib.import_module(self.module)
         if self.queues:
             importlib.import_module(self.queues)
@@ -34,7 +35,7 @@ class Peer:
         return importlib.import_module(self.module).get_context(method)
 
     def queue(self, maxsize: int = 0, room: int = _FIFO_ROOM) -> Any:
-        """A queue of the library; `room` is what a queue with a size in bytes must hold at once."""
+        """Returns a queue of the library. A queue with a size in bytes can hold at least `room` bytes."""
         if self.queues:
             fifo = importlib.import_module(self.queues)
             return fifo.Queue(max_size_bytes=room)
@@ -60,17 +61,17 @@ PEERS = {
     )
 }
 
-#: Those that have processes, locks and pipes of their own.
+#: Libraries that have their own processes, locks and pipes.
 LIBRARIES = ("kettle", "stdlib", "billiard", "multiprocess")
-#: Those that have a process queue.
+#: Libraries that have a process queue.
 QUEUES = (*LIBRARIES, "faster-fifo")
-#: Those that have a pool of processes with a map.
+#: Libraries that have a process pool with a map.
 MAPS = (*LIBRARIES, "futures", "loky", "joblib", "mpire", "pebble")
-#: Those whose pool takes single tasks besides.
+#: Libraries whose pool also accepts single tasks.
 POOLS = tuple(name for name in MAPS if name != "joblib")
-#: Those that have `submit` or the like, giving futures of `concurrent.futures`.
+#: Libraries that have `submit` or a similar method that returns futures of `concurrent.futures`.
 EXECUTORS = ("kettle", "futures", "loky", "pebble")
-#: Those that have what `threading` and `queue` have; queues only; queues that a thread and a coroutine share.
+#: Libraries that have the classes of `threading` and `queue`; only queues; queues that threads and coroutines share.
 THREADS = ("kettle", "stdlib", "aiologic")
 THREAD_QUEUES = (*THREADS, "culsans")
 AWAITABLE_QUEUES = (*THREAD_QUEUES, "janus")

@@ -1,6 +1,6 @@
-"""The pools of all libraries behind one face, each used in the way that its documentation calls the fastest.
+"""The pools of all libraries behind one interface, each used in the way that its documentation calls the fastest.
 
-What has no chunks of its own choosing gets the standard library's: an eighth of the items, with two workers.
+A pool that does not choose chunk sizes itself gets the standard library's: an eighth of the items, with two workers.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ Task = Callable[[Any], Any]
 
 class Pool(Protocol):
     def map(self, task: Task, items: Sequence[Any], chunk: int | None = None) -> list[Any]:
-        """All results, in order; `chunk` None is what the library does best."""
+        """Returns all results in order. If `chunk` is None, the library uses its best chunk size."""
 
     def imap(self, task: Task, items: Iterable[Any], chunk: int = 1) -> Iterable[Any]:
-        """Results in order, one by one."""
+        """Yields results in order, one by one."""
 
     def unordered(self, task: Task, items: Iterable[Any]) -> Iterable[Any]:
-        """Results as they come, one by one."""
+        """Yields results as they become available, one by one."""
 
     def apply(self, task: Task, item: Any) -> Any:
-        """One task, there and back."""
+        """Runs one task and returns its result."""
 
     def burst(self, task: Task, items: Iterable[Any]) -> None:
-        """Single tasks, all handed in before the first result is asked for."""
+        """Submits all single tasks before requesting the first result."""
 
     def close(self) -> None:
-        """The orderly end: all workers are gone when it returns."""
+        """Closes the pool in order; all workers are gone when it returns."""
 
 
 class Opened:
-    """Opens the pool of a library, and closes it."""
+    """Opens the pool of a library and closes it."""
 
     def __init__(self, make: Callable[[Peer, int], Pool], peer: Peer, workers: int) -> None:
         self._make, self._peer, self._workers = make, peer, workers
@@ -72,7 +72,7 @@ def _eighth(items: Sequence[Any], workers: int) -> int:
 
 
 class Standard:
-    """The standard library's pool, and those that have its names."""
+    """The standard library's pool, and pools with the same names."""
 
     def __init__(self, peer: Peer, workers: int) -> None:
         self._pool = peer.context().Pool(workers)
@@ -99,7 +99,7 @@ class Standard:
 
 
 class Executor:
-    """What has the executor's names. `map` pulls all its input before it gives the first result."""
+    """Pools with the names of an executor. `map` reads all its input before it returns the first result."""
 
     def __init__(self, peer: Peer, workers: int) -> None:
         self._workers = workers
@@ -132,8 +132,9 @@ class Executor:
 
 
 class Joblib:
-    """Its forking backend is the faster one, but gives lists only. Arrays go through mapped files, as its pages advise;
-    everything is dispatched at once where batches are given, since only its automatic batches profit from waiting."""
+    """The forking backend of joblib is the faster one, but it only returns lists. Arrays go through memory-mapped
+    files, as its documentation recommends. If batches are given, everything is dispatched at once, because only its
+    automatic batches benefit from waiting."""
 
     def __init__(self, peer: Peer, workers: int) -> None:
         self._joblib = importlib.import_module("joblib")
@@ -169,7 +170,7 @@ class Joblib:
 
 
 class Mpire:
-    """Its workers are kept from one map to the next; the first call decides what kind of map that may be."""
+    """Keeps its workers between maps; the first call decides which kind of map is possible."""
 
     def __init__(self, peer: Peer, workers: int) -> None:
         self._pool = importlib.import_module("mpire").WorkerPool(workers, start_method="fork", keep_alive=True)

@@ -1,4 +1,4 @@
-"""Claim: awaiting a process queue needs no thread, and is not slower than blocking on one."""
+"""Claim: awaiting a process queue needs no thread and is not slower than blocking on one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benches._harness import Gate, cell, rate
 from benches._peers import Peer
 from benches.process_queue import _produce
 
-#: The standard library has no awaitable queue: what people write is a thread for every wait.
+#: The standard library has no awaitable queue; programs use a thread for every wait instead.
 PEERS = ("kettle", "stdlib")
 
 

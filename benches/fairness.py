@@ -1,6 +1,6 @@
 """Claim: each waiter gets its share, and idle waiters cost next to nothing.
 
-Of `stdlib`, coroutines use asyncio's own locks and queues, which threads cannot use.
+For `stdlib`, coroutines use asyncio's own locks and queues, which threads cannot use.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _threads_lock(peer: Peer) -> Any:
 
 
 def _waits(turn: Callable[[], None], end: float) -> list[float]:
-    """The seconds that each turn of this thread was waited for, its own length included."""
+    """Returns the seconds that this thread waited for each turn, including the length of the turn."""
     waits = []
     while (begun := time.perf_counter()) < end:
         turn()
@@ -43,13 +43,13 @@ def _milliseconds(waits: list[float]) -> dict[str, float]:
 
 
 def _shares(turns: list[int]) -> dict[str, float]:
-    """The turns of the least and the most served, in % of the mean."""
+    """Returns the turns of the least and the most served user, in % of the mean."""
     mean = sum(turns) / len(turns)
     return {"least": 100 * min(turns) / mean, "most": 100 * max(turns) / mean}
 
 
 def _contend(lock: Any, seconds: float, threads: int, with_main: bool) -> list[list[float]]:
-    """What each user waited; the main thread is the last, if it is one of them."""
+    """Returns the waits of each user; the main thread is the last one, if it takes part."""
 
     def turn() -> None:
         with lock:
@@ -151,7 +151,7 @@ def tasks_of_one_loop(peer: Peer, seconds: float) -> Mapping[str, float]:
 
 
 def _processor() -> Callable[[], float]:
-    """The share of one processor that this process uses from now on until that is called."""
+    """Measures the share of one processor that this process uses from now until the returned function is called."""
     used, begun = time.process_time(), time.perf_counter()
     return lambda: 100 * (time.process_time() - used) / (time.perf_counter() - begun)
 
@@ -243,7 +243,7 @@ def _processor_of_processes(name: str, context: Any, seconds: float) -> float:
 
 
 def _used_by(pids: Iterable[int]) -> float:
-    """The seconds of processor time that these processes have used, to the nanosecond."""
+    """Returns the processor time that these processes have used, in seconds, with a resolution of a nanosecond."""
     return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e9
 
 

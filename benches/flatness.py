@@ -1,5 +1,5 @@
-"""Claim: the cost of a message does not grow with how many went before, how many wait, or how many queues there are;
-and memory returns after a burst."""
+"""Claim: the cost of a message does not grow with the number of earlier messages, of waiting messages, or of queues,
+and memory is returned after a burst."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def messages(peer: Peer, seconds: float) -> Mapping[str, float]:
 
 
 def _flow(peer: Peer, queue: Any, n: int) -> float:
-    """Seconds for `n` items from another process, counted from the first to come: its start is not a message's cost."""
+    """Returns the seconds for `n` items from another process. The clock starts at the first item, so the start of the
+    process is excluded."""
     gate = Gate()
     child = peer.context().Process(target=_produce, args=(queue, 7, n + 1, gate))
     child.start()

@@ -1,4 +1,4 @@
-"""Claim: naming the owner of a lock, so that its death is noticed, costs nothing."""
+"""Claim: recording the owner of a lock, so that its death is noticed, costs nothing."""
 
 from __future__ import annotations
 

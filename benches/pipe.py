@@ -1,4 +1,4 @@
-"""Claim: a Pipe is faster, for small messages and large ones."""
+"""Claim: a Pipe is faster, for small and for large messages."""
 
 from __future__ import annotations
 

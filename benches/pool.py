@@ -1,4 +1,4 @@
-"""Claim: a pool whose workers may die at any time is faster than those that do not survive it."""
+"""Claim: a pool whose workers may die at any time is faster than pools that do not survive such a death."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benches._peers import EXECUTORS, MAPS, POOLS, Peer
 from benches._pools import Pool, executor, pool
 
 MEGABYTE = 1 << 20
-ARRAYS = 32  # in one map: distinct ones, since pickle sends equal references once
+ARRAYS = 32  # in one map: distinct arrays, since pickle sends equal references once
 
 
 def same(item: Any) -> Any:
@@ -24,7 +24,7 @@ def first(array: Any) -> float:
 
 
 def _warm_rate(run: Callable[[int], float], seconds: float, start: int = 100) -> float:
-    """Some pools start their workers with the first task, which is then no sample."""
+    """Measures after a warm-up, because some pools start their workers with the first task."""
     run(start)
     return rate(run, seconds, start)
 
@@ -54,7 +54,7 @@ def map_singly(peer: Peer, seconds: float) -> float:
 
 @cell("pool-map-numpy", "Pool.map, NumPy 1 MB in, chunksize=1", unit="tasks/s", goal=4, peers=MAPS)
 def map_arrays(peer: Peer, seconds: float) -> float:
-    """Arrays that no worker has seen before: their making is not measured."""
+    """Maps over arrays that no worker has seen before; creating them is excluded."""
     import numpy as np
 
     with pool(peer) as workers:
@@ -129,13 +129,13 @@ def unordered(peer: Peer, seconds: float) -> float:
 
 @cell("pool-start", "Pool(2), imap(range(1000), 10), close, join", unit="pools/s", goal=1, peers=MAPS)
 def start(peer: Peer, seconds: float) -> float:
-    """The shape of pyperformance's `concurrent_imap`."""
+    """The pattern of pyperformance's `concurrent_imap`."""
 
     def run(n: int) -> float:
         begun = time.perf_counter()
         for _ in range(n):
             with pool(peer) as workers:
-                # joblib gives results one by one only from workers that are slower to start.
+                # joblib returns results one by one only from workers that are slower to start.
                 results = workers.map if peer.name == "joblib" else workers.imap
                 deque(results(same, range(1000), 10), maxlen=0)
         return time.perf_counter() - begun

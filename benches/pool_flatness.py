@@ -1,5 +1,5 @@
-"""Claim: the cost of a task does not grow with how many went before or how many workers there are; and a pool that is
-fed from a generator needs no more memory for millions of tasks than for thousands."""
+"""Claim: the cost of a task does not grow with the number of earlier tasks or of workers, and a pool that is fed by a
+generator needs no more memory for millions of tasks than for thousands."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def memory(peer: Peer, seconds: float) -> Mapping[str, float]:
         def run(n: int) -> float:
             gc.collect()
             with open("/proc/self/clear_refs", "w") as peak:
-                peak.write("5")  # the peak begins anew, at what is resident now
+                peak.write("5")  # the peak restarts at the current resident size
             before = _status("VmRSS")
             begun = time.perf_counter()
             _drained(workers.imap(same, _generated(n)))
@@ -116,7 +116,8 @@ def memory(peer: Peer, seconds: float) -> Mapping[str, float]:
     peers=PEERS,
 )
 def ahead(peer: Peer, seconds: float) -> Mapping[str, float]:
-    """The rest ends when the input does, or when nothing more was pulled for a while."""
+    """Measures how far ahead `imap` reads. It has finished when the input ends, or when nothing has been read for a
+    while."""
     found = {}
     for n in INPUTS:
         inputs = iter(range(n))

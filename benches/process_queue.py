@@ -19,7 +19,7 @@ def _produce(queue: Any, item: Any, n: int, gate: Gate) -> None:
 
 
 def _transfer(peer: Peer, queue: Any, item: Any, n: int, producers: int = 1) -> float:
-    """Seconds from the start signal until `n` items from each producer were taken by this process."""
+    """Returns the seconds from the start signal until this process has received `n` items from each producer."""
     context, gate = peer.context(), Gate()
     children = [context.Process(target=_produce, args=(queue, item, n, gate)) for _ in range(producers)]
     for child in children:
@@ -57,7 +57,7 @@ def four_producers(peer: Peer, seconds: float) -> float:
 def numpy_warm(peer: Peer, seconds: float) -> float:
     import numpy as np
 
-    # faster-fifo is bounded by bytes: room for the same few arrays.
+    # faster-fifo is bounded by bytes, so it gets room for the same few arrays.
     queue = peer.queue(maxsize=4, room=5 * MEGABYTE)
     array = np.ones(MEGABYTE // 8)
     return rate(lambda n: _transfer(peer, queue, array, n), seconds, start=64)
@@ -72,7 +72,7 @@ def _produce_all_ahead(queue: Any, array: Any, n: int, gate: Gate, done: Gate) -
 
 @cell("queue-numpy-ahead", "process queue, NumPy 1 MB, producer 200 ahead", unit="msg/s", goal=2, peers=QUEUES)
 def numpy_ahead(peer: Peer, seconds: float) -> float:
-    """Every `put` has returned before the first `get`: nothing is recycled, all memory is fresh."""
+    """Every `put` returns before the first `get`, so no memory is recycled."""
     import numpy as np
 
     n = 200

@@ -1,8 +1,8 @@
-"""Runs the benchmarks and writes down what they found.
+"""Runs the benchmarks and writes down their results.
 
-`python -m benches` runs all of them, which takes some minutes, and writes docs/benchmarks.md.
-`python -m benches --quick --only lock,pool` runs one short round of some.
-`python -m benches --long --only pool-flat,pool-memory` goes up to ten million tasks.
+python -m benches                                               all, some minutes; writes docs/benchmarks.md
+python -m benches --quick --only lock,pool                      one short round of some
+python -m benches --long --only pool-flat,pool-memory           up to ten million tasks
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benches._harness import CELLS, ROOT, SERIES, Cell, Result, measure_here, ru
 from benches._peers import PEERS
 from benches._report import CHAPTERS, as_json, as_markdown, best_rival, figure, machine, ratio
 
-LONG = 10.0  # seconds, where `--seconds` stands otherwise
+LONG = 10.0  # seconds, in place of `--seconds` for series with `--long`
 PAGE = ROOT / "docs" / "benchmarks.md"
 SAMPLES = ROOT / "benches" / "results.json"
 
@@ -62,7 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _selected(only: Sequence[str]) -> list[str]:
-    """What each asks for: the benchmark of that name, or those whose names begin with these words or match it."""
+    """Returns the selected benchmarks: those with the given name, and those whose names begin with the given words or
+    match the given pattern."""
     every = (*CELLS, *SERIES)
     asked = {
         name
@@ -76,20 +77,23 @@ def _selected(only: Sequence[str]) -> list[str]:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benches", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--only", type=lambda s: s.split(","), default=["*"], help="names, their first words, or patterns, with commas"
+        "--only",
+        type=lambda s: s.split(","),
+        default=["*"],
+        help="names, their first words, or patterns, separated by commas",
     )
     parser.add_argument(
-        "--peers", type=lambda s: s.split(","), default=list(PEERS), help="which libraries, with commas"
+        "--peers", type=lambda s: s.split(","), default=list(PEERS), help="libraries, separated by commas"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=0.2, help="how long one measurement shall take (default 0.2)")
-    parser.add_argument("--long", action="store_true", help="series go on to their largest sizes, which takes minutes")
+    parser.add_argument("--seconds", type=float, default=0.2, help="duration of one measurement (default 0.2)")
+    parser.add_argument("--long", action="store_true", help="run series up to their largest sizes; takes minutes")
     parser.add_argument("--quick", action="store_true", help="one round of 0.1 s")
     parser.add_argument(
         "--json", type=Path, help=f"where to write every sample; a whole run: {SAMPLES.relative_to(ROOT)}"
     )
     parser.add_argument("--markdown", type=Path, help=f"where to write the page; a whole run: {PAGE.relative_to(ROOT)}")
-    parser.add_argument("--list", action="store_true", help="only name the benchmarks")
+    parser.add_argument("--list", action="store_true", help="only list the benchmarks")
     parser.add_argument("--measure", nargs=3, metavar=("NAME", "LIBRARY", "SECONDS"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.quick:

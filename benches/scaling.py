@@ -2,9 +2,9 @@
 
     python -m benches.scaling [ROUNDS] [SECONDS]
 
-All libraries take turns in one process, a short measurement each, ROUNDS times over; the table has the medians, in
-thousands per second, all threads together. It runs on every Python. It is about free-threaded ones: where there is a
-GIL, more threads can at best do as much as one.
+All libraries take turns in one process, a short measurement each, ROUNDS times. The table has the medians, in thousands
+per second for all threads together. The program runs on every Python but is intended for free-threaded ones: with a
+GIL, several threads can at best achieve as much as one.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Shape(NamedTuple):
     """One row of the table for each number of threads."""
 
     title: str
-    #: So many things are done at least, so that it matters little how long threads take to start.
+    #: The minimum number of operations, so that the time to start threads matters little.
     least: int
-    #: By library: prepares for so many threads, and gives what does `n` things.
+    #: For each library: prepares for a number of threads, and returns a function that performs `n` operations.
     contenders: dict[str, Callable[[int], AbstractContextManager[Work]]]
 
 
 def together(count: int, work: Callable[[int], object], n: int) -> None:
-    """`work(number)` in `count` threads, with which the caller begins and ends."""
+    """Runs `work(number)` in `count` threads, and returns when all have finished."""
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(count)]
     for thread in threads:
         thread.start()
@@ -54,7 +54,7 @@ def together(count: int, work: Callable[[int], object], n: int) -> None:
 
 
 def put_and_get(make: Callable[[], Any]) -> Callable[[int], AbstractContextManager[Work]]:
-    """Each thread puts an item and gets one, in turn."""
+    """Each thread alternately puts an item and gets one."""
 
     @contextmanager
     def prepare(count: int) -> Iterator[Work]:
@@ -75,7 +75,7 @@ def put_and_get(make: Callable[[], Any]) -> Callable[[int], AbstractContextManag
 
 
 def producers_and_consumers(make: Callable[[], Any]) -> Callable[[int], AbstractContextManager[Work]]:
-    """So many threads put, and as many get."""
+    """`count` threads put, and as many get."""
 
     @contextmanager
     def prepare(count: int) -> Iterator[Work]:
@@ -110,7 +110,7 @@ def trivial(item: int) -> int:
 
 
 def short(item: int) -> int:
-    """Some 10 µs of pure Python."""
+    """Takes about 10 µs of pure Python."""
     total = item
     for i in range(200):
         total += i
@@ -129,7 +129,7 @@ def mapping(
 
 
 def applying(make: Callable[[int], Any]) -> Callable[[int], AbstractContextManager[Work]]:
-    """So many threads call a pool of as many, and wait for each result."""
+    """`count` threads call a pool with as many workers, and wait for each result."""
 
     @contextmanager
     def prepare(count: int) -> Iterator[Work]:
@@ -187,7 +187,7 @@ def timed(work: Work, n: int) -> float:
 
 
 def how_many(work: Work, least: int, seconds: float) -> int:
-    """How many things it takes to be busy for about so long."""
+    """Returns the number of operations that take about the given time."""
     n = least
     while (took := timed(work, n)) < 0.6 * seconds:
         n = int(n * min(10.0, 1.2 * seconds / took)) + 1
@@ -195,7 +195,7 @@ def how_many(work: Work, least: int, seconds: float) -> int:
 
 
 def measure(shape: Shape, count: int, rounds: int, seconds: float) -> dict[str, float]:
-    """The median of each library."""
+    """Returns the median for each library."""
     found: dict[str, list[float]] = {name: [] for name in shape.contenders}
     enough: dict[str, int] = {}
     for number in range(rounds + 1):
@@ -210,7 +210,7 @@ def measure(shape: Shape, count: int, rounds: int, seconds: float) -> dict[str, 
 
 
 def row(title: str, found: dict[str, float]) -> str:
-    """The rates, and the first one's ratio to the best of the other libraries'."""
+    """Returns the rates, and the ratio of the first one to the best of the other libraries."""
     ratio = found["kettle"] / max(rate for name, rate in found.items() if not name.startswith("kettle"))
     return f"| {title} | {' | '.join(f'{rate / 1e3:,.0f}' for rate in found.values())} | {ratio:.1f} |"
 

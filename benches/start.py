@@ -23,7 +23,7 @@ def _starts(peer: Peer, method: str, seconds: float) -> float:
             child.join()
         return time.perf_counter() - begun
 
-    run(1)  # the fork server, where there is one, starts with the first process
+    run(1)  # starts the fork server, if there is one
     return rate(run, seconds, start=3)
 
 

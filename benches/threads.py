@@ -1,4 +1,4 @@
-"""Claim: what threads share is faster in Rust, and can be awaited besides."""
+"""Claim: the primitives that threads share are faster in Rust, and can also be awaited."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXECUTORS = ("kettle", "futures")
 AWAITABLE = ("kettle", "aiologic")
 COUNTS = (1, 2, 3, 4)
 
-#: The modules where the libraries keep what the standard library keeps in `queue` and `threading`.
+#: The modules of the libraries that correspond to `queue` and `threading`.
 HOMES = {
     "kettle": ("kettle.queue", "kettle.threading"),
     "stdlib": ("queue", "threading"),
@@ -28,12 +28,12 @@ HOMES = {
 
 
 def _queue(peer: Peer, kind: str = "Queue") -> tuple[Callable[[Any], object], Callable[[], Any]]:
-    """The blocking `put` and `get` of a new queue."""
+    """Returns the blocking `put` and `get` of a new queue."""
     queue = getattr(importlib.import_module(HOMES[peer.name][0]), kind)()
     names = {"aiologic": ("green_put", "green_get"), "culsans": ("sync_put", "sync_get")}
     put, get = names.get(peer.name, ("put", "get"))
     if kind == "SimpleQueue":
-        put = "put"  # which never blocks, also in aiologic
+        put = "put"  # never blocks, not even in aiologic
     return getattr(queue, put), getattr(queue, get)
 
 
@@ -178,8 +178,8 @@ def notify(peer: Peer, seconds: float) -> float:
 
 
 def _in_turn(peer: Peer, seconds: float, count: int) -> float:
-    """Every turn is a notify, a wait, and a change of threads. The threads keep to so many processors: where the kernel
-    puts them makes more of a difference than whose condition it is."""
+    """Every turn is a notify, a wait, and a switch of threads. The threads are restricted to a number of processors,
+    because their placement by the kernel matters more than the implementation of the condition."""
     condition = _lock(peer, "Condition")
     places = sorted(os.sched_getaffinity(0))[:count]
     turn = 0
@@ -223,7 +223,7 @@ def same(item: Any) -> Any:
 
 
 def _thread_pool(peer: Peer, workers: int = 2) -> Any:
-    """A pool with `map` and `apply`; an executor's are `map` and `submit`."""
+    """A pool with `map` and `apply`; for an executor these are `map` and `submit`."""
     if peer.name == "futures":
         return _executor(peer, workers)
     home = {"kettle": "kettle.multiprocessing.pool", "stdlib": "multiprocessing.pool"}[peer.name]
@@ -298,7 +298,7 @@ def executor_burst(peer: Peer, seconds: float) -> float:
 
 
 def _ends(peer: Peer) -> tuple[Any, Callable[[Any], object], Callable[[], Any]]:
-    """A new queue, made in the loop's thread; how a thread puts and gets."""
+    """Returns a new queue, created in the loop's thread, and how a thread puts and gets."""
     if peer.name == "janus":
         queue = importlib.import_module("janus").Queue()
         return queue, queue.sync_q.put, queue.sync_q.get
@@ -405,7 +405,7 @@ def awaited_lock(peer: Peer, seconds: float) -> float:
 
 
 def _together(count: int, n: int, work: Callable[[int], None]) -> float:
-    """Seconds in which `count` threads have done `work(n)` each."""
+    """Returns the seconds in which `count` threads have each done `work(n)`."""
     barrier = threading.Barrier(count + 1)
 
     def begin() -> None:
@@ -444,7 +444,7 @@ def scaling_queue(peer: Peer, seconds: float) -> Mapping[str, float]:
 
 
 def _busy(item: int) -> int:
-    """Some 10 µs of the interpreter."""
+    """Keeps the interpreter busy for about 10 µs."""
     total = item
     for i in range(200):
         total += i
