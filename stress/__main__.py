@@ -1,14 +1,16 @@
-"""Thousands of kills at random instants, over all start methods, then the census; deadlocks, planted and not;
-ten million mutated messages; signal handlers that wait; and stray writes into the shared memory.
+"""Long, seeded stress runs.
+
+Thousands of kills at random instants, with all start methods, followed by a leak check; deadlocks, planted and not; ten
+million mutated messages; signal handlers that wait; and stray writes into shared memory.
 
     python -m stress                         everything: 10,000 kills around queues and locks, 1,000 in pools; deadlocks
     python -m stress pool                    only this part
-    SEED=7 KILLS=500 python -m stress        as `make stress SEED=7 KILLS=500` does
-    PATTERNS=3600 python -m stress           right programs that look like deadlocks for an hour, not two minutes
-    python -m stress pool --help             what else can be chosen
+    SEED=7 KILLS=500 python -m stress        like `make stress SEED=7 KILLS=500`
+    PATTERNS=3600 python -m stress           correct programs that look like deadlocks, for an hour, not two minutes
+    python -m stress pool --help             further options
 
-The last line of each part says whether anything was lost, torn, doubled, wrong or left behind; if so, the exit code
-is 1.
+The last line of each part states whether anything was lost, torn, duplicated, wrong or left behind. In that case the
+exit code is 1.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Deadlocks: right programs that look like one, of which none is refused anything; a minute of traffic on ordered
-locks, of which none is reported; then planted deadlocks, of which each is.
+"""Deadlocks: correct programs that look like one and must get no error; a minute of traffic on ordered locks, which
+must cause no report; then planted deadlocks, each of which must be reported.
 
-python -m stress deadlocks                        two minutes of programs; 200 threads, a minute; 300 circles
-python -m stress deadlocks --seconds 5 --seed 7   a short one, as it was before
-python -m stress deadlocks --patterns 3600 --seconds 0 --circles 0    an hour of right programs alone
-PATTERNS=3600 python -m stress                    everything, and an hour of them
+    python -m stress deadlocks                        two minutes of programs; 200 threads, a minute; 300 circles
+    python -m stress deadlocks --seconds 5 --seed 7   a short run
+    python -m stress deadlocks --patterns 3600 --seconds 0 --circles 0    an hour of correct programs alone
+    PATTERNS=3600 python -m stress                    everything, with an hour of them
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from tests.death.support import footprint, left_behind
 import kettle.multiprocessing
 from kettle import _native
 
-#: How often circles are planted with each start method, of ten times.
+#: The weights of the start methods for planted deadlocks.
 SHARES = {"fork": 7, "forkserver": 2, "spawn": 1}
-PLAYERS = 4  # processes that play right programs
-THRESHOLD = 0.05  # seconds after which a wait is looked at
-TOO_LONG = 60.0  # seconds for one circle, or for the end of the traffic; then every thread's stack is shown
+PLAYERS = 4  # processes that run correct programs
+THRESHOLD = 0.05  # seconds until a wait is examined
+TOO_LONG = 60.0  # seconds for one deadlock, or for the end of the traffic; after that all stacks are shown
 
 
 def main(arguments: list[str]) -> int:
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         flush=True,
     )
     chance = random.Random(options.seed)
-    plant(Plan.at_random(random.Random(0)), "forkserver", THRESHOLD)  # the fork server stands before we count
+    plant(Plan.at_random(random.Random(0)), "forkserver", THRESHOLD)  # starts the fork server before the first count
     before = footprint()
     wrong = _patterns(options, chance) + _traffic(options, chance.getrandbits(32)) + _circles(options, chance)
     faulthandler.cancel_dump_traceback_later()
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _patterns(options: argparse.Namespace, chance: random.Random) -> int:
-    """Right programs, again and again, in several processes."""
+    """Runs correct programs, repeatedly, in several processes."""
     if not options.patterns:
         return 0
     faulthandler.dump_traceback_later(options.patterns + 3 * TOO_LONG, exit=True)
@@ -79,9 +79,9 @@ def _patterns(options: argparse.Namespace, chance: random.Random) -> int:
         player.join()
         if player.exitcode:
             wrong += 1
-            print(f"WRONG a process that played programs ended with {player.exitcode}", flush=True)
+            print(f"WRONG a process that ran programs ended with {player.exitcode}", flush=True)
     told = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.most_common())
-    print(f"right programs, {sum(counts.values())} times: {told}", flush=True)
+    print(f"correct programs, {sum(counts.values())} times: {told}", flush=True)
     return wrong
 
 
@@ -101,7 +101,7 @@ def _traffic(options: argparse.Namespace, seed: int) -> int:
     told = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.most_common())
     print(f"traffic, {options.threads} threads and {len(results) - 1} more processes: {told}", flush=True)
     if not counts["long waits"]:
-        print("WRONG nobody waited for long, so nothing was looked at")
+        print("WRONG no wait was long enough to be examined")
         return 1
     return len(said)
 
@@ -135,7 +135,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     default_seed = os.environ.get("SEED") or str(random.SystemRandom().randrange(10**6))
     parser.add_argument("--seed", default=default_seed)
     default_patterns = float(os.environ.get("PATTERNS") or 120)
-    help_of_patterns = "seconds of right programs that look like deadlocks"
+    help_of_patterns = "seconds of correct programs that look like deadlocks"
     parser.add_argument("--patterns", type=float, default=default_patterns, help=help_of_patterns)
     parser.add_argument("--seconds", type=float, default=60.0, help="of traffic")
     parser.add_argument("--threads", type=int, default=200, help="in the first process")

@@ -1,9 +1,9 @@
-"""Whether all who wait get their share: threads, the main thread, coroutines of one and of several loops, processes.
+"""Checks that all waiters get their share: threads, the main thread, coroutines of one and of several loops, processes.
 
     python -m stress fairness --rounds 50 --seconds 3
 
-Each round draws a primitive and its users, lets them contend for some seconds, and compares their turns. A share is
-what a user got of what it would have got if all had got the same.
+Each round draws a primitive and its users, lets them contend for some seconds, and compares their turns. The share of a
+user is the ratio of its turns to an equal distribution.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ import kettle.multiprocessing
 import kettle.queue
 import kettle.threading
 
-#: As `make stress` promises: nobody gets less than four fifths of its share, or more than six.
+#: The promise of `make stress`: every user gets at least four fifths and at most six fifths of its share.
 LEAST, MOST = 0.8, 1.2
-#: More users cannot all be told apart: then a loop may be overtaken by threads, but it does not starve.
+#: With more users, bits of tickets are shared: threads may overtake a loop, but the loop does not starve.
 APART, LEAST_OF_MANY = 32, 0.1
-#: With fewer turns each, a share says little.
+#: With fewer turns each, a share means little.
 ENOUGH = 20
 
 
 class Place(NamedTuple):
-    """What is contended for: how a thread takes a turn, and how a coroutine does."""
+    """The contended object: how a thread takes a turn, and how a coroutine does."""
 
     turn: Callable[[float], None]
     aturn: Callable[[float], Awaitable[None]]
 
 
 def of_lock(lock: Any) -> Place:
-    """A turn is to hold it for some time."""
+    """A turn holds the lock for some time."""
 
     def turn(hold: float) -> None:
         with lock:
@@ -52,7 +52,7 @@ def of_lock(lock: Any) -> Place:
 
 
 def of_pool(queue: Any, size: int) -> Place:
-    """A turn is to have one of the things in a queue for some time."""
+    """A turn takes an item of the queue for some time."""
     for number in range(size):
         queue.put(number)
 
@@ -70,7 +70,7 @@ def of_pool(queue: Any, size: int) -> Place:
 
 
 def of_room(queue: Any) -> Place:
-    """A turn is to occupy the room in a full queue for some time."""
+    """A turn occupies the free place in a full queue for some time."""
 
     def turn(hold: float) -> None:
         queue.put(None)
@@ -107,11 +107,11 @@ BETWEEN_PROCESSES: dict[str, Callable[[Any], Place]] = {
 
 
 class Users(NamedTuple):
-    """Who contends in one process."""
+    """The users in one process."""
 
     main: bool
     threads: int
-    loops: tuple[int, ...]  # each with so many coroutines, in a thread of its own
+    loops: tuple[int, ...]  # the number of coroutines of each loop; each loop runs in its own thread
 
     def __str__(self) -> str:
         return " ".join(filter(None, (
@@ -130,14 +130,14 @@ class Tally:
         self.turns: dict[str, int] = {}
 
     def note(self, name: str) -> bool:
-        """Counts a turn; False when the time is over."""
+        """Counts a turn; returns False when the time is over."""
         if time.monotonic() > self.end:
             return False
         self.turns[name] = self.turns.get(name, 0) + 1
         return True
 
     def run(self, place: Place, users: Users, hold: float, ready: Callable[[], object]) -> dict[str, int]:
-        """Lets all contend, from when all are `ready` on."""
+        """Lets all users contend, starting when all of them are `ready`."""
 
         def begin() -> None:
             ready()
@@ -183,7 +183,7 @@ def _child(place: Place, users: Users, hold: float, seconds: float, begin: Any, 
 
 
 def _contend(rng: random.Random, seconds: float) -> tuple[str, dict[str, int]]:
-    """One round: what it was, and who had how many turns."""
+    """Runs one round and returns its description and the turns of each user."""
     hold = rng.choice([0.0005, 0.001, 0.002, 0.005])
     if rng.random() < 0.6:
         name = rng.choice(list(BETWEEN_THREADS))
@@ -211,7 +211,7 @@ def _contend(rng: random.Random, seconds: float) -> tuple[str, dict[str, int]]:
 def _draw(rng: random.Random, most_loops: int) -> Users:
     while True:
         loops = tuple(rng.randint(1, 4) for _ in range(rng.randint(0, most_loops)))
-        # More than 32 waiters cannot all be told apart.
+        # More than 32 waiters share the bits of tickets.
         threads = rng.choice([0, 1, 2, 3, 4, 5, 40])
         users = Users(rng.random() < 0.5, threads, loops)
         if users.main + users.threads + len(loops) > 1:

@@ -1,9 +1,9 @@
-"""Mutated messages through the decoder and the framing of pipes and sockets, in this process.
+"""Sends mutated messages through the decoder and the framing of pipes and sockets, in this process.
 
-Nothing may come of them but objects and ordinary exceptions: no signal, no panic, no hang, no memory that grows. Each
-batch has a seed of its own, which is printed when the batch is done; after a signal, the next one finds the message.
+The only permitted results are objects and ordinary exceptions: no signal, no panic, no hang, no growing memory. Each
+batch has its own seed, which is printed when the batch is done; after a signal, the next seed leads to the message.
 
-python -m stress messages --messages 1000000
+    python -m stress messages --messages 1000000
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from collections import Counter
 
 from tests.soundness.mutations import Pipes, Streams
 
-BATCH = 500_000  # of one seed
-OF_STREAMS = 200  # one frame for so many packets: each has a socket of its own
-TOO_LONG = 300.0  # seconds for a tenth of a batch; then every thread's stack is shown and the run ends
+BATCH = 500_000  # messages per seed
+OF_STREAMS = 200  # one frame per this many packets: each frame has its own socket
+TOO_LONG = 300.0  # seconds for a tenth of a batch; after that all stacks are shown and the run ends
 
 
 def main(arguments: list[str]) -> int:

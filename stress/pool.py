@@ -22,9 +22,9 @@ from tests.death.support import footprint, left_behind
 import kettle.multiprocessing
 from kettle import _native
 
-#: The share of rounds that each start method gets: the dearer, the fewer.
+#: The weights of the start methods for rounds: expensive ones are run less often.
 SHARES = {"fork": 0.8, "forkserver": 0.12, "spawn": 0.08}
-#: How much of each storm for one kill of workers: in thousandths of KILLS.
+#: The number of rounds of each storm, in thousandths of KILLS.
 MEASURE = {
     "Deaths": 1000,
     "RetriedDeaths": 1000,
@@ -33,7 +33,7 @@ MEASURE = {
     "Terminations": 200,
     "Interrupts": 60,
 }
-TOO_LONG = 120.0  # seconds for one round; then every thread's stack is shown and the run ends
+TOO_LONG = 120.0  # seconds for one round; after that all stacks are shown and the run ends
 
 
 def main(arguments: list[str]) -> int:
@@ -84,7 +84,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, default=int(os.environ.get("TASKS") or 100_000), help="while that happens")
     parser.add_argument("--storm", action="append", choices=list(STORMS), help="only these (may be repeated)")
     parser.add_argument("--method", action="append", choices=list(SHARES), help="only these (may be repeated)")
-    parser.add_argument("--failures", type=int, default=5, help="stop after so many failed rounds")
+    parser.add_argument("--failures", type=int, default=5, help="stop after this many failed rounds")
     options = parser.parse_args(arguments)
     options.storm = options.storm or list(STORMS)
     options.method = options.method or list(SHARES)
@@ -92,11 +92,11 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _warm_up(contexts: dict) -> None:
-    """One pool of every kind, so that the fork server stands before the first footprint is taken."""
+    """Runs one pool of every kind, so that the fork server exists before the first footprint is taken."""
     for context in contexts.values():
         with context.Pool(1) as pool:
             result = pool.apply_async(time.sleep, (0.2,))
-            time.sleep(0.05)  # now the pool's own thread leads; to be woken, it is rung, with a socket that is kept
+            time.sleep(0.05)  # now the pool's own thread leads; waking it rings a doorbell, whose socket is kept
             result.get()
         pool.join()
 

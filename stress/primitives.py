@@ -1,4 +1,4 @@
-"""Queues, locks and the rest: processes that use them are killed, on every ground of tests/death.
+"""Queues, locks and the other primitives: kills processes that use them, in every scenario of tests/death.
 
 python -m stress primitives --ground Tokens --method fork
 """
@@ -20,9 +20,9 @@ from tests.death.support import footprint, left_behind
 import kettle.multiprocessing
 from kettle import _native
 
-#: The share of rounds that each start method gets: the dearer, the fewer.
+#: The weights of the start methods for rounds: expensive ones are run less often.
 SHARES = {"fork": 0.94, "forkserver": 0.04, "spawn": 0.02}
-TOO_LONG = 60.0  # seconds for one round; then every thread's stack is shown and the run ends
+TOO_LONG = 60.0  # seconds for one round; after that all stacks are shown and the run ends
 
 
 def main(arguments: list[str]) -> int:
@@ -73,7 +73,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=int(os.environ.get("KILLS") or 10_000))
     parser.add_argument("--ground", action="append", choices=list(GROUNDS), help="only these (may be repeated)")
     parser.add_argument("--method", action="append", choices=list(SHARES), help="only these (may be repeated)")
-    parser.add_argument("--failures", type=int, default=5, help="stop after so many failed rounds")
+    parser.add_argument("--failures", type=int, default=5, help="stop after this many failed rounds")
     options = parser.parse_args(arguments)
     options.ground = options.ground or list(GROUNDS)
     options.method = options.method or list(SHARES)
@@ -81,7 +81,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _warm_up(contexts: dict) -> None:
-    """One process of every kind, so that the fork server stands before the first footprint is taken."""
+    """Starts one process of every kind, so that the fork server exists before the first footprint is taken."""
     for context in contexts.values():
         process = context.Process(target=int)
         process.start()

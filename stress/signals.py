@@ -1,10 +1,10 @@
-"""Signal handlers that wait for what their own thread is waiting for, at all instants.
+"""Signal handlers that wait for the same object as their own thread, at all instants.
 
     python -m stress signals --rounds 200 --seconds 1
 
-Each round, in a process of its own, draws a start method, something to wait for, what the handler of a timer does, and
-how children are reaped: by the package alone, by a SIGCHLD handler or a thread that waits for any child, or not at all
-(SIGCHLD is ignored). The timer ticks thousands of times a second. Whatever is waited for must come, and be right.
+Each round, in its own process, draws a start method, an object to wait for, an action for the handler of a timer, and a
+way to reap children: by Kettle alone, by a SIGCHLD handler or a thread that waits for any child, or not at all (SIGCHLD
+is ignored). The timer ticks thousands of times a second. Every result must arrive and be correct.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from kettle.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from kettle.multiprocessing.pool import ThreadPool
 
 TICK = 0.0005  # seconds
-HUNG = 60.0  # seconds after which a round is hung
+HUNG = 60.0  # seconds until a round counts as hung
 
 
 class Pair:
-    """What code of the program rebuilds, in the worker and in the parent."""
+    """Reconstructed by code of the program, in the worker and in the parent."""
 
     def __init__(self, a: int, b: int) -> None:
         self.a, self.b = a, b
@@ -102,7 +102,7 @@ def of_futures(executor: Any, rng: random.Random) -> None:
 
 
 def of_process(context: Any, rng: random.Random) -> int | None:
-    """Gives its exit code."""
+    """Checks and returns the exit code."""
     code = rng.randrange(100)
     process = context.Process(target=os._exit, args=(code,))
     process.start()
@@ -138,7 +138,7 @@ def of_manager(numbers: Any, rng: random.Random) -> None:
 
 @contextmanager
 def ticking(handler: Callable[..., object]) -> Iterator[None]:
-    """Runs the handler again and again, never within itself."""
+    """Runs the handler repeatedly, but never within itself."""
     is_in = False
 
     def once(*_: object) -> None:
@@ -185,7 +185,7 @@ PLACES = ("pool", "thread pool", "executor", "thread executor", "futures", "proc
 
 
 def round_of(seed: int, seconds: float) -> None:
-    """One round; it says what it is before anything else."""
+    """Runs one round, after printing its description."""
     rng = random.Random(seed)
     method, place, reaper = rng.choice(METHODS), rng.choice(PLACES), rng.choice(REAPERS)
     context = mp.get_context(method)
@@ -200,7 +200,7 @@ def round_of(seed: int, seconds: float) -> None:
         executor = ThreadPoolExecutor(2) if is_of_threads else ProcessPoolExecutor(2, mp_context=context)
         wait, what = of_futures if place == "futures" else of_executor, executor
         asks = [lambda: len(executor._processes) if not is_of_threads else 0]
-        if place != "futures":  # the standard library's locks are none that a handler may meet
+        if place != "futures":  # a handler must not use the standard library's locks
             asks += [lambda: executor.submit(double, 4).result(), lambda: list(executor.map(double, range(5)))]
     elif place == "process":
         wait, what, asks = of_process, context, []

@@ -1,10 +1,10 @@
-"""Damage stays in the session: a process writes into the session's memory where it has no business, or something runs
-out, amid traffic over a queue, a pipe, locks and a pool. Each process must go on, or get an ordinary error: none
-panics, is killed by a signal, or hangs.
+"""Damage stays in the session: a process writes to arbitrary places of the session's memory, or a resource runs out,
+during traffic over a queue, a pipe, locks and a pool. Each process must go on or get an ordinary error: none may panic,
+be killed by a signal, or hang.
 
-python -m stress stray_writes                                      1,000 rounds, over all classes
-python -m stress stray_writes --class header-bits --seed 7 --rounds 100
-python -m stress stray_writes --class header-bits --seed 7 --replay 31 --stacks
+    python -m stress stray_writes                                      1,000 rounds, over all classes
+    python -m stress stray_writes --class header-bits --seed 7 --rounds 100
+    python -m stress stray_writes --class header-bits --seed 7 --replay 31 --stacks
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ from tests.soundness.squeezes import PANICS, before, squeeze
 
 from kettle import _native as native
 
-#: What makes a round fail besides, and what does not. For lack of something, nothing is lost without an error.
+#: Outcomes that additionally fail a round, and outcomes that are permitted. When a resource runs out, nothing may be
+#: lost without an error.
 BARS = {name: (frozenset({"lost", "wrong"}),) for name in SQUEEZES}
 BARS[PANICS] = (frozenset({"wrong"}), frozenset({"panic"}))
 
 
 def main(arguments: list[str]) -> int:
-    """Rounds are forked from a process that has no session, and end as that program would: so it is one of its own."""
+    """Rounds are forked from a process without a session, which ends as such a program would, so this is a separate
+    process."""
     return subprocess.run([sys.executable, "-m", "stress.stray_writes", *arguments]).returncode
 
 
 def rounds(options: argparse.Namespace) -> int | None:
-    """The exit code; None in a child, which is to end."""
+    """Returns the exit code, or None in a child, which then ends."""
     print(f"SEED={options.seed} ROUNDS={options.rounds} of {', '.join(options.classes)}", flush=True)
     become_reaper()
     board, output = Board(), temporary_output()
@@ -105,9 +107,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--class", dest="classes", action="append", choices=[*CLASSES, *SQUEEZES, PANICS, CONTROL], help="only these"
     )
-    parser.add_argument("--replay", type=int, metavar="N", help="only the round of this number")
-    parser.add_argument("--stacks", action="store_true", help="show the native stacks of who hangs (needs gdb)")
-    parser.add_argument("--failures", type=int, default=10**6, help="stop after so many failed rounds")
+    parser.add_argument("--replay", type=int, metavar="N", help="run only the round with this number")
+    parser.add_argument("--stacks", action="store_true", help="show the native stacks of hanging processes (needs gdb)")
+    parser.add_argument("--failures", type=int, default=10**6, help="stop after this many failed rounds")
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (1 if options.replay is not None else int(os.environ.get("ROUNDS") or 1000))
     if options.classes is None:
