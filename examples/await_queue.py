@@ -1,4 +1,4 @@
-"""A coroutine awaits what another process puts, while other coroutines go on. No thread waits for it."""
+"""A coroutine awaits items that another process puts, while other coroutines go on. No thread waits for the queue."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""A daemon process ends with the program; a child also ends when its parent is killed with no time for goodbyes."""
+"""A daemon process ends with the program. Any other child also ends when its parent is killed."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ if __name__ == "__main__":
     parent = multiprocessing.Process(target=start_a_grandchild, args=(tell,))
     parent.start()
     print(f"process {parent.pid} has a child, {listen.recv()}, which sleeps for an hour")
-    tell.close()  # now only those two have it: it closes when both are gone
+    tell.close()  # now only those two processes have it, so it closes when both are gone
     os.kill(parent.pid, signal.SIGKILL)
     killed = time.perf_counter()
     listen.poll(None)

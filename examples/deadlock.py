@@ -1,5 +1,5 @@
-"""Four philosophers, two in each of two processes, take the fork at their left and wait for the one at their right.
-After a second one of them is told who waits for whom, puts the fork down, and all eat."""
+"""Four philosophers, two in each of two processes, take the fork on their left and wait for the one on their right.
+After a second one of them gets an error that names all holders, puts the fork down, and all eat."""
 
 import threading
 import time
@@ -18,8 +18,8 @@ def dine(name: str, left, right, all_sit) -> None:
             return
         except kettle.DeadlockError as error:
             waited = time.perf_counter() - began
-            print(f"after {waited:.1f} s {name} is told of {len(error.cycle)} in a circle:\n{error}\n")
-    # Whoever holds nothing may wait.
+            print(f"after {waited:.1f} s {name} gets an error: {len(error.cycle)} wait in a cycle:\n{error}\n")
+    # A philosopher without a fork may wait.
     with right, left:
         print(f"{name} eats, too")
 

@@ -1,4 +1,4 @@
-"""The executor of concurrent.futures: one worker's death fails one future, and breaks nothing."""
+"""The executor of concurrent.futures: the death of a worker fails one future and does not break the executor."""
 
 import asyncio
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""joblib, and with it scikit-learn, over processes that may die: import kettle.joblib, then name the backend."""
+"""joblib, and thus scikit-learn, on processes that may die: import kettle.joblib, then name the backend."""
 
 import math
 import os

@@ -1,4 +1,5 @@
-"""join() waits until all is done; if a worker dies over an item, it says so instead of waiting for ever."""
+"""join() waits until all items are done; if a worker dies while processing one, join() raises instead of waiting
+forever."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A worker is killed while it holds a lock: the next one who wants it is told, and may go on."""
+"""A worker is killed while it holds a lock. The next acquire() raises, and the program can go on."""
 
 import os
 import signal
@@ -32,11 +32,11 @@ if __name__ == "__main__":
         lock.acquire()
     except kettle.OwnerDied as error:
         print(f"  acquire() raised {type(error).__name__} after {1000 * (time.perf_counter() - asked):.0f} ms: {error}")
-    lock.reset()  # whatever the lock guards was looked at and put right
+    lock.reset()  # the state that the lock guards was checked and repaired
     with lock:
         print("  after reset() it is a lock like any other")
 
     lock = multiprocessing.Lock(name="logfile", on_owner_death="recover")
     kill_a_holder_of(lock)
     with lock:
-        print("  on_owner_death='recover' hands it on without a word")
+        print("  on_owner_death='recover' passes it to the next waiter silently")

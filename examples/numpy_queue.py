@@ -1,4 +1,4 @@
-"""NumPy arrays through a queue: copied once into shared memory, read and written where they are."""
+"""NumPy arrays through a queue: copied once into shared memory, read and written in place."""
 
 import time
 
@@ -24,7 +24,7 @@ if __name__ == "__main__":
     for n in range(FRAMES):
         frame = queue.get()
         assert frame[0, 0] == n
-        frame += 1  # ours alone, and writable
+        frame += 1  # this process has the only reference, and the array is writable
     seconds = time.perf_counter() - started
     camera.join()
     size = frame.nbytes / 1e6

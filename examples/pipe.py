@@ -4,7 +4,7 @@ import kettle.multiprocessing as multiprocessing
 
 
 def answer(end, not_mine) -> None:
-    not_mine.close()  # a forked child has both; the end is seen once nobody has the other one
+    not_mine.close()  # a forked child has both ends; the end of the pipe is seen once no process has the other one
     while True:
         try:
             question = end.recv()

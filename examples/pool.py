@@ -1,4 +1,4 @@
-"""A pool of workers: a map; a worker that is killed costs its own task and no other; with retries it costs none."""
+"""A pool of workers: a map; a killed worker loses only its own task; with retries it loses none."""
 
 import os
 import signal

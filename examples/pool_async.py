@@ -1,4 +1,4 @@
-"""A coroutine awaits what a pool computes, one result or many; giving up waiting ends the work as well."""
+"""A coroutine awaits the results of a pool, one or many. When it gives up waiting, the work ends as well."""
 
 import asyncio
 import time
@@ -29,10 +29,10 @@ async def main() -> None:
             async with asyncio.timeout(0.1):
                 await pool.apply_async(steep, (1_000_000,))
         except TimeoutError:
-            print("nobody waits for a tea that steeps for two years")
-        while pool.statistics().busy:  # it is being ended
+            print("gave up waiting for a tea that steeps for two years")
+        while pool.statistics().busy:  # the task is being ended
             await asyncio.sleep(0.01)
-        print("and nobody brews it: no worker is busy")
+        print("and the work has ended: no worker is busy")
 
 
 if __name__ == "__main__":

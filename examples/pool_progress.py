@@ -1,4 +1,4 @@
-"""A bar shows how far a map is. In a pipe or a log it is a plain line now and then."""
+"""A bar shows the progress of a map. In a pipe or a log it is a plain line now and then."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""A task that never ends is ended: by its own time limit, or by hand. The others do not notice."""
+"""A task that never ends is ended, by its own time limit or by cancel(). The other tasks are not affected."""
 
 import re
 import time
@@ -10,7 +10,7 @@ HARMLESS, HOPELESS = "aaaa", "a" * 40 + "b"
 
 
 def only_as(text: str) -> bool:
-    """An innocent look, and two to the power of 40 steps in C for some texts."""
+    """Looks harmless, but takes two to the power of 40 steps in C for some texts."""
     return re.fullmatch("(a+)+", text) is not None
 
 

@@ -1,4 +1,4 @@
-"""Two ways to start a process: give it a function, or be a subclass of Process."""
+"""Two ways to start a process: pass it a function, or subclass Process."""
 
 import os
 import time

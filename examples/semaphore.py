@@ -1,4 +1,4 @@
-"""A semaphore lets at most two through at a time."""
+"""A semaphore admits at most two processes at a time."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""A number and an array in shared memory. `+=` is two steps, so take the value's lock around it."""
+"""A number and an array in shared memory. `+=` is two steps, so hold the value's lock around it."""
 
 import kettle.multiprocessing as multiprocessing
 
@@ -9,7 +9,7 @@ def count(total, histogram, slot: int) -> None:
     for _ in range(TIMES):
         with total.get_lock():
             total.value += 1
-        histogram[slot] += 1  # nobody else writes to this slot
+        histogram[slot] += 1  # no other process writes to this slot
 
 
 if __name__ == "__main__":

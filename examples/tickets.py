@@ -1,4 +1,4 @@
-"""Eight buyers, three tickets: without a lock tickets are sold twice, with one they are not."""
+"""Eight buyers, three tickets: without a lock tickets are sold twice, with a lock they are not."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def write(path: str, left: int) -> None:
     mine = f"{path}.{os.getpid()}"
     with open(mine, "w") as f:
         json.dump({"left": left}, f)
-    os.replace(mine, path)  # nobody ever reads half a file
+    os.replace(mine, path)  # no process ever reads half a file
 
 
 def sell(path: str, lock) -> None:

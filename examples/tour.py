@@ -1,5 +1,5 @@
-"""The tour: each example in turn, with a line on what to look at. At the end, programs that hang on the standard
-library or lose something, side by side with the same programs under `kettle run`.
+"""A tour: each example in turn, with a line on what to look for. At the end, programs that hang on the standard library
+or lose something run side by side with the same programs under `kettle run`.
 
     python examples/tour.py             all of it, under two minutes
     python examples/tour.py --hangs     only the end
@@ -14,26 +14,26 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LIMIT = 30.0  # seconds that an example may take
+LIMIT = 30.0  # seconds for one example
 
 STATIONS = [
-    ("process", "each worker has a process id of its own; every one of them is waited for"),
-    ("daemon", "no orphan: the grandchild goes with its killed parent, the daemon with the program"),
-    ("tickets", "without the lock more buyers than tickets; with it three, and five too late"),
+    ("process", "each worker has its own process id, and is joined"),
+    ("daemon", "no orphan: the grandchild ends with its killed parent, the daemon with the program"),
+    ("tickets", "without the lock there are more buyers than tickets; with it three, and five are too late"),
     ("producer_consumer", "cooks wait while the counter is full, eaters while it is empty; nothing is lost"),
-    ("joinable_queue", "join() returns when all is done, and says so when it never will be"),
+    ("joinable_queue", "join() returns when all items are done, and raises when they never will be"),
     ("semaphore", "never more than two inside"),
     ("pipe", "questions and answers cross; closing an end is seen at the other"),
     ("shared_value", "no count is lost"),
-    ("killed_lock_holder", "a lock whose holder was killed raises, at once, instead of waiting for ever"),
+    ("killed_lock_holder", "a lock whose holder was killed raises immediately instead of waiting forever"),
     ("numpy_queue", "arrays arrive writable, at the speed of memory"),
     ("await_queue", "pages turn while the queue is awaited, in one thread"),
-    ("pool", "a killed worker costs its own task; with retries not even that"),
-    ("pool_timeout", "what would take for ever, in C, is ended after half a second"),
-    ("pool_async", "pages turn while the pool works; what nobody waits for any more is ended"),
+    ("pool", "a killed worker loses its own task; with retries not even that"),
+    ("pool_timeout", "C code that would run forever is ended after half a second"),
+    ("pool_async", "pages turn while the pool works; a task whose wait is cancelled is ended"),
     ("pool_progress", "a bar, where tqdm is installed"),
-    ("executor", "one death fails one future, and the executor is not broken"),
-    ("joblib_backend", "one import, and joblib's tasks run here"),
+    ("executor", "a death fails one future, and the executor goes on"),
+    ("joblib_backend", "one import, and joblib's tasks run on Kettle"),
 ]
 
 
@@ -57,7 +57,7 @@ def main() -> int:
 
 def show(program: Path) -> bool:
     """Runs one example and shows its lines as they come."""
-    ours, theirs = os.openpty()  # on a terminal a process writes whole lines at once, so that they do not mix
+    ours, theirs = os.openpty()  # on a terminal a process writes whole lines at once, so lines do not mix
     process = subprocess.Popen([sys.executable, program], stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     watchdog = threading.Timer(LIMIT, end, [process])
@@ -67,7 +67,7 @@ def show(program: Path) -> bool:
             for line in lines:
                 print(f"    {line}", end="", flush=True)
     except OSError:
-        pass  # the end: nobody has the terminal open any more
+        pass  # no process has the terminal open any more
     process.wait()
     watchdog.cancel()
     if process.returncode:
@@ -76,7 +76,7 @@ def show(program: Path) -> bool:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Ends a program and all that it started."""
+    """Ends a program and all processes that it started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -22,8 +22,8 @@ SAYS = {
     "semaphore": {r"is in a booth, [12] inside$": 5, r"2 booths are free": 1},
     "pipe": {r"the answer is (6|499500|0.75)$": 3, r"has closed": 1},
     "shared_value": {r"to 80000 together, \[20000, 20000, 20000, 20000\] each": 1},
-    "killed_lock_holder": {r"raised OwnerDied": 1, r"a lock like any other": 1, r"hands it on": 1},
-    "deadlock": {r"is told of 4 in a circle": 1, r"line \d+, in dine": 4, r"eats": 4},
+    "killed_lock_holder": {r"raised OwnerDied": 1, r"a lock like any other": 1, r"passes it to the next": 1},
+    "deadlock": {r"gets an error: 4 wait in a cycle": 1, r"line \d+, in dine": 4, r"eats": 4},
     "numpy_queue": {r"200 frames of 0.9 MB": 1},
     "await_queue": {r"°C": 4, r"the kettle whistles": 1, r"turning a page": "some", r"threads in this process: 1$": 1},
     "pool": {
@@ -41,7 +41,7 @@ SAYS = {
     "pool_async": {
         r"steeped for \d minutes": 5,
         r"turning a page": "some",
-        r"nobody waits": 1,
+        r"gave up waiting": 1,
         r"no worker is busy": 1,
     },
     "pool_progress": {r"100 cups": 1, r"add up to 780": 1, r"boiling": "some", r"one by one": "some"},

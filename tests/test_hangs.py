@@ -17,7 +17,7 @@ SAYS = {
     "exit_in_task": r"apply\(\) raised RemoteError: SystemExit: no settings found",
     "unloadable_exception": r"apply\(\) raised RemoteError: .*NotFound: tea is not in the cupboard",
     "late_function": r"map\(\) returned \[0, 1, 4, 9, 16\]",
-    "failing_initializer": r"apply\(\) raised ConnectionError: nobody answers at localhost:5432",
+    "failing_initializer": r"apply\(\) raised ConnectionError: no answer from localhost:5432",
     "endless_input": r"10 results taken, \d+ items of the input read",
     "join_before_get": r"joined, then got 1000000 bytes",
     "unpicklable_item": r"put\(\) raised TypeError: cannot pickle .*[Ll]ock.*",

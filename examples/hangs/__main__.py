@@ -1,5 +1,5 @@
 """Well-known ways to hang, to lose something or to leave something behind. Each is a small program, which is run twice,
-unchanged: with the standard library, and with kettle.
+unchanged: with the standard library and with Kettle.
 
     python examples/hangs                     all of them, within a minute
     python examples/hangs killed_holder       only those named
@@ -19,9 +19,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PATIENCE = 3.0  # seconds after which the standard library counts as hung
-LIMIT = 30.0  # seconds after which kettle does, on however slow a machine
+LIMIT = 30.0  # seconds after which Kettle does, even on a slow machine
 
-# The programs in order, and how it is called when one of them ends, but not well.
+# The programs in order, with the verdict when the program ends but fails.
 PROGRAMS = {
     "killed_worker": "loses results",
     "exit_in_task": "loses results",
@@ -61,7 +61,7 @@ class Outcome:
 
 
 def run(name: str, *, kettle: bool, patience: float) -> Outcome:
-    """Runs a program with all that it starts in a process group of its own, of which nothing is left afterwards."""
+    """Runs a program in its own process group and ends the whole group afterwards."""
     command = [sys.executable, *(["-m", "kettle", "run"] if kettle else []), str(HERE / f"{name}.py")]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+", errors="replace") as err:
         started = time.perf_counter()
@@ -72,7 +72,7 @@ def run(name: str, *, kettle: bool, patience: float) -> Outcome:
             seconds = time.perf_counter() - started
             os.close(watch)
         finally:
-            # Before the program is waited for: until then its number is the group's, and nobody else's.
+            # Before the program is reaped: until then its pid cannot belong to another process group.
             os.killpg(process.pid, signal.SIGKILL)
             status = process.wait()
         out.seek(0)
@@ -90,7 +90,7 @@ def run(name: str, *, kettle: bool, patience: float) -> Outcome:
 
 
 def question(name: str) -> str:
-    """What a program asks: the line at its top."""
+    """Returns the question of a program: the line at its top."""
     return str(ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text())))
 
 

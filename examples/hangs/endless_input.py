@@ -1,4 +1,4 @@
-"""imap() is given an input without end, and a consumer that takes its time. How far ahead is the input read?"""
+"""imap() gets an endless input and a slow consumer. How far ahead is the input read?"""
 
 import multiprocessing
 import sys

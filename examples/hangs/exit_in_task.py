@@ -1,4 +1,4 @@
-"""A task calls sys.exit(), somewhere deep in a library. What becomes of apply()?"""
+"""A task calls sys.exit(), somewhere deep in a library. What does apply() do?"""
 
 import multiprocessing
 import sys

@@ -1,10 +1,10 @@
-"""The initializer of the workers raises. Who hears of it?"""
+"""The initializer of the workers raises. Does the caller get the error?"""
 
 import multiprocessing
 
 
 def connect(address):
-    raise ConnectionError(f"nobody answers at {address}")
+    raise ConnectionError(f"no answer from {address}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A child puts a megabyte, its parent joins it and gets the megabyte afterwards. Does the child end?"""
+"""A child puts a megabyte, and its parent joins it before getting the megabyte. Does the child end?"""
 
 import multiprocessing
 

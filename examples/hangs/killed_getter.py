@@ -1,4 +1,4 @@
-"""A worker is killed while it waits in Queue.get(). Who gets the next item?"""
+"""A worker is killed while it waits in Queue.get(). Which process gets the next item?"""
 
 import multiprocessing
 import time

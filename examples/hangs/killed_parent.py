@@ -1,4 +1,4 @@
-"""A program is killed while its workers work. What becomes of them?"""
+"""A program is killed while its workers are busy. Do they end with it?"""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""The third of ten tasks is killed, as the kernel does when memory runs out. What becomes of map()?"""
+"""The third of ten tasks is killed, as the kernel does when memory runs out. What does map() do?"""
 
 import multiprocessing
 import os

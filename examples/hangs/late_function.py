@@ -1,4 +1,4 @@
-"""A function is written after the pool was made, as in a notebook. Can the pool call it?"""
+"""A function is defined after the pool was created, as in a notebook. Can the pool call it?"""
 
 import multiprocessing
 

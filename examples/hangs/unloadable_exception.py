@@ -1,11 +1,11 @@
-"""A task raises an exception that can be pickled, but not rebuilt. What does apply() raise?"""
+"""A task raises an exception that can be pickled but not unpickled. What does apply() raise?"""
 
 import multiprocessing
 
 
 class NotFound(Exception):
     def __init__(self, key, place):
-        super().__init__(f"{key} is not in {place}")  # one argument is kept, two are wanted
+        super().__init__(f"{key} is not in {place}")  # one argument is kept, two are needed
 
 
 def look_up(key):

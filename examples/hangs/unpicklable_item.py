@@ -1,4 +1,4 @@
-"""An item that cannot be sent is put in a queue. Who hears of it?"""
+"""An item that cannot be sent is put into a queue. Does the caller get the error?"""
 
 import multiprocessing
 import queue as standard_queue
