@@ -1,4 +1,4 @@
-//! The allocator: what it gives out, and what it keeps.
+//! The allocator: what it returns, and what it retains.
 
 mod arena_support;
 
@@ -17,7 +17,7 @@ fn check() {
     session().check().unwrap();
 }
 
-/// Sizes as they occur: mostly small, some of pages, a few large.
+/// Realistic sizes: mostly small, some of several pages, a few large.
 fn random_size(random: &mut Random) -> usize {
     (match random.below(100) {
         0..60 => 1 + random.below(2000),
@@ -27,7 +27,7 @@ fn random_size(random: &mut Random) -> usize {
     }) as usize
 }
 
-/// A block whose every byte tells whose it is, at both ends and here and there in the middle.
+/// A block filled with a mark: at both ends, and in places in between.
 struct Marked {
     block: Block,
     mark: u64,
@@ -49,7 +49,7 @@ impl Marked {
         let bytes = self.block.as_slice();
         let step = (bytes.len() / 100).max(1);
         for at in (0..bytes.len()).step_by(step).chain([bytes.len() - 1]) {
-            assert_eq!(bytes[at], self.mark as u8, "byte {at} of {} was written over", bytes.len());
+            assert_eq!(bytes[at], self.mark as u8, "byte {at} of {} was overwritten", bytes.len());
         }
     }
 }
@@ -94,7 +94,7 @@ fn no_two_blocks_overlap() {
             if random.below(3) > 0 {
                 let len = 1 + random.below(40_000) as usize;
                 let block = Block::allocate(len).unwrap();
-                // With its header.
+                // Including its header.
                 let (start, end) = (block.as_ptr().addr().get() - 64, block.as_ptr().addr().get() + len);
                 if let Some((_, (before, _))) = taken.range(..=start).next_back() {
                     assert!(*before <= start);
@@ -129,7 +129,7 @@ fn what_is_freed_is_used_again() {
     });
 }
 
-/// Small blocks everywhere, all freed, must make room for a large one.
+/// Small blocks throughout the arena, all freed, must make room for a large one.
 #[test]
 fn neighbours_are_merged_when_nothing_fits() {
     alone(|| {
@@ -143,7 +143,7 @@ fn neighbours_are_merged_when_nothing_fits() {
         let large = Block::allocate(7 * MIB as usize).unwrap();
         check();
         drop(large);
-        // And objects smaller than a page.
+        // And with objects smaller than a page.
         let mut tiny = Vec::new();
         while let Ok(block) = Block::allocate(50) {
             tiny.push(block);
@@ -173,7 +173,7 @@ fn a_limit_is_an_error_at_the_call_and_nothing_else() {
         );
         assert!(error.to_string().contains("KETTLE_ARENA_LIMIT"), "{error}");
         check();
-        // Smaller ones may still fit, freed ones make room, and a higher limit helps.
+        // Smaller blocks may still fit, freed ones make room, and a higher limit helps.
         blocks.pop();
         blocks.push(Block::copy_of(&vec![1; MIB as usize]).unwrap());
         session().set_limit(None);
@@ -234,7 +234,7 @@ fn a_limit_on_the_length_of_files_is_an_error_not_a_signal() {
     });
 }
 
-/// What the session made before a process had a limit is usable there too.
+/// Memory that the session allocated before the process had a limit is usable under the limit, too.
 #[test]
 fn a_lower_limit_on_files_in_a_child_hurts_only_growing() {
     alone(|| {
@@ -288,7 +288,7 @@ fn a_burst_gives_its_memory_back() {
         check();
         session().set_warm_limit(0);
         check();
-        // It is there again, and of small blocks too.
+        // The memory is available again, for small blocks as well.
         let again: Vec<_> = (0..12).map(|_| Block::copy_of(&vec![2; 16 * MIB as usize]).unwrap()).collect();
         assert!(again.iter().all(|b| b.as_slice().iter().step_by(1000).all(|&b| b == 2)));
         assert!(session().statistics().unwrap().file_bytes < full.file_bytes + 64 * MIB);
@@ -304,7 +304,7 @@ fn what_a_burst_took_comes_back_whatever_the_size() {
     for len in [1, 40, 100, 300, 900, 1900, 3000, 8000, 20_000, 60_000, 100_000, 1 << 20, 20 << 20] {
         alone(|| {
             session().set_warm_limit(WARM);
-            // Some live on in between, as other parts of a program have them.
+            // Some blocks stay alive in between, as those of other parts of a program would.
             let kept: Vec<_> = (0..8).map(|_| Block::copy_of(&vec![1; len]).unwrap()).collect();
             let before = session().statistics().unwrap();
             let count = (40 * MIB as usize).div_ceil(len.max(128));
@@ -316,7 +316,7 @@ fn what_a_burst_took_comes_back_whatever_the_size() {
             check();
             let after = session().statistics().unwrap();
             let left = after.resident_bytes - before.resident_bytes;
-            // Twice what is kept warm, and the map of the pages.
+            // Twice the amount that stays committed, and the page map.
             assert!(left <= 2 * WARM + MIB, "{len}: {} KiB remain", left >> 10);
             session().reclaim().unwrap();
             let left = session().statistics().unwrap().resident_bytes.saturating_sub(before.resident_bytes);
@@ -328,10 +328,10 @@ fn what_a_burst_took_comes_back_whatever_the_size() {
     }
 }
 
-/// A body of no interest.
+/// A body without content.
 #[repr(C)]
 struct Empty;
-// SAFETY: it has nothing in it.
+// SAFETY: it has no content.
 unsafe impl Body for Empty {
     const KIND: u32 = 1000;
 }
@@ -355,7 +355,7 @@ fn tails_are_zero_wherever_their_memory_was_before() {
             }
             let handle = Handle::with_tail(1 + random.below(700_000) as usize, || Empty).unwrap();
             let (at, len) = handle.tail();
-            // SAFETY: nobody writes to the tail.
+            // SAFETY: no thread writes to the tail.
             let tail = unsafe { std::slice::from_raw_parts(at.as_ptr(), len) };
             let dirty = tail.iter().position(|&b| b != 0);
             assert_eq!(dirty, None, "in a tail of {len} bytes");
@@ -389,7 +389,7 @@ fn threads_allocate_side_by_side() {
     });
 }
 
-/// Killed at any instruction, not only at the points that have names.
+/// Processes killed at any instruction, not only at named points.
 #[test]
 fn processes_killed_anywhere_do_no_harm() {
     alone(|| {
@@ -405,7 +405,7 @@ fn processes_killed_anywhere_do_no_harm() {
             });
             begun.pass();
             let mark = random.word();
-            // Busy meanwhile, so that the lock is fought for.
+            // Allocate meanwhile, so that the lock is contended.
             churn(&mut random, mark % 40, 30, false);
             child.kill();
             assert_eq!(child.wait(), Ended::Killed(libc::SIGKILL));
@@ -418,7 +418,7 @@ fn processes_killed_anywhere_do_no_harm() {
     });
 }
 
-/// A block that a process allocated before another was started is seen there, and the other way round.
+/// A block allocated before another process was started is visible there, and vice versa.
 #[test]
 fn segments_made_later_are_found_by_all() {
     alone(|| {
@@ -427,7 +427,7 @@ fn segments_made_later_are_found_by_all() {
         let child = Child::fork(|| {
             for _ in 0..8 {
                 let off = kettle_core::arena::Off::from_bits(there.hear()).unwrap();
-                // SAFETY: the parent gave it up for us.
+                // SAFETY: the parent gave it up in our favour.
                 let block = unsafe { Block::take(off).unwrap() };
                 assert!(block.as_slice().iter().all(|&b| b == 5));
                 drop(block);
@@ -438,7 +438,7 @@ fn segments_made_later_are_found_by_all() {
         for _ in 0..8 {
             there.tell(Block::copy_of(&vec![5; 20 * MIB as usize]).unwrap().into_off().to_bits());
             let off = kettle_core::arena::Off::from_bits(back.hear()).unwrap();
-            // SAFETY: the child gave it up for us.
+            // SAFETY: the child gave it up in our favour.
             let block = unsafe { Block::take(off).unwrap() };
             assert!(block.as_slice().iter().step_by(4096).all(|&b| b == 6));
             held.push(block);

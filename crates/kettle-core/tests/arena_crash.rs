@@ -1,4 +1,4 @@
-//! Killed between any two stores that matter. Needs the feature `crash-points`.
+//! Processes killed between any two stores that matter. Needs the feature `crash-points`.
 #![cfg(feature = "crash-points")]
 
 mod arena_support;
@@ -10,12 +10,12 @@ const KIB: usize = 1 << 10;
 
 #[repr(C)]
 struct Empty;
-// SAFETY: it has nothing in it.
+// SAFETY: it has no content.
 unsafe impl Body for Empty {
     const KIND: u32 = 1000;
 }
 
-/// Comes past every point, most of them many times.
+/// Passes every crash point, most of them many times.
 fn exercise() {
     let session = Session::get().unwrap();
     let mut blocks = Vec::new();
@@ -24,7 +24,7 @@ fn exercise() {
         blocks.push(Block::copy_of(&vec![2; 5 * KIB + n * 24 * KIB]).unwrap());
     }
     let handles: Vec<_> = (0..8).map(|n| Handle::with_tail(n * 9000, || Empty).unwrap()).collect();
-    // Every other one, so that there are holes, and then all that remain.
+    // First every other one, which leaves holes, and then the rest.
     let mut other = false;
     blocks.retain(|_| {
         other = !other;
@@ -32,7 +32,7 @@ fn exercise() {
     });
     // More holders than fit into a header.
     let tickets: Vec<_> = (0..10).map(|_| participants::reserve_child().unwrap()).collect();
-    // As if this process were the child, so that its death is theirs too.
+    // Recorded as this process, so that its death counts as theirs.
     tickets.iter().for_each(|&ticket| participants::child_started(ticket, std::process::id()));
     tickets.iter().for_each(|&ticket| _ = handles[0].token_for(ticket));
     tickets.into_iter().for_each(participants::release);
@@ -40,13 +40,13 @@ fn exercise() {
     drop(handles);
     drop(again);
     let off = Block::allocate(9 * KIB).unwrap().into_off();
-    // SAFETY: it was given up in the line before.
+    // SAFETY: it was given up in the line above.
     drop(unsafe { Block::take(off).unwrap() });
     blocks.clear();
-    // No single hole is as long as this: neighbours must be merged, and then the arena must grow.
+    // No single hole is this long: neighbours have to be merged, and then the arena has to grow.
     drop(Block::allocate(1500 * KIB).unwrap());
     drop(Block::allocate(4500 * KIB).unwrap());
-    // Something to reclaim.
+    // Garbage for the reclaim.
     Child::fork(|| {
         kettle_core::disarm_crash_point();
         core::mem::forget((Handle::new(|| Empty).unwrap(), Block::allocate(70 * KIB).unwrap()));
@@ -78,15 +78,15 @@ fn dies_at(point: &str) {
             session.reclaim().unwrap();
             session.check().unwrap_or_else(|e| panic!("after reclaim, {point}:{visit}: {e}"));
             let after = session.statistics().unwrap();
-            assert_eq!(after.objects, before.objects, "{point}:{visit}: something was left behind");
-            // The others go on.
+            assert_eq!(after.objects, before.objects, "{point}:{visit}: objects were left behind");
+            // Other processes continue.
             let block = Block::copy_of(&[3; 50_000]).unwrap();
             assert!(block.as_slice().iter().all(|&b| b == 3));
             let handle = Handle::with_tail(2 << 20, || Empty).unwrap();
             let (tail, len) = handle.tail();
-            // SAFETY: nobody writes to the tail.
+            // SAFETY: no thread writes to the tail.
             let tail = unsafe { std::slice::from_raw_parts(tail.as_ptr(), len) };
-            assert!(tail.iter().all(|&b| b == 0), "{point}:{visit}: a tail is not zero");
+            assert!(tail.iter().all(|&b| b == 0), "{point}:{visit}: a tail is not zeroed");
             drop(handle);
             if visit == 25 {
                 break;
@@ -98,7 +98,7 @@ fn dies_at(point: &str) {
     });
 }
 
-/// Where a thread panics, its process lives on: nothing is locked, and it goes on itself.
+/// If a thread panics there, its process lives on: no lock stays held, and the process itself can continue.
 fn panics_at(point: &str) {
     const PANICKED: i32 = 7;
     alone(|| {
@@ -128,10 +128,10 @@ fn panics_at(point: &str) {
                 Ended::Exited(0) if visit > 1 => break,
                 ended => panic!("{spec}: {ended:?}"),
             }
-            // What it had in hand went with it.
+            // The objects it was working on were freed with it.
             session.reclaim().unwrap();
             session.check().unwrap_or_else(|e| panic!("{spec}: {e}"));
-            assert_eq!(session.statistics().unwrap().objects, before.objects, "{spec}: something was left behind");
+            assert_eq!(session.statistics().unwrap().objects, before.objects, "{spec}: objects were left behind");
             if visit == 12 {
                 break;
             }

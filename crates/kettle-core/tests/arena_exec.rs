@@ -1,4 +1,4 @@
-//! A process that executes another program: what it held is gone with its memory, the place reserved for it is not.
+//! A process that executes another program: what it held is gone with its memory, but the row reserved for it is not.
 
 mod arena_support;
 
@@ -19,7 +19,7 @@ unsafe impl Body for Word {
 
 const VARIABLE: &str = "KETTLE_TEST_EXECUTED";
 
-/// Becomes this very program, running only [`executed`], with the session's descriptor open.
+/// Replaces this process by this same program, running only [`executed`], with the session's descriptor open.
 fn execute(told: &str) -> ! {
     let session = Session::current().unwrap();
     // SAFETY: fcntl on a live descriptor with an integer.
@@ -29,7 +29,7 @@ fn execute(told: &str) -> ! {
     let arguments =
         [program.as_ptr(), c"--exact".as_ptr(), c"executed".as_ptr(), c"--ignored".as_ptr(), core::ptr::null()];
     let environment = [told.as_ptr(), core::ptr::null()];
-    // SAFETY: terminated strings in terminated arrays.
+    // SAFETY: NUL-terminated strings in null-terminated arrays.
     unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     panic!("{}", std::io::Error::last_os_error());
 }
@@ -39,7 +39,7 @@ fn execute(told: &str) -> ! {
 fn executed() {
     let told = std::env::var(VARIABLE).unwrap();
     let mut words = told.split(' ');
-    // SAFETY: the descriptor was left open for us alone.
+    // SAFETY: the descriptor was left open for this code only.
     let descriptor = unsafe { OwnedFd::from_raw_fd(words.next().unwrap().parse().unwrap()) };
     Session::attach(descriptor).unwrap();
     let ticket = Ticket::from_bits(words.next().unwrap().parse().unwrap()).unwrap();

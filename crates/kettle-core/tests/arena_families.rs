@@ -1,5 +1,5 @@
-//! Families of processes that make, share, drop, fork, leave and are killed at random: what is held stays as it is,
-//! and in the end nothing is left.
+//! Trees of processes that create, share, drop, fork, leave and are killed at random: what is held stays intact, and in
+//! the end nothing is left.
 
 mod arena_support;
 
@@ -8,12 +8,12 @@ use kettle_core::arena::{self, Block, Body, Handle, Lease, Session};
 
 #[repr(C)]
 struct Page;
-// SAFETY: it has nothing in it.
+// SAFETY: it has no content.
 unsafe impl Body for Page {
     const KIND: u32 = 1003;
 }
 
-/// Something shared, every byte of which is known.
+/// A shared object with known content.
 enum Thing {
     Handle(Handle<Page>),
     Lease(Lease),
@@ -32,7 +32,7 @@ impl Thing {
             0 => {
                 let handle = Handle::with_tail(len, || Page).unwrap();
                 let (at, len) = handle.tail();
-                // SAFETY: nobody else knows of it yet.
+                // SAFETY: no other code knows of it yet.
                 unsafe { at.write_bytes(mark, len) };
                 Self::Handle(handle)
             }
@@ -46,7 +46,7 @@ impl Thing {
         match self {
             Self::Handle(handle) => {
                 let (at, len) = handle.tail();
-                // SAFETY: it is written once, before others can see it.
+                // SAFETY: it is written once, before it is shared.
                 unsafe { std::slice::from_raw_parts(at.as_ptr(), len) }
             }
             Self::Lease(lease) => lease,
@@ -55,14 +55,14 @@ impl Thing {
     }
 
     fn verify(&self, mark: u8) {
-        assert!(self.bytes().iter().all(|&b| b == mark), "something that is held was written over");
+        assert!(self.bytes().iter().all(|&b| b == mark), "a held object was overwritten");
     }
 }
 
 struct Family {
     things: Vec<(Thing, u8)>,
-    /// And whether its parent may kill it. Of one that got no ticket nobody knows the number until it takes its place:
-    /// killed before, it is taken for alive for some seconds.
+    /// The children, and whether this process may kill them. The number of a child that got no ticket is unknown until
+    /// it takes its row; if it is killed before that, it is considered alive for some seconds.
     children: Vec<(Child, bool)>,
     random: Random,
     depth: u32,
@@ -114,7 +114,7 @@ impl Family {
         self.children.push((child, ticket.is_some()));
     }
 
-    /// In a child: everything is as the parent had it, but blocks, which are the parent's alone.
+    /// In a child: it has everything that the parent had, except blocks, which only the parent owns.
     fn grow_up(&mut self, seed: u64) {
         self.random = Random::from(seed);
         self.depth += 1;
@@ -127,10 +127,10 @@ impl Family {
             end(child, &mut self.random);
         }
         match self.random.below(4) {
-            // Without a word.
+            // End without any cleanup.
             0 => {}
             1 => self.things.clear(),
-            // SAFETY: this is the only thread, and it ends the process without looking at anything again.
+            // SAFETY: this is the only thread, and it ends the process without any further access.
             2 => unsafe { arena::leave() },
             _ => {
                 self.things.clear();
@@ -156,7 +156,7 @@ fn nothing_is_lost_and_nothing_is_left() {
         let session = Session::get().unwrap();
         session.set_warm_limit(4 << 20);
         let mut random = Random::seeded();
-        // A family tree may be cut anywhere; the orphans end by themselves, but let none outlive the test.
+        // The tree may be cut anywhere; orphans end by themselves, but none may outlive the test.
         // SAFETY: prctl takes integers.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
         for _ in 0..3 {

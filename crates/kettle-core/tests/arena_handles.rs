@@ -10,13 +10,13 @@ use kettle_core::arena::{
     self, Block, Body, Census, Fate, Found, Handle, Off, PAYLOAD, Session, Ticket, Token, TokenError, participants,
 };
 
-/// Counts how often this process tore something down.
+/// Counts the teardowns in this process.
 static TORN_DOWN: AtomicU32 = AtomicU32::new(0);
 
 #[repr(C)]
 struct Counter {
     value: AtomicU64,
-    /// A block that goes with it, or 0.
+    /// A block that is freed with it, or 0.
     block: AtomicU64,
 }
 
@@ -27,7 +27,7 @@ unsafe impl Body for Counter {
     fn teardown(&self) {
         TORN_DOWN.fetch_add(1, Ordering::Relaxed);
         if let Some(off) = Off::from_bits(self.block.swap(0, Ordering::Relaxed)) {
-            // SAFETY: the counter alone owned the block.
+            // SAFETY: only the counter owned the block.
             drop(unsafe { Block::take(off) });
         }
     }
@@ -110,7 +110,7 @@ fn what_only_the_dead_held_is_reclaimed() {
         assert_eq!(session().reclaim().unwrap().objects, 0);
         assert_eq!(objects(), 1);
         child.kill_and_wait();
-        // What is known of the child may be some milliseconds old.
+        // The knowledge about the child may be some milliseconds old.
         while session().reclaim().unwrap().objects == 0 {}
         assert_eq!(objects(), 0);
     });
@@ -134,7 +134,7 @@ fn the_dead_are_noticed_when_room_is_needed() {
 fn a_child_that_exits_without_a_word_lets_go() {
     alone(|| {
         let handle = counter();
-        // Its copy of the handle is not dropped.
+        // The child's copy of the handle is not dropped.
         Child::fork(|| assert_eq!(handle.value.load(Ordering::Relaxed), 7)).succeeds();
         drop(handle);
         while objects() > 0 {
@@ -149,7 +149,7 @@ fn who_leaves_lets_go_at_once() {
         let handle = counter();
         let (left, end) = (Gate::new(), Gate::new());
         let child = Child::fork(|| {
-            // SAFETY: nothing here uses the arena any more.
+            // SAFETY: this process no longer uses the arena.
             unsafe { arena::leave() };
             left.open();
             end.pass();
@@ -193,7 +193,7 @@ fn a_token_of_what_is_gone_is_refused_also_when_its_place_is_used_again() {
         drop(handle);
         assert!(matches!(Handle::<Counter>::from_token(&token), Err(TokenError::Gone)));
         let again = counter();
-        assert_eq!(again.off(), off, "the allocator uses the last place freed");
+        assert_eq!(again.off(), off, "the allocator reuses the last address freed");
         assert!(matches!(Handle::<Counter>::from_token(&token), Err(TokenError::Gone)));
         assert_eq!(objects(), 1);
     });
@@ -235,7 +235,7 @@ fn other_tokens_are_refused() {
     });
 }
 
-/// As a child is started by executing a program: it gets a descriptor, a ticket and a token.
+/// Like a child that is started by executing a program: it gets a descriptor, a ticket and a token.
 #[test]
 fn a_token_for_a_child_keeps_the_object_until_it_arrives() {
     alone(|| {
@@ -290,14 +290,14 @@ fn a_process_of_another_session_is_told_so() {
             let path = format!("/proc/{}/fd/{}", std::os::unix::process::parent_id(), go.hear());
             let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
             assert!(Session::attach(file.into()).is_err());
-            // Its own goes on.
+            // Its own session still works.
             drop(counter());
             let null = std::fs::File::open("/dev/null").unwrap();
             assert!(Session::attach(null.into()).is_err());
         });
         go.tell(session().descriptor().unwrap().as_raw_fd() as u64);
         child.succeeds();
-        // To attach to one's own once more is no mistake.
+        // Attaching to one's own session again is not an error.
         let again = session().descriptor().unwrap().try_clone_to_owned().unwrap();
         assert_eq!(Session::attach(again).unwrap().id(), session().id());
     });
@@ -317,7 +317,7 @@ fn more_holders_than_fit_into_a_header() {
                     })
                 })
                 .collect();
-            assert!(objects() > 1, "more than fit into a header");
+            assert!(objects() > 1, "more holders than fit into a header");
             drop(handle);
             session().reclaim().unwrap();
             if round == 0 {
@@ -367,7 +367,7 @@ fn a_lease_survives_fork_like_a_handle() {
         });
         lease = None;
         assert_eq!(objects(), 1);
-        // Not given to somebody else.
+        // The memory must not be given to another block.
         let fresh = Block::copy_of(&[1; 300_000]).unwrap();
         go.open();
         done.pass();
@@ -379,7 +379,7 @@ fn a_lease_survives_fork_like_a_handle() {
     });
 }
 
-/// A fork that runs none of our handlers: the child registers when it first needs to, and holds what is still there.
+/// A fork that runs none of our handlers: the child registers at first use, and holds what still exists then.
 #[test]
 fn a_fork_behind_the_librarys_back_holds_again() {
     alone(|| {
@@ -407,7 +407,7 @@ fn a_fork_behind_the_librarys_back_holds_again() {
     });
 }
 
-/// Threads clone and drop while another one forks; every child finds its books in order.
+/// Threads clone and drop while another thread forks; the state is consistent in every child.
 #[test]
 fn forks_amid_threads() {
     alone(|| {
@@ -427,7 +427,7 @@ fn forks_amid_threads() {
             }
             let kept = counter();
             for n in 0..150 {
-                // With a ticket the death of a child is noticed wherever it comes.
+                // With a ticket, the death of the child is noticed wherever it happens.
                 let ticket = (n % 3 == 0).then(|| arena::before_fork().unwrap());
                 let child = Child::fork(|| {
                     let mine = kept.clone();
@@ -452,7 +452,7 @@ fn forks_amid_threads() {
     });
 }
 
-/// Handles come and go in processes that are killed; nothing is lost and nothing is freed too early.
+/// Handles passed between processes that are killed: nothing leaks and nothing is freed too early.
 #[test]
 fn handles_passed_along_a_line_of_the_dying() {
     alone(|| {
@@ -478,7 +478,7 @@ fn handles_passed_along_a_line_of_the_dying() {
     });
 }
 
-/// Reachable is what the word says.
+/// The offset of the only reachable object.
 static REACHED: AtomicU64 = AtomicU64::new(0);
 
 struct OneWord;
@@ -507,7 +507,7 @@ fn the_census_decides_about_what_nobody_holds() {
                 block.set_home(4711, 42);
                 told.tell(block.into_off().to_bits());
             }
-            // Not yet published: nobody else can know of it, and no census is asked.
+            // Not published yet: no other process can know it, and the census is not asked.
             core::mem::forget(Block::allocate(10).unwrap());
         })
         .succeeds();
@@ -518,11 +518,11 @@ fn the_census_decides_about_what_nobody_holds() {
             found += session().reclaim().unwrap().objects;
         }
         assert_eq!((found, torn_down(), objects()), (2, 1, 1));
-        // SAFETY: the dead gave it up, and we are the only ones who know where it is.
+        // SAFETY: the dead process gave it up, and no other code knows where it is.
         let block = unsafe { Block::take(Off::from_bits(first).unwrap()).unwrap() };
         assert!(block.as_slice().iter().all(|&b| b == 3));
         REACHED.store(0, Ordering::Relaxed);
-        assert_eq!(session().reclaim().unwrap().objects, 0, "we hold it");
+        assert_eq!(session().reclaim().unwrap().objects, 0, "this process holds it");
         drop(block);
         assert_eq!(objects(), 0);
     });

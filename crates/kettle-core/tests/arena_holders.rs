@@ -1,4 +1,4 @@
-//! Many processes that hold one thing.
+//! Many processes that hold the same object.
 
 mod arena_support;
 
@@ -18,7 +18,7 @@ fn word() -> Handle<Word> {
     Handle::new(|| Word(AtomicU64::new(0))).unwrap()
 }
 
-/// Sheets of further holders are objects too.
+/// Sheets of further holders are objects as well.
 fn objects() -> u64 {
     let session = Session::get().unwrap();
     session.check().unwrap();
@@ -34,7 +34,7 @@ fn there_is_room_for_any_number_and_it_is_given_back() {
             let _ = handle.token_for(ticket);
         }
         assert!(objects() > 1);
-        // Each of them alone is enough.
+        // Each of them alone keeps the object alive.
         drop(handle);
         let (last, others) = tickets.split_last().unwrap();
         others.iter().for_each(|&ticket| participants::release(ticket));
@@ -85,7 +85,7 @@ fn many_become_holders_at_once() {
                 Child::fork(|| {
                     ready.open();
                     go.pass();
-                    // Each has children of its own, for which it adds holders while the others do.
+                    // Each has children of its own, for which it adds holders concurrently with the others.
                     for _ in 0..4 {
                         Child::fork(|| drop(Handle::<Word>::from_token(&token).unwrap())).succeeds();
                     }
@@ -99,7 +99,7 @@ fn many_become_holders_at_once() {
         let session = Session::get().unwrap();
         drop(other);
         session.reclaim().unwrap();
-        // The pinned one, and what sheets it has.
+        // The pinned object and any sheets of its own.
         assert_eq!(objects(), 1);
     });
 }
@@ -113,7 +113,7 @@ fn a_sheet_that_was_not_linked_is_found() {
             kettle_core::arm_crash_point("arena.holders.before-link");
             for _ in 0..60 {
                 let ticket = participants::reserve_child().unwrap();
-                // As if this process were the child, so that its death is noticed at once.
+                // Recorded as this process, so that its death is noticed at once.
                 participants::child_started(ticket, std::process::id());
                 let _ = handle.token_for(ticket);
             }

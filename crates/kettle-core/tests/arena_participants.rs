@@ -1,4 +1,4 @@
-//! Who is here, and who is not any more.
+//! Registration of processes, and the detection of their deaths.
 
 mod arena_support;
 
@@ -56,7 +56,7 @@ fn a_fork_without_hooks_registers_by_itself() {
     });
 }
 
-/// The system call itself, which runs no handlers of the C library.
+/// The bare system call, which runs no handlers of the C library.
 #[test]
 fn a_fork_behind_the_librarys_back_registers_by_itself() {
     alone(|| {
@@ -104,7 +104,7 @@ fn a_reserved_place_is_taken_by_its_child() {
             let ticket = Ticket::from_bits(go.hear()).unwrap();
             participants::adopt(ticket).unwrap();
             told.tell(participants::me().to_bits());
-            // Once is enough.
+            // A second adoption has no effect.
             participants::adopt(ticket).unwrap();
             go.pass();
         });
@@ -125,7 +125,7 @@ fn a_reserved_place_is_taken_by_its_child() {
     });
 }
 
-/// The ticket is known before the fork, and the handlers of the C library take the place.
+/// The ticket is known before the fork, and the handlers of the C library take the row.
 #[test]
 fn a_fork_with_hooks_takes_the_place_asked_for() {
     alone(|| {
@@ -167,7 +167,7 @@ fn a_place_given_up_cannot_be_taken() {
         assert!(participants::is_dead(ticket.participant().owner()));
         Child::fork(|| {
             assert!(participants::adopt(ticket).is_err());
-            // It takes part all the same.
+            // It participates nevertheless.
             assert_ne!(participants::me().slot(), 0);
         })
         .succeeds();
@@ -188,13 +188,13 @@ fn who_registered_by_itself_takes_no_reserved_place() {
 fn the_place_of_one_who_left_is_another_generations() {
     alone(|| {
         let before = participants::me();
-        // SAFETY: nothing here uses the arena but by its own calls.
+        // SAFETY: this process uses the arena only by the calls below.
         unsafe { arena::leave() };
         assert!(participants::is_dead(before));
         let after = participants::me();
         assert_ne!(before.participant(), after.participant());
         assert!(!participants::is_dead(after));
-        // Also in a thread that knew the former name.
+        // Also in a thread that knew the previous name.
         std::thread::scope(|s| {
             s.spawn(|| assert_eq!(participants::me().participant(), after.participant()));
         });
@@ -213,7 +213,7 @@ fn rows_come_round_with_a_new_generation() {
         loop {
             let ticket = participants::reserve_child().unwrap();
             let next = ticket.participant().owner();
-            assert!(seen.insert(next.participant()), "{next:?} was given out twice");
+            assert!(seen.insert(next.participant()), "{next:?} was issued twice");
             assert_ne!(next.slot(), me.slot());
             participants::release(ticket);
             if next.slot() == first.slot() {
@@ -221,7 +221,7 @@ fn rows_come_round_with_a_new_generation() {
                 break;
             }
         }
-        assert!(seen.len() > 8000, "a row came round after {} others", seen.len());
+        assert!(seen.len() > 8000, "a row was reused after {} others", seen.len());
         assert!(participants::is_dead(first));
     });
 }
@@ -230,7 +230,7 @@ fn rows_come_round_with_a_new_generation() {
 fn the_rows_of_the_dead_are_found_when_none_is_free() {
     alone(|| {
         let me = participants::me();
-        // Fills the table with places of a process that dies.
+        // Fill the table with rows of a process that dies.
         Child::fork(|| {
             let me = std::process::id();
             std::iter::from_fn(|| participants::reserve_child().ok()).for_each(|t| participants::child_started(t, me));
@@ -239,7 +239,7 @@ fn the_rows_of_the_dead_are_found_when_none_is_free() {
         let ticket = participants::reserve_child().unwrap();
         assert_ne!(ticket.participant().owner().slot(), me.slot());
         assert!(!participants::is_dead(me));
-        // Full of the living, it says so.
+        // Once it is full of live processes, there is an error.
         while participants::reserve_child().is_ok() {}
         let error = participants::reserve_child().unwrap_err().to_string();
         assert!(error.contains("room"), "{error}");
@@ -266,7 +266,7 @@ fn a_row_whose_claimant_died_is_found() {
     alone(|| {
         participants::me();
         let child = Child::fork(|| {
-            // It has its own row since it was forked.
+            // The process has had its own row since the fork.
             kettle_core::arm_crash_point("arena.participants.claimed");
             let _ = participants::reserve_child();
         });

@@ -1,4 +1,4 @@
-//! What the arena believes about the operating system.
+//! The arena's assumptions about the operating system.
 
 mod arena_support;
 
@@ -43,7 +43,7 @@ fn without_descriptors_the_dead_are_dead_too() {
         // SAFETY: a valid rlimit.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &none) }, 0);
         assert!(process::is_alive(living.pid(), None));
-        // Not even /proc can be read now; to wait for the dead is the safe mistake.
+        // Now not even /proc can be read; waiting for the dead process is the safe mistake.
         let _ = process::is_alive(dead.pid(), None);
         living.kill_and_wait();
     });
@@ -76,7 +76,7 @@ fn a_thread_belongs_to_one_process() {
 fn memory_is_shared_grown_and_given_back() {
     alone(|| {
         let file = memory::create(c"test").unwrap();
-        assert!(file.as_raw_fd() >= 100, "low descriptors are other people's");
+        assert!(file.as_raw_fd() >= 100, "low descriptors are left to the program");
         memory::grow(file.as_fd(), 1 << 20).unwrap();
         assert_eq!(memory::length(file.as_fd()).unwrap(), 1 << 20);
         assert_eq!(memory::resident(file.as_fd()).unwrap(), 0);
@@ -92,7 +92,7 @@ fn memory_is_shared_grown_and_given_back() {
         assert!(memory::resident(file.as_fd()).unwrap() >= 8192);
         memory::punch(file.as_fd(), 0, 1 << 20).unwrap();
         assert_eq!(byte(), 0);
-        // Longer is possible, shorter is not.
+        // The file can grow, but not shrink.
         memory::grow(file.as_fd(), 2 << 20).unwrap();
         // SAFETY: ftruncate takes two integers.
         assert!(unsafe { libc::ftruncate(file.as_raw_fd(), 0) } < 0);

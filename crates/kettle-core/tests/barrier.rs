@@ -1,4 +1,4 @@
-//! Meeting at a point.
+//! Barriers: rounds, their outcomes, and parties that die.
 
 mod conformance;
 
@@ -35,7 +35,7 @@ fn round_after_round<W: World>() {
             tally.add(0, 1);
             pass::<H<W>>(&barrier, &forever()).unwrap();
             let seen = tally.get(0);
-            // All of this round have come; who is ahead may have come to the next one.
+            // All parties of this round have arrived; faster ones may already have arrived at the next.
             assert!(((round + 1) * 4..(round + 2) * 4).contains(&seen), "round {round}: {seen}");
         }
     });
@@ -83,7 +83,7 @@ fn is_interrupted<W: World>() {
     let stop = || true;
     let patience = forever().interrupted_by(Duration::from_millis(5), &stop);
     assert_eq!(pass::<H<W>>(&barrier, &patience), Err(BarrierError::Interrupted));
-    assert!(!barrier.is_broken() && barrier.waiting() == 0, "as if it had not come");
+    assert!(!barrier.is_broken() && barrier.waiting() == 0, "as if it had not arrived");
     W::all(2, |_| assert!(pass::<H<W>>(&barrier, &forever()).is_ok()));
 }
 
@@ -145,7 +145,8 @@ mod deaths {
     use super::*;
     use crate::conformance::support::{self, Child, Ended, Gate, alone};
 
-    /// A party dies on its way in, asleep inside, or on duty: the others are told, and a reset mends it.
+    /// A party dies while arriving, asleep at the barrier, or before it ends the round: the others get an error, and a
+    /// reset repairs the barrier.
     #[test]
     fn a_dead_party_breaks_it() {
         for crash in ["barrier.arrive.signed", "barrier.arrive.counted", "asleep", "barrier.done.before"] {
@@ -178,8 +179,8 @@ mod deaths {
         }
     }
 
-    /// A reset forgets the dead alone: the next round is not broken for those, and the death of one that is
-    /// still inside is noticed.
+    /// A reset clears dead parties only: they do not break the next round, and the death of a live party that has not
+    /// left yet is still noticed.
     #[test]
     fn a_reset_forgets_the_dead_alone() {
         alone(|| {
@@ -194,7 +195,7 @@ mod deaths {
             arrived.pass();
             Child::fork(arrive).succeeds();
             assert!(barrier.find_dead::<H<Forked>>() && barrier.is_broken());
-            assert!(!barrier.find_dead::<H<Forked>>(), "it was broken before");
+            assert!(!barrier.find_dead::<H<Forked>>(), "it is broken already");
             barrier.reset::<H<Forked>>();
             assert!(!barrier.find_dead::<H<Forked>>() && !barrier.is_broken());
             living.kill_and_wait();
@@ -203,7 +204,7 @@ mod deaths {
         });
     }
 
-    /// The round has ended when the last one dies before it could wake anybody.
+    /// The round has ended even if the last party dies before it could wake any other.
     #[test]
     fn a_round_that_ended_stays_so() {
         alone(|| {

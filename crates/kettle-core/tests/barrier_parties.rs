@@ -1,4 +1,4 @@
-//! Who is noticed at a barrier between processes when it dies: each of its parties, however many they are.
+//! Barriers between processes notice the death of each of their parties, however many there are.
 
 mod conformance;
 
@@ -15,7 +15,7 @@ fn pass<H: Home>(barrier: &Barrier, patience: &Patience<'_>) -> Result<u32, Barr
     }
 }
 
-/// However many parties there are, the death of each is noticed, and a reset mends the barrier.
+/// However many parties there are, the death of each is noticed, and a reset repairs the barrier.
 #[test]
 fn each_of_many_parties_is_watched() {
     alone(|| {
@@ -24,7 +24,7 @@ fn each_of_many_parties_is_watched() {
         let meet = || Child::fork(|| assert_eq!(pass::<H<Forked>>(&barrier, &forever()), Err(BarrierError::Broken)));
         let waiters: Vec<_> = (0..parties - 2).map(|_| meet()).collect();
         until(|| barrier.waiting() == parties - 2);
-        // All entries of the barrier itself are taken by now.
+        // All entries in the barrier itself are in use by now.
         let last = meet();
         until(|| barrier.waiting() == parties - 1);
         last.kill_and_wait();
@@ -37,7 +37,7 @@ fn each_of_many_parties_is_watched() {
     });
 }
 
-/// A list goes with its barrier, also when all who had that were killed.
+/// A list is freed with its barrier, even if all processes that had the barrier were killed.
 #[test]
 fn the_list_of_many_parties_goes_with_the_barrier() {
     alone(|| {
@@ -52,7 +52,7 @@ fn the_list_of_many_parties_goes_with_the_barrier() {
         };
         arrive(&barrier);
         Session::get().unwrap().reclaim().unwrap();
-        assert_eq!(objects(), before + 2, "nobody but the barrier holds the list");
+        assert_eq!(objects(), before + 2, "only the barrier holds the list");
         drop(barrier);
         assert_eq!(objects(), before);
         Child::fork(|| {
@@ -67,7 +67,7 @@ fn the_list_of_many_parties_goes_with_the_barrier() {
     });
 }
 
-/// A forked child has no part in what its parent signed.
+/// A forked child does not touch its parent's signature.
 #[test]
 fn a_forked_child_crosses_nobody_out() {
     alone(|| {
@@ -79,11 +79,11 @@ fn a_forked_child_crosses_nobody_out() {
             unsafe { libc::raise(libc::SIGKILL) };
         });
         party.wait();
-        assert!(barrier.find_dead::<H<Forked>>(), "the party that died was watched");
+        assert!(barrier.find_dead::<H<Forked>>(), "the dead party is noticed");
     });
 }
 
-/// Who dies while it makes the list of a barrier leaves nothing behind.
+/// A process that dies while it creates a barrier's list leaves nothing behind.
 #[cfg(feature = "crash-points")]
 #[test]
 fn the_maker_of_a_list_dies() {

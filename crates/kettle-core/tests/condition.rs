@@ -1,4 +1,4 @@
-//! Waiting to be notified.
+//! Conditions: notification in order, withdrawal, and deaths.
 
 mod conformance;
 
@@ -48,7 +48,7 @@ fn the_oldest_first<W: World>() {
                 until(|| condition.waiting() == 4);
                 assert_eq!(condition.notify::<H<W>>(1), 1);
                 until(|| tally.get(0) == n);
-                // Whoever was notified comes back, as the youngest.
+                // A notified thread waits again, as the newest waiter.
             }
             condition.notify::<H<W>>(u32::MAX);
         } else {
@@ -89,7 +89,7 @@ fn who_leaves_passes_it_on<W: World>() {
     W::all(2, |i| {
         if i == 0 {
             until(|| condition.waiting() == 2);
-            // The oldest is granted: that is the one that leaves.
+            // The oldest waiter is granted, which is the one that leaves.
             assert_eq!(condition.notify::<H<W>>(1), 1);
         } else {
             let place = condition.enrol::<H<W>>().unwrap();
@@ -104,7 +104,7 @@ fn who_leaves_passes_it_on<W: World>() {
     assert_eq!(condition.waiting(), 0);
 }
 
-/// It is notified just before it is interrupted, and cannot use that any more.
+/// The waiter is notified just before it is interrupted, and can no longer use the notification.
 fn who_is_interrupted_passes_it_on<W: World>() {
     let condition = place::<W, _>(Condition::new());
     let [first, next] = [(); 2].map(|()| condition.enrol::<H<W>>().unwrap());
@@ -128,7 +128,7 @@ fn a_place_is_its_waiters_alone<W: World>() {
     assert_eq!((condition.waiting(), condition.notify::<H<W>>(1)), (1, 1));
     others_try();
     assert!(condition.poll::<H<W>>(mine), "it was notified");
-    // To give it up twice takes nothing from those who wait.
+    // Withdrawing twice takes nothing from other waiters.
     let [left, next] = [(); 2].map(|()| condition.enrol::<H<W>>().unwrap());
     (0..2).for_each(|_| condition.withdraw::<H<W>>(left));
     assert!(!condition.poll::<H<W>>(next));
@@ -146,7 +146,7 @@ fn has_room_for_so_many<W: World>() {
     assert!(places.iter().all(|&p| condition.poll::<H<W>>(p)));
 }
 
-/// A bounded counter under a lock, as programs use conditions: it never stands still.
+/// A bounded counter under a lock, a typical use of conditions: it never stalls.
 fn no_notification_is_missed<W: World>() {
     const ROUNDS: u64 = 500;
     let lock = place::<W, _>(Lock::new(OnOwnerDeath::Raise));
@@ -197,7 +197,7 @@ mod deaths {
         });
     }
 
-    /// It dies with the grant in its hand: the other waiter inherits it.
+    /// A waiter dies with its grant: the other waiter takes it over.
     #[test]
     fn a_dead_waiters_grant_is_inherited() {
         alone(|| {
@@ -219,7 +219,8 @@ mod deaths {
         });
     }
 
-    /// A notifier, an heir and one that passes on, killed half-way: the last waiter is woken all the same.
+    /// A notifier, a waiter that takes a grant over, and a waiter that passes one on are killed halfway: the last
+    /// waiter is woken nevertheless.
     #[test]
     fn a_grant_outlives_those_who_carry_it() {
         for crash in ["condition.inherit.taken-over", "condition.withdraw.passed-on", "condition.notify.granted"] {
@@ -248,12 +249,13 @@ mod deaths {
                 until(|| enrolled.get(0) == 1);
                 let last = Child::fork(|| {
                     let place = condition.enrol::<H<Forked>>().unwrap();
-                    // The carrier is to find it first.
+                    // The waiter that passes the grant on has to find it first.
                     until(|| enrolled.get(2) == 1);
                     condition.wait::<H<Forked>>(place, &forever()).unwrap();
                 });
                 until(|| condition.waiting() == 3);
-                // One for the first, one for the carrier: both are lost on the way, and found again.
+                // One grant for the first waiter, one for the one that dies with it: both are lost with their holders,
+                // and found again.
                 match crash {
                     "condition.notify.granted" => {
                         enrolled.add(1, 1);

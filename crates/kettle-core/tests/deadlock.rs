@@ -1,5 +1,5 @@
-//! Threads that wait for each other. The looks that a sleeping thread takes are taken here one by one, when the test
-//! says so: nothing depends on how long anything takes.
+//! Threads that wait for each other. The looks of a sleeping thread are triggered here one by one by the test, so
+//! nothing depends on timing.
 
 mod conformance;
 
@@ -26,7 +26,7 @@ fn lock<P: Placement>() -> Held<P> {
     P::place(Lock::new(OnOwnerDeath::Raise)).unwrap()
 }
 
-/// A case in a process of its own, where a thread asks at its first look already.
+/// Runs a case in a process of its own, with a threshold of zero.
 fn case(policy: Policy, body: impl FnOnce()) {
     alone(|| {
         deadlock::set_policy(policy);
@@ -78,16 +78,16 @@ in_both_places! {
     many_are_told_of_a_dead_ones_lock_one_after_another: Report => one_after_another,
 }
 
-/// How a thread holds its lock, and waits for another.
+/// How a thread holds its lock and waits for another.
 #[derive(Clone, Copy, Default)]
 struct How {
     scoped: bool,
-    /// It wants the other for a scope.
+    /// It waits for the other lock for a scope.
     wants_scope: bool,
     reentrant: bool,
     insists: bool,
     limited: bool,
-    /// Its thread ends with what it holds.
+    /// Its thread ends while it holds its lock.
     dies: bool,
 }
 
@@ -97,20 +97,20 @@ const PLAIN: How = How { reentrant: false, ..REENTRANT };
 const SCOPED: How = How { scoped: true, ..PLAIN };
 const INSISTS: How = How { insists: true, ..REENTRANT };
 
-/// What a thread says, and what it was told to report.
+/// What a thread discloses, and what it was asked to report.
 #[derive(Clone)]
 struct Says {
     text: Text,
     is_silent: Arc<AtomicBool>,
     is_stopped: Arc<AtomicBool>,
     reports: Arc<Mutex<Vec<Deadlock>>>,
-    /// Its own list of scopes, and the number of the lock that it waits for; else it trusts marks.
+    /// Its own list of scopes and the number of the lock that it waits for; None if its marks can be trusted.
     scopes: Option<(Vec<u64>, u64)>,
-    /// What its process may do besides.
+    /// What else its process may do.
     process: Process,
 }
 
-/// What a process does but wait for locks.
+/// What a process may do besides waiting for locks.
 #[derive(Clone, Copy, Default)]
 struct Process {
     has_handlers: bool,
@@ -164,7 +164,8 @@ impl Teller for Says {
     }
 }
 
-/// Watches a wait for `wanted` in this thread; `body` is given what takes one look, and says whether the wait goes on.
+/// Watches a wait for `wanted` in this thread. `body` is called with a function that takes one look and returns whether
+/// the wait continues.
 fn watch<P: Placement>(
     wanted: &Held<P>,
     how: How,
@@ -184,7 +185,7 @@ fn watch<P: Placement>(
     })
 }
 
-/// A thread that holds a lock, and waits for another.
+/// A thread that holds a lock and waits for another.
 struct Waiter {
     says: Says,
     tid: u32,
@@ -194,7 +195,7 @@ struct Waiter {
 }
 
 impl Waiter {
-    /// Takes `mine`, if it is given, and begins to wait for `theirs`; it looks when it is told to.
+    /// Acquires `mine`, if given, and begins to wait for `theirs`; it looks on demand.
     fn new<P: Placement>(name: &str, mine: Option<&Held<P>>, theirs: &Held<P>, how: How) -> Self {
         Self::saying::<P>(Says::named(name, &format!("what {name} wants")), mine, theirs, how)
     }
@@ -225,23 +226,23 @@ impl Waiter {
         Self { says, tid, look: Some(look), goes_on, thread }
     }
 
-    /// Takes a look. Whether it goes on waiting.
+    /// Takes a look; returns whether the wait continues.
     fn looks(&self) -> bool {
         self.look.as_ref().unwrap().send(()).unwrap();
         self.goes_on.recv().unwrap()
     }
 
-    /// Its wait is over; what it found, if it was told so by an error.
+    /// Ends its wait; returns the error, if it got one.
     fn ends(mut self) -> Result<(), Deadlock> {
         self.look = None;
         self.thread.join().unwrap()
     }
 
-    /// As one that is told by an error at its next look.
+    /// Expects an error from its next look.
     fn told(self) -> Deadlock {
-        assert!(!self.looks(), "it goes on");
-        assert_eq!(self.says.reported(), [], "what is an error is not reported");
-        self.ends().expect_err("it is told")
+        assert!(!self.looks(), "it waits on");
+        assert_eq!(self.says.reported(), [], "an error is not reported as well");
+        self.ends().expect_err("it gets an error")
     }
 
     fn has_text(&self) -> bool {
@@ -253,10 +254,10 @@ impl Waiter {
     }
 }
 
-/// Two that wait for each other: the second to begin is the second to enter.
+/// Two threads that wait for each other: the second to begin is the second to enter.
 fn two<P: Placement>(how: [How; 2]) -> [Waiter; 2] {
     let (one, other) = (lock::<P>(), lock::<P>());
-    // Held before anybody waits, so that each is a circle from the first look on.
+    // Held before any thread waits, so that there is a cycle from the first look on.
     let first = Waiter::new::<P>("first", Some(&one), &other, how[0]);
     let second = Waiter::new::<P>("second", Some(&other), &one, how[1]);
     [first, second]
@@ -277,12 +278,12 @@ fn the_last_is_told<P: Placement>() {
     let [first, second] = two::<P>([REENTRANT; 2]);
     assert!(first.looks() && !first.has_text(), "the second has not entered");
     assert!(second.looks() && second.has_text(), "suspects");
-    assert!(second.looks(), "the first has not said where it is");
+    assert!(second.looks(), "the first has not stored its text");
     assert!(first.looks() && first.has_text());
-    assert!(first.looks(), "the last is to be told, not this one");
+    assert!(first.looks(), "the last to enter gets the error, not this one");
     let members = vec![member(&second, "what first wants"), member(&first, "what second wants")];
     assert_eq!(second.told(), Deadlock { members, certain: true, ended: None });
-    assert!(first.looks() && first.looks(), "there is no circle any more");
+    assert!(first.looks() && first.looks(), "there is no cycle any more");
     assert_eq!((first.says.reported(), first.ends()), (vec![], Ok(())));
 }
 
@@ -290,7 +291,7 @@ fn looks_in_order<P: Placement>() {
     let (one, other) = (lock::<P>(), lock::<P>());
     let first = Waiter::new::<P>("first", Some(&one), &other, REENTRANT);
     assert!(first.looks());
-    // Who holds the lock was looked up before this wait began.
+    // The holder was looked up before this wait began.
     let second = Waiter::new::<P>("second", Some(&other), &one, REENTRANT);
     assert!(second.looks() && second.looks() && !second.has_text());
     assert!(first.looks() && first.has_text());
@@ -303,7 +304,7 @@ fn reported_once<P: Placement>() {
     for _ in 0..2 {
         assert!(first.looks() && second.looks());
     }
-    // By now both were looked at twice by the second, and by the first.
+    // By now the second and the first have both looked twice.
     assert!(first.looks() && second.looks());
     let found = second.says.reported();
     let members = vec![member(&second, "what first wants"), member(&first, "what second wants")];
@@ -317,7 +318,7 @@ fn reported_once<P: Placement>() {
 fn looked_at_again<P: Placement>() {
     let [first, second] = two::<P>([PLAIN; 2]);
     assert!(first.looks() && second.looks() && first.looks());
-    assert!(second.looks(), "both looked again, and have told");
+    assert!(second.looks(), "both looked again and stored their texts");
     assert_eq!(second.says.reported().len(), 1);
 
     let [first, second] = two::<P>([PLAIN; 2]);
@@ -325,7 +326,7 @@ fn looked_at_again<P: Placement>() {
     for _ in 0..20 {
         assert!(second.looks());
     }
-    assert_eq!(second.says.reported(), [], "the first may have got its lock since");
+    assert_eq!(second.says.reported(), [], "the first may have acquired its lock since");
     assert!(first.looks() && second.looks());
     assert_eq!(second.says.reported().len(), 1);
 }
@@ -352,7 +353,7 @@ fn scopes_raise<P: Placement>() {
 }
 
 fn one_of_each<P: Placement>() {
-    // The first holds a plain lock for a scope, the second a re-entrant one for more than a scope, as one may say.
+    // The first holds a plain lock for a scope, the second a re-entrant one outside a scope, which is allowed.
     let (plain, reentrant) = (lock::<P>(), lock::<P>());
     let first = Waiter::new::<P>("first", Some(&plain), &reentrant, How { scoped: true, ..REENTRANT });
     let second = Waiter::new::<P>("second", Some(&reentrant), &plain, PLAIN);
@@ -366,7 +367,7 @@ fn reported_only<P: Placement>() {
     }
 }
 
-/// It is never certain, however often they look.
+/// It never becomes certain, however often they look.
 fn only_reported([first, second]: [Waiter; 2]) {
     for _ in 0..20 {
         assert!(first.looks() && second.looks());
@@ -379,7 +380,7 @@ fn only_reported([first, second]: [Waiter; 2]) {
     assert!(reports[0].is_empty() && reports[1].len() == 1 && !reports[1][0].certain, "{reports:?}");
 }
 
-/// Two that wait for each other, of which each lists these scopes; the locks have the numbers 1 and 2.
+/// Two threads that wait for each other and list these scopes; the locks have the numbers 1 and 2.
 fn two_that_list<P: Placement>(scopes: [&[u64]; 2]) -> [Waiter; 2] {
     let (one, other) = (lock::<P>(), lock::<P>());
     let saying = |name, scopes: &[u64], wants| Says {
@@ -393,7 +394,7 @@ fn two_that_list<P: Placement>(scopes: [&[u64]; 2]) -> [Waiter; 2] {
 
 fn marks_are_not_trusted<P: Placement>() {
     only_reported(two_that_list::<P>([&[], &[]]));
-    // Of one it is known, of the other it is not.
+    // For one lock it is known, for the other it is not.
     only_reported(two_that_list::<P>([&[1], &[]]));
     only_reported(two_that_list::<P>([&[], &[2]]));
 }
@@ -401,13 +402,13 @@ fn marks_are_not_trusted<P: Placement>() {
 fn scopes_listed<P: Placement>() {
     let [first, second] = two_that_list::<P>([&[7, 1], &[2, 8]]);
     assert!(first.looks() && second.looks() && first.looks());
-    assert!(!second.told().certain, "another thread may release it all the same");
+    assert!(!second.told().certain, "another thread may still release it");
 }
 
 fn scope_of_another<P: Placement>() {
-    // Each is in a scope of what it waits for, and not of what it holds.
+    // Each is in a scope of the lock it waits for, not of the one it holds.
     only_reported(two_that_list::<P>([&[2], &[1]]));
-    // What nobody gave a number is in nobody's scope.
+    // A lock without a number is in no listed scope.
     let (one, other) = (lock::<P>(), lock::<P>());
     let saying = |name| Says { scopes: Some((vec![0], 0)), ..Says::named(name, name) };
     let first = Waiter::saying::<P>(saying("first"), Some(&one), &other, SCOPED);
@@ -434,10 +435,10 @@ fn all_insist<P: Placement>() {
 
 fn mixed_policies<P: Placement>() {
     let [first, second] = two::<P>([SCOPED; 2]);
-    assert!(first.looks(), "it enters as one that wants errors");
+    assert!(first.looks(), "it enters as one that accepts errors");
     deadlock::set_policy(Policy::Report);
     assert!(second.looks() && first.looks() && second.looks() && second.looks());
-    assert_eq!(second.says.reported(), [], "there is one that is told by an error");
+    assert_eq!(second.says.reported(), [], "another thread gets an error");
     assert_eq!(first.told().members.len(), 2);
 }
 
@@ -452,7 +453,7 @@ fn circle_of_others<P: Placement>() {
             assert!(second.looks());
         }
     }
-    assert!(first.has_text() && !third.has_text(), "it is not in the circle");
+    assert!(first.has_text() && !third.has_text(), "it is not in the cycle");
     assert_eq!(second.told().members.len(), 2);
 }
 
@@ -462,9 +463,9 @@ fn another_circle<P: Placement>() {
     let second = Waiter::new::<P>("second", Some(&other), &one, INSISTS);
     assert!(second.looks());
     for _ in 0..10 {
-        assert!(first.looks(), "the other one has not said where it is");
+        assert!(first.looks(), "the other one has not stored its text");
     }
-    // Another takes its place: a circle of two again, but another one, which begins anew.
+    // Another thread takes its place: again a cycle of two, but a different one, which starts over.
     second.ends().unwrap();
     let third = Waiter::new::<P>("third", Some(&other), &one, INSISTS);
     assert!(third.looks());
@@ -507,12 +508,12 @@ fn passed_on<P: Placement>() {
     let second = Waiter::new::<P>("second", Some(&other), &one, PLAIN);
     assert!(first.looks() && second.looks() && first.looks());
     assert!(first.has_entered());
-    // Another thread than its holder leaves what the first waits for.
+    // A thread other than the holder releases the lock that the first waits for.
     other.release::<P::Home>().unwrap();
     assert!(first.looks() && !first.has_entered() && second.looks() && second.has_entered());
 }
 
-/// Three, so that it is seen who holds what; and texts that have to be cut.
+/// Three threads, to show which of them holds what; and texts that have to be truncated.
 fn whole_texts<P: Placement>() {
     let locks = [lock::<P>(), lock::<P>(), lock::<P>()];
     let stack: String = (0..2_000).map(|i| format!("<{i}>\n")).collect();
@@ -548,13 +549,13 @@ fn whole_texts<P: Placement>() {
 }
 
 fn stops<P: Placement>() {
-    // Where it is to say where it is.
+    // Stopped when asked for its text.
     let [first, second] = two::<P>([REENTRANT; 2]);
     assert!(first.looks());
     second.says.is_silent.store(true, Ordering::Relaxed);
     assert!(!second.looks());
     assert_eq!(second.ends(), Ok(()));
-    // Where it reports.
+    // Stopped when asked to report.
     let [first, second] = two::<P>([PLAIN; 2]);
     second.says.is_stopped.store(true, Ordering::Relaxed);
     assert!(first.looks() && second.looks() && first.looks());
@@ -575,7 +576,7 @@ fn begins_with_reports_after_a_second() {
     });
 }
 
-/// One thread, which waits for a plain lock that it holds itself.
+/// A single thread that waits for a plain lock that it holds itself.
 fn own_lock<P: Placement>(how: How, looks: u32) -> (Result<(), Deadlock>, Vec<Deadlock>, u32) {
     own_lock_of::<P>(&Says::named("me", "mine"), how, looks)
 }
@@ -602,7 +603,7 @@ fn the_only_thread_waits_in_vain_for_its_own_lock() {
         // A signal handler may release it, or do all the work while this thread is parked.
         let (result, reports, goes_on) = own_lock::<OnHeap>(PLAIN, 12);
         assert!(result.is_ok() && reports.len() == 1 && !reports[0].certain && goes_on == 12);
-        // In a scope it is this thread that leaves it.
+        // In a scope, this thread is the one to release it.
         let (result, reports, goes_on) = own_lock::<OnHeap>(SCOPED, 12);
         assert_eq!(result.unwrap_err().members.len(), 1);
         assert!(reports.is_empty() && goes_on == 1, "after {goes_on}");
@@ -626,7 +627,7 @@ fn another_thread_may_release_what_one_waits_for_that_holds_it() {
         assert!(result.unwrap_err().certain && reports.is_empty() && goes_on == 1);
         over.store(true, Ordering::Release);
         another.join().unwrap();
-        // In the arena another process may.
+        // In the arena, another process may release it.
         assert_eq!(own_lock::<InArena>(PLAIN, 12), (Ok(()), vec![], 12));
     });
 }
@@ -640,16 +641,17 @@ fn a_scope_of_a_lock_in_the_middle_of_another_never_begins() {
         let (result, reports, goes_on) = own_lock_of::<InArena>(&nested(quiet), twice, 12);
         let found = result.unwrap_err();
         assert!(found.certain && found.members.len() == 1 && reports.is_empty() && goes_on == 1);
-        // The end of the one scope may be what gives back the lock that another thread released, and this one took.
+        // The lock may have been released by another thread and reacquired by this one; the end of the first scope
+        // would then release it.
         let (result, reports, goes_on) = own_lock_of::<InArena>(&nested(quiet), SCOPED, 12);
         assert!(result.is_ok() && reports.len() == 1 && !reports[0].certain && goes_on == 12);
-        // A handler may leave the scope.
+        // A signal handler may leave the scope.
         let (result, reports, goes_on) = own_lock_of::<InArena>(&nested(handles), twice, 12);
         assert!(result.is_ok() && reports.len() == 1 && !reports[0].certain && goes_on == 12);
-        // That of another lock is none.
+        // A scope of another lock does not count.
         let other = Says { scopes: Some((vec![6], 7)), ..nested(quiet) };
         assert_eq!(own_lock_of::<InArena>(&other, twice, 12), (Ok(()), vec![], 12));
-        // The mark alone may be that of a guard which has gone to another thread.
+        // The mark alone may be that of a guard that has moved to another thread.
         assert_eq!(own_lock::<InArena>(twice, 12), (Ok(()), vec![], 12));
     });
     case(Policy::Report, || {
@@ -662,8 +664,8 @@ fn a_scope_of_a_lock_in_the_middle_of_another_never_begins() {
 fn rows_of_others_are_told_from_those_of_this_process() {
     case(Policy::Report, || {
         let (held, says) = (lock::<OnHeap>(), Says::named("me", "what I want"));
-        const LIKE_MINE: u32 = 1 + 2 + 4; // as a re-entrant lock's on the heap
-        // A lock that nobody holds, and a row of a thread that has no number.
+        const LIKE_MINE: u32 = 1 + 2 + 4; // like those of a re-entrant lock on the heap
+        // A lock without a holder, and an entry of a thread that has no number.
         let me = kettle_core::sync::Heap::me();
         let nobody = Entry::new(0, LIKE_MINE, 1, None).unwrap();
         nobody.look(|| me.to_bits());
@@ -711,7 +713,7 @@ fn rows_of_others_are_told_from_those_of_this_process() {
     });
 }
 
-/// One that looks seldom is called by another that has a reason.
+/// A thread that looks rarely is called by one that needs its look.
 #[test]
 fn who_sleeps_for_long_is_called() {
     case(Policy::Report, || {
@@ -724,9 +726,9 @@ fn who_sleeps_for_long_is_called() {
                 assert_ne!(slept, futex::Slept::TimedOut);
             }
             entry.look(|| 0);
-            assert!(!entry.is_called(), "it has looked");
+            assert!(!entry.is_called(), "it looked already");
         });
-        // It may be about to fall asleep, and miss a call.
+        // It may be about to fall asleep and miss a call.
         while !sleeper.is_finished() {
             waiters::call(|waiting| waiting.thread == 4321);
             thread::yield_now();
@@ -761,7 +763,7 @@ fn a_circle_may_lead_through_two_processes() {
             other_looks();
             assert!(look_once(), "suspects");
             other_looks();
-            assert!(!look_once(), "the last to enter is told");
+            assert!(!look_once(), "the last to enter gets the error");
         });
         let members = found.unwrap_err().members;
         assert_eq!([members[0].pid, members[1].pid], [process::id(), other.pid()]);
@@ -773,7 +775,7 @@ fn a_circle_may_lead_through_two_processes() {
 
 // ---------------------------------------------------------------- holders that have ended
 
-/// A lock whose holder has ended, and what the kernel called that thread.
+/// A lock whose holder has ended, and the kernel's ID of that thread.
 fn left_by_the_dead<P: Placement>() -> (Held<P>, u32) {
     let left = lock::<P>();
     let theirs = left.clone();
@@ -782,14 +784,14 @@ fn left_by_the_dead<P: Placement>() -> (Held<P>, u32) {
         process::thread_id()
     });
     let tid = holder.join().unwrap();
-    // The kernel may take a moment longer than whoever joins.
+    // The thread may exist in the kernel for a moment after it was joined.
     while process::thread_exists(process::id(), tid) {
         thread::yield_now();
     }
     (left, tid)
 }
 
-/// One look of this thread at a lock of a dead holder.
+/// A single look by this thread at a lock whose holder has ended.
 fn one_look<P: Placement>(left: &Held<P>, how: How) -> (Result<(), Deadlock>, Vec<Deadlock>, bool) {
     looks_saying::<P>(left, how, &Says::named("me", "mine"))
 }
@@ -800,7 +802,7 @@ fn looks_saying<P: Placement>(left: &Held<P>, how: How, says: &Says) -> (Result<
     (result, says.reported(), goes_on.get())
 }
 
-/// The only member is this thread, and the holder is of this process.
+/// The only member is this thread, and the holder belonged to this process.
 fn of_the_dead(certain: bool, tid: u32, told_as: Option<&str>) -> Deadlock {
     let ended = Some(Ended { pid: process::id(), tid, told_as: told_as.map(str::to_owned) });
     let (thread, waits_for, stack) = ("me".to_owned(), "mine".to_owned(), "stack of me\n".to_owned());
@@ -808,7 +810,7 @@ fn of_the_dead(certain: bool, tid: u32, told_as: Option<&str>) -> Deadlock {
     Deadlock { members: vec![me], certain, ended }
 }
 
-/// Keeps another thread alive meanwhile.
+/// Keeps another thread alive while `body` runs.
 fn beside_another_thread(body: impl FnOnce()) {
     let (over, ends) = channel::<()>();
     let (begun, begins) = channel();
@@ -831,7 +833,7 @@ fn dead_reentrant<P: Placement>() {
     });
 }
 
-/// Another one may be about to release it: a gate is opened by another than the one who shut it.
+/// Another thread may be about to release it: a gate need not be opened by the thread that closed it.
 fn dead_plain<P: Placement>() {
     beside_another_thread(|| {
         let (left, _) = left_by_the_dead::<P>();
@@ -865,7 +867,7 @@ fn living<P: Placement>() {
     let other = lock::<P>();
     let holder = Waiter::new::<P>("holder", Some(&held), &other, PLAIN);
     assert_eq!(one_look::<P>(&held, REENTRANT), (Ok(()), vec![], true));
-    assert_eq!(one_look::<P>(&other, REENTRANT), (Ok(()), vec![], true), "nobody holds it");
+    assert_eq!(one_look::<P>(&other, REENTRANT), (Ok(()), vec![], true), "it is free");
     holder.ends().unwrap();
 }
 
@@ -883,17 +885,17 @@ fn nobody_but_the_only_thread_can_release_a_dead_ones_lock() {
     case(Policy::Report, || {
         let (left, tid) = left_by_the_dead::<OnHeap>();
         assert_eq!(one_look::<OnHeap>(&left, PLAIN), (Ok(()), vec![of_the_dead(true, tid, None)], true));
-        assert_eq!(one_look::<OnHeap>(&left, PLAIN), (Ok(()), vec![], true), "once for all");
-        // It was reported, and is an error all the same.
+        assert_eq!(one_look::<OnHeap>(&left, PLAIN), (Ok(()), vec![], true), "only once");
+        // It was reported already, and is an error nevertheless.
         deadlock::set_policy(Policy::Raise);
         assert_eq!(one_look::<OnHeap>(&left, PLAIN), (Err(of_the_dead(true, tid, None)), vec![], false));
         let (another, tid) = left_by_the_dead::<OnHeap>();
         assert_eq!(one_look::<OnHeap>(&another, PLAIN), (Err(of_the_dead(true, tid, None)), vec![], false));
-        // But for a signal handler.
+        // Except for a signal handler.
         let process = Process { has_handlers: true, ..Process::default() };
         let says = Says { process, ..Says::named("me", "mine") };
         assert_eq!(looks_saying::<OnHeap>(&left, PLAIN, &says), (Ok(()), vec![], true));
-        // Of what is shared, another process may be about to leave it.
+        // Another process may be about to release a shared lock.
         let (left, _) = left_by_the_dead::<InArena>();
         assert_eq!(one_look::<InArena>(&left, PLAIN), (Ok(()), vec![], true));
     });
@@ -901,12 +903,12 @@ fn nobody_but_the_only_thread_can_release_a_dead_ones_lock() {
 
 // ---------------------------------------------------------------- where no thread is left
 
-/// As the main thread of a process does that waits for others to end.
+/// Like the main thread of a process that waits for the others to end.
 fn beside_one_that_waits(says: Says) -> Says {
     Says { process: Process { main_thread_waits: Some(7), has_handlers: true }, scopes: Some((vec![], 0)), ..says }
 }
 
-/// Two that wait for each other's plain locks, beside this thread.
+/// Two threads that wait for each other's plain locks, next to this thread.
 fn two_beside_one_that_waits<P: Placement>(names: [&str; 2]) -> [Waiter; 2] {
     let (one, other) = (lock::<P>(), lock::<P>());
     let saying = |name: &str| beside_one_that_waits(Says::named(name, &format!("what {name} wants")));
@@ -932,7 +934,7 @@ fn where_one_does_anything_else_it_may_help() {
         beside_another_thread(|| only_reported(two_beside_one_that_waits::<OnHeap>(["first", "second"])));
     });
     case(Policy::Raise, || {
-        // Another process may, where the locks are shared.
+        // If the locks are shared, another process may release them.
         only_reported(two_beside_one_that_waits::<InArena>(["first", "second"]));
     });
     case(Policy::Raise, || {
@@ -954,7 +956,7 @@ fn where_one_may_help_that_begins_later_it_is_reported_then() {
                 assert!(first.looks() && second.looks());
             }
         });
-        // It has gone, and let all be as it was: now two looks are needed again.
+        // It has ended without changing anything: two looks are needed again.
         while process::thread_count() != Some(3) {
             thread::yield_now();
         }
@@ -974,7 +976,7 @@ fn where_all_threads_wait_a_dead_ones_lock_is_lost() {
         assert!(first.looks());
         let found = second.told();
         assert_eq!((found.certain, found.ended.unwrap().tid), (true, dead));
-        // It might have released the lock, but has ended, too.
+        // It could have released the lock, but it has ended, too.
         while process::thread_count() != Some(2) {
             thread::yield_now();
         }
@@ -1003,8 +1005,8 @@ fn told_and_ended<P: Placement>() {
     while process::thread_exists(process::id(), tid) {
         thread::yield_now();
     }
-    // It ended with its lock, and not because another was to release that; but another may all the same.
-    // What it does on its way out may take a second.
+    // It ended with its lock because of the error, not to let another thread release it. Another thread may still do
+    // so, and what the ending thread does on its way out may take a second.
     let says = Says::named("me", "mine");
     let begun = Instant::now();
     let result = watch::<P>(&other, PLAIN, &says, |look| {

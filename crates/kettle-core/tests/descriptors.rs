@@ -1,4 +1,4 @@
-//! Descriptors that the program closed, and whose numbers have gone to files of its own.
+//! Descriptors that the program closed, and whose numbers were reused for its own files.
 
 mod arena_support;
 
@@ -12,7 +12,7 @@ use kettle_core::sys::child;
 use kettle_core::sys::descriptor::{self, DescriptorLost, KnownFd};
 use kettle_core::wait::Doorbell;
 
-/// An unnamed file with these bytes.
+/// An unnamed file with this content.
 fn file(bytes: &[u8]) -> File {
     let path = std::env::temp_dir().join(format!("kettle-descriptors-{}", std::process::id()));
     let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
@@ -22,15 +22,16 @@ fn file(bytes: &[u8]) -> File {
 }
 
 fn close(number: RawFd) {
-    // SAFETY: that somebody closes what is not his own is what is tested here.
+    // SAFETY: closing a descriptor that belongs to other code is what is tested here.
     drop(unsafe { OwnedFd::from_raw_fd(number) });
 }
 
-/// What a program does that closes a descriptor of ours and opens a file of its own; gives that, still at the number.
+/// What a program does that closes one of our descriptors and opens a file of its own; returns that file, at the same
+/// number.
 fn replace(number: RawFd, by: impl AsRawFd) -> File {
     // SAFETY: two integers. As above.
     assert_eq!(unsafe { libc::dup2(by.as_raw_fd(), number) }, number);
-    // SAFETY: the number leads to what was given since the line before.
+    // SAFETY: the number refers to the file duplicated in the line above.
     unsafe { File::from_raw_fd(number) }
 }
 
@@ -153,7 +154,7 @@ fn the_arena_without_its_descriptor() {
         let number = session.descriptor().unwrap().as_raw_fd();
         assert!(descriptor::kept().contains(&number));
         session.set_warm_limit(0);
-        // Some room that is cold and mapped here, and a block in a segment that is not.
+        // Some memory that is decommitted and mapped here, and a block in a segment that is not.
         let large = vec![7_u8; 300_000];
         drop(Block::copy_of(&large).unwrap());
         let small = Block::copy_of(b"before").unwrap();
@@ -167,13 +168,13 @@ fn the_arena_without_its_descriptor() {
         let mut theirs = replace(number, file(&vec![b'P'; 1 << 20]));
         assert!(matches!(session.descriptor(), Err(ArenaError::DescriptorLost(lost)) if lost.number == number));
         assert!(!descriptor::kept().contains(&number));
-        // What is mapped goes on: reading, writing what was cold, giving back, looking, tidying up.
+        // Mapped memory stays usable: reading, recommitting, freeing, checking, reclaiming.
         assert_eq!(small.as_slice(), b"before");
         let block = Block::copy_of(&large).unwrap();
         assert_eq!(block.as_slice(), large);
         drop(block);
         session.statistics().unwrap();
-        // SAFETY: the place came from `into_off` of one who does not use it any more.
+        // SAFETY: the offset came from `into_off` of an owner that no longer uses it.
         let block = unsafe { Block::take(others) }.unwrap();
         assert!(block.as_slice().iter().all(|&b| b == 9) && block.len() == 3_000_000);
         drop(block);
@@ -181,14 +182,14 @@ fn the_arena_without_its_descriptor() {
         other.succeeds();
         session.reclaim().unwrap();
         session.check().unwrap();
-        // More memory is not to be had.
+        // The arena cannot grow.
         let refused = Block::copy_of(&vec![1_u8; 50_000_000]).unwrap_err();
         assert!(matches!(refused, ArenaError::DescriptorLost(lost) if lost.number == number), "{refused}");
         assert!(refused.to_string().contains("descriptors()"));
         session.check().unwrap();
         assert_eq!(contents(&mut theirs), vec![b'P'; 1 << 20]);
 
-        // Where the number is free, likewise.
+        // The same if the number is free.
         drop(theirs);
         assert!(matches!(session.descriptor(), Err(ArenaError::DescriptorLost(_))));
         assert!(matches!(Block::copy_of(&vec![1_u8; 50_000_000]), Err(ArenaError::DescriptorLost(_))));
@@ -196,7 +197,7 @@ fn the_arena_without_its_descriptor() {
     });
 }
 
-/// Once the program closed it, it is not watched: what has its number then is not ours.
+/// Once the program has closed it, the descriptor is not watched: its number belongs to other code.
 #[test]
 fn a_bell_is_watched_until_the_program_closes_it() {
     alone(|| {
@@ -210,7 +211,7 @@ fn a_bell_is_watched_until_the_program_closes_it() {
         assert_eq!((fd(&bell), bell.drain()), (None, None));
         assert_eq!((drained.drain(), fd(&drained)), (None, None));
         drop([bell, drained]);
-        assert!(theirs.iter().all(|file| is_open(file.as_raw_fd())), "nor is it closed");
+        assert!(theirs.iter().all(|file| is_open(file.as_raw_fd())), "the other file is not closed");
     });
 }
 
@@ -218,7 +219,7 @@ fn a_bell_is_watched_until_the_program_closes_it() {
 fn only_what_was_handed_over_can_be_taken() {
     alone(|| {
         let (reader, _writer) = child::pipe().unwrap();
-        // SAFETY: an integer, on a live descriptor. As one has it that C code opened.
+        // SAFETY: an integer, on a live descriptor. The state of a descriptor that C code opened.
         assert_eq!(unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFD, 0) }, 0);
         let refused = child::take_inherited(reader.as_raw_fd()).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);

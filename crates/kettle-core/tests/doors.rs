@@ -1,5 +1,5 @@
-//! The doors that event loops leave where they wait: what rings them. A ring is there as soon as the call that rang has
-//! returned, so these tests also say of each primitive which of its calls wake those who wait.
+//! The doors that event loops register where they wait, and what rings them. A ring has arrived when the call that
+//! caused it returns, so these tests also show, for each primitive, which calls wake its waiters.
 
 mod conformance;
 
@@ -27,12 +27,12 @@ fn rings(bell: &Doorbell) -> Vec<u32> {
     bell.drain().expect("none is lost")
 }
 
-/// Whether `call` rings one who waits there.
+/// Whether `call` rings a door registered there.
 fn wakes(bell: &Doorbell, there: &EventCount, call: impl FnOnce()) -> bool {
     assert!(there.leave_door(bell.door()));
     call();
     let rang = !rings(bell).is_empty();
-    // A door that has been rung is gone; to take it away then passes the ring on, to nobody here.
+    // A rung door is no longer registered; unregistering it then passes the ring on, here to no one.
     there.take_door(bell.door(), Scope::Shared);
     assert_eq!(rings(bell), [], "the door is gone");
     rang
@@ -83,12 +83,12 @@ fn as_many_doors_are_rung_as_are_to_be_told() {
         let leave_all = || {
             for bell in &bells[..EventCount::DOORS] {
                 assert!(count.leave_door(bell.door()));
-                assert!(count.leave_door(bell.door()), "it is there already");
+                assert!(count.leave_door(bell.door()), "it is registered already");
             }
         };
         count.notify_all(Scope::Shared);
         leave_all();
-        assert!(count.leave_door(bells[EventCount::DOORS].door()), "that stands with the session");
+        assert!(count.leave_door(bells[EventCount::DOORS].door()), "this one is stored with the session");
         for (told, heard_by) in [
             (0, [0, 0, 0, 0, 0]),
             (1, [1, 0, 0, 0, 0]),
@@ -97,9 +97,9 @@ fn as_many_doors_are_rung_as_are_to_be_told() {
             (1, [0, 0, 0, 0, 0]),
         ] {
             count.notify(told, Scope::Shared);
-            assert_eq!(heard(), heard_by, "{told} are to be told");
+            assert_eq!(heard(), heard_by, "{told} are to be notified");
         }
-        assert!(!count.notify_after_fence(EventCount::ALL, Scope::Shared), "nobody is there any more");
+        assert!(!count.notify_after_fence(EventCount::ALL, Scope::Shared), "no door is left");
         leave_all();
         assert!(count.notify_after_fence(EventCount::ALL, Scope::Shared));
         assert_eq!(heard(), [1, 1, 1, 1, 0]);
@@ -125,13 +125,13 @@ fn a_door_is_taken_away_again() {
         let count = EventCount::new();
         assert!(count.leave_door(one.door()));
         count.take_door(one.door(), Scope::Shared);
-        assert!(!count.notify_after_fence(EventCount::ALL, Scope::Shared), "nobody is there");
+        assert!(!count.notify_after_fence(EventCount::ALL, Scope::Shared), "no door is registered");
         assert_eq!(rings(&one), []);
-        // One goes, the other stays.
+        // One is unregistered, the other stays.
         assert!(count.leave_door(one.door()) && count.leave_door(other.door()));
         count.take_door(one.door(), Scope::Shared);
         assert_eq!((rings(&one), rings(&other)), (vec![], vec![]));
-        // One that was rung meanwhile passes it on.
+        // One that was rung in the meantime passes the ring on.
         assert!(count.leave_door(one.door()));
         count.notify_one(Scope::Shared);
         let rung = [rings(&one).len(), rings(&other).len()];
@@ -145,16 +145,17 @@ fn a_door_is_taken_away_again() {
 #[test]
 fn one_wake_up_at_a_time() {
     let count = EventCount::new();
-    assert!(!count.notify_after_fence(1, Scope::Private), "nobody is there");
+    assert!(!count.notify_after_fence(1, Scope::Private), "there are no waiters");
     let _ = count.announce();
-    // Two may sleep: one is woken, and whoever comes before that one has looked again need not wake it once more.
+    // Two threads may be asleep: one is woken, and wakers that come before it has looked again need not wake it once
+    // more.
     assert!(count.notify_after_fence(1, Scope::Private));
     assert!(!count.notify_after_fence(1, Scope::Private));
-    assert!(count.notify_after_fence(EventCount::ALL, Scope::Private), "but the other one, where all are to wake");
+    assert!(count.notify_after_fence(EventCount::ALL, Scope::Private), "the other thread may still be asleep");
     assert!(!count.notify_after_fence(EventCount::ALL, Scope::Private));
     let _ = count.announce();
     assert!(count.notify_after_fence(EventCount::ALL, Scope::Private));
-    assert!(!count.notify_after_fence(EventCount::ALL, Scope::Private), "all were told at once");
+    assert!(!count.notify_after_fence(EventCount::ALL, Scope::Private), "all were woken at once");
 }
 
 #[test]
@@ -184,10 +185,10 @@ fn locks_ring_when_they_are_left() {
         assert!(!wakes(&|| assert!(lock.acquire::<P>(&Patience::none()).is_err())));
         assert!(wakes(&|| lock.release::<P>().unwrap()));
         assert!(!wakes(&|| assert!(lock.release::<P>().is_err())));
-        assert!(!wakes(&|| lock.abandon::<P>()), "nobody holds it");
+        assert!(!wakes(&|| lock.abandon::<P>()), "the lock is free");
         assert!(lock.try_acquire_now::<P>());
         assert!(!wakes(&|| assert!(lock.reset::<P>().is_err())));
-        assert!(wakes(&|| lock.abandon::<P>()), "they are to learn of it");
+        assert!(wakes(&|| lock.abandon::<P>()), "waiters are to learn of it");
         assert!(matches!(lock.acquire::<P>(&Patience::none()), Err(LockError::OwnerDied(_))));
         assert!(wakes(&|| lock.reset::<P>().unwrap()));
         assert!(!wakes(&|| lock.reset::<P>().unwrap()), "it is free");
@@ -214,7 +215,7 @@ fn reentrant_locks_ring_when_they_are_left_for_good() {
         lock.acquire_again::<P>(3, &Patience::none()).unwrap();
         assert_eq!((lock.depth::<P>(), lock.held()), (3, 3));
         assert!(!wakes(&|| lock.abandon::<P>().unwrap()) && !wakes(&|| lock.abandon::<P>().unwrap()));
-        assert!(wakes(&|| lock.abandon::<P>().unwrap()), "the last time");
+        assert!(wakes(&|| lock.abandon::<P>().unwrap()), "the last hold");
         assert!(lock.acquire::<P>(&Patience::none()).is_err());
         assert!(wakes(&|| lock.reset::<P>().unwrap()));
         take();
@@ -233,7 +234,7 @@ fn semaphores_ring_when_permits_are_given() {
         assert!(wakes(&|| semaphore.release::<P>(1).unwrap()));
         assert!(!wakes(&|| assert!(semaphore.release::<P>(3).is_err())), "too many");
         assert!(!wakes(&|| semaphore.release::<P>(0).unwrap()));
-        // Two permits are for two.
+        // Two permits are for two waiters.
         assert!(
             semaphore.given().events().leave_door(bell.door()) && semaphore.given().events().leave_door(other.door())
         );
@@ -248,7 +249,8 @@ fn semaphores_ring_when_permits_are_given() {
     });
 }
 
-/// Waits by `acquire` until its first nap, in which `given` is called. Whether somebody else is told then.
+/// Waits by `acquire` until the end of its first slice, when `given` is called. Returns whether another waiter is then
+/// notified.
 fn tells_the_next(bell: &Doorbell, there: &EventCount, given: &dyn Fn(), acquire: &dyn Fn(&Patience<'_>)) -> bool {
     let is_first = std::cell::Cell::new(true);
     let nap = || {
@@ -337,7 +339,7 @@ fn who_has_left_a_barrier_may_die() {
                 }
                 match barrier.wait::<P>(&Patience::forever()).unwrap() {
                     Turn::Last(last) => drop(last.done().unwrap()),
-                    Turn::Through(_) => panic!("it came last"),
+                    Turn::Through(_) => panic!("this party arrived last"),
                 }
             });
             if !last_is_the_child {
@@ -351,7 +353,7 @@ fn who_has_left_a_barrier_may_die() {
             }
             assert!(!barrier.find_dead::<P>() && !barrier.is_broken());
         }
-        // One that dies in there breaks it.
+        // A party that dies at the barrier breaks it.
         Child::fork(|| drop(barrier.arrive::<P>())).succeeds();
         assert!(barrier.find_dead::<P>() && barrier.is_broken());
     });
@@ -364,16 +366,16 @@ fn events_ring_when_they_are_put_up() {
         let event = place::<Forked, _>(Event::new());
         let wakes = |call: &dyn Fn()| wakes(&bell, event.changed(), call);
         assert!(wakes(&|| event.set::<P>()));
-        assert!(!wakes(&|| event.set::<P>()), "it is up");
+        assert!(!wakes(&|| event.set::<P>()), "it is set already");
         assert!(!wakes(&|| event.clear()));
         assert!(event.changed().leave_door(bell.door()) && event.changed().leave_door(other.door()));
         event.set::<P>();
-        assert_eq!((rings(&bell).len(), rings(&other).len()), (1, 1), "all are told");
+        assert_eq!((rings(&bell).len(), rings(&other).len()), (1, 1), "both are rung");
         event.clear();
         assert!(event.changed().leave_door(bell.door()));
         event.reinit();
         event.set::<P>();
-        assert_eq!(rings(&bell), [], "it was another process's");
+        assert_eq!(rings(&bell), [], "the door belongs to another process");
     });
 }
 
@@ -384,17 +386,17 @@ fn barriers_ring_when_a_round_ends() {
         let barrier = place::<Forked, _>(Barrier::new(2));
         let wakes = |call: &dyn Fn()| wakes(&bell, barrier.changed(), call);
         let arrive = || barrier.arrive::<P>().unwrap().unwrap();
-        // All come, and the last says that all is well.
+        // All parties arrive, and the last one reports success.
         let first = arrive();
         assert!(!first.is_last() && barrier.poll(&first).is_none() && barrier.waiting() == 1);
         let last = arrive();
         assert!(last.is_last() && barrier.poll(&first).is_none(), "its action has not ended");
-        assert!(barrier.arrive::<P>().unwrap().is_none(), "the round before is being ended");
+        assert!(barrier.arrive::<P>().unwrap().is_none(), "the previous round has not ended yet");
         let last = std::cell::Cell::new(Some(barrier.last::<P>(last)));
         assert!(wakes(&|| assert_eq!(last.take().unwrap().done(), Ok(1))));
         assert_eq!(barrier.poll(&first), Some(Ok(0)));
         barrier.leave::<P>(&first);
-        // The last one's action fails.
+        // The last party's action fails.
         let (first, last) = (arrive(), std::cell::Cell::new(Some(barrier.last::<P>(arrive()))));
         assert!(wakes(&|| drop(last.take())));
         assert!(barrier.is_broken() && barrier.poll(&first).unwrap().is_err());
@@ -402,13 +404,13 @@ fn barriers_ring_when_a_round_ends() {
         assert!(barrier.arrive::<P>().is_err());
         assert!(wakes(&|| barrier.reset::<P>()));
         assert!(!barrier.is_broken());
-        // It is broken while the action runs: also for the last one, and it stays so.
+        // The barrier is broken while the action runs: for the last party, too, and it stays broken.
         let (first, last) = (arrive(), barrier.last::<P>(arrive()));
         assert!(wakes(&|| barrier.abort::<P>()));
         assert!(last.done().is_err() && barrier.is_broken());
         barrier.leave::<P>(&first);
         barrier.reset::<P>();
-        // It is reset while the action runs, and others come: their round is not ended by this.
+        // It is reset while the action runs, and others arrive: their round is not affected.
         let (first, last) = (arrive(), barrier.last::<P>(arrive()));
         assert!(wakes(&|| barrier.reset::<P>()));
         barrier.leave::<P>(&first);
@@ -419,7 +421,7 @@ fn barriers_ring_when_a_round_ends() {
         assert_eq!(barrier.poll(&next), Some(Ok(0)));
         barrier.leave::<P>(&next);
         assert_eq!(barrier.statistics().rounds, 2);
-        // Who waits in vain breaks it.
+        // A party that waits in vain breaks it.
         assert!(wakes(&|| assert!(barrier.wait::<P>(&Patience::none()).is_err())));
         assert!(barrier.is_broken());
         barrier.reset::<P>();
@@ -449,13 +451,13 @@ fn conditions_ring_the_oldest_waiter() {
         assert_eq!(condition.waiting(), 3);
         assert_eq!((condition.notify::<P>(1), heard()), (1, vec![1, 0, 0]));
         assert!(condition.poll::<P>(waiters[0]) && !condition.poll::<P>(waiters[1]));
-        // One that goes away when it has been told passes that on.
+        // A waiter that leaves after it was notified passes the notification on.
         assert_eq!((condition.notify::<P>(1), heard()), (1, vec![0, 1, 0]));
         condition.withdraw::<P>(waiters[1]);
         assert_eq!(heard(), [0, 0, 1]);
         condition.withdraw::<P>(waiters[2]);
         assert_eq!((condition.waiting(), heard()), (0, vec![0, 0, 0]));
-        // One that goes away before takes nothing along.
+        // A waiter that leaves before takes no notification along.
         let [early, late] = [0, 1].map(|i: usize| {
             let waiter = condition.enrol::<P>().unwrap();
             condition.leave_door(waiter, bells[i].door());

@@ -1,4 +1,4 @@
-//! A flag that can be waited for.
+//! Events.
 
 mod conformance;
 
@@ -45,7 +45,7 @@ fn ends_late<W: World>() {
     assert_eq!(event.wait::<H<W>>(&patience), Err(Stopped::Interrupted));
 }
 
-/// Who sleeps is let through also if the flag is down again before he has looked.
+/// A sleeper passes even if the flag is cleared again before it has looked.
 fn a_moment_is_enough<W: World>() {
     for _ in 0..50 {
         let event = place::<W, _>(Event::new());

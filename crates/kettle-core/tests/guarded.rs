@@ -1,4 +1,4 @@
-//! Locks around values: nobody gets at one without the lock, and a holder that panics breaks it.
+//! Locks around values: a value is inaccessible without its lock, and a holder that panics breaks the lock.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,7 +66,7 @@ fn a_panic_breaks_it_for_all_until_it_is_reset() {
     });
     assert!(guarded.is_broken() && guarded.try_acquire_now().is_none());
     let refused = guarded.acquire(&Patience::none()).map(|hold| *hold);
-    assert_eq!(refused, Err(LockError::OwnerDied(guarded.owner().expect("it names who did it"))));
+    assert_eq!(refused, Err(LockError::OwnerDied(guarded.owner().expect("it names the thread that broke it"))));
     assert_eq!(guarded.statistics().owners_died, 1);
     guarded.reset().expect("it is broken");
     let hold = guarded.try_acquire_now().expect("it is free");
@@ -89,7 +89,7 @@ fn one_that_recovers_tells_the_next_holder() {
     assert_eq!(guarded.statistics().owners_died, 1);
 }
 
-/// Uses a lock while its thread panics, as a destructor may.
+/// Uses a lock while its thread panics, as a destructor may do.
 struct UsesInDrop<'a>(&'a Guarded<u32>);
 
 impl Drop for UsesInDrop<'_> {
@@ -150,11 +150,11 @@ fn a_reentrant_one_breaks_when_its_last_hold_goes_in_a_panic() {
     assert_eq!(acquire(), Ok(()));
 }
 
-/// Compiles if `T` may go to, or be seen by, another thread.
+/// Compiles if `T` may be sent to, or shared with, another thread.
 const fn sends<T: Send>() {}
 const fn syncs<T: Sync>() {}
 
-/// `IS` is whether the type has the trait: an inherent constant comes before the one of a trait.
+/// `IS` is whether the type implements the trait: an inherent constant takes precedence over the trait's.
 macro_rules! lacks {
     ($type:ty: $bound:ident) => {{
         trait Otherwise {
@@ -195,7 +195,7 @@ fn what_may_go_where() {
     lacks!(ReentrantHold<'static, Shy>: Sync);
 }
 
-/// Its guard goes with a task, which may be finished by another thread.
+/// The guard belongs to a task, which may be finished by another thread.
 #[test]
 fn a_hold_need_not_be_a_threads_scope() {
     let guarded = free(0);

@@ -1,4 +1,5 @@
-//! What holds on the heap alone: room for any number of waiters, and what a fork leaves to the thread that forked.
+//! Properties of the heap only: room for any number of waiters, and what a forked child keeps of the forking thread's
+//! state.
 
 mod arena_support;
 
@@ -14,7 +15,7 @@ fn a_condition_grows_with_its_waiters() {
     let places: Vec<_> = (0..MANY).map(|_| condition.enrol::<Heap>().unwrap()).collect();
     assert!(places.iter().map(|p| p.index() as usize).eq(0..MANY));
     assert_eq!(condition.waiting() as usize, MANY);
-    // A place in the middle is used again, by the youngest.
+    // The newest waiter reuses a node in the middle.
     condition.withdraw::<Heap>(places[500]);
     assert_eq!(condition.enrol::<Heap>(), Ok(places[500]));
     assert_eq!(condition.notify::<Heap>(500), 500);

@@ -1,5 +1,5 @@
-//! Workers that have nothing to do: who is called, and who looks for more. What no order of steps may break is the
-//! model's, in `loom.rs`.
+//! Idle workers: which of them are called, and which look for more work. Properties that must hold for every
+//! interleaving are checked by the model in `loom.rs`.
 
 use std::cell::Cell;
 use std::sync::mpsc::{Sender, channel};
@@ -12,7 +12,7 @@ use kettle_core::wait::{Idle, Patience, Searcher};
 /// Longer than any test takes.
 const NEVER: Duration = Duration::from_secs(60);
 
-/// Whether a worker that found something looks whether there is more.
+/// Whether a worker that found work checks for more.
 fn looks_for_more(worker: &mut Searcher<'_>) -> bool {
     let looked = Cell::new(false);
     worker.found(|| {
@@ -22,14 +22,14 @@ fn looks_for_more(worker: &mut Searcher<'_>) -> bool {
     looked.get()
 }
 
-/// Waits until so many workers sleep.
+/// Waits until `count` workers are asleep.
 fn until_asleep(idle: &Idle, count: u32) {
     while !format!("{idle:?}").contains(&format!("sleepers: {count},")) {
         thread::yield_now();
     }
 }
 
-/// A worker that rests until it is called, and tells what it is called then.
+/// A worker that rests until it is called, and reports its number then.
 fn resting(idle: &Arc<Idle>, number: u32, woken: &Sender<u32>) -> JoinHandle<()> {
     let (idle, woken) = (Arc::clone(idle), woken.clone());
     let ready = Arc::new(Barrier::new(2));
@@ -51,11 +51,11 @@ fn a_searcher_that_found_something_looks_for_more() {
     let mut worker = idle.searcher();
     worker.look();
     assert!(looks_for_more(&mut worker));
-    assert!(!looks_for_more(&mut worker), "it is at work: who brings some calls another");
+    assert!(!looks_for_more(&mut worker), "it is at work, so producers call another worker");
     worker.search();
     worker.search();
     assert!(looks_for_more(&mut worker));
-    assert!(!looks_for_more(&mut worker), "it searched once");
+    assert!(!looks_for_more(&mut worker), "it was registered as a searcher only once");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn rest_ends_at_once_where_there_was_a_call() {
     assert!(looks_for_more(&mut worker), "it searches again");
     worker.look();
     worker.rest(&Patience::none());
-    assert!(looks_for_more(&mut worker), "also where it was not called");
+    assert!(looks_for_more(&mut worker), "even if it was not called");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_searcher_is_called_before_one_that_sleeps() {
     me.look();
     idle.call();
     assert_eq!(who.try_recv().ok(), None);
-    // It found something, and there is more: that is for the one that sleeps.
+    // This worker found work and there is more, for which the sleeping worker is called.
     me.found(|| true);
     assert_eq!(who.recv_timeout(NEVER), Ok(1));
     assert_ne!(word(&before), word(&format!("{idle:?}")));

@@ -1,5 +1,5 @@
-//! The order in which waiters are served. What is asserted holds however slow the machine is: time decides only whether a turn
-//! is due, and these tests wait until it is.
+//! The order in which waiters are served. The assertions hold on machines of any speed: time decides only whether a
+//! turn is due, and these tests wait until it is.
 
 mod conformance;
 
@@ -13,12 +13,12 @@ use conformance::{Forked, place};
 use kettle_core::sync::{Event, Heap, Lock, OnOwnerDeath, Semaphore};
 use kettle_core::wait::{Door, Doorbell, Line, Patience, Prepared, Scope, Ticket, Tickets};
 
-/// More than the millisecond after which the first in line has its turn.
+/// Longer than the millisecond after which the first in line gets its turn.
 fn until_due() {
     thread::sleep(Duration::from_millis(3));
 }
 
-/// More than a line stays closed.
+/// Longer than a line stays closed.
 fn until_late() {
     thread::sleep(Duration::from_millis(60));
 }
@@ -31,7 +31,7 @@ fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Repeats what must be over before the line opens by itself, should the machine be too busy for that.
+/// Repeats an attempt that must finish before the line opens by itself, in case the machine is too busy.
 fn in_time<R>(mut attempt: impl FnMut() -> R) -> R {
     loop {
         let begun = Instant::now();
@@ -52,21 +52,21 @@ fn rings(bell: &Doorbell) -> Vec<u32> {
     bell.drain().expect("none is lost")
 }
 
-/// A ticket whose holder has left a door.
+/// Takes a ticket and registers a door for it.
 fn at_door(line: &Line, door: Door) -> Ticket {
     let ticket = line.take_ticket();
     assert_eq!(line.leave_door(door, ticket, Tickets::NONE), Some(ticket));
     ticket
 }
 
-/// Whether the ticket still counts.
+/// Registers the door again; returns whether the ticket still counts.
 fn at_door_again(line: &Line, door: Door, ticket: Ticket) -> bool {
     line.leave_door(door, ticket, Tickets::NONE) == Some(ticket)
 }
 
 #[test]
 fn threads_are_served_in_the_order_of_arrival() {
-    // As many as have a bit of their own: more are served in the same order, unless one of them is very slow.
+    // Few enough that each has a bit of its own: more are served in the same order, unless one of them is very slow.
     const THREADS: u32 = 30;
     let lock = Lock::new(OnOwnerDeath::Raise);
     let order = Mutex::new(Vec::new());
@@ -75,7 +75,7 @@ fn threads_are_served_in_the_order_of_arrival() {
         for i in 0..THREADS {
             let (lock, order) = (&lock, &order);
             scope.spawn(move || {
-                // Slices that end all the time cost no place.
+                // Frequent ends of slices do not cost the place.
                 let stop = || false;
                 let patience = Patience::forever().interrupted_by(Duration::from_millis(1), &stop);
                 lock.acquire::<Heap>(&patience).unwrap();
@@ -104,7 +104,7 @@ fn what_is_reserved_is_not_a_newcomers() {
             let take = || semaphore.acquire::<Heap>(&Patience::instant()).is_ok();
             let admits = |ticket| line.admits(ticket, || semaphore.value());
             let reserved = (rings(&bell), take(), admits(Some(ticket)), admits(None));
-            // One more, beyond what is reserved.
+            // One more than is reserved.
             semaphore.release::<Heap>(1).unwrap();
             (reserved, take(), take(), line.leave(ticket), take())
         });
@@ -141,7 +141,7 @@ fn who_does_not_come_in_time_loses_its_turn() {
         line.notify_prepared(prepared, 1, || 1, Scope::Private);
         until_late();
         assert!(line.admits(None, || 1));
-        // Its next door is left at the end of the line.
+        // Its next door is registered at the end of the line.
         assert_ne!(line.leave_door(bell.door(), ticket, Tickets::NONE), Some(ticket));
     });
 }
@@ -152,7 +152,7 @@ fn a_sleeper_looks_after_a_loop_that_does_not_come() {
         let (bell, semaphore) = (bell(), Semaphore::new(0, 10));
         let _busy = at_door(semaphore.given(), bell.door());
         thread::scope(|scope| {
-            // Nothing but this ends its sleep.
+            // Nothing else ends its sleep.
             scope.spawn(|| semaphore.acquire::<Heap>(&Patience::forever().among_threads(false)).unwrap());
             until(|| semaphore.given().sleepers() == 1);
             until_due();
@@ -178,7 +178,7 @@ fn tickets_that_were_given_up_are_passed_over() {
     });
 }
 
-/// With more waiters than bits, the one that is found takes what another one, which is gone, was called for.
+/// With more waiters than bits, a waiter takes what was reserved for another with the same bit that is gone.
 #[test]
 fn a_gone_waiter_is_stood_in_for() {
     let line = Line::new();
@@ -190,7 +190,7 @@ fn a_gone_waiter_is_stood_in_for() {
     assert_eq!(Vec::from_iter(admitted), [&tickets[0], &tickets[32]]);
 }
 
-/// Of several things that come free, each is reserved for another waiter.
+/// When several things become free, each is reserved for a different waiter.
 #[test]
 fn as_many_are_called_as_there_are_things() {
     alone(|| {
@@ -213,7 +213,7 @@ fn as_many_are_called_as_there_are_things() {
     });
 }
 
-/// A loop has one door, which is left for one ticket at a time: the others may be called meanwhile.
+/// A loop has one door, registered for one ticket at a time; its other tickets may be called in the meantime.
 #[test]
 fn a_ticket_that_was_passed_over_is_the_next() {
     alone(|| {
@@ -240,16 +240,16 @@ fn where_all_gave_up_the_line_is_open() {
     let line = Line::new();
     (0..5).for_each(|_| drop(line.join(Scope::Private)));
     assert_eq!(line.places(), 0);
-    // As those leave it who are killed.
+    // Like killed waiters, which leave the line in this state.
     (0..5).for_each(|_| _ = line.take_ticket());
-    assert_eq!(line.prepare(), Prepared::Open, "nobody announced itself");
+    assert_eq!(line.prepare(), Prepared::Open, "no waiter has announced itself");
     let _announced = line.events().announce();
     until_due();
     let prepared = line.prepare();
     assert!(matches!(prepared, Prepared::Closed(_)));
     line.notify_prepared(prepared, 1, || 1, Scope::Private);
     assert!(line.admits(None, || 1));
-    assert_eq!(line.places(), 0, "all were passed over");
+    assert_eq!(line.places(), 0, "all were skipped");
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn more_loops_than_have_room_are_served_in_order() {
             assert!(!line.admits(None, || 1) && line.admits(Some(ticket), || 1), "it is called");
             assert!(line.leave(ticket), "it was called");
             line.events().take_door(bell.door(), Scope::Private);
-            // Each of the others was told, to see to it that this one comes.
+            // Each of the others was rung to watch over the call.
             for (bell, ticket) in bells.iter().zip(&tickets).skip(i + 1) {
                 assert_eq!(rings(bell).len(), 1);
                 assert_eq!(line.leave_door(bell.door(), *ticket, Tickets::NONE), Some(*ticket));
@@ -301,7 +301,7 @@ fn a_door_is_left_once() {
     alone(|| {
         let (line, bells) = (Line::new(), Vec::from_iter((0..6).map(|_| bell())));
         let tickets: Vec<_> = bells.iter().map(|bell| at_door(&line, bell.door())).collect();
-        // There is room in the line itself now; the last one stands with the session.
+        // There is room in the line itself now; the last door is stored with the session.
         line.leave(tickets[0]);
         line.events().take_door(bells[0].door(), Scope::Private);
         assert_eq!(line.leave_door(bells[5].door(), tickets[5], Tickets::NONE), Some(tickets[5]));
@@ -310,7 +310,7 @@ fn a_door_is_left_once() {
     });
 }
 
-/// A loop that was rung may have been stopped: what is free must not wait for it.
+/// A loop that was rung may be stopped: what is free must not wait for it.
 #[test]
 fn a_sleeper_is_told_as_well_as_a_loop_before_it() {
     alone(|| {
@@ -321,7 +321,7 @@ fn a_sleeper_is_told_as_well_as_a_loop_before_it() {
                 scope.spawn(|| semaphore.acquire::<Heap>(&Patience::forever().among_threads(false)).unwrap());
             }
             until(|| semaphore.given().sleepers() == 2);
-            // Whether a turn is due or not.
+            // Whether or not a turn is due.
             semaphore.release::<Heap>(1).unwrap();
             semaphore.release::<Heap>(1).unwrap();
         });
@@ -329,7 +329,7 @@ fn a_sleeper_is_told_as_well_as_a_loop_before_it() {
     });
 }
 
-/// The one that sees to it that nothing stays reserved gives up before it is late.
+/// The watcher gives up before the called waiter is late.
 #[test]
 fn a_watcher_that_leaves_is_followed_by_another() {
     alone(|| {
@@ -356,15 +356,15 @@ fn a_watcher_that_leaves_is_followed_by_another() {
     });
 }
 
-/// Words that another process has scribbled over cost no more than turns.
+/// Words that another process has overwritten cost turns at most.
 #[test]
 fn a_first_ticket_far_ahead_is_not_believed() {
     alone(|| {
         let (bell, line) = (bell(), Line::new());
         let ticket = at_door(&line, bell.door());
-        // As if all had been called who come within the next days.
+        // As if every waiter of the next days had been called.
         let next = std::mem::offset_of!(Words, first);
-        // SAFETY: a word of the line, which is laid out as it is there.
+        // SAFETY: a word of the line, whose layout starts with `Words`.
         let first = unsafe { &*std::ptr::from_ref(&line).byte_add(next).cast::<AtomicU32>() };
         assert_eq!(first.load(Ordering::SeqCst), 1);
         first.store(1 << 30, Ordering::SeqCst);
@@ -374,7 +374,7 @@ fn a_first_ticket_far_ahead_is_not_believed() {
     });
 }
 
-/// The beginning of a line.
+/// The first words of a line.
 #[repr(C)]
 struct Words {
     events: [u64; size_of::<kettle_core::wait::EventCount>() / 8],
@@ -386,22 +386,22 @@ struct Words {
 fn a_forked_child_forgets_who_waited_in_its_parent() {
     alone(|| {
         let line = Line::new();
-        // As threads that wait would: they do not come along.
+        // Like waiting threads, which do not exist in a forked child.
         let ghosts = [line.join(Scope::Private), line.join(Scope::Private)];
         assert!(line.events().leave_door(Door::from_bits(77 << 32).unwrap()));
         Child::fork(|| {
             let first = line.join(Scope::Private);
             assert_eq!(line.places(), 1);
             let second = line.join(Scope::Private);
-            assert_eq!(line.places(), 2, "these are here");
+            assert_eq!(line.places(), 2, "those of this process");
             let seen = line.events().announce();
             until_due();
-            assert_eq!(line.prepare(), Prepared::Closed(first.ticket()), "the first one that is here");
+            assert_eq!(line.prepare(), Prepared::Closed(first.ticket()), "the first of this process");
             drop((first, second, seen));
         })
         .succeeds();
-        assert_eq!(line.places(), 2, "in the parent they wait on");
-        // What processes share is left alone.
+        assert_eq!(line.places(), 2, "the parent's waiters still wait");
+        // A line shared by processes is left alone.
         let shared = Line::new();
         let waiting = shared.join(Scope::Shared);
         Child::fork(|| {

@@ -63,7 +63,7 @@ fn knows_whether_it_is_held_for_a_scope<W: World>() {
     assert!(lock.owner() == Some(me::<W>()) && lock.is_held_by(me::<W>()));
     lock.unscope();
     assert_eq!(lock.held(), held(false));
-    // Who waits for it first, too.
+    // The first waiter gets the same error.
     W::all(2, |i| match i {
         0 => {
             until(|| lock.statistics().waiting == 1);
@@ -90,7 +90,7 @@ fn knows_that_it_was_passed_on<W: World>() {
     }
     assert!(!lock.is_passed_on());
     assert!(lock.try_acquire_now::<H<W>>());
-    // Nobody waits for it.
+    // The lock has no waiters.
     W::all(1, |_| lock.release::<H<W>>().unwrap());
     assert!(lock.is_passed_on());
 }
@@ -137,7 +137,7 @@ fn tells_how_it_is<W: World>() {
     assert_eq!((s.waiting, s.contended, s.broken, s.owners_died), (0, 1, false, 0));
 }
 
-/// No slice is slept before that.
+/// Without sleeping a slice first.
 fn who_comes_to_a_broken_one_is_told_at_once<W: World>() {
     let me = me::<W>();
     for (policy, told) in
@@ -152,7 +152,7 @@ fn who_comes_to_a_broken_one_is_told_at_once<W: World>() {
     }
 }
 
-/// Each release wakes the next one; nobody waits for the end of a slice.
+/// Each release wakes the next waiter; none waits for the end of its slice.
 fn serves_many_sleepers<W: World>() {
     let lock = place::<W, _>(Lock::new(OnOwnerDeath::Raise));
     let tally = place::<W, _>(Tally::new());
@@ -224,7 +224,7 @@ mod deaths {
         });
     }
 
-    /// The wake-up of a release is given to a waiter that is killed before it can run; the other one goes on.
+    /// The wake-up of a release goes to a waiter that is killed before it can run; the other waiter continues.
     #[test]
     fn a_dead_waiter_takes_no_wake_up_along() {
         alone(|| {
@@ -240,7 +240,7 @@ mod deaths {
             until(|| lock.statistics().waiting == 1);
             let other = wish();
             until(|| lock.statistics().waiting == 2);
-            // Stopped, it cannot act upon the wake-up; then it is killed.
+            // While it is stopped, it cannot act on the wake-up; then it is killed.
             // SAFETY: kill takes two integers; the process is our child.
             unsafe { libc::kill(dying.pid() as i32, libc::SIGSTOP) };
             lock.release::<H<Forked>>().unwrap();
@@ -249,7 +249,7 @@ mod deaths {
         });
     }
 
-    /// Many waiters all learn of the holder's death.
+    /// All waiters learn of the holder's death.
     #[test]
     fn all_waiters_are_told() {
         alone(|| {

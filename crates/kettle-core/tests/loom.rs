@@ -1,7 +1,7 @@
-//! The algorithms under every interleaving, and every order in which their words may be seen.
+//! The algorithms under every interleaving, and every order in which their words may become visible.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test -p kettle-core --test loom --release`, or `ci/loom.sh`. A wake-up that is lost
-//! shows itself as a model in which everybody sleeps; a message that is read before it is ordered after its writing, as
+//! Run by `RUSTFLAGS="--cfg loom" cargo test -p kettle-core --test loom --release`, or `ci/loom.sh`. A lost wake-up
+//! shows as a model in which every thread sleeps; a message that is read without being ordered after its write shows as
 //! a race on the cell that stands for it.
 #![cfg(loom)]
 
@@ -48,8 +48,8 @@ impl Home for Mortals {
     }
 }
 
-/// Runs `body` as participant `n`, until it ends or dies at an armed crash point. Slices end from then on. What `body`
-/// has captured is not dropped by its death: the others would run in the middle of that.
+/// Runs `body` as participant `n` until it ends or dies at an armed crash point. Slices end from then on. Its death
+/// does not drop what `body` has captured, since the other threads would run in the middle of that.
 fn mortal(n: u32, body: impl Fn()) {
     ME.with(|me| me.set(n));
     match catch_unwind(AssertUnwindSafe(&body)) {
@@ -72,7 +72,7 @@ fn check(body: impl Fn() + Sync + Send + 'static) {
     check_to(3, body);
 }
 
-/// More preemptions than these have not found anything that fewer did not, and take hours.
+/// The limit on preemptions: more of them have found nothing that fewer did not, and take hours.
 fn check_to(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
     let body = std::sync::Arc::new(body);
     for (loads_count, preemptions) in [(false, preemptions), (true, 2)] {
@@ -89,10 +89,10 @@ fn forever() -> Patience<'static> {
     Patience::forever()
 }
 
-/// A number that loom watches: touched by two at a time, it is a race.
+/// A number watched by loom: concurrent accesses are reported as a race.
 struct Guarded(UnsafeCell<u32>);
 
-// SAFETY: that it is touched by one at a time is what the models prove.
+// SAFETY: the models prove that it is accessed by one thread at a time.
 unsafe impl Sync for Guarded {}
 // SAFETY: a number.
 unsafe impl Send for Guarded {}
@@ -102,7 +102,7 @@ impl Guarded {
         Self(UnsafeCell::new(0))
     }
     fn add(&self, n: u32) {
-        // SAFETY: whoever calls this holds the lock under test; loom fails the model otherwise.
+        // SAFETY: the caller holds the lock under test; otherwise loom fails the model.
         self.0.with_mut(|p| unsafe { *p += n });
     }
     fn get(&self) -> u32 {
@@ -114,7 +114,8 @@ impl Guarded {
 mod lock {
     use super::*;
 
-    /// One abandons the lock, another one wants it: whichever comes first, the other is told, and not left asleep.
+    /// One thread abandons the lock while another wants it: in either order, the other learns of it and does not stay
+    /// asleep.
     fn abandons(policy: OnOwnerDeath, found: impl Fn(&Lock, Result<Acquired, LockError>) + Send + Sync + 'static) {
         let found = std::sync::Arc::new(found);
         check(move || {
@@ -131,13 +132,13 @@ mod lock {
                 let (lock, number) = &*shared;
                 let mut result = lock.acquire::<Mortals>(&forever());
                 if result == Ok(Acquired::Clean) {
-                    // We came first.
+                    // This thread came first.
                     number.add(1);
                     lock.release::<Mortals>().unwrap();
                     result = lock.acquire::<Mortals>(&forever());
                 }
                 if result == Ok(Acquired::Clean) {
-                    // Twice; and now it is our turn to let the other one in.
+                    // Acquired twice; this release lets the other thread in.
                     return lock.release::<Mortals>().unwrap();
                 }
                 found(lock, result);
@@ -215,7 +216,7 @@ mod lock {
         });
     }
 
-    /// Two want what a dead thread holds.
+    /// Two threads want what a dead thread holds.
     fn after_a_death(policy: OnOwnerDeath, crash: &'static str, judge: fn(&[Result<Acquired, LockError>])) {
         check(move || {
             let lock = Arc::new(Lock::new(policy));
@@ -253,7 +254,7 @@ mod lock {
     fn breaks_when_its_holder_dies() {
         after_a_death(OnOwnerDeath::Raise, "lock.release.before", |results| {
             let dead = Owner::new(2, 0, 2);
-            // Who came before the holder got a clean lock, all who came after it are told.
+            // Threads that came before the holder got a clean lock; all later ones learn of its death.
             assert!(results.iter().all(|r| matches!(r, Ok(Acquired::Clean)) || *r == Err(LockError::OwnerDied(dead))));
         });
     }
@@ -323,7 +324,7 @@ mod lock {
 mod event_count {
     use super::*;
 
-    /// The second permit is given while the one that was woken by the first is still on its way.
+    /// The second permit is released while the thread woken by the first is still on its way.
     #[test]
     fn a_wake_up_is_passed_on() {
         check_to(2, || {
@@ -411,7 +412,7 @@ mod event_count {
         });
     }
 
-    /// There is something for one, and then something that all must see, while the one is still on its way.
+    /// A change for one waiter is followed by one that all must see, while the woken waiter is still on its way.
     #[test]
     fn all_are_woken_behind_the_back_of_one() {
         const SHUT: u32 = 2;
@@ -440,7 +441,7 @@ mod event_count {
     }
 }
 
-/// Time does not pass in a model, and each turn is due at once: what is free is handed to the head of the line.
+/// Time does not pass in a model, and every turn is due at once: what is free is handed to the head of the line.
 mod line {
     use super::*;
 
@@ -478,7 +479,7 @@ mod line {
         }
     }
 
-    /// A late-comer may be faster than the two before it, and may find the line closed; each gets one.
+    /// A late-comer may be faster than the two before it, or may find the line closed; each gets one unit.
     #[test]
     fn two_in_line_and_a_late_comer_are_all_served() {
         check_to(2, || {
@@ -488,7 +489,7 @@ mod line {
                 spawn(n, move || units.acquire())
             });
             units.release();
-            // Takes what is there, if it may, and gives it back.
+            // Takes a unit if it is admitted, and gives it back.
             if units.line.admits(None, || units.count.load(Ordering::SeqCst)) && units.take().is_some() {
                 units.release();
             }
@@ -498,7 +499,7 @@ mod line {
         });
     }
 
-    /// One is called, and leaves without a look; the other one must not sleep beside what is there.
+    /// A waiter is called and leaves without a look; the other must not stay asleep while something is free.
     #[test]
     fn who_is_called_and_leaves_is_followed_by_the_next() {
         check_to(2, || {
@@ -514,7 +515,7 @@ mod line {
         });
     }
 
-    /// The same for one that leaves while it is called.
+    /// The same for a waiter that leaves while it is being called.
     #[test]
     fn who_leaves_while_it_is_called_is_followed_by_the_next() {
         check_to(2, || {
@@ -528,12 +529,13 @@ mod line {
         });
     }
 
-    /// What was prepared does not come; who was refused meanwhile finds what was there before.
+    /// A prepared change is abandoned; a caller that was refused meanwhile finds what was there before.
     #[test]
     fn who_is_refused_while_nothing_comes_is_told() {
         check_to(2, || {
             let units = Units::new(1);
-            // Given up: nobody comes when it is called. And somebody may sleep, as far as is known.
+            // A ticket whose holder gave up, so a call reaches no waiter. A thread may be asleep, according to the S
+            // bit.
             let _ = (units.line.take_ticket(), units.line.events().announce());
             let waiter = {
                 let units = units.clone();
@@ -551,7 +553,7 @@ mod idle {
     use super::*;
     use kettle_core::wait::Idle;
 
-    /// A crew of the plainest kind: its work is a number, and each piece is counted when it is done.
+    /// A minimal pool: its work is a number, and each piece is counted when it is done.
     #[derive(Default)]
     struct Crew {
         idle: Idle,
@@ -622,7 +624,7 @@ mod idle {
         });
     }
 
-    /// Each piece needs that the other is begun, so one worker alone cannot do them.
+    /// Each piece requires that the other has begun, so a single worker cannot do both.
     #[test]
     fn as_many_are_woken_as_there_is_work_for() {
         check_to(2, || {
@@ -687,8 +689,8 @@ mod condition {
         });
     }
 
-    /// Two wait, one of them gives up at any time; one notification. Exactly one grant is used: by the one that
-    /// stays, or by the one that left just then, in which case the other is notified by us.
+    /// Two threads wait, one of them gives up at any time, and there is one notification. Exactly one grant is used: by
+    /// the thread that stays, or by the one that was leaving, in which case this thread notifies the other.
     #[test]
     fn who_leaves_does_not_take_the_grant_along() {
         check(|| {
@@ -713,7 +715,7 @@ mod condition {
                 let condition = condition.clone();
                 spawn(2, move || assert_eq!(condition.notify::<Mortals>(1), 1))
             };
-            // The older place is granted first; withdrawn, its grant goes to the one that stays.
+            // The older waiter is granted first; when it withdraws, its grant goes to the one that stays.
             condition.withdraw::<Mortals>(leaver);
             notifier.join().unwrap();
             stayer.join().unwrap();
@@ -740,7 +742,7 @@ mod condition {
         });
     }
 
-    /// A waiter dies with its grant; the other waiter gets it, also while it is being notified itself.
+    /// A waiter dies with its grant; the other waiter gets it, even while it is being notified itself.
     #[test]
     fn a_dead_waiters_grant_is_inherited() {
         check(|| {
@@ -782,13 +784,13 @@ mod condition {
             condition.wait::<Mortals>(place, &forever()).unwrap();
             let granted = notifier.join().unwrap();
             assert_eq!(condition.waiting(), 0);
-            // If the notification came too late for the waiter, it took the dead one's grant, and none is left.
+            // If the notification came too late for the waiter, it took over the dead waiter's grant, and none is left.
             let next = condition.enrol::<Mortals>().unwrap();
             assert!(!condition.poll::<Mortals>(next) || granted == 1);
         });
     }
 
-    /// Two grants, one of them a dead one's, and two waiters: both go on.
+    /// Two grants, one of them a dead waiter's, and two waiters: both continue.
     #[test]
     fn two_grants_serve_two() {
         check_to(2, || {
@@ -812,7 +814,7 @@ mod condition {
                 })
             };
             enrolled.wait::<Mortals>(&forever()).unwrap();
-            // The dead one is 1; who notifies is alive.
+            // Participant 1 is dead; the notifier is alive.
             let killer = {
                 let condition = condition.clone();
                 spawn(1, move || {
@@ -876,7 +878,8 @@ mod barrier {
         });
     }
 
-    /// Who is reset under is told so; who met is told that. Both parties are told the same.
+    /// A party whose round is reset gets an error; one whose round is complete passes. Both parties get the same
+    /// outcome.
     #[test]
     fn a_reset_round_ends_for_all_alike() {
         check(|| {
@@ -885,7 +888,7 @@ mod barrier {
                 let barrier = barrier.clone();
                 thread::spawn(move || {
                     ME.with(|me| me.set(1));
-                    // Alone there after a reset, it would wait for ever.
+                    // After a reset it would be alone there, and wait forever.
                     let r = pass(&barrier);
                     barrier.abort::<Mortals>();
                     r
@@ -940,15 +943,15 @@ mod queue {
         std::alloc::Layout::from_size_align(len, 64).unwrap()
     }
 
-    // SAFETY: as the heap's store in `shared`.
+    // SAFETY: as for the heap's store in `shared`.
     unsafe impl Store for OnHeap {
         type Home = Mortals;
         type Block = Box<u64>;
         type Found = *mut u64;
 
         fn chunk(len: usize, _: Place, _: u32) -> Result<Place, Trouble> {
-            // SAFETY: a chunk is not empty. It is not given back: a model's memory is small, and its atomics are
-            // known to loom until the run ends.
+            // SAFETY: a chunk is not empty. It is not freed: a model needs little memory, and loom tracks its atomics
+            // until the run ends.
             let p = unsafe { std::alloc::alloc_zeroed(layout(len.max(CHUNK_ZEROED))) };
             Ok(Place::new(p.expose_provenance() as u64).unwrap())
         }
@@ -974,7 +977,7 @@ mod queue {
             Ok(address(place))
         }
         unsafe fn claim(found: *mut u64) -> Box<u64> {
-            // SAFETY: `publish` made it, and the caller holds the right to take it.
+            // SAFETY: created by `publish`, and the caller has the right to take it.
             unsafe { Box::from_raw(found) }
         }
         fn len(_: &Box<u64>) -> usize {
@@ -996,7 +999,7 @@ mod queue {
         Ok(bytes)
     }
 
-    /// More messages than a chunk has room for.
+    /// More messages than fit into a chunk.
     #[test]
     fn what_is_put_is_got_in_order() {
         check(|| {
@@ -1093,7 +1096,7 @@ mod queue {
         });
     }
 
-    /// A message that was put is got, or was dropped by the shutdown; none is stuck behind a getter that went home.
+    /// A message that was put is received, or was dropped by the shutdown; none stays behind a getter that gave up.
     #[test]
     fn a_put_that_succeeds_before_a_shutdown_is_got() {
         check(|| {
@@ -1139,7 +1142,7 @@ mod queue {
         });
     }
 
-    /// A consumer puts more work before it says that it has finished its own.
+    /// A consumer puts more work before it marks its own as done.
     #[test]
     fn join_waits_for_work_that_came_of_work() {
         check(|| {
@@ -1184,7 +1187,7 @@ mod queue {
         });
     }
 
-    /// Two others have what entries there are, so the third makes more.
+    /// Two other processes use all entries, so the third appends more.
     #[test]
     fn join_is_told_of_a_dead_consumer_in_a_sheet() {
         check_to(2, || {
@@ -1213,8 +1216,8 @@ mod queue {
         });
     }
 
-    /// Puts three messages, of which the first two fill a chunk, and dies at `crash` in the third put; then others go
-    /// on. Whether the third message is there is known.
+    /// Puts three messages, of which the first two fill a chunk, and dies at `crash` in the third put; then others
+    /// continue. `published` is whether the third message is in the queue.
     fn putter_dies(crash: &'static str, published: bool) {
         check_to(2, move || {
             let queue = Arc::new(Queue::new(0, false));
@@ -1279,7 +1282,7 @@ mod queue {
         }
     }
 
-    /// A getter dies in the middle of its second get, which leads into the second chunk.
+    /// A getter dies in the middle of its second get, which enters the second chunk.
     #[test]
     fn a_getter_that_dies_takes_a_message_along_or_not() {
         for (crash, taken) in [

@@ -1,6 +1,6 @@
-//! Handles in messages: what a message names lives as long as the message and those who got it, and no longer.
+//! Handles in messages: the objects that a message names live as long as the message and its receivers, and no longer.
 //!
-//! By itself, so that the objects of a session can be counted.
+//! A test program of its own, so that the objects of a session can be counted.
 
 mod conformance;
 
@@ -64,7 +64,7 @@ fn leaves_nothing(what: &str, body: impl FnOnce()) {
         let before = objects();
         body();
         session().reclaim().unwrap();
-        assert_eq!(objects(), before, "{what}: something was left");
+        assert_eq!(objects(), before, "{what}: objects were left");
         assert_eq!(session().statistics().unwrap().pinned, 0);
     });
 }
@@ -80,7 +80,7 @@ fn a_named_object_lives_as_long_as_the_message_and_who_got_it() {
             let answers = queue();
             put(&requests, &[&answers]);
             if round % 3 == 0 {
-                // Nobody but the message has it.
+                // Only the message holds it.
                 drop(answers);
                 assert_eq!(objects(), before + 2);
                 session().reclaim().unwrap();
@@ -151,7 +151,7 @@ fn many_messages_name_one_object() {
     });
 }
 
-/// A message within a message within a message: as deep as one likes.
+/// Messages nested in messages, to any depth.
 #[test]
 fn nested_queues() {
     leaves_nothing("nested", || {
@@ -169,14 +169,14 @@ fn nested_queues() {
         for _ in 0..10_000 {
             found = get(&found).unwrap().remove(0);
         }
-        // With the last handle goes the chain, which needs no stack of its length.
+        // Dropping the last handle frees the chain without a stack of its depth.
         drop(found);
         drop(outermost);
         assert_eq!(objects(), 0);
     });
 }
 
-/// A queue that is named only by what is in it is found by a reclaim.
+/// A queue that is named only by its own content is found by a reclaim.
 #[test]
 fn rings() {
     leaves_nothing("itself", || {
@@ -194,7 +194,7 @@ fn rings() {
         let elsewhere = queue();
         put(&elsewhere, &[&ring[3]]);
         drop(ring);
-        // One way in is enough for all of them.
+        // One reference from outside keeps all of them alive.
         assert_eq!(session().reclaim().unwrap().objects, 0);
         let first = get(&elsewhere).unwrap().remove(0);
         let next = get(&first).unwrap();
@@ -248,7 +248,7 @@ fn messages_made_within_messages_are_apart() {
             assert!(!inner.is_empty());
         });
         drop(two);
-        // The one in the message that was put, its list, the queue and its chunk.
+        // The object named by the message, its list, the queue and its chunk.
         drop((one, outer));
         assert_eq!(objects(), 4);
         assert_eq!(get(&q).unwrap().len(), 1);
@@ -285,14 +285,14 @@ fn seen_off_and_arrived() {
         assert!(matches!(Names::arrived(&pass), Err(TokenError::Gone)));
         drop(got);
         assert_eq!(objects(), 0);
-        // A token of something else is none of a list, and the other way round.
+        // A token of another object is not a list's, and vice versa.
         let other = queue();
         assert!(Names::arrived(&other.token_pinned()).is_err());
         assert!(Handle::<Queue>::from_token(&pass).is_err());
     });
 }
 
-/// Lists whose words are not what they were lead nowhere.
+/// A list with overwritten words leads nowhere.
 #[test]
 fn a_list_that_was_scribbled_on() {
     alone(|| {
@@ -319,7 +319,7 @@ fn a_list_that_was_scribbled_on() {
 mod deaths {
     use super::*;
 
-    /// Someone who sends handles, to a queue that lives on, is killed at every step.
+    /// A process that sends handles to a queue that lives on is killed at every step.
     #[test]
     fn a_sender_at_every_step() {
         for (crash, is_put) in [
@@ -351,7 +351,7 @@ mod deaths {
         }
     }
 
-    /// What a process is doing, as the kernel tells it: `S` asleep, `T` stopped.
+    /// The kernel's state of a process: `S` asleep, `T` stopped.
     fn state_of(child: &Child) -> char {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
         stat.rsplit(')').next().unwrap().trim_start().chars().next().unwrap()
@@ -362,8 +362,8 @@ mod deaths {
         unsafe { libc::kill(child.pid() as i32, libc::SIGCONT) };
     }
 
-    /// A queue's teardown takes a list out of it between the two looks of a reclaim: after that one saw that the queue
-    /// is not alive, and before it asks the queue whether the list is still inside.
+    /// A queue's teardown removes a list between the two checks of a reclaim: after the reclaim found that the queue is
+    /// dead, and before it asks whether the queue still contains the list.
     #[test]
     fn a_teardown_in_the_middle_of_a_reclaim() {
         leaves_nothing("teardown", || {
@@ -382,7 +382,7 @@ mod deaths {
             });
             until(|| state_of(&reclaiming) == 'T');
             go_on(&dropping);
-            // It has taken the list, and waits for the allocator's lock to let go of it.
+            // It has removed the list and waits for the allocator's lock to free it.
             until(|| state_of(&dropping) == 'S');
             go_on(&reclaiming);
             reclaiming.succeeds();
@@ -393,7 +393,7 @@ mod deaths {
         });
     }
 
-    /// Someone who receives handles is killed at every step. What he had not taken is there for the next one.
+    /// A process that receives handles is killed at every step. The next receiver gets what it had not taken.
     #[test]
     fn a_receiver_at_every_step() {
         for (crash, is_taken) in [
@@ -430,7 +430,7 @@ mod deaths {
         }
     }
 
-    /// Someone who throws messages away, with queues that have messages in them, is killed at every step.
+    /// A process that discards messages that name queues with messages in them is killed at every step.
     #[test]
     fn a_thrower_at_every_step() {
         for crash in [
@@ -452,7 +452,7 @@ mod deaths {
                             put(&inner, &[&queue(), &kept]);
                             put(&q, &[&inner]);
                         }
-                        // What is named here is named by the living as well.
+                        // Live messages name the same queue.
                         put(&kept, &[&q]);
                         gate.pass();
                         kettle_core::arm_crash_point(&spec);
@@ -472,7 +472,7 @@ mod deaths {
         }
     }
 
-    /// What a reclaim was tearing down when it was killed, the next one frees.
+    /// What a killed reclaim was tearing down is freed by the next one.
     #[test]
     fn a_reclaim_at_every_step() {
         for crash in ["arena.reclaim.condemned", "arena.names.condemned", "arena.object.dying", "arena.names.dropped"] {
@@ -497,8 +497,8 @@ mod deaths {
         }
     }
 
-    /// Messages with handles go from queue to queue, are taken, thrown away and put again, by processes that are killed at
-    /// random, while others reclaim. Nothing that lives is freed, and in the end nothing is left.
+    /// Messages with handles travel from queue to queue, and are received, discarded and put again, by processes that
+    /// are killed at random while others reclaim. Nothing alive is freed, and in the end nothing is left.
     #[test]
     fn at_random() {
         leaves_nothing("at random", || {
@@ -514,7 +514,7 @@ mod deaths {
                         0 | 1 => mine.push(queue()),
                         2 if mine.len() > 4 => drop(mine.remove(0)),
                         3 | 4 if !mine.is_empty() => put(to, &[&mine[0], q]),
-                        // As it is, without looking into it.
+                        // Forwarded without inspecting it.
                         5 => {
                             let mut bytes = Vec::new();
                             if let Ok(taken) = q.get::<ArenaStore>(&mut bytes, &Patience::none()) {
@@ -526,7 +526,7 @@ mod deaths {
                             session().reclaim().unwrap();
                         }
                         _ => {
-                            // Each one is what it says it is, and can be used.
+                            // Each handle refers to the right object and is usable.
                             for got in get(q).into_iter().flatten() {
                                 put(&got, &[]);
                                 let _ = got.statistics::<S<W>>();
@@ -539,8 +539,8 @@ mod deaths {
             };
             for _ in 0..12 {
                 let seeds: Vec<u64> = (0..3).map(|_| random.word()).collect();
-                // The place of a child that is killed before its first step stays reserved for some seconds, and with it
-                // what was held for the child.
+                // The row of a child that is killed before its first step stays reserved for some seconds, as does
+                // everything that was held for the child.
                 let begun = support::Gate::new();
                 let start = |seed| {
                     Child::fork(|| {

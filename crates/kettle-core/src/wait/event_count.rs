@@ -43,7 +43,7 @@ pub struct EventCount {
     /// The number of threads asleep here, for statistics. A process that is killed asleep stays counted.
     sleepers: AtomicU32,
     doors: [AtomicU64; Self::DOORS],
-    /// Its number in the [`MoreDoors`](super::more_doors::MoreDoors), once it has doors there; otherwise 0.
+    /// Its number in the [`MoreDoors`], once it has doors there; otherwise 0.
     place: AtomicU32,
     /// On the heap: the process whose threads wait here; otherwise 0. Possibly with [`MOVING`].
     home: AtomicU32,

@@ -1,4 +1,4 @@
-//! Processes for the tests: each test runs in a fork of its own, so that it begins its own session.
+//! Processes for the tests: each test runs in a forked process, so that it begins a session of its own.
 #![allow(dead_code, unreachable_pub)]
 
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kettle_core::arena::Session;
 
-/// No test takes longer; one that hangs is ended by SIGALRM and so fails.
+/// The limit for any test; a test that hangs is killed by SIGALRM and thus fails.
 const WATCHDOG_SECONDS: u32 = 60;
 
 /// How a process ended.
@@ -18,7 +18,7 @@ pub enum Ended {
     Killed(i32),
 }
 
-/// A process that the test started.
+/// A process started by the test.
 pub struct Child {
     pid: libc::pid_t,
 }
@@ -39,7 +39,7 @@ impl Child {
         self.pid as u32
     }
 
-    /// Waits for the end and reaps.
+    /// Waits for the process to end, and reaps it.
     pub fn wait(self) -> Ended {
         let mut status = 0;
         loop {
@@ -57,7 +57,7 @@ impl Child {
         }
     }
 
-    /// Waits until it has ended, and leaves the zombie lying.
+    /// Waits for the process to end, but leaves it as a zombie.
     pub fn wait_unreaped(&self) {
         // SAFETY: all zeros is a valid siginfo_t, which the kernel fills.
         let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
@@ -75,16 +75,17 @@ impl Child {
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
     }
 
-    /// Ends it by SIGKILL and reaps it.
+    /// Kills the process and reaps it.
     pub fn kill_and_wait(self) {
         self.kill();
         assert_eq!(self.wait(), Ended::Killed(libc::SIGKILL));
     }
 }
 
-/// Has panics of children told on standard error: the test runner's capture of output does not reach across processes.
+/// Reports panics of children on standard error, since the test runner's captured output does not extend to other
+/// processes.
 ///
-/// Set once, in the test runner's process: a child forked while another thread panics could not set it.
+/// Installed once, in the test runner's process: a child forked while another thread panics could not install it.
 fn tell_panics_of_children() {
     static TOLD: Once = Once::new();
     TOLD.call_once(|| {
@@ -104,20 +105,20 @@ fn tell_panics_of_children() {
 }
 
 fn run(body: impl FnOnce()) -> ! {
-    // SAFETY: alarm takes an integer; its signal ends this process, whose default action nobody changed.
+    // SAFETY: alarm takes an integer; the default action of its signal, which ends this process, is unchanged.
     unsafe { libc::alarm(WATCHDOG_SECONDS) };
     let code = if panic::catch_unwind(AssertUnwindSafe(body)).is_ok() { 0 } else { 101 };
     // SAFETY: _exit takes an integer and does not return; the parent's exit handlers must not run here.
     unsafe { libc::_exit(code) }
 }
 
-/// Runs a test in a process of its own, where no session has begun.
+/// Runs a test in a process of its own that has no session yet.
 pub fn alone(body: impl FnOnce()) {
     tell_panics_of_children();
     Child::fork(body).succeeds();
 }
 
-/// A pipe as a signal between processes: what is told once is heard once.
+/// A pipe as a signal between processes: each value written is read once.
 pub struct Gate {
     ends: [libc::c_int; 2],
 }
@@ -154,21 +155,21 @@ impl Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         for fd in self.ends {
-            // SAFETY: ours, and closed once.
+            // SAFETY: our own descriptor, closed once.
             unsafe { libc::close(fd) };
         }
     }
 }
 
-/// Joins the session that the parent of this process began after forking it: what a program does that was executed
-/// with the session's descriptor.
+/// Joins the session that this process's parent began after forking it, as a program does that was executed with the
+/// session's descriptor.
 pub fn attach_to_parent(descriptor: u64) -> Session {
     let path = format!("/proc/{}/fd/{descriptor}", std::os::unix::process::parent_id());
     let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
     Session::attach(file.into()).unwrap()
 }
 
-/// Sleeps until somebody kills this process.
+/// Sleeps until the process is killed.
 pub fn sleep_for_ever() -> ! {
     loop {
         // SAFETY: pause takes nothing.
@@ -176,10 +177,10 @@ pub fn sleep_for_ever() -> ! {
     }
 }
 
-/// Printed when a test fails.
+/// The seed, printed when a test fails.
 static SEED: AtomicU64 = AtomicU64::new(0);
 
-/// A small generator of random numbers, whose seed can be set by `KETTLE_TEST_SEED`.
+/// A small random number generator; `KETTLE_TEST_SEED` sets the seed.
 pub struct Random(u64);
 
 impl Random {

@@ -1,7 +1,8 @@
-//! One suite for every place where a primitive may live, and every kind of participant that may use it.
+//! One test suite for every kind of memory that a primitive may be stored in, and for every kind of participant that
+//! may use it.
 //!
-//! A case is a function over a [`World`]; [`conformance!`] makes a test of it for each world. Nothing here waits for
-//! time to pass, but for events; what is asserted about time is "at least this long".
+//! A case is a function over a [`World`]; [`conformance!`] makes it a test in each world. Cases wait for events, never
+//! for time to pass; assertions about time are of the form "at least this long".
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "../arena_support/mod.rs"]
@@ -21,21 +22,21 @@ use kettle_core::wait::{Deadline, Patience};
 
 use support::{Child, alone};
 
-/// No case takes longer, on whatever machine and under whatever sanitizer.
+/// The limit for any case, on any machine and under any sanitizer.
 const WATCHDOG: Duration = Duration::from_secs(120);
 
-/// Where primitives live, and who uses them.
+/// Where primitives are stored, and which participants use them.
 pub trait World: 'static {
     type Place: Placement<Store: Blocks>;
 
-    /// Runs a case, ended by a watchdog.
+    /// Runs a case under a watchdog.
     fn case(name: &'static str, body: fn());
 
-    /// `body(0)` … `body(n - 1)`, each by a participant of its own, all at once.
+    /// Runs `body(0)` … `body(n - 1)` concurrently, each in a participant of its own.
     fn all(n: u32, body: impl Fn(u32) + Sync);
 }
 
-/// Blocks that can be made and looked into.
+/// Blocks that can be created and inspected.
 pub trait Blocks: Store {
     fn block(bytes: &[u8]) -> Self::Block;
     fn bytes(block: &Self::Block) -> &[u8];
@@ -63,7 +64,7 @@ pub type H<W> = <<W as World>::Place as Placement>::Home;
 pub type S<W> = <<W as World>::Place as Placement>::Store;
 pub type Ref<W, B> = <<W as World>::Place as Placement>::Ref<B>;
 
-/// Places a body where this world keeps them.
+/// Places a body in this world's memory.
 pub fn place<W: World, B: Content>(body: B) -> Ref<W, B> {
     shared::init();
     W::Place::place(body).unwrap()
@@ -100,13 +101,13 @@ impl<P: Placement<Store: Blocks>> World for Threads<P> {
         std::thread::scope(|scope| {
             let body = &body;
             let threads: Vec<_> = (0..n).map(|i| scope.spawn(move || body(i))).collect();
-            // Joined one by one, which a sanitizer understands; the scope's own waiting it does not.
+            // Joined one by one, which sanitizers understand, unlike the implicit join of the scope.
             threads.into_iter().for_each(|t| t.join().unwrap());
         });
     }
 }
 
-/// Processes, forked from one that runs the case.
+/// Processes, forked from the one that runs the case.
 pub struct Forked;
 
 impl World for Forked {
@@ -122,7 +123,7 @@ impl World for Forked {
     }
 }
 
-/// Makes a test of each case in each world.
+/// Makes each case a test in each world.
 #[allow(unused_macros)]
 macro_rules! conformance {
     ($($case:ident),* $(,)?) => {
@@ -151,15 +152,15 @@ macro_rules! conformance {
 #[allow(unused_imports)]
 pub(crate) use conformance;
 
-/// Numbers that the participants of a case share.
+/// Counters that the participants of a case share.
 #[repr(C)]
 pub struct Tally {
     pub counts: [AtomicU64; 8],
     guarded: UnsafeCell<u64>,
 }
 
-// SAFETY: `repr(C)`, numbers, no pointers. The plain number is touched under the lock that a case is about; if that does
-// not exclude, the case fails, and a sanitizer says where.
+// SAFETY: `repr(C)`, numbers, no pointers. The plain number is accessed under the lock that a case tests; if that lock
+// fails to exclude, the case fails, and a sanitizer reports the race.
 unsafe impl Sync for Tally {}
 // SAFETY: as above, and a kind of its own.
 unsafe impl Body for Tally {
@@ -180,9 +181,9 @@ impl Tally {
         self.counts[i].load(Ordering::SeqCst)
     }
 
-    /// Adds one to the plain number, for a caller that excludes all others.
+    /// Increments the plain number, for a caller that excludes all others.
     pub fn add_guarded(&self) {
-        // SAFETY: the caller's lock is what is under test.
+        // SAFETY: the caller holds the lock under test.
         unsafe { *self.guarded.get() += 1 };
     }
 
@@ -192,7 +193,7 @@ impl Tally {
     }
 }
 
-/// Waits until something is so, looking often. For what cannot be waited for otherwise, such as somebody's sleeping.
+/// Polls until the condition holds. For conditions that cannot be waited for otherwise, such as a thread being asleep.
 pub fn until(what: impl Fn() -> bool) {
     while !what() {
         std::thread::sleep(Duration::from_micros(200));
@@ -207,7 +208,7 @@ pub fn within(d: Duration) -> Patience<'static> {
     Patience::until(Deadline::after(d))
 }
 
-/// Asserts that `body` takes at least so long.
+/// Asserts that `body` takes at least this long.
 pub fn at_least<T>(d: Duration, body: impl FnOnce() -> T) -> T {
     let begun = Instant::now();
     let result = body();
@@ -217,7 +218,7 @@ pub fn at_least<T>(d: Duration, body: impl FnOnce() -> T) -> T {
 
 pub const A_MOMENT: Duration = Duration::from_millis(30);
 
-/// Whether this world names participants that are not the caller's.
+/// The caller's name in this world.
 pub fn me<W: World>() -> kettle_core::sys::Owner {
     H::<W>::me()
 }
@@ -246,7 +247,7 @@ pub fn panics_here(crash: &str, body: impl FnOnce()) {
     assert!(result.is_err(), "nobody passed {crash}");
 }
 
-/// Forks a process that runs `body` until it dies at `crash`; then asserts that it did.
+/// Forks a process that runs `body` until it dies at `crash`, and asserts that it did.
 #[cfg(feature = "crash-points")]
 pub fn dies_at(crash: &str, body: impl FnOnce()) {
     let child = Child::fork(|| {

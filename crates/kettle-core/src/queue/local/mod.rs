@@ -23,8 +23,6 @@
 //! Each sign has a line of waiters. A thread that is going to wait joins the line under the lock, then looks at the
 //! sign; a thread that makes a sign true looks at the line under the lock, then wakes. In the usual case of an empty
 //! line, waking costs nothing, not even a fence.
-//! the sign; who makes a sign true looks at the line under the lock, then wakes. When nobody is in line, which is the
-//! ordinary case, waking costs nothing, not even a fence.
 //!
 //! # Moving out
 //!
