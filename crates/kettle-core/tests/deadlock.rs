@@ -304,7 +304,7 @@ fn reported_once<P: Placement>() {
     for _ in 0..2 {
         assert!(first.looks() && second.looks());
     }
-    // By now the second and the first have both looked twice.
+    // By now both threads have looked twice.
     assert!(first.looks() && second.looks());
     let found = second.says.reported();
     let members = vec![member(&second, "what first wants"), member(&first, "what second wants")];

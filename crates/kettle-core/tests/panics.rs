@@ -1,6 +1,6 @@
-//! A thread that panics at any crash point leaves nothing locked, no place taken and no count wrong: the others go on.
+//! A thread that panics at any crash point leaves no lock held, no node taken and no count wrong: the others continue.
 //!
-//! What queues and the arena do then stands beside what their deaths leave, in `queue_deaths` and `arena_crash`.
+//! What queues and the arena do in that case is tested together with their deaths, in `queue_deaths` and `arena_crash`.
 #![cfg(feature = "crash-points")]
 
 mod conformance;
@@ -72,7 +72,7 @@ fn a_notification_is_passed_on_by_one_that_panics_then() {
             assert_eq!(condition.notify::<Home>(1), 1);
             panics_here("condition.withdraw.passed-on:1", || condition.withdraw::<Home>(first));
             assert_eq!(other.join().unwrap(), Ok(()));
-            assert!(!condition.poll::<Home>(first), "its place was given up");
+            assert!(!condition.poll::<Home>(first), "its node was released");
         });
     });
 }
@@ -91,7 +91,7 @@ fn what_the_dead_were_granted_is_passed_on_by_one_that_panics_then() {
             dead.kill_and_wait();
             let waiter = condition.enrol::<Home>().unwrap();
             panics_here("condition.inherit.taken-over:1", || _ = condition.wait::<Home>(waiter, &forever()));
-            // It had no other to go to, and is not there any more.
+            // There was no other waiter for the grant to go to, and the waiter itself is gone.
             assert_eq!(condition.waiting(), 0);
             let next = scope.spawn(|| {
                 let waiter = condition.enrol::<Home>().unwrap();
@@ -168,7 +168,7 @@ fn the_sheets_of_a_joinable_queue_are_there_after_a_panic() {
                 assert!(queue.put(place_of(&queue), parcel, &forever()).is_ok());
             };
             let get = || queue.get::<S<W>>(&mut Vec::new(), &Patience::none());
-            // As many as have entries in the queue itself.
+            // As many as there are entries in the queue itself.
             let others: Vec<_> = (0..32)
                 .map(|n| {
                     put(n);
@@ -192,7 +192,7 @@ fn the_sheets_of_a_joinable_queue_are_there_after_a_panic() {
     });
 }
 
-/// A long message that was sent or received by a thread that panicked in it is lost at most; those after it arrive.
+/// At most the long message during which a thread panicked, sending or receiving it, is lost; later ones arrive.
 #[test]
 fn a_pipe_goes_on() {
     use kettle_core::arena::Block;

@@ -1,4 +1,4 @@
-//! How long one waits: deadlines, and the slices that waits are cut into.
+//! How long a caller waits: deadlines, and the slices that waits are cut into.
 
 use std::cell::Cell;
 use std::sync::atomic::AtomicU32;
@@ -61,7 +61,7 @@ fn of_what_kind_it_is() {
     assert_eq!(forever.at_least_a_second().deadline(), Deadline::NEVER);
 }
 
-/// Says what it is to say after each look, counts the looks, and may be called.
+/// A watcher that returns a given outcome, counts its looks, and can be called.
 struct Says {
     next: Cell<Next>,
     looks: Cell<u32>,
@@ -84,7 +84,7 @@ fn says(next: Next) -> Says {
     Says { next: Cell::new(next), looks: Cell::new(0), is_called: Cell::new(false) }
 }
 
-/// The lengths of so many slices.
+/// The lengths of the next `N` slices.
 fn slices<const N: usize>(patience: &Patience<'_>) -> [u64; N] {
     core::array::from_fn(|_| {
         let slice = patience.slice().unwrap();
@@ -100,16 +100,16 @@ fn slices_grow() {
     let patience = Patience::forever();
     assert_eq!(slices(&patience), long);
     assert_eq!(patience.naps(), 12);
-    assert_eq!(slices(&patience.no_later_than(Deadline::NEVER)), [1000; 2], "it goes on where the other one is");
-    assert_eq!(slices(&patience.at_least_a_second()), long, "it begins anew");
+    assert_eq!(slices(&patience.no_later_than(Deadline::NEVER)), [1000; 2], "it continues where the other one is");
+    assert_eq!(slices(&patience.at_least_a_second()), long, "it starts over");
     let unlimited = [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240, 20_480];
-    assert_eq!(slices(&Patience::forever().among_threads(true)), unlimited, "nobody is to be asked");
+    assert_eq!(slices(&Patience::forever().among_threads(true)), unlimited, "there is nothing to check");
     let stopped = |slice| Patience::forever().interrupted_by(slice, &stop);
     let attentive = [10, 20, 40, 50, 60, 90, 135, 202, 303, 455, 683, 1000, 1000];
     assert_eq!(slices(&stopped(ms(50))), attentive);
     assert_eq!(slices(&stopped(ms(50)).among_threads(true)), attentive);
     assert_eq!(slices(&stopped(HOUR)), long);
-    assert_eq!(slices(&stopped(Duration::ZERO)), [1, 1, 1, 1, 2], "milliseconds at least");
+    assert_eq!(slices(&stopped(Duration::ZERO)), [1, 1, 1, 1, 2], "at least a millisecond");
     let soon = Patience::until(Deadline::after(ms(5)));
     assert!(soon.slice().map_or(true, |slice| slice <= ms(5)));
     assert_eq!(Patience::until(Deadline::at(1)).slice(), Err(Stopped::TimedOut));
@@ -121,18 +121,18 @@ fn slices_grow_as_the_watch_says() {
     let watch = says(Next::Soon);
     let threads = Patience::forever().among_threads(true);
     let patience = threads.watched_by(&watch);
-    assert_eq!(slices(&patience), [10, 20, 40, 80, 160, 200, 200, 200], "there is something to look for");
+    assert_eq!(slices(&patience), [10, 20, 40, 80, 160, 200, 200, 200], "there is a reason to look");
     watch.next.set(Next::Later(ms(1000)));
-    assert_eq!(slices(&patience), [200, 200, 200, 300, 450, 675, 1000, 1000], "no more");
+    assert_eq!(slices(&patience), [200, 200, 200, 300, 450, 675, 1000, 1000], "no reason any more");
     watch.next.set(Next::Later(ms(2500)));
-    assert_eq!(slices(&patience), [1000, 2500, 2500, 2500], "and others look as well");
+    assert_eq!(slices(&patience), [1000, 2500, 2500, 2500], "others look as well");
     watch.next.set(Next::Soon);
-    assert_eq!(slices(&patience), [2500, 200, 200], "there is again");
+    assert_eq!(slices(&patience), [2500, 200, 200], "a reason again");
     let stop = || false;
     let main = Patience::forever().interrupted_by(ms(50), &stop);
     let watch = says(Next::Later(HOUR));
     let patience = main.watched_by(&watch);
-    assert_eq!(slices::<20>(&patience)[19], 1000, "a signal is to be seen as well");
+    assert_eq!(slices::<20>(&patience)[19], 1000, "signals must be noticed as well");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_watch_that_is_called_looks_before_the_slice_is_over() {
     let (word, watch) = (AtomicU32::new(5), says(Next::Soon));
     let patience = Patience::forever();
     let patience = patience.watched_by(&watch);
-    // Another thread changed the word, or woke it for this alone.
+    // Another thread changed the word, or woke this one only for that.
     assert_eq!(patience.sleep(&word, 4, Scope::Private), Ok(()));
     assert_eq!(watch.looks.get(), 0);
     watch.is_called.set(true);
@@ -171,13 +171,13 @@ fn is_asked_after_each_slice_whether_to_stop() {
     let patience = patience.watched_by(&watch);
     assert_eq!((patience.slept(), patience.slept()), (Ok(()), Ok(())));
     assert_eq!((asked.get(), watch.looks.get()), (2, 2));
-    assert_eq!(patience.slept(), Err(Stopped::Interrupted), "as the one says");
-    assert_eq!(watch.looks.get(), 2, "the other one is not asked any more");
+    assert_eq!(patience.slept(), Err(Stopped::Interrupted), "as the stop check says");
+    assert_eq!(watch.looks.get(), 2, "the watcher is not asked any more");
     for _ in 3..10 {
         assert!(patience.slept().is_ok());
     }
     watch.next.set(Next::Stop);
-    assert_eq!(patience.slept(), Err(Stopped::Interrupted), "as the other one says");
+    assert_eq!(patience.slept(), Err(Stopped::Interrupted), "as the watcher says");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn sleeps_while_the_word_is_as_it_was() {
     assert_eq!(Patience::until(Deadline::at(1)).sleep(&word, 4, Scope::Private), Err(Stopped::TimedOut));
 }
 
-/// Woken again and again for nothing, one looks for signals and for the dead all the same.
+/// A thread that is woken again and again for nothing still checks for signals and dead owners.
 #[test]
 fn a_slice_ends_though_the_word_changes_all_the_time() {
     let word = AtomicU32::new(0);
@@ -238,7 +238,7 @@ fn looks_and_asks_until_there_is_something() {
     let patience = Patience::forever().interrupted_by(ms(1), &stop);
     looks.set(0);
     assert_eq!(count.wait_for(&patience, Scope::Private, second, no), Err(Stopped::Interrupted));
-    assert_eq!(looks.get(), 1, "nothing is taken any more");
+    assert_eq!(looks.get(), 1, "it must not take anything any more");
     let patience = Patience::forever();
     let third = Cell::new(0);
     let each_nap = || (third.replace(third.get() + 1) == 2).then_some("third");

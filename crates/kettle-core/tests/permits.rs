@@ -58,7 +58,7 @@ mod deaths {
         });
     }
 
-    /// A waiter gets the permit of an owner that is killed while it waits.
+    /// A waiter gets the permit of an owner that is killed during the wait.
     #[test]
     fn those_of_the_dying_come_back() {
         alone(|| {

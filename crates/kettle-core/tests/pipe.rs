@@ -1,4 +1,4 @@
-//! Pipes: whole messages in order, back-pressure, and ends that go.
+//! Pipes: whole messages in order, back-pressure, and ends that close.
 
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use kettle_core::sys::descriptor::KnownFd;
 use kettle_core::sys::socket;
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
-/// Longer than anything here takes: a test that hangs fails.
+/// Longer than any operation takes, so that a test that hangs fails.
 fn patience() -> Patience<'static> {
     Patience::until(Deadline::after(Duration::from_secs(20)))
 }
@@ -66,10 +66,10 @@ fn messages_of_every_size_arrive_in_order_both_ways() {
     }
 }
 
-/// At the borders of what a slot, a rest as long as a slot, and a record have room for.
+/// Around the limits of a slot, of a rest as long as a slot, and of a record.
 const LENGTHS: [usize; 13] = [0, 1, 247, 248, 249, 250, 487, 488, 489, 5_000, IN_RECORD, IN_RECORD + 1, 1 << 20];
 
-/// A receiver dies when it has the beginning of a message: the others get the next one.
+/// A receiver dies after it received the beginning of a message: the others get the next one.
 #[test]
 fn the_rest_of_a_message_that_nobody_has_is_dropped() {
     let [a, b] = new_pipe();
@@ -81,7 +81,7 @@ fn the_rest_of_a_message_that_nobody_has_is_dropped() {
             assert_eq!(socket::receive(b.0.get().unwrap(), &mut slot, 256).unwrap(), 256);
             assert_eq!(receive(&b, &patience()).unwrap(), vec![2; after], "{len}, {after}");
         }
-        // It was the last one, and there is nothing.
+        // It was the last message, and nothing is left.
         send(&a, &vec![1; len], &patience()).unwrap();
         assert_eq!(socket::receive(b.0.get().unwrap(), &mut Vec::new(), 256).unwrap(), 256);
         assert!(matches!(receive(&b, &soon()), Err(ReceiveError::Stopped(Stopped::TimedOut))));
@@ -124,7 +124,7 @@ fn what_was_sent_before_the_end_is_received_and_then_the_end() {
     let [a, b] = new_pipe();
     send(&a, b"short", &patience()).unwrap();
     send(&a, &[1; 100_000], &patience()).unwrap();
-    // Unread on the other side: the socket tells so, once, and that must not hide what it still holds.
+    // Unread by the other side: the socket reports this once, which must not hide the data it still holds.
     send(&b, b"never read", &patience()).unwrap();
     drop(a);
     assert_eq!(receive(&b, &patience()).unwrap(), b"short");
@@ -166,7 +166,7 @@ fn one_that_waits_for_room_learns_that_the_other_end_is_gone() {
 fn an_entry_that_nobody_announced_is_skipped() {
     let [a, b] = new_pipe();
     let long = |n: u8| vec![n; 100_000];
-    // The socket takes no more, so this one is put and not announced: what a death between the two leaves.
+    // The socket is full, so this message is put and not announced, as if the sender had died in between.
     let mut shorts = 0;
     while end(&a).send(7, &[0; 4096], &Patience::none()).is_ok() {
         shorts += 1;
@@ -233,7 +233,7 @@ fn a_bare_socket_passes_short_messages_and_refuses_long_ones() {
     assert_eq!(buffer[RECORD_HEADER..], *b"short");
     send(&a, &[1; 50_000], &patience()).unwrap();
     assert!(matches!(bare.try_receive(&mut buffer), Err(ReceiveError::NoChannel)));
-    // The next one is not taken for it.
+    // The next message is not mistaken for it.
     send(&a, &[2; 50_000], &patience()).unwrap();
     assert_eq!(receive(&b, &patience()).unwrap(), [2; 50_000]);
 }

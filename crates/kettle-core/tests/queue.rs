@@ -1,4 +1,4 @@
-//! The queue: order, bounds, shutdown, what is done. Deaths are in `queue_deaths.rs`.
+//! The queue: order, bounds, shutdown, unfinished messages. Deaths are tested in `queue_deaths.rs`.
 
 mod conformance;
 
@@ -33,7 +33,7 @@ conformance!(
 
 type Q<W> = Ref<W, Queue>;
 
-/// A message whose content follows from its number and length.
+/// A message whose content depends on its number and length.
 fn content(number: u64, len: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..len).map(|i| (number as usize).wrapping_mul(31).wrapping_add(i * 7) as u8).collect();
     bytes.splice(..8.min(len), number.to_le_bytes().into_iter().take(len));
@@ -83,7 +83,7 @@ fn in_the_order_they_were_put<W: World>() {
     assert_eq!((s.put, s.got, s.size, s.owners_died), (5_000, 5_000, 0, 0));
 }
 
-/// Every message arrives once, and those of one putter in their order.
+/// Every message arrives once, and those of one putter arrive in order.
 fn many_to_many<W: World>() {
     const EACH: u64 = 1_500;
     for bound in [0, 3] {
@@ -160,7 +160,7 @@ fn is_interrupted<W: World>() {
     assert_eq!(q.len(), 1);
 }
 
-/// Lengths around every edge, and enough of them for many chunks that end at every unit.
+/// Lengths around every limit, and enough messages for many chunks that end at every unit.
 fn all_sizes_and_chunks<W: World>() {
     let q = queue::<W>(0, false);
     let lens = [0, 1, 7, 8, 9, 63, 64, 65, 500, INLINE_MAX - 9, INLINE_MAX - 8, INLINE_MAX - 1, INLINE_MAX];
@@ -199,7 +199,7 @@ fn blocks_and_parts<W: World>() {
                 assert_eq!(S::<W>::bytes(&taken.parts[1]), second);
             }
         }
-        // What is left inside goes with the queue.
+        // Remaining messages are freed with the queue.
         if i == 0 {
             let parcel = Parcel::blocks(0, Body::Block(S::<W>::block(b"left")), vec![S::<W>::block(b"behind")]);
             assert!(q.put::<S<W>>(W::Place::place_of(&q), parcel, &forever()).is_ok());
@@ -216,11 +216,11 @@ fn bytes_inside_are_told<W: World>() {
         assert!(q.put::<S<W>>(W::Place::place_of(&q), parcel, &forever()).is_ok());
     };
     assert_eq!(bytes(), 0);
-    // A unit for the head, two for the body.
+    // One unit for the header, two for the body.
     put::<W>(&q, &content(0, 16), &forever()).unwrap();
     assert_eq!(bytes(), 24);
     put_blocks([3_000, 70_000]);
-    // The units name the blocks.
+    // The units that name the blocks.
     assert_eq!(bytes(), 24 + 73_000 + 24);
     put_blocks([5_000, 8]);
     assert_eq!(bytes(), 24 + 73_000 + 24 + 5_008 + 24);
@@ -233,7 +233,7 @@ fn bytes_inside_are_told<W: World>() {
     assert_eq!(bytes(), 18 + 24);
 }
 
-/// As many puts in a row as there are sleepers: none is left to the end of its slice.
+/// As many puts in a row as there are sleepers: none has to wait for the end of its slice.
 fn sleeping_getters_are_all_served<W: World>() {
     for _ in 0..20 {
         let q = queue::<W>(0, false);
@@ -330,7 +330,7 @@ fn join_waits_for_all_to_be_done<W: World>() {
             q.shutdown::<S<W>>(false);
             return;
         }
-        // Each message makes two, eleven times over.
+        // Each message produces two more, to a depth of eleven.
         while let Ok(bytes) = get::<W>(&q, &forever()) {
             let depth = number(&bytes);
             if depth < 10 {
@@ -349,12 +349,12 @@ fn too_many_done<W: World>() {
     put::<W>(&q, b"a", &forever()).unwrap();
     assert_eq!(q.task_done::<S<W>>(), Err(TooManyDone));
     get::<W>(&q, &forever()).unwrap();
-    // Work may be passed on, and finished by somebody else.
+    // Work may be passed on and finished by another participant.
     W::all(1, |_| q.task_done::<S<W>>().unwrap());
     assert_eq!(q.task_done::<S<W>>(), Err(TooManyDone));
 }
 
-/// As often as messages were put; those that nobody had got yet are done with when they are got.
+/// As often as messages were put; those not received yet count as done when they are received.
 fn done_ahead<W: World>() {
     let q = queue::<W>(0, true);
     let ahead = || q.task_done_ahead::<S<W>>(&forever()).unwrap();
@@ -362,7 +362,7 @@ fn done_ahead<W: World>() {
     for round in 0..3 {
         assert_eq!(ahead(), Err(TooManyDone));
         (0..5).for_each(|_| put::<W>(&q, b"a", &forever()).unwrap());
-        // What was got comes first.
+        // Received messages come first.
         get::<W>(&q, &forever()).unwrap();
         W::all(1, |_| ahead().unwrap());
         assert_eq!(state(), (4, 4));
@@ -371,7 +371,7 @@ fn done_ahead<W: World>() {
         W::all(1, |_| (0..2).for_each(|_| drop(get::<W>(&q, &forever()).unwrap())));
         assert_eq!((state(), q.task_done::<S<W>>()), ((2, 2), Err(TooManyDone)));
         if round == 1 {
-            // Whoever waits is told by the last one.
+            // The last one wakes the joiners.
             W::all(
                 2,
                 |i| if i == 0 { q.join::<S<W>>(&forever()).unwrap() } else { (0..2).for_each(|_| ahead().unwrap()) },
@@ -391,7 +391,7 @@ fn done_ahead<W: World>() {
     assert!(queue::<W>(0, false).task_done_ahead::<S<W>>(&forever()).unwrap().is_err());
 }
 
-/// Many queues cost little, and a long one asks for memory seldom.
+/// Many queues cost little, and a long one seldom allocates.
 #[test]
 fn memory_comes_in_whole_pages() {
     type W = Forked;
@@ -407,7 +407,7 @@ fn memory_comes_in_whole_pages() {
         }
         assert_eq!(taken() - before, 4_096 + 65_536);
         while get::<W>(&q, &Patience::none()).is_ok() {}
-        assert_eq!(taken() - before, 65_536, "the first chunk was given back");
+        assert_eq!(taken() - before, 65_536, "the first chunk was freed");
     });
 }
 
@@ -417,7 +417,7 @@ mod wrapping {
     use crate::conformance::Threads;
     use kettle_core::shared::OnHeap;
 
-    /// Counts and positions go through the end of their range.
+    /// Counts and positions wrap around.
     #[test]
     fn numbers_wrap() {
         type W = Threads<OnHeap>;

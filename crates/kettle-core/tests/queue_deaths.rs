@@ -1,6 +1,6 @@
 //! What the death of a putter, a getter, a consumer or a whole queue leaves behind: nothing.
 //!
-//! By itself, so that the objects of a session can be counted.
+//! A test program of its own, so that the objects of a session can be counted.
 #![cfg(feature = "crash-points")]
 
 mod conformance;
@@ -19,7 +19,7 @@ use kettle_core::wait::Patience;
 type W = Forked;
 type Q = Ref<W, Queue>;
 
-/// A message whose content follows from its number and length.
+/// A message whose content depends on its number and length.
 fn content(number: u64, len: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..len).map(|i| (number as usize).wrapping_mul(31).wrapping_add(i * 7) as u8).collect();
     bytes.splice(..8, number.to_le_bytes());
@@ -73,16 +73,16 @@ fn leaves_nothing(what: &str, body: impl FnOnce(&Q)) {
         {
             let q = queue(0, true);
             body(&q);
-            // What the dead left beyond head and tail is found while the queue lives.
+            // What the dead processes left beyond head and tail is found while the queue lives.
             session.reclaim().unwrap();
         }
         session.reclaim().unwrap();
         session.check().unwrap();
-        assert_eq!(session.statistics().unwrap().objects, before, "{what}: something was left");
+        assert_eq!(session.statistics().unwrap().objects, before, "{what}: objects were left");
     });
 }
 
-/// How many bytes wait is right after deaths too, once the queue was empty. It is empty now.
+/// The number of bytes in the queue is right even after deaths, once the queue has been empty. It is empty now.
 fn weighs_right(q: &Q) {
     assert_eq!(q.bytes(), 0);
     put_one(q, 0);
@@ -93,7 +93,7 @@ fn weighs_right(q: &Q) {
     assert_eq!(q.bytes(), 0);
 }
 
-/// Of either side.
+/// Deaths on either side are counted.
 #[test]
 fn those_who_died_in_it_are_counted() {
     alone(|| {
@@ -105,7 +105,7 @@ fn those_who_died_in_it_are_counted() {
         for count in 2..4 {
             dies_at("queue.get.before-commit", || assert_eq!(get_one(&q), Some(0)));
             put_one(&q, 2);
-            assert_eq!(died(), count - 1, "it is noticed by who comes next");
+            assert_eq!(died(), count - 1, "the next getter notices it");
             q.take_all::<S<W>>(&mut Vec::new(), |_, _| (), &forever()).unwrap();
             assert_eq!(died(), count);
             put_one(&q, 0);
@@ -113,8 +113,8 @@ fn those_who_died_in_it_are_counted() {
     });
 }
 
-/// The message that a getter counted as got, and did not get, is counted twice. What is told then may be too little by
-/// that, but never less than nothing.
+/// A message that a getter counted but did not receive is counted twice. The result may then be too low by that
+/// message, but is never negative.
 #[test]
 fn bytes_that_are_counted_twice() {
     alone(|| {
@@ -124,7 +124,7 @@ fn bytes_that_are_counted_twice() {
         assert!(q.put::<S<W>>(<W as World>::Place::place_of(&q), small, &forever()).is_ok());
         dies_at("queue.get.before-commit", || assert_eq!(get_one(&q), Some(0)));
         assert_eq!(get_one(&q), Some(0));
-        // The units of the small one, whose block is less than what was counted twice.
+        // The units of the small message, whose block is smaller than the block that was counted twice.
         assert_eq!(q.bytes(), 16);
         q.clear::<S<W>>();
         weighs_right(&q);
@@ -144,12 +144,12 @@ const PUT_POINTS: [(&str, bool); 10] = [
     ("lock.release.before-notify", true),
 ];
 
-/// A putter is killed at every step, in its first message and in later ones; others go on before and after.
+/// A putter is killed at every step, in its first message and in later ones; others put before and after.
 #[test]
 fn a_putter_at_every_step() {
     for (crash, published) in PUT_POINTS {
         for visit in [1, 2, 30] {
-            // The first chunk is entered once.
+            // The first chunk is entered only once.
             if visit > 1 && crash.ends_with("first-chunk") {
                 continue;
             }
@@ -172,7 +172,7 @@ fn a_putter_at_every_step() {
     }
 }
 
-/// A getter is killed at every step. What it had not committed is there for the next one, whole.
+/// A getter is killed at every step. A message that it had not committed goes to the next getter intact.
 #[test]
 fn a_getter_at_every_step() {
     for (crash, taken) in [
@@ -205,7 +205,8 @@ fn a_getter_at_every_step() {
     }
 }
 
-/// As [`a_putter_at_every_step`], but the putter panics and lives on: nothing is locked, and the others go on at once.
+/// As [`a_putter_at_every_step`], but the putter panics and lives on: no lock stays held, and the others continue at
+/// once.
 #[test]
 fn a_putter_that_panics_at_every_step() {
     for (crash, published) in PUT_POINTS.into_iter().chain([("lock.release.before", true)]) {
@@ -233,7 +234,8 @@ fn a_putter_that_panics_at_every_step() {
     }
 }
 
-/// As [`a_getter_at_every_step`]: what it had not committed is there for the next one, whole, and is not counted as taken.
+/// As [`a_getter_at_every_step`]: a message that was not committed goes to the next getter intact, and does not count
+/// as received.
 #[test]
 fn a_getter_that_panics_at_every_step() {
     for (crash, taken) in [
@@ -272,7 +274,7 @@ fn a_getter_that_panics_at_every_step() {
     }
 }
 
-/// The whole queue dies with its last process, while messages of other dead processes are in it.
+/// The whole queue dies with its last process, while it holds messages of other dead processes.
 #[test]
 fn a_queue_goes_with_its_last_holder() {
     alone(|| {
@@ -280,7 +282,8 @@ fn a_queue_goes_with_its_last_holder() {
         let session = Session::get().unwrap();
         let before = session.statistics().unwrap().objects;
         let holder = Child::fork(|| {
-            // What is in the queue comes to lie on both sides of it, so that a reclaim meets it before and after.
+            // Places the queue's content on both sides of the queue, so that a reclaim finds parts of it before and
+            // after.
             let filler: Vec<_> = (0..100).map(|n| S::<W>::block(&content(n, 5_000))).collect();
             let q = queue(0, false);
             drop(filler);
@@ -297,7 +300,7 @@ fn a_queue_goes_with_its_last_holder() {
     });
 }
 
-/// Killed asleep, a getter takes no message along; the wake-up it was given is not lost for good.
+/// A getter that is killed while asleep takes no message along, and its wake-up is not lost for good.
 #[test]
 fn a_sleeping_getter() {
     alone(|| {
@@ -338,7 +341,7 @@ fn a_sleeping_putter() {
     });
 }
 
-/// Who took messages and died with them is told to whoever joins; then they count as done.
+/// Joiners learn of a process that died with unfinished messages, which then count as done.
 #[test]
 fn a_consumer_with_unfinished_messages() {
     alone(|| {
@@ -362,7 +365,7 @@ fn a_consumer_with_unfinished_messages() {
     });
 }
 
-/// A process that takes `n` messages and finishes none.
+/// A process that receives `n` messages and finishes none.
 fn taker(q: &Q, n: u32) -> Child {
     Child::fork(|| {
         (0..n).for_each(|_| assert!(get_one(q).is_some()));
@@ -371,7 +374,7 @@ fn taker(q: &Q, n: u32) -> Child {
     })
 }
 
-/// Joins until nothing is unfinished; says how many losses were told, and of how many messages.
+/// Joins until nothing is unfinished; returns the number of losses reported, and of messages lost.
 fn losses(q: &Q) -> (u32, u32) {
     let (mut times, mut messages) = (0, 0);
     while let Err(JoinError::ConsumerDied(loss)) = q.join::<S<W>>(&forever()) {
@@ -381,7 +384,7 @@ fn losses(q: &Q) -> (u32, u32) {
     (times, messages)
 }
 
-/// What a process took and has not finished is written off when it is dead, not sooner, and once.
+/// The unfinished messages of a process are written off when it is dead, not before, and once.
 #[test]
 fn what_the_living_took_is_not_lost() {
     alone(|| {
@@ -411,7 +414,7 @@ fn more_consumers_than_a_queue_has_entries() {
         let takers: Vec<_> = (0..CONSUMERS).map(|_| taker(q, 2)).collect();
         until(|| q.is_empty());
         assert_eq!(q.unfinished::<S<W>>(), CONSUMERS * 2);
-        // One message of those that somebody else took.
+        // Finishes a message that another process received.
         q.task_done::<S<W>>().unwrap();
         takers.into_iter().for_each(Child::kill_and_wait);
         assert_eq!(losses(q), (CONSUMERS, CONSUMERS * 2 - 1));
@@ -419,8 +422,8 @@ fn more_consumers_than_a_queue_has_entries() {
     });
 }
 
-/// Consumers that come and go need no more entries than there are at a time; of those that die with a message, each is
-/// told.
+/// Consumers that come and go need only as many entries as there are at a time; of those that die with a message, each
+/// is reported.
 #[test]
 fn consumers_that_come_and_go() {
     leaves_nothing("passing consumers", |q| {
@@ -439,7 +442,7 @@ fn consumers_that_come_and_go() {
             })
             .succeeds();
         }
-        // Fewer there may be: one that took its message before may have had a chunk of the queue to give back.
+        // There may be fewer objects: a taker's get may have freed a chunk of the queue before.
         let after = session.statistics().unwrap().objects;
         assert!(after <= before, "entries were added: {before} objects, then {after}");
         for n in 0..100 {
@@ -452,7 +455,7 @@ fn consumers_that_come_and_go() {
     });
 }
 
-/// A getter that needs further entries is killed at every step of making them.
+/// A getter that needs further entries is killed at every step of creating them.
 #[test]
 fn a_getter_that_makes_room_for_entries() {
     for crash in ["queue.consumers.before-link", "queue.consumers.linked", "queue.get.claimed"] {
@@ -469,7 +472,7 @@ fn a_getter_that_makes_room_for_entries() {
             assert_eq!(
                 kept,
                 u64::from(crash != "queue.consumers.before-link"),
-                "{crash}: what is not linked is garbage"
+                "{crash}: an unlinked sheet is garbage"
             );
             let others: Vec<_> = (0..8).map(|_| taker(q, 1)).collect();
             until(|| q.is_empty());
@@ -480,7 +483,7 @@ fn a_getter_that_makes_room_for_entries() {
     }
 }
 
-/// Without memory for further entries a getter has an error and the message stays; those that have an entry go on.
+/// Without memory for further entries a get fails and the message stays; getters that have an entry continue.
 #[test]
 fn no_memory_for_entries() {
     leaves_nothing("no memory", |q| {
@@ -497,7 +500,7 @@ fn no_memory_for_entries() {
         });
         let takers: Vec<_> = (0..31).map(|_| taker(q, 1)).collect();
         until(|| q.len() == 3);
-        // Registered and its memory mapped before there is none.
+        // The process is registered, and its memory mapped, before memory runs out.
         Child::fork(|| {
             session.set_limit(Some(1));
             let mut hoard = Vec::new();
@@ -523,7 +526,7 @@ fn no_memory_for_entries() {
     });
 }
 
-/// Putters and getters are killed at random; what survivors put arrives once, whole, and in order.
+/// Putters and getters are killed at random; the messages of survivors arrive once, intact, and in order.
 #[test]
 fn at_random() {
     alone(|| {

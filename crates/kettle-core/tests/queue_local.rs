@@ -1,4 +1,5 @@
-//! The queue of values between threads: orders, bounds, waiting, moving out, and comparisons that are not known yet.
+//! The queue of values between threads: orders, bounds, waiting, moving out, and comparisons whose result is not known
+//! yet.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -19,32 +20,32 @@ fn drain<T: Ord>(queue: &LocalQueue<T>) -> Vec<T> {
     std::iter::from_fn(|| queue.take_now((), &mut ByOrd).ok()).collect()
 }
 
-/// Waits for longer than anything here takes, but not for ever.
+/// Waits for longer than any operation takes, but not forever.
 fn patient() -> Patience<'static> {
     Patience::until(Deadline::after(Duration::from_secs(60)))
 }
 
-/// Lets others run until `holds`.
+/// Yields until `holds`.
 fn until(holds: impl Fn() -> bool) {
     let patience = Deadline::after(Duration::from_secs(60));
     while !holds() {
-        assert!(!patience.is_past(), "it does not come true");
+        assert!(!patience.is_past(), "it never came true");
         thread::yield_now();
     }
 }
 
-/// Takes an item, waiting for it.
+/// Takes an item, waiting if necessary.
 fn take<T: Ord + std::fmt::Debug>(queue: &LocalQueue<T>) -> Result<T, Refused<std::convert::Infallible>> {
     let place = queue.line((), Sign::Item);
     loop {
         match place.take(&mut ByOrd) {
-            Err(Refused::NotNow) => place.waiting().sleep(&patient()).expect("it is not forgotten"),
+            Err(Refused::NotNow) => place.waiting().sleep(&patient()).expect("it is woken"),
             other => return other,
         }
     }
 }
 
-/// A small generator of numbers; its seed is shown when a test fails.
+/// A small random number generator; its seed is printed when a test fails.
 struct Numbers(u64);
 
 impl Numbers {
@@ -77,7 +78,7 @@ fn a_heap_does_as_a_sorted_set() {
     let mut model = BTreeSet::new();
     for arrival in 0..20_000 {
         if numbers.next() % 5 < 3 {
-            // Few keys, so that many items compare equal; the arrival tells them apart in the model alone.
+            // Few keys, so that many items compare equal; only the test's model distinguishes them, by arrival.
             let key = numbers.next() % 16;
             put(&queue, Keyed { key, arrival });
             model.insert((key, arrival));
@@ -90,7 +91,7 @@ fn a_heap_does_as_a_sorted_set() {
     assert_eq!(rest, model.into_iter().collect::<Vec<_>>());
 }
 
-/// Compares by its key alone.
+/// Compares by its key only.
 #[derive(Debug)]
 struct Keyed {
     key: u64,
@@ -114,7 +115,7 @@ impl Ord for Keyed {
     }
 }
 
-/// Knows no answer but those that it was told, as long as the queue stays the same.
+/// Knows only the answers that it was given, and only while the queue stays the same.
 #[derive(Default)]
 struct Told {
     version: u64,
@@ -153,7 +154,7 @@ fn take_told(queue: &LocalQueue<u64>, mut meanwhile: impl FnMut()) -> Option<u64
     }
 }
 
-/// All items, as they are visited.
+/// All items, in the order in which they are visited.
 fn contents(queue: &LocalQueue<u64>) -> Vec<u64> {
     let mut all = Vec::new();
     let push = |n: &u64| {
@@ -182,7 +183,7 @@ fn all_items_can_be_visited_and_stay() {
     }
 }
 
-/// Notes under which versions it is asked; knows no answer while it is `at_a_loss`.
+/// Records the versions under which it is asked; knows no answer while it is `at_a_loss`.
 #[derive(Default)]
 struct Versions {
     seen: Vec<u64>,
@@ -207,7 +208,7 @@ fn a_judge_is_told_whether_it_is_still_the_same_queue() {
     let mut judge = Versions::default();
     [7, 5, 6].into_iter().for_each(|n| assert_eq!(queue.put_now((), n, &mut judge), Ok(())));
     assert_eq!(queue.take_now((), &mut judge), Ok(5));
-    // It is asked again and again, until it knows.
+    // It is asked again and again, until it knows the answer.
     judge.at_a_loss = true;
     (0..3).for_each(|_| assert_eq!(queue.put_now((), 1, &mut judge), Err((1, Refused::Compare(())))));
     judge.at_a_loss = false;
@@ -219,9 +220,9 @@ fn a_judge_is_told_whether_it_is_still_the_same_queue() {
     queue.set_shut((), false);
     assert_eq!(queue.put_now((), 9, &mut judge), Ok(()));
     let seen = &judge.seen;
-    assert!(seen[4..8].iter().all(|version| *version == seen[4]), "nothing had changed: {seen:?}");
+    assert!(seen[4..8].iter().all(|version| *version == seen[4]), "no item had changed: {seen:?}");
     let changes: BTreeSet<_> = seen.iter().collect();
-    assert_eq!(changes.len(), seen.len() - 3, "each change is another version: {seen:?}");
+    assert_eq!(changes.len(), seen.len() - 3, "each change has a version of its own: {seen:?}");
 }
 
 #[test]
@@ -252,7 +253,7 @@ fn answers_are_worth_nothing_once_the_queue_has_changed() {
     (10..60).rev().for_each(|n| put(&queue, n));
     let mut smaller = (0..5).rev();
     let mut taken = Vec::new();
-    // In the middle of a take, smaller items come in.
+    // Smaller items arrive in the middle of a take.
     while let Some(item) = take_told(&queue, || {
         if let Some(n) = smaller.next() {
             put(&queue, n);
@@ -312,7 +313,7 @@ fn all_arrive_once_between_many_threads() {
                             while let Err((back, refused)) = place.put(item, &mut ByOrd) {
                                 assert_eq!(refused, Refused::NotNow);
                                 item = back;
-                                place.waiting().sleep(&patient()).expect("it is not forgotten");
+                                place.waiting().sleep(&patient()).expect("it is woken");
                             }
                         }
                     });
@@ -344,7 +345,7 @@ fn whoever_leaves_the_line_wakes_the_next() {
     };
     until(|| queue.statistics(()).getters_waiting == 2);
     put(&queue, 1);
-    // Whether that woke the one that leaves without an item or the other one, the other one gets it.
+    // Whether that woke the leaver or the other thread, the other thread gets the item.
     drop(leaver);
     assert_eq!(other.join().expect("it does not panic"), Ok(1));
 }
@@ -452,7 +453,7 @@ fn done_is_told_to_all() {
                 scope.spawn(|| {
                     let place = queue.line((), Sign::Done);
                     while queue.unfinished(()) != 0 {
-                        place.waiting().sleep(&patient()).expect("it is not forgotten");
+                        place.waiting().sleep(&patient()).expect("it is woken");
                     }
                 })
             })
@@ -465,7 +466,7 @@ fn done_is_told_to_all() {
 
 #[test]
 fn nothing_is_dropped_under_the_lock() {
-    /// Looks at its queue when it is dropped, as a finalizer may.
+    /// Accesses its queue when it is dropped, as a finalizer may do.
     struct Nosy(Rc<LocalQueue<Self>>, Rc<Cell<u32>>);
     impl Drop for Nosy {
         fn drop(&mut self) {
@@ -490,7 +491,7 @@ fn nothing_is_dropped_under_the_lock() {
     assert!(queue.put_now((), nosy(), &mut Never).is_ok());
     drop(queue.put_now((), nosy(), &mut Never)); // full
     drop(queue.shut_down((), true));
-    drop(queue.put_now((), nosy(), &mut Never)); // shut
+    drop(queue.put_now((), nosy(), &mut Never)); // shut down
     assert_eq!(dropped.get(), 5);
 }
 
@@ -499,14 +500,14 @@ fn what_has_moved_out_stays_out() {
     let queue = LocalQueue::new(Order::Fifo, 0);
     put(&queue, 1);
     assert_eq!(queue.move_out(()), Some(vec![1]));
-    // Whatever else its users say of it.
+    // Whatever else its user sets.
     for shut in [true, false] {
         queue.set_shut((), shut);
         assert_eq!(queue.is_shut(()), shut);
         assert_eq!(queue.put_now((), 2, &mut ByOrd), Err((2, Refused::MovedOut)));
         assert_eq!(queue.take_now((), &mut ByOrd), Err(Refused::MovedOut));
         for sign in [Sign::Item, Sign::Room, Sign::Done] {
-            assert_eq!(queue.line((), sign).waiting().sleep(&Patience::none()), Ok(()), "{sign:?}: come and see");
+            assert_eq!(queue.line((), sign).waiting().sleep(&Patience::none()), Ok(()), "{sign:?}: must wake up");
         }
     }
 }
@@ -537,7 +538,7 @@ fn what_is_unfinished_can_be_set() {
     queue.set_unfinished((), -3);
     assert_eq!((queue.task_done(()), queue.unfinished(())), (Err(NotDone::TooMany), -3));
     assert_eq!(queue.statistics(()).unfinished, 0);
-    // Dropping what is inside finishes no more than there was.
+    // Dropping the items marks at most as many as done as were unfinished.
     queue.set_unfinished((), 1);
     (0..3).for_each(|n| put(&queue, n));
     assert_eq!(queue.shut_down((), true).map(|dropped| dropped.len()), Some(3));

@@ -53,7 +53,7 @@ fn is_left_and_taken_whole<W: World>() {
     assert_eq!(lock.held(), 0);
     lock.acquire_again::<H<W>>(3, &forever()).unwrap();
     assert_eq!((lock.depth::<H<W>>(), lock.held()), (3, 3));
-    // Any thread can ask how often it is held.
+    // Any thread can ask how often the lock is held.
     W::all(1, |_| assert_eq!((lock.depth::<H<W>>(), lock.held()), (0, 3)));
 }
 

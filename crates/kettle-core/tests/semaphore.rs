@@ -1,4 +1,4 @@
-//! Permits that nobody owns.
+//! Permits without owners.
 
 mod conformance;
 
@@ -73,7 +73,7 @@ mod deaths {
     use super::*;
     use crate::conformance::support::{Child, alone};
 
-    /// Of two that sleep, the one that is woken is killed; the permit is there for the other.
+    /// Of two sleepers, the woken one is killed; the other one gets the permit.
     #[test]
     fn a_dead_waiter_takes_no_wake_up_along() {
         alone(|| {

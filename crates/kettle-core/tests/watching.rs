@@ -1,4 +1,4 @@
-//! Sleeping on descriptors: what ends it, and what of that is an error.
+//! Sleeping on descriptors: what ends it, and which of that is an error.
 
 mod conformance;
 
@@ -13,7 +13,7 @@ use conformance::support::alone;
 use kettle_core::sys::socket::{Watch, poll, record_pair};
 use kettle_core::wait::{Patience, Stopped, WatchError, sleep_on};
 
-/// Two ends: there is nothing to read at the one until something is written to the other.
+/// Two ends: one is readable after something was written to the other.
 fn ends() -> (UnixStream, UnixStream) {
     UnixStream::pair().unwrap()
 }
@@ -41,7 +41,7 @@ fn a_slice_ends_it_and_then_one_may_be_stopped() {
     assert!(matches!(sleep_on(&mut watched, &Patience::none()), Err(WatchError::Stopped(Stopped::TimedOut))));
 }
 
-/// What is open can be watched, also where the program has lowered the limit on descriptors below it.
+/// Open descriptors can be watched even if the program has since lowered its limit below their number.
 #[test]
 fn more_than_may_be_open() {
     alone(|| {
@@ -77,19 +77,19 @@ fn more_than_may_be_open() {
     });
 }
 
-/// The numbers may be greater than the C library's `select` has room for.
+/// Descriptor numbers may exceed the capacity of the C library's `select`.
 #[test]
 fn a_great_number_beyond_the_limit() {
     alone(|| {
         let (other, quiet) = ends();
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: a valid place for a limit; then one that is allowed.
+        // SAFETY: a valid place for a limit; then a limit that is allowed.
         unsafe {
             assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
             limit.rlim_cur = limit.rlim_max;
             assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), 0);
         }
-        // SAFETY: it makes a descriptor, which this test alone knows.
+        // SAFETY: creates a descriptor that only this test knows.
         let great = unsafe { libc::fcntl(quiet.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 1500) };
         if great < 0 {
             return; // the system allows none
@@ -104,11 +104,11 @@ fn a_great_number_beyond_the_limit() {
 
 fn limit_descriptors(most: libc::rlim_t) {
     let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
-    // SAFETY: a limit for this process, which the test has for itself.
+    // SAFETY: sets a limit for this process, which only this test uses.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
 }
 
-/// A signal handler that runs meanwhile is no error: one looks again.
+/// A signal handler that runs in the meantime is not an error: the caller looks again.
 #[test]
 fn a_signal_is_no_error() {
     static HANDLED: AtomicU32 = AtomicU32::new(0);
@@ -117,7 +117,7 @@ fn a_signal_is_no_error() {
     }
     alone(|| {
         let handler = handle as extern "C" fn(libc::c_int);
-        // SAFETY: the handler changes an atomic and nothing else.
+        // SAFETY: the handler only changes an atomic.
         unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
         // SAFETY: no arguments.
         let me = unsafe { libc::pthread_self() };
