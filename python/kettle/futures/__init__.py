@@ -1,10 +1,10 @@
-"""The executors of `concurrent.futures`, over our pools.
+"""The executors of `concurrent.futures`, on Kettle's pools.
 
-All names of `concurrent.futures` are here; `ProcessPoolExecutor` and `ThreadPoolExecutor` are ours. What happens
-when is told in docs/pool.md.
+All names of `concurrent.futures` are here; `ProcessPoolExecutor` and `ThreadPoolExecutor` are Kettle's. docs/pool.md
+describes their behaviour.
 
-What has to do with processes is loaded when it is asked for: an event loop that calls a function in a thread need not
-wait for it.
+Names that need processes are imported on first access, so that an event loop that calls a function in a thread does not
+have to wait for that import.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def __getattr__(name: str) -> Any:
     home = _OF_PROCESSES.get(name)
     if home is None:
         if name in _standard.__all__ and name not in __all__:
-            # What newer versions have.
+            # names that newer versions have
             return getattr(_standard, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

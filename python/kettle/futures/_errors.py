@@ -1,4 +1,4 @@
-"""The error of a task whose worker died, as an executor gives it."""
+"""The error of a task whose worker died, as raised by an executor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["WorkerDied"]
 
 
 class WorkerDied(_errors.WorkerDied, BrokenProcessPool):
-    """As `kettle.WorkerDied`; and whoever is prepared for the standard library's error catches it, too. The executor is
-    not broken, and takes tasks as before."""
+    """Like `kettle.WorkerDied`, and also caught by code that is prepared for the standard library's error. The executor
+    is not broken and accepts tasks as before."""
 
     __module__ = "kettle.futures"

@@ -1,4 +1,4 @@
-"""The executor of processes, over the pool."""
+"""The process executor, on the process pool."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ __all__ = ["ProcessPoolExecutor"]
 
 
 class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
-    """An executor whose tasks are done by worker processes, any of which may die.
+    """An executor whose tasks are run by worker processes, any of which may die.
 
-    max_workers: how many processes at most; by default as many as there are processors to use, by affinity and the
-        container's quota. They are started with the first task (fork) or when a task finds none that is free.
-    mp_context: which start method to use; the default one's if None.
-    initializer, initargs: called in each worker before its first task. If it raises, the executor is broken, and
-        `BrokenProcessPool` is raised by all its futures and by `submit`.
-    max_tasks_per_child: after so many tasks (or chunks of a map) a worker is replaced by a fresh one.
-    max_memory_per_worker: in bytes, or as text ("2GB", "512MiB"). A worker that has more resident after a task is
-        replaced; one that has half as much again is killed in the middle of it.
+    max_workers: the maximum number of processes; by default the number of processors available to this process, by
+        affinity and the container's quota. The processes are started with the first task (fork), or when a task finds
+        no free worker.
+    mp_context: the context whose start method is used; the default one if None.
+    initializer, initargs: called in each worker before its first task. If the initializer raises, the executor is
+        broken, and all its futures and `submit` raise `BrokenProcessPool`.
+    max_tasks_per_child: the number of tasks (or chunks of a map) after which a worker is replaced.
+    max_memory_per_worker: in bytes, or as text ("2GB", "512MiB"). A worker whose resident memory exceeds this after a
+        task is replaced; a worker that exceeds one and a half times this during a task is killed.
 
-    Where this differs from the standard library: when a worker dies, the future of the task that it was running raises
-    `WorkerDied`, which is a `BrokenProcessPool` as well, and the executor goes on with another worker. A task may have
-    a time limit and be tried again: see `options`. One that runs can be ended: see `PoolFuture.kill`. Leaving the
-    `with` statement by Ctrl-C, or in a coroutine that is cancelled, ends the tasks instead of waiting for them.
+    Differences from the standard library: when a worker dies, the future of the task that it was running raises
+    `WorkerDied`, which is also a `BrokenProcessPool`, and the executor goes on with another worker. A task may have a
+    time limit and be retried, see `options`. A running task can be ended, see `PoolFuture.kill`. Leaving the `with`
+    statement by Ctrl-C, or in a coroutine that is cancelled, ends the tasks instead of waiting for them.
     """
 
     __module__ = "kettle.futures"
@@ -56,7 +57,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         max_tasks_per_child: int | None = None,
         max_memory_per_worker: int | str | None = None,
     ) -> None:
-        # The base class is there for those who ask what this is; nothing of it is used.
+        # The base class is for isinstance(); none of its code is used.
         if max_workers is None:
             max_workers = usable_cpus()
         if not isinstance(max_workers, (int, float)):
@@ -83,7 +84,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         self._max_tasks_per_child = max_tasks_per_child
         self._memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)
         self._hooks = Hooks(mp_context.Process, initializer, _parameters.arguments("initargs", initargs))
-        self._opening = threading.RLock()  # reentrant: a signal handler may submit, or shut down
+        self._opening = threading.RLock()  # reentrant: a signal handler may call submit() or shutdown()
         self._crew: native.PoolCrew | None = None
         self._grows = not self._forks
         self._shutdown_thread = False
@@ -102,14 +103,14 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
             look_for_pickler()
             crew = native.PoolCrew(self._hooks, at_first, chunks=self._max_tasks_per_child, memory=self._memory)
             try:
-                # Before there is a thread: forking is safer then.
+                # Start the workers before there is a thread, because forking is safer then.
                 crew.staff()
                 self._executor_manager_thread = at_exit.serve(crew, self._hooks)
             except BaseException:
                 crew.terminate()
                 raise
             self._home = os.getpid()
-            # An executor that nobody refers to any more does what it was given to do, and goes.
+            # An executor without references finishes its tasks and ends.
             weakref.finalize(self, crew.close).atexit = False
             self._crew = crew
             return crew
@@ -127,7 +128,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
     # ------------------------------------------------------------------ tasks
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> PoolFuture:
-        """Has a worker call `fn(*args, **kwargs)`, and gives the future of what it returns."""
+        """Schedules `fn(*args, **kwargs)` to run in a worker, and returns a future for its result."""
         crew = self._crew or self._open()
         future = PoolFuture(crew, "call", fn, (args, kwargs))
         self._send(future, crew)
@@ -136,23 +137,23 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
     _own_submit = submit
 
     def options(self, *, task_timeout: float | None = None, retries: int = 0) -> Executor:
-        """A view of this executor whose tasks have a time limit, or are tried again.
+        """Returns a view of this executor whose tasks have a time limit, or are retried.
 
-        task_timeout: in seconds, of each task (in a map, each item), from when it begins; then its worker is ended and
-            its future raises TaskTimeout.
-        retries: how often a task is begun again when its worker dies. Then its future raises WorkerDied.
+        task_timeout: the time limit of each task (in a map, of each item) in seconds, counted from its start. A task
+            that exceeds it is ended together with its worker, and its future raises TaskTimeout.
+        retries: how often a task is run again when its worker dies. After that its future raises WorkerDied.
 
-        It can be used wherever an executor can. To shut it down is to shut down the executor.
+        The view can be used wherever an executor can. Shutting it down shuts down the executor.
         """
         return _View(self, task_timeout, retry_count(retries))
 
     # ------------------------------------------------------------------ the end
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Takes no more tasks; the workers leave when those that there are have been done.
+        """Accepts no more tasks; the workers end when all existing tasks are done.
 
-        wait: until they have left, and all callbacks of futures have been called.
-        cancel_futures: tasks that no worker has yet are cancelled.
+        wait: whether to wait until the workers have ended and all callbacks of futures have been called.
+        cancel_futures: whether to cancel tasks that have not been sent to a worker.
         """
         with self._opening:
             self._shutdown_thread = True
@@ -164,7 +165,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         if cancel_futures:
             crew.withdraw_all()
         crew.close()
-        # False: a signal handler came while this thread was starting a worker, which leaves when it is there.
+        # False: a signal handler ran while this thread was starting a worker, which ends once it is started.
         if wait and crew.join():
             self._hooks.join_callbacks()
             thread = self._executor_manager_thread
@@ -172,15 +173,15 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
                 thread.join()
 
     def terminate_workers(self) -> None:
-        """Ends all workers now (SIGTERM, and SIGKILL a moment later), and cancels all tasks that are not done. The
-        executor takes no more."""
+        """Ends all workers immediately (by SIGTERM, and by SIGKILL a moment later) and cancels all unfinished tasks.
+        The executor accepts no more tasks."""
         with self._opening:
             self._shutdown_thread = True
         if self._crew is not None:
             self._crew.terminate()
 
     def kill_workers(self) -> None:
-        """As `terminate_workers`, by SIGKILL at once."""
+        """Like `terminate_workers`, but by SIGKILL from the start."""
         with self._opening:
             self._shutdown_thread = True
         if self._crew is not None:
@@ -192,11 +193,12 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         self.shutdown()
 
     def statistics(self) -> Any:
-        """How it is: `workers`, how many of them are `busy`, `jobs` (calls and maps) that are not over; and of tasks so
-        far: `done`, `failed`, and those whose worker `died`, `retried`, `timed_out`, `cancelled`."""
+        """Returns counters: `workers`, how many of them are `busy`, and the number of unfinished `jobs` (calls and
+        maps); and the numbers of tasks so far that are `done` or `failed`, or whose worker `died`, and that were
+        `retried`, `timed_out` or `cancelled`."""
         return (self._crew or self._open()).statistics()
 
-    # ------------------------------------------------------------------ what others look at
+    # ------------------------------------------------------------------ what programs inspect
 
     @property
     def _processes(self) -> dict[int | None, Any]:  # type: ignore[override]
@@ -204,7 +206,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
 
     @property
     def _pending_work_items(self) -> dict[int, None]:  # type: ignore[override]
-        """As many as there are tasks that are not done."""
+        """A collection with as many elements as there are unfinished tasks."""
         if self._crew is None:
             return {}
         now = self._crew.statistics()
@@ -221,7 +223,8 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
 
 
 def _is_cancellation(kind: type[BaseException]) -> bool:
-    """Whether it is by what asyncio cancels a coroutine: also at Ctrl-C, which reaches no coroutine as itself."""
+    """Returns whether `error` is the one by which asyncio cancels a coroutine. Ctrl-C arrives in a coroutine as such an
+    error, too."""
     exceptions = sys.modules.get("asyncio.exceptions")
     return exceptions is not None and issubclass(kind, exceptions.CancelledError)
 

@@ -1,4 +1,4 @@
-"""The end of the interpreter: it waits for executors that still work, unless Ctrl-C made it leave."""
+"""At its end the interpreter waits for executors that still have tasks, unless it ends because of Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["at_exit"]
 
 
 class _AtExit:
-    """Who still works."""
+    """The executors that still have tasks."""
 
     def __init__(self) -> None:
         self.has_begun = False
@@ -22,7 +22,7 @@ class _AtExit:
         os.register_at_fork(after_in_child=self._serving.clear)
 
     def serve(self, crew: native.PoolCrew, hooks: Hooks) -> threading.Thread:
-        """Starts the thread that works for `crew` when nobody waits for it."""
+        """Starts the thread that works for `crew` when no other thread waits for it."""
         self._serving[crew] = hooks
         hooks.inherits_for_callbacks(threading.current_thread().daemon)
         thread = threading.Thread(target=self._serve, args=(crew, hooks), name="executor-deputy", daemon=True)

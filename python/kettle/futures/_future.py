@@ -1,16 +1,17 @@
-"""The future of a task that a pool has.
+"""The future of a task of a pool.
 
-It has two lives. As long as nobody but the caller of `result()` is interested, all it knows is what the pool's job
-knows: it has no lock of its own, and the thread that waits in `result()` takes the result out of shared memory itself.
+A future has two states. As long as only the caller of `result()` uses it, it knows no more than the pool's job: it has
+no lock of its own, and the thread that waits in `result()` takes the result out of shared memory itself.
 
     unwatched ──a callback is added, or wait() or as_completed() look at it──► watched
 
-A *watched* one has what `concurrent.futures` expects of a future: a condition, waiters, callbacks, and a state that
-changes while the condition is held. The pool tells it when its job is over; if it has callbacks, that comes in the
-thread that runs them, in turn. So whoever has waited for it finds that the callbacks of those before it have run. Those
-of one that is cancelled run in the thread that cancels it, before `cancel` returns.
+A *watched* future has everything that `concurrent.futures` expects of a future: a condition, waiters, callbacks, and a
+state that changes while the condition is held. The pool notifies it when its job is over. If the future has callbacks,
+the notification arrives in the thread that runs callbacks, in order, so a thread that waited for this future finds that
+the callbacks of earlier futures have run. The callbacks of a cancelled future run in the thread that cancels it, before
+`cancel` returns.
 
-What the task was given is the job's, which lets go of it when it is over: a future keeps its outcome alone.
+The arguments of the task belong to the job, which releases them when it is over: a future keeps only its outcome.
 """
 
 from __future__ import annotations
@@ -31,24 +32,24 @@ __all__ = ["PoolFuture"]
 
 
 class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
-    """What a task that was handed to an executor will give: a `concurrent.futures.Future`, which can be killed."""
+    """A `concurrent.futures.Future` for the outcome of a task of an executor, which can also be killed."""
 
     __module__ = "kettle.futures"
 
-    # Of a watched one: whether it is, its final state, and whether the pool calls `_conclude`.
+    # For a watched future: whether it is watched, its final state, and whether the pool calls `_conclude`.
     _watched = False
     _settled: str | None = None
     _calls_back = False
-    # Whether a future of an event loop stands for it.
+    # Whether a future of an event loop stands for this one.
     _is_awaited = False
 
     def __init__(self, *_: object, **__: object) -> None:
-        # The job is all that there is: see the head of this file.
+        # All state is in the job, see the module docstring.
         pass
 
     def result(self, timeout: float | None = None) -> Any:
-        """What the task returned. Raises what it raised; `TimeoutError` after `timeout` seconds; WorkerDied,
-        TaskTimeout or TaskCancelled (which is a `CancelledError`) if it could not be done."""
+        """Returns the result of the task. Raises the task's exception; `TimeoutError` after `timeout` seconds;
+        WorkerDied, TaskTimeout or TaskCancelled (a `CancelledError`) if the task could not be completed."""
         if not self._wait(timeout):
             raise TimeoutError
         if self._watched:
@@ -59,11 +60,12 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
         try:
             raise value
         finally:
-            # The traceback would hold on to this frame, and this frame to the exception.
+            # Avoid a reference cycle: the traceback refers to this frame, and this frame to the exception.
             del value, self
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """What the task raised, or None. Raises as `result` if there is no telling, and TaskCancelled."""
+        """Returns the exception of the task, or None. Raises like `result` if the outcome is not known in time, and
+        TaskCancelled if the task was cancelled."""
         if not self._wait(timeout):
             raise TimeoutError
         if self._watched:
@@ -74,41 +76,42 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
         return None if succeeded else value
 
     def cancel(self) -> bool:
-        """Takes it back, if no worker has begun it, and calls its callbacks; says whether it is cancelled. See also
-        `kill`. One that a coroutine waits for (`loop.run_in_executor`, `asyncio.wrap_future`) is killed: so asyncio
-        cancels it with the coroutine."""
+        """Cancels the task if no worker has begun it, and calls the callbacks of this future. Returns whether the task
+        is cancelled. See also `kill`. If a coroutine waits for the future (`loop.run_in_executor`,
+        `asyncio.wrap_future`), the task is killed: asyncio calls this method when the coroutine is cancelled."""
         return self.kill() if self._is_awaited else self._withdraw()
 
     def kill(self) -> bool:
-        """Takes it back, also if it runs: then its worker is ended, and another one takes its place. Calls its
-        callbacks. Says whether it is cancelled."""
+        """Cancels the task even if it is running; its worker is then ended and replaced. Calls the callbacks of this
+        future. Returns whether the task is cancelled."""
         return self._cancel() or self.cancelled()
 
     def cancelled(self) -> bool:
-        """Whether it was cancelled."""
+        """Returns whether the task was cancelled."""
         return self.done() and self._was_cancelled()
 
     def running(self) -> bool:
-        """Whether a worker has it, and it is not over."""
+        """Returns whether a worker has the task and it is not over."""
         return self._is_running
 
     def done(self) -> bool:
-        """Whether it is over."""
+        """Returns whether the task is over."""
         if self._is_done and self._watched:
             self._settle()
         return self._is_done
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        """Has `fn` called with this future when it is over: in a thread of this process that does nothing else (of an
-        executor of threads, the one that did the task), in the one that cancels it, or here and now if it is over
-        already."""
+        """Calls `fn` with this future when it is over: in a thread of this process that only runs callbacks (for a
+        thread executor, the thread that ran the task), in the thread that cancels the future, or immediately in this
+        thread if the future is already over."""
         if getattr(fn, "__module__", None) == "asyncio.futures":
             self._is_awaited = True
         if not self._is_done:
             with self._condition:
                 if self._settled is None:
                     self._done_callbacks.append(fn)
-                    # If it is over just now, it is told as one without callbacks, and they are called a little later.
+                    # If it ends at this moment, it is notified like a future without callbacks, which are called a
+                    # little later.
                     self._calls_back = self._calls_back or self._call_back(self._conclude)
                     return
         try:
@@ -135,7 +138,7 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
     def set_exception(self, exception: BaseException | None) -> None:
         raise InvalidStateError(f"the executor alone sets the exception of {self!r}")
 
-    # ------------------------------------------------------------------ what wait() and as_completed() look at
+    # ------------------------------------------------------------------ what wait() and as_completed() use
 
     @property
     def _state(self) -> str:  # type: ignore[override]
@@ -156,14 +159,14 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
         return None if outcome is None or outcome[0] else outcome[1]
 
     def __getattr__(self, name: str) -> Any:
-        # Its first use makes it watched.
+        # The first access makes the future watched.
         if name not in ("_condition", "_waiters", "_done_callbacks"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
         fields = vars(self)
         fields.setdefault("_waiters", [])
         fields.setdefault("_done_callbacks", [])
         mine = threading.Condition()
-        # Of several threads that come here at once, one is the first.
+        # If several threads arrive here at once, one of them is the first.
         if fields.setdefault("_condition", mine) is mine:
             self._watched = True
             self._listen(self._settle)
@@ -173,14 +176,14 @@ class PoolFuture(native.PoolJob, Future):  # type: ignore[type-arg]
         return self._is_cancelled and isinstance(self._exception, TaskCancelled)
 
     def _conclude(self, _: object) -> None:
-        """Of one with callbacks, when it is over: comes in the thread that runs them."""
+        """Ends a future with callbacks; called in the thread that runs them."""
         self._settle()
         self._finish()
         self._invoke_callbacks()
 
     def _settle(self) -> None:
-        """Of a watched one that is over: gives it its final state and tells who waits. Callbacks run elsewhere: whoever
-        is here may be any thread that waits for a task, and hold any lock."""
+        """Gives a watched future that is over its final state and notifies its waiters. Callbacks run elsewhere,
+        because the calling thread may be any thread that waits for a task, and may hold any lock."""
         with self._condition:
             if self._settled is not None:
                 return

@@ -1,7 +1,8 @@
-"""What a pool that is an executor does differently: its errors are those that users of `concurrent.futures` expect.
+"""The differences between an executor and a pool: an executor raises the errors that users of `concurrent.futures`
+expect.
 
-These are imported when there is one. A worker imports this module before any other of the executor's, and an import of
-`concurrent.futures.process` puts the executor in place, which needs this module.
+This module is imported with the first executor. A worker imports it before all other modules of the executor, and
+importing `concurrent.futures.process` installs the executor, which needs this module.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Hooks(_crew.Hooks):
         from concurrent.futures.process import BrokenProcessPool
 
         broken = BrokenProcessPool(f"the executor's workers cannot be started: {error}")
-        if not (isinstance(error, _errors.WorkerDied) and error.hint):  # else all is said
+        if not (isinstance(error, _errors.WorkerDied) and error.hint):  # otherwise the error says everything
             broken.__cause__ = error
         return broken
 

@@ -26,7 +26,7 @@ class Maps(Executor):
     _send: Any
     _lazy_maps: Any
     _own_submit: Any
-    #: Whether the standard library's code is at work; see `_parts`.
+    #: Whether the standard library's code is in use; see `_parts`.
     _is_standard = False
 
     def map(
@@ -37,12 +37,12 @@ class Maps(Executor):
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Iterator[Any]:
-        """An iterator over `fn(*args) for args in zip(*iterables)`, done by the workers, in order.
+        """Returns an iterator over `fn(*args) for args in zip(*iterables)`, computed by the workers, in order.
 
-        timeout: in seconds, from now on; when they are over, the iterator raises TimeoutError.
-        chunksize: how many items a worker takes together.
-        buffersize: how many chunks are pulled from the iterables ahead of what was taken from the iterator, by whoever
-            takes from it; None for all, now.
+        timeout: in seconds from now; after that the iterator raises TimeoutError.
+        chunksize: the number of items that a worker takes at once.
+        buffersize: how many chunks are read from the iterables ahead of the results that were taken from the iterator.
+            The thread that takes results also reads. None reads all items now.
         """
         if self._is_standard or self._submits_otherwise():
             more = {} if buffersize is None else {"buffersize": buffersize}
@@ -50,8 +50,8 @@ class Maps(Executor):
         return self._map(fn, iterables, timeout, chunksize, buffersize, None, 0)
 
     def _submits_otherwise(self) -> bool:
-        """Whether a subclass has a `submit` of its own, or somebody has put another one in place of ours: then each
-        task of a map is to go through it, as in the standard library."""
+        """Returns whether `submit` is overridden in a subclass or has been replaced. In that case each task of a map
+        goes through it, as in the standard library."""
         return type(self).submit is not self._own_submit.__func__ or "submit" in vars(self)
 
     def _map(
@@ -76,7 +76,7 @@ class Maps(Executor):
             items = list(items)
         iterator = iter(items)
         size = chunk_size(chunksize)
-        # Of a lazy one nobody knows how many there are; there may be as many as may wait.
+        # The number of items of a lazy map is unknown; as many may be unfinished as may wait.
         chunks = -(-len(items) // size) if buffersize is None else buffersize  # type: ignore[arg-type]
         crew = self._open()
         job = native.PoolJob(
@@ -101,7 +101,8 @@ class Maps(Executor):
 
 
 class Results(Iterator):  # type: ignore[type-arg]
-    """What `map` gives. Its end, or that nobody wants it any more, ends the map: what was not sent is not done."""
+    """The iterator that `map` returns. When it ends or is dropped, the map ends: items that were not sent are not
+    run."""
 
     def __init__(
         self,
@@ -112,9 +113,9 @@ class Results(Iterator):  # type: ignore[type-arg]
     ) -> None:
         self._job: native.PoolJob | None = job
         self._deadline = deadline
-        #: Of a lazy one: where its items come from, while more may come.
+        #: For a lazy map, the source of its items, while there may be more.
         self._source = source
-        #: A lazy one needs its executor.
+        #: A lazy map needs its executor.
         self._executor = executor
         self._has_begun = False
         self._was_cut = False
@@ -144,15 +145,15 @@ class Results(Iterator):  # type: ignore[type-arg]
         self.close()
         try:
             if isinstance(value, StopIteration):
-                # It would look like the end.
+                # StopIteration would look like the end of the iterator.
                 raise RuntimeError("a task of the map raised StopIteration") from value
             raise value
         finally:
-            # The traceback would hold on to this frame, and this frame to the exception.
+            # Avoid a reference cycle: the traceback refers to this frame, and this frame to the exception.
             del fetched, value, self
 
     def _end_input(self) -> None:
-        """The executor takes no more."""
+        """The executor accepts no more tasks."""
         if self._source is not None and self._job is not None:
             self._was_cut = True
             self._job._close_input()
@@ -163,13 +164,13 @@ class Results(Iterator):  # type: ignore[type-arg]
             raise RuntimeError("cannot schedule new futures after shutdown")
 
     def close(self) -> None:
-        """Nobody wants the rest."""
+        """The remaining results are not needed."""
         job, self._job = self._job, None
         if job is not None:
             if self._source is not None:
                 job._close_input()
             job._abandon(is_unwanted=self._has_begun)
-        # Whoever keeps this keeps nothing of what the tasks were to be given.
+        # An iterator that is kept does not keep the arguments of the tasks.
         self._executor = None
         if not self._was_cut:
             self._source = None

@@ -1,12 +1,12 @@
-"""The private parts of the standard library's executor of threads, for programs that use them.
+"""The private parts of the standard library's thread executor, for programs that use them.
 
-They are private, and popular all the same: a bounded `_work_queue` is put in, its size is asked for, `_shutdown_lock`
-is taken. An executor of ours has none of them, until somebody asks:
+They are private, but widely used: programs set a bounded `_work_queue`, ask for its size, or take `_shutdown_lock`.
+Kettle's executor has none of them until a program accesses one:
 
-    ours  ──(a part is looked at or set, or a subclass has its own way to start threads)──►  standard
+    Kettle's  ──(a part is read or set, or a subclass overrides how threads are started)──►  standard
 
-From then on tasks are done by the standard library's code, which made that part. What our threads have been given
-before they do to the end. One question does not need that: how many tasks wait is known anyhow.
+From then on the standard library's code runs the tasks and creates that part. Tasks that Kettle's threads were given
+before are finished by them. One question does not need this switch: the number of waiting tasks is always known.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Part:
 
 
 class Known(Part):
-    """One that both have: of ours, `tell` gives what it would be."""
+    """An attribute that both executors have; for Kettle's, `tell` returns its value."""
 
     def __init__(self, tell: Callable[[Any], object]) -> None:
         self._tell = tell
@@ -57,7 +57,7 @@ class Known(Part):
 
 
 class WorkQueue(Part):
-    """The queue of tasks: of an executor that has some, what there is to know."""
+    """The queue of tasks; for Kettle's executor, once it has tasks, what is known about them."""
 
     def __get__(self, executor: Any, owner: type | None = None) -> Any:
         if executor is not None and executor._is_in_use():
@@ -66,17 +66,17 @@ class WorkQueue(Part):
 
 
 class Backlog:
-    """How many tasks wait for a thread."""
+    """The number of tasks that wait for a thread."""
 
     def __init__(self, executor: Any) -> None:
         self._executor = executor
 
     def qsize(self) -> int:
-        """Their number."""
+        """Returns the number of waiting tasks."""
         return int(self._executor.statistics().queued)
 
     def empty(self) -> bool:
-        """Whether there is none."""
+        """Returns whether there are no waiting tasks."""
         return not self.qsize()
 
     def __getattr__(self, name: str) -> Any:

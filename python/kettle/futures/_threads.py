@@ -1,4 +1,4 @@
-"""The executor of threads, over the same jobs and futures as that of processes."""
+"""The thread executor, with the same jobs and futures as the process executor."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ _standard = thread.ThreadPoolExecutor
 
 
 class ThreadPoolExecutor(Maps, _standard):
-    """An executor whose tasks are done by threads of this process.
+    """An executor whose tasks are run by threads of this process.
 
-    max_workers: how many threads at most; by default four more than there are processors to use, but not more than 32.
-        One is started when a task finds none that is free.
-    thread_name_prefix: what the threads are called.
-    initializer, initargs: called in each thread before its first task. If it raises, the executor is broken, and
-        `BrokenThreadPool` is raised by all its futures and by `submit`.
+    max_workers: the maximum number of threads; by default four more than the number of available processors, but at
+        most 32. A thread is started when a task finds no free one.
+    thread_name_prefix: the prefix of the names of the threads.
+    initializer, initargs: called in each thread before its first task. If the initializer raises, the executor is
+        broken, and all its futures and `submit` raise `BrokenThreadPool`.
 
-    A thread cannot be ended: a future's `cancel` and `kill` take back what has not begun, and nothing else. `map` pulls
-    its input no further ahead than `buffersize`, if that is given.
+    A thread cannot be ended: `cancel` and `kill` of a future affect only a task that has not begun. `map` reads its
+    input no further ahead than `buffersize`, if that is given.
 
-    The private parts of the standard library's executor are there for who asks for them, by which this becomes one like
-    that, as fast and with its futures; and so does a subclass with methods of its own to start threads.
+    The private parts of the standard library's executor are available. When a program accesses one, this executor
+    becomes like the standard library's, with its speed and its futures; so does a subclass that overrides how threads
+    are started.
     """
 
     __module__ = "kettle.futures"
@@ -63,7 +64,7 @@ class ThreadPoolExecutor(Maps, _standard):
             return
         if context:  # from 3.14 on, for subclasses that prepare more for their threads
             raise TypeError(f"ThreadPoolExecutor() got an unexpected keyword argument {next(iter(context))!r}")
-        # Nothing of the base class is used, as long as nobody asks for its parts.
+        # None of the base class's code is used until a program accesses its parts.
         if max_workers is None:
             max_workers = min(32, usable_cpus() + 4)
         if not isinstance(max_workers, (int, float)):
@@ -72,7 +73,7 @@ class ThreadPoolExecutor(Maps, _standard):
             raise ValueError(f"max_workers must be greater than 0, and is {max_workers}")
         _parameters.must_be_callable("initializer", initializer)
         if isinstance(max_workers, float):
-            # In the standard library that works as well (`os.cpu_count() / 2`), and a part of a thread is one.
+            # The standard library accepts a float as well (`os.cpu_count() / 2`); a fraction counts as one thread.
             max_workers = sys.maxsize if math.isinf(max_workers) else math.ceil(max_workers)
         self._max_workers = max_workers
         self._thread_name_prefix: str = thread_name_prefix or f"ThreadPoolExecutor-{next(_numbers)}"
@@ -84,7 +85,7 @@ class ThreadPoolExecutor(Maps, _standard):
         self._hooks = _Hooks(self._thread_name_prefix, *self._initialize)
         self._crew = native.ThreadCrew(self._hooks)
         self._lazy_maps: weakref.WeakSet[Any] = weakref.WeakSet()
-        # An executor that nobody refers to any more does what it was given to do, and goes.
+        # An executor without references finishes its tasks and ends.
         weakref.finalize(self, self._crew.close).atexit = False
         self._home = os.getpid()
 
@@ -94,7 +95,7 @@ class ThreadPoolExecutor(Maps, _standard):
         if _exit.has_begun:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         if self._home != os.getpid():
-            # A fork of the process that made it, where its threads are not.
+            # In a fork of the process that created the executor, its threads do not exist.
             self._begin()
         _exit.serving.setdefault(self._hooks, self._crew)
         crew: native.ThreadCrew = self._crew
@@ -111,7 +112,7 @@ class ThreadPoolExecutor(Maps, _standard):
             raise RuntimeError("cannot schedule new futures after shutdown") from None
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Has a thread call `fn(*args, **kwargs)`, and gives the future of what it returns."""
+        """Schedules `fn(*args, **kwargs)` to run in a thread, and returns a future for its result."""
         if self._is_standard:
             return _standard.submit(self, fn, *args, **kwargs)
         crew = self._open()
@@ -122,10 +123,10 @@ class ThreadPoolExecutor(Maps, _standard):
     _own_submit = submit
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Takes no more tasks; the threads leave when those that there are have been done.
+        """Accepts no more tasks; the threads end when all existing tasks are done.
 
-        wait: until they have left.
-        cancel_futures: tasks that have not begun are cancelled.
+        wait: whether to wait until the threads have ended.
+        cancel_futures: whether to cancel tasks that have not begun.
         """
         if self._is_standard:
             _standard.shutdown(self, wait, cancel_futures=cancel_futures)
@@ -143,16 +144,16 @@ class ThreadPoolExecutor(Maps, _standard):
             _join(self._hooks, self._crew)
 
     def statistics(self) -> Any:
-        """How it is, as of a pool."""
+        """Returns the same counters as a pool."""
         return self._crew.statistics()
 
-    # ------------------------------------------------------------------ what others look at
+    # ------------------------------------------------------------------ what programs inspect
 
     def _become_standard(self) -> None:
         if not self._is_standard:
             other = _standard(self._max_workers, self._thread_name_prefix, *self._initialize)
             for name, value in vars(other).items():
-                # Of several threads that come here at once, one is the first.
+                # If several threads arrive here at once, one of them is the first.
                 vars(self).setdefault(name, value)
             self._is_standard = True
             if self._is_shut:
@@ -185,7 +186,7 @@ _INNER = [
 
 
 def _starts_otherwise(cls: type) -> bool:
-    """Whether a subclass does it in its own way, which is at home in the standard library's code."""
+    """Returns whether a subclass overrides how threads are started, which requires the standard library's code."""
     return any(_function(cls, name) is not _function(_standard, name) for name in _INNER)
 
 
@@ -201,10 +202,10 @@ def _join(hooks: _Hooks, crew: native.ThreadCrew) -> None:
 
 
 class _Hooks(_thread_crew.Hooks):
-    """What is different in an executor: its errors are those that users of `concurrent.futures` expect, its callbacks
-    run in the worker that has done the task, and a thread of it is a daemon if the one is that submits the task for
-    which it is started; so in turn is what a task starts. The interpreter waits for the executor's own threads in any
-    case."""
+    """The differences between an executor and a pool. An executor raises the errors that users of `concurrent.futures`
+    expect. Its callbacks run in the worker that ran the task. A thread is a daemon if the thread that submits the task
+    for which it is started is a daemon; the same applies to threads that a task starts. The interpreter waits for the
+    executor's own threads in any case."""
 
     are_daemons = None
     _is_executor = True
@@ -217,13 +218,14 @@ class _Hooks(_thread_crew.Hooks):
     def _work(self, crew: native.ThreadCrew, number: int) -> None:
         self._here.works = True
         super()._work(crew, number)
-        # Counted off before it comes here: of those that leave together, one at least sees that all have.
+        # The counter is decremented before: of several threads that leave together, at least one sees that all have
+        # left.
         if crew.statistics().workers == 0:
             _exit.serving.pop(self, None)
             self.end_callbacks()
 
     def call_back(self, callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:
-        # Whoever waits for a task may be here as well, and hold any lock.
+        # The calling thread may be one that waits for a task, and may hold any lock.
         if hasattr(self._here, "works"):
             call_and_finish(callback, value, job)
         else:
@@ -248,7 +250,7 @@ def _broken(text: str, cause: BaseException) -> thread.BrokenThreadPool:
 
 
 class _Exit:
-    """Who still works when the interpreter leaves: it waits for them."""
+    """The executors that still have tasks when the interpreter ends; it waits for them."""
 
     def __init__(self) -> None:
         self.has_begun = False
