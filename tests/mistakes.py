@@ -133,7 +133,7 @@ if __name__ == "__main__":
 """,
     ),
     Mistake(
-        "The function is called instead of given",
+        "The function is called instead of passed",
         """
 from {package}multiprocessing import Process
 

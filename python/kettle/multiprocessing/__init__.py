@@ -1,10 +1,10 @@
-"""Processes, and what they share: the standard library's `multiprocessing` with the same names, on the Rust core.
+"""Processes and the objects they share: the standard library's `multiprocessing`, with the same names, on a Rust core.
 
     import kettle.multiprocessing as multiprocessing
 
-What differs: nothing hangs because something died, what was put is safe, every blocking call has an awaitable twin, and
-any handle can be sent through any channel. `wait` waits for a mix of things. Submodules have the standard library's
-names.
+The differences: nothing hangs because a process died; items are in shared memory when `put` returns; every blocking
+call has an awaitable counterpart; and any handle can be sent through any channel. `wait` accepts a mix of objects.
+Submodules have the standard library's names.
 """
 
 import sys
@@ -99,8 +99,8 @@ SUBWARNING = 25
 if not TYPE_CHECKING:
 
     def __getattr__(name):
-        """A part of the package that was not imported yet: in the standard library they import each other, and
-        programs came to rely on it."""
+        """Returns a part of the package that was not imported yet. In the standard library these modules import each
+        other, and programs rely on that."""
         if not name.startswith("_"):
             try:
                 return import_module(f"{__name__}.{name}")
@@ -109,7 +109,7 @@ if not TYPE_CHECKING:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-del TYPE_CHECKING  # no name of the package's
+del TYPE_CHECKING  # not a name of the package
 
 # A child that is started by exec runs the program's main module under this name.
 if "__main__" in sys.modules:

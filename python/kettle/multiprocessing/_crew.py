@@ -1,7 +1,7 @@
-"""What a pool needs of Python: to start its workers and to see them off, to make its errors, to run callbacks.
+"""The parts of a pool that need Python: it starts and reaps workers, creates exceptions, and runs callbacks.
 
-The Rust side calls these methods, from whichever thread leads. They know nothing of the `Pool` object, so that a pool
-which nobody refers to any more can be collected.
+The Rust side calls these methods from the thread that leads. They do not refer to the `Pool` object, so that an
+unreferenced pool can be collected.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hooks"]
 
-# In seconds: so long it may take until it is known how a worker ended that has ended.
+# In seconds: the maximum time to learn how a worker has ended.
 _REPORT_TIME = 0.5
 
 
@@ -35,7 +35,7 @@ class _End:
 
     __slots__ = ("exitcode", "fate", "pid", "trace")
 
-    # No data class: its module takes as long to import as all of the pool's.
+    # Not a dataclass: importing that module takes as long as importing all modules of the pool.
     def __init__(self, pid: int, exitcode: int | None, fate: str, trace: str | None) -> None:
         self.pid = pid
         self.exitcode = exitcode
@@ -44,7 +44,7 @@ class _End:
 
 
 class Hooks(CommonHooks):
-    """See the module. The native crew calls everything but `join_callbacks`."""
+    """See the module. The native pool calls all methods but `join_callbacks`."""
 
     work = staticmethod(_worker.work)
     unpack = staticmethod(_worker.unpack)
@@ -67,20 +67,20 @@ class Hooks(CommonHooks):
         self._is_told_how_workers_end = True
 
     def start(self, seat: int, desk: native.PoolDesk) -> tuple[int, int]:
-        """Starts a worker at `desk`; gives its process id, and a descriptor that is readable once it has ended."""
+        """Starts a worker at `desk`; returns its process id, and a descriptor that is readable once it has ended."""
         trace = _postmortem.new_trace()
         place = None if trace is None else (os.getpid(), trace)
         process = self._make_process(target=self.work, args=(desk, place, *self._work))
         process.name = f"{self._name}-{seat}" if self._name else process.name.replace("Process", "PoolWorker")
         process.daemon = True
-        # Results are waited for meanwhile, for a limited time perhaps.
+        # Meanwhile another thread waits for results, perhaps with a time limit.
         process._waits_for_server = False
         try:
             process.start()
             pid, sentinel = process.pid, process.sentinel
             assert pid is not None
         except BaseException:
-            if getattr(process, "_popen", None) is not None:  # an interrupt came when it had started
+            if getattr(process, "_popen", None) is not None:  # an interrupt came after the process had started
                 process.kill()
                 process.join()
             _postmortem.close_trace(trace)
@@ -97,13 +97,13 @@ class Hooks(CommonHooks):
         process.join()
 
     def ended(self, seat: int, pid: int, fate: str) -> _End:
-        """The worker is gone: reaps it."""
+        """Reaps a worker that has ended."""
         process = self.processes.pop(seat, None)
-        # Read whether or not it is wanted: an idle worker's death is nobody's error, and the descriptor must go.
+        # Read it even if it is not needed: an idle worker's death causes no error, but the descriptor must be closed.
         trace = _postmortem.read_trace(self._traces.pop(seat, None))
         exitcode = None
         if process is not None:
-            # What the fork server does not report soon, because it was stopped, is not waited for once more.
+            # If the fork server did not report in time, because it was stopped, do not wait for it a second time.
             process.join(_REPORT_TIME if self._is_told_how_workers_end else 0)
             exitcode = process.exitcode
             self._is_told_how_workers_end = exitcode is not None
@@ -112,7 +112,7 @@ class Hooks(CommonHooks):
     def lost(
         self, end: _End, func: Any, args: Any, kwds: Any, is_call: bool, timeout: float | None
     ) -> WorkerDied | TaskTimeout | TaskCancelled:
-        """The error of the task that the worker was running when it ended."""
+        """Returns the error of the task that the worker was running when it ended."""
         task = describe(func, args if is_call else (args,), kwds)
         if end.fate == "timeout":
             assert timeout is not None
@@ -125,7 +125,7 @@ class Hooks(CommonHooks):
     def unsendable(
         self, error: BaseException, func: Any, args: Any, kwds: Any, item: int | None = None
     ) -> BaseException:
-        """The error of a task that could not be sent; of a map, it is that of an item of this number, `args`."""
+        """Returns the error of a task that could not be sent. For a map, this is the item with this number, `args`."""
         from kettle import _unpicklable
 
         if not isinstance(error, Exception):
@@ -136,12 +136,13 @@ class Hooks(CommonHooks):
         return _unpicklable.explain(error, {"func": func, "args": args, "kwds": kwds}, owner)
 
     def unreadable(self, error: BaseException) -> RemoteError:
-        """The error of a task whose result cannot be rebuilt here, because of what would end this program."""
+        """Returns the error of a task whose result cannot be unpickled here because of an exception that would end this
+        program."""
         told = RemoteError(type_name=_worker.name_of(error), text=f"{_worker.text_of(error)} (raised by its result)")
         told.__cause__ = error
         return told
 
     def false_start(self, end: _End) -> WorkerDied:
-        """The error of a pool whose workers die before they are ready."""
+        """Returns the error of a pool whose workers die before they are ready."""
         hint = _main_guard.CURE if _main_guard.is_missing() else None
         return self._post_mortem.worker_died(end.pid, end.exitcode, trace=end.trace, reason="start", hint=hint)

@@ -1,5 +1,5 @@
-"""The helper processes are the standard library's own: the fork server and the resource tracker. Like all other
-children they look for no module in the current directory."""
+"""The helper processes are the standard library's own: the fork server and the resource tracker. Like all children,
+they look for no module in the current directory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["resource_tracker", "start_safely"]
 
 
 class _Starter:
-    """`multiprocessing.util` for a module that starts a helper."""
+    """Stands in for `multiprocessing.util` in a module that starts a helper."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(util, name)
@@ -27,7 +27,7 @@ class _Starter:
     @staticmethod
     def spawnv_passfds(path: bytes, args: Sequence[str], passfds: Sequence[int]) -> int:
         args = list(args)
-        # A frozen program looks nowhere else, and knows these lines by their beginnings.
+        # A frozen program searches no path, and recognises these commands by their first lines.
         if "-c" in args and not IS_FROZEN:
             place = args.index("-c") + 1
             # The tracker needs nothing of this package.
@@ -37,7 +37,7 @@ class _Starter:
 
 
 def start_safely(module: ModuleType) -> None:
-    """Has `module`, one of the standard library's, start its helper so from now on, whoever asks for it."""
+    """Makes `module`, one of the standard library's, start its helper in this way from now on, for all callers."""
     module.util = _Starter()  # type: ignore[attr-defined]
 
 

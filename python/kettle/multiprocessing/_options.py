@@ -1,4 +1,4 @@
-"""What a pool may be told: the checks of its arguments, which pools and executors of both kinds share."""
+"""Checks of the arguments of pools and executors, of processes and of threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["context_of", "memory_size", "retry_count", "worker_count"]
 
 
 def worker_count(processes: int | None) -> int:
-    """How many workers; by default as many as there are processors to use."""
+    """Returns the number of workers; by default the number of available processors."""
     if processes is None:
         return usable_cpus()
     processes = _parameters.whole("processes", processes)
@@ -25,16 +25,16 @@ def worker_count(processes: int | None) -> int:
 
 
 def context_of(name: str, context: Any) -> Any:
-    """A context that was given for this parameter."""
+    """Returns the context that was passed for the parameter `name`."""
     if not hasattr(context, "get_start_method"):
         shown = _parameters.shown(context)
         example = shown if isinstance(context, str) else "'spawn'"
-        raise TypeError(f"{name} must be a context, not {shown}: multiprocessing.get_context({example}) gives one")
+        raise TypeError(f"{name} must be a context, not {shown}: multiprocessing.get_context({example}) returns one")
     return context
 
 
 def retry_count(retries: int) -> int:
-    """How often a task is begun again."""
+    """Returns how often a task is run again."""
     if retries == 0 and type(retries) is int:
         return 0
     retries = _parameters.whole("retries", retries)
@@ -48,7 +48,7 @@ _UNITS |= {f"{unit}I": 1024**i for i, unit in enumerate(("", "K", "M", "G", "T")
 
 
 def memory_size(size: int | str) -> int:
-    """A size in bytes, or in text with a unit."""
+    """Returns a size in bytes, given as a number or as text with a unit."""
     if isinstance(size, str):
         match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]I?)?B?\s*", size.upper())
         if match is None:

@@ -1,8 +1,8 @@
 """The private parts of the standard library's pool, for programs that use them.
 
-They are private, and popular all the same: an `istarmap` is put on the class, which hands a sequence of tasks to
-`_taskqueue` and makes an `IMapIterator` of its own; `len(pool._cache)` says how much is not done. Nothing here costs a
-pool anything that is not asked for these.
+They are private, but widely used: programs add an `istarmap` to the class, which puts a sequence of tasks into
+`_taskqueue` and creates an `IMapIterator` itself; `len(pool._cache)` is the number of unfinished results. A pool pays
+for these parts only when they are used.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Cache", "TaskQueue", "standard_iterator", "standard_result"]
 
-# So many tasks of a sequence, for each worker, are handed to the pool ahead.
+# The number of tasks of a sequence, per worker, that are submitted to the pool ahead of time.
 _AHEAD = 16
 
 
 def standard_iterator(cls: type[Any], pool: Any) -> Any:
-    """The standard library's own iterator of the kind `cls`, for a program that fills it by itself; made of a pool, or
-    of its cache, as before Python 3.8."""
+    """Returns the standard library's own iterator of the kind `cls`, for a program that fills it itself; created from a
+    pool or, as before Python 3.8, from its cache."""
     return cls(SimpleNamespace(_cache=pool) if isinstance(pool, dict) else pool)
 
 
 class Cache(dict):  # type: ignore[type-arg]
-    """Results that are not complete, by number: those that the program made itself. The length counts all."""
+    """Unfinished results by number: those that the program created itself. The length counts all unfinished results."""
 
     def __init__(self, pool: Any) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Cache(dict):  # type: ignore[type-arg]
         self._queue = pool._taskqueue
 
     def __len__(self) -> int:
-        # The tasks of a sequence are jobs as well, which the program knows as one.
+        # The tasks of a sequence are jobs as well, but count as one for the program.
         others: int = self._crew.jobs - self._queue.running
         return super().__len__() + max(0, others)
 
@@ -50,20 +50,20 @@ class Cache(dict):  # type: ignore[type-arg]
 
 
 class TaskQueue:
-    """Takes sequences of tasks, as the standard library describes them, and does them."""
+    """Accepts sequences of tasks in the standard library's format, and runs them."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = weakref.ref(pool)
-        # Reentrant: a signal handler may hand in a sequence.
+        # Reentrant: a signal handler may put a sequence.
         self._lock = threading.RLock()
         self._feeding = 0
         self._when_fed: Callable[[], object] | None = None
-        #: How many tasks are handed to the pool and not done.
+        #: The number of unfinished tasks that were submitted to the pool.
         self.running = 0
 
     def put(self, sequence: tuple[Iterable[Task], Callable[[int], object] | None]) -> None:
-        """Does the tasks of a sequence, each `(result, number in that, func, args, kwds)`; then `set_length` of the
-        result is called with their number, if it is there."""
+        """Runs the tasks of a sequence, each of the form `(result, index, func, args, kwds)`. Then, if there is a
+        `set_length`, it is called with their number."""
         tasks, set_length = sequence
         pool = self._pool()
         assert pool is not None
@@ -72,16 +72,16 @@ class TaskQueue:
         threading.Thread(target=self._feed, args=(pool, tasks, set_length), name="pool-feeder", daemon=True).start()
 
     def qsize(self) -> int:
-        """How many tasks no worker has begun."""
+        """Returns the number of tasks that no worker has begun."""
         pool = self._pool()
         return 0 if pool is None else int(pool.statistics().queued)
 
     def empty(self) -> bool:
-        """Whether there is none."""
+        """Returns whether there are no such tasks."""
         return not self.qsize()
 
     def close(self, when_fed: Callable[[], object]) -> None:
-        """Calls `when_fed` as soon as all that was put has gone to the pool."""
+        """Calls `when_fed` as soon as everything that was put has been submitted to the pool."""
         with self._lock:
             self._when_fed = when_fed
             is_fed = not self._feeding
@@ -119,15 +119,16 @@ class TaskQueue:
         with self._lock:
             self.running += 1
         try:
-            # Closed for the program, the pool takes what it was given before.
+            # The pool is closed for the program, but accepts what was put before.
             pool._call(
                 func, args, kwds, None, 0, partial(done, True), partial(done, False), waits=False, after_close=True
             )
-        except Exception as error:  # it was terminated, say
+        except Exception as error:  # for example because the pool was terminated
             done(False, error)
 
 
 def standard_result(cls: type[Any], pool: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """The standard library's own result, of a call or, if `cls` is that, of a map, that a program fills itself."""
+    """Returns the standard library's own result, of a call or, depending on `cls`, of a map, for a program that fills
+    it itself."""
     is_map = issubclass(cls, _standard.MapResult)
     return (_standard.MapResult if is_map else _standard.ApplyResult)(pool, *args, **options)

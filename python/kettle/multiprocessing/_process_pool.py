@@ -1,4 +1,4 @@
-"""The pool of worker processes, which survives the death of any of them. What happens when is told in docs/pool.md."""
+"""The pool of worker processes, which survives the death of any worker. docs/pool.md describes its behaviour."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RUN = _standard.RUN
 CLOSE = _standard.CLOSE
 TERMINATE = _standard.TERMINATE
 
-# Their iterators cannot block, and run nobody's code: whoever has a moment may pull from them.
+# Their iterators cannot block and run no user code, so any thread may read from them.
 _PLAIN = (list, tuple, range, str, bytes, bytearray, dict, set, frozenset)
 
 
@@ -52,7 +52,7 @@ def _check_map(func: Any, iterable: Any) -> None:
 
 def _check_function(func: Any) -> None:
     if not callable(func):
-        called = "" if isinstance(func, (list, tuple, str)) else ": was the function called instead of given?"
+        called = "" if isinstance(func, (list, tuple, str)) else ": was the function called instead of passed?"
         raise TypeError(f"func must be a function, not {_parameters.shown(func)}{called}")
 
 
@@ -64,23 +64,25 @@ def _check_callbacks(callback: Any, error_callback: Any) -> None:
 class Pool(_standard.Pool):
     """A pool of worker processes.
 
-    processes: how many; by default as many as there are processors to use, by affinity and the container's quota.
-    initializer, initargs: called in each worker before its first task. If it raises, so does every call of the pool.
-    maxtasksperchild: after so many tasks (or chunks) a worker is replaced by a fresh one.
-    context: which start method to use; the default one's if None.
-    max_memory_per_worker: in bytes, or as text ("2GB", "512MiB"). A worker that has more resident after a task is
-        replaced; one that has half as much again is killed in the middle of it.
-    name: what the workers are called.
+    processes: the number of workers; by default the number of processors available to this process, by affinity and the
+        container's quota.
+    initializer, initargs: called in each worker before its first task. If the initializer raises, so does every call of
+        the pool.
+    maxtasksperchild: the number of tasks (or chunks) after which a worker is replaced.
+    context: the context whose start method is used; the default one if None.
+    max_memory_per_worker: in bytes, or as text ("2GB", "512MiB"). A worker whose resident memory exceeds this after a
+        task is replaced; a worker that exceeds one and a half times this during a task is killed.
+    name: the prefix of the workers' names.
 
-    Where this differs from the standard library: when a worker dies, the task that it was running raises `WorkerDied`,
-    tasks that had not begun are done by others, and the worker is replaced. `imap` pulls its input only so far ahead.
-    Functions that pickle cannot find by name travel by cloudpickle. Workers may have children. A task's arguments are
-    read when it is sent, which may be after `apply_async` or `map_async` has returned.
+    Differences from the standard library: when a worker dies, the task that it was running raises `WorkerDied`, other
+    workers run the tasks that had not begun, and the worker is replaced. `imap` reads its input only a limited distance
+    ahead. Functions that pickle cannot find by name travel by cloudpickle. Workers may have children. The arguments of
+    a task are pickled when it is sent, which may be after `apply_async` or `map_async` has returned.
     """
 
     __module__ = "kettle.multiprocessing.pool"
 
-    _state = "INIT"  # of one that is not finished as well, should an interrupt come before anything else
+    _state = "INIT"  # also the state of an unfinished pool, if an interrupt comes before anything else
 
     def __init__(
         self,
@@ -131,16 +133,16 @@ class Pool(_standard.Pool):
 
     @property
     def _pool(self) -> list[Any]:
-        """The worker processes that are there."""
+        """The existing worker processes."""
         return list(self._hooks.processes.values())
 
     def _repopulate_pool(self) -> None:
-        # The program may have said that there are to be more.
+        # The program may have raised the number of workers.
         self._crew.hire(self._processes, 2 * self._processes)
         self._crew.staff()
 
     def _process_maker(self) -> Callable[..., Any]:
-        """What makes a worker: a subclass may have a `Process` of its own, which is given the context."""
+        """The callable that creates a worker. A subclass may have its own `Process`, which receives the context."""
         own = self.Process
         if own is _standard.Pool.Process:
             return self._ctx.Process  # type: ignore[no-any-return]
@@ -179,13 +181,14 @@ class Pool(_standard.Pool):
         task_timeout: float | None = None,
         retries: int = 0,
     ) -> Any:
-        """`func(*args, **kwds)`, done by a worker.
+        """Runs `func(*args, **kwds)` in a worker and returns its result.
 
-        task_timeout: in seconds, from when it begins; then its worker is ended and TaskTimeout raised.
-        retries: how often it is begun again when its worker dies. Raises WorkerDied when that is used up.
+        task_timeout: in seconds, counted from the start of the task; after that its worker is ended and TaskTimeout
+            raised.
+        retries: how often the task is run again when its worker dies. After that WorkerDied is raised.
         """
         if getattr(self.apply_async, "__func__", None) is not _apply_async:
-            # A subclass, or a test, has another one, which the standard library would call.
+            # A subclass or a test has replaced it; the standard library would call the replacement.
             given = {"task_timeout": task_timeout, "retries": retries}
             extra: dict[str, Any] = {name: value for name, value in given.items() if value}
             return self.apply_async(func, args, kwds, **extra).get()
@@ -202,7 +205,7 @@ class Pool(_standard.Pool):
         task_timeout: float | None = None,
         retries: int = 0,
     ) -> ApplyResult:
-        """As `apply`, at once giving an object that will have the result.
+        """Like `apply`, but immediately returns an object for the result.
 
         callback, error_callback: called with the result or the error, in a thread of this process.
         """
@@ -251,12 +254,12 @@ class Pool(_standard.Pool):
         retries: int = 0,
         progress: Progress | None = None,
     ) -> list[Any]:
-        """`[func(x) for x in iterable]`, done by the workers.
+        """Returns `[func(x) for x in iterable]`, computed by the workers.
 
-        chunksize: how many items are sent together; by default as many as take some hundred microseconds.
-        task_timeout, retries: of each item, as for `apply`.
-        progress: True, or a label: shows a bar. Or a function, called with how many items are done and how many there
-            are (None if that is not known), now and then and at the end.
+        chunksize: the number of items that are sent together; by default as many as take some hundred microseconds.
+        task_timeout, retries: for each item, as in `apply`.
+        progress: True or a label shows a bar. A function is called with the number of finished items and the total
+            (None if unknown), now and then and at the end.
         """
         result = self._map(func, iterable, chunksize, False, task_timeout, retries, progress)
         values: list[Any] = result._get_or_cancel()
@@ -274,7 +277,7 @@ class Pool(_standard.Pool):
         retries: int = 0,
         progress: Progress | None = None,
     ) -> MapResult:
-        """As `map`, at once giving an object that will have the list."""
+        """Like `map`, but immediately returns an object for the list."""
         asynchronous = (callback, error_callback, False)
         return self._map(func, iterable, chunksize, False, task_timeout, retries, progress, *asynchronous)
 
@@ -288,7 +291,7 @@ class Pool(_standard.Pool):
         retries: int = 0,
         progress: Progress | None = None,
     ) -> list[Any]:
-        """`[func(*x) for x in iterable]`, done by the workers; see `map`."""
+        """Returns `[func(*x) for x in iterable]`, computed by the workers; see `map`."""
         result = self._map(func, iterable, chunksize, True, task_timeout, retries, progress)
         values: list[Any] = result._get_or_cancel()
         return values
@@ -305,7 +308,7 @@ class Pool(_standard.Pool):
         retries: int = 0,
         progress: Progress | None = None,
     ) -> MapResult:
-        """As `starmap`, at once giving an object that will have the list."""
+        """Like `starmap`, but immediately returns an object for the list."""
         asynchronous = (callback, error_callback, False)
         return self._map(func, iterable, chunksize, True, task_timeout, retries, progress, *asynchronous)
 
@@ -354,14 +357,14 @@ class Pool(_standard.Pool):
         progress: Progress | None = None,
         buffersize: int | None = None,
     ) -> IMapIterator:
-        """An iterator over `func(x) for x in iterable`, done by the workers, in order.
+        """Returns an iterator over `func(x) for x in iterable`, computed by the workers, in order.
 
-        buffersize: how many items of `iterable` are pulled ahead of what was taken from the iterator; by default 64, or
-            four chunks for each worker if that is more. `close` lifts that limit, since whoever joins the pool may be
-            the one who would have taken the results. An iterator that was taken from and is then dropped ends the
-            pulling.
+        buffersize: how many items of `iterable` are read ahead of the results that were taken from the iterator; by
+            default 64, or four chunks for each worker if that is more. `close` lifts this limit, since the thread that
+            joins the pool may be the one that would have taken the results. If results were taken from an iterator and
+            it is then dropped, no more input is read.
 
-        For the others see `map`.
+        For the other parameters see `map`.
         """
         options = (chunksize, task_timeout, retries, progress, buffersize)
         results: IMapIterator = self._imap(IMapIterator, "ordered", func, iterable, *options)
@@ -378,7 +381,7 @@ class Pool(_standard.Pool):
         progress: Progress | None = None,
         buffersize: int | None = None,
     ) -> IMapUnorderedIterator:
-        """As `imap`, with the results in the order in which they come."""
+        """Like `imap`, with the results in the order in which they become available."""
         options = (chunksize, task_timeout, retries, progress, buffersize)
         results: IMapUnorderedIterator = self._imap(IMapUnorderedIterator, "unordered", func, iterable, *options)
         return results
@@ -425,7 +428,7 @@ class Pool(_standard.Pool):
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Takes no more tasks; the workers leave when those that there are have been done."""
+        """Accepts no more tasks; the workers end when all existing tasks are done."""
         if self._state == RUN:
             self._state = CLOSE
             queue = vars(self).get("_taskqueue")
@@ -435,18 +438,18 @@ class Pool(_standard.Pool):
                 queue.close(self._crew.close)
 
     def terminate(self) -> None:
-        """Ends all workers now, and with TaskCancelled all tasks that are not done. It takes a moment, not longer."""
+        """Ends all workers immediately, and all unfinished tasks with TaskCancelled. Takes no more than a moment."""
         self._state = TERMINATE
         self._terminate()
 
     def join(self) -> None:
-        """Waits until all workers have left, after `close` or `terminate`."""
+        """Waits until all workers have ended, after `close` or `terminate`."""
         if self._state == RUN:
             raise ValueError("Pool is still running: call close() or terminate() before join()")
         if self._state not in (CLOSE, TERMINATE):
             raise ValueError("In unknown state")
         if not self._crew.join():
-            # A signal handler came while this thread was starting a worker, which leaves when it is there.
+            # A signal handler ran while this thread was starting a worker, which ends once it is started.
             return
         self._hooks.join_callbacks()
         if self._deputy is not None and threading.current_thread() is not self._deputy:
@@ -460,9 +463,10 @@ class Pool(_standard.Pool):
         self.terminate()
 
     def statistics(self) -> Any:
-        """How it is: `workers`, how many are `busy` (a worker whose task was cancelled until it has ended, while it
-        counts as none of the `workers` any more), `jobs` that are not over; and of tasks so far: `done`, `failed`, and
-        those whose worker `died`, `retried`, `timed_out`, `cancelled`."""
+        """Returns counters: `workers`, how many of them are `busy`, and the number of unfinished `jobs`; and the
+        numbers of tasks so far that are `done` or `failed`, or whose worker `died`, and that were `retried`,
+        `timed_out` or `cancelled`. A worker whose task was cancelled counts as busy until it has ended, but no longer
+        as one of the `workers`."""
         return self._crew.statistics()
 
 
@@ -470,7 +474,7 @@ _apply_async = Pool.apply_async
 
 
 def _end(crew: native.PoolCrew | native.ThreadCrew, deputy: threading.Thread | None = None) -> None:
-    # A program that an error has ended says so itself.
+    # A program that an error has ended reports that error itself.
     if crew.state != TERMINATE and util.is_exiting() and getattr(sys, "last_type", None) is None:
         from kettle import _unasked
 
@@ -478,5 +482,5 @@ def _end(crew: native.PoolCrew | native.ThreadCrew, deputy: threading.Thread | N
             _unasked.drop(crew.unfinished())
     crew.terminate()
     if deputy is not None and deputy.is_alive() and deputy is not threading.current_thread():
-        # It must be gone when the interpreter ends; it will, unless the system does not let a worker go.
+        # The worker must be gone when the interpreter ends; it is, unless the system does not let it end.
         deputy.join(1)

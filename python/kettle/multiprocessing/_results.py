@@ -1,6 +1,7 @@
-"""What a pool's calls give: the results of a call or a map, and the iterators of an imap.
+"""The results of a pool: of a call or a map, and the iterators of an imap.
 
-Each is a job of the native crew, or has one, and adds what the standard library's classes of these names promise.
+Each of these is a job of the native pool, or has one, and adds what the standard library's classes of these names
+provide.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["ApplyResult", "IMapIterator", "IMapUnorderedIterator", "MapResult"]
 
 
 class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-arg]
-    """What a task that was handed to a pool will give. It can be awaited, on any asyncio loop."""
+    """The result of a task of a pool. It can be awaited, on any asyncio loop."""
 
     __module__ = "kettle.multiprocessing.pool"
 
@@ -34,27 +35,27 @@ class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-a
         return standard_result(cls, pool, given, options)
 
     def __init__(self, pool: Pool, *_: object, **__: object) -> None:
-        # A pool lives as long as somebody waits for its results.
+        # A pool lives as long as its results are waited for.
         self._pool: Pool | None = pool
 
     def ready(self) -> bool:
-        """Whether it is over."""
+        """Returns whether the task is over."""
         return self._is_done
 
     def successful(self) -> bool:
-        """Whether it is over and has not raised. Raises ValueError if it is not over."""
+        """Returns whether the task is over and has not raised. Raises ValueError if it is not over."""
         if not self._is_done:
             raise ValueError(f"{self!r} not ready: ask after wait() or get()")
         succeeded: bool = self._outcome()[0]
         return succeeded
 
     def wait(self, timeout: float | None = None) -> None:
-        """Waits until it is over, or `timeout` seconds have passed."""
+        """Waits until the task is over, or `timeout` seconds have passed."""
         self._wait(timeout)
 
     def get(self, timeout: float | None = None) -> Any:
-        """What the task returned. Raises what it raised; `TimeoutError` (of multiprocessing) after `timeout` seconds;
-        WorkerDied, TaskTimeout or TaskCancelled if it could not be done."""
+        """Returns the result of the task. Raises the task's exception; `TimeoutError` (of multiprocessing) after
+        `timeout` seconds; WorkerDied, TaskTimeout or TaskCancelled if the task could not be completed."""
         if not self._wait(timeout):
             raise TimeoutError
         succeeded, value = self._outcome()
@@ -63,14 +64,14 @@ class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-a
         try:
             raise value
         finally:
-            # The traceback would hold on to this frame, and this frame to the exception.
+            # Avoid a reference cycle: the traceback refers to this frame, and this frame to the exception.
             del value, self
 
     def _get_or_cancel(self) -> Any:
         try:
             return self.get()
         except BaseException:
-            # Interrupted: nobody will ever ask for it. If it is over, this does nothing.
+            # After an interrupt the result will never be retrieved. If the task is over, this does nothing.
             self._cancel()
             raise
         finally:
@@ -91,16 +92,16 @@ class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-a
         return outcome
 
     def cancel(self) -> bool:
-        """Takes it back: if it has not begun it never will, and if it runs its worker is ended. Then `get` raises
-        TaskCancelled. False if it is over already."""
+        """Cancels the task: if it has not begun it never will, and if it is running its worker is ended. Then `get`
+        raises TaskCancelled. Returns False if the task is already over."""
         return self._cancel()
 
     def cancelled(self) -> bool:
-        """Whether it was cancelled."""
+        """Returns whether the task was cancelled."""
         return self._is_cancelled
 
     def running(self) -> bool:
-        """Whether a worker has it, or some of it, and it is not over."""
+        """Returns whether a worker has the task, or a part of it, and it is not over."""
         return self._is_running
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -111,14 +112,14 @@ class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-a
             while not self._is_done:
                 await _news(self)
         except BaseException:
-            # Whoever awaited it was cancelled.
+            # The waiting coroutine was cancelled.
             self._cancel()
             raise
         return self.get()
 
 
 class MapResult(ApplyResult, _standard.MapResult):  # type: ignore[type-arg]
-    """As ApplyResult, of a map."""
+    """Like ApplyResult, for a map."""
 
     __module__ = "kettle.multiprocessing.pool"
 
@@ -127,7 +128,7 @@ class MapResult(ApplyResult, _standard.MapResult):  # type: ignore[type-arg]
         self._chunk = chunk
         self._workers = pool._processes
 
-    # What the standard library's consists of, for programs that show progress by it.
+    # The parts of the standard library's class, for programs that use them to show progress.
 
     @property
     def _success(self) -> bool:
@@ -147,7 +148,7 @@ class MapResult(ApplyResult, _standard.MapResult):  # type: ignore[type-arg]
 
 
 class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
-    """The results of an imap. It can be iterated by `async for`, too."""
+    """The results of an imap. It also supports `async for`."""
 
     __module__ = "kettle.multiprocessing.pool"
 
@@ -168,7 +169,7 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
         return self
 
     def next(self, timeout: float | None = None) -> Any:
-        """The next result. Raises what its task raised, StopIteration at the end, and `TimeoutError` (of
+        """Returns the next result. Raises the exception of its task, StopIteration at the end, and `TimeoutError` (of
         multiprocessing) after `timeout` seconds."""
         value = None
         try:
@@ -177,8 +178,9 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
                 return value
             raise value
         finally:
-            # The traceback would hold on to this frame, and this frame to the iterator and the exception: the work
-            # behind a loop that the exception ends would go on until a garbage collection.
+            # Avoid a reference cycle: the traceback refers to this frame, and this frame to the iterator and the
+            # exception. With a cycle, the work behind a loop that the exception ends would go on until a garbage
+            # collection.
             del value, self
 
     def _next(self, timeout: float | None) -> tuple[bool, Any]:
@@ -194,7 +196,7 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
                 fetched = core._fetch()
             return fetched
         except KeyboardInterrupt:
-            # As with a map: what is interrupted is not gone on with.
+            # As in a map, an interrupt ends the work.
             self.close()
             raise
         finally:
@@ -222,13 +224,13 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
             try:
                 await _news(self._core)
             except BaseException:
-                # Whoever awaited it was cancelled, which ends an asynchronous generator as well.
+                # The waiting coroutine was cancelled, which ends an asynchronous generator as well.
                 self.close()
                 raise
 
     def close(self) -> None:
-        """Ends it: no further input is pulled, what has not begun never will, and workers in the middle of it are
-        ended. There is no next result then."""
+        """Ends the iteration: no further input is read, tasks that have not begun never will, and workers that run one
+        are ended. There is no next result after this."""
         self._core._cancel()
         self._core._abandon(is_unwanted=True)
 
@@ -239,13 +241,13 @@ class IMapIterator(_standard.IMapIterator):  # type: ignore[type-arg]
 
 
 class IMapUnorderedIterator(IMapIterator, _standard.IMapUnorderedIterator):  # type: ignore[type-arg]
-    """As IMapIterator, in the order in which the results come."""
+    """Like IMapIterator, in the order in which the results become available."""
 
     __module__ = "kettle.multiprocessing.pool"
 
 
 async def _news(job: native.PoolJob) -> None:
-    """Waits until a job is over or has something to fetch."""
+    """Waits until a job is over or has a result to fetch."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -259,7 +261,7 @@ async def _news(job: native.PoolJob) -> None:
         try:
             loop.call_soon_threadsafe(settle)
         except RuntimeError:
-            pass  # the loop was closed: nobody waits there any more
+            pass  # the loop was closed, so no coroutine waits there any more
 
     job._listen(tell)
     await future

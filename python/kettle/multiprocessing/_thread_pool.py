@@ -1,4 +1,4 @@
-"""The pool of threads, with the interface of the pool of processes."""
+"""The thread pool, with the interface of the process pool."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ __all__ = ["ThreadPool"]
 
 
 class ThreadPool(Pool, _standard.ThreadPool):
-    """A pool of threads of this process. What goes to tasks and comes from them is the object itself, never a copy.
+    """A pool of threads of this process. Tasks receive and return the objects themselves, never copies.
 
-    processes: how many threads; by default as many as there are processors to use.
-    initializer, initargs: called in each thread before its first task. If it raises, so does every call of the pool.
-    name: what the threads are called.
+    processes: the number of threads; by default the number of available processors.
+    initializer, initargs: called in each thread before its first task. If the initializer raises, so does every call of
+        the pool.
+    name: the prefix of the threads' names.
 
-    It has all that `Pool` has. What is different, because a thread cannot be ended: `cancel` takes back what has not
-    begun, and a call that runs not at all. A task that runs longer than its `task_timeout` raises TaskTimeout for
-    whoever waits for it, and goes on; another thread takes the place of its own. `terminate` does not wait for tasks
-    that run. And `retries` means nothing, because threads do not die. The threads are daemonic: they never keep the
-    interpreter from ending.
+    It has all methods of `Pool`. The differences exist because a thread cannot be ended: `cancel` affects only tasks
+    that have not begun, so a running call cannot be cancelled. A task that exceeds its `task_timeout` raises
+    TaskTimeout in the caller that waits for it, and goes on; another thread takes the place of its thread. `terminate`
+    does not wait for running tasks. `retries` has no effect, because threads do not die. The threads are daemonic: they
+    never keep the interpreter from ending.
     """
 
     __module__ = "kettle.multiprocessing.pool"
@@ -62,7 +63,7 @@ class ThreadPool(Pool, _standard.ThreadPool):
 
     @property
     def _pool(self) -> list[Any]:
-        """The threads that work."""
+        """The threads of the pool."""
         return list(self._hooks.threads.values())
 
     def _repopulate_pool(self) -> None:
@@ -70,7 +71,8 @@ class ThreadPool(Pool, _standard.ThreadPool):
             self._crew.start()
 
     def join(self) -> None:
-        """Waits until all threads have left, after `close` or `terminate`: but for those whose task was given up."""
+        """Waits until all threads have ended, after `close` or `terminate`, except for those whose task was
+        abandoned."""
         super().join()
         self._hooks.join()
 

@@ -1,7 +1,7 @@
-"""What a pool's worker process runs, and how what its tasks raise comes to the parent.
+"""The main function of a worker process, and how exceptions of its tasks reach the parent.
 
-An exception travels as plain fields - the name of its type, its text, its traceback - with its pickle beside them, if
-it has one that can be of use. So one that cannot be pickled, or not be rebuilt, still says what happened.
+An exception is sent as plain fields (the name of its type, its text, its traceback), together with its pickle if that
+is usable. An exception that cannot be pickled or unpickled therefore still describes what happened.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def work(
     pack: Callable[[BaseException], bytes] | None = None,
     pack_unsendable: Callable[[BaseException, object], bytes] | None = None,
 ) -> None:
-    """The life of a worker at `desk`. `trace` is where it writes to if it crashes. What its tasks raise, and why a
-    result cannot be sent, is packed by `pack` and `pack_unsendable`."""
-    # First of all, so that an initializer which enables faulthandler for itself has its way.
+    """Runs a worker at `desk`. A crash writes a traceback to `trace`. `pack` packs the exceptions of tasks, and
+    `pack_unsendable` the reason why a result cannot be sent."""
+    # This comes first, so that an initializer that enables faulthandler itself overrides it.
     _postmortem.arm(trace)
     _main_names.begin()
     worker = native.PoolWorker(desk, pack or pack_error, pack_unsendable or _pack_unsendable)
@@ -52,27 +52,28 @@ def work(
 
 
 def pack_error(error: BaseException, kinds: type[BaseException] = Exception) -> bytes:
-    """An exception as bytes. One that is not of these `kinds` would end the parent, if raised there: it is told."""
+    """Returns an exception as bytes. One that is not of these `kinds` would end the parent if raised there, so only its
+    description is sent."""
     pickled = None
     if isinstance(error, kinds):
         try:
             pickled = native.dumps(error)
-        except Exception:  # whatever a pickler may raise
+        except Exception:  # a pickler may raise anything
             pickled = None
     return pickle.dumps((name_of(error), text_of(error), "".join(traceback.format_exception(error)), pickled))
 
 
 def name_of(error: BaseException) -> str:
-    """The name of an exception's class, with its module unless it is a built-in one."""
+    """Returns the name of an exception's class, with its module unless it is a builtin."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def text_of(error: BaseException) -> str:
-    """What `str` says of an exception."""
+    """Returns `str` of an exception."""
     try:
         return str(error)
-    except Exception:  # it is a class of the user's
+    except Exception:  # user-defined classes may raise anything
         return "<its text cannot be made>"
 
 
@@ -90,8 +91,8 @@ def _pack_unsendable(refusal: BaseException, result: object) -> bytes:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether it is somebody's Ctrl-C, and was not raised on purpose by what was called: signals are looked for in the
-    middle of Python code, but never at a `raise`."""
+    """Returns whether the exception comes from Ctrl-C, and was not raised deliberately by the called code: signals are
+    checked in the middle of Python code, but never at a `raise`."""
     at = error.__traceback__
     if not isinstance(error, KeyboardInterrupt) or at is None:
         return False
@@ -101,17 +102,17 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def unpack(packed: bytes, cause: Callable[[str], BaseException] = RemoteTraceback) -> BaseException:
-    """In the parent: the exception, with the worker's traceback as its cause."""
+    """In the parent, returns the exception, with the worker's traceback as its cause."""
     name, text, where, pickled = pickle.loads(packed)
     if pickled is not None:
         try:
             error = pickle.loads(pickled)
-        except BaseException as e:  # whatever a constructor may raise
+        except BaseException as e:  # a constructor may raise anything
             if is_interrupt(e):
                 raise
             error = None
         if isinstance(error, BaseException):
-            # Also where the class does not let its attributes be set.
+            # This also works where the class does not allow its attributes to be set.
             BaseException.__setattr__(error, "__cause__", cause(f'\n"""\n{where}"""'))
             return error
     return RemoteError(type_name=name, text=text, traceback=where)

@@ -1,6 +1,6 @@
-"""Contexts: the same functions for each start method, as in the standard library, making this package's objects.
+"""Contexts: the same functions for each start method, as in the standard library, creating this package's objects.
 
-The classes extend the standard library's, so that code which tests for those finds them.
+The classes extend the standard library's, so that isinstance checks succeed.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def __getattr__(name: str) -> Any:
 
 
 class BaseContext(_standard.BaseContext):
-    """What all contexts offer. Keyword-only parameters are mostly this package's own: see the classes."""
+    """The functions of all contexts. Most keyword-only parameters are additions of this package; see the classes."""
 
     def Manager(self) -> managers.SyncManager:
-        """A started manager: a process that holds objects which others use through proxies."""
+        """Returns a started manager: a process that holds objects which others use through proxies."""
         from kettle.multiprocessing.managers import SyncManager
 
         manager = SyncManager(ctx=self.get_context())
@@ -43,48 +43,49 @@ class BaseContext(_standard.BaseContext):
         return manager
 
     def Pipe(self, duplex: bool = True) -> tuple[connection.Connection, connection.Connection]:
-        """Two connected ends; with `duplex=False` the first only receives and the second only sends."""
+        """Returns two connected ends; with `duplex=False` the first only receives and the second only sends."""
         from kettle.multiprocessing.connection import Pipe
 
         return Pipe(duplex)
 
     def Lock(self, *, on_owner_death: str = "raise", name: str | None = None) -> synchronize.Lock:
-        """A lock that any process or thread may release.
+        """Returns a lock that any process or thread may release.
 
-        on_owner_death: what becomes of it if the process of its holder dies: "raise" breaks it, and `acquire` raises
-            `kettle.OwnerDied` until `reset()` or `release()`; with "recover" the next in line gets it.
-        name: what it is called in reports.
+        on_owner_death: what happens if the holder's process dies. "raise" breaks the lock, and `acquire` raises
+            `kettle.OwnerDied` until `reset()` or `release()`; "recover" passes it to the next waiter.
+        name: the name of the lock in reports.
         """
         from kettle.multiprocessing.synchronize import Lock
 
         return Lock(ctx=self.get_context(), on_owner_death=on_owner_death, name=name)
 
     def RLock(self, *, on_owner_death: str = "raise", name: str | None = None) -> synchronize.RLock:
-        """A lock that its holder, a thread, may take again, and must release as often. Nobody else may release it.
+        """Returns a lock that its holder, a thread, may acquire repeatedly, and must release as often. Only the holder
+        may release it.
 
-        on_owner_death: what becomes of it if the process of its holder dies: "raise" breaks it, and `acquire` raises
-            `kettle.OwnerDied` until `reset()` or `release()`; with "recover" the next in line gets it.
-        name: what it is called in reports.
+        on_owner_death: what happens if the holder's process dies. "raise" breaks the lock, and `acquire` raises
+            `kettle.OwnerDied` until `reset()` or `release()`; "recover" passes it to the next waiter.
+        name: the name of the lock in reports.
         """
         from kettle.multiprocessing.synchronize import RLock
 
         return RLock(ctx=self.get_context(), on_owner_death=on_owner_death, name=name)
 
     def Condition(self, lock: Any = None, *, name: str | None = None) -> synchronize.Condition:
-        """A condition variable.
+        """Returns a condition variable.
 
-        lock: of this module; a new RLock if it is None.
-        name: what it is called in reports.
+        lock: a lock of this module; a new RLock if it is None.
+        name: the name of the condition in reports.
         """
         from kettle.multiprocessing.synchronize import Condition
 
         return Condition(lock, ctx=self.get_context(), name=name)
 
     def Semaphore(self, value: int = 1, *, robust: bool = False, name: str | None = None) -> synchronize.Semaphore:
-        """A semaphore with `value` permits.
+        """Returns a semaphore with `value` permits.
 
-        robust: whether permits that a process took and did not release come back when it dies.
-        name: what it is called in reports.
+        robust: whether the permits that a process acquired and did not release are returned when it dies.
+        name: the name of the semaphore in reports.
         """
         from kettle.multiprocessing.synchronize import Semaphore
 
@@ -93,19 +94,19 @@ class BaseContext(_standard.BaseContext):
     def BoundedSemaphore(
         self, value: int = 1, *, robust: bool = False, name: str | None = None
     ) -> synchronize.BoundedSemaphore:
-        """A semaphore that never has more than `value` permits: `release` raises ValueError beyond that.
+        """Returns a semaphore that never has more than `value` permits: `release` raises ValueError beyond that.
 
-        robust: whether permits that a process took and did not release come back when it dies.
-        name: what it is called in reports.
+        robust: whether the permits that a process acquired and did not release are returned when it dies.
+        name: the name of the semaphore in reports.
         """
         from kettle.multiprocessing.synchronize import BoundedSemaphore
 
         return BoundedSemaphore(value, ctx=self.get_context(), robust=robust, name=name)
 
     def Event(self, *, name: str | None = None) -> synchronize.Event:
-        """A flag to wait for, which is not set at first.
+        """Returns a flag to wait for, which is initially not set.
 
-        name: what it is called in reports.
+        name: the name of the event in reports.
         """
         from kettle.multiprocessing.synchronize import Event
 
@@ -119,40 +120,41 @@ class BaseContext(_standard.BaseContext):
         *,
         name: str | None = None,
     ) -> synchronize.Barrier:
-        """A point where `parties` wait for each other.
+        """Returns a point where `parties` wait for each other.
 
-        action: called by the last to come, before the others go on.
-        timeout: in seconds, of each `wait` that is given none; then the barrier breaks.
-        name: what it is called in reports.
+        action: called by the last party to arrive, before the others go on.
+        timeout: the default in seconds of each `wait`; after it the barrier breaks.
+        name: the name of the barrier in reports.
         """
         from kettle.multiprocessing.synchronize import Barrier
 
         return Barrier(parties, action, timeout, ctx=self.get_context(), name=name)
 
     def Queue(self, maxsize: int = 0, *, name: str | None = None) -> queues.Queue[Any]:
-        """A queue between processes.
+        """Returns a queue between processes.
 
-        maxsize: so many items at most; no limit if it is 0.
-        name: what it is called in reports.
+        maxsize: the maximum number of items; unlimited if it is 0.
+        name: the name of the queue in reports.
         """
         from kettle.multiprocessing.queues import Queue
 
         return Queue(maxsize, ctx=self.get_context(), name=name)
 
     def JoinableQueue(self, maxsize: int = 0, *, name: str | None = None) -> queues.JoinableQueue[Any]:
-        """A queue that knows how many of its items are finished, by `task_done`; `join` waits until all are.
+        """Returns a queue that counts its unfinished items. `task_done` finishes one, and `join` waits until all are
+        finished.
 
-        maxsize: so many items at most; no limit if it is 0.
-        name: what it is called in reports.
+        maxsize: the maximum number of items; unlimited if it is 0.
+        name: the name of the queue in reports.
         """
         from kettle.multiprocessing.queues import JoinableQueue
 
         return JoinableQueue(maxsize, ctx=self.get_context(), name=name)
 
     def SimpleQueue(self, *, name: str | None = None) -> queues.SimpleQueue[Any]:
-        """An unbounded queue with a smaller interface.
+        """Returns an unbounded queue with a smaller interface.
 
-        name: what it is called in reports.
+        name: the name of the queue in reports.
         """
         from kettle.multiprocessing.queues import SimpleQueue
 
@@ -168,15 +170,16 @@ class BaseContext(_standard.BaseContext):
         max_memory_per_worker: int | str | None = None,
         name: str | None = None,
     ) -> pool.Pool:
-        """A pool of worker processes; see `kettle.multiprocessing.pool.Pool` for what it does.
+        """Returns a pool of worker processes; see `kettle.multiprocessing.pool.Pool` for its behaviour.
 
-        processes: how many; by default as many as there are processors to use, by affinity and the container's quota.
-        initializer, initargs: called in each worker before its first task. If it raises, so does every call of the
-            pool.
-        maxtasksperchild: after so many tasks (or chunks) a worker is replaced by a fresh one.
-        max_memory_per_worker: in bytes, or as text ("2GB", "512MiB"). A worker that has more resident after a task is
-            replaced; one that has half as much again is killed in the middle of it.
-        name: what the workers are called.
+        processes: the number of workers; by default the number of processors available to this process, by affinity and
+            the container's quota.
+        initializer, initargs: called in each worker before its first task. If the initializer raises, so does every
+            call of the pool.
+        maxtasksperchild: the number of tasks (or chunks) after which a worker is replaced.
+        max_memory_per_worker: in bytes, or as text ("2GB", "512MiB"). A worker whose resident memory exceeds this after
+            a task is replaced; a worker that exceeds one and a half times this during a task is killed.
+        name: the prefix of the workers' names.
         """
         from kettle.multiprocessing.pool import Pool
 
@@ -191,46 +194,46 @@ class BaseContext(_standard.BaseContext):
         )
 
     def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:
-        """A ctypes object in shared memory, without a lock."""
+        """Returns a ctypes object in shared memory, without a lock."""
         from kettle.multiprocessing.sharedctypes import RawValue
 
         return RawValue(typecode_or_type, *args)
 
     def RawArray(self, typecode_or_type: Any, size_or_initializer: int | Sequence[Any]) -> Any:
-        """A ctypes array in shared memory, without a lock."""
+        """Returns a ctypes array in shared memory, without a lock."""
         from kettle.multiprocessing.sharedctypes import RawArray
 
         return RawArray(typecode_or_type, size_or_initializer)
 
     def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
-        """A ctypes object in shared memory with a lock; the bare object if `lock` is False."""
+        """Returns a ctypes object in shared memory with a lock; the bare object if `lock` is False."""
         from kettle.multiprocessing.sharedctypes import Value
 
         return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
 
     def Array(self, typecode_or_type: Any, size_or_initializer: int | Sequence[Any], *, lock: Any = True) -> Any:
-        """A ctypes array in shared memory with a lock; the bare array if `lock` is False."""
+        """Returns a ctypes array in shared memory with a lock; the bare array if `lock` is False."""
         from kettle.multiprocessing.sharedctypes import Array
 
         return Array(typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context())
 
     def wait(self, object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
-        """Those of `object_list` (primitives, queues, processes, connections, sockets...) that are ready; see
+        """Returns those of `object_list` (primitives, queues, processes, connections, sockets...) that are ready; see
         `kettle.multiprocessing.wait`."""
         from kettle.multiprocessing._wait import wait
 
         return wait(object_list, timeout)
 
     def log_to_parent(self, level: int | str = 0) -> _logging.LogListener:
-        """Has the processes that are started from now on, workers of pools included, send their `logging` records to
-        this process, whose loggers handle them as their own: its levels, filters and handlers apply. Children begin
-        with its logger levels, and with none of its handlers.
+        """Makes the processes started from now on, including workers of pools, send their `logging` records to this
+        process, whose loggers handle them like their own: its levels, filters and handlers apply. Children start with
+        its logger levels, but with none of its handlers.
 
-        level: records below it are not sent, whatever the loggers say.
+        level: records below it are not sent, whatever the levels of the loggers are.
 
-        Returns an object with `stop()`, also a context manager; leaving the program stops it, once the children are
-        gone and all that they sent is handled. Calling this again gives the same object, and sets the level anew for
-        the processes that are started then. Raises ValueError for an unknown level.
+        Returns an object with `stop()`, which is also a context manager. The end of the program stops it, after the
+        children have ended and all their records are handled. Another call returns the same object, and changes the
+        level for processes that are started afterwards. Raises ValueError for an unknown level.
         """
         from kettle.multiprocessing._logging import log_to_parent
 
@@ -247,7 +250,7 @@ class BaseContext(_standard.BaseContext):
         from kettle.multiprocessing import connection  # noqa: F401
 
     def get_context(self, method: str | None = None) -> Any:
-        """The context for `method` ("fork", "spawn" or "forkserver"); this one if it is None.
+        """Returns the context for `method` ("fork", "spawn" or "forkserver"); this one if it is None.
 
         Raises ValueError for another name.
         """
@@ -276,7 +279,8 @@ class Process(process.BaseProcess, _standard.Process):
 
 
 class DefaultContext(_standard.DefaultContext, BaseContext):
-    """The context behind the package's own functions: its start method can be set once, and is then looked up."""
+    """The context of the package's own functions. Its start method can be set once, and is determined when it is first
+    needed."""
 
     Process = Process
 
@@ -288,14 +292,15 @@ class DefaultContext(_standard.DefaultContext, BaseContext):
 
     @cached_property
     def _default_context(self) -> BaseContext:
-        # Not earlier: newer Pythons (3.14.10, say) write a temporary file to see if there can be a fork server.
+        # Not earlier: newer Pythons (3.14.10, for example) write a temporary file to find out whether a fork server can
+        # run.
         default: Any = _standard._default_context
         return _concrete_contexts[default._default_context._name]
 
     def set_start_method(self, method: str | None, force: bool = False) -> None:
         """Sets the start method: "fork", "spawn" or "forkserver".
 
-        force: also if it was set before, or has been used; then None takes it back.
+        force: whether to set it even if it was set before or has been used; None then resets it.
 
         Raises RuntimeError if it was set before, as it was in a child that imports the program's main module.
         """
@@ -366,7 +371,7 @@ _default_context = DefaultContext()
 
 
 def _force_start_method(method: str | None) -> None:
-    """In a child: its start method is the one that it was started by. None: the default, until one is set."""
+    """In a child, sets the start method by which it was started. None restores the default, until one is set."""
     chosen = None if method is None else _concrete_contexts[method]
     _default_context._actual_context = chosen
 

@@ -1,6 +1,6 @@
-"""Pools of worker processes that survive the death of any of them, and of threads.
+"""Pools of worker processes that survive the death of any worker, and pools of threads.
 
-The standard library's interface, and what it lacks: see `Pool`. What happens when is told in docs/pool.md.
+The interface is the standard library's with additions, see `Pool`. docs/pool.md describes its behaviour.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The process class. What it is about (who am I, who are my children, who is my parent) is kept where the standard
-library keeps it, so that `multiprocessing.current_process()` and logging tell the truth too."""
+"""The process class. Its registry (the current process, its children, its parent) is kept where the standard library
+keeps it, so that `multiprocessing.current_process()` and logging are correct too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import sys
 import threading
 
-# Those of `signal` wrap each number in an enumeration: some twenty pages that a forked child would have to copy.
+# The constants of `signal` wrap each number in an enumeration: about twenty pages that a forked child would have to
+# copy.
 from _signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask  # type: ignore[import-not-found]
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from functools import partial
@@ -27,19 +28,19 @@ if TYPE_CHECKING:
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
 
 
-#: What each child that is started from now on does first of all, before the program's main module is imported: a
-#: function that can be pickled. A child does the same to its own. See `_logging`.
+#: Functions that each child started from now on runs first, before the program's main module is imported. They can be
+#: pickled, and a child does the same for its own children. See `_logging`.
 prepare_child: Callable[[], None] | None = None
 
-#: Makes the start method of that name this process's own. `context`, which needs this module, puts it here.
+#: Makes the start method of that name this process's own. Set by `context`, which needs this module.
 force_start_method: Callable[[str], None] | None = None
 
-# Held while the standard library is to overlook that this process is a daemon.
+# Held while the standard library must not notice that this process is a daemon.
 _as_if_not_daemonic = threading.RLock()
 
 
 def _after_fork_in_child() -> None:
-    # They are the parent's, also after a fork by hand: a forked server must not join or end them at its exit.
+    # They are the parent's, also after a direct fork: a forked server must not join or end them at its exit.
     _standard._children = set()  # type: ignore[attr-defined]
     _as_if_not_daemonic._at_fork_reinit()  # type: ignore[attr-defined]
 
@@ -48,25 +49,25 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def __getattr__(name: str) -> Any:
-    # _children and its like are rebound there when a process starts.
+    # _children and similar names are rebound there when a process starts.
     return getattr(_standard, name)
 
 
 class BaseProcess(_standard.BaseProcess):
     """An activity that runs in a process of its own.
 
-    The parameters are the standard library's, and one more: a child that is started with `outlive_parent=True` goes on
-    when its parent is killed. Any other is killed within milliseconds after its parent, whatever it is doing, unless it
-    watches `parent_process()` by itself, with `is_alive`, `join` or `sentinel`.
+    The parameters are the standard library's, with one addition: a child started with `outlive_parent=True` goes on
+    when its parent is killed. Any other child is killed within milliseconds after its parent, whatever it is doing,
+    unless it watches `parent_process()` itself, with `is_alive`, `join` or `sentinel`.
 
-    Differences from the standard library: `sentinel` is a pidfd; `exitcode` is never None once an untimed `join`
-    returned (it is 255 if somebody else reaped the child and took its status along); a process can be awaited; one that
-    is ended by KeyboardInterrupt prints no traceback, since Ctrl-C reaches all processes and the parent prints its own.
+    Differences from the standard library: `sentinel` is a pidfd; `exitcode` is never None after an untimed `join` has
+    returned (it is 255 if other code reaped the child and took its status); a process can be awaited; a process ended
+    by KeyboardInterrupt prints no traceback, since Ctrl-C reaches all processes and the parent prints its own.
     """
 
     _outlive_parent = False
-    _waits_for_server = True  # also if the fork server was stopped, until it goes on
-    _signal_mask: Collection[int] | None = None  # in a forked child: what `run` is to begin with
+    _waits_for_server = True  # waits even if the fork server was stopped, until it goes on
+    _signal_mask: Collection[int] | None = None  # in a forked child: the signal mask with which `run` begins
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class BaseProcess(_standard.BaseProcess):
         if target is not None and not callable(target):
             raise TypeError(
                 f"target must be a function, not {_parameters.shown(target)}: was the function called, target=f(x), "
-                "instead of given, target=f, args=(x,)?"
+                "instead of passed, target=f, args=(x,)?"
             )
         args = _parameters.arguments("args", _checked(args, target) if isinstance(args, str) else args)
         try:
@@ -100,14 +101,14 @@ class BaseProcess(_standard.BaseProcess):
             raise AttributeError(
                 f"{type(self).__name__}.__init__() has not called super().__init__(), which a subclass of Process must "
                 "do before anything else",
-                name=None,  # else an attribute with another name is suggested
+                name=None,  # otherwise an attribute with another name is suggested
                 obj=None,
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def start(self) -> None:
-        """Starts the process. A daemonic process may start some as well: they die with it, so that none is left behind,
-        which is what the standard library forbids it for."""
+        """Starts the process. A daemonic process may start children too; they die with it, so that none is left behind,
+        which is the reason why the standard library forbids it."""
         self._check_closed()
         if self._popen is not None:
             raise AssertionError("cannot start a process twice: make a new Process for each start")
@@ -118,7 +119,7 @@ class BaseProcess(_standard.BaseProcess):
             import warnings
 
             warnings.warn(
-                "this process has no target and does nothing: was the function called, target=f(x), instead of given, "
+                "this process has no target and does nothing: was the function called, target=f(x), instead of passed, "
                 "target=f, args=(x,)?",
                 RuntimeWarning,
                 stacklevel=2,
@@ -130,10 +131,10 @@ class BaseProcess(_standard.BaseProcess):
             explained = sys.modules.get("kettle._unpicklable")
             if explained is None or not explained.is_explained(error):
                 raise
-            # How it was to be pickled is of no interest.
+            # The attempts to pickle the object are of no interest.
             raise error.with_traceback(explained.without_picklers(error.__traceback__)) from None
         finally:
-            # A Ctrl-C that came in the middle of a fork raises now, when there is a child to be ended or joined.
+            # A Ctrl-C that came in the middle of a fork raises now, when there is a child to end or join.
             pthread_sigmask(SIG_SETMASK, mask)
 
     def _start(self) -> None:
@@ -201,7 +202,8 @@ class BaseProcess(_standard.BaseProcess):
 
     @property
     def sentinel(self) -> int:
-        """A descriptor that is readable once the process has ended: a pidfd. Raises ValueError before it is started."""
+        """A descriptor that is readable once the process has ended: a pidfd. Raises ValueError before the process is
+        started."""
         self._check_closed()
         if self._popen is None:
             raise ValueError("process not started")
@@ -209,7 +211,7 @@ class BaseProcess(_standard.BaseProcess):
         return fd
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
-        # An interrupt waits until `run`: before, it would be printed, or cut in two what must be done.
+        # An interrupt is delayed until `run`: earlier it would be printed, or would interrupt code that must complete.
         blocked = pthread_sigmask(SIG_BLOCK, {SIGINT})
         mask = blocked if self._signal_mask is None else self._signal_mask
         if self._start_method is not None and force_start_method is not None:
@@ -233,7 +235,7 @@ class BaseProcess(_standard.BaseProcess):
         return code
 
 
-#: Attributes that each process object has.
+#: Attributes of every process object.
 _OF_EACH = {
     "_identity",
     "_config",
@@ -254,13 +256,14 @@ _WITHOUT_TARGET = (
 
 
 def _checked(args: str, target: Callable[..., object] | None) -> str:
-    """A text for the arguments, each letter of which is one. Raises TypeError if the target does not take so many."""
+    """Checks arguments given as a string, each letter of which is one argument. Raises TypeError if the target does not
+    accept that many."""
     import inspect
 
     if target is not None:
         try:
             inspect.signature(target).bind(*args)
-        except ValueError:  # it does not tell
+        except ValueError:  # the target has no signature
             return args
         except TypeError:
             raise TypeError(
@@ -271,14 +274,14 @@ def _checked(args: str, target: Callable[..., object] | None) -> str:
 
 
 class _Parent(_standard._ParentProcess):  # type: ignore[name-defined, misc]
-    """The parent, for its child to ask about. A child that watches for its end by itself, through `is_alive`, `join` or
-    `sentinel`, means to do something then, and is not killed by it. If it closed the descriptor that tells, these raise
-    DescriptorLost."""
+    """The parent, as its child sees it. A child that watches for the end of its parent itself, through `is_alive`,
+    `join` or `sentinel`, means to react to it, and is not killed. If the child closed the descriptor for this, these
+    methods raise DescriptorLost."""
 
     _life: native.Descriptor
 
     def is_alive(self) -> bool:
-        """Whether the parent process runs."""
+        """Returns whether the parent process is running."""
         self._spare_me()
         alive: bool = super().is_alive()
         return alive
