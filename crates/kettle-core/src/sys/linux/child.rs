@@ -1,4 +1,4 @@
-//! Starting a process with chosen descriptors, watching it, and what it does first when it runs.
+//! Starting a process with chosen descriptors, watching it, and what it does first.
 
 use core::ffi::CStr;
 use std::ffi::CString;
@@ -16,13 +16,14 @@ use super::socket::{self, Watch};
 
 /// A process that this one started.
 ///
-/// Dropping it does nothing to the process; who wants no zombie calls [`try_reap`](Self::try_reap) first.
+/// Dropping it does not affect the process; call [`try_reap`](Self::try_reap) first to avoid a zombie.
 #[derive(Debug)]
 pub struct Child {
     pid: u32,
-    /// A pidfd; of one that was over and reaped before it could be watched, the end of a pipe without writers.
+    /// A pidfd; or the read end of a pipe without writers, if the process ended and was reaped before it could be
+    /// watched.
     fd: KnownFd,
-    /// Somebody looked, and it was not ours any more.
+    /// A check found that the descriptor was no longer ours.
     is_lost: AtomicBool,
 }
 
@@ -33,14 +34,14 @@ impl Child {
         Self { pid, fd: KnownFd::new(fd, WATCHED), is_lost: AtomicBool::new(false) }
     }
 
-    /// Starts `program`. Every descriptor in `inherited` has the same number there; all others that are closed on exec
-    /// are closed. The new process has no signal blocked, and `SIGPIPE` has its default meaning.
+    /// Starts `program`. The descriptors in `inherited` keep their numbers in the new process; all other close-on-exec
+    /// descriptors are closed. No signal is blocked in it, and `SIGPIPE` has its default action.
     ///
-    /// This does not `fork`: handlers that were set up for that do not run, and its cost does not depend on how much
-    /// memory this process has.
+    /// This does not call `fork`: fork handlers do not run, and the cost does not depend on how much memory this
+    /// process has.
     ///
     /// # Errors
-    /// What the system says.
+    /// Those of the system calls.
     pub fn start(
         program: &CStr,
         arguments: &[CString],
@@ -58,19 +59,19 @@ impl Child {
         let is_older = |entry: &&CString| entry.as_bytes().starts_with(INHERITED.as_bytes());
         let envp = pointers(environment.iter().filter(|entry| !is_older(entry)).chain([&told]));
         let mut pid: libc::pid_t = 0;
-        // SAFETY: the program is a C string; both lists end with a null pointer and point at C strings that outlive
-        // the call; actions and attributes are initialised; posix_spawn only reads them.
+        // SAFETY: the program is a C string; both lists end with a null pointer and point to C strings that outlive the
+        // call; actions and attributes are initialized; posix_spawn only reads them.
         check(unsafe {
             libc::posix_spawn(&mut pid, program.as_ptr(), &actions.0, &attributes.0, argv.as_ptr(), envp.as_ptr())
         })?;
         match process::open(pid as u32) {
             Ok(fd) => Ok(Self::new(pid as u32, fd)),
-            // Over, and reaped: this process ignores SIGCHLD, or another thread waits for any child.
+            // Ended and reaped already: this process ignores SIGCHLD, or another thread waits for any child.
             Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(Self::new(pid as u32, pipe()?.0)),
             Err(e) => {
-                // Not to be watched, so not to be left running.
+                // It cannot be watched, so it must not keep running.
                 if is_unreaped(pid as u32) {
-                    // SAFETY: integers, and a null pointer where the status is not wanted.
+                    // SAFETY: integers, and a null pointer since the status is not needed.
                     unsafe {
                         libc::kill(pid, libc::SIGKILL);
                         libc::waitpid(pid, ptr::null_mut(), 0);
@@ -81,37 +82,37 @@ impl Child {
         }
     }
 
-    /// A process that was started by other means, as long as nobody has reaped it. One that this process did not start
-    /// itself can be watched and signalled, but not reaped.
+    /// A process that was started by other means, and has not been reaped. A process that is not a child of this one
+    /// can be watched and signalled, but not reaped.
     ///
     /// # Errors
-    /// When there is no such process, or no descriptor left.
+    /// If there is no such process, or no descriptor left.
     pub fn adopt(pid: u32) -> io::Result<Self> {
         Ok(Self::new(pid, process::open(pid)?))
     }
 
-    /// A process that was started by other means and is watched by the caller, through `fd`: a pidfd or, of one
-    /// that was over and reaped before it could be watched, a descriptor that is readable. So it does not matter whether
-    /// its number belongs to another process by now.
+    /// A process that was started by other means and is watched by the caller through `fd`: a pidfd or, if the process
+    /// ended and was reaped before it could be watched, a descriptor that is readable. It does not matter whether its
+    /// number has been reused for another process.
     ///
     /// # Errors
-    /// When `fd` is not open, or no descriptor is left.
+    /// If `fd` is not open, or no descriptor is left.
     pub fn watched_through(pid: u32, fd: RawFd) -> io::Result<Self> {
         // SAFETY: integers only.
         let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
         if copy < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: made just now, and nobody else knows it.
+        // SAFETY: created above, and unknown to other code.
         Ok(Self::new(pid, unsafe { OwnedFd::from_raw_fd(copy) }))
     }
 
-    /// Its number.
+    /// Its process ID.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Looks whether what watches it is still there, or the program closed it.
+    /// Checks that the program has not closed the descriptor that watches the process.
     pub fn is_watched(&self) -> bool {
         let ours = self.fd.is_ours();
         if !ours {
@@ -120,13 +121,13 @@ impl Child {
         ours
     }
 
-    /// To be woken by its end. None once [`is_watched`](Self::is_watched) or [`has_ended`](Self::has_ended) found that the
-    /// program closed the descriptor: then `has_ended` is to be asked now and then.
+    /// For a sleep that its end is to interrupt. None once [`is_watched`](Self::is_watched) or
+    /// [`has_ended`](Self::has_ended) found that the program closed the descriptor: then `has_ended` must be polled.
     pub fn watch(&self) -> Option<Watch> {
         (!self.is_lost.load(Ordering::Relaxed)).then(|| Watch::readable(self.fd.as_raw_fd()))
     }
 
-    /// Whether it has ended; it may be a zombie still, or be reaped.
+    /// Whether it has ended. It may still be a zombie, or be reaped.
     pub fn has_ended(&self) -> bool {
         match self.descriptor() {
             Ok(fd) => {
@@ -137,8 +138,8 @@ impl Child {
         }
     }
 
-    /// The descriptor. Where the program closed it, another one, if this is a child that nobody has reaped, so that the
-    /// number is still its.
+    /// The descriptor. If the program closed it, a new one, provided that this is an unreaped child, whose number is
+    /// therefore still valid.
     fn descriptor(&self) -> io::Result<Pidfd<'_>> {
         if self.is_watched() {
             Ok(Pidfd::Kept(self.fd.as_fd()))
@@ -149,40 +150,40 @@ impl Child {
         }
     }
 
-    /// Sends it a signal; nothing if it has ended. The signal cannot reach another process that got its number.
+    /// Sends it a signal; does nothing if it has ended. The signal cannot reach another process that reused its number.
     ///
     /// # Errors
-    /// When it must not be signalled (it changed its user, say), or the signal does not exist.
+    /// If this process may not signal it (for example because it changed its user), or the signal does not exist.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         let fd = self.descriptor()?;
         let fd = fd.as_fd().as_raw_fd();
-        // SAFETY: a descriptor that lives, integers, and a null pointer where the kernel is to fill in the sender.
+        // SAFETY: a live descriptor, integers, and a null pointer, for which the kernel fills in the sender.
         let r = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, ptr::null::<libc::siginfo_t>(), 0) };
         if r == 0 {
             return Ok(());
         }
         match io::Error::last_os_error() {
-            // EBADF: it was over before it could be watched, so this is no pidfd.
+            // EBADF: it ended before it could be watched, so this is not a pidfd.
             e if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::EBADF)) => Ok(()),
             e => Err(e),
         }
     }
 
-    /// If it has ended: how, as `wait` would tell; and it is no zombie any more. To be called until it gives something.
+    /// If it has ended, reaps it and returns its status as `wait` does. To be called until it returns a status.
     ///
     /// # Errors
-    /// When something else reaped it, or this process ignores `SIGCHLD`: then it cannot be known how it ended.
+    /// If other code reaped it, or this process ignores `SIGCHLD`: then its status cannot be known.
     pub fn try_reap(&self) -> io::Result<Option<i32>> {
-        // SAFETY: siginfo_t is plain old data, for which all zeroes is a valid value.
+        // SAFETY: siginfo_t is plain old data, for which all zeros is a valid value.
         let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
         let fd = self.descriptor()?;
         let fd = fd.as_fd().as_raw_fd() as libc::id_t;
-        // SAFETY: the descriptor lives, and `info` is a valid place for one siginfo_t.
+        // SAFETY: the descriptor is live, and `info` is a valid place for one siginfo_t.
         let r = unsafe { libc::waitid(libc::P_PIDFD, fd, &mut info, libc::WEXITED | libc::WNOHANG) };
         if r < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: waitid filled in the fields of a SIGCHLD, or left the number zero.
+        // SAFETY: waitid filled in the fields of a SIGCHLD, or left the process ID zero.
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
         Ok((pid != 0).then_some(match info.si_code {
             libc::CLD_EXITED => (status & 0xff) << 8,
@@ -192,16 +193,16 @@ impl Child {
     }
 }
 
-/// Whether it is a child of this process that has not been reaped, so that the number is still its.
+/// Whether it is an unreaped child of this process, so that the number is still its.
 fn is_unreaped(pid: u32) -> bool {
-    // SAFETY: siginfo_t is plain old data, for which all zeroes is a valid value.
+    // SAFETY: siginfo_t is plain old data, for which all zeros is a valid value.
     let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: `info` is a valid place for one siginfo_t.
     unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, flags) == 0 }
 }
 
-/// What watches a process: the descriptor that is kept, or one for the moment.
+/// The descriptor that watches a process: the permanent one, or a temporary one.
 enum Pidfd<'a> {
     Kept(BorrowedFd<'a>),
     Fresh(OwnedFd),
@@ -217,7 +218,7 @@ impl AsFd for Pidfd<'_> {
 }
 
 impl AsFd for Child {
-    /// Readable when it has ended. Without a look whether it is still ours: see [`watch`](Self::watch).
+    /// Readable once the process has ended. Does not check whether it is still ours: see [`watch`](Self::watch).
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -236,7 +237,7 @@ struct Actions(libc::posix_spawn_file_actions_t);
 impl Actions {
     fn new() -> io::Result<Self> {
         let mut actions = MaybeUninit::uninit();
-        // SAFETY: the place is valid; on success it is initialised.
+        // SAFETY: the place is valid; on success it is initialized.
         unsafe {
             check(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
             Ok(Self(actions.assume_init()))
@@ -245,14 +246,14 @@ impl Actions {
 
     fn keep(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let fd = fd.as_raw_fd();
-        // SAFETY: initialised in `new`. A descriptor that is duplicated onto itself only loses its close-on-exec.
+        // SAFETY: initialized in `new`. Duplicating a descriptor onto itself only clears its close-on-exec flag.
         check(unsafe { libc::posix_spawn_file_actions_adddup2(&mut self.0, fd, fd) })
     }
 }
 
 impl Drop for Actions {
     fn drop(&mut self) {
-        // SAFETY: initialised in `new`, and not used any more.
+        // SAFETY: initialized in `new`, and no longer used.
         unsafe { libc::posix_spawn_file_actions_destroy(&mut self.0) };
     }
 }
@@ -262,7 +263,7 @@ struct Attributes(libc::posix_spawnattr_t);
 impl Attributes {
     fn new() -> io::Result<Self> {
         let mut attributes = MaybeUninit::uninit();
-        // SAFETY: the places are valid; `init` and `sigemptyset` initialise what they are given.
+        // SAFETY: the places are valid; `init` and `sigemptyset` initialize their arguments.
         unsafe {
             check(libc::posix_spawnattr_init(attributes.as_mut_ptr()))?;
             let mut this = Self(attributes.assume_init());
@@ -280,36 +281,36 @@ impl Attributes {
 
 impl Drop for Attributes {
     fn drop(&mut self) {
-        // SAFETY: initialised in `new`, and not used any more.
+        // SAFETY: initialized in `new`, and no longer used.
         unsafe { libc::posix_spawnattr_destroy(&mut self.0) };
     }
 }
 
-/// A pipe: the end to read from, the end to write to. Both are closed on exec.
+/// Creates a pipe: its read end and its write end, both close-on-exec.
 ///
 /// # Errors
-/// When descriptors have run out.
+/// If descriptors have run out.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
     // SAFETY: `fds` has room for two descriptors.
     if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: fresh descriptors that nobody else owns.
+    // SAFETY: fresh descriptors without another owner.
     let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     Ok((reader, writer))
 }
 
-/// Where [`Child::start`] tells the new process which descriptors are handed over to it.
+/// The variable by which [`Child::start`] tells the new process which descriptors it inherits.
 const INHERITED: &str = "KETTLE_INHERITED=";
 
-/// Takes possession of a descriptor that [`Child::start`] handed over to this process; from now on it is closed on exec.
+/// Takes ownership of a descriptor that [`Child::start`] passed to this process, and makes it close-on-exec.
 ///
 /// # Errors
-/// When there is no such descriptor, it was not handed over, or it was taken before.
+/// If there is no such descriptor, if it was not passed, or if it was taken before.
 pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     static TAKEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
-    // What the process began with, whatever the program has done to its environment since.
+    // The environment that the process started with, regardless of what the program has changed since.
     let environment = std::fs::read("/proc/self/environ")?;
     let told = environment.split(|&b| b == 0).find_map(|entry| entry.strip_prefix(INHERITED.as_bytes()));
     let mut numbers =
@@ -326,25 +327,26 @@ pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     taken.push(fd);
     // SAFETY: integers only.
     unsafe { libc::fcntl(fd, libc::F_SETFD, flags | libc::FD_CLOEXEC) };
-    // SAFETY: the process that executed this one left it open for whoever takes it here, and said so in the environment
-    // that no one can change any more; each is given once. Nothing else here owns it, since nothing here opened it.
+    // SAFETY: the process that started this one left the descriptor open for this purpose, and recorded that in the
+    // initial environment, which can no longer change; each descriptor is returned only once. No other code here owns
+    // it, since none opened it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The name under which tools list this process, whatever thread says so; its first fifteen bytes count.
+/// Sets the name under which tools list this process, from any thread; its first fifteen bytes count.
 ///
 /// # Errors
-/// When `/proc` is not there.
+/// If there is no `/proc`.
 pub fn set_name(name: &str) -> io::Result<()> {
     std::fs::write("/proc/self/comm", name)
 }
 
-/// Has `last` run when this process ends by returning from `main` or by `exit`; not when it is killed.
+/// Runs `last` when this process ends by returning from `main` or by `exit`; not when it is killed.
 ///
-/// Thread-local values with destructors are gone by then.
+/// By then, thread-local values with destructors have been dropped.
 ///
 /// # Errors
-/// When there is no memory for it.
+/// If there is no memory for it.
 pub fn at_exit(last: extern "C" fn()) -> io::Result<()> {
     // SAFETY: a function that lives as long as the program.
     match unsafe { libc::atexit(last) } {

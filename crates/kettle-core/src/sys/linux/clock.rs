@@ -1,6 +1,6 @@
-//! The clock that deadlines are counted on.
+//! The clock for deadlines.
 
-/// Nanoseconds on `CLOCK_MONOTONIC`, which all processes of a machine read alike.
+/// Nanoseconds on `CLOCK_MONOTONIC`, on which all processes of a machine agree.
 #[cfg(not(loom))]
 #[inline]
 pub fn now() -> u64 {
@@ -10,14 +10,14 @@ pub fn now() -> u64 {
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
-/// In a model no time passes: slices end when the model says so.
+/// No time passes in a model: slices end when the model says so.
 #[cfg(loom)]
 pub fn now() -> u64 {
     1
 }
 
-/// A number that changes with each tick of the kernel's, of which there are 100 to 1000 a second. It costs less than
-/// [`now`], and is never 0.
+/// A number that changes with each tick of the kernel, of which there are 100 to 1000 a second. It is cheaper than
+/// [`now`], and never 0.
 #[inline]
 pub fn tick() -> u64 {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -1,14 +1,14 @@
-//! Descriptors that the program may close behind our back.
+//! Descriptors that the program may close unexpectedly.
 //!
-//! A descriptor is a number in a table that the whole program shares. Daemons close everything, and the next file that
-//! is opened has a number that was ours. So who keeps a descriptor for long remembers which file it is, and looks
-//! whether it still is before using or closing it. That is one `fstat`, and not for every message.
+//! A descriptor is a number in a table shared by the whole program. Daemons close all of them, and the next file that
+//! is opened reuses a number that was ours. So code that keeps a descriptor for long remembers which file it refers to,
+//! and checks that before it uses or closes the descriptor. The check is one `fstat`, and not for every message.
 //!
-//! Between the look and the use another thread may still close the descriptor and open a file, as it may with any
-//! descriptor of the program. The two calls stand side by side, so this takes a thread that closes what is not its own
-//! while others run: no daemon does, and no library can help it.
+//! Between the check and the use another thread may still close the descriptor and open a file, as with any descriptor
+//! of the program. The two calls are adjacent, so this takes a thread that closes descriptors of other code while other
+//! threads run: no daemon does that, and no library can guard against it.
 //!
-//! All that are kept are listed, so that a program can be told which to leave open ([`kept`]).
+//! All kept descriptors are listed, so that a program can find out which ones to leave open ([`kept`]).
 
 use core::fmt;
 use core::ptr;
@@ -18,28 +18,28 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 
 use super::clock;
 
-/// Which file a descriptor leads to, whatever its number.
+/// The identity of the file that a descriptor refers to, independent of its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
     inode: u64,
-    /// Of a pidfd where all of them share one inode (before Linux 6.9): the process.
+    /// The process of a pidfd, if all pidfds share one inode (before Linux 6.9).
     process: i64,
 }
 
 impl FileId {
-    /// That of `fd`; None if it is not open.
+    /// The file of `fd`; None if it is not open.
     pub fn of(fd: RawFd) -> Option<Self> {
         let stat = stat(fd).ok()?;
         let mut id = Self { device: stat.st_dev, inode: stat.st_ino, process: 0 };
-        // Of what has no file type, the older kernels have one inode for everything.
+        // Older kernels use one inode for all files without a type.
         if stat.st_mode & libc::S_IFMT == 0 && (id.device, id.inode) == shared_inode() {
             id.process = process_of(fd);
         }
         Some(id)
     }
 
-    /// As a word of the list holds it: never zero, and without the topmost bit.
+    /// The representation in the list: never zero, and without the topmost bit.
     fn key(self) -> u64 {
         let mut key = self.inode ^ self.device.rotate_left(32) ^ (self.process as u64).rotate_left(48);
         key = (key ^ key >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -54,7 +54,7 @@ pub(super) fn stat(fd: RawFd) -> io::Result<libc::stat> {
     if unsafe { libc::fstat(fd, &mut stat) } < 0 { Err(io::Error::last_os_error()) } else { Ok(stat) }
 }
 
-/// Device and inode of eventfds, epolls and, before Linux 6.9, pidfds; found once. Zeros if it could not be.
+/// Device and inode of eventfds, epolls and, before Linux 6.9, pidfds; determined once. Zeros on failure.
 fn shared_inode() -> (u64, u64) {
     static DEVICE: AtomicU64 = AtomicU64::new(0);
     static INODE: AtomicU64 = AtomicU64::new(0);
@@ -67,7 +67,7 @@ fn shared_inode() -> (u64, u64) {
     if fd < 0 {
         return (0, 0);
     }
-    // SAFETY: made just now, and nobody else knows it.
+    // SAFETY: created above, and unknown to other code.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let Ok(stat) = stat(fd.as_raw_fd()) else { return (0, 0) };
     DEVICE.store(stat.st_dev, Ordering::Relaxed);
@@ -81,7 +81,7 @@ fn process_of(fd: RawFd) -> i64 {
     text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()).unwrap_or(0)
 }
 
-/// A descriptor of ours is closed, or its number leads to another file: the program closed it.
+/// A descriptor of ours is closed, or its number refers to another file: the program closed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorLost {
     /// Its number.
@@ -110,39 +110,39 @@ impl From<DescriptorLost> for io::Error {
 }
 
 impl DescriptorLost {
-    /// If this is what an error says.
+    /// The value contained in `e`, if there is one.
     pub fn from_io(e: &io::Error) -> Option<Self> {
         e.get_ref()?.downcast_ref().copied()
     }
 }
 
-/// A descriptor that is kept, and known again.
+/// A descriptor that is kept and remains recognizable.
 ///
-/// Dropped, it is closed if it is still ours.
+/// Dropping it closes the descriptor if it is still ours.
 #[derive(Debug)]
 pub struct KnownFd {
     number: RawFd,
-    /// None: it was closed before it came here.
+    /// None: it was closed before it arrived here.
     id: Option<FileId>,
     purpose: &'static str,
     closed: AtomicBool,
-    /// The tick in which it was last looked at.
+    /// The tick in which it was last checked.
     looked: AtomicU64,
 }
 
 impl KnownFd {
-    /// Keeps `fd`, which is `purpose`: "Kettle's shared memory", say.
+    /// Keeps `fd`; `purpose` describes it, for example "Kettle's shared memory".
     pub fn new(fd: OwnedFd, purpose: &'static str) -> Self {
         Self::listed(fd, purpose, 0)
     }
 
-    /// Keeps one that a forked child must not have: it is closed there by [`close_private`].
+    /// Keeps a descriptor that a forked child must not have: [`close_private`] closes it there.
     pub fn private(fd: OwnedFd, purpose: &'static str) -> Self {
         Self::listed(fd, purpose, PRIVATE)
     }
 
     fn listed(fd: OwnedFd, purpose: &'static str, private: u64) -> Self {
-        // From here on nothing closes it unseen.
+        // From here on it is not closed without a check.
         let number = fd.into_raw_fd();
         let id = FileId::of(number);
         if let (Some(id), Some(word)) = (id, word(number, true)) {
@@ -154,16 +154,16 @@ impl KnownFd {
     /// The descriptor, if it is still ours.
     ///
     /// # Errors
-    /// When the program closed it.
+    /// If the program closed it.
     pub fn get(&self) -> Result<BorrowedFd<'_>, DescriptorLost> {
         if self.is_ours() { Ok(self.as_fd()) } else { Err(self.lost()) }
     }
 
-    /// As [`get`](Self::get), for calls so frequent that an `fstat` would be felt: it looks once in each tick of the
-    /// kernel's, of which there are 100 to 1000 a second.
+    /// As [`get`](Self::get), for calls so frequent that an `fstat` would matter: it checks once per tick of the
+    /// kernel, of which there are 100 to 1000 a second.
     ///
     /// # Errors
-    /// When the program closed it, and not in this tick.
+    /// If the program closed it before the current tick.
     #[inline(always)]
     pub fn get_lately(&self) -> Result<BorrowedFd<'_>, DescriptorLost> {
         let tick = clock::tick();
@@ -177,58 +177,58 @@ impl KnownFd {
         Ok(fd)
     }
 
-    /// What is said when it is not ours any more.
+    /// The error for a descriptor that is no longer ours.
     pub fn lost(&self) -> DescriptorLost {
         DescriptorLost { number: self.number, purpose: self.purpose }
     }
 
-    /// Whether its number still leads to our file.
+    /// Whether its number still refers to our file.
     pub fn is_ours(&self) -> bool {
         self.id.is_some() && !self.closed.load(Ordering::Acquire) && FileId::of(self.number) == self.id
     }
 
-    /// Closes it now, if it is still ours. Again is nothing.
+    /// Closes it now, if it is still ours. Further calls have no effect.
     pub fn close(&self) {
         drop(self.detach());
     }
 
-    /// Gives it up.
+    /// Returns the descriptor and stops keeping it.
     ///
     /// # Errors
-    /// When it is not ours any more.
+    /// If it is no longer ours.
     pub fn detach(&self) -> Result<OwnedFd, DescriptorLost> {
         if let (Some(id), Some(word)) = (self.id, word(self.number, false)) {
             let listed = word.load(Ordering::Acquire);
-            // Another of ours may have the number by now.
+            // Another of our descriptors may have the number by now.
             if listed & !PRIVATE == id.key() {
                 let _ = word.compare_exchange(listed, 0, Ordering::AcqRel, Ordering::Relaxed);
             }
         }
         if self.is_ours() && !self.closed.swap(true, Ordering::AcqRel) {
-            // SAFETY: the file behind the number is ours, and the swap lets one caller have it.
+            // SAFETY: the number refers to our file, and the swap lets only one caller take it.
             return Ok(unsafe { OwnedFd::from_raw_fd(self.number) });
         }
         Err(self.lost())
     }
 
-    /// Closes what it leads to, but keeps the number taken: an empty file is there from now on, which is given to be closed
-    /// later. For a descriptor that another thread may be using right now, and would take for a new one of the same
-    /// number. None if it is not ours any more, or descriptors have run out.
+    /// Closes the file but keeps the number in use: the number refers to an empty file from now on, which is returned
+    /// to be closed later. For a descriptor that another thread may be using right now, and would confuse with a new
+    /// one of the same number. None if it is no longer ours, or if descriptors have run out.
     pub fn hollow(&self) -> Option<Self> {
         let empty = super::memory::create_low(c"kettle-closed").ok()?;
         if !self.is_ours() || self.closed.swap(true, Ordering::AcqRel) {
             return None;
         }
-        // SAFETY: two integers; what the second one leads to is ours to close.
+        // SAFETY: two integers; the file that the second one refers to is ours to close.
         let r = unsafe { libc::dup3(empty.as_raw_fd(), self.number, libc::O_CLOEXEC) };
-        // SAFETY: made in the line before, and nobody else knows it.
+        // SAFETY: created in the line above, and unknown to other code.
         (r >= 0).then(|| Self::new(unsafe { OwnedFd::from_raw_fd(r) }, self.purpose))
     }
 }
 
 impl AsFd for KnownFd {
-    /// Without a look: for where it was looked at before, or where there is no time for it. Should the program have
-    /// closed it, the number may lead elsewhere, as with any `OwnedFd`.
+    /// Without a check, for callers that have just checked or cannot afford to. If the program closed the descriptor,
+    /// the number may refer to another file, as with any `OwnedFd`.
     #[inline(always)]
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: we own it, and close it only when dropped or by `close`, after which `get` refuses.
@@ -248,14 +248,15 @@ impl Drop for KnownFd {
     }
 }
 
-/// A word's topmost bit: a forked child must not have this one.
+/// A word's topmost bit: the descriptor is closed in a forked child.
 const PRIVATE: u64 = 1 << 63;
 const IN_SHEET: usize = 512;
 const SHEETS: usize = 2048;
-/// For each number, which file of ours it leads to; 0: none. Without a lock, which a forked child could find taken.
+/// For each number, the file of ours that it refers to; 0 if none. There is no lock, which a forked child could find
+/// locked.
 static LIST: [AtomicPtr<[AtomicU64; IN_SHEET]>; SHEETS] = [const { AtomicPtr::new(ptr::null_mut()) }; SHEETS];
 
-/// The word of a number; None for one of a million and more, which is not listed.
+/// The word of a number; None for numbers above a million, which are not listed.
 fn word(number: RawFd, make: bool) -> Option<&'static AtomicU64> {
     let number = usize::try_from(number).ok()?;
     let place = LIST.get(number / IN_SHEET)?;
@@ -268,20 +269,20 @@ fn word(number: RawFd, make: bool) -> Option<&'static AtomicU64> {
         sheet = match place.compare_exchange(sheet, fresh, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => fresh,
             Err(first) => {
-                // SAFETY: it came out of a box just now and lost: nobody else has seen it.
+                // SAFETY: it came from a box above and lost the race: no other thread has seen it.
                 drop(unsafe { Box::from_raw(fresh) });
                 first
             }
         };
     }
-    // SAFETY: once stored, a sheet is never taken back.
+    // SAFETY: once stored, a sheet is never freed.
     Some(unsafe { &(*sheet)[number % IN_SHEET] })
 }
 
-/// The numbers that are listed, with their words.
+/// The listed numbers with their words.
 fn listed() -> impl Iterator<Item = (RawFd, &'static AtomicU64, u64)> {
     let sheets = LIST.iter().enumerate().filter_map(|(i, place)| {
-        // SAFETY: null, or a sheet that is never taken back.
+        // SAFETY: null, or a sheet that is never freed.
         Some((i * IN_SHEET, unsafe { place.load(Ordering::Acquire).as_ref() }?))
     });
     sheets.flat_map(|(first, sheet)| {
@@ -296,19 +297,20 @@ fn leads_to(number: RawFd, listed: u64) -> bool {
     FileId::of(number).is_some_and(|id| id.key() == listed & !PRIVATE)
 }
 
-/// The numbers of all that are kept in this process and still ours, in ascending order.
+/// The numbers of all descriptors that are kept in this process and still ours, in ascending order.
 pub fn kept() -> Vec<RawFd> {
     listed().filter(|&(number, _, listed)| leads_to(number, listed)).map(|(number, ..)| number).collect()
 }
 
-/// In a forked child: closes what it must not have. To be called once, before anything else is opened here.
+/// In a forked child: closes the descriptors that it must not have. To be called once, before anything else is opened
+/// here.
 pub fn close_private() {
     for (number, word, listed) in listed() {
         if listed & PRIVATE != 0 {
             word.store(0, Ordering::Relaxed);
             if leads_to(number, listed) {
-                // SAFETY: the file is the parent's, of which this process was given a copy that nothing here uses:
-                // a `KnownFd` looks first, and finds that it is gone.
+                // SAFETY: the file is the parent's; this process's copy is not used by any code here: a `KnownFd`
+                // checks first, and finds that it is gone.
                 drop(unsafe { OwnedFd::from_raw_fd(number) });
             }
         }

@@ -1,11 +1,11 @@
 //! A descriptor that any process of the session can make readable: an abstract Unix datagram socket.
 //!
-//! An eventfd would be smaller, but it cannot reach a process that was started before it was made. A name in the
+//! An eventfd would be smaller, but it cannot reach a process that was started before it was created. A name in the
 //! abstract namespace can be rung by all processes, leaves no file behind, and vanishes with its socket.
 //!
-//! *By all processes*: such a name has no permissions, and `/proc/net/unix` shows it to all users of the machine. So each
-//! bell has a secret besides, and a ring is a datagram that ends in it. The kernel itself drops all others, when they are
-//! sent: they take no room, and no waiter is woken.
+//! *By all processes*: such a name has no permissions, and `/proc/net/unix` shows it to all users of the machine. So
+//! each bell also has a secret, and a ring is a datagram that ends with it. The kernel drops all other datagrams when
+//! they are sent: they take no room, and wake no waiter.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -20,12 +20,12 @@ pub struct Bell {
     secret: u64,
 }
 
-/// What came in one datagram.
+/// The content of one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ring {
-    /// A word from one who knows the secret.
+    /// A word from a sender that knows the secret.
     Word(u64),
-    /// Anything else, which comes only where the kernel could not be told to drop it.
+    /// Anything else; only possible if the kernel could not be told to drop it.
     Foreign,
 }
 
@@ -46,10 +46,10 @@ fn read_ring(datagram: &[u8], secret: u64) -> Ring {
 }
 
 fn address(name: &[u8]) -> (libc::sockaddr_un, libc::socklen_t) {
-    // SAFETY: sockaddr_un is plain old data, for which all zeroes is a valid value.
+    // SAFETY: sockaddr_un is plain old data, for which all zeros is a valid value.
     let mut a: libc::sockaddr_un = unsafe { core::mem::zeroed() };
     a.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    // An abstract name begins with a NUL, which is there already.
+    // An abstract name begins with a NUL, which is already there.
     let room = a.sun_path.len() - 1;
     assert!(name.len() <= room, "doorbell name too long");
     for (to, from) in a.sun_path[1..].iter_mut().zip(name) {
@@ -65,12 +65,12 @@ fn socket() -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a fresh descriptor that nobody else owns.
+    // SAFETY: a fresh descriptor without another owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Has the kernel drop all datagrams to `fd` but those of [`RING`] bytes that end in `secret`, for as long as the socket
-/// is there. Where it refuses (some sandboxes do), the receiver's own look has to do.
+/// Has the kernel drop all datagrams to `fd` except those of [`RING`] bytes that end with `secret`, for the lifetime of
+/// the socket. If the kernel refuses (some sandboxes do), the receiver's own check has to suffice.
 fn admit_rings_only(fd: &OwnedFd, secret: u64) {
     const LOAD_LENGTH: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_LEN;
     const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
@@ -96,13 +96,13 @@ fn admit_rings_only(fd: &OwnedFd, secret: u64) {
     let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
     let locked: libc::c_int = 1;
     if set(fd, libc::SO_ATTACH_FILTER, &program).is_ok() {
-        // Should this fail, the filter is there all the same.
+        // If this fails, the filter is in place nevertheless.
         let _ = set(fd, libc::SO_LOCK_FILTER, &locked);
     }
 }
 
 fn set<T>(fd: &impl AsRawFd, option: libc::c_int, value: &T) -> io::Result<()> {
-    // SAFETY: the kernel reads a T, which is what the option takes; a filter's steps outlive the call too.
+    // SAFETY: the kernel reads a T, the type of the option; the instructions of a filter outlive the call as well.
     let r = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
@@ -116,13 +116,13 @@ fn set<T>(fd: &impl AsRawFd, option: libc::c_int, value: &T) -> io::Result<()> {
 }
 
 impl Bell {
-    /// Hangs up a bell with this name, which only those can ring who know the secret.
+    /// Binds a bell to this name. Only senders that know the secret can ring it.
     ///
     /// # Errors
-    /// When descriptors have run out, or the name is taken.
+    /// If descriptors have run out, or the name is in use.
     pub fn bind(name: &[u8], secret: u64) -> io::Result<Self> {
         let fd = socket()?;
-        // Before it has a name: nothing can come earlier.
+        // Before it has a name, so that nothing can arrive earlier.
         admit_rings_only(&fd, secret);
         Self::bind_socket(fd, name, secret)
     }
@@ -141,14 +141,15 @@ impl Bell {
         self.fd.as_raw_fd()
     }
 
-    /// Whether the socket is still there. If the program closed it, nothing may be taken from what has its number now.
+    /// Whether the socket is still ours. If the program closed it, nothing may be read from whatever has its number
+    /// now.
     pub fn is_ours(&self) -> bool {
         self.fd.is_ours()
     }
 
-    /// Takes one datagram, if there is one. Descriptors that came along are closed by the kernel.
+    /// Takes one datagram, if there is one. The kernel closes descriptors that were attached to it.
     pub fn take(&self) -> Option<Ring> {
-        // A byte more than a ring has, so that a longer datagram does not look like one.
+        // One byte more than a ring, so that a longer datagram is not mistaken for one.
         let mut datagram = [0u8; RING + 1];
         // SAFETY: the buffer is valid for its length.
         let n = unsafe {
@@ -159,33 +160,36 @@ impl Bell {
     }
 }
 
-/// What became of a ring.
+/// The outcome of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rung {
-    /// It lies in the socket.
+    /// It is in the socket.
     Delivered,
-    /// There is no room for it: in the socket, whose owner has not come to look for a while, or for what this process
-    /// has under way.
+    /// There is no room for it: either in the socket, whose owner has not read from it for a while, or in this
+    /// process's send buffer.
     Full,
-    /// Nobody has a bell of this name (any more), or it cannot be reached from here.
+    /// There is no bell of this name (any more), or it is unreachable from here.
     Gone,
 }
 
-/// The sending end. One serves all bells.
+/// The sending end, which serves all bells.
 #[derive(Debug)]
 pub struct Ringer {
     fd: KnownFd,
 }
 
 impl Ringer {
+    /// Creates it.
+    ///
     /// # Errors
-    /// When descriptors have run out.
+    /// If descriptors have run out.
     pub fn new() -> io::Result<Self> {
-        // It stays open for as long as the process runs: not under the number that the program's next file would have.
+        // It stays open as long as the process runs, so it should not take the number of the program's next file.
         Ok(Self { fd: KnownFd::new(move_high(socket()?), "what wakes other event loops") })
     }
 
-    /// Whether the socket is still there. If the program closed it, nothing may be sent by what has its number now.
+    /// Whether the socket is still ours. If the program closed it, nothing may be sent through whatever has its number
+    /// now.
     pub fn is_ours(&self) -> bool {
         self.fd.is_ours()
     }
@@ -234,12 +238,12 @@ mod tests {
         Bell::bind(name, SECRET).unwrap()
     }
 
-    /// As where the kernel refuses filters.
+    /// The case in which the kernel refuses filters.
     fn unfiltered(name: &[u8]) -> Bell {
         Bell::bind_socket(socket().unwrap(), name, SECRET).unwrap()
     }
 
-    /// What one who knows the name alone may send.
+    /// What a sender that knows only the name may send.
     fn junk() -> Vec<Vec<u8>> {
         let mut kinds: Vec<Vec<u8>> = [0, 1, 7, 8, 9, 15, 16, 17, 24, 4096, 100_000].map(|n| vec![7; n]).into();
         kinds.push(ring(1, !SECRET).into());
@@ -264,7 +268,7 @@ mod tests {
         let bell = filtered(&name);
         for _ in 0..100 {
             for datagram in junk() {
-                // The kernel says that it took it.
+                // The kernel reports success.
                 assert_eq!(send(&name, &datagram).unwrap(), datagram.len());
             }
         }
@@ -327,7 +331,7 @@ mod tests {
         drop(theirs);
         assert_eq!(bell.take(), Some(Ring::Word(5)));
         assert_eq!(bell.take(), Some(Ring::Foreign));
-        // The other end is at its end only if no duplicate is left.
+        // The other end reports the end only if no duplicate is left.
         let mut watched = [crate::sys::socket::Watch::gone(ours.as_raw_fd())];
         crate::sys::socket::poll(&mut watched, std::time::Duration::from_secs(60)).unwrap();
         assert!(watched[0].is_ready());

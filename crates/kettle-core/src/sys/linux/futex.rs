@@ -2,29 +2,29 @@
 
 use crate::atomics::AtomicU32;
 
-/// Who may sleep on a word: the threads of this process, or those of every process that maps it.
+/// Which threads may sleep on a word: those of this process, or those of every process that maps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The word is in this process's own memory.
+    /// The word is in memory private to this process.
     Private,
-    /// The word is in memory that processes share.
+    /// The word is in memory shared by processes.
     Shared,
 }
 
 /// Why a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slept {
-    /// Somebody woke us, or for no reason at all: look at the word.
+    /// A wake-up, or a spurious return: look at the word.
     Woken,
-    /// The word already had another value.
+    /// The word had another value already.
     Changed,
-    /// The time was over.
+    /// The deadline passed.
     TimedOut,
     /// A signal handler ran in this thread.
     Interrupted,
 }
 
-/// All bits: a sleeper that any wake-up reaches, a wake-up that reaches any sleeper.
+/// All bits: a sleeper that every wake-up reaches, or a wake-up that reaches every sleeper.
 pub const ANY: u32 = u32::MAX;
 
 /// As [`wait_as`], for any wake-up.
@@ -37,13 +37,13 @@ pub fn wake(word: &AtomicU32, count: u32, scope: Scope) -> u32 {
     wake_those(word, count, ANY, scope)
 }
 
-/// Sleeps while `word` holds `expected`, until `until` (nanoseconds on [`super::clock::now`]'s clock), or until a wake-up
-/// comes that has one of `bits`.
+/// Sleeps while `word` holds `expected`, until `until` (nanoseconds on [`super::clock::now`]'s clock), or until a
+/// wake-up that has one of `bits`.
 #[cfg(not(loom))]
 pub fn wait_as(word: &AtomicU32, expected: u32, until: u64, bits: u32, scope: Scope) -> Slept {
     let deadline =
         libc::timespec { tv_sec: (until / 1_000_000_000) as libc::time_t, tv_nsec: (until % 1_000_000_000) as _ };
-    // WAIT_BITSET, unlike WAIT, takes an absolute time, so that an interruption loses none of it.
+    // WAIT_BITSET, unlike WAIT, takes an absolute time, so interruptions do not extend the wait.
     let op = libc::FUTEX_WAIT_BITSET | if scope == Scope::Private { libc::FUTEX_PRIVATE_FLAG } else { 0 };
     // SAFETY: `word` is a live, aligned 32-bit word for the whole call; the kernel only reads it and `deadline`.
     let r = unsafe {
@@ -64,20 +64,20 @@ pub fn wait_as(word: &AtomicU32, expected: u32, until: u64, bits: u32, scope: Sc
         Some(libc::EAGAIN) => Slept::Changed,
         Some(libc::ETIMEDOUT) => Slept::TimedOut,
         Some(libc::EINTR) => Slept::Interrupted,
-        // Nothing else can come of a valid word; the callers look at the word in any case.
+        // No other error is possible for a valid word; callers look at the word in any case.
         _ => Slept::Woken,
     }
 }
 
-/// Wakes at most `count` sleepers of `word` that have one of `bits`, in the order in which they fell asleep; says how many
-/// there were.
+/// Wakes at most `count` sleepers of `word` that have one of `bits`, in the order in which they fell asleep; returns
+/// how many there were.
 #[cfg(not(loom))]
 pub fn wake_those(word: &AtomicU32, count: u32, bits: u32, scope: Scope) -> u32 {
     wake_by(word.as_ptr().addr(), count, bits, scope)
 }
 
-/// Wakes all threads of this process that sleep on the word at `address`, if there is a word, and any. A sleeper looks
-/// again anyway, so it does no harm if it is another's word by now.
+/// Wakes all threads of this process that sleep on a word at `address`, if there are any. Sleepers look again in any
+/// case, so this is harmless even if the word at that address is a different one by now.
 #[cfg(not(loom))]
 pub fn wake_at(address: usize) {
     wake_by(address, u32::MAX, ANY, Scope::Private);
@@ -88,8 +88,8 @@ fn wake_by(address: usize, count: u32, bits: u32, scope: Scope) -> u32 {
     let op = libc::FUTEX_WAKE_BITSET | if scope == Scope::Private { libc::FUTEX_PRIVATE_FLAG } else { 0 };
     let count = count.min(i32::MAX as u32);
     let nothing = core::ptr::null::<u32>();
-    // SAFETY: the address is only used as a key to look up sleepers, so nothing need be there. Of the pointers the kernel
-    // reads neither.
+    // SAFETY: the address is only used as a key to look up sleepers, so there need not be a word. The kernel reads
+    // neither pointer.
     let r = unsafe { libc::syscall(libc::SYS_futex, address, op, count, nothing, nothing, bits) };
     if r > 0 { r as u32 } else { 0 }
 }
@@ -97,8 +97,8 @@ fn wake_by(address: usize, count: u32, bits: u32, scope: Scope) -> u32 {
 #[cfg(loom)]
 pub use model::{let_slices_end, wait_as, wake_at, wake_those};
 
-/// Loom knows no system calls, so in a model the kernel's table of sleepers is played by one of loom's own. A wake-up
-/// that gets lost then shows itself: loom reports that everybody sleeps.
+/// Loom has no system calls, so a model emulates the kernel's table of sleepers by a monitor of loom's. A lost wake-up
+/// then becomes visible: loom reports that all threads are asleep.
 #[cfg(loom)]
 mod model {
     use loom::sync::{Condvar, Mutex, MutexGuard};
@@ -125,12 +125,12 @@ mod model {
     }
 
     fn kernel() -> MutexGuard<'static, Kernel> {
-        // A model's threads share one thread of the system, so that one of them panicking poisons for all.
+        // A model's threads share one thread of the system, so a panic in one of them poisons the mutex for all.
         KERNEL.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time is over for all who sleep now or later; without this, nobody's ever is. For what is found out only at
-    /// the end of a slice, as deaths are.
+    /// Ends the slices of all threads that sleep now or later; without this no slice ever ends. For facts that are
+    /// noticed only at the end of a slice, such as deaths.
     pub fn let_slices_end() {
         let mut kernel = kernel();
         kernel.slices_end = true;
@@ -161,7 +161,7 @@ mod model {
         }
     }
 
-    /// Wakes at most `count` sleepers of `word` that have one of `bits`; says how many there were.
+    /// Wakes at most `count` sleepers of `word` that have one of `bits`; returns how many there were.
     pub fn wake_those(word: &AtomicU32, count: u32, bits: u32, _scope: Scope) -> u32 {
         let word = core::ptr::from_ref(word).addr();
         end(&mut kernel(), count as usize, Slept::Woken, |s| s.word == word && s.bits & bits != 0)

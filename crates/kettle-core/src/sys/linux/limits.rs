@@ -1,39 +1,39 @@
-//! How much memory may still be taken before something gets killed for it.
+//! How much memory can still be used before the kernel kills a process for it.
 //!
-//! Memory that is mapped is only promised; it is taken when a page is touched, and by then the kernel has no way to
-//! say no except a signal, which goes to whichever process is the largest. So a caller that is about to touch much asks here
-//! first. The answers are estimates: others take memory meanwhile, so a reserve is kept for them.
+//! Mapping memory only promises it; it is allocated when a page is touched, and at that point the kernel can refuse
+//! only by a signal to whichever process is the largest. So a caller that is about to touch much memory asks here
+//! first. The answers are estimates, since other processes allocate meanwhile; a reserve is kept for them.
 //!
-//! Swap does not count: when it is needed, everything has become slow already.
+//! Swap does not count: by the time it is needed, everything has become slow.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// The longest file that this process may make: going beyond it raises SIGXFSZ.
+/// The maximum size of a file for this process; exceeding it raises SIGXFSZ.
 pub fn file_size() -> u64 {
     super::memory::soft_limit(libc::RLIMIT_FSIZE)
 }
 
-/// What limits the memory that can still be taken.
+/// What limits the memory that can still be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// The memory limit of a control group (a container, a systemd unit).
     Cgroup,
     /// The memory of the machine.
     Machine,
-    /// The commit limit, where the kernel was told never to promise more than it has.
+    /// The commit limit, if the kernel is configured not to overcommit.
     Commit,
 }
 
-/// How much memory can still be taken, and what sets the bound.
+/// How much memory can still be used, and what limits it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headroom {
-    /// Bytes that are there, the reserve among them.
+    /// The bytes that are available, including the reserve.
     pub left: u64,
-    /// How many of them are to remain for everything else.
+    /// How many of them are to be left for everything else.
     pub reserve: u64,
-    /// By what they are limited.
+    /// What limits them.
     pub bound: Bound,
 }
 
@@ -42,13 +42,13 @@ impl Headroom {
         Self { left, reserve, bound }
     }
 
-    /// Bytes that can be taken and leave the reserve.
+    /// The bytes that can be used without touching the reserve.
     pub fn to_spare(&self) -> u64 {
         self.left.saturating_sub(self.reserve)
     }
 }
 
-/// The tightest bound at this moment. What cannot be read does not limit.
+/// The tightest bound at this moment. Limits that cannot be read are ignored.
 pub fn headroom() -> Headroom {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let overcommit = fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap_or_default();
@@ -61,8 +61,8 @@ fn tightest(bounds: impl Iterator<Item = Headroom>) -> Headroom {
     bounds.min_by_key(Headroom::to_spare).unwrap_or(Headroom::new(u64::MAX, 0, Bound::Machine))
 }
 
-/// How much memory there is for this process and all beside it: what the machine has, or less if a control group that
-/// it is in says so. None if it cannot be told.
+/// The memory available to this process and all others: that of the machine, or less if one of its control groups has a
+/// limit. None if it cannot be determined.
 pub fn total() -> Option<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     kilobytes(&meminfo, "MemTotal:").into_iter().chain(groups().iter().filter_map(Group::limit)).min()
@@ -70,7 +70,7 @@ pub fn total() -> Option<u64> {
 
 const LEAST_RESERVE: u64 = 64 << 20;
 
-/// What is to remain of so much memory: a twentieth, but 64 MiB at least; of little memory, a quarter.
+/// The reserve to keep of `total` memory: a twentieth, but at least 64 MiB; at most a quarter.
 fn reserve(total: u64) -> u64 {
     (total / 20).max(LEAST_RESERVE).min(total / 4)
 }
@@ -85,7 +85,7 @@ fn commit(meminfo: &str, overcommit: &str) -> Option<Headroom> {
         return None;
     }
     let (limit, promised) = (kilobytes(meminfo, "CommitLimit:")?, kilobytes(meminfo, "Committed_AS:")?);
-    // Promises are not memory yet, and others are told when there are no more: the least will do.
+    // Commitments are not memory yet, and other processes get an error when they run out: the minimum suffices.
     let reserve = reserve(limit).min(LEAST_RESERVE);
     Some(Headroom::new(limit.saturating_sub(promised), reserve, Bound::Commit))
 }
@@ -96,7 +96,7 @@ fn kilobytes(text: &str, key: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The names that one version of control groups gives to the same three things.
+/// The file names of one version of control groups for the same three values.
 struct Files {
     limit: &'static str,
     usage: &'static str,
@@ -107,7 +107,7 @@ const V1: Files =
     Files { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", reclaimable: "total_inactive_file " };
 const V2: Files = Files { limit: "memory.max", usage: "memory.current", reclaimable: "inactive_file " };
 
-/// A control group, as far as its memory goes.
+/// A control group, with regard to memory.
 struct Group {
     dir: PathBuf,
     files: &'static Files,
@@ -119,14 +119,14 @@ impl Group {
     }
 
     fn limit(&self) -> Option<u64> {
-        // "max" is no number and so no limit; version 1 says nearly the largest number instead.
+        // "max" is not a number and means no limit; version 1 uses nearly the largest number instead.
         self.number(self.files.limit).filter(|&l| l < 1 << 60)
     }
 
     fn headroom(&self) -> Option<Headroom> {
         let limit = self.limit()?;
         let usage = self.number(self.files.usage)?;
-        // Cached files count as used, but make room when asked.
+        // Cached files count as used, but can be reclaimed.
         let cached = fs::read_to_string(self.dir.join("memory.stat"))
             .ok()
             .and_then(|s| s.lines().find_map(|l| l.strip_prefix(self.files.reclaimable)?.trim().parse::<u64>().ok()))
@@ -136,9 +136,9 @@ impl Group {
     }
 }
 
-/// The control groups that this process is in, from its own up to the root. Each limits all that is inside of it.
+/// The control groups of this process, from its own up to the root. Each limits everything inside it.
 fn groups() -> Vec<Group> {
-    // Read afresh: a process can be moved.
+    // Read every time: a process can be moved.
     groups_in(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default(), mounts())
 }
 
@@ -161,19 +161,20 @@ fn groups_in(text: &str, mounts: &Mounts) -> Vec<Group> {
     groups
 }
 
-/// Where a hierarchy of control groups is to be seen.
+/// Where a hierarchy of control groups is mounted.
 struct Mount {
     /// The directory.
     point: PathBuf,
-    /// The group that stands there: in a container often not the topmost.
+    /// The group that is mounted there: in a container often not the root.
     root: PathBuf,
 }
 
 impl Mount {
-    /// The directory of the group `path` and those above it, as far as they can be seen.
+    /// The directory of the group `path` and those of its ancestors, as far as they are visible.
     fn ancestry(&self, path: &str) -> impl Iterator<Item = PathBuf> {
         let below = Path::new(path).strip_prefix(&self.root).ok();
-        // A group outside of what is mounted here is one whose mount was made from within: then the mount is it.
+        // If the group is outside what is mounted here, the mount was made from inside the group: then the mount point
+        // is its directory.
         let dir = below.map_or_else(|| self.point.clone(), |b| self.point.join(b));
         let point = self.point.clone();
         std::iter::successors(Some(dir), move |d| (*d != point).then(|| d.parent().map(Path::to_path_buf)).flatten())
@@ -185,7 +186,7 @@ struct Mounts {
     v2: Option<Mount>,
 }
 
-/// Found once per process. No lock is held meanwhile, which a forked child could find locked for ever.
+/// Determined once per process, without a lock, which a forked child could find locked forever.
 fn mounts() -> &'static Mounts {
     static FOUND: AtomicPtr<Mounts> = AtomicPtr::new(std::ptr::null_mut());
     let mut found = FOUND.load(Ordering::Acquire);
@@ -195,17 +196,17 @@ fn mounts() -> &'static Mounts {
         found = match FOUND.compare_exchange(found, mine, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => mine,
             Err(others) => {
-                // SAFETY: `mine` came from a box just now and lost: nobody else has seen it.
+                // SAFETY: `mine` came from a box above and lost the race: no other thread has seen it.
                 drop(unsafe { Box::from_raw(mine) });
                 others
             }
         };
     }
-    // SAFETY: once stored, a box is never taken back.
+    // SAFETY: once stored, a box is never freed.
     unsafe { &*found }
 }
 
-/// Reads lines such as `30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw`.
+/// Parses lines such as `30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw`.
 fn parse_mounts(text: &str) -> Mounts {
     let mut mounts = Mounts { v1: None, v2: None };
     for line in text.lines() {
@@ -247,7 +248,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
 
-    /// A hierarchy of control groups that is gone with this.
+    /// A hierarchy of control groups that is removed when this is dropped.
     struct Tree(PathBuf);
 
     impl Tree {
@@ -303,7 +304,7 @@ mod tests {
         let mounts = Mounts { v1: None, v2: tree.mount() };
         let groups = groups_in("0::/outer/middle/inner\n", &mounts);
         assert_eq!(groups.iter().filter_map(Group::limit).min(), Some(800_000_000));
-        // The one outside has the least left.
+        // The outer group has the least memory left.
         assert_eq!(tightest(groups.iter().filter_map(Group::headroom)).left, 100_000_000);
     }
 

@@ -1,4 +1,4 @@
-//! Memory shared by descriptor, grown and given back.
+//! Memory shared by descriptor, grown and released.
 
 use std::ffi::CStr;
 use std::io;
@@ -7,41 +7,41 @@ use std::ptr::{self, NonNull};
 
 use super::descriptor::stat;
 
-/// From the kernel's uapi (6.3); older kernels answer EINVAL, some hardened ones insist on it.
+/// From the kernel's uapi (6.3); older kernels answer EINVAL, some hardened ones require it.
 const MFD_NOEXEC_SEAL: libc::c_uint = 8;
-/// Programs that close or reuse low descriptors by number should not meet ours there.
+/// Programs that close or reuse low descriptors by number should not hit ours.
 const FIRST_DESCRIPTOR: u64 = 100;
 
 fn check(r: libc::c_int) -> io::Result<libc::c_int> {
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
 }
 
-/// An anonymous file in memory, closed on exec, that cannot be made shorter.
+/// Creates an anonymous file in memory, close-on-exec, that cannot shrink.
 ///
 /// # Errors
-/// What `memfd_create` says: no descriptors left, or the call is forbidden here.
+/// Those of `memfd_create`: no descriptors left, or the call is forbidden.
 pub fn create(name: &CStr) -> io::Result<OwnedFd> {
     Ok(move_high(create_low(name)?))
 }
 
-/// The same under the lowest number that is free.
+/// The same, at the lowest free number.
 pub(super) fn create_low(name: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     let make = |flags| {
-        // SAFETY: `name` is a terminated string; the kernel copies it.
+        // SAFETY: `name` is a NUL-terminated string; the kernel copies it.
         check(unsafe { libc::memfd_create(name.as_ptr(), flags) })
     };
     let fd = make(flags | MFD_NOEXEC_SEAL).or_else(|_| make(flags))?;
-    // SAFETY: the descriptor was made just now and nobody else knows it.
+    // SAFETY: created above, and unknown to other code.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    // A file that cannot shrink is a file whose mappings cannot raise SIGBUS. Where sealing is not to be had
-    // (gVisor), nobody but us has the descriptor, and we never shrink it.
+    // If a file cannot shrink, its mappings cannot raise SIGBUS. Where sealing is unavailable (gVisor), no other code
+    // has the descriptor, and this crate never shrinks the file.
     // SAFETY: fcntl on a live descriptor with an integer.
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_SHRINK) };
     Ok(fd)
 }
 
-/// The same file under a high number, closed on exec; as it was if no higher number is to be had.
+/// The same file at a high number, close-on-exec; unchanged if no higher number is available.
 pub fn move_high(fd: OwnedFd) -> OwnedFd {
     let limit = soft_limit(libc::RLIMIT_NOFILE);
     let floor = FIRST_DESCRIPTOR.min(limit / 2) as libc::c_int;
@@ -52,16 +52,16 @@ pub fn move_high(fd: OwnedFd) -> OwnedFd {
     };
     if moved < 0 || moved <= fd.as_raw_fd() {
         if moved >= 0 {
-            // SAFETY: this duplicate was made just now and nobody else knows it.
+            // SAFETY: this duplicate was created above, and is unknown to other code.
             drop(unsafe { OwnedFd::from_raw_fd(moved) });
         }
         return fd;
     }
-    // SAFETY: this duplicate was made just now and nobody else knows it.
+    // SAFETY: this duplicate was created above, and is unknown to other code.
     unsafe { OwnedFd::from_raw_fd(moved) }
 }
 
-/// The soft limit of a resource, `u64::MAX` when there is none.
+/// The soft limit of a resource; `u64::MAX` if there is none.
 pub(super) fn soft_limit(resource: libc::__rlimit_resource_t) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for one rlimit.
@@ -74,35 +74,35 @@ pub(super) fn soft_limit(resource: libc::__rlimit_resource_t) -> u64 {
 /// The length of the file.
 ///
 /// # Errors
-/// What `fstat` says when this is no live descriptor.
+/// Those of `fstat`, if this is not a live descriptor.
 pub fn length(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(stat(fd.as_raw_fd())?.st_size as u64)
 }
 
-/// How many bytes of the file have memory behind them.
+/// The number of bytes of the file that are backed by memory.
 ///
 /// # Errors
-/// What `fstat` says when this is no live descriptor.
+/// Those of `fstat`, if this is not a live descriptor.
 pub fn resident(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(stat(fd.as_raw_fd())?.st_blocks as u64 * 512)
 }
 
-/// Makes the file longer. The new part costs nothing until it is touched.
+/// Extends the file. The new part costs nothing until it is touched.
 ///
 /// # Errors
-/// What `ftruncate` says. The caller has looked at [`super::limits::file_size`] first: going beyond it is a signal
-/// (SIGXFSZ), not an error.
+/// Those of `ftruncate`. The caller must check [`super::limits::file_size`] first: exceeding it raises a signal
+/// (SIGXFSZ) instead of returning an error.
 pub fn grow(fd: BorrowedFd<'_>, length: u64) -> io::Result<()> {
-    // SAFETY: ftruncate takes two integers; the file only grows, so no mapping loses its ground.
+    // SAFETY: ftruncate takes two integers; the file only grows, so no mapping loses its backing.
     check(unsafe { libc::ftruncate(fd.as_raw_fd(), length as libc::off_t) }).map(drop)
 }
 
-/// Maps a range of the file, shared and left out of core dumps.
+/// Maps a range of the file, shared and excluded from core dumps.
 ///
 /// # Errors
-/// What `mmap` says: most likely that the address space is limited (`ulimit -v`).
+/// Those of `mmap`: most likely the address space is limited (`ulimit -v`).
 pub fn map(fd: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<NonNull<u8>> {
-    // SAFETY: a fresh mapping at a place of the kernel's choice disturbs nothing that exists.
+    // SAFETY: a fresh mapping at an address chosen by the kernel affects nothing that exists.
     let address = unsafe {
         libc::mmap(
             ptr::null_mut(),
@@ -120,63 +120,63 @@ fn mapped(address: *mut libc::c_void, len: usize) -> io::Result<NonNull<u8>> {
     if address == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: this range was mapped just now. Advice may be refused, which costs only a larger core dump.
+    // SAFETY: this range has just been mapped. If the advice is refused, the only cost is a larger core dump.
     unsafe { libc::madvise(address, len, libc::MADV_DONTDUMP) };
     NonNull::new(address.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
 
-/// As [`map`], of the file whose beginning is mapped at `beginning`: for when there is no descriptor any more.
+/// As [`map`], for the file whose start is mapped at `beginning`, without a descriptor.
 ///
 /// # Errors
-/// What `mremap` says: most likely that the address space is limited, which for a moment has to hold the file up to the
-/// end of the range.
+/// Those of `mremap`: most likely the address space is limited. For a moment it has to hold the file up to the end of
+/// the range.
 ///
 /// # Safety
-/// `beginning` is a [`map`] with offset 0.
+/// `beginning` must be a [`map`] with offset 0.
 pub unsafe fn map_again(beginning: NonNull<u8>, offset: u64, len: usize) -> io::Result<NonNull<u8>> {
     let before = usize::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
     let all = before.checked_add(len).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
-    // SAFETY: an old size of 0 leaves a shared mapping as it is, and maps the same file once more at a place of the
-    // kernel's choice.
+    // SAFETY: an old size of 0 leaves a shared mapping unchanged, and maps the same file once more at an address chosen
+    // by the kernel.
     let address = unsafe { libc::mremap(beginning.as_ptr().cast(), 0, all, libc::MREMAP_MAYMOVE) };
     if address == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the first part of what was mapped just now, which nobody has seen; `before` is a multiple of the page size,
-    // as the offset of every segment is.
+    // SAFETY: unmaps the first part of the fresh mapping, which no other code has seen; `before` is a multiple of the
+    // page size, like the offset of every segment.
     unsafe {
         libc::munmap(address, before);
         mapped(address.byte_add(before), len)
     }
 }
 
-/// Whether there is a file behind the last page of this mapping, which may have been made longer than the file is: to
-/// touch it would be fatal then. Older kernels (before 5.14) cannot tell, and say yes.
+/// Whether the last page of this mapping is backed by the file. The mapping may be longer than the file, and touching
+/// it would then be fatal. Kernels before 5.14 cannot tell; for them the answer is yes.
 pub fn is_there(mapping: NonNull<u8>, len: usize) -> bool {
     const PAGE: usize = 4096;
-    // SAFETY: the last page of a mapping; the call looks at it as a read would, and fails where that would be fatal.
+    // SAFETY: the last page of a mapping; the call accesses it like a read, and fails where a read would be fatal.
     let looked =
         unsafe { libc::madvise(mapping.as_ptr().add(len.saturating_sub(PAGE)).cast(), PAGE, libc::MADV_POPULATE_READ) };
     looked == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
 }
 
-/// Takes back a mapping that nobody uses.
+/// Removes a mapping that is no longer in use.
 ///
 /// # Safety
-/// `address` and `len` are those of a [`map`], and no reference into it remains.
+/// `address` and `len` must be those of a [`map`], and no reference into it may remain.
 pub unsafe fn unmap(address: NonNull<u8>, len: usize) {
-    // SAFETY: the caller promises that this range is a mapping of ours without users.
+    // SAFETY: the caller promises that this range is a mapping of ours that is not in use.
     unsafe { libc::munmap(address.as_ptr().cast(), len) };
 }
 
-/// Gives the memory behind a range of the file back to the system; the range then reads as zeros.
+/// Returns the memory behind a range of the file to the system; the range then reads as zeros.
 ///
 /// # Errors
-/// What `fallocate` says where holes are not supported.
+/// Those of `fallocate`, where holes are not supported.
 pub fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     loop {
-        // SAFETY: fallocate takes integers only. Mappings of the range stay valid, and read zeros.
+        // SAFETY: fallocate takes integers only. Mappings of the range stay valid, and read as zeros.
         let r = unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset as libc::off_t, len as libc::off_t) };
         match check(r) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -185,17 +185,17 @@ pub fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
     }
 }
 
-/// Writes through the descriptor, which into pages that were never touched is three times as fast as through a
-/// mapping: the kernel neither takes a fault per page nor clears what it is about to fill.
+/// Writes through the descriptor. For pages that were never touched this is three times as fast as a mapping: the
+/// kernel neither takes a page fault per page nor clears what it is about to fill.
 ///
 /// # Errors
-/// What `pwrite` says; a part may have been written.
+/// Those of `pwrite`; a part may have been written.
 ///
 /// # Safety
-/// Nobody reads or writes this range of the file meanwhile through a mapping.
+/// This range of the file must not be accessed through a mapping meanwhile.
 pub unsafe fn write_at(fd: BorrowedFd<'_>, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        // SAFETY: the kernel reads `bytes.len()` bytes from a live slice; the caller has the range to itself.
+        // SAFETY: the kernel reads `bytes.len()` bytes from a live slice; the caller has exclusive access to the range.
         let n = unsafe { libc::pwrite(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), offset as libc::off_t) };
         match n {
             n if n > 0 => {
@@ -212,15 +212,15 @@ pub unsafe fn write_at(fd: BorrowedFd<'_>, mut offset: u64, mut bytes: &[u8]) ->
     Ok(())
 }
 
-/// A page of this process's own memory that a forked child finds filled with zeros.
+/// A page of private memory that reads as zeros in a forked child.
 ///
-/// Some sandboxes (older gVisor) ignore that wish, so the caller wipes it in the fork handlers it has, too.
+/// Some sandboxes (older gVisor) ignore that, so the caller also wipes it in its fork handlers.
 ///
 /// # Errors
-/// What `mmap` says.
+/// Those of `mmap`.
 pub fn wiped_on_fork() -> io::Result<NonNull<u8>> {
     const LEN: usize = 1 << 16; // a whole page, whatever the kernel's page size
-    // SAFETY: a fresh anonymous mapping at a place of the kernel's choice disturbs nothing that exists.
+    // SAFETY: a fresh anonymous mapping at an address chosen by the kernel affects nothing that exists.
     let page = unsafe {
         libc::mmap(
             ptr::null_mut(),
@@ -234,20 +234,20 @@ pub fn wiped_on_fork() -> io::Result<NonNull<u8>> {
     if page == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: this range was mapped just now.
+    // SAFETY: this range has just been mapped.
     unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) };
     NonNull::new(page.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
 
-/// A number that nobody can guess, and that no two callers share.
+/// An unpredictable number that differs with every call.
 pub fn random() -> u64 {
     let mut bytes = [0_u8; 8];
-    // SAFETY: the kernel writes at most eight bytes into a place of eight.
+    // SAFETY: the kernel writes at most eight bytes to a buffer of eight.
     let n = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
     let number = u64::from_ne_bytes(bytes);
     if n == 8 && number != 0 {
         return number;
     }
-    // Where getrandom is forbidden, time and process still differ from one session to the next.
+    // If getrandom is forbidden, time and process at least make sessions differ.
     (super::clock::now() ^ u64::from(super::process::id()) << 40) | 1
 }

@@ -1,4 +1,4 @@
-//! Who am I; does that one, started then, still live.
+//! The current process; whether a process that started at a given time is still alive.
 
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
@@ -8,35 +8,36 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
-/// The number of this process.
+/// The ID of this process.
 pub fn id() -> u32 {
     // SAFETY: getpid takes nothing and cannot fail.
     unsafe { libc::getpid() as u32 }
 }
 
-/// Whether this program has rights that the one who started it does not have: it is set-user-id, set-group-id, or has
-/// capabilities of its own. Then its arguments and its environment are not to be trusted.
+/// Whether this program has privileges that the user who started it lacks: it is set-user-ID or set-group-ID, or has
+/// capabilities of its own. Then its arguments and its environment must not be trusted.
 pub fn is_privileged() -> bool {
-    // SAFETY: getauxval looks a number up in what the kernel handed over, and knows this one on every Linux.
+    // SAFETY: getauxval looks up an entry that the kernel provided, and this one exists on every Linux.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// Takes a variable out of the environment that this process was started with, so that programs which it starts do not
-/// get it.
+/// Removes a variable from the environment that this process was started with, so that programs it starts do not
+/// inherit it.
 pub fn forget_variable(name: &str) {
-    // SAFETY: std's lock keeps this apart from all that reads or writes the environment through std. C code that reads it
-    // without that lock meets `unsetenv`, of glibc or musl, which moves pointers up in an array that stays where it is,
-    // and frees no string that the process was started with: it reads the old environment or the new one.
+    // SAFETY: std's lock synchronizes this with all accesses to the environment through std. C code that reads the
+    // environment without that lock may run concurrently with `unsetenv`; that of glibc and musl shifts pointers within
+    // an array that stays in place, and frees no string that the process was started with, so such code sees either the
+    // old environment or the new one.
     unsafe { std::env::remove_var(name) }
 }
 
-/// The kernel's number of this thread. It costs a system call once per thread, and again after `fork`.
+/// The kernel's ID of this thread. It costs a system call once per thread, and again after a `fork`.
 #[inline]
 pub fn thread_id() -> u32 {
     thread_id_in(epoch())
 }
 
-/// As [`thread_id`], for a caller that has just asked for the [`epoch`].
+/// As [`thread_id`], for a caller that has just read the [`epoch`].
 #[inline(always)]
 pub fn thread_id_in(epoch: u64) -> u32 {
     match KNOWN.get() {
@@ -54,29 +55,29 @@ fn ask_thread_id(epoch: u64) -> u32 {
 }
 
 thread_local! {
-    /// The number of this thread, and in which epoch it was asked for.
+    /// The ID of this thread, and the epoch in which it was read.
     static KNOWN: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
 }
 
-/// The epoch of this process, in a page that is wiped at `fork`.
+/// The epoch of this process, in a page that is wiped by `fork`.
 static EPOCH: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
-/// The last epoch of this process or, by inheritance, of one of its ancestors.
+/// The last epoch of this process or, inherited, of one of its ancestors.
 static EPOCHS: AtomicU64 = AtomicU64::new(0);
 
-/// A number that is another one in each forked child than in all its ancestors, so that what was found out in an
-/// ancestor is not taken for true. However the child was made: the kernel wipes the page where the number stands.
-/// 0 when there is no memory for a page: then trust nothing.
+/// A number that differs between a forked child and all its ancestors, so that facts established in an ancestor are not
+/// taken for true in the child. It works however the child was created: the kernel wipes the page that holds the
+/// number. 0 if there is no memory for the page; then no such fact may be trusted.
 #[inline]
 pub fn epoch() -> u64 {
     let Some(page) = NonNull::new(EPOCH.load(Ordering::Acquire)) else { return begin_epoch() };
-    // SAFETY: EPOCH is null or a mapping that is never taken back; zeros, as after a fork, are a valid word.
+    // SAFETY: EPOCH is null or a mapping that is never unmapped; zeros, as after a fork, are a valid word.
     match unsafe { page.as_ref() }.load(Ordering::Relaxed) {
         0 => begin_epoch(),
         epoch => epoch,
     }
 }
 
-/// Whether `number`, which is not 0, is the present [`epoch`].
+/// Whether `number`, which is not 0, is the current [`epoch`].
 #[inline(always)]
 pub fn is_epoch(number: u64) -> bool {
     // SAFETY: as in `epoch`.
@@ -92,11 +93,11 @@ fn begin_epoch() -> u64 {
         let fresh = fresh.cast().as_ptr();
         page = match EPOCH.compare_exchange(page, fresh, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
-                // For sandboxes that do not wipe pages. Failing, there is no remedy for those.
+                // For sandboxes that do not wipe pages. If this fails, those have no remedy.
                 let _ = at_fork(nothing, nothing, wipe);
                 fresh
             }
-            // Two threads at once: the other's page it is, and this one is lost, once.
+            // Two threads raced: the other one's page is used, and this one is leaked, once.
             Err(first) => first,
         };
     }
@@ -118,12 +119,12 @@ extern "C" fn wipe() {
     }
 }
 
-/// When the process `pid` was started, in clock ticks since boot; None if it is gone or `/proc` does not tell.
+/// When the process `pid` started, in clock ticks since boot; None if it is gone or `/proc` is unavailable.
 pub fn start_time(pid: u32) -> Option<u64> {
     stat(pid)?.start
 }
 
-/// What `/proc/PID/stat` tells.
+/// The contents of `/proc/PID/stat`.
 struct Stat {
     state: u8,
     threads: Option<usize>,
@@ -131,10 +132,10 @@ struct Stat {
 }
 
 fn stat(pid: u32) -> Option<Stat> {
-    // In one read: the line is some three hundred bytes, and this is done at every start of a process.
+    // A single read: the line has some three hundred bytes, and this runs at every start of a process.
     let mut line = [0; 1024];
     let len = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
-    // The name stands in parentheses and may itself hold any of them: the last one closes it.
+    // The name is in parentheses and may contain parentheses itself; the last one closes it.
     let line = &line[..len];
     let after = &line[line.iter().rposition(|&b| b == b')')? + 1..];
     let mut fields = after.split(|b| b.is_ascii_whitespace()).filter(|f| !f.is_empty());
@@ -145,13 +146,13 @@ fn stat(pid: u32) -> Option<Stat> {
     Some(Stat { state, threads, start: number(1) })
 }
 
-/// Whether the process that had the number `pid` when it started at `start` (None: whenever) still runs.
+/// Whether the process that had the ID `pid` when it started at `start` (None: at any time) is still running.
 ///
-/// A zombie does not: it answers `kill(pid, 0)` and keeps its start time, but its descriptor is readable. When
-/// nothing can be found out, the answer is yes: to take from the living is worse than to wait for the dead.
+/// A zombie is not: it answers `kill(pid, 0)` and keeps its start time, but its pidfd is readable. If the answer cannot
+/// be determined it is yes, since taking from a live process is worse than waiting for a dead one.
 pub fn is_alive(pid: u32, start: Option<u64>) -> bool {
-    // The descriptor first, the start time second: if the number is given to another process in between, the start
-    // time that we read is the other's.
+    // The pidfd first, the start time second: if the ID is reused for another process in between, the start time read
+    // is that of the other process.
     match open(pid) {
         Ok(fd) => {
             let mut p = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -160,19 +161,19 @@ pub fn is_alive(pid: u32, start: Option<u64>) -> bool {
             !ended && same_start(start, stat(pid).and_then(|s| s.start))
         }
         Err(e) => match e.raw_os_error() {
-            // EINVAL: the number belongs to a thread, not to a process.
+            // EINVAL: the ID is that of a thread, not of a process.
             Some(libc::ESRCH | libc::EINVAL) => false,
             _ => is_alive_without_descriptor(pid, start),
         },
     }
 }
 
-/// For kernels and sandboxes without `pidfd_open`, and for a process with no descriptor left.
+/// For kernels and sandboxes without `pidfd_open`, and for a process that has no descriptor left.
 fn is_alive_without_descriptor(pid: u32, start: Option<u64>) -> bool {
     if let Some(stat) = stat(pid) {
         return !matches!(stat.state, b'Z' | b'X' | b'x') && same_start(start, stat.start);
     }
-    // SAFETY: signal 0 only asks.
+    // SAFETY: signal 0 only checks.
     let r = unsafe { libc::kill(pid as libc::pid_t, 0) };
     r == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
@@ -185,49 +186,49 @@ fn same_start(expected: Option<u64>, found: Option<u64>) -> bool {
 }
 
 pub(super) fn open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: pidfd_open takes two integers; the descriptor is closed on exec by itself.
+    // SAFETY: pidfd_open takes two integers; its descriptor is close-on-exec by default.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor was made just now and nobody else knows it.
+    // SAFETY: created above, and unknown to other code.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Whether thread `thread` of the living process `pid` exists. Threads also vanish when their process executes
-/// another program. When it cannot be found out, the answer is yes. Number 0 is no thread's.
+/// Whether thread `thread` of the live process `pid` exists. Threads also vanish when their process executes another
+/// program. If the answer cannot be determined it is yes. No thread has ID 0.
 pub fn thread_exists(pid: u32, thread: u32) -> bool {
     if thread == 0 {
         return false;
     }
-    // SAFETY: signal 0 only asks.
+    // SAFETY: signal 0 only checks.
     let r = unsafe { libc::syscall(libc::SYS_tgkill, pid as libc::pid_t, thread as libc::pid_t, 0) };
     r == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
-/// How many threads this process has; None where `/proc` does not tell.
+/// The number of threads of this process; None if `/proc` is unavailable.
 pub fn thread_count() -> Option<usize> {
     stat(id())?.threads
 }
 
-/// How many bytes of memory the process `pid` has resident; None if it is gone or `/proc` does not tell.
+/// The resident memory of process `pid` in bytes; None if it is gone or `/proc` is unavailable.
 pub fn resident(pid: u32) -> Option<u64> {
     let line = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    // SAFETY: takes an integer and only tells a number.
+    // SAFETY: takes an integer and only returns a number.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     Some(pages * u64::try_from(page).ok()?)
 }
 
-/// A number for the namespace in which process numbers have their meaning; None where `/proc` does not tell.
+/// A number that identifies this process's PID namespace; None if `/proc` is unavailable.
 pub fn namespace() -> Option<u64> {
     fs::metadata("/proc/self/ns/pid").ok().map(|m| m.ino())
 }
 
-/// Has `prepare` run before each `fork` of this process, then `parent` in it and `child` in the new one.
+/// Runs `prepare` before each `fork` of this process, then `parent` in this process and `child` in the new one.
 ///
 /// # Errors
-/// Only for lack of memory.
+/// Only if there is no memory.
 pub fn at_fork(prepare: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) -> io::Result<()> {
     // SAFETY: three functions that live as long as the program.
     match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) } {

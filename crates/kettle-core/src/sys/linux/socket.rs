@@ -1,48 +1,48 @@
 //! Descriptors that carry messages, and waiting for several of them.
 //!
-//! Nothing here blocks except [`poll`], [`read`] and [`write()`].
+//! No function here blocks except [`poll`], [`read`] and [`write()`].
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// What is asked of the kernel as room for unread records; it grants less where `net.core.wmem_max` says so.
+/// The buffer size for unread records to request from the kernel, which grants less if `net.core.wmem_max` is lower.
 static ROOM: libc::c_int = 512 * 1024;
 
-/// Two connected stream sockets, marked as ends of a pipe. They are closed on exec.
+/// Creates two connected stream sockets, marked as ends of a pipe and close-on-exec.
 ///
 /// # Errors
-/// When descriptors have run out.
+/// If descriptors have run out.
 pub fn record_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
     // SAFETY: `fds` has room for two descriptors.
     check(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr()) })?;
-    // SAFETY: fresh descriptors that nobody else owns.
+    // SAFETY: fresh descriptors without another owner.
     let [a, b] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     for fd in [&a, &b] {
-        // A refusal leaves the system's own size.
+        // On failure the system's default size remains.
         let _ = set_option(fd.as_fd(), libc::SO_SNDBUF, &ROOM);
-        // Without the mark both ends are ordinary sockets, and their messages those of the standard library.
+        // Without the mark both ends are ordinary sockets, with the standard library's message format.
         let _ = set_option(fd.as_fd(), libc::SO_LINGER, &MARK);
     }
     Ok((a, b))
 }
 
-/// A time-out that a Unix socket has no use for, and keeps. This one tells that it is an end of a pipe.
+/// A linger time, which Unix sockets store but do not use. This value marks an end of a pipe.
 static MARK: libc::linger = libc::linger { l_onoff: 1, l_linger: 40_503 };
 
-/// What a descriptor is.
+/// The kind of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
-    /// An end of a pipe of ours: see [`record_pair`].
+    /// An end of one of our pipes: see [`record_pair`].
     Records,
-    /// Another socket.
+    /// Any other socket.
     Socket,
-    /// Anything else, or nothing.
+    /// Anything else, or not open.
     Other,
 }
 
-/// Looks what `fd` is.
+/// Determines the kind of `fd`.
 pub fn sort_of(fd: BorrowedFd<'_>) -> Sort {
     match (option(fd, libc::SO_DOMAIN), option(fd, libc::SO_TYPE)) {
         (Some(libc::AF_UNIX), Some(libc::SOCK_STREAM)) if is_marked(fd) => Sort::Records,
@@ -64,13 +64,13 @@ fn option(fd: BorrowedFd<'_>, name: libc::c_int) -> Option<libc::c_int> {
     unsafe { get_option(fd, name, &mut value) }.then_some(value)
 }
 
-/// Reads the option `name`, as far as there is room for it. Says whether there is such an option.
+/// Reads the option `name` into `value`, truncated to its size. Returns whether there is such an option.
 ///
 /// # Safety
-/// Any bytes are a `T`.
+/// Any bytes must be a valid `T`.
 unsafe fn get_option<T: Copy>(fd: BorrowedFd<'_>, name: libc::c_int, value: &mut T) -> bool {
     let mut len = size_of::<T>() as libc::socklen_t;
-    // SAFETY: value and length are valid for writing; what is written is a `T`, as the caller promises.
+    // SAFETY: value and length are valid for writing; any bytes are a valid `T`, as the caller promises.
     unsafe {
         libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, core::ptr::from_mut(value).cast(), &mut len) == 0
     }
@@ -78,43 +78,43 @@ unsafe fn get_option<T: Copy>(fd: BorrowedFd<'_>, name: libc::c_int, value: &mut
 
 fn set_option<T: Copy>(fd: BorrowedFd<'_>, name: libc::c_int, value: &T) -> io::Result<()> {
     let len = size_of::<T>() as libc::socklen_t;
-    // SAFETY: the value has the length given, and is only read.
+    // SAFETY: the value has the given length, and is only read.
     let r = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, core::ptr::from_ref(value).cast(), len) };
     check(r).map(drop)
 }
 
-/// Sends `first` and `second`, or as much of them as the socket takes now. Says how many bytes went.
+/// Sends `first` and `second`, or as much of them as the socket accepts now. Returns the number of bytes sent.
 ///
 /// # Errors
-/// `WouldBlock` when there is no room, `BrokenPipe` when the other end is gone (without a signal).
+/// `WouldBlock` if there is no room, `BrokenPipe` if the other end is closed (no signal is raised).
 pub fn send(fd: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<usize> {
     send_parts(fd, &[first, second])
 }
 
-/// As [`send`]. A Unix socket takes up to 32 KiB as a whole or not at all.
+/// As [`send`]. A Unix socket accepts up to 32 KiB either completely or not at all.
 ///
 /// # Errors
 /// See [`send`].
 pub fn send_parts<const N: usize>(fd: BorrowedFd<'_>, parts: &[&[u8]; N]) -> io::Result<usize> {
     let mut parts = parts.map(slice);
-    // SAFETY: msghdr is plain old data, for which all zeroes is a valid value.
+    // SAFETY: msghdr is plain old data, for which all zeros is a valid value.
     let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
     message.msg_iov = parts.as_mut_ptr();
     message.msg_iovlen = parts.len() as _;
-    // SAFETY: the message names these parts, which are only read and outlive the call.
+    // SAFETY: the message refers to these parts, which are only read and outlive the call.
     size(unsafe { libc::sendmsg(fd.as_raw_fd(), &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
 }
 
-/// Receives what the socket has, at most `most` bytes, and appends it to `to`. Says how many bytes came: none at the end.
+/// Receives at most `most` available bytes and appends them to `to`. Returns the number of bytes, 0 at the end.
 ///
 /// # Errors
-/// `WouldBlock` when there is nothing yet.
+/// `WouldBlock` if there is no data yet.
 pub fn receive(fd: BorrowedFd<'_>, to: &mut Vec<u8>, most: usize) -> io::Result<usize> {
-    // SAFETY: `append` gives room for `most` bytes.
+    // SAFETY: `append` provides room for `most` bytes.
     append(to, most, |at| unsafe { libc::recv(fd.as_raw_fd(), at, most, libc::MSG_DONTWAIT) })
 }
 
-/// Looks at the first bytes of what the socket has, and leaves them there. Says how many there were.
+/// Reads the first available bytes without consuming them. Returns their number.
 ///
 /// # Errors
 /// See [`receive`].
@@ -124,10 +124,10 @@ pub fn peek(fd: BorrowedFd<'_>, to: &mut [u8]) -> io::Result<usize> {
     size(unsafe { libc::recv(fd.as_raw_fd(), to.as_mut_ptr().cast(), to.len(), flags) })
 }
 
-/// As [`receive`], for descriptors that are no sockets. Blocks if there is nothing: [`poll`] before.
+/// As [`receive`], for descriptors that are not sockets. Blocks if there is no data: call [`poll`] first.
 ///
 /// # Errors
-/// What the system says.
+/// Those of the system call.
 pub fn read(fd: BorrowedFd<'_>, to: &mut Vec<u8>, most: usize) -> io::Result<usize> {
     // SAFETY: as above.
     append(to, most, |at| unsafe { libc::read(fd.as_raw_fd(), at, most) })
@@ -137,16 +137,16 @@ fn append(to: &mut Vec<u8>, most: usize, get: impl FnOnce(*mut libc::c_void) -> 
     to.reserve(most);
     let n = size(get(to.spare_capacity_mut().as_mut_ptr().cast()))?;
     debug_assert!(n <= most);
-    // SAFETY: the kernel has written the first `n` of at least `most` spare bytes.
+    // SAFETY: the kernel has initialized the first `n` of at least `most` spare bytes.
     unsafe { to.set_len(to.len() + n) };
     Ok(n)
 }
 
-/// As [`send`], for descriptors that are no sockets. Blocks while there is no room for the first byte, and a pipe for
-/// all of them.
+/// As [`send`], for descriptors that are not sockets. Blocks until there is room for the first byte, and for a pipe
+/// until there is room for all bytes.
 ///
 /// # Errors
-/// What the system says.
+/// Those of the system call.
 pub fn write(fd: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<usize> {
     let parts = [slice(first), slice(second)];
     // SAFETY: two parts, which are only read and outlive the call.
@@ -157,10 +157,10 @@ fn slice(bytes: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
 }
 
-/// How much memory that takes which was sent on `fd` and was not received yet.
+/// The memory used by data that was sent on `fd` and not received yet.
 ///
 /// # Errors
-/// When it is no socket.
+/// If it is not a socket.
 pub fn unreceived(fd: BorrowedFd<'_>) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the request writes one c_int.
@@ -168,24 +168,24 @@ pub fn unreceived(fd: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(bytes as usize)
 }
 
-/// A descriptor, what is to be known of it, and what is. It is named by its number: nothing is done to what is there, and
-/// a number that is none is found to be so.
+/// A descriptor, what to wait for, and the outcome. The descriptor is identified by its number only: nothing is done to
+/// the file, and a number that is not open is reported as such.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct Watch(libc::pollfd);
 
 impl Watch {
-    /// Whether `fd` can be read, or is at its end.
+    /// Waits until `fd` can be read, or is at its end.
     pub fn readable(fd: RawFd) -> Self {
         Self(libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
     }
 
-    /// Whether `fd` can be written to, or never will again.
+    /// Waits until `fd` can be written to, or never will be again.
     pub fn writable(fd: RawFd) -> Self {
         Self(libc::pollfd { fd, events: libc::POLLOUT, revents: 0 })
     }
 
-    /// Whether the other end of `fd` is gone.
+    /// Waits until the other end of `fd` is closed.
     pub fn gone(fd: RawFd) -> Self {
         Self(libc::pollfd { fd, events: 0, revents: 0 })
     }
@@ -195,21 +195,21 @@ impl Watch {
         self.0.fd
     }
 
-    /// Whether the last [`poll`] found what was asked for.
+    /// Whether the last [`poll`] found the condition satisfied.
     pub fn is_ready(&self) -> bool {
         self.0.revents != 0
     }
 
-    /// Whether the last [`poll`] found that there is no such descriptor.
+    /// Whether the last [`poll`] found that the descriptor is not open.
     pub fn is_invalid(&self) -> bool {
         self.0.revents & libc::POLLNVAL != 0
     }
 }
 
-/// Waits until one of the descriptors is ready or the time is over; says how many are.
+/// Waits until one of the descriptors is ready or the time is over; returns how many are ready.
 ///
 /// # Errors
-/// `Interrupted` when a signal came; when there is no memory.
+/// `Interrupted` if a signal arrived; or if there is no memory.
 pub fn poll(watched: &mut [Watch], timeout: Duration) -> io::Result<usize> {
     let mut timeout = libc::timespec {
         tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
@@ -219,15 +219,14 @@ pub fn poll(watched: &mut [Watch], timeout: Duration) -> io::Result<usize> {
     let n =
         unsafe { libc::ppoll(watched.as_mut_ptr().cast(), watched.len() as libc::nfds_t, &timeout, core::ptr::null()) };
     match check(n) {
-        // More than the process may open (`RLIMIT_NOFILE`), be they open or not.
+        // More descriptors than the process may open (`RLIMIT_NOFILE`), whether or not they are open.
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => select(watched, &mut timeout),
         polled => polled.map(|n| n as usize),
     }
 }
 
-/// As [`poll`], where the limit on open descriptors is below the number of those that are watched: a program may lower it
-/// when they are open. The system call `select` does not ask for the limit, nor, other than the C library's, for how
-/// great the numbers are.
+/// As [`poll`], for more descriptors than the limit on open descriptors, which a program may lower after it opened
+/// them. The system call `select` does not check that limit, nor, unlike the C library's, the size of the numbers.
 fn select(watched: &mut [Watch], timeout: &mut libc::timespec) -> io::Result<usize> {
     const BITS: usize = libc::c_ulong::BITS as usize;
     let count = watched.iter().filter_map(|w| usize::try_from(w.0.fd).ok()).max().map_or(0, |fd| fd + 1);
@@ -236,9 +235,9 @@ fn select(watched: &mut [Watch], timeout: &mut libc::timespec) -> io::Result<usi
     for watch in &mut *watched {
         let Watch(libc::pollfd { fd, events, revents }) = watch;
         *revents = 0;
-        // One that is negative is left out, as `poll` does.
+        // Negative numbers are skipped, as `poll` does.
         let Ok(bit) = usize::try_from(*fd) else { continue };
-        // SAFETY: it asks for a flag of whatever has this number.
+        // SAFETY: reads a flag of whatever has this number.
         if unsafe { libc::fcntl(*fd, libc::F_GETFD) } < 0 {
             *revents = libc::POLLNVAL;
         } else if *events == 0 && has_no_other_end(*fd) {
@@ -253,7 +252,8 @@ fn select(watched: &mut [Watch], timeout: &mut libc::timespec) -> io::Result<usi
         *timeout = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     }
     let [(_, readable), (_, writable)] = &mut sets;
-    // SAFETY: both sets have a bit for each number below the count; the kernel writes the time that is left into the time-out.
+    // SAFETY: both sets have a bit for each number below the count; the kernel writes the remaining time into the
+    // timeout.
     let n = unsafe {
         let none = core::ptr::null_mut::<libc::c_ulong>();
         let (readable, writable) = (readable.as_mut_ptr(), writable.as_mut_ptr());
@@ -271,10 +271,10 @@ fn select(watched: &mut [Watch], timeout: &mut libc::timespec) -> io::Result<usi
     Ok(watched.iter().filter(|w| w.is_ready()).count())
 }
 
-/// Whether all was received on a socket, and nothing more will come.
+/// Whether all data was received from a socket, and no more will come.
 fn has_no_other_end(fd: RawFd) -> bool {
     let mut byte = 0u8;
-    // SAFETY: there is room for one byte, which is looked at and left where it is.
+    // SAFETY: there is room for one byte, which is read without being consumed.
     unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) == 0 }
 }
 
