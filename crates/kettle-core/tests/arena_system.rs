@@ -76,7 +76,7 @@ fn a_thread_belongs_to_one_process() {
 fn memory_is_shared_grown_and_given_back() {
     alone(|| {
         let file = memory::create(c"test").unwrap();
-        assert!(file.as_raw_fd() >= 100, "low descriptors are left to the program");
+        assert!(file.as_raw_fd() >= 100, "low numbers are left to the program");
         memory::grow(file.as_fd(), 1 << 20).unwrap();
         assert_eq!(memory::length(file.as_fd()).unwrap(), 1 << 20);
         assert_eq!(memory::resident(file.as_fd()).unwrap(), 0);

@@ -24,7 +24,7 @@ fn threads_get_at_the_value_in_turn() {
             let guarded = &guarded;
             scope.spawn(move || {
                 for _ in 0..2_000 {
-                    let mut hold = guarded.acquire(&Patience::forever()).expect("nobody panics");
+                    let mut hold = guarded.acquire(&Patience::forever()).expect("no holder panics");
                     hold.0 += 1;
                     if hold.0 % 100 == 0 {
                         hold.1.push(n);

@@ -169,7 +169,7 @@ mod lock {
         check(|| {
             let shared = Arc::new(sync::Guarded::new(Guarded::new(), OnOwnerDeath::Raise));
             let body =
-                |shared: Arc<sync::Guarded<Guarded>>| move || shared.acquire(&forever()).expect("nobody panics").add(1);
+                |shared: Arc<sync::Guarded<Guarded>>| move || shared.acquire(&forever()).expect("no panic").add(1);
             let a = spawn(1, body(shared.clone()));
             let b = spawn(2, body(shared.clone()));
             mortal(0, body(shared.clone()));

@@ -463,7 +463,7 @@ mod deaths {
                         support::sleep_for_ever();
                     });
                     gate.open();
-                    assert_eq!(child.wait(), support::Ended::Killed(libc::SIGKILL), "nobody passed {spec}");
+                    assert_eq!(child.wait(), support::Ended::Killed(libc::SIGKILL), "{spec} was never reached");
                     session().reclaim().unwrap();
                     put(&kept, &[&kept]);
                     while get(&kept).is_some() {}

@@ -244,7 +244,7 @@ pub fn panics_here(crash: &str, body: impl FnOnce()) {
     kettle_core::arm_crash_point(&format!("{crash}:panic"));
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
     kettle_core::disarm_crash_point();
-    assert!(result.is_err(), "nobody passed {crash}");
+    assert!(result.is_err(), "{crash} was never reached");
 }
 
 /// Forks a process that runs `body` until it dies at `crash`, and asserts that it did.
@@ -254,5 +254,5 @@ pub fn dies_at(crash: &str, body: impl FnOnce()) {
         kettle_core::arm_crash_point(crash);
         body();
     });
-    assert_eq!(child.wait(), support::Ended::Killed(libc::SIGKILL), "nobody passed {crash}");
+    assert_eq!(child.wait(), support::Ended::Killed(libc::SIGKILL), "{crash} was never reached");
 }
