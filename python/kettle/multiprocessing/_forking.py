@@ -1,9 +1,9 @@
-"""A fork of a process in which other threads run.
+"""Forks a process that has other threads.
 
-The child has all that those threads hold, and not the threads: a lock that one of them holds at that moment is held for
-ever there. A program minds its own locks, and the standard library many of its own. What is left are the locks of
-modules that are being imported, and those of the buffers of streams: a thread holds the one while it waits for its file
-to take or to give something, and a child would wait for it at its end, if not before, when it flushes what it printed.
+The child inherits everything those threads hold, but not the threads: a lock that one of them holds at that moment is
+held forever there. Programs take care of their own locks, and the standard library of many of its own. What remains are
+the locks of modules that are being imported, and those of stream buffers. A thread holds a buffer's lock while it waits
+for the file, and a child would wait for that lock at its end, if not before, when it flushes its output.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["fork", "is_alone", "let_others_import", "renew_locks_of_streams"]
 
-# Not subclasses of these, which may have parameters of their own.
+# Not subclasses of these, because subclasses may have other parameters.
 _PLAIN = (BufferedRandom, BufferedReader, BufferedWriter)
 
 
 def let_others_import() -> None:
-    """Waits, for a second at most, until no other thread is in the middle of an import. Its lock on that module would
-    be held for ever in a child that is forked now: a pool's replacement for a dead worker, say."""
+    """Waits, for at most a second, until no other thread is importing a module. In a child forked now, for example a
+    pool's replacement for a dead worker, that module's lock would be held forever."""
     me = threading.get_ident()
     deadline = None
     while any((lock := ref()) is not None and lock.owner not in (None, me) for ref in list(_module_locks.values())):
@@ -41,13 +41,14 @@ def let_others_import() -> None:
 
 
 def is_alone() -> bool:
-    """Whether the calling thread is the only one."""
+    """Returns whether the calling thread is the only one."""
     return len(sys._current_frames()) == 1
 
 
 def fork() -> int:
-    """As `os.fork`, for a child that shares this process's resource tracker, if there is one: with its own it would
-    remove at its end the named memory that it attached to. Newer Pythons (3.14.7, say) must be told so."""
+    """Like `os.fork`, for a child that shares this process's resource tracker, if there is one. With a tracker of its
+    own, the child would at its end remove the named memory that it attached to. Newer Pythons (3.14.7, for example)
+    must be told."""
     intent = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_fork_intent", None)
     if intent is not None:
         intent.preserve_fd = True
@@ -59,14 +60,15 @@ def fork() -> int:
 
 
 def renew_locks_of_streams() -> None:
-    """In a child whose parent is not alone: lets it use the standard streams, and those of the handlers of `logging`,
-    that another thread of the parent wrote to or read from when it was forked."""
+    """In a child whose parent had other threads: makes the standard streams, and those of `logging` handlers, usable
+    even if another thread of the parent was writing to or reading from them during the fork."""
     for stream in _streams():
-        # A stream may be an object of the program's own, which raises what it likes.
+        # A stream may be an object of the program's own and raise anything.
         with suppress(Exception):
             buffer = stream.buffer if isinstance(stream, TextIOWrapper) else stream
             if type(buffer) in _PLAIN and not buffer.closed:
-                # The only way to a new lock. What is left in the buffer is the parent's, which writes it.
+                # The only way to a new lock. The remaining content of the buffer belongs to the parent, which writes
+                # it.
                 buffer.__init__(buffer.raw)
 
 

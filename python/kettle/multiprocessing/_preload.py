@@ -1,7 +1,7 @@
-"""Imported first by the fork server: makes it like the program that its children belong to.
+"""Imported first by the fork server: makes it resemble the program that its children belong to.
 
-The children then find the program's main module imported already, which is most of what they would do before their
-target. CPython's own server is meant to do so too, but some versions do not pass on where that module is.
+The children then find the program's main module already imported, which is most of their work before the target runs.
+CPython's own server is intended to do this too, but some versions do not pass on where that module is.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from kettle.multiprocessing import _unnamed
 
 
 def _import_main(name: str | None, path: str | None) -> None:
-    """Imports the main module as a child would. One that cannot be imported is left to the children, to say why."""
+    """Imports the main module as a child would. If that fails, it is left to the children to report why."""
     library: Any = spawn
     current: Any = process.current_process()
     before = sys.modules["__main__"]
-    current._inheriting = True  # so that starting a process is an error meanwhile
+    current._inheriting = True  # makes starting a process an error meanwhile
     try:
         if name is not None:
             library._fixup_main_from_name(name)
@@ -38,12 +38,12 @@ def _prepare(
 ) -> None:
     library: Any = util
     sys.path[:] = sys_path
-    library._close_stdin()  # the program reads it
+    library._close_stdin()  # standard input belongs to the program
     _import_main(init_main_from_name, init_main_from_path)
 
 
 _unnamed.put_into(forkserver)
-# Of a child's preparation data what the server can use too.
+# The parts of a child's preparation data that the server can use as well.
 _told = os.environ.pop("KETTLE_FORKSERVER", None)
 if _told is not None:
     _prepare(**json.loads(_told))

@@ -1,9 +1,10 @@
-"""Imported by the fork server: a client that leaves in the middle of a request, by Ctrl-C or because it was killed,
-hurts neither the server nor others, and what a child prints is not lost when the child cannot begin its work.
+"""Imported by the fork server. A client that leaves in the middle of a request, by Ctrl-C or because it was killed,
+affects neither the server nor other clients, and the output of a child is not lost when the child cannot begin its
+work.
 
-CPython's server, before 3.14, ends with an EOFError when a client goes between `connect` and `sendmsg`. A child that
-was forked for a client that is gone before it said what the child is to do would print a traceback. And a child whose
-main module cannot be imported is ended by `os._exit` without a look at what that module printed.
+CPython's server, before 3.14, ends with an EOFError when a client disappears between `connect` and `sendmsg`. A child
+that was forked for a client that disappears before it has sent its instructions would print a traceback. A child whose
+main module cannot be imported ends by `os._exit` without flushing the output of that module.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import Any
 
-#: What a child is to block, as the program does, and the server does not; see `_hears_children`.
+#: The signals that a child blocks because the program does, although the server does not; see `_hears_children`.
 blocked_in_children: set[signal.Signals] = set()
 
-# Its main function looks these up in its own module, where it expects theirs.
+# The server's main function looks these names up in its own module, where it expects the standard library's.
 _server: Any = forkserver
 
 
@@ -31,7 +32,7 @@ def _recvfds(sock: socket, size: int) -> list[int]:
     try:
         return reduction.recvfds(sock, size)
     except (EOFError, ConnectionError) as error:
-        # What the server expects of clients that leave.
+        # The error that the server expects from clients that leave.
         raise ConnectionAbortedError(errno.ECONNABORTED, "the client left") from error
 
 

@@ -1,10 +1,11 @@
-"""What ties the standard library's fork server and resource tracker to this process: descriptors that it keeps by
-number. A program may close these, as daemons close everything, and open files of its own that get the numbers.
+"""The descriptors that tie the standard library's fork server and resource tracker to this process. The standard
+library keeps them by number. A program may close them, as daemons close everything, and open its own files under the
+same numbers.
 
-The standard library would then take such a file for its own: it writes to the resource tracker to see whether that
-lives, closes what ties the fork server to this process when it starts another one, and in newer Pythons (3.14.7, say)
-closes what ties the resource tracker to it in each child that a program forks. So it is made to forget a helper whose
-descriptor is lost, and starts another.
+The standard library would then mistake such a file for its own: it writes to the resource tracker to see whether it is
+alive, closes the descriptor that ties the fork server to this process when it starts another one, and in newer Pythons
+(3.14.7, for example) closes that of the resource tracker in each child that a program forks. This module makes it
+forget a helper whose descriptor is lost, and start another one.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Tie:
         self._left: list[int] = []
 
     def is_lost(self, fd: int | None, pid: int | None) -> bool:
-        """Whether `fd`, to the helper `pid`, is that pipe no more. What is seen for the first time is right, if it is a
-        pipe at all."""
+        """Returns whether `fd`, which leads to the helper `pid`, no longer is that pipe. The first observation counts
+        as correct if it is a pipe at all."""
         if fd is None:
             return False
         try:
@@ -46,7 +47,7 @@ class Tie:
         return not stat.S_ISFIFO(there.st_mode)
 
     def forget(self, pid: int | None) -> None:
-        """The helper ends by itself, and is reaped by and by."""
+        """The helper ends by itself and is reaped later."""
         self._known = None, None
         if pid is not None:
             self._left.append(pid)

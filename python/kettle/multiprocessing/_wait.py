@@ -1,4 +1,4 @@
-"""One wait over a mix of things."""
+"""One wait for a mix of objects."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = ["wait"]
 
-_ITEM = 0  # the core's number for "there is an item"
+_ITEM = 0  # the core's number for "an item is available"
 _SLICE = 0.2  # seconds
 
 
 def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
-    """Waits until something of `object_list` is ready, and returns all that is, in its order.
+    """Waits until an object of `object_list` is ready, and returns all that are ready, in the order of the list.
 
     An object may be a lock, semaphore, event or queue of this package, for processes or for threads (ready when its
-    non-blocking call would succeed, `get` of a queue), a process (ready when it has ended), or anything else with a
-    `fileno` method or that is a descriptor itself: sentinels, connections, sockets (ready when they can be read or are
-    at their end).
+    non-blocking call would succeed, for a queue `get`), a process (ready when it has ended), or a descriptor or an
+    object with a `fileno` method: sentinels, connections, sockets (ready when they can be read or are at their end).
 
     Returns an empty list after `timeout` seconds. Raises TypeError for an object that cannot be waited for.
     """
@@ -36,7 +35,8 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
 
 
 def _ready_of(others: list[tuple[int, Any]], timeout: float | None, bell: int | None = None) -> set[int]:
-    """Which of the `others`, objects by number and their handles, are ready, once one is or the `bell` rings."""
+    """Returns which of the `others`, objects by number and their handles, are ready, once one is or the `bell`
+    rings."""
     primitives = [handle for _, handle in others if not isinstance(handle, int)]
     descriptors = [handle for _, handle in others if isinstance(handle, int)]
     ready_primitives, ready_descriptors = native.wait_any(
@@ -51,21 +51,21 @@ def _ready_of(others: list[tuple[int, Any]], timeout: float | None, bell: int | 
 
 
 def _wait_for_any(queues: list[Any], others: list[tuple[int, Any]], timeout: float | None) -> set[int]:
-    """The same with queues between threads, which can be looked at only by one who has the interpreter: a doorbell
-    says when."""
+    """Like `wait`, with queues between threads, which can be checked only while holding the interpreter: a doorbell
+    says when to check."""
     timeout = _parameters.seconds("timeout", timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
     bell = native.Doorbell()
     try:
         while True:
             bell.drain()
-            # A ring takes the door away, so it is left before each look. Where there is no room for one more, we look
-            # again after a while.
+            # A ring removes the registration, so the doorbell is registered before each check. If there is no room to
+            # register it, the check is repeated after a while.
             armed = [queue._kettle_arm(_ITEM, bell.door) for queue in queues]
             ready = {id(queue) for queue in queues if queue.is_shutdown or not queue.empty()}
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             is_last = bool(ready) or left == 0
-            can_ring = bell.is_ours()  # or else the program closed it
+            can_ring = bell.is_ours()  # False if the program closed it
             if is_last:
                 pause: float | None = 0
             else:
@@ -80,7 +80,7 @@ def _wait_for_any(queues: list[Any], others: list[tuple[int, Any]], timeout: flo
 
 
 def _handle(obj: Any) -> Any:
-    primitive = getattr(obj, "_items", obj)  # a queue's handle
+    primitive = getattr(obj, "_items", obj)  # the handle of a queue
     if hasattr(primitive, "_kettle_ready"):
         return primitive
     if isinstance(obj, int):

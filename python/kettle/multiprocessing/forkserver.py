@@ -1,4 +1,4 @@
-"""The fork server. It is CPython's own, one for both packages, told to load this one before it forks."""
+"""The fork server. It is CPython's own, one for both packages, and loads this package before it forks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    # Never imported here. A freezer reads here what the server imports by name.
+    # Never imported here. A freezer reads the names that the server imports from here.
     from kettle.multiprocessing import (  # noqa: F401
         _after_preload,
         _hears_interrupts,
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["connect_to_new_process", "ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 
-# First the program, then what it chose, what most children need, and last a look at what all the importing did.
+# First the program's modules, then those it chose, then those most children need, and last a check of what these
+# imports did.
 _BEFORE = ["kettle.multiprocessing._preload"]
 _AFTER = [
     "pkgutil",
@@ -47,14 +48,14 @@ _AFTER = [
 ]
 _HEARS_INTERRUPTS = "kettle.multiprocessing._hears_interrupts"
 _HEARS_CHILDREN = "kettle.multiprocessing._hears_children"
-_VARIABLE = "KETTLE_FORKSERVER"  # read by `_preload`, which is for the server alone
+_VARIABLE = "KETTLE_FORKSERVER"  # read by `_preload`, which is for the server only
 _forkserver: Any = _standard._forkserver
 start_safely(_standard)
 _tie = Tie()
 _channel = _unnamed.Channel(lambda fd: _descriptors.keep(fd, "server"))
 _unnamed.put_into(_standard, _channel)
 _starting = threading.RLock()  # reentrant: a signal handler may start a process
-_forkserver._lock = threading.RLock()  # as well
+_forkserver._lock = threading.RLock()  # reentrant for the same reason
 os.register_at_fork(after_in_child=_starting._at_fork_reinit)  # type: ignore[attr-defined]
 
 
@@ -63,12 +64,13 @@ def __getattr__(name: str) -> Any:
 
 
 def set_forkserver_preload(modules_names: list[str]) -> None:
-    """Names the modules that the server tries to import before it forks. Raises TypeError for what is no name."""
+    """Names the modules that the server tries to import before it forks. Raises TypeError for entries that are not
+    names."""
     _standard.set_forkserver_preload(modules_names)
 
 
 def ensure_running() -> None:
-    """Starts the server if it does not run. Raises RuntimeError where its children would have numbers of their own."""
+    """Starts the server if it is not running. Raises RuntimeError if its children would be in another pid namespace."""
     with _starting:
         if _is_running():
             return
@@ -79,19 +81,19 @@ def ensure_running() -> None:
             )
         chosen = _forkserver._preload_modules or []
         forget_lost_tracker()
-        resource_tracker.ensure_running()  # as the server would; when it starts, it leaves Ctrl-C unblocked
+        resource_tracker.ensure_running()  # the server would start it, too; when it starts, it leaves Ctrl-C unblocked
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         last = [] if signal.SIGINT in mask else [_HEARS_INTERRUPTS]
         if signal.SIGCHLD in mask:
             last.append(_HEARS_CHILDREN)
         try:
             with _told_to_new_interpreters() as told:
-                # A server that is not told what `multiprocessing` means here must leave the program to its children.
+                # A server that does not learn what `multiprocessing` means here must leave the program to its children.
                 with _told_to_server(main=told and "__main__" in chosen), _channel.opened():
                     imported = [name for name in chosen if name != "__main__"]
                     _forkserver._preload_modules = [*_BEFORE, *imported, *_AFTER, *last]
                     _standard.ensure_running()
-            forget_lost_tracker()  # remembers what is new
+            forget_lost_tracker()  # remembers a new tracker
             _is_tied()
         finally:
             _forkserver._preload_modules = chosen
@@ -99,12 +101,12 @@ def ensure_running() -> None:
 
 
 def _numbers_children_apart() -> bool:
-    """Whether what this process starts is in another pid namespace than itself."""
+    """Returns whether the children of this process are in another pid namespace than itself."""
     own, children = "/proc/self/ns/pid", "/proc/self/ns/pid_for_children"
     try:
         return os.stat(children).st_ino != os.stat(own).st_ino
     except OSError:
-        # A link that leads nowhere: nothing has been started there yet.
+        # The link is broken if no process has been started in that namespace yet.
         return os.path.lexists(children)
 
 
@@ -112,21 +114,21 @@ def _is_running() -> bool:
     if _forkserver._forkserver_pid is None:
         return False
     if not _is_tied():
-        # It ends by itself, once nobody is tied to it.
+        # The server ends by itself when no process is tied to it.
         _tie.forget(_forkserver._forkserver_pid)
         _forget()
         return False
     try:
         return os.waitid(os.P_PID, _forkserver._forkserver_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     except ChildProcessError:
-        # It is the server of the process that this one was forked from.
+        # The server belongs to the process from which this one was forked.
         os.close(_forkserver._forkserver_alive_fd)
         _forget()
         return False
 
 
 def is_stopped() -> bool:
-    """Whether the server was stopped, by SIGSTOP say."""
+    """Returns whether the server was stopped, for example by SIGSTOP."""
     try:
         with open(f"/proc/{_forkserver._forkserver_pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
@@ -135,7 +137,7 @@ def is_stopped() -> bool:
 
 
 def _is_tied() -> bool:
-    """Whether what ties the server to this process is still there: the program may have closed it."""
+    """Returns whether the pipe that ties the server to this process is still there: the program may have closed it."""
     return not _channel.is_lost() and not _tie.is_lost(_forkserver._forkserver_alive_fd, _forkserver._forkserver_pid)
 
 
@@ -146,8 +148,8 @@ def _forget() -> None:
 
 @contextlib.contextmanager
 def _told_to_new_interpreters() -> Iterator[bool]:
-    """Meanwhile, an interpreter that is started learns from the environment what is installed here. Gives False if it
-    would not: if kettle was put on the path by hand, or the interpreter does not look at its environment."""
+    """In this context, an interpreter that is started learns from the environment what is installed here. Yields False
+    if it would not: if kettle was added to the path by hand, or the interpreter ignores its environment."""
     current = _install.state()
     if current is None:
         yield True
@@ -167,9 +169,9 @@ def _told_to_new_interpreters() -> Iterator[bool]:
 
 @contextlib.contextmanager
 def _told_to_server(*, main: bool) -> Iterator[None]:
-    """Meanwhile, a server that is started learns this program's path and, if `main`, what its main module is."""
+    """In this context, a server that is started learns this program's path and, if `main`, its main module."""
     data = spawn.get_preparation_data("")
-    # What is not text is nothing to the import system. The children are told all of it.
+    # The import system ignores entries that are not text. The children receive all of them.
     data["sys_path"] = [str(entry) for entry in data["sys_path"] if isinstance(entry, str)]
     wanted = ["sys_path", "init_main_from_name", "init_main_from_path"] if main else ["sys_path"]
     os.environ[_VARIABLE] = json.dumps({key: data[key] for key in wanted if key in data})
@@ -180,12 +182,12 @@ def _told_to_server(*, main: bool) -> Iterator[None]:
 
 
 def connect_to_new_process(fds: list[int]) -> tuple[int, int]:
-    """Has the server fork a child that gets copies of `fds`.
+    """Makes the server fork a child that gets copies of `fds`.
 
-    Returns a descriptor to read the child's pid and exit code from, and one to write its start data to, and leaves
-    Ctrl-C blocked: it is to wait until the child is known.
+    Returns a descriptor from which to read the child's pid and exit code, and one to write its start data to. Leaves
+    Ctrl-C blocked until the child is known.
     """
-    ensure_running()  # first: the server would inherit that
+    ensure_running()  # first, because the server would inherit the blocked signal
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     status, data = _standard.connect_to_new_process(fds)
     return status, data

@@ -1,7 +1,6 @@
 """Starts a process by forking this one, and watches it through a pidfd.
 
-What ends a wait is the end of the process itself, never of a pipe: a grandchild that still holds some descriptor keeps
-nobody waiting.
+A wait ends with the process itself, never with a pipe: a grandchild that still holds some descriptor delays no wait.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Popen"]
 
-# What `exitcode` says of a child whose status was taken by somebody else's wait(), as asyncio does.
+# The `exitcode` of a child whose status was taken by another wait(), as in asyncio.
 UNKNOWN_STATUS = 255
 
 
@@ -44,7 +43,7 @@ class Popen(_standard.Popen):
     def __init__(self, process_obj: Any) -> None:
         _require_pidfd()
         self._owner = os.getpid()
-        # Reentrant: a signal handler may ask how the process is while its own thread reaps it.
+        # Reentrant: a signal handler may query the process while its own thread reaps it.
         self._reaping = threading.RLock()
         self._ticket: int | None = None
         self._pidfd: native.Descriptor
@@ -56,7 +55,8 @@ class Popen(_standard.Popen):
             _main_names.note()
             _forking.let_others_import()
             alone = _forking.is_alone()
-            # `process_obj` lets Ctrl-C through again: here when the child is known, there when `run` is about to.
+            # `process_obj` unblocks Ctrl-C: in the parent when the child is known, in the child when `run` is about to
+            # start.
             mask = pthread_sigmask(SIG_BLOCK, {SIGINT})
             self.pid = _forking.fork()
             if self.pid == 0:
@@ -64,7 +64,7 @@ class Popen(_standard.Popen):
             self._ticket = native.last_fork_ticket()
             self._started(life_w)
         except BaseException:
-            # A child that there is, perhaps unknown because an interrupt came right then, dies by this.
+            # This ends a child that exists, but is perhaps unknown because an interrupt came right then.
             life_w.close()
             raise
         finally:
@@ -72,8 +72,8 @@ class Popen(_standard.Popen):
 
     @property
     def sentinel(self) -> int:  # type: ignore[override]
-        """A descriptor that is readable once the process has ended. Raises DescriptorLost if the program closed it, and
-        the process is none that it started itself and could watch anew."""
+        """A descriptor that is readable once the process has ended. Raises DescriptorLost if the program closed it and
+        the process is not one that it started itself and could watch again."""
         try:
             return self._pidfd.fileno()
         except OSError:  # DescriptorLost
@@ -82,8 +82,8 @@ class Popen(_standard.Popen):
             return self._pidfd.fileno()
 
     def _started(self, *to_close: native.Descriptor) -> None:
-        """The child runs: watch it. `to_close` are descriptors to close when this object goes. If this fails there is
-        no child any more, and nothing has been closed."""
+        """Watches the child, which is running. `to_close` are descriptors to close together with this object. If this
+        fails, the child no longer exists, and nothing has been closed."""
         try:
             try:
                 self._pidfd = _descriptors.keep(self._watch(), "child")
@@ -95,29 +95,29 @@ class Popen(_standard.Popen):
             self._kept = [*to_close, self._pidfd]
             self.finalizer = util.Finalize(self, _descriptors.close_all, (self._kept,))
         except BaseException:
-            # Nobody could ever wait for it.
+            # It could never be waited for.
             self._discard()
             self._gone()
             raise
 
     def _watch(self) -> int:
-        """A descriptor that is readable once the child has ended."""
+        """Returns a descriptor that is readable once the child has ended."""
         return os.pidfd_open(self.pid)
 
     def _is_over_already(self) -> None:
-        """The child has ended, and something else reaped it: SIGCHLD is ignored, or a handler or another thread waits
-        for any child. It did what it was to do, and how it ended will never be known."""
+        """The child has ended, and other code reaped it: SIGCHLD is ignored, or a handler or another thread waits for
+        any child. The child did its work, and its status can never be known."""
         self._pidfd = _descriptors.keep(_end_of_pipe(), "child")
         self.returncode = UNKNOWN_STATUS
         self._gone()
 
     def _watch_again(self) -> None:
-        """The program closed the descriptor: another one, if the number is still that of the process."""
+        """The program closed the descriptor: opens another one, if the pid still belongs to the process."""
         if self._is_unreaped():
             self._replace(os.pidfd_open(self.pid))
 
     def _is_unreaped(self) -> bool:
-        """Whether the number is still that of the child."""
+        """Returns whether the pid still belongs to the child."""
         try:
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
@@ -132,7 +132,7 @@ class Popen(_standard.Popen):
         """Ends a child that cannot be watched."""
         if self._is_unreaped():
             os.kill(self.pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):  # something else reaps it
+            with contextlib.suppress(ChildProcessError):  # other code reaps it
                 os.waitpid(self.pid, 0)
 
     def _gone(self) -> None:
@@ -141,11 +141,11 @@ class Popen(_standard.Popen):
             self._ticket = None
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
-        """The exit code, or None while the process runs. Waits for the end if `flag` is 0."""
+        """Returns the exit code, or None while the process is running. Waits for the end if `flag` is 0."""
         return self.wait(0 if flag == os.WNOHANG else None)
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """The exit code, or None if the process still runs after `timeout` seconds."""
+        """Returns the exit code, or None if the process is still running after `timeout` seconds."""
         timeout = _parameters.seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.returncode is None and self._owner == os.getpid():
@@ -156,12 +156,12 @@ class Popen(_standard.Popen):
                 if self._is_told(timeout):
                     self._ended()
                 break
-            # The program closed it meanwhile: what is ready is another file that has the number now.
+            # The program closed the descriptor in the meantime: the file that is ready is another one with this number.
         return self.returncode
 
     def _is_told(self, timeout: float | None) -> bool:
-        """Of a process that has ended: waits until it can be learned how. False if that takes more than `timeout`
-        seconds."""
+        """For a process that has ended, waits until its exit code is available. Returns False if that takes more than
+        `timeout` seconds."""
         return True
 
     def _ended(self) -> None:
@@ -172,8 +172,8 @@ class Popen(_standard.Popen):
                 self._gone()
 
     def _reap(self) -> None:
-        """Sets the exit code of the child, which has ended, and reaps it. In this order: a signal handler that asks in
-        between finds the one, or can still do the other."""
+        """Sets the exit code of the child, which has ended, and reaps it. This order matters: a signal handler that
+        runs in between finds the exit code, or can still reap the child."""
         try:
             ended = os.waitid(os.P_PIDFD, self._pidfd.fileno(), os.WEXITED | os.WNOWAIT)
             assert ended is not None
@@ -194,16 +194,16 @@ class Popen(_standard.Popen):
 
 
 def _end_of_pipe() -> int:
-    """A descriptor that is readable for ever."""
+    """Returns a descriptor that is always readable."""
     reader, writer = os.pipe()
     os.close(writer)
     return reader
 
 
 def _run_child(process_obj: Any, life: native.Descriptor, mask: set[Any], alone: bool) -> NoReturn:
-    """The whole life of the forked child of a parent that was `alone`, or had other threads. Whatever fails in it, it
-    ends here, and does not go on in its parent's program. As CPython 3.13 does, and here on every version, handlers
-    that the child itself registered with `atexit` run at its end, and its parent's do not."""
+    """Runs the forked child of a parent that was `alone`, or had other threads. If anything fails, the child ends here
+    and does not continue its parent's program. As in CPython 3.13, but on every version, handlers that the child itself
+    registered with `atexit` run at its end, and its parent's do not."""
     code = 1
     try:
         process_obj._signal_mask = mask

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Popen"]
 
 
-# No exit code.
+# Not an exit code.
 _NO_REPORT = _standard.SIGNED_STRUCT.pack(-(2**63))
 _LOOK = 0.2  # seconds
 
@@ -45,8 +45,8 @@ class _DupFd:
 class Popen(popen_spawn_posix.Popen):
     """A process forked by the fork server.
 
-    The server reaps it and reports its exit code; the end itself is seen through a pidfd, as everywhere, so that a
-    server that dies does not make its children look dead.
+    The server reaps it and reports its exit code. Its end is seen through a pidfd, as for all processes, so that
+    children do not appear dead when the server dies.
     """
 
     method = "forkserver"
@@ -59,25 +59,25 @@ class Popen(popen_spawn_posix.Popen):
         super().__init__(process_obj)
 
     def duplicate_for_child(self, fd: int) -> int:
-        """What `DupFd` needs to find `fd` in the child."""
+        """Returns what `DupFd` needs to find `fd` in the child."""
         self._fds.append(fd)
         return len(self._fds) - 1
 
     def _start(self, mask: Collection[int]) -> native.Descriptor:
         if not self._is_patient and forkserver.is_stopped():
-            time.sleep(_LOOK)  # it may be about to go on, with this process
+            time.sleep(_LOOK)  # the server may be about to continue, together with this process
             _check_server(forkserver.is_stopped())
         status, data = forkserver.connect_to_new_process(self._fds)
         to_child = native.Descriptor(data, "start", private=False)
         self._status = _descriptors.keep(status, "report")
         try:
-            # The server may have much to import first: this wait can be interrupted.
+            # The server may have much to import first, so this wait can be interrupted.
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._wait_for_server(status)
             self.pid = _standard.read_signed(status)
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         except BaseException:
-            to_child.close()  # by which a child that there may be leaves
+            to_child.close()  # this ends a child that may exist
             self._status.close()
             raise
         return to_child
@@ -101,12 +101,12 @@ class Popen(popen_spawn_posix.Popen):
         try:
             return super()._watch()
         except ProcessLookupError:
-            # Over already, and reaped by the server: its report is all that is left to wait for.
+            # The child is already over and reaped by the server, so only the report remains to wait for.
             return os.dup(self._status.fileno())
 
     def _watch_again(self) -> None:
-        # The server's child is not ours: its number may have gone to another process, but its place in the session has
-        # not. Looked at last: while it lives, the number is its.
+        # The child belongs to the server, so its pid may have been reused, but its place in the session has not. This
+        # is checked last: while the child lives, it owns the pid.
         try:
             pidfd = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -119,7 +119,7 @@ class Popen(popen_spawn_posix.Popen):
             self._replace(pidfd)
 
     def _end_of(self, pipe: tuple[int, int]) -> None:
-        """Watches what is over: the end of a pipe without writers."""
+        """Watches something that is over: the end of a pipe without writers."""
         os.close(pipe[1])
         self._replace(pipe[0])
 
@@ -127,20 +127,20 @@ class Popen(popen_spawn_posix.Popen):
         try:
             super()._send_signal(sig)
         except OSError as error:
-            # What is over already is watched by something that is no pidfd.
+            # A process that is already over is watched by a descriptor that is not a pidfd.
             if error.errno != errno.EBADF or not self._pidfd.is_ours():
                 raise
 
     def _discard(self) -> None:
-        # It was told nothing, and leaves when the pipe for that is closed. Its number may be another's by now.
+        # The child received nothing, and ends when the pipe for that is closed. Its pid may have been reused.
         pass
 
     def _is_told(self, timeout: float | None) -> bool:
-        # The server may be stopped, say.
+        # The server may be stopped, for example.
         return not self._status.is_ours() or bool(native.wait_any((), (self._status.fileno(),), timeout)[1])
 
     def _reap(self) -> None:
-        # In one call that keeps what it reads: a signal handler that comes after it, and asks, finds it here.
+        # One call that stores what it reads, so that a signal handler that runs after it finds the report here.
         with contextlib.suppress(OSError):
             os.readv(self._status.fileno(), [self._report])
         known = self._report != _NO_REPORT

@@ -1,7 +1,6 @@
-"""Starts a process as a fresh interpreter, and hands it the process object through a pipe.
+"""Starts a process as a fresh interpreter, and sends it the process object through a pipe.
 
-No resource tracker is started along with it: what the child shares with its parent is in the session's arena, which
-the kernel frees.
+No resource tracker is started: what the child shares with its parent is in the session's arena, which the kernel frees.
 """
 
 from __future__ import annotations
@@ -31,7 +30,8 @@ class Popen(popen_fork.Popen):
     """A process that begins with an exec."""
 
     method = "spawn"
-    #: Whether the child learns it from its introduction. It does from its command, unless that is the library's.
+    #: Whether the child learns from its introduction when to unblock Ctrl-C. Otherwise its command says so, unless that
+    #: is the standard library's command.
     tells_when_to_unblock = IS_FROZEN
     DupFd: Callable[[int], Any] = _descriptors.Inherited
 
@@ -40,7 +40,7 @@ class Popen(popen_fork.Popen):
         super().__init__(process_obj)
 
     def duplicate_for_child(self, fd: int) -> int:
-        """What `DupFd` needs to find `fd` in the child."""
+        """Returns what `DupFd` needs to find `fd` in the child."""
         self._fds.append(fd)
         return fd
 
@@ -64,7 +64,7 @@ class Popen(popen_fork.Popen):
             raise
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            # Through no buffer, whose rest would go to a child that was killed.
+            # Unbuffered: the rest of a buffer would go to a child that was killed.
             left = memoryview(data)
             while left:
                 left = left[os.write(to_child.fileno(), left) :]
@@ -76,11 +76,11 @@ class Popen(popen_fork.Popen):
             to_child.close()
 
     def _pickled(self, process_obj: Any, life: int, mask: Collection[int]) -> bytes:
-        """What the child reads: its introduction, then the process object. Handles in there are granted to it. `mask`:
-        as in `_start`."""
+        """Returns what the child reads: its introduction, then the process object. Handles in these are granted to the
+        child. `mask` is as in `_start`."""
         ticket = self._ticket = native.reserve_child()
         previous = native.sending_to(ticket)
-        # A signal handler may start another one meanwhile.
+        # A signal handler may start another process in the meantime.
         outer = get_spawning_popen()
         set_spawning_popen(self)  # type: ignore[arg-type]
         try:
@@ -92,7 +92,7 @@ class Popen(popen_fork.Popen):
             except Exception as error:
                 from kettle import _unpicklable
 
-                # By value it fails for the same reason; but for the want of what would do that.
+                # Pickling by value fails for the same reason, unless cloudpickle is missing.
                 refused = error.__context__ if isinstance(error, ImportError) else error
                 _unpicklable.raise_explained(refused if isinstance(refused, Exception) else error, process_obj)
         finally:
@@ -105,9 +105,10 @@ class Popen(popen_fork.Popen):
             self._ticket = None
 
     def _start(self, mask: Collection[int]) -> native.Descriptor:
-        """Starts the interpreter; `mask` is what signals it is to have blocked in the end. Gives the descriptor through
-        which it is told what to do, and leaves Ctrl-C blocked."""
-        # It waits until the child is known; and there until it can take it, or it would print a traceback.
+        """Starts the interpreter; `mask` is the set of signals that it has blocked in the end. Returns the descriptor
+        to which its instructions are written, and leaves Ctrl-C blocked."""
+        # Ctrl-C waits in the parent until the child is known, and in the child until it can handle it instead of
+        # printing a traceback.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         child_r, parent_w = _descriptors.pipe_to_child()
         try:
@@ -132,13 +133,13 @@ class Popen(popen_fork.Popen):
 
 
 def dump(obj: Any) -> bytes:
-    """Pickles start data; by value (with cloudpickle) where that fails by name."""
+    """Pickles start data; by value (with cloudpickle) where pickling by name fails."""
     out = io.BytesIO()
     try:
         if type(obj) is spawn.Introduction:
             ForkingPickler(out).dump(obj)
         else:
-            # Which uses what the program put in the place of `ForkingPickler`, or is the program's own.
+            # This uses what the program substituted for `ForkingPickler`, or is the program's own.
             context.reduction.dump(obj, out)  # type: ignore[attr-defined]
     except (pickle.PicklingError, AttributeError, TypeError):
         return _session.fallback_dumps(obj)

@@ -1,7 +1,8 @@
-"""What an exec'ed child does first. CPython's own bootstrap does the rest: its preparation data, its `_main`.
+"""The first steps of an exec'ed child. CPython's own bootstrap does the rest, with its preparation data and its
+`_main`.
 
-The preparation data travels as an `Introduction`: unpickling it joins the parent's session and ties the child's life to
-the parent's before the child imports the program's main module.
+The preparation data travels as an `Introduction`. Unpickling it joins the parent's session and ties the child's life to
+the parent's, before the child imports the program's main module.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ __all__ = [
 
 
 def _main(fd: int, parent_sentinel: Any) -> int:
-    """The child's work, as what is read from `fd` says. Its exit code."""
+    """Runs the child as described by the data read from `fd`. Returns its exit code."""
     _keep_from_programs()
     watcher = select.poll()
     watcher.register(fd, select.POLLIN)
     if not watcher.poll()[0][1] & select.POLLIN:
         os.close(fd)
-        return 1  # whoever wanted it has left meanwhile
+        return 1  # the parent has gone in the meantime
     try:
         return _standard._main(fd, parent_sentinel)
     except Exception as error:
@@ -57,8 +58,8 @@ def _main(fd: int, parent_sentinel: Any) -> int:
 
 
 def _keep_from_programs() -> None:
-    """What leads to the fork server and to the resource tracker came with the child's start, and is not for programs
-    that the child starts."""
+    """The descriptors of the fork server and the resource tracker were passed when the child started; programs that the
+    child starts must not inherit them."""
     server, tracker = map(sys.modules.get, ("multiprocessing.forkserver", "multiprocessing.resource_tracker"))
     alive = None if server is None else server._forkserver._forkserver_alive_fd
     tracked = None if tracker is None else tracker._resource_tracker._fd
@@ -72,21 +73,21 @@ def __getattr__(name: str) -> Any:
 
 
 def get_preparation_data(name: str) -> dict[str, Any]:
-    """What a child named `name` needs in order to be like this process."""
+    """Returns what a child named `name` needs in order to resemble this process."""
     _main_guard.forbid_while_importing()
-    # Looked up now, here as in `Introduction`: coverage.py puts its own in the place of one or the other.
+    # Looked up at call time, as in `Introduction`, because coverage.py replaces one or the other.
     data: dict[str, Any] = _standard.get_preparation_data(name)
     if not IS_FROZEN and not os.path.exists(data.get("init_main_from_path", ".")):
-        # It was read from the standard input, say. What children need of it travels by value.
+        # The main module was read from standard input, for example. The parts of it that children need travel by value.
         del data["init_main_from_path"]
     return data
 
 
 class Introduction:
-    """What a child that is about to start must know, to be pickled while its `Popen` is the spawning one.
+    """What a child that is about to start must know. It is pickled while its `Popen` is the spawning one.
 
-    `life` is the read end of the child's life pipe, `ticket` its place in the session. `unblock`: Ctrl-C was kept from
-    it until now. Unpickling gives the preparation data.
+    `life` is the read end of the child's life pipe, `ticket` its place in the session. `unblock` says that Ctrl-C was
+    blocked in the child until now. Unpickling returns the preparation data.
     """
 
     def __init__(self, name: str, life: int, ticket: int, outlive_parent: bool, unblock: bool) -> None:
@@ -100,7 +101,7 @@ class Introduction:
         from kettle import _install
         from kettle.multiprocessing.context import _default_context
 
-        # A pickle of its own: what is in it can be rebuilt only in the session.
+        # A separate pickle, because its contents can be unpickled only in the session.
         prepare = process.prepare_child and bytes(ForkingPickler.dumps(process.prepare_child))
         return _introduced, (
             DupFd(native.session_fd()),
@@ -160,17 +161,17 @@ _met: dict[str, Any] | None = None
 
 
 def _meet_early() -> None:
-    """Joins the parent's session if this is a child of a frozen program. It runs the program's main module before it is
-    told anything, up to `freeze_support`, and what that makes belongs to the session."""
+    """Joins the parent's session if this is a child of a frozen program. Such a child runs the program's main module up
+    to `freeze_support` before it receives anything, and the objects created there belong to the session."""
     if not is_forking(sys.argv):
         return
     handles = [int(word.partition("=")[2]) for word in sys.argv[2:] if word.startswith("pipe_handle=")]
     if not handles or not stat.S_ISSOCK(os.fstat(handles[0]).st_mode):
-        return  # started by the library's own
+        return  # started by the standard library's own code
     with socket.socket(fileno=os.dup(handles[0])) as parent:
         have = -1
         while True:
-            # It stays where it is: the library's bootstrap will read it.
+            # The data stays in the socket, because the standard library's bootstrap will read it.
             said = parent.recv(1 << 20, socket.MSG_PEEK)
             try:
                 ForkingPickler.loads(said)
@@ -179,7 +180,7 @@ def _meet_early() -> None:
                 if len(said) == have and _has_left(parent):
                     return
             have = len(said)
-            time.sleep(0.001)  # it is about to write the rest
+            time.sleep(0.001)  # the parent is about to write the rest
 
 
 def _has_left(parent: socket.socket) -> bool:
@@ -189,9 +190,9 @@ def _has_left(parent: socket.socket) -> bool:
 
 
 def get_command_line(**kwds: Any) -> list[str]:
-    """The command that starts a child, `kwds` being the arguments of its `spawn_main`."""
+    """Returns the command that starts a child; `kwds` are the arguments of its `spawn_main`."""
     if IS_FROZEN:
-        # As the library has it: the program, or its freezer, may take it up by the library's `freeze_support`.
+        # As in the standard library, whose `freeze_support` the program, or its freezer, may call.
         return _standard.get_command_line(**kwds)
     from kettle import _install
 
@@ -207,24 +208,24 @@ def get_command_line(**kwds: Any) -> list[str]:
 
 
 def find_this_package() -> str:
-    """Statements that import this package, this copy of it: a program may have found it on a path that it made itself,
-    which its children do not have from the beginning. They stand behind `import sys`."""
+    """Returns statements that import this package from this location: a program may have found it on a path that it
+    created itself, which its children do not have at the start. They follow `import sys`."""
     import kettle
 
     home = os.path.dirname(os.path.dirname(os.path.abspath(kettle.__file__)))
-    # Not left on the path: nothing else is to be found there before the child has its parent's.
+    # Not left on the path: nothing else may be found there before the child has its parent's path.
     return f"sys.path.insert(0, {home!r}); import kettle; sys.path.remove({home!r}); "
 
 
 def spawn_main(
     pipe_handle: int, parent_pid: int | None = None, tracker_fd: int | None = None, unblock: int = 0
 ) -> NoReturn:
-    """The main function of a spawned child: runs what it reads from `pipe_handle`, and exits. `unblock`: Ctrl-C was
-    kept from it until now."""
+    """The main function of a spawned child: runs what it reads from `pipe_handle`, and exits. `unblock` says that
+    Ctrl-C was blocked until now."""
     assert is_forking(sys.argv), "Not forking"
     if not IS_FROZEN:
-        # What is loaded by now is modules of the library, which stay: the collector need not walk through them, as it
-        # would at each full collection, several of which an interpreter does when it ends.
+        # The modules of the standard library that are loaded by now stay loaded. The collector does not have to walk
+        # through them at each full collection, of which an interpreter does several when it ends.
         gc.freeze()
     if tracker_fd is not None:
         from multiprocessing import resource_tracker
@@ -235,13 +236,13 @@ def spawn_main(
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         code = _main(pipe_handle, None)
     except KeyboardInterrupt:
-        code = 1  # it had not begun yet; the parent prints a traceback of its own
+        code = 1  # it had not begun yet; the parent prints its own traceback
     sys.exit(code)
 
 
 def freeze_support() -> None:
-    """In a frozen executable that was started as a child, or as a helper of the standard library's: does the work of
-    that and exits."""
+    """In a frozen executable that was started as a child or as a helper process of the standard library, does that work
+    and exits."""
     if not IS_FROZEN:
         return
     if is_forking(sys.argv):
@@ -254,12 +255,13 @@ def freeze_support() -> None:
     if helper is not None:
         exec(helper, {})
         sys.exit()
-    # A freezer may have put one of its own there, which knows of more.
+    # A freezer may have installed its own function there, which knows more.
     _standard.freeze_support()
 
 
 def _helper_line(argv: list[str]) -> str | None:
-    """The line that starts one of the library's helper processes: `-c LINE`, behind options of the interpreter."""
+    """Returns the line that starts one of the standard library's helper processes: `-c LINE`, after options of the
+    interpreter."""
     if "-c" not in argv[:-1]:
         return None
     place = argv.index("-c")

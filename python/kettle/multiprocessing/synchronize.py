@@ -1,10 +1,11 @@
-"""Locks and their kin. The core holds the state, waits and recovers; here are signatures, names and pickling.
+"""Locks, semaphores, conditions, events and barriers. The core holds the state, waits and recovers; this module has
+signatures, names and pickling.
 
-Each class extends the standard library's, so that code which tests for that finds it; none of its methods is used.
-Handles can be sent to any process of the session through any channel, not only to a child that is being started.
+Each class extends the standard library's, so that isinstance checks succeed, but uses none of its methods. Handles can
+be sent to any process of the session through any channel, not only to a child that is being started.
 
-What differs from the standard library, for all of them: a holder that dies is noticed (see `Lock`), a waiter that dies
-hangs nobody, `ctx` need not be given, and `name=` is shown in reports.
+All of them differ from the standard library in these points: the death of a holder is noticed (see `Lock`), the death
+of a waiter blocks no other process, `ctx` is optional, and reports show `name=`.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def __getattr__(name: str) -> Any:
 
 
 def _as_init(init: Any) -> Callable[[T], T]:
-    """For a `__new__` that takes everything, since a subclass may have an `__init__` with other parameters: `help`
-    shows those of `init`."""
+    """Marks a `__new__` that accepts all arguments, since a subclass may have an `__init__` with other parameters:
+    `help` shows those of `init`."""
 
     def mark(new: T) -> T:
         new.__wrapped__ = init  # type: ignore[attr-defined]
@@ -50,19 +51,19 @@ def _as_init(init: Any) -> Callable[[T], T]:
 
 
 def _text(name: Any) -> str | None:
-    """A name, if it is one: a subclass may use the parameter for something else."""
+    """Returns `name` if it is text: a subclass may use the parameter for something else."""
     return name if isinstance(name, str) else None
 
 
 class _Named:
     @Shown
     def name(self) -> str | None:
-        """What it was named."""
+        """The name given at creation."""
         return _name(self)
 
 
 def _name(primitive: Any) -> str | None:
-    """What the core knows it by, whatever attribute of that name a subclass has."""
+    """Returns the name known to the core, even if a subclass has an attribute `name` of its own."""
     kind: Any
     for kind in type(primitive).__mro__:
         if kind.__module__ == native.__name__:
@@ -86,8 +87,8 @@ def _rebuild_lock(cls: Any, token: bytes, name: str | None, made: tuple[str, int
 class Lock(_Named, AwaitAcquire, native.Lock, _standard.Lock):
     """A lock that one thread of one process holds, and that any other may release.
 
-    If the holder's process dies, the lock is broken: `acquire` raises `kettle.OwnerDied` everywhere until `reset()`, or
-    until somebody releases it; with `on_owner_death="recover"` the next in line gets it instead.
+    If the holder's process dies, the lock is broken: `acquire` raises `kettle.OwnerDied` in all processes until
+    `reset()`, or until a process releases it. With `on_owner_death="recover"` the next waiter gets it instead.
     """
 
     def __init__(self, *, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> None:
@@ -101,7 +102,7 @@ class Lock(_Named, AwaitAcquire, native.Lock, _standard.Lock):
         return _rebuild_lock, (type(self), self._kettle_token(), _name(self), self._kettle_made())
 
     @Shown
-    def _semlock(self) -> Self:  # concurrent.futures and others ask it for _is_mine() and _get_value()
+    def _semlock(self) -> Self:  # concurrent.futures and others call its _is_mine() and _get_value()
         return self
 
     def __repr__(self) -> str:
@@ -110,10 +111,11 @@ class Lock(_Named, AwaitAcquire, native.Lock, _standard.Lock):
 
 @native.quicken
 class RLock(_Named, AwaitAcquire, native.RLock, _standard.RLock):
-    """A lock that its holder, a thread, may take again, and must release as often. Only the holder may release it.
+    """A lock that its holder, a thread, may acquire repeatedly, and must release as often. Only the holder may release
+    it.
 
-    A holder's death is met as by `Lock`. The tasks of one event loop share a thread, and therefore an RLock: between
-    tasks use a `Lock`.
+    A holder's death is handled as in `Lock`. The tasks of one event loop share a thread, and therefore an RLock:
+    between tasks use a `Lock`.
     """
 
     def __init__(self, *, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> None:
@@ -136,7 +138,7 @@ class RLock(_Named, AwaitAcquire, native.RLock, _standard.RLock):
 
 
 def _holder(lock: native.Lock) -> tuple[str, int | str]:
-    """Who holds `lock` and how often, in the standard library's words."""
+    """Returns the holder of `lock` and its count, in the standard library's terms."""
     if lock._is_mine():
         name = process.current_process().name
         thread = threading.current_thread().name
@@ -149,9 +151,9 @@ def _holder(lock: native.Lock) -> tuple[str, int | str]:
 
 @native.quicken
 class Semaphore(_Named, AwaitAcquire, native.Semaphore, _standard.Semaphore):
-    """Permits, `value` of them at first.
+    """A counter of permits, with `value` of them initially.
 
-    Nobody owns a permit: those that a dead process had taken are gone, unless `robust=True` gives them back.
+    A permit has no owner: those that a dead process had acquired are lost, unless `robust=True` returns them.
     """
 
     _kettle_bounded = False
@@ -161,7 +163,7 @@ class Semaphore(_Named, AwaitAcquire, native.Semaphore, _standard.Semaphore):
 
     @_as_init(__init__)
     def __new__(cls, value: Any = 1, *_: Any, robust: Any = False, name: Any = None, **__: Any) -> Self:
-        # How many there are `__init__` says; those of a robust one are made here.
+        # `__init__` sets the number of permits; those of a robust semaphore are created here.
         return super().__new__(cls, value if robust else 1, robust=bool(robust), name=_text(name))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -180,13 +182,13 @@ class Semaphore(_Named, AwaitAcquire, native.Semaphore, _standard.Semaphore):
 
 @native.quicken
 class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):
-    """Permits, `value` of them at first and at most: `release` raises ValueError beyond that."""
+    """A counter of permits, with `value` of them initially and at most: `release` raises ValueError beyond that."""
 
     _kettle_bounded = True
 
     @Shown
     def maxvalue(self) -> int:
-        """How many permits there are."""
+        """The maximum number of permits."""
         return int(self.statistics().limit)
 
     def __repr__(self) -> str:
@@ -196,8 +198,8 @@ class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):
 class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
     """A condition variable over `lock`: one of this module's locks, or a new RLock.
 
-    A notification given to a waiter that dies or gives up goes to the next. `wait` raises `kettle.OwnerDied` if a dead
-    process holds the lock when it is to be taken again.
+    If a notified waiter dies or gives up, the next waiter is notified. `wait` raises `kettle.OwnerDied` if a dead
+    process holds the lock when it is to be acquired again.
     """
 
     def __init__(self, lock: Any = None, *, ctx: Any = None, name: str | None = None) -> None:
@@ -221,14 +223,14 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
 
     def __exit__(self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /) -> None:
         if _came_back_without_the_lock(v) and not self._lock._semlock._is_mine():
-            return  # `wait` could not take the lock again: it is not ours to release, and may be somebody's by now
+            return  # `wait` could not acquire the lock again: another thread may hold it
         self._lock.__exit__(t, v, tb)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._lock}, {self._kettle_waiting()})>"
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Releases the lock, waits to be notified, and takes the lock again.
+        """Releases the lock, waits to be notified, and acquires the lock again.
 
         Returns False if `timeout` (seconds) passed first. Raises AssertionError if the caller does not hold the lock.
         """
@@ -243,7 +245,7 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
                 self.acquire()
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
-        """Waits until `predicate()` is true, or `timeout` seconds have passed; returns what it gave last."""
+        """Waits until `predicate()` is true, or `timeout` seconds have passed; returns its last result."""
         timeout = _parameters.seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         result = predicate()
@@ -256,7 +258,7 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
         return result
 
     def notify(self, n: int = 1) -> None:
-        """Wakes `n` waiters at most. Raises AssertionError if the caller does not hold the lock."""
+        """Wakes at most `n` waiters. Raises AssertionError if the caller does not hold the lock."""
         if not self._lock._semlock._is_mine():
             raise AssertionError("lock is not owned: notify() within `with condition:`")
         self._kettle_notify(min(n, self._kettle_waiting()))
@@ -270,13 +272,13 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
             raise AssertionError(f"must acquire() condition before using {caller}(): do it within `with condition:`")
 
     def _kettle_let_go(self) -> int:
-        """Releases the lock as often as it is held; says how often."""
+        """Releases the lock as often as it is held, and returns how often."""
         count: int = self._lock._semlock._count()
         for _ in range(count):
             self.release()
         return count
 
-    # What the standard library counts in semaphores, for those who look there.
+    # The numbers that the standard library keeps in semaphores, for programs that read them.
 
     @Shown
     def _sleeping_count(self) -> _Count:
@@ -314,10 +316,10 @@ def _rebuild_condition(cls: Any, token: bytes, name: str | None, lock: Any) -> A
 
 
 class Event(_Named, AwaitSet, native.Event, _standard.Event):
-    """A flag that is set or not, to wait for."""
+    """A flag to wait for, which is set or not."""
 
     def __init__(self, *, ctx: Any = None, name: str | None = None) -> None:
-        pass  # made by __new__
+        pass  # created by __new__
 
     @_as_init(__init__)
     def __new__(cls, *_: Any, name: Any = None, **__: Any) -> Self:
@@ -331,10 +333,10 @@ class Event(_Named, AwaitSet, native.Event, _standard.Event):
 
 
 class Barrier(_Named, AwaitAll, native.Barrier, _standard.Barrier):
-    """A point where `parties` wait for each other; the last to come calls `action`.
+    """A point where `parties` wait for each other; the last one to arrive calls `action`.
 
-    `timeout` (seconds) is the default of `wait`. The barrier breaks when a party that waits at it dies, as it does when
-    one is late: then all get `threading.BrokenBarrierError`.
+    `timeout` (seconds) is the default of `wait`. The barrier breaks when a party that waits at it dies, and when one is
+    late: then all parties get `threading.BrokenBarrierError`.
     """
 
     def __init__(
