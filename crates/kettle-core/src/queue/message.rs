@@ -163,7 +163,7 @@ impl<S: Store> Message<S> {
             return Err(S::damaged(What::Message, 0, head));
         }
         let exhausted =
-            |_| Trouble::Exhausted(Exhausted::Memory("no memory for a message that is to be received".into()));
+            |_| Trouble::Exhausted(Exhausted::Memory("no memory for the body of a received message".into()));
         let find = |unit: usize| {
             // SAFETY: `unit` is one of the message's, all of which are within the caller's promise.
             let word = unsafe { chunk::read(from.add(unit)) };

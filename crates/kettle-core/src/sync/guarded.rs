@@ -32,7 +32,7 @@ impl<T> UnwindSafe for Guarded<T> {}
 impl<T> RefUnwindSafe for Guarded<T> {}
 
 /// Exclusive access to the value of a [`Guarded`]. Dropping it releases the lock.
-#[must_use = "the lock is free again as soon as its hold is dropped"]
+#[must_use = "the lock is released as soon as its hold is dropped"]
 pub struct Hold<'a, T> {
     guarded: &'a Guarded<T>,
     from: Owner,
@@ -120,7 +120,7 @@ impl<T> UnwindSafe for ReentrantGuarded<T> {}
 impl<T> RefUnwindSafe for ReentrantGuarded<T> {}
 
 /// Shared access to the value of a [`ReentrantGuarded`], confined to its thread. Dropping it releases the lock once.
-#[must_use = "the lock is left again as soon as its hold is dropped"]
+#[must_use = "the lock is released as soon as its hold is dropped"]
 pub struct ReentrantHold<'a, T> {
     guarded: &'a ReentrantGuarded<T>,
     from: Owner,

@@ -210,7 +210,7 @@ impl Doorbell {
     /// If no session was joined, or if descriptors have run out.
     pub fn new() -> io::Result<Self> {
         let session =
-            session().ok_or_else(|| io::Error::other("doorbells are a session's; begin or join one first"))?;
+            session().ok_or_else(|| io::Error::other("a doorbell needs a session; begin or join one first"))?;
         let refused = session.refused.load(Ordering::SeqCst);
         let mut taken = None;
         for _ in 0..ATTEMPTS {

@@ -322,7 +322,7 @@ pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     if flags & libc::FD_CLOEXEC != 0 || taken.contains(&fd) || !numbers.any(|number: RawFd| number == fd) {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "this descriptor was not inherited, or is taken"));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "this descriptor was not inherited, or was taken"));
     }
     taken.push(fd);
     // SAFETY: integers only.
