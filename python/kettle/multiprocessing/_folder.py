@@ -1,8 +1,8 @@
-"""The folder of sockets that `util.get_temp_dir` gives, which does not outlive the processes that use it.
+"""The folder of sockets that `util.get_temp_dir` returns, which does not outlive the processes that use it.
 
-The standard library removes it when the process that made it ends. One that is killed leaves it there. So its users
-hold a lock on a file in it, which forked children inherit and which ends with the last of them; and who makes a folder
-removes those whose lock is free.
+The standard library removes the folder when the process that created it ends, but not if that process is killed. So the
+users of a folder hold a lock on a file in it, which forked children inherit and which ends with the last of them. A
+process that creates a folder removes those whose lock is free.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _held: tuple[str, native.Descriptor] | None = None
 
 
 def held(make: Callable[[], str]) -> str:
-    """This process's folder, which stays there until the process has ended. `make` is the standard function."""
+    """Returns this process's folder, which exists until the process has ended. `make` is the standard function."""
     global _held
     config = process.current_process()._config  # type: ignore[attr-defined]
     folder: str | None = config.get("tempdir")
@@ -40,28 +40,29 @@ def held(make: Callable[[], str]) -> str:
             return folder
         config["tempdir"] = None
     folder = make()
-    with contextlib.suppress(OSError):  # where files cannot be locked, all is as in the standard library
+    with contextlib.suppress(OSError):  # if files cannot be locked, everything is as in the standard library
         _held = folder, _lock_new(folder)
         _remove_abandoned(os.path.dirname(folder))
     return folder
 
 
 def _share(folder: str) -> bool:
-    """Holds the folder of another process too, which this one was told; False if it is gone with its users."""
+    """Also holds the folder of another process, whose name this process received; returns False if it is gone with its
+    users."""
     global _held
     try:
         _held = folder, _locked(os.path.join(folder, _LOCK), fcntl.LOCK_SH)
     except BlockingIOError:
         return False
     except FileNotFoundError:
-        return os.path.isdir(folder)  # without a lock: nothing removes it
+        return os.path.isdir(folder)  # without a lock: it is never removed
     except OSError:
         pass
     return True
 
 
 def _lock_new(folder: str) -> native.Descriptor:
-    """The lock is there under its name once it is held, so that no other process finds it free."""
+    """Creates the lock under its name only once it is held, so that no other process finds it free."""
     path = os.path.join(folder, _LOCK)
     with open(f"{path}.new", "xb"):
         lock = _locked(f"{path}.new", fcntl.LOCK_SH)
@@ -86,7 +87,7 @@ def _remove_abandoned(directory: str) -> None:
             if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
                 continue
             lock = _locked(os.path.join(folder, _LOCK), fcntl.LOCK_EX)
-            # Gone in one step for those that would share it.
+            # For processes that would share it, it disappears in one step.
             os.rename(folder, removed := f"{folder}.removed")
         except OSError:  # it has no lock, or is in use
             continue

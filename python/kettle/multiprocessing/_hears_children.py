@@ -1,6 +1,6 @@
-"""Imported last by the fork server, if SIGCHLD is blocked in the program (because it takes its signals with `sigwait`):
-the server needs it, to reap its children and to report how they ended. The children have it blocked as the program has.
-"""
+"""Imported last by the fork server if SIGCHLD is blocked in the program (because it receives its signals by `sigwait`).
+The server needs SIGCHLD to reap its children and to report how they ended. The children have it blocked, as the program
+does."""
 
 import signal
 

@@ -1,7 +1,7 @@
-"""Imported by the fork server when everything else is, if Ctrl-C was kept from it until then.
+"""Imported by the fork server after everything else, if Ctrl-C was blocked in it until then.
 
-It would have ended the server with a traceback, in the middle of an import. One that came meanwhile meant the program,
-and is forgotten.
+Ctrl-C would have ended the server with a traceback, in the middle of an import. One that arrived in the meantime was
+meant for the program, and is dropped.
 """
 
 import signal

@@ -1,17 +1,17 @@
 """The `logging` records of child processes, handled by the parent: `log_to_parent`.
 
     child:   logger ── root logger ── Forwarder ──┐   (shared memory: safe when the call to the logger returns,
-                                                queue    whatever becomes of the child)
+                                                queue    whatever happens to the child)
     parent:  handlers ── logger of that name ── LogListener
 
-A child begins with the parent's logger levels and with one handler, the root logger's `Forwarder`, in place of those
-that it has inherited: the parent's handlers are for the parent alone, and each record comes to them once. In the parent
-a record goes to the logger of its name as if it had been made there: that logger's level, filters and handlers apply.
-What it says of its process, thread and place in the source is the child's; its exception comes as text (`exc_text`).
-Whatever the child itself configures later, such as handlers of its own, holds in the child, too.
+A child starts with the parent's logger levels and with one handler, the root logger's `Forwarder`, in place of the
+handlers that it inherited: the parent's handlers run only in the parent, and receive each record once. In the parent a
+record goes to the logger of its name as if it had been created there: that logger's level, filters and handlers apply.
+The process, thread and source position in the record are the child's; its exception is sent as text (`exc_text`).
+Anything that the child itself configures later, such as its own handlers, applies in the child, too.
 
-What is bounded: records that wait for the parent. A child that finds no room waits for some, but not for long: should
-the parent be stuck or dead, it goes on, and only its warnings and errors are seen, on the standard error stream.
+The number of records that wait for the parent is bounded. A child that finds no room waits for a limited time. If the
+parent is stuck or dead, the child goes on, and only its warnings and errors are shown, on the standard error stream.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LogListener", "log_to_parent"]
 
-_ROOM = 10_000  # records that may wait for the parent; some 500 bytes each
+_ROOM = 10_000  # records that may wait for the parent; about 500 bytes each
 _PATIENCE = 10.0  # seconds that a child waits for room
 _BATCH = 256  # records that the listener takes at a time
-_AFTER_CHILDREN = -100  # exit priority: multiprocessing runs what is below 0 after it has joined the children
+_AFTER_CHILDREN = -100  # exit priority: multiprocessing runs finalizers below 0 after it has joined the children
 _PLAIN = {type(None), bool, int, float, str, bytes}
 
 
@@ -44,29 +44,30 @@ _PLAIN = {type(None), bool, int, float, str, bytes}
 
 
 class LogListener:
-    """Hands the records of child processes to this process's loggers, in a thread, until it is stopped."""
+    """A thread that passes the records of child processes to this process's loggers, until it is stopped."""
 
     def __init__(self, level: int | str) -> None:
         self._owner = os.getpid()
         self._queue: Queue[Any] = Queue(_ROOM)
         self._before = process.prepare_child
         self.link = _Link(self._queue, logging.Handler(level).level)
-        # That many milliseconds before this process's logging began to count.
+        # Milliseconds before this process's logging began to count.
         now = logging.makeLogRecord({})
         self._epoch = now.created * 1000 - now.relativeCreated
         self._thread = threading.Thread(target=self._run, name="kettle-logging", daemon=True)
         self._thread.start()
-        # The listener outlives the children, and is done before `logging` closes its handlers.
+        # The listener outlives the children, and ends before `logging` closes its handlers.
         self._at_exit = util.Finalize(None, self.stop, exitpriority=_AFTER_CHILDREN)
 
     @property
     def running(self) -> bool:
-        """Whether it takes records: it belongs to the process that made it, until it is stopped."""
+        """Whether it accepts records: it belongs to the process that created it, until it is stopped."""
         return self._owner == os.getpid() and not self._queue._items.is_shutdown
 
     def stop(self) -> None:
-        """Returns when all records that were sent are handled. From then on processes start without it; what those
-        that still run log is lost, except for warnings and errors, which they print. Stopping it again is harmless."""
+        """Returns when all records that were sent are handled. Processes started afterwards run without it. Records of
+        those that are still running are lost, except for warnings and errors, which they print. Stopping it again is
+        harmless."""
         if self._owner != os.getpid():
             return
         if process.prepare_child is self.link:
@@ -92,7 +93,7 @@ class LogListener:
                 with _handling:
                     try:
                         self._handle(fields, objects)
-                    except Exception:  # a filter's, say: errors of handlers stay in them
+                    except Exception:  # for example of a filter: handlers catch their own errors
                         if logging.raiseExceptions:
                             traceback.print_exc()
 
@@ -123,14 +124,14 @@ def log_to_parent(level: int | str = logging.NOTSET) -> LogListener:
     return _listener
 
 
-# Held while a record is being handled. A process is not forked meanwhile, lest its child inherit the locks of streams
-# and handlers as the listener's thread, which it has not, holds them.
+# Held while a record is being handled. A process is not forked in the meantime: its child would inherit the locks of
+# streams and handlers as held by the listener's thread, which the child does not have.
 _handling = threading.RLock()
 _forking = threading.local()
 
 
 def _before_fork() -> None:
-    # Not for ever: the handler may be waiting for something that the forking thread holds.
+    # Not forever: the handler may be waiting for something that the forking thread holds.
     _forking.held = _handling.acquire(timeout=1.0)
 
 
@@ -151,12 +152,12 @@ os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, 
 
 
 class _Link:
-    """What a child needs to send its records; calling it there, once, begins that."""
+    """What a child needs to send its records; calling it once in the child starts that."""
 
     def __init__(self, queue: Queue[Any], level: int) -> None:
         self.queue = queue
         self.level = level
-        self._levels: _Levels | None = None  # a forked child has them already
+        self._levels: _Levels | None = None  # a forked child already has them
 
     def __getstate__(self) -> tuple[Queue[Any], int, _Levels]:
         return self.queue, self.level, _Levels()
@@ -168,14 +169,14 @@ class _Link:
         if self._levels is not None:
             self._levels.apply()
         for logger in _loggers():
-            # Not closed: what is open in there is the parent's.
+            # Not closed, because the open files in it are the parent's.
             logger.handlers.clear()
             logger.propagate = True
         logging.getLogger().handlers[:] = [Forwarder(self)]
 
 
 class _Levels:
-    """The levels of this process's loggers, for a child that begins with none."""
+    """The levels of this process's loggers, for a child that starts with none."""
 
     def __init__(self) -> None:
         self._disable = logging.root.manager.disable
@@ -204,14 +205,14 @@ class Forwarder(logging.Handler):
         self._patience = _PATIENCE
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Puts the record where the listener finds it, waiting for room if need be."""
+        """Puts the record where the listener finds it, waiting for room if necessary."""
         try:
             self._put(_packed(record), timeout=self._patience)
             self._patience = _PATIENCE
         except ShutDown:
             self._in_want_of_a_listener(record)
         except Full:
-            if self._patience:  # said once; from now on nobody waits, until there is room again
+            if self._patience:  # warned once; from now on calls do not wait until there is room again
                 self._patience = 0.0
                 self.handleError(record)
             else:
@@ -229,7 +230,8 @@ _formatter = logging.Formatter()
 
 
 def _packed(record: logging.LogRecord) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """A record's fields, the message ready made, and apart from them the pickles of those that are objects."""
+    """Returns a record's fields with the formatted message, and separately the pickles of those fields that are
+    objects."""
     fields = dict(vars(record))
     fields["msg"] = record.getMessage()
     fields["args"] = None
@@ -238,7 +240,7 @@ def _packed(record: logging.LogRecord) -> tuple[dict[str, Any], dict[str, bytes]
     fields["exc_info"] = None
     objects = {}
     for name, value in fields.items():
-        if type(value) not in _PLAIN:  # somebody's `extra`
+        if type(value) not in _PLAIN:  # an object in a program's `extra`
             try:
                 objects[name] = bytes(ForkingPickler.dumps(value))
                 fields[name] = None

@@ -1,7 +1,7 @@
 """Programs without a main guard: they start processes while their main module is imported, and each child that begins
 as a fresh interpreter imports that module again.
 
-A child that comes to such a start says so, once for all children of its parent, and ends. The parent's error says the
+A child that reaches such a start reports it, once for all children of its parent, and ends. The parent's error says the
 same.
 """
 
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["CURE", "for_child", "forbid_while_importing", "is_missing", "set_token", "tell"]
 
 _GUARD = 'if __name__ == "__main__":'
-#: What is to be done, in the words of the parent's errors.
+#: The fix, as part of the parent's errors.
 CURE = (
-    "it imported the main module of the program, and that starts processes itself.\nPut what starts processes, and all "
-    f"that is to happen only once, under the main guard, which is false in children:\n\n    {_GUARD}\n        ..."
+    "it imported the main module of the program, which itself starts processes.\n"
+    "Put the code that starts processes, and all code that must run only once, under the main guard, which is false in "
+    f"children:\n\n    {_GUARD}\n        ..."
 )
-_BURST = 10.0  # seconds between the starts of children that are told together
+_BURST = 10.0  # seconds between the starts of children that report together
 
-_told: native.Semaphore | None = None  # taken by the first child that tells
+_told: native.Semaphore | None = None  # acquired by the first child that reports
 _token: bytes | None = None
 _started = 0.0
 
@@ -38,7 +39,7 @@ _started = 0.0
 
 
 def for_child() -> bytes | None:
-    """What `set_token` is to have in a child that is started now; None if there is no memory for it."""
+    """Returns the argument of `set_token` for a child that is started now; None if there is no memory for it."""
     global _told, _token, _started
     now = time.monotonic()
     try:
@@ -54,7 +55,7 @@ def for_child() -> bytes | None:
 
 
 def is_missing() -> bool:
-    """Whether a child has said that the guard is missing."""
+    """Returns whether a child has reported that the guard is missing."""
     return _told is not None and _told.get_value() == 0
 
 
@@ -66,16 +67,16 @@ class _StartedByImport(RuntimeError):
 
 
 def set_token(token: bytes | None) -> None:
-    """Says by what the parent learns that the guard is missing."""
+    """Sets the token through which the parent learns that the guard is missing."""
     global _token
     _token = token
 
 
 def forbid_while_importing(does: str = "starts processes itself", refusal: str = "") -> None:
-    """Raises RuntimeError in a child that still imports the main module.
+    """Raises RuntimeError in a child that is still importing the main module.
 
     does: what the module does that it must not.
-    refusal: what the error begins with.
+    refusal: the beginning of the error.
     """
     if not getattr(current_process(), "_inheriting", False):
         return
@@ -87,13 +88,14 @@ def forbid_while_importing(does: str = "starts processes itself", refusal: str =
         line = linecache.getline(file, frame.f_lineno).strip() or line
     raise _StartedByImport(
         f"{refusal}a child process imports the main module of the program, as it must with the start methods 'spawn'\n"
-        f"and 'forkserver', and that {does}{place}. Put what starts processes, and all that is\n"
-        f"to happen only once, under the main guard, which is false in children:\n\n    {_GUARD}\n        {line}"
+        f"and 'forkserver', and that {does}{place}. Put the code that starts processes, and\n"
+        "all code that must run only once, under the main guard, which is false in children:\n\n"
+        f"    {_GUARD}\n        {line}"
     )
 
 
 def _culprit() -> FrameType | None:
-    """The frame of the main module; else the one that wants a process."""
+    """Returns the frame of the main module; otherwise the one that starts a process."""
     frame: FrameType | None = sys._getframe(2)
     asks = None
     ours = (os.path.dirname(os.path.dirname(__file__)) + os.sep, os.path.dirname(util.__file__) + os.sep)
@@ -107,7 +109,8 @@ def _culprit() -> FrameType | None:
 
 
 def tell(error: BaseException) -> bool:
-    """Whether it is what `forbid_while_importing` raised, or came of it. Then it is told, and the child may end."""
+    """Returns whether the error was raised by `forbid_while_importing`, directly or indirectly. In that case it is
+    reported, and the child may end."""
     seen: list[BaseException] = []
     next: BaseException | None = error
     while next is not None and not isinstance(next, _StartedByImport) and next not in seen:
@@ -124,5 +127,5 @@ def tell(error: BaseException) -> bool:
 def _is_first(token: bytes) -> bool:
     try:
         return native.Semaphore._kettle_from_token(token).acquire(False)
-    except (ValueError, MemoryError):  # the parent's session is gone, say
+    except (ValueError, MemoryError):  # for example because the parent's session is gone
         return True

@@ -1,11 +1,11 @@
 """The fork server's listener, without a name.
 
-CPython's server listens at a path in the temporary directory. That needs one that can be written to, and what is killed
-leaves it there. Here the server inherits one end of a pair of sockets, of which its client keeps the other: to connect
-is to send the server one end of a new pair. So there is nothing in any file system, and only the process that started
-the server can ask it for anything, whatever its privileges and its namespaces have become.
+CPython's server listens at a path in the temporary directory. This requires a writable directory, and the path remains
+if the server is killed. Here the server inherits one end of a socket pair, and its client keeps the other: to connect
+is to send the server one end of a new pair. Nothing exists in any file system, and only the process that started the
+server can send it requests, regardless of its privileges and namespaces.
 
-The server and its clients go on to use sockets in CPython's way. `put_into` has them use these.
+The server and its clients continue to use sockets in CPython's way; `put_into` makes them use these.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "Instead", "put_into"]
 
-#: The address of what has no name: like those of abstract sockets, it is no path to be removed.
+#: The address of a socket without a name: like those of abstract sockets, it is not a path to be removed.
 _NO_NAME = "\0kettle"
 
 
 class Channel:
-    """A client's way to the server that it started."""
+    """A client's connection to the server that it started."""
 
     def __init__(self, keep: Callable[[int], Any]) -> None:
-        """keep: makes a `native.Descriptor` of the client's end."""
+        """keep: creates a `native.Descriptor` from the client's end."""
         self._keep = keep
         self._end: Any = None
         self._opens = False
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        """A server that is started meanwhile has this way to it."""
+        """In this context, a server that is started gets this channel."""
         self._opens = True
         try:
             yield
@@ -49,28 +49,28 @@ class Channel:
 
     @property
     def opens(self) -> bool:
-        """Whether the server that is being started is to have this way to it."""
+        """Returns whether the server that is being started gets this channel."""
         return self._opens
 
     def open(self) -> socket.socket:
-        """The server's end of a new channel."""
+        """Returns the server's end of a new channel."""
         self.close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._end = self._keep(ours.detach())
         return theirs
 
     def is_lost(self) -> bool:
-        """Whether the program closed it."""
+        """Returns whether the program closed it."""
         return self._end is not None and not self._end.is_ours()
 
     def close(self) -> None:
-        """There is no way to the server any more."""
+        """Closes the channel to the server."""
         if self._end is not None:
             self._end.close()
             self._end = None
 
     def send(self, end: socket.socket) -> None:
-        """Hands `end` to the server."""
+        """Sends `end` to the server."""
         if self._end is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "the fork server belongs to another process")
         with socket.socket(fileno=os.dup(self._end.fileno())) as channel:
@@ -104,18 +104,18 @@ class _Socket(socket.socket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         if self._client_left:
-            # A child that was forked just before still has the end that was here, and until it closes that, the server
-            # goes on to be told of it.
+            # A child that was forked just before still has the old end, and until the child closes it, the server keeps
+            # being notified of it.
             time.sleep(0.01)
             raise ConnectionAbortedError(errno.ECONNABORTED, "the client left")
         if not self._has_no_name():
             return super().accept()
         said, ends, _, _ = socket.recv_fds(self, 1, 1)
         if not said:
-            # The client is gone, and with it all others that there could be. What it started may still run: that has
-            # to be waited for, and this is not to be looked at again.
+            # The client is gone, and with it all others that there could be. Its children may still be running and must
+            # be waited for, and this end must not be checked again.
             nothing, other = socket.socketpair()
-            other.detach()  # open until the server ends
+            other.detach()  # stays open until the server ends
             self._become(nothing)
             self._client_left = True
         if not ends:
@@ -131,7 +131,7 @@ class _Socket(socket.socket):
 
 
 class Instead:
-    """A module some of whose names mean something else."""
+    """A module with some of its names replaced."""
 
     def __init__(self, module: ModuleType, **others: Any) -> None:
         self._module = module
@@ -142,7 +142,7 @@ class Instead:
 
 
 def put_into(module: Any, channel: Channel | None = None) -> None:
-    """Has `module`, the standard library's `multiprocessing.forkserver`, use such sockets: those of a server, or, with
+    """Makes `module`, the standard library's `multiprocessing.forkserver`, use such sockets: those of a server or, with
     its `channel`, of a client."""
     if channel is None:
         module.socket = Instead(socket, socket=_Socket)
@@ -155,7 +155,7 @@ def put_into(module: Any, channel: Channel | None = None) -> None:
     def get_preparation_data(name: str) -> dict[str, Any]:
         data: dict[str, Any] = spawn.get_preparation_data(name)
         if channel.opens:
-            # It is told in another way: here it would be part of a command, as which not everything can be written.
+            # It is passed in another way: here it would be part of a command, in which not everything can be written.
             del data["sys_path"]
         return data
 

@@ -1,4 +1,4 @@
-"""Blocks of shared memory. They come from the session's arena, so there is no allocator to be found here."""
+"""Blocks of shared memory. They are allocated in the session's arena, so this module has no allocator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
 
 
 class BufferWrapper:
-    """`size` zeroed bytes, shared by every process that has them or was sent them."""
+    """`size` zeroed bytes, shared by all processes that inherited or received them."""
 
     def __init__(self, size: int) -> None:
         if size < 0:
@@ -38,7 +38,7 @@ class BufferWrapper:
         return self
 
     def create_memoryview(self) -> memoryview:
-        """A writable view of the bytes, which keeps them alive."""
+        """Returns a writable view of the bytes, which keeps them alive."""
         return memoryview(self._memory)
 
     def __reduce__(self) -> tuple[Any, ...]:

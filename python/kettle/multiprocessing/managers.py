@@ -1,7 +1,7 @@
-"""Managers: objects in a server process, used by others through proxies.
+"""Managers: objects in a server process, which other processes use through proxies.
 
-They are the standard library's. Their server is a process of this package, so that it ends with its parent, whatever
-happens; inside it, as there, one process's threads share ordinary objects.
+They are the standard library's. Their server is a process of this package, so it always ends with its parent; inside
+it, as in the standard library, the threads of one process share ordinary objects.
 """
 
 import threading
@@ -21,18 +21,18 @@ def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
 
 
-# Managers and proxies of this process send through our connections, which speak the standard format: a handle in
-# what they send lives as long as the message, and not as long as the session.
+# Managers and proxies of this process send through Kettle's connections, which use the standard format: a handle in
+# what they send lives as long as the message, not as long as the session.
 _standard.listener_client["pickle"] = (Listener, Client)  # type: ignore[attr-defined]
 
 
-# That of the class itself, also if this module is loaded once more.
+# The method of the class itself, even if this module is loaded again.
 _call_standard: Any = getattr(BaseProxy._callmethod, "standard", BaseProxy._callmethod)
 
 
 def _call(self: Any, methodname: str, args: Any = (), kwds: Any = {}) -> Any:  # noqa: B006
-    """As the standard library calls a method, for a thread whose signal handlers and finalizers may use proxies: all
-    those of one manager share a connection, and the first to read would get the answer."""
+    """Calls a method like the standard library, for a thread whose signal handlers and finalizers may use proxies. All
+    proxies of a manager share a connection, so the first reader would get the answer."""
     shared = self._tls
     if not getattr(shared, "is_in_call", False):
         shared.is_in_call = True
@@ -40,7 +40,7 @@ def _call(self: Any, methodname: str, args: Any = (), kwds: Any = {}) -> Any:  #
             return _call_standard(self, methodname, args, kwds)
         finally:
             shared.is_in_call = False
-    # In the middle of a call: over a connection of its own.
+    # In the middle of another call: uses a separate connection.
     self._tls = util.ForkAwareLocal()
     try:
         return _call_standard(self, methodname, args, kwds)
@@ -53,8 +53,8 @@ BaseProxy._callmethod = _call  # type: ignore[method-assign]
 
 
 class _Server(_standard.Server):
-    """A server that goes on when it cannot take a client: the standard one takes no others after that, and these wait
-    for ever to be answered."""
+    """A server that goes on when it cannot accept a client. The standard server accepts no other clients after that,
+    and these wait forever for an answer."""
 
     def accepter(self) -> None:
         while True:
@@ -64,7 +64,7 @@ class _Server(_standard.Server):
                 continue
             try:
                 threading.Thread(target=self.handle_request, args=(connection,), daemon=True).start()
-            except (MemoryError, RuntimeError):  # there is no room for a thread
+            except (MemoryError, RuntimeError):  # there is no memory for a thread
                 connection.close()
 
 
@@ -91,7 +91,7 @@ class BaseManager(_standard.BaseManager):
         )
 
     def start(self, initializer: Any = None, initargs: Any = ()) -> None:
-        """Starts the process of the server, which calls `initializer(*initargs)` first."""
+        """Starts the process of the server, which first calls `initializer(*initargs)`."""
         try:
             super().start(initializer, initargs)
         except EOFError:
@@ -101,25 +101,25 @@ class BaseManager(_standard.BaseManager):
 
 
 class SyncManager(BaseManager, _standard.SyncManager):
-    """A manager of lists, dicts, namespaces, queues, locks and the like."""
+    """A manager of lists, dicts, namespaces, queues, locks and similar objects."""
 
 
 SyncManager.register("Pool", pool.Pool, _standard.PoolProxy)  # type: ignore[attr-defined]
 
 
 class SharedMemoryManager(BaseManager, _standard.SharedMemoryManager):
-    """A manager that removes the named shared memory made through it when it shuts down."""
+    """A manager that, when it shuts down, removes the named shared memory created through it."""
 
     _Server = _SharedMemoryServer
 
     def SharedMemory(self, size: int) -> shared_memory.SharedMemory:
-        """A new block of `size` bytes, tracked by the manager."""
+        """Returns a new block of `size` bytes, tracked by the manager."""
         block = super().SharedMemory(size)
         block.__class__ = shared_memory.SharedMemory
         return block  # type: ignore[return-value]
 
     def ShareableList(self, sequence: Any) -> shared_memory.ShareableList:
-        """A new shareable list, tracked by the manager."""
+        """Returns a new shareable list, tracked by the manager."""
         shareable = super().ShareableList(sequence)
         shareable.shm.__class__ = shared_memory.SharedMemory
         shareable.__class__ = shared_memory.ShareableList

@@ -1,4 +1,4 @@
-"""The standard library's own module: one thread for a process hands out its descriptors."""
+"""The standard library's own module: one thread per process sends out its descriptors."""
 
 import sys
 from multiprocessing import resource_sharer as _standard

@@ -1,4 +1,4 @@
-"""The standard library's own module. Only named `SharedMemory` and the fork server ask for its process."""
+"""The standard library's own module. Only named `SharedMemory` and the fork server use its process."""
 
 import sys
 from multiprocessing.resource_tracker import *  # noqa: F403

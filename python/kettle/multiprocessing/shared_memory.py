@@ -1,6 +1,6 @@
 """Named blocks of shared memory, as in the standard library: files in /dev/shm that unrelated processes can open.
 
-Within a session `RawArray` is the better choice: it has no name to be left behind.
+Within a session `RawArray` is the better choice: it has no name that can be left behind.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def __getattr__(name: str) -> Any:
 class SharedMemory(_standard.SharedMemory):
     """A named block of shared memory, created or attached to. See the standard library for the parameters.
 
-    Differences: `track` is accepted on every Python version. A block's memory is reserved when it is created, so that
-    a full /dev/shm is a MemoryError here and not a SIGBUS at some later access. `close` while views of `buf` are alive
-    is no error: the memory stays until the last of them is gone.
+    Differences: `track` is accepted on every Python version. The memory of a block is reserved when it is created, so a
+    full /dev/shm is a MemoryError here and not a SIGBUS at a later access. `close` while views of `buf` are alive is
+    not an error: the memory stays until the last view is gone.
     """
 
     _name: str
@@ -47,7 +47,7 @@ class SharedMemory(_standard.SharedMemory):
             super().__init__(name, create, size)
             if not track:
                 _untrack(self)
-        forget_lost_tracker()  # remembers one that was started now
+        forget_lost_tracker()  # remembers a tracker that was started now
         self._file = _file_of(self._fd)
         if create:
             try:
@@ -58,7 +58,7 @@ class SharedMemory(_standard.SharedMemory):
                 raise MemoryError(f"cannot reserve {size} bytes of shared memory: {error.strerror}") from None
 
     def close(self) -> None:
-        """Gives up this instance's access to the block, which itself stays."""
+        """Ends this instance's access to the block; the block itself stays."""
         buf, self._buf = self._buf, None
         mapping, self._mmap = self._mmap, None
         try:
@@ -67,9 +67,9 @@ class SharedMemory(_standard.SharedMemory):
             if mapping is not None:
                 mapping.close()
         except BufferError:
-            pass  # a view lives on, and the mapping with it
+            pass  # a view is still alive, and the mapping with it
         if self._file is not None and _file_of(self._fd) != self._file:
-            self._fd = -1  # the program closed it, and its number may be that of a file of the program's
+            self._fd = -1  # the program closed it, and its number may belong to a file of the program's
         super().close()
 
     if sys.version_info >= (3, 13):

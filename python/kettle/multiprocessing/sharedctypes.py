@@ -1,7 +1,7 @@
-"""ctypes objects in shared memory, with a lock or without.
+"""ctypes objects in shared memory, with or without a lock.
 
-A number's `.value` is read and written by the core under the lock; `v += n` and `fetch_add` are one atomic step. The
-bare objects are ctypes', over memory of the session, and can be sent through any channel.
+The core reads and writes a number's `.value` under the lock; `v += n` and `fetch_add` are one atomic step. The bare
+objects are those of ctypes, in memory of the session, and can be sent through any channel.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
 
 
-# Exactly these types are numbers to the core; a subclass may have a `value` of its own.
+# Only exactly these types are numbers for the core; a subclass may have its own `value`.
 _NUMBERS: dict[type, str] = {
     type_: type_._type_
     for type_ in (
@@ -56,14 +56,14 @@ def _view(type_: Any, wrapper: heap.BufferWrapper) -> Any:
 
 
 def RawValue(typecode_or_type: Any, *args: Any) -> Any:
-    """A ctypes object in shared memory, of a type or of a type code of `array`, made with `args`."""
+    """Returns a ctypes object in shared memory, for a type or a type code of `array`, created with `args`."""
     obj = _new_value(typecode_to_type.get(typecode_or_type, typecode_or_type))
     obj.__init__(*args)
     return obj
 
 
 def RawArray(typecode_or_type: Any, size_or_initializer: int | Sequence[Any]) -> Any:
-    """A ctypes array in shared memory: so many zeros, or the values of a sequence."""
+    """Returns a ctypes array in shared memory: a number of zeros, or the values of a sequence."""
     type_ = typecode_to_type.get(typecode_or_type, typecode_or_type)
     if isinstance(size_or_initializer, int):
         return _new_value(type_ * size_or_initializer)
@@ -73,17 +73,19 @@ def RawArray(typecode_or_type: Any, size_or_initializer: int | Sequence[Any]) ->
 
 
 def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: Any = None) -> Any:
-    """A ctypes object in shared memory with a lock: a new RLock, or `lock`. The bare object if `lock` is False.
+    """Returns a ctypes object in shared memory with a lock: a new RLock, or `lock`. Returns the bare object if `lock`
+    is False.
 
-    Raises AttributeError if `lock` is no lock.
+    Raises AttributeError if `lock` is not a lock.
     """
     return _locked(RawValue(typecode_or_type, *args), lock, ctx)
 
 
 def Array(typecode_or_type: Any, size_or_initializer: int | Sequence[Any], *, lock: Any = True, ctx: Any = None) -> Any:
-    """A ctypes array in shared memory with a lock: a new RLock, or `lock`. The bare array if `lock` is False.
+    """Returns a ctypes array in shared memory with a lock: a new RLock, or `lock`. Returns the bare array if `lock` is
+    False.
 
-    Raises AttributeError if `lock` is no lock.
+    Raises AttributeError if `lock` is not a lock.
     """
     return _locked(RawArray(typecode_or_type, size_or_initializer), lock, ctx)
 
@@ -107,14 +109,14 @@ def _new_lock(ctx: Any) -> Any:
 
 
 def copy(obj: Any) -> Any:
-    """A copy of a ctypes object, in shared memory of its own."""
+    """Returns a copy of a ctypes object, in its own shared memory."""
     new = _new_value(type(obj))
     ctypes.pointer(new)[0] = obj
     return new
 
 
 def synchronized(obj: Any, lock: Any = None, ctx: Any = None) -> Any:
-    """A wrapper that takes `lock` (or a new RLock) around each access to a shared ctypes object."""
+    """Returns a wrapper that acquires `lock` (or a new RLock) around each access to a shared ctypes object."""
     if isinstance(obj, _standard.SynchronizedBase):
         raise AssertionError("object already synchronized")
     if lock is None:
@@ -126,7 +128,7 @@ def synchronized(obj: Any, lock: Any = None, ctx: Any = None) -> Any:
 
 
 def _standard_wrapper(obj: Any, lock: Any, ctx: Any) -> Any:
-    """The standard library's wrapper, as a class that travels through any channel."""
+    """Returns the standard library's wrapper, as a class that travels through any channel."""
     wrapper = _standard.synchronized(obj, lock, ctx)
     cls = type(wrapper)
     travelling = _travelling.get(cls)
@@ -147,8 +149,8 @@ class SynchronizedBase(_standard.SynchronizedBase):  # type: ignore[type-arg]
 class Synchronized(native.Cell, SynchronizedBase, _standard.Synchronized):  # type: ignore[misc, type-arg]
     """A number with its lock.
 
-    `value` takes the lock to read and to write, so `v.value += 1` takes it twice and can lose an update of somebody
-    else; `v += 1` cannot, and needs no lock.
+    `value` acquires the lock to read and to write, so `v.value += 1` acquires it twice and can lose an update of
+    another process; `v += 1` cannot, and needs no lock.
     """
 
     _obj: Any
@@ -161,15 +163,15 @@ class Synchronized(native.Cell, SynchronizedBase, _standard.Synchronized):  # ty
         return self
 
     def __init__(self, obj: Any, lock: Any = None, ctx: Any = None) -> None:
-        pass  # made by __new__
+        pass  # created by __new__
 
     def get_obj(self) -> Any:
-        """The ctypes object itself, which knows of no lock."""
+        """Returns the ctypes object itself, which does not use the lock."""
         return self._obj
 
     @property
     def _lock(self) -> Any:
-        # Programs use it in the place of `get_lock()`.
+        # Programs use it instead of `get_lock()`.
         return self.get_lock()
 
     def __iadd__(self, n: float) -> Self:
@@ -196,7 +198,7 @@ _travelling: dict[type, type] = {
 
 
 def _reduce(obj: Any) -> Any:
-    """Pickles a ctypes object: as a handle if it is in shared memory of either package, else as ctypes does."""
+    """Pickles a ctypes object: as a handle if it is in shared memory of either package, otherwise as ctypes does."""
     wrapper = getattr(obj, "_wrapper", None)
     if isinstance(wrapper, heap.BufferWrapper):
         if isinstance(obj, ctypes.Array):

@@ -1,5 +1,5 @@
-"""The standard library's own module: finalizers, after-fork hooks and the logger are one registry for a process,
-whoever fills it."""
+"""The standard library's own module: finalizers, after-fork hooks and the logger are one registry per process, shared
+by both packages."""
 
 import sys
 from multiprocessing import util as _standard

@@ -1,5 +1,5 @@
-"""The names of `multiprocessing` over threads, as in the standard library's module: here with locks, queues and pools
-of our own."""
+"""The names of `multiprocessing` over threads, as in the standard library's module, with Kettle's locks, queues and
+pools."""
 
 import sys
 from multiprocessing import dummy as _standard
@@ -53,12 +53,12 @@ JoinableQueue = Queue
 
 
 def Manager() -> "ModuleType":
-    """This module: what threads share needs no server."""
+    """Returns this module: objects shared by threads need no server."""
     return sys.modules[__name__]
 
 
 def shutdown() -> None:
-    """As a manager's: there is nothing to end."""
+    """Exists for compatibility with managers; there is nothing to end."""
 
 
 def Pool(
@@ -68,7 +68,7 @@ def Pool(
     *,
     name: "str | None" = None,
 ) -> "ThreadPool":
-    """A pool of threads."""
+    """Returns a pool of threads."""
     from kettle.multiprocessing.pool import ThreadPool
 
     return ThreadPool(processes, initializer, initargs, name=name)
