@@ -3,34 +3,35 @@
     import kettle.multiprocessing as multiprocessing     # one line changed
     kettle run program.py                                # none changed
 
-What is where:
+Contents:
 
-    kettle.multiprocessing      processes, queues, locks, pipes, shared values: the standard library's module, its
-                                submodules included, plus awaitable twins and `wait` on a mix of things
-    kettle.threading            locks and their kin between threads, which report deadlocks and can be awaited
-    kettle.queue                queues between threads, which can be awaited and take many items at once
+    kettle.multiprocessing      processes, queues, locks, pipes, shared values: the standard library's module, including
+                                its submodules, plus awaitable methods and `wait` for a mix of objects
+    kettle.threading            locks, conditions, events and barriers between threads, which report deadlocks and can
+                                be awaited
+    kettle.queue                queues between threads, which can be awaited and can move many items at once
     kettle.futures              ProcessPoolExecutor, which the death of a worker does not break, and ThreadPoolExecutor
-    kettle.joblib               a backend for joblib, and with it for scikit-learn
-    kettle.install, uninstall   make `import multiprocessing` mean ours, here and in every child
+    kettle.joblib               a backend for joblib, and thus for scikit-learn
+    kettle.install, uninstall   make `import multiprocessing` return Kettle's module, here and in every child
     kettle.KettleError          the base of the errors below
     kettle.OwnerDied            a lock's holder died (`pid`, `tid`)
-    kettle.DeadlockError        threads wait for each other, and this one was told (`cycle`); a RuntimeError
-    kettle.deadlock             what is done about that: "raise", "report" or "off"
+    kettle.DeadlockError        this thread and others wait for each other (`cycle`); a RuntimeError
+    kettle.deadlock             sets what happens at a deadlock: "raise", "report" or "off"
     kettle.ConsumerDied         a process that took items of a JoinableQueue died before it finished them
                                 (`pid`, `unfinished`)
     kettle.WorkerDied           a pool's worker died, and the task that it ran with it (`pid`, `exitcode`, `signal`,
                                 `task`, `oom`, `reason`, `trace`)
     kettle.TaskTimeout          a task ran longer than its `task_timeout` (`task`, `timeout`); a TimeoutError
     kettle.TaskCancelled        a task was cancelled (`task`); a concurrent.futures.CancelledError
-    kettle.RemoteError          an exception of a task that cannot come here as itself (`type_name`, `traceback`)
-    kettle.InternalError        Kettle itself has a fault, which ended a call: to be reported
-    kettle.DescriptorLost       the program closed what it should have left open (`descriptor`); an OSError
-    kettle.descriptors          the numbers of the descriptors that a program which closes all others leaves open
-    kettle.reclaim              gives shared memory that nothing uses back to the system at once
-    kettle.SessionDamaged       the memory that the processes share was written over; raised by all that uses it
+    kettle.RemoteError          an exception of a task that cannot be raised here itself (`type_name`, `traceback`)
+    kettle.InternalError        a fault of Kettle's own ended a call; please report it
+    kettle.DescriptorLost       the program closed a descriptor that Kettle needs (`descriptor`); an OSError
+    kettle.descriptors          returns the descriptors that a program which closes all others must leave open
+    kettle.reclaim              immediately returns unused shared memory to the system
+    kettle.SessionDamaged       the memory that the processes share was overwritten; raised by every call that uses it
     kettle.ShutDown             a queue was shut down; `queue.ShutDown` itself where Python has it
 
-Nothing is loaded before it is asked for.
+Everything is imported on first access.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ __all__ = [
     "uninstall",
 ]
 
-# Type checkers take this for true. Importing typing would cost each spawned child some milliseconds.
+# Type checkers assume that this is true. Importing typing would cost each spawned child some milliseconds.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

@@ -1,7 +1,7 @@
-"""Ties the Rust core to this interpreter: fork hooks, and what the environment asks for.
+"""Ties the Rust core to this interpreter: fork hooks, and settings from the environment.
 
-Every module that needs the core imports it from here, or from `kettle._session`, which adds what processes need; so it
-is never used before the ties are made.
+Every module that needs the core imports it from here, or from `kettle._session`, which adds what processes need, so
+that the core is never used before the hooks exist.
 """
 
 from __future__ import annotations

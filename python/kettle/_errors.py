@@ -1,8 +1,8 @@
-"""The errors of this package, in one place. The core makes those of locks and queues, this file those of the pool;
-users catch them as `kettle.OwnerDied`, `kettle.WorkerDied` and so on.
+"""The errors of this package. The core creates those of locks and queues, this module those of the pool; users catch
+them as `kettle.OwnerDied`, `kettle.WorkerDied` and so on.
 
-The pool's errors are made of keyword fields, which are attributes, and write their text themselves. They can be pickled
-and copied, and are then what they were.
+The pool's errors are constructed from keyword fields, which are attributes, and write their own text. They can be
+pickled and copied without loss.
 """
 
 from __future__ import annotations
@@ -40,19 +40,20 @@ ConsumerDied = native.ConsumerDied
 SessionDamaged = native.SessionDamaged
 ShutDown = native.ShutDown
 
-# Signals by which a process ends itself. Any other was sent by somebody.
+# Signals by which a process ends itself. Any other signal was sent by another process.
 _CRASHES = {_signals.SIGSEGV, _signals.SIGBUS, _signals.SIGFPE, _signals.SIGILL, _signals.SIGABRT, _signals.SIGSYS}
 
 
 class _OfFields(KettleError):
-    """An error that is made of keyword fields. It travels as its text and its attributes, whatever its constructor."""
+    """An error that is constructed from keyword fields. It is pickled as its text and attributes, independent of its
+    constructor."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return rebuild, (type(self), self.args, vars(self))
 
 
 def rebuild(cls: type[_OfFields], args: tuple[Any, ...], fields: dict[str, Any]) -> _OfFields:
-    """An error with this text and these attributes."""
+    """Returns an error with this text and these attributes."""
     error = cls.__new__(cls)
     error.args = args
     vars(error).update(fields)
@@ -60,13 +61,14 @@ def rebuild(cls: type[_OfFields], args: tuple[Any, ...], fields: dict[str, Any])
 
 
 class DeadlockError(_OfFields, RuntimeError):
-    """Threads wait for each other, and this one was told so instead of waiting for ever. It did not get its lock; if it
-    lets go of what it holds, the others can go on.
+    """Threads wait for each other, and this one got this error instead of waiting forever. It did not get its lock. If
+    it releases what it holds, the others can go on.
 
-    cycle: the threads, of whatever process: each waits for what the next one holds, and the last for what the first
-        one holds. Each has `pid`, `tid`, `thread` (its name), `waits_for`, `holds` (the locks, by their names or where
-        they were made) and `stack` (as text).
-    ended: (pid, tid) of a thread that ended with the lock that the only thread in `cycle` waits for; else None.
+    cycle: the threads, of any process: each waits for a lock that the next one holds, and the last for one that the
+        first one holds. Each has `pid`, `tid`, `thread` (its name), `waits_for`, `holds` (the locks, by their names or
+        where they were created) and `stack` (as text).
+    ended: (pid, tid) of a thread that ended while holding the lock that the only thread in `cycle` waits for; otherwise
+        None.
     """
 
     __module__ = "kettle"
@@ -78,8 +80,8 @@ class DeadlockError(_OfFields, RuntimeError):
 
 
 class DescriptorLost(KettleError, OSError):
-    """This program closed a descriptor that Kettle needs, as daemons do that close all. No file of the program's was
-    touched, whichever has the number now. `kettle.descriptors()` says what to leave open.
+    """This program closed a descriptor that Kettle needs, as daemons do that close all. No file of the program was
+    touched, even if it has the number now. `kettle.descriptors()` lists the descriptors to leave open.
 
     descriptor: its number.
     """
@@ -95,17 +97,17 @@ class DescriptorLost(KettleError, OSError):
 
 
 class WorkerDied(_OfFields):
-    """A worker process died, and with it the task that it was running; other tasks are not affected.
+    """A worker process died, together with the task that it was running; other tasks are not affected.
 
     pid: the worker's process id.
-    exitcode: its exit code, negative if a signal ended it; None if it could not be learned.
+    exitcode: its exit code, negative if a signal ended it; None if unknown.
     signal: the number of that signal, or None.
     task: the call that it was running, as short text; None if it ran none.
-    oom: whether the kernel killed it for want of memory; None if that could not be learned.
-    reason: "died" by itself or by somebody else's hand; "memory" if the pool ended it because it outgrew
-        `max_memory_per_worker`; "start" if it died before it took a task, as did several before it.
-    trace: the Python stacks at the crash, as faulthandler wrote them, or None.
-    hint: for reason "start", what is known to have ended it and what is to be done; else None.
+    oom: whether the kernel killed it because memory ran out; None if unknown.
+    reason: "died" if it died by itself or was killed from outside; "memory" if the pool ended it because it outgrew
+        `max_memory_per_worker`; "start" if it died before it took a task, like several before it.
+    trace: the Python stacks at the crash, as written by faulthandler, or None.
+    hint: for reason "start", what is known to have ended it and what to do; otherwise None.
     """
 
     __module__ = "kettle"
@@ -172,7 +174,7 @@ class TaskTimeout(_OfFields, TimeoutError, _StandardTimeoutError):
 
     task: the call, as short text.
     timeout: the limit, in seconds.
-    goes_on: whether it could not be ended, since a thread does it: then it goes on, and nobody gets its result.
+    goes_on: whether the task could not be ended, because a thread runs it: then it goes on, and its result is dropped.
     """
 
     __module__ = "kettle"
@@ -186,7 +188,7 @@ class TaskTimeout(_OfFields, TimeoutError, _StandardTimeoutError):
 
 
 class TaskCancelled(_OfFields, _StandardCancelledError):
-    """A task was cancelled, before it began or while it ran.
+    """A task was cancelled, before it began or while it was running.
 
     task: the call, as short text.
     """
@@ -199,11 +201,11 @@ class TaskCancelled(_OfFields, _StandardCancelledError):
 
 
 class RemoteError(_OfFields):
-    """A task ended with an exception that cannot come here as itself: because it cannot be pickled or rebuilt, or
-    because it would end this process instead (SystemExit, KeyboardInterrupt).
+    """A task ended with an exception that cannot be raised here itself, because it cannot be pickled or unpickled, or
+    because it would end this process (SystemExit, KeyboardInterrupt).
 
-    type_name: the name of the exception's class, with its module unless it is a built-in one.
-    text: what `str()` said of it.
+    type_name: the name of the exception's class, with its module unless it is a builtin.
+    text: the `str()` of the exception.
     traceback: its traceback in the worker, as text; printed along with this error.
     """
 

@@ -1,5 +1,5 @@
-"""The extension module, or an error that says how to get it: the package can be there without it, in another Python
-than the one it was built for, in a source tree, in an archive."""
+"""The extension module, or an error that says how to get it. The package can exist without it: in a Python for which it
+was not built, in a source tree, in an archive."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The standard library's own modules, whatever a program has put into their places in `sys.modules`.
+"""The standard library's own modules, whatever a program has put in their place in `sys.modules`.
 
-Tests put stubs there, or None for a module that is to be missing, and programs have modules of the same names. They get
-what they have put there. This package gets what it is built on.
+Tests put stubs there, or None for a module that should be missing, and programs have modules of the same names. They
+get what they put there. This package gets the modules that it is built on.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 __all__ = ["MISSING", "SetRight", "find", "forget", "is_genuine", "is_loading", "is_of_library", "known"]
 
-#: What has no entry in `sys.modules`; None is an entry.
+#: Marks a missing entry in `sys.modules`; None is an entry.
 MISSING: Any = object()
 
 _HOME = os.path.dirname(types.__file__)
 _known: dict[str, ModuleType] = {}
-#: The names of the modules that `_load` runs.
+#: The names of the modules that `_load` is running.
 _loading: list[dict[str, Any]] = []
 
 
 def is_genuine(name: str, module: object) -> bool:
-    """Whether `module` is the standard library's module `name`, or a copy of it that was imported anew."""
+    """Returns whether `module` is the standard library's module `name`, or a newly imported copy of it."""
     spec = getattr(module, "__spec__", None) if issubclass(type(module), type(sys)) else None
     return spec is not None and spec.name == name and is_of_library(spec)
 
 
 def is_of_library(spec: ModuleSpec | None) -> bool:
-    """Whether this describes a module of the standard library."""
+    """Returns whether `spec` describes a module of the standard library."""
     if spec is not None and _frozen.IS_FROZEN:
-        # There is one module of a name, whatever the freezer makes of the places where they lay.
+        # There is one module per name, whatever the freezer makes of file locations.
         return spec.loader is not None and spec.name.partition(".")[0] in sys.stdlib_module_names
     origin = getattr(spec, "origin", None)
     if spec is None or not isinstance(origin, str) or not origin.startswith(_HOME + os.sep):
@@ -51,13 +51,13 @@ def is_of_library(spec: ModuleSpec | None) -> bool:
 
 
 def is_loading(namespace: object) -> bool:
-    """Whether this is the namespace of a module that `_load` runs."""
+    """Returns whether this is the namespace of a module that `_load` is running."""
     return any(namespace is each for each in _loading)
 
 
 def find(name: str) -> ModuleType:
-    """The standard library's module `name`. It is imported if that is still to be done. The native module asks here for
-    the classes that it raises."""
+    """Returns the standard library's module `name`, importing it if necessary. The native module uses this for the
+    classes that it raises."""
     top, _, rest = name.partition(".")
     module = _find(top)
     for part in rest.split(".") if rest else ():
@@ -72,29 +72,29 @@ def _find(name: str) -> ModuleType:
     entry = sys.modules.get(name, MISSING)
     if entry is MISSING or is_genuine(name, entry):
         module = import_module(name)
-        if is_genuine(name, module):  # and no module of the program's with that name
+        if is_genuine(name, module):  # and the program has no module with that name
             return known(name) or module
     return _known.setdefault(name, _load(name))
 
 
 def known(name: str) -> ModuleType | None:
-    """The same, if it was found before or stands in its place now. `name` has no dots."""
+    """Returns the same module if it was found before, or is in its place now. `name` has no dots."""
     if name not in _known:
         entry: Any = sys.modules.get(name)
-        # What another thread is about to import must be waited for, by the import system.
+        # If another thread is importing the module, the import system must wait for it.
         if is_genuine(name, entry) and not getattr(entry.__spec__, "_initializing", False):
             _known[name] = entry
     return _known.get(name)
 
 
 def forget(name: str) -> None:
-    """What has been found is not meant any more."""
+    """Forgets all modules that were found."""
     _known.pop(name, None)
 
 
 def _load(name: str) -> ModuleType:
-    """A copy of the standard library's module `name`, which has no dots. While it is loaded it stands in its place in
-    `sys.modules`, and then what stood there before."""
+    """Returns a copy of the standard library's module `name`, which has no dots. While it is loaded it is in its place
+    in `sys.modules`; afterwards the previous entry is restored."""
     from importlib.util import module_from_spec
 
     spec = _frozen.find_spec(name, None if _frozen.IS_FROZEN else [_HOME])
@@ -111,8 +111,8 @@ def _load(name: str) -> ModuleType:
 
 
 class SetRight:
-    """For a while, what `genuine(name)` says stands in the places of `names`; if that is MISSING, nothing does. Then
-    what stood there comes back."""
+    """In this context the modules returned by `genuine(name)` are in the places of `names`; for MISSING the entry is
+    removed. Afterwards the previous entries are restored."""
 
     def __init__(self, names: Iterable[str], genuine: Any) -> None:
         self._right = {name: genuine(name) for name in names}
@@ -126,7 +126,7 @@ class SetRight:
 
 
 def _put(entries: dict[str, Any]) -> dict[str, Any]:
-    """Makes these the entries of `sys.modules`, and gives those that were there."""
+    """Sets these entries of `sys.modules`, and returns the previous ones."""
     before = {name: sys.modules.get(name, MISSING) for name in entries}
     for name, module in entries.items():
         if module is MISSING:

@@ -1,33 +1,33 @@
-"""Makes the standard library's names mean ours: `kettle.install()`, and what `kettle run` does first.
+"""Makes the standard library's names resolve to Kettle's: `kettle.install()`, which `kettle run` also uses.
 
-Everyone who imports `multiprocessing` gets `kettle.multiprocessing`, whether by `import`, `from ... import`,
-`importlib.import_module` or a look into `sys.modules`; third-party packages and the rest of the standard library
-(`concurrent.futures`, `logging`) included. The insiders keep the original: this package, which is built on it, the
-standard library's `multiprocessing` itself, whose parts import each other while they run, and those who build on the
-original's private parts: loky makes processes and queues of its own out of them, and joblib a pool whose messages say
-where large arrays are mapped, instead of what is in them.
+All modules that import `multiprocessing` get `kettle.multiprocessing`, whether by `import`, `from ... import`,
+`importlib.import_module` or through `sys.modules`, including third-party packages and the rest of the standard library
+(`concurrent.futures`, `logging`). The following *insiders* keep the original: this package, which is built on it; the
+standard library's `multiprocessing` itself, whose parts import each other while they run; and packages that build on
+the original's private parts. Of these, loky makes its own processes and queues from them, and joblib a pool whose
+messages say where large arrays are mapped, instead of containing them.
 
-How, and why not simply by other entries in `sys.modules`:
+Replacing entries in `sys.modules` alone is not enough. Instead:
 
-- `builtins.__import__` and `importlib.import_module` look at who asks.
-- `sys.modules["multiprocessing"]` is ours, from the first import on. The entries of its *submodules* stay the original
-  ones, because pickle finds classes and functions through them: what was pickled as `multiprocessing.reduction.DupFd`
-  must be found there as the very same object.
+- `builtins.__import__` and `importlib.import_module` check which module imports.
+- `sys.modules["multiprocessing"]` is Kettle's, from the first import on. The entries of its *submodules* stay the
+  original ones, because pickle finds classes and functions through them: an object that was pickled as
+  `multiprocessing.reduction.DupFd` must be found there as the very same object.
 
-`threading` is a case of its own. Its main thread, its registry of threads and its hooks are the interpreter's, which
-looks for them in `sys.modules`: so the original keeps its place there, and `kettle.threading` hands all on that it has
-not itself. Who imports `threading` gets ours. An instance or a class of the original is still found by pickle. `queue`
-is done in the same way: the standard library's managers, for one, send its classes to their server.
+`threading` is a special case. Its main thread, its registry of threads and its hooks are the interpreter's, which looks
+for them in `sys.modules`. So the original keeps its place there, and `kettle.threading` forwards all names that it does
+not define itself. Modules that import `threading` get Kettle's, and pickle still finds instances and classes of the
+original. The same is done for `queue`: for example, the standard library's managers send its classes to their server.
 
-The entries of `sys.modules` are the program's. Where it puts a stub, or None for what is to be missing, it gets that;
-what it takes out it gets anew, as a copy of the original. This package, and the standard library's `multiprocessing`,
+The entries of `sys.modules` belong to the program. If it puts a stub there, or None for a missing module, it gets that;
+if it removes an entry, it gets a new copy of the original. This package, and the standard library's `multiprocessing`,
 get the originals even then (`kettle._genuine`).
 
-Of `concurrent.futures` the executors are ours, for everyone: `ProcessPoolExecutor` and `ThreadPoolExecutor`, subclasses
-of the originals.
+The executors of `concurrent.futures` are Kettle's, for all modules: `ProcessPoolExecutor` and `ThreadPoolExecutor`,
+subclasses of the originals.
 
-Children get it too: forked ones inherit it, spawned ones `apply` the parent's `state`, and interpreters started through
-`subprocess` read it from the environment (`kettle._startup`) if that was asked for.
+The same happens in children: forked ones inherit it, spawned ones `apply` the parent's `state`, and interpreters
+started through `subprocess` read it from the environment (`kettle._startup`) if that was requested.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    # Never imported here. A freezer reads here what is imported by name.
+    # Never imported here. A freezer reads the names that are imported from here.
     from kettle import futures, multiprocessing, threading  # noqa: F401
     from kettle import queue as _  # noqa: F401
 
@@ -58,21 +58,21 @@ __all__ = ["apply", "as_text", "install", "state", "uninstall"]
 
 ENVIRONMENT_VARIABLE = "KETTLE_INSTALL"
 
-#: How the command of an interpreter begins that is started as a child of this process. Python puts the current
-#: directory first on the path of whatever is started by `-c`, and that directory need not be the program's.
+#: The beginning of the command of an interpreter that is started as a child of this process. Python puts the current
+#: directory first on the path of a program started by `-c`, and that directory may not be the program's.
 WITHOUT_CURRENT_DIRECTORY = 'import sys; "" in sys.path and sys.path.remove(""); '
 
 
 def install(*, older: bool = False, subprocesses: bool = False) -> None:
-    """Makes `import multiprocessing` mean `kettle.multiprocessing`, and so for `threading` and `queue`, in this process
-    and in its children.
+    """Makes `import multiprocessing` return `kettle.multiprocessing`, and likewise for `threading` and `queue`, in this
+    process and in its children.
 
-    Call it before the modules that are to be affected are imported: a name that is bound already stays what it is.
-    Calling it again is harmless, and may add what the parameters ask for.
+    Call it before the affected modules are imported: a name that is already bound does not change. Calling it again is
+    harmless, and may add what the parameters request.
 
-    older: also bring back what programs written for older Pythons expect (see `kettle._older`).
-    subprocesses: interpreters of this environment that are started through `subprocess` get it too; this sets the
-        environment variable KETTLE_INSTALL. `kettle run` asks for both.
+    older: whether to restore what programs written for older Pythons expect (see `kettle._older`).
+    subprocesses: whether to do the same in interpreters of this environment that are started through `subprocess`; this
+        sets the environment variable KETTLE_INSTALL. `kettle run` requests both.
 
     Raises ImportError where this package cannot work.
     """
@@ -87,19 +87,19 @@ def install(*, older: bool = False, subprocesses: bool = False) -> None:
 
 
 def uninstall() -> None:
-    """Takes back what `install` did. What was imported meanwhile stays what it is. Harmless if nothing is installed."""
+    """Reverts `install`. Names that were imported in the meantime do not change. Harmless if nothing is installed."""
     _hooks.uninstall()
     _older.uninstall()
     os.environ.pop(ENVIRONMENT_VARIABLE, None)
 
 
 def state() -> Mapping[str, Any] | None:
-    """What a child must be told to be like this process, to be pickled; None if nothing is installed."""
+    """Returns the state that makes a child like this process, which can be pickled; None if nothing is installed."""
     return {"older": _older.installed()} if _hooks.installed else None
 
 
 def apply(state: Mapping[str, Any] | None) -> None:
-    """In a child: makes it like the process that `state` was taken from."""
+    """In a child: makes it like the process from which `state` was taken."""
     if state is not None:
         _hooks.install()
         if state["older"]:
@@ -107,7 +107,7 @@ def apply(state: Mapping[str, Any] | None) -> None:
 
 
 def as_text(*, older: bool) -> str:
-    """What KETTLE_INSTALL says to an interpreter that is to be like this process."""
+    """Returns the value of KETTLE_INSTALL that makes an interpreter like this process."""
     return "older" if older else "1"
 
 
@@ -118,7 +118,8 @@ def keep_standard_for_main() -> None:
 
 
 class _Place:
-    """One module or package of the standard library, and ours that programs get when they import it."""
+    """One module or package of the standard library, and the module of Kettle's that programs get when they import
+    it."""
 
     def __init__(self, name: str, ours: str, insiders: set[str]) -> None:
         self.name = name
@@ -133,7 +134,7 @@ class _Place:
         return known(self.name)
 
     def import_for(self, importer: str, name: str, fromlist: Sequence[str] | None) -> ModuleType:
-        """What the statement `import name`, or `from name import ...`, in the module `importer` gives."""
+        """Returns the result of the statement `import name`, or `from name import ...`, in the module `importer`."""
         if importer.partition(".")[0] in _FOUNDATION:
             return self.import_original(name, fromlist)
         if self._is_ours_to_give():
@@ -143,20 +144,20 @@ class _Place:
         return _standard_import(name, None, None, fromlist or (), 0)
 
     def import_original(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
-        """The same for those who get the original, whatever stands in its place."""
+        """Returns the same for modules that get the original, whatever is in its place."""
         raise NotImplementedError
 
     def _import_ours(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
         raise NotImplementedError
 
     def _is_ours_to_give(self) -> bool:
-        """Whether the program means the original, by its name. It does not if it has put something else there; nor if
-        it has taken away what was there, to have it loaded once more."""
+        """Returns whether the program means the original by its name. This is not the case if it has put something else
+        there, or has removed the entry to have the module loaded again."""
         entry = sys.modules.get(self.name, MISSING)
         if entry is MISSING:
             if self.original is not None and self.ours in sys.modules:
                 return False
-            # The first import; or it has forgotten all that was imported after some moment.
+            # The first import; or the program has removed all that was imported after some moment.
             self._forget()
             return is_genuine(self.name, _standard_import_module(self.name))
         return self._is_known(entry) or (self.original is None and is_genuine(self.name, entry))
@@ -167,12 +168,12 @@ class _Place:
     def _import_our_module(self) -> ModuleType:
         if self._our_module is not None:
             sys.modules.setdefault(self.ours, self._our_module)
-        # Not straight from `sys.modules`: another thread may be about to import it.
+        # Not directly from `sys.modules`, because another thread may be importing it.
         self._our_module = _standard_import_module(self.ours)
         return self._our_module
 
     def take_place(self) -> None:
-        """Puts ours in the original's place in `sys.modules`, if it is to be there."""
+        """Puts Kettle's module in the original's place in `sys.modules`, if it should be there."""
 
     def give_place_back(self) -> None:
         self._forget()
@@ -182,12 +183,13 @@ class _Place:
         self._our_module = None
 
     def find_part(self, name: str) -> ModuleSpec | None:
-        """Finds a submodule of the original, which the import system would look for where its package is: in ours."""
+        """Finds a submodule of the original, which the import system would look up in the place of its package, which
+        is Kettle's."""
         return None
 
 
 class _StandIn(_Place):
-    """A package; ours takes its place in `sys.modules`, from the first import on."""
+    """A package; Kettle's takes its place in `sys.modules`, from the first import on."""
 
     _is_in_place = False
 
@@ -216,12 +218,12 @@ class _StandIn(_Place):
         return original
 
     def _named(self, name: str, fromlist: Sequence[str] | None) -> list[str]:
-        """The package, and what may be submodules of it, in an import."""
+        """Returns the package, and its possible submodules, in an import."""
         parts = name.split(".")
         return [".".join(parts[:n]) for n in range(1, len(parts) + 1)] + [f"{name}.{part}" for part in fromlist or ()]
 
     def _is_wrong(self, name: str) -> bool:
-        """Whether what stands in the place of `name` is of the program's own making."""
+        """Returns whether the entry for `name` was made by the program."""
         entry = sys.modules.get(name, MISSING)
         if name != self.name:
             return entry is not MISSING and not is_genuine(name, entry)
@@ -249,21 +251,22 @@ class _StandIn(_Place):
             have = False
         self.take_place()
         if not have:
-            # A part that we have not: the original's, or its error.
+            # A part that Kettle does not have: the original's, or its error.
             module = self.import_original(name, fromlist or ("__name__",))
         elif name not in sys.modules:
-            # pickle imports by name and then looks here: see the head of this file.
+            # pickle imports by name and then looks here: see the module docstring.
             self.import_original(name, ("__name__",))
         return module if fromlist else self._import_our_module()
 
     def _import_with(self, wrong: list[str], name: str, fromlist: Sequence[str] | None) -> ModuleType:
-        """As `_import_ours`; for these parts the program has put something into `sys.modules`, None to hide them."""
+        """Like `_import_ours`; for these parts the program has put something into `sys.modules`, or None to hide
+        them."""
         if not fromlist or name in wrong or not all(each.startswith(f"{name}.") for each in wrong):
             self.take_place()
             return _standard_import(name, None, None, fromlist or (), 0)
         own = [part for part in fromlist if f"{name}.{part}" not in wrong]
         module = self._import_ours(name, own or ("__name__",))
-        # As by the import system: what is an attribute of the package already is not looked up.
+        # As in the import system, existing attributes of the package are not looked up.
         found = {part: vars(module)[part] for part in fromlist if part in vars(module)}
         for part in fromlist:
             if part in own and hasattr(module, part):
@@ -278,10 +281,10 @@ class _StandIn(_Place):
         entry = sys.modules.get(self.name)
         if entry is not None and entry is self._our_module:
             return
-        # Or the program put the original back, with a copy that it had made of the modules.
+        # Or the program restored the original, from a copy that it had made of the modules.
         if self._is_known(entry) or (self.original is None and is_genuine(self.name, entry)):
             ours = self._import_our_module()
-            # In this order: another thread that finds ours in place finds the original by then.
+            # The order matters: another thread that finds Kettle's module in place must also find the original.
             known(self.name)
             if not self._is_in_place:
                 ours.__class__ = _package_in_place(self, type(ours))
@@ -304,14 +307,14 @@ class _StandIn(_Place):
 
 
 def _package_first(name: str) -> None:
-    """Imports the package of the module `name`, as a step of its own: the import system would lock the module before
-    its package, and two threads that import the two would find each other in the way."""
+    """Imports the package of the module `name` in a separate step. The import system would lock the module before its
+    package, and two threads that import the two would block each other."""
     _standard_import_module(name.rpartition(".")[0] or name)
 
 
 def _package_in_place(stand_in: _StandIn, base: type[ModuleType]) -> Any:
-    """The class of our package while it stands in the original's place: the import system then hands it the original's
-    submodules to keep as attributes."""
+    """The class of Kettle's package while it is in the original's place: the import system then passes it the
+    original's submodules to keep as attributes."""
 
     class Package(base):  # type: ignore[valid-type, misc]
         def __setattr__(self, name: str, value: Any) -> None:
@@ -322,14 +325,14 @@ def _package_in_place(stand_in: _StandIn, base: type[ModuleType]) -> Any:
                 super().__setattr__(name, value)
 
         def __reduce__(self) -> tuple[Any, ...]:
-            # cloudpickle, which knows how to send a module, looks for exactly that type.
+            # cloudpickle, which can send modules, checks for exactly that type.
             return _import_module, (self.__name__,)
 
     return Package
 
 
 class _StandBeside(_Place):
-    """A module that keeps its place; ours is imported instead."""
+    """A module that keeps its place; Kettle's is imported instead."""
 
     def import_original(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
         if name == self.name:
@@ -343,7 +346,7 @@ class _StandBeside(_Place):
 
 
 class _PartFinder:
-    """Asks the stand-ins before the import system looks around."""
+    """Asks the stand-ins before the import system searches."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name in _SUBSTITUTES:
@@ -352,7 +355,7 @@ class _PartFinder:
         return stand_in.find_part(name) if stand_in else None
 
 
-#: What this package is made of: it gets the originals also when the program has put something else in their places.
+#: The modules that this package is built on: it gets the originals even if the program has replaced them.
 _FOUNDATION = ("kettle", "multiprocessing")
 
 # Later chapters add their modules here.
@@ -362,13 +365,14 @@ _STAND_INS: dict[str, _Place] = {
         "kettle.multiprocessing",
         {"loky", "joblib.externals.loky", "joblib.pool"},
     ),
-    # `multiprocessing.Barrier` extends `threading.Barrier` by way of its private parts, and so do the copies of it.
-    # Trio makes sure, by its module, that the class of its lock is the interpreter's. Gevent patches what it imports.
+    # `multiprocessing.Barrier` extends `threading.Barrier` and uses its private parts, and so do copies of it. Trio
+    # checks, by its module, that the class of its lock is the interpreter's. Gevent patches the modules that it
+    # imports.
     "threading": _StandBeside("threading", "kettle.threading", {"multiprocess", "billiard", "trio", "gevent"}),
     "queue": _StandBeside("queue", "kettle.queue", {"gevent"}),
 }
 
-# The modules, and which of their classes have one of ours in their place.
+# The modules, and those of their classes that are replaced by one of Kettle's.
 _SUBSTITUTES = {
     "concurrent.futures.process": Substitute(
         "ProcessPoolExecutor", "concurrent.futures.process", "concurrent.futures", "kettle.futures"
@@ -380,7 +384,7 @@ _SUBSTITUTES = {
 
 
 def substitute(ours: str) -> None:
-    """The module `ours` is there: its classes take the place of originals, where `install` was called."""
+    """The module `ours` is loaded: its classes replace the originals if `install` was called."""
     for each in _SUBSTITUTES.values():
         if each.ours == ours:
             each.put()
@@ -406,7 +410,7 @@ class _Hooks:
         importlib.import_module = _import_module
         sys.meta_path.insert(0, _part_finder)
         self.installed = True
-        # From now on it is at hand, whatever the program puts in its place.
+        # From now on it is available, whatever the program puts in its place.
         find("threading")
         for stand_in in _STAND_INS.values():
             stand_in.take_place()
@@ -417,7 +421,7 @@ class _Hooks:
         if not self.installed:
             return
         self.installed = False
-        # Whoever wrapped these after us keeps calling ours, which then only pass on.
+        # Code that wrapped these functions later continues to call them; from now on they only forward.
         if builtins.__import__ is self._import:
             builtins.__import__ = _standard_import
         if importlib.import_module is _import_module:
@@ -442,7 +446,7 @@ def _redirected_import(
     fromlist: Sequence[str] | None,
     level: int,
 ) -> ModuleType:
-    """In place of `builtins.__import__`, for imports of, or from inside, the packages that have a stand-in."""
+    """Replaces `builtins.__import__`, for imports of, or from inside, the packages that have a stand-in."""
     if _hooks.installed and not _gives_way():
         if globals is None:
             globals = sys._getframe(1).f_globals
@@ -458,7 +462,7 @@ def _redirected_import(
 
 
 def _import_module(name: str, package: str | None = None) -> ModuleType:
-    """In place of `importlib.import_module`."""
+    """Replaces `importlib.import_module`."""
     if package and (level := len(name) - len(name.lstrip("."))):
         name = _absolute(name[level:], package, level)
     stand_in = _STAND_INS.get(name.partition(".")[0])
@@ -469,9 +473,9 @@ def _import_module(name: str, package: str | None = None) -> ModuleType:
 
 
 def _gives_way() -> bool:
-    """Whether the program had gevent put its own locks and threads in the place of the interpreter's, with
-    `gevent.monkey.patch_all()`. Its threads take turns in one of the interpreter's, and a lock of ours would stop them
-    all. The standard library's modules, which gevent has patched, then come back."""
+    """Returns whether the program used `gevent.monkey.patch_all()` to replace the interpreter's locks and threads.
+    Gevent's threads take turns in one of the interpreter's, and a lock of Kettle's would stop all of them. In that case
+    the standard library's modules, which gevent has patched, are restored."""
     is_patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
     if is_patched is None or not is_patched("threading"):
         return False
@@ -480,13 +484,13 @@ def _gives_way() -> bool:
 
 
 def _absolute(name: str, package: str, level: int) -> str:
-    """The full name of what a module in `package` means by `name` with `level` dots before it."""
+    """Returns the full name of what a module in `package` means by `name` with `level` dots before it."""
     base = package.rsplit(".", level - 1)[0]
     return f"{base}.{name}" if name else base
 
 
 def _warn_of_early_imports(namespace: Mapping[str, object]) -> None:
-    """Says so if the caller of `install` has bound an original already: the most likely mistake."""
+    """Warns if the caller of `install` has already bound an original, which is the most likely mistake."""
     for stand_in in _STAND_INS.values():
         original = stand_in.original
         bound = [name for name, value in namespace.items() if original is not None and value is original]

@@ -1,6 +1,6 @@
-"""The command line of an interpreter: which words of it are options, and what it is to run.
+"""The command line of an interpreter: its options, and the program that it runs.
 
-Imports nothing: each `kettle run` pays for it.
+Imports nothing, because each `kettle run` pays for it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,23 @@ class Mistake(Exception):
 
 
 class CommandLine:
-    """`python OPTIONS... PROGRAM ARGUMENTS...`, taken apart.
+    """`python OPTIONS... PROGRAM ARGUMENTS...`, parsed.
 
-    words: what stands behind the name of the interpreter.
-    Raises Mistake.
+    words: the words after the name of the interpreter. Raises Mistake.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
         self._words = words
         self._next = 0
-        #: The options alone, one letter a word, each value a word of its own.
+        #: The options alone, one letter per word, each value as a separate word.
         self.options: list[str] = []
-        #: The letters of those that have no value.
+        #: The letters of those without a value.
         self.flags: set[str] = set()
-        #: How it is told what to run: "-c", "-m", "-" for standard input, "" for a file or folder, None for not at all.
+        #: How the program is given: "-c", "-m", "-" for standard input, "" for a file or folder, None for not at all.
         self.kind: str | None = None
         #: The code, the module or the path.
         self.program = ""
-        #: What is left for the program.
+        #: The remaining words, for the program.
         self.arguments: list[str] = []
         self._read()
 
@@ -96,4 +95,4 @@ _NEEDS = {
 
 
 def _unknown(option: str) -> Mistake:
-    return Mistake(f"unknown option {option}; what is meant for the program stands after its name")
+    return Mistake(f"unknown option {option}; options of the program come after its name")

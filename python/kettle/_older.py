@@ -1,12 +1,12 @@
-"""What programs written for older Pythons expect, and newer ones took away.
+"""Restores what programs written for older Pythons expect and newer versions removed.
 
-- `asyncio.wait` takes coroutines again, and makes tasks of them (refused since 3.11).
-- In the main thread an event loop is made when one is asked for and there is none: `asyncio.get_event_loop()`,
+- `asyncio.wait` accepts coroutines, and creates tasks from them (refused since 3.11).
+- In the main thread an event loop is created when one is requested and there is none: `asyncio.get_event_loop()`,
   `asyncio.gather(...)` and so on, outside a coroutine (a warning since 3.12, an error since 3.14).
-- `asyncio.coroutine`, the decorator of generators (gone since 3.11).
-- The names of `threading` in mixed case that are gone, or will be: `Thread.setDaemon`, `currentThread` and so on.
+- `asyncio.coroutine`, the decorator of generators (removed in 3.11).
+- The names of `threading` in mixed case that were removed, or will be: `Thread.setDaemon`, `currentThread` and so on.
 
-Nothing is imported for this: a module that is not there yet is mended when the program imports it.
+Nothing is imported for this: a module that is not imported yet is patched when the program imports it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["install", "installed", "uninstall"]
 
 
 def install() -> None:
-    """Brings all of it back. Harmless when it is back already."""
+    """Restores all of it. Calling it again is harmless."""
     if installed():
         return
     sys.meta_path.insert(0, _finder)
@@ -35,7 +35,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Takes it away again."""
+    """Removes all of it."""
     if installed():
         sys.meta_path.remove(_finder)
         while _undo:
@@ -43,12 +43,12 @@ def uninstall() -> None:
 
 
 def installed() -> bool:
-    """Whether it is in force."""
+    """Returns whether it is active."""
     return _finder in sys.meta_path
 
 
 class _Finder:
-    """Mends a module right after it was loaded."""
+    """Patches a module right after it was loaded."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         mend = _MENDERS.get(name)
@@ -86,7 +86,7 @@ def _mend_asyncio(asyncio: Any) -> None:
     standard_wait = asyncio.wait
 
     async def wait(fs: Any, *, timeout: float | None = None, return_when: str = asyncio.ALL_COMPLETED) -> Any:
-        """As `asyncio.wait`; coroutines among `fs` become tasks."""
+        """Like `asyncio.wait`; coroutines in `fs` become tasks."""
         if not (asyncio.isfuture(fs) or asyncio.iscoroutine(fs)):
             fs = [asyncio.ensure_future(f) if asyncio.iscoroutine(f) else f for f in set(fs)]
         return await standard_wait(fs, timeout=timeout, return_when=return_when)
@@ -100,7 +100,7 @@ def _mend_asyncio(asyncio: Any) -> None:
     standard_get = policy.get_event_loop
 
     def get_event_loop(self: Any) -> Any:
-        """As the standard policy's; in the main thread a missing loop is made, without a warning."""
+        """Like the standard policy's method; in the main thread a missing loop is created without a warning."""
         try:
             return standard_get(self)
         except (RuntimeError, DeprecationWarning):

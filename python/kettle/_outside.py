@@ -1,11 +1,11 @@
 """Attributes that the standard library's locks and queues have in Python, on classes whose state the core keeps.
 
-A program that asks for such a part (`semaphore._cond`), or sets one, or puts its own method in the place of one that
-the standard library calls, gets what these are there. The state *moves out* of the core into the object's dictionary,
-and from then on the object works by the standard library's own methods, as fast as those:
+A program that reads or sets such a part (`semaphore._cond`), or replaces a method that the standard library calls, gets
+the same behaviour as there. The state *moves out* of the core into the object's dictionary, and from then on the object
+works by the standard library's own methods, at their speed:
 
-    inside  ──(first look at a part)──►  outside
-    acquire, set, ...: the core          _kettle_acquire, _kettle_set, ...: the standard library's methods
+    inside  ──(first access to a part)──►  outside
+    acquire, set, ...: the core            _kettle_acquire, _kettle_set, ...: the standard library's methods
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Hook", "Part", "moving"]
 
-#: Held while something moves out: it happens once for each object.
+#: Held while an object moves out, which happens once per object.
 moving = threading.RLock()
 
 
 class Part:
-    """An attribute of the standard library's class: the object moves out when it is asked for or set.
+    """An attribute of the standard library's class: the object moves out when it is read or set.
 
-    look: tells the value of an object that is still inside, which then stays there.
+    look: returns the value for an object that is still inside, which then stays there.
     """
 
     def __init__(self, look: Callable[[Any], Any] | None = None) -> None:
@@ -59,7 +59,7 @@ class Part:
 
 
 class Hook:
-    """A method that the standard library's class calls: an object that gets one of its own moves out."""
+    """A method that the standard library's class calls: an object for which it is replaced moves out."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self.method = method

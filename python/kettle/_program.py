@@ -1,8 +1,8 @@
-"""Runs a program inside this interpreter, for `kettle run` where no start-up hook could put our modules in place before
-it: under `-S`, and where kettle is not installed but on the path.
+"""Runs a program inside this interpreter, for `kettle run` where no start-up hook could install Kettle's modules first:
+under `-S`, and where Kettle is on the path but not installed.
 
-It runs as the interpreter itself would run it: as `__main__`, with its own arguments, path and exit status, and with no
-frame of ours in its tracebacks. Below its own frames are ours, for who looks there.
+The program runs as in the interpreter itself: as `__main__`, with its own arguments, path and exit status, and without
+frames of Kettle's in its tracebacks. Kettle's frames are below its own on the stack.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ from typing import Any
 
 __all__ = ["main"]
 
-# Kept alive when the program takes its place: its code is still running.
+# Kept alive when the program replaces it: its code is still running.
 _command = sys.modules.get("__main__")
 
 
@@ -30,13 +30,13 @@ class CannotRun(Exception):
 
 
 def main() -> None:
-    """Runs what the arguments of this interpreter say: how a program is given (as an option, or "--" for a path, or ""
-    for not at all), the program, and its arguments. Raises what it raises."""
+    """Runs the program given by the arguments of this interpreter: how the program is given (as an option, or "--" for
+    a path, or "" for not at all), the program, and its arguments. Raises what the program raises."""
     from kettle import _install
 
     how, program, *arguments = sys.argv[1:]
     given = {"--": [program], "-": ["-"], "": []}.get(how, [how, program])
-    sys.orig_argv[-len(sys.argv) - 1 :] = [*given, *arguments]  # as if it had been told so
+    sys.orig_argv[-len(sys.argv) - 1 :] = [*given, *arguments]  # as if it had been started so
     _install.apply({"older": True})
     try:
         _WAYS[how](program, arguments)
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _run_path(path: str, arguments: Sequence[str]) -> None:
-    """Runs a file, or a directory or archive with a `__main__` in it: `python PATH ARGUMENTS...`."""
+    """Runs a file, or a directory or archive with a `__main__`: `python PATH ARGUMENTS...`."""
     sys.argv[:] = [path, *arguments]
     importer = pkgutil.get_importer(path)
     if importer is not None and hasattr(importer, "find_spec"):  # a directory or an archive, not a file
@@ -78,13 +78,13 @@ def _run_path(path: str, arguments: Sequence[str]) -> None:
 
 
 def _run_code(text: str, arguments: Sequence[str]) -> None:
-    """`python -c TEXT ARGUMENTS...`."""
+    """Runs `python -c TEXT ARGUMENTS...`."""
     sys.argv[:] = ["-c", *arguments]
     _run_text(text, "<string>")
 
 
 def _run_stdin(name: str, arguments: Sequence[str]) -> None:
-    """`python - ARGUMENTS...`, or `python`."""
+    """Runs `python - ARGUMENTS...`, or `python`."""
     sys.argv[:] = [name, *arguments]
     _run_text("" if sys.stdin.isatty() else sys.stdin.buffer.read(), "<stdin>")
 
@@ -98,7 +98,7 @@ def _run_text(text: str | bytes, file: str) -> None:
 
 
 def _run_module(name: str, arguments: Sequence[str]) -> None:
-    """Runs a module of the path, or the `__main__` of a package: `python -m NAME ARGUMENTS...`."""
+    """Runs a module on the path, or the `__main__` of a package: `python -m NAME ARGUMENTS...`."""
     sys.argv[:] = ["-m", *arguments]
     try:
         _first_on_path(os.getcwd())
@@ -113,7 +113,7 @@ def _run_module(name: str, arguments: Sequence[str]) -> None:
 
 
 def _first_on_path(directory: str) -> None:
-    """Puts the program's place where the interpreter would."""
+    """Puts the program's directory on the path, where the interpreter would."""
     if not sys.flags.safe_path:
         sys.path.insert(0, directory)
 
@@ -156,7 +156,7 @@ def _run(code: CodeType, file: str, *, spec: ModuleSpec, package: str | None) ->
 
 
 def _new_main(*, file: str | None, loader: Any, spec: ModuleSpec | None, package: str | None) -> ModuleType:
-    """A fresh `__main__`, as the interpreter fills it."""
+    """Returns a fresh `__main__`, initialized like the interpreter's."""
     main = ModuleType("__main__")
     vars(main).update(
         __builtins__=sys.modules["builtins"],
@@ -173,8 +173,8 @@ def _new_main(*, file: str | None, loader: Any, spec: ModuleSpec | None, package
 
 
 class _AsInterpreter:
-    """Lets an exception of the program pass on to the interpreter, which shows it and chooses the exit status (also
-    the one of Ctrl-C), but has it shown without the frames that stand before the program's own."""
+    """Passes an exception of the program to the interpreter, which shows it and chooses the exit status (including that
+    of Ctrl-C), but without the frames that precede the program's own."""
 
     program: CodeType | None = None
 

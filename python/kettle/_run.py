@@ -1,11 +1,11 @@
 """`kettle run`: this process becomes the interpreter that runs the program.
 
-It starts anew, by `execv`, with the options and the program that it was given, and so it is what `python program.py`
-is: nothing of the command is in its frames, its modules, its arguments or its path. The start-up hook of the
-environment (`kettle_run.pth`) puts our modules in place before the program begins. Where there is no hook, the
-interpreter is told to run `kettle._program`, which then runs the program inside itself.
+It restarts itself by `execv`, with the given options and program, and is then the same as `python program.py`: nothing
+of the command is in its frames, modules, arguments or path. The start-up hook of the environment (`kettle_run.pth`)
+installs Kettle's modules before the program begins. Where there is no hook, the interpreter runs `kettle._program`,
+which then runs the program inside itself.
 
-Little is imported here: it is what `kettle run` costs on top of `python`.
+This module imports little, because the difference in start-up time to `python` is spent here.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["Mistake", "run"]
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs what `arguments` say, and does not return; or gives the exit status when it cannot.
+    """Runs the program given by `arguments` and does not return; returns the exit status if that fails.
 
-    Raises Mistake for what an interpreter would not understand.
+    Raises Mistake for arguments that an interpreter would not understand.
     """
     wanted = CommandLine(arguments)
     if wanted.kind is None and "i" not in wanted.flags and not _stdin_is_a_program():
@@ -49,7 +49,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _found(program: str) -> str:
-    """The path of a program: a name that is none may be a command that is installed beside this interpreter."""
+    """Returns the path of a program. A name that is not a path may be a command that is installed next to this
+    interpreter."""
     if os.sep in program or os.path.exists(program):
         return program
     command = os.path.join(os.path.dirname(sys.executable), program)
@@ -58,14 +59,14 @@ def _found(program: str) -> str:
             start = file.read(200)
     except OSError:
         return program
-    # What installers write begins with the interpreter, or, where its path is long, with a shell that starts it.
+    # Scripts written by installers begin with the interpreter or, if its path is long, with a shell that starts it.
     if not start.startswith(b"#!") or b"python" not in start:
         raise Mistake(f"{command} is not a Python program")
     return command
 
 
 def _stdin_is_a_program() -> bool:
-    """Whether standard input is a pipe or a file, like a here-document; not a terminal, nor /dev/null."""
+    """Returns whether standard input is a pipe or a file, like a here-document; not a terminal or /dev/null."""
     import stat
 
     try:
@@ -76,7 +77,7 @@ def _stdin_is_a_program() -> bool:
 
 
 def _die_of_interrupts() -> None:
-    """Ctrl-C before the program has begun ends it, and has nothing to tell. (If it is ignored, it stays so.)"""
+    """Makes Ctrl-C end the program silently before it has begun. (If it is ignored, it stays ignored.)"""
     import _signal  # type: ignore[import-not-found]
 
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
@@ -84,20 +85,20 @@ def _die_of_interrupts() -> None:
 
 
 def _own_options() -> CommandLine:
-    """The options that this interpreter was given, for `python -X dev -m kettle run ...`."""
+    """Returns the options of this interpreter, for `python -X dev -m kettle run ...`."""
     try:
         own = CommandLine(sys.orig_argv[1:])
-    except Mistake:  # a program that embeds Python has options of its own
+    except Mistake:  # a program that embeds Python has its own options
         return CommandLine([])
     if own.kind == "":
-        # The first line of an installed script may keep it apart from the user's files. That is not for the program.
+        # The first line of an installed script may isolate it from the user's files. That is not meant for the program.
         own.options = [option for option in own.options if option not in ("-E", "-I", "-P", "-s")]
         own.flags -= set("EIPs")
     return own
 
 
 def _prepare() -> bool:
-    """Has the interpreter that comes put our modules in place, or says why the standard library's stay."""
+    """Makes the next interpreter install Kettle's modules, or reports why the standard library's are used."""
     if sys.platform != "linux":
         print(
             f"kettle: needs Linux, and this is {sys.platform}; running with the standard library instead",
@@ -108,18 +109,18 @@ def _prepare() -> bool:
         from kettle import _extension  # noqa: F401
     except ImportError as error:
         sys.exit(f"kettle: {error}")
-    # Who runs a program under another name wants to see it end.
+    # A program that is run under another name should be seen to end.
     os.environ.setdefault("KETTLE_DEADLOCK", "raise")
     os.environ["KETTLE_INSTALL"] = "older"
     return True
 
 
-#: For an interpreter that does not look at its environment; the hook takes it away again.
+#: For an interpreter that ignores its environment; the hook removes the option again.
 _IN_PLACE_OF_ENVIRONMENT = ["-X", "kettle=older"]
 
 
 def _hook_is_seen(flags: set[str]) -> bool:
-    """Whether an interpreter with these flags runs `kettle_run.pth` when it starts."""
+    """Returns whether an interpreter with these flags runs `kettle_run.pth` when it starts."""
     site = sys.modules.get("site")
     if "S" in flags or site is None:
         return False
@@ -130,7 +131,7 @@ def _hook_is_seen(flags: set[str]) -> bool:
 
 
 def _tell_of_subprocesses(flags: set[str]) -> None:
-    """Says so where only this program, and none that it starts through `subprocess`, can have our modules in place."""
+    """Reports if only this program, and no program that it starts through `subprocess`, can use Kettle's modules."""
     if "S" not in flags and not _hook_is_seen(set()):
         print(
             "kettle: it is on the path and not installed in this environment, so that Python programs which this one "
@@ -140,8 +141,8 @@ def _tell_of_subprocesses(flags: set[str]) -> None:
 
 
 def _run_inside() -> str:
-    """The code that runs a program inside the interpreter. Afterwards the path is what the interpreter's options say:
-    what else of this package is imported is found in its folder."""
+    """Returns the code that runs a program inside the interpreter. Afterwards the path is as set by the interpreter's
+    options; further modules of this package are found in its folder."""
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     return (
         'import sys; "" in sys.path and sys.path.remove(""); '

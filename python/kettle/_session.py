@@ -1,9 +1,10 @@
-"""What processes need of this interpreter besides `kettle._core`: the pickler's registry, and the order of things at
-exit.
+"""What processes need of this interpreter in addition to `kettle._core`: the pickler's registry, and the order of
+actions at exit.
 
-Every module of what processes share imports the core from here (`from kettle._session import native`); it comes with
-the first process or primitive, as the standard library's `util` does, and not with `multiprocessing` itself. So what a
-program has registered with `atexit` before runs after its children were joined, as there.
+Every module of primitives that processes share imports the core from here (`from kettle._session import native`). This
+module is imported with the first process or primitive, like the standard library's `util`, and not with
+`multiprocessing` itself. Handlers that a program has registered with `atexit` before that therefore run after its
+children were joined, as in the standard library.
 """
 
 from __future__ import annotations
@@ -23,21 +24,22 @@ if TYPE_CHECKING:
 
 __all__ = ["ForkingPickler", "fallback_dumps", "look_for_pickler", "native", "reducers"]
 
-#: The standard library's own, whatever the program has put in its place.
+#: The standard library's own module, whatever the program has put in its place.
 ForkingPickler: Any = getattr(reduction.register, "__self__", None) or reduction.ForkingPickler
 reducers: dict[type, Any] = ForkingPickler._extra_reducers
 
 
 def fallback_dumps(obj: object) -> bytes:
-    """Pickles by value what the standard pickler cannot find by name (a lambda, a function made in a notebook)."""
+    """Pickles by value what the standard pickler cannot find by name (a lambda, a function defined in a notebook)."""
     from kettle import _by_value
 
     return _by_value.dumps(obj)
 
 
 def look_for_pickler() -> None:
-    """Has everything go through what the program put in the place of `ForkingPickler`, or of methods of that. It is
-    noticed when it is put there; for methods, and a context's own `reducer`, when something is made that sends."""
+    """Makes everything use what the program substituted for `ForkingPickler`, or for its methods. A substitution of
+    the class is noticed when it is made; for methods, and a context's own `reducer`, when an object that sends is
+    created."""
     own = context.reduction.ForkingPickler is not ForkingPickler or _is_patched()  # type: ignore[attr-defined]
     if own:
         from kettle import _own_pickler
@@ -55,7 +57,7 @@ def _is_patched() -> bool:
 
 
 class _Reduction(ModuleType):
-    """`multiprocessing.reduction`, which tells when another pickler is put there."""
+    """`multiprocessing.reduction`, which notices when another pickler is set."""
 
     is_replaced = False
 
@@ -67,18 +69,18 @@ class _Reduction(ModuleType):
     def __reduce__(self) -> tuple[Any, ...]:
         from importlib import import_module
 
-        # cloudpickle and dill, which know how to send a module, look for exactly that type.
+        # cloudpickle and dill, which can send modules, check for exactly that type.
         return import_module, (self.__name__,)
 
 
-# What `ForkingPickler` would consult: registering a reducer there counts here.
+# The registry that `ForkingPickler` consults: registering a reducer there takes effect here.
 native.set_pickler(reducers, copyreg.dispatch_table, fallback_dumps)
 reduction.__class__ = _Reduction
 look_for_pickler()
-# As if `util` had been imported just now; `atexit` runs backwards.
+# As if `util` had been imported just now, because `atexit` runs backwards.
 atexit.unregister(util._exit_function)  # type: ignore[attr-defined]
 atexit.register(util._exit_function)  # type: ignore[attr-defined]
 
 if _frozen.IS_FROZEN:
-    # It joins the parent's session there, before one of its own can begin.
+    # The child joins the parent's session there, before one of its own can begin.
     import kettle.multiprocessing.spawn  # noqa: F401

@@ -1,6 +1,6 @@
 """Run by `kettle_run.pth` in each new interpreter of the environment in which KETTLE_INSTALL is set: the one that
-`kettle run` becomes, and its descendants. Says so to nobody, and costs nothing until the program imports what we
-replace."""
+`kettle run` becomes, and its descendants. It prints nothing, and costs nothing until the program imports a module that
+Kettle replaces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _main() -> None:
     wanted = _wanted()
     if not wanted or sys.platform != "linux":
         return
-    # Ctrl-C ends what has not begun, and has nothing to tell. If it is ignored, it stays so.
+    # Ctrl-C silently ends a program that has not begun. If it is ignored, it stays ignored.
     handler = _signal.getsignal(_signal.SIGINT)
     hears = handler is _signal.default_int_handler and _set_interrupts(_signal.SIG_DFL)
     try:
@@ -24,7 +24,8 @@ def _main() -> None:
 
 
 def _wanted() -> str | None:
-    """What this interpreter was told: by an option, where `kettle run` started one that ignores its environment."""
+    """Returns the setting of this interpreter, given by an option if `kettle run` started one that ignores its
+    environment."""
     by_option = sys._xoptions.pop("kettle", None)
     if isinstance(by_option, str):
         if (word := f"kettle={by_option}") in sys.orig_argv:
@@ -38,7 +39,7 @@ def _set_interrupts(handler: object) -> bool:
     try:
         _signal.signal(_signal.SIGINT, handler)
     except ValueError:
-        return False  # a subinterpreter, which gets none
+        return False  # a subinterpreter, in which nothing is installed
     return True
 
 
@@ -52,13 +53,14 @@ def _install(wanted: str) -> None:
         _install.apply({"older": wanted == "older"})
     except ImportError as error:
         if "subinterpreters" in str(error):
-            return  # a compiled module may be for the main interpreter alone, as ours is: this one has the originals
+            return  # a compiled module may require the main interpreter, as Kettle's does: this one has the originals
         raise
     if bootstrap:
         _install.keep_standard_for_main()
 
 
-#: The lines by which the standard library's `multiprocessing` starts an interpreter, up to what differs, and what for.
+#: The lines by which the standard library's `multiprocessing` starts an interpreter, up to their variable part, and
+#: their purpose.
 _BOOTSTRAPS = {
     "from multiprocessing.spawn import spawn_main;": "spawn",
     "from multiprocessing.forkserver import main;": "forkserver",
@@ -67,8 +69,8 @@ _BOOTSTRAPS = {
 
 
 def _standard_bootstrap(beginning: str) -> str | None:
-    """What this interpreter was started for, if that is one of these. The line may stand behind ours, which begins like
-    this."""
+    """Returns the purpose of this interpreter, if it was started by one of these lines. The line may follow Kettle's
+    own, which begins like this."""
     line = sys.orig_argv[-1 if "--multiprocessing-fork" not in sys.orig_argv else -2] if "-c" in sys.orig_argv else ""
     if line.startswith(beginning):
         line = line[line.find("from multiprocessing.") :]

@@ -1,7 +1,7 @@
-"""One class of a module of the standard library, and ours in its place; the rest of the module stays what it is.
+"""Replaces one class of a module of the standard library by Kettle's; the rest of the module stays unchanged.
 
-It is done when the module is first imported, so that programs that never use it do not pay for it, and for everyone:
-ours is a subclass of the original, whose users cannot tell.
+This happens when the module is first imported, so that programs that never use it do not pay for it. It applies to all
+modules: Kettle's class is a subclass of the original, so its users see no difference.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["Substitute"]
 class Substitute:
     def __init__(self, name: str, module: str, facade: str, ours: str) -> None:
         self.name = name
-        #: Where the original is.
+        #: The module of the original.
         self.module = module
-        #: The module that hands it on.
+        #: The module that re-exports it.
         self.facade = facade
-        #: The module of ours that has one of the same name.
+        #: Kettle's module, which has a class of the same name.
         self.ours = ours
         self._original: Any = None
         self._wanted = False
@@ -46,11 +46,12 @@ class Substitute:
             self._original = None
 
     def put(self) -> None:
-        """Puts ours in place, if that is wanted and the original is there."""
+        """Replaces the class, if that is wanted and the original is loaded."""
         module = sys.modules.get(self.module)
         if not self._wanted or self._original is not None or not hasattr(module, self.name):
             return
-        # Whoever imports ours just now, up the stack or in another thread, comes here once more when it is there.
+        # If Kettle's module is being imported, up the stack or in another thread, this is called again when it is
+        # loaded.
         ours = getattr(importlib.import_module(self.ours), self.name, None)
         if ours is not None and self._original is None:
             self._original = getattr(module, self.name)
@@ -59,7 +60,8 @@ class Substitute:
                 setattr(sys.modules[self.facade], self.name, ours)
 
     def find_spec(self, path: Any) -> ModuleSpec | None:
-        """For the import system, which looks for the module: it is found where it is, and `put` when it is there."""
+        """For the import system, when it looks for the module: the module is found in its usual place, and `put` is
+        called once it is loaded."""
         spec = find_spec(self.module, path) if self._wanted else None
         if spec is not None:
             spec.loader = _Loader(spec.loader, self)  # type: ignore[assignment]
@@ -67,7 +69,7 @@ class Substitute:
 
 
 class _Loader:
-    """Loads a module by another loader, and puts the substitute then."""
+    """Loads a module by another loader, and then installs the substitute."""
 
     def __init__(self, loader: Any, substitute: Substitute) -> None:
         self._loader = loader

@@ -1,4 +1,4 @@
-"""The command `kettle`, also `python -m kettle`."""
+"""The command `kettle`, also available as `python -m kettle`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _RUN_USAGE = """kettle run [OPTION...] PROGRAM [ARGUMENT...]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carries out a command line (by default this process's). Returns the exit status."""
+    """Runs a command line (by default this process's). Returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["run"]:
-        # Not argparse: what follows the program is the program's, whatever it looks like.
+        # Not argparse: everything after the program belongs to the program, whatever it looks like.
         return _run(arguments[1:])
     import argparse
 
@@ -58,10 +58,10 @@ def _run_parser() -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         prog="kettle run",
         usage=_RUN_USAGE,
-        description="Runs a Python program as `python` would, with `multiprocessing`, `threading` and `queue` meaning "
-        "kettle's there and in all its children. Programs written for older Pythons keep running. PROGRAM is a file, "
-        "a folder or archive with a __main__.py in it, or the name of a command installed beside this interpreter "
-        "(kettle run pytest); - is standard input, which is also read if no program is "
+        description="Runs a Python program as `python` would, with kettle's `multiprocessing`, `threading` and "
+        "`queue` in the program and in all its children. Programs written for older Pythons keep running. PROGRAM "
+        "is a file, a folder or archive with a __main__.py in it, or the name of a command installed beside this "
+        "interpreter (kettle run pytest); - is standard input, which is also read if no program is "
         "named and it is a pipe or a file. OPTIONs are the interpreter's and come first: -O, -u, -W ignore, -X dev ...",
     )
 
