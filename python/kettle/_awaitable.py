@@ -1,4 +1,5 @@
-"""The awaitable twins of locks and their kin: the same for threads and for processes."""
+"""The awaitable methods of locks, semaphores, conditions, events and barriers: the same for threads and for
+processes."""
 
 from __future__ import annotations
 
@@ -17,12 +18,12 @@ __all__ = ["AwaitAcquire", "AwaitAll", "AwaitNotify", "AwaitSet"]
 
 
 class AwaitAcquire:
-    """`aacquire` and `async with`, for what has `acquire` and `release`."""
+    """`aacquire` and `async with`, for classes with `acquire` and `release`."""
 
     async def aacquire(self, timeout: float | None = None) -> bool:
-        """As `acquire`, without blocking the event loop.
+        """Like `acquire`, without blocking the event loop.
 
-        Returns False if `timeout` (seconds) passed first. Raises what `acquire` raises.
+        Returns False if `timeout` (seconds) passed first. Raises the errors of `acquire`.
         """
         take = self.acquire  # type: ignore[attr-defined]
         admitted: Callable[[], bool] = self._kettle_is_admitted  # type: ignore[attr-defined]
@@ -42,9 +43,10 @@ class AwaitSet:
     """`await_set`, for an event."""
 
     async def await_set(self: Any, timeout: float | None = None) -> bool:
-        """As `wait`, without blocking the event loop: True once the flag is set, False after `timeout` seconds.
+        """Like `wait`, without blocking the event loop: returns True once the flag is set, False after `timeout`
+        seconds.
 
-        Also True if it was cleared again before the loop looked.
+        Returns True even if the flag was cleared again before the loop checked it.
         """
         is_set, version = self.is_set, self._kettle_version
         before = version()
@@ -57,12 +59,12 @@ class AwaitSet:
 
 
 class AwaitNotify:
-    """`await_notify` and `async with`, for a condition that has `_lock`, and `_kettle_let_go` to leave it."""
+    """`await_notify` and `async with`, for a condition that has `_lock`, and `_kettle_let_go` to release it."""
 
     _lock: Any
 
     async def aacquire(self, timeout: float | None = None) -> bool:
-        """As `acquire`, without blocking the event loop; False if `timeout` (seconds) passed first."""
+        """Like `acquire`, without blocking the event loop; returns False if `timeout` (seconds) passed first."""
         acquired: bool = await self._lock.aacquire(timeout)
         return acquired
 
@@ -73,7 +75,8 @@ class AwaitNotify:
         self._lock.release()
 
     async def await_notify(self: Any, timeout: float | None = None) -> bool:
-        """As `wait`, without blocking the event loop. The lock is held again afterwards also if this is cancelled."""
+        """Like `wait`, without blocking the event loop. The lock is held again afterwards, even if this is
+        cancelled."""
         import asyncio
 
         self._kettle_must_be_held("await_notify")
@@ -111,12 +114,12 @@ class AwaitAll:
     """`await_all`, for a barrier that has its action and its time-out in `_kettle_settings`."""
 
     async def await_all(self: Any, timeout: float | None = None) -> int:
-        """As `wait`, without blocking the event loop. The barrier breaks if this is cancelled."""
+        """Like `wait`, without blocking the event loop. The barrier breaks if this is cancelled."""
         from threading import BrokenBarrierError
 
         action, default = self._kettle_settings
         timeout = default if timeout is None else timeout
-        # None while the last ones of the round before are still on their way out.
+        # None while the last parties of the previous round are still leaving.
         arrival = await aio.retry(lambda: aio.Source.of(self), lambda: self._kettle_arrive() or aio.PENDING, timeout)
         if arrival is aio.PENDING:
             self.abort()
@@ -140,7 +143,7 @@ class AwaitAll:
 
 
 def _complete(arrival: native.Arrival, action: Callable[[], object] | None) -> int:
-    """The duty of the last to come. If the action raises, the barrier breaks."""
+    """The task of the last party. If the action raises, the barrier breaks."""
     well = False
     try:
         if action is not None:

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Drawn"]
 
-_PAUSE = 0.1  # seconds between two drawings, at least
-_FRESH = 0.3  # how much the last drawing counts in the rate
+_PAUSE = 0.1  # minimum seconds between two drawings
+_FRESH = 0.3  # weight of the latest drawing in the rate
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _ASCII = " #"
 
 
 class Drawn:
-    """It is drawn again over itself until it is closed. Then it stays, and the next output goes below it."""
+    """A bar that is drawn over itself until it is closed. Then it stays, and further output goes below it."""
 
     def __init__(
         self, label: str, total: int | None, stream: TextIO, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        os.get_terminal_size(stream.fileno())  # OSError: it is none
+        os.get_terminal_size(stream.fileno())  # OSError: not a terminal
         label = " ".join(label.split())  # in one line
         self._start = f"{label}: " if label else ""
         self._wide = _wide(label)
@@ -52,7 +52,7 @@ class Drawn:
     def close(self, done: int = 0, failed: int = 0) -> None:
         self._done += done
         self._failed += failed
-        # The last word is about all of the time.
+        # The final rate is about the whole time.
         now = self._clock()
         self._rate = None
         self._draw(now, "\n")
@@ -64,7 +64,7 @@ class Drawn:
             self._rate = rate if self._rate is None else _FRESH * rate + (1 - _FRESH) * self._rate
         self._drawn_at, self._done_when_drawn = now, self._done
         columns = os.get_terminal_size(self._stream.fileno()).columns
-        # A line that fills the last column would be continued on the next line by some terminals.
+        # Some terminals would continue a line that fills the last column on the next line.
         line = self._line(now - self._began, max(columns - 1 - self._wide, 10))
         self._stream.write(f"\r{line}\x1b[K{end}")
         self._stream.flush()
@@ -91,7 +91,7 @@ class Drawn:
 
 
 def _wide(text: str) -> int:
-    """How many characters take two columns."""
+    """Returns how many characters take two columns."""
     if text.isascii():
         return 0
     from unicodedata import east_asian_width

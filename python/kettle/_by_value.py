@@ -1,9 +1,10 @@
-"""Pickles by value what the standard pickler cannot find by name: lambdas, local functions, what a notebook defines.
+"""Pickles by value what the standard pickler cannot find by name: lambdas, local functions, definitions of a notebook.
 
-cloudpickle does that, and copies what these refer to of the main module too. But what else is sent, the arguments of
-a lambda above all, goes by name where it can, and means the receiver's own classes; and a variable that an
-initializer set in a worker is to be seen there. So what the receiver has of the main module is used there
-(`kettle._main_names` tells), and its functions get the receiver's main module for their global variables."""
+cloudpickle does this, and also copies the parts of the main module that these refer to. But other objects, especially
+the arguments of a lambda, are sent by name where possible, and mean the receiver's own classes; and a variable that an
+initializer set in a worker must be seen there. So the parts of the main module that the receiver has are used there
+(see `kettle._main_names`), and its functions get the receiver's main module as their global variables.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +32,12 @@ _ABSENT = object()
 
 
 def dumps(obj: object) -> bytes:
-    """The pickle of an object, with its functions in it."""
+    """Returns the pickle of an object, including its functions."""
     try:
         return _dumps(obj)
     except Exception:
-        # What cannot be sent, a lock or a file, may be there already: a variable as it was at the receiver's fork, or a
-        # function of the main module that the receiver imported.
+        # An object that cannot be sent, such as a lock or a file, may exist there already: a variable as it was at the
+        # receiver's fork, or a function of the main module that the receiver imported.
         for ways in ({"complete": False}, {"complete": False, "by_name": True}):
             try:
                 return _dumps(obj, **ways)
@@ -52,8 +53,8 @@ def _dumps(obj: object, complete: bool = True, by_name: bool = False) -> bytes:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, name-defined, unused-ignore]
-    """`complete`: with what a receiver does not need that has it since its fork, since it may be another one.
-    `by_name`: without the functions and classes of the main module, which a receiver may have imported."""
+    """`complete` includes what a receiver has had since its fork and does not need, since it may be another receiver.
+    `by_name` omits the functions and classes of the main module, which a receiver may have imported."""
 
     def __init__(self, out: io.BytesIO, complete: bool, by_name: bool) -> None:
         super().__init__(out, protocol=pickle.HIGHEST_PROTOCOL)
@@ -93,7 +94,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, name-defined, unused-
 
 
 def _path(obj: Any) -> tuple[str, ...] | None:
-    """The names by which a function or class is found in the main module, if it is."""
+    """Returns the names by which a function or class is found in the main module, if it is."""
     if obj.__module__ != "__main__":
         return None
     path = tuple(obj.__qualname__.split("."))
@@ -104,7 +105,7 @@ def _path(obj: Any) -> tuple[str, ...] | None:
 
 
 def _choose(path: tuple[str, ...], mark: Mark | None, make: Callable[..., Any] | None = None, args: Any = ()) -> Any:
-    """The receiver's own function or class, or a new one."""
+    """Returns the receiver's own function or class, or a new one."""
     found = _main_names.find(path, mark)
     if found is not None:
         return found
@@ -122,8 +123,8 @@ def _set_up(obj: Any, state: tuple[tuple[str, ...], Mark | None, Callable[[Any, 
 def _function(
     sender: int, marks: tuple[Mark | None, ...], code: Any, alone: dict[str, Any], *rest: Any
 ) -> FunctionType:
-    """A function of the main module. If its sender is not one whose changes count here, and it has changed what the
-    function refers to, the function gets variables of its own."""
+    """Returns a function of the main module. If changes made by its sender do not apply here, and the sender has
+    changed what the function refers to, the function gets its own variables."""
     is_at_home = all(map(_main_names.is_known, marks)) or _main_names.is_ancestor(sender)
     if not is_at_home:
         alone.setdefault("__builtins__", __builtins__)

@@ -1,8 +1,8 @@
-"""Where this process's control groups are: the directories whose limits and counters hold for it.
+"""The control groups of this process: the directories with its limits and counters.
 
 A process is in one group of each hierarchy: of the unified one (version 2), and of one for each controller that is
-still kept apart (version 1). `/proc/self/cgroup` names the groups, `/proc/self/mountinfo` says where the hierarchies
-are to be seen. Both are read tolerantly: what makes no sense is passed over, for a container may show anything.
+still separate (version 1). `/proc/self/cgroup` names the groups, and `/proc/self/mountinfo` says where the hierarchies
+are mounted. Both are parsed tolerantly: unexpected content is skipped, because a container may show anything.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["directories", "read"]
 
 
 def directories(controller: str, root: str = "/") -> list[list[str]]:
-    """The directories of the groups that `controller` may act through: for each place where they are to be seen, this
-    process's own group first, then the groups around it.
+    """Returns the directories of the groups through which `controller` may act: for each mount, this process's own
+    group first, then the groups that enclose it.
 
-    Those of the unified hierarchy are among them whether or not it has the controller: look which files are there.
-    `root` is where the file system begins, for tests.
+    Those of the unified hierarchy are included whether or not it has the controller, so check which files exist there.
+    `root` is the root of the file system, for tests.
     """
     unified, apart = _own_groups(read(os.path.join(root, "proc/self/cgroup")), controller)
     chains = []
@@ -40,10 +40,10 @@ def directories(controller: str, root: str = "/") -> list[list[str]]:
 
 
 def read(path: str) -> str:
-    """What is in a small file; nothing if it cannot be read.
+    """Returns the content of a small file; empty if it cannot be read.
 
-    The kernel makes these files while they are read, so this never waits, and O_NONBLOCK says so to tools which look
-    whether an event loop's thread does: there the loop makes its executor, which asks how many processors there are.
+    The kernel generates these files on reading, so this never waits. O_NONBLOCK tells this to tools that check whether
+    an event loop's thread blocks: a loop creates its executor there, which determines the number of processors.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -61,7 +61,7 @@ def read(path: str) -> str:
 
 
 def _own_groups(text: str, controller: str) -> tuple[str | None, str | None]:
-    """The group of the unified hierarchy, and that of the hierarchy which `controller` has for itself."""
+    """Returns the group of the unified hierarchy, and that of the separate hierarchy of `controller`."""
     unified = apart = None
     for line in text.splitlines():
         number, _, rest = line.partition(":")
@@ -76,8 +76,8 @@ def _own_groups(text: str, controller: str) -> tuple[str | None, str | None]:
 
 
 def _relative(group: str, mounted: str) -> list[str]:
-    """The way from what is mounted, which is the directory `mounted` of the hierarchy, to `group`. A container may see
-    its own group mounted and be told a name that leads nowhere: then the mount is as near as one gets."""
+    """Returns the path from the mounted directory `mounted` of the hierarchy to `group`. A container may have its own
+    group mounted and be given a name that leads nowhere: then the mount is the closest directory."""
     if not (group.startswith("/") and mounted.startswith("/")):
         return []
     own, top = ([part for part in os.path.normpath(path).split("/") if part] for path in (group, mounted))
@@ -89,5 +89,5 @@ def _upwards(top: str, parts: list[str]) -> list[str]:
 
 
 def _unescaped(field: str) -> str:
-    """The kernel writes blanks and backslashes as octal numbers."""
+    """Decodes blanks and backslashes, which the kernel writes as octal numbers."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

@@ -1,9 +1,9 @@
-"""What `copy` and dill are given of the locks and queues between threads.
+"""What `copy` and dill get from the locks and queues between threads.
 
-Pickle refuses those of the standard library, since each has a lock of the interpreter's somewhere. `copy.copy` makes
-another object of the same parts. And dill, which knows how to send the interpreter's locks, sends a copy of everything.
-Ours have no such parts, so it matters who asks. No protocol of `__reduce_ex__` says that, but the caller is a function
-of `copy`, or a method of a pickler of dill's.
+Pickle refuses those of the standard library, since each contains a lock of the interpreter's. `copy.copy` creates
+another object with the same parts. And dill, which can send the interpreter's locks, sends a copy of everything.
+Kettle's have no such parts, so the result depends on the caller. No protocol of `__reduce_ex__` names the caller, but
+it is a function of `copy`, or a method of a pickler of dill's.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ __all__ = ["Copied"]
 
 
 class Copied:
-    """What has this for a base tells of itself by these methods."""
+    """A base class for objects that describe themselves by these methods."""
 
-    #: What takes its place between processes.
+    #: The name of its counterpart between processes.
     _kettle_sibling = "kettle.multiprocessing"
 
     def _kettle_facts(self) -> Any:
-        """For dill: how it is, without what it stands in connection with."""
+        """For dill: returns the object's state, without its connections to other objects."""
         return None
 
     def _kettle_fill(self, facts: Any) -> None:
-        """Makes one that was not initialized so."""
+        """Initializes an uninitialized object with such a state."""
 
     def _kettle_share(self, original: Any) -> None:
-        """Makes one that was not initialized a copy of `original`, with the same parts. What raises TypeError cannot be
-        copied."""
+        """Makes an uninitialized object a copy of `original`, with the same parts. An object for which this raises
+        TypeError cannot be copied."""
         raise _refusal(original)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -56,7 +56,7 @@ class Copied:
         return self._kettle_facts(), {name: value for name, value in vars(self).items() if name not in parts}
 
     def _kettle_part_names(self) -> tuple[str, ...]:
-        """What is in the object's dictionary and made anew by `_kettle_fill`."""
+        """Returns the names in the object's dictionary that `_kettle_fill` creates anew."""
         return ()
 
 

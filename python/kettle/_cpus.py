@@ -1,4 +1,4 @@
-"""How many processors this process may keep busy."""
+"""The number of processors that this process may use."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["usable_cpus"]
 
 
 def usable_cpus() -> int:
-    """The number of processors that are worth starting workers for; at least 1.
+    """Returns the number of processors for which starting workers is worthwhile; at least 1.
 
-    It is the least of what each of these allows: the processors on which this process may run (from Python 3.13 on,
-    `-X cpu_count` and PYTHON_CPU_COUNT say otherwise), the CPU quota of its control group and of those around it, as
-    containers and systemd set it, rounded up; and SLURM_CPUS_PER_TASK.
+    It is the minimum of these: the processors on which this process may run (from Python 3.13 on, `-X cpu_count` and
+    PYTHON_CPU_COUNT override it); the CPU quota of its control group and the groups that enclose it, as set by
+    containers and systemd, rounded up; and SLURM_CPUS_PER_TASK.
     """
     limits = [_runnable(), _quota(), _slurm()]
     return max(1, min(limit for limit in limits if limit is not None))
@@ -28,7 +28,7 @@ def _runnable() -> int:
 
 
 def _quota(root: str = "/") -> int | None:
-    """The tightest quota, in processors; None if there is none."""
+    """Returns the tightest quota, in processors; None if there is none."""
     quotas = []
     for chain in _cgroups.directories("cpu", root):
         for directory in chain:
@@ -51,7 +51,7 @@ def _quota_v1(directory: str) -> float | None:
 
 
 def _share(quota: str, period: str) -> float | None:
-    """How many processors' time a quota is, both given in microseconds; "max" and -1 mean that there is no quota."""
+    """Returns the quota in processors, from two values in microseconds; "max" and -1 mean that there is no quota."""
     try:
         used, of = int(quota), int(period)
     except ValueError:
@@ -60,7 +60,7 @@ def _share(quota: str, period: str) -> float | None:
 
 
 def _slurm() -> int | None:
-    """What the batch system gives to each task of a job, which it need not enforce."""
+    """Returns the processors that the batch system assigns to each task of a job, which it may not enforce."""
     try:
         count = int(os.environ.get("SLURM_CPUS_PER_TASK", ""))
     except ValueError:

@@ -1,7 +1,7 @@
-"""Deadlocks, for people: what is done about them, and what a thread that waits for a lock tells of itself.
+"""Deadlocks: the policy, and what a thread that waits for a lock reports about itself.
 
-The core finds them (`kettle_core::deadlock` says how) and calls `describe` in each of the threads that wait for each
-other, and then `report` or `error` in one of them.
+The core finds them (`kettle_core::deadlock` describes how). It calls `describe` in each of the threads that wait for
+each other, and then `report` or `error` in one of them.
 """
 
 from __future__ import annotations
@@ -33,21 +33,22 @@ Waiting = record(
 
 
 def deadlock(policy: Policy | None = None) -> str:
-    """Says what is done about threads (of one or several processes) that wait for each other's locks; without an
-    argument, only tells what is done now.
+    """Sets what happens when threads (of one or several processes) wait for each other's locks, and returns the policy
+    in force; without an argument only returns it.
 
-    "report": where nobody else could help, since only a holder may release an RLock, one of the waiters gets a
-        `DeadlockError`. Else it is written to standard error once, and all go on waiting, for another thread might
-        release one of the locks. So it is at first.
-    "raise": one of the waiters also gets a `DeadlockError` where each plain Lock was taken by a `with` block that its
-        holder, which waits, is in the middle of; and where all threads of the process wait for locks, so that none is
-        left to release one. So it is under `kettle run`. Any other circle is written to standard error once, and all go
-        on waiting: the lock of a generator, a baton or a gate is released by another thread than took it.
+    "report": if all locks are RLocks, which only their holders can release, one of the waiters gets a `DeadlockError`.
+        Otherwise the deadlock is written to standard error once, and all threads go on waiting, because another thread
+        might release one of the locks. This is the default.
+    "raise": one of the waiters gets a `DeadlockError` also if each plain Lock was taken by a `with` block that its
+        holder, which waits, is inside; and if all threads of the process wait for locks, so that none is left to
+        release one. `kettle run` sets this. Any other deadlock is written to standard error once, and all threads go on
+        waiting: the lock of a generator, a baton or a gate is released by another thread than the one that took it.
     "off": nothing.
 
-    This counts for this process and for those that it starts from now on, which learn it from the environment variable
-    KETTLE_DEADLOCK. A wait with a time-out is never part of a deadlock: it ends by itself. Nor is one for a plain Lock
-    that another thread than its holder has released before: it goes from hand to hand.
+    The policy applies to this process and to those that it starts from now on, which read it from the environment
+    variable KETTLE_DEADLOCK. A wait with a time-out is never part of a deadlock: it ends by itself. Neither is a wait
+    for a plain Lock that a thread other than its holder has released before: such a lock is passed from thread to
+    thread.
     """
     now: str = native.deadlock_policy(policy)[0]
     if policy is not None:
@@ -56,22 +57,23 @@ def deadlock(policy: Policy | None = None) -> str:
 
 
 def describe(lock: Any) -> tuple[str, str, str]:
-    """The name of this thread, the lock, and where this thread is."""
+    """Returns the name of this thread, the lock, and this thread's position."""
     import traceback
 
     stack = traceback.extract_stack(_caller())
     while stack and stack[0].filename == threading.__file__:
-        del stack[0]  # how each thread begins
+        del stack[0]  # the start of every thread
     return _plain(_this_thread()), _plain(_named(lock)), _plain("".join(traceback.format_list(stack)))
 
 
 def _plain(text: str) -> str:
-    """As text that travels between processes: what of a path is no UTF-8 is escaped, as Python's own errors show it."""
+    """Returns text that can be sent to other processes: parts of paths that are not UTF-8 are escaped, as in Python's
+    own errors."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _caller() -> FrameType | None:
-    """The frame that wants the lock, without those of this package on top of it."""
+    """Returns the frame that wants the lock, without those of this package on top of it."""
     frame: FrameType | None = sys._getframe(1)
     package = os.path.dirname(__file__) + os.sep
     while frame is not None and frame.f_code.co_filename.startswith(package):
@@ -96,7 +98,8 @@ def _named(lock: Any) -> str:
 
 
 def has_handlers() -> bool:
-    """Whether the main thread may run a signal handler of the program's or an extension's, which can do anything."""
+    """Returns whether the main thread may run a signal handler of the program's or an extension's, which may do
+    anything."""
     import signal
 
     harmless = (signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
@@ -104,15 +107,15 @@ def has_handlers() -> bool:
 
 
 def may_be_interrupted() -> bool:
-    """Whether such a handler may run in this thread."""
+    """Returns whether such a handler may run in this thread."""
     return threading.current_thread() is threading.main_thread() and has_handlers()
 
 
 def main_thread_waits() -> int | None:
-    """If the main thread waits for other threads to end, and can do nothing else before they do: a number that stays
-    the same while it does.
+    """If the main thread waits for other threads to end, and can do nothing else before that, returns a number that
+    stays the same while it does.
 
-    It can do something else where a signal handler may run in it, or Ctrl-C be caught.
+    The main thread can do something else if a signal handler may run in it, or Ctrl-C may be caught.
     """
     main = threading.main_thread()
     frames = sys._current_frames()
@@ -131,7 +134,7 @@ def main_thread_waits() -> int | None:
 
 
 def _joins(frame: FrameType, running: dict[int, FrameType]) -> bool:
-    """Whether a thread that is in `frame` waits until others end that are `running`, without a time-out."""
+    """Returns whether a thread that is in `frame` waits, without a time-out, until others that are `running` end."""
     code = frame.f_code
     if code is threading._shutdown.__code__:  # type: ignore[attr-defined]
         main = threading.main_thread()
@@ -145,7 +148,7 @@ def _joins(frame: FrameType, running: dict[int, FrameType]) -> bool:
 
 
 def _sleeps(thread: threading.Thread) -> bool:
-    """Whether the kernel has nothing to run for it."""
+    """Returns whether the kernel has nothing to run for it."""
     try:
         with open(f"/proc/self/task/{thread.native_id}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0] == "S"
@@ -154,7 +157,8 @@ def _sleeps(thread: threading.Thread) -> bool:
 
 
 def cure(lock: Any, outer: tuple[CodeType, int | None] | None) -> str:
-    """What a thread is to do that wants a lock again which it holds; `outer` is the `with` that took it, if one did."""
+    """Returns what a thread should do that takes a lock which it already holds; `outer` is the `with` block that took
+    it, if any."""
     kind = f"{'multiprocessing' if isinstance(lock, native.Lock) else 'threading'}.RLock"
     again = f"A thread that holds a lock can take it again only if it is an RLock: make it a {kind}"
     frame = _caller()
@@ -185,7 +189,7 @@ _ALONE = "deadlock: a thread waits for a lock that it holds itself"
 
 
 def report(text: str, has_ended: bool) -> None:
-    """Tells people, once, while the threads go on waiting."""
+    """Writes a report, once, while the threads go on waiting."""
     if not has_ended:
         raises = native.deadlock_policy()[0] == "raise"
         alone = text.startswith(_ALONE)
@@ -198,15 +202,15 @@ def report(text: str, has_ended: bool) -> None:
 
 
 def error(text: str, ended: tuple[int, int] | None, cycle: list[tuple[Any, ...]]) -> DeadlockError:
-    """What is raised in the one that is told."""
+    """Returns the error for the thread that gets it."""
     from kettle._errors import DeadlockError
 
     members = [Waiting(*one) for one in cycle]
     if ended is not None:
-        text = text.partition("\n")[0]  # where this thread is stands in the traceback
+        text = text.partition("\n")[0]  # this thread's position is in the traceback
     elif len(members) > 1:
         text += (
             f"\n\nThe others go on when {members[0].thread}, which gets this error, releases what it holds (`with` "
-            "does that).\nWhere all take their locks in the same order, none ever wait for each other."
+            "does that).\nIf all threads take their locks in the same order, they never wait for each other."
         )
     return DeadlockError(text, cycle=members, ended=ended)

@@ -1,4 +1,4 @@
-"""What a program leaves open that closes its descriptors."""
+"""The descriptors that a program which closes its descriptors must leave open."""
 
 import sys
 
@@ -6,12 +6,12 @@ __all__ = ["descriptors"]
 
 
 def descriptors() -> list[int]:
-    """The numbers of the descriptors that Kettle keeps in this process now, in ascending order: the session's memory,
-    what wakes event loops, connections, and what watches children. A program that closes all others, as daemons do,
-    leaves these open: `DaemonContext(files_preserve=kettle.descriptors())`.
+    """Returns the descriptors that Kettle keeps in this process now, in ascending order: those of the session's memory,
+    of doorbells for event loops, of connections, and of watched children. A program that closes all others, as daemons
+    do, must leave these open: `DaemonContext(files_preserve=kettle.descriptors())`.
 
-    The list is that of this moment: it is empty before the first use, and longer when there are more processes and
-    pipes. Without them no file of the program's is touched, and what would need them raises `DescriptorLost`.
+    The list is that of this moment: it is empty before the first use, and grows with the number of processes and pipes.
+    If they are closed, no file of the program's is touched, and operations that need them raise `DescriptorLost`.
     """
-    native = sys.modules.get("kettle._native")  # nothing is kept before it is there
+    native = sys.modules.get("kettle._native")  # no descriptors exist before it is imported
     return [] if native is None else list(native.descriptors())

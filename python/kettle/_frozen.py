@@ -1,5 +1,5 @@
-"""Programs that were frozen, by PyInstaller, cx_Freeze or Nuitka: one executable with the interpreter, the library and
-the program in it."""
+"""Programs frozen by PyInstaller, cx_Freeze or Nuitka: one executable that contains the interpreter, the library and
+the program."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 __all__ = ["IS_COMPILED", "IS_FROZEN", "find_spec"]
 
-#: By Nuitka, which puts this name into each module.
+#: Set by Nuitka in each module.
 IS_COMPILED = "__compiled__" in globals()
 IS_FROZEN = IS_COMPILED or bool(getattr(sys, "frozen", False))
 
 
 def find_spec(name: str, path: Any = None) -> ModuleSpec | None:
-    """How a module is found in `path`. A frozen one may lie in no folder, and be known to a finder of the freezer's."""
+    """Finds a module in `path`. A frozen module may be in no folder, and be known only to the freezer's finder."""
     if not IS_FROZEN:
-        from importlib.machinery import PathFinder  # not with every module that asks whether it is frozen
+        from importlib.machinery import PathFinder  # not imported by every module that checks whether it is frozen
 
         return PathFinder.find_spec(name, path)
     for finder in sys.meta_path:
-        if type(finder).__module__.partition(".")[0] != "kettle":  # those only add to what the others find
+        if type(finder).__module__.partition(".")[0] != "kettle":  # Kettle's own finders extend what the others find
             spec = finder.find_spec(name, path)
             if spec is not None:
                 return spec

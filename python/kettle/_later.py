@@ -1,6 +1,6 @@
-"""`aio` has the names of `kettle._aio`, which imports asyncio: not before a program waits on an event loop.
+"""`aio` has the names of `kettle._aio`, which imports asyncio only when a program waits on an event loop.
 
-An import in each function that waits there would cost more than the wait, if that is over at once.
+An import in each function that waits there would take longer than a wait that is over at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ else:
             from kettle import _aio
 
             value = getattr(_aio, name)
-            # The next time it is found without this.
+            # The next access does not come here.
             setattr(self, name, value)
             return value
 

@@ -1,16 +1,16 @@
 """What the names of the program's main module mean, here and in other processes of the session.
 
-A lambda travels by value, and refers to functions, classes and variables of the main module. The process that
-receives it has a main module too: in a forked child it is the parent's as it was at the fork, in a spawned one it was
-imported. Both have a history of their own from then on: an initializer sets a variable in a worker, a later cell of a
-notebook defines a function anew in the parent. This module knows, of each name, what became of it since, so that
-`kettle._by_value` sends what the receiver lacks, and leaves alone what it has.
+A lambda travels by value, and refers to functions, classes and variables of the main module. The process that receives
+it has a main module too: in a forked child it is the parent's as it was at the fork, in a spawned child it was
+imported. From then on both modules change independently: an initializer sets a variable in a worker, a later cell of a
+notebook redefines a function in the parent. This module tracks the changes of each name, so that `kettle._by_value`
+sends what the receiver lacks, and leaves alone what it has.
 
-Before each fork the parent notes what each name refers to, as a *mark* for each that changed since the last fork. A
-child inherits the notes. So it has, as it is there, whatever a process with the same notes has a mark of, if that is
-not younger than the child.
+Before each fork the parent notes what each name refers to, as a *mark* for each name that changed since the last fork.
+A child inherits the notes. So a name with a mark that is not younger than the child refers to the same object in the
+child as in any process with the same notes.
 
-A worker, and a child that is not forked, knows besides how its main module looked at its beginning.
+A worker, and a child that is not forked, also knows the state of its main module when it started.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["begin", "find", "home", "is_ancestor", "is_known", "mark", "note", "settle"]
 
-#: References to these are kept, which keeps no memory to speak of.
+#: References to these are kept, which takes hardly any memory.
 _KEPT = frozenset({NoneType, bool, int, float, complex, FunctionType, BuiltinFunctionType, ModuleType})
-#: Longer ones are not looked into, since that is done before each fork, and are sent along.
+#: Longer ones are not compared, since that happens before each fork, and are sent along.
 _MOST_PARTS = 100
 _ABSENT = object()
 
 
 class _Trace:
-    """What is remembered of an object in order to know it again, without keeping it."""
+    """What is remembered of an object in order to recognise it, without keeping it alive."""
 
     __slots__ = ("of", "parts")
 
@@ -52,7 +52,7 @@ class _Trace:
 
 
 def _parts(value: object) -> object:
-    """What changes when a list, a dict, a set or an instance is changed in place."""
+    """Returns the parts that change when a list, a dict, a set or an instance is modified in place."""
     kind = type(value)
     if kind is dict:
         return [*map(id, value), *map(id, value.values())] if len(value) <= _MOST_PARTS else None  # type: ignore
@@ -62,18 +62,18 @@ def _parts(value: object) -> object:
         return None
     try:
         attributes = object.__getattribute__(value, "__dict__")
-    except Exception:  # it has none, or one of its class's own making
+    except Exception:  # it has none, or its class defines its own
         return None
     return _parts(attributes) if type(attributes) is dict else None
 
 
 def _trace(value: object) -> object:
-    """The object itself or a `_Trace`; None: it could not be told from another one later."""
+    """Returns the object itself or a `_Trace`; None if it could later be confused with another object."""
     kind = type(value)
     if kind in _KEPT or issubclass(kind, type) or (kind in (str, bytes) and len(value) < 4096):  # type: ignore
         return value
     if kind in (list, tuple, set, frozenset, dict):
-        # The number may be another one's later, but not with the same parts.
+        # The id may later be that of another object, but not with the same parts.
         parts = _parts(value)
         return None if parts is None else _Trace(id(value), parts)
     try:
@@ -88,12 +88,12 @@ def _fits(trace: object, value: object) -> bool:
 
 _pid = os.getpid()
 _epoch = 0
-#: For each process that this one comes from: how often it had noted when that fork was made.
+#: For each ancestor of this process: how often it had noted its names when the fork was made.
 _lineage: dict[int, int] = {}
 _noted: dict[str, tuple[object, Mark]] = {}
-#: Of a worker, and of a child that is not forked: what each name referred to at its beginning.
+#: In a worker, and in a child that is not forked: what each name referred to at its start.
 _first: dict[str, tuple[object, object]] | None = None
-#: Of a child that imported its main module: what it got by that.
+#: In a child that imported its main module: the names defined by that.
 _imported: frozenset[str] | None = None
 _homes: list[tuple[ModuleType, dict[str, Any]]] = []
 _noting = threading.RLock()  # reentrant: a signal handler may start a process
@@ -105,11 +105,11 @@ def _main() -> ModuleType:
 
 
 def home() -> dict[str, Any]:
-    """The global variables of the main module's functions."""
+    """Returns the global variables of the main module's functions."""
     main = _main()
     if main.__name__ != "__mp_main__":
         return main.__dict__
-    # What a child imports as its main module is a copy of the module in which that ran: the functions have the latter.
+    # What a child imports as its main module is a copy of the module in which it ran: the functions have the latter.
     for module, names in _homes:
         if module is main:
             return names
@@ -123,7 +123,7 @@ def home() -> dict[str, Any]:
 
 
 def _look_who_i_am() -> None:
-    """A fork of any kind makes another process of this one."""
+    """After a fork of any kind, this is another process."""
     global _pid
     me = os.getpid()
     if me != _pid:
@@ -153,7 +153,7 @@ def note() -> None:
 
 
 def begin() -> None:
-    """To be called in a child before it runs code of the program: from now on it knows what it changed."""
+    """To be called in a child before it runs code of the program: from now on it records its own changes."""
     global _first, _imported
     if _imported is None and _main().__name__ == "__mp_main__":
         _imported = frozenset(home().copy())
@@ -161,13 +161,14 @@ def begin() -> None:
 
 
 def mark(name: str) -> Mark | None:
-    """Since when the name has referred to what it does now; None: since later than the last fork."""
+    """Returns since when the name has referred to its current object; None if it changed after the last fork."""
     noted = _noted.get(name)
     return noted[1] if noted is not None and _fits(noted[0], home().get(name, _ABSENT)) else None
 
 
 def is_known(mark: Mark | None) -> bool:
-    """Whether this process came to be when the name with this mark referred to what it does in the sender."""
+    """Returns whether this process was created when the name with this mark already referred to its current object in
+    the sender."""
     if mark is None:
         return False
     _look_who_i_am()
@@ -176,7 +177,7 @@ def is_known(mark: Mark | None) -> bool:
 
 
 def is_ancestor(pid: int) -> bool:
-    """Whether this process is that one, or comes from it."""
+    """Returns whether this process is that process or descends from it."""
     from kettle.multiprocessing.process import parent_process
 
     _look_who_i_am()
@@ -187,9 +188,10 @@ def is_ancestor(pid: int) -> bool:
 
 
 def find(path: tuple[str, ...], mark: Mark | None) -> Any:
-    """What is meant by a function or class of this name of the sender's main module, if it is here; or None."""
+    """Returns the object of this process that corresponds to a function or class with this name in the sender's main
+    module; None if there is none."""
     main = _main()
-    # By name, as the standard pickler does it, where both imported it.
+    # By name, as in the standard pickler, if both imported it.
     is_imported = main.__name__ == "__mp_main__" and (_imported is None or path[0] in _imported)
     if not is_known(mark) and not is_imported:
         return None
@@ -200,7 +202,7 @@ def find(path: tuple[str, ...], mark: Mark | None) -> Any:
 
 
 def _has_changed(name: str, value: object) -> bool:
-    """Whether this process gave the name its value, or changed that."""
+    """Returns whether this process gave the name its value, or modified that value."""
     if _first is not None:
         before = _first.get(name)
         return before is None or before[0] is not value or before[1] != _parts(value)
@@ -209,8 +211,9 @@ def _has_changed(name: str, value: object) -> bool:
 
 
 def settle(name: str, value: object, mark: Mark | None) -> None:
-    """A function of an ancestor's main module arrived, for which `name` refers to `value` there. Unless it does here
-    as it was at this process's beginning there, or this process changed it, it now does here too."""
+    """Called when a function of an ancestor's main module has arrived, in which `name` refers to `value`. Unless the
+    name still refers to the same object as there at this process's start, or this process has changed it, `name` is set
+    to `value` here."""
     names = home()
     mine = names.get(name, _ABSENT)
     if mine is value or (mine is not _ABSENT and (is_known(mark) or _has_changed(name, mine))):

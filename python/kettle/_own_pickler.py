@@ -1,6 +1,6 @@
-"""A pickler that the program put in the place of the standard library's `ForkingPickler`: dill's, cloudpickle's, JSON.
+"""A pickler that the program substituted for the standard library's `ForkingPickler`: dill's, cloudpickle's, JSON.
 
-It is what the standard library would use: a class or an object with `dumps` and `loads`, or the class of a pickler.
+It may be anything that the standard library accepts: a class or an object with `dumps` and `loads`, or a pickler class.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["dumps", "loads"]
 
 
 def dumps(obj: object) -> Any:
-    """What it makes of an object: bytes, or something that has them."""
+    """Returns the pickle of an object: bytes, or an object with a buffer of bytes."""
     pickler = context.reduction.ForkingPickler  # type: ignore[attr-defined]
     own = getattr(pickler, "dumps", None)
     if own is not None:
@@ -28,6 +28,6 @@ def dumps(obj: object) -> Any:
 
 
 def loads(data: Any) -> Any:
-    """The object of which it made these bytes."""
+    """Returns the object for these bytes."""
     pickler = context.reduction.ForkingPickler  # type: ignore[attr-defined]
     return getattr(pickler, "loads", pickle.loads)(data)

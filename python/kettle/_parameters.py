@@ -1,5 +1,5 @@
-"""What callers give for a parameter, and what is said of it if that is not possible: the parameter's name, what it must
-be, and what it was. The types of these errors are the standard library's, where that has one."""
+"""Checks of parameters, and their error messages: the parameter's name, what it must be, and what it was. The types of
+these errors are the standard library's, where that has one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["arguments", "must_be_callable", "must_be_iterable", "seconds", "show
 
 
 def shown(value: object) -> str:
-    """What stands for a value in a message."""
+    """Returns the text for a value in a message."""
     try:
         text = repr(value)
-    except Exception:  # it is a class of the program's
+    except Exception:  # user-defined classes may raise anything
         text = ""
     return text if 0 < len(text) <= 60 else f"an object of the class {type(value).__name__}"
 
 
 def whole(name: str, value: Any) -> int:
-    """A whole number. Raises TypeError if it is none."""
+    """Returns a whole number. Raises TypeError for other values."""
     try:
         return index(value)
     except TypeError:
@@ -31,11 +31,11 @@ def whole(name: str, value: Any) -> int:
 
 
 def seconds(name: str, value: Any) -> float | None:
-    """A time limit. Raises TypeError, or ValueError for what is not a number."""
+    """Returns a time limit. Raises TypeError, or ValueError for nan."""
     if value is None:
         return None
     try:
-        if isinstance(value, (str, bytes, bytearray)):  # which `float` would read
+        if isinstance(value, (str, bytes, bytearray)):  # `float` would accept these
             raise TypeError
         number = float(value)
     except TypeError:
@@ -46,7 +46,7 @@ def seconds(name: str, value: Any) -> float | None:
 
 
 def arguments(name: str, value: Iterable[Any]) -> tuple[Any, ...]:
-    """The arguments of a call. Raises TypeError if they cannot be iterated over."""
+    """Returns the arguments of a call. Raises TypeError if they are not iterable."""
     try:
         iterator = iter(value)
     except TypeError:
@@ -58,13 +58,14 @@ def arguments(name: str, value: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def must_be_callable(name: str, value: Any) -> None:
-    """Raises TypeError if it cannot be called; None stands for none."""
+    """Raises TypeError if the value is neither callable nor None."""
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a callable (a function, say), not {shown(value)}")
 
 
 def must_be_iterable(name: str, value: Any) -> None:
-    """Raises TypeError if it cannot be iterated over. That is not tried: to begin may have effects, or work once."""
+    """Raises TypeError if the value is not iterable. Iteration is not attempted, since it may have effects or work only
+    once."""
     kind = type(value)
     if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
         raise TypeError(f"{name} must be an iterable (a list, say), and {shown(value)} is not iterable")

@@ -1,4 +1,4 @@
-"""Attributes that are worked out, and that a program may have one of its own in the place of."""
+"""Computed attributes that a program may replace by attributes of its own."""
 
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 else:
 
     class Shown:
-        """As `property`, but an object may be given another value, which it then has: in the standard library these are
-        attributes like any other."""
+        """Like `property`, but a program may assign another value to it, which the object then has: in the standard
+        library these are ordinary attributes."""
 
         def __init__(self, get):
             self._get = get

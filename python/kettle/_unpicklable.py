@@ -1,7 +1,7 @@
-"""Says what it was that could not be pickled: where it is in what was to be sent, and what to do instead.
+"""Names the object that could not be pickled, with its place in what was to be sent and with what to do instead.
 
-This is looked for when pickling has failed, by doing it again with a pickler that keeps in mind what it has come to.
-The way there is then followed through containers, attributes and the variables of functions.
+After pickling has failed, it is repeated with a pickler that records the objects it visits. The path to the object is
+then followed through containers, attributes and the variables of functions.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _MANY = 1_000_000
 
 
 def explain(error: Exception, parts: Mapping[str, object], owner: str = "") -> Exception:
-    """The error to raise where pickling these parts of something, by their names, raised `error`: that one, with a
-    note, or the one that says more. `owner`: what they are parts of."""
+    """Returns the error to raise if pickling these parts of an object, by their names, raised `error`: the same error
+    with a note, or a more detailed one. `owner` is the object that they are parts of."""
     if isinstance(error, (MemoryError, RecursionError)):
         return error
     try:
@@ -45,18 +45,18 @@ def explain(error: Exception, parts: Mapping[str, object], owner: str = "") -> E
             if way:
                 error.add_note(_note(way, owner, str(error)))
             break
-    except Exception:  # whatever code of the program's may raise that is run once more, or a change by another thread
+    except Exception:  # the program's code is run again and may raise anything, and another thread may change objects
         pass
     return error
 
 
 def explain_object(error: Exception, obj: object) -> Exception:
-    """The same for an object that is sent as it is."""
+    """Does the same for an object that is sent as it is."""
     return explain(error, {"obj": obj})
 
 
 def parts_of_process(process: Any) -> dict[str, object]:
-    """The parts of a process object that is to be started."""
+    """Returns the parts of a process object that is to be started."""
     target, args, kwargs = process._target, process._args, process._kwargs
     from kettle._session import native
 
@@ -71,13 +71,13 @@ def parts_of_process(process: Any) -> dict[str, object]:
 
 
 def raise_explained(error: Exception, process: Any) -> NoReturn:
-    """Raises what a process object raised that is to be started and could not be pickled."""
+    """Raises the error for a process object that is to be started and could not be pickled."""
     told = explain(error, parts_of_process(process))
     raise told.with_traceback(without_picklers(error.__traceback__)) from None
 
 
 def is_explained(error: Exception) -> bool:
-    """Whether `raise_explained` raised it."""
+    """Returns whether `raise_explained` raised it."""
     at = error.__traceback__
     while at is not None:
         if at.tb_frame.f_code is raise_explained.__code__:
@@ -87,7 +87,7 @@ def is_explained(error: Exception) -> bool:
 
 
 def without_picklers(traceback: types.TracebackType | None) -> types.TracebackType | None:
-    """The frames of a traceback that are neither a pickler's nor this package's."""
+    """Returns the frames of a traceback that belong neither to a pickler nor to this package."""
     frames = []
     while traceback is not None:
         frames.append(traceback)
@@ -112,7 +112,8 @@ class _TooMuchError(Exception):
 
 
 def _refused(obj: object) -> tuple[object, Exception] | None:
-    """What in `obj` cannot be pickled, and what says so; None if all can."""
+    """Returns the object within `obj` that cannot be pickled, and the object that reports it; None if everything
+    can."""
     seen: list[object] = [obj]
     count = 0
 
@@ -174,7 +175,8 @@ def _speaks_of_a_function(error: Exception) -> bool:
 
 
 def _way(name: str, part: object, culprit: object) -> list[tuple[str, object]]:
-    """The way from a part to what is in it: all that is passed, each with its own place. Empty if there is none."""
+    """Returns the path from a part to an object inside it: all objects on it, each with its own place. Empty if there
+    is none."""
     came_from: dict[int, tuple[str, object, int | None]] = {id(part): (name, part, None)}
     waiting = deque([part])
     while waiting and id(culprit) not in came_from:
@@ -202,7 +204,7 @@ _PLAIN = (str, bytes, int, float, complex, type(None))
 
 
 def _inside(obj: object) -> Iterator[tuple[str, object]]:
-    """What an object has in it, and how that is written behind the object's own name."""
+    """Yields the objects inside an object, with the text that follows the object's own name."""
     if isinstance(obj, dict):
         for key, value in obj.items():
             yield f"[{short(key)}]", value
@@ -260,19 +262,19 @@ def _attributes(obj: object) -> Iterator[tuple[str, object]]:
 
 
 def _note(way: list[tuple[str, object]], owner: str, text: str) -> str:
-    # A lock that is part of a queue, say, is nothing that the program knows of.
+    # For example, a lock that is part of a queue is unknown to the program.
     where, culprit = next((at for at in way if _shared_twin(at[1])), way[-1])
     said = f"{where}{owner} is {_called(culprit)}"
     holders = [obj for _, obj in way[: way.index((where, culprit))] if _is_instance(obj)]
     if holders:
         said += f", in {_called(holders[-1])}"
-    # Those of this package say it themselves.
+    # Objects of this package raise their own errors.
     cure = "" if "kettle.multiprocessing" in text else _cure(culprit)
     return f"{said}. {cure}" if cure else f"{said}."
 
 
 def _is_instance(obj: object) -> bool:
-    """Whether it is an object of a class that is worth a word."""
+    """Returns whether it is an instance of a class that is worth mentioning."""
     plain = (dict, list, tuple, set, frozenset, deque, functools.partial, types.FunctionType, types.MethodType, type)
     return type(obj) not in plain and not isinstance(obj, type)
 
@@ -314,7 +316,7 @@ def _cure(culprit: object) -> str:
     return "Make it there, in the function or an initializer, or leave it out of what is sent (__getstate__)."
 
 
-#: Classes of threads, and what is between processes instead.
+#: Classes of threads, and their counterparts between processes.
 _TWINS = ("RLock", "Lock", "Condition", "BoundedSemaphore", "Semaphore", "Event", "Barrier")
 
 

@@ -1,30 +1,31 @@
-"""joblib, and with it scikit-learn, over kettle's processes.
+"""joblib, and thus scikit-learn, on Kettle's processes.
 
     import kettle.joblib
 
     kettle.joblib.install()
     GridSearchCV(..., n_jobs=4).fit(X, y)
 
-`install` makes it the backend of all that names no other. Without it, importing this module adds a backend of the name
-"kettle", for those who ask for it:
+`install` makes it the default backend. Without it, importing this module only registers a backend with the name
+"kettle", to be selected explicitly:
 
     with joblib.parallel_config(backend="kettle", n_jobs=4):
         GridSearchCV(...).fit(X, y)
 
-Arrays, tables and sparse matrices of more than `max_nbytes` (an argument of `Parallel`; a megabyte) are put into shared
-memory once for each call of `Parallel`, however many of its calls are given them, and workers look at them there. As
-with joblib's own backend they cannot be written to, unless `mmap_mode` is "c" (each call has a copy), "r+" or "w+" (all
-see it).
+Arrays, tables and sparse matrices of more than `max_nbytes` (an argument of `Parallel`; a megabyte by default) are
+copied into shared memory once for each call of `Parallel`, no matter how many of its calls get them, and workers read
+them there. As with joblib's own backend they are read-only, unless `mmap_mode` is "c" (each call has a copy), "r+" or
+"w+" (all calls see the changes).
 
-When a worker dies, that call of `Parallel` raises `WorkerDied`, and the next one works. What the backend takes as
+When a worker dies, that call of `Parallel` raises `WorkerDied`, and the next one works. The backend accepts these
 options, also through `parallel_config`:
 
-context: which start method to use; the default one's if None.
-task_timeout: in seconds, of each batch of calls; then its worker is ended and TaskTimeout raised.
-retries: how often a batch is begun again when its worker dies.
+context: the context whose start method is used; the default one if None.
+task_timeout: the time limit in seconds of each batch of calls; a batch that exceeds it is ended together with its
+    worker, and TaskTimeout is raised.
+retries: how often a batch is run again when its worker dies.
 max_memory_per_worker: see `kettle.futures.ProcessPoolExecutor`.
-inner_max_num_threads: how many threads the libraries below NumPy may use in each worker; by default each worker's
-    share of the processors.
+inner_max_num_threads: how many threads the libraries below NumPy may use in each worker; by default each worker's share
+    of the processors.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ __all__ = ["KettleBackend", "install"]
 
 
 class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
-    """Gives joblib's batches of calls to an executor that lives as long as the `Parallel` object, or its `with`."""
+    """Runs joblib's batches of calls in an executor that lives as long as the `Parallel` object, or its `with`
+    block."""
 
     supports_retrieve_callback = True
     supports_inner_max_num_threads = True
@@ -79,7 +81,7 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         self.parallel = parallel
         self._workers = n_jobs
         self._large = self._arguments_of(options.get("max_nbytes", _MAX_BYTES), options.get("mmap_mode", "r"))
-        # What `Parallel` says about temporary files is not for us: arrays go through shared memory.
+        # `Parallel`'s settings for temporary files do not apply: arrays go through shared memory.
         self._options = {**self.backend_kwargs, **{name: options[name] for name in _OPTIONS if name in options}}
         self._open(**self._options)
         return n_jobs
@@ -99,11 +101,11 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         self._executor: Executor = self._pool.options(task_timeout=task_timeout, retries=retries)
 
     def _arguments_of(self, max_bytes: int | None, mode: str | None) -> Callable[[], LargeArguments] | None:
-        """What makes the large arguments of a call of `Parallel`; None: they are sent as any others."""
+        """Returns what creates the large arguments of a call of `Parallel`; None if they are sent like any others."""
         return None if max_bytes is None or mode is None else lambda: LargeArguments(max_bytes, mode)
 
     def start_call(self) -> None:
-        # An array may be another one in the next call.
+        # The next call may have a different array.
         self._arguments = self._large() if self._large is not None else None
 
     def stop_call(self) -> None:
@@ -111,13 +113,13 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None) -> Any:
         future: Any = self._executor.submit(_shared(func, self._arguments))
-        # If its worker dies, it shall be told what it was running.
+        # If its worker dies, the error names what it was running.
         future.batch = func
         if callback is not None:
             future.add_done_callback(callback)
         return future
 
-    # As older versions of joblib call it.
+    # Called like this by older versions of joblib.
     apply_async = submit
 
     def retrieve_result_callback(self, future: PoolFuture) -> Any:
@@ -139,12 +141,13 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
             self._open(**self._options)
 
 
-_MAX_BYTES = 1 << 20  # as by default in `Parallel`
+_MAX_BYTES = 1 << 20  # the default of `Parallel`
 _OPTIONS = ("context", "task_timeout", "retries", "max_memory_per_worker")
 
 
 def _prepare(environment: dict[str, str]) -> None:
-    """In a worker: so many threads and no more, both for libraries that will be loaded and for those that are."""
+    """In a worker: limits the number of threads, both for libraries that will be loaded and for those that already
+    are."""
     os.environ.update(environment)
     if "numpy" in sys.modules:
         try:
@@ -157,7 +160,7 @@ def _prepare(environment: dict[str, str]) -> None:
 
 
 def _shared(batch: Any, arguments: LargeArguments | None) -> Any:
-    """The batch of calls, with large arguments in shared memory."""
+    """Returns the batch of calls, with large arguments in shared memory."""
     items = getattr(batch, "items", None)
     if arguments is None or type(items) is not list:
         return batch
@@ -170,7 +173,7 @@ def _shared(batch: Any, arguments: LargeArguments | None) -> Any:
 
 
 def _name_task(error: BaseException, batch: Any, *_: object) -> None:
-    """What a pool does for a call, for a batch of calls."""
+    """Does for a batch of calls what a pool does for a call."""
     name_task(error, _text_of(batch))
 
 
@@ -183,7 +186,7 @@ def _text_of(batch: Any) -> str:
 
 
 def install() -> None:
-    """Makes this the backend of every `Parallel` that is not given another one, and so of scikit-learn's `n_jobs`."""
+    """Makes this the default backend of `Parallel`, and thus of scikit-learn's `n_jobs`."""
     joblib.register_parallel_backend("kettle", KettleBackend, make_default=True)
 
 

@@ -1,4 +1,4 @@
-"""What PyInstaller must know of this package: found by the entry point `pyinstaller40`."""
+"""What PyInstaller must know of this package; found through the entry point `pyinstaller40`."""
 
 import os
 
@@ -6,5 +6,5 @@ __all__ = ["get_hook_dirs"]
 
 
 def get_hook_dirs() -> list[str]:
-    """Where the hooks lie."""
+    """Returns the folder of the hooks."""
     return [os.path.dirname(__file__)]
