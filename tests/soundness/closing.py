@@ -2,6 +2,7 @@
 what became of everything after that."""
 
 import asyncio
+import ctypes
 import fcntl
 import json
 import os
@@ -91,6 +92,12 @@ def acquire(lock: Any) -> bool:
 def be_set(event: Any) -> bool:
     event.set()
     return bool(event.wait(60))
+
+
+def give_up_capabilities() -> None:
+    """Root may open what it has mapped; others may not."""
+    header, none = (ctypes.c_uint32 * 2)(0x2008_0522, 0), (ctypes.c_uint32 * 6)()
+    assert ctypes.CDLL(None).capset(header, none) == 0
 
 
 # ---------------------------------------------------------------- descriptors of the program's own
@@ -220,8 +227,11 @@ def tracked(kind: str, folder: str) -> None:
 
 def daemon(kind: str, folder: str) -> None:
     """Double fork, new session, everything closed but what is kept, and the standard streams elsewhere."""
+    if kind == "close without rights":
+        give_up_capabilities()
     queue, lock, event, ends = mp.Queue(), mp.Lock(), mp.Event(), mp.Pipe()
     put_and_get(queue, b"x" * 100_000)
+    queue.put("kept")
     kept = kettle.descriptors() if kind == "keep" else []
     if os.fork():
         os._exit(0)
@@ -238,13 +248,16 @@ def daemon(kind: str, folder: str) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)
-    attempt("large", lambda: put_and_get(queue, b"y" * 5_000_000))
+    attempt("kept", lambda: queue.get(timeout=60))
+    attempt("large", lambda: put_and_get(queue, b"y" * 50_000_000))
     attempt("lock", lambda: acquire(lock))
     attempt("event", lambda: be_set(event))
     attempt("pipe", lambda: through_pipe(ends, 1))
     attempt("aget", lambda: asyncio.run(get_later(queue)))
     for method in METHODS:
         attempt(f"{method} starts", lambda method=method: start(method, queue))
+    attempt("larger", lambda: put_and_get(queue, b"z" * 90_000_000))
+    attempt("new pipe", lambda: through_pipe(mp.Pipe(), 1))
     attempt("pool", map_in_pool)
 
 

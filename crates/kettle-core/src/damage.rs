@@ -26,6 +26,18 @@ pub struct Mark {
     value: AtomicU64,
 }
 
+impl Mark {
+    /// The first finding stays.
+    pub(crate) fn set(&self, what: What, place: u64, value: u64) {
+        if self.what.load(Ordering::Relaxed) == 0 {
+            self.place.store(place, Ordering::Relaxed);
+            self.value.store(value, Ordering::Relaxed);
+            // Two threads may race here and mix the place of one with the kind of the other; both are true findings.
+            let _ = self.what.compare_exchange(0, what as u64, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The kind of word that has an impossible value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
@@ -60,6 +72,8 @@ pub enum What {
     Letter,
     /// An entry of a barrier's list of parties or of a queue's list of consumers, or the list itself.
     Entry,
+    /// No word: the session moved to other memory, and this process was not registered in it.
+    Moved,
 }
 
 const TEXTS: [&str; 15] = [
@@ -90,6 +104,14 @@ pub struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.what == What::Moved as u64 {
+            return write!(
+                f,
+                "process {} moved the session to other memory, and this process was not registered, because it was \
+                 created behind the C library's back; create it by fork, or do not use the session in it",
+                self.value
+            );
+        }
         let text = (self.what as usize).checked_sub(1).and_then(|i| TEXTS.get(i));
         let text = text.copied().unwrap_or("the record of the damage was overwritten");
         let Self { place, value, .. } = *self;
@@ -172,12 +194,7 @@ pub fn marked() -> Damage {
 #[cold]
 pub fn mark(scope: Scope, what: What, place: u64, value: u64) -> Damage {
     if let Some(mark) = mark_of(scope) {
-        if mark.what.load(Ordering::Relaxed) == 0 {
-            mark.place.store(place, Ordering::Relaxed);
-            mark.value.store(value, Ordering::Relaxed);
-            // Two threads may race here and mix the place of one with the kind of the other; both are true findings.
-            let _ = mark.what.compare_exchange(0, what as u64, Ordering::AcqRel, Ordering::Relaxed);
-        }
+        mark.set(what, place, value);
     }
     Damage { what: what as u64, place, value }
 }
@@ -189,6 +206,8 @@ mod tests {
     #[test]
     fn each_kind_has_its_text() {
         assert_eq!(What::Entry as usize, TEXTS.len());
+        let moved = mark(Scope::Private, What::Moved, 0, 77).to_string();
+        assert!(moved.starts_with("process 77 moved"), "{moved}");
         let damage = mark(Scope::Private, What::Owner, 1 << 48 | 0x40, 7);
         let text = damage.to_string();
         assert!(text.contains(TEXTS[0]) && text.contains("(0x7, at 1:0x40)"), "{text}");

@@ -35,8 +35,7 @@ impl Allocator {
         let pages =
             counts.allocated_pages.load(Ordering::Relaxed).saturating_add(counts.warm_pages.load(Ordering::Relaxed));
         let in_use = pages.saturating_mul(PAGE);
-        let resident = segment::file().ok().and_then(|file| memory::resident(file).ok());
-        let untouched = in_use.saturating_sub(resident.unwrap_or(in_use));
+        let untouched = in_use.saturating_sub(segment::resident().unwrap_or(in_use));
         if headroom.to_spare() < bytes.saturating_add(untouched) {
             let limits::Headroom { left, reserve, bound } = headroom;
             let why = Shortage::System { left: left.saturating_sub(untouched), reserve, bound };
@@ -60,10 +59,7 @@ impl Allocator {
             return Err(damage::mark(Scope::Shared, What::Segments, 0, count as u64).into());
         }
         self.check_headroom(needed)?;
-        let end = match count {
-            1 => HEADER_LEN as u64,
-            _ => segment::extent(count - 1).map(|last| last.offset + last.len)?,
-        };
+        let end = segment::end(header)?;
         // Of 256 pages one is for their map; a page more covers the rounding.
         let least = (needed + needed.div_ceil(255) + PAGE).next_multiple_of(GRAIN);
         let step = (FIRST_SEGMENT << (count - 1).min(6)).min(LARGEST_STEP).max((end / 16).next_multiple_of(GRAIN));
@@ -86,21 +82,28 @@ impl Allocator {
         }
         len = len.min((longest - end) / GRAIN * GRAIN);
 
-        let file = segment::file()?;
-        let present = memory::length(file).map_err(|e| refuse(Shortage::Refused(e)))?;
-        if present > end {
-            // Somebody died here, having written parts of a map that may have been a longer one.
-            memory::punch(file, end, present - end).map_err(|e| refuse(Shortage::Refused(e)))?;
-        }
-        if present < end + len {
-            memory::grow(file, end + len).map_err(|e| refuse(Shortage::Refused(e)))?;
-        }
-        let base = memory::map(file, end, len as usize)
+        let refuse_unless_lost = |e| match e {
+            ArenaError::Map(e) => refuse(Shortage::Refused(e)),
+            e => e,
+        };
+        segment::lengthen(header, end + len).map_err(refuse_unless_lost)?;
+        let base = segment::map_range(end, len)
             .or_else(|_| {
                 len = least;
-                memory::map(file, end, len as usize)
+                segment::map_range(end, len)
             })
-            .map_err(|e| refuse(Shortage::Refused(e)))?;
+            .map_err(refuse_unless_lost)?;
+        let extent = Extent { base, len, offset: end };
+        // A process may have died here after writing parts of a map, possibly of a longer one.
+        // SAFETY: this part of the file belongs to no segment yet, and the lock under which it may become part of one is
+        // held.
+        if let Err(e) = unsafe { segment::give_back(extent, 0, len) } {
+            // SAFETY: the range was just mapped, and its address has not been passed on.
+            unsafe { memory::unmap(base, len as usize) };
+            // If only the descriptor can do this, the error says to leave it open.
+            segment::file()?;
+            return Err(refuse(Shortage::Refused(e)));
+        }
         // SAFETY: this part of the file belongs to no segment yet, and we hold the lock under which it may become
         // part of one. A grower that died here may have written its own heads, which lie inside of our runs.
         let run = unsafe { pages::lay_out(base, len) };
@@ -111,7 +114,7 @@ impl Allocator {
         // Release: whoever sees the count sees the entry and the map.
         header.segment_count.store(count as u32 + 1, Ordering::Release);
         crate::crash_point("arena.grow.after-commit");
-        segment::install(count, Extent { base, len, offset: end });
+        segment::install(count, extent);
         add(&header.counts.cold_pages, u64::from(run.pages));
         let at = Off::new(count, pages::map_pages(len) * PAGE);
         self.or_stale(header.bins.push(Found { at, pages: run.pages, kind: Kind::Cold }))

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`Session`] | the session of this process: limits, statistics |
 //! | `segment`, `header` | the file, and the ranges of it that are mapped |
+//! | `reopen`, `relocate` | another descriptor of the file, where the program closed ours |
 //! | [`participants`] | who is here, and who has died |
 //! | `pages`, `bins`, `alloc`, `slab`, `stock`, `grow`, `lock` | allocation, correct at whatever instruction somebody dies |
 //! | `waiting` | how much of it waits in queues |
@@ -45,6 +46,8 @@ pub mod participants;
 mod reach;
 mod recover;
 mod registry;
+mod relocate;
+mod reopen;
 mod segment;
 mod session;
 mod slab;

@@ -4,10 +4,16 @@
 //! segment that the session will ever have, also those made after it was started. Nothing needs to be passed round
 //! when the arena grows. The file only ever becomes longer, and no segment is ever unmapped, so an address once
 //! given out stays good for the life of the process, whatever views still point there.
+//!
+//! *Without the descriptor:* a program may close it, as daemons close everything. The file is therefore created as long as
+//! it can ever need to be; parts that were never touched use no memory. Any part can then be mapped through another part
+//! that is mapped, and released through its own mapping. Only a process that is started by `exec` needs a descriptor
+//! ([`super::reopen`]).
 
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::damage::{self, What};
@@ -20,14 +26,17 @@ use super::header::{HEADER_LEN, Header, LAYOUT, MAGIC, SEGMENTS};
 use super::limit;
 use super::local::LocalLock;
 use super::offset::Off;
+use super::reopen;
 use super::waiting::InQueues;
 use crate::sys::futex::Scope;
 
 /// Segments are multiples of every page size of the kernel.
 pub(super) const GRAIN: u64 = 1 << 16;
-const NAME: &CStr = c"kettle-arena";
+pub(super) const NAME: &CStr = c"kettle-arena";
 /// Free runs kept warm unless the session says otherwise.
 const WARM_LIMIT: u64 = 64 << 20;
+/// The length with which the file is created: more than any machine has memory.
+const LONGEST: u64 = 1 << 46;
 
 /// Where a segment is mapped here, and its extent as it was when that was done: what the header says afterwards does not
 /// matter any more.
@@ -48,6 +57,9 @@ static MAPPED: [Mapping; SEGMENTS] =
 static MAPPING: LocalLock<()> = LocalLock::new(());
 /// The session's file. Stored before the header's base, never closed and never freed.
 static FILE: AtomicPtr<KnownFd> = AtomicPtr::new(ptr::null_mut());
+/// The least length of the file that this process knows of. It is not stored in the arena, whose words are not trusted:
+/// touching a page behind the end of the file would be fatal.
+static LENGTH: AtomicU64 = AtomicU64::new(0);
 /// Held by the thread that begins or joins a session.
 pub(super) static JOINING: LocalLock<()> = LocalLock::new(());
 
@@ -76,10 +88,27 @@ pub(super) fn header() -> Result<&'static Header, ArenaError> {
 /// When the program closed the descriptor. Its number may be that of a file of the program's by now, so this is asked
 /// before each use.
 pub(super) fn file() -> Result<BorrowedFd<'static>, DescriptorLost> {
+    known_file().get()
+}
+
+/// The descriptor of the session's file, which may be lost. Must only be called after a header was seen.
+pub(super) fn known_file() -> &'static KnownFd {
     let file = NonNull::new(FILE.load(Ordering::Acquire));
     let file = file.expect("the arena's file is used only by members of a session");
     // SAFETY: what is in FILE came out of a box, and is never freed or changed.
-    unsafe { file.as_ref() }.get()
+    unsafe { file.as_ref() }
+}
+
+/// Replaces the lost descriptor of the session's file by another one.
+pub(super) fn replace_file(fd: OwnedFd) {
+    // The previous one may be in use, and is never freed.
+    FILE.store(Box::into_raw(Box::new(KnownFd::new(fd, PURPOSE))), Ordering::Release);
+}
+
+/// Makes another file the session's. It has this length and is mapped in place of the first.
+pub(super) fn set_file(fd: OwnedFd, length: u64) {
+    LENGTH.store(length, Ordering::Relaxed);
+    replace_file(fd);
 }
 
 #[cold]
@@ -94,8 +123,7 @@ fn begin() -> Result<&'static Header, ArenaError> {
         let why = Shortage::FileSize(limits::file_size());
         return Err(ArenaError::OutOfMemory { needed: HEADER_LEN as u64, why, in_queues: InQueues::default() });
     }
-    let fd = memory::create(NAME).map_err(ArenaError::Create)?;
-    memory::grow(fd.as_fd(), HEADER_LEN as u64).map_err(ArenaError::Create)?;
+    let (fd, length) = create()?;
     let base = memory::map(fd.as_fd(), 0, HEADER_LEN).map_err(ArenaError::Map)?;
     // SAFETY: a fresh mapping of HEADER_LEN zero bytes, which is a valid Header, and never unmapped from here on.
     let header = unsafe { base.cast::<Header>().as_ref() };
@@ -108,14 +136,27 @@ fn begin() -> Result<&'static Header, ArenaError> {
     header.segments[0].len.store(HEADER_LEN as u64, Ordering::Relaxed);
     header.segment_count.store(1, Ordering::Relaxed);
     header.magic.store(MAGIC, Ordering::Release);
-    install_header(fd, header);
+    install_header(fd, length, header);
     Ok(header)
+}
+
+/// A new empty file, and its length.
+pub(super) fn create() -> Result<(OwnedFd, u64), ArenaError> {
+    let fd = memory::create(NAME).map_err(ArenaError::Create)?;
+    let mut length = LONGEST.min(limits::file_size() / GRAIN * GRAIN);
+    // If the system refuses such a length, the file grows when more is needed.
+    if memory::grow(fd.as_fd(), length).is_err() {
+        length = HEADER_LEN as u64;
+        memory::grow(fd.as_fd(), length).map_err(ArenaError::Create)?;
+    }
+    Ok((fd, length))
 }
 
 /// Joins the session whose file this is.
 pub(super) fn attach(fd: OwnedFd) -> Result<&'static Header, ArenaError> {
     let _joining = JOINING.lock();
-    if memory::length(fd.as_fd()).map_err(ArenaError::Create)? < HEADER_LEN as u64 {
+    let length = memory::length(fd.as_fd()).map_err(ArenaError::Create)?;
+    if length < HEADER_LEN as u64 {
         return Err(ArenaError::NotAnArena);
     }
     let base = memory::map(fd.as_fd(), 0, HEADER_LEN).map_err(ArenaError::Map)?;
@@ -132,7 +173,7 @@ pub(super) fn attach(fd: OwnedFd) -> Result<&'static Header, ArenaError> {
     let known = match joined {
         Ok(None) => {
             fork::install_handlers();
-            install_header(memory::move_high(fd), header);
+            install_header(memory::move_high(fd), length, header);
             return Ok(header);
         }
         Ok(Some(known)) => Ok(known),
@@ -163,11 +204,14 @@ pub(super) fn check_namespace(header: &Header) -> Result<(), ArenaError> {
     }
 }
 
-fn install_header(fd: OwnedFd, header: &'static Header) {
-    let file = Box::new(KnownFd::new(fd, "Kettle's shared memory"));
+const PURPOSE: &str = "Kettle's shared memory";
+
+fn install_header(fd: OwnedFd, length: u64, header: &'static Header) {
+    let file = Box::new(KnownFd::new(fd, PURPOSE));
     header.doorbells.join();
     damage::watch(&header.damage);
     FILE.store(Box::into_raw(file), Ordering::Release);
+    LENGTH.store(length, Ordering::Relaxed);
     // Release: whoever sees the base sees the file and the header's beginning.
     MAPPED[0].base.store(ptr::from_ref(header).cast_mut().cast(), Ordering::Release);
 }
@@ -284,27 +328,102 @@ fn map_segment(segment: usize) -> Result<Extent, ArenaError> {
         return Err(damaged(offset));
     }
     let Some(end) = end.filter(|end| *end < 1 << 48) else { return Err(damaged(len)) };
-    let base = match file() {
-        Ok(file) => {
-            if end > memory::length(file).map_err(ArenaError::Map)? {
+    if end > LENGTH.load(Ordering::Relaxed) {
+        if let Ok(file) = file() {
+            let length = memory::length(file).map_err(ArenaError::Map)?;
+            LENGTH.fetch_max(length, Ordering::Relaxed);
+            if end > length {
                 return Err(damaged(len));
             }
-            memory::map(file, offset, len as usize).map_err(ArenaError::Map)?
         }
-        // What others put there arrives all the same.
-        Err(lost) => {
-            // SAFETY: the header is mapped at the beginning of the file.
-            let again = unsafe { memory::map_again(NonNull::from(header).cast(), offset, len as usize) };
-            let base = again.map_err(|_| lost)?;
-            if !memory::is_there(base, len as usize) {
-                // SAFETY: it was mapped just now, and nobody has seen its address.
-                unsafe { memory::unmap(base, len as usize) };
-                return Err(damaged(len));
-            }
-            base
-        }
-    };
+    }
+    let base = map_range(offset, len)?;
+    // Without a descriptor, only the mapping can tell whether another process made the file so long.
+    if end > LENGTH.load(Ordering::Relaxed) && !memory::is_there(base, len as usize) {
+        // SAFETY: the range was just mapped, and its address has not been passed on.
+        unsafe { memory::unmap(base, len as usize) };
+        return Err(damaged(len));
+    }
     Ok(install_locked(segment, Extent { base, len, offset }))
+}
+
+/// Maps a part of the file behind the header.
+///
+/// # Errors
+/// If it cannot be mapped.
+pub(super) fn map_range(offset: u64, len: u64) -> Result<NonNull<u8>, ArenaError> {
+    let lost = match file() {
+        Ok(file) => return memory::map(file, offset, len as usize).map_err(ArenaError::Map),
+        Err(lost) => lost,
+    };
+    let (at, skipped) = mapped_before(offset).ok_or(lost)?;
+    // SAFETY: the address is inside of a mapped segment; it and the skipped length are multiples of every page size.
+    unsafe { memory::map_again(at, skipped as usize, len as usize) }.map_err(ArenaError::Map)
+}
+
+/// The address of the last part of the file before `offset` that is mapped here, and its distance to `offset`.
+fn mapped_before(offset: u64) -> Option<(NonNull<u8>, u64)> {
+    let before = mapped().filter(|&(_, begin, _)| begin < offset);
+    let (base, begin, len) = before.max_by_key(|&(_, begin, _)| begin)?;
+    let last = len.checked_sub(GRAIN)?;
+    // SAFETY: inside of the segment, all of which is mapped at its base.
+    Some((unsafe { base.add(last as usize) }, offset.checked_sub(begin + last)?))
+}
+
+/// Ensures that the file is at least this long.
+///
+/// # Errors
+/// If it must grow and cannot, or there is no descriptor.
+pub(super) fn lengthen(header: &'static Header, end: u64) -> Result<(), ArenaError> {
+    if end <= LENGTH.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let file = reopen::file(header)?;
+    if memory::length(file).map_err(ArenaError::Map)? < end {
+        memory::grow(file, end).map_err(ArenaError::Map)?;
+    }
+    LENGTH.fetch_max(end, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Returns the memory of a part of a segment to the system; the part then reads as zeros.
+///
+/// # Errors
+/// If the system refuses.
+///
+/// # Safety
+/// The part must be inside of the segment, and its contents no longer needed.
+pub(super) unsafe fn give_back(segment: Extent, from: u64, len: u64) -> io::Result<()> {
+    if let Ok(file) = file() {
+        return memory::punch(file, segment.offset + from, len);
+    }
+    // SAFETY: the part is inside of the segment, which is mapped at its base; the caller no longer needs the contents.
+    unsafe { memory::punch_mapped(segment.base.add(from as usize), len as usize) }
+}
+
+/// The offset in the file at which the last segment ends.
+pub(super) fn end(header: &Header) -> Result<u64, ArenaError> {
+    match count(header)? {
+        1 => Ok(HEADER_LEN as u64),
+        count => extent(count - 1).map(|last| last.offset + last.len),
+    }
+}
+
+/// All mappings of this process, including the header: address, offset in the file, and length.
+pub(super) fn mapped() -> impl Iterator<Item = (NonNull<u8>, u64, u64)> {
+    MAPPED.iter().filter_map(Mapping::extent).map(|Extent { base, len, offset }| {
+        // The table has no length for the header, so that no offset resolves to it.
+        (base, offset, if offset == 0 { HEADER_LEN as u64 } else { len })
+    })
+}
+
+/// How many bytes of the arena are backed by memory, if that can be found out.
+pub(super) fn resident() -> Option<u64> {
+    if let Ok(file) = file() {
+        return memory::resident(file).ok();
+    }
+    // SAFETY: these are mappings of this process.
+    mapped().try_fold(0, |sum, (base, _, len)| Some(sum + unsafe { memory::resident_in(base, len as usize) }.ok()?))
 }
 
 /// Makes a mapping the one that this process uses for a segment. If another thread was first, its mapping stays and

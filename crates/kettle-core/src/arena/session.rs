@@ -4,14 +4,13 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::sys::memory;
-
 use super::alloc::Allocator;
 use super::error::ArenaError;
 use super::header::{self, HEADER_LEN, Header};
 use super::pages::PAGE;
 use super::participants;
 use super::recover::{self, Reclaimed};
+use super::reopen;
 use super::segment;
 use super::waiting::InQueues;
 
@@ -47,9 +46,9 @@ impl Session {
     /// the new process, between fork and exec).
     ///
     /// # Errors
-    /// When the program closed it.
+    /// When the program closed it, and there is no way to another one.
     pub fn descriptor(&self) -> Result<BorrowedFd<'static>, ArenaError> {
-        Ok(segment::file()?)
+        Ok(reopen::file_or_new(self.header)?)
     }
 
     /// A random number that tells it from other sessions.
@@ -90,13 +89,9 @@ impl Session {
         let participants = participants::alive(header);
         let allocator = Allocator::lock(header)?;
         let segments = segment::count(header)?;
-        let end = match segments {
-            1 => HEADER_LEN as u64,
-            _ => segment::extent(segments - 1).map(|last| last.offset + last.len)?,
-        };
         let pages = |count: &crate::atomics::AtomicU64| count.load(Ordering::Relaxed).saturating_mul(PAGE);
         Ok(Statistics {
-            file_bytes: end,
+            file_bytes: segment::end(header)?,
             resident_bytes: resident(),
             header_bytes: HEADER_LEN as u64,
             segments: segments - 1,
@@ -129,7 +124,7 @@ impl Session {
 
 /// How much of the arena has memory behind it; 0 if that cannot be told.
 fn resident() -> u64 {
-    segment::file().ok().and_then(|file| memory::resident(file).ok()).unwrap_or(0)
+    segment::resident().unwrap_or(0)
 }
 
 impl fmt::Debug for Session {

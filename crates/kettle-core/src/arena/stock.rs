@@ -2,8 +2,6 @@
 
 use core::sync::atomic::Ordering;
 
-use crate::sys::memory;
-
 use super::alloc::{Allocator, add};
 use super::bins::Found;
 use super::error::ArenaError;
@@ -186,8 +184,9 @@ fn merge_neighbours(first: Found, second: Found, merge: Merge) -> Result<Option<
 
 /// Gives the memory of a run back to the system, but for its first `keep` pages; says whether that worked.
 pub(super) fn cool(at: Off, keep: u64, pages: u32) -> bool {
-    let Ok(segment::Extent { offset, .. }) = segment::extent_of(at) else { return false };
+    let Ok(extent) = segment::extent_of(at) else { return false };
     let from = at.byte() + keep * PAGE;
     let len = (u64::from(pages) - keep) * PAGE;
-    len == 0 || segment::file().is_ok_and(|file| memory::punch(file, offset + from, len).is_ok())
+    // SAFETY: the run is inside of the segment, free or about to be, and in our hands.
+    len == 0 || unsafe { segment::give_back(extent, from, len) }.is_ok()
 }

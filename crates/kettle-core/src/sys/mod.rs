@@ -12,6 +12,7 @@
 //! * [`child`]: start a process with chosen descriptors; watch it, signal it, get its exit status.
 //! * [`descriptor`]: descriptors that are recognized even if the program closes them and opens other files.
 //! * [`memory`]: memory shared by descriptor, grown and released.
+//! * [`reopen`]: another descriptor of a mapped file, if the program closed the first.
 //! * [`limits`]: how much memory can still be used before the kernel kills a process for it.
 //! * [`signal`]: end this process when another one ends.
 //! * [`doorbell`]: a descriptor that another process can make readable.
@@ -22,7 +23,7 @@ pub mod owner;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub use linux::{child, clock, descriptor, doorbell, futex, limits, memory, process, signal, socket, thread};
+pub use linux::{child, clock, descriptor, doorbell, futex, limits, memory, process, reopen, signal, socket, thread};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

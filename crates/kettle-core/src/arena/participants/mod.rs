@@ -29,7 +29,7 @@ use crate::sys::process;
 use super::error::ArenaError;
 use super::header::Header;
 use super::{identity, segment};
-use rows::{FREE, Identity, LIVE, State, free, occupant_lives, row, rows};
+use rows::{FREE, Identity, LIVE, RESERVED, State, free, occupant_lives, row, rows};
 
 pub use name::{Participant, Ticket};
 pub use place::{adopt, child_gone, child_started, release, reserve_child};
@@ -118,6 +118,31 @@ pub(super) fn alive(header: &'static Header) -> usize {
             state.status() != FREE && occupant_lives(row, state)
         })
         .count()
+}
+
+/// Whether no other process of the session is alive or being started.
+pub(super) fn is_alone(header: &'static Header) -> bool {
+    rows(header).all(|row| {
+        let state = State(row.state.load(Ordering::Acquire));
+        let (pid, me) = (Identity(row.identity.load(Ordering::Acquire)).pid(), process::id());
+        let is_mine = match state.status() {
+            LIVE => pid == me,
+            // Reserved for a child that this process has not started yet: it records each one that it has.
+            RESERVED => pid == 0 && state.reserver() == me,
+            _ => false,
+        };
+        state.status() == FREE || is_mine || !occupant_lives(row, state)
+    })
+}
+
+/// The known process ids of the other living processes.
+pub(super) fn others(header: &'static Header) -> impl Iterator<Item = u32> {
+    let pid = |row: &rows::Slot| {
+        let state = State(row.state.load(Ordering::Acquire));
+        let pid = Identity(row.identity.load(Ordering::Acquire)).pid();
+        (state.status() == LIVE && pid != process::id() && occupant_lives(row, state)).then_some(pid)
+    };
+    rows(header).filter_map(pid)
 }
 
 /// Frees the rows of all that ended unnoticed.

@@ -177,6 +177,11 @@ impl KnownFd {
         Ok(fd)
     }
 
+    /// Whether `fd` leads to the same file, whether or not this descriptor is lost.
+    pub(super) fn is_same(&self, fd: RawFd) -> bool {
+        self.id.is_some() && FileId::of(fd) == self.id
+    }
+
     /// The error for a descriptor that is no longer ours.
     pub fn lost(&self) -> DescriptorLost {
         DescriptorLost { number: self.number, purpose: self.purpose }

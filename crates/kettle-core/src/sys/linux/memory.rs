@@ -125,38 +125,60 @@ fn mapped(address: *mut libc::c_void, len: usize) -> io::Result<NonNull<u8>> {
     NonNull::new(address.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
 
-/// As [`map`], for the file whose start is mapped at `beginning`, without a descriptor.
+/// As [`map`], for a part of the file that begins `skipped` bytes behind the page that is mapped at `at`, without a
+/// descriptor.
 ///
 /// # Errors
-/// Those of `mremap`: most likely the address space is limited. For a moment it has to hold the file up to the end of
-/// the range.
+/// Those of `mremap`: most likely the address space is limited. For a moment it has to hold the skipped part, too.
 ///
 /// # Safety
-/// `beginning` must be a [`map`] with offset 0.
-pub unsafe fn map_again(beginning: NonNull<u8>, offset: u64, len: usize) -> io::Result<NonNull<u8>> {
-    let before = usize::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
-    let all = before.checked_add(len).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+/// `at` must be the start of a page of a [`map`], and `skipped` a multiple of the page size.
+pub unsafe fn map_again(at: NonNull<u8>, skipped: usize, len: usize) -> io::Result<NonNull<u8>> {
+    let all = skipped.checked_add(len).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
     // SAFETY: an old size of 0 leaves a shared mapping unchanged, and maps the same file once more at an address chosen
     // by the kernel.
-    let address = unsafe { libc::mremap(beginning.as_ptr().cast(), 0, all, libc::MREMAP_MAYMOVE) };
+    let address = unsafe { libc::mremap(at.as_ptr().cast(), 0, all, libc::MREMAP_MAYMOVE) };
     if address == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: unmaps the first part of the fresh mapping, which no other code has seen; `before` is a multiple of the
-    // page size, like the offset of every segment.
+    // SAFETY: unmaps the first part of the fresh mapping, which no other code has seen.
     unsafe {
-        libc::munmap(address, before);
-        mapped(address.byte_add(before), len)
+        if skipped != 0 {
+            libc::munmap(address, skipped);
+        }
+        mapped(address.byte_add(skipped), len)
     }
+}
+
+/// Maps a range of another file in place of a [`map`], at the same address.
+///
+/// # Errors
+/// Those of `mmap`.
+///
+/// # Safety
+/// `at` and `len` must be those of a [`map`], and the other file must have the same contents for all code that uses it.
+pub unsafe fn map_over(fd: BorrowedFd<'_>, offset: u64, at: NonNull<u8>, len: usize) -> io::Result<()> {
+    // SAFETY: the range is exactly the mapping that the caller replaces.
+    let address = unsafe {
+        libc::mmap(
+            at.as_ptr().cast(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_FIXED,
+            fd.as_raw_fd(),
+            offset as libc::off_t,
+        )
+    };
+    mapped(address, len).map(drop)
 }
 
 /// Whether the last page of this mapping is backed by the file. The mapping may be longer than the file, and touching
 /// it would then be fatal. Kernels before 5.14 cannot tell; for them the answer is yes.
 pub fn is_there(mapping: NonNull<u8>, len: usize) -> bool {
-    const PAGE: usize = 4096;
+    let page = page_size();
     // SAFETY: the last page of a mapping; the call accesses it like a read, and fails where a read would be fatal.
     let looked =
-        unsafe { libc::madvise(mapping.as_ptr().add(len.saturating_sub(PAGE)).cast(), PAGE, libc::MADV_POPULATE_READ) };
+        unsafe { libc::madvise(mapping.as_ptr().add(len.saturating_sub(page)).cast(), page, libc::MADV_POPULATE_READ) };
     looked == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
 }
 
@@ -183,6 +205,49 @@ pub fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
             r => return r.map(drop),
         }
     }
+}
+
+/// As [`punch`], through a mapping of the range, without a descriptor.
+///
+/// # Errors
+/// Those of `madvise`: the program locks its memory (`mlockall`), or holes are not supported. Also if the range does not
+/// consist of whole pages of the kernel.
+///
+/// # Safety
+/// `at` must be inside of a [`map`] with at least `len` bytes from there on, whose contents are no longer needed.
+pub unsafe fn punch_mapped(at: NonNull<u8>, len: usize) -> io::Result<()> {
+    // The kernel rounds the length up, which would clear memory behind the range.
+    if (at.as_ptr() as usize | len) % page_size() != 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    loop {
+        // SAFETY: the caller no longer needs the contents. The range stays mapped and reads as zeros.
+        match check(unsafe { libc::madvise(at.as_ptr().cast(), len, libc::MADV_REMOVE) }) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            r => return r.map(drop),
+        }
+    }
+}
+
+/// As [`resident`], for the part of the file that is mapped at `at`. Pages in swap are not counted.
+///
+/// # Errors
+/// Those of `mincore`.
+///
+/// # Safety
+/// `at` must be a [`map`] of at least `len` bytes.
+pub unsafe fn resident_in(at: NonNull<u8>, len: usize) -> io::Result<u64> {
+    let page = page_size();
+    let mut pages = vec![0_u8; len.div_ceil(page)];
+    // SAFETY: the caller promises the mapping, and there is a byte for each of its pages.
+    check(unsafe { libc::mincore(at.as_ptr().cast(), len, pages.as_mut_ptr()) })?;
+    Ok(pages.iter().filter(|&&state| state & 1 != 0).count() as u64 * page as u64)
+}
+
+/// The size of the kernel's pages.
+pub(super) fn page_size() -> usize {
+    // SAFETY: takes an integer and only returns a number.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
 /// Writes through the descriptor. For pages that were never touched this is three times as fast as a mapping: the

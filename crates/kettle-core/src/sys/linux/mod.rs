@@ -6,6 +6,7 @@ pub mod futex;
 pub mod limits;
 pub mod memory;
 pub mod process;
+pub mod reopen;
 pub mod signal;
 pub mod socket;
 pub mod thread;

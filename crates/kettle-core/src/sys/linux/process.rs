@@ -215,9 +215,7 @@ pub fn thread_count() -> Option<usize> {
 pub fn resident(pid: u32) -> Option<u64> {
     let line = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    // SAFETY: takes an integer and only returns a number.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    Some(pages * u64::try_from(page).ok()?)
+    Some(pages * super::memory::page_size() as u64)
 }
 
 /// A number that identifies this process's PID namespace; None if `/proc` is unavailable.
