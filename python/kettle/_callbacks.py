@@ -1,4 +1,4 @@
-"""What crews of processes and of threads need of Python alike: to make an error, to run callbacks."""
+"""The hooks that pools of processes and of threads share: they create errors and run callbacks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["CommonHooks", "call_and_finish"]
 
 
 class CommonHooks:
-    """The native crew calls these methods. They know nothing of the pool that it works for."""
+    """The native pool calls these methods. They do not refer to the `Pool` object."""
 
-    #: Whether its tasks are those of an executor.
+    #: Whether the tasks are those of an executor.
     _is_executor = False
 
     def __init__(self) -> None:
@@ -31,7 +31,8 @@ class CommonHooks:
     def name_task(
         self, error: BaseException, func: Any, args: Any, kwds: Any, is_call: bool, place: tuple[str, int]
     ) -> None:
-        """Has what a task raised tell which task it was: of many items, with the name of the method and its number."""
+        """Adds a note to the exception of a task that names the task; if there are several items, with the name of the
+        method and the index of the item."""
         method, index = place
         if method and self._is_executor:
             method = "map"
@@ -39,36 +40,37 @@ class CommonHooks:
         name_task(error, f"{task}, item {index} of {method}" if method else task)
 
     def unasked(self, error: BaseException) -> int:
-        """A task has failed that nothing waits for. Gives the number by which `asked` takes that back, or 0."""
+        """A task has failed whose result is not waited for. Returns the number by which `asked` reverts this, or 0."""
         from kettle import _unasked
 
         return _unasked.add(error) if _unasked.tells_of(self._is_executor) else 0
 
     def asked(self, entry: int) -> None:
-        """The error has been asked for."""
+        """The error has been retrieved."""
         from kettle import _unasked
 
         _unasked.remove(entry)
 
     def broken(self, error: BaseException) -> BaseException:
-        """The error of all that a pool is asked for, once its workers cannot begin because of this one."""
+        """Returns the error of all calls of a pool whose workers cannot start because of the given error."""
         return error
 
     def cancelled(self, func: Any, args: Any, is_call: bool) -> TaskCancelled:
-        """The error of a job that was cancelled."""
+        """Returns the error of a job that was cancelled."""
         return TaskCancelled(task=describe(func, args if is_call else None))
 
     def call_back(self, callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:
-        """Has a job's callback run in the thread for that, and the job finished then."""
+        """Runs a job's callback in the callback thread, and finishes the job after it."""
         self._callbacks.put(callback, value, job)
 
     def inherits_for_callbacks(self, daemon: bool | None = None) -> None:
-        """Says whether the thread that runs callbacks is a daemon, and so what they start: by default, if the thread is
-        that starts it. Unless it is one, `end_callbacks` or `join_callbacks` must be called in the end."""
+        """Sets whether the callback thread is a daemon, and therefore also threads that callbacks start. By default it
+        is a daemon if the thread that starts it is. Unless it is a daemon, `end_callbacks` or `join_callbacks` must be
+        called at the end."""
         self._callbacks.daemon = daemon
 
     def end_callbacks(self) -> None:
-        """Has the thread that runs callbacks end when it has run those that there are."""
+        """Ends the callback thread after it has run all existing callbacks."""
         self._callbacks.end()
 
     def join_callbacks(self) -> None:
@@ -77,7 +79,7 @@ class CommonHooks:
 
 
 def call_and_finish(callback: Callable[[Any], object], value: Any, job: native.PoolJob) -> None:
-    """Runs a job's callback and has the job finished, whatever becomes of the callback: its thread has more to do."""
+    """Runs a job's callback and finishes the job, even if the callback fails: its thread has more to do."""
     try:
         callback(value)
     except BaseException:
@@ -87,10 +89,10 @@ def call_and_finish(callback: Callable[[Any], object], value: Any, job: native.P
 
 
 class _Callbacks:
-    """The thread that runs callbacks, one after another, from the first on."""
+    """The thread that runs callbacks, one after another; it is started with the first one."""
 
     def __init__(self) -> None:
-        #: Of the thread.
+        #: Whether the thread is a daemon; None: the same as for the thread that starts it.
         self.daemon: bool | None = True
         self._queue: queue.SimpleQueue[tuple[Callable[[Any], object], Any, Any] | None] = queue.SimpleQueue()
         self._lock = threading.RLock()  # reentrant: a signal handler may wait for callbacks
@@ -98,14 +100,14 @@ class _Callbacks:
         self._has_ended = False
 
     def put(self, callback: Callable[[Any], object], value: Any, job: Any) -> None:
-        # The thread comes first: to wait for its start lets others run, who shall not find the job over before we
-        # have let go of what it was given.
+        # The thread is started first: waiting for its start lets other threads run, which must not find the job over
+        # before its arguments have been released.
         self._provide()
         self._queue.put((callback, value, job))
-        # It may have been ended before it came to this entry.
+        # The thread may have been ended before it reached this entry.
         self._provide()
         if self._has_ended:
-            # Nobody else will end it.
+            # No other code will end it.
             self.end()
 
     def _provide(self) -> None:
@@ -122,7 +124,8 @@ class _Callbacks:
             del entry
 
     def _take_thread(self) -> threading.Thread | None:
-        """The thread, if there is one, which ends when it has run what it has; the next callback starts another one."""
+        """Takes the thread, if there is one, to be ended when it has run its callbacks; the next callback starts
+        another one."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(None)

@@ -1,8 +1,8 @@
-"""A call in a few words, for messages about it.
+"""Short descriptions of calls, for messages.
 
-It is made when something went wrong, from arguments of any kind and size. So it runs no code of the arguments' own,
-such as a `__repr__` that may raise or take seconds, unless their class is known to be harmless, and looks only at the
-first few items of a container.
+A description is created when something has failed, from arguments of any kind and size. It therefore runs no code of
+the arguments' own, such as a `__repr__` that may raise or take seconds, unless their class is known to be harmless, and
+looks only at the first few items of a container.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "name_task", "short"]
 
-_ITEMS = 4  # that many of a container are shown
-_DEPTH = 3  # that many containers within each other
-_TEXT = 60  # that many characters or bytes of a string
-_DIGITS = 200  # that many bits of a number
-_NOTES = 8  # that many tasks are named on one error
+_ITEMS = 4  # shown items of a container
+_DEPTH = 3  # nested containers
+_TEXT = 60  # characters or bytes of a string
+_DIGITS = 200  # bits of a number
+_NOTES = 8  # tasks named on one error
 
 # Modules whose classes have a short and harmless `__repr__`.
 _HARMLESS = {"datetime", "decimal", "fractions", "ipaddress", "pathlib", "pathlib._local", "uuid", "zoneinfo"}
 _SIMPLE = {type(None), bool, float, complex, type(...), type(NotImplemented), range}
-_EXACT = {float: float.__float__, int: int.__int__, str: str.__str__}  # what an instance of a subclass is at heart
+_EXACT = {float: float.__float__, int: int.__int__, str: str.__str__}  # the base value of an instance of a subclass
 _BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}")}
 
 
 def describe(func: Any, args: Any = (), kwds: Any = None, limit: int = 200) -> str:
-    """The call `func(*args, **kwds)` as text of at most `limit` characters, as in "fetch('http://a', retries=3)";
-    "fetch(...)" if `args` is None or no plain tuple or list."""
+    """Returns the call `func(*args, **kwds)` as text of at most `limit` characters, such as "fetch('http://a',
+    retries=3)"; "fetch(...)" if `args` is None or not a plain tuple or list."""
     try:
         text = _call(func, args, {} if kwds is None else kwds, limit)
-    except Exception:  # whatever strange objects can raise: a message must be made even so
+    except Exception:  # unusual objects may raise anything, and a message must be created even so
         text = "a call"
     if len(text) > limit:
         text = text[: max(0, limit - 4)] + "...)"
@@ -43,16 +43,17 @@ def describe(func: Any, args: Any = (), kwds: Any = None, limit: int = 200) -> s
 
 
 def name_task(error: BaseException, task: str) -> None:
-    """Adds a note to an error, in which task it was raised. An error that has come through other tasks before names
-    them all, the innermost first; but one object that many tasks raise does not grow with each of them."""
+    """Adds a note to an error that names the task in which it was raised. An error that has passed through other tasks
+    before names all of them, the innermost first. If many tasks raise the same object, its notes do not grow with each
+    task."""
     note = f"in {task}"
     try:
-        # Not by `add_note`: a class may have its own, or may have attributes that cannot be set.
+        # Not by `add_note`: a class may have its own, or attributes that cannot be set.
         notes = vars(error).setdefault("__notes__", [])
         ours = [other for other in notes if type(other) is str and other.startswith("in ")]
         if type(notes) is list and note not in ours and len(ours) < _NOTES:
             notes.append(note)
-    except Exception:  # notes of the class's own making
+    except Exception:  # the class defines its own notes
         pass
 
 
@@ -78,11 +79,11 @@ def _name(func: object) -> str:
         name = getattr(func, attribute, None)
         if type(name) is str:
             return name.replace("<locals>.", "")
-    return f"{type(func).__qualname__}(...)"  # an instance that can be called
+    return f"{type(func).__qualname__}(...)"  # a callable instance
 
 
 def short(value: Any, depth: int = _DEPTH) -> str:
-    """Any value as short text, with `depth` containers in each other."""
+    """Returns any value as short text, with `depth` nested containers."""
     try:
         return _short(value, depth)
     except Exception:
@@ -105,7 +106,7 @@ def _short(value: Any, depth: int) -> str:
         return _name(value)
     if kind.__module__ in _HARMLESS:
         return repr(value)
-    if hasattr(kind, "shape"):  # an array or a table, of NumPy's family or another
+    if hasattr(kind, "shape"):  # an array or a table, of NumPy or a similar library
         return _array(value, kind)
     for base, exact in _EXACT.items():
         if issubclass(kind, base):
@@ -149,7 +150,7 @@ def _array(value: Any, kind: type) -> str:
 
 
 def _record(value: Any, kind: type, depth: int) -> str:
-    """A named tuple, or an instance of a data class."""
+    """Returns a named tuple, or an instance of a dataclass, as text."""
     if depth == 0:
         return _bare(value)
     if hasattr(kind, "_fields"):

@@ -1,4 +1,4 @@
-"""What goes into a job of many items."""
+"""The input of a job with many items."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["chunk_size", "feed"]
 
 
 def chunk_size(chunksize: int) -> int:
-    """A `chunksize` that was asked for, if that is possible."""
+    """Checks and returns a requested `chunksize`."""
     chunksize = _parameters.whole("chunksize", chunksize)
     if chunksize < 1:
         raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
@@ -24,8 +24,8 @@ def chunk_size(chunksize: int) -> int:
 
 
 def feed(job: native.PoolJob, iterator: Iterator[Any], wait: bool = True) -> None:
-    """Pulls the items of an imap, as far ahead as it may: until the end if it may `wait`, in a thread of its own, since
-    an iterator may wait for anything itself; else as many as there is room for now."""
+    """Reads the items of an imap as far ahead as allowed. If it may `wait`, it reads to the end, in a separate thread,
+    since an iterator itself may wait for anything; otherwise it reads as many items as there is room for now."""
     try:
         while job._has_room(wait=wait):
             try:

@@ -1,9 +1,9 @@
-"""Large arguments of joblib's calls: each is put into shared memory once, however many calls are given it.
+"""Large arguments of joblib's calls: each is copied into shared memory once, no matter how many calls get it.
 
     argument ──pickled once, its buffers apart──► LargeArgument ──a token with each call──► an object in the worker
 
-As long as the argument lives that memory does, and after that as long as a call or a worker has it. The argument must
-not be changed while calls are given it, as with joblib's own mapped arrays.
+The memory lives as long as the argument, and after that as long as a call or a worker uses it. The argument must not be
+changed while calls get it, as with joblib's own mapped arrays.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["LargeArguments"]
 
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _CONTAINERS = frozenset({list, tuple, dict})
-_DEPTH = 3  # so many containers within each other are looked into; the first holds the arguments
-_ITEMS = 64  # and only if they have no more items
+_DEPTH = 3  # the maximum depth of nested containers that are searched; the first holds the arguments
+_ITEMS = 64  # larger containers are not searched
 _REST = 1 << 16  # a pickle of more bytes, without its buffers, is put into shared memory as well
 
 
 class LargeArguments:
-    """Those of one call of `Parallel`: objects of more than `limit` bytes. `mode` is as for NumPy's mapped files: "r"
-    to read, "r+" or "w+" to write for all to see, "c" to write for oneself."""
+    """The large arguments of one call of `Parallel`: objects of more than `limit` bytes. `mode` is as for NumPy's
+    memory-mapped files: "r" to read, "r+" or "w+" to write for all to see, "c" to write to a private copy."""
 
     def __init__(self, limit: int, mode: str) -> None:
         self._limit = limit
@@ -37,7 +37,7 @@ class LargeArguments:
         self._shared: dict[int, tuple[weakref.ref[Any], LargeArgument]] = {}
 
     def shared(self, value: Any, depth: int = _DEPTH) -> Any:
-        """The value, with what is large in it in shared memory; the very object if nothing is."""
+        """Returns the value with its large parts in shared memory; the same object if it has none."""
         kind = type(value)
         if kind in _PLAIN:
             return value
@@ -51,7 +51,7 @@ class LargeArguments:
             try:
                 # When it is gone, another object may have its address.
                 self._shared[key] = weakref.ref(value, lambda _: forget(key, None)), LargeArgument.of(value, self._mode)
-            except Exception:  # it cannot be pickled, say: sent as any other argument it gets its error
+            except Exception:  # for example, it cannot be pickled: sent like any other argument, it gets its error
                 return value
         return self._shared[key][1]
 
@@ -64,7 +64,7 @@ class LargeArguments:
 
 
 class LargeArgument:
-    """An object whose buffers are in shared memory. Its pickle gives that object."""
+    """An object whose buffers are in shared memory. Unpickling returns that object."""
 
     def __init__(self, rest: bytes | native.SharedBytes, memory: list[native.SharedBytes], mode: str) -> None:
         self._rest = rest
@@ -107,7 +107,7 @@ def _rebuild(rest: Any, tokens: list[Any], mode: str) -> Any:
 
 
 def _size(value: Any) -> int:
-    """About how many bytes it has, of one that may have buffers."""
+    """Returns the approximate size in bytes of an object that may have buffers."""
     try:
         if isinstance(size := getattr(value, "nbytes", None), int):  # arrays
             return size
@@ -116,6 +116,6 @@ def _size(value: Any) -> int:
             return int(used if isinstance(used, int) else used.sum())
         if hasattr(value, "indptr") or hasattr(value, "nnz"):  # sparse matrices
             return sum(int(getattr(getattr(value, part, None), "nbytes", 0)) for part in ("data", "indices", "indptr"))
-    except Exception:  # whatever a strange object may raise
+    except Exception:  # unknown objects may raise anything
         pass
     return 0

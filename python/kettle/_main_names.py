@@ -211,9 +211,9 @@ def _has_changed(name: str, value: object) -> bool:
 
 
 def settle(name: str, value: object, mark: Mark | None) -> None:
-    """Called when a function of an ancestor's main module has arrived, in which `name` refers to `value`. Unless the
-    name still refers to the same object as there at this process's start, or this process has changed it, `name` is set
-    to `value` here."""
+    """Called when a function of an ancestor's main module has arrived, in which `name` refers to `value`. Sets `name`
+    to `value` here, unless it already referred to that object when this process was created, or this process has
+    changed it."""
     names = home()
     mine = names.get(name, _ABSENT)
     if mine is value or (mine is not _ABSENT and (is_known(mark) or _has_changed(name, mine))):

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from typing import Generic
 
     class Parametrized(Generic[T]):
-        """What a type checker takes it for."""
+        """The view of a type checker."""
 else:
 
     class Parametrized:
-        """What can be written with a type in brackets.
+        """A class that can be written with a type in brackets.
 
-        As in the standard library there is no `Generic` in it: that would keep a subclass from naming it first among
+        As in the standard library, it does not use `Generic`, which would keep a subclass from listing it first among
         its bases, as in `class Jobs(Generic[T], Queue)`.
         """
 

@@ -1,10 +1,11 @@
-"""Why a worker died: what its exit code says, whether the kernel ran out of memory, and where it was when it crashed.
+"""Why a worker died: the meaning of its exit code, whether the kernel ran out of memory, and where the worker crashed.
 
-The parent makes a file in memory for each worker (`new_trace`) before it starts it, so that no crash comes too early.
-The worker opens that file and has faulthandler write there (`arm`); the parent reads it after the worker's death.
+The parent creates a file in memory for each worker (`new_trace`) before it starts the worker, so that no crash comes
+too early. The worker opens that file and makes faulthandler write to it (`arm`); the parent reads it after the worker's
+death.
 
     states of a trace     (none) --new_trace, arm--> empty --crash--> written --read_trace--> closed
-                                                       └--close_trace, if nobody will ask--> closed
+                                                       └--close_trace, if it is not needed--> closed
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PostMortem", "arm", "check", "close_trace", "new_trace", "read_trace"]
 
-_LONGEST = 32 * 1024  # bytes of a trace that are read
-# Frames from the one in which a process of ours begins with what it is for, down to the start of the program. Python
-# 3.14 may find that it cannot follow them.
+_LONGEST = 32 * 1024  # the maximum number of bytes that are read from a trace
+# The frames from the one in which a process of Kettle's starts its work, down to the start of the program. Python 3.14
+# may be unable to follow them.
 _HOW_IT_BEGAN = re.compile(
     r'(\n  File "[^"]*/multiprocessing/process.py", line \d+ in run)?'
     r'\n  File "[^"]*/kettle/multiprocessing/process.py", line \d+ in _run\w+(\n  .+)*'
@@ -41,14 +42,15 @@ _to_stderr = False
 
 
 def arm(place: tuple[int, int] | None) -> bool:
-    """Has faulthandler write the Python stacks of all threads to a file in memory, should this process crash. Returns
-    whether it will: the system may refuse.
+    """Makes faulthandler write the Python stacks of all threads to a file in memory if this process crashes. Returns
+    whether it will do so: the system may refuse.
 
-    place: the process that made the file, which lives, and the descriptor that it got from `new_trace`; None if it got
-    none.
+    place: the process that created the file, which is alive, and the descriptor that it got from `new_trace`; None if
+        it got none.
 
     If faulthandler was enabled before (by `-X faulthandler`, or in the parent of a forked worker), its report goes to
-    the file instead. Who enables it later, in an initializer or a task, gets it for himself, and the file stays empty.
+    the file instead. If an initializer or a task enables it later, the report goes where that says, and the file stays
+    empty.
     """
     global _trace, _to_stderr
     if place is None:
@@ -56,7 +58,7 @@ def arm(place: tuple[int, int] | None) -> bool:
     maker, number = place
     before = _trace
     try:
-        # Looked at before it is opened: the maker may have closed it, and to open just anything may block.
+        # Checked before it is opened: the creator may have closed it, and opening some other file may block.
         path = f"/proc/{maker}/fd/{number}"
         if not _is_trace(path):
             return False
@@ -76,13 +78,13 @@ def arm(place: tuple[int, int] | None) -> bool:
 
 
 def _is_trace(path: str) -> bool:
-    """Whether a file in memory is there: no other file of the maker's may be written to."""
+    """Returns whether it is a file in memory: no other file of the creator's may be written to."""
     return os.readlink(path).startswith("/memfd:")
 
 
 def check() -> None:
-    """If the program closed the file, whose number may be that of a file of its own by now, a crash is not reported.
-    To be called when code of the program's has run that may have done so."""
+    """If the program closed the file, whose number may by now belong to a file of the program's, no crash is reported.
+    To be called after code of the program has run that may have done so."""
     global _trace
     if _trace is not None and not _trace.is_ours():
         _trace = None
@@ -90,7 +92,8 @@ def check() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """The file is about the worker, not about what it forks. A child's report goes where it would go without us."""
+    """The file is for the worker, not for its forked children. The report of a child goes where it would go without
+    Kettle."""
     check()
     if _trace is not None:
         try:
@@ -108,8 +111,8 @@ _traces: dict[int, native.Descriptor] = {}
 
 
 def new_trace() -> int | None:
-    """A descriptor of an empty file in memory, which a worker is told to `arm`, and which is then given to `read_trace`
-    or `close_trace`; None if the system refuses."""
+    """Returns a descriptor of an empty file in memory, to be passed to `arm` in a worker, and then to `read_trace` or
+    `close_trace`; None if the system refuses."""
     try:
         trace = os.memfd_create("kettle-trace")
     except OSError:
@@ -119,27 +122,27 @@ def new_trace() -> int | None:
 
 
 def read_trace(trace: int | None) -> str | None:
-    """What the worker wrote as it crashed; None if it wrote nothing. Closes the descriptor."""
+    """Returns what the worker wrote when it crashed; None if it wrote nothing. Closes the descriptor."""
     kept = None if trace is None else _traces.pop(trace, None)
     if kept is None:
         return None
     try:
         text = os.pread(kept.fileno(), _LONGEST, 0).decode(errors="replace")
     except OSError:
-        text = ""  # the program closed it, say
+        text = ""  # for example because the program closed it
     kept.close()
     return _HOW_IT_BEGAN.sub("", text).strip() or None
 
 
 def close_trace(trace: int | None) -> None:
-    """Closes what `new_trace` gave."""
+    """Closes the descriptor returned by `new_trace`."""
     kept = None if trace is None else _traces.pop(trace, None)
     if kept is not None:
         kept.close()
 
 
 class PostMortem:
-    """Says why a pool's workers died. Made before the first of them starts."""
+    """Determines why the workers of a pool died. Created before the first worker starts."""
 
     def __init__(self) -> None:
         self._kills = _OomKills()
@@ -154,11 +157,11 @@ class PostMortem:
         reason: Literal["died", "memory", "start"] = "died",
         hint: str | None = None,
     ) -> WorkerDied:
-        """The error to raise for the worker `pid`, which ended with `exitcode` (None: unknown) while it ran `task`.
+        """Returns the error for the worker `pid`, which ended with `exitcode` (None: unknown) while it ran `task`.
 
-        trace: what `read_trace` gave for it.
-        reason: "memory" if it was the pool who killed it. Then nobody is asked whether the kernel did.
-        hint: what is to be done, if it is known why the worker never started.
+        trace: the result of `read_trace` for it.
+        reason: "memory" if the pool killed it. Then the kernel's counter is not consulted.
+        hint: what to do, if it is known why the worker never started.
         """
         import signal
 
@@ -173,8 +176,8 @@ class PostMortem:
 
 
 class _OomKills:
-    """How many processes of our control group the kernel has killed for want of memory, and how many of those we know
-    about. Workers are in the group of their parent, and the kernel counts before it kills."""
+    """Counts how many processes of this control group the kernel has killed because memory ran out, and how many of
+    those are accounted for. Workers are in the group of their parent, and the kernel counts before it kills."""
 
     def __init__(self, root: str = "/") -> None:
         self._root = root
@@ -182,15 +185,15 @@ class _OomKills:
         self._anywhere = self._count(self._system_files())
 
     def one_more(self) -> bool | None:
-        """Whether there was one that nobody was told of yet: a worker that was killed just now must have been it. None
-        if there is no telling."""
+        """Returns whether there was such a kill that is not yet accounted for: a worker that was just killed must have
+        been it. Returns None if unknown."""
         if self._in_group is not None:
             known, now = self._in_group, self._count(self._group_files())
             if now is None:
                 return None
             self._in_group += now > known
             return now > known
-        # The machine's counter is other people's as well. It can only rule it out.
+        # The counter of the machine includes other programs. It can only rule out such a kill.
         known_anywhere, self._anywhere = self._anywhere, self._count(self._system_files())
         return False if known_anywhere is not None and self._anywhere == known_anywhere else None
 

@@ -1,8 +1,8 @@
 """Progress of a pool's work: a bar on a terminal or in a notebook, lines in a log, or calls of a function.
 
-Bar and lines are written to the standard error stream. The bar is tqdm's if that is installed; on a terminal there is
-one without it, too. Where the stream is a pipe or a file (a log of a CI job) there are plain lines: one at the end, and
-one on the way whenever ten seconds and a tenth of the work have passed, or a minute.
+Bar and lines are written to standard error. The bar is tqdm's if that is installed; on a terminal there is one without
+it, too. If the stream is a pipe or a file (the log of a CI job) there are plain lines: one at the end, and one in
+between whenever ten seconds and a tenth of the work have passed, or a minute.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     Progress: TypeAlias = "bool | str | Callable[[int, int | None], object]"
 
     class Bar(Protocol):
-        """What shows progress."""
+        """An object that shows progress."""
 
         def update(self, done: int = 0, failed: int = 0) -> None:
-            """`done` more tasks are finished; of these, `failed` raised an exception or were lost."""
+            """`done` more tasks are finished; `failed` of these raised an exception or were lost."""
 
         def close(self, done: int = 0, failed: int = 0) -> None:
-            """The same, and that was all. Closing it again is harmless."""
+            """Like `update`, for the last time. Closing it again is harmless."""
 
 
 __all__ = ["bar", "time_text"]
 
-_PAUSE = 10.0  # seconds between two lines, at least
-_STEP = 0.1  # part of the work that is done between two of them
-_LONG = 60.0  # seconds after which there is a line even so
+_PAUSE = 10.0  # minimum seconds between two lines
+_STEP = 0.1  # part of the work that is done between two lines
+_LONG = 60.0  # seconds after which there is a line in any case
 
 
 def bar(progress: Progress | None, total: int | None) -> Bar | None:
-    """Begins to show the progress of `total` tasks (None: unknown), if `progress` is true, under that label if it is
-    text; or to tell it, if it is a function.
+    """Starts showing the progress of `total` tasks (None: unknown) if `progress` is true, with a label if it is text;
+    or calls it if it is a function.
 
-    Nothing that goes wrong with showing it is raised: from then on nothing is shown.
+    Errors while showing progress are not raised; after one, nothing is shown.
     """
     if callable(progress):
         _check_function(progress)
@@ -58,15 +58,15 @@ def bar(progress: Progress | None, total: int | None) -> Bar | None:
 
 
 def _check_function(function: Callable[..., object]) -> None:
-    """Raises TypeError for one that cannot be told how many are done and how many there are.
+    """Raises TypeError for a function that does not accept the number of finished items and the total.
 
-    A function of the interpreter's that takes any number of arguments, such as `print`, was not written for that.
+    A builtin function that takes any number of arguments, such as `print`, is not meant for this.
     """
     import inspect
 
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # one that does not tell
+    except (TypeError, ValueError):  # the function has no signature
         return
     try:
         signature.bind(0, 0)
@@ -83,23 +83,23 @@ def _check_function(function: Callable[..., object]) -> None:
 
 
 def _drawn(label: str, total: int | None, stream: TextIO | None) -> Bar | None:
-    """A bar, if it would be seen."""
+    """Returns a bar, if it would be visible."""
     if stream is None or not _watched(stream):
         return None
     try:
         return _Tqdm(label, total)
-    except Exception:  # tqdm is not there, or too old
+    except Exception:  # tqdm is not installed, or too old
         pass
     try:
         from kettle._bar import Drawn
 
         return Drawn(label, total, stream)
-    except (OSError, ValueError):  # a notebook, whose stream is no terminal
+    except (OSError, ValueError):  # a notebook, whose stream is not a terminal
         return None
 
 
 def _watched(stream: TextIO | None) -> bool:
-    """Whether somebody looks at the stream while it is written."""
+    """Returns whether the stream is shown to a user while it is written."""
     ipython = sys.modules.get("IPython")
     if ipython is not None:
         shell = ipython.get_ipython()
@@ -108,8 +108,8 @@ def _watched(stream: TextIO | None) -> bool:
     try:
         if stream is None or not stream.isatty() or os.environ.get("TERM") == "dumb":
             return False
-        return os.get_terminal_size(stream.fileno()).columns > 0  # none: a terminal that is only there in name
-    except (OSError, ValueError):  # closed, or nothing of the system's
+        return os.get_terminal_size(stream.fileno()).columns > 0  # 0 for a terminal in name only
+    except (OSError, ValueError):  # closed, or not a stream of the system
         return False
 
 
@@ -136,7 +136,7 @@ class _Safe:
 
 
 class _Told:
-    """Calls a function of the program's. What that raises is shown, and ends the calls."""
+    """Calls a function of the program's. If it raises, the exception is shown and the calls end."""
 
     def __init__(self, tell: Callable[[int, int | None], object], total: int | None) -> None:
         self._tell = tell
@@ -167,10 +167,10 @@ class _Tqdm:
         from tqdm.auto import tqdm  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
         class Bar(tqdm):  # type: ignore[misc]
-            monitor_interval = 0  # no thread of tqdm's: this process forks
+            monitor_interval = 0  # without tqdm's thread, because this process forks
 
         self._failed = 0
-        # miniters: looked at on each update, which are few; tqdm's own guess would wait for its thread.
+        # miniters: checked at each update, which are few; tqdm's own estimate would wait for its thread.
         self._bar: Any = Bar(total=total, desc=label or None, unit=" tasks", dynamic_ncols=True, miniters=1)
 
     def update(self, done: int = 0, failed: int = 0) -> None:
@@ -179,7 +179,7 @@ class _Tqdm:
 
     def close(self, done: int = 0, failed: int = 0) -> None:
         self._count(failed)
-        self._bar.n += done  # drawn once, and not by `update` as well
+        self._bar.n += done  # drawn once here, and not by `update` as well
         self._bar.close()
 
     def _count(self, failed: int) -> None:
@@ -215,7 +215,7 @@ class _Lines:
         return self._total is not None and self._done - self._done_when_said >= _STEP * self._total
 
     def _rest(self) -> str:
-        """The time left, going by the time taken until now."""
+        """Returns the time left, estimated from the time taken until now."""
         passed = self._clock() - self._began
         if not self._total or not self._done:
             return f"after {time_text(passed)}"
@@ -242,7 +242,7 @@ def _rate(rate: float) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """As tqdm writes it: 00:07, 1:02:03."""
+    """Returns the time in tqdm's format: 00:07, 1:02:03."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"

@@ -1,4 +1,4 @@
-"""Giving shared memory back."""
+"""Returns shared memory to the system."""
 
 import sys
 
@@ -6,12 +6,13 @@ __all__ = ["reclaim"]
 
 
 def reclaim() -> int:
-    """Gives shared memory that nothing uses back to the system, and frees what processes that were killed had left
-    behind. Returns how many bytes the system has back.
+    """Returns unused shared memory to the system, and frees what killed processes left behind. Returns the number of
+    bytes that were given back.
 
-    Kettle does both by itself: it frees what the dead left before it asks the system for more, and keeps about 64 MiB
-    of what became free to use it again. This is for a program that has done with much and wants all of it back now. It
-    looks at everything that is shared, which takes some milliseconds for each 100 MiB.
+    Kettle does both on its own: it frees what dead processes left before it requests more memory from the system, and
+    keeps about 64 MiB of free memory for reuse. This function is for a program that no longer needs much memory and
+    wants to release all of it now. It examines everything that is shared, which takes some milliseconds for each 100
+    MiB.
     """
-    native = sys.modules.get("kettle._native")  # nothing is shared before it is there
+    native = sys.modules.get("kettle._native")  # nothing is shared before it is imported
     return 0 if native is None else int(native.reclaim()["given_back"])

@@ -1,7 +1,8 @@
-"""Records like those of `collections.namedtuple`, which are made without compiling anything.
+"""Records like those of `collections.namedtuple`, which are created without compiling code.
 
-A record may be wanted for the first time while the interpreter ends, after Ctrl-C. `eval`, and so `namedtuple`, would
-make the interpreter forget that it was interrupted, and the process would exit with status 1, not die of SIGINT.
+A record may be needed for the first time while the interpreter ends, after Ctrl-C. `eval`, and therefore `namedtuple`,
+would make the interpreter forget that it was interrupted, and the process would exit with status 1 instead of dying of
+SIGINT.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ class _Record(tuple):  # type: ignore[type-arg]
 
 
 def record(name: str, fields: Sequence[str], module: str = __name__, doc: str | None = None) -> Any:
-    """A class of tuples whose items have these names.
+    """Returns a class of tuples whose items have these names.
 
-    module: where it is found by `name`, so that pickle finds it.
+    module: the module in which it is found by `name`, so that pickle finds it.
     """
     members: dict[str, Any] = {field: property(itemgetter(i)) for i, field in enumerate(fields)}
     fixed = {"__slots__": (), "__module__": module, "__doc__": doc}

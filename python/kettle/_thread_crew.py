@@ -1,6 +1,6 @@
-"""What a crew of threads needs of Python: to start its threads, to make its errors, to run callbacks.
+"""The parts of a thread pool that need Python: it starts threads, creates exceptions, and runs callbacks.
 
-Nothing here knows of the `Pool` object.
+They do not refer to the `Pool` object.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["Hooks"]
 
 
 class Hooks(CommonHooks):
-    """The native crew calls everything but `join` and `join_callbacks`."""
+    """The native pool calls all methods but `join` and `join_callbacks`."""
 
-    #: Whether the interpreter ends without the workers; None: as with the thread that starts them.
+    #: Whether the interpreter ends without waiting for the workers; None: the same as for the thread that starts them.
     are_daemons: bool | None = True
 
     def __init__(self, name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
@@ -33,7 +33,7 @@ class Hooks(CommonHooks):
         self._name = name
         self._numbers = itertools.count()
         self._initializer = (initializer, initargs)
-        #: The workers, by number; one that was given up is none any more.
+        #: The workers, by number; an abandoned one is no longer a worker.
         self.threads: dict[int, threading.Thread] = {}
 
     def start(self, crew: native.ThreadCrew) -> None:
@@ -49,7 +49,7 @@ class Hooks(CommonHooks):
             raise
 
     def _work(self, crew: native.ThreadCrew, number: int) -> None:
-        """The life of a worker."""
+        """Runs a worker."""
         initializer, initargs = self._initializer
         if initializer is not None:
             try:
@@ -60,27 +60,28 @@ class Hooks(CommonHooks):
         crew.work()
 
     def worker_failed(self, error: BaseException) -> BaseException:
-        """The error of all that a pool is asked for, once this one, which is not a task's, has ended a worker."""
+        """Returns the error of all calls of a pool, after the given error, which is not a task's, has ended a
+        worker."""
         return error
 
     def watch(self, crew: native.ThreadCrew) -> None:
-        """Starts the thread that watches the time of tasks which may take only so long."""
+        """Starts the thread that watches the tasks with a time limit."""
         threading.Thread(target=crew.watch, name=f"{self._name}_watch", daemon=True).start()
 
     def late(self, thread_id: int, func: Any, args: Any, kwds: Any, is_call: bool, timeout: float) -> TaskTimeout:
-        """The error of a task that takes longer than it may. Its thread is no worker any more."""
+        """Returns the error of a task that exceeds its time limit. Its thread is no longer a worker."""
         for number, thread in list(self.threads.items()):
             if thread.native_id == thread_id:
                 self.threads.pop(number, None)
         return TaskTimeout(task=describe(func, args if is_call else (args,), kwds), timeout=timeout, goes_on=True)
 
     def raised(self, error: BaseException) -> BaseException:
-        """The error of a task that raised what is no `Exception`."""
+        """Returns the error of a task that raised something other than an `Exception`."""
         kind, where = type(error), "".join(traceback.format_exception(error))
         return RemoteError(type_name=kind.__qualname__, text=str(error), traceback=where)
 
     def join(self) -> None:
-        """Waits for the workers of a crew that has none any more: for what a thread does at its end."""
+        """Waits for the threads of a pool that has no workers any more, until they have ended."""
         for thread in list(self.threads.values()):
             if thread is not threading.current_thread():
                 thread.join()

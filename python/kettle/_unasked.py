@@ -1,11 +1,11 @@
-"""Failures of tasks whose results were never asked for: told in a line on standard error, when the program ends.
+"""Reports failures of tasks whose results were never retrieved, in a line on standard error when the program ends.
 
-A program that hands tasks to a pool and never looks at what becomes of them does not learn that they failed, or that
-it ended before they were done. The record is of this process; what is asked for later is struck off it. What is told is
-for the environment variable KETTLE_UNASKED to say:
+A program that submits tasks to a pool and never looks at their results does not learn that they failed, or that it
+ended before they were done. The record belongs to this process; failures that are retrieved later are removed from it.
+The environment variable KETTLE_UNASKED selects what is reported:
 
-"pools": tasks of pools. So it is without the variable. Those of executors are left alone: `submit` and no look at the
-    future is how programs and libraries hand over what may fail.
+"pools": tasks of pools. This is the default. Tasks of executors are not reported, because many programs and libraries
+    use `submit` for tasks that may fail, and never look at the future.
 "all": tasks of executors as well.
 "off": nothing.
 """
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "drop", "remove", "tells_of"]
 
-_TEXTS = 100  # of so many failures it is on record what they were, and of the others how many
+_TEXTS = 100  # the texts of this many failures are recorded, and the number of the others
 
 
 class _Record:
     def __init__(self) -> None:
         self.home = os.getpid()
-        self.lock = threading.RLock()  # a signal handler may ask for a result meanwhile
+        self.lock = threading.RLock()  # a signal handler may retrieve a result in the meantime
         self.failed = 0
         self.texts: dict[int, str] = {}
         self.dropped = 0
-        self.is_told = False  # at the end: that is arranged
+        self.is_told = False  # whether the report at the end is arranged
 
 
 _record = _Record()
@@ -44,13 +44,14 @@ _entries = itertools.count(1)
 
 
 def tells_of(executors: bool) -> bool:
-    """Whether failures of pools, or of executors, are told."""
+    """Returns whether failures of pools, or of executors, are reported."""
     setting = os.environ.get("KETTLE_UNASKED", "pools")
     return setting == "all" if executors else setting != "off"
 
 
 def add(error: BaseException) -> int:
-    """Puts an error on record; gives its entry. What Ctrl-C ended is left out (0): the program itself says so."""
+    """Records an error and returns its entry. Failures caused by Ctrl-C are left out (0): the program itself reports
+    them."""
     if _is_interrupt(error):
         return 0
     record = _this_process()
@@ -64,7 +65,7 @@ def add(error: BaseException) -> int:
 
 
 def remove(entry: int) -> None:
-    """It has been asked for."""
+    """The error has been retrieved."""
     record = _this_process()
     with record.lock:
         record.failed -= 1
@@ -72,7 +73,7 @@ def remove(entry: int) -> None:
 
 
 def drop(tasks: int) -> None:
-    """So many tasks are not done because the program ends."""
+    """This many tasks are not done because the program ends."""
     if tasks:
         _this_process().dropped += tasks
 
@@ -80,7 +81,7 @@ def drop(tasks: int) -> None:
 def _this_process() -> _Record:
     global _record
     if _record.home != os.getpid():
-        _record = _Record()  # of a fork: what its parent has on record is its parent's
+        _record = _Record()  # in a fork: the parent's record belongs to the parent
     record = _record
     if not record.is_told:
         record.is_told = True
@@ -119,10 +120,10 @@ def _is_interrupt(error: BaseException) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    """An error in a few words. It runs no code of the error's own."""
+    """Returns a short text for an error. Runs no code of the error's own."""
     kind = type(error)
     is_plain = all(type(argument) in (str, int, float) for argument in error.args)
-    # A `__str__` of CPython's own is a slot, and no function.
+    # A `__str__` of CPython's own is a slot, not a function.
     if is_plain and type(kind.__str__) is type(BaseException.__str__):
         text = str(error)
     else:

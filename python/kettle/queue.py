@@ -2,20 +2,20 @@
 
     import kettle.queue as queue        # one line changed
 
-`Queue`, `LifoQueue`, `PriorityQueue` and `SimpleQueue` are the standard library's in all that it promises, and many
-times faster. Their sizes are exact. A `put` from a signal handler, a finalizer or a comparison never deadlocks, and a
-comparison that raises loses nothing. Items of a `PriorityQueue` that compare equal come out in the order in which they
-were put. New are `put_many`, `get_many`, `aput`, `aget`, `ajoin`, `async for`, `statistics` and `name`; `shutdown` is
-there on every Python version.
+`Queue`, `LifoQueue`, `PriorityQueue` and `SimpleQueue` keep all guarantees of the standard library's classes, and are
+many times faster, except for `SimpleQueue`, which is level with the standard library's. Their sizes are exact. A `put`
+from a signal handler, a finalizer or a comparison never deadlocks, and a comparison that raises loses nothing. Items of
+a `PriorityQueue` that compare equal come out in the order in which they were put. Additions are `put_many`, `get_many`,
+`aput`, `aget`, `ajoin`, `async for`, `statistics` and `name`; `shutdown` exists on every Python version.
 
-How the classes stand to the standard library's: they extend them, so that code which tests for those finds them. Items
-are kept by the core (`native.ObjectQueue`) as long as nobody wants to see how. Whoever asks for `queue`, `mutex`,
-`not_empty`, `not_full` or `all_tasks_done`, or overrides `_init`, `_put`, `_get` or `_qsize`, gets what these are in
-the standard library: a container, a lock and conditions in Python. The items then move out into that container, and
-that queue works from then on as the standard library's does, as fast as that one:
+The classes extend the standard library's, so that isinstance checks succeed. The core (`native.ObjectQueue`) keeps the
+items as long as no program accesses the internals. A program that accesses `queue`, `mutex`, `not_empty`, `not_full` or
+`all_tasks_done`, or overrides `_init`, `_put`, `_get` or `_qsize`, gets the same as in the standard library: a
+container, a lock and conditions in Python. The items then move out into that container, and from then on the queue
+works like the standard library's, at its speed:
 
-    inside  ──(first look, or a subclass with methods of its own)──►  outside
-    put, get, ...: the core                                           _kettle_put, _kettle_get, ...: below
+    inside  ──(first access, or a subclass with methods of its own)──►  outside
+    put, get, ...: the core                                             _kettle_put, _kettle_get, ...: below
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def __getattr__(name: str) -> Any:
 
 
 class _Base(Parametrized[T], Copied, native.ObjectQueue):
-    """What all queues here share, beside what the core has."""
+    """The common base of all queues, in addition to the core."""
 
-    #: What the queue was named.
+    #: The name of the queue.
     name: str | None = None
 
     @classmethod
     def _kettle_keeps_house(cls) -> bool:
-        """Whether a class has methods of its own to handle the container."""
+        """Returns whether a class overrides methods that handle the container."""
         return False
 
     @classmethod
@@ -69,7 +69,7 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
         return None
 
     async def aput(self, item: T, timeout: float | None = None) -> None:
-        """As `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
+        """Like `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
 
         def attempt() -> bool:
             try:
@@ -82,7 +82,7 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
             raise Full
 
     async def aget(self, timeout: float | None = None) -> T:
-        """As `get`, without blocking the event loop. Raises queue.Empty after `timeout` seconds.
+        """Like `get`, without blocking the event loop. Raises queue.Empty after `timeout` seconds.
 
         Cancelling it loses no item.
         """
@@ -100,7 +100,7 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
         return item
 
     async def ajoin(self, timeout: float | None = None) -> bool:
-        """As `join`, without blocking the event loop. Returns False if `timeout` (seconds) passed first."""
+        """Like `join`, without blocking the event loop. Returns False if `timeout` (seconds) passed first."""
 
         def attempt() -> bool:
             return aio.PENDING if self.unfinished_tasks else True
@@ -108,7 +108,7 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
         return await self._kettle_retry(_DONE, attempt, timeout, together=True) is not aio.PENDING
 
     async def __aiter__(self) -> AsyncIterator[T]:
-        """The items as they come, until the queue is shut down and empty."""
+        """Yields items as they arrive, until the queue is shut down and empty."""
         while True:
             try:
                 item = await self.aget()
@@ -147,7 +147,7 @@ class _Base(Parametrized[T], Copied, native.ObjectQueue):
 
 
 def _overrides(cls: type, name: str) -> bool:
-    """Whether a subclass has a method of its own in Python."""
+    """Returns whether a subclass overrides a method in Python."""
     return not isinstance(getattr(cls, name), types.MethodDescriptorType)
 
 
@@ -155,7 +155,7 @@ def _overrides(cls: type, name: str) -> bool:
 class SimpleQueue(_Base[T]):
     """An unbounded first-in, first-out queue.
 
-    It has all that `Queue` has but `queue`, `mutex` and the conditions, and methods to override.
+    It has everything that `Queue` has, except `queue`, `mutex`, the conditions, and methods to override.
     """
 
     def _kettle_facts(self) -> Any:
@@ -163,7 +163,7 @@ class SimpleQueue(_Base[T]):
 
 
 class _Outside:
-    """Where the items of a queue are when they are not with the core: what the standard library's queue is made of."""
+    """Holds the items of a queue when they are not in the core: the parts of the standard library's queue."""
 
     __slots__ = ("all_tasks_done", "filled", "mutex", "not_empty", "not_full", "queue")
 
@@ -173,11 +173,11 @@ class _Outside:
         self.not_empty = threading.Condition(self.mutex)
         self.not_full = threading.Condition(self.mutex)
         self.all_tasks_done = threading.Condition(self.mutex)
-        self.filled = False  # until the items have come; the mutex is held so long
+        self.filled = False  # until the items have arrived; the mutex is held during that time
 
 
 class _Part:
-    """An attribute that the standard library's queue has in Python: a look at it makes the items move out."""
+    """An attribute that the standard library's queue has in Python: accessing it makes the items move out."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -190,22 +190,23 @@ class _Part:
 
 
 def _move_out(queue: Queue[Any]) -> _Outside:
-    """Makes the items move out, if they have not yet."""
+    """Makes the items move out, if they have not done so yet."""
     outside: _Outside | None = queue._kettle_outside
     if outside is None:
         outside = _Outside(queue._kettle_container())
         with outside.mutex:
-            # Whoever puts or gets from now on comes here, and waits for the mutex.
+            # Threads that put or get from now on come here, and wait for the mutex.
             outside = cast(_Outside, queue._kettle_move_into(outside))
     if not outside.filled:
-        # Another thread is about it. We cannot be the ones who hold the mutex: it was not to be had before.
+        # Another thread is moving the items. This thread cannot be the holder of the mutex, which was not accessible
+        # before.
         with outside.mutex:
             pass
     return outside
 
 
 def _await(condition: threading.Condition, ready: Callable[[], object], block: bool, timeout: float | None) -> None:
-    """Waits as the standard library's queues do, until `ready()` or late."""
+    """Waits like the standard library's queues, until `ready()` is true or the time is over."""
     if not block:
         return
     if timeout is not None and timeout < 0:
@@ -220,7 +221,7 @@ def _await(condition: threading.Condition, ready: Callable[[], object], block: b
 
 @native.quicken
 class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
-    """A first-in, first-out queue, bounded if `maxsize` is positive. See the head of the module."""
+    """A first-in, first-out queue, bounded if `maxsize` is positive. See the module docstring."""
 
     _kettle_order = "fifo"
     _kettle_container: Any = deque
@@ -241,7 +242,7 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
 
     @classmethod
     def _kettle_keeps_house(cls) -> bool:
-        """Whether a class has methods of its own to handle the container."""
+        """Returns whether a class overrides methods that handle the container."""
         methods = (cls._init, cls._put, cls._get, cls._qsize)
         return any(own is not ours for own, ours in zip(methods, cls._kettle_methods, strict=True))
 
@@ -250,7 +251,7 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         return _follow(cls)
 
     def _kettle_move_out(self) -> None:
-        """Makes the items move out, if they have not yet."""
+        """Makes the items move out, if they have not done so yet."""
         _move_out(self)
 
     queue: Any = _Part()
@@ -281,7 +282,7 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
 
     _kettle_methods: Any = (_init.method, _put.method, _get.method, _qsize.method)
 
-    # ---------------------------------------------------------- for those who copy it
+    # ---------------------------------------------------------- for copies
 
     def _kettle_facts(self) -> Any:
         outside = self._kettle_outside
@@ -392,10 +393,10 @@ class LifoQueue(Queue[T], _standard.LifoQueue):  # type: ignore[type-arg]
 
 @native.quicken
 class PriorityQueue(Queue[T], _standard.PriorityQueue):  # type: ignore[type-arg]
-    """A queue that gives the least item first, bounded if `maxsize` is positive.
+    """A queue that returns the smallest item first, bounded if `maxsize` is positive.
 
-    Items are compared by `<`; usually they are tuples of a number and something else. Of several that compare equal the
-    one that was put first comes first. If a comparison raises, so does `put` or `get`, and the queue is as it was.
+    Items are compared by `<`; usually they are tuples of a number and another object. Items that compare equal come in
+    the order in which they were put. If a comparison raises, so does `put` or `get`, and the queue does not change.
     """
 
     _kettle_order = "priority"
@@ -413,13 +414,13 @@ class PriorityQueue(Queue[T], _standard.PriorityQueue):  # type: ignore[type-arg
     _kettle_methods = (Queue._init, _put.method, _get.method, Queue._qsize)
 
 
-# `put` and `get` of the core are in each of these classes itself, where the interpreter finds them fastest; in the
-# standard library `LifoQueue` and `PriorityQueue` inherit them.
+# `put` and `get` of the core are attributes of each of these classes itself, where the interpreter finds them fastest;
+# in the standard library `LifoQueue` and `PriorityQueue` inherit them.
 _QUICK: Any = {cls: {name: vars(cls)[name] for name in ("put", "get")} for cls in (Queue, LifoQueue, PriorityQueue)}
 
 
 def _follow(cls: type) -> type | None:
-    """What a program puts in the place of a method of `Queue` counts for the other classes too, until it is put back.
+    """A replacement for a method of `Queue` made by a program also applies to the other classes, until it is reverted.
 
     Returns the base of `cls`, or `cls`, that had a method of its own until now.
     """

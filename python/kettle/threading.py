@@ -1,15 +1,15 @@
-"""The standard library's `threading`, with locks and their kin on the Rust core.
+"""The standard library's `threading`, with locks, semaphores, conditions, events and barriers on the Rust core.
 
-`Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Condition`, `Event` and `Barrier` are ours. All else is the
-interpreter's own: there is one main thread, one registry of threads, one set of hooks. A name that is set here is set
-there as well (`threading.excepthook = report`), and private names are found, too.
+`Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Condition`, `Event` and `Barrier` are Kettle's. All other names are
+the interpreter's own: there is one main thread, one registry of threads, one set of hooks. A name that is set here is
+also set there (`threading.excepthook = report`), and private names are found, too.
 
-What differs from the standard library: `name=` is shown in reports; each primitive has `statistics()` and an awaitable
-twin of what it blocks in (`async with lock`, `await event.await_set()`), which works on any asyncio loop; a waiter that
-is notified just when its time is over counts as notified.
+Differences from the standard library: reports show `name=`; each primitive has `statistics()` and awaitable
+counterparts of its blocking methods (`async with lock`, `await event.await_set()`), which work on any asyncio loop; and
+a waiter that is notified exactly when its time-out expires counts as notified.
 
-The classes extend the standard library's, whose parts (`semaphore._cond`, `event._flag`, ...) they have once a program
-looks at them: see `kettle._outside`.
+The classes extend the standard library's, and get their parts (`semaphore._cond`, `event._flag`, ...) when a program
+first accesses one: see `kettle._outside`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [*_standard.__all__]
 
 TIMEOUT_MAX: float = _standard.TIMEOUT_MAX
 
-#: The names that are not the standard library's.
+#: The names that are not in the standard library.
 _OURS = ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore")
 
 
@@ -64,7 +64,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Module(ModuleType):
-    """What is set here is meant for the interpreter, which looks in its own module."""
+    """A module on which assignments are meant for the interpreter, which looks in its own module."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in self.__dict__:
@@ -82,13 +82,14 @@ class _Module(ModuleType):
         return sorted({*super().__dir__(), *dir(_standard)})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # cloudpickle and dill know how to send a module; they look for exactly that type.
+        # cloudpickle and dill can send modules; they check for exactly that type.
         return importlib.import_module, (self.__name__,)
 
 
 @native.quicken
 class Lock(Copied, AwaitAcquire, native.HeapLock):
-    """A lock that one thread holds, and that any other may release. As in the standard library it has no subclasses.
+    """A lock that one thread holds, and that any other may release. As in the standard library, it cannot be
+    subclassed.
 
     `name` (keyword-only) is shown in reports.
     """
@@ -126,13 +127,13 @@ def _make_lock() -> _LockClass:
 
 
 if sys.version_info < (3, 13):
-    # There the standard library's `Lock` is a function, and the class of what it makes is not to be called.
+    # There the standard library's `Lock` is a function, and the class of its result cannot be called.
 
     def _refuse(cls: type[_LockClass], *args: object, **kwargs: object) -> _LockClass:
         raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
 
     class _Function(native.LockMaker):
-        # As a function of C, and unlike one of Python, it is no method of a class that has it as an attribute.
+        # As a C function, unlike a Python function, it does not become a method of a class that has it as an attribute.
 
         __name__ = __qualname__ = "Lock"
         __doc__ = _LockClass.__doc__
@@ -149,7 +150,8 @@ if sys.version_info < (3, 13):
 
 @native.quicken
 class RLock(Copied, AwaitAcquire, native.HeapRLock):
-    """A lock that its holder, a thread, may take again, and must release as often. Only the holder may release it.
+    """A lock that its holder, a thread, may acquire repeatedly, and must release as often. Only the holder may release
+    it.
 
     The tasks of one event loop share a thread, and therefore an RLock: between tasks use a `Lock`. `name`
     (keyword-only) is shown in reports.
@@ -173,7 +175,7 @@ class RLock(Copied, AwaitAcquire, native.HeapRLock):
 
 
 def _described(lock: Lock | RLock) -> str:
-    """Its state, its class, and its name if it has one."""
+    """Returns its state, its class, and its name if it has one."""
     kind = type(lock)
     name = "" if lock.name is None else f" {lock.name!r}"
     return f"{'locked' if lock.locked() else 'unlocked'} {kind.__module__}.{kind.__qualname__} object{name}"
@@ -185,8 +187,8 @@ def _told(primitive: Any, state: str) -> str:
 
 
 def _permits(value: Any) -> Any:
-    """How many are meant by what is no plain int. The standard library takes a float as well (`Semaphore(n / 2)`,
-    `Semaphore(math.inf)`), and counts down from it: a fraction comes past zero and never to an end."""
+    """Returns the number of permits for a value that is not an int. The standard library accepts a float as well
+    (`Semaphore(n / 2)`, `Semaphore(math.inf)`) and counts down from it: a fraction skips zero and never runs out."""
     if not isinstance(value, float):
         return value
     if value < 0:
@@ -196,7 +198,7 @@ def _permits(value: Any) -> Any:
 
 @native.quicken
 class Semaphore(Copied, AwaitAcquire, native.HeapSemaphore, _standard.Semaphore):  # type: ignore[misc]
-    """Permits, `value` of them at first. `name` (keyword-only) is shown in reports.
+    """A counter of permits, with `value` of them initially. `name` (keyword-only) is shown in reports.
 
     Raises ValueError if `value` is negative.
     """
@@ -221,7 +223,7 @@ class Semaphore(Copied, AwaitAcquire, native.HeapSemaphore, _standard.Semaphore)
                 return
             condition = _PermitsCondition(self)
             with condition:
-                # Whoever takes or gives from now on comes here, and waits for the condition.
+                # Threads that acquire or release from now on come here, and wait for the condition.
                 vars(self).update(self._kettle_parts(), _cond=condition)
                 self._kettle_leave()
                 self._value = self._kettle_drain()
@@ -231,7 +233,7 @@ class Semaphore(Copied, AwaitAcquire, native.HeapSemaphore, _standard.Semaphore)
         return {"_cond": None, "_value": 0}
 
     def _kettle_forget(self) -> None:
-        """Begins anew inside."""
+        """Restarts with the state inside the core."""
         for part in self._kettle_parts():
             vars(self).pop(part, None)
 
@@ -254,7 +256,7 @@ class Semaphore(Copied, AwaitAcquire, native.HeapSemaphore, _standard.Semaphore)
         self._kettle_drain()
 
     def _kettle_settle(self) -> None:
-        """Puts permits that are inside, and that none of those who wait there has taken, where the others are."""
+        """Moves permits that are inside, and that no thread waiting there has taken, to the permits outside."""
         with self._cond:
             left = self._kettle_drain()
             if left:
@@ -273,7 +275,7 @@ class Semaphore(Copied, AwaitAcquire, native.HeapSemaphore, _standard.Semaphore)
 
 @native.quicken
 class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):  # type: ignore[misc]
-    """Permits, `value` of them at first and at most: `release` raises ValueError beyond that."""
+    """A counter of permits, with `value` of them initially and at most: `release` raises ValueError beyond that."""
 
     def __init__(self, value: int = 1, *, name: str | None = None) -> None:
         if self._kettle_begin(value if type(value) is int else _permits(value), True):
@@ -329,7 +331,7 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
 
     @classmethod
     def _kettle_is_different(cls) -> bool:
-        """Whether a class has its own way to leave and to take the lock."""
+        """Returns whether a class overrides how the lock is released and acquired."""
         ways = (cls._release_save, cls._acquire_restore, cls._is_owned)
         return any(way is not ours for way, ours in zip(ways, cls._kettle_ways, strict=True))
 
@@ -338,7 +340,7 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
             raise RuntimeError(f"{caller}() needs the lock: acquire() it first")
 
     def _kettle_let_go(self) -> int:
-        """Releases the lock as often as it is held; says how often."""
+        """Releases the lock as often as it is held, and returns how often."""
         lock = self._lock
         if isinstance(lock, native.HeapRLock):
             return lock._release_save()[0]
@@ -347,7 +349,7 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
         lock.release()
         return 1
 
-    # What the standard library's condition exports of its lock.
+    # The methods of its lock that the standard library's condition exports.
 
     @Hook
     def _release_save(self) -> Any:
@@ -383,7 +385,7 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
         vars(self).update(vars(original))
         self._kettle_leave()
 
-    # What takes over when the waiters are outside.
+    # The methods used when the waiters are outside.
 
     @property
     def _waiters(self) -> Any:
@@ -402,7 +404,7 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
                 self._kettle_leave()
 
     def _kettle_take_methods(self) -> None:
-        """A class with methods of its own: as in the standard library, those of the lock come first."""
+        """For a class that overrides methods: as in the standard library, those of the lock take precedence."""
         self._kettle_move_out()
         for name in ("_release_save", "_acquire_restore", "_is_owned"):
             method = getattr(self._lock, name, None)
@@ -413,7 +415,7 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
         return len(self._kettle_all_waiters()) if self._kettle_is_outside() else self._kettle_waiting()
 
     def _kettle_all_waiters(self) -> Any:
-        """All who wait outside, and before them one for each who began to wait inside."""
+        """Returns all waiters outside, preceded by one entry for each that began to wait inside."""
         waiters = vars(self)["_waiters"]
         missing = self._kettle_waiting() - sum(type(waiter) is _WaitsInside for waiter in waiters)
         for _ in range(missing):
@@ -435,7 +437,7 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
         _standard.Condition.notify(self, n)
 
     def _kettle_gave_up(self) -> None:
-        """One who waited inside does so no more."""
+        """A thread that waited inside no longer does."""
         self._kettle_all_waiters()
 
     def __repr__(self) -> str:
@@ -443,8 +445,7 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
 
 
 class _Waiters:
-    """The waiters of a condition. How many there are it says; who wants to see one, or to change them, makes them move
-    out."""
+    """The waiters of a condition. Their number is known; a program that accesses or changes one makes them move out."""
 
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
@@ -470,19 +471,19 @@ class _Waiters:
 
 
 class _WaitsInside:
-    """Stands, among the locks that the standard library's waiters sleep on, for one who waits in the core."""
+    """Represents a thread that waits in the core, among the locks on which the standard library's waiters sleep."""
 
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
 
     def release(self) -> None:
         if not self._condition._kettle_wake(1):
-            raise RuntimeError("release unlocked lock")  # it gave up; as a lock says it, and `notify` goes on
+            raise RuntimeError("release unlocked lock")  # it gave up; `notify` handles this error of a lock and goes on
 
 
 class _PermitsCondition(Condition):
-    """The condition of a semaphore whose permits are outside. Those who wait inside began to wait before, so they are
-    served first."""
+    """The condition of a semaphore whose permits are outside. Threads that wait inside began to wait earlier, so they
+    are served first."""
 
     def __init__(self, semaphore: Semaphore) -> None:
         super().__init__(Lock())
@@ -512,7 +513,7 @@ class _PermitsCondition(Condition):
 
 @native.quicken
 class Event(Copied, AwaitSet, native.HeapEvent, _standard.Event):
-    """A flag that is set or not, to wait for. `name` (keyword-only) is shown in reports."""
+    """A flag to wait for, which is set or not. `name` (keyword-only) is shown in reports."""
 
     name: str | None = None
 
@@ -571,9 +572,9 @@ class Event(Copied, AwaitSet, native.HeapEvent, _standard.Event):
 
 
 class Barrier(Copied, AwaitAll, native.HeapBarrier, _standard.Barrier):
-    """A point where `parties` wait for each other; the last to come calls `action`.
+    """A point where `parties` wait for each other; the last one to arrive calls `action`.
 
-    `timeout` (seconds) is the default of `wait`. When one is late, all get `BrokenBarrierError`. `name`
+    `timeout` (seconds) is the default of `wait`. When a party is late, all get `BrokenBarrierError`. `name`
     (keyword-only) is shown in reports.
     """
 
@@ -581,40 +582,40 @@ class Barrier(Copied, AwaitAll, native.HeapBarrier, _standard.Barrier):
 
     @classmethod
     def _kettle_is_different(cls) -> bool:
-        """Whether a class has its own way to come and to go."""
+        """Returns whether a class overrides how parties arrive and leave."""
         return any(getattr(cls, name) is not getattr(_standard.Barrier, name) for name in _BARRIER_METHODS)
 
     def __repr__(self) -> str:
         return _told(self, "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}")
 
     def reset(self) -> None:
-        """Begins anew with nobody there; those who wait get an error."""
+        """Resets the barrier to its empty state; waiting parties get an error."""
         self._kettle_methods().reset(self)
 
     def abort(self) -> None:
-        """Breaks it: those who wait and those who come get an error until it is reset."""
+        """Breaks the barrier: waiting and arriving parties get an error until it is reset."""
         self._kettle_methods().abort(self)
 
     def _kettle_methods(self) -> Any:
-        """Where the methods are that know the parties."""
+        """Returns the object whose methods know the parties."""
         if not self._kettle_is_outside() and self._kettle_is_different():
             self._kettle_move_out()
         return _standard.Barrier if self._kettle_is_outside() else native.HeapBarrier
 
     @property
     def parties(self) -> int:
-        """How many must come."""
+        """The number of parties that must arrive."""
         parties: int = self._parties
         return parties
 
     @property
     def n_waiting(self) -> int:
-        """How many wait now."""
+        """The number of parties that are waiting."""
         return int(self._count) if self._state == 0 else 0
 
     @property
     def broken(self) -> bool:
-        """Whether it is broken."""
+        """Whether the barrier is broken."""
         return bool(self._state == -2)
 
     _enter: Any = Hook(_standard.Barrier._enter)  # type: ignore[attr-defined]
@@ -639,7 +640,7 @@ class Barrier(Copied, AwaitAll, native.HeapBarrier, _standard.Barrier):
             vars(self).update(parts, _cond=Condition(Lock()), _count=0)
             self._kettle_leave()
             native.HeapBarrier.abort(self)
-        # Those who were here come again outside.
+        # The parties that were here arrive again outside.
         late = _standard.Event()
         for _ in range(1000):
             if vars(self)["_count"] >= here:
