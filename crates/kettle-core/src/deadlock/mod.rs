@@ -240,9 +240,9 @@ struct Watch<'a> {
     /// Whether the thread waits in a scope of the very lock it waits for, according to its own list. A mark cannot
     /// tell, since a guard may have moved to another thread, which will drop it.
     is_nested: Cell<bool>,
-    /// The number of the wait that last reported a cycle.
+    /// The number of this thread's wait when it last reported a cycle; 0 if it has not.
     reported: Cell<u64>,
-    /// When the holder was first seen to have ended with others left that may help; 0 if it is not so.
+    /// When the holder was first seen to have ended while other threads may still help; 0 otherwise.
     ended_since: Cell<u64>,
     /// When all threads were first seen to wait.
     standstill: RefCell<Option<Standstill>>,

@@ -690,7 +690,8 @@ pub struct Place<'a> {
 impl Place<'_> {
     /// How long a waiter sleeps that watches over another one's reservation, in nanoseconds.
     const WATCH: u64 = (Line::PATIENCE as u64) << Line::UNIT;
-    /// A waiter that was called and found nothing looks again after that time, and later after up to 2⁵ times as long.
+    /// A waiter that was called and found nothing looks again after twice that time, and later after up to 2⁵ times as
+    /// long.
     const DOUBLINGS: u32 = 5;
 
     /// Whether the owner of this place may take what is free.
