@@ -90,6 +90,7 @@ pub struct Room {
 
 /// Where a queue's memory comes from.
 ///
+/// # Safety
 /// `chunk` and `sheet` must return memory of the requested length, aligned to eight, that is not used for anything else
 /// until `free_chunk`; a chunk must begin with [`CHUNK_ZEROED`] zeros. `at` must return the address and length of
 /// memory that this process may read and write, or an error, for every place returned by `chunk` and, where others can
