@@ -1,23 +1,23 @@
-"""Waiting on an event loop: how every awaitable twin waits, on any asyncio loop, without a thread per wait.
+"""Waiting on an event loop: the basis of all awaitable methods, on any asyncio loop, without a thread per wait.
 
 A loop has one `Hub`. The hub owns one doorbell, which any process of the session can ring, and listens to it with
-`loop.add_reader`. A coroutine that must wait joins a *line*: one for each thing that can be waited for. The line leaves
-the doorbell's number with the primitive; a ring takes it away, and wakes the first of the line, who tries again in the
-loop's own thread. Whoever leaves a line, served or cancelled, wakes the next, so that no wake-up is lost; and since an
-item is taken only between two awaits, no item is either.
+`loop.add_reader`. A coroutine that must wait joins a *line*; there is one line for each thing that can be waited for.
+The line registers the doorbell's number with the primitive. A ring removes the registration and wakes the first
+coroutine in the line, which tries again in the loop's own thread. A coroutine that leaves a line, served or cancelled,
+wakes the next, so no wake-up is lost; and since an item is taken only between two awaits, no item is lost either.
 
     joins ──► sleeps ──► woken ──► tries ──► leaves (served, failed, late or cancelled; wakes the next)
                 ▲                    │
                 └── nothing there ───┘
 
-Threads and the coroutines of all loops stand in one line at each primitive: each place has a *ticket* of it. The
-doorbell is left for all tickets of this loop's line; when the turn of one has come, no other is served before. Of the
-coroutines the first takes what it is for.
+Threads and the coroutines of all loops form one line at each primitive: each place has a *ticket* of it. The doorbell
+is registered for all tickets of this loop's line; while it is the turn of one of them, no other ticket is served. Of
+the loop's coroutines the first one takes the item.
 
-A ring can be missed: its sender, in another process, may die on the way; a primitive may have no room for one more
-doorbell; and a turn may be that of a coroutine of another loop, which is busy. Hence a timer, running only while one of
-these may be so, that wakes the first of such lines: five times a second at first, and once when all have waited for
-long and no ring is known to be due.
+A ring can be missed: its sender, in another process, may die before it rings; a primitive may have no room for another
+doorbell; and the turn may be that of a coroutine of another loop, which is busy. A timer, which runs only while one of
+these is possible, therefore wakes the first coroutine of the affected lines: five times a second at first, and once a
+second when all have waited for long and no ring is known to be due.
 """
 
 import asyncio
@@ -37,9 +37,9 @@ __all__ = ["PENDING", "Source", "readable", "retry", "writable"]
 
 T = TypeVar("T")
 
-PENDING: Final = cast(Any, object())  # what an attempt gives that must be made again later
+PENDING: Final = cast(Any, object())  # the result of an attempt that must be repeated later
 SLICE, LONGEST_SLICE = 0.2, 1.0  # seconds
-LATE = 0.06  # after which what is reserved for a coroutine that does not come is anyone's
+LATE = 0.06  # seconds after which a resource reserved for a coroutine that does not come is free for others
 BITS = 32
 BREATH = 64  # calls served without waiting, after which the loop gets a turn
 
@@ -59,19 +59,20 @@ class Waitable(Protocol):
 
 
 class Turns(NamedTuple):
-    """How to be served in the order of arrival."""
+    """The operations for being served in the order of arrival."""
 
     take_ticket: Callable[[], int]
-    is_admitted: Callable[[int], bool]  # whether a holder of tickets with these bits may take what there is
-    leave: Callable[[int, int], object]  # gives the ticket back, one of those with these bits
+    is_admitted: Callable[[int], bool]  # whether a holder of tickets with these bits may take an item
+    leave: Callable[[int, int], object]  # returns the ticket, one of those with these bits
 
 
 class Source(NamedTuple):
-    """Something that can be waited for: who rings, and how to ask for that."""
+    """Something that can be waited for, with the operations to register a doorbell."""
 
-    key: int  # what the doorbell calls out
-    identity: tuple[Any, ...]  # the same for all who wait for the same
-    # For the holders of a ticket and of those with these bits: gives the one that counts from now on, 0 without room.
+    key: int  # the key that a ring of the doorbell carries
+    identity: tuple[Any, ...]  # equal for all that wait for the same thing
+    # For the holders of a ticket and of those with these bits: returns the ticket that counts from now on, 0 if there
+    # is no room.
     arm: Callable[[int, int, int], int]
     disarm: Callable[[int], object]
     rings_surely: bool = False
@@ -79,7 +80,7 @@ class Source(NamedTuple):
 
     @classmethod
     def of(cls, primitive: Waitable) -> "Source":
-        """That the primitive's non-blocking call may succeed."""
+        """Returns the source for waiting until the primitive's non-blocking call may succeed."""
         turns = Turns(primitive._kettle_take_ticket, primitive._kettle_is_admitted, primitive._kettle_leave_line)
         identity, surely = (id(primitive),), primitive._kettle_rings_surely
         return cls(primitive._kettle_key, identity, primitive._kettle_arm, primitive._kettle_disarm, surely, turns)
@@ -93,10 +94,11 @@ async def retry(
     together: bool = False,
     is_admitted: Callable[[], bool] | None = None,
 ) -> T:
-    """Calls `attempt` until it gives something else than PENDING, and returns that, or PENDING after `timeout` seconds.
+    """Calls `attempt` until it returns something other than PENDING, and returns that, or PENDING after `timeout`
+    seconds.
 
-    Between two attempts it waits for what `source` gives, in the order of coming; with `together`, each wake-up is for
-    all who wait. What `attempt` raises passes through. `is_admitted` says whether a newcomer may take what there is.
+    Between two attempts it waits for `source`, in the order of arrival; with `together`, each wake-up is for all
+    waiters. Exceptions from `attempt` pass through. `is_admitted` returns whether a newcomer may take an item.
     """
     if timeout is not None:
         timeout = seconds("timeout", timeout)
@@ -105,7 +107,7 @@ async def retry(
     if must_breathe and (together or not is_patient):
         await asyncio.sleep(0)
         must_breathe = False
-    # Who comes while others wait is served after them; and who lets the loop run keeps its place meanwhile.
+    # A newcomer is served after those that wait; a coroutine that lets the loop run keeps its place in the meantime.
     must_wait = must_breathe or (is_patient and is_admitted is not None and not is_admitted())
     known = None
     if is_patient and not must_wait and not together and Hub.waiting:
@@ -121,19 +123,19 @@ async def retry(
         if must_breathe:
             await asyncio.sleep(0)
         while True:
-            # The doorbell is armed: what comes after this attempt wakes us.
+            # The doorbell is armed: anything that happens after this attempt wakes this coroutine.
             result = attempt() if place.is_admitted() else PENDING
             if result is not PENDING or not await place.sleep(deadline):
                 return result
 
 
 async def readable(fd: int, timeout: float | None = None) -> bool:
-    """Waits until `fd` can be read or is at its end; False if that takes longer than `timeout` seconds."""
+    """Waits until `fd` is readable or at its end; returns False if that takes longer than `timeout` seconds."""
     return await _hub().ready(fd, "reader", seconds("timeout", timeout))
 
 
 async def writable(fd: int, timeout: float | None = None) -> bool:
-    """Waits until `fd` takes more, or fails; False if that takes longer than `timeout` seconds."""
+    """Waits until `fd` is writable, or fails; returns False if that takes longer than `timeout` seconds."""
     return await _hub().ready(fd, "writer", seconds("timeout", timeout))
 
 
@@ -141,8 +143,8 @@ _served = 0
 
 
 def _is_out_of_breath() -> bool:
-    """Whether the loop must run now, as it must now and then, for callers who are always served at once. It does before
-    anything is taken: who is cancelled then has lost nothing."""
+    """Returns whether the loop must run now, as it must now and then if calls are always served at once. It runs before
+    anything is taken, so a coroutine cancelled at that time has lost nothing."""
     global _served
     _served += 1
     return _served % BREATH == 0
@@ -166,7 +168,7 @@ def _hub() -> "Hub":
 
 
 class Place:
-    """One coroutine's place in a line."""
+    """The place of one coroutine in a line."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, line: "Line") -> None:
         self._loop = loop
@@ -174,11 +176,11 @@ class Place:
         self._future: asyncio.Future[bool] | None = None
 
     def is_admitted(self) -> bool:
-        """Whether its owner may attempt what it waits for."""
+        """Returns whether its owner may attempt what it waits for."""
         return self._line.admits(self)
 
     async def sleep(self, deadline: float | None) -> bool:
-        """Until woken (True), or until the loop's clock says `deadline` (False)."""
+        """Sleeps until woken (returns True), or until the loop's clock reaches `deadline` (returns False)."""
         future = self._future = self._loop.create_future()
         timer = None if deadline is None else self._loop.call_at(deadline, _settle, future, False)
         try:
@@ -190,7 +192,7 @@ class Place:
                 timer.cancel()
 
     def wake(self) -> None:
-        """Wakes who sleeps here, if somebody does."""
+        """Wakes the coroutine that sleeps here, if there is one."""
         if self._future is not None:
             _settle(self._future, True)
 
@@ -201,13 +203,13 @@ def _settle(future: "asyncio.Future[bool]", result: bool) -> None:
 
 
 class Line:
-    """The coroutines of one loop that wait for one thing, in the order of arrival."""
+    """The coroutines of one loop that wait for the same thing, in the order of arrival."""
 
     def __init__(self, together: bool, source: Source | None = None, hub: "Hub | None" = None) -> None:
         self.places: dict[Place, None] = {}
         self.source = source
         self._turns = None if source is None or together else source.turns
-        self._tickets: deque[int] = deque()  # as many as places, the first one's first
+        self._tickets: deque[int] = deque()  # as many as places, in the same order
         self._together = together
         self._hub = hub
 
@@ -218,7 +220,7 @@ class Line:
             self._tickets.append(self._turns.take_ticket())
 
     def leave(self, place: Place) -> None:
-        """Leaves from wherever it stands; those behind it come one ticket further."""
+        """Leaves from any position; those behind it advance by one ticket."""
         is_first = self.is_first(place)
         del self.places[place]
         if self._turns is not None:
@@ -226,23 +228,23 @@ class Line:
             self._turns.leave(self._tickets.popleft() if is_first else self._tickets.pop(), bits)
 
     def is_first(self, place: Place) -> bool:
-        """Whether nobody of this loop stands before it."""
+        """Returns whether no other coroutine of this loop is before it."""
         return next(iter(self.places)) is place
 
     def admits(self, place: Place) -> bool:
-        """Whether the owner of `place` may attempt what it waits for."""
+        """Returns whether the owner of `place` may attempt what it waits for."""
         if self._turns is None:
             return True
         if not self.is_first(place):
-            return False  # the one before wakes it
+            return False  # the coroutine before it wakes it
         is_admitted = self._turns.is_admitted(self._bits())
         if not is_admitted:
-            # What there is is reserved for another, which may be a coroutine of a loop that is busy.
+            # The available item is reserved for another waiter, which may be a coroutine of a busy loop.
             self.look_again()
         return is_admitted
 
     def arm(self) -> None:
-        """Leaves the doorbell's number, for the first. Look after this."""
+        """Registers the doorbell's number, for the first place. Check the primitive after this."""
         source = self.source
         assert source is not None and self._hub is not None
         has_room = bool(self._leave_door(source, self._hub.door))
@@ -259,41 +261,41 @@ class Line:
             counts = source.arm(door, ticket, self._bits())
             if counts in (0, ticket):
                 return counts
-            # That turn is over, and its holder goes on with the next one's.
+            # That turn is over, and its holder continues with the next one's.
             self._tickets.popleft()
             self._tickets.append(counts)
         return source.arm(door, 0, 0)
 
     def _bits(self) -> int:
-        """The numbers of its first tickets modulo 32, by which the core tells them apart, each as a bit."""
+        """Returns its first tickets modulo 32, by which the core tells them apart, as bits."""
         bits = 0
         for ticket in islice(self._tickets, BITS):
             bits |= 1 << ticket % BITS
         return bits
 
     def look_again(self) -> None:
-        """The next ring may not come."""
+        """Marks that the next ring may not come."""
         if self._hub is not None:
             self._hub.unsure.add(self)
             self._hub.hurry(LATE)
 
     def wake(self) -> None:
-        """Wakes all, or the first, who may be on its way already. Never the next one as well: should the first look in
-        vain, what comes the moment after that would be the next one's."""
+        """Wakes all, or the first, which may already be awake. Never wakes the next one as well: if the first checks in
+        vain, an item that arrives a moment later would go to the next one."""
         for place in self.places:
             place.wake()
             if not self._together:
                 return
 
     def wake_first(self) -> None:
-        """Wakes one alone: if that is served, it wakes the others."""
+        """Wakes only the first: if it is served, it wakes the others."""
         for place in self.places:
             place.wake()
             return
 
 
 class Hub:
-    """All that one event loop waits for."""
+    """Everything that one event loop waits for."""
 
     waiting = 0  # lines of all hubs
 
@@ -315,12 +317,12 @@ class Hub:
         return self._bell.door
 
     def has_line(self, source: Source) -> bool:
-        """Whether a coroutine of this loop waits for `source`."""
+        """Returns whether a coroutine of this loop waits for `source`."""
         return source.identity in self._lines.get(source.key, {})
 
     @contextmanager
     def in_line(self, source: Source, together: bool) -> Iterator[Place]:
-        """A place in the line for `source`, which has the doorbell's number meanwhile."""
+        """Holds a place in the line for `source`, where the doorbell's number is registered in the meantime."""
         loop = self._running()
         lines = self._lines.setdefault(source.key, {})
         line = lines.get(source.identity)
@@ -339,14 +341,14 @@ class Hub:
         finally:
             line.leave(place)
             if line.places:
-                # The number is the first one's, who may be another now.
+                # The number is registered for the first place, which may be another one now.
                 line.arm()
                 line.wake()
             else:
                 self._drop(line)
 
     async def ready(self, fd: int, what: str, timeout: float | None) -> bool:
-        """Waits in the line of those who wait for `fd`: a loop knows one reader and one writer of it at a time."""
+        """Waits in the line for `fd`: a loop accepts only one reader and one writer per descriptor."""
         loop = self._running()
         line = self._fds.get((fd, what))
         if line is None:
@@ -363,7 +365,7 @@ class Hub:
                 (loop.remove_reader if what == "reader" else loop.remove_writer)(fd)
 
     def close(self) -> None:
-        """The loop is closed: nobody waits here any more."""
+        """The loop is closed, so no coroutine waits here any more."""
         self._bell.close()
 
     def _running(self) -> asyncio.AbstractEventLoop:
@@ -372,7 +374,7 @@ class Hub:
         return loop
 
     def _drop(self, line: Line) -> None:
-        """Nobody waits in `line` any more."""
+        """No coroutine waits in `line` any more."""
         source = line.source
         assert source is not None
         lines = self._lines[source.key]
@@ -383,25 +385,26 @@ class Hub:
         if not lines:
             del self._lines[source.key]
         for other in lines.values():
-            # Perhaps another handle of the same primitive, whose number has just been taken away.
+            # Perhaps another handle of the same primitive, whose registration has just been removed.
             other.arm()
 
     def _rung(self) -> None:
         keys = self._bell.drain()
         for key in list(self._lines) if keys is None else keys:
             for line in self._lines.get(key, {}).values():
-                # The ring took the number away. It is left again before anybody looks.
+                # The ring removed the registration. It is restored before the next check.
                 line.arm()
                 line.wake()
 
     def _renew_bell(self) -> None:
-        """The program closed the descriptor. Its number may be that of a file of its own, which the loop may watch."""
+        """The program closed the descriptor. Its number may belong to a file of the program's, which the loop may
+        watch."""
         loop = self._running()
         try:
             reader = loop._selector.get_key(self._bell_fd).data[0]  # type: ignore[attr-defined]
             is_watched = reader._callback == self._rung
         except (AttributeError, KeyError):
-            is_watched = False  # a loop that does not tell forgets what is closed by itself
+            is_watched = False  # a loop that does not report this drops closed descriptors itself
         if is_watched:
             loop.remove_reader(self._bell_fd)
         self._bell.close()
@@ -410,7 +413,7 @@ class Hub:
         loop.add_reader(self._bell_fd, self._rung)
 
     def hurry(self, within: float = SLICE) -> None:
-        """The next tick comes within so many seconds, and the ones after it soon."""
+        """The next tick comes within this many seconds, and the following ones soon after."""
         if self._slice > within:
             self._slice = within
             if self._timer is not None:
