@@ -19,8 +19,9 @@ use crate::wait::{Door, Patience, Stopped, spin_until};
 ///              │◄──────────────── taken ──────────────── [ Owner, GRANTED ] ◄─────┘
 /// ```
 ///
-/// Each arrow is one compare-exchange on the node, so `notify(n)` grants exactly `n` waiting nodes, and a waiter whose
-/// time is over either withdraws or finds itself granted; there is no third outcome.
+/// Each arrow is one atomic step on the node, and those that leave WAITING are compare-exchanges. So `notify(n)` grants
+/// exactly `n` waiting nodes, and a waiter whose time is over either withdraws or finds itself granted; there is no
+/// third outcome.
 ///
 /// *Death.* A notifier that finds a dead waiter clears its node and grants to another one. If the node was granted
 /// already, another waiter finds the dead owner's grant after a slice and takes it over: it makes the dead waiter's
