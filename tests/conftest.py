@@ -1,4 +1,4 @@
-"""A watchdog for each test, and a census of what a test leaves behind."""
+"""A watchdog for each test, and checks for what a test leaves behind."""
 
 import contextlib
 import faulthandler
@@ -15,26 +15,27 @@ import pytest
 
 from death import leftovers
 
-DEADLINE = 60.0  # seconds a test may take, unless it has a mark: @pytest.mark.deadline(5)
-GRACE = 10.0  # then it is interrupted; if it hangs even so, the run is ended this much later
-_real_stderr = 2  # where stacks are shown
-SETTLE = 5.0  # seconds that what a test has started gets to go away by itself
+DEADLINE = 60.0  # seconds for one test, unless it has a mark: @pytest.mark.deadline(5)
+GRACE = 10.0  # seconds from the interrupt until the run is ended, if the test still hangs
+_real_stderr = 2  # the descriptor to which stacks are written
+SETTLE = 5.0  # seconds until everything that a test has started must be gone
 
 leftovers.set_apart()
 
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every program that they start.
+# A shell that starts the tests in the background makes them ignore Ctrl-C, which all their programs would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     global _real_stderr
-    _real_stderr = os.dup(2)  # here pytest does not capture it
+    _real_stderr = os.dup(2)  # this copy is not captured by pytest
     config.addinivalue_line("markers", "deadline(seconds): how long this test may take before it counts as hung")
 
 
 def pytest_collection_finish() -> None:
-    """What was imported for the tests is kept anyway: `gc.collect()`, which many call, need not look at it again."""
+    """Modules imported for the tests are kept anyway, so `gc.collect()`, which many tests call, does not have to
+    examine them again."""
     gc.collect()
     gc.freeze()
 
@@ -44,7 +45,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Fails a test that hangs, after showing where each of its threads is and what its children are."""
+    """Fails a test that hangs, after showing the stacks of its threads and the states of its children."""
     mark = item.get_closest_marker("deadline")
     seconds = float(mark.args[0]) if mark else DEADLINE
 
@@ -52,13 +53,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         faulthandler.dump_traceback(file=_real_stderr)
         children = _children()
         described = _described(children)
-        for pid in children:  # so that nobody waits for them on the way out
+        for pid in children:  # so that the end of the run does not wait for them
             _kill(pid)
         pytest.fail(f"hung: not done after {seconds:g} s; children: {described}", pytrace=True)
 
     before = signal.signal(signal.SIGALRM, bark)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    # For a hang that no signal ends: inside a C call that does not look for signals.
+    # For a hang that no signal ends: inside a C call that does not check for signals.
     faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=_real_stderr)
     try:
         return (yield)
@@ -72,15 +73,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def _children() -> set[int]:
-    """Processes that this one has started, also through the standard library's fork server: all but that server and
-    the resource tracker, which are kept until the interpreter ends."""
+    """Returns the processes started by this one, including those of the standard library's fork server, but without
+    that server and the resource tracker, which are kept until the interpreter ends."""
     mine = _children_of(os.getpid())
     helpers = {pid for pid in mine if _is_a_helper(pid)}
     return (mine - helpers).union(*map(_children_of, helpers))
 
 
-# Kernels are built with these lists as a rule. To look through all processes of the machine takes a hundred times as
-# long, and it is done twice for each test.
+# Most kernels provide these lists. Searching all processes of the machine takes a hundred times as long, and happens
+# twice for each test.
 _KERNEL_HAS_LISTS = os.path.exists("/proc/thread-self/children")
 
 
@@ -94,7 +95,11 @@ def _children_of(parent: int) -> set[int]:
 
 def _is_a_helper(pid: int) -> bool:
     command = _text(f"/proc/{pid}/cmdline")
-    helpers = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "llvm-symbolizer")  # of a sanitizer
+    helpers = (
+        "multiprocessing.resource_tracker",
+        "multiprocessing.forkserver",
+        "llvm-symbolizer",
+    )  # the last one belongs to a sanitizer
     return any(helper in command for helper in helpers)
 
 
@@ -102,14 +107,14 @@ def _numbers(directory: str) -> set[int]:
     try:
         return {int(entry) for entry in os.listdir(directory) if entry.isdigit()}
     except OSError:
-        return set()  # gone meanwhile
+        return set()  # the process is gone
 
 
 def _text(file: str) -> str:
     try:
         return Path(file).read_text()
     except OSError:
-        return ""  # gone meanwhile
+        return ""  # the process is gone
 
 
 def _described(pids: set[int]) -> str:
@@ -135,12 +140,12 @@ def _descriptors() -> dict[int, str]:
         try:
             found[int(entry)] = os.readlink(f"/proc/self/fd/{entry}")
         except OSError:
-            pass  # the descriptor of this very listing
+            pass  # the descriptor of this listing itself
     return found
 
 
 def _eventually(holds: Callable[[], bool]) -> bool:
-    """Looks again for a while: a killed process takes a moment to be gone."""
+    """Repeats the check for a while, because a killed process takes a moment to disappear."""
     deadline = time.monotonic() + SETTLE
     while not holds():
         if time.monotonic() > deadline:
@@ -151,7 +156,7 @@ def _eventually(holds: Callable[[], bool]) -> bool:
 
 @pytest.fixture(autouse=True)
 def _no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No test leaves a child, alive or a zombie."""
+    """Fails a test that leaves a child, alive or as a zombie."""
     before = _children()
     yield
     if not _eventually(lambda: not _children() - before):
@@ -166,8 +171,8 @@ def _no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def census(_no_process_left: None) -> Iterator[None]:
-    """No descriptor and no file is left either. What the first use of the package makes for good (the session, and the
-    socket by which it rings all doorbells) is made before the count."""
+    """Fails a test that leaves a descriptor or a file. What the first use of the package creates permanently (the
+    session, and the socket that rings all doorbells) is created before the count."""
     import kettle.multiprocessing as mp
     from kettle._session import native
 
@@ -190,7 +195,7 @@ def census(_no_process_left: None) -> Iterator[None]:
 
 @pytest.fixture
 def seed() -> int:
-    """Where chance begins. KETTLE_SEED repeats a test that failed."""
+    """Returns the seed of a test. KETTLE_SEED repeats a test that failed."""
     number = int(os.environ.get("KETTLE_SEED", random.randrange(2**32)))
     print("KETTLE_SEED =", number)  # shown when the test fails
     return number
@@ -198,7 +203,7 @@ def seed() -> int:
 
 @pytest.fixture
 def threads_change_often() -> Iterator[None]:
-    """With a GIL, threads change places after a few instructions."""
+    """With a GIL, makes threads switch after a few instructions."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield

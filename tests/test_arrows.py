@@ -1,4 +1,4 @@
-"""Who may use whom: the drawing in ARCHITECTURE.md, read off the sources."""
+"""The arrows between modules, as drawn in ARCHITECTURE.md, checked against the sources."""
 
 import re
 import tomllib
@@ -12,8 +12,8 @@ LIBRARY = ROOT / "crates/kettle/src"
 BINDINGS = ROOT / "crates/kettle-python/src"
 PACKAGE = ROOT / "python/kettle"
 
-# Every module may use itself, and these: the atomics that loom can replace, the points where a test may die, what runs
-# when a thread unwinds there, and the mark of a session in which something was found that cannot be.
+# Every module may use itself and these: the atomics that loom can replace, the points at which tests kill a process,
+# the code that runs when a thread unwinds there, and the mark of a damaged session.
 EVERYWHERE = {"atomics", "crash_point", "crash", "unwind", "damage"}
 
 CORE_ARROWS = {

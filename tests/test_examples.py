@@ -1,4 +1,4 @@
-"""Each example runs alone and says what it should."""
+"""Each example runs on its own and prints what it should."""
 
 import importlib.util
 import os
@@ -12,7 +12,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LIMIT = 60
 
-# What must be in the output (a pattern), how often.
+# Patterns that must be in the output, and how often.
 SAYS = {
     "process": {r"ended with exit code 0": 3, r"pid \d+": 3},
     "daemon": {r"ms later the grandchild is gone too": 1, r"^  tick$": "some"},
@@ -58,14 +58,14 @@ SAYS = {
         r"goes on: \[2, 3\]": 1,
     },
 }
-WANTS = {"joblib_backend": "joblib"}  # without it the program says so in one line
+WANTS = {"joblib_backend": "joblib"}  # without this module the program says so in one line
 
 
 def run(program, cwd):
-    """Runs a program on a terminal, where each process writes whole lines at once. Gives its exit status and text."""
+    """Runs a program on a terminal, where each process writes whole lines at once. Returns its exit status and text."""
     ours, theirs = os.openpty()
     environment = {**os.environ}
-    environment.pop("PYTHONUNBUFFERED", None)  # with it the end of a line is written by itself
+    environment.pop("PYTHONUNBUFFERED", None)  # with this variable the end of a line is written separately
     command = [sys.executable, program]
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=cwd, env=environment) as process:
         os.close(theirs)
@@ -74,7 +74,7 @@ def run(program, cwd):
             while chunk := os.read(ours, 65536):
                 text += chunk
         except OSError:
-            pass  # the end: nobody has the terminal open any more
+            pass  # no process has the terminal open any more
         status = process.wait(LIMIT)
     os.close(ours)
     return status, text.decode().replace("\r\n", "\n")

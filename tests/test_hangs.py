@@ -1,4 +1,4 @@
-"""The programs of examples/hangs end well with kettle, and do not with the standard library."""
+"""The programs of examples/hangs end correctly with Kettle, and do not with the standard library."""
 
 import importlib.util
 import re
@@ -11,7 +11,7 @@ import pytest
 
 HANGS = Path(__file__).parent.parent / "examples" / "hangs"
 
-# What each says in the end, with kettle.
+# The last line of each program with Kettle.
 SAYS = {
     "killed_worker": r"map\(\) raised WorkerDied; the next one returns \[1, 4\]",
     "exit_in_task": r"apply\(\) raised RemoteError: SystemExit: no settings found",
@@ -36,7 +36,7 @@ DOES_NOT_HANG = {
 def runner():
     specification = importlib.util.spec_from_file_location("hangs", HANGS / "__main__.py")
     module = importlib.util.module_from_spec(specification)
-    sys.modules["hangs"] = module  # where its dataclass looks for its module
+    sys.modules["hangs"] = module  # its dataclass looks for its module here
     specification.loader.exec_module(module)
     return module
 
@@ -46,7 +46,7 @@ hangs = runner()
 
 @pytest.fixture(scope="module")
 def standard_library():
-    """How each program ends with the standard library. All run at once, since most of them only wait."""
+    """Returns how each program ends with the standard library. All run at once, since most of them only wait."""
     with ThreadPoolExecutor(len(SAYS)) as at_once:
         runs = {
             name: at_once.submit(hangs.run, name, kettle=False, patience=40 if name in DOES_NOT_HANG else 6)
@@ -74,7 +74,7 @@ def test_with_the_standard_library_it_does_not(name, standard_library):
 
 
 def test_the_table(monkeypatch, capsys):
-    monkeypatch.setattr(hangs, "PATIENCE", 40)  # neither hangs, however long a busy machine takes
+    monkeypatch.setattr(hangs, "PATIENCE", 40)  # no program hangs, even on a busy machine
     monkeypatch.setattr(sys, "argv", ["hangs", "unpicklable_item", "killed_parent"])
     status, said = hangs.main(), capsys.readouterr().out
     assert status == 0, said

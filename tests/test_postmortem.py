@@ -22,7 +22,7 @@ LIMIT = 30
 
 @pytest.fixture(params=("fork", "spawn", "forkserver"))
 def ctx(request):
-    if request.param == "forkserver":  # it keeps two descriptors of ours, which the census is not to count
+    if request.param == "forkserver":  # it keeps two descriptors of this process, which must not be counted
         forkserver.ensure_running()
     return mp.get_context(request.param)
 
@@ -71,7 +71,8 @@ def work(place, action):
 
 
 def trace_of(ctx, action):
-    """Runs a worker that ends by `action`, at once; gives its pid, its exit code and the descriptor of its trace."""
+    """Runs a worker that ends by `action` immediately; returns its pid, its exit code and the descriptor of its
+    trace."""
     trace = new_trace()
     worker = ctx.Process(target=work, args=((os.getpid(), trace), action))
     worker.start()
@@ -90,7 +91,7 @@ def test_where_it_crashed(ctx, census):
 
 
 def test_where_it_crashed_far_from_where_the_program_began():
-    """The interpreter's trace has a hundred frames at most."""
+    """The interpreter's trace has at most a hundred frames."""
 
     def at_depth(n):
         return at_depth(n - 1) if n else trace_of(mp.get_context("fork"), crash)
@@ -110,12 +111,12 @@ def test_a_trace_that_nobody_reads(census):
 
 
 def test_idle_workers_of_a_pool_that_die():
-    """Nobody asks why, and what was open for them is closed even so."""
+    """Their errors are not retrieved, but the descriptors opened for them are closed."""
 
     def open_traces():
         count = 0
         for fd in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            with contextlib.suppress(FileNotFoundError):  # closed in the meantime
                 count += "kettle-trace" in os.readlink(f"/proc/self/fd/{fd}")
         return count
 
@@ -168,7 +169,7 @@ def test_no_trace_at_all():
     enabled = faulthandler.is_enabled()
     assert not arm(None)
     assert not arm((os.getpid(), 10**6))
-    assert not arm((2**22 + 1, 3))  # no such process
+    assert not arm((2**22 + 1, 3))  # there is no such process
     assert faulthandler.is_enabled() == enabled
     assert read_trace(None) is None
     close_trace(None)
@@ -187,7 +188,7 @@ def test_a_system_without_memory_files(monkeypatch):
 
 @pytest.fixture
 def group(tmp_path):
-    """A made-up control group whose counter can be set; give the name of its file."""
+    """A fake control group whose counter can be set; returns the name of its file."""
 
     def group(name, vmstat="oom_kill 7\n"):
         mount = "31 23 0:28 / /groups rw - cgroup2 cgroup2 rw"
@@ -277,7 +278,7 @@ SMALL = 64 << 20
 
 @contextlib.contextmanager
 def small_group():
-    """A control group with little memory, where that can be made; gives its directory."""
+    """A control group with little memory, if it can be created; returns its directory."""
     for chain in _cgroups.directories("memory"):
         own = Path(chain[0], f"kettle-test-{os.getpid()}")
         for limit in ("memory.max", "memory.limit_in_bytes"):

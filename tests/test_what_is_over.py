@@ -1,4 +1,4 @@
-"""A call or a map that is over keeps nothing of what it was given, however it ended and whoever keeps its handle."""
+"""A call or a map that is over keeps none of its arguments, however it ended and even if its handle is kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Big(bytearray):
 
 
 class Given:
-    """What tasks were given, and whether it is still there."""
+    """The arguments of tasks, and whether they still exist."""
 
     def __init__(self):
         self._refs = []
@@ -46,7 +46,7 @@ class Given:
         return sum(ref() is not None for ref in self._refs)
 
     def is_gone(self):
-        """When those who hold it for a moment more have let go."""
+        """Returns whether they are gone once temporary references are dropped."""
         assert self._refs
         deadline = time.monotonic() + LIMIT
         while self.alive() and time.monotonic() < deadline:
@@ -115,7 +115,8 @@ of_executors = pytest.mark.parametrize("make", EXECUTORS.values(), ids=EXECUTORS
 
 
 def outcome(handle):
-    """The result or the error of a call; without its traceback, which has the frames that the error has passed."""
+    """Returns the result or the error of a call, without its traceback, which refers to the frames that the error has
+    passed."""
     try:
         return handle.get(LIMIT) if hasattr(handle, "get") else handle.result(LIMIT)
     except Exception as error:
@@ -129,8 +130,8 @@ def test_a_future_that_is_over(make, given):
         for _ in range(50):
             future = executor.submit(length, given(), more=given())
             assert future.result(LIMIT) == 8
-            # Not only soon: the standard library's are gone when `result` returns.
-            # (By itself, since pytest keeps the values of an assertion to its end.)
+            # Immediately: the standard library's are gone when `result` returns. (A separate statement, since pytest
+            # keeps the values of an assertion until its end.)
             assert given.alive() == 0
         future = executor.submit(given())
         assert future.result(LIMIT) == 8
@@ -159,7 +160,7 @@ def test_futures_that_others_look_at(make, given):
 @of_executors
 def test_futures_that_were_cancelled(make, given):
     with make() as executor, both_workers_held(executor.submit):
-        # More than a worker process is sent ahead.
+        # More than is sent ahead to a worker process.
         futures = [executor.submit(length, big) for big in given.some(20)]
         cancelled = [future for future in futures if future.cancel()]
         assert len(cancelled) == 20
@@ -229,7 +230,7 @@ def test_calls_of_a_pool(make, given):
 
 @of_pools
 def test_the_first_call_with_a_callback(make, given):
-    """For which a thread is started."""
+    """A thread is started for the callback."""
     for _ in range(10):
         with make() as pool:
             result = pool.apply_async(length, (given(),), callback=print)
@@ -281,7 +282,7 @@ def test_what_was_cancelled_in_a_pool(make, given):
 
 
 def test_what_a_worker_claimed_and_has_not_begun(given, gate):
-    """Short tasks are claimed many at a time; those that follow one that takes long are let go when the map is."""
+    """Short tasks are claimed many at a time; those that follow a long one are released when the map is."""
     begun = threading.Event()
 
     def work(item):
@@ -324,7 +325,7 @@ def test_a_task_that_was_given_up_by_its_pool(given, gate):
     with ThreadPool(1) as pool:
         late = pool.apply_async(lambda big: gate.wait(LIMIT), (given(),), task_timeout=0.05)
         assert outcome(late) is kettle.TaskTimeout
-        # It runs on, and has what it was given as long as that.
+        # The task goes on, and keeps its arguments for that time.
         assert given.alive() == 1
         gate.set()
         assert given.is_gone()
@@ -400,7 +401,7 @@ def test_a_worker_process_forgets_the_function_of_a_map(way):
 def test_an_idle_worker_process_forgets_the_function_of_a_map(tmp_path):
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert len(pool.map(Leaving(str(tmp_path)), range(100), 1)) == 100
-        # Which is seen by nothing but its end.
+        # This can be observed only by its end.
         deadline = time.monotonic() + LIMIT
         while not any(tmp_path.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -424,7 +425,7 @@ class Leaving:
 
 
 class Doing:
-    """What a task is given; its end does something."""
+    """An argument of a task whose destructor does something."""
 
     def __init__(self, act):
         self._act = act
@@ -491,13 +492,13 @@ def test_a_destructor_may_want_a_lock_of_who_waits_for_the_task(way):
             executor.submit(start.wait)
             future = way(executor, Doing(act))
             with lock:
-                start.set()  # not earlier: this thread must have let go of the object when the task is done
+                start.set()  # not earlier: this thread must have released the object when the task is done
                 future.result(LIMIT)
             assert done.wait(LIMIT)
 
 
 def test_a_destructor_may_use_its_pool():
-    """Also if it takes all other threads to do that."""
+    """Even if that takes all other threads."""
     results, called, done = [], threading.Event(), threading.Event()
 
     def act():
@@ -515,7 +516,7 @@ def test_a_destructor_may_use_its_pool():
 
 
 def test_a_callback_may_use_its_executor():
-    """The thread that calls it is not free meanwhile."""
+    """The thread that calls it is not free in the meantime."""
     results, start, called = [], threading.Event(), threading.Event()
 
     def call_back(_):
@@ -548,7 +549,7 @@ def test_a_destructor_may_submit(make):
 
 
 class Sent(Doing):
-    """The same, of which a process gets another one."""
+    """The same, for an object of which another process gets a copy."""
 
     def __reduce__(self):
         return int, ()
@@ -558,7 +559,7 @@ class Sent(Doing):
 def test_a_destructor_of_what_was_cancelled_may_ask_for_the_outcome(make):
     results, seen = [], []
     with make() as pool, both_workers_held(submit := submitter(pool)):
-        # So many that no worker has the last of them.
+        # Enough that no worker has the last of them.
         results += [submit(length, [], Sent(lambda: seen.append(outcome(results[-1])))) for _ in range(20)]
         assert results[-1].cancel()
         assert seen == [kettle.TaskCancelled]

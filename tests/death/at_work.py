@@ -1,8 +1,8 @@
-"""A program that is at work for ever with one pool after another, in every kind of call; it is to be interrupted.
+"""A program that works forever with one pool after another, in every kind of call, until it is interrupted.
 
-python at_work.py START_METHOD SEED
+    python at_work.py START_METHOD SEED
 
-It says "ready" when its first pool has worked.
+It prints "ready" when its first pool has worked.
 """
 
 import os
@@ -41,7 +41,7 @@ def one_apply(pool, rng):
 
 
 def elsewhere(pool, rng):
-    """Work is under way while the main thread does something else."""
+    """Work goes on while the main thread does something else."""
     result = pool.map_async(work, range(50))
     time.sleep(0.01)
     result.wait()

@@ -12,7 +12,7 @@ def ctx(request):
 
 @pytest.fixture(scope="session")
 def fork_server():
-    """The fork server runs, and stays, as does what the first pool makes for good: no test is charged with it."""
+    """Keeps the fork server, and what the first pool creates permanently, so that no test is charged with them."""
     with kettle.multiprocessing.get_context("forkserver").Pool(1) as pool:
         assert pool.map(abs, [-1]) == [1]
     pool.join()
@@ -20,4 +20,4 @@ def fork_server():
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(fork_server, census):
-    """No process, descriptor or file more than before, after any of these tests."""
+    """Fails any of these tests that leaves more processes, descriptors or files than before."""

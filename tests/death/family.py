@@ -1,6 +1,6 @@
-"""A family that the tests orphan: a root, a child and perhaps a grandchild, each busy with something for ever.
+"""Processes that the tests orphan: a root, a child and perhaps a grandchild, each busy forever.
 
-python family.py START_METHOD daemon|plain ACTIVITY child|grandchild
+    python family.py START_METHOD daemon|plain ACTIVITY child|grandchild
 
 Every descendant writes "kind pid" to standard output before it begins.
 """
@@ -23,7 +23,7 @@ def spin_in_python(_):
 
 
 def spin_in_c(_):
-    sum(range(10**15))  # holds the interpreter, and looks for no signal
+    sum(range(10**15))  # holds the interpreter and does not check for signals
 
 
 def hash_in_c(_):

@@ -1,7 +1,8 @@
-"""Grounds on which processes are killed: something shared, a crew that uses it until killed, and what must hold.
+"""Scenarios in which processes are killed: a shared object, processes that use it until they are killed, and
+invariants.
 
-A round (see `rounds`) starts the crew, kills one of it at some instant, sees the others go on, kills them too, and then
-takes the census. A ground lives through many rounds, so that it has seen many deaths.
+A round (see `rounds`) starts the processes, kills one of them at some instant, waits until the others continue, kills
+them too, and then checks the invariants. A scenario lives through many rounds, and so through many deaths.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ SIZES = (0, 40, 1_000, 3_000, 90_000)  # inline, inline, inline in two parts, a 
 
 
 def parcel(number: int) -> tuple[int, bytes]:
-    """An item that shows whether it is whole."""
+    """Returns an item that shows whether it is intact."""
     return number, bytes([number % 251]) * SIZES[number % len(SIZES)]
 
 
 def whole(item: object) -> int:
-    """The number of a parcel, which must be as it was packed."""
+    """Returns the number of a parcel, after checking that it arrived intact."""
     assert isinstance(item, tuple) and item == parcel(item[0]), f"a torn item: {str(item)[:80]}"
     return item[0]
 
 
 def mend(lock: Any) -> None:
-    """Resets a broken lock, unless somebody else did, and has taken it since."""
+    """Resets a broken lock, unless another process did so and has acquired it since."""
     try:
         lock.reset()
     except RuntimeError as error:
@@ -42,7 +43,7 @@ def mend(lock: Any) -> None:
 
 
 class Ground:
-    """`crew` processes run `act` for ever; `self.moves[slot]` counts what each has done."""
+    """`crew` processes run `act` forever; `self.moves[slot]` counts the moves of each."""
 
     crew = 3
 
@@ -53,14 +54,14 @@ class Ground:
         """In the parent, before each round."""
 
     def act(self, slot: int) -> None:
-        """In a member of the crew: one move. A method, so that spawn can send it."""
+        """In one of the processes: makes one move. A method, so that it can be sent with spawn."""
         raise NotImplementedError
 
     def nudge(self) -> None:
-        """In the parent, again and again while it waits for survivors to move."""
+        """In the parent, repeatedly while it waits for the survivors to move."""
 
     def census(self, killed: int) -> Counter:
-        """In the parent, when all are dead: asserts what must hold, and counts what is worth telling."""
+        """In the parent, when all processes are dead: asserts the invariants, and counts notable events."""
         return Counter()
 
     def run(self, slot: int, crash_point: str | None = None) -> None:
@@ -72,7 +73,7 @@ class Ground:
 
 
 class Stream(Ground):
-    """One putter. Nothing that `put` returned for is lost, nothing is torn, doubled or out of order."""
+    """One putter. No item for which `put` returned is lost, and none is torn, duplicated or out of order."""
 
     crew = 1
 
@@ -89,7 +90,7 @@ class Stream(Ground):
         self.queue.put(parcel(self.moves[slot]))
 
     def nudge(self) -> None:
-        self._drain(200)  # the putter may be as fast as we are
+        self._drain(200)  # the putter may be as fast as this loop
 
     def _drain(self, most: int) -> None:
         for _ in range(most):
@@ -106,7 +107,7 @@ class Stream(Ground):
     def count(self) -> Counter:
         published = self.moves[0]
         self._drain(published + 2)
-        # One more may be there: committed, and its putter died before it could count it.
+        # One more may be there: it was committed, but its putter died before counting it.
         assert self.taken == list(range(len(self.taken))), "lost, doubled or out of order"
         assert published <= len(self.taken) <= published + 1, f"{published} published, {len(self.taken)} arrived"
         return Counter(messages=len(self.taken), unannounced=len(self.taken) - published)
@@ -118,7 +119,7 @@ class BoundedStream(Stream):
 
 
 class Drain(Ground):
-    """Getters. What was put is taken once, in order; only what the dead had in hand is missing."""
+    """Getters. Each item is taken once, in order; only items held by dead processes are missing."""
 
     crew = 2
     stock = 300
@@ -160,7 +161,7 @@ class Drain(Ground):
 
 
 class Tokens(Ground):
-    """Everyone takes from and puts into one queue. No token is doubled; a dead process takes one with it at most."""
+    """All processes get from and put into one queue. No token is duplicated; a dead process loses at most one."""
 
     stock = 8
 
@@ -205,7 +206,7 @@ class BoundedTokens(Tokens):
 
 
 class Unfinished(Ground):
-    """Getters of a JoinableQueue. `join` ends: all was done, or somebody died with items that it never finished."""
+    """Getters of a JoinableQueue. `join` ends: all items were finished, or a process died with unfinished ones."""
 
     crew = 2
 
@@ -245,7 +246,7 @@ class Unfinished(Ground):
 
 
 class Locks(Ground):
-    """Holders. The lock is never held twice, and never held for ever."""
+    """Holders. The lock is never held by two processes, and never held forever."""
 
     def __init__(self, ctx: Any, kind: str = "Lock", on_owner_death: str = "raise") -> None:
         super().__init__(ctx)
@@ -303,7 +304,7 @@ class RecoveringLocks(Locks):
 
 
 class Permits(Ground):
-    """Holders of a robust semaphore's permits: all come back."""
+    """Holders of a robust semaphore's permits: all permits are returned."""
 
     def __init__(self, ctx: Any) -> None:
         super().__init__(ctx)
@@ -321,7 +322,7 @@ class Permits(Ground):
 
 
 class Events(Ground):
-    """Waiters for an event. `set` returns, and wakes those who live."""
+    """Waiters for an event. `set` returns, and wakes the living ones."""
 
     def __init__(self, ctx: Any) -> None:
         super().__init__(ctx)
@@ -343,7 +344,7 @@ class Events(Ground):
 
 
 class Conditions(Ground):
-    """Waiters on a condition. A notification is not lost to a dead one."""
+    """Waiters on a condition. No notification is lost to a dead one."""
 
     def __init__(self, ctx: Any) -> None:
         super().__init__(ctx)
@@ -405,7 +406,8 @@ class Barriers(Ground):
     def census(self, killed: int) -> Counter:
         broken = 0
         try:
-            # A party that died before it came leaves nothing; one that had come breaks the barrier for us.
+            # A party that died before it arrived leaves nothing; one that had arrived breaks the barrier for this
+            # process.
             self.barrier.wait(0.001)
         except threading.BrokenBarrierError:
             broken = 1
@@ -415,7 +417,7 @@ class Barriers(Ground):
 
 
 class Sender(Stream):
-    """One sender on a pipe. As a stream, but through the pipe's own path."""
+    """One sender on a pipe. Like a stream, but through the pipe's own code path."""
 
     def __init__(self, ctx: Any) -> None:
         Ground.__init__(self, ctx)
@@ -437,7 +439,7 @@ class Sender(Stream):
 
 
 class Receiver(Ground):
-    """One receiver on a pipe: what it had not taken is there for the next."""
+    """One receiver on a pipe: what it had not taken is available to the next one."""
 
     crew = 1
     stock = 12
@@ -464,7 +466,7 @@ class Receiver(Ground):
 
 
 class Memory(Ground):
-    """Whoever has memory of the arena: all of it comes back."""
+    """Processes that hold memory of the arena: all of it is returned."""
 
     slack = 70_000  # bytes: less than one of the large buffers that would be missed
 
@@ -486,7 +488,7 @@ class Memory(Ground):
 
 
 class Makers(Memory):
-    """Processes that make primitives and drop them."""
+    """Processes that create and drop primitives."""
 
     def act(self, slot: int) -> None:
         lock, condition, items = mp.Lock(), mp.Condition(), mp.Queue()
@@ -502,11 +504,11 @@ class Senders(Memory):
     def __init__(self, ctx: Any) -> None:
         super().__init__(ctx)
         self.queue = ctx.Queue()
-        self.queue.put(None)  # its own memory is there before the first count
+        self.queue.put(None)  # allocates the queue's own memory before the first count
         self.queue.get()
 
     def arrived(self, item: Any) -> None:
-        """In the parent: what was left in the queue."""
+        """In the parent: returns what was left in the queue."""
 
     def census(self, killed: int) -> Counter:
         while not self.queue.empty():
@@ -515,7 +517,7 @@ class Senders(Memory):
 
 
 class Viewers(Senders):
-    """Processes that hold views of large buffers which came with messages."""
+    """Processes that hold views of large buffers that arrived in messages."""
 
     def act(self, slot: int) -> None:
         self.queue.put(pickle.PickleBuffer(bytearray(b"x" * 100_000)))
@@ -536,7 +538,7 @@ class Replies(Senders):
 
     def arrived(self, item: Any) -> None:
         request, where = item
-        where.put(whole(request))  # it is as usable as ever, whatever became of its maker
+        where.put(whole(request))  # it is as usable as ever, even if its creator has died
 
 
 GROUNDS: dict[str, type[Ground]] = {

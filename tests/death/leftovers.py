@@ -1,10 +1,10 @@
-"""The files that the processes of a test run leave behind, told from those of other programs.
+"""Finds the files that the processes of a test run leave behind, and tells them from those of other programs.
 
-Temporary files go to a directory of the run's own. Files in /dev/shm have names that all programs of the machine share,
-and do not say who made them. So the run gets a /dev/shm of its own, by a mount namespace: root may make one, and so may
-other users where the kernel lets them have a user namespace. Elsewhere the standard library is told to put a mark into
-the names that it makes up, and only names with the mark count; a fork hands the mark on (that of semaphores every start
-method does), but not all that a spawned child names is seen.
+Temporary files go to a directory of the run's own. The names of files in /dev/shm are shared by all programs of the
+machine and do not identify the creator. So the run gets its own /dev/shm, through a mount namespace: root may create
+one, and so may other users if the kernel allows them a user namespace. Otherwise the standard library is made to put a
+mark into the names that it generates, and only names with the mark count; a fork passes the mark on (for semaphores
+every start method does), but some names of a spawned child are missed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ _CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 _CAPABILITY_VERSION_3 = 0x20080522
 
-_mark = ""  # what is in the names of our files in /dev/shm; nothing where all of them are ours
+_mark = ""  # part of the names of the run's files in /dev/shm; empty if all files there belong to the run
 
 
 def set_apart(*, namespace: bool = True) -> None:
-    """Call this before the run starts a thread or a process. `namespace`: use a mount namespace if there can be one."""
+    """To be called before the run starts a thread or a process. `namespace`: whether to use a mount namespace if
+    possible."""
     global _mark
-    # Its name is short because the path of a Unix socket has room for 107 bytes. It is removed after the standard
-    # library's own clean-up at exit, which comes first because it is registered later.
+    # Its name is short because the path of a Unix socket has at most 107 bytes. It is removed after the standard
+    # library's own clean-up at exit, which runs first because it is registered later.
     directory = tempfile.mkdtemp(prefix="kt")
     os.environ["TMPDIR"] = tempfile.tempdir = directory
     atexit.register(_remove, directory, os.getpid())
@@ -45,8 +46,8 @@ def set_apart(*, namespace: bool = True) -> None:
 
 
 def files() -> set[str]:
-    """The paths of all that there is of ours now."""
-    # "pymp-": where the fork server's socket is, one for the whole run.
+    """Returns the paths of all files of the run."""
+    # "pymp-": the folder of the fork server's socket, one for the whole run.
     temporary = {name for name in os.listdir(tempfile.gettempdir()) if not name.startswith("pymp-")}
     shared = {name for name in os.listdir(SHARED_MEMORY) if _mark in name}
     return {f"{tempfile.gettempdir()}/{name}" for name in temporary} | {f"{SHARED_MEMORY}/{name}" for name in shared}
@@ -58,11 +59,11 @@ def _remove(directory: str, owner: int) -> None:
 
 
 def _mount_own_shared_memory() -> bool:
-    """Whether this process, and all that it starts, has a /dev/shm that no other program sees."""
+    """Returns whether this process and all its descendants now have a /dev/shm that no other program sees."""
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.geteuid(), os.getegid()
     if libc.unshare(_CLONE_NEWNS) != 0:
-        # Not for root, who would have fewer rights in there.
+        # Not for root, who would have fewer rights there.
         if user == 0 or libc.unshare(_CLONE_NEWNS | _CLONE_NEWUSER) != 0:
             return False
         _write("/proc/self/setgroups", "deny")
@@ -73,7 +74,7 @@ def _mount_own_shared_memory() -> bool:
         and libc.mount(b"kettle", SHARED_MEMORY.encode(), b"tmpfs", 0, b"mode=1777") == 0
     )
     if user != 0:
-        # What a user namespace permits its first process would let tests pass that must fail for this user.
+        # The rights of the first process in a user namespace would let tests pass that must fail for this user.
         libc.capset((ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)())
     return mounted
 

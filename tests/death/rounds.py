@@ -1,4 +1,4 @@
-"""One round on a ground: start the crew, kill one of it, see the others go on, kill them, take the census."""
+"""One round in a scenario: start the processes, kill one, wait until the others continue, kill them, check."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from .support import LIMIT, PROMPT, kill, until
 
 
 def random_round(ground: Ground, ctx: Any, rng: random.Random) -> Counter:
-    """Kills at random instants. AssertionError if something does not hold that must; else what happened, counted."""
+    """Kills at random instants. Raises AssertionError if an invariant does not hold; otherwise returns counts of what
+    happened."""
     with _crew(ground, ctx) as crew:
-        if rng.random() < 0.8:  # else one may be hit while it is still starting
+        if rng.random() < 0.8:  # otherwise a process may be hit while it is still starting
             until(lambda: any(ground.moves), meanwhile=ground.nudge)
         busy = rng.random() < 0.5
         end = time.monotonic() + rng.uniform(0, 0.003)
@@ -30,7 +31,8 @@ def random_round(ground: Ground, ctx: Any, rng: random.Random) -> Counter:
 
 
 def named_round(ground: Ground, ctx: Any, crash_point: str, patience: float = 1.0) -> Counter | None:
-    """The first of the crew dies at `crash_point`; None if it did not come there in so many seconds."""
+    """The first process dies at `crash_point`. Returns None if it did not reach the point in the given number of
+    seconds."""
     with _crew(ground, ctx, crash_point) as crew:
         begun = time.monotonic()
         while crew[0].exitcode is None:

@@ -1,11 +1,12 @@
-"""Storms: a pool with work of every kind, while something happens to it at random instants; then the census.
+"""A pool with work of every kind, while something happens to it at random instants; then the check.
 
-Each task has a number, and marks in shared memory that it began and that it ended. So the census knows, whatever was
-raised on the way, what became of each: exactly one outcome, and nothing done twice that should be done once.
+Each task has a number, and marks in shared memory that it began and that it ended. The check therefore knows the
+history of each task, whatever was raised in between: exactly one outcome, and nothing done twice that should be done
+once.
 
     outcome        began                  ended
     result         once (or retried)      at least once
-    WorkerDied     at most once           at most once: it may die between its end and the word of it
+    WorkerDied     at most once           at most once: it may die between its end and the report of it
     TaskTimeout    once                   at most once
     TaskCancelled  at most once           at most once
 """
@@ -26,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np  # here and not later: what a thread is importing when a worker is forked, that one cannot import
+import numpy as np  # before any fork: a worker cannot import a module that a thread was importing
 
 import kettle
 import kettle.multiprocessing as mp
@@ -34,14 +35,14 @@ import kettle.multiprocessing as mp
 from .support import LIMIT, PROMPT, runs, session_members, until
 
 AT_WORK = Path(__file__).with_name("at_work.py")
-MOST = 3_000  # tasks that one storm may number
-ARRAY = 20_000  # numbers in an array: more than fits inline
+MOST = 3_000  # the maximum number of tasks of one storm
+ARRAY = 20_000  # the length of an array: more than fits inline
 LOST = "Exception ignored in"
 _marks: Any = None
 
 
 class Marks:
-    """What became of each task, and which workers there are, in memory that all processes share."""
+    """The history of each task, and the existing workers, in memory that all processes share."""
 
     def __init__(self, ctx: Any) -> None:
         self.began = ctx.RawArray("B", MOST)
@@ -62,7 +63,7 @@ class Marks:
         self._started[pid & 0xFFFF] = 0
 
     def one_is_run_again(self) -> bool:
-        """Whether a task has begun more than once and never ended."""
+        """Returns whether a task has begun more than once and never ended."""
         return any(began > 1 and not ended for began, ended in zip(self.began, self.ended, strict=True))
 
 
@@ -86,7 +87,7 @@ def work(n: int, seconds: float = 0.0, array: Any = None) -> Any:
 
 
 class Load:
-    """Hands numbered tasks to a pool in every way there is, and knows the outcome of each."""
+    """Submits numbered tasks to a pool in every possible way, and knows the outcome of each."""
 
     def __init__(self, pool: Any, rng: random.Random, tasks: int, naps: tuple[float, ...], **options: Any) -> None:
         self.pool, self.rng, self.naps, self.options = pool, rng, naps, options
@@ -110,7 +111,7 @@ class Load:
         self.outcomes[n] = outcome
 
     def _whole(self, numbers: range, call: Callable[[], list]) -> None:
-        """A call that has one answer for all: results, or one error."""
+        """A call with one answer for all items: results, or one error."""
         try:
             results = call()
         except kettle.KettleError as error:
@@ -157,7 +158,7 @@ class Load:
         assert len(set(found)) == len(found) and set(found) <= set(numbers)
         for n in found:
             self.settle(n, n)
-        # Which tasks these were is not said; each error is one of those without a result.
+        # The errors do not name their tasks; each belongs to one without a result.
         for n, error in zip(sorted(set(numbers) - set(found)), errors, strict=True):
             self.settle(n, error)
 
@@ -197,11 +198,11 @@ class Load:
                 self.settle(n, error)
 
     def census(self, marks: Marks, kinds: tuple[type, ...], retries: int = 0) -> Counter:
-        """Asserts that each task has its one outcome, of these kinds; counts them."""
+        """Asserts that each task has exactly one outcome, of these kinds; counts them."""
         counts: Counter = Counter()
         for numbers, error in self.calls_that_failed:
             assert isinstance(error, kinds), f"a call failed: {error!r}"
-            # One outcome for all: those without a mark of their end are those that failed, and one did at least.
+            # One outcome for all: tasks without a mark of their end are those that failed, and at least one did.
             for n in numbers:
                 self.settle(n, n if marks.ended[n] else error)
             counts["calls that failed"] += 1
@@ -228,10 +229,10 @@ def _work_on_array(item: tuple[int, Any]) -> Any:
 
 
 class Storm:
-    """One kind of trouble. `round` makes a pool, works with it through the trouble, and takes the census."""
+    """One kind of trouble. `round` creates a pool, works with it during the trouble, and checks."""
 
     tasks = 1_000
-    #: A share of rounds, and of tasks, with spawn and forkserver, whose workers take long to start.
+    #: The share of rounds, and of tasks, with spawn and forkserver, whose workers take long to start.
     slower = {"fork": 1.0, "forkserver": 0.25, "spawn": 0.1}
 
     def __init__(self, ctx: Any) -> None:
@@ -269,11 +270,11 @@ def _workers() -> list:
 
 
 class Deaths(Storm):
-    """Workers are killed. Each death costs the task that was running, at most."""
+    """Workers are killed. Each death loses at most the running task."""
 
     kills = 12
-    pause = 0.004  # seconds between two kills, on average
-    naps = (0.0, 0.0, 0.001, 0.002)  # how long tasks take
+    pause = 0.004  # average seconds between two kills
+    naps = (0.0, 0.0, 0.001, 0.002)  # durations of tasks
     retries = 0
 
     def round(self, rng: random.Random) -> Counter:
@@ -295,8 +296,8 @@ class Deaths(Storm):
 class RetriedDeaths(Deaths):
     """With retries, all tasks have their results.
 
-    A task would fail that is killed four times. So nobody is killed while one that was hit is run again. It may be
-    begun just between the look and the kill, and be hit once more for it, but not twice.
+    A task that is killed four times would fail. So no worker is killed while a task that was hit is run again. Such a
+    task may begin just between the check and the kill, and therefore be hit once more, but not twice.
     """
 
     retries = 3
@@ -307,11 +308,11 @@ class RetriedDeaths(Deaths):
 
 @contextmanager
 def _killer(marks: Marks, rng: random.Random, kills: int, pause: float, gentle: bool) -> Iterator[list[int]]:
-    """A thread that kills up to so many workers while the block works, with a `pause` between two, on average. One that
-    is `gentle` waits while a task is run again.
+    """A thread that kills up to the given number of workers while the block runs, with an average `pause` between two
+    kills. A `gentle` one waits while a task is run again.
 
-    Workers that are still starting are killed too, but only one until a new one has started: several that die in a row
-    before they are ready mean to the pool that none will ever be, and it gives up, as it should.
+    Workers that are still starting are killed too, but only one until a new one has started: after several deaths in a
+    row before readiness the pool concludes that no worker will become ready, and gives up, as it should.
     """
     killed: list[int] = []
     failed: list[BaseException] = []
@@ -334,7 +335,7 @@ def _killer(marks: Marks, rng: random.Random, kills: int, pause: float, gentle: 
                 try:
                     os.kill(victim, signal.SIGKILL)
                 except ProcessLookupError:
-                    continue  # it has ended meanwhile
+                    continue  # it has ended in the meantime
                 marks.forget(victim)
                 killed.append(victim)
 
@@ -355,7 +356,8 @@ def _killer(marks: Marks, rng: random.Random, kills: int, pause: float, gentle: 
 
 
 class TimeOuts(Storm):
-    """Tasks that take about as long as they may. Each has a result or was too long; nobody else is touched."""
+    """Tasks that take about as long as their time limit. Each has a result or was too slow; no other task is
+    affected."""
 
     tasks = 120
     limit = 0.004
@@ -391,7 +393,7 @@ def _work_on_item(item: tuple[int, float]) -> int:
 
 
 class Cancels(Storm):
-    """Results that are cancelled at random instants: what `cancel` said holds, and nobody else is touched."""
+    """Results are cancelled at random instants: the return value of `cancel` is true, and no other task is affected."""
 
     tasks = 150
 
@@ -426,7 +428,7 @@ class Cancels(Storm):
 
 
 class Terminations(Storm):
-    """`terminate` at a random instant, while threads are in every kind of call: all of them are told at once."""
+    """`terminate` at a random instant, while threads are in every kind of call: all of these end at once."""
 
     def round(self, rng: random.Random) -> Counter:
         failed: list[BaseException] = []
@@ -469,10 +471,11 @@ _CALLS: tuple[Callable[[Any, range], list], ...] = (
 
 
 class Interrupts(Storm):
-    """Ctrl-C for a program and its workers, at a random instant: it ends at once, says so once, and leaves nobody.
+    """Ctrl-C for a program and its workers, at a random instant: the program ends at once, prints one traceback, and
+    leaves no process.
 
     The interpreter itself loses a KeyboardInterrupt that comes within a destructor or a weak reference's callback: it
-    prints "Exception ignored in" what, and goes on. Then Ctrl-C is pressed once more.
+    prints "Exception ignored in ...", and goes on. In that case Ctrl-C is pressed again.
     """
 
     def round(self, rng: random.Random) -> Counter:
@@ -497,7 +500,7 @@ class Interrupts(Storm):
         return Counter({"kills": 1, "lost by the interpreter": lost, "took > 1 s": int(took > 1.0)})
 
     def _press(self, program: subprocess.Popen, said: IO[str]) -> float:
-        """Presses Ctrl-C until the program ends; says when that was, for the last time."""
+        """Presses Ctrl-C until the program ends; returns the time of the last press."""
         presses = 0
         while True:
             presses += 1
@@ -513,7 +516,7 @@ class Interrupts(Storm):
 
 
 def _text(said: IO[str]) -> str:
-    """What there is in a file that others write to."""
+    """Returns the content of a file that other processes write to."""
     return os.pread(said.fileno(), 1 << 20, 0).decode()
 
 

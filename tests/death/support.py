@@ -1,4 +1,4 @@
-"""Waiting for facts, killing, and looking for what was left behind."""
+"""Waiting for conditions, killing, and looking for what was left behind."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from . import leftovers
 
-#: Seconds within which a survivor must have a result or a clear error. The promise is about one on an idle machine.
+#: Seconds within which a survivor must have a result or a clear error. The promise is for an idle machine.
 PROMPT = 3.0
-#: Seconds after which a test has failed for certain.
+#: Seconds after which a test has definitely failed.
 LIMIT = 30.0
 
 
 def until(fact: Callable[[], object], within: float = LIMIT, meanwhile: Callable[[], object] | None = None) -> float:
-    """Waits until `fact()` holds and tells how many seconds that took; calls `meanwhile` between two looks."""
+    """Waits until `fact()` holds and returns the seconds that took; calls `meanwhile` between two checks."""
     begun = time.monotonic()
     pause = 0.0001
     while not fact():
@@ -31,7 +31,7 @@ def until(fact: Callable[[], object], within: float = LIMIT, meanwhile: Callable
 
 
 def state_of(pid: int) -> str:
-    """The kernel's letter for a process's state; "X" if there is none."""
+    """Returns the kernel's letter for a process's state; "X" if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             return stat.read().rpartition(b")")[2].split()[0].decode()
@@ -40,12 +40,12 @@ def state_of(pid: int) -> str:
 
 
 def runs(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
+    """Returns whether the process exists and is not a zombie."""
     return state_of(pid) not in "XZ"
 
 
 def sleeps(pid: int) -> bool:
-    """Whether every thread of the process is blocked in the kernel."""
+    """Returns whether every thread of the process is blocked in the kernel."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except FileNotFoundError:
@@ -60,7 +60,7 @@ def kill(process) -> None:
 
 
 def prompt(call: Callable[..., object], *arguments: object) -> object:
-    """What `call` gives, which must not take long."""
+    """Returns the result of `call`, which must not take long."""
     begun = time.monotonic()
     try:
         return call(*arguments)
@@ -70,7 +70,7 @@ def prompt(call: Callable[..., object], *arguments: object) -> object:
 
 
 def session_members(session: int) -> set[int]:
-    """Every living process of a session (in the kernel's sense), so that a fork server or tracker is seen too."""
+    """Returns every living process of a session (in the kernel's sense), including a fork server or a tracker."""
     members = set()
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -95,7 +95,7 @@ def _children(pid: int) -> set[int]:
 
 
 def footprint() -> dict[str, set]:
-    """What the processes of this run hold that a test might leave: compare before and after."""
+    """Returns what the processes of this run hold that a test might leave; to be compared before and after."""
     return {
         "files": leftovers.files(),
         "children": _children(os.getpid()),
@@ -109,11 +109,11 @@ def _descriptors() -> set[tuple[int, str]]:
         try:
             found.add((int(fd), os.readlink(f"/proc/self/fd/{fd}")))
         except FileNotFoundError:
-            pass  # the one that listed them
+            pass  # the descriptor of this listing itself
     return found
 
 
 def left_behind(before: dict[str, set]) -> dict[str, set]:
-    """What there is now and was not `before`."""
+    """Returns what exists now and did not exist `before`."""
     now = footprint()
     return {kind: now[kind] - before[kind] for kind in now if now[kind] - before[kind]}

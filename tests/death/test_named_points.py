@@ -1,4 +1,4 @@
-"""Death at every named point of the core, as often as the core names one."""
+"""Death at every named point of the core, each as often as the core has it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POINTS = sorted(
     }
 )
 
-#: Who comes to the points whose name begins so.
+#: The scenarios that reach the points whose names begin with these prefixes.
 VISITORS = {
     "arena": ("Makers", "Viewers", "Tokens", "Stream"),
     "arena.names": ("Replies",),
@@ -43,8 +43,8 @@ VISITORS = {
     "semaphore": ("Permits",),
 }
 
-#: Points that a process comes to only once in its life, only while it tidies up after another, or only if it is one of
-#: very many. The core's own tests stage that; the last but one have tests of their own below.
+#: Points that a process reaches only once in its life, only while it recovers after another, or only if it is one of
+#: very many. The core's own tests cover them; the last but one have tests of their own below.
 STAGED = (
     *("arena.grow.", "arena.holders.", "arena.participants.", "arena.rebuild.", "arena.reclaim."),
     *(
@@ -71,15 +71,15 @@ def visitors(point: str) -> tuple[str, ...]:
 def test_named_point(point):
     ctx = kettle.multiprocessing.get_context("fork")
     came = []
-    for patience in (1.0, 10.0):  # on a busy machine it takes longer to come there
+    for patience in (1.0, 10.0):  # a busy machine takes longer to reach the point
         for name in visitors(point):
             if named_round(GROUNDS[name](ctx), ctx, point, patience):
                 came.append(name)
                 if point.startswith("arena."):
-                    break  # the arena does not care whom it serves
+                    break  # the arena does not depend on the start method
         if came:
             break
-    assert came, f"nobody came to {point}"
+    assert came, f"no process reached {point}"
     named_round(GROUNDS[came[0]](ctx), ctx, f"{point}:5")
 
 
@@ -103,9 +103,9 @@ def test_whoever_inherits_a_notification_dies_too():
         until(lambda pid=member.pid: sleeps(pid))
     first, heir, last = crew
     os.kill(first.pid, signal.SIGSTOP)
-    os.kill(last.pid, signal.SIGSTOP)  # whoever looks first inherits
+    os.kill(last.pid, signal.SIGSTOP)  # the process that checks first takes the lock over
     with condition:
-        condition.notify()  # to the first, who cannot take it
+        condition.notify()  # to the first waiter, which cannot react
     kill(first)
     heir.join(PROMPT)
     assert heir.exitcode == -signal.SIGKILL
@@ -148,7 +148,7 @@ def test_named_point_in_other_start_methods(method, point):
 
 
 def arm_the_first(point, left):
-    """In each worker that starts: the first is to die."""
+    """In each worker that starts, the first one is to die."""
     with left.get_lock():
         left.value -= 1
         if left.value >= 0:
@@ -156,14 +156,14 @@ def arm_the_first(point, left):
 
 
 def echo(number):
-    """A short result or a long one: they come to the parent on two ways. So do short arguments and others."""
+    """A short or a long result: these reach the parent in two ways, and so do short and long arguments."""
     if isinstance(number, tuple):
         (number,) = number
     return number if number % 2 else "x" * number
 
 
 def have_echoed(pool, chunksize):
-    """How many of many tasks were lost; the others have their results."""
+    """Returns how many of many tasks were lost; the others have their results."""
     results, died = pool.imap(echo, [n if n < 160 else (n,) for n in range(400)], chunksize), 0
     for number in range(400):
         try:
@@ -180,11 +180,11 @@ def have_echoed(pool, chunksize):
 @pytest.mark.parametrize("point", [p for p in POINTS if p.startswith("pool.")])
 def test_a_worker_dies_at_a_named_point(point, visit, chunksize):
     ctx = kettle.multiprocessing.get_context("fork")
-    # Whoever dies with a task that it has not begun, or has reported, costs none.
+    # A worker that dies with a task that it has not begun, or has reported, loses none.
     to_die = int(point in ("pool.worker.begun", "pool.worker.before-report"))
     with ctx.Pool(2, arm_the_first, (point + visit, ctx.Value("i", 1))) as pool:
         died = have_echoed(pool, chunksize)
-        while died < to_die:  # it may be that the other one did it all
+        while died < to_die:  # the other worker may do everything
             died += have_echoed(pool, chunksize)
         assert died == to_die
         until(lambda: pool.statistics().workers == 2 and pool.apply(echo, (1,)) == 1)
@@ -192,7 +192,7 @@ def test_a_worker_dies_at_a_named_point(point, visit, chunksize):
 
 
 def nap(number):
-    time.sleep(0.0005)  # so that two of them wait at each worker
+    time.sleep(0.0005)  # so that two tasks wait at each worker
     return number
 
 

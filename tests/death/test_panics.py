@@ -1,4 +1,4 @@
-"""A panic of ours is an ordinary exception, and whatever was under way is free again."""
+"""A panic of Kettle's is an ordinary exception, and all locks are free again."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ FAMILY = Path(__file__).with_name("family.py")
 
 @contextmanager
 def family(method: str, daemon: str, activity: str, depth: str):
-    """A running family: the root's process, and the pids of its descendants."""
+    """Starts the processes, and yields the root's process and the pids of its descendants."""
     root = subprocess.Popen(
         [sys.executable, str(FAMILY), method, daemon, activity, depth], stdout=subprocess.PIPE, start_new_session=True
     )
@@ -102,7 +102,7 @@ def test_opting_out(ctx):
     parent.kill()
     parent.join()
     try:
-        ours.send("go")  # it still listens
+        ours.send("go")  # it is still listening
         theirs.close()
         until(lambda: not runs(grandchild))
     finally:

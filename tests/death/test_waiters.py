@@ -1,4 +1,4 @@
-"""Somebody dies while waiting, or while others wait for it: for each primitive, what the others see."""
+"""A process dies while waiting, or while others wait for it: what the others see, for each primitive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .support import LIMIT, PROMPT, kill, prompt, sleeps, until
 
 
 class Crew:
-    """Processes that make one call each and report what came of it."""
+    """Processes that each make one call and report its result."""
 
     def __init__(self, ctx):
         self.ctx = ctx
@@ -23,7 +23,7 @@ class Crew:
         self.members = []
 
     def waiting(self, call, *args):
-        """A process that is blocked in `call(*args)`."""
+        """Returns a process that is blocked in `call(*args)`."""
         calling = self.ctx.Event()
         process = self.ctx.Process(target=report, args=(calling, self.results, call, args), daemon=True)
         process.start()
@@ -33,11 +33,11 @@ class Crew:
         return process
 
     def result(self):
-        """What the next call gave that came to an end."""
+        """Returns the result of the next call that ended."""
         return self.results.get(timeout=PROMPT)
 
     def nothing(self):
-        """No call has come to an end."""
+        """Returns whether no call has ended."""
         with pytest.raises(queue.Empty):
             self.results.get(timeout=0.3)
 
@@ -117,7 +117,7 @@ def holding(ctx, target, shared):
         theirs.close()
 
 
-# -------------------------------------------------------------------------------------------- the one who waits dies
+# -------------------------------------------------------------------------------------------- the waiter dies
 
 
 def test_event(ctx, crew):
@@ -135,7 +135,7 @@ def test_condition(ctx, crew, order):
     victim, survivor = processes if order == "first" else processes[::-1]
     kill(victim)
     with condition:
-        prompt(condition.notify)  # one notification: it must not go to the dead
+        prompt(condition.notify)  # one notification, which must not go to the dead process
     assert crew.result() == (survivor.pid, True)
 
 
@@ -194,7 +194,8 @@ def test_join(ctx, crew):
     assert pid == survivor.pid and result in (None, True)
 
 
-# ---------------------------------------------------------------------------------- the one that others wait for dies
+# ---------------------------------------------------------------------------------- the process that others wait for
+# dies
 
 
 @pytest.mark.parametrize("kind", ["Lock", "RLock"])
@@ -269,7 +270,7 @@ def test_a_waiter_that_cannot_take_its_lock_again(ctx, crew, kind):
     with holding(ctx, notify_and_stay, condition) as notifier:
         kill(notifier)
         pid, error = crew.result()
-        # The block that it leaves neither hides the error nor releases what it does not hold.
+        # The end of its block neither hides the error nor releases a lock that it does not hold.
         assert pid == waiter.pid and isinstance(error, kettle.OwnerDied) and error.pid == notifier.pid
     with pytest.raises(kettle.OwnerDied):
         prompt(condition.acquire)

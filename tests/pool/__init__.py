@@ -1,1 +1,1 @@
-"""What our pools promise beyond the standard library's; what both promise stands in `twins`."""
+"""What Kettle's pools guarantee beyond the standard library's; the common guarantees are tested in `twins`."""

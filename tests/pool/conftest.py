@@ -15,13 +15,13 @@ from .support import LIMIT, Diary, running, square
 
 @pytest.fixture(params=("fork", "spawn", "forkserver"))
 def ctx(request):
-    """Our context of every start method."""
+    """Kettle's context of every start method."""
     return mp.get_context(request.param)
 
 
 @pytest.fixture
 def fork():
-    """Our context of the cheapest start method: for what the start method has no part in."""
+    """Kettle's context of the cheapest start method, for tests that do not depend on it."""
     return mp.get_context("fork")
 
 
@@ -33,7 +33,7 @@ def pool(fork):
 
 @pytest.fixture
 def gate(tmp_path):
-    """A path: tasks wait until it is there."""
+    """A path: tasks wait until it exists."""
     return tmp_path / "gate"
 
 
@@ -44,7 +44,7 @@ def diary(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs a program to its end, with the interpreter's `arguments` before it; gives what it said and how it ended."""
+    """Runs a program to its end, with the interpreter's `arguments` before it; returns its output and how it ended."""
 
     def run(program, *arguments):
         (tmp_path / "program.py").write_text(textwrap.dedent(program))
@@ -56,18 +56,18 @@ def run(tmp_path):
 
 @pytest.fixture(scope="session")
 def fork_server():
-    """The fork server runs, and stays, as does what the first pool makes for good: no test is charged with it."""
+    """Keeps the fork server, and what the first pool creates permanently, so that no test is charged with them."""
     for method in ("fork", "forkserver"):
         with running(mp.get_context(method), 1) as pool:
             assert pool.map(square, [1]) == [1]
     with contextlib.suppress(ImportError):
         import uvloop
 
-        uvloop.run(asyncio.sleep(0))  # its signal pipe is made once and for all
+        uvloop.run(asyncio.sleep(0))  # its signal pipe is created permanently
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request, fork_server, tmp_path, census):
-    """No process, descriptor or file more than before, after any of these tests."""
+    """Fails any of these tests that leaves more processes, descriptors or files than before."""
     yield
-    request.node.funcargs.clear()  # the pool among them, which has descriptors for as long as it is there
+    request.node.funcargs.clear()  # the pool among them, which has descriptors as long as it exists

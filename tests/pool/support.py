@@ -1,4 +1,4 @@
-"""Tasks and patience that the tests of the pool share."""
+"""Tasks and time limits that the tests of the pool share."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from death.support import runs as runs
 from death.support import session_members as session_members
 from death.support import until as until
 
-#: Seconds after which a test has failed for certain; nothing waits that long unless it is broken.
+#: Seconds after which a test has definitely failed; a wait lasts this long only if something is broken.
 LIMIT = 30.0
-#: Seconds within which a promise about "at once" must be kept here. It is made for an idle machine, and shorter.
+#: Seconds within which anything that is promised "at once" must happen here. The promise is for an idle machine, and
+#: shorter.
 PROMPT = 5.0
 
 
 @contextmanager
 def running(context, *args, **options):
-    """A pool; it is ended, and its workers are gone, after the block."""
+    """Yields a pool; it is ended, and its workers are gone, after the block."""
     with context.Pool(*args, **options) as pool:
         yield pool
     pool.join()
 
 
 class Diary:
-    """A file to which any process appends words. What was written stays, whoever dies."""
+    """A file to which any process appends words. Written words stay, even if the writer dies."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -64,7 +65,7 @@ def fail(n):
 
 
 def pass_gate(gate, result=None):
-    """Waits until the file is there."""
+    """Waits until the file exists."""
     while not os.path.exists(gate):
         time.sleep(0.001)
     return result
@@ -105,13 +106,13 @@ def spin_in_python():
 
 
 def spin_in_c():
-    sum(range(10**15))  # holds the interpreter, and looks for no signal
+    sum(range(10**15))  # holds the interpreter and does not check for signals
 
 
 def hash_in_c():
     import hashlib
 
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # lets the interpreter go
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # releases the interpreter
 
 
 def refuse_to_end():

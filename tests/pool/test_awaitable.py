@@ -16,7 +16,7 @@ from .support import LIMIT, die, fail, note_and_never_end, note_and_pass_gate, p
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request):
-    """Runs a coroutine function on a new loop, within the limit."""
+    """Runs a coroutine function on a new loop, within the time limit."""
     runner = pytest.importorskip("uvloop").run if request.param == "uvloop" else asyncio.run
 
     async def limited(main):
@@ -27,7 +27,7 @@ def run(request):
 
 
 async def until(fact):
-    await asyncio.sleep(0)  # what was made a task of before has begun
+    await asyncio.sleep(0)  # tasks that were created before have begun
     while not fact():
         await asyncio.sleep(0.002)
 

@@ -1,4 +1,4 @@
-"""`cancel` ends a task that is running and keeps one that is not from beginning."""
+"""`cancel` ends a running task, and prevents a waiting one from beginning."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_map(fork, diary, gate):
         with pytest.raises(kettle.TaskCancelled):
             result.get(LIMIT)
         assert pool.map(square, range(10), 1) == [n * n for n in range(10)]
-    assert len(diary.words()) == 2  # nothing of it has begun since
+    assert len(diary.words()) == 2  # none of it has begun since
 
 
 def test_other_calls_are_left_alone(fork, diary, gate):
@@ -121,7 +121,7 @@ def test_callbacks_hear_of_it_once(fork, diary):
 
 
 def test_a_worker_is_not_taken_from_the_next_task(fork, diary):
-    """Cancelling ends what runs for this result, not what happens to run by then."""
+    """Cancelling ends the task of this result, not the task that happens to run by then."""
     with running(fork, 1) as pool:
         for n in range(200):
             result = pool.apply_async(square, (n,))

@@ -1,4 +1,4 @@
-"""A worker's death costs the task that it was running, and nothing else."""
+"""A worker's death loses the task that it was running, and nothing else."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def die_the_first_times(diary, times, n):
 
 
 def outcomes(iterator):
-    """What each item came to: its result, or the type of its error."""
+    """Returns the outcome of each item: its result, or the type of its error."""
     found = []
     while True:
         try:
@@ -59,7 +59,7 @@ EXPECTED = [n * n if n != 7 else kettle.WorkerDied for n in range(20)]
 def test_in_a_chunk_exactly_one_item_is_lost(ctx, diary, chunksize):
     with running(ctx, 2) as pool:
         assert outcomes(pool.imap(functools.partial(work, diary), range(20), chunksize)) == EXPECTED
-        assert diary.counts() == Counter(range(20))  # each once, also those behind the one that was lost
+        assert diary.counts() == Counter(range(20))  # each once, including those behind the lost one
 
 
 @pytest.mark.parametrize("chunksize", [None, 1, 5, 20])
@@ -148,7 +148,7 @@ def die_at_gate(diary, gate):
 
 
 def test_a_death_that_nobody_waits_for(fork):
-    """The pool looks after its workers also while no thread is in a call."""
+    """The pool looks after its workers even while no thread is in a call."""
     import threading
 
     said, done = [], threading.Event()
@@ -161,7 +161,7 @@ def test_a_death_that_nobody_waits_for(fork):
 
 
 def workers(pool, many=2):
-    """The pids of workers, one of each."""
+    """Returns the pids of workers, one of each."""
     seen = set()
     until(lambda: len(seen.update(pool.map(pid, range(many * 8), 1)) or seen) >= many)
     return seen
@@ -288,7 +288,7 @@ def test_wrong_numbers_of_retries(pool, retries, error):
 
 
 def test_a_replacement_is_not_forked_in_the_middle_of_an_import(run):
-    """The lock of the module that another thread is importing would be held in the child for ever."""
+    """The lock of the module that another thread is importing would be held in the child forever."""
     done = run("""
         import os, sys, threading
         import kettle.multiprocessing as mp

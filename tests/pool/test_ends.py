@@ -1,4 +1,4 @@
-"""`terminate` is bounded in time, whatever the workers do; a pool that is dropped or forked is no trap."""
+"""`terminate` is bounded in time, whatever the workers do; a pool may be dropped or forked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ended_promptly(pool):
 
 
 def handed_in(pool):
-    """How many tasks have no outcome yet."""
+    """Returns how many tasks have no outcome yet."""
     now = pool.statistics()
     return now.busy + now.queued
 
@@ -39,7 +39,7 @@ def test_whatever_the_workers_do(fork, diary, activity):
     ended_promptly(pool)
     assert not any(runs(worker) for worker in diary.numbers())
     with pytest.raises(kettle.KettleError):
-        result.get(LIMIT)  # nobody waits for ever for what will not come
+        result.get(LIMIT)  # no wait for a result that will not come lasts forever
 
 
 def test_with_every_start_method(ctx, diary):
@@ -75,7 +75,7 @@ def test_who_waits_is_told(fork):
     threads = [threading.Thread(target=tell, args=(call,)) for call in calls]
     for thread in threads:
         thread.start()
-    until(lambda: handed_in(pool) == 1 + 5 + 5 + 1)  # all calls are in: a later one would not be taken
+    until(lambda: handed_in(pool) == 1 + 5 + 5 + 1)  # all calls are submitted: a later one would be refused
     ended_promptly(pool)
     for thread in threads:
         thread.join(LIMIT)
@@ -104,7 +104,7 @@ def test_a_pool_that_is_dropped_warns_and_ends(fork):
 
 
 def test_a_result_outlives_its_pool(fork, gate):
-    """The name of the pool is gone, the work is not: somebody has the result."""
+    """The name of the pool is gone, but its result is still referenced, so the work goes on."""
     pool = fork.Pool(1)
     result = pool.apply_async(pass_gate, (gate, "here"))
     with warnings.catch_warnings():
@@ -115,7 +115,7 @@ def test_a_result_outlives_its_pool(fork, gate):
         try:
             assert result.get(LIMIT) == "here"
         except kettle.KettleError:
-            pass  # or its pool is gone, and that is said
+            pass  # or its pool is gone, which is reported
         del result
         gc.collect()
     until(lambda: not mp.active_children())
@@ -164,7 +164,7 @@ def test_in_a_forked_child_it_is_refused(fork):
             assert said != "no error" and "process" in said[1], said
             for thing in (child, ours, theirs):
                 thing.close()
-        # The end of those children was not the end of our workers.
+        # The end of those children did not end the workers of this process.
         assert pool.map(square, range(100), 1) == [n * n for n in range(100)]
         assert pool.statistics().died == 0
 
@@ -175,7 +175,7 @@ def test_a_fork_that_ends_the_hard_way_harms_nothing(fork):
         child = os.fork()
         if not child:
             try:
-                pool.terminate()  # not its own
+                pool.terminate()  # a pool of another process
             finally:
                 os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
@@ -204,7 +204,7 @@ def nest_and_stay(diary):
 
 
 def nested_and_busy(pool, diary, patience):
-    """A task with a pool of its own, whose workers are at work; None if its time was over before they were."""
+    """A task with its own pool, whose workers are busy; None if its time was over before they were."""
     before = len(diary.words())
     result = pool.apply_async(nest_and_stay, (diary,), task_timeout=patience)
     until(lambda: len(diary.words()) >= before + 2 or result.ready())
@@ -215,7 +215,7 @@ def nested_and_busy(pool, diary, patience):
 def test_the_inner_pool_ends_with_the_outer_task(fork, diary, end):
     with running(fork, 1) as pool:
         outer, result = pool.apply(pid), None
-        for patience in (1, 5, 15) if end == "time-out" else (None,):  # on a busy machine it takes longer
+        for patience in (1, 5, 15) if end == "time-out" else (None,):  # a busy machine takes longer
             result = result or nested_and_busy(pool, diary, patience)
         if end == "terminate":
             pool.terminate()

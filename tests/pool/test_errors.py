@@ -1,4 +1,4 @@
-"""Whatever a task raises or returns, its call hears of it, and the worker goes on."""
+"""Whatever a task raises or returns, its caller gets it, and the worker goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .support import LIMIT, fail, note, pass_gate, pid, running, sleep, square
 
 
 class TwoArguments(Exception):
-    """Can be pickled, and not be rebuilt."""
+    """Can be pickled, but not unpickled."""
 
     def __init__(self, first, second):
         super().__init__(f"{first} and {second}")
@@ -66,7 +66,7 @@ RAISED = {
 
 
 def raise_it(which):
-    raise RAISED[which][0]()  # here it was raised
+    raise RAISED[which][0]()  # the position of the exception
 
 
 @pytest.mark.parametrize("which", RAISED)
@@ -137,7 +137,8 @@ def test_errors_of_the_interpreter(pool, task, error):
     assert pool.apply(square, (2,)) == 4
 
 
-# ---------------------------------------------------------------------------------------- what cannot travel, or arrive
+# ---------------------------------------------------------------------------------------- what cannot be sent or
+# received
 
 
 class Refuses:
@@ -146,7 +147,7 @@ class Refuses:
 
 
 class FallsApart:
-    """Travels, and cannot be rebuilt."""
+    """Can be pickled, but not unpickled."""
 
     def __reduce__(self):
         return fall_apart, ()
@@ -157,14 +158,14 @@ def fall_apart():
 
 
 class Exits:
-    """Ends the program that rebuilds it, if that lets it."""
+    """Ends the program that unpickles it, if that is possible."""
 
     def __reduce__(self):
         return sys.exit, ("not put together",)
 
 
 class Interrupts:
-    """As if somebody had pressed Ctrl-C while it was rebuilt."""
+    """As if Ctrl-C were pressed while it is unpickled."""
 
     def __reduce__(self):
         return interrupt, ()
@@ -175,14 +176,14 @@ def interrupt():
 
 
 class Endless:
-    """Is never rebuilt."""
+    """Unpickling it never ends."""
 
     def __reduce__(self):
         return sleep, ()
 
 
 class Deadly:
-    """Ends the process that rebuilds it."""
+    """Ends the process that unpickles it."""
 
     def __reduce__(self):
         return os._exit, (9,)
@@ -231,7 +232,7 @@ def test_a_result_that_would_end_the_program_is_an_error(fork, kind, name):
                 call()
             assert caught.value.type_name == name
             assert type(caught.value.__cause__).__name__ == name
-        # The pool's own thread is not ended by it either.
+        # It does not end the pool's own thread either.
         heard = queue.Queue()
         for _ in range(3):
             pool.apply_async(give_at_3, (kind, 3), callback=heard.put, error_callback=heard.put)
@@ -255,7 +256,7 @@ def test_an_exception_that_would_end_the_program_comes_as_text(pool):
 
 
 class InterruptsItsParent:
-    """When it is rebuilt, somebody does press Ctrl-C."""
+    """When it is unpickled, Ctrl-C really is pressed."""
 
     def __reduce__(self):
         return interrupt_in_earnest, ()
@@ -292,7 +293,7 @@ def test_an_argument_that_cannot_go_is_one_items_error(fork, chunksize):
     ],
 )
 def test_an_argument_that_cannot_be_rebuilt_is_one_items_error(fork, diary, chunksize, kind, error):
-    """A chunk is rebuilt as a whole. When that fails nobody knows whose fault it was, so each is tried alone."""
+    """A chunk is unpickled as a whole. If that fails the culprit is unknown, so each item is tried on its own."""
     items = [(diary, kind() if n == 4 else n) for n in range(8)]
     with running(fork, 2) as pool:
         for turn in range(1, 4):
@@ -329,7 +330,7 @@ def test_retries_of_an_argument_that_kills_who_rebuilds_it(fork, diary):
 
 
 class FailsInTheMiddle:
-    """Has a length, and fails while it is iterated. With it the standard library's `map` hangs."""
+    """Has a length, and fails while it is iterated. The standard library's `map` hangs with it."""
 
     def __len__(self):
         return 10
@@ -349,7 +350,7 @@ def test_an_input_that_is_shorter_than_it_says(pool, chunksize):
 
 
 def test_map_never_makes_results_up(pool):
-    """`chunksize=0` gives a list of None in the standard library."""
+    """With `chunksize=0` the standard library returns a list of None."""
     for chunksize in (0, -1):
         with pytest.raises(ValueError, match=r"[Cc]hunksize"):
             pool.map(square, [1, 2, 3], chunksize)
@@ -363,7 +364,7 @@ def test_a_misspelt_option_is_said(pool):
             call(square, [1], timeout=3)
 
 
-# ------------------------------------------------------------------------------------------------ tasks that are unkind
+# ------------------------------------------------------------------------------------------------ difficult tasks
 
 
 def close_every_descriptor():
@@ -389,7 +390,7 @@ def test_a_task_that_closes_what_is_not_its_own(fork, task):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_callback_that_fails_stops_nothing(pool):
-    """It does in the standard library: its thread for results ends, and every later call waits for ever."""
+    """In the standard library its thread for results ends, and every later call waits forever."""
     heard = threading.Semaphore(0)
 
     def fail_loudly(value):
@@ -505,7 +506,7 @@ def fail_further_in(n):
 
 def test_an_exception_that_comes_through_several_tasks_names_them_all_and_travels_with_that(pool):
     result = pool.apply_async(fail_further_in, (5,))
-    for _ in range(2):  # asking again adds nothing
+    for _ in range(2):  # a second retrieval adds nothing
         with pytest.raises(LookupError) as caught:
             result.get()
     assert caught.value.__notes__ == ["in fail(5), item 0 of map", "in fail_further_in(5)"]

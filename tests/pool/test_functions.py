@@ -135,7 +135,7 @@ def test_of_a_module_that_is_run(tmp_path, method):
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_a_program_without_a_guard_is_told_so(run, method):
-    """A child that imports it would start a pool of its own, and so on. The program ends and says why."""
+    """A child that imports it would start its own pool, and so on. The program ends with an explanation."""
     done = run(f"""
         import kettle.multiprocessing as mp
         pool = mp.get_context({method!r}).Pool(2)

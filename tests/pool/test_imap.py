@@ -1,4 +1,4 @@
-"""`imap` reads its input only so far ahead, and is never stuck because of it."""
+"""`imap` reads its input only a limited distance ahead, and never gets stuck because of that."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from .support import LIMIT, PROMPT, note, pass_gate, running, square, until
 
 
 class Input:
-    """Numbers; knows how many were pulled, how far ahead of the consumer that ever was, and whether it was let go.
+    """Numbers; records how many were read, the maximum distance ahead of the consumer, and whether the iterator was
+    released.
 
-    Who waits for the last must look again and again: without a GIL, an object that another thread lets go of is freed
-    by the one that made it, when that one next runs Python code.
+    A test that waits for the release must check repeatedly: without a GIL, an object that another thread releases is
+    freed by the thread that created it, when that one next runs Python code.
     """
 
     def __init__(self, count=None):
@@ -42,7 +43,7 @@ class Input:
             self.let_go.set()
 
     def settled(self):
-        """How many were pulled, once that changes no more."""
+        """Returns how many were read, once that no longer changes."""
         while True:
             before = self.pulled
             time.sleep(0.2)
@@ -57,16 +58,16 @@ CALLS = ["imap", "imap_unordered"]
 @pytest.mark.parametrize("chunksize", [1, 3])
 @pytest.mark.parametrize("buffersize", [1, 7, 50])
 def test_not_further_than_so_far_ahead(pool, call, chunksize, buffersize):
-    given, most = Input(300), max(buffersize, chunksize)  # a chunk must be whole to be sent
+    given, most = Input(300), max(buffersize, chunksize)  # a chunk is sent only when complete
     it = getattr(pool, call)(square, given, chunksize, buffersize=buffersize)
-    until(lambda: given.pulled > 0)  # it begins before anybody asks
+    until(lambda: given.pulled > 0)  # it begins before a result is requested
     assert given.settled() <= most
     found = []
     for result in it:
         given.taken += 1
         found.append(result)
     assert sorted(found) == [n * n for n in range(300)]
-    # What is being handed to the consumer while the next one is pulled counts as taken.
+    # An item that is being passed to the consumer while the next one is read counts as taken.
     assert given.furthest <= most + 1
 
 
@@ -96,7 +97,7 @@ def test_an_input_without_end(ctx, call):
         until(given.let_go.is_set)
         pulled = given.pulled
         assert pulled < 2_000 + 200
-        pool.close()  # the throttle does not keep it open
+        pool.close()  # the limit does not keep it open
         pool.join()
         assert given.pulled == pulled
 
@@ -169,7 +170,7 @@ def test_terminate_wakes_who_waits_for_the_next(fork, gate):
 
 
 def test_dropped_before_it_was_asked(fork, diary):
-    """As with the standard library, which people use to start work whose results they do not want."""
+    """As in the standard library, where programs use it to start work whose results they do not need."""
     pool = fork.Pool(2)
     pool.imap(functools.partial(note, diary), range(500), buffersize=4)
     gc.collect()
@@ -200,7 +201,7 @@ def test_an_error_in_the_input(fork, chunksize):
 
     pool = fork.Pool(2)
     it = pool.imap(square, numbers(), chunksize, buffersize=4)
-    whole = 10 // chunksize * chunksize  # what does not make a whole chunk is not begun
+    whole = 10 // chunksize * chunksize  # an incomplete chunk is not begun
     assert [next(it) for _ in range(whole)] == [n * n for n in range(whole)]
     with pytest.raises(LookupError, match="ended badly"):
         next(it)
@@ -241,7 +242,7 @@ def reciprocal(n):
 
 
 def test_an_input_that_is_slow_holds_nothing_up(pool):
-    """Neither what was computed of it before, nor other calls."""
+    """It delays neither the results computed before, nor other calls."""
     opened = threading.Event()
 
     def numbers():
@@ -320,7 +321,7 @@ WAYS = ["break", "an error in the loop", "an error of a task"]
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("how", WAYS)
 def test_a_loop_that_is_left_is_over_at_once(pool, kind, call, how):
-    """Not when the garbage collector comes by; and the exception may be kept."""
+    """Not only at the next garbage collection, and even if the exception is kept."""
     kept = []
     with ThreadPool(2) if kind == "threads" else pool as pool:
         gc.disable()
@@ -344,7 +345,7 @@ def test_what_was_pulled_does_not_delay_the_next_call(pool, diary, gate):
     assert pool.map(square, [3]) == [9]
     pool.close()
     pool.join()
-    assert len(diary.numbers()) <= 6  # what the two workers had, and not the 64 that were pulled
+    assert len(diary.numbers()) <= 6  # what the two workers had, not the 64 that were read
 
 
 def note_and_pass_gate_but_for_the_first(diary, gate, n):
@@ -361,7 +362,7 @@ def test_ctrl_c_ends_an_imap_as_it_ends_a_map(pool, call, diary):
     with pytest.raises(KeyboardInterrupt):
         next(loop)
     thread.join()
-    assert pool.apply(square, (3,)) == 9  # it has workers that are free
+    assert pool.apply(square, (3,)) == 9  # there are free workers
     assert list(loop) == []
 
 
@@ -374,7 +375,7 @@ def note_and_sleep(diary, n):
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("is_plain", [True, False])
 def test_after_an_error_nothing_is_begun_before_more_is_asked_for(pool, kind, call, is_plain, diary):
-    """The iterator may still be there, and its loop be over."""
+    """The iterator may still be referenced although its loop is over."""
     with ThreadPool(2) if kind == "threads" else pool as pool:
         task = functools.partial(note_and_fail_at_first, diary)
         items = list(range(300)) if is_plain else iter(range(300))
@@ -434,7 +435,7 @@ def test_a_pool_that_is_closed_after_an_error_does_the_rest(pool, kind, diary):
 
 @pytest.mark.parametrize("kind", ["processes", "threads"])
 def test_several_threads_take_from_a_loop_with_errors(pool, kind):
-    """One that leaves at an error holds up nothing for those that go on."""
+    """A thread that leaves at an error delays none of those that go on."""
     taken = []
 
     def take(leaves):

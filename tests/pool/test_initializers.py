@@ -1,4 +1,4 @@
-"""Initializers that fail: the caller is told, and nothing respawns for ever."""
+"""Initializers that fail: the caller gets an error, and workers are not restarted forever."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_one_that_raises(ctx, diary):
                 call()
             assert isinstance(caught.value.__cause__, mp.pool.RemoteTraceback)
             assert "fail_to_start" in str(caught.value.__cause__)
-    assert 1 <= len(diary.words()) <= 4  # each worker tried; none was started again and again
+    assert 1 <= len(diary.words()) <= 4  # each worker tried once; none was restarted
 
 
 def test_work_that_was_handed_in_before_it_raised(fork, diary):
@@ -79,7 +79,8 @@ def test_close_and_join_after_one_that_raised(fork, diary):
 
 @pytest.mark.parametrize("how, most", [("exit", 6), ("kill", 8)])
 def test_one_that_dies(ctx, diary, how, most):
-    """Who is killed from outside may have been unlucky, so that is tried a little more often; but not for ever."""
+    """A worker that is killed from outside may have been unlucky, so this is tried a few more times, but not
+    forever."""
     with running(ctx, 2, die_at_start, (diary, how)) as pool:
         with pytest.raises(kettle.WorkerDied) as caught:
             pool.apply(square, (1,))

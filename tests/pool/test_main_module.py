@@ -1,5 +1,5 @@
-"""A function that travels by value and what it is called with mean the same classes, enums and variables of the
-program's main module: those of the worker. What the program defines or changes after its workers began still counts."""
+"""A function that travels by value and its arguments refer to the same classes, enums and variables of the program's
+main module: those of the worker. Changes that the program makes after its workers started are seen."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ def test_what_the_program_changes_is_seen(right, method):
 
 
 def test_what_cannot_be_sent_is_used_where_it_is(right):
-    """A lock of threads, say, that was there when the worker was forked."""
+    """For example, a lock between threads that existed when the worker was forked."""
     right(
         """
         with ctx.Pool(1) as pool:
@@ -329,7 +329,7 @@ ANSWERS = """[True]
 
 @pytest.mark.parametrize("method", METHODS)
 def test_cells(method):
-    """What a notebook or the prompt defines, and defines anew, while workers live."""
+    """Cells of a notebook, or lines at the prompt, define and redefine names while workers are alive."""
     environment = {**os.environ, "PYTHON_BASIC_REPL": "1"}
     done = subprocess.run(
         [sys.executable, "-i", "-q"],

@@ -1,5 +1,5 @@
-"""`max_memory_per_worker`: a worker that has grown is replaced, one that grows without end is killed. And what the
-parent keeps of a map."""
+"""`max_memory_per_worker`: a worker that has grown is replaced, and one that grows without end is killed. Also, the
+memory that the parent keeps for a map."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ KEPT: list[bytearray] = []
 
 
 def resident(_=None):
-    """Bytes of memory that this process has."""
+    """Returns the resident memory of this process in bytes."""
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 def grow_to(size):
-    """Grows until it is so large, in small steps, and stays so; gives its pid."""
+    """Grows to the given size, in small steps, and keeps the memory; returns its pid."""
     while resident() < size:
         KEPT.append(bytearray(b"x" * MEGABYTE))
     return os.getpid()
@@ -66,7 +66,7 @@ def test_one_that_grows_without_end_is_killed(fork):
 def grow_without_end():
     import time
 
-    grow_to(1 << 30)  # far beyond what this test allows, not beyond the machine
+    grow_to(1 << 30)  # far beyond the limit of this test, but not of the machine
     time.sleep(LIMIT * 10)
 
 

@@ -1,4 +1,4 @@
-"""What programs reach into, which the standard library's pools, results and executors have."""
+"""Private attributes of the standard library's pools, results and executors that programs use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .support import LIMIT, fail, pass_gate, running, square, until
 
 
 def istarmap(self, func, iterable, chunksize=1):
-    """As many programs have it, for Python 3.8 and later."""
+    """As in many programs, for Python 3.8 and later."""
     self._check_running()
     if chunksize < 1:
         raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
@@ -30,7 +30,7 @@ def istarmap(self, func, iterable, chunksize=1):
 
 
 def older_istarmap(self, func, iterable, chunksize=1):
-    """And for those before."""
+    """As in many programs, for earlier versions."""
     if self._state != mpp.RUN:
         raise ValueError("Pool not running")
     task_batches = mpp.Pool._get_tasks(func, iterable, chunksize)

@@ -44,7 +44,7 @@ HEAD = """
 
 @contextmanager
 def started(tmp_path, program):
-    """A running program, in a session (and a process group) of its own, with two tasks of it running."""
+    """A running program, in its own session (and process group), with two running tasks."""
     path = tmp_path / "program.py"
     path.write_text(textwrap.dedent(HEAD) + textwrap.dedent(program))
     with (
@@ -63,7 +63,7 @@ def started(tmp_path, program):
 
 
 def ended(process, tmp_path):
-    """Its exit code and what it said on the error stream; it and all that it started are gone soon."""
+    """Returns its exit code and its output on stderr; the program and all its descendants are gone soon."""
     begun = time.monotonic()
     try:
         process.wait(PROMPT)
@@ -80,7 +80,7 @@ CALLS = {
     "imap": "for _ in pool.imap({task}, range(100)): pass",
     "apply": "[pool.apply_async({task}, (n,)) for n in range(4)][0].get()",
     "close and join": "pool.map_async({task}, range(100)); pool.close(); pool.join()",
-    # Briefly and often: the interpreter notices no signal that comes just before it goes to sleep.
+    # Briefly and often: the interpreter misses a signal that arrives just before it sleeps.
     "main elsewhere": "pool.map_async({task}, range(100)); [time.sleep(0.05) for _ in range(12_000)]",
 }
 
@@ -148,7 +148,7 @@ def test_ctrl_c_while_short_tasks_run(tmp_path):
 
 
 def test_ctrl_c_that_is_caught(tmp_path):
-    """The call is over; the program goes on as it likes, and the pool ends when it is told to."""
+    """The call is over; the program goes on, and the pool ends when it is closed."""
     program = """
     if __name__ == "__main__":
         pool = mp.get_context("fork").Pool(2)
@@ -227,7 +227,7 @@ def test_a_program_that_ends_with_an_idle_pool(run, method):
 
 
 def test_a_pool_in_an_object_at_the_end(run):
-    """Where the standard library has hung for years: a pool that only the interpreter's end lets go."""
+    """The standard library has hung here for years: a pool that is released only by the interpreter's end."""
     done = run("""
         import kettle.multiprocessing as mp
         class Keeper:
@@ -257,7 +257,7 @@ def test_a_thread_in_a_call_at_the_end(run):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_program_that_cannot_be_imported_again(run, method):
-    """Each worker of spawn fails at its start. The program ends, and says so."""
+    """Each worker of spawn fails at its start. The program ends with an error."""
     done = run(f"""
         import kettle.multiprocessing as mp
         if __name__ != "__main__":

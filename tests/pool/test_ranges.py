@@ -1,4 +1,4 @@
-"""A map over a `range`, which sends its two ends and not the numbers."""
+"""A map over a `range`, which sends its two ends instead of the numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kettle.multiprocessing.pool import ThreadPool
 
 from .support import running
 
-LAST = 2**63 - 1  # what fits into a word
+LAST = 2**63 - 1  # the largest number in a word
 
 
 @pytest.fixture(params=("processes", "threads"))

@@ -149,7 +149,7 @@ def test_the_memory_of_arrays_comes_back(fork):
             results = pool.map(np.negative, [np.ones(1 << 18)] * 4, 1)
             kept = results[0][:5]
             del results
-        del kept  # or a worker that is forked from now on has it as well
+        del kept  # otherwise a worker that is forked from now on has it as well
         with pytest.raises(kettle.WorkerDied):
             pool.apply(die_with, (np.ones(1 << 18),))
         until(lambda: used() < before + (1 << 20))
@@ -170,7 +170,7 @@ def test_large_results(fork):
 
 
 def test_callbacks_may_use_the_pool(pool):
-    """Also the calls that wait: the thread that calls back holds nothing up."""
+    """Including calls that wait, because the callback thread does not block anything."""
     found, done = [], threading.Event()
 
     def again(value):
@@ -207,7 +207,7 @@ def test_many_threads_and_deaths(fork):
         every, wrong = [], []
 
         def use():
-            # Each thread counts for itself: `+= 1` is more than one step.
+            # Each thread counts separately, because `+= 1` is more than one step.
             outcomes = Counter()
             every.append(outcomes)
             for n in range(100):
@@ -255,7 +255,7 @@ def use_event(event, n):
 
 
 def test_primitives_may_be_arguments(ctx):
-    """What must be inherited with the standard library can be sent here."""
+    """What must be inherited in the standard library can be sent here."""
     event, queue = ctx.Event(), ctx.Queue()
     with running(ctx, 2) as pool:
         result = pool.map_async(functools.partial(use_event, event), range(4))

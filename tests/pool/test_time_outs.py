@@ -1,4 +1,4 @@
-"""`task_timeout` ends a task, whatever it does, and only that one."""
+"""`task_timeout` ends a task, whatever it does, and only that task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_whatever_the_task_does(fork, diary, activity):
         error = caught.value
         assert isinstance(error, TimeoutError) and isinstance(error, mp.TimeoutError)
         assert error.timeout == 0.2 and "note_and_never_end" in error.task and "note_and_never_end" in str(error)
-        until(lambda: not runs(worker))  # the task is over, not only given up
+        until(lambda: not runs(worker))  # the task is over, not only abandoned
         assert pool.map(square, range(20), 1) == [n * n for n in range(20)]
 
 
@@ -89,7 +89,7 @@ def note_pid_and_pass_gate(diary, gate):
 
 
 def test_it_counts_for_each_item_of_a_chunk(fork):
-    with running(fork, 1) as pool:  # 1.5 seconds in all
+    with running(fork, 1) as pool:  # 1.5 seconds in total
         assert pool.map(sleep, [0.05] * 30, 30, task_timeout=1.0) == [None] * 30
 
 
@@ -98,7 +98,7 @@ def test_it_counts_from_the_begin_of_the_task(fork, diary, gate):
         first = pool.apply_async(note_pid_and_pass_gate, (diary, gate))
         until(diary.words)
         second = pool.apply_async(square, (5,), task_timeout=0.2)
-        second.wait(0.5)  # it has been in the queue for longer than it may run
+        second.wait(0.5)  # it has been in the queue for longer than its time limit
         assert not second.ready()
         gate.touch()
         assert second.get(LIMIT) == 25 and first.get(LIMIT)
@@ -114,7 +114,7 @@ def test_not_before_it_is_over(fork):
 
 
 def test_soon_after_it_is_over(fork):
-    """A task that takes two seconds sees the end of one that was allowed a tenth."""
+    """A task that takes two seconds sees the end of one with a limit of a tenth."""
     with running(fork, 2) as pool:
         slow, endless = pool.apply_async(sleep, (2,)), pool.apply_async(sleep, task_timeout=0.1)
         with pytest.raises(kettle.TaskTimeout):
@@ -148,7 +148,7 @@ def test_it_is_no_death_to_try_again_after(fork, diary):
             pool.apply(note_and_never_end, (diary,), task_timeout=0.1, retries=3)
         assert pool.apply(square, (2,)) == 4
         assert (pool.statistics().timed_out, pool.statistics().retried) == (1, 0)
-    assert len(diary.words()) <= 1  # none, if the machine was too busy for it to come that far
+    assert len(diary.words()) <= 1  # none, if the machine was too busy for it to get that far
 
 
 def test_a_task_that_fails_in_time(pool):
@@ -157,7 +157,7 @@ def test_a_task_that_fails_in_time(pool):
 
 
 def test_many_that_end_just_then(fork):
-    """Tasks that take as long as they may: each has a result or was too long, and the pool is whole."""
+    """Tasks that take as long as their limit: each has a result or was too slow, and the pool is intact."""
     with running(fork, 2) as pool:
         outcomes: Counter = Counter()
         results = [pool.apply_async(sleep, (0.02,), task_timeout=0.0201) for _ in range(100)]
@@ -182,7 +182,7 @@ def have_a_child_and_sleep(diary):
 
 def test_what_the_task_has_started_ends_with_it(fork, diary):
     with running(fork, 1) as pool:
-        for patience in (0.3, 3, LIMIT):  # on a busy machine it may take a while until the child is there
+        for patience in (0.3, 3, LIMIT):  # a busy machine may take a while to start the child
             with pytest.raises(kettle.TaskTimeout):
                 pool.apply(have_a_child_and_sleep, (diary,), task_timeout=patience)
             if diary.words():

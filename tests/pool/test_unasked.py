@@ -1,4 +1,5 @@
-"""Failures of tasks that were never asked for, and tasks that the end of the program drops, are told when it ends."""
+"""Failures of tasks that were never retrieved, and tasks that the end of the program drops, are reported when it
+ends."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(params=["Pool", "ThreadPool"])
 def told(request, run):
-    """What a program of these lines has on standard error."""
+    """Returns what a program of these lines writes to stderr."""
 
     def told(lines, start=START, **environment):
         start = start.replace("kind(", f"{request.param}(")
@@ -88,7 +89,7 @@ def test_what_was_cancelled_is_no_failure(told):
 
 
 def test_what_an_interrupt_ended_is_no_failure(told):
-    """Ctrl-C reaches the workers as well, and their tasks may be over before the program is."""
+    """Ctrl-C reaches the workers as well, and their tasks may end before the program does."""
     start = START.replace("def ignore(", "def interrupted():\n    raise KeyboardInterrupt\n\ndef ignore(")
     assert told("pool.apply_async(interrupted)\npool.close()\npool.join()", start) == ""
 
