@@ -1,9 +1,9 @@
-"""Circles: threads of one or several processes that wait for each other, on purpose. One of them is told, once, by an
-error that names exactly those; when it lets go, all go on.
+"""Planted deadlocks: threads of one or several processes that wait for each other. One of them gets an error that names
+exactly these threads, once; when it releases its locks, all go on.
 
     member i holds lock i and wants lock i + 1, the last one wants lock 0; if one of them is a plain lock that was not
     taken by `with`, which another thread might release, it is reported only, and a porter releases it then;
-    onlookers want one of the locks, hold none, and are never told
+    onlookers want one of the locks, hold none, and never get an error
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ MOST_ONLOOKERS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """Who is where, and what the locks are. Process 0 is the one that plants."""
+    """The processes of all threads, and the kinds of the locks. Process 0 plants the deadlock."""
 
-    members: list[int]  # the process of each
-    kinds: list[str]  # of each lock: "Lock" or "RLock"
-    by_with: list[bool]  # how the member takes it: else by acquire()
+    members: list[int]  # the process of each member
+    kinds: list[str]  # "Lock" or "RLock", for each lock
+    by_with: list[bool]  # whether the member takes it by `with` instead of acquire()
     names: list[str | None]
-    on_heap: list[bool]  # those whose two members are in one process, some of them
-    onlookers: list[tuple[int, int]]  # the process of each, and which lock it wants
+    on_heap: list[bool]  # some of those whose two members are in one process
+    onlookers: list[tuple[int, int]]  # the process of each onlooker, and the lock it wants
 
     @classmethod
     def at_random(cls, chance: random.Random) -> Plan:
@@ -70,14 +70,14 @@ class Plan:
         return getattr(home, self.kinds[i])(name=self.names[i])
 
     def describes(self, i: int, text: str) -> bool:
-        """Whether `text` tells of lock `i`."""
+        """Returns whether `text` describes lock `i`."""
         begins = self.kinds[i] + (" made at " if self.names[i] is None else f" {self.names[i]!r}, made at ")
         return text.startswith(begins + __file__)
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What the processes have in common; travels to each."""
+    """What the processes share; sent to each."""
 
     locks: dict[int, Any]
     all_sit: Any
@@ -86,7 +86,7 @@ class Shared:
 
 
 def part(plan: Plan, process: int, shared: Shared, threshold: float) -> None:
-    """What one process does: all its members and onlookers, each in a thread, to the end."""
+    """The part of one process: all its members and onlookers, each in a thread, until the end."""
     before, report = native.deadlock_policy(), _deadlock.report
     native.deadlock_policy("raise", threshold)
 
@@ -123,7 +123,7 @@ def part(plan: Plan, process: int, shared: Shared, threshold: float) -> None:
             if not plan.is_baton(i):
                 mine.release()
         if error is not None:
-            with next_one, mine:  # who holds nothing may wait
+            with next_one, mine:  # a thread that holds nothing may wait
                 pass
         shared.told.put(("member", i, os.getpid(), standard.get_native_id(), error, waited))
 
@@ -152,8 +152,8 @@ def part(plan: Plan, process: int, shared: Shared, threshold: float) -> None:
 
 
 def plant(plan: Plan, method: str, threshold: float) -> float | None:
-    """Has the plan carried out, with processes of that start method, and looks at what is said. How long the one that
-    was told had waited beyond what it had to; None if that was to be no one."""
+    """Runs the plan, with processes of the given start method, and checks the report or error. Returns how much longer
+    than necessary the thread that got the error had waited; None if no thread was to get one."""
     context = kettle.multiprocessing.get_context(method)
     shared = Shared(
         locks={i: plan.make(i, context) for i, on_heap in enumerate(plan.on_heap) if not on_heap},

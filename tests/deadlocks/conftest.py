@@ -9,7 +9,7 @@ from .scene import LONG, THRESHOLD, Scene
 
 @pytest.fixture
 def scene(seed):
-    """Threads of a test, beside the one that pytest waits in. Nothing is said of them that is wrong."""
+    """Threads of a test, in addition to the one in which pytest waits. No report about them is wrong."""
     scene = Scene(LONG, random.Random(seed), THRESHOLD)
     with scene.watched():
         yield scene

@@ -1,4 +1,4 @@
-"""Ways to take a lock so that another thread may leave it."""
+"""Ways to take a lock such that another thread may release it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from kettle import threading
 
-# Each gives what leaves the lock.
+# Each returns what releases the lock.
 Leave = Callable[[], object]
 
 
@@ -49,7 +49,7 @@ def by_context_manager(lock: Any) -> Leave:
 
 
 def step(awaitable: Any) -> Any:
-    """Runs a coroutine to its end that waits for nothing."""
+    """Runs a coroutine that never waits to its end."""
     try:
         awaitable.__await__().send(None)
     except StopIteration as end:
@@ -150,7 +150,7 @@ def by_decorator(lock: Any) -> Leave:
 
 
 def passes_back_and_forth(lock: Any) -> Leave:
-    """It holds another lock by a block that it is in the middle of; this one it does not."""
+    """It holds another lock by a block that it is inside, but not this one."""
     with threading.Lock(), threading.Lock():
         return by_generator(lock)
 

@@ -1,9 +1,9 @@
-"""Right programs in which threads wait long for each other's locks, and go on: because another thread than the one
-that took a lock releases it, or a signal handler does, or because they only look alike. None of them may be refused a
-lock, and nothing that is said of them may be called certain. Each pattern is played once by its test, and again and
-again by `python -m stress deadlocks`.
+"""Correct programs in which threads wait long for each other's locks and then go on: because a thread other than the
+one that took a lock releases it, or a signal handler does, or because they only look like a deadlock. No thread may get
+an error, and no report may claim certainty. Each pattern is run once by its test, and repeatedly by `python -m stress
+deadlocks`.
 
-A pattern is given a scene, in which it plays its parts, and `scene.linger()`: so long it lets those wait who wait.
+A pattern gets a scene, in which its threads run, and calls `scene.linger()` while others have to wait long.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from .holds import HOLDS, Leave
 from .programs import PROGRAMS, plays_a_program
 from .scene import Scene, Worker, play
 
-# ---------------------------------------------------------------- what another thread leaves
+# ---------------------------------------------------------------- locks that another thread releases
 
 
 def crossed(scene: Scene, holds: list[Callable[[Any], Leave]], make: Callable[[], Any] = threading.Lock) -> None:
     """Each of some threads holds what it took in one of these ways, and wants what the next one holds; then another
-    thread leaves all of them."""
+    thread releases all of them."""
     locks = [make() for _ in holds]
     leaves: list[Leave | None] = [None] * len(holds)
     all_hold = standard.Barrier(len(holds))
@@ -64,7 +64,7 @@ def left_by_another_thread(scene: Scene) -> None:
 
 
 def one_of_the_blocks_is_left_by_its_own_thread(scene: Scene) -> None:
-    """Of one lock it is known who will release it, of the other it is not."""
+    """For one lock it is known which thread will release it, for the other it is not."""
     held, wanted, both = threading.Lock(), threading.Lock(), standard.Barrier(2)
     leaves = []
 
@@ -89,7 +89,7 @@ def one_of_the_blocks_is_left_by_its_own_thread(scene: Scene) -> None:
 
 
 def requests_of_a_pool(scene: Scene) -> None:
-    """Dependencies that hold a device while their requests last; any thread of the pool begins and ends them."""
+    """Dependencies that hold a device during their requests; any thread of the pool begins and ends them."""
     locks = {"a": threading.Lock(), "b": threading.Lock()}
 
     @contextlib.contextmanager
@@ -113,7 +113,7 @@ def requests_of_a_pool(scene: Scene) -> None:
 
 
 def streams_of_a_pool(scene: Scene) -> None:
-    """Each item of a stream is made by the thread of the pool that is free."""
+    """Each item of a stream is produced by a free thread of the pool."""
     locks = [threading.Lock(), threading.Lock()]
 
     def frames(lock: Any) -> Iterator[int]:
@@ -139,12 +139,12 @@ def streams_of_a_pool(scene: Scene) -> None:
         worker.stop()
 
 
-# ---------------------------------------------------------------- locks of groups
+# ---------------------------------------------------------------- group locks
 
 
 class Room:
-    """For readers, or one writer: the first reader takes it, the last one gives it back. `fair`: who comes passes a
-    turnstile that a writer shuts. `writers_first`: no reader comes in while a writer wants to."""
+    """A lock for readers, or one writer: the first reader takes it, the last one releases it. With `fair`, all pass a
+    turnstile that a writer closes. With `writers_first`, no reader enters while a writer waits."""
 
     def __init__(self, *, fair: bool, writers_first: bool) -> None:
         self._room, self._counted, self._turnstile = threading.Lock(), threading.Lock(), threading.Lock()
@@ -190,7 +190,8 @@ class Room:
 
 
 def rooms_of_readers(scene: Scene) -> None:
-    """Two rooms, read for long by others than the first who came in; the first of each wants to write in the other."""
+    """Two rooms, occupied for long by other readers than the first one; the first of each wants to write in the
+    other."""
     kind = scene.chance.choice([(False, False), (True, False), (False, True)])
     rooms = [Room(fair=kind[0], writers_first=kind[1]) for _ in range(2)]
     first, others, done = standard.Barrier(2), standard.Barrier(3), standard.Event()
@@ -246,7 +247,7 @@ def freed_by_its_driver(scene: Scene) -> None:
 
 
 def ring_of_batons(scene: Scene) -> None:
-    """Each waits until the one before it hands on; the first hand is that of a starter."""
+    """Each waits until the previous one passes the baton on; a starter begins."""
     batons = [threading.Lock() for _ in range(scene.chance.randint(3, 5))]
     all_wait = standard.Barrier(len(batons) + 1)
     for baton in batons:
@@ -266,7 +267,7 @@ def ring_of_batons(scene: Scene) -> None:
 
 
 def barrier_of_batons(scene: Scene) -> None:
-    """A barrier as one writes it by hand: each shuts a gate of its own and waits at it; the last to come opens all."""
+    """A hand-written barrier: each thread closes a gate of its own and waits at it; the last to arrive opens all."""
     gates = [threading.Lock() for _ in range(3)]
     shut = standard.Barrier(len(gates) + 1)
 
@@ -285,7 +286,7 @@ def barrier_of_batons(scene: Scene) -> None:
 
 
 def gate_whose_taker_ended(scene: Scene) -> None:
-    """Nothing is wrong, so nothing is said."""
+    """Nothing is wrong, so nothing is reported."""
     gate = threading.Lock()
     scene.play(gate.acquire).join()
     for _ in range(2):
@@ -298,7 +299,7 @@ def gate_whose_taker_ended(scene: Scene) -> None:
 
 
 def parked(scene: Scene) -> None:
-    """A thread parks at a lock that it took itself, until another one goes on."""
+    """A thread waits for a lock that it took itself, until another one continues it."""
     park = threading.Lock()
 
     def parks() -> None:
@@ -314,8 +315,8 @@ def parked(scene: Scene) -> None:
 
 
 def gate_in_a_block(scene: Scene) -> None:
-    """A thread shuts a gate by `with`, has another one open it, and waits for that: the end of the block gives back
-    what it then holds. It may be reported, since it looks like a lock that is taken twice."""
+    """A thread closes a gate by `with`, lets another one open it, and waits for that: the end of the block releases
+    what it then holds. This may be reported, since it looks like a lock that is taken twice."""
     gate = threading.Lock()
 
     def opens_later() -> None:
@@ -339,7 +340,7 @@ def helped_by_a_signal_handler(scene: Scene) -> None:
     plays_a_program(scene, scene.chance.choice([*PROGRAMS]))
 
 
-# ---------------------------------------------------------------- what only looks alike
+# ---------------------------------------------------------------- programs that only look like a deadlock
 
 
 def checked_out_and_in(scene: Scene) -> None:
@@ -367,7 +368,7 @@ def checked_out_and_in(scene: Scene) -> None:
 
 
 def stripes(scene: Scene) -> None:
-    """A table with a lock for each part; to resize it takes all of them, in their order."""
+    """A table with a lock for each part; to resize it, all of them are taken, in order."""
     locks, ends = [threading.Lock() for _ in range(6)], time.monotonic() + scene.seconds
 
     def changes(seed: int) -> None:
@@ -389,7 +390,7 @@ def stripes(scene: Scene) -> None:
 
 
 def bridge_to_a_loop(scene: Scene) -> None:
-    """A worker holds the model and waits until the loop has drawn; the loop's thread uses locks of its own."""
+    """A worker holds the model and waits until the loop has drawn; the loop's thread uses its own locks."""
     model, screen = threading.RLock(), threading.Lock()
     calls: Any = standard_queue.SimpleQueue()
 
@@ -413,7 +414,7 @@ def bridge_to_a_loop(scene: Scene) -> None:
 
 
 def long_held(scene: Scene) -> None:
-    """Some work long in a block, and many wait in a line for it, with other locks in hand."""
+    """Some threads work long in a block, and many wait in line for it while holding other locks."""
     outer, inner = [threading.Lock() for _ in range(4)], threading.Lock()
 
     def works(i: int) -> None:
@@ -430,7 +431,7 @@ def long_held(scene: Scene) -> None:
 
 
 def lazy_imports(scene: Scene) -> None:
-    """A module is imported under a lock of the program, in which its import takes the same lock."""
+    """A module is imported under a lock of the program, and its import takes the same lock."""
     application = threading.RLock()
     modules = ["colorsys", "quopri", "stringprep", "tabnanny", "this_is_none"]
 
@@ -446,7 +447,7 @@ def lazy_imports(scene: Scene) -> None:
 
 
 def before_a_fork(scene: Scene) -> None:
-    """Locks that were made, and released by another thread or not, before a fork are used on both sides."""
+    """Locks that were created before a fork, and released by another thread or not, are used on both sides."""
     program = f"""
         import os, sys, time
         from kettle import threading
@@ -521,7 +522,8 @@ PATTERNS: list[Callable[[Scene], None]] = [
 
 
 def replay(seconds: float, chance: random.Random, threshold: float, say: Callable[[str], None]) -> dict[str, int]:
-    """Plays patterns at random until the time is over, and `say`s what was wrong. How often each was played."""
+    """Runs random patterns until the time is over, and calls `say` with what was wrong. Returns how often each was
+    run."""
     ends, played = time.monotonic() + seconds, dict.fromkeys((pattern.__name__ for pattern in PATTERNS), 0)
     while time.monotonic() < ends:
         for pattern in chance.sample(PATTERNS, len(PATTERNS)):

@@ -1,5 +1,5 @@
-"""Programs in which a signal handler, or Ctrl-C, helps threads that wait. Each has a process of its own, for handlers
-run in its main thread."""
+"""Programs in which a signal handler, or Ctrl-C, helps threads that wait. Each runs in its own process, because
+handlers run in its main thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads that play a program, with the search for deadlocks at its sharpest, and what is said of them."""
+"""Threads that run a program, with the deadlock detection at its most sensitive, and the reports about them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.death.support import LIMIT
 from kettle import _deadlock
 from kettle._core import native
 
-#: So many seconds after they began to wait for each other, threads are looked at; and what is right may last so long.
+#: Seconds after which waiting threads are examined, and for which a correct wait may last.
 THRESHOLD = 0.05
 LONG = 20 * THRESHOLD
-#: What a report says that is not certain.
+#: The text of a report that claims no certainty.
 MAY_HELP = (
     "only a release() by yet another thread can help",
     "only a release() by another thread, or by a signal handler, can help",
@@ -26,7 +26,7 @@ MAY_HELP = (
 
 
 class Scene:
-    """Threads, and what is said of them."""
+    """Threads, and the reports about them."""
 
     def __init__(self, seconds: float, chance: random.Random, threshold: float) -> None:
         self.seconds = seconds
@@ -65,7 +65,7 @@ class Scene:
             self.wrong.append(f"{type(error).__name__}: {error}")
 
     def linger(self) -> None:
-        """Longer than it takes to look at those who wait, and look again."""
+        """Waits longer than it takes to examine the waiting threads twice."""
         time.sleep(self.seconds * self.chance.uniform(1.0, 1.2))
 
     def join(self) -> None:
@@ -77,7 +77,7 @@ class Scene:
 
 
 def play(pattern: Callable[[Scene], None], seconds: float, chance: random.Random, threshold: float) -> list[str]:
-    """Plays it once. What was wrong."""
+    """Runs a pattern once. Returns what was wrong."""
     scene = Scene(seconds, chance, threshold)
     with scene.watched():
         scene.guarded(pattern, scene)
@@ -101,7 +101,7 @@ class Worker:
                 done.put((None, error))
 
     def starts(self, call: Callable[[], Any]) -> Callable[[], Any]:
-        """Has it called; gives what waits for what comes of it."""
+        """Submits a call; returns a function that waits for its result."""
         done: Any = standard_queue.SimpleQueue()
         self._jobs.put((call, done))
 

@@ -1,7 +1,6 @@
-"""Plain locks that are not their holder's to release: batons. While one is on its way, those who wait for each other's
-locks look like a deadlock, and nobody can know that they are not one. So they are reported, and all wait on, however
-long the baton takes. Here it comes some time after the report.
-"""
+"""Plain locks that are released by another thread than their holder: batons. While one is on its way, threads that wait
+for each other's locks look like a deadlock, and it cannot be known that they are not one. So they are reported, and all
+go on waiting, no matter how long the baton takes. Here it arrives some time after the report."""
 
 import contextlib
 import subprocess
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 
 
 class Scene:
-    """Threads, what they are told, and an event that is set when somebody is told."""
+    """Threads, the reports and errors they get, and an event that is set at the first of these."""
 
     def __init__(self):
         self.reports = []
@@ -89,7 +88,7 @@ def waited_for(lock):
 
 
 def takes_and_wants(mine, other, both):
-    """Holds `mine`, which somebody else will release, until it has the other one as well."""
+    """Holds `mine`, which another thread will release, until it has the other one as well."""
     mine.acquire()
     both.wait()
     other.acquire()
@@ -102,7 +101,7 @@ def takes_and_wants(mine, other, both):
 @BOTH
 def test_a_lock_that_is_a_signal(make, scene):
     go, data = make(name="go"), make(name="data")
-    go.acquire()  # set up: whoever wants it waits until somebody says go
+    go.acquire()  # a thread that wants it waits until it is released
 
     def work():
         with data:
@@ -128,7 +127,8 @@ def test_turns_that_a_referee_gives(make, scene):
 
 
 def test_a_place_that_the_job_gives_back(scene):
-    """As programs limit how much they submit: who submits takes the lock, and whoever runs the job releases it."""
+    """As programs limit the number of submitted jobs: the submitting thread takes the lock, and the thread that runs
+    the job releases it."""
     place, log = threading.Lock(), threading.Lock()
     may_end = standard.Event()
 
@@ -160,7 +160,7 @@ def plays_elsewhere(mine, other, both, told, said, over):
         takes_and_wants(mine, other, both)
     except kettle.DeadlockError as error:
         tell(("error", str(error)))
-    over.wait()  # who ended sooner would die with what the other one waits for
+    over.wait()  # the process must not end while the other one waits for its lock
 
 
 def hands_over_elsewhere(told, over, *locks):
@@ -189,7 +189,7 @@ def test_turns_between_processes(method):
 
 
 def test_a_signal_handler_releases_what_its_thread_waits_for():
-    """No other thread is there; the report has the signal sent."""
+    """There is no other thread; the report causes the signal."""
     program = f"""
         import os, signal
         from kettle import _deadlock, threading
@@ -213,16 +213,16 @@ def test_a_signal_handler_releases_what_its_thread_waits_for():
     assert last == "went on"
 
 
-# ---------------------------------------------------------------- what is not even reported
+# ---------------------------------------------------------------- not even reported
 
 
 def naps():
-    """Time enough for a report."""
+    """Waits long enough for a report."""
     time.sleep(THRESHOLD + 1.2)
 
 
 def embrace(scene, make, pass_on_first):
-    """Each of two threads waits for what the other one took, long enough for a report; then both are helped."""
+    """Each of two threads waits for what the other one took, long enough for a report; then both are released."""
     locks, both = [make(), make()], standard.Barrier(2)
     if pass_on_first:
         locks[1].acquire()
@@ -239,7 +239,7 @@ def embrace(scene, make, pass_on_first):
 
 @BOTH
 def test_a_baton_is_known_by_whoever_released_it_once(make, scene):
-    """Nobody waited then, and the others are no batons for all that is known."""
+    """No thread waited at that time, and the other locks are not known as batons."""
     embrace(scene, make, pass_on_first=True)
     assert (scene.reports, scene.errors) == ([], [])
 
@@ -257,7 +257,7 @@ def test_semaphores_belong_to_nobody(make, scene):
     assert (scene.reports, scene.errors) == ([], [])
 
 
-# ---------------------------------------------------------------- and if nobody comes
+# ---------------------------------------------------------------- if no thread releases it
 
 
 @contextlib.contextmanager
@@ -271,7 +271,7 @@ def holding(lock):
     "how", [("acquire", "acquire"), ("block", "acquire"), ("generator", "generator"), ("block", "block")]
 )
 def test_only_blocks_that_their_holders_are_in_the_middle_of_are_certain(make, how, scene):
-    """What was taken by `acquire()`, or in a generator that is suspended, may be for another thread to release."""
+    """A lock that was taken by `acquire()`, or in a suspended generator, may be meant for another thread to release."""
     locks, both = [make(), make()], standard.Barrier(2)
 
     def wants(i):
@@ -296,7 +296,7 @@ def test_only_blocks_that_their_holders_are_in_the_middle_of_are_certain(make, h
         except kettle.DeadlockError:
             raise
         except (RuntimeError, ValueError):
-            pass  # it was helped: what it holds was released
+            pass  # its lock was released for it
 
     for i in range(2):
         scene.play(sits, i)

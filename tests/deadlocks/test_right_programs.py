@@ -1,5 +1,5 @@
-"""Programs that are right go on, however long their threads wait for each other's locks; see patterns.py. And what
-makes a circle certain: each lock was taken by a `with` block that its holder is in the middle of."""
+"""Correct programs go on, no matter how long their threads wait for each other's locks; see patterns.py. A cycle is
+certain only if each lock was taken by a `with` block that its holder is inside."""
 
 import contextlib
 import random
@@ -162,7 +162,7 @@ MAKES = [threading.Lock, multiprocessing.Lock, threading.RLock, lambda: threadin
 
 
 def errors_of(scene, blocks, locks):
-    """Two threads that hold these locks in these ways, and want each other's: what they get."""
+    """Returns the errors of two threads that hold these locks in these ways and want each other's."""
     both, errors = standard.Barrier(2), []
 
     def sit(i):
@@ -191,7 +191,7 @@ def test_a_circle_of_blocks_is_told_at_once(block, make, scene):
 
 
 def test_only_a_block_of_the_very_lock_counts(scene):
-    """Each holds its lock by `acquire()`, in the middle of blocks of others."""
+    """Each holds its lock by `acquire()`, inside blocks of other locks."""
     locks = [threading.Lock(), threading.Lock()]
     both, helped = standard.Barrier(2), standard.Event()
 
@@ -247,11 +247,12 @@ JOINS = "for thread in threads:\n    thread.join()\n"
 
 @pytest.mark.parametrize("end", ["", JOINS, f"def main():\n{textwrap.indent(JOINS, '    ')}\nmain()\n"])
 def test_where_all_threads_wait_all_are_told(end):
-    """Of locks that were taken by `acquire()`, too: none is left to release them, also when one was told and ended."""
+    """This includes locks taken by `acquire()`: no thread is left to release them, even after one got an error and
+    ended."""
     result = subprocess.run([sys.executable, "-c", TEXTBOOK + end], capture_output=True, text=True, timeout=LIMIT)
     assert "only a release()" not in result.stderr
     assert result.stderr.count("DeadlockError: deadlock: 2 threads wait for each other\n") == 1
-    # The one that was told left its lock taken; those who want that one are told, and so on.
+    # The thread that got the error left its lock taken; those that want it get an error, and so on.
     assert result.stderr.count("ended while holding Lock") >= 1
     assert result.stderr.count("DeadlockError") == result.stderr.count("Exception in thread") >= 2
 

@@ -1,4 +1,4 @@
-"""A thread that takes a lock by `with`, and again inside of the block: it is told, whatever other threads are there."""
+"""A thread that takes a lock by `with`, and again inside that block, gets an error, whatever other threads exist."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ both_kinds = pytest.mark.parametrize("make", MAKES[:2], ids=IDS[:2])
 
 
 def errors_of(scene, part):
-    """What a thread is told that plays this part."""
+    """Returns the errors of a thread that runs this."""
     errors = []
 
     def told():
@@ -71,7 +71,7 @@ def test_both_places_are_named(make, scene):
     (error,) = errors_of(scene, outer)
     first = outer.__code__.co_firstlineno
     text = str(error)
-    # Some versions say where the statement begins, and some where the lock stands.
+    # Some versions report the line of the statement, and some the line of the lock.
     places = [f"taken by `with` at {__file__}:{first + n}, in {outer.__qualname__}\n" for n in (1, 3)]
     assert any(place in text for place in places)
     assert f"and again at       {__file__}:{inner.__code__.co_firstlineno + 1}, in {inner.__qualname__}\n" in text
@@ -95,7 +95,7 @@ def test_a_coroutine_that_blocks_its_loop(scene):
 
 @both_kinds
 def test_who_may_wait_for_another_thread_is_told_by_a_report(make, scene):
-    """The end of the block would give back what the other thread let it have."""
+    """The end of the block would release what the other thread released to it."""
     lock = make()
 
     def waits():
@@ -189,7 +189,7 @@ with lock:
 @pytest.mark.parametrize("lock", ["kettle.threading.Lock()", "multiprocessing.Lock()"])
 @pytest.mark.parametrize(("policy", "handler"), [("raise", False), ("report", False), ("raise", True)])
 def test_the_main_thread(lock, policy, handler):
-    """A signal handler might release the lock, or leave the block: where there is one, nothing is certain."""
+    """A signal handler might release the lock, or leave the block: if there is one, nothing is certain."""
     program = PROGRAM.format(policy=policy, lock=lock, handler=handler)
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
     if policy == "raise" and not handler:

@@ -1,17 +1,17 @@
-"""Traffic: threads of several processes on locks that have an order. They wait long and often, but none for ever, so
-nobody may be told of a deadlock.
+"""Traffic: threads of several processes on locks that have an order. They wait long and often, but never forever, so no
+deadlock may be reported.
 
-What a thread does, again and again, at random:
+Each thread repeats these actions at random:
 
     in order    takes some of the locks in their order, and waits for each
-    late        takes them against their order, each with a time-out; whose time is over lets go of all
+    late        takes them against their order, each with a time-out; after a time-out releases all
     tried       the same without waiting
     notified    takes some, then waits on a condition, which comes after them, until it is notified
     passed on   takes a lock, leaves it to a porter to release it, and goes on at once
 
-The porters and the tickers, who notify, wait for nobody for long; but a porter dawdles now and then, and meanwhile
-those who wait for each other's locks would look like a deadlock, were they taken for the ones that will release them.
-Locks are passed on only if they are there for that: each of those is passed on once before the traffic begins.
+The porters, and the tickers, which notify, never wait long. But a porter dawdles now and then, and in the meantime
+threads that wait for each other's locks would look like a deadlock if they were assumed to release these locks
+themselves. Only locks for that purpose are passed on: each of those is passed on once before the traffic begins.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ ORDERED = 20  # locks that each process sees
 SHARED = 6  # the last of them: those that all processes see
 PORTERS = 4
 TICK = 0.01  # seconds between two notifications
-NAP = 0.004  # seconds for which a lock is held, at most
-DAWDLES = 1 / 32  # how often a porter does,
+NAP = 0.004  # maximum seconds for which a lock is held
+DAWDLES = 1 / 32  # the share of a porter's rounds in which it dawdles
 LONG = 0.6  # and for how many seconds
 
 
 class Shared:
-    """What all processes have in common; travels to each."""
+    """What all processes share; sent to each."""
 
     def __init__(self, context: Any, processes: int) -> None:
         self.locks = [
@@ -68,7 +68,7 @@ def own_locks() -> list[Any]:
 
 
 def is_passed_on(lock: Any) -> bool:
-    """Whether it is one that any thread may release, and is there for that."""
+    """Returns whether any thread may release the lock, as its purpose is."""
     is_semaphore = isinstance(lock, standard.Semaphore) or hasattr(lock, "get_value")
     return is_semaphore or getattr(lock, "name", None) == "passed on"
 
@@ -78,7 +78,7 @@ def is_condition(lock: Any) -> bool:
 
 
 def pass_on_once(lock: Any) -> None:
-    """It is released by one who did not take it."""
+    """It is released by a thread that did not take it."""
     lock.acquire()
     porter = standard.Thread(target=lock.release)
     porter.start()
@@ -86,7 +86,7 @@ def pass_on_once(lock: Any) -> None:
 
 
 class Traffic:
-    """The part of one process in it."""
+    """The part of one process."""
 
     def __init__(self, shared: Shared, seconds: float, threshold: float, seed: int) -> None:
         self.shared = shared
@@ -101,7 +101,7 @@ class Traffic:
         self._porters_work: Any = queue.SimpleQueue()
 
     def run(self, threads: int, with_signals: bool) -> dict[str, Any]:
-        """Until the time is over; the calling thread, which is the main one, takes part."""
+        """Runs until the time is over; the calling thread, which is the main one, takes part."""
         native.deadlock_policy("raise", self.threshold)
         for lock in self.own:
             if getattr(lock, "name", None) == "passed on":
@@ -110,7 +110,7 @@ class Traffic:
         drivers = [standard.Thread(target=self._drive, args=(n,), name=f"driver {n}") for n in range(1, threads)]
         porters = [standard.Thread(target=self._carry, args=(self._porters_work,)) for _ in range(PORTERS)]
         porters.append(standard.Thread(target=self._carry, args=(self.shared.passed,)))
-        # One for each: who waits for its lock may wait long, and others hold locks while they wait to be notified.
+        # One for each condition: a waiter for its lock may wait long, and others hold locks while they wait for it.
         tickers = [standard.Thread(target=self._tick, args=(lock, done)) for lock in self.locks if is_condition(lock)]
         people = [*tickers, *porters, *drivers]
         with self._reports_kept(), self._signals(with_signals):
@@ -119,7 +119,7 @@ class Traffic:
             self._drive(0)
             for one in drivers:
                 one.join()
-            # Somebody elsewhere may still wait for what is carried or notified here.
+            # Threads of other processes may still wait for what is carried or notified here.
             self.shared.all_done.wait(LIMIT)
             done.set()
             for _ in range(PORTERS):
@@ -234,13 +234,13 @@ class Traffic:
 
 
 def part(shared: Shared, seconds: float, threshold: float, seed: int, threads: int) -> None:
-    """What another process does."""
+    """The part of another process."""
     shared.results.put(Traffic(shared, seconds, threshold, seed).run(threads, with_signals=False))
 
 
 def traffic(seconds: float, threads: int, methods: list[str], threshold: float, seed: int) -> list[dict[str, Any]]:
-    """Runs it, in this process with so many threads and in one of each method with a tenth of them. What each process
-    counted, this one first."""
+    """Runs the traffic, in this process with the given number of threads and in one process of each method with a tenth
+    of them. Returns the counts of each process, this one first."""
     context = kettle.multiprocessing.get_context()
     shared = Shared(context, 1 + len(methods))
     pass_on_once(shared.locks[2])

@@ -194,8 +194,7 @@ def test_join(ctx, crew):
     assert pid == survivor.pid and result in (None, True)
 
 
-# ---------------------------------------------------------------------------------- the process that others wait for
-# dies
+# ------------------------------------------------------------------------------- the process that others wait for dies
 
 
 @pytest.mark.parametrize("kind", ["Lock", "RLock"])

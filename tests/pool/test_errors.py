@@ -137,8 +137,7 @@ def test_errors_of_the_interpreter(pool, task, error):
     assert pool.apply(square, (2,)) == 4
 
 
-# ---------------------------------------------------------------------------------------- what cannot be sent or
-# received
+# ------------------------------------------------------------------------------------- what cannot be sent or received
 
 
 class Refuses:

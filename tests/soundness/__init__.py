@@ -1,1 +1,1 @@
-"""What goes wrong in one process is an error there, and harms no other."""
+"""A fault in one process causes an error there, and harms no other process."""

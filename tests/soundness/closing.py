@@ -1,5 +1,5 @@
-"""Programs for `test_descriptors`: they close what is not theirs, or run out of descriptors, and write down as JSON
-what became of everything after that."""
+"""Programs for `test_descriptors`: they close descriptors that are not theirs, or run out of descriptors, and write
+down the results of everything after that as JSON."""
 
 import asyncio
 import ctypes
@@ -95,7 +95,7 @@ def be_set(event: Any) -> bool:
 
 
 def give_up_capabilities() -> None:
-    """Root may open what it has mapped; others may not."""
+    """Root may open what it has mapped; other users may not."""
     header, none = (ctypes.c_uint32 * 2)(0x2008_0522, 0), (ctypes.c_uint32 * 6)()
     assert ctypes.CDLL(None).capset(header, none) == 0
 
@@ -104,12 +104,12 @@ def give_up_capabilities() -> None:
 
 
 def target(fd: int) -> str:
-    """What a descriptor leads to."""
+    """Returns what a descriptor leads to."""
     return os.readlink(f"/proc/self/fd/{fd}")
 
 
 class Occupied:
-    """Files, or the like, under all low numbers."""
+    """Files or other objects under all low numbers."""
 
     def __init__(self, kind: str, folder: str) -> None:
         self.kind = kind
@@ -132,7 +132,7 @@ class Occupied:
         return os.open(path, {"file": os.O_RDWR, "log": os.O_WRONLY | os.O_APPEND, "read": os.O_RDONLY}[self.kind])
 
     def wrong(self) -> list[str]:
-        """What happened to them."""
+        """Returns what happened to them."""
         found = []
         for fd, before in self.there.items():
             try:
@@ -158,7 +158,7 @@ class Occupied:
 
 
 def replaced(kind: str, folder: str) -> None:
-    """Closes everything after everything was used, and opens files of its own."""
+    """Closes everything after everything was used, and opens its own files."""
     queue, joinable, ends = mp.Queue(), mp.JoinableQueue(), mp.Pipe()
     lock, event = mp.Lock(), mp.Event()
     put_and_get(queue, b"x" * 100_000)
@@ -176,9 +176,9 @@ def replaced(kind: str, folder: str) -> None:
 
     os.closerange(3, 4096)
     theirs = Occupied(kind, folder)
-    # A thread of the pool may have watched its workers anew meanwhile, under any number.
+    # A thread of the pool may have opened a new descriptor for its workers in the meantime, under any number.
     results["named"] = [fd for fd in kettle.descriptors() if fd in theirs.there or "arena" in target(fd)]
-    time.sleep(0.05)  # longer than a tick, in which a pipe does not look again
+    time.sleep(0.05)  # longer than a tick, within which a pipe does not check again
     attempt("small", lambda: put_and_get(queue, 1))
     attempt("large", lambda: put_and_get(queue, b"y" * 10_000))
     attempt("huge", lambda: put_and_get(queue, b"z" * 80_000_000))
@@ -212,7 +212,7 @@ def replaced(kind: str, folder: str) -> None:
 
 
 def tracked(kind: str, folder: str) -> None:
-    """The same, where the standard library has its resource tracker running."""
+    """The same, while the standard library's resource tracker is running."""
     block = SharedMemory(create=True, size=10)
     block.close()
     block.unlink()
@@ -226,7 +226,7 @@ def tracked(kind: str, folder: str) -> None:
 
 
 def daemon(kind: str, folder: str) -> None:
-    """Double fork, new session, everything closed but what is kept, and the standard streams elsewhere."""
+    """Double fork, new session, all descriptors closed except those to keep, and the standard streams redirected."""
     if kind == "close without rights":
         give_up_capabilities()
     queue, lock, event, ends = mp.Queue(), mp.Lock(), mp.Event(), mp.Pipe()
@@ -273,7 +273,7 @@ def early(kind: str, folder: str) -> None:
 
 
 def exhausted(kind: str, folder: str) -> None:
-    """Runs out of descriptors, and has some again."""
+    """Runs out of descriptors, and later has some again."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if kind == "new session":
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
@@ -283,7 +283,7 @@ def exhausted(kind: str, folder: str) -> None:
         return
     queue = mp.Queue()
     queue.put("first")
-    assert mp.wait([queue], 60) == [queue]  # what is needed for that is imported
+    assert mp.wait([queue], 60) == [queue]  # imports the modules that are needed for it
     held = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
     try:
@@ -312,7 +312,8 @@ def exhausted(kind: str, folder: str) -> None:
 
 
 def inherited(kind: str, folder: str) -> None:
-    """A child of method `kind` says what programs would get that it starts without closing descriptors."""
+    """A child of method `kind` reports which descriptors programs would inherit that it starts without closing
+    descriptors."""
     before = inheritable()
     queue, (one, _other) = mp.Queue(), mp.Pipe()
     SharedMemory(create=True, size=10).unlink()
@@ -333,7 +334,7 @@ def inheritable() -> list[str]:
             if int(entry) > 2 and os.get_inheritable(int(entry)):
                 found.append(target(int(entry)))
         except OSError:
-            pass  # that of this very listing
+            pass  # the descriptor of this listing itself
     return found
 
 

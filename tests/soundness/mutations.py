@@ -1,4 +1,4 @@
-"""Messages as a stranger at a socket or a faulty process might send them: valid ones with something changed."""
+"""Messages as a stranger at a socket or a faulty process might send them: valid ones with changes."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tests.compact.structures import Maker
 import kettle.multiprocessing
 from kettle.multiprocessing.connection import Connection
 
-#: What a message that is none may raise; anything else is a fault. `UnicodeDecodeError` is a `ValueError`.
+#: The errors that an invalid message may raise; any other is a fault. `UnicodeDecodeError` is a `ValueError`.
 ORDINARY = (ValueError, TypeError, OSError, EOFError)
-#: How a message begins here, if what follows is a pickle: whose mutations would try the interpreter's unpickler.
+#: The beginning of a message that is followed by a pickle, whose mutations would test the interpreter's unpickler.
 PICKLE = bytes([INLINE, 0])
-#: What a receiver drops, as what a dead one left, and goes on waiting.
+#: Messages that a receiver drops, as if a dead process had left them, before it goes on waiting.
 REST = 3
-#: Numbers at which lengths and places turn over.
+#: Numbers at which lengths and offsets overflow.
 EDGES = [n + d for n in (0, 1 << 7, 1 << 8, 1 << 15, 1 << 16, 1 << 31, 1 << 32, 1 << 63) for d in (-1, 0, 1)]
 
 
 def messages(seed: int, count: int) -> list[bytes]:
-    """What a pipe carries: objects that skip pickle, in all their forms. Sort and kind, then the bytes."""
+    """Yields what a pipe carries: objects that skip pickle, in all their forms. Sort and kind, then the bytes."""
     sender, receiver = kettle.multiprocessing.Pipe()
     maker = Maker(seed, others=0)
     found: list[bytes] = []
     while len(found) < count:
         maker.made.clear()
         sender.send(maker.make())
-        # One that is announced leaves its block behind in the pipe's queue, where nobody asks for it.
+        # An announced one leaves its block behind in the pipe's queue, where it is never fetched.
         record = os.read(receiver.fileno(), 1 << 16)
         if record[0] != INLINE:
             continue
@@ -51,7 +51,7 @@ class Mutations:
         self.messages = messages
 
     def some(self, count: int) -> list[bytes]:
-        """So many of them, each with one to three changes."""
+        """Returns the given number of them, each with one to three changes."""
         below, messages = self.random.random, self.messages
         made = []
         for noise in self.random.randbytes(count):
@@ -100,7 +100,7 @@ class Pipes:
         self.sender, self.receiver = kettle.multiprocessing.Pipe()
 
     def run(self, count: int) -> None:
-        """Sends and receives so many. What is not an ordinary exception comes through, with the message as a note."""
+        """Sends and receives the given number. An unexpected exception passes through, with the message as a note."""
         write, number, receive, outcomes = os.write, self.sender.fileno(), self.receiver.recv, self.outcomes
         for message in self.mutations.some(count):
             if message[:2] == PICKLE or len(message) < 2 or message[0] == REST:
@@ -117,7 +117,7 @@ class Pipes:
 
 
 class Streams:
-    """Mutated frames through a socket, received as bytes: what a stranger sends before it is known."""
+    """Mutated frames through a socket, received as bytes: what a stranger sends before authentication."""
 
     def __init__(self, seed: int) -> None:
         bodies = [random.Random(seed + i).randbytes(i * 7) for i in range(20)]
@@ -127,7 +127,7 @@ class Streams:
         self.outcomes: Counter[str] = Counter()
 
     def run(self, count: int) -> None:
-        """Sends so many, and receives until their end. Otherwise as with `Pipes`."""
+        """Sends the given number, and receives until their end. Otherwise like `Pipes`."""
         for frames in self.mutations.some(count):
             ours, theirs = socket.socketpair()
             with Connection(ours.detach()) as receiver:

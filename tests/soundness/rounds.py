@@ -1,6 +1,6 @@
-"""One round: traffic in a session of its own, something that goes wrong in it, and what becomes of each process.
+"""One round: traffic in its own session, something that goes wrong in it, and the result for each process.
 
-The session's first process is forked from this one, which has none; so a round is as dear as ten forks.
+The session's first process is forked from this one, which has no session; so a round costs about ten forks.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pathlib import Path
 from .slots import LEAVING, ROLES, RUNNING, Board, Slot
 from .traffic import root
 
-LENGTH = 0.35  # seconds from when all are at work
-LATE = 1.0  # seconds without progress, while there should be some
+LENGTH = 0.35  # seconds from the moment when all are at work
+LATE = 1.0  # seconds without progress, when there should be some
 HANG = 4.0
 STARTS = 10.0
 ENDS = 6.0
@@ -35,14 +35,14 @@ PARTNERS = {
     "locker-1": "locker-2",
     "locker-2": "locker-1",
 }
-#: The worst first; a round fails by those before "lost".
+#: The worst first; a round fails for those before "lost".
 KINDS = ("signal", "hang", "panic", "late", "lost", "wrong", "error", "unharmed")
 FAILURES = frozenset(("signal", "hang", "panic", "late"))
 
 
 @dataclasses.dataclass
 class Verdict:
-    """What a round showed."""
+    """The results of a round."""
 
     kinds: dict[str, set[str]]  # by role
     details: list[str]
@@ -78,7 +78,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def state_of(pid: int) -> tuple[str, int]:
-    """The kernel's letter, and how a zombie ended, as `waitpid` tells it."""
+    """Returns the kernel's letter, and how a zombie ended, in the format of `waitpid`."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -87,7 +87,7 @@ def state_of(pid: int) -> tuple[str, int]:
 
 
 def _complaints(slot: Slot) -> int:
-    """Calls that ended with something else than a result, and not for all."""
+    """Returns calls that ended with something other than a result, and that not for all."""
     return slot.errors + slot.panics - slot.damaged
 
 
@@ -104,7 +104,7 @@ class Round:
     def run(
         self, seed: str, disturb: Callable[..., None], prepare: Callable[[], None] = lambda: None
     ) -> Verdict | None:
-        """None in the child: that is to end as programs end."""
+        """Returns None in the child, which then ends like a program."""
         board = self.board
         board.clear()
         with open(self.output, "wb"):
@@ -135,7 +135,7 @@ class Round:
             return
         self._pass(STARTS, lambda: board.slots["scribbler"].sent)
         self._pass(LENGTH, lambda: False)
-        # Who has waited for longer than it takes is watched until it is clear what it waits for.
+        # A process that has waited for too long is watched until it is clear what it waits for.
         self._pass(HANG + 1, lambda: not any(self._age(role) > LATE / 4 for role in ROLES if self._should_move(role)))
         board.end_round()
         if not self._pass(ENDS, lambda: self.root == 0):
@@ -144,7 +144,7 @@ class Round:
             self._show_stacks(self.root)
 
     def _pass(self, seconds: float, until: Callable[[], object]) -> bool:
-        """Looks at everything until that, but no longer than so many seconds; whether it came to that."""
+        """Checks all processes until the given time or condition; returns whether the condition was reached."""
         ticks = self.board.ticks
         while not until():
             if (self.board.ticks - ticks) * 0.01 > seconds or not self.root:
@@ -188,8 +188,8 @@ class Round:
             self._note(role, "error", f"ended with {code}")
 
     def _age(self, role: str) -> float:
-        """For how long it has been in the call that it is in, by the ticks of the clock process: on a machine that is
-        busy with other things these are fewer."""
+        """Returns how long the process has been in its current call, in ticks of the clock process: on a busy machine
+        these are fewer."""
         slot = self.board.slots[role]
         since, ticks = slot.since, self.board.ticks
         if not since or slot.stage < RUNNING or role in self.signals:
@@ -206,8 +206,8 @@ class Round:
         return self.board.slots[PARTNERS[role]] if role in PARTNERS else None
 
     def _should_move(self, role: str) -> bool:
-        """Whether a call that lasts lasts too long: the other side goes on, or waits as well, or knows of damage.
-        It may wait for somebody who gets errors or is gone."""
+        """Returns whether a call takes too long. The other side must go on, wait as well, or know of the damage. The
+        call may wait for a process that gets errors or is gone."""
         other = self._partner(role)
         if role == "scribbler" or role not in self.ages:
             return False
@@ -228,13 +228,13 @@ class Round:
 
     def _show_stacks(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGUSR1)  # it writes where it is in Python
+            os.kill(pid, signal.SIGUSR1)  # makes it write its Python stack
             time.sleep(0.1)
         if self.stacks and len(self.shown) < 30_000:
             self.shown += f"--- native stacks of {pid}\n{native_stacks(['-p', str(pid)])}\n"
 
     def _clean_up(self) -> None:
-        """Ends all that is left of the round: each of it is a descendant of this process."""
+        """Ends everything that is left of the round: all of it descends from this process."""
         while left := [pid for pid in children(os.getpid()) if pid != self.clock]:
             for pid in left + [d for p in left for d in descendants(p)]:
                 with contextlib.suppress(ProcessLookupError):
@@ -269,7 +269,7 @@ class Round:
 
 
 def native_stacks(arguments: list[str]) -> str:
-    """What gdb shows of a process or of what it left."""
+    """Returns gdb's view of a process or of its core file."""
     command = ["gdb", "-batch", "-nx", "-ex", "thread apply all bt 24", *arguments]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         shown = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout

@@ -1,4 +1,4 @@
-"""Writing where nothing is to be written: which words of the arena, and what is put there."""
+"""Stray writes: which words of the arena are overwritten, and with what."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUEUE = {0: "tail_lock", 5: "tail", 6: "tail_chunk", 7: "maxsize+state"}
 HEADER: list[tuple[str, int, int]] = native.arena_layout()
 HEADER_LEN = 2 << 20
 _AT = {name: (at, size) for name, at, size in HEADER}
-#: Of the large parts: which bytes are in use in a small session, and how often each range is hit.
+#: The large parts: which bytes are in use in a small session, and how often each range is hit.
 _WARM_HEADS, _COLD, _SLABS = 17 * 8, (17 + 1046) * 8, 2 * (17 + 1046) * 8
 _USED = {
     "counts": [(0, 32, 4)],
@@ -52,7 +52,7 @@ _RANGES = [
 
 
 def header_word(rng: random.Random) -> int:
-    """The offset of a word of the header, of those in use for the most part."""
+    """Returns the offset of a word of the header, mostly of those in use."""
     if rng.random() < 0.05:
         return rng.randrange(HEADER_LEN // 8) * 8
     start, length, _ = rng.choices(_RANGES, [weight for _, _, weight in _RANGES])[0]
@@ -63,7 +63,7 @@ def header_word(rng: random.Random) -> int:
 
 
 class Arena:
-    """The arena's file, as somebody sees it who knows what it consists of."""
+    """The arena's file, as seen by a program that knows its layout."""
 
     def __init__(self) -> None:
         fd = os.open(f"/proc/self/fd/{native.session_fd()}", os.O_RDWR)
@@ -79,7 +79,7 @@ class Arena:
             at += 16
 
     def runs(self) -> Iterator[tuple[int, int, int, int]]:
-        """File offset, kind, class and pages of each run."""
+        """Yields file offset, kind, class and pages of each run."""
         for offset, length in self.segments:
             page = 0
             while page < length // PAGE:
@@ -91,7 +91,7 @@ class Arena:
                 page += pages
 
     def objects(self, small: bool = True, large: bool = True) -> list[tuple[int, int]]:
-        """File offset and length of each object in use, its header included."""
+        """Yields file offset and length of each object in use, including its header."""
         found = []
         for at, kind, size_class, pages in self.runs():
             if kind == 4 and small:
@@ -102,7 +102,7 @@ class Arena:
         return found
 
     def name(self, offset: int) -> str:
-        """What stands at an offset of the file."""
+        """Returns the name of the data at an offset of the file."""
         if offset < HEADER_LEN:
             return _name_in_header(offset)
         for at, size in self.objects():
@@ -126,7 +126,7 @@ class Arena:
 
 
 def _name_in_header(offset: int) -> str:
-    # Of a word with two fields, both.
+    # Both fields of a word that has two.
     names = []
     for name, at, size in HEADER:
         if at <= offset < at + size or offset <= at < offset + 8:
@@ -148,7 +148,7 @@ def _name_in_header(offset: int) -> str:
 def _word_of(rng: random.Random, objects: list[tuple[int, int]]) -> int:
     at, size = objects[int(rng.random() * len(objects))]
     if rng.random() < 0.5:
-        size = min(size, 256)  # what stands first is most often looked at
+        size = min(size, 256)  # the first bytes are read most often
     return at + int(rng.random() * (size // 8)) * 8
 
 
@@ -157,7 +157,7 @@ def small_word(arena: Arena, rng: random.Random) -> int:
 
 
 def any_word(arena: Arena, rng: random.Random) -> int:
-    """Of all segments: of objects, small and large, and of the page maps."""
+    """Any word of all segments: of objects, small and large, and of the page maps."""
     if rng.random() < 0.2:
         offset, _ = arena.segments[int(rng.random() * len(arena.segments))]
         pages = 40 if rng.random() < 0.7 else 256
@@ -174,7 +174,7 @@ def _random_word(arena: Arena, rng: random.Random, at: int, old: int) -> int:
         return rng.getrandbits(64)
     if choice < 0.6:
         return rng.getrandbits(rng.randrange(1, 33))
-    if choice < 0.75:  # another place of the arena
+    if choice < 0.75:  # another address in the arena
         return rng.randrange(4) << 48 | rng.randrange(1 << 14) * 64
     if choice < 0.85:
         return struct.unpack_from("<Q", arena.memory, rng.randrange(HEADER_LEN // 8) * 8)[0]
@@ -204,12 +204,12 @@ CLASSES: dict[str, tuple[Callable[[Arena, random.Random], int], Callable[[Arena,
     "all-bits": (any_word, _flipped),
 }
 CONTROL = "none"  # nothing is written
-#: How many writes: one shows best what a field is good for, many go through states that one never makes.
+#: The number of writes: a single one shows best what a field affects, many reach states that a single one never does.
 TIMES = (1, 1, 1, 2, 4, 16, 64)
 
 
 def scribble(board: Board, name: str, where: str, seed: str) -> None:
-    """The part of a process: waits until all others are at work, then writes."""
+    """The scribbling process: waits until all others are at work, then writes."""
     rng = random.Random(seed)
     board.slots[name].stage = 1
     board.slots[name].pid = os.getpid()
@@ -224,7 +224,9 @@ def scribble(board: Board, name: str, where: str, seed: str) -> None:
         old = struct.unpack_from("<Q", arena.memory, at)[0]
         new = change(arena, rng, at, old)
         board.log(at, old, new, arena.name(at))
-        if new ^ old and (new ^ old) & (new ^ old) - 1 == 0:  # a bit: its byte alone, the others may change meanwhile
+        if (
+            new ^ old and (new ^ old) & (new ^ old) - 1 == 0
+        ):  # a bit: only its byte, because the others may change in the meantime
             byte = (new ^ old).bit_length() - 1 >> 3
             arena.memory[at + byte] ^= (new ^ old) >> 8 * byte
         else:

@@ -1,4 +1,4 @@
-"""What the processes of a round tell their watchdog: counters in memory of its own, which no scribbler touches."""
+"""What the processes of a round report to their watchdog: counters in separate memory, which is never overwritten."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import struct
 import time
 
-#: Those that take part in a round. The scribbler is one of the session too.
+#: The roles in a round. The scribbler is part of the session too.
 ROLES = ("root", "putter", "getter", "sender", "receiver", "locker-1", "locker-2", "other-1", "other-2", "scribbler")
 SIZE = 512
-_TEXT = 224  # where the texts of errors begin
+_TEXT = 224  # the offset of the texts of errors
 _OPERATION = 128
 _ORDER = 160
 
@@ -31,21 +31,21 @@ class Word:
 
 
 class Slot:
-    """Of one process. It alone writes, but for `ended`, which is its parent's."""
+    """The slot of one process. Only that process writes to it, except for `ended`, which its parent writes."""
 
     pid = Word(0)
     successes = Word(1)
     errors = Word(2)  # ordinary ones
     damaged = Word(3)  # SessionDamaged among them
-    since = Word(4)  # when the call began that it is in, in nanoseconds of time.monotonic; 0: it is in none
+    since = Word(4)  # when the current call began, in nanoseconds of time.monotonic; 0: there is none
     stage = Word(5)
     ended = Word(6)  # 1000 + its exit code
     panics = Word(7)
     wrong = Word(8)  # results that are not what they should be
-    last_error = Word(9)  # when
+    last_error = Word(9)  # its time
     lost = Word(10)
     sent = Word(11)
-    armed = Word(15)  # a crash point is to be armed: its text stands in the slot of orders
+    armed = Word(15)  # a crash point to arm: its text is in the slot of orders
 
     def __init__(self, board: Board, number: int) -> None:
         self.words = board.words
@@ -86,7 +86,7 @@ class Slot:
 
 
 class Board:
-    """All slots, a flag that says that the round ends, and a log of what was scribbled."""
+    """All slots, a flag for the end of the round, and a log of the writes."""
 
     LOG = 128  # entries
     ENTRY = 96
@@ -113,7 +113,7 @@ class Board:
         self.words[self._own + 4 + which] = who
 
     def is_in_lock(self, which: int) -> int:
-        """Who is inside of what a lock guards."""
+        """The process that is inside the section that a lock guards."""
         return self.words[self._own + 4 + which]
 
     def log(self, offset: int, old: int, new: int, name: str) -> None:
@@ -123,7 +123,7 @@ class Board:
             self.words[self._own + 2] = n + 1
 
     def logged(self) -> list[tuple[int, int, int, str]]:
-        """File offset, what stood there and what was written, and what it is."""
+        """Yields file offset, old and new value, and the name of the data."""
         entries = []
         for n in range(self.words[self._own + 2]):
             *numbers, name = struct.unpack_from("<QQQ72s", self.memory, self._log + n * self.ENTRY)
@@ -131,13 +131,13 @@ class Board:
         return entries
 
     def arm(self, role: str, point: str, visits: int) -> None:
-        """That process is to panic at the so many-th visit of a crash point."""
+        """Makes a process panic at the given visit of a crash point."""
         self.log(0, 0, 0, f"{role} panics at {point}:{visits}")
         self.slots[role].order(f"{point}:{visits}:panic")
 
     @property
     def ticks(self) -> int:
-        """Of the clock process, which does nothing but sleep for ten milliseconds and count."""
+        """The ticks of the clock process, which only sleeps for ten milliseconds and counts."""
         return self.words[self._own + 3]
 
     def start_clock(self) -> int:

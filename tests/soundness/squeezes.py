@@ -1,6 +1,5 @@
-"""Taking from processes what they need, at random moments: address space, descriptors, length of files, room in the
-arena; and panics in the middle of operations.
-"""
+"""Takes resources from processes at random moments: address space, descriptors, length of files, room in the arena.
+Also causes panics in the middle of operations."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ _CORE = Path(__file__).parents[2] / "crates" / "kettle-core" / "src"
 
 
 def before(where: str, seed: str) -> None:
-    """In the first process of the session, before that begins."""
+    """In the first process of the session, before the session begins."""
     rng = random.Random(f"{seed}/before")
     if where == ARENA:
         os.environ["KETTLE_ARENA_LIMIT"] = f"{rng.choice([1, 2, 3, 5])}M"
@@ -39,7 +38,7 @@ def before(where: str, seed: str) -> None:
 
 
 def squeeze(board: Board, name: str, where: str, seed: str) -> None:
-    """The part of a process: waits until all others are at work, then takes and gives back."""
+    """The squeezing process: waits until all others are at work, then takes and gives back."""
     rng = random.Random(seed)
     slot = board.slots[name]
     slot.pid, slot.stage = os.getpid(), 1
@@ -83,7 +82,7 @@ def _squeeze_one(board: Board, rng: random.Random, where: str, role: str) -> Non
         else:
             limit = rng.choice([0, MIB, 3 * MIB, 4 * MIB, int(amount * 8 * MIB)])
         board.log(pid, 0, limit, f"{where} of {role}")
-        # The soft limit only: it is given back.
+        # The soft limit only, so that it can be given back.
         _, hard = resource.prlimit(pid, KINDS[where])
         resource.prlimit(pid, KINDS[where], (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
         time.sleep(0.02 + rng.random() * 0.06)
@@ -91,7 +90,7 @@ def _squeeze_one(board: Board, rng: random.Random, where: str, role: str) -> Non
 
 
 def crash_points() -> list[str]:
-    """Those of the core and of the pool's engine."""
+    """Returns the crash points of the core and of the pool's engine."""
     engine = _CORE.parents[1] / "kettle" / "src"
     sources = [path.read_text() for root in (_CORE, engine) for path in sorted(root.rglob("*.rs"))]
     return sorted({name for source in sources for name in re.findall(r'crash_point\("([^"]+)"\)', source)})

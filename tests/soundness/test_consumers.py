@@ -1,4 +1,4 @@
-"""However many consumers a JoinableQueue has, `join` never waits for one that died."""
+"""No matter how many consumers a JoinableQueue has, `join` never waits for one that died."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def take(queue, each: int, threads: int, taken) -> None:
 
 
 def losses(queue) -> list[int]:
-    """How many items went with each consumer that `join` told of."""
+    """Returns how many items were lost with each consumer that `join` reported."""
     told = []
     while True:
         try:
@@ -65,7 +65,7 @@ def test_the_death_of_each_consumer_is_told(method: str, consumers: int, each: i
 
 
 def test_some_finish_and_some_die() -> None:
-    """Those that finish their items are not told, wherever they stand among the many."""
+    """Those that finish their items are not reported, wherever they are among the many."""
     queue, taken, go = mp.JoinableQueue(), mp.Semaphore(0), mp.Event()
     consumers = 60
     for i in range(consumers):
@@ -94,7 +94,7 @@ def test_some_finish_and_some_die() -> None:
 
 
 def test_consumers_that_come_and_go() -> None:
-    """Entries of those that finished are used again; a thousand such consumers need no more than one."""
+    """Entries of finished consumers are reused; a thousand such consumers need no more than one entry."""
     ctx = mp.get_context("fork")
     queue = ctx.JoinableQueue()
 

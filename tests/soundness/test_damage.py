@@ -1,6 +1,6 @@
-"""A stray write into shared memory is found where it is read: everything says SessionDamaged from then on.
+"""A stray write into shared memory is found where it is read: from then on every call raises SessionDamaged.
 
-Each program runs by itself, for it has a session of its own to damage.
+Each program runs in its own process, because it damages its session.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def damage():
 
 
 def run(program: str) -> str:
-    """What the program printed; it must have ended well."""
+    """Returns what the program printed; it must have ended without error."""
     env = {name: value for name, value in os.environ.items() if name != "RUST_BACKTRACE"}
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + program], capture_output=True, text=True, timeout=50, env=env
@@ -63,18 +63,18 @@ IN_BLOCK = 1 << 40
         "{0: head & ~0xFFFFFFFF | 1000}",  # longer than it is
         "{0: head & ~0xFFFFFFFF | 0x7FFFFFFF}",  # 2 GiB
         "{0: head | 0xFFFF << 48}",  # with 65535 parts
-        "{0: head | 0x80 << 40}",  # a flag that there is not
+        "{0: head | 0x80 << 40}",  # an undefined flag
         "{0: 2**64 - 1}",  # says that nothing follows in its chunk
-        f"{{0: {IN_BLOCK}, 8: 0}}",  # a block nowhere
+        f"{{0: {IN_BLOCK}, 8: 0}}",  # a block at no address
         f"{{0: {IN_BLOCK}, 8: 3}}",  # in the header, and not aligned
         f"{{0: {IN_BLOCK}, 8: 1 << 48 | 0x40000000}}",  # beyond the end of its segment
-        f"{{0: {IN_BLOCK}, 8: 5000 << 48}}",  # in no segment that there can be
-        f"{{0: {IN_BLOCK}, 8: 900 << 48 | 4096}}",  # in none that there is
-        f"{{0: {IN_BLOCK}, 8: 1 << 48 | 4096}}",  # where something else is
+        f"{{0: {IN_BLOCK}, 8: 5000 << 48}}",  # in a segment that cannot exist
+        f"{{0: {IN_BLOCK}, 8: 900 << 48 | 4096}}",  # in a segment that does not exist
+        f"{{0: {IN_BLOCK}, 8: 1 << 48 | 4096}}",  # at the address of something else
     ],
 )
 def test_a_message_that_was_written_over(words: str) -> None:
-    """It is no signal, no panic, and none of the memory beside the message."""
+    """It causes no signal and no panic, and reads no memory outside the message."""
     program = f"""
 queue = mp.Queue()
 change(queue, lambda head: {words})
@@ -221,7 +221,7 @@ assert sorted(lines) == sorted(f"{number} told" for number in [*range(len(waits)
 
 
 def test_a_message_that_one_process_cannot_map() -> None:
-    """It is a MemoryError there, and the others get it: `ulimit -v`, as batch systems have it."""
+    """It is a MemoryError there, and the others get it: `ulimit -v`, as in batch systems."""
     run("""
 import resource
 

@@ -21,10 +21,10 @@ METHODS = ("fork", "spawn", "forkserver")
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs a program of `closing` in a process of its own, and gives what it told."""
+    """Runs a program of `closing` in its own process, and returns what it reported."""
 
     def run(program, kind):
-        # Its exit is part of it: nothing may be printed by destructors, or hang.
+        # This includes its exit: destructors must not print or hang.
         ran = subprocess.run([sys.executable, PROGRAM, program, kind, tmp_path], stderr=subprocess.PIPE, text=True)
         assert ran.returncode == 0, ran.stderr
         return json.loads((tmp_path / "results").read_text())
@@ -33,7 +33,7 @@ def run(tmp_path):
 
 
 def lost(results):
-    """What failed for want of a descriptor; and nothing failed otherwise."""
+    """Returns what failed because a descriptor was missing, after checking that nothing failed otherwise."""
     names = {name for name, result in results.items() if result == "DescriptorLost"}
     errors = {name: r for name, r in results.items() if isinstance(r, str) and r.endswith("Error")}
     assert not errors
@@ -44,7 +44,7 @@ def lost(results):
 def test_whatever_has_our_numbers_is_left_alone(run, kind):
     results = run("replaced", kind)
     assert (results.pop("wrong"), results.pop("wrong in a fork"), results.pop("named")) == ([], 0, [])
-    # What another file says is taken for a message, until it is looked at.
+    # The content of another file is taken for a message, until it is checked.
     assert results.pop("poll") in (True, "DescriptorLost")
     # Whether there is a way to another descriptor of the memory depends on this user's rights, and on other processes.
     starting = {"spawn starts", "forkserver starts"}
@@ -69,17 +69,17 @@ def test_helpers_of_the_standard_library_are_started_anew(run, kind):
 
 
 def wait_for(path):
-    """Waits until the file is there: its writer has left its parent."""
+    """Waits until the file exists: its writer has left its parent."""
     import time
 
-    while not path.exists():  # the watchdog ends this
+    while not path.exists():  # the watchdog ends this loop
         time.sleep(0.01)
     return json.loads(path.read_text())
 
 
 @pytest.mark.parametrize("kind", ["keep", "close", "close without rights"])
 def test_daemons(tmp_path, kind):
-    """What it put before it closed everything is there, there can be more memory, and children start by all methods."""
+    """Items put before everything was closed are there, the memory can grow, and children start by all methods."""
     subprocess.run([sys.executable, PROGRAM, "daemon", kind, tmp_path], check=True)
     results = wait_for(tmp_path / "results")
     assert lost(results) == (set() if kind == "keep" else {"pipe"})
@@ -104,7 +104,7 @@ def test_who_closes_everything_before_the_first_use_has_all(run):
 
 
 def test_a_forked_child_that_closes_what_ties_it_to_its_parent_ends():
-    """And does not go on in its parent's program."""
+    """It does not continue its parent's program."""
     program = """
 import os
 import kettle.multiprocessing as mp

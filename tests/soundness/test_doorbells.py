@@ -1,7 +1,7 @@
-"""The doorbells of a session are heard by all its processes, and rung by no other.
+"""The doorbells of a session are heard by all its processes, and rung by no others.
 
 An abstract socket has no permissions, and /proc/net/unix shows its name to every user of the machine. So a reader of
-that file may send anything, or take the names of bells that are gone: that must not wake, deafen or stop a loop.
+that file may send anything, or take the names of doorbells that are gone: this must not wake, deafen or stop a loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kettle._session import native
 
 NEW_NETWORK = 0x40000000
 
-#: What a stranger may send. The kernel says of each that it was delivered.
+#: What a stranger may send. The kernel reports each as delivered.
 JUNK = {
     "nothing": b"",
     "one byte": b"x",
@@ -34,7 +34,7 @@ JUNK = {
     "much": bytes(100_000),
 }
 
-#: Sends all that to all doorbells of the machine, as another user if it may choose, until it is ended.
+#: Sends all of it to all doorbells of the machine, as another user if possible, until it is ended.
 STRANGER = """
 import os, socket, sys
 junk = [b"", b"x", bytes(8), bytes(16), bytes(8) + b"guessed!", bytes(17), bytes(100_000)]
@@ -59,7 +59,7 @@ while True:
 
 
 def name_of(bell):
-    """The bell's name, as all users can see it."""
+    """Returns the doorbell's name, as all users can see it."""
     inode = str(os.fstat(bell.fileno()).st_ino)
     for line in Path("/proc/net/unix").read_text().splitlines():
         fields = line.split()
@@ -134,7 +134,7 @@ def put_from_a_network_of_its_own(queue):
     if ctypes.CDLL(None).unshare(NEW_NETWORK):
         queue.put("not permitted")
     else:
-        # That of this process hangs in the new network.
+        # The doorbell of this process belongs to the new network.
         own = native.Doorbell()
         own.ring()
         select.select([own], [], [])
@@ -143,10 +143,10 @@ def put_from_a_network_of_its_own(queue):
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_process_that_leaves_the_network_still_rings(method):
-    """Sandboxes give their children an empty network, and the names of bells belong to a network."""
+    """Sandboxes give their children an empty network, and the names of doorbells belong to a network."""
     context = mp.get_context(method)
     queue = context.Queue()
-    # Begun before anything rang: the first ring is that of the child.
+    # Started before any ring: the first ring is that of the child.
     process = context.Process(target=put_from_a_network_of_its_own, args=(queue,))
     process.start()
     select.select([queue._reader], [], [])
@@ -170,7 +170,7 @@ def test_the_name_of_a_bell_that_is_gone_is_no_use(bell):
         queue.put("rings the other")
         assert bell.drain() == [queue._items._kettle_key]
         heard = squatter.recv(100)
-        # It was told the secret of that bell, and of no other.
+        # It knows the secret of that doorbell, and of no other.
         squatter.sendto(heard, name_of(bell))
         assert not is_readable(bell)
         another = native.Doorbell()
@@ -179,7 +179,7 @@ def test_the_name_of_a_bell_that_is_gone_is_no_use(bell):
 
 
 def test_bells_do_not_run_out():
-    """There were numbers once, and 4095 of them."""
+    """Their numbers used to be limited to 4095."""
     names = set()
     for _ in range(5000):
         bell = native.Doorbell()
@@ -195,7 +195,7 @@ def put_one_by_one(queue, answers, count):
 
 
 def test_a_loop_is_woken_by_its_own_session_alone(monkeypatch):
-    """While others send what they can, the wake-ups of the loop come from items."""
+    """While others send what they can, the loop is woken only by items."""
     count = 50
     woken = 0
     answer = _aio.Hub._rung
@@ -233,5 +233,5 @@ def test_a_loop_is_woken_by_its_own_session_alone(monkeypatch):
                 each.communicate()
 
     assert asyncio.run(main()) == list(range(count))
-    # Twice for an item, if the loop is back at its door before all who wait were told. Strangers send far more.
+    # Twice per item, if the loop waits again before all waiters were notified. Strangers send far more.
     assert woken <= 2 * count

@@ -1,4 +1,4 @@
-"""What a process still uses while its interpreter ends is its own until it has ended; and then nothing is left."""
+"""What a process still uses while its interpreter ends stays its own until it has ended; after that nothing is left."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from death.support import until
 from kettle._session import native
 from programs import LIMIT
 
-# One process of a session ends, and uses what it has as late as it is told to. Meanwhile another one takes all room
-# that is free and fills it with bytes of its own. They take turns by two FIFOs, which need nothing of ours.
+# One process of a session ends, and uses its objects as late as it is told to. Meanwhile another process takes all free
+# memory and fills it with its own bytes. They take turns through two FIFOs, which need nothing of Kettle's.
 PROGRAM = """
 import atexit, os, pickle, select, sys, weakref
 
@@ -202,6 +202,6 @@ def test_nothing_is_left_of_a_process_that_has_ended(method, end):
     native.reclaim()
     after = native.arena_statistics()
     assert after["participants"] == before["participants"]
-    # Queues keep some room for messages to come.
+    # Queues keep some room for future messages.
     until(lambda: native.reclaim()["objects"] == 0)
     assert native.arena_statistics()["objects"] <= before["objects"] + 2

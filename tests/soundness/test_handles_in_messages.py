@@ -1,4 +1,4 @@
-"""What travels in a message lives as long as the message and those who got it, and no longer."""
+"""A handle in a message lives as long as the message and its receivers, and no longer."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def arena() -> dict[str, int]:
 
 @contextlib.contextmanager
 def leaves_nothing(pinned: int = 0, spare: int = 4) -> Iterator[None]:
-    """The arena has no more objects afterwards than before, but for so many that are pinned, and a few that a queue or
-    the like makes once."""
+    """The arena has no more objects afterwards than before, except for the given number of pinned ones, and a few that
+    a queue or a similar object creates once."""
     before = arena()
     yield
     after = arena()
@@ -70,7 +70,7 @@ def take(queue: Any, results: Any) -> None:
 
 
 class Kills:
-    """Kills the process in which it is rebuilt."""
+    """Kills the process in which it is unpickled."""
 
     def __reduce__(self) -> Any:
         return os.kill, (_Myself(), signal.SIGKILL)
@@ -212,7 +212,7 @@ def second(x: Any) -> Any:
 
 
 def test_with_buffers_beside_them() -> None:
-    """As many buffers as can travel beside a pickle, and handles in it."""
+    """As many buffers as can travel with a pickle, and handles in it."""
     queue = fork.Queue()
     with leaves_nothing(spare=6), fork.Pool(1) as pool:
         message = [[pickle.PickleBuffer(bytearray(70_000)) for _ in range(80)], fork.Event()]
@@ -242,7 +242,7 @@ def test_a_function_that_travels_by_value() -> None:
             send()
 
 
-# ---------------------------------------------------------------------------------------------- what goes otherwise
+# ---------------------------------------------------------------------------------------------- other ways
 
 
 def test_messages_that_nobody_gets() -> None:
@@ -366,7 +366,7 @@ def test_exceptions_of_an_executor() -> None:
 
 
 def test_an_initializer_that_refuses() -> None:
-    """What it raises is told to all who wait."""
+    """All waiters get the error that it raises."""
     with leaves_nothing(spare=8):
         for _ in range(3):
             with fork.Pool(1, refuse, (fork.Event(),)) as pool:
@@ -383,7 +383,7 @@ _forked: list[tuple[Any, Any]] = []
 
 
 class ForksBeforeItIsThere:
-    """Begins a process in the middle of being rebuilt, before the handles that come after it are."""
+    """Starts a process while being unpickled, before the handles that follow it are."""
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
@@ -402,7 +402,7 @@ def _do_fork() -> int:
     pid = os.fork()
     if pid == 0:
         os.close(write)
-        os.read(read, 1)  # until the parent has let go
+        os.read(read, 1)  # until the parent has released it
     else:
         os.close(read)
         _forked.append((pid, write))
@@ -448,7 +448,7 @@ def test_a_task_is_sent_again() -> None:
         pool.join()
 
 
-# ------------------------------------------------------------------------------------------- where nobody can tell
+# ------------------------------------------------------------------------------------------- where it cannot be known
 
 
 def test_pickles_of_the_programs_own_pin() -> None:
@@ -466,7 +466,7 @@ def test_pickles_of_the_programs_own_pin() -> None:
 
 
 class PicklesByItself:
-    """Makes a pickle of a handle while a message is made of itself, and keeps it."""
+    """Pickles a handle itself while it is being pickled for a message, and keeps that pickle."""
 
     kept: bytes | None = None
 
@@ -486,7 +486,7 @@ class PicklesByItself:
 def test_a_pickle_of_its_own_amid_a_message(kind: str, dumps: Any, sends: bool) -> None:
     queue, handle = fork.Queue(), KINDS[kind]()
     if kind == "Array":
-        dumps = reduction.ForkingPickler.dumps  # others know nothing of arrays of ctypes
+        dumps = reduction.ForkingPickler.dumps  # other picklers do not support arrays of ctypes
     queue.put(PicklesByItself(handle, dumps, sends))
     del handle
     arena()
@@ -565,7 +565,7 @@ def test_listener_and_client() -> None:
 
 
 def test_sockets() -> None:
-    """The session does not see what is in a socket: there a handle lives until it is received."""
+    """The session does not see the contents of a socket: a handle in it lives until it is received."""
     a, b = socket.socketpair()
     left, right = Connection(a.detach()), Connection(b.detach())
     left.send(fork.Event())
@@ -579,7 +579,7 @@ def test_sockets() -> None:
                 pass
             del event, lock
     with leaves_nothing(pinned=1, spare=5):
-        left.send(fork.Event())  # nobody receives it
+        left.send(fork.Event())  # it is never received
     right.close()
     with leaves_nothing():
         for _ in range(3):

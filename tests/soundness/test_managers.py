@@ -1,4 +1,4 @@
-"""A manager's server that cannot take one client, for want of a thread, answers the next."""
+"""A manager's server that cannot start a thread for a client answers the next client."""
 
 from __future__ import annotations
 

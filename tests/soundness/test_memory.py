@@ -1,7 +1,7 @@
-"""What waits in queues has a bound, so that a getter that never gets costs no other process its life.
+"""The memory of waiting messages is bounded, so that a getter that never gets harms no other process.
 
-It is in no process's own memory. Were there no bound, the kernel would end a process that is large and has nothing to
-do with it, once memory has run out.
+The memory belongs to no single process. Without a bound, the kernel would kill some large, unrelated process when
+memory runs out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 
 import programs
 
-#: Puts until it is told that there is no more room, beside a process that has memory of its own.
+#: Puts until there is no more room, next to a process that has memory of its own.
 FILL = """
 import kettle.multiprocessing as mp
 
@@ -53,7 +53,7 @@ MIB = 1 << 20
 
 
 def run(program, group=None, **environment):
-    """The lines that it prints; in a control group, if one is given."""
+    """Returns the lines that the program prints; it runs in a control group, if one is given."""
 
     def enter():
         if group is not None:
@@ -63,7 +63,7 @@ def run(program, group=None, **environment):
 
 
 def memory_hierarchy():
-    """The directory of the control group that this process is in, and the name of a limit's file there."""
+    """Returns the directory of this process's control group, and the name of a limit's file in it."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
@@ -73,7 +73,7 @@ def memory_hierarchy():
 
 @contextlib.contextmanager
 def control_group(limit):
-    """A control group below ours with so much memory, where such a one can be made."""
+    """A control group below this process's, with the given memory, where it can be created."""
     parent, file = memory_hierarchy()
     group = parent / f"kettle-test-{os.getpid()}"
     try:
@@ -88,7 +88,7 @@ def control_group(limit):
         except OSError as error:
             pytest.skip(f"no memory limit can be set: {error}")
         try:
-            # The limit is the outer group's, as it is in a container.
+            # The limit is the outer group's, as in a container.
             yield inner
         finally:
             inner.rmdir()
@@ -103,7 +103,7 @@ def test_in_a_container(size, limit):
         why, number, exitcode = run(FILL, group, **environment)
     assert exitcode == "0"
     if limit is None:
-        # Half of it is the limit, less what the two processes have taken of it already.
+        # The limit is half of it, less what the two processes have already used.
         assert 5 <= int(number) <= size // 2
     else:
         assert "container" in why
@@ -116,7 +116,7 @@ def test_with_a_limit():
     assert (50 <= int(number) <= 60, exitcode) == (True, "0")
 
 
-#: Runs `USE` with so much address space left as `ROOM` says, in MiB.
+#: Runs `USE` with `ROOM` MiB of address space left.
 SHORT_OF_MEMORY = """
 import resource
 import kettle.multiprocessing as mp
@@ -172,5 +172,5 @@ assert queue.empty()
 @pytest.mark.parametrize("room", [4, 40])
 @pytest.mark.parametrize("use", USES)
 def test_short_of_address_space(use, room):
-    """What there is no memory for is a MemoryError, however long it is, and no item is lost."""
+    """If memory is missing, a MemoryError is raised, no matter how long the message is, and no item is lost."""
     assert run(SHORT_OF_MEMORY.replace("USE", USES[use]).replace("ROOM", str(room))) == ["after"]

@@ -1,4 +1,4 @@
-"""Bytes that are no message raise an ordinary exception, whatever they are; nothing grows and nothing dies."""
+"""Bytes that are not a message raise an ordinary exception, whatever they are; no memory grows and no process dies."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def test_what_is_no_message_raises(kind, count):
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 64 * 1024, f"{grown} KiB more"
     assert sum(ground.outcomes.values()) > count
-    # The mutations are such that all sorts of things happen.
+    # The mutations lead to results of all kinds.
     assert len(ground.outcomes) >= 2, ground.outcomes

@@ -1,10 +1,10 @@
-"""A process that cannot take part in the session gets an error from whatever it inherited, and changes nothing."""
+"""A process that cannot take part in the session gets an error from everything it inherited, and changes nothing."""
 
 import pytest
 
 from programs import run
 
-# For each use a child is forked, which tells what came of it.
+# For each use a child is forked, which reports the result.
 PROGRAM = """
 import asyncio, ctypes, os, pickle, sys
 import kettle.multiprocessing as mp
@@ -154,6 +154,6 @@ def test_every_use_is_an_error(why):
     if any(line.endswith("not permitted") for line in lines):
         pytest.skip("this user may not make a pid namespace")
     expected = "Error: the session has no room" if why == "full" else "Error: this process is in another pid namespace"
-    # What is not held cannot be let go: that is an error of its own, which needs no part in the session to tell.
+    # A lock that is not held cannot be released: that is a separate error, which needs no part in the session.
     unheld = ("not owned by thread", "released too many times")
     assert [line for line in lines if expected not in line and not line.endswith(unheld)] == []

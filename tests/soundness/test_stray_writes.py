@@ -1,4 +1,4 @@
-"""A few rounds of `python -m stress stray_writes`: damage stays in the session, and so does want."""
+"""A few rounds of `python -m stress stray_writes`: damage and shortages stay in the session."""
 
 import subprocess
 import sys

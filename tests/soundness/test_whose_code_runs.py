@@ -1,5 +1,5 @@
-"""Children run the program's code and the library's, and nothing that happens to lie in the current directory; an
-interpreter that is told to ignore its environment does so."""
+"""Children run the program's code and the library's, and no module from the current directory; an interpreter with the
+option to ignore its environment ignores it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Words of shared memory that none of our code writes: whoever meets one says so, and from then on everybody does."""
+"""Impossible values in shared memory: the first call that reads one raises an error, and from then on all calls do."""
 
 import struct
 import subprocess
@@ -14,7 +14,7 @@ from .scribbles import KINDS, Arena
 
 
 def in_a_session_of_its_own(call: str) -> str:
-    """What a function of this module prints, called in a program of its own: what it damages is damaged for good."""
+    """Returns what a function of this module prints, called in its own program, because the damage is permanent."""
     program = f"from tests.soundness.test_words_that_cannot_be import *; {call}"
     command = [sys.executable, "-c", program]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
@@ -23,7 +23,7 @@ def in_a_session_of_its_own(call: str) -> str:
 
 
 def data_of(arena: Arena, kind: str) -> int:
-    """Where the data of the last small object of this kind begin."""
+    """Returns where the data of the last small object of this kind begin."""
     for at, _ in reversed(arena.objects(large=False)):
         (state,) = struct.unpack_from("<Q", arena.memory, at)
         if KINDS.get(state >> 8 & 0xFFFFFF) == kind:
@@ -67,7 +67,7 @@ def damage_a_barrier(word: int) -> None:
         pass
     arena = Arena()
     at = data_of(arena, "barrier")
-    # The entry of the party that waits: a participant's name and its count. The next one is free.
+    # The entry of the waiting party: a participant's name and its count. The next one is free.
     words = struct.unpack_from("<40Q", arena.memory, at)
     entry = next(i for i, w in enumerate(words) if i > 1 and w & 0xFFFFFFFF == 1 and w >> 51)
     assert words[entry + 1] == 0

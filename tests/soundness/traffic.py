@@ -1,6 +1,5 @@
-"""Traffic over a queue, a pipe, locks and a pool. Each process goes on after whatever error it gets, and tells in its
-slot what it does, so that a watchdog can tell who waits in vain.
-"""
+"""Traffic over a queue, a pipe, locks and a pool. Each process goes on after any error, and reports in its slot what it
+does, so that a watchdog can find processes that wait in vain."""
 
 from __future__ import annotations
 
@@ -20,13 +19,13 @@ from kettle import _native as native
 
 from .slots import LEAVING, ROLES, RUNNING, Board, Slot
 
-AHEAD = 40  # how many messages a sender may be ahead of its receiver: so it never waits for long, but for its own sake
+AHEAD = 40  # how many messages a sender may be ahead of its receiver, so that it waits long only for reasons of its own
 PAUSE = 0.002
 
 
 def message(n: int) -> Any:
-    """The n-th: of all that travels differently. None of it is pickled, for a pickle that was written over can do
-    whatever pickles can."""
+    """Returns the n-th message; together they cover all kinds of encoding. None is pickled, because a damaged pickle
+    can do whatever pickles can."""
     kind = n % 8
     if n % 64 == 20:
         return n, bytes([n & 255]) * ((1 << 20) + (n % 4 << 20) + n % 100)
@@ -56,7 +55,7 @@ def nothing() -> None:
 
 
 class Role:
-    """A process's part: calls, and what comes of them."""
+    """The part of a process: calls, and their results."""
 
     def __init__(self, board: Board, name: str) -> None:
         self.board, self.name = board, name
@@ -70,7 +69,7 @@ class Role:
     def call(
         self, operation: str, function: Callable[..., Any], *arguments: Any, check: Any = None
     ) -> tuple[bool, Any]:
-        """Whether `function` returned, and what."""
+        """Returns whether `function` returned, and its result."""
         slot = self.slot
         if slot.armed:
             native.arm_crash_point(slot.take_order())
@@ -122,7 +121,7 @@ def putter(board: Board, name: str, put: Callable, other: str) -> None:
     role.enter()
     n = 0
     while not board.stop:
-        # After an error the same one is tried again: so it is seen whether one was lost that got no error.
+        # After an error the same message is tried again, which shows whether one was lost without an error.
         if role.is_ahead(other):
             time.sleep(0.0005)
             continue
@@ -161,7 +160,7 @@ def getter(board: Board, name: str, get: Callable, other: str) -> None:
             if n > expected:  # some were lost
                 role.slot.lost += max(0, n - expected - forgiven)
                 forgiven -= min(forgiven, n - expected)
-            elif expected - n > source.errors:  # came twice, although nobody was told that it had not been put
+            elif expected - n > source.errors:  # duplicated, although its sender got no error
                 role.slot.lost += 1
             role._say(f"got {n} instead of {expected}")
             expected = n + 1
@@ -194,7 +193,7 @@ def locker(board: Board, name: str, locks: list) -> None:
 
 
 class Others:
-    """The other primitives. All waits have a limit: a permit that was written over is gone, and nobody can know."""
+    """The other primitives. All waits have a limit: a permit may be overwritten and lost, which cannot be detected."""
 
     LIMIT = 0.05
 
@@ -276,7 +275,7 @@ def other(board: Board, name: str, others: Others) -> None:
 
 
 def root(board: Board, rng: random.Random, disturb: Callable[..., None]) -> None:
-    """Starts the others, keeps a pool busy, and starts a child now and then; at the end, takes all of it down."""
+    """Starts the others, keeps a pool busy, and starts a child now and then; at the end, shuts all of it down."""
     role = Role(board, "root")
     role.enter()
     context = mp.get_context("fork")
@@ -323,7 +322,7 @@ def root(board: Board, rng: random.Random, disturb: Callable[..., None]) -> None
         process = processes[name]
         process.join(0.3)
         if process.exitcode is None:
-            board.slots[name].ended = 1  # it waits for somebody who is gone; whether it may, the watchdog knows
+            board.slots[name].ended = 1  # it waits for a process that is gone; the watchdog knows whether it may
             process.kill()
             process.join()
         else:
