@@ -163,7 +163,7 @@ def event(peer: Peer, seconds: float) -> float:
     return _held(event.set, event.clear, seconds)
 
 
-@cell("thread-notify", "threading.Condition, with + notify, nobody waits", unit="calls/s", goal=5, peers=THREADS)
+@cell("thread-notify", "threading.Condition, with + notify, no waiter", unit="calls/s", goal=5, peers=THREADS)
 def notify(peer: Peer, seconds: float) -> float:
     condition = _lock(peer, "Condition")
 

@@ -24,7 +24,7 @@ def _loop_runner(name):
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request):
-    """Runs a coroutine function on a new loop, within the limit."""
+    """Runs a coroutine function on a new loop, within the time limit."""
     runner = _loop_runner(request.param)
 
     async def limited(main):
@@ -40,7 +40,7 @@ def ctx():
 
 
 def threads() -> int:
-    """Threads of this process, whoever made them."""
+    """Returns the threads of this process, including those that Kettle did not start."""
     return len(os.listdir("/proc/self/task"))
 
 
@@ -49,7 +49,7 @@ def descriptors() -> int:
 
 
 async def blocked(*tasks):
-    """Lets the tasks come as far as they can."""
+    """Lets the tasks run until they wait."""
     for _ in range(5):
         await asyncio.sleep(0)
     for task in tasks:
@@ -130,7 +130,7 @@ def test_several_waiters_are_served_in_the_order_of_their_coming(run, ctx):
         for me in range(n):
             tasks.append(asyncio.ensure_future(take(me)))
             await asyncio.sleep(0)
-        # Now and then one gives the loop a turn before he stands in line, where he finds what is put meanwhile.
+        # Now and then one lets the loop run before it joins the line, where it finds items put in the meantime.
         await blocked(*tasks)
         child = ctx.Process(target=put_all, args=(q, n))
         child.start()
@@ -145,7 +145,7 @@ def test_several_waiters_are_served_in_the_order_of_their_coming(run, ctx):
 
 
 def test_who_looks_in_vain_is_not_overtaken_by_the_next(run):
-    """Though an item comes the moment after he looked, and several were put while he was on his way."""
+    """Even if an item arrives the moment after it looked, and several were put while it was being woken."""
     q, served, late = mp.Queue(), [], {2: "c"}
 
     async def take(me):
@@ -166,8 +166,8 @@ def test_who_looks_in_vain_is_not_overtaken_by_the_next(run):
             await blocked(*tasks)
         hub = _aio._hub()
         q.put("a")
-        hub._rung()  # the first is on his way,
-        await asyncio.sleep(0)  # and when he goes, the second
+        hub._rung()  # the first is being woken,
+        await asyncio.sleep(0)  # and when it continues, the second
         q.put("b")
         hub._rung()
         while len(served) < 3:
@@ -192,7 +192,7 @@ def test_cancelling_loses_no_item(run, ctx):
                 await asyncio.sleep(0)
             turn += 1
             tasks[turn % 3].cancel()
-            # Those that nobody cancels get theirs, unless the last item is gone.
+            # Those that are not cancelled get theirs, unless the last item is gone.
             for _, task in sorted(enumerate(tasks), key=lambda pair: pair[0] == turn % 3):
                 if len(got) >= n - 1 and not task.done():
                     task.cancel()

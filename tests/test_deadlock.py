@@ -1,4 +1,4 @@
-"""Threads that wait for each other are found, wherever they are; threads that only wait long are left alone."""
+"""Threads that wait for each other are found, in any process; threads that only wait long are left alone."""
 
 import contextlib
 import io
@@ -20,16 +20,16 @@ from crowds import all_at_once
 from kettle import _deadlock, threading
 from kettle._core import native
 
-SOON = 0.15  # seconds after which a wait is long, here
+SOON = 0.15  # seconds after which a wait counts as long in these tests
 LIMIT = 60
 
-# Several tests fork while other threads wait, on purpose.
+# Several tests deliberately fork while other threads wait.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """Each test begins with the policy that there is at first."""
+    """Each test begins with the default policy."""
     monkeypatch.delenv("KETTLE_DEADLOCK", raising=False)
     policy, threshold = native.deadlock_policy()
     native.deadlock_policy("report", SOON)
@@ -77,14 +77,14 @@ def until(condition):
 
 @contextlib.contextmanager
 def heard():
-    """Gives what says what was written to the standard error stream until now. Reading takes nothing away: `capsys`
-    loses what is written between its look and its clearing."""
+    """Returns a function that returns everything written to stderr until now. Reading removes nothing: `capsys` loses
+    what is written between reading and clearing."""
     with contextlib.redirect_stderr(io.StringIO()) as stream:
         yield stream.getvalue
 
 
 def naps():
-    """Time for some looks beyond the threshold: a waiter looks every 0.2 s at least."""
+    """Waits for some checks beyond the threshold: a waiter checks at least every 0.2 s."""
     time.sleep(SOON + 1.0)
 
 
@@ -132,7 +132,7 @@ def test_an_error_travels():
 def test_plain_locks_are_reported_once_and_may_be_released_by_another(make):
     locks = [make(name="left"), make(name="right")]
     with heard() as said:
-        # Whoever is helped finds his lock free already.
+        # The thread finds its lock already free.
         ring = Ring(locks, expected=(RuntimeError, ValueError))
         until(lambda: "2 threads wait for each other" in said())
         naps()
@@ -142,7 +142,7 @@ def test_plain_locks_are_reported_once_and_may_be_released_by_another(make):
     assert text.count("2 threads wait for each other") == 1
     for word in ("'left'", "'right'", "sitter 0", "sitter 1", "in sit"):
         assert word in text
-    # A third party helps, which the standard library allows.
+    # A third thread releases the lock, which the standard library allows.
     locks[0].release()
     ring.join()
     assert sorted(ring.got) == [0, 1]
@@ -150,7 +150,7 @@ def test_plain_locks_are_reported_once_and_may_be_released_by_another(make):
 
 @pytest.mark.parametrize("make", [threading.Lock, multiprocessing.Lock])
 def test_under_raise_one_is_told_of_plain_locks_as_well(make, capsys):
-    """`with` took them. tests/deadlocks/test_batons.py has the others."""
+    """They were taken by `with`. The others are in tests/deadlocks/test_batons.py."""
     assert kettle.deadlock("raise") == kettle.deadlock() == "raise"
     ring = Ring([make(), make(), make()])
     ring.join()
@@ -169,7 +169,7 @@ def test_off_is_off(make, capsys):
     naps()
     assert not ring.errors
     assert capsys.readouterr().err == ""
-    kettle.deadlock("raise")  # also for those who wait already
+    kettle.deadlock("raise")  # this also applies to threads that already wait
     ring.join()
     assert len(ring.errors) == 1
 
@@ -266,7 +266,7 @@ def test_a_member_that_is_killed_is_no_longer_waited_for(capsys):
             other.acquire()
         reporter.join()
         child.join()
-    # The next circle finds the rows of the dead one free, and is not confused by them.
+    # The next cycle finds the rows of the dead process free, and is not confused by them.
     capsys.readouterr()
     ring = Ring([multiprocessing.RLock(), multiprocessing.RLock()])
     ring.join()
@@ -313,7 +313,7 @@ def test_a_holder_that_ended_in_another_process_that_goes_on():
 
 @pytest.mark.parametrize("make", [threading.Lock, multiprocessing.Lock])
 def test_of_a_holder_that_ended_with_a_plain_lock_nothing_is_said(make):
-    """It may have been meant for another to release: a gate that a starter shuts."""
+    """It may have been meant for another thread to release: a gate that a starter closes."""
     kettle.deadlock("raise")
     lock = make(name="gate")
     take_and_end(lock)
@@ -351,7 +351,7 @@ def test_the_last_thread_left_is_told_of_a_plain_lock_too():
 
 
 def test_of_who_is_told_and_ends_with_a_lock_it_is_reported():
-    """The next one is not refused for that: there are threads that could help."""
+    """The next one does not get an error: there are threads that could help."""
     kettle.deadlock("raise")
     circle, kept = [threading.RLock(), threading.RLock()], [threading.Lock(name="kept") for _ in range(2)]
     sits, told, got = standard.Barrier(2), [], []
@@ -425,7 +425,7 @@ def test_in_a_forked_child_a_lock_of_a_thread_that_did_not_come_along():
 
 @pytest.fixture
 def no_alarm(capsys):
-    """Nothing may be reported or raised, by whatever policy."""
+    """Nothing may be reported or raised, with any policy."""
     kettle.deadlock("raise")
     yield
     assert "deadlock" not in capsys.readouterr().err
@@ -433,7 +433,7 @@ def no_alarm(capsys):
 
 @pytest.mark.usefixtures("no_alarm")
 def test_a_lock_that_is_passed_on():
-    """One waits for a plain lock that it took itself, until another gives it back: a signal between threads."""
+    """A thread waits for a plain lock that it took itself, until another releases it: a signal between threads."""
     lock = threading.Lock()
     lock.acquire()
     friend = standard.Timer(SOON + 1.0, lock.release)
@@ -444,7 +444,7 @@ def test_a_lock_that_is_passed_on():
 
 @pytest.mark.usefixtures("no_alarm")
 def test_a_lock_that_goes_from_hand_to_hand():
-    """It was passed on while somebody waited: the thread that took it is not taken for the one that will release it."""
+    """It was passed on while a thread waited: its holder is not assumed to be the thread that will release it."""
     a, b = threading.Lock(name="a"), threading.Lock(name="b")
     a.acquire()
     friend = standard.Thread(target=a.acquire)
@@ -541,7 +541,7 @@ def test_trying_in_turn():
 
 @pytest.mark.usefixtures("no_alarm")
 def test_long_waits_in_a_line():
-    """A chain of waiters is no circle, however long it takes."""
+    """A chain of waiters is not a cycle, however long it takes."""
     locks = [threading.RLock() for _ in range(6)]
     leave = standard.Event()
     held = standard.Semaphore(0)
@@ -568,7 +568,7 @@ def test_long_waits_in_a_line():
 
 @pytest.mark.usefixtures("no_alarm")
 def test_conditions():
-    """Who waits to be notified holds nothing of the condition."""
+    """A thread that waits to be notified holds nothing of the condition."""
     outer, condition = threading.RLock(), threading.Condition()
     waiting = standard.Event()
 
@@ -591,7 +591,7 @@ def test_conditions():
 
 
 def test_a_condition_that_takes_its_lock_again_is_not_refused():
-    """It is part of a circle; the other one is told."""
+    """It is part of a cycle; the other thread gets the error."""
     outer, lock = threading.RLock(), threading.RLock()
     condition = threading.Condition(lock)
     waiting = standard.Event()
@@ -617,7 +617,7 @@ def test_a_condition_that_takes_its_lock_again_is_not_refused():
 @pytest.mark.usefixtures("no_alarm")
 @pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
 def test_many_threads_take_ordered_locks(make, seed):
-    """Much waiting beyond the threshold, and always an end to it."""
+    """Many waits beyond the threshold, all of which end."""
     native.deadlock_policy(None, 0.0)
     locks = [make() for _ in range(8)]
     ends = time.monotonic() + 4

@@ -1,6 +1,6 @@
-"""Many threads in the same place at the same instant: what a GIL would forbid, and a free-threaded Python does.
+"""Many threads in the same code at the same instant, which a GIL prevents and a free-threaded Python allows.
 
-Everything here holds with a GIL as well, and is worth less there.
+Everything here holds with a GIL as well, but is a weaker test there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("threads_change_often")
 
 @contextmanager
 def collecting():
-    """The garbage collector runs again and again meanwhile, and stops all other threads each time."""
+    """Runs the garbage collector repeatedly in the meantime, which stops all other threads each time."""
     over = standard.Event()
 
     def collect():
@@ -54,7 +54,7 @@ def collecting():
 
 
 class Item:
-    """Something that can be counted and compared, and be seen to go."""
+    """An item that can be counted and compared, and whose release can be observed."""
 
     def __init__(self, number):
         self.number = number
@@ -86,7 +86,8 @@ def test_no_module_brings_the_gil_back():
 
 
 def census(q, seed, items=400):
-    """Each thread puts its items and gets as many as it put, in some order. Every item is got once, and then gone."""
+    """Each thread puts its items and gets as many as it put, in some order. Every item is received once, and then
+    freed."""
     gone = []
 
     def work(number):
@@ -124,7 +125,7 @@ def test_each_item_is_got_once(name, collects, seed):
 
 @pytest.mark.parametrize("name", QUEUES[:3])
 def test_each_item_of_a_bounded_queue_is_got_once(name):
-    """Half of the threads put, half get; all wait for each other most of the time."""
+    """Half of the threads put, half get; most of the time all of them wait for each other."""
     q = getattr(kettle.queue, name)(2)
 
     def work(number):
@@ -139,7 +140,7 @@ def test_each_item_of_a_bounded_queue_is_got_once(name):
 
 
 class Own(kettle.queue.Queue):
-    """A subclass with ideas of its own about the container."""
+    """A subclass that overrides the methods for the container."""
 
     def _init(self, maxsize):
         self.kept = []
@@ -160,8 +161,8 @@ def test_each_item_of_a_subclass_is_got_once(seed):
 
 @pytest.mark.parametrize("name", QUEUES[:3])
 def test_items_move_out_while_others_use_the_queue(name):
-    """Whoever looks at the container first makes the items move there. Nobody loses one for it, waits for ever, or
-    finds the queue empty that is not."""
+    """The first thread that accesses the container makes the items move there. No thread loses an item by this, waits
+    forever, or finds a queue empty that is not."""
     for _ in range(30):
         q = getattr(kettle.queue, name)()
         q.put(Item(-1))
@@ -188,7 +189,7 @@ def test_items_move_out_while_others_use_the_queue(name):
 
 
 def test_the_last_task_is_done_while_the_items_move_out():
-    """Whoever joins in the one way hears of what is done in the other."""
+    """A thread that joins in one way is notified of tasks that are done in the other."""
     for _ in range(40):
         q = kettle.queue.Queue()
         q.put(0)
@@ -223,7 +224,7 @@ def test_shutting_down_while_the_items_move_out():
 
 
 def test_comparisons_that_use_the_queue():
-    """Comparing runs Python code, with which other threads come in between."""
+    """A comparison runs Python code, during which other threads run."""
     q = kettle.queue.PriorityQueue()
 
     class Curious(Item):
@@ -313,7 +314,7 @@ def test_events_and_barriers_keep_step():
 
 
 def test_statistics_from_all_sides():
-    """The classes of the records are made when they are first asked for: by one thread."""
+    """The classes of the records are created on first access, by one thread."""
     program = """
         import threading
         import kettle.threading as ours
@@ -426,7 +427,7 @@ def test_each_task_is_done_once_whoever_claims_it(collects, seed):
 
 
 def test_one_executor_for_all():
-    """And nothing of what went through it stays."""
+    """Nothing that went through it is kept."""
     gone = []
     with ThreadPoolExecutor(3) as executor:
 
@@ -446,7 +447,7 @@ def test_one_executor_for_all():
 
 
 def test_executors_that_end_are_forgotten():
-    """Their workers leave at the same instant, and one of them takes it upon itself."""
+    """Their workers end at the same instant, and one of them does the rest."""
     from kettle.futures import _threads
 
     before = len(_threads._exit.serving)
@@ -460,7 +461,7 @@ def test_executors_that_end_are_forgotten():
 
 
 def test_an_event_loop_in_each_thread():
-    """They have a doorbell each, and forget those of loops that are closed."""
+    """Each has its own doorbell, and forgets those of closed loops."""
     queues = [kettle.queue.Queue() for _ in range(THREADS)]
 
     def work(number):
@@ -476,7 +477,7 @@ def test_an_event_loop_in_each_thread():
 
 
 def test_references_are_counted_exactly():
-    """An object that went through everything, many times and from all sides, is held by nobody in the end."""
+    """An object that went through everything, many times and in all directions, has no references in the end."""
     q, pool = kettle.queue.Queue(), ThreadPool(2)
 
     def use(item):
@@ -499,7 +500,7 @@ def test_references_are_counted_exactly():
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_fork_while_others_are_inside():
-    """The child has queues and locks that work, whatever the other threads were at."""
+    """The queues and locks of the child work, whatever the other threads were doing."""
     q, lock, over = kettle.queue.Queue(), threading.Lock(), standard.Event()
 
     def busy(number):

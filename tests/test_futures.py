@@ -1,4 +1,4 @@
-"""`kettle.futures.ProcessPoolExecutor`: what the standard one promises and what it does not."""
+"""`kettle.futures.ProcessPoolExecutor`: the standard library's guarantees, and the additional ones."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def executor():
 
 @pytest.fixture
 def held(executor):
-    """Both workers have something to do until `go` is released."""
+    """Both workers are busy until `go` is released."""
     started, go = mp.Semaphore(0), mp.Semaphore(0)
     held = [executor.submit(hold, started, go) for _ in range(2)]
     for _ in held:
@@ -250,7 +250,7 @@ def test_ending_the_workers(executor, held, end):
         executor.submit(square, 1)
 
 
-# ---------------------------------------------------------------- who waits
+# ---------------------------------------------------------------- waiting
 
 
 def test_wait_and_as_completed(executor, held):
@@ -268,7 +268,7 @@ def test_wait_and_as_completed(executor, held):
 
 
 def test_a_future_that_is_watched_late_is_counted_once(executor):
-    """One that is over when wait() first looks at it must not count as one of those that are waited for."""
+    """A future that is over when wait() first looks at it must not count as one that is waited for."""
     first, second = executor.submit(square, 1), executor.submit(time.sleep, 0.2)
     assert first.result(LIMIT) == 1
     assert wait([first, second], LIMIT).not_done == set()
@@ -290,7 +290,8 @@ def test_many_threads_wait_for_the_same(executor):
 
 
 def test_callbacks_run_in_a_thread_of_their_own(executor, caplog):
-    """Whoever waits for a task works for the others meanwhile; he may hold any lock, so callbacks are not for him."""
+    """A thread that waits for a task works for the others in the meantime and may hold any lock, so it must not run
+    callbacks."""
     called = []
     future = executor.submit(square, 6)
 
@@ -302,7 +303,7 @@ def test_callbacks_run_in_a_thread_of_their_own(executor, caplog):
     future.add_done_callback(
         lambda f: called.append((f.result(), threading.current_thread() is threading.main_thread()))
     )
-    # They may submit, and wait for another task.
+    # Callbacks may submit, and wait for another task.
     future.add_done_callback(lambda f: called.append(executor.submit(square, 7).result(LIMIT)))
     assert future.result(LIMIT) == 36
     executor.shutdown()
@@ -333,7 +334,7 @@ def test_callbacks_of_a_cancelled_future_have_run_when_cancel_returns(make, end,
     with make() as executor:
         block = executor.submit(hold, started, go)
         assert started.acquire(timeout=LIMIT)
-        # More than a worker process is sent ahead.
+        # More than is sent ahead to a worker process.
         futures = [executor.submit(square, number) for number in range(20)]
         for number, future in enumerate(futures):
             future.add_done_callback(functools.partial(note, (number, "first")))
@@ -379,7 +380,7 @@ def test_what_a_callback_of_a_cancelled_future_may_do(make):
 
 
 def test_a_place_that_a_callback_gives_back_can_be_taken_at_once():
-    """An executor that has so many tasks at most."""
+    """A program that limits the number of submitted tasks."""
     places, started, go = threading.BoundedSemaphore(2), mp.Semaphore(0), mp.Semaphore(0)
     with ThreadPoolExecutor(1) as executor:
 
@@ -449,7 +450,7 @@ def test_what_a_callback_starts_is_waited_for_unless_a_daemon_submitted_the_task
 
 @pytest.mark.parametrize("kind", [ProcessPoolExecutor, ThreadPoolExecutor])
 def test_each_callback_is_called_once_whenever_it_is_added(kind):
-    """Two threads add some, and a third takes tasks back, while they are being done."""
+    """Two threads add callbacks, and a third cancels tasks, while they are running."""
     seed = random.randrange(2**32)
     print("seed", seed)
     dice = random.Random(seed)
@@ -480,7 +481,7 @@ def test_each_callback_is_called_once_whenever_it_is_added(kind):
         for thread in threads:
             thread.join(LIMIT)
             assert not thread.is_alive()
-    # Those that were added when their future was over are called by whoever adds them.
+    # Callbacks that were added after their future was over are called by the thread that adds them.
     assert not trouble and called == {(who, n): 1 for who in "ab" for n in range(1000)}
 
 
@@ -588,7 +589,7 @@ def test_a_fork_is_not_its_owner(executor):
 
 
 def test_a_fork_may_be_its_first_user():
-    """As of a server that makes it before it forks its own workers."""
+    """For example, a server that creates it before it forks its own workers."""
     executor = ProcessPoolExecutor(1, mp.get_context("fork"))
     pid = os.fork()
     if pid == 0:
@@ -619,7 +620,7 @@ def test_leaving_without_shutdown_waits_for_the_tasks(tmp_path, method):
         from kettle.futures import ProcessPoolExecutor
         def say(n):
             time.sleep(0.2)
-            os.write(1, b"%d\\n" % n)  # whole, whoever else writes
+            os.write(1, b"%d\\n" % n)  # one whole line, even if other processes write
         if __name__ == "__main__":
             executor = ProcessPoolExecutor(2, mp.get_context("{method}"))
             for n in range(4):
@@ -709,7 +710,7 @@ def test_the_task_of_a_cancelled_coroutine_is_ended(executor, wraps, view):
             await asyncio.sleep(0.01)
 
     asyncio.run(main())
-    executor.shutdown()  # returns: nothing of it runs
+    executor.shutdown()  # returns, because nothing of it is running
 
 
 def test_a_shielded_one_goes_on(executor):
@@ -745,7 +746,7 @@ def test_a_block_left_by_a_cancelled_coroutine_ends_all_tasks():
 
 
 def test_a_block_left_by_a_cancelled_future_does_its_tasks(executor):
-    with pytest.raises(CancelledError), executor:  # that is another class, and of another meaning
+    with pytest.raises(CancelledError), executor:  # a different class, with a different meaning
         future = executor.submit(square, 5)
         raise CancelledError
     assert future.result() == 25

@@ -1,4 +1,4 @@
-"""`kettle.install()`: who gets ours, who keeps the original, and what children see."""
+"""`kettle.install()`: which modules get Kettle's, which keep the original, and what children get."""
 
 import subprocess
 import sys
@@ -13,8 +13,8 @@ START_METHODS = ("fork", "spawn", "forkserver")
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs a program in its own interpreter and gives its lines. The program stands in a file, so that children can
-    import it."""
+    """Runs a program in its own interpreter and returns its output lines. The program is in a file, so that children
+    can import it."""
 
     def run(text, *command):
         path = tmp_path / "program.py"
@@ -105,7 +105,7 @@ def test_who_keeps_the_original_threading(kettle_run):
 
 
 def test_threads_that_are_gevents_wait_in_its_own_locks(kettle_run):
-    """Once the program has asked gevent to patch everything, it gets the modules that were patched."""
+    """After the program has let gevent patch everything, it gets the patched modules."""
     names = """
         import importlib, multiprocessing, queue, threading
         from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -132,8 +132,8 @@ def test_threads_that_are_gevents_wait_in_its_own_locks(kettle_run):
 
 
 def test_joblibs_pool_maps_arrays_into_its_processes(kettle_run):
-    """It overrides private methods of the original pool to hand a mapped array on by the name of its file, and a large
-    one by way of such a file: what a task writes is then in the array."""
+    """joblib overrides private methods of the original pool to pass a mapped array by the name of its file, and a large
+    array through such a file: what a task writes is then in the array."""
     pytest.importorskip("joblib")
     pytest.importorskip("numpy")
     lines = kettle_run("""
@@ -255,7 +255,7 @@ def test_a_late_install_says_so(run):
     ]
 
 
-# What programs, and above all their tests, do with the entries of these modules. Each is right with and without us.
+# What programs, and especially their tests, do with the entries of these modules. Each works with and without Kettle.
 ENTRIES = {
     "a stub": """
         for name in ("queue", "threading", "multiprocessing"):
@@ -398,7 +398,7 @@ def imported(name):
 
 def assert_raises(kind, action):
     try:
-        action() if callable(action) else exec(action, {"__name__": "somebody"})
+        action() if callable(action) else exec(action, {"__name__": "a_module"})
     except kind as error:
         assert "kettle" not in str(error)
     else:
@@ -410,7 +410,7 @@ def assert_raises(kind, action):
 
 
 def test_processes_while_there_are_stubs(kettle_run):
-    """What we import then is the original. (Of the standard library's it fails, or waits for ever.)"""
+    """Kettle then imports the originals. (The standard library's pool fails, or waits forever.)"""
     lines = kettle_run("""
         import sys
         import multiprocessing, queue
@@ -516,7 +516,7 @@ def test_children_of_every_start_method(run, method, how):
 
 
 def test_a_main_module_that_does_not_install_is_told(run, tmp_path):
-    """The parent installed; its main module, imported anew in a spawned child, has no line that does it."""
+    """The parent installed; its main module, imported again in a spawned child, has no line that does so."""
     (tmp_path / "installs.py").write_text("import kettle\nkettle.install()\n")
     program = CHILD.format(install="if __name__ == '__main__': import installs", method="forkserver")
     assert run(program)[0].startswith("kettle.multiprocessing kettle.multiprocessing.queues __mp_main__")
@@ -568,13 +568,13 @@ LATE = """
 
 @pytest.mark.parametrize("method", START_METHODS)
 def test_an_executor_imported_where_it_is_used(kettle_run, method):
-    """Nothing that a spawned worker has imported before it is handed its work leads to `concurrent.futures`."""
+    """No module that a spawned worker has imported before it receives its work imports `concurrent.futures`."""
     assert kettle_run(LATE.format(method=method)) == ["begins", "3", "_RemoteTraceback"]
 
 
 @pytest.mark.parametrize("part", ["_errors", "_exit", "_hooks"])
 def test_any_part_of_the_executors_may_come_first(kettle_run, part):
-    """As it does where a message names it that is unpickled."""
+    """For example, if a message names it that is unpickled."""
     lines = kettle_run(f"""
         import kettle.futures.{part}
         from concurrent.futures import ProcessPoolExecutor, process
@@ -644,7 +644,7 @@ def test_subinterpreters_have_the_standard_librarys_and_say_nothing(tmp_path):
 @needs_installation
 @pytest.mark.parametrize("method", START_METHODS)
 def test_a_program_that_kept_the_original_goes_on(run, method):
-    """What was imported before `install` still works, and its children as well."""
+    """Names that were imported before `install` still work, and their children as well."""
     lines = run(f"""
         import multiprocessing as original
         from kettle import _install

@@ -1,4 +1,4 @@
-"""Ctrl-C at the moments at which processes start: nothing is cut in two, nobody but the parent says a word."""
+"""Ctrl-C at the moments at which processes start: no operation is interrupted halfway, and only the parent prints."""
 
 import subprocess
 import sys
@@ -46,7 +46,7 @@ def run(*args):
 @pytest.fixture
 def outcome(tmp_path):
     def outcome(method, program):
-        """What a program prints that a terminal's Ctrl-C would reach, with everything that it starts."""
+        """Returns what a program prints that a terminal's Ctrl-C would reach, with all its descendants."""
         path = tmp_path / "program.py"
         main = f"if __name__ == '__main__':\n    ctx = mp.get_context({method!r})\n"
         path.write_text(HEAD + main + textwrap.indent(textwrap.dedent(program), "    "))
@@ -58,7 +58,7 @@ def outcome(tmp_path):
     return outcome
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver"])  # a spawned child has nothing to look after there
+@pytest.mark.parametrize("method", ["fork", "forkserver"])  # a spawned child has nothing to restore there
 def test_a_child_that_is_about_to_run(outcome, method):
     program = """
         child = ctx.Process(target=PressingAfterFork())
@@ -92,7 +92,7 @@ def test_a_child_keeps_what_its_parent_has_blocked(outcome):
 
 
 def test_the_parent_when_it_has_forked(outcome):
-    """The child is known already: it can be joined."""
+    """The child is already known, and can be joined."""
     program = """
         os.register_at_fork(after_in_parent=press)
         told, tell = os.pipe()  # or it may be over by the time that its parent looks
@@ -111,7 +111,7 @@ def test_the_parent_when_it_has_forked(outcome):
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_the_parent_when_it_has_started_an_interpreter(outcome, method):
-    """Be it the child's or the fork server's. There is no child then, and the next one is as good as any."""
+    """The interpreter of a child or of the fork server. There is no child then, and the next one works normally."""
     program = """
         spawnv_passfds = util.spawnv_passfds
         util.spawnv_passfds = then_press(spawnv_passfds)
@@ -154,7 +154,7 @@ def test_the_fork_server_while_it_imports_the_program(outcome, tmp_path):
 
 
 def test_the_fork_server_that_begins_anew(outcome, tmp_path):
-    """One whose imports began a session leaves them to the children, who can be interrupted like any others."""
+    """A server whose imports began a session leaves them to the children, which can be interrupted like any others."""
     (tmp_path / "sessions.py").write_text("import kettle.multiprocessing as mp; lock = mp.Lock()\n")
     program = """
         mp.set_forkserver_preload(["sessions"])
@@ -198,7 +198,8 @@ LEAVES = {
 
 @pytest.mark.parametrize("when", LEAVES)
 def test_a_client_that_leaves_in_the_middle_of_a_request(outcome, when):
-    """Be it killed, or interrupted where nothing can be blocked. The server goes on, and what it forked leaves."""
+    """It is killed, or interrupted where nothing can be blocked. The server goes on, and the child that it forked
+    ends."""
     if sys.version_info >= (3, 14) and "socket" in LEAVES[when]:
         pytest.skip("clients present a key first, and CPython's own server knows what to do")
     program = f"""

@@ -1,4 +1,4 @@
-"""Whoever waits is served in the order of arrival: threads, the main thread, and coroutines of any loop."""
+"""Waiters are served in the order of arrival: threads, the main thread, and coroutines of any loop."""
 
 import asyncio
 import threading
@@ -12,9 +12,9 @@ import kettle.queue
 import kettle.threading
 from kettle import _aio
 
-#: More than the millisecond after which the first of the line has its turn.
+#: More than the millisecond after which the first in line gets its turn.
 DUE = 0.003
-#: A turn that is not taken within 50 ms is lost; what took longer than this says nothing.
+#: A turn that is not taken within 50 ms is lost; a measurement that took longer proves nothing.
 IN_TIME = 0.04
 
 
@@ -32,7 +32,7 @@ class Taken:
 
 
 class Got(Taken):
-    """A queue from which the one item is got, and put back."""
+    """A queue from which the only item is taken, and put back."""
 
     def __init__(self, queue):
         queue.put("item")
@@ -82,7 +82,7 @@ PLACES = {
 
 
 class Turns:
-    """Who had a turn, and whether each came in time for it."""
+    """Records the order of turns, and whether each waiter came in time for its turn."""
 
     def __init__(self, place):
         self.place = place
@@ -120,7 +120,7 @@ class Turns:
 
 
 async def _join_the_line(coroutine):
-    """A task that waits when this returns."""
+    """Returns a task that is already waiting."""
     task = asyncio.ensure_future(coroutine)
     for _ in range(5):
         await asyncio.sleep(0)
@@ -128,7 +128,7 @@ async def _join_the_line(coroutine):
 
 
 def judged(attempt):
-    """Calls `attempt`, again if the machine was too busy for its turns, and gives the order."""
+    """Calls `attempt`, again if the machine was too busy for its turns, and returns the order."""
     while True:
         turns = attempt()
         if turns.in_time:
@@ -201,7 +201,8 @@ def test_slices_of_sleep_cost_the_main_thread_no_place(name):
         behind = []
 
         def arrange():
-            # The main thread, whose sleep is cut into slices, is the first in line; the others come after some of them.
+            # The main thread, whose sleep is divided into slices, is the first in line; the others come after some of
+            # them.
             while turns.place.waiting() == 0:
                 time.sleep(0.001)
             time.sleep(0.2)
@@ -225,7 +226,7 @@ def test_slices_of_sleep_cost_the_main_thread_no_place(name):
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_coroutine_that_comes_back_at_once_is_the_last(name):
-    """Also if what it gave back is still there."""
+    """Even if what it released is still available."""
 
     async def run():
         place = PLACES[name]()
@@ -247,7 +248,7 @@ def test_a_coroutine_that_comes_back_at_once_is_the_last(name):
 
 
 def test_a_coroutine_whose_call_lets_the_loop_run_keeps_its_place():
-    """Calls that are served at once let the loop run now and then; the others that come then come later."""
+    """Calls that are served immediately let the loop run now and then; coroutines that start in that time are later."""
     count = 300
 
     async def run():
@@ -270,7 +271,7 @@ def test_a_coroutine_whose_call_lets_the_loop_run_keeps_its_place():
 
 @contextmanager
 def a_stopped_loop_in_line_for(place):
-    """A coroutine waits, and its loop does not run any more."""
+    """A coroutine waits, and its loop no longer runs."""
     loop = asyncio.new_event_loop()
     task = loop.run_until_complete(_join_the_line(place.atake()))
     yield
@@ -289,7 +290,7 @@ async def _be_served_behind_it(place):
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_loop_that_is_busy_or_gone_holds_nobody_up(name):
-    """What would be its turn is another's, though nothing else happens."""
+    """Its turn goes to another waiter, even if nothing else happens."""
     place = PLACES[name]()
     place.take()
     with a_stopped_loop_in_line_for(place):
@@ -313,7 +314,7 @@ def test_a_loop_looks_after_another_that_is_gone(name):
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_loop_looks_again_when_anothers_turn_is_over(name, monkeypatch):
-    """It is refused while that turn lasts, 50 ms; and does not wait for its next round after that."""
+    """It is refused while that turn lasts, 50 ms, and after that does not wait for its next round."""
     place = PLACES[name]()
     place.take()
     refused, pauses = [], []
@@ -333,7 +334,7 @@ def test_a_loop_looks_again_when_anothers_turn_is_over(name, monkeypatch):
 
     with a_stopped_loop_in_line_for(place):
         asyncio.run(_be_served_behind_it(place))
-    # On a busy machine that turn may be over before it looks first.
+    # On a busy machine that turn may be over before its first check.
     assert bool(pauses) == bool(refused) and all(pause < 0.1 for pause in pauses)
 
 
@@ -350,7 +351,7 @@ def test_an_event_that_is_set_and_cleared_at_once_wakes_all(made_by):
 
 
 def test_idle_coroutines_are_not_woken():
-    """Rings of one's own process are never lost, so nobody needs to look."""
+    """Rings of the same process are never lost, so no coroutine has to poll."""
 
     async def run():
         queues = [kettle.queue.Queue() for _ in range(50)]

@@ -1,4 +1,4 @@
-"""The executor of threads in place of the standard library's: for whoever extends it, wraps it, forks with it, or uses
+"""The thread executor in place of the standard library's, for programs that extend it, wrap it, fork with it, or use
 its private parts."""
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def test_the_same_initializer_in_both_lives():
     with ThreadPoolExecutor(1, initializer=initialize, initargs=("kept",)) as executor:
         assert executor.submit(recall).result(LIMIT) == "kept"
         assert executor._work_queue.empty()
-        if sys.version_info < (3, 14):  # since then the standard library's keeps it elsewhere
+        if sys.version_info < (3, 14):  # from then on the standard library keeps it elsewhere
             assert executor._initializer is initialize and executor._initargs == ("kept",)
         assert executor.submit(recall).result(LIMIT) == "kept"
 
@@ -210,7 +210,7 @@ def test_a_number_of_threads_that_was_reckoned(make, max_workers, threads):
 
 
 def daemons(executor):
-    """Whether a thread of it is a daemon, and one that a task starts."""
+    """Returns whether a thread of it is a daemon, and whether one that a task starts is."""
     yield executor.submit(lambda: threading.current_thread().daemon).result(LIMIT)
     yield executor.submit(lambda: threading.Thread().daemon).result(LIMIT)
     yield from executor.map(lambda _: threading.current_thread().daemon, [0])
@@ -243,7 +243,7 @@ def test_threads_are_daemons_if_who_submits_is(daemon):
 
     for way in (in_its_own, in_an_event_loop):
         assert in_a_thread(way, daemon=daemon) == {daemon}
-    # Each by the task for which it is started, whoever made the executor.
+    # Each depends on the task for which it is started, not on the creator of the executor.
     with ThreadPoolExecutor(1) as executor:
         assert set(in_a_thread(lambda: list(daemons(executor)), daemon=daemon)) == {daemon}
         assert set(daemons(executor)) == {daemon}
@@ -289,7 +289,7 @@ def test_what_a_task_of_a_daemon_starts_does_not_keep_the_program(tmp_path, way)
 
 
 def test_tasks_of_a_daemon_are_waited_for(tmp_path):
-    """The executor's own threads are, whether they are daemons or not."""
+    """The executor's own threads are waited for, whether they are daemons or not."""
     program = """
         import threading
         import time
@@ -347,7 +347,7 @@ def test_event_loops_take_it():
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(2))
         assert await asyncio.to_thread(context) == 3
-        # A thread has the context of who started it where that is so for every thread.
+        # A thread has the context of its starter on versions where that holds for every thread.
         inherited = 3 if getattr(sys.flags, "thread_inherit_context", False) else None
         assert await loop.run_in_executor(None, context) == inherited
         with pytest.raises(ZeroDivisionError):

@@ -43,7 +43,9 @@ def damage_a_lock(kind: str, word: int) -> None:
 
 
 @pytest.mark.deadline(30)
-@pytest.mark.parametrize("word", [1 << 51, 1 << 5, 1 << 40, 1 << 31], ids=["no thread", "nobody", "generation", "flag"])
+@pytest.mark.parametrize(
+    "word", [1 << 51, 1 << 5, 1 << 40, 1 << 31], ids=["no thread", "no process", "generation", "flag"]
+)
 @pytest.mark.parametrize("kind", ["lock", "rlock"])
 def test_a_lock_that_names_no_thread_is_damage(kind: str, word: int) -> None:
     said = in_a_session_of_its_own(f"damage_a_lock({kind!r}, {word})")
@@ -76,7 +78,7 @@ def damage_a_barrier(word: int) -> None:
 
 
 @pytest.mark.deadline(30)
-@pytest.mark.parametrize("word", [7, 1 << 40 | 1, 1 << 51], ids=["nobody", "row 0", "for no party"])
+@pytest.mark.parametrize("word", [7, 1 << 40 | 1, 1 << 51], ids=["no process", "row 0", "for no party"])
 def test_a_party_that_cannot_be_is_damage(word: int) -> None:
     assert in_a_session_of_its_own(f"damage_a_barrier({word})") == "SessionDamaged"
 
@@ -102,7 +104,7 @@ def damage_a_consumer(index: int, word: int) -> None:
 
 
 @pytest.mark.deadline(30)
-@pytest.mark.parametrize("word", [3, 1 << 40 | 2, 1 << 40], ids=["nobody", "row 0", "row 0, nothing taken"])
+@pytest.mark.parametrize("word", [3, 1 << 40 | 2, 1 << 40], ids=["no process", "row 0", "row 0, nothing taken"])
 @pytest.mark.parametrize("index", [0, 1, CONSUMERS - 1, -3], ids=["own", "next", "last", "threads"])
 def test_a_consumer_that_cannot_be_is_damage(index: int, word: int) -> None:
     said = in_a_session_of_its_own(f"damage_a_consumer({index}, {word})")

@@ -1,4 +1,4 @@
-"""Classes that programs extend, patch and copy: what holds for those of the standard library holds for ours."""
+"""Classes that programs extend, patch and copy: Kettle's behave like the standard library's."""
 
 import abc
 import copy
@@ -20,7 +20,7 @@ from .support import LIMIT
 T = TypeVar("T")
 MANY = sys.maxsize
 
-#: What is to be made, by (module, class): the arguments.
+#: The constructor arguments, by (module, class).
 MADE = {
     ("threading", "RLock"): (),
     ("threading", "Condition"): (),
@@ -37,7 +37,7 @@ MADE = {
 
 @pytest.fixture(params=["standard", "kettle"])
 def get(request):
-    """Gives a class by its module and name: the standard library's, then ours."""
+    """Returns a class by its module and name: the standard library's, then Kettle's."""
     prefix = "" if request.param == "standard" else "kettle."
 
     def get(module, name):
@@ -48,7 +48,7 @@ def get(request):
 
 
 class Singleton(type):
-    """A class of classes, as programs have them."""
+    """A metaclass, as programs have them."""
 
 
 class Mixed:
@@ -85,7 +85,7 @@ def test_a_generic_queue_between_processes(get, name):
     assert issubclass(X[int].__origin__, X)
 
 
-#: Attributes that a program may have beside what a class has: what ours uses inside.
+#: Attributes that a program may add to a class: names that Kettle's classes use internally.
 TAKEN = ["_key", "_settings", "_waiting", "_ready", "_arm", "_made", "_owner", "_poll", "_held", "_token", "_begin"]
 
 
@@ -136,7 +136,7 @@ def meet(thing):
 
 
 CALLS = [
-    # module, class, arguments, the call, the method that is called, its arguments, what it gives instead
+    # module, class, arguments, the call, the method that is called, its arguments, its replacement's result
     ("threading", "Semaphore", (2,), in_block, "release", [call()], None),
     ("threading", "BoundedSemaphore", (2,), in_block, "release", [call()], None),
     ("threading", "Condition", (), lambda c: notify(c, "notify_all"), "notify", [call(0)], None),
@@ -172,7 +172,7 @@ IDS = [f"{module}.{name}.{method}-{n}" for n, (module, name, _, _, method, _, _)
 
 
 def maker(get, module, name, arguments):
-    """Makes things of a class, or of the class that is given: those between processes want a context."""
+    """Creates instances of a class, or of the given class: those between processes need a context."""
     cls = get(module, name)
     if module == "threading" or module == "queue":
         return cls, lambda cls: cls(*arguments)
@@ -242,7 +242,7 @@ def test_what_is_written_in_c_calls_no_other_method(get, kind):
 
 
 def test_the_end_of_a_block_after_the_patch(get):
-    """Each of them is looked for when it is called, not when the object was made."""
+    """Each method is looked up when it is called, not when the object was created."""
     for name in ("Semaphore", "BoundedSemaphore"):
         semaphore = get("threading", name)(1)
         for _ in range(3):
@@ -295,7 +295,7 @@ def test_a_log_handler_puts_by_a_method_of_the_object(get):
     assert q.put.called
 
 
-# ------------------------------------------------------------------------------------- parts that programs touch
+# ------------------------------------------------------------------------------------- parts that programs access
 
 
 def until(holds):
@@ -304,13 +304,13 @@ def until(holds):
 
 
 def waits(thread):
-    """Whether a thread sleeps, so far as can be seen from outside."""
+    """Returns whether a thread sleeps, as far as this is visible from outside."""
     with open(f"/proc/self/task/{thread.native_id}/stat") as stat:
         return stat.read().rsplit(")", 1)[1].split()[0] == "S"
 
 
 class Waiting:
-    """Threads that each make a call, which waits; `results` has what the calls gave."""
+    """Threads that each make a call, which waits; `results` has the results of the calls."""
 
     def __init__(self, count, call, *args):
         self.results = []
@@ -362,7 +362,7 @@ def test_a_semaphore_that_grows(get, name):
 
 
 def test_permits_are_counted_down(get):
-    """A program may also take some away, and wait for its turn in its own way."""
+    """A program may also remove some, and wait for its turn in its own way."""
 
     class Many(get("threading", "Semaphore")):
         def acquire_many(self, n):
@@ -442,7 +442,7 @@ def test_a_semaphore_that_sets_its_parts(get, when):
 
 
 def test_a_semaphore_without_the_base(get):
-    """A class that makes the parts itself, and uses the base's methods."""
+    """A class that creates the parts itself, and uses the base's methods."""
     module = importlib.import_module(get("threading", "Semaphore").__module__)
 
     class Mine(module.Semaphore):
@@ -573,7 +573,7 @@ def test_a_condition_with_its_own_ways(get, used):
 
 
 def test_the_lock_that_goes_with_a_condition(get):
-    """As in the standard library, what the lock has comes before what the condition's class has."""
+    """As in the standard library, the lock's methods take precedence over the condition class's."""
 
     class Mine(get("threading", "Condition")):
         def _is_owned(self):
@@ -846,7 +846,7 @@ SHARED = {
 
 
 def test_a_subclass_says_how_many_between_processes(get):
-    """What `__init__` of the base is given counts, whatever the class was called with."""
+    """The arguments of the base's `__init__` apply, whatever the class was called with."""
 
     def mine(name, *arguments):
         cls = get("multiprocessing.synchronize", name)

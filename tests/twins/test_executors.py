@@ -1,4 +1,4 @@
-"""What the standard library promises of its executor of processes."""
+"""The guarantees of the standard library for its process executor."""
 
 from __future__ import annotations
 

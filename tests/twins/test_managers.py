@@ -1,4 +1,4 @@
-"""Managers: the standard library's, over the package's processes and locks."""
+"""Managers: the standard library's, with the package's processes and locks."""
 
 from __future__ import annotations
 
@@ -84,5 +84,5 @@ def test_the_manager_ends(mp):
     process = manager._process
     assert process.is_alive()
     manager.shutdown()
-    process.join(LIMIT)  # it was waited for, but not for long
+    process.join(LIMIT)  # it was waited for, but only briefly
     assert not process.is_alive()

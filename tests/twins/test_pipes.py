@@ -77,7 +77,7 @@ def test_end_of_file(pipe):
     theirs.send("last")
     theirs.close()
     assert ours.recv() == "last"
-    assert ours.poll(0) is True  # at its end: a recv would not block
+    assert ours.poll(0) is True  # at its end, where a recv would not block
     with pytest.raises(EOFError):
         ours.recv()
     with pytest.raises(OSError):
@@ -111,7 +111,7 @@ def test_poll(pipe):
     assert ours.poll() is False and ours.poll(0) is False and ours.poll(-1) is False
     begun = time.monotonic()
     assert ours.poll(0.05) is False
-    assert time.monotonic() - begun >= 0.045  # the standard library's select counts in milliseconds
+    assert time.monotonic() - begun >= 0.045  # the standard library's select has a resolution of milliseconds
     theirs.send(1)
     assert ours.poll() is True and ours.poll(None) is True
     ours.recv()
@@ -213,7 +213,7 @@ def answer_on_what_arrives(end):
 
 
 def test_stream_framing_on_foreign_descriptors(connection):
-    # What a program that speaks the documented framing (length, then bytes) on a pipe or socket sees.
+    # What a program sees that implements the documented framing (length, then bytes) on a pipe or socket.
     ours, theirs = socket.socketpair()
     end = connection.Connection(ours.detach())
     theirs.sendall(struct.pack("!i", 5) + b"hello")
@@ -320,12 +320,12 @@ SIZE = 100_000
 
 def print_lines(end):
     os.dup2(end.fileno(), 1)
-    os.write(1, b"".join(b"%099d\n" % n for n in range(SIZE // 100)))  # at once, as a compiler does
+    os.write(1, b"".join(b"%099d\n" % n for n in range(SIZE // 100)))  # at once, like a compiler
 
 
 @pytest.fixture(params=[False, True], ids=["one way", "duplex"])
 def ends(fork, request):
-    """One to read from and one to write to."""
+    """One end to read from and one to write to."""
     reader, writer = fork.Pipe(request.param)
     with reader, writer:
         yield reader, writer

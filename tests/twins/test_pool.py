@@ -1,4 +1,4 @@
-"""Pools: what the standard library promises of them."""
+"""The guarantees of the standard library for pools."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pool(fork):
 
 @pytest.fixture
 def gate(tmp_path):
-    """A path: tasks wait until it is there."""
+    """A path: tasks wait until it exists."""
     return tmp_path / "gate"
 
 
@@ -88,7 +88,7 @@ def numbers_then_error(n):
 
 
 class Sized:
-    """Has a length, and fails where its last item should be. (Earlier, and the standard library hangs.)"""
+    """Has a length, and fails where its last item should be. (Earlier, the standard library hangs.)"""
 
     def __len__(self):
         return 4
@@ -97,7 +97,7 @@ class Sized:
         return numbers_then_error(3)
 
 
-# ------------------------------------------------------------------------------------------ every way to call, anywhere
+# ---------------------------------------------------------------------------------------- every way to call, everywhere
 
 
 def test_every_way_to_call(ctx):
@@ -714,7 +714,7 @@ def have_a_child(package):
 
 
 def test_the_recipe_for_workers_that_may_have_children(mp, fork):
-    """The one that has been handed around for years: a context whose processes deny being daemonic."""
+    """The recipe that has circulated for years: a context whose processes deny being daemonic."""
 
     class NoDaemon(fork.Process):
         @property
@@ -752,7 +752,7 @@ def use_a_pool_and_tell(connection, package):
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_program(mp, method, tmp_path):
-    """Functions of the program itself, a guard at its end, and a global that an initializer sets."""
+    """Functions of the program itself, a guard at its end, and a global variable that an initializer sets."""
     program = tmp_path / "program.py"
     program.write_text(f"""
 import {mp.__name__} as mp

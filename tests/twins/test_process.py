@@ -1,4 +1,4 @@
-"""Process: starting, naming, ending, and the truth about itself inside a child."""
+"""Process: starting, naming, ending, and the identity of a child as seen by itself."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fail():
 
 
 def hold(connection):
-    """Says that it runs, then waits until it is killed or its parent lets go."""
+    """Reports that it runs, then waits until it is killed or its parent closes the pipe."""
     connection.send(os.getpid())
     connection.poll(None)
 
@@ -95,7 +95,7 @@ def test_join_with_a_timeout_returns_in_time_and_does_not_end_the_child(ctx):
         assert child.join(0.05) is None
         assert time.monotonic() - begun >= 0.05
         assert child.exitcode is None and child.is_alive()
-        child.join(-1)  # late already
+        child.join(-1)  # the time is already over
         assert child.is_alive()
         ours.send("go")
     ours.close()
@@ -136,7 +136,7 @@ def test_an_object_is_rebuilt_in_the_child(ctx):
 def make_subclass(ctx):
     class Named(ctx.Process):
         def __init__(self, connection):
-            self.name = "set before"  # as many programs do, although the documentation says otherwise
+            self.name = "set before"  # as many programs do, although the documentation forbids it
             super().__init__()
             self.connection = connection
 
@@ -161,7 +161,7 @@ def test_subclass_with_run(fork):
 
 
 def identity(names):
-    """What each package says, inside a child, about who it is."""
+    """Returns what each package reports in a child about its identity."""
     told = {}
     for name in names:
         mp = importlib.import_module(name)
@@ -178,7 +178,7 @@ def identity(names):
 
 
 def test_both_packages_tell_the_truth_inside_a_child(ctx, mp):
-    # Third-party code and logging ask the standard library, whoever started the process.
+    # Third-party code and logging ask the standard library, whichever package started the process.
     names = BOTH if mp.__name__ != "multiprocessing" else BOTH[:1]
     pid, told = answer_of(ctx, identity, names)
     for facts in told.values():
@@ -249,7 +249,7 @@ def daemon_reply(writer, package):
 
 
 def test_children_of_a_daemon(mp, ctx):
-    """The standard library forbids them, since they would be left behind. Ours die with it."""
+    """The standard library forbids them, since they would be left behind. Kettle's die with their parent."""
     told = "no error" if mp.__name__.startswith("kettle") else "daemonic processes are not allowed to have children"
     ours, theirs = ctx.Pipe()
     with started(ctx, daemon_reply, theirs, mp.__name__, daemon=True):
@@ -283,7 +283,7 @@ def test_wrong_use(fork):
     for use in (child.join, child.is_alive, child.terminate, child.kill, lambda: child.exitcode, lambda: child.pid):
         with pytest.raises(ValueError, match="process object is closed"):
             use()
-    child.close()  # twice is no error
+    child.close()  # closing twice is not an error
 
 
 def test_a_running_process_cannot_be_closed(fork):
@@ -421,7 +421,7 @@ def test_non_daemons_are_joined_at_exit_and_daemons_are_ended(mp, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         f"import {mp.__name__} as mp, time, sys\n"
-        # One write a line: two processes write to the same pipe.
+        # One write per line, because two processes write to the same pipe.
         "def finish(): print('finished\\n', end='', flush=True)\n"
         "def stay(): time.sleep(600)\n"
         "if __name__ == '__main__':\n"

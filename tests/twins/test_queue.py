@@ -23,12 +23,12 @@ BOUNDED = CLASSES[:3]
 
 @pytest.fixture(params=["queue", "kettle.queue"])
 def qm(request):
-    """The module: the standard library's, then ours."""
+    """The module: the standard library's, then Kettle's."""
     return importlib.import_module(request.param)
 
 
 def until_waiting(q):
-    """Until somebody waits in a `get` of the standard library's, and has let go of the mutex."""
+    """Waits until a thread waits in a `get` of the standard library's, and has released the mutex."""
     while True:
         with q.mutex:
             if q.not_empty._waiters:
@@ -58,7 +58,7 @@ def test_a_simple_queue(qm):
     q = qm.SimpleQueue()
     q.put(1)
     q.put(2, False)
-    q.put(3, block=True, timeout=-1)  # a put never waits, so what these say does not matter
+    q.put(3, block=True, timeout=-1)  # a put never waits, so these arguments do not matter
     q.put_nowait(4)
     assert [q.get(), q.get_nowait(), q.get(False), q.get(timeout=1)] == [1, 2, 3, 4]
     assert q.empty() and q.qsize() == 0
@@ -234,7 +234,7 @@ def test_shutdown_wakes_all_who_wait(qm, look):
     assert (getters, putters, joined) == ([True] * 2, [True] * 2, [None])
 
 
-# ---------------------------------------------------------------- what is inside
+# ---------------------------------------------------------------- internals
 
 
 @pytest.mark.parametrize("name", BOUNDED)
@@ -527,7 +527,7 @@ def test_begun_anew(qm):
 
 
 def test_put_from_finalizers(qm):
-    """A finalizer that the garbage collector runs, in the middle of a put or get perhaps."""
+    """A finalizer that the garbage collector runs, perhaps in the middle of a put or get."""
     q = qm.SimpleQueue()
 
     class Circular:
@@ -561,7 +561,7 @@ def test_an_interrupt_ends_a_get(qm):
 
 
 def test_a_handler_runs_in_the_middle_of_a_get(qm):
-    """A signal handler that puts what is waited for."""
+    """A signal handler that puts the item that is waited for."""
     q = qm.SimpleQueue()
     before = signal.signal(signal.SIGUSR1, lambda *args: q.put("from the handler"))
     try:
@@ -581,7 +581,7 @@ def test_a_forked_child_goes_on(qm):
         q, waited = getattr(qm, name)(), getattr(qm, name)()
         q.put(1)
         with running(waited.get):
-            if qm is standard and name != "SimpleQueue":  # a mutex that is held at the fork stays so in the child
+            if qm is standard and name != "SimpleQueue":  # a mutex that is held at the fork stays held in the child
                 until_waiting(waited)
             child = os.fork()
             if child == 0:

@@ -42,7 +42,7 @@ def test_every_kind_of_value_arrives_equal_and_of_its_own_type(fork, kind):
     q = getattr(fork, kind)()
     for value in VALUES:
         if kind == "SimpleQueue" and len(repr(value)) > 60_000:
-            continue  # the standard library's blocks for ever: its pipe is full
+            continue  # the standard library's blocks forever: its pipe is full
         q.put(value)
         got = q.get()
         assert type(got) is type(value)
@@ -264,7 +264,7 @@ def work(q, n):
 
 def test_join_waits_for_every_task(ctx):
     q = ctx.JoinableQueue()
-    q.join()  # nothing unfinished
+    q.join()  # nothing is unfinished
     with started(ctx, work, q, 20), started(ctx, work, q, 20):
         for i in range(40):
             q.put(i)
@@ -279,7 +279,7 @@ def _take_and_stay(q, taken):
 
 
 def test_a_queue_is_emptied_after_its_workers_were_stopped(fork):
-    """As libraries do that have pools of their own: finish all that was put, then take what is left."""
+    """As libraries with their own pools do: they finish everything that was put, then take what is left."""
     q, taken = fork.JoinableQueue(), fork.Event()
     for i in range(5):
         q.put(i)
@@ -356,7 +356,7 @@ def test_simple_queue_is_empty_until_something_is_put(fork):
     q.close()
 
 
-# --------------------------------------------------------------------------------- private names that others touch
+# --------------------------------------------------------------------------------- private names that programs use
 
 
 def test_private_names_that_executors_use(fork):

@@ -60,7 +60,7 @@ def test_a_child_writes_what_its_parent_reads(ctx):
 
 def test_overflow_and_wrong_types(fork):
     value = fork.Value("b", 0)
-    value.value = 200  # C's way
+    value.value = 200  # as in C
     assert value.value == -56
     with pytest.raises(TypeError):
         value.value = "text"
@@ -194,7 +194,8 @@ def test_shared_memory(ctx, mp):
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_child_leaves_shared_memory_to_its_parent(mp, method, tmp_path):
-    """It asks its parent's resource tracker, if any. One of its own would remove the block at its end, and say so."""
+    """It uses its parent's resource tracker, if there is one. Its own tracker would remove the block at its end, with a
+    warning."""
     program = tmp_path / "program.py"
     program.write_text(f"""if True:
         import {mp.__name__} as mp

@@ -12,7 +12,7 @@ from .support import LIMIT, answer_of, started
 
 
 def in_thread(function, *args):
-    """What `function` gives when another thread of this process calls it."""
+    """Returns the result of `function` in another thread of this process."""
     results = []
     thread = threading.Thread(target=lambda: results.append(function(*args)))
     thread.start()
@@ -66,7 +66,7 @@ def test_acquire_with_a_timeout(fork):
     begun = time.monotonic()
     assert lock.acquire(timeout=0.05) is False
     assert time.monotonic() - begun >= 0.05
-    assert lock.acquire(True, -1) is False  # late already
+    assert lock.acquire(True, -1) is False  # the time is already over
     assert lock.acquire(block=False) is False
     lock.release()
 

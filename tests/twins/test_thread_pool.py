@@ -1,4 +1,4 @@
-"""Pools and executors of threads: what the standard library promises of them."""
+"""The guarantees of the standard library for thread pools and thread executors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`threading`: its locks and their kin, and what the interpreter has of its own."""
+"""`threading`: locks, semaphores, conditions, events and barriers, and the names that are the interpreter's."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TAKEN_AND_GIVEN = (*EXCLUSIVE, "Semaphore", "BoundedSemaphore")
 
 @pytest.fixture(params=["threading", "kettle.threading"])
 def th(request):
-    """The module: the standard library's, then ours."""
+    """The module: the standard library's, then Kettle's."""
     return importlib.import_module(request.param)
 
 
 def in_thread(target, *args):
-    """What `target(*args)` gives in another thread."""
+    """Returns the result of `target(*args)` in another thread."""
     with running(target, *args) as results:
         pass
     return results[0]
@@ -111,7 +111,7 @@ def test_arguments_of_acquire(th, kind):
         lock.acquire(False, -1, 1)
     with pytest.raises(TypeError):
         lock.acquire(nonsense=1)
-    assert lock.acquire(timeout=th.TIMEOUT_MAX)  # none of those took it
+    assert lock.acquire(timeout=th.TIMEOUT_MAX)  # none of those acquired it
     lock.release()
     for fine in [(1,), (False,), (0,), (False, -1), (True, 0), (True, 5)]:
         assert lock.acquire(*fine)
@@ -265,7 +265,7 @@ def test_a_signal_handler_that_raises_ends_a_wait_of_the_main_thread(th, what):
     def handler(signum, frame):
         nonlocal armed
         if armed:
-            armed = False  # a second one would come in the middle of tidying up
+            armed = False  # a second one would interrupt the clean-up
             raise Stop
 
     blocked = {
@@ -284,10 +284,10 @@ def test_a_signal_handler_that_raises_ends_a_wait_of_the_main_thread(th, what):
     over = standard.Event()
     before = signal.signal(signal.SIGUSR1, handler)
     try:
-        # Again and again: the first may come before the wait.
+        # Repeatedly, because the first one may come before the wait.
         def nag():
             if what == "Condition":
-                with lock:  # that of the standard library is lost to who is hit just when it has let its lock go
+                with lock:  # the standard library's lock is lost if the signal comes just after it has been released
                     pass
             while not over.wait(0.02):
                 os.kill(os.getpid(), signal.SIGUSR1)
@@ -300,10 +300,10 @@ def test_a_signal_handler_that_raises_ends_a_wait_of_the_main_thread(th, what):
             finally:
                 over.set()
     finally:
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # one that is still on its way is dropped
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # drops a signal that is still pending
         signal.signal(signal.SIGUSR1, before)
     if what == "Condition":
-        lock.release()  # it has its lock again
+        lock.release()  # the thread has its lock again
 
 
 def test_a_signal_handler_that_returns_does_not_end_a_wait(th):
@@ -328,7 +328,7 @@ def test_a_signal_handler_that_returns_does_not_end_a_wait(th):
             assert lock.acquire() is True
             over.set()
     finally:
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # one that is still on its way is dropped
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # drops a signal that is still pending
         signal.signal(signal.SIGUSR1, before)
     assert len(calls) >= 3
 
@@ -337,13 +337,13 @@ def test_a_signal_handler_that_returns_does_not_end_a_wait(th):
 
 
 class Foreign:
-    """A lock of somebody else's: it has what a condition needs at least."""
+    """A foreign lock, with only the methods that a condition needs."""
 
     def __init__(self):
         self._lock = standard.Lock()
         self.acquire = self._lock.acquire
         self.release = self._lock.release
-        self.locked = self._lock.locked  # Python 3.14's condition wants that, too
+        self.locked = self._lock.locked  # Python 3.14's condition needs this too
 
     def __enter__(self):
         return self.acquire()
@@ -486,7 +486,7 @@ def test_deprecated_names(th):
         with condition:
             condition.notifyAll()
         assert event.isSet() is False
-    # Whatever else is warned of meanwhile is left behind by others.
+    # Other warnings in the meantime are caused by other tests.
     assert [w.category for w in caught if w.filename == __file__] == [DeprecationWarning] * 2
 
 
@@ -605,7 +605,7 @@ def test_a_broken_barrier(th, how):
 
 
 def test_an_interrupted_party_may_come_again(th):
-    """As a program does that is interrupted by an alarm, or by Ctrl-C."""
+    """As in a program that is interrupted by an alarm, or by Ctrl-C."""
     barrier = th.Barrier(3)
     with running(barrier.wait, LIMIT) as results:
         until(lambda: barrier.n_waiting == 1)
@@ -644,7 +644,7 @@ def test_an_action_that_raises_breaks_the_barrier(th):
 
 
 def forked(child):
-    """The exit code of a forked child that runs `child()`: 0 if that is true."""
+    """Returns the exit code of a forked child that runs `child()`: 0 if the result is true."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads are running
         pid = os.fork()
@@ -666,7 +666,7 @@ def test_what_the_forking_thread_holds_it_holds_in_the_child(th, in_main):
     def child():
         assert lock.locked() and rlock._is_owned() and condition._is_owned()
         assert rlock.acquire(False)  # once more
-        assert in_thread(rlock.acquire, False) is False  # a new thread is somebody else
+        assert in_thread(rlock.acquire, False) is False  # a new thread is a different holder
         rlock.release(), rlock.release(), lock.release()
         condition.notify()
         condition.release()
