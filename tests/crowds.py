@@ -1,4 +1,4 @@
-"""Threads beside a test, and many that do something at once."""
+"""Threads of a test, and many threads that do something at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: Seconds after which a thread hangs for certain.
+#: Seconds after which a thread definitely hangs.
 LIMIT = 60
 
 
@@ -22,7 +22,7 @@ def thread(target: Callable[..., object], *args: Any) -> Iterator[None]:
 
 
 def all_at_once(target: Callable[[int], Any], count: int) -> list[Any]:
-    """Runs `target(number)` in so many threads, which begin together. Gives what they returned."""
+    """Runs `target(number)` in the given number of threads, which start together. Returns their results."""
     start = standard.Barrier(count)
     results: dict[int, Any] = {}
     errors: list[BaseException] = []

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-#: Seconds after which a program hangs for certain.
+#: Seconds after which a program definitely hangs.
 LIMIT = 60
 
 
 def run(program: str, *, before: Callable[[], object] | None = None, **environment: str) -> str:
-    """What a program prints that is a session of its own; it must end well. `before` is called in its process."""
+    """Returns the output of a program that runs in its own session and must end without error. `before` is called in
+    its process."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

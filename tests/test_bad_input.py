@@ -1,4 +1,4 @@
-"""Bad input is a clear exception at the call that gave it, and nothing is lost by it."""
+"""Bad input causes a clear exception at the call that received it, and loses nothing."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_owner_death_is_one_of_two_words():
 @pytest.mark.parametrize("module", [mp, kettle.threading])
 @pytest.mark.parametrize("timeout, error", [("soon", TypeError), (math.nan, ValueError)])
 def test_a_condition_after_a_bad_timeout(module, timeout, error):
-    """It is still held, and nothing is left behind that a notification could go to."""
+    """It is still held, and no waiter remains to which a notification could go."""
     condition, notified = module.Condition(), []
 
     def wait():
@@ -160,7 +160,7 @@ Q = mp.Queue()
 
 
 class PutsWhilePickled:
-    """Pickling runs any code, which may use the queue that the object is being put into."""
+    """Pickling runs any code, which may use the queue into which the object is being put."""
 
     def __reduce__(self):
         Q.put("from within")
@@ -199,7 +199,7 @@ def test_a_closed_queue():
     for use in (lambda: q.put(1), q.get, q.get_nowait, lambda: q.put_many([1]), lambda: q.get_many(1)):
         with pytest.raises(ValueError, match="closed"):
             use()
-    assert other.get(timeout=LIMIT) == "left"  # another handle is another matter
+    assert other.get(timeout=LIMIT) == "left"  # another handle is not affected
 
 
 def test_shutdown_lets_what_is_there_be_taken():
@@ -375,7 +375,7 @@ def square(n):
 
 
 def pools(call, *kinds):
-    """`call`, given a pool of each kind."""
+    """Runs `call` with a pool of each kind."""
 
     def with_pool(kind):
         with kind(1) as pool:
@@ -499,7 +499,7 @@ def test_a_task_timeout_too_long_to_be_counted_is_none():
 
 
 class Once:
-    """Can be iterated over, the first time."""
+    """Can be iterated over only once."""
 
     begun = 0
 

@@ -1,4 +1,4 @@
-"""What a program says that has one of the mistakes of every beginner: what is wrong, where, and what to do."""
+"""The messages for common mistakes: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMIT = 120
 
 
 def run(program, tmp_path, *arguments, flags=(), **environment):
-    """What a program ends with, and what it writes to standard output and error."""
+    """Returns the exit status of a program, and what it writes to stdout and stderr."""
     path = tmp_path / "program.py"
     path.write_text(program)
     done = subprocess.run(
@@ -221,7 +221,7 @@ PIPE, SOCKET = mp.Pipe(), mp.Pipe()
 
 
 class Unbound:
-    """Can be sent, but not be looked into."""
+    """Can be sent, but its attributes cannot be read."""
 
     @property
     def __dict__(self):
@@ -248,7 +248,7 @@ def test_what_cannot_be_pickled_is_named(case):
     assert error.__context__ is None or error.__suppress_context__
     text = "".join(traceback.format_exception(error))
     assert "cloudpickle" not in text
-    assert len(text.splitlines()) - len(error.__notes__) < 34  # newer Pythons note each step into the object
+    assert len(text.splitlines()) - len(error.__notes__) < 34  # newer Pythons add a note for each step into the object
 
 
 @pytest.mark.parametrize("make", [mp.Pool, ProcessPoolExecutor])
@@ -311,7 +311,7 @@ with Pool(1) as pool:
     assert [line.split()[0] for line in lines] == ["obj", "func", "func", "target"]
 
 
-# ---------------------------------------------------------------- what a process is made of, and what it is asked
+# ---------------------------------------------------------------- arguments and methods of a process
 
 
 def greet(name):

@@ -1,4 +1,5 @@
-"""The census counts what the tests leave behind, all of it, and nothing of what other programs do meanwhile."""
+"""The check for leftovers counts everything that the tests leave behind, and nothing that other programs do
+meanwhile."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# Another program, which makes and removes files where all programs do. Its names are the standard library's.
+# Another program, which creates and removes files in the shared directories, with the standard library's names.
 OTHER = """
     import select, sys, tempfile
     from multiprocessing.shared_memory import SharedMemory

@@ -1,5 +1,5 @@
-"""A program finds the package on a path that it makes itself: `sys.path.insert`, `site.addsitedir`, an archive of
-shiv's or PEX's that is unpacked when it is run. Its children begin without that path."""
+"""A program finds the package on a path that it creates itself: `sys.path.insert`, `site.addsitedir`, an archive of
+shiv's or PEX's that is unpacked when it runs. Its children start without that path."""
 
 import os
 import shutil
@@ -20,7 +20,8 @@ STARTED_ANEW = pytest.mark.parametrize("method", ["spawn", "forkserver"])
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs a program by an interpreter that finds no installed package. `{folder}` stands for where kettle is."""
+    """Runs a program in an interpreter that finds no installed package. `{folder}` stands for the location of
+    kettle."""
 
     def run(program, method, folder="site-packages", by_copy=False):
         home = tmp_path / folder
@@ -38,7 +39,7 @@ def run(tmp_path):
     return run
 
 
-# Python itself imports no compiled module from a folder whose name is no UTF-8, since 3.12.
+# Since 3.12 Python itself imports no compiled module from a folder whose name is not UTF-8.
 _ACCENT = "\udce9" if sys.version_info < (3, 12) else "é"
 
 

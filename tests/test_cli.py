@@ -1,4 +1,4 @@
-"""`kettle run` is indistinguishable from `python`, except for what the names mean."""
+"""`kettle run` is indistinguishable from `python`, except for the modules that the names resolve to."""
 
 import os
 import signal
@@ -89,7 +89,7 @@ def test_options_are_the_interpreters(write, tmp_path, options):
     write(ABOUT_MAIN + ABOUT_FRAMES + SAYS_WHOSE)
     for given in (["program.py", "-x"], ["-m", "program", "-x"]):
         if given[0] == "-m" and options in (["-P"], ["-I"]):
-            continue  # it is not to look here
+            continue  # this place must not be checked
         ours, theirs = kettle("run", *options, *given, cwd=tmp_path), python(*options, *given, cwd=tmp_path)
         assert ours.stdout == theirs.stdout, ours.stderr
         assert ours.stderr.endswith("kettle.threading\n")
@@ -142,7 +142,7 @@ if __name__ == "__main__":
 
 
 def test_without_the_site_module(write, tmp_path):
-    """There is no start-up hook then."""
+    """Then there is no start-up hook."""
     write(WITHOUT_SITE)
     result = kettle("run", "-S", "program.py", "-x", cwd=tmp_path)
     assert result.stdout.splitlines() == [
@@ -235,7 +235,7 @@ futures = [executor.submit(go_on.wait) for _ in range(2)]
     "program",
     [
         "import time; print('ready', flush=True); time.sleep(60)",
-        # What runs after the interrupt: workers that come to their end, and handlers.
+        # Code that runs after the interrupt: workers that end, and handlers.
         EXECUTOR + "threading._register_atexit(go_on.set); print('ready', flush=True); futures[0].result()",
         EXECUTOR + "threading._register_atexit(go_on.set); print('ready', flush=True); next(as_completed(futures))",
         EXECUTOR + "go_on.set(); results = executor.map(abs, [1]); again = threading.Event()\n"
@@ -251,7 +251,7 @@ def test_ctrl_c_ends_it_like_python(write, tmp_path, program):
     command = [sys.executable, "-m", "kettle", "run", "program.py"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         assert process.stdout.readline() == "ready\n"
-        # Python itself overlooks a signal that comes just before it falls asleep.
+        # Python itself misses a signal that arrives just before it sleeps.
         while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
             time.sleep(0.001)
         process.send_signal(signal.SIGINT)
@@ -453,7 +453,7 @@ def test_a_file_is_preferred_to_an_installed_command(write, tmp_path):
 
 
 def test_where_only_the_program_can_have_kettle_it_says_so(write, tmp_path):
-    """It is on the path and not installed: no start-up hook is read."""
+    """It is on the path and not installed, so no start-up hook is read."""
     import cloudpickle
 
     import kettle as package

@@ -1,4 +1,4 @@
-"""How many processors there are to use, in made-up control groups."""
+"""The number of available processors, in made-up control groups."""
 
 import builtins
 import io
@@ -17,7 +17,7 @@ ELSE = "22 27 0:21 / /proc rw,relatime shared:5 - proc proc rw"
 
 @pytest.fixture
 def tree(tmp_path):
-    """Makes a root directory with the given own groups, mounts and files."""
+    """Creates a root directory with the given own groups, mounts and files."""
 
     def tree(cgroup, mounts, files=()):
         contents = {"proc/self/cgroup": cgroup, "proc/self/mountinfo": "\n".join([ELSE, *mounts, ""]), **dict(files)}
@@ -83,7 +83,7 @@ def test_version_1(tree):
 
 
 def test_a_container_that_is_told_its_name_outside(tree):
-    """Without a namespace for groups: the group is mounted, and named by its place on the host."""
+    """Without a namespace for groups: the group is mounted, and named by its path on the host."""
     files = {
         "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "200000\n",
         "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
@@ -123,7 +123,7 @@ def test_own_group_comes_first(tree):
 
 @pytest.fixture
 def limits(monkeypatch):
-    """Sets what each limit says; None: nothing."""
+    """Sets the value of each limit; None: no such limit."""
 
     def limits(runnable, quota, slurm):
         monkeypatch.setattr(_cpus, "_runnable", lambda: runnable)
@@ -171,7 +171,7 @@ def test_here(monkeypatch):
 
 
 def test_asking_never_waits(monkeypatch):
-    """An event loop makes its executor in its own thread, where tools look for calls that may block."""
+    """An event loop creates its executor in its own thread, where tools look for calls that may block."""
     read = os.read
 
     def read_at_once(descriptor, length):

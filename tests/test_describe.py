@@ -1,4 +1,4 @@
-"""How calls are put in words: short, never raising, never slow."""
+"""Descriptions of calls: short, never raising, never slow."""
 
 import collections
 import dataclasses
@@ -143,7 +143,7 @@ def test_what_contains_itself():
 
 
 class Hostile:
-    """Raises whatever is done with it."""
+    """Raises on every operation."""
 
     shape = dtype = property(lambda self: 1 / 0)
 
@@ -182,7 +182,7 @@ def test_no_code_of_an_argument_runs():
 def test_big_things_are_not_looked_through():
     """A hundred descriptions take less than one full repr, which has some hundred thousand times as much to do."""
     big = [list(range(10**6)), {i: i for i in range(10**5)}, "x" * 10**7]
-    # By the time that this thread has worked: a busy machine lets it wait in between.
+    # In processor time of this thread, because a busy machine lets it wait in between.
     start = time.thread_time()
     repr(big[0])
     full = time.thread_time() - start

@@ -1,4 +1,4 @@
-"""The pool's errors: what they are, what they say, and that they travel whole."""
+"""The pool's errors: their classes, their texts, and that pickling preserves them."""
 
 import asyncio
 import concurrent.futures
@@ -52,7 +52,7 @@ def test_a_copy_is_independent():
 
 
 class OnlyHere(WorkerDied):
-    """A subclass whose constructor is quite another."""
+    """A subclass with a different constructor."""
 
     def __init__(self, page):
         super().__init__(pid=1, exitcode=3)
@@ -105,7 +105,7 @@ def test_what_catches_them():
     assert isinstance(timeout, concurrent.futures.TimeoutError)
     assert isinstance(timeout, asyncio.TimeoutError)
     assert isinstance(cancelled, concurrent.futures.CancelledError)
-    # That one would end the awaiting task instead of telling it.
+    # That error would end the awaiting task instead of being raised in it.
     assert not isinstance(cancelled, asyncio.CancelledError)
     assert timeout.errno is None
 

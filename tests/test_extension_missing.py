@@ -1,5 +1,5 @@
-"""The package is there, and its extension module is not: in another Python than its own, in a source tree that was not
-built, in an archive."""
+"""The package exists without its extension module: in another Python than its own, in a source tree that was not built,
+in an archive."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def run(where, *arguments):
 
 @pytest.fixture(params=["not built", "another Python", "archive"])
 def there(request, tmp_path):
-    """Where the package lies, and what is said of it."""
+    """Returns the location of the package, and the expected message."""
     top = tmp_path / "top"
     shutil.copytree(HOME, top / "kettle", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     if request.param == "not built":

@@ -1,4 +1,4 @@
-"""The folder in the temporary directory where listeners and managers have their sockets: what is left of it."""
+"""The folder in the temporary directory with the sockets of listeners and managers: what remains of it."""
 
 import os
 import signal
@@ -86,7 +86,7 @@ def test_what_a_killed_program_leaves_is_removed_by_the_next(tmp_path, start, wh
     assert left
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate(timeout=LIMIT)
-    while folders(tmp_path) & left:  # the kernel takes its time to end the last of them
+    while folders(tmp_path) & left:  # the kernel takes a while to end the last of them
         finish(start("listener"))
     assert folders(tmp_path) == set()
 
@@ -102,7 +102,7 @@ def test_what_is_in_use_stays(tmp_path, start, what, method):
 
 
 def test_what_others_made_stays(tmp_path, start):
-    """No lock says that it is over; and a link is not followed."""
+    """No lock says that it is abandoned; and a link is not followed."""
     other = tmp_path / "tmp" / "pymp-other"
     other.mkdir()
     (other / "socket").touch()

@@ -10,7 +10,7 @@ import io, logging, os, sys, threading
 import kettle.multiprocessing
 
 class Gate(io.RawIOBase):
-    '''A file that keeps a thread of this process in a call until it is opened, and nobody in another process.'''
+    '''A file that blocks a thread of this process in a call until it is opened, and no other process.'''
 
     def __init__(self):
         self.home, self.entered, self.opened = os.getpid(), threading.Event(), threading.Event()

@@ -41,7 +41,7 @@ def run(tmp_path):
     def run(*, top="", main="start(2)", module=False):
         (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM).format(top=top, main=main))
         command = [sys.executable, *(["-m", "program"] if module else ["program.py"])]
-        # Streams are buffered, as by default, so that what is not flushed is seen to be missing.
+        # Streams are buffered, as by default, to show that unflushed output would be missing.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50)
 
@@ -220,7 +220,7 @@ if __name__ == "__main__":
     [("before", "forkserver forkserver"), ("after", "an error"), ("after a child", "fork an error")],
 )
 def test_a_server_in_another_pid_namespace(tmp_path, when, said):
-    """The numbers that it would tell are those of other processes, which `terminate` would meet."""
+    """The pids that it would report belong to other processes, which `terminate` would hit."""
     (tmp_path / "program.py").write_text(NAMESPACE)
     command = [sys.executable, "program.py", when]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)

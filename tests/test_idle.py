@@ -1,7 +1,7 @@
-"""What waits for long sleeps: it is woken by what it waits for, and looks around once a second at most.
+"""Long waits sleep: they are woken by what they wait for, and otherwise wake at most once a second.
 
-Wake-ups are counted by the kernel, as the times that a thread gave the processor away by itself: a busy machine makes
-those fewer, not more.
+Wake-ups are measured by the kernel's counter of voluntary context switches: on a busy machine there are fewer, not
+more.
 """
 
 import json
@@ -138,6 +138,6 @@ def test_what_waits_for_long_is_woken_once_a_second_at_most(kind):
     program = PROGRAM.replace("SETTLING", str(SETTLING)).replace("WATCHED", str(WATCHED)).replace("KIND", repr(kind))
     found = json.loads(run(program))
     assert len(found) == (17 if kind == "processes" else 1)
-    # Two more than there may be, since the first and the last are counted and a wait may be young for its age.
+    # Two more than allowed, since the first and the last are counted and a wait may not be long yet.
     often = {kind: (count, took) for kind, (count, took) in found.items() if count > took + 2}
     assert not often, often

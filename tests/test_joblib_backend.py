@@ -43,7 +43,7 @@ def backend():
 
 
 def test_nothing_is_left_open(request):
-    for _ in range(2):  # what the first calls make for good
+    for _ in range(2):  # what the first calls create permanently
         joblib.Parallel()(DELAYED(half)(n) for n in range(50))
     request.getfixturevalue("census")
     for _ in range(3):
@@ -97,7 +97,7 @@ def write(array):
 
 
 def count_pickles():
-    """An array that knows how often it was pickled."""
+    """An array that counts how often it was pickled."""
     np = pytest.importorskip("numpy")
 
     class Counted(np.ndarray):

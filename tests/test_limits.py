@@ -1,4 +1,5 @@
-"""Running out of memory or descriptors: an error at the call, nothing lost, and on it goes once there is room."""
+"""Running out of memory or descriptors: an error at the call, nothing is lost, and work continues once there is
+room."""
 
 from __future__ import annotations
 
@@ -175,7 +176,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_fewer_descriptors_than_are_open():
-    """A program may lower its limit below what it has open; that stays usable."""
+    """A program may lower its limit below what it has open; these descriptors stay usable."""
     assert run(FEWER_THAN_ARE_OPEN) == "-9\n"
 
 
@@ -193,7 +194,7 @@ def test_primitives_hold_no_descriptors():
     import kettle.multiprocessing as mp
 
     kept = [mp.Lock()]  # the session itself has some
-    gc.collect()  # what other tests have left has none any more
+    gc.collect()  # frees what other tests have left, so that nothing of it is closed later
     before = descriptors()
     for make in (mp.Lock, mp.RLock, mp.Semaphore, mp.Event, mp.Condition, mp.Queue, mp.JoinableQueue, mp.SimpleQueue):
         kept += [make() for _ in range(20)]
@@ -215,7 +216,7 @@ def test_processes_give_their_descriptors_back(method):
         child.close()
 
     one()
-    gc.collect()  # what other tests have left is not closed meanwhile
+    gc.collect()  # nothing that other tests have left is closed meanwhile
     before = descriptors()
     for _ in range(5):
         one()

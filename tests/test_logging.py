@@ -46,7 +46,7 @@ class Remember(logging.Handler):
 
 @pytest.fixture
 def root():
-    """The root logger with one handler of ours only."""
+    """The root logger with only this test's handler."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     handler = Remember()
@@ -74,7 +74,7 @@ def texts(handler):
     return [record.getMessage() for record in handler.rest()]
 
 
-# ---------------------------------------------------------------- what arrives
+# ---------------------------------------------------------------- what is received
 
 
 def say(*messages, name="app.child", level=logging.INFO):
@@ -109,7 +109,7 @@ def test_a_record_comes_whole(ctx, listener, root):
     assert three.threadName == "other"
     assert one.created <= two.created <= three.created
     here = logging.makeLogRecord({})
-    for record in (one, two, three):  # counted from the parent's beginning
+    for record in (one, two, three):  # counted from the parent's start
         offset = record.created - here.created
         assert abs(record.relativeCreated - here.relativeCreated - offset * 1000) < 1
 
@@ -185,12 +185,12 @@ def test_an_extra_that_cannot_be_rebuilt(ctx, listener, root):
     assert "elsewhere" in record.user
 
 
-# ---------------------------------------------------------------- whose rules
+# ---------------------------------------------------------------- which configuration applies
 
 
 @pytest.fixture
 def lib():
-    """A logger with rules of its own; forgotten afterwards."""
+    """A logger with its own configuration, which is reset afterwards."""
     logger = logging.getLogger("lib")
     logger.addHandler(handler := Remember())
     logger.propagate = False
@@ -256,7 +256,7 @@ def what_is_enabled(queue):
 
 
 def test_children_begin_with_the_parents_levels(ctx, lib, listener):
-    """What the parent would not handle is not even made in a child."""
+    """Records that the parent would not handle are not even created in a child."""
     lib[0].setLevel(logging.WARNING)
     off = logging.getLogger("off")
     off.disabled = True
@@ -409,7 +409,7 @@ def test_a_child_that_logs_after_the_end(ctx, root, capfd):
     assert done.wait(LIMIT)
     child.join()
     assert texts(root) == []
-    if ctx.get_start_method() != "forkserver":  # whose standard error stream is what it was when the server began
+    if ctx.get_start_method() != "forkserver":  # its stderr is that of the time when the server started
         assert capfd.readouterr().err == "after, and serious\n"
 
 
@@ -424,8 +424,8 @@ def say_more_than_there_is_room(room, stuck, done):
 
 
 def test_a_parent_that_is_stuck(ctx, root, capfd, monkeypatch):
-    """The child waits for room once, says so, and goes on."""
-    room = 1000  # less than usual: a busy machine takes its time for each record, and nobody is stuck for ever
+    """The child waits for room once, reports this, and goes on."""
+    room = 1000  # less than usual: a busy machine needs time for each record, and nothing may block forever
     monkeypatch.setattr(_logging, "_ROOM", room)
     listener = mp.log_to_parent()
     go = threading.Event()
@@ -452,14 +452,14 @@ os.register_at_fork(before=forks_begin.set)
 
 
 def test_a_fork_while_a_record_is_handled(listener, root):
-    """A child does not inherit the locks of handlers and streams as another thread holds them."""
+    """A child does not inherit the locks of handlers and streams in the state in which another thread holds them."""
     inside, busy = threading.Event(), threading.Lock()
 
     def emit(record):
         with busy:
             inside.set()
             forks_begin.wait(LIMIT)
-            time.sleep(0.1)  # a fork that did not wait for us would happen now
+            time.sleep(0.1)  # a fork that did not wait for this handler would happen now
 
     root.emit = emit
     forks_begin.clear()
@@ -474,7 +474,7 @@ def test_a_fork_while_a_record_is_handled(listener, root):
 
 
 def test_a_fork_that_a_handler_waits_for(listener, root):
-    """Then the fork does not wait for ever."""
+    """In that case the fork does not wait forever."""
     inside, forked = threading.Event(), threading.Event()
     in_time = []
     root.emit = lambda record: (inside.set(), in_time.append(forked.wait(LIMIT)))
@@ -504,7 +504,7 @@ def program(text, *, code=0, **kwds):
 
 @pytest.mark.parametrize("daemon", [False, True])
 def test_nothing_is_lost_at_exit(daemon, tmp_path):
-    """The program ends while its child logs; what a handler keeps back is complete when `logging` closes it."""
+    """The program ends while its child logs; a handler that buffers records is complete when `logging` closes it."""
     out = tmp_path / "out"
     program(
         f"""
@@ -537,7 +537,7 @@ def test_nothing_is_lost_at_exit(daemon, tmp_path):
 
 
 def test_the_main_module_of_a_spawned_child(tmp_path):
-    """It is imported after forwarding has begun: what it logs comes, and what it configures doubles nothing."""
+    """It is imported after forwarding has begun: its records are received, and its configuration duplicates nothing."""
     (tmp_path / "program.py").write_text(
         textwrap.dedent("""
         import logging
@@ -562,7 +562,7 @@ def test_the_main_module_of_a_spawned_child(tmp_path):
 
 
 def test_a_parent_that_is_killed():
-    """Its child, which may outlive it, does not hang in the middle of logging."""
+    """Its child, which may outlive it, does not hang while logging."""
     done = program(
         """
         import logging, os, signal, sys

@@ -1,4 +1,4 @@
-"""`kettle.multiprocessing.wait` with what is between threads beside what is between processes."""
+"""`kettle.multiprocessing.wait` with primitives between threads and primitives between processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMIT = 30
 
 @pytest.fixture
 def later():
-    """Runs something in a thread once the main thread waits, as far as can be told."""
+    """Runs something in a thread once the main thread waits, as far as this is visible."""
     threads = []
 
     def later(action):

@@ -1,4 +1,4 @@
-"""`make others` finds what fails under `kettle run` alone, and nothing else."""
+"""`make others` reports tests that fail only under `kettle run`, and no others."""
 
 from __future__ import annotations
 

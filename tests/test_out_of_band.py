@@ -1,4 +1,4 @@
-"""NumPy arrays and other buffers: one copy in, none out, writable, and the memory comes back with the last view."""
+"""NumPy arrays and other buffers: one copy in, none out, writable, and the memory is returned with the last view."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_memory_returns_when_its_holder_ends(method, end):
 
 
 def keep_and_check(view, connection):
-    connection.recv()  # the parent's view is gone now, and its memory would have been used again
+    connection.recv()  # the parent's view is gone now, so its memory could have been reused
     connection.send(bool((view == array()).all()) and view.flags.writeable)
     connection.poll(None)
 
@@ -206,7 +206,7 @@ def test_a_view_kept_across_fork(end):
     ours, theirs = ctx.Pipe()
     child = ctx.Process(target=keep_and_check, args=(got, theirs))
     child.start()
-    child._args = ()  # the Process object would keep our view
+    child._args = ()  # the Process object would keep this process's view
     del got
     noise = [through_queue(np.full(MEGABYTE // 8, -7)) for _ in range(8)]
     ours.send("look")

@@ -1,4 +1,4 @@
-"""A pickler that the program put in the place of the standard library's is used for all that is sent."""
+"""A pickler that the program substitutes for the standard library's is used for everything that is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DILL = """
     multiprocessing.reduction.dump = dill.dump
 """
 
-#: Says of each object whether it went through here, and nothing that it reads is a pickle.
+#: Records for each object whether it went through here, and reads nothing that is a pickle.
 JSON = """
     import json
     import multiprocessing.reduction
@@ -34,7 +34,7 @@ JSON = """
     multiprocessing.reduction.ForkingPickler = Json
 """
 
-#: A subclass with a reducer of its own, beside those that anybody registered.
+#: A subclass with its own reducer, in addition to registered ones.
 SUBCLASS = """
     import multiprocessing.reduction
     class Own:
@@ -53,7 +53,7 @@ SUBCLASS = """
 """
 
 
-# Not imported here: it changes the standard pickler.
+# Not imported here, because it changes the standard pickler.
 needs_dill = pytest.mark.skipif(importlib.util.find_spec("dill") is None, reason="needs dill")
 
 

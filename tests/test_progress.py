@@ -1,4 +1,4 @@
-"""Progress of work: a bar for who watches, lines for a log."""
+"""Progress of work: a bar for users, lines for a log."""
 
 import fcntl
 import io
@@ -24,7 +24,7 @@ LIMIT = 30
 
 
 class Lines(_progress._Lines):
-    """Lines by a clock that is set by hand."""
+    """Lines with a clock that is set by the test."""
 
     def __init__(self, label="", total=None):
         self.now = 1000.0
@@ -97,7 +97,7 @@ def test_nothing_to_do():
 
 
 def test_a_pipe_gets_lines(capsys):
-    """And closing twice is harmless, and no updates follow."""
+    """Also, closing twice is harmless, and no updates follow."""
     shown = bar("fetch", 4)
     shown.update(done=3)
     shown.update(done=1, failed=1)
@@ -166,7 +166,7 @@ assert threading.active_count() == 1
 
 
 def on_a_terminal(*arguments, columns=100, program=PROGRAM, **environment):
-    """What a program shows on its standard error stream, a terminal."""
+    """Returns what a program shows on its stderr, which is a terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm", **environment}
@@ -252,7 +252,7 @@ def test_a_notebook(monkeypatch):
 
 
 def test_a_bar_in_a_notebook(monkeypatch, capsys):
-    """Without its widgets tqdm draws it in text."""
+    """Without its widgets tqdm draws text."""
     pytest.importorskip("tqdm")
     shell = types.SimpleNamespace(config={"IPKernelApp": {}})
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))

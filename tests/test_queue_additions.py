@@ -1,4 +1,4 @@
-"""`kettle.queue`: what the standard library's queues do not have or do not promise."""
+"""`kettle.queue`: what the standard library's queues lack or do not promise."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIMIT = 30  # seconds
 
 @contextmanager
 def thread(target, *args):
-    """A thread that must be done soon after the block. Gives a list with its result."""
+    """A thread that must have ended soon after the block. Yields a list with its result."""
     results = []
     running = threading.Thread(target=lambda: results.append(target(*args)), daemon=True)
     running.start()
@@ -260,7 +260,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_priorities_are_stable_and_sorted(kind, seed):
-    """Sorting a list is stable, and asks for `<` alone, too."""
+    """Sorting a list is stable, and uses only `<`, too."""
     r = random.Random(seed)
     q = kq.PriorityQueue()
     items = [KINDS[kind](r) for _ in range(300)]
@@ -324,14 +324,15 @@ def test_get_many_keeps_what_it_took_when_a_comparison_raises(job):
 
 
 def test_a_comparison_that_uses_the_queue(job, seed):
-    """Whatever it does there, each item is got once, and every get gives the least item of a moment."""
+    """Whatever the comparison does, each item is received once, and every get returns the smallest item at some
+    moment."""
     r = random.Random(seed)
     q = kq.PriorityQueue()
     numbers = itertools.count()
     put, got = [], []
 
     def meddle():
-        Job.meanwhile = staticmethod(lambda: None)  # not while meddling
+        Job.meanwhile = staticmethod(lambda: None)  # not while the comparison uses the queue
         what = r.random()
         if what < 0.1:
             item = job(r.randrange(1000), next(numbers))
@@ -358,7 +359,7 @@ def test_a_comparison_that_uses_the_queue(job, seed):
 
 
 def test_a_comparison_that_lets_others_in(job):
-    """With comparisons that give the interpreter away, four threads lose and duplicate nothing."""
+    """With comparisons that release the interpreter, four threads lose and duplicate nothing."""
     q = kq.PriorityQueue()
     naps = random.Random(7)
 
@@ -380,12 +381,12 @@ def test_a_comparison_that_lets_others_in(job):
     assert sorted(a[0] + b[0]) == [(k, n) for k in range(2) for n in range(200)]
 
 
-# ---------------------------------------------------------------- coming back in the middle
+# ---------------------------------------------------------------- reentrancy
 
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_a_finalizer_that_uses_its_queue(cls):
-    """Dropping an item runs its finalizer, which looks at the queue that drops it."""
+    """Dropping an item runs its finalizer, which uses the queue that drops it."""
     seen = []
 
     class Nosy:
@@ -493,7 +494,7 @@ def test_a_look_inside_during_traffic_loses_nothing(cls, maxsize):
 
 
 def test_only_who_looks_pays():
-    """The core keeps the items until somebody wants to see them."""
+    """The core keeps the items until a program accesses them."""
     q = kq.Queue()
     q.put(1)
     assert q.qsize() == 1 and q.unfinished_tasks == 1 and repr(q) and not q.full()
@@ -614,7 +615,7 @@ def test_ctrl_c_ends_every_kind_of_wait():
 
 
 class FrozenClock:
-    """A clock that a test moves, or that moves by itself when it is asked."""
+    """A clock that a test moves, or that moves by itself when it is read."""
 
     def __init__(self, *times):
         self._times = list(times)
@@ -629,7 +630,7 @@ CLOCKS = {"ours": "kettle.queue.time", "the standard library's": "queue.time"}
 
 
 def outside(cls):
-    """Whose items are in a container in Python."""
+    """Returns a queue whose items are in a container in Python."""
 
     def make(*args):
         queue = cls(*args)
@@ -654,11 +655,11 @@ def test_time_is_over_by_the_clock_of_a_test(make, name):
         full.put(1, timeout=LIMIT)
     with mock.patch(name, side_effect=[1, 1 + LIMIT]), pytest.raises(kq.Empty):
         empty.get(True, LIMIT)
-    # It is asked again each time that a wait is over.
+    # It is read again each time a wait is over.
     with mock.patch(name, FrozenClock(0, 0.999, 0.9995, 1)) as clock, pytest.raises(kq.Empty):
         empty.get(timeout=1)
     assert clock.asked == 4
-    # What it raises, the call raises.
+    # The call raises the errors of the clock.
     with mock.patch(name, side_effect=LookupError), pytest.raises(LookupError):
         empty.get(timeout=LIMIT)
     assert full.qsize() == 1 and empty.qsize() == 0
@@ -691,7 +692,7 @@ def test_what_does_not_wait_by_that_clock():
 
 
 class Plain(kq.Queue):
-    """Has nothing of its own, and is there before any test puts something into `Queue`."""
+    """Overrides nothing, and is defined before any test patches `Queue`."""
 
 
 def test_what_is_put_into_queue_counts_for_its_subclasses():
@@ -704,7 +705,7 @@ def test_what_is_put_into_queue_counts_for_its_subclasses():
 
 
 class PlainLifo(kq.LifoQueue):
-    """The same, of a class that is a subclass itself."""
+    """The same, for a subclass of a subclass."""
 
     def get(self, *args, **kwargs):
         return super().get(*args, **kwargs)
@@ -758,5 +759,6 @@ def test_a_sibling_keeps_what_a_program_puts_into_it():
 
 
 def test_a_subclass_has_only_what_it_was_given():
-    """Who sends a class by value, as dill does with one of `__main__`, sends what is in its dictionary."""
+    """A program that sends a class by value, as dill does with one of `__main__`, sends the contents of its
+    dictionary."""
     assert [name for name in vars(Plain) if not name.startswith("__")] == []

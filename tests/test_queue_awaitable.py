@@ -1,4 +1,4 @@
-"""The awaitable twins of the queues between threads: coroutines here, threads there."""
+"""The awaitable methods of the queues between threads: coroutines here, threads there."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(request):
 
 @pytest.fixture(params=[False, True], ids=["inside", "outside"])
 def look(request):
-    """Whether the items have moved out into Python."""
+    """Returns whether the items have moved out into Python."""
 
     def look(q):
         if request.param and hasattr(q, "mutex"):

@@ -1,4 +1,5 @@
-"""`import queue` after `kettle.install()`, and under `kettle run`: who gets ours, and that they work with it."""
+"""`import queue` after `kettle.install()`, and under `kettle run`: which modules get Kettle's, and that they work with
+it."""
 
 from __future__ import annotations
 
@@ -57,10 +58,10 @@ def test_executors_and_asyncio():
         "import asyncio, concurrent.futures as cf\n"
         "with cf.ThreadPoolExecutor(4) as pool: print(sum(pool.map(lambda n: n * n, range(1000))))\n"
         "async def main():\n"
-        "    asyncio.get_running_loop().slow_callback_duration = 60\n"  # a busy machine is not to be told of
+        "    asyncio.get_running_loop().slow_callback_duration = 60\n"  # avoids warnings on a busy machine
         "    return sum(await asyncio.gather(*[asyncio.to_thread(int, n) for n in range(100)]))\n"
         "print(asyncio.run(main()))\n"
-        "cf.ThreadPoolExecutor(4).submit(int).result()\n"  # not shut down: that is for the end
+        "cf.ThreadPoolExecutor(4).submit(int).result()\n"  # not shut down, which is left to the end
     ) == ["332833500", "4950"]
 
 
@@ -92,7 +93,7 @@ def test_the_clock_that_a_test_replaces():
 
 
 def test_what_a_test_patches_into_the_classes_of_queues():
-    """Counts for those that a context makes, for subclasses, and for objects that were there before."""
+    """The patch applies to queues of a context, to subclasses, and to existing objects."""
     assert installed(
         "import multiprocessing, queue\n"
         "from unittest import mock\n"

@@ -1,5 +1,5 @@
-"""Children that something else reaps: SIGCHLD is ignored, or a handler, a thread or C code waits for any child. And a
-fork server that cannot report: it is stopped, or was started with SIGCHLD blocked."""
+"""Children that are reaped by other code: SIGCHLD is ignored, or a handler, a thread or C code waits for any child.
+Also a fork server that cannot report, because it is stopped, or was started with SIGCHLD blocked."""
 
 import signal
 import subprocess
@@ -163,7 +163,7 @@ def test_a_child_that_cannot_be_watched_and_is_not_ours_any_more_is_not_signalle
 
 
 def test_a_handler_that_reaps_while_the_child_is_reaped():
-    """The exit code is known before the child is let go."""
+    """The exit code is known before the child is reaped."""
     program = """
         waitid = os.waitid
         def waitid_and_raise(*args):

@@ -1,4 +1,4 @@
-"""Signal handlers that wait for the very thing that their own thread waits for, or ask how it is: at each moment."""
+"""Signal handlers that wait for the same thing as their own thread, or query its state, at each moment."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ METHODS = ["fork", "spawn", "forkserver"]
 
 @pytest.fixture
 def on_signal():
-    """Has a handler run in the main thread, once, as soon as a condition holds; gives what the handler returned."""
+    """Runs a handler in the main thread, once, as soon as a condition holds; returns the handler's result."""
     before = signal.getsignal(signal.SIGUSR1)
     threads = []
 
@@ -41,7 +41,7 @@ def on_signal():
 
 
 def pass_gate(gate):
-    """Waits until the file is there."""
+    """Waits until the file exists."""
     while not os.path.exists(gate):
         time.sleep(0.001)
     return gate
@@ -176,7 +176,7 @@ def test_a_handler_that_does_not_return_keeps_no_other_thread_waiting(tmp_path, 
     other = threading.Thread(target=others)
 
     def handler():
-        # Returns when the other thread has got all that it waited for.
+        # Returns when the other thread has received everything that it waited for.
         other.start()
         other.join()
         open_gate(gate)
@@ -188,7 +188,7 @@ def test_a_handler_that_does_not_return_keeps_no_other_thread_waiting(tmp_path, 
 
 
 def test_a_thread_that_waits_already_is_not_kept_waiting(tmp_path, on_signal):
-    """It follows the main thread, which leads until the handler comes."""
+    """It follows the main thread, which leads until the handler runs."""
     first, second = (str(tmp_path / name) for name in ("first", "second"))
     with mp.get_context("fork").Pool(3) as pool:
         other = threading.Thread(target=lambda: pool.map(pass_gate, [second]))
@@ -213,7 +213,7 @@ def test_a_thread_that_waits_already_is_not_kept_waiting(tmp_path, on_signal):
 
 
 class Raising:
-    """Raises a signal when it is taken to pieces, or put together again, in this process."""
+    """Raises a signal when it is pickled or unpickled in this process."""
 
     def __init__(self, n, home, at):
         self.n, self.home, self.at = n, home, at
@@ -248,7 +248,7 @@ def test_a_handler_waits_for_other_tasks_while_one_is_sent_or_rebuilt(on_signal,
         results = [pool.apply_async(same, (item,)) for item in items]
         assert [result.get().n for result in results] == list(range(40))
         assert [raising.n for raising in pool.map(same, items, chunksize=3)] == list(range(40))
-    # Some of it was the deputy's, whose signals come to the main thread wherever that is.
+    # A part was the deputy's, whose signals arrive in the main thread wherever that is.
     assert answers and set(map(str, answers)) == {str((9, [n * n for n in range(40)]))}
 
 
@@ -320,7 +320,7 @@ def test_a_handler_ends_the_pool_while_a_worker_is_started(on_signal, monkeypatc
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_handler_asks_about_a_process_at_each_step_of_its_end(method):
-    """A signal comes before each bytecode of all that is done to wait for it."""
+    """A signal comes before each bytecode of the code that waits for it."""
     here = mp.__file__.removesuffix("__init__.py")
     before = signal.signal(signal.SIGUSR1, lambda *_: asked.append((process.exitcode, process.is_alive())))
     asked, is_in = [], False
@@ -340,7 +340,7 @@ def test_a_handler_asks_about_a_process_at_each_step_of_its_end(method):
         process = mp.get_context(method).Process(target=os._exit, args=(7,))
         process.start()
         mp.connection.wait([process.sentinel])
-        sys._getframe().f_trace_opcodes = True  # Python 3.12 traces no opcodes of new frames without one before
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 traces opcodes of new frames only after this
         sys.settrace(trace)
         process.join()
         sys.settrace(None)

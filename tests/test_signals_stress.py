@@ -1,4 +1,5 @@
-"""A few seconds of `python -m stress signals`: handlers that wait for what their own thread waits for, and reapers."""
+"""A few seconds of `python -m stress signals`: handlers that wait for the same thing as their own thread, and
+reapers."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""What is loaded before a program does anything: each module costs every start."""
+"""The modules that are loaded before a program does anything: each of them delays every start."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ print(kettle.multiprocessing.get_start_method(allow_none=True), kettle.multiproc
 print(kettle.multiprocessing.get_start_method(), kettle.multiprocessing.context.DefaultContext().get_start_method())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    first = "spawn" if sys.version_info >= (3, 14) else "fork"  # what comes first is the default only there
+    first = "spawn" if sys.version_info >= (3, 14) else "fork"  # the first one is the default only there
     assert (done.stdout, done.stderr) == (f"None {first}\nspawn spawn\n", "")
 
 
@@ -65,7 +65,7 @@ HEAVY = {"ast", "asyncio", "dataclasses", "dis", "inspect", "joblib", "kettle._u
 
 
 def test_a_pool_brings_no_module_that_is_as_heavy_as_itself():
-    """But those that the standard library's brings: `traceback` alone brings some in Python 3.14."""
+    """Except for modules that the standard library's pool imports: `traceback` alone imports some in Python 3.14."""
     brought = _modules_after("from multiprocessing import pool")
     assert sorted(HEAVY & (_modules_after("from kettle.multiprocessing import pool") - brought)) == []
 

@@ -1,4 +1,4 @@
-"""Each primitive can say how it is."""
+"""Each primitive reports its state."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_what_a_burst_took_is_given_back(size):
     for _ in range(count):
         queue.get()
     assert full >= size * count
-    # Less than is worth keeping: it stays until it is asked for.
+    # Less than is worth keeping: it stays until it is requested.
     given_back = kettle.reclaim()
     assert given_back >= size * count
     after = native.arena_statistics()

@@ -33,7 +33,7 @@ OURS = {
     ],
     "kettle.futures": sorted(
         {*concurrent.futures.__all__, "BrokenProcessPool", "InvalidStateError", "PoolFuture", "WorkerDied"}
-        - {"InterpreterPoolExecutor"}  # of 3.14, handed on
+        - {"InterpreterPoolExecutor"}  # of 3.14, re-exported
     ),
     "kettle.multiprocessing": sorted([*multiprocessing.__all__, "log_to_parent", "wait"]),
     "kettle.queue": sorted({*queue.__all__, "ShutDown"}),
@@ -46,14 +46,14 @@ PARTS = sorted(
     if "win32" not in module.name
 )
 
-# Signatures that differ on purpose, with the reason.
+# Signatures that differ deliberately, with the reason.
 DIFFERENT = {
     "multiprocessing.managers.SharedMemoryManager.__init__": "spells out what the standard library only passes on",
     "multiprocessing.popen_forkserver.Popen.DupFd": "private machinery behind a context's Process",
 }
 
 
-#: All modules of the standard library that have one of ours for a twin.
+#: All modules of the standard library with a counterpart in Kettle.
 STANDARD = ["multiprocessing", *PARTS, "queue", "threading", "concurrent.futures"]
 
 
@@ -80,7 +80,7 @@ def test_every_part_of_the_standard_package_has_its_names(part):
 
 
 def callables():
-    """The path of each public function, class and method of the standard library's."""
+    """Yields the path of each public function, class and method of the standard library's."""
     for part in STANDARD:
         standard = importlib.import_module(part)
         for name in getattr(standard, "__all__", ()):
@@ -108,7 +108,7 @@ def test_signatures(path):
     mine = find(ours(part), names)
     if mine is theirs or not callable(theirs):
         return
-    if names[-1] == "__init__":  # what is called is the class
+    if names[-1] == "__init__":  # the class is called
         theirs, mine = find(importlib.import_module(part), names[:-1]), find(ours(part), names[:-1])
     try:
         expected, actual = inspect.signature(theirs), inspect.signature(mine)
@@ -118,7 +118,7 @@ def test_signatures(path):
 
 
 def misfits(expected, actual):
-    """Calls that the first signature takes and the second does not, or takes otherwise."""
+    """Returns calls that the first signature accepts and the second does not, or accepts with another meaning."""
     variable = {p.kind for p in actual.parameters.values()}
     wrong, positional = [], []
     for parameter in expected.parameters.values():

@@ -1,4 +1,4 @@
-"""Pools of threads: what is promised beyond the standard library."""
+"""Thread pools: guarantees beyond the standard library."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_tasks_that_were_claimed_together_may_wait_for_each_other(pool):
 
 
 def test_what_is_overdue_comes_before_what_came_later(pool, gate):
-    """One thread is stuck in the middle of tasks, the other has had no time for them and has plenty to do."""
+    """One thread is stuck in the middle of tasks, and the other is busy with plenty of later ones."""
     begun, occupied, free = threading.Event(), threading.Event(), threading.Event()
     early, seen = [], []
 
@@ -169,7 +169,7 @@ def test_nothing_keeps_what_a_map_was_about(pool):
     results = pool.map(lambda thing: thing, things, 1)
     assert results == things
     del things, results
-    # The next task takes the place of the one before, for whoever was the last.
+    # Whichever worker was the last, it takes the next task in place of the previous one.
     pool.map(abs, range(100), 1)
     gc.collect()
     assert not [thing for thing in gone if thing() is not None]

@@ -1,4 +1,4 @@
-"""The awaitable twins of the primitives between threads: a coroutine here, a thread there."""
+"""The awaitable methods of the primitives between threads: a coroutine here, a thread there."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_async_with_waits_for_a_thread(make):
             assert await lock.aacquire(0.01) is False
             waiter = asyncio.ensure_future(take())
             for _ in range(10):
-                await asyncio.sleep(0.001)  # the loop goes on meanwhile
+                await asyncio.sleep(0.001)  # the loop goes on in the meantime
             assert not waiter.done()
             over.set()
             assert await waiter is True
@@ -171,7 +171,7 @@ async def test_barrier():
 
 @runs
 async def test_mixed_waiting():
-    """`kettle.multiprocessing.wait` takes what is for threads as well."""
+    """`kettle.multiprocessing.wait` accepts primitives between threads as well."""
     import kettle.multiprocessing as mp
 
     event, lock, semaphore = threading.Event(), threading.Lock(), threading.Semaphore(0)

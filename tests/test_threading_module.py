@@ -1,5 +1,5 @@
-"""`kettle.threading` as a module: it has every name, what is set in it is set where the interpreter looks, and with
-`kettle.install()` the standard module hands out our locks."""
+"""`kettle.threading` as a module: it has every name, an assignment to it takes effect in the interpreter's module, and
+with `kettle.install()` the standard module returns Kettle's locks."""
 
 import inspect
 import math
@@ -21,7 +21,7 @@ LIMIT = 60
 
 
 def python(text, *options):
-    """The lines that a program prints, which must end well and have nothing to complain of."""
+    """Returns the lines that a program prints, which must end without error and write nothing to stderr."""
     command = [sys.executable, "-W", "error", "-X", "dev", *options, "-c", textwrap.dedent(text)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     assert (result.returncode, result.stderr) == (0, "")
@@ -120,7 +120,7 @@ def test_statistics():
 @pytest.mark.parametrize("make", [ours.Semaphore, ours.BoundedSemaphore])
 @pytest.mark.parametrize(("value", "there_are"), [(2.0, 2), (0.0, 0), (1.5, 3), (math.inf, 3), (1e300, 3)])
 def test_a_number_of_permits_that_was_reckoned(make, value, there_are):
-    """A float: it is counted down from, and a fraction never comes to zero."""
+    """A float: it is counted down from, and a fraction never reaches zero."""
     for kind in (make, getattr(threading, make.__name__)):
         semaphore = kind(value)
         assert [semaphore.acquire(blocking=False) for _ in range(3)] == [n < there_are for n in range(3)]
@@ -318,7 +318,7 @@ def test_threads_of_all_kinds_with_ours_in_place():
     """) == ["19900", "40425 50", "190"]
 
 
-# ---------------------------------------------------------------------- objects that are made in one step
+# ---------------------------------------------------------------------- objects that are created in one step
 
 MADE = {"Lock": ours.Lock, "RLock": ours.RLock, "SimpleQueue": kettle.queue.SimpleQueue}
 
@@ -326,7 +326,7 @@ MADE = {"Lock": ours.Lock, "RLock": ours.RLock, "SimpleQueue": kettle.queue.Simp
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE)
 def test_arguments_are_looked_at_all_the_same(make):
     assert make().name is None and make(name="one").name == "one"
-    if make is not ours.RLock:  # which takes anything
+    if make is not ours.RLock:  # which accepts anything
         for wrong in ({"nam": "one"}, {"name": "one", "more": 2}):
             with pytest.raises(TypeError):
                 make(**wrong)
@@ -365,7 +365,7 @@ def test_methods_that_make_objects_are_called(cls, monkeypatch):
     WithInit(), WithInit(1), WithNew(), WithNew(2), OfMeta(), OfMeta(3)
     assert called == [("init", ()), ("init", (1,)), ("new", ()), ("new", (2,)), ("call", ()), ("call", (3,))]
     assert type(Plain()) is Plain and Plain(name="one").name == "one"
-    # Also those that came later.
+    # Including those that were added later.
     for other in (cls, Plain):
         monkeypatch.setattr(other, "__init__", lambda self: called.append(type(self)))
     del called[:]
@@ -376,7 +376,7 @@ def test_methods_that_make_objects_are_called(cls, monkeypatch):
 
 
 def test_attributes_are_where_the_core_looks():
-    """Else everything is right all the same, and slower."""
+    """Otherwise everything still works, but more slowly."""
     assert native.is_layout_known()
 
 
@@ -408,7 +408,7 @@ def test_a_notify_of_a_conditions_own_is_called(more, in_dictionary):
     assert is_called()
     del condition.notify
     assert not is_called()
-    # As many attributes as before, and another one among them.
+    # As many attributes as before, but one of them is different.
     condition.other = 1
     assert not is_called()
     del condition.other
@@ -420,7 +420,7 @@ def test_a_notify_of_a_conditions_own_is_called(more, in_dictionary):
     assert is_called()
     del condition.notify
     assert not is_called()
-    # A method of the class, kept by the object, is still that.
+    # A method of the class, stored in the object, is still that method.
     condition.notify = condition.notify
     assert not is_called()
     vars(condition)["notify"] = called.append

@@ -1,5 +1,5 @@
-"""Parts of the standard library that live by threads, with ours in place: they do their work, complain of nothing under
-`-X dev -W error`, and let the interpreter end."""
+"""Parts of the standard library that use threads, with Kettle's classes: they work, cause no warning under `-X dev -W
+error`, and let the interpreter end."""
 
 import subprocess
 import sys

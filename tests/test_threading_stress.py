@@ -1,4 +1,4 @@
-"""Many threads at once: what must be excluded is, and nothing is lost."""
+"""Many threads at once: mutual exclusion holds, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_permits_are_neither_lost_nor_made(seed):
 
 
 def test_each_notification_is_for_one_waiter(seed):
-    """Tokens under a condition: takers that give up now and then, and givers that notify once per token."""
+    """Tokens under a condition: takers that sometimes give up, and givers that notify once per token."""
     condition = threading.Condition(threading.Lock())
     tokens, taken, late, each = [0], [], [], 200
 
@@ -118,7 +118,7 @@ def test_an_event_is_seen_by_all_each_time():
 
 
 def test_locks_come_and_go():
-    """A lock that is dropped the moment it is free: nobody looks at it any more."""
+    """A lock that is dropped the moment it is free: no thread accesses it any more."""
 
     def work(number):
         for _ in range(200):

@@ -1,4 +1,4 @@
-"""How messages stand in the stream of a pipe: see crates/kettle-core/src/shared/pipe/record.rs."""
+"""The layout of messages in the stream of a pipe: see crates/kettle-core/src/shared/pipe/record.rs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _IN_SLOT = _SLOT - _HEADER
 
 
 def record_of(kind: int, body: bytes, sort: int = INLINE) -> bytes:
-    """The record of a message."""
+    """Returns the record of a message."""
     slot, rest = body[:_IN_SLOT], body[_IN_SLOT:]
     record = (struct.pack("=BBxxI", sort, kind, len(body)) + slot).ljust(_SLOT, b"\0")
     if rest:
@@ -20,7 +20,7 @@ def record_of(kind: int, body: bytes, sort: int = INLINE) -> bytes:
 
 
 def message_of(record: bytes) -> tuple[int, bytes]:
-    """The kind and the bytes of a message."""
+    """Returns the kind and the bytes of a message."""
     sort, kind, length = struct.unpack_from("=BBxxI", record)
     assert sort == INLINE, "it stands in a block"
     body = record[_HEADER:_SLOT] + record[_SLOT + _REST_HEADER :]

@@ -1,4 +1,4 @@
-"""Structures at random."""
+"""Random structures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .support import Colour, Own, Point
 
 
 class Maker:
-    """Structures with parts that are shared, and now and then a part that only pickle can send."""
+    """Creates structures with shared parts, and sometimes with a part that only pickle can send."""
 
     def __init__(self, seed, others):
         self.r = random.Random(seed)
@@ -59,7 +59,7 @@ class Maker:
 
 
 def cyclic(maker, obj):
-    """Puts the whole into one of its lists."""
+    """Puts the whole structure into one of its lists."""
     lists = [part for part in maker.made if type(part) is list]
     if lists:
         maker.r.choice(lists).append(obj)

@@ -1,4 +1,4 @@
-"""Messages that can be looked at on their way, and how two structures are compared."""
+"""Messages that can be inspected in transit, and the comparison of two structures."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ compacting = pytest.mark.skipif(
 
 
 class Wire:
-    """A pipe whose messages can be looked at and made up."""
+    """A pipe whose messages can be inspected and forged."""
 
     def __init__(self):
         to, self.back = mp.Pipe()
-        # Without the pipe's channel all that it sends stands in its records.
+        # Without the pipe's channel everything that it sends is in its records.
         self.to = Connection(os.dup(to.fileno()))
 
     def message(self, obj):
-        """The kind and the bytes of the message that `obj` becomes."""
-        # Who has sent nothing else for a while tries less often.
+        """Returns the kind and the bytes of the message for `obj`."""
+        # After sending only pickles for a while, an end tries the compact form less often.
         for _ in range(8):
             self.to.send([])
             self.back.recv()
@@ -67,8 +67,8 @@ def through_pipe():
 
 
 def assert_alike(a, b):
-    """The same types, values and order, and what is one object in `a` is one in `b`; for containers the other way
-    round as well."""
+    """Asserts the same types, values and order, and that one object in `a` is one object in `b`; for containers also
+    vice versa."""
     there, back = {}, {}
     todo = [(a, b)]
     while todo:

@@ -1,4 +1,4 @@
-"""Structures at random, and bytes that are no message."""
+"""Random structures, and bytes that are not a message."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_torn_messages_raise(wire, seed):
                 changed[r.randrange(len(changed))] = r.randrange(256)
             try:
                 wire.deliver(COMPACT, bytes(changed))
-            except (ValueError, TypeError):  # torn, not UTF-8, or a key that has no hash
+            except (ValueError, TypeError):  # truncated, not UTF-8, or an unhashable key
                 pass
     for _ in range(2000):
         try:

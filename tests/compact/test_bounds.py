@@ -1,4 +1,4 @@
-"""Depth, length and number: on both sides of what a short message may have."""
+"""Depth, length and number: both sides of the limits of a short message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is one object stays one, within a message and, of keys, from message to message."""
+"""One object stays one object, within a message and, for keys, from message to message."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_rows_share_their_keys(wire):
 
 
 def test_keys_are_told_apart():
-    """Keys that the reader keeps from message to message: many of them, of like beginnings and ends."""
+    """Keys that the reader keeps from message to message: many of them, with similar beginnings and ends."""
     through = through_queue()
     keys = ["".join(p) for n in range(7) for p in itertools.product("ab\0", repeat=n)]
     keys += [f"{'x' * n}{'y' * m}" for n in range(25) for m in range(25)]

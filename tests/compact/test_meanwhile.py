@@ -1,4 +1,4 @@
-"""In the middle of other things: finalizers, threads that change what is sent, many senders."""
+"""Concurrent activity: finalizers, threads that change what is sent, many senders."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_finalizers_that_send_and_receive_while_a_message_is_rebuilt():
 
 
 class Garbage:
-    """Found by the next collection, which then does `work`; and found again, until that says that it is enough."""
+    """Found by the next collection, which then calls `work`; and found again until that says that it is enough."""
 
     def __init__(self, work):
         self.work, self.me = work, self
@@ -54,8 +54,8 @@ class Garbage:
 
 
 def put_amid_collections(queue, message, work):
-    """Puts `message` while whatever makes an object that the collector knows sets off `work`: in Python 3.11 at once,
-    later between two instructions."""
+    """Puts `message` while every creation of an object tracked by the collector triggers `work`: in Python 3.11
+    immediately, later between two instructions."""
     before = gc.get_threshold()
     armed = False
     gc.disable()
@@ -103,12 +103,12 @@ def test_a_dict_that_a_finalizer_changes_while_it_is_put(make):
         states.append(repr(message))
         return len(message) < 30
 
-    for _ in range(10):  # who failed of late tries less often
+    for _ in range(10):  # a sender that failed recently tries less often
         queue.put({})
         queue.get(timeout=LIMIT)
     try:
         put_amid_collections(queue, message, work)
-    except RuntimeError as e:  # pickle's own answer, where it is asked
+    except RuntimeError as e:  # pickle's own error, where pickle is used
         assert "changed size" in str(e)
     else:
         assert repr(queue.get(timeout=LIMIT)) in states
@@ -120,7 +120,7 @@ def test_a_dict_that_a_finalizer_changes_while_it_is_put(make):
 def test_an_object_that_takes_the_place_of_one_already_written(make):
     queue = mp.Queue()
     for n in range(30):
-        message = [f"old {n:30}", make(), None, make(), None]  # the first one is known to the message alone
+        message = [f"old {n:30}", make(), None, make(), None]  # the first key is known only in this message
         states = [repr(message)]
 
         def work():
@@ -131,7 +131,7 @@ def test_an_object_that_takes_the_place_of_one_already_written(make):
 
         put_amid_collections(queue, message, work)
         got = repr(queue.get(timeout=LIMIT))
-        # Pickle looks at one item after the other, each as it is then.
+        # Pickle reads one item after the other, each in its current state.
         assert got in states or (not got.startswith("[None") and f"old {n:30}" in got and f"new {n:30}" in got)
 
 
@@ -161,7 +161,7 @@ def test_a_dict_that_another_thread_changes_all_the_time():
         for _ in range(3000):
             try:
                 got = through(shared)
-            except RuntimeError as e:  # pickle's own answer, where it is asked
+            except RuntimeError as e:  # pickle's own error, where pickle is used
                 assert "changed size" in str(e)
                 continue
             assert type(got["list"]) is list and type(got["dict"]) is dict

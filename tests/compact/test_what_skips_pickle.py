@@ -1,4 +1,4 @@
-"""Small messages of plain builtins skip pickle, and nothing else does. What arrives is what would have arrived so."""
+"""Small messages of plain builtins skip pickle, and no others do. The receiver gets the same as with pickle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queues, pipes, other processes, pools: each of them sends short messages so."""
+"""Queues, pipes, other processes, pools: all of them send short messages in this form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def same_two(first, second):
 
 
 def kinds(item):
-    """What a worker got: types and identity."""
+    """Returns what a worker got: types and identity."""
     return [type(item).__name__, item["a"] is item["b"]]
 
 

@@ -8,20 +8,21 @@ import pytest
 
 import kettle.multiprocessing as mp
 
-LIMIT = 50  # seconds; nothing waits that long unless it is broken
+LIMIT = 50  # seconds; a wait lasts this long only if something is broken
 
 
 @pytest.fixture(params=("fork", "spawn", "forkserver"))
 def ctx(request):
-    """Our context of every start method."""
+    """Kettle's context of every start method."""
     return mp.get_context(request.param)
 
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs a program with the interpreter's `arguments` before it, in a directory of its own; gives what it printed.
+    """Runs a program with the interpreter's `arguments` before it, in its own directory; returns its output.
 
-    It must succeed and say nothing on the standard error stream."""
+    It must succeed and print nothing to stderr.
+    """
 
     def run(program, *arguments, after=()):
         (tmp_path / "program.py").write_text(textwrap.dedent(program))

@@ -1,4 +1,5 @@
-"""A program that uses everything, in development mode with warnings as errors: nothing is said, and nothing left."""
+"""A program that uses everything, in development mode with warnings as errors: it prints nothing to stderr, and leaves
+nothing behind."""
 
 from __future__ import annotations
 

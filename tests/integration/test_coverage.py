@@ -1,4 +1,4 @@
-"""coverage.py sees what children run."""
+"""coverage.py records what children run."""
 
 from __future__ import annotations
 

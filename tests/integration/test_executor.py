@@ -1,4 +1,4 @@
-"""`concurrent.futures.ProcessPoolExecutor` over our context: more than the twins look at."""
+"""`concurrent.futures.ProcessPoolExecutor` on Kettle's context: more than the twins cover."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def test_a_killed_worker_breaks_the_pool_and_hangs_nobody(ctx, state):
         if state == "busy":
             futures = [executor.submit(hang) for _ in range(2)]
             busy = [queue.get(timeout=LIMIT) for _ in futures]
-            # The executor watches the workers that it had when it last began to wait, and with spawn it starts them
-            # one by one: a further task has it look anew, now that all are there.
+            # The executor watches the workers that it had when it last began to wait, and with spawn it starts them one
+            # by one: a further task makes it check again, now that all exist.
             futures.append(executor.submit(square, 3))
             os.kill(busy[0], signal.SIGKILL)
             assert wait(futures, LIMIT).not_done == set()

@@ -1,4 +1,4 @@
-"""A pre-fork server: primitives that were made before gunicorn forked its workers."""
+"""A pre-fork server: primitives that were created before gunicorn forked its workers."""
 
 from __future__ import annotations
 
@@ -74,15 +74,16 @@ def post_worker_init(worker):
 
 @pytest.fixture
 def get(tmp_path):
-    """Asks a server with two workers, which is stopped afterwards. By then all its workers must be ready: one that is
-    told to end before it listens for that goes on, and is ended by the server after half a minute."""
+    """Yields a function that queries a server with two workers, which is stopped afterwards. By then all its workers
+    must be ready: a worker that is told to end before it listens for that goes on, and the server ends it after half a
+    minute."""
     (tmp_path / "application.py").write_text(APPLICATION)
     (tmp_path / "gunicorn.conf.py").write_text(CONFIGURATION)
     options = ["--workers", "2", "--bind", "127.0.0.1:0", "--preload"]
     server = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", *options, "application"],
         cwd=tmp_path,
-        env={**os.environ, "HOME": str(tmp_path)},  # newer ones put a socket there
+        env={**os.environ, "HOME": str(tmp_path)},  # newer versions put a socket there
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -124,4 +125,4 @@ def test_a_killed_worker_leaves_no_lock_behind(get):
     assert get("take") == "taken"
     get("add")
     assert get("totals") == "1 1 1"
-    get.until_one_more_is_ready()  # in the place of the one that was killed
+    get.until_one_more_is_ready()  # replaces the one that was killed

@@ -1,5 +1,5 @@
-"""joblib in a program under `kettle run`: its multiprocessing backend uses ours; loky, which is its default, goes on
-with the standard library's."""
+"""joblib in a program under `kettle run`: its multiprocessing backend uses Kettle; loky, its default, continues to use
+the standard library."""
 
 from __future__ import annotations
 

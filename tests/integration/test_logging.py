@@ -1,4 +1,4 @@
-"""Logging, progress bars and the standard library's hooks for processes, over ours."""
+"""Logging, progress bars and the standard library's hooks for processes, on Kettle."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Applications in an archive, which unpacks its packages when it runs: shiv puts a `site-packages` on the path, PEX
-executes the interpreter anew."""
+executes the interpreter again."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def main():
 
 class Packer(NamedTuple):
     sources: str  # the option that names the folder with the packages
-    more: tuple[str, ...]  # further options of it
+    more: tuple[str, ...]  # further options
     root: str  # the variable that says where the archive is unpacked
     interpreter: tuple[str, ...]  # options of the interpreter that runs the archive
 
 
 PACKERS = {
-    # -S: nothing that is installed here is found.
+    # -S: no package installed here is found.
     "shiv": Packer("--site-packages", (), "SHIV_ROOT", ("-S",)),
     "pex": Packer("--sources-directory", ("--pex-root", "unpacked", "--runtime-pex-root", "unpacked"), "PEX_ROOT", ()),
 }
@@ -49,7 +49,7 @@ PACKERS = {
 
 @pytest.fixture(scope="module", params=PACKERS)
 def packed(request, tmp_path_factory):
-    """The command that runs the application, and its environment."""
+    """Returns the command that runs the application, and its environment."""
     name, packer = request.param, PACKERS[request.param]
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"needs {name}")

@@ -1,4 +1,4 @@
-"""Pebble's process pool over our context."""
+"""Pebble's process pool on Kettle's context."""
 
 from __future__ import annotations
 

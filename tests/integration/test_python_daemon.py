@@ -1,4 +1,4 @@
-"""A program that becomes a daemon by python-daemon, whose context closes all descriptors but those that it keeps."""
+"""A program that becomes a daemon by python-daemon, whose context closes all descriptors except those to keep."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ if __name__ == "__main__":
 def test_children_of_a_daemon_that_keeps_what_kettle_needs(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
-    # The daemon holds the pipe, so that this reads until it has ended.
+    # The daemon holds the pipe, so this reads until it has ended.
     done = subprocess.run([sys.executable, program], stdout=subprocess.PIPE, text=True, timeout=LIMIT)
     assert done.stdout == "fork worked\nspawn worked\nforkserver worked\n"

@@ -1,4 +1,5 @@
-"""Programs that end in the middle of everything: nothing is said, nothing hangs, and the exit status is theirs."""
+"""Programs that end in the middle of everything: nothing is printed, nothing hangs, and the exit status is the
+program's."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import pytest
 LIMIT = 50
 LOUD = ("-X", "dev", "-X", "tracemalloc=3", "-W", "error")
 
-# What goes on when the program ends. Each has printed "ready" by then.
+# What is running when the program ends. Each has printed "ready" by then.
 SCENES = {
     "daemons that wait": """
         import asyncio, threading, queue
@@ -193,7 +194,7 @@ SCENES = {
         """,
 }
 
-# How it ends, with which status and which last line of the standard error stream.
+# How it ends, with which status and which last line on stderr.
 ENDS = {
     "falls off": ("", 0, ""),
     "exits": ("import sys; sys.exit(3)", 3, ""),
@@ -211,19 +212,19 @@ ENDS = {
 def end_of(tmp_path, scene, end, *command):
     path = tmp_path / "program.py"
     path.write_text(textwrap.dedent(SCENES[scene]) + f"print('ready', flush=True)\n{end}\n")
-    # `kettle run` would have it raise in a thread that is to hang.
+    # `kettle run` would make it raise in a thread that must hang.
     environment = {**os.environ, "PYTHONMALLOC": "debug", "KETTLE_DEADLOCK": "off"}
     return subprocess.run(
         [sys.executable, *LOUD, *command, path], capture_output=True, text=True, timeout=LIMIT, env=environment
     )
 
 
-# Where threads wait is looked at in every way; the other scenes in the two most different ones.
+# Waiting threads are tested in every way; the other scenes in the two most different ones.
 THOROUGHLY = ("daemons that wait", "processes and what they share")
 ROUNDS = [(scene, end) for scene in SCENES for end in ENDS if scene in THOROUGHLY or end in ("falls off", "raises")]
 
 
-# What a program is told that leaves work behind, and does not end by an exception of its own.
+# The message for a program that leaves work behind, and does not end by an exception of its own.
 LEFT_UNDONE = {
     "pools that were not closed": [
         "kettle: 2 tasks of pools were not done when the program ended; close() and join() of a pool wait for its tasks"

@@ -1,4 +1,4 @@
-"""The standard library's `Pool`, built over our context by its own constructor."""
+"""The standard library's `Pool`, created on Kettle's context by its own constructor."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Web servers that live by threads, under `kettle run` in development mode: they answer hundreds of requests, and end
-when they are told to, in silence."""
+"""Web servers that use threads, under `kettle run` in development mode: they answer hundreds of requests, and end
+silently when told to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 LIMIT = 50
 
-# One handler for all of them: whoever asks for /5 is told 10.
+# One handler for all of them: a request for /5 is answered with 10.
 TWICE = """
 import asyncio, logging, logging.handlers, queue, sys, threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -159,6 +159,6 @@ def test_a_server(tmp_path, name):
         server.kill()
         watchdog.cancel()
     lines += rest.splitlines()
-    # On a busy machine asyncio tells, in development mode, what took long.
+    # On a busy machine asyncio reports slow callbacks in development mode.
     said = [line for line in lines if not re.search(r"http://|\[INFO\]|^\s*$|^Executing <", line)]
     assert said == [] and server.returncode == 0
