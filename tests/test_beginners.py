@@ -171,7 +171,7 @@ def numbers(n):
 
 
 LOCK = "Between processes use kettle.multiprocessing.Lock."
-LIST = "Send a list, list(...), or what makes the generator."
+LIST = "Send a list, list(...), or a function that creates the generator."
 
 
 def started(**parts):
@@ -393,7 +393,7 @@ ASKED = {
     "join before start": (lambda: never_started().join(), AssertionError, "call start() before join()"),
     "terminate before start": (lambda: never_started().terminate(), AttributeError, "call start() first"),
     "kill before start": (lambda: never_started().kill(), AttributeError, "call start() first"),
-    "start twice": (lambda: over().start(), AssertionError, "make a new Process"),
+    "start twice": (lambda: over().start(), AssertionError, "create a new Process"),
     "daemon late": (lambda: late(over()), AssertionError, "before start()"),
     "close early": (closes_early, ValueError, "call join() or terminate()"),
     "join of itself": (joins_itself, (AssertionError, AttributeError), "join"),

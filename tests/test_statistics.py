@@ -41,7 +41,7 @@ def test_a_record_is_like_a_named_tuple():
     assert isinstance(record, tuple)
     with pytest.raises(TypeError, match="no field 'colour'"):
         record._replace(colour="red")
-    with pytest.raises(TypeError, match="misses the field"):
+    with pytest.raises(TypeError, match="is missing the field"):
         type(record)(1)
     with pytest.raises(TypeError, match="was given 1"):
         type(record)._make([1])

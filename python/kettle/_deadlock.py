@@ -178,7 +178,7 @@ _WHAT_MIGHT_COME_FOR_ONE = (
 _WHAT_COMES_FOR_ONE = "It goes on waiting: another thread or a signal handler may be about to release the lock."
 _WHAT_MIGHT_COME = (
     'All of them go on waiting. After kettle.deadlock("raise") one would get a DeadlockError instead, if each lock was '
-    "taken\nby a `with` block that its holder is in the middle of."
+    "taken\nby a `with` block that its holder is inside."
 )
 _WHAT_COMES = (
     "All of them go on waiting: it is not certain that the thread that took each lock is the one that will release it."

@@ -104,7 +104,7 @@ class WorkerDied(_OfFields):
     signal: the number of that signal, or None.
     task: the call that it was running, as short text; None if it ran none.
     oom: whether the kernel killed it because memory ran out; None if unknown.
-    reason: "died" if it died by itself or was killed from outside; "memory" if the pool ended it because it outgrew
+    reason: "died" if it died by itself or was killed from outside; "memory" if the pool ended it because it exceeded
         `max_memory_per_worker`; "start" if it died before it took a task, like several before it.
     trace: the Python stacks at the crash, as written by faulthandler, or None.
     hint: for reason "start", what is known to have ended it and what to do; otherwise None.
@@ -140,7 +140,7 @@ class WorkerDied(_OfFields):
 
     def _end(self) -> str:
         if self.reason == "memory":
-            return "was ended because it outgrew max_memory_per_worker"
+            return "was ended because it exceeded max_memory_per_worker"
         if self.signal is None:
             return "died" if self.exitcode is None else f"exited with code {self.exitcode}"
         name = _signal_name(self.signal)
@@ -161,7 +161,7 @@ class WorkerDied(_OfFields):
         if self.hint:
             return f": {self.hint}"
         if self.reason == "start":
-            return "; the pool has given up. What its processes import and its initializer run alike in the parent?"
+            return "; the pool has given up. Do its imports and its initializer work in the parent?"
         if self.reason == "memory":
             return "; raise the limit, or give each task less"
         if self.oom:

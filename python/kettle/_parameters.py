@@ -51,8 +51,8 @@ def arguments(name: str, value: Iterable[Any]) -> tuple[Any, ...]:
         iterator = iter(value)
     except TypeError:
         raise TypeError(
-            f"{name} must be a tuple of arguments, not {shown(value)}; one of a single argument is written with a "
-            f"comma: {name}=({shown(value)},)"
+            f"{name} must be a tuple of arguments, not {shown(value)}; a tuple with one argument needs a comma: "
+            f"{name}=({shown(value)},)"
         ) from None
     return tuple(iterator)
 
@@ -60,7 +60,7 @@ def arguments(name: str, value: Iterable[Any]) -> tuple[Any, ...]:
 def must_be_callable(name: str, value: Any) -> None:
     """Raises TypeError if the value is neither callable nor None."""
     if value is not None and not callable(value):
-        raise TypeError(f"{name} must be a callable (a function, say), not {shown(value)}")
+        raise TypeError(f"{name} must be a callable (for example a function), not {shown(value)}")
 
 
 def must_be_iterable(name: str, value: Any) -> None:
@@ -68,4 +68,4 @@ def must_be_iterable(name: str, value: Any) -> None:
     once."""
     kind = type(value)
     if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
-        raise TypeError(f"{name} must be an iterable (a list, say), and {shown(value)} is not iterable")
+        raise TypeError(f"{name} must be an iterable (for example a list), and {shown(value)} is not iterable")

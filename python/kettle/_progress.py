@@ -47,7 +47,7 @@ def bar(progress: Progress | None, total: int | None) -> Bar | None:
         return _Safe(_Told(progress, total))
     if not isinstance(progress, (bool, str, type(None))):
         raise TypeError(
-            "progress must be True, a label, or a function to be called with how many are done and how many there are, "
+            "progress must be True, a label, or a function of the number of finished items and the total, "
             f"not {type(progress).__name__}"
         )
     if not progress:
@@ -77,7 +77,7 @@ def _check_function(function: Callable[..., object]) -> None:
     if not takes_two or (inspect.isbuiltin(function) and inspect.Parameter.VAR_POSITIONAL in kinds):
         name = getattr(function, "__name__", None) or type(function).__name__
         raise TypeError(
-            "progress must be a function of two arguments, how many are done and how many there are, "
+            "progress must be a function of two arguments, the number of finished items and the total, "
             f"not {name}{signature}"
         )
 

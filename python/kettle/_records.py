@@ -25,17 +25,17 @@ class _Record(tuple):  # type: ignore[type-arg]
         fields = cls._fields
         for field in fields[len(values) :]:
             if field not in by_name:
-                raise TypeError(f"{cls.__name__}() misses the field {field!r}")
+                raise TypeError(f"{cls.__name__}() is missing the field {field!r}")
             values += (by_name.pop(field),)
         if by_name:
-            raise TypeError(f"{cls.__name__}() has no field {next(iter(by_name))!r}, or was given it twice")
+            raise TypeError(f"{cls.__name__}() has no field {next(iter(by_name))!r}, or got it twice")
         return cls._make(values)
 
     @classmethod
     def _make(cls, values: Iterable[Any]) -> _Record:
         made = tuple.__new__(cls, values)
         if len(made) != len(cls._fields):
-            raise TypeError(f"{cls.__name__}() has {len(cls._fields)} fields, and was given {len(made)}")
+            raise TypeError(f"{cls.__name__}() has {len(cls._fields)} fields, and got {len(made)}")
         return made
 
     def _asdict(self) -> dict[str, Any]:

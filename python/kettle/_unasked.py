@@ -101,7 +101,7 @@ def _tell(record: _Record) -> None:
         tasks = "1 task failed and its result was" if failed == 1 else f"{failed} tasks failed and their results were"
         first = next(iter(record.texts.values()), None)
         shown = "" if first is None else f": {first}" if failed == 1 else f"; the first: {first}"
-        lines.append(f"{tasks} never asked for{shown}")
+        lines.append(f"{tasks} never retrieved{shown}")
     if dropped := record.dropped:
         tasks = "1 task of a pool was" if dropped == 1 else f"{dropped} tasks of pools were"
         lines.append(f"{tasks} not done when the program ended; close() and join() of a pool wait for its tasks")

@@ -298,9 +298,9 @@ def _cure(culprit: object) -> str:
     if shared is not None:
         return f"Between processes use kettle.multiprocessing.{shared}."
     if isinstance(culprit, (types.FunctionType, type)):
-        return "Define it at the top level of a module; or `pip install cloudpickle`, by which it travels as it is."
+        return "Define it at the top level of a module; or `pip install cloudpickle`, which sends it by value."
     if isinstance(culprit, types.GeneratorType):
-        return "Send a list, list(...), or what makes the generator."
+        return "Send a list, list(...), or a function that creates the generator."
     if isinstance(culprit, types.CoroutineType):
         return "Send the function and its arguments, and run it there: asyncio.run(function(...))."
     if isinstance(culprit, io.IOBase):
@@ -313,7 +313,7 @@ def _cure(culprit: object) -> str:
         return "Send it as text: traceback.format_exc()."
     if kind.__module__ == "sqlite3" or kind.__name__ == "Connection":
         return "Open it there: in the function, or once for each process in an initializer."
-    return "Make it there, in the function or an initializer, or leave it out of what is sent (__getstate__)."
+    return "Create it there, in the function or an initializer, or exclude it from the pickle (__getstate__)."
 
 
 #: Classes of threads, and their counterparts between processes.

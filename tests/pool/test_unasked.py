@@ -46,14 +46,14 @@ results = [pool.apply_async(f, (n,)) for n in (-1, 5, -2, -3)]
 pool.close()
 pool.join()
 """
-OF_THREE = "kettle: 3 tasks failed and their results were never asked for; the first: ValueError: -"
+OF_THREE = "kettle: 3 tasks failed and their results were never retrieved; the first: ValueError: -"
 
 
 def test_failures_that_were_never_asked_for(told):
     stderr = told(THREE)
     assert stderr.startswith(OF_THREE) and stderr.count("\n") == 1
     assert told("pool.map_async(f, [-7]); pool.close(); pool.join()") == (
-        "kettle: 1 task failed and its result was never asked for: ValueError: -7 in f(-7), item 0 of map\n"
+        "kettle: 1 task failed and its result was never retrieved: ValueError: -7 in f(-7), item 0 of map\n"
     )
 
 
@@ -74,13 +74,13 @@ def test_what_is_not_a_question(told):
     lines = (
         "result = pool.apply_async(f, (-1,))\nresult.wait()\nresult.ready(); repr(result)\npool.close(); pool.join()"
     )
-    assert told(lines) == "kettle: 1 task failed and its result was never asked for: ValueError: -1 in f(-1)\n"
+    assert told(lines) == "kettle: 1 task failed and its result was never retrieved: ValueError: -1 in f(-1)\n"
 
 
 def test_a_callback_for_errors_takes_them(told):
     lines = "pool.apply_async(f, (-1,), error_callback=ignore)\npool.close(); pool.join()"
     assert told(lines) == ""
-    assert "never asked for" in told(lines.replace("error_callback", "callback"))
+    assert "never retrieved" in told(lines.replace("error_callback", "callback"))
 
 
 def test_what_was_cancelled_is_no_failure(told):
@@ -128,7 +128,7 @@ def test_executors_only_on_request(run, executor, monkeypatch):
     monkeypatch.delenv("KETTLE_UNASKED", raising=False)
     assert run(program).stderr == ""
     monkeypatch.setenv("KETTLE_UNASKED", "all")
-    assert run(program).stderr == "kettle: 1 task failed and its result was never asked for: ValueError: -1 in f(-1)\n"
+    assert run(program).stderr == "kettle: 1 task failed and its result was never retrieved: ValueError: -1 in f(-1)\n"
 
 
 def test_an_error_runs_no_code_of_its_own(run):
@@ -139,7 +139,7 @@ def test_an_error_runs_no_code_of_its_own(run):
     )
     done = run(program + "    pool.apply_async(loud)\n    pool.close(); pool.join()\n")
     assert done.returncode == 0
-    assert done.stderr.startswith("kettle: 1 task failed and its result was never asked for: Loud: 'xxxx")
+    assert done.stderr.startswith("kettle: 1 task failed and its result was never retrieved: Loud: 'xxxx")
     assert len(done.stderr) < 400
 
 

@@ -63,7 +63,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         if not isinstance(max_workers, (int, float)):
             max_workers = _parameters.whole("max_workers", max_workers)
         if max_workers <= 0:
-            raise ValueError(f"max_workers must be greater than 0, and is {max_workers}")
+            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
         _parameters.must_be_callable("initializer", initializer)
         if mp_context is None:
             mp_context = _default_context.get_context(None if max_tasks_per_child is None else "spawn")
@@ -78,7 +78,9 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
             if max_tasks_per_child <= 0:
                 raise ValueError(f"max_tasks_per_child must be >= 1, not {max_tasks_per_child}")
             if self._forks:
-                raise ValueError("max_tasks_per_child is not for the start method 'fork': give another mp_context")
+                raise ValueError(
+                    "max_tasks_per_child cannot be used with the start method 'fork': pass another mp_context"
+                )
         self._max_workers = max_workers
         self._mp_context = mp_context
         self._max_tasks_per_child = max_tasks_per_child

@@ -70,7 +70,7 @@ class ThreadPoolExecutor(Maps, _standard):
         if not isinstance(max_workers, (int, float)):
             max_workers = _parameters.whole("max_workers", max_workers)
         if max_workers <= 0:
-            raise ValueError(f"max_workers must be greater than 0, and is {max_workers}")
+            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
         _parameters.must_be_callable("initializer", initializer)
         if isinstance(max_workers, float):
             # The standard library accepts a float as well (`os.cpu_count() / 2`); a fraction counts as one thread.

@@ -55,7 +55,7 @@ def memory_size(size: int | str) -> int:
             raise ValueError(f"max_memory_per_worker must be a size like '2GB' or '512MiB', not {size!r}")
         size = int(float(match[1]) * _UNITS[match[2] or ""])
     if isinstance(size, float):
-        raise TypeError(f"max_memory_per_worker must be a whole number of bytes or a text like '2GB', not {size!r}")
+        raise TypeError(f"max_memory_per_worker must be a whole number of bytes or text such as '2GB', not {size!r}")
     size = _parameters.whole("max_memory_per_worker", size)
     if size < 1:
         raise ValueError(f"max_memory_per_worker must be positive, not {size}")

@@ -45,7 +45,7 @@ class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-a
     def successful(self) -> bool:
         """Returns whether the task is over and has not raised. Raises ValueError if it is not over."""
         if not self._is_done:
-            raise ValueError(f"{self!r} not ready: ask after wait() or get()")
+            raise ValueError(f"{self!r} not ready: call this after wait() or get()")
         succeeded: bool = self._outcome()[0]
         return succeeded
 

@@ -260,7 +260,7 @@ class BaseContext(_standard.BaseContext):
             context = _concrete_contexts[method]
         except KeyError:
             raise ValueError(
-                f"cannot find context for {method!r}: there are 'fork', 'spawn' and 'forkserver'"
+                f"cannot find context for {method!r}: available are 'fork', 'spawn' and 'forkserver'"
             ) from None
         context._check_available()
         return context

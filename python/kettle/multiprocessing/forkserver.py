@@ -76,8 +76,8 @@ def ensure_running() -> None:
             return
         if _numbers_children_apart():
             raise RuntimeError(
-                "a fork server cannot be started after unshare(CLONE_NEWPID): the numbers of its children "
-                "would be those of other processes here; start it before, or use another start method"
+                "a fork server cannot be started after unshare(CLONE_NEWPID): the pids of its children would "
+                "belong to other processes here; start it before, or use another start method"
             )
         chosen = _forkserver._preload_modules or []
         forget_lost_tracker()

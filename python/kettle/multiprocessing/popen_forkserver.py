@@ -27,7 +27,7 @@ _LOOK = 0.2  # seconds
 
 def _check_server(is_stopped: bool) -> None:
     if is_stopped:
-        raise OSError("the fork server is stopped and starts no process: let it go on, with SIGCONT")
+        raise OSError("the fork server is stopped and cannot start a process: resume it with SIGCONT")
 
 
 class _DupFd:

@@ -111,7 +111,7 @@ class BaseProcess(_standard.BaseProcess):
         which is the reason why the standard library forbids it."""
         self._check_closed()
         if self._popen is not None:
-            raise AssertionError("cannot start a process twice: make a new Process for each start")
+            raise AssertionError("cannot start a process twice: create a new Process for each start")
         if self._parent_pid != os.getpid():
             raise AssertionError("can only start a process object created by current process")
         runs_nothing = type(self).run is BaseProcess.run and "run" not in vars(self)
@@ -158,7 +158,7 @@ class BaseProcess(_standard.BaseProcess):
                     "can only join a child process: a process that waited for its own end would never end"
                 )
             if self._parent_pid != os.getpid():
-                raise AssertionError("can only join a child process: this one was made by another process")
+                raise AssertionError("can only join a child process: this one was created by another process")
             raise AssertionError(_NOT_STARTED)
         super().join(timeout)
 
@@ -186,7 +186,7 @@ class BaseProcess(_standard.BaseProcess):
     @daemon.setter
     def daemon(self, daemonic: bool) -> None:
         if self._popen is not None:
-            raise AssertionError("process has already started: set daemon before start(), or give Process(daemon=...)")
+            raise AssertionError("process has already started: set daemon before start(), or pass Process(daemon=...)")
         self._config["daemon"] = daemonic
 
     async def ajoin(self, timeout: float | None = None) -> None:
@@ -250,7 +250,7 @@ _OF_EACH = {
 }
 _NOT_STARTED = "can only join a started process: call start() before join()"
 _WITHOUT_TARGET = (
-    "group argument must be None for now: the function and its arguments are given by keywords, "
+    "group argument must be None for now: the function and its arguments are passed by keywords, "
     "Process(target=f, args=(x,))"
 )
 
@@ -267,8 +267,8 @@ def _checked(args: str, target: Callable[..., object] | None) -> str:
             return args
         except TypeError:
             raise TypeError(
-                f"args must be a tuple of arguments: args={args!r} gives {len(args)} of a letter each; one of a single "
-                f"argument is written with a comma: args=({args!r},)"
+                f"args must be a tuple of arguments: args={args!r} passes {len(args)} of one letter each; a tuple with "
+                f"one argument needs a comma: args=({args!r},)"
             ) from None
     return args
 
