@@ -14,6 +14,7 @@ import pytest
 
 import kettle.multiprocessing as mp
 from kettle import _cgroups
+from kettle._core import native
 from kettle._postmortem import PostMortem, _OomKills, arm, close_trace, new_trace, read_trace
 from kettle.multiprocessing import forkserver
 
@@ -179,7 +180,7 @@ def test_a_system_without_memory_files(monkeypatch):
     def refused(name):
         raise PermissionError
 
-    monkeypatch.setattr(os, "memfd_create", refused)
+    monkeypatch.setattr(native, "memory_file", refused)
     assert new_trace() is None
 
 

@@ -17,6 +17,7 @@ import multiprocessing.forkserver
 import kettle.multiprocessing as mp
 from kettle.futures import ProcessPoolExecutor
 from kettle import WorkerDied
+from kettle._core import native
 
 def reap_all(*_):
     with suppress(ChildProcessError):
@@ -119,7 +120,7 @@ def test_a_child_that_was_reaped_before_it_could_be_watched():
     program = """
         reap_at_once()
         signalled = []
-        os.kill = signal.pidfd_send_signal = lambda *which: signalled.append(which)
+        os.kill = native.signal_process = lambda *which: signalled.append(which)
         child = ctx.Process(target=leave)
         child.start()
         print(child.exitcode, child.is_alive(), mp.connection.wait([child.sentinel]) == [child.sentinel])
@@ -148,12 +149,11 @@ def test_a_child_that_cannot_be_watched_and_is_not_ours_any_more_is_not_signalle
     program = """
         reap_at_once()
         signalled = []
-        os.kill = signal.pidfd_send_signal = lambda *which: signalled.append(which)
-        pidfd_open = os.pidfd_open
+        os.kill = native.signal_process = lambda *which: signalled.append(which)
         ctx.Process(target=leave).start()  # what is asked once of the system is known
         def none_left(pid):
             raise OSError(errno.EMFILE, "none left")
-        os.pidfd_open = none_left
+        native.open_process = none_left
         try:
             ctx.Process(target=leave).start()
         except OSError as error:

@@ -42,6 +42,15 @@ def session_fd() -> int:
 def descriptors() -> list[int]:
     """The numbers of the descriptors that are kept in this process and still ours, in ascending order."""
 
+def open_process(pid: int) -> int:
+    """Returns a new descriptor, owned by the caller, that is readable once process `pid` has ended: a pidfd."""
+
+def signal_process(fd: int, signal: int) -> None:
+    """Sends a signal to the process of `fd`, which `open_process` returned."""
+
+def memory_file(name: str) -> int:
+    """Returns a new descriptor, owned by the caller, of an empty file in memory."""
+
 @final
 class Descriptor:
     """A descriptor that is kept, and known again should the program close it and open another file. Owns it.

@@ -114,7 +114,7 @@ def new_trace() -> int | None:
     """Returns a descriptor of an empty file in memory, to be passed to `arm` in a worker, and then to `read_trace` or
     `close_trace`; None if the system refuses."""
     try:
-        trace = os.memfd_create("kettle-trace")
+        trace = native.memory_file("kettle-trace")
     except OSError:
         return None
     _traces[trace] = _descriptors.keep(trace, "trace")

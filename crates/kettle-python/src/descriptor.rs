@@ -1,13 +1,16 @@
-//! Descriptors that the Python side keeps.
+//! Descriptors that the Python side keeps, and functions that open and use pidfds and files in memory. Python's own are
+//! missing from interpreters that were built with the headers of an older kernel.
 
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 
 use kettle_core::sys::descriptor::KnownFd;
+use kettle_core::sys::{memory, process};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::errors;
-use crate::methods::descriptors::Given;
+use crate::methods::descriptors::{Given, Lent};
 
 /// A descriptor that is kept, and known again should the program close it and open another file. Owns it.
 #[pyclass(frozen, module = "kettle._native")]
@@ -56,4 +59,22 @@ impl Descriptor {
     fn close(&self) {
         self.0.close();
     }
+}
+
+/// Returns a new descriptor, owned by the caller, that is readable once process `pid` has ended.
+#[pyfunction]
+pub(crate) fn open_process(pid: u32) -> PyResult<i32> {
+    Ok(process::open(pid).map_err(errors::os)?.into_raw_fd())
+}
+
+/// Sends a signal to the process of `fd`, which `open_process` returned.
+#[pyfunction]
+pub(crate) fn signal_process(fd: Lent, signal: i32) -> PyResult<()> {
+    process::signal(fd.as_fd(), signal).map_err(errors::os)
+}
+
+/// Returns a new descriptor, owned by the caller, of an empty file in memory.
+#[pyfunction]
+pub(crate) fn memory_file(name: CString) -> PyResult<i32> {
+    Ok(memory::create(&name).map_err(errors::os)?.into_raw_fd())
 }

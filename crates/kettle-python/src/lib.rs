@@ -60,7 +60,7 @@ mod _native {
     #[pymodule_export]
     use super::deadlock::deadlock_policy;
     #[pymodule_export]
-    use super::descriptor::Descriptor;
+    use super::descriptor::{Descriptor, memory_file, open_process, signal_process};
     #[pymodule_export]
     use super::errors::{ConsumerDied, KettleError, OwnerDied, SessionDamaged, late_attribute};
     #[pymodule_export]

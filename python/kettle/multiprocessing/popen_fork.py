@@ -31,6 +31,9 @@ __all__ = ["Popen"]
 # The `exitcode` of a child whose status was taken by another wait(), as in asyncio.
 UNKNOWN_STATUS = 255
 
+#: `os.P_PIDFD` is missing from interpreters that were built with the headers of an older kernel.
+_P_PIDFD = 3
+
 
 class Popen(_standard.Popen):
     """A started process."""
@@ -102,7 +105,7 @@ class Popen(_standard.Popen):
 
     def _watch(self) -> int:
         """Returns a descriptor that is readable once the child has ended."""
-        return os.pidfd_open(self.pid)
+        return native.open_process(self.pid)
 
     def _is_over_already(self) -> None:
         """The child has ended, and other code reaped it: SIGCHLD is ignored, or a handler or another thread waits for
@@ -114,7 +117,7 @@ class Popen(_standard.Popen):
     def _watch_again(self) -> None:
         """The program closed the descriptor: opens another one, if the pid still belongs to the process."""
         if self._is_unreaped():
-            self._replace(os.pidfd_open(self.pid))
+            self._replace(native.open_process(self.pid))
 
     def _is_unreaped(self) -> bool:
         """Returns whether the pid still belongs to the child."""
@@ -175,7 +178,7 @@ class Popen(_standard.Popen):
         """Sets the exit code of the child, which has ended, and reaps it. This order matters: a signal handler that
         runs in between finds the exit code, or can still reap the child."""
         try:
-            ended = os.waitid(os.P_PIDFD, self._pidfd.fileno(), os.WEXITED | os.WNOWAIT)
+            ended = os.waitid(_P_PIDFD, self._pidfd.fileno(), os.WEXITED | os.WNOWAIT)
             assert ended is not None
         except ChildProcessError:
             if self.returncode is None:
@@ -183,12 +186,12 @@ class Popen(_standard.Popen):
             return
         self.returncode = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
         with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, self._pidfd.fileno(), os.WEXITED)
+            os.waitid(_P_PIDFD, self._pidfd.fileno(), os.WEXITED)
 
     def _send_signal(self, sig: int) -> None:
         if self.returncode is None and self._owner == os.getpid():
             try:
-                signal.pidfd_send_signal(self.sentinel, sig)
+                native.signal_process(self.sentinel, sig)
             except ProcessLookupError:
                 pass
 
@@ -224,7 +227,7 @@ def _run_child(process_obj: Any, life: native.Descriptor, mask: set[Any], alone:
 @cache
 def _require_pidfd() -> None:
     try:
-        os.close(os.pidfd_open(os.getpid()))
+        os.close(native.open_process(os.getpid()))
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise

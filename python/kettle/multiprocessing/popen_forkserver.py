@@ -108,7 +108,7 @@ class Popen(popen_spawn_posix.Popen):
         # The child belongs to the server, so its pid may have been reused, but its place in the session has not. This
         # is checked last: while the child lives, it owns the pid.
         try:
-            pidfd = os.pidfd_open(self.pid)
+            pidfd = native.open_process(self.pid)
         except ProcessLookupError:
             self._end_of(os.pipe())
             return

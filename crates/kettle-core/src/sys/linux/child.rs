@@ -155,17 +155,10 @@ impl Child {
     /// # Errors
     /// If this process may not signal it (for example because it changed its user), or the signal does not exist.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
-        let fd = self.descriptor()?;
-        let fd = fd.as_fd().as_raw_fd();
-        // SAFETY: a live descriptor, integers, and a null pointer, for which the kernel fills in the sender.
-        let r = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, ptr::null::<libc::siginfo_t>(), 0) };
-        if r == 0 {
-            return Ok(());
-        }
-        match io::Error::last_os_error() {
+        match process::signal(self.descriptor()?.as_fd(), signal) {
             // EBADF: it ended before it could be watched, so this is not a pidfd.
-            e if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::EBADF)) => Ok(()),
-            e => Err(e),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::EBADF)) => Ok(()),
+            done => done,
         }
     }
 

@@ -5,7 +5,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 /// The ID of this process.
@@ -185,7 +185,11 @@ fn same_start(expected: Option<u64>, found: Option<u64>) -> bool {
     }
 }
 
-pub(super) fn open(pid: u32) -> io::Result<OwnedFd> {
+/// Opens a pidfd: a close-on-exec descriptor that is readable once the process has ended.
+///
+/// # Errors
+/// If there is no such process, no descriptor is left, or the system lacks or forbids `pidfd_open`.
+pub fn open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers; its descriptor is close-on-exec by default.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
     if fd < 0 {
@@ -193,6 +197,18 @@ pub(super) fn open(pid: u32) -> io::Result<OwnedFd> {
     }
     // SAFETY: created above, and unknown to other code.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Sends a signal to the process of a pidfd.
+///
+/// # Errors
+/// If the process has been reaped (`ESRCH`), this is not a pidfd (`EBADF`), this process may not signal that one, or the
+/// signal does not exist.
+pub fn signal(fd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let sender = ptr::null::<libc::siginfo_t>();
+    // SAFETY: a live descriptor, integers, and a null pointer, for which the kernel fills in the sender.
+    let r = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal, sender, 0) };
+    if r == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Whether thread `thread` of the live process `pid` exists. Threads also vanish when their process executes another
