@@ -53,6 +53,14 @@ if TYPE_CHECKING:
     # Never imported here. A freezer reads the names that are imported from here.
     from kettle import futures, multiprocessing, threading  # noqa: F401
     from kettle import queue as _  # noqa: F401
+    from kettle.multiprocessing import (  # noqa: F401
+        dummy,
+        reduction,
+        resource_sharer,
+        resource_tracker,
+        util,
+    )
+    from kettle.multiprocessing.dummy import connection  # noqa: F401
 
 __all__ = ["apply", "as_text", "install", "state", "uninstall"]
 

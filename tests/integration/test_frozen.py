@@ -1,4 +1,5 @@
-"""A program that PyInstaller made one folder of: it starts itself as child, fork server and resource tracker."""
+"""A program that PyInstaller, cx_Freeze or Nuitka made one folder of: it starts itself as child, fork server and
+resource tracker. What Nuitka takes minutes for is asked for by `KETTLE_NUITKA=1`."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ import textwrap
 
 import pytest
 
-pytest.importorskip("PyInstaller")
-if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
-    pytest.skip("PyInstaller needs a Python with a shared library", allow_module_level=True)
-
 LIMIT = 100
+WITH_NUITKA = bool(os.environ.get("KETTLE_NUITKA"))
+pytestmark = pytest.mark.deadline(3600 if WITH_NUITKA else 400)  # the first test waits for the freezer
+#: The environment of the tests has them, and the package would use them.
+NOT_NEEDED = "numpy", "tqdm", "joblib", "uvloop"
 
 PROGRAM = """
 import os, sys
@@ -26,11 +27,11 @@ if os.environ["HOW"] == "install":
     kettle.install()
     import multiprocessing as mp
     from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import shared_memory
+    from multiprocessing import dummy, shared_memory
 else:
     import kettle.multiprocessing as mp
     from kettle.futures import ProcessPoolExecutor
-    from kettle.multiprocessing import shared_memory
+    from kettle.multiprocessing import dummy, shared_memory
 lock = mp.Lock() if os.environ["HOW"] == "lock" else None
 
 def child(queue, name):
@@ -61,6 +62,7 @@ def main(method):
         print(executor.submit(square, 3).result())
     with context.Manager() as manager:
         print(manager.list([1]))
+    print(dummy.__name__)
 
 if __name__ == "__main__":
     mp.freeze_support()
@@ -68,30 +70,56 @@ if __name__ == "__main__":
 """
 
 
+def by_pyinstaller(folder):
+    pytest.importorskip("PyInstaller")
+    if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        pytest.skip("PyInstaller needs a Python with a shared library")
+    without = [f"--exclude-module={name}" for name in NOT_NEEDED]
+    make(folder, "PyInstaller", "--onedir", "--noconfirm", "--log-level=ERROR", *without, "program.py")
+    return folder / "dist/program/program"
+
+
+def by_cx_freeze(folder):
+    pytest.importorskip("cx_Freeze")
+    without = f"--excludes={','.join(NOT_NEEDED)}"
+    make(folder, "cx_Freeze", "build", "--script", "program.py", "--silent", without, "--build-exe", "dist")
+    return folder / "dist/program"
+
+
+def by_nuitka(folder):
+    if not WITH_NUITKA:
+        pytest.skip("minutes long: KETTLE_NUITKA=1 asks for it")
+    pytest.importorskip("nuitka")
+    without = f"--nofollow-import-to={','.join(NOT_NEEDED)}"
+    make(folder, "nuitka", "--mode=standalone", "--quiet", without, "program.py", limit=3000)
+    return folder / "program.dist/program.bin"
+
+
+def make(folder, freezer, *arguments, limit=300):
+    command = [sys.executable, "-m", freezer, *arguments]
+    made = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=limit)
+    assert made.returncode == 0, made.stdout + made.stderr
+
+
+FREEZERS = {"PyInstaller": by_pyinstaller, "cx_Freeze": by_cx_freeze, "Nuitka": by_nuitka}
+
+
+@pytest.fixture(scope="module", params=FREEZERS)
+def freezer(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def frozen(tmp_path_factory):
+def frozen(freezer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("frozen")
     (folder / "program.py").write_text(textwrap.dedent(PROGRAM))
-    made = subprocess.run(
-        [
-            *(sys.executable, "-m", "PyInstaller", "--onedir", "--noconfirm", "--log-level=ERROR"),
-            # The environment of the tests has them, and the package would use them.
-            *(f"--exclude-module={name}" for name in ("numpy", "tqdm", "joblib", "uvloop")),
-            "program.py",
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert made.returncode == 0, made.stderr
-    return folder / "dist/program/program"
+    return FREEZERS[freezer](folder)
 
 
 @pytest.mark.parametrize("how", ["import", "install", "lock"])
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_whatever_starts_children(frozen, method, how, tmp_path):
-    if (method, how) == ("forkserver", "lock"):
+def test_whatever_starts_children(freezer, frozen, method, how, tmp_path):
+    if (freezer, method, how) == ("PyInstaller", "forkserver", "lock"):
         pytest.skip("refused: the server's main module begins a session")
     starts = tmp_path / "starts"
     with subprocess.Popen(
@@ -109,5 +137,5 @@ def test_whatever_starts_children(frozen, method, how, tmp_path):
                 os.killpg(program.pid, signal.SIGKILL)  # a program that starts itself again and again
             except ProcessLookupError:
                 pass
-    assert printed == ("0 child 7\n[0, 1, 4] [0, -1, -2]\n9\n[1]\n", "")
-    assert len(starts.read_text()) < 12
+    assert printed == ("0 child 7\n[0, 1, 4] [0, -1, -2]\n9\n[1]\nkettle.multiprocessing.dummy\n", "")
+    assert len(starts.read_text()) < 20

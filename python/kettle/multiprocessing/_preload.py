@@ -12,7 +12,9 @@ import sys
 from multiprocessing import forkserver, process, spawn, util
 from typing import Any
 
+from kettle._frozen import IS_FROZEN
 from kettle.multiprocessing import _unnamed
+from kettle.multiprocessing import spawn as our_spawn
 
 
 def _import_main(name: str | None, path: str | None) -> None:
@@ -23,6 +25,8 @@ def _import_main(name: str | None, path: str | None) -> None:
     current._inheriting = True  # makes starting a process an error meanwhile
     try:
         if name is not None:
+            if IS_FROZEN:
+                our_spawn.set_unfinished_main_aside()
             library._fixup_main_from_name(name)
         elif path is not None:
             library._fixup_main_from_path(path)
@@ -42,6 +46,8 @@ def _prepare(
     _import_main(init_main_from_name, init_main_from_path)
 
 
+if IS_FROZEN:
+    our_spawn.become_server()
 _unnamed.put_into(forkserver)
 # The parts of a child's preparation data that the server can use as well.
 _told = os.environ.pop("KETTLE_FORKSERVER", None)

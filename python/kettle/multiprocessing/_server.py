@@ -13,6 +13,7 @@ import errno
 import signal
 from multiprocessing import forkserver, reduction, util
 
+from kettle._frozen import IS_FROZEN
 from kettle.multiprocessing import spawn
 from kettle.multiprocessing._unnamed import Instead
 
@@ -46,5 +47,7 @@ def _main(fd: int, parent_sentinel: int) -> int:
         raise
 
 
+if IS_FROZEN:
+    spawn.become_server()
 _server.reduction = Instead(reduction, recvfds=_recvfds)
 _server.spawn = Instead(_server.spawn, _main=_main)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     # Never imported here. A freezer reads the names that the server imports from here.
     from kettle.multiprocessing import (  # noqa: F401
         _after_preload,
+        _hears_children,
         _hears_interrupts,
         _preload,
         _server,

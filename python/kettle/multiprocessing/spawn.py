@@ -131,7 +131,7 @@ def _introduced(
 ) -> dict[str, Any]:
     global _met
     if _met is not None:
-        return _met
+        return _prepared(_met)
     life_line = life.detach()
     os.set_inheritable(life_line, False)
     _descriptors.set_life_line(life_line)
@@ -154,20 +154,42 @@ def _introduced(
     if unblock:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _met = data
+    return _prepared(data)
+
+
+def _prepared(data: dict[str, Any]) -> dict[str, Any]:
+    """Returns `data`, from which the standard library is about to import this child's main module."""
+    if IS_FROZEN and not _is_meeting and "init_main_from_name" in data:
+        set_unfinished_main_aside()
     return data
 
 
+def set_unfinished_main_aside() -> None:
+    """Makes the standard library import the main module of a frozen program again if its top level did not call
+    `freeze_support` itself. cx_Freeze calls it when `multiprocessing` is imported or a context is requested, in the
+    middle of that module, and the definitions further down are missing then."""
+    names, called = vars(sys.modules["__main__"]), ""
+    frame: Any = sys._getframe()
+    while frame is not None and frame.f_globals is not names:
+        called, frame = frame.f_code.co_name, frame.f_back
+    if frame is not None and "freeze_support" not in called:
+        sys.modules["__main__"] = type(sys)("__main__")
+
+
 _met: dict[str, Any] | None = None
+_is_meeting = False
 
 
 def _meet_early() -> None:
     """Joins the parent's session if this is a child of a frozen program. Such a child runs the program's main module up
     to `freeze_support` before it receives anything, and the objects created there belong to the session."""
+    global _is_meeting
     if not is_forking(sys.argv):
         return
     handles = [int(word.partition("=")[2]) for word in sys.argv[2:] if word.startswith("pipe_handle=")]
     if not handles or not stat.S_ISSOCK(os.fstat(handles[0]).st_mode):
         return  # started by the standard library's own code
+    _is_meeting = True
     with socket.socket(fileno=os.dup(handles[0])) as parent:
         have = -1
         while True:
@@ -271,6 +293,17 @@ def _helper_line(argv: list[str]) -> str | None:
     return line if line.removeprefix("import sys; ").startswith(_HELPERS) else None
 
 
+def become_server() -> None:
+    """Prepares a frozen program for being the fork server. cx_Freeze runs the server during the import of the standard
+    library's `multiprocessing`, which may happen in the middle of the import of this package."""
+    import importlib
+
+    sys.argv[1:] = []  # so that `freeze_support`, called by the main module, does not start a server again
+    package = sys.modules["kettle.multiprocessing"]
+    if getattr(package.__spec__, "_initializing", False):
+        importlib.reload(package)
+
+
 _HELPERS = "from multiprocessing.forkserver import main", "from multiprocessing.resource_tracker import main"
 
 if IS_FROZEN:
@@ -280,3 +313,4 @@ if IS_FROZEN:
     import time
 
     _meet_early()
+    _is_meeting = False
