@@ -43,7 +43,7 @@ def test_a_record_is_like_a_named_tuple():
         record._replace(colour="red")
     with pytest.raises(TypeError, match="is missing the field"):
         type(record)(1)
-    with pytest.raises(TypeError, match="was given 1"):
+    with pytest.raises(TypeError, match="and got 1"):
         type(record)._make([1])
 
 
