@@ -90,7 +90,7 @@ def _squeeze_one(board: Board, rng: random.Random, where: str, role: str) -> Non
 
 
 def crash_points() -> list[str]:
-    """Returns the crash points of the core and of the pool's engine."""
-    engine = _CORE.parents[1] / "kettle" / "src"
-    sources = [path.read_text() for root in (_CORE, engine) for path in sorted(root.rglob("*.rs"))]
+    """Returns the crash points of the core and of the pool's scheduler."""
+    library = _CORE.parents[1] / "kettle" / "src"
+    sources = [path.read_text() for root in (_CORE, library) for path in sorted(root.rglob("*.rs"))]
     return sorted({name for source in sources for name in re.findall(r'crash_point\("([^"]+)"\)', source)})

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kettle::pool::engine::Waiter;
+use kettle::pool::scheduler::Completion;
 use kettle_core::wait::Deadline;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -31,7 +31,7 @@ pub(super) trait Crew: Send + Sync {
     fn ledger(&self) -> &Ledger;
 
     /// Done once a pool that takes no more has no worker left.
-    fn gone(&self) -> &Arc<Waiter>;
+    fn gone(&self) -> &Arc<Completion>;
 
     /// How many workers there are, and how many of them are busy.
     fn head_count(&self, py: Python<'_>) -> (u64, u64);
@@ -39,8 +39,8 @@ pub(super) trait Crew: Send + Sync {
     /// Takes a job in; `waits`: the caller will wait for it now.
     fn submit(&self, py: Python<'_>, job: &Arc<Job>, waits: bool) -> PyResult<()>;
 
-    /// Waits until `waiter` is done. False: the time is over.
-    fn wait(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool>;
+    /// Waits until `completion` is done. False: the time is over.
+    fn wait(&self, py: Python<'_>, completion: &Arc<Completion>, deadline: Deadline) -> PyResult<bool>;
 
     /// There is something to do of this job.
     fn make_ready(&self, py: Python<'_>, job: &Arc<Job>);
@@ -113,7 +113,7 @@ pub(super) trait Crew: Send + Sync {
             return self.complete(py, job);
         }
         if job.is_iterated {
-            job.waiter.finish();
+            job.completion.finish();
             self.tell(py, job);
         }
         Ok(())
@@ -138,7 +138,7 @@ pub(super) trait Crew: Send + Sync {
     /// Does what is left to do.
     fn finish(&self, py: Python<'_>, job: &Arc<Job>, concluded: Concluded) -> PyResult<()> {
         if concluded.wakes {
-            job.waiter.finish();
+            job.completion.finish();
             self.strike_off();
             self.tell(py, job);
         }
@@ -283,7 +283,7 @@ pub(super) trait Crew: Send + Sync {
                 return Ok(state.cancelled);
             }
             state.is_held = true;
-            !state.agenda.has_some()
+            !state.pending.has_some()
         };
         if is_sent && !self.recall(py, job) {
             job.state(py).is_held = false;

@@ -1,4 +1,4 @@
-//! Pools of processes, which do Python's tasks over the engine of `kettle::pool`, and of threads, which share its jobs.
+//! Pools of processes, which do Python's tasks over the scheduler of `kettle::pool`, and of threads, which share its jobs.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -18,7 +18,7 @@
 //!
 //! An object stands in a message as a queue would send it, and has the kind that it has there.
 
-use kettle::pool::engine::{INLINE_MAX, Load, Word};
+use kettle::pool::scheduler::process::{INLINE_MAX, Load, Word};
 use kettle_core::arena::{Block, Names};
 use kettle_core::queue::{Body, Taken};
 use pyo3::prelude::*;

@@ -7,7 +7,7 @@ use kettle_core::wait::cpus;
 
 use super::Pool;
 use super::call::Call;
-use super::engine::Limits;
+use super::scheduler::process::Limits;
 use super::shared::Shared;
 use crate::codec::Unsendable;
 use crate::error::EncodeError;

@@ -17,7 +17,7 @@ use kettle_core::queue::Body;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::engine::{INLINE_MAX, Load};
+use super::scheduler::process::{INLINE_MAX, Load};
 use crate::codec::{self, BLOCKS_MAX, Message, Unsendable};
 use crate::error::OutOfMemory;
 use crate::process::Entry;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use kettle_core::wait::Patience;
 use serde::de::DeserializeOwned;
 
-use super::engine::Waiter;
 use super::error::TaskError;
 use super::job::Want;
+use super::scheduler::Completion;
 use super::shared::Shared;
 use crate::queue::until;
 
@@ -24,7 +24,7 @@ use crate::queue::until;
 pub struct Handle<R> {
     shared: Arc<Shared>,
     job: u64,
-    waiter: Arc<Waiter>,
+    completion: Arc<Completion>,
     cancel_on_drop: bool,
     is_joined: bool,
     result: PhantomData<fn() -> R>,
@@ -32,27 +32,27 @@ pub struct Handle<R> {
 
 impl<R> Handle<R> {
     /// The job of one task that was opened as `job`, and wants all.
-    pub(super) fn new(shared: Arc<Shared>, job: u64, waiter: Arc<Waiter>) -> Self {
-        Self { shared, job, waiter, cancel_on_drop: false, is_joined: false, result: PhantomData }
+    pub(super) fn new(shared: Arc<Shared>, job: u64, completion: Arc<Completion>) -> Self {
+        Self { shared, job, completion, cancel_on_drop: false, is_joined: false, result: PhantomData }
     }
 
     /// Whether the task has an outcome.
     pub fn is_done(&self) -> bool {
-        if !self.waiter.is_done() {
+        if !self.completion.is_done() {
             self.shared.look();
         }
-        self.waiter.is_done()
+        self.completion.is_done()
     }
 
     /// Waits until the task has an outcome.
     pub fn wait(&self) {
         // Who waits without a limit is not told that the time is over.
-        let _ = self.shared.wait(&self.waiter, &Patience::forever());
+        let _ = self.shared.wait(&self.completion, &Patience::forever());
     }
 
     /// Waits so long for the task to have an outcome; says whether it has one.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.shared.wait(&self.waiter, &until(timeout)).is_ok() || self.waiter.is_done()
+        self.shared.wait(&self.completion, &until(timeout)).is_ok() || self.completion.is_done()
     }
 
     /// Cancels the task. If it waits, it is never begun. If it runs, its worker is ended and replaced, whatever it is at,
@@ -143,7 +143,7 @@ impl<R> fmt::Debug for Handle<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle")
             .field("job", &self.job)
-            .field("is_done", &self.waiter.is_done())
+            .field("is_done", &self.completion.is_done())
             .finish_non_exhaustive()
     }
 }

@@ -10,9 +10,9 @@ use kettle_core::wait::Patience;
 use serde::de::DeserializeOwned;
 
 use super::call::Call;
-use super::engine::Waiter;
 use super::error::{SubmitError, TaskError};
 use super::job::{Outcome, Terms, Want};
+use super::scheduler::Completion;
 use super::shared::Shared;
 
 /// The results of tasks, as they come. Made by [`Pool::imap`](crate::Pool::imap) and
@@ -23,7 +23,7 @@ use super::shared::Shared;
 pub struct Imap<I, R> {
     shared: Arc<Shared>,
     job: u64,
-    waiter: Arc<Waiter>,
+    completion: Arc<Completion>,
     input: Input<I>,
     want: Want,
     /// The input is at its end.
@@ -49,14 +49,14 @@ pub(super) struct Input<I> {
 impl<I: Iterator<Item = Call<R>>, R> Imap<I, R> {
     pub(super) fn new(shared: Arc<Shared>, terms: Terms, input: Input<I>, want: Want) -> Self {
         let opened = shared.state().open_job(terms, want == Want::Any);
-        let (job, waiter, refusal) = match opened {
-            Ok((job, waiter)) => (job, waiter, None),
+        let (job, completion, refusal) = match opened {
+            Ok((job, completion)) => (job, completion, None),
             // Job 0 is none.
             Err(refusal) => (0, Arc::default(), Some(refusal)),
         };
         let is_exhausted = refusal.is_some();
         let here = VecDeque::new();
-        Self { shared, job, waiter, input, want, is_exhausted, refusal, ahead: 0, here, result: PhantomData }
+        Self { shared, job, completion, input, want, is_exhausted, refusal, ahead: 0, here, result: PhantomData }
     }
 
     /// Pulls as far ahead as it may, a chunk at a time.
@@ -89,7 +89,7 @@ impl<I: Iterator<Item = Call<R>>, R> Imap<I, R> {
             };
             if waits {
                 // Who waits without a limit is not told that the time is over.
-                let _ = self.shared.wait(&self.waiter, &Patience::forever());
+                let _ = self.shared.wait(&self.completion, &Patience::forever());
             }
         }
     }

@@ -4,7 +4,7 @@
 //!   Open ──an outcome──► Done ──somebody takes it──► Taken
 //! ```
 //!
-//! An open task is not sent yet, or in a worker's hands; the [`Agenda`] knows which must be sent. It keeps its arguments
+//! An open task is not sent yet, or in a worker's hands; the [`PendingTasks`] knows which must be sent. It keeps its arguments
 //! until it is done, since whoever has it in hand may die.
 
 use std::collections::VecDeque;
@@ -17,8 +17,9 @@ use kettle_core::queue::Taken;
 use serde::de::DeserializeOwned;
 
 use super::call::Packed;
-use super::engine::{Agenda, Chunking, Span, Waiter, Word};
 use super::error::{Panic, TaskError};
+use super::scheduler::process::Word;
+use super::scheduler::{Chunking, Completion, PendingTasks, Span};
 use super::worker::{Tag, from_word};
 use crate::codec;
 
@@ -104,7 +105,7 @@ pub(super) struct Terms {
 
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) agenda: Agenda,
+    pub(super) pending: PendingTasks,
     pub(super) timeout: Option<Duration>,
     /// The oldest that was not taken comes first.
     items: VecDeque<Item>,
@@ -118,7 +119,7 @@ pub(super) struct Job {
     /// The longest chunk so far.
     pub(super) longest: u32,
     want: Want,
-    pub(super) waiter: Arc<Waiter>,
+    pub(super) completion: Arc<Completion>,
     waker: Option<Waker>,
     /// Nothing of it is sent any more.
     is_over: bool,
@@ -131,7 +132,7 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(terms: Terms, by_arrival: bool) -> Self {
         Self {
-            agenda: Agenda::new(terms.chunking, terms.retries),
+            pending: PendingTasks::new(terms.chunking, terms.retries),
             timeout: terms.timeout,
             items: VecDeque::new(),
             first: 0,
@@ -140,7 +141,7 @@ impl Job {
             has_failure: false,
             longest: 0,
             want: Want::Nothing,
-            waiter: Arc::default(),
+            completion: Arc::default(),
             waker: None,
             is_over: false,
             is_forgotten: false,
@@ -156,7 +157,7 @@ impl Job {
     pub(super) fn add(&mut self, call: Packed) {
         self.items.push_back(Item::Open(call));
         self.open += 1;
-        self.agenda.extend(1);
+        self.pending.extend(1);
     }
 
     fn item(&mut self, number: u64) -> Option<&mut Item> {
@@ -166,19 +167,19 @@ impl Job {
     /// These were sent and not begun.
     pub(super) fn give_back(&mut self, span: Span) {
         if !self.is_over {
-            self.agenda.give_back(span);
+            self.pending.give_back(span);
         }
     }
 
     /// The worker of this task died. True: it is sent again.
     pub(super) fn died(&mut self, number: u64) -> bool {
-        !self.is_over && self.agenda.died(number)
+        !self.is_over && self.pending.died(number)
     }
 
     /// Ends it. Gives the tasks that have no outcome; they are to be given one.
     pub(super) fn end(&mut self) -> Vec<u64> {
         self.is_over = true;
-        self.agenda.clear();
+        self.pending.clear();
         let numbered = (self.first..).zip(&self.items);
         numbered.filter(|(_, item)| matches!(item, Item::Open(_))).map(|(number, _)| number).collect()
     }
@@ -244,7 +245,7 @@ impl Job {
         if self.is_satisfied() {
             return false;
         }
-        self.waiter.begin_again();
+        self.completion.begin_again();
         true
     }
 
@@ -258,7 +259,7 @@ impl Job {
             Want::All => self.open == 0,
             Want::Next => matches!(self.items.front(), Some(Item::Done(_))),
             Want::Any => self.arrivals.as_ref().is_some_and(|arrivals| !arrivals.is_empty()),
-            Want::Room(low) => self.open == 0 || self.has_failure || self.agenda.unsent() < low,
+            Want::Room(low) => self.open == 0 || self.has_failure || self.pending.unsent() < low,
         }
     }
 
@@ -267,7 +268,7 @@ impl Job {
         if !self.is_satisfied() {
             return None;
         }
-        self.waiter.finish();
+        self.completion.finish();
         self.waker.take()
     }
 }

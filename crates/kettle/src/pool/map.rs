@@ -23,13 +23,13 @@ pub(super) fn map<R: DeserializeOwned>(
     terms: Terms,
     mut calls: impl Iterator<Item = Call<R>>,
 ) -> Result<Vec<R>, TaskError> {
-    let (id, waiter) = shared.state().open_job(terms, false)?;
+    let (id, completion) = shared.state().open_job(terms, false)?;
     let _job = Forget { shared, id };
     let mut results = Vec::with_capacity(calls.size_hint().0.min(1 << 20));
     let mut is_exhausted = false;
     loop {
         let low = LOW.max(shared.state().appetite(id));
-        let mut unsent = shared.state().job(id).map_or(0, |job| job.agenda.unsent());
+        let mut unsent = shared.state().job(id).map_or(0, |job| job.pending.unsent());
         while unsent < low && !is_exhausted {
             let (mut batch, mut weight) = (Vec::new(), 0);
             while unsent < 2 * low && weight < BATCH {
@@ -44,7 +44,7 @@ pub(super) fn map<R: DeserializeOwned>(
             }
             let mut state = shared.state();
             is_exhausted |= !state.add(id, batch);
-            unsent = state.job(id).map_or(0, |job| job.agenda.unsent());
+            unsent = state.job(id).map_or(0, |job| job.pending.unsent());
         }
         let waits = {
             let mut state = shared.state();
@@ -67,7 +67,7 @@ pub(super) fn map<R: DeserializeOwned>(
         };
         if waits {
             // Who waits without a limit is not told that the time is over.
-            let _ = shared.wait(&waiter, &Patience::forever());
+            let _ = shared.wait(&completion, &Patience::forever());
         }
     }
 }

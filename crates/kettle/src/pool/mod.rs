@@ -63,14 +63,14 @@
 
 mod builder;
 mod call;
-#[doc(hidden)]
-pub mod engine;
 mod error;
 mod handle;
 mod imap;
 mod job;
 mod map;
 mod panics;
+#[doc(hidden)]
+pub mod scheduler;
 mod shared;
 mod state;
 mod tasks;

@@ -12,8 +12,9 @@ use std::time::Duration;
 use kettle_core::arena::Names;
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
-use super::engine::{Desk, Lead, Limits, Quiet, Supervisor, Waiter};
 use super::error::Broken;
+use super::scheduler::process::{Desk, Limits, Quiet, Supervisor};
+use super::scheduler::{Completion, Lead};
 use super::state::State;
 use super::worker::{DeskToken, Start, WORKER};
 use crate::error::OutOfMemory;
@@ -50,16 +51,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `waiter` is done; leads meanwhile if nobody else does.
-    pub(super) fn wait(self: &Arc<Self>, waiter: &Arc<Waiter>, patience: &Patience<'_>) -> Result<(), Stopped> {
-        while !waiter.is_done() {
+    /// Waits until `completion` is done; leads meanwhile if nobody else does.
+    pub(super) fn wait(self: &Arc<Self>, completion: &Arc<Completion>, patience: &Patience<'_>) -> Result<(), Stopped> {
+        while !completion.is_done() {
             if self.lead.take() {
                 let leading = Leading(self);
-                let result = self.lead_while(|| !waiter.is_done(), true, patience);
+                let result = self.lead_while(|| !completion.is_done(), true, patience);
                 drop(leading);
                 result?;
             } else {
-                self.lead.follow(waiter, || self.kick(), patience)?;
+                self.lead.follow(completion, || self.kick(), patience)?;
             }
         }
         Ok(())

@@ -8,12 +8,12 @@ use serde::de::DeserializeOwned;
 
 use super::Pool;
 use super::call::Call;
-use super::engine::Chunking;
 use super::error::{SubmitError, TaskError};
 use super::handle::Handle;
 use super::imap::{Imap, Input};
 use super::job::{Terms, Want};
 use super::map;
+use super::scheduler::Chunking;
 
 /// A pool, and the terms on which it is to run what it is given now. Made by [`Pool::task_timeout`], [`Pool::retries`],
 /// [`Pool::chunks_of`] and [`Pool::buffer_size`].
@@ -134,7 +134,7 @@ impl<'p> Tasks<'p> {
         let call = call.pack()?;
         let shared = &self.pool.shared;
         let mut state = shared.state();
-        let (job, waiter) = state.open_job(self.terms(Chunking::Fixed(1)), false)?;
+        let (job, completion) = state.open_job(self.terms(Chunking::Fixed(1)), false)?;
         state.add(job, [call]);
         state.want(job, Want::All);
         drop(state);
@@ -142,7 +142,7 @@ impl<'p> Tasks<'p> {
             // Somebody may lead and sleep who does not know of the limit.
             shared.kick();
         }
-        Ok(Handle::new(Arc::clone(shared), job, waiter))
+        Ok(Handle::new(Arc::clone(shared), job, completion))
     }
 }
 

@@ -9,9 +9,9 @@ use kettle_core::wait::Patience;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::call::{Calls, Unpacked, body};
-use super::engine::{Assignment, Desk, Load, Word, Worker};
 use super::error::Panic;
 use super::panics;
+use super::scheduler::process::{Assignment, Desk, Load, Word, Worker};
 use crate::codec::{self, Message};
 use crate::error::OutOfMemory;
 use crate::process::Entry;

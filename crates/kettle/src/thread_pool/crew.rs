@@ -28,7 +28,7 @@ use super::job::Job;
 use super::limits::Limits;
 use super::roll::{Door, Next, Roll};
 use super::worker;
-use crate::pool::engine::Waiter;
+use crate::pool::scheduler::Completion;
 
 /// What a pool is to be like.
 pub(super) struct Plan {
@@ -50,7 +50,7 @@ pub(super) struct Crew {
     /// So many were ever hired.
     hired: AtomicUsize,
     /// Done once a pool that takes no more has no worker left.
-    pub(super) gone: Waiter,
+    pub(super) gone: Completion,
 }
 
 /// What the crew has to know of one worker.
@@ -73,7 +73,7 @@ impl Crew {
             roll,
             is_terminated: AtomicBool::new(false),
             hired: AtomicUsize::new(0),
-            gone: Waiter::default(),
+            gone: Completion::default(),
         })
     }
 
@@ -213,15 +213,15 @@ impl Crew {
 
     // ---- waiting ----
 
-    /// Waits until `waiter` is done. A worker of this pool lets another one work meanwhile.
-    pub(super) fn wait(self: &Arc<Self>, waiter: &Waiter, patience: &Patience<'_>) -> Result<(), Stopped> {
-        if waiter.is_done() {
+    /// Waits until `completion` is done. A worker of this pool lets another one work meanwhile.
+    pub(super) fn wait(self: &Arc<Self>, completion: &Completion, patience: &Patience<'_>) -> Result<(), Stopped> {
+        if completion.is_done() {
             return Ok(());
         }
         let patience = patience.among_threads(true);
-        let Some(seat) = worker::seat_of(self) else { return waiter.wait(&patience) };
+        let Some(seat) = worker::seat_of(self) else { return completion.wait(&patience) };
         self.step_out(&seat);
-        let result = waiter.wait(&patience);
+        let result = completion.wait(&patience);
         self.step_in(&seat);
         result
     }

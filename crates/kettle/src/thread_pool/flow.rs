@@ -27,7 +27,7 @@ use super::hand::{Claim, Hand, Hands};
 use super::job::{Job, Refusal};
 use super::single::run;
 use super::worker;
-use crate::pool::engine::{Agenda, Chunking, Waiter};
+use crate::pool::scheduler::{Chunking, Completion, PendingTasks};
 
 /// No measured chunk has more tasks: by then it costs a worker next to nothing to fetch another, and what lies ready stays
 /// small enough to be in the processor's caches.
@@ -78,13 +78,13 @@ pub(super) struct Flow<F, T, R> {
     in_one: bool,
     state: Mutex<State<T, R>>,
     hands: Hands<T>,
-    waiter: Waiter,
+    completion: Completion,
     /// Nobody wants its outcomes: also for those who are in the middle of a chunk.
     is_over: AtomicBool,
 }
 
 struct State<T, R> {
-    agenda: Agenda,
+    pending: PendingTasks,
     unsent: VecDeque<T>,
     outcomes: Arrivals<R>,
     /// So many have no outcome.
@@ -101,14 +101,14 @@ impl<T, R> State<T, R> {
         match self.want {
             Want::Nothing => false,
             Want::Some => self.outcomes.has_next(),
-            Want::Room(low) => self.open == 0 || self.has_failure || self.agenda.unsent() < low,
+            Want::Room(low) => self.open == 0 || self.has_failure || self.pending.unsent() < low,
         }
     }
 
     /// All that are unsent. None will be sent.
     fn take_unsent(&mut self, chunking: Chunking) -> Claim<T> {
-        let first = self.agenda.count() - self.agenda.unsent();
-        self.agenda.clear();
+        let first = self.pending.count() - self.pending.unsent();
+        self.pending.clear();
         Claim { first, items: std::mem::take(&mut self.unsent), chunking }
     }
 }
@@ -118,7 +118,7 @@ impl<F, T, R> Flow<F, T, R> {
         let Terms { timeout, order, .. } = terms;
         let chunking = if timeout.is_some() { Chunking::Fixed(1) } else { terms.chunking };
         let state = State {
-            agenda: Agenda::new(chunking, 0).at_most(LONGEST),
+            pending: PendingTasks::new(chunking, 0).at_most(LONGEST),
             unsent: VecDeque::new(),
             outcomes: Arrivals::new(order),
             open: 0,
@@ -134,7 +134,7 @@ impl<F, T, R> Flow<F, T, R> {
             in_one: terms.in_one && timeout.is_none(),
             state: Mutex::new(state),
             hands: Hands::new(),
-            waiter: Waiter::default(),
+            completion: Completion::default(),
             is_over: AtomicBool::new(false),
         }
     }
@@ -145,7 +145,7 @@ impl<F, T, R> Flow<F, T, R> {
 
     fn tell(&self, state: &State<T, R>) {
         if state.is_satisfied() {
-            self.waiter.finish();
+            self.completion.finish();
         }
     }
 
@@ -164,7 +164,7 @@ impl<F, T, R> Flow<F, T, R> {
         chunk.failures().for_each(|failure| crew.counts.settle(crew.counts.of(failure), 1));
         let len = chunk.len();
         let mut state = self.state();
-        state.agenda.finished(len as u32, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        state.pending.finished(len as u32, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         state.open -= len as u64;
         state.has_failure |= failures > 0;
         state.outcomes.put(first, chunk);
@@ -180,7 +180,7 @@ impl<F, T, R> Flow<F, T, R> {
                 state.is_in_line = false;
             }
             let workers = crew.plan.size;
-            let span = if self.in_one { state.agenda.claim(workers) } else { state.agenda.take(workers) }?;
+            let span = if self.in_one { state.pending.claim(workers) } else { state.pending.take(workers) }?;
             state.longest = state.longest.max(span.len);
             let items = state.unsent.drain(..span.len as usize).collect();
             self.tell(&state);
@@ -208,7 +208,7 @@ where
         let is_laden = self.in_one && self.hands.are_laden();
         let goes_on = {
             let mut state = self.state();
-            let is_more = is_laden || state.agenda.has_some();
+            let is_more = is_laden || state.pending.has_some();
             is_more && !std::mem::replace(&mut state.is_in_line, true)
         };
         if goes_on {
@@ -336,7 +336,7 @@ where
         let was_in_line = {
             let mut state = self.state();
             state.open += count;
-            state.agenda.extend(count);
+            state.pending.extend(count);
             state.unsent.extend(items);
             std::mem::replace(&mut state.is_in_line, true)
         };
@@ -359,7 +359,7 @@ where
 
     fn appetite(&self, crew: &Crew) -> (u64, u64) {
         let state = self.state();
-        (state.agenda.unsent(), 4 * crew.plan.size as u64 * u64::from(state.longest))
+        (state.pending.unsent(), 4 * crew.plan.size as u64 * u64::from(state.longest))
     }
 
     fn open(&self) -> u64 {
@@ -374,7 +374,7 @@ where
                 if state.is_satisfied() {
                     return;
                 }
-                self.waiter.begin_again();
+                self.completion.begin_again();
             }
             // A task of this pool does itself what nobody has begun.
             let helps = worker::seat_of(crew).is_some_and(|seat| self.do_some(crew, &seat, false));
@@ -383,7 +383,7 @@ where
             }
         }
         // Who waits without a limit is not told that the time is over.
-        let _ = crew.wait(&self.waiter, &Patience::forever());
+        let _ = crew.wait(&self.completion, &Patience::forever());
     }
 
     fn forget(&self, crew: &Crew) {

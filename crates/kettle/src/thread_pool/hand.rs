@@ -17,7 +17,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::pool::engine::Chunking;
+use crate::pool::scheduler::Chunking;
 
 /// Tasks whose length is measured are taken out of the hand in so many pieces. The fewer, the less it costs; but what has
 /// been taken out cannot be stolen.

@@ -34,7 +34,7 @@ impl<T> Handle<T> {
 
     /// Whether the task has an outcome.
     pub fn is_done(&self) -> bool {
-        self.task.waiter().is_done()
+        self.task.completion().is_done()
     }
 
     /// Whether it has begun, and has no outcome yet.
@@ -55,12 +55,12 @@ impl<T> Handle<T> {
             Arc::clone(&self.task).run(&self.crew, &seat);
         }
         // Who waits without a limit is not told that the time is over.
-        let _ = self.crew.wait(self.task.waiter(), &Patience::forever());
+        let _ = self.crew.wait(self.task.completion(), &Patience::forever());
     }
 
     /// Waits so long for the task to have an outcome; says whether it has one.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.crew.wait(self.task.waiter(), &until(timeout)).is_ok() || self.is_done()
+        self.crew.wait(self.task.completion(), &until(timeout)).is_ok() || self.is_done()
     }
 
     /// Cancels the task: it is never begun. False: it was begun before. A thread cannot be ended, so it goes on, and has

@@ -14,11 +14,11 @@ use std::time::Duration;
 use super::crew::{Crew, Seat};
 use super::error::{Panic, TaskError};
 use super::job::{Job, Refusal};
-use crate::pool::engine::Waiter;
+use crate::pool::scheduler::Completion;
 
 /// A task as its giver sees it: whatever it does, `T` comes of it.
 pub(super) trait Given<T>: Job {
-    fn waiter(&self) -> &Waiter;
+    fn completion(&self) -> &Completion;
     fn is_running(&self) -> bool;
     fn is_cancelled(&self) -> bool;
     /// Cancels it, unless it was begun.
@@ -32,7 +32,7 @@ pub(super) trait Given<T>: Job {
 pub(super) struct Single<F, T> {
     timeout: Option<Duration>,
     state: Mutex<State<F, T>>,
-    waiter: Waiter,
+    completion: Completion,
 }
 
 struct State<F, T> {
@@ -50,7 +50,7 @@ enum Stage<F, T> {
 impl<F, T> Single<F, T> {
     pub(super) fn new(call: F, timeout: Option<Duration>) -> Self {
         let state = State { stage: Stage::Waiting(call), waker: None };
-        Self { timeout, state: Mutex::new(state), waiter: Waiter::default() }
+        Self { timeout, state: Mutex::new(state), completion: Completion::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State<F, T>> {
@@ -79,7 +79,7 @@ impl<F, T> Single<F, T> {
         let before = std::mem::replace(&mut state.stage, Stage::Done(outcome));
         let waker = state.waker.take();
         drop(state);
-        self.waiter.finish();
+        self.completion.finish();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -123,8 +123,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    fn waiter(&self) -> &Waiter {
-        &self.waiter
+    fn completion(&self) -> &Completion {
+        &self.completion
     }
 
     fn is_running(&self) -> bool {

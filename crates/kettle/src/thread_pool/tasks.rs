@@ -16,7 +16,7 @@ use super::job::Job;
 use super::map;
 use super::retries::Retries;
 use super::single::{Given, Single};
-use crate::pool::engine::Chunking;
+use crate::pool::scheduler::Chunking;
 
 /// A pool, and the terms on which it is to run what it is given now. Made by [`ThreadPool::task_timeout`],
 /// [`ThreadPool::chunks_of`] and [`ThreadPool::buffer_size`].

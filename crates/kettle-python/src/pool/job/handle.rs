@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kettle::pool::engine::{Agenda, Chunking};
+use kettle::pool::scheduler::{Chunking, PendingTasks};
 use kettle_core::wait::Scope;
 use pyo3::exceptions::{PyStopIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -71,7 +71,7 @@ impl PoolJob {
         let crew = crew.get().crew();
         // One that is too long to count is none.
         let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let mut agenda = Agenda::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
+        let mut pending = PendingTasks::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
         let method = match kind {
             "map" if unpacks => "starmap",
             "map" => "map",
@@ -82,12 +82,12 @@ impl PoolJob {
         let (work, input, results) = match kind {
             "call" => {
                 let (args, kwds) = items.extract()?;
-                agenda.extend(1);
+                pending.extend(1);
                 (Work::Call { function, args, kwds }, Input::none(py), Results::One(None))
             }
             "map" => {
                 let count = items.len()?;
-                agenda.extend(count as u64);
+                pending.extend(count as u64);
                 let values = PyList::new(py, [py.None()])?.as_sequence().repeat(count)?.cast_into()?.unbind();
                 let results = Results::All { values, error: None };
                 (Work::Items { function, unpacks }, Input::of_map(items)?, results)
@@ -107,7 +107,7 @@ impl PoolJob {
         let callbacks =
             has_callbacks.then_some(Callbacks { value: callback, error: error_callback, lets_go_of_cancelled: false });
         let number = crew.ledger().next_number();
-        let job = Job::new(number, method, work, (agenda, input, results), timeout, callbacks, bar.map(Bar::new));
+        let job = Job::new(number, method, work, (pending, input, results), timeout, callbacks, bar.map(Bar::new));
         Ok(Self { crew, job: Arc::new(job) })
     }
 
@@ -127,12 +127,12 @@ impl PoolJob {
         py: Python<'_>,
         #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
     ) -> PyResult<bool> {
-        self.crew.wait(py, &self.job.waiter, deadline(true, timeout))
+        self.crew.wait(py, &self.job.completion, deadline(true, timeout))
     }
 
     #[getter]
     fn _is_done(&self) -> bool {
-        self.job.waiter.is_done()
+        self.job.completion.is_done()
     }
 
     /// Of a call or a map that is over: whether it succeeded, and the value or the exception. The program asks for it.
@@ -165,9 +165,9 @@ impl PoolJob {
             let Some(outcome) = state.results.fetch(complete) else {
                 if !job.is_over() {
                     // Before the next look, so that what comes in between is not overlooked.
-                    job.waiter.begin_again();
+                    job.completion.begin_again();
                     if state.results.has_next(complete) || job.is_over() {
-                        job.waiter.finish();
+                        job.completion.finish();
                     }
                     return Ok(None);
                 }
@@ -202,7 +202,7 @@ impl PoolJob {
         #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
     ) -> PyResult<bool> {
         let resumed = self.resume(py, |state| state.takers += 1);
-        let waited = resumed.and_then(|()| self.crew.wait(py, &self.job.waiter, deadline(true, timeout)));
+        let waited = resumed.and_then(|()| self.crew.wait(py, &self.job.completion, deadline(true, timeout)));
         self.job.state(py).takers -= 1;
         waited
     }
@@ -301,10 +301,10 @@ impl PoolJob {
     fn _listen(&self, py: Python<'_>, listener: Py<PyAny>) -> PyResult<()> {
         self.resume(py, |_| ())?;
         if !self.job.listen(py, listener) {
-            self.crew.wait(py, &self.job.waiter, deadline(true, None))?;
+            self.crew.wait(py, &self.job.completion, deadline(true, None))?;
         }
         self.crew.call_deputy(true);
-        if self.job.waiter.is_done() {
+        if self.job.completion.is_done() {
             self.crew.tell(py, &self.job);
         }
         Ok(())
@@ -323,7 +323,7 @@ impl PoolJob {
 
     /// The callbacks have run.
     fn _finish(&self, py: Python<'_>) {
-        self.job.waiter.finish();
+        self.job.completion.finish();
         self.crew.tell(py, &self.job);
     }
 

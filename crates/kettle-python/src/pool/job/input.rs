@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use kettle::pool::engine::{Agenda, Span};
+use kettle::pool::scheduler::{PendingTasks, Span};
 use kettle_core::wait::Scope;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList, PyRange, PySequence};
@@ -36,7 +36,7 @@ pub(super) enum Items {
     Window { queue: VecDeque<Option<Py<PyAny>>>, done_before: u64 },
 }
 
-/// The items of a job; which of them are to be sent is the agenda's.
+/// The items of a job; which of them are to be sent is for `PendingTasks`.
 pub(in crate::pool) struct Input {
     items: Items,
     source: Source,
@@ -143,23 +143,23 @@ impl Input {
     }
 
     /// One more; whole chunks are to be sent.
-    fn push(&mut self, agenda: &mut Agenda, item: Py<PyAny>) {
+    fn push(&mut self, pending: &mut PendingTasks, item: Py<PyAny>) {
         let Items::Window { queue, done_before } = &mut self.items else { return };
         queue.push_back(Some(item));
-        let rest = *done_before + queue.len() as u64 - agenda.count();
-        agenda.extend(rest / self.chunk * self.chunk);
+        let rest = *done_before + queue.len() as u64 - pending.count();
+        pending.extend(rest / self.chunk * self.chunk);
     }
 
     /// There will be no more. What is no whole chunk is sent as well, unless that is because of an error. What is let go
     /// comes back.
-    fn close(&mut self, agenda: &mut Agenda, is_error: bool) -> (VecDeque<Option<Py<PyAny>>>, Source) {
+    fn close(&mut self, pending: &mut PendingTasks, is_error: bool) -> (VecDeque<Option<Py<PyAny>>>, Source) {
         let source = std::mem::replace(&mut self.source, Source::Exhausted);
         let Items::Window { queue, done_before } = &mut self.items else { return (VecDeque::new(), source) };
-        let rest = *done_before + queue.len() as u64 - agenda.count();
+        let rest = *done_before + queue.len() as u64 - pending.count();
         if is_error {
             return (queue.split_off(queue.len() - (rest as usize).min(queue.len())), source);
         }
-        agenda.extend(rest);
+        pending.extend(rest);
         (VecDeque::new(), source)
     }
 
@@ -270,8 +270,8 @@ impl Job {
         let iterator = {
             let state = self.state(py);
             match &state.input.source {
-                Source::Builtin(iterator) if !state.agenda.has_some() => iterator.clone_ref(py),
-                _ => return state.agenda.has_some(),
+                Source::Builtin(iterator) if !state.pending.has_some() => iterator.clone_ref(py),
+                _ => return state.pending.has_some(),
             }
         };
         let mut iterator = iterator.into_bound(py);
@@ -289,22 +289,22 @@ impl Job {
                 }
             }
         }
-        self.state(py).agenda.has_some()
+        self.state(py).pending.has_some()
     }
     /// One more item of an imap.
     pub(super) fn push(&self, py: Python<'_>, item: Py<PyAny>) {
         let state = &mut *self.state(py);
-        state.input.push(&mut state.agenda, item);
+        state.input.push(&mut state.pending, item);
     }
 
     /// There are no more items; because of an error, perhaps, which then stands behind the last whole chunk.
     pub(super) fn close_input(&self, py: Python<'_>, error: Option<Py<PyAny>>) {
         let mut guard = self.state(py);
         let state = &mut *guard;
-        let dropped = state.input.close(&mut state.agenda, error.is_some());
+        let dropped = state.input.close(&mut state.pending, error.is_some());
         let surplus = error.and_then(|error| {
-            self.waiter.finish();
-            state.results.put_input_error(py, state.agenda.count(), error)
+            self.completion.finish();
+            state.results.put_input_error(py, state.pending.count(), error)
         });
         drop(guard);
         drop((dropped, surplus));
@@ -324,7 +324,7 @@ impl Job {
     pub(in crate::pool) fn clear(&self, py: Python<'_>) -> Cleared {
         let cleared = {
             let mut state = self.state(py);
-            state.agenda.clear();
+            state.pending.clear();
             state.input.clear(py)
         };
         self.room.notify_all(Scope::Private);

@@ -34,7 +34,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use kettle::pool::engine::{Agenda, Span, Waiter, Word};
+use kettle::pool::scheduler::process::Word;
+use kettle::pool::scheduler::{Completion, PendingTasks, Span};
 use kettle_core::wait::EventCount;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -62,14 +63,14 @@ pub(super) struct Job {
     pub(super) timeout: Option<Duration>,
     /// It is an imap: somebody may wait for any of its outcomes, and not only for all.
     pub(super) is_iterated: bool,
-    pub(super) waiter: Arc<Waiter>,
+    pub(super) completion: Arc<Completion>,
     callbacks: Mutex<Option<Callbacks>>,
     /// Where whoever feeds an imap waits until there is room.
     room: EventCount,
     /// It is over: it has all outcomes that it will ever have.
     over: AtomicBool,
     /// Whether somebody listens, for those who would take the lock only to find nobody. It is set before a listener looks
-    /// whether the waiter is done, and read after that is said.
+    /// whether the job is done, and read after that is said.
     is_heard: AtomicBool,
     unasked: Unasked,
     state: Mutex<State>,
@@ -108,7 +109,7 @@ pub(super) struct Callbacks {
 pub(super) struct State {
     /// None once the job is over and has let it go.
     pub(super) work: Option<Work>,
-    pub(super) agenda: Agenda,
+    pub(super) pending: PendingTasks,
     pub(super) input: Input,
     results: Results,
     /// Tasks that have an outcome.
@@ -136,7 +137,7 @@ impl Job {
         number: u64,
         method: &'static str,
         work: Work,
-        (agenda, input, results): (Agenda, Input, Results),
+        (pending, input, results): (PendingTasks, Input, Results),
         timeout: Option<Duration>,
         callbacks: Option<Callbacks>,
         bar: Option<Bar>,
@@ -148,7 +149,7 @@ impl Job {
             method,
             timeout,
             is_iterated: results.is_iterated(),
-            waiter: Arc::new(Waiter::default()),
+            completion: Arc::new(Completion::default()),
             callbacks: Mutex::new(callbacks),
             room: EventCount::new(),
             over: AtomicBool::new(false),
@@ -156,7 +157,7 @@ impl Job {
             unasked: Unasked::default(),
             state: Mutex::new(State {
                 work: Some(work),
-                agenda,
+                pending,
                 input,
                 results,
                 done: 0,
@@ -269,14 +270,14 @@ impl Job {
         if !self.is_by_value() {
             self.lesson.store(next_number(), Ordering::Relaxed);
         }
-        state.agenda.give_back(Span { start: index, len: 1 });
+        state.pending.give_back(Span { start: index, len: 1 });
         true
     }
 
     /// How many of its tasks have no outcome yet.
     pub(super) fn unfinished(&self, py: Python<'_>) -> u64 {
         let state = self.state(py);
-        state.agenda.count() - state.done
+        state.pending.count() - state.done
     }
 
     /// Asks that `listener` be told. False: nobody will, but it is a matter of microseconds.
@@ -398,7 +399,7 @@ impl State {
 
     /// Whether it has all outcomes that it will ever have.
     pub(super) fn is_complete(&self) -> bool {
-        self.input.is_exhausted() && self.done == self.agenda.count()
+        self.input.is_exhausted() && self.done == self.pending.count()
     }
 
     /// Whether a thread or a listener waits for something to fetch.
@@ -408,6 +409,6 @@ impl State {
 
     /// Whether there is nothing to send, nor will be unless somebody brings it.
     pub(super) fn is_spent(&self) -> bool {
-        !self.agenda.has_some() && !self.input.is_pulled()
+        !self.pending.has_some() && !self.input.is_pulled()
     }
 }

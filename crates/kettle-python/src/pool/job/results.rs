@@ -6,7 +6,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use kettle::pool::engine::Word;
+use kettle::pool::scheduler::process::Word;
 
 use crate::pool::tasks::of_word;
 

@@ -1,6 +1,6 @@
 //! What a worker needs to come to its desk.
 
-use kettle::pool::engine;
+use kettle::pool::scheduler::process;
 use kettle_core::arena::{Token, TokenError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -10,7 +10,7 @@ use crate::primitive::recipient;
 
 /// The shared memory between a pool and one of its workers. It goes to the worker with its start data.
 #[pyclass(frozen, module = "kettle._native", name = "PoolDesk")]
-pub(crate) struct Desk(pub(in crate::pool) engine::Desk);
+pub(crate) struct Desk(pub(in crate::pool) process::Desk);
 
 #[pymethods]
 impl Desk {
@@ -26,7 +26,7 @@ impl Desk {
         let tokens: &[u8; 5 * Token::LEN] = tokens.try_into().map_err(|_| malformed())?;
         let token = |i: usize| core::array::from_fn(|at| tokens[i * Token::LEN + at]);
         let tokens = core::array::from_fn(|i| Token::from_bytes(&token(i)));
-        let desk = engine::Desk::from_tokens(&tokens).map_err(errors::token)?;
+        let desk = process::Desk::from_tokens(&tokens).map_err(errors::token)?;
         Ok(Self(desk))
     }
 }

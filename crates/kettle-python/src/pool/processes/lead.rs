@@ -15,7 +15,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use kettle::pool::engine::{HeldLead, Quiet, Waiter};
+use kettle::pool::scheduler::process::Quiet;
+use kettle::pool::scheduler::{Completion, HeldLead};
 use kettle_core::wait::{Deadline, Stopped};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -39,27 +40,32 @@ enum Led {
 }
 
 impl Processes {
-    /// Waits until `waiter` is done, and leads meanwhile if nobody else does. False: the time is over.
-    pub(super) fn lead_or_follow(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool> {
+    /// Waits until `completion` is done, and leads meanwhile if nobody else does. False: the time is over.
+    pub(super) fn lead_or_follow(
+        &self,
+        py: Python<'_>,
+        completion: &Arc<Completion>,
+        deadline: Deadline,
+    ) -> PyResult<bool> {
         loop {
-            if waiter.is_done() {
+            if completion.is_done() {
                 return Ok(true);
             }
             self.ledger.check_home()?;
             if self.is_inside_step() {
-                return self.wait_inside_step(py, waiter, deadline);
+                return self.wait_inside_step(py, completion, deadline);
             }
             if self.lead.take() {
                 let mut led = self.lead.held(|| self.is_busy(Some(py)));
-                let result = self.lead_until(py, &mut led, &|| waiter.is_done(), deadline);
+                let result = self.lead_until(py, &mut led, &|| completion.is_done(), deadline);
                 drop(led);
                 if result? == Led::TimeIsOver {
-                    return Ok(waiter.is_done());
+                    return Ok(completion.is_done());
                 }
             } else {
                 let watch = self.watch(py);
-                match wait_outside_until_signal(py, deadline, |p| self.lead.follow(waiter, || watch.kick(), p)) {
-                    Err(Stopped::TimedOut) => return Ok(waiter.is_done()),
+                match wait_outside_until_signal(py, deadline, |p| self.lead.follow(completion, || watch.kick(), p)) {
+                    Err(Stopped::TimedOut) => return Ok(completion.is_done()),
                     Err(_) => py.check_signals()?,
                     Ok(()) => {}
                 }

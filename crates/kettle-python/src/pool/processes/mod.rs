@@ -24,7 +24,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use kettle::pool::engine::{Lead, Limits, Supervisor, Waiter, Watch};
+use kettle::pool::scheduler::process::{Limits, Supervisor, Watch};
+use kettle::pool::scheduler::{Completion, Lead};
 use kettle_core::wait::Deadline;
 use pyo3::prelude::*;
 
@@ -66,7 +67,7 @@ pub(super) struct Processes {
     starts: AtomicUsize,
     /// Workers may know the function of a map that is over.
     has_forgettable: AtomicBool,
-    gone: Arc<Waiter>,
+    gone: Arc<Completion>,
 }
 
 impl Crew for Processes {
@@ -74,7 +75,7 @@ impl Crew for Processes {
         &self.ledger
     }
 
-    fn gone(&self) -> &Arc<Waiter> {
+    fn gone(&self) -> &Arc<Completion> {
         &self.gone
     }
 
@@ -103,8 +104,8 @@ impl Crew for Processes {
         Ok(())
     }
 
-    fn wait(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool> {
-        self.lead_or_follow(py, waiter, deadline)
+    fn wait(&self, py: Python<'_>, completion: &Arc<Completion>, deadline: Deadline) -> PyResult<bool> {
+        self.lead_or_follow(py, completion, deadline)
     }
 
     fn make_ready(&self, py: Python<'_>, job: &Arc<Job>) {
@@ -224,7 +225,7 @@ impl PoolCrew {
             false_starts: FalseStarts::default(),
             starts: AtomicUsize::new(0),
             has_forgettable: AtomicBool::new(false),
-            gone: Arc::new(Waiter::default()),
+            gone: Arc::new(Completion::default()),
         });
         Ok(CrewHandle::of(&crew).add_subclass(Self { crew }))
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use kettle::pool::engine::{Event, SeatId, Span, Word};
+use kettle::pool::scheduler::Span;
+use kettle::pool::scheduler::process::{Event, SeatId, Word};
 use kettle_core::arena::{Block, Names};
 use kettle_core::queue::Taken;
 use pyo3::exceptions::PyException;
@@ -69,7 +70,7 @@ impl Processes {
                 let _in_hand = self.takes_in_hand(py, &job);
                 let index = start + u64::from(index);
                 if taken.tag == tasks::APART {
-                    job.state(py).agenda.give_back_apart(Span { start: index, len: 1 });
+                    job.state(py).pending.give_back_apart(Span { start: index, len: 1 });
                     self.make_ready(py, &job);
                     return Ok(());
                 }
@@ -84,16 +85,16 @@ impl Processes {
                 interrupt.map_or(put.and(named), Err)
             }
             Event::Finished { work, len, took } => {
-                work.job.state(py).agenda.finished(len, took);
+                work.job.state(py).pending.finished(len, took);
                 Ok(())
             }
             Event::Undone { work: Chunk { job, start }, from, len, apart } => {
                 if !job.is_over() && from < len {
                     let span = Span { start: start + u64::from(from), len: len - from };
                     if apart {
-                        job.state(py).agenda.give_back_apart(span);
+                        job.state(py).pending.give_back_apart(span);
                     } else {
-                        job.state(py).agenda.give_back(span);
+                        job.state(py).pending.give_back(span);
                     }
                     self.make_ready(py, &job);
                 }

@@ -13,7 +13,8 @@ use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
-use kettle::pool::engine::{Event, Post, Waiter, Word};
+use kettle::pool::scheduler::Completion;
+use kettle::pool::scheduler::process::{Event, Post, Word};
 use kettle_core::sys::process;
 use kettle_core::wait::Deadline;
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -161,20 +162,25 @@ impl Processes {
     }
 
     /// Whether this thread, inside of a round, would wait for what it has in hand itself.
-    fn has_in_hand(&self, py: Python<'_>, waiter: &Arc<Waiter>) -> bool {
-        let is_for_all = Arc::ptr_eq(waiter, &self.gone);
+    fn has_in_hand(&self, py: Python<'_>, completion: &Arc<Completion>) -> bool {
+        let is_for_all = Arc::ptr_eq(completion, &self.gone);
         let desktop = lock(py, &self.desktop);
-        desktop.in_hand.iter().any(|job| !job.is_over() && is_for_all || Arc::ptr_eq(&job.waiter, waiter))
+        desktop.in_hand.iter().any(|job| !job.is_over() && is_for_all || Arc::ptr_eq(&job.completion, completion))
     }
 
-    /// Waits, inside of a round, until `waiter` is done. False: the time is over; or, of a pool's workers, all have left but
+    /// Waits, inside of a round, until `completion` is done. False: the time is over; or, of a pool's workers, all have left but
     /// those that this thread is about to start, which will leave as soon as they are there.
-    pub(super) fn wait_inside_step(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool> {
+    pub(super) fn wait_inside_step(
+        &self,
+        py: Python<'_>,
+        completion: &Arc<Completion>,
+        deadline: Deadline,
+    ) -> PyResult<bool> {
         loop {
-            if waiter.is_done() {
+            if completion.is_done() {
                 return Ok(true);
             }
-            if self.has_in_hand(py, waiter) {
+            if self.has_in_hand(py, completion) {
                 return Err(PyRuntimeError::new_err(
                     "a signal handler, or what a pool calls to send or to rebuild an object, cannot wait for the task of \
                      which that is a part: it would wait for itself",
@@ -183,9 +189,9 @@ impl Processes {
             py.check_signals()?;
             let kicks = self.watch(py).kicks();
             let moved = self.round(py, true)?;
-            let is_last = Arc::ptr_eq(waiter, &self.gone) && self.is_left_to_starts(py);
-            if waiter.is_done() || is_last || deadline.is_past() {
-                return Ok(waiter.is_done());
+            let is_last = Arc::ptr_eq(completion, &self.gone) && self.is_left_to_starts(py);
+            if completion.is_done() || is_last || deadline.is_past() {
+                return Ok(completion.is_done());
             }
             if moved != Some(true) {
                 let (watch, due) = (self.watch(py), Deadline::after(INNER_NAP));

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use kettle::pool::engine::{Load, SeatId, Span};
+use kettle::pool::scheduler::Span;
+use kettle::pool::scheduler::process::{Load, SeatId};
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -30,7 +31,7 @@ impl Processes {
             self.settle(py, &job)?;
             let span = {
                 let mut state = job.state(py);
-                let span = if some && !state.is_held { state.agenda.take(size) } else { None };
+                let span = if some && !state.is_held { state.pending.take(size) } else { None };
                 match span {
                     Some(_) => state.was_sent = true,
                     None => state.is_ready = false,
@@ -46,7 +47,7 @@ impl Processes {
                 Err(e) if e.is_instance_of::<PyException>(py) => self.refuse(py, &job, span, e)?,
                 Err(e) => {
                     // Ctrl-C, which is no error of these tasks.
-                    job.state(py).agenda.give_back(span);
+                    job.state(py).pending.give_back(span);
                     return Err(e);
                 }
             }
@@ -124,7 +125,7 @@ impl Processes {
     /// These tasks could not be sent. If they are several, it may be one of them: each is tried alone.
     fn refuse(&self, py: Python<'_>, job: &Arc<Job>, span: Span, e: PyErr) -> PyResult<()> {
         if span.len > 1 {
-            job.state(py).agenda.give_back_apart(span);
+            job.state(py).pending.give_back_apart(span);
             return Ok(());
         }
         let error = self.explained(py, job, span, e);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use kettle::pool::engine::{self, Assignment, Chunk, Load};
+use kettle::pool::scheduler::process::{self, Assignment, Chunk, Load};
 use kettle_core::arena::{Block, Names};
 use kettle_core::queue::{GetError, Taken};
 use kettle_core::wait::{Deadline, Patience};
@@ -24,7 +24,7 @@ use crate::pool::tasks;
 #[pyclass(frozen, module = "kettle._native", name = "PoolWorker")]
 pub(crate) struct Worker {
     /// Taken out while it runs.
-    desk: Mutex<Option<engine::Worker>>,
+    desk: Mutex<Option<process::Worker>>,
     /// Makes bytes of an exception.
     pack_error: Py<PyAny>,
     /// Makes bytes of the exception with which a result refused to be pickled, and of that result.
@@ -38,7 +38,7 @@ const SLICE: Duration = Duration::from_millis(200);
 impl Worker {
     #[new]
     fn new(desk: &Desk, pack_error: Py<PyAny>, pack_unsendable: Py<PyAny>) -> Self {
-        Self { desk: Mutex::new(Some(engine::Worker::new(desk.0.clone()))), pack_error, pack_unsendable }
+        Self { desk: Mutex::new(Some(process::Worker::new(desk.0.clone()))), pack_error, pack_unsendable }
     }
 
     /// Says that the initializer begins.
@@ -71,7 +71,7 @@ impl Worker {
 }
 
 impl Worker {
-    fn with_desk<T>(&self, f: impl FnOnce(&mut engine::Worker) -> PyResult<T>) -> PyResult<T> {
+    fn with_desk<T>(&self, f: impl FnOnce(&mut process::Worker) -> PyResult<T>) -> PyResult<T> {
         let mut desk = lock(&self.desk);
         f(desk.as_mut().ok_or_else(|| PyRuntimeError::new_err("this worker runs already"))?)
     }
@@ -95,7 +95,7 @@ fn send(result: Result<(), kettle::OutOfMemory>) -> PyResult<()> {
 type Common = Result<(Py<PyAny>, bool), PyErr>;
 
 struct Loop<'w> {
-    desk: engine::Worker,
+    desk: process::Worker,
     worker: &'w Worker,
     jobs: HashMap<u64, Common>,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kettle::pool::engine::{Fate, SeatId};
+use kettle::pool::scheduler::process::{Fate, SeatId};
 use kettle_core::sys::child::Child;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -112,7 +112,7 @@ impl Processes {
         let died = matches!(fate, Fate::Died | Fate::Memory);
         if died {
             count(&self.ledger.counts.died);
-            if job.state(py).agenda.died(index) {
+            if job.state(py).pending.died(index) {
                 count(&self.ledger.counts.retried);
                 self.make_ready(py, &job);
                 return Ok(());

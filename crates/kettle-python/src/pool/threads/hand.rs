@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!             claim                 begin                 end                put
-//!   agenda ───────────► in a hand ─────────► being done ───────► kept ───────────────► the job has its outcome
+//!   pending ──────────► in a hand ─────────► being done ───────► kept ───────────────► the job has its outcome
 //!                         └──▲ steal
 //! ```
 //!
@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use kettle::pool::engine::Span;
+use kettle::pool::scheduler::Span;
 use pyo3::prelude::*;
 
 use crate::pool::job::{Job, Outcome, State};

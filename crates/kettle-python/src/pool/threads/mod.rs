@@ -21,7 +21,7 @@ mod worker;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use kettle::pool::engine::Waiter;
+use kettle::pool::scheduler::Completion;
 use kettle_core::wait::{Deadline, Idle};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
@@ -47,7 +47,7 @@ pub(super) struct Threads {
     busy: AtomicUsize,
     hands: Hands,
     limited: Limited,
-    gone: Arc<Waiter>,
+    gone: Arc<Completion>,
     me: Weak<Threads>,
 }
 
@@ -56,7 +56,7 @@ impl Crew for Threads {
         &self.ledger
     }
 
-    fn gone(&self) -> &Arc<Waiter> {
+    fn gone(&self) -> &Arc<Completion> {
         &self.gone
     }
 
@@ -84,8 +84,8 @@ impl Crew for Threads {
         Ok(())
     }
 
-    fn wait(&self, py: Python<'_>, waiter: &Arc<Waiter>, deadline: Deadline) -> PyResult<bool> {
-        if waiter.is_done() {
+    fn wait(&self, py: Python<'_>, completion: &Arc<Completion>, deadline: Deadline) -> PyResult<bool> {
+        if completion.is_done() {
             return Ok(true);
         }
         self.ledger.check_home()?;
@@ -93,9 +93,9 @@ impl Crew for Threads {
             if self.untold.swap(false, Ordering::SeqCst) {
                 self.idle.call();
             }
-            waiter.wait(patience)
+            completion.wait(patience)
         })?;
-        Ok(waited.is_ok() || waiter.is_done())
+        Ok(waited.is_ok() || completion.is_done())
     }
 
     fn make_ready(&self, py: Python<'_>, job: &Arc<Job>) {
@@ -220,7 +220,7 @@ impl ThreadCrew {
             busy: AtomicUsize::new(0),
             hands: Hands::default(),
             limited: Limited::default(),
-            gone: Arc::new(Waiter::default()),
+            gone: Arc::new(Completion::default()),
             me: me.clone(),
         });
         Self::of(crew)

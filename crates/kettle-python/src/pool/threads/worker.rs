@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
-use kettle::pool::engine::{Span, Waiter};
+use kettle::pool::scheduler::{Completion, Span};
 use kettle_core::crash_point;
 use kettle_core::wait::{Deadline, Searcher};
 use pyo3::exceptions::PyException;
@@ -27,7 +27,7 @@ const TURN: Duration = Duration::from_millis(5);
 /// What comes of what is in hand.
 enum Done {
     /// The tasks have their outcomes. Somebody waits for a job that is over now, and has not been woken yet.
-    All(Option<Arc<Waiter>>),
+    All(Option<Arc<Completion>>),
     /// A task was given up while it ran, and its worker with it.
     GivenUp,
 }
@@ -79,8 +79,8 @@ impl Threads {
         self.hands.one_less(py, &me.hand);
         drop(me);
         let (given_up, unfinished) = ended?;
-        if let Some(waiter) = unfinished {
-            waiter.finish();
+        if let Some(completion) = unfinished {
+            completion.finish();
         }
         if !given_up {
             self.leave();
@@ -89,8 +89,8 @@ impl Threads {
     }
 
     /// Says whether it was given up, and who is still to be woken.
-    fn work_until_over(&self, py: Python<'_>, me: &mut Shift<'_>) -> PyResult<(bool, Option<Arc<Waiter>>)> {
-        let mut unfinished: Option<Arc<Waiter>> = None;
+    fn work_until_over(&self, py: Python<'_>, me: &mut Shift<'_>) -> PyResult<(bool, Option<Arc<Completion>>)> {
+        let mut unfinished: Option<Arc<Completion>> = None;
         loop {
             me.searcher.look();
             let Some((job, work)) = self.next(py, me)? else {
@@ -101,8 +101,8 @@ impl Threads {
                 me.searcher.search();
                 let finished = unfinished.take();
                 wait_outside(py, Deadline::NEVER, |patience| {
-                    if let Some(waiter) = finished {
-                        waiter.finish();
+                    if let Some(completion) = finished {
+                        completion.finish();
                     }
                     me.searcher.rest(&patience.among_threads(true));
                 })?;
@@ -110,8 +110,8 @@ impl Threads {
                 continue;
             };
             crash_point("pool.thread.claimed");
-            if let Some(waiter) = unfinished.take() {
-                waiter.finish();
+            if let Some(completion) = unfinished.take() {
+                completion.finish();
             }
             me.searcher.found(|| self.hands.are_laden() || !lock(py, &self.ledger.ready).is_empty());
             let done = match work {
@@ -119,7 +119,7 @@ impl Threads {
                 Work::Items { function, unpacks } => self.work_off(py, me, &job, (function, unpacks)),
             };
             match done? {
-                Done::All(waiter) => unfinished = waiter,
+                Done::All(completion) => unfinished = completion,
                 Done::GivenUp => return Ok((true, None)),
             }
         }
@@ -151,7 +151,7 @@ impl Threads {
             }
             let was_ready = {
                 let mut state = job.state(py);
-                (state.is_held || !state.agenda.has_some()) && std::mem::take(&mut state.is_ready)
+                (state.is_held || !state.pending.has_some()) && std::mem::take(&mut state.is_ready)
             };
             if was_ready {
                 self.ledger.set_aside(py, &job);
@@ -180,9 +180,9 @@ impl Threads {
             if state.is_held || state.work.is_none() {
                 return None;
             }
-            let mut span = state.agenda.claim(self.present.load(Ordering::Relaxed))?;
+            let mut span = state.pending.claim(self.present.load(Ordering::Relaxed))?;
             if job.timeout.is_some() && span.len > 1 {
-                state.agenda.give_back(Span { start: span.start + 1, len: span.len - 1 });
+                state.pending.give_back(Span { start: span.start + 1, len: span.len - 1 });
                 span.len = 1;
             }
             state.was_sent = true;
@@ -191,7 +191,7 @@ impl Threads {
             let stay = job.timeout.is_some();
             let items = if stay { state.input.lend(py, span) } else { state.input.give_away(py, span) };
             work = state.work.as_ref().map(|work| work.clone_ref(py));
-            Some((span, items, state.agenda.chunk()))
+            Some((span, items, state.pending.chunk()))
         };
         if job.is_call {
             take(job.state(py));
@@ -274,7 +274,7 @@ impl Threads {
             if is_last {
                 // It goes with the job, when that is over.
                 function = None;
-                job.state(py).agenda.finished(done, u64::try_from((now - begun).as_nanos()).unwrap_or(u64::MAX));
+                job.state(py).pending.finished(done, u64::try_from((now - begun).as_nanos()).unwrap_or(u64::MAX));
             }
             if is_last || !me.outcomes.is_empty() {
                 unfinished = self.put_in_passing(py, job, first, &mut me.outcomes, is_last)?;
@@ -330,7 +330,7 @@ impl Threads {
         first: u64,
         outcomes: &mut Vec<Outcome>,
         rests: bool,
-    ) -> PyResult<Option<Arc<Waiter>>> {
+    ) -> PyResult<Option<Arc<Completion>>> {
         let complete = self.put_run(py, job, first, outcomes);
         let rest = || self.busy.fetch_sub(usize::from(rests), Ordering::Relaxed);
         if !complete || !job.end() {
@@ -348,7 +348,7 @@ impl Threads {
         rest();
         if concluded.result.is_ok() && job.take_leave(py) {
             self.strike_off();
-            return Ok(Some(Arc::clone(&job.waiter)));
+            return Ok(Some(Arc::clone(&job.completion)));
         }
         self.finish(py, job, concluded).map(|()| None)
     }

@@ -11,9 +11,10 @@ use std::task::Waker;
 use kettle_core::wait::Deadline;
 
 use super::call::{self, Packed};
-use super::engine::{Post, SeatId, Span, Supervisor, Waiter};
 use super::error::{Broken, SubmitError, TaskError};
 use super::job::{Job, Outcome, Terms, Want};
+use super::scheduler::process::{Post, SeatId, Supervisor};
+use super::scheduler::{Completion, Span};
 use super::worker::Tag;
 use crate::process::Process;
 
@@ -69,7 +70,7 @@ pub(super) struct State {
     next_job: u64,
     door: Door,
     /// Tells when no worker is left.
-    pub(super) deserted: Arc<Waiter>,
+    pub(super) deserted: Arc<Completion>,
     pub(super) has_deputy: bool,
     /// Since a worker was ready last: each that was killed counts one, any other as much as it takes for three.
     early_deaths: u32,
@@ -115,14 +116,14 @@ impl State {
     }
 
     /// A job without tasks, and what its giver waits on.
-    pub(super) fn open_job(&mut self, terms: Terms, by_arrival: bool) -> Result<(u64, Arc<Waiter>), SubmitError> {
+    pub(super) fn open_job(&mut self, terms: Terms, by_arrival: bool) -> Result<(u64, Arc<Completion>), SubmitError> {
         self.admit()?;
         let id = self.next_job;
         self.next_job += 1;
         let job = Job::new(terms, by_arrival);
-        let waiter = Arc::clone(&job.waiter);
+        let completion = Arc::clone(&job.completion);
         self.jobs.insert(id, job);
-        Ok((id, waiter))
+        Ok((id, completion))
     }
 
     pub(super) fn job(&mut self, id: u64) -> Option<&mut Job> {
@@ -215,7 +216,7 @@ impl State {
             self.line.pop_front();
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             job.is_in_line = false;
-            let Some(span) = job.agenda.take(self.supervisor.size()) else { continue };
+            let Some(span) = job.pending.take(self.supervisor.size()) else { continue };
             let sent = call::load(job.calls(span.start).take(span.len as usize), &mut self.scratch);
             let sent = sent.and_then(|(load, count)| {
                 let work = Work { job: id, start: span.start };
@@ -224,13 +225,13 @@ impl State {
             match sent {
                 Ok(count) => {
                     job.longest = job.longest.max(count);
-                    job.agenda.give_back(Span { start: span.start + u64::from(count), len: span.len - count });
+                    job.pending.give_back(Span { start: span.start + u64::from(count), len: span.len - count });
                     stand_in_line(&mut self.line, id, job, false);
                     self.wakers.extend(job.tell());
                 }
                 // What is being done will give memory back.
                 Err(_) if self.supervisor.tally().chunks > 0 => {
-                    job.agenda.give_back(span);
+                    job.pending.give_back(span);
                     stand_in_line(&mut self.line, id, job, true);
                     return;
                 }
@@ -317,7 +318,7 @@ impl State {
 }
 
 fn stand_in_line(line: &mut VecDeque<u64>, id: u64, job: &mut Job, in_front: bool) {
-    if job.is_in_line || !job.agenda.has_some() {
+    if job.is_in_line || !job.pending.has_some() {
         return;
     }
     job.is_in_line = true;

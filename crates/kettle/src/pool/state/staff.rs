@@ -16,9 +16,10 @@ use kettle_core::wait::Deadline;
 use super::{Door, State, Work, stand_in_line};
 use crate::codec;
 use crate::error::SessionDamaged;
-use crate::pool::engine::{Event, Fate, Post, SeatId, Span, Word};
 use crate::pool::error::{Broken, Panic, TaskError, WorkerDied};
 use crate::pool::job::Outcome;
+use crate::pool::scheduler::Span;
+use crate::pool::scheduler::process::{Event, Fate, Post, SeatId, Word};
 use crate::pool::worker::Tag;
 use crate::process::{Process, SIGKILL};
 
@@ -70,7 +71,7 @@ impl State {
             }
             Event::Finished { work, len, took } => {
                 if let Some(job) = self.jobs.get_mut(&work.job) {
-                    job.agenda.finished(len, took);
+                    job.pending.finished(len, took);
                 }
             }
             Event::Undone { work, from, len, .. } => {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::seat::at_most_a_chunk;
-use super::words;
+/// No chunk has more tasks: what a worker marks as its task has so many bits.
+pub(super) const CHUNK_MAX: u32 = (1 << 22) - 1;
 
 /// Tasks of a job that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,10 @@ pub enum Chunking {
 
 /// The tasks of one job: those that were given back come first, then those that were never sent.
 ///
-/// A task is in one of four places: not sent yet, given back, in a worker's hands, or done. The agenda knows the first
-/// two; who takes a span answers for it until it is done or given back.
+/// A task is in one of four places: not sent yet, given back, in a worker's hands, or done. The first two are known here;
+/// what takes a span answers for it until it is done or given back.
 #[derive(Debug)]
-pub struct Agenda {
+pub struct PendingTasks {
     next: u64,
     end: u64,
     /// The last one goes first.
@@ -50,9 +50,13 @@ const CHUNK_TIME: u64 = 400_000;
 /// At the end chunks become smaller, so that the workers end together; but not shorter than this.
 const LAST_CHUNK_TIME: u64 = 20_000;
 /// The most tasks of a measured chunk: of this and the chunks that wait besides, all outcomes find room in the ring.
-const MOST: u64 = words::LEN / 4;
+pub(super) const MEASURED_MAX: u64 = 4096;
 
-impl Agenda {
+const fn at_most_a_chunk(len: u64) -> u32 {
+    if len > CHUNK_MAX as u64 { CHUNK_MAX } else { len as u32 }
+}
+
+impl PendingTasks {
     /// Of no tasks yet. A task whose worker dies is sent again `retries` times.
     pub fn new(chunking: Chunking, retries: u32) -> Self {
         Self {
@@ -103,19 +107,19 @@ impl Agenda {
 
     /// What is to be sent next, for one of `workers` workers.
     pub fn take(&mut self, workers: usize) -> Option<Span> {
-        self.take_by(|agenda| match agenda.chunking {
+        self.take_by(|pending| match pending.chunking {
             Chunking::Fixed(len) => u64::from(len),
-            Chunking::Measured => agenda.measured(workers).min(MOST),
+            Chunking::Measured => pending.measured(workers).min(MEASURED_MAX),
         })
     }
 
     /// As [`take`](Self::take), where others may take from it what of it was not begun: as many chunks as take a few
     /// hundred microseconds.
     pub fn claim(&mut self, workers: usize) -> Option<Span> {
-        self.take_by(|agenda| {
-            let chunk = u64::from(agenda.chunk());
+        self.take_by(|pending| {
+            let chunk = u64::from(pending.chunk());
             let most = u64::from(at_most_a_chunk(u64::MAX));
-            (agenda.measured(workers).min(most) / chunk).max(1) * chunk
+            (pending.measured(workers).min(most) / chunk).max(1) * chunk
         })
     }
 
@@ -188,95 +192,95 @@ impl Agenda {
 mod tests {
     use super::*;
 
-    fn drain(agenda: &mut Agenda, workers: usize) -> Vec<Span> {
-        std::iter::from_fn(|| agenda.take(workers)).collect()
+    fn drain(pending: &mut PendingTasks, workers: usize) -> Vec<Span> {
+        std::iter::from_fn(|| pending.take(workers)).collect()
     }
 
     #[test]
     fn fixed_chunks_cover_every_task_once() {
-        let mut agenda = Agenda::new(Chunking::Fixed(4), 0);
-        agenda.extend(10);
-        let spans = drain(&mut agenda, 2);
+        let mut pending = PendingTasks::new(Chunking::Fixed(4), 0);
+        pending.extend(10);
+        let spans = drain(&mut pending, 2);
         assert_eq!(spans.iter().map(|s| (s.start, s.len)).collect::<Vec<_>>(), [(0, 4), (4, 4), (8, 2)]);
-        assert!(!agenda.has_some());
+        assert!(!pending.has_some());
     }
 
     #[test]
     fn measured_chunks_grow_for_short_tasks_and_shrink_for_long_ones() {
-        let mut agenda = Agenda::new(Chunking::Measured, 0);
-        agenda.extend(1_000_000);
-        assert_eq!(agenda.take(2).map(|s| s.len), Some(1));
-        agenda.finished(1, 100);
-        assert_eq!(agenda.take(2).map(|s| s.len), Some(8));
+        let mut pending = PendingTasks::new(Chunking::Measured, 0);
+        pending.extend(1_000_000);
+        assert_eq!(pending.take(2).map(|s| s.len), Some(1));
+        pending.finished(1, 100);
+        assert_eq!(pending.take(2).map(|s| s.len), Some(8));
         for _ in 0..10 {
-            agenda.finished(8, 800);
+            pending.finished(8, 800);
         }
-        let long = agenda.take(2).map_or(0, |s| s.len);
+        let long = pending.take(2).map_or(0, |s| s.len);
         assert!((3000..=4000).contains(&long), "{long}");
         for _ in 0..20 {
-            agenda.finished(1, 10_000_000);
+            pending.finished(1, 10_000_000);
         }
-        assert_eq!(agenda.take(2).map(|s| s.len), Some(1));
+        assert_eq!(pending.take(2).map(|s| s.len), Some(1));
     }
 
     #[test]
     fn measured_chunks_are_no_longer_than_they_may() {
-        let mut agenda = Agenda::new(Chunking::Measured, 0).at_most(100);
-        agenda.extend(1_000_000);
+        let mut pending = PendingTasks::new(Chunking::Measured, 0).at_most(100);
+        pending.extend(1_000_000);
         for _ in 0..10 {
-            agenda.finished(100, 10_000);
+            pending.finished(100, 10_000);
         }
-        assert_eq!(agenda.take(2).map(|s| s.len), Some(100));
-        let mut agenda = Agenda::new(Chunking::Measured, 0);
-        agenda.extend(1_000_000);
+        assert_eq!(pending.take(2).map(|s| s.len), Some(100));
+        let mut pending = PendingTasks::new(Chunking::Measured, 0);
+        pending.extend(1_000_000);
         for _ in 0..10 {
-            agenda.finished(100_000, 1);
+            pending.finished(100_000, 1);
         }
-        assert_eq!(agenda.take(2).map(|s| u64::from(s.len)), Some(MOST), "outcomes are to find room");
+        assert_eq!(pending.take(2).map(|s| u64::from(s.len)), Some(MEASURED_MAX), "outcomes are to find room");
     }
 
     #[test]
     fn claims_are_of_whole_chunks_and_as_long_as_measured_ones() {
-        let mut agenda = Agenda::new(Chunking::Fixed(3), 0);
-        agenda.extend(1_000_000);
-        assert_eq!((agenda.claim(2).map(|s| s.len), agenda.chunk()), (Some(3), 3));
+        let mut pending = PendingTasks::new(Chunking::Fixed(3), 0);
+        pending.extend(1_000_000);
+        assert_eq!((pending.claim(2).map(|s| s.len), pending.chunk()), (Some(3), 3));
         for _ in 0..10 {
-            agenda.finished(100, 10_000);
+            pending.finished(100, 10_000);
         }
-        let many = agenda.claim(2).map_or(0, |s| s.len);
+        let many = pending.claim(2).map_or(0, |s| s.len);
         assert!(many % 3 == 0 && (3000..=4000).contains(&many), "{many}");
         for _ in 0..20 {
-            agenda.finished(3, 10_000_000);
+            pending.finished(3, 10_000_000);
         }
-        assert_eq!(agenda.claim(2).map(|s| s.len), Some(3));
-        assert_eq!(agenda.take(2).map(|s| s.len), Some(3), "who sends chunks is not concerned");
-        let mut agenda = Agenda::new(Chunking::Fixed(3), 0);
-        agenda.extend(4);
-        assert_eq!(std::iter::from_fn(|| agenda.claim(2)).map(|s| s.len).collect::<Vec<_>>(), [3, 1]);
+        assert_eq!(pending.claim(2).map(|s| s.len), Some(3));
+        assert_eq!(pending.take(2).map(|s| s.len), Some(3), "who sends chunks is not concerned");
+        let mut pending = PendingTasks::new(Chunking::Fixed(3), 0);
+        pending.extend(4);
+        assert_eq!(std::iter::from_fn(|| pending.claim(2)).map(|s| s.len).collect::<Vec<_>>(), [3, 1]);
     }
 
     #[test]
     fn the_last_chunks_are_shared() {
-        let mut agenda = Agenda::new(Chunking::Measured, 0);
-        agenda.extend(100);
-        agenda.finished(1, 10_000);
-        agenda.finished(8, 80_000);
-        let spans = drain(&mut agenda, 2);
+        let mut pending = PendingTasks::new(Chunking::Measured, 0);
+        pending.extend(100);
+        pending.finished(1, 10_000);
+        pending.finished(8, 80_000);
+        let spans = drain(&mut pending, 2);
         assert_eq!(spans.iter().map(|s| u64::from(s.len)).sum::<u64>(), 100);
         assert!(spans[0].len <= 25 && spans.last().is_some_and(|s| s.len <= 2), "{spans:?}");
     }
 
     #[test]
     fn what_is_given_back_goes_first_and_deaths_are_counted() {
-        let mut agenda = Agenda::new(Chunking::Fixed(5), 1);
-        agenda.extend(10);
-        let _ = agenda.take(1);
-        agenda.give_back(Span { start: 3, len: 2 });
-        assert!(agenda.died(2));
-        assert_eq!(agenda.take(1), Some(Span { start: 2, len: 1 }));
-        assert!(!agenda.died(2), "one retry was allowed");
-        assert_eq!(agenda.take(1), Some(Span { start: 3, len: 2 }));
-        assert_eq!(agenda.take(1), Some(Span { start: 5, len: 5 }));
-        assert_eq!(agenda.take(1), None);
+        let mut pending = PendingTasks::new(Chunking::Fixed(5), 1);
+        pending.extend(10);
+        let _ = pending.take(1);
+        pending.give_back(Span { start: 3, len: 2 });
+        assert!(pending.died(2));
+        assert_eq!(pending.take(1), Some(Span { start: 2, len: 1 }));
+        assert!(!pending.died(2), "one retry was allowed");
+        assert_eq!(pending.take(1), Some(Span { start: 3, len: 2 }));
+        assert_eq!(pending.take(1), Some(Span { start: 5, len: 5 }));
+        assert_eq!(pending.take(1), None);
     }
 }

@@ -7,6 +7,7 @@ use kettle_core::queue::Queue;
 use kettle_core::shared::Bytes;
 use kettle_core::wait::EventCount;
 
+use super::super::pending::CHUNK_MAX;
 use super::words::{self, Ring};
 
 /// Two queues, one for each direction; a ring for outcomes that are short; a slate, on which the worker notes which task
@@ -31,8 +32,6 @@ pub struct Desk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark(u64);
 
-/// No chunk has more tasks.
-pub(super) const CHUNK_MAX: u32 = (1 << 22) - 1;
 const CONDEMNED: u64 = 1 << 63;
 
 impl Mark {

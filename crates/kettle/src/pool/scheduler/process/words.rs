@@ -23,13 +23,14 @@ use kettle_core::shared::Bytes;
 use kettle_core::shared::cell;
 use kettle_core::wait::Scope;
 
+use super::super::pending::MEASURED_MAX;
 use super::desk::Mark;
 
 const PUT: usize = 0;
 const TAKEN: usize = 8;
 const SLOTS: usize = 16;
 /// Slots of a ring: those of some chunks, for the supervisor may not get a processor for milliseconds.
-pub(super) const LEN: u64 = 16 * 1024;
+pub(super) const LEN: u64 = 4 * MEASURED_MAX;
 const BYTES: usize = (SLOTS + 2 * LEN as usize) * size_of::<u64>();
 
 /// An outcome of at most eight bytes: what kind it is, and the bytes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kettle_core::sys::child::Child;
 
-use super::desk::{CHUNK_MAX, Desk, Mark};
+use super::desk::{Desk, Mark};
 use super::words;
 
 /// Names a seat for as long as its worker is there; never used again.
@@ -188,8 +188,4 @@ impl<W> Seat<W> {
             let _ = child.signal(signal);
         }
     }
-}
-
-pub(super) const fn at_most_a_chunk(len: u64) -> u32 {
-    if len > CHUNK_MAX as u64 { CHUNK_MAX } else { len as u32 }
 }

@@ -19,7 +19,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kettle_core::wait::{Deadline, EventCount, Patience, Scope, Stopped, spin_until};
+use kettle_core::wait::{Deadline, EventCount, Patience, Scope, Stopped};
+
+use super::completion::Completion;
 
 /// No thread leads.
 const FREE: u32 = 0;
@@ -34,7 +36,7 @@ pub struct Lead {
     state: AtomicU32,
     /// How many waiters there are, the leader not counted.
     waiting: AtomicUsize,
-    heirs: Mutex<VecDeque<Arc<Waiter>>>,
+    heirs: Mutex<VecDeque<Arc<Completion>>>,
     /// How often the lead was taken.
     turns: AtomicU32,
     deputy: EventCount,
@@ -42,43 +44,6 @@ pub struct Lead {
     called: AtomicBool,
     /// Where it lingers; so that whoever lets go of the lead meanwhile need not wake it.
     calls: EventCount,
-}
-
-/// Something that threads wait for.
-#[derive(Debug, Default)]
-pub struct Waiter {
-    done: AtomicBool,
-    events: EventCount,
-}
-
-impl Waiter {
-    /// What is waited for has come.
-    pub fn finish(&self) {
-        self.done.store(true, Ordering::SeqCst);
-        self.events.notify_all(Scope::Private);
-    }
-
-    /// Whether it has.
-    #[inline]
-    pub fn is_done(&self) -> bool {
-        self.done.load(Ordering::SeqCst)
-    }
-
-    /// Waits until it has come, where no leader is needed for that.
-    ///
-    /// # Errors
-    /// When `patience` is over.
-    pub fn wait(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
-        if patience.may_spin() && spin_until(|| self.is_done()) {
-            return Ok(());
-        }
-        self.events.wait_for(patience, Scope::Private, || self.is_done().then_some(()), || None)
-    }
-
-    /// What is waited for is to come once more.
-    pub fn begin_again(&self) {
-        self.done.store(false, Ordering::SeqCst);
-    }
 }
 
 /// The lead, of the thread that has it.
@@ -153,7 +118,7 @@ impl Lead {
     fn pass_on(&self, outstanding: impl FnOnce() -> bool) {
         let heir = lock(&self.heirs).iter().find(|heir| !heir.is_done()).cloned();
         match heir {
-            Some(heir) => heir.events.notify_all(Scope::Private),
+            Some(heir) => heir.wake(),
             None if outstanding() => self.deputy.notify_one(Scope::Private),
             None => {}
         }
@@ -181,25 +146,30 @@ impl Lead {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Waits until `waiter` is done or nobody leads. The caller then looks again, and takes the lead if it can.
+    /// Waits until `completion` is done or nobody leads. The caller then looks again, and takes the lead if it can.
     ///
     /// `kick` wakes the present leader, if that is a deputy which sleeps.
     ///
     /// # Errors
     /// When `patience` is over.
-    pub fn follow(&self, waiter: &Arc<Waiter>, kick: impl Fn(), patience: &Patience<'_>) -> Result<(), Stopped> {
-        lock(&self.heirs).push_back(Arc::clone(waiter));
+    pub fn follow(
+        &self,
+        completion: &Arc<Completion>,
+        kick: impl Fn(),
+        patience: &Patience<'_>,
+    ) -> Result<(), Stopped> {
+        lock(&self.heirs).push_back(Arc::clone(completion));
         self.waiting.fetch_add(1, Ordering::SeqCst);
         kick();
-        let look = || (waiter.is_done() || !self.is_taken()).then_some(());
-        let result = waiter.events.wait_for(patience, Scope::Private, look, || None);
+        let look = || (completion.is_done() || !self.is_taken()).then_some(());
+        let result = completion.wait_for(look, patience);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         let mut heirs = lock(&self.heirs);
-        if let Some(at) = heirs.iter().position(|heir| Arc::ptr_eq(heir, waiter)) {
+        if let Some(at) = heirs.iter().position(|heir| Arc::ptr_eq(heir, completion)) {
             heirs.remove(at);
         }
         drop(heirs);
-        if (result.is_err() || waiter.is_done()) && !self.is_taken() {
+        if (result.is_err() || completion.is_done()) && !self.is_taken() {
             // The lead may have been meant for us.
             self.pass_on(|| true);
         }
@@ -264,7 +234,7 @@ mod tests {
         lead: Lead,
         is_led: AtomicBool,
         /// Those who wait, to be finished by a leader in turn.
-        tray: Mutex<VecDeque<Arc<Waiter>>>,
+        tray: Mutex<VecDeque<Arc<Completion>>>,
         turns: AtomicU64,
         is_closed: AtomicBool,
     }
@@ -277,23 +247,23 @@ mod tests {
         /// One turn of a leader: finishes one waiter, perhaps itself.
         fn work(&self) {
             assert!(!self.is_led.swap(true, Ordering::SeqCst), "two lead at once");
-            let waiter = lock(&self.tray).pop_front();
-            if let Some(waiter) = waiter {
-                waiter.finish();
+            let completion = lock(&self.tray).pop_front();
+            if let Some(completion) = completion {
+                completion.finish();
             }
             self.turns.fetch_add(1, Ordering::Relaxed);
             self.is_led.store(false, Ordering::SeqCst);
         }
 
-        fn wait(&self, waiter: &Arc<Waiter>) {
-            while !waiter.is_done() {
+        fn wait(&self, completion: &Arc<Completion>) {
+            while !completion.is_done() {
                 if self.lead.take() {
-                    while !waiter.is_done() {
+                    while !completion.is_done() {
                         self.work();
                     }
                     self.lead.let_go(|| self.has_work());
                 } else {
-                    let followed = self.lead.follow(waiter, || {}, &Patience::forever());
+                    let followed = self.lead.follow(completion, || {}, &Patience::forever());
                     assert_eq!(followed, Ok(()));
                 }
             }
@@ -339,17 +309,14 @@ mod tests {
                     let office = &office;
                     scope.spawn(move || {
                         for n in 0..500 {
-                            let waiter = Arc::<Waiter>::default();
-                            lock(&office.tray).push_back(Arc::clone(&waiter));
+                            let completion = Arc::<Completion>::default();
+                            lock(&office.tray).push_back(Arc::clone(&completion));
                             office.lead.call_deputy((n + t) % 7 == 0);
                             if (n + t) % 3 == 0 {
                                 // Somebody else does it, the deputy if need be.
-                                let done = || waiter.is_done().then_some(());
-                                let waited =
-                                    waiter.events.wait_for(&Patience::forever(), Scope::Private, done, || None);
-                                assert_eq!(waited, Ok(()));
+                                assert_eq!(completion.wait(&Patience::forever()), Ok(()));
                             } else {
-                                office.wait(&waiter);
+                                office.wait(&completion);
                             }
                         }
                     })
