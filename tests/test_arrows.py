@@ -81,6 +81,17 @@ def test_crates_use_only_what_is_below_them():
         assert used <= CRATE_ARROWS[package["package"]["name"]], manifest
 
 
+def test_the_scheduler_of_the_pools_knows_no_front():
+    scheduler = LIBRARY / "pool/scheduler"
+    outside = {
+        (str(path.relative_to(scheduler)), name)
+        for path in scheduler.rglob("*.rs")
+        for name in re.findall(r"\b(?:crate::(?!pool::scheduler\b)(\w+)|(?:serde|pyo3)\b)", code(path))
+        if name != "error"  # what the core's memory refuses
+    }
+    assert not outside
+
+
 def test_unsafe_is_written_in_the_core_and_in_two_modules_of_the_bindings():
     unsafe = re.compile(r"\bunsafe\s*(\{|fn\b|impl\b|trait\b|extern\b)")
     audited = {BINDINGS / "buffers.rs", BINDINGS / "methods.rs", *(BINDINGS / "methods").glob("*.rs")}

@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::job::{CallOf, Job, Leavings, Outcome, PoolJob, Work};
-use super::ledger::{Ledger, count, lock};
+use super::ledger::{Ledger, count};
+use super::locking::lock;
 use crate::door::deadline;
 use crate::methods::calls;
 use crate::parameters;

@@ -5,12 +5,10 @@
 //!      └──────┬───────────┘
 //!             └──terminate──► Terminated
 //! ```
-//!
-//! Each lock here is held for moments, with the interpreter attached, and never while Python code can run.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use kettle_core::sys::process;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -19,6 +17,7 @@ use pyo3::types::{PyString, PyTuple};
 
 use super::crew::Crew;
 use super::job::Job;
+use super::locking::lock;
 use crate::methods::calls;
 use crate::primitive;
 
@@ -62,34 +61,6 @@ pub(super) fn count_more(counter: &AtomicU64, so_many: u64) {
     if so_many > 0 {
         counter.fetch_add(so_many, Ordering::Relaxed);
     }
-}
-
-/// So often a lock is tried again that another thread holds for a moment, before that one may be without a processor.
-const TRIES: usize = 100;
-
-/// Takes a lock. It is taken by attached threads only: one that waits for it is detached, and tries again when it has
-/// come back. So nobody waits for the interpreter with a lock in hand, and while a garbage collection has stopped all
-/// others, no lock changes hands.
-pub(super) fn lock<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-    loop {
-        if let Some(guard) = try_lock(mutex) {
-            return guard;
-        }
-        py.detach(std::thread::yield_now);
-    }
-}
-
-/// Takes a lock, unless somebody has it for longer than a moment: for who has another one in hand, and must let that go
-/// first.
-pub(super) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    for _ in 0..TRIES {
-        match mutex.try_lock() {
-            Ok(guard) => return Some(guard),
-            Err(TryLockError::Poisoned(e)) => return Some(e.into_inner()),
-            Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
-        }
-    }
-    None
 }
 
 impl Ledger {

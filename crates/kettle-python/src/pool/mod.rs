@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `job` | what was asked for at once: a call, a map, an imap; its items and its results |
 //! | `ledger` | what a crew of either kind knows: its jobs, and how far its own life has come |
+//! | `locking` | how its locks are taken |
 //! | `crew` | what crews of both kinds do with their jobs |
 //! | `threads` | a crew of threads, which take tasks from the jobs themselves |
 //! | `processes` | a crew of processes: the parent's side, and the child's |
@@ -14,6 +15,7 @@ mod arguments;
 mod crew;
 mod job;
 mod ledger;
+mod locking;
 mod processes;
 mod tasks;
 mod threads;

@@ -25,10 +25,11 @@ use super::Statistics;
 use super::counts::Counts;
 use super::error::{Broken, SubmitError};
 use super::job::Job;
-use super::limits::Limits;
 use super::roll::{Door, Next, Roll};
+use super::timeouts::Limited;
 use super::worker;
 use crate::pool::scheduler::Completion;
+use crate::pool::scheduler::thread::Timeouts;
 
 /// What a pool is to be like.
 pub(super) struct Plan {
@@ -42,7 +43,7 @@ pub(super) struct Plan {
 pub(super) struct Crew {
     pub(super) plan: Plan,
     pub(super) idle: Idle,
-    pub(super) limits: Limits,
+    pub(super) timeouts: Timeouts<Limited>,
     pub(super) counts: Counts,
     roll: Mutex<Roll>,
     /// Also in the roll; for those who are in the middle of many tasks.
@@ -56,7 +57,7 @@ pub(super) struct Crew {
 /// What the crew has to know of one worker.
 #[derive(Default)]
 pub(super) struct Seat {
-    /// A task of its is given up: it belongs to the crew no more. Changed under the lock of the limits.
+    /// A task of its is given up: it belongs to the crew no more. Set while the task cannot end.
     pub(super) is_written_off: AtomicBool,
     /// Changed under the lock of the roll.
     is_away: AtomicBool,
@@ -68,7 +69,7 @@ impl Crew {
         Arc::new(Self {
             plan,
             idle: Idle::new(),
-            limits: Limits::default(),
+            timeouts: Timeouts::default(),
             counts: Counts::default(),
             roll,
             is_terminated: AtomicBool::new(false),
@@ -208,7 +209,7 @@ impl Crew {
 
     fn wind_up(&self) {
         self.gone.finish();
-        self.limits.look();
+        self.timeouts.look();
     }
 
     // ---- waiting ----

@@ -1,11 +1,11 @@
 //! Tasks that are given one after another, and what comes of them.
 //!
 //! ```text
-//!   unsent ──a worker claims some──► in its hand ──they end──► outcomes ──the giver takes them──►
+//!   unsent ──a worker claims some──► in its queue ──they end──► outcomes ──the giver takes them──►
 //! ```
 //!
 //! A worker claims one chunk; or, where no outcome can be seen before all have come, many: then the others see what it
-//! has not begun, and [steal](super::hand). Tasks that have a time limit travel alone, for one that is given up would take
+//! has not begun, and [steal](LocalQueues::steal). Tasks that have a time limit travel alone, for one that is given up would take
 //! the others along.
 //!
 //! A flow stands in line for workers as long as there may be something in it that nobody has begun. Whoever comes takes
@@ -14,7 +14,7 @@
 use std::any::type_name;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use kettle_core::wait::Patience;
@@ -23,15 +23,23 @@ use super::arrivals::{Arrivals, Order};
 use super::chunk::Chunk;
 use super::crew::{Crew, Seat};
 use super::error::TaskError;
-use super::hand::{Claim, Hand, Hands};
 use super::job::{Job, Refusal};
 use super::single::run;
+use super::timeouts::Limited;
 use super::worker;
-use crate::pool::scheduler::{Chunking, Completion, PendingTasks};
+use crate::pool::scheduler::thread::{self, LocalQueues};
+use crate::pool::scheduler::{Blocking, Chunking, Completion, Locking, PendingTasks};
 
 /// No measured chunk has more tasks: by then it costs a worker next to nothing to fetch another, and what lies ready stays
 /// small enough to be in the processor's caches.
 const LONGEST: u32 = 4096;
+
+/// Tasks whose length is measured are taken out of the local queue in so many pieces. The fewer, the less it costs; but
+/// what has been taken out cannot be stolen.
+const PIECES: usize = 64;
+
+type Claim<T> = thread::Claim<(), T>;
+type LocalQueue<T> = thread::LocalQueue<(), T>;
 
 /// What the one who gives the tasks waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +85,7 @@ pub(super) struct Flow<F, T, R> {
     chunking: Chunking,
     in_one: bool,
     state: Mutex<State<T, R>>,
-    hands: Hands<T>,
+    queues: LocalQueues<(), T>,
     completion: Completion,
     /// Nobody wants its outcomes: also for those who are in the middle of a chunk.
     is_over: AtomicBool,
@@ -105,11 +113,11 @@ impl<T, R> State<T, R> {
         }
     }
 
-    /// All that are unsent. None will be sent.
-    fn take_unsent(&mut self, chunking: Chunking) -> Claim<T> {
+    /// All that are unsent, and the number of the first. None will be sent.
+    fn take_unsent(&mut self) -> (u64, VecDeque<T>) {
         let first = self.pending.count() - self.pending.unsent();
         self.pending.clear();
-        Claim { first, items: std::mem::take(&mut self.unsent), chunking }
+        (first, std::mem::take(&mut self.unsent))
     }
 }
 
@@ -133,14 +141,14 @@ impl<F, T, R> Flow<F, T, R> {
             chunking,
             in_one: terms.in_one && timeout.is_none(),
             state: Mutex::new(state),
-            hands: Hands::new(),
+            queues: LocalQueues::default(),
             completion: Completion::default(),
             is_over: AtomicBool::new(false),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State<T, R>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Blocking.lock(&self.state)
     }
 
     fn tell(&self, state: &State<T, R>) {
@@ -171,11 +179,10 @@ impl<F, T, R> Flow<F, T, R> {
         self.tell(&state);
     }
 
-    /// Takes tasks into an empty hand: some that are unsent, or else half of what another worker has not begun. Says how
+    /// Takes tasks into an empty queue: some that are unsent, or else half of what another worker has not begun. Says how
     /// many.
-    fn claim(&self, crew: &Crew, hand: &Hand<T>, is_from_line: bool) -> usize {
-        let claimed = hand.claim(|| {
-            let mut state = self.state();
+    fn claim(&self, crew: &Crew, queue: &LocalQueue<T>, is_from_line: bool) -> usize {
+        let claimed = self.queues.claim(Blocking, queue, &self.state, |mut state| {
             if is_from_line {
                 state.is_in_line = false;
             }
@@ -184,16 +191,18 @@ impl<F, T, R> Flow<F, T, R> {
             state.longest = state.longest.max(span.len);
             let items = state.unsent.drain(..span.len as usize).collect();
             self.tell(&state);
-            Some(Claim { first: span.start, items, chunking: self.chunking })
+            Some(Claim::new((), span.start, items, state.pending.chunk()))
         });
-        if claimed > 0 { claimed } else { self.hands.steal(hand) }
+        if claimed > 0 { claimed } else { self.queues.steal(Blocking, queue, |()| true) }
     }
 
-    /// All that nobody has begun. It will not be.
-    fn take_back(&self, mut state: MutexGuard<'_, State<T, R>>) -> Vec<Claim<T>> {
-        let unsent = state.take_unsent(self.chunking);
+    /// All that was not begun, each with the number of its first task. It will not be.
+    fn take_back(&self, mut state: MutexGuard<'_, State<T, R>>) -> Vec<(u64, VecDeque<T>)> {
+        let unsent = state.take_unsent();
         drop(state);
-        std::iter::once(unsent).chain(self.hands.empty()).collect()
+        let mut taken = self.queues.with_all(Blocking, |claim| Some((claim.first(), claim.take_items())));
+        taken.push(unsent);
+        taken
     }
 }
 
@@ -205,7 +214,7 @@ where
 {
     /// Has another worker come, if there is something for one and none was called yet.
     fn share(self: &Arc<Self>, crew: &Arc<Crew>) {
-        let is_laden = self.in_one && self.hands.are_laden();
+        let is_laden = self.in_one && self.queues.are_laden();
         let goes_on = {
             let mut state = self.state();
             let is_more = is_laden || state.pending.has_some();
@@ -218,24 +227,36 @@ where
 
     /// Does some of the tasks that nobody has begun, and says whether there were any.
     fn do_some(self: &Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>, is_from_line: bool) -> bool {
-        let hand = Arc::new(Hand::new());
+        let queue = Arc::new(LocalQueue::new());
         if self.in_one {
-            self.hands.show(&hand);
+            self.queues.add(Blocking, &queue);
         }
-        let claimed = self.claim(crew, &hand, is_from_line);
-        let not_done = self.work_off(crew, seat, &hand, claimed);
+        let claimed = self.claim(crew, &queue, is_from_line);
+        let not_done = self.work_off(crew, seat, &queue, claimed);
         if self.in_one {
-            self.hands.hide(&hand);
+            self.queues.remove(Blocking, &queue);
         }
         // That may be code of the program's.
         drop(not_done);
         claimed > 0
     }
 
-    /// Does what is in a hand. Gives back what is not to be done any more.
-    fn work_off(self: &Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>, hand: &Hand<T>, claimed: usize) -> VecDeque<T> {
+    /// Does what is in a queue. Gives back what is not to be done any more.
+    fn work_off(
+        self: &Arc<Self>,
+        crew: &Arc<Crew>,
+        seat: &Arc<Seat>,
+        queue: &LocalQueue<T>,
+        claimed: usize,
+    ) -> VecDeque<T> {
         let (mut piece, mut not_done) = (VecDeque::new(), VecDeque::new());
-        let mut next = hand.next(&mut piece);
+        let len = match self.chunking {
+            Chunking::Fixed(len) => len as usize,
+            Chunking::Measured => claimed.div_ceil(PIECES),
+        };
+        let take =
+            |piece: &mut VecDeque<T>| self.queues.with(Blocking, queue, |claim| claim.pop_some(len, piece)).flatten();
+        let mut next = take(&mut piece);
         if claimed > 0 {
             self.share(crew);
         }
@@ -247,15 +268,16 @@ where
                 None => self.do_piece(crew, &mut piece, outcomes),
                 Some(timeout) => {
                     let job = Arc::clone(self) as Arc<dyn Job>;
-                    let limit = crew.limits.begin(job, number, timeout, seat);
+                    let limited = Limited { job, number, seat: Arc::clone(seat) };
+                    let limit = crew.timeouts.begin(Blocking, timeout, limited);
                     self.do_piece(crew, &mut piece, outcomes);
-                    if !crew.limits.end(limit) {
+                    if !crew.timeouts.end(Blocking, limit) {
                         break;
                     }
                 }
             }
             if self.is_over.load(Ordering::Relaxed) {
-                piece.extend(hand.empty().items);
+                piece.extend(self.queues.with(Blocking, queue, Claim::take_items).unwrap_or_default());
                 crew.counts.settle(&crew.counts.cancelled, piece.len() as u64);
             } else {
                 // Those that are left are there because the pool was terminated.
@@ -263,7 +285,7 @@ where
                 piece.iter().for_each(|_| outcomes.push(cancelled()));
             }
             not_done.append(&mut piece);
-            next = hand.next(&mut piece);
+            next = take(&mut piece);
             if next.is_none() || !self.in_one || outcomes.failures().len() > 0 {
                 let following = (kept.0 + outcomes.len() as u64, Chunk::with_capacity(0));
                 let (first, outcomes) = std::mem::replace(&mut kept, following);
@@ -306,10 +328,10 @@ where
         // It does not stand there any more, so what comes later finds out by itself.
         state.is_in_line = false;
         let refused = self.take_back(state);
-        for tasks in &refused {
+        for (first, items) in &refused {
             let mut chunk = Chunk::with_capacity(0);
-            tasks.items.iter().for_each(|_| chunk.push(Err(why.of(type_name::<F>()))));
-            self.put(crew, tasks.first, chunk, Duration::ZERO);
+            items.iter().for_each(|_| chunk.push(Err(why.of(type_name::<F>()))));
+            self.put(crew, *first, chunk, Duration::ZERO);
         }
     }
 
@@ -389,7 +411,7 @@ where
     fn forget(&self, crew: &Crew) {
         self.is_over.store(true, Ordering::Relaxed);
         let forgotten = self.take_back(self.state());
-        let count = forgotten.iter().map(|tasks| tasks.items.len() as u64).sum();
+        let count = forgotten.iter().map(|(_, items)| items.len() as u64).sum();
         crew.counts.settle(&crew.counts.cancelled, count);
     }
 }

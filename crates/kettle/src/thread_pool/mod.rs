@@ -85,16 +85,15 @@ mod counts;
 mod crew;
 mod error;
 mod flow;
-mod hand;
 mod handle;
 mod imap;
 mod job;
-mod limits;
 mod map;
 mod retries;
 mod roll;
 mod single;
 mod tasks;
+mod timeouts;
 mod worker;
 
 use std::fmt;

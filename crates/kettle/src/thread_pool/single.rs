@@ -14,7 +14,8 @@ use std::time::Duration;
 use super::crew::{Crew, Seat};
 use super::error::{Panic, TaskError};
 use super::job::{Job, Refusal};
-use crate::pool::scheduler::Completion;
+use super::timeouts::Limited;
+use crate::pool::scheduler::{Blocking, Completion};
 
 /// A task as its giver sees it: whatever it does, `T` comes of it.
 pub(super) trait Given<T>: Job {
@@ -100,9 +101,12 @@ where
 {
     fn run(self: Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>) {
         let Some(call) = self.begin() else { return };
-        let limit = self.timeout.map(|timeout| crew.limits.begin(Arc::clone(&self) as Arc<dyn Job>, 0, timeout, seat));
+        let limit = self.timeout.map(|timeout| {
+            let limited = Limited { job: Arc::clone(&self) as Arc<dyn Job>, number: 0, seat: Arc::clone(seat) };
+            crew.timeouts.begin(Blocking, timeout, limited)
+        });
         let outcome = run(call);
-        if limit.is_none_or(|limit| crew.limits.end(limit)) {
+        if limit.is_none_or(|limit| crew.timeouts.end(Blocking, limit)) {
             self.settle(crew, outcome, |stage| matches!(stage, Stage::Running));
         }
     }

@@ -77,7 +77,7 @@ impl<'p> Tasks<'p> {
         T: Send + 'static,
     {
         let crew = self.crew();
-        self.keep_limits()?;
+        self.watch_timeouts()?;
         let task = Arc::new(Single::new(task, self.timeout));
         crew.counts.queued.fetch_add(1, Ordering::Relaxed);
         if let Err(e) = crew.take_in(Arc::clone(&task) as Arc<dyn Job>) {
@@ -111,7 +111,7 @@ impl<'p> Tasks<'p> {
     {
         let crew = self.crew();
         crew.admit()?;
-        self.keep_limits()?;
+        self.watch_timeouts()?;
         let chunking = self.chunk.map_or(Chunking::Measured, Chunking::Fixed);
         // A worker that may do only so many chunks claims them one by one.
         let in_one = crew.plan.max_tasks.is_none();
@@ -148,7 +148,7 @@ impl<'p> Tasks<'p> {
         let chunk = self.chunk.unwrap_or(1);
         let ahead = self.buffer.unwrap_or_else(|| (4 * crew.plan.size * chunk as usize).max(64));
         let input = Input { items, chunk: chunk as usize, ahead: ahead.max(chunk as usize) };
-        let refusal = crew.admit().and_then(|()| self.keep_limits()).err();
+        let refusal = crew.admit().and_then(|()| self.watch_timeouts()).err();
         Imap::new(Arc::clone(crew), self.flow(task, Chunking::Fixed(chunk), order, false), input, refusal)
     }
 
@@ -161,12 +161,12 @@ impl<'p> Tasks<'p> {
         Arc::new(Flow::new(task, Terms { timeout: self.timeout, chunking, order, in_one }))
     }
 
-    /// Has somebody watch the time, if there is a limit.
-    fn keep_limits(&self) -> Result<(), SubmitError> {
+    /// Has a thread watch the time, if there is a limit.
+    fn watch_timeouts(&self) -> Result<(), SubmitError> {
         if self.timeout.is_none() {
             return Ok(());
         }
-        self.crew().keep_limits().map_err(|e| SubmitError::Broken(Broken::NoThread(e.to_string().into())))
+        self.crew().watch_timeouts().map_err(|e| SubmitError::Broken(Broken::NoThread(e.to_string().into())))
     }
 }
 

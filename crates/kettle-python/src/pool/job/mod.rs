@@ -45,7 +45,7 @@ pub(super) use input::SpanItems;
 pub(super) use leavings::Leavings;
 pub(super) use results::Outcome;
 
-use super::ledger::{lock, try_lock};
+use super::locking::lock;
 use input::Input;
 use progress::Bar;
 use results::Results;
@@ -178,9 +178,9 @@ impl Job {
         lock(py, &self.state)
     }
 
-    /// The state, unless somebody has it for longer than a moment.
-    pub(super) fn try_state(&self) -> Option<MutexGuard<'_, State>> {
-        try_lock(&self.state)
+    /// For those who take another lock with it.
+    pub(super) fn mutex(&self) -> &Mutex<State> {
+        &self.state
     }
 
     /// What is to be called; None once that was let go.

@@ -23,7 +23,7 @@ use pyo3::prelude::*;
 
 use super::Processes;
 use crate::door::{wait_outside, wait_outside_until_signal};
-use crate::pool::ledger::lock;
+use crate::pool::locking::lock;
 
 /// How often it is looked whether idle workers still live, until they were idle for long.
 const PATROL: Duration = Duration::from_millis(200);

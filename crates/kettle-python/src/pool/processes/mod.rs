@@ -34,7 +34,8 @@ pub(crate) use worker::Worker;
 
 use super::crew::{Crew, CrewHandle};
 use super::job::Job;
-use super::ledger::{Ledger, lock};
+use super::ledger::Ledger;
+use super::locking::lock;
 use round::{Desktop, Step};
 use workers::FalseStarts;
 

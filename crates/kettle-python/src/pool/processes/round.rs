@@ -24,7 +24,7 @@ use super::{Chunk, Processes};
 use crate::door::wait_outside_until_signal;
 use crate::errors;
 use crate::pool::job::Job;
-use crate::pool::ledger::lock;
+use crate::pool::locking::lock;
 
 /// How long a thread inside of a round sleeps at a time: a leader may use the same doorbell, and answer it.
 const INNER_NAP: Duration = Duration::from_millis(2);

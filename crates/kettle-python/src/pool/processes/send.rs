@@ -13,7 +13,7 @@ use super::{Chunk, Processes};
 use crate::errors;
 use crate::pool::crew::Crew;
 use crate::pool::job::{Job, SpanItems, Work};
-use crate::pool::ledger::lock;
+use crate::pool::locking::lock;
 use crate::pool::tasks;
 
 impl Processes {

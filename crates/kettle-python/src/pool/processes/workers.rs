@@ -11,7 +11,8 @@ use super::desk::Desk;
 use super::{Chunk, Processes};
 use crate::errors;
 use crate::pool::crew::Crew;
-use crate::pool::ledger::{count, lock};
+use crate::pool::ledger::count;
+use crate::pool::locking::lock;
 
 const SIGKILL: i32 = 9;
 

@@ -1,5 +1,5 @@
 //! A crew of threads: each takes tasks from the jobs by itself, calls them, and puts their outcomes. Short tasks it takes
-//! many at a time, which are others' to take as well as long as it has not begun them: see `hand`.
+//! many at a time, which are others' to take as well as long as it has not begun them: see [`LocalQueues`].
 //!
 //! Who searches for work, who sleeps, and when one is woken: see [`Idle`]. What comes to that here: where one thread at a
 //! time has the interpreter, it is never handed over for nothing. Who waits for a job calls a worker only after letting
@@ -11,17 +11,18 @@
 //! | module | what it is |
 //! |---|---|
 //! | `worker` | the life of a worker |
-//! | `hand` | the tasks that a worker has claimed, and what others may take of them |
-//! | `limits` | tasks that may take only so long |
+//! | `claim` | what stands with the tasks that a worker has claimed |
+//! | `timeouts` | tasks that may take only so long |
 
-mod hand;
-mod limits;
+mod claim;
+mod timeouts;
 mod worker;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use kettle::pool::scheduler::Completion;
+use kettle::pool::scheduler::thread::Timeouts;
 use kettle_core::wait::{Deadline, Idle};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
@@ -30,11 +31,12 @@ use pyo3::types::PyString;
 
 use super::crew::{Crew, CrewHandle};
 use super::job::Job;
-use super::ledger::{Ledger, lock};
+use super::ledger::Ledger;
+use super::locking::{Detaching, lock};
 use crate::door::wait_outside;
 use crate::panics::caught;
-use hand::Hands;
-use limits::Limited;
+use claim::LocalQueues;
+use timeouts::Limited;
 
 pub(super) struct Threads {
     ledger: Ledger,
@@ -45,8 +47,8 @@ pub(super) struct Threads {
     pulling: Mutex<()>,
     present: AtomicUsize,
     busy: AtomicUsize,
-    hands: Hands,
-    limited: Limited,
+    queues: LocalQueues,
+    timeouts: Timeouts<Limited>,
     gone: Arc<Completion>,
     me: Weak<Threads>,
 }
@@ -67,8 +69,9 @@ impl Crew for Threads {
     }
 
     fn submit(&self, py: Python<'_>, job: &Arc<Job>, waits: bool) -> PyResult<()> {
-        if job.timeout.is_some() && self.limited.needs_a_watch() {
-            self.ledger.call(py, intern!(py, "watch"), (self.handle(py)?,))?;
+        if job.timeout.is_some() {
+            let start = || self.ledger.call(py, intern!(py, "watch"), (self.handle(py)?,)).map(drop);
+            self.timeouts.watch(Detaching(py), start)?;
         }
         self.ledger.enter(py, job)?;
         if job.state(py).is_complete() {
@@ -124,7 +127,11 @@ impl Crew for Threads {
 
     /// A thread cannot be ended.
     fn disown(&self, py: Python<'_>, job: &Arc<Job>, _: bool) -> Vec<Py<PyAny>> {
-        if job.is_call { Vec::new() } else { self.hands.take_items_of(py, job) }
+        if job.is_call {
+            return Vec::new();
+        }
+        let taken = self.queues.with_all(Detaching(py), |claim| claim::take_items_of(claim, job));
+        taken.into_iter().flatten().collect()
     }
 
     /// What a worker has it has begun.
@@ -165,7 +172,7 @@ impl Threads {
     fn wind_up(&self) {
         if self.present.load(Ordering::SeqCst) == 0 && !self.ledger.is_running() {
             self.gone.finish();
-            self.limited.look_again();
+            self.timeouts.look();
         }
     }
 
@@ -218,8 +225,8 @@ impl ThreadCrew {
             pulling: Mutex::new(()),
             present: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
-            hands: Hands::default(),
-            limited: Limited::default(),
+            queues: LocalQueues::default(),
+            timeouts: Timeouts::default(),
             gone: Arc::new(Completion::default()),
             me: me.clone(),
         });
@@ -247,7 +254,7 @@ impl ThreadCrew {
     }
 
     /// Works until there will be nothing more to do: for a thread that was started. An error that is not a task's own
-    /// breaks the pool, since the tasks that the worker has in hand get no outcome any more.
+    /// breaks the pool, since the tasks that the worker has claimed get no outcome any more.
     fn work(&self, py: Python<'_>) -> PyResult<()> {
         match caught(|| self.crew.work(py)).and_then(|worked| worked) {
             Ok(()) => Ok(()),

@@ -13,18 +13,19 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::Threads;
-use super::hand::Hand;
+use super::claim::{Claim, Claimed, LocalQueue, take_kept};
 use crate::door::wait_outside;
 use crate::methods::calls;
 use crate::pool::arguments::{as_dict, as_tuple};
 use crate::pool::crew::Crew;
 use crate::pool::job::{Job, Outcome, State, Work};
-use crate::pool::ledger::{count_more, lock};
+use crate::pool::ledger::count_more;
+use crate::pool::locking::{Detaching, lock};
 
 /// The interpreter is offered to others so often, also where the tasks are functions that never would.
 const TURN: Duration = Duration::from_millis(5);
 
-/// What comes of what is in hand.
+/// What comes of what was claimed.
 enum Done {
     /// The tasks have their outcomes. Somebody waits for a job that is over now, and has not been woken yet.
     All(Option<Arc<Completion>>),
@@ -40,7 +41,7 @@ const OVERDUE: Duration = Duration::from_millis(2);
 
 /// What a worker knows of itself.
 struct Shift<'t> {
-    hand: Arc<Hand>,
+    queue: Arc<LocalQueue>,
     searcher: Searcher<'t>,
     /// When it offered the interpreter to others.
     turn: Instant,
@@ -73,11 +74,12 @@ impl Threads {
     /// The life of a worker.
     pub(super) fn work(&self, py: Python<'_>) -> PyResult<()> {
         let now = Instant::now();
-        let (hand, searcher) = (self.hands.one_more(py), self.idle.searcher());
-        let mut me = Shift { hand, searcher, turn: now, looked: now, outcomes: Vec::new() };
+        let (queue, searcher) = (Arc::new(LocalQueue::new()), self.idle.searcher());
+        self.queues.add(Detaching(py), &queue);
+        let mut me = Shift { queue, searcher, turn: now, looked: now, outcomes: Vec::new() };
         let ended = self.work_until_over(py, &mut me);
-        self.hands.one_less(py, &me.hand);
-        drop(me);
+        let left = self.queues.remove(Detaching(py), &me.queue);
+        drop((left, me));
         let (given_up, unfinished) = ended?;
         if let Some(completion) = unfinished {
             completion.finish();
@@ -113,7 +115,7 @@ impl Threads {
             if let Some(completion) = unfinished.take() {
                 completion.finish();
             }
-            me.searcher.found(|| self.hands.are_laden() || !lock(py, &self.ledger.ready).is_empty());
+            me.searcher.found(|| self.queues.are_laden() || !lock(py, &self.ledger.ready).is_empty());
             let done = match work {
                 Work::Call { function, args, kwds } => self.call(py, me, &job, (function, args, kwds)),
                 Work::Items { function, unpacks } => self.work_off(py, me, &job, (function, unpacks)),
@@ -125,9 +127,9 @@ impl Threads {
         }
     }
 
-    /// What is to be done next: a call, or tasks that are in hand now.
+    /// What is to be done next: a call, or tasks that are claimed now.
     fn next(&self, py: Python<'_>, me: &mut Shift<'_>) -> PyResult<Option<(Arc<Job>, Work)>> {
-        if self.hands.are_laden() && me.is_to_look() {
+        if self.queues.are_laden() && me.is_to_look() {
             if let Some(stolen) = self.steal(py, me, OVERDUE) {
                 return Ok(Some(stolen));
             }
@@ -136,7 +138,7 @@ impl Threads {
             let Some(job) = lock(py, &self.ledger.ready).front().cloned() else {
                 return Ok(self.steal(py, me, Duration::ZERO));
             };
-            if let Some(work) = self.claim(py, &me.hand, &job) {
+            if let Some(work) = self.claim(py, &me.queue, &job) {
                 return Ok(Some((job, work)));
             }
             if !job.is_over() && job.is_pulled(py) {
@@ -160,20 +162,39 @@ impl Threads {
     }
 
     fn steal(&self, py: Python<'_>, me: &mut Shift<'_>, longer_than: Duration) -> Option<(Arc<Job>, Work)> {
-        while self.hands.are_laden() {
+        while self.queues.are_laden() {
             me.searcher.search();
-            let job = self.hands.steal(py, &me.hand, longer_than)?;
+            let may_take = |claimed: &Claimed| claimed.since.elapsed() >= longer_than;
+            if self.queues.steal(Detaching(py), &me.queue, may_take) == 0 {
+                return None;
+            }
+            let job = self.queues.with(Detaching(py), &me.queue, |claim| Arc::clone(&claim.context.job))?;
             if let Some(work) = job.work(py) {
                 return Some((job, work));
             }
             // It was cancelled meanwhile.
-            me.hand.put_down(py, &self.hands);
+            self.put_down(py, me);
         }
         None
     }
 
-    /// Takes a call, or some tasks of a job into the hand: no more than one if it may be given up in the middle of it.
-    fn claim(&self, py: Python<'_>, hand: &Hand, job: &Arc<Job>) -> Option<Work> {
+    /// The next task of those claimed; the one before has this outcome, which is to be kept.
+    fn next_task(&self, py: Python<'_>, me: &Shift<'_>, outcome: Option<Outcome>) -> Option<(u64, Py<PyAny>)> {
+        let next = |claim: &mut Claim| {
+            claim.context.kept.extend(outcome);
+            claim.pop()
+        };
+        self.queues.with(Detaching(py), &me.queue, next).flatten()
+    }
+
+    /// Nothing of what was claimed is done any more.
+    fn put_down(&self, py: Python<'_>, me: &Shift<'_>) {
+        let claim = self.queues.clear(Detaching(py), &me.queue);
+        drop(claim);
+    }
+
+    /// Takes a call, or some tasks of a job into the queue: no more than one if it may be given up in the middle of it.
+    fn claim(&self, py: Python<'_>, queue: &LocalQueue, job: &Arc<Job>) -> Option<Work> {
         let mut is_spent = false;
         let mut work = None;
         let mut take = |mut state: MutexGuard<'_, State>| {
@@ -196,7 +217,11 @@ impl Threads {
         if job.is_call {
             take(job.state(py));
         } else {
-            self.hands.claim(py, hand, job, take);
+            let claim = |state: MutexGuard<'_, State>| {
+                let (span, items, chunk) = take(state)?;
+                Some(Claim::new(Claimed::new(job), span.start, items, chunk))
+            };
+            self.queues.claim(Detaching(py), queue, job.mutex(), claim);
         }
         if is_spent {
             self.ledger.set_aside(py, job);
@@ -228,7 +253,7 @@ impl Threads {
         self.put_in_passing(py, job, 0, &mut me.outcomes, true).map(Done::All)
     }
 
-    /// Does the tasks in hand.
+    /// Does the tasks that were claimed.
     fn work_off(
         &self,
         py: Python<'_>,
@@ -240,7 +265,7 @@ impl Threads {
         let mut function = Some(function.into_bound(py));
         let begun = Instant::now();
         let (mut now, mut put_at, mut done) = (begun, begun, 0);
-        let mut next = me.hand.next(py, &self.hands, None);
+        let mut next = self.next_task(py, me, None);
         // Others may have taken all of it already.
         self.busy.fetch_add(usize::from(next.is_some()), Ordering::Relaxed);
         while let (Some((index, item)), Some(called)) = (next, &function) {
@@ -262,12 +287,13 @@ impl Threads {
             let mut first = index;
             if job.is_iterated {
                 me.outcomes.push(outcome);
-                next = me.hand.next(py, &self.hands, None);
+                next = self.next_task(py, me, None);
             } else {
-                next = me.hand.next(py, &self.hands, Some(outcome));
+                next = self.next_task(py, me, Some(outcome));
                 if next.is_none() || now - put_at > KEPT {
                     put_at = now;
-                    first = me.hand.take_kept(py, &mut me.outcomes);
+                    let take = |claim: &mut Claim| take_kept(claim, &mut me.outcomes);
+                    first = self.queues.with(Detaching(py), &me.queue, take).unwrap_or(index);
                 }
             }
             let is_last = next.is_none();
@@ -280,13 +306,14 @@ impl Threads {
                 unfinished = self.put_in_passing(py, job, first, &mut me.outcomes, is_last)?;
             }
         }
-        me.hand.put_down(py, &self.hands);
+        self.put_down(py, me);
         job.tell_bar_in_passing(py)?;
         Ok(Done::All(unfinished))
     }
 
     /// Does one task, of which that is the text; `given` is what the job does not have any more: the function, the item, and
     /// whether that has all arguments. None: it was given up while it ran.
+    #[inline]
     fn outcome<'py>(
         &self,
         py: Python<'py>,
@@ -295,14 +322,14 @@ impl Threads {
         given: Option<(&Bound<'py, PyAny>, &Bound<'py, PyAny>, bool)>,
         task: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
     ) -> Option<Outcome> {
-        let number = job.timeout.map(|timeout| self.limited.begin(py, job, index, timeout));
+        let limit = job.timeout.map(|timeout| self.begin_limited(py, job, index, timeout));
         let outcome = match task() {
             Ok(value) => Ok(value.unbind()),
             Err(e) if e.is_instance_of::<PyException>(py) => Err(e.into_value(py).into_any()),
             // What would end the program, were it raised there.
             Err(e) => Err(self.ledger.error(py, intern!(py, "raised"), (e.into_value(py),))),
         };
-        let is_late = number.is_some_and(|number| !self.limited.end(py, number));
+        let is_late = limit.is_some_and(|limit| !self.end_limited(py, limit));
         if is_late {
             return None;
         }
@@ -353,10 +380,15 @@ impl Threads {
         self.finish(py, job, concluded).map(|()| None)
     }
 
-    /// Puts what all hands keep.
+    /// Puts what all workers keep.
     pub(super) fn put_what_is_kept(&self, py: Python<'_>) {
-        for (job, mut kept) in self.hands.kept(py) {
-            let complete = self.put_run(py, &job, kept.first, &mut kept.outcomes);
+        let kept = self.queues.with_all(Detaching(py), |claim| {
+            let mut outcomes = Vec::new();
+            let first = take_kept(claim, &mut outcomes);
+            (!outcomes.is_empty()).then(|| (Arc::clone(&claim.context.job), first, outcomes))
+        });
+        for (job, first, mut outcomes) in kept {
+            let complete = self.put_run(py, &job, first, &mut outcomes);
             if let Err(e) = self.has_put(py, &job, complete) {
                 e.write_unraisable(py, None);
             }
