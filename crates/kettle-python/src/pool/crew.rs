@@ -10,7 +10,7 @@ use pyo3::types::PyString;
 
 use super::job::{CallOf, Job, Leavings, Outcome, PoolJob, Work};
 use super::ledger::{Ledger, count};
-use super::locking::lock;
+use super::locking::{Detaching, lock};
 use crate::door::deadline;
 use crate::methods::calls;
 use crate::parameters;
@@ -213,12 +213,9 @@ pub(super) trait Crew: Send + Sync {
     fn break_with(&self, py: Python<'_>, hook: &Bound<'_, PyString>, error: Py<PyAny>) -> PyResult<()> {
         let ledger = self.ledger();
         let error = ledger.call(py, hook, (error,))?.unbind();
-        {
-            let mut broken = lock(py, &ledger.broken);
-            if broken.is_none() {
-                *broken = Some(error.clone_ref(py));
-            }
-        }
+        // The first reason stays.
+        let unused = ledger.lifecycle.break_for(Detaching(py), error.clone_ref(py));
+        drop(unused);
         self.end_jobs(py, &|_| Ok(error.clone_ref(py)))
     }
 

@@ -1,15 +1,10 @@
 //! What a crew of any kind knows: its jobs, which of them stand in line, and how far its own life has come.
-//!
-//! ```text
-//!   Running ──close──► Closed ──all done──► (workers leave)
-//!      └──────┬───────────┘
-//!             └──terminate──► Terminated
-//! ```
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use kettle::pool::scheduler::{Counts, Lifecycle, Statistics};
 use kettle_core::sys::process;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -17,13 +12,9 @@ use pyo3::types::{PyString, PyTuple};
 
 use super::crew::Crew;
 use super::job::Job;
-use super::locking::lock;
+use super::locking::{Detaching, lock};
 use crate::methods::calls;
 use crate::primitive;
-
-const RUNNING: u8 = 0;
-const CLOSED: u8 = 1;
-const TERMINATED: u8 = 2;
 
 pub(super) struct Ledger {
     /// Jobs that may have something to do, in the order in which they came.
@@ -31,9 +22,8 @@ pub(super) struct Ledger {
     /// All jobs that are not over.
     pub(super) live: Mutex<HashMap<u64, Arc<Job>>>,
     outstanding: AtomicUsize,
-    state: AtomicU8,
-    /// Why no work is done any more.
-    pub(super) broken: Mutex<Option<Py<PyAny>>>,
+    /// Its reasons are exceptions.
+    pub(super) lifecycle: Lifecycle<Py<PyAny>>,
     /// What only Python can do: start workers, make exceptions, run callbacks.
     pub(super) hooks: Py<PyAny>,
     pub(super) counts: Counts,
@@ -41,16 +31,6 @@ pub(super) struct Ledger {
     /// In which process it was made.
     home: u64,
     me: Weak<dyn Crew>,
-}
-
-#[derive(Default)]
-pub(super) struct Counts {
-    pub(super) done: AtomicU64,
-    pub(super) failed: AtomicU64,
-    pub(super) died: AtomicU64,
-    pub(super) retried: AtomicU64,
-    pub(super) timed_out: AtomicU64,
-    pub(super) cancelled: AtomicU64,
 }
 
 pub(super) fn count(counter: &AtomicU64) {
@@ -70,8 +50,7 @@ impl Ledger {
             ready: Mutex::new(VecDeque::new()),
             live: Mutex::new(HashMap::new()),
             outstanding: AtomicUsize::new(0),
-            state: AtomicU8::new(RUNNING),
-            broken: Mutex::new(None),
+            lifecycle: Lifecycle::default(),
             hooks,
             counts: Counts::default(),
             numbers: AtomicU64::new(1),
@@ -98,29 +77,9 @@ impl Ledger {
         self.outstanding.fetch_sub(1, Ordering::SeqCst);
     }
 
-    pub(super) fn is_running(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == RUNNING
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == CLOSED
-    }
-
-    pub(super) fn is_terminated(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == TERMINATED
-    }
-
     /// Whether there is something to do for workers, or may be.
     pub(super) fn needs_workers(&self) -> bool {
-        match self.state.load(Ordering::SeqCst) {
-            RUNNING => true,
-            CLOSED => self.has_work(),
-            _ => false,
-        }
-    }
-
-    pub(super) fn is_broken(&self, py: Python<'_>) -> bool {
-        lock(py, &self.broken).is_some()
+        self.lifecycle.needs_workers(|| self.has_work())
     }
 
     /// The crew itself.
@@ -162,16 +121,14 @@ impl Ledger {
     /// Raises what broke the pool, if something did, or that it belongs to another process.
     pub(super) fn check(&self, py: Python<'_>) -> PyResult<()> {
         self.check_home()?;
-        if let Some(e) = &*lock(py, &self.broken) {
-            return Err(PyErr::from_value(e.bind(py).clone()));
-        }
-        Ok(())
+        let broken = self.lifecycle.reason(Detaching(py), |e| e.clone_ref(py));
+        broken.map_or(Ok(()), |e| Err(PyErr::from_value(e.into_bound(py))))
     }
 
     /// Takes a job in.
     pub(super) fn enter(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()> {
         self.check(py)?;
-        if !self.is_running() {
+        if !self.lifecycle.is_running() {
             return Err(PyValueError::new_err("Pool not running"));
         }
         self.outstanding.fetch_add(1, Ordering::SeqCst);
@@ -204,27 +161,26 @@ impl Ledger {
 
     /// No more jobs are taken in. False: so it was before, or this is a fork.
     pub(super) fn close(&self) -> bool {
-        self.is_at_home() && self.state.compare_exchange(RUNNING, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.is_at_home() && self.lifecycle.close()
     }
 
     /// Nothing more is done. False: so it was before, or this is a fork.
     pub(super) fn terminate(&self) -> bool {
-        self.is_at_home() && self.state.swap(TERMINATED, Ordering::SeqCst) != TERMINATED
+        self.is_at_home() && self.lifecycle.terminate()
     }
 
     pub(super) fn state_name(&self) -> &'static str {
-        match self.state.load(Ordering::SeqCst) {
-            RUNNING => "RUN",
-            CLOSED => "CLOSE",
-            _ => "TERMINATE",
+        match &self.lifecycle {
+            life if life.is_terminated() => "TERMINATE",
+            life if life.is_running() => "RUN",
+            _ => "CLOSE",
         }
     }
 
     /// With so many workers, so many of which are busy.
     pub(super) fn statistics<'py>(&self, py: Python<'py>, workers: u64, busy: u64) -> PyResult<Bound<'py, PyAny>> {
         let unfinished: u64 = self.living(py).iter().map(|job| job.unfinished(py)).sum();
-        let counts = &self.counts;
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Statistics { done, failed, died, retried, timed_out, cancelled, .. } = self.counts.statistics(0, 0);
         primitive::record(
             py,
             "PoolStatistics",
@@ -232,12 +188,12 @@ impl Ledger {
                 ("workers", workers),
                 ("busy", busy),
                 ("queued", unfinished.saturating_sub(busy)),
-                ("done", of(&counts.done)),
-                ("failed", of(&counts.failed)),
-                ("died", of(&counts.died)),
-                ("retried", of(&counts.retried)),
-                ("timed_out", of(&counts.timed_out)),
-                ("cancelled", of(&counts.cancelled)),
+                ("done", done),
+                ("failed", failed),
+                ("died", died),
+                ("retried", retried),
+                ("timed_out", timed_out),
+                ("cancelled", cancelled),
             ],
         )
     }

@@ -88,7 +88,7 @@ pub use call::Call;
 pub use error::{Broken, Panic, SubmitError, TaskError, WorkerDied};
 pub use handle::Handle;
 pub use imap::Imap;
-pub use state::Statistics;
+pub use scheduler::Statistics;
 pub use tasks::Tasks;
 pub(crate) use worker::WORKER;
 

@@ -12,24 +12,21 @@
 //! *Room* there is while fewer than `size` workers are free or busy. So a task that waits for another one takes no
 //! worker away from the others; when it goes on, there may be one worker too many, and the next that is done leaves.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use kettle_core::wait::{Idle, Patience, Stopped};
 
-use super::Statistics;
-use super::counts::Counts;
 use super::error::{Broken, SubmitError};
 use super::job::Job;
-use super::roll::{Door, Next, Roll};
+use super::roll::{Next, Roll, admit, refusal};
 use super::timeouts::Limited;
 use super::worker;
-use crate::pool::scheduler::Completion;
 use crate::pool::scheduler::thread::Timeouts;
+use crate::pool::scheduler::{Blocking, Completion, Counts, Lifecycle, Locking, Statistics};
 
 /// What a pool is to be like.
 pub(super) struct Plan {
@@ -46,8 +43,8 @@ pub(super) struct Crew {
     pub(super) timeouts: Timeouts<Limited>,
     pub(super) counts: Counts,
     roll: Mutex<Roll>,
-    /// Also in the roll; for those who are in the middle of many tasks.
-    is_terminated: AtomicBool,
+    /// Changed under the lock of the roll.
+    lifecycle: Lifecycle<Broken>,
     /// So many were ever hired.
     hired: AtomicUsize,
     /// Done once a pool that takes no more has no worker left.
@@ -72,27 +69,27 @@ impl Crew {
             timeouts: Timeouts::default(),
             counts: Counts::default(),
             roll,
-            is_terminated: AtomicBool::new(false),
+            lifecycle: Lifecycle::default(),
             hired: AtomicUsize::new(0),
             gone: Completion::default(),
         })
     }
 
     fn roll(&self) -> MutexGuard<'_, Roll> {
-        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+        Blocking.lock(&self.roll)
     }
 
     // ---- jobs ----
 
     /// Whether new tasks are taken in.
     pub(super) fn admit(&self) -> Result<(), SubmitError> {
-        self.roll().admit()
+        admit(&self.lifecycle)
     }
 
     /// A new job stands in line.
     pub(super) fn take_in(self: &Arc<Self>, job: Arc<dyn Job>) -> Result<(), SubmitError> {
         let roll = self.roll();
-        roll.admit()?;
+        admit(&self.lifecycle)?;
         self.line_up(roll, job);
         Ok(())
     }
@@ -100,7 +97,7 @@ impl Crew {
     /// There is more of a job that was taken in.
     pub(super) fn go_on(self: &Arc<Self>, job: Arc<dyn Job>) {
         let roll = self.roll();
-        match roll.refusal() {
+        match refusal(&self.lifecycle) {
             None => self.line_up(roll, job),
             Some(why) => {
                 drop(roll);
@@ -111,7 +108,7 @@ impl Crew {
 
     fn line_up(self: &Arc<Self>, mut roll: MutexGuard<'_, Roll>, job: Arc<dyn Job>) {
         roll.line.push_back(job);
-        let vacancies = roll.expect();
+        let vacancies = roll.expect(&self.lifecycle);
         drop(roll);
         self.idle.call();
         self.hire(vacancies);
@@ -125,7 +122,7 @@ impl Crew {
     pub(super) fn next(&self, was_busy: bool) -> Next {
         let mut roll = self.roll();
         roll.busy -= usize::from(was_busy);
-        roll.next()
+        roll.next(&self.lifecycle)
     }
 
     // ---- workers ----
@@ -193,10 +190,10 @@ impl Crew {
     fn strike_off(self: &Arc<Self>, change: impl FnOnce(&mut Roll)) {
         let mut roll = self.roll();
         change(&mut roll);
-        let vacancies = roll.expect();
+        let vacancies = roll.expect(&self.lifecycle);
         // It may have been called for this.
         let passes_on = !roll.line.is_empty();
-        let is_last = roll.present == 0 && !matches!(roll.door, Door::Open);
+        let is_last = roll.present == 0 && !self.lifecycle.is_open();
         drop(roll);
         if passes_on {
             self.idle.call();
@@ -234,7 +231,7 @@ impl Crew {
         }
         seat.is_away.store(true, Ordering::Relaxed);
         roll.away += 1;
-        let vacancies = roll.expect();
+        let vacancies = roll.expect(&self.lifecycle);
         drop(roll);
         self.hire(vacancies);
     }
@@ -249,49 +246,33 @@ impl Crew {
 
     // ---- the end ----
 
-    pub(super) fn is_terminated(&self) -> bool {
-        self.is_terminated.load(Ordering::Relaxed)
+    /// Nothing is begun any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.lifecycle.is_over()
     }
 
     /// No more tasks are taken in.
     pub(super) fn close(&self) {
-        self.shut(|roll| {
-            if let Door::Open = roll.door {
-                roll.door = Door::Closed;
-            }
-            VecDeque::new()
-        });
+        self.shut(|life| _ = life.close());
     }
 
     /// What was not begun is not begun any more.
     pub(super) fn terminate(&self) {
-        self.is_terminated.store(true, Ordering::Relaxed);
-        self.shut(|roll| {
-            if !matches!(roll.door, Door::Broken(_)) {
-                roll.door = Door::Terminated;
-            }
-            std::mem::take(&mut roll.line)
-        });
+        self.shut(|life| _ = life.terminate());
     }
 
     pub(super) fn break_down(&self, broken: Broken) {
-        self.is_terminated.store(true, Ordering::Relaxed);
-        self.shut(|roll| {
-            if matches!(roll.door, Door::Open | Door::Closed) {
-                roll.door = Door::Broken(broken);
-            }
-            std::mem::take(&mut roll.line)
-        });
+        self.shut(|life| _ = life.break_for(Blocking, broken));
     }
 
-    fn shut(&self, change: impl FnOnce(&mut Roll) -> VecDeque<Arc<dyn Job>>) {
+    fn shut(&self, change: impl FnOnce(&Lifecycle<Broken>)) {
         let mut roll = self.roll();
-        let refused = change(&mut roll);
-        let why = roll.refusal();
+        change(&self.lifecycle);
+        let refused = refusal(&self.lifecycle).map(|why| (std::mem::take(&mut roll.line), why));
         let is_deserted = roll.present == 0;
         drop(roll);
-        if let Some(why) = why {
-            refused.iter().for_each(|job| job.refuse(self, &why));
+        if let Some((jobs, why)) = refused {
+            jobs.iter().for_each(|job| job.refuse(self, &why));
         }
         self.idle.dismiss();
         if is_deserted {
@@ -300,11 +281,11 @@ impl Crew {
     }
 
     pub(super) fn statistics(&self) -> Statistics {
-        let of_workers = {
+        let (workers, busy) = {
             let roll = self.roll();
             (roll.present, roll.busy)
         };
-        self.counts.statistics(of_workers)
+        self.counts.statistics(workers, busy)
     }
 }
 

@@ -3,9 +3,11 @@
 use std::any::Any;
 use std::fmt;
 use std::panic;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::pool::scheduler::Counts;
 use crate::process::message_of;
 
 /// Why a task has no result.
@@ -84,6 +86,15 @@ impl fmt::Display for Panic {
 impl fmt::Debug for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Panic").field("message", &self.message()).finish_non_exhaustive()
+    }
+}
+
+/// The count that a failure belongs to.
+pub(super) fn count_of<'c>(counts: &'c Counts, failure: &TaskError) -> &'c AtomicU64 {
+    match failure {
+        TaskError::Panicked(_) => &counts.failed,
+        TaskError::TimedOut { .. } => &counts.timed_out,
+        TaskError::Cancelled { .. } | TaskError::Refused(_) => &counts.cancelled,
     }
 }
 

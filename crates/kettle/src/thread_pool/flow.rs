@@ -22,7 +22,7 @@ use kettle_core::wait::Patience;
 use super::arrivals::{Arrivals, Order};
 use super::chunk::Chunk;
 use super::crew::{Crew, Seat};
-use super::error::TaskError;
+use super::error::{TaskError, count_of};
 use super::job::{Job, Refusal};
 use super::single::run;
 use super::timeouts::Limited;
@@ -159,7 +159,7 @@ impl<F, T, R> Flow<F, T, R> {
 
     /// Whether no other task is to be begun.
     fn is_over(&self, crew: &Crew) -> bool {
-        self.is_over.load(Ordering::Relaxed) || crew.is_terminated()
+        self.is_over.load(Ordering::Relaxed) || crew.is_over()
     }
 
     /// The outcomes of the tasks from `first` on.
@@ -169,7 +169,7 @@ impl<F, T, R> Flow<F, T, R> {
         }
         let failures = chunk.failures().len();
         crew.counts.settle(&crew.counts.done, (chunk.len() - failures) as u64);
-        chunk.failures().for_each(|failure| crew.counts.settle(crew.counts.of(failure), 1));
+        chunk.failures().for_each(|failure| crew.counts.settle(count_of(&crew.counts, failure), 1));
         let len = chunk.len();
         let mut state = self.state();
         state.pending.finished(len as u32, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));

@@ -81,7 +81,6 @@
 mod arrivals;
 mod builder;
 mod chunk;
-mod counts;
 mod crew;
 mod error;
 mod flow;
@@ -110,6 +109,8 @@ pub use imap::Imap;
 pub use retries::Retries;
 pub use tasks::Tasks;
 
+pub use crate::pool::scheduler::Statistics;
+
 use crew::Crew;
 
 /// Threads that are kept at hand to run tasks. See the [module](self).
@@ -118,28 +119,6 @@ use crew::Crew;
 /// ended, and have their outcomes; they are not waited for. To have everything done first, [`join`](Self::join) it.
 pub struct ThreadPool {
     crew: Arc<Crew>,
-}
-
-/// How a pool is, and what it did so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// Workers that are there. While some wait for tasks of their own pool, there may be more than were asked for.
-    pub workers: usize,
-    /// Those of them with something to do.
-    pub busy: usize,
-    /// Tasks that have no outcome yet.
-    pub queued: u64,
-    /// Tasks that returned.
-    pub done: u64,
-    /// Tasks that panicked.
-    pub failed: u64,
-    /// How often a task was run once more after a panic.
-    pub retried: u64,
-    /// Tasks that took longer than they might.
-    pub timed_out: u64,
-    /// Tasks that were cancelled.
-    pub cancelled: u64,
 }
 
 impl ThreadPool {

@@ -1,10 +1,11 @@
-//! Who belongs to a crew, what stands in line for them, and whether more is taken in.
+//! Who belongs to a crew, and what stands in line for them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::error::{Broken, SubmitError};
 use super::job::{Job, Refusal};
+use crate::pool::scheduler::{Blocking, Lifecycle};
 
 /// So many workers are hired at most in the place of others that wait for tasks. Where more wait, none is lost for good:
 /// whoever waits for a task that nobody has begun does it himself.
@@ -12,7 +13,6 @@ const SPARE: usize = 64;
 
 pub(super) struct Roll {
     pub(super) line: VecDeque<Arc<dyn Job>>,
-    pub(super) door: Door,
     /// Workers that belong to the crew, whatever they do.
     pub(super) present: usize,
     /// Those of them that are at a job.
@@ -21,16 +21,6 @@ pub(super) struct Roll {
     pub(super) away: usize,
     /// So many are to be there that are not away.
     size: usize,
-}
-
-/// Whether the pool takes new tasks.
-pub(super) enum Door {
-    Open,
-    /// What was taken in will be done.
-    Closed,
-    /// What had not begun was cancelled.
-    Terminated,
-    Broken(Broken),
 }
 
 /// What a worker does next.
@@ -43,51 +33,31 @@ pub(super) enum Next {
 impl Roll {
     /// Of nobody yet.
     pub(super) fn new(size: usize) -> Self {
-        Self { line: VecDeque::new(), door: Door::Open, present: 0, busy: 0, away: 0, size }
-    }
-
-    pub(super) fn admit(&self) -> Result<(), SubmitError> {
-        match &self.door {
-            Door::Open => Ok(()),
-            Door::Closed | Door::Terminated => Err(SubmitError::Closed),
-            Door::Broken(broken) => Err(SubmitError::Broken(broken.clone())),
-        }
-    }
-
-    /// Why nothing is begun any more.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
-        match &self.door {
-            Door::Open | Door::Closed => None,
-            Door::Terminated => Some(Refusal::Terminated),
-            Door::Broken(broken) => Some(Refusal::Broken(broken.clone())),
-        }
+        Self { line: VecDeque::new(), present: 0, busy: 0, away: 0, size }
     }
 
     /// Puts those on the roll that are to be hired now, and says how many that are.
-    pub(super) fn expect(&mut self) -> usize {
-        let vacancies = self.vacancies();
+    pub(super) fn expect(&mut self, life: &Lifecycle<Broken>) -> usize {
+        let vacancies = self.vacancies(life);
         self.present += vacancies;
         vacancies
     }
 
-    fn vacancies(&self) -> usize {
-        match self.door {
-            Door::Terminated | Door::Broken(_) => return 0,
-            Door::Open if self.present < self.size => return self.size - self.present,
-            Door::Open | Door::Closed => {}
+    fn vacancies(&self, life: &Lifecycle<Broken>) -> usize {
+        if life.is_over() {
+            return 0;
+        }
+        if life.is_running() && self.present < self.size {
+            return self.size - self.present;
         }
         let has_room = self.present - self.away < self.size && self.present < self.size + SPARE;
         usize::from(has_room && self.line.len() > self.present - self.busy)
     }
 
     /// What a worker does next that is not busy.
-    pub(super) fn next(&mut self) -> Next {
+    pub(super) fn next(&mut self, life: &Lifecycle<Broken>) -> Next {
         let has_room = self.present - self.away <= self.size;
-        let is_wanted = match self.door {
-            Door::Open => has_room,
-            Door::Closed => has_room && !self.line.is_empty(),
-            Door::Terminated | Door::Broken(_) => false,
-        };
+        let is_wanted = has_room && !life.is_broken() && life.needs_workers(|| !self.line.is_empty());
         if !is_wanted {
             // Here, so that no other one thinks that it is one too many, too.
             self.present -= 1;
@@ -100,5 +70,22 @@ impl Roll {
             }
             None => Next::Rest,
         }
+    }
+}
+
+/// Whether new tasks are taken in.
+pub(super) fn admit(life: &Lifecycle<Broken>) -> Result<(), SubmitError> {
+    match life.reason(Blocking, Broken::clone) {
+        Some(broken) => Err(SubmitError::Broken(broken)),
+        None if life.is_running() => Ok(()),
+        None => Err(SubmitError::Closed),
+    }
+}
+
+/// Why nothing is begun any more.
+pub(super) fn refusal(life: &Lifecycle<Broken>) -> Option<Refusal> {
+    match life.reason(Blocking, Broken::clone) {
+        Some(broken) => Some(Refusal::Broken(broken)),
+        None => life.is_terminated().then_some(Refusal::Terminated),
     }
 }

@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::crew::{Crew, Seat};
-use super::error::{Panic, TaskError};
+use super::error::{Panic, TaskError, count_of};
 use super::job::{Job, Refusal};
 use super::timeouts::Limited;
 use crate::pool::scheduler::{Blocking, Completion};
@@ -76,7 +76,8 @@ impl<F, T> Single<F, T> {
         if !is_due(&state.stage) {
             return false;
         }
-        crew.counts.settle(outcome.as_ref().err().map_or(&crew.counts.done, |why| crew.counts.of(why)), 1);
+        let counts = &crew.counts;
+        counts.settle(outcome.as_ref().err().map_or(&counts.done, |why| count_of(counts, why)), 1);
         let before = std::mem::replace(&mut state.stage, Stage::Done(outcome));
         let waker = state.waker.take();
         drop(state);

@@ -23,7 +23,7 @@ use pyo3::prelude::*;
 
 use super::Processes;
 use crate::door::{wait_outside, wait_outside_until_signal};
-use crate::pool::locking::lock;
+use crate::pool::locking::{Detaching, lock};
 
 /// How often it is looked whether idle workers still live, until they were idle for long.
 const PATROL: Duration = Duration::from_millis(200);
@@ -136,13 +136,13 @@ impl Processes {
             return;
         }
         let mut supervisor = lock(py, &self.supervisor);
-        if self.ledger.is_closed() && !self.dismissed.swap(true, Ordering::SeqCst) {
+        if self.ledger.lifecycle.is_closed() && !self.dismissed.swap(true, Ordering::SeqCst) {
             supervisor.dismiss();
         }
         if supervisor.is_deserted() {
             drop(supervisor);
             // Raised, it came to know frames that know the pool; and it is not asked for any more.
-            let broken = lock(py, &self.ledger.broken).take();
+            let broken = self.ledger.lifecycle.take_reason(Detaching(py));
             self.gone.finish();
             self.lead.dismiss_deputy();
             drop(broken);
@@ -151,7 +151,7 @@ impl Processes {
 
     /// Whether there is a reason for somebody to lead. A caller that is attached says so.
     fn is_busy(&self, py: Option<Python<'_>>) -> bool {
-        self.ledger.has_work() || (!self.ledger.is_running() && !self.gone.is_done()) || self.sees_off(py)
+        self.ledger.has_work() || (!self.ledger.lifecycle.is_running() && !self.gone.is_done()) || self.sees_off(py)
     }
 
     /// Whether a worker is to be killed if it does not go by itself.

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use kettle::pool::scheduler::process::{Limits, Supervisor, Watch};
+use kettle::pool::scheduler::process::{Limits, StartFailures, Supervisor, Watch};
 use kettle::pool::scheduler::{Completion, Lead};
 use kettle_core::wait::Deadline;
 use pyo3::prelude::*;
@@ -37,7 +37,6 @@ use super::job::Job;
 use super::ledger::Ledger;
 use super::locking::lock;
 use round::{Desktop, Step};
-use workers::FalseStarts;
 
 /// What the supervisor calls a chunk: tasks of a job, from a number on.
 #[derive(Clone)]
@@ -63,7 +62,7 @@ pub(super) struct Processes {
     has_panicked: AtomicBool,
     lead: Lead,
     dismissed: AtomicBool,
-    false_starts: FalseStarts,
+    start_failures: StartFailures,
     /// Workers that are about to be started.
     starts: AtomicUsize,
     /// Workers may know the function of a map that is over.
@@ -223,7 +222,7 @@ impl PoolCrew {
             lead: Lead::default(),
             has_panicked: AtomicBool::new(false),
             dismissed: AtomicBool::new(false),
-            false_starts: FalseStarts::default(),
+            start_failures: StartFailures::default(),
             starts: AtomicUsize::new(0),
             has_forgettable: AtomicBool::new(false),
             gone: Arc::new(Completion::default()),

@@ -12,7 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::round::Step;
-use super::workers::Start;
+use super::workers::FailedStart;
 use super::{Chunk, Processes};
 use crate::errors;
 use crate::pool::crew::Crew;
@@ -102,8 +102,7 @@ impl Processes {
             }
             Event::Note { seat, taken, at, .. } => self.told(py, seat, taken, &bytes[at]),
             Event::Ended { seat, pid, fate, early, preparing, victim } => {
-                let false_start = early.then_some(if preparing { Start::InInitializer } else { Start::Before });
-                self.ended(py, seat, pid, fate, false_start, victim)
+                self.ended(py, seat, pid, fate, early.then_some(FailedStart { preparing }), victim)
             }
         }
     }
@@ -145,7 +144,7 @@ impl Processes {
 
     fn told(&self, py: Python<'_>, seat: SeatId, mut taken: Taken<Block>, inline: &[u8]) -> PyResult<()> {
         if taken.tag == tasks::READY {
-            self.false_starts.forget();
+            self.start_failures.forget();
             lock(py, &self.supervisor).is_ready(seat);
             return Ok(());
         }

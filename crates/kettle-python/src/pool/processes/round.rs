@@ -225,7 +225,7 @@ impl Processes {
         }
         let received = self.receive(py, step, ask)?;
         // Those that are to end are seen off also then.
-        if !self.ledger.is_terminated() {
+        if !self.ledger.lifecycle.is_terminated() {
             errors::check()?;
         }
         if let Err(e) = self.staff(py) {

@@ -1,6 +1,6 @@
 //! The worker processes: starts them, and sees to what is left when one has ended.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use kettle::pool::scheduler::process::{Fate, SeatId};
 use kettle_core::sys::child::Child;
@@ -16,40 +16,9 @@ use crate::pool::locking::lock;
 
 const SIGKILL: i32 = 9;
 
-/// Workers that ended before they were ready, each by its weight, since the last that was.
-///
-/// | how it ended | so many in a row, and there is no hope |
-/// |---|---|
-/// | by itself | 3: the next will do so too |
-/// | by SIGKILL, in its initializer | 5: that needs too much memory, perhaps |
-/// | by SIGKILL, before | 30: somebody kills workers at random |
-#[derive(Default)]
-pub(super) struct FalseStarts(AtomicUsize);
-
-const NO_HOPE: usize = 30;
-
-/// How far a worker had come that was never ready.
-#[derive(Clone, Copy)]
-pub(super) enum Start {
-    Before,
-    InInitializer,
-}
-
-impl FalseStarts {
-    /// One more. Says whether there is no hope.
-    fn add(&self, start: Start, exitcode: Option<i32>) -> bool {
-        let weight = match start {
-            _ if exitcode != Some(-SIGKILL) => NO_HOPE / 3,
-            Start::InInitializer => NO_HOPE / 5,
-            Start::Before => 1,
-        };
-        self.0.fetch_add(weight, Ordering::SeqCst) + weight >= NO_HOPE
-    }
-
-    /// A worker is ready.
-    pub(super) fn forget(&self) {
-        self.0.store(0, Ordering::SeqCst);
-    }
+/// A worker ended that was never ready; it may have begun its initializer.
+pub(super) struct FailedStart {
+    pub(super) preparing: bool,
 }
 
 impl Processes {
@@ -58,7 +27,7 @@ impl Processes {
         loop {
             let opened = {
                 let mut supervisor = lock(py, &self.supervisor);
-                if !self.ledger.needs_workers() || supervisor.vacancies() == 0 || self.ledger.is_broken(py) {
+                if !self.ledger.needs_workers() || supervisor.vacancies() == 0 || self.ledger.lifecycle.is_broken() {
                     return Ok(());
                 }
                 supervisor.open()
@@ -91,15 +60,16 @@ impl Processes {
         seat: SeatId,
         pid: u32,
         fate: Fate,
-        false_start: Option<Start>,
+        failed_start: Option<FailedStart>,
         victim: Option<(Chunk, u32)>,
     ) -> PyResult<()> {
         let _in_hand = victim.as_ref().map(|(chunk, _)| self.takes_in_hand(py, &chunk.job));
         // It reaps the process and says how it ended.
         let end = self.ledger.call(py, intern!(py, "ended"), (seat.to_bits(), pid, fate_name(fate)))?;
-        let counts = fate == Fate::Died && !self.ledger.is_terminated();
-        if let Some(start) = false_start.filter(|_| counts) {
-            if self.false_starts.add(start, end.getattr(intern!(py, "exitcode"))?.extract()?) {
+        let counts = fate == Fate::Died && !self.ledger.lifecycle.is_terminated();
+        if let Some(FailedStart { preparing }) = failed_start.filter(|_| counts) {
+            let exitcode: Option<i32> = end.getattr(intern!(py, "exitcode"))?.extract()?;
+            if self.start_failures.add(exitcode == Some(-SIGKILL), preparing) {
                 let error = self.ledger.error(py, intern!(py, "false_start"), (end,));
                 return self.fail_all(py, error);
             }

@@ -141,7 +141,7 @@ impl Crew for Threads {
 
     fn strike_off(&self) {
         self.ledger.strike_off();
-        if !self.ledger.is_running() {
+        if !self.ledger.lifecycle.is_running() {
             self.idle.dismiss();
         }
     }
@@ -149,8 +149,8 @@ impl Crew for Threads {
 
 impl Threads {
     /// Whether workers are to leave.
-    fn is_over(&self, py: Python<'_>) -> bool {
-        !self.ledger.needs_workers() || self.ledger.is_broken(py)
+    fn is_over(&self) -> bool {
+        !self.ledger.needs_workers() || self.ledger.lifecycle.is_broken()
     }
 
     /// A worker is not there any more.
@@ -170,7 +170,7 @@ impl Threads {
 
     /// Tells those who wait for the last worker, if a pool that takes no more has none.
     fn wind_up(&self) {
-        if self.present.load(Ordering::SeqCst) == 0 && !self.ledger.is_running() {
+        if self.present.load(Ordering::SeqCst) == 0 && !self.ledger.lifecycle.is_running() {
             self.gone.finish();
             self.timeouts.look();
         }

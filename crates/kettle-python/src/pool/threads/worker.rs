@@ -96,7 +96,7 @@ impl Threads {
         loop {
             me.searcher.look();
             let Some((job, work)) = self.next(py, me)? else {
-                if self.is_over(py) {
+                if self.is_over() {
                     return Ok((false, unfinished));
                 }
                 // Who is woken by what is finished here, and brings work, needs nobody else.

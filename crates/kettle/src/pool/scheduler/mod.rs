@@ -5,6 +5,8 @@
 //! | [`PendingTasks`] | which tasks of a job are still to be sent, in chunks of which length |
 //! | [`Completion`] | what threads wait for |
 //! | [`Lead`] | of all threads that wait for results, one does the work for all |
+//! | [`Lifecycle`] | whether a pool takes tasks, does them, or is over |
+//! | [`Counts`] | what became of its tasks |
 //! | [`Locking`] | how a thread waits for a lock |
 //! | [`process`] | workers that are processes |
 //! | [`thread`] | workers that are threads |
@@ -13,12 +15,16 @@
 
 mod completion;
 mod leader;
+mod lifecycle;
 mod locking;
 mod pending;
 pub mod process;
+mod statistics;
 pub mod thread;
 
 pub use completion::Completion;
 pub use leader::{HeldLead, Lead};
+pub use lifecycle::Lifecycle;
 pub use locking::{Blocking, Locking};
 pub use pending::{Chunking, PendingTasks, Span};
+pub use statistics::{Counts, Statistics};

@@ -6,6 +6,7 @@ mod staff;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use kettle_core::wait::Deadline;
@@ -13,8 +14,8 @@ use kettle_core::wait::Deadline;
 use super::call::{self, Packed};
 use super::error::{Broken, SubmitError, TaskError};
 use super::job::{Job, Outcome, Terms, Want};
-use super::scheduler::process::{Post, SeatId, Supervisor};
-use super::scheduler::{Completion, Span};
+use super::scheduler::process::{Post, SeatId, StartFailures, Supervisor};
+use super::scheduler::{Blocking, Completion, Counts, Lifecycle, Span, Statistics};
 use super::worker::Tag;
 use crate::process::Process;
 
@@ -25,41 +26,6 @@ pub(super) struct Work {
     start: u64,
 }
 
-/// How a pool is, and what it did so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// Workers that are there or about to be.
-    pub workers: usize,
-    /// Those of them with something to do.
-    pub busy: usize,
-    /// Tasks that have no outcome yet.
-    pub queued: u64,
-    /// Tasks that returned.
-    pub done: u64,
-    /// Tasks that panicked, or whose arguments or result did not survive the way.
-    pub failed: u64,
-    /// Tasks that were lost with their worker.
-    pub died: u64,
-    /// Tasks that were begun once more after their worker had died.
-    pub retried: u64,
-    /// Tasks that took longer than they might.
-    pub timed_out: u64,
-    /// Tasks that were cancelled.
-    pub cancelled: u64,
-}
-
-/// Whether the pool takes new tasks.
-#[derive(Clone, Debug)]
-enum Door {
-    Open,
-    /// What was taken in will be done.
-    Closed,
-    /// What had no outcome was cancelled.
-    Terminated,
-    Broken(Broken),
-}
-
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) supervisor: Supervisor<Work>,
@@ -68,16 +34,15 @@ pub(super) struct State {
     /// Those that have something to send: each in turn sends one chunk.
     line: VecDeque<u64>,
     next_job: u64,
-    door: Door,
+    lifecycle: Lifecycle<Broken>,
     /// Tells when no worker is left.
     pub(super) deserted: Arc<Completion>,
     pub(super) has_deputy: bool,
-    /// Since a worker was ready last: each that was killed counts one, any other as much as it takes for three.
-    early_deaths: u32,
+    start_failures: StartFailures,
     refusals: u32,
     /// No process is to be started before this.
     pause: Deadline,
-    counts: Statistics,
+    counts: Counts,
     post: Post<Work>,
     scratch: Vec<u8>,
     wakers: Vec<Waker>,
@@ -91,13 +56,13 @@ impl State {
             jobs: HashMap::new(),
             line: VecDeque::new(),
             next_job: 1,
-            door: Door::Open,
+            lifecycle: Lifecycle::default(),
             deserted: Arc::default(),
             has_deputy: false,
-            early_deaths: 0,
+            start_failures: StartFailures::default(),
             refusals: 0,
             pause: Deadline::NOW,
-            counts: Statistics::default(),
+            counts: Counts::default(),
             post: Post::default(),
             scratch: Vec::new(),
             wakers: Vec::new(),
@@ -108,11 +73,15 @@ impl State {
 
     /// Whether new tasks are taken in.
     fn admit(&self) -> Result<(), SubmitError> {
-        match &self.door {
-            Door::Open => Ok(()),
-            Door::Closed | Door::Terminated => Err(SubmitError::Closed),
-            Door::Broken(broken) => Err(SubmitError::Broken(broken.clone())),
+        match self.broken() {
+            Some(broken) => Err(SubmitError::Broken(broken)),
+            None if self.lifecycle.is_running() => Ok(()),
+            None => Err(SubmitError::Closed),
         }
+    }
+
+    fn broken(&self) -> Option<Broken> {
+        self.lifecycle.reason(Blocking, Broken::clone)
     }
 
     /// A job without tasks, and what its giver waits on.
@@ -140,17 +109,17 @@ impl State {
     pub(super) fn add(&mut self, id: u64, calls: impl IntoIterator<Item = Packed>) -> bool {
         let Some(job) = self.jobs.get_mut(&id) else { return false };
         for call in calls {
-            self.counts.queued += 1;
+            self.counts.queued.fetch_add(1, Ordering::Relaxed);
             job.add(call);
         }
         stand_in_line(&mut self.line, id, job, false);
-        match self.door.clone() {
-            Door::Open | Door::Closed => {
+        match self.broken() {
+            Some(broken) => self.break_down(broken),
+            None if self.lifecycle.is_terminated() => self.terminate(),
+            None => {
                 self.dispatch();
                 return true;
             }
-            Door::Terminated => self.terminate(),
-            Door::Broken(broken) => self.break_down(broken),
         }
         false
     }
@@ -161,7 +130,7 @@ impl State {
         if run_on && job.open() > 0 {
             job.is_forgotten = true;
         } else {
-            self.counts.queued -= job.open();
+            self.counts.queued.fetch_sub(job.open(), Ordering::Relaxed);
             self.jobs.remove(&id);
         }
     }
@@ -188,19 +157,18 @@ impl State {
     fn conclude(&mut self, id: u64, number: u64, outcome: Outcome) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let count = match &outcome {
-            Outcome::Reported { tag: Tag::Returned, .. } => &mut self.counts.done,
+            Outcome::Reported { tag: Tag::Returned, .. } => &self.counts.done,
             Outcome::Reported { .. } | Outcome::Failed(TaskError::Lost(_) | TaskError::Panicked(_)) => {
-                &mut self.counts.failed
+                &self.counts.failed
             }
-            Outcome::Failed(TaskError::WorkerDied(_)) => &mut self.counts.died,
-            Outcome::Failed(TaskError::TimedOut { .. }) => &mut self.counts.timed_out,
-            Outcome::Failed(TaskError::Cancelled { .. } | TaskError::Refused(_)) => &mut self.counts.cancelled,
+            Outcome::Failed(TaskError::WorkerDied(_)) => &self.counts.died,
+            Outcome::Failed(TaskError::TimedOut { .. }) => &self.counts.timed_out,
+            Outcome::Failed(TaskError::Cancelled { .. } | TaskError::Refused(_)) => &self.counts.cancelled,
         };
         if !job.finish(number, outcome) {
             return;
         }
-        *count += 1;
-        self.counts.queued -= 1;
+        self.counts.settle(count, 1);
         self.wakers.extend(job.tell());
         if job.is_forgotten && job.open() == 0 {
             self.jobs.remove(&id);
@@ -255,9 +223,7 @@ impl State {
 
     /// No more tasks are taken in.
     pub(super) fn close(&mut self) {
-        if let Door::Open = self.door {
-            self.door = Door::Closed;
-        }
+        self.lifecycle.close();
         self.supervisor.watch().kick();
     }
 
@@ -265,16 +231,13 @@ impl State {
     pub(super) fn terminate(&mut self) {
         let why = |task: &str| TaskError::Cancelled { task: task.to_owned() };
         self.give_up(why);
-        if !matches!(self.door, Door::Broken(_)) {
-            self.door = Door::Terminated;
-        }
+        self.lifecycle.terminate();
     }
 
     pub(in crate::pool) fn break_down(&mut self, broken: Broken) {
         self.give_up(|_| TaskError::Refused(SubmitError::Broken(broken.clone())));
-        if matches!(self.door, Door::Open | Door::Closed) {
-            self.door = Door::Broken(broken);
-        }
+        // The first reason stays.
+        let _ = self.lifecycle.break_for(Blocking, broken);
     }
 
     fn give_up(&mut self, why: impl Fn(&str) -> TaskError) {
@@ -290,25 +253,26 @@ impl State {
 
     /// Nothing will be begun any more; the workers are to go.
     fn is_finishing(&self) -> bool {
-        match self.door {
-            Door::Open => false,
-            Door::Closed => self.counts.queued == 0 && self.supervisor.is_idle(),
-            Door::Terminated | Door::Broken(_) => true,
-        }
+        let has_work = || self.queued() > 0 || !self.supervisor.is_idle();
+        self.lifecycle.is_broken() || !self.lifecycle.needs_workers(has_work)
+    }
+
+    fn queued(&self) -> u64 {
+        self.counts.queued.load(Ordering::Relaxed)
     }
 
     /// Whether there is anything for a leader to do.
     pub(super) fn is_busy(&self) -> bool {
-        self.counts.queued > 0
+        self.queued() > 0
             || !self.supervisor.is_idle()
             || self.supervisor.is_ending_some()
             || self.is_finishing() && !self.supervisor.is_deserted()
-            || matches!(self.door, Door::Open) && self.supervisor.vacancies() > 0
+            || self.lifecycle.is_open() && self.supervisor.vacancies() > 0
     }
 
     pub(super) fn statistics(&self) -> Statistics {
         let tally = self.supervisor.tally();
-        Statistics { workers: tally.workers, busy: tally.busy, ..self.counts }
+        self.counts.statistics(tally.workers, tally.busy)
     }
 
     /// Says what the giver of a job waits for. False: it need not wait.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use kettle_core::sys::child::Child;
 use kettle_core::sys::futex::Scope;
 use kettle_core::wait::Deadline;
 
-use super::{Door, State, Work, stand_in_line};
+use super::{State, Work, stand_in_line};
 use crate::codec;
 use crate::error::SessionDamaged;
 use crate::pool::error::{Broken, Panic, TaskError, WorkerDied};
@@ -23,10 +24,6 @@ use crate::pool::scheduler::process::{Event, Fate, Post, SeatId, Word};
 use crate::pool::worker::Tag;
 use crate::process::{Process, SIGKILL};
 
-/// So many workers in a row may die before they are ready, until there is no hope. One that was killed says less about
-/// the next than one that ended by itself: perhaps somebody kills workers at random.
-const EARLY_DEATHS: u32 = 3;
-const EARLY_KILLS: u32 = 30;
 /// A process may be refused so many times in a row.
 const REFUSALS: u32 = 3;
 /// How long it takes until it is tried again to start a process, if the system refused.
@@ -81,7 +78,7 @@ impl State {
                 }
             }
             Event::Note { seat, taken, at, .. } => self.hear_note(seat, &taken, at, bytes),
-            Event::Ended { seat, pid, fate, early, victim, .. } => {
+            Event::Ended { seat, pid, fate, early, preparing, victim } => {
                 // It has ended, so this does not wait.
                 let status = self.crew.remove(&seat).and_then(|process| process.exit_status());
                 if let Some((work, task)) = victim {
@@ -89,8 +86,7 @@ impl State {
                 }
                 if early {
                     let was_killed = status.is_some_and(|status| status.signal() == Some(SIGKILL));
-                    self.early_deaths += if was_killed { 1 } else { EARLY_KILLS / EARLY_DEATHS };
-                    if self.early_deaths >= EARLY_KILLS {
+                    if self.start_failures.add(was_killed, preparing) {
                         self.break_down(Broken::WorkersDie { pid, status });
                     }
                 }
@@ -102,7 +98,7 @@ impl State {
         let body = taken.block.as_ref().map_or(&bytes[at], Block::as_slice);
         match Tag::of(taken.tag) {
             Some(Tag::Ready) => {
-                self.early_deaths = 0;
+                self.start_failures.forget();
                 self.supervisor.is_ready(seat);
             }
             Some(Tag::NotReady) => {
@@ -124,7 +120,7 @@ impl State {
         let why = match fate {
             Fate::Died | Fate::Memory => {
                 if job.died(number) {
-                    self.counts.retried += 1;
+                    self.counts.retried.fetch_add(1, Ordering::Relaxed);
                     stand_in_line(&mut self.line, id, job, true);
                     return;
                 }
@@ -140,11 +136,7 @@ impl State {
 
     /// Whether a worker is to be started now.
     pub(in crate::pool) fn needs_a_worker(&self) -> bool {
-        let wanted = match self.door {
-            Door::Open => true,
-            Door::Closed => self.counts.queued > 0,
-            Door::Terminated | Door::Broken(_) => false,
-        };
+        let wanted = self.lifecycle.needs_workers(|| self.queued() > 0) && !self.lifecycle.is_broken();
         wanted && self.supervisor.vacancies() > 0 && self.pause.is_past()
     }
 

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`Desk`] | the shared memory between the supervisor and one worker |
 //! | [`Supervisor`] | the parent's side: who has what in hand, who died, what comes of it |
+//! | [`StartFailures`] | workers that end before they are ready |
 //! | [`Worker`] | the child's side: take, begin, report |
 
 mod desk;
 mod letters;
 mod post;
 mod seat;
+mod start_failures;
 mod steps;
 mod supervisor;
 mod watch;
@@ -20,6 +22,7 @@ pub use desk::Desk;
 pub use letters::{INLINE_MAX, Load};
 pub use post::{Event, Post};
 pub use seat::{Fate, SeatId};
+pub use start_failures::StartFailures;
 pub use supervisor::{Limits, Supervisor, Tally};
 pub use watch::{Quiet, Watch};
 pub use words::Word;
