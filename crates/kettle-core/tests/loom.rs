@@ -1320,3 +1320,37 @@ mod queue {
         }
     }
 }
+
+/// An event loop sleeps only while its inbox is empty, and whoever brings something to one that sleeps is told to wake it.
+#[test]
+fn an_inbox_loses_no_wake_up() {
+    loom::model(|| {
+        let inbox = Arc::new(kettle_core::wait::Inbox::<u32>::default());
+        let bell = Arc::new(AtomicU32::new(0));
+        let callers: Vec<_> = (0..2)
+            .map(|n| {
+                let (inbox, bell) = (inbox.clone(), bell.clone());
+                thread::spawn(move || {
+                    if inbox.push(n) {
+                        bell.fetch_add(1, Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        let mut taken = 0;
+        while taken < 2 {
+            if inbox.announce() {
+                // Asleep: nothing but the bell ends it. In a model where it never rings, this never ends.
+                while bell.swap(0, Ordering::SeqCst) == 0 {
+                    thread::yield_now();
+                }
+            }
+            taken += inbox.take().len();
+        }
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        // One wake-up a sleep, not one an item.
+        assert_eq!(bell.load(Ordering::SeqCst), 0);
+    });
+}

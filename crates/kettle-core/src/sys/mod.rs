@@ -16,6 +16,8 @@
 //! * [`limits`]: how much memory can still be used before the kernel kills a process for it.
 //! * [`signal`]: end this process when another one ends.
 //! * [`doorbell`]: a descriptor that another process can make readable.
+//! * [`epoll`]: waiting for many descriptors, each reported for as long as it is ready.
+//! * [`eventfd`], [`timerfd`]: descriptors that a thread, or the clock, makes readable.
 //! * [`socket`]: sockets that keep records whole, streams, and waiting for any of several descriptors.
 
 pub mod owner;
@@ -23,7 +25,10 @@ pub mod owner;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub use linux::{child, clock, descriptor, doorbell, futex, limits, memory, process, reopen, signal, socket, thread};
+pub use linux::{
+    child, clock, descriptor, doorbell, epoll, eventfd, futex, limits, memory, process, reopen, signal, socket, thread,
+    timerfd,
+};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

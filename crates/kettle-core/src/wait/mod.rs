@@ -9,15 +9,18 @@
 //! the length of the wait, up to a second, so a long wait costs next to nothing.
 //!
 //! There are two front ends: [`EventCount`] for threads, which may sleep, and [`Doorbell`] for event loops, which may
-//! not. [`Idle`] builds on the former, for the idle workers of a pool.
+//! not. [`Idle`] builds on the former, for the idle workers of a pool. An event loop of this library sleeps in its
+//! [`Poller`]; other threads leave what they have for it in its [`Inbox`].
 
 mod deadline;
 mod descriptors;
 mod doorbell;
 mod event_count;
 mod idle;
+mod inbox;
 mod line;
 mod more_doors;
+mod poller;
 mod spin;
 
 use core::cell::Cell;
@@ -28,7 +31,9 @@ pub use descriptors::{WatchError, sleep_on};
 pub use doorbell::{Door, Doorbell, Doorbells};
 pub use event_count::{Announced, EventCount};
 pub use idle::{Idle, Searcher};
+pub use inbox::Inbox;
 pub use line::{Line, Place, Prepared, Ticket, Tickets};
+pub use poller::{Poller, Removed};
 pub use spin::{cpus, spin_on_calls, spin_until};
 
 use crate::atomics::AtomicU32;

@@ -1,0 +1,48 @@
+//! A descriptor that becomes readable when a time has passed.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use super::descriptor::KnownFd;
+
+/// A timer, which is off at first.
+#[derive(Debug)]
+pub struct TimerFd(KnownFd);
+
+impl TimerFd {
+    /// # Errors
+    /// When descriptors have run out.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: integers only.
+        let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a fresh descriptor that nobody else owns.
+        Ok(Self(KnownFd::new(unsafe { OwnedFd::from_raw_fd(fd) }, "a timer of an event loop")))
+    }
+
+    /// Has it become readable after `delay`, None: never. What it was set to before is forgotten.
+    ///
+    /// # Errors
+    /// When the program closed it.
+    pub fn set(&self, delay: Option<Duration>) -> io::Result<()> {
+        // Zero would turn it off.
+        let delay = delay.map_or(Duration::ZERO, |delay| delay.max(Duration::from_nanos(1)));
+        let value = libc::timespec {
+            tv_sec: delay.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: delay.subsec_nanos().into(),
+        };
+        let once = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        // SAFETY: the new value is valid for reading; the old one is not asked for.
+        let r = unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, &once, core::ptr::null_mut()) };
+        if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+impl AsFd for TimerFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
