@@ -229,6 +229,8 @@ mod bytes;
 mod codec;
 pub mod deadlock;
 mod error;
+#[doc(hidden)]
+pub mod event_loop;
 mod label;
 pub mod pipe;
 mod place;

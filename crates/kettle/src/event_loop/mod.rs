@@ -1,0 +1,14 @@
+//! What an event loop is made of, without the language that it runs for: `kettle.asyncio` stands on this.
+//!
+//! README.md has the states of a loop and the order of a turn. `T` is whatever is to be run: a handle.
+
+mod ready;
+mod slots;
+mod timers;
+
+pub use ready::Ready;
+pub use slots::{Direction, Gone, Slots};
+pub use timers::{Time, Timers};
+
+pub use kettle_core::sys::epoll::{Epoll, Events};
+pub use kettle_core::wait::{Inbox, Poller};
