@@ -113,9 +113,18 @@ def test_one_module_of_the_core_calls_the_system():
 
 
 def test_one_module_of_the_bindings_waits():
-    """The door lets Python go, waits, and looks for signals; others may let it go for a long copy."""
+    """The door lets Python go, waits, and looks for signals; others may let it go for a long copy. Besides, an event
+    loop sleeps in one place."""
     doors = {path.name for path in BINDINGS.rglob("*.rs") if re.search(r"\bPatience::until\b", code(path))}
     assert doors <= {"door.rs"}
+    sleeps = {str(path.relative_to(BINDINGS)) for path in BINDINGS.rglob("*.rs") if "poller.sleep(" in code(path)}
+    assert sleeps == {"event_loop/turn.rs"}
+
+
+def test_the_parts_of_an_event_loop_stand_on_the_core_alone():
+    """So that a loop for another language could be made of them."""
+    for path in (LIBRARY / "event_loop").glob("*.rs"):
+        assert not re.search(r"\bcrate::|\bpyo3\b", code(path)), path
 
 
 def test_python_reaches_the_core_through_its_ties():

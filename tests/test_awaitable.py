@@ -1,4 +1,4 @@
-"""The awaitable twins, on the standard loop and on uvloop: nothing lost, no thread, woken by any process."""
+"""The awaitable twins, on the standard loop, Kettle's and uvloop: nothing lost, no thread, woken by any process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 import pytest
 
 import kettle
+import kettle.asyncio
 import kettle.multiprocessing as mp
 from kettle import _aio
 
@@ -19,10 +20,12 @@ LIMIT = 30
 def _loop_runner(name):
     if name == "uvloop":
         return pytest.importorskip("uvloop").run
+    if name == "kettle":
+        return kettle.asyncio.run
     return asyncio.run
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(params=["asyncio", "kettle", "uvloop"])
 def run(request):
     """Runs a coroutine function on a new loop, within the time limit."""
     runner = _loop_runner(request.param)
@@ -596,7 +599,7 @@ def await_in_child(q, results, runner):
     results.put(_loop_runner(runner)(main()))
 
 
-@pytest.mark.parametrize("runner", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("runner", ["asyncio", "kettle", "uvloop"])
 def test_after_a_fork_in_the_middle(run, runner, ctx):
     if runner == "uvloop":
         pytest.importorskip("uvloop")

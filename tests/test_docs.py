@@ -1,4 +1,4 @@
-"""Every program in README.md, docs/pool.md and docs/threads.md runs and prints what stands below it."""
+"""Every program in README.md and in pages of docs/ runs and prints what stands below it."""
 
 import doctest
 import os
@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [ROOT / "docs" / name for name in ("pool.md", "threads.md")]
+SHORT_PAGES = [README, ROOT / "docs" / "asyncio.md"]
 LIMIT = 40  # seconds for one program, even on a slow machine
 SETTLE = 5  # seconds until all processes of the program must be gone
 
@@ -56,7 +57,8 @@ def test_links_within_the_page_lead_somewhere(page):
 
 
 @pytest.mark.parametrize(
-    ("program", "prints"), [pytest.param(*rest, id=name) for page in [README, *PAGES] for name, *rest in programs(page)]
+    ("program", "prints"),
+    [pytest.param(*rest, id=name) for page in [*SHORT_PAGES, *PAGES] for name, *rest in programs(page)],
 )
 def test_program(program, prints, tmp_path):
     path = tmp_path / "program.py"

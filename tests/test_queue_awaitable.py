@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+import kettle.asyncio
 import kettle.queue as kq
 from crowds import thread
 
@@ -15,6 +16,7 @@ CLASSES = (kq.Queue, kq.LifoQueue, kq.PriorityQueue, kq.SimpleQueue)
 
 def new_loops():
     yield asyncio.new_event_loop
+    yield kettle.asyncio.new_event_loop
     try:
         import uvloop
     except ImportError:

@@ -1,5 +1,6 @@
 """The public names are exactly these, and signatures are the standard library's with keyword-only additions."""
 
+import asyncio
 import concurrent.futures
 import importlib
 import inspect
@@ -31,6 +32,9 @@ OURS = {
         "reclaim",
         "uninstall",
     ],
+    "kettle.asyncio": sorted(
+        {*asyncio.__all__, "EventLoop", "Handle", "TimerHandle", "EventLoopPolicy", "install", "uninstall"}
+    ),
     "kettle.futures": sorted(
         {*concurrent.futures.__all__, "BrokenProcessPool", "InvalidStateError", "PoolFuture", "WorkerDied"}
         - {"InterpreterPoolExecutor"}  # of 3.14, re-exported

@@ -10,6 +10,7 @@ Contents:
     kettle.threading            locks, conditions, events and barriers between threads, which report deadlocks and can
                                 be awaited
     kettle.queue                queues between threads, which can be awaited and can move many items at once
+    kettle.asyncio              asyncio on an event loop with a native core
     kettle.futures              ProcessPoolExecutor, which the death of a worker does not break, and ThreadPoolExecutor
     kettle.joblib               a backend for joblib, and thus for scikit-learn
     kettle.install, uninstall   make `import multiprocessing` return Kettle's module, here and in every child

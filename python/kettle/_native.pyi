@@ -5,7 +5,9 @@ Every class is subclassable. A time-out is in seconds; None waits for ever; a ne
 blocking method lets other threads run, is ended by Ctrl-C, and looks at the owner's liveness while it waits.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context
 from types import CodeType, TracebackType
 from typing import Any, Self, TypeVar, final, type_check_only
 
@@ -1080,3 +1082,71 @@ class Importer:
         fromlist: Sequence[str] | None = None,
         level: int = 0,
     ) -> Any: ...
+
+# ---------------------------------------------------------------- event loops
+
+def handle_classes(
+    handle: type[asyncio.Handle], timer_handle: type[asyncio.TimerHandle]
+) -> tuple[type[asyncio.Handle], type[asyncio.TimerHandle]]:
+    """Subclasses of asyncio's two that the native half of a loop makes, runs and cancels; the same two each time."""
+
+class EventLoop:
+    """The native half of `kettle.asyncio.EventLoop`, which comes before asyncio's own loop in the order of classes."""
+
+    def __new__(cls) -> Self: ...
+    def time(self) -> float:
+        """The seconds that `time.monotonic()` has."""
+
+    def get_debug(self) -> bool: ...
+    def is_running(self) -> bool: ...
+    def is_closed(self) -> bool: ...
+    def stop(self) -> None:
+        """Ends `run_forever` after the present turn."""
+
+    def fileno(self) -> int:
+        """The descriptor that it waits on, which is readable when something is ready."""
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle: ...
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle: ...
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle: ...
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle: ...
+    # What asyncio's own loop keeps as attributes of the same names.
+    _closed: bool
+    _stopping: bool
+    _debug: bool
+    _thread_id: int | None
+    _ready: list[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+    def _check_closed(self) -> None: ...
+    def _add_callback(self, handle: asyncio.Handle) -> None: ...
+    def _add_callback_signalsafe(self, handle: asyncio.Handle) -> None: ...
+    def _timer_handle_cancelled(self, handle: asyncio.Handle) -> None: ...
+    def _write_to_self(self) -> None: ...
+    def _add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> asyncio.Handle: ...
+    def _add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> asyncio.Handle: ...
+    def _remove_reader(self, fd: Any) -> bool: ...
+    def _remove_writer(self, fd: Any) -> bool: ...
+    def _run_once(self) -> None: ...
+    def _kettle_handles(self, fd: int) -> tuple[asyncio.Handle | None, asyncio.Handle | None] | None:
+        """The reader and the writer of a descriptor; None if it is not waited for."""
+
+    def _kettle_run(self) -> None:
+        """Turns until `stop()`."""
+
+    def _kettle_clear(self) -> None:
+        """Drops all that it has."""
+
+    def _kettle_set_own_clock(self, is_: bool, /) -> None:
+        """Says whether `time` and `call_at` are the methods of this class."""
+
+    @staticmethod
+    def _kettle_avoid_nanoseconds() -> None:
+        """Never uses `epoll_pwait2` in this process, which some sandboxes end programs for."""

@@ -9,6 +9,7 @@
 //! | `panics` | faults of ours as exceptions of ours |
 //! | `pickle`, `compact`, `message` | objects to bytes to messages, and back |
 //! | `buffers`, `methods` | the buffer protocol, the hottest methods made by hand: the only `unsafe` of this crate |
+//! | `event_loop` | the native half of `kettle.asyncio.EventLoop` |
 //! | `pool` | pools of processes and of threads |
 //! | `primitive` | tokens, doors and statistics: what all primitives have |
 //! | `objects` | queues of Python objects between the threads of one process |
@@ -27,6 +28,7 @@ mod descriptor;
 mod door;
 mod errors;
 mod event;
+mod event_loop;
 mod importer;
 mod lock;
 mod memory;
@@ -66,11 +68,15 @@ mod _native {
     #[pymodule_export]
     use super::event::Event;
     #[pymodule_export]
+    use super::event_loop::EventLoop;
+    #[pymodule_export]
     use super::importer::Importer;
     #[pymodule_export]
     use super::lock::{Lock, RLock};
     #[pymodule_export]
     use super::memory::{Cell, Lease, SharedBytes};
+    #[pymodule_export]
+    use super::methods::handle_classes::handle_classes;
     #[pymodule_export]
     use super::methods::scopes::is_guarded;
     #[pymodule_export]

@@ -13,11 +13,14 @@ mod attached;
 pub(crate) mod calls;
 pub(crate) mod descriptors;
 mod frames;
+pub(crate) mod handle;
+pub(crate) mod handle_classes;
 pub(crate) mod lifetimes;
 mod making;
 pub(crate) mod numbers;
 mod objects;
 mod ours;
+mod scheduling;
 pub(crate) mod scopes;
 mod threads;
 
@@ -37,6 +40,7 @@ pub(crate) use making::LockMaker;
 pub(crate) use ours::{Called, Ours, is_layout_known, learn_layout, nothing_else};
 pub(crate) use threads::Exclusive;
 
+use crate::event_loop::EventLoop;
 use crate::lock::{Lock, RLock};
 use crate::memory::Cell;
 use crate::objects::ObjectQueue;
@@ -83,6 +87,8 @@ pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyTyp
         install::<RLock>(&cls)?;
     } else if cls.is_subclass_of::<Semaphore>()? {
         install::<Semaphore>(&cls)?;
+    } else if cls.is_subclass_of::<EventLoop>()? {
+        scheduling::install(&cls)?;
     } else if cls.is_subclass_of::<ObjectQueue>()? {
         objects::install(&cls)?;
         making::install::<ObjectQueue>(&cls);

@@ -18,6 +18,12 @@ unsafe extern "C-unwind" {
         count: usize,
         kwds: *mut ffi::PyObject,
     ) -> *mut ffi::PyObject;
+    fn PyObject_Vectorcall(
+        callable: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        count: usize,
+        names: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
     fn PyObject_CallObject(callable: *mut ffi::PyObject, args: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn PyObject_RichCompareBool(a: *mut ffi::PyObject, b: *mut ffi::PyObject, operation: c_int) -> c_int;
     fn PyIter_Next(iterator: *mut ffi::PyObject) -> *mut ffi::PyObject;
@@ -55,6 +61,20 @@ fn vectorcall<'py>(
     unsafe {
         Bound::from_owned_ptr_or_err(callable.py(), outlived(|| PyObject_VectorcallDict(this, first, count, kwds)))
     }
+}
+
+/// `callable(*args)`; a new reference, or NULL with an exception set.
+///
+/// # Safety
+/// All are alive, `args` is good for `count` objects without its flag, and with the flag for one place before them.
+#[inline(always)]
+pub(super) unsafe fn vectorcall_raw(
+    callable: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: usize,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    outlived(|| unsafe { PyObject_Vectorcall(callable, args, count, std::ptr::null_mut()) })
 }
 
 /// `callable()`.

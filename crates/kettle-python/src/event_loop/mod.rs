@@ -1,0 +1,286 @@
+//! `EventLoop`: the native half of `kettle.asyncio.EventLoop`. The other half is the running Python's own loop, on top of
+//! which this one stands in the order of classes.
+//!
+//! What the Python half keeps as attributes and both need (`_closed`, `_stopping`, `_debug`, `_thread_id`) is kept here, as
+//! properties of those names. README.md of `kettle::event_loop` has the states of a loop and the order of a turn.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `scheduling` | callbacks: soon, later, from other threads |
+//! | `readers` | callbacks for descriptors |
+//! | `turn` | one turn, and the sleep in it |
+//!
+//! **The lock of the parts is never held while Python runs**, and a reference that is dropped may run Python: handles leave
+//! the lock before they are dropped.
+
+mod readers;
+mod scheduling;
+mod turn;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use kettle::event_loop::{Epoll, Events, Inbox, Poller, Ready, Slots, Timers};
+use kettle_core::queue::local::Lock;
+use kettle_core::sys::{clock, process};
+use pyo3::PyTraverseError;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::pyclass::PyVisit;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::errors;
+use crate::methods::handle::Handle;
+use crate::methods::{Attached, AttachedLock};
+
+/// What only the loop's thread uses while it runs.
+#[derive(Default)]
+struct Parts {
+    ready: Ready<Handle>,
+    timers: Timers<Handle>,
+    slots: Slots<Handle>,
+    /// The file objects of descriptors that were not given as numbers: they are known again when they are closed.
+    files: Vec<(i32, Py<PyAny>)>,
+    /// Made when it is needed, and again in a forked child.
+    poller: Option<Arc<Poller>>,
+    /// Room for what the poller tells.
+    events: Option<Events>,
+    /// When the last poll found nothing, in nanoseconds; 0: the next turn polls.
+    quiet_since: u64,
+    /// Something came for a descriptor that is not known any more.
+    must_renew: bool,
+}
+
+/// The native half of `kettle.asyncio.EventLoop`.
+///
+/// Names that begin with `_kettle_` are for that class only.
+#[pyclass(subclass, frozen, module = "kettle._native")]
+pub(crate) struct EventLoop {
+    parts: AttachedLock<Parts>,
+    inbox: Inbox<Handle>,
+    is_closed: AtomicBool,
+    is_debug: AtomicBool,
+    is_stopping: AtomicBool,
+    /// Neither closed nor in debug mode: callbacks need no checks.
+    is_plain: AtomicBool,
+    /// Whether `time` and `call_at` are the methods of this class.
+    has_its_own_clock: AtomicBool,
+    /// The thread that runs it, as Python counts threads and as the kernel does; 0: none.
+    thread: AtomicU64,
+    kernel_thread: AtomicU32,
+}
+
+impl EventLoop {
+    /// The present time, as `time.monotonic()` has it.
+    #[inline(always)]
+    pub(crate) fn clock() -> f64 {
+        clock::now() as f64 / 1e9
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_plain.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_debug(&self) -> bool {
+        self.is_debug.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn has_its_own_clock(&self) -> bool {
+        self.has_its_own_clock.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn lock<'a>(&'a self, py: Python<'a>) -> impl std::ops::DerefMut<Target = Parts> + use<'a> {
+        self.parts.lock(py.into())
+    }
+
+    fn note_state(&self) {
+        let is_plain = !self.is_closed.load(Ordering::Relaxed) && !self.is_debug();
+        self.is_plain.store(is_plain, Ordering::Relaxed);
+    }
+
+    /// # Errors
+    /// `RuntimeError`, as asyncio's.
+    fn check_open(&self) -> PyResult<()> {
+        match self.is_closed.load(Ordering::Relaxed) {
+            true => Err(PyRuntimeError::new_err("Event loop is closed")),
+            false => Ok(()),
+        }
+    }
+
+    /// What it waits on. One that was made before a fork is the parent's too, and left alone from then on.
+    ///
+    /// # Errors
+    /// When descriptors have run out.
+    fn poller(&self, py: Python<'_>) -> PyResult<Arc<Poller>> {
+        let mut parts = self.lock(py);
+        if let Some(poller) = parts.poller.as_ref().filter(|poller| !parts.must_renew && poller.is_of_this_process()) {
+            return Ok(poller.clone());
+        }
+        // First: if the program closed its descriptors, the next one gets their numbers.
+        drop(parts.poller.take());
+        let poller = Arc::new(Poller::new().map_err(errors::os)?);
+        parts.slots.move_to(&poller);
+        parts.must_renew = false;
+        parts.quiet_since = 0;
+        parts.poller = Some(poller.clone());
+        Ok(poller)
+    }
+
+    /// Whether this thread runs it.
+    #[inline(always)]
+    fn is_in_its_thread(&self) -> bool {
+        self.kernel_thread.load(Ordering::Relaxed) == process::thread_id()
+    }
+}
+
+#[pymethods]
+impl EventLoop {
+    /// The parameters are for `__init__`: a subclass may have others of its own.
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "()")]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            parts: AttachedLock::new(Parts::default()),
+            inbox: Inbox::default(),
+            is_closed: AtomicBool::new(false),
+            is_debug: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
+            is_plain: AtomicBool::new(true),
+            has_its_own_clock: AtomicBool::new(true),
+            thread: AtomicU64::new(0),
+            kernel_thread: AtomicU32::new(0),
+        }
+    }
+
+    /// The seconds that `time.monotonic()` has.
+    fn time(&self) -> f64 {
+        Self::clock()
+    }
+
+    /// Whether it is in debug mode.
+    fn get_debug(&self) -> bool {
+        self.is_debug()
+    }
+
+    /// Whether it runs.
+    fn is_running(&self) -> bool {
+        self.thread.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether it was closed.
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Ends `run_forever` after the present turn.
+    fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn _check_closed(&self) -> PyResult<()> {
+        self.check_open()
+    }
+
+    #[getter]
+    fn _closed(&self) -> bool {
+        self.is_closed()
+    }
+
+    #[setter(_closed)]
+    fn set_closed(&self, is: bool) {
+        self.is_closed.store(is, Ordering::Relaxed);
+        self.note_state();
+    }
+
+    #[getter]
+    fn _stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    #[setter(_stopping)]
+    fn set_stopping(&self, is: bool) {
+        self.is_stopping.store(is, Ordering::Relaxed);
+    }
+
+    #[getter]
+    fn _debug(&self) -> bool {
+        self.is_debug()
+    }
+
+    #[setter(_debug)]
+    fn set_debug(&self, is: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.is_debug.store(is.is_truthy()?, Ordering::Relaxed);
+        self.note_state();
+        Ok(())
+    }
+
+    #[getter]
+    fn _thread_id(&self) -> Option<u64> {
+        Some(self.thread.load(Ordering::Relaxed)).filter(|thread| *thread != 0)
+    }
+
+    #[setter(_thread_id)]
+    fn set_thread_id(&self, thread: Option<u64>) {
+        self.thread.store(thread.unwrap_or(0), Ordering::Relaxed);
+        let kernel_thread = if thread.is_some() { process::thread_id() } else { 0 };
+        self.kernel_thread.store(kernel_thread, Ordering::Relaxed);
+    }
+
+    /// What runs in the next turn: a copy.
+    #[getter]
+    fn _ready(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        self.lock(py).ready.iter().map(|handle| handle.object().clone_ref(py)).collect()
+    }
+
+    #[setter(_ready)]
+    fn set_ready(&self, _ready: &Bound<'_, PyAny>) {}
+
+    /// The timers: a copy.
+    #[getter]
+    fn _scheduled(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        self.lock(py).timers.iter().map(|handle| handle.object().clone_ref(py)).collect()
+    }
+
+    #[setter(_scheduled)]
+    fn set_scheduled(&self, _scheduled: &Bound<'_, PyAny>) {}
+
+    /// Says whether `time` and `call_at` are the methods of this class.
+    fn _kettle_set_own_clock(&self, is: bool) {
+        self.has_its_own_clock.store(is, Ordering::Relaxed);
+    }
+
+    /// Never uses `epoll_pwait2` in this process, which some sandboxes end programs for.
+    #[staticmethod]
+    fn _kettle_avoid_nanoseconds() {
+        Epoll::avoid_nanoseconds();
+    }
+
+    /// The descriptor that it waits on, which is readable when something is ready.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        self.check_open()?;
+        Ok(self.poller(py)?.as_raw_fd())
+    }
+
+    /// Drops all that it has.
+    fn _kettle_clear(&self, py: Python<'_>) {
+        let parts = std::mem::take(&mut *self.lock(py));
+        let inbox = self.inbox.take();
+        drop((parts, inbox));
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let parts = self.parts.lock(Attached::by(&visit));
+        let handles = parts.ready.iter().chain(parts.timers.iter()).chain(parts.slots.iter());
+        handles.map(Handle::object).try_for_each(|object| visit.call(object))?;
+        parts.files.iter().try_for_each(|(_, file)| visit.call(file))?;
+        self.inbox.try_for_each(|handle| visit.call(handle.object()))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        self._kettle_clear(py);
+    }
+}

@@ -1,0 +1,132 @@
+//! Callbacks for descriptors.
+
+use std::os::fd::RawFd;
+
+use kettle::event_loop::Direction;
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyInt, PyTuple};
+
+use super::{EventLoop, Parts};
+use crate::errors;
+use crate::methods::handle::Handle;
+
+/// The reader and the writer of a descriptor.
+type Handles = (Option<Py<PyAny>>, Option<Py<PyAny>>);
+
+/// What a program means by a descriptor: a number, or something with a `fileno()`. -1: it is closed.
+fn number_of(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+    if file.is_instance_of::<PyInt>() {
+        return file.extract();
+    }
+    let number = file.call_method0(intern!(file.py(), "fileno")).and_then(|number| number.extract());
+    number.map_err(|_| match file.repr() {
+        Ok(repr) => PyValueError::new_err(format!("Invalid file object: {repr}")),
+        Err(e) => e,
+    })
+}
+
+/// The descriptor under which `file` was added. One that is closed by now is known by the object.
+fn known_number(parts: &Parts, file: &Bound<'_, PyAny>, number: RawFd) -> Option<RawFd> {
+    match number {
+        0.. => Some(number),
+        _ => parts.files.iter().find(|(_, known)| known.is(file)).map(|(number, _)| *number),
+    }
+}
+
+impl EventLoop {
+    fn watch<'py>(
+        slf: &Bound<'py, Self>,
+        file: &Bound<'py, PyAny>,
+        direction: Direction,
+        callback: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_open()?;
+        let fd = number_of(file)?;
+        if fd < 0 {
+            return Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")));
+        }
+        let handle = Self::trace(slf, Handle::new(slf, callback, args, None)?)?;
+        let poller = this.poller(py)?;
+        let mut parts = this.lock(py);
+        // One reference stays here: should it be refused, none is dropped under the lock for the last time.
+        let before = parts.slots.set(&poller, fd, direction, handle.clone_ref(py));
+        let mut file_before = None;
+        if before.is_ok() && !file.is_instance_of::<PyInt>() {
+            file_before =
+                parts.files.iter().position(|known| known.0 == fd).map(|place| parts.files.swap_remove(place));
+            parts.files.push((fd, file.clone().unbind()));
+        }
+        drop(parts);
+        drop(file_before);
+        if let Some(before) = before.map_err(errors::os)? {
+            before.into_bound(py).call_method0(intern!(py, "cancel"))?;
+        }
+        Ok(handle.into_bound(py))
+    }
+
+    fn unwatch(slf: &Bound<'_, Self>, file: &Bound<'_, PyAny>, direction: Direction) -> PyResult<bool> {
+        let (py, this) = (slf.py(), slf.get());
+        if this.is_closed() {
+            return Ok(false);
+        }
+        let number = number_of(file)?;
+        let poller = this.poller(py)?;
+        let mut parts = this.lock(py);
+        let Some(fd) = known_number(&parts, file, number) else { return Ok(false) };
+        let handle = parts.slots.unset(&poller, fd, direction);
+        let is_over = parts.slots.handles(fd).is_none();
+        let place = parts.files.iter().position(|known| is_over && known.0 == fd);
+        let file = place.map(|place| parts.files.swap_remove(place));
+        drop(parts);
+        drop(file);
+        match handle {
+            Some(handle) => {
+                handle.into_bound(py).call_method0(intern!(py, "cancel"))?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+}
+
+#[pymethods]
+impl EventLoop {
+    /// The reader and the writer of a descriptor; None if it is not waited for.
+    fn _kettle_handles(&self, py: Python<'_>, fd: RawFd) -> Option<Handles> {
+        let parts = self.lock(py);
+        let [reader, writer] = parts.slots.handles(fd)?.map(|one| one.map(|handle| handle.object().clone_ref(py)));
+        Some((reader, writer))
+    }
+
+    #[pyo3(signature = (fd, callback, *args))]
+    fn _add_reader<'py>(
+        slf: &Bound<'py, Self>,
+        fd: &Bound<'py, PyAny>,
+        callback: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Self::watch(slf, fd, Direction::Read, callback, args)
+    }
+
+    fn _remove_reader(slf: &Bound<'_, Self>, fd: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Self::unwatch(slf, fd, Direction::Read)
+    }
+
+    #[pyo3(signature = (fd, callback, *args))]
+    fn _add_writer<'py>(
+        slf: &Bound<'py, Self>,
+        fd: &Bound<'py, PyAny>,
+        callback: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Self::watch(slf, fd, Direction::Write, callback, args)
+    }
+
+    fn _remove_writer(slf: &Bound<'_, Self>, fd: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Self::unwatch(slf, fd, Direction::Write)
+    }
+}

@@ -1,0 +1,191 @@
+//! One turn of a loop, and the sleep in it.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kettle::event_loop::{Poller, Time};
+use kettle_core::sys::clock;
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::EventLoop;
+use crate::errors;
+use crate::methods::handle::Handle;
+use crate::methods::handle_classes;
+
+/// While callbacks are ready and the last poll found nothing, the next one comes so much later, in nanoseconds.
+const BETWEEN_POLLS: u64 = 50_000;
+/// asyncio's own limit, in seconds.
+const LONGEST_SLEEP: f64 = 24.0 * 3600.0;
+
+impl EventLoop {
+    /// What the loop's clock shows, which the program may have replaced.
+    fn now(slf: &Bound<'_, Self>) -> PyResult<f64> {
+        match slf.get().has_its_own_clock() {
+            true => Ok(Self::clock()),
+            false => slf.call_method0(intern!(slf.py(), "time"))?.extract(),
+        }
+    }
+
+    /// How long to sleep if nothing comes; None: for ever.
+    fn sleep_limit(slf: &Bound<'_, Self>) -> PyResult<Option<Duration>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.drop_cancelled(py);
+        let first = {
+            let parts = this.lock(py);
+            if !parts.ready.is_empty() || this.is_stopping.load(Ordering::Relaxed) {
+                return Ok(Some(Duration::ZERO));
+            }
+            parts.timers.first().map(|(time, _)| time.seconds())
+        };
+        let Some(first) = first else { return Ok(None) };
+        let left = (first - Self::now(slf)?).min(LONGEST_SLEEP);
+        // One more, since the difference was rounded, and NaN is now.
+        Ok(Some(if left > 0.0 { Duration::from_secs_f64(left) + Duration::from_nanos(1) } else { Duration::ZERO }))
+    }
+
+    /// Drops the timers in front that were cancelled, and all of them if they are many.
+    fn drop_cancelled(&self, py: Python<'_>) {
+        loop {
+            let mut parts = self.lock(py);
+            if parts.timers.is_stale() {
+                let gone = parts.timers.take_cancelled(|timer| timer.is_cancelled(py));
+                drop(parts);
+                gone.iter().for_each(|timer| timer.set_due(py));
+                continue;
+            }
+            if !parts.timers.first().is_some_and(|(_, timer)| timer.is_cancelled(py)) {
+                return;
+            }
+            parts.timers.note_cancelled_is_out();
+            let timer = parts.timers.pop();
+            drop(parts);
+            if let Some(timer) = timer {
+                timer.set_due(py);
+            }
+        }
+    }
+
+    /// Whether this turn may do without a poll.
+    fn may_skip_poll(&self, py: Python<'_>, limit: Option<Duration>) -> bool {
+        let quiet_since = self.lock(py).quiet_since;
+        limit == Some(Duration::ZERO) && quiet_since != 0 && clock::now() < quiet_since + BETWEEN_POLLS
+    }
+
+    /// Waits, and makes ready what came.
+    fn poll(&self, py: Python<'_>, limit: Option<Duration>) -> PyResult<()> {
+        let poller = self.poller(py)?;
+        let mut events = self.lock(py).events.take().unwrap_or_default();
+        let slept = if limit == Some(Duration::ZERO) || !self.inbox.announce() {
+            poller.sleep(&mut events, Some(Duration::ZERO))
+        } else {
+            py.detach(|| poller.sleep(&mut events, limit))
+        };
+        slept.map_err(errors::os)?;
+        let mut came = poller.came(&events).map_err(errors::os)?.peekable();
+        let mut parts = self.lock(py);
+        parts.quiet_since = if came.peek().is_none() { clock::now() } else { 0 };
+        let parts = &mut *parts;
+        for ready in came {
+            match parts.slots.of(ready) {
+                Ok(handles) => parts.ready.extend(handles.into_iter().flatten().map(|handle| handle.clone_ref(py))),
+                Err(kettle::event_loop::Gone) => parts.must_renew = true,
+            }
+        }
+        parts.events = Some(events);
+        Ok(())
+    }
+
+    /// Makes ready what other threads left.
+    fn empty_inbox(&self, py: Python<'_>) {
+        let came = self.inbox.take();
+        if !came.is_empty() {
+            self.lock(py).ready.extend(came);
+        }
+    }
+
+    /// Makes ready the timers that are due.
+    fn take_due(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        if this.lock(py).timers.is_empty() {
+            return Ok(());
+        }
+        let now = Time::at(Self::now(slf)?);
+        loop {
+            let mut parts = this.lock(py);
+            if parts.timers.first().is_none_or(|(time, _)| time > now) {
+                return Ok(());
+            }
+            let Some(timer) = parts.timers.pop() else { return Ok(()) };
+            if timer.is_cancelled(py) {
+                parts.timers.note_cancelled_is_out();
+            }
+            // Under the lock: False takes the place of True, and nothing is run by that.
+            timer.set_due(py);
+            parts.ready.push(timer);
+        }
+    }
+
+    /// Runs what is ready now.
+    fn run_ready(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        let count = this.lock(py).ready.len();
+        for _ in 0..count {
+            let Some(next) = this.lock(py).ready.pop() else { return Ok(()) };
+            if next.is_cancelled(py) {
+                continue;
+            }
+            if this.is_debug() {
+                slf.call_method1(intern!(py, "_kettle_run_watched"), (next.object(),))?;
+            } else if let Err(e) = next.run(py) {
+                Self::report(slf, &next, e)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What asyncio does with what a callback raises.
+    #[cold]
+    fn report(slf: &Bound<'_, Self>, handle: &Handle, e: PyErr) -> PyResult<()> {
+        let py = slf.py();
+        if e.is_instance_of::<PySystemExit>(py) || e.is_instance_of::<PyKeyboardInterrupt>(py) {
+            return Err(e);
+        }
+        slf.call_method1(intern!(py, "_kettle_report"), (handle.object(), e)).map(drop)
+    }
+}
+
+#[pymethods]
+impl EventLoop {
+    /// One turn: waits for what comes, and runs what is ready.
+    fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        py.check_signals()?;
+        let limit = Self::sleep_limit(slf)?;
+        if !this.may_skip_poll(py, limit) {
+            this.poll(py, limit)?;
+        }
+        this.empty_inbox(py);
+        Self::take_due(slf)?;
+        Self::run_ready(slf)
+    }
+
+    /// Turns until `stop()`.
+    fn _kettle_run(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        handle_classes::look_for_replacements(py)?;
+        {
+            let mut parts = this.lock(py);
+            parts.quiet_since = 0;
+            // What the program closed while the loop did not run is made again.
+            parts.must_renew |= parts.poller.as_deref().is_some_and(|poller| !Poller::is_whole(poller));
+        }
+        loop {
+            Self::_run_once(slf)?;
+            if this.is_stopping.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+        }
+    }
+}

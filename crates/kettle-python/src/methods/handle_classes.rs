@@ -1,0 +1,270 @@
+//! The classes of handles: subclasses of `asyncio.Handle` and `asyncio.TimerHandle` that add no attributes.
+//!
+//! asyncio's classes keep theirs in *slots*, of which each is a pointer at an offset that the class itself tells
+//! ([`Slots`]). So `repr`, comparisons, `get_context()` and whatever else asyncio's classes have, in whatever version of
+//! Python, is theirs.
+
+use std::ffi::{CStr, c_uint, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi::{self, PyMethodDef, PyMethodDefPointer};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyTuple, PyType};
+
+use super::handle::{cancel, cancel_timer};
+
+/// Where in an object the slots are, in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Slots {
+    pub(super) callback: isize,
+    pub(super) args: isize,
+    pub(super) cancelled: isize,
+    pub(super) event_loop: isize,
+    pub(super) source_traceback: isize,
+    pub(super) repr: isize,
+    pub(super) context: isize,
+}
+
+/// Those that a `TimerHandle` has besides.
+#[derive(Clone, Copy)]
+pub(super) struct TimerSlots {
+    pub(super) scheduled: isize,
+    pub(super) when: isize,
+}
+
+pub(super) struct Classes {
+    pub(super) plain: Py<PyType>,
+    pub(super) timer: Py<PyType>,
+    pub(super) slots: Slots,
+    pub(super) timer_slots: TimerSlots,
+    /// asyncio's own way to run a handle, as it was when it was first seen.
+    run: Py<PyAny>,
+    base: Py<PyType>,
+}
+
+pub(super) static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
+/// Whether the program has put something else in the place of asyncio's `Handle._run`.
+static IS_RUN_REPLACED: AtomicBool = AtomicBool::new(false);
+
+/// The offset of the slot `name`, which `class` itself has.
+fn offset(class: &Bound<'_, PyType>, name: &str) -> PyResult<isize> {
+    let member = class.getattr(name)?;
+    // SAFETY: the type of such an object says what it is, and its definition lives as long as the class.
+    let (kind, offset) = unsafe {
+        if ffi::Py_IS_TYPE(member.as_ptr(), &raw mut ffi::PyMemberDescr_Type) == 0 {
+            return Err(PyTypeError::new_err(format!(
+                "{name} of {class:?} is not kept in a slot: this Python is not known"
+            )));
+        }
+        let definition = (*member.as_ptr().cast::<ffi::PyMemberDescrObject>()).d_member;
+        ((*definition).type_code, (*definition).offset)
+    };
+    match kind {
+        ffi::Py_T_OBJECT_EX if offset > 0 => Ok(offset),
+        _ => Err(PyTypeError::new_err(format!("{name} of {class:?} is not an object: this Python is not known"))),
+    }
+}
+
+/// Makes the classes from asyncio's two; gives the same two each time.
+#[pyfunction]
+pub(crate) fn handle_classes<'py>(
+    handle: Bound<'py, PyType>,
+    timer_handle: Bound<'py, PyType>,
+) -> PyResult<(Bound<'py, PyType>, Bound<'py, PyType>)> {
+    let py = handle.py();
+    let classes = CLASSES.get_or_try_init(py, || {
+        let slots = Slots {
+            callback: offset(&handle, "_callback")?,
+            args: offset(&handle, "_args")?,
+            cancelled: offset(&handle, "_cancelled")?,
+            event_loop: offset(&handle, "_loop")?,
+            source_traceback: offset(&handle, "_source_traceback")?,
+            repr: offset(&handle, "_repr")?,
+            context: offset(&handle, "_context")?,
+        };
+        let timer_slots =
+            TimerSlots { scheduled: offset(&timer_handle, "_scheduled")?, when: offset(&timer_handle, "_when")? };
+        Ok::<_, PyErr>(Classes {
+            plain: make_class(&handle, c"kettle.asyncio.Handle", cancel)?.unbind(),
+            timer: make_class(&timer_handle, c"kettle.asyncio.TimerHandle", cancel_timer)?.unbind(),
+            slots,
+            timer_slots,
+            run: handle.getattr("_run")?.unbind(),
+            base: handle.unbind(),
+        })
+    })?;
+    Ok((classes.plain.bind(py).clone(), classes.timer.bind(py).clone()))
+}
+
+/// A subclass of `base` with no attributes of its own, and no subclasses.
+fn make_class<'py>(
+    base: &Bound<'py, PyType>,
+    name: &'static CStr,
+    cancel: ffi::PyCFunction,
+) -> PyResult<Bound<'py, PyType>> {
+    let doc = c"cancel($self, /)\n--\n\nHas the callback not be called.";
+    // Both live as long as the class, which is as long as the process.
+    let methods = Box::leak(Box::new([
+        PyMethodDef {
+            ml_name: c"cancel".as_ptr(),
+            ml_meth: PyMethodDefPointer { PyCFunction: cancel },
+            ml_flags: ffi::METH_NOARGS,
+            ml_doc: doc.as_ptr(),
+        },
+        PyMethodDef::zeroed(),
+    ]));
+    let end = ffi::PyType_Slot { slot: 0, pfunc: ptr::null_mut() };
+    let mut slots = [ffi::PyType_Slot { slot: ffi::Py_tp_methods, pfunc: methods.as_mut_ptr().cast() }, end, end];
+    if !cfg!(Py_GIL_DISABLED) {
+        slots[1] = ffi::PyType_Slot { slot: ffi::Py_tp_dealloc, pfunc: deallocate as *mut c_void };
+    }
+    let mut spec = ffi::PyType_Spec {
+        name: name.as_ptr(),
+        basicsize: 0,
+        itemsize: 0,
+        flags: ffi::Py_TPFLAGS_DEFAULT as c_uint,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: the interpreter is attached; a size of zero is that of the base; the list of slots ends with a zero. What
+    // comes back is a new reference or NULL with an exception set.
+    let class = unsafe {
+        let made = ffi::PyType_FromSpecWithBases(&raw mut spec, base.as_ptr());
+        Bound::from_owned_ptr_or_err(base.py(), made)?
+    };
+    Ok(class.cast_into::<PyType>()?)
+}
+
+/// As the interpreter's own way for classes with slots, without the search for what these classes do not have: finalizers,
+/// dictionaries, subclasses.
+unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+    // SAFETY: nobody has a reference any more. The object is of one of our classes, which have no subclasses; each object
+    // has a reference to its class.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        ffi::PyObject_GC_UnTrack(object.cast());
+        ffi::PyObject_ClearWeakRefs(object);
+        let Some(classes) = CLASSES.get(Python::assume_attached()) else { return };
+        let slots = &classes.slots;
+        let clear = |offset| ffi::Py_XDECREF(slot(object, offset).replace(ptr::null_mut()));
+        clear(slots.callback);
+        clear(slots.args);
+        clear(slots.context);
+        clear(slots.event_loop);
+        clear(slots.cancelled);
+        clear(slots.source_traceback);
+        clear(slots.repr);
+        if class == classes.timer.as_ptr().cast() {
+            clear(classes.timer_slots.when);
+            clear(classes.timer_slots.scheduled);
+        }
+        ffi::PyObject_GC_Del(object.cast());
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+/// What is in a slot, borrowed; NULL if nothing is.
+///
+/// # Safety
+/// `object` is of a class with a slot at `offset`, and the interpreter is attached.
+#[inline(always)]
+pub(super) unsafe fn slot(object: *mut ffi::PyObject, offset: isize) -> *mut *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe { object.byte_offset(offset).cast() }
+}
+
+/// Puts `value`, whose reference is taken over, in the place of what is in a slot.
+///
+/// # Safety
+/// As of [`slot`]; `value` is an object.
+#[inline(always)]
+pub(super) unsafe fn put(object: *mut ffi::PyObject, offset: isize, value: *mut ffi::PyObject) {
+    // SAFETY: as promised; the old value goes after the new one is in place, since that may run anything.
+    unsafe {
+        let before = slot(object, offset).replace(value);
+        ffi::Py_XDECREF(before);
+    }
+}
+
+/// Whether a slot has True.
+///
+/// # Safety
+/// As of [`slot`].
+#[inline(always)]
+pub(super) unsafe fn is_true(object: *mut ffi::PyObject, offset: isize) -> bool {
+    // SAFETY: as promised.
+    unsafe { *slot(object, offset) == ffi::Py_True() }
+}
+
+impl Classes {
+    #[inline(always)]
+    pub(super) fn get(py: Python<'_>) -> PyResult<&'static Self> {
+        CLASSES.get(py).ok_or_else(|| PyTypeError::new_err("import kettle.asyncio first"))
+    }
+
+    /// Whether it can be run without asyncio's own method.
+    #[inline(always)]
+    pub(super) fn may_run_quickly(&self, object: *mut ffi::PyObject) -> bool {
+        !cfg!(Py_GIL_DISABLED) && self.is_ours(object) && !IS_RUN_REPLACED.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(super) fn is_ours(&self, object: *mut ffi::PyObject) -> bool {
+        // SAFETY: an object has a class.
+        let class = unsafe { ffi::Py_TYPE(object) };
+        class == self.plain.as_ptr().cast() || class == self.timer.as_ptr().cast()
+    }
+
+    /// A new object of `class`, one of the two.
+    ///
+    /// # Safety
+    /// `event_loop` is an object, `context` one or NULL, and `args` a tuple whose reference is taken over.
+    #[inline(always)]
+    pub(super) unsafe fn make(
+        &self,
+        class: &Py<PyType>,
+        callback: *mut ffi::PyObject,
+        args: Bound<'_, PyTuple>,
+        event_loop: *mut ffi::PyObject,
+        context: *mut ffi::PyObject,
+    ) -> PyResult<*mut ffi::PyObject> {
+        let (py, class) = (args.py(), class.as_ptr().cast::<ffi::PyTypeObject>());
+        // SAFETY: it is such a class, all of whose slots are NULL in a new object; None and the others are alive.
+        unsafe {
+            let context = if context.is_null() || context == ffi::Py_None() {
+                let copy = ffi::PyContext_CopyCurrent();
+                if copy.is_null() {
+                    return Err(PyErr::fetch(py));
+                }
+                copy
+            } else {
+                ffi::Py_NewRef(context)
+            };
+            let object = ffi::PyType_GenericAlloc(class, 0);
+            if object.is_null() {
+                ffi::Py_DECREF(context);
+                return Err(PyErr::fetch(py));
+            }
+            let fill = |offset, value| slot(object, offset).write(value);
+            fill(self.slots.callback, ffi::Py_NewRef(callback));
+            fill(self.slots.args, args.into_ptr());
+            fill(self.slots.cancelled, ffi::Py_NewRef(ffi::Py_False()));
+            fill(self.slots.event_loop, ffi::Py_NewRef(event_loop));
+            fill(self.slots.source_traceback, ffi::Py_NewRef(ffi::Py_None()));
+            fill(self.slots.repr, ffi::Py_NewRef(ffi::Py_None()));
+            fill(self.slots.context, context);
+            Ok(object)
+        }
+    }
+}
+
+/// Looks whether the program has replaced the way in which asyncio runs a handle.
+pub(crate) fn look_for_replacements(py: Python<'_>) -> PyResult<()> {
+    let classes = Classes::get(py)?;
+    let is_ours = classes.base.bind(py).getattr(intern!(py, "_run"))?.is(&classes.run);
+    IS_RUN_REPLACED.store(!is_ours, Ordering::Relaxed);
+    Ok(())
+}

@@ -1,0 +1,39 @@
+"""Makes asyncio use our loop, for programs that take it from there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from kettle.asyncio._loop import EventLoop
+from kettle.asyncio._policy import standard_policy
+
+__all__ = ["install", "uninstall"]
+
+_before: list[tuple[Any, str, Any]] = []
+
+
+def _set(owner: Any, name: str, value: Any) -> None:
+    _before.append((owner, name, vars(owner)[name]))
+    setattr(owner, name, value)
+
+
+def install() -> None:
+    """Has `asyncio.run`, `asyncio.Runner`, `asyncio.new_event_loop` and `asyncio.EventLoop` make loops of Kettle's.
+
+    A policy that the program sets, such as uvloop's, goes before it, and so does a `loop_factory`.
+    """
+    if _before:
+        return
+    policy = standard_policy()
+    if policy is not None:
+        _set(policy, "_loop_factory", EventLoop)
+    if hasattr(asyncio, "EventLoop"):
+        _set(asyncio, "EventLoop", EventLoop)
+
+
+def uninstall() -> None:
+    """Takes that back."""
+    while _before:
+        owner, name, value = _before.pop()
+        setattr(owner, name, value)

@@ -1,0 +1,270 @@
+"""`EventLoop`: the running Python's own loop, whose sleep, callbacks, timers and descriptors are native.
+
+The native half comes first in the order of classes, so what it has is used in place of asyncio's. All else
+(connections, servers, TLS, subprocesses, signals, executors, how exceptions are told) is asyncio's, of the Python that
+runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.base_events
+import asyncio.events
+import asyncio.format_helpers
+import logging
+import os
+import selectors
+import signal
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, cast
+
+from kettle._core import native
+
+__all__ = ["EventLoop", "Handle", "TimerHandle", "new_event_loop"]
+
+if TYPE_CHECKING:
+    from asyncio import Handle, TimerHandle
+
+    _Standard = asyncio.SelectorEventLoop
+else:
+    Handle, TimerHandle = native.handle_classes(asyncio.Handle, asyncio.TimerHandle)
+    _Standard = asyncio.SelectorEventLoop
+
+if os.environ.get("KETTLE_EPOLL_PWAIT2") == "0":
+    native.EventLoop._kettle_avoid_nanoseconds()
+
+_log = logging.getLogger("asyncio")
+
+
+_must_show = os.environ.get("KETTLE_SHOW_LOOP", "0") not in ("", "0")
+
+
+def _show(loop: EventLoop) -> None:
+    """Tells once that such a loop runs: so one can see that it is not another one."""
+    global _must_show
+    _must_show = False
+    print(f"kettle: {type(loop).__module__}.{type(loop).__qualname__} runs in process {os.getpid()}", file=sys.stderr)
+
+
+class _Watched:
+    """What asyncio's loop has instead of a selector: it tells what is waited for, and waits for nothing itself."""
+
+    def __init__(self, loop: EventLoop) -> None:
+        self._loop = weakref.ref(loop)
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """What a descriptor is waited for. Raises KeyError if it is not."""
+        loop = self._loop()
+        number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        handles = None if loop is None else loop._kettle_handles(number)
+        if handles is None:
+            raise KeyError(f"{fileobj!r} is not registered")
+        reader, writer = handles
+        events = (selectors.EVENT_READ if reader else 0) | (selectors.EVENT_WRITE if writer else 0)
+        return selectors.SelectorKey(fileobj, number, events, handles)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class _WakeUp:
+    """A pipe whose writing end a signal writes its number to: an end of it has what asyncio asks of its own."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def fileno(self) -> int:
+        """The end that is written to."""
+        return self._write
+
+    def reader(self) -> int:
+        """The end that is read."""
+        return self._read
+
+    def numbers(self) -> bytes:
+        """The numbers of the signals that came. Raises OSError if the program closed the pipe."""
+        try:
+            return os.read(self._read, 4096)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        """Closes both ends."""
+        os.close(self._read)
+        os.close(self._write)
+
+
+@native.quicken
+class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
+    """asyncio's event loop on a native core. See docs/asyncio.md."""
+
+    # asyncio's, without types.
+    _check_running: Any
+    _set_coroutine_origin_tracking: Any
+    _asyncgen_firstiter_hook: Any
+    _asyncgen_finalizer_hook: Any
+    _old_agen_hooks: Any
+    _process_self_data: Any
+    _signal_handlers: Any
+    _current_handle: Any
+
+    _signal_wake_up: _WakeUp | None = None
+
+    def __init__(self) -> None:
+        super().__init__(selector=cast(Any, _Watched(self)))
+        self._look_at_clock()
+
+    def _make_self_pipe(self) -> None:
+        """Other threads wake the loop natively, and what signals need is made with the first one that runs."""
+
+    def _close_self_pipe(self) -> None:
+        wake_up, self._signal_wake_up = self._signal_wake_up, None
+        if wake_up is not None:
+            self._remove_reader(wake_up.reader())
+            wake_up.close()
+
+    def _look_at_clock(self) -> None:
+        """Finds out whether the program has put its own methods in the place of those that give and use the time."""
+        cls, own = type(self), self.__dict__
+        is_ours = cls.time is EventLoop.time and cls.call_at is EventLoop.call_at
+        self._kettle_set_own_clock(is_ours and "time" not in own and "call_at" not in own)
+
+    # ------------------------------------------------------------ running
+
+    def run_forever(self) -> None:
+        """Runs until `stop()`."""
+        self._run_forever_setup()
+        try:
+            if "_run_once" in self.__dict__ or type(self)._run_once is not EventLoop._run_once:
+                while True:
+                    self._run_once()
+                    if self._stopping:
+                        break
+            else:
+                self._kettle_run()
+        finally:
+            self._run_forever_cleanup()
+
+    def _run_forever_setup(self) -> None:
+        self._check_closed()
+        self._check_running()
+        self._look_at_clock()
+        self._set_coroutine_origin_tracking(self._debug)
+        self._old_agen_hooks = sys.get_asyncgen_hooks()
+        self._thread_id = threading.get_ident()
+        sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+        asyncio.events._set_running_loop(self)
+        self._listen_to_signals()
+        if _must_show:
+            _show(self)
+
+    def _run_forever_cleanup(self) -> None:
+        self._stopping = False
+        self._thread_id = None
+        asyncio.events._set_running_loop(None)
+        self._set_coroutine_origin_tracking(False)
+        sys.set_asyncgen_hooks(*self._old_agen_hooks)
+        self._old_agen_hooks = None
+        self._stop_listening_to_signals()
+
+    def close(self) -> None:
+        """Closes it, and drops all that was to be run. It must not be running."""
+        if not self.is_closed() and not self.is_running():
+            super().close()
+            self._kettle_clear()
+        else:
+            super().close()
+
+    # ------------------------------------------------------------ signals
+
+    # A handler in Python runs between two turns. A signal that comes after the look for it, and before the sleep, would
+    # wait for the end of the sleep: so while a loop runs in the main thread, each signal makes a descriptor readable
+    # that the loop waits on. What the program has set for that itself is left alone.
+
+    @property
+    def _csock(self) -> _WakeUp | None:
+        """What `add_signal_handler` gives to the interpreter."""
+        if self._signal_wake_up is None and not self.is_closed():
+            wake_up = self._signal_wake_up = _WakeUp()
+            self._add_reader(wake_up.reader(), self._read_from_self)
+        return self._signal_wake_up
+
+    def _read_from_self(self) -> None:
+        if self._signal_wake_up is not None:
+            self._process_self_data(self._signal_wake_up.numbers())
+
+    def _listen_to_signals(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        wake_up = self._csock
+        assert wake_up is not None
+        try:
+            foreign = signal.set_wakeup_fd(wake_up.fileno())
+        except (ValueError, OSError):  # the program closed the pipe
+            self._signal_wake_up = None
+            return
+        if foreign not in (-1, wake_up.fileno()):
+            signal.set_wakeup_fd(foreign)
+
+    def _stop_listening_to_signals(self) -> None:
+        wake_up = self._signal_wake_up
+        if wake_up is None or threading.current_thread() is not threading.main_thread():
+            return
+        if not self._signal_handlers:
+            current = signal.set_wakeup_fd(-1)
+            if current not in (-1, wake_up.fileno()):
+                signal.set_wakeup_fd(current)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Removes the handler of a signal. Says whether there was one."""
+        was_there = super().remove_signal_handler(sig)
+        if self.is_running():
+            self._listen_to_signals()
+        return was_there
+
+    # ------------------------------------------------------------ what the native half calls
+
+    def _kettle_traceback(self) -> Any:
+        """Where a handle is made: for debug mode."""
+        return asyncio.format_helpers.extract_stack(sys._getframe(1))
+
+    def _kettle_run_watched(self, handle: asyncio.Handle) -> None:
+        """Runs a handle in debug mode."""
+        try:
+            self._current_handle = handle
+            begun = self.time()
+            handle._run()
+            took = self.time() - begun
+            if took >= self.slow_callback_duration:
+                format_handle: Any = asyncio.base_events._format_handle  # type: ignore[attr-defined]
+                what = format_handle(handle)
+                _log.warning("Executing %s took %.3f seconds", what, took)
+        finally:
+            self._current_handle = None
+            # A traceback may keep this frame, and what is in it.
+            del handle
+
+    def _kettle_report(self, handle: Any, exception: BaseException) -> None:
+        """Tells of what a callback raised."""
+        callback = _described(handle._callback, handle._args, self._debug)
+        context = {"message": f"Exception in callback {callback}", "exception": exception, "handle": handle}
+        if handle._source_traceback:
+            context["source_traceback"] = handle._source_traceback
+        self.call_exception_handler(context)
+
+
+def _described(callback: Any, args: Any, debug: bool) -> str:
+    describe: Any = asyncio.format_helpers._format_callback_source
+    if callback is None:  # cancelled by itself
+        return "None"
+    try:
+        return str(describe(callback, args, debug=debug))
+    except TypeError:  # before 3.13
+        return str(describe(callback, args))
+
+
+def new_event_loop() -> EventLoop:
+    """A new loop."""
+    return EventLoop()
