@@ -66,7 +66,7 @@ RAISED = {
 
 
 def raise_it(which):
-    raise RAISED[which][0]()  # the position of the exception
+    raise RAISED[which][0]()  # here it was raised
 
 
 @pytest.mark.parametrize("which", RAISED)
