@@ -1,17 +1,17 @@
-"""`asyncio` on an event loop of Kettle's: all of its names, and a loop whose core is native.
+"""`asyncio` on Kettle's event loop: all names of `asyncio`, and a loop whose core is native.
 
     import kettle.asyncio as asyncio         # one line changed
     asyncio.run(main())
 
-or, for programs that take the loop from elsewhere, `kettle.asyncio.install()`: then `asyncio.run`, `asyncio.Runner` and
-`asyncio.new_event_loop` use it as well.
+For programs that take the loop from elsewhere, call `kettle.asyncio.install()`: then `asyncio.run`, `asyncio.Runner`
+and `asyncio.new_event_loop` use it as well.
 
     EventLoop, new_event_loop    the loop
-    run, Runner                  as asyncio's, on that loop
+    run, Runner                  like asyncio's, on that loop
     install, uninstall           make asyncio use it
-    EventLoopPolicy              a policy that makes such loops, where Python has policies
+    EventLoopPolicy              a policy that creates such loops, where Python has policies
 
-All else is asyncio's own.
+All other names are asyncio's own.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = sorted({*_asyncio.__all__, *_OURS, "EventLoopPolicy"})
 
 def __getattr__(name: str) -> Any:
     if name == "EventLoopPolicy":
-        # Deprecated in 3.14, gone in 3.16: asked for only by those who want it.
+        # Deprecated in 3.14 and removed in 3.16, so it is imported only on access.
         from kettle.asyncio._policy import EventLoopPolicy as policy
 
         return policy

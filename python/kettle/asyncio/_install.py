@@ -1,4 +1,4 @@
-"""Makes asyncio use our loop, for programs that take it from there."""
+"""Makes asyncio use Kettle's loop, for programs that take the loop from asyncio."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def _set(owner: Any, name: str, value: Any) -> None:
 
 
 def install() -> None:
-    """Has `asyncio.run`, `asyncio.Runner`, `asyncio.new_event_loop` and `asyncio.EventLoop` make loops of Kettle's.
+    """Makes `asyncio.run`, `asyncio.Runner`, `asyncio.new_event_loop` and `asyncio.EventLoop` create Kettle's loops.
 
-    A policy that the program sets, such as uvloop's, goes before it, and so does a `loop_factory`.
+    A policy that the program sets, such as uvloop's, takes precedence, and so does a `loop_factory`.
     """
     if _before:
         return
@@ -33,7 +33,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Takes that back."""
+    """Reverts `install`."""
     while _before:
         owner, name, value = _before.pop()
         setattr(owner, name, value)

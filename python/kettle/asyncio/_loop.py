@@ -1,8 +1,8 @@
-"""`EventLoop`: the running Python's own loop, whose sleep, callbacks, timers and descriptors are native.
+"""`EventLoop`: the running Python's own loop, with native sleep, callbacks, timers and descriptors.
 
-The native half comes first in the order of classes, so what it has is used in place of asyncio's. All else
-(connections, servers, TLS, subprocesses, signals, executors, how exceptions are told) is asyncio's, of the Python that
-runs.
+The native base class comes first in the method resolution order, so its methods are used in place of asyncio's.
+Everything else (connections, servers, TLS, subprocesses, signals, executors, the reporting of exceptions) is the code
+of the running Python's asyncio.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ _must_show = os.environ.get("KETTLE_SHOW_LOOP", "0") not in ("", "0")
 
 
 def _show(loop: EventLoop) -> None:
-    """Tells once that such a loop runs: so one can see that it is not another one."""
+    """Reports once that such a loop is running, so that it can be told from other loops."""
     global _must_show
     _must_show = False
     print(f"kettle: {type(loop).__module__}.{type(loop).__qualname__} runs in process {os.getpid()}", file=sys.stderr)
 
 
 class _Watched:
-    """What asyncio's loop has instead of a selector: it tells what is waited for, and waits for nothing itself."""
+    """Takes the place of the selector in asyncio's loop: it reports what is watched, but cannot wait."""
 
     def __init__(self, loop: EventLoop) -> None:
         self._loop = weakref.ref(loop)
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        """What a descriptor is waited for. Raises KeyError if it is not."""
+        """Returns what is watched about a descriptor. Raises KeyError if it is not watched."""
         loop = self._loop()
         number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
         handles = None if loop is None else loop._kettle_handles(number)
@@ -66,25 +66,25 @@ class _Watched:
         return selectors.SelectorKey(fileobj, number, events, handles)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing: there is nothing to close."""
 
 
 class _WakeUp:
-    """A pipe whose writing end a signal writes its number to: an end of it has what asyncio asks of its own."""
+    """A pipe to which signals write their numbers; its ends have the methods that asyncio expects of its own."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def fileno(self) -> int:
-        """The end that is written to."""
+        """Returns the write end."""
         return self._write
 
     def reader(self) -> int:
-        """The end that is read."""
+        """Returns the read end."""
         return self._read
 
     def numbers(self) -> bytes:
-        """The numbers of the signals that came. Raises OSError if the program closed the pipe."""
+        """Returns the numbers of the signals that have arrived. Raises OSError if the program closed the pipe."""
         try:
             return os.read(self._read, 4096)
         except BlockingIOError:
@@ -117,7 +117,7 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
         self._look_at_clock()
 
     def _make_self_pipe(self) -> None:
-        """Other threads wake the loop natively, and what signals need is made with the first one that runs."""
+        """Other threads wake the loop natively, and the pipe for signals is created by the first run that needs it."""
 
     def _close_self_pipe(self) -> None:
         wake_up, self._signal_wake_up = self._signal_wake_up, None
@@ -126,7 +126,7 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
             wake_up.close()
 
     def _look_at_clock(self) -> None:
-        """Finds out whether the program has put its own methods in the place of those that give and use the time."""
+        """Determines whether the program has overridden the methods that return and use the time."""
         cls, own = type(self), self.__dict__
         is_ours = cls.time is EventLoop.time and cls.call_at is EventLoop.call_at
         self._kettle_set_own_clock(is_ours and "time" not in own and "call_at" not in own)
@@ -170,7 +170,7 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
         self._stop_listening_to_signals()
 
     def close(self) -> None:
-        """Closes it, and drops all that was to be run. It must not be running."""
+        """Closes the loop, and drops everything that was scheduled. It must not be running."""
         if not self.is_closed() and not self.is_running():
             super().close()
             self._kettle_clear()
@@ -179,13 +179,13 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
 
     # ------------------------------------------------------------ signals
 
-    # A handler in Python runs between two turns. A signal that comes after the look for it, and before the sleep, would
-    # wait for the end of the sleep: so while a loop runs in the main thread, each signal makes a descriptor readable
-    # that the loop waits on. What the program has set for that itself is left alone.
+    # A handler in Python runs between two turns. A signal that arrives after the check for signals and before the sleep
+    # would wait for the end of the sleep. So while a loop runs in the main thread, each signal makes a descriptor
+    # readable that the loop waits on. If the program has set one itself, it is left alone.
 
     @property
     def _csock(self) -> _WakeUp | None:
-        """What `add_signal_handler` gives to the interpreter."""
+        """The descriptor that `add_signal_handler` passes to the interpreter."""
         if self._signal_wake_up is None and not self.is_closed():
             wake_up = self._signal_wake_up = _WakeUp()
             self._add_reader(wake_up.reader(), self._read_from_self)
@@ -218,7 +218,7 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
                 signal.set_wakeup_fd(current)
 
     def remove_signal_handler(self, sig: int) -> bool:
-        """Removes the handler of a signal. Says whether there was one."""
+        """Removes the handler of a signal. Returns whether there was one."""
         was_there = super().remove_signal_handler(sig)
         if self.is_running():
             self._listen_to_signals()
@@ -227,7 +227,7 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
     # ------------------------------------------------------------ what the native half calls
 
     def _kettle_traceback(self) -> Any:
-        """Where a handle is made: for debug mode."""
+        """Returns where a handle is created, for debug mode."""
         return asyncio.format_helpers.extract_stack(sys._getframe(1))
 
     def _kettle_run_watched(self, handle: asyncio.Handle) -> None:
@@ -243,11 +243,11 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
                 _log.warning("Executing %s took %.3f seconds", what, took)
         finally:
             self._current_handle = None
-            # A traceback may keep this frame, and what is in it.
+            # A traceback may keep this frame alive, with everything in it.
             del handle
 
     def _kettle_report(self, handle: Any, exception: BaseException) -> None:
-        """Tells of what a callback raised."""
+        """Reports the exception of a callback."""
         callback = _described(handle._callback, handle._args, self._debug)
         context = {"message": f"Exception in callback {callback}", "exception": exception, "handle": handle}
         if handle._source_traceback:
@@ -266,5 +266,5 @@ def _described(callback: Any, args: Any, debug: bool) -> str:
 
 
 def new_event_loop() -> EventLoop:
-    """A new loop."""
+    """Returns a new loop."""
     return EventLoop()

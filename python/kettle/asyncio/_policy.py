@@ -1,4 +1,4 @@
-"""A policy that makes our loops, where Python has policies: they are deprecated in 3.14 and gone in 3.16."""
+"""A policy that creates Kettle's loops, where Python has policies: they are deprecated in 3.14 and removed in 3.16."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["EventLoopPolicy", "standard_policy"]
 
 
 def standard_policy() -> Any:
-    """The standard policy, None where there is none. From 3.14 on its public name warns."""
+    """Returns the standard policy, or None where there is none. From 3.14 on its public name warns."""
     for name in ("_DefaultEventLoopPolicy", "DefaultEventLoopPolicy"):
         if hasattr(asyncio.unix_events, name):
             return getattr(asyncio.unix_events, name)
@@ -26,6 +26,6 @@ else:
 
 
 class EventLoopPolicy(_Base):
-    """asyncio's own policy, which makes loops of Kettle's."""
+    """asyncio's own policy, which creates Kettle's loops."""
 
     _loop_factory = EventLoop

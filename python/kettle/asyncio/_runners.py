@@ -1,4 +1,4 @@
-"""`run` and `Runner` on our loop."""
+"""`run` and `Runner` on Kettle's loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Runner(asyncio.Runner):  # type: ignore[misc]
-    """As `asyncio.Runner`, on a loop of Kettle's unless another is asked for."""
+    """Like `asyncio.Runner`, on Kettle's loop unless another is requested."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Runner(asyncio.Runner):  # type: ignore[misc]
         super().__init__(debug=debug, loop_factory=loop_factory or new_event_loop)
 
     def run(self, coro: Coroutine[Any, Any, T], *, context: Context | None = None) -> T:
-        """Runs a coroutine to its end, and gives what it returns."""
+        """Runs a coroutine until it ends, and returns its result."""
         return super().run(coro, context=context)
 
 
@@ -36,7 +36,7 @@ def run(
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> T:
-    """Runs `main` on a new loop, which is then closed, and gives what it returns."""
+    """Runs `main` on a new loop, which is then closed, and returns its result."""
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("asyncio.run() cannot be called from a running event loop")
     with Runner(debug=debug, loop_factory=loop_factory) as runner:
