@@ -1,5 +1,5 @@
-"""Prints the requirements of the project and of the extras named on the command line, as pyproject.toml has them: pip
-installs them without building the project."""
+"""Prints the requirements of the project and of the extras named on the command line, as listed in pyproject.toml, so
+that pip can install them without building the project."""
 
 import pathlib
 import sys

@@ -1,5 +1,5 @@
-"""Says what the thread sanitizer reported into a directory. Exits with 1 if the extension module takes part in any of
-it: if one of its frames is in the stack of an access."""
+"""Summarises the reports of the thread sanitizer in a directory. Exits with 1 if the extension module takes part in any
+of them, that is, if one of its frames is in the stack of an access."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ OURS = re.compile(r"\(_native\.[^)]*\.so\+")
 
 
 def reports(directory: Path) -> list[tuple[str, list[list[str]]]]:
-    """The kind of each report, and the frames of its accesses."""
+    """Yields the kind of each report, and the frames of its accesses."""
     found = []
     for file in sorted(directory.iterdir()):
         for text in file.read_text(errors="replace").split("=" * 18 + "\n"):
             heading = HEADING.search(text)
             if heading is not None:
-                # Paragraphs: the two accesses, and then where memory, locks and threads come from.
+                # Paragraphs: the two accesses, and then the origins of memory, locks and threads.
                 accesses = text[heading.end() :].split("\n\n")[:2]
                 found.append((heading["kind"], [FRAME.findall(access) for access in accesses]))
     return found

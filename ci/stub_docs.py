@@ -1,8 +1,8 @@
-"""Gives the public methods in the stub of the compiled module the docstrings that they have in Rust: editors show those
-of a stub alone. What only the stub has keeps its own.
+"""Copies the docstrings of public methods from the compiled module into its stub, because editors show only those of
+the stub. Docstrings that exist only in the stub are kept.
 
-    python ci/stub_docs.py            brings the stub up to date
-    python ci/stub_docs.py --check    fails if it is not
+    python ci/stub_docs.py            updates the stub
+    python ci/stub_docs.py --check    fails if the stub is out of date
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ WIDTH = 120
 
 
 def with_docs(source: str, module: ModuleType) -> str:
-    """The text of a stub, with the docstrings of the module."""
+    """Returns the text of a stub, with the docstrings of the module."""
     lines = source.splitlines()
     classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
-    # From the last to the first, so that the places of those before stay what they are.
+    # From the last to the first, so that earlier positions stay valid.
     for node in reversed(classes.values()):
         for method in reversed(_public_methods(node)):
             doc = _doc(node.name, method.name, classes, module)
@@ -36,12 +36,12 @@ def with_docs(source: str, module: ModuleType) -> str:
 
 def _public_methods(node: ast.ClassDef) -> list[ast.FunctionDef]:
     methods = [each for each in node.body if isinstance(each, ast.FunctionDef) and not each.name.startswith("_")]
-    # A setter says nothing that the property does not.
+    # A setter has the docstring of its property.
     return [each for each in methods if not any(isinstance(mark, ast.Attribute) for mark in each.decorator_list)]
 
 
 def undocumented(source: str) -> list[str]:
-    """The public methods in a stub that have no docstring."""
+    """Returns the public methods in a stub that have no docstring."""
     return [
         f"{node.name}.{method.name}"
         for node in ast.parse(source).body
@@ -52,7 +52,8 @@ def undocumented(source: str) -> list[str]:
 
 
 def _doc(class_name: str, name: str, classes: dict[str, ast.ClassDef], module: ModuleType) -> str | None:
-    """What the module says of a method. What only the stub has, a class that others share, is asked of one of those."""
+    """Returns the module's docstring of a method. For a class that exists only in the stub, as a base of others, one of
+    those is used."""
     cls = getattr(module, class_name, None)
     if cls is not None:
         text = getattr(inspect.getattr_static(cls, name, None), "__doc__", None)
@@ -66,7 +67,7 @@ def _doc(class_name: str, name: str, classes: dict[str, ast.ClassDef], module: M
 
 
 def _set(lines: list[str], method: ast.FunctionDef, doc: str) -> None:
-    """Gives a method this docstring, instead of the one that it has or of its three dots."""
+    """Gives a method this docstring, in place of its present one or of its three dots."""
     body = method.body[0]
     assert isinstance(body, ast.Expr) and isinstance(body.value, ast.Constant)
     indent = " " * (method.col_offset + 4)

@@ -1,10 +1,10 @@
-"""Runs test runners and adds up what they counted.
+"""Runs test runners and adds up their counts.
 
-    tally.py run DIR NAME command...     runs the command, shows its output, and notes its counts as DIR/NAME
+    tally.py run DIR NAME command...     runs the command, shows its output, and stores its counts as DIR/NAME
     tally.py step DIR NAME command...    the same for a command that counts nothing: success is one pass
-    tally.py sum DIR                     prints `N passed, N failed` over all that DIR and its folders hold
+    tally.py sum DIR                     prints `N passed, N failed` over everything in DIR and its folders
 
-A runner that fails without a failed test, or that ran no test at all, counts as one failure: silence is not success.
+A runner that fails without a failed test, or that ran no test at all, counts as one failure.
 """
 
 import json
@@ -24,7 +24,7 @@ COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
 def count(line: str) -> tuple[int, int]:
-    """What one line of output says: (passed, failed)."""
+    """Returns (passed, failed) from one line of output."""
     line = COLOUR.sub("", line).strip()
     if found := CARGO.match(line) or PLAIN.match(line):
         return int(found[1]), int(found[2])
@@ -40,7 +40,7 @@ def run(directory: pathlib.Path, name: str, command: list[str], *, counts: bool)
     text = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as p:
         assert p.stdout is not None
-        # Piece by piece, so that the dots of a slow runner are seen as they come.
+        # Piece by piece, so that the dots of a slow runner are shown as they come.
         while piece := os.read(p.stdout.fileno(), 65536):
             sys.stdout.buffer.write(piece)
             sys.stdout.flush()

@@ -1,1 +1,1 @@
-"""The test suites of other projects, plainly and under `kettle run`."""
+"""The test suites of other projects, run plainly and under `kettle run`."""

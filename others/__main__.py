@@ -1,12 +1,12 @@
-"""Runs the test suites of other projects, each plainly and under `kettle run`, and says what fails with us alone.
+"""Runs the test suites of other projects, each plainly and under `kettle run`, and reports what fails only with Kettle.
 
     python -m others                         all of them
     python -m others janus pykka             these
 
-Source distributions come from PyPI by pip, and each project has a virtual environment of its own below target/others.
-A test that fails under `kettle run` alone is tried once more, both ways; so one that now and then fails anyway is
-"unsteady". What is known to differ, and why, stands in `others/packages.py`. The last line sums up; the exit code is 1
-if something fails with us alone, or could not be tried.
+Source distributions come from PyPI by pip, and each project has its own virtual environment below target/others. A test
+that fails only under `kettle run` is repeated, both ways; a test that sometimes fails anyway is "unsteady". Known
+differences, and their reasons, are listed in `others/packages.py`. The last line is a summary; the exit code is 1 if
+something fails only with Kettle, or could not be run.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .outcomes import FAILED, run
 from .packages import PACKAGES, Package
 
 HOME = Path(__file__).parent.parent / "target/others"
-#: More than these are not tried again one by one: then something is wrong with all.
+#: If there are more, they are not repeated one by one: then something affects all of them.
 MOST_AGAIN = 60
 
 
 @dataclass
 class Sum:
-    """What came out, of one or several projects."""
+    """The results of one or several projects."""
 
     tests: int = 0
     same: int = 0
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
 
 
 def try_out(package: Package) -> Sum:
-    """The suite of one project, both ways."""
+    """Runs the suite of one project, both ways."""
     print(f"--- {package.folder}", flush=True)
     try:
         environment = Environment(package, HOME)
@@ -118,14 +118,14 @@ def _judge(package: Package, environment: Environment, suspects: list[str], resu
     plain, _ = run(environment, again, kettle=False, limit=package.limit, label="plain-again")
     ours, _ = run(environment, again, kettle=True, limit=package.limit, label="kettle-again")
     for name in open_questions:
-        # What was not tried again may well fail with us each time.
+        # A test that was not repeated may well fail every time with Kettle.
         was_tried = name in plain and name in ours
         is_steady = not was_tried or (plain[name] != FAILED and ours[name] == FAILED)
         (result.only_with_us if is_steady else result.unsteady).append(name)
 
 
 def _options(arguments: Iterable[str]) -> list[str]:
-    """Of pytest's arguments, those that say which tests are not meant."""
+    """Returns those of pytest's arguments that deselect tests."""
     kept, value_follows = [], False
     for argument in arguments:
         if value_follows or argument.startswith("-"):

@@ -1,4 +1,5 @@
-"""Gets a project's source, and makes a virtual environment with it, what its tests need, and this kettle."""
+"""Gets a project's source, and creates a virtual environment with it, the requirements of its tests, and this
+kettle."""
 
 from __future__ import annotations
 
@@ -22,11 +23,12 @@ HOOK = ROOT / "crates/kettle-python/wheel-data/platlib/kettle_run.pth"
 
 
 class NotThere(Exception):
-    """The project or something that it needs could not be had; the message says what failed."""
+    """The project or one of its requirements is not available; the message says what failed."""
 
 
 class Environment:
-    """Where the tests of a package run. It is made once, below `home`, and anew when what is wanted has changed."""
+    """The environment in which the tests of a package run. It is created once, below `home`, and again when the
+    requirements have changed."""
 
     def __init__(self, package: Package, home: Path) -> None:
         self._package = package
@@ -54,7 +56,7 @@ class Environment:
     def _make(self) -> None:
         package = self._package
         wanted = f"{package.name}=={package.version}"
-        # Its own source, and no wheel; what is needed to build it may come as a wheel.
+        # Its own source, not a wheel; build requirements may be wheels.
         self._run(
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
             *("--no-binary", package.name, "--dest", self._home, wanted),
@@ -70,7 +72,8 @@ class Environment:
         (self._home / "made").write_text(self._mark())
 
     def _put_kettle(self) -> None:
-        """As an editable installation would: its folder on the path, and the hook that each interpreter reads."""
+        """Does the same as an editable installation: adds its folder to the path, and the hook that each interpreter
+        reads."""
         (folder,) = (self._home / "venv/lib").glob("python*/site-packages")
         (folder / "kettle.pth").write_text(f"{Path(kettle.__file__).parent.parent}\n")
         shutil.copy(HOOK, folder)
