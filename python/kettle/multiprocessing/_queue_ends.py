@@ -1,4 +1,4 @@
-"""The two ends of a queue, for code made for the standard library's, where they are connections."""
+"""The two ends of a queue, for code written for the standard library's, where they are connections."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ __all__ = ["Reader", "Writer"]
 class Reader:
     """The receiving end.
 
-    Its descriptor exists once somebody asks for it. It is a doorbell's, which an item that comes makes readable, and
-    which stays so until the queue is found empty.
+    Its descriptor is created on first access. It is a doorbell's: an item that arrives makes it readable, and it stays
+    readable until the queue is found empty.
     """
 
     def __init__(self, items: native.Queue) -> None:
@@ -26,7 +26,7 @@ class Reader:
         self.closed = False
 
     def fileno(self) -> int:
-        """A descriptor that can be polled."""
+        """Returns a descriptor that can be polled."""
         if self.closed:
             raise OSError("handle is closed")
         if self._bell is None or self._owner != os.getpid() or not self._bell.is_ours():
@@ -35,7 +35,7 @@ class Reader:
         return self._bell.fileno()
 
     def poll(self, timeout: float | None = 0.0) -> bool:
-        """Whether there is an item, waiting `timeout` seconds for one (None: for ever)."""
+        """Returns whether there is an item, waiting up to `timeout` seconds for one (None: forever)."""
         ready = self._items._kettle_ready() or bool(timeout != 0.0 and native.wait_any((self._items,), (), timeout)[0])
         self._settle()
         return ready
@@ -51,7 +51,7 @@ class Reader:
         return bytes(_own_pickler.dumps(self.recv()))
 
     def close(self) -> None:
-        """Gives the descriptor back; the queue stays as it is."""
+        """Releases the descriptor; the queue does not change."""
         self.closed = True
         bell, self._bell = self._bell, None
         if bell is not None and self._owner == os.getpid():
@@ -59,13 +59,13 @@ class Reader:
             bell.close()
 
     def _settle(self) -> None:
-        """Makes the descriptor say what is so, and has it rung when that changes."""
+        """Makes the descriptor reflect the state of the queue, and registers it for changes."""
         bell = self._bell
         if bell is None or self._owner != os.getpid():
             return
         self._items._kettle_arm(bell.door)
         bell.drain()
-        if self._items._kettle_ready():  # looked at last: what comes from now on rings
+        if self._items._kettle_ready():  # checked last: items that arrive from now on ring
             bell.ring()
 
 
@@ -78,9 +78,9 @@ class Writer:
         self.send = items.put
 
     def send_bytes(self, buf: "Buffer") -> None:
-        """Puts the object of which `buf` is the pickle."""
+        """Puts the object whose pickle is `buf`."""
         self.send(_own_pickler.loads(buf))
 
     def close(self) -> None:
-        """Only says so: there is no descriptor."""
+        """Only marks the end as closed: there is no descriptor."""
         self.closed = True
