@@ -6,15 +6,15 @@ use std::io;
 use kettle_core::wait::cpus;
 
 use super::ThreadPool;
-use super::crew::{Crew, Plan};
+use super::workers::{Options, Workers};
 
 /// A pool that is about to be made. See [`ThreadPool::builder`].
 #[must_use = "workers are started by build()"]
-pub struct Builder(Plan);
+pub struct Builder(Options);
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Self(Plan { size: cpus(), name: "pool".into(), stack_size: None, initializer: None, max_tasks: None })
+        Self(Options { size: cpus(), name: "pool".into(), stack_size: None, initializer: None, max_tasks: None })
     }
 
     /// How many workers. Without this, as many as this process may use processors, by its affinity and its cgroup's
@@ -63,9 +63,9 @@ impl Builder {
     /// # Errors
     /// When a thread cannot be started. None is left behind.
     pub fn build(self) -> io::Result<ThreadPool> {
-        let crew = Crew::new(self.0);
-        crew.hire_all()?;
-        Ok(ThreadPool { crew })
+        let workers = Workers::new(self.0);
+        workers.start_all()?;
+        Ok(ThreadPool { workers })
     }
 }
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use kettle_core::wait::Patience;
 
-use super::crew::Crew;
 use super::error::TaskError;
-use super::single::Given;
+use super::single::TaskHandle;
 use super::worker;
+use super::workers::Workers;
 use crate::queue::until;
 
 /// A task that was given to a pool, and the result that it will have. Made by
@@ -21,15 +21,15 @@ use crate::queue::until;
 /// It can be joined, which blocks, or awaited, on any runtime. Dropping it lets the task run on; its result is lost.
 #[must_use = "a result that nobody asks for is lost; drop it if that is meant"]
 pub struct Handle<T> {
-    crew: Arc<Crew>,
-    task: Arc<dyn Given<T>>,
+    workers: Arc<Workers>,
+    task: Arc<dyn TaskHandle<T>>,
     cancel_on_drop: bool,
     is_joined: bool,
 }
 
 impl<T> Handle<T> {
-    pub(super) fn new(crew: Arc<Crew>, task: Arc<dyn Given<T>>) -> Self {
-        Self { crew, task, cancel_on_drop: false, is_joined: false }
+    pub(super) fn new(workers: Arc<Workers>, task: Arc<dyn TaskHandle<T>>) -> Self {
+        Self { workers, task, cancel_on_drop: false, is_joined: false }
     }
 
     /// Whether the task has an outcome.
@@ -51,22 +51,22 @@ impl<T> Handle<T> {
     ///
     /// A task that waits for another one of its own pool does that one itself if nobody has begun it.
     pub fn wait(&self) {
-        if let Some(seat) = worker::seat_of(&self.crew) {
-            Arc::clone(&self.task).run(&self.crew, &seat);
+        if let Some(slot) = worker::slot_of(&self.workers) {
+            Arc::clone(&self.task).run(&self.workers, &slot);
         }
         // Who waits without a limit is not told that the time is over.
-        let _ = self.crew.wait(self.task.completion(), &Patience::forever());
+        let _ = self.workers.wait(self.task.completion(), &Patience::forever());
     }
 
     /// Waits so long for the task to have an outcome; says whether it has one.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.crew.wait(self.task.completion(), &until(timeout)).is_ok() || self.is_done()
+        self.workers.wait(self.task.completion(), &until(timeout)).is_ok() || self.is_done()
     }
 
     /// Cancels the task: it is never begun. False: it was begun before. A thread cannot be ended, so it goes on, and has
     /// an outcome in the end.
     pub fn cancel(&self) -> bool {
-        self.task.cancel(&self.crew)
+        self.task.cancel(&self.workers)
     }
 
     /// Has the task cancelled if this handle is dropped before it is joined.

@@ -5,9 +5,9 @@ use std::iter::FusedIterator;
 use std::sync::Arc;
 
 use super::chunk::{Chunk, Outcomes};
-use super::crew::Crew;
 use super::error::{SubmitError, TaskError};
-use super::flow::{Feed, Want};
+use super::map_job::{MapHandle, Want};
+use super::workers::Workers;
 
 /// The results of tasks, as they come. Made by [`ThreadPool::imap`](crate::ThreadPool::imap) and
 /// [`ThreadPool::imap_unordered`](crate::ThreadPool::imap_unordered).
@@ -15,8 +15,8 @@ use super::flow::{Feed, Want};
 /// The input is pulled by the thread that asks for results. Dropped before its end, it pulls no further, and what was
 /// not begun is not run.
 pub struct Imap<I: Iterator, R> {
-    crew: Arc<Crew>,
-    flow: Arc<dyn Feed<I::Item, R>>,
+    workers: Arc<Workers>,
+    map_job: Arc<dyn MapHandle<I::Item, R>>,
     input: Input<I>,
     /// The input is at its end.
     is_exhausted: bool,
@@ -39,14 +39,14 @@ pub(super) struct Input<I> {
 
 impl<I: Iterator, R> Imap<I, R> {
     pub(super) fn new(
-        crew: Arc<Crew>,
-        flow: Arc<dyn Feed<I::Item, R>>,
+        workers: Arc<Workers>,
+        map_job: Arc<dyn MapHandle<I::Item, R>>,
         input: Input<I>,
         refusal: Option<SubmitError>,
     ) -> Self {
         Self {
-            crew,
-            flow,
+            workers,
+            map_job,
             input,
             is_exhausted: refusal.is_some(),
             refusal,
@@ -65,7 +65,7 @@ impl<I: Iterator, R> Imap<I, R> {
         let items: Vec<_> = self.input.items.by_ref().take(wanted).collect();
         self.is_exhausted = items.len() < wanted;
         self.ahead += items.len();
-        Arc::clone(&self.flow).add(&self.crew, items);
+        Arc::clone(&self.map_job).add(&self.workers, items);
     }
 
     /// Waits until something has come, and gives it. `None` if nothing will come.
@@ -77,9 +77,9 @@ impl<I: Iterator, R> Imap<I, R> {
             if self.ahead == 0 {
                 return None;
             }
-            match self.flow.take() {
+            match self.map_job.take() {
                 Some(chunk) => self.here = chunk.into_outcomes(),
-                None => Arc::clone(&self.flow).wait(&self.crew, Want::Some),
+                None => Arc::clone(&self.map_job).wait(&self.workers, Want::Some),
             }
         }
     }
@@ -102,7 +102,7 @@ impl<I: Iterator, R> FusedIterator for Imap<I, R> {}
 
 impl<I: Iterator, R> Drop for Imap<I, R> {
     fn drop(&mut self) {
-        self.flow.forget(&self.crew);
+        self.map_job.forget(&self.workers);
     }
 }
 

@@ -65,7 +65,7 @@
 //! ```
 //!
 //! What it waits for and nobody has begun, it does itself, there and then; so it waits only for what is being done. It
-//! does not do anything else meanwhile, which might need a lock that it holds: while it waits, another worker is hired
+//! does not do anything else meanwhile, which might need a lock that it holds: while it waits, another worker is started
 //! in its place, if there is work for one. Where a task gets the last handle on its own pool and drops it, it ends the
 //! pool and goes on itself; to [`join`](ThreadPool::join) it there is a mistake, and panics.
 //!
@@ -78,22 +78,22 @@
 //! something and after it, and nothing but `unsafe` code could promise that no task is. Put what is shared into an
 //! [`Arc`]; where that is no way, there is [`std::thread::scope`].
 
-mod arrivals;
 mod builder;
 mod chunk;
-mod crew;
 mod error;
-mod flow;
 mod handle;
 mod imap;
 mod job;
 mod map;
+mod map_job;
+mod result_buffer;
 mod retries;
-mod roll;
+mod roster;
 mod single;
 mod tasks;
 mod timeouts;
 mod worker;
+mod workers;
 
 use std::fmt;
 use std::io;
@@ -111,14 +111,14 @@ pub use tasks::Tasks;
 
 pub use crate::pool::scheduler::Statistics;
 
-use crew::Crew;
+use workers::Workers;
 
 /// Threads that are kept at hand to run tasks. See the [module](self).
 ///
 /// Dropping it terminates it: tasks that have not begun are cancelled. Those that run go on, since a thread cannot be
 /// ended, and have their outcomes; they are not waited for. To have everything done first, [`join`](Self::join) it.
 pub struct ThreadPool {
-    crew: Arc<Crew>,
+    workers: Arc<Workers>,
 }
 
 impl ThreadPool {
@@ -228,7 +228,7 @@ impl ThreadPool {
     /// Takes no more tasks. What was taken in will be done, also what an [`imap`](Self::imap) has still to pull; then
     /// the workers leave.
     pub fn close(&self) {
-        self.crew.close();
+        self.workers.close();
     }
 
     /// Closes the pool, and waits until everything was done and the workers have left. Tasks that were given up, since
@@ -237,20 +237,20 @@ impl ThreadPool {
     /// # Panics
     /// In a task of this pool, which would wait for itself.
     pub fn join(self) {
-        assert!(worker::seat_of(&self.crew).is_none(), "a task cannot join its own pool: it would wait for itself");
+        assert!(worker::slot_of(&self.workers).is_none(), "a task cannot join its own pool: it would wait for itself");
         self.close();
         // Who waits without a limit is not told that the time is over.
-        let _ = self.crew.wait(&self.crew.gone, &Patience::forever());
+        let _ = self.workers.wait(&self.workers.gone, &Patience::forever());
     }
 
     /// Cancels all tasks that have not begun. Those that run go on; [`join`](Self::join) waits for them.
     pub fn terminate(&self) {
-        self.crew.terminate();
+        self.workers.terminate();
     }
 
     /// How it is, and what it did so far.
     pub fn statistics(&self) -> Statistics {
-        self.crew.statistics()
+        self.workers.statistics()
     }
 }
 
@@ -262,7 +262,7 @@ impl Drop for ThreadPool {
 
 impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Crew { plan, .. } = &*self.crew;
-        f.debug_struct("ThreadPool").field("name", &plan.name).field("statistics", &self.statistics()).finish()
+        let Workers { options, .. } = &*self.workers;
+        f.debug_struct("ThreadPool").field("name", &options.name).field("statistics", &self.statistics()).finish()
     }
 }

@@ -4,11 +4,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::crew::Crew;
 use super::error::{SubmitError, TaskError};
 use super::handle::Handle;
 use super::imap::Imap;
 use super::tasks::Tasks;
+use super::workers::Workers;
 
 /// A pool, and the terms on which it is to run what it is given now, again if it panics. Made by
 /// [`ThreadPool::retries`](crate::ThreadPool::retries).
@@ -105,12 +105,12 @@ impl<'p> Retries<'p> {
     }
 
     fn again(&self) -> Again {
-        Again { crew: Arc::clone(self.tasks.crew()), retries: self.retries }
+        Again { workers: Arc::clone(self.tasks.workers()), retries: self.retries }
     }
 }
 
 struct Again {
-    crew: Arc<Crew>,
+    workers: Arc<Workers>,
     retries: u32,
 }
 
@@ -120,7 +120,7 @@ impl Again {
         for _ in 0..self.retries {
             match panic::catch_unwind(AssertUnwindSafe(&task)) {
                 Ok(result) => return result,
-                Err(_) => self.crew.counts.retried.fetch_add(1, Ordering::Relaxed),
+                Err(_) => self.workers.counts.retried.fetch_add(1, Ordering::Relaxed),
             };
         }
         task()

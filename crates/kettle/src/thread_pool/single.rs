@@ -11,26 +11,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::crew::{Crew, Seat};
 use super::error::{Panic, TaskError, count_of};
 use super::job::{Job, Refusal};
 use super::timeouts::Limited;
+use super::workers::{WorkerSlot, Workers};
 use crate::pool::scheduler::{Blocking, Completion};
 
 /// A task as its giver sees it: whatever it does, `T` comes of it.
-pub(super) trait Given<T>: Job {
+pub(super) trait TaskHandle<T>: Job {
     fn completion(&self) -> &Completion;
     fn is_running(&self) -> bool;
     fn is_cancelled(&self) -> bool;
     /// Cancels it, unless it was begun.
-    fn cancel(&self, crew: &Crew) -> bool;
+    fn cancel(&self, workers: &Workers) -> bool;
     /// The outcome that is there.
     fn take(&self) -> Option<Result<T, TaskError>>;
     /// As [`take`](Self::take); if there is none, `waker` is woken when there is.
     fn poll(&self, waker: &Waker) -> Option<Result<T, TaskError>>;
 }
 
-pub(super) struct Single<F, T> {
+pub(super) struct SingleTask<F, T> {
     timeout: Option<Duration>,
     state: Mutex<State<F, T>>,
     completion: Completion,
@@ -48,7 +48,7 @@ enum Stage<F, T> {
     Taken,
 }
 
-impl<F, T> Single<F, T> {
+impl<F, T> SingleTask<F, T> {
     pub(super) fn new(call: F, timeout: Option<Duration>) -> Self {
         let state = State { stage: Stage::Waiting(call), waker: None };
         Self { timeout, state: Mutex::new(state), completion: Completion::default() }
@@ -71,12 +71,12 @@ impl<F, T> Single<F, T> {
 
     /// The one outcome of a task, if it is at the stage for that. What it takes the place of is dropped without the lock, for
     /// that may be code of the program's.
-    fn settle(&self, crew: &Crew, outcome: Result<T, TaskError>, is_due: impl Fn(&Stage<F, T>) -> bool) -> bool {
+    fn settle(&self, workers: &Workers, outcome: Result<T, TaskError>, is_due: impl Fn(&Stage<F, T>) -> bool) -> bool {
         let mut state = self.state();
         if !is_due(&state.stage) {
             return false;
         }
-        let counts = &crew.counts;
+        let counts = &workers.counts;
         counts.settle(outcome.as_ref().err().map_or(&counts.done, |why| count_of(counts, why)), 1);
         let before = std::mem::replace(&mut state.stage, Stage::Done(outcome));
         let waker = state.waker.take();
@@ -95,35 +95,35 @@ pub(super) fn run<R>(task: impl FnOnce() -> R) -> Result<R, TaskError> {
     panic::catch_unwind(AssertUnwindSafe(task)).map_err(|payload| TaskError::Panicked(Panic::new(payload)))
 }
 
-impl<F, T> Job for Single<F, T>
+impl<F, T> Job for SingleTask<F, T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    fn run(self: Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>) {
+    fn run(self: Arc<Self>, workers: &Arc<Workers>, slot: &Arc<WorkerSlot>) {
         let Some(call) = self.begin() else { return };
         let limit = self.timeout.map(|timeout| {
-            let limited = Limited { job: Arc::clone(&self) as Arc<dyn Job>, number: 0, seat: Arc::clone(seat) };
-            crew.timeouts.begin(Blocking, timeout, limited)
+            let limited = Limited { job: Arc::clone(&self) as Arc<dyn Job>, number: 0, slot: Arc::clone(slot) };
+            workers.timeouts.begin(Blocking, timeout, limited)
         });
         let outcome = run(call);
-        if limit.is_none_or(|limit| crew.timeouts.end(Blocking, limit)) {
-            self.settle(crew, outcome, |stage| matches!(stage, Stage::Running));
+        if limit.is_none_or(|limit| workers.timeouts.end(Blocking, limit)) {
+            self.settle(workers, outcome, |stage| matches!(stage, Stage::Running));
         }
     }
 
-    fn refuse(&self, crew: &Crew, why: &Refusal) {
-        self.settle(crew, Err(why.of(type_name::<F>())), |stage| matches!(stage, Stage::Waiting(_)));
+    fn refuse(&self, workers: &Workers, why: &Refusal) {
+        self.settle(workers, Err(why.of(type_name::<F>())), |stage| matches!(stage, Stage::Waiting(_)));
     }
 
-    fn give_up(&self, crew: &Crew, _: u64) {
+    fn give_up(&self, workers: &Workers, _: u64) {
         let timeout = self.timeout.unwrap_or_default();
         let why = TaskError::TimedOut { task: type_name::<F>(), timeout };
-        self.settle(crew, Err(why), |stage| matches!(stage, Stage::Running));
+        self.settle(workers, Err(why), |stage| matches!(stage, Stage::Running));
     }
 }
 
-impl<F, T> Given<T> for Single<F, T>
+impl<F, T> TaskHandle<T> for SingleTask<F, T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
@@ -140,9 +140,9 @@ where
         matches!(self.state().stage, Stage::Done(Err(TaskError::Cancelled { .. })))
     }
 
-    fn cancel(&self, crew: &Crew) -> bool {
+    fn cancel(&self, workers: &Workers) -> bool {
         let why = TaskError::Cancelled { task: type_name::<F>() };
-        self.settle(crew, Err(why), |stage| matches!(stage, Stage::Waiting(_)))
+        self.settle(workers, Err(why), |stage| matches!(stage, Stage::Waiting(_)))
     }
 
     fn take(&self) -> Option<Result<T, TaskError>> {

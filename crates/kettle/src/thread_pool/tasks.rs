@@ -6,16 +6,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::ThreadPool;
-use super::arrivals::Order;
-use super::crew::Crew;
 use super::error::{Broken, SubmitError, TaskError};
-use super::flow::{Feed, Flow, Terms};
 use super::handle::Handle;
 use super::imap::{Imap, Input};
 use super::job::Job;
 use super::map;
+use super::map_job::{MapHandle, MapJob, Terms};
+use super::result_buffer::Order;
 use super::retries::Retries;
-use super::single::{Given, Single};
+use super::single::{SingleTask, TaskHandle};
+use super::workers::Workers;
 use crate::pool::scheduler::Chunking;
 
 /// A pool, and the terms on which it is to run what it is given now. Made by [`ThreadPool::task_timeout`],
@@ -43,8 +43,8 @@ impl<'p> Tasks<'p> {
         Self { pool, timeout: None, chunk: None, buffer: None }
     }
 
-    pub(super) fn crew(&self) -> &'p Arc<Crew> {
-        &self.pool.crew
+    pub(super) fn workers(&self) -> &'p Arc<Workers> {
+        &self.pool.workers
     }
 
     /// See [`ThreadPool::task_timeout`].
@@ -76,15 +76,15 @@ impl<'p> Tasks<'p> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let crew = self.crew();
+        let workers = self.workers();
         self.watch_timeouts()?;
-        let task = Arc::new(Single::new(task, self.timeout));
-        crew.counts.queued.fetch_add(1, Ordering::Relaxed);
-        if let Err(e) = crew.take_in(Arc::clone(&task) as Arc<dyn Job>) {
-            crew.counts.queued.fetch_sub(1, Ordering::Relaxed);
+        let task = Arc::new(SingleTask::new(task, self.timeout));
+        workers.counts.queued.fetch_add(1, Ordering::Relaxed);
+        if let Err(e) = workers.submit(Arc::clone(&task) as Arc<dyn Job>) {
+            workers.counts.queued.fetch_sub(1, Ordering::Relaxed);
             return Err(e);
         }
-        Ok(Handle::new(Arc::clone(crew), task as Arc<dyn Given<T>>))
+        Ok(Handle::new(Arc::clone(workers), task as Arc<dyn TaskHandle<T>>))
     }
 
     /// See [`ThreadPool::apply`].
@@ -109,13 +109,13 @@ impl<'p> Tasks<'p> {
         F: Fn(I::Item) -> R + Send + Sync + 'static,
         R: Send + 'static,
     {
-        let crew = self.crew();
-        crew.admit()?;
+        let workers = self.workers();
+        workers.admit()?;
         self.watch_timeouts()?;
         let chunking = self.chunk.map_or(Chunking::Measured, Chunking::Fixed);
         // A worker that may do only so many chunks claims them one by one.
-        let in_one = crew.plan.max_tasks.is_none();
-        map::map(crew, &self.flow(task, chunking, Order::OfTasks, in_one), items.into_iter())
+        let in_one = workers.options.max_tasks.is_none();
+        map::map(workers, &self.map_job(task, chunking, Order::OfTasks, in_one), items.into_iter())
     }
 
     /// See [`ThreadPool::imap`].
@@ -144,21 +144,21 @@ impl<'p> Tasks<'p> {
         F: Fn(I::Item) -> R + Send + Sync + 'static,
         R: Send + 'static,
     {
-        let crew = self.crew();
+        let workers = self.workers();
         let chunk = self.chunk.unwrap_or(1);
-        let ahead = self.buffer.unwrap_or_else(|| (4 * crew.plan.size * chunk as usize).max(64));
+        let ahead = self.buffer.unwrap_or_else(|| (4 * workers.options.size * chunk as usize).max(64));
         let input = Input { items, chunk: chunk as usize, ahead: ahead.max(chunk as usize) };
-        let refusal = crew.admit().and_then(|()| self.watch_timeouts()).err();
-        Imap::new(Arc::clone(crew), self.flow(task, Chunking::Fixed(chunk), order, false), input, refusal)
+        let refusal = workers.admit().and_then(|()| self.watch_timeouts()).err();
+        Imap::new(Arc::clone(workers), self.map_job(task, Chunking::Fixed(chunk), order, false), input, refusal)
     }
 
-    fn flow<F, T, R>(&self, task: F, chunking: Chunking, order: Order, in_one: bool) -> Arc<dyn Feed<T, R>>
+    fn map_job<F, T, R>(&self, task: F, chunking: Chunking, order: Order, in_one: bool) -> Arc<dyn MapHandle<T, R>>
     where
         F: Fn(T) -> R + Send + Sync + 'static,
         T: Send + 'static,
         R: Send + 'static,
     {
-        Arc::new(Flow::new(task, Terms { timeout: self.timeout, chunking, order, in_one }))
+        Arc::new(MapJob::new(task, Terms { timeout: self.timeout, chunking, order, in_one }))
     }
 
     /// Has a thread watch the time, if there is a limit.
@@ -166,14 +166,14 @@ impl<'p> Tasks<'p> {
         if self.timeout.is_none() {
             return Ok(());
         }
-        self.crew().watch_timeouts().map_err(|e| SubmitError::Broken(Broken::NoThread(e.to_string().into())))
+        self.workers().watch_timeouts().map_err(|e| SubmitError::Broken(Broken::NoThread(e.to_string().into())))
     }
 }
 
 impl fmt::Debug for Tasks<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tasks")
-            .field("pool", &self.pool.crew.plan.name)
+            .field("pool", &self.pool.workers.options.name)
             .field("task_timeout", &self.timeout)
             .field("chunks_of", &self.chunk)
             .field("buffer_size", &self.buffer)

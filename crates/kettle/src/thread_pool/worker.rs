@@ -7,64 +7,64 @@ use std::sync::atomic::Ordering;
 
 use kettle_core::wait::Patience;
 
-use super::crew::{Crew, Seat};
 use super::error::Broken;
-use super::roll::Next;
+use super::roster::Next;
+use super::workers::{WorkerSlot, Workers};
 use crate::process::message_of;
 
 thread_local! {
-    /// The crew that this thread works for, by its address, and its seat there.
-    static HERE: RefCell<Option<(usize, Arc<Seat>)>> = const { RefCell::new(None) };
+    /// The pool that this thread works for, by its address, and its slot there.
+    static HERE: RefCell<Option<(usize, Arc<WorkerSlot>)>> = const { RefCell::new(None) };
 }
 
-fn address(crew: &Arc<Crew>) -> usize {
-    Arc::as_ptr(crew).addr()
+fn address(workers: &Arc<Workers>) -> usize {
+    Arc::as_ptr(workers).addr()
 }
 
-/// The seat of this thread, if it works for this crew.
-pub(super) fn seat_of(crew: &Arc<Crew>) -> Option<Arc<Seat>> {
-    let seat = |here: &RefCell<Option<(usize, Arc<Seat>)>>| {
-        here.borrow().as_ref().filter(|(at, _)| *at == address(crew)).map(|(_, seat)| Arc::clone(seat))
+/// The slot of this thread, if it works for this pool.
+pub(super) fn slot_of(workers: &Arc<Workers>) -> Option<Arc<WorkerSlot>> {
+    let slot = |here: &RefCell<Option<(usize, Arc<WorkerSlot>)>>| {
+        here.borrow().as_ref().filter(|(at, _)| *at == address(workers)).map(|(_, slot)| Arc::clone(slot))
     };
     // At the end of a thread it works for none any more.
-    HERE.try_with(seat).ok().flatten()
+    HERE.try_with(slot).ok().flatten()
 }
 
-/// The life of a worker, who is on the roll.
-pub(super) fn work(crew: &Arc<Crew>) {
-    let seat = Arc::new(Seat::default());
-    HERE.replace(Some((address(crew), Arc::clone(&seat))));
-    if let Some(initializer) = &crew.plan.initializer {
+/// The life of a worker, which is on the roster.
+pub(super) fn work(workers: &Arc<Workers>) {
+    let slot = Arc::new(WorkerSlot::default());
+    HERE.replace(Some((address(workers), Arc::clone(&slot))));
+    if let Some(initializer) = &workers.options.initializer {
         if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(initializer)) {
-            crew.break_down(Broken::Initializer(message_of(&*panic).into()));
-            return crew.resign(false);
+            workers.break_down(Broken::Initializer(message_of(&*panic).into()));
+            return workers.exit(false);
         }
     }
-    work_until_over(crew, &seat);
+    work_until_over(workers, &slot);
 }
 
-fn work_until_over(crew: &Arc<Crew>, seat: &Arc<Seat>) {
+fn work_until_over(workers: &Arc<Workers>, slot: &Arc<WorkerSlot>) {
     let patience = Patience::forever();
-    let mut me = crew.idle.searcher();
-    let mut left = crew.plan.max_tasks;
+    let mut me = workers.idle.searcher();
+    let mut left = workers.options.max_tasks;
     let mut was_busy = false;
     loop {
         me.look();
-        match crew.next(std::mem::replace(&mut was_busy, false)) {
-            Next::Leave => return crew.leave(),
+        match workers.next(std::mem::replace(&mut was_busy, false)) {
+            Next::Leave => return workers.leave(),
             Next::Rest => me.rest(&patience.among_threads(true)),
             Next::Work(job) => {
-                me.found(|| crew.has_work());
+                me.found(|| workers.has_work());
                 // The panics of tasks are caught closer to them. This is for what is dropped beside a task, and for
                 // wakers.
-                let _ = panic::catch_unwind(AssertUnwindSafe(|| job.run(crew, seat)));
-                if seat.is_written_off.load(Ordering::SeqCst) {
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| job.run(workers, slot)));
+                if slot.is_abandoned.load(Ordering::SeqCst) {
                     return;
                 }
                 was_busy = true;
                 left = left.map(|tasks| tasks - 1);
                 if left == Some(0) {
-                    return crew.resign(true);
+                    return workers.exit(true);
                 }
             }
         }

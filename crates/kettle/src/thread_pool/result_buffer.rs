@@ -11,13 +11,13 @@ pub(super) enum Order {
     OfArrival,
 }
 
-pub(super) enum Arrivals<R> {
+pub(super) enum ResultBuffer<R> {
     /// By the number of the first task of each chunk; and that of the task whose outcome is next.
     InOrder(BTreeMap<u64, Chunk<R>>, u64),
     AsTheyCame(VecDeque<Chunk<R>>),
 }
 
-impl<R> Arrivals<R> {
+impl<R> ResultBuffer<R> {
     pub(super) fn new(order: Order) -> Self {
         match order {
             Order::OfTasks => Self::InOrder(BTreeMap::new(), 0),

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!              takes a job                  its task is given up
-//!   free ──────────────────────► busy ──────────────────────────► written off: belongs to the crew no more
+//!   free ──────────────────────► busy ──────────────────────────► abandoned: belongs to the pool no more
 //!    ▲ ▲       is done            │ ▲
 //!    │ └──────────────────────────┘ │ waits for another task of this pool, and is back
 //!    │                             away
-//!   hired, if there is room for one                 left: one too many, or nothing more to do
+//!   started, if there is room for one                 left: one too many, or nothing more to do
 //! ```
 //!
 //! *Room* there is while fewer than `size` workers are free or busy. So a task that waits for another one takes no
@@ -22,14 +22,14 @@ use kettle_core::wait::{Idle, Patience, Stopped};
 
 use super::error::{Broken, SubmitError};
 use super::job::Job;
-use super::roll::{Next, Roll, admit, refusal};
+use super::roster::{Next, Roster, admit, refusal};
 use super::timeouts::Limited;
 use super::worker;
 use crate::pool::scheduler::thread::Timeouts;
 use crate::pool::scheduler::{Blocking, Completion, Counts, Lifecycle, Locking, Statistics};
 
 /// What a pool is to be like.
-pub(super) struct Plan {
+pub(super) struct Options {
     pub(super) size: usize,
     pub(super) name: String,
     pub(super) stack_size: Option<usize>,
@@ -37,46 +37,46 @@ pub(super) struct Plan {
     pub(super) max_tasks: Option<u32>,
 }
 
-pub(super) struct Crew {
-    pub(super) plan: Plan,
+pub(super) struct Workers {
+    pub(super) options: Options,
     pub(super) idle: Idle,
     pub(super) timeouts: Timeouts<Limited>,
     pub(super) counts: Counts,
-    roll: Mutex<Roll>,
-    /// Changed under the lock of the roll.
+    roster: Mutex<Roster>,
+    /// Changed under the lock of the roster.
     lifecycle: Lifecycle<Broken>,
-    /// So many were ever hired.
-    hired: AtomicUsize,
+    /// How many were started so far.
+    ever_started: AtomicUsize,
     /// Done once a pool that takes no more has no worker left.
     pub(super) gone: Completion,
 }
 
-/// What the crew has to know of one worker.
+/// What the pool has to know of one worker.
 #[derive(Default)]
-pub(super) struct Seat {
-    /// A task of its is given up: it belongs to the crew no more. Set while the task cannot end.
-    pub(super) is_written_off: AtomicBool,
-    /// Changed under the lock of the roll.
+pub(super) struct WorkerSlot {
+    /// One of its tasks was given up, so it does not belong to the pool any more. Set while that task cannot end.
+    pub(super) is_abandoned: AtomicBool,
+    /// Changed under the lock of the roster.
     is_away: AtomicBool,
 }
 
-impl Crew {
-    pub(super) fn new(plan: Plan) -> Arc<Self> {
-        let roll = Mutex::new(Roll::new(plan.size));
+impl Workers {
+    pub(super) fn new(options: Options) -> Arc<Self> {
+        let roster = Mutex::new(Roster::new(options.size));
         Arc::new(Self {
-            plan,
+            options,
             idle: Idle::new(),
             timeouts: Timeouts::default(),
             counts: Counts::default(),
-            roll,
+            roster,
             lifecycle: Lifecycle::default(),
-            hired: AtomicUsize::new(0),
+            ever_started: AtomicUsize::new(0),
             gone: Completion::default(),
         })
     }
 
-    fn roll(&self) -> MutexGuard<'_, Roll> {
-        Blocking.lock(&self.roll)
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        Blocking.lock(&self.roster)
     }
 
     // ---- jobs ----
@@ -87,52 +87,52 @@ impl Crew {
     }
 
     /// A new job stands in line.
-    pub(super) fn take_in(self: &Arc<Self>, job: Arc<dyn Job>) -> Result<(), SubmitError> {
-        let roll = self.roll();
+    pub(super) fn submit(self: &Arc<Self>, job: Arc<dyn Job>) -> Result<(), SubmitError> {
+        let roster = self.roster();
         admit(&self.lifecycle)?;
-        self.line_up(roll, job);
+        self.enqueue(roster, job);
         Ok(())
     }
 
     /// There is more of a job that was taken in.
-    pub(super) fn go_on(self: &Arc<Self>, job: Arc<dyn Job>) {
-        let roll = self.roll();
+    pub(super) fn requeue(self: &Arc<Self>, job: Arc<dyn Job>) {
+        let roster = self.roster();
         match refusal(&self.lifecycle) {
-            None => self.line_up(roll, job),
+            None => self.enqueue(roster, job),
             Some(why) => {
-                drop(roll);
+                drop(roster);
                 job.refuse(self, &why);
             }
         }
     }
 
-    fn line_up(self: &Arc<Self>, mut roll: MutexGuard<'_, Roll>, job: Arc<dyn Job>) {
-        roll.line.push_back(job);
-        let vacancies = roll.expect(&self.lifecycle);
-        drop(roll);
+    fn enqueue(self: &Arc<Self>, mut roster: MutexGuard<'_, Roster>, job: Arc<dyn Job>) {
+        roster.line.push_back(job);
+        let vacancies = roster.expect(&self.lifecycle);
+        drop(roster);
         self.idle.call();
-        self.hire(vacancies);
+        self.start_some(vacancies);
     }
 
     pub(super) fn has_work(&self) -> bool {
-        !self.roll().line.is_empty()
+        !self.roster().line.is_empty()
     }
 
     /// What a worker does next, which `was_busy` until now.
     pub(super) fn next(&self, was_busy: bool) -> Next {
-        let mut roll = self.roll();
-        roll.busy -= usize::from(was_busy);
-        roll.next(&self.lifecycle)
+        let mut roster = self.roster();
+        roster.busy -= usize::from(was_busy);
+        roster.next(&self.lifecycle)
     }
 
     // ---- workers ----
 
     /// Starts the first workers. On an error none is left.
-    pub(super) fn hire_all(self: &Arc<Self>) -> io::Result<()> {
-        self.roll().present += self.plan.size;
-        for started in 0..self.plan.size {
+    pub(super) fn start_all(self: &Arc<Self>) -> io::Result<()> {
+        self.roster().present += self.options.size;
+        for started in 0..self.options.size {
             if let Err(e) = self.start() {
-                self.roll().present -= self.plan.size - started;
+                self.roster().present -= self.options.size - started;
                 self.terminate();
                 return Err(e);
             }
@@ -140,65 +140,65 @@ impl Crew {
         Ok(())
     }
 
-    /// Starts so many workers, which are on the roll already.
-    fn hire(self: &Arc<Self>, count: usize) {
+    /// Starts so many workers, which are on the roster already.
+    fn start_some(self: &Arc<Self>, count: usize) {
         for _ in 0..count {
             let Err(e) = self.start() else { continue };
-            let nobody_is_left = {
-                let mut roll = self.roll();
-                roll.present -= 1;
-                roll.present == 0
+            let none_is_left = {
+                let mut roster = self.roster();
+                roster.present -= 1;
+                roster.present == 0
             };
-            if nobody_is_left {
+            if none_is_left {
                 self.break_down(Broken::NoThread(e.to_string().into()));
             }
         }
     }
 
     fn start(self: &Arc<Self>) -> io::Result<()> {
-        let number = self.hired.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut builder = thread::Builder::new().name(format!("{}-worker-{number}", self.plan.name));
-        if let Some(bytes) = self.plan.stack_size {
+        let number = self.ever_started.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut builder = thread::Builder::new().name(format!("{}-worker-{number}", self.options.name));
+        if let Some(bytes) = self.options.stack_size {
             builder = builder.stack_size(bytes);
         }
-        let crew = Arc::clone(self);
-        builder.spawn(move || worker::work(&crew)).map(drop)
+        let workers = Arc::clone(self);
+        builder.spawn(move || worker::work(&workers)).map(drop)
     }
 
     /// A worker leaves that was told to by [`next`](Self::next).
     pub(super) fn leave(self: &Arc<Self>) {
-        self.strike_off(|_| {});
+        self.remove(|_| {});
     }
 
     /// A worker leaves of itself.
-    pub(super) fn resign(self: &Arc<Self>, is_busy: bool) {
-        self.strike_off(|roll| {
-            roll.present -= 1;
-            roll.busy -= usize::from(is_busy);
+    pub(super) fn exit(self: &Arc<Self>, is_busy: bool) {
+        self.remove(|roster| {
+            roster.present -= 1;
+            roster.busy -= usize::from(is_busy);
         });
     }
 
-    /// A worker that is busy belongs to the crew no more.
-    pub(super) fn write_off(self: &Arc<Self>, seat: &Seat) {
-        self.strike_off(|roll| {
-            roll.present -= 1;
-            roll.busy -= 1;
-            roll.away -= usize::from(seat.is_away.load(Ordering::Relaxed));
+    /// A worker that is busy belongs to the pool no more.
+    pub(super) fn abandon(self: &Arc<Self>, slot: &WorkerSlot) {
+        self.remove(|roster| {
+            roster.present -= 1;
+            roster.busy -= 1;
+            roster.away -= usize::from(slot.is_away.load(Ordering::Relaxed));
         });
     }
 
-    fn strike_off(self: &Arc<Self>, change: impl FnOnce(&mut Roll)) {
-        let mut roll = self.roll();
-        change(&mut roll);
-        let vacancies = roll.expect(&self.lifecycle);
+    fn remove(self: &Arc<Self>, change: impl FnOnce(&mut Roster)) {
+        let mut roster = self.roster();
+        change(&mut roster);
+        let vacancies = roster.expect(&self.lifecycle);
         // It may have been called for this.
-        let passes_on = !roll.line.is_empty();
-        let is_last = roll.present == 0 && !self.lifecycle.is_open();
-        drop(roll);
+        let passes_on = !roster.line.is_empty();
+        let is_last = roster.present == 0 && !self.lifecycle.is_open();
+        drop(roster);
         if passes_on {
             self.idle.call();
         }
-        self.hire(vacancies);
+        self.start_some(vacancies);
         if is_last {
             self.wind_up();
         }
@@ -217,30 +217,30 @@ impl Crew {
             return Ok(());
         }
         let patience = patience.among_threads(true);
-        let Some(seat) = worker::seat_of(self) else { return completion.wait(&patience) };
-        self.step_out(&seat);
+        let Some(slot) = worker::slot_of(self) else { return completion.wait(&patience) };
+        self.step_out(&slot);
         let result = completion.wait(&patience);
-        self.step_in(&seat);
+        self.step_in(&slot);
         result
     }
 
-    fn step_out(self: &Arc<Self>, seat: &Seat) {
-        let mut roll = self.roll();
-        if seat.is_written_off.load(Ordering::SeqCst) {
+    fn step_out(self: &Arc<Self>, slot: &WorkerSlot) {
+        let mut roster = self.roster();
+        if slot.is_abandoned.load(Ordering::SeqCst) {
             return;
         }
-        seat.is_away.store(true, Ordering::Relaxed);
-        roll.away += 1;
-        let vacancies = roll.expect(&self.lifecycle);
-        drop(roll);
-        self.hire(vacancies);
+        slot.is_away.store(true, Ordering::Relaxed);
+        roster.away += 1;
+        let vacancies = roster.expect(&self.lifecycle);
+        drop(roster);
+        self.start_some(vacancies);
     }
 
-    fn step_in(&self, seat: &Seat) {
-        let mut roll = self.roll();
-        // Who is written off is counted out by whoever does that, also as one who is away.
-        if !seat.is_written_off.load(Ordering::SeqCst) && seat.is_away.swap(false, Ordering::Relaxed) {
-            roll.away -= 1;
+    fn step_in(&self, slot: &WorkerSlot) {
+        let mut roster = self.roster();
+        // One that is abandoned was counted out then, even from those that are away.
+        if !slot.is_abandoned.load(Ordering::SeqCst) && slot.is_away.swap(false, Ordering::Relaxed) {
+            roster.away -= 1;
         }
     }
 
@@ -266,11 +266,11 @@ impl Crew {
     }
 
     fn shut(&self, change: impl FnOnce(&Lifecycle<Broken>)) {
-        let mut roll = self.roll();
+        let mut roster = self.roster();
         change(&self.lifecycle);
-        let refused = refusal(&self.lifecycle).map(|why| (std::mem::take(&mut roll.line), why));
-        let is_deserted = roll.present == 0;
-        drop(roll);
+        let refused = refusal(&self.lifecycle).map(|why| (std::mem::take(&mut roster.line), why));
+        let is_deserted = roster.present == 0;
+        drop(roster);
         if let Some((jobs, why)) = refused {
             jobs.iter().for_each(|job| job.refuse(self, &why));
         }
@@ -282,15 +282,15 @@ impl Crew {
 
     pub(super) fn statistics(&self) -> Statistics {
         let (workers, busy) = {
-            let roll = self.roll();
-            (roll.present, roll.busy)
+            let roster = self.roster();
+            (roster.present, roster.busy)
         };
         self.counts.statistics(workers, busy)
     }
 }
 
-impl fmt::Debug for Crew {
+impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Crew").field("name", &self.plan.name).finish_non_exhaustive()
+        f.debug_struct("Workers").field("name", &self.options.name).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Who belongs to a crew, and what stands in line for them.
+//! How many workers a pool has, and which jobs stand in line for them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use super::error::{Broken, SubmitError};
 use super::job::{Job, Refusal};
 use crate::pool::scheduler::{Blocking, Lifecycle};
 
-/// So many workers are hired at most in the place of others that wait for tasks. Where more wait, none is lost for good:
-/// whoever waits for a task that nobody has begun does it himself.
+/// The most workers that are started in the place of others that wait for tasks. Where more wait, none is lost for good: a
+/// worker that waits for a task runs it itself if it has not begun.
 const SPARE: usize = 64;
 
-pub(super) struct Roll {
+pub(super) struct Roster {
     pub(super) line: VecDeque<Arc<dyn Job>>,
-    /// Workers that belong to the crew, whatever they do.
+    /// Workers that belong to the pool, whatever they do.
     pub(super) present: usize,
     /// Those of them that are at a job.
     pub(super) busy: usize,
     /// Those of the busy that wait for another task.
     pub(super) away: usize,
-    /// So many are to be there that are not away.
+    /// How many are to be there that are not away.
     size: usize,
 }
 
@@ -30,13 +30,13 @@ pub(super) enum Next {
     Leave,
 }
 
-impl Roll {
-    /// Of nobody yet.
+impl Roster {
+    /// Without workers yet.
     pub(super) fn new(size: usize) -> Self {
         Self { line: VecDeque::new(), present: 0, busy: 0, away: 0, size }
     }
 
-    /// Puts those on the roll that are to be hired now, and says how many that are.
+    /// Counts those in that are to be started now, and returns how many they are.
     pub(super) fn expect(&mut self, life: &Lifecycle<Broken>) -> usize {
         let vacancies = self.vacancies(life);
         self.present += vacancies;

@@ -8,8 +8,8 @@
 //! has not begun, and [steal](LocalQueues::steal). Tasks that have a time limit travel alone, for one that is given up would take
 //! the others along.
 //!
-//! A flow stands in line for workers as long as there may be something in it that nobody has begun. Whoever comes takes
-//! it out of the line, looks, and puts it back if there is more.
+//! The job stands in line for workers as long as there may be tasks in it that have not begun. A worker takes it out of the
+//! line, looks, and puts it back if there is more.
 
 use std::any::type_name;
 use std::collections::VecDeque;
@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 
 use kettle_core::wait::Patience;
 
-use super::arrivals::{Arrivals, Order};
 use super::chunk::Chunk;
-use super::crew::{Crew, Seat};
 use super::error::{TaskError, count_of};
 use super::job::{Job, Refusal};
+use super::result_buffer::{Order, ResultBuffer};
 use super::single::run;
 use super::timeouts::Limited;
 use super::worker;
+use super::workers::{WorkerSlot, Workers};
 use crate::pool::scheduler::thread::{self, LocalQueues};
 use crate::pool::scheduler::{Blocking, Chunking, Completion, Locking, PendingTasks};
 
@@ -51,7 +51,7 @@ pub(super) enum Want {
     Room(u64),
 }
 
-/// How the tasks of a flow are to be run.
+/// How the tasks of a job are to be run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     pub(super) timeout: Option<Duration>,
@@ -61,25 +61,25 @@ pub(super) struct Terms {
     pub(super) in_one: bool,
 }
 
-/// A flow as its giver sees it: whatever is done with the items.
-pub(super) trait Feed<T, R>: Job {
+/// A job as its giver sees it: whatever is done with the items.
+pub(super) trait MapHandle<T, R>: Job {
     /// Gives it items.
-    fn add(self: Arc<Self>, crew: &Arc<Crew>, items: Vec<T>);
+    fn add(self: Arc<Self>, workers: &Arc<Workers>, items: Vec<T>);
     /// The outcomes that are there and next.
     fn take(&self) -> Option<Chunk<R>>;
     /// If there was a failure, takes all outcomes that are there, and gives the first failure of them.
     fn take_failure(&self) -> Option<TaskError>;
     /// How many items wait, and how many should, so that all workers can have long chunks.
-    fn appetite(&self, crew: &Crew) -> (u64, u64);
+    fn demand(&self, workers: &Workers) -> (u64, u64);
     /// So many have no outcome.
     fn open(&self) -> u64;
     /// Waits for something.
-    fn wait(self: Arc<Self>, crew: &Arc<Crew>, want: Want);
+    fn wait(self: Arc<Self>, workers: &Arc<Workers>, want: Want);
     /// Nobody wants its outcomes any more. What was not begun is not.
-    fn forget(&self, crew: &Crew);
+    fn forget(&self, workers: &Workers);
 }
 
-pub(super) struct Flow<F, T, R> {
+pub(super) struct MapJob<F, T, R> {
     call: F,
     timeout: Option<Duration>,
     chunking: Chunking,
@@ -94,7 +94,7 @@ pub(super) struct Flow<F, T, R> {
 struct State<T, R> {
     pending: PendingTasks,
     unsent: VecDeque<T>,
-    outcomes: Arrivals<R>,
+    outcomes: ResultBuffer<R>,
     /// So many have no outcome.
     open: u64,
     has_failure: bool,
@@ -121,14 +121,14 @@ impl<T, R> State<T, R> {
     }
 }
 
-impl<F, T, R> Flow<F, T, R> {
+impl<F, T, R> MapJob<F, T, R> {
     pub(super) fn new(call: F, terms: Terms) -> Self {
         let Terms { timeout, order, .. } = terms;
         let chunking = if timeout.is_some() { Chunking::Fixed(1) } else { terms.chunking };
         let state = State {
             pending: PendingTasks::new(chunking, 0).at_most(LONGEST),
             unsent: VecDeque::new(),
-            outcomes: Arrivals::new(order),
+            outcomes: ResultBuffer::new(order),
             open: 0,
             has_failure: false,
             longest: 0,
@@ -158,18 +158,18 @@ impl<F, T, R> Flow<F, T, R> {
     }
 
     /// Whether no other task is to be begun.
-    fn is_over(&self, crew: &Crew) -> bool {
-        self.is_over.load(Ordering::Relaxed) || crew.is_over()
+    fn is_over(&self, workers: &Workers) -> bool {
+        self.is_over.load(Ordering::Relaxed) || workers.is_over()
     }
 
     /// The outcomes of the tasks from `first` on.
-    fn put(&self, crew: &Crew, first: u64, chunk: Chunk<R>, took: Duration) {
+    fn put(&self, workers: &Workers, first: u64, chunk: Chunk<R>, took: Duration) {
         if chunk.len() == 0 {
             return;
         }
         let failures = chunk.failures().len();
-        crew.counts.settle(&crew.counts.done, (chunk.len() - failures) as u64);
-        chunk.failures().for_each(|failure| crew.counts.settle(count_of(&crew.counts, failure), 1));
+        workers.counts.settle(&workers.counts.done, (chunk.len() - failures) as u64);
+        chunk.failures().for_each(|failure| workers.counts.settle(count_of(&workers.counts, failure), 1));
         let len = chunk.len();
         let mut state = self.state();
         state.pending.finished(len as u32, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
@@ -181,12 +181,12 @@ impl<F, T, R> Flow<F, T, R> {
 
     /// Takes tasks into an empty queue: some that are unsent, or else half of what another worker has not begun. Says how
     /// many.
-    fn claim(&self, crew: &Crew, queue: &LocalQueue<T>, is_from_line: bool) -> usize {
+    fn claim(&self, workers: &Workers, queue: &LocalQueue<T>, is_from_line: bool) -> usize {
         let claimed = self.queues.claim(Blocking, queue, &self.state, |mut state| {
             if is_from_line {
                 state.is_in_line = false;
             }
-            let workers = crew.plan.size;
+            let workers = workers.options.size;
             let span = if self.in_one { state.pending.claim(workers) } else { state.pending.take(workers) }?;
             state.longest = state.longest.max(span.len);
             let items = state.unsent.drain(..span.len as usize).collect();
@@ -206,14 +206,14 @@ impl<F, T, R> Flow<F, T, R> {
     }
 }
 
-impl<F, T, R> Flow<F, T, R>
+impl<F, T, R> MapJob<F, T, R>
 where
     F: Fn(T) -> R + Send + Sync + 'static,
     T: Send + 'static,
     R: Send + 'static,
 {
     /// Has another worker come, if there is something for one and none was called yet.
-    fn share(self: &Arc<Self>, crew: &Arc<Crew>) {
+    fn share(self: &Arc<Self>, workers: &Arc<Workers>) {
         let is_laden = self.in_one && self.queues.are_laden();
         let goes_on = {
             let mut state = self.state();
@@ -221,18 +221,18 @@ where
             is_more && !std::mem::replace(&mut state.is_in_line, true)
         };
         if goes_on {
-            crew.go_on(Arc::clone(self) as Arc<dyn Job>);
+            workers.requeue(Arc::clone(self) as Arc<dyn Job>);
         }
     }
 
     /// Does some of the tasks that nobody has begun, and says whether there were any.
-    fn do_some(self: &Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>, is_from_line: bool) -> bool {
+    fn do_some(self: &Arc<Self>, workers: &Arc<Workers>, slot: &Arc<WorkerSlot>, is_from_line: bool) -> bool {
         let queue = Arc::new(LocalQueue::new());
         if self.in_one {
             self.queues.add(Blocking, &queue);
         }
-        let claimed = self.claim(crew, &queue, is_from_line);
-        let not_done = self.work_off(crew, seat, &queue, claimed);
+        let claimed = self.claim(workers, &queue, is_from_line);
+        let not_done = self.work_off(workers, slot, &queue, claimed);
         if self.in_one {
             self.queues.remove(Blocking, &queue);
         }
@@ -244,8 +244,8 @@ where
     /// Does what is in a queue. Gives back what is not to be done any more.
     fn work_off(
         self: &Arc<Self>,
-        crew: &Arc<Crew>,
-        seat: &Arc<Seat>,
+        workers: &Arc<Workers>,
+        slot: &Arc<WorkerSlot>,
         queue: &LocalQueue<T>,
         claimed: usize,
     ) -> VecDeque<T> {
@@ -258,27 +258,27 @@ where
             |piece: &mut VecDeque<T>| self.queues.with(Blocking, queue, |claim| claim.pop_some(len, piece)).flatten();
         let mut next = take(&mut piece);
         if claimed > 0 {
-            self.share(crew);
+            self.share(workers);
         }
         let mut begun = Instant::now();
         let mut kept = (next.unwrap_or_default(), Chunk::with_capacity(claimed));
         while let Some(number) = next {
             let outcomes = &mut kept.1;
             match self.timeout {
-                None => self.do_piece(crew, &mut piece, outcomes),
+                None => self.do_piece(workers, &mut piece, outcomes),
                 Some(timeout) => {
                     let job = Arc::clone(self) as Arc<dyn Job>;
-                    let limited = Limited { job, number, seat: Arc::clone(seat) };
-                    let limit = crew.timeouts.begin(Blocking, timeout, limited);
-                    self.do_piece(crew, &mut piece, outcomes);
-                    if !crew.timeouts.end(Blocking, limit) {
+                    let limited = Limited { job, number, slot: Arc::clone(slot) };
+                    let limit = workers.timeouts.begin(Blocking, timeout, limited);
+                    self.do_piece(workers, &mut piece, outcomes);
+                    if !workers.timeouts.end(Blocking, limit) {
                         break;
                     }
                 }
             }
             if self.is_over.load(Ordering::Relaxed) {
                 piece.extend(self.queues.with(Blocking, queue, Claim::take_items).unwrap_or_default());
-                crew.counts.settle(&crew.counts.cancelled, piece.len() as u64);
+                workers.counts.settle(&workers.counts.cancelled, piece.len() as u64);
             } else {
                 // Those that are left are there because the pool was terminated.
                 let cancelled = || Err(TaskError::Cancelled { task: type_name::<F>() });
@@ -290,7 +290,7 @@ where
                 let following = (kept.0 + outcomes.len() as u64, Chunk::with_capacity(0));
                 let (first, outcomes) = std::mem::replace(&mut kept, following);
                 let now = Instant::now();
-                self.put(crew, first, outcomes, now - begun);
+                self.put(workers, first, outcomes, now - begun);
                 begun = now;
             }
         }
@@ -298,10 +298,10 @@ where
     }
 
     /// Does tasks one after another, and leaves those that are not to be begun any more.
-    fn do_piece(&self, crew: &Crew, piece: &mut VecDeque<T>, outcomes: &mut Chunk<R>) {
-        while !piece.is_empty() && !self.is_over(crew) {
+    fn do_piece(&self, workers: &Workers, piece: &mut VecDeque<T>, outcomes: &mut Chunk<R>) {
+        while !piece.is_empty() && !self.is_over(workers) {
             let until_one_panics = run(|| {
-                while !self.is_over(crew) {
+                while !self.is_over(workers) {
                     let Some(item) = piece.pop_front() else { break };
                     outcomes.push(Ok((self.call)(item)));
                 }
@@ -313,17 +313,17 @@ where
     }
 }
 
-impl<F, T, R> Job for Flow<F, T, R>
+impl<F, T, R> Job for MapJob<F, T, R>
 where
     F: Fn(T) -> R + Send + Sync + 'static,
     T: Send + 'static,
     R: Send + 'static,
 {
-    fn run(self: Arc<Self>, crew: &Arc<Crew>, seat: &Arc<Seat>) {
-        self.do_some(crew, seat, true);
+    fn run(self: Arc<Self>, workers: &Arc<Workers>, slot: &Arc<WorkerSlot>) {
+        self.do_some(workers, slot, true);
     }
 
-    fn refuse(&self, crew: &Crew, why: &Refusal) {
+    fn refuse(&self, workers: &Workers, why: &Refusal) {
         let mut state = self.state();
         // It does not stand there any more, so what comes later finds out by itself.
         state.is_in_line = false;
@@ -331,30 +331,30 @@ where
         for (first, items) in &refused {
             let mut chunk = Chunk::with_capacity(0);
             items.iter().for_each(|_| chunk.push(Err(why.of(type_name::<F>()))));
-            self.put(crew, *first, chunk, Duration::ZERO);
+            self.put(workers, *first, chunk, Duration::ZERO);
         }
     }
 
-    fn give_up(&self, crew: &Crew, number: u64) {
+    fn give_up(&self, workers: &Workers, number: u64) {
         let timeout = self.timeout.unwrap_or_default();
         let mut chunk = Chunk::with_capacity(0);
         chunk.push(Err(TaskError::TimedOut { task: type_name::<F>(), timeout }));
-        self.put(crew, number, chunk, timeout);
+        self.put(workers, number, chunk, timeout);
     }
 }
 
-impl<F, T, R> Feed<T, R> for Flow<F, T, R>
+impl<F, T, R> MapHandle<T, R> for MapJob<F, T, R>
 where
     F: Fn(T) -> R + Send + Sync + 'static,
     T: Send + 'static,
     R: Send + 'static,
 {
-    fn add(self: Arc<Self>, crew: &Arc<Crew>, items: Vec<T>) {
+    fn add(self: Arc<Self>, workers: &Arc<Workers>, items: Vec<T>) {
         if items.is_empty() {
             return;
         }
         let count = items.len() as u64;
-        crew.counts.queued.fetch_add(count, Ordering::Relaxed);
+        workers.counts.queued.fetch_add(count, Ordering::Relaxed);
         let was_in_line = {
             let mut state = self.state();
             state.open += count;
@@ -363,7 +363,7 @@ where
             std::mem::replace(&mut state.is_in_line, true)
         };
         if !was_in_line {
-            crew.go_on(self);
+            workers.requeue(self);
         }
     }
 
@@ -379,16 +379,16 @@ where
         chunks.into_iter().find_map(Chunk::first_failure)
     }
 
-    fn appetite(&self, crew: &Crew) -> (u64, u64) {
+    fn demand(&self, workers: &Workers) -> (u64, u64) {
         let state = self.state();
-        (state.pending.unsent(), 4 * crew.plan.size as u64 * u64::from(state.longest))
+        (state.pending.unsent(), 4 * workers.options.size as u64 * u64::from(state.longest))
     }
 
     fn open(&self) -> u64 {
         self.state().open
     }
 
-    fn wait(self: Arc<Self>, crew: &Arc<Crew>, want: Want) {
+    fn wait(self: Arc<Self>, workers: &Arc<Workers>, want: Want) {
         loop {
             {
                 let mut state = self.state();
@@ -399,19 +399,19 @@ where
                 self.completion.begin_again();
             }
             // A task of this pool does itself what nobody has begun.
-            let helps = worker::seat_of(crew).is_some_and(|seat| self.do_some(crew, &seat, false));
+            let helps = worker::slot_of(workers).is_some_and(|slot| self.do_some(workers, &slot, false));
             if !helps {
                 break;
             }
         }
         // Who waits without a limit is not told that the time is over.
-        let _ = crew.wait(&self.completion, &Patience::forever());
+        let _ = workers.wait(&self.completion, &Patience::forever());
     }
 
-    fn forget(&self, crew: &Crew) {
+    fn forget(&self, workers: &Workers) {
         self.is_over.store(true, Ordering::Relaxed);
         let forgotten = self.take_back(self.state());
         let count = forgotten.iter().map(|(_, items)| items.len() as u64).sum();
-        crew.counts.settle(&crew.counts.cancelled, count);
+        workers.counts.settle(&workers.counts.cancelled, count);
     }
 }
