@@ -32,8 +32,8 @@ def test_a_handle_is_asyncios(loop):
     assert type(timer) is kettle.asyncio.TimerHandle and isinstance(timer, asyncio.TimerHandle)
     assert not isinstance(handle, asyncio.TimerHandle)
     assert weakref.ref(handle)() is handle
-    assert repr(handle) == "<Handle print(1)>"
-    assert repr(timer) == f"<TimerHandle when={timer.when()} print(2)>"
+    assert repr(handle) == repr(asyncio.Handle(print, (1,), loop))
+    assert repr(timer) == repr(asyncio.TimerHandle(timer.when(), print, (2,), loop))
     assert not handle.cancelled()
     for each in (handle, timer):
         assert each.cancel() is None
@@ -99,11 +99,10 @@ def test_contexts(loop):
         assert isinstance(handle.get_context(), contextvars.Context)
 
 
-def test_a_context_that_is_entered_already_is_told(loop, told):
+def test_a_context_that_is_entered_already_is_told(loop, caplog):
     context = contextvars.copy_context()
-    context.run(lambda: (loop.call_soon(print, context=context), turn(loop)))
-    (what,) = told
-    assert "already entered" in str(what["exception"])
+    context.run(lambda: (loop.call_soon(pytest.fail, context=context), turn(loop)))
+    assert "already entered" in caplog.text
 
 
 def test_a_context_of_another_kind_is_run_by_its_own_method(loop):
@@ -127,7 +126,7 @@ def test_what_a_callback_raises_is_told(loop, told):
     turn(loop)
     (what,) = told
     assert set(what) == {"message", "exception", "handle"}
-    assert what["message"].startswith("Exception in callback test_what_a_callback_raises_is_told.<locals>.fail(5)")
+    assert what["message"].startswith("Exception in callback test_what_a_callback_raises_is_told.<locals>.fail(")
     assert str(what["exception"]) == "mine" and what["handle"] is handle
     assert ran == [1]
 

@@ -238,6 +238,33 @@ def test_what_changes_after_it_was_written_arrives_as_it_was(loop, pair):
     loop.run_until_complete(main())
 
 
+def test_written_in_parts(loop, pair):
+    async def main():
+        client = await pair.connect()
+        await until(lambda: pair.server_protocols)
+        pair.peer.transport.pause_reading()
+        parts = [bytearray(b"a" * 100_000), memoryview(b"b" * 100_000), b"c" * 100_000]
+        times = 0
+        while "pause" not in client.calls:
+            client.transport.writelines(parts)
+            times += 1
+        parts[0][:] = b"x" * len(parts[0])
+        pair.peer.transport.resume_reading()
+        size = times * 300_000
+        await until(lambda: len(pair.peer.data) == size)
+        assert pair.peer.data == b"".join(letter * 100_000 for letter in (b"a", b"b", b"c")) * times
+        client.transport.write(memoryview(bytes(range(12))).cast("B", (3, 4)))
+        await until(lambda: len(pair.peer.data) == size + 12)
+        for wrong in (5, "text", [1]):
+            with pytest.raises(TypeError):
+                client.transport.write(wrong)
+        client.transport.close()
+        pair.server.close()
+        await until(lambda: pair.peer.calls[-1] == "lost")
+
+    loop.run_until_complete(main())
+
+
 def test_a_reset_reaches_connection_lost(loop, tmp_path):
     pair = Pair("tcp", tmp_path)
 

@@ -21,6 +21,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from kettle._core import native
+from kettle.asyncio._transports import _SelectorSocketTransport
 
 __all__ = ["EventLoop", "Handle", "TimerHandle", "new_event_loop"]
 
@@ -102,6 +103,7 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
 
     # asyncio's, without types.
     _check_running: Any
+    _ensure_fd_no_transport: Any
     _set_coroutine_origin_tracking: Any
     _asyncgen_firstiter_hook: Any
     _asyncgen_finalizer_hook: Any
@@ -176,6 +178,10 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
             self._kettle_clear()
         else:
             super().close()
+
+    def _make_socket_transport(self, sock: Any, protocol: Any, waiter: Any = None, **options: Any) -> asyncio.Transport:
+        self._ensure_fd_no_transport(sock)
+        return _SelectorSocketTransport(self, sock, protocol, waiter, **options)
 
     # ------------------------------------------------------------ signals
 
