@@ -37,7 +37,7 @@ import importlib
 import os
 import sys
 
-from kettle import _older
+from kettle import _default_loop, _older
 from kettle._frozen import find_spec
 from kettle._genuine import MISSING, SetRight, find, forget, is_genuine, is_loading, is_of_library, known
 from kettle._substitute import Substitute
@@ -73,7 +73,7 @@ WITHOUT_CURRENT_DIRECTORY = 'import sys; "" in sys.path and sys.path.remove("");
 
 def install(*, older: bool = False, subprocesses: bool = False) -> None:
     """Makes `import multiprocessing` return `kettle.multiprocessing`, and likewise for `threading` and `queue`, in this
-    process and in its children.
+    process and in its children, and makes asyncio create the event loops of `kettle.asyncio`.
 
     Call it before the affected modules are imported: a name that is already bound does not change. Calling it again is
     harmless, and may add what the parameters request.
@@ -424,6 +424,7 @@ class _Hooks:
             stand_in.take_place()
         for each in _SUBSTITUTES.values():
             each.install()
+        _default_loop.install()
 
     def uninstall(self) -> None:
         if not self.installed:
@@ -438,6 +439,7 @@ class _Hooks:
             stand_in.give_place_back()
         for each in _SUBSTITUTES.values():
             each.uninstall()
+        _default_loop.uninstall()
         sys.meta_path.remove(_part_finder)
 
 

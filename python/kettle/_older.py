@@ -11,14 +11,11 @@ Nothing is imported for this: a module that is not imported yet is patched when 
 
 from __future__ import annotations
 
-import sys
-from importlib.machinery import PathFinder
+from kettle._mending import mend_when_imported, no_longer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
     from typing import Any
 
 __all__ = ["install", "installed", "uninstall"]
@@ -26,46 +23,30 @@ __all__ = ["install", "installed", "uninstall"]
 
 def install() -> None:
     """Restores all of it. Calling it again is harmless."""
-    if installed():
-        return
-    sys.meta_path.insert(0, _finder)
-    for name, mend in _MENDERS.items():
-        if name in sys.modules:
-            mend(sys.modules[name])
+    global _installed
+    if not _installed:
+        _installed = True
+        for name, mend in _MENDERS.items():
+            mend_when_imported(name, mend)
 
 
 def uninstall() -> None:
     """Removes all of it."""
-    if installed():
-        sys.meta_path.remove(_finder)
+    global _installed
+    if _installed:
+        _installed = False
+        for name, mend in _MENDERS.items():
+            no_longer(name, mend)
         while _undo:
             _undo.pop()()
 
 
 def installed() -> bool:
     """Returns whether it is active."""
-    return _finder in sys.meta_path
+    return _installed
 
 
-class _Finder:
-    """Patches a module right after it was loaded."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        mend = _MENDERS.get(name)
-        spec = PathFinder.find_spec(name, path, target) if mend else None
-        if mend is None or spec is None or spec.loader is None:
-            return spec
-        load = spec.loader.exec_module
-
-        def load_and_mend(module: ModuleType) -> None:
-            load(module)
-            mend(module)
-
-        spec.loader.exec_module = load_and_mend  # type: ignore[method-assign]
-        return spec
-
-
-_finder: Any = _Finder()
+_installed = False
 _undo: list[Callable[[], None]] = []
 
 

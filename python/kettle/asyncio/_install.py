@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from kettle._default_loop import standard_policy
 from kettle.asyncio._loop import EventLoop
-from kettle.asyncio._policy import standard_policy
 
 __all__ = ["install", "uninstall"]
 
@@ -25,7 +25,7 @@ def install() -> None:
     """
     if _before:
         return
-    policy = standard_policy()
+    policy = standard_policy(asyncio)
     if policy is not None:
         _set(policy, "_loop_factory", EventLoop)
     if hasattr(asyncio, "EventLoop"):

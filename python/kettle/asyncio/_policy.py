@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import asyncio.unix_events
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kettle._default_loop import standard_policy
 from kettle.asyncio._loop import EventLoop
 
-__all__ = ["EventLoopPolicy", "standard_policy"]
-
-
-def standard_policy() -> Any:
-    """Returns the standard policy, or None where there is none. From 3.14 on its public name warns."""
-    for name in ("_DefaultEventLoopPolicy", "DefaultEventLoopPolicy"):
-        if hasattr(asyncio.unix_events, name):
-            return getattr(asyncio.unix_events, name)
-    return None
-
+__all__ = ["EventLoopPolicy"]
 
 if TYPE_CHECKING:
     _Base = asyncio.DefaultEventLoopPolicy
 else:
-    _Base = standard_policy() or object
+    _Base = standard_policy(asyncio) or object
 
 
 class EventLoopPolicy(_Base):
