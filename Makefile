@@ -46,6 +46,12 @@ bench: ## Measure against the standard library and its peers, interleaved
 	@ci/build.sh $(VENV)
 	@$(BIN)/python -m benches
 
+.PHONY: bench-loop
+bench-loop: ## Measure the event loop against asyncio's, uvloop and rloop, interleaved; some minutes
+	@ci/venv.sh $(PYTHON) $(VENV) bench
+	@ci/build.sh $(VENV)
+	@$(BIN)/python -m benches.event_loop
+
 .PHONY: stress
 stress: ## Thousands of random kills, millions of mutated messages, seeded; minutes long
 	@ci/venv.sh $(PYTHON) $(VENV) test
