@@ -21,6 +21,8 @@ import threading
 from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from weakref import ref
 
+from kettle._core import native
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -91,6 +93,11 @@ _epoch = 0
 #: For each ancestor of this process: how often it had noted its names when the fork was made.
 _lineage: dict[int, int] = {}
 _noted: dict[str, tuple[object, Mark]] = {}
+#: Finds the names that changed since the last `note`. Reading an object from Python writes its reference count, and a
+#: page that is written to after a fork is copied. So this compares addresses.
+_glance = native.Glance(_MOST_PARTS)
+#: The names whose values it does not look into: instances and sets.
+_own_parts: dict[str, None] = {}
 #: In a worker, and in a child that is not forked: what each name referred to at its start.
 _first: dict[str, tuple[object, object]] | None = None
 #: In a child that imported its main module: the names defined by that.
@@ -137,8 +144,12 @@ def note() -> None:
     with _noting:
         _look_who_i_am()
         new = _pid, _epoch + 1
-        names = home().copy()
-        for name, value in names.items():
+        names = home()
+        for name in [*_glance.changed(names), *_own_parts]:
+            value = names.get(name, _ABSENT)
+            if value is _ABSENT:
+                _own_parts.pop(name, None)
+                continue
             noted = _noted.get(name)
             if noted is None or not _fits(noted[0], value):
                 trace = _trace(value)
@@ -146,6 +157,12 @@ def note() -> None:
                     _noted[name] = trace, new
                 else:
                     _noted.pop(name, None)
+                if type(value) in (set, frozenset) or (
+                    type(trace) is _Trace and type(value) not in (list, tuple, dict)
+                ):
+                    _own_parts[name] = None
+                else:
+                    _own_parts.pop(name, None)
         if len(_noted) > len(names):
             for name in _noted.keys() - names.keys():
                 _noted.pop(name, None)

@@ -75,6 +75,22 @@ class Descriptor:
     def close(self) -> None:
         """Closes it, if it is still ours. Again is nothing."""
 
+def life_pipe() -> tuple[Descriptor, Descriptor]:
+    """The read end and the write end of a new pipe that ties a child to this process; the write end is private."""
+
+@final
+class Glance:
+    """The contents of a dict at one moment, and of the lists, tuples and dicts in it, as addresses without references.
+
+    most_parts: the contents of longer ones are ignored.
+    """
+
+    def __new__(cls, most_parts: int) -> Self: ...
+    def changed(self, names: dict[str, Any]) -> list[str]:
+        """The keys of `names` whose value is not the one of the last call, or has other contents. All that come after a
+        key that was removed count as changed. An object that was freed since may have passed its address to another
+        one."""
+
 def arena_layout() -> list[tuple[str, int, int]]:
     """The fields of the arena's header, with place and length in bytes: for tests that write over them."""
 

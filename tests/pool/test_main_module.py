@@ -6,13 +6,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 import textwrap
 
 import pytest
 
+from kettle._core import native
+
 from .support import LIMIT
 
 METHODS = ["fork", "spawn", "forkserver"]
+HAS_GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 MODULE = """
     import dataclasses
@@ -69,6 +73,30 @@ def right(run):
         assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)
 
     return run_it
+
+
+def test_a_glance_finds_what_changed():
+    """A fork looks only at the names of the main module that changed since the last."""
+    names = {"text": "a", "numbers": [1, 2], "table": {"a": 1}, "pair": (1, [2]), "long": list(range(200)), "last": 1}
+    changes = [
+        (lambda: names.update(text="b"), ["text"]),
+        (lambda: names["numbers"].append(3), ["numbers"]),
+        (lambda: names["numbers"].__setitem__(0, "another"), ["numbers"]),
+        (lambda: names["table"].update(a="another"), ["table"]),
+        (lambda: names["table"].update(b=2), ["table"]),
+        (lambda: names.update(new=None, text="c"), ["text", "new"]),
+        (lambda: names.pop("new"), []),
+        (lambda: names.update(last=names.pop("last")), []),
+        (lambda: names["long"].append(1), []),  # it is too long
+        (lambda: names["long"].clear(), ["long"]),
+        (lambda: names.pop("pair"), ["long", "last"]),
+    ]
+    glance = native.Glance(100)
+    assert glance.changed(names) == list(names)
+    for change, found in changes:
+        change()
+        assert glance.changed(names) == (found if HAS_GIL else list(names))
+        assert glance.changed(names) == ([] if HAS_GIL else list(names))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -16,10 +16,19 @@ use crate::methods::descriptors::{Given, Lent};
 #[pyclass(frozen, module = "kettle._native")]
 pub(crate) struct Descriptor(KnownFd);
 
+/// The read end and the write end of a new pipe that ties a child to this process; the write end is private.
+#[pyfunction]
+pub(crate) fn life_pipe() -> PyResult<(Descriptor, Descriptor)> {
+    let (reader, writer) = KnownFd::pipe(LIFE)?;
+    Ok((Descriptor(reader), Descriptor(writer)))
+}
+
+const LIFE: &str = "what ties a child process to its parent";
+
 /// What descriptors are kept for, as errors say it.
 const PURPOSES: [(&str, &str); 7] = [
     ("child", "what watches a child process"),
-    ("life", "what ties a child process to its parent"),
+    ("life", LIFE),
     ("start", "through which a child process is told what to do"),
     ("report", "what reports the end of a child of the fork server"),
     ("server", "what leads to the fork server"),

@@ -62,7 +62,7 @@ mod _native {
     #[pymodule_export]
     use super::deadlock::deadlock_policy;
     #[pymodule_export]
-    use super::descriptor::{Descriptor, memory_file, open_process, signal_process};
+    use super::descriptor::{Descriptor, life_pipe, memory_file, open_process, signal_process};
     #[pymodule_export]
     use super::errors::{ConsumerDied, KettleError, OwnerDied, SessionDamaged, late_attribute};
     #[pymodule_export]
@@ -80,7 +80,7 @@ mod _native {
     #[pymodule_export]
     use super::methods::scopes::is_guarded;
     #[pymodule_export]
-    use super::methods::{LockMaker, is_layout_known, quicken};
+    use super::methods::{Glance, LockMaker, is_layout_known, quicken};
     #[pymodule_export]
     use super::objects::{ObjectQueue, replaced_clock};
     #[pymodule_export]

@@ -7,12 +7,13 @@
 //! Besides, the interpreter has a short way for methods of exactly the object's own class, not of a base. So these are
 //! put into the Python classes themselves, by the decorator [`quicken`].
 //!
-//! Integers ([`numbers`]) and the numbers of descriptors ([`descriptors`]) are turned into what they stand for here, too.
+//! What a dict holds can be [looked at](glances) without writing to it. Integers ([`numbers`]) and the numbers of descriptors ([`descriptors`]) are turned into what they stand for here, too.
 
 mod attached;
 pub(crate) mod calls;
 pub(crate) mod descriptors;
 mod frames;
+mod glances;
 pub(crate) mod handle;
 pub(crate) mod handle_classes;
 pub(crate) mod lifetimes;
@@ -36,6 +37,7 @@ use pyo3::{PyClass, PyTypeInfo};
 
 pub(crate) use attached::{Attached, AttachedLock};
 pub(crate) use frames::Site;
+pub(crate) use glances::Glance;
 pub(crate) use making::LockMaker;
 pub(crate) use ours::{Called, Ours, is_layout_known, learn_layout, nothing_else};
 pub(crate) use threads::Exclusive;

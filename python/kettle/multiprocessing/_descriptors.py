@@ -34,8 +34,7 @@ class Inherited:
 def life_pipe() -> tuple[native.Descriptor, native.Descriptor]:
     """Returns the two ends (read, write) of a new pipe whose write end no other process will inherit."""
     with _forking:
-        life_r, life_w = os.pipe()
-        return native.Descriptor(life_r, "life", private=False), keep(life_w, "life")
+        return native.life_pipe()
 
 
 def set_life_line(fd: int) -> None:

@@ -56,8 +56,9 @@ class Popen(_standard.Popen):
         life_r, life_w = _descriptors.life_pipe()
         try:
             _main_names.note()
-            _forking.let_others_import()
             alone = _forking.is_alone()
+            if not alone:
+                _forking.let_others_import()
             # `process_obj` unblocks Ctrl-C: in the parent when the child is known, in the child when `run` is about to
             # start.
             mask = pthread_sigmask(SIG_BLOCK, {SIGINT})
@@ -145,12 +146,13 @@ class Popen(_standard.Popen):
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Returns the exit code, or None while the process is running. Waits for the end if `flag` is 0."""
-        return self.wait(0 if flag == os.WNOHANG else None)
+        return self.returncode if self.returncode is not None else self.wait(0 if flag == os.WNOHANG else None)
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Returns the exit code, or None if the process is still running after `timeout` seconds."""
-        timeout = _parameters.seconds("timeout", timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None
+        if timeout is not None and (timeout := _parameters.seconds("timeout", timeout)) is not None:
+            deadline = time.monotonic() + timeout
         while self.returncode is None and self._owner == os.getpid():
             if not native.wait_any((), (self.sentinel,), timeout)[1]:
                 break
@@ -177,16 +179,19 @@ class Popen(_standard.Popen):
     def _reap(self) -> None:
         """Sets the exit code of the child, which has ended, and reaps it. This order matters: a signal handler that
         runs in between finds the exit code, or can still reap the child."""
+        pidfd = self._pidfd.fileno()
         try:
-            ended = os.waitid(_P_PIDFD, self._pidfd.fileno(), os.WEXITED | os.WNOWAIT)
+            ended = os.waitid(_P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
             assert ended is not None
         except ChildProcessError:
             if self.returncode is None:
                 self.returncode = UNKNOWN_STATUS
             return
         self.returncode = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(_P_PIDFD, self._pidfd.fileno(), os.WEXITED)
+        try:  # `contextlib.suppress` would touch more pages, which a parent that forks has to copy
+            os.waitid(_P_PIDFD, pidfd, os.WEXITED)
+        except ChildProcessError:
+            pass
 
     def _send_signal(self, sig: int) -> None:
         if self.returncode is None and self._owner == os.getpid():
@@ -209,12 +214,12 @@ def _run_child(process_obj: Any, life: native.Descriptor, mask: set[Any], alone:
     registered with `atexit` run at its end, and its parent's do not."""
     code = 1
     try:
-        process_obj._signal_mask = mask
+        process_obj._signal_mask, process_obj._life_pipe = mask, life
         if not alone:
             _forking.renew_locks_of_streams()
         atexit._clear()
         atexit.register(util._exit_function)  # type: ignore[attr-defined]
-        code = process_obj._bootstrap(parent_sentinel=life.detach())
+        code = process_obj._bootstrap(parent_sentinel=life.fileno())
     except Exception:
         sys.excepthook(*sys.exc_info())
     finally:

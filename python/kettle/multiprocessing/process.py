@@ -68,6 +68,9 @@ class BaseProcess(_standard.BaseProcess):
     _outlive_parent = False
     _waits_for_server = True  # waits even if the fork server was stopped, until it goes on
     _signal_mask: Collection[int] | None = None  # in a forked child: the signal mask with which `run` begins
+    _life_pipe: native.Descriptor | None = (
+        None  # in a forked child: the read end of the pipe that ties it to its parent
+    )
 
     def __init__(
         self,
@@ -229,7 +232,9 @@ class BaseProcess(_standard.BaseProcess):
                 native.die_with(parent_sentinel)
             if prepare_child is not None:
                 prepare_child()
-        life = None if parent_sentinel is None else native.Descriptor(parent_sentinel, "life", private=False)
+        life, self._life_pipe = self._life_pipe, None
+        if life is None and parent_sentinel is not None:
+            life = native.Descriptor(parent_sentinel, "life", private=False)
         self.run = partial(_run_until_interrupted, self.run, mask, life)  # type: ignore[method-assign]
         code: int = super()._bootstrap(parent_sentinel=parent_sentinel)  # type: ignore[misc]
         return code

@@ -142,9 +142,24 @@ impl KnownFd {
     }
 
     fn listed(fd: OwnedFd, purpose: &'static str, private: u64) -> Self {
+        let id = FileId::of(fd.as_raw_fd());
+        Self::identified(fd, id, purpose, private)
+    }
+
+    /// The read end and the write end of a new pipe, the latter [private](Self::private).
+    ///
+    /// # Errors
+    /// Those of `pipe`: no descriptors are left.
+    pub fn pipe(purpose: &'static str) -> io::Result<(Self, Self)> {
+        let (reader, writer) = super::child::pipe()?;
+        // Both lead to one file.
+        let id = FileId::of(reader.as_raw_fd());
+        Ok((Self::identified(reader, id, purpose, 0), Self::identified(writer, id, purpose, PRIVATE)))
+    }
+
+    fn identified(fd: OwnedFd, id: Option<FileId>, purpose: &'static str, private: u64) -> Self {
         // From here on it is not closed without a check.
         let number = fd.into_raw_fd();
-        let id = FileId::of(number);
         if let (Some(id), Some(word)) = (id, word(number, true)) {
             word.store(id.key() | private, Ordering::Release);
         }
