@@ -44,7 +44,7 @@ class Lock:
     for name in ("acquire", "release", "locked"):
         assert " ".join(inspect.getdoc(getattr(_native.Lock, name)).split()) in " ".join(updated.split())
     assert "Something else" not in updated
-    assert "-> bool:  # takes it\n" in updated and '    ) -> None:\n        """Gives it back' in updated
+    assert "-> bool:  # takes it\n" in updated and '    ) -> None:\n        """Releases the lock' in updated
     assert "_private(self) -> None: ..." in updated
     assert stub_docs.with_docs(updated, _native) == updated
 

@@ -146,40 +146,41 @@ def name_in_message(token: Token) -> tuple[type[bytes], tuple[bytes]]:
 class Primitive:
     @property
     def name(self) -> str | None:
-        """What it was named."""
+        """The name given at creation."""
 
     def statistics(self) -> Any:
         """A frozen record (types.SimpleNamespace-like, read-only) of counters and present state."""
 
     def _kettle_token(self) -> Token:
-        """What travels: rebuilt by `_kettle_from_token` in any process of the session."""
+        """Returns the token that is sent; `_kettle_from_token` rebuilds the object in any process of the session."""
 
     def _kettle_ready(self) -> bool:
-        """Whether the primitive's non-blocking call would succeed now (item there, lock free, event set...)."""
+        """Returns whether the primitive's non-blocking call would succeed now (item available, lock free, event
+        set...)."""
 
     def _kettle_arm(self, door: int, ticket: int = 0, bits: int = 0) -> int:
-        """Asks that `Doorbell` number `door` be rung when this may have become ready, for the holder of `ticket` (0:
-        for nobody in line). Gives the ticket that counts from now on, or 1. 0 when all its doors are taken: then look
-        again every slice."""
+        """Registers `Doorbell` number `door` to be rung when this may have become ready, for the holder of `ticket` (0:
+        not in line). Returns the ticket that counts from now on, or 1. Returns 0 if there is no room to register: then
+        check again after each slice."""
 
     def _kettle_disarm(self, door: int) -> None: ...
     def _kettle_take_ticket(self) -> int:
-        """A place in the line of those who wait; 0 if all are served together."""
+        """Returns a place in the line of waiters; 0 if all are served together."""
 
     def _kettle_is_admitted(self, bits: int = 0) -> bool:
-        """Whether a holder of a ticket with one of these bits may try: not what is reserved for others. Without bits,
-        whether a newcomer may."""
+        """Returns whether a holder of a ticket with one of these bits may try, because nothing is reserved for others.
+        Without bits, returns whether a newcomer may."""
 
     def _kettle_leave_line(self, ticket: int, bits: int) -> None:
-        """Gives the ticket back, one of those with these bits."""
+        """Returns the ticket, one of those with these bits."""
 
     @property
     def _kettle_rings_surely(self) -> bool:
-        """Whether no ring is ever lost."""
+        """Returns whether no ring is ever lost."""
 
     @property
     def _kettle_key(self) -> int:
-        """Which primitive: what `Doorbell.drain` gives."""
+        """Returns the key that `Doorbell.drain` returns for this primitive."""
 
 # Each concrete class also has: `@classmethod def _kettle_from_token(cls, token: bytes) -> Self` (an instance of cls,
 # made without calling __init__), and raises ValueError for a token of another session, of something gone, of another
@@ -190,34 +191,34 @@ class Lock(Primitive):
     @classmethod
     def _kettle_from_token(cls, token: bytes | Token, name: str | None = None) -> Self: ...
     def _kettle_begin(self, on_owner_death: str) -> None:
-        """What `__init__` says, before anyone else knows of it."""
+        """Initializes the object, before it is shared."""
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """Takes it, waiting at most `timeout` seconds (None: for ever), or not at all if `block` is false. Says whether
-        it was taken. Raises `OwnerDied` if its holder died."""
+        """Acquires the lock, waiting at most `timeout` seconds (None: forever), or not at all if `block` is false.
+        Returns whether it was acquired. Raises `OwnerDied` if its holder died."""
 
     def release(self) -> None:
-        """Gives it back, for whichever thread holds it. Raises ValueError if none does."""
+        """Releases the lock, whichever thread holds it. Raises ValueError if none does."""
 
     def locked(self) -> bool:
-        """Whether a thread of any process holds it."""
+        """Returns whether a thread of any process holds the lock."""
 
     def reset(self) -> bool:
-        """Makes a lock free again whose holder died. False if somebody alive holds it: then it is left alone,
-        since another survivor may have reset and taken it meanwhile."""
+        """Makes the lock free again after its holder died. Returns False, and changes nothing, if a living thread holds
+        it, since another survivor may have reset and acquired it in the meantime."""
 
     def __enter__(self) -> bool: ...
     def __exit__(
         self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
     ) -> None: ...
     def _kettle_owner(self) -> tuple[int, int] | None:
-        """(pid, thread id) of the holder."""
+        """The holder's (pid, thread id)."""
 
     def _kettle_made(self) -> tuple[str, int | None] | None:
-        """The file and line where it was made, if that is known."""
+        """The file and line where it was created, if known."""
 
     def _kettle_set_made(self, place: tuple[str, int | None]) -> None:
-        """What `_kettle_made` was in the process that it comes from."""
+        """Sets what `_kettle_made` was in the process that created it."""
 
     def _is_mine(self) -> bool: ...
     def _count(self) -> int: ...
@@ -246,17 +247,17 @@ class Semaphore(Primitive):
     @classmethod
     def _kettle_from_token(cls, token: bytes | Token, name: str | None = None) -> Self: ...
     def _kettle_begin(self, value: int, bounded: bool, robust: bool) -> None:
-        """What `__init__` says, before anyone else knows of it."""
+        """Initializes the object, before it is shared."""
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """Takes a permit, waiting for one at most `timeout` seconds (None: for ever), or not at all if `block` is
-        false. Says whether it was taken."""
+        """Acquires a permit, waiting at most `timeout` seconds (None: forever), or not at all if `block` is false.
+        Returns whether it was acquired."""
 
     def release(self, n: int = 1) -> None:
-        """Gives `n` permits back. Raises ValueError if a bounded one had more than it began with."""
+        """Releases `n` permits. Raises ValueError if a bounded semaphore would exceed its initial value."""
 
     def get_value(self) -> int:
-        """How many permits there are to take."""
+        """Returns the number of available permits."""
 
     def __enter__(self) -> bool: ...
     def __exit__(
@@ -269,19 +270,19 @@ class Event(Primitive):
     @classmethod
     def _kettle_from_token(cls, token: bytes | Token, name: str | None = None) -> Self: ...
     def _kettle_version(self) -> int:
-        """Changes whenever it is set or cleared."""
+        """A number that changes whenever the event is set or cleared."""
 
     def is_set(self) -> bool:
-        """Whether the flag is set."""
+        """Returns whether the flag is set."""
 
     def set(self) -> None:
-        """Sets the flag, and wakes all who wait for it."""
+        """Sets the flag, and wakes all waiters."""
 
     def clear(self) -> None:
-        """Clears the flag: those who wait from now on wait until it is set again."""
+        """Clears the flag: later waits last until it is set again."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until the flag is set, at most `timeout` seconds (None: for ever). Says whether it was set."""
+        """Waits until the flag is set, at most `timeout` seconds (None: forever). Returns whether it was set."""
 
 class Condition(Primitive):
     """The waiting half of a condition; the lock is another object, which Python hands in."""
@@ -290,18 +291,18 @@ class Condition(Primitive):
     @classmethod
     def _kettle_from_token(cls, token: bytes | Token, name: str | None = None) -> Self: ...
     def _kettle_enroll(self) -> int:
-        """Under the lock: becomes a waiter; gives its ticket."""
+        """Registers a waiter, under the lock; returns its ticket."""
 
     def _kettle_await(self, ticket: int, timeout: float | None = None) -> bool:
-        """Without the lock: until notified (True) or late (False). Withdraws the ticket in every case but Ctrl-C,
-        and then too."""
+        """Waits, without the lock, until notified (True) or out of time (False). Withdraws the ticket in every case,
+        including Ctrl-C."""
 
     def _kettle_poll(self, ticket: int) -> bool:
-        """Whether the ticket was granted; if so it is taken."""
+        """Returns whether the ticket was granted, and if so uses it."""
 
     def _kettle_withdraw(self, ticket: int) -> None: ...
     def _kettle_leave_door(self, ticket: int, door: int) -> None:
-        """Asks that doorbell `door` be rung when the ticket is granted."""
+        """Registers doorbell `door` to be rung when the ticket is granted."""
 
     def _kettle_notify(self, n: int) -> int: ...
     def _kettle_waiting(self) -> int: ...
@@ -320,32 +321,33 @@ class Barrier(Primitive):
         cls, token: bytes, name: str | None = None
     ) -> Self: ...  # action and timeout travel beside the token, see _kettle_configure
     def _kettle_begin(self, parties: int) -> None:
-        """How many there are, before anyone else knows of it."""
+        """Sets the number of parties, before the barrier is shared."""
 
     def _kettle_configure(self, action: Callable[[], object] | None, timeout: float | None) -> None: ...
     def wait(self, timeout: float | None = None) -> int:
-        """Waits for the other parties; the number says who came when, 0 first. The last to come runs the action."""
+        """Waits for the other parties. Returns the order of arrival, 0 for the first. The last party to arrive runs the
+        action."""
 
     def _kettle_arrive(self) -> Arrival | None:
-        """Comes to the barrier without waiting. None while the round before is still being ended: come again."""
+        """Arrives at the barrier without waiting. Returns None while the previous round is still ending: try again."""
 
     def reset(self) -> None:
-        """Begins anew with nobody there; those who wait get an error."""
+        """Resets the barrier to its empty state; waiting parties get an error."""
 
     def abort(self) -> None:
-        """Breaks it: those who wait and those who come get an error until it is reset."""
+        """Breaks the barrier: waiting and arriving parties get an error until it is reset."""
 
     @property
     def parties(self) -> int:
-        """How many must come."""
+        """The number of parties that must arrive."""
 
     @property
     def n_waiting(self) -> int:
-        """How many wait now."""
+        """The number of parties that are waiting."""
 
     @property
     def broken(self) -> bool:
-        """Whether it is broken."""
+        """Whether the barrier is broken."""
 
 @final
 @type_check_only
@@ -354,16 +356,16 @@ class Arrival:
 
     @property
     def is_last(self) -> bool:
-        """Whether the others have come already."""
+        """Whether the other parties have already arrived."""
 
     def poll(self, nap: bool = False) -> int | None:
-        """The party's number once the round is over. With `nap` also looks whether a party has died."""
+        """Returns the party's number once the round is over. With `nap`, also checks whether a party has died."""
 
     def finish(self, well: bool) -> int | None:
-        """The last one's duty: its action went well (its number is given, and all go through) or not."""
+        """Called by the last party: its action succeeded (returns its number, and all parties pass) or failed."""
 
     def leave(self) -> None:
-        """Goes without the others, which breaks the barrier."""
+        """Leaves without the others, which breaks the barrier."""
 
 # ---------------------------------------------------------------- the same between threads, on the heap
 
@@ -373,7 +375,7 @@ class Arrival:
 class HeapPrimitive:
     def __new__(cls, *args: object, **kwargs: object) -> Self: ...
     def statistics(self) -> Any:
-        """A frozen record of counters and present state."""
+        """Returns a frozen record of counters and the present state."""
 
 @type_check_only  # and what those have that can be waited for in company
 class HeapWaitable(HeapPrimitive):
@@ -391,13 +393,13 @@ class HeapWaitable(HeapPrimitive):
 @type_check_only
 class HeapExclusive(HeapWaitable):
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Takes it, waiting at most `timeout` seconds (-1: for ever). Says whether it was taken."""
+        """Acquires the lock, waiting at most `timeout` seconds (-1: forever). Returns whether it was acquired."""
 
     def release(self) -> None:
-        """Gives it back, whoever took it."""
+        """Releases the lock, whichever thread holds it."""
 
     def locked(self) -> bool:
-        """Whether somebody holds it."""
+        """Returns whether a thread holds the lock."""
 
     def __enter__(self) -> bool: ...
     def __exit__(
@@ -405,10 +407,10 @@ class HeapExclusive(HeapWaitable):
     ) -> None: ...
     def _at_fork_reinit(self) -> None: ...
     def _kettle_owner(self) -> tuple[int, int] | None:
-        """(pid, thread id) of the holder."""
+        """The holder's (pid, thread id)."""
 
     def _kettle_made(self) -> tuple[str, int | None] | None:
-        """The file and line where it was made."""
+        """The file and line where it was created."""
 
 class LockMaker:
     """Makes locks of a class that is not to be called."""
@@ -424,82 +426,82 @@ class HeapRLock(HeapExclusive):
     def _is_owned(self) -> bool: ...
     def _recursion_count(self) -> int: ...
     def _kettle_held(self) -> int:
-        """How often its holder holds it, whoever that is."""
+        """Returns how often the lock is held by its holder."""
 
     def _release_save(self) -> tuple[int, int]: ...
     def _acquire_restore(self, state: tuple[int, int]) -> None: ...
 
 class HeapSemaphore(HeapWaitable):
     def _kettle_begin(self, value: int, bounded: bool) -> bool:
-        """What `__init__` of the Python classes does. Says whether the permits were outside before."""
+        """Does the work of `__init__` of the Python classes. Returns whether the permits were outside before."""
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
-        """Takes a permit, waiting at most `timeout` seconds (None: for ever). Says whether it was taken."""
+        """Acquires a permit, waiting at most `timeout` seconds (None: forever). Returns whether it was acquired."""
 
     def release(self, n: int = 1) -> None:
-        """Gives `n` permits back."""
+        """Releases `n` permits."""
 
     def __enter__(self) -> bool: ...
     def __exit__(
         self, t: type[BaseException] | None = None, v: BaseException | None = None, tb: TracebackType | None = None, /
     ) -> None: ...
     def _kettle_value(self) -> int:
-        """The permits that are here."""
+        """Returns the number of permits inside."""
 
     def _kettle_is_outside(self) -> bool: ...
     def _kettle_leave(self) -> None:
-        """Says that the permits move out; those that are here now are to be fetched by `_kettle_drain`."""
+        """Marks the permits as outside; those that are inside are then fetched by `_kettle_drain`."""
 
     def _kettle_drain(self) -> int:
-        """Takes all permits that are here."""
+        """Takes all permits inside."""
 
     def _kettle_inside(self) -> int:
-        """How many threads wait here."""
+        """Returns how many threads wait inside."""
 
     def _kettle_give(self, n: int) -> bool:
-        """Hands permits to those who wait here."""
+        """Gives permits to threads that wait inside."""
 
     def _kettle_ring(self, n: int) -> None:
-        """Wakes `n` of the coroutines that wait for a permit."""
+        """Wakes `n` coroutines that wait for a permit."""
 
 class HeapEvent(HeapWaitable):
     def __init__(self, *, name: str | None = None) -> None: ...
     def _kettle_version(self) -> int:
-        """Changes whenever it is set or cleared."""
+        """A number that changes whenever the event is set or cleared."""
 
     def is_set(self) -> bool:
-        """Whether it is set."""
+        """Returns whether the event is set."""
 
     def set(self) -> None:
-        """Sets it, and wakes all who wait."""
+        """Sets the event, and wakes all waiters."""
 
     def clear(self) -> None:
-        """Takes that back."""
+        """Clears the event."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until it is set, at most `timeout` seconds (None: for ever). Says whether it was."""
+        """Waits until the event is set, at most `timeout` seconds (None: forever). Returns whether it was set."""
 
     def _at_fork_reinit(self) -> None: ...
     def _kettle_is_outside(self) -> bool: ...
     def _kettle_leave(self) -> None:
-        """Says that those who come from now on wait outside."""
+        """Makes later waiters wait outside."""
 
     def _kettle_put(self, flag: bool) -> None:
-        """Sets or clears the flag, and wakes those who wait here."""
+        """Sets or clears the flag, and wakes threads that wait inside."""
 
 class HeapCondition(HeapPrimitive):
     def _kettle_begin(self, lock: Any, plain: bool) -> None:
-        """Says which lock goes with it, once. `plain`: its class is one of ours, not a subclass with ideas of its
-        own."""
+        """Sets the condition's lock, once. `plain`: its class is one of Kettle's, not a subclass that overrides
+        methods."""
 
     def __enter__(self) -> bool: ...
     def __exit__(self, *exc: object) -> None: ...
     def wait(self, timeout: float | None = None) -> bool:
-        """Leaves the lock, and waits to be notified, at most `timeout` seconds (None: for ever); then takes the lock
-        again. Says whether it was notified."""
+        """Releases the lock and waits to be notified, at most `timeout` seconds (None: forever); then acquires the lock
+        again. Returns whether it was notified."""
 
     def notify(self, n: int = 1) -> None:
-        """Wakes up to `n` waiters, the oldest first."""
+        """Wakes up to `n` waiters, the longest waiting first."""
 
     def notify_all(self) -> None:
         """Wakes all waiters."""
@@ -507,17 +509,17 @@ class HeapCondition(HeapPrimitive):
     def _kettle_is_owned(self) -> bool: ...
     def _kettle_is_outside(self) -> bool: ...
     def _kettle_leave(self) -> None:
-        """Says that those who come from now on wait outside."""
+        """Makes later waiters wait outside."""
 
     def _kettle_wake(self, n: int) -> int:
-        """Wakes up to `n` of those who wait here; says how many."""
+        """Wakes up to `n` threads that wait inside; returns how many."""
 
     def _at_fork_reinit(self) -> None: ...
     def _kettle_enroll(self) -> int:
-        """Under the lock: becomes a waiter; gives its ticket."""
+        """Registers a waiter, under the lock; returns its ticket."""
 
     def _kettle_poll(self, ticket: int) -> bool:
-        """Whether the ticket was granted; if so it is taken."""
+        """Returns whether the ticket was granted, and if so uses it."""
 
     def _kettle_withdraw(self, ticket: int) -> None: ...
     def _kettle_leave_door(self, ticket: int, door: int) -> None: ...
@@ -535,32 +537,33 @@ class HeapBarrier(HeapWaitable):
         name: str | None = None,
     ) -> None: ...
     def wait(self, timeout: float | None = None) -> int:
-        """Waits for the other parties; the number says who came when, 0 first. The last to come runs the action."""
+        """Waits for the other parties. Returns the order of arrival, 0 for the first. The last party to arrive runs the
+        action."""
 
     def _kettle_arrive(self) -> Arrival | None: ...
     @property
     def _kettle_settings(self) -> tuple[Callable[[], object] | None, float | None]: ...
     def _kettle_is_outside(self) -> bool: ...
     def _kettle_leave(self) -> None:
-        """Says that the parties meet outside from now on."""
+        """Makes later parties meet outside."""
 
     def reset(self) -> None:
-        """Begins anew with nobody there; those who wait get an error."""
+        """Resets the barrier to its empty state; waiting parties get an error."""
 
     def abort(self) -> None:
-        """Breaks it: those who wait and those who come get an error until it is reset."""
+        """Breaks the barrier: waiting and arriving parties get an error until it is reset."""
 
     @property
     def parties(self) -> int:
-        """How many must come."""
+        """The number of parties that must arrive."""
 
     @property
     def n_waiting(self) -> int:
-        """How many wait now."""
+        """The number of parties that are waiting."""
 
     @property
     def broken(self) -> bool:
-        """Whether it is broken."""
+        """Whether the barrier is broken."""
 
 # ---------------------------------------------------------------- queues
 
@@ -572,15 +575,15 @@ class Queue(Primitive):
     def _kettle_from_token(cls, token: bytes | Token, name: str | None = None) -> Self: ...
     @property
     def maxsize(self) -> int:
-        """How many items there may be; 0: as many as there is memory for."""
+        """The maximum number of items; 0: limited only by memory."""
 
     def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Puts an item in, waiting for room at most `timeout` seconds (None: for ever), or not at all if `block` is
-        false. Raises `queue.Full` if there is none, and ShutDown after `shutdown`."""
+        """Puts an item, waiting for room at most `timeout` seconds (None: forever), or not at all if `block` is false.
+        Raises `queue.Full` if there is none, and ShutDown after `shutdown`."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Takes the next item, waiting for one at most `timeout` seconds (None: for ever), or not at all if `block` is
-        false. Raises `queue.Empty` if there is none, and ShutDown after `shutdown` once all are taken."""
+        """Returns the next item, waiting for one at most `timeout` seconds (None: forever), or not at all if `block` is
+        false. Raises `queue.Empty` if there is none, and ShutDown after `shutdown` once the queue is empty."""
 
     def put_nowait(self, obj: Any) -> None:
         """`put(obj, block=False)`."""
@@ -589,39 +592,39 @@ class Queue(Primitive):
         """`get(block=False)`."""
 
     def _kettle_set_front(self, queue: Any) -> None:
-        """Says that `queue` has `_kettle_put` and `_kettle_get` for `put` and `get` of its own: they ask it if its
-        class gets other methods."""
+        """Makes `put` and `get` use `_kettle_put` and `_kettle_get` of `queue` if its class is given other methods."""
 
     def _kettle_put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None: ...
     def _kettle_get(self, block: bool = True, timeout: float | None = None) -> Any: ...
     def put_many(self, objs: Iterable[Any], block: bool = True, timeout: float | None = None) -> int:
-        """Puts all, in order. When time runs out, raises queue.Full whose `done` says how many were put."""
+        """Puts all items, in order. After the timeout raises queue.Full, whose `done` is the number of items that were
+        put."""
 
     def get_many(self, max: int, timeout: float | None = None) -> list[Any]:
-        """Waits for the first item, then takes what is there, at most `max`."""
+        """Waits for the first item, then takes up to `max` of the available items."""
 
     def qsize(self) -> int:
-        """How many items there are."""
+        """Returns the number of items."""
 
     def empty(self) -> bool:
-        """Whether there is no item."""
+        """Returns whether there is no item."""
 
     def full(self) -> bool:
-        """Whether there is no room for another item."""
+        """Returns whether there is no room for another item."""
 
     def shutdown(self, immediate: bool = False) -> None:
-        """No more items are taken in; those inside can still be got, unless `immediate`, which drops them."""
+        """Accepts no more items; those inside can still be taken, unless `immediate`, which drops them."""
 
     @property
     def is_shutdown(self) -> bool:
         """Whether `shutdown` was called."""
 
     def task_done(self) -> None:
-        """An item that was taken has been dealt with. Raises ValueError if that is said of more items than were put."""
+        """Marks a taken item as finished. Raises ValueError if it is called more often than items were put."""
 
     def join(self, timeout: float | None = None) -> bool:
-        """Waits until every item that was put is done with; False when late. Raises ConsumerDied when a process died
-        with items that it had not finished."""
+        """Waits until every item that was put is finished; returns False after the timeout. Raises ConsumerDied when a
+        process died with unfinished items."""
 
     def _arm_join(self, door: int, _ticket: int = 0, _bits: int = 0) -> int: ...
     def _disarm_join(self, door: int) -> None: ...
@@ -631,10 +634,10 @@ class Queue(Primitive):
     def _is_admitted_space(self, bits: int = 0) -> bool: ...
     def _leave_space(self, ticket: int, bits: int) -> None: ...
     def _join_ready(self) -> bool:
-        """Nothing unfinished. Raises ConsumerDied as `join` does."""
+        """Returns whether nothing is unfinished. Raises ConsumerDied like `join`."""
 
     def _close(self) -> None:
-        """This handle's end: put and get raise ValueError from now on."""
+        """Closes this handle: put and get raise ValueError from now on."""
 
     @property
     def _closed(self) -> bool: ...
@@ -651,15 +654,12 @@ class ObjectQueue:
     unfinished_tasks: int
     is_shutdown: bool
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Puts `item`, waiting for room if there is none: for ever, or for `timeout` seconds, or not at all if `block`
-        is false.
-
+        """Puts `item`, waiting for room at most `timeout` seconds (None: forever), or not at all if `block` is false.
         Raises queue.Full if there is no room (in time), ShutDown after `shutdown`."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Takes the next item, waiting for one: for ever, or for `timeout` seconds, or not at all if `block` is false.
-
-        Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty."""
+        """Returns the next item, waiting for one at most `timeout` seconds (None: forever), or not at all if `block` is
+        false. Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty."""
 
     def put_nowait(self, item: Any) -> None:
         """`put(item, block=False)`."""
@@ -668,51 +668,50 @@ class ObjectQueue:
         """`get(block=False)`."""
 
     def put_many(self, objs: Iterable[Any], block: bool = True, timeout: float | None = None) -> int:
-        """Puts all of `objs`, in order, and returns how many those were. The `timeout` (seconds) is for all together.
-
-        Raises queue.Full, with the number that were put as its `done`, if there is no room in time."""
+        """Puts all of `objs`, in order, and returns their number. The `timeout` (seconds) is for all together. Raises
+        queue.Full, with the number that were put as its `done`, if there is no room in time."""
 
     def get_many(self, max: int, timeout: float | None = None) -> list[Any]:
-        """Waits for an item, then takes what there is, `max` items at most.
-
-        Raises queue.Empty if none comes in `timeout` seconds."""
+        """Waits for an item, then takes up to `max` of the available items. Raises queue.Empty if none arrives in
+        `timeout` seconds."""
 
     def qsize(self) -> int:
-        """The number of items."""
+        """Returns the number of items."""
 
     def empty(self) -> bool:
-        """Whether there is no item."""
+        """Returns whether there is no item."""
 
     def full(self) -> bool:
-        """Whether there is no room."""
+        """Returns whether there is no room."""
 
     def task_done(self) -> None:
-        """Says that an item that was got is finished. Raises ValueError if called more often than items were put."""
+        """Marks an item that was taken as finished. Raises ValueError if it is called more often than items were
+        put."""
 
     def join(self) -> None:
         """Waits until every item that was put is finished."""
 
     def shutdown(self, immediate: bool = False) -> None:
-        """Makes `put` raise ShutDown from now on, and `get` too once the queue is empty; those who wait wake.
-
-        With `immediate` the items that are left are dropped, and count as done."""
+        """Makes `put` raise ShutDown from now on, and `get` too once the queue is empty; waiters wake up. With
+        `immediate` the remaining items are dropped, and count as done."""
 
     def statistics(self) -> Any:
-        """Counters and the present state, as they are now."""
+        """Returns counters and the present state."""
 
     def _kettle_begin(self, order: str, maxsize: object) -> bool:
-        """What `__init__` does; `order` is "fifo", "lifo" or "priority". Says whether the class has its own way to
-        handle the container."""
+        """Does the work of `__init__`; `order` is "fifo", "lifo" or "priority". Returns whether the class overrides the
+        methods for the container."""
 
     @property
     def _kettle_outside(self) -> Any:
-        """What holds the items, once they moved out; else None."""
+        """The object that holds the items once they have moved out; otherwise None."""
 
     def _kettle_items(self) -> list[Any]:
-        """The items that are in the core, in the order in which they would be put again."""
+        """Returns the items in the core, in the order in which they would be put again."""
 
     def _kettle_move_into(self, outside: Any) -> Any:
-        """Moves the items into `outside.queue`, unless they moved before; gives what they moved to first."""
+        """Moves the items into `outside.queue`, unless they have moved before; returns the object to which they moved
+        first."""
 
     def _kettle_note_put(self) -> None: ...
     def _kettle_note_got(self) -> None: ...
@@ -811,25 +810,25 @@ class Cell(Primitive):
     def __new__(cls, typecode: str, memory: SharedBytes, offset: int = 0, lock: object | None = None) -> Self: ...
     @property
     def value(self) -> Any:  # holds the lock while it reads or writes
-        """The number, read or written under the lock."""
+        """The number; the lock is held while it is read or written."""
 
     @value.setter
     def value(self, v: Any) -> None: ...
     def fetch_add(self, n: int | float) -> Any:
-        """Adds in a single step, without the lock; gives the value before. Integers wrap as in C."""
+        """Adds in a single step, without the lock, and returns the previous value. Integers wrap as in C."""
 
     def compare_exchange(self, expected: Any, new: Any) -> bool:
-        """Sets the value to `new` if it equals `expected`, in a single step and without the lock; says whether it
+        """Sets the value to `new` if it equals `expected`, in a single step and without the lock; returns whether it
         did."""
 
     def get_lock(self) -> Any:
-        """The lock; None if it has none."""
+        """Returns the lock; None if there is none."""
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """As `acquire` of the lock."""
+        """Calls `acquire` of the lock."""
 
     def release(self) -> None:
-        """As `release` of the lock."""
+        """Calls `release` of the lock."""
 
     def __enter__(self) -> bool: ...
     def __exit__(

@@ -24,29 +24,29 @@ macro_rules! barrier_methods {
     ($class:ty, $home:ty) => {
         #[pymethods]
         impl $class {
-            /// Begins anew with nobody there; those who wait get an error.
+            /// Resets the barrier to its empty state; waiting parties get an error.
             fn reset(&self) {
                 self.body.reset::<$home>();
             }
 
-            /// Breaks it: those who wait and those who come get an error until it is reset.
+            /// Breaks the barrier: waiting and arriving parties get an error until it is reset.
             fn abort(&self) {
                 self.body.abort::<$home>();
             }
 
-            /// How many must come.
+            /// The number of parties that must arrive.
             #[getter]
             fn parties(&self) -> u32 {
                 self.body.parties()
             }
 
-            /// How many wait now.
+            /// The number of parties that are waiting.
             #[getter]
             fn n_waiting(&self) -> u32 {
                 self.body.waiting()
             }
 
-            /// Whether it is broken.
+            /// Whether the barrier is broken.
             #[getter]
             fn broken(&self) -> bool {
                 self.body.is_broken()
@@ -127,7 +127,8 @@ impl Barrier {
         drop(before);
     }
 
-    /// Waits for the other parties; the number says who came when, 0 first. The last to come runs the action.
+    /// Waits for the other parties. Returns the order of arrival, 0 for the first. The last party to arrive runs the
+    /// action.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<u32> {
         errors::take_part()?;

@@ -31,7 +31,7 @@ impl Condition {
         Ok(Self { body, name })
     }
 
-    /// Under the lock: becomes a waiter; gives its ticket.
+    /// Registers a waiter, under the lock; returns its ticket.
     fn _kettle_enroll(&self) -> PyResult<u32> {
         errors::check()?;
         self.body.enrol::<Processes>().map(Waiter::index).map_err(|e| match e {
@@ -58,7 +58,7 @@ impl Condition {
         }
     }
 
-    /// Whether the ticket was granted; if so it is taken.
+    /// Returns whether the ticket was granted, and if so uses it.
     fn _kettle_poll(&self, ticket: u32) -> PyResult<bool> {
         errors::check()?;
         Ok(self.body.poll::<Processes>(Waiter::from_index(ticket)))

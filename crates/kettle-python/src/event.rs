@@ -31,27 +31,27 @@ impl Event {
         Ok(Self { body, name })
     }
 
-    /// Whether the flag is set.
+    /// Returns whether the flag is set.
     fn is_set(&self) -> PyResult<bool> {
         errors::check()?;
         Ok(self.body.is_set())
     }
 
-    /// Sets the flag, and wakes all who wait for it.
+    /// Sets the flag, and wakes all waiters.
     fn set(&self) -> PyResult<()> {
         errors::check()?;
         self.body.set::<Processes>();
         Ok(())
     }
 
-    /// Clears the flag: those who wait from now on wait until it is set again.
+    /// Clears the flag: later waits last until it is set again.
     fn clear(&self) -> PyResult<()> {
         errors::check()?;
         self.body.clear();
         Ok(())
     }
 
-    /// Waits until the flag is set, at most `timeout` seconds (None: for ever). Says whether it was set.
+    /// Waits until the flag is set, at most `timeout` seconds (None: forever). Returns whether it was set.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
         errors::check()?;
@@ -62,7 +62,7 @@ impl Event {
         errors::in_time(wait_outside(py, deadline(true, timeout), |p| body.wait::<Processes>(p))?)
     }
 
-    /// Changes whenever it is set or cleared.
+    /// A number that changes whenever the event is set or cleared.
     fn _kettle_version(&self) -> u32 {
         self.body.version()
     }

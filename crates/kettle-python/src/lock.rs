@@ -101,8 +101,8 @@ macro_rules! exclusive {
                 Ok(())
             }
 
-            /// Takes it, waiting at most `timeout` seconds (None: for ever), or not at all if `block` is false. Says whether it was
-            /// taken. Raises `OwnerDied` if its holder died.
+            /// Acquires the lock, waiting at most `timeout` seconds (None: forever), or not at all if `block` is false.
+            /// Returns whether it was acquired. Raises `OwnerDied` if its holder died.
             #[pyo3(signature = (block=true, timeout=None))]
             fn acquire(
                 slf: &Bound<'_, Self>,
@@ -116,13 +116,13 @@ macro_rules! exclusive {
                 wait_for(slf, this.wanted(), deadline(block, timeout), |p| this.body.acquire::<Processes>(p))
             }
 
-            /// Whether a thread of any process holds it.
+            /// Returns whether a thread of any process holds the lock.
             fn locked(&self) -> bool {
                 self.body.owner().is_some()
             }
 
-            /// Makes a lock free again whose holder died. False if somebody alive holds it: then it is left alone,
-            /// since another survivor may have reset and taken it meanwhile.
+            /// Makes the lock free again after its holder died. Returns False, and changes nothing, if a living thread
+            /// holds it, since another survivor may have reset and acquired it in the meantime.
             fn reset(&self) -> bool {
                 self.body.reset::<Processes>().is_ok()
             }
@@ -237,7 +237,7 @@ pub(crate) struct Lock {
 
 #[pymethods]
 impl Lock {
-    /// Gives it back, for whichever thread holds it. Raises ValueError if none does.
+    /// Releases the lock, whichever thread holds it. Raises ValueError if none does.
     fn release(&self) -> PyResult<()> {
         self.body
             .release::<Processes>()

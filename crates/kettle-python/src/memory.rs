@@ -196,7 +196,7 @@ impl Cell {
         Ok(cell)
     }
 
-    /// The number, read or written under the lock.
+    /// The number; the lock is held while it is read or written.
     #[getter]
     fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let word = self.word_to_lock()?;
@@ -215,7 +215,7 @@ impl Cell {
         })
     }
 
-    /// Adds in a single step, without the lock; gives the value before. Integers wrap as in C.
+    /// Adds in a single step, without the lock, and returns the previous value. Integers wrap as in C.
     fn fetch_add<'py>(&self, py: Python<'py>, n: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         if !self.code.is_number() {
             return Err(PyTypeError::new_err(format!("values of type code {:?} cannot be added to", self.code)));
@@ -225,18 +225,18 @@ impl Cell {
         self.code.to_object(py, before.unwrap_or_else(|bits| bits))
     }
 
-    /// Sets the value to `new` if it equals `expected`, in a single step and without the lock; says whether it did.
+    /// Sets the value to `new` if it equals `expected`, in a single step and without the lock; returns whether it did.
     fn compare_exchange(&self, expected: &Bound<'_, PyAny>, new: &Bound<'_, PyAny>) -> PyResult<bool> {
         let (expected, new) = (self.code.to_bits(expected)?, self.code.to_bits(new)?);
         Ok(self.word()?.update(|bits| self.code.equal(bits, expected).then_some(new)).is_ok())
     }
 
-    /// The lock; None if it has none.
+    /// Returns the lock; None if there is none.
     fn get_lock<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
         self.lock().map(|lock| lock.bind(py))
     }
 
-    /// As `acquire` of the lock.
+    /// Calls `acquire` of the lock.
     #[pyo3(signature = (*args, **kwargs))]
     fn acquire<'py>(
         &self,
@@ -246,7 +246,7 @@ impl Cell {
         self.bound_lock(args.py())?.call_method(intern!(args.py(), "acquire"), args, kwargs)
     }
 
-    /// As `release` of the lock.
+    /// Calls `release` of the lock.
     fn release<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.bound_lock(py)?.call_method0(intern!(py, "release"))
     }

@@ -222,7 +222,7 @@ macro_rules! waitable {
                 crate::primitive::is_admitted(crate::primitive::Waitable::line(self), bits, available)
             }
 
-            /// Gives the ticket back, one of those with these bits.
+            /// Returns the ticket, one of those with these bits.
             fn _kettle_leave_line(&self, ticket: u32, bits: u32) {
                 let available = || crate::primitive::Waitable::available(self);
                 let scope = crate::primitive::Waitable::scope(self);
@@ -255,7 +255,7 @@ macro_rules! travels {
     ($class:ty) => {
         #[pymethods]
         impl $class {
-            /// What it was named.
+            /// The name given at creation.
             #[getter]
             fn name(&self) -> Option<&str> {
                 self.name.as_deref()

@@ -184,8 +184,8 @@ impl Queue {
         Ok(Self { body, closed: AtomicBool::new(false), name, front: OnceLock::new() })
     }
 
-    /// Puts an item in, waiting for room at most `timeout` seconds (None: for ever), or not at all if `block` is false. Raises
-    /// `queue.Full` if there is none, and ShutDown after `shutdown`.
+    /// Puts an item, waiting for room at most `timeout` seconds (None: forever), or not at all if `block` is false.
+    /// Raises `queue.Full` if there is none, and ShutDown after `shutdown`.
     #[pyo3(signature = (obj, block=Truth(true), timeout=Timeout(None)), text_signature = "($self, obj, block=True, timeout=None)")]
     fn put(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>, block: Truth, timeout: Timeout) -> PyResult<()> {
         let (block, timeout) = (block.0, timeout.0);
@@ -229,7 +229,8 @@ impl Queue {
         }
     }
 
-    /// Puts all, in order. When time runs out, raises queue.Full whose `done` says how many were put.
+    /// Puts all items, in order. After the timeout raises queue.Full, whose `done` is the number of items that were
+    /// put.
     #[pyo3(signature = (objs, block=true, timeout=None))]
     fn put_many(
         slf: &Bound<'_, Self>,
@@ -255,8 +256,8 @@ impl Queue {
         Ok(done)
     }
 
-    /// Takes the next item, waiting for one at most `timeout` seconds (None: for ever), or not at all if `block` is false.
-    /// Raises `queue.Empty` if there is none, and ShutDown after `shutdown` once all are taken.
+    /// Returns the next item, waiting for one at most `timeout` seconds (None: forever), or not at all if `block` is
+    /// false. Raises `queue.Empty` if there is none, and ShutDown after `shutdown` once the queue is empty.
     #[pyo3(signature = (block=Truth(true), timeout=Timeout(None)), text_signature = "($self, block=True, timeout=None)")]
     fn get<'py>(slf: &Bound<'py, Self>, block: Truth, timeout: Timeout) -> PyResult<Bound<'py, PyAny>> {
         let (block, timeout) = (block.0, timeout.0);
@@ -270,7 +271,7 @@ impl Queue {
         Self::get(slf, Truth(false), Timeout(None))
     }
 
-    /// Waits for the first item, then takes what is there, at most `max`.
+    /// Waits for the first item, then takes up to `max` of the available items.
     #[pyo3(signature = (max, timeout=None))]
     fn get_many<'py>(
         slf: &Bound<'py, Self>,
@@ -300,32 +301,32 @@ impl Queue {
         Ok(items)
     }
 
-    /// How many items there are.
+    /// Returns the number of items.
     fn qsize(&self) -> PyResult<u32> {
         errors::check()?;
         Ok(self.body.len())
     }
 
-    /// Whether there is no item.
+    /// Returns whether there is no item.
     fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
         errors::check()?;
         slf.get().open(slf)?;
         Ok(slf.get().body.is_empty())
     }
 
-    /// Whether there is no room for another item.
+    /// Returns whether there is no room for another item.
     fn full(&self) -> PyResult<bool> {
         errors::check()?;
         Ok(self.body.is_full())
     }
 
-    /// How many items there may be; 0: as many as there is memory for.
+    /// The maximum number of items; 0: limited only by memory.
     #[getter]
     fn maxsize(&self) -> u32 {
         self.body.maxsize()
     }
 
-    /// No more items are taken in; those inside can still be got, unless `immediate`, which drops them.
+    /// Accepts no more items; those inside can still be taken, unless `immediate`, which drops them.
     #[pyo3(signature = (immediate=false))]
     fn shutdown(&self, py: Python<'_>, immediate: bool) -> PyResult<()> {
         errors::take_part()?;
@@ -340,7 +341,7 @@ impl Queue {
         self.body.is_shut()
     }
 
-    /// An item that was taken has been dealt with. Raises ValueError if that is said of more items than were put.
+    /// Marks a taken item as finished. Raises ValueError if it is called more often than items were put.
     fn task_done(&self, py: Python<'_>) -> PyResult<()> {
         errors::check()?;
         if self.body.task_done::<ArenaStore>().is_ok() {
@@ -357,8 +358,8 @@ impl Queue {
         }
     }
 
-    /// Waits until every item that was put is done with; False when late. Raises ConsumerDied when a process died
-    /// with items that it had not finished.
+    /// Waits until every item that was put is finished; returns False after the timeout. Raises ConsumerDied when a
+    /// process died with unfinished items.
     #[pyo3(signature = (timeout=None))]
     fn join(&self, py: Python<'_>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
         errors::take_part()?;
@@ -420,7 +421,7 @@ impl Queue {
         primitive::leave(Some(self.body.space()), ticket, bits, Scope::Shared, || self.body.spare());
     }
 
-    /// This handle's end: put and get raise ValueError from now on.
+    /// Closes this handle: put and get raise ValueError from now on.
     fn _close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }

@@ -122,8 +122,8 @@ impl Semaphore {
         }
     }
 
-    /// Takes a permit, waiting for one at most `timeout` seconds (None: for ever), or not at all if `block` is false. Says
-    /// whether it was taken.
+    /// Acquires a permit, waiting at most `timeout` seconds (None: forever), or not at all if `block` is false. Returns
+    /// whether it was acquired.
     #[pyo3(signature = (block=true, timeout=None))]
     fn acquire(
         &self,
@@ -144,7 +144,7 @@ impl Semaphore {
         errors::in_time(got)
     }
 
-    /// Gives `n` permits back. Raises ValueError if a bounded one had more than it began with.
+    /// Releases `n` permits. Raises ValueError if a bounded semaphore would exceed its initial value.
     #[pyo3(signature = (n=1))]
     fn release(&self, #[pyo3(from_py_with = parameters::n)] n: i64) -> PyResult<()> {
         let n =
@@ -156,7 +156,7 @@ impl Semaphore {
         }
     }
 
-    /// How many permits there are to take.
+    /// Returns the number of available permits.
     fn get_value(&self) -> PyResult<u32> {
         errors::check()?;
         Ok(self.permits.value())

@@ -99,7 +99,7 @@ impl ObjectQueue {
         primitive::is_admitted(Some(line), bits, || self.body.available(py.into(), SIGNS[what]))
     }
 
-    /// Gives the ticket back, one of those with these bits.
+    /// Returns the ticket, one of those with these bits.
     fn _kettle_leave_line(&self, py: Python<'_>, what: usize, ticket: u32, bits: u32) {
         let line = self.body.line_of(py.into(), SIGNS[what]);
         primitive::leave(Some(line), ticket, bits, Scope::Private, || self.body.available(py.into(), SIGNS[what]));

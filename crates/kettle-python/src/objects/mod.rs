@@ -305,9 +305,7 @@ impl ObjectQueue {
         Ok(!this.keeps_no_house(slf))
     }
 
-    /// Puts `item`, waiting for room if there is none: for ever, or for `timeout` seconds, or not at all if `block` is
-    /// false.
-    ///
+    /// Puts `item`, waiting for room at most `timeout` seconds (None: forever), or not at all if `block` is false.
     /// Raises queue.Full if there is no room (in time), ShutDown after `shutdown`.
     #[pyo3(signature = (item, block=Truth(true), timeout=None), text_signature = "($self, item, block=True, timeout=None)")]
     fn put(
@@ -323,9 +321,8 @@ impl ObjectQueue {
         Self::in_turn(slf, || Self::put_by(slf, item, limit))
     }
 
-    /// Takes the next item, waiting for one: for ever, or for `timeout` seconds, or not at all if `block` is false.
-    ///
-    /// Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty.
+    /// Returns the next item, waiting for one at most `timeout` seconds (None: forever), or not at all if `block` is
+    /// false. Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty.
     #[pyo3(signature = (block=Truth(true), timeout=None), text_signature = "($self, block=True, timeout=None)")]
     fn get(
         slf: &Bound<'_, Self>,
@@ -355,9 +352,8 @@ impl ObjectQueue {
         Self::in_turn(slf, || Self::take_by(slf, Limit::NOW))
     }
 
-    /// Puts all of `objs`, in order, and returns how many those were. The `timeout` (seconds) is for all together.
-    ///
-    /// Raises queue.Full, with the number that were put as its `done`, if there is no room in time.
+    /// Puts all of `objs`, in order, and returns their number. The `timeout` (seconds) is for all together. Raises
+    /// queue.Full, with the number that were put as its `done`, if there is no room in time.
     #[pyo3(signature = (objs, block=Truth(true), timeout=None), text_signature = "($self, objs, block=True, timeout=None)")]
     fn put_many(
         slf: &Bound<'_, Self>,
@@ -383,9 +379,8 @@ impl ObjectQueue {
         }
     }
 
-    /// Waits for an item, then takes what there is, `max` items at most.
-    ///
-    /// Raises queue.Empty if none comes in `timeout` seconds.
+    /// Waits for an item, then takes up to `max` of the available items. Raises queue.Empty if none arrives in
+    /// `timeout` seconds.
     #[pyo3(signature = (max, timeout=None))]
     fn get_many<'py>(
         slf: &Bound<'py, Self>,
@@ -418,7 +413,7 @@ impl ObjectQueue {
         PyList::new(py, items)
     }
 
-    /// The number of items.
+    /// Returns the number of items.
     fn qsize(slf: &Bound<'_, Self>) -> PyResult<usize> {
         Self::look_for_house(slf)?;
         match slf.get().body.len_unless_moved(slf.py().into()) {
@@ -427,18 +422,18 @@ impl ObjectQueue {
         }
     }
 
-    /// Whether there is no item.
+    /// Returns whether there is no item.
     fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
         Ok(Self::qsize(slf)? == 0)
     }
 
-    /// Whether there is no room.
+    /// Returns whether there is no room.
     fn full(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let maxsize = slf.get().body.maxsize(slf.py().into());
         Ok(maxsize > 0 && Self::qsize(slf)? as u64 >= maxsize as u64)
     }
 
-    /// Says that an item that was got is finished. Raises ValueError if called more often than items were put.
+    /// Marks an item that was taken as finished. Raises ValueError if it is called more often than items were put.
     fn task_done(slf: &Bound<'_, Self>) -> PyResult<()> {
         match slf.get().body.task_done(slf.py().into()) {
             Ok(()) => Ok(()),
@@ -461,9 +456,8 @@ impl ObjectQueue {
         Ok(())
     }
 
-    /// Makes `put` raise ShutDown from now on, and `get` too once the queue is empty; those who wait wake.
-    ///
-    /// With `immediate` the items that are left are dropped, and count as done.
+    /// Makes `put` raise ShutDown from now on, and `get` too once the queue is empty; waiters wake up. With `immediate`
+    /// the remaining items are dropped, and count as done.
     #[pyo3(signature = (immediate=Truth(false)), text_signature = "($self, immediate=False)")]
     fn shutdown(slf: &Bound<'_, Self>, immediate: Truth) -> PyResult<()> {
         Self::look_for_house(slf)?;
@@ -510,7 +504,7 @@ impl ObjectQueue {
         self.body.set_shut(py.into(), shut.0);
     }
 
-    /// Counters and the present state, as they are now.
+    /// Returns counters and the present state.
     fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let size = Self::qsize(slf)?;
         queue_statistics(slf.py(), size as u64, &slf.get().body.statistics(slf.py().into()))

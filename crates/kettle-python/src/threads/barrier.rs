@@ -76,7 +76,8 @@ impl Barrier {
         self.settings.get().and_then(|s| s.action.as_ref()).map_or(Ok(()), |action| visit.call(action))
     }
 
-    /// Waits for the other parties; the number says who came when, 0 first. The last to come runs the action.
+    /// Waits for the other parties. Returns the order of arrival, 0 for the first. The last party to arrive runs the
+    /// action.
     #[pyo3(signature = (timeout=None))]
     fn wait<'py>(
         slf: &Bound<'py, Self>,
@@ -101,7 +102,7 @@ impl Barrier {
         }
     }
 
-    /// Says that the parties meet outside from now on.
+    /// Makes later parties meet outside.
     fn _kettle_leave(&self) {
         self.is_outside.store(true, Ordering::SeqCst);
     }

@@ -135,7 +135,7 @@ impl Condition {
         }
     }
 
-    /// Says which lock goes with it, once. `plain`: its class is one of ours, not a subclass with ideas of its own.
+    /// Sets the condition's lock, once. `plain`: its class is one of Kettle's, not a subclass that overrides methods.
     fn _kettle_begin(&self, lock: Bound<'_, PyAny>, plain: bool) -> PyResult<()> {
         let guard = match (lock.cast::<Lock>(), lock.cast::<RLock>()) {
             (Ok(lock), _) if plain => Guard::Lock(lock.clone().unbind()),
@@ -164,8 +164,8 @@ impl Condition {
         self.guard()?.is_owned(py)
     }
 
-    /// Leaves the lock, and waits to be notified, at most `timeout` seconds (None: for ever); then takes the lock
-    /// again. Says whether it was notified.
+    /// Releases the lock and waits to be notified, at most `timeout` seconds (None: forever); then acquires the lock
+    /// again. Returns whether it was notified.
     #[pyo3(signature = (timeout=None))]
     fn wait(slf: &Bound<'_, Self>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
         let (py, this) = (slf.py(), slf.get());
@@ -180,7 +180,7 @@ impl Condition {
         Ok(notified)
     }
 
-    /// Wakes up to `n` waiters, the oldest first.
+    /// Wakes up to `n` waiters, the longest waiting first.
     #[pyo3(signature = (n=1))]
     fn notify(slf: &Bound<'_, Self>, #[pyo3(from_py_with = parameters::n)] n: i64) -> PyResult<()> {
         let this = slf.get();
@@ -205,7 +205,7 @@ impl Condition {
         calls::call_method(slf, "notify", (waiting,)).map(drop)
     }
 
-    /// Says that those who come from now on wait outside.
+    /// Makes later waiters wait outside.
     fn _kettle_leave(&self) {
         self.is_outside.store(true, Ordering::SeqCst);
     }
@@ -227,7 +227,7 @@ impl Condition {
         Ok(())
     }
 
-    /// Under the lock: becomes a waiter; gives its ticket.
+    /// Registers a waiter, under the lock; returns its ticket.
     fn _kettle_enroll(&self) -> PyResult<u32> {
         self.enrol().map(Waiter::index)
     }
@@ -239,7 +239,7 @@ impl Condition {
         }
     }
 
-    /// Whether the ticket was granted; if so it is taken.
+    /// Returns whether the ticket was granted, and if so uses it.
     fn _kettle_poll(&self, ticket: u32) -> bool {
         self.body.poll::<Heap>(Waiter::from_index(ticket))
     }

@@ -43,22 +43,22 @@ impl Event {
         set_name(slf, name)
     }
 
-    /// Whether it is set.
+    /// Returns whether the event is set.
     pub(crate) fn is_set(&self) -> bool {
         self.body.is_set()
     }
 
-    /// Sets it, and wakes all who wait.
+    /// Sets the event, and wakes all waiters.
     fn set(slf: &Bound<'_, Self>) -> PyResult<()> {
         if slf.get().set_now() { Ok(()) } else { calls::call_method(slf, "_kettle_set", ()).map(drop) }
     }
 
-    /// Takes that back.
+    /// Clears the event.
     fn clear(slf: &Bound<'_, Self>) -> PyResult<()> {
         if slf.get().clear_now() { Ok(()) } else { calls::call_method(slf, "_kettle_clear", ()).map(drop) }
     }
 
-    /// Waits until it is set, at most `timeout` seconds (None: for ever). Says whether it was.
+    /// Waits until the event is set, at most `timeout` seconds (None: forever). Returns whether it was set.
     #[pyo3(signature = (timeout=None))]
     fn wait(slf: &Bound<'_, Self>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
         let this = slf.get();
@@ -72,7 +72,7 @@ impl Event {
         Ok(wait_for_thread(slf.py(), deadline(true, timeout), |p| body.wait::<Heap>(p))?.is_ok())
     }
 
-    /// Says that those who come from now on wait outside.
+    /// Makes later waiters wait outside.
     fn _kettle_leave(&self) {
         self.is_outside.store(true, Ordering::SeqCst);
     }
@@ -82,7 +82,7 @@ impl Event {
         self.is_outside()
     }
 
-    /// Sets or clears the flag, and wakes those who wait here.
+    /// Sets or clears the flag, and wakes threads that wait inside.
     fn _kettle_put(&self, flag: bool) {
         if flag {
             self.body.set::<Heap>();
@@ -96,7 +96,7 @@ impl Event {
         self.body.reinit();
     }
 
-    /// Changes whenever it is set or cleared.
+    /// A number that changes whenever the event is set or cleared.
     fn _kettle_version(&self) -> u32 {
         self.body.version()
     }

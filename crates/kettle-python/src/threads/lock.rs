@@ -21,7 +21,7 @@ macro_rules! exclusive {
     ($class:ty) => {
         #[pymethods]
         impl $class {
-            /// Takes it, waiting at most `timeout` seconds (-1: for ever). Says whether it was taken.
+            /// Acquires the lock, waiting at most `timeout` seconds (-1: forever). Returns whether it was acquired.
             #[pyo3(signature = (blocking=Truth(true), timeout=UNSET), text_signature = "($self, blocking=True, timeout=-1)")]
             fn acquire(slf: &Bound<'_, Self>, blocking: Truth, #[pyo3(from_py_with = parameters::seconds)] timeout: f64) -> PyResult<bool> {
                 let deadline = acquire_deadline(blocking.0, timeout)?;
@@ -36,7 +36,7 @@ macro_rules! exclusive {
                 sleep_for_lock(slf, this.wanted(), deadline, |p| this.body.acquire::<Heap>(p))
             }
 
-            /// Whether somebody holds it.
+            /// Returns whether a thread holds the lock.
             pub(crate) fn locked(&self) -> bool {
                 self.body.owner().is_some()
             }
@@ -153,7 +153,7 @@ impl Lock {
         set_name(slf, name)
     }
 
-    /// Gives it back, whoever took it.
+    /// Releases the lock, whichever thread holds it.
     pub(super) fn release(&self) -> PyResult<()> {
         if self.give_back() { Ok(()) } else { Err(PyRuntimeError::new_err("release unlocked lock")) }
     }

@@ -61,7 +61,7 @@ impl Semaphore {
         Ok(self.is_outside.swap(false, Ordering::SeqCst))
     }
 
-    /// Takes a permit, waiting at most `timeout` seconds (None: for ever). Says whether it was taken.
+    /// Acquires a permit, waiting at most `timeout` seconds (None: forever). Returns whether it was acquired.
     #[pyo3(
         signature = (blocking=Truth(true), timeout=None),
         text_signature = "($self, blocking=True, timeout=None)"
@@ -98,7 +98,7 @@ impl Semaphore {
         Ok(taken?.is_ok())
     }
 
-    /// Gives `n` permits back.
+    /// Releases `n` permits.
     #[pyo3(signature = (n=1))]
     fn release(slf: &Bound<'_, Self>, #[pyo3(from_py_with = parameters::n)] n: i64) -> PyResult<()> {
         if n < 1 {
@@ -143,7 +143,7 @@ impl Semaphore {
 
     // ------------------------------------------------------------ for the methods that take over
 
-    /// The permits that are here.
+    /// Returns the number of permits inside.
     fn _kettle_value(&self) -> u32 {
         self.body.value()
     }
