@@ -56,9 +56,9 @@ pub(crate) trait Quick:
 {
     /// What `help` says of `acquire`, its signature first.
     const ACQUIRE_DOC: &'static CStr =
-        c"acquire($self, /, block=True, timeout=None)\n--\n\nTakes it, waiting at most `timeout` seconds.";
+        c"acquire($self, /, block=True, timeout=None)\n--\n\nAcquires it, waiting at most `timeout` seconds.";
     /// What `help` says of `release`.
-    const RELEASE_DOC: &'static CStr = c"release($self, /)\n--\n\nGives it back.";
+    const RELEASE_DOC: &'static CStr = c"release($self, /)\n--\n\nReleases it.";
 
     /// Whether its holder may have died, which one who does not wait is told as well.
     const MORTAL: bool = true;
@@ -95,7 +95,7 @@ pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyTyp
         objects::install(&cls)?;
         making::install::<ObjectQueue>(&cls);
     } else if cls.is_subclass_of::<Cell>()? {
-        let doc = c"get_lock($self, /)\n--\n\nThe lock.";
+        let doc = c"get_lock($self, /)\n--\n\nReturns the lock.";
         put::<Cell>(
             &cls,
             "get_lock",

@@ -228,7 +228,7 @@ pub(crate) fn semaphore_statistics<'py>(py: Python<'py>, s: &SemaphoreStatistics
 }
 
 impl Quick for Semaphore {
-    const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nGives `n` permits back.";
+    const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nReleases `n` permits.";
 
     #[inline(always)]
     fn take_now(&self) -> bool {

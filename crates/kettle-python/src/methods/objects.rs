@@ -25,8 +25,8 @@ static METHODS: Table = Table([
         ml_meth: PyMethodDefPointer { PyCFunctionFastWithKeywords: put::<true> },
         ml_flags: FAST,
         ml_doc: c"put($self, /, item, block=True, timeout=None)\n--\n\n\
-            Puts `item`, waiting for room if there is none: for ever, or for `timeout` seconds, or not at all if\n\
-            `block` is false.\n\n\
+            Puts `item`, waiting for room at most `timeout` seconds (None: forever), or not at all if `block` is\n\
+            false.\n\n\
             Raises queue.Full if there is no room (in time), ShutDown after `shutdown`."
             .as_ptr(),
     },
@@ -35,8 +35,8 @@ static METHODS: Table = Table([
         ml_meth: PyMethodDefPointer { PyCFunctionFastWithKeywords: get },
         ml_flags: FAST,
         ml_doc: c"get($self, /, block=True, timeout=None)\n--\n\n\
-            Takes the next item, waiting for one: for ever, or for `timeout` seconds, or not at all if `block` is\n\
-            false.\n\n\
+            Returns the next item, waiting for one at most `timeout` seconds (None: forever), or not at all if\n\
+            `block` is false.\n\n\
             Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty."
             .as_ptr(),
     },
@@ -57,7 +57,7 @@ static METHODS: Table = Table([
         ml_meth: PyMethodDefPointer { PyCFunction: task_done },
         ml_flags: ffi::METH_NOARGS,
         ml_doc: c"task_done($self, /)\n--\n\n\
-            Says that an item that was got is finished. Raises ValueError if called more often than items were put."
+            Marks an item that was taken as finished. Raises ValueError if called more often than items were put."
             .as_ptr(),
     },
 ]);

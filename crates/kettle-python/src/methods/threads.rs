@@ -41,16 +41,16 @@ pub(crate) trait Exclusive: Quick {
 }
 
 fn install_locked<T: Exclusive>(cls: &Bound<'_, PyType>) -> PyResult<()> {
-    let doc = c"locked($self, /)\n--\n\nWhether somebody holds it.";
+    let doc = c"locked($self, /)\n--\n\nReturns whether a thread holds it.";
     put::<T>(cls, "locked", c"locked", PyMethodDefPointer { PyCFunctionFast: locked::<T> }, ffi::METH_FASTCALL, doc)
 }
 
 fn install_event(cls: &Bound<'_, PyType>) -> PyResult<()> {
-    let is_set_doc = c"is_set($self, /)\n--\n\nWhether it is set.";
-    let set_doc = c"set($self, /)\n--\n\nSets it, and wakes all who wait.";
-    let clear_doc = c"clear($self, /)\n--\n\nTakes that back.";
+    let is_set_doc = c"is_set($self, /)\n--\n\nReturns whether the event is set.";
+    let set_doc = c"set($self, /)\n--\n\nSets the event, and wakes all waiters.";
+    let clear_doc = c"clear($self, /)\n--\n\nClears the event.";
     let wait_doc = c"wait($self, /, timeout=None)\n--\n\n\
-        Waits until it is set, at most `timeout` seconds (None: for ever). Says whether it was.";
+        Waits until the event is set, at most `timeout` seconds (None: forever). Returns whether it was set.";
     let positional = ffi::METH_FASTCALL;
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
     let table: [Method; 4] = [
@@ -63,7 +63,7 @@ fn install_event(cls: &Bound<'_, PyType>) -> PyResult<()> {
 }
 
 fn install_condition(cls: &Bound<'_, PyType>) -> PyResult<()> {
-    let notify_doc = c"notify($self, /, n=1)\n--\n\nWakes up to `n` waiters, the oldest first.";
+    let notify_doc = c"notify($self, /, n=1)\n--\n\nWakes up to `n` waiters, the longest waiting first.";
     let all_doc = c"notify_all($self, /)\n--\n\nWakes all waiters.";
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
     let table: [Method; 4] = [

@@ -85,7 +85,7 @@ macro_rules! exclusive {
 
         impl Quick for $class {
             const ACQUIRE_DOC: &'static CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
-                Takes it, waiting at most `timeout` seconds (-1: for ever). Says whether it was taken.";
+                Acquires the lock, waiting at most `timeout` seconds (-1: forever). Returns whether it was acquired.";
             const MORTAL: bool = false;
 
             #[inline(always)]

@@ -238,9 +238,9 @@ impl Semaphore {
 
 impl Quick for Semaphore {
     const ACQUIRE_DOC: &'static CStr = c"acquire($self, /, blocking=True, timeout=None)\n--\n\n\
-        Takes a permit, waiting at most `timeout` seconds (None: for ever). Says whether it was taken.";
+        Acquires a permit, waiting at most `timeout` seconds (None: forever). Returns whether it was acquired.";
     const MORTAL: bool = false;
-    const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nGives `n` permits back.";
+    const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nReleases `n` permits.";
 
     #[inline(always)]
     fn take_now(&self) -> bool {
