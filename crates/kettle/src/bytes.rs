@@ -113,7 +113,7 @@ enum Written<'a> {
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if !codec::is_active() {
+        if !codec::is_active() || codec::is_described() {
             return serializer.serialize_bytes(self);
         }
         let packed = if self.len() < SHORT { None } else { codec::pack(self)? };
@@ -123,7 +123,7 @@ impl Serialize for Bytes {
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if !codec::is_active() {
+        if !codec::is_active() || codec::is_described() {
             return deserializer.deserialize_byte_buf(Foreign);
         }
         match Written::deserialize(deserializer)? {

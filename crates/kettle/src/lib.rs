@@ -100,7 +100,8 @@
 //! `#[serde(skip)]`, `default`, `rename`, `alias`, `transparent`, `from`, `into`, and `with` if its halves match.
 //!
 //! A value with which they do not match is refused by the call that would send it, with an [`EncodeError`] that names the
-//! type and says what to do. The item is not lost: the error hands it back. This concerns
+//! type and says what to do. The item is not lost: the error hands it back. Such a value can be sent nevertheless, as a
+//! [`Described`], which takes its names and types with it and costs more. This concerns
 //!
 //! * a field that is left out here: by `skip_serializing_if` (if it is to be skipped; otherwise the value is sent),
 //!   `skip_serializing` or `skip_deserializing`;
@@ -109,7 +110,8 @@
 //! * sequences and maps of unknown length;
 //! * values that are nested more than 256 levels deep.
 //!
-//! Send them in another form: a type of your own without the attribute, or text, such as JSON.
+//! A `Described` takes all of these but the last, or says why not. (A value nested that deeply can be sent as a list of
+//! its parts.)
 //!
 //! To know this, the sender reads the first value of each shape back itself, once in each process. (A shape is which
 //! variants, options and empty sequences a value has, and where.) So an `impl Serialize` may be called several times for one
@@ -228,6 +230,7 @@ mod array;
 mod bytes;
 mod codec;
 pub mod deadlock;
+pub mod described;
 mod error;
 #[doc(hidden)]
 pub mod event_loop;
@@ -249,6 +252,7 @@ mod wait;
 
 pub use array::{Array, SharedBytes};
 pub use bytes::Bytes;
+pub use described::Described;
 pub use error::{
     AcquireError, DecodeError, DescriptorLost, EncodeError, HeldByTheLiving, OutOfMemory, OwnerDied, SessionDamaged,
 };

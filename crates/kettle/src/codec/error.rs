@@ -12,19 +12,38 @@ pub(crate) struct Error(Box<Reason>);
 #[derive(Debug)]
 struct Reason {
     text: Box<str>,
+    /// The text is that of the type itself, or of serde.
+    is_foreign: bool,
 }
 
 /// How deep a value may be nested, on its way out and on its way in: a limit that every stack has room for.
-pub(super) const DEPTH_MAX: usize = 256;
+pub(crate) const DEPTH_MAX: usize = 256;
 
 impl Error {
     #[cold]
-    pub(super) fn new(text: impl Into<Box<str>>) -> Self {
-        Self(Box::new(Reason { text: text.into() }))
+    pub(crate) fn new(text: impl Into<Box<str>>) -> Self {
+        Self(Box::new(Reason { text: text.into(), is_foreign: false }))
     }
 
     #[cold]
-    pub(super) fn too_deep() -> Self {
+    fn foreign(text: String) -> Self {
+        Self(Box::new(Reason { text: text.into(), is_foreign: true }))
+    }
+
+    /// It came when a value was tried that can be written.
+    #[cold]
+    pub(crate) fn in_trial(self) -> Self {
+        if !self.0.is_foreign {
+            return self;
+        }
+        Self::new(format!(
+            "its Deserialize does not read what its Serialize writes: {}; it may do so in a kettle::Described",
+            self.0.text
+        ))
+    }
+
+    #[cold]
+    pub(crate) fn too_deep() -> Self {
         Self::new(format!(
             "it is nested more than {DEPTH_MAX} levels deep, and the stack of its receiver might not do; \
              send it in a flat form, such as a list of its parts"
@@ -32,42 +51,42 @@ impl Error {
     }
 
     #[cold]
-    pub(super) fn skipped(name: &str) -> Self {
+    pub(crate) fn skipped(name: &str) -> Self {
         Self::new(format!(
             "its field `{name}` is left out here (#[serde(skip_serializing_if)]), and the receiver would take the \
-             next field for it; remove that attribute, or send a type without it"
+             next field for it; send it as a kettle::Described, or remove that attribute"
         ))
     }
 
     #[cold]
-    pub(super) fn without_length() -> Self {
+    pub(crate) fn without_length() -> Self {
         Self::new(
             "it has a sequence or a map that does not know its length (as #[serde(flatten)] makes one); \
-             derive without that attribute, or send it as text, in JSON for instance",
+             send it as a kettle::Described, or derive without that attribute",
         )
     }
 
     #[cold]
-    pub(super) fn miscounted() -> Self {
+    pub(crate) fn miscounted() -> Self {
         Self::new("its Serialize announces another number of elements than it writes")
     }
 
     #[cold]
-    pub(super) fn guessing() -> Self {
+    pub(crate) fn guessing() -> Self {
         Self::new(
             "its Deserialize asks what comes next, which a message does not tell (so do types with \
              #[serde(tag)], #[serde(untagged)] or #[serde(flatten)], and serde_json::Value); \
-             derive without these attributes, or send it as text, in JSON for instance",
+             send it as a kettle::Described, or derive without these attributes",
         )
     }
 
     #[cold]
-    pub(super) fn ends_early() -> Self {
+    pub(crate) fn ends_early() -> Self {
         Self::new("the message ends in the middle of the value")
     }
 
     #[cold]
-    pub(super) fn malformed(what: &str) -> Self {
+    pub(crate) fn malformed(what: &str) -> Self {
         Self::new(format!("the message has something else where {what} is expected"))
     }
 }
@@ -82,12 +101,12 @@ impl std::error::Error for Error {}
 
 impl ser::Error for Error {
     fn custom<M: fmt::Display>(text: M) -> Self {
-        Self::new(text.to_string())
+        Self::foreign(text.to_string())
     }
 }
 
 impl de::Error for Error {
     fn custom<M: fmt::Display>(text: M) -> Self {
-        Self::new(text.to_string())
+        Self::foreign(text.to_string())
     }
 }

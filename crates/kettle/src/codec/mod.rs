@@ -23,7 +23,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 
-use kettle_core::arena::{Block, Body, Handle, Names, Ticket, Token};
+use kettle_core::arena::{Block, Body, Handle, Names, Ticket, Token, Way};
 use kettle_core::queue::PARTS_MAX;
 use serde::de::{self, DeserializeOwned};
 use serde::ser;
@@ -31,7 +31,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::decoder::Blind;
 use self::encoder::Written;
-use self::error::Error;
+pub(crate) use self::error::{DEPTH_MAX, Error};
 use crate::error::{DecodeError, EncodeError, OutOfMemory};
 
 /// What travels beside the bytes of a message.
@@ -64,6 +64,8 @@ struct Trial {
 #[derive(Debug, Default)]
 struct Now {
     is_active: bool,
+    /// In it, a value that [describes itself](crate::described).
+    is_described: bool,
     /// None: nothing so far.
     baggage: Option<Box<Baggage>>,
 }
@@ -72,7 +74,7 @@ thread_local! {
     /// The message that this thread encodes or decodes now. It has no destructor, so that it is there for what runs at the
     /// end of a thread; between messages there is nothing to drop.
     static NOW: RefCell<ManuallyDrop<Now>> =
-        const { RefCell::new(ManuallyDrop::new(Now { is_active: false, baggage: None })) };
+        const { RefCell::new(ManuallyDrop::new(Now { is_active: false, is_described: false, baggage: None })) };
 }
 
 /// A message: its bytes, the blocks that go with it, and the handles that are in it.
@@ -178,7 +180,7 @@ fn try_out<T: Serialize + DeserializeOwned>(
             baggage.blocks = stand_in.unwrap_or_default().blocks;
             Ok(baggage)
         }
-        Err(e) => Err(unsendable::<T>(stand_in, &e)),
+        Err(e) => Err(unsendable::<T>(stand_in, &e.in_trial())),
     }
 }
 
@@ -225,7 +227,7 @@ fn with_baggage<R>(baggage: Option<Box<Baggage>>, f: impl FnOnce() -> R) -> (R, 
             exchange(std::mem::take(&mut self.0));
         }
     }
-    let restore = Restore(exchange(Now { is_active: true, baggage }));
+    let restore = Restore(exchange(Now { is_active: true, is_described: false, baggage }));
     let result = f();
     let baggage = NOW.with_borrow_mut(|now| now.baggage.take());
     drop(restore);
@@ -249,6 +251,29 @@ fn now<R>(f: impl FnOnce(&mut Baggage) -> R) -> Option<R> {
 /// Whether this thread is inside [`encode`] or [`decode`], and not in some other format.
 pub(crate) fn is_active() -> bool {
     NOW.with_borrow(|now| now.is_active)
+}
+
+/// Whether what is written or read now describes itself. It may be looked at several times, and in any order.
+pub(crate) fn is_described() -> bool {
+    NOW.with_borrow(|now| now.is_described)
+}
+
+/// Runs `f`, which writes or reads a value that describes itself, as part of the message that is encoded or decoded.
+pub(crate) fn describing<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            NOW.with_borrow_mut(|now| now.is_described = self.0);
+        }
+    }
+    let _restore = Restore(NOW.with_borrow_mut(|now| std::mem::replace(&mut now.is_described, true)));
+    f()
+}
+
+/// Runs `f`, which tries whether a part of the message that is encoded arrives.
+pub(crate) fn in_trial<R>(f: impl FnOnce() -> R) -> R {
+    let stand_in = Box::new(Baggage { trial: Some(Trial::default()), ..Baggage::default() });
+    with_baggage(Some(stand_in), f).0
 }
 
 /// The process for which a message is encoded, if there is one.
@@ -335,6 +360,9 @@ pub(crate) fn lent<X: Any, E: de::Error>() -> Result<X, E> {
 /// message that is encoded; written into anything else, it makes what it names live as long as the session. Which serde
 /// format asks cannot be told: what a type writes into another one while it is encoded itself counts as the message's.
 pub(crate) fn write_handle<B: Body, S: Serializer>(handle: &Handle<B>, serializer: S) -> Result<S::Ok, S::Error> {
+    if is_trial() && is_described() {
+        return handle.token_by(Way::Nowhere).to_bytes().serialize(serializer);
+    }
     if is_trial() {
         lend(handle.clone());
         return [0u8; Token::LEN].serialize(serializer);
@@ -349,7 +377,7 @@ pub(crate) fn write_handle<B: Body, S: Serializer>(handle: &Handle<B>, serialize
 /// The handle behind a token.
 pub(crate) fn read_handle<'de, B: Body, D: Deserializer<'de>>(deserializer: D) -> Result<Handle<B>, D::Error> {
     let token = Token::from_bytes(&<[u8; Token::LEN]>::deserialize(deserializer)?);
-    if is_trial() {
+    if is_trial() && !is_described() {
         return lent();
     }
     crate::session::join().map_err(de::Error::custom)?;

@@ -213,8 +213,8 @@ impl Watch for Comparison {
 #[cold]
 fn mismatch(what: &str) -> Error {
     Error::new(format!(
-        "its Deserialize {what}; the two must make the same calls in the same order, so remove attributes as \
-         skip_serializing, skip_serializing_if and skip_deserializing, or send a type without them"
+        "its Deserialize {what}; the two must make the same calls in the same order; send it as a kettle::Described, \
+         or remove attributes such as skip_serializing, skip_serializing_if and skip_deserializing"
     ))
 }
 
@@ -237,7 +237,7 @@ pub(super) fn arrives<T: Serialize + DeserializeOwned>(value: &T, bytes: &[u8]) 
     if again.edges != edges {
         return Err(Error::new(
             "its Deserialize makes another value of what its Serialize writes (a variant that is skipped before \
-             others does this: put it last)",
+             others does this: put it last, or send the value as a kettle::Described)",
         ));
     }
     known::learn(&edges);

@@ -308,6 +308,11 @@ impl<S, R> AsFd for Connection<S, R> {
 
 impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        if codec::is_described() {
+            return Err(ser::Error::custom(
+                "an end of a pipe cannot stand in a kettle::Described; send it beside that",
+            ));
+        }
         if codec::is_trial() {
             codec::lend((self.duplicate().map_err(ser::Error::custom)?, self.channel.clone()));
             return (self.socket.as_raw_fd(), &[0u8; Channel::TOKENS][..]).serialize(serializer);
