@@ -7,8 +7,9 @@
 //!
 //! # A process
 //!
-//! [`task!`] defines functions as usual, with which processes can be started too. [`init`] stands first in `main`: a
-//! child is this very program once more, and `init` is where it turns off to its task.
+//! [`task!`] defines functions as usual, with which processes can be started too. A child is this very program once more,
+//! which begins with the task in place of `main`: nothing that stands in `main` is in its way, or there for it. (So
+//! [`init`] first in `main` is a formality, but for programs that are linked in an unusual way.)
 //!
 //! ```standalone_crate
 //! kettle::task! {
@@ -29,7 +30,7 @@
 //! Arguments and results travel by [serde](https://serde.rs), [nearly all](#values) that it can write. A [`Process`] can be [waited for](Process::wait_timeout),
 //! [terminated](Process::terminate) and [killed](Process::kill); its [`join`](Process::join) gives the result, or tells
 //! of the panic, the exit code or the signal that was in the way. `add::builder(1, 2)` gives a [`Builder`], for a
-//! process with a name, or a daemon.
+//! process with a name, or a daemon; and [`in_each_child!`] has each child set up a logger, say.
 //!
 //! A process dies with its parent, however that one ends and whatever it is doing itself. None is left behind.
 //!
@@ -270,6 +271,6 @@ pub use wait::{Readable, Waitable, wait};
 /// For the macros.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::process::{Entry, Harness};
+    pub use crate::process::{Entry, Harness, Setup};
     pub use inventory;
 }

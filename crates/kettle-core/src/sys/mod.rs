@@ -10,11 +10,12 @@
 //! * [`process`]: the current process; whether a process that started at a given time is still alive.
 //! * [`thread`]: a number for each thread that a fork does not change.
 //! * [`child`]: start a process with chosen descriptors; watch it, signal it, get its exit status.
+//! * [`early`]: run something else in place of `main`.
 //! * [`descriptor`]: descriptors that are recognized even if the program closes them and opens other files.
 //! * [`memory`]: memory shared by descriptor, grown and released.
 //! * [`reopen`]: another descriptor of a mapped file, if the program closed the first.
 //! * [`limits`]: how much memory can still be used before the kernel kills a process for it.
-//! * [`signal`]: end this process when another one ends.
+//! * [`signal`]: end this process when another one ends; ignore broken pipes.
 //! * [`doorbell`]: a descriptor that another process can make readable.
 //! * [`epoll`]: waiting for many descriptors, each reported for as long as it is ready.
 //! * [`eventfd`], [`timerfd`]: descriptors that a thread, or the clock, makes readable.
@@ -26,8 +27,8 @@ pub mod owner;
 mod linux;
 #[cfg(target_os = "linux")]
 pub use linux::{
-    child, clock, descriptor, doorbell, epoll, eventfd, futex, limits, memory, process, reopen, signal, socket, thread,
-    timerfd,
+    child, clock, descriptor, doorbell, early, epoll, eventfd, futex, limits, memory, process, reopen, signal, socket,
+    thread, timerfd,
 };
 
 #[cfg(not(target_os = "linux"))]

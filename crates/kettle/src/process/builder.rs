@@ -2,9 +2,12 @@
 
 use std::ffi::{CString, OsString};
 use std::fmt;
+use std::io;
+use std::iter;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use kettle_core::arena::{ArenaError, Handle, Ticket, participants};
@@ -38,6 +41,8 @@ pub struct Builder<R> {
     name: String,
     daemon: bool,
     outlive_parent: bool,
+    /// Another program than this one, and its arguments.
+    program: Option<Vec<OsString>>,
     arguments: Box<Encode>,
     result: PhantomData<fn() -> R>,
 }
@@ -51,6 +56,7 @@ impl<R> Builder<R> {
             name: format!("{task}-{}", STARTED.fetch_add(1, Ordering::Relaxed) + 1),
             daemon: false,
             outlive_parent: false,
+            program: None,
             arguments: Box::new(move |ticket| codec::encode_for(&arguments, ticket)),
             result: PhantomData,
         }
@@ -77,12 +83,31 @@ impl<R> Builder<R> {
         self
     }
 
+    /// Starts this program in place of the one that runs here: for libraries that other programs load, such as modules of
+    /// Python. It needs the same task in it, from the same source, so put the task into a crate that both depend on. Its
+    /// `main` may have [`init`](crate::init) as its only line.
+    ///
+    /// ```no_run
+    /// # kettle::task! { fn parse(text: String) -> usize { text.len() } }
+    /// let process = parse::builder("text".into()).program("/usr/lib/myproject/worker", ["--quiet"]).start()?;
+    /// # Ok::<(), kettle::StartError>(())
+    /// ```
+    pub fn program<A: Into<OsString>>(
+        mut self,
+        program: impl Into<PathBuf>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let program = OsString::from(program.into());
+        self.program = Some(iter::once(program).chain(arguments.into_iter().map(Into::into)).collect());
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left behind.
     pub fn start(self) -> Result<Process<R>, StartError> {
-        if !entry::is_initialised() && Harness::test().is_none() {
+        if self.program.is_none() && !entry::is_ready() {
             return Err(StartError::NotInitialised);
         }
         if is_privileged() {
@@ -117,7 +142,13 @@ impl<R> Builder<R> {
             ticket: place.ticket(),
             mailbox: mailbox.token_for(place.ticket()),
         };
-        let process = Child::start(c"/proc/self/exe", &arguments_for(&line), &environment(&line), &inherited)?;
+        let (program, arguments) = match &self.program {
+            Some(arguments) => (Some(&arguments[0]), arguments.clone()),
+            None => (None, own_arguments()),
+        };
+        let program = program.map_or(Ok(c"/proc/self/exe".to_owned()), |program| c_string(program.clone()))?;
+        let arguments = arguments.into_iter().map(c_string).collect::<io::Result<Vec<_>>>()?;
+        let process = Child::start(&program, &arguments, &environment(&line)?, &inherited)?;
         let ticket = place.taken_by(process.pid());
         let child = Supervised::new(process, ticket, writer, self.name, self.daemon, self.outlive_parent);
         Ok(Process::new(supervisor::watch(child), mailbox))
@@ -176,19 +207,20 @@ impl Drop for Reserved {
     }
 }
 
-/// The program's own name, then, under a test harness, what makes it run the one right test, then the start line.
-fn arguments_for(line: &StartLine) -> Vec<CString> {
-    let program = std::env::args_os().next().unwrap_or_else(|| "kettle".into());
-    let mut arguments = vec![program];
-    if let Some(test) = Harness::test() {
-        arguments.extend([test, "--exact", "--nocapture", "--quiet", "--test-threads=1", "--"].map(OsString::from));
+/// Those of this process; or, under a test harness that children have to come through, what makes it run the one right test.
+fn own_arguments() -> Vec<OsString> {
+    let mut arguments = std::env::args_os();
+    match Harness::test() {
+        Some(test) if !entry::begins_early() => {
+            let ours = [test, "--exact", "--nocapture", "--quiet", "--test-threads=1"].map(OsString::from);
+            arguments.next().into_iter().chain(ours).collect()
+        }
+        _ => arguments.collect(),
     }
-    arguments.push(line.to_string().into());
-    arguments.into_iter().filter_map(c_string).collect()
 }
 
-/// That of this process, what it does about deadlocks, and what makes a start line of the last argument.
-fn environment(line: &StartLine) -> Vec<CString> {
+/// That of this process, what it does about deadlocks, and the start line.
+fn environment(line: &StartLine) -> io::Result<Vec<CString>> {
     let entry = |(mut name, value): (OsString, OsString)| {
         name.push("=");
         name.push(value);
@@ -197,10 +229,10 @@ fn environment(line: &StartLine) -> Vec<CString> {
     let ours = [(deadlock::VARIABLE, deadlock::for_children().into()), (entry::VARIABLE, line.to_string())];
     let others = std::env::vars_os().filter(|(name, _)| ours.iter().all(|(our, _)| name != our));
     let ours = ours.iter().map(|(name, value): &(_, String)| (name.into(), value.into()));
-    others.chain(ours).filter_map(entry).collect()
+    others.chain(ours).map(entry).collect()
 }
 
-/// What came from the system as a C string is one again.
-fn c_string(s: OsString) -> Option<CString> {
-    CString::new(s.into_vec()).ok()
+/// As the system wants it; an error if there is a zero in it.
+fn c_string(s: OsString) -> io::Result<CString> {
+    Ok(CString::new(s.into_vec())?)
 }

@@ -11,49 +11,87 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use kettle_core::arena::{Handle, Session, Ticket, Token, participants};
 use kettle_core::queue::Queue;
-use kettle_core::sys::{child, process as system, signal};
+use kettle_core::sys::{child, early, process as system, signal};
 use kettle_core::wait::Patience;
 use serde::{Deserialize, Serialize};
 
-use super::task::Entry;
+use super::task::{Entry, Harness, Setup};
 use crate::codec::{self, Message};
 use crate::queue::message::{Incoming, Outgoing};
 use crate::session;
 
-/// Set by [`init`], before which no process may be started: the child would run `main` instead.
+/// What is known of this process once something asks for it.
 static CURRENT: OnceLock<Current> = OnceLock::new();
 
-/// To be called first in `main`. In the program as the user started it this does next to nothing. In a process that was
-/// started by a [`task!`](crate::task), it runs the task, and does not return.
+/// To be called first in `main` by programs that are to run wherever they may be linked to.
 ///
-/// What stands before it in `main` runs in every process, and finds other arguments on the command line of a child.
-/// These arguments mean nothing without a variable in the environment that says the same, which `init` removes; and in a
-/// program that is set-user-id they mean nothing at all.
+/// A child is this very program again. On nearly all targets it begins its task before `main`, and nothing of `main` runs
+/// in it: no parsing of arguments, no `#[tokio::main]`. There this does nothing, and may be left out: so libraries can
+/// start processes, and so can their tests. Only a program that is linked statically to fixed addresses
+/// (`relocation-model=static` with `crt-static`) has no such place before `main`. In its children `main` runs as far as
+/// `init`, which runs the task and does not return.
+///
+/// What children need besides, [`in_each_child!`](crate::in_each_child) does.
+///
+/// A child knows what it is by a variable in its environment, which is removed before any of the program's code runs. In a
+/// program that is set-user-id it means nothing.
 ///
 /// When the program ends, by returning from `main` or by `exit`, daemons among its children are killed and all others
 /// are waited for.
+///
+/// ```standalone_crate
+/// kettle::task! {
+///     fn arguments() -> usize {
+///         std::env::args().count()
+///     }
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     kettle::init();
+///     // A child has the arguments of its parent.
+///     assert_eq!(arguments::start()?.join()?, std::env::args().count());
+///     Ok(())
+/// }
+/// ```
 pub fn init() {
     match start_line() {
-        Some(line) => {
-            system::forget_variable(VARIABLE);
-            run(line)
-        }
+        Some(line) => run(line),
         None => {
             CURRENT.get_or_init(Current::main);
         }
     }
 }
 
-/// A child's last argument, if its parent has put it into the environment as well. An argument alone may be anybody's: the
-/// name of a file, say.
-fn start_line() -> Option<StartLine> {
-    let argument = std::env::args_os().next_back()?;
-    let line = StartLine::parse(argument.to_str()?)?;
-    (!system::is_privileged() && std::env::var_os(VARIABLE)? == argument).then_some(line)
+kettle_core::initialiser!(before_main: is_child => begin);
+
+fn is_child() -> bool {
+    start_line().is_some()
 }
 
-pub(super) fn is_initialised() -> bool {
-    CURRENT.get().is_some()
+/// The course of a child, in place of `main`.
+fn begin() -> ! {
+    signal::ignore_broken_pipes();
+    init();
+    // Only between two looks at the environment could it have changed.
+    process::exit(PANICKED)
+}
+
+/// What the parent has put into the environment.
+fn start_line() -> Option<StartLine> {
+    let line = std::env::var_os(VARIABLE)?;
+    let line = StartLine::parse(line.to_str()?)?;
+    (!system::is_privileged()).then_some(line)
+}
+
+/// Whether children of this program, which are this program again, will know what they are.
+pub(super) fn is_ready() -> bool {
+    begins_early() || CURRENT.get().is_some() || Harness::test().is_some()
+}
+
+/// Whether they begin before `main`.
+pub(super) fn begins_early() -> bool {
+    static IS_EARLY: OnceLock<bool> = OnceLock::new();
+    *IS_EARLY.get_or_init(|| early::is_of_program(before_main))
 }
 
 /// This process, as this library knows it.
@@ -128,7 +166,7 @@ impl Outcome {
     }
 }
 
-/// The last argument of a child's command line: where it finds everything else.
+/// What the environment of a child tells it: where it finds everything else.
 #[derive(Debug)]
 pub(super) struct StartLine {
     /// The session's descriptor.
@@ -141,7 +179,7 @@ pub(super) struct StartLine {
 
 const MARK: &str = "kettle-child";
 
-/// It says in the environment of a child what its last argument says.
+/// Under which name. What it starts itself does not get it.
 pub(super) const VARIABLE: &str = "KETTLE_CHILD";
 
 impl fmt::Display for StartLine {
@@ -173,6 +211,7 @@ impl StartLine {
 const PANICKED: i32 = 101;
 
 fn run(line: StartLine) -> ! {
+    system::forget_variable(VARIABLE);
     let mailbox = match arrive(&line) {
         Ok(mailbox) => mailbox,
         Err(why) => {
@@ -218,6 +257,7 @@ fn work(mailbox: &Handle<Queue>) -> Result<Message, String> {
     // Nothing depends on it.
     let _ = child::set_name(&header.name);
     let _ = CURRENT.set(Current { name: header.name, parent: Some(header.parent) });
+    Setup::run_all();
     let entry = Entry::find(&header.key).ok_or_else(|| format!("this program has no task {}", header.key))?;
     let (bytes, blocks) = arguments.open();
     entry.run(bytes, blocks).map_err(|failure| failure.to_string())

@@ -11,8 +11,8 @@ use crate::error::{DecodeError, EncodeError, OutOfMemory};
 /// Why a process was not started.
 #[derive(Debug)]
 pub enum StartError {
-    /// `main` does not begin with [`kettle::init`](crate::init): the child, which is this program again, would not
-    /// know what it is.
+    /// The child, which is this program again, would not know what it is: it is a program of something else that has loaded
+    /// this code as a library, or one of the few that need [`kettle::init`](crate::init) and do not begin with it.
     NotInitialised,
     /// This program has rights that the one who started it does not have (it is set-user-id, say). It does not believe a
     /// command line, so it could not be its own child.
@@ -29,8 +29,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotInitialised => f.write_str(
-                "no process can be started before kettle::init() was called; let main begin with it \
-                 (and tests have kettle::init_in_tests!())",
+                "this program cannot be its own child: if it has loaded this code as a library, name another one by \
+                 Builder::program; if it is linked statically, let main begin with kettle::init() (and tests have \
+                 kettle::init_in_tests!())",
             ),
             Self::Privileged => f.write_str(
                 "a program that is set-user-id, set-group-id or has capabilities of its own can start no process by this \
@@ -74,6 +75,15 @@ pub enum JoinError {
         /// What the panic said.
         message: String,
     },
+    /// Its program ended by itself before its task began.
+    NeverBegan {
+        /// Its name.
+        name: String,
+        /// Its number.
+        pid: u32,
+        /// How it ended.
+        status: ExitStatus,
+    },
     /// It ended before its task did: it was killed, aborted, or called `exit`.
     Died {
         /// Its name.
@@ -103,6 +113,11 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked { message } => write!(f, "the task panicked: {message}"),
+            Self::NeverBegan { name, pid, status } => write!(
+                f,
+                "process {name} (pid {pid}) ended before its task began: {status}; what it wrote to stderr may say why \
+                 (a program that needs kettle::init() calls it before anything else in main)"
+            ),
             Self::Died { name, pid, status } => {
                 write!(f, "process {name} (pid {pid}) ended before its task did: {status}")
             }

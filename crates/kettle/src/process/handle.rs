@@ -165,17 +165,22 @@ impl<R: DeserializeOwned> Process<R> {
     }
 
     fn outcome(&self, status: ExitStatus) -> Result<R, JoinError> {
+        let mut is_unread = false;
         // The child has ended, so whatever it wrote is here.
         while let Ok(message) = Incoming::take(&self.mailbox, &Patience::none()) {
             match Outcome::of(message.tag) {
-                // It died before it read what we wrote.
-                None => {}
+                // It ended before it read what we wrote.
+                None => is_unread = true,
                 Some(Outcome::Returned) => return Ok(message.decode()?),
                 Some(Outcome::Panicked) => return Err(JoinError::Panicked { message: message.decode()? }),
                 Some(Outcome::Lost) => return Err(JoinError::Lost(message.decode()?)),
             }
         }
-        Err(JoinError::Died { name: self.name().into(), pid: self.pid(), status })
+        let (name, pid) = (self.name().into(), self.pid());
+        match status.code() {
+            Some(_) if is_unread => Err(JoinError::NeverBegan { name, pid, status }),
+            _ => Err(JoinError::Died { name, pid, status }),
+        }
     }
 }
 

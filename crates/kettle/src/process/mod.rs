@@ -3,7 +3,7 @@
 //! ```text
 //! start:   reserve a place in the session ─► write the start message into the child's mailbox ─► posix_spawn of this
 //!          very program, with the session's memory and the read end of a life pipe as inherited descriptors
-//! child:   main ─► kettle::init ─► tie its life to the pipe ─► join the session ─► take the place
+//! child:   before main ─► tie its life to the pipe ─► join the session ─► take the place
 //!          ─► read the start message ─► run the task ─► write the outcome into the mailbox ─► exit
 //! parent:  the child's pidfd is readable ─► reap ─► read the outcome, if there is one
 //! ```
@@ -25,4 +25,4 @@ pub use handle::Process;
 pub(crate) use supervisor::SIGKILL;
 pub use supervisor::active_children;
 #[doc(hidden)]
-pub use task::{Answer, Arguments, Entry, Harness};
+pub use task::{Answer, Arguments, Entry, Harness, Setup};

@@ -103,6 +103,71 @@ impl Arguments<'_> {
     }
 }
 
+/// What each child does before its task.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Setup(fn());
+
+inventory::collect!(Setup);
+
+impl Setup {
+    /// Runs `set_up` in each child.
+    pub const fn new(set_up: fn()) -> Self {
+        Self(set_up)
+    }
+
+    pub(super) fn run_all() {
+        inventory::iter::<Self>().for_each(|setup| (setup.0)());
+    }
+}
+
+/// Has each child do something before its task: set up a logger, say. In a child nothing of `main` runs, and so nothing of
+/// what `main` sets up is there. A worker of a [`Pool`](crate::Pool) does it once, before its first task.
+///
+/// May be written several times, anywhere in the program or in a library, outside of functions. The order is not defined.
+/// If it panics, the task does not run, and the panic is told as one of the task.
+///
+/// ```standalone_crate
+/// use std::sync::OnceLock;
+///
+/// static LOGGER: OnceLock<&str> = OnceLock::new();
+///
+/// fn set_up_logging() {
+///     LOGGER.set("a logger").expect("it is the first one");
+/// }
+///
+/// kettle::in_each_child! {
+///     set_up_logging();
+/// }
+///
+/// kettle::task! {
+///     fn logger() -> Option<String> {
+///         LOGGER.get().map(ToString::to_string)
+///     }
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     kettle::init();
+///     assert_eq!(logger(), None);
+///     assert_eq!(logger::start()?.join()?.as_deref(), Some("a logger"));
+///     Ok(())
+/// }
+/// ```
+#[macro_export]
+macro_rules! in_each_child {
+    ($($body:tt)*) => {
+        const _: () = {
+            fn set_up() {
+                $($body)*
+            }
+
+            $crate::__private::inventory::submit! {
+                $crate::__private::Setup::new(set_up)
+            }
+        };
+    };
+}
+
 /// The test harness that this program runs under, if it does: where in it a child begins.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -196,12 +261,20 @@ macro_rules! task {
     (@result $result:ty) => { $result };
 }
 
-/// Lets the tests of a crate start processes, under Rust's own test harness. To be written once, at the root of a
-/// test (or of a crate, under `#[cfg(test)]`).
+/// Lets the tests of a crate start processes where children do not begin before `main`, which is hardly anywhere: see
+/// [`init`](crate::init). To be written once, at the root of a test (or of a crate, under `#[cfg(test)]`).
 ///
-/// A child is this very program again. A test program's `main` belongs to the harness, so the child is told to run
-/// the one test that this macro defines, which calls [`init`](crate::init). The harness of each child prints a line or
-/// two of its own.
+/// A test program's `main` belongs to the harness. Its children are told to run the one test that this macro defines, which
+/// calls [`init`](crate::init).
+///
+/// ```
+/// # #[cfg(test)]
+/// mod tests {
+///     kettle::init_in_tests!();
+///
+///     // Tests that start processes.
+/// }
+/// ```
 #[macro_export]
 macro_rules! init_in_tests {
     () => {

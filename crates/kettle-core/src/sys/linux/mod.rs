@@ -2,6 +2,7 @@ pub mod child;
 pub mod clock;
 pub mod descriptor;
 pub mod doorbell;
+pub mod early;
 pub mod epoll;
 pub mod eventfd;
 pub mod futex;

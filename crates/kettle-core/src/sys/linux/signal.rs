@@ -1,4 +1,4 @@
-//! Ending together with another process.
+//! Ending together with another process, and surviving a broken pipe.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -31,6 +31,13 @@ pub fn die_with(life: BorrowedFd<'_>) -> io::Result<()> {
         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     }
     Ok(())
+}
+
+/// Makes a write to a pipe or socket without a reader fail with an error, instead of ending this process. Rust's own startup
+/// code does the same before `main`.
+pub fn ignore_broken_pipes() {
+    // SAFETY: sets the disposition of a signal; no handler runs.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
 /// From the kernel's uapi; the `libc` crate lacks it for some targets.
