@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-use kettle::{Bytes, Connection, Receiver, RecvError};
+use kettle::pipe::{Receiver, RecvError};
+use kettle::{Bytes, Connection};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -89,8 +89,9 @@
 //! ```
 //!
 //! `put` returns when the item is safe in shared memory, and fails at once if it cannot be encoded. Big byte strings
-//! travel as [`Bytes`], which are not copied out. [`JoinableQueue`] knows when all items have been dealt with, and
-//! [`mod@pipe`] connects two processes that want to hear of each other's end.
+//! travel as [`Bytes`], which are not copied out. [`JoinableQueue`] knows when all items have been dealt with.
+//! A [`channel()`] has ends instead, [`Sender`]s and [`Receiver`]s: when the last of one kind is dropped or dies, the
+//! others are told. And [`mod@pipe`] connects two processes in both directions.
 //!
 //! # Values
 //!
@@ -229,6 +230,7 @@
 
 mod array;
 mod bytes;
+pub mod channel;
 mod codec;
 pub mod deadlock;
 pub mod described;
@@ -253,11 +255,12 @@ mod wait;
 
 pub use array::{Array, SharedBytes};
 pub use bytes::Bytes;
+pub use channel::{Receiver, RecvError, SendError, Sender, bounded_channel, channel};
 pub use described::Described;
 pub use error::{
     AcquireError, DecodeError, DescriptorLost, EncodeError, HeldByTheLiving, OutOfMemory, OwnerDied, SessionDamaged,
 };
-pub use pipe::{Connection, Pipe, Receiver, RecvError, SendError, Sender, one_way_pipe, pipe};
+pub use pipe::{Connection, Pipe, one_way_pipe, pipe};
 pub use plain::{Number, Plain};
 pub use pool::Pool;
 pub use process::{Builder, Process, StartError, init};

@@ -10,8 +10,10 @@ use kettle_core::sys::process;
 use kettle_core::sys::socket::{self, Watch};
 use kettle_core::wait::{Deadline, Doorbell, EventCount, Patience, Scope, WatchError, sleep_on};
 
+use crate::channel::Receiver;
 use crate::error::SessionDamaged;
-use crate::pipe::{Connection, Receiver};
+
+use crate::pipe::{Connection, Receiver as PipeReceiver};
 use crate::plain::Plain;
 use crate::process::Process;
 use crate::queue::{JoinableQueue, Queue, SimpleQueue};
@@ -21,7 +23,7 @@ use crate::threads;
 
 /// Something of which [`wait`] can tell that it is ready: that the call which would wait for it would not.
 ///
-/// A queue is ready when it has an item (or was shut down), a connection when something can be received, a lock when
+/// A queue or a [`Receiver`] is ready when it has an item (or was shut down, or is disconnected), a connection when something can be received, a lock when
 /// it is free (or broken), a semaphore when it has a permit, an event when it is set, a process when it has ended, and
 /// any descriptor ([`Readable`]) when it can be read.
 pub trait Waitable: sealed::Waitable {}
@@ -188,6 +190,7 @@ by_events! {
     Queue<T>, T; |this| !this.body.is_empty() || this.body.is_shut(), this.body.items().events();
     JoinableQueue<T>, T; |this| !this.body.is_empty() || this.body.is_shut(), this.body.items().events();
     SimpleQueue<T>, T; |this| !this.is_empty(), this.queue().body.items().events();
+    Receiver<T>, T; |this| this.is_ready(), this.queue().body.items().events();
     Lock<T>, T: Plain; |this| this.body().owner().is_none() || this.body().is_broken(), this.body().freed().events();
     Semaphore; |this| this.available() > 0, this.body().given().events();
     BoundedSemaphore; |this| this.available() > 0, this.body().given().events();
@@ -197,6 +200,7 @@ by_events! {
 by_events! {
     Scope::Private;
     threads::Queue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items().events();
+    threads::Receiver<T>, T; |this| !this.is_empty() || this.queue().is_shut_down(), this.queue().items().events();
     threads::LifoQueue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items().events();
     threads::PriorityQueue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items().events();
     threads::Lock<T>, T; |this| this.guarded().owner().is_none() || this.guarded().is_broken(), this.guarded().freed().events();
@@ -222,7 +226,7 @@ macro_rules! by_descriptor {
 
 by_descriptor! {
     Connection<S, R>, |this| this.is_ready(), this.watch();
-    Receiver<T>, |this| this.can_receive(), this.watch();
+    PipeReceiver<T>, |this| this.can_receive(), this.watch();
     Process<R>, |this| this.has_ended(), this.watch();
     Readable<F: AsFd>, |this| is_readable(this.0.as_fd()), Some(Watch::readable(this.0.as_fd().as_raw_fd()));
 }

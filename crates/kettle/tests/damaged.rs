@@ -5,10 +5,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use kettle::pipe::{RecvError, SendError};
 use kettle::sync::{BarrierError, WaitError};
 use kettle::{
     AcquireError, Barrier, Condition, Event, GetError, JoinableQueue, Lock, OutOfMemory, PutError, Queue, RLock,
-    RecvError, Semaphore, SendError, Value, pipe, queue, threads,
+    Semaphore, Value, pipe, queue, threads,
 };
 use kettle_core::damage::{self, What};
 use kettle_core::sys::futex::Scope;

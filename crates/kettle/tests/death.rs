@@ -4,10 +4,11 @@ mod support;
 
 use std::time::Duration;
 
+use kettle::pipe::{RecvError, Sender};
 use kettle::queue::JoinError;
 use kettle::{
     AcquireError, Barrier, Condition, Connection, Event, JoinableQueue, Lock, LockGuard, OnOwnerDeath, Queue, RLock,
-    RecvError, Sender, Value, pipe,
+    Value, pipe,
 };
 use support::{LONG, Random, watchdog};
 

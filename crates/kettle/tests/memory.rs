@@ -2,7 +2,8 @@
 
 mod support;
 
-use kettle::{Array, Bytes, Lock, PutError, Queue, SendError, StartError};
+use kettle::pipe::SendError;
+use kettle::{Array, Bytes, Lock, PutError, Queue, StartError};
 use support::watchdog;
 
 kettle::init_in_tests!();

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
+use kettle::pipe::{RecvError, SendError};
 use kettle::sync::{BarrierError, WaitError};
 use kettle::{
     AcquireError, Barrier, Condition, Event, GetError, JoinableQueue, Lock, OutOfMemory, PutError, Queue, RLock,
-    RecvError, Semaphore, SendError, Value, pipe,
+    Semaphore, Value, pipe,
 };
 use kettle_core::arena::{self, participants};
 

@@ -5,11 +5,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kettle::pipe::{RecvError, SendError};
 use kettle::queue::{JoinError, TooManyDone};
-use kettle::{
-    Bytes, Connection, Event, GetError, JoinableQueue, Lock, PutError, Queue, Readable, RecvError, SendError,
-    SimpleQueue, pipe,
-};
+use kettle::{Bytes, Connection, Event, GetError, JoinableQueue, Lock, PutError, Queue, Readable, SimpleQueue, pipe};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 use support::{LONG, SHORT, watchdog};

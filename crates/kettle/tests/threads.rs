@@ -320,3 +320,39 @@ fn what_may_go_where() {
         unwinds::<RLock<Cell<u8>>>();
     }
 }
+
+#[test]
+fn channels_end_with_the_ends_of_the_other_kind() {
+    use kettle::threads::{RecvError, SendError, bounded_channel, channel};
+    let _dog = watchdog();
+    // A producer that panics is gone, too.
+    let Ok((sender, receiver)) = channel();
+    let other = sender.clone();
+    let producer = thread::spawn(move || {
+        sender.send(Cell::new(1)).unwrap();
+        panic!("in the middle");
+    });
+    let items: Vec<_> = thread::scope(|scope| {
+        let receiver = &receiver;
+        let waiting = scope.spawn(move || receiver.iter().map(|Ok(item)| item.get()).collect());
+        assert!(producer.join().is_err());
+        other.send(Cell::new(2)).unwrap();
+        drop(other);
+        waiting.join().unwrap()
+    });
+    assert_eq!(items, [1, 2]);
+    assert!(receiver.is_disconnected() && receiver.try_recv().unwrap_err() == RecvError::Disconnected);
+
+    let Ok((sender, receiver)) = bounded_channel(1);
+    let again = receiver.clone();
+    let counts = Arc::new(AtomicUsize::new(0));
+    let item = || Counted::new(&counts);
+    sender.send(item()).unwrap();
+    drop(receiver);
+    assert!(sender.try_send(item()).unwrap_err().is_full());
+    let waiting = thread::spawn(move || sender.send(item()).is_err_and(|e| matches!(e, SendError::Disconnected(_))));
+    thread::sleep(SHORT);
+    drop(again);
+    assert!(waiting.join().unwrap());
+    assert_eq!(counts.load(atomic::Ordering::SeqCst), 0);
+}

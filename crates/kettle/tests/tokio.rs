@@ -5,11 +5,11 @@ mod support;
 use std::future::Future;
 use std::time::Duration;
 
+use kettle::pipe::RecvError;
 use kettle::pool::TaskError;
 use kettle::queue::JoinError;
 use kettle::{
-    AcquireError, Barrier, Bytes, Connection, Event, JoinableQueue, Lock, Pool, Queue, RecvError, Semaphore,
-    ThreadPool, pipe,
+    AcquireError, Barrier, Bytes, Connection, Event, JoinableQueue, Lock, Pool, Queue, Semaphore, ThreadPool, pipe,
 };
 use support::{LONG, SHORT, watchdog};
 use tokio::runtime::{Builder, Runtime};

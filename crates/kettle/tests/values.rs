@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
+use kettle::pipe::{Receiver, SendError};
 use kettle::pool::{SubmitError, TaskError};
 use kettle::process::JoinError;
-use kettle::{Array, Bytes, Connection, Lock, Pool, PutError, Queue, Receiver, SendError, StartError, Value};
+use kettle::{Array, Bytes, Connection, Lock, Pool, PutError, Queue, StartError, Value};
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use support::{LONG, Random, watchdog};

@@ -6,6 +6,7 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
+use super::alloc::Allocator;
 use super::error::{ArenaError, TokenError};
 use super::object::{self, Raw, Status};
 use super::offset::Off;
@@ -239,6 +240,27 @@ impl Token {
         let long = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
         let short = |at: usize| u32::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
         Self { session: long(0), off: long(8), generation: short(16), kind: short(20) }
+    }
+
+    /// Whether there may be another handle to what it names at some time: a process that lives has one, or a message that
+    /// could still be received names it. Not for the hot path.
+    ///
+    /// # Errors
+    /// When the token is from another session, or the arena is damaged.
+    pub fn is_held(&self) -> Result<bool, TokenError> {
+        let raw = match self.find() {
+            Ok(raw) => raw,
+            Err(TokenError::Gone) => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        // Under its lock nothing begins to die, and no link to further holders ends.
+        let _allocator = Allocator::lock(segment::header()?)?;
+        let object = raw.header();
+        let state = object.state();
+        if state.status() != Status::Live || state.generation() != self.generation {
+            return Ok(false);
+        }
+        Ok(state.is_kept() || object.holders.is_named() || object.holders.any_alive()?)
     }
 
     /// The object, if it is still the one that was meant. It may go at any time unless it is held.

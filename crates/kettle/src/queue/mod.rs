@@ -139,7 +139,7 @@ macro_rules! queue_methods {
         }
 
         impl<T: Serialize + DeserializeOwned> $name<T> {
-            fn put_with(&self, item: T, patience: &Patience<'_>) -> Result<(), PutError<T>> {
+            pub(crate) fn put_with(&self, item: T, patience: &Patience<'_>) -> Result<(), PutError<T>> {
                 let mut message = match Outgoing::of(&item) {
                     Ok(message) => message,
                     Err(e) => return Err(PutError::unsendable(item, e)),
@@ -192,7 +192,7 @@ macro_rules! queue_methods {
         }
 
         impl<T: DeserializeOwned> $name<T> {
-            fn get_with(&self, patience: &Patience<'_>) -> Result<T, GetError> {
+            pub(crate) fn get_with(&self, patience: &Patience<'_>) -> Result<T, GetError> {
                 Incoming::take(&self.body, patience)?.decode().map_err(GetError::Decode)
             }
 
@@ -258,6 +258,42 @@ macro_rules! queue_methods {
 
 queue_methods!(Queue, joinable = false);
 queue_methods!(JoinableQueue, joinable = true);
+
+#[cfg(feature = "tokio")]
+impl<T: Serialize + DeserializeOwned> Queue<T> {
+    /// As [`put_async`](Self::put_async), but gives up as if it was full when `stop` says so. That is asked now and then.
+    pub(crate) async fn put_async_unless(&self, item: T, stop: &(dyn Fn() -> bool + Sync)) -> Result<(), PutError<T>> {
+        let mut message = match Outgoing::of(&item) {
+            Ok(message) => message,
+            Err(e) => return Err(PutError::unsendable(item, e)),
+        };
+        let attempt = || match message.put(&self.body, &Patience::none()) {
+            Err(message::Refusal::Full) if !stop() => None,
+            result => Some(result),
+        };
+        let result = crate::reactor::wait_on::<Processes, _>(self.body.space(), attempt).await;
+        result.map_err(|e| PutError::refused(item, e))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<T: DeserializeOwned> Queue<T> {
+    /// As [`get_async`](Self::get_async); `look`, which may shut the queue down, is called where it is empty, now and then.
+    pub(crate) async fn get_async_looking(&self, look: &(dyn Fn() + Sync)) -> Result<T, GetError> {
+        let attempt = || match Incoming::take(&self.body, &Patience::none()) {
+            Err(core::GetError::Empty | core::GetError::Interrupted) => {
+                look();
+                match Incoming::take(&self.body, &Patience::none()) {
+                    Err(core::GetError::Empty | core::GetError::Interrupted) => None,
+                    result => Some(result),
+                }
+            }
+            result => Some(result),
+        };
+        let taken = crate::reactor::wait_on::<Processes, _>(self.body.items(), attempt).await;
+        taken?.decode().map_err(GetError::Decode)
+    }
+}
 
 impl<T> JoinableQueue<T> {
     /// Says that one item is done with: one that was taken, or if none of those is outstanding, the oldest one inside.

@@ -43,7 +43,8 @@
 //! * Threads that [wait for each other's locks](crate::deadlock) are told so, together with those of other processes.
 //! * Everything that waits has a form with a time limit and, with the feature `tokio`, one that can be awaited; a lock
 //!   may be held across an `.await`. [`wait`](crate::wait()) waits for any of several things.
-//! * Queues have any number of getters, and a bound if wanted; they can be shut down, joined, and ordered.
+//! * Queues have any number of getters, and a bound if wanted; they can be shut down, joined, and ordered. A
+//!   [`channel()`] is a queue with ends, of which any number may receive.
 //! * There are a re-entrant lock, semaphores, a barrier that breaks instead of waiting for one who will never come; and
 //!   what can be looked at has `statistics()`.
 //!
@@ -58,6 +59,7 @@
 //! guard works on a copy.
 
 mod barrier;
+pub mod channel;
 mod condition;
 mod event;
 mod lock;
@@ -70,6 +72,7 @@ use std::convert::Infallible;
 
 pub use crate::sync::OnOwnerDeath;
 pub use barrier::Barrier;
+pub use channel::{Receiver, RecvError, SendError, Sender, bounded_channel, channel};
 pub use condition::Condition;
 pub use event::Event;
 pub use lock::{Lock, LockGuard};

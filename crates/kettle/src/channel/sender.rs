@@ -1,0 +1,174 @@
+//! The ends that send.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use kettle_core::wait::{Deadline, Patience};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::end::End;
+use super::error::SendError;
+use crate::queue::{PutError, Queue};
+
+/// An end of a [`channel`](crate::channel()) that sends. A clone is another one.
+pub struct Sender<T> {
+    queue: Queue<T>,
+    /// None: it is being dropped.
+    end: Option<End>,
+    /// When it was last looked whether there are receivers, in milliseconds of [`now`].
+    looked: AtomicU64,
+}
+
+/// How often who waits looks whether a process died, at first.
+pub(super) const SLICE: Duration = Duration::from_millis(10);
+
+/// Milliseconds since this was asked first.
+fn now() -> u64 {
+    static BEGINNING: OnceLock<Instant> = OnceLock::new();
+    BEGINNING.get_or_init(Instant::now).elapsed().as_millis() as u64
+}
+
+impl<T> Sender<T> {
+    pub(super) fn new(queue: Queue<T>, end: End) -> Self {
+        Self { queue, end: Some(end), looked: AtomicU64::new(now()) }
+    }
+
+    /// Looks whether there are receivers. If there are none, all senders are told.
+    fn look(&self) -> bool {
+        self.looked.store(now(), Ordering::Relaxed);
+        let is_gone = self.end.as_ref().is_some_and(|end| end.theirs().is_gone());
+        if is_gone {
+            self.queue.shutdown_now();
+        }
+        is_gone
+    }
+
+    /// Whether there is no receiver any more.
+    ///
+    /// ```
+    /// let (sender, receiver) = kettle::channel::<u8>()?;
+    /// assert!(!sender.is_disconnected());
+    /// drop(receiver);
+    /// assert!(sender.is_disconnected());
+    /// # Ok::<(), kettle::OutOfMemory>(())
+    /// ```
+    pub fn is_disconnected(&self) -> bool {
+        self.queue.is_shut_down() || self.look()
+    }
+
+    /// How many items are inside.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether no item is inside.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether a `send` would wait.
+    pub fn is_full(&self) -> bool {
+        self.queue.is_full()
+    }
+
+    /// How many items there is room for; `None` if there is no bound.
+    pub fn capacity(&self) -> Option<u32> {
+        self.queue.maxsize()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Sender<T> {
+    fn send_with(&self, item: T, deadline: Deadline) -> Result<(), SendError<T>> {
+        if now().wrapping_sub(self.looked.load(Ordering::Relaxed)) >= SLICE.as_millis() as u64 && self.look() {
+            return Err(SendError::Disconnected(item));
+        }
+        let stop = || self.look();
+        match self.queue.put_with(item, &Patience::until(deadline).interrupted_by(SLICE, &stop)) {
+            Err(PutError::Full(item)) if self.queue.is_shut_down() => Err(SendError::Disconnected(item)),
+            result => Ok(result?),
+        }
+    }
+
+    /// Sends an item, waiting for room if the channel is bounded. When this returns, the item is safe in shared memory: this
+    /// process may end.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    pub fn send(&self, item: T) -> Result<(), SendError<T>> {
+        self.send_with(item, Deadline::NEVER)
+    }
+
+    /// Sends an item if there is room for it now.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    pub fn try_send(&self, item: T) -> Result<(), SendError<T>> {
+        self.send_with(item, Deadline::NOW)
+    }
+
+    /// Sends an item, waiting for room for so long.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    pub fn send_timeout(&self, item: T, timeout: Duration) -> Result<(), SendError<T>> {
+        self.send_with(item, Deadline::after(timeout))
+    }
+
+    /// Sends an item, waiting for room without blocking the thread. Dropped before it is ready, the future has sent
+    /// nothing.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the item comes back with it.
+    #[cfg(feature = "tokio")]
+    pub async fn send_async(&self, item: T) -> Result<(), SendError<T>> {
+        if self.look() {
+            return Err(SendError::Disconnected(item));
+        }
+        let stop = || self.look();
+        match self.queue.put_async_unless(item, &stop).await {
+            Err(PutError::Full(item)) => Err(SendError::Disconnected(item)),
+            result => Ok(result?),
+        }
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    /// Another sender.
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), end: self.end.clone(), looked: AtomicU64::new(now()) }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    /// After the last one, receivers get what is inside, and then that they are disconnected.
+    fn drop(&mut self) {
+        let Some(end) = self.end.take() else { return };
+        let ours = end.ours();
+        drop(end);
+        if ours.is_gone() {
+            self.queue.shutdown();
+        }
+    }
+}
+
+impl<T> Serialize for Sender<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.queue, &self.end).serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Sender<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (queue, end) = Deserialize::deserialize(deserializer)?;
+        Ok(Self { queue, end, looked: AtomicU64::new(now()) })
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("len", &self.len()).field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
