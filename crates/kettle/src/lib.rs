@@ -227,6 +227,7 @@
 //! * Linux only. A process that ignores `SIGCHLD` cannot learn how its children ended.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod array;
 mod bytes;
