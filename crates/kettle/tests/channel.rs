@@ -99,7 +99,9 @@ fn the_last_receiver_stops_the_senders() {
     thread::sleep(SHORT);
     drop(other);
     assert!(matches!(waiting.join().unwrap(), Err(SendError::Disconnected(2))));
-    assert!(matches!(sender.send(3), Err(e) if e.is_disconnected() && e.into_inner() == 3));
+    let error = sender.send(3).unwrap_err();
+    assert!(error.is_disconnected());
+    assert_eq!(error.into_inner(), 3);
 }
 
 #[test]
@@ -226,4 +228,33 @@ fn ends_can_be_awaited() {
         drop(receiver);
         assert!(matches!(waiting.await.unwrap(), Err(SendError::Disconnected(2))));
     });
+}
+
+kettle::task! {
+    fn take_and_fail(jobs: kettle::JoinableQueue<u32>) -> Result<u32, String> {
+        let job = jobs.take().unwrap();
+        match *job {
+            0 => Err("an early return".into()),
+            1 => panic!("with an item"),
+            n => Ok(n),
+        }
+    }
+}
+
+#[test]
+fn taken_items_are_done_unless_their_process_panics() {
+    use kettle::queue::JoinError;
+    let _dog = watchdog();
+    let jobs = kettle::JoinableQueue::new().unwrap();
+    for (job, outcome) in [(0, Some(Err("an early return".to_string()))), (5, Some(Ok(5))), (1, None)] {
+        jobs.put(job).unwrap();
+        let process = take_and_fail::start(jobs.clone()).unwrap();
+        let pid = process.pid();
+        assert_eq!(process.join().ok(), outcome);
+        match outcome {
+            Some(_) => assert_eq!(jobs.join(), Ok(())),
+            None => assert_eq!(jobs.join(), Err(JoinError::ConsumerDied { pid: Some(pid), unfinished: 1 })),
+        }
+    }
+    assert_eq!(jobs.unfinished(), 0);
 }

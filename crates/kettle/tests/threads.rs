@@ -350,9 +350,49 @@ fn channels_end_with_the_ends_of_the_other_kind() {
     sender.send(item()).unwrap();
     drop(receiver);
     assert!(sender.try_send(item()).unwrap_err().is_full());
-    let waiting = thread::spawn(move || sender.send(item()).is_err_and(|e| matches!(e, SendError::Disconnected(_))));
+    let last = item();
+    let waiting = thread::spawn(move || sender.send(last).is_err_and(|e| matches!(e, SendError::Disconnected(_))));
     thread::sleep(SHORT);
     drop(again);
     assert!(waiting.join().unwrap());
     assert_eq!(counts.load(atomic::Ordering::SeqCst), 0);
+}
+
+#[test]
+fn taken_items_are_done_when_their_guards_end() {
+    use kettle::queue::{JoinError, Taken};
+    let _dog = watchdog();
+    let Ok(jobs) = Queue::new();
+    jobs.put_many(0..4).unwrap();
+    assert_eq!(*jobs.take().unwrap(), 0);
+    let mut held = jobs.try_take().unwrap();
+    *held += 10;
+    assert_eq!((*held, jobs.unfinished()), (11, 3));
+    assert_eq!(Taken::into_inner(held), 11);
+    assert_eq!(jobs.join_timeout(SHORT), Err(JoinError::TimedOut));
+
+    // A consumer that panics loses its item, and `join` reports it once, when all others are done.
+    let consumer = thread::spawn({
+        let jobs = jobs.clone();
+        move || {
+            let _job = jobs.take().unwrap();
+            panic!("with an item");
+        }
+    });
+    assert!(consumer.join().is_err());
+    let waiting = thread::spawn({
+        let jobs = jobs.clone();
+        move || jobs.join()
+    });
+    assert_eq!(*jobs.take_timeout(SHORT).unwrap(), 3);
+    let lost = waiting.join().unwrap().unwrap_err();
+    assert_eq!(lost, JoinError::ConsumerDied { pid: Some(std::process::id()), unfinished: 1 });
+    assert!(lost.to_string().contains("panicked with 1 unfinished item"), "{lost}");
+    assert_eq!(jobs.join(), Ok(()));
+    assert!(matches!(jobs.try_take(), Err(GetError::Empty)));
+
+    let Ok(ranked) = PriorityQueue::new();
+    ranked.put_many([2, 1]).unwrap();
+    assert_eq!([*ranked.take().unwrap(), *ranked.take().unwrap()], [1, 2]);
+    assert_eq!(ranked.join(), Ok(()));
 }

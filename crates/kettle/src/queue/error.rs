@@ -1,6 +1,7 @@
 //! What a queue may answer.
 
 use std::fmt;
+use std::process;
 
 use crate::codec::Unsendable;
 use crate::error::{DecodeError, EncodeError, OutOfMemory, SessionDamaged};
@@ -121,9 +122,10 @@ impl From<kettle_core::queue::GetError> for GetError {
 pub enum JoinError {
     /// Some are still being worked on.
     TimedOut,
-    /// A process died with items that it had taken and not finished. They count as done from now on.
+    /// A process died with items that it had taken and not finished; or, in a queue between threads, threads panicked
+    /// with items in a [`Taken`](super::Taken). The items count as done from now on.
     ConsumerDied {
-        /// The process; `None` if its number is not known any more.
+        /// The process, which is this one if threads panicked; `None` if its number is no longer known.
         pid: Option<u32>,
         /// How many items went with it.
         unfinished: u32,
@@ -142,10 +144,12 @@ impl fmt::Display for JoinError {
             Self::Damaged(e) => e.fmt(f),
             Self::ConsumerDied { pid, unfinished } => {
                 match pid {
-                    Some(pid) => write!(f, "process {pid}")?,
-                    None => f.write_str("a process")?,
+                    // The reader is alive, so a thread panicked.
+                    Some(pid) if *pid == process::id() => f.write_str("threads of this process panicked")?,
+                    Some(pid) => write!(f, "process {pid} died")?,
+                    None => f.write_str("a process died")?,
                 }
-                write!(f, " died with {unfinished} unfinished item(s) of this queue; put them again if they matter")
+                write!(f, " with {unfinished} unfinished item(s) of this queue; put them again if they matter")
             }
         }
     }

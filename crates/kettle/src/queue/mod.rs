@@ -2,6 +2,7 @@
 
 mod error;
 pub(crate) mod message;
+mod taken;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,6 +19,8 @@ use serde::de::DeserializeOwned;
 
 pub use error::{GetError, JoinError, PutError, TooManyDone};
 pub use kettle_core::stats::QueueStatistics;
+pub(crate) use taken::Joinable;
+pub use taken::Taken;
 
 use crate::codec::by_token;
 use crate::error::{OutOfMemory, SessionDamaged};
@@ -47,8 +50,8 @@ pub struct Queue<T> {
 
 /// A queue that knows when everything put into it has been dealt with.
 ///
-/// Whoever takes an item calls [`task_done`](Self::task_done) when it has finished with it, and
-/// [`join`](Self::join) waits for all of them. If a process dies with items that it has not finished, `join` says so
+/// [`take`](Self::take) returns an item in a guard, which marks the item as done when it is dropped; for an item from
+/// [`get`](Self::get), the consumer calls [`task_done`](Self::task_done). [`join`](Self::join) waits for all of them. If a process dies with items that it has not finished, `join` says so
 /// instead of waiting for ever.
 ///
 /// ```
@@ -292,6 +295,53 @@ impl<T: DeserializeOwned> Queue<T> {
         };
         let taken = crate::reactor::wait_on::<Processes, _>(self.body.items(), attempt).await;
         taken?.decode().map_err(GetError::Decode)
+    }
+}
+
+impl<T> Joinable<T> for JoinableQueue<T> {
+    fn mark_done(&self) {
+        // Too many are done only if the caller also calls `task_done` itself.
+        let _ = self.task_done();
+    }
+
+    /// The item remains unfinished: `join` reports it when this process ends.
+    fn mark_lost(&self) {}
+}
+
+impl<T: DeserializeOwned> JoinableQueue<T> {
+    /// Takes the oldest item, waiting for one if there is none; the guard marks it as done when it is dropped.
+    ///
+    /// ```
+    /// let jobs = kettle::JoinableQueue::new()?;
+    /// jobs.put("a job".to_string())?;
+    /// {
+    ///     let job = jobs.take()?;
+    ///     assert_eq!(job.len(), 5);
+    /// }
+    /// jobs.join()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    pub fn take(&self) -> Result<Taken<'_, T>, GetError> {
+        self.get().map(|item| Taken::new(item, self))
+    }
+
+    /// As [`take`](Self::take), if there is an item now.
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    pub fn try_take(&self) -> Result<Taken<'_, T>, GetError> {
+        self.try_get().map(|item| Taken::new(item, self))
+    }
+
+    /// As [`take`](Self::take), waiting at most this long.
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    pub fn take_timeout(&self, timeout: Duration) -> Result<Taken<'_, T>, GetError> {
+        self.get_timeout(timeout).map(|item| Taken::new(item, self))
     }
 }
 

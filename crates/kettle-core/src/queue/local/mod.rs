@@ -89,6 +89,8 @@ pub struct State<T> {
     /// Unbounded if zero or less.
     maxsize: i64,
     unfinished: i64,
+    /// Items whose consumers panicked, until a joiner is told.
+    lost: u32,
     put: u64,
     got: u64,
     shut: bool,
@@ -145,6 +147,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
             items: Items::new(order),
             maxsize,
             unfinished: 0,
+            lost: 0,
             put: 0,
             got: 0,
             shut: false,
@@ -408,6 +411,24 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     pub fn task_done<'a>(&'a self, key: L::Key<'a>) -> Result<(), NotDone> {
         let state = self.state.lock(key);
         if state.moved_out { Err(NotDone::MovedOut) } else { self.count_done(state) }
+    }
+
+    /// Marks an item as done whose consumer panicked, and counts it for [`take_lost`](Self::take_lost).
+    ///
+    /// # Errors
+    /// As [`task_done`](Self::task_done).
+    pub fn lose<'a>(&'a self, key: L::Key<'a>) -> Result<(), NotDone> {
+        let mut state = self.state.lock(key);
+        if state.moved_out {
+            return Err(NotDone::MovedOut);
+        }
+        state.lost += 1;
+        self.count_done(state)
+    }
+
+    /// How many items were lost since this was asked last.
+    pub fn take_lost<'a>(&'a self, key: L::Key<'a>) -> u32 {
+        std::mem::take(&mut self.state.lock(key).lost)
     }
 
     fn count_done(&self, mut state: L::Guard<'_>) -> Result<(), NotDone> {

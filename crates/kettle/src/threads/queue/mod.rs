@@ -4,6 +4,7 @@ mod attempts;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use kettle_core::queue::local::{ByOrd, LocalQueue, NoOrder, Order, Sign};
 use kettle_core::sync::Heap;
 use kettle_core::wait::{Line, Patience};
 
-pub use crate::queue::{GetError, JoinError, PutError, QueueStatistics, TooManyDone};
+pub use crate::queue::{GetError, JoinError, PutError, QueueStatistics, Taken, TooManyDone};
 
-use crate::queue::until;
+use crate::queue::{Joinable, until};
 use attempts::{get, insist, put};
 
 /// First in, first out, between any number of threads.
@@ -30,9 +31,10 @@ use attempts::{get, insist, put};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It knows when everything put into it has been dealt with: whoever takes an item calls
-/// [`task_done`](Self::task_done) when it has finished with it, and [`join`](Self::join) waits for all of them. A thread
-/// that panics with an item in its hands has not finished with it.
+/// It knows when everything put into it is done. [`take`](Self::take) returns an item in a guard, which marks the item as
+/// done when it is dropped; for an item from [`get`](Self::get), the consumer calls [`task_done`](Self::task_done).
+/// [`join`](Self::join) waits until all items are done, and reports those with which a consumer panicked. (Those that came
+/// from `get` are not reported: they are never done.)
 pub struct Queue<T> {
     body: Arc<LocalQueue<T>>,
 }
@@ -138,16 +140,23 @@ macro_rules! queue_methods {
                 self.body.task_done(()).map_err(|_| TooManyDone)
             }
 
+            /// Once all items are done: whether some were lost.
+            fn done(&self) -> Option<Result<(), JoinError>> {
+                (self.unfinished() == 0).then(|| match self.body.take_lost(()) {
+                    0 => Ok(()),
+                    lost => Err(JoinError::ConsumerDied { pid: Some(process::id()), unfinished: lost }),
+                })
+            }
+
             fn join_with(&self, patience: &Patience<'_>) -> Result<(), JoinError> {
-                let attempt = || (self.unfinished() == 0).then_some(());
-                let done = attempt().or_else(|| insist(&self.body, Sign::Done, patience, |_| attempt()));
-                done.ok_or(JoinError::TimedOut)
+                let done = self.done().or_else(|| insist(&self.body, Sign::Done, patience, |_| self.done()));
+                done.unwrap_or(Err(JoinError::TimedOut))
             }
 
             /// Waits until every item that was put is done with.
             ///
             /// # Errors
-            /// Never: nobody dies here without all the others.
+            /// If threads panicked with items that they had got from [`take`](Self::take).
             pub fn join(&self) -> Result<(), JoinError> {
                 self.join_with(&Patience::forever())
             }
@@ -155,7 +164,7 @@ macro_rules! queue_methods {
             /// Waits for so long until every item that was put is done with.
             ///
             /// # Errors
-            /// When some are not by then.
+            /// If some items are not done by then, or were lost as for [`join`](Self::join).
             pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinError> {
                 self.join_with(&until(timeout))
             }
@@ -163,11 +172,10 @@ macro_rules! queue_methods {
             /// Waits until every item that was put is done with, without blocking the thread.
             ///
             /// # Errors
-            /// Never.
+            /// As [`join`](Self::join).
             #[cfg(feature = "tokio")]
             pub async fn join_async(&self) -> Result<(), JoinError> {
-                let attempt = || (self.unfinished() == 0).then_some(Ok(()));
-                crate::reactor::wait_on::<Heap, _>(self.body.line_of((), Sign::Done), attempt).await
+                crate::reactor::wait_on::<Heap, _>(self.body.line_of((), Sign::Done), || self.done()).await
             }
 
             /// How many items are inside, or taken and not done with.
@@ -259,6 +267,31 @@ macro_rules! queue_methods {
                 get(&self.body, $judge, &until(timeout))
             }
 
+            /// Takes the next item, waiting for one if there is none; the guard marks it as done when it is dropped.
+            /// [`Taken`] has an example.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            pub fn take(&self) -> Result<Taken<'_, T>, GetError> {
+                self.get().map(|item| Taken::new(item, self))
+            }
+
+            /// As [`take`](Self::take), if there is an item now.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            pub fn try_take(&self) -> Result<Taken<'_, T>, GetError> {
+                self.try_get().map(|item| Taken::new(item, self))
+            }
+
+            /// As [`take`](Self::take), waiting at most this long.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            pub fn take_timeout(&self, timeout: Duration) -> Result<Taken<'_, T>, GetError> {
+                self.get_timeout(timeout).map(|item| Taken::new(item, self))
+            }
+
             fn get_many_with(&self, max: usize, patience: &Patience<'_>) -> Result<Vec<T>, GetError> {
                 let mut items = Vec::new();
                 if max > 0 {
@@ -301,6 +334,17 @@ macro_rules! queue_methods {
             /// Takes items, waiting for each, until the queue is shut down and empty.
             pub fn iter(&self) -> impl Iterator<Item = Result<T, Infallible>> + '_ {
                 std::iter::from_fn(|| self.get().ok().map(Ok))
+            }
+        }
+
+        impl<T> Joinable<T> for $name<T> {
+            fn mark_done(&self) {
+                // Too many are done only if the caller also calls `task_done` itself.
+                let _ = self.body.task_done(());
+            }
+
+            fn mark_lost(&self) {
+                let _ = self.body.lose(());
             }
         }
 
