@@ -542,6 +542,19 @@ def test_connection(run, ctx):
     child.close()
 
 
+def test_results_that_are_received_when_all_were_sent(run, ctx):
+    ours, theirs = ctx.Pipe()
+
+    async def main():
+        for number in range(2_000):
+            await ours.asend(number)
+        assert [await theirs.arecv() for _ in range(2_000)] == list(range(2_000))
+
+    run(main)
+    ours.close()
+    theirs.close()
+
+
 def test_end_of_file_in_arecv(run, ctx):
     ours, theirs = ctx.Pipe()
 

@@ -773,6 +773,7 @@ class Connection:
     def statistics(self) -> Any:
         """A frozen record: messages sent and received through this object, and bytes of long ones on their way."""
 
+    def _kettle_has_room(self) -> bool: ...
     def _channel_token(self) -> Token | None:
         """The arena half, to be given to `_set_channel` of the end rebuilt in another process."""
 

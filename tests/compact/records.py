@@ -6,7 +6,7 @@ import struct
 
 INLINE = 1
 _REST = 3
-_SLOT, _HEADER, _REST_HEADER = 256, 8, 16
+_SLOT, _HEADER, _REST_HEADER = 704, 8, 16
 _IN_SLOT = _SLOT - _HEADER
 
 

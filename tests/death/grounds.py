@@ -17,6 +17,7 @@ from typing import Any
 
 import kettle.multiprocessing as mp
 from kettle import ConsumerDied, OwnerDied, _native
+from kettle.multiprocessing.connection import Connection
 
 from .support import PROMPT, prompt, runs
 
@@ -465,6 +466,29 @@ class Receiver(Ground):
         return Counter(messages=self.stock, lost_with_their_taker=lost)
 
 
+class PartsReceiver(Receiver):
+    """As a receiver, of messages in two parts: so those are sent that do not know of the pipe's shared memory."""
+
+    def begin(self) -> None:
+        bare = Connection(os.dup(self.writer.fileno()))
+        for number in range(self.stock):
+            (self.writer if number % len(SIZES) == len(SIZES) - 1 else bare).send(parcel(number))
+
+
+class BacklogSender(Sender):
+    """As a sender, whose receiver comes when the socket has been full for a while."""
+
+    def nudge(self) -> None:
+        if self.moves[0] - len(self.taken) >= 300:
+            self._drain(1000)
+
+
+class BacklogReceiver(Receiver):
+    """As a receiver, with more than the socket has room for."""
+
+    stock = 300
+
+
 class Memory(Ground):
     """Processes that hold memory of the arena: all of it is returned."""
 
@@ -546,6 +570,6 @@ GROUNDS: dict[str, type[Ground]] = {
     for ground in (
         *(Stream, BoundedStream, Drain, Tokens, BoundedTokens, Unfinished),
         *(Locks, RLocks, RecoveringLocks, Permits, Events, Conditions, Barriers),
-        *(Sender, Receiver, Makers, Viewers, Replies),
+        *(Sender, Receiver, PartsReceiver, BacklogSender, BacklogReceiver, Makers, Viewers, Replies),
     )
 }

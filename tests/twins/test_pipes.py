@@ -312,6 +312,48 @@ def test_the_wrong_key_is_refused(mp, connection):
     assert len(refusals) == 1
 
 
+# ------------------------------------------------------------------------- more than the system has room for
+
+SMALL = 6_000  # fit into a pipe of the standard library's, if it is one way
+
+
+def result(number, size):
+    return (number, "x" * size) if size else number % 251
+
+
+def send_results(end, size):
+    for number in range(SMALL):
+        end.send(result(number, size))
+    end.close()
+
+
+def test_small_results_that_are_read_when_all_were_sent(ctx):
+    reader, writer = ctx.Pipe(duplex=False)
+    child = ctx.Process(target=send_results, args=(writer, 0))
+    child.start()
+    writer.close()
+    child.join(LIMIT)  # it hung here, if there was less room
+    assert child.exitcode == 0
+    assert [reader.recv() for _ in range(SMALL)] == [result(number, 0) for number in range(SMALL)]
+    with pytest.raises(EOFError):
+        reader.recv()
+    reader.close()
+
+
+@pytest.mark.parametrize("size", [0, 1000, 3000])
+def test_one_that_sends_much_and_one_that_waits_for_the_descriptor(ctx, connection, size):
+    reader, writer = ctx.Pipe(duplex=False)
+    with started(ctx, send_results, writer, size):
+        writer.close()
+        for number in range(SMALL):
+            assert connection.wait([reader], LIMIT) == [reader] and select.select([reader], [], [], 0)[0] == [reader]
+            assert reader.recv() == result(number, size)
+        assert reader.poll(LIMIT)
+        with pytest.raises(EOFError):
+            reader.recv()
+    reader.close()
+
+
 # --------------------------------------------------------------- the ends as descriptors, which carry bytes
 
 

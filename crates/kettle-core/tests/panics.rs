@@ -215,7 +215,7 @@ fn a_pipe_goes_on() {
             let send = |n: u8| {
                 let block = Block::copy_of(&[n; 100_000]).unwrap();
                 let parcel = Parcel::blocks(n, Body::Block(block), Vec::new());
-                sender.send_through(&to, parcel, 100_000, &forever()).unwrap();
+                sender.send_through(&to, parcel, &forever()).unwrap();
             };
             let receive = || {
                 let mut buffer = Vec::new();

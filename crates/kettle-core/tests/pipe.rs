@@ -1,5 +1,6 @@
 //! Pipes: whole messages in order, back-pressure, and ends that close.
 
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use kettle_core::arena::{Block, Way};
 use kettle_core::queue::{Body, Parcel};
 use kettle_core::shared::{Channel, IN_RECORD, PipeEnd, RECORD_HEADER, ReceiveError, Received, SendError, init, pipe};
 use kettle_core::sys::descriptor::KnownFd;
-use kettle_core::sys::socket;
+use kettle_core::sys::socket::{self, Watch};
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
 /// Longer than any operation takes, so that a test that hangs fails.
@@ -29,11 +30,16 @@ fn end((socket, channel): &(KnownFd, Channel)) -> PipeEnd<'_> {
 }
 
 fn send(from: &(KnownFd, Channel), bytes: &[u8], patience: &Patience<'_>) -> Result<(), SendError> {
-    if bytes.len() <= IN_RECORD {
+    if end(from).takes_short(bytes.len()) {
         return end(from).send(7, bytes, patience);
     }
     let block = Block::copy_of(bytes).expect("there is room for a block");
-    end(from).send_through(&from.1, Parcel::blocks(7, Body::Block(block), Vec::new()), bytes.len(), patience)
+    end(from).send_through(&from.1, Parcel::blocks(7, Body::Block(block), Vec::new()), patience)
+}
+
+/// As a program does that knows an end by its descriptor alone.
+fn send_bare((socket, _): &(KnownFd, Channel), bytes: &[u8]) {
+    PipeEnd { socket, channel: None }.send(7, bytes, &patience()).unwrap();
 }
 
 fn receive(at: &(KnownFd, Channel), patience: &Patience<'_>) -> Result<Vec<u8>, ReceiveError> {
@@ -66,24 +72,27 @@ fn messages_of_every_size_arrive_in_order_both_ways() {
     }
 }
 
-/// Around the limits of a slot, of a rest as long as a slot, and of a record.
-const LENGTHS: [usize; 13] = [0, 1, 247, 248, 249, 250, 487, 488, 489, 5_000, IN_RECORD, IN_RECORD + 1, 1 << 20];
+/// At the borders of what a slot, a rest as long as a slot, and a record have room for.
+const LENGTHS: [usize; 16] =
+    [0, 1, 695, 696, 697, 698, 1383, 1384, 1385, 2048, 2049, 5_000, IN_RECORD, IN_RECORD + 1, 100_000, 1 << 20];
+const SLOT: usize = 704;
+const IN_SLOT: usize = SLOT - RECORD_HEADER;
 
 /// A receiver dies after it received the beginning of a message: the others get the next one.
 #[test]
 fn the_rest_of_a_message_that_nobody_has_is_dropped() {
     let [a, b] = new_pipe();
-    for len in LENGTHS.into_iter().filter(|&len| len > 248 && len <= IN_RECORD) {
-        for after in [3, 300, 100_000] {
-            send(&a, &vec![1; len], &patience()).unwrap();
+    for len in LENGTHS.into_iter().filter(|&len| len > IN_SLOT && len <= IN_RECORD) {
+        for after in [3, 1000, 100_000] {
+            send_bare(&a, &vec![1; len]);
             send(&a, &vec![2; after], &patience()).unwrap();
             let mut slot = Vec::new();
-            assert_eq!(socket::receive(b.0.get().unwrap(), &mut slot, 256).unwrap(), 256);
+            assert_eq!(socket::receive(b.0.get().unwrap(), &mut slot, SLOT).unwrap(), SLOT);
             assert_eq!(receive(&b, &patience()).unwrap(), vec![2; after], "{len}, {after}");
         }
-        // It was the last message, and nothing is left.
-        send(&a, &vec![1; len], &patience()).unwrap();
-        assert_eq!(socket::receive(b.0.get().unwrap(), &mut Vec::new(), 256).unwrap(), 256);
+        // It was the last one, and there is nothing.
+        send_bare(&a, &vec![1; len]);
+        assert_eq!(socket::receive(b.0.get().unwrap(), &mut Vec::new(), SLOT).unwrap(), SLOT);
         assert!(matches!(receive(&b, &soon()), Err(ReceiveError::Stopped(Stopped::TimedOut))));
     }
 }
@@ -104,7 +113,7 @@ fn the_sockets_carry_bytes() {
 #[test]
 fn bytes_that_are_no_message_are_told() {
     let [a, b] = new_pipe();
-    for bytes in [&b"text\n"[..], &[1; 10_000], &[0; 256], &[3; 256]] {
+    for bytes in [&b"text\n"[..], &[1; 10_000], &[0; SLOT], &[3; SLOT], &[4; SLOT]] {
         socket::send(a.0.get().unwrap(), bytes, &[]).unwrap();
         assert!(matches!(receive(&b, &patience()), Err(ReceiveError::Foreign)), "{} bytes", bytes.len());
         while socket::receive(b.0.get().unwrap(), &mut Vec::new(), 4096).is_ok() {}
@@ -162,21 +171,94 @@ fn one_that_waits_for_room_learns_that_the_other_end_is_gone() {
     });
 }
 
+/// How many messages the socket has room for depends on the system; these are more.
+const MANY: u32 = 20_000;
+
+fn is_readable((socket, _): &(KnownFd, Channel)) -> bool {
+    let mut watched = [Watch::readable(socket.as_raw_fd())];
+    socket::poll(&mut watched, Duration::ZERO).unwrap() == 1
+}
+
 #[test]
-fn an_entry_that_nobody_announced_is_skipped() {
+fn thousands_of_short_messages_wait_for_their_receiver() {
     let [a, b] = new_pipe();
-    let long = |n: u8| vec![n; 100_000];
-    // The socket is full, so this message is put and not announced, as if the sender had died in between.
-    let mut shorts = 0;
-    while end(&a).send(7, &[0; 4096], &Patience::none()).is_ok() {
-        shorts += 1;
+    for round in 0..3 {
+        for i in 0..MANY {
+            let len = [4, 600, 1500, 5000][if i % 97 == 0 { (i % 4) as usize } else { 0 }];
+            let mut message = (round + i).to_ne_bytes().to_vec();
+            message.resize(len, 1);
+            send(&a, &message, &Patience::none()).unwrap();
+        }
+        for i in 0..MANY {
+            assert!(is_readable(&b), "{i}");
+            let message = receive(&b, &patience()).unwrap();
+            assert_eq!(message[..4], (round + i).to_ne_bytes());
+        }
+        assert!(!is_readable(&b));
+        assert!(matches!(receive(&b, &soon()), Err(ReceiveError::Stopped(Stopped::TimedOut))));
+        assert_eq!(a.1.on_their_way(), 0);
     }
-    assert!(matches!(send(&a, &long(1), &soon()), Err(SendError::Stopped(Stopped::TimedOut))));
-    for _ in 0..shorts {
-        receive(&b, &patience()).unwrap();
+}
+
+#[test]
+fn a_backlog_has_an_end() {
+    let [a, b] = new_pipe();
+    let mut sent = 0;
+    while send(&a, &[5; 2000], &Patience::none()).is_ok() {
+        sent += 1;
     }
-    send(&a, &long(2), &patience()).unwrap();
-    assert_eq!(receive(&b, &patience()).unwrap(), long(2));
+    assert!(sent * 2000 >= 7 << 20, "{sent}");
+    thread::scope(|scope| {
+        scope.spawn(|| send(&a, &[6; 2000], &patience()).unwrap());
+        for _ in 0..sent {
+            assert_eq!(receive(&b, &patience()).unwrap(), [5; 2000]);
+        }
+        assert_eq!(receive(&b, &patience()).unwrap(), [6; 2000]);
+    });
+}
+
+#[test]
+fn a_backlog_is_received_when_its_senders_are_gone_and_then_the_end() {
+    let [a, b] = new_pipe();
+    for i in 0..MANY {
+        send(&a, &i.to_ne_bytes(), &patience()).unwrap();
+    }
+    drop(a);
+    for i in 0..MANY {
+        assert_eq!(receive(&b, &patience()).unwrap(), i.to_ne_bytes());
+    }
+    assert!(matches!(receive(&b, &patience()), Err(ReceiveError::End)));
+}
+
+#[test]
+fn who_adds_to_a_backlog_learns_that_the_other_end_is_gone() {
+    let [a, b] = new_pipe();
+    for i in 0..MANY {
+        send(&a, &i.to_ne_bytes(), &patience()).unwrap();
+    }
+    drop(b);
+    assert!(matches!(send(&a, b"one more", &patience()), Err(SendError::Closed)));
+}
+
+#[test]
+fn messages_that_come_and_go_in_a_backlog_keep_their_order() {
+    let [a, b] = new_pipe();
+    let (mut sent, mut received) = (0u32, 0u32);
+    let mut random = 20261u32;
+    while received < 200_000 {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        for _ in 0..random >> 22 {
+            send(&a, &sent.to_ne_bytes(), &patience()).unwrap();
+            sent += 1;
+        }
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        for _ in 0..(random >> 22).min(sent - received) {
+            assert!(is_readable(&b));
+            assert_eq!(receive(&b, &patience()).unwrap(), received.to_ne_bytes());
+            received += 1;
+        }
+        assert_eq!(is_readable(&b), received != sent);
+    }
 }
 
 #[test]

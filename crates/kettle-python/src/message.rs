@@ -45,7 +45,7 @@ pub(crate) fn with_parcel_of<T>(
 }
 
 /// Copies of this many bytes are made with other threads let run.
-const LONG_COPY: usize = 256 * 1024;
+pub(crate) const LONG_COPY: usize = 256 * 1024;
 
 fn block_of_bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Block> {
     let fill = || Block::copy_of(bytes);

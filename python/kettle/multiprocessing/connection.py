@@ -78,7 +78,8 @@ class Connection(native.Connection, _standard.Connection):
         return self.recv_bytes_into(buf, offset)
 
     async def _room(self) -> None:
-        await aio.writable(self.fileno())
+        if not self._kettle_has_room():
+            await aio.writable(self.fileno())
 
     async def _arrival(self) -> None:
         while not self.poll(0.0):

@@ -46,9 +46,9 @@ pub struct Taken<B> {
 }
 
 impl<B> Taken<B> {
-    /// The total length of its blocks.
+    /// How many bytes its blocks have, those of a short body aside.
     #[inline]
-    pub(super) fn block_bytes<S: Store<Block = B>>(&self) -> usize {
+    pub(crate) fn block_bytes<S: Store<Block = B>>(&self) -> usize {
         match (&self.block, &self.parts[..]) {
             // The common case, which avoids the loop.
             (None, []) => 0,
@@ -97,7 +97,15 @@ impl<'b, S: Store> Parcel<'b, S> {
         body + self.parts.iter().map(S::len).sum::<usize>()
     }
 
-    /// Writes the message.
+    /// How many bytes it has in all.
+    pub(crate) fn len(&self) -> usize {
+        match &self.body {
+            Body::Inline(bytes) => bytes.len() + self.block_bytes(),
+            Body::Block(_) => self.block_bytes(),
+        }
+    }
+
+    /// Writes it.
     ///
     /// # Safety
     /// `to` is valid for writing [`units`](Self::units) units, which no other thread reads.

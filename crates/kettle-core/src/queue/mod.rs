@@ -285,7 +285,19 @@ impl Queue {
         (head, tail.wrapping_sub(head))
     }
 
-    /// Whether there are no messages in the queue.
+    /// The number of the oldest message, or of the next one: they are counted from 0, modulo 2³².
+    #[inline]
+    pub fn oldest_number(&self) -> u32 {
+        Cursor::unpack(self.head.load(Ordering::SeqCst)).count
+    }
+
+    /// The number that the next message gets which is put.
+    #[inline]
+    pub fn next_number(&self) -> u32 {
+        Cursor::unpack(self.tail.load(Ordering::SeqCst)).count
+    }
+
+    /// Whether there is no message inside.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

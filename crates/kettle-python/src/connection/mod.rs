@@ -118,7 +118,7 @@ impl Connection {
         let descriptor = self.to_read()?;
         let mut watched = [Watch::readable(descriptor.number())];
         let found = socket::poll(&mut watched, Duration::ZERO);
-        let is_lost = || self.records(&descriptor).is_some_and(|records| records.drop_lost_rest(py));
+        let is_lost = || self.records(&descriptor).is_some_and(|records| records.drop_leavings(py));
         if watched[0].is_ready() && is_lost() {
             return self.poll_until(py, deadline);
         }
@@ -303,6 +303,12 @@ impl Connection {
                 ("bytes_on_their_way", self.channel.get().map_or(0, Channel::on_their_way)),
             ],
         )
+    }
+
+    /// Whether a short message could be sent although the descriptor may not be ready for writing.
+    fn _kettle_has_room(&self) -> PyResult<bool> {
+        let descriptor = self.to_write()?;
+        Ok(self.records(&descriptor).is_some_and(|records| records.has_room()))
     }
 
     /// The arena half, to be given to `_set_channel` of the end rebuilt in another process.

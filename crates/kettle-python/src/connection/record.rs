@@ -11,7 +11,7 @@ use super::descriptor::InUse;
 use super::incoming::{Incoming, Scratch};
 use crate::door::wait_outside;
 use crate::errors;
-use crate::message;
+use crate::message::{self, LONG_COPY};
 use crate::pickle::{self, Encoded, Tag};
 
 /// A socket in use, and its end of the channel if it is known.
@@ -25,10 +25,14 @@ impl Records<'_> {
         PipeEnd { socket: self.socket.known(), channel: self.channel }
     }
 
-    /// Whether what can be read is what a receiver that died left of a message, which is dropped.
-    pub(super) fn drop_lost_rest(&self, py: Python<'_>) -> bool {
+    pub(super) fn has_room(&self) -> bool {
+        self.end().has_room()
+    }
+
+    /// Whether what can be read was left by a process that died and is no message; it is dropped.
+    pub(super) fn drop_leavings(&self, py: Python<'_>) -> bool {
         let end = self.end();
-        end.may_have_lost_rest() && py.detach(|| end.drop_lost_rest())
+        end.may_have_leavings() && py.detach(|| end.drop_leavings())
     }
 
     pub(super) fn send(&self, obj: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -42,14 +46,13 @@ impl Records<'_> {
             Encoded::Pickle(pickle, buffers, names) if buffers.is_empty() && names.is_empty() => {
                 (Tag::Pickle, pickle.as_bytes(py))
             }
-            Encoded::Pickle(pickle, buffers, _) => {
+            Encoded::Pickle(..) => {
                 let Some(channel) = self.channel else {
                     // Everything in one piece, then.
                     return pickle::send_off(obj, |bytes| self.send_bytes(py, Tag::Pickle, bytes));
                 };
-                let len = pickle.as_bytes(py).len() + buffers.iter().map(|b| b.len_bytes()).sum::<usize>();
                 return message::with_parcel(py, &encoded, |parcel| {
-                    self.sent(wait_outside(py, Deadline::NEVER, |p| self.end().send_through(channel, parcel, len, p))?)
+                    self.sent(wait_outside(py, Deadline::NEVER, |p| self.end().send_through(channel, parcel, p))?)
                 });
             }
         };
@@ -58,7 +61,7 @@ impl Records<'_> {
 
     pub(super) fn send_bytes(&self, py: Python<'_>, tag: Tag, bytes: &[u8]) -> PyResult<()> {
         let end = self.end();
-        if !end.takes_in_record(bytes.len()) {
+        if !end.takes_short(bytes.len()) {
             return self.send_block(py, tag, bytes);
         }
         // Mostly there is room: no need to leave the interpreter.
@@ -80,12 +83,17 @@ impl Records<'_> {
                 ),
             )));
         };
-        let result = wait_outside(py, Deadline::NEVER, |p| {
-            let block = Block::copy_of(bytes)?;
-            let parcel = Parcel::blocks(tag as u8, Body::Block(block), Vec::new());
-            Ok(self.end().send_through(channel, parcel, bytes.len(), p))
-        })?;
-        self.sent(result.map_err(errors::arena)?)
+        let send = |patience: &Patience<'_>| {
+            let parcel = Parcel::blocks(tag as u8, Body::Block(Block::copy_of(bytes)?), Vec::new());
+            Ok(self.end().send_through(channel, parcel, patience))
+        };
+        if bytes.len() < LONG_COPY {
+            match send(&Patience::instant()).map_err(errors::arena)? {
+                Err(SendError::Stopped(Stopped::TimedOut)) => {}
+                other => return self.sent(other),
+            }
+        }
+        self.sent(wait_outside(py, Deadline::NEVER, send)?.map_err(errors::arena)?)
     }
 
     fn sent(&self, result: Result<(), SendError>) -> PyResult<()> {

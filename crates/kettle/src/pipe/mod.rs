@@ -144,15 +144,14 @@ impl<S: Serialize + DeserializeOwned, R> Connection<S, R> {
 
     fn send_message(&self, item: S, message: Message, patience: &Patience<'_>) -> Result<(), SendError<S>> {
         let end = self.end();
-        let result = if message.is_plain() && end.takes_in_record(message.bytes.len()) {
+        let result = if message.is_plain() && end.takes_short(message.bytes.len()) {
             end.send(0, &message.bytes, patience)
         } else {
             let mut message = match Outgoing::new(0, message) {
                 Ok(message) => message,
                 Err(e) => return Err(SendError::OutOfMemory(item, e)),
             };
-            let len = message.len();
-            end.send_through(&self.channel, message.parcel(), len, patience)
+            end.send_through(&self.channel, message.parcel(), patience)
         };
         result.map_err(|e| SendError::new(item, e))
     }

@@ -62,11 +62,6 @@ impl Outgoing {
         Ok(Self { tag, bytes, body, parts })
     }
 
-    /// How many bytes go through shared memory, blocks included.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len() + self.parts.iter().map(Block::len).sum::<usize>()
-    }
-
     pub(crate) fn put(&mut self, queue: &Handle<queue::Queue>, patience: &Patience<'_>) -> Result<(), Refusal> {
         let Self { tag, bytes, body, parts } = self;
         let refused = match queue.put(place_of(queue), parcel(*tag, bytes, body, parts), patience) {

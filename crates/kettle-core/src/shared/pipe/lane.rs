@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::SendError;
+use super::backlog::Backlog;
 use crate::atomics::{AtomicU64, Ordering};
 use crate::damage;
 use crate::shared::Processes;
@@ -28,8 +29,8 @@ pub(super) struct Lane {
     pub(super) sent: AtomicU64,
     pub(super) received: AtomicU64,
     pub(super) taken: EventCount,
-    /// The numbers of records sent and received: hints that avoid system calls. After a death they may be wrong for a
-    /// while.
+    pub(super) backlog: Backlog,
+    /// Records sent and fetched, as hints that spare asking the kernel: after a death they may be wrong for a while.
     pub(super) posted: AtomicU64,
     pub(super) fetched: AtomicU64,
     /// An announcement whose record was received but whose message was not taken yet: its number with [`OWED`], and its
@@ -49,6 +50,7 @@ impl Lanes {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             taken: EventCount::new(),
+            backlog: Backlog::new(),
             posted: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
             owed: AtomicU64::new(0),
@@ -62,15 +64,22 @@ impl Lane {
         self.sent.load(Ordering::Acquire).saturating_sub(self.received.load(Ordering::Acquire))
     }
 
-    /// With the senders' lock held: waits until `len` more bytes may be in flight.
+    /// Whether `len` more bytes may be on their way.
+    pub(super) fn has_room(&self, len: u64) -> bool {
+        let there = self.on_their_way();
+        there == 0 || there.saturating_add(len) <= ON_THEIR_WAY
+    }
+
+    /// The sum of bytes sent when `len` more are. Under the lock of those who send.
+    pub(super) fn sum_with(&self, len: u64) -> u64 {
+        self.sent.load(Ordering::Relaxed).max(self.received.load(Ordering::Relaxed)).wrapping_add(len)
+    }
+
+    /// Waits until `len` more bytes may be on their way, or the socket holds nothing that was not received: then nothing is
+    /// on its way, whatever the sums say.
+    #[cold]
     pub(super) fn wait_for_room(&self, socket: &KnownFd, len: u64, patience: &Patience<'_>) -> Result<(), SendError> {
-        let room = || {
-            let there = self.on_their_way();
-            (there == 0 || there.saturating_add(len) <= ON_THEIR_WAY).then_some(Ok(()))
-        };
-        if let Some(r) = room() {
-            return r;
-        }
+        let room = || self.has_room(len).then_some(Ok(()));
         let each_nap = || {
             let mut other = [Watch::gone(socket.as_raw_fd())];
             if !socket.is_ours() {
@@ -89,10 +98,15 @@ impl Lane {
     }
 }
 
-/// One of a lane's locks, held. They are held only briefly, except by a sender that waits for room.
+/// One of a lane's locks, held, mostly for moments.
 pub(super) struct Held<'a>(&'a Lock);
 
 impl<'a> Held<'a> {
+    /// If it is free now.
+    pub(super) fn try_take(lock: &'a Lock) -> Option<Self> {
+        lock.try_acquire_now::<Processes>().then_some(Self(lock))
+    }
+
     #[inline(always)]
     pub(super) fn take(lock: &'a Lock, patience: &Patience<'_>) -> Result<Self, Stopped> {
         if lock.try_acquire_now::<Processes>() { Ok(Self(lock)) } else { Self::take_slow(lock, patience) }

@@ -12,11 +12,15 @@
 //! dies between its two steps has lost its message, as if it had died right after; the entry is dropped likewise. A
 //! receiver that cannot map what was announced records that, for the next receiver to find.
 //!
+//! *Backlog.* When the socket is full, further messages go into the queue without a record of their own, as far as
+//! back-pressure allows: see `backlog.rs`.
+//!
 //! *Back-pressure.* Records of long messages are tiny, so the socket alone would let a sender fill the arena. Both
 //! sides publish the total number of bytes they have handled; the sender waits while too many are in flight. Each
 //! record carries the sender's total, which the receiver copies, so any error caused by a death is corrected with the
 //! next message; and if the socket holds no unreceived data, nothing is in flight, whatever the totals say.
 
+mod backlog;
 mod channel;
 mod lane;
 mod receive;
@@ -28,7 +32,7 @@ use std::os::fd::OwnedFd;
 
 use crate::arena::{ArenaError, Handle};
 use crate::damage;
-use crate::queue::Queue;
+use crate::queue::{INLINE_MAX, Queue};
 use crate::shared::Processes;
 use crate::sync::Home;
 use crate::sys::descriptor::KnownFd;
@@ -51,10 +55,9 @@ pub struct PipeEnd<'a> {
 }
 
 impl PipeEnd<'_> {
-    /// Whether a message of this length should be sent by [`send`](Self::send). With a channel, sending a longer
-    /// message through it is cheaper than a record that is received in two parts.
-    pub fn takes_in_record(&self, len: usize) -> bool {
-        len <= if self.channel.is_some() { record::WORTH_TWO_PARTS } else { IN_RECORD }
+    /// Whether [`send`](Self::send) is the way for a message of so many bytes.
+    pub fn takes_short(&self, len: usize) -> bool {
+        len <= if self.channel.is_some() { INLINE_MAX } else { IN_RECORD }
     }
 
     /// Checks that this end's part of the arena can be relied on.

@@ -1,10 +1,11 @@
 //! Receiving a message: a record, and what it announces.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::backlog::{BESIDE, Stage};
 use super::lane::{Held, OWED};
-use super::record::{self, Record, SLOT};
+use super::record::{self, Front, Record, SLOT};
 use super::{Channel, PipeEnd};
 use crate::arena::Block;
 use crate::atomics::Ordering;
@@ -70,7 +71,7 @@ impl PipeEnd<'_> {
         if let Some(channel) = self.channel {
             let lane = channel.inward().0;
             let has_none = lane.posted.load(Ordering::Acquire) == lane.fetched.load(Ordering::Relaxed);
-            if has_none && lane.owed.load(Ordering::Relaxed) == 0 {
+            if has_none && lane.owed.load(Ordering::Relaxed) == 0 && lane.backlog.is_none() {
                 return self.check().map(|()| None).map_err(ReceiveError::Stopped);
             }
         }
@@ -88,8 +89,11 @@ impl PipeEnd<'_> {
         patience: &Patience<'_>,
     ) -> Result<Received, ReceiveError> {
         loop {
-            let is_owed = || self.channel.is_some_and(|c| c.inward().0.owed.load(Ordering::Relaxed) != 0);
-            if !(is_owed() || self.channel.is_some() && spin_until(|| self.posted() != seen)) {
+            let is_there = || {
+                let lane = self.channel.map(|channel| channel.inward().0);
+                lane.is_some_and(|lane| lane.owed.load(Ordering::Relaxed) != 0 || !lane.backlog.is_none())
+            };
+            if !(is_there() || self.channel.is_some() && spin_until(|| self.posted() != seen)) {
                 self.socket.get().map_err(|lost| ReceiveError::Io(lost.into()))?;
                 sleep_on(&mut [Watch::readable(self.socket.as_raw_fd())], patience)?;
             }
@@ -100,21 +104,34 @@ impl PipeEnd<'_> {
         }
     }
 
-    /// Whether a receiver may have died in the middle of a message, or may be in the middle of one.
-    pub fn may_have_lost_rest(&self) -> bool {
+    /// Whether that the socket can be read may mean something else than a message: one that died left it.
+    pub fn may_have_leavings(&self) -> bool {
         self.channel.is_some_and(|channel| {
-            let statistics = channel.inward().0.receiving.statistics();
-            statistics.owners_died != 0 || statistics.owner.is_some()
+            let lane = channel.inward().0;
+            let statistics = lane.receiving.statistics();
+            statistics.owners_died != 0 || statistics.owner.is_some() || !lane.backlog.is_none()
         })
     }
 
-    /// For a caller that found the socket readable: drops the rest of a message that a dead receiver left, since it is
-    /// not a message. Returns whether there was one.
-    pub fn drop_lost_rest(&self) -> bool {
+    /// For who found that the socket can be read: drops what one that died left at the front of the stream, since that is
+    /// no message. Whether there was such a thing.
+    pub fn drop_leavings(&self) -> bool {
         let Some(channel) = self.channel else { return false };
-        let a_moment = Patience::until(Deadline::after(record::A_MOMENT));
-        let Ok(_receiving) = Held::take(&channel.inward().0.receiving, &a_moment) else { return false };
-        self.socket.get_lately().is_ok_and(record::drop_lost_rest)
+        let a_moment = || Patience::until(Deadline::after(record::A_MOMENT));
+        let Ok(_receiving) = Held::take(&channel.inward().0.receiving, &a_moment()) else { return false };
+        let Ok(socket) = self.socket.get_lately() else { return false };
+        match record::front(socket) {
+            Ok(Front::Backlog(record)) => {
+                let (number, stage) = channel.inward().0.backlog.now();
+                if stage != Stage::None && record.number == number {
+                    return channel.inward().1.is_empty() && channel.end_backlog(socket, &a_moment());
+                }
+                channel.drop_backlog_record(socket);
+                true
+            }
+            Ok(Front::Other) => record::drop_lost_rest(socket),
+            Ok(Front::Nothing) | Err(_) => false,
+        }
     }
 
     /// None if there is no message, or another receiver is taking it right now.
@@ -144,6 +161,15 @@ impl PipeEnd<'_> {
         }
         let socket = self.socket.get_lately().map_err(|lost| ReceiveError::Io(lost.into()))?;
         loop {
+            if let Some(channel) = self.channel
+                && !channel.inward().0.backlog.is_none()
+                && let Some(received) = channel.look_at_backlog(socket, buffer, patience)?
+            {
+                return Ok(Some(received));
+            }
+            if self.channel.is_none() && matches!(record::front(socket), Ok(Front::Backlog(_))) {
+                return Err(ReceiveError::NoChannel);
+            }
             match record::receive(socket, buffer, SLOT) {
                 Ok(0) | Err(_) if !self.socket.is_ours() => return Err(ReceiveError::Io(self.socket.lost().into())),
                 Ok(0) => return Err(ReceiveError::End),
@@ -154,29 +180,35 @@ impl PipeEnd<'_> {
                             record::receive(socket, buffer, more).map_err(ReceiveError::Io)?;
                         }
                         buffer.clear();
+                        continue;
                     }
-                    None => break fetched(&|count| count.wrapping_add(1)),
+                    None => fetched(&|count| count.wrapping_add(1)),
                 },
                 Err(e) => match e.kind() {
                     io::ErrorKind::WouldBlock => {
                         fetched(&|_| posted.0);
                         return Ok(None);
                     }
-                    // Reported once if the other end was closed with messages unread; what it sent is still there.
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
+                    // Told once when the other end went with messages unread; what it sent is still there.
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => continue,
                     _ => return Err(ReceiveError::Io(e)),
                 },
             }
-        }
-        crash_point("pipe.receive.record");
-        match record::read(buffer, |buffer, more| record::receive(socket, buffer, more)) {
-            Ok(Record::Inline(tag)) => Ok(Some(Received::Inline(tag))),
-            Ok(Record::Announced(number, sum)) => {
-                let channel = self.channel.ok_or(ReceiveError::NoChannel)?;
-                channel.take(number, sum, buffer).map(Some)
-            }
-            Ok(Record::Foreign) => Err(ReceiveError::Foreign),
-            Err(e) => Err(ReceiveError::Io(e)),
+            crash_point("pipe.receive.record");
+            return match record::read(buffer, |buffer, more| record::receive(socket, buffer, more)) {
+                Ok(Record::Inline(tag)) => Ok(Some(Received::Inline(tag))),
+                Ok(Record::Announced(number, sum)) => {
+                    let channel = self.channel.ok_or(ReceiveError::NoChannel)?;
+                    channel.take(number, sum, buffer).map(Some)
+                }
+                // Of one that is over.
+                Ok(Record::Backlog) => {
+                    buffer.clear();
+                    continue;
+                }
+                Ok(Record::Foreign) => Err(ReceiveError::Foreign),
+                Err(e) => Err(ReceiveError::Io(e)),
+            };
         }
     }
 }
@@ -186,7 +218,7 @@ impl Channel {
     fn take(&self, number: u32, sum: u64, buffer: &mut Vec<u8>) -> Result<Received, ReceiveError> {
         let (lane, queue) = self.inward();
         loop {
-            let before = number.wrapping_sub(queue.statistics::<ArenaStore>().got);
+            let before = number.wrapping_sub(queue.oldest_number());
             buffer.clear();
             if before > u32::MAX / 2 {
                 lane.owed.store(0, Ordering::Relaxed);
@@ -213,5 +245,113 @@ impl Channel {
                 return Ok(Received::Announced(taken));
             }
         }
+    }
+
+    /// Under the lock of those who receive, while there is a backlog: takes its next message, if that is the next one. Else
+    /// there is a record to be received, or nothing.
+    #[cold]
+    fn look_at_backlog(
+        &self,
+        socket: BorrowedFd<'_>,
+        buffer: &mut Vec<u8>,
+        patience: &Patience<'_>,
+    ) -> Result<Option<Received>, ReceiveError> {
+        let (lane, queue) = self.inward();
+        loop {
+            let (number, stage) = lane.backlog.now();
+            if stage == Stage::None {
+                return Ok(None);
+            }
+            match record::front(socket).map_err(ReceiveError::Io)? {
+                Front::Other => return Ok(None),
+                Front::Backlog(record) if record.number != number => self.drop_backlog_record(socket),
+                Front::Backlog(record) => {
+                    self.drop_unannounced(record.first, buffer)?;
+                    match queue.len() {
+                        0 if self.end_backlog(socket, patience) => {}
+                        // A sender is about to put something.
+                        0 => return Ok(None),
+                        1 => {
+                            // What is put meanwhile is not the last any more, and the record stays for it.
+                            let sending = Held::try_take(&lane.sending);
+                            let taken = self.take_of_backlog(buffer)?;
+                            if sending.is_some() && queue.is_empty() {
+                                self.end_backlog_held(socket);
+                            }
+                            return Ok(Some(taken));
+                        }
+                        _ => return self.take_of_backlog(buffer).map(Some),
+                    }
+                }
+                // Its sender is about to send it, or died, or bytes were read past it.
+                Front::Nothing => {
+                    let Ok(_sending) = Held::take(&lane.sending, patience) else { return Ok(None) };
+                    if record::front(socket).map_err(ReceiveError::Io)? != Front::Nothing {
+                        continue;
+                    }
+                    if !queue.is_empty() {
+                        return self.take_of_backlog(buffer).map(Some);
+                    }
+                    lane.received.store(lane.sent.load(Ordering::Relaxed), Ordering::Release);
+                    lane.backlog.end();
+                }
+            }
+        }
+    }
+
+    /// Drops the record of a backlog that is at the front of the stream.
+    fn drop_backlog_record(&self, socket: BorrowedFd<'_>) {
+        let fetched = &self.inward().0.fetched;
+        record::drop_backlog(socket);
+        fetched.store(fetched.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Ends a backlog whose record is at the front of the stream, if nothing is in it. Whether it did.
+    fn end_backlog(&self, socket: BorrowedFd<'_>, patience: &Patience<'_>) -> bool {
+        let (lane, queue) = self.inward();
+        let Ok(_sending) = Held::take(&lane.sending, patience) else { return false };
+        if queue.is_empty() {
+            self.end_backlog_held(socket);
+        }
+        true
+    }
+
+    /// Under both locks, where nothing is in the backlog.
+    fn end_backlog_held(&self, socket: BorrowedFd<'_>) {
+        let lane = self.inward().0;
+        lane.received.store(lane.sent.load(Ordering::Relaxed), Ordering::Release);
+        lane.backlog.end();
+        crash_point("pipe.backlog.ended");
+        self.drop_backlog_record(socket);
+    }
+
+    /// Drops what stands before entry `first`, which nobody announced.
+    fn drop_unannounced(&self, first: u32, buffer: &mut Vec<u8>) -> Result<(), ReceiveError> {
+        let queue = self.inward().1;
+        while (1..=u32::MAX / 2).contains(&first.wrapping_sub(queue.oldest_number())) && !queue.is_empty() {
+            buffer.clear();
+            drop(self.take_next(buffer)?);
+        }
+        buffer.clear();
+        Ok(())
+    }
+
+    /// Under the lock of those who receive: takes the next message of a backlog.
+    fn take_of_backlog(&self, buffer: &mut Vec<u8>) -> Result<Received, ReceiveError> {
+        let lane = self.inward().0;
+        let taken = self.take_next(buffer)?;
+        crash_point("pipe.backlog.taken");
+        let len = (buffer.len() + taken.block_bytes::<ArenaStore>()) as u64 + BESIDE;
+        lane.received.store(lane.received.load(Ordering::Relaxed).wrapping_add(len), Ordering::Release);
+        lane.taken.notify_one(Processes::SCOPE);
+        Ok(Received::Announced(taken))
+    }
+
+    fn take_next(&self, buffer: &mut Vec<u8>) -> Result<Taken<Block>, ReceiveError> {
+        self.inward().1.get::<ArenaStore>(buffer, &Patience::none()).map_err(|e| match e {
+            GetError::Damaged => ReceiveError::Stopped(Stopped::Damaged),
+            GetError::Exhausted(e) => ReceiveError::Unmapped(e),
+            GetError::Empty | GetError::ShutDown | GetError::Interrupted => ReceiveError::Foreign,
+        })
     }
 }

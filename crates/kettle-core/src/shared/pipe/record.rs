@@ -6,6 +6,7 @@
 //! ```text
 //! inline     [ 1 | tag | 0 0 | length: 32 | bytes … ]          [ 3 | 0 0 0 | length: 32 | 0: 64 | rest … ]
 //! announced  [ 2 | 0 | 0 0 | number in the queue: 32 | bytes sent so far, with these: 64 ]
+//! backlog    [ 4 | 0 | 0 0 | number in the queue: 32 | number of the backlog: 64 | mark: 64 ]
 //! ```
 //!
 //! A record is sent by one call, which the kernel executes as a whole. A receiver that dies after it has received the
@@ -21,19 +22,42 @@ use crate::sys::socket::{self, Watch};
 
 /// The longest message that is sent in a record.
 pub const IN_RECORD: usize = 16 * 1024;
-/// The longest message for which a record in two parts is cheaper than the arena.
-pub(super) const WORTH_TWO_PARTS: usize = 2 * 1024;
-/// The offset of the bytes in an inline record.
+/// Where the bytes begin in an inline record.
 pub const RECORD_HEADER: usize = 8;
 
 const INLINE: u8 = 1;
 const ANNOUNCED: u8 = 2;
 const REST: u8 = 3;
-pub(super) const SLOT: usize = 256;
-/// The number of message bytes in the slot of an inline record.
-const IN_SLOT: usize = SLOT - RECORD_HEADER;
+const BACKLOG: u8 = 4;
+/// What the kernel keeps in a piece of memory of a kilobyte, with what it notes beside it.
+pub(super) const SLOT: usize = 704;
+/// So many bytes stand in the slot of an inline record.
+pub(super) const IN_SLOT: usize = SLOT - RECORD_HEADER;
+/// So much of a record tells whether it stands for a backlog.
+const BACKLOG_HEADER: usize = RECORD_HEADER + 16;
+/// Tells that record from bytes that the program wrote.
+const MARK: u64 = u64::from_le_bytes(*b"\0backlog");
 const REST_HEADER: usize = 16;
 const ZEROS: [u8; SLOT] = [0; SLOT];
+
+/// What a record says that stands for a backlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BacklogRecord {
+    /// Which backlog it is.
+    pub(super) number: u64,
+    /// The number in the queue of its first message.
+    pub(super) first: u32,
+}
+
+/// What stands at the front of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Front {
+    /// Nothing, or the end.
+    Nothing,
+    Backlog(BacklogRecord),
+    /// Another record, or bytes that are none.
+    Other,
+}
 
 fn header<const N: usize>(kind: u8, tag: u8, number: u32) -> [u8; N] {
     let mut header = [0; N];
@@ -53,10 +77,11 @@ fn block_of(rest: usize) -> usize {
 
 /// Sends a message of at most [`IN_RECORD`] bytes.
 pub(super) fn send_inline(fd: BorrowedFd<'_>, tag: u8, bytes: &[u8]) -> io::Result<()> {
+    if bytes.len() <= IN_SLOT {
+        return send_slot(fd, &slot(INLINE, tag, bytes.len() as u32, bytes));
+    }
     let first = header::<RECORD_HEADER>(INLINE, tag, bytes.len() as u32);
-    let Some((in_slot, rest)) = bytes.split_at_checked(IN_SLOT).filter(|(_, rest)| !rest.is_empty()) else {
-        return send_whole(fd, &[&first, bytes, &ZEROS[..IN_SLOT - bytes.len()]]);
-    };
+    let (in_slot, rest) = bytes.split_at(IN_SLOT);
     let second = header::<REST_HEADER>(REST, 0, rest.len() as u32);
     let zeros = &ZEROS[..block_of(rest.len()) - REST_HEADER - rest.len()];
     send_whole(fd, &[&first, in_slot, &second, rest, zeros])
@@ -64,8 +89,35 @@ pub(super) fn send_inline(fd: BorrowedFd<'_>, tag: u8, bytes: &[u8]) -> io::Resu
 
 /// Announces the message with this number in the queue.
 pub(super) fn send_announcement(fd: BorrowedFd<'_>, number: u32, sum: u64) -> io::Result<()> {
-    let first = header::<RECORD_HEADER>(ANNOUNCED, 0, number);
-    send_whole(fd, &[&first, &sum.to_ne_bytes(), &ZEROS[..SLOT - RECORD_HEADER - 8]])
+    send_slot(fd, &slot(ANNOUNCED, 0, number, &sum.to_ne_bytes()))
+}
+
+/// Says that a backlog begins. The record is sent although the socket is full.
+pub(super) fn send_backlog(fd: BorrowedFd<'_>, backlog: BacklogRecord) -> io::Result<()> {
+    let mut words = [0; 16];
+    words[..8].copy_from_slice(&backlog.number.to_ne_bytes());
+    words[8..].copy_from_slice(&MARK.to_ne_bytes());
+    let slot = slot(BACKLOG, 0, backlog.first, &words);
+    match socket::send_into_spare_room(fd, &slot)? {
+        SLOT => Ok(()),
+        sent => send_remainder(fd, &slot[sent..]),
+    }
+}
+
+/// A slot that begins with these, at most [`IN_SLOT`] bytes.
+#[inline(always)]
+fn slot(kind: u8, tag: u8, number: u32, bytes: &[u8]) -> [u8; SLOT] {
+    let mut slot: [u8; SLOT] = header(kind, tag, number);
+    slot[RECORD_HEADER..][..bytes.len()].copy_from_slice(bytes);
+    slot
+}
+
+#[inline(always)]
+fn send_slot(fd: BorrowedFd<'_>, slot: &[u8; SLOT]) -> io::Result<()> {
+    match socket::send_slice(fd, slot)? {
+        SLOT => Ok(()),
+        sent => send_remainder(fd, &slot[sent..]),
+    }
 }
 
 fn send_whole<const N: usize>(fd: BorrowedFd<'_>, parts: &[&[u8]; N]) -> io::Result<()> {
@@ -102,7 +154,7 @@ pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, wanted: usize) -
 /// The counterpart of [`send_remainder`].
 #[cold]
 fn receive_remainder(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, wanted: usize, mut got: usize) -> io::Result<usize> {
-    let is_record = matches!(buffer[0], INLINE | ANNOUNCED | REST);
+    let is_record = matches!(buffer[0], INLINE | ANNOUNCED | REST | BACKLOG);
     while is_record && got < wanted {
         match socket::receive(fd, buffer, wanted - got) {
             Ok(0) => break,
@@ -128,7 +180,9 @@ pub(super) enum Record {
     Inline(u8),
     /// The number and the sum of an announcement.
     Announced(u32, u64),
-    /// Not a record.
+    /// It stands for a backlog.
+    Backlog,
+    /// It is none.
     Foreign,
 }
 
@@ -160,6 +214,7 @@ pub(super) fn read(
                 None => return Ok(Record::Foreign),
             }
         }
+        BACKLOG if backlog(buffer).is_some() => return Ok(Record::Backlog),
         ANNOUNCED => {
             let sum = u64::from_ne_bytes(core::array::from_fn(|i| buffer[RECORD_HEADER + i]));
             return Ok(Record::Announced(len as u32, sum));
@@ -170,7 +225,32 @@ pub(super) fn read(
     Ok(Record::Inline(tag))
 }
 
-/// Drops a rest that is in place of a record. Returns whether there was one.
+/// What the first bytes of a record say, if it stands for a backlog.
+fn backlog(bytes: &[u8]) -> Option<BacklogRecord> {
+    let words: &[u8; BACKLOG_HEADER] = bytes.first_chunk()?;
+    let word = |i: usize| u64::from_ne_bytes(core::array::from_fn(|byte| words[RECORD_HEADER + 8 * i + byte]));
+    (words[0] == BACKLOG && word(1) == MARK).then(|| BacklogRecord { number: word(0), first: number(words) as u32 })
+}
+
+/// Looks at what stands at the front of the stream, and leaves it there.
+pub(super) fn front(fd: BorrowedFd<'_>) -> io::Result<Front> {
+    let mut bytes = [0; BACKLOG_HEADER];
+    match socket::peek(fd, &mut bytes) {
+        Ok(0) => Ok(Front::Nothing),
+        Ok(got) => Ok(backlog(&bytes[..got]).map_or(Front::Other, Front::Backlog)),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Front::Nothing),
+        // Told once when the other end went with messages unread; what it sent is still there.
+        Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted) => front(fd),
+        Err(e) => Err(e),
+    }
+}
+
+/// Drops the record that stands for a backlog, which is at the front.
+pub(super) fn drop_backlog(fd: BorrowedFd<'_>) {
+    let _ = receive(fd, &mut Vec::new(), SLOT);
+}
+
+/// Drops a rest that stands where a record should begin. Whether there was one.
 pub(super) fn drop_lost_rest(fd: BorrowedFd<'_>) -> bool {
     let mut first = [0; 1];
     if !matches!(socket::peek(fd, &mut first), Ok(1)) || first[0] != REST {

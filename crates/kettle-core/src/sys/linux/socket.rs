@@ -6,8 +6,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// The buffer size for unread records to request from the kernel, which grants less if `net.core.wmem_max` is lower.
-static ROOM: libc::c_int = 512 * 1024;
+/// What is asked of the kernel as room for unread records, and how much more there is for one that cannot wait. Together
+/// they are less than what `net.core.wmem_max` grants everywhere, unless it was lowered.
+const ROOM: libc::c_int = 128 * 1024;
+const SPARE_ROOM: libc::c_int = 64 * 1024;
 
 /// Creates two connected stream sockets, marked as ends of a pipe and close-on-exec.
 ///
@@ -91,7 +93,28 @@ pub fn send(fd: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<usize
     send_parts(fd, &[first, second])
 }
 
-/// As [`send`]. A Unix socket accepts up to 32 KiB either completely or not at all.
+/// As [`send`], from one place, which is less work for the kernel.
+///
+/// # Errors
+/// See [`send`].
+pub fn send_slice(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the slice is only read, and outlives the call.
+    size(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) })
+}
+
+/// As [`send_slice`], to an end of a pipe that is full: there is some room that nothing else is given.
+///
+/// # Errors
+/// See [`send`].
+pub fn send_into_spare_room(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let _ = set_option(fd, libc::SO_SNDBUF, &(ROOM + SPARE_ROOM));
+    let sent = send_slice(fd, bytes);
+    let _ = set_option(fd, libc::SO_SNDBUF, &ROOM);
+    sent
+}
+
+/// As [`send`]. A Unix socket takes up to 32 KiB as a whole or not at all.
 ///
 /// # Errors
 /// See [`send`].
