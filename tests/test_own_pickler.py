@@ -196,3 +196,123 @@ def test_a_reducer_of_a_context():
         print("done")
         """,
     )
+
+
+#: What goes through it can be told by its first byte, and nothing else can be read by it.
+MARKED = """
+    import pickle
+    import multiprocessing.connection
+    import multiprocessing.queues
+    from multiprocessing.reduction import ForkingPickler
+    class Marked(ForkingPickler):
+        count = [0, 0]
+        @classmethod
+        def dumps(cls, obj, protocol=None):
+            cls.count[0] += 1
+            return b"M" + pickle.dumps(obj, protocol)
+        @staticmethod
+        def loads(data):
+            Marked.count[1] += 1
+            assert bytes(data[:1]) == b"M", "not by this pickler"
+            return pickle.loads(data[1:])
+"""
+
+#: The modules as a program may name them, with kettle or under `kettle run`.
+MODULES = ["multiprocessing", "kettle.multiprocessing"]
+
+
+@pytest.mark.parametrize("package", MODULES)
+def test_the_pickler_of_queues(package):
+    run(
+        MARKED + f"    import {package}.queues as queues\n    queues._ForkingPickler = Marked\n",
+        """
+        for queue in mp.Queue(), mp.SimpleQueue(), mp.JoinableQueue():
+            queue.put(1)
+            queue.put([2])
+            assert (queue.get(), queue.get()) == (1, [2])
+        assert Marked.count == [6, 6]
+        a, b = mp.Pipe()
+        a.send([3])
+        assert b.recv() == [3] and Marked.count == [6, 6]
+        with mp.get_context("fork").Pool(1) as pool:
+            assert pool.apply(abs, (-4,)) == 4 and Marked.count[0] > 6
+        assert multiprocessing.queues._ForkingPickler is queues._ForkingPickler is Marked
+        print("done")
+        """,
+    )
+
+
+@pytest.mark.parametrize("package", MODULES)
+def test_the_pickler_of_connections(package):
+    run(
+        MARKED + f"    import {package}.connection as connection\n    connection._ForkingPickler = Marked\n",
+        """
+        import os
+        a, b = mp.Pipe()
+        for obj in 1, [2], "x" * 5000:
+            a.send(obj)
+            assert b.recv() == obj
+        a.send(4)
+        assert b.recv_bytes()[:1] == b"M"
+        assert Marked.count == [4, 3]
+        reader, writer = os.pipe()
+        with connection.Connection(reader) as reader, connection.Connection(writer) as writer:
+            writer.send(5)
+            assert reader.recv() == 5 and Marked.count == [5, 4]
+        queue = mp.Queue()
+        queue.put([6])
+        assert queue.get() == [6] and Marked.count == [5, 4]
+        print("done")
+        """,
+    )
+
+
+@pytest.mark.parametrize("package", MODULES)
+def test_a_pickler_for_a_while(package):
+    run(
+        MARKED,
+        f"""
+        from unittest import mock
+        import {package}.queues as queues
+        queue = mp.Queue()
+        for target in {package + ".queues._ForkingPickler"!r}, "multiprocessing.queues._ForkingPickler":
+            Marked.count[:] = 0, 0
+            with mock.patch(target, Marked):
+                queue.put(1)
+                assert queue.get() == 1 and Marked.count == [1, 1]
+            queue.put(2)
+            assert queue.get() == 2 and Marked.count == [1, 1]
+            assert queues._ForkingPickler is ForkingPickler
+        import cloudpickle
+        assert cloudpickle.loads(cloudpickle.dumps(queues)) is queues
+        print("done")
+        """,
+    )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_pickler_of_queues_in_children(tmp_path, method):
+    program = textwrap.dedent(MARKED) + textwrap.dedent(f"""
+        import kettle.multiprocessing as mp
+        multiprocessing.queues._ForkingPickler = multiprocessing.connection._ForkingPickler = Marked
+
+        def child(queue, end):
+            before = list(Marked.count)
+            end.send((queue.get(), end.recv()))
+            queue.put([before[0] + 1 == Marked.count[0], before[1] + 2 == Marked.count[1]])
+
+        if __name__ == "__main__":
+            ctx = mp.get_context({method!r})
+            queue, (ours, theirs) = ctx.Queue(), ctx.Pipe()
+            queue.put([1])
+            ours.send({{2: 3}})
+            process = ctx.Process(target=child, args=(queue, theirs))
+            process.start()
+            assert ours.recv() == ([1], {{2: 3}})
+            process.join()
+            assert queue.get() == [True, True]
+            print("done")
+    """)
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run([sys.executable, tmp_path / "program.py"], capture_output=True, text=True, timeout=LIMIT)
+    assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)

@@ -1079,7 +1079,10 @@ def set_pickler(first: dict[Any, Any], second: dict[Any, Any], fallback: Callabl
     """Pickling finds the reducer of a class in `first`, or in `second`; both are looked at each time. `fallback` is
     tried on what pickle refuses (a lambda, a local function); None lets the error through."""
 
-def replace_pickler(functions: tuple[Callable[[Any], Any], Callable[[bytes], Any]] | None) -> None:
+def replace_picklers(
+    queues: tuple[Callable[[Any], Any], Callable[[bytes], Any]] | None,
+    connections: tuple[Callable[[Any], Any], Callable[[bytes], Any]] | None,
+) -> None:
     """All objects go through these two, `dumps` and `loads`, or with None through pickle again."""
 
 # ---------------------------------------------------------------- importing (kettle.install)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import copyreg
 import pickle
+import sys
 from multiprocessing import context, reduction, util
 from types import ModuleType
 
@@ -20,9 +21,9 @@ from kettle._core import native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, ClassVar
 
-__all__ = ["ForkingPickler", "fallback_dumps", "look_for_pickler", "native", "reducers"]
+__all__ = ["ForkingPickler", "Mirror", "fallback_dumps", "look_for_pickler", "native", "reducers"]
 
 #: The standard library's own module, whatever the program has put in its place.
 ForkingPickler: Any = getattr(reduction.register, "__self__", None) or reduction.ForkingPickler
@@ -37,17 +38,33 @@ def fallback_dumps(obj: object) -> bytes:
 
 
 def look_for_pickler() -> None:
-    """Makes everything use what the program substituted for `ForkingPickler`, or for its methods. A substitution of
-    the class is noticed when it is made; for methods, and a context's own `reducer`, when an object that sends is
-    created."""
-    own = context.reduction.ForkingPickler is not ForkingPickler or _is_patched()  # type: ignore[attr-defined]
-    if own:
-        from kettle import _own_pickler
+    """Has everything go through what the program put in the place of `ForkingPickler`, or of methods of that. It is
+    noticed when it is put there; for methods, and a context's own `reducer`, when something is made that sends."""
+    is_replaced = context.reduction.ForkingPickler is not ForkingPickler or _is_patched()  # type: ignore[attr-defined]
+    ways = [_way(name, is_replaced) for name in _SENDERS]
+    if any(ways) or _Watched.is_replaced:
+        native.replace_picklers(*ways)
+    _Watched.is_replaced = any(ways)
 
-        native.replace_pickler((_own_pickler.dumps, _own_pickler.loads))
-    elif _Reduction.is_replaced:
-        native.replace_pickler(None)
-    _Reduction.is_replaced = own
+
+#: The modules of the standard library that send, each with a name for the pickler that it uses.
+_SENDERS = ("multiprocessing.queues", "multiprocessing.connection")
+
+
+def _way(name: str, is_replaced: bool) -> Any:
+    """What this module has in the place of pickle."""
+    module = sys.modules.get(name)
+    if module is not None and type(module) is ModuleType:
+        inherited = (ForkingPickler, context.reduction.ForkingPickler)  # type: ignore[attr-defined]
+        if module._ForkingPickler not in inherited:
+            _Watched.own[name] = module._ForkingPickler
+        module.__class__ = _Sender
+    own = _Watched.own.get(name)
+    if own is None and not is_replaced:
+        return None
+    from kettle import _own_pickler
+
+    return _own_pickler.functions(own)
 
 
 def _is_patched() -> bool:
@@ -56,15 +73,11 @@ def _is_patched() -> bool:
     return not is_standard or vars(ForkingPickler).get("loads") is not pickle.loads
 
 
-class _Reduction(ModuleType):
-    """`multiprocessing.reduction`, which notices when another pickler is set."""
+class _Watched(ModuleType):
+    """A module of the standard library, which tells when another pickler is put there."""
 
     is_replaced = False
-
-    def __setattr__(self, name: str, value: object) -> None:
-        super().__setattr__(name, value)
-        if name == "ForkingPickler":
-            look_for_pickler()
+    own: ClassVar[dict[str, Any]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         from importlib import import_module
@@ -73,7 +86,39 @@ class _Reduction(ModuleType):
         return import_module, (self.__name__,)
 
 
-# The registry that `ForkingPickler` consults: registering a reducer there takes effect here.
+class _Reduction(_Watched):
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "ForkingPickler":
+            look_for_pickler()
+
+
+class _Sender(_Watched):
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "_ForkingPickler":
+            _Watched.own[self.__name__] = None if value is ForkingPickler else value
+            look_for_pickler()
+
+
+class Mirror(_Watched):
+    """A module of this package whose pickler is the standard library's module's."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "_ForkingPickler":
+            setattr(self._standard, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name == "_ForkingPickler":
+            # As `unittest.mock` does when it takes back what it has put there.
+            setattr(self._standard, name, ForkingPickler)
+        else:
+            super().__delattr__(name)
+
+
+# What `ForkingPickler` would consult: registering a reducer there counts here.
 native.set_pickler(reducers, copyreg.dispatch_table, fallback_dumps)
 reduction.__class__ = _Reduction
 look_for_pickler()

@@ -94,7 +94,7 @@ mod _native {
     #[pymodule_export]
     use super::queue::Queue;
     #[pymodule_export]
-    use super::replaced::replace_pickler;
+    use super::replaced::replace_picklers;
     #[pymodule_export]
     use super::semaphore::Semaphore;
     #[pymodule_export]

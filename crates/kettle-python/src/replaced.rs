@@ -3,8 +3,9 @@
 //! Then all objects go through it: also those that skip pickle otherwise, since it may be there in order that nothing is
 //! unpickled, or to count.
 
+use std::cell::Cell;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::prelude::*;
@@ -13,31 +14,82 @@ use pyo3::sync::MutexExt;
 use crate::buffers;
 use crate::methods::calls;
 
-static IS_SET: AtomicBool = AtomicBool::new(false);
-static FUNCTIONS: Mutex<Option<(Py<PyAny>, Py<PyAny>)>> = Mutex::new(None);
-
-/// Whether there is one.
-#[inline(always)]
-pub(crate) fn is_set() -> bool {
-    IS_SET.load(Ordering::Relaxed)
+/// For what objects are sent. As in the standard library's, each may have a pickler of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Queues, pools and executors.
+    Queues = 1,
+    Connections = 2,
 }
 
-/// Has all objects go through these two, `dumps` and `loads`; or, with None, through pickle again.
+type Functions = Option<(Py<PyAny>, Py<PyAny>)>;
+
+/// The ways of which there is one.
+static ARE_SET: AtomicU8 = AtomicU8::new(0);
+static FUNCTIONS: Mutex<[Functions; 2]> = Mutex::new([None, None]);
+
+thread_local! {
+    static WAY: Cell<Way> = const { Cell::new(Way::Queues) };
+}
+
+/// While it lives, what this thread pickles goes through a connection.
+pub(crate) struct ThroughConnection(Way);
+
+impl ThroughConnection {
+    #[inline(always)]
+    pub(crate) fn begin() -> Option<Self> {
+        (ARE_SET.load(Ordering::Relaxed) != 0).then(|| Self(WAY.replace(Way::Connections)))
+    }
+}
+
+impl Drop for ThroughConnection {
+    fn drop(&mut self) {
+        WAY.set(self.0);
+    }
+}
+
+/// While it lives, the program's own code runs: what that sends goes its own way.
+struct Inside(Way);
+
+impl Inside {
+    fn begin() -> Self {
+        Self(WAY.replace(Way::Queues))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        WAY.set(self.0);
+    }
+}
+
+/// Whether there is one, for the way that objects go now.
+#[inline(always)]
+pub(crate) fn is_set() -> bool {
+    let set = ARE_SET.load(Ordering::Relaxed);
+    set != 0 && set & WAY.get() as u8 != 0
+}
+
+/// Has all objects that go through queues, or through connections, go through these two, `dumps` and `loads`; or, with
+/// None, through pickle again.
 #[pyfunction]
-#[pyo3(signature = (functions))]
-pub(crate) fn replace_pickler(py: Python<'_>, functions: Option<(Py<PyAny>, Py<PyAny>)>) {
+#[pyo3(signature = (queues, connections))]
+pub(crate) fn replace_picklers(py: Python<'_>, queues: Functions, connections: Functions) {
     let mut place = FUNCTIONS.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
-    IS_SET.store(functions.is_some(), Ordering::Relaxed);
-    let before = std::mem::replace(&mut *place, functions);
+    let bit = |functions: &Functions, way: Way| if functions.is_some() { way as u8 } else { 0 };
+    ARE_SET.store(bit(&queues, Way::Queues) | bit(&connections, Way::Connections), Ordering::Relaxed);
+    let before = std::mem::replace(&mut *place, [queues, connections]);
     // Letting objects go may run anybody's code: not under the lock.
     drop(place);
     drop(before);
 }
 
 /// Its `dumps` and `loads`. None: there is none any more.
-fn functions(py: Python<'_>) -> Option<(Py<PyAny>, Py<PyAny>)> {
+fn functions(py: Python<'_>) -> Functions {
     let place = FUNCTIONS.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
-    place.as_ref().map(|(dumps, loads)| (dumps.clone_ref(py), loads.clone_ref(py)))
+    let [queues, connections] = &*place;
+    let functions = if WAY.get() == Way::Queues { queues } else { connections };
+    functions.as_ref().map(|(dumps, loads)| (dumps.clone_ref(py), loads.clone_ref(py)))
 }
 
 /// What it makes of an object.
@@ -45,6 +97,7 @@ fn functions(py: Python<'_>) -> Option<(Py<PyAny>, Py<PyAny>)> {
 pub(crate) fn dumps(obj: &Bound<'_, PyAny>) -> Option<PyResult<Vec<u8>>> {
     let py = obj.py();
     let (dumps, _) = functions(py)?;
+    let _inside = Inside::begin();
     let dumped = calls::call_one(dumps.bind(py), obj);
     Some(dumped.and_then(|dumped| buffers::with_bytes(&PyUntypedBuffer::get(&dumped)?, |bytes| Ok(bytes.to_vec()))))
 }
@@ -54,6 +107,7 @@ pub(crate) fn dumps(obj: &Bound<'_, PyAny>) -> Option<PyResult<Vec<u8>>> {
 pub(crate) fn loads<'py>(bytes: &Bound<'py, PyAny>) -> Option<PyResult<Bound<'py, PyAny>>> {
     let py = bytes.py();
     let (_, loads) = functions(py)?;
+    let _inside = Inside::begin();
     let whole =
         PyUntypedBuffer::get(bytes).and_then(|view| buffers::with_bytes(&view, |bytes| buffers::to_bytes(py, bytes)));
     Some(whole.and_then(|whole| calls::call_one(loads.bind(py), whole.as_any())))

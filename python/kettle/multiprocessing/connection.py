@@ -7,12 +7,13 @@ memory. Around any other descriptor a `Connection` speaks the standard library's
 from __future__ import annotations
 
 import os
+import sys
 from multiprocessing import connection as _standard
 from multiprocessing import context, reduction, util
 from multiprocessing.connection import wait
 
 from kettle._later import aio
-from kettle._session import look_for_pickler, native
+from kettle._session import Mirror, look_for_pickler, native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ BufferTooShort = context.BufferTooShort
 
 def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
+
+
+sys.modules[__name__].__class__ = Mirror
+look_for_pickler()
 
 
 # That of the module itself, also if this one is loaded once more.

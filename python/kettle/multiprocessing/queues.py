@@ -8,6 +8,7 @@ finds them; none of their methods is used.
 
 import copyreg
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterable
 from multiprocessing import queues as _standard
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 
 from kettle._later import aio
 from kettle._parametrized import Parametrized
-from kettle._session import look_for_pickler, native
+from kettle._session import Mirror, look_for_pickler, native
 from kettle._shown import Shown
 from kettle.multiprocessing._queue_ends import Reader, Writer
 
@@ -29,6 +30,10 @@ ShutDown = native.ShutDown
 
 def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
+
+
+sys.modules[__name__].__class__ = Mirror
+look_for_pickler()
 
 
 class _Base(Parametrized[T]):

@@ -32,6 +32,7 @@ use crate::methods::descriptors::Given;
 use crate::parameters;
 use crate::pickle::{self, Tag};
 use crate::primitive::{Arrived, Travelling, Travels};
+use crate::replaced::ThroughConnection;
 use crate::{buffers, errors, primitive};
 use descriptor::{Descriptor, InUse};
 use incoming::Incoming;
@@ -229,6 +230,7 @@ impl Connection {
     fn send(&self, obj: &Bound<'_, PyAny>) -> PyResult<()> {
         let descriptor = self.to_write()?;
         self.take_part()?;
+        let _way = ThroughConnection::begin();
         match self.records(&descriptor) {
             Some(records) => records.send(obj)?,
             None => pickle::send_off(obj, |bytes| self.stream(&descriptor).send_bytes(obj.py(), bytes))?,
@@ -239,7 +241,9 @@ impl Connection {
 
     /// Waits for an object. Raises EOFError when the other end is gone and nothing is left.
     fn recv<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.receive(py, None)?.into_object(py)
+        let incoming = self.receive(py, None)?;
+        let _way = ThroughConnection::begin();
+        incoming.into_object(py)
     }
 
     /// Sends bytes as one message: all of `buf`, or `size` bytes from `offset` on.
@@ -260,7 +264,9 @@ impl Connection {
         self.to_read()?;
         let limit = maxlength.map(usize::try_from).transpose();
         let limit = limit.map_err(|_| PyValueError::new_err("negative maxlength"))?;
-        let bytes = self.receive(py, limit)?.into_bytes(py)?;
+        let incoming = self.receive(py, limit)?;
+        let _way = ThroughConnection::begin();
+        let bytes = incoming.into_bytes(py)?;
         // An object's bytes are made here only, so here only their length is known.
         if limit.is_some_and(|limit| bytes.as_bytes().len() > limit) {
             return Err(self.bad_length());
@@ -277,7 +283,9 @@ impl Connection {
         let view = PyUntypedBuffer::get(buf)?;
         let offset = usize::try_from(offset).map_err(|_| PyValueError::new_err("negative offset"))?;
         let room = view.len_bytes().checked_sub(offset).ok_or_else(|| PyValueError::new_err("offset too large"))?;
-        self.receive(py, None)?.with_bytes(py, |message| {
+        let incoming = self.receive(py, None)?;
+        let _way = ThroughConnection::begin();
+        incoming.with_bytes(py, |message| {
             if message.len() > room {
                 return Err(too_short(py, message));
             }
