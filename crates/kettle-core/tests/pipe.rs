@@ -72,7 +72,7 @@ fn messages_of_every_size_arrive_in_order_both_ways() {
     }
 }
 
-/// At the borders of what a slot, a rest as long as a slot, and a record have room for.
+/// Around the limits of a slot, of a rest as long as a slot, and of a record.
 const LENGTHS: [usize; 16] =
     [0, 1, 695, 696, 697, 698, 1383, 1384, 1385, 2048, 2049, 5_000, IN_RECORD, IN_RECORD + 1, 100_000, 1 << 20];
 const SLOT: usize = 704;
@@ -90,7 +90,7 @@ fn the_rest_of_a_message_that_nobody_has_is_dropped() {
             assert_eq!(socket::receive(b.0.get().unwrap(), &mut slot, SLOT).unwrap(), SLOT);
             assert_eq!(receive(&b, &patience()).unwrap(), vec![2; after], "{len}, {after}");
         }
-        // It was the last one, and there is nothing.
+        // It was the last message, and nothing is left.
         send_bare(&a, &vec![1; len]);
         assert_eq!(socket::receive(b.0.get().unwrap(), &mut Vec::new(), SLOT).unwrap(), SLOT);
         assert!(matches!(receive(&b, &soon()), Err(ReceiveError::Stopped(Stopped::TimedOut))));

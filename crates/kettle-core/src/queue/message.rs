@@ -105,7 +105,7 @@ impl<'b, S: Store> Parcel<'b, S> {
         }
     }
 
-    /// Writes it.
+    /// Writes the message.
     ///
     /// # Safety
     /// `to` is valid for writing [`units`](Self::units) units, which no other thread reads.

@@ -297,7 +297,7 @@ impl Queue {
         Cursor::unpack(self.tail.load(Ordering::SeqCst)).count
     }
 
-    /// Whether there is no message inside.
+    /// Whether there are no messages in the queue.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -12,7 +12,7 @@
 //!       └─────────────────────────────┘  there was room after all, or none for the record either
 //! ```
 //!
-//! *Who moves it.* To `begun` and `open` a sender, under the lock of those who send; to `none` also a receiver, under both
+//! *Who moves it.* To `begun` and `open` a sender, with the senders' lock held; to `none` also a receiver, under both
 //! locks, so that no sender relies on a record that is about to go. Backlogs are numbered, and the record says which one
 //! it is of: any other that comes to the front was left by a death, and is dropped.
 //!
@@ -21,7 +21,7 @@
 //! That cannot be: `begun` is stored before the sender finds the socket full once more, so what it found there was not
 //! received yet, and that receiver, who alone may receive, gets some of that.
 //!
-//! *Order.* Whoever sends looks under the lock of those who send, so while there is a backlog all messages go into it. It is
+//! *Order.* A sender looks with the senders' lock held, so while there is a backlog all messages go into it. It is
 //! received when all records before it were.
 //!
 //! *Death.* A sender that dies in `begun` may have sent the record or not. The next one sends another, of a new backlog,
@@ -75,7 +75,7 @@ impl Backlog {
         self.0.load(Ordering::SeqCst) & STAGE == 0
     }
 
-    /// Begins another one, and says its number. Under the lock of those who send.
+    /// Begins another one, and says its number. With the senders' lock held.
     pub(super) fn begin(&self) -> u64 {
         let number = (self.now().0 + 1) % (u64::MAX / ONE);
         self.0.store((number * ONE) | BEGUN, Ordering::SeqCst);
@@ -84,12 +84,12 @@ impl Backlog {
         number
     }
 
-    /// Its record is sent. Under the lock of those who send.
+    /// Its record is sent. With the senders' lock held.
     pub(super) fn open(&self) {
         self.0.store((self.now().0 * ONE) | OPEN, Ordering::SeqCst);
     }
 
-    /// There is none any more. Under the lock of those who send.
+    /// There is none any more. With the senders' lock held.
     pub(super) fn end(&self) {
         self.0.store(self.now().0 * ONE, Ordering::SeqCst);
     }

@@ -30,7 +30,8 @@ pub(super) struct Lane {
     pub(super) received: AtomicU64,
     pub(super) taken: EventCount,
     pub(super) backlog: Backlog,
-    /// Records sent and fetched, as hints that spare asking the kernel: after a death they may be wrong for a while.
+    /// The numbers of records sent and received: hints that avoid system calls. After a death they may be wrong for a
+    /// while.
     pub(super) posted: AtomicU64,
     pub(super) fetched: AtomicU64,
     /// An announcement whose record was received but whose message was not taken yet: its number with [`OWED`], and its
@@ -64,19 +65,19 @@ impl Lane {
         self.sent.load(Ordering::Acquire).saturating_sub(self.received.load(Ordering::Acquire))
     }
 
-    /// Whether `len` more bytes may be on their way.
+    /// Whether `len` more bytes may be in flight.
     pub(super) fn has_room(&self, len: u64) -> bool {
         let there = self.on_their_way();
         there == 0 || there.saturating_add(len) <= ON_THEIR_WAY
     }
 
-    /// The sum of bytes sent when `len` more are. Under the lock of those who send.
+    /// The sum of bytes sent when `len` more are. With the senders' lock held.
     pub(super) fn sum_with(&self, len: u64) -> u64 {
         self.sent.load(Ordering::Relaxed).max(self.received.load(Ordering::Relaxed)).wrapping_add(len)
     }
 
-    /// Waits until `len` more bytes may be on their way, or the socket holds nothing that was not received: then nothing is
-    /// on its way, whatever the sums say.
+    /// Waits until `len` more bytes may be in flight, or the socket holds nothing that was not received: then nothing is in
+    /// flight, whatever the totals say.
     #[cold]
     pub(super) fn wait_for_room(&self, socket: &KnownFd, len: u64, patience: &Patience<'_>) -> Result<(), SendError> {
         let room = || self.has_room(len).then_some(Ok(()));

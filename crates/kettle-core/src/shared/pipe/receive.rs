@@ -104,7 +104,7 @@ impl PipeEnd<'_> {
         }
     }
 
-    /// Whether that the socket can be read may mean something else than a message: one that died left it.
+    /// Whether the socket may be readable for something other than a message, which a dead process left.
     pub fn may_have_leavings(&self) -> bool {
         self.channel.is_some_and(|channel| {
             let lane = channel.inward().0;
@@ -113,8 +113,8 @@ impl PipeEnd<'_> {
         })
     }
 
-    /// For who found that the socket can be read: drops what one that died left at the front of the stream, since that is
-    /// no message. Whether there was such a thing.
+    /// For a caller that found the socket readable: drops what a dead process left at the front of the stream and is not
+    /// a message. Returns whether there was any.
     pub fn drop_leavings(&self) -> bool {
         let Some(channel) = self.channel else { return false };
         let a_moment = || Patience::until(Deadline::after(record::A_MOMENT));
@@ -189,7 +189,7 @@ impl PipeEnd<'_> {
                         fetched(&|_| posted.0);
                         return Ok(None);
                     }
-                    // Told once when the other end went with messages unread; what it sent is still there.
+                    // Reported once if the other end was closed with messages unread; what it sent is still there.
                     io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => continue,
                     _ => return Err(ReceiveError::Io(e)),
                 },
@@ -247,7 +247,7 @@ impl Channel {
         }
     }
 
-    /// Under the lock of those who receive, while there is a backlog: takes its next message, if that is the next one. Else
+    /// With the receivers' lock held, while there is a backlog: takes its next message, if that is the next one. Else
     /// there is a record to be received, or nothing.
     #[cold]
     fn look_at_backlog(
@@ -316,7 +316,7 @@ impl Channel {
         true
     }
 
-    /// Under both locks, where nothing is in the backlog.
+    /// With both locks held, and the backlog empty.
     fn end_backlog_held(&self, socket: BorrowedFd<'_>) {
         let lane = self.inward().0;
         lane.received.store(lane.sent.load(Ordering::Relaxed), Ordering::Release);
@@ -336,7 +336,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Under the lock of those who receive: takes the next message of a backlog.
+    /// With the receivers' lock held: takes the next message of a backlog.
     fn take_of_backlog(&self, buffer: &mut Vec<u8>) -> Result<Received, ReceiveError> {
         let lane = self.inward().0;
         let taken = self.take_next(buffer)?;

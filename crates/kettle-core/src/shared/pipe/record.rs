@@ -22,7 +22,7 @@ use crate::sys::socket::{self, Watch};
 
 /// The longest message that is sent in a record.
 pub const IN_RECORD: usize = 16 * 1024;
-/// Where the bytes begin in an inline record.
+/// The offset of the bytes in an inline record.
 pub const RECORD_HEADER: usize = 8;
 
 const INLINE: u8 = 1;
@@ -31,7 +31,7 @@ const REST: u8 = 3;
 const BACKLOG: u8 = 4;
 /// What the kernel keeps in a piece of memory of a kilobyte, with what it notes beside it.
 pub(super) const SLOT: usize = 704;
-/// So many bytes stand in the slot of an inline record.
+/// The number of message bytes in the slot of an inline record.
 pub(super) const IN_SLOT: usize = SLOT - RECORD_HEADER;
 /// So much of a record tells whether it stands for a backlog.
 const BACKLOG_HEADER: usize = RECORD_HEADER + 16;
@@ -182,7 +182,7 @@ pub(super) enum Record {
     Announced(u32, u64),
     /// It stands for a backlog.
     Backlog,
-    /// It is none.
+    /// Not a record.
     Foreign,
 }
 
@@ -250,7 +250,7 @@ pub(super) fn drop_backlog(fd: BorrowedFd<'_>) {
     let _ = receive(fd, &mut Vec::new(), SLOT);
 }
 
-/// Drops a rest that stands where a record should begin. Whether there was one.
+/// Drops a rest that is in place of a record. Returns whether there was one.
 pub(super) fn drop_lost_rest(fd: BorrowedFd<'_>) -> bool {
     let mut first = [0; 1];
     if !matches!(socket::peek(fd, &mut first), Ok(1)) || first[0] != REST {

@@ -39,16 +39,16 @@ impl From<WatchError> for SendError {
     }
 }
 
-/// What a sender has come to that holds the lock of those who send.
+/// The outcome of one attempt by a sender that holds the senders' lock.
 enum Step {
     Sent,
-    /// With so many bytes more, too many would be on their way.
+    /// With so many bytes more, too many would be in flight.
     Crowded(u64),
     /// The socket is full, and has no room for the record of a backlog either.
     Full,
 }
 
-/// What became of a backlog that was to begin.
+/// The outcome of beginning a backlog.
 #[derive(PartialEq, Eq)]
 enum Beginning {
     /// There was room for the message's own record meanwhile, and it is sent.
@@ -113,7 +113,7 @@ impl PipeEnd<'_> {
         })
     }
 
-    /// Takes steps under the lock of those who send until the message is sent, and waits in between without the lock. A step
+    /// Takes steps with the senders' lock held until the message is sent, and waits in between without the lock. A step
     /// is told whether room was waited for.
     #[inline(always)]
     fn send_in_steps(
@@ -142,7 +142,7 @@ impl PipeEnd<'_> {
             }
         };
         if matches!(error, SendError::Closed) {
-            // Nobody will ever receive anything from here.
+            // No messages will ever be received from this queue.
             queue.clear::<ArenaStore>();
         }
         Err(error)
@@ -159,7 +159,7 @@ impl PipeEnd<'_> {
     fn send_counted(&self, lane: &Lane, send: impl Fn(BorrowedFd<'_>) -> io::Result<()>) -> Result<bool, SendError> {
         let is_sent = self.send_record(send)?;
         if is_sent {
-            // Under the lock of those who send.
+            // With the senders' lock held.
             lane.posted.store(lane.posted.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         }
         Ok(is_sent)
@@ -182,8 +182,8 @@ impl PipeEnd<'_> {
         }
     }
 
-    /// Under the lock of those who send, where the socket is full or was: has a backlog in which the message goes whose
-    /// number is `first`. `record` is its own record, for which there may be room meanwhile.
+    /// With the senders' lock held, and the socket full or a backlog there: ensures a backlog for the message with the
+    /// number `first`. `record` sends its own record, in case there is room by now.
     #[cold]
     fn backlog_for(
         &self,
@@ -212,7 +212,7 @@ impl PipeEnd<'_> {
         Ok(Beginning::Impossible)
     }
 
-    /// Under the lock of those who send: in place of a backlog that was begun by one that died, another.
+    /// With the senders' lock held: begins a new backlog in place of one that a dead sender began.
     #[cold]
     fn renew_backlog(&self, lane: &Lane, first: u32) -> Result<bool, SendError> {
         let number = lane.backlog.begin();
@@ -228,7 +228,7 @@ impl PipeEnd<'_> {
         Ok(is_sent)
     }
 
-    /// Under the lock of those who send, in a backlog.
+    /// With the senders' lock held, in a backlog.
     fn put_in_backlog(
         &self,
         lane: &Lane,
@@ -254,7 +254,7 @@ impl PipeEnd<'_> {
         Ok(Step::Sent)
     }
 
-    /// Under the lock of those who send, where there is no backlog.
+    /// With the senders' lock held, where there is no backlog.
     fn put_and_announce(
         &self,
         lane: &Lane,
@@ -284,7 +284,7 @@ impl PipeEnd<'_> {
         if lane.has_room(len) || !has_waited {
             return Ok(lane.has_room(len));
         }
-        // Then nothing is on its way, whatever the sums say.
+        // Then nothing is in flight, whatever the totals say.
         sys::unreceived(self.socket.as_fd()).map(|bytes| bytes == 0).map_err(SendError::Io)
     }
 }

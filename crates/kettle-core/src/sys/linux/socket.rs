@@ -114,7 +114,7 @@ pub fn send_into_spare_room(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usiz
     sent
 }
 
-/// As [`send`]. A Unix socket takes up to 32 KiB as a whole or not at all.
+/// As [`send`]. A Unix socket accepts up to 32 KiB either completely or not at all.
 ///
 /// # Errors
 /// See [`send`].
