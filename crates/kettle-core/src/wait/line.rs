@@ -101,7 +101,7 @@ impl FromIterator<Ticket> for Tickets {
 pub enum Prepared {
     /// The first taker may have it.
     Open,
-    /// The waiter at the head of the line, who holds this ticket, was just called.
+    /// The waiter at the head of the line, which holds this ticket, was just called.
     Closed(Ticket),
     /// The line is closed for waiters that were called earlier.
     ClosedBefore,
