@@ -1,15 +1,15 @@
-//! Finding room, and giving it back.
+//! Allocating and freeing.
 //!
-//! One lock, short critical sections, and two kinds of memory: the page maps ([`super::pages`]) and the state words
-//! of objects ([`super::object`]) are the truth and each change of them is one store; the bins ([`super::bins`]) are
-//! hints. Whoever takes the lock over from a dead holder makes the hints anew from the truth ([`super::stock`]) and
-//! goes on.
+//! One lock, short critical sections, and two kinds of state. The page maps ([`super::pages`]) and the state words of
+//! objects ([`super::object`]) are authoritative, and each change of them is a single store. The bins ([`super::bins`])
+//! are hints. A thread that takes the lock over from a dead holder rebuilds the hints from the authoritative state
+//! ([`super::stock`]) and continues.
 //!
-//! Neighbours are not merged when something is freed, but all at once when nothing fits: the blocks of a queue are
-//! mostly of a few sizes and come back at once, and merging would only split them again.
+//! Neighbours are not merged on every free, but all at once when nothing fits: the blocks of a queue mostly have a few
+//! sizes and are reused soon, so merging would only lead to splitting them again.
 //!
-//! Where room is looked for, in this order: warm runs, cold runs, what the dead left behind, merged neighbours, a
-//! new segment ([`super::grow`]); and before giving up, warm and cold neighbours merged. Small objects share pages
+//! The search for room proceeds in this order: warm runs, cold runs, objects left by dead processes, merged neighbours,
+//! a new segment ([`super::grow`]); and as a last resort, warm and cold neighbours merged. Small objects share pages
 //! ([`super::slab`]).
 
 use core::ptr::{self, NonNull};
@@ -30,17 +30,17 @@ use super::waiting::InQueues;
 use super::{recover, segment, slab};
 use crate::damage::{self, What};
 
-/// Runs shorter than this are not worth a system call each to give them back. When there are very many, it is done for
-/// all of them at once, merged.
+/// Runs shorter than this are not worth a system call each to release their memory. If there are very many, it is
+/// released for all of them at once, after merging.
 const WORTH_COOLING: u32 = 16;
 
-/// Where a new object is.
+/// The location of a new object.
 pub(super) struct Placed {
     pub off: Off,
     pub cold: bool,
 }
 
-/// Nothing that is free will do: because of this, or because nothing fits.
+/// No free run fits; with the reason, if there is a particular one.
 pub(super) struct NoRoom(pub(super) Option<ArenaError>);
 
 /// The allocator, locked.
@@ -49,7 +49,7 @@ pub(super) struct Allocator {
     _guard: Guard,
 }
 
-/// Makes an object that is NEW and held by `holder`.
+/// Allocates an object that is NEW and held by `holder`.
 pub(super) fn allocate(
     header: &'static Header,
     kind: u32,
@@ -60,7 +60,7 @@ pub(super) fn allocate(
     if let Ok(placed) = Allocator::lock(header)?.place(&wish)? {
         return Ok(placed);
     }
-    // Asking who lives, and tearing down what the dead had, are done without the lock.
+    // Liveness checks, and teardowns of dead processes' objects, run without the lock.
     participants::find_the_dead(header);
     if header.dirty.load(Ordering::Acquire) != 0 {
         recover::reclaim(header)?;
@@ -73,7 +73,7 @@ pub(super) fn allocate(
         allocator.rebuild(Merge::Alike)?;
     }
     allocator.place_or_grow(&wish).map_err(|e| match e {
-        // Who is told that there is no room wants to know where it has gone.
+        // Include where the room has gone in the error.
         ArenaError::OutOfMemory { needed, why, .. } => {
             ArenaError::OutOfMemory { needed, why, in_queues: allocator.in_queues().unwrap_or_default() }
         }
@@ -81,7 +81,7 @@ pub(super) fn allocate(
     })
 }
 
-/// What is to be allocated.
+/// An allocation request.
 pub(super) struct Wish {
     pub(super) kind: u32,
     pub(super) len: u64,
@@ -113,7 +113,7 @@ impl Wish {
         Ok(Self { kind, len, holder, size })
     }
 
-    /// When a segment was made that is long enough, and still nothing fits.
+    /// The error if a sufficiently long segment was added and still nothing fits.
     fn refused(&self) -> ArenaError {
         ArenaError::OutOfMemory { needed: self.len, why: Shortage::Segments, in_queues: InQueues::default() }
     }
@@ -136,7 +136,7 @@ impl Allocator {
         Ok(allocator)
     }
 
-    /// Runs `f`; if it fails half-way, the bins are not to be believed any more.
+    /// Returns `r`; if it is an error, the operation failed halfway and the bins can no longer be trusted.
     pub(super) fn or_stale<T>(&self, r: Result<T, ArenaError>) -> Result<T, ArenaError> {
         if r.is_err() {
             self.header.stale.store(1, Ordering::Relaxed);
@@ -144,7 +144,7 @@ impl Allocator {
         r
     }
 
-    /// Places an object in what is free, in a new segment, or between merged neighbours.
+    /// Places an object in free memory, in a new segment, or between merged neighbours.
     pub(super) fn place_or_grow(&self, wish: &Wish) -> Result<Placed, ArenaError> {
         if let Ok(placed) = self.place(wish)? {
             return Ok(placed);
@@ -159,7 +159,7 @@ impl Allocator {
         self.place(wish)?.map_err(|NoRoom(found)| shortage.or(found).unwrap_or_else(|| wish.refused()))
     }
 
-    /// Places an object in what is free.
+    /// Places an object in free memory.
     fn place(&self, wish: &Wish) -> Result<Result<Placed, NoRoom>, ArenaError> {
         match wish.size {
             Size::Small(class) => self.place_small(wish, class),
@@ -179,7 +179,7 @@ impl Allocator {
             Err(no_room) => return Ok(Err(no_room)),
         };
         let r = self.carve(found, Run::new(Kind::Object, pages), |at| {
-            // The run is ours alone until it is committed, and long enough for a header.
+            // The run is exclusively ours until it is committed, and long enough for a header.
             let object = object::header_at(at)?;
             object.prepare(wish.len, wish.holder);
             object.set_state(self.new_state(wish.kind));
@@ -190,13 +190,13 @@ impl Allocator {
         Ok(Ok(Placed { off: found.at, cold: found.kind == Kind::Cold }))
     }
 
-    /// Takes a free run out of its bin, a warm one if there is one.
+    /// Takes a free run out of its bin, preferably a warm one.
     pub(super) fn take(&self, pages: u32) -> Result<Result<Found, NoRoom>, ArenaError> {
         let bins = &self.header.bins;
         let limit = self.header.limit.load(Ordering::Relaxed);
         let allocated = self.header.counts.allocated_pages.load(Ordering::Relaxed);
         if limit != 0 && allocated.saturating_add(u64::from(pages)).saturating_mul(PAGE) > limit {
-            // The file may be longer than that: the limit was lowered.
+            // The file may be longer than that if the limit was lowered.
             return Ok(Err(NoRoom(None)));
         }
         if let Some(found) = self.or_stale(bins.take(Kind::Warm, pages))? {
@@ -210,7 +210,7 @@ impl Allocator {
         Ok(Ok(found))
     }
 
-    /// Makes the beginning of a free run into `run`, filled by `fill`; the rest of it remains free.
+    /// Turns the beginning of a free run into `run`, initialized by `fill`; the rest stays free.
     pub(super) fn carve(
         &self,
         found: Found,
@@ -223,12 +223,13 @@ impl Allocator {
             kind: found.kind,
         });
         if let Some(rest) = rest {
-            // Inside of a free run this says nothing yet.
+            // Inside a free run this has no effect yet.
             pages::entry(rest.at)?.run.store(Run::new(rest.kind, rest.pages).to_bits(), Ordering::Release);
             crate::crash_point("arena.alloc.split");
         }
         if found.kind == Kind::Cold {
-            // Cold memory reads as zeros; this part is about to be written to, whether we live to commit it or not.
+            // Cold memory reads as zeros; this part is about to be written to, whether or not this process lives to
+            // commit it.
             pages::entry(found.at)?.run.store(Run::new(Kind::Warm, run.pages).to_bits(), Ordering::Release);
             crate::crash_point("arena.alloc.warmed");
         }
@@ -249,24 +250,24 @@ impl Allocator {
         if kind == Kind::Warm { &counts.warm_pages } else { &counts.cold_pages }
     }
 
-    /// Frees a DYING object whose holder is this process, and ends with the lock released. If enough is kept warm
-    /// already, its memory is given back to the system, which takes a while and is done without the lock: until
-    /// then it stays DYING.
+    /// Frees a DYING object held by this process, and releases the lock. If enough memory is kept warm already, the
+    /// object's memory is returned to the system, which takes a while and happens without the lock; until then the
+    /// object stays DYING.
     pub(super) fn free_and_cool(self, off: Off, object: &'static ObjectHeader) {
         let header = self.header;
         match self.free(off, object) {
             Err(_) => {}
             Ok(None) => {
                 if self.keeps_too_much() {
-                    // Failing, the stock is taken by the next allocation.
+                    // On failure the next allocation rebuilds the free lists.
                     let _ = self.cool_down();
                 }
             }
             Ok(Some(pages)) => {
                 drop(self);
-                // The first page, where the header is, goes when the header is needed no more.
+                // The first page, which has the header, is released once the header is no longer needed.
                 let kind = if cool(off, 1, pages) { Kind::Cold } else { Kind::Warm };
-                // Failing, it is found and freed by a later reclaim, when this process has ended.
+                // On failure a later reclaim finds and frees it, after this process has ended.
                 if let Ok(allocator) = Self::lock(header) {
                     let _ = allocator.free_run(off, object, pages, kind);
                 }
@@ -274,7 +275,7 @@ impl Allocator {
         }
     }
 
-    /// Frees the sheets of an object that was freed just now.
+    /// Frees the overflow sheets of an object that has just been freed.
     fn free_sheets(&self, sheets: Vec<Off>) -> Result<(), ArenaError> {
         for off in sheets {
             let sheet = object::header_at(off)?;
@@ -284,9 +285,9 @@ impl Allocator {
         Ok(())
     }
 
-    /// Frees a DYING object; or says how many pages it has, if these are to be given back first.
+    /// Frees a DYING object; or returns its number of pages, if their memory is to be released first.
     pub(super) fn free(&self, off: Off, object: &ObjectHeader) -> Result<Option<u32>, ArenaError> {
-        // Whoever frees it made it DYING; what is free already would come to be on a list twice.
+        // The caller made it DYING; an object that is free already would get into a list twice.
         let state = object.state();
         let (start, run) = pages::run_of(off)?;
         match run.filter(|_| state.status() == Status::Dying) {
@@ -317,7 +318,7 @@ impl Allocator {
         object.set_state(State::new(object.state().generation(), 0, Status::Free));
         crate::crash_point("arena.free.before-commit");
         if kind == Kind::Cold && !cool(off, 0, 1) {
-            // SAFETY: the object's first page is ours, and nobody looks at a free object.
+            // SAFETY: the object's first page is ours, and a free object is not accessed.
             unsafe { segment::resolve(off, PAGE)?.write_bytes(0, PAGE as usize) };
         }
         pages::entry(off)?.run.store(Run::new(kind, pages).to_bits(), Ordering::Release);
@@ -336,7 +337,7 @@ impl Allocator {
         pages >= WORTH_COOLING && warm.saturating_add(u64::from(pages)) > limit
     }
 
-    /// Whether far more is free and has memory than is to be kept, and it is time to look for it.
+    /// Whether far more free memory is warm than is to be kept, and enough was freed to look for it.
     fn keeps_too_much(&self) -> bool {
         let (header, counts) = (self.header, &self.header.counts);
         let warm = counts.warm_pages.load(Ordering::Relaxed).saturating_mul(PAGE);
@@ -351,7 +352,7 @@ impl Allocator {
     }
 }
 
-/// The lock is held, so nobody else counts.
+/// Requires the lock, so there are no concurrent updates.
 pub(super) fn add(count: &crate::atomics::AtomicU64, n: u64) {
     count.store(count.load(Ordering::Relaxed).saturating_add(n), Ordering::Relaxed);
 }
@@ -360,25 +361,25 @@ pub(super) fn subtract(count: &crate::atomics::AtomicU64, n: u64) {
     count.store(count.load(Ordering::Relaxed).saturating_sub(n), Ordering::Relaxed);
 }
 
-/// Copies `bytes` to `off`, which is at `to` in this process: through the descriptor where the pages are cold and it is
-/// still ours.
+/// Copies `bytes` to `off`, which is at `to` in this process: through the descriptor if the pages are cold and the
+/// descriptor is still ours.
 ///
 /// # Safety
-/// There are `bytes.len()` bytes of room at `off` and `to`, which nobody else uses and which do not overlap `bytes`.
+/// There are `bytes.len()` bytes of room at `off` and `to`, which no other code uses and which do not overlap `bytes`.
 pub(super) unsafe fn copy_in(off: Off, to: NonNull<u8>, cold: bool, bytes: &[u8]) {
     if cold && bytes.len() as u64 >= PAGE {
         if let Ok(extent) = segment::extent_of(off) {
             let offset = extent.offset + off.byte();
-            // The limit on the length of files may be lower here than where the segment was made.
+            // The limit on file sizes may be lower here than where the segment was created.
             let fits = offset + bytes.len() as u64 <= limits::file_size();
             if let (true, Ok(file)) = (fits, segment::file()) {
-                // SAFETY: the caller has this range to itself.
+                // SAFETY: the caller has exclusive access to this range.
                 if unsafe { memory::write_at(file, offset, bytes) }.is_ok() {
                     return;
                 }
             }
         }
     }
-    // SAFETY: the caller promises room without overlap.
+    // SAFETY: the caller guarantees the room and that it does not overlap.
     unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
 }

@@ -1,8 +1,8 @@
-//! Where to look for a free run of some length: hints, made anew from the page maps whenever in doubt.
+//! Where to look for a free run of a given length: hints, rebuilt from the page maps whenever in doubt.
 //!
-//! Runs of up to 1024 pages lie in a bin of exactly their length, longer ones in a bin per power of two. Each bin is
-//! a stack, so what was freed last, and is still in the processor's caches, is taken first. Warm and cold runs are
-//! kept apart, since reusing a warm page costs nothing and touching a cold one a microsecond.
+//! Runs of up to 1024 pages are in a bin of exactly their length, longer ones in a bin per power of two. Each bin is a
+//! stack, so the run that was freed last, and is still in the processor's caches, is reused first. Warm and cold runs
+//! are kept apart: reusing a warm page costs nothing, and touching a cold one a microsecond.
 
 use core::sync::atomic::Ordering;
 
@@ -18,26 +18,26 @@ const EXACT: usize = 1024;
 const LOGARITHMIC: usize = 22;
 const BINS: usize = EXACT + LOGARITHMIC;
 const WORDS: usize = BINS.div_ceil(64);
-/// In a bin whose runs differ in length, how many are looked at before going to the next bin.
+/// How many runs of a bin with different lengths are examined before going to the next bin.
 const LOOKS: usize = 16;
 
 #[repr(C)]
 pub(super) struct Bins {
     warm: Shelf,
     cold: Shelf,
-    /// Per size of small objects: the first free one.
+    /// For each size of small objects, the first free one.
     pub slabs: [AtomicU64; 8],
 }
 
 #[repr(C)]
 struct Shelf {
-    /// A bit for each bin that may hold something.
+    /// A bit for each bin that may be non-empty.
     occupied: [AtomicU64; WORDS],
     /// The first run of each bin.
     heads: [AtomicU64; BINS],
 }
 
-/// A free run taken out of its bin.
+/// A free run that was taken out of its bin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub at: Off,
@@ -54,13 +54,13 @@ const fn bin_of(pages: u32) -> usize {
     }
 }
 
-/// All of these are called with the allocator's lock held, so plain loads and stores do.
+/// All methods require the allocator's lock, so plain loads and stores suffice.
 impl Bins {
     fn shelf(&self, kind: Kind) -> &Shelf {
         if kind == Kind::Warm { &self.warm } else { &self.cold }
     }
 
-    /// Empties everything. All heads, whatever the bits say: who died may have written one without the other.
+    /// Empties all bins. Every head, whatever the bits say: a process that died may have written one without the other.
     pub(super) fn clear(&self) {
         for shelf in [&self.warm, &self.cold] {
             shelf.occupied.iter().chain(&shelf.heads).for_each(|word| word.store(0, Ordering::Relaxed));
@@ -68,7 +68,7 @@ impl Bins {
         self.slabs.iter().for_each(|head| head.store(0, Ordering::Relaxed));
     }
 
-    /// Puts a free run on top of its bin.
+    /// Pushes a free run onto its bin.
     pub(super) fn push(&self, run: Found) -> Result<(), ArenaError> {
         let shelf = self.shelf(run.kind);
         let bin = bin_of(run.pages);
@@ -79,7 +79,7 @@ impl Bins {
         Ok(())
     }
 
-    /// Takes out a run of at least `pages` pages, of the best fitting bin that has one.
+    /// Takes a run of at least `pages` pages from the best-fitting bin that has one.
     pub(super) fn take(&self, kind: Kind, pages: u32) -> Result<Option<Found>, ArenaError> {
         let shelf = self.shelf(kind);
         let mut bin = bin_of(pages);
@@ -92,7 +92,7 @@ impl Bins {
         Ok(None)
     }
 
-    /// All that lies in bins, which is no more than `most` runs.
+    /// The content of all bins, at most `most` runs.
     pub(super) fn contents(&self, most: usize) -> Result<Vec<Found>, ArenaError> {
         let mut all = Vec::new();
         for kind in [Kind::Warm, Kind::Cold] {
@@ -110,7 +110,7 @@ impl Bins {
     }
 }
 
-/// The free run to which a bin leads, at the first touch of its segment.
+/// The free run that a bin refers to, at the first access to its segment.
 #[cold]
 fn free_run_after_all(at: Off, kind: Kind, bin: usize) -> Result<Run, ArenaError> {
     let (page, run) = pages::run_of(at)?;
@@ -126,7 +126,7 @@ impl Shelf {
             word += 1;
             bits = self.occupied.get(word)?.load(Ordering::Relaxed);
         }
-        // The last word has bits without a bin.
+        // The last word has bits without bins.
         Some(word * 64 + bits.trailing_zeros() as usize).filter(|&bin| bin < BINS)
     }
 

@@ -1,7 +1,7 @@
 //! Blocks of bytes that pass from process to process.
 //!
-//! A [`Block`] belongs to one process at a time; its owner stands in its header, so that what a dead process owned
-//! is found. Whoever receives one may turn it into a [`Lease`], which is counted like a handle and survives `fork`.
+//! A [`Block`] belongs to one process at a time; its owner is recorded in its header, so that the blocks of a dead
+//! process are found. A receiver may turn it into a [`Lease`], which is counted like a handle and survives `fork`.
 
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
@@ -19,24 +19,24 @@ use crate::damage::What;
 /// The kind of blocks.
 pub const PAYLOAD: u32 = 1;
 
-/// Bytes in the arena that this process owns alone. Dropping it frees them.
+/// Bytes in the arena that only this process owns. Dropping it frees them.
 #[derive(Debug)]
 pub struct Block {
     raw: Raw,
-    /// Who owns it: a process forked meanwhile has a copy of this value, but not the block.
+    /// The owner: a process that was forked in the meantime has a copy of this value, but not the block.
     owner: Participant,
 }
 
 impl Block {
-    /// A block of `len` bytes, whose content is whatever was there.
+    /// Allocates a block of `len` bytes with arbitrary content.
     ///
     /// # Errors
-    /// When there is no room.
+    /// If there is no room.
     pub fn allocate(len: usize) -> Result<Self, ArenaError> {
         Self::of(object::allocate(PAYLOAD, len)?)
     }
 
-    /// Of an object that belongs to this process alone.
+    /// Wraps an object that belongs to this process alone.
     pub(super) fn of(raw: Raw) -> Result<Self, ArenaError> {
         Ok(Self { raw, owner: Participant::of(participants::try_me()?) })
     }
@@ -45,41 +45,42 @@ impl Block {
         &self.raw
     }
 
-    /// A block with these bytes, copied the fastest way.
+    /// Allocates a block with these bytes, copied in the fastest way.
     ///
     /// # Errors
-    /// When there is no room.
+    /// If there is no room.
     pub fn copy_of(bytes: &[u8]) -> Result<Self, ArenaError> {
         let block = Self::allocate(bytes.len())?;
-        // SAFETY: the block is ours alone and exactly as long; borrowed bytes cannot be part of a new block.
+        // SAFETY: the block is exclusively ours and of exactly this length; borrowed bytes cannot be part of a new
+        // block.
         unsafe { block.raw.fill(bytes) };
         Ok(block)
     }
 
-    /// The block at `off`, which from now on belongs to this process.
+    /// Takes ownership of the block at `off`.
     ///
     /// # Errors
-    /// When its segment cannot be mapped here, or no block is there.
+    /// If its segment cannot be mapped here, or there is no block.
     ///
     /// # Safety
-    /// The caller has the sole right to take it.
+    /// The caller has the exclusive right to take it.
     pub unsafe fn take(off: Off) -> Result<Self, ArenaError> {
         let me = Participant::of(participants::try_me()?);
         let raw = Raw::at(off)?;
         if raw.kind() != PAYLOAD {
             return Err(pages::damaged(What::Block, off, u64::from(raw.kind())));
         }
-        // SAFETY: it is a block, and the caller promises the rest.
+        // SAFETY: it is a block, and the caller guarantees the rest.
         Ok(unsafe { Self::claim(raw, me) })
     }
 
-    /// The block `raw`, which from now on belongs to this process, `me`: it is written into its header before this
-    /// returns, so a getter takes a block *before* it commits that it did.
+    /// Takes ownership of the block `raw` for this process, `me`. The owner is recorded in the header before this
+    /// returns, so a getter owns a block *before* it commits to having taken it.
     ///
     /// # Safety
-    /// It is a block, and the caller has the sole right to take it.
+    /// It is a block, and the caller has the exclusive right to take it.
     pub(crate) unsafe fn claim(raw: Raw, me: Participant) -> Self {
-        // Where the list of holders is damaged, the session is marked, and frees nothing any more.
+        // If the list of holders is damaged, the session is marked, and nothing is freed any more.
         let _ = raw.stamp(me);
         if raw.kind() == NAMES {
             names::taken(&raw);
@@ -88,18 +89,18 @@ impl Block {
         Self { raw, owner: me }
     }
 
-    /// Its name within the session.
+    /// Its offset, which names it within the session.
     pub fn off(&self) -> Off {
         self.raw.off()
     }
 
-    /// How many bytes it has.
+    /// Its length in bytes.
     #[inline]
     pub fn len(&self) -> usize {
         self.raw.len()
     }
 
-    /// Whether it has none.
+    /// Whether its length is zero.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -109,53 +110,53 @@ impl Block {
         self.raw.is_cold()
     }
 
-    /// Where its bytes are in this process, aligned to 64 bytes.
+    /// The address of its bytes in this process, aligned to 64.
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.raw.data()
     }
 
     /// Its bytes.
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: the bytes stay while the block does, and belong to this process alone.
+        // SAFETY: the bytes live as long as the block, and belong to this process alone.
         unsafe { slice::from_raw_parts(self.raw.data().as_ptr(), self.raw.len()) }
     }
 
-    /// Its bytes, to be written.
+    /// Its bytes, mutable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and the block is borrowed alone.
+        // SAFETY: as above, and the block is borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(self.raw.data().as_ptr(), self.raw.len()) }
     }
 
-    /// Copies `bytes` to its beginning, the fastest way as long as it was not written to.
+    /// Copies `bytes` to its beginning, in the fastest way if it was not written to before.
     ///
     /// # Panics
     /// If there is less room than bytes.
     pub fn fill(&mut self, bytes: &[u8]) {
-        // SAFETY: the block is borrowed alone, so `bytes` is no part of it.
+        // SAFETY: the block is borrowed exclusively, so `bytes` is not part of it.
         unsafe { self.raw.fill(bytes) };
     }
 
-    /// Says from where it will be reached, and that its bytes are complete. To be called before it can be reached;
+    /// Declares that its bytes are complete, and from where it will be reachable. To be called before it is reachable;
     /// from then on it also lives while the census finds it there.
     pub fn set_home(&self, home: u64, position: u64) {
         self.raw.set_home(home, position);
         self.raw.publish();
     }
 
-    /// What [`set_home`](Self::set_home) said.
+    /// The values set by [`set_home`](Self::set_home).
     pub fn home(&self) -> (u64, u64) {
         self.raw.home()
     }
 
-    /// Gives it up without freeing it: it has been published, or goes back to where it was taken from.
+    /// Gives it up without freeing it, because it was published or goes back to where it was taken from.
     pub fn into_off(self) -> Off {
         ManuallyDrop::new(self).raw.off()
     }
 
-    /// Keeps it for as long as somebody looks at it, here or in a process forked from here.
+    /// Keeps it alive as long as it is in use in this process or in processes forked from it.
     ///
     /// # Errors
-    /// When this process is new and cannot register; the block is freed.
+    /// If this process cannot register; the block is freed.
     pub fn into_lease(self) -> Result<Lease, ArenaError> {
         registry::lock()?.add(&self.raw);
         self.raw.publish();
@@ -178,32 +179,32 @@ impl Drop for Block {
     }
 }
 
-/// Bytes in the arena that this process, and those forked from it, may look at and write to.
+/// Bytes in the arena that this process, and those forked from it, may read and write.
 ///
-/// It is freed when the last of them has dropped it or ended.
+/// They are freed when the last of these processes has dropped its lease or ended.
 #[derive(Debug)]
 pub struct Lease {
     raw: Raw,
 }
 
 impl Lease {
-    /// Its name within the session.
+    /// Its offset, which names it within the session.
     pub fn off(&self) -> Off {
         self.raw.off()
     }
 
-    /// Where its bytes are in this process, aligned to 64 bytes. They may be written to, as shared memory may.
+    /// The address of its bytes in this process, aligned to 64. They may be written to, like any shared memory.
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.raw.data()
     }
 
-    /// How many bytes it has.
+    /// Its length in bytes.
     #[inline]
     pub fn len(&self) -> usize {
         self.raw.len()
     }
 
-    /// Whether it has none.
+    /// Whether its length is zero.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -212,16 +213,16 @@ impl Lease {
 impl Deref for Lease {
     type Target = [u8];
 
-    /// The bytes. If others write to them meanwhile, what is read is theirs to answer for.
+    /// The bytes. The caller is responsible for concurrent writes by other processes.
     fn deref(&self) -> &[u8] {
-        // SAFETY: the bytes stay while this process is among the holders, which it is while the lease lives.
+        // SAFETY: the bytes stay while this process is a holder, as it is while the lease lives.
         unsafe { slice::from_raw_parts(self.raw.data().as_ptr(), self.raw.len()) }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // SAFETY: it was counted when it was made, and ends here. A block keeps nothing else alive.
+        // SAFETY: it was counted when it was created, and ends here. A block keeps nothing else alive.
         unsafe { registry::let_go(&self.raw, || ()) };
     }
 }

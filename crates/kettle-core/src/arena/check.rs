@@ -1,4 +1,4 @@
-//! The invariants, looked at one by one. For tests: it walks through everything with the lock held.
+//! Checks of the invariants, for tests: walks through everything with the lock held.
 
 use core::sync::atomic::Ordering;
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use super::object::{self, Status};
 use super::pages::{self, Kind, PAGE};
 use super::{segment, slab};
 
-/// Every page belongs to one run, every free run lies in the right bin once, and the counts are what they count.
+/// Every page belongs to one run, every free run is in the right bin once, and all counters are exact.
 pub(super) fn check(header: &'static Header) -> Result<(), String> {
     let allocator = Allocator::lock(header).map_err(|e| e.to_string())?;
     let (mut allocated, mut warm, mut cold, mut objects, mut pinned) = (0, 0, 0, 0, 0);

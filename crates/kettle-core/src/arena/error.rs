@@ -1,4 +1,4 @@
-//! What can go wrong, and what to do about it.
+//! Errors, and what to do about them.
 
 use core::fmt;
 use std::io;
@@ -9,46 +9,46 @@ use crate::sys::limits::Bound;
 
 use super::waiting::{InQueues, Waiting};
 
-/// Why the arena could not do what was asked.
+/// Why an arena operation failed.
 #[derive(Debug)]
 pub enum ArenaError {
-    /// There is no room for that many bytes. Nothing was changed; smaller requests may still be granted.
+    /// There is no room for that many bytes. Nothing was changed; smaller requests may still succeed.
     OutOfMemory {
-        /// The bytes asked for.
+        /// The number of bytes requested.
         needed: u64,
-        /// What stands in the way.
+        /// The cause.
         why: Shortage,
-        /// How much of what is in use waits in queues.
+        /// How much of the memory in use is taken by messages in queues.
         in_queues: InQueues,
     },
-    /// The arena's file could not be made.
+    /// The arena's file could not be created.
     Create(io::Error),
     /// A part of the arena could not be mapped into this process.
     Map(io::Error),
-    /// The program closed the arena's descriptor. What is mapped already can still be used.
+    /// The program closed the arena's descriptor. Memory that is already mapped is still usable.
     DescriptorLost(DescriptorLost),
-    /// The descriptor does not hold an arena.
+    /// The descriptor does not refer to an arena.
     NotAnArena,
-    /// The arena was made by another version of this library.
+    /// The arena was created by another version of this library.
     OtherVersion {
-        /// The layout that was found.
+        /// The layout found.
         found: u32,
-        /// The layout that this library knows.
+        /// The layout of this library.
         expected: u32,
     },
     /// This process already belongs to another session.
     OtherSession,
-    /// This process has a pid namespace of its own, so that it cannot tell whether the others live.
+    /// This process has a PID namespace of its own, so it cannot tell whether the other processes are alive.
     OtherPidNamespace,
-    /// All rows of the participants table are taken.
+    /// All rows of the participants table are in use.
     TooManyParticipants,
-    /// The place that was reserved for this process was given up meanwhile.
+    /// The row that was reserved for this process was given up in the meantime.
     TicketGone,
-    /// This process had already registered by itself, before it took the place reserved for it.
+    /// This process registered by itself before it took the row reserved for it.
     AlreadyRegistered,
-    /// The environment variable `KETTLE_ARENA_LIMIT` does not hold a size.
+    /// The environment variable `KETTLE_ARENA_LIMIT` is not a size.
     BadLimit(String),
-    /// A word of the arena was found that cannot be; nothing in it can be relied on any more.
+    /// A word of the arena has an impossible value; nothing in the arena can be relied on any more.
     Damaged(Damage),
 }
 
@@ -64,30 +64,30 @@ impl From<DescriptorLost> for ArenaError {
     }
 }
 
-/// What keeps the arena from growing.
+/// What prevents the arena from growing.
 #[derive(Debug)]
 pub enum Shortage {
     /// The session's own limit.
     Limit {
         /// The limit in bytes.
         limit: u64,
-        /// The bytes of it that are in use.
+        /// The bytes of it in use.
         used: u64,
     },
-    /// The limit on the length of files (`ulimit -f`), in bytes.
+    /// The limit on file sizes (`ulimit -f`), in bytes.
     FileSize(u64),
-    /// The system has no more memory to give.
+    /// The system has no memory left.
     System {
-        /// The bytes that are left.
+        /// The bytes left.
         left: u64,
-        /// How many of them are to remain for everything else.
+        /// How many of them are reserved for everything else.
         reserve: u64,
         /// What limits them.
         bound: Bound,
     },
-    /// The system refused.
+    /// A system call failed.
     Refused(io::Error),
-    /// The table of segments is full.
+    /// The segment table is full.
     Segments,
 }
 
@@ -100,7 +100,7 @@ impl fmt::Display for ArenaError {
             }
             Self::Create(e) => write!(
                 f,
-                "cannot make shared memory ({e}); check the limit on open files (ulimit -n) and that memfd_create is \
+                "cannot create shared memory ({e}); check the limit on open files (ulimit -n) and that memfd_create is \
                  not forbidden by a sandbox"
             ),
             Self::Map(e) => write!(
@@ -113,28 +113,28 @@ impl fmt::Display for ArenaError {
             }
             Self::OtherVersion { found, expected } => write!(
                 f,
-                "the session was made by another version (layout {found}, this one knows {expected}); use one version \
+                "the session was created by another version (layout {found}, this one has {expected}); use one version \
                  in all its processes"
             ),
             Self::Damaged(damage) => damage.fmt(f),
             Self::OtherSession => {
-                f.write_str("this process already belongs to another session; attach before anything shared is made")
+                f.write_str("this process already belongs to another session; attach before creating shared objects")
             }
             Self::OtherPidNamespace => f.write_str(
-                "this process is in another pid namespace than its session and cannot tell who lives; start it with \
-                 the namespace of its parent, or begin a session of its own there",
+                "this process is in another pid namespace than its session and cannot tell which processes are alive; \
+                 start it in the namespace of its parent, or begin a session of its own there",
             ),
             Self::TooManyParticipants => {
                 f.write_str("the session has no room for another process; let some of its 8191 end first")
             }
-            Self::TicketGone => f.write_str("the place reserved for this process was given up; start it anew"),
+            Self::TicketGone => f.write_str("the row reserved for this process was given up; start it again"),
             Self::AlreadyRegistered => f.write_str(
-                "this process registered before it took the place reserved for it; take it before anything else",
+                "this process registered before it took the row reserved for it; take the row before anything else",
             ),
             Self::BadLimit(text) => write!(
                 f,
-                "KETTLE_ARENA_LIMIT={text:?} is not a size; write a number of bytes, with K, M, G or T after it if you \
-                 like, or none for no limit"
+                "KETTLE_ARENA_LIMIT={text:?} is not a size; write a number of bytes, optionally followed by K, M, \
+                 G or T, or none for no limit"
             ),
         }
     }
@@ -145,8 +145,8 @@ impl fmt::Display for Shortage {
         match self {
             Self::Limit { limit, used } => write!(
                 f,
-                "{} of the session's limit of {} are in use; free some, or raise KETTLE_ARENA_LIMIT (without it the limit \
-                 is half of the memory; none lifts it)",
+                "{} of the session's limit of {} are in use; free some, or raise KETTLE_ARENA_LIMIT (without it the \
+                 limit is half of the memory; none lifts it)",
                 Size(*used),
                 Size(*limit)
             ),
@@ -156,14 +156,14 @@ impl fmt::Display for Shortage {
             Self::System { left, reserve, bound } => {
                 let (whose, what) = match bound {
                     Bound::Cgroup => ("the control group (container)", "raise its memory limit"),
-                    Bound::Machine => ("the machine", "end something else"),
+                    Bound::Machine => ("the machine", "stop other programs"),
                     Bound::Commit => ("the commit limit (vm.overcommit_memory=2)", "raise it"),
                 };
                 let (left, reserve) = (Size(*left), Size(*reserve));
                 write!(f, "{whose} has about {left} left, and {reserve} are kept free; free some, or {what}")
             }
             Self::Refused(e) => write!(f, "the system refused ({e}); check ulimit -v and ulimit -f"),
-            Self::Segments => f.write_str("the arena has all the segments it can have; free some blocks"),
+            Self::Segments => f.write_str("the arena has reached its maximum number of segments; free some blocks"),
         }
     }
 }
@@ -181,20 +181,20 @@ impl std::error::Error for ArenaError {
 /// Why a token could not be turned into a handle.
 #[derive(Debug)]
 pub enum TokenError {
-    /// It comes from another session, or this process has none.
+    /// It comes from another session, or this process has no session.
     OtherSession,
-    /// What it names was freed: the last process that had it ended or let it go.
+    /// The object was freed: the last process that had it ended or dropped it.
     Gone,
-    /// It names something of another kind.
+    /// It names an object of another kind.
     WrongKind {
-        /// The kind that was found.
+        /// The kind found.
         found: u32,
-        /// The kind asked for.
+        /// The kind expected.
         expected: u32,
     },
     /// It names no object at all.
     Malformed,
-    /// The arena could not be used.
+    /// The arena is unusable.
     Arena(ArenaError),
 }
 
@@ -202,7 +202,7 @@ impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherSession => f.write_str(
-                "it belongs to another session; shared objects can be used only by the process that made them and \
+                "it belongs to another session; shared objects can be used only by the process that created them and \
                  those started from it through kettle",
             ),
             Self::Gone => f.write_str(
@@ -244,11 +244,11 @@ impl fmt::Display for InQueues {
                 Size(bytes)
             ),
         }?;
-        f.write_str("; a queue without a maxsize has no other bound than this")
+        f.write_str("; a queue without a maxsize has no other limit than this")
     }
 }
 
-/// A number of bytes, as people say it.
+/// A number of bytes in a human-readable form.
 struct Size(u64);
 
 impl fmt::Display for Size {

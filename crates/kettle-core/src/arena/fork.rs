@@ -1,12 +1,12 @@
-//! `fork`, exactly.
+//! `fork`, done exactly.
 //!
-//! A forked child has all handles that its parent had, so it must be among the holders of each before the parent can
-//! let go of it. The handlers that the C library runs around every `fork` see to that: before, a place is reserved
-//! for the child, and everything held here is held for it too; in the child, the place is taken.
+//! A forked child has all handles that its parent had, so it must be a holder of each object before the parent can
+//! release it. The handlers that the C library runs around every `fork` ensure that: before the fork, a row is reserved
+//! for the child, and everything held here is held for it too; in the child, the row is taken.
 //!
-//! A caller that wants to know the child's ticket (to name the child in tokens, to tell when it was reaped) asks for
-//! it with [`before_fork`]; the handlers then use that one. Children made without the C library's handlers (`clone`
-//! by hand) register by themselves when they first need to, and hold again what is still there.
+//! A caller that needs the child's ticket (to name the child in tokens, or to report that it was reaped) gets it from
+//! [`before_fork`]; the handlers then use that ticket. Children created without the C library's handlers (by a plain
+//! `clone`) register by themselves at first use, and become holders of what still exists then.
 
 use core::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +18,7 @@ use super::participants::{self, Ticket};
 use super::{identity, registry, segment};
 
 thread_local! {
-    /// Reserved by [`before_fork`] for the fork that this thread is about to do.
+    /// Reserved by [`before_fork`] for the fork that this thread is about to make.
     static ASKED_FOR: Cell<Option<Ticket>> = const { Cell::new(None) };
     /// Set while this thread is between the handlers, with the locks held.
     static UNDER_WAY: Cell<Option<UnderWay>> = const { Cell::new(None) };
@@ -26,14 +26,14 @@ thread_local! {
 
 #[derive(Clone, Copy)]
 struct UnderWay {
-    /// What the child uses; None if the table of participants is full.
+    /// The ticket for the child; None if the table of participants is full.
     ticket: Option<Ticket>,
 }
 
-/// Before a fork that this thread is about to do: the ticket of the child. None if there is no session.
+/// The ticket of the child that this thread is about to fork. None if there is no session.
 ///
-/// To be followed by [`after_fork_parent`] and [`after_fork_child`], or [`release`](participants::release). If the
-/// parent cannot tell which child it was, the place is free again some seconds after a child died without taking it.
+/// Must be followed by [`after_fork_parent`] and [`after_fork_child`], or by [`release`](participants::release). If the
+/// parent cannot tell which child it was, the row is freed some seconds after a child died without taking it.
 pub fn before_fork() -> Option<Ticket> {
     segment::header_if_any()?;
     let ticket = participants::expect_child().ok()?;
@@ -41,29 +41,30 @@ pub fn before_fork() -> Option<Ticket> {
     Some(ticket)
 }
 
-/// In the parent, after the fork: tells who the child is.
+/// In the parent, after the fork: records which process is the child.
 pub fn after_fork_parent(ticket: Ticket, child: u32) {
     ASKED_FOR.set(None);
     participants::child_started(ticket, child);
 }
 
-/// In the child, after the fork: takes its place, if the handlers have not done so.
+/// In the child, after the fork: takes its row, if the handlers have not done so.
 ///
 /// # Errors
-/// When the place was given up meanwhile.
+/// If the row was given up in the meantime.
 pub fn after_fork_child(ticket: Ticket) -> Result<(), super::ArenaError> {
     ASKED_FOR.set(None);
     participants::adopt(ticket)
 }
 
-/// Has the handlers run around every fork from now on. Called before the first session of this process begins, by the
-/// thread that holds [`segment::JOINING`]; forked children inherit the handlers, and this flag with them.
+/// Installs the handlers, which run around every fork from now on. Called before the first session of this process
+/// begins, by the thread that holds [`segment::JOINING`]; forked children inherit the handlers, and this flag with
+/// them.
 pub(super) fn install_handlers() {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
     if !INSTALLED.load(Ordering::Relaxed) {
-        // Handlers run in the order in which they were set; so in a child the new epoch begins before ours.
+        // Handlers run in the order of their registration, so in a child the new epoch begins before ours run.
         process::epoch();
-        // Without them (no memory for three pointers), children register by themselves when they first need to.
+        // If this fails (no memory for three pointers), children register by themselves at first use.
         let _ = process::at_fork(prepare, parent, child);
         INSTALLED.store(true, Ordering::Relaxed);
     }
@@ -80,10 +81,10 @@ extern "C" fn prepare() {
     registry::lock_before_fork();
     UNDER_WAY.set(Some(UnderWay { ticket }));
     if let Some(ticket) = ticket {
-        // SAFETY: the lock was taken above.
+        // SAFETY: the lock was acquired above.
         let held = caught(|| unsafe { registry::hold_all_for(ticket.participant()) });
         if held.is_none() {
-            // As if the table were full: the child registers by itself when it first needs to.
+            // As if the table were full: the child registers by itself at first use.
             UNDER_WAY.set(Some(UnderWay { ticket: None }));
             caught(|| participants::release(ticket));
         }
@@ -96,21 +97,21 @@ extern "C" fn parent() {
 
 extern "C" fn child() {
     if let Some(UnderWay { ticket: Some(ticket) }) = UNDER_WAY.get() {
-        // Failing, it registers by itself when it first needs to.
+        // If this fails, the child registers by itself at first use.
         let _ = caught(|| identity::adopt_locked(ticket));
     }
     unlock(true);
 }
 
-/// The C library calls the handlers, and no panic may pass through it. None: `body` panicked.
+/// The handlers are called by the C library, through which no panic may propagate. None if `body` panicked.
 fn caught<R>(body: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(body)).ok()
 }
 
-/// Undoes what [`prepare`] did, if it did: a session may have begun in another thread since.
+/// Undoes what [`prepare`] did, if it did anything: a session may have begun in another thread since.
 fn unlock(in_child: bool) {
     if UNDER_WAY.take().is_some() {
-        // SAFETY: `prepare` took both in this thread, or in the one that this process was forked from.
+        // SAFETY: `prepare` acquired both in this thread, or in the one that this process was forked from.
         unsafe {
             registry::unlock_after_fork(in_child);
             if in_child {

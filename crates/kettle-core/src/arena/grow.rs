@@ -1,4 +1,4 @@
-//! More memory: whether the system has some to spare, and another segment.
+//! Growing the arena: checking that the system has memory to spare, and adding a segment.
 
 use core::sync::atomic::Ordering;
 
@@ -17,11 +17,12 @@ use crate::sys::futex::Scope;
 
 const FIRST_SEGMENT: u64 = 1 << 20;
 const LARGEST_STEP: u64 = 64 << 20;
-/// The system is asked for headroom each time so many cold bytes were handed out; less than what it keeps in reserve.
+/// How many cold bytes may be allocated between two checks of the system's headroom; less than the reserve that the
+/// check keeps.
 const CHECK_EVERY: u64 = 4 << 20;
 
 impl Allocator {
-    /// Whether so many bytes of cold memory may be touched. Looks only now and then.
+    /// Checks that this many bytes of cold memory may be touched. Asks the system only occasionally.
     pub(super) fn check_headroom(&self, bytes: u64) -> Result<(), ArenaError> {
         let unchecked = &self.header.unchecked;
         let total = unchecked.load(Ordering::Relaxed).saturating_add(bytes);
@@ -30,7 +31,7 @@ impl Allocator {
             return Ok(());
         }
         let headroom = limits::headroom();
-        // What was handed out and not touched yet will be; the file knows how much of it has memory.
+        // Memory that was allocated and not touched yet will be; the file knows how much of it is backed already.
         let counts = &self.header.counts;
         let pages =
             counts.allocated_pages.load(Ordering::Relaxed).saturating_add(counts.warm_pages.load(Ordering::Relaxed));
@@ -45,7 +46,7 @@ impl Allocator {
         Ok(())
     }
 
-    /// Makes another segment with a free run of at least `pages`.
+    /// Adds a segment with a free run of at least `pages`.
     pub(super) fn grow(&self, pages: u32) -> Result<(), ArenaError> {
         let header = self.header;
         let needed = u64::from(pages) * PAGE;
@@ -55,12 +56,12 @@ impl Allocator {
             return Err(refuse(Shortage::Segments));
         }
         if segment::is_mapped(count) {
-            // What was listed once stays so.
+            // Segments that were listed once stay listed.
             return Err(damage::mark(Scope::Shared, What::Segments, 0, count as u64).into());
         }
         self.check_headroom(needed)?;
         let end = segment::end(header)?;
-        // Of 256 pages one is for their map; a page more covers the rounding.
+        // One page in 256 is for the map; one more page covers the rounding.
         let least = (needed + needed.div_ceil(255) + PAGE).next_multiple_of(GRAIN);
         let step = (FIRST_SEGMENT << (count - 1).min(6)).min(LARGEST_STEP).max((end / 16).next_multiple_of(GRAIN));
         let mut len = least.max(step);
@@ -104,14 +105,14 @@ impl Allocator {
             segment::file()?;
             return Err(refuse(Shortage::Refused(e)));
         }
-        // SAFETY: this part of the file belongs to no segment yet, and we hold the lock under which it may become
-        // part of one. A grower that died here may have written its own heads, which lie inside of our runs.
+        // SAFETY: this part of the file belongs to no segment yet, and we hold the lock under which it may become part
+        // of one. A process that died while growing may have written its own heads, which are inside our runs.
         let run = unsafe { pages::lay_out(base, len) };
         let entry = &header.segments[count];
         entry.offset.store(end, Ordering::Relaxed);
         entry.len.store(len, Ordering::Relaxed);
         crate::crash_point("arena.grow.before-commit");
-        // Release: whoever sees the count sees the entry and the map.
+        // Release: a process that sees the count sees the entry and the map.
         header.segment_count.store(count as u32 + 1, Ordering::Release);
         crate::crash_point("arena.grow.after-commit");
         segment::install(count, extent);

@@ -1,4 +1,4 @@
-//! Typed references to what lives in the arena, counted by process.
+//! Typed references to objects in the arena, counted per process.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -13,32 +13,32 @@ use super::offset::Off;
 use super::participants::Ticket;
 use super::{names, registry, segment};
 
-/// What may be placed in the arena.
+/// A type that can be placed in the arena.
 ///
 /// # Safety
-/// A `Body` is mapped at different addresses in different processes, all of which may use it at once, and any of
-/// which may be killed at any instruction. So it is `repr(C)` (two builds of the library agree on it); it holds no
-/// pointers, references or descriptors, only atomics and offsets; what changes in it changes through atomics; and
-/// no bytes that another process may leave in it make its methods do what Rust forbids. `KIND` is its own.
+/// A `Body` is mapped at different addresses in different processes, all of which may use it at the same time, and any
+/// of which may be killed at any instruction. It must be `repr(C)` (two builds of the library agree on its layout),
+/// contain no pointers, references or descriptors, only atomics and offsets, and change only through atomics; and no
+/// bytes that another process may leave in it may make its methods do what Rust forbids. `KIND` must be its own.
 pub unsafe trait Body: Send + Sync + Sized + 'static {
     /// A number from 16 to 2^24 - 1 that no other body has.
     const KIND: u32;
 
-    /// Allocates what the body needs in the arena besides itself. Called once, when the body is at `off` and is not shared
-    /// yet; after an error, [`teardown`](Self::teardown) follows.
+    /// Allocates what the body needs in the arena besides itself. Called once, when the body is at `off` and is not
+    /// shared yet; after an error, [`teardown`](Self::teardown) follows.
     ///
     /// # Errors
-    /// When there is no room.
+    /// If there is no room.
     fn set_up(&self, off: Off) -> Result<(), ArenaError> {
         let _ = off;
         Ok(())
     }
 
-    /// Frees what it alone keeps in the arena. Called once, when nobody can use it any more.
+    /// Frees what it alone keeps in the arena. Called once, when the body is no longer in use.
     fn teardown(&self) {}
 }
 
-/// A reference to a `T` in the arena. It lives while any handle to it does, in any process that lives.
+/// A reference to a `T` in the arena, which lives as long as any handle to it, in any live process.
 ///
 /// Handles may be cloned and dropped freely, in any thread; they survive `fork`. Another process gets one from a
 /// [`Token`].
@@ -53,10 +53,10 @@ impl<T: Body> Handle<T> {
         "a body is aligned to at most 64 bytes, and is torn down, not dropped"
     );
 
-    /// Places what `make` returns in the arena.
+    /// Places the result of `make` in the arena.
     ///
     /// # Errors
-    /// When there is no room.
+    /// If there is no room.
     pub fn new(make: impl FnOnce() -> T) -> Result<Self, ArenaError> {
         Self::with_tail(0, make)
     }
@@ -64,13 +64,13 @@ impl<T: Body> Handle<T> {
     /// The same, followed by `tail` bytes of zeros. See [`tail`](Self::tail).
     ///
     /// # Errors
-    /// When there is no room.
+    /// If there is no room.
     pub fn with_tail(tail: usize, make: impl FnOnce() -> T) -> Result<Self, ArenaError> {
         let () = Self::FITS;
         let body = make();
         let len = Self::TAIL.saturating_add(tail);
         let raw = object::allocate(T::KIND, len)?;
-        // SAFETY: the data are ours alone until published, large enough, and aligned to 64 bytes.
+        // SAFETY: the data is exclusively ours until published, large enough, and aligned to 64 bytes.
         unsafe {
             raw.data().cast::<T>().write(body);
             raw.clear(Self::TAIL, tail);
@@ -85,42 +85,42 @@ impl<T: Body> Handle<T> {
     /// Where the tail begins: at the next multiple of 64.
     const TAIL: usize = size_of::<T>().next_multiple_of(64);
 
-    /// The bytes behind the body: where they are here, and how many. Aligned to 64 bytes.
+    /// The address of the bytes behind the body in this process, and their number. Aligned to 64 bytes.
     pub fn tail(&self) -> (NonNull<u8>, usize) {
-        // SAFETY: the data are at least TAIL bytes long.
+        // SAFETY: the data is at least TAIL bytes long.
         (unsafe { self.raw.data().add(Self::TAIL) }, self.raw.len() - Self::TAIL)
     }
 
-    /// Its name within the session, by which other bodies may refer to it.
+    /// Its offset, by which other bodies may refer to it.
     pub fn off(&self) -> Off {
         self.raw.off()
     }
 
-    /// Tells it from others that were, or will be, in the same place.
+    /// Distinguishes it from earlier and later objects at the same offset.
     pub fn generation(&self) -> u32 {
         self.raw.generation()
     }
 
-    /// A name for it in the message that this thread makes: see [`Names::collect`](super::Names::collect). If it makes
-    /// none, as [`token_pinned`](Self::token_pinned).
+    /// A name for it in the message that this thread is creating: see [`Names::collect`](super::Names::collect). If it
+    /// is not creating one, as [`token_pinned`](Self::token_pinned).
     pub fn token_to_send(&self) -> Token {
         if names::note(&self.raw) { self.token() } else { self.token_pinned() }
     }
 
-    /// A name for it that may go any way, be kept, and be used as often as one likes: from now on it lives as long as the
-    /// session, since nobody can tell when the last use was.
+    /// A name for it that may be sent in any way, kept, and used any number of times: from now on it lives as long as
+    /// the session, since the last use cannot be known.
     pub fn token_pinned(&self) -> Token {
         self.raw.header().pin();
         self.token()
     }
 
-    /// A name for it that only the process to be started with `ticket` can use; that process holds it from now on.
+    /// A name for it that only the process to be started with `ticket` can use; that process is a holder from now on.
     pub fn token_for(&self, ticket: Ticket) -> Token {
         self.raw.header().add_holder(self.raw.off(), ticket.participant(), None);
         self.token()
     }
 
-    /// A name for it that goes this way.
+    /// A name for it that is sent in this way.
     pub fn token_by(&self, way: Way) -> Token {
         match way {
             Way::ToChild(ticket) => self.token_for(ticket),
@@ -134,10 +134,10 @@ impl<T: Body> Handle<T> {
         Token::of(&self.raw, T::KIND)
     }
 
-    /// The handle to what a token names.
+    /// The handle to the object that a token names.
     ///
     /// # Errors
-    /// When it comes from another session, names something of another kind, or something that is gone.
+    /// If the token comes from another session, names an object of another kind, or one that no longer exists.
     pub fn from_token(token: &Token) -> Result<Self, TokenError> {
         if token.kind != T::KIND {
             return Err(TokenError::WrongKind { found: token.kind, expected: T::KIND });
@@ -163,7 +163,7 @@ impl<T: Body> Clone for Handle<T> {
 impl<T: Body> Drop for Handle<T> {
     fn drop(&mut self) {
         let body: &T = self;
-        // SAFETY: this handle was counted when it was made, and ends here.
+        // SAFETY: this handle was counted when it was created, and ends here.
         unsafe { registry::let_go(&self.raw, || body.teardown()) };
     }
 }
@@ -173,8 +173,8 @@ impl<T: Body> Deref for Handle<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: a T was written here before the object was published, and it stays while this process is among its
-        // holders, as it is while the handle lives. `Body` promises that others may use it at the same time.
+        // SAFETY: a T was written here before the object was published, and it stays while this process is a holder, as
+        // it is while the handle lives. `Body` guarantees that other processes may use it at the same time.
         unsafe { self.raw.data().cast::<T>().as_ref() }
     }
 }
@@ -185,29 +185,29 @@ impl<T: Body> fmt::Debug for Handle<T> {
     }
 }
 
-/// Where a token goes, which decides who keeps what it names.
+/// How a token is sent, which decides what keeps its object alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// To the process to be started: see [`Handle::token_for`].
     ToChild(Ticket),
-    /// Into the message that this thread makes: see [`Handle::token_to_send`].
+    /// In the message that this thread is creating: see [`Handle::token_to_send`].
     InMessage,
     /// Any way, any number of times: see [`Handle::token_pinned`].
     Any,
-    /// Nowhere: it is used at once, by who has the handle.
+    /// Not at all: it is used at once, by code that has the handle.
     Nowhere,
 }
 
-/// The name of an object, as bytes that may travel.
+/// The name of an object, which can be sent as bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
     /// The session it belongs to.
     pub session: u64,
-    /// Where it is.
+    /// Its offset.
     pub off: u64,
-    /// Which of the objects that were there one after another.
+    /// Its generation.
     pub generation: u32,
-    /// What it is.
+    /// Its kind.
     pub kind: u32,
 }
 
@@ -235,25 +235,25 @@ impl Token {
         bytes
     }
 
-    /// From what [`to_bytes`](Self::to_bytes) gave.
+    /// The inverse of [`to_bytes`](Self::to_bytes).
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
         let long = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
         let short = |at: usize| u32::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
         Self { session: long(0), off: long(8), generation: short(16), kind: short(20) }
     }
 
-    /// Whether there may be another handle to what it names at some time: a process that lives has one, or a message that
-    /// could still be received names it. Not for the hot path.
+    /// Whether there may ever be another handle to its object: a live process has one, or a message that could still be
+    /// received names it. Not for hot paths.
     ///
     /// # Errors
-    /// When the token is from another session, or the arena is damaged.
+    /// If the token is from another session, or the arena is damaged.
     pub fn is_held(&self) -> Result<bool, TokenError> {
         let raw = match self.find() {
             Ok(raw) => raw,
             Err(TokenError::Gone) => return Ok(false),
             Err(e) => return Err(e),
         };
-        // Under its lock nothing begins to die, and no link to further holders ends.
+        // Under this lock no object begins to die, and no link to further holders is removed.
         let _allocator = Allocator::lock(segment::header()?)?;
         let object = raw.header();
         let state = object.state();
@@ -263,13 +263,13 @@ impl Token {
         Ok(state.is_kept() || object.holders.is_named() || object.holders.any_alive()?)
     }
 
-    /// The object, if it is still the one that was meant. It may go at any time unless it is held.
+    /// The object, if it is still the intended one. It may be freed at any time unless it is held.
     pub(super) fn find(&self) -> Result<Raw, TokenError> {
         let header = segment::header_if_any().ok_or(TokenError::OtherSession)?;
         if header.session.load(Ordering::Relaxed) != self.session {
             return Err(TokenError::OtherSession);
         }
-        // The token may be anybody's bytes: nothing is touched that is not known to be an object's header.
+        // The token may be arbitrary bytes: only memory that is known to be an object header is accessed.
         let off = Off::from_bits(self.off).ok_or(TokenError::Malformed)?;
         let raw = object::find(off)?.ok_or(TokenError::Gone)?;
         let state = raw.header().state();
@@ -280,14 +280,14 @@ impl Token {
     }
 }
 
-/// For a census, which runs under the allocator's lock, so that nothing goes meanwhile: the body of this kind at `off`,
-/// unless its teardown was done or will never be.
+/// The body of this kind at `off`, unless its teardown has been done or will never be. For a census, which runs under
+/// the allocator's lock, so that nothing is freed meanwhile.
 ///
-/// A body whose holders are all dead still counts: the reclaim that finds it tears it down, which takes what it reaches
-/// with it, and would meet in it what the same reclaim had freed already. So does one whose teardown is under way.
+/// A body whose holders are all dead still counts: the reclaim that finds it tears it down together with what it
+/// reaches, and must not find in it what the same reclaim has freed already. So does a body that is being torn down.
 ///
 /// # Errors
-/// When it cannot be looked at: it may live then.
+/// If it cannot be inspected; then it may be alive.
 pub(crate) fn living<T: Body>(off: u64) -> Result<Option<&'static T>, TokenError> {
     let Some(off) = Off::from_bits(off) else { return Ok(None) };
     let raw = match object::find(off) {
@@ -305,6 +305,6 @@ pub(crate) fn living<T: Body>(off: u64) -> Result<Option<&'static T>, TokenError
         return Ok(None);
     }
     // SAFETY: a T was written here before the object was published, and it is not freed while the allocator's lock is
-    // held, as the caller promises by being a census. `Body` promises that whatever bytes stand there are a T.
+    // held, as the caller guarantees by being a census. `Body` guarantees that any bytes there are a valid T.
     Ok(Some(unsafe { raw.data().cast::<T>().as_ref() }))
 }

@@ -1,7 +1,7 @@
-//! The first segment: what every process of the session must find at a fixed place.
+//! The first segment, which every process of the session finds at a fixed position.
 //!
-//! All of it is words that are zero at first, so a fresh file *is* an empty header; parts that were never touched
-//! cost no memory.
+//! It consists of words that are zero at first, so a fresh file *is* an empty header; parts that were never touched
+//! take no memory.
 
 use crate::atomics::{AtomicU32, AtomicU64};
 use crate::damage::Mark;
@@ -11,13 +11,13 @@ use super::bins::Bins;
 use super::participants::Table;
 use super::waiters::Waiters;
 
-/// "kettle" and a byte that no text file begins with.
+/// "kettle" with a first byte that no text file starts with.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"\x89kettle\n");
-/// Counts changes of anything that processes share.
+/// Incremented with every change to anything that processes share.
 pub(super) const LAYOUT: u32 = 7;
 /// The length of the first segment: a multiple of every page size.
 pub(super) const HEADER_LEN: usize = 2 << 20;
-/// How many segments there can be, the header among them.
+/// The maximum number of segments, including the header.
 pub(super) const SEGMENTS: usize = 1024;
 
 const _: () = assert!(size_of::<Header>() <= HEADER_LEN);
@@ -28,36 +28,37 @@ pub(super) struct Header {
     pub magic: AtomicU64,
     /// [`LAYOUT`].
     pub layout: AtomicU32,
-    /// Somebody died since the last reclaim: there may be garbage.
+    /// Set when a process died since the last reclaim: there may be garbage.
     pub dirty: AtomicU32,
-    /// A random number: which session this is.
+    /// A random number that identifies the session.
     pub session: AtomicU64,
-    /// The pid namespace of the process that began the session; 0 if it could not be told.
+    /// The PID namespace of the process that began the session; 0 if unknown.
     pub namespace: AtomicU64,
-    /// The most bytes that data segments may take together; 0: no limit.
+    /// The maximum total size of the data segments in bytes; 0 means no limit.
     pub limit: AtomicU64,
-    /// The most bytes of free runs that are kept warm.
+    /// The maximum number of bytes of free runs that are kept warm.
     pub warm_limit: AtomicU64,
-    /// Who allocates. See [`super::lock`].
+    /// The allocator's lock. See [`super::lock`].
     pub lock: AtomicU64,
-    /// A lock holder died, or could not finish: the bins must be made anew before they are believed.
+    /// Set when a lock holder died or failed halfway: the bins must be rebuilt before they are used.
     pub stale: AtomicU32,
-    /// Given to each new object, so that a name of an old one is not taken for it.
+    /// Assigned to each new object, so that a name of an earlier object at the same offset is not mistaken for its own.
     pub generation: AtomicU32,
-    /// How many entries of `segments` are in use.
+    /// The number of entries of `segments` in use.
     pub segment_count: AtomicU32,
     _pad: AtomicU32,
-    /// Cold bytes handed out since the system's headroom was last looked at.
+    /// Cold bytes allocated since the system's headroom was last checked.
     pub unchecked: AtomicU64,
     /// Runs freed since neighbours were last merged.
     pub freed: AtomicU64,
-    /// Runs that the last merge left.
+    /// Runs left by the last merge.
     pub runs: AtomicU64,
-    /// Before so many were freed, no stock is taken to give memory back: it costs too much to be done often.
+    /// The number of frees before which the free lists are not rebuilt to release memory, which is too expensive to do
+    /// often.
     pub stock_due: AtomicU64,
-    /// Whether a word was found that cannot be.
+    /// The mark of damage.
     pub damage: Mark,
-    /// Pages by what they are used for; exact while the lock is held.
+    /// Pages by use; exact while the lock is held.
     pub counts: Counts,
     pub doorbells: Doorbells,
     pub segments: [SegmentEntry; SEGMENTS],
@@ -66,7 +67,7 @@ pub(super) struct Header {
     pub waiters: Waiters,
 }
 
-/// Each field with its place and length in bytes: for tests that write over them.
+/// Each field with its offset and length in bytes, for tests that overwrite them.
 pub(super) fn layout() -> Vec<(&'static str, usize, usize)> {
     macro_rules! fields {
         ($($field:ident),* $(,)?) => {
@@ -107,14 +108,14 @@ pub(super) struct Counts {
     pub allocated_pages: AtomicU64,
     pub warm_pages: AtomicU64,
     pub cold_pages: AtomicU64,
-    /// Bytes of free small objects, in pages that are allocated.
+    /// Bytes of free small objects, in allocated pages.
     pub spare_bytes: AtomicU64,
     pub objects: AtomicU64,
-    /// Those of them that are kept for as long as the session lives.
+    /// The objects that are kept as long as the session lives.
     pub pinned: AtomicU64,
 }
 
-/// Where in the file a segment lies. Written before `segment_count` covers it, never changed after.
+/// The position of a segment in the file. Written before `segment_count` covers it, and never changed after that.
 #[repr(C)]
 pub(super) struct SegmentEntry {
     pub offset: AtomicU64,

@@ -1,12 +1,12 @@
-//! Who keeps an object alive: a few entries in its header, and as many more as it takes.
+//! The holders that keep an object alive: a few entries in its header, and further ones as needed.
 //!
-//! An entry names a participant, or nobody (0). Entries of the dead stay until somebody needs the room, so a lock
-//! that a thousand short-lived children were given, a few at a time, still needs but a few entries.
+//! An entry names a participant, or is empty (0). Entries of dead processes stay until their room is needed, so a lock
+//! that a thousand short-lived children were given, a few at a time, still needs only a few entries.
 //!
-//! When the entries in the header are taken by the living (a pool of sixteen workers is nothing special), a *sheet*
-//! of further ones is made: an object of its own, whose home is the object it belongs to, and whose place is written
-//! into the last link there is. Sheets are never unlinked while the object lives, so the chain is read without a
-//! lock. A sheet that was made but not linked, or whose object was freed, is found by a reclaim as not reachable.
+//! When live processes use all entries in the header (a pool of sixteen workers is nothing unusual), a *sheet* of
+//! further entries is created: an object of its own, whose home is the object it belongs to, and whose offset is
+//! written to the last link. Sheets are never unlinked while the object lives, so the chain is read without a lock. A
+//! sheet that was created but not linked, or whose object was freed, is found unreachable by a reclaim.
 
 use core::sync::atomic::Ordering;
 
@@ -25,12 +25,13 @@ use crate::sys::owner::Owner;
 /// The kind of sheets.
 pub(super) const SHEET: u32 = 0;
 const FIRST: usize = 5;
-/// With the header this makes an object of 256 bytes.
+/// Together with the header this makes an object of 256 bytes.
 const PER_SHEET: usize = 46;
 
 #[repr(C)]
 pub(super) struct Holders {
-    /// How many lists of names keep it as well; see [`super::names`]. Changed under the allocator's lock.
+    /// The number of lists of names that keep the object alive as well; see [`super::names`]. Changed under the
+    /// allocator's lock.
     names: AtomicU32,
     first: [AtomicU32; FIRST],
     /// The first sheet, or 0.
@@ -44,11 +45,11 @@ struct Sheet {
     entries: [AtomicU32; PER_SHEET],
 }
 
-/// Every process has one entry at most, so there are never more sheets than it takes for all of them.
+/// A process has at most one entry, so this many sheets are enough for all of them.
 const SHEETS: usize = (Owner::SLOTS as usize).div_ceil(PER_SHEET) + 1;
 
-/// The sheet that a link leads to, if it leads to one. Links are read while the object that they belong to is held, or
-/// the allocator's lock is, so that no sheet is freed meanwhile.
+/// The sheet that a link refers to, if any. Links are read while their object is held, or under the allocator's lock,
+/// so that no sheet is freed meanwhile.
 fn sheet(link: &AtomicU64) -> Result<Option<&'static Sheet>, ArenaError> {
     Off::from_bits(link.load(Ordering::Acquire)).map(sheet_at).transpose()
 }
@@ -58,12 +59,12 @@ fn sheet_at(off: Off) -> Result<&'static Sheet, ArenaError> {
     if raw.kind() != SHEET || raw.header().state().status() == Status::Free || raw.len() < size_of::<Sheet>() {
         return Err(pages::damaged(What::Holders, off, u64::from(raw.kind())));
     }
-    // SAFETY: the data are as long as a sheet, aligned to 64 bytes, and stay mapped; a sheet consists of atomics.
+    // SAFETY: the data is as long as a sheet, aligned to 64 bytes, and stays mapped; a sheet consists of atomics.
     Ok(unsafe { raw.data().cast::<Sheet>().as_ref() })
 }
 
 impl Holders {
-    /// For a new object, whatever was here before: one holder.
+    /// Initializes the holders of a new object, overwriting any previous content: one holder.
     pub(super) fn begin(&self, p: Participant) {
         self.names.store(0, Ordering::Relaxed);
         self.first[0].store(p.to_bits(), Ordering::Relaxed);
@@ -71,29 +72,29 @@ impl Holders {
         self.more.store(0, Ordering::Relaxed);
     }
 
-    /// Whether a list names it: so it seems, that is, after a death a reclaim counts anew.
+    /// Whether a list names it. After a death this may be out of date until a reclaim corrects it.
     pub(super) fn is_named(&self) -> bool {
         self.names.load(Ordering::Relaxed) != 0
     }
 
-    /// Under the allocator's lock: so many lists name it.
+    /// With the allocator's lock held: sets the number of lists that name it.
     pub(super) fn set_names(&self, count: u32) {
         self.names.store(count, Ordering::Relaxed);
     }
 
-    /// Under the allocator's lock: one more list names it.
+    /// With the allocator's lock held: counts one more list.
     pub(super) fn named(&self) {
         self.set_names(self.names.load(Ordering::Relaxed).saturating_add(1));
     }
 
-    /// Under the allocator's lock: a list less names it. Says whether that was the last one.
+    /// With the allocator's lock held: counts one list less; returns whether that was the last one.
     pub(super) fn no_longer_named(&self) -> bool {
         let names = self.names.load(Ordering::Relaxed);
         self.set_names(names.saturating_sub(1));
         names == 1
     }
 
-    /// Visits the sheets in turn, each with the link that leads to it, until `visit` gives something.
+    /// Visits the sheets in order, each with the link that refers to it, until `visit` returns a value.
     #[inline]
     fn find_sheet<T>(&self, mut visit: impl FnMut(&'static Sheet, u64) -> Option<T>) -> Result<Option<T>, ArenaError> {
         if self.more.load(Ordering::Acquire) == 0 {
@@ -114,7 +115,7 @@ impl Holders {
         }
     }
 
-    /// Whether `found` says yes to an entry.
+    /// Whether `found` returns true for an entry.
     fn any(&self, mut found: impl FnMut(&AtomicU32) -> bool) -> Result<bool, ArenaError> {
         if self.first.iter().any(&mut found) {
             return Ok(true);
@@ -122,7 +123,8 @@ impl Holders {
         Ok(self.find_sheet(|sheet, _| sheet.entries.iter().any(&mut found).then_some(()))?.is_some())
     }
 
-    /// Whether `p` is among those in the header, for whom does not know whether the object stays: links are not followed.
+    /// Whether `p` is among the entries in the header, for a caller that does not know whether the object stays: links
+    /// are not followed.
     pub(super) fn are_first(&self, p: Participant) -> bool {
         self.first.iter().any(|e| e.load(Ordering::Acquire) == p.to_bits())
     }
@@ -131,7 +133,7 @@ impl Holders {
         self.any(|e| e.load(Ordering::Acquire) == p.to_bits())
     }
 
-    /// Whether one of them lives.
+    /// Whether a holder is alive.
     pub(super) fn any_alive(&self) -> Result<bool, ArenaError> {
         self.any(|e| Participant::from_bits(e.load(Ordering::Acquire)).is_some_and(|p| !p.is_dead()))
     }
@@ -144,7 +146,7 @@ impl Holders {
         Ok(())
     }
 
-    /// Leaves `p` alone, or nobody. The new holder first, so that no instant is without one.
+    /// Leaves only `p`, or no holder. The new holder is stored first, so that there is one at every instant.
     pub(super) fn replace(&self, p: Option<Participant>) -> Result<(), ArenaError> {
         self.first[0].store(p.map_or(0, Participant::to_bits), Ordering::Release);
         self.first[1..].iter().for_each(|e| e.store(0, Ordering::Release));
@@ -158,7 +160,7 @@ impl Holders {
     /// Adds `p` to the holders of the object at `owner`. `allocator`: the lock, if the caller has it.
     ///
     /// # Errors
-    /// When there is no room for another sheet.
+    /// If there is no room for another sheet.
     pub(super) fn add(&self, owner: Off, p: Participant, allocator: Option<&Allocator>) -> Result<(), ArenaError> {
         if self.contains(p)? {
             return Ok(());
@@ -167,7 +169,7 @@ impl Holders {
             e.compare_exchange(seen, p.to_bits(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
         };
         loop {
-            // Empty entries first: whether somebody is dead is a question to the system.
+            // Empty entries first: checking for dead processes takes a system call.
             if self.any(|e| e.load(Ordering::Relaxed) == 0 && put(e, 0))? {
                 return Ok(());
             }
@@ -187,12 +189,12 @@ impl Holders {
         let wish = Wish::new(SHEET, size_of::<Sheet>() as u64, me)?;
         let placed = match allocator {
             Some(allocator) => allocator.place_or_grow(&wish)?,
-            // Not the long way, which reclaims: what is torn down there may hold what we hold locks of.
+            // Not the full procedure, which reclaims: what it tears down may need locks that the caller holds.
             None => Allocator::lock(segment::header()?)?.place_or_grow(&wish)?,
         };
-        // An object was made there just now, and is ours until we let go of it.
+        // The object has just been created, and is ours until it is disowned.
         let raw = Raw::at(placed.off)?;
-        // SAFETY: its data are as long as a sheet and aligned to 64 bytes; zeros are an empty one.
+        // SAFETY: its data is as long as a sheet and aligned to 64 bytes; zeros are an empty sheet.
         unsafe { raw.data().cast::<Sheet>().write_bytes(0, 1) };
         raw.set_home(owner.to_bits(), 0);
         raw.publish();
@@ -203,22 +205,22 @@ impl Holders {
             None::<()>
         })?;
         match last.compare_exchange(0, placed.off.to_bits(), Ordering::AcqRel, Ordering::Relaxed) {
-            // From now on it is kept by being linked.
+            // From now on the link keeps it alive.
             Ok(_) => raw.disown()?,
-            // Somebody else has made room meanwhile.
+            // Another thread has made room in the meantime.
             Err(_) => match allocator {
                 Some(allocator) => {
                     raw.header().set_status(Status::Dying);
                     allocator.free(placed.off, raw.header())?;
                 }
-                // SAFETY: nobody else has seen it.
+                // SAFETY: no other code has seen it.
                 None => unsafe { raw.free() },
             },
         }
         Ok(())
     }
 
-    /// The sheets, by place: to be freed with the object.
+    /// The offsets of the sheets, which are freed with the object.
     pub(super) fn places(&self) -> Result<Vec<Off>, ArenaError> {
         let mut places = Vec::new();
         self.find_sheet(|_, place| {

@@ -1,7 +1,7 @@
-//! Which participant this process is, at the price of a few loads.
+//! The participant that this process is, for the cost of a few loads.
 //!
-//! What is known here was found out in some epoch of the process ([`process::epoch`]), which ends with a fork of any
-//! kind: the child finds that it knows nothing, and registers anew.
+//! This knowledge belongs to an epoch of the process ([`process::epoch`]), which ends with a fork of any kind: the
+//! child finds that it knows nothing, and registers anew.
 
 use core::sync::atomic::Ordering;
 
@@ -13,9 +13,9 @@ use super::error::ArenaError;
 use super::participants::{self, Participant, Ticket};
 use super::{registry, segment};
 
-/// The epoch in which this process registered; 0: it has not, or left.
+/// The epoch in which this process registered; 0 if it has not, or left.
 static SINCE: AtomicU64 = AtomicU64::new(0);
-/// A [`Participant`], valid while `SINCE` is the present epoch.
+/// A [`Participant`], valid while `SINCE` is the current epoch.
 static PARTICIPANT: AtomicU32 = AtomicU32::new(0);
 
 #[inline]
@@ -28,10 +28,10 @@ pub(super) fn current() -> Result<Owner, ArenaError> {
     Ok(this_thread_of(participant, epoch))
 }
 
-/// The same without the reason, which costs more to hand back than all the rest.
+/// The same without the reason for failure, which costs more to return than everything else.
 #[inline]
 pub(super) fn current_if_any() -> Option<Owner> {
-    // Asked for once: it says whether the process is known, and whether the thread is.
+    // Read once, for both the process and the thread.
     let epoch = process::epoch();
     let participant = registered_in(epoch).or_else(find_out_if_any)?;
     Some(this_thread_of(participant, epoch))
@@ -47,7 +47,7 @@ fn find_out_if_any() -> Option<Participant> {
     find_out().ok()
 }
 
-/// Whether that is this process. Does not register.
+/// Whether that is this process. Does not register it.
 pub(super) fn is_me(participant: Participant) -> bool {
     registered() == Some(participant)
 }
@@ -84,7 +84,7 @@ fn find_out() -> Result<Participant, ArenaError> {
     }
     let participant = participants::register(header)?;
     publish(participant)?;
-    // What a fork without our handlers left here is not ours yet.
+    // Handles that a fork without our handlers left here are not held by this process yet.
     registry.hold_again(participant);
     Ok(participant)
 }
@@ -104,7 +104,7 @@ pub(super) fn adopt_locked(ticket: Ticket) -> Result<(), ArenaError> {
     }
 }
 
-/// Forgets who this process is: it left.
+/// Forgets this process's identity, since it left.
 pub(super) fn forget() {
     SINCE.store(0, Ordering::Release);
 }
@@ -113,7 +113,7 @@ pub(super) fn forget() {
 fn publish(participant: Participant) -> Result<(), ArenaError> {
     let epoch = process::epoch();
     if epoch == 0 {
-        // Without a page that tells of forks, nobody could rely on what is said here.
+        // Without a page that detects forks, this knowledge would not be reliable.
         participants::vacate(participant);
         return Err(ArenaError::Map(std::io::ErrorKind::OutOfMemory.into()));
     }

@@ -1,7 +1,7 @@
-//! How large the arena may become.
+//! The maximum size of the arena.
 //!
-//! What is in the arena counts for no process, so when the machine's memory ends, the kernel kills whichever process is
-//! large, which gives none of this back. Therefore an arena has a limit, as `/dev/shm` has: half of the memory.
+//! The arena's memory is attributed to no process, so when the machine runs out of memory, the kernel kills whichever
+//! process is large, which frees nothing here. Therefore an arena has a limit, like `/dev/shm`: half of the memory.
 
 use std::env;
 
@@ -11,7 +11,7 @@ use super::error::ArenaError;
 
 const VARIABLE: &str = "KETTLE_ARENA_LIMIT";
 
-/// The limit that the environment sets, in bytes, or else half of the memory there is; None: no limit.
+/// The limit that the environment sets, in bytes, or otherwise half of the available memory; None means no limit.
 pub(super) fn from_environment() -> Result<Option<u64>, ArenaError> {
     match env::var_os(VARIABLE) {
         Some(text) if !text.is_empty() => {
@@ -22,8 +22,8 @@ pub(super) fn from_environment() -> Result<Option<u64>, ArenaError> {
     }
 }
 
-/// Reads `512M` and the like: a number, and K, M, G or T in either case, for powers of 1024; or `none`. Nothing is kept
-/// in no bytes, so 0 is a mistake: some would mean by it that there is no limit.
+/// Parses sizes such as `512M` (a number and optionally K, M, G or T in either case, for powers of 1024), or `none`. A
+/// limit of 0 bytes is useless, and is rejected because some would use it to mean no limit.
 fn parse(text: &str) -> Option<Option<u64>> {
     let text = text.trim();
     if text.eq_ignore_ascii_case("none") {

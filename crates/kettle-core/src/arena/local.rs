@@ -1,4 +1,4 @@
-//! A lock for this process's own bookkeeping, that a forked child can tell from one that is really held.
+//! A lock for this process's own bookkeeping; a forked child can tell whether it is really held.
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
@@ -11,13 +11,13 @@ use crate::sys::process;
 /// ```text
 /// 0                free
 /// epoch            held by a thread of the process that has this epoch
-/// epoch | WAITED   held, and others may sleep on the word
+/// epoch | WAITED   held, and others may be asleep on the word
 /// ```
 ///
 /// After `fork` a child may find the lock held by a thread that it does not have. The handlers of [`super::fork`]
-/// take our locks around every `fork` of the C library, so that this does not happen; a child made behind the
-/// library's back finds another [epoch](process::epoch) than its own in the word, takes the lock over and is told so:
-/// what the lock guards may be half-written.
+/// acquire our locks around every `fork` of the C library, so that this does not happen. A child created without the
+/// library finds another [epoch](process::epoch) than its own in the word, takes the lock over, and learns that the
+/// protected value may be half-written.
 pub(super) struct LocalLock<T> {
     word: AtomicU32,
     value: UnsafeCell<T>,
@@ -25,19 +25,19 @@ pub(super) struct LocalLock<T> {
 
 const WAITED: u32 = 1 << 31;
 
-/// What this process writes into its locks: never 0.
+/// The value that this process writes to its locks; never 0.
 fn here() -> u32 {
     process::epoch() as u32 & !WAITED | u32::from(process::epoch() == 0)
 }
 
-// SAFETY: the value is reached only through a guard, of which there is one at a time.
+// SAFETY: the value is reachable only through a guard, and there is only one guard at a time.
 unsafe impl<T: Send> Sync for LocalLock<T> {}
 
 pub(super) struct LocalGuard<'a, T> {
     lock: &'a LocalLock<T>,
-    /// Shared, a guard shares the value: it is for threads among whom the value may be shared.
+    /// Sharing a guard shares the value, so a guard is `Sync` only if the value may be shared.
     _value: PhantomData<&'a T>,
-    /// Whether the previous holder never let go: look at the value before believing it.
+    /// Whether the previous holder never released the lock: validate the value before using it.
     pub torn: bool,
 }
 
@@ -60,7 +60,7 @@ impl<T> LocalLock<T> {
             let seen = self.word.load(Ordering::Relaxed);
             let holder = seen & !WAITED;
             if holder == 0 || holder != me {
-                // Whoever had to wait leaves the mark, since others may still be waiting.
+                // A thread that had to wait leaves the mark, since others may still be waiting.
                 if self.word.compare_exchange(seen, me | WAITED, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                     return holder != 0;
                 }
@@ -85,19 +85,19 @@ impl<T> LocalLock<T> {
     /// # Safety
     /// The calling thread holds the lock, and no other reference to the value is alive.
     pub(super) unsafe fn peek(&self) -> &T {
-        // SAFETY: the lock is held, and the caller sees to the rest.
+        // SAFETY: the lock is held, and the caller guarantees the rest.
         unsafe { &*self.value.get() }
     }
 
-    /// In a forked child, whose forking thread held the lock: frees it. There is nobody else to wake.
+    /// In a forked child whose forking thread held the lock: releases it. There are no other threads to wake.
     ///
     /// # Safety
-    /// The calling thread descends from the one that took the lock, and this process has no other.
+    /// The calling thread is the copy of the one that acquired the lock, and is the only thread of this process.
     pub(super) unsafe fn unlock_in_child(&self) {
         self.word.store(0, Ordering::Release);
     }
 
-    /// Frees a lock whose guard was forgotten.
+    /// Releases a lock whose guard was forgotten.
     ///
     /// # Safety
     /// The calling thread holds it.
@@ -117,7 +117,7 @@ impl<T> Deref for LocalGuard<'_, T> {
 
 impl<T> DerefMut for LocalGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the guard holds the lock, and is borrowed alone.
+        // SAFETY: the guard holds the lock, and is borrowed exclusively.
         unsafe { &mut *self.lock.value.get() }
     }
 }

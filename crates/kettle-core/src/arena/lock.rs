@@ -3,12 +3,12 @@
 //! ```text
 //! 0                       free
 //! owner                   held by that thread
-//! owner | FLAG_HIGH       held, and others may sleep on the low half
+//! owner | FLAG_HIGH       held, and others may be asleep on the low half
 //! ```
 //!
-//! Taking and naming the holder are one compare-exchange. Sleeps are cut into slices, after each of which the
-//! holder's life is asked for; a dead holder's lock is taken over as it is, and the allocator is told that its hints
-//! cannot be believed ([`Header::stale`]).
+//! Acquiring the lock and naming the holder are one compare-exchange. Sleeps are cut into slices, after each of which
+//! the holder's liveness is checked. A dead holder's lock is taken over as it is, and the allocator learns that its
+//! hints cannot be trusted ([`Header::stale`]).
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, spin_hint};
 use crate::damage::{self, What};
@@ -20,10 +20,10 @@ use super::header::Header;
 use super::participants;
 
 const WAITED: u64 = Owner::FLAG_HIGH;
-/// Critical sections are short: a few hundred turns outlast most of them.
+/// Critical sections are short: a few hundred iterations outlast most of them.
 const SPINS: u32 = 200;
 
-/// Holds the lock until dropped.
+/// Holds the lock until it is dropped.
 pub(super) struct Guard {
     header: &'static Header,
 }
@@ -52,12 +52,12 @@ fn take_contended(header: &'static Header, me: u64) -> Result<(), ArenaError> {
             return Ok(());
         }
     }
-    // A short critical section that lasts is most likely a dead holder: look often.
+    // If a short critical section takes this long, its holder is most likely dead: check often.
     let patience = Patience::forever();
     let mut asked = patience.naps();
     loop {
         let seen = lock.load(Ordering::Relaxed);
-        // Whoever slept takes the lock with the mark, since others may still sleep.
+        // A thread that slept acquires the lock with the mark, since others may still be asleep.
         if seen == 0 {
             if lock.compare_exchange(0, me | WAITED, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 return Ok(());
@@ -71,7 +71,7 @@ fn take_contended(header: &'static Header, me: u64) -> Result<(), ArenaError> {
                 return Err(damage::mark(Scope::Shared, What::Owner, 0, seen).into());
             }
             if participants::is_dead(holder) || participants::has_lost_thread(holder) {
-                // Before the take-over, so that no instant has a new holder who does not know.
+                // Before the take-over, so that no new holder misses it.
                 header.stale.store(1, Ordering::Relaxed);
                 if lock.compare_exchange(seen, me | WAITED, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                     return Ok(());
@@ -81,7 +81,7 @@ fn take_contended(header: &'static Header, me: u64) -> Result<(), ArenaError> {
         }
         let marked = seen | WAITED;
         if seen == marked || lock.compare_exchange(seen, marked, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            // Nobody but damage can stop this wait, so it ends with a reason to look again.
+            // Only damage can stop this wait; any other outcome is a reason to look again.
             if patience.sleep(low_half(lock), marked as u32, Scope::Shared) == Err(Stopped::Damaged) {
                 return Err(damage::marked().into());
             }
@@ -89,11 +89,11 @@ fn take_contended(header: &'static Header, me: u64) -> Result<(), ArenaError> {
     }
 }
 
-/// The half of the word that holds thread and flags, which is the one to sleep on.
+/// The half of the word with thread and flags, which is the one to sleep on.
 fn low_half(word: &AtomicU64) -> &AtomicU32 {
     let half = usize::from(cfg!(target_endian = "big"));
-    // SAFETY: both halves of a live 64-bit word are live, aligned 32-bit words. This one is only handed to the
-    // kernel, which compares it; our own loads and stores are all of 64 bits.
+    // SAFETY: both halves of a live 64-bit word are live, aligned 32-bit words. This one is only passed to the kernel,
+    // which compares it; our own loads and stores access all 64 bits.
     unsafe { &*core::ptr::from_ref(word).cast::<AtomicU32>().add(half) }
 }
 

@@ -1,8 +1,9 @@
-//! What messages name: the objects whose handles travel in a message live as long as the message does.
+//! Names in messages: the objects whose handles travel in a message live as long as the message.
 //!
-//! A message that has handles in it carries one block more, a *list of names*: an object of a kind of its own, which
-//! goes through queues as any block does, and so is in somebody's hand or in a queue at every instant. Each object that
-//! it lists counts the lists that name it, beside its holders. `README.md` beside this file has the states and the steps.
+//! A message with handles in it carries an additional block, a *list of names*: an object of a kind of its own, which
+//! passes through queues like any block and is therefore in some process's hand or in a queue at every instant. Each
+//! object counts the lists that name it, in addition to its holders. `README.md` next to this file describes the states
+//! and the steps.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -22,7 +23,7 @@ use super::{recover, registry, segment};
 /// The kind of lists of names.
 pub const NAMES: u32 = 4;
 
-/// The home of a list whose message is on a way that the session does not see.
+/// The home of a list whose message travels outside the session's view.
 pub(super) const ON_ITS_WAY: u64 = u64::MAX;
 /// Set in a list's position: a process has taken it out of its queue.
 const IN_HAND: u64 = 1 << 63;
@@ -34,13 +35,13 @@ struct Name {
     generation: AtomicU64,
 }
 
-/// A handle to an object of whatever kind.
+/// A handle to an object of any kind.
 struct Hold {
     raw: Raw,
 }
 
 impl Hold {
-    /// Another handle, for a caller that has one.
+    /// Creates another handle, for a caller that has one.
     fn of(raw: &Raw) -> Self {
         registry::lock_unregistered().add(raw);
         Self { raw: *raw }
@@ -55,12 +56,13 @@ impl Clone for Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // SAFETY: it was counted when it was made, and ends here.
+        // SAFETY: the handle was counted when it was created, and ends here.
         unsafe { registry::let_go(&self.raw, || recover::tear_down(&self.raw)) };
     }
 }
 
-/// What a message names, as handles of this process: before the message holds them itself, or after it was received.
+/// The objects that a message names, as handles of this process: before the message holds them itself, or after it was
+/// received.
 #[derive(Clone, Default)]
 pub struct Names(Vec<Hold>);
 
@@ -71,19 +73,20 @@ impl fmt::Debug for Names {
 }
 
 thread_local! {
-    /// What was named in the message that this thread makes now. It has no destructor, so that it is there for what runs
-    /// at the end of a thread; between messages there is nothing to drop.
+    /// The objects named so far by the message that this thread is creating. It has no destructor, so that it is
+    /// available to code that runs at the end of a thread; between messages there is nothing to drop.
     static COLLECTED: RefCell<ManuallyDrop<Option<Vec<Hold>>>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
-/// Makes `names` the list that this thread collects into, and gives the one before.
+/// Makes `names` the list that this thread collects into, and returns the previous one.
 fn collect_into(names: Option<Vec<Hold>>) -> Option<Vec<Hold>> {
     ManuallyDrop::into_inner(COLLECTED.replace(ManuallyDrop::new(names)))
 }
 
 impl Names {
-    /// Runs `f`, which makes a message, and gives what it named by
-    /// [`Handle::token_to_send`](super::Handle::token_to_send). A message that is made within belongs to itself.
+    /// Runs `f`, which creates a message, and returns the objects that it named by
+    /// [`Handle::token_to_send`](super::Handle::token_to_send). A message that is created inside `f` has names of its
+    /// own.
     pub fn collect<R>(f: impl FnOnce() -> R) -> (R, Self) {
         struct Restore(Option<Vec<Hold>>);
         impl Drop for Restore {
@@ -98,25 +101,25 @@ impl Names {
         (result, Self(names))
     }
 
-    /// Whether there are none.
+    /// Whether there are no names.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds those of another message.
+    /// Adds the names of another message.
     pub fn extend(&mut self, others: &Self) {
         self.0.extend_from_slice(&others.0);
     }
 
-    /// Takes over those of another message.
+    /// Takes over the names of another message.
     pub fn append(&mut self, others: Self) {
         self.0.extend(others.0);
     }
 
-    /// The block that holds them all, to be the last part of the message. None if there are no names.
+    /// Creates the block that holds all the objects, to be the last part of the message. None if there are no names.
     ///
     /// # Errors
-    /// When there is no room.
+    /// If there is no room.
     pub fn pack(&self) -> Result<Option<Block>, ArenaError> {
         if self.is_empty() {
             return Ok(None);
@@ -132,15 +135,15 @@ impl Names {
         let _allocator = Allocator::lock(segment::header()?)?;
         objects.iter().for_each(|raw| raw.header().holders.named());
         crate::crash_point("arena.names.counted");
-        // In the eyes of a reclaim it exists from here on.
+        // From here on a reclaim takes it into account.
         block.raw().publish();
         Ok(Some(block))
     }
 
-    /// Takes the handles out of the parts of a message that was received, if the last part is a list of names.
+    /// Takes the handles out of the parts of a received message, if the last part is a list of names.
     ///
     /// # Errors
-    /// When this process is new and cannot register.
+    /// If this process cannot register.
     pub fn unpack(parts: &mut Vec<Block>) -> Result<Self, ArenaError> {
         if parts.last().is_none_or(|last| last.raw().kind() != NAMES) {
             return Ok(Self::default());
@@ -160,7 +163,7 @@ impl Names {
         }
         crate::crash_point("arena.names.held");
         let list = ManuallyDrop::new(list);
-        // From here on it does not count.
+        // From here on it no longer counts.
         list.raw().header().condemn(me)?;
         crate::crash_point("arena.names.condemned");
         holds.iter().for_each(|hold| _ = hold.raw.header().holders.no_longer_named());
@@ -168,11 +171,11 @@ impl Names {
         Ok(Self(holds))
     }
 
-    /// For a message that goes where the session cannot see it: a token of a list that lives until the message
-    /// [arrives](Self::arrived), or else as long as the session. None if there are no names.
+    /// For a message that leaves the session's view: a token of a list that lives until the message
+    /// [arrives](Self::arrived), or otherwise as long as the session. None if there are no names.
     ///
     /// # Errors
-    /// When there is no room.
+    /// If there is no room.
     pub fn see_off(&self) -> Result<Option<Token>, ArenaError> {
         let Some(list) = self.pack()? else { return Ok(None) };
         let list = ManuallyDrop::new(list);
@@ -183,11 +186,11 @@ impl Names {
         Ok(Some(Token::of(list.raw(), NAMES)))
     }
 
-    /// The handles of a message that [was seen off](Self::see_off) and arrives now. Once: afterwards they are this
-    /// process's alone.
+    /// The handles of a message that [was seen off](Self::see_off) and arrives now. This works only once: afterwards
+    /// the handles belong to this process alone.
     ///
     /// # Errors
-    /// When it arrived before, or was never seen off in this session.
+    /// If it arrived before, or was never seen off in this session.
     pub fn arrived(token: &Token) -> Result<Self, TokenError> {
         let me = Participant::of(participants::try_me()?);
         let raw = token.find()?;
@@ -206,7 +209,7 @@ impl Names {
     }
 }
 
-/// Notes that the message which this thread makes names an object; false if it makes none.
+/// Records that the message which this thread is creating names an object; false if it is not creating one.
 pub(super) fn note(raw: &Raw) -> bool {
     COLLECTED.with_borrow_mut(|collected| match &mut **collected {
         Some(names) => {
@@ -217,13 +220,14 @@ pub(super) fn note(raw: &Raw) -> bool {
     })
 }
 
-/// Notes that this process has taken a list out of its queue, having made itself the holder.
+/// Records that this process has taken a list out of its queue, after becoming its holder.
 pub(super) fn taken(list: &Raw) {
     let (home, position) = list.home();
     list.set_home(home, position | IN_HAND);
 }
 
-/// Whether a list belongs to the process that holds it, and not to the queue that it was, or is about to be, put into.
+/// Whether a list belongs to the process that holds it, rather than to the queue that it was in, or is about to be put
+/// into.
 pub(super) fn is_in_hand(list: &Raw) -> bool {
     let (home, position) = list.home();
     home == 0 || position & IN_HAND != 0
@@ -231,11 +235,11 @@ pub(super) fn is_in_hand(list: &Raw) -> bool {
 
 fn entries(list: &Raw) -> impl Iterator<Item = &'static Name> + use<> {
     let first = list.data().cast::<Name>();
-    // SAFETY: a list's data are so many entries, which consist of atomics, in a mapping that stays.
+    // SAFETY: a list's data consists of that many entries, which are atomics, in a mapping that stays.
     (0..list.len() / size_of::<Name>()).map(move |i| unsafe { first.add(i).as_ref() })
 }
 
-/// The objects that a list names. The allocator's lock is held.
+/// The objects that a list names. Requires the allocator's lock.
 pub(super) fn named(list: &Raw) -> impl Iterator<Item = Raw> + use<> {
     entries(list).filter_map(|name| {
         let off = Off::from_bits(name.off.load(Ordering::Relaxed))?;
@@ -246,12 +250,12 @@ pub(super) fn named(list: &Raw) -> impl Iterator<Item = Raw> + use<> {
     })
 }
 
-/// Frees a list that this process owns, and what nothing holds besides.
+/// Frees a list that this process owns, and the objects that nothing else holds.
 ///
 /// # Safety
-/// It is this caller's to free, and nobody uses it any more.
+/// The caller has the right to free it, and it is no longer in use.
 pub(super) unsafe fn free_list(list: &Raw) {
-    // One that was never published was not counted; of one that is not freed here, a reclaim takes care.
+    // A list that was never published was not counted; a list that is not freed here is left to a reclaim.
     let (Ok(me), Some(header)) = (participants::try_me(), segment::header_if_any()) else { return };
     let me = Participant::of(me);
     let Ok(allocator) = Allocator::lock(header) else { return };
@@ -278,14 +282,15 @@ pub(super) unsafe fn free_list(list: &Raw) {
 }
 
 thread_local! {
-    /// What this thread is to tear down and free; while it is at it. Without a destructor, as above.
+    /// The objects that this thread is to tear down and free, while it does so. Without a destructor, as above.
     static DYING: RefCell<ManuallyDrop<Option<Vec<Raw>>>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
-/// Tears down and frees what is DYING in the hands of this process.
+/// Tears down and frees objects that are DYING in the hands of this process.
 ///
-/// With a queue go its messages, with those what they name, which may be queues again, and so on. Therefore what dies
-/// by a teardown is left to the loop that does the teardown: a chain of any length needs no more stack than one queue.
+/// Freeing a queue frees its messages, and with them the objects they name, which may be queues again, and so on.
+/// Objects that die during a teardown are therefore left to the loop that performs it: a chain of any length needs no
+/// more stack than a single queue.
 fn bury(dead: Vec<Raw>) {
     if dead.is_empty() {
         return;

@@ -1,21 +1,21 @@
-//! What every allocation begins with: 64 bytes that say what it is and who keeps it alive.
+//! Object headers: the first 64 bytes of every allocation, which record what it is and what keeps it alive.
 //!
 //! ```text
 //! FREE ──allocate──► NEW ──publish──► LIVE ──last holder gone──► DYING ──► FREE
 //!                     └──────────────────free────────────────────▲
 //! ```
 //!
-//! * NEW: being filled; nobody but its maker knows of it, so it is garbage once that one is dead.
-//! * LIVE: kept by any living participant among its holders; or by a message that names it; or PINNED; or OVERFLOW; or
-//!   reachable from something that is alive (the census knows).
-//! * DYING: being torn down by the one that stands as its only holder. If that one dies too, what is left of it is
-//!   freed without asking further.
+//! * NEW: being filled; only its creator knows of it, so it is garbage once that process is dead.
+//! * LIVE: kept by any live participant among its holders; or by a message that names it; or PINNED; or OVERFLOW; or
+//!   reachable from something alive (according to the census).
+//! * DYING: being torn down by its only holder. If that process dies as well, the remains are freed without further
+//!   checks.
 //!
-//! PINNED: its token was given away in other ways than in a message, so nothing stands for it; OVERFLOW: there was no memory to
-//! note another holder. Both keep it for as long as the session lasts.
+//! PINNED: its token was given away by other means than a message, so nothing represents it. OVERFLOW: there was no
+//! memory to record another holder. Both keep it alive for the rest of the session.
 //!
-//! Holders are added by a holder (for another) or under the allocator's lock, and an object begins to die only under
-//! that lock; so nobody can come to hold what is already dying.
+//! Holders are added by a holder (for another process) or under the allocator's lock, and an object begins to die only
+//! under that lock; so no process can become a holder of an object that is already dying.
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
@@ -32,21 +32,21 @@ use super::participants::{self, Participant};
 use super::{segment, slab};
 use crate::damage::{self, What};
 
-/// The length of a header; the data follow, and so are aligned to 64 bytes.
+/// The length of a header; the data follows, and is therefore aligned to 64 bytes.
 pub(super) const HEADER: u64 = size_of::<ObjectHeader>() as u64;
 
 const _: () = assert!(HEADER == 64);
 
 #[repr(C, align(64))]
 pub(super) struct ObjectHeader {
-    /// See [`State`]. Its store commits what is written to the other fields.
+    /// See [`State`]. Storing it commits the other fields.
     state: AtomicU64,
     /// The length of the data.
     len: AtomicU64,
-    /// The object that this one can be reached from, and where in it; while free: the next free one of its size.
+    /// The object from which this one is reachable, and the position in it; while free: the next free one of its size.
     pub home: AtomicU64,
     pub home_pos: AtomicU64,
-    /// Who keeps it alive.
+    /// The processes that keep it alive.
     pub holders: Holders,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct State(u64);
 
 const PINNED: u64 = 1 << 4;
 const OVERFLOW: u64 = 1 << 5;
-/// Kinds are smaller than this.
+/// An exclusive upper bound of kinds.
 const KINDS: u32 = 1 << 24;
 
 impl State {
@@ -98,23 +98,23 @@ impl State {
     }
 }
 
-/// The header at `off`, be it one or not: 64 aligned bytes of atomics, in a mapping that stays.
+/// The header at `off`, whether or not it is one: 64 aligned bytes of atomics, in a mapping that stays.
 ///
 /// # Errors
-/// When its segment cannot be mapped here, or the place is none.
+/// If its segment cannot be mapped here, or the offset is invalid.
 #[inline]
 pub(super) fn header_at(off: Off) -> Result<&'static ObjectHeader, ArenaError> {
     if off.byte() % HEADER != 0 {
         return Err(pages::damaged(What::Place, off, off.byte()));
     }
     let start = segment::resolve(off, HEADER)?;
-    // SAFETY: the bytes are inside of a segment, whose base is aligned to a page and which stays mapped; any bytes are a
-    // valid header, which is changed by atomics alone.
+    // SAFETY: the bytes are inside a segment, whose base is page-aligned and which stays mapped; any bytes are a valid
+    // header, which is changed by atomics only.
     Ok(unsafe { start.cast::<ObjectHeader>().as_ref() })
 }
 
 impl ObjectHeader {
-    /// Writes a header whose state then commits it. Everything about the former object is forgotten.
+    /// Writes a header, to be committed by its state. Overwrites everything about the previous object.
     pub(super) fn prepare(&self, len: u64, holder: Participant) {
         self.len.store(len, Ordering::Relaxed);
         self.home.store(0, Ordering::Relaxed);
@@ -128,7 +128,7 @@ impl ObjectHeader {
     pub(super) fn set_state(&self, state: State) {
         self.state.store(state.0, Ordering::Release);
     }
-    /// Flags may be set meanwhile by others, so that a change of status keeps them.
+    /// Changes the status and preserves the flags, which other processes may set concurrently.
     pub(super) fn set_status(&self, status: Status) {
         let mut seen = self.state.load(Ordering::Relaxed);
         while let Err(now) =
@@ -144,9 +144,9 @@ impl ObjectHeader {
         self.keep(PINNED, None);
     }
 
-    /// Keeps it for as long as the session lives. `allocator`: the lock, if the caller has it.
+    /// Keeps it alive as long as the session lives. `allocator`: the lock, if the caller has it.
     fn keep(&self, flag: u64, allocator: Option<&Allocator>) {
-        // What is pinned is counted under the lock.
+        // Pinned objects are counted under the lock.
         let header = segment::header_if_any();
         let _lock = match (allocator, header) {
             (None, Some(header)) => Allocator::lock(header).ok(),
@@ -158,14 +158,14 @@ impl ObjectHeader {
         }
     }
 
-    /// Whether it is kept for as long as the session lives, or until a message arrives of which the session sees nothing.
+    /// Whether it lives as long as the session, or until a message arrives that is outside the session's view.
     pub(super) fn is_pinned(&self) -> bool {
         let state = self.state();
         let is_on_its_way = || state.kind() == NAMES && self.home.load(Ordering::Relaxed) == ON_ITS_WAY;
         state.status() != Status::Free && (state.is_kept() || is_on_its_way())
     }
 
-    /// Adds a holder, unless it is kept anyhow. Called by a holder, or under the allocator's lock.
+    /// Adds a holder, unless the object is kept in any case. Called by a holder, or under the allocator's lock.
     pub(super) fn add_holder(&self, off: Off, p: Participant, allocator: Option<&Allocator>) {
         if !self.state().is_kept() && self.holders.add(off, p, allocator).is_err() {
             self.keep(OVERFLOW, allocator);
@@ -180,22 +180,22 @@ impl ObjectHeader {
     }
 }
 
-/// An object of any kind, as those see it who build on raw memory: where its data are here.
+/// An object of any kind as seen by code that builds on raw memory, with the address of its data in this process.
 ///
-/// A `Raw` owns nothing: it may be copied, and dropping it does nothing.
+/// A `Raw` owns nothing: it may be copied, and dropping it has no effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw {
     off: Off,
     header: &'static ObjectHeader,
     data: NonNull<u8>,
-    /// The length of the data as it was when this was made: they are inside of the segment. What the header says
-    /// afterwards does not matter any more.
+    /// The length of the data at the time of creation, which is inside the segment. Later changes to the header have no
+    /// effect on it.
     len: usize,
     cold: bool,
 }
 
-// SAFETY: a Raw is an address of memory that stays mapped; what is done with the data is the unsafe business of who
-// does it, and the header consists of atomics.
+// SAFETY: a Raw is an address of memory that stays mapped; accesses to the data are unsafe code elsewhere, and the
+// header consists of atomics.
 unsafe impl Send for Raw {}
 // SAFETY: as above.
 unsafe impl Sync for Raw {}
@@ -206,33 +206,33 @@ impl core::fmt::Debug for ObjectHeader {
     }
 }
 
-/// Makes an object of `len` bytes of data, whose content is whatever was there. It is NEW, and held by this process.
+/// Allocates an object with `len` bytes of data of arbitrary content. It is NEW, and held by this process.
 ///
 /// # Errors
-/// [`ArenaError::OutOfMemory`] when no room can be had.
+/// [`ArenaError::OutOfMemory`] if there is no room.
 pub fn allocate(kind: u32, len: usize) -> Result<Raw, ArenaError> {
     let me = Participant::of(participants::try_me()?);
     let placed = alloc::allocate(segment::header()?, kind, len as u64, me)?;
-    // Its run was made just now, and is as long.
+    // The run has just been created with that length.
     let start = segment::resolve(placed.off, HEADER + len as u64)?;
     Ok(Raw::new(placed.off, start, len, placed.cold))
 }
 
 impl Raw {
-    /// The object at `off`, which is at `start` in this process: a multiple of 64 bytes inside of a segment, with room for
+    /// The object at `off`, which is at `start` in this process: a multiple of 64 bytes inside a segment, with room for
     /// a header and `len` bytes.
     #[inline(always)]
     fn new(off: Off, start: NonNull<u8>, len: usize, cold: bool) -> Self {
-        // SAFETY: the bytes are inside of a segment, whose base is aligned to a page and which stays mapped; any bytes are
-        // a valid header, which is changed by atomics alone. The data follow.
+        // SAFETY: the bytes are inside a segment, whose base is page-aligned and which stays mapped; any bytes are a
+        // valid header, which is changed by atomics only. The data follows.
         let (header, data) = unsafe { (start.cast::<ObjectHeader>().as_ref(), start.add(HEADER as usize)) };
         Self { off, header, data, len, cold }
     }
 
-    /// The object at `off`, free or not. Whether it is kept alive is the caller's business.
+    /// The object at `off`, free or not. Keeping it alive is the caller's responsibility.
     ///
     /// # Errors
-    /// When its segment cannot be mapped here, or no object begins there.
+    /// If its segment cannot be mapped here, or no object begins there.
     #[inline]
     pub(crate) fn at(off: Off) -> Result<Self, ArenaError> {
         match look_now(off) {
@@ -245,17 +245,17 @@ impl Raw {
         self.header
     }
 
-    /// Its name within the session.
+    /// Its offset, which names it within the session.
     pub fn off(&self) -> Off {
         self.off
     }
 
-    /// Where its data are in this process, aligned to 64 bytes.
+    /// The address of its data in this process, aligned to 64 bytes.
     pub fn data(&self) -> NonNull<u8> {
         self.data
     }
 
-    /// How many bytes of data it has.
+    /// The length of its data in bytes.
     #[inline]
     pub fn len(&self) -> usize {
         self.len
@@ -266,12 +266,12 @@ impl Raw {
         self.len() == 0
     }
 
-    /// Which of the objects that were here, one after another, this is.
+    /// Distinguishes it from earlier and later objects at the same offset.
     pub fn generation(&self) -> u32 {
         self.header.state().generation()
     }
 
-    /// Whether it is published, and not being torn down.
+    /// Whether it is published and not being torn down.
     pub(crate) fn is_live(&self) -> bool {
         self.header.state().status() == Status::Live
     }
@@ -286,34 +286,34 @@ impl Raw {
         self.cold
     }
 
-    /// Says that its data are complete: from now on the census is asked about it when its holders are dead.
+    /// Declares that its data is complete: from now on the census decides about it when its holders are dead.
     pub fn publish(&self) {
         self.header.set_status(Status::Live);
     }
 
-    /// Says from where it can be reached. To be set before it can be.
+    /// Sets from where it is reachable. To be called before it is.
     pub fn set_home(&self, home: u64, position: u64) {
         self.header.home_pos.store(position, Ordering::Relaxed);
         self.header.home.store(home, Ordering::Release);
     }
 
-    /// What [`set_home`](Self::set_home) said.
+    /// The values set by [`set_home`](Self::set_home).
     pub fn home(&self) -> (u64, u64) {
         (self.header.home.load(Ordering::Acquire), self.header.home_pos.load(Ordering::Relaxed))
     }
 
-    /// Makes `holder` the only one.
+    /// Makes `holder` the only holder.
     ///
     /// # Errors
-    /// When the list of holders is damaged.
+    /// If the list of holders is damaged.
     pub fn stamp(&self, holder: Participant) -> Result<(), ArenaError> {
         self.header.holders.replace(Some(holder))
     }
 
-    /// Leaves it without holders: it lives as long as the census reaches it.
+    /// Removes all holders: it lives as long as the census reaches it.
     ///
     /// # Errors
-    /// When the list of holders is damaged.
+    /// If the list of holders is damaged.
     pub fn disown(&self) -> Result<(), ArenaError> {
         self.header.holders.replace(None)
     }
@@ -321,42 +321,42 @@ impl Raw {
     /// Fills the beginning of its data.
     ///
     /// # Safety
-    /// Nobody else looks at the data yet, and `bytes` is not part of them.
+    /// No other code accesses the data yet, and `bytes` is not part of it.
     ///
     /// # Panics
     /// If there is less room than bytes.
     pub unsafe fn fill(&self, bytes: &[u8]) {
         assert!(bytes.len() <= self.len(), "more bytes than the object has room for");
-        // SAFETY: the room was checked, and the caller has it to itself.
+        // SAFETY: the room was checked, and the caller has exclusive access to it.
         unsafe { alloc::copy_in(self.off.plus(HEADER), self.data, self.cold, bytes) };
     }
 
-    /// Fills `len` bytes of its data with zeros, from byte `from` on.
+    /// Fills `len` bytes of its data with zeros, starting at byte `from`.
     ///
     /// # Safety
-    /// These bytes are part of the data, and nobody else looks at them yet.
+    /// These bytes are part of the data, and no other code accesses them yet.
     pub(super) unsafe fn clear(&self, from: usize, len: usize) {
-        // Cold memory reads as zeros, and it would be a pity to touch it all.
+        // Cold memory already reads as zeros; writing to it would allocate all of it.
         if !self.cold {
-            // SAFETY: the caller promises room, and that it has it to itself.
+            // SAFETY: the caller guarantees the room and exclusive access to it.
             unsafe { self.data.add(from).write_bytes(0, len) };
         }
     }
 
-    /// Frees it. Errors leave it to a later reclaim.
+    /// Frees it. On errors it is left to a later reclaim.
     ///
     /// # Safety
-    /// It is this caller's to free, and nobody uses it any more.
+    /// The caller has the right to free it, and it is no longer in use.
     pub unsafe fn free(&self) {
-        // SAFETY: the caller promises what `free` asks for.
+        // SAFETY: the caller guarantees what `free` requires.
         unsafe { free(self.off, self.header) };
     }
 }
 
-/// Frees an object. Errors leave it to a later reclaim; in a damaged arena everything is left as it is.
+/// Frees an object. On errors it is left to a later reclaim; in a damaged arena everything is left as it is.
 ///
 /// # Safety
-/// It is this caller's to free, and nobody uses it any more.
+/// The caller has the right to free it, and it is no longer in use.
 pub(super) unsafe fn free(off: Off, object: &'static ObjectHeader) {
     let Ok(me) = participants::try_me() else { return };
     if damage::check().is_err() || object.condemn(Participant::of(me)).is_err() {
@@ -368,8 +368,8 @@ pub(super) unsafe fn free(off: Off, object: &'static ObjectHeader) {
     allocator.free_and_cool(off, object);
 }
 
-/// The object that begins at `off`, if the page map says that one does, and if it is no longer than it can be. None also
-/// where its segment is not mapped yet.
+/// The object that begins at `off`, if the page map says so and its length is possible. None also if its segment is not
+/// mapped yet.
 #[inline]
 fn look_now(off: Off) -> Option<Raw> {
     let (page, _, run) = pages::run_of_now(off)?;
@@ -385,7 +385,7 @@ fn look_now(off: Off) -> Option<Raw> {
     (len <= room - HEADER).then_some(raw)
 }
 
-/// As [`look_now`]; maps the segment first.
+/// As [`look_now`], but maps the segment first.
 #[inline]
 fn look(off: Off) -> Result<Option<Raw>, ArenaError> {
     match look_now(off) {
@@ -400,9 +400,9 @@ fn look_after_all(off: Off) -> Result<Option<Raw>, ArenaError> {
     Ok(look_now(off))
 }
 
-/// The object that begins at `off`, if one does: whatever bits `off` has, nothing is touched that is not known to be
-/// an object's header. It may go at any time unless it is held, or the allocator's lock is; so nothing that is found
-/// here need be damage.
+/// The object that begins at `off`, if there is one: whatever the bits of `off`, only memory that is known to be an
+/// object header is accessed. The object may be freed at any time unless it is held, or the allocator's lock is; so
+/// anomalies found here need not be damage.
 pub(super) fn find(off: Off) -> Result<Option<Raw>, TokenError> {
     let header = segment::header_if_any().ok_or(TokenError::OtherSession)?;
     let count = segment::count(header)?;
@@ -415,11 +415,11 @@ pub(super) fn find(off: Off) -> Result<Option<Raw>, TokenError> {
     Ok(look(off)?)
 }
 
-/// The address here of memory at `off`, which has the header of an object before it, and its length up to the end of its
-/// segment, which is at least `least`.
+/// The address in this process of memory at `off`, which follows an object header, and its length up to the end of its
+/// segment, at least `least`.
 ///
 /// # Errors
-/// When the segment cannot be mapped here, or has no such place.
+/// If the segment cannot be mapped here, or has no such offset.
 #[inline(always)]
 pub(crate) fn room_at(off: Off, least: usize) -> Result<(NonNull<u8>, usize), ArenaError> {
     let found = segment::resolve_now(off, HEADER + least as u64).filter(|_| off.byte() % HEADER == 0);
@@ -427,7 +427,7 @@ pub(crate) fn room_at(off: Off, least: usize) -> Result<(NonNull<u8>, usize), Ar
         Some(found) => found,
         None => room_after_all(off, least)?,
     };
-    // SAFETY: there are as many bytes, and more.
+    // SAFETY: there are at least that many bytes.
     Ok((unsafe { start.add(HEADER as usize) }, (room - HEADER) as usize))
 }
 

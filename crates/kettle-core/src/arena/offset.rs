@@ -1,17 +1,17 @@
-//! Where something is, in words that hold in every process.
+//! Addresses that are valid in every process.
 
 use core::fmt;
 use core::num::NonZeroU64;
 
-/// A place in the arena: which segment, and how far into it.
+/// An address in the arena: a segment, and a position in it.
 ///
 /// ```text
 /// 63        48 47                    0
 /// [ segment  ][  byte within it      ]
 /// ```
 ///
-/// Each process maps the segments wherever it likes, so shared memory holds offsets, never addresses. Zero would be
-/// the first byte of the header, which nobody names; it stands for "nothing".
+/// Each process maps the segments at addresses of its own, so shared memory holds offsets, never addresses. Zero would
+/// be the first byte of the header, which is never named; it stands for "none".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Off(NonZeroU64);
@@ -29,7 +29,7 @@ impl Off {
         }
     }
 
-    /// The place that a word names, if any.
+    /// The offset in a word, if any.
     pub const fn from_bits(bits: u64) -> Option<Self> {
         match NonZeroU64::new(bits) {
             Some(bits) => Some(Self(bits)),
@@ -37,17 +37,17 @@ impl Off {
         }
     }
 
-    /// As a word holds it.
+    /// The representation in a word.
     pub const fn to_bits(self) -> u64 {
         self.0.get()
     }
 
-    /// As queues name their memory.
+    /// The representation used by queues.
     pub(crate) const fn place(self) -> NonZeroU64 {
         self.0
     }
 
-    /// From what [`place`](Self::place) gave.
+    /// The inverse of [`place`](Self::place).
     pub(crate) const fn from_place(place: NonZeroU64) -> Self {
         Self(place)
     }
@@ -60,14 +60,14 @@ impl Off {
         self.0.get() & Self::BYTE
     }
 
-    /// The beginning of the page in which it lies, which is none of the header's.
+    /// The beginning of the page that contains it, which is not a page of the header.
     #[inline(always)]
     pub(crate) fn page(self) -> Self {
-        // The number of the segment is left, and it is not 0.
+        // The segment number remains, and it is not 0.
         Self(NonZeroU64::new(self.0.get() & !(PAGE - 1)).unwrap_or(self.0))
     }
 
-    /// The place `n` bytes further on in the same segment.
+    /// The offset `n` bytes further in the same segment.
     pub(crate) const fn plus(self, n: u64) -> Self {
         Self::new(self.segment(), self.byte() + n)
     }

@@ -1,16 +1,17 @@
-//! The page map: what each page of a segment is used for. This, and nothing else, is the truth.
+//! The page map: what each page of a segment is used for. It alone is authoritative.
 //!
 //! A segment begins with sixteen bytes for each of its pages. The pages form *runs*; the entry of a run's first page
-//! tells its kind and length, so the runs are found by walking from the first page on. Every change of what is
+//! holds its kind and length, so the runs are found by walking from the first page on. Every change of what is
+//! allocated is one store to such a word:
 //! allocated is one store to one such word:
 //!
-//! ```text
-//! taking a part of a free run    write the remainder's head, then the head: ALLOC, shorter
+//! taking part of a free run      write the remainder's head, then the head: ALLOC, shorter
 //! freeing                        the head: FREE
+//! merging neighbours             the first head: FREE, longer; then clear the second
 //! merging neighbours             the first head: FREE, longer; then clear the second
 //! ```
 //!
-//! A process that dies between two stores leaves a map that walks, in which either the old or the new state holds.
+//! A process that dies between two stores leaves a map that can be walked and shows either the old or the new state.
 
 use core::sync::atomic::Ordering;
 
@@ -24,7 +25,7 @@ use super::offset::Off;
 use super::segment::{self, Extent};
 use super::slab;
 
-/// The unit of allocation, whatever the size of the kernel's pages.
+/// The unit of allocation, independent of the kernel's page size.
 pub(super) const PAGE: u64 = 4096;
 const ENTRY: u64 = size_of::<PageEntry>() as u64;
 
@@ -38,9 +39,9 @@ pub(super) struct PageEntry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Free, and its pages have memory behind them.
+    /// Free, with memory behind its pages.
     Warm,
-    /// Free, and reads as zeros; there is no memory behind it, but perhaps a page here and there.
+    /// Free, and reads as zeros; without memory behind it, except perhaps for a page here and there.
     Cold,
     /// One object.
     Object,
@@ -96,8 +97,8 @@ impl Run {
     }
 }
 
-/// The page in which `off` lies, its entry, and the run that begins there, which ends inside of its segment: what
-/// [`run_of`] gives where all is as it should be. For a caller who asks again by that where this finds nothing.
+/// The page that contains `off`, its entry, and the run that begins there, which ends inside its segment: the result of
+/// [`run_of`] in the normal case. For a caller that calls `run_of` if this finds nothing.
 #[inline(always)]
 pub(super) fn run_of_now(off: Off) -> Option<(Off, &'static PageEntry, Run)> {
     let segment = segment::extent_now(off).filter(|segment| off.byte() < segment.len)?;
@@ -109,10 +110,10 @@ pub(super) fn run_of_now(off: Off) -> Option<(Off, &'static PageEntry, Run)> {
     (fits && (run.kind != Kind::Slab || slab::is_class(run))).then(|| (off.page(), entry, run))
 }
 
-/// The entry of the page in which `at` lies.
+/// The entry of the page that contains `at`.
 ///
 /// # Errors
-/// When the segment cannot be mapped here, or has no such page.
+/// If the segment cannot be mapped here, or has no such page.
 pub(super) fn entry(at: Off) -> Result<&'static PageEntry, ArenaError> {
     entry_in(segment::extent_of(at)?, at)
 }
@@ -122,15 +123,15 @@ fn entry_in(segment: Extent, at: Off) -> Result<&'static PageEntry, ArenaError> 
         return Err(damaged(What::Place, at, segment.len));
     }
     let page = at.byte() / PAGE;
-    // SAFETY: the page is one of the segment's, whose map lies at its beginning and has an entry for each page; entries
-    // are atomics, and mappings are never taken back.
+    // SAFETY: the page is one of the segment's, whose map is at its beginning and has an entry for each page; entries
+    // are atomics, and mappings are never removed.
     Ok(unsafe { segment.base.add((page * ENTRY) as usize).cast::<PageEntry>().as_ref() })
 }
 
-/// The run that begins at `at`, if one does; it ends inside of its segment.
+/// The run that begins at `at`, if there is one; it ends inside its segment.
 ///
 /// # Errors
-/// See [`entry`]; and when what stands there says that it ends elsewhere.
+/// See [`entry`]; and if the entry says that it ends elsewhere.
 pub(super) fn run_at(at: Off) -> Result<Option<Run>, ArenaError> {
     let segment = segment::extent_of(at)?;
     let bits = entry_in(segment, at)?.run.load(Ordering::Acquire);
@@ -142,7 +143,7 @@ pub(super) fn run_at(at: Off) -> Result<Option<Run>, ArenaError> {
     Ok(Some(run))
 }
 
-/// The page in which `off` lies, and the run that begins there, if one does.
+/// The page that contains `off`, and the run that begins there, if there is one.
 ///
 /// # Errors
 /// See [`run_at`].
@@ -156,16 +157,16 @@ pub(super) fn run_of(off: Off) -> Result<(Off, Option<Run>), ArenaError> {
 
 #[cold]
 fn run_of_after_all(off: Off) -> Result<(Off, Option<Run>), ArenaError> {
-    // No page of the header is named, so the page has a name if it is one.
+    // Pages of the header have no offset, so the page has one if it exists.
     entry(off)?;
     let page = off.page();
     Ok((page, run_at(page)?))
 }
 
-/// The run that begins at `at`, where one must.
+/// The run that begins at `at`, where there must be one.
 ///
 /// # Errors
-/// See [`run_at`]; and when none does.
+/// See [`run_at`]; and if there is none.
 pub(super) fn the_run_at(at: Off) -> Result<Run, ArenaError> {
     match run_at(at)? {
         Some(run) => Ok(run),
@@ -177,19 +178,19 @@ pub(super) fn damaged(what: What, at: Off, value: u64) -> ArenaError {
     damage::mark(Scope::Shared, what, at.to_bits(), value).into()
 }
 
-/// How many pages the map of a segment of `len` bytes takes.
+/// The number of pages of the map of a segment of `len` bytes.
 pub(super) const fn map_pages(len: u64) -> u64 {
     (len / PAGE * ENTRY).div_ceil(PAGE)
 }
 
-/// Lays out a new segment, before anybody else can see it: the map, and one cold run.
+/// Initializes a new segment before it is visible to others: the map, and one cold run.
 ///
 /// # Safety
-/// `base` maps `len` bytes of zeros, to which nobody else has access yet.
+/// `base` maps `len` bytes of zeros, to which no other code has access yet.
 pub(super) unsafe fn lay_out(base: core::ptr::NonNull<u8>, len: u64) -> Run {
     let map = map_pages(len);
     let rest = Run::new(Kind::Cold, (len / PAGE - map) as u32);
-    // SAFETY: both entries lie in the map at the segment's beginning; zeros are valid entries.
+    // SAFETY: both entries are in the map at the segment's beginning; zeros are valid entries.
     unsafe {
         let entries = base.cast::<PageEntry>();
         entries.as_ref().run.store(Run::new(Kind::Map, map as u32).to_bits(), Ordering::Relaxed);
@@ -198,10 +199,10 @@ pub(super) unsafe fn lay_out(base: core::ptr::NonNull<u8>, len: u64) -> Run {
     rest
 }
 
-/// Walks over all runs of all segments, in order.
+/// Visits all runs of all segments, in order.
 ///
 /// # Errors
-/// When a segment cannot be mapped here, or its map does not walk; or what `visit` returns.
+/// If a segment cannot be mapped here, or its map is inconsistent; or the error of `visit`.
 pub(super) fn walk(
     header: &Header,
     mut visit: impl FnMut(Off, Run) -> Result<(), ArenaError>,
@@ -210,7 +211,7 @@ pub(super) fn walk(
         let end = segment::extent(segment)?.len;
         let mut at = Off::new(segment, 0);
         while at.byte() < end {
-            // Each run is at least a page long and ends inside of the segment, so this comes to an end.
+            // Each run is at least a page long and ends inside the segment, so this terminates.
             let run = the_run_at(at)?;
             let next = at.byte() + u64::from(run.pages) * PAGE;
             visit(at, run)?;

@@ -1,7 +1,7 @@
 //! What messages keep alive, for a reclaim: which lists of names are alive, and what they reach.
 //!
-//! Alive is what a living process holds; a message in a queue that is alive; and what a message that is alive names. So
-//! a queue that is named only by a message inside itself, or in a ring of queues, is not.
+//! Alive are objects held by a live process, messages in a live queue, and objects named by a live message. A queue
+//! that is named only by a message inside itself, or in a ring of queues, is not alive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,14 @@ use super::object::{self, Raw, Status};
 use super::offset::Off;
 use super::recover::{self, Fate, for_each_object};
 
-/// Found under the allocator's lock, and true for as long as that is held.
+/// Determined under the allocator's lock, and valid as long as it is held.
 #[derive(Default)]
 pub(super) struct Reach {
-    /// What is named by lists that are alive.
+    /// The objects named by live lists.
     reached: BTreeSet<Off>,
-    /// How many lists name it, of those that are not garbage.
+    /// How many lists name each object, not counting lists that are garbage.
     counts: BTreeMap<Off, u32>,
-    /// Lists that nobody will ever use again.
+    /// Lists that will never be used again.
     garbage: BTreeSet<Off>,
 }
 
@@ -37,7 +37,7 @@ impl Reach {
         if lists.is_empty() {
             return Ok(reach);
         }
-        // Lists in a queue that is not known to be alive wait for that to turn out.
+        // Lists in a queue that is not known to be alive yet wait for that.
         let mut waiting: BTreeMap<u64, Vec<Raw>> = BTreeMap::new();
         while let Some(list) = lists.pop() {
             if !reach.is_alive(&list)? {
@@ -53,7 +53,8 @@ impl Reach {
         }
         crate::crash_point("arena.reclaim.waiting");
         for list in waiting.into_values().flatten() {
-            // Its queue is about to be torn down, which takes it out; or did since the first look, and has it in hand.
+            // Either its queue is about to be torn down, which takes the list out; or that has happened since the first
+            // check, and the list is in the hand of that process.
             if recover::fate_of(&list) == Fate::Reachable || reach.is_alive(&list)? {
                 names::named(&list).for_each(|raw| *reach.counts.entry(raw.off()).or_default() += 1);
             } else {
@@ -63,7 +64,7 @@ impl Reach {
         Ok(reach)
     }
 
-    /// Whether a message that is alive names the object at `off`.
+    /// Whether a live message names the object at `off`.
     pub(super) fn reaches(&self, off: Off) -> bool {
         self.reached.contains(&off)
     }
@@ -84,8 +85,8 @@ impl Reach {
         let is_held = || -> Result<bool, ArenaError> {
             Ok(list.header().holders.any_alive()? && (names::is_in_hand(list) || self.is_home_alive(list)?))
         };
-        // A process that takes it first makes itself the holder. So if it has none after it was not found in its queue, it
-        // was not there to be taken.
+        // A process that takes the list first becomes its holder. So if it has no holder after it was not found in its
+        // queue, it was not there to be taken.
         Ok(is_held()? || (self.is_home_alive(list)? && recover::fate_of(list) == Fate::Reachable) || is_held()?)
     }
 

@@ -1,4 +1,4 @@
-//! Tidying up after the dead.
+//! Reclaiming what dead processes left behind.
 
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -16,54 +16,54 @@ use super::reach::Reach;
 use super::slab;
 use super::waiting::Waiting;
 
-/// An object without a living holder, as a census sees it.
+/// An object without a live holder, as seen by a census.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
-    /// Which kind of body it is.
+    /// The kind of its body.
     pub kind: u32,
-    /// Its name.
+    /// Its offset.
     pub off: Off,
-    /// Which of the objects there.
+    /// Its generation.
     pub generation: u32,
-    /// Its data in this process.
+    /// The address of its data in this process.
     pub data: NonNull<u8>,
-    /// How many bytes of data.
+    /// The length of its data in bytes.
     pub len: usize,
-    /// From where it was said to be reached, and where in it.
+    /// The object from which it was declared reachable, and the position in it.
     pub home: u64,
     /// See `home`.
     pub position: u64,
 }
 
-/// What becomes of an object without a living holder.
+/// The verdict on an object without a live holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Something that is alive reaches it.
+    /// Something alive reaches it.
     Reachable,
-    /// Nobody will ever use it again.
+    /// It will never be used again.
     Garbage,
 }
 
-/// Knows what reaches what: queues their chunks and messages.
+/// Knows what is reachable from what: chunks and messages from queues.
 pub trait Census: Sync {
-    /// Whether something that is alive still reaches `object`.
+    /// Whether something alive still reaches `object`.
     ///
-    /// Asked under the allocator's lock: it must not allocate, free or wait. Others go on meanwhile; so an answer of
-    /// *garbage* must be one that stays true, unless somebody made himself the object's holder in the meantime.
+    /// Called under the allocator's lock: it must not allocate, free or wait. Other processes continue meanwhile, so an
+    /// answer of *garbage* must be final, unless another process becomes the object's holder in the meantime.
     fn fate(&self, object: &Found) -> Fate;
 
-    /// If `object` is a queue: what waits in it. Asked under the allocator's lock, like [`fate`](Self::fate).
+    /// If `object` is a queue: its content. Called under the allocator's lock, like [`fate`](Self::fate).
     fn waiting(&self, object: &Found) -> Option<Waiting> {
         let _ = object;
         None
     }
 
-    /// Does for the body `object` what its `teardown` would have done, where nothing is left that knows its type: its last
-    /// holder was killed, or a message was the last to name it. Asked once, without any lock of the arena held.
+    /// Does for the body `object` what its `teardown` would have done, if no code is left that knows its type: its last
+    /// holder was killed, or a message was the last to name it. Called once, without any lock of the arena held.
     fn teardown(&self, object: &Found);
 }
 
-/// The census that knows of nothing but holders.
+/// A census that knows only about holders.
 struct ByHolders;
 
 impl Census for ByHolders {
@@ -75,46 +75,46 @@ impl Census for ByHolders {
 
 static CENSUS: AtomicPtr<&'static dyn Census> = AtomicPtr::new(ptr::null_mut());
 
-/// Sets the census that this process uses. To be called once, before anything else happens to the arena.
+/// Sets the census that this process uses. Must be called once, before any other use of the arena.
 pub fn set_census(census: &'static dyn Census) {
-    // Kept for ever, like the census itself; a pointer to a pointer is what fits in one word.
+    // Leaked, like the census itself; a pointer to a pointer fits into one word.
     let census = Box::into_raw(Box::new(census));
     if CENSUS.compare_exchange(ptr::null_mut(), census, Ordering::Release, Ordering::Relaxed).is_err() {
-        // SAFETY: it came from a box just now, and nobody else has seen it.
+        // SAFETY: it came from a box above, and no other thread has seen it.
         drop(unsafe { Box::from_raw(census) });
     }
 }
 
 pub(super) fn census() -> &'static dyn Census {
     match NonNull::new(CENSUS.load(Ordering::Acquire)) {
-        // SAFETY: CENSUS is null or what `set_census` stored there for ever.
+        // SAFETY: CENSUS is null or a leaked box stored by `set_census`.
         Some(census) => unsafe { *census.as_ref() },
         None => &ByHolders,
     }
 }
 
-/// What a reclaim found.
+/// The outcome of a reclaim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reclaimed {
-    /// How many objects.
+    /// The number of objects freed.
     pub objects: usize,
-    /// How many bytes of data they had.
+    /// The number of bytes of data in them.
     pub bytes: u64,
-    /// How many bytes of memory the system has back, of these and of what was free before.
+    /// The number of bytes returned to the system, including memory that was free before.
     pub given_back: u64,
 }
 
-/// Something to free, and whether to tear it down first.
+/// An object to free, and whether to tear it down first.
 struct Garbage {
     raw: Raw,
     teardown: bool,
 }
 
-/// Frees what the dead left behind.
+/// Frees what dead processes left behind.
 ///
-/// Two steps, until nothing more is found: under the lock, everything without a living holder is looked at, and what
-/// nobody reaches is made DYING, with this process as its holder; then, without the lock, it is torn down and freed.
-/// Rounds, because with a queue goes what was in it.
+/// Two steps are repeated until nothing more is found: under the lock, every object without a live holder is examined,
+/// and unreachable ones become DYING with this process as their holder; then, without the lock, they are torn down and
+/// freed. The repetition is needed because freeing a queue frees its content.
 pub(super) fn reclaim(header: &'static Header) -> Result<Reclaimed, ArenaError> {
     let mut sum = Reclaimed::default();
     loop {
@@ -138,18 +138,18 @@ pub(super) fn reclaim(header: &'static Header) -> Result<Reclaimed, ArenaError> 
 fn condemn(header: &'static Header) -> Result<Vec<Garbage>, ArenaError> {
     let me = Participant::of(participants::try_me()?);
     let _allocator = Allocator::lock(header)?;
-    // Before looking: who dies from here on sets it again.
+    // Before looking: later deaths set it again.
     header.dirty.store(0, Ordering::Release);
     let mut garbage = Vec::new();
     let r = Reach::find(header).and_then(|reach| {
         for_each_object(header, |off, object| {
             if object.state().status() == Status::Live {
-                // What those who died in the middle of a change had left wrong.
+                // Corrects counts left by processes that died in the middle of a change.
                 object.holders.set_names(reach.count(off));
             }
             if let Some(teardown) = verdict(off, object, &reach)? {
                 object.condemn(me)?;
-                // It is kept by its being DYING in our hands.
+                // Being DYING in our hands keeps it.
                 garbage.push(Garbage { raw: Raw::at(off)?, teardown });
             }
             Ok(())
@@ -162,7 +162,7 @@ fn condemn(header: &'static Header) -> Result<Vec<Garbage>, ArenaError> {
     Ok(garbage)
 }
 
-/// Visits all objects, free ones among them.
+/// Visits all objects, including free ones.
 pub(super) fn for_each_object(
     header: &'static Header,
     mut look: impl FnMut(Off, &'static ObjectHeader) -> Result<(), ArenaError>,
@@ -182,7 +182,7 @@ pub(super) fn for_each_object(
     })
 }
 
-/// None: it lives. Otherwise: whether it is to be torn down before it is freed.
+/// None if it is alive; otherwise whether it is to be torn down before it is freed.
 fn verdict(off: Off, object: &'static ObjectHeader, reach: &Reach) -> Result<Option<bool>, ArenaError> {
     let state = object.state();
     match state.status() {
@@ -200,19 +200,20 @@ fn verdict(off: Off, object: &'static ObjectHeader, reach: &Reach) -> Result<Opt
             if fate_of(&raw) == Fate::Reachable {
                 return Ok(None);
             }
-            // Somebody may have taken it out of where it was between our look at the holders and the census's. Who
-            // takes, first makes himself the holder; so if there still is none, it was not there to be taken.
+            // Another process may have taken the object from where it was between the check of the holders and the
+            // answer of the census. A process that takes it becomes its holder first; so if there still is no holder,
+            // it was not there to be taken.
             Ok((!object.holders.any_alive()?).then_some(true))
         }
     }
 }
 
-/// What becomes of an object, if nobody alive holds it.
+/// The verdict on an object, if no live process holds it.
 pub(super) fn fate_of(raw: &Raw) -> Fate {
     census().fate(&found(raw))
 }
 
-/// Does for an object of whatever kind what its body's teardown does.
+/// Does for an object of any kind what its body's teardown does.
 pub(super) fn tear_down(raw: &Raw) {
     census().teardown(&found(raw));
 }

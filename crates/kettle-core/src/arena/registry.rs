@@ -1,9 +1,9 @@
 //! What this process holds: one entry per object, however many handles to it there are.
 //!
-//! Other processes see only that this one holds an object. How often is counted here, so that cloning a handle
-//! touches no shared memory, and so that at a fork everything can be held for the child as well.
+//! Other processes see only that this one holds an object. The number of handles is counted here, so that cloning a
+//! handle touches no shared memory, and so that at a fork everything can be held for the child as well.
 //!
-//! Order of locks: this one, then the allocator's.
+//! Lock order: this one, then the allocator's.
 
 use std::collections::BTreeMap;
 
@@ -29,19 +29,20 @@ struct Entry {
     generation: u32,
 }
 
-/// Locks the registry, having made sure that this process is registered.
+/// Locks the registry, after making sure that this process is registered.
 pub(super) fn lock() -> Result<LocalGuard<'static, Registry>, ArenaError> {
     damage::check()?;
     participants::try_me()?;
     Ok(lock_unregistered())
 }
 
-/// Locks the registry, whoever this process is.
+/// Locks the registry, whether or not this process is registered.
 pub(super) fn lock_unregistered() -> LocalGuard<'static, Registry> {
     let mut registry = REGISTRY.lock();
     if registry.torn {
-        // A fork behind the C library's back, while another thread was in here. What that thread left may not even
-        // be a tree any more, so it is neither used nor dropped; what was held stays until this process ends.
+        // This process was forked behind the C library's back while another thread was in here. What that thread left
+        // may not even be a valid tree, so it is neither used nor dropped; the objects stay held until this process
+        // ends.
         core::mem::forget(core::mem::take(&mut registry.entries));
         registry.torn = false;
     }
@@ -58,7 +59,7 @@ pub(super) fn lock_before_fork() {
 /// # Safety
 /// Called once for each of those, by the same thread, or in a forked child by its copy.
 pub(super) unsafe fn unlock_after_fork(in_child: bool) {
-    // SAFETY: as the caller promises; a freshly forked process has one thread.
+    // SAFETY: as the caller guarantees; a freshly forked process has one thread.
     unsafe {
         if in_child {
             REGISTRY.unlock_in_child();
@@ -68,12 +69,12 @@ pub(super) unsafe fn unlock_after_fork(in_child: bool) {
     }
 }
 
-/// For a fork handler that holds the lock by [`lock_before_fork`]: holds everything for the child.
+/// For a fork handler that acquired the lock by [`lock_before_fork`]: holds all objects for the child.
 ///
 /// # Safety
 /// The calling thread holds the lock.
 pub(super) unsafe fn hold_all_for(child: Participant) {
-    // SAFETY: the caller holds the lock, and gives out no other reference.
+    // SAFETY: the caller holds the lock, and returns no other reference.
     unsafe { REGISTRY.peek() }.hold_for(child);
 }
 
@@ -84,7 +85,7 @@ impl Registry {
         entry.handles += 1;
     }
 
-    /// Counts a handle less; says whether it was the last one.
+    /// Counts one handle less; returns whether it was the last one.
     fn remove(&mut self, off: Off) -> bool {
         let Some(entry) = self.entries.get_mut(&off) else { return false };
         entry.handles -= 1;
@@ -105,7 +106,8 @@ impl Registry {
         }
     }
 
-    /// After a fork without handlers: the child has handles, but is no holder yet. What was freed meanwhile is lost.
+    /// After a fork without handlers: the child has handles, but is not a holder yet. Objects that were freed in the
+    /// meantime are lost.
     pub(super) fn hold_again(&mut self, me: Participant) {
         if self.entries.is_empty() {
             return;
@@ -113,7 +115,7 @@ impl Registry {
         let Some(header) = segment::header_if_any() else { return };
         let Ok(allocator) = Allocator::lock(header) else { return };
         self.entries.retain(|&off, entry| {
-            // Some object began there when the parent held it; it is compared with what it was.
+            // An object began there when the parent held it; its generation tells whether it is still the same.
             let Ok(object) = object::header_at(off) else { return false };
             let state = object.state();
             let same = state.generation() == entry.generation && matches!(state.status(), Status::New | Status::Live);
@@ -129,7 +131,7 @@ impl Registry {
         self.entries.is_empty()
     }
 
-    /// Forgets everything: this process leaves.
+    /// Discards all entries, since this process leaves.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
     }
@@ -137,16 +139,17 @@ impl Registry {
 
 /// Becomes a holder of a live object, for a handle.
 ///
-/// False: it is not the one that was meant any more.
+/// False if it is no longer the intended object.
 pub(super) fn acquire(raw: &Raw, generation: u32) -> Result<bool, ArenaError> {
     let me = Participant::of(participants::try_me()?);
     let mut registry = lock()?;
     let object = raw.header();
     let is_meant = || object.state().status() == Status::Live && object.state().generation() == generation;
-    // Held by this process, it stays. Otherwise it may be freed at any time, so its links are not followed before the
-    // lock is held; a holder that finds itself beyond the header then is added to no avail.
+    // If this process already holds it, the object stays. Otherwise it may be freed at any time, so its links are not
+    // followed before the lock is held; a process that is a holder only beyond the header is then added again, without
+    // effect.
     if !object.state().is_kept() && !object.holders.are_first(me) {
-        // Its last holder may just be going. Objects begin to die under this lock only.
+        // Its last holder may be leaving right now. Objects begin to die under this lock only.
         let allocator = Allocator::lock(segment::header()?)?;
         if !is_meant() {
             return Ok(false);
@@ -160,16 +163,16 @@ pub(super) fn acquire(raw: &Raw, generation: u32) -> Result<bool, ArenaError> {
     Ok(true)
 }
 
-/// Lets go of one handle. After the last one of the last process, tears the object down and frees it.
+/// Releases one handle. After the last one of the last process, tears the object down and frees it.
 ///
 /// # Safety
-/// The handle was counted by [`Registry::add`] or [`acquire`], and is not used any more.
+/// The handle was counted by [`Registry::add`] or [`acquire`], and is no longer in use.
 pub(super) unsafe fn let_go(raw: &Raw, teardown: impl FnOnce()) {
     let mut registry = lock_unregistered();
     if !registry.remove(raw.off()) || raw.header().state().is_kept() {
         return;
     }
-    // A process that has not registered (it left, or was forked a moment ago) holds nothing that others know of.
+    // A process that has not registered (it left, or was forked just now) holds nothing that others know of.
     let (Some(me), Some(header)) = (identity::registered(), segment::header_if_any()) else { return };
     let object = raw.header();
     {
@@ -183,7 +186,8 @@ pub(super) unsafe fn let_go(raw: &Raw, teardown: impl FnOnce()) {
             return;
         }
         if object.holders.is_named() {
-            // It goes with the last message that names it; or it has that message in itself, and a reclaim finds it.
+            // It goes with the last message that names it; or it contains that message itself, in which case a reclaim
+            // finds it.
             header.dirty.store(1, Ordering::Release);
             return;
         }

@@ -56,7 +56,7 @@ fn copy(header: &'static Header) -> Result<(OwnedFd, u64), ArenaError> {
         }
         let len = u64::from(run.pages) * PAGE;
         let offset = segment::extent_of(at)?.offset + at.byte();
-        // SAFETY: the run is inside of its segment, which is mapped, and no other thread or process uses it.
+        // SAFETY: the run is inside its segment, which is mapped, and no other thread or process uses it.
         unsafe { copy_part(file.as_fd(), offset, segment::resolve(at, len)?, len as usize) }
     })?;
     Ok((file, length))

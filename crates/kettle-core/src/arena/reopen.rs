@@ -31,7 +31,7 @@ pub(super) fn file(header: &'static Header) -> Result<BorrowedFd<'static>, Descr
     segment::file().or_else(|_| find_another(header, |_| false))
 }
 
-/// As [`file`], for a caller that holds no lock of the arena. As a last resort it moves the session to a new file.
+/// As [`file()`], for a caller that holds no lock of the arena. As a last resort it moves the session to a new file.
 ///
 /// # Errors
 /// If this is not possible either.

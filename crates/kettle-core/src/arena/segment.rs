@@ -1,9 +1,9 @@
 //! One file per session, and the ranges of it that this process has mapped.
 //!
-//! *Why one file and not one per segment:* a process inherits exactly one descriptor, and with it can map every
-//! segment that the session will ever have, also those made after it was started. Nothing needs to be passed round
-//! when the arena grows. The file only ever becomes longer, and no segment is ever unmapped, so an address once
-//! given out stays good for the life of the process, whatever views still point there.
+//! *Why one file rather than one per segment:* a process inherits a single descriptor, by which it can map every
+//! segment that the session will ever have, including those created after it was started. No descriptors need to be
+//! sent when the arena grows. The file only grows, and no segment is ever unmapped, so an address stays valid for the
+//! life of the process, whatever views still refer to it.
 //!
 //! *Without the descriptor:* a program may close it, as daemons close everything. The file is therefore created as long as
 //! it can ever need to be; parts that were never touched use no memory. Any part can then be mapped through another part
@@ -33,23 +33,23 @@ use crate::sys::futex::Scope;
 /// Segments are multiples of every page size of the kernel.
 pub(super) const GRAIN: u64 = 1 << 16;
 pub(super) const NAME: &CStr = c"kettle-arena";
-/// Free runs kept warm unless the session says otherwise.
+/// The default for the free memory that is kept warm.
 const WARM_LIMIT: u64 = 64 << 20;
 /// The length with which the file is created: more than any machine has memory.
 const LONGEST: u64 = 1 << 46;
 
-/// Where a segment is mapped here, and its extent as it was when that was done: what the header says afterwards does not
-/// matter any more.
+/// Where a segment is mapped here, with its extent at the time of mapping: later changes to the header have no effect
+/// on it.
 struct Mapping {
-    /// Null: not yet. Stored last.
+    /// Null if it is not mapped yet. Stored last.
     base: AtomicPtr<u8>,
     len: AtomicU64,
-    /// Where in the file it begins.
+    /// Its position in the file.
     offset: AtomicU64,
 }
 
-/// All segments. Forked children inherit mappings and table alike. The header has no length here, so that no place is
-/// ever found in it.
+/// All segments. Forked children inherit both the mappings and this table. The header has length 0 here, so that no
+/// offset ever resolves into it.
 static MAPPED: [Mapping; SEGMENTS] =
     [const { Mapping { base: AtomicPtr::new(ptr::null_mut()), len: AtomicU64::new(0), offset: AtomicU64::new(0) } };
         SEGMENTS];
@@ -66,14 +66,14 @@ pub(super) static JOINING: LocalLock<()> = LocalLock::new(());
 /// The header, if this process belongs to a session.
 #[inline]
 pub(super) fn header_if_any() -> Option<&'static Header> {
-    // Acquire pairs with the release in `install_header`: whoever sees the base sees FILE and a complete header.
+    // Acquire pairs with the release in `install_header`: a thread that sees the base sees FILE and a complete header.
     let base = NonNull::new(MAPPED[0].base.load(Ordering::Acquire))?;
-    // SAFETY: it is a mapping of at least HEADER_LEN bytes, page-aligned and never unmapped; every field of a
-    // Header is an atomic, for which any bytes are valid.
+    // SAFETY: it is a mapping of at least HEADER_LEN bytes, page-aligned and never unmapped; every field of a Header is
+    // an atomic, for which any bytes are valid.
     Some(unsafe { base.cast::<Header>().as_ref() })
 }
 
-/// The header; begins a session if there is none yet.
+/// The header. Begins a session if there is none yet.
 #[inline]
 pub(super) fn header() -> Result<&'static Header, ArenaError> {
     match header_if_any() {
@@ -82,11 +82,11 @@ pub(super) fn header() -> Result<&'static Header, ArenaError> {
     }
 }
 
-/// The session's file. Only to be called where a header was seen.
+/// The session's file. Must only be called after a header was seen.
 ///
 /// # Errors
-/// When the program closed the descriptor. Its number may be that of a file of the program's by now, so this is asked
-/// before each use.
+/// If the program closed the descriptor. Its number may belong to another file by now, so this is checked before each
+/// use.
 pub(super) fn file() -> Result<BorrowedFd<'static>, DescriptorLost> {
     known_file().get()
 }
@@ -95,7 +95,7 @@ pub(super) fn file() -> Result<BorrowedFd<'static>, DescriptorLost> {
 pub(super) fn known_file() -> &'static KnownFd {
     let file = NonNull::new(FILE.load(Ordering::Acquire));
     let file = file.expect("the arena's file is used only by members of a session");
-    // SAFETY: what is in FILE came out of a box, and is never freed or changed.
+    // SAFETY: a pointer in FILE came from a box, which is never freed or changed.
     unsafe { file.as_ref() }
 }
 
@@ -152,7 +152,7 @@ pub(super) fn create() -> Result<(OwnedFd, u64), ArenaError> {
     Ok((fd, length))
 }
 
-/// Joins the session whose file this is.
+/// Joins the session that the file belongs to.
 pub(super) fn attach(fd: OwnedFd) -> Result<&'static Header, ArenaError> {
     let _joining = JOINING.lock();
     let length = memory::length(fd.as_fd()).map_err(ArenaError::Create)?;
@@ -161,7 +161,7 @@ pub(super) fn attach(fd: OwnedFd) -> Result<&'static Header, ArenaError> {
     }
     let base = memory::map(fd.as_fd(), 0, HEADER_LEN).map_err(ArenaError::Map)?;
     // SAFETY: a mapping of HEADER_LEN bytes of a file at least that long; any bytes are a valid Header. Where the
-    // mapping is taken back below, the reference is not used any more.
+    // mapping is removed below, the reference is no longer used.
     let header: &'static Header = unsafe { base.cast::<Header>().as_ref() };
     let joined = check(header).and_then(|()| match header_if_any() {
         None => Ok(None),
@@ -179,7 +179,7 @@ pub(super) fn attach(fd: OwnedFd) -> Result<&'static Header, ArenaError> {
         Ok(Some(known)) => Ok(known),
         Err(e) => Err(e),
     };
-    // SAFETY: the mapping was made above, and `header` is not used from here on.
+    // SAFETY: the mapping was created above, and `header` is not used from here on.
     unsafe { memory::unmap(base, HEADER_LEN) };
     known
 }
@@ -195,7 +195,7 @@ fn check(header: &Header) -> Result<(), ArenaError> {
     check_namespace(header)
 }
 
-/// Liveness is asked by process number, so all must mean the same by one.
+/// Liveness is checked by process ID, so the IDs must mean the same in all processes.
 pub(super) fn check_namespace(header: &Header) -> Result<(), ArenaError> {
     let theirs = header.namespace.load(Ordering::Relaxed);
     match process::namespace() {
@@ -212,32 +212,32 @@ fn install_header(fd: OwnedFd, length: u64, header: &'static Header) {
     damage::watch(&header.damage);
     FILE.store(Box::into_raw(file), Ordering::Release);
     LENGTH.store(length, Ordering::Relaxed);
-    // Release: whoever sees the base sees the file and the header's beginning.
+    // Release: a thread that sees the base sees the file and the header's beginning.
     MAPPED[0].base.store(ptr::from_ref(header).cast_mut().cast(), Ordering::Release);
 }
 
-/// A segment as it is mapped here.
+/// A segment as mapped here.
 #[derive(Clone, Copy)]
 pub(super) struct Extent {
     pub base: NonNull<u8>,
     pub len: u64,
-    /// Where in the file it begins.
+    /// Its position in the file.
     pub offset: u64,
 }
 
 impl Mapping {
     #[inline(always)]
     fn extent(&self) -> Option<Extent> {
-        // Acquire pairs with the release in `install`: whoever sees the base sees the rest.
+        // Acquire pairs with the release in `install`: a thread that sees the base sees the rest.
         let base = NonNull::new(self.base.load(Ordering::Acquire))?;
         Some(Extent { base, len: self.len.load(Ordering::Relaxed), offset: self.offset.load(Ordering::Relaxed) })
     }
 }
 
-/// The segment in which `off` lies, mapped at the first touch. The header's has no length.
+/// The segment that contains `off`, mapped at first access. The header's has length 0.
 ///
 /// # Errors
-/// When it cannot be mapped, or there is no such segment.
+/// If it cannot be mapped, or there is no such segment.
 #[inline]
 pub(super) fn extent_of(off: Off) -> Result<Extent, ArenaError> {
     match MAPPED.get(off.segment()).and_then(Mapping::extent) {
@@ -246,7 +246,7 @@ pub(super) fn extent_of(off: Off) -> Result<Extent, ArenaError> {
     }
 }
 
-/// As [`extent_of`], if the segment is mapped already.
+/// As [`extent_of`], but only if the segment is mapped already.
 #[inline(always)]
 pub(super) fn extent_now(off: Off) -> Option<Extent> {
     MAPPED.get(off.segment()).and_then(Mapping::extent)
@@ -265,16 +265,16 @@ pub(super) fn is_mapped(segment: usize) -> bool {
     MAPPED.get(segment).is_some_and(|mapping| mapping.extent().is_some())
 }
 
-/// The address here of `len` bytes in the arena: all of them are inside of the segment, which stays mapped.
+/// The address here of `len` bytes in the arena, all of them inside their segment, which stays mapped.
 ///
 /// # Errors
-/// When the segment cannot be mapped here, or the bytes are not all inside of it.
+/// If the segment cannot be mapped here, or the bytes are not all inside it.
 #[inline]
 pub(super) fn resolve(off: Off, len: u64) -> Result<NonNull<u8>, ArenaError> {
     resolve_at_least(off, len).map(|(at, _)| at)
 }
 
-/// As [`resolve`]; and how many bytes there are from there to the segment's end.
+/// As [`resolve`], with the number of bytes from there to the segment's end.
 #[inline]
 pub(super) fn resolve_at_least(off: Off, len: u64) -> Result<(NonNull<u8>, u64), ArenaError> {
     let extent = extent_of(off)?;
@@ -282,21 +282,21 @@ pub(super) fn resolve_at_least(off: Off, len: u64) -> Result<(NonNull<u8>, u64),
     if room < len {
         return Err(damage::mark(Scope::Shared, What::Place, off.to_bits(), extent.len).into());
     }
-    // SAFETY: the byte is inside of the segment, all of which is mapped at its base.
+    // SAFETY: the byte is inside the segment, all of which is mapped at its base.
     Ok((unsafe { extent.base.add(off.byte() as usize) }, room))
 }
 
-/// As [`resolve_at_least`], for a caller who asks again by that where this finds nothing: because the segment is not mapped
-/// yet, or for damage.
+/// As [`resolve_at_least`], for a caller that calls that if this finds nothing, because the segment is not mapped yet
+/// or because of damage.
 #[inline(always)]
 pub(super) fn resolve_now(off: Off, len: u64) -> Option<(NonNull<u8>, u64)> {
     let extent = extent_now(off)?;
     let room = extent.len.checked_sub(off.byte()).filter(|&room| room >= len)?;
-    // SAFETY: the byte is inside of the segment, all of which is mapped at its base.
+    // SAFETY: the byte is inside the segment, all of which is mapped at its base.
     Some((unsafe { extent.base.add(off.byte() as usize) }, room))
 }
 
-/// How many segments are listed, the header among them.
+/// The number of segments listed, including the header.
 pub(super) fn count(header: &Header) -> Result<usize, ArenaError> {
     let count = header.segment_count.load(Ordering::Acquire) as usize;
     if !(1..=SEGMENTS).contains(&count) {
@@ -316,7 +316,7 @@ fn map_segment(segment: usize) -> Result<Extent, ArenaError> {
     if !(1..count(header)?).contains(&segment) {
         return Err(damaged(segment as u64));
     }
-    // Read once and checked: a segment lies behind the one before it, and the file is never shorter than they are.
+    // Read once and validated: a segment follows the previous one, and the file is never shorter than its segments.
     let listed = |segment: usize| {
         let entry = &header.segments[segment];
         (entry.offset.load(Ordering::Acquire), entry.len.load(Ordering::Acquire))
@@ -357,7 +357,7 @@ pub(super) fn map_range(offset: u64, len: u64) -> Result<NonNull<u8>, ArenaError
         Err(lost) => lost,
     };
     let (at, skipped) = mapped_before(offset).ok_or(lost)?;
-    // SAFETY: the address is inside of a mapped segment; it and the skipped length are multiples of every page size.
+    // SAFETY: the address is inside a mapped segment; it and the skipped length are multiples of every page size.
     unsafe { memory::map_again(at, skipped as usize, len as usize) }.map_err(ArenaError::Map)
 }
 
@@ -366,7 +366,7 @@ fn mapped_before(offset: u64) -> Option<(NonNull<u8>, u64)> {
     let before = mapped().filter(|&(_, begin, _)| begin < offset);
     let (base, begin, len) = before.max_by_key(|&(_, begin, _)| begin)?;
     let last = len.checked_sub(GRAIN)?;
-    // SAFETY: inside of the segment, all of which is mapped at its base.
+    // SAFETY: inside the segment, all of which is mapped at its base.
     Some((unsafe { base.add(last as usize) }, offset.checked_sub(begin + last)?))
 }
 
@@ -392,12 +392,12 @@ pub(super) fn lengthen(header: &'static Header, end: u64) -> Result<(), ArenaErr
 /// If the system refuses.
 ///
 /// # Safety
-/// The part must be inside of the segment, and its contents no longer needed.
+/// The part must be inside the segment, and its contents no longer needed.
 pub(super) unsafe fn give_back(segment: Extent, from: u64, len: u64) -> io::Result<()> {
     if let Ok(file) = file() {
         return memory::punch(file, segment.offset + from, len);
     }
-    // SAFETY: the part is inside of the segment, which is mapped at its base; the caller no longer needs the contents.
+    // SAFETY: the part is inside the segment, which is mapped at its base; the caller no longer needs the contents.
     unsafe { memory::punch_mapped(segment.base.add(from as usize), len as usize) }
 }
 
@@ -427,11 +427,11 @@ pub(super) fn resident() -> Option<u64> {
 }
 
 /// Makes a mapping the one that this process uses for a segment. If another thread was first, its mapping stays and
-/// this one goes.
+/// this one is removed.
 pub(super) fn install(segment: usize, extent: Extent) {
     let _mapping = MAPPING.lock();
     if MAPPED[segment].extent().is_some() {
-        // SAFETY: nobody has seen its address.
+        // SAFETY: no other code has seen its address.
         unsafe { memory::unmap(extent.base, extent.len as usize) };
         return;
     }
@@ -442,7 +442,7 @@ fn install_locked(segment: usize, extent: Extent) -> Extent {
     let mapping = &MAPPED[segment];
     mapping.len.store(extent.len, Ordering::Relaxed);
     mapping.offset.store(extent.offset, Ordering::Relaxed);
-    // Release: whoever sees the base sees the rest.
+    // Release: a thread that sees the base sees the rest.
     mapping.base.store(extent.base.as_ptr(), Ordering::Release);
     extent
 }

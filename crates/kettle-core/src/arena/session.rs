@@ -1,4 +1,4 @@
-//! A session: a root process and all that it started.
+//! A session: a root process and everything that it started.
 
 use core::fmt;
 use core::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use super::reopen;
 use super::segment;
 use super::waiting::InQueues;
 
-/// The session that this process belongs to. A process belongs to at most one, for as long as it lives.
+/// The session that this process belongs to. A process belongs to at most one session during its life.
 #[derive(Clone, Copy)]
 pub struct Session {
     header: &'static Header,
@@ -24,7 +24,7 @@ impl Session {
     /// The session of this process; begins one if there is none.
     ///
     /// # Errors
-    /// When the arena cannot be made.
+    /// If the arena cannot be created.
     pub fn get() -> Result<Self, ArenaError> {
         Ok(Self { header: segment::header()? })
     }
@@ -34,43 +34,45 @@ impl Session {
         segment::header_if_any().map(|header| Self { header })
     }
 
-    /// Joins the session whose [`descriptor`](Self::descriptor) was inherited. Again is all right.
+    /// Joins the session of the inherited [`descriptor`](Self::descriptor). Joining the same session again has no
+    /// effect.
     ///
     /// # Errors
-    /// When this is no arena of this version, or this process belongs to another session or pid namespace.
+    /// If this is not an arena of this version, or if this process belongs to another session or PID namespace.
     pub fn attach(descriptor: OwnedFd) -> Result<Self, ArenaError> {
         Ok(Self { header: segment::attach(descriptor)? })
     }
 
-    /// The descriptor that another process needs in order to join. It is closed on exec unless that is changed (in
-    /// the new process, between fork and exec).
+    /// The descriptor that another process needs in order to join. It is close-on-exec unless that is changed (in the
+    /// new process, between fork and exec).
     ///
     /// # Errors
-    /// When the program closed it, and there is no way to another one.
+    /// If the program closed it and no other descriptor can be opened.
     pub fn descriptor(&self) -> Result<BorrowedFd<'static>, ArenaError> {
         Ok(reopen::file_or_new(self.header)?)
     }
 
-    /// A random number that tells it from other sessions.
+    /// A random number that identifies the session.
     pub fn id(&self) -> u64 {
         self.header.session.load(Ordering::Relaxed)
     }
 
-    /// Limits the memory of the whole session, in bytes; None: only what the system has. What is in use stays so.
+    /// Limits the memory of the whole session, in bytes; None leaves only the system's limits. Memory in use is not
+    /// affected.
     pub fn set_limit(&self, limit: Option<u64>) {
         self.header.limit.store(limit.map_or(0, |l| l.max(1)), Ordering::Relaxed);
     }
 
-    /// How many bytes of freed memory are kept to be used again, beyond which it is given back to the system at once.
+    /// How many bytes of freed memory are kept for reuse; memory beyond that is returned to the system at once.
     pub fn set_warm_limit(&self, bytes: u64) {
         self.header.warm_limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// Frees what processes that ended had left behind, which also happens by itself before the arena grows, and gives
-    /// the memory of everything that is free back to the system.
+    /// Frees what processes that ended left behind, which also happens automatically before the arena grows, and
+    /// returns the memory of everything that is free to the system.
     ///
     /// # Errors
-    /// When a part of the arena cannot be mapped here.
+    /// If a part of the arena cannot be mapped here.
     pub fn reclaim(&self) -> Result<Reclaimed, ArenaError> {
         let before = resident();
         participants::find_the_dead(self.header);
@@ -80,10 +82,10 @@ impl Session {
         Ok(reclaimed)
     }
 
-    /// How it is.
+    /// A snapshot of its counters.
     ///
     /// # Errors
-    /// When this process cannot register.
+    /// If this process cannot register.
     pub fn statistics(&self) -> Result<Statistics, ArenaError> {
         let header = self.header;
         let participants = participants::alive(header);
@@ -106,23 +108,23 @@ impl Session {
         })
     }
 
-    /// For tests that write over them: the fields of the header, with place and length in bytes.
+    /// The fields of the header with offset and length in bytes, for tests that overwrite them.
     #[doc(hidden)]
     pub fn layout() -> Vec<(&'static str, usize, usize)> {
         header::layout()
     }
 
-    /// Walks through everything and compares it with the books, for tests.
+    /// Walks through everything and compares it with the counters, for tests.
     ///
     /// # Errors
-    /// What does not agree.
+    /// Any inconsistency.
     #[doc(hidden)]
     pub fn check(&self) -> Result<(), String> {
         super::check::check(self.header)
     }
 }
 
-/// How much of the arena has memory behind it; 0 if that cannot be told.
+/// How much of the arena is backed by memory; 0 if unknown.
 fn resident() -> u64 {
     segment::resident().unwrap_or(0)
 }
@@ -133,30 +135,31 @@ impl fmt::Debug for Session {
     }
 }
 
-/// How an arena is.
+/// Counters of an arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
-    /// The length of the arena's file; most of it may have no memory behind it.
+    /// The length of the arena's file, most of which may not be backed by memory.
     pub file_bytes: u64,
-    /// How much of it has.
+    /// How much of it is backed by memory.
     pub resident_bytes: u64,
     /// The part of the file that is not for objects.
     pub header_bytes: u64,
-    /// Segments for objects.
+    /// The number of segments for objects.
     pub segments: usize,
-    /// Pages in use.
+    /// Bytes of pages in use.
     pub allocated_bytes: u64,
-    /// Free pages kept to be used again.
+    /// Bytes of free pages that are kept for reuse.
     pub warm_bytes: u64,
-    /// Free pages without memory.
+    /// Bytes of free pages that are not backed by memory.
     pub cold_bytes: u64,
-    /// How many objects there are.
+    /// The number of objects.
     pub objects: u64,
-    /// What waits in queues.
+    /// The content of all queues.
     pub in_queues: InQueues,
-    /// How many of them live as long as the session, since their tokens were given away otherwise than in a message.
+    /// The number of objects that live as long as the session, since their tokens were given away by other means than a
+    /// message.
     pub pinned: u64,
-    /// Processes that live.
+    /// The number of live processes.
     pub participants: usize,
     /// The session's limit.
     pub limit: Option<u64>,

@@ -1,4 +1,4 @@
-//! Small objects: pages that are cut into objects of one size, and the lists of those that are free.
+//! Small objects: pages divided into objects of one size, and the lists of the free ones.
 
 use core::sync::atomic::Ordering;
 
@@ -11,15 +11,15 @@ use super::offset::Off;
 use super::pages::{self, Kind, PAGE, Run};
 use crate::damage::What;
 
-/// Sizes of small objects, header included. Each divides a page.
+/// Sizes of small objects, including the header. Each divides a page.
 const CLASSES: [u64; 5] = [128, 256, 512, 1024, 2048];
 
-/// Whether this run of small objects is one page of a size that there is.
+/// Whether this run of small objects is a single page of a valid size.
 pub(super) const fn is_class(run: Run) -> bool {
     (run.class as usize) < CLASSES.len() && run.pages == 1
 }
 
-/// The smallest class in which so many bytes have room, header included.
+/// The smallest class with room for `total` bytes, including the header.
 pub(super) fn class_of(total: u64) -> Option<u8> {
     CLASSES.iter().position(|&size| total <= size).map(|class| class as u8)
 }
@@ -44,7 +44,7 @@ impl Allocator {
         Ok(Ok(Placed { off, cold: false }))
     }
 
-    /// Cuts a page into small objects.
+    /// Divides a page into small objects.
     fn make_slab(&self, class: u8) -> Result<Result<(), NoRoom>, ArenaError> {
         let found = match self.take(1)? {
             Ok(found) => found,
@@ -62,7 +62,7 @@ impl Allocator {
         Ok(Ok(()))
     }
 
-    /// How many small objects are listed from `head` on, of which there are no more than `most`.
+    /// The number of small objects in the list at `head`, of which there should be at most `most`.
     pub(super) fn count_small(&self, head: &AtomicU64, class: u8, most: u64) -> Result<u64, ArenaError> {
         let mut count = 0;
         let mut next = Off::from_bits(head.load(Ordering::Relaxed));
@@ -74,13 +74,13 @@ impl Allocator {
     }
 }
 
-/// The free object of this class at `off`, to which a list leads.
+/// The free object of this class at `off`, to which a list refers.
 fn free_small(off: Off, class: u8) -> Result<&'static ObjectHeader, ArenaError> {
     let (page, run) = pages::run_of(off)?;
     let is_page = run.is_some_and(|run| run.kind == Kind::Slab && run.class == class);
     if is_page && (off.byte() - page.byte()) % small_size(class) == 0 {
         let object = object::header_at(off)?;
-        // One that was taken is not on the list any more; so a list that leads in a circle ends here.
+        // An allocated object is no longer in the list; so a cyclic list ends here.
         if object.state().status() == Status::Free {
             return Ok(object);
         }
@@ -88,12 +88,12 @@ fn free_small(off: Off, class: u8) -> Result<&'static ObjectHeader, ArenaError> 
     Err(pages::damaged(What::Bins, off, run.map_or(0, Run::to_bits)))
 }
 
-/// The size of the small objects of a class, header included.
+/// The size of the small objects of a class, including the header.
 pub(super) const fn small_size(class: u8) -> u64 {
     CLASSES[class as usize]
 }
 
-/// As many as there can be lists.
+/// The number of lists.
 pub(super) const CLASS_COUNT: u8 = CLASSES.len() as u8;
 
 /// Visits the small objects of a slab page, free or not.
@@ -103,7 +103,7 @@ pub(super) fn for_each_small(
     mut f: impl FnMut(Off, &'static ObjectHeader),
 ) -> Result<(), ArenaError> {
     let size = small_size(class);
-    // From the last to the first, so that they come off the list in order.
+    // From last to first, so that the list returns them in order.
     for n in (0..PAGE / size).rev() {
         let off = page.plus(n * size);
         f(off, object::header_at(off)?);
@@ -111,7 +111,7 @@ pub(super) fn for_each_small(
     Ok(())
 }
 
-/// Puts a free object in front of a list.
+/// Pushes a free object onto a list.
 pub(super) fn link(head: &AtomicU64, off: Off, object: &ObjectHeader) {
     object.home.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
     head.store(off.to_bits(), Ordering::Relaxed);

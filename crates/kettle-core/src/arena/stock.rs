@@ -1,4 +1,4 @@
-//! Taking stock: bins and counts are made anew from the page maps, neighbours merged, and memory given back.
+//! Rebuilding the free lists: bins and counts are rebuilt from the page maps, neighbours merged, and memory released.
 
 use core::sync::atomic::Ordering;
 
@@ -10,25 +10,25 @@ use super::offset::Off;
 use super::pages::{self, Kind, PAGE, Run};
 use super::{segment, slab};
 
-/// Which free neighbours become one.
+/// Which free neighbours are merged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Merge {
-    /// Those of the same warmth.
+    /// Those of the same kind.
     Alike,
-    /// All; the warm ones among unequal neighbours are given back to the system first.
+    /// All; where kinds differ, the memory of the warm one is returned to the system first.
     All,
 }
 
 impl Allocator {
-    /// Makes bins and counts anew from the page maps, merging neighbours on the way.
+    /// Rebuilds bins and counts from the page maps, merging neighbours on the way.
     pub(super) fn rebuild(&self, merge: Merge) -> Result<(), ArenaError> {
         self.rebuild_keeping(merge, u64::MAX)
     }
 
-    /// The same, and gives memory back to the system: `warm` pages of what is free remain warm.
+    /// The same, and returns memory to the system: `warm` pages of the free memory stay warm.
     fn rebuild_keeping(&self, merge: Merge, warm: u64) -> Result<(), ArenaError> {
         let header = self.header;
-        // Until this is done, nobody else may believe the bins.
+        // Until this is done, the bins must not be trusted by others.
         header.stale.store(1, Ordering::Relaxed);
         let counts = &header.counts;
         header.bins.clear();
@@ -88,20 +88,21 @@ impl Allocator {
         Ok(())
     }
 
-    /// Gives the memory of all free pages back to the system.
+    /// Returns the memory of all free pages to the system.
     pub(super) fn trim(&self) -> Result<(), ArenaError> {
         self.rebuild_keeping(Merge::Alike, 0)?;
         self.rebuild(Merge::All)
     }
 
-    /// Gives memory of free pages back to the system, and leaves room for what is freed next to stay warm.
+    /// Returns memory of free pages to the system, and leaves room for the next freed memory to stay warm.
     #[cold]
     pub(super) fn cool_down(&self) -> Result<(), ArenaError> {
         let limit = self.header.warm_limit.load(Ordering::Relaxed) / PAGE;
         self.rebuild_keeping(Merge::Alike, limit / 2)
     }
 
-    /// Counts a free run and puts it into its bin. What is warm beyond `most` pages in all is given back to the system.
+    /// Counts a free run and puts it into its bin. Warm memory beyond a total of `most` pages is returned to the
+    /// system.
     fn shelve(&self, found: Found, most: u64) -> Result<(), ArenaError> {
         let put = |found: Found| {
             add(self.free_pages(found.kind), u64::from(found.pages));
@@ -116,7 +117,7 @@ impl Allocator {
         if surplus.pages == 0 || !cool(surplus.at, 0, surplus.pages) {
             return put(found);
         }
-        // Inside of a free run this says nothing yet.
+        // Inside a free run this has no effect yet.
         pages::entry(surplus.at)?.run.store(Run::new(Kind::Cold, surplus.pages).to_bits(), Ordering::Release);
         crate::crash_point("arena.rebuild.cooled");
         if kept > 0 {
@@ -126,7 +127,7 @@ impl Allocator {
         put(surplus)
     }
 
-    /// Counts the objects of a run; finishes what somebody who died began; frees slabs without objects.
+    /// Counts the objects of a run; finishes what a dead process began; frees slabs without objects.
     fn take_stock(&self, at: Off, run: Run) -> Result<Run, ArenaError> {
         let (objects, pinned) = (&self.header.counts.objects, &self.header.counts.pinned);
         let freed = Run::new(Kind::Warm, run.pages);
@@ -164,7 +165,7 @@ impl Allocator {
     }
 }
 
-/// Makes two free neighbours one, if `merge` allows.
+/// Merges two free neighbours, if `merge` permits.
 fn merge_neighbours(first: Found, second: Found, merge: Merge) -> Result<Option<Found>, ArenaError> {
     if first.kind != second.kind {
         let warm = if first.kind == Kind::Warm { first } else { second };
@@ -182,11 +183,11 @@ fn merge_neighbours(first: Found, second: Found, merge: Merge) -> Result<Option<
     Ok(Some(merged))
 }
 
-/// Gives the memory of a run back to the system, but for its first `keep` pages; says whether that worked.
+/// Returns the memory of a run to the system, except for its first `keep` pages; returns whether that worked.
 pub(super) fn cool(at: Off, keep: u64, pages: u32) -> bool {
     let Ok(extent) = segment::extent_of(at) else { return false };
     let from = at.byte() + keep * PAGE;
     let len = (u64::from(pages) - keep) * PAGE;
-    // SAFETY: the run is inside of the segment, free or about to be, and in our hands.
+    // SAFETY: the run is inside the segment, free or about to be, and in our hands.
     len == 0 || unsafe { segment::give_back(extent, from, len) }.is_ok()
 }

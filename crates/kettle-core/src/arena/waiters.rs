@@ -1,12 +1,13 @@
-//! Who has waited for long, and for whom: one row per thread that says so, for all processes of the session to read.
+//! Threads that have waited for long, and for which holders: one row per thread, readable by all processes of the
+//! session.
 //!
 //! ```text
 //!   row:   [ owner: 0 ] ──enter──► [ owner, number: 0 ] ──filled──► [ owner, number ]
 //!               ▲◄─────────────────── drop, found dead ───────────────────┘
 //! ```
 //!
-//! Each wait has a number that no other wait of the session has. A reader takes it before and after: where it is the
-//! same, the thread was in one and the same wait all the time between.
+//! Each wait has a number that is unique in the session. A reader reads it before and after: if it is the same, the
+//! thread was in the same wait all the time in between.
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{clock, futex, owner::Owner};
@@ -18,29 +19,30 @@ const ROWS: usize = 1024;
 const PAGES: usize = 128;
 const WORDS: usize = 496;
 
-/// What a row's text may be long.
+/// The maximum length of a row's text.
 pub const TEXT: usize = WORDS * size_of::<u64>();
 
-/// So many scopes of one thread can be told.
+/// The maximum number of scopes per thread.
 pub const SCOPES: usize = 13;
 
-/// What a thread says of itself.
+/// What a thread discloses about itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Said<'a> {
-    /// For people; only the first [`TEXT`] bytes are kept.
+    /// Human-readable text; only the first [`TEXT`] bytes are kept.
     pub text: &'a [u8],
-    /// A number for the lock that it waits for, by which others may name that lock in their `scopes`; 0 is none.
+    /// A number for the lock that it waits for, by which others may list that lock in their `scopes`; 0 for none.
     pub wants: u64,
-    /// The locks that nobody else can leave while it waits, by their numbers; only the first [`SCOPES`] are kept.
+    /// The numbers of the locks that no other thread can release while this one waits; only the first [`SCOPES`] are
+    /// kept.
     pub scopes: &'a [u64],
 }
 
-/// The rows, and room for the texts of those that have one.
+/// The rows, and pages for the texts of those that have one.
 #[repr(C)]
 pub(super) struct Waiters {
-    /// Given to each wait.
+    /// The number of the last wait.
     numbers: AtomicU64,
-    /// Rows beyond this were never used.
+    /// Rows from this index on were never used.
     used: AtomicU64,
     _pad: [AtomicU64; 6],
     rows: [Row; ROWS],
@@ -59,13 +61,14 @@ struct Row {
     since: AtomicU64,
     holder: AtomicU64,
     looked: AtomicU64,
-    /// Which page has its text, from 1 on; 0 is none.
+    /// The page that has its text, counted from 1; 0 for none.
     text: AtomicU64,
-    /// The address of the word that it sleeps on, if that is on the heap of its process, or 0; beside [`CALLED`].
+    /// The address of the word that it sleeps on, if that is on its process's heap, otherwise 0; combined with
+    /// [`CALLED`].
     sleeps_on: AtomicU64,
 }
 
-/// It is to look now. No word has an odd address.
+/// Set to ask for a look now. No word has an odd address.
 const CALLED: u64 = 1;
 
 #[repr(C)]
@@ -77,27 +80,28 @@ struct Page {
     words: [AtomicU64; WORDS],
 }
 
-/// A thread that waits, as somebody read it.
+/// A waiting thread, as read from its row.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting {
     row: usize,
     number: u64,
-    /// The thread, by its name in the arena.
+    /// The thread's name in the arena.
     pub owner: Owner,
-    /// The thread, by its name in its own process's memory.
+    /// The thread's name in its own process's memory.
     pub thread: u32,
-    /// What the thread said of its wait.
+    /// The flags that the thread set for its wait.
     pub flags: u32,
     /// When its wait began.
     pub since: u64,
-    /// Who held what it waits for, at some time after `looked`: the bits of an owner, whose flags are the caller's.
+    /// The holder of what it waits for, at some time after `looked`: the bits of an owner, whose flags belong to the
+    /// caller.
     pub holder: u64,
     /// See `holder`.
     pub looked: u64,
     has_text: bool,
 }
 
-/// This thread's row. Dropped, it is nobody's.
+/// This thread's row. Dropping it frees the row.
 #[derive(Debug)]
 pub struct Entry {
     row: &'static Row,
@@ -109,7 +113,7 @@ fn table() -> Option<&'static Waiters> {
     segment::header_if_any().map(|header| &header.waiters)
 }
 
-/// Whether the word was nobody's, or a dead one's, and is `me`'s now.
+/// Claims the word for `me` if it is free or its owner is dead; returns whether it did.
 fn claim(word: &AtomicU64, me: Owner) -> bool {
     let owner = word.load(Ordering::Relaxed);
     (owner == 0 || participants::is_dead(Owner::from_bits(owner)))
@@ -117,8 +121,8 @@ fn claim(word: &AtomicU64, me: Owner) -> bool {
 }
 
 impl Entry {
-    /// Says that this thread waits since `since`; `sleeps_on`: the address of the word on which it sleeps, if that is on its
-    /// heap. None if there is no session to be had, or no row.
+    /// Records that this thread has been waiting since `since`. `sleeps_on`: the address of the word on which it
+    /// sleeps, if that is on its heap. None if there is no session, or no free row.
     pub fn new(thread: u32, flags: u32, since: u64, sleeps_on: Option<usize>) -> Option<Self> {
         let me = participants::try_me().ok()?;
         let table = table()?;
@@ -137,21 +141,21 @@ impl Entry {
         Some(Self { row, index, number })
     }
 
-    /// Looks who holds what it waits for, and writes it down.
+    /// Looks up the holder of what it waits for, and records it.
     pub fn look(&self, holder: impl FnOnce() -> u64) {
         self.row.sleeps_on.fetch_and(!CALLED, Ordering::SeqCst);
         let now = clock::now();
         self.row.holder.store(holder(), Ordering::SeqCst);
-        // Release: whoever reads this time reads that holder, or a later one.
+        // Release: a reader that sees this time sees that holder, or a later one.
         self.row.looked.store(now, Ordering::SeqCst);
     }
 
-    /// Whether another thread wants it to look now.
+    /// Whether another thread asked for a look.
     pub fn is_called(&self) -> bool {
         self.row.sleeps_on.load(Ordering::SeqCst) & CALLED != 0
     }
 
-    /// Leaves what is said. False if there is no room for another one.
+    /// Stores the text and scopes. False if there is no room.
     pub fn tell(&self, said: &Said<'_>) -> bool {
         let me = Owner::from_bits(self.row.owner.load(Ordering::Relaxed));
         let Some(table) = table() else { return false };
@@ -172,7 +176,7 @@ impl Entry {
         true
     }
 
-    /// As others see it.
+    /// The row as other threads see it.
     pub fn read(&self) -> Option<Waiting> {
         read(self.index).filter(|seen| seen.number == self.number)
     }
@@ -190,7 +194,7 @@ impl Drop for Entry {
 }
 
 impl Waiting {
-    /// The process that it belongs to.
+    /// The process of the thread.
     pub fn participant(&self) -> Participant {
         Participant::of(self.owner)
     }
@@ -200,12 +204,12 @@ impl Waiting {
         self.number == other.number
     }
 
-    /// A number that tells this wait from all others of the session; it is greater the later the wait was told.
+    /// A number that is unique in the session; later waits have greater numbers.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Whether it left a text.
+    /// Whether it has stored a text.
     pub fn has_text(&self) -> bool {
         self.has_text
     }
@@ -215,26 +219,26 @@ impl Waiting {
         read(self.row).filter(|now| now.number == self.number && now.owner == self.owner)
     }
 
-    /// The page that it left.
+    /// The page with its text.
     fn page(&self) -> Option<&'static Page> {
         let table = table()?;
         let index = table.rows[self.row].text.load(Ordering::Acquire) as usize;
         table.pages.get(index.checked_sub(1)?)
     }
 
-    /// The number of the lock that it waits for, if it told one and the wait is not over.
+    /// The number of the lock that it waits for, if it gave one and the wait is not over.
     pub fn wants(&self) -> Option<u64> {
         let wants = self.page()?.wants.load(Ordering::Relaxed);
         self.again().and((wants != 0).then_some(wants))
     }
 
-    /// Whether it told of a scope of the lock with that number, and the wait is not over.
+    /// Whether it listed a scope of the lock with that number, and the wait is not over.
     pub fn is_in_scope_of(&self, lock: u64) -> bool {
         let is_in = |page: &Page| page.scopes.iter().any(|scope| scope.load(Ordering::Relaxed) == lock);
         self.page().is_some_and(is_in) && self.again().is_some()
     }
 
-    /// The text that it left, if the wait is not over.
+    /// The text that it stored, if the wait is not over.
     pub fn text(&self) -> Option<Vec<u8>> {
         let page = self.page()?;
         let len = (page.len.load(Ordering::Relaxed) as usize).min(TEXT);
@@ -248,12 +252,13 @@ fn read(index: usize) -> Option<Waiting> {
     read_if(index, |_| true)
 }
 
-/// What the row says, provided that `is` holds of it. Whether its process lives is asked last, since that costs most.
+/// The content of the row, if it satisfies `is`. Whether its process is alive is checked last, since that is the most
+/// expensive part.
 fn read_if(index: usize, is: impl FnOnce(&Waiting) -> bool) -> Option<Waiting> {
     let row = &table()?.rows[index];
     let number = row.number.load(Ordering::SeqCst);
     let owner = Owner::from_bits(row.owner.load(Ordering::SeqCst));
-    // The time before the holder: what is read then is at least as new.
+    // The time before the holder: the holder read after it is at least as new.
     let looked = row.looked.load(Ordering::SeqCst);
     let seen = Waiting {
         row: index,
@@ -270,19 +275,19 @@ fn read_if(index: usize, is: impl FnOnce(&Waiting) -> bool) -> Option<Waiting> {
     (is_whole && is(&seen) && !participants::is_dead(owner)).then_some(seen)
 }
 
-/// All for which `is` holds, one after another.
+/// All waits that satisfy `is`.
 pub fn those(is: impl Fn(&Waiting) -> bool) -> impl Iterator<Item = Waiting> {
     let used = table().map_or(0, |table| (table.used.load(Ordering::SeqCst) as usize).min(ROWS));
     (0..used).filter_map(move |index| read_if(index, &is))
 }
 
-/// The one that waits, and for which `is` holds.
+/// The first wait that satisfies `is`.
 pub fn find(is: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
     those(is).next()
 }
 
-/// Has those threads of this process look that sleep on its heap, and for which `is` holds. One that is just about to
-/// fall asleep may miss that.
+/// Asks those threads of this process for a look that sleep on its heap and satisfy `is`. A thread that is just about
+/// to fall asleep may miss that.
 pub fn call(is: impl Fn(&Waiting) -> bool) {
     let Some(table) = table() else { return };
     let is_here = |waiting: &Waiting| identity::is_me(waiting.participant()) && is(waiting);

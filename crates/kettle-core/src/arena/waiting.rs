@@ -1,4 +1,4 @@
-//! How much of the arena waits in queues: what to say when there is no more room.
+//! How much of the arena is taken by messages in queues, for out-of-memory errors.
 
 use super::alloc::Allocator;
 use super::error::ArenaError;
@@ -7,23 +7,23 @@ use super::offset::Off;
 use super::pages::{self, Kind};
 use super::{recover, slab};
 
-/// What waits in one queue, or in several.
+/// The content of one queue, or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Messages.
+    /// The number of messages.
     pub messages: u64,
-    /// Their bytes.
+    /// The number of bytes in them.
     pub bytes: u64,
 }
 
-/// What waits in all queues of a session.
+/// The content of all queues of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InQueues {
-    /// Queues in which something waits.
+    /// The number of queues that are not empty.
     pub queues: u64,
-    /// Altogether.
+    /// The total.
     pub all: Waiting,
-    /// In the one with the most bytes.
+    /// The content of the queue with the most bytes.
     pub fullest: Waiting,
 }
 
@@ -39,7 +39,7 @@ impl InQueues {
 }
 
 impl Allocator {
-    /// Asks all queues, which are small objects. That takes a look at each page of small objects.
+    /// Sums up all queues, which are small objects. This visits each page of small objects.
     pub(super) fn in_queues(&self) -> Result<InQueues, ArenaError> {
         let mut sum = InQueues::default();
         pages::walk(self.header, |at, run| {

@@ -1,4 +1,4 @@
-//! Who is here: one row per process of the session.
+//! The participants: one row per process of the session.
 //!
 //! ```text
 //! FREE ──claim──► CLAIMED ──┬─register──► LIVE ──leave, found dead──► FREE, next generation
@@ -6,16 +6,17 @@
 //!                                           └──release, found dead──► FREE, next generation
 //! ```
 //!
-//! RESERVED is a place for a process that somebody will start: it waits as long as its reserver lives, and a while
-//! longer, for a parent may end the moment it forked. EXPECTED is a place for a process that is being forked: it takes
-//! its place at once, or was killed before it could, so that such a place is free again after a while.
+//! RESERVED is a row for a process that another one will start: it waits as long as its reserver lives, and a while
+//! longer, since a parent may end right after it forked. EXPECTED is a row for a process that is being forked: that
+//! process takes it at once, unless it is killed before, so such a row is freed after a while.
 //!
-//! Every arrow is one compare-exchange on the row's state, which names the generation too: so a row is freed once,
-//! and a name of an earlier user of the row is never mistaken for the present one. A row that is claimed or reserved
-//! names the process that did so, and is free again when that one is found dead.
+//! Every transition is one atomic step on the row's state, which includes the generation, and a compare-exchange
+//! wherever processes may compete: so a row is freed only once, and the name of an earlier user of the row is never
+//! mistaken for that of the current one. A row that is claimed or reserved names the process that did so, and is freed
+//! when that process is found dead.
 //!
-//! Rows are given out in turn, not the lowest first: a row comes round again only after all others did, which makes
-//! generations wrap slowly and leaves the process number of the dead to be read for a while (error messages want it).
+//! Rows are assigned in turn rather than lowest first: a row is reused only after all others were, which makes
+//! generations wrap slowly and keeps the process ID of a dead process readable for a while (for error messages).
 
 mod name;
 mod place;
@@ -39,7 +40,7 @@ pub(super) use rows::Table;
 /// This thread of this process. The first call in a process registers it, and begins a session if there is none.
 ///
 /// # Panics
-/// If the session cannot be begun or has no room: [`try_me`] says so instead.
+/// If the session cannot be begun or has no room; [`try_me`] returns an error instead.
 #[inline]
 pub fn me() -> Owner {
     try_me().unwrap_or_else(|e| panic!("this process cannot take part in the session: {e}"))
@@ -48,19 +49,19 @@ pub fn me() -> Owner {
 /// This thread of this process; see [`me`].
 ///
 /// # Errors
-/// When the session cannot be begun, or has no room for this process.
+/// If the session cannot be begun, or has no room for this process.
 #[inline]
 pub fn try_me() -> Result<Owner, ArenaError> {
     identity::current()
 }
 
-/// This thread of this process; None where [`try_me`] has an error.
+/// This thread of this process; None where [`try_me`] returns an error.
 #[inline]
 pub fn me_if_any() -> Option<Owner> {
     identity::current_if_any()
 }
 
-/// Whether this process has registered, as it does when it first needs to.
+/// Whether this process has registered, as it does at first use.
 #[inline]
 pub fn is_registered() -> bool {
     identity::is_registered()
@@ -68,8 +69,8 @@ pub fn is_registered() -> bool {
 
 /// Whether the process of `owner` has ended.
 ///
-/// *Ended* means that its descriptor is readable (so a zombie has), or that its row has moved on. Nobody's row is
-/// never dead: it names threads of this very process.
+/// *Ended* means that its pidfd is readable (so zombies count as ended), or that its row has moved on to the next
+/// generation. Row 0 is never dead: it names threads of this very process.
 pub fn is_dead(owner: Owner) -> bool {
     if owner.slot() == 0 {
         return false;
@@ -95,12 +96,12 @@ pub fn is_dead(owner: Owner) -> bool {
     true
 }
 
-/// Whether the process still runs but has lost this thread, as happens when it executes another program.
+/// Whether the process is still running but no longer has this thread, as happens when it executes another program.
 pub(crate) fn has_lost_thread(owner: Owner) -> bool {
     pid_of(owner).is_some_and(|pid| !process::thread_exists(pid, owner.thread()))
 }
 
-/// The process number of `owner`, also for a while after it ended; None if it is not known any more.
+/// The process ID of `owner`, even for a while after its end; None if it is no longer known.
 pub fn pid_of(owner: Owner) -> Option<u32> {
     let row = row(segment::header_if_any()?, owner.slot());
     let identity = Identity(row.identity.load(Ordering::Acquire));
@@ -110,7 +111,7 @@ pub fn pid_of(owner: Owner) -> Option<u32> {
     (owner.slot() != 0 && identity.0 != 0 && (still || just_left)).then(|| identity.pid())
 }
 
-/// The processes that live (or are about to).
+/// The number of processes that are alive (or about to be).
 pub(super) fn alive(header: &'static Header) -> usize {
     rows(header)
         .filter(|row| {
@@ -145,7 +146,7 @@ pub(super) fn others(header: &'static Header) -> impl Iterator<Item = u32> {
     rows(header).filter_map(pid)
 }
 
-/// Frees the rows of all that ended unnoticed.
+/// Frees the rows of all processes whose end went unnoticed.
 pub(super) fn find_the_dead(header: &'static Header) {
     for row in rows(header) {
         let state = State(row.state.load(Ordering::Acquire));

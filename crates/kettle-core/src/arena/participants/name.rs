@@ -1,20 +1,20 @@
-//! The names of a row and its generation: before its process runs, and after.
+//! The names of a row in its current generation: before its process runs, and after.
 
 use crate::sys::owner::Owner;
 
 use super::is_dead;
 
-/// A place kept for a process that is about to be started. It may be passed to that process in any way: as a number.
+/// A row reserved for a process that is about to be started. It may be passed to that process in any way, as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(u64);
 
 impl Ticket {
-    /// As an integer: generation in the high half, row in the low one.
+    /// As an integer: the generation in the high half, the row in the low half.
     pub const fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// From what [`to_bits`](Self::to_bits) gave; None if it cannot be one.
+    /// The inverse of [`to_bits`](Self::to_bits); None if the bits are not a ticket.
     pub const fn from_bits(bits: u64) -> Option<Self> {
         let (slot, generation) = (bits as u32, (bits >> 32) as u32);
         if slot == 0 || slot >= Owner::SLOTS || generation >= Owner::GENERATIONS {
@@ -33,7 +33,7 @@ impl Ticket {
     }
 }
 
-/// A process of the session, in 32 bits: row and generation. Zero is nobody.
+/// A process of the session, in 32 bits: row and generation. Zero means none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Participant(u32);
 
@@ -47,12 +47,12 @@ impl Participant {
         Self((owner.to_bits() >> 32) as u32)
     }
 
-    /// As a word holds it.
+    /// The representation in a word.
     pub const fn to_bits(self) -> u32 {
         self.0
     }
 
-    /// The participant that a word names, if any.
+    /// The participant in a word, if any.
     pub const fn from_bits(bits: u32) -> Option<Self> {
         if bits == 0 { None } else { Some(Self(bits)) }
     }

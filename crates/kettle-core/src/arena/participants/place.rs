@@ -1,4 +1,4 @@
-//! How a process comes to a row of its own, and how it leaves it.
+//! How a process gets a row of its own, and how it leaves the row.
 
 use crate::arena::error::ArenaError;
 use crate::arena::header::Header;
@@ -9,17 +9,17 @@ use crate::sys::process;
 use super::name::{Participant, Ticket};
 use super::rows::{EXPECTED, FREE, Identity, LIVE, RESERVED, State, claim, free, row, rows};
 
-/// Keeps a place for a process that is about to be started, so that it can be given things before it exists.
+/// Reserves a row for a process that is about to be started, so that objects can be held for it before it exists.
 ///
 /// The caller ends with [`child_started`] and later [`child_gone`], or with [`release`].
 ///
 /// # Errors
-/// When the session cannot be begun, or has no room for another process.
+/// If no session can be begun, or if it has no room for another process.
 pub fn reserve_child() -> Result<Ticket, ArenaError> {
     reserve(RESERVED)
 }
 
-/// The same for a child that is forked in the next moment.
+/// The same for a child that is about to be forked.
 pub(in crate::arena) fn expect_child() -> Result<Ticket, ArenaError> {
     reserve(EXPECTED)
 }
@@ -32,34 +32,34 @@ fn reserve(status: u8) -> Result<Ticket, ArenaError> {
     Ok(Ticket::new(slot, generation))
 }
 
-/// Gives a reserved place back: the process could not be started.
+/// Gives up a reserved row, because the process could not be started.
 pub fn release(ticket: Ticket) {
     vacate(ticket.participant());
 }
 
-/// Tells who took the reserved place, as soon as the starter knows it: from then on its death is noticed even if it
-/// never came to [`adopt`] its place.
+/// Records which process has the reserved row, as soon as its starter knows: from then on the process's death is
+/// noticed even if it never came to [`adopt`] the row.
 pub fn child_started(ticket: Ticket, pid: u32) {
     if let Some(header) = segment::header_if_any() {
         let row = row(header, ticket.participant().owner().slot());
         let state = State(row.state.load(Ordering::Acquire));
         if state.generation() == ticket.participant().owner().generation() && state.awaits_process() {
-            // Only from 0, lest it meet the row's next user: that one clears the word while it is CLAIMED.
+            // Only from 0, so that it cannot hit the row's next user, which clears the word while the row is CLAIMED.
             let _ = row.identity.compare_exchange(0, Identity::of(pid).0, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 }
 
-/// In the new process: takes the place that was reserved for it. A process that took it, and then executed another
-/// program, takes it again.
+/// In the new process: takes the row that was reserved for it. A process that took it and then executed another program
+/// takes it again.
 ///
 /// # Errors
-/// When the place was given up, or this process registered by itself before.
+/// If the row was given up, or if this process registered by itself before.
 pub fn adopt(ticket: Ticket) -> Result<(), ArenaError> {
     identity::adopt(ticket)
 }
 
-/// Tells that a child was reaped, which spares the others finding out.
+/// Records that a child was reaped, which saves other processes from finding out.
 pub fn child_gone(ticket: Ticket) {
     vacate(ticket.participant());
 }
@@ -72,7 +72,7 @@ pub(in crate::arena) fn register(header: &'static Header) -> Result<Participant,
     let (slot, generation) = claim(header, process::id())?;
     let row = row(header, slot);
     row.identity.store(identity.0, Ordering::Relaxed);
-    // Release: whoever sees LIVE sees the identity.
+    // Release: a process that sees LIVE also sees the identity.
     row.state.store(State::new(0, generation, LIVE).0, Ordering::Release);
     Ok(Participant::new(slot, generation))
 }
@@ -88,7 +88,7 @@ pub(in crate::arena) fn occupy(header: &'static Header, ticket: Ticket) -> Resul
     if state.generation() != owner.generation() || !(state.awaits_process() || state.status() == LIVE) {
         return Err(ArenaError::TicketGone);
     }
-    // Its starter may have written it already; or it took the place before it executed another program.
+    // Its starter may have written it already; or it took the row before it executed another program.
     match row.identity.compare_exchange(0, mine.0, Ordering::AcqRel, Ordering::Acquire) {
         Err(other) if !Identity(other).may_be(mine) => return Err(ArenaError::TicketGone),
         _ => {}
@@ -100,7 +100,7 @@ pub(in crate::arena) fn occupy(header: &'static Header, ticket: Ticket) -> Resul
     }
 }
 
-/// Frees the rows that this process had before it executed another program: what it held went with its memory.
+/// Frees the rows that this process had before it executed another program: what it held is gone with its memory.
 fn vacate_earlier(header: &'static Header, mine: Identity, but: Option<Ticket>) {
     for (slot, row) in (1..).zip(rows(header)) {
         let state = State(row.state.load(Ordering::Acquire));
@@ -111,7 +111,7 @@ fn vacate_earlier(header: &'static Header, mine: Identity, but: Option<Ticket>) 
     }
 }
 
-/// Frees the row of a participant that is gone, unless somebody did already.
+/// Frees the row of a participant that is gone, unless that has happened already.
 pub(in crate::arena) fn vacate(participant: Participant) {
     let Some(header) = segment::header_if_any() else { return };
     let owner = participant.owner();

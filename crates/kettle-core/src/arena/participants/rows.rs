@@ -1,4 +1,4 @@
-//! The table: its rows, the two words of each, and the arrows that begin and end at FREE.
+//! The table: its rows, the two words of each, and the transitions from and to FREE.
 
 use crate::arena::error::ArenaError;
 use crate::arena::header::Header;
@@ -10,7 +10,7 @@ use super::find_the_dead;
 
 pub(super) const SLOTS: usize = Owner::SLOTS as usize;
 
-/// The rows, and where the search for a free one begins next.
+/// The rows, and where the search for a free one starts next.
 #[repr(C)]
 pub(in crate::arena) struct Table {
     hint: AtomicU64,
@@ -35,8 +35,8 @@ pub(super) const RESERVED: u8 = 2;
 pub(super) const LIVE: u8 = 3;
 pub(super) const EXPECTED: u8 = 4;
 
-/// For how long a place waits for a process whose number is not known, nanoseconds. From fork to taking the place is
-/// less than a millisecond, but a machine may be busy.
+/// How long a row waits for a process whose ID is unknown, in nanoseconds. From the fork to taking the row it is less
+/// than a millisecond, but a machine may be busy.
 const PATIENCE: u64 = 10_000_000_000;
 
 /// ```text
@@ -67,8 +67,8 @@ impl State {
     }
 }
 
-/// A process: its number, and when it started (the low 40 bits of the ticks since boot; 0: unknown). One word, so
-/// that it is never seen half-written.
+/// A process: its ID and its start time (the low 40 bits of the ticks since boot; 0 if unknown). A single word, so that
+/// it is never seen half-written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity(pub(super) u64);
 
@@ -84,7 +84,7 @@ impl Identity {
     const fn start(self) -> u64 {
         self.0 & Self::START
     }
-    /// Whether both can be the same process: an unknown start says nothing against it.
+    /// Whether both can be the same process: an unknown start time does not contradict that.
     pub(super) const fn may_be(self, other: Self) -> bool {
         self.pid() == other.pid() && (self.start() == 0 || other.start() == 0 || self.start() == other.start())
     }
@@ -97,13 +97,13 @@ pub(super) fn row(header: &'static Header, slot: u32) -> &'static Slot {
     &header.participants.slots[slot as usize]
 }
 
-/// Rows that were ever used. Rows are given out in turn, so the search ends where the turn has come to.
+/// The rows that were ever used. Rows are assigned in turn, so the search ends at the last one assigned.
 pub(super) fn rows(header: &'static Header) -> impl Iterator<Item = &'static Slot> {
     let used = header.participants.hint.load(Ordering::Relaxed) as usize;
     header.participants.slots[1..].iter().take(used)
 }
 
-/// Whether the one that a row is for lives, or may still come.
+/// Whether the process that a row is for is alive, or may still appear.
 pub(super) fn occupant_lives(row: &Slot, state: State) -> bool {
     let reserver_lives = || state.reserver() == process::id() || process::is_alive(state.reserver(), None);
     let identity = Identity(row.identity.load(Ordering::Acquire));
@@ -117,7 +117,7 @@ pub(super) fn occupant_lives(row: &Slot, state: State) -> bool {
     identity.pid() == process::id() || identity.is_alive()
 }
 
-/// Takes a free row; gives its number and generation.
+/// Takes a free row; returns its index and generation.
 pub(super) fn claim(header: &'static Header, pid: u32) -> Result<(u32, u32), ArenaError> {
     for attempt in 0..2 {
         for _ in 1..SLOTS {
@@ -143,9 +143,9 @@ pub(super) fn claim(header: &'static Header, pid: u32) -> Result<(u32, u32), Are
     Err(ArenaError::TooManyParticipants)
 }
 
-/// Frees a row that is in this state; false if it is not any more.
+/// Frees a row that is in this state; false if its state has changed.
 pub(super) fn free(header: &'static Header, row: &Slot, state: State) -> bool {
-    // Release: what the holder of this row did before comes before what its next one does.
+    // Release: what this row's holder did is ordered before what the next one does.
     let freed = row.state.compare_exchange(state.0, state.freed().0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
     if freed {
         crate::crash_point("arena.participants.freed");

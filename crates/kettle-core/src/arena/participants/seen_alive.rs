@@ -1,4 +1,4 @@
-//! When this process last saw each row's holder alive, so that asking often costs little.
+//! When this process last saw each row's process alive, which makes frequent checks cheap.
 
 use crate::atomics::{AtomicU64, Ordering};
 use crate::sys::clock;
@@ -9,7 +9,8 @@ use super::rows::SLOTS;
 
 const TRUSTED_FOR: u64 = 10_000_000;
 
-/// Low 19 bits of an entry: the generation. The rest: when, in units of 2^19 nanoseconds (half a millisecond).
+/// The low 19 bits of an entry are the generation; the rest is the time, in units of 2^19 nanoseconds (half a
+/// millisecond).
 static SEEN: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
 const GENERATION: u64 = Owner::GENERATIONS as u64 - 1;
 

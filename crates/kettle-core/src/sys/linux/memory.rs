@@ -214,7 +214,7 @@ pub fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
 /// consist of whole pages of the kernel.
 ///
 /// # Safety
-/// `at` must be inside of a [`map`] with at least `len` bytes from there on, whose contents are no longer needed.
+/// `at` must be inside a [`map`] with at least `len` bytes from there on, whose contents are no longer needed.
 pub unsafe fn punch_mapped(at: NonNull<u8>, len: usize) -> io::Result<()> {
     // The kernel rounds the length up, which would clear memory behind the range.
     if (at.as_ptr() as usize | len) % page_size() != 0 {

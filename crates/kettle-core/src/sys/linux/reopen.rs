@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 
 use super::descriptor::KnownFd;
 
-/// Opens the file that is mapped at `address`. The kernel allows this to root, usually not inside of containers.
+/// Opens the file that is mapped at `address`. The kernel allows this to root, usually not inside containers.
 pub fn by_mapping(known: &KnownFd, address: NonNull<u8>) -> Option<OwnedFd> {
     let address = address.as_ptr() as u64;
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
