@@ -74,7 +74,8 @@ extern "C" fn prepare() {
     if segment::header_if_any().is_none() {
         return;
     }
-    // Registers the parent, so that the child does not take itself to be alone. If this fails, the child gets no row either.
+    // Registers the parent, so that the child does not take itself to be alone. If this fails, the child gets no row
+    // either.
     caught(|| participants::try_me().ok());
     let ticket = caught(|| ASKED_FOR.take().or_else(|| participants::expect_child().ok())).flatten();
     core::mem::forget(segment::JOINING.lock());

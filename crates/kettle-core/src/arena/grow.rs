@@ -96,8 +96,8 @@ impl Allocator {
             .map_err(refuse_unless_lost)?;
         let extent = Extent { base, len, offset: end };
         // A process may have died here after writing parts of a map, possibly of a longer one.
-        // SAFETY: this part of the file belongs to no segment yet, and the lock under which it may become part of one is
-        // held.
+        // SAFETY: this part of the file belongs to no segment yet, and the lock under which it may become part of one
+        // is held.
         if let Err(e) = unsafe { segment::give_back(extent, 0, len) } {
             // SAFETY: the range was just mapped, and its address has not been passed on.
             unsafe { memory::unmap(base, len as usize) };

@@ -1,6 +1,6 @@
 //! Moves a session with a single process to another file, after the program closed the descriptor of the first one. A
-//! daemon that forked, closed everything and outlived its parents is such a process, and a child that it starts by `exec`
-//! needs a descriptor.
+//! daemon that forked, closed everything and outlived its parents is such a process, and a child that it starts by
+//! `exec` needs a descriptor.
 //!
 //! All memory in use is copied, and then the new file is mapped in place of the first, at the same addresses. A write
 //! between these two steps would be lost, so no other process of the session may live, nor another thread of this one.

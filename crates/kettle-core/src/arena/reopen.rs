@@ -1,8 +1,8 @@
 //! Another descriptor of the session's file, after the program closed the first one.
 //!
-//! A process needs none for itself ([`super::segment`]), but must pass one to each process that it starts by `exec`. Root
-//! may open what is mapped; the other processes of the session have descriptors of their own; and a process that is alone
-//! can move the session to a new file ([`relocate`]).
+//! A process needs none for itself ([`super::segment`]), but must pass one to each process that it starts by `exec`.
+//! Root may open what is mapped; the other processes of the session have descriptors of their own; and a process that
+//! is alone can move the session to a new file ([`relocate`]).
 
 use core::ptr::NonNull;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -5,10 +5,10 @@
 //! sent when the arena grows. The file only grows, and no segment is ever unmapped, so an address stays valid for the
 //! life of the process, whatever views still refer to it.
 //!
-//! *Without the descriptor:* a program may close it, as daemons close everything. The file is therefore created as long as
-//! it can ever need to be; parts that were never touched use no memory. Any part can then be mapped through another part
-//! that is mapped, and released through its own mapping. Only a process that is started by `exec` needs a descriptor
-//! ([`super::reopen`]).
+//! *Without the descriptor:* a program may close it, as daemons close everything. The file is therefore created as long
+//! as it can ever need to be; parts that were never touched use no memory. Any part can then be mapped through another
+//! part that is mapped, and released through its own mapping. Only a process that is started by `exec` needs a
+//! descriptor ([`super::reopen`]).
 
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};

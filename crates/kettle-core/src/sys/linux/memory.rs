@@ -210,8 +210,8 @@ pub fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
 /// As [`punch`], through a mapping of the range, without a descriptor.
 ///
 /// # Errors
-/// Those of `madvise`: the program locks its memory (`mlockall`), or holes are not supported. Also if the range does not
-/// consist of whole pages of the kernel.
+/// Those of `madvise`: the program locks its memory (`mlockall`), or holes are not supported. Also if the range does
+/// not consist of whole pages of the kernel.
 ///
 /// # Safety
 /// `at` must be inside a [`map`] with at least `len` bytes from there on, whose contents are no longer needed.

@@ -202,8 +202,8 @@ pub fn open(pid: u32) -> io::Result<OwnedFd> {
 /// Sends a signal to the process of a pidfd.
 ///
 /// # Errors
-/// If the process has been reaped (`ESRCH`), this is not a pidfd (`EBADF`), this process may not signal that one, or the
-/// signal does not exist.
+/// If the process has been reaped (`ESRCH`), this is not a pidfd (`EBADF`), this process may not signal that one, or
+/// the signal does not exist.
 pub fn signal(fd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let sender = ptr::null::<libc::siginfo_t>();
     // SAFETY: a live descriptor, integers, and a null pointer, for which the kernel fills in the sender.
