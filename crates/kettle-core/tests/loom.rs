@@ -1321,7 +1321,8 @@ mod queue {
     }
 }
 
-/// An event loop sleeps only while its inbox is empty, and whoever brings something to one that sleeps is told to wake it.
+/// An event loop sleeps only while its inbox is empty, and a caller that adds an item to a sleeping loop's inbox is
+/// told to wake it.
 #[test]
 fn an_inbox_loses_no_wake_up() {
     loom::model(|| {

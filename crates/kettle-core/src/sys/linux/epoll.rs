@@ -1,4 +1,4 @@
-//! Waiting for many descriptors at once, to the nanosecond.
+//! Waiting for many descriptors at once, with nanosecond timeouts.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -8,20 +8,20 @@ use std::time::Duration;
 use super::descriptor::KnownFd;
 use super::timerfd::TimerFd;
 
-/// What is to be told of a descriptor, for as long as it is so (level-triggered).
+/// The conditions for which a descriptor is reported, for as long as they hold (level-triggered).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
-    /// Whether it can be read.
+    /// Report it while it is readable.
     pub read: bool,
-    /// Whether it takes more.
+    /// Report it while it is writable.
     pub write: bool,
 }
 
 impl Interest {
-    /// In nothing.
+    /// No condition.
     pub const NONE: Self = Self { read: false, write: false };
 
-    /// Whether it is in nothing.
+    /// Whether there is no condition.
     pub fn is_none(self) -> bool {
         self == Self::NONE
     }
@@ -33,10 +33,11 @@ impl Interest {
     }
 }
 
-/// What came of a descriptor. A failure and an end count as both: whoever reads or writes next is told.
+/// A descriptor that is ready. Errors and hang-ups count as both conditions, so that the next read or write reports
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
-    /// What it was added with.
+    /// The token with which it was added.
     pub token: u64,
     /// Reading will not block.
     pub read: bool,
@@ -44,13 +45,13 @@ pub struct Ready {
     pub write: bool,
 }
 
-/// The token of the timer that stands in where the kernel cannot wait for nanoseconds. No other may have it.
+/// The token of the timer that is used where the kernel has no nanosecond timeouts. It is reserved for that.
 pub const TIMER: u64 = u64::MAX;
 
-/// As many as one wait brings at most.
+/// The maximum number of events per wait.
 const BATCH: usize = 256;
 
-/// Where the kernel puts what came.
+/// The buffer into which the kernel writes events.
 pub struct Events {
     list: Box<[libc::epoll_event; BATCH]>,
     count: usize,
@@ -69,7 +70,7 @@ impl core::fmt::Debug for Events {
 }
 
 impl Events {
-    /// What came in the last wait.
+    /// The events of the last wait.
     pub fn iter(&self) -> impl Iterator<Item = Ready> + '_ {
         let [input, output] = [libc::EPOLLIN, libc::EPOLLOUT].map(|bit| bit as u32);
         self.list[..self.count].iter().filter(|event| event.u64 != TIMER).map(move |event| Ready {
@@ -80,36 +81,36 @@ impl Events {
     }
 }
 
-/// Whether this process may not or cannot call `epoll_pwait2`.
+/// Whether `epoll_pwait2` is unavailable to this process.
 static IS_WITHOUT_NANOSECONDS: AtomicBool = AtomicBool::new(false);
 
 /// A set of descriptors.
 #[derive(Debug)]
 pub struct Epoll {
     fd: KnownFd,
-    /// Made when it is needed.
+    /// Created on demand.
     timer: std::sync::OnceLock<TimerFd>,
 }
 
 impl Epoll {
-    /// An empty set.
+    /// Creates an empty set.
     ///
     /// # Errors
-    /// When descriptors have run out.
+    /// If descriptors have run out.
     pub fn new() -> io::Result<Self> {
         // SAFETY: an integer only.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: a fresh descriptor that nobody else owns.
+        // SAFETY: a fresh descriptor without another owner.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self { fd: KnownFd::new(fd, "what an event loop waits on"), timer: std::sync::OnceLock::new() })
     }
 
-    /// Has `epoll_pwait2` count as missing in this process from now on: some sandboxes kill who tries it.
+    /// Treats `epoll_pwait2` as unavailable in this process from now on: some sandboxes kill processes that try it.
     pub fn avoid_nanoseconds() {
         IS_WITHOUT_NANOSECONDS.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the set is still there: the program may have closed its descriptor.
+    /// Whether the set is still ours: the program may have closed its descriptor.
     pub fn is_ours(&self) -> bool {
         self.fd.is_ours()
     }
@@ -117,23 +118,24 @@ impl Epoll {
     /// Adds a descriptor that is not in the set.
     ///
     /// # Errors
-    /// `EEXIST` if its file is there under this number, `EPERM` if it cannot be waited for, `EBADF` if it is not open.
+    /// `EEXIST` if its file is already in the set at this number, `EPERM` if it cannot be waited for, `EBADF` if it is
+    /// not open.
     pub fn add(&self, fd: RawFd, interest: Interest, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, interest, token)
     }
 
-    /// Changes what is told of one that is in the set.
+    /// Changes the conditions for a descriptor in the set.
     ///
     /// # Errors
-    /// `ENOENT` if the file with this number is not there: it is another one than was added.
+    /// `ENOENT` if the file at this number is not in the set, because it is not the one that was added.
     pub fn modify(&self, fd: RawFd, interest: Interest, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, fd, interest, token)
     }
 
-    /// Takes it out.
+    /// Removes a descriptor.
     ///
     /// # Errors
-    /// `ENOENT` or `EBADF` if it is not there (any more).
+    /// `ENOENT` or `EBADF` if it is not in the set (any more).
     pub fn remove(&self, fd: RawFd) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_DEL, fd, Interest::NONE, 0)
     }
@@ -144,10 +146,10 @@ impl Epoll {
         check(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), operation, fd, &mut event) }).map(drop)
     }
 
-    /// Waits for at most `timeout`, None: for ever, and never less than it unless something came.
+    /// Waits for at most `timeout`, or forever if None, and never less than that unless an event occurs.
     ///
     /// # Errors
-    /// `EINTR` when a signal came; `EBADF` or `EINVAL` when the program closed the set.
+    /// `EINTR` if a signal arrived; `EBADF` or `EINVAL` if the program closed the set.
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.count = 0;
         let count = match timeout {
@@ -177,7 +179,7 @@ impl Epoll {
             tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         };
-        // Not by the C library's function, which older ones do not have.
+        // As a direct system call, since older C libraries lack the function.
         // SAFETY: the list has room for BATCH events, the time is valid for reading, and no signals are masked.
         let count = unsafe {
             libc::syscall(
@@ -197,7 +199,7 @@ impl Epoll {
         let timer = self.timer()?;
         timer.set(Some(timeout))?;
         let waited = self.wait_milliseconds(events, -1);
-        // A timer that is set anew is not due.
+        // Resetting the timer clears its expiration.
         timer.set(None)?;
         waited
     }
@@ -218,7 +220,7 @@ impl AsFd for Epoll {
     }
 }
 
-/// The kernel is too old, or a sandbox forbids it. Some of those say so by `EPERM`.
+/// Whether the kernel is too old, or a sandbox forbids the call. Some sandboxes report that by `EPERM`.
 fn is_refused(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM))
 }
@@ -227,10 +229,10 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Why [`Epoll::add`] and its like refuse, for callers that go on.
+/// Why [`Epoll::add`], [`Epoll::modify`] or [`Epoll::remove`] failed, for callers that can handle it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The file is in the set already, under this number.
+    /// The file is already in the set at this number.
     Present,
     /// It is not in the set, or the number is not open.
     Absent,
@@ -239,7 +241,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What the kernel's error means.
+    /// Classifies a kernel error.
     pub fn of(e: &io::Error) -> Self {
         match e.raw_os_error() {
             Some(libc::EEXIST) => Self::Present,

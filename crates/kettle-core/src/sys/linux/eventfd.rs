@@ -5,32 +5,35 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::descriptor::KnownFd;
 
-/// A flag that can be waited for.
+/// A flag that an event loop can wait for.
 #[derive(Debug)]
 pub struct EventFd(KnownFd);
 
 impl EventFd {
+    /// Creates a flag that is not raised.
+    ///
     /// # Errors
-    /// When descriptors have run out.
+    /// If descriptors have run out.
     pub fn new() -> io::Result<Self> {
         // SAFETY: integers only.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: a fresh descriptor that nobody else owns.
+        // SAFETY: a fresh descriptor without another owner.
         Ok(Self(KnownFd::new(unsafe { OwnedFd::from_raw_fd(fd) }, "what wakes an event loop")))
     }
 
-    /// Whether it is still there: the program may have closed it.
+    /// Whether it is still ours: the program may have closed it.
     pub fn is_ours(&self) -> bool {
         self.0.is_ours()
     }
 
-    /// Makes it readable. It never blocks: what it cannot count any more is readable already.
+    /// Raises the flag, which makes the descriptor readable. Never blocks: if the counter is at its maximum, the
+    /// descriptor is readable already.
     ///
     /// # Errors
-    /// When the program closed it.
+    /// If the program closed it.
     pub fn raise(&self) -> io::Result<()> {
         let one = 1u64;
         // SAFETY: eight bytes, valid for reading.
@@ -41,10 +44,10 @@ impl EventFd {
         }
     }
 
-    /// Makes it unreadable. Says whether it was readable.
+    /// Lowers the flag; returns whether it was raised.
     ///
     /// # Errors
-    /// When the program closed it.
+    /// If the program closed it.
     pub fn lower(&self) -> io::Result<bool> {
         let mut count = 0u64;
         // SAFETY: eight bytes, valid for writing.
