@@ -1,9 +1,9 @@
 //! What a sender does when the socket is full.
 //!
-//! The system gives a socket little room, and each record takes a kilobyte of it. So where there is no room for a record,
-//! a *backlog* begins: one more record is sent, into room that is kept for it, and from then on messages are put into the
-//! queue alone. That record stays at the front of the stream, so that the descriptor is readable, until a receiver has
-//! taken the last message of the backlog. Then records are sent again.
+//! The system gives a socket little room, and each record takes a kilobyte of it. So if there is no room for a record,
+//! a *backlog* begins: one more record is sent, into room that is reserved for it, and from then on messages are only
+//! put into the queue. That record stays at the front of the stream, which keeps the descriptor readable, until a
+//! receiver has taken the last message of the backlog. Then records are sent again.
 //!
 //! ```text
 //!            the socket is full            the record is sent               its last message is taken
@@ -12,35 +12,37 @@
 //!       └─────────────────────────────┘  there was room after all, or none for the record either
 //! ```
 //!
-//! *Who moves it.* To `begun` and `open` a sender, with the senders' lock held; to `none` also a receiver, under both
-//! locks, so that no sender relies on a record that is about to go. Backlogs are numbered, and the record says which one
-//! it is of: any other that comes to the front was left by a death, and is dropped.
+//! *Transitions.* A sender moves to `begun` and `open`, with the senders' lock held; a receiver, too, may move to
+//! `none`, under both locks, so that no sender relies on a record that is about to be removed. Backlogs are numbered,
+//! and the record has the number of its backlog: any other record that comes to the front was left by a death, and is
+//! dropped.
 //!
 //! *No record is taken by mistake.* A receiver looks at the front of the stream before it receives, unless there is no
-//! backlog. One that saw none, and receives the record of one that began meanwhile, would leave the others without it.
-//! That cannot be: `begun` is stored before the sender finds the socket full once more, so what it found there was not
-//! received yet, and that receiver, who alone may receive, gets some of that.
+//! backlog. A receiver that saw none, but then receives the record of one that began in the meantime, would leave the
+//! others without it. That is impossible: `begun` is stored before the sender finds the socket full once more, so the
+//! data it found there had not been received yet, and the receiver, which alone may receive, gets part of that data.
 //!
-//! *Order.* A sender looks with the senders' lock held, so while there is a backlog all messages go into it. It is
-//! received when all records before it were.
+//! *Order.* A sender checks for a backlog with the senders' lock held, so while there is one all messages go into it.
+//! It is received after all records before it.
 //!
-//! *Death.* A sender that dies in `begun` may have sent the record or not. The next one sends another, of a new backlog,
-//! before it sends anything. A receiver that dies when it has stored `none` leaves a record that the next one drops.
+//! *Death.* A sender that dies in `begun` may or may not have sent the record. The next sender sends another one, for a
+//! new backlog, before it sends anything else. A receiver that dies after it has stored `none` leaves a record, which
+//! the next receiver drops.
 
 use crate::atomics::{AtomicU64, Ordering, fence};
 
-/// So many bytes more are counted for each message of a backlog.
+/// The overhead counted for each message of a backlog, in bytes.
 pub(super) const BESIDE: u64 = 64;
 
-/// The number of the latest backlog, and its stage in the two lowest bits.
+/// The number of the latest backlog, with its stage in the two lowest bits.
 #[repr(transparent)]
 #[derive(Debug)]
 pub(super) struct Backlog(AtomicU64);
 
-/// How far a backlog has come.
+/// The stage of a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// There is none: each message has its record.
+    /// There is no backlog: each message has its own record.
     None,
     /// Its record may have been sent.
     Begun,
@@ -58,7 +60,7 @@ impl Backlog {
         Self(AtomicU64::new(0))
     }
 
-    /// The number of the latest one, and how it is.
+    /// The number and the stage of the latest backlog.
     #[inline(always)]
     pub(super) fn now(&self) -> (u64, Stage) {
         let word = self.0.load(Ordering::SeqCst);
@@ -75,21 +77,21 @@ impl Backlog {
         self.0.load(Ordering::SeqCst) & STAGE == 0
     }
 
-    /// Begins another one, and says its number. With the senders' lock held.
+    /// Begins a new backlog and returns its number. Requires the senders' lock.
     pub(super) fn begin(&self) -> u64 {
         let number = (self.now().0 + 1) % (u64::MAX / ONE);
         self.0.store((number * ONE) | BEGUN, Ordering::SeqCst);
-        // Before the socket is found full: see above.
+        // Ordered before the sender finds the socket full: see the module docs.
         fence(Ordering::SeqCst);
         number
     }
 
-    /// Its record is sent. With the senders' lock held.
+    /// Marks its record as sent. Requires the senders' lock.
     pub(super) fn open(&self) {
         self.0.store((self.now().0 * ONE) | OPEN, Ordering::SeqCst);
     }
 
-    /// There is none any more. With the senders' lock held.
+    /// Ends the backlog. Requires the senders' lock.
     pub(super) fn end(&self) {
         self.0.store(self.now().0 * ONE, Ordering::SeqCst);
     }
@@ -125,7 +127,7 @@ mod tests {
             self.end().send(0, &number.to_ne_bytes(), &Patience::none()).unwrap();
         }
 
-        /// The number that was received, if there was one.
+        /// The number received, if there was a message.
         fn receive(&self) -> Option<u32> {
             let mut buffer = Vec::new();
             let bytes = match self.end().try_receive(&mut buffer).unwrap()? {
@@ -135,7 +137,7 @@ mod tests {
             Some(u32::from_ne_bytes(bytes.try_into().unwrap()))
         }
 
-        /// Whether a message is there, for one who waits for the descriptor.
+        /// Whether a waiter on the descriptor finds a message.
         fn is_ready(&self) -> bool {
             let is_readable = || socket::poll(&mut [Watch::readable(self.0.as_raw_fd())], Duration::ZERO).unwrap() == 1;
             while is_readable() {
@@ -147,10 +149,10 @@ mod tests {
         }
     }
 
-    /// More than a socket has room for.
+    /// More messages than fit into a socket.
     const MANY: u32 = 5_000;
 
-    /// A sender dies when it has begun a backlog, and when it has sent its record besides.
+    /// A sender dies after it began a backlog, or after it also sent its record.
     #[test]
     fn a_backlog_that_was_only_begun_is_begun_again() {
         for is_sent in [false, true] {
@@ -176,7 +178,7 @@ mod tests {
         }
     }
 
-    /// A receiver dies when it has ended a backlog, and before it received its record.
+    /// A receiver dies after it ended a backlog, but before it received its record.
     #[test]
     fn the_record_of_a_backlog_that_is_over_is_no_message() {
         for comes_more in [false, true] {
@@ -185,7 +187,7 @@ mod tests {
             let record = BacklogRecord { number: lane.backlog.begin(), first: queue.next_number() };
             send_backlog(a.0.get().unwrap(), record).unwrap();
             lane.backlog.end();
-            // What tells it that it may have to look.
+            // This makes the receiver check for leftovers.
             assert!(lane.receiving.try_acquire_now::<crate::shared::Processes>());
             assert!(b.end().may_have_leavings());
             lane.receiving.release::<crate::shared::Processes>().unwrap();
@@ -202,7 +204,7 @@ mod tests {
         }
     }
 
-    /// A sender dies when it has put something, and before it announced it.
+    /// A sender dies after it put a message, but before it announced it.
     #[test]
     fn an_entry_that_nobody_announced_is_skipped() {
         for after in [1, MANY] {
@@ -222,7 +224,7 @@ mod tests {
         }
     }
 
-    /// A program read past the record of a backlog.
+    /// The program read past the record of a backlog.
     #[test]
     fn a_backlog_without_its_record_is_received() {
         let [a, b] = End::pair();

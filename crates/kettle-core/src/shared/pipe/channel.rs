@@ -48,7 +48,7 @@ impl Channel {
         })
     }
 
-    /// The number of bytes of long messages that this end has sent and that have not been received yet.
+    /// The number of bytes that this end has sent through the arena and that have not been received yet.
     pub fn on_their_way(&self) -> u64 {
         self.lanes.0[self.end].on_their_way()
     }

@@ -12,7 +12,7 @@ use crate::sys::descriptor::KnownFd;
 use crate::sys::socket::{self as sys, Watch};
 use crate::wait::{EventCount, Patience, Stopped};
 
-/// The maximum number of bytes of long messages in flight; a single message may exceed it.
+/// The maximum number of bytes in flight through the arena; a single message may exceed it.
 const ON_THEIR_WAY: u64 = 8 << 20;
 
 /// The words of both directions.
@@ -71,12 +71,12 @@ impl Lane {
         there == 0 || there.saturating_add(len) <= ON_THEIR_WAY
     }
 
-    /// The sum of bytes sent when `len` more are. With the senders' lock held.
+    /// The total of bytes sent once `len` more are. Requires the senders' lock.
     pub(super) fn sum_with(&self, len: u64) -> u64 {
         self.sent.load(Ordering::Relaxed).max(self.received.load(Ordering::Relaxed)).wrapping_add(len)
     }
 
-    /// Waits until `len` more bytes may be in flight, or the socket holds nothing that was not received: then nothing is in
+    /// Waits until `len` more bytes may be in flight, or until the socket holds no unreceived data: then nothing is in
     /// flight, whatever the totals say.
     #[cold]
     pub(super) fn wait_for_room(&self, socket: &KnownFd, len: u64, patience: &Patience<'_>) -> Result<(), SendError> {
@@ -99,11 +99,11 @@ impl Lane {
     }
 }
 
-/// One of a lane's locks, held, mostly for moments.
+/// One of a lane's locks, held. They are held only briefly.
 pub(super) struct Held<'a>(&'a Lock);
 
 impl<'a> Held<'a> {
-    /// If it is free now.
+    /// Acquires the lock if it is free.
     pub(super) fn try_take(lock: &'a Lock) -> Option<Self> {
         lock.try_acquire_now::<Processes>().then_some(Self(lock))
     }

@@ -1,10 +1,10 @@
 //! Pipes whose messages arrive whole or not at all, even if processes die.
 //!
-//! A pipe is a pair of stream sockets and a [`Channel`] in the arena. Each message is one record, so a descriptor is
-//! readable exactly when there is a message (or the end). A program may also use the descriptors like those of any
-//! other stream, for example redirect a child's output into one and read lines from the other. Short messages travel in
-//! their records. For a long one, the sender puts its blocks into the channel's queue and then sends a record that
-//! announces them.
+//! A pipe is a pair of stream sockets and a [`Channel`] in the arena. Each message has a record of its own (except in a
+//! backlog, below), so a descriptor is readable exactly when there is a message (or the end). A program may also use
+//! the descriptors like those of any other stream, for example redirect a child's output into one and read lines from
+//! the other. Short messages travel in their records. For a long one, the sender puts its blocks into the channel's
+//! queue and then sends a record that announces them.
 //!
 //! *Order.* One lock covers putting and announcing; another covers receiving a record and taking what it announces.
 //! Entries are therefore announced in queue order. A sender that dies between its two steps leaves an entry that is
@@ -55,7 +55,7 @@ pub struct PipeEnd<'a> {
 }
 
 impl PipeEnd<'_> {
-    /// Whether [`send`](Self::send) is the way for a message of so many bytes.
+    /// Whether a message of this length should be sent by [`send`](Self::send).
     pub fn takes_short(&self, len: usize) -> bool {
         len <= if self.channel.is_some() { INLINE_MAX } else { IN_RECORD }
     }

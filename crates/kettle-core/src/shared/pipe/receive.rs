@@ -104,7 +104,7 @@ impl PipeEnd<'_> {
         }
     }
 
-    /// Whether the socket may be readable for something other than a message, which a dead process left.
+    /// Whether the socket may be readable because of leftovers of a dead process rather than a message.
     pub fn may_have_leavings(&self) -> bool {
         self.channel.is_some_and(|channel| {
             let lane = channel.inward().0;
@@ -113,8 +113,8 @@ impl PipeEnd<'_> {
         })
     }
 
-    /// For a caller that found the socket readable: drops what a dead process left at the front of the stream and is not
-    /// a message. Returns whether there was any.
+    /// For a caller that found the socket readable: drops leftovers of a dead process from the front of the stream.
+    /// Returns whether there were any.
     pub fn drop_leavings(&self) -> bool {
         let Some(channel) = self.channel else { return false };
         let a_moment = || Patience::until(Deadline::after(record::A_MOMENT));
@@ -201,7 +201,7 @@ impl PipeEnd<'_> {
                     let channel = self.channel.ok_or(ReceiveError::NoChannel)?;
                     channel.take(number, sum, buffer).map(Some)
                 }
-                // Of one that is over.
+                // The record of a backlog that has ended.
                 Ok(Record::Backlog) => {
                     buffer.clear();
                     continue;
@@ -247,8 +247,8 @@ impl Channel {
         }
     }
 
-    /// With the receivers' lock held, while there is a backlog: takes its next message, if that is the next one. Else
-    /// there is a record to be received, or nothing.
+    /// With the receivers' lock held, while there is a backlog: takes its next message, if it is the backlog's turn.
+    /// Otherwise there is a record to be received first, or nothing.
     #[cold]
     fn look_at_backlog(
         &self,
@@ -269,10 +269,11 @@ impl Channel {
                     self.drop_unannounced(record.first, buffer)?;
                     match queue.len() {
                         0 if self.end_backlog(socket, patience) => {}
-                        // A sender is about to put something.
+                        // A sender is about to put a message.
                         0 => return Ok(None),
                         1 => {
-                            // What is put meanwhile is not the last any more, and the record stays for it.
+                            // If a message is put in the meantime, this one is no longer the last, and the record stays
+                            // for the new one.
                             let sending = Held::try_take(&lane.sending);
                             let taken = self.take_of_backlog(buffer)?;
                             if sending.is_some() && queue.is_empty() {
@@ -283,7 +284,7 @@ impl Channel {
                         _ => return self.take_of_backlog(buffer).map(Some),
                     }
                 }
-                // Its sender is about to send it, or died, or bytes were read past it.
+                // The sender is about to send the record, or died, or the program read past it.
                 Front::Nothing => {
                     let Ok(_sending) = Held::take(&lane.sending, patience) else { return Ok(None) };
                     if record::front(socket).map_err(ReceiveError::Io)? != Front::Nothing {
@@ -306,7 +307,7 @@ impl Channel {
         fetched.store(fetched.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Ends a backlog whose record is at the front of the stream, if nothing is in it. Whether it did.
+    /// Ends an empty backlog whose record is at the front of the stream. False if the senders' lock was not acquired.
     fn end_backlog(&self, socket: BorrowedFd<'_>, patience: &Patience<'_>) -> bool {
         let (lane, queue) = self.inward();
         let Ok(_sending) = Held::take(&lane.sending, patience) else { return false };
@@ -316,7 +317,7 @@ impl Channel {
         true
     }
 
-    /// With both locks held, and the backlog empty.
+    /// Requires both locks and an empty backlog.
     fn end_backlog_held(&self, socket: BorrowedFd<'_>) {
         let lane = self.inward().0;
         lane.received.store(lane.sent.load(Ordering::Relaxed), Ordering::Release);
@@ -325,7 +326,7 @@ impl Channel {
         self.drop_backlog_record(socket);
     }
 
-    /// Drops what stands before entry `first`, which nobody announced.
+    /// Drops the entries before `first`, which were never announced.
     fn drop_unannounced(&self, first: u32, buffer: &mut Vec<u8>) -> Result<(), ReceiveError> {
         let queue = self.inward().1;
         while (1..=u32::MAX / 2).contains(&first.wrapping_sub(queue.oldest_number())) && !queue.is_empty() {

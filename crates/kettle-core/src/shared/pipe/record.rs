@@ -29,33 +29,33 @@ const INLINE: u8 = 1;
 const ANNOUNCED: u8 = 2;
 const REST: u8 = 3;
 const BACKLOG: u8 = 4;
-/// What the kernel keeps in a piece of memory of a kilobyte, with what it notes beside it.
+/// With the kernel's own bookkeeping it fits into a kilobyte of kernel memory.
 pub(super) const SLOT: usize = 704;
 /// The number of message bytes in the slot of an inline record.
 pub(super) const IN_SLOT: usize = SLOT - RECORD_HEADER;
-/// So much of a record tells whether it stands for a backlog.
+/// The part of a record that shows whether it stands for a backlog.
 const BACKLOG_HEADER: usize = RECORD_HEADER + 16;
-/// Tells that record from bytes that the program wrote.
+/// Distinguishes such a record from bytes that the program wrote.
 const MARK: u64 = u64::from_le_bytes(*b"\0backlog");
 const REST_HEADER: usize = 16;
 const ZEROS: [u8; SLOT] = [0; SLOT];
 
-/// What a record says that stands for a backlog.
+/// The content of a record that stands for a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BacklogRecord {
-    /// Which backlog it is.
+    /// The number of the backlog.
     pub(super) number: u64,
     /// The number in the queue of its first message.
     pub(super) first: u32,
 }
 
-/// What stands at the front of the stream.
+/// What is at the front of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Front {
-    /// Nothing, or the end.
+    /// No data, or the end of the stream.
     Nothing,
     Backlog(BacklogRecord),
-    /// Another record, or bytes that are none.
+    /// Another record, or bytes that are not a record.
     Other,
 }
 
@@ -92,7 +92,7 @@ pub(super) fn send_announcement(fd: BorrowedFd<'_>, number: u32, sum: u64) -> io
     send_slot(fd, &slot(ANNOUNCED, 0, number, &sum.to_ne_bytes()))
 }
 
-/// Says that a backlog begins. The record is sent although the socket is full.
+/// Announces a backlog. The record is sent even though the socket is full.
 pub(super) fn send_backlog(fd: BorrowedFd<'_>, backlog: BacklogRecord) -> io::Result<()> {
     let mut words = [0; 16];
     words[..8].copy_from_slice(&backlog.number.to_ne_bytes());
@@ -104,7 +104,7 @@ pub(super) fn send_backlog(fd: BorrowedFd<'_>, backlog: BacklogRecord) -> io::Re
     }
 }
 
-/// A slot that begins with these, at most [`IN_SLOT`] bytes.
+/// A slot with this header, followed by `bytes`, at most [`IN_SLOT`] of them.
 #[inline(always)]
 fn slot(kind: u8, tag: u8, number: u32, bytes: &[u8]) -> [u8; SLOT] {
     let mut slot: [u8; SLOT] = header(kind, tag, number);
@@ -180,7 +180,7 @@ pub(super) enum Record {
     Inline(u8),
     /// The number and the sum of an announcement.
     Announced(u32, u64),
-    /// It stands for a backlog.
+    /// A record that stands for a backlog.
     Backlog,
     /// Not a record.
     Foreign,
@@ -225,27 +225,27 @@ pub(super) fn read(
     Ok(Record::Inline(tag))
 }
 
-/// What the first bytes of a record say, if it stands for a backlog.
+/// The content of a record that stands for a backlog, from its first bytes.
 fn backlog(bytes: &[u8]) -> Option<BacklogRecord> {
     let words: &[u8; BACKLOG_HEADER] = bytes.first_chunk()?;
     let word = |i: usize| u64::from_ne_bytes(core::array::from_fn(|byte| words[RECORD_HEADER + 8 * i + byte]));
     (words[0] == BACKLOG && word(1) == MARK).then(|| BacklogRecord { number: word(0), first: number(words) as u32 })
 }
 
-/// Looks at what stands at the front of the stream, and leaves it there.
+/// What is at the front of the stream, without consuming it.
 pub(super) fn front(fd: BorrowedFd<'_>) -> io::Result<Front> {
     let mut bytes = [0; BACKLOG_HEADER];
     match socket::peek(fd, &mut bytes) {
         Ok(0) => Ok(Front::Nothing),
         Ok(got) => Ok(backlog(&bytes[..got]).map_or(Front::Other, Front::Backlog)),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Front::Nothing),
-        // Told once when the other end went with messages unread; what it sent is still there.
+        // Reported once if the other end was closed with messages unread; what it sent is still there.
         Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted) => front(fd),
         Err(e) => Err(e),
     }
 }
 
-/// Drops the record that stands for a backlog, which is at the front.
+/// Drops the record that stands for a backlog from the front of the stream.
 pub(super) fn drop_backlog(fd: BorrowedFd<'_>) {
     let _ = receive(fd, &mut Vec::new(), SLOT);
 }

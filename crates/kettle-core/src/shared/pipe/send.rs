@@ -1,5 +1,5 @@
-//! Sending a message: in a record, or through the arena and announced by one; or, when the socket is full, through the
-//! arena alone.
+//! Sending a message: in a record, or through the arena and announced by a record; or, when the socket is full, through
+//! the arena only.
 
 use core::time::Duration;
 use std::io;
@@ -42,16 +42,16 @@ impl From<WatchError> for SendError {
 /// The outcome of one attempt by a sender that holds the senders' lock.
 enum Step {
     Sent,
-    /// With so many bytes more, too many would be in flight.
+    /// With this many more bytes, too many would be in flight.
     Crowded(u64),
-    /// The socket is full, and has no room for the record of a backlog either.
+    /// The socket is full, even for the record of a backlog.
     Full,
 }
 
 /// The outcome of beginning a backlog.
 #[derive(PartialEq, Eq)]
 enum Beginning {
-    /// There was room for the message's own record meanwhile, and it is sent.
+    /// In the meantime there was room for the message's own record, which was sent.
     NotNeeded,
     Open,
     /// There was no room for its record.
@@ -89,12 +89,12 @@ impl PipeEnd<'_> {
         })
     }
 
-    /// Whether a short message could be sent now, as far as that is known without asking the kernel.
+    /// Whether a short message could be sent now, as far as that is known without a system call.
     pub fn has_room(&self) -> bool {
         self.channel.is_some_and(|channel| channel.outward().0.has_room(BESIDE))
     }
 
-    /// Sends a message through the arena. Waits while too much is on its way.
+    /// Sends a message through the arena. Waits while too many bytes are in flight.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -113,8 +113,8 @@ impl PipeEnd<'_> {
         })
     }
 
-    /// Takes steps with the senders' lock held until the message is sent, and waits in between without the lock. A step
-    /// is told whether room was waited for.
+    /// Calls `step` with the senders' lock held until the message is sent, and waits in between without the lock. The
+    /// last argument of `step` is whether this call has waited for room.
     #[inline(always)]
     fn send_in_steps(
         &self,
@@ -154,12 +154,12 @@ impl PipeEnd<'_> {
         self.check().map_err(SendError::Stopped)
     }
 
-    /// Sends a record, if there is room for it, and counts it.
+    /// Sends a record, and counts it, if there is room for it.
     #[inline(always)]
     fn send_counted(&self, lane: &Lane, send: impl Fn(BorrowedFd<'_>) -> io::Result<()>) -> Result<bool, SendError> {
         let is_sent = self.send_record(send)?;
         if is_sent {
-            // With the senders' lock held.
+            // No other thread changes it: the senders' lock is held.
             lane.posted.store(lane.posted.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         }
         Ok(is_sent)
@@ -174,7 +174,8 @@ impl PipeEnd<'_> {
             match e.kind() {
                 _ if !self.socket.is_ours() => return Err(SendError::Io(self.socket.lost().into())),
                 io::ErrorKind::WouldBlock => return Ok(false),
-                // Told once when the other end went with messages unread; the next try says `BrokenPipe`.
+                // Reported once if the other end was closed with messages unread; the next attempt returns
+                // `BrokenPipe`.
                 io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
                 io::ErrorKind::BrokenPipe => return Err(SendError::Closed),
                 _ => return Err(SendError::Io(e)),
@@ -182,8 +183,8 @@ impl PipeEnd<'_> {
         }
     }
 
-    /// With the senders' lock held, and the socket full or a backlog there: ensures a backlog for the message with the
-    /// number `first`. `record` sends its own record, in case there is room by now.
+    /// With the senders' lock held, and the socket full or a backlog begun: ensures an open backlog for the message
+    /// with the number `first`. `record` sends the message's own record, in case there is room by now.
     #[cold]
     fn backlog_for(
         &self,
@@ -228,7 +229,7 @@ impl PipeEnd<'_> {
         Ok(is_sent)
     }
 
-    /// With the senders' lock held, in a backlog.
+    /// With the senders' lock held, during a backlog.
     fn put_in_backlog(
         &self,
         lane: &Lane,
@@ -241,7 +242,7 @@ impl PipeEnd<'_> {
         if !self.may_put(lane, len, has_waited)? {
             return Ok(Step::Crowded(len));
         }
-        // A record would have told so.
+        // Sending a record would have reported that the other end is closed.
         let socket = self.socket.get_lately().map_err(|lost| SendError::Io(lost.into()))?;
         let mut other_end = [Watch::gone(socket.as_raw_fd())];
         if sys::poll(&mut other_end, Duration::ZERO).is_ok() && other_end[0].is_ready() {
@@ -254,7 +255,7 @@ impl PipeEnd<'_> {
         Ok(Step::Sent)
     }
 
-    /// With the senders' lock held, where there is no backlog.
+    /// With the senders' lock held, without a backlog.
     fn put_and_announce(
         &self,
         lane: &Lane,
@@ -289,7 +290,7 @@ impl PipeEnd<'_> {
     }
 }
 
-/// Puts a message, which must be there.
+/// Puts the message in `parcel`, which must be present.
 fn put(
     queue: &Handle<Queue>,
     parcel: &mut Option<Parcel<'_, ArenaStore>>,
@@ -297,7 +298,7 @@ fn put(
 ) -> Result<(), SendError> {
     let Some(parcel) = parcel.take() else { return Ok(()) };
     let put = match queue.put(place_of(queue), parcel, &Patience::none()) {
-        // One that died holds the queue's own lock.
+        // The queue's own lock is held by a thread that died.
         Err(PutError::Full(parcel)) => queue.put(place_of(queue), parcel, &patience.at_least_a_second()),
         put => put,
     };
