@@ -938,7 +938,7 @@ class ThreadCrew(Crew):
 
     def work(self) -> None:
         """Works until there will be nothing more to do: for a thread that was started. An error that is not a task's
-        own breaks the pool, since the tasks that the worker has in hand get no outcome any more."""
+        own breaks the pool, since the tasks that the worker has claimed get no outcome any more."""
 
     def refuse(self, error: BaseException) -> None:
         """A worker could not begin, because of this error."""
@@ -1116,27 +1116,39 @@ class EventLoop:
     def time(self) -> float:
         """The seconds that `time.monotonic()` has."""
 
-    def get_debug(self) -> bool: ...
-    def is_running(self) -> bool: ...
-    def is_closed(self) -> bool: ...
+    def get_debug(self) -> bool:
+        """Whether it is in debug mode."""
+
+    def is_running(self) -> bool:
+        """Whether it runs."""
+
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+
     def stop(self) -> None:
         """Ends `run_forever` after the present turn."""
 
     def fileno(self) -> int:
         """The descriptor that it waits on, which is readable when something is ready."""
 
-    def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle: ...
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+        """Calls `callback(*args)` in the loop's next turn. Gives a handle that can be cancelled."""
+
     def call_soon_threadsafe(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle: ...
+    ) -> asyncio.Handle:
+        """As `call_soon`, from any thread."""
+
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle: ...
+    ) -> asyncio.TimerHandle:
+        """Calls `callback(*args)` after `delay` seconds, never before. Gives a handle that can be cancelled."""
+
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle: ...
+    ) -> asyncio.TimerHandle:
+        """Calls `callback(*args)` when `time()` is `when`, never before. Gives a handle that can be cancelled."""
+
     # What asyncio's own loop keeps as attributes of the same names.
     _closed: bool
     _stopping: bool
