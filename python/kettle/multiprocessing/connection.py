@@ -1,7 +1,7 @@
 """Pipes, and connections over sockets.
 
-A `Pipe` keeps messages whole: whoever dies while sending leaves nothing behind, and large messages pass through shared
-memory. Around any other descriptor a `Connection` speaks the standard library's format.
+A `Pipe` keeps messages whole: a process that dies while sending leaves nothing behind, and large messages pass through
+shared memory. Over any other descriptor a `Connection` uses the standard library's format.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ sys.modules[__name__].__class__ = Mirror
 look_for_pickler()
 
 
-# That of the module itself, also if this one is loaded once more.
+# The function of the module itself, even if this module is loaded again.
 _make_temp_dir: Any = getattr(util.get_temp_dir, "standard", util.get_temp_dir)
 
 
 def _get_temp_dir() -> str:
-    """As the standard library's: for sockets of all kinds, also those of its own."""
+    """Like the standard library's function: for sockets of all kinds, including its own."""
     from kettle.multiprocessing import _folder
 
     return _folder.held(_make_temp_dir)
@@ -53,32 +53,32 @@ util.get_temp_dir = _get_temp_dir
 class Connection(native.Connection, _standard.Connection):
     """One end of a pipe, or a connection over any descriptor that can be read or written.
 
-    New are the awaitable twins, which wait until the descriptor is ready: over a foreign stream the rest of a message
+    It adds awaitable methods, which wait until the descriptor is ready. Over a foreign stream, the rest of a message
     that has only begun to arrive is then waited for in the ordinary, blocking way.
     """
 
     async def asend(self, obj: Any) -> None:
-        """As `send`, without blocking the event loop while the pipe is full."""
+        """Like `send`, without blocking the event loop while the pipe is full."""
         await self._room()
         self.send(obj)
 
     async def arecv(self) -> Any:
-        """As `recv`, without blocking the event loop."""
+        """Like `recv`, without blocking the event loop."""
         await self._arrival()
         return self.recv()
 
     async def asend_bytes(self, buf: Buffer, offset: int = 0, size: int | None = None) -> None:
-        """As `send_bytes`, without blocking the event loop while the pipe is full."""
+        """Like `send_bytes`, without blocking the event loop while the pipe is full."""
         await self._room()
         self.send_bytes(buf, offset, size)
 
     async def arecv_bytes(self, maxlength: int | None = None) -> bytes:
-        """As `recv_bytes`, without blocking the event loop."""
+        """Like `recv_bytes`, without blocking the event loop."""
         await self._arrival()
         return self.recv_bytes(maxlength)
 
     async def arecv_bytes_into(self, buf: Buffer, offset: int = 0) -> int:
-        """As `recv_bytes_into`, without blocking the event loop."""
+        """Like `recv_bytes_into`, without blocking the event loop."""
         await self._arrival()
         return self.recv_bytes_into(buf, offset)
 
@@ -95,25 +95,25 @@ class Connection(native.Connection, _standard.Connection):
         return _rebuild, (type(self), reduction.DupFd(self.fileno()), self.readable, self.writable, channel)
 
     def __del__(self) -> None:
-        """The descriptor is closed by the core."""
+        """The core closes the descriptor."""
 
 
 def _rebuild(cls: type[Connection], handle: Any, readable: bool, writable: bool, channel: bytes | None) -> Connection:
     fd = handle.detach()
-    os.set_inheritable(fd, False)  # it was, to come here
+    os.set_inheritable(fd, False)  # it had to be inheritable to get here
     connection = cls(fd, readable, writable)
     connection._set_channel(channel)
     return connection
 
 
 def _adopt(connection: Any) -> Connection:
-    """The same descriptor as a connection of ours."""
+    """Returns the same descriptor as a connection of Kettle's."""
     handle, connection._handle = connection._handle, None
     return Connection(handle)
 
 
 def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
-    """Two connected ends; with `duplex=False` the first only receives and the second only sends."""
+    """Returns two connected ends; with `duplex=False` the first only receives and the second only sends."""
     look_for_pickler()
     return native.pipe(Connection, duplex)
 
@@ -122,9 +122,9 @@ class Listener(_standard.Listener):
     """A socket that waits for connections. See the standard library for the parameters."""
 
     def accept(self) -> Connection:
-        """Waits for somebody to connect, and returns the connection.
+        """Waits for a client to connect, and returns the connection.
 
-        Raises `multiprocessing.AuthenticationError` if they do not know the key.
+        Raises `multiprocessing.AuthenticationError` if the client does not know the key.
         """
         return _adopt(super().accept())
 

@@ -1,9 +1,9 @@
 """Queues between processes.
 
-An item is pickled by `put`, in the caller's thread, and is safe in shared memory when `put` returns: no feeder thread,
-no pipe, nothing to join. What cannot be pickled raises there; an item that cannot be rebuilt raises in the `get` that
-took it. An unbounded `put` never blocks. The classes extend the standard library's, so that code which tests for those
-finds them; none of their methods is used.
+`put` pickles an item in the caller's thread, and the item is in shared memory when `put` returns: there is no feeder
+thread, no pipe, and nothing to join. An object that cannot be pickled raises there; an item that cannot be unpickled
+raises in the `get` that took it. `put` on an unbounded queue never blocks. The classes extend the standard library's,
+so that isinstance checks succeed, but use none of its methods.
 """
 
 import copyreg
@@ -37,7 +37,7 @@ look_for_pickler()
 
 
 class _Base(Parametrized[T]):
-    """What the three classes share: the core's queue, and everything that is promised of all of them."""
+    """The common base of the three classes: the core's queue, and the methods that all of them have."""
 
     _items: native.Queue
 
@@ -50,9 +50,9 @@ class _Base(Parametrized[T]):
         self._opid = os.getpid()
 
     def _use_methods_of(self, items: native.Queue, put: bool, get: bool) -> None:
-        """Makes the core's own methods attributes of this object, unless its class has others: saves a call on the way.
+        """Makes the core's own methods attributes of this object, unless its class overrides them, which saves a call.
 
-        They look whether the class still has what it had, and ask this object if it has not.
+        These methods check whether the class still has the original methods, and otherwise call this object's.
         """
         items._kettle_set_front(self)
         if put:
@@ -75,36 +75,36 @@ class _Base(Parametrized[T]):
 
     @Shown
     def name(self) -> str | None:
-        """What the queue was named."""
+        """The name of the queue."""
         return self._items.name
 
     def statistics(self) -> Any:
-        """Counters and the present state, as they are now."""
+        """Returns counters and the present state."""
         return self._items.statistics()
 
     def put_many(self, objs: Iterable[T], block: bool = True, timeout: float | None = None) -> int:
-        """Puts all of `objs`, and returns how many those were.
+        """Puts all of `objs`, and returns their number.
 
         Raises queue.Full, with the number that were put as its `done`, if there is no room in time.
         """
         return self._items.put_many(objs, block, timeout)
 
     def get_many(self, max: int, timeout: float | None = None) -> list[T]:
-        """Waits for an item, then takes what there is, `max` items at most.
+        """Waits for an item, then takes up to `max` of the available items.
 
-        Raises queue.Empty if none comes in `timeout` seconds.
+        Raises queue.Empty if none arrives in `timeout` seconds.
         """
         return self._items.get_many(max, timeout)
 
     def shutdown(self, immediate: bool = False) -> None:
-        """Makes `put` raise ShutDown from now on, and `get` too once the queue is empty; those who wait wake.
+        """Makes `put` raise ShutDown from now on, and `get` too once the queue is empty; waiters wake up.
 
-        With `immediate` the items that are left are dropped, and count as done.
+        With `immediate` the remaining items are dropped, and count as done.
         """
         self._items.shutdown(immediate)
 
     async def aput(self, obj: T, timeout: float | None = None) -> None:
-        """As `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
+        """Like `put`, without blocking the event loop. Raises queue.Full after `timeout` seconds."""
 
         def attempt() -> bool:
             try:
@@ -124,7 +124,7 @@ class _Base(Parametrized[T]):
             raise Full
 
     async def aget(self, timeout: float | None = None) -> T:
-        """As `get`, without blocking the event loop. Raises queue.Empty after `timeout` seconds.
+        """Like `get`, without blocking the event loop. Raises queue.Empty after `timeout` seconds.
 
         Cancelling it loses no item.
         """
@@ -143,7 +143,7 @@ class _Base(Parametrized[T]):
         return item
 
     async def __aiter__(self) -> AsyncIterator[T]:
-        """The items as they come, until the queue is shut down and empty."""
+        """Yields items as they arrive, until the queue is shut down and empty."""
         while True:
             try:
                 item = await self.aget()
@@ -151,7 +151,7 @@ class _Base(Parametrized[T]):
                 return
             yield item
 
-    # As in the standard library, the attributes that a subclass adds do not travel, unless it extends these two.
+    # As in the standard library, attributes that a subclass adds are not sent, unless it extends these two methods.
 
     def __getstate__(self) -> Any:
         return (self._opid,)
@@ -164,7 +164,7 @@ class _Base(Parametrized[T]):
 
     @Shown
     def _rlock(self) -> threading.Lock:
-        """The standard library guards its pipe with locks, and some code takes them; here they guard nothing."""
+        """The standard library guards its pipe with locks, and some programs take them; here they guard nothing."""
         return _unused_lock(self, "_unused_rlock")
 
     @Shown
@@ -173,7 +173,7 @@ class _Base(Parametrized[T]):
 
 
 def _without_defaults(block: bool, timeout: float | None) -> tuple[Any, ...]:
-    """The arguments as a program usually writes them."""
+    """Returns the arguments in the way programs usually write them."""
     if timeout is not None:
         return block, timeout
     return () if block else (block,)
@@ -202,9 +202,9 @@ def _rebuild(cls: Any, token: bytes, name: str | None, state: Any) -> Any:
 class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
     """A queue between processes, bounded if `maxsize` is positive.
 
-    Differences from the standard library: `put` pickles at once and raises what pickling raises; `qsize`, `empty` and
-    `full` are exact; `close` and `join_thread` have nothing to flush and never wait; `shutdown` is there on every
-    Python version. New are `put_many`, `get_many`, `aput`, `aget`, `async for` and `statistics`.
+    Differences from the standard library: `put` pickles immediately and raises the errors of pickling; `qsize`, `empty`
+    and `full` are exact; `close` and `join_thread` have nothing to flush and never wait; `shutdown` exists on every
+    Python version. Additions are `put_many`, `get_many`, `aput`, `aget`, `async for` and `statistics`.
     """
 
     _joinable = False
@@ -225,10 +225,10 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         return self._items._closed
 
     def put(self, obj: T, block: bool = True, timeout: float | None = None) -> None:
-        """Puts `obj`, waiting for room if there is none; for ever, or for `timeout` seconds.
+        """Puts `obj`, waiting for room at most `timeout` seconds (None: forever).
 
-        Raises queue.Full if there is no room (in time), ShutDown after `shutdown`, ValueError after `close`, and
-        whatever pickling raises.
+        Raises queue.Full if there is no room (in time), ShutDown after `shutdown`, ValueError after `close`, and the
+        errors of pickling.
         """
         if self._items._closed:
             raise ValueError(f"Queue {self!r} is closed")
@@ -239,14 +239,14 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         except Exception as error:
             if type(self)._on_queue_feeder_error is Queue._on_queue_feeder_error:
                 raise
-            # Made for the standard library's queue, where such an error comes up in a thread and goes to this hook.
+            # Written for the standard library's queue, where such an error occurs in a thread and goes to this hook.
             self._on_queue_feeder_error(error, obj)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
-        """Takes the next item, waiting for one; for ever, or for `timeout` seconds.
+        """Returns the next item, waiting for one at most `timeout` seconds (None: forever).
 
         Raises queue.Empty if there is none (in time), ShutDown after `shutdown` once the queue is empty, ValueError
-        after `close`. An item that cannot be rebuilt raises what rebuilding it raises, and is gone.
+        after `close`. An item that cannot be unpickled raises the error of unpickling, and is gone.
         """
         if self._items._closed:
             raise ValueError(f"Queue {self!r} is closed")
@@ -262,11 +262,11 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         return self.get(False)
 
     def qsize(self) -> int:
-        """The number of items."""
+        """Returns the number of items."""
         return self._items.qsize()
 
     def empty(self) -> bool:
-        """Whether there is no item. Raises OSError after `close`, unless nothing was ever put."""
+        """Returns whether there is no item. Raises OSError after `close`, unless nothing was ever put."""
         if self._items._closed:
             if self._items.statistics().put == 0:
                 return True
@@ -274,23 +274,23 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
         return self._items.empty()
 
     def full(self) -> bool:
-        """Whether there is no room."""
+        """Returns whether there is no room."""
         return self._items.full()
 
     def close(self) -> None:
-        """Ends this process's use of the queue: `put` and `get` raise ValueError from now on. Others go on."""
+        """Ends this process's use of the queue: `put` and `get` raise ValueError from now on. Other processes go on."""
         self._kettle_methods_changed()
         self._items._close()
         self._reader.close()
         self._writer.close()
 
     def join_thread(self) -> None:
-        """Does nothing: what was put is in shared memory. Raises AssertionError before `close`."""
+        """Does nothing, because all items are in shared memory. Raises AssertionError before `close`."""
         if not self._closed:
             raise AssertionError(f"Queue {self!r} not closed: call close() before join_thread()")
 
     def cancel_join_thread(self) -> None:
-        """Does nothing: there is no thread, and what was put is not lost."""
+        """Does nothing: there is no thread, and no item is lost."""
 
     def _terminate_broken(self) -> None:
         self.close()
@@ -306,16 +306,17 @@ _METHODS_OF_QUEUE: Any = (Queue.put, Queue.get, Queue._on_queue_feeder_error)
 
 
 class JoinableQueue(Queue[T], _standard.JoinableQueue):  # type: ignore[type-arg]
-    """A queue whose items are to be finished with `task_done`, for which `join` waits.
+    """A queue whose items are finished by `task_done`; `join` waits until all are finished.
 
-    The core counts what each process took and has not finished: if one of them dies, `join` raises
-    `kettle.ConsumerDied`, which says how many items that were, instead of waiting for ever.
+    The core counts the items that each process took and has not finished. If a process dies with such items, `join`
+    raises `kettle.ConsumerDied` with their number instead of waiting forever.
     """
 
     _joinable = True
 
     def task_done(self) -> None:
-        """Says that an item that was got is finished. Raises ValueError if called more often than items were put."""
+        """Marks an item that was taken as finished. Raises ValueError if it is called more often than items were
+        put."""
         self._items.task_done()
 
     def join(self) -> None:
@@ -323,7 +324,7 @@ class JoinableQueue(Queue[T], _standard.JoinableQueue):  # type: ignore[type-arg
         self._items.join()
 
     async def ajoin(self, timeout: float | None = None) -> bool:
-        """As `join`, without blocking the event loop. Returns False if `timeout` (seconds) passed first."""
+        """Like `join`, without blocking the event loop. Returns False if `timeout` (seconds) passed first."""
         items = self._items
         ready = items._join_ready
 
@@ -336,8 +337,8 @@ class JoinableQueue(Queue[T], _standard.JoinableQueue):  # type: ignore[type-arg
 class SimpleQueue(_Base[T], _standard.SimpleQueue):  # type: ignore[type-arg]
     """An unbounded queue with a smaller interface.
 
-    Differences from the standard library: `put` never blocks and raises what pickling raises. New are `shutdown`,
-    `put_many`, `get_many`, `aput`, `aget`, `async for` and `statistics`.
+    Differences from the standard library: `put` never blocks and raises the errors of pickling. Additions are
+    `shutdown`, `put_many`, `get_many`, `aput`, `aget`, `async for` and `statistics`.
     """
 
     def __init__(self, *, ctx: Any = None, name: str | None = None) -> None:
@@ -349,22 +350,22 @@ class SimpleQueue(_Base[T], _standard.SimpleQueue):  # type: ignore[type-arg]
         self._use_methods_of(items, type(self).put is put, type(self).get is get)
 
     def put(self, obj: T) -> None:
-        """Puts `obj`. Raises ShutDown after `shutdown`, ValueError after `close`, and whatever pickling raises."""
+        """Puts `obj`. Raises ShutDown after `shutdown`, ValueError after `close`, and the errors of pickling."""
         self._items.put(obj)
 
     def get(self) -> T:
-        """Takes the next item, waiting for one. Raises ShutDown after `shutdown`, ValueError after `close`."""
+        """Returns the next item, waiting for one. Raises ShutDown after `shutdown`, ValueError after `close`."""
         item: T = self._items.get()
         return item
 
     def empty(self) -> bool:
-        """Whether there is no item. Raises OSError after `close`."""
+        """Returns whether there is no item. Raises OSError after `close`."""
         if self._items._closed:
             raise OSError(f"Queue {self!r} is closed")
         return self._items.empty()
 
     def close(self) -> None:
-        """Ends this process's use of the queue. Others go on."""
+        """Ends this process's use of the queue. Other processes go on."""
         self._items._close()
         self._reader.close()
         self._writer.close()

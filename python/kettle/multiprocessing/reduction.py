@@ -1,5 +1,5 @@
-"""The standard library's own module: one registry of reducers, whoever registers; `kettle._session` has the core look
-them up there."""
+"""The standard library's own module: one registry of reducers for both packages, which `kettle._session` makes the core
+use."""
 
 import sys
 from multiprocessing import reduction as _standard
