@@ -1,7 +1,7 @@
 """The Rust core as Python sees it: state, blocking, wake-ups, lifetime, framing. Names and signatures that users
 meet live in `kettle.multiprocessing` and its siblings, which stand on these classes.
 
-Every class is subclassable. A time-out is in seconds; None waits for ever; a negative one counts as 0. Every
+Every class is subclassable. A time-out is in seconds; None waits forever; a negative one counts as 0. Every
 blocking method lets other threads run, is ended by Ctrl-C, and looks at the owner's liveness while it waits.
 """
 
@@ -961,7 +961,7 @@ class PoolCrew(Crew):
         """Starts the workers that are missing. Raises what starting one of them raised."""
 
     def deputise(self) -> None:
-        """Leads when nobody else does, until the pool is over: for a thread of its own."""
+        """Leads when no other thread does, until the pool is over; runs in a separate thread."""
 
     def close(self) -> None:
         """No more jobs are taken in; the workers leave when those that are there are done."""
@@ -1001,71 +1001,73 @@ class PoolJob:
         an iterator."""
 
     def _submit(self, *, waits: bool = False) -> None:
-        """Hands the job to the pool. Whoever does not wait for it says so: somebody else must lead then."""
+        """Submits the job to the pool. A caller that does not wait for the job says so, because another thread must
+        then lead."""
 
     def _wait(self, timeout: float | None = None) -> bool:
-        """Waits until it is over; says whether it is."""
+        """Waits until the job is over; returns whether it is."""
 
     @property
     def _is_done(self) -> bool: ...
     @property
     def _unfinished(self) -> int:
-        """How many of its tasks have no outcome yet."""
+        """Returns how many of its tasks have no outcome yet."""
 
     @property
     def _values(self) -> list[Any] | None:
-        """Of a map: the values that there are, and None in the place of the others."""
+        """For a map, returns the available values, with None in place of the others."""
 
     def _outcome(self) -> Any:
-        """Of a call or a map that is over: whether it succeeded, and the value or the exception. The program asks for
-        it."""
+        """For a call or a map that is over, returns whether it succeeded, and the value or the exception. The program
+        retrieves it."""
 
     def _known_outcome(self) -> Any:
-        """The same, where the program does not ask: an error still counts as one that was never asked for."""
+        """Returns the same without retrieving it: an error still counts as one that was never retrieved."""
 
     def _fetch(self) -> tuple[bool, Any] | None:
-        """Of an imap: whether the next task succeeded, and its value or its exception; None if there is none yet.
-        Raises StopIteration at the end."""
+        """For an imap, returns whether the next task succeeded, and its value or its exception; None if there is none
+        yet. Raises StopIteration at the end."""
 
     def _wait_next(self, timeout: float | None = None) -> bool:
-        """Waits until an imap has something to fetch, or is over; says whether."""
+        """Waits until an imap has something to fetch, or is over; returns whether it has or is."""
 
     def _has_room(self, *, wait: bool = True) -> bool:
-        """For whoever feeds an imap: waits until there is room for an item. False: no more are wanted, or not now."""
+        """For the thread that feeds an imap: waits until there is room for an item. Returns False if no more items are
+        wanted, or not now."""
 
     def _push(self, item: Any) -> None:
-        """One more item."""
+        """Adds an item."""
 
     def _close_input(self, error: BaseException | None = None) -> None:
-        """There are no more items; because of an error, perhaps."""
+        """Ends the input, perhaps because of an error."""
 
     def _cancel(self) -> bool:
-        """Takes it back: what has not begun never will, and workers in the middle of it are ended. False if it is
-        over."""
+        """Cancels the job: tasks that have not begun never will, and workers that run one are ended. Returns False if
+        the job is over."""
 
     @property
     def _is_cancelled(self) -> bool: ...
     @property
     def _is_running(self) -> bool:
-        """Whether a worker has been given some of it, and it is not over."""
+        """Returns whether a worker has been given a part of the job, and it is not over."""
 
     def _withdraw(self) -> bool:
-        """Of a call: takes it back if no worker has begun it; says whether it is cancelled."""
+        """For a call, cancels it if no worker has begun it; returns whether it is cancelled."""
 
     @property
     def _hooks(self) -> Any:
-        """What the pool was given to call."""
+        """Returns the hooks of the pool."""
 
     def _abandon(self, *, is_unwanted: bool = False) -> None:
-        """Nobody will fetch the results of an imap. If somebody did, its remaining input is not pulled either, and what
-        was not sent is not done; nor if it `is_unwanted`."""
+        """The results of an imap will not be fetched. If some were fetched before, or if it `is_unwanted`, its
+        remaining input is not read, and items that were not sent are not run."""
 
     def _listen(self, listener: Callable[[], object]) -> None:
-        """Calls `listener`, in some thread, once it is over or, of an imap, has something to fetch."""
+        """Calls `listener`, in some thread, once the job is over or, for an imap, has something to fetch."""
 
     def _call_back(self, callback: Callable[[Any], object]) -> bool:
-        """Has `callback` called with its value or its error when it is over, and before those who wait for it go on,
-        unless it is cancelled. To go on is `_finish`. False: it is over."""
+        """Calls `callback` with the value or the error when the job is over, before waiters go on, unless it is
+        cancelled. Waiters go on after `_finish`. Returns False if the job is already over."""
 
     def _finish(self) -> None:
         """The callbacks have run."""

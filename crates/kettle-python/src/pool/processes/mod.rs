@@ -237,7 +237,7 @@ impl PoolCrew {
         crew.receive(py, &mut step, true).and_then(|_| crew.staff(py))
     }
 
-    /// Leads when nobody else does, until the pool is over: for a thread of its own.
+    /// Leads when no other thread does, until the pool is over; runs in a separate thread.
     fn deputise(&self, py: Python<'_>) -> PyResult<()> {
         self.crew.deputise(py)
     }
