@@ -1,4 +1,4 @@
-"""A program that becomes a daemon by python-daemon, whose context closes all descriptors except those to keep."""
+"""A program that becomes a daemon by python-daemon, whose context closes all descriptors but those that it keeps."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ import kettle
 import kettle.multiprocessing as mp
 
 lock = mp.Lock()
+before = mp.Queue()
+before.put("kept")
 
 def work(queue):
     with lock:
         queue.put("worked")
 
 if __name__ == "__main__":
-    kept = [*kettle.descriptors(), sys.stdout]
+    kept = [*{kept}, sys.stdout]
     with daemon.DaemonContext(files_preserve=kept, stdout=sys.stdout, detach_process=True):
+        print(before.get(timeout=50), flush=True)
         for method in "fork", "spawn", "forkserver":
             context = mp.get_context(method)
             queue = context.Queue()
@@ -34,12 +37,16 @@ if __name__ == "__main__":
             child.start()
             print(method, queue.get(timeout=50), flush=True)
             child.join()
+        for _ in range(20):
+            before.put(bytes(2_000_000))
+        print(sum(len(before.get(timeout=50)) for _ in range(20)), flush=True)
 """
 
 
-def test_children_of_a_daemon_that_keeps_what_kettle_needs(tmp_path):
+@pytest.mark.parametrize("kept", ["kettle.descriptors()", "()"], ids=["keeps ours", "closes all"])
+def test_a_daemon_goes_on_and_has_children(tmp_path, kept):
     program = tmp_path / "program.py"
-    program.write_text(textwrap.dedent(PROGRAM))
+    program.write_text(textwrap.dedent(PROGRAM.replace("{kept}", kept)))
     # The daemon holds the pipe, so this reads until it has ended.
     done = subprocess.run([sys.executable, program], stdout=subprocess.PIPE, text=True, timeout=LIMIT)
-    assert done.stdout == "fork worked\nspawn worked\nforkserver worked\n"
+    assert done.stdout == "kept\nfork worked\nspawn worked\nforkserver worked\n40000000\n"
