@@ -225,3 +225,21 @@ def _signal_name(number: int) -> str:
         return _signals.Signals(number).name
     except ValueError:  # a real-time signal
         return f"signal {number}"
+
+
+def text_of(error: BaseException) -> str:
+    """Returns `str` of an exception."""
+    try:
+        return str(error)
+    except Exception:  # user-defined classes may raise anything
+        return "<its text cannot be made>"
+
+
+def traceback_of(error: BaseException) -> str:
+    """Returns the traceback of an exception, as Python prints it."""
+    import traceback
+
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # attributes of user-defined classes may raise anything, and so do frames that Nuitka compiled
+        return f"{type(error).__qualname__}: {text_of(error)}\n  <its traceback cannot be made>\n"

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import itertools
 import threading
-import traceback
 from collections.abc import Callable
 
 from kettle._callbacks import CommonHooks
 from kettle._core import native
 from kettle._describe import describe
-from kettle._errors import RemoteError, TaskTimeout
+from kettle._errors import RemoteError, TaskTimeout, text_of, traceback_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,8 +76,7 @@ class Hooks(CommonHooks):
 
     def raised(self, error: BaseException) -> BaseException:
         """Returns the error of a task that raised something other than an `Exception`."""
-        kind, where = type(error), "".join(traceback.format_exception(error))
-        return RemoteError(type_name=kind.__qualname__, text=str(error), traceback=where)
+        return RemoteError(type_name=type(error).__qualname__, text=text_of(error), traceback=traceback_of(error))
 
     def join(self) -> None:
         """Waits for the threads of a pool that has no workers any more, until they have ended."""

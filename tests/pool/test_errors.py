@@ -89,6 +89,30 @@ def test_what_cannot_come_as_itself_comes_as_text(fork, which):
         assert pool.apply(pid) == before, "the worker did not go on"
 
 
+class Unprintable(Exception):
+    @property
+    def __notes__(self):
+        raise RuntimeError("no notes")
+
+
+def raise_unprintable():
+    raise Unprintable("it cannot be printed")
+
+
+def test_an_error_whose_traceback_cannot_be_made(fork):
+    with running(fork, 1) as pool:
+        before = pool.apply(pid)
+        with pytest.raises(Unprintable) as caught:
+            pool.apply(raise_unprintable)
+        assert caught.value.args == ("it cannot be printed",)
+        assert "<its traceback cannot be made>" in str(caught.value.__cause__)
+        assert pool.apply(pid) == before, "the worker did not go on"
+    with ThreadPool(1) as pool:
+        with pytest.raises(Unprintable):
+            pool.apply(raise_unprintable)
+        assert pool.apply(square, (3,)) == 9
+
+
 def test_with_every_start_method(ctx):
     with running(ctx, 1) as pool:
         for which in ("two arguments", "a lock", "exit"):

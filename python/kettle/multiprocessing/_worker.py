@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import opcode
 import pickle
-import traceback
 from collections.abc import Callable
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback  # type: ignore[attr-defined]
 
 from kettle import _main_names, _postmortem
-from kettle._errors import RemoteError
+from kettle._errors import RemoteError, text_of, traceback_of
 from kettle._session import native
 
 TYPE_CHECKING = False
@@ -60,21 +59,13 @@ def pack_error(error: BaseException, kinds: type[BaseException] = Exception) -> 
             pickled = native.dumps(error)
         except Exception:  # a pickler may raise anything
             pickled = None
-    return pickle.dumps((name_of(error), text_of(error), "".join(traceback.format_exception(error)), pickled))
+    return pickle.dumps((name_of(error), text_of(error), traceback_of(error), pickled))
 
 
 def name_of(error: BaseException) -> str:
     """Returns the name of an exception's class, with its module unless it is a builtin."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def text_of(error: BaseException) -> str:
-    """Returns `str` of an exception."""
-    try:
-        return str(error)
-    except Exception:  # user-defined classes may raise anything
-        return "<its text cannot be made>"
 
 
 def _pack_unsendable(refusal: BaseException, result: object) -> bytes:
