@@ -72,6 +72,38 @@ def test_owner_death_is_one_of_two_words():
         mp.Lock(on_owner_death="ignore")
 
 
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: mp.Queue().put_many(5), "objs must be an iterable .* 5 is not iterable"),
+        (lambda: mp.SimpleQueue().put_many(None), "objs must be an iterable .* None is not iterable"),
+        (lambda: mp.Value("zz"), "typecode_or_type must be .* type codes 'c', .*, not 'zz'"),
+        (lambda: mp.RawValue(int, 5), "typecode_or_type must be .*, not <class 'int'>"),
+        (lambda: mp.Array([], 3), r"typecode_or_type must be .*, not \[\]"),
+        (lambda: mp.Value("i", "x"), "args must be right for c_int: 'str' object"),
+        (lambda: mp.Array("i", ["x"]), "items of size_or_initializer must be right for c_int: 'str' object"),
+        (lambda: mp.Array("d", 2.5), "size_or_initializer must be a whole number or a sequence, not 2.5"),
+        (lambda: mp.RawArray("d", None), "size_or_initializer must be a whole number or a sequence, not None"),
+    ],
+)
+def test_an_error_names_the_parameter_and_what_it_was(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_an_open_file_is_not_copied(tmp_path):
+    path = tmp_path / "notes"
+    path.write_text("a line")
+    queue, (a, _b) = mp.Queue(), mp.Pipe()
+    with path.open() as file, mp.get_context("fork").Pool(1) as pool:
+        for send in (queue.put, a.send, lambda obj: pool.apply(str, (obj,)), lambda obj: pool.map(str, [obj])):
+            for obj in file, [1, {"file": file}]:
+                with pytest.raises(TypeError, match=r"cannot pickle '_io\.TextIOWrapper' object") as caught:
+                    send(obj)
+                assert "Send the path, and open the file there." in "".join(caught.value.__notes__)
+        assert queue.empty()
+
+
 @pytest.mark.parametrize("module", [mp, kettle.threading])
 @pytest.mark.parametrize("timeout, error", [("soon", TypeError), (math.nan, ValueError)])
 def test_a_condition_after_a_bad_timeout(module, timeout, error):

@@ -16,7 +16,7 @@ from types import FunctionType
 import cloudpickle  # type: ignore[import-untyped, import-not-found, unused-ignore]
 from cloudpickle import cloudpickle as _cloudpickle
 
-from kettle import _main_names
+from kettle import _main_names, _no_copies
 from kettle._session import native, reducers
 
 TYPE_CHECKING = False
@@ -67,6 +67,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, name-defined, unused-
         reduce = reducers.get(type(obj))
         if reduce is not None:
             return reduce(obj)
+        _no_copies.refuse(obj)
         reduced = super().reducer_override(obj)
         if not isinstance(obj, (type, FunctionType)) or type(reduced) is not tuple or len(reduced) != 6:
             return reduced

@@ -135,7 +135,7 @@ def _refused(obj: object) -> tuple[object, Exception] | None:
 
 
 def _pickler(note: Any) -> Any:
-    from kettle import _session
+    from kettle import _no_copies, _session
     from kettle._session import native
 
     try:
@@ -153,6 +153,7 @@ def _pickler(note: Any) -> Any:
             reduce = _session.reducers.get(type(obj))
             if reduce is not None:
                 return reduce(obj)
+            _no_copies.refuse(obj)
             inherited = getattr(super(), "reducer_override", None)
             return NotImplemented if inherited is None else inherited(obj)
 

@@ -15,6 +15,7 @@ from multiprocessing import queues as _standard
 from queue import Empty, Full
 from typing import Any, TypeVar
 
+from kettle import _parameters
 from kettle._later import aio
 from kettle._parametrized import Parametrized
 from kettle._session import Mirror, look_for_pickler, native
@@ -87,6 +88,7 @@ class _Base(Parametrized[T]):
 
         Raises queue.Full, with the number that were put as its `done`, if there is no room in time.
         """
+        _parameters.must_be_iterable("objs", objs)
         return self._items.put_many(objs, block, timeout)
 
     def get_many(self, max: int, timeout: float | None = None) -> list[T]:

@@ -10,6 +10,7 @@ from multiprocessing import heap as _standard_heap
 from multiprocessing import sharedctypes as _standard
 from typing import Any, Self
 
+from kettle import _parameters
 from kettle._session import ForkingPickler, native
 from kettle.multiprocessing import heap
 
@@ -55,21 +56,48 @@ def _view(type_: Any, wrapper: heap.BufferWrapper) -> Any:
     return obj
 
 
+def _type_of(typecode_or_type: Any) -> Any:
+    """Returns the ctypes type. Raises TypeError if there is none."""
+    try:
+        type_ = typecode_to_type.get(typecode_or_type, typecode_or_type)
+        ctypes.sizeof(type_)
+    except TypeError:
+        codes = ", ".join(map(repr, typecode_to_type))
+        raise TypeError(
+            f"typecode_or_type must be a type of ctypes or one of the type codes {codes}, "
+            f"not {_parameters.shown(typecode_or_type)}"
+        ) from None
+    return type_
+
+
+def _set(parameter: str, obj: Any, type_: Any, values: Any) -> Any:
+    """Gives a new object its values."""
+    try:
+        obj.__init__(*values)
+    except TypeError as error:
+        if type_ not in _NUMBERS:  # a structure may have an `__init__` of its own
+            raise
+        raise TypeError(f"{parameter} must be right for {type_.__name__}: {error}") from None
+    return obj
+
+
 def RawValue(typecode_or_type: Any, *args: Any) -> Any:
     """Returns a ctypes object in shared memory, for a type or a type code of `array`, created with `args`."""
-    obj = _new_value(typecode_to_type.get(typecode_or_type, typecode_or_type))
-    obj.__init__(*args)
-    return obj
+    type_ = _type_of(typecode_or_type)
+    return _set("args", _new_value(type_), type_, args)
 
 
 def RawArray(typecode_or_type: Any, size_or_initializer: int | Sequence[Any]) -> Any:
     """Returns a ctypes array in shared memory: a number of zeros, or the values of a sequence."""
-    type_ = typecode_to_type.get(typecode_or_type, typecode_or_type)
+    type_ = _type_of(typecode_or_type)
     if isinstance(size_or_initializer, int):
         return _new_value(type_ * size_or_initializer)
+    if not hasattr(type(size_or_initializer), "__len__"):
+        raise TypeError(
+            f"size_or_initializer must be a whole number or a sequence, not {_parameters.shown(size_or_initializer)}"
+        )
     array = _new_value(type_ * len(size_or_initializer))
-    array.__init__(*size_or_initializer)
-    return array
+    return _set("the items of size_or_initializer", array, type_, size_or_initializer)
 
 
 def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: Any = None) -> Any:
