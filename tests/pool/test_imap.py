@@ -385,12 +385,22 @@ def test_after_an_error_nothing_is_begun_before_more_is_asked_for(pool, kind, ca
             while True:
                 next(loop)
                 got += 1
-        pool.map(square, range(50), 1)
+        meet(pool, 2)
         settled = len(diary.numbers())
-        pool.map(square, range(50), 1)
+        meet(pool, 2)
         assert len(diary.numbers()) == settled < 300
         assert got + 1 + len(list(loop)) == 300
         assert sorted(diary.numbers()) == list(range(300))
+
+
+def meet(pool, workers):
+    """Returns when each of so many workers is done with all that it had begun, or was about to begin."""
+    barrier = mp.Barrier(workers, timeout=LIMIT)
+    pool.map(functools.partial(wait_for_all, barrier), range(workers), 1)
+
+
+def wait_for_all(barrier, _):
+    barrier.wait()
 
 
 def note_and_fail_at_first(diary, n):
