@@ -23,6 +23,7 @@ mod objects;
 mod ours;
 mod scheduling;
 pub(crate) mod scopes;
+mod spare;
 mod threads;
 
 use std::any::Any;

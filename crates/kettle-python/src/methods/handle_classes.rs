@@ -16,6 +16,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
 use super::handle::{cancel, cancel_timer};
+use super::spare::Spare;
 
 /// Where in an object the slots are, in bytes.
 #[derive(Clone, Copy)]
@@ -47,6 +48,8 @@ pub(super) struct Classes {
 }
 
 pub(super) static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
+static SPARE_PLAIN: Spare = Spare::new();
+static SPARE_TIMERS: Spare = Spare::new();
 /// Whether the program has put something else in the place of asyncio's `Handle._run`.
 static IS_RUN_REPLACED: AtomicBool = AtomicBool::new(false);
 
@@ -161,7 +164,9 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
             clear(classes.timer_slots.when);
             clear(classes.timer_slots.scheduled);
         }
-        ffi::PyObject_GC_Del(object.cast());
+        if !classes.spare(class).keep(Python::assume_attached(), object) {
+            ffi::PyObject_GC_Del(object.cast());
+        }
         ffi::Py_DECREF(class.cast());
     }
 }
@@ -218,6 +223,12 @@ impl Classes {
         class == self.plain.as_ptr().cast() || class == self.timer.as_ptr().cast()
     }
 
+    /// Memory of objects of `class`, one of the two.
+    #[inline(always)]
+    fn spare(&self, class: *mut ffi::PyTypeObject) -> &'static Spare {
+        if class == self.timer.as_ptr().cast() { &SPARE_TIMERS } else { &SPARE_PLAIN }
+    }
+
     /// A new object of `class`, one of the two.
     ///
     /// # Safety
@@ -243,7 +254,14 @@ impl Classes {
             } else {
                 ffi::Py_NewRef(context)
             };
-            let object = ffi::PyType_GenericAlloc(class, 0);
+            let object = match self.spare(class).take(py) {
+                Some(object) => {
+                    ffi::PyObject_Init(object, class);
+                    ffi::PyObject_GC_Track(object.cast());
+                    object
+                }
+                None => ffi::PyType_GenericAlloc(class, 0),
+            };
             if object.is_null() {
                 ffi::Py_DECREF(context);
                 return Err(PyErr::fetch(py));
