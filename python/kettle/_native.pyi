@@ -57,7 +57,7 @@ def memory_file(name: str) -> int:
 class Descriptor:
     """A descriptor that is kept, and known again should the program close it and open another file. Owns it.
 
-    purpose: "child", "life", "start", "report", "server", "folder" or "trace".
+    purpose: "child", "life", "start", "report", "server", "folder", "trace" or "signals".
     private: a forked child must not have it, and closes it.
     """
 
@@ -1170,6 +1170,9 @@ class EventLoop:
     def _run_once(self) -> None: ...
     def _kettle_handles(self, fd: int) -> tuple[asyncio.Handle | None, asyncio.Handle | None] | None:
         """The reader and the writer of a descriptor; None if it is not waited for."""
+
+    def _kettle_prepare(self) -> None:
+        """Before a run: looks what the program has replaced or closed since the last one."""
 
     def _kettle_run(self) -> None:
         """Turns until `stop()`."""

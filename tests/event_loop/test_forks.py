@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import sys
+import threading
 
 import pytest
 
@@ -47,6 +48,31 @@ def test_what_a_child_closes_is_the_parents_still(loop):
     loop.remove_reader(a)
     a.close()
     b.close()
+
+
+def test_a_child_does_not_wake_its_parents_loop(loop):
+    ran = []
+
+    def forked():
+        status.append(in_child(lambda: loop.call_soon_threadsafe(ran.append, 1)))
+        loop.call_soon_threadsafe(loop.stop)
+
+    status = []
+    turns = 0
+    original = loop._run_once
+
+    def counted():
+        nonlocal turns
+        turns += 1
+        original()
+
+    loop._run_once = counted
+    thread = threading.Timer(0.05, forked)
+    thread.start()
+    loop.run_forever()
+    thread.join()
+    assert status == [0] and not ran
+    assert turns == 1  # it slept, and was woken once
 
 
 def test_in_the_middle_of_a_run(run):

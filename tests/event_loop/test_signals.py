@@ -146,6 +146,37 @@ def test_what_the_program_set_itself_is_left_alone(run):
         os.close(write)
 
 
+def test_a_forked_child_keeps_its_signals_to_itself(loop):
+    async def main():
+        seen = []
+        loop.add_signal_handler(signal.SIGUSR1, seen.append, 1)
+        pid = os.fork()
+        if pid == 0:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0.001)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        await asyncio.sleep(0.01)
+        assert seen == []
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await until(lambda: seen == [1])
+
+    loop.run_until_complete(main())
+
+
+def test_closing_a_loop_leaves_a_file_alone_that_has_its_pipes_number(loop):
+    loop.run_until_complete(asyncio.sleep(0))
+    numbers = [loop._csock.reader, loop._csock.fileno(), loop.fileno()]
+    for number in numbers:
+        os.close(number)
+    ours = [os.open("/dev/null", os.O_RDONLY) for _ in numbers]
+    assert sorted(ours) == sorted(numbers)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    for number in ours:
+        os.close(number)  # still open
+
+
 def test_nothing_is_left_set(run):
     run(asyncio.sleep(0))
     assert signal.set_wakeup_fd(-1) == -1
@@ -153,7 +184,7 @@ def test_nothing_is_left_set(run):
 
 def test_the_pipe_closed_by_the_program_is_an_error_and_no_spin(loop):
     async def main():
-        os.close(loop._csock.reader())
+        os.close(loop._csock.reader)
         await asyncio.sleep(0.01)
 
     loop.run_until_complete(main())

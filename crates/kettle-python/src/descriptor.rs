@@ -26,7 +26,7 @@ pub(crate) fn life_pipe() -> PyResult<(Descriptor, Descriptor)> {
 const LIFE: &str = "what ties a child process to its parent";
 
 /// What descriptors are kept for, as errors say it.
-const PURPOSES: [(&str, &str); 7] = [
+const PURPOSES: [(&str, &str); 8] = [
     ("child", "what watches a child process"),
     ("life", LIFE),
     ("start", "through which a child process is told what to do"),
@@ -34,11 +34,13 @@ const PURPOSES: [(&str, &str); 7] = [
     ("server", "what leads to the fork server"),
     ("folder", "what holds the folder of listeners"),
     ("trace", "where a worker that crashes leaves its stacks"),
+    ("signals", "through which signals wake an event loop"),
 ];
 
 #[pymethods]
 impl Descriptor {
-    /// purpose: "child", "life", "start", "report", "server", "folder" or "trace".
+    /// purpose: "child", "life", "start", "report", "server", "folder", "trace" or
+    /// "signals".
     /// private: a forked child must not have it, and closes it.
     #[new]
     #[pyo3(signature = (fd, purpose, private=true))]

@@ -14,13 +14,13 @@ import asyncio.format_helpers
 import logging
 import os
 import selectors
-import signal
 import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from kettle._core import native
+from kettle.asyncio._signals import WakeUp
 from kettle.asyncio._transports import _SelectorSocketTransport
 
 __all__ = ["EventLoop", "Handle", "TimerHandle", "new_event_loop"]
@@ -70,33 +70,6 @@ class _Watched:
         """Does nothing: there is nothing to close."""
 
 
-class _WakeUp:
-    """A pipe to which signals write their numbers; its ends have the methods that asyncio expects of its own."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def fileno(self) -> int:
-        """Returns the write end."""
-        return self._write
-
-    def reader(self) -> int:
-        """Returns the read end."""
-        return self._read
-
-    def numbers(self) -> bytes:
-        """Returns the numbers of the signals that have arrived. Raises OSError if the program closed the pipe."""
-        try:
-            return os.read(self._read, 4096)
-        except BlockingIOError:
-            return b""
-
-    def close(self) -> None:
-        """Closes both ends."""
-        os.close(self._read)
-        os.close(self._write)
-
-
 @native.quicken
 class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
     """asyncio's event loop on a native core. See docs/asyncio.md."""
@@ -111,8 +84,9 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
     _process_self_data: Any
     _signal_handlers: Any
     _current_handle: Any
+    _signal_reader: asyncio.Handle
 
-    _signal_wake_up: _WakeUp | None = None
+    _signal_wake_up: WakeUp | None = None
 
     def __init__(self) -> None:
         super().__init__(selector=cast(Any, _Watched(self)))
@@ -120,12 +94,6 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
 
     def _make_self_pipe(self) -> None:
         """Other threads wake the loop natively, and the pipe for signals is created by the first run that needs it."""
-
-    def _close_self_pipe(self) -> None:
-        wake_up, self._signal_wake_up = self._signal_wake_up, None
-        if wake_up is not None:
-            self._remove_reader(wake_up.reader())
-            wake_up.close()
 
     def _look_at_clock(self) -> None:
         """Determines whether the program has overridden the methods that return and use the time."""
@@ -152,13 +120,15 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
     def _run_forever_setup(self) -> None:
         self._check_closed()
         self._check_running()
+        # What can fail comes first: descriptors may have run out.
+        self._kettle_prepare()
+        self._listen_to_signals()
         self._look_at_clock()
         self._set_coroutine_origin_tracking(self._debug)
         self._old_agen_hooks = sys.get_asyncgen_hooks()
         self._thread_id = threading.get_ident()
         sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
         asyncio.events._set_running_loop(self)
-        self._listen_to_signals()
         if _must_show:
             _show(self)
 
@@ -190,38 +160,40 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
     # readable that the loop waits on. If the program has set one itself, it is left alone.
 
     @property
-    def _csock(self) -> _WakeUp | None:
+    def _csock(self) -> WakeUp | None:
         """The descriptor that `add_signal_handler` passes to the interpreter."""
-        if self._signal_wake_up is None and not self.is_closed():
-            wake_up = self._signal_wake_up = _WakeUp()
-            self._add_reader(wake_up.reader(), self._read_from_self)
-        return self._signal_wake_up
+        wake_up = self._signal_wake_up
+        if wake_up is not None and not wake_up.is_whole():
+            self._close_self_pipe()
+            wake_up = None
+        if wake_up is None and not self.is_closed():
+            wake_up = self._signal_wake_up = WakeUp()
+            self._signal_reader = self._add_reader(wake_up.reader, self._read_from_self)
+        return wake_up
+
+    def _close_self_pipe(self) -> None:
+        wake_up, self._signal_wake_up = self._signal_wake_up, None
+        if wake_up is not None:
+            # The program may have closed it, and watch another file with its number.
+            if (self._kettle_handles(wake_up.reader) or (None,))[0] is self._signal_reader:
+                self._remove_reader(wake_up.reader)
+            wake_up.close()
 
     def _read_from_self(self) -> None:
         if self._signal_wake_up is not None:
             self._process_self_data(self._signal_wake_up.numbers())
 
     def _listen_to_signals(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        wake_up = self._csock
-        assert wake_up is not None
-        try:
-            foreign = signal.set_wakeup_fd(wake_up.fileno())
-        except (ValueError, OSError):  # the program closed the pipe
-            self._signal_wake_up = None
-            return
-        if foreign not in (-1, wake_up.fileno()):
-            signal.set_wakeup_fd(foreign)
+        if threading.current_thread() is threading.main_thread():
+            wake_up = self._csock
+            assert wake_up is not None
+            wake_up.listen()
 
     def _stop_listening_to_signals(self) -> None:
         wake_up = self._signal_wake_up
-        if wake_up is None or threading.current_thread() is not threading.main_thread():
+        if wake_up is None or self._signal_handlers or threading.current_thread() is not threading.main_thread():
             return
-        if not self._signal_handlers:
-            current = signal.set_wakeup_fd(-1)
-            if current not in (-1, wake_up.fileno()):
-                signal.set_wakeup_fd(current)
+        wake_up.stop()
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Removes the handler of a signal. Returns whether there was one."""

@@ -41,8 +41,9 @@ impl EventLoop {
         if self.inbox.push(handle) { self.wake(py) } else { Ok(()) }
     }
 
+    /// A forked child's copy of a loop that slept at that moment is asleep in its parent only.
     fn wake(&self, py: Python<'_>) -> PyResult<()> {
-        let poller = self.lock(py).poller.clone();
+        let poller = self.lock(py).poller.clone().filter(|poller| poller.is_of_this_process());
         poller.map_or(Ok(()), |poller| poller.wake()).map_err(errors::os)
     }
 

@@ -171,16 +171,19 @@ impl EventLoop {
         Self::run_ready(slf)
     }
 
+    /// Before a run: looks what the program has replaced or closed since the last one.
+    fn _kettle_prepare(&self, py: Python<'_>) -> PyResult<()> {
+        handle_classes::look_for_replacements(py)?;
+        let mut parts = self.lock(py);
+        parts.quiet_since = 0;
+        // Descriptors that the program closed are made again.
+        parts.must_renew |= parts.poller.as_deref().is_some_and(|poller| !Poller::is_whole(poller));
+        Ok(())
+    }
+
     /// Turns until `stop()`.
     fn _kettle_run(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let (py, this) = (slf.py(), slf.get());
-        handle_classes::look_for_replacements(py)?;
-        {
-            let mut parts = this.lock(py);
-            parts.quiet_since = 0;
-            // What the program closed while the loop did not run is made again.
-            parts.must_renew |= parts.poller.as_deref().is_some_and(|poller| !Poller::is_whole(poller));
-        }
+        let this = slf.get();
         loop {
             Self::_run_once(slf)?;
             if this.is_stopping.load(Ordering::Relaxed) {
