@@ -146,6 +146,7 @@ def test_what_the_program_set_itself_is_left_alone(run):
         os.close(write)
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_keeps_its_signals_to_itself(loop):
     async def main():
         seen = []
