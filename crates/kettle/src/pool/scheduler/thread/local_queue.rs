@@ -252,6 +252,8 @@ impl<C: Context, T> LocalQueues<C, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::super::super::locking::Blocking;
     use super::*;
 
@@ -334,5 +336,40 @@ mod tests {
         assert_eq!((left, queues.clear(Blocking, &thief).is_some()), (Some(0), true));
         put(&queues, &full, claim(9, 9, 1));
         assert_eq!((steal(&queues, &thief), drain(&queues, &full, 1).len()), (0, 9));
+    }
+
+    /// Workers claim from one state and steal from each other; whatever the order, each task is in one place at a time.
+    #[test]
+    fn every_task_is_done_once_however_it_travels() {
+        const TASKS: u64 = 20_000;
+        let (queues, pending) = (LocalQueues::default(), Mutex::new(0));
+        let next_claim = |mut pending: MutexGuard<'_, u64>| {
+            let first = *pending;
+            *pending = (first + 700).min(TASKS);
+            (first < TASKS).then(|| claim(first, *pending - first, 3))
+        };
+        let work = || {
+            let (queue, mut done) = (Arc::new(LocalQueue::new()), Vec::new());
+            queues.add(Blocking, &queue);
+            while queues.claim(Blocking, &queue, &pending, next_claim) > 0 || steal(&queues, &queue) > 0 {
+                while let Some(Some((number, item))) = queues.with(Blocking, &queue, Claim::pop) {
+                    assert_eq!(number, item);
+                    done.push(item);
+                    if item % 64 == 0 {
+                        thread::yield_now();
+                    }
+                }
+                queues.clear(Blocking, &queue);
+            }
+            queues.remove(Blocking, &queue);
+            done
+        };
+        let mut all: Vec<u64> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().flat_map(|worker| worker.join().expect("no worker fails")).collect()
+        });
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..TASKS));
+        assert!(!queues.are_laden());
     }
 }

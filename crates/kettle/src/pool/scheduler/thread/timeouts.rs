@@ -117,3 +117,51 @@ impl<T: Send> Timeouts<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use super::super::super::locking::Blocking;
+    use super::*;
+
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_late_task_is_taken_once_and_one_that_ends_in_time_is_not() {
+        let (timeouts, is_over) = (Timeouts::default(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let watchdog = scope.spawn(|| {
+                let is_over = || is_over.load(Ordering::SeqCst);
+                std::iter::from_fn(|| timeouts.next_late(Blocking, is_over, |task| task % 2)).collect::<Vec<_>>()
+            });
+            let ends = timeouts.begin(Blocking, NEVER, 1);
+            // Due before that one, of which the watchdog has to be told.
+            let late = timeouts.begin(Blocking, Duration::ZERO, 2);
+            while timeouts.running.lock().is_ok_and(|running| running.tasks.contains_key(&late)) {
+                thread::yield_now();
+            }
+            assert!(!timeouts.end(Blocking, late), "it was given up");
+            is_over.store(true, Ordering::SeqCst);
+            timeouts.look();
+            // The watchdog stays as long as a task runs.
+            assert!(timeouts.end(Blocking, ends));
+            timeouts.look();
+            assert_eq!(watchdog.join().expect("it does not fail"), [(2, 0)]);
+        });
+    }
+
+    #[test]
+    fn one_watchdog_is_started_and_another_one_if_that_failed() {
+        let (timeouts, mut starts) = (Timeouts::<()>::default(), Vec::new());
+        for result in [Err("no thread"), Ok(()), Err("a second one")] {
+            let watched = timeouts.watch(Blocking, || {
+                starts.push(result);
+                result
+            });
+            assert_eq!(watched.is_err(), starts.last() == Some(&Err("no thread")));
+        }
+        assert_eq!(starts, [Err("no thread"), Ok(())]);
+    }
+}
