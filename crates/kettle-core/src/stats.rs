@@ -7,6 +7,7 @@ use crate::sys::Owner;
 
 /// Statistics of a lock, re-entrant or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LockStatistics {
     /// The holder, alive or dead.
     pub owner: Option<Owner>,
@@ -22,6 +23,7 @@ pub struct LockStatistics {
 
 /// Statistics of a semaphore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SemaphoreStatistics {
     /// Permits that are available now.
     pub value: u32,
@@ -35,6 +37,7 @@ pub struct SemaphoreStatistics {
 
 /// Statistics of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EventStatistics {
     /// Whether the event is set.
     pub is_set: bool,
@@ -44,6 +47,7 @@ pub struct EventStatistics {
 
 /// Statistics of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConditionStatistics {
     /// Threads that are waiting.
     pub waiting: u32,
@@ -53,6 +57,7 @@ pub struct ConditionStatistics {
 
 /// Statistics of a barrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BarrierStatistics {
     /// Parties that complete a round.
     pub parties: u32,
@@ -66,6 +71,7 @@ pub struct BarrierStatistics {
 
 /// Statistics of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueueStatistics {
     /// Messages in the queue.
     pub size: u32,

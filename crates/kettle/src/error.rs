@@ -148,6 +148,7 @@ impl std::error::Error for OwnerDied {}
 
 /// Why a lock was not acquired.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AcquireError {
     /// Somebody else held it all the time. Not said by `acquire`, which waits for ever.
     TimedOut,
@@ -185,7 +186,17 @@ impl fmt::Display for AcquireError {
     }
 }
 
-impl std::error::Error for AcquireError {}
+impl std::error::Error for AcquireError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::OwnerDied(e) => Some(e),
+            Self::Deadlock(e) => Some(&**e),
+            Self::OutOfMemory(e) => Some(e),
+            Self::Damaged(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 /// A reset of a lock whose holder lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use crate::error::{DecodeError, EncodeError, OutOfMemory, SessionDamaged};
 
 /// Why there is no pipe.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum PipeError {
     /// There is no shared memory.
     OutOfMemory(OutOfMemory),
@@ -26,9 +27,18 @@ impl fmt::Display for PipeError {
     }
 }
 
-impl std::error::Error for PipeError {}
+impl std::error::Error for PipeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::OutOfMemory(e) => Some(e),
+            Self::Io(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 /// Why an item was not sent. It is handed back.
+#[non_exhaustive]
 pub enum SendError<T> {
     /// Nobody has the other end any more.
     Closed(T),
@@ -88,10 +98,21 @@ impl<T> fmt::Debug for SendError<T> {
     }
 }
 
-impl<T> std::error::Error for SendError<T> {}
+impl<T> std::error::Error for SendError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Encode(_, e) => Some(e),
+            Self::OutOfMemory(_, e) => Some(e),
+            Self::Io(_, e) => Some(e),
+            Self::Damaged(_, e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 /// Why nothing was received.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum RecvError {
     /// Nobody has the other end any more, and all that it sent was received.
     Closed,
@@ -120,4 +141,14 @@ impl fmt::Display for RecvError {
     }
 }
 
-impl std::error::Error for RecvError {}
+impl std::error::Error for RecvError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Decode(e) => Some(e),
+            Self::OutOfMemory(e) => Some(e),
+            Self::Io(e) => Some(e),
+            Self::Damaged(e) => Some(e),
+            _ => None,
+        }
+    }
+}

@@ -12,6 +12,7 @@ use crate::error::{EncodeError, OutOfMemory, SessionDamaged};
 
 /// Why a task has no result.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum TaskError {
     /// It panicked.
     Panicked(Panic),
@@ -48,7 +49,16 @@ impl fmt::Display for TaskError {
     }
 }
 
-impl std::error::Error for TaskError {}
+impl std::error::Error for TaskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Panicked(e) => Some(e),
+            Self::WorkerDied(e) => Some(e),
+            Self::Refused(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 impl From<SubmitError> for TaskError {
     fn from(e: SubmitError) -> Self {
@@ -67,11 +77,18 @@ pub struct Panic {
 }
 
 impl Panic {
+    /// The message of the panic, which is the field of that name too.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The calls that led to it, as far as the program's symbols tell; empty if the task has set a panic hook of its own.
     pub fn backtrace(&self) -> &str {
         &self.backtrace
     }
 }
+
+impl std::error::Error for Panic {}
 
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,6 +141,7 @@ impl std::error::Error for WorkerDied {}
 
 /// Why a task was not taken in.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum SubmitError {
     /// The pool takes no more tasks: it was closed or terminated.
     Closed,
@@ -146,7 +164,16 @@ impl fmt::Display for SubmitError {
     }
 }
 
-impl std::error::Error for SubmitError {}
+impl std::error::Error for SubmitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Encode(e) => Some(e),
+            Self::OutOfMemory(e) => Some(e),
+            Self::Broken(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 impl From<Unsendable> for SubmitError {
     fn from(e: Unsendable) -> Self {
@@ -159,6 +186,7 @@ impl From<Unsendable> for SubmitError {
 
 /// Why a pool has no workers. It stays so.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Broken {
     /// The initializer panicked.
     Initializer(Panic),
@@ -177,6 +205,17 @@ pub enum Broken {
     Damaged(SessionDamaged),
     /// A thread panicked while it worked for the pool; what it had received may be lost.
     Panicked,
+}
+
+impl std::error::Error for Broken {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Initializer(e) => Some(e),
+            Self::OutOfMemory(e) => Some(e),
+            Self::Damaged(e) => Some(e),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Broken {

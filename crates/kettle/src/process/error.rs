@@ -10,6 +10,7 @@ use crate::error::{DecodeError, EncodeError, OutOfMemory};
 
 /// Why a process was not started.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StartError {
     /// The child, which is this program again, would not know what it is: it is a program of something else that has loaded
     /// this code as a library, or one of the few that need [`kettle::init`](crate::init) and do not begin with it.
@@ -44,7 +45,16 @@ impl fmt::Display for StartError {
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Encode(e) => Some(e),
+            Self::OutOfMemory(e) => Some(e),
+            Self::Io(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 impl From<OutOfMemory> for StartError {
     fn from(e: OutOfMemory) -> Self {
@@ -69,6 +79,7 @@ impl From<io::Error> for StartError {
 
 /// Why a process has no result.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum JoinError {
     /// Its task panicked.
     Panicked {
@@ -127,7 +138,14 @@ impl fmt::Display for JoinError {
     }
 }
 
-impl std::error::Error for JoinError {}
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 impl From<DecodeError> for JoinError {
     fn from(e: DecodeError) -> Self {

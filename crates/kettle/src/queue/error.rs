@@ -8,6 +8,7 @@ use crate::error::{DecodeError, EncodeError, OutOfMemory, SessionDamaged};
 use crate::queue::message::Refusal;
 
 /// Why an item was not put. It is handed back.
+#[non_exhaustive]
 pub enum PutError<T> {
     /// The queue is full, or stayed so for as long as the caller would wait.
     Full(T),
@@ -74,10 +75,20 @@ impl<T> fmt::Display for PutError<T> {
     }
 }
 
-impl<T> std::error::Error for PutError<T> {}
+impl<T> std::error::Error for PutError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Encode(_, e) => Some(e),
+            Self::OutOfMemory(_, e) => Some(e),
+            Self::Damaged(_, e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 /// Why no item came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GetError {
     /// The queue is empty, or stayed so for as long as the caller would wait.
     Empty,
@@ -104,7 +115,16 @@ impl fmt::Display for GetError {
     }
 }
 
-impl std::error::Error for GetError {}
+impl std::error::Error for GetError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Decode(e) => Some(e),
+            Self::OutOfMemory(e) => Some(e),
+            Self::Damaged(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 impl From<kettle_core::queue::GetError> for GetError {
     fn from(e: kettle_core::queue::GetError) -> Self {
@@ -119,6 +139,7 @@ impl From<kettle_core::queue::GetError> for GetError {
 
 /// Why the items of a [`JoinableQueue`](crate::JoinableQueue) are not all done.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum JoinError {
     /// Some are still being worked on.
     TimedOut,
@@ -155,7 +176,15 @@ impl fmt::Display for JoinError {
     }
 }
 
-impl std::error::Error for JoinError {}
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::OutOfMemory(e) => Some(e),
+            Self::Damaged(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 /// More items were said to be done than were put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

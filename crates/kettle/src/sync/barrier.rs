@@ -29,6 +29,7 @@ by_token!(Barrier);
 
 /// Why a barrier let the caller not through.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BarrierError {
     /// It is broken: a party was late, gave up, or died, or it was reset under those who waited.
     Broken,
@@ -59,7 +60,15 @@ impl fmt::Display for BarrierError {
     }
 }
 
-impl std::error::Error for BarrierError {}
+impl std::error::Error for BarrierError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::OutOfMemory(e) => Some(e),
+            Self::Damaged(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 /// Which of the parties one was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

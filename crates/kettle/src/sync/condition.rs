@@ -38,6 +38,7 @@ by_token!(Condition);
 
 /// Why a wait for a change was no success. The lock is not held.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WaitError {
     /// The lock is broken: a holder died with it.
     OwnerDied(OwnerDied),
@@ -69,7 +70,16 @@ impl fmt::Display for WaitError {
     }
 }
 
-impl std::error::Error for WaitError {}
+impl std::error::Error for WaitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::OwnerDied(e) => Some(e),
+            Self::OutOfMemory(e) => Some(e),
+            Self::Damaged(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 impl From<OwnerDied> for WaitError {
     fn from(e: OwnerDied) -> Self {

@@ -12,6 +12,7 @@ use crate::process::message_of;
 
 /// Why a task has no result.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum TaskError {
     /// It panicked.
     Panicked(Panic),
@@ -45,7 +46,15 @@ impl fmt::Display for TaskError {
     }
 }
 
-impl std::error::Error for TaskError {}
+impl std::error::Error for TaskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Panicked(e) => Some(e),
+            Self::Refused(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 impl From<SubmitError> for TaskError {
     fn from(e: SubmitError) -> Self {
@@ -77,6 +86,8 @@ impl Panic {
     }
 }
 
+impl std::error::Error for Panic {}
+
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message())
@@ -100,6 +111,7 @@ pub(super) fn count_of<'c>(counts: &'c Counts, failure: &TaskError) -> &'c Atomi
 
 /// Why a task was not taken in.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum SubmitError {
     /// The pool takes no more tasks: it was closed or terminated.
     Closed,
@@ -116,16 +128,26 @@ impl fmt::Display for SubmitError {
     }
 }
 
-impl std::error::Error for SubmitError {}
+impl std::error::Error for SubmitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Broken(e) => Some(e),
+            _ => None,
+        }
+    }
+}
 
 /// Why a pool has no workers. It stays so.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Broken {
     /// The initializer panicked: the text is what it said.
     Initializer(Arc<str>),
     /// No thread can be started: the text says why.
     NoThread(Arc<str>),
 }
+
+impl std::error::Error for Broken {}
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
