@@ -1,6 +1,7 @@
 //! Big payloads that are not copied out.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::{Deref, DerefMut};
 
 use kettle_core::arena::Block;
@@ -46,6 +47,31 @@ impl Bytes {
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
         Self(Place::Heap(bytes))
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self::copy_of(bytes)
+    }
+}
+
+impl FromIterator<u8> for Bytes {
+    fn from_iter<I: IntoIterator<Item = u8>>(bytes: I) -> Self {
+        Vec::from_iter(bytes).into()
+    }
+}
+
+impl Clone for Bytes {
+    /// A copy of the bytes, in the memory of this process.
+    fn clone(&self) -> Self {
+        Self::copy_of(self)
+    }
+}
+
+impl Hash for Bytes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
     }
 }
 

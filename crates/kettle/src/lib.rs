@@ -278,3 +278,8 @@ pub mod __private {
     pub use crate::process::{Entry, Harness, Setup};
     pub use inventory;
 }
+
+/// Has the examples of the README tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -67,6 +67,11 @@ macro_rules! integers {
     };
 }
 
+#[cfg(target_pointer_width = "64")]
+integers!(usize as u64, isize as u64);
+#[cfg(target_pointer_width = "32")]
+integers!(usize as u32, isize as u32);
+
 integers!(u8 as u8, u16 as u16, u32 as u32, u64 as u64, i8 as u8, i16 as u16, i32 as u32, i64 as u64);
 
 numbers! {

@@ -396,3 +396,21 @@ fn taken_items_are_done_when_their_guards_end() {
     assert_eq!([*ranked.take().unwrap(), *ranked.take().unwrap()], [1, 2]);
     assert_eq!(ranked.join(), Ok(()));
 }
+
+#[test]
+fn familiar_traits_are_there() {
+    let _dog = watchdog();
+    let mut ranked: PriorityQueue<_> = [3, 1].into_iter().collect();
+    ranked.extend([2]);
+    (&ranked).extend([0]);
+    ranked.shutdown();
+    let mut sorted = Vec::new();
+    for Ok(n) in &ranked {
+        sorted.push(n);
+    }
+    assert_eq!(sorted, [0, 1, 2, 3]);
+    panics(|| (&ranked).extend([4]));
+    assert!(Queue::<u8>::default().is_empty() && !Event::default().is_set());
+    assert_eq!(*Lock::from(5).acquire().unwrap() + *Lock::<i32>::default().acquire().unwrap(), 5);
+    drop(Condition::default());
+}

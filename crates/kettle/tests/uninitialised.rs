@@ -56,6 +56,8 @@ fn another_program_may_have_the_task() {
 fn a_program_that_never_began_is_told_from_a_task_that_ended() {
     let error = arguments::builder().name("not ours").program("false", [""; 0]).start().unwrap_err();
     assert!(error.to_string().contains("No such file"), "{error}");
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    assert_eq!(source.map(std::io::Error::kind), Some(std::io::ErrorKind::NotFound));
     let process = arguments::builder().name("not ours").program("/bin/false", [""; 0]).start().unwrap();
     match process.join().unwrap_err() {
         JoinError::NeverBegan { name, status, .. } => assert_eq!((&*name, status.code()), ("not ours", Some(1))),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(feature = "tokio")]
+use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,6 +183,17 @@ impl<R: DeserializeOwned> Process<R> {
             Some(_) if is_unread => Err(JoinError::NeverBegan { name, pid, status }),
             _ => Err(JoinError::Died { name, pid, status }),
         }
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<R: DeserializeOwned + Send + 'static> IntoFuture for Process<R> {
+    type Output = Result<R, JoinError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    /// As [`join_async`](Self::join_async): `process.await` gives what its task returned.
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.join_async())
     }
 }
 

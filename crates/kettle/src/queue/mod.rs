@@ -71,6 +71,25 @@ pub struct JoinableQueue<T> {
 /// The smallest face of a queue: no bound, nothing to join, nothing to shut down.
 pub struct SimpleQueue<T>(Queue<T>);
 
+/// Takes the items of a queue, waiting for each, until the queue is shut down and empty.
+///
+/// ```
+/// let queue = kettle::Queue::new()?;
+/// for word in ["some", "words"] {
+///     queue.put(word.to_string())?;
+/// }
+/// queue.shutdown();
+/// let mut text = String::new();
+/// for word in &queue {
+///     text += &word?;
+/// }
+/// assert_eq!(text, "somewords");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "an iterator takes nothing until it is asked"]
+pub struct Iter<'a, Q>(&'a Q);
+
 pub(crate) fn until(timeout: Duration) -> Patience<'static> {
     Patience::until(Deadline::after(timeout))
 }
@@ -241,11 +260,28 @@ macro_rules! queue_methods {
             /// Takes items, waiting for each, until the queue is shut down and empty. An item that cannot be rebuilt
             /// is an error in its place; those behind it follow. An item that could not be taken is an error too, and
             /// is tried again by the next step.
-            pub fn iter(&self) -> impl Iterator<Item = Result<T, GetError>> + '_ {
-                std::iter::from_fn(|| match self.get() {
+            pub fn iter(&self) -> Iter<'_, Self> {
+                Iter(self)
+            }
+        }
+
+        impl<T: DeserializeOwned> Iterator for Iter<'_, $name<T>> {
+            type Item = Result<T, GetError>;
+
+            fn next(&mut self) -> Option<Self::Item> {
+                match self.0.get() {
                     Err(GetError::Empty | GetError::ShutDown) => None,
                     result => Some(result),
-                })
+                }
+            }
+        }
+
+        impl<'a, T: DeserializeOwned> IntoIterator for &'a $name<T> {
+            type Item = Result<T, GetError>;
+            type IntoIter = Iter<'a, $name<T>>;
+
+            fn into_iter(self) -> Self::IntoIter {
+                self.iter()
             }
         }
 

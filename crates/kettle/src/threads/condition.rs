@@ -52,3 +52,10 @@ impl Condition {
 }
 
 condition_methods!(Condition, T, Heap);
+
+impl Default for Condition {
+    fn default() -> Self {
+        let Ok(new) = Self::new();
+        new
+    }
+}

@@ -28,3 +28,10 @@ pub struct Event {
 }
 
 event_methods!(Event, Heap, Infallible, "Never.");
+
+impl Default for Event {
+    fn default() -> Self {
+        let Ok(new) = Self::new();
+        new
+    }
+}

@@ -56,6 +56,20 @@ pub struct Lock<T = ()> {
     body: Arc<Body<T>>,
 }
 
+impl<T: Default> Default for Lock<T> {
+    fn default() -> Self {
+        Self::from(T::default())
+    }
+}
+
+impl<T> From<T> for Lock<T> {
+    /// A lock around this value, as [`new`](Self::new) makes one.
+    fn from(value: T) -> Self {
+        let Ok(lock) = Self::new(value);
+        lock
+    }
+}
+
 struct Body<T> {
     guarded: Guarded<T>,
     label: Label,

@@ -72,6 +72,23 @@ pub type JoinableQueue<T> = Queue<T>;
 /// By this name it is known between processes, where it is simpler.
 pub type SimpleQueue<T> = Queue<T>;
 
+/// Takes the items of a queue, waiting for each, until the queue is shut down and empty.
+///
+/// ```
+/// use kettle::threads::Queue;
+///
+/// let queue: Queue<_> = (1..4).collect();
+/// queue.shutdown();
+/// let mut sum = 0;
+/// for Ok(n) in &queue {
+///     sum += n;
+/// }
+/// assert_eq!(sum, 6);
+/// ```
+#[derive(Debug)]
+#[must_use = "an iterator takes nothing until it is asked"]
+pub struct Iter<'a, Q>(&'a Q);
+
 /// What all of them can do.
 macro_rules! queue_methods {
     ($name:ident<T $(: $bound:ident)?>, $order:expr, $judge:expr) => {
@@ -332,8 +349,64 @@ macro_rules! queue_methods {
             }
 
             /// Takes items, waiting for each, until the queue is shut down and empty.
-            pub fn iter(&self) -> impl Iterator<Item = Result<T, Infallible>> + '_ {
-                std::iter::from_fn(|| self.get().ok().map(Ok))
+            pub fn iter(&self) -> Iter<'_, Self> {
+                Iter(self)
+            }
+        }
+
+        impl<T $(: $bound)?> Iterator for Iter<'_, $name<T>> {
+            type Item = Result<T, Infallible>;
+
+            fn next(&mut self) -> Option<Self::Item> {
+                self.0.get().ok().map(Ok)
+            }
+        }
+
+        impl<'a, T $(: $bound)?> IntoIterator for &'a $name<T> {
+            type Item = Result<T, Infallible>;
+            type IntoIter = Iter<'a, $name<T>>;
+
+            fn into_iter(self) -> Self::IntoIter {
+                self.iter()
+            }
+        }
+
+        impl<T> Default for $name<T> {
+            /// An empty queue without a bound.
+            fn default() -> Self {
+                let Ok(queue) = Self::new();
+                queue
+            }
+        }
+
+        impl<T $(: $bound)?> FromIterator<T> for $name<T> {
+            /// A queue without a bound that contains these items.
+            fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+                let mut queue = Self::default();
+                queue.extend(items);
+                queue
+            }
+        }
+
+        impl<T $(: $bound)?> Extend<T> for $name<T> {
+            /// Puts items, waiting for room for each.
+            ///
+            /// # Panics
+            /// If the queue was shut down, or if there is no memory; `put_many` returns an error instead.
+            fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
+                (&*self).extend(items);
+            }
+        }
+
+        impl<T $(: $bound)?> Extend<T> for &$name<T> {
+            /// Puts items, waiting for room for each.
+            ///
+            /// # Panics
+            /// If the queue was shut down, or if there is no memory; `put_many` returns an error instead.
+            fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
+                if let Err(e) = self.put_many(items) {
+                    panic!("an item cannot be put: {e}");
+                }
             }
         }
 
