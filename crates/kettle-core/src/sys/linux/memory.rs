@@ -61,8 +61,14 @@ pub fn move_high(fd: OwnedFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(moved) }
 }
 
+/// The type in which C libraries name resources.
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
 /// The soft limit of a resource; `u64::MAX` if there is none.
-pub(super) fn soft_limit(resource: libc::__rlimit_resource_t) -> u64 {
+pub(super) fn soft_limit(resource: Resource) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for one rlimit.
     if unsafe { libc::getrlimit(resource, &mut limit) } < 0 || limit.rlim_cur == libc::RLIM_INFINITY {
