@@ -32,7 +32,6 @@ impl std::error::Error for PipeError {
         match self {
             Self::OutOfMemory(e) => Some(e),
             Self::Io(e) => Some(e),
-            _ => None,
         }
     }
 }

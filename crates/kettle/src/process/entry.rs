@@ -31,7 +31,8 @@ static CURRENT: OnceLock<Current> = OnceLock::new();
 /// (`relocation-model=static` with `crt-static`) has no such place before `main`. In its children `main` runs as far as
 /// `init`, which runs the task and does not return.
 ///
-/// What children need besides, [`in_each_child!`](crate::in_each_child) does.
+/// [`in_each_child!`](crate::in_each_child) sets up what children need, such as a logger. Rust's own start-up code does not
+/// run in a child either: a stack overflow ends it with `SIGSEGV` and without a message.
 ///
 /// A child knows what it is by a variable in its environment, which is removed before any of the program's code runs. In a
 /// program that is set-user-id it means nothing.
