@@ -380,7 +380,7 @@ def test_of_who_is_told_and_ends_with_a_lock_it_is_reported():
     with heard() as said:
         for thread in more:
             thread.start()
-        until(lambda: "has ended" in said())
+        until(lambda: "ended while holding" in said())
         naps()
     assert f"{people[told[0]].name} (" in said()
     assert "which was notified of a deadlock, ended while holding Lock 'kept', made at" in said()
