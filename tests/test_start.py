@@ -61,6 +61,30 @@ print(kettle.multiprocessing.get_start_method(), kettle.multiprocessing.context.
     assert (done.stdout, done.stderr) == (f"None {first}\nspawn spawn\n", "")
 
 
+def test_a_context_that_another_package_registered():
+    """loky registers one with the standard library, and programs ask for it by name."""
+    program = """
+import kettle.multiprocessing as mp
+from multiprocessing import context
+
+class Context(context.ForkContext):
+    _name = "another"
+
+context._concrete_contexts["another"] = registered = Context()
+print(mp.get_context("another") is registered)
+mp.set_start_method("another")
+print(mp.get_start_method(), mp.get_context() is registered)
+
+try:
+    mp.get_context("a third")
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    unknown = "cannot find context for 'a third': available are 'fork', 'spawn' and 'forkserver'"
+    assert (done.stdout, done.stderr) == (f"True\nanother True\n{unknown}\n", "")
+
+
 HEAVY = {"ast", "asyncio", "dataclasses", "dis", "inspect", "joblib", "kettle._unasked", "numpy", "tqdm", "typing"}
 
 

@@ -250,18 +250,16 @@ class BaseContext(_standard.BaseContext):
         from kettle.multiprocessing import connection  # noqa: F401
 
     def get_context(self, method: str | None = None) -> Any:
-        """Returns the context for `method` ("fork", "spawn" or "forkserver"); this one if it is None.
+        """Returns the context for `method` ("fork", "spawn" or "forkserver"); this one if it is None. For a method that
+        another package registered with the standard library, as loky does, returns that package's context.
 
         Raises ValueError for another name.
         """
         if method is None:
             return self
-        try:
-            context = _concrete_contexts[method]
-        except KeyError:
-            raise ValueError(
-                f"cannot find context for {method!r}: available are 'fork', 'spawn' and 'forkserver'"
-            ) from None
+        context = _find_context(method)
+        if context is None:
+            raise ValueError(f"cannot find context for {method!r}: available are 'fork', 'spawn' and 'forkserver'")
         context._check_available()
         return context
 
@@ -370,10 +368,16 @@ _concrete_contexts: dict[str, BaseContext] = {
 _default_context = DefaultContext()
 
 
+def _find_context(method: str) -> Any:
+    """Returns the context for `method`, or None if there is none. Other packages register theirs with the standard
+    library."""
+    registered: dict[str, Any] = _standard._concrete_contexts  # type: ignore[attr-defined]
+    return _concrete_contexts.get(method) or registered.get(method)
+
+
 def _force_start_method(method: str | None) -> None:
     """In a child, sets the start method by which it was started. None restores the default, until one is set."""
-    chosen = None if method is None else _concrete_contexts[method]
-    _default_context._actual_context = chosen
+    _default_context._actual_context = None if method is None else _find_context(method)
 
 
 process.force_start_method = _force_start_method
