@@ -378,3 +378,49 @@ def nested(package, method):
     q = context.Queue()
     with started(context, produce, q, "deep", 3):
         return [q.get(timeout=LIMIT)[1] for _ in range(3)]
+
+
+# ------------------------------------------------------------------------------ private parts that programs look at
+
+
+def test_the_free_places_of_a_queue(fork):
+    for maxsize in 3, 0:
+        q = fork.Queue(maxsize)
+        before = q._sem._semlock._get_value()
+        assert q._maxsize - before == 0 and (maxsize == 0 or q._maxsize == maxsize)
+        q.put(1)
+        q.put(2)
+        assert q._maxsize - q._sem.get_value() == 2
+        assert (q.get(), q.get()) == (1, 2)
+        assert q._maxsize - q._sem.get_value() == 0
+        q.close()
+        q.join_thread()
+
+
+def test_the_parts_of_a_queue_that_feed_its_pipe(fork):
+    q = fork.Queue()
+    assert (q._thread, len(q._buffer), q._joincancelled, q._closed) == (None, 0, False, False)
+    with q._notempty:
+        assert not q._buffer
+    q.close()
+    q.join_thread()
+
+
+def test_unfinished_tasks(fork):
+    q = fork.JoinableQueue()
+    assert q._unfinished_tasks._semlock._is_zero()
+    q.put(1)
+    assert q._unfinished_tasks.get_value() == 1 and not q._unfinished_tasks._semlock._is_zero()
+    assert q.get() == 1
+    with q._cond:  # as programs do that join with a time limit
+        assert not q._cond.wait(0.01)
+        assert q._unfinished_tasks.get_value() == 1
+    finisher = threading.Timer(0.05, q.task_done)
+    finisher.start()
+    with q._cond:
+        while not q._unfinished_tasks._semlock._is_zero():
+            assert q._cond.wait(LIMIT)
+    finisher.join()
+    q.join()
+    q.close()
+    q.join_thread()

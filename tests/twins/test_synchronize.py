@@ -450,3 +450,24 @@ def test_a_barrier_of_one(fork):
 @pytest.mark.parametrize("kind", ["Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event"])
 def test_what_it_shows(fork, kind):
     assert kind.lower() in repr(getattr(fork, kind)()).lower()
+
+
+# ------------------------------------------------------------------------------ private parts that programs look at
+
+
+def test_the_parts_of_an_event_and_a_barrier(fork):
+    event = fork.Event()
+    assert event._flag._semlock._is_zero() and event._flag.get_value() == 0
+    event.set()
+    assert event._flag.get_value() == 1
+    barrier = fork.Barrier(2, sorted, 0.01)
+    assert (barrier._parties, barrier._action, barrier._timeout, barrier._count, barrier._state) == (
+        2,
+        sorted,
+        0.01,
+        0,
+        0,
+    )
+    with pytest.raises(threading.BrokenBarrierError):
+        barrier.wait()
+    assert barrier._state == -2

@@ -10,10 +10,11 @@ import copyreg
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from multiprocessing import queues as _standard
 from queue import Empty, Full
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kettle import _parameters
 from kettle._later import aio
@@ -21,6 +22,9 @@ from kettle._parametrized import Parametrized
 from kettle._session import Mirror, look_for_pickler, native
 from kettle._shown import Shown
 from kettle.multiprocessing._queue_ends import Reader, Writer
+
+if TYPE_CHECKING:
+    from kettle.multiprocessing._inside import Count, Finished
 
 __all__ = ["JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 
@@ -181,6 +185,13 @@ def _without_defaults(block: bool, timeout: float | None) -> tuple[Any, ...]:
     return () if block else (block,)
 
 
+def _many() -> int:
+    """The standard library's bound of a queue that has none."""
+    from _multiprocessing import SemLock  # type: ignore[import-not-found, unused-ignore]
+
+    return int(SemLock.SEM_VALUE_MAX)
+
+
 def _unused_lock(owner: Any, name: str) -> threading.Lock:
     lock: threading.Lock = vars(owner).setdefault(name, threading.Lock())
     return lock
@@ -217,7 +228,6 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
 
     def _set_items(self, items: native.Queue) -> None:
         super()._set_items(items)
-        self._maxsize = items.maxsize
         put, get, hook = _METHODS_OF_QUEUE
         cls = type(self)
         self._use_methods_of(items, cls.put is put and cls._on_queue_feeder_error is hook, cls.get is get)
@@ -225,6 +235,39 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
     @Shown
     def _closed(self) -> bool:
         return self._items._closed
+
+    # The standard library's attributes for its feeder thread, as they are before that starts, which it never does here;
+    # and the semaphore that counts the free places.
+
+    _thread = _jointhread = _close = None
+    _joincancelled = False
+
+    @Shown
+    def _maxsize(self) -> int:
+        return self._items.maxsize or _many()
+
+    @Shown
+    def _sem(self) -> "Count":
+        from kettle.multiprocessing._inside import Count
+
+        return Count(self._maxsize - self._items.qsize())
+
+    @Shown
+    def _buffer(self) -> "deque[Any]":
+        return deque()
+
+    @Shown
+    def _notempty(self) -> threading.Condition:
+        lock: threading.Condition = vars(self).setdefault("_unused_condition", threading.Condition())
+        return lock
+
+    @Shown
+    def _send_bytes(self) -> Any:
+        return self._writer.send_bytes
+
+    @Shown
+    def _recv_bytes(self) -> Any:
+        return self._reader.recv_bytes
 
     def put(self, obj: T, block: bool = True, timeout: float | None = None) -> None:
         """Puts `obj`, waiting for room at most `timeout` seconds (None: forever).
@@ -315,6 +358,19 @@ class JoinableQueue(Queue[T], _standard.JoinableQueue):  # type: ignore[type-arg
     """
 
     _joinable = True
+
+    @Shown
+    def _unfinished_tasks(self) -> "Count":
+        from kettle.multiprocessing._inside import Count
+
+        return Count(self._items.statistics().unfinished)
+
+    @Shown
+    def _cond(self) -> "Finished":
+        from kettle.multiprocessing._inside import Finished
+
+        condition: Finished = vars(self).setdefault("_condition_of_tasks", Finished(self._items))
+        return condition
 
     def task_done(self) -> None:
         """Marks an item that was taken as finished. Raises ValueError if it is called more often than items were

@@ -28,6 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
+    from kettle.multiprocessing._inside import Count
+
     T = TypeVar("T")
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
@@ -281,16 +283,16 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
     # The numbers that the standard library keeps in semaphores, for programs that read them.
 
     @Shown
-    def _sleeping_count(self) -> _Count:
-        return _Count(self._kettle_waiting())
+    def _sleeping_count(self) -> Count:
+        return _count(self._kettle_waiting())
 
     @Shown
-    def _woken_count(self) -> _Count:
-        return _Count(0)
+    def _woken_count(self) -> Count:
+        return _count(0)
 
     @Shown
-    def _wait_semaphore(self) -> _Count:
-        return _Count(0)
+    def _wait_semaphore(self) -> Count:
+        return _count(0)
 
 
 def _came_back_without_the_lock(error: BaseException | None) -> bool:
@@ -301,12 +303,11 @@ def _came_back_without_the_lock(error: BaseException | None) -> bool:
     return isinstance(error, native.OwnerDied)
 
 
-class _Count:
-    def __init__(self, value: int) -> None:
-        self._value = value
+def _count(value: int) -> Count:
+    """A count of the standard library's."""
+    from kettle.multiprocessing._inside import Count
 
-    def get_value(self) -> int:
-        return self._value
+    return Count(value)
 
 
 def _rebuild_condition(cls: Any, token: bytes, name: str | None, lock: Any) -> Any:
@@ -327,6 +328,10 @@ class Event(_Named, AwaitSet, native.Event, _standard.Event):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._kettle_token(), _name(self))
+
+    @Shown
+    def _flag(self) -> Count:
+        return _count(int(self.is_set()))
 
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} at {id(self):#x} {'set' if self.is_set() else 'unset'}>"
@@ -361,6 +366,28 @@ class Barrier(_Named, AwaitAll, native.Barrier, _standard.Barrier):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_barrier, (type(self), self._kettle_token(), _name(self), self._kettle_settings)
+
+    # As the standard library's attributes, to be looked at.
+
+    @Shown
+    def _parties(self) -> int:
+        return self.parties
+
+    @Shown
+    def _action(self) -> Callable[[], object] | None:
+        return self._kettle_settings[0]
+
+    @Shown
+    def _timeout(self) -> float | None:
+        return self._kettle_settings[1]
+
+    @Shown
+    def _count(self) -> int:
+        return self.n_waiting
+
+    @Shown
+    def _state(self) -> int:
+        return -2 if self.broken else 0
 
     def __repr__(self) -> str:
         state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
