@@ -130,7 +130,7 @@ def _options(arguments: Iterable[str]) -> list[str]:
     for argument in arguments:
         if value_follows or argument.startswith("-"):
             kept.append(argument)
-        value_follows = argument in ("-m", "-k", "-p", "-o")
+        value_follows = argument in ("-c", "-m", "-k", "-p", "-o")
     return kept
 
 

@@ -41,6 +41,33 @@ PACKAGES = [
         ["pytest>=8"],
         ["dill/tests", "-o", "pythonpath=dill/tests", "--continue-on-collection-errors"],
     ),
+    Package("pytest-xdist", "3.8.0", ["pytest>=8,<9", "filelock"], ["testing"], limit=20),
+    Package(
+        "joblib",
+        "1.6.0",
+        [
+            *("pytest>=8", "pytest-asyncio", "pytest-timeout", "pytest-run-parallel", "numpy>=2", "lz4"),
+            *("threadpoolctl", "memory_profiler", "distributed"),
+        ],
+        ["joblib"],
+        limit=40,
+    ),
+    # Without what needs services: databases, Hadoop, a browser, its own server.
+    Package(
+        "luigi",
+        "3.8.1",
+        ["pytest>=8,<9", "mock>=5", "hypothesis>=6.7,<7", "jsonschema", "psutil", "toml", "prometheus-client"],
+        # Its source has no configuration of pytest, which would look for one in the folders above.
+        [
+            *("-c", "/dev/null", "--rootdir=.", "test", "--ignore=test/contrib", "--ignore=test/visualiser"),
+            *("--ignore=test/server_test.py", "--continue-on-collection-errors"),
+        ],
+        known={
+            "*::test_context_manager_with_multiprocessing": "it expects that a child which has put its result on a "
+            "queue executes its next statements before the parent gets that result"
+        },
+        limit=30,
+    ),
     Package(
         "anyio",
         "4.16.0",
