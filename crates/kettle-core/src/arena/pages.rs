@@ -3,11 +3,10 @@
 //! A segment begins with sixteen bytes for each of its pages. The pages form *runs*; the entry of a run's first page
 //! holds its kind and length, so the runs are found by walking from the first page on. Every change of what is
 //! allocated is one store to such a word:
-//! allocated is one store to one such word:
 //!
+//! ```text
 //! taking part of a free run      write the remainder's head, then the head: ALLOC, shorter
 //! freeing                        the head: FREE
-//! merging neighbours             the first head: FREE, longer; then clear the second
 //! merging neighbours             the first head: FREE, longer; then clear the second
 //! ```
 //!
