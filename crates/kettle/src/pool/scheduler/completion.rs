@@ -1,10 +1,10 @@
-//! Something that threads wait for: that a job is done, or that a pool has no worker left.
+//! An event that threads wait for: the end of a job, or of a pool's last worker.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kettle_core::wait::{EventCount, Patience, Scope, Stopped, spin_until};
 
-/// Something that threads wait for.
+/// An event that threads wait for.
 #[derive(Debug, Default)]
 pub struct Completion {
     done: AtomicBool,
@@ -12,22 +12,22 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// What is waited for has come.
+    /// Marks the event as done and wakes all waiters.
     pub fn finish(&self) {
         self.done.store(true, Ordering::SeqCst);
         self.events.notify_all(Scope::Private);
     }
 
-    /// Whether it has.
+    /// Returns whether the event is done.
     #[inline]
     pub fn is_done(&self) -> bool {
         self.done.load(Ordering::SeqCst)
     }
 
-    /// Waits until it has come, where no leader is needed for that.
+    /// Waits until the event is done. For waits that need no leader.
     ///
     /// # Errors
-    /// When `patience` is over.
+    /// If `patience` ends first.
     pub fn wait(&self, patience: &Patience<'_>) -> Result<(), Stopped> {
         if patience.may_spin() && spin_until(|| self.is_done()) {
             return Ok(());
@@ -35,17 +35,17 @@ impl Completion {
         self.events.wait_for(patience, Scope::Private, || self.is_done().then_some(()), || None)
     }
 
-    /// What is waited for is to come once more.
+    /// Marks the event as not done, so that it can be waited for again.
     pub fn begin_again(&self) {
         self.done.store(false, Ordering::SeqCst);
     }
 
-    /// Has those who wait look again, although nothing has come.
+    /// Wakes all waiters, so that they check again, without marking the event as done.
     pub(super) fn wake(&self) {
         self.events.notify_all(Scope::Private);
     }
 
-    /// Waits until `look` finds something, which is looked for again whenever those who wait are woken.
+    /// Waits until `look` returns something; it is called again after each wake-up.
     pub(super) fn wait_for(&self, look: impl Fn() -> Option<()>, patience: &Patience<'_>) -> Result<(), Stopped> {
         self.events.wait_for(patience, Scope::Private, look, || None)
     }

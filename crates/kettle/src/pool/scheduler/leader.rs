@@ -1,4 +1,4 @@
-//! Of all threads that wait for results, one leads: it sends, receives and completes for all.
+//! Leadership: of all threads that wait for results, one sends, receives and completes on behalf of all.
 //!
 //! ```text
 //!            take                    let go
@@ -7,12 +7,12 @@
 //!     └────────────► the deputy leads ────────────┘  as soon as a waiter wants to
 //! ```
 //!
-//! A leader *steps aside* while it runs code of the program, a signal handler say, which may take for ever or wait for
-//! something that needs a leader. It stays the leader unless another thread takes the lead meanwhile.
+//! A leader *steps aside* while it runs code of the program, such as a signal handler, which may run forever or wait
+//! for something that needs a leader. It remains the leader unless another thread takes the lead meanwhile.
 //!
-//! So a thread that waits for an answer takes it out of shared memory itself: no other thread has to be woken, to get
-//! hold of an interpreter and to wake the first one in turn. The *deputy* is a thread for the times when work is
-//! outstanding and nobody waits.
+//! A thread that waits for an answer thus takes it out of shared memory itself. No second thread has to wake up,
+//! acquire the interpreter and wake the first one in turn. The *deputy* is a thread that leads while work is
+//! outstanding and no thread waits.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -25,39 +25,40 @@ use super::completion::Completion;
 
 /// No thread leads.
 const FREE: u32 = 0;
-/// A thread leads, but has stepped aside: the lead can be taken as if it were free.
+/// The leader has stepped aside: another thread can take the lead as if it were free.
 const ASIDE: u32 = 1;
 /// A thread leads.
 const LED: u32 = 2;
 
-/// The right to lead, and who would like to have it.
+/// The right to lead, and the threads waiting for it.
 #[derive(Debug, Default)]
 pub struct Lead {
     state: AtomicU32,
-    /// How many waiters there are, the leader not counted.
+    /// The number of waiters, not counting the leader.
     waiting: AtomicUsize,
     heirs: Mutex<VecDeque<Arc<Completion>>>,
-    /// How often the lead was taken.
+    /// The number of times the lead was taken.
     turns: AtomicU32,
     deputy: EventCount,
-    /// The deputy is to lead at once.
+    /// Set if the deputy is to lead at once.
     called: AtomicBool,
-    /// Where it lingers; so that whoever lets go of the lead meanwhile need not wake it.
+    /// Where the deputy waits out its grace period. It is separate from `deputy` so that a thread that releases the
+    /// lead meanwhile does not wake it.
     calls: EventCount,
 }
 
-/// The lead, of the thread that has it.
+/// Proof that the current thread has the lead. Dropping it releases the lead.
 #[derive(Debug)]
 pub struct HeldLead<'l, F: FnOnce() -> bool> {
     lead: &'l Lead,
-    /// Whether there is work that needs a leader.
+    /// Returns whether there is work that needs a leader.
     outstanding: Option<F>,
     is_ours: bool,
 }
 
 impl<F: FnOnce() -> bool> HeldLead<'_, F> {
-    /// Runs `aside`, during which the lead can be taken by others, or by `aside` itself. The caller must look
-    /// afterwards whether it [`is_ours`](Self::is_ours) still.
+    /// Runs `aside`. Meanwhile another thread, or `aside` itself, can take the lead, so the caller must check
+    /// [`is_ours`](Self::is_ours) afterwards.
     pub fn step_aside<T>(&mut self, aside: impl FnOnce() -> T) -> T {
         if !self.is_ours {
             return aside();
@@ -69,7 +70,7 @@ impl<F: FnOnce() -> bool> HeldLead<'_, F> {
         result
     }
 
-    /// Whether the lead was not taken while the caller had stepped aside.
+    /// Returns whether the caller still has the lead: it was not taken while the caller had stepped aside.
     pub fn is_ours(&self) -> bool {
         self.is_ours
     }
@@ -84,7 +85,7 @@ impl<F: FnOnce() -> bool> Drop for HeldLead<'_, F> {
 }
 
 impl Lead {
-    /// Takes the lead, unless somebody has it.
+    /// Takes the lead unless another thread has it. Returns whether it was taken.
     #[must_use]
     pub fn take(&self) -> bool {
         let taken = self.state.swap(LED, Ordering::SeqCst) != LED;
@@ -94,27 +95,27 @@ impl Lead {
         taken
     }
 
-    /// Whether somebody leads.
+    /// Returns whether a thread leads.
     pub fn is_taken(&self) -> bool {
         self.state.load(Ordering::SeqCst) == LED
     }
 
-    /// The lead, which the caller has, to be given up when the result is dropped: also if the caller panics meanwhile.
+    /// Wraps the lead, which the caller must have. Dropping the result releases it, even during a panic.
     pub fn held<F: FnOnce() -> bool>(&self, outstanding: F) -> HeldLead<'_, F> {
         HeldLead { lead: self, outstanding: Some(outstanding), is_ours: true }
     }
 
-    /// Gives the lead up. A waiter is woken to take it; if there is none and work is `outstanding`, the deputy.
+    /// Releases the lead and wakes a waiter to take it, or the deputy if there is no waiter and work is `outstanding`.
     ///
-    /// `outstanding` is asked after nobody leads any more: whoever brings work after that finds no leader, and calls the
-    /// deputy himself; so one of the two does.
+    /// `outstanding` is called after the lead is free. A thread that adds work later finds no leader and calls the
+    /// deputy itself, so at least one of the two threads calls it.
     pub fn let_go(&self, outstanding: impl FnOnce() -> bool) {
         self.state.store(FREE, Ordering::SeqCst);
         self.pass_on(outstanding);
     }
 
-    /// The heir stays in line until it has looked: if somebody else was faster and leads when it looks, it is woken
-    /// again by that one.
+    /// Wakes the next waiter, which stays in the line until it has looked. If another thread has taken the lead by
+    /// then, that thread wakes it again.
     fn pass_on(&self, outstanding: impl FnOnce() -> bool) {
         let heir = lock(&self.heirs).iter().find(|heir| !heir.is_done()).cloned();
         match heir {
@@ -124,7 +125,7 @@ impl Lead {
         }
     }
 
-    /// There is work, and whoever brought it does not wait for it. `urgent`: somebody is to be told of its result.
+    /// Calls the deputy for work whose submitter does not wait. `urgent` means that its result triggers a callback.
     pub fn call_deputy(&self, urgent: bool) {
         if urgent {
             self.called.store(true, Ordering::SeqCst);
@@ -135,23 +136,23 @@ impl Lead {
         }
     }
 
-    /// The deputy is to look whether the pool is over, without waiting for the end of its slice of sleep.
+    /// Wakes the deputy to check whether the pool is over, without waiting for the end of its slice.
     pub fn dismiss_deputy(&self) {
         self.deputy.notify_one(Scope::Private);
         self.calls.notify_one(Scope::Private);
     }
 
-    /// Whether a waiter would lead if it could: the deputy then lets go.
+    /// Returns whether a waiter wants the lead; if so, the deputy releases it.
     pub fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Waits until `completion` is done or nobody leads. The caller then looks again, and takes the lead if it can.
+    /// Waits until `completion` is done or no thread leads. The caller then checks again, and takes the lead if it can.
     ///
-    /// `kick` wakes the present leader, if that is a deputy which sleeps.
+    /// `kick` wakes the current leader if that is a sleeping deputy.
     ///
     /// # Errors
-    /// When `patience` is over.
+    /// If `patience` ends first.
     pub fn follow(
         &self,
         completion: &Arc<Completion>,
@@ -170,21 +171,21 @@ impl Lead {
         }
         drop(heirs);
         if (result.is_err() || completion.is_done()) && !self.is_taken() {
-            // The lead may have been meant for us.
+            // This thread may have been the one woken to take the lead.
             self.pass_on(|| true);
         }
         result
     }
 
-    /// For the deputy: waits until it is to lead, and takes the lead. None: `is_over`.
+    /// For the deputy: waits until it is needed and takes the lead. Returns `None` once `is_over`.
     ///
-    /// Work may be `outstanding` while nobody leads, because the thread that waits for results is just dealing with
-    /// one, and will be back in some microseconds. To wake the deputy for that, and to take the lead from it again,
-    /// would cost more than it gains; so it looks every now and then, and leads if nobody did since it last looked.
-    /// Where a result is to be told to somebody who does not wait, it is called.
+    /// Work may be `outstanding` while no thread leads, because the thread that waits for results is processing one and
+    /// returns within microseconds. Waking the deputy and taking the lead back from it would cost more than it gains.
+    /// So the deputy waits for a grace period, and leads if no thread has led during it. An urgent call ends the grace
+    /// period.
     ///
     /// # Errors
-    /// When `patience` is over: a good time to look whether idle workers still live.
+    /// If `patience` ends first, which is a good time to check whether idle workers are alive.
     pub fn stand_in(
         &self,
         outstanding: impl Fn() -> bool,
@@ -214,7 +215,7 @@ impl Lead {
     }
 }
 
-/// How long nobody may lead before the deputy does.
+/// The deputy's grace period: how long there may be no leader before the deputy takes the lead.
 const LINGER: Duration = Duration::from_millis(1);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -228,12 +229,12 @@ mod tests {
 
     use super::*;
 
-    /// What is to be done, and by whom it is done.
+    /// A model of a pool: waiters to be completed, and the lead.
     #[derive(Default)]
     struct Office {
         lead: Lead,
         is_led: AtomicBool,
-        /// Those who wait, to be finished by a leader in turn.
+        /// The waiters, which a leader completes in order.
         tray: Mutex<VecDeque<Arc<Completion>>>,
         turns: AtomicU64,
         is_closed: AtomicBool,
@@ -244,7 +245,7 @@ mod tests {
             !lock(&self.tray).is_empty()
         }
 
-        /// One turn of a leader: finishes one waiter, perhaps itself.
+        /// One step of a leader: completes one waiter, possibly itself.
         fn work(&self) {
             assert!(!self.is_led.swap(true, Ordering::SeqCst), "two lead at once");
             let completion = lock(&self.tray).pop_front();
@@ -293,7 +294,7 @@ mod tests {
             drop(lead.held(|| false));
         });
         assert!(!held.is_ours() && !lead.is_taken());
-        // Another thread, which leads still.
+        // Another thread, which is still the leader.
         assert!(lead.take());
         drop(held);
         assert!(lead.is_taken());
@@ -313,7 +314,7 @@ mod tests {
                             lock(&office.tray).push_back(Arc::clone(&completion));
                             office.lead.call_deputy((n + t) % 7 == 0);
                             if (n + t) % 3 == 0 {
-                                // Somebody else does it, the deputy if need be.
+                                // Another thread completes it, the deputy if necessary.
                                 assert_eq!(completion.wait(&Patience::forever()), Ok(()));
                             } else {
                                 office.wait(&completion);

@@ -1,4 +1,4 @@
-//! How far the life of a pool has come.
+//! The lifecycle of a pool.
 //!
 //! ```text
 //!  running ──close──► closed ──all done──► (workers leave)
@@ -6,8 +6,8 @@
 //!             └──terminate──► terminated
 //! ```
 //!
-//! Besides, a pool that is running or closed can *break*: then nothing is begun any more, for a reason that every task is
-//! told.
+//! In addition, a pool that is running or closed can *break*: then no further task is begun, and every task fails with
+//! the reason.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -18,7 +18,7 @@ const CLOSED: u8 = 1;
 const TERMINATED: u8 = 2;
 const BROKEN: u8 = 4;
 
-/// See the module; `B` says why a pool is broken.
+/// See the module; `B` is the reason for which a pool is broken.
 #[derive(Debug)]
 pub struct Lifecycle<B> {
     state: AtomicU8,
@@ -36,65 +36,66 @@ impl<B> Lifecycle<B> {
         self.state.load(Ordering::SeqCst) & bits != 0
     }
 
-    /// Neither closed nor terminated.
+    /// Returns whether the pool is neither closed nor terminated.
     pub fn is_running(&self) -> bool {
         !self.has(CLOSED | TERMINATED)
     }
 
-    /// Takes new tasks.
+    /// Returns whether the pool accepts new tasks.
     pub fn is_open(&self) -> bool {
         !self.has(CLOSED | TERMINATED | BROKEN)
     }
 
-    /// Takes no new tasks; those that were taken in are done.
+    /// Returns whether the pool is closed but not terminated: it accepts no new tasks, and finishes those it has.
     pub fn is_closed(&self) -> bool {
         !self.is_running() && !self.is_terminated()
     }
 
-    /// Nothing is begun any more.
+    /// Returns whether the pool is terminated: no further task is begun.
     pub fn is_terminated(&self) -> bool {
         self.has(TERMINATED)
     }
 
-    /// Nothing is begun any more, for a reason.
+    /// Returns whether the pool is broken.
     pub fn is_broken(&self) -> bool {
         self.has(BROKEN)
     }
 
-    /// Nothing is begun any more.
+    /// Returns whether the pool is terminated or broken: no further task is begun.
     pub fn is_over(&self) -> bool {
         self.has(TERMINATED | BROKEN)
     }
 
-    /// Whether there is something to do for workers, or may be, unless it is broken.
+    /// Returns whether workers have something to do, or may get something. Does not consider whether the pool is
+    /// broken.
     pub fn needs_workers(&self, has_work: impl FnOnce() -> bool) -> bool {
         self.is_running() || (!self.is_terminated() && has_work())
     }
 
-    /// What `of` makes of the reason for which it is broken.
+    /// Applies `of` to the reason if the pool is broken.
     pub fn reason<R>(&self, locking: impl Locking, of: impl FnOnce(&B) -> R) -> Option<R> {
         if self.is_broken() { locking.lock(&self.reason).as_ref().map(of) } else { None }
     }
 
-    /// The reason, which is not asked for any more.
+    /// Takes the reason out.
     pub fn take_reason(&self, locking: impl Locking) -> Option<B> {
         locking.lock(&self.reason).take()
     }
 
-    /// No more tasks are taken in. False: so it was before.
+    /// Closes the pool to new tasks. Returns false if it was closed or terminated before.
     pub fn close(&self) -> bool {
         self.state.fetch_or(CLOSED, Ordering::SeqCst) & (CLOSED | TERMINATED) == 0
     }
 
-    /// Nothing is begun any more. False: so it was before.
+    /// Terminates the pool: no further task is begun. Returns false if it was terminated before.
     pub fn terminate(&self) -> bool {
         self.state.fetch_or(TERMINATED, Ordering::SeqCst) & TERMINATED == 0
     }
 
-    /// Nothing is begun any more, for this reason.
+    /// Breaks the pool for this reason: no further task is begun.
     ///
     /// # Errors
-    /// It is terminated, or broken for another reason: here is this one again.
+    /// Returns the reason if the pool is terminated, or already broken.
     pub fn break_for(&self, locking: impl Locking, reason: B) -> Result<(), B> {
         let mut place = locking.lock(&self.reason);
         if self.is_over() {

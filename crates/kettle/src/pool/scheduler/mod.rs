@@ -1,17 +1,17 @@
-//! What a pool is made of, whatever language its tasks are written in and whatever runs them.
+//! The parts of a pool that depend neither on the language of its tasks nor on the kind of its workers.
 //!
-//! | part | what it is |
+//! | part | purpose |
 //! |---|---|
-//! | [`PendingTasks`] | which tasks of a job are still to be sent, in chunks of which length |
-//! | [`Completion`] | what threads wait for |
-//! | [`Lead`] | of all threads that wait for results, one does the work for all |
-//! | [`Lifecycle`] | whether a pool takes tasks, does them, or is over |
-//! | [`Counts`] | what became of its tasks |
+//! | [`PendingTasks`] | the tasks of a job that are still to be sent, and the length of their chunks |
+//! | [`Completion`] | an event that threads wait for |
+//! | [`Lead`] | the choice of one thread that works on behalf of all that wait for results |
+//! | [`Lifecycle`] | whether a pool accepts tasks, runs them, or is over |
+//! | [`Counts`] | the outcomes of its tasks, counted |
 //! | [`Locking`] | how a thread waits for a lock |
 //! | [`process`] | workers that are processes |
 //! | [`thread`] | workers that are threads |
 //!
-//! Nothing here knows what a task means: a front gives tasks in and gets outcomes out.
+//! Nothing here knows what a task means: a front submits tasks and receives outcomes.
 
 mod completion;
 mod leader;

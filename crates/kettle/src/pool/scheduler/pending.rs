@@ -1,55 +1,56 @@
-//! Which tasks of a job are still to be sent.
+//! The tasks of a job that are still to be sent.
 
 use std::collections::HashMap;
 
-/// No chunk has more tasks: what a worker marks as its task has so many bits.
+/// The maximum number of tasks in a chunk: a worker's mark has 22 bits for the index of the task.
 pub(super) const CHUNK_MAX: u32 = (1 << 22) - 1;
 
-/// Tasks of a job that follow each other.
+/// Consecutive tasks of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The number of the first.
+    /// The number of the first task.
     pub start: u64,
-    /// How many; not zero.
+    /// The number of tasks; not zero.
     pub len: u32,
 }
 
-/// How tasks are put together.
+/// How tasks are grouped into chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunking {
-    /// So many to a chunk.
+    /// This many tasks to a chunk.
     Fixed(u32),
-    /// As many as take a few hundred microseconds.
+    /// As many tasks as take a few hundred microseconds, by measurement.
     Measured,
 }
 
-/// The tasks of one job: those that were given back come first, then those that were never sent.
+/// The pending tasks of one job: first those that were given back, then those that were never sent.
 ///
-/// A task is in one of four places: not sent yet, given back, in a worker's hands, or done. The first two are known here;
-/// what takes a span answers for it until it is done or given back.
+/// A task is not sent yet, given back, with a worker, or done. This type tracks the first two; the caller that takes a
+/// span is responsible for it until it is done or given back.
 #[derive(Debug)]
 pub struct PendingTasks {
     next: u64,
     end: u64,
-    /// The last one goes first.
+    /// A stack: the last span is sent first.
     given_back: Vec<Span>,
     chunking: Chunking,
-    /// The measured length of a chunk.
+    /// The length of a measured chunk.
     len: u32,
-    /// No measured chunk is longer.
+    /// The maximum length of a measured chunk.
     most: u32,
-    /// Nanoseconds a task, 0 while unknown.
+    /// Nanoseconds per task, 0 while unknown.
     pace: u64,
     retries: u32,
     deaths: HashMap<u64, u32>,
 }
 
-/// What a measured chunk shall take, in nanoseconds: long against the cost of sending one, short against the patience
-/// of anybody who waits.
+/// The target duration of a measured chunk in nanoseconds: long compared with the cost of sending one, and too short
+/// for a waiting thread to notice.
 const CHUNK_TIME: u64 = 400_000;
-/// At the end chunks become smaller, so that the workers end together; but not shorter than this.
+/// The shortest duration of a chunk at the end of a job, where chunks shrink so that all workers finish together.
 const LAST_CHUNK_TIME: u64 = 20_000;
-/// The most tasks of a measured chunk: of this and the chunks that wait besides, all outcomes find room in the ring.
+/// The maximum number of tasks in a measured chunk: the outcomes of such a chunk and of those waiting behind it fit
+/// into the ring.
 pub(super) const MEASURED_MAX: u64 = 4096;
 
 const fn at_most_a_chunk(len: u64) -> u32 {
@@ -57,7 +58,7 @@ const fn at_most_a_chunk(len: u64) -> u32 {
 }
 
 impl PendingTasks {
-    /// Of no tasks yet. A task whose worker dies is sent again `retries` times.
+    /// Creates an empty set. A task whose worker dies is sent again up to `retries` times.
     pub fn new(chunking: Chunking, retries: u32) -> Self {
         Self {
             next: 0,
@@ -72,32 +73,32 @@ impl PendingTasks {
         }
     }
 
-    /// The same, where no measured chunk is to have more than so many tasks.
+    /// Limits measured chunks to this many tasks.
     pub fn at_most(self, tasks: u32) -> Self {
         Self { most: tasks, ..self }
     }
 
-    /// There are `count` more tasks.
+    /// Adds `count` tasks.
     pub fn extend(&mut self, count: u64) {
         self.end += count;
     }
 
-    /// How many tasks there are so far.
+    /// The total number of tasks so far.
     pub fn count(&self) -> u64 {
         self.end
     }
 
-    /// How many tasks were never sent.
+    /// The number of tasks that were never sent.
     pub fn unsent(&self) -> u64 {
         self.end - self.next
     }
 
-    /// Whether there is something to send.
+    /// Returns whether there is a task to send.
     pub fn has_some(&self) -> bool {
         self.next < self.end || !self.given_back.is_empty()
     }
 
-    /// How many tasks are not to be parted, once they are taken.
+    /// The number of tasks that stay together once they are taken.
     pub fn chunk(&self) -> u32 {
         match self.chunking {
             Chunking::Fixed(len) => len.max(1),
@@ -105,7 +106,7 @@ impl PendingTasks {
         }
     }
 
-    /// What is to be sent next, for one of `workers` workers.
+    /// Takes the next tasks to send to one of `workers` workers.
     pub fn take(&mut self, workers: usize) -> Option<Span> {
         self.take_by(|pending| match pending.chunking {
             Chunking::Fixed(len) => u64::from(len),
@@ -113,8 +114,8 @@ impl PendingTasks {
         })
     }
 
-    /// As [`take`](Self::take), where others may take from it what of it was not begun: as many chunks as take a few
-    /// hundred microseconds.
+    /// As [`take`](Self::take), but for a worker from which others can steal the tasks that it has not begun. Takes as
+    /// many whole chunks as run for a few hundred microseconds.
     pub fn claim(&mut self, workers: usize) -> Option<Span> {
         self.take_by(|pending| {
             let chunk = u64::from(pending.chunk());
@@ -136,26 +137,26 @@ impl PendingTasks {
         Some(span)
     }
 
-    /// How many tasks take as long as a chunk shall.
+    /// The number of tasks that run for the target duration of a chunk.
     fn measured(&self, workers: usize) -> u64 {
         let share = self.unsent().div_ceil(2 * workers.max(1) as u64);
         let shortest = LAST_CHUNK_TIME.checked_div(self.pace).unwrap_or(1);
         u64::from(self.len.min(self.most)).min(share.max(shortest))
     }
 
-    /// These were sent and never begun.
+    /// Gives back tasks that were sent and never begun.
     pub fn give_back(&mut self, span: Span) {
         if span.len > 0 {
             self.given_back.push(span);
         }
     }
 
-    /// These were sent and never begun, and are to be sent one by one.
+    /// As [`give_back`](Self::give_back), for tasks that are to be sent one by one.
     pub fn give_back_apart(&mut self, span: Span) {
         self.given_back.extend((0..span.len).rev().map(|i| Span { start: span.start + u64::from(i), len: 1 }));
     }
 
-    /// The worker of this task died. True: it is sent again.
+    /// Records that the worker of this task died. Returns whether the task is sent again.
     pub fn died(&mut self, task: u64) -> bool {
         if self.retries == 0 {
             return false;
@@ -169,19 +170,20 @@ impl PendingTasks {
         again
     }
 
-    /// A chunk, or a claim, of `len` tasks took so many nanoseconds.
+    /// Records that a chunk, or a claim, of `len` tasks took this many nanoseconds.
     pub fn finished(&mut self, len: u32, took: u64) {
         if len == 0 {
             return;
         }
         let pace = (took / u64::from(len)).max(1);
         self.pace = if self.pace == 0 { pace } else { (self.pace + pace) / 2 };
-        // A short chunk says little, so it lengthens the next ones only so much; a long task shortens them at once.
+        // A short chunk is a poor sample, so the length grows at most eightfold at a time; a long task reduces it at
+        // once.
         let ideal = at_most_a_chunk(CHUNK_TIME / self.pace).max(1);
         self.len = ideal.min(self.len.max(len).saturating_mul(8));
     }
 
-    /// Nothing of it is sent any more.
+    /// Removes all pending tasks.
     pub fn clear(&mut self) {
         self.next = self.end;
         self.given_back.clear();

@@ -1,27 +1,27 @@
-//! What became of the tasks of a pool so far.
+//! The outcomes of a pool's tasks, counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How a pool is, and what it did so far.
+/// The current state of a pool, and the outcomes of its tasks so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Workers that are there or about to be. While some threads wait for tasks of their own pool, there may be more than
-    /// were asked for.
+    /// Workers that are running or starting. While worker threads wait for tasks of their own pool, this may exceed the
+    /// requested number.
     pub workers: usize,
-    /// Those of them with something to do.
+    /// Workers that have something to do.
     pub busy: usize,
     /// Tasks that have no outcome yet.
     pub queued: u64,
     /// Tasks that returned.
     pub done: u64,
-    /// Tasks that panicked, or whose arguments or result did not survive the way to a process or back.
+    /// Tasks that panicked, or whose arguments or result could not be transferred to or from a process.
     pub failed: u64,
-    /// Tasks that were lost with their worker, a process.
+    /// Tasks that were lost because their worker process died.
     pub died: u64,
-    /// How often a task was begun once more: after its worker had died, or, in a thread, after a panic.
+    /// The number of times a task was started again: after its worker process died or, in a thread, after a panic.
     pub retried: u64,
-    /// Tasks that took longer than they might.
+    /// Tasks that exceeded their time limit.
     pub timed_out: u64,
     /// Tasks that were cancelled.
     pub cancelled: u64,
@@ -40,7 +40,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// So many tasks have an outcome, which is counted there.
+    /// Moves `tasks` tasks from the queued ones to the counter `at`.
     pub fn settle(&self, at: &AtomicU64, tasks: u64) {
         if tasks > 0 {
             self.queued.fetch_sub(tasks, Ordering::Relaxed);
@@ -48,7 +48,7 @@ impl Counts {
         }
     }
 
-    /// With so many workers, so many of which are busy.
+    /// Returns the counts, together with the number of workers and of busy ones.
     pub fn statistics(&self, workers: usize, busy: usize) -> Statistics {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let Self { queued, done, failed, died, retried, timed_out, cancelled } = self;

@@ -10,10 +10,10 @@ use kettle_core::wait::EventCount;
 use super::super::pending::CHUNK_MAX;
 use super::words::{self, Ring};
 
-/// Two queues, one for each direction; a ring for outcomes that are short; a slate, on which the worker notes which task
-/// it is at; and the bell of the pool, which it rings when it has put an outcome.
+/// Two queues, one for each direction; a ring for short outcomes; a slate, on which the worker marks its current task;
+/// and the bell of the pool, which the worker rings after it has put an outcome.
 ///
-/// Each worker has its own. No lock is shared by two workers, so the death of one holds up no other.
+/// Each worker has its own desk. No two workers share a lock, so the death of one delays no other.
 #[derive(Clone, Debug)]
 pub struct Desk {
     pub(super) tasks: Handle<Queue>,
@@ -23,7 +23,7 @@ pub struct Desk {
     pub(super) bell: Handle<EventCount>,
 }
 
-/// Which task a worker is at, in one word, so that nobody sees half a change.
+/// The current task of a worker, in one word, so that each change is atomic.
 ///
 /// ```text
 /// 63         62       22 21     0
@@ -39,10 +39,10 @@ impl Mark {
         debug_assert!(task <= CHUNK_MAX);
         Self((chunk << 22 | u64::from(task)) & !CONDEMNED)
     }
-    /// That of a worker that prepares itself, before it is ready: no chunk has this number.
+    /// The mark of a worker that is preparing, before it is ready. No chunk has this number.
     pub(super) const PREPARING: Self = Self(1);
 
-    /// That of a worker that takes a chunk to pieces, before its first task: no task has this number.
+    /// The mark of a worker that is unpacking a chunk, before its first task. No task has this number.
     pub(super) fn opening(chunk: u64) -> Self {
         Self::new(chunk, CHUNK_MAX)
     }
@@ -55,14 +55,14 @@ impl Mark {
     pub(super) fn bits(self) -> u64 {
         self.0
     }
-    /// That of a later task of the same chunk.
+    /// The mark of a later task of the same chunk.
     pub(super) fn plus(self, tasks: u32) -> Self {
         Self(self.0 + u64::from(tasks))
     }
 }
 
 impl Desk {
-    /// A fresh one. Every worker gets one of its own, also one that takes the place of another.
+    /// Creates a desk. Every worker gets a new one, including a worker that replaces another.
     pub(super) fn new(bell: &Handle<EventCount>) -> Result<Self, ArenaError> {
         Ok(Self {
             tasks: Handle::new(|| Queue::new(0, false))?,
@@ -73,7 +73,7 @@ impl Desk {
         })
     }
 
-    /// What a worker needs to come to its desk: granted to the child that is being started, or for whoever gets it.
+    /// The tokens with which a worker opens its desk: granted to the child that is being started, or to any receiver.
     pub fn tokens(&self, child: Option<Ticket>) -> [Token; 5] {
         match child {
             Some(child) => [
@@ -93,10 +93,10 @@ impl Desk {
         }
     }
 
-    /// The desk behind what [`tokens`](Self::tokens) gave.
+    /// Opens the desk that [`tokens`](Self::tokens) were made for.
     ///
     /// # Errors
-    /// When these are no tokens of a desk, or it is gone.
+    /// If these are not the tokens of a desk, or the desk no longer exists.
     pub fn from_tokens([tasks, outcomes, slate, words, bell]: &[Token; 5]) -> Result<Self, TokenError> {
         let slate: Handle<Bytes> = Handle::from_token(slate)?;
         let words = Handle::from_token(words)?;
@@ -112,12 +112,12 @@ impl Desk {
         })
     }
 
-    /// The short outcomes.
+    /// The ring of short outcomes.
     pub(super) fn words(&self) -> Ring<'_> {
         Ring::of(&self.words)
     }
 
-    /// Whether the worker has put something that was not taken.
+    /// Returns whether the worker has put something that the supervisor has not taken.
     pub(super) fn has_outcome(&self) -> bool {
         !self.outcomes.is_empty() || !self.words().is_empty()
     }
@@ -126,33 +126,33 @@ impl Desk {
         self.slate.word(at).expect("a slate has two words")
     }
 
-    /// The task that the worker began last.
+    /// The mark of the task that the worker began last.
     pub(super) fn mark(&self) -> Mark {
         Mark(self.slate(0).load(Ordering::SeqCst) & !CONDEMNED)
     }
 
-    /// When it began it, if that task has a time limit.
+    /// The time at which that task began, if it has a time limit.
     pub(super) fn since(&self) -> u64 {
         self.slate(8).load(Ordering::SeqCst)
     }
 
-    /// The worker begins a task; false if it may not begin any more.
+    /// For the worker: begins a task. Returns false if the worker is condemned.
     pub(super) fn begin(&self, mark: Mark, since: Option<u64>) -> bool {
         if let Some(since) = since {
             self.slate(8).store(since, Ordering::SeqCst);
         }
         let slate = self.slate(0);
-        // Only the supervisor writes here besides, and only the one bit.
+        // Apart from this, only the supervisor writes this word, and only the one bit.
         let now = slate.load(Ordering::Relaxed);
         now & CONDEMNED == 0 && slate.compare_exchange(now, mark.0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// Keeps the worker from beginning anything after the task that it is at, which is given.
+    /// Prevents the worker from beginning another task, and returns the mark of its current one.
     pub(super) fn condemn(&self) -> Mark {
         Mark(self.slate(0).fetch_or(CONDEMNED, Ordering::SeqCst) & !CONDEMNED)
     }
 
-    /// As [`condemn`](Self::condemn), provided that it is still at this task.
+    /// As [`condemn`](Self::condemn), but only if the worker is still at this task; returns whether it is.
     pub(super) fn condemn_at(&self, mark: Mark) -> bool {
         let condemned = mark.0 | CONDEMNED;
         match self.slate(0).compare_exchange(mark.0, condemned, Ordering::SeqCst, Ordering::Relaxed) {

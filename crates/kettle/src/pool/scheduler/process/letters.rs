@@ -1,11 +1,11 @@
-//! How tasks and outcomes stand in a message: a head of 24 bytes, then the front's own bytes.
+//! The layout of messages with tasks and outcomes: a head of 24 bytes, followed by the front's own bytes.
 //!
 //! ```text
 //!   [ chunk: 64 ][ tasks in it, or which of them: 32 ][ flags: 8 ][ check: 24 ][ word of the front: 64 ]  bytes …
 //! ```
 //!
-//! The check is made of the rest of the head: a number that was written over would have a worker do fewer tasks than are
-//! waited for, and nobody would ever know.
+//! The check covers the rest of the head. Without it, an overwritten number could make a worker run fewer tasks than
+//! the supervisor waits for, which would go unnoticed.
 
 use std::ops::Range;
 
@@ -18,14 +18,14 @@ use kettle_core::wait::Patience;
 
 use crate::error::OutOfMemory;
 
-/// The most bytes that travel inside a queue itself; larger bodies stand in a block.
+/// The maximum number of bytes stored in the queue itself; larger bodies are in a block.
 pub const INLINE_MAX: usize = queue::INLINE_MAX - Head::LEN;
 
-/// What a front has to send: bytes that it understands itself.
+/// What a front sends: bytes whose meaning only the front knows.
 pub struct Load<'b> {
-    /// What kind of bytes.
+    /// The kind of the bytes.
     pub tag: u8,
-    /// A number that travels beside them: of which job they are, say.
+    /// A number sent along with them, such as that of their job.
     pub word: u64,
     /// The bytes: inline at most [`INLINE_MAX`].
     pub body: Body<'b, Block>,
@@ -40,36 +40,36 @@ impl core::fmt::Debug for Load<'_> {
 }
 
 impl<'b> Load<'b> {
-    /// Bytes that are few.
+    /// Creates a load of few bytes.
     pub fn inline(tag: u8, bytes: &'b [u8]) -> Self {
         Self { tag, word: 0, body: Body::Inline(bytes), parts: Vec::new() }
     }
 }
 
-/// What stands before the front's bytes.
+/// The part of a message before the front's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// The chunk; 0 for what is not about one.
+    /// The number of the chunk; 0 for a note, which is not about one.
     pub(super) chunk: u64,
-    /// How many tasks it has; or which of them an outcome is of.
+    /// The number of tasks in the chunk; for an outcome, the index of its task.
     pub(super) number: u32,
     pub(super) flags: u32,
     pub(super) word: u64,
 }
 
-/// The chunk's tasks have a time limit: the worker notes when it begins each.
+/// The chunk's tasks have a time limit: the worker records when each begins.
 pub(super) const TIMED: u32 = 1;
 /// The first part is the body.
 const BODY_IS_PART: u32 = 2;
-/// There is nothing more to do.
+/// The worker is to leave.
 pub(super) const LEAVE: u32 = 4;
-/// So many bits are for flags.
+/// The number of bits for flags.
 const FLAGS: u32 = 8;
 
 impl Head {
     pub(super) const LEN: usize = 24;
 
-    /// What is not about a chunk.
+    /// The head of a message that is not about a chunk.
     pub(super) const fn note(flags: u32) -> Self {
         Self { chunk: 0, number: 0, flags, word: 0 }
     }
@@ -81,7 +81,7 @@ impl Head {
         to.extend_from_slice(&self.word.to_le_bytes());
     }
 
-    /// 24 bits that change with each bit of the rest.
+    /// 24 bits that depend on every bit of the rest.
     fn check(self) -> u32 {
         let numbers = u64::from(self.number) << 32 | u64::from(self.flags);
         let mixed =
@@ -89,7 +89,7 @@ impl Head {
         ((mixed ^ mixed >> 32) >> FLAGS) as u32 & (u32::MAX >> FLAGS)
     }
 
-    /// None: no message begins so.
+    /// Returns `None` if this is not the beginning of a valid message.
     fn read(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.first_chunk::<{ Self::LEN }>()?;
         let long = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
@@ -100,7 +100,7 @@ impl Head {
     }
 }
 
-/// Puts a message. The queues of a desk have no bound and nobody shuts them down.
+/// Puts a message. The queues of a desk are unbounded and are never shut down.
 pub(super) fn put(
     queue: &Handle<Queue>,
     scratch: &mut Vec<u8>,
@@ -124,20 +124,20 @@ pub(super) fn put(
     put_again(queue, Parcel::blocks(load.tag, Body::Inline(scratch), parts))
 }
 
-/// Puts what was taken out of a desk's queue back into one, as it is.
+/// Puts a message that was taken out of a desk's queue back into one, unchanged.
 pub(super) fn put_again(queue: &Handle<Queue>, parcel: Parcel<'_, ArenaStore>) -> Result<(), OutOfMemory> {
     match queue.put(place_of(queue), parcel, &Patience::forever()) {
         Ok(()) => Ok(()),
         Err(PutError::Exhausted(_, e)) => Err(e.into()),
         Err(PutError::Damaged(_)) => Err(damaged().into()),
-        // A desk's queue has no bound, is not shut down, and its putter has no deadline.
+        // A desk's queue is unbounded and is never shut down, and this put has no deadline.
         Err(PutError::Full(_) | PutError::ShutDown(_) | PutError::Interrupted(_)) => {
             Err(cannot_be(queue, What::Count, 0).into())
         }
     }
 }
 
-/// Takes a message: its head, and what the front sent. Short bodies are appended to `bytes`, behind the head.
+/// Takes a message: its head, and what the front sent. A short body is appended to `bytes`, after the head.
 pub(super) fn take(
     queue: &Queue,
     bytes: &mut Vec<u8>,
@@ -151,8 +151,8 @@ pub(super) fn take(
     }
 }
 
-/// The head of a message, and the message with its body out of the parts, if it travelled among them. None, and the
-/// session is marked, if the message is none of a pool's.
+/// Returns the head of a message, and the message with its body moved out of the parts if it was sent as one of them.
+/// If the message is not one of a pool, marks the session as damaged and returns `None`.
 fn opened(mut taken: Taken<Block>, bytes: &[u8]) -> Option<(Head, Taken<Block>)> {
     let head = Head::read(bytes);
     let body_is_part = head.is_some_and(|head| head.flags & BODY_IS_PART != 0);
@@ -178,7 +178,7 @@ fn cannot_be(queue: &Handle<Queue>, what: What, value: u64) -> ArenaError {
     damage::mark(Scope::Shared, what, queue.off().to_bits(), value).into()
 }
 
-/// Takes all messages that are there, as they are; see [`Queue::take_all`].
+/// Takes all messages that are there, unchanged; see [`Queue::take_all`].
 pub(super) fn take_all(
     queue: &Queue,
     bytes: &mut Vec<u8>,
@@ -187,7 +187,7 @@ pub(super) fn take_all(
 ) -> Result<(), TakeAllError> {
     let mut taken = Vec::new();
     let result = queue.take_all::<ArenaStore>(bytes, |letter, at| taken.push((letter, at)), patience);
-    // Also if not all could be taken: these were.
+    // Those that were taken count even if the call failed for the rest.
     for (letter, at) in taken {
         match Head::read(&bytes[at.clone()]) {
             Some(head) => each(head, letter, at),

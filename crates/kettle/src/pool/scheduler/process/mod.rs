@@ -1,9 +1,10 @@
-//! Workers that are processes: how they are sent tasks, report outcomes, and end. `README.md` of the pool has the protocol.
+//! Workers that are processes: sending them tasks, receiving outcomes, ending them. The pool's `README.md` describes
+//! the protocol.
 //!
-//! | part | what it is |
+//! | part | purpose |
 //! |---|---|
 //! | [`Desk`] | the shared memory between the supervisor and one worker |
-//! | [`Supervisor`] | the parent's side: who has what in hand, who died, what comes of it |
+//! | [`Supervisor`] | the parent's side: which worker has which chunks, which have died, and the consequences |
 //! | [`StartFailures`] | workers that end before they are ready |
 //! | [`Worker`] | the child's side: take, begin, report |
 

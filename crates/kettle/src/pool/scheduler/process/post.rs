@@ -1,4 +1,4 @@
-//! What a supervisor tells its front.
+//! What a supervisor reports to its front.
 
 use std::ops::Range;
 
@@ -9,34 +9,34 @@ use super::seat::{Fate, SeatId};
 use super::words::Word;
 use crate::error::OutOfMemory;
 
-/// What was found out since the last look.
+/// Something that happened since the last sweep.
 #[derive(Debug)]
 pub enum Event<W> {
-    /// A worker told something that is no outcome.
+    /// A worker sent a note: a message that is not an outcome.
     Note {
         /// Which one.
         seat: SeatId,
-        /// What it said; a short body is `bytes[at]` of the [`Post`].
+        /// The message; a short body is `bytes[at]` of the [`Post`].
         taken: Taken<Block>,
-        /// And the number beside it.
+        /// The number sent along with it.
         word: u64,
         /// See `taken`.
         at: Range<usize>,
     },
     /// A task has an outcome.
     Outcome {
-        /// The chunk that it was part of.
+        /// The chunk of the task.
         work: W,
-        /// Which task of it.
+        /// The index of the task in the chunk.
         task: u32,
         /// What its worker reported; a short body is `bytes[at]` of the [`Post`].
         taken: Taken<Block>,
         /// See `taken`.
         at: Range<usize>,
     },
-    /// Tasks that follow each other have outcomes of at most eight bytes.
+    /// Consecutive tasks have outcomes of at most eight bytes.
     Words {
-        /// The chunk that they were part of.
+        /// The chunk of the tasks.
         work: W,
         /// The first of them.
         from: u32,
@@ -47,49 +47,50 @@ pub enum Event<W> {
     Finished {
         /// The chunk.
         work: W,
-        /// How many tasks it had.
+        /// The number of its tasks.
         len: u32,
-        /// For how long it kept its worker busy, in nanoseconds.
+        /// How long it kept its worker busy, in nanoseconds.
         took: u64,
     },
-    /// The last tasks of a chunk were never begun, and will not be.
+    /// The last tasks of a chunk were never begun, and will not be begun by this worker.
     Undone {
         /// The chunk.
         work: W,
         /// The first of them.
         from: u32,
-        /// How many tasks the chunk had.
+        /// The number of tasks in the chunk.
         len: u32,
-        /// The worker ended while it took the chunk to pieces: it may be one of them, so each is to be sent alone.
+        /// The worker ended while it unpacked the chunk. One of the tasks may be the cause, so each is to be sent
+        /// alone.
         apart: bool,
     },
-    /// A worker is gone, and its seat with it.
+    /// A worker has ended, and its seat no longer exists.
     Ended {
         /// Which one.
         seat: SeatId,
-        /// The number of its process.
+        /// Its process id.
         pid: u32,
         /// Why.
         fate: Fate,
-        /// It was gone before it said that it was ready.
+        /// Whether it ended before it reported ready.
         early: bool,
-        /// Whether it was preparing itself.
+        /// Whether it was preparing.
         preparing: bool,
-        /// The task that it had begun and not reported: that one has no other outcome.
+        /// The task that it had begun and not reported. There is no other event for the outcome of that task.
         victim: Option<(W, u32)>,
     },
 }
 
-/// What [`Supervisor::sweep`](super::Supervisor::sweep) found. It is used again and again.
+/// What [`Supervisor::sweep`](super::Supervisor::sweep) found. Callers reuse it.
 #[derive(Debug)]
 pub struct Post<W> {
     /// The short bodies, one after another.
     pub bytes: Vec<u8>,
     /// The outcomes of at most eight bytes.
     pub words: Vec<Word>,
-    /// What happened, in order.
+    /// The events, in order.
     pub events: Vec<Event<W>>,
-    /// A report is there that this process has no memory for, or no address space to map: it is taken when there is.
+    /// Set if a report cannot be taken yet because this process lacks memory for it, or address space to map it.
     pub shortage: Option<OutOfMemory>,
 }
 

@@ -1,4 +1,4 @@
-//! One worker as its supervisor sees it.
+//! One worker, as its supervisor sees it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use kettle_core::sys::child::Child;
 use super::desk::{Desk, Mark};
 use super::words;
 
-/// Names a seat for as long as its worker is there; never used again.
+/// Identifies a seat. Ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeatId(pub(super) u64);
 
 impl SeatId {
-    /// As a number.
+    /// Returns the id as a number.
     pub fn to_bits(self) -> u64 {
         self.0
     }
@@ -22,13 +22,13 @@ impl SeatId {
 /// Why a worker ended before its task did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// By itself, or somebody else killed it.
+    /// It ended by itself, or was killed from outside the pool.
     Died,
-    /// Its task took longer than it may.
+    /// Its task exceeded its time limit.
     TimedOut,
     /// Its task was cancelled.
     Cancelled,
-    /// It took more memory than it may.
+    /// It exceeded its memory limit.
     Memory,
 }
 
@@ -45,24 +45,24 @@ pub(super) enum Phase {
     Opening,
     Starting,
     Ready,
-    /// It goes when it has done what it has in hand.
+    /// It leaves once it has finished the chunks in its hand.
     Leaving,
     Ending {
         why: Fate,
-        /// When it is killed, if it has not gone before; None until it was judged and asked to end.
+        /// When it is killed, if it has not ended before; `None` until it was judged and asked to end.
         kill_at: Option<u64>,
-        /// Its task, if that was not reported when it was judged. What it reports later does not count.
+        /// Its task, if that was not reported when it was judged. A later report is ignored.
         victim: Option<(u64, u32)>,
     },
 }
 
-/// A chunk that a worker has in hand, or waits for it in its queue.
+/// A chunk that a worker is processing, or that waits in its queue.
 #[derive(Debug)]
 pub(super) struct Held<W> {
     pub(super) id: u64,
     pub(super) work: W,
     pub(super) len: u32,
-    /// So many of its tasks have an outcome: these come in order.
+    /// The number of its tasks that have an outcome; outcomes come in order.
     pub(super) finished: u32,
     /// In nanoseconds.
     pub(super) timeout: Option<u64>,
@@ -75,36 +75,37 @@ pub(super) struct Seat<W> {
     pub(super) desk: Desk,
     pub(super) child: Option<Arc<Child>>,
     pub(super) phase: Phase,
-    /// It said that it is ready; perhaps before its process was known here.
+    /// Whether it reported ready, possibly before its process was registered here.
     pub(super) was_ready: bool,
-    /// In the order in which they were sent, which is that in which they are done.
+    /// In the order in which they were sent, which is also the order in which they are processed.
     pub(super) hand: VecDeque<Held<W>>,
-    /// How many more chunks it may be sent.
+    /// The number of chunks that it may still be sent.
     pub(super) quota: Option<u32>,
-    /// The jobs that it was taught.
+    /// The jobs whose common data it was sent.
     pub(super) known: Vec<u64>,
-    /// How many words were taken out of its ring.
+    /// The number of words taken out of its ring.
     pub(super) taken: u64,
     pub(super) pace: Pace,
 }
 
-/// How long chunks take, as far as the supervisor can tell: in nanoseconds, 0 while unknown.
+/// How long chunks take, by the supervisor's measurement: in nanoseconds, 0 while unknown.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     pub(super) chunk: u64,
-    /// When an outcome came last.
+    /// When chunks were last finished.
     pub(super) last: u64,
 }
 
-/// So much work shall wait at each seat, in nanoseconds: enough that no worker is idle while the supervisor looks
-/// elsewhere, and little enough that what waits is not far from what other workers could begin.
+/// The amount of work to keep queued for each worker, in nanoseconds: enough that no worker is idle while the
+/// supervisor attends to others, and little enough that work does not wait long for one worker while others could begin
+/// it.
 const AHEAD: u64 = 1_000_000;
-/// Above this, one chunk waits at most.
+/// A worker whose chunks take this long, in nanoseconds, is sent only one at a time.
 const LONG: u64 = 10_000_000;
 const DEEPEST: u64 = 256;
 
 impl Pace {
-    /// `chunks` were finished since the last time; gives how long each took.
+    /// Records that `chunks` chunks were finished since the last call. Returns how long each took.
     pub(super) fn finished(&mut self, chunks: u64, oldest_sent_at: u64, now: u64) -> u64 {
         let took = now.saturating_sub(self.last.max(oldest_sent_at)) / chunks.max(1);
         self.chunk = if self.chunk == 0 { took.max(1) } else { (self.chunk + took).div_ceil(2) };
@@ -112,7 +113,7 @@ impl Pace {
         took
     }
 
-    /// How many chunks the worker shall have.
+    /// The number of chunks that the worker is to have in its hand.
     pub(super) fn depth(&self) -> usize {
         match self.chunk {
             0 => 1,
@@ -138,13 +139,13 @@ impl<W> Seat<W> {
         }
     }
 
-    /// It will be sent nothing more and does not know it: there was no memory to tell it.
+    /// Returns whether the worker's quota is used up but it was not told to leave, for lack of memory.
     pub(super) fn is_used_up(&self) -> bool {
         self.quota == Some(0) && matches!(self.phase, Phase::Starting | Phase::Ready)
     }
 
-    /// Whether it is one of those that the pool counts on: nobody takes its place yet. One that is leaving counts
-    /// until it has done its work, so that no more workers are at work than there are to be.
+    /// Returns whether the worker counts towards the pool's size, so that it is not replaced yet. A leaving worker
+    /// counts until it has finished its chunks, so that no more workers run tasks than the pool's size.
     pub(super) fn is_staff(&self) -> bool {
         match self.phase {
             Phase::Opening | Phase::Starting | Phase::Ready => true,
@@ -157,26 +158,26 @@ impl<W> Seat<W> {
         self.quota != Some(0)
             && match self.phase {
                 Phase::Ready => self.hand.len() < self.pace.depth() && self.has_room(),
-                // What is here when it comes saves it a wait.
+                // A chunk that is there when the worker is ready saves it a wait.
                 Phase::Starting => self.hand.is_empty(),
                 Phase::Opening | Phase::Leaving | Phase::Ending { .. } => false,
             }
     }
 
-    /// Whether the outcomes of one chunk more, if it is as long as the last one, find room in the ring.
+    /// Returns whether the outcomes of one more chunk, if it is as long as the last one, fit into the ring.
     fn has_room(&self) -> bool {
         let last = self.hand.back().map_or(0, |held| u64::from(held.len));
-        // One is to wait for it in any case.
+        // One chunk is to be queued in any case.
         self.hand.len() < 2 || (self.hand.len() as u64 + 1) * last <= words::LEN
     }
 
-    /// The task that the worker is at, or about to report: the first that it has not reported, if it began that.
+    /// The task that the worker is running or about to report: the first unreported one, if the worker has begun it.
     pub(super) fn current(&self) -> Option<(u64, u32)> {
         let (mark, held) = (self.desk.mark(), self.hand.front()?);
         (mark.chunk() == held.id && mark.task() == held.finished).then_some((held.id, held.finished))
     }
 
-    /// The chunk that the worker takes to pieces.
+    /// The chunk that the worker is unpacking.
     pub(super) fn opening(&self) -> Option<u64> {
         let (mark, held) = (self.desk.mark(), self.hand.front()?);
         (mark == Mark::opening(held.id)).then_some(held.id)
@@ -184,7 +185,7 @@ impl<W> Seat<W> {
 
     pub(super) fn signal(&self, signal: i32) {
         if let Some(child) = &self.child {
-            // It may have ended; if it changed its user, nobody can help.
+            // This fails if the worker has ended, or if it runs as another user, which cannot be helped.
             let _ = child.signal(signal);
         }
     }

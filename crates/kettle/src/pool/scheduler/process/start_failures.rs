@@ -1,21 +1,22 @@
-//! Workers that end before they are ready: when there is no hope that the next will do better.
+//! Workers that end before they are ready, and the decision that starting further ones is pointless.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Those since the last that was ready, each by its weight.
+/// A weighted count of the start failures since a worker was last ready.
 ///
-/// | how it ended | so many in a row, and there is no hope |
-/// |---|---|
-/// | by itself | 3: the next will do so too |
-/// | by SIGKILL, in its initializer | 5: that needs too much memory, perhaps |
-/// | by SIGKILL, before | 30: something kills processes at random |
+/// | how the worker ended | limit, in a row | reason |
+/// |---|---|---|
+/// | by itself | 3 | the next one will most likely end in the same way |
+/// | by SIGKILL, in its initializer | 5 | the initializer may need too much memory |
+/// | by SIGKILL, before that | 30 | something kills processes at random |
 #[derive(Debug, Default)]
 pub struct StartFailures(AtomicU32);
 
 const NO_HOPE: u32 = 30;
 
 impl StartFailures {
-    /// One more; `preparing`: it had begun its initializer. Says whether there is no hope.
+    /// Records a failure; `preparing` means that the worker had begun its initializer. Returns whether the limit is
+    /// reached.
     pub fn add(&self, was_killed: bool, preparing: bool) -> bool {
         let weight = match was_killed {
             false => NO_HOPE / 3,
@@ -25,7 +26,7 @@ impl StartFailures {
         self.0.fetch_add(weight, Ordering::SeqCst) + weight >= NO_HOPE
     }
 
-    /// A worker is ready.
+    /// Resets the count, because a worker is ready.
     pub fn forget(&self) {
         self.0.store(0, Ordering::SeqCst);
     }

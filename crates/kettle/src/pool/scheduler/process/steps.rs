@@ -1,4 +1,4 @@
-//! What a supervisor does with one worker.
+//! The supervisor's operations on one worker.
 
 use std::time::Duration;
 
@@ -13,25 +13,27 @@ use super::letters::{self, Head, LEAVE, Load};
 use super::post::{Event, Post};
 use super::seat::{Fate, Held, Phase, Seat};
 
-/// How long a worker that is to end has between being asked and being killed, in nanoseconds.
+/// The time between asking a worker to end and killing it, in nanoseconds.
 const GRACE: u64 = 60_000_000;
-/// How often it is looked whether a task with a very short time limit has begun.
+/// The minimum interval between checks whether a task with a very short time limit has begun, in nanoseconds.
 const SHORTEST_LOOK: u64 = 1_000_000;
 const SIGTERM: i32 = 15;
-/// How often the memory of workers is looked at, and how often it is asked who died while outcomes keep coming.
+/// The interval, in nanoseconds, at which the memory of workers is checked, and dead workers are looked for while
+/// outcomes keep arriving.
 pub(super) const LOOK: u64 = 50_000_000;
 pub(super) const SIGKILL: i32 = 9;
 
 impl<W: Clone> Seat<W> {
-    /// Takes up to `most` messages of the worker.
+    /// Receives up to `most` messages of the worker.
     pub(super) fn receive(&mut self, post: &mut Post<W>, now: u64, most: usize) {
         let mut chunks = 0;
         let oldest_sent_at = self.hand.front().map_or(now, |held| held.sent_at);
         let first_event = post.events.len();
         let mut left = most;
         while left > 0 {
-            // Messages are looked at first: if one is there, what was put into the ring before it is there as well. Else a
-            // quick worker might put both in between, and the message would be taken out of turn.
+            // The queue is checked first: if it has a message, everything put into the ring before that message is
+            // visible. In the opposite order, a quick worker might put both in between, and the message would be taken
+            // out of turn.
             let has_letter = !self.desk.outcomes.is_empty();
             let words = self.receive_words(post, left);
             left -= words;
@@ -63,8 +65,8 @@ impl<W: Clone> Seat<W> {
         }
     }
 
-    /// Nothing was there of what is expected. A word is put after the messages that it follows: where there is another
-    /// one, and no message, no worker wrote it.
+    /// Called when nothing expected has arrived: checks for damage. A word is put after the messages that precede it,
+    /// so an unexpected word without a message was not written by a worker.
     fn look_for_strays(&self) {
         let expected = self.hand.front().map(|held| Mark::new(held.id, held.finished));
         let is_stray = self.desk.words().is_next_another(self.taken, expected) && self.desk.outcomes.is_empty();
@@ -73,7 +75,7 @@ impl<W: Clone> Seat<W> {
         }
     }
 
-    /// Takes short outcomes of the chunk that it has first in hand.
+    /// Receives short outcomes of the first chunk in its hand. Returns their number.
     pub(super) fn receive_words(&mut self, post: &mut Post<W>, most: usize) -> usize {
         let judged = self.judged();
         let Some(held) = self.hand.front_mut() else { return 0 };
@@ -84,7 +86,7 @@ impl<W: Clone> Seat<W> {
         if judged
             .is_some_and(|(chunk, task)| chunk == held.id && (held.finished..held.finished + count).contains(&task))
         {
-            // It was the last one that could come.
+            // The victim's word is the last one that can come, and is ignored.
             count -= 1;
             post.words.pop();
         }
@@ -96,7 +98,7 @@ impl<W: Clone> Seat<W> {
         count as usize
     }
 
-    /// Takes one message; false if there is none.
+    /// Receives one message; returns false if there is none.
     pub(super) fn receive_letter(&mut self, post: &mut Post<W>) -> bool {
         let start = post.bytes.len();
         let (head, taken) = match letters::take(&self.desk.outcomes, &mut post.bytes, &Patience::none()) {
@@ -119,13 +121,13 @@ impl<W: Clone> Seat<W> {
             held.finished += 1;
             post.events.push(Event::Outcome { work: held.work.clone(), task: head.number, taken, at });
         } else if !matches!(self.phase, Phase::Ending { .. }) {
-            // An outcome that nobody waits for: workers report what they were given, in turn.
+            // An outcome that is not expected: workers report their tasks in order.
             damage::mark(Scope::Shared, What::Letter, 0, head.chunk);
         }
         true
     }
 
-    /// The task that was said to have no outcome.
+    /// The task that was judged to have no outcome.
     pub(super) fn judged(&self) -> Option<(u64, u32)> {
         match self.phase {
             Phase::Ending { victim, .. } => victim,
@@ -133,8 +135,9 @@ impl<W: Clone> Seat<W> {
         }
     }
 
-    /// Takes what waits in the worker's queue out of it, and puts back what is to be kept. What the worker takes in the
-    /// middle of this is its; if it stays there for longer than `patience`, all of it.
+    /// Takes all messages out of the worker's queue and puts back those to be kept. Returns whether a chunk was taken
+    /// away. A message that the worker takes first is left to it. If the queue's lock cannot be had within `patience`,
+    /// nothing is taken away.
     pub(super) fn recall(
         &mut self,
         mut keep: impl FnMut(&Held<W>) -> bool,
@@ -143,7 +146,7 @@ impl<W: Clone> Seat<W> {
     ) -> bool {
         let mut bytes = Vec::new();
         let mut letters = Vec::new();
-        // In one go: were the worker to take some in between, it would do them out of turn.
+        // In one step: if the worker took some in between, it would process them out of turn.
         let collect = |head, taken, at| letters.push((head, taken, at));
         if letters::take_all(&self.desk.tasks, &mut bytes, collect, patience).is_err() {
             return false;
@@ -159,7 +162,7 @@ impl<W: Clone> Seat<W> {
                 if letters::put_again(&self.desk.tasks, Parcel::<ArenaStore>::blocks(tag, body, parts)).is_ok() {
                     continue;
                 }
-                // There is no memory. What follows may build on this, so it goes elsewhere as well.
+                // There is no memory. Later chunks may depend on this message, so they are taken away as well.
                 is_short = true;
             }
             if head.flags & LEAVE != 0 {
@@ -181,17 +184,18 @@ impl<W: Clone> Seat<W> {
 
     pub(super) fn tell_to_leave(&mut self, scratch: &mut Vec<u8>) {
         match self.phase {
-            // Whoever is still to come will find it there.
+            // A worker that is still starting will find the message in its queue.
             Phase::Opening | Phase::Starting | Phase::Ready => {}
             Phase::Leaving | Phase::Ending { .. } => return,
         }
-        // For lack of memory it stays, and is told again later.
+        // Without memory for the message, the worker stays and is told again later.
         if letters::put(&self.desk.tasks, scratch, Head::note(LEAVE), Load::inline(0, &[])).is_ok() {
             self.phase = Phase::Leaving;
         }
     }
 
-    /// Ends the worker, whatever it is at: it begins nothing any more. The rest is [`go_on_ending`](Self::go_on_ending)'s.
+    /// Condemns the worker, whatever it is running: it begins no further task. [`go_on_ending`](Self::go_on_ending)
+    /// does the rest.
     pub(super) fn end(&mut self, why: Fate) {
         if !matches!(self.phase, Phase::Ending { .. }) {
             self.desk.condemn();
@@ -199,8 +203,8 @@ impl<W: Clone> Seat<W> {
         }
     }
 
-    /// Ends the worker if `is_meant` holds of it, at the very task at which it holds: another one, which it may have
-    /// begun meanwhile, goes on.
+    /// Ends the worker if `is_meant` holds for its current task, and only at that task: a later task, begun meanwhile,
+    /// is not ended.
     pub(super) fn catch(
         &mut self,
         why: Fate,
@@ -210,7 +214,7 @@ impl<W: Clone> Seat<W> {
     ) {
         while !matches!(self.phase, Phase::Ending { .. }) {
             let mark = self.desk.mark();
-            // What is there before it is condemned counts.
+            // Outcomes that arrived before the worker is condemned count.
             self.receive(post, now, usize::MAX);
             if !is_meant(self, mark) {
                 return;
@@ -221,13 +225,12 @@ impl<W: Clone> Seat<W> {
         }
     }
 
-    /// Judges, asks, kills: one step after another of a worker that is to end. Gives when the next is due.
+    /// Performs the next step of ending a worker: judge it, ask it to end, kill it. Returns when the next step is due.
     pub(super) fn go_on_ending(&mut self, post: &mut Post<W>, now: u64) -> Option<u64> {
         match self.phase {
             Phase::Ending { why, kill_at: None, .. } => {
                 self.receive(post, now, usize::MAX);
-                // It can begin nothing more, so this is its last task; should the outcome come all the same, it is too
-                // late.
+                // It can begin no further task, so this is its last one. An outcome that still arrives is too late.
                 self.phase = Phase::Ending { why, kill_at: Some(now + GRACE), victim: self.current() };
                 self.signal(SIGTERM);
                 Some(now + GRACE)
@@ -242,7 +245,7 @@ impl<W: Clone> Seat<W> {
         }
     }
 
-    /// How long the worker, which is at `mark`, may go on without being looked at; `None`: as long as it likes.
+    /// How long the worker, which is at `mark`, may continue before the next check; `None` if it has no limit.
     pub(super) fn time_left(&self, mark: Mark, now: u64) -> Option<Duration> {
         if matches!(self.phase, Phase::Ending { .. }) {
             return None;
@@ -253,7 +256,7 @@ impl<W: Clone> Seat<W> {
             let timeout = held.timeout?;
             Some(match begun(held) {
                 Some(since) => since.saturating_add(timeout).saturating_sub(now),
-                // It cannot be over earlier than if it began now; and it is not looked at all the time until it does.
+                // Its time cannot end earlier than if it began now; the minimum avoids constant checks until it begins.
                 None => timeout.max(SHORTEST_LOOK),
             })
         };

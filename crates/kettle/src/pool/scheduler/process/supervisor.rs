@@ -1,4 +1,4 @@
-//! The parent's side: who has what in hand, who died, and what comes of it.
+//! The parent's side: which worker has which chunks, which workers have died, and the consequences.
 
 use std::io;
 use std::sync::Arc;
@@ -17,32 +17,33 @@ use super::steps::{LOOK, SIGKILL};
 use super::watch::{Bell, Watch};
 use crate::error::OutOfMemory;
 
-/// What workers may and may not, and how many there are to be.
+/// The number of workers and their limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How many workers.
+    /// The number of workers.
     pub workers: usize,
-    /// After so many chunks a worker is replaced.
+    /// The number of chunks after which a worker is replaced.
     pub chunks: Option<u32>,
-    /// In bytes. A worker that has more resident at the end of a chunk is replaced; one that has half as much again is
-    /// ended in the middle of a task.
+    /// In bytes of resident memory. A worker above the limit is replaced once it has finished its current chunk; a busy
+    /// one at more than one and a half times the limit is ended in the middle of a task.
     pub memory: Option<u64>,
 }
 
-/// How the workers are.
+/// A summary of the workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Those that are there or about to be.
+    /// Workers that are running or starting.
     pub workers: usize,
-    /// Those with something in hand.
+    /// Workers that have a chunk.
     pub busy: usize,
-    /// Chunks in their hands.
+    /// Chunks that workers have.
     pub chunks: usize,
 }
 
-/// The workers of a pool. `W` is what the front calls a chunk.
+/// The workers of a pool. `W` is the front's value for a chunk.
 ///
-/// All methods are short and none waits, so a front may keep it behind a mutex.
+/// All methods are short, so a front may keep a supervisor behind a mutex. None waits for a worker, except that
+/// [`cancel`](Self::cancel) and [`withdraw`](Self::withdraw) wait for at most 50 ms for the lock of a worker's queue.
 #[derive(Debug)]
 pub struct Supervisor<W> {
     limits: Limits,
@@ -51,26 +52,26 @@ pub struct Supervisor<W> {
     next_seat: u64,
     next_chunk: u64,
     watch: Arc<Watch>,
-    /// When something is due although nobody tells: a time limit, a kill, a look at the memory.
+    /// When something is due without a notification: a time limit, a kill, a check of memory use.
     due: Deadline,
     looked_at: u64,
     scratch: Vec<u8>,
-    /// What was found out while somebody did something else than sweeping.
+    /// Events found outside of `sweep`.
     pending: Post<W>,
 }
 
-/// A worker that takes a message for so long has been stopped in the middle of it (by SIGSTOP, say), and is left alone:
-/// all others would wait with the supervisor.
+/// The longest wait for the lock of a worker's queue. A worker that holds it for longer has been stopped (by SIGSTOP,
+/// for example) and keeps its chunks; otherwise all other workers would wait along with the supervisor.
 const STOPPED: Duration = Duration::from_millis(50);
 
-/// So many outcomes are taken from one worker before the next has its turn.
+/// The number of outcomes received from one worker before it is the next one's turn.
 const TURN: usize = 512;
 
 impl<W: Clone> Supervisor<W> {
-    /// Of no workers yet.
+    /// Creates a supervisor without workers.
     ///
     /// # Errors
-    /// When there is no memory, or no descriptor left.
+    /// If there is no memory or no descriptor left.
     pub fn new(limits: Limits) -> io::Result<Self> {
         let outcomes = Handle::new(EventCount::new).map_err(|e| io::Error::other(e.to_string()))?;
         let bell = Arc::new(Bell::new(outcomes)?);
@@ -89,30 +90,31 @@ impl<W: Clone> Supervisor<W> {
         })
     }
 
-    /// How many workers there are to be.
+    /// The requested number of workers.
     pub fn size(&self) -> usize {
         self.limits.workers
     }
 
-    /// How many workers are missing.
+    /// The number of workers that are missing.
     pub fn vacancies(&self) -> usize {
         self.limits.workers.saturating_sub(self.seats.iter().filter(|seat| seat.is_staff()).count())
     }
 
-    /// There are to be so many workers more.
+    /// Increases the requested number of workers.
     pub fn grow(&mut self, more: usize) {
         self.limits.workers += more;
     }
 
-    /// How many workers are there, or about to be, that have nothing in hand.
+    /// The number of workers, running or starting, that have no chunk and may be sent one.
     pub fn idle(&self) -> usize {
         self.seats.iter().filter(|seat| seat.may_be_sent() && seat.hand.is_empty()).count()
     }
 
-    /// A seat for a worker that is about to be started. [`occupy`](Self::occupy) or [`abandon`](Self::abandon) follows.
+    /// Reserves a seat for a worker that is about to be started. [`occupy`](Self::occupy) or [`abandon`](Self::abandon)
+    /// must follow.
     ///
     /// # Errors
-    /// When there is no memory for its desk.
+    /// If there is no memory for its desk.
     pub fn open(&mut self) -> Result<(SeatId, Desk), OutOfMemory> {
         let desk = Desk::new(&self.bell.outcomes)?;
         let id = SeatId(self.next_seat);
@@ -121,7 +123,8 @@ impl<W: Clone> Supervisor<W> {
         Ok((id, desk))
     }
 
-    /// The worker of this seat was started. A `child` that has ended is found by the next [`sweep`](Self::sweep).
+    /// Records that the worker of this seat was started. If `child` has ended already, the next [`sweep`](Self::sweep)
+    /// finds out.
     pub fn occupy(&mut self, id: SeatId, child: Child) {
         let child = Arc::new(child);
         if let Some(seat) = self.seat(id) {
@@ -135,20 +138,20 @@ impl<W: Clone> Supervisor<W> {
             }
         }
         self.renew_watch();
-        // Somebody may sleep who does not know of it.
+        // A sleeping leader does not watch this worker yet.
         self.watch.kick();
     }
 
-    /// The worker of this seat could not be started.
+    /// Records that the worker of this seat could not be started.
     pub fn abandon(&mut self, id: SeatId) {
         self.seats.retain(|seat| seat.id != id);
         self.renew_watch();
     }
 
-    /// The worker of this seat said that it is ready.
+    /// Records that the worker of this seat reported ready.
     pub fn is_ready(&mut self, id: SeatId) {
         if let Some(seat) = self.seat(id) {
-            // In `Opening` it was faster than the one who started it.
+            // In `Opening`, the report came before `occupy`.
             seat.was_ready = true;
             if seat.phase == Phase::Starting {
                 seat.phase = Phase::Ready;
@@ -156,21 +159,21 @@ impl<W: Clone> Supervisor<W> {
         }
     }
 
-    /// The seat that is to be sent the next chunk, if any has room: that with the least in hand.
+    /// The seat to send the next chunk to, if any has room: the one with the fewest chunks.
     pub fn room(&self) -> Option<SeatId> {
         let may = self.seats.iter().filter(|seat| seat.may_be_sent());
         may.min_by_key(|seat| (seat.hand.len(), seat.phase != Phase::Ready)).map(|seat| seat.id)
     }
 
-    /// Whether a worker was taught this job.
+    /// Returns whether a worker was sent the common data of this job.
     pub fn knows(&self, id: SeatId, job: u64) -> bool {
         self.seats.iter().any(|seat| seat.id == id && seat.known.contains(&job))
     }
 
-    /// Sends what all chunks of a job have in common, before the first of them.
+    /// Sends a worker the data that all chunks of a job have in common, before the first of them.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// If there is no memory for it.
     pub fn teach(&mut self, id: SeatId, job: u64, load: Load<'_>) -> Result<(), OutOfMemory> {
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) else { return Ok(()) };
         letters::put(&seat.desk.tasks, &mut self.scratch, Head::note(0), load)?;
@@ -178,12 +181,12 @@ impl<W: Clone> Supervisor<W> {
         Ok(())
     }
 
-    /// The seats whose workers know something of a job.
+    /// The seats whose workers have the common data of any job.
     pub fn taught(&self) -> Vec<SeatId> {
         self.seats.iter().filter(|seat| !seat.known.is_empty()).map(|seat| seat.id).collect()
     }
 
-    /// These jobs will not be taught again: those of them that a worker knew, which it may forget now.
+    /// Removes the jobs that are over from those known to a worker, and returns them; the worker may drop their data.
     pub fn forget(&mut self, id: SeatId, mut is_over: impl FnMut(u64) -> bool) -> Vec<u64> {
         let Some(seat) = self.seat(id) else { return Vec::new() };
         let known = std::mem::take(&mut seat.known);
@@ -195,16 +198,17 @@ impl<W: Clone> Supervisor<W> {
     /// Sends a note to a worker.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// If there is no memory for it.
     pub fn note(&mut self, id: SeatId, load: Load<'_>) -> Result<(), OutOfMemory> {
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) else { return Ok(()) };
         letters::put(&seat.desk.tasks, &mut self.scratch, Head::note(0), load)
     }
 
-    /// Sends a chunk of `len` tasks, each of which may take `timeout`. From now on the supervisor answers for it.
+    /// Sends a chunk of `len` tasks, each of which may take `timeout`. From now on the supervisor is responsible for
+    /// it.
     ///
     /// # Errors
-    /// When there is no memory for it. Nothing was sent then.
+    /// If there is no memory for it. In this case nothing was sent.
     pub fn send(
         &mut self,
         id: SeatId,
@@ -236,8 +240,8 @@ impl<W: Clone> Supervisor<W> {
         Ok(())
     }
 
-    /// Collects what happened. `ask` who has died, too: to be set after a sleep; while outcomes keep coming, it is done
-    /// now and then anyhow.
+    /// Collects what happened. With `ask`, also looks for workers that have ended; to be set after a sleep. While
+    /// outcomes keep arriving, this is done at intervals in any case.
     pub fn sweep(&mut self, post: &mut Post<W>, ask: bool) {
         let now = clock::now();
         for seat in &mut self.seats {
@@ -263,14 +267,14 @@ impl<W: Clone> Supervisor<W> {
         std::mem::swap(post, &mut self.pending);
     }
 
-    /// Brings work from those who have some waiting to those who have nothing to do: what is taken away comes back as
-    /// [`Event::Undone`]. To be called before a leader goes to sleep with nothing left to send.
+    /// Takes queued chunks away from workers so that idle ones can have them: they come back as [`Event::Undone`].
+    /// Returns whether there were any. To be called before a leader goes to sleep with nothing left to send.
     pub fn rebalance(&mut self) -> bool {
         let idle =
             self.seats.iter().filter(|s| s.phase == Phase::Ready && s.hand.is_empty() && s.may_be_sent()).count();
         let mut taken = false;
         for _ in 0..idle {
-            // A worker that is not ready yet does not even do the first.
+            // A worker that is not ready yet has not even begun the first.
             let waiting = |s: &Seat<W>| s.hand.len() - usize::from(s.phase != Phase::Starting && !s.hand.is_empty());
             let Some(seat) = self.seats.iter_mut().filter(|s| waiting(s) > 0).max_by_key(|s| waiting(s)) else { break };
             let from = seat.hand[seat.hand.len() - waiting(seat).div_ceil(2)].id;
@@ -279,8 +283,8 @@ impl<W: Clone> Supervisor<W> {
         taken
     }
 
-    /// Takes back all chunks of which `is_meant`: those that wait come back as [`Event::Undone`], and a worker that is
-    /// in the middle of one is ended, with its task's fate [`Fate::Cancelled`].
+    /// Takes back all chunks for which `is_meant` holds. Queued ones come back as [`Event::Undone`]; a worker that is
+    /// running one is ended with [`Fate::Cancelled`].
     pub fn cancel(&mut self, mut is_meant: impl FnMut(&W) -> bool) {
         let now = clock::now();
         for seat in &mut self.seats {
@@ -290,7 +294,7 @@ impl<W: Clone> Supervisor<W> {
                     &mut self.pending,
                     &Patience::until(Deadline::after(STOPPED)),
                 );
-                // What is in its hands still was taken out of the queue by it, or is about to be.
+                // The worker has taken the remaining ones out of the queue, or is about to.
                 seat.catch(Fate::Cancelled, &mut self.pending, now, |seat, _| {
                     seat.hand.front().is_some_and(|held| is_meant(&held.work))
                 });
@@ -300,8 +304,8 @@ impl<W: Clone> Supervisor<W> {
         self.watch.kick();
     }
 
-    /// Takes back the chunks of which `is_meant` holds and which wait in the workers' queues; they come back as
-    /// [`Event::Undone`] then. False if there is none, or if a worker has begun one, or is about to.
+    /// Takes back the chunks for which `is_meant` holds from the workers' queues; they come back as [`Event::Undone`].
+    /// Returns false if there is none, or if a worker has begun one or is about to.
     pub fn withdraw(&mut self, is_meant: impl Fn(&W) -> bool) -> bool {
         let has_some = |seat: &Seat<W>| seat.hand.iter().any(|held| is_meant(&held.work));
         let mut withdrawn = None;
@@ -310,20 +314,20 @@ impl<W: Clone> Supervisor<W> {
             withdrawn = Some(withdrawn.unwrap_or(true) && !has_some(seat));
         }
         if withdrawn.is_some() {
-            // There is room for other work.
+            // The worker has room for other work.
             self.watch.kick();
         }
         withdrawn.unwrap_or(false)
     }
 
-    /// Tells all workers to leave when they have done what they have in hand.
+    /// Tells all workers to leave once they have finished their chunks.
     pub fn dismiss(&mut self) {
         for seat in self.seats.iter_mut().filter(|seat| seat.is_staff()) {
             seat.tell_to_leave(&mut self.scratch);
         }
     }
 
-    /// Ends all workers, whatever they are at.
+    /// Ends all workers, whatever they are running.
     pub fn end_all(&mut self) {
         for seat in &mut self.seats {
             seat.end(Fate::Cancelled);
@@ -337,27 +341,27 @@ impl<W: Clone> Supervisor<W> {
         self.seats.iter().for_each(|seat| seat.signal(SIGKILL));
     }
 
-    /// Whether no worker is left, not even one that is about to go.
+    /// Returns whether no worker is left, not even one that is ending.
     pub fn is_deserted(&self) -> bool {
         self.seats.is_empty()
     }
 
-    /// The same, but for so many that are about to be started.
+    /// As [`is_deserted`](Self::is_deserted), apart from up to `starts` workers that are about to be started.
     pub fn is_deserted_but_for(&self, starts: usize) -> bool {
         self.seats.len() <= starts && self.seats.iter().all(|seat| seat.child.is_none())
     }
 
-    /// Whether a worker was told to end and has not ended: somebody must see to it.
+    /// Returns whether a worker is being ended, which requires a leader.
     pub fn is_ending_some(&self) -> bool {
         self.seats.iter().any(|seat| matches!(seat.phase, Phase::Ending { .. }))
     }
 
-    /// Whether no worker has anything in hand, and there is nothing to tell.
+    /// Returns whether no worker has a chunk and there are no pending events.
     pub fn is_idle(&self) -> bool {
         self.pending.events.is_empty() && self.seats.iter().all(|seat| seat.hand.is_empty())
     }
 
-    /// How the workers are.
+    /// A summary of the workers.
     pub fn tally(&self) -> Tally {
         Tally {
             workers: self.seats.iter().filter(|seat| seat.is_staff()).count(),
@@ -366,12 +370,12 @@ impl<W: Clone> Supervisor<W> {
         }
     }
 
-    /// What to sleep on.
+    /// What a leader sleeps on.
     pub fn watch(&self) -> Arc<Watch> {
         Arc::clone(&self.watch)
     }
 
-    /// When a leader that sleeps must look again at the latest.
+    /// The time at which a sleeping leader must sweep again at the latest.
     pub fn due(&self) -> Deadline {
         if self.pending.events.is_empty() { self.due } else { Deadline::NOW }
     }
@@ -388,14 +392,14 @@ impl<W: Clone> Supervisor<W> {
         });
     }
 
-    /// This worker has ended: whatever it put is there, and nothing more will come.
+    /// Processes the end of a worker: everything that it put is visible, and nothing more will arrive.
     fn bury(&mut self, child: &Arc<Child>, now: u64) {
         let is_it = |seat: &Seat<W>| seat.child.as_ref().is_some_and(|c| Arc::ptr_eq(c, child));
         let Some(place) = self.seats.iter().position(is_it) else { return };
         let mut seat = self.seats.remove(place);
         let post = &mut self.pending;
         seat.receive(post, now, usize::MAX);
-        // What it told last may be among the news that nobody has heard yet.
+        // Its last note may be among the pending events.
         let told = |event: &Event<W>| matches!(event, Event::Note { seat: id, .. } if *id == seat.id);
         let early = !seat.was_ready && !post.events.iter().any(told) && !matches!(seat.phase, Phase::Ending { .. });
         let (fate, victim) = match seat.phase {
@@ -412,7 +416,7 @@ impl<W: Clone> Supervisor<W> {
                 victim_work = Some((held.work.clone(), task));
                 from = task + 1;
             }
-            // Also if there are none left: the front is told that the chunk is over.
+            // Sent even if no task is left, to tell the front that the chunk is over.
             undone.push(Event::Undone { work: held.work, from, len: held.len, apart: opening == Some(held.id) });
         }
         let preparing = seat.desk.mark() == Mark::PREPARING;
@@ -421,7 +425,7 @@ impl<W: Clone> Supervisor<W> {
         self.renew_watch();
     }
 
-    /// Looks for workers that have grown too big.
+    /// Checks the workers' use of memory.
     fn weigh(&mut self, now: u64) {
         let Some(limit) = self.limits.memory else { return };
         self.due = self.due.min(Deadline::at(now + LOOK));
@@ -437,7 +441,7 @@ impl<W: Clone> Supervisor<W> {
         }
     }
 
-    /// Ends whose time is over, and kills who was asked to end and did not.
+    /// Ends workers whose task has exceeded its time limit, and kills those that were asked to end and did not.
     fn keep_time(&mut self, now: u64) {
         let mut due = if self.limits.memory.is_some() { Deadline::at(self.looked_at + LOOK) } else { Deadline::NEVER };
         for seat in &mut self.seats {

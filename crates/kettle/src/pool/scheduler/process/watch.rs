@@ -1,4 +1,4 @@
-//! What a leader looks at while it has nothing to do.
+//! What a leader watches while it sleeps.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -13,10 +13,10 @@ use kettle_core::wait::{Deadline, Doorbell, EventCount, Patience, Scope, Stopped
 
 use super::desk::Desk;
 
-/// Where a leader is woken: by an outcome, by the end of a worker, or by a thread of this process.
+/// What wakes a leader, apart from the end of a worker: an outcome, or a thread of this process.
 #[derive(Debug)]
 pub(super) struct Bell {
-    /// What the workers ring.
+    /// Notified by the workers.
     pub(super) outcomes: Handle<EventCount>,
     doorbell: Doorbell,
     kicks: AtomicU32,
@@ -28,14 +28,14 @@ impl Bell {
     }
 }
 
-/// For how long nothing has happened. Most of what can happen is told; for the rest a leader looks now and then, the more
-/// seldom the longer there was nothing.
+/// Measures how long nothing has happened. Nearly every event comes with a notification. For the others a leader polls,
+/// the less often the longer there was nothing.
 #[derive(Debug)]
 pub struct Quiet {
     since: u64,
 }
 
-/// The first look is after so many nanoseconds, and there is one after so many at least.
+/// The shortest and the longest interval between two looks, in nanoseconds.
 const LOOKS: RangeInclusive<u64> = 10_000_000..=1_000_000_000;
 
 impl Default for Quiet {
@@ -45,14 +45,14 @@ impl Default for Quiet {
 }
 
 impl Quiet {
-    /// When to look next: after half the time that there was nothing.
+    /// The time of the next look: after half the time for which nothing has happened.
     pub fn next_look(&self) -> Deadline {
         let now = clock::now();
         Deadline::at(now + (now.saturating_sub(self.since) / 2).clamp(*LOOKS.start(), *LOOKS.end()))
     }
 }
 
-/// The workers of a pool at some moment. It is looked at without holding up anybody.
+/// A snapshot of a pool's workers, which a leader can watch without holding a lock of the pool.
 #[derive(Debug)]
 pub struct Watch {
     pub(super) bell: Arc<Bell>,
@@ -61,12 +61,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// How often the leader was kicked so far.
+    /// The number of kicks so far.
     pub fn kicks(&self) -> u32 {
         self.bell.kicks.load(Ordering::SeqCst)
     }
 
-    /// Wakes the leader: there is something to do for it that no worker will tell.
+    /// Wakes the leader, because there is something to do that no worker will notify it of.
     pub fn kick(&self) {
         self.bell.kicks.fetch_add(1, Ordering::SeqCst);
         self.bell.outcomes.notify_one(Scope::Shared);
@@ -76,17 +76,17 @@ impl Watch {
         self.kicks() != kicks || self.desks.iter().any(Desk::has_outcome)
     }
 
-    /// Looks for some microseconds whether something came since `kicks`. It costs no system call, so a Python thread
-    /// that expects an answer soon need not even let others run.
+    /// Spins for some microseconds until something has arrived since `kicks`; returns whether it has. There is no
+    /// system call, so a Python thread that expects an answer soon need not even detach.
     pub fn spin(&self, kicks: u32) -> bool {
         self.has_news(kicks) || spin_until(|| self.has_news(kicks))
     }
 
-    /// Sleeps until there is an outcome, a worker has ended, it is kicked, or `until` is past. `Ok` means: look again; and
-    /// says whether there was a reason.
+    /// Sleeps until there is an outcome, a worker has ended, a kick arrives, or `until` is past. After `Ok` the caller
+    /// looks again; the value tells whether something is known to have happened.
     ///
     /// # Errors
-    /// When `patience` is over.
+    /// If `patience` ends first.
     pub fn sleep(&self, kicks: u32, until: Deadline, patience: &Patience<'_>) -> Result<bool, Stopped> {
         if !patience.may_wait() {
             return Err(Stopped::TimedOut);
@@ -105,7 +105,7 @@ impl Watch {
         let slept = sleep_on(&mut watched, &patience.unhurried().no_later_than(until));
         let is_told = watched.iter().any(Descriptor::is_ready);
         if !is_told {
-            // Nothing for a whole slice: perhaps nothing can come, because the program closed what watches them.
+            // Nothing for a whole slice. The program may have closed the descriptors that watch the workers.
             for child in &self.children {
                 child.is_watched();
             }
@@ -117,12 +117,12 @@ impl Watch {
         }
     }
 
-    /// Whether a worker has ended.
+    /// Returns whether a worker has ended.
     pub fn any_ended(&self) -> bool {
         !self.ended().is_empty()
     }
 
-    /// Which of the workers have ended.
+    /// The workers that have ended.
     pub(super) fn ended(&self) -> Vec<Arc<Child>> {
         let mut watched = Vec::with_capacity(self.children.len());
         let mut unwatched = Vec::new();
@@ -135,7 +135,7 @@ impl Watch {
         let (mut watches, children): (Vec<_>, Vec<_>) = watched.into_iter().unzip();
         let _ = kettle_core::sys::socket::poll(&mut watches, std::time::Duration::ZERO);
         let told = watches.iter().zip(children).filter(|(watch, _)| watch.is_ready()).map(|(_, child)| child);
-        // What is ready may be another file that has the number now.
+        // A ready descriptor may be another file that now has the number.
         told.chain(unwatched).filter(|child| child.has_ended()).map(Arc::clone).collect()
     }
 }

@@ -1,19 +1,19 @@
 //! Outcomes of at most eight bytes: a ring that one worker fills and its supervisor empties, without a lock.
 //!
 //! ```text
-//!   word 0   how many were ever put, stored by the worker alone
-//!   word 8   how many were ever taken, stored by the supervisor alone
+//!   word 0   the number ever put, stored only by the worker
+//!   word 8   the number ever taken, stored only by the supervisor
 //!   word 16… slots of two words: [ the task's mark: 56 | tag: 8 ] [ value ]
 //! ```
 //!
-//! Each side keeps its own count to itself and believes only the other's, as far as that can be; what cannot be is
-//! [damage](kettle_core::damage).
+//! Each side keeps a private copy of its own count, and reads from the ring only the other side's. An impossible value
+//! is [damage](kettle_core::damage).
 //!
-//! A slot is written before the count that covers it is stored, and not again before it was taken: a death in between
-//! leaves a slot that nobody sees. What does not fit goes through the queue of outcomes; since a worker reports its
-//! tasks in turn, the supervisor knows which mark comes next, and finds it at the front of the one or of the other: it
-//! looks whether there is a message first, and into the ring second, so that it never takes a message before a word that
-//! was put earlier.
+//! A slot is written before the count that covers it is stored, and is not reused before it was taken. A death in
+//! between leaves a slot that is never read. An outcome that does not fit goes through the queue of outcomes. A worker
+//! reports its tasks in order, so the supervisor knows the next mark and finds it at the front of the queue or of the
+//! ring. It checks for a message first and reads the ring second, so it never takes a message before a word that was
+//! put earlier.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,24 +29,24 @@ use super::desk::Mark;
 const PUT: usize = 0;
 const TAKEN: usize = 8;
 const SLOTS: usize = 16;
-/// Slots of a ring: those of some chunks, for the supervisor may not get a processor for milliseconds.
+/// The number of slots of a ring: enough for several chunks, because the supervisor may not run for milliseconds.
 pub(super) const LEN: u64 = 4 * MEASURED_MAX;
 const BYTES: usize = (SLOTS + 2 * LEN as usize) * size_of::<u64>();
 
-/// An outcome of at most eight bytes: what kind it is, and the bytes.
+/// An outcome of at most eight bytes: its kind, and the bytes.
 pub type Word = (u8, u64);
 
-/// Room for a ring, all zero.
+/// Allocates the memory of a ring, all zero.
 pub(super) fn room() -> Result<Handle<Bytes>, ArenaError> {
     Handle::zeroed(BYTES)
 }
 
-/// Whether this is room for a ring.
+/// Returns whether this memory is large enough for a ring.
 pub(super) fn is_room(handle: &Handle<Bytes>) -> bool {
     cell::words(handle).len() * size_of::<u64>() >= BYTES
 }
 
-/// The ring in a room.
+/// A ring in its memory.
 pub(super) struct Ring<'d>(&'d [AtomicU64]);
 
 impl<'d> Ring<'d> {
@@ -59,9 +59,9 @@ impl<'d> Ring<'d> {
         (&self.0[at], &self.0[at + 1])
     }
 
-    /// The worker, which has put so many, puts one; false if there is no room, or no telling.
+    /// For the worker, which has put `put` words: puts one. Returns false if the ring is full or damaged.
     pub(super) fn put(&self, put: &mut u64, mark: Mark, (tag, value): Word) -> bool {
-        // [A] pairs with [B]: the slot is written again only after it was read.
+        // [A] pairs with [B]: a slot is written again only after it was read.
         let waiting = put.wrapping_sub(self.0[TAKEN].load(Ordering::Acquire));
         if waiting > LEN || self.0[PUT].load(Ordering::Relaxed) != *put {
             self.is_damaged();
@@ -74,7 +74,7 @@ impl<'d> Ring<'d> {
         head.store(mark.bits() << 8 | u64::from(tag), Ordering::Relaxed);
         body.store(value, Ordering::Relaxed);
         *put += 1;
-        // [C] pairs with [D]: whoever sees the count sees the slot.
+        // [C] pairs with [D]: a reader that sees the count also sees the slot.
         self.0[PUT].store(*put, Ordering::Release);
         true
     }
@@ -83,8 +83,8 @@ impl<'d> Ring<'d> {
         self.0[PUT].load(Ordering::Acquire) == self.0[TAKEN].load(Ordering::Relaxed)
     }
 
-    /// The supervisor, which has taken so many, takes those of a chunk that are there, from the task of `mark` on, at
-    /// most `most` tasks.
+    /// For the supervisor, which has taken `taken` words: takes the words of a chunk that are there, beginning with the
+    /// task of `mark`, at most `most`. Returns their number.
     pub(super) fn take(&self, taken: &mut u64, mark: Mark, most: u32, to: &mut Vec<Word>) -> u32 {
         // [D] pairs with [C].
         let there = self.0[PUT].load(Ordering::Acquire).wrapping_sub(*taken);
@@ -108,14 +108,14 @@ impl<'d> Ring<'d> {
         count
     }
 
-    /// Whether the next word, of which it is known that so many were taken before, is there and is not that of `mark`.
+    /// Returns whether there is a next word, after `taken` that were taken before, and it is not that of `mark`.
     pub(super) fn is_next_another(&self, taken: u64, mark: Option<Mark>) -> bool {
         let is_there = self.0[PUT].load(Ordering::Acquire) != taken;
         let bits = self.slot(taken).0.load(Ordering::Relaxed) >> 8;
         is_there && mark.is_none_or(|mark| bits != mark.bits() << 8 >> 8)
     }
 
-    /// What stands here was not put by a worker, or said to be taken by a supervisor.
+    /// Marks the session as damaged: the ring has contents that neither a worker nor a supervisor wrote.
     #[cold]
     pub(super) fn is_damaged(&self) {
         damage::mark(Scope::Shared, What::Ring, 0, self.0[PUT].load(Ordering::Relaxed));

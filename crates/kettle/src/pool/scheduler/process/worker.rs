@@ -1,4 +1,4 @@
-//! The child's side of a desk.
+//! The worker's side of a desk.
 
 use kettle_core::arena::Block;
 use kettle_core::crash_point;
@@ -11,57 +11,57 @@ use super::letters::{self, Head, LEAVE, Load, TIMED};
 use super::words::Word;
 use crate::error::OutOfMemory;
 
-/// A worker at its desk: takes, begins, reports.
+/// A worker at its desk: takes chunks, begins tasks, reports outcomes.
 #[derive(Debug)]
 pub struct Worker {
     desk: Desk,
-    /// How many words it has put into its ring.
+    /// The number of words that it has put into its ring.
     put: u64,
     scratch: Vec<u8>,
 }
 
-/// What a worker was given.
+/// What a worker is to do next.
 #[derive(Debug)]
 pub enum Assignment {
-    /// A chunk of tasks: for each, `begin`, do it, `report`.
+    /// Run a chunk of tasks: for each one `begin`, run it, `report`.
     Chunk {
-        /// What to begin and report.
+        /// The chunk, for `begin` and `report`.
         chunk: Chunk,
         /// What the front sent.
         taken: Taken<Block>,
-        /// And the number beside it.
+        /// The number sent along with it.
         word: u64,
     },
-    /// Something that the front wants known.
+    /// Process a note from the front.
     Note {
         /// What the front sent.
         taken: Taken<Block>,
-        /// And the number beside it.
+        /// The number sent along with it.
         word: u64,
     },
-    /// There is nothing more to do.
+    /// Leave: there is nothing more to do.
     Leave,
 }
 
-/// A chunk in the hands of a worker.
+/// A chunk that a worker has taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk {
     id: u64,
-    /// How many tasks it has.
+    /// The number of its tasks.
     pub len: u32,
     timed: bool,
 }
 
 impl Worker {
-    /// Sits down.
+    /// Creates the worker of a desk.
     pub fn new(desk: Desk) -> Self {
         Self { desk, put: 0, scratch: Vec::new() }
     }
 
-    /// Waits for the next thing to do. `bytes` is cleared, and then has what the front sent if that was short.
+    /// Waits for the next assignment. `bytes` is cleared, and filled with what the front sent if that is short.
     ///
     /// # Errors
-    /// [`GetError::Empty`] when the patience is over, and [`GetError::Interrupted`].
+    /// [`GetError::Empty`] if `patience` ends first, and the other errors of a queue.
     pub fn next(&self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Assignment, GetError> {
         bytes.clear();
         let (head, taken) = letters::take(&self.desk.tasks, bytes, patience)?;
@@ -80,15 +80,16 @@ impl Worker {
         })
     }
 
-    /// Notes that this worker prepares itself, which may run anybody's code, before it says that it is ready. False: it
-    /// must not, since this process is about to be ended.
+    /// Marks that this worker is preparing, which may run arbitrary code, before it reports ready. If this returns
+    /// false, it must not continue: this process is about to be ended.
     #[must_use]
     pub fn prepare(&self) -> bool {
         self.desk.begin(Mark::PREPARING, None)
     }
 
-    /// Notes that `chunk`, of several tasks, is taken to pieces, which may run anybody's code: if this process dies in it,
-    /// that is no task's end, and each is done alone. False: it must not, since this process is about to be ended.
+    /// Marks that `chunk`, of several tasks, is being unpacked, which may run arbitrary code. If this process dies
+    /// meanwhile, no task is lost, and each is sent again alone. If this returns false, the worker must not continue:
+    /// this process is about to be ended.
     #[must_use]
     pub fn open(&self, chunk: Chunk) -> bool {
         let opens = self.desk.begin(Mark::opening(chunk.id), chunk.timed.then(clock::now));
@@ -96,7 +97,8 @@ impl Worker {
         opens
     }
 
-    /// Notes that task `index` of `chunk` begins. False: it must not, since this process is about to be ended.
+    /// Marks that task `index` of `chunk` begins. If this returns false, it must not begin: this process is about to be
+    /// ended.
     #[must_use]
     pub fn begin(&self, chunk: Chunk, index: u32) -> bool {
         let begins = self.desk.begin(Mark::new(chunk.id, index), chunk.timed.then(clock::now));
@@ -104,17 +106,17 @@ impl Worker {
         begins
     }
 
-    /// Reports the outcome of task `index` of `chunk`, before the next is begun.
+    /// Reports the outcome of task `index` of `chunk`. Must be called before the next task begins.
     ///
     /// # Errors
-    /// When there is no memory for it. Nothing was reported then.
+    /// If there is no memory for it. In this case nothing was reported.
     pub fn report(&mut self, chunk: Chunk, index: u32, load: Load<'_>) -> Result<(), OutOfMemory> {
         crash_point("pool.worker.before-report");
         self.put(Head { chunk: chunk.id, number: index, flags: 0, word: 0 }, load)
     }
 
-    /// As [`report`](Self::report), for an outcome of at most eight bytes, which is quicker. False: it must be reported
-    /// the other way.
+    /// As [`report`](Self::report), but faster, for an outcome of at most eight bytes. If this returns false, the
+    /// outcome must be reported with [`report`](Self::report).
     #[must_use]
     pub fn report_word(&mut self, chunk: Chunk, index: u32, word: Word) -> bool {
         crash_point("pool.worker.before-report");
@@ -125,10 +127,10 @@ impl Worker {
         put
     }
 
-    /// Tells the front something that is no outcome: that this worker is ready, say, or never will be.
+    /// Sends the front a note, which is not an outcome: for example that this worker is ready, or never will be.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// If there is no memory for it.
     pub fn note(&mut self, load: Load<'_>) -> Result<(), OutOfMemory> {
         self.put(Head::note(0), load)
     }

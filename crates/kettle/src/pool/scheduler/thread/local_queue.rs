@@ -1,4 +1,4 @@
-//! Tasks that a worker has claimed and not begun.
+//! The tasks that a worker has claimed and not begun.
 //!
 //! ```text
 //!            claim                      next                  end
@@ -6,9 +6,9 @@
 //!                          └──▲ steal
 //! ```
 //!
-//! All workers of a job want its state. So a worker goes there for a few hundred microseconds' worth of tasks at once; in
-//! between it needs nothing but its own queue, in a cache line of its own. Nor is any task held up by that: what a worker
-//! claimed and did not begin, another one may take that has nothing else to do.
+//! All workers of a job contend for its state. A worker therefore claims tasks for a few hundred microseconds at once,
+//! and in between accesses only its own queue, in a cache line of its own. This delays no task: an idle worker can
+//! steal tasks that another one has claimed and not begun.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::super::locking::Locking;
 
-/// What a front knows of tasks that were claimed together: which job they belong to, say.
+/// The front's data on tasks that were claimed together, such as their job.
 pub trait Context {
-    /// Of those among them that another worker takes.
+    /// Returns the data for those of the tasks that another worker steals.
     fn for_thief(&self) -> Self;
 }
 
@@ -26,21 +26,21 @@ impl Context for () {
     fn for_thief(&self) -> Self {}
 }
 
-/// Tasks of one job that follow each other and were not begun.
+/// Consecutive tasks of one job that were not begun.
 #[derive(Debug)]
 pub struct Claim<C, T> {
     /// See [`Context`].
     pub context: C,
-    /// Where the first chunk began.
+    /// The number of the first task of the first chunk.
     start: u64,
     /// The number of the first task that is left.
     next: u64,
     items: VecDeque<T>,
-    /// How many tasks are not to be parted.
+    /// The number of tasks that stay together.
     chunk: u64,
 }
 
-/// The claim of one worker. The alignment is that of two cache lines, which processors fetch together.
+/// The claim of one worker. It is aligned to two cache lines, because processors fetch them in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct LocalQueue<C, T>(Mutex<Contents<C, T>>);
@@ -48,20 +48,20 @@ pub struct LocalQueue<C, T>(Mutex<Contents<C, T>>);
 #[derive(Debug)]
 struct Contents<C, T> {
     claim: Option<Claim<C, T>>,
-    /// There is something that others may take.
+    /// Whether there is something to steal.
     is_laden: bool,
 }
 
-/// The queues of all workers that take tasks from each other.
+/// The queues of all workers that steal tasks from each other.
 #[derive(Debug)]
 pub struct LocalQueues<C, T> {
     all: Mutex<Vec<Arc<LocalQueue<C, T>>>>,
-    /// How many of them have something that others may take.
+    /// The number of queues that have something to steal.
     laden: AtomicUsize,
 }
 
 impl<C, T> Claim<C, T> {
-    /// The tasks from `first` on with these items, in chunks of so many.
+    /// Creates a claim of tasks numbered from `first`, with these items, in chunks of `chunk`.
     pub fn new(context: C, first: u64, items: VecDeque<T>, chunk: u32) -> Self {
         Self { context, start: first, next: first, items, chunk: u64::from(chunk.max(1)) }
     }
@@ -76,12 +76,12 @@ impl<C, T> Claim<C, T> {
         &self.items
     }
 
-    /// The number of its first task at the time when it was claimed.
+    /// The number that the first task had when it was claimed.
     pub fn start(&self) -> u64 {
         self.start
     }
 
-    /// Takes out the next task.
+    /// Removes and returns the next task.
     #[inline]
     pub fn pop(&mut self) -> Option<(u64, T)> {
         let item = self.items.pop_front()?;
@@ -89,7 +89,7 @@ impl<C, T> Claim<C, T> {
         Some((self.next - 1, item))
     }
 
-    /// Takes out so many tasks at most, and gives the number of the first.
+    /// Removes up to `most` tasks, and returns the number of the first.
     pub fn pop_some(&mut self, most: usize, into: &mut VecDeque<T>) -> Option<u64> {
         let len = most.min(self.items.len());
         into.extend(self.items.drain(..len));
@@ -98,13 +98,13 @@ impl<C, T> Claim<C, T> {
         (len > 0).then_some(first)
     }
 
-    /// Takes out the items of all that are left.
+    /// Removes and returns the items of all tasks that are left.
     pub fn take_items(&mut self) -> VecDeque<T> {
         self.next += self.items.len() as u64;
         std::mem::take(&mut self.items)
     }
 
-    /// How many of the first are not to be taken by others: the rest of a chunk that was begun.
+    /// The number of tasks at the front that cannot be stolen: the rest of a chunk that was begun.
     #[inline]
     fn bound(&self) -> u64 {
         if self.chunk == 1 {
@@ -121,7 +121,7 @@ impl<C, T> Claim<C, T> {
 }
 
 impl<C: Context, T> Claim<C, T> {
-    /// Takes the second half of what others may take, and no chunk apart.
+    /// Splits off the second half of the tasks that can be stolen, in whole chunks.
     fn split(&mut self) -> Option<Self> {
         let bound = self.bound();
         let free = (self.items.len() as u64).checked_sub(bound).filter(|free| *free > 0)?;
@@ -132,7 +132,7 @@ impl<C: Context, T> Claim<C, T> {
 }
 
 impl<C, T> LocalQueue<C, T> {
-    /// An empty one, of which other workers do not know.
+    /// Creates an empty queue, which other workers do not know of.
     pub fn new() -> Self {
         Self(Mutex::new(Contents { claim: None, is_laden: false }))
     }
@@ -151,24 +151,24 @@ impl<C, T> Default for LocalQueues<C, T> {
 }
 
 impl<C, T> LocalQueues<C, T> {
-    /// Others may take from this one.
+    /// Adds a queue, from which other workers can steal from now on.
     pub fn add(&self, locking: impl Locking, queue: &Arc<LocalQueue<C, T>>) {
         locking.lock(&self.all).push(Arc::clone(queue));
     }
 
-    /// Its worker is gone. Gives what was in it.
+    /// Removes a queue whose worker is gone, and returns its contents.
     pub fn remove(&self, locking: impl Locking, queue: &Arc<LocalQueue<C, T>>) -> Option<Claim<C, T>> {
         locking.lock(&self.all).retain(|one| !Arc::ptr_eq(one, queue));
         self.clear(locking, queue)
     }
 
-    /// Whether there may be something to steal.
+    /// Returns whether there may be something to steal.
     #[inline]
     pub fn are_laden(&self) -> bool {
         self.laden.load(Ordering::SeqCst) > 0
     }
 
-    /// Puts into an empty queue what `take` finds in the state of a job, and gives the number of tasks.
+    /// Moves what `take` finds in the state of a job into an empty queue, and returns the number of tasks.
     pub fn claim<S>(
         &self,
         locking: impl Locking,
@@ -183,7 +183,7 @@ impl<C, T> LocalQueues<C, T> {
         }
     }
 
-    /// Changes what is in a queue, if there is a claim.
+    /// Applies `change` to the claim in a queue, if there is one.
     #[inline]
     pub fn with<R>(
         &self,
@@ -197,7 +197,7 @@ impl<C, T> LocalQueues<C, T> {
         result
     }
 
-    /// Takes out all that is in a queue.
+    /// Removes and returns the contents of a queue.
     pub fn clear(&self, locking: impl Locking, queue: &LocalQueue<C, T>) -> Option<Claim<C, T>> {
         let contents = &mut *locking.lock(&queue.0);
         let claim = contents.claim.take();
@@ -205,7 +205,7 @@ impl<C, T> LocalQueues<C, T> {
         claim
     }
 
-    /// What `change` gives for the claims in all queues.
+    /// Applies `change` to the claims in all queues, and returns its results.
     pub fn with_all<R>(&self, locking: impl Locking, mut change: impl FnMut(&mut Claim<C, T>) -> Option<R>) -> Vec<R> {
         let all = locking.lock(&self.all).clone();
         all.iter().filter_map(|queue| self.with(locking, queue, &mut change).flatten()).collect()
@@ -219,7 +219,7 @@ impl<C, T> LocalQueues<C, T> {
         len
     }
 
-    /// Keeps the count of those that have something for others.
+    /// Updates the count of queues that have something to steal.
     #[inline]
     fn note(&self, contents: &mut Contents<C, T>) {
         let is_laden = contents.claim.as_ref().is_some_and(Claim::is_laden);
@@ -233,8 +233,8 @@ impl<C, T> LocalQueues<C, T> {
 }
 
 impl<C: Context, T> LocalQueues<C, T> {
-    /// Takes half of what another worker has not begun into an empty queue, if `may_take` allows it, and gives the number of
-    /// tasks.
+    /// Moves half of the tasks that another worker has not begun into an empty queue, if `may_take` allows it, and
+    /// returns their number.
     pub fn steal(&self, locking: impl Locking, thief: &LocalQueue<C, T>, may_take: impl Fn(&C) -> bool) -> usize {
         if !self.are_laden() {
             return 0;

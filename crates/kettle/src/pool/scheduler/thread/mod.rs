@@ -1,11 +1,11 @@
-//! Workers that are threads: they take tasks from the jobs by themselves.
+//! Workers that are threads, which take tasks from the jobs themselves.
 //!
-//! | part | what it is |
+//! | part | purpose |
 //! |---|---|
-//! | [`LocalQueue`] | the tasks that a worker has claimed, and what others may take of them |
-//! | [`Timeouts`] | tasks that may take only so long, and the thread that watches them |
+//! | [`LocalQueue`] | the tasks that a worker has claimed, and that others can steal |
+//! | [`Timeouts`] | running tasks with a time limit, and the watchdog's wait for them |
 //!
-//! `README.md` beside these sources says who may have a task when, and under which lock it moves.
+//! The scheduler's `README.md` describes where a task can be, and under which lock it moves.
 
 mod local_queue;
 mod timeouts;

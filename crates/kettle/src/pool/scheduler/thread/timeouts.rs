@@ -1,4 +1,4 @@
-//! Tasks that may take only so long, and the thread that watches them.
+//! Tasks with a time limit, and the watchdog, the thread that enforces it.
 //!
 //! ```text
 //!            its time is over               its task ends
@@ -6,8 +6,8 @@
 //!     └── ends in time ──► (its worker goes on)
 //! ```
 //!
-//! A thread cannot be ended. A task that takes too long gets its outcome from the watchdog; its worker is written off, and
-//! another one takes its place.
+//! A thread cannot be ended from outside. The watchdog sets the outcome of a task that takes too long; its worker no
+//! longer belongs to the pool, and is replaced.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -18,11 +18,11 @@ use kettle_core::wait::{Deadline, EventCount, Patience, Scope};
 
 use super::super::locking::Locking;
 
-/// The limited tasks that run now; `T` is what a front knows of one.
+/// The running tasks with a time limit; `T` is the front's data on one.
 #[derive(Debug)]
 pub struct Timeouts<T> {
     running: Mutex<Running<T>>,
-    /// How often the watchdog is to look although nothing is due.
+    /// The number of requests to look although nothing is due.
     looks: AtomicU64,
     changed: EventCount,
 }
@@ -34,7 +34,7 @@ struct Running<T> {
     is_watched: bool,
 }
 
-/// When a task is due, and a number that is its own.
+/// The deadline of a task, and a unique number.
 pub type TimeLimit = (Deadline, u64);
 
 impl<T> Default for Timeouts<T> {
@@ -45,7 +45,7 @@ impl<T> Default for Timeouts<T> {
 }
 
 impl<T: Send> Timeouts<T> {
-    /// Starts the watchdog by `start`, unless there is one.
+    /// Starts the watchdog with `start`, unless there is one.
     ///
     /// # Errors
     /// Those of `start`.
@@ -57,7 +57,7 @@ impl<T: Send> Timeouts<T> {
         start().inspect_err(|_| locking.lock(&self.running).is_watched = false)
     }
 
-    /// A task begins, which may take so long.
+    /// Registers a task that begins now and may take `timeout`.
     pub fn begin(&self, locking: impl Locking, timeout: Duration, task: T) -> TimeLimit {
         let mut running = locking.lock(&self.running);
         running.begun += 1;
@@ -71,20 +71,20 @@ impl<T: Send> Timeouts<T> {
         limit
     }
 
-    /// It has ended. False: it had been given up before.
+    /// Removes a task that has ended. Returns false if it had been given up before.
     pub fn end(&self, locking: impl Locking, limit: TimeLimit) -> bool {
         let task = locking.lock(&self.running).tasks.remove(&limit);
         task.is_some()
     }
 
-    /// Has the watchdog look.
+    /// Makes the watchdog look again.
     pub fn look(&self) {
         self.looks.fetch_add(1, Ordering::SeqCst);
         self.changed.notify_all(Scope::Private);
     }
 
-    /// For the watchdog: waits until a task is late, and takes it; with what `seize` returns, which runs while that task
-    /// cannot end. None: no task runs, and the pool `is_over`.
+    /// For the watchdog: waits until a task is late and removes it. Returns the task with the result of `seize`, which
+    /// runs while the task cannot end; or `None` if no task is running and the pool `is_over`.
     pub fn next_late<R>(
         &self,
         locking: impl Locking,
@@ -111,7 +111,7 @@ impl<T: Send> Timeouts<T> {
             locking.wait_detached(|| {
                 let patience = Patience::until(due);
                 let look = || (self.looks.load(Ordering::SeqCst) != seen).then_some(());
-                // Whether it is due or something changed: look again.
+                // The loop looks again in any case, whether a task is due or something changed.
                 let _ = self.changed.wait_for(&patience.among_threads(false), Scope::Private, look, || None);
             });
         }
@@ -137,7 +137,7 @@ mod tests {
                 std::iter::from_fn(|| timeouts.next_late(Blocking, is_over, |task| task % 2)).collect::<Vec<_>>()
             });
             let ends = timeouts.begin(Blocking, NEVER, 1);
-            // Due before that one, of which the watchdog has to be told.
+            // Due before the other one, so the watchdog must be notified.
             let late = timeouts.begin(Blocking, Duration::ZERO, 2);
             while timeouts.running.lock().is_ok_and(|running| running.tasks.contains_key(&late)) {
                 thread::yield_now();
@@ -145,7 +145,7 @@ mod tests {
             assert!(!timeouts.end(Blocking, late), "it was given up");
             is_over.store(true, Ordering::SeqCst);
             timeouts.look();
-            // The watchdog stays as long as a task runs.
+            // The watchdog stays as long as a task is running.
             assert!(timeouts.end(Blocking, ends));
             timeouts.look();
             assert_eq!(watchdog.join().expect("it does not fail"), [(2, 0)]);
