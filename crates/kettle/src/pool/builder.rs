@@ -1,4 +1,4 @@
-//! What a pool is to be like.
+//! Configuration of a pool.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::codec::Unsendable;
 use crate::error::EncodeError;
 use crate::process::StartError;
 
-/// A pool that is about to be made. See [`Pool::builder`].
+/// Configures a pool. See [`Pool::builder`].
 #[must_use = "workers are started by build()"]
 pub struct Builder {
     workers: usize,
@@ -28,32 +28,33 @@ impl Builder {
         Self { workers: cpus(), name: "pool".into(), initializer: None, max_tasks: None, max_memory: None }
     }
 
-    /// How many workers. Without this, as many as this process may use processors, by its affinity and its cgroup's
-    /// quota.
+    /// Sets the number of workers. The default is the number of processors available to this process, by its affinity
+    /// and its cgroup's quota.
     ///
     /// # Panics
-    /// If there are to be none.
+    /// If it is zero.
     pub fn workers(mut self, workers: usize) -> Self {
         assert!(workers > 0, "a pool has one worker at least");
         self.workers = workers;
         self
     }
 
-    /// What its workers are named after, in messages and by `ps` and `top`. Without this: `pool`.
+    /// Sets the name from which those of the workers are derived, as messages, `ps` and `top` show them. The default is
+    /// `pool`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// A call that each worker makes before its first task. If it panics, the pool is broken: all tasks fail with that
-    /// panic, and no worker is started any more.
+    /// Sets a call that each worker makes before its first task. If it panics, the pool is broken: all tasks fail with
+    /// that panic, and no further worker is started.
     pub fn initializer(mut self, call: Call<()>) -> Self {
         self.initializer = Some(call);
         self
     }
 
-    /// A worker that was given so many chunks of tasks (by [`submit`](Pool::submit): tasks) is replaced when they are
-    /// done.
+    /// Replaces a worker after it has processed this many chunks. A task given by [`submit`](Pool::submit) is a chunk
+    /// of one.
     ///
     /// # Panics
     /// If it is zero.
@@ -63,17 +64,19 @@ impl Builder {
         self
     }
 
-    /// A worker that has more memory resident, in bytes, is replaced at the end of what it has in hand. One that has half
-    /// as much again is ended at once, and its task fails with [`WorkerDied`](super::WorkerDied).
+    /// Limits the resident memory of a worker, in bytes. A worker above the limit is replaced once it has finished its
+    /// current chunk. A worker at more than one and a half times the limit is ended at once, and its task fails with
+    /// [`WorkerDied`](super::WorkerDied).
     pub fn max_memory_per_worker(mut self, bytes: u64) -> Self {
         self.max_memory = Some(bytes);
         self
     }
 
-    /// Makes the pool, and starts its workers. It does not wait until they are ready.
+    /// Creates the pool and starts its workers, without waiting until they are ready.
     ///
     /// # Errors
-    /// When the initializer's arguments cannot be sent, or a process cannot be started. Nothing is left behind.
+    /// If the initializer's arguments cannot be sent, or a process cannot be started. In this case nothing is left
+    /// behind.
     pub fn build(self) -> Result<Pool, StartError> {
         let initializer = self.initializer.map(alone).transpose()?;
         let limits = Limits { workers: self.workers, chunks: self.max_tasks, memory: self.max_memory };
@@ -83,7 +86,7 @@ impl Builder {
     }
 }
 
-/// The initializer's call, as every worker gets it.
+/// Encodes the initializer's call, as every worker receives it.
 fn alone(call: Call<()>) -> Result<(Vec<u8>, Names), StartError> {
     let packed = call.pack()?;
     if packed.has_blocks() {

@@ -1,13 +1,13 @@
 //! A function with its arguments, on its way to a worker.
 //!
-//! Several of them travel in one message, one after another:
+//! A message contains several of them, one after another:
 //!
 //! ```text
 //!   [ function: 32 ][ length: 32 ][ blocks: 32 ] bytes of the arguments …   [ function ][ …
 //! ```
 //!
-//! The blocks of shared memory that belong to the arguments travel as the parts of the message, in the same order; behind
-//! them, what the arguments of all calls name.
+//! The blocks of shared memory that belong to the arguments are sent as the parts of the message, in the same order,
+//! followed by the handles that the arguments of all calls refer to.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -23,12 +23,12 @@ use crate::error::OutOfMemory;
 use crate::process::Entry;
 use crate::session;
 
-/// A function of a [`task!`](crate::task) with its arguments: what a [`Pool`](crate::Pool) is given to do. Made by
+/// A function of a [`task!`](crate::task) with its arguments, to be run by a [`Pool`](crate::Pool). Created by
 /// `name::call(…)`.
 ///
-/// The arguments are encoded when the call is made. Should that fail, whoever gives it to a pool is told. All that this crate
-/// shares between processes may be among them, but for the ends of a [pipe](mod@crate::pipe), which only go to a process
-/// that is being started.
+/// The arguments are encoded when the call is created. If that fails, submitting the call to a pool returns the error.
+/// The arguments may include everything that this crate shares between processes, except the ends of a
+/// [pipe](mod@crate::pipe), which can only be passed to a process that is being started.
 #[must_use = "nothing happens before it is given to a pool"]
 pub struct Call<R> {
     key: &'static str,
@@ -40,7 +40,7 @@ impl<R> Call<R> {
     #[doc(hidden)]
     pub fn __new<A: Serialize + DeserializeOwned>(key: &'static str, arguments: &A) -> Self {
         let encode = || {
-            // Blocks and handles belong to a session.
+            // Blocks and handles require a session.
             session::join()?;
             codec::encode(arguments, Vec::new())
         };
@@ -60,7 +60,7 @@ impl<R> fmt::Debug for Call<R> {
     }
 }
 
-/// A call that can be sent, several times if need be.
+/// A call that can be sent, several times if necessary.
 #[derive(Debug)]
 pub(super) struct Packed {
     function: u32,
@@ -72,12 +72,12 @@ pub(super) struct Packed {
 const HEAD: usize = 12;
 
 impl Packed {
-    /// The function's own name.
+    /// The name of the function.
     pub(super) fn task(&self) -> &'static str {
         Entry::numbered(self.function).map_or("?", Entry::name)
     }
 
-    /// How much memory it takes, roughly.
+    /// The approximate size in memory, in bytes.
     pub(super) fn weight(&self) -> usize {
         HEAD + self.bytes.len() + self.blocks.iter().map(Block::len).sum::<usize>()
     }
@@ -89,8 +89,8 @@ impl Packed {
         to.extend_from_slice(&self.bytes);
     }
 
-    /// As a message of its own, which is written anew for every reader, and the handles in it, which are to be kept for as
-    /// long as it is written.
+    /// Turns the call into a message of its own, which is written once for every reader, and the handles in it, which
+    /// must be kept until it has been written for the last time.
     pub(super) fn into_bytes(self) -> (Vec<u8>, Names) {
         let mut bytes = Vec::with_capacity(HEAD + self.bytes.len());
         self.write(&mut bytes);
@@ -102,9 +102,9 @@ impl Packed {
     }
 }
 
-/// One message for as many of `calls` as it can take, and how many these are: one at least.
+/// Packs as many of `calls` as fit, at least one, into a message. Returns it with their number.
 ///
-/// The blocks are copied: a worker that dies takes its own with it, and the call may have to be sent again.
+/// The blocks are copied: a worker that dies loses its copies, and the call may have to be sent again.
 pub(super) fn load<'b, 'c>(
     calls: impl Iterator<Item = &'c Packed>,
     scratch: &'b mut Vec<u8>,
@@ -128,19 +128,19 @@ pub(super) fn load<'b, 'c>(
     Ok((Load { tag: 0, word: 0, body: body(scratch)?, parts }, count))
 }
 
-/// Bytes as they travel: few of them in the queue itself, many in a block.
+/// Turns bytes into the body of a message: inline if they are few, in a block otherwise.
 pub(super) fn body(bytes: &[u8]) -> Result<Body<'_, Block>, OutOfMemory> {
     Ok(if bytes.len() > INLINE_MAX { Body::Block(Block::copy_of(bytes)?) } else { Body::Inline(bytes) })
 }
 
-/// The calls of a message, as a worker finds them. What their arguments name is held meanwhile.
+/// The calls of a received message. Keeps the handles that their arguments refer to alive.
 pub(super) struct Calls<'b> {
     bytes: &'b [u8],
     blocks: std::vec::IntoIter<Block>,
     _names: Names,
 }
 
-/// One of them.
+/// One call of a message.
 pub(super) struct Unpacked<'b> {
     pub(super) function: Option<&'static Entry>,
     pub(super) bytes: &'b [u8],
@@ -149,7 +149,7 @@ pub(super) struct Unpacked<'b> {
 
 impl<'b> Calls<'b> {
     pub(super) fn new(bytes: &'b [u8], mut parts: Vec<Block>) -> Self {
-        // A process that has taken a message has registered. Else each argument says that it is gone.
+        // A process that has taken a message is registered. Otherwise decoding each argument reports that it is gone.
         let names = Names::unpack(&mut parts).unwrap_or_default();
         Self { bytes, blocks: parts.into_iter(), _names: names }
     }

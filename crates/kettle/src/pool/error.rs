@@ -1,4 +1,4 @@
-//! What can go wrong with a pool, in pieces that fit the operation.
+//! The errors of a pool, one type for each kind of operation.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -18,11 +18,11 @@ pub enum TaskError {
     Panicked(Panic),
     /// Its worker died while it ran. Tasks that had not begun ran elsewhere, and the pool has a new worker.
     WorkerDied(WorkerDied),
-    /// It took longer than it may, and was ended.
+    /// It exceeded its time limit and was ended.
     TimedOut {
         /// The function.
         task: String,
-        /// How long it might take.
+        /// The time limit.
         timeout: Duration,
     },
     /// It was cancelled, or its pool was terminated.
@@ -32,7 +32,7 @@ pub enum TaskError {
     },
     /// It was never begun.
     Refused(SubmitError),
-    /// Arguments or result did not survive the way: the text says which, and why.
+    /// The arguments or the result could not be transferred, for the reason given.
     Lost(String),
 }
 
@@ -69,20 +69,21 @@ impl From<SubmitError> for TaskError {
 /// A panic in a worker.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Panic {
-    /// What it said.
+    /// The panic message.
     pub message: String,
-    /// Where: `file:line:column`. `None` if the task has set a panic hook of its own.
+    /// The location as `file:line:column`; `None` if the task has set its own panic hook.
     pub location: Option<String>,
     pub(super) backtrace: String,
 }
 
 impl Panic {
-    /// The message of the panic, which is the field of that name too.
+    /// Returns the panic message, which is also the field of that name.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The calls that led to it, as far as the program's symbols tell; empty if the task has set a panic hook of its own.
+    /// Returns the backtrace, as detailed as the program's symbols permit; empty if the task has set its own panic
+    /// hook.
     pub fn backtrace(&self) -> &str {
         &self.backtrace
     }
@@ -111,16 +112,16 @@ impl fmt::Debug for Panic {
 pub struct WorkerDied {
     /// The task's function.
     pub task: String,
-    /// The number of the worker's process.
+    /// The process id of the worker.
     pub pid: u32,
-    /// How it ended; `None` if that cannot be found out.
+    /// How it ended; `None` if unknown.
     pub status: Option<ExitStatus>,
-    /// The pool ended it itself, since it had taken too much memory.
+    /// Whether the pool ended it because it used too much memory.
     pub too_big: bool,
 }
 
 impl WorkerDied {
-    /// The signal that ended it, if one did.
+    /// Returns the signal that ended it, if any.
     pub fn signal(&self) -> Option<i32> {
         self.status.and_then(|status| status.signal())
     }
@@ -139,17 +140,17 @@ impl fmt::Display for WorkerDied {
 
 impl std::error::Error for WorkerDied {}
 
-/// Why a task was not taken in.
+/// Why a task was not accepted.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// The pool takes no more tasks: it was closed or terminated.
+    /// The pool accepts no more tasks: it was closed or terminated.
     Closed,
-    /// The arguments cannot be turned into bytes.
+    /// The arguments cannot be encoded.
     Encode(EncodeError),
-    /// There is no shared memory.
+    /// There is not enough shared memory.
     OutOfMemory(OutOfMemory),
-    /// The pool has no workers and gets none.
+    /// The pool has no workers and starts no further ones.
     Broken(Broken),
 }
 
@@ -184,26 +185,26 @@ impl From<Unsendable> for SubmitError {
     }
 }
 
-/// Why a pool has no workers. It stays so.
+/// Why a pool has no workers. This state is permanent.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Broken {
     /// The initializer panicked.
     Initializer(Panic),
-    /// Several workers in a row died before they were ready, the last one like this.
+    /// Several workers in a row died before they were ready. The fields describe the last one.
     WorkersDie {
-        /// The number of its process.
+        /// Its process id.
         pid: u32,
         /// How it ended.
         status: Option<ExitStatus>,
     },
-    /// No process can be started: the text says why.
+    /// No process can be started, for the reason given.
     NoProcess(String),
-    /// A result was there that this process had no memory for, or no address space to map.
+    /// A result arrived that this process had no memory for, or no address space to map.
     OutOfMemory(OutOfMemory),
     /// The session's shared memory is damaged.
     Damaged(SessionDamaged),
-    /// A thread panicked while it worked for the pool; what it had received may be lost.
+    /// A thread panicked while it led the pool; results that it had received may be lost.
     Panicked,
 }
 

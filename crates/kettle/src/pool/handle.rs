@@ -1,4 +1,4 @@
-//! A task that was given to a pool.
+//! A task that was submitted to a pool.
 
 use std::fmt;
 use std::future::Future;
@@ -17,9 +17,10 @@ use super::scheduler::Completion;
 use super::shared::Shared;
 use crate::queue::until;
 
-/// A task that was given to a pool, and the result that it will have. Made by [`Pool::submit`](crate::Pool::submit).
+/// A task that was submitted to a pool, and its future result. Created by [`Pool::submit`](crate::Pool::submit).
 ///
-/// It can be joined, which blocks, or awaited, on any runtime. Dropping it lets the task run on; its result is lost.
+/// It can be joined, which blocks, or awaited on any runtime. If it is dropped, the task still runs; its result is
+/// lost.
 #[must_use = "a result that nobody asks for is lost; drop it if that is meant"]
 pub struct Handle<R> {
     shared: Arc<Shared>,
@@ -31,12 +32,12 @@ pub struct Handle<R> {
 }
 
 impl<R> Handle<R> {
-    /// The job of one task that was opened as `job`, and wants all.
+    /// Creates the handle of a job of one task that was opened as `job` with [`Want::All`].
     pub(super) fn new(shared: Arc<Shared>, job: u64, completion: Arc<Completion>) -> Self {
         Self { shared, job, completion, cancel_on_drop: false, is_joined: false, result: PhantomData }
     }
 
-    /// Whether the task has an outcome.
+    /// Returns whether the task has an outcome.
     pub fn is_done(&self) -> bool {
         if !self.completion.is_done() {
             self.shared.look();
@@ -46,17 +47,17 @@ impl<R> Handle<R> {
 
     /// Waits until the task has an outcome.
     pub fn wait(&self) {
-        // Who waits without a limit is not told that the time is over.
+        // A wait without a limit does not time out.
         let _ = self.shared.wait(&self.completion, &Patience::forever());
     }
 
-    /// Waits so long for the task to have an outcome; says whether it has one.
+    /// Waits for the task's outcome for at most `timeout`; returns whether there is one.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.shared.wait(&self.completion, &until(timeout)).is_ok() || self.completion.is_done()
     }
 
-    /// Cancels the task. If it waits, it is never begun. If it runs, its worker is ended and replaced, whatever it is at,
-    /// and that is all that is ended. False: it has an outcome already.
+    /// Cancels the task. A task that has not begun never runs. For a running one, its worker is ended and replaced,
+    /// whatever the task is doing; no other task is affected. Returns false if the task already has an outcome.
     pub fn cancel(&self) -> bool {
         let is_open = self.shared.state().cancel(self.job) > 0;
         if is_open {
@@ -65,7 +66,7 @@ impl<R> Handle<R> {
         is_open
     }
 
-    /// Has the task cancelled if this handle is dropped before it is joined.
+    /// Makes dropping this handle before it is joined cancel the task.
     pub fn cancel_on_drop(mut self) -> Self {
         self.cancel_on_drop = true;
         self
@@ -73,7 +74,7 @@ impl<R> Handle<R> {
 }
 
 impl<R: DeserializeOwned> Handle<R> {
-    /// Waits for the task's outcome, and gives it.
+    /// Waits for the task's outcome and returns it.
     ///
     /// # Errors
     /// See [`TaskError`].
@@ -82,15 +83,15 @@ impl<R: DeserializeOwned> Handle<R> {
         self.take()
     }
 
-    /// Waits so long for the task's outcome; then gives it.
+    /// Waits for the task's outcome for at most `timeout` and returns it.
     ///
     /// # Errors
-    /// The outer one: it has none yet, here is the handle again. The inner one: as [`join`](Self::join).
+    /// The outer error returns the handle if there is no outcome yet. The inner one is that of [`join`](Self::join).
     pub fn join_timeout(mut self, timeout: Duration) -> Result<Result<R, TaskError>, Self> {
         if self.wait_timeout(timeout) { Ok(self.take()) } else { Err(self) }
     }
 
-    /// The outcome that is there.
+    /// Takes the outcome, which must be there.
     fn take(&mut self) -> Result<R, TaskError> {
         self.is_joined = true;
         let outcome = {
@@ -103,12 +104,13 @@ impl<R: DeserializeOwned> Handle<R> {
     }
 }
 
-/// Dropping it without a result lets the task run on, unless [`cancel_on_drop`](Handle::cancel_on_drop) was asked for.
+/// If the future is dropped without a result, the task still runs, unless [`cancel_on_drop`](Handle::cancel_on_drop)
+/// was called.
 impl<R: DeserializeOwned> Future for Handle<R> {
     type Output = Result<R, TaskError>;
 
     /// # Panics
-    /// When it gave the outcome before.
+    /// If it has already returned the outcome.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         assert!(!self.is_joined, "this task was awaited to its end before");
         let is_open = {

@@ -1,4 +1,4 @@
-//! Results one by one, while the input is pulled only as far ahead as it may be.
+//! Results one by one, with a limit on how far ahead the input is pulled.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,34 +15,34 @@ use super::job::{Outcome, Terms, Want};
 use super::scheduler::Completion;
 use super::shared::Shared;
 
-/// The results of tasks, as they come. Made by [`Pool::imap`](crate::Pool::imap) and
+/// An iterator over the results of tasks. Created by [`Pool::imap`](crate::Pool::imap) and
 /// [`Pool::imap_unordered`](crate::Pool::imap_unordered).
 ///
-/// The input is pulled by the thread that asks for results. Dropped before its end, it pulls no further, and what was
-/// not sent to a worker is not run.
+/// The input is pulled by the thread that asks for results. If the iterator is dropped before its end, it pulls no
+/// further input, and tasks that were not sent to a worker are not run.
 pub struct Imap<I, R> {
     shared: Arc<Shared>,
     job: u64,
     completion: Arc<Completion>,
     input: Input<I>,
     want: Want,
-    /// The input is at its end.
+    /// Whether the input has ended.
     is_exhausted: bool,
-    /// It ended like this; told when everything before it is.
+    /// The error that ended the input. It is returned after all earlier results.
     refusal: Option<SubmitError>,
-    /// So many were pulled, and are not given out.
+    /// The number of tasks that were pulled and whose results were not returned yet.
     ahead: usize,
-    /// Those of them that have come.
+    /// Their outcomes that have arrived.
     here: VecDeque<Outcome>,
     result: PhantomData<fn() -> R>,
 }
 
-/// Where the tasks come from.
+/// The source of the tasks.
 pub(super) struct Input<I> {
     pub(super) calls: I,
-    /// So many go to a worker at a time.
+    /// The number of tasks sent to a worker at a time.
     pub(super) chunk: usize,
-    /// So many may be pulled ahead.
+    /// The number of tasks that may be pulled ahead.
     pub(super) ahead: usize,
 }
 
@@ -51,7 +51,7 @@ impl<I: Iterator<Item = Call<R>>, R> Imap<I, R> {
         let opened = shared.state().open_job(terms, want == Want::Any);
         let (job, completion, refusal) = match opened {
             Ok((job, completion)) => (job, completion, None),
-            // Job 0 is none.
+            // There is no job 0.
             Err(refusal) => (0, Arc::default(), Some(refusal)),
         };
         let is_exhausted = refusal.is_some();
@@ -59,7 +59,7 @@ impl<I: Iterator<Item = Call<R>>, R> Imap<I, R> {
         Self { shared, job, completion, input, want, is_exhausted, refusal, ahead: 0, here, result: PhantomData }
     }
 
-    /// Pulls as far ahead as it may, a chunk at a time.
+    /// Pulls as far ahead as permitted, a chunk at a time.
     fn pull(&mut self) {
         while !self.is_exhausted && self.ahead + self.input.chunk <= self.input.ahead {
             let mut chunk = Vec::with_capacity(self.input.chunk);
@@ -78,7 +78,7 @@ impl<I: Iterator<Item = Call<R>>, R> Imap<I, R> {
         }
     }
 
-    /// Waits until something has come. Afterwards nothing is here if nothing will come.
+    /// Waits until an outcome has arrived. If `here` is empty afterwards, none will arrive.
     fn receive(&mut self) {
         while self.here.is_empty() && self.ahead > 0 {
             let waits = {
@@ -88,7 +88,7 @@ impl<I: Iterator<Item = Call<R>>, R> Imap<I, R> {
                 self.here.is_empty() && job.want(self.want)
             };
             if waits {
-                // Who waits without a limit is not told that the time is over.
+                // A wait without a limit does not time out.
                 let _ = self.shared.wait(&self.completion, &Patience::forever());
             }
         }
@@ -106,7 +106,7 @@ impl<I: Iterator<Item = Call<R>>, R: DeserializeOwned> Iterator for Imap<I, R> {
         };
         self.ahead -= 1;
         if self.ahead > self.here.len() {
-            // The caller may be away for a while.
+            // The caller may not ask again for a while.
             self.shared.call_deputy(false);
         }
         Some(outcome.open())

@@ -1,11 +1,11 @@
-//! Tasks that were given to a pool together, and what became of each.
+//! Tasks that were submitted to a pool together, and the outcome of each.
 //!
 //! ```text
 //!   Open ──an outcome──► Done ──somebody takes it──► Taken
 //! ```
 //!
-//! An open task is not sent yet, or in a worker's hands; the [`PendingTasks`] knows which must be sent. It keeps its arguments
-//! until it is done, since whoever has it in hand may die.
+//! An open task is not sent yet, or is with a worker; the [`PendingTasks`] tracks which are still to be sent. A task
+//! keeps its arguments until it is done, since its worker may die.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,23 +23,23 @@ use super::scheduler::{Chunking, Completion, PendingTasks, Span};
 use super::worker::{Tag, from_word};
 use crate::codec;
 
-/// What became of a task.
+/// The outcome of a task.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// Its worker reported this.
+    /// Its worker's report.
     Reported { tag: Tag, bytes: Vec<u8>, block: Option<Block>, parts: Vec<Block> },
-    /// It has none, for this reason.
+    /// There is no report, for this reason.
     Failed(TaskError),
 }
 
 impl Outcome {
-    /// As a worker reported it; `inline` is the body if it is short.
+    /// The outcome in a worker's message; `inline` is the body if that is short.
     pub(super) fn reported(taken: Taken<Block>, inline: &[u8]) -> Self {
         let Taken { tag, block, parts } = taken;
         Self::of(tag, inline.to_vec(), block, parts)
     }
 
-    /// As a worker reported it in a word.
+    /// The outcome in a worker's word.
     pub(super) fn in_a_word(word: Word) -> Self {
         let (tag, bytes) = from_word(word);
         Self::of(tag, bytes, None, Vec::new())
@@ -56,7 +56,7 @@ impl Outcome {
         !matches!(self, Self::Reported { tag: Tag::Returned, .. })
     }
 
-    /// The task's result.
+    /// Decodes the task's result.
     pub(super) fn open<R: DeserializeOwned>(self) -> Result<R, TaskError> {
         let (tag, bytes, block, parts) = match self {
             Self::Reported { tag, bytes, block, parts } => (tag, bytes, block, parts),
@@ -81,17 +81,17 @@ pub(super) enum Item {
     Taken,
 }
 
-/// What the one who gave a job waits for.
+/// What the thread or future behind a job waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
     Nothing,
     /// All outcomes.
     All,
-    /// The outcome that is next in order.
+    /// The next outcome in order.
     Next,
     /// Any outcome.
     Any,
-    /// That fewer than so many tasks are still to be sent; or the first failure.
+    /// Fewer than this many tasks that are still to be sent; or the first failure.
     Room(u64),
 }
 
@@ -107,25 +107,26 @@ pub(super) struct Terms {
 pub(super) struct Job {
     pub(super) pending: PendingTasks,
     pub(super) timeout: Option<Duration>,
-    /// The oldest that was not taken comes first.
+    /// The tasks, beginning with the oldest one that was not taken.
     items: VecDeque<Item>,
     /// The number of the first of `items`.
     first: u64,
-    /// So many have no outcome yet.
+    /// The number of tasks without an outcome.
     open: u64,
-    /// What is done and not taken, in the order in which it was done; kept if it is wanted like that.
+    /// The tasks that are done and not taken, in the order in which they were done. Only kept if outcomes are taken in
+    /// that order.
     arrivals: Option<VecDeque<u64>>,
     has_failure: bool,
-    /// The longest chunk so far.
+    /// The length of the longest chunk so far.
     pub(super) longest: u32,
     want: Want,
     pub(super) completion: Arc<Completion>,
     waker: Option<Waker>,
-    /// Nothing of it is sent any more.
+    /// No further task is sent.
     is_over: bool,
-    /// Nobody will ask for its outcomes.
+    /// Its outcomes are no longer wanted.
     pub(super) is_forgotten: bool,
-    /// It stands in the line of those that have something to send.
+    /// It is in the line of jobs that have something to send.
     pub(super) is_in_line: bool,
 }
 
@@ -149,7 +150,7 @@ impl Job {
         }
     }
 
-    /// So many of its tasks have no outcome yet.
+    /// The number of tasks without an outcome.
     pub(super) fn open(&self) -> u64 {
         self.open
     }
@@ -164,19 +165,19 @@ impl Job {
         self.items.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
-    /// These were sent and not begun.
+    /// Gives back tasks that were sent and not begun.
     pub(super) fn give_back(&mut self, span: Span) {
         if !self.is_over {
             self.pending.give_back(span);
         }
     }
 
-    /// The worker of this task died. True: it is sent again.
+    /// Records that the worker of this task died. Returns whether the task is sent again.
     pub(super) fn died(&mut self, number: u64) -> bool {
         !self.is_over && self.pending.died(number)
     }
 
-    /// Ends it. Gives the tasks that have no outcome; they are to be given one.
+    /// Ends the job. Returns the tasks without an outcome, for the caller to conclude.
     pub(super) fn end(&mut self) -> Vec<u64> {
         self.is_over = true;
         self.pending.clear();
@@ -184,7 +185,7 @@ impl Job {
         numbered.filter(|(_, item)| matches!(item, Item::Open(_))).map(|(number, _)| number).collect()
     }
 
-    /// The function of a task that is open.
+    /// The name of the function of an open task.
     pub(super) fn task(&self, number: u64) -> &'static str {
         match number.checked_sub(self.first).and_then(|at| self.items.get(usize::try_from(at).ok()?)) {
             Some(Item::Open(call)) => call.task(),
@@ -192,7 +193,7 @@ impl Job {
         }
     }
 
-    /// The calls from a number on that are open.
+    /// The calls of consecutive open tasks, starting with the task numbered `start`.
     pub(super) fn calls(&self, start: u64) -> impl Iterator<Item = &Packed> {
         let skip = usize::try_from(start - self.first).unwrap_or(usize::MAX);
         self.items.iter().skip(skip).map_while(|item| match item {
@@ -201,7 +202,7 @@ impl Job {
         })
     }
 
-    /// The one outcome of a task; gives false if it has one.
+    /// Sets the outcome of a task; returns false if it already has one.
     pub(super) fn finish(&mut self, number: u64, outcome: Outcome) -> bool {
         let failed = outcome.is_failure();
         let Some(item @ Item::Open(_)) = self.item(number) else { return false };
@@ -214,7 +215,7 @@ impl Job {
         true
     }
 
-    /// Takes the outcome that is next: in order, or in that of arrival.
+    /// Takes the next outcome, in the order of tasks or of arrival.
     pub(super) fn take(&mut self) -> Option<Outcome> {
         let number = match &mut self.arrivals {
             Some(arrivals) => arrivals.pop_front()?,
@@ -239,7 +240,7 @@ impl Job {
         }
     }
 
-    /// Says what is waited for; false if that is here already.
+    /// Sets what is waited for. Returns false if it is there already.
     pub(super) fn want(&mut self, want: Want) -> bool {
         self.want = want;
         if self.is_satisfied() {
@@ -263,7 +264,8 @@ impl Job {
         }
     }
 
-    /// Something changed: wakes who waits, if this is it. A waker is to be woken without locks.
+    /// Called after a change: if what is wanted is there, wakes the waiting thread and returns the waker, which must be
+    /// woken without holding a lock.
     pub(super) fn tell(&mut self) -> Option<Waker> {
         if !self.is_satisfied() {
             return None;

@@ -1,4 +1,4 @@
-//! All results at once.
+//! `map`: all results at once.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::error::TaskError;
 use super::job::{Terms, Want};
 use super::shared::Shared;
 
-/// So many tasks wait to be sent at least, as long as there are any.
+/// The minimum number of unsent tasks to keep in reserve, while the input lasts.
 const LOW: u64 = 64;
-/// So many bytes of arguments are pulled at a time at most.
+/// The amount of arguments, in bytes, after which a batch of input ends.
 const BATCH: usize = 16 << 20;
 
-/// The results of all calls, in their order; or the first failure, with which it ends.
+/// Returns the results of all calls, in their order, or stops at the first failure and returns it.
 ///
-/// The input is pulled as it is needed: so many tasks wait to be sent as make long chunks for all workers, not more.
+/// The input is pulled on demand: only as many tasks wait to be sent as make long chunks for all workers.
 pub(super) fn map<R: DeserializeOwned>(
     shared: &Arc<Shared>,
     terms: Terms,
@@ -66,13 +66,13 @@ pub(super) fn map<R: DeserializeOwned>(
             waits
         };
         if waits {
-            // Who waits without a limit is not told that the time is over.
+            // A wait without a limit does not time out.
             let _ = shared.wait(&completion, &Patience::forever());
         }
     }
 }
 
-/// What was not sent when it is dropped is not run.
+/// Forgets the job when dropped: tasks that were not sent by then are not run.
 struct Forget<'s> {
     shared: &'s Shared,
     id: u64,

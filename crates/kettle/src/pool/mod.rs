@@ -1,8 +1,8 @@
 //! Pools of worker processes.
 //!
-//! A [`Pool`] runs functions of [`task!`](crate::task) in processes that it keeps at hand. It survives them: a worker
-//! that is killed, crashes, exits or grows too big fails the one task that it was running, which says so, and is
-//! replaced; everything else goes on.
+//! A [`Pool`] runs functions of [`task!`](crate::task) in long-lived worker processes, and survives their deaths. If a
+//! worker is killed, crashes, exits or uses too much memory, only the task that it was running fails, with an error
+//! that says so. The worker is replaced, and all other tasks are unaffected.
 //!
 //! ```standalone_crate
 //! kettle::task! {
@@ -41,25 +41,26 @@
 //! }
 //! ```
 //!
-//! What is given to a pool is a [`Call`]: a function with its arguments. `square::call` makes one from the arguments, so
-//! it can itself be given to [`map`](Pool::map); where something else is needed, a closure that makes calls can, such as
-//! `|n| power::call(n, 3)`.
+//! Tasks are submitted as a [`Call`], a function with its arguments. `square::call` creates one from the arguments, so
+//! it can be passed to [`map`](Pool::map) directly. Where the items are not the arguments, pass a closure that creates
+//! calls, such as `|n| power::call(n, 3)`.
 //!
-//! # Terms
+//! # Options
 //!
-//! Before what is to be done stands how, if that matters: `pool.task_timeout(second).retries(3).map(…)`.
+//! Options precede the operation: `pool.task_timeout(second).retries(3).map(…)`.
 //!
-//! * A task that takes longer than [`task_timeout`](Pool::task_timeout) is ended, whatever it is at, with its worker; so
-//!   is one that is [cancelled](Handle::cancel) while it runs.
-//! * A task whose worker died is run again if [`retries`](Pool::retries) allows: only after a death, not after a panic.
+//! * A task that takes longer than [`task_timeout`](Pool::task_timeout) is ended together with its worker, whatever it
+//!   is doing; so is a task that is [cancelled](Handle::cancel) while it runs.
+//! * A task whose worker died is run again if [`retries`](Pool::retries) permits: only after a death, not after a
+//!   panic.
 //!
-//! # Who does what
+//! # Threads
 //!
-//! Results are collected by whoever waits for one, for all. While work is outstanding and nobody waits, a thread of the
-//! pool does. No lock is shared by workers. A [`Handle`] is also a future, on any runtime.
+//! Of the threads that wait for results, one collects them on behalf of all. While work is outstanding and no thread
+//! waits, a thread of the pool does. No two workers share a lock. A [`Handle`] is also a future, on any runtime.
 //!
-//! The states of a task, who may move it, and what a death at each leaves behind: see `README.md` beside the sources of
-//! this module.
+//! `README.md` beside the sources of this module describes the states of a task, which side moves it, and what a death
+//! in each state leaves behind.
 
 mod builder;
 mod call;
@@ -95,54 +96,55 @@ pub(crate) use worker::WORKER;
 use crate::process::StartError;
 use shared::Shared;
 
-/// Processes that are kept at hand to run tasks. See the [module](self).
+/// A set of processes that run tasks. See the [module](self).
 ///
-/// Dropping it terminates it: tasks that have no outcome are cancelled, and the workers ended. To have everything done
-/// first, [`join`](Self::join) it. A worker dies with the process that made its pool, however that one ends.
+/// Dropping a pool terminates it: tasks without an outcome are cancelled, and the workers are ended. To finish all
+/// tasks first, [`join`](Self::join) the pool. If the process that created the pool ends, in whatever way, its workers
+/// die.
 pub struct Pool {
     shared: Arc<Shared>,
 }
 
-/// Within this, workers that were killed are gone; if the system takes longer, it is not waited for.
+/// How long `terminate` waits for killed workers to disappear.
 const END: Duration = Duration::from_secs(5);
 
 impl Pool {
-    /// A pool with as many workers as this process may use processors.
+    /// Creates a pool with one worker for each processor available to this process.
     ///
     /// # Errors
-    /// When a process cannot be started.
+    /// If a process cannot be started.
     pub fn new() -> Result<Self, StartError> {
         Self::builder().build()
     }
 
-    /// A pool with another number of workers, an initializer, or limits.
+    /// Returns a builder, to set the number of workers, an initializer, or limits.
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    /// Gives it a task. The result comes with the [`Handle`].
+    /// Submits a task. The [`Handle`] provides the result.
     ///
     /// # Errors
-    /// When the task is not taken in: its arguments cannot be encoded, say, or the pool was closed.
+    /// If the task is not accepted, for example because its arguments cannot be encoded or the pool was closed.
     pub fn submit<R>(&self, call: Call<R>) -> Result<Handle<R>, SubmitError> {
         Tasks::of(self).submit(call)
     }
 
-    /// Runs a task, and waits for its result.
+    /// Runs a task and waits for its result.
     ///
     /// # Errors
-    /// When there is no result.
+    /// If there is no result.
     pub fn apply<R: DeserializeOwned>(&self, call: Call<R>) -> Result<R, TaskError> {
         Tasks::of(self).apply(call)
     }
 
-    /// Runs the calls that `call` makes of the items, and gives all results, in the order of the items.
+    /// Runs the calls that `call` creates from the items, and returns all results in the order of the items.
     ///
-    /// Tasks travel in chunks that take a few hundred microseconds, unless [`chunks_of`](Self::chunks_of) says otherwise.
-    /// A worker's death still costs only the task that it was at.
+    /// Tasks are sent in chunks that take a few hundred microseconds, unless [`chunks_of`](Self::chunks_of) sets their
+    /// length. Even so, a worker that dies loses only the task that it was running.
     ///
     /// # Errors
-    /// The first failure of a task. Tasks that were not sent by then are not run. To have every outcome, use
+    /// The first failure of a task. Tasks that were not sent by then are not run. To get every outcome, use
     /// [`imap`](Self::imap).
     pub fn map<T, R, F>(&self, call: F, items: T) -> Result<Vec<R>, TaskError>
     where
@@ -153,10 +155,10 @@ impl Pool {
         Tasks::of(self).map(call, items)
     }
 
-    /// Runs the calls that `call` makes of the items, and gives the result of each, in the order of the items.
+    /// Runs the calls that `call` creates from the items, and iterates over the results in the order of the items.
     ///
-    /// The items are pulled as results are taken, at most [`buffer_size`](Self::buffer_size) ahead, so both may be
-    /// endless. Nothing is pulled before the first result is asked for.
+    /// Items are pulled as results are taken, at most [`buffer_size`](Self::buffer_size) ahead, so the input may be
+    /// endless. No item is pulled before the first result is requested.
     pub fn imap<T, R, F>(&self, call: F, items: T) -> Imap<impl Iterator<Item = Call<R>> + use<T, R, F>, R>
     where
         T: IntoIterator,
@@ -166,7 +168,7 @@ impl Pool {
         Tasks::of(self).imap(call, items)
     }
 
-    /// As [`imap`](Self::imap), but the results come as they are ready.
+    /// As [`imap`](Self::imap), but returns the results in the order in which they are ready.
     pub fn imap_unordered<T, R, F>(&self, call: F, items: T) -> Imap<impl Iterator<Item = Call<R>> + use<T, R, F>, R>
     where
         T: IntoIterator,
@@ -176,56 +178,56 @@ impl Pool {
         Tasks::of(self).imap_unordered(call, items)
     }
 
-    /// Terms on which each task may take so long, from when it begins; also within a chunk. Then its worker is ended,
-    /// and the task fails with [`TaskError::TimedOut`].
+    /// Limits the running time of each task, measured from its own start, even within a chunk. At the limit its worker
+    /// is ended, and the task fails with [`TaskError::TimedOut`].
     pub fn task_timeout(&self, timeout: Duration) -> Tasks<'_> {
         Tasks::of(self).task_timeout(timeout)
     }
 
-    /// Terms on which a task is run again if its worker dies, so many times.
+    /// Runs a task again if its worker dies, up to this many times.
     pub fn retries(&self, retries: u32) -> Tasks<'_> {
         Tasks::of(self).retries(retries)
     }
 
-    /// Terms on which so many tasks go to a worker at a time.
+    /// Sends this many tasks to a worker at a time.
     pub fn chunks_of(&self, tasks: u32) -> Tasks<'_> {
         Tasks::of(self).chunks_of(tasks)
     }
 
-    /// Terms on which [`imap`](Self::imap) pulls at most so many items ahead of the results that were taken. Without
-    /// this: four chunks for each worker, and 64 at least.
+    /// Limits how many items [`imap`](Self::imap) pulls ahead of the results that were taken. The default is four
+    /// chunks for each worker, and at least 64.
     pub fn buffer_size(&self, tasks: usize) -> Tasks<'_> {
         Tasks::of(self).buffer_size(tasks)
     }
 
-    /// Takes no more tasks. What was taken in will be done, also what an [`imap`](Self::imap) has still to pull; then
-    /// the workers leave.
+    /// Closes the pool to new jobs. Accepted ones are completed, including items that an [`imap`](Self::imap) has yet
+    /// to pull; then the workers exit.
     pub fn close(&self) {
         self.shared.state().close();
         self.shared.call_deputy(true);
     }
 
-    /// Closes the pool, and waits until everything was done and the workers have left.
+    /// Closes the pool, and waits until all tasks are done and the workers have exited.
     pub fn join(self) {
         self.close();
         let deserted = Arc::clone(&self.shared.state().deserted);
-        // Who waits without a limit is not told that the time is over.
+        // A wait without a limit does not time out.
         let _ = self.shared.wait(&deserted, &Patience::forever());
     }
 
-    /// Ends the workers, whatever they are at, and waits until they are gone, which takes a fraction of a second. Tasks
-    /// that have no outcome have been cancelled.
+    /// Cancels all tasks without an outcome, ends the workers, whatever they are running, and waits until they are
+    /// gone, which takes a fraction of a second.
     pub fn terminate(&self) {
         let deserted = {
             let mut state = self.shared.state();
             state.terminate();
             Arc::clone(&state.deserted)
         };
-        // A process that the system cannot end at once is not waited for.
+        // The wait is bounded, because the system may be unable to end a process for a long time.
         let _ = self.shared.wait(&deserted, &Patience::until(Deadline::after(END)));
     }
 
-    /// How it is, and what it did so far.
+    /// Returns the pool's current state and the counts of its outcomes so far.
     pub fn statistics(&self) -> Statistics {
         self.shared.look();
         self.shared.state().statistics()

@@ -1,4 +1,4 @@
-//! Panics of tasks: what they said, where, and the calls that led there.
+//! Panics of tasks: their message, location and backtrace.
 
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
@@ -8,13 +8,13 @@ use super::error::Panic;
 use crate::process::message_of;
 
 thread_local! {
-    /// This thread runs a task.
+    /// Whether this thread is running a task.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
-    /// Where the last panic was, and its backtrace.
+    /// The location of the last panic, and its backtrace.
     static SEEN: RefCell<Option<(Option<String>, String)>> = const { RefCell::new(None) };
 }
 
-/// Has the panics of tasks noted instead of printed: they are told to whoever waits for the result. All others, also
+/// Records the panics of tasks instead of printing them; they are reported as the outcome. All other panics, including
 /// those of threads that a task starts, are printed as before.
 pub(super) fn watch() {
     let others = panic::take_hook();
@@ -29,12 +29,12 @@ pub(super) fn watch() {
     }));
 }
 
-/// Runs a task.
+/// Runs a task and catches its panic.
 pub(super) fn catch<R>(task: impl FnOnce() -> R) -> Result<R, Panic> {
     INSIDE.set(true);
     let result = panic::catch_unwind(AssertUnwindSafe(task));
     INSIDE.set(false);
-    // Also one that the task caught itself.
+    // Taken in any case, because the task may have caught a panic itself.
     let seen = SEEN.take();
     result.map_err(|panic| {
         let (location, backtrace) = seen.unwrap_or_default();

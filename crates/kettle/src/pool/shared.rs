@@ -1,7 +1,8 @@
-//! What the threads that use a pool have in common, and how they wait.
+//! The part of a pool that is shared by the threads using it, and how they wait.
 //!
-//! Whoever waits for an outcome leads (see [`Lead`]): it receives, sends and starts workers for all. When nobody waits
-//! and there is work, the *deputy* does, a thread that goes when there was nothing to do for a while.
+//! Of the threads that wait for an outcome, one leads (see [`Lead`]): it receives, sends and starts workers on behalf
+//! of all. While no thread waits and there is work, the *deputy* leads, a thread that exits after it was idle for a
+//! while.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,11 +26,11 @@ pub(super) struct Shared {
     state: Mutex<State>,
     lead: Lead,
     name: String,
-    /// The initializer's call, and the handles in it.
+    /// The initializer's encoded call, and the handles in it.
     initializer: Option<(Vec<u8>, Names)>,
 }
 
-/// How long the deputy stays when there is nothing to do.
+/// How long an idle deputy stays.
 const IDLE: Duration = Duration::from_secs(1);
 
 impl Shared {
@@ -51,7 +52,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `completion` is done; leads meanwhile if nobody else does.
+    /// Waits until `completion` is done, and leads meanwhile if no other thread does.
     pub(super) fn wait(self: &Arc<Self>, completion: &Arc<Completion>, patience: &Patience<'_>) -> Result<(), Stopped> {
         while !completion.is_done() {
             if self.lead.take() {
@@ -66,7 +67,7 @@ impl Shared {
         Ok(())
     }
 
-    /// One look for whoever does not want to wait.
+    /// Performs one step of the leader without waiting, unless another thread leads.
     pub(super) fn look(self: &Arc<Self>) {
         if self.lead.take() {
             let _leading = Leading(self);
@@ -84,7 +85,8 @@ impl Shared {
         });
     }
 
-    /// A leader that panics may take with it what it had received, and somebody would wait for it for ever.
+    /// Breaks the pool if this thread panics: outcomes that a leader had received may be lost, and a thread might wait
+    /// for them forever. Returns whether it panics.
     fn note_panic(&self) -> bool {
         let panics = thread::panicking();
         if panics {
@@ -93,13 +95,13 @@ impl Shared {
         panics
     }
 
-    /// Wakes the leader, if that one sleeps.
+    /// Wakes the leader if it sleeps.
     pub(super) fn kick(&self) {
         let watch = self.state().supervisor.watch();
         watch.kick();
     }
 
-    /// There is work, and the caller does not wait for it. `urgent`: somebody is to be told of its result.
+    /// Calls the deputy for work that the caller does not wait for. `urgent` means that its result wakes a future.
     pub(super) fn call_deputy(self: &Arc<Self>, urgent: bool) {
         let is_there = std::mem::replace(&mut self.state().has_deputy, true);
         if is_there {
@@ -107,7 +109,7 @@ impl Shared {
         }
         let this = Arc::clone(self);
         if thread::Builder::new().name(format!("{}-deputy", self.name)).spawn(move || this.deputise()).is_err() {
-            // Whoever waits leads; without that, nobody does.
+            // The pool still progresses while a thread waits, because that thread leads.
             self.state().has_deputy = false;
         }
     }
@@ -117,7 +119,7 @@ impl Shared {
         loop {
             match self.lead.stand_in(is_busy, || false, &Patience::until(Deadline::after(IDLE))) {
                 Ok(_) => {
-                    // Whoever waits without a limit is not told that the time is over.
+                    // A wait without a limit does not time out.
                     let leading = Standing(&self);
                     let _ = self.lead_while(|| !self.lead.is_wanted() && is_busy(), false, &Patience::forever());
                     drop(leading);
@@ -133,12 +135,12 @@ impl Shared {
         }
     }
 
-    /// The leader's work, for as long as `goes_on`.
+    /// Performs the leader's work for as long as `goes_on` returns true.
     fn lead_while(&self, goes_on: impl Fn() -> bool, spins: bool, patience: &Patience<'_>) -> Result<(), Stopped> {
         let mut ask = true;
         let mut quiet = Quiet::default();
         loop {
-            // The kicks first, the look second: who kicks after the look is seen.
+            // The count of kicks is read before the step, so that a later kick is noticed.
             let kicks = self.state().supervisor.watch().kicks();
             self.step(ask);
             if !goes_on() {
@@ -165,7 +167,7 @@ impl Shared {
         self.hire();
     }
 
-    /// Starts the workers that are missing. Only the leader does.
+    /// Starts the workers that are missing. Only called by the leader.
     fn hire(&self) {
         loop {
             let mut state = self.state();
@@ -186,7 +188,7 @@ impl Shared {
         }
     }
 
-    /// Starts the first workers; tells the first time that this cannot be done.
+    /// Starts the first workers; stops at the first failure.
     pub(super) fn hire_all(&self) -> Result<(), StartError> {
         let size = self.state().supervisor.size();
         for _ in 0..size {
@@ -205,7 +207,7 @@ impl Shared {
     }
 }
 
-/// The lead in the hands of a thread that waits.
+/// The lead, held by a thread that waits.
 struct Leading<'s>(&'s Arc<Shared>);
 
 impl Drop for Leading<'_> {
@@ -215,7 +217,7 @@ impl Drop for Leading<'_> {
     }
 }
 
-/// The lead in the hands of the deputy.
+/// The lead, held by the deputy.
 struct Standing<'s>(&'s Shared);
 
 impl Drop for Standing<'_> {

@@ -1,4 +1,4 @@
-//! Giving tasks to a pool, on terms that may differ from call to call.
+//! Submitting tasks to a pool, with options for each call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use super::job::{Terms, Want};
 use super::map;
 use super::scheduler::Chunking;
 
-/// A pool, and the terms on which it is to run what it is given now. Made by [`Pool::task_timeout`], [`Pool::retries`],
-/// [`Pool::chunks_of`] and [`Pool::buffer_size`].
+/// A pool together with options for the tasks submitted through it. Created by [`Pool::task_timeout`],
+/// [`Pool::retries`], [`Pool::chunks_of`] and [`Pool::buffer_size`].
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -66,7 +66,7 @@ impl<'p> Tasks<'p> {
     /// See [`Pool::submit`].
     ///
     /// # Errors
-    /// When the task is not taken in.
+    /// If the task is not accepted.
     pub fn submit<R>(&self, call: Call<R>) -> Result<Handle<R>, SubmitError> {
         let handle = self.give(call)?;
         self.pool.shared.call_deputy(false);
@@ -76,9 +76,9 @@ impl<'p> Tasks<'p> {
     /// See [`Pool::apply`].
     ///
     /// # Errors
-    /// When there is no result.
+    /// If there is no result.
     pub fn apply<R: DeserializeOwned>(&self, call: Call<R>) -> Result<R, TaskError> {
-        // Whoever waits leads: no other thread is needed.
+        // The waiting thread leads, so no deputy is needed.
         self.give(call)?.join()
     }
 
@@ -129,7 +129,7 @@ impl<'p> Tasks<'p> {
         Terms { timeout: self.timeout, retries: self.retries, chunking }
     }
 
-    /// Takes a task in, and sends it if there is room.
+    /// Accepts a task, and sends it if there is room.
     fn give<R>(&self, call: Call<R>) -> Result<Handle<R>, SubmitError> {
         let call = call.pack()?;
         let shared = &self.pool.shared;
@@ -139,7 +139,7 @@ impl<'p> Tasks<'p> {
         state.want(job, Want::All);
         drop(state);
         if self.timeout.is_some() {
-            // Somebody may lead and sleep who does not know of the limit.
+            // A sleeping leader does not know of the limit yet.
             shared.kick();
         }
         Ok(Handle::new(Arc::clone(shared), job, completion))

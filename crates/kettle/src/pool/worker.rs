@@ -1,4 +1,4 @@
-//! A worker's life: the initializer, then task after task.
+//! The main loop of a worker: the initializer, then one task after another.
 
 use std::thread;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use crate::codec::{self, Message};
 use crate::error::OutOfMemory;
 use crate::process::Entry;
 
-/// What a worker is started with.
+/// The arguments that a worker is started with.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Start {
     pub(super) desk: DeskToken,
-    /// The initializer's call.
+    /// The initializer's encoded call.
     pub(super) initializer: Option<Vec<u8>>,
 }
 
-/// The task that a worker's process is started with.
+/// The entry point of a worker process.
 pub(crate) static WORKER: Entry = Entry::new("kettle::pool::worker", |arguments| arguments.answer(serve));
 
-/// A desk on its way to its worker.
+/// A desk that is sent to its worker.
 #[derive(Clone, Debug)]
 pub(super) struct DeskToken(pub(super) Desk);
 
@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for DeskToken {
     }
 }
 
-/// What a worker tells: the tags of its messages.
+/// The tags of a worker's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Tag {
@@ -76,12 +76,12 @@ impl Tag {
 fn serve(start: Start) {
     panics::watch();
     let mut worker = Worker::new(start.desk.0);
-    // A worker that has no memory for a word to its supervisor goes, and is missed.
+    // A worker that has no memory for a message to its supervisor exits, and the supervisor notices.
     let _ =
         greet(&mut worker, start.initializer).and_then(|is_ready| if is_ready { work(&mut worker) } else { Ok(()) });
 }
 
-/// Runs the initializer; says whether tasks may come.
+/// Runs the initializer; returns whether the worker is ready for tasks.
 fn greet(worker: &mut Worker, initializer: Option<Vec<u8>>) -> Result<bool, OutOfMemory> {
     let call = initializer.as_deref().and_then(|bytes| Calls::new(bytes, Vec::new()).next());
     let panic = match call.map(make) {
@@ -103,7 +103,7 @@ fn work(worker: &mut Worker) -> Result<(), OutOfMemory> {
         let (chunk, taken) = match worker.next(&mut bytes, &Patience::forever()) {
             Ok(Assignment::Chunk { chunk, taken, .. }) => (chunk, taken),
             Ok(Assignment::Note { .. }) => continue,
-            // Who waits without a limit is not told that the time is over.
+            // A wait without a limit does not time out. Without its queue the worker cannot continue.
             Ok(Assignment::Leave) | Err(_) => return Ok(()),
         };
         let Taken { block, parts, .. } = taken;
@@ -126,7 +126,7 @@ fn work(worker: &mut Worker) -> Result<(), OutOfMemory> {
     }
 }
 
-/// A short result, without a message around it: its kind and its length in one byte, and its bytes.
+/// Encodes a short result as a word: its kind and its length in one byte, and its bytes.
 fn as_word(tag: Tag, message: &Message) -> Option<Word> {
     let mut bytes = [0; 8];
     bytes.get_mut(..message.bytes.len())?.copy_from_slice(&message.bytes);
@@ -134,7 +134,7 @@ fn as_word(tag: Tag, message: &Message) -> Option<Word> {
     message.is_plain().then_some((tag as u8 | len << 4, u64::from_le_bytes(bytes)))
 }
 
-/// What [`as_word`] was made of.
+/// Decodes the result of [`as_word`].
 pub(super) fn from_word((tag_and_len, bytes): Word) -> (u8, Vec<u8>) {
     let len = usize::from(tag_and_len >> 4).min(8);
     (tag_and_len & 0xf, bytes.to_le_bytes()[..len].to_vec())
@@ -145,11 +145,11 @@ fn report(message: Message, put: impl FnOnce(Load<'_>) -> Result<(), OutOfMemory
     put(Load { tag: 0, word: 0, body: body(&bytes)?, parts })
 }
 
-/// What became of a call.
+/// The outcome of a call.
 enum Made {
     Result(Message),
     Panic(Panic),
-    /// It did not panic, and there is no result: why.
+    /// It did not panic and there is no result, for this reason.
     Nothing(String),
 }
 
@@ -173,12 +173,13 @@ impl Made {
     }
 }
 
-/// Strings and what consists of them can always be written.
+/// Encodes a string, or a struct of strings, which cannot fail.
 fn written<T: Serialize>(words: &T) -> Message {
     codec::encode_own(words).unwrap_or_default()
 }
 
-/// The supervisor is about to end this process. If it does not, it never meant to: then this process goes, and is missed.
+/// Waits for the supervisor to end this process. If it does not, the process exits by itself, and the supervisor
+/// notices.
 fn wait_for_the_end() {
     thread::sleep(Duration::from_secs(1));
 }

@@ -1,6 +1,6 @@
-//! What a pool knows, behind one mutex: its jobs, what of them is to be sent next, and, in `staff`, its workers.
+//! The state of a pool, behind one mutex: its jobs, which tasks to send next, and, in `staff`, its workers.
 //!
-//! Nothing here waits, and nothing here runs code of the program's: wakers are given out, to be woken without the lock.
+//! Nothing here runs code of the program: wakers are returned, to be woken without the lock.
 
 mod staff;
 
@@ -19,7 +19,7 @@ use super::scheduler::{Blocking, Completion, Counts, Lifecycle, Span, Statistics
 use super::worker::Tag;
 use crate::process::Process;
 
-/// A chunk: some tasks of a job that follow each other.
+/// A chunk: consecutive tasks of a job.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Work {
     job: u64,
@@ -31,16 +31,16 @@ pub(super) struct State {
     pub(super) supervisor: Supervisor<Work>,
     crew: HashMap<SeatId, Process>,
     jobs: HashMap<u64, Job>,
-    /// Those that have something to send: each in turn sends one chunk.
+    /// The jobs that have something to send; each in turn sends one chunk.
     line: VecDeque<u64>,
     next_job: u64,
     lifecycle: Lifecycle<Broken>,
-    /// Tells when no worker is left.
+    /// Done when no worker is left.
     pub(super) deserted: Arc<Completion>,
     pub(super) has_deputy: bool,
     start_failures: StartFailures,
     refusals: u32,
-    /// No process is to be started before this.
+    /// The time before which no process is to be started.
     pause: Deadline,
     counts: Counts,
     post: Post<Work>,
@@ -71,7 +71,7 @@ impl State {
 
     // ---- jobs ----
 
-    /// Whether new tasks are taken in.
+    /// Checks that new jobs are accepted.
     fn admit(&self) -> Result<(), SubmitError> {
         match self.broken() {
             Some(broken) => Err(SubmitError::Broken(broken)),
@@ -84,7 +84,7 @@ impl State {
         self.lifecycle.reason(Blocking, Broken::clone)
     }
 
-    /// A job without tasks, and what its giver waits on.
+    /// Opens a job without tasks. Returns its number and what its submitter waits on.
     pub(super) fn open_job(&mut self, terms: Terms, by_arrival: bool) -> Result<(u64, Arc<Completion>), SubmitError> {
         self.admit()?;
         let id = self.next_job;
@@ -99,13 +99,13 @@ impl State {
         self.jobs.get_mut(&id)
     }
 
-    /// How many tasks of a job are to wait, so that all workers can have long chunks.
+    /// The number of tasks of a job to keep unsent, so that all workers can have long chunks.
     pub(super) fn appetite(&self, id: u64) -> u64 {
         let longest = self.jobs.get(&id).map_or(0, |job| u64::from(job.longest));
         4 * self.supervisor.size() as u64 * longest
     }
 
-    /// More tasks of a job. What there is room for is sent at once. False: there is no use in bringing more.
+    /// Adds tasks to a job, and sends those there is room for. Returns false if adding more is pointless.
     pub(super) fn add(&mut self, id: u64, calls: impl IntoIterator<Item = Packed>) -> bool {
         let Some(job) = self.jobs.get_mut(&id) else { return false };
         for call in calls {
@@ -124,7 +124,8 @@ impl State {
         false
     }
 
-    /// Nobody wants the outcomes of this job any more. What of it was sent is done all the same, if `run_on` the rest too.
+    /// Records that the outcomes of this job are no longer wanted. Tasks that were sent still run; with `run_on`, so do
+    /// the others.
     pub(super) fn forget(&mut self, id: u64, run_on: bool) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if run_on && job.open() > 0 {
@@ -135,7 +136,7 @@ impl State {
         }
     }
 
-    /// Ends a job: no task of it is begun any more, and those that run are ended. Gives how many had no outcome.
+    /// Cancels a job: no further task of it begins, and running ones are ended. Returns how many had no outcome.
     pub(super) fn cancel(&mut self, id: u64) -> usize {
         let Some(job) = self.jobs.get_mut(&id) else { return 0 };
         let open = job.end();
@@ -153,7 +154,7 @@ impl State {
         self.jobs.get(&id).map_or("?", |job| job.task(number))
     }
 
-    /// Gives a task its outcome. Whatever comes for it later is not heard.
+    /// Sets the outcome of a task. Later outcomes for it are ignored.
     fn conclude(&mut self, id: u64, number: u64, outcome: Outcome) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let count = match &outcome {
@@ -177,7 +178,7 @@ impl State {
 
     // ---- sending ----
 
-    /// Sends as long as there is something to send, and room for it.
+    /// Sends chunks while there is something to send and room for it.
     fn dispatch(&mut self) {
         while let Some(&id) = self.line.front() {
             let Some(seat) = self.supervisor.room() else { return };
@@ -197,7 +198,7 @@ impl State {
                     stand_in_line(&mut self.line, id, job, false);
                     self.wakers.extend(job.tell());
                 }
-                // What is being done will give memory back.
+                // The chunks that are being processed will free memory.
                 Err(_) if self.supervisor.tally().chunks > 0 => {
                     job.pending.give_back(span);
                     stand_in_line(&mut self.line, id, job, true);
@@ -214,20 +215,21 @@ impl State {
         }
     }
 
-    /// Brings work to those who have none; says whether there was any. To be asked before a leader goes to sleep.
+    /// Takes queued chunks back for idle workers; returns whether there were any. To be called before a leader goes to
+    /// sleep.
     pub(super) fn rebalance(&mut self) -> bool {
         self.line.is_empty() && self.supervisor.rebalance()
     }
 
     // ---- the end ----
 
-    /// No more tasks are taken in.
+    /// Closes the pool to new jobs.
     pub(super) fn close(&mut self) {
         self.lifecycle.close();
         self.supervisor.watch().kick();
     }
 
-    /// Ends everything.
+    /// Terminates the pool.
     pub(super) fn terminate(&mut self) {
         let why = |task: &str| TaskError::Cancelled { task: task.to_owned() };
         self.give_up(why);
@@ -251,7 +253,7 @@ impl State {
         self.supervisor.end_all();
     }
 
-    /// Nothing will be begun any more; the workers are to go.
+    /// Returns whether no further task will begin, so that the workers are to leave.
     fn is_finishing(&self) -> bool {
         let has_work = || self.queued() > 0 || !self.supervisor.is_idle();
         self.lifecycle.is_broken() || !self.lifecycle.needs_workers(has_work)
@@ -261,7 +263,7 @@ impl State {
         self.counts.queued.load(Ordering::Relaxed)
     }
 
-    /// Whether there is anything for a leader to do.
+    /// Returns whether there is anything for a leader to do.
     pub(super) fn is_busy(&self) -> bool {
         self.queued() > 0
             || !self.supervisor.is_idle()
@@ -275,7 +277,7 @@ impl State {
         self.counts.statistics(tally.workers, tally.busy)
     }
 
-    /// Says what the giver of a job waits for. False: it need not wait.
+    /// Sets what the submitter of a job waits for. Returns false if it need not wait.
     pub(super) fn want(&mut self, id: u64, want: Want) -> bool {
         self.jobs.get_mut(&id).is_some_and(|job| job.want(want))
     }

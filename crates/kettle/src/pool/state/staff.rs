@@ -1,4 +1,4 @@
-//! The workers of a pool: what they tell, how they end, and who takes their place.
+//! The workers of a pool: their messages, their ends, and their replacement.
 
 use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
@@ -24,13 +24,13 @@ use crate::pool::scheduler::process::{Event, Fate, Post, SeatId, Word};
 use crate::pool::worker::Tag;
 use crate::process::{Process, SIGKILL};
 
-/// A process may be refused so many times in a row.
+/// After this many failures in a row to start a process, a pool without workers is broken.
 const REFUSALS: u32 = 3;
-/// How long it takes until it is tried again to start a process, if the system refused.
+/// The delay before the next attempt to start a process after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl State {
-    /// Finds out what happened, and does what comes of it. Gives who is to be woken, without the lock.
+    /// Sweeps and processes the events. Returns the wakers, which must be woken without the lock.
     pub(in crate::pool) fn step(&mut self, ask: bool) -> Vec<Waker> {
         let mut post = std::mem::take(&mut self.post);
         self.supervisor.sweep(&mut post, ask);
@@ -79,7 +79,7 @@ impl State {
             }
             Event::Note { seat, taken, at, .. } => self.hear_note(seat, &taken, at, bytes),
             Event::Ended { seat, pid, fate, early, preparing, victim } => {
-                // It has ended, so this does not wait.
+                // The process has ended, so this does not wait.
                 let status = self.crew.remove(&seat).and_then(|process| process.exit_status());
                 if let Some((work, task)) = victim {
                     self.mourn(work.job, work.start + u64::from(task), pid, status, fate);
@@ -102,7 +102,7 @@ impl State {
                 self.supervisor.is_ready(seat);
             }
             Some(Tag::NotReady) => {
-                // It ends by itself, and that is no further death.
+                // The worker ends by itself, which must not count as a start failure.
                 self.supervisor.is_ready(seat);
                 match codec::decode::<Panic>(body, Vec::new()) {
                     Ok(panic) => self.break_down(Broken::Initializer(panic)),
@@ -113,7 +113,7 @@ impl State {
         }
     }
 
-    /// The worker of this task ended in the middle of it.
+    /// Concludes or retries a task whose worker ended while running it.
     fn mourn(&mut self, id: u64, number: u64, pid: u32, status: Option<ExitStatus>, fate: Fate) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let task = job.task(number).to_owned();
@@ -134,13 +134,13 @@ impl State {
 
     // ---- who is there ----
 
-    /// Whether a worker is to be started now.
+    /// Returns whether a worker is to be started now.
     pub(in crate::pool) fn needs_a_worker(&self) -> bool {
         let wanted = self.lifecycle.needs_workers(|| self.queued() > 0) && !self.lifecycle.is_broken();
         wanted && self.supervisor.vacancies() > 0 && self.pause.is_past()
     }
 
-    /// The process of a worker was started.
+    /// Registers the process of a worker that was started.
     pub(in crate::pool) fn employ(&mut self, seat: SeatId, process: Process) {
         match Child::adopt(process.pid()) {
             Ok(child) => {
@@ -149,14 +149,14 @@ impl State {
                 self.crew.insert(seat, process);
             }
             Err(e) => {
-                // Not to be watched, so not to be left running.
+                // A process that cannot be watched must not be left running.
                 let _ = process.kill();
                 self.do_without(seat, &e.to_string());
             }
         }
     }
 
-    /// It was not.
+    /// Releases the seat of a worker that could not be started.
     pub(in crate::pool) fn do_without(&mut self, seat: SeatId, why: &str) {
         self.supervisor.abandon(seat);
         self.could_not_start(why);
@@ -170,7 +170,7 @@ impl State {
         }
     }
 
-    /// When a leader that sleeps must look again at the latest.
+    /// The time at which a sleeping leader must sweep again at the latest.
     pub(in crate::pool) fn due(&self) -> Deadline {
         let due = self.supervisor.due();
         if self.pause.is_past() { due } else { due.min(self.pause) }
