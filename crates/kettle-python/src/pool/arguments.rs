@@ -1,4 +1,4 @@
-//! Arguments of a call, as `function(*args, **kwds)` would take them.
+//! Arguments of a call, converted as `function(*args, **kwds)` converts them.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -22,7 +22,7 @@ pub(super) fn as_tuple(args: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyTuple>> {
     }
 }
 
-/// As `function(*args)` does it.
+/// Converts an iterable as `function(*args)` does.
 fn args_of(args: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyTuple>> {
     let items = args.try_iter()?.collect::<PyResult<Vec<_>>>()?;
     PyTuple::new(args.py(), items)

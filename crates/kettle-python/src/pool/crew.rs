@@ -1,4 +1,5 @@
-//! What crews of both kinds are to their jobs, and do with them: give tasks their outcomes, complete, cancel, break off.
+//! The interface of a pool to its jobs, for both kinds of pool: recording outcomes, completing, cancelling and aborting
+//! jobs.
 
 use std::sync::Arc;
 
@@ -15,58 +16,60 @@ use crate::door::deadline;
 use crate::methods::calls;
 use crate::parameters;
 
-/// What is left to do for a job that is over.
+/// The remaining steps for a job that is over.
 pub(super) struct Concluded {
-    /// Those who wait for it are to be woken now, and not after a callback.
+    /// Whether to wake the waiting threads now; if not, they are woken after the callback.
     pub(super) wakes: bool,
-    /// To be let go when they have been.
+    /// Dropped after the waiting threads have been woken.
     pub(super) leavings: Leavings,
-    /// To be called by who cancelled it, with its error, when all is done.
+    /// A callback and the error to pass to it, called last, by the thread that cancelled the job.
     pub(super) callback: Option<(Py<PyAny>, Py<PyAny>)>,
-    /// What went wrong so far, which is to be raised in the end.
+    /// The first error so far, raised at the end.
     pub(super) result: PyResult<()>,
 }
 
-/// A crew, as its jobs know it.
+/// A pool of either kind, as its jobs see it.
 pub(super) trait Crew: Send + Sync {
     fn ledger(&self) -> &Ledger;
 
-    /// Done once a pool that takes no more has no worker left.
+    /// Completed when a pool that accepts no more jobs has no worker left.
     fn gone(&self) -> &Arc<Completion>;
 
-    /// How many workers there are, and how many of them are busy.
+    /// The number of workers and the number of busy ones.
     fn head_count(&self, py: Python<'_>) -> (u64, u64);
 
-    /// Takes a job in; `waits`: the caller will wait for it now.
+    /// Accepts a job. `waits` states that the caller waits for the job right away.
     fn submit(&self, py: Python<'_>, job: &Arc<Job>, waits: bool) -> PyResult<()>;
 
-    /// Waits until `completion` is done. False: the time is over.
+    /// Waits until `completion` is done. Returns false on timeout.
     fn wait(&self, py: Python<'_>, completion: &Arc<Completion>, deadline: Deadline) -> PyResult<bool>;
 
-    /// There is something to do of this job.
+    /// Queues the job: it has tasks to send.
     fn make_ready(&self, py: Python<'_>, job: &Arc<Job>);
 
-    /// As [`make_ready`](Self::make_ready), and sends it to workers if they have to be sent it.
+    /// Like [`make_ready`](Self::make_ready), and sends the tasks if this kind of pool has to send them.
     fn fed(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()>;
 
-    /// Somebody who does not wait wants to know of a result; or, if it is not `urgent`, wants work to go on.
+    /// Wakes the deputy, because a caller that does not wait needs a result, or, unless `urgent`, only needs work to
+    /// continue.
     fn call_deputy(&self, urgent: bool);
 
-    /// A job is over, and not known any more.
+    /// Called when a job is over and has been removed from the ledger.
     fn has_ended(&self, _: &Job) {}
 
-    /// Takes a job back; false if it is too late.
+    /// Cancels a job. Returns false if it is too late.
     fn cancel(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool>;
 
-    /// A job was ended: what workers have of it and have not begun is not to be done, and if this `ends` it, what they have
-    /// begun is not gone on with. Gives what they had, to be dropped when those who wait have been told.
+    /// Called when a job was ended, to stop what workers still hold of it; if `ends`, the tasks they have begun too,
+    /// where this kind of pool can. Returns the items they held, to be dropped after the waiting threads have been
+    /// woken.
     fn disown(&self, py: Python<'_>, job: &Arc<Job>, ends: bool) -> Vec<Py<PyAny>>;
 
-    /// Takes a job back from the workers that have some of it, but for what they have begun; says whether they had begun
-    /// none of it.
+    /// Reclaims a job's tasks from the workers, except those they have begun. Returns whether they had begun none of
+    /// it.
     fn recall(&self, py: Python<'_>, job: &Arc<Job>) -> bool;
 
-    /// Gives a task its one outcome.
+    /// Records the one outcome of a task.
     fn put(&self, py: Python<'_>, job: &Arc<Job>, index: u64, outcome: Outcome) -> PyResult<()> {
         let counts = &self.ledger().counts;
         count(if outcome.is_ok() { &counts.done } else { &counts.failed });
@@ -74,7 +77,7 @@ pub(super) trait Crew: Send + Sync {
         self.has_put(py, job, complete)
     }
 
-    /// Gives a task the error that a hook makes of how it ended and what it was.
+    /// Records an error as a task's outcome. The hook makes the error from the way the task ended and from its call.
     fn put_loss(
         &self,
         py: Python<'_>,
@@ -89,13 +92,13 @@ pub(super) trait Crew: Send + Sync {
         self.put(py, job, index, Err(error))
     }
 
-    /// Has what a task raised tell which task that was, before it is put.
+    /// Adds a description of the task to the error it raised, before that error is recorded.
     fn name_task(&self, py: Python<'_>, job: &Arc<Job>, index: u64, error: &Py<PyAny>) -> PyResult<()> {
         let Some((function, args, kwds, is_tuple)) = job.call_of(py, index) else { return Ok(()) };
         self.name_task_of(py, job, index, error, (function, args, kwds, is_tuple))
     }
 
-    /// The same, where the job does not have the item any more.
+    /// Like [`name_task`](Self::name_task), for a job that does not have the item any more.
     fn name_task_of<'py>(
         &self,
         py: Python<'py>,
@@ -108,7 +111,7 @@ pub(super) trait Crew: Send + Sync {
         self.ledger().call(py, intern!(py, "name_task"), (error, function, args, kwds, is_tuple, place)).map(drop)
     }
 
-    /// What a task's outcome brings about.
+    /// Acts on a recorded outcome: completes the job, or wakes those who wait for an imap's next result.
     fn has_put(&self, py: Python<'_>, job: &Arc<Job>, complete: bool) -> PyResult<()> {
         if complete {
             return self.complete(py, job);
@@ -120,13 +123,13 @@ pub(super) trait Crew: Send + Sync {
         Ok(())
     }
 
-    /// Completes a job to which nothing more may come, if it is one.
+    /// Completes the job if all its outcomes are there.
     fn settle(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()> {
         let complete = !job.is_over() && job.state(py).is_complete();
         if complete { self.complete(py, job) } else { Ok(()) }
     }
 
-    /// It has all its outcomes.
+    /// Ends a job that has all its outcomes.
     fn complete(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()> {
         if job.end() { self.conclude_and_finish(py, job) } else { Ok(()) }
     }
@@ -136,7 +139,7 @@ pub(super) trait Crew: Send + Sync {
         self.finish(py, job, concluded)
     }
 
-    /// Does what is left to do.
+    /// Performs the remaining steps.
     fn finish(&self, py: Python<'_>, job: &Arc<Job>, concluded: Concluded) -> PyResult<()> {
         if concluded.wakes {
             job.completion.finish();
@@ -151,7 +154,8 @@ pub(super) trait Crew: Send + Sync {
         concluded.result.and(called)
     }
 
-    /// A job that was ended is not known any more, and lets go of what it was given; at once, if that runs nobody's code.
+    /// Removes an ended job from the ledger and takes its function and arguments, which are dropped at once if that
+    /// runs no user code.
     fn conclude(&self, py: Python<'_>, job: &Arc<Job>) -> Concluded {
         let ledger = self.ledger();
         lock(py, &ledger.live).remove(&job.number);
@@ -178,7 +182,7 @@ pub(super) trait Crew: Send + Sync {
                 if callbacks.lets_go_of_cancelled && job.state(py).cancelled {
                     concluded.callback = Some((callback, value));
                 } else {
-                    // Which finishes it when the callback has returned.
+                    // `call_back` finishes the job when the callback has returned.
                     let called = ledger.crew().and_then(|crew| {
                         ledger.call(py, intern!(py, "call_back"), (callback, value, PoolJob::of(crew, job)))
                     });
@@ -195,12 +199,12 @@ pub(super) trait Crew: Send + Sync {
         concluded
     }
 
-    /// There is one job less.
+    /// Decrements the number of jobs that are not over.
     fn strike_off(&self) {
         self.ledger().strike_off();
     }
 
-    /// Tells those who listen to a job.
+    /// Calls the job's listeners.
     fn tell(&self, py: Python<'_>, job: &Job) {
         for listener in job.take_listeners(py) {
             if let Err(e) = calls::call(listener.bind(py)) {
@@ -209,11 +213,11 @@ pub(super) trait Crew: Send + Sync {
         }
     }
 
-    /// All jobs end with the error that a hook makes of this one, and no more are taken in.
+    /// Ends all jobs with the error that a hook makes from this one, and accepts no more jobs.
     fn break_with(&self, py: Python<'_>, hook: &Bound<'_, PyString>, error: Py<PyAny>) -> PyResult<()> {
         let ledger = self.ledger();
         let error = ledger.call(py, hook, (error,))?.unbind();
-        // The first reason stays.
+        // The first reason is kept.
         let unused = ledger.lifecycle.break_for(Detaching(py), error.clone_ref(py));
         drop(unused);
         self.end_jobs(py, &|_| Ok(error.clone_ref(py)))
@@ -230,7 +234,7 @@ pub(super) trait Crew: Send + Sync {
         result
     }
 
-    /// Cancels all jobs, whatever becomes of their tasks that run.
+    /// Cancels all jobs, including those with running tasks.
     fn cancel_all(&self, py: Python<'_>) -> PyResult<()> {
         self.end_jobs(py, &|job| {
             job.state(py).cancelled = true;
@@ -238,7 +242,7 @@ pub(super) trait Crew: Send + Sync {
         })
     }
 
-    /// Gives a job this error in the place of all outcomes that it does not have yet.
+    /// Records this error in place of all the job's missing outcomes.
     fn give_up(&self, py: Python<'_>, job: &Arc<Job>, error: Py<PyAny>) -> PyResult<()> {
         if !job.fail(py, error) {
             return Ok(());
@@ -253,14 +257,14 @@ pub(super) trait Crew: Send + Sync {
         let (function, args, is_tuple) = match job.work(py) {
             Some(Work::Call { function, args, .. }) => (function, args, true),
             Some(Work::Items { function, .. }) => (function, py.None(), false),
-            // It is over, and nobody will see this error.
+            // The job is over, so this error is never seen.
             None => (py.None(), py.None(), false),
         };
         Ok(self.ledger().call(py, intern!(py, "cancelled"), (function, args, is_tuple))?.unbind())
     }
 
-    /// Cancels a job, but for what of it workers have begun, unless it `ends` that as well. Says whether it is cancelled:
-    /// it may have come to its end meanwhile. Callbacks of a future are called here, as the last thing.
+    /// Cancels a job, except for the tasks that workers have begun, unless `ends`. Returns whether the job is
+    /// cancelled: it may have ended in the meantime. A future's callbacks are called here, last.
     fn take_back(&self, py: Python<'_>, job: &Arc<Job>, ends: bool) -> PyResult<bool> {
         let error = self.cancelled_error(py, job)?;
         if !job.cancel(py, error) {
@@ -273,7 +277,7 @@ pub(super) trait Crew: Send + Sync {
         finished.map(|()| true)
     }
 
-    /// Cancels a call that no worker has begun; says whether it is cancelled.
+    /// Cancels a call that no worker has begun. Returns whether it is cancelled.
     fn withdraw(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool> {
         let is_sent = {
             let mut state = job.state(py);
@@ -285,7 +289,7 @@ pub(super) trait Crew: Send + Sync {
         };
         if is_sent && !self.recall(py, job) {
             job.state(py).is_held = false;
-            // It may have been brought back from a worker meanwhile.
+            // A worker may have returned it in the meantime.
             self.fed(py, job)?;
             return Ok(false);
         }
@@ -294,19 +298,20 @@ pub(super) trait Crew: Send + Sync {
         taken
     }
 
-    /// Cancels all calls that no worker has begun, and of imaps all that no worker has.
+    /// Cancels all calls that no worker has begun, and the tasks of imaps that no worker has.
     fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
         let mut result = Ok(());
         for job in self.ledger().living(py) {
             let is_imap = job.is_iterated && !job.is_over();
             let taken = if is_imap { self.take_back(py, &job, false) } else { self.withdraw(py, &job) };
-            // What a callback raises must not keep the others from being cancelled.
+            // An exception in one job's callback must not keep the others from being cancelled.
             result = result.and(taken.map(drop));
         }
         result
     }
 
-    /// Whoever joins now may be the one who should have fetched the results: all input is let in.
+    /// Admits all input of all imaps: the thread that joins the pool may be the one that would have fetched the
+    /// results.
     fn lift_all(&self, py: Python<'_>) {
         for job in self.ledger().living(py) {
             job.lift(py);
@@ -314,7 +319,8 @@ pub(super) trait Crew: Send + Sync {
         }
     }
 
-    /// Nobody will fetch the results of an imap. `is_unwanted`: nor need what was not begun be done.
+    /// Discards the results of an imap that will not be fetched. If `is_unwanted`, tasks that were not begun are
+    /// dropped too.
     fn abandon(&self, py: Python<'_>, job: &Arc<Job>, is_unwanted: bool) -> PyResult<()> {
         if !self.ledger().is_at_home() {
             return Ok(());
@@ -327,7 +333,7 @@ pub(super) trait Crew: Send + Sync {
             let (cleared, dropped) = (job.clear(py), self.disown(py, job, false));
             let completed = self.complete(py, job);
             drop((cleared, dropped));
-            // What waits in the queues of workers would keep them from the next call.
+            // Tasks left in the workers' queues would delay the next call.
             self.recall(py, job);
             return completed;
         }
@@ -350,7 +356,7 @@ impl CrewHandle {
         PyClassInitializer::from(Self { crew })
     }
 
-    /// The crew behind it.
+    /// The crew behind this handle.
     pub(super) fn crew(&self) -> Arc<dyn Crew> {
         Arc::clone(&self.crew)
     }

@@ -1,4 +1,4 @@
-//! What a crew of any kind knows: its jobs, which of them stand in line, and how far its own life has come.
+//! The state that both kinds of pool share: the jobs, the queue of jobs with tasks to send, and the lifecycle.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,18 +17,18 @@ use crate::methods::calls;
 use crate::primitive;
 
 pub(super) struct Ledger {
-    /// Jobs that may have something to do, in the order in which they came.
+    /// Jobs that may have tasks to send, in order of arrival.
     pub(super) ready: Mutex<VecDeque<Arc<Job>>>,
     /// All jobs that are not over.
     pub(super) live: Mutex<HashMap<u64, Arc<Job>>>,
     outstanding: AtomicUsize,
-    /// Its reasons are exceptions.
+    /// The reasons it keeps are exceptions.
     pub(super) lifecycle: Lifecycle<Py<PyAny>>,
-    /// What only Python can do: start workers, make exceptions, run callbacks.
+    /// The Python side: starts workers, makes exceptions, runs callbacks.
     pub(super) hooks: Py<PyAny>,
     pub(super) counts: Counts,
     numbers: AtomicU64,
-    /// In which process it was made.
+    /// The process that created the pool.
     home: u64,
     me: Weak<dyn Crew>,
 }
@@ -44,7 +44,7 @@ pub(super) fn count_more(counter: &AtomicU64, so_many: u64) {
 }
 
 impl Ledger {
-    /// Of the crew `me`, which is about to be made.
+    /// Creates the ledger of the crew `me`, which is about to be created.
     pub(super) fn new(hooks: Py<PyAny>, me: Weak<dyn Crew>) -> Self {
         Self {
             ready: Mutex::new(VecDeque::new()),
@@ -67,17 +67,17 @@ impl Ledger {
         self.jobs() > 0
     }
 
-    /// How many jobs are not over.
+    /// The number of jobs that are not over.
     pub(super) fn jobs(&self) -> usize {
         self.outstanding.load(Ordering::SeqCst)
     }
 
-    /// There is one job less.
+    /// Decrements the number of jobs that are not over.
     pub(super) fn strike_off(&self) {
         self.outstanding.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Whether there is something to do for workers, or may be.
+    /// Whether there are, or may be, tasks for workers.
     pub(super) fn needs_workers(&self) -> bool {
         self.lifecycle.needs_workers(|| self.has_work())
     }
@@ -87,7 +87,7 @@ impl Ledger {
         self.me.upgrade().ok_or_else(|| PyRuntimeError::new_err("the pool is gone"))
     }
 
-    /// Has Python do something. A daemon thread may not come back from that.
+    /// Calls a hook. If the calling thread is a daemon thread, this may not return.
     pub(super) fn call<'py>(
         &self,
         py: Python<'py>,
@@ -97,7 +97,7 @@ impl Ledger {
         calls::call_method(self.hooks.bind(py), hook, args)
     }
 
-    /// Has Python make an error. If it fails, that is the error.
+    /// Calls a hook that makes an error. If the hook fails, returns the hook's own exception.
     pub(super) fn error<'py>(
         &self,
         py: Python<'py>,
@@ -118,14 +118,14 @@ impl Ledger {
         Err(PyRuntimeError::new_err("this pool belongs to the process that made it, and this is a fork of it"))
     }
 
-    /// Raises what broke the pool, if something did, or that it belongs to another process.
+    /// Raises the error that broke the pool, if any, or an error in a process that did not create the pool.
     pub(super) fn check(&self, py: Python<'_>) -> PyResult<()> {
         self.check_home()?;
         let broken = self.lifecycle.reason(Detaching(py), |e| e.clone_ref(py));
         broken.map_or(Ok(()), |e| Err(PyErr::from_value(e.into_bound(py))))
     }
 
-    /// Takes a job in.
+    /// Adds a job.
     pub(super) fn enter(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()> {
         self.check(py)?;
         if !self.lifecycle.is_running() {
@@ -136,14 +136,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// All jobs that are not over, the oldest first.
+    /// All jobs that are not over, oldest first.
     pub(super) fn living(&self, py: Python<'_>) -> Vec<Arc<Job>> {
         let mut jobs: Vec<Arc<Job>> = lock(py, &self.live).values().cloned().collect();
         jobs.sort_by_key(|job| job.number);
         jobs
     }
 
-    /// There is something to do of this job: it gets in line, unless it stands there already.
+    /// Adds a job that has tasks to send to the queue, unless it is in the queue already.
     pub(super) fn queue(&self, py: Python<'_>, job: &Arc<Job>) {
         if job.is_over() || std::mem::replace(&mut job.state(py).is_ready, true) {
             return;
@@ -151,7 +151,7 @@ impl Ledger {
         lock(py, &self.ready).push_back(Arc::clone(job));
     }
 
-    /// This job has nothing to do at present.
+    /// Removes a job that has nothing to send at present from the queue.
     pub(super) fn set_aside(&self, py: Python<'_>, job: &Arc<Job>) {
         let mut ready = lock(py, &self.ready);
         if let Some(place) = ready.iter().position(|t| Arc::ptr_eq(t, job)) {
@@ -159,12 +159,12 @@ impl Ledger {
         }
     }
 
-    /// No more jobs are taken in. False: so it was before, or this is a fork.
+    /// Accepts no more jobs. Returns false if the pool was closed already, or if this process is a fork.
     pub(super) fn close(&self) -> bool {
         self.is_at_home() && self.lifecycle.close()
     }
 
-    /// Nothing more is done. False: so it was before, or this is a fork.
+    /// Stops the pool. Returns false if it was stopped already, or if this process is a fork.
     pub(super) fn terminate(&self) -> bool {
         self.is_at_home() && self.lifecycle.terminate()
     }
@@ -177,7 +177,7 @@ impl Ledger {
         }
     }
 
-    /// With so many workers, so many of which are busy.
+    /// The statistics, for the given number of workers and of busy ones.
     pub(super) fn statistics<'py>(&self, py: Python<'py>, workers: u64, busy: u64) -> PyResult<Bound<'py, PyAny>> {
         let unfinished: u64 = self.living(py).iter().map(|job| job.unfinished(py)).sum();
         let Statistics { done, failed, died, retried, timed_out, cancelled, .. } = self.counts.statistics(0, 0);

@@ -1,18 +1,19 @@
-//! How threads that are attached to the interpreter take the locks of a pool.
+//! How attached threads take a pool's locks.
 //!
-//! Each lock is held for moments, with the interpreter attached, and never while Python code can run: what is dropped is
-//! carried out of it first.
+//! Each lock is held for a few instructions, attached to the interpreter, and never while Python code can run: objects
+//! to be dropped are moved out of the critical section first.
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use kettle::pool::scheduler::Locking;
 use pyo3::prelude::*;
 
-/// So often a lock is tried again that another thread holds for a moment, before that one may be without a processor.
+/// How often to retry a lock that is held for a few instructions only. After that, its holder may have been preempted.
 const TRIES: usize = 100;
 
-/// A thread that waits for a lock is detached, and tries again when it has come back. So no thread waits for the
-/// interpreter with a lock in hand, and while a garbage collection has stopped all others, no lock changes hands.
+/// A thread that waits for a lock detaches, and retries after it has attached again. So no thread waits for the
+/// interpreter while it holds a lock, and no lock changes hands while a garbage collection has stopped all other
+/// threads.
 #[derive(Clone, Copy)]
 pub(super) struct Detaching<'py>(pub(super) Python<'py>);
 
@@ -48,7 +49,7 @@ pub(super) fn lock<'m, T>(py: Python<'_>, mutex: &'m Mutex<T>) -> MutexGuard<'m,
     Detaching(py).lock(mutex)
 }
 
-/// Takes a lock, unless another thread has it for longer than a moment.
+/// Takes a lock, unless another thread holds it for longer than a few instructions.
 fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     for _ in 0..TRIES {
         match mutex.try_lock() {

@@ -1,15 +1,16 @@
-//! Pools of processes, which do Python's tasks over the scheduler of `kettle::pool`, and of threads, which share its jobs.
+//! Process pools, which run Python tasks on the scheduler of `kettle::pool`, and thread pools, which share their job
+//! types.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `job` | what was asked for at once: a call, a map, an imap; its items and its results |
-//! | `ledger` | what a crew of either kind knows: its jobs, and how far its own life has come |
-//! | `locking` | how its locks are taken |
-//! | `crew` | what crews of both kinds do with their jobs |
-//! | `threads` | a crew of threads, which take tasks from the jobs themselves |
-//! | `processes` | a crew of processes: the parent's side, and the child's |
-//! | `tasks` | how calls, chunks and outcomes stand in messages between the two |
-//! | `arguments` | of a call |
+//! | `job` | a unit of submission: a call, a map or an imap, with its items and its results |
+//! | `ledger` | the state that both kinds of pool share: jobs and lifecycle |
+//! | `locking` | how the locks are taken |
+//! | `crew` | what both kinds of pool do with their jobs |
+//! | `threads` | a pool of threads, which take tasks from the jobs directly |
+//! | `processes` | a pool of processes: the parent's side and the child's side |
+//! | `tasks` | how calls, chunks and outcomes are encoded in messages between the two sides |
+//! | `arguments` | the arguments of a call |
 
 mod arguments;
 mod crew;

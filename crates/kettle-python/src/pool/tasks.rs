@@ -1,22 +1,22 @@
-//! How calls, chunks and outcomes stand in messages.
+//! How calls, chunks and outcomes are encoded in messages.
 //!
 //! | message | tag | word | body |
 //! |---|---|---|---|
 //! | a job, once for each worker | `JOB` + its kind | its number | `(function, whether arguments are unpacked)` |
 //! | jobs that are over | `FORGET` | – | their numbers |
 //! | a call | `CALL` + its kind | – | `(function, args, kwds)` |
-//! | one item of a job | `ITEM` + its kind | the job | the item, as a queue would send it |
+//! | one item of a job | `ITEM` + its kind | the job | the item, encoded as in a queue |
 //! | a chunk of a `range` | `RANGE` | the job | its first number and its step |
 //! | a chunk of short words | `WORDS` | the job | for each item its kind and, for numbers, eight bytes |
 //! | a chunk of anything else | `ITEMS` + its kind | the job | the list |
-//! | a result | its kind | – | as a queue would send it; of at most eight bytes: a word |
-//! | an error | `ERROR` | – | what the Python side makes of it; the handles in it are held as those of an object |
-//! | a task that was not begun, since a name of the main module was not found | `UNFOUND` | – | as an error |
-//! | a task that was not begun, since the chunk cannot be taken to pieces: it may be another one's fault | `APART` | – | – |
+//! | a result | its kind | – | the object, encoded as in a queue; if at most eight bytes, a word |
+//! | an error | `ERROR` | – | the encoding made by the Python side; its handles are held like those of an object |
+//! | a task that was not begun because a name of the main module was not found | `UNFOUND` | – | as an error |
+//! | a task that was not begun because its chunk cannot be decoded, possibly due to another task | `APART` | – | – |
 //! | the worker is ready | `READY` | – | – |
-//! | it will never be | `REFUSED` | – | as an error |
+//! | the worker failed to start | `REFUSED` | – | as an error |
 //!
-//! An object stands in a message as a queue would send it, and has the kind that it has there.
+//! An object is encoded as in a queue, and has the same kind there.
 
 use kettle::pool::scheduler::process::{INLINE_MAX, Load, Word};
 use kettle_core::arena::{Block, Names};
@@ -36,18 +36,18 @@ pub(super) const REFUSED: u8 = 20;
 pub(super) const UNFOUND: u8 = 21;
 pub(super) const APART: u8 = 22;
 pub(super) const RANGE: u8 = 23;
-// To these the kind of the object is added, which is less than 16.
+// The object's kind, which is less than 16, is added to these.
 pub(super) const JOB: u8 = 32;
 pub(super) const CALL: u8 = 48;
 pub(super) const ITEM: u8 = 64;
 pub(super) const ITEMS: u8 = 80;
 
-/// A tag without the kind of the object that it is added to.
+/// A tag without the object's kind.
 pub(super) fn base(tag: u8) -> u8 {
     if tag < JOB { tag } else { tag & !15 }
 }
 
-/// Sends an object as a queue would, with `base` added to the tag.
+/// Sends an object as a queue does, with `base` added to the tag.
 pub(super) fn with_object<T>(
     obj: &Bound<'_, PyAny>,
     base: u8,
@@ -60,7 +60,7 @@ pub(super) fn with_object<T>(
     })
 }
 
-/// As [`with_object`]. `by_value`: in a pickle, with what it has of the main module in it.
+/// Like [`with_object`]. If `by_value`, the object is pickled together with its definitions from the main module.
 pub(super) fn with_object_by_value<T>(
     obj: &Bound<'_, PyAny>,
     base: u8,
@@ -92,7 +92,7 @@ pub(super) fn with_bytes<T>(
     send(Load { tag, word, body, parts: Vec::new() })
 }
 
-/// Sends bytes in which there are these handles.
+/// Sends bytes that contain these handles.
 pub(super) fn with_bytes_and_names<T>(
     tag: u8,
     word: u64,
@@ -106,7 +106,7 @@ pub(super) fn with_bytes_and_names<T>(
     })
 }
 
-/// The object of a message with this tag taken off.
+/// The object of a message, whose tag includes this base.
 pub(super) fn object<'py>(
     py: Python<'py>,
     mut taken: Taken<Block>,
@@ -122,8 +122,8 @@ pub(super) fn body<'a>(taken: &'a Taken<Block>, inline: &'a [u8]) -> &'a [u8] {
     taken.block.as_ref().map_or(inline, Block::as_slice)
 }
 
-/// Sends `len` items of a job. Numbers go as they are; one item of any kind as a queue would send it; anything else as
-/// one list, so that what the items share they share in the worker too.
+/// Sends `len` items of a job. Numbers are sent as words, a single item of any kind as in a queue, and anything else as
+/// one list, so that objects shared between items stay shared in the worker.
 pub(super) fn with_items<'py, T>(
     py: Python<'py>,
     job: u64,
@@ -147,7 +147,7 @@ pub(super) fn with_items<'py, T>(
     with_object_by_value(PyList::new(py, items)?.as_any(), ITEMS, job, by_value, send)
 }
 
-/// Numbers at the same distance from each other.
+/// Evenly spaced numbers.
 #[derive(Clone, Copy)]
 pub(super) struct Progression {
     start: i64,
@@ -155,14 +155,14 @@ pub(super) struct Progression {
 }
 
 impl Progression {
-    /// Those of a `range`, if each fits into a word.
+    /// The numbers of a `range`, if each fits into a word.
     pub(super) fn of(range: &Bound<'_, PyRange>) -> Option<Self> {
-        // All of them are between the two ends.
+        // All of them lie between the two ends.
         let (start, _, step) = (range.start().ok()?, range.stop().ok()?, range.step().ok()?);
         Some(Self { start: start as i64, step: step as i64 })
     }
 
-    /// The one at this place. What overflows on the way there comes back, since the number itself fits.
+    /// The number at this index. Intermediate overflow cancels out, because the number itself fits.
     fn at(self, place: u64) -> i64 {
         self.start.wrapping_add(self.step.wrapping_mul(place as i64))
     }
@@ -171,12 +171,12 @@ impl Progression {
         Ok(self.at(place).into_pyobject(py)?.into_any())
     }
 
-    /// Those from this place on.
+    /// The numbers from this index on.
     pub(super) fn from(self, place: u64) -> Self {
         Self { start: self.at(place), ..self }
     }
 
-    /// Sends them, as many as the chunk has tasks.
+    /// Sends the numbers, as many as the chunk has tasks.
     pub(super) fn send<T>(self, job: u64, send: impl FnOnce(Load<'_>) -> PyResult<T>) -> PyResult<T> {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.start.to_ne_bytes());
@@ -184,7 +184,7 @@ impl Progression {
         with_bytes(RANGE, job, &bytes, send)
     }
 
-    /// Those of a message.
+    /// The numbers of a message.
     pub(super) fn read(body: &[u8]) -> PyResult<Self> {
         let (start, rest) = body.split_first_chunk().ok_or_else(torn)?;
         let step = rest.first_chunk().ok_or_else(torn)?;
@@ -192,7 +192,7 @@ impl Progression {
     }
 }
 
-/// False if it is none of the kinds that have at most eight bytes.
+/// Returns false for an object that is not of a kind with at most eight bytes.
 fn write_word(item: &Bound<'_, PyAny>, to: &mut Vec<u8>) -> bool {
     let Some((tag, value)) = word_of(item) else { return false };
     to.push(tag);
@@ -202,7 +202,7 @@ fn write_word(item: &Bound<'_, PyAny>, to: &mut Vec<u8>) -> bool {
     true
 }
 
-/// An object of at most eight bytes as a word: exact types alone, as everywhere.
+/// An object of at most eight bytes as a word. Only exact types qualify, as everywhere else.
 pub(super) fn word_of(item: &Bound<'_, PyAny>) -> Option<Word> {
     Some(if let Ok(i) = item.cast_exact::<PyInt>() {
         (Tag::Int as u8, i.extract::<i64>().ok()? as u64)
@@ -217,7 +217,7 @@ pub(super) fn word_of(item: &Bound<'_, PyAny>) -> Option<Word> {
     })
 }
 
-/// The object of a word.
+/// The object that a word encodes.
 pub(super) fn of_word(py: Python<'_>, (tag, value): Word) -> PyResult<Bound<'_, PyAny>> {
     Ok(match Tag::from_u8(tag)? {
         Tag::Int => (value as i64).into_pyobject(py)?.into_any(),
@@ -229,7 +229,7 @@ pub(super) fn of_word(py: Python<'_>, (tag, value): Word) -> PyResult<Bound<'_, 
     })
 }
 
-/// Takes the first item off the words of a chunk.
+/// Removes the first item from the words of a chunk.
 pub(super) fn read_word<'py>(py: Python<'py>, words: &mut &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let (tag, rest) = words.split_first().ok_or_else(torn)?;
     *words = rest;

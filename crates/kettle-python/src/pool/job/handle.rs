@@ -1,4 +1,4 @@
-//! What Python holds of a job.
+//! The Python object that represents a job.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl PoolJob {
 }
 
 impl PoolJob {
-    /// The loop over an imap goes on: what was held when it was given an error is sent.
+    /// Sends what was held back after the loop over an imap was given an error: the loop continues.
     fn resume(&self, py: Python<'_>, note: impl FnOnce(&mut State)) -> PyResult<()> {
         let resumes = {
             let mut state = self.job.state(py);
@@ -69,7 +69,7 @@ impl PoolJob {
         is_builtin: bool,
     ) -> PyResult<Self> {
         let crew = crew.get().crew();
-        // One that is too long to count is none.
+        // A timeout too long to represent is no limit.
         let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let mut pending = PendingTasks::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
         let method = match kind {
@@ -111,7 +111,7 @@ impl PoolJob {
         Ok(Self { crew, job: Arc::new(job) })
     }
 
-    /// Hands the job to the pool. Whoever does not wait for it says so: somebody else must lead then.
+    /// Submits the job to the pool. If the caller does not wait for it right away, another thread has to lead.
     #[pyo3(signature = (*, waits=false))]
     fn _submit(&self, py: Python<'_>, waits: bool) -> PyResult<()> {
         if waits {
@@ -164,7 +164,7 @@ impl PoolJob {
             let complete = state.is_complete();
             let Some(outcome) = state.results.fetch(complete) else {
                 if !job.is_over() {
-                    // Before the next look, so that what comes in between is not overlooked.
+                    // Reset before the next check, so that an outcome that arrives in between is not missed.
                     job.completion.begin_again();
                     if state.results.has_next(complete) || job.is_over() {
                         job.completion.finish();
@@ -174,8 +174,8 @@ impl PoolJob {
                 return Err(PyStopIteration::new_err(()));
             };
             state.input.fetched_one();
-            // Also before nothing is left to be fetched: what was pulled and not sent yet may be waiting for the rest of
-            // its chunk.
+            // Even while there are results left to fetch: a pulled item that was not sent yet may need the rest of its
+            // chunk.
             let roomy = !state.results.has_next(complete) || state.input.has_room_for_a_batch();
             let is_pulled = state.input.is_pulled();
             state.is_held = outcome.is_err() && !state.is_waited_for();
@@ -207,7 +207,7 @@ impl PoolJob {
         waited
     }
 
-    /// For whoever feeds an imap: waits until there is room for an item. False: no more are wanted, or not now.
+    /// For the feeder of an imap: waits until there is room for an item. False: no more are wanted, or not now.
     ///
     /// Not one method that feeds it all: user code that was called from here and is still running in a daemon thread
     /// when the interpreter ends could not be unwound.
@@ -228,7 +228,7 @@ impl PoolJob {
                 let over = || job.is_over() || Python::attach(|py| job.has_room(py));
                 over().then_some(())
             };
-            // However it ended, the loop looks again.
+            // Whatever ended the wait, the loop checks again.
             let _ = wait_outside(py, deadline(true, None), |p| job.room.wait_for(p, Scope::Private, look, || None))?;
         }
     }
@@ -290,8 +290,8 @@ impl PoolJob {
         !self.job.is_over() && self.job.state(py).was_sent
     }
 
-    /// Nobody will fetch the results of an imap. If somebody did, its remaining input is not pulled either, and what was
-    /// not sent is not done; nor if it `is_unwanted`.
+    /// The results of an imap will not be fetched. If any was fetched before, its remaining input is not pulled either,
+    /// and what was not sent is not done; nor if it `is_unwanted`.
     #[pyo3(signature = (*, is_unwanted=false))]
     fn _abandon(&self, py: Python<'_>, is_unwanted: bool) -> PyResult<()> {
         self.crew.abandon(py, &self.job, is_unwanted)
@@ -310,8 +310,8 @@ impl PoolJob {
         Ok(())
     }
 
-    /// Has `callback` called with its value or its error when it is over, and before those who wait for it go on, unless
-    /// it is cancelled. To go on is `_finish`. False: it is over.
+    /// Has `callback` called with its value or its error when it is over, and before threads that wait for it go on,
+    /// unless it is cancelled. To go on is `_finish`. False: it is over.
     fn _call_back(&self, py: Python<'_>, callback: Py<PyAny>) -> bool {
         let (value, error) = (Some(callback.clone_ref(py)), Some(callback));
         let adds = self.job.add_callbacks(py, Callbacks { value, error, lets_go_of_cancelled: true });
@@ -327,15 +327,15 @@ impl PoolJob {
         self.crew.tell(py, &self.job);
     }
 
-    // An error that was raised knows the frames that it passed, and one of them may well know this job.
+    // A raised error references the frames that it passed through, and one of them may reference this job.
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Before it is over, the pool has it as well.
+        // Until the job is over, the pool references it too.
         if Arc::strong_count(&self.job) > 1 {
             return Ok(());
         }
-        // Whoever is inside is attached. This thread it is, then, or one that is stopped until the collection is over: it
-        // is not looked at in any of the collector's passes, and stays alive.
+        // The holder of the lock is attached. So it is this thread, or one that is stopped until the collection is
+        // over: none of the collector's passes examines the job, and it stays alive.
         match self.job.state.try_lock() {
             Ok(state) => {
                 match &state.work {
@@ -360,7 +360,7 @@ impl PoolJob {
     }
 }
 
-/// Whether it is a value, and the value or the exception.
+/// Whether the outcome is a value, and the value or the exception.
 fn told(outcome: Outcome) -> (bool, Py<PyAny>) {
     match outcome {
         Ok(value) => (true, value),

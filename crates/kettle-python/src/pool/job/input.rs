@@ -1,4 +1,4 @@
-//! The items of a job: where they come from, how far ahead they are pulled, and how long they are kept.
+//! The items of a job: their source, how far ahead they are pulled, and how long they are kept.
 //!
 //! ```text
 //!               push, or pull               sent, done               fetched
@@ -18,45 +18,45 @@ use crate::pool::tasks::Progression;
 
 /// Where an imap's items come from.
 pub(super) enum Source {
-    /// All are there.
+    /// All items are there.
     Exhausted,
-    /// An iterator that cannot block and runs nobody's code; whoever works for the job pulls from it.
+    /// An iterator that cannot block and runs no user code; workers or the leader pull from it.
     Builtin(Py<PyIterator>),
-    /// A thread pulls them.
+    /// A separate thread pulls them.
     Fed,
 }
 
 /// The items that are there.
 pub(super) enum Items {
-    /// Of a map: all, and None for those that have an outcome, or were given away. Of a call: none.
+    /// For a map, all items, with None for those that have an outcome or were given away. For a call, none.
     List(Py<PyList>),
-    /// Of a map over a `range`: they are made when they are needed.
+    /// For a map over a `range`; the items are made on demand.
     Range(Progression),
-    /// Of an imap: those from number `done_before` on, as long as they have no outcome.
+    /// For an imap, the items from number `done_before` on that have no outcome.
     Window { queue: VecDeque<Option<Py<PyAny>>>, done_before: u64 },
 }
 
-/// The items of a job; which of them are to be sent is for `PendingTasks`.
+/// The items of a job. `PendingTasks` tracks which of them are to be sent.
 pub(in crate::pool) struct Input {
     items: Items,
     source: Source,
-    /// Those of a map go away with the tasks.
+    /// A map's items move to the worker together with the tasks.
     are_given_away: bool,
-    /// How many are sent together, of an imap.
+    /// The number of items that an imap sends together.
     chunk: u64,
-    /// Outcomes that were fetched from an imap.
+    /// The number of outcomes fetched from an imap.
     fetched: u64,
-    /// How far an imap's items may be ahead of what was fetched; None when it does not matter (any more).
+    /// How far an imap's items may be ahead of the fetched outcomes; None if there is no limit, or no longer.
     window: Option<u64>,
 }
 
-/// The items of a job that was ended. To drop them may run anybody's code, which may wait for that very job: those who
-/// wait for it are told first.
+/// The items of a job that was ended. Dropping them may run user code that waits for this very job, so the waiting
+/// threads are woken first.
 #[must_use]
 #[expect(dead_code, reason = "to be dropped")]
 pub(in crate::pool) struct Cleared(Items, Source);
 
-/// The items of a span, to be read without holding up the job.
+/// The items of a span, readable without the job's lock.
 pub(in crate::pool) enum SpanItems {
     Listed(Py<PyList>, usize),
     Counted(Progression),
@@ -64,7 +64,7 @@ pub(in crate::pool) enum SpanItems {
 }
 
 impl SpanItems {
-    /// Item `place` of the span.
+    /// Returns item `place` of the span.
     pub(in crate::pool) fn get<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Listed(list, first) => list.bind(py).get_item(first + place),
@@ -75,7 +75,7 @@ impl SpanItems {
 }
 
 impl Input {
-    /// Of a map, over a `range` or over a list that nobody else has.
+    /// The input of a map, over a `range` or over a list without other references.
     pub(super) fn of_map(items: &Bound<'_, PyAny>) -> PyResult<Self> {
         let items = match items.cast::<PyRange>() {
             Ok(range) => match Progression::of(range) {
@@ -87,7 +87,7 @@ impl Input {
         Ok(Self::of_all(items))
     }
 
-    /// Of a call.
+    /// The input of a call.
     pub(super) fn none(py: Python<'_>) -> Self {
         Self::of_all(Items::List(PyList::empty(py).unbind()))
     }
@@ -96,28 +96,28 @@ impl Input {
         Self { items, source: Source::Exhausted, are_given_away: false, chunk: 1, fetched: 0, window: None }
     }
 
-    /// Of an imap.
+    /// The input of an imap.
     pub(super) fn of_source(source: Source, chunk: u64, window: Option<u64>) -> Self {
         let items = Items::Window { queue: VecDeque::new(), done_before: 0 };
         Self { items, source, are_given_away: false, chunk, fetched: 0, window }
     }
 
-    /// Whether there will be no more.
+    /// Whether no more items will come.
     pub(super) fn is_exhausted(&self) -> bool {
         matches!(self.source, Source::Exhausted)
     }
 
-    /// Whether whoever works for the job pulls them.
+    /// Whether the items are pulled from an iterator by workers or the leader.
     pub(super) fn is_pulled(&self) -> bool {
         matches!(self.source, Source::Builtin(_))
     }
 
-    /// Whether a thread pulls them, still.
+    /// Whether a separate thread still pulls the items.
     pub(super) fn is_fed(&self) -> bool {
         matches!(self.source, Source::Fed)
     }
 
-    /// How many more may be pulled now.
+    /// The number of items that may be pulled now.
     pub(super) fn room(&self) -> u64 {
         match (&self.items, self.window) {
             (Items::Window { queue, done_before }, Some(window)) => {
@@ -127,12 +127,12 @@ impl Input {
         }
     }
 
-    /// Whether it is time to pull: in batches, or the feeder would be woken for every item.
+    /// Whether to pull now. Items are pulled in batches, since the feeder would otherwise be woken for each one.
     pub(super) fn has_room_for_a_batch(&self) -> bool {
         self.window.is_none_or(|window| 2 * self.room() >= window)
     }
 
-    /// An outcome was fetched.
+    /// Counts a fetched outcome.
     pub(super) fn fetched_one(&mut self) {
         self.fetched += 1;
     }
@@ -142,7 +142,7 @@ impl Input {
         self.fetched > 0
     }
 
-    /// One more; whole chunks are to be sent.
+    /// Adds an item. Only whole chunks become ready to send.
     fn push(&mut self, pending: &mut PendingTasks, item: Py<PyAny>) {
         let Items::Window { queue, done_before } = &mut self.items else { return };
         queue.push_back(Some(item));
@@ -150,8 +150,8 @@ impl Input {
         pending.extend(rest / self.chunk * self.chunk);
     }
 
-    /// There will be no more. What is no whole chunk is sent as well, unless that is because of an error. What is let go
-    /// comes back.
+    /// Marks the input as exhausted. An incomplete chunk is sent as well, unless the input ended with an error. Returns
+    /// the objects to drop.
     fn close(&mut self, pending: &mut PendingTasks, is_error: bool) -> (VecDeque<Option<Py<PyAny>>>, Source) {
         let source = std::mem::replace(&mut self.source, Source::Exhausted);
         let Items::Window { queue, done_before } = &mut self.items else { return (VecDeque::new(), source) };
@@ -177,8 +177,8 @@ impl Input {
         }
     }
 
-    /// The items of a span, for whoever does the tasks. Of a map they are not kept here any longer, so that each can go as
-    /// soon as its task has ended.
+    /// The items of a span, moved to the worker. A map does not keep them, so each one can be dropped as soon as its
+    /// task has ended.
     pub(in crate::pool) fn give_away(&mut self, py: Python<'_>, span: Span) -> VecDeque<Py<PyAny>> {
         let list = match self.items(py, span) {
             SpanItems::Listed(list, _) => list.into_bound(py),
@@ -188,31 +188,31 @@ impl Input {
         self.are_given_away = true;
         let give_away = |place: usize| {
             let item = list.get_item(place);
-            // It is there, so this cannot fail.
+            // The index is valid, so this cannot fail.
             let _ = list.set_item(place, py.None());
             item.map_or_else(|_| py.None(), Bound::unbind)
         };
         (span.start as usize..).take(span.len as usize).map(give_away).collect()
     }
 
-    /// The items of a span, which stay here.
+    /// The items of a span; the job keeps them too.
     pub(in crate::pool) fn lend(&self, py: Python<'_>, span: Span) -> VecDeque<Py<PyAny>> {
         let items = self.items(py, span);
         (0..span.len as usize).map(|place| items.get(py, place).map_or_else(|_| py.None(), Bound::unbind)).collect()
     }
 
-    /// The tasks from `first` on have an outcome: their items are not needed any more.
+    /// Drops the items of the tasks from `first` on, which have an outcome.
     pub(super) fn let_go(&mut self, py: Python<'_>, first: u64, count: u64, dropped: &mut Vec<Py<PyAny>>) {
         let (queue, done_before) = match &mut self.items {
             Items::Window { queue, done_before } => (queue, done_before),
             Items::List(_) if self.are_given_away => return,
             Items::Range(_) => return,
             Items::List(list) => {
-                // A result then takes the room of an item that is not needed any more, which is still in the cache.
+                // A result then reuses the memory of an item that is no longer needed and still in the cache.
                 let list = list.bind(py);
                 for place in first as usize..list.len().min((first + count) as usize) {
                     dropped.extend(list.get_item(place).map(Bound::unbind));
-                    // It is there, so this cannot fail.
+                    // The index is valid, so this cannot fail.
                     let _ = list.set_item(place, py.None());
                 }
                 return;
@@ -228,7 +228,7 @@ impl Input {
         }
     }
 
-    /// None of them is needed any more. What is let go comes back.
+    /// Removes all items and returns them, to be dropped.
     fn clear(&mut self, py: Python<'_>) -> Cleared {
         let source = std::mem::replace(&mut self.source, Source::Exhausted);
         let items = match &mut self.items {
@@ -244,13 +244,13 @@ impl Input {
 }
 
 impl Job {
-    /// Whether those who work for it are to pull its items.
+    /// Whether workers or the leader are to pull its items now.
     pub(in crate::pool) fn is_pulled(&self, py: Python<'_>) -> bool {
         let state = self.state(py);
         !state.is_held && state.input.is_pulled()
     }
 
-    /// Whether a thread feeds it still.
+    /// Whether a separate thread still feeds it.
     pub(super) fn is_fed(&self, py: Python<'_>) -> bool {
         self.state(py).input.is_fed()
     }
@@ -265,7 +265,8 @@ impl Job {
         self.state(py).input.items(py, span)
     }
 
-    /// Pulls what there is room for, if whoever works for the job may. Says whether there is something to send now.
+    /// Pulls as many items as there is room for, if the source is an iterator. Returns whether there is something to
+    /// send.
     pub(in crate::pool) fn refill(&self, py: Python<'_>) -> bool {
         let iterator = {
             let state = self.state(py);
@@ -291,13 +292,13 @@ impl Job {
         }
         self.state(py).pending.has_some()
     }
-    /// One more item of an imap.
+    /// Adds an item to an imap.
     pub(super) fn push(&self, py: Python<'_>, item: Py<PyAny>) {
         let state = &mut *self.state(py);
         state.input.push(&mut state.pending, item);
     }
 
-    /// There are no more items; because of an error, perhaps, which then stands behind the last whole chunk.
+    /// Marks the input as exhausted. An error of the input takes its place after the last whole chunk.
     pub(super) fn close_input(&self, py: Python<'_>, error: Option<Py<PyAny>>) {
         let mut guard = self.state(py);
         let state = &mut *guard;
@@ -310,7 +311,7 @@ impl Job {
         drop((dropped, surplus));
     }
 
-    /// The throttle is lifted.
+    /// Lifts the limit on how far the input is pulled ahead.
     pub(in crate::pool) fn lift(&self, py: Python<'_>) {
         {
             let mut state = self.state(py);
@@ -320,7 +321,7 @@ impl Job {
         self.room.notify_all(Scope::Private);
     }
 
-    /// Nothing of it is to be sent any more.
+    /// Withdraws all tasks that were not sent.
     pub(in crate::pool) fn clear(&self, py: Python<'_>) -> Cleared {
         let cleared = {
             let mut state = self.state(py);

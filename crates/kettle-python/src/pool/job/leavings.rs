@@ -1,23 +1,23 @@
-//! What a job was given, when it is over: the function and its arguments, which it lets go then.
+//! The function and arguments of a job that is over, to be dropped.
 //!
-//! To let go of the last reference to an object may run code of the program: a destructor, which may use the pool, wait
-//! for a lock, or for the very job. So no lock is held meanwhile, and who waits for the job is told before, as the
-//! standard library does it. The thread that does both stays attached to the interpreter in between, so that whoever was
-//! told finds the objects gone.
+//! Dropping the last reference to an object may run a destructor of the program, which may use the pool, or wait for a
+//! lock or for this very job. So no lock is held meanwhile, and threads that wait for the job are woken first, as in
+//! the standard library. The thread that does both stays attached to the interpreter in between, so that a woken thread
+//! finds the objects gone.
 //!
-//! Mostly it is plain that no code can run. Then nobody needs to be told first, and a thread can be woken when that suits
-//! best: after the interpreter was let go.
+//! Usually it is evident that no code can run. The objects are then dropped first, and the waiting thread is woken at
+//! the best moment: after the interpreter has been released.
 
 use pyo3::prelude::*;
 
 use super::{Job, Work};
 use crate::methods::lifetimes;
 
-/// See the module. They are let go when this is dropped.
+/// See the module documentation. The objects are dropped with this value.
 pub(in crate::pool) struct Leavings(Option<Work>);
 
 impl Leavings {
-    /// Lets go of what goes quietly. True: nothing is left.
+    /// Drops what can be dropped without running user code. Returns true if nothing is left.
     pub(in crate::pool) fn went_quietly(&mut self, py: Python<'_>) -> bool {
         let goes_quietly = |object: &Py<PyAny>| lifetimes::goes_quietly(object.bind(py));
         let all_go = match &self.0 {
@@ -31,7 +31,7 @@ impl Leavings {
         all_go
     }
 
-    /// Lets go of all that is left.
+    /// Drops everything that is left.
     pub(in crate::pool) fn let_go(self, py: Python<'_>) {
         let Some(work) = self.0 else { return };
         let objects = match work {
@@ -43,8 +43,8 @@ impl Leavings {
 }
 
 impl Job {
-    /// Takes what it was given: it is over. Says as well whether there is a progress bar to be told, and whether it has
-    /// failed by itself.
+    /// Takes the function and arguments of a job that is over. Also returns whether a progress bar has to be updated,
+    /// and whether the job failed without being cancelled.
     pub(in crate::pool) fn take_leavings(&self, py: Python<'_>) -> (Leavings, bool, bool) {
         let mut state = self.state(py);
         let has_failed = state.results.has_failed() && !state.cancelled;

@@ -1,4 +1,4 @@
-//! What was asked for at once: a call, a map or an imap; its tasks and their outcomes.
+//! A unit of submission: a call, a map or an imap, with its tasks and their outcomes.
 //!
 //! ```text
 //!                 ┌──── nothing to send ────┐
@@ -7,20 +7,20 @@
 //!                                                 or an error for all        have run
 //! ```
 //!
-//! A job's state is behind a mutex that is held for moments, with the interpreter attached, and never while Python code
-//! can run: what is dropped is carried out of it first.
+//! A job's state is behind a mutex that is held for a few instructions, attached to the interpreter, and never while
+//! Python code can run: objects to be dropped are moved out of the critical section first.
 //!
-//! What a job was given, the function and its arguments, is let go when the job is over: its handle, which a program may
-//! keep for long, has the outcome alone. See `leavings`.
+//! A job drops its function and arguments when it is over. Its handle, which a program may keep for long, then keeps
+//! only the outcome. See `leavings`.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `input` | the items: from where, how far ahead, for how long |
-//! | `results` | the outcomes, until somebody asks for them |
+//! | `input` | the items: their source, how far ahead they are pulled, how long they are kept |
+//! | `results` | the outcomes, until they are fetched |
 //! | `progress` | the progress bar |
-//! | `unasked` | an error that is never asked for |
-//! | `handle` | what Python holds of a job |
-//! | `leavings` | what it was given, when it is over |
+//! | `unasked` | errors that are never asked for |
+//! | `handle` | the Python object that represents a job |
+//! | `leavings` | the function and arguments of a job that is over |
 
 mod handle;
 mod input;
@@ -51,36 +51,36 @@ use progress::Bar;
 use results::Results;
 use unasked::Unasked;
 
-/// A job as its crew knows it.
+/// A job as its pool sees it.
 pub(super) struct Job {
     pub(super) number: u64,
-    /// The number under which workers know its function: another one once it is sent by value.
+    /// The number under which workers know its function. It changes when the function is sent by value.
     pub(super) lesson: AtomicU64,
-    /// It is a single call, and not a map or an imap.
+    /// Whether this is a single call, not a map or an imap.
     pub(super) is_call: bool,
-    /// The method of a pool that was asked for it, of many items.
+    /// The pool method that created a job of many items; empty for a call.
     pub(super) method: &'static str,
     pub(super) timeout: Option<Duration>,
-    /// It is an imap: somebody may wait for any of its outcomes, and not only for all.
+    /// Whether this is an imap: threads may wait for any of its outcomes, not only for all of them.
     pub(super) is_iterated: bool,
     pub(super) completion: Arc<Completion>,
     callbacks: Mutex<Option<Callbacks>>,
-    /// Where whoever feeds an imap waits until there is room.
+    /// Where the feeder of an imap waits for room.
     room: EventCount,
-    /// It is over: it has all outcomes that it will ever have.
+    /// Set when the job is over: it has all the outcomes that it will ever have.
     over: AtomicBool,
-    /// Whether somebody listens, for those who would take the lock only to find nobody. It is set before a listener looks
-    /// whether the job is done, and read after that is said.
+    /// Whether there are listeners; spares a thread that has none to call the lock. It is set before a listener checks
+    /// whether the job is done, and read after the job was marked done.
     is_heard: AtomicBool,
     unasked: Unasked,
     state: Mutex<State>,
 }
 
-/// What is to be called.
+/// What a job calls.
 pub(super) enum Work {
-    /// Once, with these arguments.
+    /// One call with these arguments.
     Call { function: Py<PyAny>, args: Py<PyAny>, kwds: Py<PyAny> },
-    /// With each of many items, which may be tuples of arguments.
+    /// One call for each of many items, which may be tuples of arguments.
     Items { function: Py<PyAny>, unpacks: bool },
 }
 
@@ -98,32 +98,32 @@ impl Work {
 /// See [`Job::call_of`].
 pub(super) type CallOf<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, bool);
 
-/// To be called with the value, or with the error.
+/// Callbacks for the value and for the error.
 pub(super) struct Callbacks {
     pub(super) value: Option<Py<PyAny>>,
     pub(super) error: Option<Py<PyAny>>,
-    /// Those who wait for a job that was cancelled need not wait for its callback too.
+    /// Threads that wait for a cancelled job do not wait for its callback too.
     pub(super) lets_go_of_cancelled: bool,
 }
 
 pub(super) struct State {
-    /// None once the job is over and has let it go.
+    /// None once the job is over and has dropped it.
     pub(super) work: Option<Work>,
     pub(super) pending: PendingTasks,
     pub(super) input: Input,
     results: Results,
-    /// Tasks that have an outcome.
+    /// The number of tasks that have an outcome.
     done: u64,
-    /// It stands in line.
+    /// Whether the job is in the queue of jobs with tasks to send.
     pub(super) is_ready: bool,
     pub(super) was_sent: bool,
     /// The tasks that were sent again, by value.
     resent: HashSet<u64>,
     pub(super) cancelled: bool,
-    /// Nothing of it is to be sent: it is about to be taken back; or an imap has given out an error, and it is not
-    /// known whether the loop goes on that got it.
+    /// Whether sending is suspended: the job is being cancelled; or an imap has returned an error, and it is not known
+    /// yet whether the loop that received it continues.
     pub(super) is_held: bool,
-    /// Threads that wait for something to fetch.
+    /// The number of threads that wait for something to fetch.
     takers: u32,
     listeners: Vec<Py<PyAny>>,
     /// See [`Job::take_leave`].
@@ -132,7 +132,7 @@ pub(super) struct State {
 }
 
 impl Job {
-    /// A job of which no crew knows yet.
+    /// Creates a job that no pool knows yet.
     fn new(
         number: u64,
         method: &'static str,
@@ -178,12 +178,12 @@ impl Job {
         lock(py, &self.state)
     }
 
-    /// For those who take another lock with it.
+    /// For callers that take another lock together with this one.
     pub(super) fn mutex(&self) -> &Mutex<State> {
         &self.state
     }
 
-    /// What is to be called; None once that was let go.
+    /// What the job calls; None once it has been dropped.
     pub(super) fn work(&self, py: Python<'_>) -> Option<Work> {
         self.state(py).work.as_ref().map(|work| work.clone_ref(py))
     }
@@ -192,7 +192,7 @@ impl Job {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Marks it over; false if it was.
+    /// Marks the job as over. Returns false if it was over already.
     pub(super) fn end(&self) -> bool {
         !self.over.swap(true, Ordering::SeqCst)
     }
@@ -201,8 +201,8 @@ impl Job {
         lock(py, &self.callbacks).take()
     }
 
-    /// Has these called when it is over; false if it is. They are taken after it was marked over, which is looked at here
-    /// while they cannot be.
+    /// Sets the callbacks for the end of the job. Returns false if it is over. The end takes the callbacks after it has
+    /// marked the job as over, and this function checks the mark while it holds the lock on them.
     pub(super) fn add_callbacks(&self, py: Python<'_>, callbacks: Callbacks) -> bool {
         let mut place = lock(py, &self.callbacks);
         let adds = !self.is_over();
@@ -221,17 +221,17 @@ impl Job {
         self.state(py).results.whole(py)
     }
 
-    /// The list that the values of a map come into.
+    /// The list that receives the values of a map.
     pub(super) fn values(&self, py: Python<'_>) -> Option<Py<PyList>> {
         self.state(py).results.values(py)
     }
 
-    /// Ends it with this error in the place of the outcomes that it does not have; false if it is over.
+    /// Ends the job with this error in place of its missing outcomes. Returns false if it is over.
     pub(super) fn fail(&self, py: Python<'_>, error: Py<PyAny>) -> bool {
         self.end_with(py, error, false)
     }
 
-    /// The same, because somebody cancels it.
+    /// Like [`fail`](Self::fail), for a job that is cancelled.
     pub(super) fn cancel(&self, py: Python<'_>, error: Py<PyAny>) -> bool {
         self.end_with(py, error, true)
     }
@@ -248,20 +248,21 @@ impl Job {
         true
     }
 
-    /// It is over, and those who wait for it are about to be told, by a thread that will tell nobody else: false if
-    /// somebody else listens already.
+    /// Called when the job is over, by a thread that is about to wake the waiting threads and will call no listeners.
+    /// Returns false if there is a listener already.
     pub(super) fn take_leave(&self, py: Python<'_>) -> bool {
         let mut state = self.state(py);
         state.is_left = state.listeners.is_empty();
         state.is_left
     }
 
-    /// Whether what it has of the main module is sent by value.
+    /// Whether the job's definitions from the main module are sent by value.
     pub(super) fn is_by_value(&self) -> bool {
         self.lesson.load(Ordering::Relaxed) != self.number
     }
 
-    /// A worker did not find a name that this task needs: it is sent again, by value. False: that was done already.
+    /// Queues a task again, by value, after a worker did not find a name that it needs. Returns false if that was done
+    /// before.
     pub(super) fn resend_by_value(&self, py: Python<'_>, index: u64, next_number: impl FnOnce() -> u64) -> bool {
         let mut state = self.state(py);
         if !state.resent.insert(index) {
@@ -274,13 +275,13 @@ impl Job {
         true
     }
 
-    /// How many of its tasks have no outcome yet.
+    /// The number of tasks that have no outcome yet.
     pub(super) fn unfinished(&self, py: Python<'_>) -> u64 {
         let state = self.state(py);
         state.pending.count() - state.done
     }
 
-    /// Asks that `listener` be told. False: nobody will, but it is a matter of microseconds.
+    /// Adds a listener. Returns false if it will not be called, because the job is done in a matter of microseconds.
     pub(super) fn listen(&self, py: Python<'_>, listener: Py<PyAny>) -> bool {
         let mut state = self.state(py);
         state.listeners.push(listener);
@@ -288,7 +289,7 @@ impl Job {
         !state.is_left
     }
 
-    /// Those who asked to be told.
+    /// Takes all listeners.
     pub(super) fn take_listeners(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
         if !self.is_heard.load(Ordering::SeqCst) {
             return Vec::new();
@@ -298,7 +299,7 @@ impl Job {
         std::mem::take(&mut state.listeners)
     }
 
-    /// Nobody will fetch its results. Says whether somebody ever did.
+    /// Discards the results, which will not be fetched. Returns whether any was ever fetched.
     pub(super) fn discard_results(&self, py: Python<'_>) -> bool {
         let mut state = self.state(py);
         let results = std::mem::replace(&mut state.results, Results::Nowhere);
@@ -309,8 +310,8 @@ impl Job {
         was_fetched
     }
 
-    /// What task `index` calls, for its error: the function, what it is called with, the keywords, and whether the second
-    /// is a tuple of arguments. None: the job is over, and has let it go.
+    /// What task `index` calls, for its error: the function, its argument or arguments, the keywords, and whether the
+    /// second is a tuple of arguments. None if the job is over and has dropped them.
     pub(super) fn call_of<'py>(&self, py: Python<'py>, index: u64) -> Option<CallOf<'py>> {
         Some(match self.work(py)? {
             Work::Call { function, args, kwds } => {
@@ -324,12 +325,12 @@ impl Job {
         })
     }
 
-    /// Puts the outcome of a task. Says whether the job has all of them now.
+    /// Records the outcome of a task. Returns whether the job has all its outcomes now.
     pub(super) fn put(&self, py: Python<'_>, index: u64, outcome: Outcome) -> bool {
         let mut dropped = Vec::new();
         let mut state = self.state(py);
         if self.is_over() {
-            // It was ended meanwhile.
+            // The job was ended in the meantime.
             drop(state);
             drop(outcome);
             return false;
@@ -346,13 +347,13 @@ impl Job {
         complete
     }
 
-    /// Puts the outcomes of tasks that follow each other, and leaves none in the list; as [`put`](Self::put).
+    /// Records the outcomes of consecutive tasks and empties the list. Otherwise like [`put`](Self::put).
     pub(super) fn put_all(&self, py: Python<'_>, first: u64, outcomes: &mut Vec<Outcome>) -> bool {
         let mut dropped = Vec::new();
         let mut surplus = Vec::new();
         let mut state = self.state(py);
         if self.is_over() {
-            // It was ended meanwhile.
+            // The job was ended in the meantime.
             drop(state);
             outcomes.clear();
             return false;
@@ -370,12 +371,12 @@ impl Job {
         complete
     }
 
-    /// Puts the values of tasks that follow each other; as [`put`](Self::put).
+    /// Records the values of consecutive tasks. Otherwise like [`put`](Self::put).
     pub(super) fn put_words(&self, py: Python<'_>, first: u64, words: &[Word]) -> bool {
         let mut dropped = Vec::new();
         let mut state = self.state(py);
         if self.is_over() {
-            // It was ended meanwhile.
+            // The job was ended in the meantime.
             return false;
         }
         state.has_done(py, first, words.len() as u64, &mut dropped);
@@ -388,7 +389,7 @@ impl Job {
 }
 
 impl State {
-    /// The tasks from `first` on have an outcome.
+    /// Records that the tasks from `first` on have an outcome.
     fn has_done(&mut self, py: Python<'_>, first: u64, count: u64, dropped: &mut Vec<Py<PyAny>>) {
         self.done += count;
         if let Some(bar) = &mut self.bar {
@@ -397,7 +398,7 @@ impl State {
         self.input.let_go(py, first, count, dropped);
     }
 
-    /// Whether it has all outcomes that it will ever have.
+    /// Whether the job has all the outcomes that it will ever have.
     pub(super) fn is_complete(&self) -> bool {
         self.input.is_exhausted() && self.done == self.pending.count()
     }
@@ -407,7 +408,7 @@ impl State {
         self.takers > 0 || !self.listeners.is_empty()
     }
 
-    /// Whether there is nothing to send, nor will be unless somebody brings it.
+    /// Whether there is nothing to send, and will not be unless the feeder or a returned task brings it.
     pub(super) fn is_spent(&self) -> bool {
         !self.pending.has_some() && !self.input.is_pulled()
     }

@@ -1,7 +1,7 @@
-//! A job's progress bar: what it has been told, and when.
+//! A job's progress bar: what it was last shown, and when.
 //!
-//! That of an imap is told while its next outcome is waited for, and when one is fetched: nothing is shown any more
-//! after the loop is left, though its iterator may still be there. Before the first is fetched, there is no loop to be left.
+//! An imap's bar is updated while a thread waits for the next outcome, and when one is fetched: nothing is shown after
+//! the loop has been left, even if its iterator still exists. Before the first fetch there is no loop to leave.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,13 @@ use crate::methods::calls;
 /// An object with `update(done, failed)` and `close(done, failed)`.
 pub(super) struct Bar {
     object: Py<PyAny>,
-    /// Tasks that came to an end since it was told, and those of them that failed.
+    /// Tasks that ended since the last update, and those of them that failed.
     done: u64,
     failed: u64,
     told_at: Option<Instant>,
 }
 
-/// How often it is told, at most.
+/// The minimum time between two updates.
 const EVERY: Duration = Duration::from_millis(50);
 
 impl Bar {
@@ -35,7 +35,7 @@ impl Bar {
         self.failed += 1;
     }
 
-    /// What it is to be told now, if it is time.
+    /// The update to show now, if one is due.
     fn news(&mut self, py: Python<'_>, is_last: bool) -> Option<(Py<PyAny>, u64, u64)> {
         let now = Instant::now();
         if !is_last && self.told_at.is_some_and(|at| now - at < EVERY) {
@@ -57,13 +57,13 @@ impl Job {
         self.state(py).bar.is_some()
     }
 
-    /// Tells the progress bar, if there is one and it is time, and if the job is waited for.
+    /// Updates the progress bar if there is one, an update is due, and the job is waited for.
     pub(in crate::pool) fn tell_bar_in_passing(&self, py: Python<'_>) -> PyResult<()> {
         let is_shown = self.state(py).is_shown(self.is_iterated);
         if is_shown { self.tell_bar(py, false) } else { Ok(()) }
     }
 
-    /// Tells the progress bar, if there is one and it is time.
+    /// Updates the progress bar if there is one and an update is due.
     pub(in crate::pool) fn tell_bar(&self, py: Python<'_>, is_last: bool) -> PyResult<()> {
         let (news, over) = {
             let mut state = self.state(py);

@@ -1,4 +1,4 @@
-//! Where the outcomes of a job go, until somebody asks for them.
+//! Storage for the outcomes of a job until they are fetched.
 
 use std::collections::VecDeque;
 
@@ -10,25 +10,25 @@ use kettle::pool::scheduler::process::Word;
 
 use crate::pool::tasks::of_word;
 
-/// A value, or the exception that stands in its place.
+/// A value, or the exception in its place.
 pub(in crate::pool) type Outcome = Result<Py<PyAny>, Py<PyAny>>;
 
 /// The outcomes of a job.
 pub(super) enum Results {
-    /// Of a call: one.
+    /// A call: one outcome.
     One(Option<Outcome>),
-    /// Of a map: a list with all values, and the error of the first task in order that has one, with its number.
+    /// A map: a list of all values, and the error of the first task in order that has one, with the task's number.
     All { values: Py<PyList>, error: Option<(u64, Py<PyAny>)> },
-    /// Of an imap: in the order of the tasks, the oldest that was not fetched first.
+    /// An imap: in task order, starting at the oldest outcome that was not fetched.
     Ordered { fetched: u64, waiting: VecDeque<Option<Outcome>> },
-    /// Of an unordered imap: in the order in which they came; and an error of its input, which comes when all have.
+    /// An unordered imap: in order of arrival, and an error of its input, which is returned after all of them.
     Unordered { waiting: VecDeque<Outcome>, last: Option<Py<PyAny>> },
-    /// Nobody will ask.
+    /// The results are discarded.
     Nowhere,
 }
 
 impl Results {
-    /// Whether they are fetched one by one.
+    /// Whether the outcomes are fetched one by one.
     pub(super) fn is_iterated(&self) -> bool {
         matches!(self, Self::Ordered { .. } | Self::Unordered { .. })
     }
@@ -41,18 +41,18 @@ impl Results {
         }
     }
 
-    /// Puts the outcome of task `index`. What is not needed any more comes back, to be dropped where that may run
-    /// anybody's code.
+    /// Records the outcome of task `index`. Returns objects that are no longer needed, for the caller to drop where
+    /// user code may run.
     pub(super) fn put(&mut self, py: Python<'_>, index: u64, outcome: Outcome) -> Option<Outcome> {
         match self {
             Self::One(one) => one.replace(outcome),
             Self::All { values, error } => match outcome {
                 Ok(value) => {
-                    // The list is as long as the job and nobody else has it; what stands there is None.
+                    // The list is as long as the job and has no other references; the old value is None.
                     let _ = values.bind(py).set_item(index as usize, value);
                     None
                 }
-                // The first in order, and not in time: it does not depend on chance then which one is raised.
+                // The first in task order, not in time: which error is raised does not depend on chance.
                 Err(e) if error.as_ref().is_some_and(|(first, _)| *first < index) => Some(Err(e)),
                 Err(e) => error.replace((index, e)).map(|(_, e)| Err(e)),
             },
@@ -71,8 +71,8 @@ impl Results {
         }
     }
 
-    /// Puts the values of tasks that follow each other. None of this runs anybody's code: the values are numbers and the
-    /// like, and what they take the place of is None.
+    /// Records the values of consecutive tasks. This runs no user code: the values are numbers and the like, and they
+    /// replace None.
     pub(super) fn put_words(&mut self, py: Python<'_>, first: u64, words: &[Word]) {
         for (index, word) in (first..).zip(words) {
             match (of_word(py, *word), &mut *self) {
@@ -87,7 +87,7 @@ impl Results {
         }
     }
 
-    /// Puts an error in the place of all outcomes that are not there. What is not needed comes back, to be dropped.
+    /// Records an error in place of all missing outcomes. Returns the objects that are no longer needed.
     pub(super) fn fail(&mut self, failure: Py<PyAny>) -> Vec<Outcome> {
         match self {
             Self::One(one) => one.replace(Err(failure)).into_iter().collect(),
@@ -106,7 +106,8 @@ impl Results {
         }
     }
 
-    /// Puts an error of the input of an imap, of which `count` items are good. What is not needed comes back.
+    /// Records an error of the input of an imap, of which `count` items are good. Returns the objects that are no
+    /// longer needed.
     pub(super) fn put_input_error(&mut self, py: Python<'_>, count: u64, error: Py<PyAny>) -> Option<Outcome> {
         match self {
             Self::Unordered { last, .. } => last.replace(error).map(Err),
@@ -114,7 +115,7 @@ impl Results {
         }
     }
 
-    /// The next outcome of an imap, if it is there. `complete`: all tasks have theirs.
+    /// The next outcome of an imap, if it is there. `complete` states that all tasks have an outcome.
     pub(super) fn fetch(&mut self, complete: bool) -> Option<Outcome> {
         match self {
             Self::Ordered { fetched, waiting } => {
@@ -129,7 +130,7 @@ impl Results {
         }
     }
 
-    /// Whether [`fetch`](Self::fetch) would give something.
+    /// Whether [`fetch`](Self::fetch) would return an outcome.
     pub(super) fn has_next(&self, complete: bool) -> bool {
         match self {
             Self::Ordered { waiting, .. } => waiting.front().is_some_and(Option::is_some),
@@ -138,7 +139,7 @@ impl Results {
         }
     }
 
-    /// For the garbage collector: everything that it holds.
+    /// All objects held here, for the garbage collector.
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let look = |outcome: &Outcome| match outcome {
             Ok(object) | Err(object) => visit.call(object),
@@ -158,7 +159,7 @@ impl Results {
         }
     }
 
-    /// Whether it is a call or a map with an error.
+    /// Whether this is a call or a map with an error.
     pub(super) fn has_failed(&self) -> bool {
         matches!(self, Self::One(Some(Err(_))) | Self::All { error: Some(_), .. })
     }

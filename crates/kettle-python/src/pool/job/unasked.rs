@@ -1,12 +1,12 @@
-//! Whether the error of a call or a map was ever asked for. One that was not is told when the program ends.
+//! Tracks whether the error of a call or a map was ever asked for. If not, it is reported when the program ends.
 //!
 //! ```text
 //!            over, with an error                asked for
 //!   unknown ─────────────────────► on record ─────────────► off the record
 //! ```
 //!
-//! The record is Python's, and only an error that nothing waits for comes to it. Recorder and asker may come at once: each
-//! writes what it did before it looks at what the other has done.
+//! The record is kept in Python, and only errors that no thread waits for are added to it. The job's end and a request
+//! for the error may race: each side stores its own flag before it reads the other's.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -19,17 +19,17 @@ use crate::pool::ledger::Ledger;
 #[derive(Default)]
 pub(super) struct Unasked {
     is_asked: AtomicBool,
-    /// Under what it is on record; 0: it is not.
+    /// The key of the record entry; 0 if there is none.
     entry: AtomicU64,
 }
 
 impl Job {
-    /// Its outcome has been asked for, or is waited for.
+    /// Whether the outcome has been asked for, or is waited for.
     pub(in crate::pool) fn is_asked_for(&self) {
         self.unasked.is_asked.store(true, Ordering::SeqCst);
     }
 
-    /// It is over, with this error.
+    /// Called when the job is over with this error.
     pub(in crate::pool) fn record_unasked(&self, ledger: &Ledger, error: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = error.py();
         if self.unasked.is_asked.load(Ordering::SeqCst) {
@@ -40,7 +40,7 @@ impl Job {
         if self.unasked.is_asked.load(Ordering::SeqCst) { self.strike_unasked(py, ledger) } else { Ok(()) }
     }
 
-    /// The error is asked for.
+    /// Called when the error is asked for.
     pub(super) fn ask(&self, py: Python<'_>, ledger: &Ledger) -> PyResult<()> {
         if self.unasked.is_asked.swap(true, Ordering::SeqCst) { Ok(()) } else { self.strike_unasked(py, ledger) }
     }

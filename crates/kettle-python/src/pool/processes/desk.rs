@@ -1,4 +1,4 @@
-//! What a worker needs to come to its desk.
+//! The data that a worker needs to attach to its channel.
 
 use kettle::pool::scheduler::process;
 use kettle_core::arena::{Token, TokenError};

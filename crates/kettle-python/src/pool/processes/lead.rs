@@ -1,15 +1,15 @@
-//! Who leads: one of the threads that wait for results goes through the rounds for all, or the deputy if none waits.
+//! Leadership: one of the threads that wait for results runs the rounds for all of them, or the deputy if none waits.
 //!
 //! ```text
-//!             nobody leads                has what it waited for
-//!   waits ────────────────► leads ─────────────────────────────► goes, and calls an heir
+//!             no leader                   its completion is done
+//!   waits ────────────────► leads ─────────────────────────────► leaves, and wakes an heir
 //!     │                       ▲
-//!     └─ somebody does ─► follows (sleeps until it is done, or heir)
+//!     └─ has a leader ─► follows (sleeps until its completion is done, or it is the heir)
 //! ```
 //!
 //! A signal handler may wait for the very pool that its thread waits for, and may never return. So it runs while its
-//! thread neither leads nor stands in line as an heir: a leader steps aside for it, and a follower leaves the line. While
-//! it runs, any other thread may take the lead; where all others sleep, the deputy does so on its next patrol.
+//! thread neither leads nor is queued as an heir: a leader steps aside first, and a follower leaves the queue. While it
+//! runs, any other thread may take the lead; if all others sleep, the deputy takes it at its next patrol.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -25,22 +25,22 @@ use super::Processes;
 use crate::door::{wait_outside, wait_outside_until_signal};
 use crate::pool::locking::{Detaching, lock};
 
-/// How often it is looked whether idle workers still live, until they were idle for long.
+/// The interval at which idle workers are checked for death, until they have been idle for long.
 const PATROL: Duration = Duration::from_millis(200);
-/// How soon it is looked again whether somebody is still inside a round, who has let go of the interpreter in it.
+/// How soon to check again whether another thread, detached from the interpreter, is still inside a round.
 const MEANWHILE: Duration = Duration::from_micros(200);
 
-/// Why a thread leads no more.
+/// Why a thread stopped leading.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Led {
     Enough,
     TimeIsOver,
-    /// Another thread leads, or did so, since it stepped aside.
+    /// Another thread leads, or has led, since this one stepped aside.
     WasTaken,
 }
 
 impl Processes {
-    /// Waits until `completion` is done, and leads meanwhile if nobody else does. False: the time is over.
+    /// Waits until `completion` is done, and leads meanwhile if no other thread does. Returns false on timeout.
     pub(super) fn lead_or_follow(
         &self,
         py: Python<'_>,
@@ -73,7 +73,7 @@ impl Processes {
         }
     }
 
-    /// Leads until `enough`, as long as the lead is ours.
+    /// Leads until `enough`, as long as this thread has the lead.
     fn lead_until<F: FnOnce() -> bool>(
         &self,
         py: Python<'_>,
@@ -93,7 +93,8 @@ impl Processes {
             let moved = self.round(py, ask);
             let is_interrupt = moved.as_ref().is_err_and(|e| !e.is_instance_of::<PyException>(py));
             if !is_interrupt && enough() {
-                // What went wrong with others, or that no worker can be started, is met by who needs them.
+                // An error that concerns other jobs, or a failure to start workers, is raised in a thread that it
+                // affects.
                 return Ok(Led::Enough);
             }
             let moved = moved?;
@@ -130,7 +131,8 @@ impl Processes {
         }
     }
 
-    /// Has the workers leave once a closed pool has nothing to do, and tells those who wait for the last of them.
+    /// Asks the workers to leave once a closed pool has nothing to do, and wakes the threads that wait for the last of
+    /// them.
     pub(super) fn wind_up(&self, py: Python<'_>) {
         if self.ledger.needs_workers() {
             return;
@@ -141,7 +143,7 @@ impl Processes {
         }
         if supervisor.is_deserted() {
             drop(supervisor);
-            // Raised, it came to know frames that know the pool; and it is not asked for any more.
+            // A raised reason references frames that may reference the pool, and it is not needed any more.
             let broken = self.ledger.lifecycle.take_reason(Detaching(py));
             self.gone.finish();
             self.lead.dismiss_deputy();
@@ -149,12 +151,12 @@ impl Processes {
         }
     }
 
-    /// Whether there is a reason for somebody to lead. A caller that is attached says so.
+    /// Whether the pool needs a leader. An attached caller passes its token.
     fn is_busy(&self, py: Option<Python<'_>>) -> bool {
         self.ledger.has_work() || (!self.ledger.lifecycle.is_running() && !self.gone.is_done()) || self.sees_off(py)
     }
 
-    /// Whether a worker is to be killed if it does not go by itself.
+    /// Whether a worker has to be killed if it does not leave by itself.
     fn sees_off(&self, py: Option<Python<'_>>) -> bool {
         let supervisor = match py {
             Some(py) => lock(py, &self.supervisor),
@@ -163,7 +165,7 @@ impl Processes {
         supervisor.is_ending_some()
     }
 
-    /// Leads when nobody else does, until the pool is over.
+    /// Leads when no other thread does, until the pool is over.
     pub(super) fn deputise(&self, py: Python<'_>) -> PyResult<()> {
         let mut quiet = Quiet::default();
         loop {
@@ -172,7 +174,7 @@ impl Processes {
             let stood_in = wait_outside(py, Deadline::NEVER, |p| {
                 let p = p.unhurried().no_later_than(patrol);
                 match self.lead.stand_in(|| self.is_busy(None), || self.gone.is_done(), &p) {
-                    // Idle workers may have died: the pool shall be full when it is needed.
+                    // Idle workers may have died: the pool is to be complete when it is needed.
                     Err(_) if !watch.any_ended() => None,
                     Err(_) => Some(self.lead.take().then_some(())),
                     Ok(called) => Some(called),
@@ -181,7 +183,7 @@ impl Processes {
             match stood_in {
                 None => {
                     if let Some(step) = self.try_step() {
-                        // If there is no memory to tell them now, they are told of the next one.
+                        // If memory is too low to tell the workers now, they are told after the next map.
                         let _ = self.forget_what_is_over(py);
                         drop(step);
                     }
@@ -197,7 +199,7 @@ impl Processes {
             drop(led);
             quiet = Quiet::default();
             if let Err(e) = result {
-                // No worker could be started, say: nobody else would tell those who wait.
+                // For example, no worker could be started: the waiting threads would not learn of it otherwise.
                 self.fail_all(py, e.into_value(py).into_any())?;
             }
         }

@@ -1,16 +1,16 @@
-//! A crew of processes, as the parent has it: sends, receives and completes, for all threads that wait.
+//! The parent's side of a process pool: sends tasks, receives outcomes and completes jobs, for all waiting threads.
 //!
-//! Four locks, each held for moments with the interpreter attached and never while Python code can run: the
-//! supervisor's, the desktop, the list of jobs that stand in line, and each job's own. A fifth, `step`, is held for a whole
-//! round.
+//! There are four locks, each held for a few instructions, attached to the interpreter, and never while Python code can
+//! run: the supervisor's, the desktop, the queue of jobs with tasks to send, and each job's own. A fifth, `step`, is
+//! held for a whole round.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `lead` | which thread goes through the rounds |
+//! | `lead` | which thread runs the rounds |
 //! | `round` | a round: receive, start workers, send |
 //! | `receive`, `workers`, `send` | its three parts |
-//! | `desk` | what a worker needs to come to its desk |
-//! | `worker` | the other side: the child's loop |
+//! | `desk` | the data that a worker needs to attach to its channel |
+//! | `worker` | the child's side: its loop |
 
 mod desk;
 mod lead;
@@ -38,7 +38,7 @@ use super::ledger::Ledger;
 use super::locking::lock;
 use round::{Desktop, Step};
 
-/// What the supervisor calls a chunk: tasks of a job, from a number on.
+/// The supervisor's chunk type: tasks of a job, from a number on.
 #[derive(Clone)]
 pub(super) struct Chunk {
     job: Arc<Job>,
@@ -56,16 +56,16 @@ pub(super) struct Processes {
     supervisor: Mutex<Supervisor<Chunk>>,
     step: Mutex<Step>,
     desktop: Mutex<Desktop>,
-    /// Which thread is inside a round.
+    /// The thread that is inside a round.
     stepping: AtomicU64,
-    /// A thread panicked in a round.
+    /// Set when a thread panicked in a round.
     has_panicked: AtomicBool,
     lead: Lead,
     dismissed: AtomicBool,
     start_failures: StartFailures,
-    /// Workers that are about to be started.
+    /// The number of workers that are about to be started.
     starts: AtomicUsize,
-    /// Workers may know the function of a map that is over.
+    /// Set when workers may still hold the function of a map that is over.
     has_forgettable: AtomicBool,
     gone: Arc<Completion>,
 }
@@ -87,12 +87,13 @@ impl Crew for Processes {
     fn submit(&self, py: Python<'_>, job: &Arc<Job>, waits: bool) -> PyResult<()> {
         self.ledger.enter(py, job)?;
         if job.state(py).is_complete() {
-            // A map of nothing.
+            // A map without items.
             self.complete(py, job)?;
             return Ok(());
         }
         if !waits && !job.is_call && !job.is_iterated {
-            // There may be much to send, and whoever hands in a map has said that it does not want to wait.
+            // There may be much to send, and a caller that submits a map without waiting does not want to wait for that
+            // either.
             self.make_ready(py, job);
             self.lead.call_deputy(true);
             return Ok(());
@@ -123,7 +124,7 @@ impl Crew for Processes {
             None => self.watch(py).kick(),
         }
         if job.timeout.is_some() {
-            // Who leads must know how long it may sleep.
+            // The leader must recompute how long it may sleep.
             self.watch(py).kick();
         }
         Ok(())
@@ -146,7 +147,7 @@ impl Crew for Processes {
         self.take_back(py, job, true)
     }
 
-    /// What was sent and has not begun is not this process's any more.
+    /// Tasks that were sent hold no objects of this process.
     fn disown(&self, py: Python<'_>, job: &Arc<Job>, ends: bool) -> Vec<Py<PyAny>> {
         if ends {
             lock(py, &self.supervisor).cancel(|chunk| Arc::ptr_eq(&chunk.job, job));
@@ -193,7 +194,7 @@ impl Processes {
     }
 }
 
-/// Workers that were sent SIGKILL are gone in milliseconds, unless the kernel cannot let them go.
+/// Workers that were sent SIGKILL end within milliseconds, unless the kernel is stuck in an uninterruptible wait.
 const TERMINATE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The parent's side of a pool.

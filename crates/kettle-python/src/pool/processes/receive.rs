@@ -1,4 +1,4 @@
-//! Takes what workers report: the outcomes of tasks, and what they say of themselves.
+//! Receives what workers report: outcomes of tasks and changes of the workers' own state.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +21,7 @@ use crate::pool::locking::lock;
 use crate::pool::tasks;
 
 impl Processes {
-    /// Collects what the workers report. Says whether anything was there.
+    /// Collects the workers' reports. Returns whether there were any.
     pub(super) fn receive(&self, py: Python<'_>, step: &mut Step, ask: bool) -> PyResult<bool> {
         lock(py, &self.supervisor).sweep(&mut step.post, ask);
         self.take_in(py, &mut step.post);
@@ -31,7 +31,7 @@ impl Processes {
         while let Some(event) = self.next_event(py, &mut step.post, &mut bodies) {
             received = true;
             let Some(bodies) = &bodies else { continue };
-            // What one of them raises must not cost the others.
+            // An exception from one of the events must not keep the others from being handled.
             let outcome = self.handle(py, step, event, &bodies.bytes, &bodies.words);
             result = result.and(outcome);
         }
@@ -107,14 +107,14 @@ impl Processes {
         }
     }
 
-    /// Its progress bar, if it has one, may have to be told.
+    /// Notes that the job's progress bar, if it has one, may need an update.
     fn touch(&self, py: Python<'_>, step: &mut Step, job: &Arc<Job>) {
         if job.has_bar(py) && !step.touched.iter().any(|t| Arc::ptr_eq(t, job)) {
             step.touched.push(Arc::clone(job));
         }
     }
 
-    /// The outcome of a task; and Ctrl-C, if that came while it was rebuilt.
+    /// The outcome of a task, and the KeyboardInterrupt if Ctrl-C arrived while the outcome was rebuilt.
     fn outcome(&self, py: Python<'_>, taken: Taken<Block>, inline: &[u8]) -> (Outcome, Option<PyErr>) {
         let is_error = matches!(taken.tag, tasks::ERROR | tasks::UNFOUND);
         let rebuilt = match is_error {
@@ -125,7 +125,8 @@ impl Processes {
             Ok(value) => (if is_error { Err(value.unbind()) } else { Ok(value.unbind()) }, None),
             Err(e) if e.is_instance_of::<PyException>(py) => (Err(e.into_value(py).into_any()), None),
             Err(e) => {
-                // It would end whoever asks for the result. Before Python 3.12, its traceback is put into it only here.
+                // It would end the thread that asks for the result. Before Python 3.12, its traceback is only attached
+                // here.
                 let raised = e.into_value(py).into_bound(py);
                 let is_told = self.ledger.call(py, intern!(py, "is_interrupt"), (&raised,));
                 let is_interrupt = is_told.is_ok_and(|told| told.is_truthy().unwrap_or(false));
@@ -135,9 +136,9 @@ impl Processes {
         }
     }
 
-    /// What a worker raised.
+    /// The exception that a worker raised.
     fn unpacked<'py>(&self, py: Python<'py>, mut taken: Taken<Block>, inline: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        // Held until the exception's own handles are made.
+        // Held until the exception's own handles have been created.
         let _names = Names::unpack(&mut taken.parts).map_err(errors::arena)?;
         self.ledger.call(py, intern!(py, "unpack"), (tasks::body(&taken, inline),))
     }

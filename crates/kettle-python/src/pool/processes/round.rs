@@ -1,10 +1,10 @@
-//! A round of a pool: receives, starts workers where some are missing, sends.
+//! A round of a pool: receives outcomes, starts missing workers, sends tasks.
 //!
-//! Python code runs within a round, so its lock is only ever tried: a thread that finds it taken leaves the work to its holder.
-//! That code may be a signal handler which waits for this very pool, or it may call one that does: then its thread, which
-//! holds the lock, goes through rounds within the round. What the outer one has received and not handled yet stands in
-//! the inbox, where the inner ones find it. What it has in hand at that moment they cannot have, and who would wait for
-//! that is told so.
+//! Python code runs within a round, so its lock is only ever tried: a thread that finds it taken leaves the work to the
+//! holder. That code may be a signal handler that waits for this very pool, or may call one that does; its thread,
+//! which holds the lock, then runs rounds nested within the round. What the outer round has received and not yet
+//! handled is in the inbox, where the nested rounds find it. What the outer round is handling at that moment is out of
+//! their reach, and waiting for it is an error.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -26,32 +26,32 @@ use crate::errors;
 use crate::pool::job::Job;
 use crate::pool::locking::lock;
 
-/// How long a thread inside of a round sleeps at a time: a leader may use the same doorbell, and answer it.
+/// The poll interval of a wait inside a round: a leader may use the same doorbell and consume its ring.
 const INNER_NAP: Duration = Duration::from_millis(2);
 
-/// What a round works with.
+/// The working storage of a round.
 #[derive(Default)]
 pub(super) struct Step {
     pub(super) post: Post<Chunk>,
-    /// Jobs whose progress bar may have to be told.
+    /// Jobs whose progress bar may need an update.
     pub(super) touched: Vec<Arc<Job>>,
 }
 
-/// What was received and is not handled yet, and what is in hand; of rounds within each other together. Only the thread
-/// that holds the lock of the round changes it.
+/// What was received and not handled yet, and what is being handled, for a round and those nested in it together. Only
+/// the thread that holds the lock of the round changes it.
 #[derive(Default)]
 pub(super) struct Desktop {
     inbox: VecDeque<Batch>,
     in_hand: Vec<Arc<Job>>,
 }
 
-/// What one look at the workers brought.
+/// What one collection from the workers returned.
 struct Batch {
     events: VecDeque<Event<Chunk>>,
     bodies: Arc<Bodies>,
 }
 
-/// What the events of a batch refer to.
+/// The data that the events of a batch refer to.
 pub(super) struct Bodies {
     pub(super) bytes: Vec<u8>,
     pub(super) words: Vec<Word>,
@@ -60,7 +60,7 @@ pub(super) struct Bodies {
 /// The lock of a round, held by this thread.
 pub(super) struct Stepping<'c> {
     step: Step,
-    /// Where it is kept between rounds; None for a round within a round.
+    /// Where the storage is kept between rounds; None for a nested round.
     place: Option<MutexGuard<'c, Step>>,
     crew: &'c Processes,
 }
@@ -91,14 +91,14 @@ impl Drop for Stepping<'_> {
     }
 }
 
-/// Says, until it is dropped, that this thread has something of a job in hand.
+/// While this exists, the thread is handling something that belongs to a job.
 pub(super) struct InHand<'c> {
     crew: &'c Processes,
 }
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
-        // Those that the inner rounds had in hand are gone: it is the last. Dropped when the lock is free again.
+        // The entries of nested rounds are gone, so this one is the last. It is dropped after the lock is released.
         let job = self.crew.desktop.lock().unwrap_or_else(PoisonError::into_inner).in_hand.pop();
         drop(job);
     }
@@ -118,7 +118,7 @@ impl Processes {
         Some(Stepping { step: std::mem::take(&mut *place), place: Some(place), crew: self })
     }
 
-    /// Puts what the post has into the inbox.
+    /// Moves the events of the post to the inbox.
     pub(super) fn take_in(&self, py: Python<'_>, post: &mut Post<Chunk>) {
         if post.events.is_empty() {
             return;
@@ -128,8 +128,8 @@ impl Processes {
         lock(py, &self.desktop).inbox.push_back(Batch { events, bodies: Arc::new(bodies) });
     }
 
-    /// The next event that is to be handled, which refers to the `bodies` of its batch. What a batch was kept in that has
-    /// no more is used again by the `post`.
+    /// The next event to handle, which refers to the `bodies` of its batch. The buffers of an exhausted batch go back
+    /// to the `post` for reuse.
     pub(super) fn next_event(
         &self,
         py: Python<'_>,
@@ -155,21 +155,22 @@ impl Processes {
         }
     }
 
-    /// Something of a job is in hand, until the result is dropped.
+    /// Marks something of a job as being handled until the result is dropped.
     pub(super) fn takes_in_hand(&self, py: Python<'_>, job: &Arc<Job>) -> InHand<'_> {
         lock(py, &self.desktop).in_hand.push(Arc::clone(job));
         InHand { crew: self }
     }
 
-    /// Whether this thread, inside of a round, would wait for what it has in hand itself.
+    /// Whether this thread, inside a round, would wait for something that it is handling itself.
     fn has_in_hand(&self, py: Python<'_>, completion: &Arc<Completion>) -> bool {
         let is_for_all = Arc::ptr_eq(completion, &self.gone);
         let desktop = lock(py, &self.desktop);
         desktop.in_hand.iter().any(|job| !job.is_over() && is_for_all || Arc::ptr_eq(&job.completion, completion))
     }
 
-    /// Waits, inside of a round, until `completion` is done. False: the time is over; or, of a pool's workers, all have left but
-    /// those that this thread is about to start, which will leave as soon as they are there.
+    /// Waits, inside a round, until `completion` is done. Returns false on timeout. When waiting for the pool's
+    /// workers, also returns false once only those are left that this thread is about to start, which leave as soon as
+    /// they run.
     pub(super) fn wait_inside_step(
         &self,
         py: Python<'_>,
@@ -195,13 +196,13 @@ impl Processes {
             }
             if moved != Some(true) {
                 let (watch, due) = (self.watch(py), Deadline::after(INNER_NAP));
-                // However it ended, the loop looks again.
+                // Whatever ended the wait, the loop checks again.
                 let _ = wait_outside_until_signal(py, deadline, |p| watch.sleep(kicks, due, p));
             }
         }
     }
 
-    /// Whether a pool that takes no more has no workers but those that are being started.
+    /// Whether a pool that accepts no more jobs has no workers except those that are being started.
     fn is_left_to_starts(&self, py: Python<'_>) -> bool {
         !self.ledger.needs_workers()
             && lock(py, &self.supervisor).is_deserted_but_for(self.starts.load(Ordering::SeqCst))
@@ -211,7 +212,8 @@ impl Processes {
         self.stepping.load(Ordering::SeqCst) == u64::from(process::thread_id())
     }
 
-    /// One round: receives, sends, fills seats. Says whether anything happened; None if somebody else is at it.
+    /// Runs one round: receives, starts workers, sends. Returns whether anything happened, or None if another thread is
+    /// inside a round.
     pub(super) fn round(&self, py: Python<'_>, ask: bool) -> PyResult<Option<bool>> {
         let Some(mut step) = self.try_step() else { return Ok(None) };
         self.round_inside(py, &mut step, ask).map(Some)
@@ -219,17 +221,17 @@ impl Processes {
 
     fn round_inside(&self, py: Python<'_>, step: &mut Step, ask: bool) -> PyResult<bool> {
         if self.has_panicked.swap(false, Ordering::SeqCst) {
-            // What that thread had received may be lost with it, and somebody would wait for it for ever.
+            // What that thread had received may be lost with it, and a job could be waited for for ever.
             let text = "a thread panicked while it worked for this pool, and results may be lost; make a new pool";
             self.fail_all(py, PyRuntimeError::new_err(text).into_value(py).into_any())?;
         }
         let received = self.receive(py, step, ask)?;
-        // Those that are to end are seen off also then.
+        // A terminated pool goes on in any case, to see its workers end.
         if !self.ledger.lifecycle.is_terminated() {
             errors::check()?;
         }
         if let Err(e) = self.staff(py) {
-            // Those that are there go on, and it is tried again; without any nothing would ever happen.
+            // The remaining workers continue, and the start is retried. Without any worker nothing would ever happen.
             if lock(py, &self.supervisor).tally().workers == 0 || !e.is_instance_of::<PyException>(py) {
                 return Err(e);
             }

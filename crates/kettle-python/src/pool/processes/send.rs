@@ -1,4 +1,4 @@
-//! Sends tasks to workers: to the seat that has room, of the job that stands first in line.
+//! Sends tasks to workers: from the first job in the queue to a worker slot that has room.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use crate::pool::locking::lock;
 use crate::pool::tasks;
 
 impl Processes {
-    /// Sends what there is room for; within a step.
+    /// Sends as much as there is room for. Called within a step.
     pub(super) fn dispatch(&self, py: Python<'_>) -> PyResult<bool> {
         let mut sent = false;
         loop {
@@ -46,7 +46,7 @@ impl Processes {
                 Ok(()) => sent = true,
                 Err(e) if e.is_instance_of::<PyException>(py) => self.refuse(py, &job, span, e)?,
                 Err(e) => {
-                    // Ctrl-C, which is no error of these tasks.
+                    // A KeyboardInterrupt is not an error of these tasks.
                     job.state(py).pending.give_back(span);
                     return Err(e);
                 }
@@ -61,7 +61,7 @@ impl Processes {
             let mut supervisor = lock(py, &self.supervisor);
             supervisor.send(seat, chunk, span.len, job.timeout, load).map_err(errors::out_of_memory)
         };
-        // None: it was cancelled meanwhile.
+        // None: the job was cancelled in the meantime.
         let Some(work) = job.work(py) else { return Ok(()) };
         match work {
             Work::Call { function, args, kwds } => {
@@ -98,8 +98,8 @@ impl Processes {
         })
     }
 
-    /// Has workers forget the functions of maps that are over: when they are sent something else, or have had nothing to do
-    /// for a while. To be told of each at once would wake them after every map. Within a step.
+    /// Makes workers drop the functions of maps that are over: when they are sent something else, or have been idle for
+    /// a while. A message for each one at once would wake them after every map. Called within a step.
     pub(super) fn forget_what_is_over(&self, py: Python<'_>) -> PyResult<()> {
         if !self.has_forgettable.load(Ordering::Relaxed) || !self.has_forgettable.swap(false, Ordering::SeqCst) {
             return Ok(());
@@ -122,7 +122,8 @@ impl Processes {
         Ok(())
     }
 
-    /// These tasks could not be sent. If they are several, it may be one of them: each is tried alone.
+    /// Handles tasks that could not be sent. If there are several, any one of them may be the cause, so each is sent
+    /// alone.
     fn refuse(&self, py: Python<'_>, job: &Arc<Job>, span: Span, e: PyErr) -> PyResult<()> {
         if span.len > 1 {
             job.state(py).pending.give_back_apart(span);
@@ -132,7 +133,7 @@ impl Processes {
         self.put(py, job, span.start, Err(error))
     }
 
-    /// The error of a task that could not be sent, which says what in it is the reason.
+    /// The error of a task that could not be sent, which names the part of it that is the cause.
     fn explained(&self, py: Python<'_>, job: &Arc<Job>, span: Span, e: PyErr) -> Py<PyAny> {
         let hook = intern!(py, "unsendable");
         match job.work(py) {

@@ -1,4 +1,4 @@
-//! The child's loop: take, begin, call, report.
+//! The child's loop: receive, begin, call, report.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -23,15 +23,15 @@ use crate::pool::tasks;
 /// A worker process's side of a pool.
 #[pyclass(frozen, module = "kettle._native", name = "PoolWorker")]
 pub(crate) struct Worker {
-    /// Taken out while it runs.
+    /// Moved out while it runs.
     desk: Mutex<Option<process::Worker>>,
-    /// Makes bytes of an exception.
+    /// Encodes an exception as bytes.
     pack_error: Py<PyAny>,
-    /// Makes bytes of the exception with which a result refused to be pickled, and of that result.
+    /// Encodes a result that could not be pickled, and the exception that pickling it raised.
     pack_unsendable: Py<PyAny>,
 }
 
-/// How often an idle worker looks for signals that came just before it fell asleep.
+/// How often an idle worker checks for signals that arrived just before it fell asleep.
 const SLICE: Duration = Duration::from_millis(200);
 
 #[pymethods]
@@ -43,7 +43,7 @@ impl Worker {
 
     /// Says that the initializer begins.
     fn prepare(&self) -> PyResult<()> {
-        // If it may not, this process is about to be ended, whatever it does.
+        // If this is refused, the process is about to be killed anyway.
         self.with_desk(|desk| {
             let _ = desk.prepare();
             Ok(())
@@ -63,7 +63,7 @@ impl Worker {
         })
     }
 
-    /// Works until there is nothing more to do.
+    /// Runs tasks until there will be no more.
     fn run(&self, py: Python<'_>) -> PyResult<()> {
         let desk = lock(&self.desk).take().ok_or_else(|| PyRuntimeError::new_err("this worker runs already"))?;
         Loop { desk, worker: self, jobs: HashMap::new() }.run(py)
@@ -81,7 +81,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// The bytes that `pack` makes, and the handles that are in them.
+/// The bytes that `pack` returns, and the handles in them.
 fn packed<'py>(pack: &Bound<'py, PyAny>, args: impl PyCallArgs<'py>) -> PyResult<(Vec<u8>, Names)> {
     pickle::for_a_message(|| pack.call1(args)?.extract())
 }
@@ -90,8 +90,8 @@ fn send(result: Result<(), kettle::OutOfMemory>) -> PyResult<()> {
     result.map_err(errors::out_of_memory)
 }
 
-/// What all items of a job have in common: the function, and whether an item is a tuple of arguments for it. Or why
-/// there is none.
+/// What all items of a job share: the function, and whether an item is a tuple of arguments for it. Or the reason why
+/// the function could not be rebuilt.
 type Common = Result<(Py<PyAny>, bool), PyErr>;
 
 struct Loop<'w> {
@@ -117,10 +117,10 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// Ctrl-C means nothing to a worker that has nothing to do: if it means the pool, the parent ends the workers.
+    /// An idle worker ignores Ctrl-C: if it is meant for the pool, the parent ends the workers.
     fn next(&self, py: Python<'_>, bytes: &mut Vec<u8>) -> PyResult<Option<Assignment>> {
         let next = self.wait(py, bytes)?;
-        // It may have come just before the task, which must not be hit by it.
+        // It may have arrived just before the task, which it must not interrupt.
         match py.check_signals() {
             Err(e) if !e.is_instance_of::<PyKeyboardInterrupt>(py) => Err(e),
             _ => Ok(next),
@@ -131,7 +131,7 @@ impl Loop<'_> {
         loop {
             match self.desk.next(bytes, &Patience::instant()) {
                 Ok(assignment) => return Ok(Some(assignment)),
-                // In a damaged session there is nothing to do; the parent finds out as well.
+                // In a damaged session there is nothing to do; the parent detects the damage too.
                 Err(GetError::ShutDown | GetError::Damaged) => return Ok(None),
                 Err(GetError::Empty | GetError::Interrupted) => {}
                 Err(GetError::Exhausted(e)) => return Err(errors::exhausted(e)),
@@ -139,7 +139,7 @@ impl Loop<'_> {
             let desk = &self.desk;
             match wait_outside_in_slices(py, Deadline::NEVER, SLICE, |p| desk.next(bytes, p)) {
                 Ok(Ok(assignment)) => return Ok(Some(assignment)),
-                // Asked again, without a wait, it says why.
+                // A second call, without waiting, returns the reason.
                 Ok(Err(_)) => {}
                 Err(e) if e.is_instance_of::<PyKeyboardInterrupt>(py) => {}
                 Err(e) => return Err(e),
@@ -164,10 +164,10 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// Does the tasks of a chunk, one after another; false if this process is about to be ended.
+    /// Runs the tasks of a chunk in order. Returns false if this process is about to be killed.
     fn work(&mut self, py: Python<'_>, chunk: Chunk, taken: Taken<Block>, job: u64, bytes: &[u8]) -> PyResult<bool> {
-        // Rebuilding items may run anybody's code, and end this process. So a task counts as begun before; but of several
-        // nobody could tell whose fault it was, and none does.
+        // Rebuilding items may run user code, which may end this process. So a task counts as begun before that. With
+        // several items, it would not be known which one is the cause, so none counts as begun.
         let opens = tasks::base(taken.tag) == tasks::ITEMS && chunk.len > 1;
         if !(if opens { self.desk.open(chunk) } else { self.desk.begin(chunk, 0) }) {
             return Ok(false);
@@ -190,7 +190,7 @@ impl Loop<'_> {
             tasks::ITEMS => {
                 match tasks::object(py, taken, bytes, tasks::ITEMS).and_then(|l| Ok(l.cast_into::<PyList>()?)) {
                     Ok(_) if opens && !self.desk.begin(chunk, 0) => Ok(false),
-                    // Each is let go when it is done.
+                    // Each item is dropped when its task is done.
                     Ok(items) => self.each(py, chunk, job, |i| {
                         let item = items.get_item(i as usize)?;
                         items.set_item(i as usize, py.None())?;
@@ -208,7 +208,7 @@ impl Loop<'_> {
         }
     }
 
-    /// One of these tasks has an item that cannot be rebuilt, and it is not known which.
+    /// Reports that one of these tasks has an item that cannot be rebuilt, and that it is not known which.
     fn leave_to_be_tried_alone(&mut self, chunk: Chunk) -> PyResult<bool> {
         for i in 0..chunk.len {
             send(self.desk.report(chunk, i, Load::inline(tasks::APART, &[])))?;
@@ -216,7 +216,7 @@ impl Loop<'_> {
         Ok(true)
     }
 
-    /// Does the tasks of a chunk, of which the first counts as begun.
+    /// Runs the tasks of a chunk, the first of which counts as begun.
     fn each<'py>(
         &mut self,
         py: Python<'py>,
@@ -246,7 +246,7 @@ impl Loop<'_> {
         Ok(true)
     }
 
-    /// Reports a result; if it cannot be sent, why.
+    /// Reports a result, or the reason why it could not be sent.
     fn report<'py>(
         &mut self,
         py: Python<'py>,
@@ -280,9 +280,9 @@ impl Loop<'_> {
 
 /// Why a task has no result.
 enum Failure {
-    /// It raised.
+    /// The task raised this.
     Raised(PyErr),
-    /// It was not begun: a name of the program's main module, which this process has not got (yet), was not found.
+    /// The task was not begun: a name of the program's main module does not exist in this process, or not yet.
     Unfound(PyErr),
 }
 
@@ -292,7 +292,7 @@ impl Failure {
     }
 }
 
-/// Whether it says that a name of the main module was not found.
+/// Whether the error states that a name of the main module was not found.
 fn is_unfound(py: Python<'_>, e: &PyErr) -> bool {
     let is_of_main = || e.value(py).str().is_ok_and(|text| text.to_string_lossy().contains("_main__"));
     e.is_instance_of::<PyAttributeError>(py) && is_of_main()

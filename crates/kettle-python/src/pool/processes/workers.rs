@@ -1,4 +1,4 @@
-//! The worker processes: starts them, and sees to what is left when one has ended.
+//! The worker processes: starts them, and handles their ends.
 
 use std::sync::atomic::Ordering;
 
@@ -22,7 +22,7 @@ pub(super) struct FailedStart {
 }
 
 impl Processes {
-    /// Starts workers where some are missing.
+    /// Starts missing workers.
     pub(super) fn staff(&self, py: Python<'_>) -> PyResult<()> {
         loop {
             let opened = {
@@ -53,7 +53,8 @@ impl Processes {
         }
     }
 
-    /// A worker has ended: reaps it, and gives the task that went with it its outcome, or sends it again.
+    /// Handles the end of a worker: reaps it, and records an outcome for the task it was running, or sends that task
+    /// again.
     pub(super) fn ended(
         &self,
         py: Python<'_>,
@@ -64,7 +65,7 @@ impl Processes {
         victim: Option<(Chunk, u32)>,
     ) -> PyResult<()> {
         let _in_hand = victim.as_ref().map(|(chunk, _)| self.takes_in_hand(py, &chunk.job));
-        // It reaps the process and says how it ended.
+        // Reaps the process and returns how it ended.
         let end = self.ledger.call(py, intern!(py, "ended"), (seat.to_bits(), pid, fate_name(fate)))?;
         let counts = fate == Fate::Died && !self.ledger.lifecycle.is_terminated();
         if let Some(FailedStart { preparing }) = failed_start.filter(|_| counts) {
@@ -95,15 +96,15 @@ impl Processes {
         self.put_loss(py, &job, index, intern!(py, "lost"), end)
     }
 
-    /// Ends all jobs because of this error, and takes no more.
+    /// Ends all jobs with this error, and accepts no more.
     pub(super) fn fail_all(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
         self.break_with(py, intern!(py, "broken"), error)?;
         lock(py, &self.supervisor).end_all();
         Ok(())
     }
 
-    /// Workers for so many tasks more, as far as those that are free do not suffice, but not more than `most` in
-    /// all. Says whether there may be more still.
+    /// Starts workers for `tasks` more tasks, as far as free workers do not suffice, up to `most` in all. Returns
+    /// whether there may be more still.
     pub(super) fn hire(&self, py: Python<'_>, most: usize, tasks: usize) -> PyResult<bool> {
         let size = {
             let mut supervisor = lock(py, &self.supervisor);

@@ -1,4 +1,4 @@
-//! What a worker has claimed of a job, and outcomes that the job does not have yet.
+//! What a worker has claimed of a job, and the outcomes that it has not recorded yet.
 //!
 //! ```text
 //!             claim                          next                end                put
@@ -6,8 +6,8 @@
 //!                            └──▲ steal
 //! ```
 //!
-//! Of the outcomes of a map none can be seen before all are there. So a worker puts many at once, and keeps them until
-//! then; those of an imap are never kept.
+//! No outcome of a map is visible before all are there. So a worker keeps the outcomes and records many at once. The
+//! outcomes of an imap are never kept.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ pub(super) type Claim = thread::Claim<Claimed, Py<PyAny>>;
 pub(super) type LocalQueue = thread::LocalQueue<Claimed, Py<PyAny>>;
 pub(super) type LocalQueues = thread::LocalQueues<Claimed, Py<PyAny>>;
 
-/// What stands with the tasks.
+/// The context of claimed tasks.
 pub(super) struct Claimed {
     pub(super) job: Arc<Job>,
     pub(super) since: Instant,
-    /// The outcomes that follow those that were put.
+    /// The outcomes after those that were recorded.
     pub(super) kept: Vec<Outcome>,
-    /// How many were put.
+    /// The number of outcomes that were recorded.
     put: u64,
 }
 
@@ -44,7 +44,7 @@ impl Context for Claimed {
     }
 }
 
-/// Takes the outcomes that are kept, into an empty list. Gives the number of the first.
+/// Moves the kept outcomes into an empty list. Returns the number of the first.
 pub(super) fn take_kept(claim: &mut Claim, outcomes: &mut Vec<Outcome>) -> u64 {
     let first = claim.start() + claim.context.put;
     std::mem::swap(&mut claim.context.kept, outcomes);
@@ -52,7 +52,7 @@ pub(super) fn take_kept(claim: &mut Claim, outcomes: &mut Vec<Outcome>) -> u64 {
     first
 }
 
-/// Takes the items that were not begun, if they are of this job.
+/// Takes the items that were not begun, if they belong to this job.
 pub(super) fn take_items_of(claim: &mut Claim, job: &Arc<Job>) -> Option<VecDeque<Py<PyAny>>> {
     Arc::ptr_eq(&claim.context.job, job).then(|| claim.take_items())
 }

@@ -1,18 +1,20 @@
-//! A crew of threads: each takes tasks from the jobs by itself, calls them, and puts their outcomes. Short tasks it takes
-//! many at a time, which are others' to take as well as long as it has not begun them: see [`LocalQueues`].
+//! A pool of threads. Each takes tasks from the jobs directly, calls them, and records their outcomes. It takes many
+//! short tasks at a time, and others may steal those that it has not begun: see [`LocalQueues`].
 //!
-//! Who searches for work, who sleeps, and when one is woken: see [`Idle`]. What comes to that here: where one thread at a
-//! time has the interpreter, it is never handed over for nothing. Who waits for a job calls a worker only after letting
-//! go of the interpreter, and a worker that has nothing more to do lets go of it before it says that the job is over.
+//! For which workers search, which sleep, and when one is woken, see [`Idle`]. Here one rule is added: where one thread
+//! at a time has the interpreter, it is never handed over needlessly. A thread that waits for a job wakes a worker only
+//! after releasing the interpreter, and a worker that has nothing left to do releases the interpreter before it
+//! announces that the job is over.
 //!
-//! A thread cannot be ended. A task that takes too long gets its outcome, a `TaskTimeout`, from the thread that watches
-//! the time; its worker then belongs to the crew no more, another one is hired, and it leaves when its task ends.
+//! A thread cannot be killed. If a task exceeds its time limit, the thread that watches the limits records a
+//! `TaskTimeout` as its outcome. Its worker then no longer belongs to the pool, is replaced by a new one, and exits
+//! when its task ends.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `worker` | the life of a worker |
-//! | `claim` | what stands with the tasks that a worker has claimed |
-//! | `timeouts` | tasks that may take only so long |
+//! | `worker` | the main loop of a worker |
+//! | `claim` | the context of the tasks that a worker has claimed |
+//! | `timeouts` | tasks with a time limit |
 
 mod claim;
 mod timeouts;
@@ -41,9 +43,9 @@ use timeouts::Limited;
 pub(super) struct Threads {
     ledger: Ledger,
     idle: Idle,
-    /// There is work of which no worker was told, since who brought it is about to wait for it.
+    /// There is work that no worker was woken for, because the submitting thread is about to wait for it.
     untold: AtomicBool,
-    /// Held by whoever pulls items from an iterator, so that they keep their order.
+    /// Held while items are pulled from an iterator, to keep their order.
     pulling: Mutex<()>,
     present: AtomicUsize,
     busy: AtomicUsize,
@@ -75,7 +77,7 @@ impl Crew for Threads {
         }
         self.ledger.enter(py, job)?;
         if job.state(py).is_complete() {
-            // A map of nothing.
+            // A map without items.
             return self.complete(py, job);
         }
         if waits {
@@ -111,10 +113,11 @@ impl Crew for Threads {
         Ok(())
     }
 
-    /// Workers need nobody to lead them.
+    /// Workers need no leader.
     fn call_deputy(&self, _: bool) {}
 
-    /// What runs goes on. A call that runs cannot be taken back; what a map or an imap has not begun can.
+    /// Running tasks continue. A call that runs cannot be cancelled; the tasks of a map or imap that were not begun
+    /// can.
     fn cancel(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool> {
         if job.is_call {
             return Ok(!job.is_over() && self.withdraw(py, job)?);
@@ -125,7 +128,7 @@ impl Crew for Threads {
         self.take_back(py, job, false)
     }
 
-    /// A thread cannot be ended.
+    /// A thread cannot be killed, so running tasks continue.
     fn disown(&self, py: Python<'_>, job: &Arc<Job>, _: bool) -> Vec<Py<PyAny>> {
         if job.is_call {
             return Vec::new();
@@ -134,7 +137,7 @@ impl Crew for Threads {
         taken.into_iter().flatten().collect()
     }
 
-    /// What a worker has it has begun.
+    /// A worker's claimed tasks count as begun.
     fn recall(&self, _: Python<'_>, _: &Arc<Job>) -> bool {
         false
     }
@@ -148,19 +151,19 @@ impl Crew for Threads {
 }
 
 impl Threads {
-    /// Whether workers are to leave.
+    /// Whether workers are to exit.
     fn is_over(&self) -> bool {
         !self.ledger.needs_workers() || self.ledger.lifecycle.is_broken()
     }
 
-    /// A worker is not there any more.
+    /// Counts a worker's exit.
     fn leave(&self) {
         if self.present.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.wind_up();
         }
     }
 
-    /// A worker ends with this error, and the pool with it.
+    /// Ends a worker with this error, and the pool with it.
     fn lose_worker(&self, py: Python<'_>, hook: &Bound<'_, PyString>, error: Py<PyAny>) -> PyResult<()> {
         let broken = self.break_with(py, hook, error);
         self.idle.dismiss();
@@ -168,7 +171,7 @@ impl Threads {
         broken
     }
 
-    /// Tells those who wait for the last worker, if a pool that takes no more has none.
+    /// Wakes the threads that wait for the last worker, if the pool accepts no more jobs and has no worker.
     fn wind_up(&self) {
         if self.present.load(Ordering::SeqCst) == 0 && !self.ledger.lifecycle.is_running() {
             self.gone.finish();
@@ -176,13 +179,13 @@ impl Threads {
         }
     }
 
-    /// For Python.
+    /// The Python handle of this pool.
     fn handle(&self, py: Python<'_>) -> PyResult<Py<ThreadCrew>> {
         let crew = self.me.upgrade().ok_or_else(|| PyRuntimeError::new_err("the pool is gone"))?;
         Py::new(py, ThreadCrew::of(crew))
     }
 
-    /// One more worker, which is about to start. False: the crew takes no more.
+    /// Adds a worker, which is about to start. Returns false if the pool accepts no more workers.
     fn expect(&self) -> bool {
         self.present.fetch_add(1, Ordering::SeqCst);
         let is_wanted = self.ledger.needs_workers();
@@ -192,7 +195,7 @@ impl Threads {
         is_wanted
     }
 
-    /// Starts one worker more, if there is something to do.
+    /// Starts one more worker, if there is something to do.
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         if !self.expect() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Tasks that may take only so long.
+//! Tasks with a time limit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,23 +15,23 @@ use crate::pool::job::Job;
 use crate::pool::ledger::count;
 use crate::pool::locking::Detaching;
 
-/// A task that runs and may take only so long.
+/// A running task with a time limit.
 pub(super) struct Limited {
     job: Arc<Job>,
     index: u64,
-    /// What the system calls the thread that does it.
+    /// The operating system's identifier of the thread that runs it.
     thread: u32,
 }
 
 impl Threads {
-    /// A task begins in this thread that may take so long.
+    /// Starts the time limit of a task that begins in this thread.
     #[cold]
     pub(super) fn begin_limited(&self, py: Python<'_>, job: &Arc<Job>, index: u64, timeout: Duration) -> TimeLimit {
         let limited = Limited { job: Arc::clone(job), index, thread: process::thread_id() };
         self.timeouts.begin(Detaching(py), timeout, limited)
     }
 
-    /// It has ended. False: it had been given up before.
+    /// Ends the time limit of a task. Returns false if the task had been given up before.
     #[cold]
     pub(super) fn end_limited(&self, py: Python<'_>, limit: TimeLimit) -> bool {
         self.timeouts.end(Detaching(py), limit)

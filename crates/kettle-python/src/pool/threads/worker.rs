@@ -1,4 +1,5 @@
-//! The life of a worker thread: it takes tasks from the job that stands first in line, calls them, puts their outcomes.
+//! The main loop of a worker thread: it takes tasks from the first job in the queue, calls them, and records their
+//! outcomes.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -22,37 +23,38 @@ use crate::pool::job::{Job, Outcome, State, Work};
 use crate::pool::ledger::count_more;
 use crate::pool::locking::{Detaching, lock};
 
-/// The interpreter is offered to others so often, also where the tasks are functions that never would.
+/// How often to offer the interpreter to other threads, even if the tasks never release it themselves.
 const TURN: Duration = Duration::from_millis(5);
 
-/// What comes of what was claimed.
+/// What became of claimed tasks.
 enum Done {
-    /// The tasks have their outcomes. Somebody waits for a job that is over now, and has not been woken yet.
+    /// The tasks have their outcomes. The completion is that of a job that is over, whose waiting threads are not woken
+    /// yet.
     All(Option<Arc<Completion>>),
     /// A task was given up while it ran, and its worker with it.
     GivenUp,
 }
 
-/// So long a worker keeps the outcomes of a map, unless a task takes longer.
+/// How long a worker keeps the outcomes of a map, unless a task takes longer.
 const KEPT: Duration = Duration::from_millis(1);
 
-/// Tasks that were claimed so long ago should have been done: one of them must take long, and others see to the rest.
+/// How long claimed tasks may take. After that one of them must be slow, and other workers take over the rest.
 const OVERDUE: Duration = Duration::from_millis(2);
 
-/// What a worker knows of itself.
+/// The state of a worker.
 struct Shift<'t> {
     queue: Arc<LocalQueue>,
     searcher: Searcher<'t>,
-    /// When it offered the interpreter to others.
+    /// When the worker last offered the interpreter to other threads.
     turn: Instant,
-    /// When it looked for what is overdue.
+    /// When the worker last checked for overdue tasks.
     looked: Instant,
-    /// Empty, but while outcomes are being put.
+    /// Empty except while outcomes are being recorded.
     outcomes: Vec<Outcome>,
 }
 
 impl Shift<'_> {
-    /// Offers the interpreter to others, if it is time.
+    /// Offers the interpreter to other threads, if it is time.
     fn offer_turn(&mut self, py: Python<'_>, now: Instant) {
         if now - self.turn > TURN {
             py.detach(|| ());
@@ -60,7 +62,7 @@ impl Shift<'_> {
         }
     }
 
-    /// Whether it is time to look for what is overdue.
+    /// Whether it is time to check for overdue tasks.
     fn is_to_look(&mut self) -> bool {
         let is_time = self.looked.elapsed() > OVERDUE;
         if is_time {
@@ -71,7 +73,7 @@ impl Shift<'_> {
 }
 
 impl Threads {
-    /// The life of a worker.
+    /// The main loop of a worker.
     pub(super) fn work(&self, py: Python<'_>) -> PyResult<()> {
         let now = Instant::now();
         let (queue, searcher) = (Arc::new(LocalQueue::new()), self.idle.searcher());
@@ -90,7 +92,7 @@ impl Threads {
         Ok(())
     }
 
-    /// Says whether it was given up, and who is still to be woken.
+    /// Returns whether this worker was given up, and a completion that is not finished yet.
     fn work_until_over(&self, py: Python<'_>, me: &mut Shift<'_>) -> PyResult<(bool, Option<Arc<Completion>>)> {
         let mut unfinished: Option<Arc<Completion>> = None;
         loop {
@@ -99,7 +101,7 @@ impl Threads {
                 if self.is_over() {
                     return Ok((false, unfinished));
                 }
-                // Who is woken by what is finished here, and brings work, needs nobody else.
+                // A thread woken by this completion may submit work; this worker, which is searching, will find it.
                 me.searcher.search();
                 let finished = unfinished.take();
                 wait_outside(py, Deadline::NEVER, |patience| {
@@ -127,7 +129,7 @@ impl Threads {
         }
     }
 
-    /// What is to be done next: a call, or tasks that are claimed now.
+    /// The next work: a call, or tasks that are claimed now.
     fn next(&self, py: Python<'_>, me: &mut Shift<'_>) -> PyResult<Option<(Arc<Job>, Work)>> {
         if self.queues.are_laden() && me.is_to_look() {
             if let Some(stolen) = self.steal(py, me, OVERDUE) {
@@ -172,13 +174,13 @@ impl Threads {
             if let Some(work) = job.work(py) {
                 return Some((job, work));
             }
-            // It was cancelled meanwhile.
+            // The job was cancelled in the meantime.
             self.put_down(py, me);
         }
         None
     }
 
-    /// The next task of those claimed; the one before has this outcome, which is to be kept.
+    /// Keeps the outcome of the last task, and returns the next of those claimed.
     fn next_task(&self, py: Python<'_>, me: &Shift<'_>, outcome: Option<Outcome>) -> Option<(u64, Py<PyAny>)> {
         let next = |claim: &mut Claim| {
             claim.context.kept.extend(outcome);
@@ -187,13 +189,13 @@ impl Threads {
         self.queues.with(Detaching(py), &me.queue, next).flatten()
     }
 
-    /// Nothing of what was claimed is done any more.
+    /// Drops the rest of the claimed tasks.
     fn put_down(&self, py: Python<'_>, me: &Shift<'_>) {
         let claim = self.queues.clear(Detaching(py), &me.queue);
         drop(claim);
     }
 
-    /// Takes a call, or some tasks of a job into the queue: no more than one if it may be given up in the middle of it.
+    /// Claims a call, or moves some tasks of a job to the queue; only one if it has a time limit.
     fn claim(&self, py: Python<'_>, queue: &LocalQueue, job: &Arc<Job>) -> Option<Work> {
         let mut is_spent = false;
         let mut work = None;
@@ -208,7 +210,7 @@ impl Threads {
             }
             state.was_sent = true;
             is_spent = state.is_spent() && std::mem::take(&mut state.is_ready);
-            // The error of a task that is given up tells of its item.
+            // The error of a task that is given up includes its item.
             let stay = job.timeout.is_some();
             let items = if stay { state.input.lend(py, span) } else { state.input.give_away(py, span) };
             work = state.work.as_ref().map(|work| work.clone_ref(py));
@@ -229,7 +231,7 @@ impl Threads {
         work
     }
 
-    /// Does a call.
+    /// Runs a call.
     fn call(
         &self,
         py: Python<'_>,
@@ -243,7 +245,7 @@ impl Threads {
         }
         me.offer_turn(py, Instant::now());
         self.busy.fetch_add(1, Ordering::Relaxed);
-        // What it was given goes with the job, when that is over: nothing of it stays here.
+        // The arguments are dropped with the job, when it is over: nothing of them stays here.
         let outcome = self.outcome(py, job, 0, None, || {
             let (args, kwds) = (as_tuple(args.into_bound(py))?, as_dict(kwds.into_bound(py))?);
             calls::call_with(&function.into_bound(py), &args, &kwds)
@@ -253,7 +255,7 @@ impl Threads {
         self.put_in_passing(py, job, 0, &mut me.outcomes, true).map(Done::All)
     }
 
-    /// Does the tasks that were claimed.
+    /// Runs the claimed tasks.
     fn work_off(
         &self,
         py: Python<'_>,
@@ -266,7 +268,7 @@ impl Threads {
         let begun = Instant::now();
         let (mut now, mut put_at, mut done) = (begun, begun, 0);
         let mut next = self.next_task(py, me, None);
-        // Others may have taken all of it already.
+        // Other workers may have taken all of them already.
         self.busy.fetch_add(usize::from(next.is_some()), Ordering::Relaxed);
         while let (Some((index, item)), Some(called)) = (next, &function) {
             if job.is_over() {
@@ -298,7 +300,7 @@ impl Threads {
             }
             let is_last = next.is_none();
             if is_last {
-                // It goes with the job, when that is over.
+                // It is dropped with the job, when that is over.
                 function = None;
                 job.state(py).pending.finished(done, u64::try_from((now - begun).as_nanos()).unwrap_or(u64::MAX));
             }
@@ -311,8 +313,8 @@ impl Threads {
         Ok(Done::All(unfinished))
     }
 
-    /// Does one task, of which that is the text; `given` is what the job does not have any more: the function, the item, and
-    /// whether that has all arguments. None: it was given up while it ran.
+    /// Runs one task, given as a closure. `given` is what the job no longer holds: the function, the item, and whether
+    /// the item is a tuple of all arguments. Returns None if the task was given up while it ran.
     #[inline]
     fn outcome<'py>(
         &self,
@@ -326,7 +328,7 @@ impl Threads {
         let outcome = match task() {
             Ok(value) => Ok(value.unbind()),
             Err(e) if e.is_instance_of::<PyException>(py) => Err(e.into_value(py).into_any()),
-            // What would end the program, were it raised there.
+            // It would end the program if it were raised in the thread that asks for the result.
             Err(e) => Err(self.ledger.error(py, intern!(py, "raised"), (e.into_value(py),))),
         };
         let is_late = limit.is_some_and(|limit| !self.end_limited(py, limit));
@@ -348,8 +350,9 @@ impl Threads {
         Some(outcome)
     }
 
-    /// Puts the outcomes of tasks that follow each other, and leaves none in the list. If the job is over now, gives whom
-    /// to wake, which can be done in passing. If it `rests` the worker is free then, before anybody hears of the outcomes.
+    /// Records the outcomes of consecutive tasks and empties the list. If the job is now over, may return its
+    /// completion, for the caller to finish when convenient. If the worker `rests`, it counts as free before the
+    /// outcomes are announced.
     fn put_in_passing(
         &self,
         py: Python<'_>,
@@ -380,7 +383,7 @@ impl Threads {
         self.finish(py, job, concluded).map(|()| None)
     }
 
-    /// Puts what all workers keep.
+    /// Records the outcomes that all workers keep.
     pub(super) fn put_what_is_kept(&self, py: Python<'_>) {
         let kept = self.queues.with_all(Detaching(py), |claim| {
             let mut outcomes = Vec::new();
@@ -395,7 +398,7 @@ impl Threads {
         }
     }
 
-    /// Says whether the job has all its outcomes now.
+    /// Records outcomes. Returns whether the job has all of them now.
     fn put_run(&self, py: Python<'_>, job: &Job, first: u64, outcomes: &mut Vec<Outcome>) -> bool {
         if job.is_over() {
             outcomes.clear();
