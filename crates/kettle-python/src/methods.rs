@@ -1,13 +1,14 @@
-//! Hand-made methods for the calls that are made millions of times a second; beside `buffers`, the only `unsafe` here.
+//! Hand-written methods for the hottest calls; together with `buffers`, the only `unsafe` code of this crate.
 //!
-//! PyO3's methods are safe in every case, and pay some nanoseconds for that. An uncontended lock costs less than that.
-//! So `acquire()` and `release()`, and entering and leaving a `with` block, first go through a function of this module
-//! that does the ordinary case, and hands everything else to PyO3's method of the same name.
+//! PyO3's methods are safe in every case and pay some nanoseconds for that, more than an uncontended lock costs. So
+//! `acquire()`, `release()` and the entry and exit of a `with` block first go through a function of this module, which
+//! handles the ordinary case and leaves everything else to PyO3's method of the same name.
 //!
-//! Besides, the interpreter has a short way for methods of exactly the object's own class, not of a base. So these are
-//! put into the Python classes themselves, by the decorator [`quicken`].
+//! The interpreter also has a fast path for methods of an object's own class, as opposed to those of a base class. So
+//! these methods are added to the Python classes themselves, by the decorator [`quicken`].
 //!
-//! What a dict holds can be [looked at](glances) without writing to it. Integers ([`numbers`]) and the numbers of descriptors ([`descriptors`]) are turned into what they stand for here, too.
+//! The contents of a dict can be [inspected](glances) without writing to them. Integers ([`numbers`]) and descriptor
+//! numbers ([`descriptors`]) are converted here, too.
 
 mod attached;
 pub(crate) mod calls;
@@ -51,37 +52,37 @@ use crate::panics;
 use crate::primitive::Waitable;
 use crate::semaphore::Semaphore;
 
-/// A lock or the like, in its ordinary case.
+/// A lock or similar primitive, in its ordinary case.
 pub(crate) trait Quick:
     PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + PyTypeInfo + Sync + Waitable
 {
-    /// What `help` says of `acquire`, its signature first.
+    /// The `help` text of `acquire`, its signature first.
     const ACQUIRE_DOC: &'static CStr =
         c"acquire($self, /, block=True, timeout=None)\n--\n\nAcquires it, waiting at most `timeout` seconds.";
-    /// What `help` says of `release`.
+    /// The `help` text of `release`.
     const RELEASE_DOC: &'static CStr = c"release($self, /)\n--\n\nReleases it.";
 
-    /// Whether its holder may have died, which one who does not wait is told as well.
+    /// Whether its holder may have died. A caller that does not wait is told of that as well.
     const MORTAL: bool = true;
 
-    /// Takes it if that can be done at once.
+    /// Acquires it if that needs no waiting.
     fn take_now(&self) -> bool;
-    /// Gives it back; false if that is an error.
+    /// Releases it. Returns false if that is an error.
     fn give_back(&self) -> bool;
 
-    /// Whether an `acquire(False)` that did not take it is over: False, and nothing else to be done.
+    /// Whether a failed `acquire(False)` simply returns False, with nothing else to do.
     #[inline]
     fn is_simply_taken(&self) -> bool {
         !Self::MORTAL && self.line().is_none_or(|line| line.admits(None, || 0))
     }
-    /// Whether the end of a `with` block gives it back without a call of `object.release()`. `object` is this one.
+    /// Whether the end of a `with` block may release it without calling `object.release()`. `object` is this primitive.
     #[inline]
     fn leaves_by_itself(&self, _object: &Bound<'_, PyAny>) -> bool {
         true
     }
 }
 
-/// Puts the quick methods into `cls`, a subclass of one of ours, where it does not have methods of its own.
+/// Adds the fast methods to `cls`, a subclass of one of ours, where it does not define its own.
 #[pyfunction]
 pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
     if cls.is_subclass_of::<Lock>()? {
@@ -122,7 +123,7 @@ fn install<T: Quick>(cls: &Bound<'_, PyType>) -> PyResult<()> {
     put_all::<T>(cls, table)
 }
 
-/// Its name, its name for C, what is called, how, and what `help` says.
+/// The method's name, its name for C, its function and calling convention, and its `help` text.
 type Method = (&'static str, &'static CStr, PyMethodDefPointer, i32, &'static CStr);
 
 const ENTER_DOC: &CStr = c"__enter__($self, /)\n--\n\n";
@@ -132,7 +133,7 @@ fn put_all<T: PyTypeInfo>(cls: &Bound<'_, PyType>, table: [Method; 4]) -> PyResu
     table.into_iter().try_for_each(|(name, c_name, call, flags, doc)| put::<T>(cls, name, c_name, call, flags, doc))
 }
 
-/// Puts one method into `cls`, unless it has one of its own, or a class between it and `T` has.
+/// Adds one method to `cls`, unless `cls` or a class between it and `T` defines its own.
 fn put<T: PyTypeInfo>(
     cls: &Bound<'_, PyType>,
     name: &str,
@@ -144,7 +145,7 @@ fn put<T: PyTypeInfo>(
     if !cls.getattr(name)?.is(&T::type_object(cls.py()).getattr(name)?) {
         return Ok(());
     }
-    // The descriptor refers to its definition for as long as the class lives, which is as long as the process.
+    // The descriptor refers to its definition for as long as the class lives, which is until the process ends.
     let def = Box::leak(Box::new(PyMethodDef {
         ml_name: c_name.as_ptr(),
         ml_meth: call,
@@ -180,7 +181,7 @@ unsafe fn object<'a>(slf: &'a *mut ffi::PyObject) -> &'a Bound<'a, PyAny> {
     unsafe { Bound::ref_from_ptr(Python::assume_attached(), &*(&raw const *slf).cast()) }
 }
 
-/// Answers a call from C; NULL with an exception set if `body` panics.
+/// Answers a call from C. Returns NULL with an exception set if `body` panics.
 ///
 /// # Safety
 /// The interpreter is attached.
@@ -190,11 +191,11 @@ unsafe fn answer(body: impl FnOnce() -> *mut ffi::PyObject) -> *mut ffi::PyObjec
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| unsafe { raised(payload) })
 }
 
-/// What is answered at once, if anything is.
+/// An answer that needs no general path, if there is one.
 type Answer = Option<*mut ffi::PyObject>;
 
-/// Answers a call from C by `quick`, or else by `general`, which lets no panic out: what it needs is not kept in a frame
-/// while `quick` runs, unless it needs it, too.
+/// Answers a call from C with `quick`, or otherwise with `general`, which lets no panic out. Keeping `general` apart
+/// keeps what only it needs out of the stack frame of `quick`.
 ///
 /// # Safety
 /// The interpreter is attached.
@@ -211,7 +212,7 @@ unsafe fn answer_quickly(
     }
 }
 
-/// Not a part of what panicked, whose frame would have to have room for it.
+/// Kept out of line, so that its locals do not enlarge the stack frame of the function that panicked.
 ///
 /// # Safety
 /// The interpreter is attached.
@@ -230,20 +231,20 @@ fn truth(value: bool) -> Answer {
     Some(unsafe { ffi::Py_NewRef(if value { ffi::Py_True() } else { ffi::Py_False() }) })
 }
 
-/// True, if it was done.
+/// True, if the operation succeeded.
 #[inline(always)]
 fn done(is_done: bool) -> Answer {
     if is_done { truth(true) } else { None }
 }
 
-/// None, if it was done.
+/// None, if the operation succeeded.
 #[inline(always)]
 fn nothing(is_done: bool) -> Answer {
     // SAFETY: it is immortal, or counted as any other.
     is_done.then(|| unsafe { ffi::Py_NewRef(ffi::Py_None()) })
 }
 
-/// What PyO3's method of this name says; NULL with an exception set if it panics.
+/// Calls PyO3's method of this name. Returns NULL with an exception set if it panics.
 ///
 /// # Safety
 /// The interpreter is attached. `args` is good for `nargs` objects and those that `kwnames` names, as in any vectorcall.
@@ -271,7 +272,7 @@ unsafe fn general<T: PyTypeInfo>(
     }
 }
 
-/// The same without arguments.
+/// Like the function above, without arguments.
 ///
 /// # Safety
 /// The interpreter is attached.
@@ -329,7 +330,7 @@ unsafe extern "C" fn acquire<T: Quick>(
     }
 }
 
-/// `acquire(False)` is ordinary, too: what is free can be taken either way.
+/// `acquire(False)` is also an ordinary case: a free lock can be acquired either way.
 ///
 /// # Safety
 /// As in a call of `acquire` with one argument, which has no name.
@@ -385,7 +386,7 @@ unsafe extern "C" fn exit<T: Quick>(
             let this = this::<T>(slf);
             nothing(this.leaves_by_itself(object(&slf)) && this.give_back())
         };
-        // None of them asks what was raised.
+        // None of them uses the exception's arguments.
         answer_quickly(quick, || general_without::<T>("__exit__", slf))
     }
 }

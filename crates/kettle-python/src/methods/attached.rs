@@ -1,15 +1,15 @@
-//! A lock for threads that are attached to the interpreter, which costs nothing where the interpreter has a GIL.
+//! A lock for threads that are attached to the interpreter. It costs nothing if the interpreter has a GIL.
 //!
-//! An uncontended mutex costs two locked instructions, which is as much as all the rest of a `put`. With a GIL it is
-//! never contended if only attached threads take it and none of them lets the GIL go meanwhile. Then the GIL *is* the
-//! lock; that the rule is kept is not taken on trust, but checked each time.
+//! An uncontended mutex costs two locked instructions, as much as the rest of a `put`. With a GIL the mutex is never
+//! contended if only attached threads lock it and none of them releases the GIL meanwhile. Then the GIL *is* the lock.
+//! Each acquisition checks that this rule is kept.
 //!
-//! Without a GIL one locked instruction remains: it is let go by a mere store, which does not ask whether somebody
-//! waits. So who waits is not woken, but comes back by itself. Who had not waited of late comes back at once, since the
-//! lock is held for so short a time. Who has to wait again soon shares the queue with a thread that is as busy there as
-//! itself; taking turns, from one processor's cache to the other's, both would get less done than one of them alone. So
-//! it stays away for a while, in which the other one goes through hundreds of items undisturbed. And when all that did
-//! not help, whoever holds the lock was just taken off its processor: time for a nap.
+//! Without a GIL, one locked instruction remains: unlocking is a plain store, which does not check for waiting threads.
+//! So waiting threads are not woken; they poll. A thread that has not waited recently retries at once, because the lock
+//! is held so briefly. A thread that soon has to wait again shares the queue with another thread that is as busy on it.
+//! Taking turns would move the data between the two processors' caches, and both together would get less done than one
+//! of them alone. So the thread backs off for a while, in which the other one completes hundreds of operations
+//! undisturbed. If none of this helps, the lock's holder was probably preempted, and the thread sleeps.
 
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
@@ -21,7 +21,7 @@ use pyo3::pyclass::PyVisit;
 
 use taken::Taken;
 
-/// Says that this thread is attached to the interpreter; it cannot be sent to another one.
+/// Proof that this thread is attached to the interpreter. It cannot be sent to another thread.
 #[derive(Clone, Copy)]
 pub(crate) struct Attached<'a>(PhantomData<(&'a (), *const ())>);
 
@@ -32,7 +32,7 @@ impl<'py> From<Python<'py>> for Attached<'py> {
 }
 
 impl<'a> Attached<'a> {
-    /// Who collects garbage is attached.
+    /// A thread that collects garbage is attached.
     pub(crate) fn by(_: &'a PyVisit<'_>) -> Self {
         Self(PhantomData)
     }
@@ -43,9 +43,9 @@ pub(crate) struct AttachedLock<S> {
     taken: Taken,
 }
 
-// SAFETY: the state is touched by whoever has a `Guard`, one thread at a time: with a GIL `lock` wants to see an
-// `Attached`, a `Guard` has one inside and cannot leave its thread, and should that thread let the GIL go meanwhile,
-// `taken` keeps everybody out; without one `taken` does, to whom letting go and taking are release and acquire.
+// SAFETY: only the holder of a `Guard` touches the state, one thread at a time. With a GIL, `lock` requires an
+// `Attached`; a `Guard` contains one and cannot leave its thread; and if that thread releases the GIL meanwhile,
+// `taken` keeps all others out. Without a GIL, `taken` does, and unlocking and locking are release and acquire on it.
 unsafe impl<S: Send> Sync for AttachedLock<S> {}
 
 impl<S> Lock<S> for AttachedLock<S> {
@@ -79,8 +79,8 @@ impl<S> Deref for Guard<'_, S> {
 
     #[inline(always)]
     fn deref(&self) -> &S {
-        // SAFETY: `taken` is ours until we are dropped, so nobody else has a reference, and that of `deref_mut` is
-        // bound to us.
+        // SAFETY: `taken` is ours until the guard is dropped, so there is no other reference, and that of `deref_mut`
+        // is bound to the guard.
         unsafe { &*self.lock.state.get() }
     }
 }
@@ -88,7 +88,7 @@ impl<S> Deref for Guard<'_, S> {
 impl<S> DerefMut for Guard<'_, S> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut S {
-        // SAFETY: as above, and nobody has another reference of ours.
+        // SAFETY: as above, and there is no other reference through this guard.
         unsafe { &mut *self.lock.state.get() }
     }
 }
@@ -104,7 +104,7 @@ impl<S> Drop for Guard<'_, S> {
 mod taken {
     use std::cell::Cell;
 
-    /// Whether somebody has the lock. For attached threads only, of which there is one at a time.
+    /// Whether the lock is held. For attached threads only, of which there is one at a time.
     #[derive(Default)]
     pub(super) struct Taken(Cell<bool>);
 
@@ -130,21 +130,22 @@ mod taken {
 
     use kettle_core::sys::clock;
 
-    /// Whether somebody has the lock.
+    /// Whether the lock is held.
     #[derive(Default)]
     pub(super) struct Taken(AtomicBool);
 
-    /// So long a thread stays away that has to wait again, in nanoseconds: some hundreds of operations of another one.
+    /// How long a thread backs off when it has to wait again, in nanoseconds: some hundreds of another thread's
+    /// operations.
     const AWAY: u64 = 20_000;
-    /// So short a time after its last wait, in nanoseconds.
+    /// How soon after the last wait a new one counts as waiting again, in nanoseconds.
     const LATELY: u64 = 50_000;
-    /// So long the processor is offered to others before each nap, in nanoseconds.
+    /// How long the thread yields the processor before each sleep, in nanoseconds.
     const PATIENCE: u64 = 50_000;
-    /// Short against the time that a thread is off its processor.
+    /// Short compared with the time that a preempted thread is off its processor.
     const NAP: Duration = Duration::from_micros(50);
 
     thread_local! {
-        /// When this thread last got the lock of some queue after a wait.
+        /// When this thread last acquired the lock of any queue after a wait.
         static WAITED: Cell<u64> = const { Cell::new(0) };
     }
 

@@ -1,9 +1,9 @@
-//! Calls of Python code from which a thread may not come back.
+//! Calls of Python code from which a thread may not return.
 //!
-//! When the interpreter ends, up to Python 3.13, a daemon thread that wants to go on in Python is made to unwind its
-//! stack there and then, which Rust takes for a reason to abort the process. PyO3 sees to it where a thread comes back
-//! from waiting, but not where Python code is called that takes long or waits by itself. A thread that ends in one of
-//! these calls stands still instead, for the moments that are left.
+//! While the interpreter ends, up to Python 3.13, a daemon thread that wants to continue in Python is forced to unwind
+//! its stack immediately, and Rust aborts the process for that. PyO3 handles this where a thread returns from waiting,
+//! but not where it calls Python code that runs for long or waits. A thread that ends inside one of these calls is
+//! instead suspended for the short time that the process still exists.
 
 use std::ffi::c_int;
 
@@ -30,7 +30,7 @@ unsafe extern "C-unwind" {
     fn Py_DecRef(object: *mut ffi::PyObject);
 }
 
-/// Stops the unwinding of a thread that the interpreter has given up.
+/// Stops the forced unwinding of a thread that the interpreter ends.
 struct StandStill;
 
 impl Drop for StandStill {
@@ -55,7 +55,7 @@ fn vectorcall<'py>(
     args: &[*mut ffi::PyObject],
     kwds: *mut ffi::PyObject,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // Not one of the functions by which PyO3 calls: it declares that those never unwind, and the compiler takes its word.
+    // PyO3's call functions cannot be used: they are declared as never unwinding, and the compiler relies on that.
     let (this, first, count) = (callable.as_ptr(), args.as_ptr(), args.len());
     // SAFETY: all are alive; `kwds` is a dict or NULL; what comes back is a new reference or NULL with an exception set.
     unsafe {
@@ -116,7 +116,7 @@ pub(crate) fn call_method<'py>(
 /// Drops a reference, which may run a destructor.
 pub(crate) fn let_go(object: Bound<'_, PyAny>) {
     let this = object.into_ptr();
-    // SAFETY: the reference was the caller's, who is attached to the interpreter.
+    // SAFETY: the caller gave up this reference, and is attached to the interpreter.
     outlived(|| unsafe { Py_DecRef(this) });
 }
 

@@ -1,14 +1,14 @@
-//! Descriptors as Python hands them about: by number.
+//! Descriptors as Python passes them: by number.
 
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-/// A descriptor that the caller gives away, once it is taken.
+/// A descriptor whose ownership the caller gives up.
 pub(crate) struct Given(RawFd);
 
-/// A descriptor that is the caller's, for the time of the call.
+/// A descriptor borrowed from the caller for the duration of the call.
 pub(crate) struct Lent(RawFd);
 
 fn number(object: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {

@@ -1,4 +1,4 @@
-//! Which line of Python code called us: noted cheaply, worked out when somebody asks.
+//! The line of Python code that called us: recorded cheaply, and resolved on request.
 
 use std::ffi::c_int;
 
@@ -13,10 +13,10 @@ pub(crate) struct Site {
     instruction: c_int,
 }
 
-/// Frames of our own that may stand between the caller and us.
+/// The number of our own frames that may be between the caller and us.
 const MOST_OF_OURS: usize = 6;
 
-/// Where our package is.
+/// The directory of our package.
 fn package(py: Python<'_>) -> PyResult<&str> {
     static DIRECTORY: PyOnceLock<Py<PyString>> = PyOnceLock::new();
     let directory = DIRECTORY.get_or_try_init(py, || -> PyResult<_> {
@@ -27,7 +27,7 @@ fn package(py: Python<'_>) -> PyResult<&str> {
 }
 
 impl Site {
-    /// The line that called us, our own package left aside. None if that cannot be told.
+    /// The line that called us, skipping our own package. None if it cannot be determined.
     pub(crate) fn of_caller(py: Python<'_>) -> Option<Self> {
         let package = package(py).ok()?;
         // SAFETY: the interpreter is attached; what comes back is borrowed, or NULL outside of all Python code.
@@ -37,7 +37,7 @@ impl Site {
             // SAFETY: it is a frame, and alive; its code is a new reference and never NULL.
             let code = unsafe { Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(this).cast()) };
             let file = code.getattr(intern!(py, "co_filename")).ok()?;
-            // A path that is no UTF-8 is not ours.
+            // A path that is not UTF-8 is not ours.
             if !file.cast::<PyString>().ok()?.to_str().is_ok_and(|file| file.starts_with(package)) {
                 // SAFETY: it is a frame, and alive.
                 return Some(Self { code: code.unbind(), instruction: unsafe { ffi::PyFrame_GetLasti(this) } });
@@ -48,7 +48,7 @@ impl Site {
         None
     }
 
-    /// The file, and the line in it.
+    /// The file and the line number.
     pub(crate) fn file_and_line(&self, py: Python<'_>) -> PyResult<(String, Option<u32>)> {
         let code = self.code.bind(py);
         let mut line = None;
@@ -59,7 +59,7 @@ impl Site {
             }
         }
         let file = code.getattr("co_filename")?;
-        // What of it is no UTF-8 is escaped.
+        // Bytes that are not UTF-8 are escaped.
         let file = file.call_method1("encode", ("utf-8", "backslashreplace"))?.call_method1("decode", ("utf-8",))?;
         Ok((file.extract()?, line))
     }

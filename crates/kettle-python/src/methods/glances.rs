@@ -1,7 +1,7 @@
-//! Finds what changed in a dict without writing to the objects in it.
+//! Finds changes in a dict without writing to the objects in it.
 //!
-//! Reading an object from Python changes its reference count. In a process that forks, this write copies the page on which
-//! the object is.
+//! Reading an object from Python changes its reference count. After a fork, this write copies the page that holds the
+//! object.
 
 use std::sync::{Mutex, PoisonError};
 use std::{iter, ptr};
@@ -33,8 +33,8 @@ impl Glance {
         Self { entries: Mutex::default(), most_parts }
     }
 
-    /// The keys of `names` whose value is not the one of the last call, or has other contents. All that come after a key
-    /// that was removed count as changed. An object that was freed since may have passed its address to another one.
+    /// The keys of `names` whose value or contents changed since the last call. All keys after a removed one count as
+    /// changed. If an object was freed since then, another object may have its address.
     fn changed<'py>(&self, names: &Bound<'py, PyDict>) -> Vec<Bound<'py, PyAny>> {
         if cfg!(Py_GIL_DISABLED) {
             // Other threads may change the containers meanwhile.

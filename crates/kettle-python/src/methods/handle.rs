@@ -1,7 +1,7 @@
-//! Handles: what is done for each callback, without Python code.
+//! Handles: the work for each callback, without Python code.
 //!
-//! Anything out of the ordinary is left to asyncio's own methods: debug mode, a context that is not one, a program that
-//! replaced `Handle._run`, a Python without a GIL (where another thread may cancel at any moment).
+//! Every unusual case is left to asyncio's own methods: debug mode, a context that is not a `Context`, a program that
+//! replaced `Handle._run`, and a Python without a GIL (where another thread may cancel at any moment).
 
 use std::ffi::c_int;
 use std::ptr;
@@ -17,12 +17,12 @@ use super::calls;
 use super::handle_classes::{CLASSES, Classes, Slots, is_true, put, slot};
 use crate::event_loop::EventLoop;
 
-/// Something to be run: an `asyncio.Handle`.
+/// A scheduled callback: an `asyncio.Handle`.
 #[derive(Debug)]
 pub(crate) struct Handle(Py<PyAny>);
 
 impl Handle {
-    /// One to call `callback(*args)` in `context`, None: in a copy of the present one.
+    /// Creates a handle that calls `callback(*args)` in `context`, or in a copy of the current context if that is None.
     #[inline(always)]
     pub(crate) fn new(
         event_loop: &Bound<'_, PyAny>,
@@ -40,7 +40,8 @@ impl Handle {
         }
     }
 
-    /// One to do that at the time `when` of the loop. It counts as waiting until [`set_due`](Self::set_due).
+    /// Creates a handle that does the same at the loop time `when`. It counts as scheduled until
+    /// [`set_due`](Self::set_due).
     #[inline(always)]
     pub(crate) fn timer(
         event_loop: &Bound<'_, PyAny>,
@@ -61,7 +62,7 @@ impl Handle {
         }
     }
 
-    /// One of any class, which the program made.
+    /// A handle of any class, created by the program.
     pub(crate) fn of(object: Bound<'_, PyAny>) -> Self {
         Self(object.unbind())
     }
@@ -92,7 +93,7 @@ impl Handle {
         }
     }
 
-    /// Says that a timer of ours waits no longer.
+    /// Marks a timer of ours as no longer scheduled.
     #[inline(always)]
     pub(crate) fn set_due(&self, py: Python<'_>) {
         if let Some(classes) = CLASSES.get(py) {
@@ -101,26 +102,26 @@ impl Handle {
         }
     }
 
-    /// Calls its callback in its context. What that raises is given back.
+    /// Calls the callback in its context. Returns the exception that it raised, if any.
     #[inline(always)]
     pub(crate) fn run(&self, py: Python<'_>) -> PyResult<()> {
         match CLASSES.get(py) {
             Some(classes) if classes.may_run_quickly(self.0.as_ptr()) => {
-                // SAFETY: it is of a class with these slots, which nobody else touches meanwhile: this thread has the GIL, and
-                // takes references before it calls anything.
+                // SAFETY: it is of a class with these slots. No other thread touches them meanwhile: this thread has
+                // the GIL, and takes references before it calls anything.
                 unsafe { run_quickly(py, self.0.as_ptr(), &classes.slots) }
             }
             _ => self.run_by_method(py),
         }
     }
 
-    /// `handle._run()`, which reports by itself what the callback raises.
+    /// Calls `handle._run()`, which itself reports any exception of the callback.
     pub(crate) fn run_by_method(&self, py: Python<'_>) -> PyResult<()> {
         calls::call(&self.0.bind(py).getattr(intern!(py, "_run"))?).map(drop)
     }
 }
 
-/// So many arguments are copied to the stack. More are called from the tuple.
+/// Up to this many arguments are copied to the stack. Longer argument lists are passed from the tuple.
 const FEW: usize = 6;
 
 /// # Safety
@@ -137,7 +138,7 @@ unsafe fn run_quickly(py: Python<'_>, handle: *mut ffi::PyObject, slots: &Slots)
         let args = Bound::from_borrowed_ptr(py, args);
         let context = Bound::from_borrowed_ptr(py, context);
         if ffi::PyContext_CheckExact(context.as_ptr()) == 0 || ffi::PyTuple_CheckExact(args.as_ptr()) == 0 {
-            // As asyncio does it, whatever the program means by such a context.
+            // As in asyncio, whatever the program intends with such a context.
             let run = context.getattr(intern!(py, "run"))?;
             let all: Vec<_> = std::iter::once(Ok(callback)).chain(args.try_iter()?).collect::<PyResult<_>>()?;
             return calls::call_all(&run, &PyTuple::new(py, all)?).map(drop);
@@ -150,7 +151,7 @@ unsafe fn run_quickly(py: Python<'_>, handle: *mut ffi::PyObject, slots: &Slots)
         let mut few = [ptr::null_mut::<ffi::PyObject>(); FEW + 1];
         let (first, flags) = if count <= FEW {
             ptr::copy_nonoverlapping(items, few.as_mut_ptr().add(1), count);
-            // Whom it is called for may put something before the first.
+            // The called function may use the place before the first argument.
             (few.as_ptr().add(1), ffi::PY_VECTORCALL_ARGUMENTS_OFFSET)
         } else {
             (items, 0)
@@ -199,7 +200,7 @@ unsafe fn cancelled(handle: *mut ffi::PyObject, is_timer: bool) -> *mut ffi::PyO
                 ffi::Py_NewRef(ffi::Py_None())
             }
             _ => {
-                // asyncio keeps a representation then.
+                // asyncio stores a representation in this case.
                 let class = if is_timer { &classes.timer } else { &classes.plain };
                 let handle = Bound::from_borrowed_ptr(py, handle);
                 let base = class.bind(py).getattr(intern!(py, "__base__"));

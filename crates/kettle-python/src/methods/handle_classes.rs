@@ -1,8 +1,7 @@
-//! The classes of handles: subclasses of `asyncio.Handle` and `asyncio.TimerHandle` that add no attributes.
+//! The handle classes: subclasses of `asyncio.Handle` and `asyncio.TimerHandle` that add no attributes.
 //!
-//! asyncio's classes keep theirs in *slots*, of which each is a pointer at an offset that the class itself tells
-//! ([`Slots`]). So `repr`, comparisons, `get_context()` and whatever else asyncio's classes have, in whatever version of
-//! Python, is theirs.
+//! asyncio's classes keep their attributes in *slots*: pointers at offsets that the class itself reports ([`Slots`]).
+//! So `repr`, comparisons, `get_context()` and everything else are inherited from asyncio, in every version of Python.
 
 use std::ffi::{CStr, c_uint, c_void};
 use std::ptr;
@@ -18,7 +17,7 @@ use pyo3::types::{PyTuple, PyType};
 use super::handle::{cancel, cancel_timer};
 use super::spare::Spare;
 
-/// Where in an object the slots are, in bytes.
+/// The offsets of the slots in an object, in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Slots {
     pub(super) callback: isize,
@@ -30,7 +29,7 @@ pub(super) struct Slots {
     pub(super) context: isize,
 }
 
-/// Those that a `TimerHandle` has besides.
+/// The additional slots of a `TimerHandle`.
 #[derive(Clone, Copy)]
 pub(super) struct TimerSlots {
     pub(super) scheduled: isize,
@@ -42,7 +41,7 @@ pub(super) struct Classes {
     pub(super) timer: Py<PyType>,
     pub(super) slots: Slots,
     pub(super) timer_slots: TimerSlots,
-    /// asyncio's own way to run a handle, as it was when it was first seen.
+    /// asyncio's own `_run`, as it was when it was first seen.
     run: Py<PyAny>,
     base: Py<PyType>,
 }
@@ -50,10 +49,10 @@ pub(super) struct Classes {
 pub(super) static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
 static SPARE_PLAIN: Spare = Spare::new();
 static SPARE_TIMERS: Spare = Spare::new();
-/// Whether the program has put something else in the place of asyncio's `Handle._run`.
+/// Whether the program has replaced asyncio's `Handle._run`.
 static IS_RUN_REPLACED: AtomicBool = AtomicBool::new(false);
 
-/// The offset of the slot `name`, which `class` itself has.
+/// The offset of the slot `name`, which `class` itself defines.
 fn offset(class: &Bound<'_, PyType>, name: &str) -> PyResult<isize> {
     let member = class.getattr(name)?;
     // SAFETY: the type of such an object says what it is, and its definition lives as long as the class.
@@ -72,7 +71,7 @@ fn offset(class: &Bound<'_, PyType>, name: &str) -> PyResult<isize> {
     }
 }
 
-/// Makes the classes from asyncio's two; gives the same two each time.
+/// Creates the classes from asyncio's two, and returns the same two each time.
 #[pyfunction]
 pub(crate) fn handle_classes<'py>(
     handle: Bound<'py, PyType>,
@@ -103,14 +102,14 @@ pub(crate) fn handle_classes<'py>(
     Ok((classes.plain.bind(py).clone(), classes.timer.bind(py).clone()))
 }
 
-/// A subclass of `base` with no attributes of its own, and no subclasses.
+/// Creates a subclass of `base` that has no attributes of its own and cannot be subclassed.
 fn make_class<'py>(
     base: &Bound<'py, PyType>,
     name: &'static CStr,
     cancel: ffi::PyCFunction,
 ) -> PyResult<Bound<'py, PyType>> {
     let doc = c"cancel($self, /)\n--\n\nHas the callback not be called.";
-    // Both live as long as the class, which is as long as the process.
+    // Both live as long as the class, which is until the process ends.
     let methods = Box::leak(Box::new([
         PyMethodDef {
             ml_name: c"cancel".as_ptr(),
@@ -141,11 +140,11 @@ fn make_class<'py>(
     Ok(class.cast_into::<PyType>()?)
 }
 
-/// As the interpreter's own way for classes with slots, without the search for what these classes do not have: finalizers,
-/// dictionaries, subclasses.
+/// Works as the interpreter's own function for classes with slots, without support for what these classes do not have:
+/// finalizers, dictionaries and subclasses.
 unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
-    // SAFETY: nobody has a reference any more. The object is of one of our classes, which have no subclasses; each object
-    // has a reference to its class.
+    // SAFETY: there is no reference any more. The object is of one of our classes, which have no subclasses; each
+    // object has a reference to its class.
     unsafe {
         let class = ffi::Py_TYPE(object);
         ffi::PyObject_GC_UnTrack(object.cast());
@@ -171,7 +170,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     }
 }
 
-/// What is in a slot, borrowed; NULL if nothing is.
+/// The content of a slot, borrowed, or NULL if it is empty.
 ///
 /// # Safety
 /// `object` is of a class with a slot at `offset`, and the interpreter is attached.
@@ -181,7 +180,7 @@ pub(super) unsafe fn slot(object: *mut ffi::PyObject, offset: isize) -> *mut *mu
     unsafe { object.byte_offset(offset).cast() }
 }
 
-/// Puts `value`, whose reference is taken over, in the place of what is in a slot.
+/// Replaces the content of a slot with `value`, whose reference is taken over.
 ///
 /// # Safety
 /// As of [`slot`]; `value` is an object.
@@ -194,7 +193,7 @@ pub(super) unsafe fn put(object: *mut ffi::PyObject, offset: isize, value: *mut 
     }
 }
 
-/// Whether a slot has True.
+/// Whether a slot contains True.
 ///
 /// # Safety
 /// As of [`slot`].
@@ -223,7 +222,7 @@ impl Classes {
         class == self.plain.as_ptr().cast() || class == self.timer.as_ptr().cast()
     }
 
-    /// Memory of objects of `class`, one of the two.
+    /// Spare objects of `class`, one of the two.
     #[inline(always)]
     fn spare(&self, class: *mut ffi::PyTypeObject) -> &'static Spare {
         if class == self.timer.as_ptr().cast() { &SPARE_TIMERS } else { &SPARE_PLAIN }
@@ -279,7 +278,7 @@ impl Classes {
     }
 }
 
-/// Looks whether the program has replaced the way in which asyncio runs a handle.
+/// Checks whether the program has replaced asyncio's way to run a handle.
 pub(crate) fn look_for_replacements(py: Python<'_>) -> PyResult<()> {
     let classes = Classes::get(py)?;
     let is_ours = classes.base.bind(py).getattr(intern!(py, "_run"))?.is(&classes.run);

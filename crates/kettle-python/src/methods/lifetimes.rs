@@ -1,4 +1,4 @@
-//! The end of an object's life, which may run code of the program.
+//! The end of an object's life, which may run user code.
 
 use pyo3::ffi;
 use pyo3::intern;
@@ -7,29 +7,29 @@ use pyo3::types::{PyCFunction, PyDict, PyFunction, PyList, PyTuple};
 
 use super::calls;
 
-/// So many objects are looked at, each of which may have others.
+/// The maximum number of objects to examine, each of which may hold others.
 const LOOKS: u32 = 32;
 
-/// Lets go of it.
+/// Drops a reference.
 pub(crate) fn let_go(object: Bound<'_, PyAny>) {
     calls::let_go(object);
 }
 
-/// Whether to let go of this one reference runs no code of the program for sure: the object stays, or it is one of those
-/// that have no destructor, and so has all that goes with it.
+/// Whether dropping this one reference is certain to run no user code: the object survives, or it is of a kind without
+/// destructor, as is everything that is freed with it.
 pub(crate) fn goes_quietly(object: &Bound<'_, PyAny>) -> bool {
     let mut looks = LOOKS;
     is_quiet(object, 1, &mut looks)
 }
 
-/// The same of an object of whose references so many are to go.
+/// The same for an object that loses this many references.
 fn is_quiet(object: &Bound<'_, PyAny>, references: isize, looks: &mut u32) -> bool {
     if count(object) > references || is_plain(object) {
         return true;
     }
     let Some(left) = looks.checked_sub(1) else { return false };
     *looks = left;
-    // What is taken out of it below has one reference more.
+    // An object taken from it below has one more reference.
     if let Ok(tuple) = object.cast_exact::<PyTuple>() {
         tuple.iter().all(|item| is_quiet(&item, 2, looks))
     } else if let Ok(list) = object.cast_exact::<PyList>() {
@@ -47,10 +47,10 @@ fn is_quiet(object: &Bound<'_, PyAny>, references: isize, looks: &mut u32) -> bo
     }
 }
 
-/// Of a function made in a function: its defaults, and what it has of that one's variables.
+/// For a function defined inside another function: its defaults and its closure.
 fn is_quiet_function(function: &Bound<'_, PyFunction>, looks: &mut u32) -> bool {
     let py = function.py();
-    // Not as attributes: a look at those is reported to audit hooks.
+    // Not as attributes, since reading those is reported to audit hooks.
     let part = |get: unsafe extern "C" fn(*mut ffi::PyObject) -> *mut ffi::PyObject| {
         // SAFETY: `get` is one of the three below, each of which wants a function, and gives a borrowed reference or NULL.
         unsafe { Bound::from_borrowed_ptr_or_opt(py, get(function.as_ptr())) }
@@ -62,20 +62,20 @@ fn is_quiet_function(function: &Bound<'_, PyFunction>, looks: &mut u32) -> bool 
     let Some(closure) = part(ffi::PyFunction_GetClosure) else { return true };
     closure.cast_exact::<PyTuple>().is_ok_and(|cells| {
         cells.iter().all(|cell| {
-            // Another function has it too, or what is in it goes with it.
+            // Another function has it too, or its content is freed with it.
             count(&cell) > 2
                 || cell.getattr(intern!(py, "cell_contents")).is_ok_and(|contents| is_quiet(&contents, 2, looks))
         })
     })
 }
 
-/// How many references there are to it.
+/// The object's reference count.
 fn count(object: &Bound<'_, PyAny>) -> isize {
     // SAFETY: it is alive.
     unsafe { ffi::Py_REFCNT(object.as_ptr()) as isize }
 }
 
-/// Whether its class was not made by a program, and has nothing to do with the garbage collector: numbers, text, arrays.
+/// Whether its class was not created by a program and is unknown to the garbage collector: numbers, text, arrays.
 fn is_plain(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: a class is alive as long as an object of it, and its flags can be read at any time.
     let flags = unsafe { ffi::PyType_GetFlags(object.get_type_ptr()) };

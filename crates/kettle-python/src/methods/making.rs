@@ -1,8 +1,9 @@
-//! Objects that are made without arguments, in one step: no `__init__` is called that would do nothing.
+//! Creation of objects without arguments in one step, without calling an `__init__` that would do nothing.
 //!
-//! A class that is called goes through `type.__call__`, which calls `__new__` and then `__init__`; for one of PyO3's that
-//! costs more than to make a lock. A class may have a function of its own for being called instead. Ours makes the object
-//! if there are no arguments and both methods are still the native ones; else it does as `type.__call__`.
+//! Calling a class goes through `type.__call__`, which calls `__new__` and then `__init__`; for a PyO3 class this costs
+//! more than creating a lock. A class may define its own function for being called instead. Ours creates the object
+//! directly if there are no arguments and both methods are still the native ones; otherwise it works like
+//! `type.__call__`.
 
 use pyo3::PyTypeInfo;
 use pyo3::exceptions::{PySystemError, PyTypeError};
@@ -15,9 +16,9 @@ use crate::parameters;
 use crate::threads::lock::Lock;
 use crate::threads::set_name;
 
-/// Lets `cls`, a subclass of `T`, make objects in one step, if it has no methods of its own for that.
+/// Lets `cls`, a subclass of `T`, create objects in one step, unless it overrides the methods for that.
 pub(super) fn install<T: PyTypeInfo>(cls: &Bound<'_, PyType>) {
-    // SAFETY: it is a class, nobody but this thread calls it yet, and a function of this kind is what the field is for.
+    // SAFETY: it is a class, no other thread calls it yet, and a function of this kind is what the field is for.
     unsafe {
         if is_plain::<T>(cls.py(), cls.as_type_ptr()) {
             (*cls.as_type_ptr()).tp_vectorcall = Some(call::<T>);
@@ -37,7 +38,7 @@ unsafe fn is_plain<T: PyTypeInfo>(py: Python<'_>, cls: *mut ffi::PyTypeObject) -
     new(this) == new(native) && init(this) == init(native)
 }
 
-/// An object of `cls`, a subclass of `T`, as the `__new__` of `T` makes it.
+/// Creates an object of `cls`, a subclass of `T`, as the `__new__` of `T` does.
 fn make<'py, T: PyTypeInfo>(cls: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
     let py = cls.py();
     // SAFETY: classes of PyO3 stay for ever.
@@ -97,7 +98,7 @@ unsafe fn call_type<'py>(
             keywords.set_item(name, given(nargs + place as ffi::Py_ssize_t))?;
         }
     }
-    // Not `PyObject_Call`, which would come here again.
+    // Not `PyObject_Call`, which would end up here again.
     // SAFETY: what has a vectorcall of its own as a class has a class with `__call__`; all are alive; what comes back is a
     // new reference or NULL with an exception set.
     unsafe {
@@ -107,7 +108,8 @@ unsafe fn call_type<'py>(
     }
 }
 
-/// What `threading.Lock` is where that is no class: makes an object of a class that is not to be called.
+/// Stands in for `threading.Lock` where that is not a class: creates an object of a class that is not meant to be
+/// called.
 #[pyclass(subclass, frozen, module = "kettle._native")]
 pub(crate) struct LockMaker {
     class: Py<PyType>,

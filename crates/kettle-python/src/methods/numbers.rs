@@ -1,4 +1,4 @@
-//! Integers, where raising and catching an error would cost more than the number does, or must not happen.
+//! Integer conversions for places where raising and catching an error would be too expensive, or is not allowed.
 
 use std::ffi::c_int;
 
@@ -6,8 +6,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
-/// The value of an integer, None if it has more than 64 bits. Makes no object and raises nothing, so that no garbage
-/// collection can begin in here.
+/// The value of an integer, or None if it needs more than 64 bits. This creates no object and raises nothing, so that
+/// no garbage collection can start here.
 #[inline]
 pub(crate) fn as_i64(number: &Bound<'_, PyInt>) -> Option<i64> {
     let mut overflow: c_int = 0;
@@ -16,8 +16,9 @@ pub(crate) fn as_i64(number: &Bound<'_, PyInt>) -> Option<i64> {
     (overflow == 0).then_some(value)
 }
 
-/// The value of an integer, None if it has more than 128 bits (or memory ends). Like [`as_i64`] it makes nothing that
-/// the garbage collector knows: its upper half is an integer again, and of integers the collector knows nothing.
+/// The value of an integer, or None if it needs more than 128 bits (or memory is exhausted). Like [`as_i64`], this
+/// creates no object that the garbage collector tracks: the upper half is an integer again, and integers are not
+/// tracked.
 pub(crate) fn as_i128(number: &Bound<'_, PyInt>) -> Option<i128> {
     if let Some(short) = as_i64(number) {
         return Some(short.into());

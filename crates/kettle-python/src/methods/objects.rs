@@ -1,4 +1,4 @@
-//! `put` and `get` of the queues between threads. Their ordinary case costs a tenth of what it costs to get there.
+//! `put` and `get` of the queues between threads, whose ordinary case costs a tenth of the call through PyO3.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyMethodDef, PyMethodDefPointer};
@@ -15,10 +15,10 @@ const FAST: i32 = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
 /// Definitions that all threads may read.
 struct Table([PyMethodDef; 5]);
 
-// SAFETY: nobody writes to it; the pointers are to texts that stay, and to functions.
+// SAFETY: they are never written to; the pointers are to static strings and to functions.
 unsafe impl Sync for Table {}
 
-/// For all classes, those of users too: so these stay where they are, and none is made twice.
+/// For all classes, including those of users. So the definitions are static, and each exists once.
 static METHODS: Table = Table([
     PyMethodDef {
         ml_name: c"put".as_ptr(),
@@ -62,8 +62,8 @@ static METHODS: Table = Table([
     },
 ]);
 
-/// Puts the quick methods into `cls` where neither it nor a class before it has one in Python. A class whose base has all of
-/// them gets only those that are called most: see `_kettle_follow`.
+/// Adds the fast methods to `cls` where neither it nor a class before it defines one in Python. A class whose base has
+/// all of them gets only the most frequently called ones: see `_kettle_follow`.
 pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let py = cls.py();
     let native = py.get_type::<ObjectQueue>().getattr("put")?;
@@ -87,7 +87,7 @@ pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<()> {
     Ok(())
 }
 
-/// Puts `item` if that can be done at once, by `put`, which `WAITS`, or `put_nowait`.
+/// Puts `item` if that needs no waiting: on behalf of `put` if `WAITS`, otherwise of `put_nowait`.
 ///
 /// # Safety
 /// `slf` is an `ObjectQueue` and `item` an object, both borrowed from a call that is under way.
@@ -101,15 +101,15 @@ unsafe fn put_now<const WAITS: bool>(slf: *mut ffi::PyObject, item: *mut ffi::Py
     }
 }
 
-/// Whose a method is that was called.
+/// Which class the called method belongs to.
 enum Whose {
     Ours,
     Others,
-    /// It was the class's own until now, and is that of its base from now on, which was called: with this answer.
+    /// It was the class's own so far, and is its base's from now on. The base's method was called, with this answer.
     Base(*mut ffi::PyObject),
 }
 
-/// Whose `put` and `get`, of which that is the name, are.
+/// Which class defines the `put` and `get` of which this is the name.
 ///
 /// # Safety
 /// `slf` is an `ObjectQueue`, and the arguments are those of a vectorcall that is under way.
@@ -160,7 +160,7 @@ unsafe fn look_whose(
     }
 }
 
-/// PyO3's method of the same name as one of the quick ones, which does all cases.
+/// PyO3's method of the same name as a fast one, which handles all cases.
 struct General {
     name: &'static str,
     method: PyOnceLock<Py<PyAny>>,
@@ -267,7 +267,7 @@ unsafe extern "C" fn get_nowait(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) 
             }
             match this::<ObjectQueue>(slf).take_now(py) {
                 Ok(item) => return item.into_ptr(),
-                // Programs poll, so this is ordinary too.
+                // Programs poll, so this is an ordinary case too.
                 Err(NothingNow::Empty) => {
                     if let Ok(class) = errors::empty_class(py) {
                         ffi::PyErr_SetNone(class.as_ptr());

@@ -1,14 +1,14 @@
-//! Whether a method that others call through the object is still ours.
+//! Checks whether a method that is called through the object is still ours.
 //!
-//! In the standard library `Queue.put_nowait` says `self.put(...)`, and the end of a semaphore's `with` block
-//! `self.release()`. A subclass may have another one; a test or a tracer may put one into the class, or into one object,
-//! at any time. What does it natively instead looks here first.
+//! In the standard library `Queue.put_nowait` calls `self.put(...)`, and the end of a semaphore's `with` block calls
+//! `self.release()`. A subclass may override these methods; a test or a tracer may replace one in the class, or in one
+//! object, at any time. A native shortcut for such a call checks for that first.
 //!
-//! A class has a version, which its interpreter changes with every change of the class or of one of its bases. The
-//! version for which it was found that nothing was replaced is kept in the object, so that ordinarily one comparison
-//! tells. Attributes of its own an object has rarely, or always the same ones; whether it has any, and up to CPython 3.12
-//! which, tells what stands in front of it and behind it. That is no promise of the interpreter's, so it is tried at the
-//! start.
+//! A class has a version, which the interpreter changes with every change of the class or of one of its bases. An
+//! object remembers the version for which no replacement was found, so that normally one comparison suffices. An object
+//! rarely has attributes of its own, or always has the same ones. Whether it has any, and up to CPython 3.12 which, is
+//! determined from the words before it and after it in memory. The interpreter does not guarantee this layout, so it is
+//! tested at startup.
 
 #[cfg(Py_3_14)]
 use std::sync::atomic::AtomicU8;
@@ -22,10 +22,10 @@ use pyo3::types::{PyDict, PyString, PyType};
 
 use crate::threads::event::Event;
 
-/// Whether the interpreter keeps the attributes of an object where `attributes_around` looks.
+/// Whether the interpreter keeps an object's attributes where `attributes_around` expects them.
 static IS_LAYOUT_KNOWN: AtomicBool = AtomicBool::new(false);
 
-/// The word that is `words` words in front of `object`.
+/// The word at `words` words before `object`.
 ///
 /// # Safety
 /// That is within what was allocated for it.
@@ -35,9 +35,9 @@ unsafe fn word_before(object: *mut ffi::PyObject, words: usize) -> *mut u8 {
     unsafe { AtomicPtr::from_ptr(object.cast::<*mut u8>().sub(words)).load(Ordering::Relaxed) }
 }
 
-/// What `attributes_of` says of an object that has none.
+/// The result of `attributes_of` for an object that has none.
 const NO_ATTRIBUTES: u64 = 0;
-/// What it says of one whose attributes it does not tell: they are in a dictionary, or too many.
+/// The result for an object whose attributes cannot be identified: they are in a dictionary, or there are too many.
 const UNTOLD: u64 = 1;
 
 /// Which attributes stand in an array of values. The bytes before it are its own size, how many there are, and the
@@ -57,8 +57,8 @@ unsafe fn attributes_in(values: *mut u8) -> u64 {
     }
 }
 
-/// Whether attributes stand behind what else is in an object: their number is the second byte there. An object that has
-/// a dictionary may have none there.
+/// Whether attributes are stored after the rest of an object: their number is the second byte there. For an object that
+/// has a dictionary there may be none.
 ///
 /// # Safety
 /// Its class is written in Python; the interpreter is CPython 3.14.
@@ -79,8 +79,8 @@ unsafe fn has_values_behind(object: *mut ffi::PyObject) -> bool {
     }
 }
 
-/// Which attributes an object has, by what stands in front of it, and behind it: `NO_ATTRIBUTES`, `UNTOLD`, or a
-/// number that is another one for other attributes, as long as its class is the same.
+/// Which attributes an object has, judged by the words before it and after it: `NO_ATTRIBUTES`, `UNTOLD`, or a number
+/// that differs for different attributes as long as the class is the same.
 ///
 /// # Safety
 /// Its class is written in Python, on top of one of ours; the interpreter is CPython 3.11 to 3.14.
@@ -121,7 +121,7 @@ unsafe fn attributes_around(object: *mut ffi::PyObject) -> u64 {
     }
 }
 
-/// Tries whether attributes are where they are looked for.
+/// Tests whether attributes are where they are expected.
 pub(crate) fn learn_layout(py: Python<'_>) -> PyResult<()> {
     if !(py.version_info() >= (3, 11) && py.version_info() < (3, 15)) {
         return Ok(());
@@ -149,13 +149,13 @@ pub(crate) fn learn_layout(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Whether attributes are found where they are; else each object is taken for one that has some.
+/// Whether attributes are where they are expected; otherwise every object is assumed to have some.
 #[pyfunction]
 pub(crate) fn is_layout_known() -> bool {
     IS_LAYOUT_KNOWN.load(Ordering::Relaxed)
 }
 
-/// Which attributes of its own `object` has, as `attributes_around` says it.
+/// Which attributes of its own `object` has, as defined by `attributes_around`.
 #[inline(always)]
 fn attributes_of(object: &Bound<'_, PyAny>) -> u64 {
     if !IS_LAYOUT_KNOWN.load(Ordering::Relaxed) {
@@ -166,7 +166,7 @@ fn attributes_of(object: &Bound<'_, PyAny>) -> u64 {
     unsafe { attributes_around(object.as_ptr()) }
 }
 
-/// The version of a class, 0 if it has none now.
+/// The version of a class, or 0 if it has none at present.
 ///
 /// # Safety
 /// `class` is one.
@@ -183,11 +183,11 @@ fn version(object: &Bound<'_, PyAny>) -> u32 {
     unsafe { version_of(ffi::Py_TYPE(object.as_ptr())) }
 }
 
-/// Some methods that others call.
+/// A group of methods that are called through the object.
 pub(crate) struct Called {
     names: &'static [&'static str],
     interned: PyOnceLock<Vec<Py<PyString>>>,
-    /// Versions of classes that have ours, the latest few.
+    /// Versions of classes that have our methods, the most recent few.
     known: [AtomicU32; 4],
     next: AtomicU32,
 }
@@ -201,7 +201,7 @@ impl Called {
         self.interned.get_or_init(py, || self.names.iter().map(|name| PyString::intern(py, name).unbind()).collect())
     }
 
-    /// Whether a class has ours: those are native, and what is put in their place is not.
+    /// Whether a class has our methods: ours are native, and replacements are not.
     fn are_native(&self, class: &Bound<'_, PyType>) -> PyResult<bool> {
         for name in self.interned(class.py()) {
             let method = class.getattr(name)?;
@@ -213,13 +213,14 @@ impl Called {
         Ok(true)
     }
 
-    /// Whether one of them was put into the object itself, whose class has ours.
+    /// Whether one of them is overridden in the object itself, whose class has ours.
     #[cold]
     fn are_attributes(&self, object: &Bound<'_, PyAny>, are_told: bool) -> PyResult<bool> {
         if are_told { self.are_found_in(object) } else { self.are_in_dictionary_of(object) }
     }
 
-    /// The same by asking for each. It spares an object a dictionary, which it has from the moment one is asked for.
+    /// The same, by looking up each one. This spares the object a dictionary, which it would get at the first access to
+    /// one.
     fn are_found_in(&self, object: &Bound<'_, PyAny>) -> PyResult<bool> {
         let class = object.get_type();
         for name in self.interned(object.py()) {
@@ -246,7 +247,7 @@ impl Called {
         Ok(false)
     }
 
-    /// Whether the class of `object` is known to have ours.
+    /// Whether the class of `object` is known to have our methods.
     pub(crate) fn is_known(&self, object: &Bound<'_, PyAny>) -> bool {
         let version = version(object);
         version != 0 && self.known.iter().any(|known| known.load(Ordering::Relaxed) == version)
@@ -258,22 +259,22 @@ impl Called {
     }
 }
 
-/// What it takes beside the methods.
+/// The additional condition beside the methods.
 type Check = fn(&Bound<'_, PyType>) -> PyResult<bool>;
 
-/// Nothing.
+/// No condition.
 pub(crate) fn nothing_else(_: &Bound<'_, PyType>) -> PyResult<bool> {
     Ok(true)
 }
 
-/// What an object remembers: the version of its class in which the methods were ours, and with which attributes of its
-/// own they were, too.
+/// What an object remembers: the version of its class in which the methods were ours, and the attributes of the object
+/// with which they were ours too.
 pub(crate) struct Ours {
     version: AtomicU32,
     attributes: AtomicU64,
 }
 
-/// No class has it.
+/// No class has this version.
 const NONE: u32 = u32::MAX;
 
 impl Ours {
@@ -281,19 +282,19 @@ impl Ours {
         Self { version: AtomicU32::new(NONE), attributes: AtomicU64::new(NO_ATTRIBUTES) }
     }
 
-    /// Whether this was found before, of the class that `object`, which this is part of, has now.
+    /// Whether this was established before for the present class of `object`, which this is part of.
     #[inline(always)]
     pub(crate) fn is_known(&self, object: &Bound<'_, PyAny>) -> bool {
         version(object) == self.version.load(Ordering::Relaxed)
     }
 
-    /// Whether the class of `object`, which this is part of, has ours, and what `check` finds in it.
+    /// Whether the class of `object`, which this is part of, has our methods and meets the condition `check`.
     #[inline(always)]
     pub(crate) fn in_class(&self, object: &Bound<'_, PyAny>, called: &Called, check: Check) -> bool {
         version(object) == self.version.load(Ordering::Relaxed) || self.look(object, called, check)
     }
 
-    /// The same, and whether the object has none of its own.
+    /// The same, and whether the object itself overrides none.
     #[inline(always)]
     pub(crate) fn in_object(&self, object: &Bound<'_, PyAny>, called: &Called, check: Check) -> bool {
         if !self.in_class(object, called, check) {
@@ -308,16 +309,16 @@ impl Ours {
     #[cold]
     fn look_at_attributes(&self, object: &Bound<'_, PyAny>, attributes: u64, called: &Called) -> bool {
         let are_told = attributes != UNTOLD;
-        // What raises says so when it is called.
+        // If this lookup raises, the call itself will raise too.
         let are_ours = !called.are_attributes(object, are_told).unwrap_or(true);
-        // The questions may have run code of the program's.
+        // The lookups may have run user code.
         if are_ours && are_told && attributes == attributes_of(object) {
             self.attributes.store(attributes, Ordering::Relaxed);
         }
         are_ours
     }
 
-    /// Whether `class`, of an object that stands before this one, has what `check` finds in it.
+    /// Whether `class`, that of an object before this one, meets the condition `check`.
     #[inline(always)]
     pub(crate) fn in_type(&self, class: &Bound<'_, PyType>, check: impl FnOnce() -> PyResult<bool>) -> bool {
         // SAFETY: it is a class.
@@ -337,18 +338,18 @@ impl Ours {
     fn look(&self, object: &Bound<'_, PyAny>, called: &Called, check: Check) -> bool {
         let before = version(object);
         let is_known = called.is_known(object);
-        // What raises in a class of classes is as good as another method: the call itself will say so.
+        // If a lookup in a metaclass raises, the method counts as replaced: the call itself will raise too.
         let class = object.get_type();
         let is_ours = || Ok::<_, PyErr>(check(&class)? && called.are_native(&class)?);
         if !is_known && !is_ours().unwrap_or(false) {
             return false;
         }
-        // The first look gives a class its version, if it has none.
+        // The first lookup gives a class a version, if it has none.
         if before != 0 && before == version(object) {
             if !is_known {
                 called.remember(before);
             }
-            // In another class the same number is said of other attributes.
+            // In another class the same number denotes other attributes.
             self.attributes.store(NO_ATTRIBUTES, Ordering::Relaxed);
             self.version.store(before, Ordering::Relaxed);
         }

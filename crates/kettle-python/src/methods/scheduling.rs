@@ -1,5 +1,5 @@
-//! What is called on an event loop for every callback: each does the ordinary case, and leaves the rest to PyO3's method of
-//! the same name.
+//! The event loop's methods that are called for every callback. Each handles the ordinary case and leaves the rest to
+//! PyO3's method of the same name.
 
 use pyo3::ffi::{self, PyMethodDefPointer};
 use pyo3::intern;
@@ -26,7 +26,7 @@ pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<()> {
     put::<EventLoop>(cls, "call_at", c"call_at", at, fast, at_doc)
 }
 
-/// The arguments of a call that schedules something: `skipped` ones, a callback, its arguments and maybe a context.
+/// The arguments of a scheduling call: `skipped` ones, a callback, its arguments and optionally a context.
 struct Scheduled<'a> {
     first: &'a Bound<'a, PyAny>,
     callback: &'a Bound<'a, PyAny>,
@@ -35,7 +35,7 @@ struct Scheduled<'a> {
 }
 
 impl<'a> Scheduled<'a> {
-    /// None: these are not such arguments.
+    /// Returns None if the arguments are not of this form.
     ///
     /// # Safety
     /// The arguments are those of a vectorcall that is under way.

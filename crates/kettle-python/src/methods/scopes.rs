@@ -1,13 +1,13 @@
-//! The `with` blocks that this thread is in the middle of: looked up on the interpreter's stack, when somebody asks.
+//! The `with` blocks that this thread is currently inside, looked up on the interpreter's stack on request.
 //!
-//! A frame that runs a `with` block keeps what will end the block, the bound `__exit__` of its context manager, on its
-//! value stack. The table of exceptions of its code says in which place. The frame is in the middle of a call, so the
-//! block goes on until that returns or raises, and nothing but this thread can end it. That is so for the frames that are
-//! on the stack now. A generator that is suspended in a `with` block is not among them: whichever thread resumes it
-//! leaves the block.
+//! A frame that runs a `with` block keeps the bound `__exit__` of the context manager, which will end the block, on its
+//! value stack. The exception table of its code says where. The frame is in the middle of a call, so the block
+//! continues until that call returns or raises, and only this thread can end it. This holds for the frames currently on
+//! the stack. A generator that is suspended in a `with` block is not among them: the thread that resumes it leaves the
+//! block.
 //!
-//! The interpreter does not say where a frame's values are. So a frame with known values is searched for them, once; where
-//! they are not found, no block is known to stand.
+//! The interpreter does not expose where a frame's values are. So a frame with known values is searched for them once;
+//! if they are not found, no blocks are reported.
 
 use std::ffi::c_int;
 
@@ -16,39 +16,39 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyCFunction, PyDict, PyString, PyTuple};
 use pyo3::{ffi, intern};
 
-/// A `with` block that this thread is in the middle of.
+/// A `with` block that this thread is currently inside.
 pub(crate) struct Block<'py> {
     /// Its context manager.
     pub(crate) manager: Bound<'py, PyAny>,
-    /// The code that it stands in.
+    /// The code that contains it.
     pub(crate) code: Bound<'py, PyAny>,
-    /// The line of its `with`, if that is known.
+    /// The line of its `with`, if known.
     pub(crate) line: Option<u32>,
 }
 
-/// The `with` blocks that this thread is in the middle of, the innermost first, as far as they call an `__exit__` that is
-/// not written in Python.
+/// The `with` blocks that this thread is currently inside, innermost first, limited to those that call an `__exit__`
+/// that is not written in Python.
 pub(crate) fn entered(py: Python<'_>) -> Vec<Block<'_>> {
     static LAYOUT: PyOnceLock<Option<Layout>> = PyOnceLock::new();
     let layout = LAYOUT.get_or_init(py, || Layout::found(py).ok().flatten());
     layout.as_ref().and_then(|layout| layout.entered(py).ok()).unwrap_or_default()
 }
 
-/// Whether the code handles, or passes by on the way out, what is raised at this instruction (`f_lasti`).
+/// Whether the code handles an exception raised at this instruction (`f_lasti`), or runs cleanup code for it.
 #[pyfunction]
 pub(crate) fn is_guarded(code: &Bound<'_, PyAny>, instruction: usize) -> PyResult<bool> {
     Ok(Handlers::of(code)?.at(instruction / UNIT).is_some())
 }
 
-/// Bytes of an instruction without its argument's extensions.
+/// The size of an instruction without extended arguments, in bytes.
 const UNIT: usize = 2;
 
 // ---------------------------------------------------------------- where exceptions go
 
-/// What a code object says of exceptions.
+/// The exception table of a code object.
 struct Handlers(Vec<Handler>);
 
-/// Where the interpreter goes on if one of these instructions raises, and how many values it leaves on the stack.
+/// Where the interpreter continues if one of these instructions raises, and how many values it keeps on the stack.
 #[derive(Clone, Copy)]
 struct Handler {
     start: usize,
@@ -65,7 +65,7 @@ impl Handlers {
         while let (Some(start), Some(len), Some(target), Some(rest)) =
             (number(&mut bytes), number(&mut bytes), number(&mut bytes), number(&mut bytes))
         {
-            // The last bit says whether the instruction is pushed, too.
+            // The last bit states whether the instruction is pushed, too.
             all.push(Handler { start, end: start + len, target, depth: rest >> 1 });
         }
         Ok(Self(all))
@@ -75,13 +75,13 @@ impl Handlers {
         self.0.iter().copied().find(|handler| (handler.start..handler.end).contains(&instruction))
     }
 
-    /// All that an exception at `instruction` passes on its way out of the frame, the innermost first.
+    /// All handlers that an exception at `instruction` passes on its way out of the frame, innermost first.
     fn on_the_way_out(&self, instruction: usize) -> impl Iterator<Item = Handler> {
         std::iter::successors(self.at(instruction), |handler| self.at(handler.target)).take(self.0.len())
     }
 }
 
-/// A number of the table: six bits in each byte, the highest first; another bit says that there are more.
+/// A number of the table: six bits in each byte, most significant first; another bit states that more follow.
 fn number<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<usize> {
     let mut value = 0_usize;
     loop {
@@ -93,7 +93,7 @@ fn number<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<usize> {
     }
 }
 
-/// How the handler of a `with` block begins.
+/// The first instructions of the handler of a `with` block.
 fn of_with_block(py: Python<'_>) -> PyResult<[u8; 2]> {
     static OPCODES: PyOnceLock<[u8; 2]> = PyOnceLock::new();
     let numbers = || {
@@ -108,17 +108,18 @@ fn of_with_block(py: Python<'_>) -> PyResult<[u8; 2]> {
 
 /// Where a frame keeps its values.
 struct Layout {
-    /// Words from the beginning of the interpreter's frame to the first local variable. The stack comes after the last.
+    /// The number of words from the start of the interpreter's frame to the first local variable. The stack follows the
+    /// last.
     locals: usize,
 }
 
-/// The interpreter's frame is what a frame object refers to first, after the frame that called it.
+/// A frame object's first field after the calling frame refers to the interpreter's frame.
 const REFERENCE: usize = size_of::<ffi::PyObject>() + size_of::<usize>();
 
-/// Beside the address, a word has flags in its lowest bits, in newer versions.
+/// In newer versions, a word has flags in its lowest bits beside the address.
 const ADDRESS: usize = !0b111;
 
-/// A frame that is searched for its values. It has places for more of them than are looked at.
+/// A frame to be searched for its values. It has room for more of them than are searched.
 const PROBE: &std::ffi::CStr = c"
 def known(look, a, b, c, d, e):
     return [e, d, look(a, b, c, d, e)]
@@ -129,12 +130,12 @@ def inside(look, lock):
             return look()
 ";
 
-/// Words in front of the variables of a frame: there were nine or ten ever since.
+/// The number of words before the variables of a frame, which has always been nine or ten.
 const HEADS: std::ops::RangeInclusive<usize> = 6..=11;
 
 impl Layout {
     fn found(py: Python<'_>) -> PyResult<Option<Self>> {
-        // Where later versions keep the two halves of a bound `__exit__` is not known.
+        // The location of the two halves of a bound `__exit__` in later versions is not known.
         if py.version_info() >= (3, 15) {
             return Ok(None);
         }
@@ -163,7 +164,7 @@ impl Layout {
         Ok(layout.finds_a_block(&probe)?.then_some(layout))
     }
 
-    /// Whether the one block of `inside` is found where it is looked for.
+    /// Whether the one block of `inside` is found where it is expected.
     fn finds_a_block(&self, probe: &Bound<'_, PyDict>) -> PyResult<bool> {
         let py = probe.py();
         let locals = self.locals;
@@ -251,7 +252,7 @@ impl Layout {
 struct Frame<'py>(Bound<'py, PyAny>);
 
 impl<'py> Frame<'py> {
-    /// The one that called us.
+    /// The frame that called us.
     fn of_caller(py: Python<'py>) -> Option<Self> {
         // SAFETY: the interpreter is attached; what comes back is borrowed, or NULL outside of all Python code.
         unsafe { Bound::from_borrowed_ptr_or_opt(py, ffi::PyEval_GetFrame().cast()).map(Self) }
@@ -265,7 +266,7 @@ impl<'py> Frame<'py> {
         self.0.as_ptr().cast()
     }
 
-    /// The one that called it.
+    /// The frame that called this one.
     fn back(&self) -> Option<Self> {
         // SAFETY: it is a frame, and alive; what comes back is a new reference, or NULL at the bottom.
         unsafe { Bound::from_owned_ptr_or_opt(self.py(), ffi::PyFrame_GetBack(self.raw()).cast()).map(Self) }
@@ -282,7 +283,7 @@ impl<'py> Frame<'py> {
         usize::try_from(instruction).unwrap_or(0) / UNIT
     }
 
-    /// How many places it has for variables: a cell of an argument shares the argument's.
+    /// The number of places for variables. The cell of an argument shares the argument's place.
     fn variables(&self) -> PyResult<usize> {
         let (py, code) = (self.py(), self.code());
         let names = |name| code.getattr(name)?.cast_into::<PyTuple>().map_err(PyErr::from);
@@ -302,7 +303,7 @@ impl<'py> Frame<'py> {
         u32::try_from(line).ok()
     }
 
-    /// The handlers of the `with` blocks that it is in the middle of.
+    /// The handlers of the `with` blocks that the frame is currently inside.
     fn blocks(&self) -> PyResult<Vec<Handler>> {
         let code = self.code();
         let handlers = Handlers::of(&code)?;

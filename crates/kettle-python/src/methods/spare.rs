@@ -1,7 +1,7 @@
-//! Memory of objects that are gone, for new ones of the same class: a program creates and drops a handle for each callback.
+//! Reuses the memory of freed objects for new ones of the same class: a program creates and drops a handle for each
+//! callback.
 //!
-//! An object that is kept is like a new one, with nothing in its slots, except that nobody has a reference to it. Without
-//! a GIL nothing is kept.
+//! A kept object is like a new one: its slots are empty, but it has no references. Without a GIL nothing is kept.
 
 use std::cell::UnsafeCell;
 
@@ -14,7 +14,7 @@ pub(super) struct Spare(UnsafeCell<Vec<*mut ffi::PyObject>>);
 // let it go or come here again. Without a GIL both leave the list alone.
 unsafe impl Sync for Spare {}
 
-/// So many are kept.
+/// The maximum number of objects to keep.
 const MOST: usize = 1024;
 
 impl Spare {
@@ -22,7 +22,7 @@ impl Spare {
         Self(UnsafeCell::new(Vec::new()))
     }
 
-    /// Returns one, if there is one.
+    /// Returns a kept object, if there is one.
     #[inline(always)]
     pub(super) fn take(&self, _: Python<'_>) -> Option<*mut ffi::PyObject> {
         if cfg!(Py_GIL_DISABLED) {
@@ -32,7 +32,7 @@ impl Spare {
         unsafe { (*self.0.get()).pop() }
     }
 
-    /// Keeps an object. False if there are enough.
+    /// Keeps an object. Returns false if there are enough.
     #[inline(always)]
     pub(super) fn keep(&self, _: Python<'_>, object: *mut ffi::PyObject) -> bool {
         if cfg!(Py_GIL_DISABLED) {

@@ -1,4 +1,4 @@
-//! The locks and their kin between threads.
+//! The fast methods of locks and the other primitives between threads.
 
 use pyo3::ffi::{self, PyMethodDefPointer};
 use pyo3::prelude::*;
@@ -13,7 +13,7 @@ use crate::threads::event::Event;
 use crate::threads::lock::{Lock, RLock};
 use crate::threads::semaphore::Semaphore;
 
-/// Puts the quick methods into `cls`, if it is a subclass of one of those; says whether it is.
+/// Adds the fast methods to `cls` if it is a subclass of one of these. Returns whether it is.
 pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<bool> {
     if cls.is_subclass_of::<Lock>()? {
         super::install::<Lock>(cls)?;
@@ -75,7 +75,7 @@ fn install_condition(cls: &Bound<'_, PyType>) -> PyResult<()> {
     put_all::<Condition>(cls, table)
 }
 
-/// Functions for methods that take no arguments: what is not answered at once, a wrong call among it, is left to PyO3's
+/// Functions for methods without arguments. What cannot be answered at once, including a wrong call, is left to PyO3's
 /// method of that name.
 macro_rules! without_arguments {
     ($($function:ident$(<$t:ident: $bound:path>)?($this:ident: $class:ty), $name:literal => $answer:expr;)*) => {$(
