@@ -1,4 +1,4 @@
-//! What `kettle.queue`, event loops and the garbage collector do with a queue, and no user.
+//! The queue methods for `kettle.queue`, event loops and the garbage collector, which users do not call.
 
 use kettle_core::queue::local::Sign;
 use kettle_core::wait::{Door, Scope};
@@ -36,7 +36,7 @@ impl ObjectQueue {
         if self.outside.set(outside.clone().unbind()).is_err() {
             return Ok(self.outside.get().map_or(outside, |first| first.bind(py).clone()));
         }
-        // From here to the end no signal handler runs, which might leave the items in neither place.
+        // No signal handler runs from here to the end; it might leave the items in neither place.
         let items = self.body.move_out(py.into()).unwrap_or_default();
         if !items.is_empty() {
             outside.getattr(intern!(py, "queue"))?.call_method1(intern!(py, "extend"), (items,))?;
@@ -56,17 +56,17 @@ impl ObjectQueue {
         Ok(items)
     }
 
-    /// Counts an item that was put outside, and rings those who await it.
+    /// Counts an item that was put outside, and rings the doorbells that wait for one.
     fn _kettle_note_put(&self, py: Python<'_>) {
         self.body.note_put(py.into());
     }
 
-    /// Counts an item that was taken outside, and rings those who await its place.
+    /// Counts an item that was taken outside, and rings the doorbells that wait for room.
     fn _kettle_note_got(&self, py: Python<'_>) {
         self.body.note_got(py.into());
     }
 
-    /// Counts an item that was put outside as done, and rings those who await that all are.
+    /// Counts an item that was put outside as done, and rings the doorbells that wait until all are.
     fn _kettle_one_done(&self, py: Python<'_>) -> PyResult<()> {
         self.body.note_done(py.into()).map_err(|_| too_many_done())
     }
@@ -75,7 +75,7 @@ impl ObjectQueue {
 
     /// What `Doorbell.drain` gives when this rang.
     fn _kettle_key(&self) -> u32 {
-        // Twenty bits, so a loop may now and then look at a queue that did not ring.
+        // Twenty bits, so a loop may occasionally check a queue that did not ring.
         (std::ptr::from_ref(self).addr() >> 4) as u32 & 0xf_ffff
     }
 
@@ -87,7 +87,7 @@ impl ObjectQueue {
         self.door(door).map_or(0, |d| primitive::leave_door(line.events(), Some(line), d, ticket, bits))
     }
 
-    /// A place in the line of those who wait.
+    /// Takes a place in the wait list.
     fn _kettle_take_ticket(&self, py: Python<'_>, what: usize) -> u32 {
         self.body.line_of(py.into(), SIGNS[what]).take_ticket().number()
     }

@@ -1,4 +1,5 @@
-//! Comparing the objects of a priority queue by Python's `<`, without running Python code under the queue's lock.
+//! Comparing the objects of a priority queue with Python's `<`, without running Python code while the queue's lock is
+//! held.
 
 use kettle_core::queue::local::Judge;
 use pyo3::PyTypeInfo;
@@ -8,12 +9,12 @@ use pyo3::types::{PyBytes, PyFloat, PyInt, PyString, PyTuple};
 use crate::methods::calls;
 use crate::methods::numbers::as_i64;
 
-/// Knows how to compare numbers, texts and tuples of these by itself: there the interpreter runs no code of anyone's.
-/// For everything else it remembers what it was told.
+/// Compares numbers, texts and tuples of these directly, where the interpreter runs no user code. For everything else
+/// it remembers the results of earlier comparisons.
 pub(crate) struct Comparisons<'py> {
     py: Python<'py>,
     version: u64,
-    /// What `<` said, in the order of asking.
+    /// The results of `<`, in the order of the comparisons.
     answers: Vec<bool>,
     used: usize,
 }
@@ -29,7 +30,7 @@ impl<'py> Comparisons<'py> {
         Self { py, version: 0, answers: Vec::new(), used: 0 }
     }
 
-    /// Asks the objects themselves. They may do what they like meanwhile, to this queue too.
+    /// Compares the objects in Python. Their methods may do anything meanwhile, including using this queue.
     pub(crate) fn ask(&mut self, question: &Question) -> PyResult<()> {
         let is_less = calls::is_less(question.left.bind(self.py), question.right.bind(self.py))?;
         self.answers.push(is_less);
@@ -59,16 +60,16 @@ impl Judge<Py<PyAny>> for Comparisons<'_> {
     }
 }
 
-/// Two objects of which the interpreter compares without running code of anyone's.
+/// Two objects that the interpreter compares without running user code.
 enum Plain<'a, 'py> {
     Integers(i64, i64),
     Floats(f64, f64),
-    /// Both texts, both bytes, or integers longer than the above.
+    /// Both texts, both bytes, or integers too long for the variant above.
     Others(&'a Bound<'py, PyAny>, &'a Bound<'py, PyAny>),
 }
 
 impl<'a, 'py> Plain<'a, 'py> {
-    /// None if they are not; subclasses may compare as they like.
+    /// Returns None for other objects; subclasses may define their own comparison.
     #[inline(always)]
     fn of(a: &'a Bound<'py, PyAny>, b: &'a Bound<'py, PyAny>) -> Option<Self> {
         if let (Ok(a), Ok(b)) = (a.cast_exact::<PyInt>(), b.cast_exact::<PyInt>()) {
@@ -105,8 +106,8 @@ fn are_both<T: PyTypeInfo>(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> bool {
     a.is_exact_instance_of::<T>() && b.is_exact_instance_of::<T>()
 }
 
-/// `a < b`, if the interpreter runs no code of anyone's to find out. Tuples compare by the first pair that differs, as
-/// Python has it; usually that is the first, and what stands behind it may be anything.
+/// `a < b`, if the interpreter runs no user code to evaluate it. Tuples are compared by the first pair that differs, as
+/// in Python. Usually that is the first pair, and the elements after it may be of any kind.
 #[inline]
 fn is_plainly_less(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> Option<bool> {
     if let Some(pair) = Plain::of(a, b) {

@@ -1,9 +1,8 @@
 //! How long a `put` or a `get` may wait, by a clock that a program may have replaced.
 //!
-//! The standard library's queues ask `queue.time`, which is `time.monotonic`. Tests put something else there, so that a
-//! time-out is over at once. So who is about to wait for so many seconds looks first whether that was done. Then the
-//! replacement is asked each time before it waits, as the standard library does it. (`SimpleQueue` has no such clock
-//! there either.)
+//! The standard library's queues use `queue.time`, which is `time.monotonic`. Tests replace it to make a time-out
+//! expire at once. So a call that is about to wait with a time-out first checks for a replacement. If there is one, it
+//! is called before each wait, as in the standard library. (A `SimpleQueue` does not use this clock there either.)
 
 use kettle_core::wait::Deadline;
 use pyo3::exceptions::PyValueError;
@@ -15,7 +14,7 @@ use pyo3::types::{PyDict, PyModule, PyType};
 use crate::door::deadline;
 use crate::methods::calls;
 
-/// Until when to wait, and how many seconds those were.
+/// The deadline of a wait, and the time-out in seconds that it was computed from.
 #[derive(Clone, Copy)]
 pub(super) struct Limit {
     deadline: Deadline,
@@ -23,7 +22,7 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// Not at all.
+    /// No waiting.
     pub(super) const NOW: Self = Self { deadline: Deadline::NOW, timeout: None };
 
     pub(super) fn new(block: bool, timeout: Option<f64>) -> PyResult<Self> {
@@ -33,25 +32,25 @@ impl Limit {
         }
     }
 
-    /// Whether it is not to be waited at all.
+    /// Whether the call must not wait.
     pub(super) fn is_now(self) -> bool {
         self.deadline == Deadline::NOW
     }
 
-    /// `block` and `timeout` of what is left, for the methods in Python.
+    /// The remaining `block` and `timeout`, for the methods in Python.
     pub(super) fn block_and_timeout(self) -> (bool, Option<f64>) {
         (!self.is_now(), self.deadline.remaining().map(|left| left.as_secs_f64()))
     }
 }
 
-/// What tells one call of `put` or `get` the time.
+/// The clock of one call of `put` or `get`.
 #[derive(Default)]
 pub(super) enum Clock<'py> {
-    /// It has not had to wait yet.
+    /// The call has not had to wait yet.
     #[default]
     Unknown,
     Own,
-    /// A program's, and when it is to be over by that one.
+    /// The program's clock, and the end of the wait by that clock.
     Replaced {
         time: Bound<'py, PyAny>,
         end: Bound<'py, PyAny>,
@@ -59,7 +58,7 @@ pub(super) enum Clock<'py> {
 }
 
 impl<'py> Clock<'py> {
-    /// Until when to wait now; None: no longer.
+    /// The deadline of the next wait, or None if the time is over.
     pub(super) fn next(&mut self, queue: &Bound<'py, PyAny>, limit: Limit) -> PyResult<Option<Deadline>> {
         if matches!(self, Self::Unknown) {
             *self = match limit.timeout {
@@ -72,7 +71,7 @@ impl<'py> Clock<'py> {
         Ok((left > 0.0).then(|| deadline(true, Some(left))))
     }
 
-    /// Whether the end of a wait is the end of the time for sure.
+    /// Whether the end of a wait is certainly the end of the time.
     pub(super) fn is_own(&self) -> bool {
         !matches!(self, Self::Replaced { .. })
     }
@@ -89,7 +88,7 @@ impl<'py> Clock<'py> {
     }
 }
 
-/// Where the clock is looked for.
+/// The places where the clock is looked up.
 struct Modules {
     ours: Py<PyDict>,
     standard: Py<PyDict>,
@@ -124,7 +123,7 @@ impl Modules {
     }
 }
 
-/// What a program has put in place of the clock of queues, if it has.
+/// The program's replacement for the clock of queues, if there is one.
 #[pyfunction]
 pub(crate) fn replaced_clock(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     Modules::get(py)?.replacement(py)

@@ -1,20 +1,20 @@
 //! `ObjectQueue`: the queues of Python objects between the threads of one process, `kettle.queue`.
 //!
-//! The body is the core's [`LocalQueue`], whose module says what its lock promises. This side keeps its part of that
-//! promise: **the lock is taken only by threads that are attached to the interpreter**, and nothing under it lets the
-//! interpreter go. From this follows what is hard to have otherwise:
+//! The body is the core's [`LocalQueue`], whose module documents the guarantees of its lock. This module keeps its part
+//! of them: **the lock is taken only by threads that are attached to the interpreter**, and nothing detaches while it
+//! is held. This has consequences that are hard to get otherwise:
 //!
-//! - with a GIL nobody ever finds it taken; without one, whoever holds it needs nothing of those who wait for it, so it
-//!   may be waited for while attached;
-//! - a garbage collection, which is attached or has stopped the others at places where they hold no such lock, sees
-//!   every item, and always the same ones;
+//! - with a GIL no thread ever finds it taken; without one, its holder needs nothing from the threads that wait for it,
+//! so a thread may wait for it while attached;
+//! - a garbage collection, which is attached or has stopped the other threads at points where they do not hold the
+//! lock, sees every item, and always the same ones;
 //! - `fork` finds it free, so that the child has nothing to repair;
 //! - a signal handler, a finalizer or a comparison that uses the queue again finds it free too.
 //!
-//! Who waits is detached, and looks at the body's signs only; the item is taken after coming back.
+//! A waiting thread is detached, and reads only the body's atomic flags; it takes the item after it has attached again.
 //!
-//! When a program asks for the container or for the lock and the conditions around it (`q.queue`, `q.mutex` ...), or a
-//! subclass brings methods to handle the container, the items *move out* into a real container; see
+//! When a program accesses the container, or the lock and the conditions around it (`q.queue`, `q.mutex` ...), or a
+//! subclass defines methods that handle the container, the items *move out* into a real container; see
 //! `python/kettle/queue.py`, whose methods named `_kettle_...` take over then.
 
 mod backstage;
@@ -55,26 +55,26 @@ pub(crate) struct ObjectQueue {
     body: Body,
     /// Where the items are after they moved out.
     outside: OnceLock<Py<PyAny>>,
-    /// Whether the class handles the container by methods of its own.
+    /// Whether the class handles the container with its own methods.
     house: Ours,
-    /// Whether `put_nowait` and `get_nowait` may do without a call of `put` and `get`.
+    /// Whether `put_nowait` and `get_nowait` may work without calling `put` and `get`.
     calls: Ours,
-    /// Whether those call the others at all: not so in a `SimpleQueue`.
+    /// Whether they call the other methods at all, which is not the case for a `SimpleQueue`.
     calls_others: AtomicBool,
 }
 
 /// What `put_nowait` and `get_nowait` call.
 static CALLS: Called = Called::new(&["put", "get"]);
-/// What `put`, `get` and others call of a class that keeps its own house: see `_kettle_keeps_house`.
+/// What `put`, `get` and others call in a class that handles its container itself: see `_kettle_keeps_house`.
 static HOUSE: Called = Called::new(&[]);
 
-/// Whether a class has no methods of its own to handle the container.
+/// Whether a class has no methods of its own that handle the container.
 fn leaves_the_house(class: &Bound<'_, PyType>) -> PyResult<bool> {
     calls::call_method(class, "_kettle_follow", ())?;
     Ok(!class.call_method0(intern!(class.py(), "_kettle_keeps_house"))?.is_truthy()?)
 }
 
-/// A parameter that is taken for true or false, as the standard library does: `block=0` is common.
+/// A parameter that is converted to a truth value, as in the standard library: `block=0` is common.
 struct Truth(bool);
 
 impl FromPyObject<'_, '_> for Truth {
@@ -85,7 +85,7 @@ impl FromPyObject<'_, '_> for Truth {
     }
 }
 
-/// A bound as the standard library takes it: any number, and infinity is none.
+/// A bound as the standard library accepts it: any number, where infinity means no bound.
 fn bound(maxsize: &Bound<'_, PyAny>) -> PyResult<i64> {
     if let Ok(float) = maxsize.cast::<PyFloat>() {
         return Ok(float.value().ceil() as i64);
@@ -93,7 +93,7 @@ fn bound(maxsize: &Bound<'_, PyAny>) -> PyResult<i64> {
     match maxsize.extract() {
         Ok(bound) => Ok(bound),
         Err(e) if e.is_instance_of::<PyTypeError>(maxsize.py()) => parameters::maxsize(maxsize),
-        // An integer that is longer than that.
+        // The integer has more than 64 bits.
         Err(_) => Ok(if maxsize.lt(0)? { i64::MIN } else { i64::MAX }),
     }
 }
@@ -102,23 +102,24 @@ fn too_many_done() -> PyErr {
     PyValueError::new_err("task_done() called too many times: once for each item that get() gave")
 }
 
-/// Waits in a line; false when it is late.
+/// Waits in the wait list. Returns false on timeout.
 fn wait_in(py: Python<'_>, place: &Place<'_>, deadline: Deadline) -> PyResult<bool> {
     let waiting = place.waiting();
     let wait = |patience: &Patience<'_>| {
-        // With a GIL, who brings what we wait for still has it: seeing that sooner would be queueing up for it sooner.
+        // With a GIL, the thread that provides the item or the room still holds it: noticing that earlier would only
+        // mean queueing for the GIL earlier.
         if cfg!(Py_GIL_DISABLED) && waiting.spin() { Ok(()) } else { waiting.sleep(&patience.among_threads(false)) }
     };
     Ok(wait_outside(py, deadline, wait)? != Err(Stopped::TimedOut))
 }
 
-/// Why nothing was taken at once.
+/// Why nothing could be taken at once.
 pub(crate) enum NothingNow {
     Empty,
     Otherwise,
 }
 
-/// The ordinary cases, for `methods`: nothing to wait for, nothing to raise, nothing to ask of Python.
+/// The ordinary cases, for `methods`: nothing to wait for, nothing to raise, and no Python code to run.
 impl ObjectQueue {
     #[inline]
     pub(crate) fn put_now(&self, py: Python<'_>, item: Py<PyAny>) -> Result<(), Py<PyAny>> {
@@ -150,8 +151,9 @@ impl ObjectQueue {
 }
 
 impl ObjectQueue {
-    /// With comparisons in Python, without a GIL: one thread at a time makes them, for if several did, none might come
-    /// to an end before another one has changed the queue. They may still change it while they compare.
+    /// For comparisons in Python without a GIL: one thread at a time makes them. If several did, each might be
+    /// overtaken by another one's change to the queue and never finish. The comparisons themselves may still change the
+    /// queue.
     fn in_turn<R>(slf: &Bound<'_, Self>, operation: impl FnOnce() -> R) -> R {
         match slf.get().body.order(slf.py().into()) {
             Order::Priority => with_critical_section(slf.as_any(), operation),
@@ -228,21 +230,21 @@ impl ObjectQueue {
         }
     }
 
-    /// Whether the container is the core's to handle, as far as the class is concerned: then whether it is, the core
-    /// says itself. `object` is this one.
+    /// Whether the class leaves the handling of the container to the core. Whether the container is still in the core
+    /// is for the core to say. `object` is this queue.
     #[inline(always)]
     pub(crate) fn keeps_no_house(&self, object: &Bound<'_, PyAny>) -> bool {
         self.house.in_class(object, &HOUSE, leaves_the_house)
     }
 
-    /// Whether it is known already that the methods of the class are ours, and the container is the core's.
+    /// Whether it is known already that the class has our methods and leaves the container to the core.
     #[inline(always)]
     pub(crate) fn is_class_known(&self, object: &Bound<'_, PyAny>) -> bool {
         self.house.is_known(object)
     }
 
-    /// If the class of `object` just found out that it has a quick method which is no longer its base's: the class that gave
-    /// it up, so that what stands before that one counts.
+    /// If the class of `object` turns out to have a fast method that is no longer its base's: the class that gave it
+    /// up, so that the lookup continues after it.
     #[cold]
     pub(crate) fn follow<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyType>>> {
         if HOUSE.is_known(object) {
@@ -251,13 +253,13 @@ impl ObjectQueue {
         Ok(calls::call_method(&object.get_type(), "_kettle_follow", ())?.cast_into::<PyType>().ok())
     }
 
-    /// The same, and whether `put_nowait` and `get_nowait` do what they do without `put` and `get`. `object` is this one.
+    /// The same, and whether `put_nowait` and `get_nowait` work without `put` and `get`. `object` is this queue.
     #[inline(always)]
     pub(crate) fn is_called_directly(&self, object: &Bound<'_, PyAny>) -> bool {
         self.calls.in_object(object, &CALLS, leaves_the_house) || !self.calls_others.load(Ordering::Relaxed)
     }
 
-    /// Makes the items move out if a class has got its own way to handle the container since the queue was made.
+    /// Makes the items move out if a class has begun to handle the container itself since the queue was created.
     fn look_for_house(slf: &Bound<'_, Self>) -> PyResult<()> {
         if !slf.get().keeps_no_house(slf) && !slf.get().has_moved_out() {
             calls::call_method(slf, "_kettle_move_out", ())?;
@@ -314,7 +316,7 @@ impl ObjectQueue {
         block: Truth,
         #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
     ) -> PyResult<()> {
-        // As in the standard library, an unbounded put takes any time-out.
+        // As in the standard library, an unbounded put accepts any time-out.
         let timeout = timeout.filter(|t| *t >= 0.0 || slf.get().body.maxsize(slf.py().into()) > 0);
         let limit = Limit::new(block.0, timeout)?;
         Self::look_for_house(slf)?;
@@ -394,7 +396,7 @@ impl ObjectQueue {
         let mut items = vec![Self::get(slf, Truth(true), timeout)?];
         let mut for_the_list: Vec<Py<PyAny>> = Vec::new();
         while (items.len() as i64) < max {
-            // What is taken must not be lost for want of memory: what there is none for stays in the queue.
+            // Items must not be lost for lack of memory: an item without room in the list stays in the queue.
             let grows = items.len() == items.capacity();
             if grows && (items.try_reserve(1).is_err() || for_the_list.try_reserve_exact(items.capacity()).is_err()) {
                 break;
@@ -403,7 +405,7 @@ impl ObjectQueue {
                 Ok(item) => items.push(item),
                 Err(e) if errors::is_empty_or_shut_down(py, &e)? => break,
                 Err(e) => {
-                    // A comparison raised; what was taken before must not go with it.
+                    // A comparison raised; the items taken before must not be lost with it.
                     e.value(py).setattr(intern!(py, "items"), items)?;
                     return Err(e);
                 }
@@ -482,7 +484,7 @@ impl ObjectQueue {
         Ok(())
     }
 
-    /// How many items were put that nobody said to be finished.
+    /// The number of items that were put and not marked as finished.
     #[getter]
     fn unfinished_tasks(&self, py: Python<'_>) -> i64 {
         self.body.unfinished(py.into())
