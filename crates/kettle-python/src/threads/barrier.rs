@@ -34,7 +34,7 @@ pub(crate) struct Barrier {
 /// What `wait` calls; see `_kettle_is_different`.
 static WAYS: Called = Called::new(&[]);
 
-/// What `__init__` is told besides.
+/// Further arguments of `__init__`.
 struct Settings {
     action: Option<Py<PyAny>>,
     timeout: Option<f64>,
@@ -93,7 +93,7 @@ impl Barrier {
         let deadline = deadline(true, timeout.or(default));
         match wait_at::<Heap>(py, &this.body, action, deadline) {
             Ok(index) => Ok(index.into_pyobject(py)?.into_any()),
-            // It was broken to make the parties move out.
+            // The barrier was broken to make the parties move out.
             Err(e) if this.is_outside() && e.is_instance(py, errors::broken_barrier_class(py)?) => {
                 let left = deadline.remaining().map(|left| left.as_secs_f64());
                 calls::call_method(slf, "_kettle_wait", (left,))

@@ -25,9 +25,9 @@ static WAYS: Called = Called::new(&[]);
 
 /// The waiters of a condition, and the lock that goes with it.
 ///
-/// When a program asks for the standard library's list of waiters, or has its own way to leave and to take the lock,
-/// those who wait from then on wait in such a list; see `kettle.threading.Condition`, whose methods named `_kettle_...`
-/// take over.
+/// When a program accesses the standard library's list of waiters, or releases and acquires the lock by methods of its
+/// own, later waiters wait in such a list; see `kettle.threading.Condition`, whose methods named `_kettle_...` take
+/// over.
 #[pyclass(subclass, frozen, name = "HeapCondition", module = "kettle._native")]
 pub(crate) struct Condition {
     body: sync::Condition<Growing>,
@@ -35,7 +35,7 @@ pub(crate) struct Condition {
     is_outside: AtomicBool,
     /// Whether `notify` is ours.
     ours: Ours,
-    /// Whether the ways to leave and to take the lock are.
+    /// Whether the methods that release and acquire the lock are ours.
     ways: Ours,
 }
 
@@ -47,7 +47,7 @@ enum Guard {
     Foreign(Py<PyAny>),
 }
 
-/// What a lock needs to be as it was before a wait.
+/// What has to be saved to restore the lock after a wait.
 enum Saved {
     Lock,
     RLock(u32),
@@ -55,7 +55,7 @@ enum Saved {
 }
 
 impl Guard {
-    /// Whether the caller may wait and notify. Of a plain lock it is only known that somebody holds it.
+    /// Whether the caller may wait and notify. For a plain lock it is only known that some thread holds it.
     fn is_owned(&self, py: Python<'_>) -> PyResult<bool> {
         match self {
             Self::Lock(lock) => Ok(lock.get().locked()),
@@ -111,7 +111,7 @@ impl Guard {
 }
 
 impl Condition {
-    /// The number of the lock that a `with` block of this leaves, if that is one of ours.
+    /// The number of the lock that the end of a `with` block on this condition releases, if that is one of ours.
     pub(crate) fn number(&self) -> Option<u64> {
         match self.guard.get()? {
             Guard::Lock(lock) => Some(lock.get().number()),
@@ -215,12 +215,12 @@ impl Condition {
         self.is_outside()
     }
 
-    /// Wakes up to `n` of those who wait here, the oldest first; says how many.
+    /// Wakes up to `n` threads that wait here, the oldest first; returns how many.
     fn _kettle_wake(&self, n: u32) -> u32 {
         self.body.notify::<Heap>(n)
     }
 
-    /// Frees the lock and forgets who waits, in a forked child.
+    /// Frees the lock and forgets all waiters, in a forked child.
     fn _at_fork_reinit(&self, py: Python<'_>) -> PyResult<()> {
         self.guard()?.object().call_method0(py, intern!(py, "_at_fork_reinit"))?;
         self.body.reinit();
@@ -263,7 +263,7 @@ impl Condition {
     }
 }
 
-/// Whether a class comes and goes, or leaves and takes its lock, in our way.
+/// Whether a class enters and exits, and releases and acquires its lock, by our methods.
 pub(super) fn has_our_ways(class: &Bound<'_, PyType>) -> PyResult<bool> {
     Ok(!class.call_method0(intern!(class.py(), "_kettle_is_different"))?.is_truthy()?)
 }
@@ -274,13 +274,13 @@ impl Condition {
         self.is_outside.load(Ordering::SeqCst)
     }
 
-    /// Whether the class leaves and takes the lock in our way. `object` is this one.
+    /// Whether the class releases and acquires the lock by our methods. `object` is this condition.
     #[inline(always)]
     fn has_our_ways(&self, object: &Bound<'_, PyAny>) -> bool {
         self.ways.in_class(object, &WAYS, has_our_ways)
     }
 
-    /// Makes the waiters move out if the class has ways of its own.
+    /// Makes the waiters move out if the class has such methods of its own.
     fn look_for_ways(slf: &Bound<'_, Self>) -> PyResult<()> {
         if !slf.get().has_our_ways(slf) && !slf.get().is_outside() {
             calls::call_method(slf, "_kettle_take_methods", ())?;
@@ -288,7 +288,7 @@ impl Condition {
         Ok(())
     }
 
-    /// Whether `notify_all` does without a call of `object.notify()`. `object` is this one.
+    /// Whether `notify_all` works without calling `object.notify()`. `object` is this condition.
     #[inline(always)]
     pub(crate) fn notifies_by_itself(&self, object: &Bound<'_, PyAny>) -> bool {
         self.ours.in_object(object, &NOTIFY, nothing_else)
@@ -312,7 +312,7 @@ impl Condition {
         let notified = wait_for_thread(py, deadline, |p| body.wait::<Heap>(waiter, p)).map(|r| r.is_ok());
         let again = guard.take_back(py, saved);
         if again.is_err() && matches!(notified, Ok(true)) {
-            // Who raises cannot act on it.
+            // This call raises, so it cannot act on the notification; another waiter gets it.
             self.body.notify::<Heap>(1);
         }
         notified.and_then(|notified| again.map(|()| notified))
@@ -326,7 +326,7 @@ impl Condition {
         self.body.enrol::<Heap>().map_err(|_| PyRuntimeError::new_err("too many threads wait on this condition"))
     }
 
-    /// `__enter__` in its ordinary case.
+    /// The ordinary case of `__enter__`.
     #[inline(always)]
     pub(crate) fn enter_now(&self) -> bool {
         match self.guard.get() {
@@ -336,7 +336,7 @@ impl Condition {
         }
     }
 
-    /// `__exit__` in its ordinary case.
+    /// The ordinary case of `__exit__`.
     #[inline(always)]
     pub(crate) fn give_back(&self) -> bool {
         match self.guard.get() {
@@ -346,7 +346,7 @@ impl Condition {
         }
     }
 
-    /// `notify(count)` in its ordinary case. `object` is this one.
+    /// The ordinary case of `notify(count)`. `object` is this condition.
     #[inline(always)]
     pub(crate) fn notify_now(&self, object: &Bound<'_, PyAny>, count: u32) -> bool {
         let owned = match self.guard.get() {

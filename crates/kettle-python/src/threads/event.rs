@@ -16,8 +16,8 @@ use crate::primitive::{Waitable, waitable};
 
 /// A flag for threads.
 ///
-/// The flag is always here. When a program asks for the condition that goes with it in the standard library, those who
-/// wait from then on wait for that; see `kettle.threading.Event`, whose methods named `_kettle_...` take over.
+/// The flag is always here. When a program accesses the condition that belongs to it in the standard library, later
+/// waiters wait on that condition; see `kettle.threading.Event`, whose methods named `_kettle_...` take over.
 #[pyclass(subclass, frozen, name = "HeapEvent", module = "kettle._native")]
 pub(crate) struct Event {
     body: sync::Event,
@@ -91,7 +91,7 @@ impl Event {
         }
     }
 
-    /// Forgets who waits, in a forked child.
+    /// Forgets all waiters, in a forked child.
     fn _at_fork_reinit(&self) {
         self.body.reinit();
     }
@@ -112,18 +112,18 @@ impl Event {
         self.is_outside.load(Ordering::SeqCst)
     }
 
-    /// `set` in its ordinary case.
+    /// The ordinary case of `set`.
     #[inline]
     pub(crate) fn set_now(&self) -> bool {
         let is_ordinary = !self.is_outside();
         if is_ordinary {
             self.body.set::<Heap>();
         }
-        // Without a GIL another thread may begin to wait outside meanwhile.
+        // Without a GIL another thread may start to wait outside meanwhile.
         is_ordinary && !(cfg!(Py_GIL_DISABLED) && self.is_outside())
     }
 
-    /// `clear` in its ordinary case.
+    /// The ordinary case of `clear`.
     #[inline]
     pub(crate) fn clear_now(&self) -> bool {
         let is_ordinary = !self.is_outside();

@@ -16,7 +16,7 @@ use crate::methods::{Exclusive, Quick};
 use crate::parameters;
 use crate::primitive::{Waitable, waitable};
 
-/// What both have, given `release`, `lock`, `wanted` and `is_free_for_me`.
+/// The methods of both locks, given `release`, `lock`, `wanted` and `is_free_for_me`.
 macro_rules! exclusive {
     ($class:ty) => {
         #[pymethods]
@@ -30,7 +30,7 @@ macro_rules! exclusive {
                     return Ok(true);
                 }
                 if !blocking.0 {
-                    // Also if it is reserved for one who waits.
+                    // Succeeds even if the lock is reserved for a waiting thread.
                     return Ok(this.body.acquire::<Heap>(&Patience::none()).is_ok());
                 }
                 sleep_for_lock(slf, this.wanted(), deadline, |p| this.body.acquire::<Heap>(p))
@@ -132,7 +132,7 @@ macro_rules! exclusive {
     };
 }
 
-/// Mutual exclusion between threads. Whoever may release it, also who did not acquire it.
+/// Mutual exclusion between threads. Any thread may release it, even one that did not acquire it.
 #[pyclass(subclass, frozen, name = "HeapLock", module = "kettle._native")]
 pub(crate) struct Lock {
     body: sync::Lock,
@@ -172,7 +172,7 @@ impl Lock {
         !self.locked()
     }
 
-    /// Takes it, however long that takes, and whatever signal handlers raise meanwhile.
+    /// Acquires it, however long that takes, and whatever signal handlers raise meanwhile.
     pub(super) fn take_surely(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         if this.take_now() {
@@ -263,7 +263,7 @@ impl RLock {
         !self.locked() || self._is_owned()
     }
 
-    /// Leaves it altogether; says how often it was taken.
+    /// Releases it completely. Returns how often it was acquired.
     pub(super) fn give_all_back(&self) -> PyResult<u32> {
         self.body.release_all::<Heap>().map_err(|_| not_owner())
     }

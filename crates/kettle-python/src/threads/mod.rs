@@ -1,11 +1,11 @@
-//! The primitives for the threads of one process: the bodies of `kettle_core::sync` at home on the heap, inside the
+//! The primitives for the threads of one process: the types of `kettle_core::sync`, stored on the heap inside the
 //! Python objects themselves.
 //!
-//! What differs from their siblings for processes is what Python sees: arguments, errors, and that nothing travels.
-//! Nobody dies here without all the others, so no lock is ever broken.
+//! They differ from their siblings for processes in what Python sees: arguments, errors, and that they cannot be
+//! pickled. No thread dies without the whole process, so no lock ever has a dead holder.
 //!
-//! As in Python's own classes `__new__` takes everything and does nothing, and `__init__` says what there may be: a
-//! subclass may have an `__init__` with another signature.
+//! As in Python's own classes, `__new__` accepts any arguments and ignores them, and `__init__` checks them: a subclass
+//! may have an `__init__` with another signature.
 
 pub(crate) mod barrier;
 pub(crate) mod condition;
@@ -24,7 +24,7 @@ use pyo3::prelude::*;
 use crate::deadlock::wait_watched;
 use crate::door::wait_outside;
 
-/// Whatever Python takes for true or false.
+/// Any value, converted to its truth value.
 pub(crate) struct Truth(pub(crate) bool);
 
 impl<'py> FromPyObject<'_, 'py> for Truth {
@@ -35,12 +35,12 @@ impl<'py> FromPyObject<'_, 'py> for Truth {
     }
 }
 
-/// `threading.TIMEOUT_MAX` and the fraction that it leaves out, in seconds.
+/// `threading.TIMEOUT_MAX` and the fraction that it omits, in seconds.
 const TIMEOUT_MAX: f64 = i64::MAX as f64 / 1e9;
-/// The time-out of a lock that means none.
+/// The time-out of a lock that stands for none.
 const UNSET: f64 = -1.0;
 
-/// When an `acquire` of a lock ends, by the rules of `threading`.
+/// The deadline of a lock's `acquire`, by the rules of `threading`.
 fn acquire_deadline(blocking: bool, timeout: f64) -> PyResult<Deadline> {
     if timeout == UNSET {
         return Ok(if blocking { Deadline::NEVER } else { Deadline::NOW });
@@ -60,8 +60,8 @@ fn acquire_deadline(blocking: bool, timeout: f64) -> PyResult<Deadline> {
     Ok(Deadline::after_seconds(Some(timeout)))
 }
 
-/// As `wait_outside`. Whoever wakes us here holds the interpreter, which we need before we can do anything with what we
-/// waited for. So it does not pay to look a little longer before going to sleep, but in free-threaded Python.
+/// Like `wait_outside`. The thread that wakes this one holds the interpreter, which this one needs before it can do
+/// anything with the result. So spinning before sleep is useful only in free-threaded Python.
 fn wait_for_thread<T: Send>(
     py: Python<'_>,
     deadline: Deadline,
@@ -70,7 +70,8 @@ fn wait_for_thread<T: Send>(
     wait_outside(py, deadline, |p| wait(&p.among_threads(cfg!(Py_GIL_DISABLED))))
 }
 
-/// Where every thread goes to sleep for a lock that another one holds. Says whether it got it.
+/// The slow path of every acquisition: sleeps until the lock is acquired or the time is over. Returns whether it was
+/// acquired.
 fn sleep_for_lock<C>(
     lock: &Bound<'_, C>,
     wanted: Wanted<'_>,
@@ -81,7 +82,7 @@ fn sleep_for_lock<C>(
     Ok(wait_watched::<Heap, _>(lock.as_any(), wanted, acquire, |f| wait_for_thread(py, deadline, f))?.is_ok())
 }
 
-/// The same for one who must have it: what a signal handler raises meanwhile is raised when the lock is held.
+/// The same for a thread that must get the lock. An exception of a signal handler is raised once the lock is held.
 fn sleep_until_locked<C>(
     lock: &Bound<'_, C>,
     wanted: Wanted<'_>,
@@ -98,17 +99,17 @@ fn sleep_until_locked<C>(
     }
 }
 
-/// The holder of a lock on the heap, as (process, thread) in the kernel's numbers.
+/// The holder of a lock on the heap, as (process, thread) in the kernel's numbering.
 fn pid_and_thread(owner: Option<Owner>) -> Option<(u32, u32)> {
     owner.map(|owner| (process::id(), thread::kernel_id(owner.thread())))
 }
 
-/// Tells primitives apart for a doorbell; see `primitive::key`.
+/// Identifies a primitive to a doorbell; see `primitive::key`.
 fn key<T>(body: &T) -> u32 {
     (std::ptr::from_ref(body).addr() >> 4) as u32 & 0xf_ffff
 }
 
-/// The `name=` of a primitive is an attribute like any other: a subclass may use it for something else.
+/// The `name=` of a primitive is an ordinary attribute: a subclass may use it for something else.
 pub(crate) fn set_name(object: &Bound<'_, PyAny>, name: Option<Bound<'_, PyAny>>) -> PyResult<()> {
     match name {
         Some(name) => object.setattr(intern!(object.py(), "name"), name),

@@ -22,9 +22,9 @@ static RELEASE: Called = Called::new(&["release"]);
 
 /// A number of permits for threads.
 ///
-/// When a program asks for the number and the condition that the standard library's semaphore is made of, the permits
-/// *move out* into these; see `kettle.threading.Semaphore`, whose methods named `_kettle_...` take over then. Who waits
-/// here at that time goes on waiting here, and is served first.
+/// When a program accesses the number and the condition that make up the standard library's semaphore, the permits
+/// *move out* into these; see `kettle.threading.Semaphore`, whose methods named `_kettle_...` take over then. Threads
+/// that wait here at that time continue to wait here, and are served first.
 #[pyclass(subclass, frozen, name = "HeapSemaphore", module = "kettle._native")]
 pub(crate) struct Semaphore {
     body: sync::Semaphore,
@@ -79,10 +79,11 @@ impl Semaphore {
             return Ok(true);
         }
         if !blocking.0 && !this.is_outside() {
-            // Also if it is reserved for one who waits.
+            // Succeeds even if the permit is reserved for a waiting thread.
             return Ok(this.body.acquire::<Heap>(&Patience::none()).is_ok());
         }
-        // Counted before the last look at where the permits are: who moves them out counts after saying so.
+        // Counted before the last check of where the permits are: a thread that moves them out sets the flag first and
+        // reads the count afterwards.
         let waiter = this.inside.come_in();
         if this.is_outside() {
             drop(waiter);
@@ -92,7 +93,7 @@ impl Semaphore {
         let taken = wait_for_thread(slf.py(), deadline(true, timeout), |p| body.acquire::<Heap>(p));
         drop(waiter);
         if this.is_outside() {
-            // A permit may have been handed to this thread just when it gave up.
+            // A permit may have been granted to this thread just when it gave up.
             calls::call_method(slf, "_kettle_settle", ())?;
         }
         Ok(taken?.is_ok())
@@ -108,7 +109,7 @@ impl Semaphore {
         if this.is_outside() {
             return calls::call_method(slf, "_kettle_release", (n,)).map(drop);
         }
-        // More than fit anyway.
+        // More than fit in any case.
         let n = u32::try_from(n).unwrap_or(u32::MAX);
         this.body.release::<Heap>(n).map_err(|_| match this.bounded.load(Ordering::Relaxed) {
             true => PyValueError::new_err("Semaphore released too many times"),
@@ -170,7 +171,7 @@ impl Semaphore {
         self.inside.get()
     }
 
-    /// Hands `n` permits to those who wait here.
+    /// Grants `n` permits to threads that wait here.
     fn _kettle_give(&self, n: u32) -> bool {
         self.body.release::<Heap>(n).is_ok()
     }
@@ -181,13 +182,13 @@ impl Semaphore {
     }
 }
 
-/// How many threads of this process wait here, or are about to: the number, with the process above it. A forked child has
-/// none of its parent's threads.
+/// How many threads of this process wait here, or are about to: the number, and above it the process. A forked child
+/// has none of its parent's threads.
 #[derive(Default)]
 struct Count(AtomicU64);
 
 impl Count {
-    /// What the word of none is in this process.
+    /// The word for none in this process.
     fn none() -> u64 {
         u64::from(process::id()) << 32
     }
@@ -201,7 +202,7 @@ impl Count {
     fn change(&self, by: impl Fn(u64) -> u64) {
         let none = Self::none();
         let changed = |word: u64| Some(by(if word >> 32 == none >> 32 { word } else { none }));
-        // It never refuses.
+        // The closure never refuses.
         let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, changed);
     }
 
@@ -228,8 +229,9 @@ impl Semaphore {
         self.is_outside.load(Ordering::SeqCst)
     }
 
-    /// Whether the permits moved out after it was seen that they had not. With a GIL another thread cannot do that in
-    /// between. Either who moves them out finds what was given back here before, or this says so.
+    /// Whether the permits moved out after this thread saw that they had not. With a GIL another thread cannot do that
+    /// in between. Without one, either the thread that moves them out finds the permit released here, or this returns
+    /// true.
     #[inline]
     fn moved_out_meanwhile(&self) -> bool {
         cfg!(Py_GIL_DISABLED) && self.is_outside()
@@ -244,13 +246,13 @@ impl Quick for Semaphore {
 
     #[inline(always)]
     fn take_now(&self) -> bool {
-        // Permits that are here after all others moved out are for those who wait here.
+        // After all others have moved out, the permits here belong to the threads that wait here.
         !self.is_outside() && self.body.try_acquire_now::<Heap>()
     }
     #[inline(always)]
     fn give_back(&self) -> bool {
         let is_given = !self.is_outside() && self.body.release::<Heap>(1).is_ok();
-        // Then it is given back outside, unless one who waits here has it by now.
+        // If so, the permit is released outside instead, unless a thread waiting here has acquired it by now.
         is_given && !(self.moved_out_meanwhile() && self.body.acquire::<Heap>(&Patience::none()).is_ok())
     }
     #[inline]
