@@ -1,4 +1,4 @@
-//! Bytes to an object: a stack and a loop.
+//! Decoding bytes to an object, with a stack and a loop.
 
 use std::cell::RefCell;
 
@@ -14,11 +14,11 @@ use super::{
 use crate::buffers::new_bytes;
 
 thread_local! {
-    /// Taken out while in use: making a container may start the garbage collector, and so anybody's code.
+    /// Moved out while in use: creating a container may start the garbage collector, and thereby user code.
     static DECODER: RefCell<Option<Box<Decoder>>> = const { RefCell::new(None) };
 }
 
-/// More places than these are not kept for the next message.
+/// More capacity than this is not kept for the next message.
 const STACK_KEPT: usize = 4096;
 
 /// The object of a message.
@@ -35,7 +35,7 @@ pub(crate) fn decode<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py
 
 struct Decoder {
     stack: Vec<Py<PyAny>>,
-    /// What later steps ask for, and where the steps stand that made it; in order.
+    /// The objects that later steps ask for, and the positions of the steps that pushed them, in order.
     remembered: Vec<(usize, Py<PyAny>)>,
     keys: Keys,
 }
@@ -113,13 +113,13 @@ impl Decoder {
         })
     }
 
-    /// Where the topmost `len` objects begin.
+    /// The index of the first of the topmost `len` objects.
     fn below(&self, len: usize) -> PyResult<usize> {
         self.stack.len().checked_sub(len).ok_or_else(torn)
     }
 }
 
-/// What was not read yet.
+/// The unread rest of the message.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {

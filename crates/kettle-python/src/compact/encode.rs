@@ -1,4 +1,4 @@
-//! An object to bytes, in one pass.
+//! Encoding an object to bytes, in one pass.
 
 use std::cell::RefCell;
 
@@ -16,7 +16,7 @@ use crate::methods::numbers;
 pub(crate) struct Compact(Option<Box<Encoder>>);
 
 thread_local! {
-    /// The thread's encoder while no message of its is on the way.
+    /// The thread's encoder while it is not in use.
     static ENCODER: RefCell<Option<Box<Encoder>>> = const { RefCell::new(None) };
 }
 
@@ -28,12 +28,12 @@ impl Compact {
 
 impl Drop for Compact {
     fn drop(&mut self) {
-        // At the end of a thread there may be nothing left to keep it in.
+        // At the end of a thread the slot may be gone already.
         let _ = ENCODER.try_with(|place| place.replace(self.0.take()));
     }
 }
 
-/// Encodes a dict, a list or a tuple. None: pickle must do it.
+/// Encodes a dict, a list or a tuple. Returns None if pickle has to do it.
 pub(crate) fn encode(obj: &Bound<'_, PyAny>) -> Option<Compact> {
     if cfg!(Py_GIL_DISABLED) || !(is::<PyDict>(obj) || is::<PyList>(obj) || is::<PyTuple>(obj)) {
         return None;
@@ -47,16 +47,17 @@ fn is<T: pyo3::type_object::PyTypeInfo>(obj: &Bound<'_, PyAny>) -> bool {
     T::is_exact_type_of(obj)
 }
 
-/// After so many failures in a row, one attempt in [`SELDOM`] is made: what a thread sends resembles what it sent before.
+/// After this many consecutive failures, only one in [`SELDOM`] attempts is made: what a thread sends resembles what it
+/// sent before.
 const FAILURES: u8 = 4;
 const SELDOM: u8 = 8;
 
 struct Encoder {
     bytes: Vec<u8>,
     seen: Seen,
-    /// In a row.
+    /// Consecutive failures.
     failures: u8,
-    /// Attempts that were not made.
+    /// Attempts that were skipped.
     left_out: u8,
 }
 
@@ -67,7 +68,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// Writes a message; None if pickle must do it.
+    /// Writes a message. Returns None if pickle has to do it.
     fn attempt(&mut self, obj: &Bound<'_, PyAny>) -> Option<()> {
         if self.failures == FAILURES && self.left_out < SELDOM - 1 {
             self.left_out += 1;
@@ -82,7 +83,7 @@ impl Encoder {
         written
     }
 
-    /// Writes an object at this depth; None if the attempt has failed.
+    /// Writes an object at this depth. Returns None if the attempt has failed.
     fn write(&mut self, obj: &Bound<'_, PyAny>, depth: usize) -> Option<()> {
         self.expect(1)?;
         if let Ok(s) = obj.cast_exact::<PyString>() {
@@ -116,7 +117,7 @@ impl Encoder {
             return None;
         }
         let (step, len) = if let Ok(dict) = obj.cast_exact::<PyDict>() {
-            // What it holds takes a byte each at least.
+            // Each element takes at least one byte.
             self.expect(dict.len())?;
             for (key, value) in dict {
                 match key.cast_exact::<PyString>() {
@@ -146,7 +147,7 @@ impl Encoder {
     }
 
     fn write_int(&mut self, i: &Bound<'_, PyInt>) -> Option<()> {
-        // Not by `extract`: that raises an error for an int that is too long, and an error is an object.
+        // Not with `extract`, which raises an error for an int that is too long, and an error is an object.
         let Some(word) = numbers::as_i64(i) else {
             self.step(INT_16, numbers::as_i128(i)?.to_ne_bytes());
             return Some(());
@@ -166,12 +167,12 @@ impl Encoder {
         if !self.is_new(place)? {
             return Some(());
         }
-        // Lone surrogates have no UTF-8: pickle knows how to send them. The error ends the attempt.
+        // Lone surrogates have no UTF-8 encoding; pickle can send them. The error ends the attempt.
         let text = s.to_str().ok()?.as_bytes();
         self.write_text(if text.len() <= KEY_MAX { step } else { STR_1 }, text)
     }
 
-    /// `step`: that for short ones.
+    /// `step` is the one for short values.
     fn write_text(&mut self, step: u8, text: &[u8]) -> Option<()> {
         self.expect(text.len())?;
         self.write_len(step, text.len());
@@ -179,7 +180,8 @@ impl Encoder {
         Some(())
     }
 
-    /// Whether it is met for the first time, and so is to be written now. If not, that is done.
+    /// Whether the object is met for the first time and has to be written now. Otherwise a reference to it has been
+    /// written.
     fn is_new(&mut self, place: Place) -> Option<bool> {
         match place {
             Place::New => Some(true),
@@ -192,7 +194,7 @@ impl Encoder {
         }
     }
 
-    /// None if so many more bytes are too many.
+    /// Returns None if this many more bytes are too many.
     fn expect(&self, bytes: usize) -> Option<()> {
         (self.bytes.len() + bytes <= LEN_MAX).then_some(())
     }
@@ -206,7 +208,7 @@ impl Encoder {
         self.bytes.extend_from_slice(&operand);
     }
 
-    /// A step with a length: `step`, or, if that needs more than a byte, the one after it.
+    /// Writes a step with a length: `step`, or the one after it if the length needs more than a byte.
     fn write_len(&mut self, step: u8, len: usize) {
         match u8::try_from(len) {
             Ok(len) => self.step(step, [len]),

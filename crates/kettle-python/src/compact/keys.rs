@@ -1,4 +1,4 @@
-//! Keys of dicts, kept from one message to the next: a key that is there need be neither made nor hashed.
+//! Keys of dicts, kept from one message to the next: a known key need be neither created nor hashed again.
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -21,7 +21,7 @@ impl Keys {
         Self(std::iter::repeat_with(|| None).take(SLOTS).collect())
     }
 
-    /// A key of this text.
+    /// The key with this text.
     pub(super) fn get<'py>(&mut self, py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyString>> {
         if text.len() > KEY_MAX {
             return PyString::from_bytes(py, text);
@@ -40,7 +40,7 @@ impl Keys {
     }
 }
 
-/// Of the first and the last bytes, which overlap in a short text.
+/// A hash of the first and the last bytes, which overlap in a short text.
 fn hash(text: &[u8]) -> usize {
     let (first, last) = if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
         (u64::from_ne_bytes(*first), u64::from_ne_bytes(*last))
