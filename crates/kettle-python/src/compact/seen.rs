@@ -1,32 +1,32 @@
 //! The objects of a message that were met so far, by address.
 
-/// Where in the message an object's step stands.
+/// The position of an object's step in the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// Met for the first time just now.
     New,
-    /// Met before, and it is not finished: it holds itself.
+    /// Met before and not finished: it contains itself.
     Open,
     /// Its step begins at this byte.
     At(u32),
 }
 
-/// Slots to begin with, and at most. At most half of them are in use.
+/// The initial and the maximum number of slots. At most half of them are in use.
 const SLOTS_MIN: usize = 256;
 const SLOTS_MAX: usize = 4096;
 
-/// Stands for a place that is not known yet.
+/// Stands for a position that is not known yet.
 const OPEN: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
 struct Slot {
     address: usize,
-    /// Of another message than this one: the slot is free.
+    /// The entry of another message: the slot is free.
     message: u32,
     at: u32,
 }
 
-/// A hash table with open addressing, which forgets everything in one step.
+/// A hash table with open addressing that can be emptied in constant time.
 pub(super) struct Seen {
     slots: Vec<Slot>,
     message: u32,
@@ -47,7 +47,8 @@ impl Seen {
         }
     }
 
-    /// Where this object stands; if it was not met before, it stands at `at` from now on. None if there are too many.
+    /// The position of this object. If it was not met before, it is at `at` from now on. None if there are too many
+    /// objects.
     pub(super) fn meet(&mut self, address: usize, at: u32) -> Option<Place> {
         if 2 * self.used >= self.slots.len() && !self.grow() {
             return None;
@@ -62,7 +63,7 @@ impl Seen {
         Some(Place::New)
     }
 
-    /// As [`meet`](Self::meet), of one whose place is not known before [`close`](Self::close).
+    /// Like [`meet`](Self::meet), for an object whose position is not known before [`close`](Self::close).
     pub(super) fn open(&mut self, address: usize) -> Option<Place> {
         self.meet(address, OPEN)
     }
@@ -74,7 +75,7 @@ impl Seen {
     /// The slot that has this address, or a free one.
     fn slot(&mut self, address: usize) -> &mut Slot {
         let mask = self.slots.len() - 1;
-        // Objects are aligned to 16 bytes; the product's upper half depends on all the other bits.
+        // Objects are aligned to 16 bytes; the upper half of the product depends on all the other bits.
         let hash = ((address >> 4) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let mut i = hash as usize & mask;
         while self.slots[i].message == self.message && self.slots[i].address != address {
