@@ -11,9 +11,10 @@ use kettle_core::sys::descriptor::KnownFd;
 /// [ CLOSED ][ in use by ...  ]
 /// ```
 ///
-/// Closing a number that another thread is about to hand to the kernel would have it use whatever is opened next under
-/// the same number. So if there are users, closing puts an empty file in the descriptor's place, and the last user closes
-/// that. (In a forked child, users that it does not have keep the number taken; what it led to is closed all the same.)
+/// If a number were closed while another thread is about to pass it to the kernel, that thread would use whatever is
+/// opened next under the same number. So if there are users, closing replaces the descriptor by an empty file, and the
+/// last user closes that. (In a forked child, users that exist only in the parent keep the number taken; the original
+/// file is closed all the same.)
 pub(super) struct Descriptor {
     fd: KnownFd,
     hollow: OnceLock<KnownFd>,
@@ -27,7 +28,7 @@ impl Descriptor {
         Self { fd: KnownFd::new(fd, "a connection"), hollow: OnceLock::new(), state: AtomicU32::new(0) }
     }
 
-    /// The descriptor, whose number keeps its meaning while the result lives. None when it is closed.
+    /// Starts a use of the descriptor, whose number keeps its meaning while the result lives. None if it is closed.
     pub(super) fn enter(&self) -> Option<InUse<'_>> {
         let enter = |state| (state & CLOSED == 0).then_some(state + 1);
         self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).ok().map(|_| InUse(self))
@@ -37,16 +38,16 @@ impl Descriptor {
         self.state.load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// Closes it, unless it is closed. Errors are for nobody: the number is free in any case.
+    /// Closes it, unless it is closed already. Errors are ignored: the number is free in any case.
     pub(super) fn close(&self) {
-        // Who closes is a user too, so that no other one closes the number meanwhile.
+        // The closing thread counts as a user, so that no other one closes the number meanwhile.
         let close = |state| (state & CLOSED == 0).then_some((state | CLOSED) + 1);
         let Ok(before) = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, close) else { return };
         let in_use = InUse(self);
         if before != 0
             && let Some(hollow) = self.fd.hollow()
         {
-            // Without a descriptor to spare, what it leads to stays open until its users have left.
+            // If no descriptor is available for that, the file stays open until its users have left.
             let _ = self.hollow.set(hollow);
         }
         drop(in_use);
@@ -59,7 +60,7 @@ impl Drop for Descriptor {
     }
 }
 
-/// A descriptor while somebody uses it.
+/// A descriptor in use.
 pub(super) struct InUse<'a>(&'a Descriptor);
 
 impl InUse<'_> {

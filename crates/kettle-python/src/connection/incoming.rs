@@ -1,4 +1,4 @@
-//! A message that has arrived, whichever way: as an object, or as bytes.
+//! A received message, which is read either as an object or as bytes.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -13,14 +13,14 @@ use crate::pickle::{self, Tag};
 use crate::{buffers, message};
 
 thread_local! {
-    /// Taken out while in use: rebuilding an object may receive in turn.
+    /// Moved out while in use: rebuilding an object may receive in turn.
     static KEPT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// More than this is not kept for the thread's next message.
+/// More capacity than this is not kept for the thread's next message.
 const KEPT_MAX: usize = 64 * 1024;
 
-/// Where a message is received. Each thread keeps one.
+/// The buffer that messages are received into. Each thread keeps one.
 pub(super) struct Scratch(Vec<u8>);
 
 impl Scratch {
@@ -52,13 +52,13 @@ impl DerefMut for Scratch {
     }
 }
 
-/// A message, with its bytes from `start` on if they stand in the scratch.
+/// A message. Its bytes are in the scratch buffer, from `start` on, unless they are in a block.
 pub(super) enum Incoming {
-    /// Bytes that `recv` takes for a pickle: what `send_bytes` sends, and most of what `send` does.
+    /// Bytes that `recv` treats as a pickle: everything that `send_bytes` sends, and most of what `send` does.
     Bytes { scratch: Scratch, start: usize },
-    /// Likewise, in a block.
+    /// The same, in a block.
     Block(Block),
-    /// An object that was sent otherwise: it skipped pickle, or has buffers beside it.
+    /// An object in another form: it skipped pickle, or has separate buffers.
     Object { taken: Taken<Block>, scratch: Scratch, start: usize },
 }
 
@@ -81,7 +81,7 @@ impl Incoming {
         }
     }
 
-    /// As bytes: an object's pickle.
+    /// The message as bytes. For an object, these are its pickle.
     pub(super) fn into_bytes(self, py: Python<'_>) -> PyResult<Bound<'_, PyBytes>> {
         match &self {
             Self::Bytes { scratch, start } => buffers::to_bytes(py, &scratch[*start..]),
@@ -90,7 +90,7 @@ impl Incoming {
         }
     }
 
-    /// Shows the bytes.
+    /// Lends the bytes.
     pub(super) fn with_bytes<T>(self, py: Python<'_>, look: impl FnOnce(&[u8]) -> PyResult<T>) -> PyResult<T> {
         match &self {
             Self::Bytes { scratch, start } => look(&scratch[*start..]),
@@ -99,7 +99,7 @@ impl Incoming {
         }
     }
 
-    /// How many bytes it has, where that is known without making them.
+    /// The number of bytes, if it is known without encoding an object.
     pub(super) fn len(&self) -> Option<usize> {
         match self {
             Self::Bytes { scratch, start } => Some(scratch.len() - start),
@@ -109,7 +109,7 @@ impl Incoming {
     }
 }
 
-// Apart, so that an object that skipped pickle pays nothing for these.
+// Kept separate, so that an object that skipped pickle pays nothing for these.
 #[inline(never)]
 fn unpickle<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let _names = pickle::arrived(bytes);

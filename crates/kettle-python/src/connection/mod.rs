@@ -2,10 +2,10 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `record` | pipes of ours: a message is one record in the stream, long ones go through the arena |
+//! | `record` | our own pipes: a message is one record in the stream, long ones go through the arena |
 //! | `stream` | everything else: the standard library's framing |
-//! | `incoming` | a message that has arrived, as object or bytes |
-//! | `descriptor` | closing what other threads may be using |
+//! | `incoming` | a received message, as object or bytes |
+//! | `descriptor` | closing a descriptor that other threads may be using |
 
 mod descriptor;
 mod incoming;
@@ -84,7 +84,7 @@ impl Connection {
         Stream { descriptor, is_socket: self.sort == Sort::Socket }
     }
 
-    /// Nothing sensible can be read after a message that was refused.
+    /// After a refused message nothing sensible can be read.
     fn bad_length(&self) -> PyErr {
         if self.writable {
             self.readable.store(false, Ordering::Relaxed);
@@ -110,7 +110,7 @@ impl Connection {
         }
     }
 
-    /// A bare pipe needs no session.
+    /// A pipe without an arena half needs no session.
     fn take_part(&self) -> PyResult<()> {
         if self.channel.get().is_some() { errors::take_part() } else { Ok(()) }
     }
@@ -153,7 +153,7 @@ impl Connection {
     }
 }
 
-/// The bytes from `offset` on, `size` of them or all.
+/// The bytes from `offset` on: `size` of them, or all.
 fn part(bytes: &[u8], offset: i64, size: Option<i64>) -> PyResult<&[u8]> {
     let refused = |text: &'static str| PyValueError::new_err(text);
     let offset = usize::try_from(offset).map_err(|_| refused("offset is negative"))?;
@@ -267,7 +267,7 @@ impl Connection {
         let incoming = self.receive(py, limit)?;
         let _way = ThroughConnection::begin();
         let bytes = incoming.into_bytes(py)?;
-        // An object's bytes are made here only, so here only their length is known.
+        // An object is only encoded here, so its length is not known before.
         if limit.is_some_and(|limit| bytes.as_bytes().len() > limit) {
             return Err(self.bad_length());
         }
@@ -364,7 +364,7 @@ pub(crate) fn pipe<'py>(
         PipeError::Io(e) => errors::os(e),
     })?;
     let end = |(socket, channel): (std::os::fd::OwnedFd, Channel), readable: bool, writable: bool| {
-        // From here on the descriptor is the object's.
+        // From here on the object owns the descriptor.
         let end = cls.call1((socket.into_raw_fd(), readable, writable))?.cast_into::<Connection>()?;
         end.get()
             .channel

@@ -1,4 +1,4 @@
-//! Connections over pipes of ours: a message is a record.
+//! Connections over our own pipes: a message is a record.
 
 use kettle_core::arena::Block;
 use kettle_core::queue::{Body, Parcel, Taken};
@@ -14,7 +14,7 @@ use crate::errors;
 use crate::message::{self, LONG_COPY};
 use crate::pickle::{self, Encoded, Tag};
 
-/// A socket in use, and its end of the channel if it is known.
+/// A socket in use, and its end of the channel if it has one.
 pub(super) struct Records<'a> {
     pub(super) socket: &'a InUse<'a>,
     pub(super) channel: Option<&'a Channel>,
@@ -29,7 +29,7 @@ impl Records<'_> {
         self.end().has_room()
     }
 
-    /// Whether what can be read was left by a process that died and is no message; it is dropped.
+    /// Whether the readable data is no message but was left by a process that died; it is dropped.
     pub(super) fn drop_leavings(&self, py: Python<'_>) -> bool {
         let end = self.end();
         end.may_have_leavings() && py.detach(|| end.drop_leavings())
@@ -48,7 +48,7 @@ impl Records<'_> {
             }
             Encoded::Pickle(..) => {
                 let Some(channel) = self.channel else {
-                    // Everything in one piece, then.
+                    // Without a channel, everything is sent in one piece.
                     return pickle::send_off(obj, |bytes| self.send_bytes(py, Tag::Pickle, bytes));
                 };
                 return message::with_parcel(py, &encoded, |parcel| {
@@ -64,7 +64,7 @@ impl Records<'_> {
         if !end.takes_short(bytes.len()) {
             return self.send_block(py, tag, bytes);
         }
-        // Mostly there is room: no need to leave the interpreter.
+        // Usually there is room, and the thread need not detach.
         match end.send(tag as u8, bytes, &Patience::instant()) {
             Err(SendError::Stopped(Stopped::TimedOut)) => {
                 self.sent(wait_outside(py, Deadline::NEVER, |p| end.send(tag as u8, bytes, p))?)
@@ -102,7 +102,7 @@ impl Records<'_> {
             SendError::Closed => errors::os(std::io::Error::from_raw_os_error(libc::EPIPE)),
             SendError::Stopped(Stopped::Damaged) => errors::session_damaged(),
             SendError::Stopped(Stopped::NoPart) => errors::no_part(),
-            // The signal handler's own exception stands before this one.
+            // The signal handler's own exception takes precedence over this one.
             SendError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => PyKeyboardInterrupt::new_err(()),
             SendError::Exhausted(e) => errors::exhausted(e),
             SendError::Io(e) => errors::os(e),
@@ -117,7 +117,7 @@ impl Records<'_> {
         let received = match end.try_receive(buffer).transpose() {
             Some(result) => result,
             None => {
-                // A process that takes no part cannot take the lock of those who receive, so it found nothing.
+                // A process outside the session cannot take the receivers' lock, so it found nothing.
                 if self.channel.is_some() {
                     errors::take_part()?;
                 }

@@ -28,7 +28,7 @@ pub(super) struct Stream<'a> {
 enum Failure {
     /// Between two messages.
     End,
-    /// In the middle of one.
+    /// Inside a message.
     EndInside,
     BadLength,
     Watch(WatchError),
@@ -46,7 +46,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Room is made for this many bytes at first: the length that a stranger sends is not believed before they arrive.
+/// The initial buffer size: a length sent by an untrusted peer is not believed before that many bytes arrive.
 const FIRST_ROOM: usize = 64 * 1024;
 
 impl Stream<'_> {
@@ -66,7 +66,7 @@ impl Stream<'_> {
         wait_outside(py, Deadline::NEVER, |p| self.put(header, bytes, p))?.map_err(|e| self.failed(e))
     }
 
-    /// Writes both parts, whole.
+    /// Writes both parts completely.
     fn put(&self, mut header: &[u8], mut bytes: &[u8], patience: &Patience<'_>) -> Result<(), Failure> {
         let write = if self.is_socket { socket::send } else { socket::write };
         self.look()?;
@@ -88,7 +88,7 @@ impl Stream<'_> {
         }
     }
 
-    /// None: it is longer than `limit`, and only its length was read.
+    /// Returns None if the message is longer than `limit`. Only its length has been read then.
     pub(super) fn receive(&self, py: Python<'_>, limit: Option<usize>) -> PyResult<Option<Incoming>> {
         let mut scratch = Scratch::take();
         let buffer: &mut Vec<u8> = &mut scratch;
@@ -152,20 +152,20 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// What is at the number now, if the program closed ours, must not be written to or read from.
+    /// If the program closed our descriptor, the file that now has its number must not be written to or read from.
     fn look(&self) -> Result<(), Failure> {
         self.descriptor.known().get().map(drop).map_err(|lost| io::Error::from(lost).into())
     }
 
     fn has_input(&self) -> bool {
-        // When it cannot be asked, reading will say why.
+        // If this check fails, reading reports the reason.
         !matches!(socket::poll(&mut [Watch::readable(self.descriptor.number())], Duration::ZERO), Ok(0))
     }
 
     fn failed(&self, e: Failure) -> PyErr {
         match e {
             _ if self.descriptor.is_closed() => super::closed(),
-            // The signal handler's own exception stands before this one.
+            // The signal handler's own exception takes precedence over this one.
             Failure::Watch(WatchError::Stopped(_)) => PyKeyboardInterrupt::new_err(()),
             Failure::BadLength => PyOSError::new_err("bad message length"),
             _ if !self.descriptor.known().is_ours() => errors::descriptor_lost(self.descriptor.known().lost()),
