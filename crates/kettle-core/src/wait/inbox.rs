@@ -1,7 +1,7 @@
-//! What other threads hand to an event loop.
+//! Items that other threads hand to an event loop.
 //!
-//! A loop that is awake looks into its inbox in every turn, so nobody needs to wake it: only one that announced its sleep
-//! is woken, and by one of those that brought something, not by all.
+//! A running loop checks its inbox in every turn and need not be woken. Only a loop that announced its sleep is woken,
+//! and only by the first thread that pushes an item, not by all.
 //!
 //! ```text
 //! awake ──announce(): nothing inside──► asleep ──push(): says "wake it"──► awake
@@ -21,7 +21,7 @@ struct State<T> {
     is_asleep: bool,
 }
 
-/// Items in the order in which they came.
+/// A queue of items in order of arrival.
 pub struct Inbox<T> {
     state: Mutex<State<T>>,
 }
@@ -33,12 +33,12 @@ impl<T> Default for Inbox<T> {
 }
 
 impl<T> Inbox<T> {
-    /// Nothing that can fail, or run code of others, is done under this lock.
+    /// Nothing that can fail or run foreign code is done under this lock.
     fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Brings one. True: the loop is asleep, and the caller is the one to wake it.
+    /// Adds an item. Returns true if the loop is asleep and the caller has to wake it.
     #[must_use]
     pub fn push(&self, item: T) -> bool {
         let mut state = self.state();
@@ -46,13 +46,13 @@ impl<T> Inbox<T> {
         core::mem::take(&mut state.is_asleep)
     }
 
-    /// Says whether the loop is asleep and the caller is to wake it, without bringing anything.
+    /// Returns whether the loop is asleep and the caller has to wake it, without adding an item.
     #[must_use]
     pub fn call(&self) -> bool {
         core::mem::take(&mut self.state().is_asleep)
     }
 
-    /// The loop is about to sleep. False: it must not, since there is something for it.
+    /// Announces that the loop is about to sleep. Returns false if it must not, because there are items.
     #[must_use]
     pub fn announce(&self) -> bool {
         let mut state = self.state();
@@ -60,17 +60,17 @@ impl<T> Inbox<T> {
         state.is_asleep
     }
 
-    /// The loop is awake: takes all that came.
+    /// Takes all items. The loop is awake from now on.
     pub fn take(&self) -> VecDeque<T> {
         let mut state = self.state();
         state.is_asleep = false;
         core::mem::take(&mut state.items)
     }
 
-    /// Calls `look` with each item, for as long as it has no objections. Not at all while the inbox is in use.
+    /// Calls `look` with each item until one call fails. Does nothing while the inbox is in use.
     ///
     /// # Errors
-    /// The first objection.
+    /// The first error of `look`.
     #[cfg(not(loom))]
     pub fn try_for_each<E>(&self, look: impl FnMut(&T) -> Result<(), E>) -> Result<(), E> {
         self.state.try_lock().map_or(Ok(()), |state| state.items.iter().try_for_each(look))

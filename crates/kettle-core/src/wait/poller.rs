@@ -1,4 +1,4 @@
-//! The sleep of an event loop: until a descriptor is ready, a time has come, or another thread calls.
+//! The sleep of an event loop: until a descriptor is ready, a deadline has passed, or another thread wakes it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -8,13 +8,14 @@ use crate::sys::epoll::{Epoll, Events, Interest, Ready, Refusal, TIMER};
 use crate::sys::eventfd::EventFd;
 use crate::sys::process;
 
-/// The token of what wakes the loop. Tokens of descriptors are smaller.
+/// The token of the wake-up descriptor. Tokens of descriptors are smaller.
 const WAKE: u64 = TIMER - 1;
 
-/// What one loop waits on. Tokens are the loop's own numbers, all below `u64::MAX - 1`.
+/// The descriptors that one loop waits for. Tokens are the loop's own numbers, all below `u64::MAX - 1`.
 ///
-/// After a `fork` the child shares the set with its parent: a change by either is one for both. So the child must make
-/// another one ([`is_of_this_process`](Self::is_of_this_process)); dropping this one there takes nothing out of it.
+/// After a `fork` the child shares the epoll set with its parent: a change by either affects both. So the child must
+/// create a new poller ([`is_of_this_process`](Self::is_of_this_process)); dropping this one in the child removes
+/// nothing from the set.
 #[derive(Debug)]
 pub struct Poller {
     epoll: Epoll,
@@ -22,13 +23,13 @@ pub struct Poller {
     epoch: u64,
 }
 
-/// What became of a descriptor that was to be taken out.
+/// The result of removing a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
-    /// It is out.
+    /// It has been removed.
     Out,
-    /// The program closed it first. Should a duplicate be open, its file stays in the set, out of reach: what comes for it
-    /// has a token that nobody knows.
+    /// The program closed it first. If a duplicate is open, its file stays in the set and cannot be removed: its events
+    /// carry a token that is no longer in use.
     ClosedBefore,
 }
 
@@ -41,22 +42,22 @@ impl Poller {
         Ok(Self { epoll, wake, epoch: process::epoch() })
     }
 
-    /// Whether this process made it.
+    /// Whether this process created the poller.
     pub fn is_of_this_process(&self) -> bool {
         process::is_epoch(self.epoch)
     }
 
-    /// Whether the program left its descriptors open.
+    /// Whether the poller's own descriptors are still open.
     pub fn is_whole(&self) -> bool {
         self.epoll.is_ours() && self.wake.is_ours()
     }
 
-    /// Its descriptor, which is readable when something is ready.
+    /// The poller's descriptor, which is readable when something is ready.
     pub fn as_raw_fd(&self) -> RawFd {
         self.epoll.as_fd().as_raw_fd()
     }
 
-    /// From now on tells of `fd` what `interest` says, with `token`, whatever it told before.
+    /// Watches `fd` for the events in `interest` under `token`, replacing earlier settings for it.
     ///
     /// # Errors
     /// `EBADF` if it is not open, `EPERM` if it cannot be waited for (a regular file).
@@ -67,19 +68,19 @@ impl Poller {
         }
     }
 
-    /// As [`watch`](Self::watch), for one that is likely there.
+    /// Like [`watch`](Self::watch), for a descriptor that is probably in the set already.
     ///
     /// # Errors
     /// As those of `watch`.
     pub fn change(&self, fd: RawFd, interest: Interest, token: u64) -> io::Result<()> {
         match self.epoll.modify(fd, interest, token) {
-            // The number is another file's by now.
+            // The number belongs to another file by now.
             Err(e) if Refusal::of(&e) == Refusal::Absent => self.epoll.add(fd, interest, token),
             changed => changed,
         }
     }
 
-    /// Tells nothing of `fd` any more.
+    /// Stops watching `fd`.
     pub fn forget(&self, fd: RawFd) -> Removed {
         match self.epoll.remove(fd) {
             Ok(()) => Removed::Out,
@@ -87,7 +88,7 @@ impl Poller {
         }
     }
 
-    /// Wakes the loop, from any thread.
+    /// Wakes the loop. May be called from any thread.
     ///
     /// # Errors
     /// When the program closed what is needed for that.
@@ -95,7 +96,7 @@ impl Poller {
         self.wake.raise()
     }
 
-    /// Sleeps for at most `timeout`, None: for ever. A signal ends it as if nothing had come.
+    /// Sleeps for at most `timeout`, or for ever if it is None. A signal ends the sleep without events.
     ///
     /// # Errors
     /// When the program closed what it sleeps on.
@@ -106,7 +107,7 @@ impl Poller {
         }
     }
 
-    /// What came in the last sleep, without what woke it.
+    /// The events of the last sleep, except the wake-up.
     ///
     /// # Errors
     /// When the program closed what wakes it: it would not sleep any more.

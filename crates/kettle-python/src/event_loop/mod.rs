@@ -1,17 +1,18 @@
-//! `EventLoop`: the native half of `kettle.asyncio.EventLoop`. The other half is the running Python's own loop, on top of
-//! which this one stands in the order of classes.
+//! `EventLoop`: the native half of `kettle.asyncio.EventLoop`. The other half is the running Python's own loop, which
+//! comes after this class in the method resolution order.
 //!
-//! What the Python half keeps as attributes and both need (`_closed`, `_stopping`, `_debug`, `_thread_id`) is kept here, as
-//! properties of those names. README.md of `kettle::event_loop` has the states of a loop and the order of a turn.
+//! Attributes of the Python half that both halves need (`_closed`, `_stopping`, `_debug`, `_thread_id`) are stored
+//! here, as properties of those names. README.md of `kettle::event_loop` describes the states of a loop and the order
+//! of a turn.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | `scheduling` | callbacks: soon, later, from other threads |
 //! | `readers` | callbacks for descriptors |
-//! | `turn` | one turn, and the sleep in it |
+//! | `turn` | one turn, and its sleep |
 //!
-//! **The lock of the parts is never held while Python runs**, and a reference that is dropped may run Python: handles leave
-//! the lock before they are dropped.
+//! **The lock of the parts is never held while Python runs**, and dropping a reference may run Python: handles are
+//! moved out of the lock before they are dropped.
 
 mod readers;
 mod scheduling;
@@ -33,21 +34,21 @@ use crate::errors;
 use crate::methods::handle::Handle;
 use crate::methods::{Attached, AttachedLock};
 
-/// What only the loop's thread uses while it runs.
+/// The state that only the loop's own thread uses while the loop runs.
 #[derive(Default)]
 struct Parts {
     ready: Ready<Handle>,
     timers: Timers<Handle>,
     slots: Slots<Handle>,
-    /// The file objects of descriptors that were not given as numbers: they are known again when they are closed.
+    /// The file objects of descriptors that were not given as numbers, to recognise them after they were closed.
     files: Vec<(i32, Py<PyAny>)>,
-    /// Made when it is needed, and again in a forked child.
+    /// Created on demand, and again in a forked child.
     poller: Option<Arc<Poller>>,
-    /// Room for what the poller tells.
+    /// The buffer for the poller's events.
     events: Option<Events>,
-    /// When the last poll found nothing, in nanoseconds; 0: the next turn polls.
+    /// When the last poll found nothing, in nanoseconds; 0 makes the next turn poll.
     quiet_since: u64,
-    /// Something came for a descriptor that is not known any more.
+    /// Set after an event for a descriptor that is no longer registered.
     must_renew: bool,
 }
 
@@ -65,13 +66,13 @@ pub(crate) struct EventLoop {
     is_plain: AtomicBool,
     /// Whether `time` and `call_at` are the methods of this class.
     has_its_own_clock: AtomicBool,
-    /// The thread that runs it, as Python counts threads and as the kernel does; 0: none.
+    /// The thread that runs the loop, in Python's numbering and in the kernel's; 0 if there is none.
     thread: AtomicU64,
     kernel_thread: AtomicU32,
 }
 
 impl EventLoop {
-    /// The present time, as `time.monotonic()` has it.
+    /// The current time, on the scale of `time.monotonic()`.
     #[inline(always)]
     pub(crate) fn clock() -> f64 {
         clock::now() as f64 / 1e9
@@ -111,7 +112,8 @@ impl EventLoop {
         }
     }
 
-    /// What it waits on. One that was made before a fork is the parent's too, and left alone from then on.
+    /// The loop's poller. A poller that was created before a fork belongs to the parent too, and is not used from then
+    /// on.
     ///
     /// # Errors
     /// When descriptors have run out.
@@ -120,7 +122,7 @@ impl EventLoop {
         if let Some(poller) = parts.poller.as_ref().filter(|poller| !parts.must_renew && poller.is_of_this_process()) {
             return Ok(poller.clone());
         }
-        // First: if the program closed its descriptors, the next one gets their numbers.
+        // Dropped first: if the program closed its descriptors, the new poller gets their numbers.
         drop(parts.poller.take());
         let poller = Arc::new(Poller::new().map_err(errors::os)?);
         parts.slots.move_to(&poller);
@@ -130,7 +132,7 @@ impl EventLoop {
         Ok(poller)
     }
 
-    /// Whether this thread runs it.
+    /// Whether this thread runs the loop.
     #[inline(always)]
     fn is_in_its_thread(&self) -> bool {
         self.kernel_thread.load(Ordering::Relaxed) == process::thread_id()

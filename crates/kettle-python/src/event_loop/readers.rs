@@ -15,7 +15,7 @@ use crate::methods::handle::Handle;
 /// The reader and the writer of a descriptor.
 type Handles = (Option<Py<PyAny>>, Option<Py<PyAny>>);
 
-/// What a program means by a descriptor: a number, or something with a `fileno()`. -1: it is closed.
+/// A descriptor as a program gives it: a number, or an object with a `fileno()`. -1 if it is closed.
 fn number_of(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     if file.is_instance_of::<PyInt>() {
         return file.extract();
@@ -27,7 +27,7 @@ fn number_of(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     })
 }
 
-/// The descriptor under which `file` was added. One that is closed by now is known by the object.
+/// The descriptor under which `file` was added. If it has been closed since, it is found by its object.
 fn known_number(parts: &Parts, file: &Bound<'_, PyAny>, number: RawFd) -> Option<RawFd> {
     match number {
         0.. => Some(number),
@@ -52,7 +52,7 @@ impl EventLoop {
         let handle = Self::trace(slf, Handle::new(slf, callback, args, None)?)?;
         let poller = this.poller(py)?;
         let mut parts = this.lock(py);
-        // One reference stays here: should it be refused, none is dropped under the lock for the last time.
+        // This reference is kept, so that a refused handle is not dropped for the last time under the lock.
         let before = parts.slots.set(&poller, fd, direction, handle.clone_ref(py));
         let mut file_before = None;
         if before.is_ok() && !file.is_instance_of::<PyInt>() {

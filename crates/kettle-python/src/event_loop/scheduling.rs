@@ -11,27 +11,27 @@ use crate::errors;
 use crate::methods::handle::Handle;
 
 impl EventLoop {
-    /// Has the handle run in the next turn; gives it back.
+    /// Schedules the handle for the next turn, and returns it.
     #[inline(always)]
     pub(crate) fn make_ready<'py>(&self, handle: Handle, py: Python<'py>) -> Bound<'py, PyAny> {
         self.lock(py).ready.push(handle.clone_ref(py));
         handle.into_bound(py)
     }
 
-    /// Has the handle run when the loop's clock shows `when`; gives it back.
+    /// Schedules the handle for the loop time `when`, and returns it.
     #[inline(always)]
     pub(crate) fn make_due<'py>(&self, when: f64, handle: Handle, py: Python<'py>) -> Bound<'py, PyAny> {
         self.lock(py).timers.push(Time::at(when), handle.clone_ref(py));
         handle.into_bound(py)
     }
 
-    /// One of its timers was cancelled.
+    /// Counts the cancellation of one of the loop's timers.
     #[inline(always)]
     pub(crate) fn note_cancelled(&self, py: Python<'_>) {
         self.lock(py).timers.note_cancelled();
     }
 
-    /// Has the handle run in the next turn, whatever thread this is, and wakes the loop for that.
+    /// Schedules the handle for the next turn, from any thread, and wakes the loop for it.
     fn hand_over(&self, handle: Handle, py: Python<'_>) -> PyResult<()> {
         let is_idle = !self.is_running() && !cfg!(Py_GIL_DISABLED);
         if is_idle || self.is_in_its_thread() {
@@ -41,13 +41,13 @@ impl EventLoop {
         if self.inbox.push(handle) { self.wake(py) } else { Ok(()) }
     }
 
-    /// A forked child's copy of a loop that slept at that moment is asleep in its parent only.
+    /// In a forked child, the copy of a loop that was asleep is asleep in the parent only.
     fn wake(&self, py: Python<'_>) -> PyResult<()> {
         let poller = self.lock(py).poller.clone().filter(|poller| poller.is_of_this_process());
         poller.map_or(Ok(()), |poller| poller.wake()).map_err(errors::os)
     }
 
-    /// What asyncio looks at in debug mode: the thread, and whether it can be called.
+    /// asyncio's checks in debug mode: the calling thread, and whether the callback can be called.
     fn check_call(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, method: &str, is_own: bool) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         this.check_open()?;
@@ -60,7 +60,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// In debug mode a handle tells where it was made.
+    /// In debug mode a handle records where it was created.
     pub(super) fn trace(slf: &Bound<'_, Self>, handle: Handle) -> PyResult<Handle> {
         if slf.get().is_debug() {
             let py = slf.py();
@@ -118,7 +118,7 @@ impl EventLoop {
             let when = PyFloat::new(py, Self::clock()).add(delay)?;
             return Self::call_at(slf, &when, callback, args, context);
         }
-        // The program has a clock, or a way to set timers, of its own.
+        // The program has replaced the clock or the method that sets timers.
         let when = slf.call_method0(intern!(py, "time"))?.add(delay)?;
         let given = [when, callback.clone()].into_iter().chain(args.iter());
         let keywords = pyo3::types::PyDict::new(py);

@@ -1,4 +1,4 @@
-//! One turn of a loop, and the sleep in it.
+//! One turn of a loop, and its sleep.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use crate::errors;
 use crate::methods::handle::Handle;
 use crate::methods::handle_classes;
 
-/// While callbacks are ready and the last poll found nothing, the next one comes so much later, in nanoseconds.
+/// The minimum time between two polls while callbacks are ready and the last poll found nothing, in nanoseconds.
 const BETWEEN_POLLS: u64 = 50_000;
 /// asyncio's own limit, in seconds.
 const LONGEST_SLEEP: f64 = 24.0 * 3600.0;
 
 impl EventLoop {
-    /// What the loop's clock shows, which the program may have replaced.
+    /// The loop's clock, which the program may have replaced.
     fn now(slf: &Bound<'_, Self>) -> PyResult<f64> {
         match slf.get().has_its_own_clock() {
             true => Ok(Self::clock()),
@@ -28,7 +28,7 @@ impl EventLoop {
         }
     }
 
-    /// How long to sleep if nothing comes; None: for ever.
+    /// How long to sleep at most; None for ever.
     fn sleep_limit(slf: &Bound<'_, Self>) -> PyResult<Option<Duration>> {
         let (py, this) = (slf.py(), slf.get());
         this.drop_cancelled(py);
@@ -41,11 +41,11 @@ impl EventLoop {
         };
         let Some(first) = first else { return Ok(None) };
         let left = (first - Self::now(slf)?).min(LONGEST_SLEEP);
-        // One more, since the difference was rounded, and NaN is now.
+        // One more, since the difference was rounded and a NaN is due now.
         Ok(Some(if left > 0.0 { Duration::from_secs_f64(left) + Duration::from_nanos(1) } else { Duration::ZERO }))
     }
 
-    /// Drops the timers in front that were cancelled, and all of them if they are many.
+    /// Drops cancelled timers at the front, and all cancelled ones if there are many.
     fn drop_cancelled(&self, py: Python<'_>) {
         loop {
             let mut parts = self.lock(py);
@@ -67,13 +67,13 @@ impl EventLoop {
         }
     }
 
-    /// Whether this turn may do without a poll.
+    /// Whether this turn may skip the poll.
     fn may_skip_poll(&self, py: Python<'_>, limit: Option<Duration>) -> bool {
         let quiet_since = self.lock(py).quiet_since;
         limit == Some(Duration::ZERO) && quiet_since != 0 && clock::now() < quiet_since + BETWEEN_POLLS
     }
 
-    /// Waits, and makes ready what came.
+    /// Waits, and moves what arrived to the ready callbacks.
     fn poll(&self, py: Python<'_>, limit: Option<Duration>) -> PyResult<()> {
         let poller = self.poller(py)?;
         let mut events = self.lock(py).events.take().unwrap_or_default();
@@ -97,7 +97,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Makes ready what other threads left.
+    /// Moves the handles that other threads left to the ready callbacks.
     fn empty_inbox(&self, py: Python<'_>) {
         let came = self.inbox.take();
         if !came.is_empty() {
@@ -105,7 +105,7 @@ impl EventLoop {
         }
     }
 
-    /// Makes ready the timers that are due.
+    /// Moves the due timers to the ready callbacks.
     fn take_due(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         if this.lock(py).timers.is_empty() {
@@ -121,13 +121,13 @@ impl EventLoop {
             if timer.is_cancelled(py) {
                 parts.timers.note_cancelled_is_out();
             }
-            // Under the lock: False takes the place of True, and nothing is run by that.
+            // Under the lock: False replaces True, which runs no code.
             timer.set_due(py);
             parts.ready.push(timer);
         }
     }
 
-    /// Runs what is ready now.
+    /// Runs the callbacks that are ready now.
     fn run_ready(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         let count = this.lock(py).ready.len();
@@ -145,7 +145,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// What asyncio does with what a callback raises.
+    /// Handles an exception of a callback as asyncio does.
     #[cold]
     fn report(slf: &Bound<'_, Self>, handle: &Handle, e: PyErr) -> PyResult<()> {
         let py = slf.py();
@@ -158,7 +158,7 @@ impl EventLoop {
 
 #[pymethods]
 impl EventLoop {
-    /// One turn: waits for what comes, and runs what is ready.
+    /// One turn: waits for events, and runs what is ready.
     fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         py.check_signals()?;
@@ -171,17 +171,17 @@ impl EventLoop {
         Self::run_ready(slf)
     }
 
-    /// Before a run: looks what the program has replaced or closed since the last one.
+    /// Before a run: checks what the program has replaced or closed since the last one.
     fn _kettle_prepare(&self, py: Python<'_>) -> PyResult<()> {
         handle_classes::look_for_replacements(py)?;
         let mut parts = self.lock(py);
         parts.quiet_since = 0;
-        // Descriptors that the program closed are made again.
+        // Descriptors that the program closed are created again.
         parts.must_renew |= parts.poller.as_deref().is_some_and(|poller| !Poller::is_whole(poller));
         Ok(())
     }
 
-    /// Turns until `stop()`.
+    /// Runs turns until `stop()`.
     fn _kettle_run(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         loop {
