@@ -19,7 +19,7 @@ use crate::parameters;
 use crate::primitive::{self, Waitable, travels, waitable};
 use crate::threads;
 
-/// The methods that do not depend on where a barrier lives, but for its home.
+/// The methods that are the same wherever a barrier is stored.
 macro_rules! barrier_methods {
     ($class:ty, $home:ty) => {
         #[pymethods]
@@ -60,7 +60,7 @@ macro_rules! barrier_methods {
 }
 pub(crate) use barrier_methods;
 
-/// What each process has for itself.
+/// The part of a barrier that each process has for itself.
 struct Settings {
     action: Option<Py<PyAny>>,
     timeout: Option<f64>,
@@ -95,7 +95,7 @@ impl Barrier {
         Ok(Self { body, settings: Mutex::new(Settings { action, timeout }), name })
     }
 
-    /// Begins with `parties`, before anyone else knows of it.
+    /// Starts with `parties`, before any other thread knows the barrier.
     fn _kettle_begin(&self, #[pyo3(from_py_with = parameters::parties)] parties: i64) -> PyResult<()> {
         let (parties, before) = (number_of_parties(parties)?, self.body.parties());
         if parties == before {
@@ -108,11 +108,11 @@ impl Barrier {
             }
             self.body.reinit(before);
         }
-        // Its list of parties was made for as many as the class was called with.
+        // Its list of parties has the length that was given when the object was created.
         Err(PyTypeError::new_err(format!("{parties} parties must be given to the class: it is too late in __init__()")))
     }
 
-    /// The action and the default time-out, which travel beside the token.
+    /// The action and the default time-out, which are pickled beside the token.
     fn _kettle_configure(
         &self,
         py: Python<'_>,
@@ -122,7 +122,7 @@ impl Barrier {
         let settings = Settings { action, timeout };
         let mut place = self.settings.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
         let before = std::mem::replace(&mut *place, settings);
-        // Letting an action go may run anybody's code: not under the lock.
+        // Dropping an action may run user code, so it is dropped after the lock is released.
         drop(place);
         drop(before);
     }
@@ -149,7 +149,7 @@ impl Barrier {
 barrier_methods!(Barrier, Processes);
 travels!(Barrier);
 
-/// As a program gives it.
+/// The number of parties as a program gives it.
 ///
 /// # Errors
 /// When there can be no barrier for so many.
@@ -177,7 +177,7 @@ pub(crate) fn barrier_statistics<'py>(py: Python<'py>, s: &BarrierStatistics) ->
     )
 }
 
-/// `Barrier.wait`, wherever the barrier lives.
+/// `Barrier.wait`, wherever the barrier is stored.
 pub(crate) fn wait_at<H: Home>(
     py: Python<'_>,
     body: &sync::Barrier,
@@ -188,7 +188,7 @@ pub(crate) fn wait_at<H: Home>(
     match turn.map_err(|e| broken(py, e))? {
         Turn::Through(index) => Ok(index),
         Turn::Last(duty) => {
-            // If this raises, the duty is dropped undone, which breaks the barrier for all.
+            // If this raises, the unfulfilled duty is dropped, which breaks the barrier for all parties.
             if let Some(action) = action {
                 calls::call(action.bind(py))?;
             }
@@ -203,19 +203,19 @@ fn broken(py: Python<'_>, e: BarrierError) -> PyErr {
         BarrierError::Damaged => errors::session_damaged(),
         BarrierError::Unmapped(text) => PyMemoryError::new_err(text),
         BarrierError::NoPart => errors::no_part(),
-        // The signal handler's exception takes its place.
+        // The signal handler's exception replaces this one.
         BarrierError::Interrupted => PyRuntimeError::new_err("interrupted"),
     }
 }
 
-/// One party's arrival, for those who await it. Given up by `leave`, or when it is dropped: then the barrier breaks.
+/// One party's arrival, for coroutines. Given up by `leave`, or when it is dropped: then the barrier breaks.
 #[pyclass(frozen, module = "kettle._native")]
 pub(crate) struct Arrival {
     at: At,
     arrival: Mutex<Option<sync::Arrival>>,
 }
 
-/// The barrier, which stays while somebody is on the way to it.
+/// The barrier, kept alive while a party is arriving.
 enum At {
     Arena(Py<Barrier>),
     Heap(Py<threads::barrier::Barrier>),

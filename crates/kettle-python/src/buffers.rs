@@ -1,9 +1,9 @@
-//! The buffer protocol: beside `methods`, the only `unsafe` of this crate.
+//! The buffer protocol; together with `methods`, the only `unsafe` code of this crate.
 //!
-//! *What is promised to whom.* Python promises that the memory of a view stays where it is while the view lives. It
-//! does not promise that nobody writes there meanwhile: another thread, or for shared memory another process, may. All
-//! that is done here with such bytes is copying them, so a writer who does not synchronise gets a mixture of old and
-//! new, as with every other reader of the buffer protocol, and nothing worse.
+//! *What is guaranteed.* Python guarantees that the memory of a view stays where it is while the view lives. It does
+//! not guarantee that the memory is not written meanwhile by another thread or, for shared memory, by another process.
+//! This module only copies such bytes, so with an unsynchronised writer a copy may be a mixture of old and new bytes,
+//! as with every other reader of the buffer protocol, and nothing worse.
 
 use std::ffi::c_int;
 use std::ptr::NonNull;
@@ -17,7 +17,7 @@ use pyo3::types::PyBytes;
 use crate::errors;
 use crate::memory::{Lease, SharedBytes};
 
-/// Copies of this many bytes are made with other threads let run.
+/// Copies of at least this many bytes are made while other threads may run.
 pub(crate) const LONG_COPY: usize = 256 * 1024;
 
 /// Lends the bytes of a view.
@@ -75,7 +75,7 @@ pub(crate) fn to_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py
     if bytes.len() < LONG_COPY {
         return new_bytes(py, bytes);
     }
-    // SAFETY: a new object of that length, whose content nobody looks at before it is written in the next lines.
+    // SAFETY: a new object of that length, whose content is not read before it is written in the next lines.
     unsafe {
         let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), bytes.len() as ffi::Py_ssize_t);
         let object = Bound::from_owned_ptr_or_err(py, object)?;
@@ -89,7 +89,7 @@ fn copy(py: Python<'_>, bytes: &[u8], write: impl FnOnce(&[u8]) + Send) {
     if bytes.len() < LONG_COPY { write(bytes) } else { py.detach(|| write(bytes)) }
 }
 
-/// Where a copy goes to.
+/// The destination of a copy.
 struct Destination(*mut u8);
 
 // SAFETY: it is used by one thread, while the one that made it waits; see `copy`.
@@ -104,7 +104,7 @@ impl Destination {
     }
 }
 
-/// Fills `view` with the bytes at `start`, to be written too, which `owner` keeps alive.
+/// Fills `view` with the bytes at `start`, writable too, which `owner` keeps alive.
 ///
 /// # Safety
 /// `view` is null or valid for writing, and the bytes stay while `owner` lives.

@@ -1,4 +1,4 @@
-//! The waiting half of `Condition`; the lock is another object, which Python holds.
+//! The waiting half of `Condition`; the lock is a separate object, which Python holds.
 
 use kettle_core::arena::Handle;
 use kettle_core::shared::Processes;

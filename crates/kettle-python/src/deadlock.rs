@@ -1,4 +1,4 @@
-//! Deadlocks, as Python sees them: what a waiter tells of itself, and what is raised.
+//! Deadlocks, as Python sees them: what a waiter reports about itself, and what is raised.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -43,27 +43,27 @@ pub(crate) fn deadlock_policy(policy: Option<&str>, threshold: Option<f64>) -> P
     Ok((now, deadlock::threshold().as_secs_f64()))
 }
 
-/// Where a lock was made.
+/// Where a lock was created.
 #[derive(Default)]
 pub(crate) struct Made(OnceLock<Place>);
 
 enum Place {
     Here(Site),
-    /// In another process, which told us.
+    /// In another process, which reported it.
     There(FileAndLine),
 }
 
 pub(crate) type FileAndLine = (String, Option<u32>);
 
 impl Made {
-    /// By the Python code that called us.
+    /// The Python code that called us.
     pub(crate) fn here(py: Python<'_>) -> Self {
         Self(Site::of_caller(py).map(|site| Place::Here(site).into()).unwrap_or_default())
     }
 
-    /// By what another process says.
+    /// As reported by another process.
     pub(crate) fn set_there(&self, place: FileAndLine) {
-        // What is known already was not told by others.
+        // A site that is known here does not come from another process.
         let _ = self.0.set(Place::There(place));
     }
 
@@ -77,18 +77,18 @@ impl Made {
     }
 }
 
-/// A lock that is told from others by a number.
+/// A lock that is identified by a number.
 pub(crate) trait Numbered {
-    /// Where it is, in this process or in the arena.
+    /// Its address, in this process or in the arena.
     fn number(&self) -> u64;
 }
 
-/// The number of a lock in the arena, in whatever process: no address on a heap is that high.
+/// The number of a lock in the arena, the same in every process: no heap address is that high.
 pub(crate) fn shared_number(off: Off) -> u64 {
     1 << 63 | off.to_bits()
 }
 
-/// The number of the lock that is waited for, or left at the end of a `with` block, by way of `object`.
+/// The number of the lock that is waited for through `object`, or released at the end of a `with` block on it.
 fn number_of(object: &Bound<'_, PyAny>) -> Option<u64> {
     fn number<T: PyClass<Frozen = True> + Numbered + Sync>(object: &Bound<'_, PyAny>) -> Option<u64> {
         object.cast::<T>().ok().map(|lock| lock.get().number())
@@ -103,12 +103,13 @@ fn number_of(object: &Bound<'_, PyAny>) -> Option<u64> {
 /// A thread that waits for `lock`.
 struct Waiter {
     lock: Py<PyAny>,
-    /// What a signal handler raised while it told of itself.
+    /// An exception that a signal handler raised during a report.
     raised: Mutex<Option<PyErr>>,
 }
 
 impl Waiter {
-    /// Calls a function of `kettle._deadlock`. None: a signal handler raised. An inner `None`: it could not be called.
+    /// Calls a function of `kettle._deadlock`. None if a signal handler raised; an inner `None` if the call was not
+    /// possible.
     fn call<T>(&self, f: impl FnOnce(&Bound<'_, PyModule>) -> PyResult<T>) -> Option<Option<T>> {
         let result = Python::try_attach(|py| {
             let result = py.import("kettle._deadlock").and_then(|module| f(&module));
@@ -121,7 +122,7 @@ impl Waiter {
                 }
             }
         });
-        // Without an interpreter there is nothing to tell.
+        // Without an interpreter there is nothing to report.
         result.unwrap_or(Some(None))
     }
 }
@@ -143,7 +144,7 @@ impl Teller for Waiter {
         .is_some()
     }
 
-    /// A `with` block in a generator marks the lock as well.
+    /// A `with` block in a generator marks the lock, too.
     fn trusts_marks(&self) -> bool {
         false
     }
@@ -173,9 +174,9 @@ impl Teller for Waiter {
     }
 }
 
-/// Waits for a lock by `wait`, and raises if that could never end.
+/// Waits for a lock with `wait`, and raises if the wait could never end.
 ///
-/// `wait` is a way out of the interpreter, to which it hands what is to be done outside.
+/// `wait` detaches from the interpreter and runs the closure that it is given.
 pub(crate) fn wait_watched<H: Home, T: Send>(
     lock: &Bound<'_, PyAny>,
     wanted: Wanted<'_>,
@@ -191,7 +192,7 @@ pub(crate) fn wait_watched<H: Home, T: Send>(
     result?.map_err(|found| error(&found, lock))
 }
 
-/// What was found, and what is to be done where a thread wants again what it took itself.
+/// The report, extended by a remedy if a thread waits for a lock that it acquired itself.
 fn with_cure(found: &Deadlock, lock: &Bound<'_, PyAny>) -> PyResult<String> {
     let text = found.to_string();
     if found.ended.is_some() || found.members.len() != 1 {
@@ -205,7 +206,7 @@ fn with_cure(found: &Deadlock, lock: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(format!("{text}\n\n{cure}"))
 }
 
-/// What is to be done outside of the interpreter.
+/// The closure to run while detached.
 pub(crate) type Outside<'a, T> = Box<dyn FnOnce(&Patience<'_>) -> Result<T, Deadlock> + Send + 'a>;
 
 fn error(found: &Deadlock, lock: &Bound<'_, PyAny>) -> PyErr {

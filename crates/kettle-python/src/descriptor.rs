@@ -1,5 +1,5 @@
-//! Descriptors that the Python side keeps, and functions that open and use pidfds and files in memory. Python's own are
-//! missing from interpreters that were built with the headers of an older kernel.
+//! Descriptors that the Python side keeps, and functions that open and use pidfds and memory files. Python's own
+//! functions for these are missing from interpreters that were built with the headers of an older kernel.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
@@ -25,7 +25,7 @@ pub(crate) fn life_pipe() -> PyResult<(Descriptor, Descriptor)> {
 
 const LIFE: &str = "what ties a child process to its parent";
 
-/// What descriptors are kept for, as errors say it.
+/// The purposes of kept descriptors, as error messages name them.
 const PURPOSES: [(&str, &str); 8] = [
     ("child", "what watches a child process"),
     ("life", LIFE),

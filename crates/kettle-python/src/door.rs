@@ -1,4 +1,4 @@
-//! The one way out of the interpreter: let other threads run, wait, look for signals, translate.
+//! The one way to detach from the interpreter: let other threads run, wait, check for signals, convert the result.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -7,20 +7,20 @@ use kettle_core::sys::process;
 use kettle_core::wait::{Deadline, Patience};
 use pyo3::prelude::*;
 
-/// How long the main thread may sleep before it looks for signals: a signal that comes between its last look and its
-/// falling asleep is seen that much later.
+/// How long the main thread may sleep before it checks for signals: a signal that arrives between the last check and
+/// the start of the sleep is noticed that much later.
 const SIGNAL_SLICE: Duration = Duration::from_millis(50);
 
-/// When a wait of `timeout` seconds ends; `block=False` is at once.
+/// The deadline of a wait of `timeout` seconds; `block=False` means no wait.
 pub(crate) fn deadline(block: bool, timeout: Option<f64>) -> Deadline {
     if block { Deadline::after_seconds(timeout) } else { Deadline::NOW }
 }
 
-/// Runs `wait` with other threads let run. On the main thread a signal handler that raises ends it: `wait` must give
-/// up when its patience says `Interrupted`, and must not have taken anything then.
+/// Runs `wait` detached, so that other threads can run. On the main thread an exception from a signal handler ends it:
+/// `wait` must give up when its patience returns `Interrupted`, and must not have taken anything then.
 ///
-/// Other threads are not interrupted, as in the standard library; they do not come back for the interpreter before
-/// they have what they wait for, which keeps them out of its way while it shuts down.
+/// As in the standard library, other threads are not interrupted. They do not attach again before their wait is over,
+/// which keeps them out of the interpreter's way while it shuts down.
 pub(crate) fn wait_outside<T: Send>(
     py: Python<'_>,
     deadline: Deadline,
@@ -29,8 +29,8 @@ pub(crate) fn wait_outside<T: Send>(
     wait_outside_in_slices(py, deadline, SIGNAL_SLICE, wait)
 }
 
-/// As [`wait_outside`], with slices of another length: for those who wait often and for long, and to whom a signal is
-/// not a matter of milliseconds.
+/// Like [`wait_outside`], with slices of another length: for frequent and long waits that need not notice a signal
+/// within milliseconds.
 pub(crate) fn wait_outside_in_slices<T: Send>(
     py: Python<'_>,
     deadline: Deadline,
@@ -61,8 +61,8 @@ pub(crate) fn wait_outside_in_slices<T: Send>(
     }
 }
 
-/// Runs `wait` with other threads let run. On the main thread it ends as `Interrupted` where others would look for
-/// signals: for a caller that has to let go of something before a handler may run, which it then sees to by itself.
+/// Runs `wait` detached. On the main thread it ends as `Interrupted` where others would check for signals. This is for
+/// a caller that has to release something before a handler may run; the caller then checks for signals itself.
 pub(crate) fn wait_outside_until_signal<T: Send>(
     py: Python<'_>,
     deadline: Deadline,
@@ -78,7 +78,7 @@ pub(crate) fn wait_outside_until_signal<T: Send>(
 }
 
 thread_local! {
-    /// Whether this is the main thread, once that was asked.
+    /// Whether this is the main thread, if that has been determined.
     static IS_MAIN: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
@@ -90,7 +90,7 @@ fn is_main_thread() -> bool {
     })
 }
 
-/// In a forked child: the thread that forked is the main one now.
+/// In a forked child, the thread that forked becomes the main one.
 pub(crate) fn forked() {
     IS_MAIN.set(None);
 }

@@ -1,4 +1,4 @@
-//! The core's errors as Python's exceptions: the whole table.
+//! The conversion of the core's errors to Python's exceptions.
 
 use kettle_core::arena::{ArenaError, TokenError, participants};
 use kettle_core::damage;
@@ -44,8 +44,9 @@ pub(crate) fn session_damaged() -> PyErr {
     SessionDamaged::new_err(damage::marked().to_string())
 }
 
-/// Raises if this process takes no part in the session and cannot: a forked child for which there was no room, or one in
-/// a pid namespace of its own. What it inherited is not held for it, and what it took would be in nobody's name.
+/// Raises if this process does not belong to the session and cannot join it: a forked child for which there was no
+/// room, or one in a pid namespace of its own. Locks that it inherited are not held on its behalf, and anything it
+/// acquired would have no owner.
 #[inline]
 pub(crate) fn take_part() -> PyResult<()> {
     if participants::is_registered() { Ok(()) } else { register() }
@@ -62,15 +63,15 @@ pub(crate) fn no_memory_for_an_item() -> PyErr {
     PyMemoryError::new_err("no memory for one more item in the queue")
 }
 
-/// For what found that this process takes no part.
+/// The error for a process that does not belong to the session.
 pub(crate) fn no_part() -> PyErr {
     register().err().unwrap_or_else(|| {
         PyOSError::new_err("there was no room for this process in the session; now there is: try again")
     })
 }
 
-/// Raises if this process cannot take part in the session, or that is marked as damaged: for methods that have no other
-/// way to find out.
+/// Raises if this process cannot join the session, or if the session is marked as damaged. For methods that would not
+/// notice otherwise.
 #[inline]
 pub(crate) fn check() -> PyResult<()> {
     if participants::is_registered() && !damage::is_marked(Scope::Shared) { Ok(()) } else { check_slow() }
@@ -81,23 +82,23 @@ fn check_slow() -> PyResult<()> {
     if damage::is_marked(Scope::Shared) { Err(session_damaged()) } else { register() }
 }
 
-/// `error`, unless it comes of damage: a lock that could not be taken again, say, is not there to be left.
+/// Returns `error`, unless damage is its cause: for example, a lock that could not be reacquired cannot be released.
 pub(crate) fn unless_damaged(error: PyErr) -> PyErr {
     if damage::is_marked(Scope::Shared) { session_damaged() } else { error }
 }
 
-/// Whether a wait ended well, False if it was too late.
+/// Whether a wait succeeded; False on timeout.
 pub(crate) fn in_time(result: Result<(), Stopped>) -> PyResult<bool> {
     match result {
         Ok(()) => Ok(true),
-        // An interruption raises what the signal handler raised.
+        // An interruption raises the signal handler's exception.
         Err(Stopped::TimedOut | Stopped::Interrupted) => Ok(false),
         Err(Stopped::Damaged) => Err(session_damaged()),
         Err(Stopped::NoPart) => Err(no_part()),
     }
 }
 
-/// Told once to everybody who was waiting.
+/// Raised once in every waiting thread.
 pub(crate) fn consumer_died(py: Python<'_>, loss: Loss) -> PyErr {
     let pid = participants::pid_of(loss.consumer).unwrap_or(0);
     let text = format!(
@@ -107,7 +108,7 @@ pub(crate) fn consumer_died(py: Python<'_>, loss: Loss) -> PyErr {
     with_attributes(py, ConsumerDied::new_err(text), &[("pid", pid), ("unfinished", loss.unfinished)])
 }
 
-/// For a lock whose holder is gone.
+/// The error for a lock whose holder is gone.
 pub(crate) fn owner_died(py: Python<'_>, owner: Owner, what: &str) -> PyErr {
     let pid = participants::pid_of(owner).unwrap_or(0);
     let who = if pid == 0 { "a process".to_owned() } else { format!("pid {pid}, thread {}", owner.thread()) };
@@ -124,7 +125,7 @@ fn with_attributes(py: Python<'_>, e: PyErr, attributes: &[(&str, u32)]) -> PyEr
     e
 }
 
-/// A module of the standard library, also where the program has put a stub in its place.
+/// A module of the standard library, even if the program has replaced it by a stub.
 fn standard<'py>(py: Python<'py>, module: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import("kettle._genuine")?.getattr(intern!(py, "find"))?.call1((module,))
 }
@@ -143,7 +144,7 @@ pub(crate) fn standard_class<'py>(
     Ok(class.bind(py))
 }
 
-/// A class of the module `queue`: those who catch `queue.Empty` must catch ours.
+/// A class of the module `queue`: code that catches `queue.Empty` must catch ours.
 fn of_queue(py: Python<'_>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> PyErr {
     match standard_class(py, cell, "queue", name) {
         Ok(class) => PyErr::from_type(class.clone(), ()),
@@ -166,7 +167,7 @@ pub(crate) fn full(py: Python<'_>) -> PyErr {
     of_queue(py, &CLASS, "Full")
 }
 
-/// For a shortage that the Rust library tells of.
+/// A shortage that the Rust library reports.
 pub(crate) fn out_of_memory(e: kettle::OutOfMemory) -> PyErr {
     match e.descriptor_lost() {
         _ if damage::is_marked(Scope::Shared) => session_damaged(),
@@ -184,14 +185,14 @@ pub(crate) fn descriptor_lost(lost: DescriptorLost) -> PyErr {
     })
 }
 
-/// Whether this says that there is nothing to get.
+/// Whether the error means that there is nothing to get.
 pub(crate) fn is_empty_or_shut_down(py: Python<'_>, e: &PyErr) -> PyResult<bool> {
     Ok(e.is_instance(py, empty_class(py)?) || e.is_instance(py, shut_down_class(py)?))
 }
 
 static SHUT_DOWN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// `queue.ShutDown` where the interpreter has it, else a class of the same name.
+/// `queue.ShutDown` where the interpreter has it, otherwise a class of the same name.
 pub(crate) fn shut_down_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     let class = SHUT_DOWN.get_or_try_init(py, || -> PyResult<Py<PyType>> {
         match standard(py, "queue")?.getattr(intern!(py, "ShutDown")) {
@@ -208,7 +209,7 @@ pub(crate) fn shut_down_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     Ok(class.bind(py))
 }
 
-/// The module's `ShutDown`, when it is first asked for: a child that is starting has no use for the module `queue` yet.
+/// The module's `ShutDown`, looked up on first use: a starting child does not need the module `queue` yet.
 #[pyfunction(name = "__getattr__")]
 pub(crate) fn late_attribute<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyType>> {
     match name {
@@ -247,7 +248,7 @@ pub(crate) fn arena(e: ArenaError) -> PyErr {
     }
 }
 
-/// What the system refused, as the subclass of OSError that fits, with its `errno`.
+/// An error of the operating system, as the matching subclass of OSError, with its `errno`.
 pub(crate) fn os(e: std::io::Error) -> PyErr {
     if let Some(lost) = DescriptorLost::from_io(&e) {
         return descriptor_lost(lost);
@@ -255,7 +256,7 @@ pub(crate) fn os(e: std::io::Error) -> PyErr {
     match e.raw_os_error() {
         Some(code) => {
             let text = e.to_string();
-            // Python has the number in a field of its own.
+            // Python has a separate field for the number.
             let text = text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text).to_owned();
             PyOSError::new_err((code, text))
         }
@@ -263,7 +264,7 @@ pub(crate) fn os(e: std::io::Error) -> PyErr {
     }
 }
 
-/// A handle that leads nowhere.
+/// A handle whose object does not exist.
 pub(crate) fn token(e: TokenError) -> PyErr {
     match e {
         TokenError::Arena(e) => arena(e),

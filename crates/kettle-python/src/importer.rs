@@ -1,7 +1,7 @@
-//! What stands in place of `builtins.__import__` while names are redirected (`kettle.install()`).
+//! The replacement of `builtins.__import__` while names are redirected (`kettle.install()`).
 //!
-//! It is here, and not in Python, for two reasons: every import statement of the program passes through, and a Python
-//! function would add a line of ours to each traceback of an error while importing.
+//! It is native for two reasons: every import statement of the program passes through it, and a Python function would
+//! add a line of ours to each traceback of an error during an import.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -39,7 +39,7 @@ impl Importer {
         let concerned = if level == 0 {
             self.is_named(name)?
         } else {
-            // A module inside one of the packages may be asking for its neighbour.
+            // A module inside one of the packages may be importing its neighbour.
             package_of(globals)?.map_or(Ok(false), |package| self.is_named(&package))?
         };
         let import = if concerned { &self.redirected } else { &self.standard };
@@ -57,7 +57,7 @@ impl Importer {
     }
 }
 
-/// The package that a module with these globals is in, as far as it says so.
+/// The package of the module with these globals, as far as they name it.
 fn package_of<'py>(globals: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyString>>> {
     let Some(globals) = globals.and_then(|globals| globals.cast::<PyDict>().ok()) else { return Ok(None) };
     let package = globals.get_item(intern!(globals.py(), "__package__"))?;

@@ -1,20 +1,20 @@
-//! `kettle._native`: the Rust core under Python's names. Names and conversions only, no algorithms.
+//! `kettle._native`: the Rust core with a Python interface. Names and conversions only, no algorithms.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `door` | the one way out of the interpreter |
-//! | `deadlock` | what a thread that waits for a lock tells of itself, and what is raised if that never ends |
+//! | `door` | the one way to detach from the interpreter |
+//! | `deadlock` | what a waiting thread reports about itself, and what is raised on a deadlock |
 //! | `errors` | the core's errors as Python's exceptions |
-//! | `parameters` | what callers give for a parameter, and what is said of it |
-//! | `panics` | faults of ours as exceptions of ours |
+//! | `parameters` | conversion of arguments, and the errors for wrong ones |
+//! | `panics` | our own faults as exceptions of ours |
 //! | `pickle`, `compact`, `message` | objects to bytes to messages, and back |
-//! | `buffers`, `methods` | the buffer protocol, the hottest methods made by hand: the only `unsafe` of this crate |
+//! | `buffers`, `methods` | the buffer protocol, and hand-written hot methods: the only `unsafe` code of this crate |
 //! | `event_loop` | the native half of `kettle.asyncio.EventLoop` |
 //! | `pool` | pools of processes and of threads |
-//! | `primitive` | tokens, doors and statistics: what all primitives have |
+//! | `primitive` | tokens, doorbells and statistics: what all primitives share |
 //! | `objects` | queues of Python objects between the threads of one process |
-//! | `threads` | the primitives once more, at home on the heap |
-//! | the rest | one Python class or theme each |
+//! | `threads` | the primitives between threads, stored on the heap |
+//! | the rest | one Python class or topic each |
 
 use pyo3::prelude::*;
 
@@ -119,7 +119,8 @@ mod _native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         kettle_core::shared::init();
-        // After the interpreter has ended, not before: until then destructors use what this process holds.
+        // After the interpreter has ended, not before: until then destructors use this process's membership of the
+        // session.
         kettle_core::arena::leave_at_exit();
         super::methods::learn_layout(module.py())?;
         super::panics::become_errors(module)

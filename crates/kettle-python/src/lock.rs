@@ -32,7 +32,7 @@ fn acquired(py: Python<'_>, result: Result<Acquired, LockError>, what: &str) -> 
     }
 }
 
-/// Waits for a lock, and says whether it was got.
+/// Waits for a lock. Returns whether it was acquired.
 fn wait_for<T>(
     slf: &Bound<'_, T>,
     wanted: Wanted<'_>,
@@ -49,7 +49,7 @@ fn pid_and_thread(owner: Option<Owner>) -> Option<(u32, u32)> {
     owner.map(|o| (participants::pid_of(o).unwrap_or(0), o.thread()))
 }
 
-/// How a lock is that `owner` holds, a process and a thread in the kernel's numbers.
+/// The state of a lock that `owner` holds: a process and a thread in the kernel's numbering.
 pub(crate) fn lock_statistics<'py>(
     py: Python<'py>,
     lock: &sync::Lock,
@@ -72,7 +72,7 @@ pub(crate) fn lock_statistics<'py>(
     )
 }
 
-/// What both have, given `release`, `wanted`, `lock` and `is_free_for_me`.
+/// The methods of both locks, given `release`, `wanted`, `lock` and `is_free_for_me`.
 macro_rules! exclusive {
     ($class:ty, $body:ty) => {
         #[pymethods]
@@ -95,7 +95,7 @@ macro_rules! exclusive {
                 Ok(Self { body, name, made })
             }
 
-            /// Begins with what is done about a holder's death, before anyone else knows of it.
+            /// Sets how a holder's death is treated, before any other thread knows the lock.
             fn _kettle_begin(&self, on_owner_death: &str) -> PyResult<()> {
                 self.lock().set_policy(policy(on_owner_death)?);
                 Ok(())
@@ -174,12 +174,12 @@ macro_rules! exclusive {
         travels!($class);
 
         impl $class {
-            /// For those in Rust who hold it for a moment: as `__enter__()`.
+            /// For Rust code that holds it briefly. Equivalent to `__enter__()`.
             pub(crate) fn hold(slf: &Bound<'_, Self>) -> PyResult<()> {
                 Self::__enter__(slf).map(drop)
             }
 
-            /// As `release()`.
+            /// Equivalent to `release()`.
             pub(crate) fn let_go(&self) -> PyResult<()> {
                 self.release()
             }
@@ -227,7 +227,7 @@ macro_rules! exclusive {
     };
 }
 
-/// Mutual exclusion between processes (and their threads). Whoever may release it, also who did not acquire it.
+/// Mutual exclusion between processes (and their threads). Any thread may release it, even one that did not acquire it.
 #[pyclass(subclass, frozen, module = "kettle._native")]
 pub(crate) struct Lock {
     body: Handle<sync::Lock>,

@@ -1,4 +1,4 @@
-//! Shared memory: bytes, the buffers that come with messages, and single numbers.
+//! Shared memory: bytes, the buffers that arrive with messages, and single numbers.
 
 use std::ptr::NonNull;
 
@@ -25,7 +25,7 @@ impl Lease {
         Ok(Self { lease: block.into_lease().map_err(errors::arena)? })
     }
 
-    /// Where its bytes are, and how many.
+    /// The address and the length of its bytes.
     pub(crate) fn bytes(&self) -> (NonNull<u8>, usize) {
         (self.lease.as_ptr(), self.lease.len())
     }
@@ -46,7 +46,7 @@ pub(crate) struct SharedBytes {
 }
 
 impl SharedBytes {
-    /// Where its bytes are, and how many.
+    /// The address and the length of its bytes.
     pub(crate) fn bytes(&self) -> (NonNull<u8>, usize) {
         self.body.tail()
     }
@@ -61,7 +61,7 @@ impl SharedBytes {
             Some(token) => primitive::from_token(token)?,
             None => {
                 let size = usize::try_from(size).map_err(|_| PyValueError::new_err("size is negative"))?;
-                // Making room for many bytes takes its time.
+                // Allocating many bytes takes time.
                 py.detach(|| Handle::zeroed(size)).map_err(errors::arena)?
             }
         };
@@ -94,7 +94,7 @@ pub(crate) struct Cell {
     lock: CellLock,
 }
 
-/// The lock of a cell. Our own are held without asking the interpreter.
+/// The lock of a cell. Our own locks are acquired without running Python code.
 enum CellLock {
     None,
     Reentrant(Py<RLock>),
@@ -122,7 +122,7 @@ impl Cell {
         self.word_to_lock()
     }
 
-    /// The same for one who goes on with [`locked`](Self::locked), which checks.
+    /// The same, for callers that continue with [`locked`](Self::locked), which checks.
     #[inline]
     fn word_to_lock(&self) -> PyResult<Word<'_>> {
         self.code.word(&self.memory, self.offset).ok_or_else(|| {
@@ -207,7 +207,7 @@ impl Cell {
     #[setter]
     fn set_value(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let word = self.word_to_lock()?;
-        // Converting may run the value's own code: not under the lock.
+        // The conversion may run the value's own code, so it is done without the lock.
         let bits = self.code.to_bits(value)?;
         self.locked(py, || {
             word.store(bits);
@@ -260,7 +260,7 @@ impl Cell {
         self.bound_lock(args.py())?.call_method1(intern!(args.py(), "__exit__"), args)
     }
 
-    /// Those of its lock, since that is what its users wait for.
+    /// The statistics of its lock, since that is what its users wait for.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.bound_lock(py)?.call_method0(intern!(py, "statistics"))
     }

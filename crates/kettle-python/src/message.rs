@@ -1,4 +1,4 @@
-//! Objects as messages: which part stands in the queue, which in blocks of its own.
+//! Encoding objects as messages: which part is in the queue itself, and which in separate blocks.
 
 use kettle_core::arena::{Block, Names};
 use kettle_core::queue::{Body, INLINE_MAX, Parcel, Taken};
@@ -13,7 +13,7 @@ use crate::errors;
 use crate::memory::Lease;
 use crate::pickle::{self, Encoded, Tag};
 
-/// Makes a parcel of an encoded object and hands it to `send`.
+/// Encodes an object as a parcel and passes it to `send`.
 pub(crate) fn with_parcel<T>(
     py: Python<'_>,
     encoded: &Encoded<'_>,
@@ -22,7 +22,7 @@ pub(crate) fn with_parcel<T>(
     with_parcel_of(py, encoded, INLINE_MAX, send)
 }
 
-/// As [`with_parcel`], with a body of more than `inline_max` bytes in a block.
+/// Like [`with_parcel`], with a body of more than `inline_max` bytes in a block.
 pub(crate) fn with_parcel_of<T>(
     py: Python<'_>,
     encoded: &Encoded<'_>,
@@ -44,7 +44,7 @@ pub(crate) fn with_parcel_of<T>(
     send(Parcel::blocks(tag as u8, body, parts))
 }
 
-/// Copies of this many bytes are made with other threads let run.
+/// Copies of at least this many bytes are made while other threads may run.
 pub(crate) const LONG_COPY: usize = 256 * 1024;
 
 fn block_of_bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Block> {
@@ -57,7 +57,7 @@ fn block_of_buffer(py: Python<'_>, buffer: &PyBuffer<u8>) -> PyResult<Block> {
     crate::buffers::with_bytes(buffer, |bytes| block_of_bytes(py, bytes))
 }
 
-/// The object of a message that was taken; `inline` is its body unless that stands in a block.
+/// The object of a received message; `inline` is its body unless that is in a block.
 pub(crate) fn rebuild<'py>(py: Python<'py>, taken: Taken<Block>, inline: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let tag = Tag::from_u8(taken.tag)?;
     if tag == Tag::Pickle {
@@ -78,10 +78,10 @@ pub(crate) fn rebuild<'py>(py: Python<'py>, taken: Taken<Block>, inline: &[u8]) 
     })
 }
 
-/// Apart, so that an object that skipped pickle pays nothing for this.
+/// Kept separate, so that an object that skipped pickle pays nothing for this.
 #[inline(never)]
 fn unpickle<'py>(py: Python<'py>, mut taken: Taken<Block>, inline: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    // Held until the pickle's own handles are made.
+    // Held until the pickle's own handles have been created.
     let _names = Names::unpack(&mut taken.parts).map_err(errors::arena)?;
     let buffers = taken
         .parts

@@ -1,4 +1,4 @@
-//! Numbers as ctypes' simple types keep them: converted on assignment as those do, and changed in single steps.
+//! Numbers as ctypes' simple types store them: converted on assignment as those do, and changed atomically.
 
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -63,7 +63,7 @@ impl Code {
         }
     }
 
-    /// What stands in the word when `value` is assigned; the bits above its size do not matter.
+    /// The word after `value` is assigned; the bits above its size do not matter.
     pub(crate) fn to_bits(self, value: &Bound<'_, PyAny>) -> PyResult<u64> {
         match self {
             Self::Signed(_) | Self::Unsigned(_) => integer(value),
@@ -139,7 +139,7 @@ fn character(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     byte.map(u64::from).ok_or_else(|| PyTypeError::new_err("one character bytes, bytearray or integer expected"))
 }
 
-/// A number's place in shared memory.
+/// The location of a number in shared memory.
 #[derive(Clone, Copy)]
 pub(crate) enum Word<'a> {
     One(&'a AtomicU8),
@@ -169,8 +169,8 @@ impl Word<'_> {
         each_size!(self, atomic => atomic.store(bits as _, Ordering::SeqCst))
     }
 
-    /// Changes it in one step to what `change` makes of it. `Ok` holds what was there before, `Err` what is there when
-    /// `change` gave nothing.
+    /// Replaces it atomically by the result of `change`. `Ok` contains the previous value; `Err` the current one, if
+    /// `change` returned nothing.
     #[allow(clippy::useless_conversion)] // as above
     pub(crate) fn update(self, mut change: impl FnMut(u64) -> Option<u64>) -> Result<u64, u64> {
         each_size!(self, atomic => {

@@ -1,8 +1,9 @@
 //! Panics as ordinary exceptions.
 //!
-//! A panic says that Kettle has a fault. PyO3 catches it and raises its `PanicException`, which is no `Exception`: a
-//! program that logs and goes on after any error of a task would end at this one. So whatever makes a `PanicException`
-//! gets an [`InternalError`] instead. The class is this extension's own; other extensions made with PyO3 have theirs.
+//! A panic means that Kettle has a fault. PyO3 catches it and raises its `PanicException`, which is not an `Exception`:
+//! a program that logs any error of a task and continues would end at this one. So every attempt to create a
+//! `PanicException` returns an [`InternalError`] instead. The class belongs to this extension; other extensions made
+//! with PyO3 have their own.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,12 +27,13 @@ fn error(message: &str) -> PyErr {
     InternalError::new_err(format!("Kettle has a fault; please report it: {message}"))
 }
 
-/// What stands in the place of `PanicException.__new__`.
+/// The replacement for `PanicException.__new__`.
 #[pyfunction]
 #[pyo3(signature = (_cls, *args))]
 fn internal_error(_cls: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> Py<PyAny> {
     match args.get_item(0) {
-        // Before Python 3.12 the interpreter asks twice: the first answer is no instance of the class that it asked.
+        // Before Python 3.12 the interpreter asks twice, because the first answer is not an instance of the class it
+        // asked.
         Ok(made) if made.is_instance_of::<InternalError>() => made.unbind(),
         message => {
             let message = message.and_then(|message| message.extract::<String>());
@@ -40,13 +42,13 @@ fn internal_error(_cls: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> Py<PyAn
     }
 }
 
-/// Has every panic of this extension that PyO3 catches raise [`InternalError`] from now on.
+/// Makes every panic of this extension that PyO3 catches raise [`InternalError`] from now on.
 pub(crate) fn become_errors(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    // Looked up in the class when an instance is to be made; what it gives is raised, whatever class that is of.
+    // It is looked up in the class when an instance is created; the returned exception is raised, whatever its class.
     module.py().get_type::<PanicException>().setattr("__new__", wrap_pyfunction!(internal_error, module)?)
 }
 
-/// Runs `body` where C waits for the answer, through which no panic may pass.
+/// Runs `body` on behalf of a C caller, through which no panic may unwind.
 ///
 /// # Errors
 /// [`InternalError`] if it panics.
@@ -55,7 +57,7 @@ pub(crate) fn caught<R>(body: impl FnOnce() -> R) -> PyResult<R> {
     catch_unwind(AssertUnwindSafe(body)).map_err(described)
 }
 
-/// What is raised for a panic.
+/// The exception for a panic.
 #[cold]
 pub(crate) fn described(payload: Box<dyn Any + Send>) -> PyErr {
     let text = payload.downcast_ref::<String>().map(String::as_str);

@@ -1,21 +1,21 @@
-//! What callers give for a parameter, and what is said of it if that is not possible: the parameter's name, what it must be,
-//! and what it was. For `from_py_with`.
+//! Conversion of arguments, and the errors for wrong ones: the parameter's name, what it must be, and what it was. For
+//! `from_py_with`.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-/// Whatever Python takes for true or false.
+/// Any value, converted to its truth value.
 pub(crate) fn truth(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     value.is_truthy()
 }
 
-/// A time limit in seconds; None is none.
+/// A time limit in seconds; None means no limit.
 pub(crate) fn timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
     seconds_or_none(value, "timeout")
 }
 
-/// The same for the hottest methods: what converts itself is compiled into them.
+/// The same for the hottest methods, with the conversion inlined.
 pub(crate) struct Timeout(pub(crate) Option<f64>);
 
 impl<'py> FromPyObject<'_, 'py> for Timeout {
@@ -26,7 +26,7 @@ impl<'py> FromPyObject<'_, 'py> for Timeout {
     }
 }
 
-/// The same of a task.
+/// The time limit of a task.
 pub(crate) fn task_timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
     let seconds = seconds_or_none(value, "task_timeout")?;
     if seconds.is_some_and(|seconds| seconds < 0.0) {
@@ -35,7 +35,7 @@ pub(crate) fn task_timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
     Ok(seconds)
 }
 
-/// As [`timeout`], where None is none of its values.
+/// Like [`timeout`], for a parameter that does not accept None.
 pub(crate) fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     value.extract().map_err(|e| refused(value, "timeout", "a number of seconds", e))
 }
@@ -67,8 +67,8 @@ fn whole(value: &Bound<'_, PyAny>, name: &str) -> PyResult<i64> {
     value.extract().map_err(|e| refused(value, name, "a whole number", e))
 }
 
-/// What is raised for a value that could not be converted: of a wrong type, what it must be. A number that is too large, or
-/// an exception of the program's own `__float__` or of Ctrl-C in it, is told as it is.
+/// The error for a value that could not be converted: for a wrong type, what it must be. If the number is too large, or
+/// if the program's own `__float__`, or Ctrl-C in it, raised an exception, that error is returned unchanged.
 fn refused(value: &Bound<'_, PyAny>, name: &str, must_be: &str, e: PyErr) -> PyErr {
     match e.is_instance_of::<PyTypeError>(value.py()) {
         true => PyTypeError::new_err(format!("{name} must be {must_be}, not {}", shown(value))),
@@ -76,7 +76,7 @@ fn refused(value: &Bound<'_, PyAny>, name: &str, must_be: &str, e: PyErr) -> PyE
     }
 }
 
-/// Refuses arguments without a keyword.
+/// Rejects positional arguments.
 pub(crate) fn no_positional(function: &str, args: &Bound<'_, PyTuple>) -> PyResult<()> {
     if args.is_empty() {
         return Ok(());
@@ -88,7 +88,7 @@ pub(crate) fn no_positional(function: &str, args: &Bound<'_, PyTuple>) -> PyResu
     Err(PyTypeError::new_err(text))
 }
 
-/// What stands for a value in a message.
+/// How a message displays a value.
 fn shown(value: &Bound<'_, PyAny>) -> String {
     const MOST: usize = 60;
     match value.repr() {

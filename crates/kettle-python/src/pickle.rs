@@ -1,7 +1,7 @@
-//! Objects to bytes and back, with the interpreter's own pickler.
+//! Converting objects to bytes and back, with the interpreter's own pickler.
 //!
-//! A handful of exact types skip it, and so do small containers of these (`compact`). For the rest each thread keeps a `_pickle.Pickler` and clears its memo after each
-//! use: making one anew costs more than pickling a small object.
+//! A handful of exact types skip it, and so do small containers of these (`compact`). For the rest each thread keeps a
+//! `_pickle.Pickler` and clears its memo after each use: creating a new one costs more than pickling a small object.
 
 use std::cell::RefCell;
 
@@ -20,7 +20,7 @@ use crate::compact::{self, Compact};
 use crate::methods::calls;
 use crate::{errors, primitive, replaced};
 
-/// What kind of body a message has.
+/// The kind of a message's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Tag {
@@ -56,17 +56,17 @@ impl Tag {
 pub(crate) enum Encoded<'py> {
     /// Eight bytes or less.
     Word(Tag, [u8; 8], usize),
-    /// The bytes stand in the object itself.
+    /// The bytes are in the object itself.
     Bytes(Bound<'py, PyBytes>),
-    /// Likewise.
+    /// The bytes are in the object itself.
     Str(Bound<'py, PyString>),
     /// A small container of plain objects.
     Compact(Compact),
-    /// A pickle, the buffers that travel beside it, and the handles in it.
+    /// A pickle, its out-of-band buffers, and the handles in it.
     Pickle(Pickle, Vec<PyBuffer<u8>>, Names),
 }
 
-/// The bytes of a pickle: as the pickler handed them over, if it did so in one piece.
+/// The bytes of a pickle: the pickler's own object, if it wrote them in one piece.
 pub(crate) enum Pickle {
     Whole(Py<PyBytes>),
     Joined(Vec<u8>),
@@ -81,11 +81,11 @@ impl Pickle {
     }
 }
 
-/// Buffers of at least this many bytes travel beside the pickle; for smaller ones a block costs more than the copy.
+/// Buffers of at least this many bytes are sent out of band; for smaller ones a block costs more than the copy.
 pub(crate) const OUT_OF_BAND: usize = 64 * 1024;
 
-/// So many buffers travel beside a pickle; its names are one more part, and a pool may have to send the pickle itself as
-/// another.
+/// The maximum number of out-of-band buffers of a pickle. Its names are one more part, and a pool may have to send the
+/// pickle itself as another.
 const BUFFERS_MAX: usize = kettle_core::queue::PARTS_MAX - 2;
 
 /// Encodes `obj`, or raises what pickling it raised.
@@ -93,13 +93,13 @@ pub(crate) fn encode<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
     if replaced::is_set() {
         return pickled(obj);
     }
-    // Exact types alone: `np.float64` is a float, and must arrive as what it was.
+    // Exact types only: `np.float64` is a float, and must arrive as what it was.
     if let Ok(i) = obj.cast_exact::<PyInt>() {
         if let Ok(i) = i.extract::<i64>() {
             return Ok(Encoded::Word(Tag::Int, i.to_ne_bytes(), 8));
         }
     } else if let Ok(s) = obj.cast_exact::<PyString>() {
-        // Lone surrogates have no UTF-8: pickle knows how to send them.
+        // Lone surrogates have no UTF-8 encoding; pickle can send them.
         if s.to_str().is_ok() {
             return Ok(Encoded::Str(s.clone()));
         }
@@ -122,12 +122,12 @@ fn pickled<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
     Ok(Encoded::Pickle(pickle, buffers, names))
 }
 
-/// As [`encode`], for an object that the program sends as it is: the error says where in there it is that cannot be pickled.
+/// Like [`encode`], for an object passed by the program: the error names the part of it that cannot be pickled.
 pub(crate) fn encode_or_explain<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
     encode(obj).map_err(|refused| explained(obj, refused))
 }
 
-/// The error to raise where `obj` could not be pickled.
+/// The error to raise if `obj` could not be pickled.
 #[cold]
 pub(crate) fn explained(obj: &Bound<'_, PyAny>, refused: PyErr) -> PyErr {
     let py = obj.py();
@@ -138,7 +138,7 @@ pub(crate) fn explained(obj: &Bound<'_, PyAny>, refused: PyErr) -> PyErr {
         let module = py.import("kettle._unpicklable")?;
         calls::call_method(module.as_any(), intern!(py, "explain_object"), (refused.value(py), obj))
     };
-    // What is pickled meanwhile goes nowhere.
+    // Anything pickled in the meantime is discarded.
     let (result, _names) = Names::collect(|| primitive::to_anybody(explain));
     match result {
         Ok(error) if error.is(refused.value(py)) => refused,
@@ -148,8 +148,8 @@ pub(crate) fn explained(obj: &Bound<'_, PyAny>, refused: PyErr) -> PyErr {
     }
 }
 
-/// Finds the reducer of a class: in the first of two dicts, or in the second. Both are looked at each time, so what is
-/// registered later counts too.
+/// Finds the reducer of a class: in the first of two dicts, or in the second. Both are searched each time, so reducers
+/// that are registered later count too.
 #[pyclass(frozen, mapping, module = "kettle._native")]
 struct Reducers {
     first: Py<PyDict>,
@@ -170,14 +170,14 @@ impl Reducers {
     }
 }
 
-/// The reducer of a handle's token, which is for this pickler alone.
+/// The reducer of a handle's token, used only by this pickler.
 fn name_in_message(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let make = || Ok::<_, PyErr>(wrap_pyfunction!(primitive::name_in_message, py)?.into_any().unbind());
     Ok(FUNCTION.get_or_try_init(py, make)?.bind(py).clone())
 }
 
-/// What pickling consults, and what is tried when it fails.
+/// What pickling consults, and the fallback if it fails.
 struct Pickling {
     reducers: Py<Reducers>,
     fallback: Option<Py<PyAny>>,
@@ -185,7 +185,7 @@ struct Pickling {
 
 static PICKLING: Mutex<Option<Pickling>> = Mutex::new(None);
 
-/// Says where pickling finds its reducers (in `first`, then in `second`), and what to try on what it refuses.
+/// Sets where pickling finds its reducers (in `first`, then in `second`), and the fallback for objects that it rejects.
 #[pyfunction]
 #[pyo3(signature = (first, second, fallback=None))]
 pub(crate) fn set_pickler(
@@ -197,13 +197,13 @@ pub(crate) fn set_pickler(
     let reducers = Py::new(py, Reducers { first, second })?;
     let mut place = PICKLING.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
     let before = place.replace(Pickling { reducers, fallback });
-    // Letting objects go may run anybody's code: not under the lock.
+    // Dropping objects may run user code, so they are dropped after the lock is released.
     drop(place);
     drop(before);
     Ok(())
 }
 
-/// Where the pickler writes to. A short pickle comes in one piece, which is kept as it is.
+/// The pickler's output. A short pickle comes in one piece, which is kept as it is.
 #[pyclass(module = "kettle._native")]
 struct Sink(Option<Pickle>);
 
@@ -226,7 +226,7 @@ impl Sink {
             }
             Some(Pickle::Joined(bytes)) => bytes,
         };
-        // Not always bytes: a large buffer inside a pickle comes as what it is, an array of doubles perhaps.
+        // Not always bytes: a large buffer inside a pickle is passed as it is, for example an array of doubles.
         let result = buffers::with_bytes(&PyUntypedBuffer::get(data)?, |bytes| {
             append(&mut joined, bytes)?;
             Ok(bytes.len())
@@ -236,14 +236,14 @@ impl Sink {
     }
 }
 
-/// A pickle may be as long as memory allows: that there is no more of it is an error, and not the end of the process.
+/// A pickle may be as long as memory allows: running out of memory is an error here, and does not end the process.
 fn append(pickle: &mut Vec<u8>, bytes: &[u8]) -> PyResult<()> {
     pickle.try_reserve(bytes.len()).map_err(|_| PyMemoryError::new_err("no memory for a pickle"))?;
     pickle.extend_from_slice(bytes);
     Ok(())
 }
 
-/// Collects the buffers that pickling finds; tells pickle which to leave out.
+/// Collects the buffers that pickling finds, and decides which of them are sent out of band.
 #[pyclass(module = "kettle._native")]
 struct Buffers {
     taken: Vec<PyBuffer<u8>>,
@@ -257,7 +257,7 @@ impl Buffers {
         if !self.out_of_band || self.taken.len() >= BUFFERS_MAX {
             return Ok(true);
         }
-        // `raw()` refuses what is not contiguous; such a buffer travels inside.
+        // `raw()` rejects buffers that are not contiguous; those stay inside the pickle.
         let Ok(raw) = buffer.call_method0(intern!(buffer.py(), "raw")) else { return Ok(true) };
         let view = PyBuffer::<u8>::get(&raw)?;
         if view.len_bytes() < OUT_OF_BAND || view.readonly() {
@@ -273,8 +273,8 @@ struct Pickler {
     clear_memo: Py<PyAny>,
     sink: Py<Sink>,
     buffers: Py<Buffers>,
-    /// The length of its longest pickle. The memo has room for all that was in it, never shrinks, and is cleared as a
-    /// whole each time: to make a pickler anew is faster than to use one with a memo that is much too large.
+    /// The length of its longest pickle. The memo has room for everything that was in it, never shrinks, and is cleared
+    /// completely each time: creating a new pickler is faster than using one whose memo is much too large.
     longest: usize,
 }
 
@@ -308,7 +308,7 @@ impl Pickler {
     }
 }
 
-/// Pickles of at most so many bytes leave a small memo behind.
+/// Pickles of at most this many bytes leave a small memo behind.
 const SHORT: usize = 512;
 
 thread_local! {
@@ -335,24 +335,24 @@ fn pickle(py: Python<'_>, obj: &Bound<'_, PyAny>, out_of_band: bool) -> PyResult
             }
             Ok(dumped)
         }
-        // One that failed may hold half a memo: it is not used again.
+        // After a failure the memo may be incomplete, so the pickler is not used again.
         Err(e) => fall_back(py, obj, e).map(|pickle| (Pickle::Joined(pickle), Vec::new())),
     }
 }
 
 fn fall_back(py: Python<'_>, obj: &Bound<'_, PyAny>, refused: PyErr) -> PyResult<Vec<u8>> {
-    // Where there was no memory for it, there is none to do it again.
+    // If memory ran out, there is none for another attempt.
     if !refused.is_instance_of::<PyException>(py) || refused.is_instance_of::<PyMemoryError>(py) {
         return Err(refused);
     }
-    // What the fallback cannot do either is told in the words of the first refusal.
+    // If the fallback fails too, the first error is raised.
     match by_value(obj) {
         Some(Ok(pickle)) => Ok(pickle),
         Some(Err(_)) | None => Err(refused),
     }
 }
 
-/// A pickle in which functions and classes of the program's main module stand themselves, and not by name: made by the
+/// A pickle that contains functions and classes of the program's main module by value instead of by name. Made by the
 /// fallback, if there is one.
 pub(crate) fn by_value(obj: &Bound<'_, PyAny>) -> Option<PyResult<Vec<u8>>> {
     if replaced::is_set() {
@@ -365,42 +365,43 @@ pub(crate) fn by_value(obj: &Bound<'_, PyAny>) -> Option<PyResult<Vec<u8>>> {
     Some(fallback?.bind(obj.py()).call1((obj,)).and_then(|pickle| pickle.extract()))
 }
 
-/// Runs `pickle`, which makes a message, and gives the handles that are in it: they live as long as the message does.
+/// Runs `pickle`, which creates a message, and returns the handles in it, which live as long as the message.
 pub(crate) fn for_a_message<T>(pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Names)> {
     let (result, names) = Names::collect(|| primitive::to_anybody(pickle));
     Ok((result?, names))
 }
 
-/// As [`by_value`], for a message.
+/// Like [`by_value`], for a message.
 pub(crate) fn by_value_for_a_message(obj: &Bound<'_, PyAny>) -> Option<PyResult<(Vec<u8>, Names)>> {
     let (pickle, names) = Names::collect(|| primitive::to_anybody(|| by_value(obj)));
     Some(pickle?.map(|pickle| (pickle, names)))
 }
 
-/// What ends a pickle behind which stands the token of its names. Pickles end with a dot.
+/// Marks the end of a pickle that is followed by the token of its names. Pickles end with a dot.
 const SEEN_OFF: [u8; 8] = *b"\0kettle\0";
 
-/// Makes a pickle with everything inside and hands it to `send`, which takes it where the session cannot see it: over a
-/// socket, say. If there are handles in it, the token of a list of them stands behind its end, where pickle does not look.
+/// Creates a pickle without out-of-band data and passes it to `send`, which sends it where the session cannot track it,
+/// for example over a socket. If there are handles in it, the token of a list of them follows its end, where pickle
+/// does not read.
 pub(crate) fn send_off(obj: &Bound<'_, PyAny>, send: impl FnOnce(&[u8]) -> PyResult<()>) -> PyResult<()> {
     let py = obj.py();
     let ((pickle, _), names) = for_a_message(|| pickle(py, obj, false)).map_err(|refused| explained(obj, refused))?;
     let Some(token) = names.see_off().map_err(errors::arena)? else { return send(pickle.as_bytes(py)) };
     send(&[pickle.as_bytes(py), &token.to_bytes(), &SEEN_OFF].concat()).inspect_err(|_| {
-        // It never will.
+        // The message never arrives, so its names are released here.
         let _ = Names::arrived(&token);
     })
 }
 
-/// The handles of a pickle that was sent off, and arrives now.
+/// The handles of a pickle that was sent by `send_off` and arrives now.
 pub(crate) fn arrived(pickle: &[u8]) -> Names {
     let token = pickle.strip_suffix(&SEEN_OFF).and_then(<[u8]>::last_chunk);
-    // A message that others have looked at may have arrived before: then each handle says whether it is still there.
+    // A copy of the message may have been read before: then each handle reports whether it still exists.
     token.and_then(|token| Names::arrived(&Token::from_bytes(token)).ok()).unwrap_or_default()
 }
 
-/// A pickle with everything inside. Handles in it live as long as the session; or as long as the message, where this is
-/// called while a message is made of the result.
+/// A pickle without out-of-band data. Handles in it live as long as the session, or as long as the message if this is
+/// called while a message is created from the result.
 #[pyfunction]
 pub(crate) fn dumps<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let py = obj.py();
@@ -410,7 +411,7 @@ pub(crate) fn dumps<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes
     })
 }
 
-/// Rebuilds an object from a pickle and the buffers that came beside it.
+/// Rebuilds an object from a pickle and its out-of-band buffers.
 pub(crate) fn loads<'py>(pickle: &Bound<'py, PyAny>, buffers: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = pickle.py();

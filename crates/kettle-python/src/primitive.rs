@@ -1,4 +1,4 @@
-//! What all primitives have: a token to travel by, and a way to be waited for without blocking.
+//! What all primitives share: a token for pickling, and a way to wait for them without blocking.
 
 use kettle_core::arena::{Body, Handle, Ticket, Token, TokenError, Way};
 use kettle_core::wait::{self, Door, EventCount, Line, Scope, Tickets};
@@ -12,7 +12,7 @@ use std::cell::Cell;
 use crate::errors;
 
 thread_local! {
-    /// The child for which this thread pickles now; see `sending_to`.
+    /// The child that this thread is currently pickling for; see `sending_to`.
     static SENDING_TO: Cell<Option<Ticket>> = const { Cell::new(None) };
 }
 
@@ -23,12 +23,12 @@ pub(crate) fn sending_to(ticket: Option<u64>) -> Option<u64> {
     SENDING_TO.replace(ticket.and_then(Ticket::from_bits)).map(Ticket::to_bits)
 }
 
-/// The child for which this thread pickles now, if it does.
+/// The child that this thread is currently pickling for, if any.
 pub(crate) fn recipient() -> Option<Ticket> {
     SENDING_TO.get()
 }
 
-/// Runs `f`, which makes a message for anybody, also while this thread pickles for a child.
+/// Runs `f`, which creates a message for any receiver, even while this thread pickles for a child.
 pub(crate) fn to_anybody<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(Option<Ticket>);
     impl Drop for Restore {
@@ -40,18 +40,18 @@ pub(crate) fn to_anybody<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// A primitive that travels by the names of what it has in the arena.
+/// A primitive that is pickled as the names of its objects in the arena.
 pub(crate) trait Travels: PyClass<Frozen = True> + Sync {
-    /// These names, to go this way.
+    /// These names, for this way of sending.
     fn names(&self, way: Way) -> Vec<u8>;
 }
 
-/// The names of a primitive in what pickle is given of it: they are made when a pickler comes to them. So the pickler of a
-/// message, and no other, has them held by the message. Another one may run meanwhile, in a `__reduce__` of the program's:
-/// its pickle may be kept, so what it names lives as long as the session.
+/// What pickle is given for a primitive; the names are created when a pickler reaches it. So only the pickler of a
+/// message makes the message hold them. Another pickler may run in the meantime, in a `__reduce__` of the program: its
+/// pickle may be kept, so what it names lives as long as the session.
 #[pyclass(frozen, module = "kettle._native", name = "Token")]
 pub(crate) struct Travelling {
-    /// Held until then.
+    /// Kept alive until then.
     primitive: Py<PyAny>,
     names: fn(&Bound<'_, PyAny>, Way) -> PyResult<Vec<u8>>,
 }
@@ -70,7 +70,7 @@ impl Travelling {
     }
 }
 
-/// What pickle makes of a [`Travelling`].
+/// What pickle does with a [`Travelling`].
 type Reduced<'py> = (Bound<'py, PyType>, (Bound<'py, PyBytes>,));
 
 #[pymethods]
@@ -84,14 +84,14 @@ impl Travelling {
     }
 }
 
-/// As `Token.__reduce__`, for the pickler of the message that this thread makes, if it makes one.
+/// Like `Token.__reduce__`, for the pickler of the message that this thread is creating, if it is creating one.
 #[pyfunction]
 pub(crate) fn name_in_message<'py>(token: &Bound<'py, Travelling>) -> PyResult<Reduced<'py>> {
     let py = token.py();
     Ok((py.get_type::<PyBytes>(), (token.get().bytes(py, Way::InMessage)?,)))
 }
 
-/// Names that have come, or that the program has at hand.
+/// Names that have arrived, or that the program has at hand.
 pub(crate) struct Arrived(Vec<u8>);
 
 impl Arrived {
@@ -112,14 +112,15 @@ impl<'py> FromPyObject<'_, 'py> for Arrived {
     }
 }
 
-/// The handle behind a token.
+/// The handle that a token stands for.
 pub(crate) fn from_token<T: Body>(token: &[u8]) -> PyResult<Handle<T>> {
     let token = token.try_into().map_err(|_| errors::token(TokenError::Malformed))?;
     let token = Token::from_bytes(token);
     Handle::from_token(&token).map_err(errors::token)
 }
 
-/// An instance of `cls`, which is `T` or a subclass of it, around what `token` leads to. `__init__` is not called.
+/// Creates an instance of `cls`, which is `T` or a subclass of it, around the object of `token`. `__init__` is not
+/// called.
 pub(crate) fn rebuild<T: PyClass>(cls: &Bound<'_, PyType>, token: &[u8], name: Option<String>) -> PyResult<Py<PyAny>> {
     let py = cls.py();
     let kwargs = PyDict::new(py);
@@ -130,17 +131,17 @@ pub(crate) fn rebuild<T: PyClass>(cls: &Bound<'_, PyType>, token: &[u8], name: O
     Ok(new.call((cls,), Some(&kwargs))?.unbind())
 }
 
-/// Tells which primitive rang: 20 bits, so a loop may now and then look at one that did not.
+/// Identifies the primitive that rang: 20 bits, so a loop may occasionally check one that did not.
 pub(crate) fn key<T: Body>(handle: &Handle<T>) -> u32 {
     let bits = handle.off().to_bits();
-    // Objects stand 64 bytes apart at least; the segment is in the upper bits.
+    // Objects are at least 64 bytes apart; the segment is in the upper bits.
     ((bits >> 6) ^ (bits >> 48 << 9)) as u32 & 0xf_ffff
 }
 
 /// Something that can be waited for.
 pub(crate) trait Waitable {
     fn ready(&self) -> bool;
-    /// How many waiters would find it ready.
+    /// The number of waiters that would find it ready.
     fn available(&self) -> u32 {
         self.ready().into()
     }
@@ -150,7 +151,7 @@ pub(crate) trait Waitable {
         Scope::Shared
     }
 
-    /// If those who wait are served in the order of arrival: their line.
+    /// Its wait list, if waiters are served in the order of arrival.
     fn line(&self) -> Option<&Line> {
         None
     }
@@ -167,8 +168,8 @@ pub(crate) trait Waitable {
     }
 }
 
-/// Leaves the door for the holders of tickets with these [bits](Tickets), the first of whom has `ticket`, or (0) without one:
-/// gives the ticket that counts from now on, at least 1; or 0 if there is no room.
+/// Registers the doorbell for the holders of tickets with these [bits](Tickets), the first of whom has `ticket`; 0
+/// stands for no ticket. Returns the ticket that counts from now on, at least 1; or 0 if there is no room.
 pub(crate) fn leave_door(events: &EventCount, line: Option<&Line>, door: Door, ticket: u32, bits: u32) -> u32 {
     match (line, wait::Ticket::from_number(ticket)) {
         (Some(line), Some(ticket)) => {
@@ -183,7 +184,8 @@ pub(crate) fn is_admitted(line: Option<&Line>, bits: u32, available: impl FnOnce
     line.is_none_or(|line| line.admits_one_of(Tickets::from_bits(bits), available))
 }
 
-/// The holder of a ticket leaves the line, one of those with these bits; if something is left, the next one is told.
+/// Removes the holder of a ticket, one of those with these bits, from the wait list. If something is left, wakes the
+/// next one.
 pub(crate) fn leave(line: Option<&Line>, ticket: u32, bits: u32, scope: Scope, available: impl FnOnce() -> u32) {
     let (Some(line), Some(ticket)) = (line, wait::Ticket::from_number(ticket)) else { return };
     line.leave_for_one_of(ticket, Tickets::from_bits(bits));
@@ -210,7 +212,7 @@ macro_rules! waitable {
                 crate::primitive::Waitable::arm(self, door, ticket, bits)
             }
 
-            /// A place in the line of those who wait; 0 if there is no line.
+            /// Takes a place in the wait list; 0 if there is none.
             fn _kettle_take_ticket(&self) -> u32 {
                 crate::primitive::Waitable::line(self).map_or(0, |line| line.take_ticket().number())
             }
@@ -250,7 +252,7 @@ macro_rules! waitable {
 }
 pub(crate) use waitable;
 
-/// How a class with a `body` in the arena and a `name` travels: by the token of its body.
+/// How a class with a `body` in the arena and a `name` is pickled: as the token of its body.
 macro_rules! travels {
     ($class:ty) => {
         #[pymethods]
@@ -296,7 +298,7 @@ pub(crate) fn record<'py>(py: Python<'py>, name: &str, fields: &[(&str, u64)]) -
         None => {
             let names: Vec<&str> = fields.iter().map(|(n, _)| *n).collect();
             let class = py.import("kettle._records")?.getattr("record")?.call1((name, names))?;
-            // Of several threads that come here at once, one is the first.
+            // If several threads get here at once, one of them is the first.
             classes.call_method1(intern!(py, "setdefault"), (name, class))?
         }
     };

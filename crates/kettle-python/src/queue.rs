@@ -1,4 +1,4 @@
-//! `Queue`: pickles in `put`, rebuilds in `get`, and lets the core do the rest.
+//! `Queue`: `put` pickles, `get` rebuilds, and the core does the rest.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -35,17 +35,17 @@ pub(crate) struct Queue {
     front: OnceLock<Front>,
 }
 
-/// The queue of `kettle.multiprocessing` that this one is in, and that has `put` and `get` of this one as attributes of
-/// its own, which saves a call on the way. Something else may be put into its class, which these then have to call.
+/// The queue of `kettle.multiprocessing` that contains this one. It has `put` and `get` of this one as its own
+/// attributes, which saves a call. If its class is changed later, these two have to call the class's method instead.
 struct Front {
     queue: Py<PyWeakrefReference>,
     class: Py<PyType>,
-    /// What the class had then.
+    /// The methods of the class at that time.
     methods: Vec<Py<PyAny>>,
     ours: Ours,
 }
 
-/// What a class may have.
+/// The methods that a class may define.
 const METHODS: [&str; 3] = ["put", "get", "_on_queue_feeder_error"];
 
 impl Front {
@@ -53,7 +53,7 @@ impl Front {
         METHODS.iter().filter_map(|name| class.getattr_opt(*name).transpose()).map(|m| m.map(Bound::unbind)).collect()
     }
 
-    /// The queue, if its class has changed and it is to be asked for the method.
+    /// The queue, if its class has changed and its method has to be called.
     #[inline]
     fn to_be_asked<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let class = self.class.bind(py);
@@ -66,11 +66,11 @@ impl Front {
 }
 
 thread_local! {
-    /// Where short bodies are copied to before they are rebuilt. Taken out while in use: rebuilding may get in turn.
+    /// The buffer for short bodies that are about to be rebuilt. Moved out while in use: rebuilding may get in turn.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// More than this is not kept for the next message.
+/// More capacity than this is not kept for the next message.
 const SCRATCH_KEPT: usize = 64 * 1024;
 
 impl Queue {
@@ -84,8 +84,8 @@ impl Queue {
 
     fn put_parcel(&self, py: Python<'_>, parcel: Outgoing<'_>, deadline: Deadline) -> PyResult<()> {
         let place = place_of(&self.body);
-        // In the ordinary case there is room and the lock is free: no need to leave the interpreter. A process that takes
-        // no part cannot take the queue's lock, so it finds the queue full here.
+        // In the ordinary case there is room and the lock is free, so the thread need not detach. A process outside the
+        // session cannot take the queue's lock, so it finds the queue full here.
         let parcel = match self.body.put(place, parcel, &Patience::instant()) {
             Ok(()) => return Ok(()),
             Err(PutError::Full(parcel)) => parcel,
@@ -97,7 +97,8 @@ impl Queue {
     }
 
     fn take(&self, py: Python<'_>, bytes: &mut Vec<u8>, deadline: Deadline) -> PyResult<Incoming> {
-        // A process that takes no part cannot take the queue's lock, so it finds the queue empty here, unless it is shut.
+        // A process outside the session cannot take the queue's lock, so it finds the queue empty here, unless it is
+        // shut.
         match self.body.get::<ArenaStore>(bytes, &Patience::instant()) {
             Ok(taken) => return Ok(taken),
             Err(GetError::Empty | GetError::Interrupted) => {}
@@ -128,7 +129,7 @@ fn get_error(py: Python<'_>, e: GetError) -> PyErr {
     }
 }
 
-/// What went wrong with a put, without the message that comes back with it.
+/// The error of a put, without the message that it returns.
 enum PutFailure {
     Full,
     ShutDown,
@@ -175,7 +176,7 @@ impl Queue {
         let body = match _token {
             Some(token) => primitive::from_token(token)?,
             None => {
-                // Zero and less is unbounded, as in the standard library.
+                // Zero and less means unbounded, as in the standard library.
                 let maxsize = u32::try_from(maxsize.max(0))
                     .map_err(|_| PyValueError::new_err("maxsize must be less than 2**32"))?;
                 Handle::new(|| queue::Queue::new(maxsize, joinable)).map_err(errors::arena)?
@@ -206,7 +207,7 @@ impl Queue {
         let class = queue.get_type();
         let methods = Front::methods_of(&class)?;
         let queue = PyWeakrefReference::new(queue)?.unbind();
-        // Once: it is made with its queue.
+        // Set once: it is created with its queue.
         drop(self.front.set(Front { queue, class: class.unbind(), methods, ours: Ours::new() }));
         Ok(())
     }
@@ -286,13 +287,13 @@ impl Queue {
         this.open(slf)?;
         let items = PyList::empty(py);
         items.append(this.get_object(py, deadline(true, timeout))?)?;
-        // Only what is sure to be there is asked for: an error in the middle would lose the items before it.
+        // Only items that are certainly there are taken: an error in the middle would lose the items before it.
         while (items.len() as i64) < max && !this.body.is_empty() {
             match this.get_object(py, Deadline::NOW) {
                 Ok(item) => items.append(item)?,
                 Err(e) if e.is_instance(py, &errors::empty(py).get_type(py)) => break,
                 Err(e) => {
-                    // An item that cannot be rebuilt was taken; the ones before it must not go with it.
+                    // An item that cannot be rebuilt was taken; the items before it must not be lost with it.
                     e.value(py).setattr(intern!(py, "items"), &items)?;
                     return Err(e);
                 }
@@ -384,7 +385,7 @@ impl Queue {
         }
     }
 
-    /// As `_kettle_arm`, for those who await `join`.
+    /// Like `_kettle_arm`, for waiting in `join`.
     #[pyo3(signature = (door, _ticket=0, _bits=0))]
     fn _arm_join(&self, door: u64, _ticket: u32, _bits: u32) -> u32 {
         self.door(door).is_some_and(|d| self.body.finished().leave_door(d)).into()
@@ -396,7 +397,7 @@ impl Queue {
         }
     }
 
-    /// As `_kettle_arm`, for those who await room for `put`; so are the four that follow.
+    /// Like `_kettle_arm`, for waiting for room for `put`; so are the four that follow.
     fn _arm_space(&self, door: u64, ticket: u32, bits: u32) -> u32 {
         let space = self.body.space();
         self.door(door).map_or(0, |d| primitive::leave_door(space.events(), Some(space), d, ticket, bits))
@@ -431,7 +432,7 @@ impl Queue {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Puts bytes as they are, for those who do their own pickling.
+    /// Puts bytes as they are, for callers that do their own pickling.
     #[pyo3(signature = (data, block=true, timeout=None))]
     fn _put_bytes(
         slf: &Bound<'_, Self>,
@@ -458,7 +459,7 @@ impl Queue {
 }
 travels!(Queue);
 
-/// Wherever the queue lives; `size` is told apart from the rest, for items may be elsewhere.
+/// Wherever the queue is stored. `size` is passed separately, because items may be elsewhere.
 pub(crate) fn queue_statistics<'py>(py: Python<'py>, size: u64, s: &QueueStatistics) -> PyResult<Bound<'py, PyAny>> {
     primitive::record(
         py,

@@ -1,7 +1,7 @@
-//! A pickler of the program's own, in the place of the standard library's `ForkingPickler`.
+//! A pickler of the program's own that replaces the standard library's `ForkingPickler`.
 //!
-//! Then all objects go through it: also those that skip pickle otherwise, since it may be there in order that nothing is
-//! unpickled, or to count.
+//! All objects then go through it, even those that otherwise skip pickle, since its purpose may be to avoid unpickling,
+//! or to count.
 
 use std::cell::Cell;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use pyo3::sync::MutexExt;
 use crate::buffers;
 use crate::methods::calls;
 
-/// For what objects are sent. As in the standard library's, each may have a pickler of its own.
+/// The ways that objects are sent. As in the standard library, each may have its own pickler.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// Queues, pools and executors.
@@ -24,7 +24,7 @@ enum Way {
 
 type Functions = Option<(Py<PyAny>, Py<PyAny>)>;
 
-/// The ways of which there is one.
+/// The ways that have such a pickler.
 static ARE_SET: AtomicU8 = AtomicU8::new(0);
 static FUNCTIONS: Mutex<[Functions; 2]> = Mutex::new([None, None]);
 
@@ -32,7 +32,7 @@ thread_local! {
     static WAY: Cell<Way> = const { Cell::new(Way::Queues) };
 }
 
-/// While it lives, what this thread pickles goes through a connection.
+/// While this exists, objects that this thread pickles are sent through a connection.
 pub(crate) struct ThroughConnection(Way);
 
 impl ThroughConnection {
@@ -48,7 +48,7 @@ impl Drop for ThroughConnection {
     }
 }
 
-/// While it lives, the program's own code runs: what that sends goes its own way.
+/// While this exists, the program's own code runs; objects that it sends do not count as sent through the connection.
 struct Inside(Way);
 
 impl Inside {
@@ -63,7 +63,7 @@ impl Drop for Inside {
     }
 }
 
-/// Whether there is one, for the way that objects go now.
+/// Whether there is such a pickler for the current way of sending.
 #[inline(always)]
 pub(crate) fn is_set() -> bool {
     let set = ARE_SET.load(Ordering::Relaxed);
@@ -79,12 +79,12 @@ pub(crate) fn replace_picklers(py: Python<'_>, queues: Functions, connections: F
     let bit = |functions: &Functions, way: Way| if functions.is_some() { way as u8 } else { 0 };
     ARE_SET.store(bit(&queues, Way::Queues) | bit(&connections, Way::Connections), Ordering::Relaxed);
     let before = std::mem::replace(&mut *place, [queues, connections]);
-    // Letting objects go may run anybody's code: not under the lock.
+    // Dropping objects may run user code, so they are dropped after the lock is released.
     drop(place);
     drop(before);
 }
 
-/// Its `dumps` and `loads`. None: there is none any more.
+/// Its `dumps` and `loads`, or None if it has been removed.
 fn functions(py: Python<'_>) -> Functions {
     let place = FUNCTIONS.lock_py_attached(py).unwrap_or_else(|e| e.into_inner());
     let [queues, connections] = &*place;
@@ -92,7 +92,7 @@ fn functions(py: Python<'_>) -> Functions {
     functions.as_ref().map(|(dumps, loads)| (dumps.clone_ref(py), loads.clone_ref(py)))
 }
 
-/// What it makes of an object.
+/// The bytes that it makes from an object.
 #[cold]
 pub(crate) fn dumps(obj: &Bound<'_, PyAny>) -> Option<PyResult<Vec<u8>>> {
     let py = obj.py();
@@ -102,7 +102,7 @@ pub(crate) fn dumps(obj: &Bound<'_, PyAny>) -> Option<PyResult<Vec<u8>>> {
     Some(dumped.and_then(|dumped| buffers::with_bytes(&PyUntypedBuffer::get(&dumped)?, |bytes| Ok(bytes.to_vec()))))
 }
 
-/// The object of which it made these bytes.
+/// The object that it makes from these bytes.
 #[cold]
 pub(crate) fn loads<'py>(bytes: &Bound<'py, PyAny>) -> Option<PyResult<Bound<'py, PyAny>>> {
     let py = bytes.py();

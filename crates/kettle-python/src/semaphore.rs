@@ -17,11 +17,11 @@ use crate::methods::Quick;
 use crate::parameters;
 use crate::primitive::{self, Arrived, Travelling, Travels, Waitable, waitable};
 
-/// The two kinds of permits behind one name.
+/// The two kinds of semaphores behind one name.
 enum Permits {
-    /// Nobody owns them.
+    /// Permits without an owner.
     Free(Handle<sync::Semaphore>),
-    /// Those of a process that died come back.
+    /// Permits that are returned when their process dies.
     Owned(Handle<sync::OwnedPermits>),
 }
 
@@ -77,7 +77,7 @@ impl Permits {
     fn from_token(token: &[u8]) -> PyResult<Self> {
         match primitive::from_token(token) {
             Ok(free) => Ok(Self::Free(free)),
-            // The token says which kind it is; the first error is the better one.
+            // The token determines the kind; the first error is the better one.
             Err(e) => primitive::from_token(token).map(Self::Owned).map_err(|_| e),
         }
     }
@@ -102,7 +102,7 @@ impl Semaphore {
         Ok(Self { permits, name })
     }
 
-    /// Begins with `value` permits, before anyone else knows of it. Whether it is robust was said when it was made.
+    /// Starts with `value` permits, before any other thread knows the semaphore. Robustness was chosen at its creation.
     fn _kettle_begin(
         &self,
         #[pyo3(from_py_with = parameters::value)] value: i64,
@@ -136,7 +136,7 @@ impl Semaphore {
         }
         errors::check()?;
         if !block {
-            // Also if it is reserved for one who waits.
+            // Succeeds even if the permit is reserved for a waiting thread.
             return Ok(self.permits.acquire(&Patience::none()).is_ok());
         }
         let permits = &self.permits;

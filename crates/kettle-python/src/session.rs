@@ -1,4 +1,4 @@
-//! The session: its arena, its processes, and what happens to both at a fork and at the end.
+//! The session: its arena, its processes, and what happens to both at a fork and at exit.
 
 use std::cell::Cell;
 
@@ -84,7 +84,7 @@ pub(crate) fn child_gone(ticket: u64) -> PyResult<()> {
 }
 
 thread_local! {
-    /// The child of the fork that this thread is about to do.
+    /// The child of the fork that this thread is about to make.
     static NEXT_FORK: Cell<Option<Ticket>> = const { Cell::new(None) };
     /// The child that this thread forked last.
     static LAST_FORK: Cell<Option<Ticket>> = const { Cell::new(None) };
@@ -109,7 +109,7 @@ pub(crate) fn after_fork_in_child() {
     door::forked();
     LAST_FORK.set(None);
     if let Some(ticket) = NEXT_FORK.take() {
-        // If the place was given up meanwhile, this process registers anew when it first needs to.
+        // If the place was released in the meantime, this process registers anew when it first needs to.
         let _ = arena::after_fork_child(ticket);
     }
 }

@@ -30,13 +30,13 @@ pub(crate) struct Doorbell {
 }
 
 fn new_bell() -> PyResult<wait::Doorbell> {
-    // Doorbells are the session's, also where nothing else is shared between processes.
+    // Doorbells belong to the session, even if nothing else is shared between processes.
     Session::get().map_err(errors::arena)?;
     wait::Doorbell::new().map_err(errors::os)
 }
 
 impl Doorbell {
-    /// Held for moments, and never while the interpreter is left: so no fork finds it held.
+    /// Held for a few instructions, and never while detached, so no fork finds it held.
     fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Option<wait::Doorbell>> {
         self.bell.lock_py_attached(py).unwrap_or_else(|e| e.into_inner())
     }
@@ -86,11 +86,11 @@ impl Doorbell {
 }
 
 thread_local! {
-    /// The bell of this thread's waits, and the process for which it was made.
+    /// The doorbell of this thread's waits, and the process that it was created in.
     static BELL: RefCell<Option<(u32, wait::Doorbell)>> = const { RefCell::new(None) };
 }
 
-/// The bell while a wait uses it; a signal handler that waits in turn gets one of its own.
+/// The doorbell while a wait uses it; a signal handler that waits in turn gets its own.
 struct Borrowed(Option<(u32, wait::Doorbell)>);
 
 impl Borrowed {
@@ -98,7 +98,7 @@ impl Borrowed {
         let me = process::id();
         let kept = BELL.try_with(RefCell::take).ok().flatten();
         let kept = kept.filter(|(pid, bell)| *pid == me && bell.is_ours());
-        // Out of descriptors: the wait finds out at the end of each slice.
+        // Out of descriptors: the wait checks at the end of each slice.
         Self(kept.or_else(|| Some((me, new_bell().ok()?))))
     }
 
@@ -149,19 +149,19 @@ fn waitable<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<Primitive<'a>> {
     Err(PyTypeError::new_err(format!("{} cannot be waited for", object.repr()?)))
 }
 
-/// Leaves a door with each primitive, and takes it away in the end.
+/// Registers a doorbell with each primitive, and removes it at the end.
 struct Armed<'a, 'b> {
     primitives: &'a [Primitive<'b>],
     bell: Option<&'a wait::Doorbell>,
 }
 
 impl Armed<'_, '_> {
-    /// A ring takes the door away, so this is done before each look.
+    /// A ring removes the registration, so this is done before each check.
     fn arm(&self) {
         if let Some(bell) = self.bell {
             bell.drain();
             for p in self.primitives {
-                // Without a place for the door, the end of the slice has to do.
+                // Without room for the registration, the check at the end of the slice has to do.
                 p.events().leave_door(bell.door().calling(p.call()));
             }
         }
@@ -182,7 +182,7 @@ fn ready_ones(primitives: &[Primitive<'_>]) -> Vec<usize> {
     (0..primitives.len()).filter(|&i| primitives[i].ready()).collect()
 }
 
-/// Looks at the descriptors without waiting.
+/// Checks the descriptors without waiting.
 fn look(watched: &mut [Watch]) -> Result<(), WatchError> {
     loop {
         match socket::poll(watched, Duration::ZERO) {
@@ -219,7 +219,7 @@ pub(crate) fn wait_any<'py>(
                 return Err(WatchError::Stopped(Stopped::Damaged));
             }
             if watched.get(fd_count).is_some_and(Watch::is_ready) && bell.bell().is_some_and(|bell| !bell.is_ours()) {
-                // The program closed it; the end of each slice has to do.
+                // The program closed it; the check at the end of each slice has to do.
                 watched.truncate(fd_count);
             }
             armed.arm();
@@ -229,7 +229,7 @@ pub(crate) fn wait_any<'py>(
                 return Ok(ready);
             }
             match sleep_on(&mut watched, patience) {
-                // What came just before the end counts.
+                // What arrived just before the end counts.
                 Err(WatchError::Stopped(Stopped::TimedOut)) => {
                     look(&mut watched)?;
                     return Ok(ready_ones(&waited_for));

@@ -111,7 +111,7 @@ pub(super) trait Crew: Send + Sync {
         self.ledger().call(py, intern!(py, "name_task"), (error, function, args, kwds, is_tuple, place)).map(drop)
     }
 
-    /// Acts on a recorded outcome: completes the job, or wakes those who wait for an imap's next result.
+    /// Acts on a recorded outcome: completes the job, or announces an imap's next result.
     fn has_put(&self, py: Python<'_>, job: &Arc<Job>, complete: bool) -> PyResult<()> {
         if complete {
             return self.complete(py, job);
