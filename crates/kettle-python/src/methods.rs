@@ -333,7 +333,7 @@ unsafe extern "C" fn acquire<T: Quick>(
 /// `acquire(False)` is also an ordinary case: a free lock can be acquired either way.
 ///
 /// # Safety
-/// As in a call of `acquire` with one argument, which has no name.
+/// The arguments are those of a call of `acquire` with one positional argument.
 #[inline(never)]
 unsafe fn acquire_by_one<T: Quick>(slf: *mut ffi::PyObject, args: *const *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as the caller promises.

@@ -221,7 +221,7 @@ impl Processes {
 
     fn round_inside(&self, py: Python<'_>, step: &mut Step, ask: bool) -> PyResult<bool> {
         if self.has_panicked.swap(false, Ordering::SeqCst) {
-            // What that thread had received may be lost with it, and a job could be waited for for ever.
+            // What that thread had received may be lost with it, and a thread would wait for it for ever.
             let text = "a thread panicked while it worked for this pool, and results may be lost; make a new pool";
             self.fail_all(py, PyRuntimeError::new_err(text).into_value(py).into_any())?;
         }

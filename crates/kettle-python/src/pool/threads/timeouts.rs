@@ -37,7 +37,7 @@ impl Threads {
         self.timeouts.end(Detaching(py), limit)
     }
 
-    /// Gives up on tasks that take too long, until the crew is gone.
+    /// Gives up on tasks that exceed their time limit, until the pool is gone.
     pub(super) fn watch(&self, py: Python<'_>) -> PyResult<()> {
         while let Some((late, ())) = self.timeouts.next_late(Detaching(py), || self.gone.is_done(), |_| ()) {
             self.busy.fetch_sub(1, Ordering::Relaxed);
