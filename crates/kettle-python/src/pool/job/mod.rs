@@ -69,8 +69,8 @@ pub(super) struct Job {
     room: EventCount,
     /// Set when the job is over: it has all the outcomes that it will ever have.
     over: AtomicBool,
-    /// Whether there are listeners. It is read without the lock, which is taken only if there are some. It is set before
-    /// a listener checks whether the job is done, and read after the job was marked done.
+    /// Whether there are listeners. It is read without the lock, which is taken only if there are some. It is set
+    /// before a listener checks whether the job is done, and read after the job was marked done.
     is_heard: AtomicBool,
     unasked: Unasked,
     state: Mutex<State>,

@@ -63,7 +63,7 @@ impl Worker {
         })
     }
 
-    /// Runs tasks until there will be no more.
+    /// Works until there is nothing more to do.
     fn run(&self, py: Python<'_>) -> PyResult<()> {
         let desk = lock(&self.desk).take().ok_or_else(|| PyRuntimeError::new_err("this worker runs already"))?;
         Loop { desk, worker: self, jobs: HashMap::new() }.run(py)
