@@ -112,7 +112,7 @@ impl Barrier {
         Err(PyTypeError::new_err(format!("{parties} parties must be given to the class: it is too late in __init__()")))
     }
 
-    /// The action and the default time-out, which are pickled beside the token.
+    /// The action and the default time-out, which travel beside the token.
     fn _kettle_configure(
         &self,
         py: Python<'_>,

@@ -260,7 +260,7 @@ impl Cell {
         self.bound_lock(args.py())?.call_method1(intern!(args.py(), "__exit__"), args)
     }
 
-    /// The statistics of its lock, since that is what its users wait for.
+    /// Those of its lock, since that is what its users wait for.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.bound_lock(py)?.call_method0(intern!(py, "statistics"))
     }

@@ -158,7 +158,7 @@ impl EventLoop {
 
 #[pymethods]
 impl EventLoop {
-    /// One turn: waits for events, and runs what is ready.
+    /// One turn: waits for what comes, and runs what is ready.
     fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         py.check_signals()?;
@@ -171,7 +171,7 @@ impl EventLoop {
         Self::run_ready(slf)
     }
 
-    /// Before a run: checks what the program has replaced or closed since the last one.
+    /// Before a run: looks what the program has replaced or closed since the last one.
     fn _kettle_prepare(&self, py: Python<'_>) -> PyResult<()> {
         handle_classes::look_for_replacements(py)?;
         let mut parts = self.lock(py);
@@ -181,7 +181,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Runs turns until `stop()`.
+    /// Turns until `stop()`.
     fn _kettle_run(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         loop {

@@ -33,8 +33,8 @@ impl Glance {
         Self { entries: Mutex::default(), most_parts }
     }
 
-    /// The keys of `names` whose value or contents changed since the last call. All keys after a removed one count as
-    /// changed. If an object was freed since then, another object may have its address.
+    /// The keys of `names` whose value is not the one of the last call, or has other contents. All that come after a key
+    /// that was removed count as changed. An object that was freed since may have passed its address to another one.
     fn changed<'py>(&self, names: &Bound<'py, PyDict>) -> Vec<Bound<'py, PyAny>> {
         if cfg!(Py_GIL_DISABLED) {
             // Other threads may change the containers meanwhile.

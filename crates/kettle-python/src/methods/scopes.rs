@@ -34,7 +34,7 @@ pub(crate) fn entered(py: Python<'_>) -> Vec<Block<'_>> {
     layout.as_ref().and_then(|layout| layout.entered(py).ok()).unwrap_or_default()
 }
 
-/// Whether the code handles an exception raised at this instruction (`f_lasti`), or runs cleanup code for it.
+/// Whether the code handles, or passes by on the way out, what is raised at this instruction (`f_lasti`).
 #[pyfunction]
 pub(crate) fn is_guarded(code: &Bound<'_, PyAny>, instruction: usize) -> PyResult<bool> {
     Ok(Handlers::of(code)?.at(instruction / UNIT).is_some())
