@@ -1,4 +1,4 @@
-//! What a pool of threads is to be like.
+//! Configuration of a pool of threads.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use kettle_core::wait::cpus;
 use super::ThreadPool;
 use super::workers::{Options, Workers};
 
-/// A pool that is about to be made. See [`ThreadPool::builder`].
+/// Configures a pool of threads. See [`ThreadPool::builder`].
 #[must_use = "workers are started by build()"]
 pub struct Builder(Options);
 
@@ -17,38 +17,38 @@ impl Builder {
         Self(Options { size: cpus(), name: "pool".into(), stack_size: None, initializer: None, max_tasks: None })
     }
 
-    /// How many workers. Without this, as many as this process may use processors, by its affinity and its cgroup's
-    /// quota.
+    /// Sets the number of workers. The default is the number of processors available to this process, by its affinity
+    /// and its cgroup's quota.
     ///
     /// # Panics
-    /// If there are to be none.
+    /// If it is zero.
     pub fn workers(mut self, workers: usize) -> Self {
         assert!(workers > 0, "a pool has one worker at least");
         self.0.size = workers;
         self
     }
 
-    /// What its threads are named after. Without this: `pool`.
+    /// Sets the name from which those of the threads are derived. The default is `pool`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.0.name = name.into();
         self
     }
 
-    /// How much stack a worker has, in bytes. Without this, as much as [`std::thread`] gives.
+    /// Sets the size of a worker's stack in bytes. The default is that of [`std::thread`].
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.0.stack_size = Some(bytes);
         self
     }
 
-    /// What each worker does before its first task. If it panics, the pool is broken: all tasks that have not begun fail
-    /// with what it said, and no worker is started any more.
+    /// Sets a closure that each worker runs before its first task. If it panics, the pool is broken: all tasks that
+    /// have not begun fail with its message, and no further worker is started.
     pub fn initializer(mut self, initializer: impl Fn() + Send + Sync + 'static) -> Self {
         self.0.initializer = Some(Box::new(initializer));
         self
     }
 
-    /// A worker that was given so many chunks of tasks (by [`submit`](ThreadPool::submit): tasks) is replaced when they
-    /// are done, and what its thread-local values hold with it.
+    /// Replaces a worker after it has processed this many chunks, which also drops its thread-local values. A task
+    /// given by [`submit`](ThreadPool::submit) is a chunk of one.
     ///
     /// # Panics
     /// If it is zero.
@@ -58,10 +58,10 @@ impl Builder {
         self
     }
 
-    /// Makes the pool, and starts its workers.
+    /// Creates the pool and starts its workers.
     ///
     /// # Errors
-    /// When a thread cannot be started. None is left behind.
+    /// If a thread cannot be started. In this case none is left behind.
     pub fn build(self) -> io::Result<ThreadPool> {
         let workers = Workers::new(self.0);
         workers.start_all()?;

@@ -1,4 +1,4 @@
-//! The outcomes of tasks that follow each other.
+//! The outcomes of consecutive tasks.
 
 use super::error::TaskError;
 
@@ -6,7 +6,7 @@ use super::error::TaskError;
 #[derive(Debug)]
 pub(super) struct Chunk<R> {
     results: Vec<R>,
-    /// The place of each among all outcomes, ascending.
+    /// Each failure with its index among all outcomes, ascending.
     failures: Vec<(usize, TaskError)>,
 }
 
@@ -30,7 +30,7 @@ impl<R> Chunk<R> {
         self.failures.iter().map(|(_, failure)| failure)
     }
 
-    /// All results at the end of `all`, or the first failure.
+    /// Appends all results to `all`, or returns the first failure.
     pub(super) fn append_to(mut self, all: &mut Vec<R>) -> Result<(), TaskError> {
         all.append(&mut self.results);
         self.first_failure().map_or(Ok(()), Err)
@@ -40,7 +40,7 @@ impl<R> Chunk<R> {
         self.failures.into_iter().next().map(|(_, failure)| failure)
     }
 
-    /// One after another, in the order of the tasks.
+    /// Iterates over the outcomes in the order of the tasks.
     pub(super) fn into_outcomes(self) -> Outcomes<R> {
         Outcomes { place: 0, results: self.results.into_iter(), failures: self.failures.into_iter().peekable() }
     }

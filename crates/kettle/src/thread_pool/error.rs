@@ -1,4 +1,4 @@
-//! What can go wrong with a pool of threads.
+//! The errors of a pool of threads.
 
 use std::any::Any;
 use std::fmt;
@@ -16,12 +16,12 @@ use crate::process::message_of;
 pub enum TaskError {
     /// It panicked.
     Panicked(Panic),
-    /// It takes longer than it may. A thread cannot be ended, so it goes on, on a thread that belongs to the pool no more;
-    /// whatever comes of it is dropped.
+    /// It exceeded its time limit. A thread cannot be ended from outside, so the task continues on a thread that no
+    /// longer belongs to the pool; its result is dropped.
     TimedOut {
         /// The type of the closure, which names the function that it was written in.
         task: &'static str,
-        /// How long it might take.
+        /// The time limit.
         timeout: Duration,
     },
     /// It was cancelled before it began, or its pool was terminated.
@@ -62,7 +62,7 @@ impl From<SubmitError> for TaskError {
     }
 }
 
-/// A panic of a task. The program's panic hook has told of it where and when it happened, as of any thread's.
+/// A panic of a task. The program's panic hook has already reported it, as for any other thread.
 pub struct Panic(Mutex<Box<dyn Any + Send>>);
 
 impl Panic {
@@ -70,17 +70,17 @@ impl Panic {
         Self(Mutex::new(payload))
     }
 
-    /// What it said.
+    /// Returns the panic message.
     pub fn message(&self) -> String {
         message_of(&**self.0.lock().unwrap_or_else(PoisonError::into_inner)).to_owned()
     }
 
-    /// What it was raised with, as [`std::thread::JoinHandle::join`] gives it.
+    /// Returns the payload, as [`std::thread::JoinHandle::join`] does.
     pub fn into_payload(self) -> Box<dyn Any + Send> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Panics with it in this thread, without telling of it once more.
+    /// Resumes the panic in this thread, without calling the panic hook again.
     pub fn resume(self) -> ! {
         panic::resume_unwind(self.into_payload())
     }
@@ -100,7 +100,7 @@ impl fmt::Debug for Panic {
     }
 }
 
-/// The count that a failure belongs to.
+/// Returns the counter for a failure.
 pub(super) fn count_of<'c>(counts: &'c Counts, failure: &TaskError) -> &'c AtomicU64 {
     match failure {
         TaskError::Panicked(_) => &counts.failed,
@@ -109,13 +109,13 @@ pub(super) fn count_of<'c>(counts: &'c Counts, failure: &TaskError) -> &'c Atomi
     }
 }
 
-/// Why a task was not taken in.
+/// Why a task was not accepted.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// The pool takes no more tasks: it was closed or terminated.
+    /// The pool accepts no more tasks: it was closed or terminated.
     Closed,
-    /// The pool has no workers and gets none.
+    /// The pool has no workers and starts no further ones.
     Broken(Broken),
 }
 
@@ -137,13 +137,13 @@ impl std::error::Error for SubmitError {
     }
 }
 
-/// Why a pool has no workers. It stays so.
+/// Why a pool has no workers. This state is permanent.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Broken {
-    /// The initializer panicked: the text is what it said.
+    /// The initializer panicked with this message.
     Initializer(Arc<str>),
-    /// No thread can be started: the text says why.
+    /// No thread can be started, for the reason given.
     NoThread(Arc<str>),
 }
 

@@ -1,4 +1,4 @@
-//! A task that was given to a pool.
+//! A task that was submitted to a pool.
 
 use std::fmt;
 use std::future::Future;
@@ -15,10 +15,11 @@ use super::worker;
 use super::workers::Workers;
 use crate::queue::until;
 
-/// A task that was given to a pool, and the result that it will have. Made by
+/// A task that was submitted to a pool, and its future result. Created by
 /// [`ThreadPool::submit`](crate::ThreadPool::submit).
 ///
-/// It can be joined, which blocks, or awaited, on any runtime. Dropping it lets the task run on; its result is lost.
+/// It can be joined, which blocks, or awaited on any runtime. If it is dropped, the task still runs; its result is
+/// lost.
 #[must_use = "a result that nobody asks for is lost; drop it if that is meant"]
 pub struct Handle<T> {
     workers: Arc<Workers>,
@@ -32,50 +33,50 @@ impl<T> Handle<T> {
         Self { workers, task, cancel_on_drop: false, is_joined: false }
     }
 
-    /// Whether the task has an outcome.
+    /// Returns whether the task has an outcome.
     pub fn is_done(&self) -> bool {
         self.task.completion().is_done()
     }
 
-    /// Whether it has begun, and has no outcome yet.
+    /// Returns whether the task has begun and has no outcome yet.
     pub fn is_running(&self) -> bool {
         self.task.is_running()
     }
 
-    /// Whether it was cancelled.
+    /// Returns whether the task was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.task.is_cancelled()
     }
 
     /// Waits until the task has an outcome.
     ///
-    /// A task that waits for another one of its own pool does that one itself if nobody has begun it.
+    /// If a task waits for another one of its own pool that has not begun, it runs that one itself.
     pub fn wait(&self) {
         if let Some(slot) = worker::slot_of(&self.workers) {
             Arc::clone(&self.task).run(&self.workers, &slot);
         }
-        // Who waits without a limit is not told that the time is over.
+        // A wait without a limit does not time out.
         let _ = self.workers.wait(self.task.completion(), &Patience::forever());
     }
 
-    /// Waits so long for the task to have an outcome; says whether it has one.
+    /// Waits for the task's outcome for at most `timeout`; returns whether there is one.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.workers.wait(self.task.completion(), &until(timeout)).is_ok() || self.is_done()
     }
 
-    /// Cancels the task: it is never begun. False: it was begun before. A thread cannot be ended, so it goes on, and has
-    /// an outcome in the end.
+    /// Cancels the task, so that it never runs. Returns false if it has already begun: a thread cannot be ended from
+    /// outside, so the task continues to its end.
     pub fn cancel(&self) -> bool {
         self.task.cancel(&self.workers)
     }
 
-    /// Has the task cancelled if this handle is dropped before it is joined.
+    /// Makes dropping this handle before it is joined cancel the task.
     pub fn cancel_on_drop(mut self) -> Self {
         self.cancel_on_drop = true;
         self
     }
 
-    /// Waits for the task's outcome, and gives it.
+    /// Waits for the task's outcome and returns it.
     ///
     /// # Errors
     /// See [`TaskError`].
@@ -84,27 +85,28 @@ impl<T> Handle<T> {
         self.take()
     }
 
-    /// Waits so long for the task's outcome; then gives it.
+    /// Waits for the task's outcome for at most `timeout` and returns it.
     ///
     /// # Errors
-    /// The outer one: it has none yet, here is the handle again. The inner one: as [`join`](Self::join).
+    /// The outer error returns the handle if there is no outcome yet. The inner one is that of [`join`](Self::join).
     pub fn join_timeout(mut self, timeout: Duration) -> Result<Result<T, TaskError>, Self> {
         if self.wait_timeout(timeout) { Ok(self.take()) } else { Err(self) }
     }
 
-    /// The outcome that is there.
+    /// Takes the outcome, which must be there.
     fn take(&mut self) -> Result<T, TaskError> {
         self.is_joined = true;
         self.task.take().expect("a task that is done and was not joined has an outcome")
     }
 }
 
-/// Dropping it without a result lets the task run on, unless [`cancel_on_drop`](Handle::cancel_on_drop) was asked for.
+/// If the future is dropped without a result, the task still runs, unless [`cancel_on_drop`](Handle::cancel_on_drop)
+/// was called.
 impl<T> Future for Handle<T> {
     type Output = Result<T, TaskError>;
 
     /// # Panics
-    /// When it gave the outcome before.
+    /// If it has already returned the outcome.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         assert!(!self.is_joined, "this task was awaited to its end before");
         match self.task.poll(context.waker()) {

@@ -1,4 +1,4 @@
-//! Results one by one, while the input is pulled only as far ahead as it may be.
+//! Results one by one, with a limit on how far ahead the input is pulled.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -9,31 +9,31 @@ use super::error::{SubmitError, TaskError};
 use super::map_job::{MapHandle, Want};
 use super::workers::Workers;
 
-/// The results of tasks, as they come. Made by [`ThreadPool::imap`](crate::ThreadPool::imap) and
+/// An iterator over the results of tasks. Created by [`ThreadPool::imap`](crate::ThreadPool::imap) and
 /// [`ThreadPool::imap_unordered`](crate::ThreadPool::imap_unordered).
 ///
-/// The input is pulled by the thread that asks for results. Dropped before its end, it pulls no further, and what was
-/// not begun is not run.
+/// The input is pulled by the thread that asks for results. If the iterator is dropped before its end, it pulls no
+/// further input, and tasks that have not begun are not run.
 pub struct Imap<I: Iterator, R> {
     workers: Arc<Workers>,
     map_job: Arc<dyn MapHandle<I::Item, R>>,
     input: Input<I>,
-    /// The input is at its end.
+    /// Whether the input has ended.
     is_exhausted: bool,
-    /// It was not begun, for this reason.
+    /// The reason for which the pool did not accept the job.
     refusal: Option<SubmitError>,
-    /// So many were pulled, and are not given out.
+    /// The number of tasks that were pulled and whose results were not returned yet.
     ahead: usize,
-    /// Those of them that have come.
+    /// Their outcomes that have arrived.
     here: Outcomes<R>,
 }
 
-/// Where the tasks come from.
+/// The source of the tasks.
 pub(super) struct Input<I> {
     pub(super) items: I,
-    /// So many go to a worker at a time.
+    /// The number of tasks that a worker takes at a time.
     pub(super) chunk: usize,
-    /// So many may be pulled ahead.
+    /// The number of tasks that may be pulled ahead.
     pub(super) ahead: usize,
 }
 
@@ -55,7 +55,7 @@ impl<I: Iterator, R> Imap<I, R> {
         }
     }
 
-    /// Pulls as far ahead as it may, whole chunks.
+    /// Pulls as far ahead as permitted, in whole chunks.
     fn pull(&mut self) {
         let room = self.input.ahead - self.ahead;
         let wanted = room - room % self.input.chunk;
@@ -68,7 +68,7 @@ impl<I: Iterator, R> Imap<I, R> {
         Arc::clone(&self.map_job).add(&self.workers, items);
     }
 
-    /// Waits until something has come, and gives it. `None` if nothing will come.
+    /// Waits for the next outcome and returns it, or `None` if none will arrive.
     fn receive(&mut self) -> Option<Result<R, TaskError>> {
         loop {
             if let Some(outcome) = self.here.next() {

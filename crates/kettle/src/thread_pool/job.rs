@@ -1,23 +1,24 @@
-//! What stands in line for the workers of a pool.
+//! Jobs that wait in line for the workers of a pool.
 
 use std::sync::Arc;
 
 use super::error::{Broken, SubmitError, TaskError};
 use super::workers::{WorkerSlot, Workers};
 
-/// One task or many, some of which a worker takes and does at a time.
+/// One task or many, of which a worker takes and runs some at a time.
 pub(super) trait Job: Send + Sync {
-    /// Does some of it, in the thread that has this seat. If there is more, it stands in line again before that.
+    /// Runs some of its tasks in the worker thread of this slot. If there are more, first puts the job into the line
+    /// again.
     fn run(self: Arc<Self>, workers: &Arc<Workers>, slot: &Arc<WorkerSlot>);
 
-    /// Gives an outcome to whatever of it was not begun: it will not be.
+    /// Fails all tasks that have not begun; they will not be run.
     fn refuse(&self, workers: &Workers, why: &Refusal);
 
-    /// Gives an outcome to the task `number`, which takes too long. Nobody hears what comes of it later.
+    /// Fails the task `number`, which takes too long. Its later result is ignored.
     fn give_up(&self, workers: &Workers, number: u64);
 }
 
-/// Why what stood in line is not begun.
+/// Why a job in the line is not begun.
 pub(super) enum Refusal {
     Terminated,
     Broken(Broken),

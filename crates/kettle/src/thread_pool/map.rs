@@ -1,4 +1,4 @@
-//! All results at once.
+//! `map`: all results at once.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use super::error::TaskError;
 use super::map_job::{MapHandle, Want};
 use super::workers::Workers;
 
-/// So many tasks are unsent at least, as long as there are any.
+/// The minimum number of unsent tasks to keep in reserve, while the input lasts.
 const LOW: u64 = 64;
 
-/// The results of all tasks, in their order; or the first failure, with which it ends.
+/// Returns the results of all tasks, in their order, or stops at the first failure and returns it.
 ///
-/// The input is pulled as it is needed: so many tasks are unsent as make long chunks for all workers, not more.
+/// The input is pulled on demand: only as many tasks are kept unsent as make long chunks for all workers.
 pub(super) fn map<T, R>(
     workers: &Arc<Workers>,
     map_job: &Arc<dyn MapHandle<T, R>>,
@@ -30,7 +30,7 @@ pub(super) fn map<T, R>(
             is_exhausted = batch.len() < wanted;
             Arc::clone(map_job).add(workers, batch);
         }
-        // Asked before the outcomes are taken, so that there are none after them.
+        // Read before the outcomes are taken, so that none can arrive after them.
         let is_over = is_exhausted && map_job.open() == 0;
         if let Some(failure) = map_job.take_failure() {
             return Err(failure);
@@ -45,7 +45,7 @@ pub(super) fn map<T, R>(
     }
 }
 
-/// What was not begun when it is dropped is not begun any more.
+/// Forgets the job when dropped: tasks that have not begun by then are not run.
 struct Forget<'f, T, R> {
     workers: &'f Arc<Workers>,
     map_job: &'f Arc<dyn MapHandle<T, R>>,

@@ -1,15 +1,15 @@
-//! Tasks that are given one after another, and what comes of them.
+//! A job of many tasks, which are added one after another, and their outcomes.
 //!
 //! ```text
 //!   unsent ──a worker claims some──► in its queue ──they end──► outcomes ──the giver takes them──►
 //! ```
 //!
-//! A worker claims one chunk; or, where no outcome can be seen before all have come, many: then the others see what it
-//! has not begun, and [steal](LocalQueues::steal). Tasks that have a time limit travel alone, for one that is given up would take
-//! the others along.
+//! A worker claims one chunk or, if no outcome is visible before all have arrived, many chunks. In the latter case the
+//! other workers see those that it has not begun, and [steal](LocalQueues::steal) from them. Tasks with a time limit
+//! are claimed one at a time, because a task that is given up would take the rest of its claim along.
 //!
-//! The job stands in line for workers as long as there may be tasks in it that have not begun. A worker takes it out of the
-//! line, looks, and puts it back if there is more.
+//! The job is in the line for workers as long as it may have tasks that have not begun. A worker takes it out of the
+//! line, looks for tasks, and puts it back if there are more.
 
 use std::any::type_name;
 use std::collections::VecDeque;
@@ -30,24 +30,24 @@ use super::workers::{WorkerSlot, Workers};
 use crate::pool::scheduler::thread::{self, LocalQueues};
 use crate::pool::scheduler::{Blocking, Chunking, Completion, Locking, PendingTasks};
 
-/// No measured chunk has more tasks: by then it costs a worker next to nothing to fetch another, and what lies ready stays
-/// small enough to be in the processor's caches.
+/// The maximum number of tasks in a measured chunk. At this length the cost of fetching the next chunk is negligible,
+/// and the queued items still fit into the processor's caches.
 const LONGEST: u32 = 4096;
 
-/// Tasks whose length is measured are taken out of the local queue in so many pieces. The fewer, the less it costs; but
-/// what has been taken out cannot be stolen.
+/// The number of pieces in which measured tasks are taken out of the local queue. Fewer pieces cost less, but tasks
+/// that were taken out cannot be stolen.
 const PIECES: usize = 64;
 
 type Claim<T> = thread::Claim<(), T>;
 type LocalQueue<T> = thread::LocalQueue<(), T>;
 
-/// What the one who gives the tasks waits for.
+/// What the submitter of the tasks waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
     Nothing,
-    /// Outcomes that can be taken.
+    /// An outcome that can be taken.
     Some,
-    /// That fewer than so many tasks are unsent, or nothing is to be waited for; or the first failure.
+    /// Fewer than this many unsent tasks, or no task without an outcome; or the first failure.
     Room(u64),
 }
 
@@ -57,25 +57,26 @@ pub(super) struct Terms {
     pub(super) timeout: Option<Duration>,
     pub(super) chunking: Chunking,
     pub(super) order: Order,
-    /// Outcomes are of use only when all have come. So a worker may claim many chunks, and give their outcomes together.
+    /// Outcomes are used only once all have arrived, so a worker may claim many chunks and deliver their outcomes
+    /// together.
     pub(super) in_one: bool,
 }
 
-/// A job as its giver sees it: whatever is done with the items.
+/// A job as its submitter sees it, independent of the closure.
 pub(super) trait MapHandle<T, R>: Job {
-    /// Gives it items.
+    /// Adds items.
     fn add(self: Arc<Self>, workers: &Arc<Workers>, items: Vec<T>);
-    /// The outcomes that are there and next.
+    /// Takes the next outcomes, if they are there.
     fn take(&self) -> Option<Chunk<R>>;
-    /// If there was a failure, takes all outcomes that are there, and gives the first failure of them.
+    /// If there was a failure, takes all outcomes that are there and returns the first failure among them.
     fn take_failure(&self) -> Option<TaskError>;
-    /// How many items wait, and how many should, so that all workers can have long chunks.
+    /// Returns how many items are unsent, and how many should be, so that all workers can have long chunks.
     fn demand(&self, workers: &Workers) -> (u64, u64);
-    /// So many have no outcome.
+    /// The number of tasks without an outcome.
     fn open(&self) -> u64;
-    /// Waits for something.
+    /// Waits for what is wanted.
     fn wait(self: Arc<Self>, workers: &Arc<Workers>, want: Want);
-    /// Nobody wants its outcomes any more. What was not begun is not.
+    /// Records that the outcomes are no longer wanted. Tasks that have not begun are not run.
     fn forget(&self, workers: &Workers);
 }
 
@@ -87,7 +88,7 @@ pub(super) struct MapJob<F, T, R> {
     state: Mutex<State<T, R>>,
     queues: LocalQueues<(), T>,
     completion: Completion,
-    /// Nobody wants its outcomes: also for those who are in the middle of a chunk.
+    /// The outcomes are no longer wanted. Also read by workers in the middle of a chunk.
     is_over: AtomicBool,
 }
 
@@ -95,10 +96,10 @@ struct State<T, R> {
     pending: PendingTasks,
     unsent: VecDeque<T>,
     outcomes: ResultBuffer<R>,
-    /// So many have no outcome.
+    /// The number of tasks without an outcome.
     open: u64,
     has_failure: bool,
-    /// The most that was claimed so far.
+    /// The largest claim so far.
     longest: u32,
     is_in_line: bool,
     want: Want,
@@ -113,7 +114,7 @@ impl<T, R> State<T, R> {
         }
     }
 
-    /// All that are unsent, and the number of the first. None will be sent.
+    /// Removes all unsent tasks, and returns them with the number of the first.
     fn take_unsent(&mut self) -> (u64, VecDeque<T>) {
         let first = self.pending.count() - self.pending.unsent();
         self.pending.clear();
@@ -157,12 +158,12 @@ impl<F, T, R> MapJob<F, T, R> {
         }
     }
 
-    /// Whether no other task is to be begun.
+    /// Returns whether no further task is to begin.
     fn is_over(&self, workers: &Workers) -> bool {
         self.is_over.load(Ordering::Relaxed) || workers.is_over()
     }
 
-    /// The outcomes of the tasks from `first` on.
+    /// Stores the outcomes of the tasks from `first` on.
     fn put(&self, workers: &Workers, first: u64, chunk: Chunk<R>, took: Duration) {
         if chunk.len() == 0 {
             return;
@@ -179,8 +180,8 @@ impl<F, T, R> MapJob<F, T, R> {
         self.tell(&state);
     }
 
-    /// Takes tasks into an empty queue: some that are unsent, or else half of what another worker has not begun. Says how
-    /// many.
+    /// Moves tasks into an empty queue: unsent ones, or otherwise half of those that another worker has not begun.
+    /// Returns their number.
     fn claim(&self, workers: &Workers, queue: &LocalQueue<T>, is_from_line: bool) -> usize {
         let claimed = self.queues.claim(Blocking, queue, &self.state, |mut state| {
             if is_from_line {
@@ -196,7 +197,7 @@ impl<F, T, R> MapJob<F, T, R> {
         if claimed > 0 { claimed } else { self.queues.steal(Blocking, queue, |()| true) }
     }
 
-    /// All that was not begun, each with the number of its first task. It will not be.
+    /// Removes all tasks that have not begun, and returns them in runs, each with the number of its first task.
     fn take_back(&self, mut state: MutexGuard<'_, State<T, R>>) -> Vec<(u64, VecDeque<T>)> {
         let unsent = state.take_unsent();
         drop(state);
@@ -212,7 +213,7 @@ where
     T: Send + 'static,
     R: Send + 'static,
 {
-    /// Has another worker come, if there is something for one and none was called yet.
+    /// Calls another worker if there is something for it and none was called yet.
     fn share(self: &Arc<Self>, workers: &Arc<Workers>) {
         let is_laden = self.in_one && self.queues.are_laden();
         let goes_on = {
@@ -225,7 +226,7 @@ where
         }
     }
 
-    /// Does some of the tasks that nobody has begun, and says whether there were any.
+    /// Runs some of the tasks that have not begun; returns whether there were any.
     fn do_some(self: &Arc<Self>, workers: &Arc<Workers>, slot: &Arc<WorkerSlot>, is_from_line: bool) -> bool {
         let queue = Arc::new(LocalQueue::new());
         if self.in_one {
@@ -236,12 +237,12 @@ where
         if self.in_one {
             self.queues.remove(Blocking, &queue);
         }
-        // That may be code of the program's.
+        // Dropping this may run code of the program.
         drop(not_done);
         claimed > 0
     }
 
-    /// Does what is in a queue. Gives back what is not to be done any more.
+    /// Runs the tasks in a queue. Returns those that are no longer to be run.
     fn work_off(
         self: &Arc<Self>,
         workers: &Arc<Workers>,
@@ -280,7 +281,7 @@ where
                 piece.extend(self.queues.with(Blocking, queue, Claim::take_items).unwrap_or_default());
                 workers.counts.settle(&workers.counts.cancelled, piece.len() as u64);
             } else {
-                // Those that are left are there because the pool was terminated.
+                // Tasks are left only if the pool was terminated.
                 let cancelled = || Err(TaskError::Cancelled { task: type_name::<F>() });
                 piece.iter().for_each(|_| outcomes.push(cancelled()));
             }
@@ -297,7 +298,7 @@ where
         not_done
     }
 
-    /// Does tasks one after another, and leaves those that are not to be begun any more.
+    /// Runs tasks one after another, and leaves those that are no longer to begin.
     fn do_piece(&self, workers: &Workers, piece: &mut VecDeque<T>, outcomes: &mut Chunk<R>) {
         while !piece.is_empty() && !self.is_over(workers) {
             let until_one_panics = run(|| {
@@ -325,7 +326,7 @@ where
 
     fn refuse(&self, workers: &Workers, why: &Refusal) {
         let mut state = self.state();
-        // It does not stand there any more, so what comes later finds out by itself.
+        // The job is no longer in the line, so tasks that are added later are refused when they are added.
         state.is_in_line = false;
         let refused = self.take_back(state);
         for (first, items) in &refused {
@@ -398,13 +399,13 @@ where
                 }
                 self.completion.begin_again();
             }
-            // A task of this pool does itself what nobody has begun.
+            // A task of this pool runs the tasks that have not begun itself.
             let helps = worker::slot_of(workers).is_some_and(|slot| self.do_some(workers, &slot, false));
             if !helps {
                 break;
             }
         }
-        // Who waits without a limit is not told that the time is over.
+        // A wait without a limit does not time out.
         let _ = workers.wait(&self.completion, &Patience::forever());
     }
 

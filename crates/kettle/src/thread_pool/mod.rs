@@ -1,8 +1,8 @@
 //! Pools of worker threads.
 //!
-//! A [`ThreadPool`] is what a [`Pool`](crate::Pool) is, with threads for workers: nothing is encoded, so a task is any
-//! closure, and a task and its result travel in a microsecond or so. In turn there is no isolation: a task that crashes
-//! takes the program along, and one that never ends cannot be ended.
+//! A [`ThreadPool`] is a [`Pool`](crate::Pool) whose workers are threads. Nothing is encoded, so a task is any closure,
+//! and sending a task and its result takes about a microsecond. In return there is no isolation: a task that crashes
+//! takes the program down, and a task that never returns cannot be ended.
 //!
 //! ```
 //! use kettle::ThreadPool;
@@ -32,18 +32,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Terms
+//! # Options
 //!
-//! Before what is to be done stands how, if that matters: `pool.task_timeout(second).map(…)`.
+//! Options precede the operation: `pool.task_timeout(second).map(…)`.
 //!
-//! * Of a task that takes longer than [`task_timeout`](ThreadPool::task_timeout) the waiter is told so. The task goes on,
-//!   for a thread cannot be ended; but its worker is replaced at once, and leaves when it ends.
-//! * A task that panics is run again if [`retries`](ThreadPool::retries) allows.
-//! * A task that waits can be [cancelled](Handle::cancel); one that runs goes on.
+//! * A task that takes longer than [`task_timeout`](ThreadPool::task_timeout) fails at once. Its code continues, because
+//!   a thread cannot be ended from outside; but its worker is replaced, and leaves the pool when the code returns.
+//! * A task that panics is run again if [`retries`](ThreadPool::retries) permits.
+//! * A task that has not begun can be [cancelled](Handle::cancel); a running one continues.
 //!
 //! # Tasks that wait for tasks
 //!
-//! A task may use its own pool, and wait for what it gave to it, with any number of workers:
+//! A task may submit tasks to its own pool and wait for them, with any number of workers:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -64,19 +64,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it waits for and nobody has begun, it does itself, there and then; so it waits only for what is being done. It
-//! does not do anything else meanwhile, which might need a lock that it holds: while it waits, another worker is started
-//! in its place, if there is work for one. Where a task gets the last handle on its own pool and drops it, it ends the
-//! pool and goes on itself; to [`join`](ThreadPool::join) it there is a mistake, and panics.
+//! If a task waits for one that has not begun, it runs that one itself; so it waits only for tasks that are running. It
+//! runs no other task meanwhile, because that one might need a lock that it holds. Instead, another worker is started
+//! in its place if there is work for one. A task that drops the last handle on its own pool terminates the pool and
+//! continues itself. Calling [`join`](ThreadPool::join) there is a mistake, and panics.
 //!
-//! An executor that drives a [`Handle`] as a future inside a task of the same pool takes a worker away from the pool
-//! meanwhile: there, `join` is the better way.
+//! An executor that drives a [`Handle`] as a future inside a task of the same pool occupies a worker meanwhile; prefer
+//! `join` there.
 //!
 //! # Borrowed data
 //!
-//! Tasks own what they use (`'static`), as in [`std::thread::spawn`]: the workers are there before a frame that lends
-//! something and after it, and nothing but `unsafe` code could promise that no task is. Put what is shared into an
-//! [`Arc`]; where that is no way, there is [`std::thread::scope`].
+//! Tasks own what they use (`'static`), as in [`std::thread::spawn`]: the workers outlive the frame that a task would
+//! borrow from, and only `unsafe` code could guarantee that the task does not. Put shared data into an [`Arc`], or use
+//! [`std::thread::scope`].
 
 mod builder;
 mod chunk;
@@ -113,32 +113,33 @@ pub use crate::pool::scheduler::Statistics;
 
 use workers::Workers;
 
-/// Threads that are kept at hand to run tasks. See the [module](self).
+/// A set of threads that run tasks. See the [module](self).
 ///
-/// Dropping it terminates it: tasks that have not begun are cancelled. Those that run go on, since a thread cannot be
-/// ended, and have their outcomes; they are not waited for. To have everything done first, [`join`](Self::join) it.
+/// Dropping a pool terminates it: tasks that have not begun are cancelled. Running ones continue, because a thread
+/// cannot be ended from outside, and have their outcomes; dropping the pool does not wait for them. To finish all tasks
+/// first, [`join`](Self::join) the pool.
 pub struct ThreadPool {
     workers: Arc<Workers>,
 }
 
 impl ThreadPool {
-    /// A pool with as many workers as this process may use processors.
+    /// Creates a pool with one worker for each processor available to this process.
     ///
     /// # Errors
-    /// When a thread cannot be started.
+    /// If a thread cannot be started.
     pub fn new() -> io::Result<Self> {
         Self::builder().build()
     }
 
-    /// A pool with another number of workers, an initializer, or limits.
+    /// Returns a builder, to set the number of workers, an initializer, or limits.
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    /// Gives it a task. The result comes with the [`Handle`].
+    /// Submits a task. The [`Handle`] provides the result.
     ///
     /// # Errors
-    /// When the task is not taken in: the pool was closed, say.
+    /// If the task is not accepted, for example because the pool was closed.
     pub fn submit<F, T>(&self, task: F) -> Result<Handle<T>, SubmitError>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -147,10 +148,10 @@ impl ThreadPool {
         Tasks::of(self).submit(task)
     }
 
-    /// Runs a task on a worker, and waits for its result.
+    /// Runs a task on a worker and waits for its result.
     ///
     /// # Errors
-    /// When there is no result.
+    /// If there is no result.
     pub fn apply<F, T>(&self, task: F) -> Result<T, TaskError>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -159,14 +160,14 @@ impl ThreadPool {
         Tasks::of(self).apply(task)
     }
 
-    /// Runs `task` with each of the items, and gives all results, in the order of the items.
+    /// Runs `task` with each of the items, and returns all results in the order of the items.
     ///
-    /// A worker claims a few hundred microseconds' worth of tasks at once, and what it has not begun another one may take
-    /// that has nothing to do. Very short tasks are begun some dozens at a time; [`chunks_of`](Self::chunks_of) says how
-    /// many otherwise. The items are pulled by this thread, as they are needed.
+    /// A worker claims tasks for a few hundred microseconds at once, and an idle worker can steal those that it has not
+    /// begun. Very short tasks are begun some dozens at a time; [`chunks_of`](Self::chunks_of) sets another number.
+    /// This thread pulls the items on demand.
     ///
     /// # Errors
-    /// The first failure of a task. Tasks that were not begun by then are not run. To have every outcome, use
+    /// The first failure of a task. Tasks that have not begun by then are not run. To get every outcome, use
     /// [`imap`](Self::imap).
     pub fn map<F, I, R>(&self, task: F, items: I) -> Result<Vec<R>, TaskError>
     where
@@ -177,10 +178,10 @@ impl ThreadPool {
         Tasks::of(self).map(task, items)
     }
 
-    /// Runs `task` with each of the items, and gives the result of each, in the order of the items.
+    /// Runs `task` with each of the items, and iterates over the results in the order of the items.
     ///
-    /// The items are pulled as results are taken, at most [`buffer_size`](Self::buffer_size) ahead, so both may be
-    /// endless. Nothing is pulled before the first result is asked for.
+    /// Items are pulled as results are taken, at most [`buffer_size`](Self::buffer_size) ahead, so the input may be
+    /// endless. No item is pulled before the first result is requested.
     pub fn imap<F, I, R>(&self, task: F, items: I) -> Imap<I::IntoIter, R>
     where
         I: IntoIterator<Item: Send + 'static>,
@@ -190,7 +191,7 @@ impl ThreadPool {
         Tasks::of(self).imap(task, items)
     }
 
-    /// As [`imap`](Self::imap), but the results come as they are ready.
+    /// As [`imap`](Self::imap), but returns the results in the order in which they are ready.
     pub fn imap_unordered<F, I, R>(&self, task: F, items: I) -> Imap<I::IntoIter, R>
     where
         I: IntoIterator<Item: Send + 'static>,
@@ -200,55 +201,55 @@ impl ThreadPool {
         Tasks::of(self).imap_unordered(task, items)
     }
 
-    /// Terms on which each task may take so long, from when it begins. Then it fails with [`TaskError::TimedOut`]; what
-    /// it does goes on, on a thread that belongs to the pool no more.
+    /// Limits the running time of each task. At the limit it fails with [`TaskError::TimedOut`]; its code continues on
+    /// a thread that no longer belongs to the pool.
     ///
-    /// Such tasks do not travel in chunks.
+    /// Tasks with a limit are not grouped into chunks.
     pub fn task_timeout(&self, timeout: Duration) -> Tasks<'_> {
         Tasks::of(self).task_timeout(timeout)
     }
 
-    /// Terms on which a task is run again if it panics, so many times.
+    /// Runs a task again if it panics, up to this many times.
     pub fn retries(&self, retries: u32) -> Retries<'_> {
         Tasks::of(self).retries(retries)
     }
 
-    /// Terms on which so many tasks are begun together: they are done by one worker, one after another. In chunks of one,
-    /// none waits behind another while a worker has nothing to do, however long that other one takes.
+    /// Groups this many tasks into a chunk, which one worker runs in order. In chunks of one, no task waits behind
+    /// another while a worker is idle, however long the other one takes.
     pub fn chunks_of(&self, tasks: u32) -> Tasks<'_> {
         Tasks::of(self).chunks_of(tasks)
     }
 
-    /// Terms on which [`imap`](Self::imap) pulls at most so many items ahead of the results that were taken. Without
-    /// this: four chunks for each worker, and 64 at least.
+    /// Limits how many items [`imap`](Self::imap) pulls ahead of the results that were taken. The default is four
+    /// chunks for each worker, and at least 64.
     pub fn buffer_size(&self, tasks: usize) -> Tasks<'_> {
         Tasks::of(self).buffer_size(tasks)
     }
 
-    /// Takes no more tasks. What was taken in will be done, also what an [`imap`](Self::imap) has still to pull; then
-    /// the workers leave.
+    /// Closes the pool to new jobs. Accepted ones are completed, including items that an [`imap`](Self::imap) has yet
+    /// to pull; then the workers exit.
     pub fn close(&self) {
         self.workers.close();
     }
 
-    /// Closes the pool, and waits until everything was done and the workers have left. Tasks that were given up, since
-    /// they took too long, are not waited for.
+    /// Closes the pool, and waits until all tasks are done and the workers have exited. It does not wait for tasks that
+    /// have exceeded their time limit.
     ///
     /// # Panics
-    /// In a task of this pool, which would wait for itself.
+    /// If called in a task of this pool, which would wait for itself.
     pub fn join(self) {
         assert!(worker::slot_of(&self.workers).is_none(), "a task cannot join its own pool: it would wait for itself");
         self.close();
-        // Who waits without a limit is not told that the time is over.
+        // A wait without a limit does not time out.
         let _ = self.workers.wait(&self.workers.gone, &Patience::forever());
     }
 
-    /// Cancels all tasks that have not begun. Those that run go on; [`join`](Self::join) waits for them.
+    /// Cancels all tasks that have not begun. Running ones continue; [`join`](Self::join) waits for them.
     pub fn terminate(&self) {
         self.workers.terminate();
     }
 
-    /// How it is, and what it did so far.
+    /// Returns the pool's current state and the counts of its outcomes so far.
     pub fn statistics(&self) -> Statistics {
         self.workers.statistics()
     }

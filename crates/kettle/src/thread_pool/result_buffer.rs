@@ -1,10 +1,10 @@
-//! Outcomes that have come and were not taken.
+//! Outcomes that have arrived and were not taken.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::chunk::Chunk;
 
-/// In which order outcomes are taken.
+/// The order in which outcomes are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     OfTasks,
@@ -12,7 +12,7 @@ pub(super) enum Order {
 }
 
 pub(super) enum ResultBuffer<R> {
-    /// By the number of the first task of each chunk; and that of the task whose outcome is next.
+    /// The chunks by the number of their first task, and the number of the task whose outcome is next.
     InOrder(BTreeMap<u64, Chunk<R>>, u64),
     AsTheyCame(VecDeque<Chunk<R>>),
 }
@@ -25,7 +25,7 @@ impl<R> ResultBuffer<R> {
         }
     }
 
-    /// The outcomes of the tasks from `first` on.
+    /// Stores the outcomes of the tasks from `first` on.
     pub(super) fn put(&mut self, first: u64, chunk: Chunk<R>) {
         match self {
             Self::InOrder(chunks, _) => _ = chunks.insert(first, chunk),

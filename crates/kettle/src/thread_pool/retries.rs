@@ -10,11 +10,11 @@ use super::imap::Imap;
 use super::tasks::Tasks;
 use super::workers::Workers;
 
-/// A pool, and the terms on which it is to run what it is given now, again if it panics. Made by
+/// A pool together with options for the tasks submitted through it, which are run again if they panic. Created by
 /// [`ThreadPool::retries`](crate::ThreadPool::retries).
 ///
-/// What is to be run again must be able to: a task is a `Fn`, and its item can be cloned. A
-/// [`task_timeout`](Tasks::task_timeout) holds for all its attempts together.
+/// The task must be a `Fn` and its item `Clone`, so that it can be run again. A [`task_timeout`](Tasks::task_timeout)
+/// applies to all attempts together.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering};
@@ -46,7 +46,7 @@ impl<'p> Retries<'p> {
     /// See [`ThreadPool::submit`](crate::ThreadPool::submit).
     ///
     /// # Errors
-    /// When the task is not taken in.
+    /// If the task is not accepted.
     pub fn submit<F, T>(&self, task: F) -> Result<Handle<T>, SubmitError>
     where
         F: Fn() -> T + Send + 'static,
@@ -59,7 +59,7 @@ impl<'p> Retries<'p> {
     /// See [`ThreadPool::apply`](crate::ThreadPool::apply).
     ///
     /// # Errors
-    /// When there is no result.
+    /// If there is no result.
     pub fn apply<F, T>(&self, task: F) -> Result<T, TaskError>
     where
         F: Fn() -> T + Send + 'static,
@@ -71,7 +71,7 @@ impl<'p> Retries<'p> {
     /// See [`ThreadPool::map`](crate::ThreadPool::map).
     ///
     /// # Errors
-    /// The first failure of a task. Tasks that were not begun by then are not run.
+    /// The first failure of a task. Tasks that have not begun by then are not run.
     pub fn map<F, I, R>(&self, task: F, items: I) -> Result<Vec<R>, TaskError>
     where
         I: IntoIterator<Item: Clone + Send + 'static>,
@@ -115,7 +115,7 @@ struct Again {
 }
 
 impl Again {
-    /// Runs a task; all attempts but the last may panic.
+    /// Runs a task, and catches its panics in all attempts but the last.
     fn run<T>(&self, task: impl Fn() -> T) -> T {
         for _ in 0..self.retries {
             match panic::catch_unwind(AssertUnwindSafe(&task)) {

@@ -1,4 +1,4 @@
-//! How many workers a pool has, and which jobs stand in line for them.
+//! The number of a pool's workers, and the line of jobs for them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use super::error::{Broken, SubmitError};
 use super::job::{Job, Refusal};
 use crate::pool::scheduler::{Blocking, Lifecycle};
 
-/// The most workers that are started in the place of others that wait for tasks. Where more wait, none is lost for good: a
-/// worker that waits for a task runs it itself if it has not begun.
+/// The maximum number of workers started in place of those that wait for tasks. More waiting workers cannot block the
+/// pool: a worker that waits for a task that has not begun runs it itself.
 const SPARE: usize = 64;
 
 pub(super) struct Roster {
     pub(super) line: VecDeque<Arc<dyn Job>>,
-    /// Workers that belong to the pool, whatever they do.
+    /// Workers that belong to the pool, whatever they are doing.
     pub(super) present: usize,
-    /// Those of them that are at a job.
+    /// Workers that are running a job.
     pub(super) busy: usize,
-    /// Those of the busy that wait for another task.
+    /// Busy workers that wait for another task.
     pub(super) away: usize,
-    /// How many are to be there that are not away.
+    /// The requested number of workers that are not away.
     size: usize,
 }
 
@@ -31,12 +31,12 @@ pub(super) enum Next {
 }
 
 impl Roster {
-    /// Without workers yet.
+    /// Creates a roster without workers.
     pub(super) fn new(size: usize) -> Self {
         Self { line: VecDeque::new(), present: 0, busy: 0, away: 0, size }
     }
 
-    /// Counts those in that are to be started now, and returns how many they are.
+    /// Adds the workers that are to be started now, and returns their number.
     pub(super) fn expect(&mut self, life: &Lifecycle<Broken>) -> usize {
         let vacancies = self.vacancies(life);
         self.present += vacancies;
@@ -54,12 +54,12 @@ impl Roster {
         usize::from(has_room && self.line.len() > self.present - self.busy)
     }
 
-    /// What a worker does next that is not busy.
+    /// Decides what a worker that is not busy does next.
     pub(super) fn next(&mut self, life: &Lifecycle<Broken>) -> Next {
         let has_room = self.present - self.away <= self.size;
         let is_wanted = has_room && !life.is_broken() && life.needs_workers(|| !self.line.is_empty());
         if !is_wanted {
-            // Here, so that no other one thinks that it is one too many, too.
+            // Removed here, so that no other worker considers itself surplus as well.
             self.present -= 1;
             return Next::Leave;
         }
@@ -73,7 +73,7 @@ impl Roster {
     }
 }
 
-/// Whether new tasks are taken in.
+/// Checks that new tasks are accepted.
 pub(super) fn admit(life: &Lifecycle<Broken>) -> Result<(), SubmitError> {
     match life.reason(Blocking, Broken::clone) {
         Some(broken) => Err(SubmitError::Broken(broken)),
@@ -82,7 +82,7 @@ pub(super) fn admit(life: &Lifecycle<Broken>) -> Result<(), SubmitError> {
     }
 }
 
-/// Why nothing is begun any more.
+/// The reason for which no further task begins, if there is one.
 pub(super) fn refusal(life: &Lifecycle<Broken>) -> Option<Refusal> {
     match life.reason(Blocking, Broken::clone) {
         Some(broken) => Some(Refusal::Broken(broken)),

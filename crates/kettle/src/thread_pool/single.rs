@@ -17,16 +17,16 @@ use super::timeouts::Limited;
 use super::workers::{WorkerSlot, Workers};
 use crate::pool::scheduler::{Blocking, Completion};
 
-/// A task as its giver sees it: whatever it does, `T` comes of it.
+/// A task with a result of type `T` as its submitter sees it, independent of the closure.
 pub(super) trait TaskHandle<T>: Job {
     fn completion(&self) -> &Completion;
     fn is_running(&self) -> bool;
     fn is_cancelled(&self) -> bool;
-    /// Cancels it, unless it was begun.
+    /// Cancels the task unless it has begun.
     fn cancel(&self, workers: &Workers) -> bool;
-    /// The outcome that is there.
+    /// Takes the outcome, if it is there.
     fn take(&self) -> Option<Result<T, TaskError>>;
-    /// As [`take`](Self::take); if there is none, `waker` is woken when there is.
+    /// As [`take`](Self::take), but if there is no outcome, `waker` is woken once there is.
     fn poll(&self, waker: &Waker) -> Option<Result<T, TaskError>>;
 }
 
@@ -69,8 +69,8 @@ impl<F, T> SingleTask<F, T> {
         }
     }
 
-    /// The one outcome of a task, if it is at the stage for that. What it takes the place of is dropped without the lock, for
-    /// that may be code of the program's.
+    /// Sets the outcome of the task if `is_due` holds for its stage. The previous stage is dropped without the lock,
+    /// because dropping it may run code of the program.
     fn settle(&self, workers: &Workers, outcome: Result<T, TaskError>, is_due: impl Fn(&Stage<F, T>) -> bool) -> bool {
         let mut state = self.state();
         if !is_due(&state.stage) {

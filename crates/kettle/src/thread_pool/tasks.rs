@@ -1,4 +1,4 @@
-//! Giving tasks to a pool, on terms that may differ from call to call.
+//! Submitting tasks to a pool, with options for each call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::single::{SingleTask, TaskHandle};
 use super::workers::Workers;
 use crate::pool::scheduler::Chunking;
 
-/// A pool, and the terms on which it is to run what it is given now. Made by [`ThreadPool::task_timeout`],
+/// A pool together with options for the tasks submitted through it. Created by [`ThreadPool::task_timeout`],
 /// [`ThreadPool::chunks_of`] and [`ThreadPool::buffer_size`].
 ///
 /// ```
@@ -70,7 +70,7 @@ impl<'p> Tasks<'p> {
     /// See [`ThreadPool::submit`].
     ///
     /// # Errors
-    /// When the task is not taken in.
+    /// If the task is not accepted.
     pub fn submit<F, T>(&self, task: F) -> Result<Handle<T>, SubmitError>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -90,7 +90,7 @@ impl<'p> Tasks<'p> {
     /// See [`ThreadPool::apply`].
     ///
     /// # Errors
-    /// When there is no result.
+    /// If there is no result.
     pub fn apply<F, T>(&self, task: F) -> Result<T, TaskError>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -102,7 +102,7 @@ impl<'p> Tasks<'p> {
     /// See [`ThreadPool::map`].
     ///
     /// # Errors
-    /// The first failure of a task. Tasks that were not begun by then are not run.
+    /// The first failure of a task. Tasks that have not begun by then are not run.
     pub fn map<F, I, R>(&self, task: F, items: I) -> Result<Vec<R>, TaskError>
     where
         I: IntoIterator<Item: Send + 'static>,
@@ -113,7 +113,7 @@ impl<'p> Tasks<'p> {
         workers.admit()?;
         self.watch_timeouts()?;
         let chunking = self.chunk.map_or(Chunking::Measured, Chunking::Fixed);
-        // A worker that may do only so many chunks claims them one by one.
+        // A worker with a limited number of chunks claims them one by one.
         let in_one = workers.options.max_tasks.is_none();
         map::map(workers, &self.map_job(task, chunking, Order::OfTasks, in_one), items.into_iter())
     }
@@ -161,7 +161,7 @@ impl<'p> Tasks<'p> {
         Arc::new(MapJob::new(task, Terms { timeout: self.timeout, chunking, order, in_one }))
     }
 
-    /// Has a thread watch the time, if there is a limit.
+    /// Starts the watchdog if there is a time limit.
     fn watch_timeouts(&self) -> Result<(), SubmitError> {
         if self.timeout.is_none() {
             return Ok(());

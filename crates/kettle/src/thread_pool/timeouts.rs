@@ -1,4 +1,4 @@
-//! Tasks that may take only so long.
+//! Tasks with a time limit.
 
 use std::io;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use super::job::Job;
 use super::workers::{WorkerSlot, Workers};
 use crate::pool::scheduler::Blocking;
 
-/// A task that runs and may take only so long.
+/// A running task with a time limit.
 pub(super) struct Limited {
     pub(super) job: Arc<dyn Job>,
-    /// Which one of the job's.
+    /// The number of the task in its job.
     pub(super) number: u64,
     pub(super) slot: Arc<WorkerSlot>,
 }
 
 impl Workers {
-    /// Has a thread watch the time of tasks.
+    /// Starts the watchdog unless it is running.
     pub(super) fn watch_timeouts(self: &Arc<Self>) -> io::Result<()> {
         self.timeouts.watch(Blocking, || {
             let workers = Arc::clone(self);
@@ -29,9 +29,9 @@ impl Workers {
         })
     }
 
-    /// The life of that thread: until the pool is over.
+    /// The watchdog's loop, until the pool is over.
     fn give_up_late(self: Arc<Self>) {
-        // A worker is not abandoned twice, should it be in the middle of several tasks, one of which waits for another.
+        // A worker may be running several tasks, one of which waits for another; it is abandoned only once.
         let seize = |task: &Limited| !task.slot.is_abandoned.swap(true, Ordering::SeqCst);
         while let Some((task, is_first)) = self.timeouts.next_late(Blocking, || self.gone.is_done(), seize) {
             task.job.give_up(&self, task.number);

@@ -1,4 +1,4 @@
-//! A worker's life, and whether one is in the middle of it.
+//! The main loop of a worker, and whether the current thread is one.
 
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
@@ -13,7 +13,7 @@ use super::workers::{WorkerSlot, Workers};
 use crate::process::message_of;
 
 thread_local! {
-    /// The pool that this thread works for, by its address, and its slot there.
+    /// The address of the pool that this thread works for, and its slot there.
     static HERE: RefCell<Option<(usize, Arc<WorkerSlot>)>> = const { RefCell::new(None) };
 }
 
@@ -26,11 +26,11 @@ pub(super) fn slot_of(workers: &Arc<Workers>) -> Option<Arc<WorkerSlot>> {
     let slot = |here: &RefCell<Option<(usize, Arc<WorkerSlot>)>>| {
         here.borrow().as_ref().filter(|(at, _)| *at == address(workers)).map(|(_, slot)| Arc::clone(slot))
     };
-    // At the end of a thread it works for none any more.
+    // While thread-local values are destroyed, the thread no longer works for a pool.
     HERE.try_with(slot).ok().flatten()
 }
 
-/// The life of a worker, which is on the roster.
+/// The main function of a worker, which is already on the roster.
 pub(super) fn work(workers: &Arc<Workers>) {
     let slot = Arc::new(WorkerSlot::default());
     HERE.replace(Some((address(workers), Arc::clone(&slot))));
@@ -55,8 +55,8 @@ fn work_until_over(workers: &Arc<Workers>, slot: &Arc<WorkerSlot>) {
             Next::Rest => me.rest(&patience.among_threads(true)),
             Next::Work(job) => {
                 me.found(|| workers.has_work());
-                // The panics of tasks are caught closer to them. This is for what is dropped beside a task, and for
-                // wakers.
+                // Panics of tasks are caught where the tasks are run. This one catches panics of wakers and of values
+                // that are dropped.
                 let _ = panic::catch_unwind(AssertUnwindSafe(|| job.run(workers, slot)));
                 if slot.is_abandoned.load(Ordering::SeqCst) {
                     return;

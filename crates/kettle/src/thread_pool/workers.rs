@@ -1,4 +1,4 @@
-//! The workers of a pool, and the line of jobs before them.
+//! The workers of a pool, and the line of jobs for them.
 //!
 //! ```text
 //!              takes a job                  its task is given up
@@ -9,8 +9,9 @@
 //!   started, if there is room for one                 left: one too many, or nothing more to do
 //! ```
 //!
-//! *Room* there is while fewer than `size` workers are free or busy. So a task that waits for another one takes no
-//! worker away from the others; when it goes on, there may be one worker too many, and the next that is done leaves.
+//! There is *room* while fewer than `size` workers are free or busy. A task that waits for another one therefore does
+//! not reduce the number of workers for other tasks. When it continues, there may be one worker too many, and the next
+//! one that finishes its job leaves.
 
 use std::fmt;
 use std::io;
@@ -28,7 +29,7 @@ use super::worker;
 use crate::pool::scheduler::thread::Timeouts;
 use crate::pool::scheduler::{Blocking, Completion, Counts, Lifecycle, Locking, Statistics};
 
-/// What a pool is to be like.
+/// The configuration of a pool.
 pub(super) struct Options {
     pub(super) size: usize,
     pub(super) name: String,
@@ -45,16 +46,16 @@ pub(super) struct Workers {
     roster: Mutex<Roster>,
     /// Changed under the lock of the roster.
     lifecycle: Lifecycle<Broken>,
-    /// How many were started so far.
+    /// The number of workers started so far.
     ever_started: AtomicUsize,
-    /// Done once a pool that takes no more has no worker left.
+    /// Done once a pool that accepts no more tasks has no worker left.
     pub(super) gone: Completion,
 }
 
-/// What the pool has to know of one worker.
+/// The pool's data on one worker.
 #[derive(Default)]
 pub(super) struct WorkerSlot {
-    /// One of its tasks was given up, so it does not belong to the pool any more. Set while that task cannot end.
+    /// One of its tasks was given up, so it no longer belongs to the pool. Set while that task cannot end.
     pub(super) is_abandoned: AtomicBool,
     /// Changed under the lock of the roster.
     is_away: AtomicBool,
@@ -81,12 +82,12 @@ impl Workers {
 
     // ---- jobs ----
 
-    /// Whether new tasks are taken in.
+    /// Checks that new tasks are accepted.
     pub(super) fn admit(&self) -> Result<(), SubmitError> {
         admit(&self.lifecycle)
     }
 
-    /// A new job stands in line.
+    /// Puts a new job into the line.
     pub(super) fn submit(self: &Arc<Self>, job: Arc<dyn Job>) -> Result<(), SubmitError> {
         let roster = self.roster();
         admit(&self.lifecycle)?;
@@ -94,7 +95,7 @@ impl Workers {
         Ok(())
     }
 
-    /// There is more of a job that was taken in.
+    /// Puts an accepted job that has more tasks into the line again.
     pub(super) fn requeue(self: &Arc<Self>, job: Arc<dyn Job>) {
         let roster = self.roster();
         match refusal(&self.lifecycle) {
@@ -118,7 +119,7 @@ impl Workers {
         !self.roster().line.is_empty()
     }
 
-    /// What a worker does next, which `was_busy` until now.
+    /// Decides what a worker does next; `was_busy` tells whether it was running a job until now.
     pub(super) fn next(&self, was_busy: bool) -> Next {
         let mut roster = self.roster();
         roster.busy -= usize::from(was_busy);
@@ -127,7 +128,7 @@ impl Workers {
 
     // ---- workers ----
 
-    /// Starts the first workers. On an error none is left.
+    /// Starts the first workers. If this fails, none is left.
     pub(super) fn start_all(self: &Arc<Self>) -> io::Result<()> {
         self.roster().present += self.options.size;
         for started in 0..self.options.size {
@@ -140,7 +141,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Starts so many workers, which are on the roster already.
+    /// Starts `count` workers, which are already on the roster.
     fn start_some(self: &Arc<Self>, count: usize) {
         for _ in 0..count {
             let Err(e) = self.start() else { continue };
@@ -165,12 +166,12 @@ impl Workers {
         builder.spawn(move || worker::work(&workers)).map(drop)
     }
 
-    /// A worker leaves that was told to by [`next`](Self::next).
+    /// Called by a worker that leaves because [`next`](Self::next) told it to.
     pub(super) fn leave(self: &Arc<Self>) {
         self.remove(|_| {});
     }
 
-    /// A worker leaves of itself.
+    /// Called by a worker that leaves on its own initiative.
     pub(super) fn exit(self: &Arc<Self>, is_busy: bool) {
         self.remove(|roster| {
             roster.present -= 1;
@@ -178,7 +179,7 @@ impl Workers {
         });
     }
 
-    /// A worker that is busy belongs to the pool no more.
+    /// Removes a busy worker from the pool.
     pub(super) fn abandon(self: &Arc<Self>, slot: &WorkerSlot) {
         self.remove(|roster| {
             roster.present -= 1;
@@ -191,7 +192,7 @@ impl Workers {
         let mut roster = self.roster();
         change(&mut roster);
         let vacancies = roster.expect(&self.lifecycle);
-        // It may have been called for this.
+        // The worker may have been the one called for this job.
         let passes_on = !roster.line.is_empty();
         let is_last = roster.present == 0 && !self.lifecycle.is_open();
         drop(roster);
@@ -211,7 +212,8 @@ impl Workers {
 
     // ---- waiting ----
 
-    /// Waits until `completion` is done. A worker of this pool lets another one work meanwhile.
+    /// Waits until `completion` is done. If the caller is a worker of this pool, another worker can take its place
+    /// meanwhile.
     pub(super) fn wait(self: &Arc<Self>, completion: &Completion, patience: &Patience<'_>) -> Result<(), Stopped> {
         if completion.is_done() {
             return Ok(());
@@ -238,7 +240,7 @@ impl Workers {
 
     fn step_in(&self, slot: &WorkerSlot) {
         let mut roster = self.roster();
-        // One that is abandoned was counted out then, even from those that are away.
+        // An abandoned worker was removed from all counts at that time, including that of workers that are away.
         if !slot.is_abandoned.load(Ordering::SeqCst) && slot.is_away.swap(false, Ordering::Relaxed) {
             roster.away -= 1;
         }
@@ -246,17 +248,17 @@ impl Workers {
 
     // ---- the end ----
 
-    /// Nothing is begun any more.
+    /// Returns whether no further task begins.
     pub(super) fn is_over(&self) -> bool {
         self.lifecycle.is_over()
     }
 
-    /// No more tasks are taken in.
+    /// Closes the pool to new tasks.
     pub(super) fn close(&self) {
         self.shut(|life| _ = life.close());
     }
 
-    /// What was not begun is not begun any more.
+    /// Terminates the pool: tasks that have not begun are not run.
     pub(super) fn terminate(&self) {
         self.shut(|life| _ = life.terminate());
     }
