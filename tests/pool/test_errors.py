@@ -91,8 +91,8 @@ def test_what_cannot_come_as_itself_comes_as_text(fork, which):
 
 class Unprintable(Exception):
     @property
-    def __notes__(self):
-        raise RuntimeError("no notes")
+    def __suppress_context__(self):
+        raise RuntimeError("it is not known")
 
 
 def raise_unprintable():
