@@ -125,6 +125,7 @@ def test_a_loop_runs_in_a_thread_that_did_not_make_it(loop):
 
 
 def test_a_loop_that_is_dropped_open_says_so_and_leaves_nothing():
+    gc.collect()
     before = os.listdir("/proc/self/fd")
     loop = kettle.asyncio.new_event_loop()
     loop.run_until_complete(asyncio.sleep(0))
@@ -141,6 +142,7 @@ def test_a_loop_that_is_dropped_open_says_so_and_leaves_nothing():
 
 
 def test_no_descriptor_is_left():
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         kettle.asyncio.run(asyncio.sleep(0.0001))
