@@ -1,15 +1,15 @@
-//! Processes, and what they share: queues, pipes, locks, numbers. Nothing hangs because one of them died.
+//! Processes and what they share: queues, pipes, locks, numbers. The death of a process never makes another one hang.
 //!
-//! Threads share everything, also a crash, a leak and a stray pointer. Processes share nothing; so people who want
-//! their isolation build pipes and protocols, and find out one by one what happens when somebody is killed in the
-//! middle. Here a process is started as easily as a thread, its result is joined like a thread's, and what the
-//! processes of a program share lives in shared memory that survives the death of any of them, at any instruction.
+//! Threads share everything, including crashes, leaks and stray pointers. Processes share nothing, so programs that
+//! need their isolation build pipes and protocols, and then have to handle a process that is killed in the middle of
+//! one. With this crate a process is started as easily as a thread, its result is joined like a thread's, and the
+//! objects that processes share are in shared memory that survives the death of any process, at any instruction.
 //!
 //! # A process
 //!
-//! [`task!`] defines functions as usual, with which processes can be started too. A child is this very program once more,
-//! which begins with the task in place of `main`: nothing that stands in `main` is in its way, or there for it. (So
-//! [`init`] first in `main` is a formality, but for programs that are linked in an unusual way.)
+//! [`task!`] defines ordinary functions that a process can also be started with. A child runs the same program, but the
+//! task in place of `main`: no code of `main` runs in it. (The call of [`init`] at the beginning of `main` is therefore
+//! a formality, except in programs that are linked in an unusual way.)
 //!
 //! ```standalone_crate
 //! kettle::task! {
@@ -27,17 +27,19 @@
 //! }
 //! ```
 //!
-//! Arguments and results travel by [serde](https://serde.rs), [nearly all](#values) that it can write. A [`Process`] can be [waited for](Process::wait_timeout),
+//! Arguments and results travel by [serde](https://serde.rs), [nearly all](#values) that it can write. A [`Process`]
+//! can be [waited for](Process::wait_timeout),
 //! [terminated](Process::terminate) and [killed](Process::kill); its [`join`](Process::join) gives the result, or tells
 //! of the panic, the exit code or the signal that was in the way. `add::builder(1, 2)` gives a [`Builder`], for a
 //! process with a name, or a daemon; and [`in_each_child!`] has each child set up a logger, say.
 //!
-//! A process dies with its parent, however that one ends and whatever it is doing itself. None is left behind.
+//! A process dies with its parent, however the parent ends and whatever the process is doing. None is left behind.
 //!
 //! # A pool
 //!
-//! A [`Pool`] keeps processes at hand to run tasks, many of them if need be. It survives its workers: one that is killed,
-//! crashes or hangs fails the task that it was at, and is replaced. `square::call` makes a call of the task's arguments.
+//! A [`Pool`] runs tasks in long-lived worker processes, and survives their deaths: if a worker is killed, crashes or
+//! hangs, only the task that it was running fails, and the worker is replaced. `square::call` creates a call from the
+//! task's arguments.
 //!
 //! ```standalone_crate
 //! kettle::task! {
@@ -57,13 +59,13 @@
 //! }
 //! ```
 //!
-//! There are time limits, retries, cancellation, lazy input and more: see [`mod@pool`]. Where no isolation is needed, a
+//! There are time limits, retries, cancellation, lazy input and more: see [`mod@pool`]. If no isolation is needed, a
 //! [`ThreadPool`] does the same with threads, and its tasks are closures: see [`mod@thread_pool`].
 //!
 //! # Queues
 //!
-//! A [`Queue`] carries items between any number of processes. It may be an argument of a task, or an item of another
-//! queue, and it is the same queue everywhere.
+//! A [`Queue`] transfers items between any number of processes. It can be passed as an argument of a task or as an item
+//! of another queue, and remains the same queue everywhere.
 //!
 //! ```standalone_crate
 //! use kettle::Queue;
@@ -88,41 +90,44 @@
 //! }
 //! ```
 //!
-//! `put` returns when the item is safe in shared memory, and fails at once if it cannot be encoded. Big byte strings
-//! travel as [`Bytes`], which are not copied out. [`JoinableQueue`] knows when all items have been dealt with.
-//! A [`channel()`] has ends instead, [`Sender`]s and [`Receiver`]s: when the last of one kind is dropped or dies, the
-//! others are told. And [`mod@pipe`] connects two processes in both directions.
+//! `put` returns when the item is safe in shared memory, and fails at once if it cannot be encoded. Large byte strings
+//! are sent as [`Bytes`], which the receiver reads in place. A [`JoinableQueue`] tracks whether all items have been
+//! processed. A [`channel()`] has separate ends, [`Sender`]s and [`Receiver`]s: when the last end of one kind is
+//! dropped or its process dies, operations on the other ends report it. A [`mod@pipe`] connects two processes in both
+//! directions.
 //!
 //! # Values
 //!
-//! Items, arguments and results are values of any type that serde can write and read, and that owns what it consists of
-//! (`Serialize + DeserializeOwned`). A message has no names and no types in it, only data in the order of the fields. A
-//! value arrives as it was sent if what its `Serialize` writes and what its `Deserialize` reads match call by call. With
-//! serde's derive they do, whatever the type: structs, tuples, enums, options in options, maps with any keys, 128 bits,
-//! `#[serde(skip)]`, `default`, `rename`, `alias`, `transparent`, `from`, `into`, and `with` if its halves match.
+//! Items, arguments and results are values of any owned type that serde can write and read (`Serialize +
+//! DeserializeOwned`). A message contains no names and no types, only data in the order of the fields. A value arrives
+//! as it was sent if its `Serialize` writes exactly what its `Deserialize` reads, call by call. With serde's derive
+//! this holds for any type: structs, tuples, enums, nested options, maps with any keys, 128-bit integers,
+//! `#[serde(skip)]`, `default`, `rename`, `alias`, `transparent`, `from`, `into`, and `with` if its two functions
+//! match.
 //!
-//! A value with which they do not match is refused by the call that would send it, with an [`EncodeError`] that names the
-//! type and says what to do. The item is not lost: the error hands it back. Such a value can be sent nevertheless, as a
-//! [`Described`], which takes its names and types with it and costs more. This concerns
+//! If they do not match for a value, the call that would send it returns an [`EncodeError`] that names the type and
+//! says what to do; the error returns the item. Such a value can still be sent as a [`Described`], which includes its
+//! names and types and costs more. This concerns
 //!
 //! * a field that is left out here: by `skip_serializing_if` (if it is to be skipped; otherwise the value is sent),
 //!   `skip_serializing` or `skip_deserializing`;
-//! * types that ask what comes next: `tag`, `untagged`, `flatten`, `serde_json::Value`;
-//! * a variant that stands behind one with `#[serde(skip)]`;
+//! * types that need a self-describing format: `tag`, `untagged`, `flatten`, `serde_json::Value`;
+//! * a variant declared after one with `#[serde(skip)]`;
 //! * sequences and maps of unknown length;
 //! * values that are nested more than 256 levels deep.
 //!
-//! A `Described` takes all of these but the last, or says why not. (A value nested that deeply can be sent as a list of
-//! its parts.)
+//! A `Described` supports all of these but the last, or reports why not. (A value nested that deeply can be sent as a
+//! list of its parts.)
 //!
-//! To know this, the sender reads the first value of each shape back itself, once in each process. (A shape is which
-//! variants, options and empty sequences a value has, and where.) So an `impl Serialize` may be called several times for one
-//! value, and an `impl Deserialize` where the value is sent. Both must go by the value and nothing else.
+//! To detect this, the sender itself reads back the first value of each shape, once in each process. (The shape of a
+//! value is the set of its variants, options and empty sequences with their positions.) An `impl Serialize` may
+//! therefore be called several times for one value, and an `impl Deserialize` in the sending process. Both must depend
+//! only on the value.
 //!
 //! # Locks and numbers
 //!
-//! A [`Lock`] is around the value that it protects, as a `Mutex` is, but the value stands in shared memory. If a
-//! process is killed while it holds the lock, the others are told so, and the value is as it was before.
+//! A [`Lock`] contains the value that it protects, like a `Mutex`, but the value is in shared memory. If a process is
+//! killed while it holds the lock, the next `acquire` reports it, and the value is unchanged.
 //!
 //! ```standalone_crate
 //! use kettle::{AcquireError, Lock};
@@ -155,16 +160,16 @@
 //! }
 //! ```
 //!
-//! For single numbers there are [`Value`] and [`Array`], which need no lock. Then there are [`RLock`], [`Semaphore`],
-//! [`BoundedSemaphore`], [`Condition`], [`Event`] and [`Barrier`], and [`wait`] for any of several things at once. What
-//! waits has a form with a time limit, and what can be looked at has `statistics()`; the shared memory as a whole has
-//! [`session::statistics`], and a [limit](session::set_limit).
+//! For numbers there are [`Value`] and [`Array`], which need no lock. There are also [`RLock`], [`Semaphore`],
+//! [`BoundedSemaphore`], [`Condition`], [`Event`] and [`Barrier`], and [`wait`] for any of several objects at once.
+//! Every blocking method has a variant with a time limit. The primitives have `statistics()`; the shared memory as a
+//! whole has [`session::statistics`], and a [limit](session::set_limit).
 //!
 //! # Threads
 //!
-//! All of these serve the threads of one process as well. Where nothing crosses a process there are their siblings in
-//! [`threads`], of the same names: they hold values of any type, encode nothing, and need no shared memory. So a program
-//! moves between processes and threads by the line that says `use`.
+//! All of these also work between the threads of one process. For programs that share nothing with other processes,
+//! [`threads`] has types of the same names, which hold values of any type, encode nothing, and need no shared memory.
+//! To move between processes and threads, a program changes a `use` declaration.
 //!
 //! ```
 //! use kettle::threads::{Lock, PriorityQueue};
@@ -184,44 +189,45 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The mutex and the channels of the standard library do less and are lighter; what these have that those have not says
-//! the [module](threads).
+//! The mutex and the channels of the standard library are lighter and do less; the [module](threads) lists the
+//! differences.
 //!
 //! # Deadlocks
 //!
-//! Threads that wait for each other's locks, of one or several processes, are found out after a second, without any cost
-//! for a lock that is got earlier: the `acquire` of one of them fails, or it is reported; see [`deadlock`].
+//! Threads that wait for each other's locks, in one or several processes, are detected after a second: the `acquire` of
+//! one of them fails, or the deadlock is reported; see [`deadlock`]. An acquisition that takes less time costs nothing
+//! extra.
 //!
 //! # Tasks of tokio
 //!
-//! With the feature `tokio`, what waits has an awaitable form besides: [`Queue::get_async`](Queue), `put_async`,
-//! `acquire_async`, `recv_async`, `join_async` and so on. They block no thread, and no thread is behind them: a runtime
-//! has one descriptor that rings when something in shared memory has changed. All can be dropped at any time (by
-//! `tokio::time::timeout` or `select!`) and have then done nothing. The runtime needs its I/O and time drivers, as
-//! `enable_all` gives.
+//! With the feature `tokio`, blocking methods also have an awaitable variant: [`Queue::get_async`](Queue), `put_async`,
+//! `acquire_async`, `recv_async`, `join_async` and so on. They neither block a thread nor need a helper thread: each
+//! runtime has one descriptor that becomes readable when something in shared memory has changed. All of these futures
+//! are cancel safe: they can be dropped at any time (by `tokio::time::timeout` or `select!`) and then have had no
+//! effect. The runtime needs its I/O and time drivers (`enable_all`).
 //!
 //! A task of a pool can be awaited on any runtime, without that feature: its [`Handle`](pool::Handle) is a future.
 //!
 //! # Errors and panics
 //!
-//! What can fail returns a `Result`, and says there what went wrong: also that the shared memory is [damaged](SessionDamaged),
-//! and that this process [cannot take part](OutOfMemory) in the session (the table of processes is full, say, or there is no
-//! address space for the shared memory). Some calls have no `Result`, since nothing else can happen to them. In a damaged
-//! session they panic, with the text of [`SessionDamaged`]:
+//! Operations that can fail return a `Result`. Its errors include that the shared memory is [damaged](SessionDamaged),
+//! and that this process [cannot take part](OutOfMemory) in the session (because the table of processes is full, for
+//! example, or there is no address space for the shared memory). Some methods return no `Result`, because a damaged
+//! session is the only possible failure. In that case they panic with the text of [`SessionDamaged`]:
 //!
 //! * [`Semaphore`] and [`BoundedSemaphore`]: `acquire`, `try_acquire`, `acquire_timeout`, `acquire_async`;
 //! * [`Event`]: `wait`, `wait_timeout`, `wait_async`;
-//! * [`Value`]: all that read or write it. ([`Value::compare_exchange`] has an error, which is the number that stands there.)
-//! * [`Array`]: all that read or write elements.
+//! * [`Value`]: all methods that read or write it. (The error of [`Value::compare_exchange`] is the current number.)
+//! * [`Array`]: all methods that read or write elements.
 //!
-//! Such a panic comes before anything is taken or written, and poisons nothing: it leaves no lock taken, breaks no lock,
-//! and what only threads share goes on. None of these needs the name of its process, so none panics where that cannot
-//! take part. Besides, an index that an array does not have panics, as in a slice, and so does what `# Panics` says at its
-//! call.
+//! Such a panic occurs before anything is acquired or written, and poisons nothing: no lock stays acquired or breaks,
+//! and objects shared only by threads continue to work. None of these methods needs a registration of its process, so
+//! none panics in a process that cannot take part. In addition, an index out of range panics, as for a slice, and so do
+//! the cases listed under `# Panics` of a method.
 //!
 //! # What cannot be
 //!
-//! * Values of some types cannot be sent, which [their sender is told](#values).
+//! * Values of some types cannot be sent; [sending them is an error](#values).
 //! * A handle means something only to the processes of one *session*: the program and all that it started by this
 //!   library. To others it is a clear error.
 //! * Linux only. A process that ignores `SIGCHLD` cannot learn how its children ended.
@@ -272,14 +278,14 @@ pub use thread_pool::ThreadPool;
 pub use value::Value;
 pub use wait::{Readable, Waitable, wait};
 
-/// For the macros.
+/// Used by the macros.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::process::{Entry, Harness, Setup};
     pub use inventory;
 }
 
-/// Has the examples of the README tested.
+/// Tests the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

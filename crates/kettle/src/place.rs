@@ -1,7 +1,7 @@
-//! Where what is shared stands: in shared memory for processes, on the heap for the threads of one.
+//! Where shared objects are stored: in shared memory for processes, on the heap for the threads of one process.
 //!
-//! The types for both have the same names and methods, whose text is written once: in a macro beside the type for
-//! processes, to which a type for threads in [`threads`](crate::threads) gives its place.
+//! The types for both have the same names and methods. The methods are written once, in a macro beside the type for
+//! processes; the type for threads in [`threads`](crate::threads) uses the macro with its own place.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use kettle_core::sync::{self, Home};
 use crate::error::OutOfMemory;
 use crate::session;
 
-/// A place for bodies of the core.
+/// A place in which bodies of the core are stored.
 pub(crate) trait Place {
     type Home: Home;
-    /// A counted reference to a body there.
+    /// A counted reference to a body in this place.
     type Ref<B: Body>;
-    /// Why there may be no room.
+    /// The error if there is no room.
     type Refusal;
 
     fn put<B: Body>(make: impl FnOnce() -> B) -> Result<Self::Ref<B>, Self::Refusal>;
 }
 
-/// The session's memory.
+/// The session's shared memory.
 #[derive(Debug)]
 pub(crate) struct Shared;
 
@@ -39,7 +39,7 @@ impl Place for Shared {
     }
 }
 
-/// This process's own memory.
+/// The heap of this process.
 #[derive(Debug)]
 pub(crate) struct Heap;
 

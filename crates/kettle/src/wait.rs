@@ -1,4 +1,4 @@
-//! One wait for any of several things.
+//! Waiting for any of several objects.
 
 use std::cell::RefCell;
 use std::io;
@@ -21,11 +21,11 @@ use crate::session;
 use crate::sync::{BoundedSemaphore, Event, Lock, Semaphore};
 use crate::threads;
 
-/// Something of which [`wait`] can tell that it is ready: that the call which would wait for it would not.
+/// An object that [`wait`] can wait for. It is ready when the operation that would wait for it would not block.
 ///
-/// A queue or a [`Receiver`] is ready when it has an item (or was shut down, or is disconnected), a connection when something can be received, a lock when
-/// it is free (or broken), a semaphore when it has a permit, an event when it is set, a process when it has ended, and
-/// any descriptor ([`Readable`]) when it can be read.
+/// A queue or a [`Receiver`] is ready when it has an item (or was shut down, or is disconnected), a connection when
+/// something can be received, a lock when it is free (or broken), a semaphore when it has a permit, an event when it is
+/// set, a process when it has ended, and any descriptor ([`Readable`]) when it can be read.
 pub trait Waitable: sealed::Waitable {}
 
 impl<W: sealed::Waitable> Waitable for W {}
@@ -33,12 +33,12 @@ impl<W: sealed::Waitable> Waitable for W {}
 mod sealed {
     use super::{EventCount, Scope, Watch};
 
-    /// What tells of a change.
+    /// What announces a change.
     #[derive(Debug)]
     pub enum Source<'a> {
-        /// Something in shared memory, or on the heap.
+        /// An event count in shared memory or on the heap.
         Events(&'a EventCount, Scope),
-        /// Something of the system's; None where the program closed it, so that it is to be looked at now and then.
+        /// A file descriptor; `None` if the program closed it, so that the object must be polled.
         Descriptor(Option<Watch>),
     }
 
@@ -50,8 +50,8 @@ mod sealed {
 
 use sealed::Source;
 
-/// Waits until at least one of `things` is ready, or the time is over (`None`: without a limit). Gives the indices of
-/// all that are.
+/// Waits until at least one of `things` is ready or `timeout` has passed (`None` means no limit). Returns the indices
+/// of all that are ready.
 ///
 /// ```
 /// use std::time::Duration;
@@ -63,11 +63,12 @@ use sealed::Source;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Being ready is a hint: somebody else may take the item first. So go on with `try_get` and its kin.
+/// Readiness is a hint: another thread or process may take the item first. So continue with `try_get` or its
+/// equivalent.
 ///
 /// # Errors
-/// When descriptors have run out, or one of them is not open; or with a [`SessionDamaged`], if one of `things` is in the
-/// session's shared memory and that is damaged.
+/// If there are no file descriptors left, or one of `things` is a descriptor that is not open; or with a
+/// [`SessionDamaged`], if one of `things` is in the session's shared memory and that is damaged.
 pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
     let patience = Patience::until(timeout.map_or(Deadline::NEVER, Deadline::after));
     let ready = || -> Vec<usize> { (0..things.len()).filter(|&i| things[i].is_ready()).collect() };
@@ -98,7 +99,7 @@ pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<V
                 Source::Events(..) => None,
             }));
             match sleep_on(&mut watched, &patience) {
-                // All are looked at anyway.
+                // All objects are checked afterwards in any case.
                 Ok(()) => drop(bell.drain()),
                 Err(WatchError::Stopped(_)) => return Ok(ready()),
                 Err(WatchError::Io(e)) => return Err(e),
@@ -111,7 +112,7 @@ pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<V
     })
 }
 
-/// This thread's bell at the doors of all that it waits for. Dropped, it is at none.
+/// The registration of this thread's doorbell at all objects that it waits for. Dropping it unregisters the doorbell.
 struct Doors<'a> {
     bell: &'a Doorbell,
     things: &'a [&'a dyn Waitable],
@@ -127,7 +128,7 @@ impl Doors<'_> {
 
     fn leave(&self) {
         for (events, _) in self.events() {
-            // Where there is no room, we look again at the end of the slice.
+            // If there is no room for a registration, the object is checked at the end of the slice.
             let _ = events.leave_door(self.bell.door());
         }
     }
@@ -139,18 +140,18 @@ impl Drop for Doors<'_> {
     }
 }
 
-/// One bell serves all waits of a thread.
+/// Calls `f` with the doorbell that all waits of this thread share.
 fn with_doorbell<R>(f: impl FnOnce(&Doorbell) -> io::Result<R>) -> io::Result<R> {
     thread_local! {
-        /// And the process that hung it up: a forked child would take its parent's rings.
+        /// The doorbell with the process that created it: a forked child would consume its parent's notifications.
         static BELL: RefCell<Option<(u32, Doorbell)>> = const { RefCell::new(None) };
     }
     let me = process::id();
-    // At the end of a thread there may be nothing any more to keep it in.
+    // While thread-local values are destroyed, there may be no place to keep it in.
     let bell = match BELL.try_with(RefCell::take).ok().flatten() {
         Some((pid, bell)) if pid == me && bell.is_ours() => bell,
         _ => {
-            // Doorbells are the session's, also where nothing else is shared between processes.
+            // Doorbells require the session, even if nothing else is shared between processes.
             session::join().map_err(io::Error::other)?;
             Doorbell::new()?
         }
@@ -160,13 +161,13 @@ fn with_doorbell<R>(f: impl FnOnce(&Doorbell) -> io::Result<R>) -> io::Result<R>
     result
 }
 
-/// Whether a descriptor can be read now, or is at its end.
+/// Returns whether a descriptor can be read now or is at its end.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     let mut watched = [Watch::readable(fd.as_raw_fd())];
     matches!(socket::poll(&mut watched, Duration::ZERO), Ok(n) if n > 0)
 }
 
-/// Anything that has a descriptor, as something to [`wait`] for: ready when it can be read.
+/// Makes anything with a file descriptor an object to [`wait`] for, which is ready when it can be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Readable<F>(pub F);
 

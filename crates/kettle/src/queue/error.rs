@@ -1,4 +1,4 @@
-//! What a queue may answer.
+//! The errors of a queue.
 
 use std::fmt;
 use std::process;
@@ -7,14 +7,14 @@ use crate::codec::Unsendable;
 use crate::error::{DecodeError, EncodeError, OutOfMemory, SessionDamaged};
 use crate::queue::message::Refusal;
 
-/// Why an item was not put. It is handed back.
+/// Why an item was not put. The error contains the item.
 #[non_exhaustive]
 pub enum PutError<T> {
-    /// The queue is full, or stayed so for as long as the caller would wait.
+    /// The queue is full, or stayed full until the time limit.
     Full(T),
-    /// The queue was shut down and takes nothing any more.
+    /// The queue was shut down and accepts no more items.
     ShutDown(T),
-    /// The item cannot be turned into bytes.
+    /// The item cannot be encoded.
     Encode(T, EncodeError),
     /// There is no memory for it.
     OutOfMemory(T, OutOfMemory),
@@ -86,15 +86,15 @@ impl<T> std::error::Error for PutError<T> {
     }
 }
 
-/// Why no item came out.
+/// Why no item was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GetError {
-    /// The queue is empty, or stayed so for as long as the caller would wait.
+    /// The queue is empty, or stayed empty until the time limit.
     Empty,
-    /// The queue was shut down, and all that was in it is taken.
+    /// The queue was shut down, and all its items have been taken.
     ShutDown,
-    /// A message was taken that is no item of this queue.
+    /// A message was taken that is not an item of this queue.
     Decode(DecodeError),
     /// There is an item, and this process has no memory for it, or no address space to map it; or there is no memory to
     /// note what one more process takes from a [`JoinableQueue`](crate::JoinableQueue). The item stays.
@@ -141,14 +141,14 @@ impl From<kettle_core::queue::GetError> for GetError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// Some are still being worked on.
+    /// Some are still being processed.
     TimedOut,
     /// A process died with items that it had taken and not finished; or, in a queue between threads, threads panicked
     /// with items in a [`Taken`](super::Taken). The items count as done from now on.
     ConsumerDied {
         /// The process, which is this one if threads panicked; `None` if its number is no longer known.
         pid: Option<u32>,
-        /// How many items went with it.
+        /// The number of its unfinished items.
         unfinished: u32,
     },
     /// This process has no address space to map what others noted.
@@ -186,7 +186,7 @@ impl std::error::Error for JoinError {
     }
 }
 
-/// More items were said to be done than were put.
+/// More items were marked as done than were put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyDone;
 

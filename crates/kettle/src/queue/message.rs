@@ -1,4 +1,4 @@
-//! A message on its way into a queue, and out of it.
+//! Messages that are put into a queue or were taken out of one.
 
 use std::cell::RefCell;
 
@@ -17,7 +17,7 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// More than this is not kept for the next message.
+/// The maximum capacity that is kept for the next message.
 const SCRATCH_KEPT: usize = 64 * 1024;
 
 /// What runs at the end of a thread may send too; then there is nothing to take it from, or to give it back to.
@@ -31,12 +31,12 @@ fn give_back(bytes: Vec<u8>) {
     }
 }
 
-/// A message that is ready to be put, as often as it takes.
+/// A message that is ready to be put; putting it can be retried.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     tag: u8,
     bytes: Vec<u8>,
-    /// The bytes, if they are too many to stand in the queue.
+    /// The bytes, if they are too many to be stored in the queue.
     body: Option<Block>,
     parts: Vec<Block>,
 }
@@ -51,7 +51,7 @@ pub(crate) enum Refusal {
 }
 
 impl Outgoing {
-    /// The message of a value.
+    /// Encodes a value as a message.
     pub(crate) fn of<T: Serialize + DeserializeOwned>(value: &T) -> Result<Self, Unsendable> {
         Ok(Self::new(0, codec::encode(value, scratch())?)?)
     }
@@ -81,7 +81,7 @@ impl Outgoing {
         Err(refusal)
     }
 
-    /// All of it, for somebody who puts it himself.
+    /// Returns all of the message, for a caller that puts it itself.
     pub(crate) fn parcel(&mut self) -> Parcel<'_, ArenaStore> {
         parcel(self.tag, &self.bytes, &mut self.body, &mut self.parts)
     }
@@ -124,13 +124,13 @@ impl Incoming {
         Self { tag: taken.tag, bytes, body: taken.block, parts: taken.parts }
     }
 
-    /// Its value.
+    /// Decodes the value.
     pub(crate) fn decode<T: DeserializeOwned>(mut self) -> Result<T, DecodeError> {
         let (bytes, blocks) = self.open();
         codec::decode(bytes, blocks)
     }
 
-    /// Its bytes, and the blocks that go with them.
+    /// Returns the bytes and the blocks that belong to them.
     pub(crate) fn open(&mut self) -> (&[u8], Vec<Block>) {
         let parts = std::mem::take(&mut self.parts);
         (self.body.as_ref().map_or(&self.bytes, Block::as_slice), parts)

@@ -27,10 +27,10 @@ use crate::error::{OutOfMemory, SessionDamaged};
 use crate::session;
 use message::{Incoming, Outgoing};
 
-/// First in, first out, between any number of processes and threads.
+/// A first-in, first-out queue for any number of processes and threads.
 ///
-/// [`put`](Self::put) returns when the item is in shared memory: its process may end, or be killed, at once. Whoever is
-/// killed in the middle of a `put` or a `get` holds up nobody, and tears no message.
+/// [`put`](Self::put) returns once the item is in shared memory: from then on the process may end or be killed. A
+/// process that is killed in the middle of a `put` or a `get` blocks no other one, and leaves no incomplete message.
 ///
 /// ```
 /// let queue = kettle::Queue::bounded(2)?;
@@ -41,18 +41,18 @@ use message::{Incoming, Outgoing};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Clones are handles to the same queue. It lives while any process has one; a handle that was itself sent through a
-/// queue keeps it for as long as the session lasts, since nobody can tell who will receive it.
+/// Clones are handles to the same queue, which exists while any process has one. A handle that was itself sent through
+/// a queue keeps it alive until the session ends, because the receiver is not known in advance.
 pub struct Queue<T> {
     pub(crate) body: Handle<core::Queue>,
     items: PhantomData<fn(T) -> T>,
 }
 
-/// A queue that knows when everything put into it has been dealt with.
+/// A queue that tracks whether all items put into it have been processed.
 ///
 /// [`take`](Self::take) returns an item in a guard, which marks the item as done when it is dropped; for an item from
-/// [`get`](Self::get), the consumer calls [`task_done`](Self::task_done). [`join`](Self::join) waits for all of them. If a process dies with items that it has not finished, `join` says so
-/// instead of waiting for ever.
+/// [`get`](Self::get), the consumer calls [`task_done`](Self::task_done). [`join`](Self::join) waits for all of them.
+/// If a process dies with items that it has not finished, `join` reports it instead of waiting forever.
 ///
 /// ```
 /// let jobs = kettle::JoinableQueue::new()?;
@@ -68,10 +68,10 @@ pub struct JoinableQueue<T> {
     items: PhantomData<fn(T) -> T>,
 }
 
-/// The smallest face of a queue: no bound, nothing to join, nothing to shut down.
+/// A queue with a minimal interface: it is unbounded, and can be neither joined nor shut down.
 pub struct SimpleQueue<T>(Queue<T>);
 
-/// Takes the items of a queue, waiting for each, until the queue is shut down and empty.
+/// An iterator that takes the items of a queue, and waits for each, until the queue is shut down and empty.
 ///
 /// ```
 /// let queue = kettle::Queue::new()?;
@@ -94,22 +94,22 @@ pub(crate) fn until(timeout: Duration) -> Patience<'static> {
     Patience::until(Deadline::after(timeout))
 }
 
-/// What both queues can do.
+/// The methods of both kinds of queue.
 macro_rules! queue_methods {
     ($name:ident, joinable = $joinable:literal) => {
         impl<T> $name<T> {
-            /// An empty queue without a bound: `put` never waits.
+            /// Creates an empty, unbounded queue: `put` never waits.
             ///
             /// # Errors
-            /// When there is no shared memory to be had.
+            /// If there is no shared memory.
             pub fn new() -> Result<Self, OutOfMemory> {
                 Self::bounded(0)
             }
 
-            /// An empty queue of at most `maxsize` items, beyond which `put` waits; 0 is no bound.
+            /// Creates an empty queue of at most `maxsize` items; `put` waits while it is full. 0 means no bound.
             ///
             /// # Errors
-            /// When there is no shared memory to be had.
+            /// If there is no shared memory.
             pub fn bounded(maxsize: u32) -> Result<Self, OutOfMemory> {
                 session::join()?;
                 Ok(Self::from_body(Handle::new(|| core::Queue::new(maxsize, $joinable))?))
@@ -119,42 +119,43 @@ macro_rules! queue_methods {
                 Self { body, items: PhantomData }
             }
 
-            /// How many items are inside: exact at every instant, and perhaps another number right after.
+            /// Returns the number of items: exact at some instant during the call, but possibly out of date afterwards.
             pub fn len(&self) -> usize {
                 self.body.len() as usize
             }
 
-            /// Whether no item is inside.
+            /// Returns whether the queue is empty.
             pub fn is_empty(&self) -> bool {
                 self.body.is_empty()
             }
 
-            /// Whether a `put` would wait.
+            /// Returns whether a `put` would wait.
             pub fn is_full(&self) -> bool {
                 self.body.is_full()
             }
 
-            /// The bound; `None` if there is none.
+            /// Returns the bound, if any.
             pub fn maxsize(&self) -> Option<u32> {
                 Some(self.body.maxsize()).filter(|&n| n != 0)
             }
 
-            /// Takes no more items in. What is inside can still be taken; then `get` says `ShutDown`.
+            /// Shuts the queue down: it accepts no more items. The remaining ones can still be taken; then `get`
+            /// returns `ShutDown`.
             pub fn shutdown(&self) {
                 self.body.shutdown::<ArenaStore>(false);
             }
 
-            /// Takes no more items in, and drops what is inside.
+            /// Shuts the queue down and drops its items.
             pub fn shutdown_now(&self) {
                 self.body.shutdown::<ArenaStore>(true);
             }
 
-            /// Whether it was shut down.
+            /// Returns whether the queue was shut down.
             pub fn is_shut_down(&self) -> bool {
                 self.body.is_shut()
             }
 
-            /// How it is.
+            /// Returns statistics of the queue.
             pub fn statistics(&self) -> QueueStatistics {
                 self.body.statistics::<ArenaStore>()
             }
@@ -169,35 +170,35 @@ macro_rules! queue_methods {
                 message.put(&self.body, patience).map_err(|e| PutError::refused(item, e))
             }
 
-            /// Puts an item, waiting for room if the queue is bounded. When this returns, the item is safe.
+            /// Puts an item, and waits for room if the queue is bounded and full. Once this returns, the item is safe.
             ///
             /// # Errors
-            /// See [`PutError`]; the item comes back with it.
+            /// See [`PutError`], which returns the item.
             pub fn put(&self, item: T) -> Result<(), PutError<T>> {
                 self.put_with(item, &Patience::forever())
             }
 
-            /// Puts an item if there is room for it now.
+            /// Puts an item if there is room now.
             ///
             /// # Errors
-            /// See [`PutError`]; the item comes back with it.
+            /// See [`PutError`], which returns the item.
             pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
                 self.put_with(item, &Patience::none())
             }
 
-            /// Puts an item, waiting for room for so long.
+            /// Puts an item, and waits for room for at most `timeout`.
             ///
             /// # Errors
-            /// See [`PutError`]; the item comes back with it.
+            /// See [`PutError`], which returns the item.
             pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
                 self.put_with(item, &until(timeout))
             }
 
-            /// Puts an item, waiting for room without blocking the thread. Dropped before it is ready, the future has
-            /// put nothing.
+            /// Puts an item, and waits for room without blocking the thread. If the future is dropped before it is
+            /// ready, nothing was put.
             ///
             /// # Errors
-            /// See [`PutError`]; the item comes back with it.
+            /// See [`PutError`], which returns the item.
             #[cfg(feature = "tokio")]
             pub async fn put_async(&self, item: T) -> Result<(), PutError<T>> {
                 let mut message = match Outgoing::of(&item) {
@@ -218,7 +219,7 @@ macro_rules! queue_methods {
                 Incoming::take(&self.body, patience)?.decode().map_err(GetError::Decode)
             }
 
-            /// Takes the oldest item, waiting for one if there is none.
+            /// Takes the oldest item, and waits for one if the queue is empty.
             ///
             /// # Errors
             /// See [`GetError`].
@@ -234,7 +235,7 @@ macro_rules! queue_methods {
                 self.get_with(&Patience::none())
             }
 
-            /// Takes the oldest item, waiting for one for so long.
+            /// Takes the oldest item, and waits for one for at most `timeout`.
             ///
             /// # Errors
             /// See [`GetError`].
@@ -242,8 +243,8 @@ macro_rules! queue_methods {
                 self.get_with(&until(timeout))
             }
 
-            /// Takes the oldest item, waiting for one without blocking the thread. An item is taken only when the
-            /// future returns it: dropped before, it has taken nothing.
+            /// Takes the oldest item, and waits for one without blocking the thread. An item is taken only when the
+            /// future returns it: if the future is dropped before, nothing was taken.
             ///
             /// # Errors
             /// See [`GetError`].
@@ -257,9 +258,9 @@ macro_rules! queue_methods {
                 taken?.decode().map_err(GetError::Decode)
             }
 
-            /// Takes items, waiting for each, until the queue is shut down and empty. An item that cannot be rebuilt
-            /// is an error in its place; those behind it follow. An item that could not be taken is an error too, and
-            /// is tried again by the next step.
+            /// Takes items, and waits for each, until the queue is shut down and empty. An item that cannot be decoded
+            /// yields an error in its place, and the later ones follow. An item that could not be taken also yields an
+            /// error, and the next step tries again.
             pub fn iter(&self) -> Iter<'_, Self> {
                 Iter(self)
             }
@@ -300,7 +301,8 @@ queue_methods!(JoinableQueue, joinable = true);
 
 #[cfg(feature = "tokio")]
 impl<T: Serialize + DeserializeOwned> Queue<T> {
-    /// As [`put_async`](Self::put_async), but gives up as if it was full when `stop` says so. That is asked now and then.
+    /// As [`put_async`](Self::put_async), but stops, as if the queue were full, once `stop` returns true; it is called
+    /// at intervals.
     pub(crate) async fn put_async_unless(&self, item: T, stop: &(dyn Fn() -> bool + Sync)) -> Result<(), PutError<T>> {
         let mut message = match Outgoing::of(&item) {
             Ok(message) => message,
@@ -317,7 +319,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
 #[cfg(feature = "tokio")]
 impl<T: DeserializeOwned> Queue<T> {
-    /// As [`get_async`](Self::get_async); `look`, which may shut the queue down, is called where it is empty, now and then.
+    /// As [`get_async`](Self::get_async), but calls `look`, which may shut the queue down, at intervals while it is
+    /// empty.
     pub(crate) async fn get_async_looking(&self, look: &(dyn Fn() + Sync)) -> Result<T, GetError> {
         let attempt = || match Incoming::take(&self.body, &Patience::none()) {
             Err(core::GetError::Empty | core::GetError::Interrupted) => {
@@ -345,7 +348,7 @@ impl<T> Joinable<T> for JoinableQueue<T> {
 }
 
 impl<T: DeserializeOwned> JoinableQueue<T> {
-    /// Takes the oldest item, waiting for one if there is none; the guard marks it as done when it is dropped.
+    /// Takes the oldest item, and waits for one if the queue is empty; the guard marks it as done when it is dropped.
     ///
     /// ```
     /// let jobs = kettle::JoinableQueue::new()?;
@@ -382,13 +385,13 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
 }
 
 impl<T> JoinableQueue<T> {
-    /// Says that one item is done with: one that was taken, or if none of those is outstanding, the oldest one inside.
+    /// Marks one item as done: one that was taken or, if no such item is outstanding, the oldest one in the queue.
     ///
     /// # Errors
-    /// When all items that were put are done with.
+    /// If all items that were put are already done.
     pub fn task_done(&self) -> Result<(), TooManyDone> {
         let done = self.body.task_done::<ArenaStore>().or_else(|core::TooManyDone| {
-            // In a session that is damaged nothing is done.
+            // In a damaged session no item can be marked.
             let ahead = self.body.task_done_ahead::<ArenaStore>(&Patience::forever());
             ahead.unwrap_or(Err(core::TooManyDone))
         });
@@ -399,15 +402,15 @@ impl<T> JoinableQueue<T> {
         self.body.join::<ArenaStore>(patience).map_err(join_error)
     }
 
-    /// Waits until every item that was put is done with.
+    /// Waits until every item that was put is done.
     ///
     /// # Errors
-    /// When a process died with unfinished items.
+    /// If a process died with unfinished items.
     pub fn join(&self) -> Result<(), JoinError> {
         self.join_with(&Patience::forever())
     }
 
-    /// Waits for so long until every item that was put is done with.
+    /// Waits for at most `timeout` until every item that was put is done.
     ///
     /// # Errors
     /// See [`JoinError`].
@@ -415,10 +418,10 @@ impl<T> JoinableQueue<T> {
         self.join_with(&until(timeout))
     }
 
-    /// Waits until every item that was put is done with, without blocking the thread.
+    /// Waits until every item that was put is done, without blocking the thread.
     ///
     /// # Errors
-    /// When a process died with unfinished items.
+    /// If a process died with unfinished items.
     #[cfg(feature = "tokio")]
     pub async fn join_async(&self) -> Result<(), JoinError> {
         let attempt = || match self.join_with(&Patience::none()) {
@@ -428,7 +431,7 @@ impl<T> JoinableQueue<T> {
         crate::reactor::wait_on::<Processes, _>(self.body.finished(), attempt).await
     }
 
-    /// How many items are inside, or taken and not done with.
+    /// Returns the number of items that are in the queue, or taken and not done.
     pub fn unfinished(&self) -> usize {
         self.body.unfinished::<ArenaStore>() as usize
     }
@@ -448,20 +451,20 @@ fn join_error(e: core::JoinError) -> JoinError {
 }
 
 impl<T> SimpleQueue<T> {
-    /// An empty queue.
+    /// Creates an empty queue.
     ///
     /// # Errors
-    /// When there is no shared memory to be had.
+    /// If there is no shared memory.
     pub fn new() -> Result<Self, OutOfMemory> {
         Queue::new().map(Self)
     }
 
-    /// Whether no item is inside.
+    /// Returns whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How it is.
+    /// Returns statistics of the queue.
     pub fn statistics(&self) -> QueueStatistics {
         self.0.statistics()
     }
@@ -475,24 +478,24 @@ impl<T: Serialize + DeserializeOwned> SimpleQueue<T> {
     /// Puts an item. Never waits.
     ///
     /// # Errors
-    /// When it cannot be turned into bytes, or there is no memory; it comes back.
+    /// If the item cannot be encoded, or there is no memory; the error returns it.
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
         self.0.put(item)
     }
 }
 
 impl<T: DeserializeOwned> SimpleQueue<T> {
-    /// Takes the oldest item, waiting for one if there is none.
+    /// Takes the oldest item, and waits for one if the queue is empty.
     ///
     /// # Errors
-    /// When a message was taken that is no item of this queue.
+    /// If a message was taken that is not an item of this queue.
     pub fn get(&self) -> Result<T, GetError> {
         self.0.get()
     }
 }
 
 impl<T> Clone for SimpleQueue<T> {
-    /// Another handle to the same queue.
+    /// Creates another handle to the same queue.
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }

@@ -36,8 +36,9 @@
 //!
 //! Options precede the operation: `pool.task_timeout(second).map(…)`.
 //!
-//! * A task that takes longer than [`task_timeout`](ThreadPool::task_timeout) fails at once. Its code continues, because
-//!   a thread cannot be ended from outside; but its worker is replaced, and leaves the pool when the code returns.
+//! * A task that takes longer than [`task_timeout`](ThreadPool::task_timeout) fails at once. Its code continues,
+//!   because a thread cannot be ended from outside; but its worker is replaced, and leaves the pool when the code
+//!   returns.
 //! * A task that panics is run again if [`retries`](ThreadPool::retries) permits.
 //! * A task that has not begun can be [cancelled](Handle::cancel); a running one continues.
 //!
