@@ -1,4 +1,4 @@
-//! What can go wrong with a process.
+//! The errors of a process.
 
 use std::fmt;
 use std::io;
@@ -12,15 +12,16 @@ use crate::error::{DecodeError, EncodeError, OutOfMemory};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The child, which is this program again, would not know what it is: it is a program of something else that has loaded
-    /// this code as a library, or one of the few that need [`kettle::init`](crate::init) and do not begin with it.
+    /// The child, which is this program again, would not know what it is: it is a program of something else that has
+    /// loaded this code as a library, or one of the few that need [`kettle::init`](crate::init) and do not begin with
+    /// it.
     NotInitialised,
-    /// This program has rights that the one who started it does not have (it is set-user-id, say). It does not believe a
-    /// command line, so it could not be its own child.
+    /// This program has rights that the one who started it does not have (it is set-user-id, say). It does not believe
+    /// a command line, so it could not be its own child.
     Privileged,
-    /// The arguments cannot be turned into bytes.
+    /// The arguments cannot be encoded.
     Encode(EncodeError),
-    /// There is no shared memory.
+    /// There is not enough shared memory.
     OutOfMemory(OutOfMemory),
     /// The system refused.
     Io(io::Error),
@@ -83,14 +84,14 @@ impl From<io::Error> for StartError {
 pub enum JoinError {
     /// Its task panicked.
     Panicked {
-        /// What the panic said.
+        /// The panic message.
         message: String,
     },
     /// Its program ended by itself before its task began.
     NeverBegan {
         /// Its name.
         name: String,
-        /// Its number.
+        /// Its process id.
         pid: u32,
         /// How it ended.
         status: ExitStatus,
@@ -99,19 +100,19 @@ pub enum JoinError {
     Died {
         /// Its name.
         name: String,
-        /// Its number.
+        /// Its process id.
         pid: u32,
         /// How it ended.
         status: ExitStatus,
     },
-    /// Arguments or result did not survive the way: the text says which, and why.
+    /// The arguments or the result could not be transferred, for the reason given.
     Lost(String),
-    /// How it ended cannot be found out.
+    /// Its exit status cannot be determined.
     Io(io::Error),
 }
 
 impl JoinError {
-    /// The signal that ended the process, if one did.
+    /// Returns the signal that ended the process, if any.
     pub fn signal(&self) -> Option<i32> {
         match self {
             Self::Died { status, .. } => status.signal(),

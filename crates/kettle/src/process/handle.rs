@@ -22,10 +22,10 @@ use super::supervisor::{SIGKILL, SIGTERM, Supervised};
 use crate::queue::message::Incoming;
 use crate::queue::until;
 
-/// A process that was started, and the result that it will have.
+/// A process that was started, and its future result.
 ///
-/// Dropping this lets the process go on; it is reaped when it ends. When `main` returns, daemons are killed and all
-/// others waited for.
+/// If this is dropped, the process continues, and is reaped when it ends. When `main` returns, daemons are killed, and
+/// the program waits for all other processes.
 pub struct Process<R = ()> {
     child: Arc<Supervised>,
     mailbox: Handle<Queue>,
@@ -37,27 +37,27 @@ impl<R> Process<R> {
         Self { child, mailbox, result: PhantomData }
     }
 
-    /// Its number.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
-    /// What it is called.
+    /// Returns the name of the process.
     pub fn name(&self) -> &str {
         self.child.name()
     }
 
-    /// Whether it is killed when the parent ends, instead of being waited for.
+    /// Returns whether the process is killed when the parent ends; otherwise the parent waits for it.
     pub fn is_daemon(&self) -> bool {
         self.child.is_daemon()
     }
 
-    /// Whether it has not ended yet.
+    /// Returns whether the process has not ended yet.
     pub fn is_alive(&self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// How it ended, if it did. `ExitStatusExt::signal` tells the signal that ended it.
+    /// Returns the exit status if the process has ended. `ExitStatusExt::signal` returns the signal that ended it.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
@@ -77,10 +77,10 @@ impl<R> Process<R> {
         self.child.as_fd()
     }
 
-    /// Waits for its end.
+    /// Waits until the process has ended.
     ///
     /// # Errors
-    /// When how it ended cannot be found out: somebody else reaped it, or `SIGCHLD` is ignored.
+    /// If its exit status cannot be determined, because other code reaped it or `SIGCHLD` is ignored.
     pub fn wait(&self) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.child.wait(&Patience::forever())? {
@@ -89,7 +89,7 @@ impl<R> Process<R> {
         }
     }
 
-    /// Waits for its end for so long; `None` if that did not come.
+    /// Waits for at most `timeout` until the process has ended; returns `None` if it has not.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -97,45 +97,45 @@ impl<R> Process<R> {
         self.child.wait(&until(timeout))
     }
 
-    /// Asks it to end (`SIGTERM`, which it may handle). Nothing if it has ended.
+    /// Asks the process to end (`SIGTERM`, which it can handle). Does nothing if it has ended.
     ///
     /// # Errors
-    /// When it must not be signalled from here.
+    /// If this process may not signal it.
     pub fn terminate(&self) -> io::Result<()> {
         self.child.signal(SIGTERM)
     }
 
-    /// Ends it (`SIGKILL`). Nothing if it has ended.
+    /// Kills the process (`SIGKILL`). Does nothing if it has ended.
     ///
     /// # Errors
-    /// When it must not be signalled from here.
+    /// If this process may not signal it.
     pub fn kill(&self) -> io::Result<()> {
         self.child.signal(SIGKILL)
     }
 
-    /// Sends it any signal. It never reaches another process that came to have the same number.
+    /// Sends the process a signal, which never reaches another process that has since got the same process id.
     ///
     /// # Errors
-    /// When it must not be signalled from here, or there is no such signal.
+    /// If this process may not signal it, or there is no such signal.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         self.child.signal(signal)
     }
 }
 
 impl<R: DeserializeOwned> Process<R> {
-    /// Waits for its end, and gives what its task returned.
+    /// Waits until the process has ended, and returns the result of its task.
     ///
     /// # Errors
-    /// When the task panicked, or the process ended before its task did.
+    /// If the task panicked, or the process ended before its task did.
     pub fn join(self) -> Result<R, JoinError> {
         let status = self.wait().map_err(JoinError::Io)?;
         self.outcome(status)
     }
 
-    /// Waits for its end for so long; then gives what its task returned.
+    /// Waits for at most `timeout` until the process has ended, and returns the result of its task.
     ///
     /// # Errors
-    /// The outer one: it has not ended, here it is again. The inner one: as [`join`](Self::join).
+    /// The outer error returns the process if it has not ended. The inner one is that of [`join`](Self::join).
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<R, JoinError>, Self> {
         match self.wait_timeout(timeout) {
             Ok(Some(status)) => Ok(self.outcome(status)),
@@ -144,7 +144,7 @@ impl<R: DeserializeOwned> Process<R> {
         }
     }
 
-    /// Waits for its end without blocking the thread, and gives what its task returned.
+    /// Waits until the process has ended, without blocking the thread, and returns the result of its task.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -191,7 +191,7 @@ impl<R: DeserializeOwned + Send + 'static> IntoFuture for Process<R> {
     type Output = Result<R, JoinError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
-    /// As [`join_async`](Self::join_async): `process.await` gives what its task returned.
+    /// As [`join_async`](Self::join_async): `process.await` returns the result of the task.
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.join_async())
     }

@@ -1,4 +1,4 @@
-//! Meeting at a point.
+//! Barriers.
 
 use std::fmt;
 #[cfg(feature = "tokio")]
@@ -19,19 +19,19 @@ use crate::queue::until;
 
 /// A point at which a fixed number of parties wait for each other, round after round.
 ///
-/// A barrier breaks when a party is late, gives up, or is killed while it waits: then all are told, until somebody
-/// calls [`reset`](Self::reset).
+/// A barrier breaks when a party times out, is cancelled, or is killed while it waits. From then on all waits fail,
+/// until [`reset`](Self::reset) is called.
 pub struct Barrier {
     body: Handle<sync::Barrier>,
 }
 
 by_token!(Barrier);
 
-/// Why a barrier let the caller not through.
+/// Why a wait at a barrier failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BarrierError {
-    /// It is broken: a party was late, gave up, or died, or it was reset under those who waited.
+    /// It is broken: a party timed out, was cancelled, or died, or the barrier was reset while parties were waiting.
     Broken,
     /// This process cannot take part in the session, or cannot map the memory of the barrier. It did not arrive.
     OutOfMemory(OutOfMemory),
@@ -70,7 +70,7 @@ impl std::error::Error for BarrierError {
     }
 }
 
-/// Which of the parties one was.
+/// The caller's position among the parties of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BarrierWaitResult {
     index: u32,
@@ -82,22 +82,22 @@ impl BarrierWaitResult {
         Self { index, is_leader }
     }
 
-    /// The number of this party: 0 came first.
+    /// Returns the position in the order of arrival, from 0.
     pub fn index(&self) -> u32 {
         self.index
     }
 
-    /// Whether this party came last; in each round exactly one did.
+    /// Returns whether this party arrived last, which is true of exactly one party in each round.
     pub fn is_leader(&self) -> bool {
         self.is_leader
     }
 }
 
-/// What a barrier can do, wherever it stands.
+/// The methods of a barrier, in either kind of memory.
 macro_rules! barrier_methods {
     ($name:ident, $place:ty, $refusal:ty, $refused:literal) => {
         impl $name {
-            /// A barrier for so many parties; for none it is as if there were one.
+            /// Creates a barrier for `parties` parties; 0 is treated as 1.
             ///
             /// # Errors
             #[doc = $refused]
@@ -125,35 +125,36 @@ macro_rules! barrier_methods {
                 }
             }
 
-            /// Waits until all parties have come.
+            /// Waits until all parties have arrived.
             ///
             /// # Errors
-            /// When the barrier is broken, or cannot be used: see [`BarrierError`].
+            /// If the barrier is broken or cannot be used: see [`BarrierError`].
             pub fn wait(&self) -> Result<BarrierWaitResult, BarrierError> {
                 self.wait_with(|| (), &Patience::forever())
             }
 
-            /// The same; the party that comes last does `action` before all go on.
+            /// As `wait`, but the party that arrives last runs `action` before all parties continue.
             ///
             /// # Errors
-            /// When the barrier is broken, or cannot be used: see [`BarrierError`].
+            /// If the barrier is broken or cannot be used: see [`BarrierError`].
             pub fn wait_and(&self, action: impl FnOnce()) -> Result<BarrierWaitResult, BarrierError> {
                 self.wait_with(action, &Patience::forever())
             }
 
-            /// Waits for so long until all parties have come. If they do not, the barrier is broken.
+            /// Waits for at most `timeout` until all parties have arrived. If they have not by then, the barrier
+            /// breaks.
             ///
             /// # Errors
-            /// When the barrier is broken, or cannot be used: see [`BarrierError`].
+            /// If the barrier is broken or cannot be used: see [`BarrierError`].
             pub fn wait_timeout(&self, timeout: Duration) -> Result<BarrierWaitResult, BarrierError> {
                 self.wait_with(|| (), &until(timeout))
             }
 
-            /// Waits until all parties have come, without blocking the thread. If the future is dropped before, the
-            /// barrier is broken: the others would wait for a party that has left.
+            /// Waits until all parties have arrived, without blocking the thread. If the future is dropped before that,
+            /// the barrier breaks, because the others would wait for a party that has left.
             ///
             /// # Errors
-            /// When the barrier is broken, or cannot be used: see [`BarrierError`].
+            /// If the barrier is broken or cannot be used: see [`BarrierError`].
             #[cfg(feature = "tokio")]
             pub async fn wait_async(&self) -> Result<BarrierWaitResult, BarrierError> {
                 let changed = self.body.changed();
@@ -179,28 +180,27 @@ macro_rules! barrier_methods {
                 Ok(BarrierWaitResult::new(result?, false))
             }
 
-            /// Breaks it: all who wait and all who come are told so.
+            /// Breaks the barrier: current and later waits fail.
             pub fn abort(&self) {
                 self.body.abort::<<$place as Place>::Home>();
             }
 
-            /// Begins a new round with nobody there, also after it was broken. Those who wait are told that it was
-            /// broken.
+            /// Begins a new, empty round, even if the barrier is broken. Current waits fail as if it had broken.
             pub fn reset(&self) {
                 self.body.reset::<<$place as Place>::Home>();
             }
 
-            /// How many must come.
+            /// Returns the number of parties.
             pub fn parties(&self) -> u32 {
                 self.body.parties()
             }
 
-            /// Whether it is broken.
+            /// Returns whether the barrier is broken.
             pub fn is_broken(&self) -> bool {
                 self.body.is_broken()
             }
 
-            /// How it is.
+            /// Returns statistics of the barrier.
             pub fn statistics(&self) -> BarrierStatistics {
                 self.body.statistics()
             }
@@ -217,7 +217,7 @@ pub(crate) use barrier_methods;
 
 barrier_methods!(Barrier, Shared, OutOfMemory, "When there is no shared memory to be had.");
 
-/// A party that waits without blocking, and may be dropped while it does.
+/// A party that waits without blocking, and may be dropped meanwhile.
 #[cfg(feature = "tokio")]
 pub(crate) struct Party<'a, H: Home> {
     body: &'a sync::Barrier,

@@ -1,4 +1,4 @@
-//! Waiting for a change of what a lock protects.
+//! Condition variables.
 
 use std::fmt;
 use std::panic::Location;
@@ -17,7 +17,7 @@ use crate::error::{OutOfMemory, OwnerDied, SessionDamaged};
 use crate::plain::Plain;
 use crate::session;
 
-/// Lets the holder of a [`Lock`](crate::Lock) wait until somebody else has changed its value.
+/// Lets the holder of a [`Lock`](crate::Lock) wait until another thread or process has changed its value.
 ///
 /// ```
 /// let lock = kettle::Lock::new(0u32)?;
@@ -28,21 +28,21 @@ use crate::session;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Notifications go to the one that has waited longest. One that was given to a process that died, or to a waiter that
-/// gave up, goes to the next.
+/// A notification goes to the waiter that has waited longest. If that waiter's process died or the waiter gave up, the
+/// notification goes to the next one.
 pub struct Condition {
     body: Handle<sync::Condition>,
 }
 
 by_token!(Condition);
 
-/// Why a wait for a change was no success. The lock is not held.
+/// Why a wait failed. The lock is not held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitError {
     /// The lock is broken: a holder died with it.
     OwnerDied(OwnerDied),
-    /// As many wait already as there is room for.
+    /// There is no room for another waiter.
     TooManyWaiters,
     /// This process cannot take part in the session.
     OutOfMemory(OutOfMemory),
@@ -88,10 +88,10 @@ impl From<OwnerDied> for WaitError {
 }
 
 impl Condition {
-    /// Nobody waits.
+    /// Creates a condition without waiters.
     ///
     /// # Errors
-    /// When there is no shared memory to be had.
+    /// If there is no shared memory.
     pub fn new() -> Result<Self, OutOfMemory> {
         session::join()?;
         Ok(Self::from_body(Handle::new(sync::Condition::new)?))
@@ -102,11 +102,11 @@ impl Condition {
     }
 }
 
-/// What a condition can do, wherever it stands, for the locks of that place.
+/// The methods of a condition, in either kind of memory, for the locks of that memory.
 macro_rules! condition_methods {
     ($name:ident, T $(: $bound:path)?, $home:ty) => {
         impl $name {
-            /// True: it was notified.
+            /// Returns whether it was notified.
             #[track_caller]
             fn wait_with<'a, T$(: $bound)?>(
                 &self,
@@ -128,9 +128,9 @@ macro_rules! condition_methods {
                 Ok((lock.acquire_again(Location::caller())?, notified))
             }
 
-            /// Leaves the lock, waits to be notified, and takes the lock again.
+            /// Releases the lock, waits for a notification, and acquires the lock again.
             ///
-            /// Something else may have changed the value in between: see [`wait_while`](Self::wait_while).
+            /// The value may have changed again in between: see [`wait_while`](Self::wait_while).
             ///
             /// # Errors
             /// See [`WaitError`].
@@ -139,8 +139,8 @@ macro_rules! condition_methods {
                 self.wait_with(guard, &Patience::forever()).map(|(guard, _)| guard)
             }
 
-            /// Leaves the lock, waits for so long to be notified, and takes the lock again; says whether it was
-            /// notified.
+            /// Releases the lock, waits for a notification for at most `timeout`, and acquires the lock again. Returns
+            /// whether it was notified.
             ///
             /// # Errors
             /// See [`WaitError`].
@@ -169,7 +169,7 @@ macro_rules! condition_methods {
                 Ok(guard)
             }
 
-            /// Waits as long as `condition` holds for the value, but no longer than `timeout`; says whether it ceased
+            /// Waits as long as `condition` holds for the value, but for at most `timeout`. Returns whether it ceased
             /// to hold.
             ///
             /// # Errors
@@ -191,17 +191,17 @@ macro_rules! condition_methods {
                 Ok((guard, true))
             }
 
-            /// Notifies the one that has waited longest, if anybody waits. Do this while holding the lock.
+            /// Notifies the waiter that has waited longest, if there is one. Call this while holding the lock.
             pub fn notify_one(&self) {
                 self.body.notify::<$home>(1);
             }
 
-            /// Notifies all who wait. Do this while holding the lock.
+            /// Notifies all waiters. Call this while holding the lock.
             pub fn notify_all(&self) {
                 self.body.notify::<$home>(u32::MAX);
             }
 
-            /// How it is.
+            /// Returns statistics of the condition.
             pub fn statistics(&self) -> ConditionStatistics {
                 self.body.statistics()
             }

@@ -1,4 +1,4 @@
-//! A flag that can be waited for.
+//! Flags that can be waited for.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use crate::error::OutOfMemory;
 use crate::place::{Place, Shared};
 use crate::queue::until;
 
-/// A flag that is down at first. Everybody can put it up and wait for that; nobody who is killed gets in the way.
+/// A flag that is initially clear. Any thread or process can set it, or wait until it is set; the death of one does not
+/// affect the others.
 ///
 /// ```
 /// let ready = kettle::Event::new()?;
@@ -27,11 +28,11 @@ pub struct Event {
 
 by_token!(Event);
 
-/// What an event can do, wherever it stands.
+/// The methods of an event, in either kind of memory.
 macro_rules! event_methods {
     ($name:ident, $place:ty, $refusal:ty, $refused:literal) => {
         impl $name {
-            /// A flag that is down.
+            /// Creates a flag that is clear.
             ///
             /// # Errors
             #[doc = $refused]
@@ -47,27 +48,27 @@ macro_rules! event_methods {
                 &self.body
             }
 
-            /// Puts it up, and wakes all who wait for that.
+            /// Sets the flag and wakes all waiters.
             pub fn set(&self) {
                 self.body.set::<<$place as Place>::Home>();
             }
 
-            /// Takes it down.
+            /// Clears the flag.
             pub fn clear(&self) {
                 self.body.clear();
             }
 
-            /// Whether it is up.
+            /// Returns whether the flag is set.
             pub fn is_set(&self) -> bool {
                 self.body.is_set()
             }
 
-            /// Waits until it is up.
+            /// Waits until the flag is set.
             pub fn wait(&self) {
                 while !self.waits(&Patience::forever()) {}
             }
 
-            /// Waits for so long until it is up; says whether that came.
+            /// Waits for at most `timeout` until the flag is set; returns whether it was.
             pub fn wait_timeout(&self, timeout: Duration) -> bool {
                 self.waits(&until(timeout))
             }
@@ -76,14 +77,14 @@ macro_rules! event_methods {
                 $crate::error::in_time(self.body.wait::<<$place as Place>::Home>(patience)).is_some()
             }
 
-            /// Waits until it is up, without blocking the thread.
+            /// Waits until the flag is set, without blocking the thread.
             #[cfg(feature = "tokio")]
             pub async fn wait_async(&self) {
                 let attempt = || self.waits(&Patience::none()).then_some(());
                 crate::reactor::wait_on::<<$place as Place>::Home, _>(self.body.changed(), attempt).await;
             }
 
-            /// How it is.
+            /// Returns statistics of the event.
             pub fn statistics(&self) -> EventStatistics {
                 self.body.statistics()
             }

@@ -1,4 +1,4 @@
-//! What every lock can do, be it re-entrant or not, between processes or threads; and what a plain one can besides.
+//! The methods of all locks, re-entrant or not, between processes or threads; and those of plain locks only.
 
 /// Given in the type: `label`; `state()`, what it says of itself; `try_now()`, which gives a guard if the lock is free;
 /// and `wait_for(patience, place, insists)`, which waits.
@@ -10,7 +10,8 @@ macro_rules! lock_methods {
         when = $when:literal $(,)?
     ) => {
         impl$(<$t $(: $bound)?>)? $name$(<$t>)? {
-            /// Gives it a name, by which a report of a [deadlock](crate::deadlock) calls it. The first name stays.
+            /// Sets the name under which a report of a [deadlock](crate::deadlock) lists the lock. Only the first call
+            /// has an effect.
             pub fn named(self, name: &str) -> Self {
                 self.label().name(name);
                 self
@@ -19,7 +20,7 @@ macro_rules! lock_methods {
             #[doc = concat!("Waits until the lock is ", $when, ", and takes it.")]
             ///
             /// # Errors
-            /// When its holder died with it, or the wait would never end; see [`AcquireError`].
+            /// If its holder died with it, or the wait would never end; see [`AcquireError`].
             #[inline]
             #[track_caller]
             pub fn acquire(&self) -> Result<$guard, AcquireError> {
@@ -52,21 +53,21 @@ macro_rules! lock_methods {
                 }
             }
 
-            /// Makes a lock free again whose holder died. Nothing if it is free.
+            /// Frees a lock whose holder died. Does nothing if the lock is free.
             ///
             /// # Errors
-            /// When its holder lives.
+            /// If its holder is alive.
             pub fn reset(&self) -> Result<(), HeldByTheLiving> {
                 let $this = self;
                 $reset.map_err(|ResetError(holder)| HeldByTheLiving { pid: OwnerDied::from(holder).pid })
             }
 
-            /// Whether somebody holds it, or died with it.
+            /// Returns whether the lock is held, or its holder died with it.
             pub fn is_locked(&self) -> bool {
                 self.state().owner().is_some()
             }
 
-            /// How it is.
+            /// Returns statistics of the lock.
             pub fn statistics(&self) -> LockStatistics {
                 self.state().statistics()
             }
@@ -102,11 +103,11 @@ macro_rules! plain_lock_methods {
                 }
             }
 
-            /// Waits until the lock is free without blocking the thread, and takes it. Dropped before it is ready, the
-            /// future has taken nothing.
+            /// Acquires the lock, and waits until it is free without blocking the thread. If the future is dropped
+            /// before it is ready, the lock was not acquired.
             ///
             /// # Errors
-            /// When its holder died with it.
+            /// If its holder died with it.
             #[cfg(feature = "tokio")]
             pub async fn acquire_async(&self) -> Result<$guard, AcquireError> {
                 let attempt = || match self.try_acquire() {

@@ -1,4 +1,4 @@
-//! Mutual exclusion around data.
+//! Locks that contain the value they protect.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -25,7 +25,7 @@ use crate::queue::until;
 use crate::session;
 use crate::sync::WaitError;
 
-/// A value in shared memory that one at a time may look at and change: of all processes and all their threads.
+/// A value in shared memory that only one thread, of all threads of all processes, can access at a time.
 ///
 /// ```
 /// let tickets = kettle::Lock::new(10u32)?;
@@ -37,14 +37,14 @@ use crate::sync::WaitError;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// *All or nothing.* The guard works on a copy, and puts it back when it is dropped. So a holder that panics, or is
-/// killed before that, leaves the value as it was.
+/// *All or nothing.* The guard works on a copy, and writes it back when it is dropped. A holder that panics, or is
+/// killed before that, therefore leaves the value unchanged.
 ///
-/// *Death.* If a process is killed while it holds the lock, the others do not wait for ever: each `acquire` says
-/// [`OwnerDied`], until somebody has looked at the matter and called [`reset`](Self::reset). With
-/// [`OnOwnerDeath::Recover`] the next one simply gets the lock, and [`LockGuard::recovered_from`] tells of the death.
+/// *Death.* If a process is killed while it holds the lock, the others do not wait forever: each `acquire` fails with
+/// [`OwnerDied`] until the program calls [`reset`](Self::reset). With [`OnOwnerDeath::Recover`] the next `acquire`
+/// succeeds, and [`LockGuard::recovered_from`] reports the death.
 ///
-/// *Deadlocks* are found; see [`deadlock`](crate::deadlock).
+/// *Deadlocks* are detected; see [`deadlock`](crate::deadlock).
 pub struct Lock<T: Plain = ()> {
     body: Handle<sync::Lock>,
     label: Label,
@@ -57,19 +57,19 @@ by_token_and_label!(Lock<T: Plain>, check = |body: &Handle<sync::Lock>| {
 });
 
 impl<T: Plain> Lock<T> {
-    /// A free lock around `value`.
+    /// Creates a free lock that contains `value`.
     ///
     /// # Errors
-    /// When there is no shared memory to be had.
+    /// If there is no shared memory.
     #[track_caller]
     pub fn new(value: T) -> Result<Self, OutOfMemory> {
         Self::with_policy(value, OnOwnerDeath::Raise)
     }
 
-    /// The same, and what is to happen when its holder dies.
+    /// As [`new`](Self::new), with the behaviour after the death of a holder.
     ///
     /// # Errors
-    /// When there is no shared memory to be had.
+    /// If there is no shared memory.
     #[track_caller]
     pub fn with_policy(value: T, on_owner_death: OnOwnerDeath) -> Result<Self, OutOfMemory> {
         session::join()?;
@@ -162,9 +162,9 @@ fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> R {
     }
 }
 
-/// The right to the value of a [`Lock`]; dropping it puts the value back and frees the lock.
+/// Exclusive access to the value of a [`Lock`]. Dropping it writes the value back and releases the lock.
 ///
-/// A guard that is dropped because its holder panics leaves the value as it was.
+/// A guard that is dropped by a panic leaves the value unchanged.
 #[must_use = "the lock is free again as soon as its guard is dropped"]
 pub struct LockGuard<'a, T: Plain> {
     lock: &'a Lock<T>,
@@ -179,7 +179,7 @@ impl<'a, T: Plain> LockGuard<'a, T> {
         Self { lock, value, is_changed: false, was_panicking: thread::panicking(), death }
     }
 
-    /// The holder that died with the lock before it came here, if the lock is one that recovers.
+    /// Returns the previous holder if it died with the lock and the lock recovers from that.
     pub fn recovered_from(guard: &Self) -> Option<OwnerDied> {
         guard.death
     }
@@ -210,7 +210,7 @@ impl<T: Plain> Drop for LockGuard<'_, T> {
         if self.is_changed && !is_half_done {
             self.lock.store(&self.value);
         }
-        // Somebody may have released it in our place, from Python say; then it is free already.
+        // The lock may already be free, because another thread released it, for example from Python.
         let _ = self.lock.body.release::<Processes>();
     }
 }

@@ -1,4 +1,4 @@
-//! Locks and their kin, between processes.
+//! Synchronisation primitives between processes.
 
 mod barrier;
 mod condition;

@@ -1,4 +1,4 @@
-//! The lock that its holder may take again.
+//! Re-entrant locks.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,10 +18,10 @@ use crate::label::{Label, by_token_and_label};
 use crate::queue::until;
 use crate::session;
 
-/// Mutual exclusion between threads of all processes, which the thread that holds it may take again.
+/// A lock for the threads of all processes, which the thread that holds it can acquire again.
 ///
-/// It protects no value of its own: two guards of one thread would have two copies of it. What has been said of death
-/// at [`Lock`](crate::Lock) holds here too.
+/// It contains no value, because two guards of one thread would have two copies of it. The death of a holder has the
+/// same consequences as for a [`Lock`](crate::Lock).
 ///
 /// ```
 /// let lock = kettle::RLock::new()?;
@@ -30,8 +30,8 @@ use crate::session;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Only its holder may leave it. So threads that wait for each other's `RLock`s wait for ever, and one of them is told so
-/// by an error; see [`deadlock`](crate::deadlock).
+/// Only the holder can release it. Threads that wait for each other's `RLock`s would therefore wait forever, so one of
+/// them gets an error; see [`deadlock`](crate::deadlock).
 pub struct RLock {
     body: Handle<sync::ReentrantLock>,
     label: Label,
@@ -40,19 +40,19 @@ pub struct RLock {
 by_token_and_label!(RLock);
 
 impl RLock {
-    /// A free lock.
+    /// Creates a free lock.
     ///
     /// # Errors
-    /// When there is no shared memory to be had.
+    /// If there is no shared memory.
     #[track_caller]
     pub fn new() -> Result<Self, OutOfMemory> {
         Self::with_policy(OnOwnerDeath::Raise)
     }
 
-    /// The same, and what is to happen when its holder dies.
+    /// As [`new`](Self::new), with the behaviour after the death of a holder.
     ///
     /// # Errors
-    /// When there is no shared memory to be had.
+    /// If there is no shared memory.
     #[track_caller]
     pub fn with_policy(on_owner_death: OnOwnerDeath) -> Result<Self, OutOfMemory> {
         session::join()?;
@@ -99,13 +99,13 @@ lock_methods!(
     when = "free or this thread's",
 );
 
-/// One hold of an [`RLock`]. It stays with its thread.
+/// One acquisition of an [`RLock`]. Dropping it releases the lock once. It cannot be sent to another thread.
 #[must_use = "the lock is left again as soon as its guard is dropped"]
 #[derive(Debug)]
 pub struct RLockGuard<'a> {
     lock: &'a RLock,
     death: Option<OwnerDied>,
-    /// Only the thread that took the lock may leave it.
+    /// Not `Send`: only the thread that acquired the lock may release it.
     same_thread: PhantomData<*const ()>,
 }
 
@@ -114,7 +114,7 @@ impl<'a> RLockGuard<'a> {
         Self { lock, death, same_thread: PhantomData }
     }
 
-    /// The holder that died with the lock before it came here, if the lock is one that recovers.
+    /// Returns the previous holder if it died with the lock and the lock recovers from that.
     pub fn recovered_from(&self) -> Option<OwnerDied> {
         self.death
     }

@@ -1,4 +1,4 @@
-//! Permits.
+//! Semaphores.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::error::OutOfMemory;
 use crate::place::{Place, Shared};
 use crate::queue::until;
 
-/// A number of permits: whoever has one may go on, the others wait.
+/// A number of permits. Acquiring one waits while there is none.
 ///
 /// ```
 /// let seats = kettle::Semaphore::new(1)?;
@@ -24,18 +24,18 @@ use crate::queue::until;
 /// # Ok::<(), kettle::OutOfMemory>(())
 /// ```
 ///
-/// Permits have no owner: one that was taken here may be [`forgotten`](Permit::forget) and given back by
-/// [`release`](Self::release) elsewhere. Hence those of a process that is killed are gone.
+/// Permits have no owner: one that was acquired here may be [forgotten](Permit::forget) and returned with
+/// [`release`](Self::release) elsewhere. Permits of a process that is killed are therefore lost.
 pub struct Semaphore {
     body: Handle<sync::Semaphore>,
 }
 
-/// A [`Semaphore`] that never has more permits than at first: giving back too many is an error at the call.
+/// A [`Semaphore`] that never has more permits than initially: releasing too many is an error.
 pub struct BoundedSemaphore {
     body: Handle<sync::Semaphore>,
 }
 
-/// More permits were given back than taken.
+/// More permits were released than acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReleasedTooOften;
 
@@ -50,11 +50,11 @@ impl std::error::Error for ReleasedTooOften {}
 by_token!(Semaphore);
 by_token!(BoundedSemaphore);
 
-/// What a semaphore can do, wherever it stands.
+/// The methods of a semaphore, in either kind of memory.
 macro_rules! semaphore_methods {
     ($name:ident, limit = $limit:expr, $place:ty, $refusal:ty, $refused:literal) => {
         impl $name {
-            /// `permits` of them.
+            /// Creates a semaphore with `permits` permits.
             ///
             /// # Errors
             #[doc = $refused]
@@ -77,7 +77,7 @@ macro_rules! semaphore_methods {
                 $crate::error::in_time(taken).map(|()| Permit { semaphore: &self.body })
             }
 
-            /// Waits for a permit, and takes it.
+            /// Acquires a permit, and waits for one if there is none.
             pub fn acquire(&self) -> Permit<'_> {
                 loop {
                     if let Some(permit) = self.acquire_with(&Patience::forever()) {
@@ -86,39 +86,39 @@ macro_rules! semaphore_methods {
                 }
             }
 
-            /// Takes a permit if there is one now.
+            /// Acquires a permit if there is one now.
             pub fn try_acquire(&self) -> Option<Permit<'_>> {
                 self.acquire_with(&Patience::none())
             }
 
-            /// Waits for a permit for so long, and takes it.
+            /// Acquires a permit, and waits for one for at most `timeout`.
             pub fn acquire_timeout(&self, timeout: Duration) -> Option<Permit<'_>> {
                 self.acquire_with(&until(timeout))
             }
 
-            /// Waits for a permit without blocking the thread, and takes it. Dropped before it is ready, the future has
-            /// taken nothing.
+            /// Acquires a permit, and waits for one without blocking the thread. If the future is dropped before it is
+            /// ready, no permit was acquired.
             #[cfg(feature = "tokio")]
             pub async fn acquire_async(&self) -> Permit<'_> {
                 let attempt = || self.try_acquire();
                 crate::reactor::wait_on::<<$place as Place>::Home, _>(self.body.given(), attempt).await
             }
 
-            /// Gives permits back that were [forgotten](Permit::forget), all or none.
+            /// Releases permits that were [forgotten](Permit::forget), all or none.
             ///
             /// # Errors
-            /// When there would be more than there can be.
+            /// If there would be too many.
             pub fn release(&self, permits: u32) -> Result<(), ReleasedTooOften> {
                 let released = self.body.release::<<$place as Place>::Home>(permits);
                 released.map_err(|sync::ReleasedTooOften| ReleasedTooOften)
             }
 
-            /// How many permits could be taken now.
+            /// Returns the number of permits that are available now.
             pub fn available(&self) -> u32 {
                 self.body.value()
             }
 
-            /// How it is.
+            /// Returns statistics of the semaphore.
             pub fn statistics(&self) -> SemaphoreStatistics {
                 self.body.statistics()
             }
@@ -148,7 +148,7 @@ semaphore_methods!(
     "When there is no shared memory to be had."
 );
 
-/// A permit of semaphores that stand at a place.
+/// The permits of semaphores in one kind of memory.
 macro_rules! permit {
     ($place:ty) => {
         /// A permit of a [`Semaphore`], given back when this is dropped.
@@ -159,7 +159,7 @@ macro_rules! permit {
         }
 
         impl Permit<'_> {
-            /// Keeps the permit: somebody will give it back with `release`, perhaps somewhere else.
+            /// Keeps the permit acquired. It can be returned with `release`, in another thread or process too.
             pub fn forget(self) {
                 std::mem::forget(self);
             }
@@ -167,7 +167,7 @@ macro_rules! permit {
 
         impl Drop for Permit<'_> {
             fn drop(&mut self) {
-                // Somebody may have given back more than he had; then there are enough without this one.
+                // More permits may have been released than acquired; then there are enough without this one.
                 let _ = self.semaphore.release::<<$place as Place>::Home>(1);
             }
         }
