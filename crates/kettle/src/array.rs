@@ -53,7 +53,7 @@ impl<T: Number> Array<T> {
             .and_then(|n| n.checked_add(size_of::<u64>()))
             .ok_or_else(|| OutOfMemory::new(format_args!("{len} elements are more than an address space holds")))?;
         let body = cell::with_data(bytes, || Bytes)?;
-        // The first word tells the length; nobody else has the array yet.
+        // The first word is the length. The array is not shared yet.
         cell::words(&body)[0].store(len as u64, Ordering::Relaxed);
         Ok(Self::from_body(body))
     }
@@ -130,7 +130,7 @@ impl<T: Number> Array<T> {
         T::from_word(before >> shift)
     }
 
-    /// Adds to an element, and tells which number it was. Integers wrap around.
+    /// Adds to an element, and returns the previous number. Integers wrap around.
     ///
     /// # Panics
     /// If there is none of this index.

@@ -14,8 +14,8 @@
 //!   with the report. A lock that another thread than its holder ever released is left out: of a guard that goes from
 //!   thread to thread it is not known who will drop it.
 //!
-//! Both name each lock and each thread, and say where the threads are. A lock is called by its name, if it was
-//! [given one](crate::Lock::named), and by the line that made it.
+//! Both list each lock and each thread with its position in the code. A lock is identified by its name, if it has
+//! [one](crate::Lock::named), and by the line that created it.
 //!
 //! ```
 //! use kettle::threads::{Barrier, RLock};
@@ -112,7 +112,7 @@ pub(crate) struct Call<'a> {
     pub(crate) holder: Holder<'a>,
     pub(crate) kind: &'a str,
     pub(crate) label: &'a Label,
-    /// Whether nobody but its holder may release it.
+    /// Whether only its holder may release it.
     pub(crate) reentrant: bool,
     /// Whether it cannot be refused.
     pub(crate) insists: bool,

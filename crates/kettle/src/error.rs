@@ -71,7 +71,7 @@ impl From<Exhausted> for OutOfMemory {
 /// then on everything that uses this memory says so, in all processes of the session; what only threads share
 /// ([`threads`](crate::threads)) goes on. End the program's processes and start it again.
 ///
-/// What has no error to tell it by [panics](crate#errors-and-panics) with it.
+/// Methods that return no error [panic](crate#errors-and-panics) with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionDamaged(Damage);
 
@@ -113,10 +113,10 @@ pub(crate) fn in_time<T>(result: Result<T, Stopped>) -> Option<T> {
 /// The holder of a lock died with it: what the lock protects may be half changed. Of a lock between the
 /// [threads](crate::threads) of one process: the holder panicked.
 ///
-/// The lock stays broken, and tells this to everybody, until it is `reset`.
+/// The lock stays broken, and every `acquire` fails with this, until it is `reset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnerDied {
-    /// The process that died, or this one if a thread of it panicked; `None` if its number is not known any more.
+    /// The process that died, or this one if a thread of it panicked; `None` if its process id is no longer known.
     pub pid: Option<u32>,
     /// Its thread that held the lock.
     pub thread: u32,
@@ -135,7 +135,7 @@ impl From<Owner> for OwnerDied {
 impl fmt::Display for OwnerDied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
-            // Whoever reads this lives, so it was a thread.
+            // This process is alive, so a thread of it panicked.
             Some(pid) if pid == process::id() => write!(f, "thread {} panicked while it held this lock", self.thread)?,
             Some(pid) => write!(f, "process {pid} died while it held this lock")?,
             None => f.write_str("a process died while it held this lock")?,
@@ -150,7 +150,7 @@ impl std::error::Error for OwnerDied {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// Somebody else held it all the time. Not said by `acquire`, which waits for ever.
+    /// The lock was held for the whole time. Never returned by `acquire`, which waits without a limit.
     TimedOut,
     /// Its holder died with it.
     OwnerDied(OwnerDied),

@@ -23,7 +23,7 @@ impl Label {
         Self { text: OnceLock::new(), made: Some(Location::caller()) }
     }
 
-    /// Gives it a name; the first one stays.
+    /// Sets the name. Only the first call has an effect.
     pub(crate) fn name(&self, name: &str) {
         let text = match self.made {
             Some(made) => format!("'{name}', made at {}:{}", made.file(), made.line()),

@@ -6,15 +6,15 @@
 //!                   └─ finds nothing, leaves its door again, and sleeps
 //! ```
 //!
-//! A line is where the tasks of one runtime stand that wait at one place. Only the first in line is woken, however many
-//! there are; whoever leaves the line, because it is content or because its future was dropped, wakes the next. So no
-//! ring is lost with a task that is cancelled, and each item costs one futile look at most.
+//! A line contains the tasks of one runtime that wait at one place. Only the first task in the line is woken, however
+//! many there are. A task that leaves the line, because it got what it wanted or its future was dropped, wakes the next
+//! one. So a cancelled task loses no notification, and each item costs at most one futile check.
 //!
-//! Where threads and the tasks of all runtimes are served in the order of arrival, each place has a *ticket* of the line
-//! there. The tickets belong to the places in line, not to the tasks: the door is left for the first one's, and who leaves
-//! from further back gives the last one back.
+//! Where threads and the tasks of all runtimes are served in the order of arrival, each position in the line has a
+//! *ticket*. Tickets belong to positions, not to tasks: the line registers for the ticket of its first position, and a
+//! task that leaves from further back returns the last ticket.
 //!
-//! Deaths ring no bells: while anybody waits, the driver has the first of each line look every now and then.
+//! Deaths cause no notification: while tasks wait, the driver makes the first of each line check at intervals.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -146,7 +146,7 @@ impl Reactor {
         if let Some(reactor) = reactors.get(&runtime.id()) {
             return Ok(Arc::clone(reactor));
         }
-        // Doorbells are the session's, also where nothing else is shared between processes.
+        // Doorbells require the session, even if nothing else is shared between processes.
         session::join().map_err(io::Error::other)?;
         let bell = Doorbell::new()?;
         let reactor = Arc::new(Self { bell, lines: Mutex::default(), work: Notify::new() });

@@ -66,7 +66,7 @@ impl<T: Number> Value<T> {
         self.word().store(number.to_word(), Ordering::SeqCst);
     }
 
-    /// Makes it another number, and tells which it was.
+    /// Replaces the number, and returns the previous one.
     pub fn swap(&self, number: T) -> T {
         T::from_word(self.word().swap(number.to_word(), Ordering::SeqCst))
     }
@@ -82,29 +82,30 @@ impl<T: Number> Value<T> {
             .map_err(T::from_word)
     }
 
-    /// Makes it what `change` makes of it, and tells which it was. Others may be quicker: then `change` is asked again.
+    /// Replaces the number with the result of `change`, and returns the previous one. If the number changes
+    /// concurrently, `change` is called again.
     pub fn update(&self, change: impl Fn(T) -> T) -> T {
         let step = |word| Some(change(T::from_word(word)).to_word());
         let (Ok(before) | Err(before)) = self.word().fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
         T::from_word(before)
     }
 
-    /// Adds to it, and tells which it was. Integers wrap around.
+    /// Adds to the number, and returns the previous one. Integers wrap around.
     pub fn fetch_add(&self, more: T) -> T {
         self.update(|number| number.plus(more))
     }
 
-    /// Subtracts from it, and tells which it was. Integers wrap around.
+    /// Subtracts from the number, and returns the previous one. Integers wrap around.
     pub fn fetch_sub(&self, less: T) -> T {
         self.update(|number| number.minus(less))
     }
 
-    /// Makes it the greater of itself and `other`, and tells which it was.
+    /// Replaces the number with the maximum of itself and `other`, and returns the previous one.
     pub fn fetch_max(&self, other: T) -> T {
         self.update(|number| if other > number { other } else { number })
     }
 
-    /// Makes it the smaller of itself and `other`, and tells which it was.
+    /// Replaces the number with the minimum of itself and `other`, and returns the previous one.
     pub fn fetch_min(&self, other: T) -> T {
         self.update(|number| if other < number { other } else { number })
     }

@@ -9,7 +9,7 @@ use crate::queue::{GetError, PutError};
 /// Why an item was not sent. It is handed back.
 #[non_exhaustive]
 pub enum SendError<T> {
-    /// There is no receiver any more: all were dropped, or their processes died.
+    /// There are no receivers left: all were dropped, or their processes died.
     Disconnected(T),
     /// The channel is full, or stayed so for as long as the caller would wait.
     Full(T),
@@ -96,7 +96,8 @@ impl<T> Error for SendError<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// There is no sender any more (all were dropped, or their processes died), and all that they sent was received.
+    /// There are no senders left (all were dropped, or their processes died), and everything that they sent was
+    /// received.
     Disconnected,
     /// Nothing is there, or came for as long as the caller would wait.
     Empty,

@@ -29,11 +29,11 @@
 //! }
 //! ```
 //!
-//! An end that this process keeps is an end: drop it where only others are to send. Drops are noticed at once; the death of
-//! a process is noticed by who waits within some ten milliseconds, by who has waited for long within a second, and by who
-//! sends without waiting, at a send that is ten milliseconds later.
+//! An end that this process keeps also counts: drop it if only others are to send. A drop is noticed at once. The death
+//! of a process is noticed within tens of milliseconds by an operation that waits, within a second by one that has
+//! waited for long, and by sends that do not wait after ten milliseconds.
 //!
-//! An end that stands in an item of its own channel keeps that channel connected.
+//! An end inside an item of its own channel keeps that channel connected.
 
 mod end;
 mod error;

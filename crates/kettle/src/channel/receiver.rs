@@ -14,7 +14,7 @@ use crate::queue::{GetError, Queue};
 
 /// An end of a [`channel`](crate::channel()) that receives. A clone is another one: each item goes to one of them.
 ///
-/// In a `for` loop, it gives items until there is no sender any more:
+/// In a `for` loop, it yields items until there are no senders left:
 ///
 /// ```
 /// let (sender, receiver) = kettle::channel()?;
@@ -49,7 +49,7 @@ impl<T> Receiver<T> {
         is_gone
     }
 
-    /// Whether there is no sender any more. Items may be inside still.
+    /// Returns whether there are no senders left. There may still be items.
     ///
     /// ```
     /// let (sender, receiver) = kettle::channel::<u8>()?;
@@ -119,7 +119,7 @@ impl<T: DeserializeOwned> Receiver<T> {
         self.recv_with(Deadline::NOW)
     }
 
-    /// Receives the next item, waiting for it for so long.
+    /// Receives the next item, and waits for it for at most `timeout`.
     ///
     /// # Errors
     /// See [`RecvError`].

@@ -22,7 +22,7 @@ pub struct Sender<T> {
     looked: AtomicU64,
 }
 
-/// How often who waits looks whether a process died, at first.
+/// The initial interval at which a waiting end checks whether a process has died.
 pub(super) const SLICE: Duration = Duration::from_millis(10);
 
 /// Milliseconds since this was asked first.
@@ -46,7 +46,7 @@ impl<T> Sender<T> {
         is_gone
     }
 
-    /// Whether there is no receiver any more.
+    /// Returns whether there are no receivers left.
     ///
     /// ```
     /// let (sender, receiver) = kettle::channel::<u8>()?;
@@ -109,7 +109,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
         self.send_with(item, Deadline::NOW)
     }
 
-    /// Sends an item, waiting for room for so long.
+    /// Sends an item, and waits for room for at most `timeout`.
     ///
     /// # Errors
     /// See [`SendError`]; the item comes back with it.

@@ -39,7 +39,7 @@ impl std::error::Error for PipeError {
 /// Why an item was not sent. It is handed back.
 #[non_exhaustive]
 pub enum SendError<T> {
-    /// Nobody has the other end any more.
+    /// The other end no longer exists.
     Closed(T),
     /// The pipe is full, or stayed so for as long as the caller would wait.
     Full(T),
@@ -113,7 +113,7 @@ impl<T> std::error::Error for SendError<T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// Nobody has the other end any more, and all that it sent was received.
+    /// The other end no longer exists, and everything that it sent was received.
     Closed,
     /// Nothing is there, or came for as long as the caller would wait.
     Empty,

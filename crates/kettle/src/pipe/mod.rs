@@ -172,7 +172,7 @@ impl<S: Serialize + DeserializeOwned, R> Connection<S, R> {
         self.send_with(item, &Patience::until(Deadline::NOW))
     }
 
-    /// Sends an item, waiting for room for so long.
+    /// Sends an item, and waits for room for at most `timeout`.
     ///
     /// # Errors
     /// See [`SendError`]; the item comes back with it.
@@ -196,7 +196,7 @@ impl<S: Serialize + DeserializeOwned, R> Connection<S, R> {
                 Err(SendError::Full(item)) => item,
                 result => return result,
             };
-            // Long messages may have to wait for others to be received, of which no descriptor tells.
+            // Long messages may have to wait until others are received, which no descriptor announces.
             match tokio::time::timeout(crate::reactor::LOOK_AGAIN, watched.writable()).await {
                 Ok(Ok(mut ready)) => {
                     ready.clear_ready();
@@ -262,7 +262,7 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
         self.recv_with(&Patience::none())
     }
 
-    /// Receives the next item, waiting for it for so long.
+    /// Receives the next item, and waits for it for at most `timeout`.
     ///
     /// # Errors
     /// See [`RecvError`].
@@ -281,7 +281,7 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
         loop {
             let mut ready = watched.readable().await.map_err(RecvError::Io)?;
             match self.try_recv() {
-                // Somebody else is receiving just now, and may leave the next item to us.
+                // Another thread is receiving right now, and may leave the next item to this one.
                 Err(RecvError::Empty) if self.is_ready() => tokio::task::yield_now().await,
                 Err(RecvError::Empty) => ready.clear_ready(),
                 result => return result,

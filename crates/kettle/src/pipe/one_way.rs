@@ -77,7 +77,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
         self.0.try_send(item)
     }
 
-    /// Sends an item, waiting for room for so long.
+    /// Sends an item, and waits for room for at most `timeout`.
     ///
     /// # Errors
     /// See [`SendError`]; the item comes back with it.
@@ -122,7 +122,7 @@ impl<T: DeserializeOwned> Receiver<T> {
         self.0.try_recv()
     }
 
-    /// Receives the next item, waiting for it for so long.
+    /// Receives the next item, and waits for it for at most `timeout`.
     ///
     /// # Errors
     /// See [`RecvError`].

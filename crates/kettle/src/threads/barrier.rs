@@ -26,8 +26,8 @@ use crate::sync::{BarrierError, BarrierWaitResult, barrier_methods};
 /// });
 /// ```
 ///
-/// A barrier breaks when a party is late, gives up, or panics in the action of its round: then all are told, until
-/// somebody calls [`reset`](Self::reset).
+/// A barrier breaks when a party times out, is cancelled, or panics in the action of its round. From then on all waits
+/// fail, until [`reset`](Self::reset) is called.
 #[derive(Clone)]
 pub struct Barrier {
     body: Arc<sync::Barrier>,

@@ -101,7 +101,7 @@ impl<T> Sender<T> {
         Ok(self.0.queue.try_put(item)?)
     }
 
-    /// Sends an item, waiting for room for so long.
+    /// Sends an item, and waits for room for at most `timeout`.
     ///
     /// # Errors
     /// See [`SendError`]; the item comes back with it.
@@ -119,7 +119,7 @@ impl<T> Sender<T> {
         Ok(self.0.queue.put_async(item).await?)
     }
 
-    /// Whether there is no receiver any more.
+    /// Returns whether there are no receivers left.
     pub fn is_disconnected(&self) -> bool {
         self.0.receivers.load(Ordering::Acquire) == 0
     }
@@ -134,7 +134,7 @@ impl<T> Receiver<T> {
     /// Receives the next item, waiting for it.
     ///
     /// # Errors
-    /// When there is no sender any more, and nothing that one sent.
+    /// If there are no senders and no items left.
     pub fn recv(&self) -> Result<T, RecvError> {
         Ok(self.0.queue.get()?)
     }
@@ -147,7 +147,7 @@ impl<T> Receiver<T> {
         Ok(self.0.queue.try_get()?)
     }
 
-    /// Receives the next item, waiting for it for so long.
+    /// Receives the next item, and waits for it for at most `timeout`.
     ///
     /// # Errors
     /// See [`RecvError`].
@@ -159,13 +159,13 @@ impl<T> Receiver<T> {
     /// returns it: dropped before, it has received nothing.
     ///
     /// # Errors
-    /// When there is no sender any more, and nothing that one sent.
+    /// If there are no senders and no items left.
     #[cfg(feature = "tokio")]
     pub async fn recv_async(&self) -> Result<T, RecvError> {
         Ok(self.0.queue.get_async().await?)
     }
 
-    /// Receives items, waiting for each, until there is no sender any more.
+    /// Receives items, and waits for each, until there are no senders left.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter(self)
     }
@@ -175,7 +175,7 @@ impl<T> Receiver<T> {
         TryIter(self)
     }
 
-    /// Whether there is no sender any more. Items may be inside still.
+    /// Returns whether there are no senders left. There may still be items.
     pub fn is_disconnected(&self) -> bool {
         self.0.senders.load(Ordering::Acquire) == 0
     }

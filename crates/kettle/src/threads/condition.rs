@@ -42,7 +42,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// Nobody waits.
+    /// Creates a condition without waiters.
     ///
     /// # Errors
     /// Never.

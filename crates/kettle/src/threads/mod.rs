@@ -43,20 +43,20 @@
 //! * Threads that [wait for each other's locks](crate::deadlock) are told so, together with those of other processes.
 //! * Everything that waits has a form with a time limit and, with the feature `tokio`, one that can be awaited; a lock
 //!   may be held across an `.await`. [`wait`](crate::wait()) waits for any of several things.
-//! * Queues have any number of getters, and a bound if wanted; they can be shut down, joined, and ordered. A
-//!   [`channel()`] is a queue with ends, of which any number may receive.
-//! * There are a re-entrant lock, semaphores, a barrier that breaks instead of waiting for one who will never come; and
-//!   what can be looked at has `statistics()`.
+//! * Queues have any number of consumers and an optional bound; they can be shut down, joined, and ordered. A
+//! [`channel()`] is a queue with separate ends, and any number of receivers.
+//! * There are a re-entrant lock, semaphores, and a barrier that breaks instead of waiting for a party that will never
+//! arrive; and the primitives have `statistics()`.
 //!
 //! # A holder that panics
 //!
-//! breaks its [`Lock`]: it may have left the value half changed. Every `acquire` says so
-//! ([`AcquireError::OwnerDied`](crate::AcquireError)) until somebody has put things right and calls
-//! [`reset`](Lock::reset), or, of a lock with [`OnOwnerDeath::Recover`], once, to whoever gets it next. It is what a
-//! process does to a lock that it dies with, and what a barrier does that lost a party. The standard library *poisons*
-//! a mutex in such a case, and hands out the value with the error; here an error comes without it, so that nobody goes
-//! on by `unwrap_or_else(PoisonError::into_inner)` alone. A [`crate::Lock`] between processes need not break then: its
-//! guard works on a copy.
+//! A holder that panics breaks its [`Lock`], because the value may be half changed. Every `acquire` then fails with
+//! [`AcquireError::OwnerDied`](crate::AcquireError) until the program has repaired the value and calls
+//! [`reset`](Lock::reset). A lock with [`OnOwnerDeath::Recover`] reports the panic only once, to the next holder. The
+//! death of a process has the same effect on a lock that it holds, and a barrier breaks likewise when it loses a party.
+//! The standard library *poisons* a mutex in this case, and its error gives access to the value. Here the error does
+//! not, so that no code continues by `unwrap_or_else(PoisonError::into_inner)` alone. A [`crate::Lock`] between
+//! processes does not break on a panic, because its guard works on a copy.
 
 mod barrier;
 pub mod channel;

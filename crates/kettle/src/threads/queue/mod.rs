@@ -178,7 +178,7 @@ macro_rules! queue_methods {
                 self.join_with(&Patience::forever())
             }
 
-            /// Waits for so long until every item that was put is done with.
+            /// Waits for at most `timeout` until every item that was put is done.
             ///
             /// # Errors
             /// If some items are not done by then, or were lost as for [`join`](Self::join).
@@ -224,7 +224,7 @@ macro_rules! queue_methods {
                 put(&self.body, item, $judge, &Patience::none())
             }
 
-            /// Puts an item, waiting for room for so long.
+            /// Puts an item, and waits for room for at most `timeout`.
             ///
             /// # Errors
             /// See [`PutError`]; the item comes back with it.
@@ -276,7 +276,7 @@ macro_rules! queue_methods {
                 get(&self.body, $judge, &Patience::none())
             }
 
-            /// Takes the next item, waiting for one for so long.
+            /// Takes the next item, and waits for one for at most `timeout`.
             ///
             /// # Errors
             /// See [`GetError`].
