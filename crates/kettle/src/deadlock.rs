@@ -43,7 +43,8 @@
 //! ```
 //!
 //! A thread that waits for an [`RLock`](crate::RLock) whose holder has ended, and did not leave it, is told in the same
-//! way. A `Lock` may be meant for another thread to leave; so that is told only where this is the process's only thread.
+//! way. A `Lock` may be meant for another thread to leave; so that is told only where this is the process's only
+//! thread.
 //!
 //! Waits with a time limit end by themselves, and tasks of an event loop do not sleep: they are no part of this.
 

@@ -33,7 +33,8 @@
 //! of the panic, the exit code or the signal that was in the way. `add::builder(1, 2)` gives a [`Builder`], for a
 //! process with a name, or a daemon; and [`in_each_child!`] has each child set up a logger, say.
 //!
-//! A process dies with its parent, however the parent ends and whatever the process is doing. None is left behind.
+//! A process dies with its parent, however the parent ends and whatever the process is doing, unless it was started
+//! with [`outlive_parent`](Builder::outlive_parent).
 //!
 //! # A pool
 //!

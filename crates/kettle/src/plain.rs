@@ -5,7 +5,8 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 /// Plain data: copied byte by byte, without pointers, so that it means the same in every process.
 ///
 /// Numbers, `bool`, `char`, `()`, arrays of these, and the program's own types that derive
-/// [`bytemuck`](https://docs.rs/bytemuck)'s `Pod`, or its `NoUninit` and `CheckedBitPattern`. Nothing else needs to be done:
+/// [`bytemuck`](https://docs.rs/bytemuck)'s `Pod`, or its `NoUninit` and `CheckedBitPattern`. Nothing else needs to be
+/// done:
 ///
 /// ```
 /// use bytemuck::{Pod, Zeroable};

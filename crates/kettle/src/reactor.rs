@@ -71,8 +71,8 @@ impl Awaited for wait::Line {
     }
 }
 
-/// Waits until `attempt` gives something. It is asked now, and whenever what happens at `at`, which is at home in `H`, may
-/// have changed that.
+/// Waits until `attempt` gives something. It is asked now, and whenever what happens at `at`, which is at home in `H`,
+/// may have changed that.
 pub(crate) async fn wait_on<H: Home, R>(at: &impl Awaited, mut attempt: impl FnMut() -> Option<R>) -> R {
     // Whoever always finds something must let the other tasks run all the same.
     tokio::task::coop::consume_budget().await;

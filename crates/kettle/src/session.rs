@@ -32,8 +32,8 @@ pub(crate) fn join() -> Result<Session, OutOfMemory> {
 /// Limits the shared memory of the whole session, in bytes; `None`: only what the system has. Beyond the limit, what
 /// needs memory says [`OutOfMemory`]; what is in use stays so.
 ///
-/// At the beginning the limit is what the environment variable `KETTLE_ARENA_LIMIT` says: a number of bytes, with K, M, G
-/// or T after it, or `none`. Without it, it is half of the memory of the machine, or of the control group (container)
+/// At the beginning the limit is what the environment variable `KETTLE_ARENA_LIMIT` says: a number of bytes, with K, M,
+/// G or T after it, or `none`. Without it, it is half of the memory of the machine, or of the control group (container)
 /// with the least. Whatever the limit, a twentieth of the memory, and at least 64 MiB (but no more than a quarter), is
 /// left to other programs; swap is not counted.
 ///
@@ -48,8 +48,8 @@ pub fn set_limit(bytes: Option<u64>) -> Result<(), OutOfMemory> {
 }
 
 /// Frees what processes that were killed had left behind, and gives memory that nothing uses back to the system. Both
-/// also happen by themselves, the one before more memory is asked of the system, the other when much more is free than is
-/// worth keeping to be used again.
+/// also happen by themselves, the one before more memory is asked of the system, the other when much more is free than
+/// is worth keeping to be used again.
 ///
 /// # Errors
 /// When shared memory cannot be had at all.
@@ -57,8 +57,8 @@ pub fn reclaim() -> Result<Reclaimed, OutOfMemory> {
     Ok(join()?.reclaim()?)
 }
 
-/// The numbers of the descriptors that this library keeps in this process now, in ascending order: what a program leaves
-/// open that closes all others, as daemons do. None if nothing of the library was used yet.
+/// The numbers of the descriptors that this library keeps in this process now, in ascending order: what a program
+/// leaves open that closes all others, as daemons do. None if nothing of the library was used yet.
 ///
 /// ```
 /// let queue = kettle::Queue::new()?;

@@ -104,7 +104,7 @@ fn plain_locks_raise_where_they_are_told_to() -> Outcome {
     let (_alone, _dog, reports) = alone(Policy::Raise);
     assert!(!told(&embrace!(threads::Lock::new("milk")?, threads::Lock::new("tea")?)).certain);
     assert!(!told(&embrace!(kettle::Lock::new(1)?, kettle::Lock::new(2)?)).certain);
-    // One plain lock in the circle, and somebody else might release it.
+    // There is a plain lock in the cycle, and another thread might release it.
     assert!(!told(&embrace!(threads::RLock::new()?, kettle::Lock::new(2)?)).certain);
     assert!(reports.try_recv().is_err(), "at once: each guard is its thread's");
     Ok(())

@@ -1,4 +1,4 @@
-//! What the living notice when somebody is killed.
+//! What the other processes notice when one is killed.
 
 mod support;
 

@@ -64,7 +64,7 @@ fn pipes() {
         right.send(event).unwrap();
         assert!(left.recv_timeout(LONG).unwrap().is_set());
     }
-    // Nobody will receive this one.
+    // This one is never received.
     left.send(Event::new().unwrap()).unwrap();
 }
 

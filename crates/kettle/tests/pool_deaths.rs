@@ -148,7 +148,7 @@ fn workers_killed_at_random_lose_only_what_had_begun() {
         for (n, outcome) in (0..).zip(outcomes) {
             match outcome {
                 Ok(m) => assert_eq!(m, n),
-                // Whoever is killed before it is ready costs no task.
+                // A worker that is killed before it is ready loses no task.
                 Err(TaskError::WorkerDied(death)) => assert_eq!(death.signal(), Some(9)),
                 Err(e) => panic!("{e}"),
             }

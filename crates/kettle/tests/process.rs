@@ -143,7 +143,7 @@ fn a_process_can_be_ended() {
         began.wait();
         end(&process).unwrap();
         assert_eq!(process.wait().unwrap().signal(), Some(signal));
-        // Again is all right, and reaches nobody.
+        // A second signal is permitted, and reaches no process.
         end(&process).unwrap();
         assert!(!process.is_alive());
         assert_eq!(process.join().unwrap_err().signal(), Some(signal));

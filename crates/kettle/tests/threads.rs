@@ -172,7 +172,7 @@ fn a_priority_queue_is_stable_and_survives_a_comparison_that_panics() {
     queue.put_many([Keyed(2, "a"), Keyed(1, "b"), Keyed(2, "c"), Keyed(1, "d")]).unwrap();
     panics(|| queue.put(Keyed(BAD, "lost")).unwrap());
     assert_eq!(queue.len(), 4);
-    // One that came first had nobody to be compared with; whoever takes meets it.
+    // The first item has nothing to be compared with, so it is accepted, and the next `put` panics.
     let Ok(poisoned) = PriorityQueue::new();
     poisoned.put(Keyed(BAD, "first")).unwrap();
     panics(|| poisoned.put(Keyed(1, "lost")).unwrap());
@@ -314,7 +314,7 @@ fn what_may_go_where() {
         shared::<(Semaphore, BoundedSemaphore, Event, Barrier, Condition)>();
         sent::<LockGuard<'_, Cell<u8>>>();
         shared::<LockGuard<'_, u8>>();
-        // Whoever catches a panic finds the lock broken.
+        // Code that catches the panic finds the lock broken.
         const fn unwinds<T: std::panic::RefUnwindSafe + std::panic::UnwindSafe>() {}
         unwinds::<Lock<Cell<u8>>>();
         unwinds::<RLock<Cell<u8>>>();

@@ -37,8 +37,8 @@ impl End {
 }
 
 impl Kind {
-    /// Whether there is no end of this kind any more, and can be none. What cannot be found out is not so: in memory that
-    /// is damaged, whatever is done next says so.
+    /// Whether there is no end of this kind any more, and can be none. What cannot be found out is not so: in memory
+    /// that is damaged, whatever is done next says so.
     pub(super) fn is_gone(self) -> bool {
         matches!(self.0.is_held(), Ok(false))
     }

@@ -1,8 +1,9 @@
 //! Channels between processes: queues with two kinds of ends, which notice when the other kind is gone.
 //!
-//! The ends go where handles go: into arguments of tasks, and into messages. Each may be cloned. When the last [`Sender`]
-//! of a channel is dropped, or the last process that had one *dies*, receivers get what is still inside and then
-//! [`RecvError::Disconnected`]. When the last [`Receiver`] is gone, senders get [`SendError::Disconnected`], with the item.
+//! The ends go where handles go: into arguments of tasks, and into messages. Each may be cloned. When the last
+//! [`Sender`] of a channel is dropped, or the last process that had one *dies*, receivers get what is still inside and
+//! then [`RecvError::Disconnected`]. When the last [`Receiver`] is gone, senders get [`SendError::Disconnected`], with
+//! the item.
 //!
 //! ```standalone_crate
 //! use kettle::{Receiver, Sender, channel};

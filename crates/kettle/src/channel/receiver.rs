@@ -140,8 +140,8 @@ impl<T: DeserializeOwned> Receiver<T> {
         Ok(self.queue.get_async_looking(&look).await?)
     }
 
-    /// Receives items, waiting for each, until there is no sender any more. An item that cannot be rebuilt is an error in
-    /// its place; those behind it follow.
+    /// Receives items, waiting for each, until there is no sender any more. An item that cannot be rebuilt is an error
+    /// in its place; those behind it follow.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter(self)
     }

@@ -92,8 +92,8 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
         }
     }
 
-    /// Sends an item, waiting for room if the channel is bounded. When this returns, the item is safe in shared memory: this
-    /// process may end.
+    /// Sends an item, waiting for room if the channel is bounded. When this returns, the item is safe in shared memory:
+    /// this process may end.
     ///
     /// # Errors
     /// See [`SendError`]; the item comes back with it.

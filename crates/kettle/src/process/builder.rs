@@ -76,16 +76,16 @@ impl<R> Builder<R> {
         self
     }
 
-    /// By itself, a process is killed by the kernel when its parent has ended in whatever way, in the middle of a system
-    /// call too. With this it goes on, and its parent does not wait for it.
+    /// By itself, a process is killed by the kernel when its parent has ended in whatever way, in the middle of a
+    /// system call too. With this it goes on, and its parent does not wait for it.
     pub fn outlive_parent(mut self, outlive_parent: bool) -> Self {
         self.outlive_parent = outlive_parent;
         self
     }
 
-    /// Starts this program in place of the one that runs here: for libraries that other programs load, such as modules of
-    /// Python. It needs the same task in it, from the same source, so put the task into a crate that both depend on. Its
-    /// `main` may have [`init`](crate::init) as its only line.
+    /// Starts this program in place of the one that runs here: for libraries that other programs load, such as modules
+    /// of Python. It needs the same task in it, from the same source, so put the task into a crate that both depend on.
+    /// Its `main` may have [`init`](crate::init) as its only line.
     ///
     /// ```no_run
     /// # kettle::task! { fn parse(text: String) -> usize { text.len() } }
@@ -207,7 +207,8 @@ impl Drop for Reserved {
     }
 }
 
-/// Those of this process; or, under a test harness that children have to come through, what makes it run the one right test.
+/// Those of this process; or, under a test harness that children have to come through, what makes it run the one right
+/// test.
 fn own_arguments() -> Vec<OsString> {
     let mut arguments = std::env::args_os();
     match Harness::test() {

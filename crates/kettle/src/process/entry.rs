@@ -25,17 +25,17 @@ static CURRENT: OnceLock<Current> = OnceLock::new();
 
 /// To be called first in `main` by programs that are to run wherever they may be linked to.
 ///
-/// A child is this very program again. On nearly all targets it begins its task before `main`, and nothing of `main` runs
-/// in it: no parsing of arguments, no `#[tokio::main]`. There this does nothing, and may be left out: so libraries can
-/// start processes, and so can their tests. Only a program that is linked statically to fixed addresses
+/// A child is this very program again. On nearly all targets it begins its task before `main`, and nothing of `main`
+/// runs in it: no parsing of arguments, no `#[tokio::main]`. There this does nothing, and may be left out: so libraries
+/// can start processes, and so can their tests. Only a program that is linked statically to fixed addresses
 /// (`relocation-model=static` with `crt-static`) has no such place before `main`. In its children `main` runs as far as
 /// `init`, which runs the task and does not return.
 ///
-/// [`in_each_child!`](crate::in_each_child) sets up what children need, such as a logger. Rust's own start-up code does not
-/// run in a child either: a stack overflow ends it with `SIGSEGV` and without a message.
+/// [`in_each_child!`](crate::in_each_child) sets up what children need, such as a logger. Rust's own start-up code does
+/// not run in a child either: a stack overflow ends it with `SIGSEGV` and without a message.
 ///
-/// A child knows what it is by a variable in its environment, which is removed before any of the program's code runs. In a
-/// program that is set-user-id it means nothing.
+/// A child knows what it is by a variable in its environment, which is removed before any of the program's code runs.
+/// In a program that is set-user-id it means nothing.
 ///
 /// When the program ends, by returning from `main` or by `exit`, daemons among its children are killed and all others
 /// are waited for.
@@ -141,8 +141,8 @@ pub(super) struct Header {
 /// The numbers of descriptors that this process was started with for its arguments, and has not taken yet.
 static INHERITED: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
-/// Takes a descriptor that the parent has handed down for an argument. Any other number, from whatever message, is refused:
-/// it has an owner.
+/// Takes a descriptor that the parent has handed down for an argument. Any other number, from whatever message, is
+/// refused: it has an owner.
 pub(crate) fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     let mut inherited = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(at) = inherited.iter().position(|&number| number == fd) else {

@@ -121,11 +121,11 @@ impl Setup {
     }
 }
 
-/// Has each child do something before its task: set up a logger, say. In a child nothing of `main` runs, and so nothing of
-/// what `main` sets up is there. A worker of a [`Pool`](crate::Pool) does it once, before its first task.
+/// Has each child do something before its task: set up a logger, say. In a child nothing of `main` runs, and so nothing
+/// of what `main` sets up is there. A worker of a [`Pool`](crate::Pool) does it once, before its first task.
 ///
-/// May be written several times, anywhere in the program or in a library, outside of functions. The order is not defined.
-/// If it panics, the task does not run, and the panic is told as one of the task.
+/// May be written several times, anywhere in the program or in a library, outside of functions. The order is not
+/// defined. If it panics, the task does not run, and the panic is told as one of the task.
 ///
 /// ```standalone_crate
 /// use std::sync::OnceLock;
@@ -264,8 +264,8 @@ macro_rules! task {
 /// Lets the tests of a crate start processes where children do not begin before `main`, which is hardly anywhere: see
 /// [`init`](crate::init). To be written once, at the root of a test (or of a crate, under `#[cfg(test)]`).
 ///
-/// A test program's `main` belongs to the harness. Its children are told to run the one test that this macro defines, which
-/// calls [`init`](crate::init).
+/// A test program's `main` belongs to the harness. Its children are told to run the one test that this macro defines,
+/// which calls [`init`](crate::init).
 ///
 /// ```
 /// # #[cfg(test)]

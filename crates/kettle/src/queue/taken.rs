@@ -16,8 +16,8 @@ pub(crate) trait Joinable<T> {
 /// early, by `?` for example, cannot make `join` wait forever.
 ///
 /// If the guard is dropped by a panic, the item is not done but lost, and `join` says so
-/// ([`JoinError::ConsumerDied`](super::JoinError::ConsumerDied)): between threads when all other items are done, between
-/// processes when the process that panicked has ended.
+/// ([`JoinError::ConsumerDied`](super::JoinError::ConsumerDied)): between threads when all other items are done,
+/// between processes when the process that panicked has ended.
 ///
 /// ```
 /// use kettle::threads::Queue;

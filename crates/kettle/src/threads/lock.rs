@@ -34,8 +34,8 @@ use crate::sync::{WaitError, lock_methods, plain_lock_methods};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The guard is a reference to the value itself. So a holder that panics may leave it half changed, and breaks the lock:
-/// see [the module](super#a-holder-that-panics).
+/// The guard is a reference to the value itself. So a holder that panics may leave it half changed, and breaks the
+/// lock: see [the module](super#a-holder-that-panics).
 ///
 /// ```
 /// use kettle::threads::Lock;

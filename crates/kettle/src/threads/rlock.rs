@@ -38,8 +38,8 @@ use crate::sync::lock_methods;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Only its holder may leave it. So threads that wait for each other's `RLock`s wait for ever, and one of them is told so
-/// by an error; see [`deadlock`](crate::deadlock).
+/// Only its holder may leave it. So threads that wait for each other's `RLock`s wait for ever, and one of them is told
+/// so by an error; see [`deadlock`](crate::deadlock).
 pub struct RLock<T = ()> {
     body: Arc<Body<T>>,
 }

@@ -1,4 +1,4 @@
-//! Maps, whose tasks are claimed many at once: nobody is held up by that, and none is done twice or lost.
+//! Maps, whose tasks are claimed many at once: this delays no worker, and no task is run twice or lost.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};

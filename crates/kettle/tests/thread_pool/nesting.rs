@@ -39,7 +39,7 @@ fn tasks_wait_for_tasks_of_their_pool() {
     }
 }
 
-/// Nobody helps one who waits for a limited time; so another worker takes its place.
+/// A task that waits with a time limit runs no other task, so another worker takes its place.
 #[test]
 fn a_task_that_waits_takes_no_worker_away() {
     let _dog = watchdog();
@@ -54,7 +54,7 @@ fn a_task_that_waits_takes_no_worker_away() {
     await_that(|| pool.statistics().workers == 1);
 }
 
-/// Whoever waits does nothing else than what it waits for: that might need a lock that it holds.
+/// A waiting task runs only the task it waits for, because any other one might need a lock that it holds.
 #[test]
 fn a_task_that_waits_does_no_strange_work() {
     let _dog = watchdog();

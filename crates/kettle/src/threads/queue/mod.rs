@@ -31,10 +31,10 @@ use attempts::{get, insist, put};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It knows when everything put into it is done. [`take`](Self::take) returns an item in a guard, which marks the item as
-/// done when it is dropped; for an item from [`get`](Self::get), the consumer calls [`task_done`](Self::task_done).
-/// [`join`](Self::join) waits until all items are done, and reports those with which a consumer panicked. (Those that came
-/// from `get` are not reported: they are never done.)
+/// It knows when everything put into it is done. [`take`](Self::take) returns an item in a guard, which marks the item
+/// as done when it is dropped; for an item from [`get`](Self::get), the consumer calls [`task_done`](Self::task_done).
+/// [`join`](Self::join) waits until all items are done, and reports those with which a consumer panicked. (Those that
+/// came from `get` are not reported: they are never done.)
 pub struct Queue<T> {
     body: Arc<LocalQueue<T>>,
 }
@@ -61,7 +61,8 @@ pub struct LifoQueue<T> {
 /// ```
 ///
 /// For the greatest first, put [`Reverse`](std::cmp::Reverse)s. Items are compared while the queue is locked, so their
-/// `Ord` must not use this queue. If it panics in `get`, nothing was taken; if it does so in `put`, that item was not put.
+/// `Ord` must not use this queue. If it panics in `get`, nothing was taken; if it does so in `put`, that item was not
+/// put.
 pub struct PriorityQueue<T> {
     body: Arc<LocalQueue<T>>,
 }
