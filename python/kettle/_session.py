@@ -56,8 +56,10 @@ def _way(name: str, is_replaced: bool) -> Any:
     module = sys.modules.get(name)
     if module is not None and type(module) is ModuleType:
         inherited = (ForkingPickler, context.reduction.ForkingPickler)  # type: ignore[attr-defined]
-        if module._ForkingPickler not in inherited:
-            _Watched.own[name] = module._ForkingPickler
+        # It has none yet while another thread imports it.
+        pickler = getattr(module, "_ForkingPickler", ForkingPickler)
+        if pickler not in inherited:
+            _Watched.own[name] = pickler
         module.__class__ = _Sender
     own = _Watched.own.get(name)
     if own is None and not is_replaced:

@@ -19,7 +19,7 @@ pub(crate) struct Descriptor(KnownFd);
 /// The read end and the write end of a new pipe that ties a child to this process; the write end is private.
 #[pyfunction]
 pub(crate) fn life_pipe() -> PyResult<(Descriptor, Descriptor)> {
-    let (reader, writer) = KnownFd::pipe(LIFE)?;
+    let (reader, writer) = KnownFd::pipe(LIFE).map_err(errors::os)?;
     Ok((Descriptor(reader), Descriptor(writer)))
 }
 

@@ -32,16 +32,16 @@
 //! The receiver gets what it would have got through pickle.
 //!
 //! - Exact types only. A subclass, a set, an instance or a function anywhere inside leaves the message to pickle. So
-//! does a str that has no UTF-8 encoding, an int beyond 128 bits, and anything nested too deeply or too long.
+//!   does a str that has no UTF-8 encoding, an int beyond 128 bits, and anything nested too deeply or too long.
 //! - No reducer is bypassed. The interpreter's pickler, too, checks for the types above before it consults any reducer.
 //! - Identity. Each str, bytes object and container is written once, however often it is met; so a list that is in two
-//! places remains one list. A container that contains itself is left to pickle. For two equal keys of dicts the same
-//! object may arrive, which only `is` can tell.
+//!   places remains one list. A container that contains itself is left to pickle. For two equal keys of dicts the same
+//!   object may arrive, which only `is` can tell.
 //! - Order. A dict is written, and filled, in its own order.
 //! - Nothing can change in between. Encoding neither creates an object that the garbage collector tracks nor releases
-//! the interpreter, so no other code runs, and the address of an object that was met remains its own. An exception is
-//! such an object, so none is raised except to end the attempt: Python 3.11 starts a collection, and with it
-//! finalizers, wherever one is created. Where there is no GIL (`Py_GIL_DISABLED`), everything is left to pickle.
+//!   the interpreter, so no other code runs, and the address of an object that was met remains its own. An exception is
+//!   such an object, so none is raised except to end the attempt: Python 3.11 starts a collection, and with it
+//!   finalizers, wherever one is created. Where there is no GIL (`Py_GIL_DISABLED`), everything is left to pickle.
 
 mod decode;
 mod encode;

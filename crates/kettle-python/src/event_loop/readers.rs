@@ -10,6 +10,7 @@ use pyo3::types::{PyInt, PyTuple};
 
 use super::{EventLoop, Parts};
 use crate::errors;
+use crate::methods::calls;
 use crate::methods::handle::Handle;
 
 /// The reader and the writer of a descriptor.
@@ -20,7 +21,7 @@ fn number_of(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     if file.is_instance_of::<PyInt>() {
         return file.extract();
     }
-    let number = file.call_method0(intern!(file.py(), "fileno")).and_then(|number| number.extract());
+    let number = calls::call_method(file, intern!(file.py(), "fileno"), ()).and_then(|number| number.extract());
     number.map_err(|_| match file.repr() {
         Ok(repr) => PyValueError::new_err(format!("Invalid file object: {repr}")),
         Err(e) => e,
@@ -63,7 +64,7 @@ impl EventLoop {
         drop(parts);
         drop(file_before);
         if let Some(before) = before.map_err(errors::os)? {
-            before.into_bound(py).call_method0(intern!(py, "cancel"))?;
+            calls::call_method(before.object().bind(py), intern!(py, "cancel"), ())?;
         }
         Ok(handle.into_bound(py))
     }
@@ -85,7 +86,7 @@ impl EventLoop {
         drop(file);
         match handle {
             Some(handle) => {
-                handle.into_bound(py).call_method0(intern!(py, "cancel"))?;
+                calls::call_method(handle.object().bind(py), intern!(py, "cancel"), ())?;
                 Ok(true)
             }
             None => Ok(false),

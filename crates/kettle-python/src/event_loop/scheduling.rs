@@ -8,6 +8,7 @@ use pyo3::types::{PyFloat, PyTuple};
 
 use super::EventLoop;
 use crate::errors;
+use crate::methods::calls;
 use crate::methods::handle::Handle;
 
 impl EventLoop {
@@ -53,9 +54,9 @@ impl EventLoop {
         this.check_open()?;
         if this.is_debug() {
             if is_own {
-                slf.call_method0(intern!(py, "_check_thread"))?;
+                calls::call_method(slf, intern!(py, "_check_thread"), ())?;
             }
-            slf.call_method1(intern!(py, "_check_callback"), (callback, method))?;
+            calls::call_method(slf, intern!(py, "_check_callback"), (callback, method))?;
         }
         Ok(())
     }
@@ -64,7 +65,7 @@ impl EventLoop {
     pub(super) fn trace(slf: &Bound<'_, Self>, handle: Handle) -> PyResult<Handle> {
         if slf.get().is_debug() {
             let py = slf.py();
-            let traceback = slf.call_method0(intern!(py, "_kettle_traceback"))?;
+            let traceback = calls::call_method(slf, intern!(py, "_kettle_traceback"), ())?;
             handle.object().bind(py).setattr(intern!(py, "_source_traceback"), traceback)?;
         }
         Ok(handle)
@@ -119,11 +120,12 @@ impl EventLoop {
             return Self::call_at(slf, &when, callback, args, context);
         }
         // The program has replaced the clock or the method that sets timers.
-        let when = slf.call_method0(intern!(py, "time"))?.add(delay)?;
+        let when = calls::call_method(slf, intern!(py, "time"), ())?.add(delay)?;
         let given = [when, callback.clone()].into_iter().chain(args.iter());
         let keywords = pyo3::types::PyDict::new(py);
         keywords.set_item(intern!(py, "context"), context)?;
-        slf.call_method(intern!(py, "call_at"), PyTuple::new(py, given.collect::<Vec<_>>())?, Some(&keywords))
+        let given = PyTuple::new(py, given.collect::<Vec<_>>())?;
+        calls::call_with(&slf.getattr(intern!(py, "call_at"))?, &given, &keywords)
     }
 
     /// Calls `callback(*args)` when `time()` is `when`, never before. Gives a handle that can be cancelled.

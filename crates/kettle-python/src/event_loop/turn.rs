@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 
 use super::EventLoop;
 use crate::errors;
+use crate::methods::calls;
 use crate::methods::handle::Handle;
 use crate::methods::handle_classes;
 
@@ -24,7 +25,7 @@ impl EventLoop {
     fn now(slf: &Bound<'_, Self>) -> PyResult<f64> {
         match slf.get().has_its_own_clock() {
             true => Ok(Self::clock()),
-            false => slf.call_method0(intern!(slf.py(), "time"))?.extract(),
+            false => calls::call_method(slf, intern!(slf.py(), "time"), ())?.extract(),
         }
     }
 
@@ -137,10 +138,11 @@ impl EventLoop {
                 continue;
             }
             if this.is_debug() {
-                slf.call_method1(intern!(py, "_kettle_run_watched"), (next.object(),))?;
+                calls::call_method(slf, intern!(py, "_kettle_run_watched"), (next.object(),))?;
             } else if let Err(e) = next.run(py) {
                 Self::report(slf, &next, e)?;
             }
+            calls::let_go(next.into_bound(py));
         }
         Ok(())
     }
@@ -152,7 +154,7 @@ impl EventLoop {
         if e.is_instance_of::<PySystemExit>(py) || e.is_instance_of::<PyKeyboardInterrupt>(py) {
             return Err(e);
         }
-        slf.call_method1(intern!(py, "_kettle_report"), (handle.object(), e)).map(drop)
+        calls::call_method(slf, intern!(py, "_kettle_report"), (handle.object(), e)).map(drop)
     }
 }
 

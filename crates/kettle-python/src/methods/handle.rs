@@ -161,7 +161,7 @@ unsafe fn run_quickly(py: Python<'_>, handle: *mut ffi::PyObject, slots: &Slots)
         if result.is_null() {
             return Err(PyErr::fetch(py));
         }
-        ffi::Py_DECREF(result);
+        calls::let_go(Bound::from_owned_ptr(py, result));
         if left < 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
     }
 }

@@ -5,9 +5,9 @@
 //! is held. This has consequences that are hard to get otherwise:
 //!
 //! - with a GIL no thread ever finds it taken; without one, its holder needs nothing from the threads that wait for it,
-//! so a thread may wait for it while attached;
+//!   so a thread may wait for it while attached;
 //! - a garbage collection, which is attached or has stopped the other threads at points where they do not hold the
-//! lock, sees every item, and always the same ones;
+//!   lock, sees every item, and always the same ones;
 //! - `fork` finds it free, so that the child has nothing to repair;
 //! - a signal handler, a finalizer or a comparison that uses the queue again finds it free too.
 //!

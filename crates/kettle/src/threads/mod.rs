@@ -44,9 +44,9 @@
 //! * Everything that waits has a form with a time limit and, with the feature `tokio`, one that can be awaited; a lock
 //!   may be held across an `.await`. [`wait`](crate::wait()) waits for any of several things.
 //! * Queues have any number of consumers and an optional bound; they can be shut down, joined, and ordered. A
-//! [`channel()`] is a queue with separate ends, and any number of receivers.
+//!   [`channel()`] is a queue with separate ends, and any number of receivers.
 //! * There are a re-entrant lock, semaphores, and a barrier that breaks instead of waiting for a party that will never
-//! arrive; and the primitives have `statistics()`.
+//!   arrive; and the primitives have `statistics()`.
 //!
 //! # A holder that panics
 //!
