@@ -94,6 +94,36 @@ def test_a_child_may_have_a_server_of_its_own(run, method):
     assert done.stderr == ""
 
 
+IN_THE_MIDDLE = """
+from multiprocessing import reduction
+import kettle.multiprocessing as mp
+
+def start():
+    child = mp.get_context("forkserver").Process(target=int)
+    child.start()
+    child.join()
+    print(child.exitcode)
+
+def send(*request):
+    reduction.sendfds = sendfds
+    start()
+    sendfds(*request)
+
+if __name__ == "__main__":
+    start()
+    sendfds, reduction.sendfds = reduction.sendfds, send
+    start()
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="the server speaks first, and waits for an answer")
+def test_a_process_is_started_by_a_signal_handler_while_another_is_requested(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(IN_THE_MIDDLE)
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("0\n" * 3, "")
+
+
 TEMPORARY = """
 import multiprocessing, os, signal, sys
 import kettle.multiprocessing as mp

@@ -15,7 +15,7 @@ import errno
 import os
 import socket
 import time
-from multiprocessing import connection, spawn
+from multiprocessing import connection, forkserver, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "Instead", "put_into"]
 
+#: Whether the server speaks first, so that a client must have connected before it sends (since Python 3.14).
+_SERVER_SPEAKS_FIRST = hasattr(forkserver.ForkServer(), "_forkserver_authkey")
 #: The address of a socket without a name: like those of abstract sockets, it is not a path to be removed.
 _NO_NAME = "\0kettle"
 
@@ -82,6 +84,7 @@ class _Socket(socket.socket):
 
     _channel: Channel
     _client_left = False
+    _not_sent: socket.socket | None = None
 
     def bind(self, address: Any) -> None:
         if address == _NO_NAME:
@@ -98,9 +101,29 @@ class _Socket(socket.socket):
             super().connect(address)
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with ours, theirs:
-            self._channel.send(theirs)
-            self._become(ours)
+        self._not_sent = theirs
+        self._become(ours)
+        if _SERVER_SPEAKS_FIRST:
+            self._send_end()
+
+    def sendmsg(self, *args: Any) -> int:
+        # The server waits for the request of a client that has connected, and for nothing else meanwhile. A signal handler
+        # that runs before the request is sent, and starts a process itself, would wait forever. So the server gets its end
+        # with the request already in it.
+        sent = super().sendmsg(*args)
+        self._send_end()
+        return sent
+
+    def close(self) -> None:
+        if self._not_sent is not None:
+            self._not_sent.close()
+        super().close()
+
+    def _send_end(self) -> None:
+        end, self._not_sent = self._not_sent, None
+        if end is not None:
+            with end:
+                self._channel.send(end)
 
     def accept(self) -> tuple[socket.socket, Any]:
         if self._client_left:
