@@ -6,11 +6,12 @@ import sys
 import threading
 import time
 from concurrent.futures import CancelledError
+from types import SimpleNamespace
 
 import pytest
 
 import kettle.multiprocessing as mp
-from kettle.futures import ProcessPoolExecutor
+from kettle.futures import ProcessPoolExecutor, _executor
 from pool.support import square, until
 
 METHODS = ["fork", "spawn", "forkserver"]
@@ -412,3 +413,17 @@ def test_a_handler_uses_proxies_of_the_manager_that_its_thread_is_asking():
             patch.undo()
             signal.signal(signal.SIGUSR1, before)
     assert asked and set(asked) == {("word", None)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_executor_is_opened_by_a_handler_while_it_is_opened(method, monkeypatch):
+    with ProcessPoolExecutor(1, mp_context=mp.get_context(method)) as executor:
+        serve, asked = _executor.at_exit.serve, []
+
+        def interrupted(*args):
+            monkeypatch.undo()
+            asked.append(executor.submit(square, 3).result())
+            return serve(*args)
+
+        monkeypatch.setattr(_executor, "at_exit", SimpleNamespace(serve=interrupted, has_begun=False))
+        assert (executor.submit(square, 4).result(), asked) == (16, [9])

@@ -104,18 +104,22 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
             at_first = self._max_workers if self._forks else 0
             look_for_pickler()
             crew = native.PoolCrew(self._hooks, at_first, chunks=self._max_tasks_per_child, memory=self._memory)
+            self._home = os.getpid()
             try:
                 # Start the workers before there is a thread, because forking is safer then.
                 crew.staff()
-                self._executor_manager_thread = at_exit.serve(crew, self._hooks)
+                thread = at_exit.serve(crew, self._hooks)
+                # An executor without references finishes its tasks and ends.
+                weakref.finalize(self, crew.close).atexit = False
             except BaseException:
                 crew.terminate()
                 raise
-            self._home = os.getpid()
-            # An executor without references finishes its tasks and ends.
-            weakref.finalize(self, crew.close).atexit = False
-            self._crew = crew
-            return crew
+            if self._crew is None:
+                self._crew = crew
+                self._executor_manager_thread = thread
+            else:  # a signal handler that ran meanwhile has opened it
+                crew.terminate()
+            return self._crew
 
     def _send(self, job: native.PoolJob, crew: native.PoolCrew, tasks: int = 1) -> None:
         if self._grows:
