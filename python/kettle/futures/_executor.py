@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, process
+from functools import partial
 
 from kettle import _parameters
 from kettle._cpus import usable_cpus
@@ -85,7 +86,9 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         self._mp_context = mp_context
         self._max_tasks_per_child = max_tasks_per_child
         self._memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)
-        self._hooks = Hooks(mp_context.Process, initializer, _parameters.arguments("initargs", initargs))
+        initargs = _parameters.arguments("initargs", initargs)
+        self._new_hooks = partial(Hooks, mp_context.Process, initializer, initargs)
+        self._hooks = self._new_hooks()
         self._opening = threading.RLock()  # reentrant: a signal handler may call submit() or shutdown()
         self._crew: native.PoolCrew | None = None
         self._grows = not self._forks
@@ -103,22 +106,24 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             at_first = self._max_workers if self._forks else 0
             look_for_pickler()
-            crew = native.PoolCrew(self._hooks, at_first, chunks=self._max_tasks_per_child, memory=self._memory)
+            hooks = self._new_hooks()
+            crew = native.PoolCrew(hooks, at_first, chunks=self._max_tasks_per_child, memory=self._memory)
             self._home = os.getpid()
             try:
                 # Start the workers before there is a thread, because forking is safer then.
                 crew.staff()
-                thread = at_exit.serve(crew, self._hooks)
+                thread = at_exit.serve(crew, hooks)
                 # An executor without references finishes its tasks and ends.
                 weakref.finalize(self, crew.close).atexit = False
             except BaseException:
                 crew.terminate()
                 raise
             if self._crew is None:
-                self._crew = crew
+                self._crew, self._hooks = crew, hooks
                 self._executor_manager_thread = thread
             else:  # a signal handler that ran meanwhile has opened it
                 crew.terminate()
+                crew.join()
             return self._crew
 
     def _send(self, job: native.PoolJob, crew: native.PoolCrew, tasks: int = 1) -> None:

@@ -107,9 +107,9 @@ class _Socket(socket.socket):
             self._send_end()
 
     def sendmsg(self, *args: Any) -> int:
-        # The server waits for the request of a client that has connected, and for nothing else meanwhile. A signal handler
-        # that runs before the request is sent, and starts a process itself, would wait forever. So the server gets its end
-        # with the request already in it.
+        # The server waits for the request of a client that has connected, and for nothing else meanwhile. A signal
+        # handler that runs before the request is sent, and starts a process itself, would wait forever. So the server
+        # gets its end with the request already in it.
         sent = super().sendmsg(*args)
         self._send_end()
         return sent
