@@ -38,6 +38,7 @@
 
 mod end;
 mod error;
+mod half;
 mod receiver;
 mod sender;
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::end::End;
 use super::error::RecvError;
+use super::half::Half;
 use super::sender::SLICE;
 use crate::queue::{GetError, Queue};
 
@@ -30,21 +31,19 @@ use crate::queue::{GetError, Queue};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Receiver<T> {
-    queue: Queue<T>,
-    /// None: it is being dropped.
-    end: Option<End>,
+    half: Half<T>,
 }
 
 impl<T> Receiver<T> {
     pub(super) fn new(queue: Queue<T>, end: End) -> Self {
-        Self { queue, end: Some(end) }
+        Self { half: Half::new(queue, end) }
     }
 
     /// Looks whether there are senders. If there are none, all receivers are told once they have what is inside.
     fn look(&self) -> bool {
-        let is_gone = self.end.as_ref().is_some_and(|end| end.theirs().is_gone());
+        let is_gone = self.half.is_alone();
         if is_gone {
-            self.queue.shutdown();
+            self.half.queue().shutdown();
         }
         is_gone
     }
@@ -59,32 +58,32 @@ impl<T> Receiver<T> {
     /// # Ok::<(), kettle::OutOfMemory>(())
     /// ```
     pub fn is_disconnected(&self) -> bool {
-        self.queue.is_shut_down() || self.look()
+        self.half.queue().is_shut_down() || self.look()
     }
 
     /// How many items are inside.
     pub fn len(&self) -> usize {
-        self.queue.len()
+        self.half.queue().len()
     }
 
     /// Whether no item is inside.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.half.queue().is_empty()
     }
 
     /// How many items there is room for; `None` if there is no bound.
     pub fn capacity(&self) -> Option<u32> {
-        self.queue.maxsize()
+        self.half.queue().maxsize()
     }
 
     /// For [`wait`](crate::wait()).
     pub(crate) fn queue(&self) -> &Queue<T> {
-        &self.queue
+        self.half.queue()
     }
 
     /// Whether an item can be received now, or never again.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.queue.is_empty() || self.is_disconnected()
+        !self.half.queue().is_empty() || self.is_disconnected()
     }
 }
 
@@ -92,9 +91,9 @@ impl<T: DeserializeOwned> Receiver<T> {
     fn recv_with(&self, deadline: Deadline) -> Result<T, RecvError> {
         let stop = || self.look();
         loop {
-            match self.queue.get_with(&Patience::until(deadline).interrupted_by(SLICE, &stop)) {
+            match self.half.queue().get_with(&Patience::until(deadline).interrupted_by(SLICE, &stop)) {
                 // Between its last look and their end senders may have sent.
-                Err(GetError::Empty) if self.is_disconnected() => match self.queue.try_get() {
+                Err(GetError::Empty) if self.is_disconnected() => match self.half.queue().try_get() {
                     Err(GetError::Empty) => {}
                     result => return Ok(result?),
                 },
@@ -137,7 +136,7 @@ impl<T: DeserializeOwned> Receiver<T> {
         let look = || {
             self.look();
         };
-        Ok(self.queue.get_async_looking(&look).await?)
+        Ok(self.half.queue().get_async_looking(&look).await?)
     }
 
     /// Receives items, waiting for each, until there is no sender any more. An item that cannot be rebuilt is an error
@@ -228,32 +227,28 @@ impl<T: DeserializeOwned> IntoIterator for Receiver<T> {
 impl<T> Clone for Receiver<T> {
     /// Another receiver: each item goes to one of them.
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), end: self.end.clone() }
+        Self { half: self.half.clone() }
     }
 }
 
 impl<T> Drop for Receiver<T> {
     /// After the last one, senders are told, and what is inside is dropped.
     fn drop(&mut self) {
-        let Some(end) = self.end.take() else { return };
-        let ours = end.ours();
-        drop(end);
-        if ours.is_gone() {
-            self.queue.shutdown_now();
+        if self.half.leave() {
+            self.half.queue().shutdown_now();
         }
     }
 }
 
 impl<T> Serialize for Receiver<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.queue, &self.end).serialize(serializer)
+        self.half.serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Receiver<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (queue, end) = Deserialize::deserialize(deserializer)?;
-        Ok(Self { queue, end })
+        Ok(Self { half: Half::deserialize(deserializer)? })
     }
 }
 

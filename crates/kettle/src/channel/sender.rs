@@ -11,13 +11,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::end::End;
 use super::error::SendError;
+use super::half::Half;
 use crate::queue::{PutError, Queue};
 
 /// An end of a [`channel`](crate::channel()) that sends. A clone is another one.
 pub struct Sender<T> {
-    queue: Queue<T>,
-    /// None: it is being dropped.
-    end: Option<End>,
+    half: Half<T>,
     /// When it was last looked whether there are receivers, in milliseconds of [`now`].
     looked: AtomicU64,
 }
@@ -33,15 +32,15 @@ fn now() -> u64 {
 
 impl<T> Sender<T> {
     pub(super) fn new(queue: Queue<T>, end: End) -> Self {
-        Self { queue, end: Some(end), looked: AtomicU64::new(now()) }
+        Self { half: Half::new(queue, end), looked: AtomicU64::new(now()) }
     }
 
     /// Looks whether there are receivers. If there are none, all senders are told.
     fn look(&self) -> bool {
         self.looked.store(now(), Ordering::Relaxed);
-        let is_gone = self.end.as_ref().is_some_and(|end| end.theirs().is_gone());
+        let is_gone = self.half.is_alone();
         if is_gone {
-            self.queue.shutdown_now();
+            self.half.queue().shutdown_now();
         }
         is_gone
     }
@@ -56,27 +55,27 @@ impl<T> Sender<T> {
     /// # Ok::<(), kettle::OutOfMemory>(())
     /// ```
     pub fn is_disconnected(&self) -> bool {
-        self.queue.is_shut_down() || self.look()
+        self.half.queue().is_shut_down() || self.look()
     }
 
     /// How many items are inside.
     pub fn len(&self) -> usize {
-        self.queue.len()
+        self.half.queue().len()
     }
 
     /// Whether no item is inside.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.half.queue().is_empty()
     }
 
     /// Whether a `send` would wait.
     pub fn is_full(&self) -> bool {
-        self.queue.is_full()
+        self.half.queue().is_full()
     }
 
     /// How many items there is room for; `None` if there is no bound.
     pub fn capacity(&self) -> Option<u32> {
-        self.queue.maxsize()
+        self.half.queue().maxsize()
     }
 }
 
@@ -86,8 +85,8 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
             return Err(SendError::Disconnected(item));
         }
         let stop = || self.look();
-        match self.queue.put_with(item, &Patience::until(deadline).interrupted_by(SLICE, &stop)) {
-            Err(PutError::Full(item)) if self.queue.is_shut_down() => Err(SendError::Disconnected(item)),
+        match self.half.queue().put_with(item, &Patience::until(deadline).interrupted_by(SLICE, &stop)) {
+            Err(PutError::Full(item)) if self.half.queue().is_shut_down() => Err(SendError::Disconnected(item)),
             result => Ok(result?),
         }
     }
@@ -128,7 +127,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
             return Err(SendError::Disconnected(item));
         }
         let stop = || self.look();
-        match self.queue.put_async_unless(item, &stop).await {
+        match self.half.queue().put_async_unless(item, &stop).await {
             Err(PutError::Full(item)) => Err(SendError::Disconnected(item)),
             result => Ok(result?),
         }
@@ -138,32 +137,28 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
 impl<T> Clone for Sender<T> {
     /// Another sender.
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), end: self.end.clone(), looked: AtomicU64::new(now()) }
+        Self { half: self.half.clone(), looked: AtomicU64::new(now()) }
     }
 }
 
 impl<T> Drop for Sender<T> {
     /// After the last one, receivers get what is inside, and then that they are disconnected.
     fn drop(&mut self) {
-        let Some(end) = self.end.take() else { return };
-        let ours = end.ours();
-        drop(end);
-        if ours.is_gone() {
-            self.queue.shutdown();
+        if self.half.leave() {
+            self.half.queue().shutdown();
         }
     }
 }
 
 impl<T> Serialize for Sender<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.queue, &self.end).serialize(serializer)
+        self.half.serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Sender<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (queue, end) = Deserialize::deserialize(deserializer)?;
-        Ok(Self { queue, end, looked: AtomicU64::new(now()) })
+        Ok(Self { half: Half::deserialize(deserializer)?, looked: AtomicU64::new(now()) })
     }
 }
 
