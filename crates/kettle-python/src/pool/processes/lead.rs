@@ -146,7 +146,7 @@ impl Processes {
             // A raised reason references frames that may reference the pool, and it is not needed any more.
             let broken = self.ledger.lifecycle.take_reason(Detaching(py));
             self.gone.finish();
-            self.lead.dismiss_deputy();
+            self.lead.call_deputy(true);
             drop(broken);
         }
     }

@@ -125,7 +125,8 @@ impl Lead {
         }
     }
 
-    /// Calls the deputy for work whose submitter does not wait. `urgent` means that its result triggers a callback.
+    /// Calls the deputy for work whose submitter does not wait. `urgent` means that its result triggers a callback, or
+    /// that the pool is over: the deputy then looks at once.
     pub fn call_deputy(&self, urgent: bool) {
         if urgent {
             self.called.store(true, Ordering::SeqCst);
@@ -134,12 +135,6 @@ impl Lead {
         if urgent || !self.is_taken() {
             self.deputy.notify_one(Scope::Private);
         }
-    }
-
-    /// Wakes the deputy to check whether the pool is over, without waiting for the end of its slice.
-    pub fn dismiss_deputy(&self) {
-        self.deputy.notify_one(Scope::Private);
-        self.calls.notify_one(Scope::Private);
     }
 
     /// Returns whether a waiter wants the lead; if so, the deputy releases it.
