@@ -40,27 +40,32 @@ def fallback_dumps(obj: object) -> bytes:
 def look_for_pickler() -> None:
     """Has everything go through what the program put in the place of `ForkingPickler`, or of methods of that. It is
     noticed when it is put there; for methods, and a context's own `reducer`, when something is made that sends."""
+    for name in _SENDERS:
+        module = sys.modules.get(name)
+        if type(module) is ModuleType:
+            _watch(module)
     is_replaced = context.reduction.ForkingPickler is not ForkingPickler or _is_patched()  # type: ignore[attr-defined]
-    ways = [_way(name, is_replaced) for name in _SENDERS]
-    if any(ways) or _Watched.is_replaced:
+    if is_replaced or _Watched.own or _Watched.is_replaced:
+        ways = [_way(name, is_replaced) for name in _SENDERS]
         native.replace_picklers(*ways)
-    _Watched.is_replaced = any(ways)
+        _Watched.is_replaced = any(ways)
 
 
 #: The modules of the standard library that send, each with a name for the pickler that it uses.
 _SENDERS = ("multiprocessing.queues", "multiprocessing.connection")
 
 
+def _watch(module: ModuleType) -> None:
+    """Has the module tell when another pickler is put there, and notes the one that it has already."""
+    # It has none yet while another thread imports it.
+    pickler = getattr(module, "_ForkingPickler", ForkingPickler)
+    if pickler not in (ForkingPickler, context.reduction.ForkingPickler):  # type: ignore[attr-defined]
+        _Watched.own[module.__name__] = pickler
+    module.__class__ = _Sender
+
+
 def _way(name: str, is_replaced: bool) -> Any:
-    """What this module has in the place of pickle."""
-    module = sys.modules.get(name)
-    if module is not None and type(module) is ModuleType:
-        inherited = (ForkingPickler, context.reduction.ForkingPickler)  # type: ignore[attr-defined]
-        # It has none yet while another thread imports it.
-        pickler = getattr(module, "_ForkingPickler", ForkingPickler)
-        if pickler not in inherited:
-            _Watched.own[name] = pickler
-        module.__class__ = _Sender
+    """Returns what this module has in the place of pickle; None if nothing."""
     own = _Watched.own.get(name)
     if own is None and not is_replaced:
         return None
