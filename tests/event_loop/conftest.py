@@ -40,6 +40,19 @@ def turn(loop):
     loop.run_forever()
 
 
+def counted_turns(loop):
+    """Returns a list that gets an entry for each turn from now on."""
+    turns = []
+    original = loop._run_once
+
+    def counted():
+        turns.append(None)
+        original()
+
+    loop._run_once = counted
+    return turns
+
+
 async def until(holds):
     """Lets the loop run until `holds()`."""
     while not holds():
