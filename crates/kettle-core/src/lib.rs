@@ -1,4 +1,4 @@
-//! Locks, queues and an arena in shared memory, all of which tolerate the death of any owner at any instruction.
+//! Locks, queues and an arena in shared memory that tolerate the death of any owner at any instruction.
 //!
 //! The modules are listed bottom up; each depends only on those above it in the table.
 //!

@@ -16,10 +16,10 @@ use super::{names, registry, segment};
 /// A type that can be placed in the arena.
 ///
 /// # Safety
-/// A `Body` is mapped at different addresses in different processes, all of which may use it at the same time, and any
-/// of which may be killed at any instruction. It must be `repr(C)` (two builds of the library agree on its layout),
-/// contain no pointers, references or descriptors, only atomics and offsets, and change only through atomics; and no
-/// bytes that another process may leave in it may make its methods do what Rust forbids. `KIND` must be its own.
+/// Several processes map a `Body`, at different addresses, and use it at the same time; each may be killed at any
+/// instruction. It must be `repr(C)` (two builds of the library agree on its layout), contain no pointers, references
+/// or descriptors, only atomics and offsets, and change only through atomics; and no bytes that another process may
+/// leave in it may make its methods do what Rust forbids. `KIND` must be its own.
 pub unsafe trait Body: Send + Sync + Sized + 'static {
     /// A number from 16 to 2^24 - 1 that no other body has.
     const KIND: u32;

@@ -6,9 +6,9 @@
 //! owner | FLAG_HIGH       held, and others may be asleep on the low half
 //! ```
 //!
-//! Acquiring the lock and naming the holder are one compare-exchange. Sleeps are cut into slices, after each of which
-//! the holder's liveness is checked. A dead holder's lock is taken over as it is, and the allocator learns that its
-//! hints cannot be trusted ([`Header::stale`]).
+//! Acquiring the lock and naming the holder are one compare-exchange. Sleeps are cut into slices, and after each
+//! slice the waiter checks that the holder is alive. A dead holder's lock is taken over as it is, and the allocator
+//! learns that its hints cannot be trusted ([`Header::stale`]).
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, spin_hint};
 use crate::damage::{self, What};

@@ -282,7 +282,7 @@ pub(super) fn resolve_at_least(off: Off, len: u64) -> Result<(NonNull<u8>, u64),
     if room < len {
         return Err(damage::mark(Scope::Shared, What::Place, off.to_bits(), extent.len).into());
     }
-    // SAFETY: the byte is inside the segment, all of which is mapped at its base.
+    // SAFETY: the byte is inside the segment, and the whole segment is mapped at its base.
     Ok((unsafe { extent.base.add(off.byte() as usize) }, room))
 }
 
@@ -292,7 +292,7 @@ pub(super) fn resolve_at_least(off: Off, len: u64) -> Result<(NonNull<u8>, u64),
 pub(super) fn resolve_now(off: Off, len: u64) -> Option<(NonNull<u8>, u64)> {
     let extent = extent_now(off)?;
     let room = extent.len.checked_sub(off.byte()).filter(|&room| room >= len)?;
-    // SAFETY: the byte is inside the segment, all of which is mapped at its base.
+    // SAFETY: the byte is inside the segment, and the whole segment is mapped at its base.
     Some((unsafe { extent.base.add(off.byte() as usize) }, room))
 }
 
@@ -366,7 +366,7 @@ fn mapped_before(offset: u64) -> Option<(NonNull<u8>, u64)> {
     let before = mapped().filter(|&(_, begin, _)| begin < offset);
     let (base, begin, len) = before.max_by_key(|&(_, begin, _)| begin)?;
     let last = len.checked_sub(GRAIN)?;
-    // SAFETY: inside the segment, all of which is mapped at its base.
+    // SAFETY: inside the segment, which is mapped at its base as a whole.
     Some((unsafe { base.add(last as usize) }, offset.checked_sub(begin + last)?))
 }
 

@@ -173,7 +173,7 @@ impl<S: Store> Message<S> {
         let exhausted =
             |_| Trouble::Exhausted(Exhausted::Memory("no memory for the body of a received message".into()));
         let find = |unit: usize| {
-            // SAFETY: `unit` is one of the message's, all of which are within the caller's promise.
+            // SAFETY: `unit` is one of the message's, and the caller's promise covers them all.
             let word = unsafe { chunk::read(from.add(unit)) };
             let place = Place::new(word).ok_or_else(|| S::damaged(What::Block, 0, word))?;
             S::find(place, position)

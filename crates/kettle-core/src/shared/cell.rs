@@ -1,4 +1,4 @@
-//! Plain data shared by processes: words, each of which is read and written atomically.
+//! Plain data shared by processes: words that are read and written atomically, one at a time.
 //!
 //! The data behind a placed primitive (its *tail*) is accessed here as atomic words only, so any use is free of data
 //! races, whatever other processes do meanwhile. Several words together are consistent only under a lock, which is up

@@ -30,7 +30,7 @@ pub use pipe::{
     Channel, IN_RECORD, Lanes, PipeEnd, PipeError, Posted, RECORD_HEADER, ReceiveError, Received, SendError, pipe,
 };
 
-/// The arena as a home: shared by the processes of a session, any of which may die.
+/// The arena as a home: the processes of a session share it, and any of them may die.
 #[derive(Clone, Copy, Debug)]
 pub struct Processes;
 

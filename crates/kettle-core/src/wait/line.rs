@@ -494,7 +494,7 @@ impl Line {
 
     /// A loop that was rung may be busy for a long time, and a note that a waiter is awake may have outlived the
     /// waiter. One of the sleepers therefore makes sure that nothing stays reserved; if none sleeps, all other loops
-    /// are rung instead, each of which may be busy too.
+    /// are rung instead, because each of them may be busy too.
     fn have_watched(&self, scope: Scope) {
         self.events.set_watched();
         // The last in line, whose turn is not near. They are not noted as awake: by now such a waiter may have left and

@@ -204,7 +204,7 @@ impl<W: Clone> Supervisor<W> {
         letters::put(&seat.desk.tasks, &mut self.scratch, Head::note(0), load)
     }
 
-    /// Sends a chunk of `len` tasks, each of which may take `timeout`. From now on the supervisor is responsible for
+    /// Sends a chunk of `len` tasks with a time limit of `timeout` each. From now on the supervisor is responsible for
     /// it.
     ///
     /// # Errors
