@@ -47,6 +47,7 @@ from kettle._cpus import usable_cpus
 from kettle._describe import describe, name_task
 from kettle._large_arguments import LargeArguments
 from kettle.futures import PoolFuture, ProcessPoolExecutor, WorkerDied
+from kettle.futures._hooks import Hooks
 from kettle.multiprocessing import get_context
 
 TYPE_CHECKING = False
@@ -96,8 +97,7 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
     ) -> None:
         threads = _prepare, (self._prepare_worker_env(self._workers),)
         context = get_context(context) if isinstance(context, str) else context
-        self._pool = ProcessPoolExecutor(self._workers, context, *threads, max_memory_per_worker=max_memory_per_worker)
-        self._pool._hooks.name_task = _name_task  # type: ignore[method-assign, assignment]
+        self._pool = _Executor(self._workers, context, *threads, max_memory_per_worker=max_memory_per_worker)
         self._executor: Executor = self._pool.options(task_timeout=task_timeout, retries=retries)
 
     def _arguments_of(self, max_bytes: int | None, mode: str | None) -> Callable[[], LargeArguments] | None:
@@ -141,6 +141,17 @@ class KettleBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
             self._open(**self._options)
 
 
+class _Hooks(Hooks):
+    def name_task(self, error: BaseException, batch: Any, *_: object) -> None:
+        name_task(error, _text_of(batch))
+
+
+class _Executor(ProcessPoolExecutor):
+    """Its errors name the calls of their batch."""
+
+    _hooks_type = _Hooks
+
+
 _MAX_BYTES = 1 << 20  # the default of `Parallel`
 _OPTIONS = ("context", "task_timeout", "retries", "max_memory_per_worker")
 
@@ -170,11 +181,6 @@ def _shared(batch: Any, arguments: LargeArguments | None) -> Any:
     other = object.__new__(type(batch))
     vars(other).update(vars(batch), items=shared)
     return other
-
-
-def _name_task(error: BaseException, batch: Any, *_: object) -> None:
-    """Does for a batch of calls what a pool does for a call."""
-    name_task(error, _text_of(batch))
 
 
 def _text_of(batch: Any) -> str:

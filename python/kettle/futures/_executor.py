@@ -48,6 +48,8 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
 
     __module__ = "kettle.futures"
 
+    _hooks_type: type[Hooks] = Hooks
+
     def __init__(
         self,
         max_workers: int | None = None,
@@ -87,8 +89,8 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         self._max_tasks_per_child = max_tasks_per_child
         self._memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)
         initargs = _parameters.arguments("initargs", initargs)
-        self._new_hooks = partial(Hooks, mp_context.Process, initializer, initargs)
-        self._hooks = self._new_hooks()
+        self._new_hooks = partial(self._hooks_type, mp_context.Process, initializer, initargs)
+        self._hooks: Hooks | None = None
         self._opening = threading.RLock()  # reentrant: a signal handler may call submit() or shutdown()
         self._crew: native.PoolCrew | None = None
         self._grows = not self._forks
@@ -119,7 +121,8 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
                 crew.terminate()
                 raise
             if self._crew is None:
-                self._crew, self._hooks = crew, hooks
+                self._hooks = hooks
+                self._crew = crew
                 self._executor_manager_thread = thread
             else:  # a signal handler that ran meanwhile has opened it
                 crew.terminate()
@@ -178,6 +181,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         crew.close()
         # False: a signal handler ran while this thread was starting a worker, which ends once it is started.
         if wait and crew.join():
+            assert self._hooks is not None  # set together with the crew
             self._hooks.join_callbacks()
             thread = self._executor_manager_thread
             if thread is not None and thread is not threading.current_thread():
@@ -213,7 +217,8 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
 
     @property
     def _processes(self) -> dict[int | None, Any]:  # type: ignore[override]
-        return {worker.pid: worker for worker in list(self._hooks.processes.values())}
+        processes = {} if self._hooks is None else self._hooks.processes
+        return {worker.pid: worker for worker in list(processes.values())}
 
     @property
     def _pending_work_items(self) -> dict[int, None]:  # type: ignore[override]
