@@ -142,9 +142,11 @@ def note() -> None:
     """To be called before a fork: notes what each name refers to."""
     global _epoch
     with _noting:
-        _look_who_i_am()
+        if os.getpid() != _pid:
+            _look_who_i_am()
         new = _pid, _epoch + 1
-        names = home()
+        main = sys.modules["__main__"]
+        names = home() if main.__name__ == "__mp_main__" else main.__dict__
         for name in [*_glance.changed(names), *_own_parts]:
             value = names.get(name, _ABSENT)
             if value is _ABSENT:

@@ -1,6 +1,7 @@
 //! The session: its arena, its processes, and what happens to both at a fork and at exit.
 
 use std::cell::Cell;
+use std::hint;
 
 use kettle_core::arena::{self, Session, Ticket, participants};
 use kettle_core::sys::{descriptor, signal};
@@ -94,6 +95,14 @@ thread_local! {
 #[pyfunction]
 pub(crate) fn before_fork() {
     NEXT_FORK.set(arena::before_fork());
+    merge_free_memory();
+}
+
+/// Makes the C library merge the small blocks that were freed since the last fork. It does that when a larger block is
+/// allocated, and a child, which soon allocates one, would have to copy each page that has such a block.
+fn merge_free_memory() {
+    const LARGER: usize = 4096;
+    drop(hint::black_box(Vec::<u8>::with_capacity(LARGER)));
 }
 
 /// For `os.register_at_fork(after_in_parent=)`.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["fork", "is_alone", "let_others_import", "renew_locks_of_streams"]
+__all__ = ["fork", "let_others_import", "renew_locks_of_streams"]
 
 # Not subclasses of these, because subclasses may have other parameters.
 _PLAIN = (BufferedRandom, BufferedReader, BufferedWriter)
@@ -40,23 +40,16 @@ def let_others_import() -> None:
         time.sleep(0.001)
 
 
-def is_alone() -> bool:
-    """Returns whether the calling thread is the only one."""
-    return len(sys._current_frames()) == 1
-
-
 def fork() -> int:
-    """Like `os.fork`, for a child that shares this process's resource tracker, if there is one. With a tracker of its
-    own, the child would at its end remove the named memory that it attached to. Newer Pythons (3.14.7, for example)
-    must be told."""
-    intent = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_fork_intent", None)
-    if intent is not None:
-        intent.preserve_fd = True
+    """Like `os.fork`, for a child that shares this process's resource tracker. With a tracker of its own, the child
+    would at its end remove the named memory that it attached to. This is for Pythons that must be told (3.14.7, for
+    example), on which the tracker's module has a `_fork_intent`."""
+    intent = sys.modules["multiprocessing.resource_tracker"]._fork_intent
+    intent.preserve_fd = True
     try:
         return os.fork()
     finally:
-        if intent is not None:
-            intent.preserve_fd = False
+        intent.preserve_fd = False
 
 
 def renew_locks_of_streams() -> None:

@@ -11,9 +11,9 @@ import errno
 import os
 import signal
 import sys
-import threading
 import time
 from _signal import SIG_BLOCK, SIGINT, pthread_sigmask  # type: ignore[import-not-found]  # see `process`
+from _thread import RLock
 from functools import cache
 from multiprocessing import popen_fork as _standard
 from multiprocessing import util
@@ -39,30 +39,35 @@ class Popen(_standard.Popen):
     """A started process."""
 
     method = "fork"
+    #: Whether the exit code comes from another process, which may take its time.
+    _waits_for_report = False
     pid: int
     returncode: int | None
-    finalizer: Any
 
     def __init__(self, process_obj: Any) -> None:
         _require_pidfd()
         self._owner = os.getpid()
         # Reentrant: a signal handler may query the process while its own thread reaps it.
-        self._reaping = threading.RLock()
+        self._reaping = RLock()
         self._ticket: int | None = None
         self._pidfd: native.Descriptor
-        super().__init__(process_obj)
+        self._kept: list[native.Descriptor] = []
+        self.returncode = None
+        util._flush_std_streams()  # type: ignore[attr-defined]
+        self._launch(process_obj)
 
     def _launch(self, process_obj: Any) -> None:
         life_r, life_w = _descriptors.life_pipe()
         try:
             _main_names.note()
-            alone = _forking.is_alone()
+            alone = len(sys._current_frames()) == 1
             if not alone:
                 _forking.let_others_import()
             # `process_obj` unblocks Ctrl-C: in the parent when the child is known, in the child when `run` is about to
             # start.
             mask = pthread_sigmask(SIG_BLOCK, {SIGINT})
-            self.pid = _forking.fork()
+            tracker = sys.modules.get("multiprocessing.resource_tracker")
+            self.pid = _forking.fork() if hasattr(tracker, "_fork_intent") else os.fork()
             if self.pid == 0:
                 _run_child(process_obj, life_r, mask, alone)
             self._ticket = native.last_fork_ticket()
@@ -90,14 +95,13 @@ class Popen(_standard.Popen):
         fails, the child no longer exists, and nothing has been closed."""
         try:
             try:
-                self._pidfd = _descriptors.keep(self._watch(), "child")
+                self._pidfd = native.Descriptor(self._watch(), "child")
             except ProcessLookupError:
                 self._is_over_already()
             else:
                 if self._ticket is not None:
                     native.child_started(self._ticket, self.pid)
-            self._kept = [*to_close, self._pidfd]
-            self.finalizer = util.Finalize(self, _descriptors.close_all, (self._kept,))
+            self._kept += (*to_close, self._pidfd)
         except BaseException:
             # It could never be waited for.
             self._discard()
@@ -111,7 +115,7 @@ class Popen(_standard.Popen):
     def _is_over_already(self) -> None:
         """The child has ended, and other code reaped it: SIGCHLD is ignored, or a handler or another thread waits for
         any child. The child did its work, and its status can never be known."""
-        self._pidfd = _descriptors.keep(_end_of_pipe(), "child")
+        self._pidfd = native.Descriptor(_end_of_pipe(), "child")
         self.returncode = UNKNOWN_STATUS
         self._gone()
 
@@ -129,7 +133,7 @@ class Popen(_standard.Popen):
         return True
 
     def _replace(self, pidfd: int) -> None:
-        self._pidfd = _descriptors.keep(pidfd, "child")
+        self._pidfd = native.Descriptor(pidfd, "child")
         self._kept.append(self._pidfd)
 
     def _discard(self) -> None:
@@ -154,20 +158,29 @@ class Popen(_standard.Popen):
         if timeout is not None and (timeout := _parameters.seconds("timeout", timeout)) is not None:
             deadline = time.monotonic() + timeout
         while self.returncode is None and self._owner == os.getpid():
-            if not native.wait_any((), (self.sentinel,), timeout)[1]:
+            try:
+                watched = self._pidfd.fileno()
+            except OSError:  # DescriptorLost
+                watched = self.sentinel
+            if not native.wait_any((), (watched,), timeout)[1]:
                 break
-            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if deadline is not None:
+                timeout = max(0.0, deadline - time.monotonic())
             if self._pidfd.is_ours():
-                if self._is_told(timeout):
+                if not self._waits_for_report or self._is_told(timeout):
                     self._ended()
                 break
             # The program closed the descriptor in the meantime: the file that is ready is another one with this number.
         return self.returncode
 
     def _is_told(self, timeout: float | None) -> bool:
-        """For a process that has ended, waits until its exit code is available. Returns False if that takes more than
+        """For a process that has ended, waits until its exit code is reported. Returns False if that takes more than
         `timeout` seconds."""
-        return True
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Closes the descriptors of a process that has ended."""
+        _descriptors.close_all(self._kept)
 
     def _ended(self) -> None:
         """The process has ended."""

@@ -51,6 +51,7 @@ class Popen(popen_spawn_posix.Popen):
 
     method = "forkserver"
     tells_when_to_unblock = False
+    _waits_for_report = True
     DupFd = _DupFd
 
     def __init__(self, process_obj: Any) -> None:

@@ -90,7 +90,8 @@ class BaseProcess(_standard.BaseProcess):
                 f"target must be a function, not {_parameters.shown(target)}: was the function called, target=f(x), "
                 "instead of passed, target=f, args=(x,)?"
             )
-        args = _parameters.arguments("args", _checked(args, target) if isinstance(args, str) else args)
+        if type(args) is not tuple:
+            args = _parameters.arguments("args", _checked(args, target) if isinstance(args, str) else args)
         try:
             kwargs = dict(kwargs)
         except (TypeError, ValueError) as error:
@@ -112,7 +113,8 @@ class BaseProcess(_standard.BaseProcess):
     def start(self) -> None:
         """Starts the process. A daemonic process may start children too; they die with it, so that none is left behind,
         which is the reason why the standard library forbids it."""
-        self._check_closed()
+        if self._closed:
+            self._check_closed()
         if self._popen is not None:
             raise AssertionError("cannot start a process twice: create a new Process for each start")
         if self._parent_pid != os.getpid():
@@ -129,7 +131,10 @@ class BaseProcess(_standard.BaseProcess):
             )
         mask = pthread_sigmask(SIG_BLOCK, ())
         try:
-            self._start()
+            if _standard._current_process._config.get("daemon"):  # type: ignore[attr-defined]
+                self._start_from_daemon()
+            else:
+                super().start()
         except Exception as error:
             explained = sys.modules.get("kettle._unpicklable")
             if explained is None or not explained.is_explained(error):
@@ -140,11 +145,8 @@ class BaseProcess(_standard.BaseProcess):
             # A Ctrl-C that came in the middle of a fork raises now, when there is a child to end or join.
             pthread_sigmask(SIG_SETMASK, mask)
 
-    def _start(self) -> None:
+    def _start_from_daemon(self) -> None:
         config = current_process()._config  # type: ignore[attr-defined]
-        if not config.get("daemon"):
-            super().start()
-            return
         with _as_if_not_daemonic:
             config["daemon"] = False
             try:
@@ -163,7 +165,8 @@ class BaseProcess(_standard.BaseProcess):
             if self._parent_pid != os.getpid():
                 raise AssertionError("can only join a child process: this one was created by another process")
             raise AssertionError(_NOT_STARTED)
-        super().join(timeout)
+        if self._popen.wait(timeout) is not None:
+            _standard._children.discard(self)  # type: ignore[attr-defined]
 
     def terminate(self) -> None:
         """Ends the process by SIGTERM."""
