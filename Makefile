@@ -40,6 +40,10 @@ check: ## Formatting, lints, types, stubs, arrows between modules
 	@ci/build.sh $(VENV)
 	@ci/check.sh $(VENV)
 
+.PHONY: figures
+figures: ## How long files and functions are, which files form circles: tables; LISTS=--lists shows each
+	@$(PYTHON) ci/figures.py $(LISTS)
+
 .PHONY: bench
 bench: ## Measure against the standard library and its peers, interleaved
 	@ci/venv.sh $(PYTHON) $(VENV) bench

@@ -25,7 +25,7 @@ check mypy "$bin/mypy"
 # The stub of the compiled module against what was compiled.
 check stubtest "$bin/python" -m mypy.stubtest kettle._native --concise --ignore-disjoint-bases \
     --ignore-unused-allowlist --allowlist ci/stubtest-allowed.txt
-check arrows "$bin/python" -m pytest -q tests/test_arrows.py tests/test_surface.py
+check arrows "$bin/python" -m pytest -q tests/test_arrows.py tests/test_shape.py tests/test_surface.py
 
 echo
 if [ ${#failed[@]} -gt 0 ]; then
