@@ -25,6 +25,7 @@ check mypy "$bin/mypy"
 # The stub of the compiled module against what was compiled.
 check stubtest "$bin/python" -m mypy.stubtest kettle._native --concise --ignore-disjoint-bases \
     --ignore-unused-allowlist --allowlist ci/stubtest-allowed.txt
+check words ci/words.sh
 check arrows "$bin/python" -m pytest -q tests/test_arrows.py tests/test_shape.py tests/test_surface.py
 
 echo

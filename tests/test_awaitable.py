@@ -588,7 +588,7 @@ def test_loops_that_come_and_go(run):
     assert descriptors() <= before + 1
 
 
-def test_a_loop_closed_while_somebody_waits(run):
+def test_a_loop_closed_during_a_wait(run):
     q, left = mp.Queue(), []
 
     async def leave_waiting():

@@ -62,7 +62,7 @@ def test_a_constructor_given_the_wrong_type(make):
 
 
 @pytest.mark.parametrize("parties", [0, -1])
-def test_a_barrier_for_nobody(parties):
+def test_a_barrier_without_parties(parties):
     with pytest.raises(ValueError, match="parties"):
         mp.Barrier(parties)
 

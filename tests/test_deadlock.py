@@ -478,7 +478,7 @@ def test_a_lock_that_goes_from_hand_to_hand():
         thread.join()
 
 
-def test_nobody_is_left_who_could_pass_it_on():
+def test_no_thread_is_left_to_pass_it_on():
     text = """
         import kettle
         from kettle import _deadlock, threading

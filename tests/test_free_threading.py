@@ -389,7 +389,7 @@ def test_one_pool_of_processes_for_all(collects, seed):
 
 
 @pytest.mark.parametrize("collects", [False, True], ids=["", "collecting"])
-def test_each_task_is_done_once_whoever_claims_it(collects, seed):
+def test_each_task_is_done_exactly_once(collects, seed):
     """Short tasks are claimed many at a time; now and then one takes long, and others take what was claimed with it."""
 
     def some(number, pool):

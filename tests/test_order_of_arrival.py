@@ -289,7 +289,7 @@ async def _be_served_behind_it(place):
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_a_loop_that_is_busy_or_gone_holds_nobody_up(name):
+def test_a_loop_that_is_busy_or_gone_holds_no_other_up(name):
     """Its turn goes to another waiter, even if nothing else happens."""
     place = PLACES[name]()
     place.take()

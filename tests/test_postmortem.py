@@ -107,7 +107,7 @@ def test_an_end_in_peace(ctx, census):
     assert read_trace(trace) is None
 
 
-def test_a_trace_that_nobody_reads(census):
+def test_a_trace_that_is_never_read(census):
     close_trace(trace_of(mp.get_context("fork"), end)[2])
 
 

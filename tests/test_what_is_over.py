@@ -549,7 +549,7 @@ def test_a_destructor_may_submit(make):
 
 
 class Sent(Doing):
-    """The same, for an object of which another process gets a copy."""
+    """The same, for an object that another process gets a copy of."""
 
     def __reduce__(self):
         return int, ()

@@ -31,7 +31,7 @@ def dumps(obj: object) -> Any:
 
 
 def loads(data: Any) -> Any:
-    """The object of which it made these bytes."""
+    """The object that it turned into these bytes."""
     return _loads(context.reduction.ForkingPickler, data)  # type: ignore[attr-defined]
 
 

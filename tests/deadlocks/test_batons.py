@@ -238,14 +238,14 @@ def embrace(scene, make, pass_on_first):
 
 
 @BOTH
-def test_a_baton_is_known_by_whoever_released_it_once(make, scene):
+def test_a_baton_is_known_by_the_thread_that_released_it_once(make, scene):
     """No thread waited at that time, and the other locks are not known as batons."""
     embrace(scene, make, pass_on_first=True)
     assert (scene.reports, scene.errors) == ([], [])
 
 
 @pytest.mark.parametrize("make", [threading.Semaphore, multiprocessing.Semaphore])
-def test_semaphores_belong_to_nobody(make, scene):
+def test_semaphores_have_no_owner(make, scene):
     places, both = [make(1), make(1)], standard.Barrier(2)
     scene.play(takes_and_wants, places[0], places[1], both)
     scene.play(takes_and_wants, places[1], places[0], both)

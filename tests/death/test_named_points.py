@@ -92,7 +92,7 @@ def wait_inside(condition, results, ready, crash_point=None):
         results.put(condition.wait())
 
 
-def test_whoever_inherits_a_notification_dies_too():
+def test_the_heir_of_a_notification_dies_too():
     ctx = kettle.multiprocessing.get_context("fork")
     condition, results, ready = ctx.Condition(), ctx.Queue(), ctx.Semaphore(0)
     crew = []

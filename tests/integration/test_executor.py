@@ -57,7 +57,7 @@ def test_what_cannot_be_pickled_fails_alone(ctx):
 
 
 @pytest.mark.parametrize("state", ["busy", "idle"])
-def test_a_killed_worker_breaks_the_pool_and_hangs_nobody(ctx, state):
+def test_a_killed_worker_breaks_the_pool_without_a_hang(ctx, state):
     queue = ctx.Queue()
     executor = ProcessPoolExecutor(2, mp_context=ctx, initializer=share, initargs=(queue, None, None))
     try:

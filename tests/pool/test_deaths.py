@@ -147,7 +147,7 @@ def die_at_gate(diary, gate):
     die()
 
 
-def test_a_death_that_nobody_waits_for(fork):
+def test_a_death_without_a_waiter(fork):
     """The pool looks after its workers even while no thread is in a call."""
     import threading
 

@@ -111,7 +111,7 @@ def test_a_consumer_that_is_slow(pool):
     assert given.furthest <= 6
 
 
-def test_memory_does_not_grow_while_nobody_takes(pool):
+def test_memory_does_not_grow_while_results_are_not_taken(pool):
     np = pytest.importorskip("numpy")
     _native.reclaim()
     before = _native.arena_statistics()["allocated_bytes"]
@@ -211,7 +211,7 @@ def test_an_error_in_the_input(fork, chunksize):
     pool.join()
 
 
-def test_an_error_in_the_input_that_nobody_takes(fork):
+def test_an_error_in_the_input_that_is_never_read(fork):
     def numbers():
         yield from range(10)
         raise LookupError("the input ended badly")

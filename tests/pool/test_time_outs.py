@@ -123,7 +123,7 @@ def test_soon_after_it_is_over(fork):
         slow.get(LIMIT)
 
 
-def test_when_nobody_waits(fork):
+def test_without_a_waiter(fork):
     errors, done = [], threading.Event()
     with running(fork, 2) as pool:
         pool.apply_async(

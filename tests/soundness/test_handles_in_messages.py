@@ -245,7 +245,7 @@ def test_a_function_that_travels_by_value() -> None:
 # ---------------------------------------------------------------------------------------------- other ways
 
 
-def test_messages_that_nobody_gets() -> None:
+def test_messages_that_are_never_received() -> None:
     with leaves_nothing():
         queue = fork.Queue()
         for _ in range(10):

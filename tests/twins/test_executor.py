@@ -51,7 +51,7 @@ def test_initializer(ctx):
         assert executor.submit(recall).result(LIMIT) == "kept"
 
 
-def test_a_worker_that_ends_abruptly_breaks_the_pool_and_hangs_nobody(ctx):
+def test_a_worker_that_ends_abruptly_breaks_the_pool_without_a_hang(ctx):
     with ProcessPoolExecutor(2, mp_context=ctx) as executor, pytest.raises(BrokenProcessPool):
         executor.submit(end_abruptly).result(LIMIT)
 

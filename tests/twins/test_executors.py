@@ -124,7 +124,7 @@ def test_callbacks(executor):
 
 
 @pytest.mark.parametrize("how", ["wait", "as_completed", "result", "exception"])
-def test_whoever_waited_finds_that_the_callbacks_of_earlier_tasks_have_run(executor, futures, how):
+def test_a_waiter_finds_that_the_callbacks_of_earlier_tasks_have_run(executor, futures, how):
     called = []
 
     def slow(future):
@@ -192,7 +192,7 @@ def test_initializers(futures, context):
             executor.submit(square, 1).result(LIMIT)
 
 
-def test_whoever_is_prepared_for_a_death_is_prepared_for_ours(futures, context):
+def test_a_handler_for_a_death_also_handles_ours(futures, context):
     with futures.ProcessPoolExecutor(1, context) as executor:
         with pytest.raises(futures.BrokenExecutor):
             executor.submit(os._exit, 3).result(LIMIT)

@@ -84,7 +84,7 @@ def test_end_of_file(pipe):
         ours.send(1)
 
 
-def test_writing_to_nobody(fork):
+def test_writing_without_a_reader(fork):
     reader, writer = fork.Pipe(duplex=False)
     reader.close()
     with pytest.raises(BrokenPipeError):

@@ -324,7 +324,7 @@ def test_error_callbacks(pool):
     assert all(type(error) is LookupError for error in errors)
 
 
-def test_callbacks_when_nobody_waits(pool):
+def test_callbacks_without_a_waiter(pool):
     called = threading.Semaphore(0)
     for _ in range(50):
         pool.apply_async(square, (1,), callback=lambda _: called.release())

@@ -532,7 +532,7 @@ def test_release_of_several_wakes_several(th):
     assert semaphore._value == 0
 
 
-def test_more_permits_than_anybody_counts(th):
+def test_more_permits_than_fit_a_counter(th):
     import sys
 
     semaphore = th.Semaphore(sys.maxsize)

@@ -495,7 +495,7 @@ impl Census for OneWord {
 }
 
 #[test]
-fn the_census_decides_about_what_nobody_holds() {
+fn the_census_decides_about_unheld_objects() {
     alone(|| {
         arena::set_census(&OneWord);
         session();

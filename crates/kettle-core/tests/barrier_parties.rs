@@ -69,7 +69,7 @@ fn the_list_of_many_parties_goes_with_the_barrier() {
 
 /// A forked child does not touch its parent's signature.
 #[test]
-fn a_forked_child_crosses_nobody_out() {
+fn a_forked_child_crosses_no_party_out() {
     alone(|| {
         let barrier = place::<Forked, _>(Barrier::new(2));
         let party = Child::fork(|| {

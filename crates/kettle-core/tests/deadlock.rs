@@ -667,15 +667,15 @@ fn rows_of_others_are_told_from_those_of_this_process() {
         const LIKE_MINE: u32 = 1 + 2 + 4; // like those of a re-entrant lock on the heap
         // A lock without a holder, and an entry of a thread that has no number.
         let me = kettle_core::sync::Heap::me();
-        let nobody = Entry::new(0, LIKE_MINE, 1, None).unwrap();
-        nobody.look(|| me.to_bits());
+        let unowned = Entry::new(0, LIKE_MINE, 1, None).unwrap();
+        unowned.look(|| me.to_bits());
         watch::<OnHeap>(&held, REENTRANT, &says, |look| {
             for _ in 0..12 {
                 assert!(look());
             }
         })
         .unwrap();
-        drop(nobody);
+        drop(unowned);
         // The holder's number is also that of a thread of another process, which waits for this thread.
         let (holder, over) = channel::<()>();
         let (number, numbers) = channel();
@@ -881,7 +881,7 @@ fn one_after_another<P: Placement>() {
 }
 
 #[test]
-fn nobody_but_the_only_thread_can_release_a_dead_ones_lock() {
+fn only_the_last_thread_can_release_a_dead_ones_lock() {
     case(Policy::Report, || {
         let (left, tid) = left_by_the_dead::<OnHeap>();
         assert_eq!(one_look::<OnHeap>(&left, PLAIN), (Ok(()), vec![of_the_dead(true, tid, None)], true));

@@ -107,7 +107,7 @@ fn as_many_doors_are_rung_as_are_to_be_told() {
 }
 
 #[test]
-fn where_nobody_hears_the_next_door_is_rung() {
+fn a_deaf_door_is_skipped_for_the_next() {
     alone(|| {
         let (gone, bell) = (bell(), bell());
         let count = EventCount::new();

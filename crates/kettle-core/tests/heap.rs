@@ -27,7 +27,7 @@ fn a_condition_grows_with_its_waiters() {
 }
 
 #[test]
-fn a_place_that_was_never_given_is_nobodys() {
+fn an_address_that_was_never_given_belongs_to_no_block() {
     let condition = Condition::growing();
     let far = kettle_core::sync::Waiter::from_index(u32::MAX);
     assert!(!condition.poll::<Heap>(far));

@@ -113,7 +113,7 @@ fn what_is_reserved_is_not_a_newcomers() {
 }
 
 #[test]
-fn who_was_called_and_leaves_holds_nobody_up() {
+fn a_called_waiter_that_leaves_holds_no_other_up() {
     alone(|| {
         let bell = bell();
         let observed = in_time(|| {

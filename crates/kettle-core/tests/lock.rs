@@ -10,7 +10,7 @@ use kettle_core::wait::{Patience, Stopped};
 
 conformance!(
     excludes,
-    is_left_by_anybody,
+    is_released_by_any_thread,
     knows_whether_it_is_held_for_a_scope,
     knows_that_it_was_passed_on,
     is_told_from_others,
@@ -41,7 +41,7 @@ fn excludes<W: World>() {
     assert_eq!(tally.guarded(), 8_000);
 }
 
-fn is_left_by_anybody<W: World>() {
+fn is_released_by_any_thread<W: World>() {
     let lock = place::<W, _>(Lock::new(OnOwnerDeath::Raise));
     assert!(lock.release::<H<W>>().is_err());
     lock.acquire::<H<W>>(&forever()).unwrap();

@@ -661,7 +661,7 @@ mod condition {
 
     /// The usual pattern, with the predicate under a lock.
     #[test]
-    fn nobody_misses_his_notification() {
+    fn no_waiter_misses_its_notification() {
         check(|| {
             let shared = Arc::new((Lock::new(OnOwnerDeath::Raise), Condition::new(), Guarded::new()));
             let waiter = {

@@ -80,7 +80,7 @@ const IN_SLOT: usize = SLOT - RECORD_HEADER;
 
 /// A receiver dies after it received the beginning of a message: the others get the next one.
 #[test]
-fn the_rest_of_a_message_that_nobody_has_is_dropped() {
+fn the_rest_of_a_lost_message_is_dropped() {
     let [a, b] = new_pipe();
     for len in LENGTHS.into_iter().filter(|&len| len > IN_SLOT && len <= IN_RECORD) {
         for after in [3, 1000, 100_000] {

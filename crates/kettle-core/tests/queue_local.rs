@@ -336,7 +336,7 @@ fn all_arrive_once_between_many_threads() {
 }
 
 #[test]
-fn whoever_leaves_the_line_wakes_the_next() {
+fn a_waiter_that_leaves_the_line_wakes_the_next() {
     let queue = Arc::new(LocalQueue::new(Order::Fifo, 0));
     let leaver = queue.line((), Sign::Item);
     let other = {

@@ -139,7 +139,7 @@ pub(crate) fn explained(obj: &Bound<'_, PyAny>, refused: PyErr) -> PyErr {
         calls::call_method(module.as_any(), intern!(py, "explain_object"), (refused.value(py), obj))
     };
     // Anything pickled in the meantime is discarded.
-    let (result, _names) = Names::collect(|| primitive::to_anybody(explain));
+    let (result, _names) = Names::collect(|| primitive::to_any_receiver(explain));
     match result {
         Ok(error) if error.is(refused.value(py)) => refused,
         Ok(error) => PyErr::from_value(error),
@@ -367,13 +367,13 @@ pub(crate) fn by_value(obj: &Bound<'_, PyAny>) -> Option<PyResult<Vec<u8>>> {
 
 /// Runs `pickle`, which creates a message, and returns the handles in it, which live as long as the message.
 pub(crate) fn for_a_message<T>(pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Names)> {
-    let (result, names) = Names::collect(|| primitive::to_anybody(pickle));
+    let (result, names) = Names::collect(|| primitive::to_any_receiver(pickle));
     Ok((result?, names))
 }
 
 /// Like [`by_value`], for a message.
 pub(crate) fn by_value_for_a_message(obj: &Bound<'_, PyAny>) -> Option<PyResult<(Vec<u8>, Names)>> {
-    let (pickle, names) = Names::collect(|| primitive::to_anybody(|| by_value(obj)));
+    let (pickle, names) = Names::collect(|| primitive::to_any_receiver(|| by_value(obj)));
     Some(pickle?.map(|pickle| (pickle, names)))
 }
 

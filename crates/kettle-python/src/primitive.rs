@@ -29,7 +29,7 @@ pub(crate) fn recipient() -> Option<Ticket> {
 }
 
 /// Runs `f`, which creates a message for any receiver, even while this thread pickles for a child.
-pub(crate) fn to_anybody<T>(f: impl FnOnce() -> T) -> T {
+pub(crate) fn to_any_receiver<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(Option<Ticket>);
     impl Drop for Restore {
         fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! A thread that nobody waits for ends with the program, in the middle of what it does: where others say daemon, that is
+//! A thread that is not joined ends with the program, in the middle of what it does: where others say daemon, that is
 //! every thread here. `join` waits for one, and a scope for all that were started in it.
 
 use std::thread::{self, sleep};

@@ -32,7 +32,7 @@ kettle::task! {
         thread::scope(|scope| {
             for (seat, name) in names.iter().enumerate() {
                 let (left, right, all_sit) = (&forks[seat], &forks[seat + 1], &all_sit);
-                let dine = move || dine(name, left, right, all_sit).expect("nobody died");
+                let dine = move || dine(name, left, right, all_sit).expect("no holder died");
                 thread::Builder::new().name(name.clone()).spawn_scoped(scope, dine).expect("a thread");
             }
         });

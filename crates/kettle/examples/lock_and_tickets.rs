@@ -24,7 +24,7 @@ kettle::task! {
         }
     }
 
-    /// The lock is around the number itself: without its guard, nobody gets at it.
+    /// The lock is around the number itself, which is accessible only through its guard.
     fn sell(left: Lock<u32>, open: Barrier) -> u32 {
         let mut sold = 0;
         open.wait().expect("all counters open");

@@ -1,4 +1,4 @@
-//! The same, but nobody waits: each item is given by itself, and has its own handle.
+//! The same without waiting: each item is given by itself, and has its own handle.
 
 use std::error::Error;
 use std::thread::sleep;

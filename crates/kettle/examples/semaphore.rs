@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!("Eight parties have eaten, at most {} at once.", most.get());
     assert!(most.get() <= TABLES);
-    assert!(tables.release(1).is_err(), "nobody may add a fourth table");
+    assert!(tables.release(1).is_err(), "a fourth table must not be added");
     println!("{:?}", tables.statistics());
     Ok(())
 }

@@ -20,7 +20,7 @@ kettle::task! {
         for round in 0..ROUNDS {
             hits.fetch_add(1);
             histogram.fetch_add((round % 4) as usize, 1);
-            let mut account = account.acquire().expect("nobody dies here");
+            let mut account = account.acquire().expect("no holder dies here");
             account.balance += if round % 2 == 0 { 5 } else { -4 };
             account.bookings += 1;
         }

@@ -52,7 +52,7 @@ fn four(body: impl Fn() -> Result<(), AcquireError> + Sync) -> Result<usize, Box
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Somebody else might release a plain lock, so by itself this would only be reported.
+    // Another thread might release a plain lock, so by itself this would only be reported.
     deadlock::set_policy(Policy::Raise);
     deadlock::set_threshold(Duration::from_millis(100));
 

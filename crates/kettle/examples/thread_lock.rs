@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let take_one = |n: &Lock<u32>| {
         sleep(PREPARE);
-        let mut n = n.acquire().expect("nobody panicked");
+        let mut n = n.acquire().expect("no holder panicked");
         let seen = *n;
         sleep(THINK);
         *n = seen - 1;

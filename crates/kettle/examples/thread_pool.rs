@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let results: Vec<_> = (0..5).map(|i| pool.apply(move || fun(&format!("now {i}")))).collect::<Result<_, _>>()?;
     println!("{results:?}");
 
-    // A task that fails costs nothing but its result, and one that takes too long costs nobody's patience.
+    // A task that fails loses only its result, and one that takes too long is not waited for.
     let Err(error) = pool.apply(|| "seven".parse::<u32>().expect("a number")) else { unreachable!() };
     println!("{error}");
     let Err(error) = pool.task_timeout(Duration::from_millis(50)).apply(|| sleep(Duration::from_secs(1))) else {

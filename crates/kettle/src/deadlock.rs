@@ -5,7 +5,7 @@
 //! wait for this thread in turn. A lock that is got earlier than that costs nothing for it. What comes of it says the
 //! [`Policy`]:
 //!
-//! * Where nobody else could help, since an `RLock` can be released by its holder alone, the `acquire` of one of them
+//! * Where no other thread could help, since an `RLock` can be released only by its holder, the `acquire` of one of them
 //!   fails, with [`AcquireError::Deadlock`]. It should go back: when it leaves what it holds, the others go on. If it
 //!   takes the same locks in the same order again at once, it may well meet them again.
 //! * A `Lock` that is in the circle might still be released in its holder's place. So it is told once, on standard error
@@ -102,7 +102,7 @@ type Hook = Arc<dyn Fn(&Deadlock) + Send + Sync>;
 static HOOK: Mutex<Option<Hook>> = Mutex::new(None);
 
 /// Has `hook` called with what is reported, instead of having it printed to standard error. It runs in one of the
-/// threads that wait for each other, and should not wait for their locks itself. What somebody gets as an error is not
+/// threads that wait for each other, and should not wait for their locks itself. What a thread gets as an error is not
 /// reported.
 pub fn on_report(hook: impl Fn(&Deadlock) + Send + Sync + 'static) {
     *HOOK.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));

@@ -154,7 +154,7 @@ pub enum AcquireError {
     TimedOut,
     /// Its holder died with it.
     OwnerDied(OwnerDied),
-    /// Whoever holds it waits in turn for what this thread holds, so `acquire` would never have ended; see
+    /// The holder waits in turn for what this thread holds, so `acquire` would never have ended; see
     /// [`deadlock`](crate::deadlock). Go back: what this thread holds is what the others wait for.
     Deadlock(Box<Deadlock>),
     /// This process cannot take part in the session, so the lock could not name it as its holder.
@@ -177,7 +177,7 @@ impl From<LockError> for AcquireError {
 impl fmt::Display for AcquireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut => f.write_str("the lock is held by somebody else"),
+            Self::TimedOut => f.write_str("the lock is held elsewhere"),
             Self::OwnerDied(e) => e.fmt(f),
             Self::Deadlock(e) => e.fmt(f),
             Self::OutOfMemory(e) => e.fmt(f),
@@ -209,7 +209,7 @@ impl fmt::Display for HeldByTheLiving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
             Some(pid) => write!(f, "process {pid} holds this lock and lives")?,
-            None => f.write_str("somebody alive holds this lock")?,
+            None => f.write_str("a living thread holds this lock")?,
         }
         f.write_str("; only a lock whose holder died can be reset")
     }

@@ -1,4 +1,4 @@
-//! What a lock is called where somebody tells of it.
+//! The name of a lock in messages.
 
 use std::fmt;
 use std::panic::Location;

@@ -135,11 +135,11 @@
 //!
 //! kettle::task! {
 //!     fn sell(tickets: Lock<u32>) {
-//!         *tickets.acquire().expect("nobody died") -= 1;
+//!         *tickets.acquire().expect("no holder died") -= 1;
 //!     }
 //!
 //!     fn die_with(tickets: Lock<u32>) {
-//!         let mut left = tickets.acquire().expect("nobody died");
+//!         let mut left = tickets.acquire().expect("no holder died");
 //!         *left = 0;
 //!         std::process::abort();
 //!     }
@@ -182,7 +182,7 @@
 //! std::thread::scope(|scope| {
 //!     scope.spawn(|| {
 //!         for Ok((_, job)) in jobs.iter() {
-//!             log.acquire().expect("nobody panicked").push(job);
+//!             log.acquire().expect("no holder panicked").push(job);
 //!         }
 //!     });
 //! });

@@ -1,7 +1,7 @@
 //! Waiting on a tokio runtime: one doorbell for all that its tasks wait for.
 //!
 //! ```text
-//! somebody publishes ─► rings the runtime's bell, calling a line's number ─► the driver task wakes the first in that
+//! an item is published ─► rings the runtime's bell, calling a line's number ─► the driver task wakes the first in that
 //! line ─► it looks ─┬─ takes what it wanted, leaves the line ─► the next one is woken, and looks
 //!                   └─ finds nothing, leaves its door again, and sleeps
 //! ```
@@ -74,7 +74,7 @@ impl Awaited for wait::Line {
 /// Waits until `attempt` gives something. It is asked now, and whenever what happens at `at`, which is at home in `H`,
 /// may have changed that.
 pub(crate) async fn wait_on<H: Home, R>(at: &impl Awaited, mut attempt: impl FnMut() -> Option<R>) -> R {
-    // Whoever always finds something must let the other tasks run all the same.
+    // A task that always finds something must let the other tasks run all the same.
     tokio::task::coop::consume_budget().await;
     let is_reserved = at.line().is_some_and(|line| !line.admits(None, || 0));
     if !is_reserved && let Some(r) = attempt() {
@@ -108,7 +108,7 @@ pub(crate) async fn wait_on<H: Home, R>(at: &impl Awaited, mut attempt: impl FnM
 struct Reactor {
     bell: Doorbell,
     lines: Mutex<Lines>,
-    /// Tells the driver that somebody waits again.
+    /// Tells the driver that a task waits again.
     work: Notify,
 }
 

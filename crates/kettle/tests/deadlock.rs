@@ -175,7 +175,7 @@ fn plain_locks_are_reported_once_and_go_on_waiting() -> Outcome {
 }
 
 #[test]
-fn nobody_is_told_where_it_is_off() -> Outcome {
+fn no_thread_is_told_where_it_is_off() -> Outcome {
     let (_alone, _dog, reports) = alone(Policy::Off);
     let results = embrace!(threads::RLock::new()?, threads::RLock::new()?);
     assert!(results.recv_timeout(Duration::from_millis(300)).is_err());

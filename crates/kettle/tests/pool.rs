@@ -151,7 +151,7 @@ fn results_come_back() {
 }
 
 #[test]
-fn nobody_needs_to_wait() {
+fn no_caller_needs_to_wait() {
     let _dog = watchdog();
     let pool = pool(2);
     let count = Value::new(0).unwrap();
@@ -332,7 +332,7 @@ fn a_task_that_takes_too_long_is_ended() {
 }
 
 #[test]
-fn nobody_waits_and_the_limit_holds() {
+fn without_a_waiter_the_limit_holds() {
     let _dog = watchdog();
     let pool = pool(1);
     let began = Event::new().unwrap();
@@ -499,7 +499,7 @@ fn a_pool_in_a_pool() {
 }
 
 #[test]
-fn workers_die_with_whoever_made_their_pool() {
+fn workers_die_with_the_process_that_made_their_pool() {
     let _dog = watchdog();
     let (lock, held) = (Lock::new(0).unwrap(), Event::new().unwrap());
     // A process that is killed.

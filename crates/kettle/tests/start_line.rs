@@ -31,7 +31,7 @@ fn inner() {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
     let users: Vec<_> = users.split_whitespace().collect();
-    println!("main goes on, {}", if users[0] == users[1] { "as who started it" } else { "as somebody else" });
+    println!("main goes on, {}", if users[0] == users[1] { "as who started it" } else { "as another user" });
     println!("starting: {}", nothing::start().map_or_else(|e| e.to_string(), |_| "no error".into()));
 }
 
@@ -64,7 +64,7 @@ fn grandchildren_do_not_inherit_what_makes_a_child() {
 }
 
 #[test]
-fn a_set_user_id_program_is_nobodys_child() {
+fn a_set_user_id_program_does_not_join() {
     const NOBODY: u32 = 65534;
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("set-user-id-{}", std::process::id()));
     fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
@@ -77,6 +77,6 @@ fn a_set_user_id_program_is_nobodys_child() {
         return;
     }
     assert!(output.status.success(), "{output:?}");
-    assert!(text.contains("main goes on, as somebody else"), "{text}");
+    assert!(text.contains("main goes on, as another user"), "{text}");
     assert!(text.contains("starting: a program that is set-user-id"), "{text}");
 }

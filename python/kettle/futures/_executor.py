@@ -28,7 +28,7 @@ __all__ = ["ProcessPoolExecutor"]
 
 
 class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
-    """An executor whose tasks are run by worker processes, any of which may die.
+    """An executor whose tasks are run by worker processes, which may die at any time.
 
     max_workers: the maximum number of processes; by default the number of processors available to this process, by
         affinity and the container's quota. The processes are started with the first task (fork), or when a task finds

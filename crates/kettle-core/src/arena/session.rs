@@ -138,7 +138,7 @@ impl fmt::Debug for Session {
 /// Counters of an arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
-    /// The length of the arena's file, most of which may not be backed by memory.
+    /// The length of the arena's file, which may be backed by memory only in part.
     pub file_bytes: u64,
     /// How much of it is backed by memory.
     pub resident_bytes: u64,

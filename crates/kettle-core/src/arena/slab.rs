@@ -62,7 +62,7 @@ impl Allocator {
         Ok(Ok(()))
     }
 
-    /// The number of small objects in the list at `head`, of which there should be at most `most`.
+    /// The number of small objects in the list at `head`, which should be at most `most`.
     pub(super) fn count_small(&self, head: &AtomicU64, class: u8, most: u64) -> Result<u64, ArenaError> {
         let mut count = 0;
         let mut next = Off::from_bits(head.load(Ordering::Relaxed));

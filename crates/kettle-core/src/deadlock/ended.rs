@@ -92,7 +92,7 @@ impl Watch<'_> {
 
     /// None if the holder is alive; otherwise what to do next.
     pub(super) fn has_ended(&self, holder: Owner, policy: Policy) -> Option<Next> {
-        let (pid, tid) = if holder.is_nobody() {
+        let (pid, tid) = if holder.is_none() {
             return None;
         } else if self.on_heap {
             (process::id(), thread::kernel_id(holder.thread()))

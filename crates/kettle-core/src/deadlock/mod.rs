@@ -426,7 +426,7 @@ fn is_holder(waiting: &Waiting, holder: &Waiting) -> bool {
     if waiting.flags & ON_HEAP == 0 {
         return holder.owner == named;
     }
-    !named.is_nobody() && holder.participant() == waiting.participant() && holder.thread == named.thread()
+    !named.is_none() && holder.participant() == waiting.participant() && holder.thread == named.thread()
 }
 
 /// Whether each lock is released by its holder only, and not before the holder's own wait ends.

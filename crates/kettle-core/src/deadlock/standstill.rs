@@ -68,7 +68,7 @@ impl Watch<'_> {
     fn standstill_now(&self) -> Option<Standstill> {
         let me = Participant::of(participants::me_if_any()?);
         let is_stuck =
-            |w: &Waiting| w.participant() == me && w.flags & ON_HEAP != 0 && !Owner::from_bits(w.holder).is_nobody();
+            |w: &Waiting| w.participant() == me && w.flags & ON_HEAP != 0 && !Owner::from_bits(w.holder).is_none();
         let waits: Vec<Waiting> = waiters::those(is_stuck).collect();
         // The main thread waits for no lock.
         (process::thread_count()? == waits.len() + 1).then_some(())?;

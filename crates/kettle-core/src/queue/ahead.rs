@@ -18,7 +18,7 @@ impl Ahead {
         Self(AtomicU64::new(0))
     }
 
-    /// How many of the `inside` messages are done, of which the first has the number `head`.
+    /// How many of the `inside` messages are done; the first has the number `head`.
     pub(super) fn count(&self, head: u32, inside: u32) -> u32 {
         let word = self.0.load(Ordering::SeqCst);
         let ahead = (word as u32).wrapping_sub(head);

@@ -300,7 +300,7 @@ mod tests {
 
     const FIRST_UNITS: u32 = units(FIRST_LEN);
 
-    /// One chunk of each length, of which the first begins at `base` and is followed by the second.
+    /// One chunk of each length: the first begins at `base` and is followed by the second.
     fn chain(base: u32) -> [Chunk; 2] {
         let begin = |base, len, index| Chunk::begin::<S>(S::chunk(len, Place::MIN, index).unwrap(), base, len, index);
         let first = begin(base, FIRST_LEN, 0).unwrap();

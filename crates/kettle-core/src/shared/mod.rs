@@ -55,7 +55,7 @@ impl Home for Processes {
     fn is_dead(owner: Owner) -> bool {
         if owner.slot() == 0 {
             // A process that writes its name here has a row.
-            if !owner.is_nobody() {
+            if !owner.is_none() {
                 damage::mark(Self::SCOPE, What::Owner, 0, owner.to_bits());
             }
             return false;

@@ -268,7 +268,7 @@ impl<N: Nodes> Condition<N> {
         while done < count {
             let Some((node, state)) = self.oldest() else { break };
             let owner = Owner::from_bits(state);
-            if owner.is_nobody() || !H::can_be(owner) {
+            if owner.is_none() || !H::can_be(owner) {
                 damage::mark(H::SCOPE, What::Owner, 0, state);
                 break;
             }
@@ -341,7 +341,7 @@ impl<N: Nodes> Condition<N> {
                 continue;
             }
             let state = node.state.load(Ordering::SeqCst);
-            if state & STATE != GRANTED && !Owner::from_bits(state).is_nobody() && H::is_dead(Owner::from_bits(state)) {
+            if state & STATE != GRANTED && !Owner::from_bits(state).is_none() && H::is_dead(Owner::from_bits(state)) {
                 self.change(node, state, 0);
             }
         }
@@ -355,7 +355,7 @@ mod tests {
 
     /// A notifier that meets an impossible state stops; it does not retry the node forever.
     #[test]
-    fn a_waiter_that_names_nobody_is_not_believed() {
+    fn a_waiter_without_a_name_is_not_believed() {
         let condition = Condition::new();
         let waiter = condition.enrol::<Heap>().unwrap();
         let node = condition.node(waiter).unwrap();
@@ -391,7 +391,7 @@ mod tests {
 
     /// With no waiters, `notify` is a single load.
     #[test]
-    fn knows_when_nobody_waits() {
+    fn knows_when_no_thread_waits() {
         let condition = Condition::new();
         let waiters: Vec<_> = (0..3).map(|_| condition.enrol::<Heap>().unwrap()).collect();
         assert_eq!(condition.most_waiting.load(Ordering::Relaxed), 3);

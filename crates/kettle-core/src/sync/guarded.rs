@@ -251,7 +251,7 @@ macro_rules! both {
         impl<T> $hold<'_, T> {
             /// The thread that abandoned the lock before this hold acquired it, if any.
             pub fn recovered_from(&self) -> Option<Owner> {
-                (!self.from.is_nobody()).then_some(self.from)
+                (!self.from.is_none()).then_some(self.from)
             }
         }
 

@@ -327,7 +327,7 @@ impl Lock {
         loop {
             let word = self.word.load(Ordering::Acquire);
             let owner = Owner::from_bits(word);
-            if owner.is_nobody() {
+            if owner.is_none() {
                 return Ok(());
             }
             if word & BROKEN == 0 && !H::is_dead(owner) {
@@ -355,7 +355,7 @@ impl Lock {
     pub fn held(&self) -> Option<Held> {
         let word = self.word.load(Ordering::Acquire);
         let by = Owner::from_bits(word);
-        (!by.is_nobody()).then_some(Held { by, scoped: word & SCOPED != 0 })
+        (!by.is_none()).then_some(Held { by, scoped: word & SCOPED != 0 })
     }
 
     /// A handle for asking that later.

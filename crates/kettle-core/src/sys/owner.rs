@@ -47,7 +47,7 @@ impl Owner {
     }
 
     /// Whether this names no owner.
-    pub const fn is_nobody(self) -> bool {
+    pub const fn is_none(self) -> bool {
         self.0 == 0
     }
 
@@ -80,7 +80,7 @@ impl Owner {
 
 impl fmt::Debug for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_nobody() {
+        if self.is_none() {
             return f.write_str("no owner");
         }
         write!(f, "thread {} of participant {}.{}", self.thread(), self.slot(), self.generation())

@@ -142,7 +142,7 @@ impl Records<'_> {
             ReceiveError::Unmapped(e) => errors::exhausted(e),
             ReceiveError::Stopped(Stopped::TimedOut | Stopped::Interrupted) => PyKeyboardInterrupt::new_err(()),
             ReceiveError::NoChannel => PyOSError::new_err(
-                "this message stands in shared memory, of which the pipe's bare descriptor does not know; \
+                "this message is in shared memory, which the pipe's bare descriptor cannot reach; \
                  send or inherit the connection itself",
             ),
             ReceiveError::Foreign => PyOSError::new_err("what arrived on this pipe is no message of a connection"),

@@ -24,7 +24,7 @@ pub(crate) fn as_i128(number: &Bound<'_, PyInt>) -> Option<i128> {
         return Some(short.into());
     }
     let py = number.py();
-    // SAFETY: both operands are integers, of which no subclass has a say, so that no Python code runs; what comes back
+    // SAFETY: both operands are integers, with no subclass involved, so that no Python code runs; what comes back
     // is a new reference, or NULL with MemoryError set, which is taken away. The mask is defined for every integer.
     unsafe {
         let places = Bound::from_owned_ptr_or_opt(py, ffi::PyLong_FromLong(64))?;

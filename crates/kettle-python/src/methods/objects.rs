@@ -109,7 +109,7 @@ enum Whose {
     Base(*mut ffi::PyObject),
 }
 
-/// Which class defines the `put` and `get` of which this is the name.
+/// The class that defines the `put` and `get` with this name.
 ///
 /// # Safety
 /// `slf` is an `ObjectQueue`, and the arguments are those of a vectorcall that is under way.

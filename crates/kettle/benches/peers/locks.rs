@@ -77,7 +77,7 @@ fn event() -> Cell {
     let Ok(ours) = Event::new();
     let (std, changed) = (sync::Mutex::new(false), sync::Condvar::new());
     let (parking, parked) = (parking_lot::Mutex::new(false), parking_lot::Condvar::new());
-    Cell::new("Event, set + is_set + clear, nobody waits", "times/s")
+    Cell::new("Event, set + is_set + clear, no waiters", "times/s")
         .with("kettle", move |n| {
             shared(1, n, || {
                 ours.set();
@@ -107,7 +107,7 @@ fn notify() -> Cell {
     let (Ok(ours), Ok(changed)) = (Lock::new(()), Condition::new());
     let (std, std_changed) = (sync::Mutex::new(()), sync::Condvar::new());
     let (parking, parked) = (parking_lot::Mutex::new(()), parking_lot::Condvar::new());
-    Cell::new("Condition, notify_one under its lock, nobody waits", "times/s")
+    Cell::new("Condition, notify_one under its lock, no waiters", "times/s")
         .with("kettle", move |n| {
             shared(1, n, || {
                 let _held = ours.acquire().expect("no panic");

@@ -42,7 +42,7 @@ pub(super) struct At<'a, 'de, W> {
     depth: usize,
 }
 
-/// Reads the value of which these are the bytes, all of them.
+/// Decodes a value from all of these bytes.
 pub(super) fn read<'de, T: Deserialize<'de>, W: Watch>(bytes: &'de [u8], watch: W) -> Result<(T, W), Error> {
     let mut decoder = Decoder { rest: bytes.iter(), watch };
     let value = T::deserialize(At { decoder: &mut decoder, depth: 0 })?;

@@ -121,7 +121,7 @@ impl fmt::Display for Unsendable {
     }
 }
 
-/// A message for anybody, if it is sure that the value arrives. `scratch` lends its memory.
+/// A message for any process, if it is sure that the value arrives. `scratch` lends its memory.
 pub(crate) fn encode<T: Serialize + DeserializeOwned>(value: &T, scratch: Vec<u8>) -> Result<Message, Unsendable> {
     encode_with(value, scratch, None).map(|(message, _)| message)
 }
@@ -165,7 +165,7 @@ fn encode_with<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// Makes sure that a value arrives of which these are the bytes and the baggage. Gives the baggage back.
+/// Makes sure that the value with these bytes and this baggage arrives. Gives the baggage back.
 #[cold]
 fn try_out<T: Serialize + DeserializeOwned>(
     value: &T,

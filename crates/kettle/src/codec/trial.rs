@@ -48,7 +48,7 @@ pub(super) enum Event {
     NewtypeVariant,
     /// One with fields.
     Variant,
-    /// One of which it is not known yet what it has. Only read.
+    /// One whose content is not known yet. Only read.
     AnyVariant,
     /// Of a sequence, a map, a struct, a tuple, a variant with fields.
     End,
@@ -224,7 +224,7 @@ pub(super) fn root_of<T: Serialize + DeserializeOwned>() -> u64 {
     (read as usize as u64).wrapping_mul(known::SPREAD)
 }
 
-/// Tries whether `value`, of which these are the bytes, arrives.
+/// Tries whether `value`, encoded as these bytes, arrives.
 pub(super) fn arrives<T: Serialize + DeserializeOwned>(value: &T, bytes: &[u8]) -> Result<(), Error> {
     let root = root_of::<T>();
     let Notes { calls, edges, .. } = encoder::write(value, root, Notes::default())?;

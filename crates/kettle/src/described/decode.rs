@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::format as tag;
 use crate::codec::{DEPTH_MAX, Error};
 
-/// The value of which these are the bytes, all of them.
+/// The value that all of these bytes encode.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let mut input = Input(bytes);
     let value = T::deserialize(At { input: &mut input, depth: 0 })?;

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_for_a_closed_one_that_has_a_duplicate_is_nobodys() {
+    fn an_event_for_a_closed_one_with_a_duplicate_is_dropped() {
         let poller = Poller::new().unwrap();
         let mut slots = Slots::default();
         let (mut here, there) = UnixStream::pair().unwrap();

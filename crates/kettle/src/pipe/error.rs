@@ -81,7 +81,7 @@ impl<T> SendError<T> {
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed(_) => f.write_str("nobody has the other end of the pipe any more"),
+            Self::Closed(_) => f.write_str("the other end of the pipe is closed"),
             Self::Full(_) => f.write_str("the pipe is full"),
             Self::Encode(_, e) => e.fmt(f),
             Self::OutOfMemory(_, e) => e.fmt(f),
@@ -130,7 +130,7 @@ pub enum RecvError {
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str("the pipe has come to its end: nobody has the other one any more"),
+            Self::Closed => f.write_str("the pipe has ended: its other end is closed"),
             Self::Empty => f.write_str("the pipe is empty"),
             Self::Decode(e) => e.fmt(f),
             Self::OutOfMemory(e) => e.fmt(f),

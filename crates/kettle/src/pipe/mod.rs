@@ -82,7 +82,7 @@ pub struct Connection<S, R = S> {
     types: PhantomData<fn(S) -> R>,
 }
 
-/// Longer than anybody needs who is receiving at the same time.
+/// Longer than a receiver needs that is receiving at the same time.
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// How a connection is.

@@ -1,4 +1,4 @@
-//! Pipes in one direction: a connection of which each end has one half.
+//! Pipes in one direction: each end has one half of a connection.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};

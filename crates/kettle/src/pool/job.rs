@@ -1,7 +1,7 @@
 //! Tasks that were submitted to a pool together, and the outcome of each.
 //!
 //! ```text
-//!   Open ──an outcome──► Done ──somebody takes it──► Taken
+//!   Open ──an outcome──► Done ──it is taken──► Taken
 //! ```
 //!
 //! An open task is not sent yet, or is with a worker; the [`PendingTasks`] tracks which are still to be sent. A task

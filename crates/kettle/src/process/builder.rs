@@ -171,7 +171,7 @@ fn send(mailbox: &Handle<Queue>, message: Message) -> Result<(), OutOfMemory> {
         Ok(()) => Ok(()),
         Err(Refusal::OutOfMemory(e)) => Err(e),
         Err(Refusal::Damaged) => Err(ArenaError::from(damage::marked()).into()),
-        // A mailbox has no bound, and nobody shuts it down.
+        // A mailbox has no bound and is never shut down.
         Err(Refusal::Full | Refusal::ShutDown) => {
             let damage = damage::mark(Scope::Shared, What::Count, mailbox.off().to_bits(), 0);
             Err(ArenaError::from(damage).into())

@@ -31,7 +31,7 @@ enum State {
         _life: Option<KnownFd>,
     },
     Reaped(ExitStatus),
-    /// Somebody else reaped it: an error number.
+    /// It was reaped elsewhere: an error number.
     Lost(Option<i32>),
 }
 
@@ -152,7 +152,7 @@ pub(super) fn watch(child: Supervised) -> Arc<Supervised> {
     child
 }
 
-/// Reaps whoever has ended, also those whose handles were dropped.
+/// Reaps the children that have ended, including those whose handles were dropped.
 pub(super) fn reap_the_forgotten() {
     lock(&CHILDREN).retain(|child| !child.is_over());
 }

@@ -99,8 +99,8 @@ impl<T: Plain> Lock<T> {
         cell::store(cell::words(&self.body), 0, bytemuck::bytes_of(value));
     }
 
-    /// The value; none if what stands there is no `T`. Only whole words are ever stored, so no field of it was half
-    /// written, also not by one who was killed: then somebody wrote there who must not.
+    /// The value; None if these bytes are not a `T`. Only whole words are ever stored, so no field is half written,
+    /// even by a process that was killed: the bytes then come from a stray write.
     fn load(&self) -> Option<T> {
         with_buffer(size_of::<T>(), |bytes| {
             cell::load(cell::words(&self.body), 0, bytes);

@@ -20,7 +20,7 @@ use crate::queue::until;
 ///
 /// It can be joined, which blocks, or awaited on any runtime. If it is dropped, the task still runs; its result is
 /// lost.
-#[must_use = "a result that nobody asks for is lost; drop it if that is meant"]
+#[must_use = "an unread result is lost; drop it if that is meant"]
 pub struct Handle<T> {
     workers: Arc<Workers>,
     task: Arc<dyn TaskHandle<T>>,

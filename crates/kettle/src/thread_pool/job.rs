@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::error::{Broken, SubmitError, TaskError};
 use super::workers::{WorkerSlot, Workers};
 
-/// One task or many, of which a worker takes and runs some at a time.
+/// One task or many; a worker takes and runs some at a time.
 pub(super) trait Job: Send + Sync {
     /// Runs some of its tasks in the worker thread of this slot. If there are more, first puts the job into the line
     /// again.

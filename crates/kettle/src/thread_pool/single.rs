@@ -1,7 +1,7 @@
 //! One task.
 //!
 //! ```text
-//!   Waiting ──a worker begins it──► Running ──it ends, or is given up──► Done ──somebody takes it──► Taken
+//!   Waiting ──a worker begins it──► Running ──it ends, or is given up──► Done ──it is taken──► Taken
 //!      └──────────────────it is cancelled, or its pool terminated─────────▲
 //! ```
 

@@ -31,7 +31,7 @@ impl Workers {
 
     /// The watchdog's loop, until the pool is over.
     fn give_up_late(self: Arc<Self>) {
-        // A worker may be running several tasks, one of which waits for another; it is abandoned only once.
+        // A worker may be running several tasks, where one waits for another; it is abandoned only once.
         let seize = |task: &Limited| !task.slot.is_abandoned.swap(true, Ordering::SeqCst);
         while let Some((task, is_first)) = self.timeouts.next_late(Blocking, || self.gone.is_done(), seize) {
             task.job.give_up(&self, task.number);

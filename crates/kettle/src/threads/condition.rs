@@ -24,7 +24,7 @@ use crate::sync::{WaitError, condition_methods};
 /// let Ok(changed) = Condition::new();
 /// std::thread::scope(|scope| {
 ///     scope.spawn(|| {
-///         lock.acquire().expect("nobody panicked").push("a letter");
+///         lock.acquire().expect("no holder panicked").push("a letter");
 ///         changed.notify_one();
 ///     });
 ///     let letters = changed.wait_while(lock.acquire()?, |letters| letters.is_empty())?;

@@ -27,8 +27,8 @@ use crate::sync::{WaitError, lock_methods, plain_lock_methods};
 ///
 /// let Ok(prices) = Lock::new(HashMap::new());
 /// std::thread::scope(|scope| {
-///     scope.spawn(|| prices.acquire().expect("nobody panicked").insert("bread", 3));
-///     scope.spawn(|| prices.acquire().expect("nobody panicked").insert("milk", 1));
+///     scope.spawn(|| prices.acquire().expect("no holder panicked").insert("bread", 3));
+///     scope.spawn(|| prices.acquire().expect("no holder panicked").insert("milk", 1));
 /// });
 /// assert_eq!(prices.acquire()?.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -13,7 +13,7 @@
 //!     let mut sold = 0;
 //!     for order in orders.iter() {
 //!         let order = order.expect("an order");
-//!         *left.acquire().expect("nobody died") -= order;
+//!         *left.acquire().expect("no holder died") -= order;
 //!         sold += order;
 //!     }
 //!     sold

@@ -14,7 +14,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 fn count(lock: Lock<u64>) {
     for _ in 0..1_000 {
-        *lock.acquire().expect("nobody died") += 1;
+        *lock.acquire().expect("no holder died") += 1;
     }
 }
 

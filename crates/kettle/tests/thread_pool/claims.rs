@@ -14,7 +14,7 @@ use crate::{await_that, gate, pool};
 const LATE: usize = 3000;
 
 #[test]
-fn a_slow_task_holds_nobody_up() {
+fn a_slow_task_holds_no_other_up() {
     let _dog = watchdog();
     for (workers, slow) in [(2, 0), (2, LATE), (4, LATE), (2, 4999)] {
         let pool = pool(workers);
@@ -97,7 +97,7 @@ fn a_map_that_failed_drops_what_was_not_begun() {
 }
 
 #[test]
-fn each_task_is_done_once_whoever_does_it() {
+fn each_task_is_done_exactly_once() {
     let _dog = watchdog();
     for seed in 0..60 {
         let mut random = Random::quiet(seed);

@@ -9,7 +9,7 @@ use kettle::thread_pool::TaskError;
 use crate::support::{LONG, watchdog};
 use crate::{await_that, gate, pool};
 
-/// With any number of workers, every one of which waits for what it gave.
+/// With any number of workers, each waiting for the tasks it submitted.
 #[test]
 fn tasks_wait_for_tasks_of_their_pool() {
     fn tree(pool: &Arc<ThreadPool>, depth: u32) -> u32 {

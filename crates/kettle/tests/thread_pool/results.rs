@@ -27,7 +27,7 @@ fn results_come_back() {
 }
 
 #[test]
-fn nobody_needs_to_wait() {
+fn no_caller_needs_to_wait() {
     let _dog = watchdog();
     let pool = pool(2);
     let count = Arc::new(AtomicUsize::new(0));

@@ -31,7 +31,7 @@ impl Sign {
 #[derive(Clone, Copy)]
 pub(super) enum Whose {
     /// Anything, even what is reserved for another waiter.
-    Anybodys,
+    Any,
     /// Only what is not reserved.
     Unreserved,
     /// What is not reserved, or is reserved for the holder of this ticket.
@@ -42,7 +42,7 @@ impl Whose {
     #[inline(always)]
     pub(super) fn may_be_taken(self, line: &wait::Line, available: impl FnOnce() -> u32) -> bool {
         match self {
-            Self::Anybodys => true,
+            Self::Any => true,
             Self::Unreserved => line.admits(None, available),
             Self::Of(ticket) => line.admits(Some(ticket), available),
         }

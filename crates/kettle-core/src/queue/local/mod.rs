@@ -216,7 +216,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
         item: T,
         judge: &mut J,
     ) -> Result<(), (T, Refused<J::Question>)> {
-        self.put_with(key, item, judge, Whose::Anybodys)
+        self.put_with(key, item, judge, Whose::Any)
     }
 
     /// The same, unless the room is reserved for a waiter: for a caller that would wait as well.
@@ -275,7 +275,7 @@ impl<T, L: Lock<State<T>>> LocalQueue<T, L> {
     /// See [`Refused`].
     #[inline]
     pub fn take_now<'a, J: Judge<T>>(&'a self, key: L::Key<'a>, judge: &mut J) -> Result<T, Refused<J::Question>> {
-        self.take_with(key, judge, Whose::Anybodys)
+        self.take_with(key, judge, Whose::Any)
     }
 
     /// The same, unless the item is reserved for a waiter: for a caller that would wait as well.

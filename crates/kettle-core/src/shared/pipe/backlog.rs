@@ -206,7 +206,7 @@ mod tests {
 
     /// A sender dies after it put a message, but before it announced it.
     #[test]
-    fn an_entry_that_nobody_announced_is_skipped() {
+    fn an_unannounced_entry_is_skipped() {
         for after in [1, MANY] {
             let [a, b] = End::pair();
             let (_, queue) = a.1.outward();

@@ -1,10 +1,10 @@
 //! Leadership: of all threads that wait for results, one sends, receives and completes on behalf of all.
 //!
 //! ```text
-//!            take                    let go
-//!  nobody ─────────► a waiter leads ─────────► nobody: the next waiter is woken, or the deputy if there is work left
-//!     │                                           ▲
-//!     └────────────► the deputy leads ────────────┘  as soon as a waiter wants to
+//!             take                     let go
+//!  no leader ─────────► a waiter leads ─────────► no leader: the next waiter is woken, or the deputy if work is left
+//!      │                                              ▲
+//!      └──────────────► the deputy leads ─────────────┘  as soon as a waiter wants to
 //! ```
 //!
 //! A leader *steps aside* while it runs code of the program, such as a signal handler, which may run forever or wait
@@ -198,8 +198,8 @@ impl Lead {
                 let nap = patience.no_later_than(Deadline::after(LINGER));
                 let look = || (is_over() || self.called.load(Ordering::SeqCst)).then_some(());
                 let _ = self.calls.wait_for(&nap, Scope::Private, look, || None);
-                let somebody_led = turns != self.turns.load(Ordering::SeqCst);
-                if !self.called.swap(false, Ordering::SeqCst) && (somebody_led || !outstanding()) {
+                let was_led = turns != self.turns.load(Ordering::SeqCst);
+                if !self.called.swap(false, Ordering::SeqCst) && (was_led || !outstanding()) {
                     continue;
                 }
             }

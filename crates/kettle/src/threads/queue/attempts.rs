@@ -21,7 +21,7 @@ impl From<Refused<Infallible>> for Refusal {
             Refused::NotNow => Self::NotNow,
             Refused::ShutDown => Self::ShutDown,
             Refused::OutOfMemory => Self::OutOfMemory,
-            Refused::MovedOut => unreachable!("nobody asked for that"),
+            Refused::MovedOut => unreachable!("the caller did not ask for that"),
             Refused::Compare(never) => match never {},
         }
     }

@@ -267,7 +267,7 @@ mod tests {
         queues.claim(Blocking, queue, &Mutex::new(()), |_| Some(claim));
     }
 
-    /// Two queues, of which the first is full.
+    /// Two queues; the first is full.
     fn queues(claim: Claim<(), u64>) -> (LocalQueues<(), u64>, [Queue; 2]) {
         let (queues, two) = (LocalQueues::default(), [(); 2].map(|()| Arc::new(LocalQueue::new())));
         two.iter().for_each(|queue| queues.add(Blocking, queue));
