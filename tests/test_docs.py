@@ -1,4 +1,4 @@
-"""Every program in README.md and in pages of docs/ runs and prints what stands below it."""
+"""Every program in README.md and in pages of docs/ runs and prints the text below it. Files that pages name exist."""
 
 import doctest
 import os
@@ -54,6 +54,22 @@ def test_links_within_the_page_lead_somewhere(page):
     anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
     assert set(links(page)) <= anchors
     assert len(links(page)) > 10
+
+
+def test_the_walks_pass_files_that_exist_in_short_steps():
+    _, *walks = re.split(r"^## ", (ROOT / "docs/design/walks.md").read_text(), flags=re.MULTILINE)
+    assert len(walks) == 6
+    for walk in walks:
+        steps = re.findall(r"^\d+\. `([^`]+)`: .*$", walk, re.MULTILINE)
+        assert 2 < len(steps) <= 10
+        assert [step for step in steps if not (ROOT / step).is_file()] == []
+
+
+def test_the_index_lists_all_pages_and_only_those():
+    index = ROOT / "docs/README.md"
+    linked = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)\)", index.read_text())}
+    assert [path for path in linked if not path.is_file()] == []
+    assert set((ROOT / "docs").rglob("*.md")) - linked == {index}
 
 
 @pytest.mark.parametrize(
