@@ -54,6 +54,13 @@ def test_the_main_module_is_imported_once_for_all_children(run, module):
     assert (done.stdout, done.stderr) == ("imported as __main__\nimported as __mp_main__\n" + 2 * CHILD, "")
 
 
+def test_a_child_starts_its_own_server_wherever_the_package_was_imported_first(run, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import kettle.multiprocessing.forkserver\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = run(main='child = mp.get_context("forkserver").Process(target=nested); child.start(); child.join()')
+    assert done.stdout.endswith(CHILD), done
+
+
 def test_a_program_may_ask_that_nothing_be_imported_for_its_children(run):
     done = run(main="mp.set_forkserver_preload([]); start(2)")
     assert (done.stdout, done.stderr) == ("imported as __main__\n" + 2 * ("imported as __mp_main__\n" + CHILD), "")

@@ -168,7 +168,9 @@ def put_into(module: Any, channel: Channel | None = None) -> None:
     """Makes `module`, the standard library's `multiprocessing.forkserver`, use such sockets: those of a server or, with
     its `channel`, of a client."""
     if channel is None:
-        module.socket = Instead(socket, socket=_Socket)
+        # A client's sockets can be a server's, too: a server is a client if its children start another one.
+        if not isinstance(module.socket, Instead):
+            module.socket = Instead(socket, socket=_Socket)
         return
 
     def arbitrary_address(family: str) -> Any:
