@@ -94,8 +94,8 @@
 //! `put` returns when the item is safe in shared memory, and fails at once if it cannot be encoded. Large byte strings
 //! are sent as [`Bytes`], which the receiver reads in place. A [`JoinableQueue`] tracks whether all items have been
 //! processed. A [`channel()`] has separate ends, [`Sender`]s and [`Receiver`]s: when the last end of one kind is
-//! dropped or its process dies, operations on the other ends report it. A [`mod@pipe`] connects two processes in both
-//! directions.
+//! dropped or its process dies, operations on the other ends report it. A [`Select`] takes what comes first from any of
+//! several queues and channels. A [`mod@pipe`] connects two processes in both directions.
 //!
 //! # Values
 //!
@@ -254,7 +254,10 @@ pub mod process;
 pub mod queue;
 #[cfg(feature = "tokio")]
 mod reactor;
+pub mod select;
 pub mod session;
+#[cfg(feature = "futures")]
+pub mod streams;
 pub mod sync;
 pub mod thread_pool;
 pub mod threads;
@@ -273,8 +276,9 @@ pub use plain::{Number, Plain};
 pub use pool::Pool;
 pub use process::{Builder, Process, StartError, init};
 pub use queue::{GetError, JoinableQueue, PutError, Queue, SimpleQueue};
+pub use select::Select;
 pub use session::descriptors;
-pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, OnOwnerDeath, RLock, Semaphore};
+pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, OnOwnerDeath, RLock, RwLock, Semaphore};
 pub use thread_pool::ThreadPool;
 pub use value::Value;
 pub use wait::{Readable, Waitable, wait};

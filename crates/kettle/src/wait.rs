@@ -64,13 +64,18 @@ use sealed::Source;
 /// ```
 ///
 /// Readiness is a hint: another thread or process may take the item first. So continue with `try_get` or its
-/// equivalent.
+/// equivalent; or let a [`Select`](crate::Select) take the item.
 ///
 /// # Errors
 /// If there are no file descriptors left, or one of `things` is a descriptor that is not open; or with a
 /// [`SessionDamaged`], if one of `things` is in the session's shared memory and that is damaged.
 pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
-    let patience = Patience::until(timeout.map_or(Deadline::NEVER, Deadline::after));
+    wait_until(things, timeout.map_or(Deadline::NEVER, Deadline::after))
+}
+
+/// As [`wait`], until `deadline`.
+pub(crate) fn wait_until(things: &[&dyn Waitable], deadline: Deadline) -> io::Result<Vec<usize>> {
+    let patience = Patience::until(deadline);
     let ready = || -> Vec<usize> { (0..things.len()).filter(|&i| things[i].is_ready()).collect() };
     let is_shared = things.iter().any(|thing| matches!(thing.source(), Source::Events(_, Scope::Shared)));
     let check = || match is_shared && damage::is_marked(Scope::Shared) {

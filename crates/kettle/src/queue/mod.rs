@@ -382,6 +382,30 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     pub fn take_timeout(&self, timeout: Duration) -> Result<Taken<'_, T>, GetError> {
         self.get_timeout(timeout).map(|item| Taken::new(item, self))
     }
+
+    /// As [`take`](Self::take), without blocking the thread. If the future is dropped before it is ready, nothing was
+    /// taken; if the guard is dropped, because the task that works on the item is dropped for example, the item is done.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let jobs = kettle::JoinableQueue::new()?;
+    /// jobs.put(5)?;
+    /// assert_eq!(*jobs.take_async().await?, 5);
+    /// jobs.join_async().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    #[cfg(feature = "tokio")]
+    pub async fn take_async(&self) -> Result<Taken<'_, T>, GetError>
+    where
+        T: Send,
+    {
+        self.get_async().await.map(|item| Taken::new(item, self))
+    }
 }
 
 impl<T> JoinableQueue<T> {

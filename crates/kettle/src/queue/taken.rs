@@ -38,11 +38,11 @@ pub(crate) trait Joinable<T> {
 pub struct Taken<'a, T> {
     /// None: it was taken out.
     item: Option<T>,
-    queue: &'a (dyn Joinable<T> + 'a),
+    queue: &'a (dyn Joinable<T> + Sync + 'a),
 }
 
 impl<'a, T> Taken<'a, T> {
-    pub(crate) fn new(item: T, queue: &'a (dyn Joinable<T> + 'a)) -> Self {
+    pub(crate) fn new(item: T, queue: &'a (dyn Joinable<T> + Sync + 'a)) -> Self {
         Self { item: Some(item), queue }
     }
 

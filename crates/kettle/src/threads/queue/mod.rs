@@ -290,7 +290,10 @@ macro_rules! queue_methods {
             ///
             /// # Errors
             /// See [`GetError`].
-            pub fn take(&self) -> Result<Taken<'_, T>, GetError> {
+            pub fn take(&self) -> Result<Taken<'_, T>, GetError>
+            where
+                T: Send,
+            {
                 self.get().map(|item| Taken::new(item, self))
             }
 
@@ -298,7 +301,10 @@ macro_rules! queue_methods {
             ///
             /// # Errors
             /// See [`GetError`].
-            pub fn try_take(&self) -> Result<Taken<'_, T>, GetError> {
+            pub fn try_take(&self) -> Result<Taken<'_, T>, GetError>
+            where
+                T: Send,
+            {
                 self.try_get().map(|item| Taken::new(item, self))
             }
 
@@ -306,8 +312,25 @@ macro_rules! queue_methods {
             ///
             /// # Errors
             /// See [`GetError`].
-            pub fn take_timeout(&self, timeout: Duration) -> Result<Taken<'_, T>, GetError> {
+            pub fn take_timeout(&self, timeout: Duration) -> Result<Taken<'_, T>, GetError>
+            where
+                T: Send,
+            {
                 self.get_timeout(timeout).map(|item| Taken::new(item, self))
+            }
+
+            /// As [`take`](Self::take), without blocking the thread. If the future is dropped before it is ready,
+            /// nothing was taken; if the guard is dropped, because the task that works on the item is dropped for
+            /// example, the item is done.
+            ///
+            /// # Errors
+            /// See [`GetError`].
+            #[cfg(feature = "tokio")]
+            pub async fn take_async(&self) -> Result<Taken<'_, T>, GetError>
+            where
+                T: Send,
+            {
+                self.get_async().await.map(|item| Taken::new(item, self))
             }
 
             fn get_many_with(&self, max: usize, patience: &Patience<'_>) -> Result<Vec<T>, GetError> {
