@@ -207,7 +207,14 @@
 //! are cancel safe: they can be dropped at any time (by `tokio::time::timeout` or `select!`) and then have had no
 //! effect. The runtime needs its I/O and time drivers (`enable_all`).
 //!
-//! A task of a pool can be awaited on any runtime, without that feature: its [`Handle`](pool::Handle) is a future.
+//! A task of a pool can be awaited on any runtime, without that feature: its [`Handle`](pool::Handle) is a future. With
+//! the feature `futures`, receivers and queues are streams, and senders are sinks: see `streams`.
+//!
+//! # Names
+//!
+//! Queues and locks have the names of Python's modules, and those that Rust programmers look for beside them: `put` is
+//! also `send`, `get` is `recv`, `acquire` is `lock`, `shutdown` is `close`, `maxsize` is `capacity`, each with its
+//! variants (`try_recv`, `lock_timeout`, `send_async`).
 //!
 //! # Errors and panics
 //!

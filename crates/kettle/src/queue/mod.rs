@@ -1,6 +1,7 @@
 //! Queues between processes.
 
 mod error;
+mod familiar;
 pub(crate) mod message;
 mod taken;
 
@@ -18,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use error::{GetError, JoinError, PutError, TooManyDone};
+pub(crate) use familiar::familiar_names;
 pub use kettle_core::stats::QueueStatistics;
 pub(crate) use taken::Joinable;
 pub use taken::Taken;
@@ -298,6 +300,8 @@ macro_rules! queue_methods {
 
 queue_methods!(Queue, joinable = false);
 queue_methods!(JoinableQueue, joinable = true);
+familiar_names!(Queue<T>, put: [Serialize, DeserializeOwned], get: [DeserializeOwned]);
+familiar_names!(JoinableQueue<T>, put: [Serialize, DeserializeOwned], get: [DeserializeOwned]);
 
 #[cfg(feature = "tokio")]
 impl<T: Serialize + DeserializeOwned> Queue<T> {

@@ -15,7 +15,7 @@ use kettle_core::wait::{Line, Patience};
 
 pub use crate::queue::{GetError, JoinError, PutError, QueueStatistics, Taken, TooManyDone};
 
-use crate::queue::{Joinable, until};
+use crate::queue::{Joinable, familiar_names, until};
 use attempts::{get, insist, put};
 
 /// First in, first out, between any number of threads.
@@ -463,3 +463,7 @@ macro_rules! queue_methods {
 queue_methods!(Queue<T>, Order::Fifo, NoOrder);
 queue_methods!(LifoQueue<T>, Order::Lifo, NoOrder);
 queue_methods!(PriorityQueue<T: Ord>, Order::Priority, ByOrd);
+
+familiar_names!(Queue<T>, put: [], get: []);
+familiar_names!(LifoQueue<T>, put: [], get: []);
+familiar_names!(PriorityQueue<T>, put: [Ord], get: [Ord]);
