@@ -20,6 +20,37 @@ pub fn spin_hint() {
     core::hint::spin_loop();
 }
 
+/// Defines a function that is `const`, except under loom, whose atomics are not made at compile time.
+macro_rules! const_fn {
+    ($(#[$attribute:meta])* $visibility:vis fn $name:ident($($parameters:tt)*) -> $result:ty $body:block) => {
+        $(#[$attribute])*
+        #[cfg(not(loom))]
+        $visibility const fn $name($($parameters)*) -> $result $body
+
+        $(#[$attribute])*
+        #[cfg(loom)]
+        $visibility fn $name($($parameters)*) -> $result $body
+    };
+}
+pub(crate) use const_fn;
+
+/// An array of atomics that are all zero.
+macro_rules! zeros {
+    ($($name:ident: $atomic:ident of $int:literal),*) => {$(
+        #[cfg(not(loom))]
+        pub(crate) const fn $name<const N: usize>() -> [$atomic; N] {
+            [const { $atomic::new($int) }; N]
+        }
+
+        #[cfg(loom)]
+        pub(crate) fn $name<const N: usize>() -> [$atomic; N] {
+            [$int; N].map($atomic::new)
+        }
+    )*};
+}
+
+zeros!(zeros_u16: AtomicU16 of 0, zeros_u32: AtomicU32 of 0, zeros_u64: AtomicU64 of 0);
+
 /// Loom's atomics, whose loads can be made to count as writes.
 ///
 /// Loom works out by itself which steps of two threads have to be tried in either order. For each word, however, it

@@ -55,6 +55,22 @@ pub struct ConditionStatistics {
     pub notified: u32,
 }
 
+/// Statistics of a lock for readers and writers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RwLockStatistics {
+    /// The writer, or the one that died with the lock.
+    pub writer: Option<Owner>,
+    /// Whether a writer died with the lock, which was not repaired since.
+    pub broken: bool,
+    /// Readers, including those whose processes have died since a writer last looked.
+    pub readers: u32,
+    /// Threads that are waiting for the lock.
+    pub waiting: u32,
+    /// How often a thread found another one at the gate.
+    pub contended: u32,
+}
+
 /// Statistics of a barrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -19,7 +19,7 @@ pub(crate) struct Label {
 impl Label {
     /// Of a lock that our caller makes.
     #[track_caller]
-    pub(crate) fn here() -> Self {
+    pub(crate) const fn here() -> Self {
         Self { text: OnceLock::new(), made: Some(Location::caller()) }
     }
 

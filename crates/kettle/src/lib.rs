@@ -161,8 +161,9 @@
 //! }
 //! ```
 //!
-//! For numbers there are [`Value`] and [`Array`], which need no lock. There are also [`RLock`], [`Semaphore`],
-//! [`BoundedSemaphore`], [`Condition`], [`Event`] and [`Barrier`], and [`wait`] for any of several objects at once.
+//! For numbers there are [`Value`] and [`Array`], which need no lock. There are also [`RwLock`], [`RLock`],
+//! [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`] and [`Barrier`], and [`wait`] for any of several
+//! objects at once.
 //! Every blocking method has a variant with a time limit. The primitives have `statistics()`; the shared memory as a
 //! whole has [`session::statistics`], and a [limit](session::set_limit).
 //!
@@ -190,8 +191,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The mutex and the channels of the standard library are lighter and do less; the [module](threads) lists the
-//! differences.
+//! A [`threads::Mutex`] or [`threads::RwLock`] needs no handle and no allocation, so it can be a `static`. The mutex and
+//! the channels of the standard library are lighter and do less; the [module](threads) lists the differences.
 //!
 //! # Deadlocks
 //!

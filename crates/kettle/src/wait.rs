@@ -210,6 +210,7 @@ by_events! {
     threads::LifoQueue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items().events();
     threads::PriorityQueue<T>, T; |this| !this.is_empty() || this.is_shut_down(), this.items().events();
     threads::Lock<T>, T; |this| this.guarded().owner().is_none() || this.guarded().is_broken(), this.guarded().freed().events();
+    threads::Mutex<T>, T; |this| this.guarded().owner().is_none() || this.guarded().is_broken(), this.guarded().freed().events();
     threads::Semaphore; |this| this.available() > 0, this.body().given().events();
     threads::BoundedSemaphore; |this| this.available() > 0, this.body().given().events();
     threads::Event; |this| this.is_set(), this.body().changed();

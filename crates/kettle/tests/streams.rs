@@ -173,7 +173,7 @@ fn the_deaths_of_the_other_ends_are_noticed() {
     });
 }
 
-/// An end whose process is killed while it waits takes nothing with it, and holds nobody up.
+/// An end whose process is killed while it waits takes nothing with it, and keeps no other end waiting.
 mod killed_while_it_waits {
     use super::*;
 

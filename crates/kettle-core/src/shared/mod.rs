@@ -186,6 +186,7 @@ mod kind {
     pub(super) const BYTES: u32 = 24;
     pub(super) const LANES: u32 = 25;
     pub(super) const EVENT_COUNT: u32 = 26;
+    pub(super) const RW_LOCK: u32 = 27;
 }
 
 const _: () = assert!(kind::CHUNK > arena::PAYLOAD && kind::CONSUMERS < arena::NAMES && arena::NAMES < kind::PARTIES);
@@ -211,6 +212,7 @@ words_only! {
     sync::OwnedPermits => OWNED_PERMITS,
     sync::Event => EVENT,
     sync::Condition => CONDITION,
+    sync::RwLock => RW_LOCK,
     Bytes => BYTES,
     Lanes => LANES,
     EventCount => EVENT_COUNT,

@@ -3,11 +3,14 @@
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem;
 use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::thread;
 
 use super::{Acquired, Heap, Holder, Lock, LockError, OnOwnerDeath, ReentrantLock, ResetError};
+use crate::atomics::const_fn;
 use crate::stats::LockStatistics;
 use crate::sys::Owner;
 use crate::wait::{Line, Patience};
@@ -42,9 +45,33 @@ pub struct Hold<'a, T> {
 }
 
 impl<T> Guarded<T> {
-    /// Creates a free lock around `value`.
-    pub fn new(value: T, policy: OnOwnerDeath) -> Self {
-        Self { lock: Lock::new(policy), value: UnsafeCell::new(value) }
+    const_fn! {
+        /// Creates a free lock around `value`.
+        pub fn new(value: T, policy: OnOwnerDeath) -> Self {
+            Self { lock: Lock::new(policy), value: UnsafeCell::new(value) }
+        }
+    }
+
+    /// The value, for its only owner.
+    ///
+    /// # Errors
+    /// If a holder abandoned the lock and it does not recover from that; the error names it.
+    pub fn get_mut(&mut self) -> Result<&mut T, Owner> {
+        match self.lock.broken_by() {
+            Some(owner) => Err(owner),
+            None => Ok(self.value.get_mut()),
+        }
+    }
+
+    /// The value, out of its lock.
+    ///
+    /// # Errors
+    /// As [`get_mut`](Self::get_mut).
+    pub fn into_inner(self) -> Result<T, Owner> {
+        match self.lock.broken_by() {
+            Some(owner) => Err(owner),
+            None => Ok(self.value.into_inner()),
+        }
     }
 
     /// Wraps a lock that this thread has just acquired.
@@ -68,10 +95,20 @@ impl<T> Guarded<T> {
     }
 }
 
-impl<T> Hold<'_, T> {
+impl<'a, T> Hold<'a, T> {
     /// See [`Lock::unscope`].
     pub fn unscope(&self) {
         self.guarded.lock.unscope();
+    }
+
+    /// Restricts the hold to the part of the value that `f` returns. If `f` panics, the lock is abandoned.
+    pub fn map<U: ?Sized>(mut self, f: impl FnOnce(&mut T) -> &mut U) -> PartHold<'a, U> {
+        let part = NonNull::from(f(&mut self));
+        let Self { guarded, from, panics, .. } = &self;
+        let part = PartHold { lock: &guarded.lock, part, from: *from, panics: *panics, value: PhantomData };
+        // The lock stays acquired: from now on the part's hold will release it.
+        mem::forget(self);
+        part
     }
 }
 
@@ -96,11 +133,80 @@ impl<T> DerefMut for Hold<'_, T> {
 impl<T> Drop for Hold<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.panics.began_since() {
-            return self.guarded.lock.abandon::<Heap>();
-        }
-        // Cannot fail: this hold holds the lock.
-        let _ = self.guarded.lock.release::<Heap>();
+        end(&self.guarded.lock, self.panics);
+    }
+}
+
+/// The end of a hold.
+#[inline]
+fn end(lock: &Lock, panics: Panics) {
+    if panics.began_since() {
+        return lock.abandon::<Heap>();
+    }
+    // Cannot fail: the hold holds the lock.
+    let _ = lock.release::<Heap>();
+}
+
+/// Exclusive access to a part of the value of a [`Guarded`]; see [`Hold::map`]. Dropping it releases the lock.
+#[must_use = "the lock is released as soon as its hold is dropped"]
+pub struct PartHold<'a, T: ?Sized> {
+    lock: &'a Lock,
+    /// Not a reference, since it dangles for the moment between the release of the lock and the end of `drop`.
+    part: NonNull<T>,
+    from: Owner,
+    panics: Panics,
+    value: PhantomData<&'a mut T>,
+}
+
+// SAFETY: it stands for a `&mut T` and a lock, which any thread may release.
+unsafe impl<T: ?Sized + Send> Send for PartHold<'_, T> {}
+// SAFETY: shared, it gives away `&T` only.
+unsafe impl<T: ?Sized + Sync> Sync for PartHold<'_, T> {}
+
+impl<'a, T: ?Sized> PartHold<'a, T> {
+    /// Restricts the hold further. If `f` panics, the lock is abandoned.
+    pub fn map<U: ?Sized>(mut self, f: impl FnOnce(&mut T) -> &mut U) -> PartHold<'a, U> {
+        let part = NonNull::from(f(&mut self));
+        let part = PartHold { lock: self.lock, part, from: self.from, panics: self.panics, value: PhantomData };
+        mem::forget(self);
+        part
+    }
+
+    /// The thread that abandoned the lock before this hold acquired it, if any.
+    pub fn recovered_from(&self) -> Option<Owner> {
+        (!self.from.is_none()).then_some(self.from)
+    }
+}
+
+impl<T: ?Sized> Deref for PartHold<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: it was made from a `&mut T` into the value of a lock that outlives this hold, which has held the lock
+        // ever since and is its only hold; and it stays borrowed while the reference lives.
+        unsafe { self.part.as_ref() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for PartHold<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above, and it is borrowed exclusively for this reference.
+        unsafe { self.part.as_mut() }
+    }
+}
+
+impl<T: ?Sized> Drop for PartHold<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        end(self.lock, self.panics);
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for PartHold<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 
@@ -181,7 +287,7 @@ impl<T> Drop for ReentrantHold<'_, T> {
 }
 
 #[inline]
-fn dead_in(how: Acquired) -> Owner {
+pub(super) fn dead_in(how: Acquired) -> Owner {
     match how {
         Acquired::Clean => Owner::default(),
         Acquired::FromDead(owner) => owner,
@@ -191,16 +297,16 @@ fn dead_in(how: Acquired) -> Owner {
 /// Whether this thread was panicking when a hold was created. A hold that is created in a destructor during a panic is
 /// not abandoned because of that panic.
 #[derive(Clone, Copy, Debug)]
-struct Panics(bool);
+pub(super) struct Panics(bool);
 
 impl Panics {
     #[inline]
-    fn now() -> Self {
+    pub(super) fn now() -> Self {
         Self(thread::panicking())
     }
 
     #[inline]
-    fn began_since(self) -> bool {
+    pub(super) fn began_since(self) -> bool {
         thread::panicking() && !self.0
     }
 }

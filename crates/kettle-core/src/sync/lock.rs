@@ -1,7 +1,7 @@
 //! The lock whose word names its holder.
 
 use super::Home;
-use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::atomics::{AtomicU32, AtomicU64, Ordering, const_fn};
 use crate::crash_point;
 use crate::damage::{self, What};
 use crate::stats::LockStatistics;
@@ -94,15 +94,17 @@ fn name_of_caller<H: Home>() -> Result<u64, Stopped> {
 }
 
 impl Lock {
-    /// A free lock.
-    pub fn new(policy: OnOwnerDeath) -> Self {
-        Self {
-            word: AtomicU64::new(0),
-            freed: Line::new(),
-            policy: AtomicU32::new(policy as u32),
-            contended: AtomicU32::new(0),
-            deaths: AtomicU32::new(0),
-            passed_on: AtomicU32::new(0),
+    const_fn! {
+        /// A free lock.
+        pub fn new(policy: OnOwnerDeath) -> Self {
+            Self {
+                word: AtomicU64::new(0),
+                freed: Line::new(),
+                policy: AtomicU32::new(policy as u32),
+                contended: AtomicU32::new(0),
+                deaths: AtomicU32::new(0),
+                passed_on: AtomicU32::new(0),
+            }
         }
     }
 
@@ -372,6 +374,13 @@ impl Lock {
     /// Whether the holder died with the lock held.
     pub fn is_broken(&self) -> bool {
         self.word.load(Ordering::Acquire) & BROKEN != 0
+    }
+
+    /// The holder that died, if therefore no thread can acquire the lock until it is reset.
+    pub(super) fn broken_by(&self) -> Option<Owner> {
+        let word = self.word.load(Ordering::Acquire);
+        let raises = self.policy.load(Ordering::Relaxed) != OnOwnerDeath::Recover as u32;
+        (word & BROKEN != 0 && raises).then(|| Owner::from_bits(word))
     }
 
     /// The line of threads that wait for the lock.

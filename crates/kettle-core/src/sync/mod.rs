@@ -3,7 +3,7 @@
 //! Each type is one `#[repr(C)]` block of atomics without pointers. Its methods are generic over a [`Home`], which
 //! stands for the memory that the block is stored in: it identifies the caller, and knows whether the owner named in a
 //! word is still alive. The same code thus serves threads on the heap and processes in the arena; `shared` places the
-//! blocks. [`Guarded`] and [`ReentrantGuarded`] wrap such a lock around a value, on the heap only.
+//! blocks. [`Guarded`], [`ReentrantGuarded`] and [`RwGuarded`] wrap such a lock around a value, on the heap only.
 //!
 //! Every wait is bounded by a [`Patience`](crate::wait::Patience), and checks after each slice whether the owner it
 //! waits for is dead.
@@ -15,17 +15,23 @@ mod guarded;
 mod lock;
 mod nodes;
 mod permits;
+mod readers;
 mod reentrant;
+mod rw_guarded;
+mod rwlock;
 mod semaphore;
 
 pub use barrier::{Arrival, Barrier, BarrierError, LastToCome, Turn};
 pub use condition::{Condition, EnrolError, Waiter};
 pub use event::Event;
-pub use guarded::{Guarded, Hold, ReentrantGuarded, ReentrantHold};
+pub use guarded::{Guarded, Hold, PartHold, ReentrantGuarded, ReentrantHold};
 pub use lock::{Acquired, Held, Holder, Lock, LockError, NotHeld, OnOwnerDeath, ResetError};
 pub use nodes::{Fixed, Growing, Node, Nodes};
 pub use permits::{OwnedPermits, PermitNotHeld};
+pub use readers::{Counted, Noted, Reader, Readers};
 pub use reentrant::{NotOwner, ReentrantLock};
+pub use rw_guarded::{ReadHold, RwGuarded, RwPassed, WriteHold};
+pub use rwlock::{Passed, RwLock};
 pub use semaphore::{ReleasedTooOften, Semaphore};
 
 use crate::atomics::AtomicU64;

@@ -3,7 +3,7 @@
 use super::doorbell::more_doors;
 use super::more_doors::MoreDoors;
 use super::{Door, Patience, Scope, Stopped};
-use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::atomics::{AtomicU32, AtomicU64, Ordering, const_fn, fence, zeros_u64};
 use crate::sys::futex;
 #[cfg(not(loom))]
 use crate::sys::process;
@@ -100,14 +100,16 @@ impl EventCount {
     /// The count that stands for all waiters.
     pub const ALL: u32 = u32::MAX;
 
-    /// Creates an event count without waiters.
-    pub fn new() -> Self {
-        Self {
-            word: AtomicU32::new(0),
-            sleepers: AtomicU32::new(0),
-            doors: [const { 0 }; Self::DOORS].map(AtomicU64::new),
-            place: AtomicU32::new(0),
-            home: AtomicU32::new(0),
+    const_fn! {
+        /// Creates an event count without waiters.
+        pub fn new() -> Self {
+            Self {
+                word: AtomicU32::new(0),
+                sleepers: AtomicU32::new(0),
+                doors: zeros_u64(),
+                place: AtomicU32::new(0),
+                home: AtomicU32::new(0),
+            }
         }
     }
 

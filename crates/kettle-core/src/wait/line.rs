@@ -3,7 +3,7 @@
 use core::num::NonZeroU32;
 
 use super::{Door, EventCount, Patience, Scope, Stopped};
-use crate::atomics::{AtomicBool, AtomicU16, AtomicU32, Ordering, fence};
+use crate::atomics::{AtomicBool, AtomicU16, AtomicU32, Ordering, const_fn, fence, zeros_u16, zeros_u32};
 use crate::sys::clock;
 
 /// An [`EventCount`] whose waiters are served in the order of arrival, whether they sleep or registered a [`Door`].
@@ -137,19 +137,21 @@ impl Line {
     /// More than the possible number of waiters: a larger distance is a corrupted word.
     const MOST: u32 = 1 << 24;
 
-    /// An empty line.
-    pub fn new() -> Self {
-        Self {
-            events: EventCount::new(),
-            next: AtomicU32::new(1),
-            first: AtomicU32::new(1),
-            called: AtomicU32::new(0),
-            due: AtomicU32::new(0),
-            since: AtomicU32::new(0),
-            overdue: AtomicU32::new(0),
-            lost: AtomicU32::new(1),
-            tickets: [const { 0 }; EventCount::DOORS].map(AtomicU32::new),
-            awake: [const { 0 }; Self::AWAKE].map(AtomicU16::new),
+    const_fn! {
+        /// An empty line.
+        pub fn new() -> Self {
+            Self {
+                events: EventCount::new(),
+                next: AtomicU32::new(1),
+                first: AtomicU32::new(1),
+                called: AtomicU32::new(0),
+                due: AtomicU32::new(0),
+                since: AtomicU32::new(0),
+                overdue: AtomicU32::new(0),
+                lost: AtomicU32::new(1),
+                tickets: zeros_u32(),
+                awake: zeros_u16(),
+            }
         }
     }
 

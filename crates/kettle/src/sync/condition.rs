@@ -104,20 +104,20 @@ impl Condition {
 
 /// The methods of a condition, in either kind of memory, for the locks of that memory.
 macro_rules! condition_methods {
-    ($name:ident, T $(: $bound:path)?, $home:ty) => {
+    ($name:ident, T $(: $bound:path)?, $guard:ident, $home:ty) => {
         impl $name {
             /// Returns whether it was notified.
             #[track_caller]
             fn wait_with<'a, T$(: $bound)?>(
                 &self,
-                guard: LockGuard<'a, T>,
+                guard: $guard<'a, T>,
                 patience: &Patience<'_>,
-            ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
+            ) -> Result<($guard<'a, T>, bool), WaitError> {
                 if damage::is_marked(<$home as sync::Home>::SCOPE) {
                     return Err(WaitError::Damaged(SessionDamaged::found()));
                 }
                 let waiter = self.body.enrol::<$home>()?;
-                let lock = LockGuard::lock(&guard);
+                let lock = $guard::lock(&guard);
                 drop(guard);
                 let notified = match self.body.wait::<$home>(waiter, patience) {
                     Ok(()) => true,
@@ -135,7 +135,7 @@ macro_rules! condition_methods {
             /// # Errors
             /// See [`WaitError`].
             #[track_caller]
-            pub fn wait<'a, T$(: $bound)?>(&self, guard: LockGuard<'a, T>) -> Result<LockGuard<'a, T>, WaitError> {
+            pub fn wait<'a, T$(: $bound)?>(&self, guard: $guard<'a, T>) -> Result<$guard<'a, T>, WaitError> {
                 self.wait_with(guard, &Patience::forever()).map(|(guard, _)| guard)
             }
 
@@ -147,9 +147,9 @@ macro_rules! condition_methods {
             #[track_caller]
             pub fn wait_timeout<'a, T$(: $bound)?>(
                 &self,
-                guard: LockGuard<'a, T>,
+                guard: $guard<'a, T>,
                 timeout: Duration,
-            ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
+            ) -> Result<($guard<'a, T>, bool), WaitError> {
                 self.wait_with(guard, &Patience::until(Deadline::after(timeout)))
             }
 
@@ -160,9 +160,9 @@ macro_rules! condition_methods {
             #[track_caller]
             pub fn wait_while<'a, T$(: $bound)?>(
                 &self,
-                mut guard: LockGuard<'a, T>,
+                mut guard: $guard<'a, T>,
                 mut condition: impl FnMut(&T) -> bool,
-            ) -> Result<LockGuard<'a, T>, WaitError> {
+            ) -> Result<$guard<'a, T>, WaitError> {
                 while condition(&guard) {
                     guard = self.wait(guard)?;
                 }
@@ -177,10 +177,10 @@ macro_rules! condition_methods {
             #[track_caller]
             pub fn wait_timeout_while<'a, T$(: $bound)?>(
                 &self,
-                mut guard: LockGuard<'a, T>,
+                mut guard: $guard<'a, T>,
                 timeout: Duration,
                 mut condition: impl FnMut(&T) -> bool,
-            ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
+            ) -> Result<($guard<'a, T>, bool), WaitError> {
                 let deadline = Deadline::after(timeout);
                 while condition(&guard) {
                     if deadline.is_past() {
@@ -216,4 +216,4 @@ macro_rules! condition_methods {
 }
 pub(crate) use condition_methods;
 
-condition_methods!(Condition, T: Plain, Processes);
+condition_methods!(Condition, T: Plain, LockGuard, Processes);

@@ -53,6 +53,33 @@ macro_rules! lock_methods {
                 }
             }
 
+            /// As [`acquire`](Self::acquire), by the name that it has elsewhere in Rust.
+            ///
+            /// # Errors
+            /// See [`AcquireError`].
+            #[inline]
+            #[track_caller]
+            pub fn lock(&self) -> Result<$guard, AcquireError> {
+                self.acquire()
+            }
+
+            /// As [`try_acquire`](Self::try_acquire), by the name that it has elsewhere in Rust.
+            ///
+            /// # Errors
+            /// See [`AcquireError`].
+            #[inline]
+            pub fn try_lock(&self) -> Result<$guard, AcquireError> {
+                self.try_acquire()
+            }
+
+            /// As [`acquire_timeout`](Self::acquire_timeout), by the name that it has elsewhere in Rust.
+            ///
+            /// # Errors
+            /// See [`AcquireError`].
+            pub fn lock_timeout(&self, timeout: Duration) -> Result<$guard, AcquireError> {
+                self.acquire_timeout(timeout)
+            }
+
             /// Frees a lock whose holder died. Does nothing if the lock is free.
             ///
             /// # Errors
@@ -60,6 +87,11 @@ macro_rules! lock_methods {
             pub fn reset(&self) -> Result<(), HeldByTheLiving> {
                 let $this = self;
                 $reset.map_err(|ResetError(holder)| HeldByTheLiving { pid: OwnerDied::from(holder).pid })
+            }
+
+            /// Returns whether the lock is broken: its holder died with it, and it was not reset since.
+            pub fn is_broken(&self) -> bool {
+                self.state().is_broken()
             }
 
             /// Returns whether the lock is held, or its holder died with it.
@@ -75,7 +107,7 @@ macro_rules! lock_methods {
 
         impl$(<$t $(: $bound)?>)? fmt::Debug for $name$(<$t>)? {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name)).field("locked", &self.is_locked()).finish_non_exhaustive()
+                f.debug_struct(stringify!($name)).field("locked", &self.is_locked()).field("broken", &self.is_broken()).finish_non_exhaustive()
             }
         }
     };
@@ -117,6 +149,15 @@ macro_rules! plain_lock_methods {
                 let $held = crate::reactor::wait_on::<$home, _>(self.state().freed(), attempt).await?;
                 $unscope;
                 Ok($held)
+            }
+
+            /// As [`acquire_async`](Self::acquire_async), by the name that it has elsewhere in Rust.
+            ///
+            /// # Errors
+            /// If its holder died with it.
+            #[cfg(feature = "tokio")]
+            pub async fn lock_async(&self) -> Result<$guard, AcquireError> {
+                self.acquire_async().await
             }
         }
     };

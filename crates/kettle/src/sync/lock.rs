@@ -154,7 +154,7 @@ plain_lock_methods!(
 );
 
 /// Gives `f` as many bytes: from the stack if they are few, as they are in nearly all cases.
-fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> R {
+pub(super) fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut few = [0; 256];
     match few.get_mut(..len) {
         Some(bytes) => f(bytes),

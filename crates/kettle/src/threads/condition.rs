@@ -11,11 +11,11 @@ use kettle_core::stats::ConditionStatistics;
 use kettle_core::sync::{self, Growing, Heap};
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
-use super::LockGuard;
+use super::MutexGuard;
 use crate::error::SessionDamaged;
 use crate::sync::{WaitError, condition_methods};
 
-/// Lets the holder of a [`Lock`](super::Lock) wait until another thread has changed its value.
+/// Lets the holder of a [`Lock`](super::Lock) or a [`Mutex`](super::Mutex) wait until another thread has changed its value.
 ///
 /// ```
 /// use kettle::threads::{Condition, Lock};
@@ -51,7 +51,7 @@ impl Condition {
     }
 }
 
-condition_methods!(Condition, T, Heap);
+condition_methods!(Condition, T, MutexGuard, Heap);
 
 impl Default for Condition {
     fn default() -> Self {

@@ -2,21 +2,19 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::ops::DerefMut;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kettle_core::stats::LockStatistics;
-use kettle_core::sync::{Guarded, Heap, Hold, OnOwnerDeath, ResetError};
+use kettle_core::sync::{Guarded, OnOwnerDeath, ResetError};
 use kettle_core::wait::Patience;
 
-use super::value::around_a_value;
-use crate::deadlock::Call;
+use super::mutex::{Mutex, MutexGuard};
 use crate::error::{AcquireError, HeldByTheLiving, OwnerDied};
 use crate::label::Label;
 use crate::queue::until;
-use crate::sync::{WaitError, lock_methods, plain_lock_methods};
+use crate::sync::lock_methods;
 
 /// A value that one thread at a time may look at and change.
 ///
@@ -53,10 +51,14 @@ use crate::sync::{WaitError, lock_methods, plain_lock_methods};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Lock<T = ()> {
-    body: Arc<Body<T>>,
+    body: Arc<Mutex<T>>,
 }
 
+/// The right to the value of a [`Lock`]; dropping it frees the lock.
+pub type LockGuard<'a, T = ()> = MutexGuard<'a, T>;
+
 impl<T: Default> Default for Lock<T> {
+    #[track_caller]
     fn default() -> Self {
         Self::from(T::default())
     }
@@ -64,15 +66,11 @@ impl<T: Default> Default for Lock<T> {
 
 impl<T> From<T> for Lock<T> {
     /// A lock around this value, as [`new`](Self::new) makes one.
+    #[track_caller]
     fn from(value: T) -> Self {
         let Ok(lock) = Self::new(value);
         lock
     }
-}
-
-struct Body<T> {
-    guarded: Guarded<T>,
-    label: Label,
 }
 
 impl<T> Lock<T> {
@@ -91,27 +89,42 @@ impl<T> Lock<T> {
     /// Never.
     #[track_caller]
     pub fn with_policy(value: T, on_owner_death: OnOwnerDeath) -> Result<Self, Infallible> {
-        let (guarded, label) = (Guarded::new(value, on_owner_death), Label::here());
-        Ok(Self { body: Arc::new(Body { guarded, label }) })
+        Ok(Self { body: Arc::new(Mutex::of_kind("Lock", value, on_owner_death)) })
+    }
+
+    /// Takes the value out, if this is the last handle to the lock.
+    ///
+    /// ```
+    /// let Ok(lock) = kettle::threads::Lock::new(vec![1, 2]);
+    /// let other = lock.clone();
+    /// let lock = lock.into_inner().unwrap_err(); // there is another handle
+    /// drop(other);
+    /// assert_eq!(lock.into_inner().expect("the last handle")?, [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The handle, if there are others. The inner error: a holder panicked and broke the lock; see
+    /// [`Mutex::into_inner`].
+    pub fn into_inner(self) -> Result<Result<T, OwnerDied>, Self> {
+        Arc::try_unwrap(self.body).map(Mutex::into_inner).map_err(|body| Self { body })
     }
 
     pub(crate) fn guarded(&self) -> &Guarded<T> {
-        &self.body.guarded
+        self.body.guarded()
     }
 
     fn label(&self) -> &Label {
-        &self.body.label
+        self.body.label()
     }
 
     fn state(&self) -> &Guarded<T> {
-        &self.body.guarded
+        self.body.guarded()
     }
-}
 
-impl<T> Lock<T> {
     #[inline]
     fn try_now(&self) -> Option<LockGuard<'_, T>> {
-        self.body.guarded.try_acquire_now().map(|hold| LockGuard { lock: self, hold })
+        self.body.try_now()
     }
 
     #[cold]
@@ -121,45 +134,41 @@ impl<T> Lock<T> {
         place: &Location<'_>,
         insists: bool,
     ) -> Result<LockGuard<'_, T>, AcquireError> {
-        let Body { guarded, label } = &*self.body;
-        let call = Call { holder: guarded.holder(), kind: "Lock", label, reentrant: false, insists, place };
-        let hold = call.wait::<Heap, _>(patience, |patience| guarded.acquire(patience))?;
-        Ok(LockGuard { lock: self, hold })
+        self.body.wait_for(patience, place, insists)
     }
 }
 
 lock_methods!(
     Lock<T>,
     guard = LockGuard<'_, T>,
-    reset = |this| this.body.guarded.reset(),
+    reset = |this| this.body.guarded().reset(),
     when = "free",
 );
-plain_lock_methods!(
-    Lock<T>,
-    guard = LockGuard<'_, T>,
-    home = Heap,
-    unscope = |guard| guard.hold.unscope(),
-);
-around_a_value!(Lock, LockGuard);
 
-/// The right to the value of a [`Lock`]; dropping it frees the lock.
-///
-/// It may go to another thread. A report of a deadlock names the thread that took the lock all the same.
-#[must_use = "the lock is free again as soon as its guard is dropped"]
-pub struct LockGuard<'a, T> {
-    lock: &'a Lock<T>,
-    hold: Hold<'a, T>,
-}
+impl<T> Lock<T> {
+    /// Takes the lock, waiting until it is free without blocking the thread. If the future is dropped before it is
+    /// ready, the lock was not taken.
+    ///
+    /// # Errors
+    /// If its holder died with it.
+    #[cfg(feature = "tokio")]
+    pub async fn acquire_async(&self) -> Result<LockGuard<'_, T>, AcquireError> {
+        self.body.acquire_async().await
+    }
 
-impl<'a, T> LockGuard<'a, T> {
-    pub(super) fn lock(guard: &Self) -> &'a Lock<T> {
-        guard.lock
+    /// As [`acquire_async`](Self::acquire_async), by the name that it has elsewhere in Rust.
+    ///
+    /// # Errors
+    /// If its holder died with it.
+    #[cfg(feature = "tokio")]
+    pub async fn lock_async(&self) -> Result<LockGuard<'_, T>, AcquireError> {
+        self.body.acquire_async().await
     }
 }
 
-impl<T> DerefMut for LockGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.hold
+impl<T> Clone for Lock<T> {
+    /// Another handle to the same lock.
+    fn clone(&self) -> Self {
+        Self { body: Arc::clone(&self.body) }
     }
 }

@@ -34,7 +34,8 @@
 //! }
 //! ```
 //!
-//! As there, all are handles, and a clone is another handle to the same thing. What may fail between processes and
+//! As there, all are handles, and a clone is another handle to the same thing; only a [`Mutex`] and a [`RwLock`] are in
+//! place, as those of the standard library. What may fail between processes and
 //! cannot here has [`Infallible`] for its error: `?` passes over it, `let Ok(lock) = Lock::new(0);` needs no `unwrap`,
 //! and neither does `for Ok(item) in queue.iter()`.
 //!
@@ -63,8 +64,10 @@ pub mod channel;
 mod condition;
 mod event;
 mod lock;
+mod mutex;
 pub mod queue;
 mod rlock;
+mod rwlock;
 mod semaphore;
 mod value;
 
@@ -76,8 +79,10 @@ pub use channel::{Receiver, RecvError, SendError, Sender, bounded_channel, chann
 pub use condition::Condition;
 pub use event::Event;
 pub use lock::{Lock, LockGuard};
+pub use mutex::{MappedMutexGuard, Mutex, MutexGuard};
 pub use queue::{JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue};
 pub use rlock::{RLock, RLockGuard};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
 
 impl From<Infallible> for crate::OutOfMemory {
