@@ -1,7 +1,8 @@
 """Makes asyncio create Kettle's event loops, where `kettle.install` was called.
 
-The standard policy creates them. So a program that sets another policy, or passes a `loop_factory`, gets what it asks
-for. `kettle.asyncio` is imported when the first loop is created. KETTLE_LOOP=asyncio leaves asyncio alone.
+The standard policy creates them, and `asyncio.EventLoop` is their class. So a program that sets another policy, or
+passes another `loop_factory`, gets what it asks for. `kettle.asyncio` is imported when the first loop is created.
+KETTLE_LOOP=asyncio leaves asyncio alone.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ def uninstall() -> None:
     """Reverts `install`. Loops that exist do not change."""
     no_longer("asyncio", _mend)
     while _before:
-        policy, factory = _before.pop()
-        policy._loop_factory = factory
+        owner, name, value = _before.pop()
+        if value is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, value)
 
 
 def standard_policy(asyncio: Any) -> Any:
@@ -39,7 +43,8 @@ def standard_policy(asyncio: Any) -> Any:
     return None
 
 
-_before: list[tuple[Any, Any]] = []
+# What was in its place, None if nothing was.
+_before: list[tuple[Any, str, Any]] = []
 
 
 def _new_event_loop() -> Any:
@@ -51,5 +56,27 @@ def _new_event_loop() -> Any:
 def _mend(asyncio: Any) -> None:
     policy = standard_policy(asyncio)
     if policy is not None:
-        _before.append((policy, vars(policy)["_loop_factory"]))
+        _before.append((policy, "_loop_factory", vars(policy)["_loop_factory"]))
         policy._loop_factory = staticmethod(_new_event_loop)
+    if "EventLoop" in vars(asyncio):
+        _look_up_when_used(asyncio)
+
+
+def _look_up_when_used(asyncio: Any) -> None:
+    """Since 3.13 `asyncio.EventLoop` names the loop of the platform, which this is."""
+    others: Any = vars(asyncio).get("__getattr__")
+
+    def look_up(name: str) -> Any:
+        if name == "EventLoop":
+            from kettle.asyncio import EventLoop
+
+            asyncio.EventLoop = EventLoop
+            return EventLoop
+        if others is not None:
+            return others(name)
+        raise AttributeError(f"module {asyncio.__name__!r} has no attribute {name!r}")
+
+    _before.append((asyncio, "EventLoop", vars(asyncio)["EventLoop"]))
+    _before.append((asyncio, "__getattr__", others))
+    del asyncio.EventLoop
+    asyncio.__getattr__ = look_up

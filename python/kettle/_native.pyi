@@ -1156,7 +1156,6 @@ class EventLoop:
     _stopping: bool
     _debug: bool
     _thread_id: int | None
-    _ready: list[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
     def _check_closed(self) -> None: ...
     def _add_callback(self, handle: asyncio.Handle) -> None: ...
@@ -1170,6 +1169,21 @@ class EventLoop:
     def _run_once(self) -> None: ...
     def _kettle_handles(self, fd: int) -> tuple[asyncio.Handle | None, asyncio.Handle | None] | None:
         """The reader and the writer of a descriptor; None if it is not waited for."""
+
+    def _kettle_ready(self) -> list[asyncio.Handle]:
+        """What runs next, in order: a copy."""
+
+    def _kettle_count_ready(self) -> int:
+        """How many are ready."""
+
+    def _kettle_pop_ready(self) -> asyncio.Handle | None:
+        """Takes what runs next; None if nothing does."""
+
+    def _kettle_push_ready(self, handle: asyncio.Handle) -> None:
+        """Has a handle run next. If it is a timer of this loop, it is one no longer."""
+
+    def _kettle_select(self, timeout: float | None = None) -> None:
+        """Waits until something is ready, at most `timeout` seconds; None for ever."""
 
     def _kettle_prepare(self) -> None:
         """Before a run: looks what the program has replaced or closed since the last one."""

@@ -39,6 +39,30 @@ loop.close()
     assert kettle_run(WHICH + program)[0] == ["kettle"] * 4
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="since 3.13")
+def test_asyncios_name_for_the_platforms_loop_is_ours():
+    program = """
+import sys
+assert "kettle.asyncio" not in sys.modules
+print(asyncio.run(which(), loop_factory=asyncio.EventLoop))
+from asyncio import *
+import kettle.asyncio
+assert EventLoop is asyncio.EventLoop is kettle.asyncio.EventLoop
+class Loop(asyncio.EventLoop):
+    pass
+with asyncio.Runner(loop_factory=Loop) as runner:
+    assert type(runner.get_loop()) is Loop
+try:
+    asyncio.no_such_name
+except AttributeError as error:
+    assert str(error) == "module 'asyncio' has no attribute 'no_such_name'", error
+import kettle
+kettle.uninstall()
+print(asyncio.run(which(), loop_factory=asyncio.EventLoop), "__getattr__" in vars(asyncio))
+"""
+    assert kettle_run(WHICH + program)[0] == ["kettle", "asyncio", str(sys.version_info >= (3, 14))]
+
+
 def test_what_the_program_chooses_is_left_alone():
     pytest.importorskip("uvloop")
     program = """

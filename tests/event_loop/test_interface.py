@@ -14,14 +14,14 @@ from kettle import _native
 NATIVE = {
     *("time", "get_debug", "is_running", "is_closed", "stop", "fileno"),
     *("call_soon", "call_soon_threadsafe", "call_later", "call_at"),
-    *("_closed", "_stopping", "_debug", "_thread_id", "_ready", "_scheduled"),
+    *("_closed", "_stopping", "_debug", "_thread_id", "_scheduled"),
     *("_check_closed", "_add_callback", "_add_callback_signalsafe", "_timer_handle_cancelled", "_write_to_self"),
     *("_add_reader", "_add_writer", "_remove_reader", "_remove_writer", "_run_once"),
 }
 # In Python, over asyncio's.
 OURS = {
     *("run_forever", "close", "remove_signal_handler"),
-    *("_make_self_pipe", "_close_self_pipe", "_csock", "_read_from_self"),
+    *("_make_self_pipe", "_close_self_pipe", "_csock", "_read_from_self", "_ready"),
     *("_run_forever_setup", "_run_forever_cleanup", "_make_socket_transport"),
 }
 # What both halves of the loop use of asyncio's, which are not public.

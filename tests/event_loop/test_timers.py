@@ -69,6 +69,9 @@ def test_what_is_due_runs_in_the_next_turn(loop, delay):
     assert isinstance(timer, asyncio.TimerHandle)
     turn(loop)
     assert ran == [1]
+    # Also if the loop has nothing else to wait for.
+    loop.call_later(delay, loop.stop)
+    loop.run_forever()
 
 
 @pytest.mark.parametrize("delay", [float("inf"), 1e300, 1e18, 10**18, Fraction(10**18)])

@@ -13,15 +13,14 @@ import asyncio.events
 import asyncio.format_helpers
 import logging
 import os
-import selectors
 import sys
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from kettle._core import native
 from kettle.asyncio._signals import WakeUp
 from kettle.asyncio._transports import _SelectorSocketTransport
+from kettle.asyncio._views import Ready, Watched
 
 __all__ = ["EventLoop", "Handle", "TimerHandle", "new_event_loop"]
 
@@ -49,27 +48,6 @@ def _show(loop: EventLoop) -> None:
     print(f"kettle: {type(loop).__module__}.{type(loop).__qualname__} runs in process {os.getpid()}", file=sys.stderr)
 
 
-class _Watched:
-    """Takes the place of the selector in asyncio's loop: it reports what is watched, but cannot wait."""
-
-    def __init__(self, loop: EventLoop) -> None:
-        self._loop = weakref.ref(loop)
-
-    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        """Returns what is watched about a descriptor. Raises KeyError if it is not watched."""
-        loop = self._loop()
-        number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        handles = None if loop is None else loop._kettle_handles(number)
-        if handles is None:
-            raise KeyError(f"{fileobj!r} is not registered")
-        reader, writer = handles
-        events = (selectors.EVENT_READ if reader else 0) | (selectors.EVENT_WRITE if writer else 0)
-        return selectors.SelectorKey(fileobj, number, events, handles)
-
-    def close(self) -> None:
-        """Does nothing: there is nothing to close."""
-
-
 @native.quicken
 class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
     """asyncio's event loop on a native core. See docs/asyncio.md."""
@@ -89,7 +67,7 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
     _signal_wake_up: WakeUp | None = None
 
     def __init__(self) -> None:
-        super().__init__(selector=cast(Any, _Watched(self)))
+        super().__init__(selector=cast(Any, Watched(self)))
         self._look_at_clock()
 
     def _make_self_pipe(self) -> None:
@@ -100,6 +78,14 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
         cls, own = type(self), self.__dict__
         is_ours = cls.time is EventLoop.time and cls.call_at is EventLoop.call_at
         self._kettle_set_own_clock(is_ours and "time" not in own and "call_at" not in own)
+
+    @property
+    def _ready(self) -> Ready:
+        return Ready(self)
+
+    @_ready.setter
+    def _ready(self, _: Any) -> None:
+        """asyncio sets it when a loop is created."""
 
     # ------------------------------------------------------------ running
 

@@ -10,10 +10,12 @@
 //! | `scheduling` | callbacks: soon, later, from other threads |
 //! | `readers` | callbacks for descriptors |
 //! | `turn` | one turn, and its sleep |
+//! | `by_parts` | the parts of a turn, for programs that make turns of their own |
 //!
 //! **The lock of the parts is never held while Python runs**, and dropping a reference may run Python: handles are
 //! moved out of the lock before they are dropped.
 
+mod by_parts;
 mod readers;
 mod scheduling;
 mod turn;
@@ -232,19 +234,10 @@ impl EventLoop {
         self.kernel_thread.store(kernel_thread, Ordering::Relaxed);
     }
 
-    /// What runs in the next turn: a copy.
-    #[getter]
-    fn _ready(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        self.lock(py).ready.iter().map(|handle| handle.object().clone_ref(py)).collect()
-    }
-
-    #[setter(_ready)]
-    fn set_ready(&self, _ready: &Bound<'_, PyAny>) {}
-
-    /// The timers: a copy.
+    /// The timers in the order of their times: a copy, which is a heap as asyncio's is.
     #[getter]
     fn _scheduled(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        self.lock(py).timers.iter().map(|handle| handle.object().clone_ref(py)).collect()
+        self.lock(py).timers.in_order().map(|handle| handle.object().clone_ref(py)).collect()
     }
 
     #[setter(_scheduled)]

@@ -41,13 +41,20 @@ impl EventLoop {
             parts.timers.first().map(|(time, _)| time.seconds())
         };
         let Some(first) = first else { return Ok(None) };
-        let left = (first - Self::now(slf)?).min(LONGEST_SLEEP);
-        // One more, since the difference was rounded and a NaN is due now.
-        Ok(Some(if left > 0.0 { Duration::from_secs_f64(left) + Duration::from_nanos(1) } else { Duration::ZERO }))
+        Ok(Some(Self::sleep_of(first - Self::now(slf)?)))
+    }
+
+    /// How long to sleep if something is due in `seconds`.
+    pub(super) fn sleep_of(seconds: f64) -> Duration {
+        // A NaN is due now. One more, since the difference was rounded.
+        match seconds > 0.0 {
+            true => Duration::from_secs_f64(seconds.min(LONGEST_SLEEP)) + Duration::from_nanos(1),
+            false => Duration::ZERO,
+        }
     }
 
     /// Drops cancelled timers at the front, and all cancelled ones if there are many.
-    fn drop_cancelled(&self, py: Python<'_>) {
+    pub(super) fn drop_cancelled(&self, py: Python<'_>) {
         loop {
             let mut parts = self.lock(py);
             if parts.timers.is_stale() {
@@ -75,7 +82,7 @@ impl EventLoop {
     }
 
     /// Waits, and moves what arrived to the ready callbacks.
-    fn poll(&self, py: Python<'_>, limit: Option<Duration>) -> PyResult<()> {
+    pub(super) fn poll(&self, py: Python<'_>, limit: Option<Duration>) -> PyResult<()> {
         let poller = self.poller(py)?;
         let mut events = self.lock(py).events.take().unwrap_or_default();
         let slept = if limit == Some(Duration::ZERO) || !self.inbox.announce() {
@@ -99,7 +106,7 @@ impl EventLoop {
     }
 
     /// Moves the handles that other threads left to the ready callbacks.
-    fn empty_inbox(&self, py: Python<'_>) {
+    pub(super) fn empty_inbox(&self, py: Python<'_>) {
         let came = self.inbox.take();
         if !came.is_empty() {
             self.lock(py).ready.extend(came);

@@ -113,6 +113,24 @@ impl<T> Timers<T> {
         gone.into_iter().map(|entry| entry.handle).collect()
     }
 
+    /// Takes out the one of which `is_it` is true.
+    pub fn take(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        let place = self.heap.iter().position(|entry| is_it(&entry.handle))?;
+        let taken = self.heap.swap_remove(place);
+        if place < self.heap.len() {
+            self.rise(place);
+            self.sink(place);
+        }
+        Some(taken.handle)
+    }
+
+    /// All of them, in the order in which they are to run.
+    pub fn in_order(&self) -> impl Iterator<Item = &T> {
+        let mut entries: Vec<_> = self.heap.iter().collect();
+        entries.sort_unstable_by_key(|entry| entry.key());
+        entries.into_iter().map(|entry| &entry.handle)
+    }
+
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.heap.iter().map(|entry| &entry.handle)
@@ -193,6 +211,27 @@ mod tests {
                 timers.push(Time::at(time as f64), (time, i));
             }
             expected.sort();
+            let out: Vec<_> = std::iter::from_fn(|| timers.pop()).collect();
+            assert_eq!(out, expected, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn one_can_be_taken_out_of_the_middle() {
+        for seed in 0..50 {
+            let mut timers = Timers::default();
+            let mut expected: Vec<_> =
+                numbers(seed).take(100).map(|n| n % 40).enumerate().map(|(i, t)| (t, i)).collect();
+            for &(time, i) in &expected {
+                timers.push(Time::at(time as f64), (time, i));
+            }
+            for _ in 0..30 {
+                let taken = expected.remove(seed as usize % expected.len());
+                assert_eq!(timers.take(|timer| *timer == taken), Some(taken), "seed {seed}");
+                assert_eq!(timers.take(|timer| *timer == taken), None);
+            }
+            expected.sort();
+            assert_eq!(timers.in_order().copied().collect::<Vec<_>>(), expected, "seed {seed}");
             let out: Vec<_> = std::iter::from_fn(|| timers.pop()).collect();
             assert_eq!(out, expected, "seed {seed}");
         }
