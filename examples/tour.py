@@ -28,6 +28,7 @@ STATIONS = [
     ("killed_lock_holder", "a lock whose holder was killed raises immediately instead of waiting forever"),
     ("numpy_queue", "arrays arrive writable, at the speed of memory"),
     ("await_queue", "pages turn while the queue is awaited, in one thread"),
+    ("crawler", "250 pages are read at the same time, in one thread"),
     ("pool", "a killed worker loses its own task; with retries not even that"),
     ("pool_timeout", "C code that would run forever is ended after half a second"),
     ("pool_async", "pages turn while the pool works; a task whose wait is cancelled is ended"),

@@ -26,6 +26,7 @@ SAYS = {
     "deadlock": {r"gets an error: 4 wait in a cycle": 1, r"line \d+, in dine": 4, r"eats": 4},
     "numpy_queue": {r"200 frames of 0.9 MB": 1},
     "await_queue": {r"°C": 4, r"the kettle whistles": 1, r"turning a page": "some", r"threads in this process: 1$": 1},
+    "crawler": {r"^  /tea/(\d+-\d): tea number \1$": 200, r"^200 teas on 250 pages": 1},
     "pool": {
         r"from worker \d+": 4 + 3 + 4,
         r"WorkerDied: .*SIGKILL.*stumble_over_oolong": 1,
