@@ -19,6 +19,11 @@ def same(item: Any) -> Any:
     return item
 
 
+def work(steps: int) -> int:
+    """Computes for a time in proportion to `steps`: about 10 microseconds for 1,000."""
+    return sum(range(steps))
+
+
 def first(array: Any) -> float:
     return float(array[0])
 
@@ -50,6 +55,40 @@ def map_automatic(peer: Peer, seconds: float) -> float:
 @cell("pool-map-1", "Pool.map, trivial, chunksize=1", unit="tasks/s", goal=5, peers=MAPS)
 def map_singly(peer: Peer, seconds: float) -> float:
     return _map(peer, seconds, 1)
+
+
+def _work(peer: Peer, seconds: float, steps: int, results: Callable[[Pool, Iterable[int]], Iterable[int]]) -> float:
+    """Tasks that compute, so that whatever processor time the parent takes is missing from them."""
+    with pool(peer) as workers:
+
+        def run(n: int) -> float:
+            begun = time.perf_counter()
+            last = deque(results(workers, [steps] * n), maxlen=1)
+            took = time.perf_counter() - begun
+            assert last[0] == work(steps)
+            return took
+
+        return _warm_rate(run, seconds)
+
+
+@cell("pool-map-10us", "Pool.map, tasks of about 10 µs, automatic chunks", unit="tasks/s", goal=1, peers=MAPS)
+def map_ten(peer: Peer, seconds: float) -> float:
+    return _work(peer, seconds, 1_000, lambda workers, items: workers.map(work, [*items]))
+
+
+@cell("pool-map-100us", "Pool.map, tasks of about 100 µs, automatic chunks", unit="tasks/s", goal=1, peers=MAPS)
+def map_hundred(peer: Peer, seconds: float) -> float:
+    return _work(peer, seconds, 10_000, lambda workers, items: workers.map(work, [*items]))
+
+
+@cell("pool-map-1-100us", "Pool.map, tasks of about 100 µs, chunksize=1", unit="tasks/s", goal=1, peers=MAPS)
+def map_hundred_singly(peer: Peer, seconds: float) -> float:
+    return _work(peer, seconds, 10_000, lambda workers, items: workers.map(work, [*items], 1))
+
+
+@cell("pool-imap-100us", "Pool.imap, tasks of about 100 µs, chunksize=1", unit="tasks/s", goal=1, peers=MAPS)
+def imap_hundred(peer: Peer, seconds: float) -> float:
+    return _work(peer, seconds, 10_000, lambda workers, items: workers.imap(work, items))
 
 
 @cell("pool-map-numpy", "Pool.map, NumPy 1 MB in, chunksize=1", unit="tasks/s", goal=4, peers=MAPS)

@@ -240,6 +240,11 @@ impl Job {
         }
     }
 
+    /// Returns whether the submitter waits for the outcomes of several tasks at once.
+    pub(super) fn waits_for_several(&self) -> bool {
+        self.want == Want::All && self.pending.count() > 1
+    }
+
     /// Sets what is waited for. Returns false if it is there already.
     pub(super) fn want(&mut self, want: Want) -> bool {
         self.want = want;

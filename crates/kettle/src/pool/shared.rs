@@ -146,15 +146,15 @@ impl Shared {
             if !goes_on() {
                 return Ok(());
             }
-            let (watch, due) = {
+            let (watch, due, is_news_near) = {
                 let mut state = self.state();
                 if state.rebalance() {
                     ask = false;
                     continue;
                 }
-                (state.supervisor.watch(), state.due())
+                (state.supervisor.watch(), state.due(), state.supervisor.is_news_near())
             };
-            ask = !(spins && watch.spin(kicks));
+            ask = !(spins && is_news_near && watch.spin(kicks));
             if !ask || watch.sleep(kicks, due.min(quiet.next_look()), patience)? {
                 quiet = Quiet::default();
             }

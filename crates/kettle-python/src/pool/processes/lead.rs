@@ -106,12 +106,16 @@ impl Processes {
                 }
                 continue;
             }
+            let (due, is_news_near) = {
+                let supervisor = lock(py, &self.supervisor);
+                (supervisor.due(), supervisor.is_news_near())
+            };
             let due = match moved {
                 None => Deadline::after(MEANWHILE),
-                Some(_) => lock(py, &self.supervisor).due().min(quiet.next_look()),
+                Some(_) => due.min(quiet.next_look()),
             };
             let watch = self.watch(py);
-            let slept = wait_outside_until_signal(py, deadline, |p| match watch.spin(kicks) {
+            let slept = wait_outside_until_signal(py, deadline, |p| match is_news_near && watch.spin(kicks) {
                 true => Ok((false, true)),
                 false => watch.sleep(kicks, due, p).map(|is_told| (true, is_told)),
             });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kettle::pool::scheduler::Span;
-use kettle::pool::scheduler::process::{Load, SeatId};
+use kettle::pool::scheduler::process::{Conditions, Load, SeatId};
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -57,9 +57,12 @@ impl Processes {
     fn send(&self, py: Python<'_>, seat: SeatId, job: &Arc<Job>, span: Span) -> PyResult<()> {
         let _in_hand = self.takes_in_hand(py, job);
         let chunk = Chunk { job: Arc::clone(job), start: span.start };
+        // The caller of a map that is not iterated waits for all outcomes at once.
+        let batched = !job.is_call && !job.is_iterated && !job.has_bar(py);
+        let conditions = Conditions { timeout: job.timeout, batched };
         let sent = |load: Load<'_>| {
             let mut supervisor = lock(py, &self.supervisor);
-            supervisor.send(seat, chunk, span.len, job.timeout, load).map_err(errors::out_of_memory)
+            supervisor.send(seat, chunk, span.len, conditions, load).map_err(errors::out_of_memory)
         };
         // None: the job was cancelled in the meantime.
         let Some(work) = job.work(py) else { return Ok(()) };

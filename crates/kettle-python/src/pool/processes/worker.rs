@@ -118,7 +118,7 @@ impl Loop<'_> {
     }
 
     /// An idle worker ignores Ctrl-C: if it is meant for the pool, the parent ends the workers.
-    fn next(&self, py: Python<'_>, bytes: &mut Vec<u8>) -> PyResult<Option<Assignment>> {
+    fn next(&mut self, py: Python<'_>, bytes: &mut Vec<u8>) -> PyResult<Option<Assignment>> {
         let next = self.wait(py, bytes)?;
         // It may have arrived just before the task, which it must not interrupt.
         match py.check_signals() {
@@ -127,7 +127,7 @@ impl Loop<'_> {
         }
     }
 
-    fn wait(&self, py: Python<'_>, bytes: &mut Vec<u8>) -> PyResult<Option<Assignment>> {
+    fn wait(&mut self, py: Python<'_>, bytes: &mut Vec<u8>) -> PyResult<Option<Assignment>> {
         loop {
             match self.desk.next(bytes, &Patience::instant()) {
                 Ok(assignment) => return Ok(Some(assignment)),
@@ -136,7 +136,7 @@ impl Loop<'_> {
                 Err(GetError::Empty | GetError::Interrupted) => {}
                 Err(GetError::Exhausted(e)) => return Err(errors::exhausted(e)),
             }
-            let desk = &self.desk;
+            let desk = &mut self.desk;
             match wait_outside_in_slices(py, Deadline::NEVER, SLICE, |p| desk.next(bytes, p)) {
                 Ok(Ok(assignment)) => return Ok(Some(assignment)),
                 // A second call, without waiting, returns the reason.

@@ -19,7 +19,7 @@ pub struct Span {
 pub enum Chunking {
     /// This many tasks to a chunk.
     Fixed(u32),
-    /// As many tasks as take a few hundred microseconds, by measurement.
+    /// As many tasks as take a millisecond, by measurement.
     Measured,
 }
 
@@ -46,7 +46,7 @@ pub struct PendingTasks {
 
 /// The target duration of a measured chunk in nanoseconds: long compared with the cost of sending one, and too short
 /// for a waiting thread to notice.
-const CHUNK_TIME: u64 = 400_000;
+const CHUNK_TIME: u64 = 1_000_000;
 /// The shortest duration of a chunk at the end of a job, where chunks shrink so that all workers finish together.
 const LAST_CHUNK_TIME: u64 = 20_000;
 /// The maximum number of tasks in a measured chunk: the outcomes of such a chunk and of those waiting behind it fit
@@ -115,7 +115,7 @@ impl PendingTasks {
     }
 
     /// As [`take`](Self::take), but for a worker from which others can steal the tasks that it has not begun. Takes as
-    /// many whole chunks as run for a few hundred microseconds.
+    /// many whole chunks as run for a millisecond.
     pub fn claim(&mut self, workers: usize) -> Option<Span> {
         self.take_by(|pending| {
             let chunk = u64::from(pending.chunk());
@@ -215,7 +215,7 @@ mod tests {
         pending.finished(1, 100);
         assert_eq!(pending.take(2).map(|s| s.len), Some(8));
         for _ in 0..10 {
-            pending.finished(8, 800);
+            pending.finished(8, 2_400);
         }
         let long = pending.take(2).map_or(0, |s| s.len);
         assert!((3000..=4000).contains(&long), "{long}");
@@ -247,7 +247,7 @@ mod tests {
         pending.extend(1_000_000);
         assert_eq!((pending.claim(2).map(|s| s.len), pending.chunk()), (Some(3), 3));
         for _ in 0..10 {
-            pending.finished(100, 10_000);
+            pending.finished(100, 25_000);
         }
         let many = pending.claim(2).map_or(0, |s| s.len);
         assert!(many % 3 == 0 && (3000..=4000).contains(&many), "{many}");

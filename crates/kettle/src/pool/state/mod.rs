@@ -14,7 +14,7 @@ use kettle_core::wait::Deadline;
 use super::call::{self, Packed};
 use super::error::{Broken, SubmitError, TaskError};
 use super::job::{Job, Outcome, Terms, Want};
-use super::scheduler::process::{Post, SeatId, StartFailures, Supervisor};
+use super::scheduler::process::{Conditions, Post, SeatId, StartFailures, Supervisor};
 use super::scheduler::{Blocking, Completion, Counts, Lifecycle, Span, Statistics};
 use super::worker::Tag;
 use crate::process::Process;
@@ -189,7 +189,8 @@ impl State {
             let sent = call::load(job.calls(span.start).take(span.len as usize), &mut self.scratch);
             let sent = sent.and_then(|(load, count)| {
                 let work = Work { job: id, start: span.start };
-                self.supervisor.send(seat, work, count, job.timeout, load).map(|()| count)
+                let conditions = Conditions { timeout: job.timeout, batched: job.waits_for_several() };
+                self.supervisor.send(seat, work, count, conditions, load).map(|()| count)
             });
             match sent {
                 Ok(count) => {

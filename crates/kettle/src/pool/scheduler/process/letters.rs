@@ -63,6 +63,10 @@ pub(super) const TIMED: u32 = 1;
 const BODY_IS_PART: u32 = 2;
 /// The worker is to leave.
 pub(super) const LEAVE: u32 = 4;
+/// The outcomes of the chunk's tasks are announced together with later ones.
+pub(super) const BATCHED: u32 = 8;
+/// All outcomes so far are announced at the end of the chunk.
+pub(super) const ANNOUNCED: u32 = 16;
 /// The number of bits for flags.
 const FLAGS: u32 = 8;
 

@@ -24,7 +24,7 @@ pub use letters::{INLINE_MAX, Load};
 pub use post::{Event, Post};
 pub use seat::{Fate, SeatId};
 pub use start_failures::StartFailures;
-pub use supervisor::{Limits, Supervisor, Tally};
+pub use supervisor::{Conditions, Limits, Supervisor, Tally};
 pub use watch::{Quiet, Watch};
 pub use words::Word;
 pub use worker::{Assignment, Chunk, Worker};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kettle_core::sys::child::Child;
 
 use super::desk::{Desk, Mark};
+use super::letters::{ANNOUNCED, BATCHED};
 use super::words;
 
 /// Identifies a seat. Ids are never reused.
@@ -67,6 +68,28 @@ pub(super) struct Held<W> {
     /// In nanoseconds.
     pub(super) timeout: Option<u64>,
     pub(super) sent_at: u64,
+    pub(super) announces: Announces,
+}
+
+/// When the worker announces the outcomes of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Announces {
+    /// Each one.
+    Each,
+    /// All of them at the end of the chunk.
+    Chunk,
+    /// With those of a later chunk, or when the worker has nothing to do.
+    Later,
+}
+
+impl Announces {
+    pub(super) fn flags(self) -> u32 {
+        match self {
+            Self::Each => 0,
+            Self::Chunk => BATCHED | ANNOUNCED,
+            Self::Later => BATCHED,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -86,6 +109,8 @@ pub(super) struct Seat<W> {
     /// The number of words taken out of its ring.
     pub(super) taken: u64,
     pub(super) pace: Pace,
+    /// The number of chunks that were sent since the last one whose end is announced.
+    pub(super) unannounced: usize,
 }
 
 /// How long chunks take, by the supervisor's measurement: in nanoseconds, 0 while unknown.
@@ -99,7 +124,7 @@ pub(super) struct Pace {
 /// The amount of work to keep queued for each worker, in nanoseconds: enough that no worker is idle while the
 /// supervisor attends to others, and little enough that work does not wait long for one worker while others could begin
 /// it.
-const AHEAD: u64 = 1_000_000;
+const AHEAD: u64 = 4_000_000;
 /// A worker whose chunks take this long, in nanoseconds, is sent only one at a time.
 const LONG: u64 = 10_000_000;
 const DEEPEST: u64 = 256;
@@ -136,6 +161,7 @@ impl<W> Seat<W> {
             known: Vec::new(),
             taken: 0,
             pace: Pace::default(),
+            unannounced: 0,
         }
     }
 
@@ -152,6 +178,32 @@ impl<W> Seat<W> {
             Phase::Leaving => !self.hand.is_empty(),
             Phase::Ending { .. } => false,
         }
+    }
+
+    /// Decides when the worker announces the outcomes of the next chunk, if no thread waits for single ones. The
+    /// supervisor is to wake up when half the chunks are left that the worker should have in its hand. Outcomes that take
+    /// long, or for an unknown time, are announced one by one.
+    pub(super) fn next_announces(&mut self) -> Announces {
+        if !(1..LONG).contains(&self.pace.chunk) {
+            return Announces::Each;
+        }
+        self.unannounced += 1;
+        if self.unannounced < self.pace.depth().div_ceil(2) {
+            return Announces::Later;
+        }
+        self.unannounced = 0;
+        Announces::Chunk
+    }
+
+    /// The time until its worker is expected to announce something, in nanoseconds; `None` if it has no chunk. It is 0
+    /// while the pace is unknown.
+    pub(super) fn next_announcement(&self) -> Option<u64> {
+        let first = self.hand.front()?;
+        if first.announces == Announces::Each {
+            return Some(self.pace.chunk / u64::from(first.len.max(1)));
+        }
+        let announcing = self.hand.iter().position(|held| held.announces != Announces::Later);
+        Some(self.pace.chunk * announcing.map_or(self.hand.len(), |at| at + 1) as u64)
     }
 
     pub(super) fn may_be_sent(&self) -> bool {

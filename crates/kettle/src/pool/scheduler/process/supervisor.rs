@@ -12,7 +12,7 @@ use kettle_core::wait::{Deadline, EventCount, Patience};
 use super::desk::{Desk, Mark};
 use super::letters::{self, Head, Load, TIMED};
 use super::post::{Event, Post};
-use super::seat::{Fate, Held, Phase, Seat, SeatId};
+use super::seat::{Announces, Fate, Held, Phase, Seat, SeatId};
 use super::steps::{LOOK, SIGKILL};
 use super::watch::{Bell, Watch};
 use crate::error::OutOfMemory;
@@ -27,6 +27,15 @@ pub struct Limits {
     /// In bytes of resident memory. A worker above the limit is replaced once it has finished its current chunk; a busy
     /// one at more than one and a half times the limit is ended in the middle of a task.
     pub memory: Option<u64>,
+}
+
+/// How the tasks of a chunk are run and reported.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Conditions {
+    /// The time limit of each task.
+    pub timeout: Option<Duration>,
+    /// No thread waits for single outcomes, so that workers may announce many of them together.
+    pub batched: bool,
 }
 
 /// A summary of the workers.
@@ -66,6 +75,9 @@ const STOPPED: Duration = Duration::from_millis(50);
 
 /// The number of outcomes received from one worker before it is the next one's turn.
 const TURN: usize = 512;
+
+/// The longest time for which it pays to spin, in nanoseconds: what it takes to be woken.
+const SPIN_MAX: u64 = 40_000;
 
 impl<W: Clone> Supervisor<W> {
     /// Creates a supervisor without workers.
@@ -204,8 +216,7 @@ impl<W: Clone> Supervisor<W> {
         letters::put(&seat.desk.tasks, &mut self.scratch, Head::note(0), load)
     }
 
-    /// Sends a chunk of `len` tasks with a time limit of `timeout` each. From now on the supervisor is responsible for
-    /// it.
+    /// Sends a chunk of `len` tasks. From now on the supervisor is responsible for it.
     ///
     /// # Errors
     /// If there is no memory for it. In this case nothing was sent.
@@ -214,7 +225,7 @@ impl<W: Clone> Supervisor<W> {
         id: SeatId,
         work: W,
         len: u32,
-        timeout: Option<Duration>,
+        conditions: Conditions,
         load: Load<'_>,
     ) -> Result<(), OutOfMemory> {
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) else {
@@ -222,15 +233,17 @@ impl<W: Clone> Supervisor<W> {
             return Ok(());
         };
         let chunk = self.next_chunk;
-        let head = Head { chunk, number: len, flags: if timeout.is_some() { TIMED } else { 0 }, word: 0 };
+        let announces = if conditions.batched { seat.next_announces() } else { Announces::Each };
+        let timed = if conditions.timeout.is_some() { TIMED } else { 0 };
+        let head = Head { chunk, number: len, flags: timed | announces.flags(), word: 0 };
         letters::put(&seat.desk.tasks, &mut self.scratch, head, load)?;
         self.next_chunk += 1;
-        let timeout = timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX));
+        let timeout = conditions.timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX));
         let sent_at = clock::now();
         if let Some(timeout) = timeout {
             self.due = self.due.min(Deadline::at(sent_at.saturating_add(timeout)));
         }
-        seat.hand.push_back(Held { id: chunk, work, len, finished: 0, timeout, sent_at });
+        seat.hand.push_back(Held { id: chunk, work, len, finished: 0, timeout, sent_at, announces });
         if let Some(quota) = &mut seat.quota {
             *quota -= 1;
             if *quota == 0 {
@@ -368,6 +381,12 @@ impl<W: Clone> Supervisor<W> {
             busy: self.seats.iter().filter(|seat| !seat.hand.is_empty()).count(),
             chunks: self.seats.iter().map(|seat| seat.hand.len()).sum(),
         }
+    }
+
+    /// Returns whether an announcement is expected so soon that it pays to spin for it.
+    pub fn is_news_near(&self) -> bool {
+        let mut times = self.seats.iter().filter_map(Seat::next_announcement).peekable();
+        times.peek().is_none() || times.any(|time| time < SPIN_MAX)
     }
 
     /// What a leader sleeps on.

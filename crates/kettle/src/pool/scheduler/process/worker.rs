@@ -2,13 +2,13 @@
 
 use kettle_core::arena::Block;
 use kettle_core::crash_point;
-use kettle_core::queue::{GetError, Taken};
+use kettle_core::queue::{Body, GetError, Taken};
 use kettle_core::sys::clock;
 use kettle_core::wait::{Patience, Scope};
 
 use super::desk::{Desk, Mark};
-use super::letters::{self, Head, LEAVE, Load, TIMED};
-use super::words::Word;
+use super::letters::{self, ANNOUNCED, BATCHED, Head, LEAVE, Load, TIMED};
+use super::words::{self, Word};
 use crate::error::OutOfMemory;
 
 /// A worker at its desk: takes chunks, begins tasks, reports outcomes.
@@ -17,8 +17,15 @@ pub struct Worker {
     desk: Desk,
     /// The number of words that it has put into its ring.
     put: u64,
+    /// The memory taken by outcomes that were not announced, in bytes; 0 if all were.
+    unannounced: usize,
     scratch: Vec<u8>,
 }
+
+/// The most memory that outcomes may take before they are announced: a fraction of the ring, and of what a pool may use.
+const UNANNOUNCED_MAX: usize = words::LEN as usize / 2 * WORD;
+/// The memory taken by an outcome apart from its own bytes.
+const WORD: usize = 16;
 
 /// What a worker is to do next.
 #[derive(Debug)]
@@ -50,21 +57,23 @@ pub struct Chunk {
     /// The number of its tasks.
     pub len: u32,
     timed: bool,
+    batched: bool,
+    announced: bool,
 }
 
 impl Worker {
     /// Creates the worker of a desk.
     pub fn new(desk: Desk) -> Self {
-        Self { desk, put: 0, scratch: Vec::new() }
+        Self { desk, put: 0, unannounced: 0, scratch: Vec::new() }
     }
 
     /// Waits for the next assignment. `bytes` is cleared, and filled with what the front sent if that is short.
     ///
     /// # Errors
     /// [`GetError::Empty`] if `patience` ends first, and the other errors of a queue.
-    pub fn next(&self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Assignment, GetError> {
+    pub fn next(&mut self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<Assignment, GetError> {
         bytes.clear();
-        let (head, taken) = letters::take(&self.desk.tasks, bytes, patience)?;
+        let (head, taken) = self.take(bytes, patience)?;
         bytes.drain(..Head::LEN);
         if head.flags & LEAVE != 0 {
             return Ok(Assignment::Leave);
@@ -73,11 +82,28 @@ impl Worker {
         Ok(match head.chunk {
             0 => Assignment::Note { taken, word: head.word },
             id => Assignment::Chunk {
-                chunk: Chunk { id, len: head.number, timed: head.flags & TIMED != 0 },
+                chunk: Chunk {
+                    id,
+                    len: head.number,
+                    timed: head.flags & TIMED != 0,
+                    batched: head.flags & BATCHED != 0,
+                    announced: head.flags & ANNOUNCED != 0,
+                },
                 taken,
                 word: head.word,
             },
         })
+    }
+
+    /// Takes a message. Before it waits for one, it announces all outcomes: the supervisor may wait for them.
+    fn take(&mut self, bytes: &mut Vec<u8>, patience: &Patience<'_>) -> Result<(Head, Taken<Block>), GetError> {
+        if self.unannounced > 0 {
+            match letters::take(&self.desk.tasks, bytes, &Patience::none()) {
+                Err(GetError::Empty) => self.ring(),
+                taken => return taken,
+            }
+        }
+        letters::take(&self.desk.tasks, bytes, patience)
     }
 
     /// Marks that this worker is preparing, which may run arbitrary code, before it reports ready. If this returns
@@ -112,7 +138,10 @@ impl Worker {
     /// If there is no memory for it. In this case nothing was reported.
     pub fn report(&mut self, chunk: Chunk, index: u32, load: Load<'_>) -> Result<(), OutOfMemory> {
         crash_point("pool.worker.before-report");
-        self.put(Head { chunk: chunk.id, number: index, flags: 0, word: 0 }, load)
+        let size = size_of_load(&load);
+        self.put(Head { chunk: chunk.id, number: index, flags: 0, word: 0 }, load)?;
+        self.reported(chunk, index, size);
+        Ok(())
     }
 
     /// As [`report`](Self::report), but faster, for an outcome of at most eight bytes. If this returns false, the
@@ -122,7 +151,7 @@ impl Worker {
         crash_point("pool.worker.before-report");
         let put = self.desk.words().put(&mut self.put, Mark::new(chunk.id, index), word);
         if put {
-            self.ring();
+            self.reported(chunk, index, 0);
         }
         put
     }
@@ -132,18 +161,36 @@ impl Worker {
     /// # Errors
     /// If there is no memory for it.
     pub fn note(&mut self, load: Load<'_>) -> Result<(), OutOfMemory> {
-        self.put(Head::note(0), load)
-    }
-
-    fn put(&mut self, head: Head, load: Load<'_>) -> Result<(), OutOfMemory> {
-        letters::put(&self.desk.outcomes, &mut self.scratch, head, load)?;
+        self.put(Head::note(0), load)?;
         self.ring();
         Ok(())
     }
 
-    fn ring(&self) {
+    fn put(&mut self, head: Head, load: Load<'_>) -> Result<(), OutOfMemory> {
+        letters::put(&self.desk.outcomes, &mut self.scratch, head, load)
+    }
+
+    /// Announces the outcome of a task, unless it is to be announced later.
+    fn reported(&mut self, chunk: Chunk, index: u32, size: usize) {
+        self.unannounced += WORD + size;
+        let is_due = !chunk.batched || (chunk.announced && index + 1 == chunk.len);
+        if is_due || self.unannounced > UNANNOUNCED_MAX {
+            self.ring();
+        }
+    }
+
+    fn ring(&mut self) {
+        self.unannounced = 0;
         crash_point("pool.worker.before-notify");
         self.desk.bell.notify_one(Scope::Shared);
         crash_point("pool.worker.reported");
     }
+}
+
+fn size_of_load(load: &Load<'_>) -> usize {
+    let body = match &load.body {
+        Body::Inline(bytes) => bytes.len(),
+        Body::Block(block) => block.as_slice().len(),
+    };
+    body + load.parts.iter().map(|part| part.as_slice().len()).sum::<usize>()
 }
