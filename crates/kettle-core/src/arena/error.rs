@@ -7,8 +7,6 @@ use crate::damage::Damage;
 use crate::sys::descriptor::DescriptorLost;
 use crate::sys::limits::Bound;
 
-use super::waiting::{InQueues, Waiting};
-
 /// Why an arena operation failed.
 #[derive(Debug)]
 pub enum ArenaError {
@@ -229,6 +227,37 @@ impl std::error::Error for TokenError {
 impl From<ArenaError> for TokenError {
     fn from(e: ArenaError) -> Self {
         Self::Arena(e)
+    }
+}
+
+/// The content of one queue, or of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// The number of messages.
+    pub messages: u64,
+    /// The number of bytes in them.
+    pub bytes: u64,
+}
+
+/// The content of all queues of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InQueues {
+    /// The number of queues that are not empty.
+    pub queues: u64,
+    /// The total.
+    pub all: Waiting,
+    /// The content of the queue with the most bytes.
+    pub fullest: Waiting,
+}
+
+impl InQueues {
+    pub(in crate::arena) fn add(&mut self, one: Waiting) {
+        self.queues += u64::from(one.messages != 0);
+        self.all.messages = self.all.messages.saturating_add(one.messages);
+        self.all.bytes = self.all.bytes.saturating_add(one.bytes);
+        if one.bytes > self.fullest.bytes {
+            self.fullest = one;
+        }
     }
 }
 

@@ -14,8 +14,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::atomics::{AtomicBool, Ordering};
 use crate::sys::process;
 
-use super::participants::{self, Ticket};
-use super::{identity, registry, segment};
+use crate::arena::held;
+use crate::arena::layout::participant::Ticket;
+use crate::arena::membership;
+use crate::arena::participants;
+use crate::arena::segment;
 
 thread_local! {
     /// Reserved by [`before_fork`] for the fork that this thread is about to make.
@@ -36,7 +39,7 @@ struct UnderWay {
 /// parent cannot tell which child it was, the row is freed some seconds after a child died without taking it.
 pub fn before_fork() -> Option<Ticket> {
     segment::header_if_any()?;
-    let ticket = participants::expect_child().ok()?;
+    let ticket = membership::expect_child().ok()?;
     ASKED_FOR.set(Some(ticket));
     Some(ticket)
 }
@@ -51,15 +54,15 @@ pub fn after_fork_parent(ticket: Ticket, child: u32) {
 ///
 /// # Errors
 /// If the row was given up in the meantime.
-pub fn after_fork_child(ticket: Ticket) -> Result<(), super::ArenaError> {
+pub fn after_fork_child(ticket: Ticket) -> Result<(), crate::arena::ArenaError> {
     ASKED_FOR.set(None);
-    participants::adopt(ticket)
+    membership::adopt(ticket)
 }
 
 /// Installs the handlers, which run around every fork from now on. Called before the first session of this process
 /// begins, by the thread that holds [`segment::JOINING`]; forked children inherit the handlers, and this flag with
 /// them.
-pub(super) fn install_handlers() {
+pub(in crate::arena) fn install_handlers() {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
     if !INSTALLED.load(Ordering::Relaxed) {
         // Handlers run in the order of their registration, so in a child the new epoch begins before ours run.
@@ -76,14 +79,14 @@ extern "C" fn prepare() {
     }
     // Registers the parent, so that the child does not take itself to be alone. If this fails, the child gets no row
     // either.
-    caught(|| participants::try_me().ok());
-    let ticket = caught(|| ASKED_FOR.take().or_else(|| participants::expect_child().ok())).flatten();
+    caught(|| membership::try_me().ok());
+    let ticket = caught(|| ASKED_FOR.take().or_else(|| membership::expect_child().ok())).flatten();
     core::mem::forget(segment::JOINING.lock());
-    registry::lock_before_fork();
+    held::lock_before_fork();
     UNDER_WAY.set(Some(UnderWay { ticket }));
     if let Some(ticket) = ticket {
         // SAFETY: the lock was acquired above.
-        let held = caught(|| unsafe { registry::hold_all_for(ticket.participant()) });
+        let held = caught(|| unsafe { held::hold_all_for(ticket.participant()) });
         if held.is_none() {
             // As if the table were full: the child registers by itself at first use.
             UNDER_WAY.set(Some(UnderWay { ticket: None }));
@@ -99,7 +102,7 @@ extern "C" fn parent() {
 extern "C" fn child() {
     if let Some(UnderWay { ticket: Some(ticket) }) = UNDER_WAY.get() {
         // If this fails, the child registers by itself at first use.
-        let _ = caught(|| identity::adopt_locked(ticket));
+        let _ = caught(|| membership::adopt_locked(ticket));
     }
     unlock(true);
 }
@@ -114,7 +117,7 @@ fn unlock(in_child: bool) {
     if UNDER_WAY.take().is_some() {
         // SAFETY: `prepare` acquired both in this thread, or in the one that this process was forked from.
         unsafe {
-            registry::unlock_after_fork(in_child);
+            held::unlock_after_fork(in_child);
             if in_child {
                 segment::JOINING.unlock_in_child();
             } else {

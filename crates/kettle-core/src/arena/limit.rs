@@ -7,12 +7,12 @@ use std::env;
 
 use crate::sys::limits;
 
-use super::error::ArenaError;
+use crate::arena::error::ArenaError;
 
 const VARIABLE: &str = "KETTLE_ARENA_LIMIT";
 
 /// The limit that the environment sets, in bytes, or otherwise half of the available memory; None means no limit.
-pub(super) fn from_environment() -> Result<Option<u64>, ArenaError> {
+pub(in crate::arena) fn from_environment() -> Result<Option<u64>, ArenaError> {
     match env::var_os(VARIABLE) {
         Some(text) if !text.is_empty() => {
             let text = text.to_string_lossy();

@@ -4,113 +4,62 @@
 //! when it is first needed, extended on demand, and gone with the last process: there is no name that could collide,
 //! nothing to track, nothing to leak.
 //!
+//! From the bottom up; nothing uses what is further down in this table:
+//!
 //! | item | content |
 //! |---|---|
-//! | [`Session`] | the session of this process: limits, statistics |
-//! | `segment`, `header` | the file, and the ranges of it that are mapped |
-//! | `reopen`, `relocate` | another descriptor of the file, after the program closed ours |
+//! | `layout` | words and bits that all processes agree on, without behaviour |
+//! | `segment`, `pages` | the file, the ranges of it that are mapped, and the page maps in them |
 //! | [`participants`] | the processes of the session, and which of them have died |
-//! | `pages`, `bins`, `alloc`, `slab`, `stock`, `grow`, `lock` | allocation, correct across deaths at any instruction |
-//! | `waiting` | how much of the memory is taken by messages in queues |
-//! | `object` | the header of each allocation, and what keeps it alive |
+//! | `held` | what this process holds, by offset |
+//! | `fork`, `membership` | taking part in the session, and what a forked child does ([`before_fork`]) |
+//! | [`waiters`] | threads that have waited for long, and the holders they wait for |
+//! | `reopen` | another descriptor of the file, after the program closed ours |
+//! | `allocator` | allocation, correct across deaths at any instruction |
+//! | `objects`, `reclaim` | what keeps an object alive, and reclaiming what dead processes left behind |
 //! | [`Handle`], [`Token`] | typed references, and their names for sending |
 //! | [`Names`] | what keeps the objects alive that a message names |
 //! | [`Block`], [`Lease`] | bytes that pass from process to process |
-//! | [`waiters`] | threads that have waited for long, and the holders they wait for |
-//! | [`before_fork`] | what happens to all of this in a forked child |
-//! | [`Census`], [`Session::reclaim`] | reclaiming what dead processes left behind |
+//! | [`Census`] | what is reachable from what |
+//! | `relocate` | moving a session to another file |
+//! | [`Session`] | the session of this process: limits, statistics |
 //!
 //! *Authoritative state and hints.* The page maps, the state words of objects and their holders are authoritative. Each
 //! change to them is committed by one store or compare-exchange, and a process that dies before or after it leaves a
 //! consistent state. Lists, bins, counts and caches are hints, and are rebuilt from the authoritative state.
 
-mod alloc;
-mod bins;
-mod block;
-mod check;
+mod allocator;
 mod error;
 mod fork;
-mod grow;
-mod handle;
-mod header;
-mod holders;
-mod identity;
+mod held;
+mod layout;
 mod limit;
-mod local;
-mod lock;
-mod names;
-mod object;
-mod offset;
+mod local_lock;
+mod membership;
+mod objects;
 mod pages;
 pub mod participants;
-mod reach;
-mod recover;
-mod registry;
+mod reclaim;
 mod relocate;
 mod reopen;
 mod segment;
 mod session;
-mod slab;
-mod stock;
 pub mod waiters;
-mod waiting;
 
-pub use block::{Block, Lease, PAYLOAD};
-pub use error::{ArenaError, Shortage, TokenError};
+pub use error::{ArenaError, InQueues, Shortage, TokenError, Waiting};
 pub use fork::{after_fork_child, after_fork_parent, before_fork};
-pub(crate) use handle::living;
-pub use handle::{Body, Handle, Token, Way};
-pub use names::{NAMES, Names};
-pub(crate) use object::room_at;
-pub use object::{Raw, allocate};
-pub use offset::Off;
-pub use participants::{Participant, Ticket};
-pub use recover::{Census, Fate, Found, Reclaimed, set_census};
+pub use layout::object_header::NAMES;
+pub use layout::offset::Off;
+pub use layout::participant::{Participant, Ticket};
+pub use membership::{leave, leave_at_exit, leave_if_done};
+pub use objects::allocate::allocate;
+pub use objects::block::{Block, Lease, PAYLOAD};
+pub use objects::census::{Census, Fate, Found, set_census};
+pub(crate) use objects::handle::living;
+pub use objects::handle::{Body, Handle, Way};
+pub use objects::names::Names;
+pub use objects::raw::Raw;
+pub(crate) use objects::raw::room_at;
+pub use objects::token::Token;
+pub use reclaim::Reclaimed;
 pub use session::{Session, Statistics};
-pub use waiting::{InQueues, Waiting};
-
-/// Ends this process's participation in the session: its row is freed, and objects that only it held may be reclaimed
-/// by others.
-///
-/// # Safety
-/// No thread of this process uses anything in the arena from now on, except to drop it.
-pub unsafe fn leave() {
-    let mut registry = registry::lock_unregistered();
-    registry.clear();
-    if let Some(me) = identity::registered() {
-        identity::forget();
-        participants::vacate(me);
-    }
-}
-
-/// Makes this process [`leave`] when it ends by returning from `main` or by `exit`, if it has a single thread by then
-/// and holds nothing. Otherwise other processes notice its end, since destructors that run later may still use what
-/// they hold. A [`Block`] does not count; it is not kept beyond the end of `main`.
-///
-/// Must be called once, before anything is placed; further calls have no effect. Forked children inherit it.
-pub fn leave_at_exit() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    // If this fails (no memory for a pointer), the others find out by themselves, as they do about killed processes.
-    ONCE.call_once(|| drop(crate::sys::child::at_exit(at_exit)));
-}
-
-extern "C" fn at_exit() {
-    // The process ends even if this fails.
-    let _ = std::panic::catch_unwind(leave_if_done);
-}
-
-/// As [`leave`], if this is the only thread of its process and nothing is held here any more; returns whether the
-/// process does not participate now.
-pub fn leave_if_done() -> bool {
-    // Most processes that get here never joined a session; counting threads would cost more than everything they did.
-    if segment::header_if_any().is_none() {
-        return true;
-    }
-    let is_done = registry::lock_unregistered().is_empty() && crate::sys::process::thread_count() == Some(1);
-    if is_done {
-        // SAFETY: no handle and no lease is left, and no other thread that could be about to create one. If this thread
-        // creates one later, it registers anew.
-        unsafe { leave() };
-    }
-    is_done
-}

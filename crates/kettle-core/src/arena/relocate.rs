@@ -13,18 +13,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::damage::What;
 use crate::sys::{limits, memory, process};
 
-use super::alloc::Allocator;
-use super::error::ArenaError;
-use super::header::{HEADER_LEN, Header};
-use super::pages::{self, PAGE};
-use super::participants;
-use super::segment;
-use super::stock::Merge;
+use crate::arena::allocator::alloc::Allocator;
+use crate::arena::allocator::rebuild::Merge;
+use crate::arena::error::ArenaError;
+use crate::arena::layout::header::{HEADER_LEN, Header};
+use crate::arena::layout::page_map::PAGE;
+use crate::arena::pages;
+use crate::arena::participants;
+use crate::arena::segment;
 
 /// Moves the session to a new file, if this process is alone in it, and returns whether it did.
 ///
 /// The caller must not hold a lock of the arena.
-pub(super) fn to_new_file(header: &'static Header) -> bool {
+pub(in crate::arena) fn to_new_file(header: &'static Header) -> bool {
     if process::thread_count() != Some(1) || !participants::is_alone(header) {
         return false;
     }

@@ -2,7 +2,7 @@
 //!
 //! A process needs none for itself ([`super::segment`]), but must pass one to each process that it starts by `exec`.
 //! Root may open what is mapped; the other processes of the session have descriptors of their own; and a process that
-//! is alone can move the session to a new file ([`relocate`]).
+//! is alone can move the session to a new file ([`super::relocate`]).
 
 use core::ptr::NonNull;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -12,9 +12,10 @@ use std::time::Duration;
 use crate::sys::descriptor::{DescriptorLost, KnownFd};
 use crate::sys::{memory, reopen};
 
-use super::header::Header;
-use super::local::LocalLock;
-use super::{participants, relocate, segment};
+use crate::arena::layout::header::Header;
+use crate::arena::local_lock::LocalLock;
+use crate::arena::participants;
+use crate::arena::segment;
 
 /// A process that is ending, such as the parent of a daemon, lives for a moment after its descriptors were closed.
 const ATTEMPTS: u32 = 10;
@@ -27,16 +28,20 @@ static REOPENING: LocalLock<()> = LocalLock::new(());
 ///
 /// # Errors
 /// If no other descriptor can be opened.
-pub(super) fn file(header: &'static Header) -> Result<BorrowedFd<'static>, DescriptorLost> {
+pub(in crate::arena) fn file(header: &'static Header) -> Result<BorrowedFd<'static>, DescriptorLost> {
     segment::file().or_else(|_| find_another(header, |_| false))
 }
 
-/// As [`file()`], for a caller that holds no lock of the arena. As a last resort it moves the session to a new file.
+/// As [`file()`], for a caller that holds no lock of the arena. `or_else` is the last resort: it moves the session to a
+/// new file, and returns whether it did.
 ///
 /// # Errors
 /// If this is not possible either.
-pub(super) fn file_or_new(header: &'static Header) -> Result<BorrowedFd<'static>, DescriptorLost> {
-    segment::file().or_else(|_| find_another(header, relocate::to_new_file))
+pub(in crate::arena) fn file_or_else(
+    header: &'static Header,
+    or_else: fn(&'static Header) -> bool,
+) -> Result<BorrowedFd<'static>, DescriptorLost> {
+    segment::file().or_else(|_| find_another(header, or_else))
 }
 
 #[cold]

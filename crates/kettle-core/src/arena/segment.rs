@@ -20,19 +20,17 @@ use crate::damage::{self, What};
 use crate::sys::descriptor::{DescriptorLost, KnownFd};
 use crate::sys::{limits, memory, process};
 
-use super::error::{ArenaError, Shortage};
-use super::fork;
-use super::header::{HEADER_LEN, Header, LAYOUT, MAGIC, SEGMENTS};
-use super::limit;
-use super::local::LocalLock;
-use super::offset::Off;
-use super::reopen;
-use super::waiting::InQueues;
+use crate::arena::error::{ArenaError, InQueues, Shortage};
+use crate::arena::layout::header::{HEADER_LEN, Header, LAYOUT, MAGIC, SEGMENTS};
+use crate::arena::layout::offset::Off;
+use crate::arena::layout::page_map::PAGE;
+use crate::arena::limit;
+use crate::arena::local_lock::LocalLock;
 use crate::sys::futex::Scope;
 
 /// Segments are multiples of every page size of the kernel.
-pub(super) const GRAIN: u64 = 1 << 16;
-pub(super) const NAME: &CStr = c"kettle-arena";
+pub(in crate::arena) const GRAIN: u64 = 1 << 16;
+pub(in crate::arena) const NAME: &CStr = c"kettle-arena";
 /// The default for the free memory that is kept warm.
 const WARM_LIMIT: u64 = 64 << 20;
 /// The length with which the file is created: more than any machine has memory.
@@ -61,11 +59,11 @@ static FILE: AtomicPtr<KnownFd> = AtomicPtr::new(ptr::null_mut());
 /// touching a page behind the end of the file would be fatal.
 static LENGTH: AtomicU64 = AtomicU64::new(0);
 /// Held by the thread that begins or joins a session.
-pub(super) static JOINING: LocalLock<()> = LocalLock::new(());
+pub(in crate::arena) static JOINING: LocalLock<()> = LocalLock::new(());
 
 /// The header, if this process belongs to a session.
 #[inline]
-pub(super) fn header_if_any() -> Option<&'static Header> {
+pub(in crate::arena) fn header_if_any() -> Option<&'static Header> {
     // Acquire pairs with the release in `install_header`: a thread that sees the base sees FILE and a complete header.
     let base = NonNull::new(MAPPED[0].base.load(Ordering::Acquire))?;
     // SAFETY: it is a mapping of at least HEADER_LEN bytes, page-aligned and never unmapped; every field of a Header is
@@ -73,26 +71,17 @@ pub(super) fn header_if_any() -> Option<&'static Header> {
     Some(unsafe { base.cast::<Header>().as_ref() })
 }
 
-/// The header. Begins a session if there is none yet.
-#[inline]
-pub(super) fn header() -> Result<&'static Header, ArenaError> {
-    match header_if_any() {
-        Some(header) => Ok(header),
-        None => begin(),
-    }
-}
-
 /// The session's file. Must only be called after a header was seen.
 ///
 /// # Errors
 /// If the program closed the descriptor. Its number may belong to another file by now, so this is checked before each
 /// use.
-pub(super) fn file() -> Result<BorrowedFd<'static>, DescriptorLost> {
+pub(in crate::arena) fn file() -> Result<BorrowedFd<'static>, DescriptorLost> {
     known_file().get()
 }
 
 /// The descriptor of the session's file, which may be lost. Must only be called after a header was seen.
-pub(super) fn known_file() -> &'static KnownFd {
+pub(in crate::arena) fn known_file() -> &'static KnownFd {
     let file = NonNull::new(FILE.load(Ordering::Acquire));
     let file = file.expect("the arena's file is used only by members of a session");
     // SAFETY: a pointer in FILE came from a box, which is never freed or changed.
@@ -100,24 +89,25 @@ pub(super) fn known_file() -> &'static KnownFd {
 }
 
 /// Replaces the lost descriptor of the session's file by another one.
-pub(super) fn replace_file(fd: OwnedFd) {
+pub(in crate::arena) fn replace_file(fd: OwnedFd) {
     // The previous one may be in use, and is never freed.
     FILE.store(Box::into_raw(Box::new(KnownFd::new(fd, PURPOSE))), Ordering::Release);
 }
 
 /// Makes another file the session's. It has this length and is mapped in place of the first.
-pub(super) fn set_file(fd: OwnedFd, length: u64) {
+pub(in crate::arena) fn set_file(fd: OwnedFd, length: u64) {
     LENGTH.store(length, Ordering::Relaxed);
     replace_file(fd);
 }
 
+/// Begins a session, unless this process belongs to one. `prepare` runs before, in the thread that holds [`JOINING`].
 #[cold]
-fn begin() -> Result<&'static Header, ArenaError> {
+pub(in crate::arena) fn begin(prepare: fn()) -> Result<&'static Header, ArenaError> {
     let _joining = JOINING.lock();
     if let Some(header) = header_if_any() {
         return Ok(header);
     }
-    fork::install_handlers();
+    prepare();
     let limit = limit::from_environment()?;
     if limits::file_size() < HEADER_LEN as u64 {
         let why = Shortage::FileSize(limits::file_size());
@@ -141,7 +131,7 @@ fn begin() -> Result<&'static Header, ArenaError> {
 }
 
 /// A new empty file, and its length.
-pub(super) fn create() -> Result<(OwnedFd, u64), ArenaError> {
+pub(in crate::arena) fn create() -> Result<(OwnedFd, u64), ArenaError> {
     let fd = memory::create(NAME).map_err(ArenaError::Create)?;
     let mut length = LONGEST.min(limits::file_size() / GRAIN * GRAIN);
     // If the system refuses such a length, the file grows when more is needed.
@@ -152,8 +142,8 @@ pub(super) fn create() -> Result<(OwnedFd, u64), ArenaError> {
     Ok((fd, length))
 }
 
-/// Joins the session that the file belongs to.
-pub(super) fn attach(fd: OwnedFd) -> Result<&'static Header, ArenaError> {
+/// Joins the session that the file belongs to. `prepare` runs before, in the thread that holds [`JOINING`].
+pub(in crate::arena) fn attach(fd: OwnedFd, prepare: fn()) -> Result<&'static Header, ArenaError> {
     let _joining = JOINING.lock();
     let length = memory::length(fd.as_fd()).map_err(ArenaError::Create)?;
     if length < HEADER_LEN as u64 {
@@ -172,7 +162,7 @@ pub(super) fn attach(fd: OwnedFd) -> Result<&'static Header, ArenaError> {
     });
     let known = match joined {
         Ok(None) => {
-            fork::install_handlers();
+            prepare();
             install_header(memory::move_high(fd), length, header);
             return Ok(header);
         }
@@ -196,7 +186,7 @@ fn check(header: &Header) -> Result<(), ArenaError> {
 }
 
 /// Liveness is checked by process ID, so the IDs must mean the same in all processes.
-pub(super) fn check_namespace(header: &Header) -> Result<(), ArenaError> {
+pub(in crate::arena) fn check_namespace(header: &Header) -> Result<(), ArenaError> {
     let theirs = header.namespace.load(Ordering::Relaxed);
     match process::namespace() {
         Some(mine) if theirs != 0 && mine != theirs => Err(ArenaError::OtherPidNamespace),
@@ -218,7 +208,7 @@ fn install_header(fd: OwnedFd, length: u64, header: &'static Header) {
 
 /// A segment as mapped here.
 #[derive(Clone, Copy)]
-pub(super) struct Extent {
+pub(in crate::arena) struct Extent {
     pub base: NonNull<u8>,
     pub len: u64,
     /// Its position in the file.
@@ -239,7 +229,7 @@ impl Mapping {
 /// # Errors
 /// If it cannot be mapped, or there is no such segment.
 #[inline]
-pub(super) fn extent_of(off: Off) -> Result<Extent, ArenaError> {
+pub(in crate::arena) fn extent_of(off: Off) -> Result<Extent, ArenaError> {
     match MAPPED.get(off.segment()).and_then(Mapping::extent) {
         Some(extent) => Ok(extent),
         None => map_segment(off.segment()),
@@ -248,12 +238,12 @@ pub(super) fn extent_of(off: Off) -> Result<Extent, ArenaError> {
 
 /// As [`extent_of`], but only if the segment is mapped already.
 #[inline(always)]
-pub(super) fn extent_now(off: Off) -> Option<Extent> {
+pub(in crate::arena) fn extent_now(off: Off) -> Option<Extent> {
     MAPPED.get(off.segment()).and_then(Mapping::extent)
 }
 
 /// As [`extent_of`], by the segment's number.
-pub(super) fn extent(segment: usize) -> Result<Extent, ArenaError> {
+pub(in crate::arena) fn extent(segment: usize) -> Result<Extent, ArenaError> {
     match MAPPED.get(segment).and_then(Mapping::extent) {
         Some(extent) => Ok(extent),
         None => map_segment(segment),
@@ -261,7 +251,7 @@ pub(super) fn extent(segment: usize) -> Result<Extent, ArenaError> {
 }
 
 /// Whether this process has mapped a segment with this number.
-pub(super) fn is_mapped(segment: usize) -> bool {
+pub(in crate::arena) fn is_mapped(segment: usize) -> bool {
     MAPPED.get(segment).is_some_and(|mapping| mapping.extent().is_some())
 }
 
@@ -270,13 +260,13 @@ pub(super) fn is_mapped(segment: usize) -> bool {
 /// # Errors
 /// If the segment cannot be mapped here, or the bytes are not all inside it.
 #[inline]
-pub(super) fn resolve(off: Off, len: u64) -> Result<NonNull<u8>, ArenaError> {
+pub(in crate::arena) fn resolve(off: Off, len: u64) -> Result<NonNull<u8>, ArenaError> {
     resolve_at_least(off, len).map(|(at, _)| at)
 }
 
 /// As [`resolve`], with the number of bytes from there to the segment's end.
 #[inline]
-pub(super) fn resolve_at_least(off: Off, len: u64) -> Result<(NonNull<u8>, u64), ArenaError> {
+pub(in crate::arena) fn resolve_at_least(off: Off, len: u64) -> Result<(NonNull<u8>, u64), ArenaError> {
     let extent = extent_of(off)?;
     let room = extent.len.saturating_sub(off.byte());
     if room < len {
@@ -289,7 +279,7 @@ pub(super) fn resolve_at_least(off: Off, len: u64) -> Result<(NonNull<u8>, u64),
 /// As [`resolve_at_least`], for a caller that calls that if this finds nothing, because the segment is not mapped yet
 /// or because of damage.
 #[inline(always)]
-pub(super) fn resolve_now(off: Off, len: u64) -> Option<(NonNull<u8>, u64)> {
+pub(in crate::arena) fn resolve_now(off: Off, len: u64) -> Option<(NonNull<u8>, u64)> {
     let extent = extent_now(off)?;
     let room = extent.len.checked_sub(off.byte()).filter(|&room| room >= len)?;
     // SAFETY: the byte is inside the segment, and the whole segment is mapped at its base.
@@ -297,7 +287,7 @@ pub(super) fn resolve_now(off: Off, len: u64) -> Option<(NonNull<u8>, u64)> {
 }
 
 /// The number of segments listed, including the header.
-pub(super) fn count(header: &Header) -> Result<usize, ArenaError> {
+pub(in crate::arena) fn count(header: &Header) -> Result<usize, ArenaError> {
     let count = header.segment_count.load(Ordering::Acquire) as usize;
     if !(1..=SEGMENTS).contains(&count) {
         return Err(damage::mark(Scope::Shared, What::Segments, 0, count as u64).into());
@@ -307,12 +297,13 @@ pub(super) fn count(header: &Header) -> Result<usize, ArenaError> {
 
 #[cold]
 fn map_segment(segment: usize) -> Result<Extent, ArenaError> {
-    let header = header()?;
     let _mapping = MAPPING.lock();
     if let Some(extent) = MAPPED.get(segment).and_then(Mapping::extent) {
         return Ok(extent);
     }
     let damaged = |value| ArenaError::from(damage::mark(Scope::Shared, What::Segments, (segment as u64) << 48, value));
+    // Without a session there are no segments.
+    let Some(header) = header_if_any() else { return Err(damaged(segment as u64)) };
     if !(1..count(header)?).contains(&segment) {
         return Err(damaged(segment as u64));
     }
@@ -351,7 +342,7 @@ fn map_segment(segment: usize) -> Result<Extent, ArenaError> {
 ///
 /// # Errors
 /// If it cannot be mapped.
-pub(super) fn map_range(offset: u64, len: u64) -> Result<NonNull<u8>, ArenaError> {
+pub(in crate::arena) fn map_range(offset: u64, len: u64) -> Result<NonNull<u8>, ArenaError> {
     let lost = match file() {
         Ok(file) => return memory::map(file, offset, len as usize).map_err(ArenaError::Map),
         Err(lost) => lost,
@@ -370,15 +361,18 @@ fn mapped_before(offset: u64) -> Option<(NonNull<u8>, u64)> {
     Some((unsafe { base.add(last as usize) }, offset.checked_sub(begin + last)?))
 }
 
-/// Ensures that the file is at least this long.
+/// Ensures that the file is at least this long. `file` finds a descriptor of it.
 ///
 /// # Errors
 /// If it must grow and cannot, or there is no descriptor.
-pub(super) fn lengthen(header: &'static Header, end: u64) -> Result<(), ArenaError> {
+pub(in crate::arena) fn lengthen(
+    end: u64,
+    file: impl FnOnce() -> Result<BorrowedFd<'static>, DescriptorLost>,
+) -> Result<(), ArenaError> {
     if end <= LENGTH.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let file = reopen::file(header)?;
+    let file = file()?;
     if memory::length(file).map_err(ArenaError::Map)? < end {
         memory::grow(file, end).map_err(ArenaError::Map)?;
     }
@@ -393,7 +387,7 @@ pub(super) fn lengthen(header: &'static Header, end: u64) -> Result<(), ArenaErr
 ///
 /// # Safety
 /// The part must be inside the segment, and its contents no longer needed.
-pub(super) unsafe fn give_back(segment: Extent, from: u64, len: u64) -> io::Result<()> {
+pub(in crate::arena) unsafe fn give_back(segment: Extent, from: u64, len: u64) -> io::Result<()> {
     if let Ok(file) = file() {
         return memory::punch(file, segment.offset + from, len);
     }
@@ -402,7 +396,7 @@ pub(super) unsafe fn give_back(segment: Extent, from: u64, len: u64) -> io::Resu
 }
 
 /// The offset in the file at which the last segment ends.
-pub(super) fn end(header: &Header) -> Result<u64, ArenaError> {
+pub(in crate::arena) fn end(header: &Header) -> Result<u64, ArenaError> {
     match count(header)? {
         1 => Ok(HEADER_LEN as u64),
         count => extent(count - 1).map(|last| last.offset + last.len),
@@ -410,7 +404,7 @@ pub(super) fn end(header: &Header) -> Result<u64, ArenaError> {
 }
 
 /// All mappings of this process, including the header: address, offset in the file, and length.
-pub(super) fn mapped() -> impl Iterator<Item = (NonNull<u8>, u64, u64)> {
+pub(in crate::arena) fn mapped() -> impl Iterator<Item = (NonNull<u8>, u64, u64)> {
     MAPPED.iter().filter_map(Mapping::extent).map(|Extent { base, len, offset }| {
         // The table has no length for the header, so that no offset resolves to it.
         (base, offset, if offset == 0 { HEADER_LEN as u64 } else { len })
@@ -418,7 +412,7 @@ pub(super) fn mapped() -> impl Iterator<Item = (NonNull<u8>, u64, u64)> {
 }
 
 /// How many bytes of the arena are backed by memory, if that can be found out.
-pub(super) fn resident() -> Option<u64> {
+pub(in crate::arena) fn resident() -> Option<u64> {
     if let Ok(file) = file() {
         return memory::resident(file).ok();
     }
@@ -428,7 +422,7 @@ pub(super) fn resident() -> Option<u64> {
 
 /// Makes a mapping the one that this process uses for a segment. If another thread was first, its mapping stays and
 /// this one is removed.
-pub(super) fn install(segment: usize, extent: Extent) {
+pub(in crate::arena) fn install(segment: usize, extent: Extent) {
     let _mapping = MAPPING.lock();
     if MAPPED[segment].extent().is_some() {
         // SAFETY: no other code has seen its address.
@@ -445,4 +439,36 @@ fn install_locked(segment: usize, extent: Extent) -> Extent {
     // Release: a thread that sees the base sees the rest.
     mapping.base.store(extent.base.as_ptr(), Ordering::Release);
     extent
+}
+
+/// Returns the memory of a run to the system, except for its first `keep` pages; returns whether that worked.
+pub(in crate::arena) fn cool(at: Off, keep: u64, pages: u32) -> bool {
+    let Ok(extent) = extent_of(at) else { return false };
+    let from = at.byte() + keep * PAGE;
+    let len = (u64::from(pages) - keep) * PAGE;
+    // SAFETY: the run is inside the segment, free or about to be, and in our hands.
+    len == 0 || unsafe { give_back(extent, from, len) }.is_ok()
+}
+
+/// Copies `bytes` to `off`, which is at `to` in this process: through the descriptor if the pages are cold and the
+/// descriptor is still ours.
+///
+/// # Safety
+/// There are `bytes.len()` bytes of room at `off` and `to`, which no other code uses and which do not overlap `bytes`.
+pub(in crate::arena) unsafe fn copy_in(off: Off, to: NonNull<u8>, cold: bool, bytes: &[u8]) {
+    if cold && bytes.len() as u64 >= PAGE {
+        if let Ok(extent) = extent_of(off) {
+            let offset = extent.offset + off.byte();
+            // The limit on file sizes may be lower here than where the segment was created.
+            let fits = offset + bytes.len() as u64 <= limits::file_size();
+            if let (true, Ok(file)) = (fits, file()) {
+                // SAFETY: the caller has exclusive access to this range.
+                if unsafe { memory::write_at(file, offset, bytes) }.is_ok() {
+                    return;
+                }
+            }
+        }
+    }
+    // SAFETY: the caller guarantees the room and that it does not overlap.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
 }

@@ -4,15 +4,19 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use super::alloc::Allocator;
-use super::error::ArenaError;
-use super::header::{self, HEADER_LEN, Header};
-use super::pages::PAGE;
-use super::participants;
-use super::recover::{self, Reclaimed};
-use super::reopen;
-use super::segment;
-use super::waiting::InQueues;
+use crate::arena::allocator::alloc::Allocator;
+use crate::arena::allocator::check;
+use crate::arena::error::{ArenaError, InQueues};
+use crate::arena::fork;
+use crate::arena::layout::header::{self, HEADER_LEN, Header};
+use crate::arena::layout::page_map::PAGE;
+use crate::arena::membership;
+use crate::arena::objects::in_queues;
+use crate::arena::participants;
+use crate::arena::reclaim::{self, Reclaimed};
+use crate::arena::relocate;
+use crate::arena::reopen;
+use crate::arena::segment;
 
 /// The session that this process belongs to. A process belongs to at most one session during its life.
 #[derive(Clone, Copy)]
@@ -26,7 +30,7 @@ impl Session {
     /// # Errors
     /// If the arena cannot be created.
     pub fn get() -> Result<Self, ArenaError> {
-        Ok(Self { header: segment::header()? })
+        Ok(Self { header: membership::header()? })
     }
 
     /// The session of this process, if it belongs to one.
@@ -40,7 +44,7 @@ impl Session {
     /// # Errors
     /// If this is not an arena of this version, or if this process belongs to another session or PID namespace.
     pub fn attach(descriptor: OwnedFd) -> Result<Self, ArenaError> {
-        Ok(Self { header: segment::attach(descriptor)? })
+        Ok(Self { header: segment::attach(descriptor, fork::install_handlers)? })
     }
 
     /// The descriptor that another process needs in order to join. It is close-on-exec unless that is changed (in the
@@ -49,7 +53,7 @@ impl Session {
     /// # Errors
     /// If the program closed it and no other descriptor can be opened.
     pub fn descriptor(&self) -> Result<BorrowedFd<'static>, ArenaError> {
-        Ok(reopen::file_or_new(self.header)?)
+        Ok(reopen::file_or_else(self.header, relocate::to_new_file)?)
     }
 
     /// A random number that identifies the session.
@@ -76,7 +80,7 @@ impl Session {
     pub fn reclaim(&self) -> Result<Reclaimed, ArenaError> {
         let before = resident();
         participants::find_the_dead(self.header);
-        let mut reclaimed = recover::reclaim(self.header)?;
+        let mut reclaimed = reclaim::reclaim(self.header)?;
         Allocator::lock(self.header)?.trim()?;
         reclaimed.given_back = before.saturating_sub(resident());
         Ok(reclaimed)
@@ -101,7 +105,7 @@ impl Session {
             warm_bytes: pages(&header.counts.warm_pages),
             cold_bytes: pages(&header.counts.cold_pages),
             objects: header.counts.objects.load(Ordering::Relaxed),
-            in_queues: allocator.in_queues()?,
+            in_queues: in_queues::in_queues(&allocator)?,
             pinned: header.counts.pinned.load(Ordering::Relaxed),
             participants,
             limit: Some(header.limit.load(Ordering::Relaxed)).filter(|&l| l != 0),
@@ -120,7 +124,7 @@ impl Session {
     /// Any inconsistency.
     #[doc(hidden)]
     pub fn check(&self) -> Result<(), String> {
-        super::check::check(self.header)
+        check::check(self.header)
     }
 }
 

@@ -9,21 +9,20 @@
 //! Each wait has a number that is unique in the session. A reader reads it before and after: if it is the same, the
 //! thread was in the same wait all the time in between.
 
-use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::arena::layout::participant::Participant;
+use crate::arena::layout::wait_rows::{Page, ROWS, Row, TEXT_WORDS, Waiters};
+use crate::arena::participants::this_process;
+use crate::arena::{membership, participants, segment};
+use crate::atomics::{AtomicU64, Ordering};
 use crate::sys::{clock, futex, owner::Owner};
 
-use super::participants::{self, Participant};
-use super::{identity, segment};
-
-const ROWS: usize = 1024;
-const PAGES: usize = 128;
-const WORDS: usize = 496;
+/// Set to ask for a look now. No word has an odd address.
+const CALLED: u64 = 1;
 
 /// The maximum length of a row's text.
-pub const TEXT: usize = WORDS * size_of::<u64>();
+pub const TEXT: usize = TEXT_WORDS * size_of::<u64>();
 
-/// The maximum number of scopes per thread.
-pub const SCOPES: usize = 13;
+pub use super::layout::wait_rows::SCOPES;
 
 /// What a thread discloses about itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,49 +34,6 @@ pub struct Said<'a> {
     /// The numbers of the locks that no other thread can release while this one waits; only the first [`SCOPES`] are
     /// kept.
     pub scopes: &'a [u64],
-}
-
-/// The rows, and pages for the texts of those that have one.
-#[repr(C)]
-pub(super) struct Waiters {
-    /// The number of the last wait.
-    numbers: AtomicU64,
-    /// Rows from this index on were never used.
-    used: AtomicU64,
-    _pad: [AtomicU64; 6],
-    rows: [Row; ROWS],
-    pages: [Page; PAGES],
-}
-
-#[repr(C, align(64))]
-#[derive(Debug)]
-struct Row {
-    owner: AtomicU64,
-    /// Stored last when the row is filled, and cleared first.
-    number: AtomicU64,
-    /// See [`Waiting::thread`].
-    thread: AtomicU32,
-    flags: AtomicU32,
-    since: AtomicU64,
-    holder: AtomicU64,
-    looked: AtomicU64,
-    /// The page that has its text, counted from 1; 0 for none.
-    text: AtomicU64,
-    /// The address of the word that it sleeps on, if that is on its process's heap, otherwise 0; combined with
-    /// [`CALLED`].
-    sleeps_on: AtomicU64,
-}
-
-/// Set to ask for a look now. No word has an odd address.
-const CALLED: u64 = 1;
-
-#[repr(C)]
-struct Page {
-    owner: AtomicU64,
-    len: AtomicU64,
-    wants: AtomicU64,
-    scopes: [AtomicU64; SCOPES],
-    words: [AtomicU64; WORDS],
 }
 
 /// A waiting thread, as read from its row.
@@ -124,7 +80,7 @@ impl Entry {
     /// Records that this thread has been waiting since `since`. `sleeps_on`: the address of the word on which it
     /// sleeps, if that is on its heap. None if there is no session, or no free row.
     pub fn new(thread: u32, flags: u32, since: u64, sleeps_on: Option<usize>) -> Option<Self> {
-        let me = participants::try_me().ok()?;
+        let me = membership::try_me().ok()?;
         let table = table()?;
         let (index, row) = table.rows.iter().enumerate().find(|(_, row)| claim(&row.owner, me))?;
         row.number.store(0, Ordering::SeqCst);
@@ -290,7 +246,7 @@ pub fn find(is: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
 /// to fall asleep may miss that.
 pub fn call(is: impl Fn(&Waiting) -> bool) {
     let Some(table) = table() else { return };
-    let is_here = |waiting: &Waiting| identity::is_me(waiting.participant()) && is(waiting);
+    let is_here = |waiting: &Waiting| this_process::is(waiting.participant()) && is(waiting);
     let mut words: Vec<u64> =
         those(is_here).map(|w| table.rows[w.row].sleeps_on.fetch_or(CALLED, Ordering::SeqCst) & !CALLED).collect();
     words.sort_unstable();

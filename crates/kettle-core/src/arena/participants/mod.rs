@@ -18,53 +18,30 @@
 //! Rows are assigned in turn rather than lowest first: a row is reused only after all others were, which makes
 //! generations wrap slowly and keeps the process ID of a dead process readable for a while (for error messages).
 
-mod name;
 mod place;
 mod rows;
 mod seen_alive;
+pub(in crate::arena) mod this_process;
 
+use crate::arena::layout::header::Header;
+use crate::arena::layout::participant_rows::{FREE, Identity, LIVE, RESERVED, Slot, State};
+use crate::arena::segment;
 use crate::atomics::Ordering;
 use crate::sys::owner::Owner;
 use crate::sys::process;
+use rows::{free, occupant_lives, row, rows};
 
-use super::error::ArenaError;
-use super::header::Header;
-use super::{identity, segment};
-use rows::{FREE, Identity, LIVE, RESERVED, State, free, occupant_lives, row, rows};
+pub use super::layout::participant::{Participant, Ticket};
+pub use super::membership::{adopt, is_registered, me, me_if_any, reserve_child, try_me};
+pub use place::{child_gone, child_started, release};
+pub(in crate::arena) use place::{occupy, register, reserve, vacate};
+pub(in crate::arena) use rows::find_the_dead;
 
-pub use name::{Participant, Ticket};
-pub use place::{adopt, child_gone, child_started, release, reserve_child};
-pub(super) use place::{expect_child, occupy, register, vacate};
-pub(super) use rows::Table;
-
-/// This thread of this process. The first call in a process registers it, and begins a session if there is none.
-///
-/// # Panics
-/// If the session cannot be begun or has no room; [`try_me`] returns an error instead.
-#[inline]
-pub fn me() -> Owner {
-    try_me().unwrap_or_else(|e| panic!("this process cannot take part in the session: {e}"))
-}
-
-/// This thread of this process; see [`me`].
-///
-/// # Errors
-/// If the session cannot be begun, or has no room for this process.
-#[inline]
-pub fn try_me() -> Result<Owner, ArenaError> {
-    identity::current()
-}
-
-/// This thread of this process; None where [`try_me`] returns an error.
-#[inline]
-pub fn me_if_any() -> Option<Owner> {
-    identity::current_if_any()
-}
-
-/// Whether this process has registered, as it does at first use.
-#[inline]
-pub fn is_registered() -> bool {
-    identity::is_registered()
+impl Participant {
+    /// Whether its process has ended. See [`is_dead`].
+    pub fn is_dead(self) -> bool {
+        is_dead(self.owner())
+    }
 }
 
 /// Whether the process of `owner` has ended.
@@ -77,7 +54,7 @@ pub fn is_dead(owner: Owner) -> bool {
     }
     let Some(header) = segment::header_if_any() else { return false };
     let participant = Participant::of(owner);
-    if identity::is_me(participant) {
+    if this_process::is(participant) {
         return false;
     }
     let row = row(header, owner.slot());
@@ -112,7 +89,7 @@ pub fn pid_of(owner: Owner) -> Option<u32> {
 }
 
 /// The number of processes that are alive (or about to be).
-pub(super) fn alive(header: &'static Header) -> usize {
+pub(in crate::arena) fn alive(header: &'static Header) -> usize {
     rows(header)
         .filter(|row| {
             let state = State(row.state.load(Ordering::Acquire));
@@ -122,7 +99,7 @@ pub(super) fn alive(header: &'static Header) -> usize {
 }
 
 /// Whether no other process of the session is alive or being started.
-pub(super) fn is_alone(header: &'static Header) -> bool {
+pub(in crate::arena) fn is_alone(header: &'static Header) -> bool {
     rows(header).all(|row| {
         let state = State(row.state.load(Ordering::Acquire));
         let (pid, me) = (Identity(row.identity.load(Ordering::Acquire)).pid(), process::id());
@@ -137,21 +114,11 @@ pub(super) fn is_alone(header: &'static Header) -> bool {
 }
 
 /// The known process ids of the other living processes.
-pub(super) fn others(header: &'static Header) -> impl Iterator<Item = u32> {
-    let pid = |row: &rows::Slot| {
+pub(in crate::arena) fn others(header: &'static Header) -> impl Iterator<Item = u32> {
+    let pid = |row: &Slot| {
         let state = State(row.state.load(Ordering::Acquire));
         let pid = Identity(row.identity.load(Ordering::Acquire)).pid();
         (state.status() == LIVE && pid != process::id() && occupant_lives(row, state)).then_some(pid)
     };
     rows(header).filter_map(pid)
-}
-
-/// Frees the rows of all processes whose end went unnoticed.
-pub(super) fn find_the_dead(header: &'static Header) {
-    for row in rows(header) {
-        let state = State(row.state.load(Ordering::Acquire));
-        if state.status() != FREE && !occupant_lives(row, state) {
-            free(header, row, state);
-        }
-    }
 }

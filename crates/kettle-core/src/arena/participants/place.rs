@@ -1,31 +1,17 @@
 //! How a process gets a row of its own, and how it leaves the row.
 
 use crate::arena::error::ArenaError;
-use crate::arena::header::Header;
-use crate::arena::{identity, segment};
+use crate::arena::layout::header::Header;
+use crate::arena::layout::participant::{Participant, Ticket};
+use crate::arena::layout::participant_rows::{FREE, Identity, LIVE, State};
+use crate::arena::segment;
 use crate::atomics::Ordering;
 use crate::sys::process;
 
-use super::name::{Participant, Ticket};
-use super::rows::{EXPECTED, FREE, Identity, LIVE, RESERVED, State, claim, free, row, rows};
+use super::rows::{claim, free, row, rows};
 
-/// Reserves a row for a process that is about to be started, so that objects can be held for it before it exists.
-///
-/// The caller ends with [`child_started`] and later [`child_gone`], or with [`release`].
-///
-/// # Errors
-/// If no session can be begun, or if it has no room for another process.
-pub fn reserve_child() -> Result<Ticket, ArenaError> {
-    reserve(RESERVED)
-}
-
-/// The same for a child that is about to be forked.
-pub(in crate::arena) fn expect_child() -> Result<Ticket, ArenaError> {
-    reserve(EXPECTED)
-}
-
-fn reserve(status: u8) -> Result<Ticket, ArenaError> {
-    let header = segment::header()?;
+/// Reserves a row for a process that is about to exist, in this state.
+pub(in crate::arena) fn reserve(header: &'static Header, status: u8) -> Result<Ticket, ArenaError> {
     let pid = process::id();
     let (slot, generation) = claim(header, pid)?;
     row(header, slot).state.store(State::new(pid, generation, status).0, Ordering::Release);
@@ -38,7 +24,7 @@ pub fn release(ticket: Ticket) {
 }
 
 /// Records which process has the reserved row, as soon as its starter knows: from then on the process's death is
-/// noticed even if it never came to [`adopt`] the row.
+/// noticed even if it never came to [`adopt`](super::adopt) the row.
 pub fn child_started(ticket: Ticket, pid: u32) {
     if let Some(header) = segment::header_if_any() {
         let row = row(header, ticket.participant().owner().slot());
@@ -48,15 +34,6 @@ pub fn child_started(ticket: Ticket, pid: u32) {
             let _ = row.identity.compare_exchange(0, Identity::of(pid).0, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
-}
-
-/// In the new process: takes the row that was reserved for it. A process that took it and then executed another program
-/// takes it again.
-///
-/// # Errors
-/// If the row was given up, or if this process registered by itself before.
-pub fn adopt(ticket: Ticket) -> Result<(), ArenaError> {
-    identity::adopt(ticket)
 }
 
 /// Records that a child was reaped, which saves other processes from finding out.

@@ -4,8 +4,8 @@ use crate::atomics::{AtomicU64, Ordering};
 use crate::sys::clock;
 use crate::sys::owner::Owner;
 
-use super::name::Participant;
-use super::rows::SLOTS;
+use crate::arena::layout::participant::Participant;
+use crate::arena::layout::participant_rows::SLOTS;
 
 const TRUSTED_FOR: u64 = 10_000_000;
 
@@ -14,14 +14,14 @@ const TRUSTED_FOR: u64 = 10_000_000;
 static SEEN: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
 const GENERATION: u64 = Owner::GENERATIONS as u64 - 1;
 
-pub(super) fn lately(p: Participant) -> bool {
+pub(in crate::arena) fn lately(p: Participant) -> bool {
     let seen = SEEN[p.owner().slot() as usize].load(Ordering::Relaxed);
     seen != 0
         && seen & GENERATION == u64::from(p.owner().generation())
         && clock::now().saturating_sub(seen & !GENERATION) < TRUSTED_FOR
 }
 
-pub(super) fn note(p: Participant) {
+pub(in crate::arena) fn note(p: Participant) {
     let entry = clock::now() & !GENERATION | u64::from(p.owner().generation());
     SEEN[p.owner().slot() as usize].store(entry, Ordering::Relaxed);
 }

@@ -5,16 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::ArenaError;
-use super::header::Header;
-use super::names::{self, NAMES, ON_ITS_WAY};
-use super::object::{self, Raw, Status};
-use super::offset::Off;
-use super::recover::{self, Fate, for_each_object};
+use crate::arena::error::ArenaError;
+use crate::arena::layout::header::Header;
+use crate::arena::layout::object_header::{NAMES, ON_ITS_WAY, Status};
+use crate::arena::layout::offset::Off;
+use crate::arena::objects::census::{self, Fate};
+use crate::arena::objects::raw::{self, Raw};
+use crate::arena::objects::walk::for_each_object;
+use crate::arena::objects::{holders, name_list};
 
 /// Determined under the allocator's lock, and valid as long as it is held.
 #[derive(Default)]
-pub(super) struct Reach {
+pub(in crate::arena) struct Reach {
     /// The objects named by live lists.
     reached: BTreeSet<Off>,
     /// How many lists name each object, not counting lists that are garbage.
@@ -24,7 +26,7 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    pub(super) fn find(header: &'static Header) -> Result<Self, ArenaError> {
+    pub(in crate::arena) fn find(header: &'static Header) -> Result<Self, ArenaError> {
         let mut lists = Vec::new();
         for_each_object(header, |off, object| {
             let state = object.state();
@@ -44,7 +46,7 @@ impl Reach {
                 waiting.entry(list.home().0).or_default().push(list);
                 continue;
             }
-            for raw in names::named(&list) {
+            for raw in name_list::named(&list) {
                 *reach.counts.entry(raw.off()).or_default() += 1;
                 if reach.reached.insert(raw.off()) {
                     lists.extend(waiting.remove(&raw.off().to_bits()).into_iter().flatten());
@@ -55,8 +57,8 @@ impl Reach {
         for list in waiting.into_values().flatten() {
             // Either its queue is about to be torn down, which takes the list out; or that has happened since the first
             // check, and the list is in the hand of that process.
-            if recover::fate_of(&list) == Fate::Reachable || reach.is_alive(&list)? {
-                names::named(&list).for_each(|raw| *reach.counts.entry(raw.off()).or_default() += 1);
+            if census::fate_of(&list) == Fate::Reachable || reach.is_alive(&list)? {
+                name_list::named(&list).for_each(|raw| *reach.counts.entry(raw.off()).or_default() += 1);
             } else {
                 reach.garbage.insert(list.off());
             }
@@ -65,16 +67,16 @@ impl Reach {
     }
 
     /// Whether a live message names the object at `off`.
-    pub(super) fn reaches(&self, off: Off) -> bool {
+    pub(in crate::arena) fn reaches(&self, off: Off) -> bool {
         self.reached.contains(&off)
     }
 
     /// How many lists name the object at `off`.
-    pub(super) fn count(&self, off: Off) -> u32 {
+    pub(in crate::arena) fn count(&self, off: Off) -> u32 {
         self.counts.get(&off).copied().unwrap_or(0)
     }
 
-    pub(super) fn is_garbage(&self, list: Off) -> bool {
+    pub(in crate::arena) fn is_garbage(&self, list: Off) -> bool {
         self.garbage.contains(&list)
     }
 
@@ -83,18 +85,19 @@ impl Reach {
             return Ok(true);
         }
         let is_held = || -> Result<bool, ArenaError> {
-            Ok(list.header().holders.any_alive()? && (names::is_in_hand(list) || self.is_home_alive(list)?))
+            Ok(holders::any_alive(&list.header().holders)?
+                && (name_list::is_in_hand(list) || self.is_home_alive(list)?))
         };
         // A process that takes the list first becomes its holder. So if it has no holder after it was not found in its
         // queue, it was not there to be taken.
-        Ok(is_held()? || (self.is_home_alive(list)? && recover::fate_of(list) == Fate::Reachable) || is_held()?)
+        Ok(is_held()? || (self.is_home_alive(list)? && census::fate_of(list) == Fate::Reachable) || is_held()?)
     }
 
     fn is_home_alive(&self, list: &Raw) -> Result<bool, ArenaError> {
-        let home = Off::from_bits(list.home().0).and_then(|off| object::find(off).ok().flatten());
+        let home = Off::from_bits(list.home().0).and_then(|off| raw::find(off).ok().flatten());
         let Some(home) = home else { return Ok(false) };
         let state = home.header().state();
         Ok(state.status() == Status::Live
-            && (state.is_kept() || self.reached.contains(&home.off()) || home.header().holders.any_alive()?))
+            && (state.is_kept() || self.reached.contains(&home.off()) || holders::any_alive(&home.header().holders)?))
     }
 }

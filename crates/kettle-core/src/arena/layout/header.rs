@@ -7,23 +7,23 @@ use crate::atomics::{AtomicU32, AtomicU64};
 use crate::damage::Mark;
 use crate::wait::Doorbells;
 
-use super::bins::Bins;
-use super::participants::Table;
-use super::waiters::Waiters;
+use crate::arena::layout::bins::Bins;
+use crate::arena::layout::participant_rows::Table;
+use crate::arena::layout::wait_rows::Waiters;
 
 /// "kettle" with a first byte that no text file starts with.
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"\x89kettle\n");
+pub(in crate::arena) const MAGIC: u64 = u64::from_le_bytes(*b"\x89kettle\n");
 /// Incremented with every change to anything that processes share.
-pub(super) const LAYOUT: u32 = 7;
+pub(in crate::arena) const LAYOUT: u32 = 7;
 /// The length of the first segment: a multiple of every page size.
-pub(super) const HEADER_LEN: usize = 2 << 20;
+pub(in crate::arena) const HEADER_LEN: usize = 2 << 20;
 /// The maximum number of segments, including the header.
-pub(super) const SEGMENTS: usize = 1024;
+pub(in crate::arena) const SEGMENTS: usize = 1024;
 
 const _: () = assert!(size_of::<Header>() <= HEADER_LEN);
 
 #[repr(C)]
-pub(super) struct Header {
+pub(in crate::arena) struct Header {
     /// [`MAGIC`]; stored last when the session begins.
     pub magic: AtomicU64,
     /// [`LAYOUT`].
@@ -38,7 +38,7 @@ pub(super) struct Header {
     pub limit: AtomicU64,
     /// The maximum number of bytes of free runs that are kept warm.
     pub warm_limit: AtomicU64,
-    /// The allocator's lock. See [`super::lock`].
+    /// The allocator's lock. See `allocator::lock`.
     pub lock: AtomicU64,
     /// Set when a lock holder died or failed halfway: the bins must be rebuilt before they are used.
     pub stale: AtomicU32,
@@ -68,7 +68,7 @@ pub(super) struct Header {
 }
 
 /// Each field with its offset and length in bytes, for tests that overwrite them.
-pub(super) fn layout() -> Vec<(&'static str, usize, usize)> {
+pub(in crate::arena) fn layout() -> Vec<(&'static str, usize, usize)> {
     macro_rules! fields {
         ($($field:ident),* $(,)?) => {
             vec![$((stringify!($field), core::mem::offset_of!(Header, $field), size(|h: &Header| &h.$field))),*]
@@ -104,7 +104,7 @@ pub(super) fn layout() -> Vec<(&'static str, usize, usize)> {
 }
 
 #[repr(C)]
-pub(super) struct Counts {
+pub(in crate::arena) struct Counts {
     pub allocated_pages: AtomicU64,
     pub warm_pages: AtomicU64,
     pub cold_pages: AtomicU64,
@@ -117,7 +117,7 @@ pub(super) struct Counts {
 
 /// The position of a segment in the file. Written before `segment_count` covers it, and never changed after that.
 #[repr(C)]
-pub(super) struct SegmentEntry {
+pub(in crate::arena) struct SegmentEntry {
     pub offset: AtomicU64,
     pub len: AtomicU64,
 }

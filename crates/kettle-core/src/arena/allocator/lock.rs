@@ -15,22 +15,22 @@ use crate::damage::{self, What};
 use crate::sys::owner::Owner;
 use crate::wait::{Patience, Scope, Stopped};
 
-use super::error::ArenaError;
-use super::header::Header;
-use super::participants;
+use crate::arena::error::ArenaError;
+use crate::arena::layout::header::Header;
+use crate::arena::{membership, participants};
 
 const WAITED: u64 = Owner::FLAG_HIGH;
 /// Critical sections are short: a few hundred iterations outlast most of them.
 const SPINS: u32 = 200;
 
 /// Holds the lock until it is dropped.
-pub(super) struct Guard {
+pub(in crate::arena) struct Guard {
     header: &'static Header,
 }
 
 impl Guard {
-    pub(super) fn take(header: &'static Header) -> Result<Self, ArenaError> {
-        let me = participants::try_me()?.to_bits();
+    pub(in crate::arena) fn take(header: &'static Header) -> Result<Self, ArenaError> {
+        let me = membership::try_me()?.to_bits();
         // Acquire pairs with the release in `drop`, so that the maps are seen as the last holder left them.
         if header.lock.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
             take_contended(header, me)?;

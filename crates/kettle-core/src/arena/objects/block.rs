@@ -8,12 +8,15 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 use core::slice;
 
-use super::error::ArenaError;
-use super::names::{self, NAMES};
-use super::object::{self, Raw};
-use super::offset::Off;
-use super::participants::{self, Participant};
-use super::{identity, pages, registry};
+use crate::arena::error::ArenaError;
+use crate::arena::layout::object_header::NAMES;
+use crate::arena::layout::offset::Off;
+use crate::arena::layout::participant::Participant;
+use crate::arena::objects::allocate::allocate;
+use crate::arena::objects::raw::Raw;
+use crate::arena::objects::{freeing, name_list, registry};
+use crate::arena::participants::this_process;
+use crate::arena::{membership, pages};
 use crate::damage::What;
 
 /// The kind of blocks.
@@ -33,15 +36,15 @@ impl Block {
     /// # Errors
     /// If there is no room.
     pub fn allocate(len: usize) -> Result<Self, ArenaError> {
-        Self::of(object::allocate(PAYLOAD, len)?)
+        Self::of(allocate(PAYLOAD, len)?)
     }
 
     /// Wraps an object that belongs to this process alone.
-    pub(super) fn of(raw: Raw) -> Result<Self, ArenaError> {
-        Ok(Self { raw, owner: Participant::of(participants::try_me()?) })
+    pub(in crate::arena) fn of(raw: Raw) -> Result<Self, ArenaError> {
+        Ok(Self { raw, owner: Participant::of(membership::try_me()?) })
     }
 
-    pub(super) fn raw(&self) -> &Raw {
+    pub(in crate::arena) fn raw(&self) -> &Raw {
         &self.raw
     }
 
@@ -65,7 +68,7 @@ impl Block {
     /// # Safety
     /// The caller has the exclusive right to take it.
     pub unsafe fn take(off: Off) -> Result<Self, ArenaError> {
-        let me = Participant::of(participants::try_me()?);
+        let me = Participant::of(membership::try_me()?);
         let raw = Raw::at(off)?;
         if raw.kind() != PAYLOAD {
             return Err(pages::damaged(What::Block, off, u64::from(raw.kind())));
@@ -83,7 +86,7 @@ impl Block {
         // If the list of holders is damaged, the session is marked, and nothing is freed any more.
         let _ = raw.stamp(me);
         if raw.kind() == NAMES {
-            names::taken(&raw);
+            name_list::taken(&raw);
         }
         crate::crash_point("arena.block.taken");
         Self { raw, owner: me }
@@ -158,7 +161,7 @@ impl Block {
     /// # Errors
     /// If this process cannot register; the block is freed.
     pub fn into_lease(self) -> Result<Lease, ArenaError> {
-        registry::lock()?.add(&self.raw);
+        registry::add(&mut *registry::lock()?, &self.raw);
         self.raw.publish();
         Ok(Lease { raw: ManuallyDrop::new(self).raw })
     }
@@ -166,14 +169,14 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if !identity::is_me(self.owner) {
+        if !this_process::is(self.owner) {
             return;
         }
         // SAFETY: it belongs to this process alone and ends here.
         unsafe {
             match self.raw.kind() {
-                NAMES => names::free_list(&self.raw),
-                _ => self.raw.free(),
+                NAMES => name_list::free_list(&self.raw),
+                _ => freeing::free(&self.raw),
             }
         }
     }

@@ -2,8 +2,6 @@
 
 use crate::sys::owner::Owner;
 
-use super::is_dead;
-
 /// A row reserved for a process that is about to be started. It may be passed to that process in any way, as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(u64);
@@ -23,7 +21,7 @@ impl Ticket {
         Some(Self(bits))
     }
 
-    pub(super) const fn new(slot: u32, generation: u32) -> Self {
+    pub(in crate::arena) const fn new(slot: u32, generation: u32) -> Self {
         Self((generation as u64) << 32 | slot as u64)
     }
 
@@ -38,7 +36,7 @@ impl Ticket {
 pub struct Participant(u32);
 
 impl Participant {
-    pub(super) const fn new(slot: u32, generation: u32) -> Self {
+    pub(in crate::arena) const fn new(slot: u32, generation: u32) -> Self {
         Self((Owner::new(slot, generation, 0).to_bits() >> 32) as u32)
     }
 
@@ -60,10 +58,5 @@ impl Participant {
     /// As an owner without a thread.
     pub const fn owner(self) -> Owner {
         Owner::from_bits((self.0 as u64) << 32)
-    }
-
-    /// Whether its process has ended. See [`is_dead`].
-    pub fn is_dead(self) -> bool {
-        is_dead(self.owner())
     }
 }

@@ -16,7 +16,7 @@ use core::num::NonZeroU64;
 #[repr(transparent)]
 pub struct Off(NonZeroU64);
 
-const PAGE: u64 = super::pages::PAGE;
+use super::page_map::PAGE;
 
 impl Off {
     const BYTE: u64 = (1 << 48) - 1;

@@ -18,7 +18,7 @@ use crate::sys::process;
 /// acquire our locks around every `fork` of the C library, so that this does not happen. A child created without the
 /// library finds another [epoch](process::epoch) than its own in the word, takes the lock over, and learns that the
 /// protected value may be half-written.
-pub(super) struct LocalLock<T> {
+pub(in crate::arena) struct LocalLock<T> {
     word: AtomicU32,
     value: UnsafeCell<T>,
 }
@@ -33,7 +33,7 @@ fn here() -> u32 {
 // SAFETY: the value is reachable only through a guard, and there is only one guard at a time.
 unsafe impl<T: Send> Sync for LocalLock<T> {}
 
-pub(super) struct LocalGuard<'a, T> {
+pub(in crate::arena) struct LocalGuard<'a, T> {
     lock: &'a LocalLock<T>,
     /// Sharing a guard shares the value, so a guard is `Sync` only if the value may be shared.
     _value: PhantomData<&'a T>,
@@ -42,11 +42,11 @@ pub(super) struct LocalGuard<'a, T> {
 }
 
 impl<T> LocalLock<T> {
-    pub(super) const fn new(value: T) -> Self {
+    pub(in crate::arena) const fn new(value: T) -> Self {
         Self { word: AtomicU32::new(0), value: UnsafeCell::new(value) }
     }
 
-    pub(super) fn lock(&self) -> LocalGuard<'_, T> {
+    pub(in crate::arena) fn lock(&self) -> LocalGuard<'_, T> {
         let me = here();
         match self.word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => LocalGuard { lock: self, _value: PhantomData, torn: false },
@@ -84,7 +84,7 @@ impl<T> LocalLock<T> {
     ///
     /// # Safety
     /// The calling thread holds the lock, and no other reference to the value is alive.
-    pub(super) unsafe fn peek(&self) -> &T {
+    pub(in crate::arena) unsafe fn peek(&self) -> &T {
         // SAFETY: the lock is held, and the caller guarantees the rest.
         unsafe { &*self.value.get() }
     }
@@ -93,7 +93,7 @@ impl<T> LocalLock<T> {
     ///
     /// # Safety
     /// The calling thread is the copy of the one that acquired the lock, and is the only thread of this process.
-    pub(super) unsafe fn unlock_in_child(&self) {
+    pub(in crate::arena) unsafe fn unlock_in_child(&self) {
         self.word.store(0, Ordering::Release);
     }
 
@@ -101,7 +101,7 @@ impl<T> LocalLock<T> {
     ///
     /// # Safety
     /// The calling thread holds it.
-    pub(super) unsafe fn unlock_forgotten(&self) {
+    pub(in crate::arena) unsafe fn unlock_forgotten(&self) {
         self.unlock();
     }
 }

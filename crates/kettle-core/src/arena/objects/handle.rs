@@ -4,14 +4,16 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
-use super::alloc::Allocator;
-use super::error::{ArenaError, TokenError};
-use super::object::{self, Raw, Status};
-use super::offset::Off;
-use super::participants::Ticket;
-use super::{names, registry, segment};
+use crate::arena::error::{ArenaError, TokenError};
+use crate::arena::held;
+use crate::arena::layout::object_header::Status;
+use crate::arena::layout::offset::Off;
+use crate::arena::layout::participant::Ticket;
+use crate::arena::objects::allocate::allocate;
+use crate::arena::objects::raw::{self, Raw};
+use crate::arena::objects::token::Token;
+use crate::arena::objects::{holders, holding, names, registry};
 
 /// A type that can be placed in the arena.
 ///
@@ -69,13 +71,13 @@ impl<T: Body> Handle<T> {
         let () = Self::FITS;
         let body = make();
         let len = Self::TAIL.saturating_add(tail);
-        let raw = object::allocate(T::KIND, len)?;
+        let raw = allocate(T::KIND, len)?;
         // SAFETY: the data is exclusively ours until published, large enough, and aligned to 64 bytes.
         unsafe {
             raw.data().cast::<T>().write(body);
             raw.clear(Self::TAIL, tail);
         }
-        registry::lock()?.add(&raw);
+        registry::add(&mut *registry::lock()?, &raw);
         raw.publish();
         let handle = Self { raw, _body: PhantomData };
         handle.set_up(raw.off())?;
@@ -101,8 +103,9 @@ impl<T: Body> Handle<T> {
         self.raw.generation()
     }
 
-    /// A name for it in the message that this thread is creating: see [`Names::collect`](super::Names::collect). If it
-    /// is not creating one, as [`token_pinned`](Self::token_pinned).
+    /// A name for it in the message that this thread is creating: see
+    /// [`Names::collect`](crate::arena::Names::collect). If it is not creating one, as
+    /// [`token_pinned`](Self::token_pinned).
     pub fn token_to_send(&self) -> Token {
         if names::note(&self.raw) { self.token() } else { self.token_pinned() }
     }
@@ -110,13 +113,13 @@ impl<T: Body> Handle<T> {
     /// A name for it that may be sent in any way, kept, and used any number of times: from now on it lives as long as
     /// the session, since the last use cannot be known.
     pub fn token_pinned(&self) -> Token {
-        self.raw.header().pin();
+        holding::pin(self.raw.header());
         self.token()
     }
 
     /// A name for it that only the process to be started with `ticket` can use; that process is a holder from now on.
     pub fn token_for(&self, ticket: Ticket) -> Token {
-        self.raw.header().add_holder(self.raw.off(), ticket.participant(), None);
+        holding::add_holder(self.raw.header(), self.raw.off(), ticket.participant(), None);
         self.token()
     }
 
@@ -155,7 +158,7 @@ impl<T: Body> Handle<T> {
 
 impl<T: Body> Clone for Handle<T> {
     fn clone(&self) -> Self {
-        registry::lock_unregistered().add(&self.raw);
+        registry::add(&mut held::lock(), &self.raw);
         Self { raw: self.raw, _body: PhantomData }
     }
 }
@@ -198,88 +201,6 @@ pub enum Way {
     Nowhere,
 }
 
-/// The name of an object, which can be sent as bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Token {
-    /// The session it belongs to.
-    pub session: u64,
-    /// Its offset.
-    pub off: u64,
-    /// Its generation.
-    pub generation: u32,
-    /// Its kind.
-    pub kind: u32,
-}
-
-impl Token {
-    pub(super) fn of(raw: &Raw, kind: u32) -> Self {
-        let header = segment::header_if_any();
-        Self {
-            session: header.map_or(0, |h| h.session.load(Ordering::Relaxed)),
-            off: raw.off().to_bits(),
-            generation: raw.generation(),
-            kind,
-        }
-    }
-
-    /// The length of [`to_bytes`](Self::to_bytes).
-    pub const LEN: usize = 24;
-
-    /// As bytes.
-    pub fn to_bytes(&self) -> [u8; Self::LEN] {
-        let mut bytes = [0; Self::LEN];
-        bytes[..8].copy_from_slice(&self.session.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.off.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.generation.to_le_bytes());
-        bytes[20..].copy_from_slice(&self.kind.to_le_bytes());
-        bytes
-    }
-
-    /// The inverse of [`to_bytes`](Self::to_bytes).
-    pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
-        let long = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
-        let short = |at: usize| u32::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
-        Self { session: long(0), off: long(8), generation: short(16), kind: short(20) }
-    }
-
-    /// Whether there may ever be another handle to its object: a live process has one, or a message that could still be
-    /// received names it. Not for hot paths.
-    ///
-    /// # Errors
-    /// If the token is from another session, or the arena is damaged.
-    pub fn is_held(&self) -> Result<bool, TokenError> {
-        let raw = match self.find() {
-            Ok(raw) => raw,
-            Err(TokenError::Gone) => return Ok(false),
-            Err(e) => return Err(e),
-        };
-        // Under this lock no object begins to die, and no link to further holders is removed.
-        let _allocator = Allocator::lock(segment::header()?)?;
-        let object = raw.header();
-        let state = object.state();
-        if state.status() != Status::Live || state.generation() != self.generation {
-            return Ok(false);
-        }
-        Ok(state.is_kept() || object.holders.is_named() || object.holders.any_alive()?)
-    }
-
-    /// The object, if it is still the intended one. It may be freed at any time unless it is held.
-    pub(super) fn find(&self) -> Result<Raw, TokenError> {
-        let header = segment::header_if_any().ok_or(TokenError::OtherSession)?;
-        if header.session.load(Ordering::Relaxed) != self.session {
-            return Err(TokenError::OtherSession);
-        }
-        // The token may be arbitrary bytes: only memory that is known to be an object header is accessed.
-        let off = Off::from_bits(self.off).ok_or(TokenError::Malformed)?;
-        let raw = object::find(off)?.ok_or(TokenError::Gone)?;
-        let state = raw.header().state();
-        if state.status() != Status::Live || state.generation() != self.generation {
-            return Err(TokenError::Gone);
-        }
-        Ok(raw)
-    }
-}
-
 /// The body of this kind at `off`, unless its teardown has been done or will never be. For a census, which runs under
 /// the allocator's lock, so that nothing is freed meanwhile.
 ///
@@ -290,7 +211,7 @@ impl Token {
 /// If it cannot be inspected; then it may be alive.
 pub(crate) fn living<T: Body>(off: u64) -> Result<Option<&'static T>, TokenError> {
     let Some(off) = Off::from_bits(off) else { return Ok(None) };
-    let raw = match object::find(off) {
+    let raw = match raw::find(off) {
         Ok(Some(raw)) => raw,
         Ok(None) | Err(TokenError::Malformed) => return Ok(None),
         Err(e) => return Err(e),
@@ -298,7 +219,7 @@ pub(crate) fn living<T: Body>(off: u64) -> Result<Option<&'static T>, TokenError
     let state = raw.header().state();
     let reaches = match state.status() {
         Status::Live => true,
-        Status::Dying => raw.header().holders.any_alive()?,
+        Status::Dying => holders::any_alive(&raw.header().holders)?,
         Status::Free | Status::New => false,
     };
     if !reaches || state.kind() != T::KIND || raw.len() < size_of::<T>() {

@@ -4,14 +4,15 @@ use core::sync::atomic::Ordering;
 
 use crate::sys::{limits, memory};
 
-use super::alloc::{Allocator, add};
-use super::bins::Found;
-use super::error::{ArenaError, Shortage};
-use super::header::{HEADER_LEN, SEGMENTS};
-use super::offset::Off;
-use super::pages::{self, Kind, PAGE};
-use super::segment::{self, Extent, GRAIN};
-use super::waiting::InQueues;
+use crate::arena::allocator::alloc::{Allocator, add};
+use crate::arena::allocator::bins::{self, FreeRun};
+use crate::arena::error::{ArenaError, InQueues, Shortage};
+use crate::arena::layout::header::{HEADER_LEN, SEGMENTS};
+use crate::arena::layout::offset::Off;
+use crate::arena::layout::page_map::{Kind, PAGE, map_pages};
+use crate::arena::pages;
+use crate::arena::reopen;
+use crate::arena::segment::{self, Extent, GRAIN};
 use crate::damage::{self, What};
 use crate::sys::futex::Scope;
 
@@ -23,7 +24,7 @@ const CHECK_EVERY: u64 = 4 << 20;
 
 impl Allocator {
     /// Checks that this many bytes of cold memory may be touched. Asks the system only occasionally.
-    pub(super) fn check_headroom(&self, bytes: u64) -> Result<(), ArenaError> {
+    pub(in crate::arena) fn check_headroom(&self, bytes: u64) -> Result<(), ArenaError> {
         let unchecked = &self.header.unchecked;
         let total = unchecked.load(Ordering::Relaxed).saturating_add(bytes);
         if total < CHECK_EVERY {
@@ -47,7 +48,7 @@ impl Allocator {
     }
 
     /// Adds a segment with a free run of at least `pages`.
-    pub(super) fn grow(&self, pages: u32) -> Result<(), ArenaError> {
+    pub(in crate::arena) fn grow(&self, pages: u32) -> Result<(), ArenaError> {
         let header = self.header;
         let needed = u64::from(pages) * PAGE;
         let refuse = |why| ArenaError::OutOfMemory { needed, why, in_queues: InQueues::default() };
@@ -87,7 +88,7 @@ impl Allocator {
             ArenaError::Map(e) => refuse(Shortage::Refused(e)),
             e => e,
         };
-        segment::lengthen(header, end + len).map_err(refuse_unless_lost)?;
+        segment::lengthen(end + len, || reopen::file(header)).map_err(refuse_unless_lost)?;
         let base = segment::map_range(end, len)
             .or_else(|_| {
                 len = least;
@@ -117,7 +118,7 @@ impl Allocator {
         crate::crash_point("arena.grow.after-commit");
         segment::install(count, extent);
         add(&header.counts.cold_pages, u64::from(run.pages));
-        let at = Off::new(count, pages::map_pages(len) * PAGE);
-        self.or_stale(header.bins.push(Found { at, pages: run.pages, kind: Kind::Cold }))
+        let at = Off::new(count, map_pages(len) * PAGE);
+        self.or_stale(bins::push(&header.bins, FreeRun { at, pages: run.pages, kind: Kind::Cold }))
     }
 }

@@ -1,33 +1,33 @@
 //! Allocating and freeing.
 //!
-//! One lock, short critical sections, and two kinds of state. The page maps ([`super::pages`]) and the state words of
-//! objects ([`super::object`]) are authoritative, and each change of them is a single store. The bins ([`super::bins`])
+//! One lock, short critical sections, and two kinds of state. The page maps (`layout::page_map`) and the state words of
+//! objects (`layout::object_header`) are authoritative, and each change of them is a single store. The bins ([`bins`])
 //! are hints. A thread that takes the lock over from a dead holder rebuilds the hints from the authoritative state
-//! ([`super::stock`]) and continues.
+//! ([`super::rebuild`]) and continues.
 //!
 //! Neighbours are not merged on every free, but all at once when nothing fits: the blocks of a queue mostly have a few
 //! sizes and are reused soon, so merging would only lead to splitting them again.
 //!
-//! The search for room proceeds in this order: warm runs, cold runs, objects left by dead processes, merged neighbours,
-//! a new segment ([`super::grow`]); and as a last resort, warm and cold neighbours merged. Small objects share pages
-//! ([`super::slab`]).
+//! The search for room proceeds in this order: warm runs, cold runs, objects left by dead processes
+//! (`objects::allocate`), merged neighbours, a new segment ([`super::grow`]); and as a last resort, warm and cold
+//! neighbours merged. Small objects share pages ([`slab`]).
 
-use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 
-use crate::sys::{limits, memory};
-
-use super::bins::Found;
-use super::error::{ArenaError, Shortage};
-use super::header::Header;
-use super::lock::Guard;
-use super::object::{self, HEADER, ObjectHeader, State, Status};
-use super::offset::Off;
-use super::pages::{self, Kind, PAGE, Run};
-use super::participants::{self, Participant};
-use super::stock::{Merge, cool};
-use super::waiting::InQueues;
-use super::{recover, segment, slab};
+use crate::arena::allocator::bins::{self, FreeRun};
+use crate::arena::allocator::lock::Guard;
+use crate::arena::allocator::rebuild::Merge;
+use crate::arena::allocator::slab;
+use crate::arena::error::{ArenaError, InQueues, Shortage};
+use crate::arena::layout::header::Header;
+use crate::arena::layout::object_header::{HEADER, ObjectHeader, State, Status};
+use crate::arena::layout::offset::Off;
+use crate::arena::layout::page_map::{Kind, PAGE, Run};
+use crate::arena::layout::participant::Participant;
+use crate::arena::layout::size_classes::{class_of, small_size};
+use crate::arena::objects::{holders, raw};
+use crate::arena::pages;
+use crate::arena::segment::{self, cool};
 use crate::damage::{self, What};
 
 /// Runs shorter than this are not worth a system call each to release their memory. If there are very many, it is
@@ -35,57 +35,25 @@ use crate::damage::{self, What};
 const WORTH_COOLING: u32 = 16;
 
 /// The location of a new object.
-pub(super) struct Placed {
+pub(in crate::arena) struct Placed {
     pub off: Off,
     pub cold: bool,
 }
 
 /// No free run fits; with the reason, if there is a particular one.
-pub(super) struct NoRoom(pub(super) Option<ArenaError>);
+pub(in crate::arena) struct NoRoom(pub(in crate::arena) Option<ArenaError>);
 
 /// The allocator, locked.
-pub(super) struct Allocator {
-    pub(super) header: &'static Header,
+pub(in crate::arena) struct Allocator {
+    pub(in crate::arena) header: &'static Header,
     _guard: Guard,
 }
 
-/// Allocates an object that is NEW and held by `holder`.
-pub(super) fn allocate(
-    header: &'static Header,
-    kind: u32,
-    len: u64,
-    holder: Participant,
-) -> Result<Placed, ArenaError> {
-    let wish = Wish::new(kind, len, holder)?;
-    if let Ok(placed) = Allocator::lock(header)?.place(&wish)? {
-        return Ok(placed);
-    }
-    // Liveness checks, and teardowns of dead processes' objects, run without the lock.
-    participants::find_the_dead(header);
-    if header.dirty.load(Ordering::Acquire) != 0 {
-        recover::reclaim(header)?;
-    }
-    let allocator = Allocator::lock(header)?;
-    if let Ok(placed) = allocator.place(&wish)? {
-        return Ok(placed);
-    }
-    if allocator.is_worth_merging() {
-        allocator.rebuild(Merge::Alike)?;
-    }
-    allocator.place_or_grow(&wish).map_err(|e| match e {
-        // Include where the room has gone in the error.
-        ArenaError::OutOfMemory { needed, why, .. } => {
-            ArenaError::OutOfMemory { needed, why, in_queues: allocator.in_queues().unwrap_or_default() }
-        }
-        e => e,
-    })
-}
-
 /// An allocation request.
-pub(super) struct Wish {
-    pub(super) kind: u32,
-    pub(super) len: u64,
-    pub(super) holder: Participant,
+pub(in crate::arena) struct Wish {
+    pub(in crate::arena) kind: u32,
+    pub(in crate::arena) len: u64,
+    pub(in crate::arena) holder: Participant,
     size: Size,
 }
 
@@ -95,9 +63,9 @@ enum Size {
 }
 
 impl Wish {
-    pub(super) fn new(kind: u32, len: u64, holder: Participant) -> Result<Self, ArenaError> {
+    pub(in crate::arena) fn new(kind: u32, len: u64, holder: Participant) -> Result<Self, ArenaError> {
         let total = len.saturating_add(HEADER);
-        let size = match slab::class_of(total) {
+        let size = match class_of(total) {
             Some(class) => Size::Small(class),
             None => match u32::try_from(total.div_ceil(PAGE)) {
                 Ok(pages) => Size::Pages(pages),
@@ -127,7 +95,7 @@ impl Wish {
 }
 
 impl Allocator {
-    pub(super) fn lock(header: &'static Header) -> Result<Self, ArenaError> {
+    pub(in crate::arena) fn lock(header: &'static Header) -> Result<Self, ArenaError> {
         damage::check()?;
         let allocator = Self { header, _guard: Guard::take(header)? };
         if header.stale.load(Ordering::Relaxed) != 0 {
@@ -137,7 +105,7 @@ impl Allocator {
     }
 
     /// Returns `r`; if it is an error, the operation failed halfway and the bins can no longer be trusted.
-    pub(super) fn or_stale<T>(&self, r: Result<T, ArenaError>) -> Result<T, ArenaError> {
+    pub(in crate::arena) fn or_stale<T>(&self, r: Result<T, ArenaError>) -> Result<T, ArenaError> {
         if r.is_err() {
             self.header.stale.store(1, Ordering::Relaxed);
         }
@@ -145,7 +113,7 @@ impl Allocator {
     }
 
     /// Places an object in free memory, in a new segment, or between merged neighbours.
-    pub(super) fn place_or_grow(&self, wish: &Wish) -> Result<Placed, ArenaError> {
+    pub(in crate::arena) fn place_or_grow(&self, wish: &Wish) -> Result<Placed, ArenaError> {
         if let Ok(placed) = self.place(wish)? {
             return Ok(placed);
         }
@@ -160,14 +128,14 @@ impl Allocator {
     }
 
     /// Places an object in free memory.
-    fn place(&self, wish: &Wish) -> Result<Result<Placed, NoRoom>, ArenaError> {
+    pub(in crate::arena) fn place(&self, wish: &Wish) -> Result<Result<Placed, NoRoom>, ArenaError> {
         match wish.size {
             Size::Small(class) => self.place_small(wish, class),
             Size::Pages(pages) => self.place_run(wish, pages),
         }
     }
 
-    pub(super) fn new_state(&self, kind: u32) -> State {
+    pub(in crate::arena) fn new_state(&self, kind: u32) -> State {
         let generation = self.header.generation.load(Ordering::Relaxed).wrapping_add(1);
         self.header.generation.store(generation, Ordering::Relaxed);
         State::new(generation, kind, Status::New)
@@ -180,7 +148,7 @@ impl Allocator {
         };
         let r = self.carve(found, Run::new(Kind::Object, pages), |at| {
             // The run is exclusively ours until it is committed, and long enough for a header.
-            let object = object::header_at(at)?;
+            let object = raw::header_at(at)?;
             object.prepare(wish.len, wish.holder);
             object.set_state(self.new_state(wish.kind));
             Ok(())
@@ -191,7 +159,7 @@ impl Allocator {
     }
 
     /// Takes a free run out of its bin, preferably a warm one.
-    pub(super) fn take(&self, pages: u32) -> Result<Result<Found, NoRoom>, ArenaError> {
+    pub(in crate::arena) fn take(&self, pages: u32) -> Result<Result<FreeRun, NoRoom>, ArenaError> {
         let bins = &self.header.bins;
         let limit = self.header.limit.load(Ordering::Relaxed);
         let allocated = self.header.counts.allocated_pages.load(Ordering::Relaxed);
@@ -199,25 +167,25 @@ impl Allocator {
             // The file may be longer than that if the limit was lowered.
             return Ok(Err(NoRoom(None)));
         }
-        if let Some(found) = self.or_stale(bins.take(Kind::Warm, pages))? {
+        if let Some(found) = self.or_stale(bins::take(bins, Kind::Warm, pages))? {
             return Ok(Ok(found));
         }
-        let Some(found) = self.or_stale(bins.take(Kind::Cold, pages))? else { return Ok(Err(NoRoom(None))) };
+        let Some(found) = self.or_stale(bins::take(bins, Kind::Cold, pages))? else { return Ok(Err(NoRoom(None))) };
         if let Err(e) = self.check_headroom(u64::from(pages) * PAGE) {
-            self.or_stale(bins.push(found))?;
+            self.or_stale(bins::push(bins, found))?;
             return Ok(Err(NoRoom(Some(e))));
         }
         Ok(Ok(found))
     }
 
     /// Turns the beginning of a free run into `run`, initialized by `fill`; the rest stays free.
-    pub(super) fn carve(
+    pub(in crate::arena) fn carve(
         &self,
-        found: Found,
+        found: FreeRun,
         run: Run,
         fill: impl FnOnce(Off) -> Result<(), ArenaError>,
     ) -> Result<(), ArenaError> {
-        let rest = (found.pages > run.pages).then(|| Found {
+        let rest = (found.pages > run.pages).then(|| FreeRun {
             at: found.at.plus(u64::from(run.pages) * PAGE),
             pages: found.pages - run.pages,
             kind: found.kind,
@@ -238,14 +206,14 @@ impl Allocator {
         pages::entry(found.at)?.run.store(run.to_bits(), Ordering::Release);
         crate::crash_point("arena.alloc.after-commit");
         if let Some(rest) = rest {
-            self.header.bins.push(rest)?;
+            bins::push(&self.header.bins, rest)?;
         }
         subtract(self.free_pages(found.kind), u64::from(run.pages));
         add(&self.header.counts.allocated_pages, u64::from(run.pages));
         Ok(())
     }
 
-    pub(super) fn free_pages(&self, kind: Kind) -> &crate::atomics::AtomicU64 {
+    pub(in crate::arena) fn free_pages(&self, kind: Kind) -> &crate::atomics::AtomicU64 {
         let counts = &self.header.counts;
         if kind == Kind::Warm { &counts.warm_pages } else { &counts.cold_pages }
     }
@@ -253,7 +221,7 @@ impl Allocator {
     /// Frees a DYING object held by this process, and releases the lock. If enough memory is kept warm already, the
     /// object's memory is returned to the system, which takes a while and happens without the lock; until then the
     /// object stays DYING.
-    pub(super) fn free_and_cool(self, off: Off, object: &'static ObjectHeader) {
+    pub(in crate::arena) fn free_and_cool(self, off: Off, object: &'static ObjectHeader) {
         let header = self.header;
         match self.free(off, object) {
             Err(_) => {}
@@ -278,7 +246,7 @@ impl Allocator {
     /// Frees the overflow sheets of an object that has just been freed.
     fn free_sheets(&self, sheets: Vec<Off>) -> Result<(), ArenaError> {
         for off in sheets {
-            let sheet = object::header_at(off)?;
+            let sheet = raw::header_at(off)?;
             sheet.set_status(Status::Dying);
             self.free(off, sheet)?;
         }
@@ -286,19 +254,19 @@ impl Allocator {
     }
 
     /// Frees a DYING object; or returns its number of pages, if their memory is to be released first.
-    pub(super) fn free(&self, off: Off, object: &ObjectHeader) -> Result<Option<u32>, ArenaError> {
+    pub(in crate::arena) fn free(&self, off: Off, object: &ObjectHeader) -> Result<Option<u32>, ArenaError> {
         // The caller made it DYING; an object that is free already would get into a list twice.
         let state = object.state();
         let (start, run) = pages::run_of(off)?;
         match run.filter(|_| state.status() == Status::Dying) {
-            Some(run) if run.kind == Kind::Slab && (off.byte() - start.byte()) % slab::small_size(run.class) == 0 => {
-                let sheets = object.holders.places()?;
+            Some(run) if run.kind == Kind::Slab && (off.byte() - start.byte()) % small_size(run.class) == 0 => {
+                let sheets = holders::places(&object.holders)?;
                 crate::crash_point("arena.free.before-commit");
                 object.set_state(State::new(state.generation(), 0, Status::Free));
                 crate::crash_point("arena.free.after-commit");
                 slab::link(&self.header.bins.slabs[run.class as usize], off, object);
                 add(&self.header.freed, 1);
-                add(&self.header.counts.spare_bytes, slab::small_size(run.class));
+                add(&self.header.counts.spare_bytes, small_size(run.class));
                 subtract(&self.header.counts.objects, 1);
                 self.free_sheets(sheets)?;
                 Ok(None)
@@ -314,7 +282,7 @@ impl Allocator {
     }
 
     fn free_run(&self, off: Off, object: &ObjectHeader, pages: u32, kind: Kind) -> Result<(), ArenaError> {
-        let sheets = object.holders.places()?;
+        let sheets = holders::places(&object.holders)?;
         object.set_state(State::new(object.state().generation(), 0, Status::Free));
         crate::crash_point("arena.free.before-commit");
         if kind == Kind::Cold && !cool(off, 0, 1) {
@@ -323,7 +291,7 @@ impl Allocator {
         }
         pages::entry(off)?.run.store(Run::new(kind, pages).to_bits(), Ordering::Release);
         crate::crash_point("arena.free.after-commit");
-        self.or_stale(self.header.bins.push(Found { at: off, pages, kind }))?;
+        self.or_stale(bins::push(&self.header.bins, FreeRun { at: off, pages, kind }))?;
         add(&self.header.freed, 1);
         add(self.free_pages(kind), u64::from(pages));
         subtract(&self.header.counts.allocated_pages, u64::from(pages));
@@ -346,40 +314,17 @@ impl Allocator {
             && header.freed.load(Ordering::Relaxed) > header.stock_due.load(Ordering::Relaxed)
     }
 
-    fn is_worth_merging(&self) -> bool {
+    pub(in crate::arena) fn is_worth_merging(&self) -> bool {
         let freed = self.header.freed.load(Ordering::Relaxed);
         freed > 0 && freed.saturating_mul(8) >= self.header.runs.load(Ordering::Relaxed)
     }
 }
 
 /// Requires the lock, so there are no concurrent updates.
-pub(super) fn add(count: &crate::atomics::AtomicU64, n: u64) {
+pub(in crate::arena) fn add(count: &crate::atomics::AtomicU64, n: u64) {
     count.store(count.load(Ordering::Relaxed).saturating_add(n), Ordering::Relaxed);
 }
 
-pub(super) fn subtract(count: &crate::atomics::AtomicU64, n: u64) {
+pub(in crate::arena) fn subtract(count: &crate::atomics::AtomicU64, n: u64) {
     count.store(count.load(Ordering::Relaxed).saturating_sub(n), Ordering::Relaxed);
-}
-
-/// Copies `bytes` to `off`, which is at `to` in this process: through the descriptor if the pages are cold and the
-/// descriptor is still ours.
-///
-/// # Safety
-/// There are `bytes.len()` bytes of room at `off` and `to`, which no other code uses and which do not overlap `bytes`.
-pub(super) unsafe fn copy_in(off: Off, to: NonNull<u8>, cold: bool, bytes: &[u8]) {
-    if cold && bytes.len() as u64 >= PAGE {
-        if let Ok(extent) = segment::extent_of(off) {
-            let offset = extent.offset + off.byte();
-            // The limit on file sizes may be lower here than where the segment was created.
-            let fits = offset + bytes.len() as u64 <= limits::file_size();
-            if let (true, Ok(file)) = (fits, segment::file()) {
-                // SAFETY: the caller has exclusive access to this range.
-                if unsafe { memory::write_at(file, offset, bytes) }.is_ok() {
-                    return;
-                }
-            }
-        }
-    }
-    // SAFETY: the caller guarantees the room and that it does not overlap.
-    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
 }

@@ -3,14 +3,19 @@
 use core::sync::atomic::Ordering;
 use std::collections::BTreeSet;
 
-use super::alloc::Allocator;
-use super::header::Header;
-use super::object::{self, Status};
-use super::pages::{self, Kind, PAGE};
-use super::{segment, slab};
+use crate::arena::allocator::alloc::Allocator;
+use crate::arena::allocator::bins;
+use crate::arena::allocator::slab;
+use crate::arena::layout::header::Header;
+use crate::arena::layout::object_header::Status;
+use crate::arena::layout::page_map::{Kind, PAGE, map_pages};
+use crate::arena::layout::size_classes::{CLASS_COUNT, small_size};
+use crate::arena::objects::raw;
+use crate::arena::pages;
+use crate::arena::segment;
 
 /// Every page belongs to one run, every free run is in the right bin once, and all counters are exact.
-pub(super) fn check(header: &'static Header) -> Result<(), String> {
+pub(in crate::arena) fn check(header: &'static Header) -> Result<(), String> {
     let allocator = Allocator::lock(header).map_err(|e| e.to_string())?;
     let (mut allocated, mut warm, mut cold, mut objects, mut pinned) = (0, 0, 0, 0, 0);
     let mut free = BTreeSet::new();
@@ -23,7 +28,7 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
             Kind::Cold => cold += pages,
             Kind::Object => {
                 allocated += pages;
-                let object = object::header_at(at)?;
+                let object = raw::header_at(at)?;
                 objects += u64::from(object.state().status() != Status::Free);
                 pinned += u64::from(object.is_pinned());
                 assert!(object.len() <= pages * PAGE, "{at:?} is longer than its run");
@@ -33,7 +38,7 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
                 slab::for_each_small(at, run.class, |_, object| match object.state().status() {
                     Status::Free => {
                         free_small += 1;
-                        spare += slab::small_size(run.class);
+                        spare += small_size(run.class);
                     }
                     _ => {
                         objects += 1;
@@ -66,18 +71,18 @@ pub(super) fn check(header: &'static Header) -> Result<(), String> {
     let mut total = 0;
     for number in 1..segment::count(header).map_err(|e| e.to_string())? {
         let len = segment::extent(number).map_err(|e| e.to_string())?.len;
-        total += len / PAGE - pages::map_pages(len);
+        total += len / PAGE - map_pages(len);
     }
     if allocated + warm + cold != total {
         return Err(format!("{total} pages, but {allocated} + {warm} + {cold} are accounted for"));
     }
-    let binned = header.bins.contents(free.len()).map_err(|e| e.to_string())?;
+    let binned = bins::contents(&header.bins, free.len()).map_err(|e| e.to_string())?;
     let unique: BTreeSet<_> = binned.iter().map(|found| found.at).collect();
     if unique.len() != binned.len() || unique != free {
         return Err(format!("{} runs are free, {} lie in bins", free.len(), binned.len()));
     }
     let mut listed = 0;
-    for (class, head) in (0..slab::CLASS_COUNT).zip(&header.bins.slabs) {
+    for (class, head) in (0..CLASS_COUNT).zip(&header.bins.slabs) {
         listed += allocator.count_small(head, class, free_small).map_err(|e| e.to_string())?;
     }
     if listed != free_small {

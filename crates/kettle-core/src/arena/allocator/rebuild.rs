@@ -2,17 +2,21 @@
 
 use core::sync::atomic::Ordering;
 
-use super::alloc::{Allocator, add};
-use super::bins::Found;
-use super::error::ArenaError;
-use super::object::{self, Status};
-use super::offset::Off;
-use super::pages::{self, Kind, PAGE, Run};
-use super::{segment, slab};
+use crate::arena::allocator::alloc::{Allocator, add};
+use crate::arena::allocator::bins::{self, FreeRun};
+use crate::arena::allocator::slab;
+use crate::arena::error::ArenaError;
+use crate::arena::layout::object_header::Status;
+use crate::arena::layout::offset::Off;
+use crate::arena::layout::page_map::{Kind, PAGE, Run};
+use crate::arena::layout::size_classes::small_size;
+use crate::arena::objects::raw;
+use crate::arena::pages;
+use crate::arena::segment::cool;
 
 /// Which free neighbours are merged.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Merge {
+pub(in crate::arena) enum Merge {
     /// Those of the same kind.
     Alike,
     /// All; where kinds differ, the memory of the warm one is returned to the system first.
@@ -21,7 +25,7 @@ pub(super) enum Merge {
 
 impl Allocator {
     /// Rebuilds bins and counts from the page maps, merging neighbours on the way.
-    pub(super) fn rebuild(&self, merge: Merge) -> Result<(), ArenaError> {
+    pub(in crate::arena) fn rebuild(&self, merge: Merge) -> Result<(), ArenaError> {
         self.rebuild_keeping(merge, u64::MAX)
     }
 
@@ -44,8 +48,8 @@ impl Allocator {
         }
         crate::crash_point("arena.rebuild.cleared");
         let (mut runs, mut looks) = (0u64, 0u64);
-        let mut pending: Option<Found> = None;
-        let put = |found: Option<Found>| -> Result<(), ArenaError> {
+        let mut pending: Option<FreeRun> = None;
+        let put = |found: Option<FreeRun>| -> Result<(), ArenaError> {
             match found {
                 Some(found) => self.shelve(found, warm),
                 None => Ok(()),
@@ -53,13 +57,13 @@ impl Allocator {
         };
         pages::walk(header, |at, run| {
             runs += 1;
-            looks += if run.kind == Kind::Slab { PAGE / slab::small_size(run.class) } else { 1 };
+            looks += if run.kind == Kind::Slab { PAGE / small_size(run.class) } else { 1 };
             let run = self.take_stock(at, run)?;
             if !run.is_free() {
                 add(&counts.allocated_pages, if run.kind == Kind::Map { 0 } else { u64::from(run.pages) });
                 return put(pending.take());
             }
-            let next = Found { at, pages: run.pages, kind: run.kind };
+            let next = FreeRun { at, pages: run.pages, kind: run.kind };
             pending = match pending.take() {
                 Some(first) if first.at.plus(u64::from(first.pages) * PAGE) == at => {
                     match merge_neighbours(first, next, merge)? {
@@ -89,31 +93,32 @@ impl Allocator {
     }
 
     /// Returns the memory of all free pages to the system.
-    pub(super) fn trim(&self) -> Result<(), ArenaError> {
+    pub(in crate::arena) fn trim(&self) -> Result<(), ArenaError> {
         self.rebuild_keeping(Merge::Alike, 0)?;
         self.rebuild(Merge::All)
     }
 
     /// Returns memory of free pages to the system, and leaves room for the next freed memory to stay warm.
     #[cold]
-    pub(super) fn cool_down(&self) -> Result<(), ArenaError> {
+    pub(in crate::arena) fn cool_down(&self) -> Result<(), ArenaError> {
         let limit = self.header.warm_limit.load(Ordering::Relaxed) / PAGE;
         self.rebuild_keeping(Merge::Alike, limit / 2)
     }
 
     /// Counts a free run and puts it into its bin. Warm memory beyond a total of `most` pages is returned to the
     /// system.
-    fn shelve(&self, found: Found, most: u64) -> Result<(), ArenaError> {
-        let put = |found: Found| {
+    fn shelve(&self, found: FreeRun, most: u64) -> Result<(), ArenaError> {
+        let put = |found: FreeRun| {
             add(self.free_pages(found.kind), u64::from(found.pages));
-            self.header.bins.push(found)
+            bins::push(&self.header.bins, found)
         };
         let warm = self.header.counts.warm_pages.load(Ordering::Relaxed);
         let kept = match found.kind {
             Kind::Warm => most.saturating_sub(warm).min(u64::from(found.pages)) as u32,
             _ => found.pages,
         };
-        let surplus = Found { at: found.at.plus(u64::from(kept) * PAGE), pages: found.pages - kept, kind: Kind::Cold };
+        let surplus =
+            FreeRun { at: found.at.plus(u64::from(kept) * PAGE), pages: found.pages - kept, kind: Kind::Cold };
         if surplus.pages == 0 || !cool(surplus.at, 0, surplus.pages) {
             return put(found);
         }
@@ -122,7 +127,7 @@ impl Allocator {
         crate::crash_point("arena.rebuild.cooled");
         if kept > 0 {
             pages::entry(found.at)?.run.store(Run::new(Kind::Warm, kept).to_bits(), Ordering::Release);
-            put(Found { pages: kept, ..found })?;
+            put(FreeRun { pages: kept, ..found })?;
         }
         put(surplus)
     }
@@ -133,7 +138,7 @@ impl Allocator {
         let freed = Run::new(Kind::Warm, run.pages);
         match run.kind {
             Kind::Object => {
-                let object = object::header_at(at)?;
+                let object = raw::header_at(at)?;
                 if object.state().status() != Status::Free {
                     add(objects, 1);
                     add(pinned, object.is_pinned().into());
@@ -148,7 +153,7 @@ impl Allocator {
                 })?;
                 if used > 0 {
                     add(objects, used);
-                    add(&self.header.counts.spare_bytes, PAGE - used * slab::small_size(run.class));
+                    add(&self.header.counts.spare_bytes, PAGE - used * small_size(run.class));
                     let head = &self.header.bins.slabs[run.class as usize];
                     slab::for_each_small(at, run.class, |off, object| {
                         if object.state().status() == Status::Free {
@@ -166,7 +171,7 @@ impl Allocator {
 }
 
 /// Merges two free neighbours, if `merge` permits.
-fn merge_neighbours(first: Found, second: Found, merge: Merge) -> Result<Option<Found>, ArenaError> {
+fn merge_neighbours(first: FreeRun, second: FreeRun, merge: Merge) -> Result<Option<FreeRun>, ArenaError> {
     if first.kind != second.kind {
         let warm = if first.kind == Kind::Warm { first } else { second };
         if merge == Merge::Alike || !cool(warm.at, 0, warm.pages) {
@@ -176,18 +181,9 @@ fn merge_neighbours(first: Found, second: Found, merge: Merge) -> Result<Option<
     }
     let kind = if first.kind == second.kind { first.kind } else { Kind::Cold };
     let Some(pages) = first.pages.checked_add(second.pages) else { return Ok(None) };
-    let merged = Found { at: first.at, pages, kind };
+    let merged = FreeRun { at: first.at, pages, kind };
     pages::entry(first.at)?.run.store(Run::new(kind, merged.pages).to_bits(), Ordering::Release);
     crate::crash_point("arena.rebuild.merged");
     pages::entry(second.at)?.run.store(0, Ordering::Release);
     Ok(Some(merged))
-}
-
-/// Returns the memory of a run to the system, except for its first `keep` pages; returns whether that worked.
-pub(super) fn cool(at: Off, keep: u64, pages: u32) -> bool {
-    let Ok(extent) = segment::extent_of(at) else { return false };
-    let from = at.byte() + keep * PAGE;
-    let len = (u64::from(pages) - keep) * PAGE;
-    // SAFETY: the run is inside the segment, free or about to be, and in our hands.
-    len == 0 || unsafe { segment::give_back(extent, from, len) }.is_ok()
 }
