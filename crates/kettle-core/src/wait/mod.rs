@@ -21,6 +21,7 @@ mod inbox;
 mod line;
 mod more_doors;
 mod poller;
+pub mod scoped;
 mod spin;
 
 use core::cell::Cell;

@@ -93,6 +93,11 @@ impl<T> Handle<T> {
         if self.wait_timeout(timeout) { Ok(self.take()) } else { Err(self) }
     }
 
+    /// Takes the outcome, if it is there and was not taken before.
+    pub(super) fn take_outcome(&self) -> Option<Result<T, TaskError>> {
+        self.task.take()
+    }
+
     /// Takes the outcome, which must be there.
     fn take(&mut self) -> Result<T, TaskError> {
         self.is_joined = true;

@@ -76,8 +76,20 @@
 //! # Borrowed data
 //!
 //! Tasks own what they use (`'static`), as in [`std::thread::spawn`]: the workers outlive the frame that a task would
-//! borrow from, and only `unsafe` code could guarantee that the task does not. Put shared data into an [`Arc`], or use
-//! [`std::thread::scope`].
+//! borrow from. In a [`scope`](ThreadPool::scope), tasks may borrow, because the scope waits for them:
+//!
+//! ```
+//! let pool = kettle::ThreadPool::new()?;
+//! let mut pixels = vec![1u8; 1 << 16];
+//! pool.scope(|scope| {
+//!     for row in pixels.chunks_mut(256) {
+//!         scope.submit(|| row.iter_mut().for_each(|pixel| *pixel *= 2))?;
+//!     }
+//!     Ok::<(), kettle::thread_pool::SubmitError>(())
+//! })??;
+//! assert!(pixels.iter().all(|&pixel| pixel == 2));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod builder;
 mod chunk;
@@ -90,6 +102,7 @@ mod map_job;
 mod result_buffer;
 mod retries;
 mod roster;
+mod scope;
 mod single;
 mod tasks;
 mod timeouts;
@@ -108,6 +121,7 @@ pub use error::{Broken, Panic, SubmitError, TaskError};
 pub use handle::Handle;
 pub use imap::Imap;
 pub use retries::Retries;
+pub use scope::{Scope, ScopedHandle};
 pub use tasks::Tasks;
 
 pub use crate::pool::scheduler::Statistics;
@@ -159,6 +173,33 @@ impl ThreadPool {
         T: Send + 'static,
     {
         Tasks::of(self).apply(task)
+    }
+
+    /// Runs `body`, whose tasks may borrow what outlives this call, and waits until they are over.
+    ///
+    /// ```
+    /// let pool = kettle::ThreadPool::new()?;
+    /// let (words, mut longest) = (vec!["tea", "kettle"], 0);
+    /// let total = pool.scope(|scope| {
+    ///     let total = scope.submit(|| words.iter().map(|word| word.len()).sum::<usize>());
+    ///     let _ = scope.submit(|| longest = words.iter().map(|word| word.len()).max().unwrap_or(0));
+    ///     total?.join()
+    /// })??;
+    /// assert_eq!((total, longest), (9, 6));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Tasks that have not begun are waited for, too, as are those that have exceeded a time limit: their code still
+    /// borrows. A task of this pool may open a scope; it runs itself what has not begun. If `body` panics, the panic is
+    /// passed on after all tasks are over.
+    ///
+    /// # Errors
+    /// The first failure of a task whose handle was dropped instead of joined.
+    pub fn scope<'env, R>(
+        &'env self,
+        body: impl for<'scope> FnOnce(&Scope<'scope, 'env>) -> R,
+    ) -> Result<R, TaskError> {
+        Tasks::of(self).scope(body)
     }
 
     /// Runs `task` with each of the items, and returns all results in the order of the items.

@@ -14,6 +14,7 @@ use super::map;
 use super::map_job::{MapHandle, MapJob, Terms};
 use super::result_buffer::Order;
 use super::retries::Retries;
+use super::scope::{self, Scope};
 use super::single::{SingleTask, TaskHandle};
 use super::workers::Workers;
 use crate::pool::scheduler::Chunking;
@@ -97,6 +98,14 @@ impl<'p> Tasks<'p> {
         T: Send + 'static,
     {
         self.submit(task)?.join()
+    }
+
+    /// See [`ThreadPool::scope`].
+    ///
+    /// # Errors
+    /// As for [`ThreadPool::scope`].
+    pub fn scope<R>(&self, body: impl for<'scope> FnOnce(&Scope<'scope, 'p>) -> R) -> Result<R, TaskError> {
+        scope::run(*self, body)
     }
 
     /// See [`ThreadPool::map`].

@@ -218,10 +218,14 @@ impl Workers {
         if completion.is_done() {
             return Ok(());
         }
-        let patience = patience.among_threads(true);
-        let Some(slot) = worker::slot_of(self) else { return completion.wait(&patience) };
+        self.wait_by(|| completion.wait(&patience.among_threads(true)))
+    }
+
+    /// Waits by calling `wait`. If the caller is a worker of this pool, another worker can take its place meanwhile.
+    pub(super) fn wait_by<R>(self: &Arc<Self>, wait: impl FnOnce() -> R) -> R {
+        let Some(slot) = worker::slot_of(self) else { return wait() };
         self.step_out(&slot);
-        let result = completion.wait(&patience);
+        let result = wait();
         self.step_in(&slot);
         result
     }

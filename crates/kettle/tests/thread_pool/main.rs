@@ -6,6 +6,7 @@ mod life;
 mod many;
 mod nesting;
 mod results;
+mod scopes;
 #[path = "../support/mod.rs"]
 mod support;
 mod terms;
