@@ -15,6 +15,12 @@ use support::{LONG, SHORT, watchdog};
 kettle::init_in_tests!();
 
 kettle::task! {
+    fn wait_if(event: Option<Event>) {
+        if let Some(event) = event {
+            event.wait();
+        }
+    }
+
     fn square(n: u64) -> u64 {
         n * n
     }
@@ -585,4 +591,24 @@ fn nothing_is_left_of_a_pool() {
     drop(pool);
     assert_eq!(active_children().iter().filter(|(_, n)| n.starts_with(name)).count(), 0);
     assert!(matches!(handle.join(), Err(TaskError::Cancelled { .. })));
+}
+
+#[test]
+fn a_map_tells_how_far_it_is() {
+    let _dog = watchdog();
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let (go, seen) = (Event::new().unwrap(), std::sync::Mutex::new(Vec::new()));
+    let report = |at: kettle::pool::Progress| {
+        seen.lock().unwrap().push((at.done, at.total));
+        // The last task waits until the others are told.
+        if at.done == 99 {
+            go.set();
+        }
+    };
+    let items = (0..100).map(|n| (n == 99).then(|| go.clone()));
+    assert_eq!(pool.on_progress(&report).chunks_of(1).map(wait_if::call, items).unwrap().len(), 100);
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0), "{seen:?}");
+    assert!(seen.iter().all(|(_, total)| *total == Some(100)));
+    assert_eq!(seen.last(), Some(&(100, Some(100))));
 }

@@ -93,6 +93,8 @@ pub(super) enum Want {
     Any,
     /// Fewer than this many tasks that are still to be sent; or the first failure.
     Room(u64),
+    /// The same, or the next outcome in order.
+    NextOrRoom(u64),
 }
 
 /// How the tasks of a job are to be run.
@@ -265,8 +267,13 @@ impl Job {
             Want::All => self.open == 0,
             Want::Next => matches!(self.items.front(), Some(Item::Done(_))),
             Want::Any => self.arrivals.as_ref().is_some_and(|arrivals| !arrivals.is_empty()),
-            Want::Room(low) => self.open == 0 || self.has_failure || self.pending.unsent() < low,
+            Want::Room(low) => self.has_room(low),
+            Want::NextOrRoom(low) => self.has_room(low) || matches!(self.items.front(), Some(Item::Done(_))),
         }
+    }
+
+    fn has_room(&self, low: u64) -> bool {
+        self.open == 0 || self.has_failure || self.pending.unsent() < low
     }
 
     /// Called after a change: if what is wanted is there, wakes the waiting thread and returns the waker, which must be

@@ -10,6 +10,16 @@ use super::error::TaskError;
 use super::job::{Terms, Want};
 use super::shared::Shared;
 
+/// How far a [`map`](crate::Pool::map) is. See [`Pool::on_progress`](crate::Pool::on_progress).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// How many of the first results are there.
+    pub done: usize,
+    /// How many there will be, if the items say how many they are.
+    pub total: Option<usize>,
+}
+
 /// The minimum number of unsent tasks to keep in reserve, while the input lasts.
 const LOW: u64 = 64;
 /// The amount of arguments, in bytes, after which a batch of input ends.
@@ -22,7 +32,12 @@ pub(super) fn map<R: DeserializeOwned>(
     shared: &Arc<Shared>,
     terms: Terms,
     mut calls: impl Iterator<Item = Call<R>>,
+    report: Option<&dyn Fn(Progress)>,
 ) -> Result<Vec<R>, TaskError> {
+    let total = match calls.size_hint() {
+        (least, Some(most)) if least == most => Some(least),
+        _ => None,
+    };
     let (id, completion) = shared.state().open_job(terms, false)?;
     let _job = Forget { shared, id };
     let mut results = Vec::with_capacity(calls.size_hint().0.min(1 << 20));
@@ -55,10 +70,15 @@ pub(super) fn map<R: DeserializeOwned>(
             }
             let come: Vec<_> = std::iter::from_fn(|| job.take()).collect();
             let is_over = is_exhausted && job.open() == 0;
-            let waits = job.want(if is_exhausted { Want::Room(0) } else { Want::Room(low) });
+            let room = if is_exhausted { 0 } else { low };
+            let waits = job.want(if report.is_some() { Want::NextOrRoom(room) } else { Want::Room(room) });
             drop(state);
+            let before = results.len();
             for outcome in come {
                 results.push(outcome.open()?);
+            }
+            if let Some(report) = report.filter(|_| results.len() > before) {
+                report(Progress { done: results.len(), total });
             }
             if is_over {
                 return Ok(results);

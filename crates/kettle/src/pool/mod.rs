@@ -89,6 +89,7 @@ pub use call::Call;
 pub use error::{Broken, Panic, SubmitError, TaskError, WorkerDied};
 pub use handle::Handle;
 pub use imap::Imap;
+pub use map::Progress;
 pub use scheduler::Statistics;
 pub use tasks::Tasks;
 pub(crate) use worker::WORKER;
@@ -198,6 +199,22 @@ impl Pool {
     /// chunks for each worker, and at least 64.
     pub fn buffer_size(&self, tasks: usize) -> Tasks<'_> {
         Tasks::of(self).buffer_size(tasks)
+    }
+
+    /// Has `report` called by [`map`](Self::map) as results arrive, in the thread that called `map`. ([`imap`](Self::imap)
+    /// needs nothing of the kind: it returns results as they arrive.)
+    ///
+    /// ```no_run
+    /// # kettle::task! { fn thumbnail(path: String) {} }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (pool, paths) = (kettle::Pool::new()?, Vec::<String>::new());
+    /// let report = |at: kettle::pool::Progress| eprint!("\r{} of {:?}", at.done, at.total);
+    /// pool.on_progress(&report).map(thumbnail::call, paths)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_progress<'p>(&'p self, report: &'p (dyn Fn(Progress) + Sync)) -> Tasks<'p> {
+        Tasks::of(self).on_progress(report)
     }
 
     /// Closes the pool to new jobs. Accepted ones are completed, including items that an [`imap`](Self::imap) has yet

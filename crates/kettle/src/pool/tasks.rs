@@ -12,7 +12,7 @@ use super::error::{SubmitError, TaskError};
 use super::handle::Handle;
 use super::imap::{Imap, Input};
 use super::job::{Terms, Want};
-use super::map;
+use super::map::{self, Progress};
 use super::scheduler::Chunking;
 
 /// A pool together with options for the tasks submitted through it. Created by [`Pool::task_timeout`],
@@ -36,11 +36,12 @@ pub struct Tasks<'p> {
     retries: u32,
     chunk: Option<u32>,
     buffer: Option<usize>,
+    report: Option<&'p (dyn Fn(Progress) + Sync)>,
 }
 
 impl<'p> Tasks<'p> {
     pub(super) fn of(pool: &'p Pool) -> Self {
-        Self { pool, timeout: None, retries: 0, chunk: None, buffer: None }
+        Self { pool, timeout: None, retries: 0, chunk: None, buffer: None, report: None }
     }
 
     /// See [`Pool::task_timeout`].
@@ -61,6 +62,11 @@ impl<'p> Tasks<'p> {
     /// See [`Pool::buffer_size`].
     pub fn buffer_size(self, tasks: usize) -> Self {
         Self { buffer: Some(tasks.max(1)), ..self }
+    }
+
+    /// See [`Pool::on_progress`].
+    pub fn on_progress(self, report: &'p (dyn Fn(Progress) + Sync)) -> Self {
+        Self { report: Some(report), ..self }
     }
 
     /// See [`Pool::submit`].
@@ -93,7 +99,12 @@ impl<'p> Tasks<'p> {
         R: DeserializeOwned,
     {
         let terms = self.terms(Chunking::Measured);
-        map::map(&self.pool.shared, terms, items.into_iter().map(call))
+        map::map(
+            &self.pool.shared,
+            terms,
+            items.into_iter().map(call),
+            self.report.map(|report| report as &dyn Fn(Progress)),
+        )
     }
 
     /// See [`Pool::imap`].
@@ -154,6 +165,6 @@ impl fmt::Debug for Tasks<'_> {
             .field("retries", &self.retries)
             .field("chunks_of", &self.chunk)
             .field("buffer_size", &self.buffer)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
