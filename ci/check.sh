@@ -18,7 +18,7 @@ check() {
 check rustfmt cargo fmt --all --check
 check clippy cargo clippy --quiet --workspace --all-targets -- -D warnings
 check clippy-crash-points cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
-check docs env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p kettle-core -p kettle --all-features
+check docs env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p kettle-core -p kettle-macros -p kettle --all-features
 check ruff "$bin/ruff" check "${python_code[@]}"
 check ruff-format "$bin/ruff" format --check "${python_code[@]}"
 check mypy "$bin/mypy"

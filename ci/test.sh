@@ -16,6 +16,7 @@ tally step build-with-crash-points ci/build.sh "$venv" --crash-points
 if [ "$rust" != no ]; then
     # Doc examples are among these.
     tally run rust-core cargo test --quiet -p kettle-core --features crash-points
+    tally run rust-macros cargo test --quiet -p kettle-macros
     tally run rust-library cargo test --quiet -p kettle --all-features
 fi
 # What is shipped, then the build that dies where it is told to.

@@ -33,7 +33,7 @@ CORE_ARROWS = {
 
 CRATE_ARROWS = {
     "kettle-core": set(),
-    "kettle": {"kettle-core"},
+    "kettle": {"kettle-core", "kettle-macros"},
     "kettle-macros": set(),
     "kettle-python": {"kettle", "kettle-core"},
     "kettle-cli": {"kettle-core"},

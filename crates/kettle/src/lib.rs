@@ -245,6 +245,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod array;
+#[cfg(feature = "macros")]
+pub mod attr;
 mod bytes;
 pub mod channel;
 mod codec;
@@ -294,7 +296,7 @@ pub use wait::{Readable, Waitable, wait};
 /// Used by the macros.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::process::{Entry, Harness, Setup};
+    pub use crate::process::{Entry, Harness, Setup, must_be_sendable};
     pub use inventory;
 }
 

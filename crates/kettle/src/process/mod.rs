@@ -25,4 +25,4 @@ pub use handle::Process;
 pub(crate) use supervisor::SIGKILL;
 pub use supervisor::active_children;
 #[doc(hidden)]
-pub use task::{Answer, Arguments, Entry, Harness, Setup};
+pub use task::{Answer, Arguments, Entry, Harness, Setup, must_be_sendable};

@@ -103,6 +103,10 @@ impl Arguments<'_> {
     }
 }
 
+/// Where the type of an argument or a result cannot be sent, this says so at the type itself.
+#[doc(hidden)]
+pub fn must_be_sendable<T: Serialize + DeserializeOwned + 'static>() {}
+
 /// What each child does before its task.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -199,6 +203,9 @@ impl Harness {
 /// The arguments and the result travel by serde, so their types implement `Serialize` and `Deserialize`; they own what
 /// they consist of. All that this crate shares between processes may be among them.
 ///
+/// The attribute [`#[task]`](crate::attr::task) does the same for one function, which rustfmt then formats, and whose
+/// arguments may be patterns. `cfg` on a task needs the attribute.
+///
 /// ```standalone_crate
 /// kettle::task! {
 ///     /// How often `word` occurs in `text`.
@@ -251,9 +258,19 @@ macro_rules! task {
             }
         }
 
+        const _: () = {
+            #[allow(dead_code)]
+            fn all_can_be_sent() {
+                $($crate::__private::must_be_sendable::<$type>();)*
+                $crate::__private::must_be_sendable::<$crate::task!(@result $($result)?)>();
+            }
+        };
+
         $crate::__private::inventory::submit! {
             $crate::__private::Entry::new($name::KEY, |arguments| {
-                arguments.answer(|($($argument,)*): ($($type,)*)| $name($($argument),*))
+                // Beside the arguments, one of which may have the name of the function.
+                let task: fn($($type),*) -> $crate::task!(@result $($result)?) = $name;
+                arguments.answer(|($($argument,)*): ($($type,)*)| task($($argument),*))
             })
         }
     )+};
