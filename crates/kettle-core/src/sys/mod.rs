@@ -15,6 +15,7 @@
 //! * [`memory`]: memory shared by descriptor, grown and released.
 //! * [`reopen`]: another descriptor of a mapped file, if the program closed the first.
 //! * [`limits`]: how much memory can still be used before the kernel kills a process for it.
+//! * [`resource`]: limits to what this process may use.
 //! * [`signal`]: end this process when another one ends; ignore broken pipes.
 //! * [`doorbell`]: a descriptor that another process can make readable.
 //! * [`epoll`]: waiting for many descriptors, each reported for as long as it is ready.
@@ -27,8 +28,8 @@ pub mod owner;
 mod linux;
 #[cfg(target_os = "linux")]
 pub use linux::{
-    child, clock, descriptor, doorbell, early, epoll, eventfd, futex, limits, memory, process, reopen, signal, socket,
-    thread, timerfd,
+    child, clock, descriptor, doorbell, early, epoll, eventfd, futex, limits, memory, process, reopen, resource,
+    signal, socket, thread, timerfd,
 };
 
 #[cfg(not(target_os = "linux"))]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use kettle_core::arena::{ArenaError, Handle, Ticket, participants};
 use kettle_core::damage::{self, What};
 use kettle_core::queue::Queue;
-use kettle_core::sys::child::{self, Child};
+use kettle_core::sys::child::{self, Child, Program};
 use kettle_core::sys::futex::Scope;
 use kettle_core::sys::process::is_privileged;
 use kettle_core::wait::Patience;
@@ -21,12 +21,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::entry::{self, Header, StartLine};
+use super::environment::Environment;
 use super::error::StartError;
-use super::handle::Process;
+use super::handle::{Process, Streams};
+use super::limits::{Limit, Limits};
+use super::stdio::{Direction, Stdio};
 use super::supervisor::{self, Supervised};
 use super::task::Harness;
 use crate::codec::{self, Message, Unsendable};
-use crate::deadlock;
 use crate::error::OutOfMemory;
 use crate::queue::message::{Outgoing, Refusal};
 use crate::session;
@@ -43,6 +45,12 @@ pub struct Builder<R> {
     outlive_parent: bool,
     /// Another program than this one, and its arguments.
     program: Option<Vec<OsString>>,
+    environment: Environment,
+    directory: Option<PathBuf>,
+    stdin: Stdio,
+    stdout: Stdio,
+    stderr: Stdio,
+    limits: Limits,
     arguments: Box<Encode>,
     result: PhantomData<fn() -> R>,
 }
@@ -57,6 +65,12 @@ impl<R> Builder<R> {
             daemon: false,
             outlive_parent: false,
             program: None,
+            environment: Environment::default(),
+            directory: None,
+            stdin: Stdio::default(),
+            stdout: Stdio::default(),
+            stderr: Stdio::default(),
+            limits: Limits::default(),
             arguments: Box::new(move |ticket| codec::encode_for(&arguments, ticket)),
             result: PhantomData,
         }
@@ -102,6 +116,94 @@ impl<R> Builder<R> {
         self
     }
 
+    /// Sets a variable of its environment, which is otherwise that of this process.
+    ///
+    /// ```standalone_crate
+    /// kettle::task! {
+    ///     fn read(name: String) -> Option<String> {
+    ///         println!("in {}", std::env::current_dir().expect("a directory").display());
+    ///         std::env::var(name).ok()
+    ///     }
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     use kettle::process::{Limit, Stdio};
+    ///     use std::io::Read;
+    ///
+    ///     kettle::init();
+    ///     let mut process = read::builder("MODE".into())
+    ///         .env("MODE", "careful")
+    ///         .current_dir("/")
+    ///         .stdin(Stdio::null())
+    ///         .stdout(Stdio::piped())
+    ///         .limit(Limit::Memory, 1 << 30)
+    ///         .start()?;
+    ///     let mut said = String::new();
+    ///     process.take_stdout().expect("it is piped").read_to_string(&mut said)?;
+    ///     assert_eq!(said, "in /\n");
+    ///     assert_eq!(process.join()?.as_deref(), Some("careful"));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.set(name.into(), Some(value.into()));
+        self
+    }
+
+    /// Sets variables of its environment.
+    pub fn envs<N: Into<OsString>, V: Into<OsString>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
+        for (name, value) in variables {
+            self.environment.set(name.into(), Some(value.into()));
+        }
+        self
+    }
+
+    /// Removes a variable from its environment.
+    pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
+        self.environment.set(name.into(), None);
+        self
+    }
+
+    /// Removes all variables from its environment, also those that were set before this.
+    pub fn env_clear(mut self) -> Self {
+        self.environment.clear();
+        self
+    }
+
+    /// The directory in which it begins; otherwise that in which this process is.
+    pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Its standard input; otherwise that of this process. The end of a [pipe](Stdio::piped) is taken by
+    /// [`Process::take_stdin`].
+    pub fn stdin(mut self, stream: impl Into<Stdio>) -> Self {
+        self.stdin = stream.into();
+        self
+    }
+
+    /// Its standard output; otherwise that of this process. The end of a [pipe](Stdio::piped) is taken by
+    /// [`Process::take_stdout`].
+    pub fn stdout(mut self, stream: impl Into<Stdio>) -> Self {
+        self.stdout = stream.into();
+        self
+    }
+
+    /// Its standard error, where panics are printed; otherwise that of this process. The end of a
+    /// [pipe](Stdio::piped) is taken by [`Process::take_stderr`].
+    pub fn stderr(mut self, stream: impl Into<Stdio>) -> Self {
+        self.stderr = stream.into();
+        self
+    }
+
+    /// Limits what it may use, itself and each process that it starts in turn. It cannot raise the limit again. The
+    /// limits are set before the code of [`in_each_child!`](crate::in_each_child) and the task run.
+    pub fn limit(mut self, what: Limit, most: u64) -> Self {
+        self.limits.set(what, most);
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -123,6 +225,7 @@ impl<R> Builder<R> {
             name: self.name.clone(),
             parent: std::process::id(),
             inherited: descriptors.iter().map(AsRawFd::as_raw_fd).collect(),
+            limits: self.limits,
         };
         send(&mailbox, codec::encode_own(&header)?)?;
         send(&mailbox, arguments)?;
@@ -142,16 +245,33 @@ impl<R> Builder<R> {
             ticket: place.ticket(),
             mailbox: mailbox.token_for(place.ticket()),
         };
-        let (program, arguments) = match &self.program {
-            Some(arguments) => (Some(&arguments[0]), arguments.clone()),
-            None => (None, own_arguments()),
+        let (path, arguments) = match self.program {
+            Some(arguments) => (std::path::absolute(&arguments[0])?.into(), arguments),
+            None => (OWN_PROGRAM.into(), own_arguments()),
         };
-        let program = program.map_or(Ok(c"/proc/self/exe".to_owned()), |program| c_string(program.clone()))?;
+        let path = c_string(path)?;
         let arguments = arguments.into_iter().map(c_string).collect::<io::Result<Vec<_>>>()?;
-        let process = Child::start(&program, &arguments, &environment(&line)?, &inherited)?;
+        let environment = self.environment.with(&line)?;
+        let directory = self.directory.map(existing_directory).transpose()?;
+        let stdin = self.stdin.open(Direction::In)?;
+        let stdout = self.stdout.open(Direction::Out)?;
+        let stderr = self.stderr.open(Direction::Out)?;
+        let process = Child::start(&Program {
+            path: &path,
+            arguments: &arguments,
+            environment: &environment,
+            directory: directory.as_deref(),
+            streams: [&stdin, &stdout, &stderr].map(|stream| stream.theirs.as_ref().map(AsFd::as_fd)),
+            inherited: &inherited,
+        })?;
+        let streams = Streams {
+            stdin: stdin.ours.map(Into::into),
+            stdout: stdout.ours.map(Into::into),
+            stderr: stderr.ours.map(Into::into),
+        };
         let ticket = place.taken_by(process.pid());
         let child = Supervised::new(process, ticket, writer, self.name, self.daemon, self.outlive_parent);
-        Ok(Process::new(supervisor::watch(child), mailbox))
+        Ok(Process::new(supervisor::watch(child), mailbox, streams))
     }
 }
 
@@ -162,6 +282,7 @@ impl<R> fmt::Debug for Builder<R> {
             .field("name", &self.name)
             .field("daemon", &self.daemon)
             .field("outlive_parent", &self.outlive_parent)
+            .field("current_dir", &self.directory)
             .finish_non_exhaustive()
     }
 }
@@ -207,6 +328,9 @@ impl Drop for Reserved {
     }
 }
 
+/// This program.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Those of this process; or, under a test harness that children have to come through, what makes it run the one right
 /// test.
 fn own_arguments() -> Vec<OsString> {
@@ -220,20 +344,17 @@ fn own_arguments() -> Vec<OsString> {
     }
 }
 
-/// That of this process, what it does about deadlocks, and the start line.
-fn environment(line: &StartLine) -> io::Result<Vec<CString>> {
-    let entry = |(mut name, value): (OsString, OsString)| {
-        name.push("=");
-        name.push(value);
-        c_string(name)
-    };
-    let ours = [(deadlock::VARIABLE, deadlock::for_children().into()), (entry::VARIABLE, line.to_string())];
-    let others = std::env::vars_os().filter(|(name, _)| ours.iter().all(|(our, _)| name != our));
-    let ours = ours.iter().map(|(name, value): &(_, String)| (name.into(), value.into()));
-    others.chain(ours).map(entry).collect()
+/// The path of a directory that is there. Otherwise the system would say of the program that it is not there.
+fn existing_directory(path: PathBuf) -> io::Result<CString> {
+    let of_path = |e: &dyn fmt::Display| format!("its directory {}: {e}", path.display());
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => c_string(path.into()),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::NotADirectory, of_path(&"this is no directory"))),
+        Err(e) => Err(io::Error::new(e.kind(), of_path(&e))),
+    }
 }
 
 /// As the system wants it; an error if there is a zero in it.
-fn c_string(s: OsString) -> io::Result<CString> {
+pub(super) fn c_string(s: OsString) -> io::Result<CString> {
     Ok(CString::new(s.into_vec())?)
 }

@@ -15,6 +15,7 @@ use kettle_core::sys::{child, early, process as system, signal};
 use kettle_core::wait::Patience;
 use serde::{Deserialize, Serialize};
 
+use super::limits::Limits;
 use super::task::{Entry, Harness, Setup};
 use crate::codec::{self, Message};
 use crate::queue::message::{Incoming, Outgoing};
@@ -136,6 +137,7 @@ pub(super) struct Header {
     pub(super) parent: u32,
     /// The descriptors that go with the arguments.
     pub(super) inherited: Vec<RawFd>,
+    pub(super) limits: Limits,
 }
 
 /// The numbers of descriptors that this process was started with for its arguments, and has not taken yet.
@@ -258,6 +260,7 @@ fn work(mailbox: &Handle<Queue>) -> Result<Message, String> {
     // Nothing depends on it.
     let _ = child::set_name(&header.name);
     let _ = CURRENT.set(Current { name: header.name, parent: Some(header.parent) });
+    header.limits.apply()?;
     Setup::run_all();
     let entry = Entry::find(&header.key).ok_or_else(|| format!("this program has no task {}", header.key))?;
     let (bytes, blocks) = arguments.open();

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 #[cfg(feature = "tokio")]
 use std::pin::Pin;
-use std::process::ExitStatus;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,12 +29,38 @@ use crate::queue::until;
 pub struct Process<R = ()> {
     child: Arc<Supervised>,
     mailbox: Handle<Queue>,
+    streams: Streams,
     result: PhantomData<fn() -> R>,
 }
 
+/// This process's ends of the pipes to its standard streams.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    pub(super) stdin: Option<ChildStdin>,
+    pub(super) stdout: Option<ChildStdout>,
+    pub(super) stderr: Option<ChildStderr>,
+}
+
 impl<R> Process<R> {
-    pub(super) fn new(child: Arc<Supervised>, mailbox: Handle<Queue>) -> Self {
-        Self { child, mailbox, result: PhantomData }
+    pub(super) fn new(child: Arc<Supervised>, mailbox: Handle<Queue>, streams: Streams) -> Self {
+        Self { child, mailbox, streams, result: PhantomData }
+    }
+
+    /// Takes the end of the pipe to its standard input, if that is [piped](super::Stdio::piped). Otherwise
+    /// [`join`](Self::join) closes it.
+    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.streams.stdin.take()
+    }
+
+    /// Takes the end of the pipe from its standard output, if that is [piped](super::Stdio::piped). A process that
+    /// writes more than a pipe holds waits until this is read.
+    pub fn take_stdout(&mut self) -> Option<ChildStdout> {
+        self.streams.stdout.take()
+    }
+
+    /// Takes the end of the pipe from its standard error, if that is [piped](super::Stdio::piped).
+    pub fn take_stderr(&mut self) -> Option<ChildStderr> {
+        self.streams.stderr.take()
     }
 
     /// Returns the process id.
@@ -127,7 +153,8 @@ impl<R: DeserializeOwned> Process<R> {
     ///
     /// # Errors
     /// If the task panicked, or the process ended before its task did.
-    pub fn join(self) -> Result<R, JoinError> {
+    pub fn join(mut self) -> Result<R, JoinError> {
+        drop(self.take_stdin());
         let status = self.wait().map_err(JoinError::Io)?;
         self.outcome(status)
     }
@@ -136,7 +163,8 @@ impl<R: DeserializeOwned> Process<R> {
     ///
     /// # Errors
     /// The outer error returns the process if it has not ended. The inner one is that of [`join`](Self::join).
-    pub fn join_timeout(self, timeout: Duration) -> Result<Result<R, JoinError>, Self> {
+    pub fn join_timeout(mut self, timeout: Duration) -> Result<Result<R, JoinError>, Self> {
+        drop(self.take_stdin());
         match self.wait_timeout(timeout) {
             Ok(Some(status)) => Ok(self.outcome(status)),
             Ok(None) => Err(self),
@@ -149,7 +177,8 @@ impl<R: DeserializeOwned> Process<R> {
     /// # Errors
     /// As [`join`](Self::join).
     #[cfg(feature = "tokio")]
-    pub async fn join_async(self) -> Result<R, JoinError> {
+    pub async fn join_async(mut self) -> Result<R, JoinError> {
+        drop(self.take_stdin());
         let watched = match self.child.is_watched() {
             true => Some(crate::reactor::watch(self.sentinel()).map_err(JoinError::Io)?),
             // The program closed what watches it.

@@ -12,8 +12,11 @@
 
 mod builder;
 mod entry;
+mod environment;
 mod error;
 mod handle;
+mod limits;
+mod stdio;
 mod supervisor;
 mod task;
 
@@ -22,6 +25,8 @@ pub use entry::{Current, current, init};
 pub(crate) use entry::{message_of, take_inherited};
 pub use error::{JoinError, StartError};
 pub use handle::Process;
+pub use limits::Limit;
+pub use stdio::Stdio;
 pub(crate) use supervisor::SIGKILL;
 pub use supervisor::active_children;
 #[doc(hidden)]

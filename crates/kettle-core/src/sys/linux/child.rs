@@ -27,6 +27,23 @@ pub struct Child {
     is_lost: AtomicBool,
 }
 
+/// What a process is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    /// The file.
+    pub path: &'a CStr,
+    /// Its arguments; the first one is its name.
+    pub arguments: &'a [CString],
+    /// `NAME=value`.
+    pub environment: &'a [CString],
+    /// Where it begins; `None`: where this process is.
+    pub directory: Option<&'a CStr>,
+    /// Its standard input, output and error; `None`: those of this process. Descriptors above these three.
+    pub streams: [Option<BorrowedFd<'a>>; 3],
+    /// Descriptors that keep their numbers in the new process. All other close-on-exec descriptors are closed.
+    pub inherited: &'a [BorrowedFd<'a>],
+}
+
 const WATCHED: &str = "what watches a child process";
 
 impl Child {
@@ -34,35 +51,44 @@ impl Child {
         Self { pid, fd: KnownFd::new(fd, WATCHED), is_lost: AtomicBool::new(false) }
     }
 
-    /// Starts `program`. The descriptors in `inherited` keep their numbers in the new process; all other close-on-exec
-    /// descriptors are closed. No signal is blocked in it, and `SIGPIPE` has its default action.
+    /// Starts `program`. No signal is blocked in it, and `SIGPIPE` has its default action.
     ///
     /// This does not call `fork`: fork handlers do not run, and the cost does not depend on how much memory this
     /// process has.
     ///
     /// # Errors
-    /// Those of the system calls.
-    pub fn start(
-        program: &CStr,
-        arguments: &[CString],
-        environment: &[CString],
-        inherited: &[BorrowedFd<'_>],
-    ) -> io::Result<Self> {
+    /// Those of the system calls; and if a descriptor to be inherited is a standard one that is replaced.
+    pub fn start(program: &Program<'_>) -> io::Result<Self> {
         let mut actions = Actions::new()?;
-        for fd in inherited {
+        for fd in program.inherited {
+            if program.streams.get(fd.as_raw_fd() as usize).is_some_and(Option::is_some) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "a standard stream cannot be replaced while its number is in use for something else: this process \
+                     runs without that stream, so open one first",
+                ));
+            }
             actions.keep(*fd)?;
         }
+        for (number, stream) in (0..).zip(&program.streams) {
+            if let Some(stream) = stream {
+                actions.replace(number, *stream)?;
+            }
+        }
+        if let Some(directory) = program.directory {
+            actions.enter(directory)?;
+        }
         let attributes = Attributes::new()?;
-        let argv = pointers(arguments);
-        let numbers: Vec<_> = inherited.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
+        let argv = pointers(program.arguments);
+        let numbers: Vec<_> = program.inherited.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
         let told = CString::new(format!("{INHERITED}{}", numbers.join(",")))?;
         let is_older = |entry: &&CString| entry.as_bytes().starts_with(INHERITED.as_bytes());
-        let envp = pointers(environment.iter().filter(|entry| !is_older(entry)).chain([&told]));
+        let envp = pointers(program.environment.iter().filter(|entry| !is_older(entry)).chain([&told]));
         let mut pid: libc::pid_t = 0;
         // SAFETY: the program is a C string; both lists end with a null pointer and point to C strings that outlive the
         // call; actions and attributes are initialized; posix_spawn only reads them.
         check(unsafe {
-            libc::posix_spawn(&mut pid, program.as_ptr(), &actions.0, &attributes.0, argv.as_ptr(), envp.as_ptr())
+            libc::posix_spawn(&mut pid, program.path.as_ptr(), &actions.0, &attributes.0, argv.as_ptr(), envp.as_ptr())
         })?;
         match process::open(pid as u32) {
             Ok(fd) => Ok(Self::new(pid as u32, fd)),
@@ -241,6 +267,18 @@ impl Actions {
         let fd = fd.as_raw_fd();
         // SAFETY: initialized in `new`. Duplicating a descriptor onto itself only clears its close-on-exec flag.
         check(unsafe { libc::posix_spawn_file_actions_adddup2(&mut self.0, fd, fd) })
+    }
+}
+
+impl Actions {
+    fn replace(&mut self, number: libc::c_int, fd: BorrowedFd<'_>) -> io::Result<()> {
+        // SAFETY: initialized in `new`; integers.
+        check(unsafe { libc::posix_spawn_file_actions_adddup2(&mut self.0, fd.as_raw_fd(), number) })
+    }
+
+    fn enter(&mut self, directory: &CStr) -> io::Result<()> {
+        // SAFETY: initialized in `new`; the path is a C string, and is copied.
+        check(unsafe { libc::posix_spawn_file_actions_addchdir_np(&mut self.0, directory.as_ptr()) })
     }
 }
 

@@ -63,9 +63,9 @@ pub fn move_high(fd: OwnedFd) -> OwnedFd {
 
 /// The type in which C libraries name resources.
 #[cfg(target_env = "gnu")]
-type Resource = libc::__rlimit_resource_t;
+pub(super) type Resource = libc::__rlimit_resource_t;
 #[cfg(not(target_env = "gnu"))]
-type Resource = libc::c_int;
+pub(super) type Resource = libc::c_int;
 
 /// The soft limit of a resource; `u64::MAX` if there is none.
 pub(super) fn soft_limit(resource: Resource) -> u64 {

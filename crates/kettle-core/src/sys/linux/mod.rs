@@ -10,6 +10,7 @@ pub mod limits;
 pub mod memory;
 pub mod process;
 pub mod reopen;
+pub mod resource;
 pub mod signal;
 pub mod socket;
 pub mod thread;
