@@ -84,6 +84,27 @@ impl From<Bytes> for Vec<u8> {
     }
 }
 
+/// Without a copy: bytes that were received stay in shared memory.
+#[cfg(feature = "bytes")]
+#[cfg_attr(docsrs, doc(cfg(feature = "bytes")))]
+impl From<Bytes> for bytes::Bytes {
+    fn from(bytes: Bytes) -> Self {
+        match bytes.0 {
+            Place::Heap(bytes) => bytes.into(),
+            Place::Arena(_) => Self::from_owner(bytes),
+        }
+    }
+}
+
+/// Without a copy if nothing else refers to these bytes.
+#[cfg(feature = "bytes")]
+#[cfg_attr(docsrs, doc(cfg(feature = "bytes")))]
+impl From<bytes::Bytes> for Bytes {
+    fn from(bytes: bytes::Bytes) -> Self {
+        Vec::from(bytes).into()
+    }
+}
+
 impl Default for Bytes {
     fn default() -> Self {
         Vec::new().into()
@@ -137,13 +158,18 @@ enum Written<'a> {
     Block(u32),
 }
 
+/// Writes bytes as a [`Bytes`] is written.
+pub(crate) fn write<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    if !codec::is_active() || codec::is_described() {
+        return serializer.serialize_bytes(bytes);
+    }
+    let packed = if bytes.len() < SHORT { None } else { codec::pack(bytes)? };
+    packed.map_or(Written::Here(bytes), Written::Block).serialize(serializer)
+}
+
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if !codec::is_active() || codec::is_described() {
-            return serializer.serialize_bytes(self);
-        }
-        let packed = if self.len() < SHORT { None } else { codec::pack(self)? };
-        packed.map_or(Written::Here(self), Written::Block).serialize(serializer)
+        write(self, serializer)
     }
 }
 

@@ -91,8 +91,9 @@
 //! }
 //! ```
 //!
-//! `put` returns when the item is safe in shared memory, and fails at once if it cannot be encoded. Large byte strings
-//! are sent as [`Bytes`], which the receiver reads in place. A [`JoinableQueue`] tracks whether all items have been
+//! `put` returns when the item is safe in shared memory, and fails at once if it cannot be encoded. A `Vec<u8>` is copied
+//! in one piece; large byte strings are sent as [`Bytes`], and numbers or other [plain](Plain) data as a
+//! [`SharedSlice`], which the receiver reads in place. A [`JoinableQueue`] tracks whether all items have been
 //! processed. A [`channel()`] has separate ends, [`Sender`]s and [`Receiver`]s: when the last end of one kind is
 //! dropped or its process dies, operations on the other ends report it. A [`Select`] takes what comes first from any of
 //! several queues and channels. A [`mod@pipe`] connects two processes in both directions.
@@ -266,6 +267,7 @@ pub mod queue;
 mod reactor;
 pub mod select;
 pub mod session;
+mod shared_slice;
 #[cfg(feature = "futures")]
 pub mod streams;
 pub mod sync;
@@ -288,6 +290,7 @@ pub use process::{Builder, Process, StartError, init};
 pub use queue::{GetError, JoinableQueue, PutError, Queue, SimpleQueue};
 pub use select::Select;
 pub use session::descriptors;
+pub use shared_slice::SharedSlice;
 pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, OnOwnerDeath, RLock, RwLock, Semaphore};
 pub use thread_pool::ThreadPool;
 pub use value::Value;

@@ -9,11 +9,15 @@ use serde::de::{DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAcc
 use serde::{Deserialize, Deserializer};
 
 use super::error::{DEPTH_MAX, Error};
+use super::octets;
 use super::trial::Event;
 use super::varint;
 
 /// Sees every call of the deserializer before it reads.
 pub(super) trait Watch {
+    /// Whether it has to see each of them.
+    const SEES_ALL: bool = true;
+
     fn expect(&mut self, event: Event) -> Result<(), Error>;
 }
 
@@ -22,6 +26,8 @@ pub(super) trait Watch {
 pub(super) struct Blind;
 
 impl Watch for Blind {
+    const SEES_ALL: bool = false;
+
     #[inline]
     fn expect(&mut self, _: Event) -> Result<(), Error> {
         Ok(())
@@ -381,6 +387,11 @@ impl<'de, W: Watch> Deserializer<'de> for At<'_, 'de, W> {
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if !W::SEES_ALL && self.depth < DEPTH_MAX {
+            if let Some(value) = octets::read::<V>(|| self.decoder.sized(Event::Seq)) {
+                return value;
+            }
+        }
         let mut left = self.decoder.count(Event::Seq)?;
         let mut at = self.deeper()?;
         let value = visitor.visit_seq(Elements { at: at.again(), left: &mut left })?;

@@ -23,6 +23,7 @@ use serde::{Serialize, Serializer};
 
 use super::error::{DEPTH_MAX, Error};
 use super::known::{self, Edge, STEP};
+use super::octets;
 use super::trial::{Event, Notes};
 use super::varint;
 
@@ -34,6 +35,13 @@ pub(super) trait Sink: 'static {
         self.extend(&bytes);
     }
     fn extend(&mut self, bytes: &[u8]);
+    /// Bytes that are the elements of a sequence.
+    fn elements(&mut self, bytes: impl Iterator<Item = u8>) {
+        for byte in bytes {
+            self.note(Event::U8);
+            self.push(byte);
+        }
+    }
     /// A number of as many bytes as it needs.
     fn varint(&mut self, number: u64);
     /// How many bytes there were so far.
@@ -65,6 +73,12 @@ impl Sink for Written {
     #[inline]
     fn extend(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// A copy in one piece: the compiler sees what stands behind the iterator.
+    #[inline(always)]
+    fn elements(&mut self, bytes: impl Iterator<Item = u8>) {
+        self.bytes.extend(bytes);
     }
 
     #[inline(always)]
@@ -301,6 +315,21 @@ impl<S: Sink> Parts<'_, S> {
         self.left = self.left.wrapping_sub(1);
     }
 
+    /// All elements, which are bytes.
+    #[inline(always)]
+    fn bytes<T: Serialize>(&mut self, elements: impl Iterator<Item = T>) -> Result<(), Error> {
+        let before = self.sink.len();
+        let mut are_bytes = true;
+        self.sink.elements(elements.map(|element| {
+            octets::of_element(&element).unwrap_or_else(|| {
+                are_bytes = false;
+                0
+            })
+        }));
+        self.left = self.left.wrapping_sub(self.sink.len() - before);
+        if are_bytes { Ok(()) } else { Err(Error::new("its elements are no bytes")) }
+    }
+
     #[inline]
     fn end_counted(self) -> Result<(), Error> {
         self.sink.note(Event::End);
@@ -487,6 +516,22 @@ impl<'e, S: Sink> Serializer for At<'e, S> {
         let mut parts = self.parts(branch::SEQ | u64::from(len != 0), len)?;
         parts.place = parts.place.wrapping_add(STEP);
         Ok(parts)
+    }
+
+    #[inline]
+    fn collect_seq<I: IntoIterator<Item: Serialize>>(self, elements: I) -> Result<(), Error> {
+        let mut elements = elements.into_iter();
+        let len = match elements.size_hint() {
+            (least, Some(most)) if least == most => Some(least),
+            _ => None,
+        };
+        let mut parts = self.serialize_seq(len)?;
+        if octets::are_elements::<I::Item>() {
+            parts.bytes(elements)?;
+        } else {
+            elements.try_for_each(|element| SerializeSeq::serialize_element(&mut parts, &element))?;
+        }
+        SerializeSeq::end(parts)
     }
 
     #[inline(always)]

@@ -11,6 +11,7 @@ mod decoder;
 mod encoder;
 mod error;
 mod known;
+mod octets;
 #[cfg(test)]
 mod tests;
 mod trial;
