@@ -19,7 +19,8 @@ thread_local! {
 pub(super) fn watch() {
     let others = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        if INSIDE.get() {
+        // A panic that aborts has no other outcome than the death of the worker.
+        if INSIDE.get() && !cfg!(panic = "abort") {
             let location = info.location().map(ToString::to_string);
             let seen = Some((location, Backtrace::force_capture().to_string()));
             let _ = SEEN.try_with(|place| place.replace(seen));

@@ -222,6 +222,9 @@ fn run(line: StartLine) -> ! {
             process::exit(PANICKED);
         }
     };
+    if cfg!(panic = "abort") {
+        tell_panics(mailbox.clone());
+    }
     let result = panic::catch_unwind(AssertUnwindSafe(|| work(&mailbox)));
     let (outcome, message) = match result {
         Ok(Ok(result)) => (Outcome::Returned, Ok(result)),
@@ -233,6 +236,15 @@ fn run(line: StartLine) -> ! {
         Ok(message) => process::exit(leave(&mailbox, outcome, message).map_or(PANICKED, |()| code)),
         Err(()) => process::exit(PANICKED),
     }
+}
+
+/// Leaves the message of a panic before the panic aborts the process: nothing can be done about it later.
+fn tell_panics(mailbox: Handle<Queue>) {
+    let others = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        others(info);
+        let _ = text(message_of(info.payload())).and_then(|message| leave(&mailbox, Outcome::Panicked, message));
+    }));
 }
 
 /// Ties this process to its parent's life, and takes its place in the session.

@@ -9,7 +9,8 @@ pub struct Statistics {
     /// Workers that are running or starting. While worker threads wait for tasks of their own pool, this may exceed the
     /// requested number.
     pub workers: usize,
-    /// Workers that have something to do.
+    /// Workers that have something to do. A worker process that is ended with its task counts here until it has ended,
+    /// though no longer among `workers`.
     pub busy: usize,
     /// Tasks that have no outcome yet.
     pub queued: u64,
