@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 from concurrent.futures import CancelledError
+from multiprocessing.managers import all_methods
 
 import pytest
 
@@ -134,6 +135,7 @@ def test_how_much_is_left(pool, gate):
     assert len(pool._cache) == 5 and pool._cache and pool._taskqueue.qsize() == 3
     with pytest.raises(AttributeError):
         _ = waiting[0]._success
+    assert "get" in all_methods(waiting[0])  # reads all attributes, as a manager does
     mapped = pool.map_async(pass_gate, [gate] * 10, chunksize=3)
     assert (mapped._number_left, mapped._chunksize, mapped._success) == (4, 3, True)
     assert mapped._value == [None] * 10

@@ -120,7 +120,7 @@ def tell(error: BaseException) -> bool:
         return False
     util._flush_std_streams()  # type: ignore[attr-defined]
     if (_token is None or _is_first(_token)) and sys.stderr is not None:
-        print(f"kettle: {next}\n", file=sys.stderr, flush=True)
+        print(f"kettle: RuntimeError: {next}\n", file=sys.stderr, flush=True)
     return True
 
 

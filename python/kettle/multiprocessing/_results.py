@@ -77,19 +77,12 @@ class ApplyResult(native.PoolJob, _standard.ApplyResult):  # type: ignore[type-a
         finally:
             del self
 
-    @property
-    def _success(self) -> bool:
-        return self._ended()[0]
-
-    @property
-    def _value(self) -> Any:
-        return self._ended()[1]
-
-    def _ended(self) -> tuple[bool, Any]:
-        outcome: tuple[bool, Any] | None = self._outcome() if self._is_done else None
-        if outcome is None:
-            raise AttributeError("a call that is not over has no outcome")
-        return outcome
+    def __getattr__(self, name: str) -> Any:
+        # No properties, because `dir` would list them for a call that is not over, which does not have them.
+        if name in ("_success", "_value") and self._is_done:
+            succeeded, value = self._outcome()
+            return succeeded if name == "_success" else value
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def cancel(self) -> bool:
         """Cancels the task: if it has not begun it never will, and if it is running its worker is ended. Then `get`
