@@ -11,7 +11,23 @@ thread_local! {
     /// Whether this thread is running a task.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
     /// The location of the last panic, and its backtrace.
-    static SEEN: RefCell<Option<(Option<String>, String)>> = const { RefCell::new(None) };
+    static SEEN: RefCell<Option<(Option<String>, Backtrace)>> = const { RefCell::new(None) };
+}
+
+/// The panic of a task. Its backtrace is not text yet: the first one in a process reads the program's debug information,
+/// which takes a fraction of a second and is not the task's work.
+#[derive(Debug)]
+pub(super) struct Caught {
+    message: String,
+    seen: Option<(Option<String>, Backtrace)>,
+}
+
+impl Caught {
+    pub(super) fn into_panic(self) -> Panic {
+        let (location, backtrace) = self.seen.unzip();
+        let backtrace = backtrace.map(|backtrace| backtrace.to_string()).unwrap_or_default();
+        Panic { message: self.message, location: location.flatten(), backtrace }
+    }
 }
 
 /// Records the panics of tasks instead of printing them; they are reported as the outcome. All other panics, including
@@ -22,7 +38,7 @@ pub(super) fn watch() {
         // A panic that aborts has no other outcome than the death of the worker.
         if INSIDE.get() && !cfg!(panic = "abort") {
             let location = info.location().map(ToString::to_string);
-            let seen = Some((location, Backtrace::force_capture().to_string()));
+            let seen = Some((location, Backtrace::force_capture()));
             let _ = SEEN.try_with(|place| place.replace(seen));
         } else {
             others(info);
@@ -31,14 +47,11 @@ pub(super) fn watch() {
 }
 
 /// Runs a task and catches its panic.
-pub(super) fn catch<R>(task: impl FnOnce() -> R) -> Result<R, Panic> {
+pub(super) fn catch<R>(task: impl FnOnce() -> R) -> Result<R, Caught> {
     INSIDE.set(true);
     let result = panic::catch_unwind(AssertUnwindSafe(task));
     INSIDE.set(false);
     // Taken in any case, because the task may have caught a panic itself.
     let seen = SEEN.take();
-    result.map_err(|panic| {
-        let (location, backtrace) = seen.unwrap_or_default();
-        Panic { message: message_of(&*panic).to_owned(), location, backtrace }
-    })
+    result.map_err(|panic| Caught { message: message_of(&*panic).to_owned(), seen })
 }

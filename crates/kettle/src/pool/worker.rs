@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::call::{Calls, Unpacked, body};
 use super::error::Panic;
-use super::panics;
+use super::panics::{self, Caught};
 use super::scheduler::process::{Assignment, Desk, Load, Word, Worker};
 use crate::codec::{self, Message};
 use crate::error::OutOfMemory;
@@ -89,7 +89,7 @@ fn greet(worker: &mut Worker, initializer: Option<Vec<u8>>) -> Result<bool, OutO
             worker.note(Load::inline(Tag::Ready as u8, &[]))?;
             return Ok(true);
         }
-        Some(Made::Panic(panic)) => panic,
+        Some(Made::Panic(panic)) => panic.into_panic(),
         Some(Made::Nothing(why)) => Panic { message: why, location: None, backtrace: String::new() },
     };
     let Message { bytes, .. } = written(&panic);
@@ -114,6 +114,9 @@ fn work(worker: &mut Worker) -> Result<(), OutOfMemory> {
                 return Ok(());
             }
             let made = calls.next().map_or_else(|| Made::Nothing("what was to be called is torn".into()), make);
+            if matches!(made, Made::Panic(_)) {
+                worker.stop_clock(chunk);
+            }
             let (tag, message) = made.tell();
             if as_word(tag, &message).is_some_and(|word| worker.report_word(chunk, index, word)) {
                 continue;
@@ -148,7 +151,7 @@ fn report(message: Message, put: impl FnOnce(Load<'_>) -> Result<(), OutOfMemory
 /// The outcome of a call.
 enum Made {
     Result(Message),
-    Panic(Panic),
+    Panic(Caught),
     /// It did not panic and there is no result, for this reason.
     Nothing(String),
 }
@@ -167,7 +170,7 @@ impl Made {
     fn tell(self) -> (Tag, Message) {
         match self {
             Self::Result(message) => (Tag::Returned, message),
-            Self::Panic(panic) => (Tag::Panicked, written(&panic)),
+            Self::Panic(panic) => (Tag::Panicked, written(&panic.into_panic())),
             Self::Nothing(why) => (Tag::Lost, written(&why)),
         }
     }

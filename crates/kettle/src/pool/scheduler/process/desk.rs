@@ -136,6 +136,11 @@ impl Desk {
         self.slate(8).load(Ordering::SeqCst)
     }
 
+    /// For the worker: the time of the current task ends no more.
+    pub(super) fn stop_clock(&self) {
+        self.slate(8).store(u64::MAX, Ordering::SeqCst);
+    }
+
     /// For the worker: begins a task. Returns false if the worker is condemned.
     pub(super) fn begin(&self, mark: Mark, since: Option<u64>) -> bool {
         if let Some(since) = since {

@@ -132,6 +132,14 @@ impl Worker {
         begins
     }
 
+    /// Marks that the task of `chunk` that began last has ended, and only its outcome takes time: this does not count
+    /// towards its time limit.
+    pub fn stop_clock(&self, chunk: Chunk) {
+        if chunk.timed {
+            self.desk.stop_clock();
+        }
+    }
+
     /// Reports the outcome of task `index` of `chunk`. Must be called before the next task begins.
     ///
     /// # Errors
@@ -193,4 +201,29 @@ fn size_of_load(load: &Load<'_>) -> usize {
         Body::Block(block) => block.as_slice().len(),
     };
     body + load.parts.iter().map(|part| part.as_slice().len()).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use kettle_core::arena::Handle;
+    use kettle_core::wait::EventCount;
+
+    use super::*;
+
+    /// What follows a task, such as the text of its panic's backtrace, does not count towards its time limit; the next
+    /// task has its own.
+    #[test]
+    fn the_clock_stands_still_between_tasks() {
+        crate::session::join().unwrap();
+        let desk = Desk::new(&Handle::new(EventCount::new).unwrap()).unwrap();
+        let worker = Worker::new(desk.clone());
+        let chunk = Chunk { id: 1, len: 2, timed: true };
+        let before = clock::now();
+        assert!(worker.begin(chunk, 0));
+        assert!((before..=clock::now()).contains(&desk.since()));
+        worker.stop_clock(chunk);
+        assert_eq!(desk.since(), u64::MAX);
+        assert!(worker.begin(chunk, 1));
+        assert!((before..=clock::now()).contains(&desk.since()));
+    }
 }
