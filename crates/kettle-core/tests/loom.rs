@@ -14,7 +14,7 @@ use kettle_core::queue::{
 };
 use kettle_core::sync::{
     self, Acquired, Barrier, BarrierError, Condition, Event, Home, Lock, LockError, OnOwnerDeath, OwnedPermits,
-    ReentrantLock, Semaphore, Turn,
+    Readers, ReentrantLock, RwLock, Semaphore, Turn,
 };
 use kettle_core::sys::Owner;
 use kettle_core::sys::futex::{Scope, let_slices_end};
@@ -1323,6 +1323,128 @@ mod queue {
 
 /// An event loop sleeps only while its inbox is empty, and a caller that adds an item to a sleeping loop's inbox is
 /// told to wake it.
+mod rw_lock {
+    use super::*;
+
+    type Shared<R> = Arc<(RwLock<R>, Guarded)>;
+
+    fn write<R: Readers>((lock, number): &(RwLock<R>, Guarded)) {
+        assert_eq!(lock.write::<Mortals>(&forever()), Ok(Acquired::Clean));
+        number.add(1);
+        lock.end_write::<Mortals>();
+    }
+
+    fn read<R: Readers>((lock, number): &(RwLock<R>, Guarded)) -> u32 {
+        let (reader, how) = lock.read::<Mortals>(&forever()).unwrap();
+        assert_eq!(how, Acquired::Clean);
+        let seen = number.get();
+        lock.end_read::<Mortals>(reader);
+        seen
+    }
+
+    /// No access beside a writer's, and the last reader wakes it.
+    fn excludes<R: Readers + 'static>(make: fn() -> RwLock<R>) {
+        check_to(2, move || {
+            let shared: Shared<R> = Arc::new((make(), Guarded::new()));
+            let a = spawn(1, {
+                let shared = shared.clone();
+                move || write(&shared)
+            });
+            let b = spawn(2, {
+                let shared = shared.clone();
+                move || assert!(read(&shared) <= 2)
+            });
+            mortal(0, || {
+                read(&shared);
+                write(&shared);
+            });
+            a.join().unwrap();
+            b.join().unwrap();
+            assert_eq!(read(&shared), 2);
+        });
+    }
+
+    #[test]
+    fn of_threads_excludes() {
+        excludes(|| RwLock::counted(OnOwnerDeath::Raise));
+    }
+
+    #[test]
+    fn of_processes_excludes() {
+        excludes(|| RwLock::noted(OnOwnerDeath::Raise));
+    }
+
+    /// A thread dies at `point`, of `victim`; what another one that wants to write is told, in every order.
+    fn dies(
+        point: &'static str,
+        victim: fn(&(RwLock, Guarded)),
+        policy: OnOwnerDeath,
+        expected: fn(Result<Acquired, LockError>) -> bool,
+    ) {
+        check(move || {
+            let shared = Arc::new((RwLock::noted(policy), Guarded::new()));
+            let dead = spawn(1, {
+                let shared = shared.clone();
+                move || {
+                    arm_crash_point(point);
+                    victim(&shared);
+                }
+            });
+            mortal(0, || {
+                let mut told = shared.0.write::<Mortals>(&forever());
+                if told == Ok(Acquired::Clean) {
+                    // This thread may have come first.
+                    shared.1.add(1);
+                    shared.0.end_write::<Mortals>();
+                    told = shared.0.write::<Mortals>(&forever());
+                }
+                if told == Ok(Acquired::Clean) {
+                    shared.0.end_write::<Mortals>();
+                } else if told.is_ok() {
+                    shared.1.add(1);
+                    shared.0.end_write::<Mortals>();
+                }
+                assert!(told == Ok(Acquired::Clean) || expected(told), "{told:?}");
+            });
+            dead.join().unwrap();
+            // By now it is dead, and told of unless it was before.
+            mortal(0, || {
+                let told = shared.0.write::<Mortals>(&forever());
+                assert!(told == Ok(Acquired::Clean) || expected(told), "{told:?}");
+            });
+        });
+    }
+
+    fn never(_: Result<Acquired, LockError>) -> bool {
+        false
+    }
+
+    #[test]
+    fn a_reader_that_dies_is_not_waited_for() {
+        for point in ["rwlock.read.entered", "rwlock.read.before-leave", "rwlock.read.left"] {
+            dies(
+                point,
+                |shared| {
+                    read(shared);
+                },
+                OnOwnerDeath::Raise,
+                never,
+            );
+        }
+    }
+
+    #[test]
+    fn a_writer_that_dies_is_told_of() {
+        dies("rwlock.write.begun", write, OnOwnerDeath::Raise, |told| {
+            told == Err(LockError::OwnerDied(Owner::new(2, 0, 2)))
+        });
+        dies("rwlock.write.begun", write, OnOwnerDeath::Recover, |told| {
+            told == Ok(Acquired::FromDead(Owner::new(2, 0, 2)))
+        });
+        dies("rwlock.write.done", write, OnOwnerDeath::Raise, never);
+    }
+}
+
 #[test]
 fn an_inbox_loses_no_wake_up() {
     loom::model(|| {
