@@ -247,7 +247,8 @@ fn nothing(is_done: bool) -> Answer {
 /// Calls PyO3's method of this name. Returns NULL with an exception set if it panics.
 ///
 /// # Safety
-/// The interpreter is attached. `args` is good for `nargs` objects and those that `kwnames` names, as in any vectorcall.
+/// The interpreter is attached. `args` is good for `nargs` objects and those that `kwnames` names, as in any
+/// vectorcall.
 #[cold]
 #[inline(never)]
 unsafe fn general<T: PyTypeInfo>(

@@ -144,8 +144,8 @@ pub(crate) fn set_limit(limit: Option<u64>) -> PyResult<()> {
     Ok(())
 }
 
-/// Frees what processes that ended had left behind, and gives what is free back to the system; says how many objects and
-/// bytes the former were, and how many bytes the system has back.
+/// Frees what processes that ended had left behind, and gives what is free back to the system; says how many objects
+/// and bytes the former were, and how many bytes the system has back.
 #[pyfunction]
 pub(crate) fn reclaim<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
     let found = match Session::current() {

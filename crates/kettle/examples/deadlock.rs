@@ -1,6 +1,6 @@
 //! Four philosophers, two in each of two processes, take the fork at their left and wait for the one at their right.
-//! After a second one of them is told who waits for whom. It puts its fork back and takes the other one first: where one
-//! does that, no circle can close, and all of them eat.
+//! After a second one of them is told who waits for whom. It puts its fork back and takes the other one first: where
+//! one does that, no circle can close, and all of them eat.
 
 use std::error::Error;
 use std::thread;

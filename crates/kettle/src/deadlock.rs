@@ -5,14 +5,14 @@
 //! wait for this thread in turn. A lock that is got earlier than that costs nothing for it. What comes of it says the
 //! [`Policy`]:
 //!
-//! * Where no other thread could help, since an `RLock` can be released only by its holder, the `acquire` of one of them
-//!   fails, with [`AcquireError::Deadlock`]. It should go back: when it leaves what it holds, the others go on. If it
-//!   takes the same locks in the same order again at once, it may well meet them again.
-//! * A `Lock` that is in the circle might still be released in its holder's place. So it is told once, on standard error
-//!   or to [`on_report`], and all go on waiting. [`Policy::Raise`] makes it an error if each was taken by a thread that
-//!   waited for it, whose guard ends its scope; if one belongs to a task, which may go on in another thread, it stays
-//!   with the report. A lock that another thread than its holder ever released is left out: of a guard that goes from
-//!   thread to thread it is not known who will drop it.
+//! * Where no other thread could help, since an `RLock` can be released only by its holder, the `acquire` of one of
+//!   them fails, with [`AcquireError::Deadlock`]. It should go back: when it leaves what it holds, the others go on. If
+//!   it takes the same locks in the same order again at once, it may well meet them again.
+//! * A `Lock` that is in the circle might still be released in its holder's place. So it is told once, on standard
+//!   error or to [`on_report`], and all go on waiting. [`Policy::Raise`] makes it an error if each was taken by a
+//!   thread that waited for it, whose guard ends its scope; if one belongs to a task, which may go on in another
+//!   thread, it stays with the report. A lock that another thread than its holder ever released is left out: of a guard
+//!   that goes from thread to thread it is not known who will drop it.
 //!
 //! Both list each lock and each thread with its position in the code. A lock is identified by its name, if it has
 //! [one](crate::Lock::named), and by the line that created it.

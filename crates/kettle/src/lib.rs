@@ -192,8 +192,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`threads::Mutex`] or [`threads::RwLock`] needs no handle and no allocation, so it can be a `static`. The mutex and
-//! the channels of the standard library are lighter and do less; the [module](threads) lists the differences.
+//! A [`threads::Mutex`] or [`threads::RwLock`] needs no handle and no allocation, so it can be a `static`. The mutex
+//! and the channels of the standard library are lighter and do less; the [module](threads) lists the differences.
 //!
 //! # Deadlocks
 //!

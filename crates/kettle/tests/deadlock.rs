@@ -120,8 +120,8 @@ fn plain_locks_raise_where_they_are_told_to() -> Outcome {
     Ok(())
 }
 
-/// Two threads that wait for each other's lock, of which the first took its own as a task: it goes to this thread, which
-/// drops it once that was reported. What the two got.
+/// Two threads that wait for each other's lock, of which the first took its own as a task: it goes to this thread,
+/// which drops it once that was reported. What the two got.
 #[cfg(feature = "tokio")]
 macro_rules! embrace_of_a_task {
     ($reports:expr, $one:expr, $other:expr) => {{

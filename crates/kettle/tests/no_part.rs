@@ -1,5 +1,5 @@
-//! A process that cannot take part in its session, since the table of processes is full: what needs to name it says so by
-//! the error that it has, and none panics.
+//! A process that cannot take part in its session, since the table of processes is full: what needs to name it says so
+//! by the error that it has, and none panics.
 //!
 //! By itself, since the table stays full.
 

@@ -89,7 +89,8 @@ impl<R> RwLock<R> {
         self.gate.holder()
     }
 
-    /// The writer that died, if therefore no thread can acquire the lock until it is reset. Only while no thread has it.
+    /// The writer that died, if therefore no thread can acquire the lock until it is reset. Only while no thread has
+    /// it.
     fn broken_by(&self) -> Option<Owner> {
         let writer = Owner::from_bits(self.writing.load(Ordering::Acquire));
         let raises = self.policy.load(Ordering::Relaxed) != OnOwnerDeath::Recover as u32;

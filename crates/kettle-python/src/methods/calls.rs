@@ -57,7 +57,8 @@ fn vectorcall<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     // PyO3's call functions cannot be used: they are declared as never unwinding, and the compiler relies on that.
     let (this, first, count) = (callable.as_ptr(), args.as_ptr(), args.len());
-    // SAFETY: all are alive; `kwds` is a dict or NULL; what comes back is a new reference or NULL with an exception set.
+    // SAFETY: all are alive; `kwds` is a dict or NULL; what comes back is a new reference or NULL with an exception
+    // set.
     unsafe {
         Bound::from_owned_ptr_or_err(callable.py(), outlived(|| PyObject_VectorcallDict(this, first, count, kwds)))
     }

@@ -33,8 +33,9 @@ impl Glance {
         Self { entries: Mutex::default(), most_parts }
     }
 
-    /// The keys of `names` whose value is not the one of the last call, or has other contents. All that come after a key
-    /// that was removed count as changed. An object that was freed since may have passed its address to another one.
+    /// The keys of `names` whose value is not the one of the last call, or has other contents. All that come after a
+    /// key that was removed count as changed. An object that was freed since may have passed its address to another
+    /// one.
     fn changed<'py>(&self, names: &Bound<'py, PyDict>) -> Vec<Bound<'py, PyAny>> {
         if cfg!(Py_GIL_DISABLED) {
             // Other threads may change the containers meanwhile.
@@ -73,8 +74,8 @@ fn items(dict: *mut ffi::PyObject) -> impl Iterator<Item = (*mut ffi::PyObject, 
 
 fn parts(value: *mut ffi::PyObject, most: usize) -> Option<Vec<usize>> {
     let few = |len: ffi::Py_ssize_t| usize::try_from(len).ok().filter(|&len| len <= most);
-    // SAFETY: a dict holds the object, and no other code runs meanwhile; each call is for an object of this type and for
-    // an index within its length; the references are borrowed.
+    // SAFETY: a dict holds the object, and no other code runs meanwhile; each call is for an object of this type and
+    // for an index within its length; the references are borrowed.
     unsafe {
         if ffi::PyList_CheckExact(value) != 0 {
             let len = few(ffi::PyList_GET_SIZE(value))?;

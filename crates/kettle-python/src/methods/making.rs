@@ -45,7 +45,8 @@ fn make<'py, T: PyTypeInfo>(cls: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyA
     let new = unsafe { (*T::type_object_raw(py)).tp_new };
     let new = new.ok_or_else(|| PySystemError::new_err("a class that cannot be instantiated"))?;
     let none = PyTuple::empty(py);
-    // SAFETY: `cls` is a subclass, there are no arguments; what comes back is a new reference or NULL with an exception.
+    // SAFETY: `cls` is a subclass, there are no arguments; what comes back is a new reference or NULL with an
+    // exception.
     unsafe { Bound::from_owned_ptr_or_err(py, new(cls.as_type_ptr(), none.as_ptr(), std::ptr::null_mut())) }
 }
 
@@ -99,8 +100,8 @@ unsafe fn call_type<'py>(
         }
     }
     // Not `PyObject_Call`, which would end up here again.
-    // SAFETY: what has a vectorcall of its own as a class has a class with `__call__`; all are alive; what comes back is a
-    // new reference or NULL with an exception set.
+    // SAFETY: what has a vectorcall of its own as a class has a class with `__call__`; all are alive; what comes back
+    // is a new reference or NULL with an exception set.
     unsafe {
         let call = (*class.get_type_ptr()).tp_call;
         let call = call.ok_or_else(|| PySystemError::new_err("a class that cannot be called"))?;

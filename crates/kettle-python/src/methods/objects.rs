@@ -140,8 +140,8 @@ unsafe fn look_whose(
     nargs: ffi::Py_ssize_t,
     kwnames: *mut ffi::PyObject,
 ) -> Whose {
-    // SAFETY: as promised; the interpreter is attached, since it called us. What the call gives is a new reference, or NULL
-    // with an exception set.
+    // SAFETY: as promised; the interpreter is attached, since it called us. What the call gives is a new reference, or
+    // NULL with an exception set.
     unsafe {
         let (py, queue) = (Python::assume_attached(), object(&slf));
         let method = || match ObjectQueue::follow(queue)? {

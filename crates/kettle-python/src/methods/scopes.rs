@@ -209,19 +209,21 @@ impl Layout {
     unsafe fn value<'py>(&self, frame: &Frame<'py>, below: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(words) = frame.words() else { return Ok(None) };
         let place = self.locals + frame.variables()? + below;
-        // SAFETY: the layout was tried, and there is a value: it lies there, and lives as long as the frame is in a call.
+        // SAFETY: the layout was tried, and there is a value: it lies there, and lives as long as the frame is in a
+        // call.
         unsafe {
             let value = (words.add(place).read() & ADDRESS) as *mut ffi::PyObject;
             Ok(Bound::from_borrowed_ptr_or_opt(frame.py(), value))
         }
     }
 
-    /// The context manager of a `with` block that leaves `depth` values on the stack, if its `__exit__` is a native one.
+    /// The context manager of a `with` block that leaves `depth` values on the stack, if its `__exit__` is a native
+    /// one.
     fn entered_at<'py>(&self, frame: &Frame<'py>, depth: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
         let (exit, owner) = if cfg!(Py_3_14) {
             let (Some(exit), Some(owner)) = (depth.checked_sub(2), depth.checked_sub(1)) else { return Ok(None) };
-            // SAFETY: such a block's handler finds the method and what it is bound to on top of what it leaves; the stack
-            // is at least as high as what a handler of the instruction leaves.
+            // SAFETY: such a block's handler finds the method and what it is bound to on top of what it leaves; the
+            // stack is at least as high as what a handler of the instruction leaves.
             unsafe { (self.value(frame, exit)?, self.value(frame, owner)?) }
         } else {
             let Some(exit) = depth.checked_sub(1) else { return Ok(None) };

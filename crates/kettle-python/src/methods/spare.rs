@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 
 pub(super) struct Spare(UnsafeCell<Vec<*mut ffi::PyObject>>);
 
-// SAFETY: the list is used only in `take` and `keep`, by the one thread that has the GIL; neither calls anything that could
-// let it go or come here again. Without a GIL both leave the list alone.
+// SAFETY: the list is used only in `take` and `keep`, by the one thread that has the GIL; neither calls anything that
+// could let it go or come here again. Without a GIL both leave the list alone.
 unsafe impl Sync for Spare {}
 
 /// The maximum number of objects to keep.

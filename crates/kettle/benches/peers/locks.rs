@@ -1,5 +1,5 @@
-//! Locks and what threads wait by. Neither the standard library nor parking_lot has semaphores and events: what stands for
-//! them is what one writes instead, a mutex and a condition variable.
+//! Locks and what threads wait by. Neither the standard library nor parking_lot has semaphores and events: what stands
+//! for them is what one writes instead, a mutex and a condition variable.
 
 use std::hint::black_box;
 use std::sync::{self, Arc};

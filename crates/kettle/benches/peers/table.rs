@@ -141,7 +141,8 @@ pub(crate) fn time(what: impl FnOnce()) -> Duration {
     begin.elapsed()
 }
 
-/// How long it takes that many threads to do something, each with its number, from when all are there until all are done.
+/// How long it takes that many threads to do something, each with its number, from when all are there until all are
+/// done.
 pub(crate) fn time_threads(count: u64, what: impl Fn(u64) + Sync) -> Duration {
     let barrier = Barrier::new(count as usize + 1);
     thread::scope(|scope| {

@@ -111,8 +111,8 @@ impl Sink for Written {
 }
 
 impl Written {
-    /// Asked before each write. Growing is a function of its own, which writes as well: if it came back to do that here,
-    /// all that is at hand would have to be put by for it.
+    /// Asked before each write. Growing is a function of its own, which writes as well: if it came back to do that
+    /// here, all that is at hand would have to be put by for it.
     #[inline(always)]
     fn has_room_for(&self, len: usize) -> bool {
         self.bytes.capacity() - self.bytes.len() >= len

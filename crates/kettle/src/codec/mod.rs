@@ -1,4 +1,5 @@
-//! Values to bytes and back: serde at the edge, a compact format in between, which is that of one program and of no file.
+//! Values to bytes and back: serde at the edge, a compact format in between, which is that of one program and of no
+//! file.
 //!
 //! A message does not describe itself. That a value arrives as it was is made sure [when it is sent](trial).
 //!
@@ -72,8 +73,8 @@ struct Now {
 }
 
 thread_local! {
-    /// The message that this thread encodes or decodes now. It has no destructor, so that it is there for what runs at the
-    /// end of a thread; between messages there is nothing to drop.
+    /// The message that this thread encodes or decodes now. It has no destructor, so that it is there for what runs at
+    /// the end of a thread; between messages there is nothing to drop.
     static NOW: RefCell<ManuallyDrop<Now>> =
         const { RefCell::new(ManuallyDrop::new(Now { is_active: false, is_described: false, baggage: None })) };
 }
@@ -295,7 +296,8 @@ pub(crate) fn naming<R>(write: impl FnOnce() -> R) -> R {
 /// One part is left for the body of a message, which may have to travel as one, and one for its names.
 pub(crate) const BLOCKS_MAX: usize = PARTS_MAX - 2;
 
-/// Packs a block with these bytes; says under which number. `None`: it does not fit, and they must stand in the message.
+/// Packs a block with these bytes; says under which number. `None`: it does not fit, and they must stand in the
+/// message.
 pub(crate) fn pack<E: ser::Error>(bytes: &[u8]) -> Result<Option<u32>, E> {
     let number = now(|baggage| baggage.trial.as_ref().map_or(baggage.blocks.len(), |trial| trial.packed));
     let Some(number) = number.filter(|&n| n < BLOCKS_MAX) else { return Ok(None) };

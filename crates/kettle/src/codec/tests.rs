@@ -1,4 +1,5 @@
-//! Bytes that are no message of ours: an error or a value, whatever they are, and no more work than the bytes are worth.
+//! Bytes that are no message of ours: an error or a value, whatever they are, and no more work than the bytes are
+//! worth.
 //!
 //! `SEED=7 MESSAGES=100000000 cargo test --release -p kettle --lib codec -- --nocapture` tries so many.
 

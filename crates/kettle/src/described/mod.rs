@@ -1,8 +1,8 @@
 //! Values that describe themselves on their way, for types that need it.
 //!
-//! [Messages](crate#values) have no names and no types in them, so some attributes of serde do not go with them. What is
-//! wrapped in a [`Described`] travels with the names of its fields and variants, and with the type of each part, as in
-//! JSON. A field of a type of yours can do so alone:
+//! [Messages](crate#values) have no names and no types in them, so some attributes of serde do not go with them. What
+//! is wrapped in a [`Described`] travels with the names of its fields and variants, and with the type of each part, as
+//! in JSON. A field of a type of yours can do so alone:
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! What runs later: a heap with four children to each node, which is flatter than one with two and so touches less memory.
+//! What runs later: a heap with four children to each node, which is flatter than one with two and so touches less
+//! memory.
 
 /// A number of seconds as an integer of the same order. NaN is before all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,8 +12,8 @@ impl Time {
         if seconds.is_nan() {
             return Self(0);
         }
-        // Positive ones are in the order of their bits, negative ones in the opposite order and before the others; minus
-        // zero is zero.
+        // Positive ones are in the order of their bits, negative ones in the opposite order and before the others;
+        // minus zero is zero.
         let bits = (seconds + 0.0).to_bits();
         let sign = 1 << 63;
         Self(if bits & sign == 0 { bits | sign } else { !bits })

@@ -388,7 +388,8 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     }
 
     /// As [`take`](Self::take), without blocking the thread. If the future is dropped before it is ready, nothing was
-    /// taken; if the guard is dropped, because the task that works on the item is dropped for example, the item is done.
+    /// taken; if the guard is dropped, because the task that works on the item is dropped for example, the item is
+    /// done.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

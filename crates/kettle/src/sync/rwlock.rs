@@ -60,12 +60,12 @@ use crate::session;
 /// *All or nothing.* The guard of a writer works on a copy, and writes it back when it is dropped; a writer that panics
 /// or is killed before that leaves the value unchanged. The guard of a reader has a copy too.
 ///
-/// *Death.* If a process is killed while it writes, every later attempt fails with [`OwnerDied`] until the program calls
-/// [`reset`](Self::reset); with [`OnOwnerDeath::Recover`] the next one succeeds, and `recovered_from` of its guard
-/// reports the death. A process that is killed while it reads, or while it waits, is of no consequence.
+/// *Death.* If a process is killed while it writes, every later attempt fails with [`OwnerDied`] until the program
+/// calls [`reset`](Self::reset); with [`OnOwnerDeath::Recover`] the next one succeeds, and `recovered_from` of its
+/// guard reports the death. A process that is killed while it reads, or while it waits, is of no consequence.
 ///
-/// *Deadlocks* of threads that wait for each other's writers are detected; see [`deadlock`](crate::deadlock). Of readers
-/// it is not known for which thread they read.
+/// *Deadlocks* of threads that wait for each other's writers are detected; see [`deadlock`](crate::deadlock). Of
+/// readers it is not known for which thread they read.
 ///
 /// There is room for 64 readers at a time; others wait for them.
 pub struct RwLock<T: Plain = ()> {

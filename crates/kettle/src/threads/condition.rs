@@ -15,7 +15,8 @@ use super::MutexGuard;
 use crate::error::SessionDamaged;
 use crate::sync::{WaitError, condition_methods};
 
-/// Lets the holder of a [`Lock`](super::Lock) or a [`Mutex`](super::Mutex) wait until another thread has changed its value.
+/// Lets the holder of a [`Lock`](super::Lock) or a [`Mutex`](super::Mutex) wait until another thread has changed its
+/// value.
 ///
 /// ```
 /// use kettle::threads::{Condition, Lock};

@@ -7,8 +7,8 @@ use core::{ptr, slice};
 pub type Initialiser = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
 /// Defines `$name`, an [`Initialiser`] of the program or library that it is linked into. If `$asks` returns true in a
-/// program, it runs all later initialisers and then `$run`, in place of `main`. In a library that a program loads, it does
-/// nothing.
+/// program, it runs all later initialisers and then `$run`, in place of `main`. In a library that a program loads, it
+/// does nothing.
 #[macro_export]
 macro_rules! initialiser {
     ($name:ident: $asks:path => $run:path) => {
@@ -53,8 +53,8 @@ pub unsafe fn turn_off(
     run()
 }
 
-/// Whether this is an initialiser of the program itself, and therefore runs before `main`, rather than one of a library that
-/// another program loaded.
+/// Whether this is an initialiser of the program itself, and therefore runs before `main`, rather than one of a library
+/// that another program loaded.
 pub fn is_of_program(initialiser: Initialiser) -> bool {
     behind(initialiser).is_some()
 }
@@ -80,10 +80,10 @@ unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _: usize, found: *mut c
     const NULL: isize = 0;
     const INIT_ARRAY: isize = 25;
     const INIT_ARRAY_SIZE: isize = 27;
-    // SAFETY: the C library describes a loaded object: its program headers are mapped, and so are its dynamic section, if it
-    // has one, which ends with an entry whose tag is zero, and the array of initialisers named there. All of them remain,
-    // because the program is never unloaded, and the array is not written to once initialisers run. Its entries are
-    // functions, null, or all ones. `found` is the pointer that `behind` passed.
+    // SAFETY: the C library describes a loaded object: its program headers are mapped, and so are its dynamic section,
+    // if it has one, which ends with an entry whose tag is zero, and the array of initialisers named there. All of them
+    // remain, because the program is never unloaded, and the array is not written to once initialisers run. Its entries
+    // are functions, null, or all ones. `found` is the pointer that `behind` passed.
     unsafe {
         let info = &*info;
         let headers = slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into());

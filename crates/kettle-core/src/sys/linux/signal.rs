@@ -33,8 +33,8 @@ pub fn die_with(life: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a write to a pipe or socket without a reader fail with an error, instead of ending this process. Rust's own startup
-/// code does the same before `main`.
+/// Makes a write to a pipe or socket without a reader fail with an error, instead of ending this process. Rust's own
+/// startup code does the same before `main`.
 pub fn ignore_broken_pipes() {
     // SAFETY: sets the disposition of a signal; no handler runs.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };

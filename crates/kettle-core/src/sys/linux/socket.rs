@@ -6,8 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// What is asked of the kernel as room for unread records, and how much more there is for one that cannot wait. Together
-/// they are less than what `net.core.wmem_max` grants everywhere, unless it was lowered.
+/// What is asked of the kernel as room for unread records, and how much more there is for one that cannot wait.
+/// Together they are less than what `net.core.wmem_max` grants everywhere, unless it was lowered.
 const ROOM: libc::c_int = 128 * 1024;
 const SPARE_ROOM: libc::c_int = 64 * 1024;
 
