@@ -1,6 +1,7 @@
 //! The memory between head and tail: a chain of chunks, divided into units of eight bytes.
 
-use super::{Place, Room, Store, Trouble};
+use super::limits::{INLINE_MAX, PARTS_MAX};
+use super::store::{Place, Room, Store, Trouble};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::damage::What;
 
@@ -44,7 +45,7 @@ pub(super) const LATER_UNITS: u32 = units(LATER_LEN);
 
 // The longest message fits into any chunk.
 #[cfg(not(loom))]
-const _: () = assert!(units(FIRST_LEN) as usize > 1 + super::INLINE_MAX / UNIT + super::PARTS_MAX);
+const _: () = assert!(units(FIRST_LEN) as usize > 1 + INLINE_MAX / UNIT + PARTS_MAX);
 
 /// Bytes of a chunk's header.
 pub(super) const HEADER: usize = size_of::<Header>();
@@ -52,7 +53,7 @@ pub(super) const HEADER: usize = size_of::<Header>();
 pub(super) const MOST_UNITS: u32 = 1 << 31;
 
 /// Units of the longest message.
-const LONGEST: u32 = (1 + super::INLINE_MAX / UNIT + super::PARTS_MAX) as u32;
+const LONGEST: u32 = (1 + INLINE_MAX / UNIT + PARTS_MAX) as u32;
 
 /// The beginning of a chunk. `base`, `units` and `index` are written before the queue refers to the chunk; a reclaim,
 /// which may look earlier, finds zeros or these values.
@@ -294,7 +295,7 @@ impl Chunk {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::{Body, INLINE_MAX, PARTS_MAX, Parcel};
+    use super::super::{Body, Parcel};
     use super::*;
     use crate::shared::HeapStore as S;
 

@@ -1,6 +1,6 @@
 //! Which processes have received messages and not finished them.
 
-use super::{Exhausted, Place, Store, Trouble};
+use super::store::{Exhausted, Place, Store, Trouble};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::crash_point;
 use crate::damage::What;

@@ -7,11 +7,9 @@
 //! ```
 
 use super::chunk::{self, UNIT};
-use super::{Exhausted, Place, Store, Trouble};
+use super::limits::{INLINE_MAX, PARTS_MAX};
+use super::store::{Exhausted, Place, Store, Trouble};
 use crate::damage::What;
-
-pub(super) const INLINE_MAX: usize = 2048;
-pub(super) const PARTS_MAX: usize = 64;
 
 const IN_BLOCK: u64 = 1 << 40;
 const FLAGS: u64 = 0xff << 40;

@@ -18,152 +18,33 @@ mod chunk;
 mod consumers;
 mod get;
 mod join;
+mod limits;
 #[cfg(not(loom))]
 pub mod local;
 mod message;
 mod put;
+mod store;
 mod weight;
 
-use core::fmt;
 use core::marker::PhantomData;
-use core::num::NonZeroU64;
 
 pub use consumers::{Loss, TooManyDone};
 pub use get::{GetError, TakeAllError};
 pub use join::JoinError;
+pub use limits::{INLINE_MAX, PARTS_MAX};
 pub use message::{Body, Parcel, Taken};
 pub use put::PutError;
+pub use store::{Exhausted, Place, Room, Store, Trouble};
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
-use crate::damage::{self, What};
+use crate::damage;
 use crate::stats::QueueStatistics;
 use crate::sync::{Home, Lock, OnOwnerDeath};
-use crate::sys::descriptor::DescriptorLost;
 use crate::wait::{EventCount, Line, Patience, Stopped};
 use ahead::Ahead;
 use chunk::{Chunk, Cursor};
 use consumers::Consumers;
 use weight::Bytes;
-
-/// The address of a piece of memory of a [`Store`]: an offset in the arena, or an address on the heap.
-pub type Place = NonZeroU64;
-
-/// Memory is exhausted, or this process cannot map it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Exhausted {
-    /// The cause, and what to do about it.
-    Memory(String),
-    /// The program closed the descriptor of the memory, so the memory cannot grow.
-    DescriptorLost(DescriptorLost),
-    /// This process cannot join the session.
-    NoPart,
-}
-
-impl fmt::Display for Exhausted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Memory(text) => f.write_str(text),
-            Self::DescriptorLost(lost) => lost.fmt(f),
-            Self::NoPart => f.write_str("this process cannot take part in the session"),
-        }
-    }
-}
-
-/// Why a [`Store`] operation failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// No memory, or no address space for it.
-    Exhausted(Exhausted),
-    /// A word of the queue or of its memory has an impossible value; the session is marked.
-    Damaged,
-}
-
-/// The memory of a chunk as mapped in this process.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// Its first byte, aligned to eight.
-    pub at: *mut u8,
-    /// The number of bytes from there that belong to the store, not necessarily to the chunk. At least
-    /// [`CHUNK_ZEROED`].
-    pub len: usize,
-}
-
-/// Where a queue's memory comes from.
-///
-/// # Safety
-/// `chunk` and `sheet` must return memory of the requested length, aligned to eight, that is not used for anything else
-/// until `free_chunk`; a chunk must begin with [`CHUNK_ZEROED`] zeros. `at` must return the address and length of
-/// memory that this process may read and write, or an error, for every place returned by `chunk` and, where others can
-/// write into the queue, for any number at all; likewise `sheet_at`, and `find`, whose result `claim` turns back into
-/// the block that `publish` was given under that place.
-pub unsafe trait Store {
-    /// The home of its memory.
-    type Home: Home;
-    /// A piece of payload with a single owner.
-    type Block;
-    /// A piece of payload that was looked up: mapped here, and validated.
-    type Found;
-
-    /// Allocates the chunk with this `index` for `queue`.
-    ///
-    /// # Errors
-    /// If there is no memory.
-    fn chunk(len: usize, queue: Place, index: u32) -> Result<Place, Trouble>;
-    /// Makes the caller, which is about to remove a chunk or a sheet from its queue, the holder of that memory, so that
-    /// a reclaim attributes it to the caller if it dies halfway.
-    ///
-    /// # Errors
-    /// If there is no such chunk or sheet.
-    ///
-    /// # Safety
-    /// The caller has the right to remove it.
-    unsafe fn claim_chunk(place: Place) -> Result<(), Trouble>;
-    /// Frees a chunk or a sheet; ignores a place that is neither.
-    ///
-    /// # Safety
-    /// It was claimed and is no longer in use.
-    unsafe fn free_chunk(place: Place);
-    /// Allocates `len` bytes for further consumers of the queue that owns `chunk`; freed by `free_chunk`.
-    ///
-    /// # Errors
-    /// If there is no memory.
-    fn sheet(len: usize, chunk: Place) -> Result<Place, Trouble>;
-    /// Makes the queue the only holder of a sheet, which the caller created and linked.
-    ///
-    /// # Safety
-    /// The sheet came from `sheet` and is linked.
-    unsafe fn disown_sheet(place: Place);
-    /// The address of a sheet of `len` bytes in this process.
-    ///
-    /// # Errors
-    /// If it cannot be mapped, or is not a sheet.
-    fn sheet_at(place: Place, len: usize) -> Result<*mut u8, Trouble>;
-    /// The address of a chunk in this process.
-    ///
-    /// # Errors
-    /// If it cannot be mapped, or is outside the store.
-    fn at(place: Place) -> Result<Room, Trouble>;
-    /// Records that `value`, a word of a queue or of its chunk at `place`, is impossible.
-    fn damaged(what: What, place: u64, value: u64) -> Trouble {
-        damage::mark(Self::Home::SCOPE, what, place, value);
-        Trouble::Damaged
-    }
-
-    /// Prepares a block to be named by `queue` at `position`: from the commit on, the queue owns it.
-    fn publish(block: Self::Block, queue: Place, position: u32) -> Place;
-    /// Looks up a block that the message at `position` names, so that claiming it cannot fail.
-    ///
-    /// # Errors
-    /// If it cannot be mapped, or there is no block.
-    fn find(place: Place, position: u32) -> Result<Self::Found, Trouble>;
-    /// Makes the caller the owner of a published block.
-    ///
-    /// # Safety
-    /// The caller has the right to take it.
-    unsafe fn claim(found: Self::Found) -> Self::Block;
-    /// The length of a block in bytes.
-    fn len(block: &Self::Block) -> usize;
-}
 
 /// A first-in, first-out queue, bounded or not.
 ///
@@ -193,12 +74,8 @@ pub struct Queue {
 const SHUT: u32 = 1;
 const JOINABLE: u32 = 2;
 
-/// The maximum number of bytes stored in the queue itself; larger bodies need a block of their own.
-pub const INLINE_MAX: usize = message::INLINE_MAX;
 /// The number of zero bytes at the beginning of each chunk that a [`Store`] allocates.
 pub const CHUNK_ZEROED: usize = chunk::HEADER;
-/// The maximum number of additional blocks of a message.
-pub const PARTS_MAX: usize = message::PARTS_MAX;
 
 impl Queue {
     /// Creates an empty queue. `maxsize` 0 means unbounded: `put` never waits.

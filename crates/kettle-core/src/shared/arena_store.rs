@@ -1,7 +1,8 @@
 //! Queue memory in the arena.
 
-use super::{Processes, kind};
+use super::{kind, processes::Processes};
 use crate::arena::{self, ArenaError, Block, Off, Participant, Raw};
+use crate::arena::{Body, Handle};
 use crate::damage::What;
 use crate::queue::{CHUNK_ZEROED, Exhausted, Place, Room, Store, Trouble};
 
@@ -106,4 +107,9 @@ unsafe impl Store for ArenaStore {
     fn len(block: &Block) -> usize {
         block.len()
     }
+}
+
+/// The address of a primitive in the arena.
+pub fn place_of<B: Body>(body: &Handle<B>) -> Place {
+    body.off().place()
 }

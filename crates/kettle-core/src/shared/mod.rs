@@ -8,73 +8,26 @@ mod bytes;
 pub mod cell;
 mod census;
 mod heap_store;
+mod kind;
 mod parties;
 mod pipe;
+mod processes;
 
 use core::ops::Deref;
 use std::sync::Arc;
 
 use crate::arena::{self, ArenaError, Body, Handle, Off};
-use crate::atomics::AtomicU64;
-use crate::damage::{self, What};
 use crate::queue::{self, Place, Store};
-use crate::sync::{self, Home, NoWords};
-use crate::sys::futex::Scope;
-use crate::sys::{Owner, process};
+use crate::sync::{self, Home};
 use crate::wait::EventCount;
 
-pub use arena_store::ArenaStore;
+pub use arena_store::{ArenaStore, place_of};
 pub use bytes::{Bytes, Word};
 pub use heap_store::HeapStore;
 pub use pipe::{
     Channel, IN_RECORD, Lanes, PipeEnd, PipeError, Posted, RECORD_HEADER, ReceiveError, Received, SendError, pipe,
 };
-
-/// The arena as a home: the processes of a session share it, and any of them may die.
-#[derive(Clone, Copy, Debug)]
-pub struct Processes;
-
-impl Home for Processes {
-    const SCOPE: Scope = Scope::Shared;
-
-    #[inline]
-    fn me() -> Owner {
-        arena::participants::me()
-    }
-
-    #[inline]
-    fn try_me() -> Option<Owner> {
-        arena::participants::me_if_any()
-    }
-
-    #[inline]
-    fn my_thread() -> u32 {
-        process::thread_id()
-    }
-
-    fn is_dead(owner: Owner) -> bool {
-        if owner.slot() == 0 {
-            // A process that writes its name here has a row.
-            if !owner.is_none() {
-                damage::mark(Self::SCOPE, What::Owner, 0, owner.to_bits());
-            }
-            return false;
-        }
-        arena::participants::is_dead(owner)
-    }
-
-    fn can_be(owner: Owner) -> bool {
-        owner.slot() != 0
-    }
-
-    fn has_lost(owner: Owner) -> bool {
-        arena::participants::has_lost_thread(owner)
-    }
-
-    fn words(place: u64) -> Result<&'static [AtomicU64], NoWords> {
-        parties::list(place)
-    }
-}
+pub use processes::Processes;
 
 /// A kind of memory to place primitives in.
 pub trait Placement: Copy + Send + Sync + 'static {
@@ -164,32 +117,6 @@ impl<B: Content> Drop for Owned<B> {
         self.0.teardown_on_heap();
     }
 }
-
-/// The address of a primitive in the arena.
-pub fn place_of<B: Body>(body: &Handle<B>) -> Place {
-    body.off().place()
-}
-
-/// The kinds of objects in the arena; 0, 1 and 4 are the arena's own.
-mod kind {
-    pub(super) const CHUNK: u32 = 2;
-    pub(super) const CONSUMERS: u32 = 3;
-    pub(super) const PARTIES: u32 = 5;
-    pub(super) const LOCK: u32 = 16;
-    pub(super) const REENTRANT_LOCK: u32 = 17;
-    pub(super) const SEMAPHORE: u32 = 18;
-    pub(super) const OWNED_PERMITS: u32 = 19;
-    pub(super) const EVENT: u32 = 20;
-    pub(super) const CONDITION: u32 = 21;
-    pub(super) const BARRIER: u32 = 22;
-    pub(super) const QUEUE: u32 = 23;
-    pub(super) const BYTES: u32 = 24;
-    pub(super) const LANES: u32 = 25;
-    pub(super) const EVENT_COUNT: u32 = 26;
-    pub(super) const RW_LOCK: u32 = 27;
-}
-
-const _: () = assert!(kind::CHUNK > arena::PAYLOAD && kind::CONSUMERS < arena::NAMES && arena::NAMES < kind::PARTIES);
 
 macro_rules! words_only {
     ($($body:ty => $kind:ident),* $(,)?) => {

@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::SendError;
 use super::backlog::Backlog;
+use super::error::SendError;
 use crate::atomics::{AtomicU64, Ordering};
 use crate::damage;
 use crate::shared::Processes;

@@ -22,6 +22,7 @@
 
 mod backlog;
 mod channel;
+mod error;
 mod lane;
 mod receive;
 mod record;
@@ -40,10 +41,10 @@ use crate::sys::socket;
 use crate::wait::Stopped;
 
 pub use channel::Channel;
+pub use error::SendError;
 pub use lane::Lanes;
 pub use receive::{Posted, ReceiveError, Received};
 pub use record::{IN_RECORD, RECORD_HEADER};
-pub use send::SendError;
 
 /// One end of a pipe for the duration of an operation: a socket, and its end of the channel if known.
 #[derive(Clone, Copy, Debug)]

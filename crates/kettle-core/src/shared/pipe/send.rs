@@ -6,38 +6,17 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::backlog::{BESIDE, Stage};
+use super::error::SendError;
 use super::lane::{Held, Lane};
 use super::record::{BacklogRecord, IN_SLOT, send_announcement, send_backlog, send_inline};
 use super::{Channel, PipeEnd};
 use crate::arena::Handle;
 use crate::atomics::Ordering;
 use crate::crash_point;
-use crate::queue::{Exhausted, Parcel, PutError, Queue};
+use crate::queue::{Parcel, PutError, Queue};
 use crate::shared::{ArenaStore, place_of};
 use crate::sys::socket::{self as sys, Watch};
-use crate::wait::{Patience, Stopped, WatchError, sleep_on};
-
-/// Why a send failed.
-#[derive(Debug)]
-pub enum SendError {
-    /// The other end is closed.
-    Closed,
-    /// The wait ended; nothing was sent.
-    Stopped(Stopped),
-    /// There is no memory for the message.
-    Exhausted(Exhausted),
-    /// A system call failed.
-    Io(io::Error),
-}
-
-impl From<WatchError> for SendError {
-    fn from(e: WatchError) -> Self {
-        match e {
-            WatchError::Stopped(stopped) => Self::Stopped(stopped),
-            WatchError::Io(e) => Self::Io(e),
-        }
-    }
-}
+use crate::wait::{Patience, Stopped, sleep_on};
 
 /// The outcome of one attempt by a sender that holds the senders' lock.
 enum Step {

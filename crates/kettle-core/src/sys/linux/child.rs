@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::descriptor::KnownFd;
+pub use super::descriptor::pipe;
 use super::process;
 use super::socket::{self, Watch};
 
@@ -315,21 +316,6 @@ impl Drop for Attributes {
         // SAFETY: initialized in `new`, and no longer used.
         unsafe { libc::posix_spawnattr_destroy(&mut self.0) };
     }
-}
-
-/// Creates a pipe: its read end and its write end, both close-on-exec.
-///
-/// # Errors
-/// If descriptors have run out.
-pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut fds = [-1; 2];
-    // SAFETY: `fds` has room for two descriptors.
-    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: fresh descriptors without another owner.
-    let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok((reader, writer))
 }
 
 /// The variable by which [`Child::start`] tells the new process which descriptors it inherits.

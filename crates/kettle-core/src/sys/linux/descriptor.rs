@@ -151,7 +151,7 @@ impl KnownFd {
     /// # Errors
     /// Those of `pipe`: no descriptors are left.
     pub fn pipe(purpose: &'static str) -> io::Result<(Self, Self)> {
-        let (reader, writer) = super::child::pipe()?;
+        let (reader, writer) = pipe()?;
         // Both lead to one file.
         let id = FileId::of(reader.as_raw_fd());
         Ok((Self::identified(reader, id, purpose, 0), Self::identified(writer, id, purpose, PRIVATE)))
@@ -335,4 +335,19 @@ pub fn close_private() {
             }
         }
     }
+}
+
+/// Creates a pipe: its read end and its write end, both close-on-exec.
+///
+/// # Errors
+/// If descriptors have run out.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    // SAFETY: `fds` has room for two descriptors.
+    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: fresh descriptors without another owner.
+    let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok((reader, writer))
 }

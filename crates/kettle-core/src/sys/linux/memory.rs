@@ -320,5 +320,5 @@ pub fn random() -> u64 {
         return number;
     }
     // If getrandom is forbidden, time and process at least make sessions differ.
-    (super::clock::now() ^ u64::from(super::process::id()) << 40) | 1
+    (super::clock::now() ^ u64::from(std::process::id()) << 40) | 1
 }
