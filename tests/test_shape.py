@@ -64,6 +64,8 @@ LONG_FUNCTIONS = {
     "kettle-core/src/deadlock/mod.rs follow": STEPS,
     "kettle-core/src/queue/get.rs get": STEPS,
     "kettle-core/src/shared/pipe/receive.rs look": CASES,
+    "kettle/src/pool/map.rs map": STEPS,
+    "kettle/src/process/builder.rs start": STEPS,
     "kettle-python/src/pool/processes/receive.rs handle": CASES,
 }
 
