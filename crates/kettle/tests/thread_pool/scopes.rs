@@ -82,9 +82,9 @@ fn a_failure_is_told_by_its_handle_or_else_by_the_scope() {
 
     let told = pool.scope(|scope| {
         drop(scope.submit(|| 1).unwrap());
-        drop(scope.submit(|| panic!("nobody asks")).unwrap());
+        drop(scope.submit(|| panic!("not asked for")).unwrap());
     });
-    assert!(matches!(told, Err(TaskError::Panicked(panic)) if panic.message() == "nobody asks"));
+    assert!(matches!(told, Err(TaskError::Panicked(panic)) if panic.message() == "not asked for"));
 }
 
 #[test]

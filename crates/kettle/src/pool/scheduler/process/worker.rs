@@ -217,7 +217,7 @@ mod tests {
         crate::session::join().unwrap();
         let desk = Desk::new(&Handle::new(EventCount::new).unwrap()).unwrap();
         let worker = Worker::new(desk.clone());
-        let chunk = Chunk { id: 1, len: 2, timed: true };
+        let chunk = Chunk { id: 1, len: 2, timed: true, announced: false, batched: false };
         let before = clock::now();
         assert!(worker.begin(chunk, 0));
         assert!((before..=clock::now()).contains(&desk.since()));
