@@ -23,6 +23,13 @@ demo: ## A tour in under two minutes: each example in turn, then what hangs else
 	@ci/build.sh $(VENV)
 	@$(BIN)/python examples/tour.py
 
+.PHONY: crawler
+crawler: ## The crawler of the examples, in Python and in Rust; builds an HTTP client and a parser
+	@ci/venv.sh $(PYTHON) $(VENV)
+	@ci/build.sh $(VENV)
+	@$(BIN)/python examples/crawler.py
+	@cargo run --quiet --manifest-path examples/crawler-rust/Cargo.toml --target-dir target/crawler
+
 .PHONY: hangs
 hangs: ## Only the end of the tour: the standard library and kettle side by side
 	@ci/venv.sh $(PYTHON) $(VENV) demo
