@@ -18,6 +18,9 @@ if [ "$rust" != no ]; then
     tally run rust-core cargo test --quiet -p kettle-core --features crash-points
     tally run rust-macros cargo test --quiet -p kettle-macros
     tally run rust-library cargo test --quiet -p kettle --all-features
+    # A program of its own, with a web server among its dependencies.
+    CARGO_TARGET_DIR=target/parse_server tally run rust-server \
+        cargo test --quiet --manifest-path examples/parse_server/Cargo.toml
 fi
 # What is shipped, then the build that dies where it is told to.
 tally run python "$python" -m pytest -q --ignore=tests/death
