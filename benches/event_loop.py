@@ -5,6 +5,9 @@
 Each measurement runs in its own process, and the loops take turns within a round, so that a busy machine disturbs all
 of them alike. A figure is operations per second of CPU time of the process with the loop; ratios are medians over
 rounds.
+
+The cells named `busy` have a thread beside the loop that computes, and 16 connections. `busy.echo` is answers per
+second of real time, `busy.thread` the speed of that thread in per cent of its speed without the loop.
 """
 
 from __future__ import annotations
@@ -120,6 +123,20 @@ def cancelled_timers(loop: Any, n: int) -> None:
     in_batches(loop, n, schedule)
 
 
+@cell("timer.cancel.live")
+def cancelled_live_timers(loop: Any, n: int) -> None:
+    timers = [loop.call_later(60.0, callback) for _ in range(BATCH)]
+
+    def schedule() -> None:
+        for place in range(BATCH):
+            timers[place].cancel()
+            timers[place] = loop.call_later(60.0, callback)
+
+    in_batches(loop, n, schedule)
+    for timer in timers:
+        timer.cancel()
+
+
 @cell("timer.fire")
 def fired_timers(loop: Any, n: int) -> None:
     for _ in range(n // BATCH):
@@ -163,12 +180,47 @@ async def create_tasks(loop: Any, n: int) -> None:
         await loop.create_task(nothing())
 
 
+@coroutine("task.group")
+async def groups(loop: Any, n: int) -> None:
+    for _ in range(n // 100):
+        async with asyncio.TaskGroup() as group:
+            for _ in range(100):
+                group.create_task(asyncio.sleep(0))
+
+
+@coroutine("queue.pingpong")
+async def queues(loop: Any, n: int) -> None:
+    there: asyncio.Queue[int] = asyncio.Queue(1)
+    back: asyncio.Queue[int] = asyncio.Queue(1)
+
+    async def answer() -> None:
+        for _ in range(n):
+            await back.put(await there.get())
+
+    task = loop.create_task(answer())
+    for number in range(n):
+        await there.put(number)
+        await back.get()
+    await task
+
+
 @coroutine("future.wake")
 async def futures(loop: Any, n: int) -> None:
     for _ in range(n):
         future = loop.create_future()
         loop.call_soon(future.set_result, None)
         await future
+
+
+@cell("loop.cycle")
+def cycles(loop: Any, n: int) -> None:
+    async def nothing() -> None:
+        pass
+
+    for _ in range(n):
+        another = type(loop)()
+        another.run_until_complete(nothing())
+        another.close()
 
 
 # ------------------------------------------------------------ descriptors and connections
@@ -242,12 +294,84 @@ async def tcp_streams(loop: Any, n: int) -> None:
     await echo(loop, n, server, socket.AF_INET, str(server.sockets[0].getsockname()[1]))
 
 
+# ------------------------------------------------------------ beside a thread that computes
+
+BUSY_CLIENT = """
+import selectors, socket, sys, time
+selector = selectors.DefaultSelector()
+for _ in range(16):
+    sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    selector.register(sock, selectors.EVENT_READ)
+    sock.sendall(b"x" * 1024)
+answers, end = 0, time.monotonic() + float(sys.argv[2])
+while time.monotonic() < end:
+    for key, _ in selector.select(0.1):
+        if len(key.fileobj.recv(65536, socket.MSG_PEEK)) == 1024:
+            key.fileobj.recv(1024)
+            key.fileobj.sendall(b"x" * 1024)
+            answers += 1
+print(answers)
+"""
+
+
+class Computing:
+    """A thread that computes until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+        self._is_over = False
+        self._thread = threading.Thread(target=self._work)
+        self._begun = time.perf_counter()
+        self._thread.start()
+
+    def _work(self) -> None:
+        while not self._is_over:
+            for _ in range(1000):
+                pass
+            self.rounds += 1
+
+    def stop(self) -> float:
+        """Returns its rounds per second."""
+        self._is_over = True
+        self._thread.join()
+        return self.rounds / (time.perf_counter() - self._begun)
+
+
+def busy(loop: Any, seconds: float) -> tuple[float, float]:
+    """Returns answers per second, and the speed of the thread in per cent."""
+    alone = Computing()
+    time.sleep(seconds)
+    lone_speed = alone.stop()
+
+    async def serve() -> tuple[float, float]:
+        server = await loop.create_server(Echo, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        thread = Computing()
+        command = [sys.executable, "-c", BUSY_CLIENT, str(port), str(seconds)]
+        answers = await loop.run_in_executor(None, subprocess.check_output, command)
+        speed = thread.stop()
+        server.close()
+        return int(answers) / seconds, 100 * speed / lone_speed
+
+    return loop.run_until_complete(serve())
+
+
+#: Cells that are not measured by CPU time.
+TIMED: dict[str, Callable[[Any, float], float]] = {
+    "busy.echo": lambda loop, seconds: busy(loop, seconds)[0],
+    "busy.thread": lambda loop, seconds: busy(loop, seconds)[1],
+}
+
 # ------------------------------------------------------------ measuring
 
 
 def measure(name: str, loop_name: str, seconds: float) -> float:
-    """Operations per second of CPU time, in this process."""
+    """The figure of a cell, in this process."""
     loop = new_loop(loop_name)
+    if name in TIMED:
+        figure = TIMED[name](loop, seconds)
+        loop.close()
+        return figure
     n, spent = BATCH, 0.0
     while True:
         begun = time.process_time()
@@ -267,7 +391,7 @@ def measure_outside(name: str, loop_name: str, seconds: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cells", nargs="*", metavar="CELL", help=", ".join(CELLS))
+    parser.add_argument("cells", nargs="*", metavar="CELL", help=", ".join([*CELLS, *TIMED]))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3)
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -278,7 +402,7 @@ def main() -> None:
     loops = [name for name in LOOPS if name in ("asyncio", "kettle") or importlib.util.find_spec(name)]
     others = [name for name in loops if name != "asyncio"]
     print(f"{'cell':22}{'asyncio, ops/s':>16}" + "".join(f"{name + ' / asyncio':>18}" for name in others))
-    for name in options.cells or CELLS:
+    for name in options.cells or [*CELLS, *TIMED]:
         rounds = [{each: measure_outside(name, each, options.seconds) for each in loops} for _ in range(options.rounds)]
         base = statistics.median(figures["asyncio"] for figures in rounds)
         ratios = [statistics.median(figures[each] / figures["asyncio"] for figures in rounds) for each in others]

@@ -23,7 +23,7 @@ mod turn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use kettle::event_loop::{Epoll, Events, Inbox, Poller, Ready, Slots, Timers};
+use kettle::event_loop::{Epoll, Events, Inbox, Poller, Ready, Slots, Tenure, Timers};
 use kettle_core::queue::local::Lock;
 use kettle_core::sys::{clock, process};
 use pyo3::PyTraverseError;
@@ -50,6 +50,8 @@ struct Parts {
     events: Option<Events>,
     /// When the last poll found nothing, in nanoseconds; 0 makes the next turn poll.
     quiet_since: u64,
+    /// Whether to wait with the GIL.
+    tenure: Tenure,
     /// Set after an event for a descriptor that is no longer registered.
     must_renew: bool,
 }

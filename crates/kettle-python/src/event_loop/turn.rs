@@ -1,9 +1,10 @@
 //! One turn of a loop, and its sleep.
 
+use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kettle::event_loop::{Poller, Time};
+use kettle::event_loop::{Events, Offer, Poller, Time, Wait};
 use kettle_core::sys::clock;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
@@ -85,24 +86,75 @@ impl EventLoop {
     pub(super) fn poll(&self, py: Python<'_>, limit: Option<Duration>) -> PyResult<()> {
         let poller = self.poller(py)?;
         let mut events = self.lock(py).events.take().unwrap_or_default();
-        let slept = if limit == Some(Duration::ZERO) || !self.inbox.announce() {
-            poller.sleep(&mut events, Some(Duration::ZERO))
-        } else {
-            py.detach(|| poller.sleep(&mut events, limit))
+        let is_brief = limit == Some(Duration::ZERO) || !self.inbox.announce();
+        let now = match is_brief {
+            true => poller.sleep(&mut events, Some(Duration::ZERO)).map(|()| clock::now()),
+            false => self.wait(py, &poller, &mut events, limit),
         };
-        slept.map_err(errors::os)?;
+        let now = now.map_err(errors::os)?;
         let mut came = poller.came(&events).map_err(errors::os)?.peekable();
         let mut parts = self.lock(py);
-        parts.quiet_since = if came.peek().is_none() { clock::now() } else { 0 };
-        let parts = &mut *parts;
+        parts.quiet_since = if came.peek().is_none() { now } else { 0 };
         for ready in came {
+            let parts = &mut *parts;
             match parts.slots.of(ready) {
                 Ok(handles) => parts.ready.extend(handles.into_iter().flatten().map(|handle| handle.clone_ref(py))),
                 Err(kettle::event_loop::Gone) => parts.must_renew = true,
             }
         }
         parts.events = Some(events);
+        // Without a GIL there is nothing to share.
+        let offer = if cfg!(Py_GIL_DISABLED) { None } else { parts.tenure.owes(now, clock::spent_by_thread) };
+        drop(parts);
+        if let Some(offer) = offer {
+            self.offer(py, offer);
+        }
         Ok(())
+    }
+
+    /// Waits until something comes: without the GIL or, beside a thread that computes, for a short time with it. Returns
+    /// the time.
+    fn wait(&self, py: Python<'_>, poller: &Poller, events: &mut Events, limit: Option<Duration>) -> io::Result<u64> {
+        let begun = self.lock(py).tenure.is_contested().then(clock::now);
+        if let Some(begun) = begun {
+            let wait = self.lock(py).tenure.wait(begun);
+            if let Wait::Holding(most) = wait {
+                poller.sleep(events, Some(limit.map_or(most, |limit| limit.min(most))))?;
+                let now = clock::now();
+                self.lock(py).tenure.held(begun, now, events.iter().next().is_some());
+                return Ok(now);
+            }
+        }
+        let (slept, asked) = py.detach(|| (poller.sleep(events, limit), clock::now()));
+        let now = clock::now();
+        self.regained(py, asked, now);
+        slept.map(|()| now)
+    }
+
+    /// Has other threads run, which the loop has kept from the GIL for some time.
+    #[cold]
+    fn offer(&self, py: Python<'_>, offer: Offer) {
+        let asked = py.detach(|| {
+            if let Offer::Pause(pause) = offer {
+                std::thread::sleep(pause);
+            }
+            clock::now()
+        });
+        self.regained(py, asked, clock::now());
+    }
+
+    /// Notes how long the GIL took to come back.
+    fn regained(&self, py: Python<'_>, asked: u64, got: u64) {
+        if cfg!(Py_GIL_DISABLED) || !self.lock(py).tenure.regained(asked, got, clock::spent_by_thread) {
+            return;
+        }
+        // A program may have removed what it thinks it does not need.
+        let sys = py.import(intern!(py, "sys"));
+        let interval = sys.and_then(|sys| calls::call_method(&sys, intern!(py, "getswitchinterval"), ()));
+        let interval = interval.and_then(|interval| interval.extract::<f64>()).map(Duration::try_from_secs_f64);
+        if let Ok(Ok(interval)) = interval {
+            self.lock(py).tenure.set_interval(interval);
+        }
     }
 
     /// Moves the handles that other threads left to the ready callbacks.

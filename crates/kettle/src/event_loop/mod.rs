@@ -4,10 +4,12 @@
 
 mod ready;
 mod slots;
+mod tenure;
 mod timers;
 
 pub use ready::Ready;
 pub use slots::{Direction, Gone, Slots};
+pub use tenure::{Offer, Tenure, Wait};
 pub use timers::{Time, Timers};
 
 pub use kettle_core::sys::epoll::{Epoll, Events};
