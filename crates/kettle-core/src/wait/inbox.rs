@@ -11,6 +11,8 @@
 
 use std::collections::VecDeque;
 
+use crate::atomics::{AtomicBool, Ordering};
+
 #[cfg(loom)]
 use loom::sync::{Mutex, MutexGuard};
 #[cfg(not(loom))]
@@ -24,11 +26,17 @@ struct State<T> {
 /// A queue of items in order of arrival.
 pub struct Inbox<T> {
     state: Mutex<State<T>>,
+    /// Whether there may be items, or the loop may be asleep: set under the lock, and read without it. A loop that misses
+    /// an item sees it in its next turn, or when it announces its sleep.
+    is_worth_a_look: AtomicBool,
 }
 
 impl<T> Default for Inbox<T> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { items: VecDeque::new(), is_asleep: false }) }
+        Self {
+            state: Mutex::new(State { items: VecDeque::new(), is_asleep: false }),
+            is_worth_a_look: AtomicBool::new(false),
+        }
     }
 }
 
@@ -43,6 +51,7 @@ impl<T> Inbox<T> {
     pub fn push(&self, item: T) -> bool {
         let mut state = self.state();
         state.items.push_back(item);
+        self.is_worth_a_look.store(true, Ordering::Relaxed);
         core::mem::take(&mut state.is_asleep)
     }
 
@@ -57,12 +66,22 @@ impl<T> Inbox<T> {
     pub fn announce(&self) -> bool {
         let mut state = self.state();
         state.is_asleep = state.items.is_empty();
+        self.is_worth_a_look.store(true, Ordering::Relaxed);
         state.is_asleep
     }
 
     /// Takes all items. The loop is awake from now on.
+    #[inline(always)]
     pub fn take(&self) -> VecDeque<T> {
+        match self.is_worth_a_look.load(Ordering::Relaxed) {
+            true => self.take_all(),
+            false => VecDeque::new(),
+        }
+    }
+
+    fn take_all(&self) -> VecDeque<T> {
         let mut state = self.state();
+        self.is_worth_a_look.store(false, Ordering::Relaxed);
         state.is_asleep = false;
         core::mem::take(&mut state.items)
     }
