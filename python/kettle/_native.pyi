@@ -1151,6 +1151,18 @@ class EventLoop:
     ) -> asyncio.TimerHandle:
         """Calls `callback(*args)` when `time()` is `when`, never before. Gives a handle that can be cancelled."""
 
+    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+        """Calls `callback(*args)` in each turn in which the descriptor can be read."""
+
+    def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+        """Calls `callback(*args)` in each turn in which the descriptor takes more."""
+
+    def remove_reader(self, fd: Any) -> bool:
+        """Removes what is called when the descriptor can be read. Gives whether there was something."""
+
+    def remove_writer(self, fd: Any) -> bool:
+        """Removes what is called when the descriptor takes more. Gives whether there was something."""
+
     # What asyncio's own loop keeps as attributes of the same names.
     _closed: bool
     _stopping: bool
@@ -1193,6 +1205,9 @@ class EventLoop:
 
     def _kettle_clear(self) -> None:
         """Drops all that it has."""
+
+    def _kettle_set_own_readers(self, is_: bool, /) -> None:
+        """Says whether `_ensure_fd_no_transport`, `_add_reader` and the like are those of this class and asyncio's."""
 
     def _kettle_set_own_clock(self, is_: bool, /) -> None:
         """Says whether `time` and `call_at` are the methods of this class."""

@@ -14,6 +14,7 @@ mod attached;
 pub(crate) mod calls;
 pub(crate) mod descriptors;
 mod frames;
+mod futures;
 mod glances;
 pub(crate) mod handle;
 pub(crate) mod handle_classes;
@@ -93,6 +94,7 @@ pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyTyp
         install::<Semaphore>(&cls)?;
     } else if cls.is_subclass_of::<EventLoop>()? {
         scheduling::install(&cls)?;
+        futures::install(&cls)?;
     } else if cls.is_subclass_of::<ObjectQueue>()? {
         objects::install(&cls)?;
         making::install::<ObjectQueue>(&cls);
@@ -142,7 +144,20 @@ fn put<T: PyTypeInfo>(
     flags: i32,
     doc: &'static CStr,
 ) -> PyResult<()> {
-    if !cls.getattr(name)?.is(&T::type_object(cls.py()).getattr(name)?) {
+    put_over(cls, &T::type_object(cls.py()).getattr(name)?, name, c_name, call, flags, doc)
+}
+
+/// Adds one method to `cls`, if what it has under this name is `replaced`.
+fn put_over(
+    cls: &Bound<'_, PyType>,
+    replaced: &Bound<'_, PyAny>,
+    name: &str,
+    c_name: &'static CStr,
+    call: PyMethodDefPointer,
+    flags: i32,
+    doc: &'static CStr,
+) -> PyResult<()> {
+    if !cls.getattr(name)?.is(replaced) {
         return Ok(());
     }
     // The descriptor refers to its definition for as long as the class lives, which is until the process ends.

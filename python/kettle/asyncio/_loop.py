@@ -38,6 +38,13 @@ if os.environ.get("KETTLE_EPOLL_PWAIT2") == "0":
 _log = logging.getLogger("asyncio")
 
 
+#: What returns and uses the time.
+_CLOCK = frozenset(("time", "call_at"))
+#: What `add_reader` and the like call.
+_READERS = frozenset(
+    ("_ensure_fd_no_transport", "_add_reader", "_remove_reader", "_add_writer", "_remove_writer"),
+)
+
 _must_show = os.environ.get("KETTLE_SHOW_LOOP", "0") not in ("", "0")
 
 
@@ -68,16 +75,23 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__(selector=cast(Any, Watched(self)))
-        self._look_at_clock()
+        self._look_at_overrides()
 
     def _make_self_pipe(self) -> None:
         """Other threads wake the loop natively, and the pipe for signals is created by the first run that needs it."""
 
-    def _look_at_clock(self) -> None:
-        """Determines whether the program has overridden the methods that return and use the time."""
+    def _look_at_overrides(self) -> None:
+        """Determines whether the program has overridden methods that the native ones do not call if they are ours."""
         cls, own = type(self), self.__dict__
-        is_ours = cls.time is EventLoop.time and cls.call_at is EventLoop.call_at
-        self._kettle_set_own_clock(is_ours and "time" not in own and "call_at" not in own)
+        is_plain = cls is EventLoop
+
+        def is_ours(names: frozenset[str]) -> bool:
+            return names.isdisjoint(own) and (
+                is_plain or all(getattr(cls, name) is getattr(EventLoop, name) for name in names)
+            )
+
+        self._kettle_set_own_clock(is_ours(_CLOCK))
+        self._kettle_set_own_readers(is_ours(_READERS))
 
     @property
     def _ready(self) -> Ready:
@@ -109,7 +123,7 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
         # What can fail comes first: descriptors may have run out.
         self._kettle_prepare()
         self._listen_to_signals()
-        self._look_at_clock()
+        self._look_at_overrides()
         self._set_coroutine_origin_tracking(self._debug)
         self._old_agen_hooks = sys.get_asyncgen_hooks()
         self._thread_id = threading.get_ident()

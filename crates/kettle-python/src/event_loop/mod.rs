@@ -70,6 +70,8 @@ pub(crate) struct EventLoop {
     is_plain: AtomicBool,
     /// Whether `time` and `call_at` are the methods of this class.
     has_its_own_clock: AtomicBool,
+    /// Whether the methods for descriptors that are called by others of the loop are those of this class and asyncio's.
+    has_its_own_readers: AtomicBool,
     /// The thread that runs the loop, in Python's numbering and in the kernel's; 0 if there is none.
     thread: AtomicU64,
     kernel_thread: AtomicU32,
@@ -95,6 +97,11 @@ impl EventLoop {
     #[inline(always)]
     pub(crate) fn has_its_own_clock(&self) -> bool {
         self.has_its_own_clock.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn has_its_own_readers(&self) -> bool {
+        self.has_its_own_readers.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
@@ -157,6 +164,7 @@ impl EventLoop {
             is_stopping: AtomicBool::new(false),
             is_plain: AtomicBool::new(true),
             has_its_own_clock: AtomicBool::new(true),
+            has_its_own_readers: AtomicBool::new(true),
             thread: AtomicU64::new(0),
             kernel_thread: AtomicU32::new(0),
         }
@@ -248,6 +256,11 @@ impl EventLoop {
     /// Says whether `time` and `call_at` are the methods of this class.
     fn _kettle_set_own_clock(&self, is: bool) {
         self.has_its_own_clock.store(is, Ordering::Relaxed);
+    }
+
+    /// Says whether `_ensure_fd_no_transport`, `_add_reader` and the like are those of this class and asyncio's.
+    fn _kettle_set_own_readers(&self, is: bool) {
+        self.has_its_own_readers.store(is, Ordering::Relaxed);
     }
 
     /// Never uses `epoll_pwait2` in this process, which some sandboxes end programs for.

@@ -6,7 +6,7 @@ use kettle::event_loop::Direction;
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyInt, PyTuple};
 
 use super::{EventLoop, Parts};
 use crate::errors;
@@ -37,6 +37,61 @@ fn known_number(parts: &Parts, file: &Bound<'_, PyAny>, number: RawFd) -> Option
 }
 
 impl EventLoop {
+    /// # Errors
+    /// `RuntimeError` if a transport uses the descriptor, as asyncio's.
+    fn check_free(slf: &Bound<'_, Self>, file: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        if slf.get().has_its_own_readers() && file.is_exact_instance_of::<PyInt>() {
+            // The dict of a `WeakValueDictionary`.
+            let used = slf.getattr(intern!(py, "_transports")).and_then(|used| used.getattr(intern!(py, "data")));
+            if let Some(used) = used.ok().and_then(|used| used.cast_into_exact::<PyDict>().ok()) {
+                if !used.contains(file)? {
+                    return Ok(());
+                }
+            }
+        }
+        calls::call_method(slf, intern!(py, "_ensure_fd_no_transport"), (file,)).map(drop)
+    }
+
+    /// Calls `watch`, or the method `name` that the program has put in its place.
+    fn add<'py>(
+        slf: &Bound<'py, Self>,
+        file: &Bound<'py, PyAny>,
+        direction: Direction,
+        callback: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+    ) -> PyResult<()> {
+        Self::check_free(slf, file)?;
+        if slf.get().has_its_own_readers() {
+            return Self::watch(slf, file, direction, callback, args).map(drop);
+        }
+        let name = match direction {
+            Direction::Read => intern!(slf.py(), "_add_reader"),
+            Direction::Write => intern!(slf.py(), "_add_writer"),
+        };
+        let given = [file.clone(), callback.clone()].into_iter().chain(args.iter());
+        let given = PyTuple::new(slf.py(), given.collect::<Vec<_>>())?;
+        calls::call_all(&slf.getattr(name)?, &given).map(drop)
+    }
+
+    fn remove<'py>(
+        slf: &Bound<'py, Self>,
+        file: &Bound<'py, PyAny>,
+        direction: Direction,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        Self::check_free(slf, file)?;
+        if slf.get().has_its_own_readers() {
+            let was_there = Self::unwatch(slf, file, direction)?;
+            return Ok(PyBool::new(py, was_there).to_owned().into_any());
+        }
+        let name = match direction {
+            Direction::Read => intern!(py, "_remove_reader"),
+            Direction::Write => intern!(py, "_remove_writer"),
+        };
+        calls::call_method(slf, name, (file,))
+    }
+
     fn watch<'py>(
         slf: &Bound<'py, Self>,
         file: &Bound<'py, PyAny>,
@@ -64,7 +119,7 @@ impl EventLoop {
         drop(parts);
         drop(file_before);
         if let Some(before) = before.map_err(errors::os)? {
-            calls::call_method(before.object().bind(py), intern!(py, "cancel"), ())?;
+            before.cancel(py)?;
         }
         Ok(handle.into_bound(py))
     }
@@ -86,7 +141,7 @@ impl EventLoop {
         drop(file);
         match handle {
             Some(handle) => {
-                calls::call_method(handle.object().bind(py), intern!(py, "cancel"), ())?;
+                handle.cancel(py)?;
                 Ok(true)
             }
             None => Ok(false),
@@ -101,6 +156,38 @@ impl EventLoop {
         let parts = self.lock(py);
         let [reader, writer] = parts.slots.handles(fd)?.map(|one| one.map(|handle| handle.object().clone_ref(py)));
         Some((reader, writer))
+    }
+
+    /// Calls `callback(*args)` in each turn in which the descriptor can be read.
+    #[pyo3(signature = (fd, callback, *args))]
+    fn add_reader<'py>(
+        slf: &Bound<'py, Self>,
+        fd: &Bound<'py, PyAny>,
+        callback: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+    ) -> PyResult<()> {
+        Self::add(slf, fd, Direction::Read, callback, args)
+    }
+
+    /// Removes what is called when the descriptor can be read. Gives whether there was something.
+    fn remove_reader<'py>(slf: &Bound<'py, Self>, fd: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        Self::remove(slf, fd, Direction::Read)
+    }
+
+    /// Calls `callback(*args)` in each turn in which the descriptor takes more.
+    #[pyo3(signature = (fd, callback, *args))]
+    fn add_writer<'py>(
+        slf: &Bound<'py, Self>,
+        fd: &Bound<'py, PyAny>,
+        callback: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+    ) -> PyResult<()> {
+        Self::add(slf, fd, Direction::Write, callback, args)
+    }
+
+    /// Removes what is called when the descriptor takes more. Gives whether there was something.
+    fn remove_writer<'py>(slf: &Bound<'py, Self>, fd: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        Self::remove(slf, fd, Direction::Write)
     }
 
     #[pyo3(signature = (fd, callback, *args))]

@@ -33,7 +33,7 @@ impl EventLoop {
     }
 
     /// Schedules the handle for the next turn, from any thread, and wakes the loop for it.
-    fn hand_over(&self, handle: Handle, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn hand_over(&self, handle: Handle, py: Python<'_>) -> PyResult<()> {
         let is_idle = !self.is_running() && !cfg!(Py_GIL_DISABLED);
         if is_idle || self.is_in_its_thread() {
             self.lock(py).ready.push(handle);

@@ -156,3 +156,20 @@ pub(crate) fn next<'py>(iterator: &Bound<'py, PyIterator>) -> PyResult<Option<Bo
         item => Ok(item),
     }
 }
+
+/// `callable(*given)`, of which the last ones are passed under these names. All are borrowed.
+#[inline(always)]
+pub(super) fn call_named<'py>(
+    callable: &Bound<'py, PyAny>,
+    given: &[*mut ffi::PyObject],
+    names: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (this, first, names) = (callable.as_ptr(), given.as_ptr(), names.as_ptr());
+    // SAFETY: the callers pass objects that are alive; there are so many positional ones, and one for each name; what comes
+    // back is a new reference or NULL with an exception set.
+    unsafe {
+        let positional = given.len() - ffi::PyTuple_GET_SIZE(names) as usize;
+        let made = outlived(|| PyObject_Vectorcall(this, first, positional, names));
+        Bound::from_owned_ptr_or_err(callable.py(), made)
+    }
+}

@@ -93,6 +93,20 @@ impl Handle {
         }
     }
 
+    /// Cancels it.
+    pub(crate) fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        let object = self.0.as_ptr();
+        match CLASSES.get(py) {
+            Some(classes) if classes.is_ours(object) => {
+                // SAFETY: the interpreter is attached, and it is of one of our classes; the result is as of a method.
+                let none = unsafe { cancelled(object, classes.is_timer(object)) };
+                // SAFETY: a new reference, or NULL with an exception set.
+                unsafe { Bound::from_owned_ptr_or_err(py, none) }.map(drop)
+            }
+            _ => calls::call_method(self.0.bind(py), intern!(py, "cancel"), ()).map(drop),
+        }
+    }
+
     /// Marks a timer of ours as no longer scheduled.
     #[inline(always)]
     pub(crate) fn set_due(&self, py: Python<'_>) {

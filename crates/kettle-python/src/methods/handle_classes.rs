@@ -222,6 +222,13 @@ impl Classes {
         class == self.plain.as_ptr().cast() || class == self.timer.as_ptr().cast()
     }
 
+    /// Whether one of ours is a timer.
+    #[inline(always)]
+    pub(super) fn is_timer(&self, object: *mut ffi::PyObject) -> bool {
+        // SAFETY: an object has a class.
+        unsafe { ffi::Py_TYPE(object) == self.timer.as_ptr().cast() }
+    }
+
     /// Spare objects of `class`, one of the two.
     #[inline(always)]
     fn spare(&self, class: *mut ffi::PyTypeObject) -> &'static Spare {

@@ -7,23 +7,30 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple, PyType};
 
 use super::handle::Handle;
-use super::{answer_quickly, general, object, put, this};
+use super::{answer_quickly, general, general_without, object, put, this, truth};
 use crate::event_loop::EventLoop;
 
 pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
     let soon = PyMethodDefPointer { PyCFunctionFastWithKeywords: call_soon };
+    let safely = PyMethodDefPointer { PyCFunctionFastWithKeywords: call_soon_threadsafe };
     let later = PyMethodDefPointer { PyCFunctionFastWithKeywords: call_later };
     let at = PyMethodDefPointer { PyCFunctionFastWithKeywords: call_at };
     let soon_doc = c"call_soon($self, /, callback, *args, context=None)\n--\n\n\
         Calls `callback(*args)` in the loop's next turn. Gives a handle that can be cancelled.";
+    let safely_doc = c"call_soon_threadsafe($self, /, callback, *args, context=None)\n--\n\n\
+        As `call_soon`, from any thread.";
     let later_doc = c"call_later($self, /, delay, callback, *args, context=None)\n--\n\n\
         Calls `callback(*args)` after `delay` seconds, never before. Gives a handle that can be cancelled.";
     let at_doc = c"call_at($self, /, when, callback, *args, context=None)\n--\n\n\
         Calls `callback(*args)` when `time()` is `when`, never before. Gives a handle that can be cancelled.";
     put::<EventLoop>(cls, "call_soon", c"call_soon", soon, fast, soon_doc)?;
+    put::<EventLoop>(cls, "call_soon_threadsafe", c"call_soon_threadsafe", safely, fast, safely_doc)?;
     put::<EventLoop>(cls, "call_later", c"call_later", later, fast, later_doc)?;
-    put::<EventLoop>(cls, "call_at", c"call_at", at, fast, at_doc)
+    put::<EventLoop>(cls, "call_at", c"call_at", at, fast, at_doc)?;
+    let debug = PyMethodDefPointer { PyCFunction: get_debug };
+    let debug_doc = c"get_debug($self, /)\n--\n\nWhether it is in debug mode.";
+    put::<EventLoop>(cls, "get_debug", c"get_debug", debug, ffi::METH_NOARGS, debug_doc)
 }
 
 /// The arguments of a scheduling call: `skipped` ones, a callback, its arguments and optionally a context.
@@ -101,6 +108,34 @@ unsafe extern "C" fn call_soon(
     }
 }
 
+unsafe extern "C" fn call_soon_threadsafe(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargs: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
+    unsafe {
+        let quick = || {
+            let event_loop = this::<EventLoop>(slf);
+            if !event_loop.is_plain() {
+                return None;
+            }
+            let py = Python::assume_attached();
+            let call = Scheduled::from(&args, nargs, kwnames, 0)?;
+            let handle = Handle::new(object(&slf), call.callback, call.args, call.context).ok()?;
+            Some(match event_loop.hand_over(handle.clone_ref(py), py) {
+                Ok(()) => handle.into_bound(py).into_ptr(),
+                Err(e) => {
+                    e.restore(py);
+                    std::ptr::null_mut()
+                }
+            })
+        };
+        answer_quickly(quick, || general::<EventLoop>("call_soon_threadsafe", slf, args, nargs, kwnames))
+    }
+}
+
 unsafe extern "C" fn call_later(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
@@ -152,5 +187,13 @@ unsafe fn schedule(slf: *mut ffi::PyObject, when: f64, call: Scheduled<'_>) -> O
         let time = PyFloat::new(py, when).into_any();
         let handle = Handle::timer(object(&slf), time, call.callback, call.args, call.context).ok()?;
         Some(this::<EventLoop>(slf).make_due(when, handle, py).into_ptr())
+    }
+}
+
+/// asyncio calls this for each future and task that it creates.
+unsafe extern "C" fn get_debug(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor checked the class of `slf`.
+    unsafe {
+        answer_quickly(|| truth(this::<EventLoop>(slf).is_debug()), || general_without::<EventLoop>("get_debug", slf))
     }
 }
