@@ -1,4 +1,4 @@
-//! A web server that parses what anybody sends it, with a parser that nobody trusts.
+//! A web server that parses untrusted input with an untrusted parser.
 //!
 //! The parser runs in the worker processes of a pool. Whatever it does there — crash, hang, panic, eat memory — costs
 //! the request that made it do so, and no other: the worker is replaced, and the handler answers with a status that
