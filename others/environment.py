@@ -46,7 +46,7 @@ class Environment:
         return self._home
 
     def _mark(self) -> str:
-        wanted = [self._package.version, self._package.requirements, sys.version]
+        wanted = [self._package.version, self._package.requirements, self._package.is_editable, sys.version]
         return hashlib.sha256(json.dumps(wanted).encode()).hexdigest()
 
     def _is_made(self) -> bool:
@@ -68,7 +68,8 @@ class Environment:
         top.rename(self.source)
         self._run(sys.executable, "-m", "venv", self._home / "venv")
         pip = (self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        self._run(*pip, *package.requirements, self.source)
+        source = ("--editable", self.source) if package.is_editable else (self.source,)
+        self._run(*pip, *package.requirements, *source)
         (self._home / "made").write_text(self._mark())
 
     def _put_kettle(self) -> None:

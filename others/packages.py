@@ -21,6 +21,8 @@ class Package:
     known: dict[str, str] = field(default_factory=dict)
     #: In minutes, for one run.
     limit: float = 15
+    #: Install the source as it lies there: its tests import the modules that are compiled beside them.
+    is_editable: bool = False
 
     @property
     def folder(self) -> str:
@@ -112,6 +114,24 @@ PACKAGES = [
         ["tests", "--ignore=tests/benchmarks", "--timeout=0"],
         limit=40,
     ),
+    Package(
+        "aiofastnet",
+        "1.2.0",
+        ["pytest>=8", "pytest-asyncio>=1.4", "async-timeout>=5", "aiohttp>=3.14", "uvloop>=0.22"],
+        ["tests", "--ignore=tests/test_benchmarks.py", "--ignore=tests/test_typing.py"],
+        is_editable=True,
+    ),
+    Package(
+        "uvicorn",
+        "0.54.0",
+        [
+            *("pytest>=9.1.1", "pytest-mock==3.15.1", "pytest-codspeed>=4.1", "trustme==1.2.1", "cryptography>=44"),
+            *("httpx2", "a2wsgi==1.10.10", "wsproto==1.3.2", "zttp>=0.0.34", "httptools>=0.8", "python-dotenv>=0.13"),
+            *("PyYAML>=5.1", "watchfiles>=0.20", "websockets>=13", "uvloop>=0.22"),
+        ],
+        ["tests", "-o", "addopts=", "--ignore=tests/benchmarks"],
+    ),
+    # websockets is tried by uvicorn's tests: its own are not in its source distribution.
     Package(
         "sqlalchemy",
         "2.1.9",
