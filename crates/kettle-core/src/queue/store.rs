@@ -46,7 +46,7 @@ pub struct Room {
     /// Its first byte, aligned to eight.
     pub at: *mut u8,
     /// The number of bytes from there that belong to the store, not necessarily to the chunk. At least
-    /// [`CHUNK_ZEROED`].
+    /// [`CHUNK_ZEROED`](super::CHUNK_ZEROED).
     pub len: usize,
 }
 
@@ -54,8 +54,8 @@ pub struct Room {
 ///
 /// # Safety
 /// `chunk` and `sheet` must return memory of the requested length, aligned to eight, that is not used for anything else
-/// until `free_chunk`; a chunk must begin with [`CHUNK_ZEROED`] zeros. `at` must return the address and length of
-/// memory that this process may read and write, or an error, for every place returned by `chunk` and, where others can
+/// until `free_chunk`; a chunk must begin with [`CHUNK_ZEROED`](super::CHUNK_ZEROED) zeros. `at` must return the address
+/// and length of memory that this process may read and write, or an error, for every place returned by `chunk` and, where others can
 /// write into the queue, for any number at all; likewise `sheet_at`, and `find`, whose result `claim` turns back into
 /// the block that `publish` was given under that place.
 pub unsafe trait Store {
