@@ -502,6 +502,8 @@ NAMED = {
         lambda: kettle.futures.ProcessPoolExecutor("4"),
         lambda: kettle.futures.ThreadPoolExecutor("4"),
         lambda: kettle.futures.ThreadPoolExecutor(0),
+        lambda: kettle.futures.ProcessPoolExecutor(math.inf),
+        lambda: kettle.futures.ProcessPoolExecutor(math.nan),
     ],
     "max_tasks_per_child": [lambda: kettle.futures.ProcessPoolExecutor(1, SPAWN, max_tasks_per_child="5")],
     r"context must be .*get_context\('spawn'\)": [

@@ -112,6 +112,13 @@ def held(executor):
 # ---------------------------------------------------------------- what it is
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_fraction_of_processes_counts_as_one(method):
+    with ProcessPoolExecutor(0.5, mp.get_context(method)) as executor:
+        assert executor.submit(abs, -1).result(LIMIT) == 1
+        assert executor.statistics().workers == 1
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_it_is_an_executor(method):
     with ProcessPoolExecutor(2, mp.get_context(method)) as executor:

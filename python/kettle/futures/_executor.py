@@ -17,6 +17,7 @@ from kettle.futures._exit import at_exit
 from kettle.futures._future import PoolFuture
 from kettle.futures._hooks import Hooks
 from kettle.futures._maps import Maps, Results
+from kettle.futures._workers import worker_count
 from kettle.multiprocessing._options import context_of, memory_size, retry_count
 from kettle.multiprocessing.context import BaseContext, _default_context
 
@@ -61,12 +62,9 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
         max_memory_per_worker: int | str | None = None,
     ) -> None:
         # The base class is for isinstance(); none of its code is used.
-        if max_workers is None:
-            max_workers = usable_cpus()
-        if not isinstance(max_workers, (int, float)):
-            max_workers = _parameters.whole("max_workers", max_workers)
-        if max_workers <= 0:
-            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
+        self._max_workers = worker_count(max_workers, usable_cpus())
+        if self._max_workers == sys.maxsize:
+            raise ValueError(f"max_workers must be a number of processes that the system can start, not {max_workers}")
         _parameters.must_be_callable("initializer", initializer)
         if mp_context is None:
             mp_context = _default_context.get_context(None if max_tasks_per_child is None else "spawn")
@@ -84,7 +82,6 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
                 raise ValueError(
                     "max_tasks_per_child cannot be used with the start method 'fork': pass another mp_context"
                 )
-        self._max_workers = max_workers
         self._mp_context = mp_context
         self._max_tasks_per_child = max_tasks_per_child
         self._memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)

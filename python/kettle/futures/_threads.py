@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -19,6 +17,7 @@ from kettle._cpus import usable_cpus
 from kettle.futures._future import PoolFuture
 from kettle.futures._maps import Maps
 from kettle.futures._parts import Known, Part, WorkQueue
+from kettle.futures._workers import worker_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,17 +64,8 @@ class ThreadPoolExecutor(Maps, _standard):
         if context:  # from 3.14 on, for subclasses that prepare more for their threads
             raise TypeError(f"ThreadPoolExecutor() got an unexpected keyword argument {next(iter(context))!r}")
         # None of the base class's code is used until a program accesses its parts.
-        if max_workers is None:
-            max_workers = min(32, usable_cpus() + 4)
-        if not isinstance(max_workers, (int, float)):
-            max_workers = _parameters.whole("max_workers", max_workers)
-        if max_workers <= 0:
-            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
+        self._max_workers = worker_count(max_workers, min(32, usable_cpus() + 4))
         _parameters.must_be_callable("initializer", initializer)
-        if isinstance(max_workers, float):
-            # The standard library accepts a float as well (`os.cpu_count() / 2`); a fraction counts as one thread.
-            max_workers = sys.maxsize if math.isinf(max_workers) else math.ceil(max_workers)
-        self._max_workers = max_workers
         self._thread_name_prefix: str = thread_name_prefix or f"ThreadPoolExecutor-{next(_numbers)}"
         self._initialize = (initializer, _parameters.arguments("initargs", initargs))
         self._is_shut = False
