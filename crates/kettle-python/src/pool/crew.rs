@@ -12,9 +12,7 @@ use pyo3::types::PyString;
 use super::job::{CallOf, Job, Leavings, Outcome, PoolJob, Work};
 use super::ledger::{Ledger, count};
 use super::locking::{Detaching, lock};
-use crate::door::deadline;
 use crate::methods::calls;
-use crate::parameters;
 
 /// The remaining steps for a job that is over.
 pub(super) struct Concluded {
@@ -107,7 +105,7 @@ pub(super) trait Crew: Send + Sync {
         error: &Py<PyAny>,
         (function, args, kwds, is_tuple): CallOf<'py>,
     ) -> PyResult<()> {
-        let place = (job.method, index);
+        let place = (job.kind.method(), index);
         self.ledger().call(py, intern!(py, "name_task"), (error, function, args, kwds, is_tuple, place)).map(drop)
     }
 
@@ -116,7 +114,7 @@ pub(super) trait Crew: Send + Sync {
         if complete {
             return self.complete(py, job);
         }
-        if job.is_iterated {
+        if job.is_iterated() {
             job.completion.finish();
             self.tell(py, job);
         }
@@ -166,7 +164,7 @@ pub(super) trait Crew: Send + Sync {
         if has_bar {
             concluded.result = job.tell_bar(py, true);
         }
-        let callbacks = job.take_callbacks(py);
+        let callbacks = job.ending.take_callbacks(py);
         if has_failed && callbacks.as_ref().is_none_or(|callbacks| callbacks.error.is_none()) {
             if let Some(Err(e)) = job.whole(py) {
                 concluded.result = concluded.result.and(job.record_unasked(ledger, e.bind(py)));
@@ -247,7 +245,12 @@ pub(super) trait Crew: Send + Sync {
         if !job.fail(py, error) {
             return Ok(());
         }
-        let (cleared, dropped) = (job.clear(py), self.disown(py, job, false));
+        self.finish_cleared(py, job, false)
+    }
+
+    /// Completes a job that was ended, without the tasks that have no outcome.
+    fn finish_cleared(&self, py: Python<'_>, job: &Arc<Job>, ends: bool) -> PyResult<()> {
+        let (cleared, dropped) = (job.clear(py), self.disown(py, job, ends));
         let finished = self.conclude_and_finish(py, job);
         drop((cleared, dropped));
         finished
@@ -271,10 +274,7 @@ pub(super) trait Crew: Send + Sync {
             return Ok(job.state(py).cancelled);
         }
         count(&self.ledger().counts.cancelled);
-        let (cleared, dropped) = (job.clear(py), self.disown(py, job, ends));
-        let finished = self.conclude_and_finish(py, job);
-        drop((cleared, dropped));
-        finished.map(|()| true)
+        self.finish_cleared(py, job, ends).map(|()| true)
     }
 
     /// Cancels a call that no worker has begun. Returns whether it is cancelled.
@@ -285,7 +285,7 @@ pub(super) trait Crew: Send + Sync {
                 return Ok(state.cancelled);
             }
             state.is_held = true;
-            !state.pending.has_some()
+            !state.tasks.pending.has_some()
         };
         if is_sent && !self.recall(py, job) {
             job.state(py).is_held = false;
@@ -302,7 +302,7 @@ pub(super) trait Crew: Send + Sync {
     fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
         let mut result = Ok(());
         for job in self.ledger().living(py) {
-            let is_imap = job.is_iterated && !job.is_over();
+            let is_imap = job.is_iterated() && !job.is_over();
             let taken = if is_imap { self.take_back(py, &job, false) } else { self.withdraw(py, &job) };
             // An exception in one job's callback must not keep the others from being cancelled.
             result = result.and(taken.map(drop));
@@ -341,66 +341,5 @@ pub(super) trait Crew: Send + Sync {
         self.fed(py, job)?;
         self.call_deputy(false);
         Ok(())
-    }
-}
-
-/// What Python holds of a crew of either kind.
-#[pyclass(subclass, frozen, module = "kettle._native", name = "Crew")]
-pub(crate) struct CrewHandle {
-    crew: Arc<dyn Crew>,
-}
-
-impl CrewHandle {
-    pub(super) fn of<C: Crew + 'static>(crew: &Arc<C>) -> PyClassInitializer<Self> {
-        let crew = Arc::clone(crew);
-        PyClassInitializer::from(Self { crew })
-    }
-
-    /// The crew behind this handle.
-    pub(super) fn crew(&self) -> Arc<dyn Crew> {
-        Arc::clone(&self.crew)
-    }
-}
-
-#[pymethods]
-impl CrewHandle {
-    /// Of a pool that takes no more: waits until the last worker has left. False: the time is over.
-    #[pyo3(signature = (timeout=None))]
-    fn join(&self, py: Python<'_>, #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>) -> PyResult<bool> {
-        self.crew.wait(py, self.crew.gone(), deadline(true, timeout))
-    }
-
-    /// Cancels all calls that no worker has begun, and of imaps all that no worker has.
-    fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
-        self.crew.withdraw_all(py)
-    }
-
-    /// How many tasks of calls and maps have not been done.
-    fn unfinished(&self, py: Python<'_>) -> u64 {
-        let living = self.crew.ledger().living(py);
-        living.iter().filter(|job| !job.is_iterated).map(|job| job.unfinished(py)).sum()
-    }
-
-    /// How many jobs are not over.
-    #[getter]
-    fn jobs(&self) -> usize {
-        self.crew.ledger().jobs()
-    }
-
-    /// "RUN", "CLOSE" or "TERMINATE".
-    #[getter]
-    fn state(&self) -> &'static str {
-        self.crew.ledger().state_name()
-    }
-
-    /// Raises what broke the pool, if something did, or that it belongs to another process.
-    fn check(&self, py: Python<'_>) -> PyResult<()> {
-        self.crew.ledger().check(py)
-    }
-
-    /// How it is: numbers of workers, and of tasks so far.
-    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (workers, busy) = self.crew.head_count(py);
-        self.crew.ledger().statistics(py, workers, busy)
     }
 }

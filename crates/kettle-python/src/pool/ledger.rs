@@ -145,7 +145,7 @@ impl Ledger {
 
     /// Adds a job that has tasks to send to the queue, unless it is in the queue already.
     pub(super) fn queue(&self, py: Python<'_>, job: &Arc<Job>) {
-        if job.is_over() || std::mem::replace(&mut job.state(py).is_ready, true) {
+        if job.is_over() || !job.state(py).tasks.enter_line() {
             return;
         }
         lock(py, &self.ready).push_back(Arc::clone(job));

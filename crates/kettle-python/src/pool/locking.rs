@@ -45,11 +45,13 @@ impl Locking for Detaching<'_> {
 }
 
 /// Takes a lock.
+#[inline]
 pub(super) fn lock<'m, T>(py: Python<'_>, mutex: &'m Mutex<T>) -> MutexGuard<'m, T> {
     Detaching(py).lock(mutex)
 }
 
 /// Takes a lock, unless another thread holds it for longer than a few instructions.
+#[inline]
 fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     for _ in 0..TRIES {
         match mutex.try_lock() {

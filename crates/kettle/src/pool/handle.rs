@@ -12,8 +12,7 @@ use kettle_core::wait::Patience;
 use serde::de::DeserializeOwned;
 
 use super::error::TaskError;
-use super::job::Want;
-use super::scheduler::Completion;
+use super::scheduler::{Completion, Want};
 use super::shared::Shared;
 use crate::queue::until;
 

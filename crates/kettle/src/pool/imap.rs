@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::call::Call;
 use super::error::{SubmitError, TaskError};
-use super::job::{Outcome, Terms, Want};
-use super::scheduler::Completion;
+use super::job::{Outcome, Terms};
+use super::scheduler::{Completion, Order, Want};
 use super::shared::Shared;
 
 /// An iterator over the results of tasks. Created by [`Pool::imap`](crate::Pool::imap) and
@@ -25,7 +25,6 @@ pub struct Imap<I, R> {
     job: u64,
     completion: Arc<Completion>,
     input: Input<I>,
-    want: Want,
     /// Whether the input has ended.
     is_exhausted: bool,
     /// The error that ended the input. It is returned after all earlier results.
@@ -47,8 +46,8 @@ pub(super) struct Input<I> {
 }
 
 impl<I: Iterator<Item = Call<R>>, R> Imap<I, R> {
-    pub(super) fn new(shared: Arc<Shared>, terms: Terms, input: Input<I>, want: Want) -> Self {
-        let opened = shared.state().open_job(terms, want == Want::Any);
+    pub(super) fn new(shared: Arc<Shared>, terms: Terms, input: Input<I>, order: Order) -> Self {
+        let opened = shared.state().open_job(terms, order);
         let (job, completion, refusal) = match opened {
             Ok((job, completion)) => (job, completion, None),
             // There is no job 0.
@@ -56,7 +55,7 @@ impl<I: Iterator<Item = Call<R>>, R> Imap<I, R> {
         };
         let is_exhausted = refusal.is_some();
         let here = VecDeque::new();
-        Self { shared, job, completion, input, want, is_exhausted, refusal, ahead: 0, here, result: PhantomData }
+        Self { shared, job, completion, input, is_exhausted, refusal, ahead: 0, here, result: PhantomData }
     }
 
     /// Pulls as far ahead as permitted, a chunk at a time.
@@ -85,7 +84,7 @@ impl<I: Iterator<Item = Call<R>>, R> Imap<I, R> {
                 let mut state = self.shared.state();
                 let Some(job) = state.job(self.job) else { return };
                 self.here.extend(std::iter::from_fn(|| job.take()));
-                self.here.is_empty() && job.want(self.want)
+                self.here.is_empty() && job.want(Want::Some)
             };
             if waits {
                 // A wait without a limit does not time out.

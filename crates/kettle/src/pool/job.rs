@@ -1,11 +1,5 @@
-//! Tasks that were submitted to a pool together, and the outcome of each.
-//!
-//! ```text
-//!   Open ──an outcome──► Done ──it is taken──► Taken
-//! ```
-//!
-//! An open task is not sent yet, or is with a worker; the [`PendingTasks`] tracks which are still to be sent. A task
-//! keeps its arguments until it is done, since its worker may die.
+//! Tasks that were submitted to a pool together, and the outcome of each. A task keeps its call until it has an outcome,
+//! since its worker may die.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::call::Packed;
 use super::error::{Panic, TaskError};
 use super::scheduler::process::Word;
-use super::scheduler::{Chunking, Completion, PendingTasks, Span};
+use super::scheduler::{Chunking, Completion, JobTasks, Order, Outcomes, PendingTasks, Span, Want};
 use super::worker::{Tag, from_word};
 use crate::codec;
 
@@ -74,29 +68,6 @@ impl Outcome {
     }
 }
 
-#[derive(Debug)]
-pub(super) enum Item {
-    Open(Packed),
-    Done(Outcome),
-    Taken,
-}
-
-/// What the thread or future behind a job waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Want {
-    Nothing,
-    /// All outcomes.
-    All,
-    /// The next outcome in order.
-    Next,
-    /// Any outcome.
-    Any,
-    /// Fewer than this many tasks that are still to be sent; or the first failure.
-    Room(u64),
-    /// The same, or the next outcome in order.
-    NextOrRoom(u64),
-}
-
 /// How the tasks of a job are to be run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
@@ -107,20 +78,13 @@ pub(super) struct Terms {
 
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) pending: PendingTasks,
+    pub(super) tasks: JobTasks,
     pub(super) timeout: Option<Duration>,
-    /// The tasks, beginning with the oldest one that was not taken.
-    items: VecDeque<Item>,
-    /// The number of the first of `items`.
+    /// The calls of the tasks, beginning with the oldest one that has no outcome; `None` for those that have one.
+    calls: VecDeque<Option<Packed>>,
+    /// The number of the first of `calls`.
     first: u64,
-    /// The number of tasks without an outcome.
-    open: u64,
-    /// The tasks that are done and not taken, in the order in which they were done. Only kept if outcomes are taken in
-    /// that order.
-    arrivals: Option<VecDeque<u64>>,
-    has_failure: bool,
-    /// The length of the longest chunk so far.
-    pub(super) longest: u32,
+    outcomes: Outcomes<Outcome>,
     want: Want,
     pub(super) completion: Arc<Completion>,
     waker: Option<Waker>,
@@ -128,123 +92,97 @@ pub(super) struct Job {
     is_over: bool,
     /// Its outcomes are no longer wanted.
     pub(super) is_forgotten: bool,
-    /// It is in the line of jobs that have something to send.
-    pub(super) is_in_line: bool,
 }
 
 impl Job {
-    pub(super) fn new(terms: Terms, by_arrival: bool) -> Self {
+    pub(super) fn new(terms: Terms, order: Order) -> Self {
         Self {
-            pending: PendingTasks::new(terms.chunking, terms.retries),
+            tasks: JobTasks::new(PendingTasks::new(terms.chunking, terms.retries)),
             timeout: terms.timeout,
-            items: VecDeque::new(),
+            calls: VecDeque::new(),
             first: 0,
-            open: 0,
-            arrivals: by_arrival.then(VecDeque::new),
-            has_failure: false,
-            longest: 0,
+            outcomes: Outcomes::new(order),
             want: Want::Nothing,
             completion: Arc::default(),
             waker: None,
             is_over: false,
             is_forgotten: false,
-            is_in_line: false,
         }
     }
 
-    /// The number of tasks without an outcome.
-    pub(super) fn open(&self) -> u64 {
-        self.open
-    }
-
     pub(super) fn add(&mut self, call: Packed) {
-        self.items.push_back(Item::Open(call));
-        self.open += 1;
-        self.pending.extend(1);
-    }
-
-    fn item(&mut self, number: u64) -> Option<&mut Item> {
-        self.items.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+        self.calls.push_back(Some(call));
+        self.tasks.add(1);
     }
 
     /// Gives back tasks that were sent and not begun.
     pub(super) fn give_back(&mut self, span: Span) {
         if !self.is_over {
-            self.pending.give_back(span);
+            self.tasks.pending.give_back(span);
         }
     }
 
     /// Records that the worker of this task died. Returns whether the task is sent again.
     pub(super) fn died(&mut self, number: u64) -> bool {
-        !self.is_over && self.pending.died(number)
+        !self.is_over && self.tasks.pending.died(number)
     }
 
     /// Ends the job. Returns the tasks without an outcome, for the caller to conclude.
     pub(super) fn end(&mut self) -> Vec<u64> {
         self.is_over = true;
-        self.pending.clear();
-        let numbered = (self.first..).zip(&self.items);
-        numbered.filter(|(_, item)| matches!(item, Item::Open(_))).map(|(number, _)| number).collect()
+        self.tasks.pending.clear();
+        let numbered = (self.first..).zip(&self.calls);
+        numbered.filter(|(_, call)| call.is_some()).map(|(number, _)| number).collect()
+    }
+
+    fn place_of(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
     }
 
     /// The name of the function of an open task.
     pub(super) fn task(&self, number: u64) -> &'static str {
-        match number.checked_sub(self.first).and_then(|at| self.items.get(usize::try_from(at).ok()?)) {
-            Some(Item::Open(call)) => call.task(),
-            _ => "?",
-        }
+        let call = self.place_of(number).and_then(|place| self.calls.get(place)?.as_ref());
+        call.map_or("?", Packed::task)
     }
 
     /// The calls of consecutive open tasks, starting with the task numbered `start`.
     pub(super) fn calls(&self, start: u64) -> impl Iterator<Item = &Packed> {
-        let skip = usize::try_from(start - self.first).unwrap_or(usize::MAX);
-        self.items.iter().skip(skip).map_while(|item| match item {
-            Item::Open(call) => Some(call),
-            Item::Done(_) | Item::Taken => None,
-        })
+        let place = self.place_of(start).unwrap_or(usize::MAX);
+        self.calls.iter().skip(place).map_while(Option::as_ref)
     }
 
     /// Sets the outcome of a task; returns false if it already has one.
     pub(super) fn finish(&mut self, number: u64, outcome: Outcome) -> bool {
-        let failed = outcome.is_failure();
-        let Some(item @ Item::Open(_)) = self.item(number) else { return false };
-        *item = Item::Done(outcome);
-        self.open -= 1;
-        self.has_failure |= failed;
-        if let Some(arrivals) = &mut self.arrivals {
-            arrivals.push_back(number);
+        let call = self.place_of(number).and_then(|place| self.calls.get_mut(place)?.take());
+        if call.is_none() {
+            return false;
         }
+        while let Some(None) = self.calls.front() {
+            self.calls.pop_front();
+            self.first += 1;
+        }
+        self.tasks.settle(1);
+        if outcome.is_failure() {
+            self.tasks.fail();
+        }
+        self.outcomes.put(number, outcome);
         true
     }
 
     /// Takes the next outcome, in the order of tasks or of arrival.
     pub(super) fn take(&mut self) -> Option<Outcome> {
-        let number = match &mut self.arrivals {
-            Some(arrivals) => arrivals.pop_front()?,
-            None => self.first,
-        };
-        let item = self.item(number)?;
-        let Item::Done(_) = item else { return None };
-        let Item::Done(outcome) = std::mem::replace(item, Item::Taken) else { return None };
-        while let Some(Item::Taken) = self.items.front() {
-            self.items.pop_front();
-            self.first += 1;
-        }
-        Some(outcome)
+        self.outcomes.take()
     }
 
-    /// Takes any failure.
+    /// If there was a failure, takes all outcomes that are there and returns the first failure among them.
     pub(super) fn take_failure(&mut self) -> Option<Outcome> {
-        let failed = |item: &&mut Item| matches!(item, Item::Done(outcome) if outcome.is_failure());
-        match self.items.iter_mut().find(failed).map(|item| std::mem::replace(item, Item::Taken)) {
-            Some(Item::Done(outcome)) => Some(outcome),
-            _ => None,
-        }
+        let outcomes = self.tasks.has_failure().then(|| self.outcomes.take_all())?;
+        outcomes.into_iter().find(Outcome::is_failure)
     }
 
     /// Returns whether the submitter waits for the outcomes of several tasks at once.
     pub(super) fn waits_for_several(&self) -> bool {
-        self.want == Want::All && self.pending.count() > 1
+        self.want == Want::All && self.tasks.pending.count() > 1
     }
 
     /// Sets what is waited for. Returns false if it is there already.
@@ -262,18 +200,7 @@ impl Job {
     }
 
     fn is_satisfied(&self) -> bool {
-        match self.want {
-            Want::Nothing => false,
-            Want::All => self.open == 0,
-            Want::Next => matches!(self.items.front(), Some(Item::Done(_))),
-            Want::Any => self.arrivals.as_ref().is_some_and(|arrivals| !arrivals.is_empty()),
-            Want::Room(low) => self.has_room(low),
-            Want::NextOrRoom(low) => self.has_room(low) || matches!(self.items.front(), Some(Item::Done(_))),
-        }
-    }
-
-    fn has_room(&self, low: u64) -> bool {
-        self.open == 0 || self.has_failure || self.pending.unsent() < low
+        self.tasks.satisfy(self.want, || self.outcomes.has_next())
     }
 
     /// Called after a change: if what is wanted is there, wakes the waiting thread and returns the waker, which must be

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::call::Call;
 use super::error::TaskError;
-use super::job::{Terms, Want};
+use super::job::Terms;
+use super::scheduler::{Order, Want};
 use super::shared::Shared;
 
 /// How far a [`map`](crate::Pool::map) is. See [`Pool::on_progress`](crate::Pool::on_progress).
@@ -38,13 +39,13 @@ pub(super) fn map<R: DeserializeOwned>(
         (least, Some(most)) if least == most => Some(least),
         _ => None,
     };
-    let (id, completion) = shared.state().open_job(terms, false)?;
+    let (id, completion) = shared.state().open_job(terms, Order::OfTasks)?;
     let _job = Forget { shared, id };
     let mut results = Vec::with_capacity(calls.size_hint().0.min(1 << 20));
     let mut is_exhausted = false;
     loop {
-        let low = LOW.max(shared.state().appetite(id));
-        let mut unsent = shared.state().job(id).map_or(0, |job| job.pending.unsent());
+        let low = LOW.max(shared.state().demand(id));
+        let mut unsent = shared.state().job(id).map_or(0, |job| job.tasks.pending.unsent());
         while unsent < low && !is_exhausted {
             let (mut batch, mut weight) = (Vec::new(), 0);
             while unsent < 2 * low && weight < BATCH {
@@ -59,7 +60,7 @@ pub(super) fn map<R: DeserializeOwned>(
             }
             let mut state = shared.state();
             is_exhausted |= !state.add(id, batch);
-            unsent = state.job(id).map_or(0, |job| job.pending.unsent());
+            unsent = state.job(id).map_or(0, |job| job.tasks.pending.unsent());
         }
         let waits = {
             let mut state = shared.state();
@@ -69,9 +70,9 @@ pub(super) fn map<R: DeserializeOwned>(
                 return failure.open().map(|never: R| results.into_iter().chain([never]).collect());
             }
             let come: Vec<_> = std::iter::from_fn(|| job.take()).collect();
-            let is_over = is_exhausted && job.open() == 0;
+            let is_over = is_exhausted && job.tasks.open() == 0;
             let room = if is_exhausted { 0 } else { low };
-            let waits = job.want(if report.is_some() { Want::NextOrRoom(room) } else { Want::Room(room) });
+            let waits = job.want(if report.is_some() { Want::SomeOrRoom(room) } else { Want::Room(room) });
             drop(state);
             let before = results.len();
             for outcome in come {

@@ -14,7 +14,7 @@ use kettle_core::arena::Names;
 use kettle_core::wait::{Deadline, Patience, Stopped};
 
 use super::error::Broken;
-use super::scheduler::process::{Desk, Limits, Quiet, Supervisor};
+use super::scheduler::process::{Desk, Limits, Round, Supervisor, lead};
 use super::scheduler::{Completion, Lead};
 use super::state::State;
 use super::worker::{DeskToken, Start, WORKER};
@@ -137,28 +137,19 @@ impl Shared {
 
     /// Performs the leader's work for as long as `goes_on` returns true.
     fn lead_while(&self, goes_on: impl Fn() -> bool, spins: bool, patience: &Patience<'_>) -> Result<(), Stopped> {
-        let mut ask = true;
-        let mut quiet = Quiet::default();
-        loop {
-            // The count of kicks is read before the step, so that a later kick is noticed.
-            let kicks = self.state().supervisor.watch().kicks();
-            self.step(ask);
+        let watch = || self.state().supervisor.watch();
+        let round = |asks| {
+            self.step(asks);
             if !goes_on() {
-                return Ok(());
+                return Ok(Round::Over(()));
             }
-            let (watch, due, is_news_near) = {
-                let mut state = self.state();
-                if state.rebalance() {
-                    ask = false;
-                    continue;
-                }
-                (state.supervisor.watch(), state.due(), state.supervisor.is_news_near())
-            };
-            ask = !(spins && is_news_near && watch.spin(kicks));
-            if !ask || watch.sleep(kicks, due.min(quiet.next_look()), patience)? {
-                quiet = Quiet::default();
+            let mut state = self.state();
+            if state.rebalance() {
+                return Ok(Round::Moved);
             }
-        }
+            Ok(Round::Still { due: state.due(), spins: spins && state.supervisor.is_news_near() })
+        };
+        lead(true, watch, round, |watch, pause| watch.rest(pause, patience))
     }
 
     fn step(&self, ask: bool) {

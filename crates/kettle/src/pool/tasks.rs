@@ -11,9 +11,9 @@ use super::call::Call;
 use super::error::{SubmitError, TaskError};
 use super::handle::Handle;
 use super::imap::{Imap, Input};
-use super::job::{Terms, Want};
+use super::job::Terms;
 use super::map::{self, Progress};
-use super::scheduler::Chunking;
+use super::scheduler::{Chunking, Order, Want};
 
 /// A pool together with options for the tasks submitted through it. Created by [`Pool::task_timeout`],
 /// [`Pool::retries`], [`Pool::chunks_of`] and [`Pool::buffer_size`].
@@ -114,7 +114,7 @@ impl<'p> Tasks<'p> {
         F: FnMut(T::Item) -> Call<R>,
         R: DeserializeOwned,
     {
-        self.stream(items.into_iter().map(call), Want::Next)
+        self.stream(items.into_iter().map(call), Order::OfTasks)
     }
 
     /// See [`Pool::imap_unordered`].
@@ -124,15 +124,15 @@ impl<'p> Tasks<'p> {
         F: FnMut(T::Item) -> Call<R>,
         R: DeserializeOwned,
     {
-        self.stream(items.into_iter().map(call), Want::Any)
+        self.stream(items.into_iter().map(call), Order::OfArrival)
     }
 
-    fn stream<I: Iterator<Item = Call<R>>, R>(&self, calls: I, want: Want) -> Imap<I, R> {
+    fn stream<I: Iterator<Item = Call<R>>, R>(&self, calls: I, order: Order) -> Imap<I, R> {
         let chunk = self.chunk.unwrap_or(1);
         let workers = self.pool.shared.state().supervisor.size();
         let ahead = self.buffer.unwrap_or_else(|| (4 * workers * chunk as usize).max(64));
         let input = Input { calls, chunk: chunk as usize, ahead: ahead.max(chunk as usize) };
-        Imap::new(Arc::clone(&self.pool.shared), self.terms(Chunking::Fixed(1)), input, want)
+        Imap::new(Arc::clone(&self.pool.shared), self.terms(Chunking::Fixed(1)), input, order)
     }
 
     fn terms(&self, chunking: Chunking) -> Terms {
@@ -145,7 +145,7 @@ impl<'p> Tasks<'p> {
         let call = call.pack()?;
         let shared = &self.pool.shared;
         let mut state = shared.state();
-        let (job, completion) = state.open_job(self.terms(Chunking::Fixed(1)), false)?;
+        let (job, completion) = state.open_job(self.terms(Chunking::Fixed(1)), Order::OfTasks)?;
         state.add(job, [call]);
         state.want(job, Want::All);
         drop(state);

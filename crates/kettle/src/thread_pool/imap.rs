@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::chunk::{Chunk, Outcomes};
 use super::error::{SubmitError, TaskError};
-use super::map_job::{MapHandle, Want};
+use super::map_job::MapHandle;
 use super::workers::Workers;
+use crate::pool::scheduler::Want;
 
 /// An iterator over the results of tasks. Created by [`ThreadPool::imap`](crate::ThreadPool::imap) and
 /// [`ThreadPool::imap_unordered`](crate::ThreadPool::imap_unordered).

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::error::TaskError;
-use super::map_job::{MapHandle, Want};
+use super::map_job::MapHandle;
 use super::workers::Workers;
+use crate::pool::scheduler::Want;
 
 /// The minimum number of unsent tasks to keep in reserve, while the input lasts.
 const LOW: u64 = 64;

@@ -22,13 +22,13 @@ use kettle_core::wait::Patience;
 use super::chunk::Chunk;
 use super::error::{TaskError, count_of};
 use super::job::{Job, Refusal};
-use super::result_buffer::{Order, ResultBuffer};
+use super::result_buffer::ResultBuffer;
 use super::single::run;
 use super::timeouts::Limited;
 use super::worker;
 use super::workers::{WorkerSlot, Workers};
 use crate::pool::scheduler::thread::{self, LocalQueues};
-use crate::pool::scheduler::{Blocking, Chunking, Completion, Locking, PendingTasks};
+use crate::pool::scheduler::{Blocking, Chunking, Completion, JobTasks, Locking, Order, PendingTasks, Want};
 
 /// The maximum number of tasks in a measured chunk. At this length the cost of fetching the next chunk is negligible,
 /// and the queued items still fit into the processor's caches.
@@ -40,16 +40,6 @@ const PIECES: usize = 64;
 
 type Claim<T> = thread::Claim<(), T>;
 type LocalQueue<T> = thread::LocalQueue<(), T>;
-
-/// What the submitter of the tasks waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Want {
-    Nothing,
-    /// An outcome that can be taken.
-    Some,
-    /// Fewer than this many unsent tasks, or no task without an outcome; or the first failure.
-    Room(u64),
-}
 
 /// How the tasks of a job are to be run.
 #[derive(Clone, Copy, Debug)]
@@ -93,31 +83,22 @@ pub(super) struct MapJob<F, T, R> {
 }
 
 struct State<T, R> {
-    pending: PendingTasks,
+    tasks: JobTasks,
     unsent: VecDeque<T>,
     outcomes: ResultBuffer<R>,
-    /// The number of tasks without an outcome.
-    open: u64,
-    has_failure: bool,
-    /// The largest claim so far.
-    longest: u32,
-    is_in_line: bool,
     want: Want,
 }
 
 impl<T, R> State<T, R> {
     fn is_satisfied(&self) -> bool {
-        match self.want {
-            Want::Nothing => false,
-            Want::Some => self.outcomes.has_next(),
-            Want::Room(low) => self.open == 0 || self.has_failure || self.pending.unsent() < low,
-        }
+        self.tasks.satisfy(self.want, || self.outcomes.has_next())
     }
 
     /// Removes all unsent tasks, and returns them with the number of the first.
     fn take_unsent(&mut self) -> (u64, VecDeque<T>) {
-        let first = self.pending.count() - self.pending.unsent();
-        self.pending.clear();
+        let pending = &mut self.tasks.pending;
+        let first = pending.count() - pending.unsent();
+        pending.clear();
         (first, std::mem::take(&mut self.unsent))
     }
 }
@@ -127,13 +108,9 @@ impl<F, T, R> MapJob<F, T, R> {
         let Terms { timeout, order, .. } = terms;
         let chunking = if timeout.is_some() { Chunking::Fixed(1) } else { terms.chunking };
         let state = State {
-            pending: PendingTasks::new(chunking, 0).at_most(LONGEST),
+            tasks: JobTasks::new(PendingTasks::new(chunking, 0).at_most(LONGEST)),
             unsent: VecDeque::new(),
             outcomes: ResultBuffer::new(order),
-            open: 0,
-            has_failure: false,
-            longest: 0,
-            is_in_line: false,
             want: Want::Nothing,
         };
         Self {
@@ -173,9 +150,11 @@ impl<F, T, R> MapJob<F, T, R> {
         chunk.failures().for_each(|failure| workers.counts.settle(count_of(&workers.counts, failure), 1));
         let len = chunk.len();
         let mut state = self.state();
-        state.pending.finished(len as u32, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-        state.open -= len as u64;
-        state.has_failure |= failures > 0;
+        state.tasks.pending.finished(len as u32, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        state.tasks.settle(len as u64);
+        if failures > 0 {
+            state.tasks.fail();
+        }
         state.outcomes.put(first, chunk);
         self.tell(&state);
     }
@@ -185,14 +164,14 @@ impl<F, T, R> MapJob<F, T, R> {
     fn claim(&self, workers: &Workers, queue: &LocalQueue<T>, is_from_line: bool) -> usize {
         let claimed = self.queues.claim(Blocking, queue, &self.state, |mut state| {
             if is_from_line {
-                state.is_in_line = false;
+                state.tasks.leave_line();
             }
-            let workers = workers.options.size;
-            let span = if self.in_one { state.pending.claim(workers) } else { state.pending.take(workers) }?;
-            state.longest = state.longest.max(span.len);
+            let (workers, pending) = (workers.options.size, &mut state.tasks.pending);
+            let span = if self.in_one { pending.claim(workers) } else { pending.take(workers) }?;
+            state.tasks.sends(span);
             let items = state.unsent.drain(..span.len as usize).collect();
             self.tell(&state);
-            Some(Claim::new((), span.start, items, state.pending.chunk()))
+            Some(Claim::new((), span.start, items, state.tasks.pending.chunk()))
         });
         if claimed > 0 { claimed } else { self.queues.steal(Blocking, queue, |()| true) }
     }
@@ -218,8 +197,7 @@ where
         let is_laden = self.in_one && self.queues.are_laden();
         let goes_on = {
             let mut state = self.state();
-            let is_more = is_laden || state.pending.has_some();
-            is_more && !std::mem::replace(&mut state.is_in_line, true)
+            (is_laden || state.tasks.pending.has_some()) && state.tasks.enter_line()
         };
         if goes_on {
             workers.requeue(Arc::clone(self) as Arc<dyn Job>);
@@ -327,7 +305,7 @@ where
     fn refuse(&self, workers: &Workers, why: &Refusal) {
         let mut state = self.state();
         // The job is no longer in the line, so tasks that are added later are refused when they are added.
-        state.is_in_line = false;
+        state.tasks.leave_line();
         let refused = self.take_back(state);
         for (first, items) in &refused {
             let mut chunk = Chunk::with_capacity(0);
@@ -356,14 +334,13 @@ where
         }
         let count = items.len() as u64;
         workers.counts.queued.fetch_add(count, Ordering::Relaxed);
-        let was_in_line = {
+        let enters = {
             let mut state = self.state();
-            state.open += count;
-            state.pending.extend(count);
+            state.tasks.add(count);
             state.unsent.extend(items);
-            std::mem::replace(&mut state.is_in_line, true)
+            state.tasks.enter_line()
         };
-        if !was_in_line {
+        if enters {
             workers.requeue(self);
         }
     }
@@ -375,18 +352,18 @@ where
     fn take_failure(&self) -> Option<TaskError> {
         let chunks = {
             let mut state = self.state();
-            if state.has_failure { state.outcomes.take_all() } else { Vec::new() }
+            if state.tasks.has_failure() { state.outcomes.take_all() } else { Vec::new() }
         };
         chunks.into_iter().find_map(Chunk::first_failure)
     }
 
     fn demand(&self, workers: &Workers) -> (u64, u64) {
         let state = self.state();
-        (state.pending.unsent(), 4 * workers.options.size as u64 * u64::from(state.longest))
+        (state.tasks.pending.unsent(), state.tasks.demand(workers.options.size))
     }
 
     fn open(&self) -> u64 {
-        self.state().open
+        self.state().tasks.open()
     }
 
     fn wait(self: Arc<Self>, workers: &Arc<Workers>, want: Want) {

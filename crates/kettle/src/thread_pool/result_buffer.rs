@@ -3,13 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::chunk::Chunk;
-
-/// The order in which outcomes are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    OfTasks,
-    OfArrival,
-}
+use crate::pool::scheduler::Order;
 
 pub(super) enum ResultBuffer<R> {
     /// The chunks by the number of their first task, and the number of the task whose outcome is next.

@@ -12,12 +12,11 @@ use super::imap::{Imap, Input};
 use super::job::Job;
 use super::map;
 use super::map_job::{MapHandle, MapJob, Terms};
-use super::result_buffer::Order;
 use super::retries::Retries;
 use super::scope::{self, Scope};
 use super::single::{SingleTask, TaskHandle};
 use super::workers::Workers;
-use crate::pool::scheduler::Chunking;
+use crate::pool::scheduler::{Chunking, Order};
 
 /// A pool together with options for the tasks submitted through it. Created by [`ThreadPool::task_timeout`],
 /// [`ThreadPool::chunks_of`] and [`ThreadPool::buffer_size`].

@@ -1,12 +1,11 @@
 //! The Python object that represents a job.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kettle::pool::scheduler::{Chunking, PendingTasks};
+use kettle::pool::scheduler::{Chunking, JobTasks, Outcomes, PendingTasks};
 use kettle_core::wait::Scope;
-use pyo3::exceptions::{PyStopIteration, PyValueError};
+use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -14,10 +13,11 @@ use pyo3::types::PyList;
 use super::input::{Input, Source};
 use super::progress::Bar;
 use super::results::{Outcome, Results};
-use super::{Callbacks, Job, State, Work};
+use super::{Callbacks, Job, Kind, State, Work};
 use crate::door::{deadline, wait_outside};
 use crate::parameters;
-use crate::pool::crew::{Crew, CrewHandle};
+use crate::pool::crew::Crew;
+use crate::pool::crew_handle::CrewHandle;
 
 /// What was asked of a pool at once: a call, a map, an imap; its tasks and their outcomes.
 #[pyclass(subclass, frozen, weakref, module = "kettle._native", name = "PoolJob")]
@@ -38,7 +38,7 @@ impl PoolJob {
         let resumes = {
             let mut state = self.job.state(py);
             note(&mut state);
-            self.job.is_iterated && std::mem::take(&mut state.is_held)
+            self.job.is_iterated() && std::mem::take(&mut state.is_held)
         };
         if resumes { self.crew.fed(py, &self.job) } else { Ok(()) }
     }
@@ -71,43 +71,34 @@ impl PoolJob {
         let crew = crew.get().crew();
         // A timeout too long to represent is no limit.
         let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let mut pending = PendingTasks::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
-        let method = match kind {
-            "map" if unpacks => "starmap",
-            "map" => "map",
-            "ordered" => "imap",
-            "unordered" => "imap_unordered",
-            _ => "",
-        };
+        let pending = PendingTasks::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
+        let mut tasks = JobTasks::new(pending);
+        let kind = Kind::of(kind, unpacks)?;
         let (work, input, results) = match kind {
-            "call" => {
+            Kind::Call => {
                 let (args, kwds) = items.extract()?;
-                pending.extend(1);
+                tasks.add(1);
                 (Work::Call { function, args, kwds }, Input::none(py), Results::One(None))
             }
-            "map" => {
+            Kind::Map { unpacks } => {
                 let count = items.len()?;
-                pending.extend(count as u64);
+                tasks.add(count as u64);
                 let values = PyList::new(py, [py.None()])?.as_sequence().repeat(count)?.cast_into()?.unbind();
                 let results = Results::All { values, error: None };
                 (Work::Items { function, unpacks }, Input::of_map(items)?, results)
             }
-            "ordered" | "unordered" => {
+            Kind::Imap(order) => {
                 let source = if is_builtin { Source::Builtin(items.try_iter()?.unbind()) } else { Source::Fed };
-                let results = match kind {
-                    "ordered" => Results::Ordered { fetched: 0, waiting: VecDeque::new() },
-                    _ => Results::Unordered { waiting: VecDeque::new(), last: None },
-                };
                 let input = Input::of_source(source, u64::from(chunk.unwrap_or(1).max(1)), window);
+                let results = Results::Iterated { outcomes: Outcomes::new(order), last: None };
                 (Work::Items { function, unpacks }, input, results)
             }
-            _ => return Err(PyValueError::new_err(format!("no such kind of job: {kind}"))),
         };
         let has_callbacks = callback.is_some() || error_callback.is_some();
         let callbacks =
             has_callbacks.then_some(Callbacks { value: callback, error: error_callback, lets_go_of_cancelled: false });
         let number = crew.ledger().next_number();
-        let job = Job::new(number, method, work, (pending, input, results), timeout, callbacks, bar.map(Bar::new));
+        let job = Job::new(number, kind, work, (tasks, input, results), timeout, callbacks, bar.map(Bar::new));
         Ok(Self { crew, job: Arc::new(job) })
     }
 
@@ -287,7 +278,7 @@ impl PoolJob {
     /// Whether a worker has been given some of it, and it is not over.
     #[getter]
     fn _is_running(&self, py: Python<'_>) -> bool {
-        !self.job.is_over() && self.job.state(py).was_sent
+        !self.job.is_over() && self.job.state(py).tasks.was_sent()
     }
 
     /// The results of an imap will not be fetched. If any was fetched before, its remaining input is not pulled either,
@@ -314,7 +305,7 @@ impl PoolJob {
     /// unless it is cancelled. To go on is `_finish`. False: it is over.
     fn _call_back(&self, py: Python<'_>, callback: Py<PyAny>) -> bool {
         let (value, error) = (Some(callback.clone_ref(py)), Some(callback));
-        let adds = self.job.add_callbacks(py, Callbacks { value, error, lets_go_of_cancelled: true });
+        let adds = self.job.ending.add_callbacks(py, Callbacks { value, error, lets_go_of_cancelled: true });
         if adds {
             self.crew.call_deputy(true);
         }

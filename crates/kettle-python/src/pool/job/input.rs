@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use kettle::pool::scheduler::{PendingTasks, Span};
+use kettle::pool::scheduler::{JobTasks, Span};
 use kettle_core::wait::Scope;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList, PyRange, PySequence};
@@ -36,7 +36,7 @@ pub(super) enum Items {
     Window { queue: VecDeque<Option<Py<PyAny>>>, done_before: u64 },
 }
 
-/// The items of a job. `PendingTasks` tracks which of them are to be sent.
+/// The items of a job. `JobTasks` tracks which of them are to be sent.
 pub(in crate::pool) struct Input {
     items: Items,
     source: Source,
@@ -143,23 +143,23 @@ impl Input {
     }
 
     /// Adds an item. Only whole chunks become ready to send.
-    fn push(&mut self, pending: &mut PendingTasks, item: Py<PyAny>) {
+    fn push(&mut self, tasks: &mut JobTasks, item: Py<PyAny>) {
         let Items::Window { queue, done_before } = &mut self.items else { return };
         queue.push_back(Some(item));
-        let rest = *done_before + queue.len() as u64 - pending.count();
-        pending.extend(rest / self.chunk * self.chunk);
+        let rest = *done_before + queue.len() as u64 - tasks.pending.count();
+        tasks.add(rest / self.chunk * self.chunk);
     }
 
     /// Marks the input as exhausted. An incomplete chunk is sent as well, unless the input ended with an error. Returns
     /// the objects to drop.
-    fn close(&mut self, pending: &mut PendingTasks, is_error: bool) -> (VecDeque<Option<Py<PyAny>>>, Source) {
+    fn close(&mut self, tasks: &mut JobTasks, is_error: bool) -> (VecDeque<Option<Py<PyAny>>>, Source) {
         let source = std::mem::replace(&mut self.source, Source::Exhausted);
         let Items::Window { queue, done_before } = &mut self.items else { return (VecDeque::new(), source) };
-        let rest = *done_before + queue.len() as u64 - pending.count();
+        let rest = *done_before + queue.len() as u64 - tasks.pending.count();
         if is_error {
             return (queue.split_off(queue.len() - (rest as usize).min(queue.len())), source);
         }
-        pending.extend(rest);
+        tasks.add(rest);
         (VecDeque::new(), source)
     }
 
@@ -271,8 +271,8 @@ impl Job {
         let iterator = {
             let state = self.state(py);
             match &state.input.source {
-                Source::Builtin(iterator) if !state.pending.has_some() => iterator.clone_ref(py),
-                _ => return state.pending.has_some(),
+                Source::Builtin(iterator) if !state.tasks.pending.has_some() => iterator.clone_ref(py),
+                _ => return state.tasks.pending.has_some(),
             }
         };
         let mut iterator = iterator.into_bound(py);
@@ -290,22 +290,22 @@ impl Job {
                 }
             }
         }
-        self.state(py).pending.has_some()
+        self.state(py).tasks.pending.has_some()
     }
     /// Adds an item to an imap.
     pub(super) fn push(&self, py: Python<'_>, item: Py<PyAny>) {
         let state = &mut *self.state(py);
-        state.input.push(&mut state.pending, item);
+        state.input.push(&mut state.tasks, item);
     }
 
     /// Marks the input as exhausted. An error of the input takes its place after the last whole chunk.
     pub(super) fn close_input(&self, py: Python<'_>, error: Option<Py<PyAny>>) {
         let mut guard = self.state(py);
         let state = &mut *guard;
-        let dropped = state.input.close(&mut state.pending, error.is_some());
+        let dropped = state.input.close(&mut state.tasks, error.is_some());
         let surplus = error.and_then(|error| {
             self.completion.finish();
-            state.results.put_input_error(py, state.pending.count(), error)
+            state.results.put_input_error(error)
         });
         drop(guard);
         drop((dropped, surplus));
@@ -316,7 +316,7 @@ impl Job {
         {
             let mut state = self.state(py);
             state.input.window = None;
-            state.is_held &= !self.is_iterated;
+            state.is_held &= !self.is_iterated();
         }
         self.room.notify_all(Scope::Private);
     }
@@ -325,7 +325,7 @@ impl Job {
     pub(in crate::pool) fn clear(&self, py: Python<'_>) -> Cleared {
         let cleared = {
             let mut state = self.state(py);
-            state.pending.clear();
+            state.tasks.pending.clear();
             state.input.clear(py)
         };
         self.room.notify_all(Scope::Private);

@@ -15,6 +15,8 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `kind` | the kinds of jobs |
+//! | `ending` | the end of the job, and its callbacks |
 //! | `input` | the items: their source, how far ahead they are pulled, how long they are kept |
 //! | `results` | the outcomes, until they are fetched |
 //! | `progress` | the progress bar |
@@ -22,8 +24,10 @@
 //! | `handle` | the Python object that represents a job |
 //! | `leavings` | the function and arguments of a job that is over |
 
+mod ending;
 mod handle;
 mod input;
+mod kind;
 mod leavings;
 mod progress;
 mod results;
@@ -35,17 +39,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use kettle::pool::scheduler::process::Word;
-use kettle::pool::scheduler::{Completion, PendingTasks, Span};
+use kettle::pool::scheduler::{Completion, JobTasks, Span};
 use kettle_core::wait::EventCount;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+pub(super) use ending::Callbacks;
 pub(crate) use handle::PoolJob;
 pub(super) use input::SpanItems;
+pub(super) use kind::Kind;
 pub(super) use leavings::Leavings;
 pub(super) use results::Outcome;
 
 use super::locking::lock;
+use ending::Ending;
 use input::Input;
 use progress::Bar;
 use results::Results;
@@ -56,19 +63,12 @@ pub(super) struct Job {
     pub(super) number: u64,
     /// The number under which workers know its function. It changes when the function is sent by value.
     pub(super) lesson: AtomicU64,
-    /// Whether this is a single call, not a map or an imap.
-    pub(super) is_call: bool,
-    /// The pool method that created a job of many items; empty for a call.
-    pub(super) method: &'static str,
+    pub(super) kind: Kind,
     pub(super) timeout: Option<Duration>,
-    /// Whether this is an imap: threads may wait for any of its outcomes, not only for all of them.
-    pub(super) is_iterated: bool,
     pub(super) completion: Arc<Completion>,
-    callbacks: Mutex<Option<Callbacks>>,
+    pub(super) ending: Ending,
     /// Where the feeder of an imap waits for room.
     room: EventCount,
-    /// Set when the job is over: it has all the outcomes that it will ever have.
-    over: AtomicBool,
     /// Whether there are listeners. It is read without the lock, which is taken only if there are some. It is set
     /// before a listener checks whether the job is done, and read after the job was marked done.
     is_heard: AtomicBool,
@@ -98,25 +98,12 @@ impl Work {
 /// See [`Job::call_of`].
 pub(super) type CallOf<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, bool);
 
-/// Callbacks for the value and for the error.
-pub(super) struct Callbacks {
-    pub(super) value: Option<Py<PyAny>>,
-    pub(super) error: Option<Py<PyAny>>,
-    /// Threads that wait for a cancelled job do not wait for its callback too.
-    pub(super) lets_go_of_cancelled: bool,
-}
-
 pub(super) struct State {
     /// None once the job is over and has dropped it.
     pub(super) work: Option<Work>,
-    pub(super) pending: PendingTasks,
+    pub(super) tasks: JobTasks,
     pub(super) input: Input,
     results: Results,
-    /// The number of tasks that have an outcome.
-    done: u64,
-    /// Whether the job is in the queue of jobs with tasks to send.
-    pub(super) is_ready: bool,
-    pub(super) was_sent: bool,
     /// The tasks that were sent again, by value.
     resent: HashSet<u64>,
     pub(super) cancelled: bool,
@@ -135,9 +122,9 @@ impl Job {
     /// Creates a job that no pool knows yet.
     fn new(
         number: u64,
-        method: &'static str,
+        kind: Kind,
         work: Work,
-        (pending, input, results): (PendingTasks, Input, Results),
+        (tasks, input, results): (JobTasks, Input, Results),
         timeout: Option<Duration>,
         callbacks: Option<Callbacks>,
         bar: Option<Bar>,
@@ -145,24 +132,18 @@ impl Job {
         Self {
             number,
             lesson: AtomicU64::new(number),
-            is_call: matches!(work, Work::Call { .. }),
-            method,
+            kind,
             timeout,
-            is_iterated: results.is_iterated(),
             completion: Arc::new(Completion::default()),
-            callbacks: Mutex::new(callbacks),
+            ending: Ending::new(callbacks),
             room: EventCount::new(),
-            over: AtomicBool::new(false),
             is_heard: AtomicBool::new(false),
             unasked: Unasked::default(),
             state: Mutex::new(State {
                 work: Some(work),
-                pending,
+                tasks,
                 input,
                 results,
-                done: 0,
-                is_ready: false,
-                was_sent: false,
                 resent: HashSet::new(),
                 cancelled: false,
                 is_held: false,
@@ -188,32 +169,25 @@ impl Job {
         self.state(py).work.as_ref().map(|work| work.clone_ref(py))
     }
 
+    /// Whether this is a single call, not a map or an imap.
+    pub(super) fn is_call(&self) -> bool {
+        self.kind == Kind::Call
+    }
+
+    /// Whether this is an imap.
+    #[inline]
+    pub(super) fn is_iterated(&self) -> bool {
+        matches!(self.kind, Kind::Imap(_))
+    }
+
+    #[inline]
     pub(super) fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
+        self.ending.is_over()
     }
 
     /// Marks the job as over. Returns false if it was over already.
     pub(super) fn end(&self) -> bool {
-        !self.over.swap(true, Ordering::SeqCst)
-    }
-
-    pub(super) fn take_callbacks(&self, py: Python<'_>) -> Option<Callbacks> {
-        lock(py, &self.callbacks).take()
-    }
-
-    /// Sets the callbacks for the end of the job. Returns false if it is over. The end takes the callbacks after it has
-    /// marked the job as over, and this function checks the mark while it holds the lock on them.
-    pub(super) fn add_callbacks(&self, py: Python<'_>, callbacks: Callbacks) -> bool {
-        let mut place = lock(py, &self.callbacks);
-        let adds = !self.is_over();
-        if adds {
-            *place = Some(callbacks);
-        }
-        adds
-    }
-
-    pub(super) fn has_callbacks(&self, py: Python<'_>) -> bool {
-        lock(py, &self.callbacks).is_some()
+        self.ending.end()
     }
 
     /// The outcome of a call or a map as a whole.
@@ -271,14 +245,13 @@ impl Job {
         if !self.is_by_value() {
             self.lesson.store(next_number(), Ordering::Relaxed);
         }
-        state.pending.give_back(Span { start: index, len: 1 });
+        state.tasks.pending.give_back(Span { start: index, len: 1 });
         true
     }
 
     /// The number of tasks that have no outcome yet.
     pub(super) fn unfinished(&self, py: Python<'_>) -> u64 {
-        let state = self.state(py);
-        state.pending.count() - state.done
+        self.state(py).tasks.open()
     }
 
     /// Adds a listener. Returns false if it will not be called, because the job is done in a matter of microseconds.
@@ -327,80 +300,62 @@ impl Job {
 
     /// Records the outcome of a task. Returns whether the job has all its outcomes now.
     pub(super) fn put(&self, py: Python<'_>, index: u64, outcome: Outcome) -> bool {
-        let mut dropped = Vec::new();
-        let mut state = self.state(py);
-        if self.is_over() {
-            // The job was ended in the meantime.
-            drop(state);
-            drop(outcome);
-            return false;
-        }
-        let failed = outcome.is_err();
-        if let (Some(bar), true) = (&mut state.bar, failed) {
-            bar.add_failed();
-        }
-        state.has_done(py, index, 1, &mut dropped);
-        let surplus = state.results.put(py, index, outcome);
-        let complete = state.is_complete();
-        drop(state);
-        drop((dropped, surplus));
-        complete
+        self.record(py, index, 1, |state| state.put(py, index, outcome))
     }
 
     /// Records the outcomes of consecutive tasks and empties the list. Otherwise like [`put`](Self::put).
     pub(super) fn put_all(&self, py: Python<'_>, first: u64, outcomes: &mut Vec<Outcome>) -> bool {
-        let mut dropped = Vec::new();
-        let mut surplus = Vec::new();
-        let mut state = self.state(py);
-        if self.is_over() {
-            // The job was ended in the meantime.
-            drop(state);
-            outcomes.clear();
-            return false;
-        }
-        state.has_done(py, first, outcomes.len() as u64, &mut dropped);
-        for (index, outcome) in (first..).zip(outcomes.drain(..)) {
-            if let (Some(bar), true) = (&mut state.bar, outcome.is_err()) {
-                bar.add_failed();
+        let complete = self.record(py, first, outcomes.len() as u64, |state| {
+            let mut surplus = Vec::new();
+            for (index, outcome) in (first..).zip(outcomes.drain(..)) {
+                surplus.extend(state.put(py, index, outcome));
             }
-            surplus.extend(state.results.put(py, index, outcome));
-        }
-        let complete = state.is_complete();
-        drop(state);
-        drop((dropped, surplus));
+            surplus
+        });
+        outcomes.clear();
         complete
     }
 
     /// Records the values of consecutive tasks. Otherwise like [`put`](Self::put).
     pub(super) fn put_words(&self, py: Python<'_>, first: u64, words: &[Word]) -> bool {
+        self.record(py, first, words.len() as u64, |state| state.results.put_words(py, first, words))
+    }
+
+    /// Records that consecutive tasks have the outcomes that `put` adds to the state, unless the job was ended in the
+    /// meantime. `put` returns the objects that are no longer needed.
+    #[inline]
+    fn record<S>(&self, py: Python<'_>, first: u64, count: u64, put: impl FnOnce(&mut State) -> S) -> bool {
         let mut dropped = Vec::new();
         let mut state = self.state(py);
         if self.is_over() {
-            // The job was ended in the meantime.
             return false;
         }
-        state.has_done(py, first, words.len() as u64, &mut dropped);
-        state.results.put_words(py, first, words);
+        state.tasks.settle(count);
+        if let Some(bar) = &mut state.bar {
+            bar.add_done(count);
+        }
+        state.input.let_go(py, first, count, &mut dropped);
+        let surplus = put(&mut state);
         let complete = state.is_complete();
         drop(state);
-        drop(dropped);
+        drop((dropped, surplus));
         complete
     }
 }
 
 impl State {
-    /// Records that the tasks from `first` on have an outcome.
-    fn has_done(&mut self, py: Python<'_>, first: u64, count: u64, dropped: &mut Vec<Py<PyAny>>) {
-        self.done += count;
-        if let Some(bar) = &mut self.bar {
-            bar.add_done(count);
+    /// Adds the outcome of a task. Returns objects that are no longer needed.
+    #[inline]
+    fn put(&mut self, py: Python<'_>, index: u64, outcome: Outcome) -> Option<Outcome> {
+        if let (Some(bar), true) = (&mut self.bar, outcome.is_err()) {
+            bar.add_failed();
         }
-        self.input.let_go(py, first, count, dropped);
+        self.results.put(py, index, outcome)
     }
 
     /// Whether the job has all the outcomes that it will ever have.
     pub(super) fn is_complete(&self) -> bool {
-        self.input.is_exhausted() && self.done == self.pending.count()
+        self.input.is_exhausted() && self.tasks.open() == 0
     }
 
     /// Whether a thread or a listener waits for something to fetch.
@@ -410,6 +365,6 @@ impl State {
 
     /// Whether there is nothing to send, and will not be unless the feeder or a returned task brings it.
     pub(super) fn is_spent(&self) -> bool {
-        !self.pending.has_some() && !self.input.is_pulled()
+        !self.tasks.pending.has_some() && !self.input.is_pulled()
     }
 }

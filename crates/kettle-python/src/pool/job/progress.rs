@@ -59,7 +59,7 @@ impl Job {
 
     /// Updates the progress bar if there is one, an update is due, and the job is waited for.
     pub(in crate::pool) fn tell_bar_in_passing(&self, py: Python<'_>) -> PyResult<()> {
-        let is_shown = self.state(py).is_shown(self.is_iterated);
+        let is_shown = self.state(py).is_shown(self.is_iterated());
         if is_shown { self.tell_bar(py, false) } else { Ok(()) }
     }
 

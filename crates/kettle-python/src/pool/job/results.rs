@@ -1,11 +1,10 @@
 //! Storage for the outcomes of a job until they are fetched.
 
-use std::collections::VecDeque;
-
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use kettle::pool::scheduler::Outcomes;
 use kettle::pool::scheduler::process::Word;
 
 use crate::pool::tasks::of_word;
@@ -19,20 +18,13 @@ pub(super) enum Results {
     One(Option<Outcome>),
     /// A map: a list of all values, and the error of the first task in order that has one, with the task's number.
     All { values: Py<PyList>, error: Option<(u64, Py<PyAny>)> },
-    /// An imap: in task order, starting at the oldest outcome that was not fetched.
-    Ordered { fetched: u64, waiting: VecDeque<Option<Outcome>> },
-    /// An unordered imap: in order of arrival, and an error of its input, which is returned after all of them.
-    Unordered { waiting: VecDeque<Outcome>, last: Option<Py<PyAny>> },
+    /// An imap: its outcomes, and an error of its input, which is returned after all of them.
+    Iterated { outcomes: Outcomes<Outcome>, last: Option<Py<PyAny>> },
     /// The results are discarded.
     Nowhere,
 }
 
 impl Results {
-    /// Whether the outcomes are fetched one by one.
-    pub(super) fn is_iterated(&self) -> bool {
-        matches!(self, Self::Ordered { .. } | Self::Unordered { .. })
-    }
-
     /// The list of a map.
     pub(super) fn values(&self, py: Python<'_>) -> Option<Py<PyList>> {
         match self {
@@ -56,17 +48,7 @@ impl Results {
                 Err(e) if error.as_ref().is_some_and(|(first, _)| *first < index) => Some(Err(e)),
                 Err(e) => error.replace((index, e)).map(|(_, e)| Err(e)),
             },
-            Self::Ordered { fetched, waiting } => {
-                let place = (index - *fetched) as usize;
-                if waiting.len() <= place {
-                    waiting.resize_with(place + 1, || None);
-                }
-                waiting[place].replace(outcome)
-            }
-            Self::Unordered { waiting, .. } => {
-                waiting.push_back(outcome);
-                None
-            }
+            Self::Iterated { outcomes, .. } => outcomes.put(index, outcome),
             Self::Nowhere => Some(outcome),
         }
     }
@@ -92,39 +74,28 @@ impl Results {
         match self {
             Self::One(one) => one.replace(Err(failure)).into_iter().collect(),
             Self::All { error, .. } => error.replace((0, failure)).map(|(_, e)| Err(e)).into_iter().collect(),
-            Self::Ordered { waiting, .. } => {
-                let there = waiting.iter().take_while(|outcome| outcome.is_some()).count();
-                let surplus = waiting.split_off(there).into_iter().flatten().collect();
-                waiting.push_back(Some(Err(failure)));
+            Self::Iterated { outcomes, last } => {
+                let mut surplus = outcomes.end_with(Err(failure));
+                surplus.extend(last.take().map(Err));
                 surplus
-            }
-            Self::Unordered { waiting, .. } => {
-                waiting.push_back(Err(failure));
-                Vec::new()
             }
             Self::Nowhere => vec![Err(failure)],
         }
     }
 
-    /// Records an error of the input of an imap, of which `count` items are good. Returns the objects that are no
-    /// longer needed.
-    pub(super) fn put_input_error(&mut self, py: Python<'_>, count: u64, error: Py<PyAny>) -> Option<Outcome> {
+    /// Records an error of the input of an imap. Returns the objects that are no longer needed.
+    pub(super) fn put_input_error(&mut self, error: Py<PyAny>) -> Option<Outcome> {
         match self {
-            Self::Unordered { last, .. } => last.replace(error).map(Err),
-            _ => self.put(py, count, Err(error)),
+            Self::Iterated { last, .. } => last.replace(error).map(Err),
+            Self::One(_) | Self::All { .. } | Self::Nowhere => Some(Err(error)),
         }
     }
 
     /// The next outcome of an imap, if it is there. `complete` states that all tasks have an outcome.
     pub(super) fn fetch(&mut self, complete: bool) -> Option<Outcome> {
         match self {
-            Self::Ordered { fetched, waiting } => {
-                waiting.front()?.as_ref()?;
-                *fetched += 1;
-                waiting.pop_front()?
-            }
-            Self::Unordered { waiting, last } => {
-                waiting.pop_front().or_else(|| if complete { last.take().map(Err) } else { None })
+            Self::Iterated { outcomes, last } => {
+                outcomes.take().or_else(|| if complete { last.take().map(Err) } else { None })
             }
             Self::One(_) | Self::All { .. } | Self::Nowhere => None,
         }
@@ -133,8 +104,7 @@ impl Results {
     /// Whether [`fetch`](Self::fetch) would return an outcome.
     pub(super) fn has_next(&self, complete: bool) -> bool {
         match self {
-            Self::Ordered { waiting, .. } => waiting.front().is_some_and(Option::is_some),
-            Self::Unordered { waiting, last } => !waiting.is_empty() || (complete && last.is_some()),
+            Self::Iterated { outcomes, last } => outcomes.has_next() || (complete && last.is_some()),
             Self::One(_) | Self::All { .. } | Self::Nowhere => false,
         }
     }
@@ -150,10 +120,9 @@ impl Results {
                 visit.call(values)?;
                 error.iter().try_for_each(|(_, error)| visit.call(error))
             }
-            Self::Ordered { waiting, .. } => waiting.iter().flatten().try_for_each(look),
-            Self::Unordered { waiting, last } => {
+            Self::Iterated { outcomes, last } => {
                 last.iter().try_for_each(|error| visit.call(error))?;
-                waiting.iter().try_for_each(look)
+                outcomes.iter().try_for_each(look)
             }
             Self::Nowhere => Ok(()),
         }
@@ -173,7 +142,7 @@ impl Results {
             }),
             Self::All { error: Some((_, e)), .. } => Some(Err(e.clone_ref(py))),
             Self::All { values, error: None } => Some(Ok(values.clone_ref(py).into_any())),
-            Self::Ordered { .. } | Self::Unordered { .. } | Self::Nowhere => None,
+            Self::Iterated { .. } | Self::Nowhere => None,
         }
     }
 }

@@ -11,11 +11,12 @@
 //! thread neither leads nor is queued as an heir: a leader steps aside first, and a follower leaves the queue. While it
 //! runs, any other thread may take the lead; if all others sleep, the deputy takes it at its next patrol.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use kettle::pool::scheduler::process::Quiet;
+use kettle::pool::scheduler::process::{Quiet, Rest, Round, lead};
 use kettle::pool::scheduler::{Completion, HeldLead};
 use kettle_core::wait::{Deadline, Stopped};
 use pyo3::exceptions::PyException;
@@ -52,8 +53,8 @@ impl Processes {
                 return Ok(true);
             }
             self.ledger.check_home()?;
-            if self.is_inside_step() {
-                return self.wait_inside_step(py, completion, deadline);
+            if self.rounds.is_inside() {
+                return self.wait_inside_round(py, completion, deadline);
             }
             if self.lead.take() {
                 let mut led = self.lead.held(|| self.is_busy(Some(py)));
@@ -81,58 +82,42 @@ impl Processes {
         enough: &dyn Fn() -> bool,
         deadline: Deadline,
     ) -> PyResult<Led> {
-        let mut ask = false;
-        let mut quiet = Quiet::default();
-        loop {
+        let has_timed_out = Cell::new(false);
+        let round = |asks| {
             led.step_aside(|| py.check_signals())?;
             if !led.is_ours() {
-                return Ok(Led::WasTaken);
+                return Ok(Round::Over(Led::WasTaken));
             }
-            let watch = self.watch(py);
-            let kicks = watch.kicks();
-            let moved = self.round(py, ask);
+            let moved = self.round(py, asks);
             let is_interrupt = moved.as_ref().is_err_and(|e| !e.is_instance_of::<PyException>(py));
             if !is_interrupt && enough() {
                 // An error that concerns other jobs, or a failure to start workers, is raised in a thread that it
                 // affects.
-                return Ok(Led::Enough);
+                return Ok(Round::Over(Led::Enough));
             }
             let moved = moved?;
-            if moved == Some(true) {
-                ask = false;
-                quiet = Quiet::default();
-                if deadline.is_past() {
-                    return Ok(Led::TimeIsOver);
-                }
-                continue;
+            if moved == Some(true) && !deadline.is_past() && !has_timed_out.get() {
+                return Ok(Round::Moved);
             }
-            let (due, is_news_near) = {
-                let supervisor = lock(py, &self.supervisor);
-                (supervisor.due(), supervisor.is_news_near())
-            };
-            let due = match moved {
-                None => Deadline::after(MEANWHILE),
-                Some(_) => due.min(quiet.next_look()),
-            };
-            let watch = self.watch(py);
-            let slept = wait_outside_until_signal(py, deadline, |p| match is_news_near && watch.spin(kicks) {
-                true => Ok((false, true)),
-                false => watch.sleep(kicks, due, p).map(|is_told| (true, is_told)),
-            });
-            match slept {
-                Ok((slept, is_told)) => {
-                    ask = slept;
-                    if is_told {
-                        quiet = Quiet::default();
-                    }
-                }
-                Err(Stopped::Interrupted) => ask = true,
-                Err(_) => {
-                    self.round(py, true)?;
-                    return Ok(if enough() { Led::Enough } else { Led::TimeIsOver });
-                }
+            if moved == Some(true) || has_timed_out.get() {
+                return Ok(Round::Over(Led::TimeIsOver));
             }
-        }
+            let supervisor = lock(py, &self.supervisor);
+            let due = moved.map_or_else(|| Deadline::after(MEANWHILE), |_| supervisor.due());
+            Ok(Round::Still { due, spins: supervisor.is_news_near() })
+        };
+        lead(
+            false,
+            || self.watch(py),
+            round,
+            |watch, pause| {
+                Ok(wait_outside_until_signal(py, deadline, |p| watch.rest(pause, p)).unwrap_or_else(|stopped| {
+                    // A signal may be for this pool; when the time is over, one more round looks for the outcome.
+                    has_timed_out.set(stopped != Stopped::Interrupted);
+                    Rest::Slept
+                }))
+            },
+        )
     }
 
     /// Asks the workers to leave once a closed pool has nothing to do, and wakes the threads that wait for the last of
@@ -186,10 +171,10 @@ impl Processes {
             })?;
             match stood_in {
                 None => {
-                    if let Some(step) = self.try_step() {
+                    if let Some(inside) = self.rounds.enter() {
                         // If memory is too low to tell the workers now, they are told after the next map.
                         let _ = self.forget_what_is_over(py);
-                        drop(step);
+                        drop(inside);
                     }
                     continue;
                 }

@@ -1,8 +1,8 @@
 //! The parent's side of a process pool: sends tasks, receives outcomes and completes jobs, for all waiting threads.
 //!
-//! There are four locks, each held for a few instructions, attached to the interpreter, and never while Python code can
-//! run: the supervisor's, the desktop, the queue of jobs with tasks to send, and each job's own. A fifth, `step`, is
-//! held for a whole round.
+//! There are three locks, each held for a few instructions, attached to the interpreter, and never while Python code can
+//! run: the supervisor's, the queue of jobs with tasks to send, and each job's own. A fourth, that of `rounds`, is held
+//! for a whole round.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -20,11 +20,11 @@ mod send;
 mod worker;
 mod workers;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use kettle::pool::scheduler::process::{Limits, StartFailures, Supervisor, Watch};
+use kettle::pool::scheduler::process::{Limits, Rounds, StartFailures, Supervisor, Watch};
 use kettle::pool::scheduler::{Completion, Lead};
 use kettle_core::wait::Deadline;
 use pyo3::prelude::*;
@@ -32,34 +32,16 @@ use pyo3::prelude::*;
 pub(crate) use desk::Desk;
 pub(crate) use worker::Worker;
 
-use super::crew::{Crew, CrewHandle};
+use super::crew::Crew;
+use super::crew_handle::CrewHandle;
 use super::job::Job;
 use super::ledger::Ledger;
 use super::locking::lock;
-use round::{Desktop, Step};
-
-/// The supervisor's chunk type: tasks of a job, from a number on.
-#[derive(Clone)]
-pub(super) struct Chunk {
-    job: Arc<Job>,
-    start: u64,
-}
-
-impl std::fmt::Debug for Chunk {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chunk").field("job", &self.job.number).field("start", &self.start).finish()
-    }
-}
 
 pub(super) struct Processes {
     ledger: Ledger,
-    supervisor: Mutex<Supervisor<Chunk>>,
-    step: Mutex<Step>,
-    desktop: Mutex<Desktop>,
-    /// The thread that is inside a round.
-    stepping: AtomicU64,
-    /// Set when a thread panicked in a round.
-    has_panicked: AtomicBool,
+    supervisor: Mutex<Supervisor<Arc<Job>>>,
+    rounds: Rounds<Arc<Job>>,
     lead: Lead,
     dismissed: AtomicBool,
     start_failures: StartFailures,
@@ -91,7 +73,7 @@ impl Crew for Processes {
             self.complete(py, job)?;
             return Ok(());
         }
-        if !waits && !job.is_call && !job.is_iterated {
+        if !waits && !job.is_call() && !job.is_iterated() {
             // There may be much to send, and a caller that submits a map without waiting does not want to wait for that
             // either.
             self.make_ready(py, job);
@@ -100,7 +82,7 @@ impl Crew for Processes {
         }
         self.fed(py, job)?;
         if !waits {
-            self.lead.call_deputy(job.has_callbacks(py));
+            self.lead.call_deputy(job.ending.has_callbacks(py));
         }
         Ok(())
     }
@@ -115,10 +97,10 @@ impl Crew for Processes {
 
     fn fed(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<()> {
         self.make_ready(py, job);
-        match self.try_step() {
-            Some(step) => {
+        match self.rounds.enter() {
+            Some(inside) => {
                 let result = self.dispatch(py);
-                drop(step);
+                drop(inside);
                 result?;
             }
             None => self.watch(py).kick(),
@@ -135,7 +117,7 @@ impl Crew for Processes {
     }
 
     fn has_ended(&self, job: &Job) {
-        if !job.is_call {
+        if !job.is_call() {
             self.has_forgettable.store(true, Ordering::SeqCst);
         }
     }
@@ -150,14 +132,14 @@ impl Crew for Processes {
     /// Tasks that were sent hold no objects of this process.
     fn disown(&self, py: Python<'_>, job: &Arc<Job>, ends: bool) -> Vec<Py<PyAny>> {
         if ends {
-            lock(py, &self.supervisor).cancel(|chunk| Arc::ptr_eq(&chunk.job, job));
+            lock(py, &self.supervisor).cancel(|one| Arc::ptr_eq(one, job));
             self.call_deputy(true);
         }
         Vec::new()
     }
 
     fn recall(&self, py: Python<'_>, job: &Arc<Job>) -> bool {
-        lock(py, &self.supervisor).withdraw(|chunk| Arc::ptr_eq(&chunk.job, job))
+        lock(py, &self.supervisor).withdraw(|one| Arc::ptr_eq(one, job))
     }
 }
 
@@ -217,11 +199,8 @@ impl PoolCrew {
         let crew = Arc::new_cyclic(|me: &Weak<Processes>| Processes {
             ledger: Ledger::new(hooks, me.clone()),
             supervisor: Mutex::new(supervisor),
-            step: Mutex::new(Step::default()),
-            desktop: Mutex::default(),
-            stepping: AtomicU64::new(0),
+            rounds: Rounds::default(),
             lead: Lead::default(),
-            has_panicked: AtomicBool::new(false),
             dismissed: AtomicBool::new(false),
             start_failures: StartFailures::default(),
             starts: AtomicUsize::new(0),
@@ -234,8 +213,8 @@ impl PoolCrew {
     /// Starts the workers that are missing. Raises what starting one of them raised.
     fn staff(&self, py: Python<'_>) -> PyResult<()> {
         let crew = &self.crew;
-        let Some(mut step) = crew.try_step() else { return Ok(()) };
-        crew.receive(py, &mut step, true).and_then(|_| crew.staff(py))
+        let Some(mut inside) = crew.rounds.enter() else { return Ok(()) };
+        crew.receive(py, &mut inside, true).and_then(|_| crew.staff(py))
     }
 
     /// Leads when no other thread does, until the pool is over; runs in a separate thread.

@@ -4,41 +4,40 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kettle::pool::scheduler::Span;
-use kettle::pool::scheduler::process::{Event, SeatId, Word};
+use kettle::pool::scheduler::process::{Event, Inside, SeatId, Word};
 use kettle_core::arena::{Block, Names};
 use kettle_core::queue::Taken;
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::round::Step;
+use super::Processes;
 use super::workers::FailedStart;
-use super::{Chunk, Processes};
 use crate::errors;
 use crate::pool::crew::Crew;
 use crate::pool::job::{Job, Outcome};
-use crate::pool::locking::lock;
+use crate::pool::locking::{Detaching, lock};
 use crate::pool::tasks;
 
 impl Processes {
     /// Collects the workers' reports. Returns whether there were any.
-    pub(super) fn receive(&self, py: Python<'_>, step: &mut Step, ask: bool) -> PyResult<bool> {
-        lock(py, &self.supervisor).sweep(&mut step.post, ask);
-        self.take_in(py, &mut step.post);
+    pub(super) fn receive(&self, py: Python<'_>, inside: &mut Inside<'_, Arc<Job>>, ask: bool) -> PyResult<bool> {
+        lock(py, &self.supervisor).sweep(&mut inside.post, ask);
+        inside.take_in(Detaching(py));
         let mut received = false;
         let mut result = Ok(());
-        let mut bodies = None;
-        while let Some(event) = self.next_event(py, &mut step.post, &mut bodies) {
+        let (mut bodies, mut touched) = (None, Vec::new());
+        while let Some(event) = inside.next_event(Detaching(py), &mut bodies) {
             received = true;
             let Some(bodies) = &bodies else { continue };
             // An exception from one of the events must not keep the others from being handled.
-            let outcome = self.handle(py, step, event, &bodies.bytes, &bodies.words);
+            let outcome = self.handle(py, &mut touched, event, &bodies.bytes, &bodies.words);
             result = result.and(outcome);
         }
-        if let Some(shortage) = step.post.shortage.take() {
+        if let Some(shortage) = inside.post.shortage.take() {
             result = result.and(Err(errors::out_of_memory(shortage)));
         }
-        for job in step.touched.drain(..) {
+        for job in touched {
             result = result.and(job.tell_bar_in_passing(py));
         }
         result.map(|()| received)
@@ -47,30 +46,29 @@ impl Processes {
     fn handle(
         &self,
         py: Python<'_>,
-        step: &mut Step,
-        event: Event<Chunk>,
+        touched: &mut Vec<Arc<Job>>,
+        event: Event<Arc<Job>>,
         bytes: &[u8],
         words: &[Word],
     ) -> PyResult<()> {
         match event {
-            Event::Words { work: Chunk { job, start }, from, at } => {
+            Event::Words { job, first, at } => {
                 if job.is_over() {
                     return Ok(());
                 }
-                self.touch(py, step, &job);
+                touch(py, touched, &job);
                 self.ledger.counts.done.fetch_add(at.len() as u64, Ordering::Relaxed);
-                let complete = job.put_words(py, start + u64::from(from), &words[at]);
+                let complete = job.put_words(py, first, &words[at]);
                 let _in_hand = complete.then(|| self.takes_in_hand(py, &job));
                 self.has_put(py, &job, complete)
             }
-            Event::Outcome { work: Chunk { job, start }, task: index, taken, at, .. } => {
+            Event::Outcome { job, task: index, taken, at } => {
                 if job.is_over() {
                     return Ok(());
                 }
                 let _in_hand = self.takes_in_hand(py, &job);
-                let index = start + u64::from(index);
                 if taken.tag == tasks::APART {
-                    job.state(py).pending.give_back_apart(Span { start: index, len: 1 });
+                    job.state(py).tasks.pending.give_back_apart(Span { start: index, len: 1 });
                     self.make_ready(py, &job);
                     return Ok(());
                 }
@@ -80,21 +78,20 @@ impl Processes {
                 }
                 let (outcome, interrupt) = self.outcome(py, taken, &bytes[at]);
                 let named = outcome.as_ref().map_or_else(|e| self.name_task(py, &job, index, e), |_| Ok(()));
-                self.touch(py, step, &job);
+                touch(py, touched, &job);
                 let put = self.put(py, &job, index, outcome);
                 interrupt.map_or(put.and(named), Err)
             }
-            Event::Finished { work, len, took } => {
-                work.job.state(py).pending.finished(len, took);
+            Event::Finished { job, len, took } => {
+                job.state(py).tasks.pending.finished(len, took);
                 Ok(())
             }
-            Event::Undone { work: Chunk { job, start }, from, len, apart } => {
-                if !job.is_over() && from < len {
-                    let span = Span { start: start + u64::from(from), len: len - from };
+            Event::Undone { job, span, apart } => {
+                if !job.is_over() {
                     if apart {
-                        job.state(py).pending.give_back_apart(span);
+                        job.state(py).tasks.pending.give_back_apart(span);
                     } else {
-                        job.state(py).pending.give_back(span);
+                        job.state(py).tasks.pending.give_back(span);
                     }
                     self.make_ready(py, &job);
                 }
@@ -104,13 +101,6 @@ impl Processes {
             Event::Ended { seat, pid, fate, early, preparing, victim } => {
                 self.ended(py, seat, pid, fate, early.then_some(FailedStart { preparing }), victim)
             }
-        }
-    }
-
-    /// Notes that the job's progress bar, if it has one, may need an update.
-    fn touch(&self, py: Python<'_>, step: &mut Step, job: &Arc<Job>) {
-        if job.has_bar(py) && !step.touched.iter().any(|t| Arc::ptr_eq(t, job)) {
-            step.touched.push(Arc::clone(job));
         }
     }
 
@@ -152,5 +142,12 @@ impl Processes {
         let _names = Names::unpack(&mut taken.parts).map_err(errors::arena)?;
         let error = self.ledger.error(py, intern!(py, "unpack"), (tasks::body(&taken, inline),));
         self.fail_all(py, error)
+    }
+}
+
+/// Notes that the job's progress bar, if it has one, may need an update.
+fn touch(py: Python<'_>, touched: &mut Vec<Arc<Job>>, job: &Arc<Job>) {
+    if job.has_bar(py) && !touched.iter().any(|t| Arc::ptr_eq(t, job)) {
+        touched.push(Arc::clone(job));
     }
 }

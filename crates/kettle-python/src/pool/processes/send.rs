@@ -9,7 +9,7 @@ use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::{Chunk, Processes};
+use super::Processes;
 use crate::errors;
 use crate::pool::crew::Crew;
 use crate::pool::job::{Job, SpanItems, Work};
@@ -17,7 +17,7 @@ use crate::pool::locking::lock;
 use crate::pool::tasks;
 
 impl Processes {
-    /// Sends as much as there is room for. Called within a step.
+    /// Sends as much as there is room for. Called within a round.
     pub(super) fn dispatch(&self, py: Python<'_>) -> PyResult<bool> {
         let mut sent = false;
         loop {
@@ -31,10 +31,10 @@ impl Processes {
             self.settle(py, &job)?;
             let span = {
                 let mut state = job.state(py);
-                let span = if some && !state.is_held { state.pending.take(size) } else { None };
+                let span = if some && !state.is_held { state.tasks.pending.take(size) } else { None };
                 match span {
-                    Some(_) => state.was_sent = true,
-                    None => state.is_ready = false,
+                    Some(span) => state.tasks.sends(span),
+                    None => _ = state.tasks.leave_line(),
                 }
                 span
             };
@@ -47,7 +47,7 @@ impl Processes {
                 Err(e) if e.is_instance_of::<PyException>(py) => self.refuse(py, &job, span, e)?,
                 Err(e) => {
                     // A KeyboardInterrupt is not an error of these tasks.
-                    job.state(py).pending.give_back(span);
+                    job.state(py).tasks.pending.give_back(span);
                     return Err(e);
                 }
             }
@@ -56,13 +56,12 @@ impl Processes {
 
     fn send(&self, py: Python<'_>, seat: SeatId, job: &Arc<Job>, span: Span) -> PyResult<()> {
         let _in_hand = self.takes_in_hand(py, job);
-        let chunk = Chunk { job: Arc::clone(job), start: span.start };
         // The caller of a map that is not iterated waits for all outcomes at once.
-        let batched = !job.is_call && !job.is_iterated && !job.has_bar(py);
+        let batched = !job.is_call() && !job.is_iterated() && !job.has_bar(py);
         let conditions = Conditions { timeout: job.timeout, batched };
         let sent = |load: Load<'_>| {
             let mut supervisor = lock(py, &self.supervisor);
-            supervisor.send(seat, chunk, span.len, conditions, load).map_err(errors::out_of_memory)
+            supervisor.send(seat, Arc::clone(job), span, conditions, load).map_err(errors::out_of_memory)
         };
         // None: the job was cancelled in the meantime.
         let Some(work) = job.work(py) else { return Ok(()) };
@@ -102,7 +101,7 @@ impl Processes {
     }
 
     /// Makes workers drop the functions of maps that are over: when they are sent something else, or have been idle for
-    /// a while. A message for each one at once would wake them after every map. Called within a step.
+    /// a while. A message for each one at once would wake them after every map. Called within a round.
     pub(super) fn forget_what_is_over(&self, py: Python<'_>) -> PyResult<()> {
         if !self.has_forgettable.load(Ordering::Relaxed) || !self.has_forgettable.swap(false, Ordering::SeqCst) {
             return Ok(());
@@ -129,7 +128,7 @@ impl Processes {
     /// alone.
     fn refuse(&self, py: Python<'_>, job: &Arc<Job>, span: Span, e: PyErr) -> PyResult<()> {
         if span.len > 1 {
-            job.state(py).pending.give_back_apart(span);
+            job.state(py).tasks.pending.give_back_apart(span);
             return Ok(());
         }
         let error = self.explained(py, job, span, e);

@@ -1,5 +1,6 @@
 //! The worker processes: starts them, and handles their ends.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kettle::pool::scheduler::process::{Fate, SeatId};
@@ -7,10 +8,11 @@ use kettle_core::sys::child::Child;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use super::Processes;
 use super::desk::Desk;
-use super::{Chunk, Processes};
 use crate::errors;
 use crate::pool::crew::Crew;
+use crate::pool::job::Job;
 use crate::pool::ledger::count;
 use crate::pool::locking::lock;
 
@@ -62,9 +64,9 @@ impl Processes {
         pid: u32,
         fate: Fate,
         failed_start: Option<FailedStart>,
-        victim: Option<(Chunk, u32)>,
+        victim: Option<(Arc<Job>, u64)>,
     ) -> PyResult<()> {
-        let _in_hand = victim.as_ref().map(|(chunk, _)| self.takes_in_hand(py, &chunk.job));
+        let _in_hand = victim.as_ref().map(|(job, _)| self.takes_in_hand(py, job));
         // Reaps the process and returns how it ended.
         let end = self.ledger.call(py, intern!(py, "ended"), (seat.to_bits(), pid, fate_name(fate)))?;
         let counts = fate == Fate::Died && !self.ledger.lifecycle.is_terminated();
@@ -76,15 +78,14 @@ impl Processes {
             }
             return Ok(());
         }
-        let Some((Chunk { job, start }, index)) = victim else { return Ok(()) };
-        let index = start + u64::from(index);
+        let Some((job, index)) = victim else { return Ok(()) };
         if job.is_over() {
             return Ok(());
         }
         let died = matches!(fate, Fate::Died | Fate::Memory);
         if died {
             count(&self.ledger.counts.died);
-            if job.state(py).pending.died(index) {
+            if job.state(py).tasks.pending.died(index) {
                 count(&self.ledger.counts.retried);
                 self.make_ready(py, &job);
                 return Ok(());

@@ -13,10 +13,12 @@
 //! | module | what it is |
 //! |---|---|
 //! | `worker` | the main loop of a worker |
+//! | `shift` | the state of a worker |
 //! | `claim` | the context of the tasks that a worker has claimed |
 //! | `timeouts` | tasks with a time limit |
 
 mod claim;
+mod shift;
 mod timeouts;
 mod worker;
 
@@ -31,7 +33,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::crew::{Crew, CrewHandle};
+use super::crew::Crew;
+use super::crew_handle::CrewHandle;
 use super::job::Job;
 use super::ledger::Ledger;
 use super::locking::{Detaching, lock};
@@ -119,7 +122,7 @@ impl Crew for Threads {
     /// Running tasks continue. A call that runs cannot be cancelled; the tasks of a map or imap that were not begun
     /// can.
     fn cancel(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<bool> {
-        if job.is_call {
+        if job.is_call() {
             return Ok(!job.is_over() && self.withdraw(py, job)?);
         }
         if job.is_over() {
@@ -130,7 +133,7 @@ impl Crew for Threads {
 
     /// A thread cannot be killed, so running tasks continue.
     fn disown(&self, py: Python<'_>, job: &Arc<Job>, _: bool) -> Vec<Py<PyAny>> {
-        if job.is_call {
+        if job.is_call() {
             return Vec::new();
         }
         let taken = self.queues.with_all(Detaching(py), |claim| claim::take_items_of(claim, job));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kettle::pool::scheduler::{Completion, Span};
 use kettle_core::crash_point;
-use kettle_core::wait::{Deadline, Searcher};
+use kettle_core::wait::Deadline;
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -15,6 +15,7 @@ use pyo3::types::PyDict;
 
 use super::Threads;
 use super::claim::{Claim, Claimed, LocalQueue, take_kept};
+use super::shift::{OVERDUE, Shift};
 use crate::door::wait_outside;
 use crate::methods::calls;
 use crate::pool::arguments::{as_dict, as_tuple};
@@ -22,9 +23,6 @@ use crate::pool::crew::Crew;
 use crate::pool::job::{Job, Outcome, State, Work};
 use crate::pool::ledger::count_more;
 use crate::pool::locking::{Detaching, lock};
-
-/// How often to offer the interpreter to other threads, even if the tasks never release it themselves.
-const TURN: Duration = Duration::from_millis(5);
 
 /// What became of claimed tasks.
 enum Done {
@@ -38,47 +36,11 @@ enum Done {
 /// How long a worker keeps the outcomes of a map, unless a task takes longer.
 const KEPT: Duration = Duration::from_millis(1);
 
-/// How long claimed tasks may take. After that one of them must be slow, and other workers take over the rest.
-const OVERDUE: Duration = Duration::from_millis(2);
-
-/// The state of a worker.
-struct Shift<'t> {
-    queue: Arc<LocalQueue>,
-    searcher: Searcher<'t>,
-    /// When the worker last offered the interpreter to other threads.
-    turn: Instant,
-    /// When the worker last checked for overdue tasks.
-    looked: Instant,
-    /// Empty except while outcomes are being recorded.
-    outcomes: Vec<Outcome>,
-}
-
-impl Shift<'_> {
-    /// Offers the interpreter to other threads, if it is time.
-    fn offer_turn(&mut self, py: Python<'_>, now: Instant) {
-        if now - self.turn > TURN {
-            py.detach(|| ());
-            self.turn = Instant::now();
-        }
-    }
-
-    /// Whether it is time to check for overdue tasks.
-    fn is_to_look(&mut self) -> bool {
-        let is_time = self.looked.elapsed() > OVERDUE;
-        if is_time {
-            self.looked = Instant::now();
-        }
-        is_time
-    }
-}
-
 impl Threads {
     /// The main loop of a worker.
     pub(super) fn work(&self, py: Python<'_>) -> PyResult<()> {
-        let now = Instant::now();
-        let (queue, searcher) = (Arc::new(LocalQueue::new()), self.idle.searcher());
-        self.queues.add(Detaching(py), &queue);
-        let mut me = Shift { queue, searcher, turn: now, looked: now, outcomes: Vec::new() };
+        let mut me = Shift::new(self.idle.searcher());
+        self.queues.add(Detaching(py), &me.queue);
         let ended = self.work_until_over(py, &mut me);
         let left = self.queues.remove(Detaching(py), &me.queue);
         drop((left, me));
@@ -110,7 +72,7 @@ impl Threads {
                     }
                     me.searcher.rest(&patience.among_threads(true));
                 })?;
-                me.turn = Instant::now();
+                me.took_turn();
                 continue;
             };
             crash_point("pool.thread.claimed");
@@ -155,7 +117,7 @@ impl Threads {
             }
             let was_ready = {
                 let mut state = job.state(py);
-                (state.is_held || !state.pending.has_some()) && std::mem::take(&mut state.is_ready)
+                (state.is_held || !state.tasks.pending.has_some()) && state.tasks.leave_line()
             };
             if was_ready {
                 self.ledger.set_aside(py, &job);
@@ -175,24 +137,9 @@ impl Threads {
                 return Some((job, work));
             }
             // The job was cancelled in the meantime.
-            self.put_down(py, me);
+            me.put_down(py, &self.queues);
         }
         None
-    }
-
-    /// Keeps the outcome of the last task, and returns the next of those claimed.
-    fn next_task(&self, py: Python<'_>, me: &Shift<'_>, outcome: Option<Outcome>) -> Option<(u64, Py<PyAny>)> {
-        let next = |claim: &mut Claim| {
-            claim.context.kept.extend(outcome);
-            claim.pop()
-        };
-        self.queues.with(Detaching(py), &me.queue, next).flatten()
-    }
-
-    /// Drops the rest of the claimed tasks.
-    fn put_down(&self, py: Python<'_>, me: &Shift<'_>) {
-        let claim = self.queues.clear(Detaching(py), &me.queue);
-        drop(claim);
     }
 
     /// Claims a call, or moves some tasks of a job to the queue; only one if it has a time limit.
@@ -203,20 +150,20 @@ impl Threads {
             if state.is_held || state.work.is_none() {
                 return None;
             }
-            let mut span = state.pending.claim(self.present.load(Ordering::Relaxed))?;
+            let mut span = state.tasks.pending.claim(self.present.load(Ordering::Relaxed))?;
             if job.timeout.is_some() && span.len > 1 {
-                state.pending.give_back(Span { start: span.start + 1, len: span.len - 1 });
+                state.tasks.pending.give_back(Span { start: span.start + 1, len: span.len - 1 });
                 span.len = 1;
             }
-            state.was_sent = true;
-            is_spent = state.is_spent() && std::mem::take(&mut state.is_ready);
+            state.tasks.sends(span);
+            is_spent = state.is_spent() && state.tasks.leave_line();
             // The error of a task that is given up includes its item.
             let stay = job.timeout.is_some();
             let items = if stay { state.input.lend(py, span) } else { state.input.give_away(py, span) };
             work = state.work.as_ref().map(|work| work.clone_ref(py));
-            Some((span, items, state.pending.chunk()))
+            Some((span, items, state.tasks.pending.chunk()))
         };
-        if job.is_call {
+        if job.is_call() {
             take(job.state(py));
         } else {
             let claim = |state: MutexGuard<'_, State>| {
@@ -267,7 +214,7 @@ impl Threads {
         let mut function = Some(function.into_bound(py));
         let begun = Instant::now();
         let (mut now, mut put_at, mut done) = (begun, begun, 0);
-        let mut next = self.next_task(py, me, None);
+        let mut next = me.next_task(py, &self.queues, None);
         // Other workers may have taken all of them already.
         self.busy.fetch_add(usize::from(next.is_some()), Ordering::Relaxed);
         while let (Some((index, item)), Some(called)) = (next, &function) {
@@ -287,11 +234,11 @@ impl Threads {
             now = Instant::now();
             done += 1;
             let mut first = index;
-            if job.is_iterated {
+            if job.is_iterated() {
                 me.outcomes.push(outcome);
-                next = self.next_task(py, me, None);
+                next = me.next_task(py, &self.queues, None);
             } else {
-                next = self.next_task(py, me, Some(outcome));
+                next = me.next_task(py, &self.queues, Some(outcome));
                 if next.is_none() || now - put_at > KEPT {
                     put_at = now;
                     let take = |claim: &mut Claim| take_kept(claim, &mut me.outcomes);
@@ -302,13 +249,13 @@ impl Threads {
             if is_last {
                 // It is dropped with the job, when that is over.
                 function = None;
-                job.state(py).pending.finished(done, u64::try_from((now - begun).as_nanos()).unwrap_or(u64::MAX));
+                job.state(py).tasks.pending.finished(done, u64::try_from((now - begun).as_nanos()).unwrap_or(u64::MAX));
             }
             if is_last || !me.outcomes.is_empty() {
                 unfinished = self.put_in_passing(py, job, first, &mut me.outcomes, is_last)?;
             }
         }
-        self.put_down(py, me);
+        me.put_down(py, &self.queues);
         job.tell_bar_in_passing(py)?;
         Ok(Done::All(unfinished))
     }

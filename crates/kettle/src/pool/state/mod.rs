@@ -2,66 +2,46 @@
 //!
 //! Nothing here runs code of the program: wakers are returned, to be woken without the lock.
 
+mod jobs;
 mod staff;
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use kettle_core::wait::Deadline;
-
 use super::call::{self, Packed};
 use super::error::{Broken, SubmitError, TaskError};
-use super::job::{Job, Outcome, Terms, Want};
-use super::scheduler::process::{Conditions, Post, SeatId, StartFailures, Supervisor};
-use super::scheduler::{Blocking, Completion, Counts, Lifecycle, Span, Statistics};
+use super::job::{Job, Outcome, Terms};
+use super::scheduler::process::{Conditions, Post, Supervisor};
+use super::scheduler::{Blocking, Completion, Counts, Lifecycle, Order, Span, Statistics, Want};
 use super::worker::Tag;
-use crate::process::Process;
-
-/// A chunk: consecutive tasks of a job.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Work {
-    job: u64,
-    start: u64,
-}
+use jobs::Jobs;
+use staff::Staff;
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) supervisor: Supervisor<Work>,
-    crew: HashMap<SeatId, Process>,
-    jobs: HashMap<u64, Job>,
-    /// The jobs that have something to send; each in turn sends one chunk.
-    line: VecDeque<u64>,
-    next_job: u64,
+    pub(super) supervisor: Supervisor<u64>,
+    staff: Staff,
+    jobs: Jobs,
     lifecycle: Lifecycle<Broken>,
     /// Done when no worker is left.
     pub(super) deserted: Arc<Completion>,
     pub(super) has_deputy: bool,
-    start_failures: StartFailures,
-    refusals: u32,
-    /// The time before which no process is to be started.
-    pause: Deadline,
     counts: Counts,
-    post: Post<Work>,
+    post: Post<u64>,
     scratch: Vec<u8>,
     wakers: Vec<Waker>,
 }
 
 impl State {
-    pub(super) fn new(supervisor: Supervisor<Work>) -> Self {
+    pub(super) fn new(supervisor: Supervisor<u64>) -> Self {
         Self {
             supervisor,
-            crew: HashMap::new(),
-            jobs: HashMap::new(),
-            line: VecDeque::new(),
-            next_job: 1,
+            staff: Staff::default(),
+            jobs: Jobs::default(),
             lifecycle: Lifecycle::default(),
             deserted: Arc::default(),
             has_deputy: false,
-            start_failures: StartFailures::default(),
-            refusals: 0,
-            pause: Deadline::NOW,
             counts: Counts::default(),
             post: Post::default(),
             scratch: Vec::new(),
@@ -85,34 +65,30 @@ impl State {
     }
 
     /// Opens a job without tasks. Returns its number and what its submitter waits on.
-    pub(super) fn open_job(&mut self, terms: Terms, by_arrival: bool) -> Result<(u64, Arc<Completion>), SubmitError> {
+    pub(super) fn open_job(&mut self, terms: Terms, order: Order) -> Result<(u64, Arc<Completion>), SubmitError> {
         self.admit()?;
-        let id = self.next_job;
-        self.next_job += 1;
-        let job = Job::new(terms, by_arrival);
+        let job = Job::new(terms, order);
         let completion = Arc::clone(&job.completion);
-        self.jobs.insert(id, job);
-        Ok((id, completion))
+        Ok((self.jobs.add(job), completion))
     }
 
     pub(super) fn job(&mut self, id: u64) -> Option<&mut Job> {
-        self.jobs.get_mut(&id)
+        self.jobs.get(id)
     }
 
     /// The number of tasks of a job to keep unsent, so that all workers can have long chunks.
-    pub(super) fn appetite(&self, id: u64) -> u64 {
-        let longest = self.jobs.get(&id).map_or(0, |job| u64::from(job.longest));
-        4 * self.supervisor.size() as u64 * longest
+    pub(super) fn demand(&mut self, id: u64) -> u64 {
+        self.jobs.get(id).map_or(0, |job| job.tasks.demand(self.supervisor.size()))
     }
 
     /// Adds tasks to a job, and sends those there is room for. Returns false if adding more is pointless.
     pub(super) fn add(&mut self, id: u64, calls: impl IntoIterator<Item = Packed>) -> bool {
-        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        let Some(job) = self.jobs.get(id) else { return false };
         for call in calls {
             self.counts.queued.fetch_add(1, Ordering::Relaxed);
             job.add(call);
         }
-        stand_in_line(&mut self.line, id, job, false);
+        self.jobs.line_up(id, false);
         match self.broken() {
             Some(broken) => self.break_down(broken),
             None if self.lifecycle.is_terminated() => self.terminate(),
@@ -127,36 +103,32 @@ impl State {
     /// Records that the outcomes of this job are no longer wanted. Tasks that were sent still run; with `run_on`, so do
     /// the others.
     pub(super) fn forget(&mut self, id: u64, run_on: bool) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        if run_on && job.open() > 0 {
+        let Some(job) = self.jobs.get(id) else { return };
+        if run_on && job.tasks.open() > 0 {
             job.is_forgotten = true;
         } else {
-            self.counts.queued.fetch_sub(job.open(), Ordering::Relaxed);
-            self.jobs.remove(&id);
+            self.counts.queued.fetch_sub(job.tasks.open(), Ordering::Relaxed);
+            self.jobs.remove(id);
         }
     }
 
     /// Cancels a job: no further task of it begins, and running ones are ended. Returns how many had no outcome.
     pub(super) fn cancel(&mut self, id: u64) -> usize {
-        let Some(job) = self.jobs.get_mut(&id) else { return 0 };
+        let Some(job) = self.jobs.get(id) else { return 0 };
         let open = job.end();
         for &number in &open {
-            let task = self.task(id, number).to_owned();
+            let task = self.jobs.task(id, number).to_owned();
             self.conclude(id, number, Outcome::Failed(TaskError::Cancelled { task }));
         }
         if !open.is_empty() {
-            self.supervisor.cancel(|work| work.job == id);
+            self.supervisor.cancel(|job| *job == id);
         }
         open.len()
     }
 
-    fn task(&self, id: u64, number: u64) -> &'static str {
-        self.jobs.get(&id).map_or("?", |job| job.task(number))
-    }
-
     /// Sets the outcome of a task. Later outcomes for it are ignored.
     fn conclude(&mut self, id: u64, number: u64, outcome: Outcome) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(job) = self.jobs.get(id) else { return };
         let count = match &outcome {
             Outcome::Reported { tag: Tag::Returned, .. } => &self.counts.done,
             Outcome::Reported { .. } | Outcome::Failed(TaskError::Lost(_) | TaskError::Panicked(_)) => {
@@ -171,8 +143,8 @@ impl State {
         }
         self.counts.settle(count, 1);
         self.wakers.extend(job.tell());
-        if job.is_forgotten && job.open() == 0 {
-            self.jobs.remove(&id);
+        if job.is_forgotten && job.tasks.open() == 0 {
+            self.jobs.remove(id);
         }
     }
 
@@ -180,33 +152,33 @@ impl State {
 
     /// Sends chunks while there is something to send and room for it.
     fn dispatch(&mut self) {
-        while let Some(&id) = self.line.front() {
+        while self.jobs.has_line() {
             let Some(seat) = self.supervisor.room() else { return };
-            self.line.pop_front();
-            let Some(job) = self.jobs.get_mut(&id) else { continue };
-            job.is_in_line = false;
-            let Some(span) = job.pending.take(self.supervisor.size()) else { continue };
+            let Some(id) = self.jobs.first_in_line() else { return };
+            let Some(job) = self.jobs.get(id) else { continue };
+            let Some(span) = job.tasks.pending.take(self.supervisor.size()) else { continue };
             let sent = call::load(job.calls(span.start).take(span.len as usize), &mut self.scratch);
             let sent = sent.and_then(|(load, count)| {
-                let work = Work { job: id, start: span.start };
                 let conditions = Conditions { timeout: job.timeout, batched: job.waits_for_several() };
-                self.supervisor.send(seat, work, count, conditions, load).map(|()| count)
+                let sent = Span { len: count, ..span };
+                self.supervisor.send(seat, id, sent, conditions, load).map(|()| sent)
             });
             match sent {
-                Ok(count) => {
-                    job.longest = job.longest.max(count);
-                    job.pending.give_back(Span { start: span.start + u64::from(count), len: span.len - count });
-                    stand_in_line(&mut self.line, id, job, false);
+                Ok(sent) => {
+                    job.tasks.sends(sent);
+                    let len = span.len - sent.len;
+                    job.tasks.pending.give_back(Span { start: span.start + u64::from(sent.len), len });
                     self.wakers.extend(job.tell());
+                    self.jobs.line_up(id, false);
                 }
                 // The chunks that are being processed will free memory.
                 Err(_) if self.supervisor.tally().chunks > 0 => {
-                    job.pending.give_back(span);
-                    stand_in_line(&mut self.line, id, job, true);
+                    job.tasks.pending.give_back(span);
+                    self.jobs.line_up(id, true);
                     return;
                 }
                 Err(e) => {
-                    stand_in_line(&mut self.line, id, job, false);
+                    self.jobs.line_up(id, false);
                     for number in span.start..span.start + u64::from(span.len) {
                         let why = TaskError::Refused(SubmitError::OutOfMemory(e.clone()));
                         self.conclude(id, number, Outcome::Failed(why));
@@ -219,7 +191,7 @@ impl State {
     /// Takes queued chunks back for idle workers; returns whether there were any. To be called before a leader goes to
     /// sleep.
     pub(super) fn rebalance(&mut self) -> bool {
-        self.line.is_empty() && self.supervisor.rebalance()
+        !self.jobs.has_line() && self.supervisor.rebalance()
     }
 
     // ---- the end ----
@@ -244,10 +216,9 @@ impl State {
     }
 
     fn give_up(&mut self, why: impl Fn(&str) -> TaskError) {
-        let ids: Vec<_> = self.jobs.keys().copied().collect();
-        for id in ids {
-            for number in self.jobs.get_mut(&id).map_or_else(Vec::new, Job::end) {
-                let why = why(self.task(id, number));
+        for id in self.jobs.numbers() {
+            for number in self.jobs.get(id).map_or_else(Vec::new, Job::end) {
+                let why = why(self.jobs.task(id, number));
                 self.conclude(id, number, Outcome::Failed(why));
             }
         }
@@ -280,18 +251,6 @@ impl State {
 
     /// Sets what the submitter of a job waits for. Returns false if it need not wait.
     pub(super) fn want(&mut self, id: u64, want: Want) -> bool {
-        self.jobs.get_mut(&id).is_some_and(|job| job.want(want))
-    }
-}
-
-fn stand_in_line(line: &mut VecDeque<u64>, id: u64, job: &mut Job, in_front: bool) {
-    if job.is_in_line || !job.pending.has_some() {
-        return;
-    }
-    job.is_in_line = true;
-    if in_front {
-        line.push_front(id);
-    } else {
-        line.push_back(id);
+        self.jobs.get(id).is_some_and(|job| job.want(want))
     }
 }

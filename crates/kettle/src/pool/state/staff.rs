@@ -1,5 +1,6 @@
 //! The workers of a pool: their messages, their ends, and their replacement.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -14,13 +15,12 @@ use kettle_core::sys::child::Child;
 use kettle_core::sys::futex::Scope;
 use kettle_core::wait::Deadline;
 
-use super::{State, Work, stand_in_line};
+use super::State;
 use crate::codec;
 use crate::error::SessionDamaged;
 use crate::pool::error::{Broken, Panic, TaskError, WorkerDied};
 use crate::pool::job::Outcome;
-use crate::pool::scheduler::Span;
-use crate::pool::scheduler::process::{Event, Fate, Post, SeatId, Word};
+use crate::pool::scheduler::process::{Event, Fate, Post, SeatId, StartFailures, Word};
 use crate::pool::worker::Tag;
 use crate::process::{Process, SIGKILL};
 
@@ -28,6 +28,23 @@ use crate::process::{Process, SIGKILL};
 const REFUSALS: u32 = 3;
 /// The delay before the next attempt to start a process after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The processes of the workers, and the failures to start some.
+#[derive(Debug)]
+pub(super) struct Staff {
+    processes: HashMap<SeatId, Process>,
+    start_failures: StartFailures,
+    refusals: u32,
+    /// The time before which no process is to be started.
+    pause: Deadline,
+}
+
+impl Default for Staff {
+    fn default() -> Self {
+        let start_failures = StartFailures::default();
+        Self { processes: HashMap::new(), start_failures, refusals: 0, pause: Deadline::NOW }
+    }
+}
 
 impl State {
     /// Sweeps and processes the events. Returns the wakers, which must be woken without the lock.
@@ -54,39 +71,35 @@ impl State {
         std::mem::take(&mut self.wakers)
     }
 
-    fn hear(&mut self, event: Event<Work>, bytes: &[u8], words: &[Word]) {
+    fn hear(&mut self, event: Event<u64>, bytes: &[u8], words: &[Word]) {
         match event {
-            Event::Outcome { work, task, taken, at } => {
-                let number = work.start + u64::from(task);
-                self.conclude(work.job, number, Outcome::reported(taken, &bytes[at]));
-            }
-            Event::Words { work, from, at } => {
-                let first = work.start + u64::from(from);
+            Event::Outcome { job, task, taken, at } => self.conclude(job, task, Outcome::reported(taken, &bytes[at])),
+            Event::Words { job, first, at } => {
                 for (number, word) in (first..).zip(&words[at]) {
-                    self.conclude(work.job, number, Outcome::in_a_word(*word));
+                    self.conclude(job, number, Outcome::in_a_word(*word));
                 }
             }
-            Event::Finished { work, len, took } => {
-                if let Some(job) = self.jobs.get_mut(&work.job) {
-                    job.pending.finished(len, took);
+            Event::Finished { job, len, took } => {
+                if let Some(job) = self.jobs.get(job) {
+                    job.tasks.pending.finished(len, took);
                 }
             }
-            Event::Undone { work, from, len, .. } => {
-                if let Some(job) = self.jobs.get_mut(&work.job) {
-                    job.give_back(Span { start: work.start + u64::from(from), len: len - from });
-                    stand_in_line(&mut self.line, work.job, job, true);
+            Event::Undone { job: id, span, .. } => {
+                if let Some(job) = self.jobs.get(id) {
+                    job.give_back(span);
+                    self.jobs.line_up(id, true);
                 }
             }
             Event::Note { seat, taken, at, .. } => self.hear_note(seat, &taken, at, bytes),
             Event::Ended { seat, pid, fate, early, preparing, victim } => {
                 // The process has ended, so this does not wait.
-                let status = self.crew.remove(&seat).and_then(|process| process.exit_status());
-                if let Some((work, task)) = victim {
-                    self.mourn(work.job, work.start + u64::from(task), pid, status, fate);
+                let status = self.staff.processes.remove(&seat).and_then(|process| process.exit_status());
+                if let Some((job, task)) = victim {
+                    self.mourn(job, task, pid, status, fate);
                 }
                 if early {
                     let was_killed = status.is_some_and(|status| status.signal() == Some(SIGKILL));
-                    if self.start_failures.add(was_killed, preparing) {
+                    if self.staff.start_failures.add(was_killed, preparing) {
                         self.break_down(Broken::WorkersDie { pid, status });
                     }
                 }
@@ -98,7 +111,7 @@ impl State {
         let body = taken.block.as_ref().map_or(&bytes[at], Block::as_slice);
         match Tag::of(taken.tag) {
             Some(Tag::Ready) => {
-                self.start_failures.forget();
+                self.staff.start_failures.forget();
                 self.supervisor.is_ready(seat);
             }
             Some(Tag::NotReady) => {
@@ -115,13 +128,13 @@ impl State {
 
     /// Concludes or retries a task whose worker ended while running it.
     fn mourn(&mut self, id: u64, number: u64, pid: u32, status: Option<ExitStatus>, fate: Fate) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(job) = self.jobs.get(id) else { return };
         let task = job.task(number).to_owned();
         let why = match fate {
             Fate::Died | Fate::Memory => {
                 if job.died(number) {
                     self.counts.retried.fetch_add(1, Ordering::Relaxed);
-                    stand_in_line(&mut self.line, id, job, true);
+                    self.jobs.line_up(id, true);
                     return;
                 }
                 TaskError::WorkerDied(WorkerDied { task, pid, status, too_big: fate == Fate::Memory })
@@ -137,7 +150,7 @@ impl State {
     /// Returns whether a worker is to be started now.
     pub(in crate::pool) fn needs_a_worker(&self) -> bool {
         let wanted = self.lifecycle.needs_workers(|| self.queued() > 0) && !self.lifecycle.is_broken();
-        wanted && self.supervisor.vacancies() > 0 && self.pause.is_past()
+        wanted && self.supervisor.vacancies() > 0 && self.staff.pause.is_past()
     }
 
     /// Registers the process of a worker that was started.
@@ -145,8 +158,8 @@ impl State {
         match Child::adopt(process.pid()) {
             Ok(child) => {
                 self.supervisor.occupy(seat, child);
-                self.refusals = 0;
-                self.crew.insert(seat, process);
+                self.staff.refusals = 0;
+                self.staff.processes.insert(seat, process);
             }
             Err(e) => {
                 // A process that cannot be watched must not be left running.
@@ -163,9 +176,9 @@ impl State {
     }
 
     pub(in crate::pool) fn could_not_start(&mut self, why: &str) {
-        self.pause = Deadline::after(PAUSE);
-        self.refusals += 1;
-        if self.refusals >= REFUSALS && self.supervisor.tally().workers == 0 {
+        self.staff.pause = Deadline::after(PAUSE);
+        self.staff.refusals += 1;
+        if self.staff.refusals >= REFUSALS && self.supervisor.tally().workers == 0 {
             self.break_down(Broken::NoProcess(why.to_owned()));
         }
     }
@@ -173,6 +186,6 @@ impl State {
     /// The time at which a sleeping leader must sweep again at the latest.
     pub(in crate::pool) fn due(&self) -> Deadline {
         let due = self.supervisor.due();
-        if self.pause.is_past() { due } else { due.min(self.pause) }
+        if self.staff.pause.is_past() { due } else { due.min(self.staff.pause) }
     }
 }

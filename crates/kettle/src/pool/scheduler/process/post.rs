@@ -5,13 +5,14 @@ use std::ops::Range;
 use kettle_core::arena::Block;
 use kettle_core::queue::Taken;
 
+use super::super::pending::Span;
 use super::seat::{Fate, SeatId};
 use super::words::Word;
 use crate::error::OutOfMemory;
 
-/// Something that happened since the last sweep.
+/// Something that happened since the last sweep. `J` is the front's reference to a job.
 #[derive(Debug)]
-pub enum Event<W> {
+pub enum Event<J> {
     /// A worker sent a note: a message that is not an outcome.
     Note {
         /// Which one.
@@ -25,10 +26,10 @@ pub enum Event<W> {
     },
     /// A task has an outcome.
     Outcome {
-        /// The chunk of the task.
-        work: W,
-        /// The index of the task in the chunk.
-        task: u32,
+        /// The job of the task.
+        job: J,
+        /// The number of the task.
+        task: u64,
         /// What its worker reported; a short body is `bytes[at]` of the [`Post`].
         taken: Taken<Block>,
         /// See `taken`.
@@ -36,30 +37,28 @@ pub enum Event<W> {
     },
     /// Consecutive tasks have outcomes of at most eight bytes.
     Words {
-        /// The chunk of the tasks.
-        work: W,
-        /// The first of them.
-        from: u32,
+        /// The job of the tasks.
+        job: J,
+        /// The number of the first of them.
+        first: u64,
         /// Their outcomes are `words[at]` of the [`Post`].
         at: Range<usize>,
     },
     /// All tasks of a chunk have an outcome.
     Finished {
-        /// The chunk.
-        work: W,
-        /// The number of its tasks.
+        /// The job of the tasks.
+        job: J,
+        /// The number of tasks in the chunk.
         len: u32,
         /// How long it kept its worker busy, in nanoseconds.
         took: u64,
     },
     /// The last tasks of a chunk were never begun, and will not be begun by this worker.
     Undone {
-        /// The chunk.
-        work: W,
-        /// The first of them.
-        from: u32,
-        /// The number of tasks in the chunk.
-        len: u32,
+        /// The job of the tasks.
+        job: J,
+        /// The tasks.
+        span: Span,
         /// The worker ended while it unpacked the chunk. One of the tasks may be the cause, so each is to be sent
         /// alone.
         apart: bool,
@@ -77,24 +76,24 @@ pub enum Event<W> {
         /// Whether it was preparing.
         preparing: bool,
         /// The task that it had begun and not reported. There is no other event for the outcome of that task.
-        victim: Option<(W, u32)>,
+        victim: Option<(J, u64)>,
     },
 }
 
 /// What [`Supervisor::sweep`](super::Supervisor::sweep) found. Callers reuse it.
 #[derive(Debug)]
-pub struct Post<W> {
+pub struct Post<J> {
     /// The short bodies, one after another.
     pub bytes: Vec<u8>,
     /// The outcomes of at most eight bytes.
     pub words: Vec<Word>,
     /// The events, in order.
-    pub events: Vec<Event<W>>,
+    pub events: Vec<Event<J>>,
     /// Set if a report cannot be taken yet because this process lacks memory for it, or address space to map it.
     pub shortage: Option<OutOfMemory>,
 }
 
-impl<W> Default for Post<W> {
+impl<J> Default for Post<J> {
     fn default() -> Self {
         Self { bytes: Vec::new(), words: Vec::new(), events: Vec::new(), shortage: None }
     }

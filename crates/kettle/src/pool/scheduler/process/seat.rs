@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kettle_core::sys::child::Child;
 
+use super::super::pending::Span;
 use super::desk::{Desk, Mark};
 use super::letters::{ANNOUNCED, BATCHED};
 use super::words;
@@ -59,9 +60,11 @@ pub(super) enum Phase {
 
 /// A chunk that a worker is processing, or that waits in its queue.
 #[derive(Debug)]
-pub(super) struct Held<W> {
+pub(super) struct Held<J> {
     pub(super) id: u64,
-    pub(super) work: W,
+    pub(super) job: J,
+    /// The number of its first task.
+    pub(super) start: u64,
     pub(super) len: u32,
     /// The number of its tasks that have an outcome; outcomes come in order.
     pub(super) finished: u32,
@@ -92,8 +95,20 @@ impl Announces {
     }
 }
 
+impl<J> Held<J> {
+    /// The number of a task, by its index in the chunk.
+    pub(super) fn number(&self, index: u32) -> u64 {
+        self.start + u64::from(index)
+    }
+
+    /// The tasks from this index on.
+    pub(super) fn tasks_from(&self, index: u32) -> Span {
+        Span { start: self.number(index), len: self.len - index }
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Seat<W> {
+pub(super) struct Seat<J> {
     pub(super) id: SeatId,
     pub(super) desk: Desk,
     pub(super) child: Option<Arc<Child>>,
@@ -101,7 +116,7 @@ pub(super) struct Seat<W> {
     /// Whether it reported ready, possibly before its process was registered here.
     pub(super) was_ready: bool,
     /// In the order in which they were sent, which is also the order in which they are processed.
-    pub(super) hand: VecDeque<Held<W>>,
+    pub(super) hand: VecDeque<Held<J>>,
     /// The number of chunks that it may still be sent.
     pub(super) quota: Option<u32>,
     /// The jobs whose common data it was sent.
@@ -148,7 +163,7 @@ impl Pace {
     }
 }
 
-impl<W> Seat<W> {
+impl<J> Seat<J> {
     pub(super) fn new(id: SeatId, desk: Desk, quota: Option<u32>) -> Self {
         Self {
             id,
@@ -214,6 +229,11 @@ impl<W> Seat<W> {
                 Phase::Starting => self.hand.is_empty(),
                 Phase::Opening | Phase::Leaving | Phase::Ending { .. } => false,
             }
+    }
+
+    /// The number of chunks in its hand that it has not begun. A worker that is not ready has not even begun the first.
+    pub(super) fn waiting(&self) -> usize {
+        self.hand.len() - usize::from(self.phase != Phase::Starting && !self.hand.is_empty())
     }
 
     /// Returns whether the outcomes of one more chunk, if it is as long as the last one, fit into the ring.

@@ -6,7 +6,8 @@ use kettle_core::damage::{self, What};
 use kettle_core::queue::{Body, GetError, Parcel, Taken};
 use kettle_core::shared::ArenaStore;
 use kettle_core::sys::futex::Scope;
-use kettle_core::wait::Patience;
+use kettle_core::sys::process;
+use kettle_core::wait::{Deadline, Patience};
 
 use super::desk::Mark;
 use super::letters::{self, Head, LEAVE, Load};
@@ -23,9 +24,9 @@ const SIGTERM: i32 = 15;
 pub(super) const LOOK: u64 = 50_000_000;
 pub(super) const SIGKILL: i32 = 9;
 
-impl<W: Clone> Seat<W> {
+impl<J: Clone> Seat<J> {
     /// Receives up to `most` messages of the worker.
-    pub(super) fn receive(&mut self, post: &mut Post<W>, now: u64, most: usize) {
+    pub(super) fn receive(&mut self, post: &mut Post<J>, now: u64, most: usize) {
         let mut chunks = 0;
         let oldest_sent_at = self.hand.front().map_or(now, |held| held.sent_at);
         let first_event = post.events.len();
@@ -50,7 +51,7 @@ impl<W: Clone> Seat<W> {
             if self.hand.front().is_some_and(|held| held.finished == held.len) {
                 chunks += 1;
                 if let Some(held) = self.hand.pop_front() {
-                    post.events.push(Event::Finished { work: held.work, len: held.len, took: 0 });
+                    post.events.push(Event::Finished { job: held.job, len: held.len, took: 0 });
                 }
             }
         }
@@ -76,7 +77,7 @@ impl<W: Clone> Seat<W> {
     }
 
     /// Receives short outcomes of the first chunk in its hand. Returns their number.
-    pub(super) fn receive_words(&mut self, post: &mut Post<W>, most: usize) -> usize {
+    pub(super) fn receive_words(&mut self, post: &mut Post<J>, most: usize) -> usize {
         let judged = self.judged();
         let Some(held) = self.hand.front_mut() else { return 0 };
         let start = post.words.len();
@@ -92,14 +93,14 @@ impl<W: Clone> Seat<W> {
         }
         if count > 0 {
             let at = start..post.words.len();
-            post.events.push(Event::Words { work: held.work.clone(), from: held.finished, at });
+            post.events.push(Event::Words { job: held.job.clone(), first: held.number(held.finished), at });
             held.finished += count;
         }
         count as usize
     }
 
     /// Receives one message; returns false if there is none.
-    pub(super) fn receive_letter(&mut self, post: &mut Post<W>) -> bool {
+    pub(super) fn receive_letter(&mut self, post: &mut Post<J>) -> bool {
         let start = post.bytes.len();
         let (head, taken) = match letters::take(&self.desk.outcomes, &mut post.bytes, &Patience::none()) {
             Ok(letter) => letter,
@@ -119,7 +120,8 @@ impl<W: Clone> Seat<W> {
         let held = self.hand.front_mut().filter(|h| h.id == head.chunk && h.finished == head.number);
         if let (Some(held), false) = (held, judged) {
             held.finished += 1;
-            post.events.push(Event::Outcome { work: held.work.clone(), task: head.number, taken, at });
+            let task = held.number(head.number);
+            post.events.push(Event::Outcome { job: held.job.clone(), task, taken, at });
         } else if !matches!(self.phase, Phase::Ending { .. }) {
             // An outcome that is not expected: workers report their tasks in order.
             damage::mark(Scope::Shared, What::Letter, 0, head.chunk);
@@ -140,8 +142,8 @@ impl<W: Clone> Seat<W> {
     /// nothing is taken away.
     pub(super) fn recall(
         &mut self,
-        mut keep: impl FnMut(&Held<W>) -> bool,
-        post: &mut Post<W>,
+        mut keep: impl FnMut(&Held<J>) -> bool,
+        post: &mut Post<J>,
         patience: &Patience<'_>,
     ) -> bool {
         let mut bytes = Vec::new();
@@ -173,7 +175,8 @@ impl<W: Clone> Seat<W> {
                 if let Some(quota) = &mut self.quota {
                     *quota += 1;
                 }
-                post.events.push(Event::Undone { work: held.work, from: 0, len: held.len, apart: false });
+                let span = held.tasks_from(0);
+                post.events.push(Event::Undone { job: held.job, span, apart: false });
             }
         }
         if is_short {
@@ -208,7 +211,7 @@ impl<W: Clone> Seat<W> {
     pub(super) fn catch(
         &mut self,
         why: Fate,
-        post: &mut Post<W>,
+        post: &mut Post<J>,
         now: u64,
         mut is_meant: impl FnMut(&Self, Mark) -> bool,
     ) {
@@ -226,7 +229,7 @@ impl<W: Clone> Seat<W> {
     }
 
     /// Performs the next step of ending a worker: judge it, ask it to end, kill it. Returns when the next step is due.
-    pub(super) fn go_on_ending(&mut self, post: &mut Post<W>, now: u64) -> Option<u64> {
+    pub(super) fn go_on_ending(&mut self, post: &mut Post<J>, now: u64) -> Option<u64> {
         match self.phase {
             Phase::Ending { why, kill_at: None, .. } => {
                 self.receive(post, now, usize::MAX);
@@ -245,14 +248,72 @@ impl<W: Clone> Seat<W> {
         }
     }
 
+    /// Reports the end of the worker, whose process was `pid`: everything that it put is visible, and nothing more will
+    /// arrive.
+    pub(super) fn bury(mut self, pid: u32, post: &mut Post<J>, now: u64) {
+        self.receive(post, now, usize::MAX);
+        // Its last note may be among the pending events.
+        let told = |event: &Event<J>| matches!(event, Event::Note { seat: id, .. } if *id == self.id);
+        let early = !self.was_ready && !post.events.iter().any(told) && !matches!(self.phase, Phase::Ending { .. });
+        let (fate, victim) = match self.phase {
+            Phase::Ending { why, kill_at: Some(_), victim } => (why, victim),
+            Phase::Ending { why, .. } => (why, self.current()),
+            _ => (Fate::Died, self.current()),
+        };
+        let opening = self.opening();
+        let mut victim_task = None;
+        let mut undone = Vec::new();
+        for held in self.hand.drain(..) {
+            let mut from = held.finished;
+            if let Some((_, task)) = victim.filter(|(chunk, _)| *chunk == held.id) {
+                victim_task = Some((held.job.clone(), held.number(task)));
+                from = task + 1;
+            }
+            if from < held.len {
+                let span = held.tasks_from(from);
+                undone.push(Event::Undone { job: held.job, span, apart: opening == Some(held.id) });
+            }
+        }
+        let preparing = self.desk.mark() == Mark::PREPARING;
+        post.events.push(Event::Ended { seat: self.id, pid, fate, early, preparing, victim: victim_task });
+        post.events.append(&mut undone);
+    }
+
+    /// Checks the worker's use of memory: ends it far above the limit in the middle of a task, and tells it to leave
+    /// above the limit. Returns whether it is ended.
+    pub(super) fn weigh(&mut self, limit: u64, post: &mut Post<J>, scratch: &mut Vec<u8>) -> bool {
+        let Some(resident) = self.child.as_ref().and_then(|child| process::resident(child.pid())) else { return false };
+        let ends = resident > limit + limit / 2 && !self.hand.is_empty();
+        if ends {
+            self.end(Fate::Memory);
+        } else if resident > limit && self.phase == Phase::Ready {
+            self.recall(|_| false, post, &Patience::none());
+            self.tell_to_leave(scratch);
+        }
+        ends
+    }
+
+    /// Ends the worker if its task has exceeded its time limit, and kills it if it was asked to end and did not. Returns
+    /// when that is to be checked again.
+    pub(super) fn keep_time(&mut self, post: &mut Post<J>, now: u64) -> Deadline {
+        let is_late = |seat: &Self, mark| seat.time_left(mark, now) == Some(Duration::ZERO);
+        if is_late(self, self.desk.mark()) {
+            self.catch(Fate::TimedOut, post, now, is_late);
+        }
+        let left = self.time_left(self.desk.mark(), now);
+        let late_at = left.map(|left| now.saturating_add(left.as_nanos() as u64));
+        let next_step = self.go_on_ending(post, now);
+        late_at.into_iter().chain(next_step).min().map_or(Deadline::NEVER, Deadline::at)
+    }
+
     /// How long the worker, which is at `mark`, may continue before the next check; `None` if it has no limit.
     pub(super) fn time_left(&self, mark: Mark, now: u64) -> Option<Duration> {
         if matches!(self.phase, Phase::Ending { .. }) {
             return None;
         }
-        let is_at = |held: &Held<W>| mark == Mark::new(held.id, held.finished) || mark == Mark::opening(held.id);
-        let begun = |held: &Held<W>| is_at(held).then(|| self.desk.since());
-        let left = |held: &Held<W>| {
+        let is_at = |held: &Held<J>| mark == Mark::new(held.id, held.finished) || mark == Mark::opening(held.id);
+        let begun = |held: &Held<J>| is_at(held).then(|| self.desk.since());
+        let left = |held: &Held<J>| {
             let timeout = held.timeout?;
             Some(match begun(held) {
                 Some(since) => since.saturating_add(timeout).saturating_sub(now),

@@ -6,58 +6,28 @@ use std::time::Duration;
 
 use kettle_core::arena::Handle;
 use kettle_core::sys::child::Child;
-use kettle_core::sys::{clock, process};
+use kettle_core::sys::clock;
 use kettle_core::wait::{Deadline, EventCount, Patience};
 
-use super::desk::{Desk, Mark};
+use super::super::pending::Span;
+use super::desk::Desk;
 use super::letters::{self, Head, Load, TIMED};
+use super::limits::{Conditions, Limits, Tally};
 use super::post::{Event, Post};
 use super::seat::{Announces, Fate, Held, Phase, Seat, SeatId};
 use super::steps::{LOOK, SIGKILL};
 use super::watch::{Bell, Watch};
 use crate::error::OutOfMemory;
 
-/// The number of workers and their limits.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The number of workers.
-    pub workers: usize,
-    /// The number of chunks after which a worker is replaced.
-    pub chunks: Option<u32>,
-    /// In bytes of resident memory. A worker above the limit is replaced once it has finished its current chunk; a busy
-    /// one at more than one and a half times the limit is ended in the middle of a task.
-    pub memory: Option<u64>,
-}
-
-/// How the tasks of a chunk are run and reported.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Conditions {
-    /// The time limit of each task.
-    pub timeout: Option<Duration>,
-    /// No thread waits for single outcomes, so that workers may announce many of them together.
-    pub batched: bool,
-}
-
-/// A summary of the workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Workers that are running or starting.
-    pub workers: usize,
-    /// Workers that have a chunk.
-    pub busy: usize,
-    /// Chunks that workers have.
-    pub chunks: usize,
-}
-
-/// The workers of a pool. `W` is the front's value for a chunk.
+/// The workers of a pool. `J` is the front's reference to a job.
 ///
 /// All methods are short, so a front may keep a supervisor behind a mutex. None waits for a worker, except that
 /// [`cancel`](Self::cancel) and [`withdraw`](Self::withdraw) wait for at most 50 ms for the lock of a worker's queue.
 #[derive(Debug)]
-pub struct Supervisor<W> {
+pub struct Supervisor<J> {
     limits: Limits,
     bell: Arc<Bell>,
-    seats: Vec<Seat<W>>,
+    seats: Vec<Seat<J>>,
     next_seat: u64,
     next_chunk: u64,
     watch: Arc<Watch>,
@@ -66,7 +36,7 @@ pub struct Supervisor<W> {
     looked_at: u64,
     scratch: Vec<u8>,
     /// Events found outside of `sweep`.
-    pending: Post<W>,
+    pending: Post<J>,
 }
 
 /// The longest wait for the lock of a worker's queue. A worker that holds it for longer has been stopped (by SIGSTOP,
@@ -79,7 +49,7 @@ const TURN: usize = 512;
 /// The longest time for which it pays to spin, in nanoseconds: what it takes to be woken.
 const SPIN_MAX: u64 = 40_000;
 
-impl<W: Clone> Supervisor<W> {
+impl<J: Clone> Supervisor<J> {
     /// Creates a supervisor without workers.
     ///
     /// # Errors
@@ -216,23 +186,24 @@ impl<W: Clone> Supervisor<W> {
         letters::put(&seat.desk.tasks, &mut self.scratch, Head::note(0), load)
     }
 
-    /// Sends a chunk of `len` tasks. From now on the supervisor is responsible for it.
+    /// Sends a chunk: consecutive tasks of a job. From now on the supervisor is responsible for it.
     ///
     /// # Errors
     /// If there is no memory for it. In this case nothing was sent.
     pub fn send(
         &mut self,
         id: SeatId,
-        work: W,
-        len: u32,
+        job: J,
+        span: Span,
         conditions: Conditions,
         load: Load<'_>,
     ) -> Result<(), OutOfMemory> {
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) else {
-            self.pending.events.push(Event::Undone { work, from: 0, len, apart: false });
+            self.pending.events.push(Event::Undone { job, span, apart: false });
             return Ok(());
         };
         let chunk = self.next_chunk;
+        let Span { start, len } = span;
         let announces = if conditions.batched { seat.next_announces() } else { Announces::Each };
         let timed = if conditions.timeout.is_some() { TIMED } else { 0 };
         let head = Head { chunk, number: len, flags: timed | announces.flags(), word: 0 };
@@ -243,7 +214,7 @@ impl<W: Clone> Supervisor<W> {
         if let Some(timeout) = timeout {
             self.due = self.due.min(Deadline::at(sent_at.saturating_add(timeout)));
         }
-        seat.hand.push_back(Held { id: chunk, work, len, finished: 0, timeout, sent_at, announces });
+        seat.hand.push_back(Held { id: chunk, job, start, len, finished: 0, timeout, sent_at, announces });
         if let Some(quota) = &mut seat.quota {
             *quota -= 1;
             if *quota == 0 {
@@ -255,7 +226,7 @@ impl<W: Clone> Supervisor<W> {
 
     /// Collects what happened. With `ask`, also looks for workers that have ended; to be set after a sleep. While
     /// outcomes keep arriving, this is done at intervals in any case.
-    pub fn sweep(&mut self, post: &mut Post<W>, ask: bool) {
+    pub fn sweep(&mut self, post: &mut Post<J>, ask: bool) {
         let now = clock::now();
         for seat in &mut self.seats {
             seat.receive(&mut self.pending, now, TURN);
@@ -287,29 +258,25 @@ impl<W: Clone> Supervisor<W> {
             self.seats.iter().filter(|s| s.phase == Phase::Ready && s.hand.is_empty() && s.may_be_sent()).count();
         let mut taken = false;
         for _ in 0..idle {
-            // A worker that is not ready yet has not even begun the first.
-            let waiting = |s: &Seat<W>| s.hand.len() - usize::from(s.phase != Phase::Starting && !s.hand.is_empty());
-            let Some(seat) = self.seats.iter_mut().filter(|s| waiting(s) > 0).max_by_key(|s| waiting(s)) else { break };
-            let from = seat.hand[seat.hand.len() - waiting(seat).div_ceil(2)].id;
+            let Some(seat) = self.seats.iter_mut().filter(|s| s.waiting() > 0).max_by_key(|s| s.waiting()) else {
+                break;
+            };
+            let from = seat.hand[seat.hand.len() - seat.waiting().div_ceil(2)].id;
             taken |= seat.recall(|held| held.id < from, &mut self.pending, &Patience::none());
         }
         taken
     }
 
-    /// Takes back all chunks for which `is_meant` holds. Queued ones come back as [`Event::Undone`]; a worker that is
-    /// running one is ended with [`Fate::Cancelled`].
-    pub fn cancel(&mut self, mut is_meant: impl FnMut(&W) -> bool) {
+    /// Takes back all chunks of the jobs for which `is_meant` holds. Queued ones come back as [`Event::Undone`]; a
+    /// worker that is running one is ended with [`Fate::Cancelled`].
+    pub fn cancel(&mut self, mut is_meant: impl FnMut(&J) -> bool) {
         let now = clock::now();
         for seat in &mut self.seats {
-            if seat.hand.iter().any(|held| is_meant(&held.work)) {
-                seat.recall(
-                    |held| !is_meant(&held.work),
-                    &mut self.pending,
-                    &Patience::until(Deadline::after(STOPPED)),
-                );
+            if seat.hand.iter().any(|held| is_meant(&held.job)) {
+                seat.recall(|held| !is_meant(&held.job), &mut self.pending, &Patience::until(Deadline::after(STOPPED)));
                 // The worker has taken the remaining ones out of the queue, or is about to.
                 seat.catch(Fate::Cancelled, &mut self.pending, now, |seat, _| {
-                    seat.hand.front().is_some_and(|held| is_meant(&held.work))
+                    seat.hand.front().is_some_and(|held| is_meant(&held.job))
                 });
             }
         }
@@ -317,13 +284,13 @@ impl<W: Clone> Supervisor<W> {
         self.watch.kick();
     }
 
-    /// Takes back the chunks for which `is_meant` holds from the workers' queues; they come back as [`Event::Undone`].
-    /// Returns false if there is none, or if a worker has begun one or is about to.
-    pub fn withdraw(&mut self, is_meant: impl Fn(&W) -> bool) -> bool {
-        let has_some = |seat: &Seat<W>| seat.hand.iter().any(|held| is_meant(&held.work));
+    /// Takes the chunks of the jobs for which `is_meant` holds back from the workers' queues; they come back as
+    /// [`Event::Undone`]. Returns false if there is none, or if a worker has begun one or is about to.
+    pub fn withdraw(&mut self, is_meant: impl Fn(&J) -> bool) -> bool {
+        let has_some = |seat: &Seat<J>| seat.hand.iter().any(|held| is_meant(&held.job));
         let mut withdrawn = None;
         for seat in self.seats.iter_mut().filter(|seat| has_some(seat)) {
-            seat.recall(|held| !is_meant(&held.work), &mut self.pending, &Patience::until(Deadline::after(STOPPED)));
+            seat.recall(|held| !is_meant(&held.job), &mut self.pending, &Patience::until(Deadline::after(STOPPED)));
             withdrawn = Some(withdrawn.unwrap_or(true) && !has_some(seat));
         }
         if withdrawn.is_some() {
@@ -399,7 +366,7 @@ impl<W: Clone> Supervisor<W> {
         if self.pending.events.is_empty() { self.due } else { Deadline::NOW }
     }
 
-    fn seat(&mut self, id: SeatId) -> Option<&mut Seat<W>> {
+    fn seat(&mut self, id: SeatId) -> Option<&mut Seat<J>> {
         self.seats.iter_mut().find(|seat| seat.id == id)
     }
 
@@ -411,36 +378,11 @@ impl<W: Clone> Supervisor<W> {
         });
     }
 
-    /// Processes the end of a worker: everything that it put is visible, and nothing more will arrive.
+    /// Processes the end of a worker.
     fn bury(&mut self, child: &Arc<Child>, now: u64) {
-        let is_it = |seat: &Seat<W>| seat.child.as_ref().is_some_and(|c| Arc::ptr_eq(c, child));
+        let is_it = |seat: &Seat<J>| seat.child.as_ref().is_some_and(|c| Arc::ptr_eq(c, child));
         let Some(place) = self.seats.iter().position(is_it) else { return };
-        let mut seat = self.seats.remove(place);
-        let post = &mut self.pending;
-        seat.receive(post, now, usize::MAX);
-        // Its last note may be among the pending events.
-        let told = |event: &Event<W>| matches!(event, Event::Note { seat: id, .. } if *id == seat.id);
-        let early = !seat.was_ready && !post.events.iter().any(told) && !matches!(seat.phase, Phase::Ending { .. });
-        let (fate, victim) = match seat.phase {
-            Phase::Ending { why, kill_at: Some(_), victim } => (why, victim),
-            Phase::Ending { why, .. } => (why, seat.current()),
-            _ => (Fate::Died, seat.current()),
-        };
-        let opening = seat.opening();
-        let mut victim_work = None;
-        let mut undone = Vec::new();
-        for held in seat.hand.drain(..) {
-            let mut from = held.finished;
-            if let Some((_, task)) = victim.filter(|(chunk, _)| *chunk == held.id) {
-                victim_work = Some((held.work.clone(), task));
-                from = task + 1;
-            }
-            // Sent even if no task is left, to tell the front that the chunk is over.
-            undone.push(Event::Undone { work: held.work, from, len: held.len, apart: opening == Some(held.id) });
-        }
-        let preparing = seat.desk.mark() == Mark::PREPARING;
-        post.events.push(Event::Ended { seat: seat.id, pid: child.pid(), fate, early, preparing, victim: victim_work });
-        post.events.append(&mut undone);
+        self.seats.remove(place).bury(child.pid(), &mut self.pending, now);
         self.renew_watch();
     }
 
@@ -449,13 +391,8 @@ impl<W: Clone> Supervisor<W> {
         let Some(limit) = self.limits.memory else { return };
         self.due = self.due.min(Deadline::at(now + LOOK));
         for seat in self.seats.iter_mut().filter(|seat| matches!(seat.phase, Phase::Ready | Phase::Leaving)) {
-            let Some(resident) = seat.child.as_ref().and_then(|child| process::resident(child.pid())) else { continue };
-            if resident > limit + limit / 2 && !seat.hand.is_empty() {
-                seat.end(Fate::Memory);
+            if seat.weigh(limit, &mut self.pending, &mut self.scratch) {
                 self.due = Deadline::NOW;
-            } else if resident > limit && seat.phase == Phase::Ready {
-                seat.recall(|_| false, &mut self.pending, &Patience::none());
-                seat.tell_to_leave(&mut self.scratch);
             }
         }
     }
@@ -464,17 +401,7 @@ impl<W: Clone> Supervisor<W> {
     fn keep_time(&mut self, now: u64) {
         let mut due = if self.limits.memory.is_some() { Deadline::at(self.looked_at + LOOK) } else { Deadline::NEVER };
         for seat in &mut self.seats {
-            if seat.time_left(seat.desk.mark(), now) == Some(Duration::ZERO) {
-                seat.catch(Fate::TimedOut, &mut self.pending, now, |seat, mark| {
-                    seat.time_left(mark, now) == Some(Duration::ZERO)
-                });
-            }
-            if let Some(left) = seat.time_left(seat.desk.mark(), now) {
-                due = due.min(Deadline::at(now.saturating_add(left.as_nanos() as u64)));
-            }
-            if let Some(next_step) = seat.go_on_ending(&mut self.pending, now) {
-                due = due.min(Deadline::at(next_step));
-            }
+            due = due.min(seat.keep_time(&mut self.pending, now));
         }
         self.due = due;
     }

@@ -35,6 +35,28 @@ pub struct Quiet {
     since: u64,
 }
 
+/// A leader's rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause {
+    /// The count of kicks that the leader has seen.
+    pub kicks: u32,
+    /// When the leader looks again at the latest.
+    pub until: Deadline,
+    /// Whether it spins at first.
+    pub spins: bool,
+}
+
+/// How a leader's rest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Something happened while the thread was spinning.
+    Spun,
+    /// Something woke the thread.
+    Woken,
+    /// The thread slept, and is not known to have missed anything.
+    Slept,
+}
+
 /// The shortest and the longest interval between two looks, in nanoseconds.
 const LOOKS: RangeInclusive<u64> = 10_000_000..=1_000_000_000;
 
@@ -76,18 +98,21 @@ impl Watch {
         self.kicks() != kicks || self.desks.iter().any(Desk::has_outcome)
     }
 
-    /// Spins for some microseconds until something has arrived since `kicks`; returns whether it has. There is no
-    /// system call, so a Python thread that expects an answer soon need not even detach.
-    pub fn spin(&self, kicks: u32) -> bool {
-        self.has_news(kicks) || spin_until(|| self.has_news(kicks))
-    }
-
-    /// Sleeps until there is an outcome, a worker has ended, a kick arrives, or `until` is past. After `Ok` the caller
-    /// looks again; the value tells whether something is known to have happened.
+    /// Spins for some microseconds if that is asked for, and then sleeps, until there is an outcome, a worker has ended,
+    /// a kick arrives, or the pause is over. There is no system call while the thread spins. After `Ok` the caller looks
+    /// again.
     ///
     /// # Errors
     /// If `patience` ends first.
-    pub fn sleep(&self, kicks: u32, until: Deadline, patience: &Patience<'_>) -> Result<bool, Stopped> {
+    pub fn rest(&self, pause: Pause, patience: &Patience<'_>) -> Result<Rest, Stopped> {
+        let Pause { kicks, until, spins } = pause;
+        if spins && (self.has_news(kicks) || spin_until(|| self.has_news(kicks))) {
+            return Ok(Rest::Spun);
+        }
+        self.sleep(kicks, until, patience)
+    }
+
+    fn sleep(&self, kicks: u32, until: Deadline, patience: &Patience<'_>) -> Result<Rest, Stopped> {
         if !patience.may_wait() {
             return Err(Stopped::TimedOut);
         }
@@ -96,7 +121,7 @@ impl Watch {
         let result = if self.has_news(kicks) { Ok(true) } else { self.sleep_on_descriptors(until, patience) };
         self.bell.outcomes.take_door(door, Scope::Shared);
         self.bell.doorbell.drain();
-        result
+        result.map(|is_told| if is_told { Rest::Woken } else { Rest::Slept })
     }
 
     fn sleep_on_descriptors(&self, until: Deadline, patience: &Patience<'_>) -> Result<bool, Stopped> {
