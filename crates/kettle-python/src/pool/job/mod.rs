@@ -98,6 +98,14 @@ impl Work {
 /// See [`Job::call_of`].
 pub(super) type CallOf<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, bool);
 
+/// What is called when a job is done or, for an imap, has something to fetch.
+#[derive(Default)]
+struct Listeners {
+    calls: Vec<Py<PyAny>>,
+    /// See [`Job::take_leave`].
+    are_left: bool,
+}
+
 pub(super) struct State {
     /// None once the job is over and has dropped it.
     pub(super) work: Option<Work>,
@@ -112,9 +120,7 @@ pub(super) struct State {
     pub(super) is_held: bool,
     /// The number of threads that wait for something to fetch.
     takers: u32,
-    listeners: Vec<Py<PyAny>>,
-    /// See [`Job::take_leave`].
-    is_left: bool,
+    listeners: Listeners,
     bar: Option<Bar>,
 }
 
@@ -148,8 +154,7 @@ impl Job {
                 cancelled: false,
                 is_held: false,
                 takers: 0,
-                listeners: Vec::new(),
-                is_left: false,
+                listeners: Listeners::default(),
                 bar,
             }),
         }
@@ -226,8 +231,8 @@ impl Job {
     /// Returns false if there is a listener already.
     pub(super) fn take_leave(&self, py: Python<'_>) -> bool {
         let mut state = self.state(py);
-        state.is_left = state.listeners.is_empty();
-        state.is_left
+        state.listeners.are_left = state.listeners.calls.is_empty();
+        state.listeners.are_left
     }
 
     /// Whether the job's definitions from the main module are sent by value.
@@ -257,9 +262,9 @@ impl Job {
     /// Adds a listener. Returns false if it will not be called, because the job is done in a matter of microseconds.
     pub(super) fn listen(&self, py: Python<'_>, listener: Py<PyAny>) -> bool {
         let mut state = self.state(py);
-        state.listeners.push(listener);
+        state.listeners.calls.push(listener);
         self.is_heard.store(true, Ordering::SeqCst);
-        !state.is_left
+        !state.listeners.are_left
     }
 
     /// Takes all listeners.
@@ -269,14 +274,14 @@ impl Job {
         }
         let mut state = self.state(py);
         self.is_heard.store(false, Ordering::SeqCst);
-        std::mem::take(&mut state.listeners)
+        std::mem::take(&mut state.listeners.calls)
     }
 
     /// Discards the results, which will not be fetched. Returns whether any was ever fetched.
     pub(super) fn discard_results(&self, py: Python<'_>) -> bool {
         let mut state = self.state(py);
         let results = std::mem::replace(&mut state.results, Results::Nowhere);
-        let listeners = std::mem::take(&mut state.listeners);
+        let listeners = std::mem::take(&mut state.listeners.calls);
         let was_fetched = state.input.was_fetched();
         drop(state);
         drop((results, listeners));
@@ -360,7 +365,7 @@ impl State {
 
     /// Whether a thread or a listener waits for something to fetch.
     fn is_waited_for(&self) -> bool {
-        self.takers > 0 || !self.listeners.is_empty()
+        self.takers > 0 || !self.listeners.calls.is_empty()
     }
 
     /// Whether there is nothing to send, and will not be unless the feeder or a returned task brings it.
