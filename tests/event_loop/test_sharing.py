@@ -66,7 +66,7 @@ def turns_beside_a_thread(loop, seconds):
 
 
 def test_a_loop_that_waited_for_the_gil_keeps_it_while_there_is_work(loop, no_switches):
-    # On a busy machine the loop may be woken so late that the thread no longer has the GIL. Then it did not wait for it.
+    # On a busy machine the loop may be woken so late that the thread no longer has the GIL. Then it did not wait.
     attempts = (turns_beside_a_thread(loop, 0.02 * 2**n) for n in range(7))
     assert any(seen == [0] * TURNS for seen in attempts)
 
